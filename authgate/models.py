@@ -1,0 +1,214 @@
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Application(models.Model):
+    """What an administrator protects."""
+
+    class UserHeader(models.TextChoices):
+        USERNAME = "username", _("username")
+        UUID = "uuid", _("UUID, which a rename does not change")
+
+    name = models.CharField(_("name"), max_length=100, unique=True)
+    description = models.CharField(_("description"), max_length=200, blank=True)
+    enabled = models.BooleanField(
+        _("enabled"),
+        default=True,
+        help_text=_("Switched off, nobody gets in; its origins stay claimed, so no wildcard takes them over."),
+    )
+    launch_url = models.URLField(
+        _("start page"),
+        blank=True,
+        help_text=_("Where the launcher leads; empty: the first origin that is no wildcard."),
+    )
+    in_launcher = models.BooleanField(_("shown in the launcher"), default=True)
+    without_https = models.BooleanField(
+        _("may be used without https"),
+        default=False,
+        help_text=_("For development. Cookies of its http:// origins can be read on the wire."),
+    )
+    user_header = models.CharField(
+        _("X-Auth-Request-User carries"),
+        max_length=10,
+        choices=UserHeader.choices,
+        default=UserHeader.USERNAME,
+    )
+    remote_headers = models.BooleanField(
+        _("also Remote-User, -Email, -Groups, -Name"), default=False
+    )
+    forwarded_user_header = models.BooleanField(_("also X-Forwarded-User"), default=False)
+    named_groups = models.ManyToManyField(
+        Group,
+        blank=True,
+        verbose_name=_("groups it is told"),
+        related_name="+",
+        help_text=_("Empty: all groups of the user."),
+    )
+
+    class Meta:
+        verbose_name = _("application")
+        verbose_name_plural = _("applications")
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Origin(models.Model):
+    """An origin of an application: `https://wiki.example.com` or `https://*.apps.example.com`."""
+
+    application = models.ForeignKey(
+        Application, models.CASCADE, related_name="origins", verbose_name=_("application")
+    )
+    value = models.CharField(
+        _("origin"),
+        max_length=300,
+        unique=True,
+        error_messages={"unique": _("Another application has this origin. Remove it there first.")},
+        help_text=_("https://wiki.example.com, or https://*.example.com for all names below, at any depth."),
+    )
+
+    class Meta:
+        verbose_name = _("origin")
+        verbose_name_plural = _("origins")
+        ordering = ["value"]
+
+    def __str__(self) -> str:
+        return self.value
+
+
+class Rule(models.Model):
+    """Grants access to a path scope of an application. Rules only grant."""
+
+    class Who(models.TextChoices):
+        EVERYONE = "everyone", _("everyone, also without signing in")
+        SIGNED_IN = "signed_in", _("anyone signed in")
+        CHOSEN = "chosen", _("the groups and users chosen here")
+
+    application = models.ForeignKey(
+        Application, models.CASCADE, related_name="rules", verbose_name=_("application")
+    )
+    path = models.CharField(
+        _("path"), max_length=500, default="/", help_text=_("/ for everything, /admin for it and all below.")
+    )
+    exact = models.BooleanField(_("exactly this path"), default=False)
+    methods = models.CharField(
+        _("methods"), max_length=200, blank=True, help_text=_("GET POST …; GET covers HEAD. Empty: all.")
+    )
+    networks = models.TextField(
+        _("client networks"), blank=True, help_text=_("10.0.0.0/8 2001:db8::/32 …; empty: all.")
+    )
+    who = models.CharField(_("who"), max_length=10, choices=Who.choices, default=Who.CHOSEN)
+    groups = models.ManyToManyField(Group, blank=True, verbose_name=_("groups"), related_name="+")
+    users = models.ManyToManyField(
+        settings.AUTH_USER_MODEL, blank=True, verbose_name=_("users"), related_name="+"
+    )
+    second_factor = models.BooleanField(_("second factor needed"), default=False)
+    expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    note = models.CharField(_("note"), max_length=200, blank=True)
+
+    class Meta:
+        verbose_name = _("rule")
+        verbose_name_plural = _("rules")
+        ordering = ["path", "pk"]
+
+    def __str__(self) -> str:
+        return f"{self.path} → {self.get_who_display()}"
+
+
+class SignIn(models.Model):
+    """One portal session of one user in one browser; every other session hangs on it."""
+
+    uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, models.CASCADE, related_name="sign_ins", verbose_name=_("user")
+    )
+    session_digest = models.CharField(max_length=64, unique=True, null=True, editable=False)
+    started_at = models.DateTimeField(_("started"))
+    last_seen_at = models.DateTimeField(_("last seen"))
+    expires_at = models.DateTimeField(_("ends at the latest"))
+    idle_timeout = models.PositiveIntegerField(_("ends when idle for"), help_text=_("seconds"))
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True, db_index=True)
+    address = models.GenericIPAddressField(_("address"), null=True, blank=True)
+    user_agent = models.CharField(_("browser"), max_length=300, blank=True)
+    methods = models.JSONField(_("signed in by"), default=list)
+
+    class Meta:
+        verbose_name = _("sign-in")
+        verbose_name_plural = _("sign-ins")
+        ordering = ["-started_at"]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.started_at:%Y-%m-%d %H:%M}"
+
+
+class GateSession(models.Model):
+    """A browser's session on one protected origin, child of a sign-in."""
+
+    sign_in = models.ForeignKey(
+        SignIn, models.CASCADE, related_name="gate_sessions", verbose_name=_("sign-in")
+    )
+    origin = models.CharField(_("origin"), max_length=300)
+    token_digest = models.BinaryField(max_length=32, unique=True, editable=False)
+    created_at = models.DateTimeField(_("created"))
+    ended_at = models.DateTimeField(_("ended"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("gate session")
+        verbose_name_plural = _("gate sessions")
+        ordering = ["-created_at"]
+
+    def __str__(self) -> str:
+        return self.origin
+
+
+class AuditEvent(models.Model):
+    """Something that happened and that an administrator may have to account for. Append-only."""
+
+    at = models.DateTimeField(_("at"), db_index=True)
+    kind = models.CharField(_("event"), max_length=40, db_index=True)
+    actor = models.CharField(_("by"), max_length=150, blank=True)
+    subject = models.CharField(_("about"), max_length=150, blank=True)
+    application = models.CharField(_("application"), max_length=100, blank=True)
+    decision_id = models.CharField(_("decision"), max_length=20, blank=True, db_index=True)
+    reason = models.CharField(_("reason"), max_length=100, blank=True)
+    address = models.GenericIPAddressField(_("address"), null=True, blank=True)
+    details = models.JSONField(_("details"), default=dict, blank=True)
+
+    class Meta:
+        verbose_name = _("audit event")
+        verbose_name_plural = _("audit events")
+        ordering = ["-at", "-pk"]
+        default_permissions = ("view",)
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.kind}"
+
+
+class ConfigurationEvent(models.Model):
+    """A mistake in a proxy's configuration, counted by contract, origin and reason."""
+
+    contract = models.CharField(_("contract"), max_length=20)
+    origin = models.CharField(_("origin"), max_length=300, blank=True)
+    reason = models.CharField(_("reason"), max_length=60)
+    count = models.PositiveBigIntegerField(_("times"), default=0)
+    first_at = models.DateTimeField(_("first"))
+    last_at = models.DateTimeField(_("last"))
+
+    class Meta:
+        verbose_name = _("configuration event")
+        verbose_name_plural = _("configuration events")
+        ordering = ["-last_at"]
+        default_permissions = ("view", "delete")
+        constraints = [
+            models.UniqueConstraint(fields=["contract", "origin", "reason"], name="one_counter_each")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.contract} {self.origin} {self.reason}"

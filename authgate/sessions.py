@@ -1,0 +1,79 @@
+"""Sign-ins and gate sessions: beginning, finding and ending them. The database is the only authority."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from authgate.models import GateSession, SignIn
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+def digest(token: str) -> bytes:
+    """Give what the database keeps of a token: a reader of it gains no session."""
+    return hashlib.sha256(token.encode()).digest()
+
+
+def begin_sign_in(
+    user: User, *, session_digest: str, address: str | None, user_agent: str, methods: list[str], keep: bool
+) -> SignIn:
+    """Record that `user` signed in with the portal session of that digest; `keep` is "keep me signed in"."""
+    now = timezone.now()
+    lifetime = settings.IKD_KEEP_SIGNED_IN_LIFETIME if keep else settings.IKD_SIGN_IN_LIFETIME
+    idle = settings.IKD_KEEP_SIGNED_IN_IDLE_TIMEOUT if keep else settings.IKD_IDLE_TIMEOUT
+    return SignIn.objects.create(
+        user=user,
+        session_digest=session_digest,
+        started_at=now,
+        last_seen_at=now,
+        expires_at=now + timedelta(seconds=lifetime),
+        idle_timeout=idle,
+        address=address or None,
+        user_agent="".join(filter(str.isprintable, user_agent))[:300],
+        methods=methods,
+    )
+
+
+def live_sign_ins() -> QuerySet[SignIn]:
+    """Give the sign-ins that count, but for the idle timeout, which `is_idle` tells."""
+    return SignIn.objects.filter(ended_at=None, expires_at__gt=timezone.now(), user__is_active=True)
+
+
+def is_idle(sign_in: SignIn) -> bool:
+    return timezone.now() >= sign_in.last_seen_at + timedelta(seconds=sign_in.idle_timeout)
+
+
+def sign_in_of(session_digest: str) -> SignIn | None:
+    """Give the live sign-in of a portal session, with its user; None when it ended in any way."""
+    found = live_sign_ins().select_related("user").filter(session_digest=session_digest).first()
+    return None if found is None or is_idle(found) else found
+
+
+def end_sign_ins(which: QuerySet[SignIn]) -> int:
+    """End sign-ins, and with each its portal session and every gate session. Give how many."""
+    return which.filter(ended_at=None).update(ended_at=timezone.now(), session_digest=None)
+
+
+def touch(sign_in_ids: set[int]) -> None:
+    """Note that sign-ins were used; one that ended stays ended (CVE-2022-37186 of LemonLDAP::NG)."""
+    now = timezone.now()
+    SignIn.objects.filter(
+        pk__in=sign_in_ids, ended_at=None, last_seen_at__lt=now - timedelta(seconds=60)
+    ).update(last_seen_at=now)
+
+
+def open_gate(sign_in: SignIn, origin: str) -> str:
+    """Open a gate session on a concrete origin and give its token, which nobody can read again."""
+    token = secrets.token_urlsafe(32)
+    GateSession.objects.create(
+        sign_in=sign_in, origin=origin, token_digest=digest(token), created_at=timezone.now()
+    )
+    return token

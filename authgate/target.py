@@ -1,0 +1,201 @@
+"""What a request asks for: origins, targets, and the ways in which a path can be read.
+
+Nothing here imports Django: the check and its tests use it as it stands.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass
+from urllib.parse import unquote_to_bytes
+
+SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
+DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+_LABELS = re.compile(r"(?!.{254})(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_AUTHORITY = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::([1-9][0-9]{0,4}))?")
+_METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
+_UNSAFE = re.compile(r"[\x00-\x20\x7f]")
+_PLAIN_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.~!$&'()*+,=:@-]+)+|/")
+_NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_CODE = re.compile(r"(?:(?<=&)|(?<=\A))ikdcode=([A-Za-z0-9_-]{43})(?=&|\Z)")
+
+READINGS_LIMIT = 256
+"""More readings than this are nobody's honest path."""
+
+
+class BadTarget(ValueError):
+    """What was named cannot be read in exactly one way. The text is a reason for an operator."""
+
+
+def host_of(host: str) -> str:
+    """Give the canonical name of a host without its port: lower case, no trailing dot, IPv6 compressed.
+
+    Raises BadTarget for whatever is no host name in ASCII (IDNA's A-labels, RFC 5890) nor an address.
+    """
+    if host.startswith("["):
+        try:
+            return f"[{ipaddress.IPv6Address(host[1:-1]).compressed}]"
+        except ValueError:
+            raise BadTarget("host") from None
+    host = host.lower().removesuffix(".")
+    if not _LABELS.fullmatch(host):
+        raise BadTarget("host")
+    return host
+
+
+def origin_from(scheme: str, authority: str) -> str:
+    """Give the canonical origin of a scheme and a `host[:port]` (RFC 6454, section 4).
+
+    A WebSocket's scheme counts as that of its handshake. Raises BadTarget.
+    """
+    canonical_scheme = SCHEMES.get(scheme.lower())
+    if canonical_scheme is None:
+        raise BadTarget("scheme")
+    match = _AUTHORITY.fullmatch(authority)
+    if match is None:
+        raise BadTarget("host")
+    host, port = host_of(match[1]), match[2]
+    if port is None or port == DEFAULT_PORTS[canonical_scheme]:
+        return f"{canonical_scheme}://{host}"
+    if int(port) > 65535:
+        raise BadTarget("port")
+    return f"{canonical_scheme}://{host}:{port}"
+
+
+def origin_of(text: str) -> str:
+    """Give the canonical origin that `text` spells out, path excluded. Raises BadTarget."""
+    scheme, separator, authority = text.partition("://")
+    if not separator:
+        raise BadTarget("origin")
+    return origin_from(scheme, authority)
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The original request of a check.
+
+    `uri` is path and query as sent, ASCII (other bytes percent-encoded). `method` and `uri` are None
+    where the contract does not tell them; then every path and method has to be meant.
+    """
+
+    origin: str
+    method: str | None
+    uri: str | None
+    client: str
+
+    @property
+    def path(self) -> str | None:
+        return None if self.uri is None else self.uri.partition("?")[0]
+
+    @property
+    def url(self) -> str:
+        return self.origin + (self.uri or "/")
+
+
+def uri_from(raw: bytes) -> str:
+    """Give path and query of a request as ASCII, each byte outside it percent-encoded (RFC 3987, 3.1).
+
+    Raises BadTarget unless it starts with a slash and holds no control character and no space.
+    """
+    text = raw.decode("latin-1")
+    if not text.startswith("/") or _UNSAFE.search(text):
+        raise BadTarget("uri")
+    return _NOT_ASCII.sub(lambda match: f"%{ord(match[0]):02X}", text)
+
+
+def method_from(text: str) -> str:
+    """Give a request's method. Raises BadTarget for what no server would take for one."""
+    if not _METHOD.fullmatch(text):
+        raise BadTarget("method")
+    return text
+
+
+def code_in(uri: str) -> str | None:
+    """Give the one-time code in a URI's query; None without one of exactly the right form."""
+    query = uri.partition("?")[2]
+    match = _CODE.search(query)
+    return match[1] if match else None
+
+
+def without_code(uri: str) -> str:
+    """Give the URI with every code cut out of its query, every other byte as it was."""
+    while (code := code_in(uri)) is not None:
+        parameter = f"ikdcode={code}"
+        path, _, query = uri.partition("?")
+        if query == parameter:
+            uri = path
+        elif query.startswith(f"{parameter}&"):
+            uri = f"{path}?{query[len(parameter) + 1 :]}"
+        else:
+            uri = f"{path}?{query.replace(f'&{parameter}', '', 1)}"
+    return uri
+
+
+def with_code(uri: str, code: str) -> str:
+    """Give the URI with the code added, so that `without_code` gives back the very same bytes."""
+    return f"{uri}{'&' if '?' in uri else '?'}ikdcode={code}"
+
+
+def readings(path: str) -> tuple[str, ...]:
+    """Give every path that some proxy or backend may take this one for, itself first.
+
+    Decoded up to twice, with `\\` for `/`, parameters (`;…`) cut, slashes merged, dot segments resolved
+    and without its trailing slash, in every order (CVE-2020-24660 and CVE-2026-95811 of LemonLDAP::NG
+    are what is missed otherwise). Raises BadTarget for a path with a raw `#`, an encoded NUL, or more
+    readings than anybody's honest path has.
+    """
+    if _PLAIN_PATH.fullmatch(path):
+        return (path,)
+    if "#" in path:
+        raise BadTarget("path")
+    seen: dict[tuple[str, int], None] = {(path, 0): None}
+    pending = [(path, 0)]
+    while pending:
+        reading, decoded = pending.pop()
+        for found in _steps(reading, decoded):
+            if found in seen:
+                continue
+            if "\0" in found[0] or len(seen) >= READINGS_LIMIT:
+                raise BadTarget("path")
+            seen[found] = None
+            pending.append(found)
+    return tuple(dict.fromkeys(reading or "/" for reading, _ in seen))
+
+
+def _steps(path: str, decoded: int) -> list[tuple[str, int]]:
+    steps = []
+    if "%" in path and decoded < 2:
+        steps.append((_decode(path), decoded + 1))
+    if "\\" in path:
+        steps.append((path.replace("\\", "/"), decoded))
+    if ";" in path:
+        steps.append((re.sub(r";[^/]*", "", path), decoded))
+    if "//" in path:
+        steps.append((re.sub(r"/{2,}", "/", path), decoded))
+    if "/." in path:
+        steps.append((_resolve_dots(path), decoded))
+    if path.endswith("/") and path != "/":
+        steps.append((path[:-1], decoded))
+    return steps
+
+
+def _decode(path: str) -> str:
+    octets = unquote_to_bytes(path.encode("utf-8", "surrogateescape"))
+    return octets.decode("utf-8", "surrogateescape")
+
+
+def _resolve_dots(path: str) -> str:
+    """Resolve dot segments as RFC 3986, section 5.2.4 does."""
+    kept: list[str] = []
+    segments = path.split("/")
+    for segment in segments[1:]:
+        if segment == "..":
+            if kept:
+                kept.pop()
+        elif segment != ".":
+            kept.append(segment)
+    if segments[-1] in (".", ".."):
+        kept.append("")
+    return "/" + "/".join(kept)

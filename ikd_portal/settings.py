@@ -1,0 +1,203 @@
+"""Every setting, read from the environment; docs/configuration.md lists them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import environ
+from csp.constants import NONE, SELF
+from django.core.exceptions import ImproperlyConfigured
+
+from authgate.target import BadTarget, origin_of
+from ikd_portal import secret_file
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+env = environ.Env()
+
+# ---- the installation -------------------------------------------------------------------------------------
+
+IKD_VAR = Path(env.str("IKD_VAR", default=str(BASE_DIR / "var")))
+IKD_PORTAL_URL = env.str("IKD_PORTAL_URL", default="http://localhost:8000").rstrip("/")
+try:
+    IKD_PORTAL_ORIGIN = origin_of(IKD_PORTAL_URL)
+except BadTarget:
+    raise ImproperlyConfigured(
+        f"IKD_PORTAL_URL must be an origin such as https://sso.example.com, is {IKD_PORTAL_URL!r}"
+    ) from None
+IKD_PORTAL_IS_HTTPS = IKD_PORTAL_ORIGIN.startswith("https://")
+
+DEBUG = env.bool("IKD_DEBUG", default=False)
+SECRET_KEY = env.str("IKD_SECRET_KEY", default="") or secret_file.read_or_create(IKD_VAR / "secret-key")
+SECRET_KEY_FALLBACKS = env.list("IKD_SECRET_KEY_FALLBACKS", default=[])
+
+# ---- checks -----------------------------------------------------------------------------------------------
+
+IKD_TRUSTED_PROXIES = env.list("IKD_TRUSTED_PROXIES", default=["127.0.0.0/8", "::1"])
+IKD_FORWARDED_HOPS = env.int("IKD_FORWARDED_HOPS", default=0)
+IKD_OAUTH2_CONTRACT = env.str("IKD_OAUTH2_CONTRACT", default="nginx")
+IKD_TRUSTED_DOMAINS = env.list("IKD_TRUSTED_DOMAINS", default=[])
+
+# ---- lifetimes, in seconds --------------------------------------------------------------------------------
+
+IKD_SIGN_IN_LIFETIME = env.int("IKD_SIGN_IN_LIFETIME", default=12 * 3600)
+IKD_KEEP_SIGNED_IN_LIFETIME = env.int("IKD_KEEP_SIGNED_IN_LIFETIME", default=30 * 24 * 3600)
+IKD_IDLE_TIMEOUT = env.int("IKD_IDLE_TIMEOUT", default=4 * 3600)
+IKD_KEEP_SIGNED_IN_IDLE_TIMEOUT = env.int("IKD_KEEP_SIGNED_IN_IDLE_TIMEOUT", default=14 * 24 * 3600)
+
+# ---- Django -----------------------------------------------------------------------------------------------
+
+# Any host may ask for a check; GateMiddleware keeps every other page to the portal's own host.
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "ikd_portal.urls"
+WSGI_APPLICATION = "ikd_portal.wsgi.application"
+INSTALLED_APPS = [
+    "accounts",
+    "authgate",
+    "ikd_portal.apps.PortalAdminConfig",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "whitenoise.runserver_nostatic",
+    "django.contrib.staticfiles",
+    "allauth",
+    "allauth.account",
+    "csp",
+]
+MIDDLEWARE = [
+    "authgate.middleware.GateMiddleware",
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "csp.middleware.CSPMiddleware",
+    "accounts.middleware.OwnCookiesMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.locale.LocaleMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "accounts.middleware.SignInMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+
+
+def database() -> dict[str, Any]:
+    """Give the one database: SQLite in `var/` unless DATABASE_URL names another."""
+    url = env.str("DATABASE_URL", default="")
+    config: dict[str, Any] = env.db_url_config(url or f"sqlite:///{IKD_VAR / 'ikd.sqlite3'}")
+    if config["ENGINE"].endswith("sqlite3"):
+        config["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 5,
+            "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;",
+        }
+    config["CONN_MAX_AGE"] = 60
+    config["CONN_HEALTH_CHECKS"] = True
+    return config
+
+
+DATABASES = {"default": database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+
+def cache(alias: str) -> dict[str, Any]:
+    """Give a cache: Redis where REDIS_URL is set, a table of the database otherwise.
+
+    Codes have an alias of their own, so that a flood of other keys can never push one out.
+    """
+    url = env.str("REDIS_URL", default="")
+    if url:
+        return {
+            "BACKEND": "django_redis.cache.RedisCache",
+            # django-redis keeps one connection pool for each URL: the parameter keeps the aliases apart.
+            "LOCATION": f"{url}{'&' if '?' in url else '?'}client_name=ikd-{alias}",
+            "KEY_PREFIX": f"ikd-{alias}",
+            "OPTIONS": {
+                "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
+                "SOCKET_CONNECT_TIMEOUT": 0.5,
+                "SOCKET_TIMEOUT": 0.5,
+            },
+        }
+    return {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": f"ikd_cache_{alias}",
+        "OPTIONS": {"MAX_ENTRIES": 1_000_000},
+    }
+
+
+CACHES = {alias: cache(alias) for alias in ("default", "codes")}
+
+# ---- people and their sessions ----------------------------------------------------------------------------
+
+AUTH_USER_MODEL = "accounts.User"
+AUTHENTICATION_BACKENDS = ["accounts.backends.PasswordBackend"]
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": f"django.contrib.auth.password_validation.{name}"}
+    for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
+]
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "launcher"
+COOKIE_PREFIX = "__Host-" if IKD_PORTAL_IS_HTTPS else ""
+SESSION_ENGINE = "accounts.sessions"
+SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}ikd_portal"
+SESSION_COOKIE_SECURE = IKD_PORTAL_IS_HTTPS
+SESSION_COOKIE_AGE = IKD_KEEP_SIGNED_IN_LIFETIME
+CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}ikd_csrf"
+CSRF_COOKIE_SECURE = IKD_PORTAL_IS_HTTPS
+CSRF_COOKIE_HTTPONLY = True
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+
+ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"username", "email"}
+ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*"]
+ACCOUNT_EMAIL_VERIFICATION = "optional"
+ACCOUNT_LOGOUT_REDIRECT_URL = "signed_out"
+ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if IKD_PORTAL_IS_HTTPS else "http"
+
+# ---- what browsers are told -------------------------------------------------------------------------------
+
+# An HTTPS redirect would answer checks, which proxies send over plain HTTP, with 301.
+SECURE_SSL_REDIRECT = False
+SILENCED_SYSTEM_CHECKS = ["security.W008"]
+SECURE_HSTS_SECONDS = 31_536_000 if IKD_PORTAL_IS_HTTPS else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = False
+SECURE_HSTS_PRELOAD = False
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+# No form-action: it would stop the redirect from the sign-in form to a protected origin.
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {"default-src": [SELF], "frame-ancestors": [NONE], "base-uri": [NONE], "object-src": [NONE]}
+}
+
+# ---- language, files, mail, logs --------------------------------------------------------------------------
+
+LANGUAGE_CODE = "en"
+USE_TZ = True
+TIME_ZONE = env.str("IKD_TIME_ZONE", default="UTC")
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = IKD_VAR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
+WHITENOISE_USE_FINDERS = True
+EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+APPEND_SLASH = False

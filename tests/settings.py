@@ -1,0 +1,15 @@
+"""The portal's settings for tests: a portal on https, cheap hashes, no file of an installation touched."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+
+os.environ.setdefault("IKD_VAR", tempfile.mkdtemp(prefix="ikd-tests-"))
+os.environ.setdefault("IKD_SECRET_KEY", "the tests' own secret key, which no installation has: 0123456789")
+os.environ.setdefault("IKD_PORTAL_URL", "https://sso.example.com")
+
+from ikd_portal.settings import *  # noqa: F403
+
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
