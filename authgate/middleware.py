@@ -2,12 +2,53 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from django.conf import settings
+from django.db import connection
 from django.http import HttpRequest, HttpResponse
+
+from authgate.target import BadTarget, origin_from
+from authgate.views import answer_gate_request
 
 
 class GateMiddleware:
+    """Answers checks and endpoints before any other middleware, at whatever Host they are asked.
+
+    Every other page exists on the portal's own host alone, so that no link, cookie or token of it can be
+    made for another name.
+    """
+
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if (answered := answer_gate_request(request)) is not None:
+            return answered
+        if request.path_info == "/healthz":
+            return _plain(200, "ok")
+        if request.path_info == "/readyz":
+            return _readiness()
+        if not is_portal_host(request.META.get("HTTP_HOST", "")):
+            return _plain(404, f"This name is not the portal's. The portal is {settings.IKD_PORTAL_URL}")
         return self.get_response(request)
+
+
+def is_portal_host(host: str) -> bool:
+    """Tell whether a Host header names the portal."""
+    scheme = settings.IKD_PORTAL_ORIGIN.partition("://")[0]
+    try:
+        return origin_from(scheme, host) == settings.IKD_PORTAL_ORIGIN
+    except BadTarget:
+        return False
+
+
+def _readiness() -> HttpResponse:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM authgate_application LIMIT 1")
+    except Exception:
+        return _plain(503, "the database does not answer")
+    return _plain(200, "ok")
+
+
+def _plain(status: int, text: str) -> HttpResponse:
+    return HttpResponse(f"{text}\n", status=status, content_type="text/plain; charset=utf-8")

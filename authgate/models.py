@@ -20,7 +20,9 @@ class Application(models.Model):
     enabled = models.BooleanField(
         _("enabled"),
         default=True,
-        help_text=_("Switched off, nobody gets in; its origins stay claimed, so no wildcard takes them over."),
+        help_text=_(
+            "Switched off, nobody gets in; its origins stay claimed, so no wildcard takes them over."
+        ),
     )
     launch_url = models.URLField(
         _("start page"),
@@ -39,9 +41,7 @@ class Application(models.Model):
         choices=UserHeader.choices,
         default=UserHeader.USERNAME,
     )
-    remote_headers = models.BooleanField(
-        _("also Remote-User, -Email, -Groups, -Name"), default=False
-    )
+    remote_headers = models.BooleanField(_("also Remote-User, -Email, -Groups, -Name"), default=False)
     forwarded_user_header = models.BooleanField(_("also X-Forwarded-User"), default=False)
     named_groups = models.ManyToManyField(
         Group,
@@ -129,7 +129,7 @@ class SignIn(models.Model):
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="sign_ins", verbose_name=_("user")
     )
-    session_digest = models.CharField(max_length=64, unique=True, null=True, editable=False)
+    session_digest = models.CharField(max_length=64, unique=True, null=True, editable=False)  # noqa: DJ001
     started_at = models.DateTimeField(_("started"))
     last_seen_at = models.DateTimeField(_("last seen"))
     expires_at = models.DateTimeField(_("ends at the latest"))
@@ -137,6 +137,7 @@ class SignIn(models.Model):
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True, db_index=True)
     address = models.GenericIPAddressField(_("address"), null=True, blank=True)
     user_agent = models.CharField(_("browser"), max_length=300, blank=True)
+    keep = models.BooleanField(_("keeps signed in"), default=False)
     methods = models.JSONField(_("signed in by"), default=list)
 
     class Meta:

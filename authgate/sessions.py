@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def digest(token: str) -> bytes:
     """Give what the database keeps of a token: a reader of it gains no session."""
-    return hashlib.sha256(token.encode()).digest()
+    return hashlib.sha256(token.encode("latin-1", "replace")).digest()
 
 
 def begin_sign_in(
@@ -38,6 +38,7 @@ def begin_sign_in(
         idle_timeout=idle,
         address=address or None,
         user_agent="".join(filter(str.isprintable, user_agent))[:300],
+        keep=keep,
         methods=methods,
     )
 
@@ -70,10 +71,15 @@ def touch(sign_in_ids: set[int]) -> None:
     ).update(last_seen_at=now)
 
 
-def open_gate(sign_in: SignIn, origin: str) -> str:
-    """Open a gate session on a concrete origin and give its token, which nobody can read again."""
+def open_gate(sign_in: SignIn, origin: str, *, instead_of: str = "") -> str:
+    """Open a gate session on a concrete origin and give its token, which nobody can read again.
+
+    `instead_of` is the token that the browser had there before; that session ends.
+    """
+    now = timezone.now()
+    if instead_of:
+        previous = GateSession.objects.filter(token_digest=digest(instead_of), origin=origin, ended_at=None)
+        previous.update(ended_at=now)
     token = secrets.token_urlsafe(32)
-    GateSession.objects.create(
-        sign_in=sign_in, origin=origin, token_digest=digest(token), created_at=timezone.now()
-    )
+    GateSession.objects.create(sign_in=sign_in, origin=origin, token_digest=digest(token), created_at=now)
     return token

@@ -8,12 +8,15 @@ from __future__ import annotations
 import ipaddress
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 DEFAULT_PORTS = {"http": "80", "https": "443"}
 
-_LABELS = re.compile(r"(?!.{254})(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?")
+_LABELS = re.compile(
+    r"(?!.{254})(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+)
 _AUTHORITY = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::([1-9][0-9]{0,4}))?")
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
@@ -70,6 +73,20 @@ def origin_of(text: str) -> str:
     if not separator:
         raise BadTarget("origin")
     return origin_from(scheme, authority)
+
+
+@lru_cache(maxsize=65536)
+def is_within(address: str, networks: tuple[str, ...]) -> bool:
+    """Tell whether an address is in one of the networks; an IPv4 address mapped into IPv6 counts as itself.
+
+    Raises ValueError where a network is none.
+    """
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return False
+    parsed = getattr(parsed, "ipv4_mapped", None) or parsed
+    return any(parsed in ipaddress.ip_network(network) for network in networks)
 
 
 @dataclass(frozen=True, slots=True)

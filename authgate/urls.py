@@ -1,5 +1,7 @@
 from __future__ import annotations
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from authgate import portal_views
+
+urlpatterns = [path("continue", portal_views.continue_, name="continue")]

@@ -37,6 +37,9 @@ IKD_TRUSTED_PROXIES = env.list("IKD_TRUSTED_PROXIES", default=["127.0.0.0/8", ":
 IKD_FORWARDED_HOPS = env.int("IKD_FORWARDED_HOPS", default=0)
 IKD_OAUTH2_CONTRACT = env.str("IKD_OAUTH2_CONTRACT", default="nginx")
 IKD_TRUSTED_DOMAINS = env.list("IKD_TRUSTED_DOMAINS", default=[])
+# Refusals and last-seen times are written by a thread, once a second; off, whoever runs the checks flushes.
+IKD_THREADS = env.int("IKD_THREADS", default=8)
+IKD_WRITE_BEHIND = env.bool("IKD_WRITE_BEHIND", default=True)
 
 # ---- lifetimes, in seconds --------------------------------------------------------------------------------
 
@@ -159,17 +162,33 @@ SESSION_ENGINE = "accounts.sessions"
 SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}ikd_portal"
 SESSION_COOKIE_SECURE = IKD_PORTAL_IS_HTTPS
 SESSION_COOKIE_AGE = IKD_KEEP_SIGNED_IN_LIFETIME
+SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}ikd_csrf"
 CSRF_COOKIE_SECURE = IKD_PORTAL_IS_HTTPS
 CSRF_COOKIE_HTTPONLY = True
+CSRF_TRUSTED_ORIGINS = [IKD_PORTAL_ORIGIN]
+LANGUAGE_COOKIE_NAME = f"{COOKIE_PREFIX}ikd_language"
+LANGUAGE_COOKIE_SECURE = IKD_PORTAL_IS_HTTPS
+LANGUAGE_COOKIE_HTTPONLY = True
+LANGUAGE_COOKIE_SAMESITE = "Lax"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*"]
-ACCOUNT_EMAIL_VERIFICATION = "optional"
+ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_REDIRECT_URL = "signed_out"
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if IKD_PORTAL_IS_HTTPS else "http"
+ACCOUNT_FORMS = {
+    "login": "accounts.forms.SignInForm",
+    "change_password": "accounts.forms.PasswordChangeForm",
+    "reauthenticate": "accounts.forms.ReauthenticateForm",
+}
+# accounts/throttle.py is the one mechanism: attempts to sign in within seconds.
+ACCOUNT_RATE_LIMITS = False
+IKD_LOGIN_LIMIT_PER_ACCOUNT_AND_ADDRESS = env.str("IKD_LOGIN_LIMIT_PER_ACCOUNT_AND_ADDRESS", default="5/300")
+IKD_LOGIN_LIMIT_PER_ADDRESS = env.str("IKD_LOGIN_LIMIT_PER_ADDRESS", default="50/300")
+IKD_LOGIN_LIMIT_PER_ACCOUNT = env.str("IKD_LOGIN_LIMIT_PER_ACCOUNT", default="30/3600")
 
 # ---- what browsers are told -------------------------------------------------------------------------------
 

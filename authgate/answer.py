@@ -1,0 +1,278 @@
+"""What a decision looks like on the wire, in each answer style."""
+
+from __future__ import annotations
+
+import base64
+import json
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from urllib.parse import quote
+
+from authgate.contracts import Contract, Style
+from authgate.decision import Application, Decision, Subject
+from authgate.memory import GateSettings, Memory, RefusedPage
+from authgate.state import State, nonce_hash, seal
+from authgate.target import BadTarget, Target, without_code
+
+Headers = tuple[tuple[bytes, bytes], ...]
+
+LONGEST_HEADERS = 4096
+"""Octets of an answer's headers; nginx's and HAProxy's buffers end not far above."""
+
+IDENTITY_TOO_LONG = "identity headers too long"
+
+NONCE_AGE = 600
+"""Seconds between leaving for the portal and coming back."""
+_NONCE = re.compile(r"[A-Za-z0-9_-]{22}")
+_TO_ENCODE = re.compile(rb"[^\x20-\x7e]|%|\A +| +\Z")
+
+NO_STORE: Headers = ((b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
+JSON: Headers = ((b"content-type", b"application/json"), *NO_STORE)
+CHALLENGE: Headers = ((b"www-authenticate", b'Bearer realm="ikD Portal"'),)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What an administrator is told of an answer that refused; `is_configuration` is the proxy's fault."""
+
+    decision_id: str
+    contract: str
+    reason: str
+    origin: str = ""
+    method: str = ""
+    path: str = ""
+    client: str = ""
+    username: str = ""
+    application: str = ""
+    failed: tuple[tuple[int, str], ...] = ()
+    is_configuration: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A complete answer. Header names are lower case; Content-Length and Date are the server's to add."""
+
+    status: int
+    headers: Headers = ()
+    body: bytes = b""
+    refusal: Refusal | None = None
+    sign_in_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """How the browser asked: whether it navigates, and the cookies it sent."""
+
+    contract: Contract
+    target: Target
+    navigates: bool
+    prefetches: bool
+    cookies: dict[str, str]
+    referer: str
+    now: float
+
+
+# ---- allowed ----------------------------------------------------------------------------------------------
+
+
+def header_value(text: str, *, comma: bool = False) -> bytes:
+    """Give text as a header value in printable ASCII; what is outside it, `%` and edge spaces become %XX."""
+    octets = text.encode("utf-8", "surrogatepass")
+    encoded = _TO_ENCODE.sub(lambda match: b"".join(b"%%%02X" % octet for octet in match[0]), octets)
+    return encoded.replace(b",", b"%2C") if comma else encoded
+
+
+def identity_headers(application: Application | None, subject: Subject | None) -> Headers:
+    """Give the identity headers of an allowed request, every name always there, empty for nobody."""
+    user = username = email = groups = name = b""
+    if subject is not None:
+        username, email = header_value(subject.username), header_value(subject.email)
+        name = header_value(subject.display_name)
+        user = username
+        if application is not None and application.user_header == "uuid":
+            user = subject.uuid.encode()
+        groups = b",".join(header_value(group, comma=True) for group in _told_groups(application, subject))
+    headers = [
+        (b"x-auth-request-user", user),
+        (b"x-auth-request-email", email),
+        (b"x-auth-request-groups", groups),
+        (b"x-auth-request-preferred-username", username),
+    ]
+    if application is not None and application.remote_headers:
+        headers += [(b"remote-user", user), (b"remote-email", email)]
+        headers += [(b"remote-groups", groups), (b"remote-name", name)]
+    if application is not None and application.forwarded_user_header:
+        headers.append((b"x-forwarded-user", user))
+    return tuple(headers)
+
+
+def _told_groups(application: Application | None, subject: Subject) -> Iterable[str]:
+    names = sorted(name for _, name in subject.groups)
+    if application is None or application.named_groups is None:
+        return names
+    return [name for name in names if name in application.named_groups]
+
+
+def is_too_long(headers: Headers) -> bool:
+    return sum(len(name) + len(value) + 4 for name, value in headers) > LONGEST_HEADERS
+
+
+def allow(headers: Headers, sign_in_id: int | None = None) -> Answer:
+    return Answer(200, headers, sign_in_id=sign_in_id)
+
+
+# ---- not signed in ----------------------------------------------------------------------------------------
+
+
+def ask_to_sign_in(asking: Asking, memory: Memory, *, rounds: int = 0) -> Answer:
+    """Send a browser to the portal where the proxy can, and tell everybody else where to go."""
+    target = asking.target
+    if asking.contract.style is Style.STATUS or not asking.navigates:
+        return unauthorized(asking)
+    status = 302 if target.method in ("GET", "HEAD") else 303
+    return to_portal(asking, memory, without_code(target.uri or "/"), back="", status=status, rounds=rounds)
+
+
+def to_portal(
+    asking: Asking, memory: Memory, uri: str, *, back: str, status: int = 302, rounds: int = 0
+) -> Answer:
+    """Redirect to the portal with a sealed state, and bind the attempt to this browser by a nonce cookie."""
+    origin = asking.target.origin
+    nonce = asking.cookies.get(cookie_name(origin, "nonce"), "")
+    if not _NONCE.fullmatch(nonce):
+        nonce = base64.urlsafe_b64encode(memory.random(16)).rstrip(b"=").decode()
+    cookie = set_cookie(origin, "nonce", nonce, max_age=NONCE_AGE)
+    state = State(origin, uri, nonce_hash(nonce), back, int(asking.now), rounds)
+    for shorter in (state, replace(state, uri=uri.partition("?")[0]), replace(state, uri="/")):
+        sealed = seal(shorter, memory.settings.state_keys[0])
+        location = f"{memory.settings.portal_origin}/continue?state={sealed}".encode()
+        headers = ((b"location", location), cookie, *NO_STORE)
+        if not is_too_long(headers):
+            break
+    return Answer(status, headers)
+
+
+def start_url(asking: Asking) -> str:
+    """Give the address at which a browser begins to sign in here and comes back to the page it shows."""
+    target = asking.target
+    page = (
+        target.origin + without_code(target.uri) if asking.navigates and target.uri else f"{target.origin}/"
+    )
+    if not asking.navigates and asking.referer.startswith(f"{target.origin}/"):
+        page = asking.referer
+    url = f"{target.origin}{asking.contract.prefix}/start?rd="
+    quoted = quote(page, safe="")
+    if len(quoted) > LONGEST_HEADERS // 2:
+        quoted = quote(page.partition("?")[0], safe="")
+    return url + (quoted if len(quoted) <= LONGEST_HEADERS // 2 else quote(f"{target.origin}/", safe=""))
+
+
+def unauthorized(asking: Asking, *, to_a_program: bool = False) -> Answer:
+    """Say 401, and where one may sign in; a program gets it as JSON too."""
+    location = start_url(asking)
+    headers: Headers = ((b"x-auth-location", location.encode("ascii")),)
+    if asking.navigates and not to_a_program:
+        return Answer(401, headers + NO_STORE)
+    body = json.dumps({"error": "sign_in_required", "location": location}).encode()
+    return Answer(401, headers + CHALLENGE + JSON, body)
+
+
+# ---- refused ----------------------------------------------------------------------------------------------
+
+
+def refuse(
+    asking: Asking, memory: Memory, application: Application, subject: Subject | None, decision: Decision
+) -> Answer:
+    """Refuse with a decision id: a page for a person, JSON for a program, the bare status for nginx."""
+    target, username = asking.target, subject.username if subject else ""
+    refusal = Refusal(
+        new_id(memory),
+        asking.contract.name,
+        decision.reason,
+        target.origin,
+        target.method or "",
+        target.path or "",
+        target.client,
+        username,
+        application.name,
+        decision.failed,
+        is_configuration=target.uri is None or decision.reason == IDENTITY_TOO_LONG,
+    )
+    if asking.contract.style is Style.STATUS:
+        return _refused(403, refusal)
+    if not asking.navigates:
+        return _refused(403, refusal, as_json=True)
+    page = RefusedPage(
+        refusal.decision_id, target, application.name if subject else "", username, decision.reason
+    )
+    return refused_page(page, memory.settings, refusal)
+
+
+def refused_page(page: RefusedPage, settings: GateSettings, refusal: Refusal | None) -> Answer:
+    """Give the refused page as an origin of an application may show it: the portal's style, links alone."""
+    portal = settings.portal_origin.encode()
+    policy = b"default-src 'none'; style-src %s; img-src %s; frame-ancestors 'none'" % (portal, portal)
+    headers: Headers = (
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-security-policy", policy),
+        (b"x-content-type-options", b"nosniff"),
+        (b"x-auth-decision", page.decision_id.encode()),
+        *NO_STORE,
+    )
+    return Answer(403, headers, settings.render_refused(page), refusal)
+
+
+def misconfigured(
+    contract: Contract, memory: Memory, reason: str, *, status: int, origin: str = "", client: str = ""
+) -> Answer:
+    """Refuse a check whose proxy is set up wrongly; the reason is for the administrator alone."""
+    refusal = Refusal(
+        new_id(memory), contract.name, reason, origin=origin, client=client, is_configuration=True
+    )
+    return _refused(status, refusal, as_json=contract.style is Style.REDIRECT)
+
+
+def broken(decision_id: str) -> Answer:
+    """Give the answer to whatever failed inside: never 2xx."""
+    return Answer(503, ((b"x-auth-decision", decision_id.encode()), (b"retry-after", b"2"), *NO_STORE))
+
+
+def bad_contract_status(contract: Contract) -> int:
+    """nginx makes 500 of everything but 401 and 403; the others pass on what is meant."""
+    return 403 if contract.style is Style.STATUS else 400
+
+
+def new_id(memory: Memory) -> str:
+    return memory.random(6).hex()
+
+
+def _refused(status: int, refusal: Refusal, *, as_json: bool = False) -> Answer:
+    headers: Headers = ((b"x-auth-decision", refusal.decision_id.encode()),)
+    if not as_json:
+        return Answer(status, headers + NO_STORE, refusal=refusal)
+    body = json.dumps({"error": "refused", "decision": refusal.decision_id}).encode()
+    return Answer(status, headers + JSON, body, refusal)
+
+
+# ---- cookies ----------------------------------------------------------------------------------------------
+
+
+def cookie_name(origin: str, kind: str) -> str:
+    """Give the name of our cookie of that kind: `gate` or `nonce`. Without https no prefix is possible."""
+    return f"__Host-ikd_{kind}" if origin.startswith("https:") else f"ikd_{kind}"
+
+
+def set_cookie(origin: str, kind: str, value: str, *, max_age: int | None = None) -> tuple[bytes, bytes]:
+    """Give a Set-Cookie header for one origin alone (RFC 6265bis, section 4.1.3.2)."""
+    secure = "; Secure" if origin.startswith("https:") else ""
+    age = "" if max_age is None else f"; Max-Age={max_age}"
+    line = f"{cookie_name(origin, kind)}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}"
+    return b"set-cookie", line.encode("ascii")
+
+
+def redirect(url: str, *more: tuple[bytes, bytes], status: int = 302) -> Answer:
+    """Redirect to an absolute ASCII URL that was judged or sealed before."""
+    if any(ord(character) not in range(0x21, 0x7F) for character in url):
+        raise BadTarget("location")
+    return Answer(status, ((b"location", url.encode("ascii")), *more, *NO_STORE))

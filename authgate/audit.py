@@ -1,0 +1,50 @@
+"""What happened: audit events for administrators, and the queue that keeps writing off the check's path."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from django.utils import timezone
+
+from authgate.models import AuditEvent
+
+log = logging.getLogger("ikd.security")
+
+
+def record(
+    kind: str,
+    *,
+    actor: str = "",
+    subject: str = "",
+    application: str = "",
+    reason: str = "",
+    address: str | None = None,
+    decision_id: str = "",
+    details: dict[str, Any] | None = None,
+) -> AuditEvent:
+    """Write an audit event and its log line. Nothing given here may hold a secret."""
+    event = AuditEvent.objects.create(
+        at=timezone.now(),
+        kind=kind,
+        actor=_printable(actor, 150),
+        subject=_printable(subject, 150),
+        application=_printable(application, 100),
+        reason=_printable(reason, 100),
+        address=address or None,
+        decision_id=decision_id,
+        details=details or {},
+    )
+    log.info(json.dumps(_line(event)))
+    return event
+
+
+def _printable(text: str, length: int) -> str:
+    return "".join(filter(str.isprintable, text))[:length]
+
+
+def _line(event: AuditEvent) -> dict[str, Any]:
+    fields = ("kind", "actor", "subject", "application", "reason", "address", "decision_id")
+    told = {name: getattr(event, name) for name in fields if getattr(event, name)}
+    return {"at": event.at.isoformat(), **told, **event.details}

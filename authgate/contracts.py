@@ -1,0 +1,121 @@
+"""What the kinds of proxies promise: which headers of a check say what the original request was.
+
+A contract is chosen by the check's URL, never guessed from the headers that are present, and reads no
+other header: what one proxy sets, another passes on as the client sent it.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from enum import Enum
+
+from authgate.target import BadTarget, Target, method_from, origin_from, uri_from
+
+
+class Style(Enum):
+    """What a proxy can pass on: the status alone (200, 401, 403), or redirects too."""
+
+    STATUS = "status"
+    REDIRECT = "redirect"
+
+
+Read = Callable[[dict[bytes, bytes], int], Target]
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """`headers` are the only ones that speak of the target; `prefix` is where its endpoints live."""
+
+    name: str
+    style: Style
+    headers: frozenset[bytes]
+    read: Read
+    prefix: str = "/authgate"
+
+
+def forwarded_client(value: bytes, hops: int) -> str:
+    """Give the client's address out of X-Forwarded-For: the last entry, or as many before it as `hops` says.
+
+    Entries further left are the client's own invention. Raises BadTarget where there is none.
+    """
+    entries = value.decode("latin-1").split(",")
+    if len(entries) <= hops:
+        raise BadTarget("x-forwarded-for")
+    try:
+        return str(ipaddress.ip_address(entries[-1 - hops].strip(" \t")))
+    except ValueError:
+        raise BadTarget("x-forwarded-for") from None
+
+
+def _forwarded(headers: dict[bytes, bytes], hops: int) -> Target:
+    """Read X-Forwarded-{Method,Proto,Host,Uri,For} (reference: nginx as deploy/ sets them; Traefik)."""
+    text = {name: headers[name].decode("latin-1") for name in FORWARDED if name != b"x-forwarded-uri"}
+    return Target(
+        origin=origin_from(text[b"x-forwarded-proto"], text[b"x-forwarded-host"]),
+        method=method_from(text[b"x-forwarded-method"]),
+        uri=uri_from(headers[b"x-forwarded-uri"]),
+        client=forwarded_client(headers[b"x-forwarded-for"], hops),
+    )
+
+
+def _host_and_scheme(headers: dict[bytes, bytes], hops: int) -> Target:
+    """Read Host, X-Scheme and X-Real-IP, as oauth2-proxy's documentation has nginx send them."""
+    origin = origin_from(headers[b"x-scheme"].decode("latin-1"), headers[b"host"].decode("latin-1"))
+    return Target(origin, None, None, forwarded_client(headers[b"x-real-ip"], 0))
+
+
+def _address(headers: dict[bytes, bytes], hops: int) -> Target:
+    """Read where an endpoint's request came in; the page asked for is in `x-forwarded-uri`, if anywhere."""
+    text = {name: headers[name].decode("latin-1") for name in (b"x-forwarded-proto", b"x-forwarded-host")}
+    origin = origin_from(text[b"x-forwarded-proto"], text[b"x-forwarded-host"])
+    return Target(origin, None, None, forwarded_client(headers[b"x-forwarded-for"], hops))
+
+
+FORWARDED = frozenset(
+    (b"x-forwarded-method", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-uri", b"x-forwarded-for")
+)
+HOST_AND_SCHEME = frozenset((b"host", b"x-scheme", b"x-real-ip"))
+ADDRESS = frozenset((b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-for"))
+
+NGINX = Contract("nginx", Style.STATUS, FORWARDED, _forwarded)
+TRAEFIK = Contract("traefik", Style.REDIRECT, FORWARDED, _forwarded)
+OAUTH2_NGINX = Contract("oauth2 nginx", Style.STATUS, HOST_AND_SCHEME, _host_and_scheme, "/oauth2")
+OAUTH2_TRAEFIK = Contract("oauth2 traefik", Style.REDIRECT, FORWARDED, _forwarded, "/oauth2")
+
+ENDPOINT = Contract("endpoint", Style.REDIRECT, ADDRESS, _address)
+OAUTH2_ENDPOINT = {
+    "nginx": Contract("oauth2 endpoint", Style.REDIRECT, HOST_AND_SCHEME, _host_and_scheme, "/oauth2"),
+    "traefik": Contract("oauth2 endpoint", Style.REDIRECT, ADDRESS, _address, "/oauth2"),
+}
+OAUTH2_CHECK = {"nginx": OAUTH2_NGINX, "traefik": OAUTH2_TRAEFIK}
+
+ENDPOINTS = ("start", "callback", "sign_out", "userinfo", "refused")
+
+
+def checks(oauth2: str) -> dict[str, Contract]:
+    """Give the contract of each check's URL; `oauth2` is IKD_OAUTH2_CONTRACT."""
+    table = {"/authgate/nginx": NGINX, "/authgate/traefik": TRAEFIK, "/oauth2/auth": OAUTH2_CHECK[oauth2]}
+    return table | {f"{path}/": contract for path, contract in table.items()}
+
+
+def endpoints(oauth2: str) -> dict[str, tuple[str, Contract]]:
+    """Give the name and contract of each endpoint's URL on a protected origin."""
+    ours = {f"/authgate/{name}": (name, ENDPOINT) for name in ENDPOINTS}
+    theirs = {f"/oauth2/{name}": (name, OAUTH2_ENDPOINT[oauth2]) for name in ENDPOINTS}
+    return ours | theirs | {"/oauth2/sign_in": ("sign_in", OAUTH2_ENDPOINT[oauth2])}
+
+
+def values_of(headers: Iterable[tuple[bytes, bytes]], wanted: frozenset[bytes]) -> dict[bytes, bytes]:
+    """Give the wanted headers, each exactly once and not empty. Raises BadTarget with the one at fault."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        if name in wanted:
+            if name in found:
+                raise BadTarget(f"{name.decode()} doubled")
+            found[name] = value
+    for name in wanted:
+        if not found.get(name):
+            raise BadTarget(f"{name.decode()} missing")
+    return found

@@ -1,0 +1,253 @@
+"""Who may do what: the pure part. Standard library only; nothing here knows HTTP or a database.
+
+The most specific path scope that covers a path decides, and within it any rule admits; no rule, no
+access. Rules only grant: one that cannot be evaluated still claims its scope and admits nobody.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from urllib.parse import quote
+
+from authgate.target import BadTarget, Target, is_within, readings
+
+
+class Verdict(Enum):
+    """What comes of a request, mildest first: of several readings the sternest counts."""
+
+    ALLOW = 0
+    STEP_UP = 1
+    SIGN_IN = 2
+    REFUSE = 3
+
+
+class Who(Enum):
+    EVERYONE = "everyone"
+    SIGNED_IN = "signed_in"
+    CHOSEN = "chosen"
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule made ready. `methods` and `networks` are None for all; `expires_at` is Unix time."""
+
+    id: int
+    who: Who
+    methods: frozenset[str] | None = None
+    networks: tuple[str, ...] | None = None
+    groups: frozenset[int] = frozenset()
+    users: frozenset[int] = frozenset()
+    second_factor: bool = False
+    expires_at: float | None = None
+    readable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    path: str
+    exact: bool
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """An application made ready: its scopes by path, as written and regardless of letter case."""
+
+    id: int
+    name: str
+    enabled: bool
+    scopes: dict[tuple[str, bool], Scope]
+    folded: dict[tuple[str, bool], Scope]
+    user_header: str = "username"
+    remote_headers: bool = False
+    forwarded_user_header: bool = False
+    named_groups: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who is signed in. `email` is empty unless it is verified; `groups` are (id, name)."""
+
+    user_id: int
+    uuid: str
+    username: str
+    display_name: str = ""
+    email: str = ""
+    groups: tuple[tuple[int, str], ...] = ()
+    second_factor: bool = False
+
+    @property
+    def group_ids(self) -> frozenset[int]:
+        return frozenset(id for id, _ in self.groups)
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a check's own query narrows: OR within a name, AND between names; None where it is absent."""
+
+    groups: frozenset[str] | None = None
+    emails: frozenset[str] | None = None
+    email_domains: tuple[str, ...] | None = None
+
+    def __bool__(self) -> bool:
+        return not (self.groups is None and self.emails is None and self.email_domains is None)
+
+
+NO_FILTERS = Filters()
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict with its reason: the rule that admits, or for each rule of the scope what failed first."""
+
+    verdict: Verdict
+    reason: str
+    rule: int | None = None
+    failed: tuple[tuple[int, str], ...] = field(default=())
+
+
+def application_of(
+    *,
+    id: int,
+    name: str,
+    rules: Iterable[tuple[str, bool, Rule]],
+    enabled: bool = True,
+    **wishes: object,
+) -> Application:
+    """Make an application ready from its rules, each with its path and whether it is exact."""
+    by_scope: dict[tuple[str, bool], list[Rule]] = {}
+    for path, exact, rule in rules:
+        by_scope.setdefault((path, exact), []).append(rule)
+    scopes: dict[tuple[str, bool], Scope] = {}
+    folded: dict[tuple[str, bool], Scope] = {}
+    for (path, exact), scope_rules in by_scope.items():
+        scope = Scope(path, exact, tuple(scope_rules))
+        for spelling in {path, quote(path, safe="/!$&'()*+,:=@~")}:
+            scopes[spelling, exact] = scope
+            folded[spelling.casefold(), exact] = scope
+    return Application(id=id, name=name, enabled=enabled, scopes=scopes, folded=folded, **wishes)  # type: ignore[arg-type]
+
+
+def decide(
+    application: Application,
+    target: Target,
+    subject: Subject | None,
+    now: float,
+    filters: Filters = NO_FILTERS,
+) -> Decision:
+    """Decide about a request to an application; `now` is Unix time.
+
+    Every reading of the path must be admitted, whatever letter case the backend heeds. Where the
+    contract tells no path, every scope must admit.
+    """
+    if not application.enabled:
+        return Decision(Verdict.REFUSE, "application disabled")
+    try:
+        scopes = list(_scopes_meant(application, target.path))
+    except BadTarget:
+        return Decision(Verdict.REFUSE, "path cannot be read safely")
+    decisions = [_decide_in_scope(scope, target, subject, now) for scope in scopes]
+    sternest = max(decisions, key=lambda decision: decision.verdict.value)
+    return _narrow(sternest, subject, filters) if filters else sternest
+
+
+def _scopes_meant(application: Application, path: str | None) -> Iterator[Scope | None]:
+    """Give each scope that a request may fall under once, None for "no rule covers it"."""
+    found: dict[int, Scope | None] = {}
+    if path is None:
+        found = {id(scope): scope for scope in application.scopes.values()}
+        if ("/", False) not in application.scopes:
+            found[0] = None
+        return iter(found.values())
+    for reading in readings(path):
+        for scopes, text in ((application.scopes, reading), (application.folded, reading.casefold())):
+            scope = _most_specific(scopes, text)
+            found[id(scope)] = scope
+    return iter(found.values())
+
+
+def _most_specific(scopes: dict[tuple[str, bool], Scope], path: str) -> Scope | None:
+    exact = scopes.get((path, True))
+    if exact is not None:
+        return exact
+    if len(path) > 1 and path.endswith("/"):
+        path = path[:-1]
+    while path:
+        scope = scopes.get((path, False))
+        if scope is not None:
+            return scope
+        path = path.rpartition("/")[0]
+    return scopes.get(("/", False))
+
+
+def _decide_in_scope(scope: Scope | None, target: Target, subject: Subject | None, now: float) -> Decision:
+    if scope is None:
+        return Decision(Verdict.REFUSE, "no rule covers the path")
+    best: Decision | None = None
+    failed: list[tuple[int, str]] = []
+    for rule in scope.rules:
+        verdict, criterion = _judge(rule, target, subject, now)
+        if verdict is Verdict.ALLOW:
+            return Decision(verdict, criterion, rule.id)
+        failed.append((rule.id, criterion))
+        if best is None or verdict.value < best.verdict.value:
+            best = Decision(verdict, criterion, rule.id)
+    if best is None or best.verdict is Verdict.REFUSE:
+        return Decision(Verdict.REFUSE, "no rule admits", None, tuple(failed))
+    return Decision(best.verdict, best.reason, best.rule, tuple(failed))
+
+
+def _judge(rule: Rule, target: Target, subject: Subject | None, now: float) -> tuple[Verdict, str]:
+    """Judge one rule: whether it admits, would after a sign-in, or what fails first."""
+    if not rule.readable:
+        return Verdict.REFUSE, "cannot be evaluated"
+    if rule.expires_at is not None and now >= rule.expires_at:
+        return Verdict.REFUSE, "expired"
+    if rule.methods is not None and _method_asked(target) not in rule.methods:
+        return Verdict.REFUSE, "method"
+    if rule.networks is not None and not is_within(target.client, rule.networks):
+        return Verdict.REFUSE, "network"
+    if rule.who is not Who.EVERYONE or rule.second_factor:
+        if subject is None:
+            return Verdict.SIGN_IN, "not signed in"
+        if rule.who is Who.CHOSEN and not (subject.user_id in rule.users or subject.group_ids & rule.groups):
+            return Verdict.REFUSE, "group"
+        if rule.second_factor and not subject.second_factor:
+            return Verdict.STEP_UP, "second factor"
+    return Verdict.ALLOW, "public" if rule.who is Who.EVERYONE else "admitted"
+
+
+def _method_asked(target: Target) -> str | None:
+    return "GET" if target.method == "HEAD" else target.method
+
+
+def _narrow(decision: Decision, subject: Subject | None, filters: Filters) -> Decision:
+    """Apply a check's own filters: they never widen, and they ask for a sign-in even where all is public."""
+    if decision.verdict in (Verdict.REFUSE, Verdict.SIGN_IN):
+        return decision
+    if subject is None:
+        return Decision(Verdict.SIGN_IN, "not signed in", decision.rule)
+    if filters.groups is not None and not filters.groups.intersection(name for _, name in subject.groups):
+        return Decision(Verdict.REFUSE, "allowed_groups")
+    if filters.emails is not None and subject.email not in filters.emails:
+        return Decision(Verdict.REFUSE, "allowed_emails")
+    if filters.email_domains is not None and not _has_domain(subject.email, filters.email_domains):
+        return Decision(Verdict.REFUSE, "allowed_email_domains")
+    return decision
+
+
+def _has_domain(email: str, domains: tuple[str, ...]) -> bool:
+    """Compare as oauth2-proxy does: `x` exactly; `.x` and `*.x` for x and all below; letter case counts."""
+    local, separator, domain = email.partition("@")
+    if not (local and separator and domain) or "@" in domain:
+        return False
+    for wanted in domains:
+        suffix = wanted.removeprefix("*")
+        if suffix.startswith("."):
+            if domain == suffix[1:] or domain.endswith(suffix):
+                return True
+        elif domain == wanted:
+            return True
+    return False

@@ -1,0 +1,208 @@
+"""From the database to memory: applications with their rules compiled, sessions with who they are."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.db.models import CharField, Exists, F, OuterRef, Value
+from django.db.models.functions import Cast
+
+from authgate import models
+from authgate.contracts import checks
+from authgate.decision import Application, Rule, Subject, Who, application_of
+from authgate.memory import GateSettings, Memory, Session
+from authgate.redirects import domain_matches
+from authgate.refused_page import render_refused
+from authgate.target import is_within
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+def gate_settings() -> GateSettings:
+    """Give what a check needs of the settings."""
+    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    return GateSettings(
+        portal_origin=settings.IKD_PORTAL_ORIGIN,
+        trusted_proxies=tuple(settings.IKD_TRUSTED_PROXIES),
+        forwarded_hops=settings.IKD_FORWARDED_HOPS,
+        checks=checks(settings.IKD_OAUTH2_CONTRACT),
+        state_keys=tuple(hmac.digest(key.encode(), b"ikd sealed state", hashlib.sha256) for key in keys),
+        render_refused=render_refused,
+    )
+
+
+def memory_for_one_request() -> Memory:
+    return Memory(gate_settings())
+
+
+# ---- applications -----------------------------------------------------------------------------------------
+
+
+def origins_claiming(origin: str) -> list[str]:
+    """Give the origins as administrators write them that cover this one, the most specific first."""
+    scheme, _, authority = origin.partition("://")
+    if authority.startswith("["):
+        return [origin]
+    labels = authority.split(".")
+    return [origin, *(f"{scheme}://*.{'.'.join(labels[n:])}" for n in range(1, len(labels)))]
+
+
+def load_application(origin: str) -> Application | None:
+    """Give the application that claims an origin, made ready; None where none does. Two queries."""
+    claiming = origins_claiming(origin)
+    rows = list(_rows(models.Application.objects.filter(origins__value__in=claiming), "origins__value"))
+    if not rows:
+        return None
+    nearest = min(rows, key=lambda row: claiming.index(row["origins__value"]))["origins__value"]
+    return _compiled([row for row in rows if row["origins__value"] == nearest])[0]
+
+
+def load_applications() -> list[Application]:
+    """Give all applications made ready, by name. Two queries."""
+    return _compiled(_rows(models.Application.objects.all()))
+
+
+RULE_FIELDS = ("pk", "path", "exact", "methods", "networks", "who", "second_factor", "expires_at")
+
+
+def _rows(applications: Any, *more: str) -> Any:
+    rule_fields = [f"rules__{field}" for field in RULE_FIELDS]
+    wishes = ("user_header", "remote_headers", "forwarded_user_header")
+    return applications.order_by("name", "pk", "rules__path", "rules__pk").values(
+        "pk", "name", "enabled", *wishes, *rule_fields, *more
+    )
+
+
+def _compiled(rows: Iterable[dict[str, Any]]) -> list[Application]:
+    by_application = [list(group) for _, group in groupby(rows, key=lambda row: row["pk"])]
+    references = _references([group[0]["pk"] for group in by_application])
+    return [_application(group, references) for group in by_application]
+
+
+References = dict[tuple[str, int], list[str]]
+
+
+def _references(applications: list[int]) -> References:
+    """Give in one query whom rules name and which groups applications want to be told."""
+    groups = models.Rule.groups.through.objects.filter(rule__application__in=applications)
+    users = models.Rule.users.through.objects.filter(rule__application__in=applications)
+    named = models.Application.named_groups.through.objects.filter(application__in=applications)
+    union = groups.values_list(Value("group"), F("rule_id"), Cast("group_id", CharField())).union(
+        users.values_list(Value("user"), F("rule_id"), Cast("user_id", CharField())),
+        named.values_list(Value("named"), F("application_id"), F("group__name")),
+        all=True,
+    )
+    found: References = {}
+    for kind, owner, reference in union:
+        found.setdefault((kind, owner), []).append(reference)
+    return found
+
+
+def _application(rows: list[dict[str, Any]], references: References) -> Application:
+    first = rows[0]
+    named = references.get(("named", first["pk"]))
+    return application_of(
+        id=first["pk"],
+        name=first["name"],
+        enabled=first["enabled"],
+        user_header=first["user_header"],
+        remote_headers=first["remote_headers"],
+        forwarded_user_header=first["forwarded_user_header"],
+        named_groups=frozenset(named) if named else None,
+        rules=[
+            (row["rules__path"], row["rules__exact"], rule_of(row, references))
+            for row in rows
+            if row["rules__pk"] is not None
+        ],
+    )
+
+
+def rule_of(row: dict[str, Any], references: References) -> Rule:
+    """Compile one rule. One that cannot be read still claims its scope, and admits nobody."""
+    key = row["rules__pk"]
+    try:
+        networks = tuple(row["rules__networks"].replace(",", " ").split())
+        for network in networks:
+            is_within("192.0.2.1", (network,))
+        return Rule(
+            id=key,
+            who=Who(row["rules__who"]),
+            methods=frozenset(row["rules__methods"].replace(",", " ").split()) or None,
+            networks=networks or None,
+            groups=frozenset(map(int, references.get(("group", key), ()))),
+            users=frozenset(map(int, references.get(("user", key), ()))),
+            second_factor=row["rules__second_factor"],
+            expires_at=_unix(row["rules__expires_at"]),
+        )
+    except (ValueError, TypeError, AttributeError):
+        return Rule(id=key, who=Who.CHOSEN, readable=False)
+
+
+def _unix(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def is_allowed_origin(origin: str) -> bool:
+    """Tell whether anyone may be sent to this origin: an application's, a trusted domain's, the portal's."""
+    if origin == settings.IKD_PORTAL_ORIGIN or domain_matches(origin, settings.IKD_TRUSTED_DOMAINS):
+        return True
+    return models.Origin.objects.filter(value__in=origins_claiming(origin)).exists()
+
+
+# ---- sessions ---------------------------------------------------------------------------------------------
+
+VERIFIED = Exists(
+    EmailAddress.objects.filter(
+        user=OuterRef("sign_in__user"), email__iexact=OuterRef("sign_in__user__email"), verified=True
+    )
+)
+
+
+def load_session(digest: bytes) -> Session | None:
+    """Give the gate session of a token's digest with its user and groups; None unless all is live. One query.
+
+    Idle and absolute lifetimes are left to `Session.is_live`, which memory asks again and again.
+    """
+    rows = list(
+        models.GateSession.objects.filter(
+            token_digest=digest, ended_at=None, sign_in__ended_at=None, sign_in__user__is_active=True
+        )
+        .annotate(verified=VERIFIED)
+        .values_list(
+            "origin",
+            "sign_in_id",
+            "sign_in__expires_at",
+            "sign_in__last_seen_at",
+            "sign_in__idle_timeout",
+            "verified",
+            "sign_in__user__pk",
+            "sign_in__user__uuid",
+            "sign_in__user__username",
+            "sign_in__user__display_name",
+            "sign_in__user__email",
+            "sign_in__user__groups__pk",
+            "sign_in__user__groups__name",
+        )
+    )
+    if not rows:
+        return None
+    origin, sign_in, expires, seen, idle, verified, user, uuid, username, name, email, *_ = rows[0]
+    groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
+    subject = Subject(user, str(uuid), username, name, email if verified else "", groups)
+    return Session(origin, sign_in, subject, expires.timestamp(), seen.timestamp() + idle)
+
+
+def subject_of(user: User) -> Subject:
+    """Give a user as decisions see them. Two queries."""
+    verified = EmailAddress.objects.filter(user=user, email__iexact=user.email, verified=True).exists()
+    groups = tuple(user.groups.values_list("pk", "name"))
+    email = user.email if verified else ""
+    return Subject(user.pk, str(user.uuid), user.username, user.display_name, email, groups)

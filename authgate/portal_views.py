@@ -1,0 +1,98 @@
+"""The portal's side of the hand-over."""
+
+from __future__ import annotations
+
+import time
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from authgate import handover, loading
+from authgate.answer import Refusal, new_id
+from authgate.decision import Decision, Verdict, decide
+from authgate.memory import RefusedPage
+from authgate.refused_page import reason_in_words
+from authgate.server_facts import client_address
+from authgate.state import State, unseal
+from authgate.target import Target, with_code
+from authgate.writer import writer
+
+
+def state_in(sealed: str) -> State | None:
+    return unseal(sealed, loading.gate_settings().state_keys, time.time())
+
+
+@never_cache
+@require_safe
+def continue_(request: HttpRequest) -> HttpResponse:
+    """Carry the sign-in on to the protected origin that asked for it, if its rules let the person in."""
+    state = state_in(request.GET.get("state", ""))
+    if state is None:
+        return render(request, "authgate/broken_link.html", status=400)
+    if state.rounds >= handover.ROUNDS_LIMIT:
+        return render(request, "authgate/no_cookies.html", {"origin": state.origin}, status=400)
+    sign_in = getattr(request, "sign_in", None)
+    if sign_in is None:
+        query = urlencode({"next": request.get_full_path()})
+        return HttpResponseRedirect(f"{reverse(settings.LOGIN_URL)}?{query}")
+    application = loading.load_application(state.origin)
+    if application is None:
+        return render(request, "authgate/broken_link.html", status=400)
+    target = Target(state.origin, "GET", state.uri, client_address(request) or "")
+    decision = decide(application, target, loading.subject_of(sign_in.user), time.time())
+    if decision.verdict is not Verdict.ALLOW:
+        return _refused(request, target, application.name, decision)
+    response = HttpResponseRedirect(_return_url(state, handover.mint(sign_in, state)))
+    response["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def _return_url(state: State, code: str) -> str:
+    if not state.back:
+        return state.origin + with_code(state.uri, code)
+    return f"{state.origin}{state.back}/callback?{urlencode({'ikdcode': code, 'rd': state.uri})}"
+
+
+def _refused(request: HttpRequest, target: Target, application: str, decision: Decision) -> HttpResponse:
+    decision_id = new_id(loading.memory_for_one_request())
+    username = request.user.get_username()
+    writer.note_refusal(
+        Refusal(
+            decision_id,
+            "portal",
+            decision.reason,
+            target.origin,
+            "GET",
+            target.path or "",
+            target.client,
+            username,
+            application,
+            decision.failed,
+        )
+    )
+    page = RefusedPage(decision_id, target, application, username, decision.reason)
+    context = {
+        "page": page,
+        "host": target.origin.partition("://")[2],
+        "reason": reason_in_words(decision.reason),
+        "portal": "",
+        "static": settings.STATIC_URL,
+        "switch_url": f"{reverse('switch_account')}?{urlencode({'next': target.url})}",
+        "launcher_url": reverse("launcher"),
+    }
+    return render(request, "authgate/refused.html", context, status=403)
+
+
+def application_named_in(next_url: str | None) -> str | None:
+    """Give the name of the application that a sign-in page's `next` leads to; None for anything else."""
+    parts = urlsplit(next_url or "")
+    if parts.path != reverse("continue"):
+        return None
+    state = state_in(parse_qs(parts.query).get("state", [""])[0])
+    application = loading.load_application(state.origin) if state else None
+    return application.name if application else None

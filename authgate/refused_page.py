@@ -1,0 +1,44 @@
+"""The refused page: what was refused, to whom, and what one can do about it."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from authgate.memory import RefusedPage
+
+
+def reason_in_words(reason: str) -> str:
+    """Say for a person what a decision's reason means; rules and groups are not named."""
+    sentences = {
+        "no rule admits": _("You are not in a group that may open it."),
+        "allowed_groups": _("You are not in a group that may open it."),
+        "allowed_emails": _("It is open to certain e-mail addresses only."),
+        "allowed_email_domains": _("It is open to e-mail addresses of certain domains only."),
+        "application disabled": _("It is switched off at the moment."),
+        "no rule covers the path": _("Nobody has been given access to this page."),
+        "path cannot be read safely": _("Its address cannot be read in exactly one way."),
+        "second factor": _("It needs a second factor, which your sign-in does not have."),
+        "identity headers too long": _("You are in more groups than can be passed on to it."),
+    }
+    return sentences.get(reason, _("You may not open it."))
+
+
+def render_refused(page: RefusedPage) -> bytes:
+    """Give the refused page as HTML. Works on any origin: every address in it is the portal's."""
+    portal = settings.IKD_PORTAL_ORIGIN
+    switch = f"{reverse('switch_account')}?{urlencode({'next': page.target.url})}"
+    context = {
+        "page": page,
+        "host": page.target.origin.partition("://")[2],
+        "reason": reason_in_words(page.reason),
+        "portal": portal,
+        "static": f"{portal}{settings.STATIC_URL}",
+        "switch_url": f"{portal}{switch}",
+        "launcher_url": f"{portal}{reverse('launcher')}",
+    }
+    return render_to_string("authgate/refused.html", context).encode()

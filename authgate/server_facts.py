@@ -1,0 +1,59 @@
+"""What the server knows of a request: its raw headers, and who sent it through which proxies."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from authgate.contracts import FORWARDED, HOST_AND_SCHEME, forwarded_client
+from authgate.target import BadTarget, is_within
+
+NEVER_A_LIST = (FORWARDED | HOST_AND_SCHEME) - {b"x-forwarded-for"}
+
+
+def raw_headers(request: HttpRequest) -> list[tuple[bytes, bytes]]:
+    """Give a request's headers as they came, names in lower case, doubled ones twice.
+
+    Our server hands them through; under `runserver` they are rebuilt from META, where doubled ones are
+    joined with a comma, which contracts refuse.
+    """
+    scope = request.META.get("asgi.scope")
+    if scope is not None:
+        return list(scope["headers"])
+    headers = []
+    for key, text in request.META.items():
+        if key.startswith("HTTP_"):
+            name = key[5:].replace("_", "-").lower().encode("latin-1")
+            value = text.encode("latin-1", "replace")
+            parts = value.split(b",") if name in NEVER_A_LIST else [value]
+            headers += [(name, part) for part in parts]
+    return headers
+
+
+def peer_address(request: HttpRequest) -> str | None:
+    """Give the address of the socket's other end; None for a Unix socket."""
+    scope = request.META.get("asgi.scope")
+    if scope is not None:
+        return scope["client"][0] if scope.get("client") else None
+    return request.META.get("REMOTE_ADDR") or None
+
+
+def is_trusted_peer(peer: str | None) -> bool:
+    """Tell whether a peer may say what the original request was. A Unix socket is guarded by its mode."""
+    return peer is None or is_within(peer, tuple(settings.IKD_TRUSTED_PROXIES))
+
+
+def client_of(headers: list[tuple[bytes, bytes]], peer: str | None) -> str | None:
+    """Give the client's address as a trusted peer tells it, the peer's own otherwise."""
+    if not is_trusted_peer(peer):
+        return peer
+    values = [value for name, value in headers if name == b"x-forwarded-for"]
+    try:
+        return forwarded_client(b",".join(values), settings.IKD_FORWARDED_HOPS)
+    except BadTarget:
+        return peer
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """Give the address of whoever asks for a page of the portal; None where nobody told it."""
+    return client_of(raw_headers(request), peer_address(request))

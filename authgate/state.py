@@ -1,0 +1,64 @@
+"""The sealed state of one attempt to sign in: where it began, and what it must return to.
+
+It travels in a URL, so it holds no secret: of the browser's nonce only the hash.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from dataclasses import astuple, dataclass
+
+AGE_LIMIT = 24 * 3600
+"""Seconds; a sign-in page left open for longer starts anew."""
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """`back` is the prefix whose callback takes the code, empty where the target's own URL takes it.
+
+    `issued_at` is Unix time; `rounds` counts attempts that ended without a gate cookie.
+    """
+
+    origin: str
+    uri: str
+    nonce_hash: str
+    back: str
+    issued_at: int
+    rounds: int = 0
+
+
+def nonce_hash(nonce: str) -> str:
+    return hashlib.sha256(f"nonce:{nonce}".encode("latin-1")).hexdigest()[:32]
+
+
+def seal(state: State, key: bytes) -> str:
+    """Give the state as URL-safe text that only a holder of `key` can have made."""
+    payload = json.dumps(astuple(state), separators=(",", ":")).encode()
+    return f"{_text(payload)}.{_text(_mac(payload, key))}"
+
+
+def unseal(sealed: str, keys: tuple[bytes, ...], now: float) -> State | None:
+    """Give the state back; None if it was not sealed with one of the keys, or too long ago."""
+    try:
+        payload, mac = (_octets(part) for part in sealed.split("."))
+    except ValueError:
+        return None
+    if not any(hmac.compare_digest(_mac(payload, key), mac) for key in keys):
+        return None
+    state = State(*json.loads(payload))
+    return state if now - state.issued_at <= AGE_LIMIT else None
+
+
+def _mac(payload: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, b"ikd state:" + payload, "sha256")
+
+
+def _text(octets: bytes) -> str:
+    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+
+
+def _octets(text: str) -> bytes:
+    return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

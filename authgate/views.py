@@ -1,0 +1,322 @@
+"""Checks, and the endpoints of protected origins, answered by Django: what memory lacks is loaded here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlencode
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+
+from authgate import answer, audit, contracts, handover, loading, sessions
+from authgate.answer import Answer, Asking
+from authgate.check import Facts, Missing, Need, asking_of, check
+from authgate.contracts import Contract
+from authgate.decision import Verdict, decide
+from authgate.memory import Memory, RefusedPage, Session
+from authgate.models import SignIn
+from authgate.redirects import judge
+from authgate.server_facts import is_trusted_peer, peer_address, raw_headers
+from authgate.target import BadTarget, Target, method_from, uri_from, without_code
+from authgate.writer import writer
+
+log = logging.getLogger("ikd.gate")
+
+RAW_HINTS = (b"x-auth-request-redirect", b"x-forwarded-uri", b"x-forwarded-method", b"x-auth-decision")
+
+
+def answer_gate_request(request: HttpRequest) -> HttpResponse | None:
+    """Answer a check or an endpoint of a protected origin; None for every other path."""
+    oauth2 = settings.IKD_OAUTH2_CONTRACT
+    path = request.path_info
+    if path in contracts.checks(oauth2):
+        return _guarded(request, lambda facts, memory: answer_check(facts, memory))
+    if path in contracts.endpoints(oauth2):
+        name, contract = contracts.endpoints(oauth2)[path]
+        return _guarded(request, lambda facts, memory: _answer_endpoint(name, contract, facts, memory))
+    return None
+
+
+def _guarded(request: HttpRequest, work: Callable[[Facts, Memory], Answer]) -> HttpResponse:
+    """Turn facts into a response; whatever goes wrong inside ends in 503, never in a way in."""
+    memory = loading.memory_for_one_request()
+    try:
+        facts = Facts(
+            request.path_info,
+            request.META.get("QUERY_STRING", ""),
+            raw_headers(request),
+            peer_address(request),
+            time.time(),
+        )
+        found = work(facts, memory)
+    except Exception:
+        decision_id = answer.new_id(memory)
+        log.exception("a check could not be answered, decision %s", decision_id)
+        found = answer.broken(decision_id)
+    if found.refusal is not None:
+        writer.note_refusal(found.refusal)
+    if found.sign_in_id is not None:
+        writer.note_use(found.sign_in_id)
+    return as_response(found, request.method == "HEAD")
+
+
+def as_response(found: Answer, is_head: bool = False) -> HttpResponse:
+    """Give an answer as a Django response of exactly these headers."""
+    response = HttpResponse(b"" if is_head else found.body, status=found.status)  # one cookie at most
+    del response["Content-Type"]
+    for name, value in found.headers:
+        response[name.decode("ascii").title()] = value.decode("latin-1")
+    response["Content-Length"] = str(len(found.body))
+    return response
+
+
+def answer_check(facts: Facts, memory: Memory) -> Answer:
+    """Answer a check, loading what memory lacks: each thing once, three queries at most."""
+    while True:
+        found = check(facts, memory)
+        if isinstance(found, Answer):
+            return found
+        if found.need is Need.APPLICATION:
+            memory.applications[str(found.key)] = loading.load_application(str(found.key))
+        elif found.need is Need.SESSION:
+            digest = found.key if isinstance(found.key, bytes) else b""
+            memory.sessions[digest] = loading.load_session(digest)
+        else:
+            return _answer_missing(found, facts, memory)
+
+
+def _answer_missing(found: Missing, facts: Facts, memory: Memory) -> Answer:
+    """Take a code, or run the endpoint that the target of a redirect-style check is."""
+    asking = found.asking
+    if asking is None:
+        raise ValueError(found.need)
+    if found.need is Need.CODE:
+        return _take_code(asking, str(found.key), memory)
+    name = str(found.key).rpartition("/")[2]
+    if name == "userinfo":
+        # A check that says 2xx lets the request through to the application, which has no such page.
+        body = b'{"error": "route this path to the portal"}'
+        return Answer(404, answer.JSON, body)
+    query = (asking.target.uri or "").partition("?")[2]
+    return ENDPOINTS[name](Visit(asking, query, facts), memory)
+
+
+# ---- endpoints --------------------------------------------------------------------------------------------
+
+
+class Visit:
+    """A browser's request for an endpoint of a protected origin."""
+
+    def __init__(self, asking: Asking, query: str, facts: Facts) -> None:
+        self.asking = asking
+        self.origin = asking.target.origin
+        self.prefix = asking.contract.prefix
+        self._query = parse_qs(query, encoding="utf-8", errors="surrogateescape", max_num_fields=100)
+        self._headers = facts.headers
+
+    def parameter(self, name: str) -> str | None:
+        values = self._query.get(name, [])
+        return values[0] if len(values) == 1 else None
+
+    def header(self, name: bytes) -> str | None:
+        values = [value for header, value in self._headers if header == name]
+        return values[0].decode("latin-1") if len(values) == 1 else None
+
+
+def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory) -> Answer:
+    """Answer an endpoint that the proxy routed here: the same peers are trusted as for checks."""
+    if not is_trusted_peer(facts.peer):
+        return answer.misconfigured(
+            contract, memory, "peer is no trusted proxy", status=403, client=facts.peer or ""
+        )
+    try:
+        values = contracts.values_of(facts.headers, contract.headers)
+        target = contract.read(values, settings.IKD_FORWARDED_HOPS)
+    except BadTarget as problem:
+        return answer.misconfigured(contract, memory, str(problem), status=400)
+    memory.applications[target.origin] = loading.load_application(target.origin)
+    if memory.applications[target.origin] is None:
+        return answer.misconfigured(
+            contract, memory, "unknown origin", status=403, origin=target.origin, client=target.client
+        )
+    asking = asking_of(contract, target, facts)
+    try:
+        visit = Visit(asking, facts.query, facts)
+    except ValueError:
+        return Answer(400, answer.NO_STORE)
+    return ENDPOINTS[name](visit, memory)
+
+
+def start(visit: Visit, memory: Memory) -> Answer:
+    """Begin a sign-in: to the portal, and back to the page asked for by way of the callback."""
+    page = _page_asked_for(visit)
+    origin, uri = _parts(page)
+    if origin != visit.origin:
+        return answer.redirect(page)
+    return answer.to_portal(visit.asking, memory, without_code(uri), back=visit.prefix)
+
+
+def sign_in(visit: Visit, memory: Memory) -> Answer:
+    """Begin a sign-in as `start` does, and carry a page that does it where the proxy keeps a 401.
+
+    Traefik's `errors` middleware passes on headers and body but not the status, and tells no path: the
+    refresh leads to `start`, which finds the page asked for in the Referer.
+    """
+    begun = start(visit, memory)
+    body = b'<!doctype html><meta http-equiv="refresh" content="0;url=/oauth2/start"><title>Sign in</title>'
+    headers = tuple((name, value) for name, value in begun.headers if name != b"referrer-policy")
+    page = ((b"content-type", b"text/html; charset=utf-8"), (b"referrer-policy", b"same-origin"))
+    return Answer(begun.status, headers + page, body)
+
+
+def callback(visit: Visit, memory: Memory) -> Answer:
+    """Take a code, and go on to the page asked for with a gate cookie."""
+    return _take_code(visit.asking, visit.parameter("ikdcode") or "", memory, visit)
+
+
+def sign_out(visit: Visit, memory: Memory) -> Answer:
+    """End the sign-in everywhere. Another site's link gets the portal's question first."""
+    rd = judge(visit.parameter("rd"), base=visit.origin, allowed=loading.is_allowed_origin)
+    site = visit.header(b"sec-fetch-site")
+    if site is None:
+        referer = visit.asking.referer
+        site = "same-origin" if not referer or referer.startswith(f"{visit.origin}/") else "cross-site"
+    session = _session_of(visit.asking)
+    if site not in ("same-origin", "none") or session is None:
+        query = f"?{urlencode({'rd': rd})}" if rd else ""
+        return answer.redirect(f"{settings.IKD_PORTAL_ORIGIN}{reverse('account_logout')}{query}")
+    sessions.end_sign_ins(SignIn.objects.filter(pk=session.sign_in_id))
+    audit.record(
+        "sign_out", actor=session.subject.username, address=visit.asking.target.client, reason=visit.origin
+    )
+    cleared = answer.set_cookie(visit.origin, "gate", "", max_age=0)
+    return answer.redirect(rd or f"{settings.IKD_PORTAL_ORIGIN}{reverse('signed_out')}", cleared)
+
+
+def userinfo(visit: Visit, memory: Memory) -> Answer:
+    """Tell who is signed in here, as oauth2-proxy does."""
+    session = _session_of(visit.asking)
+    if session is None:
+        return answer.unauthorized(visit.asking, to_a_program=True)
+    subject = session.subject
+    told = {
+        "user": subject.username,
+        "email": subject.email,
+        "groups": sorted(name for _, name in subject.groups),
+        "preferredUsername": subject.username,
+    }
+    return Answer(200, answer.JSON, json.dumps(told).encode())
+
+
+def refused(visit: Visit, memory: Memory) -> Answer:
+    """Show why the page was refused. Status style: the proxy knows the status, we know the reason."""
+    target = _page_refused(visit)
+    session = _session_of(visit.asking)
+    subject = session.subject if session else None
+    application = memory.applications[visit.origin]
+    reason = "no rule admits"
+    if application is not None:
+        decision = decide(application, target, subject, visit.asking.now)
+        reason = decision.reason if decision.verdict is Verdict.REFUSE else reason
+    given = visit.header(b"x-auth-decision") or ""
+    is_id = len(given) == 12 and all(character in "0123456789abcdef" for character in given)
+    page = RefusedPage(
+        given if is_id else "",
+        target,
+        application.name if application and subject else "",
+        subject.username if subject else "",
+        reason,
+    )
+    return answer.refused_page(page, memory.settings, None)
+
+
+Endpoint = Callable[[Visit, Memory], Answer]
+ENDPOINTS: dict[str, Endpoint] = {
+    "start": start,
+    "sign_in": sign_in,
+    "callback": callback,
+    "sign_out": sign_out,
+    "userinfo": userinfo,
+    "refused": refused,
+}
+
+
+def _page_asked_for(visit: Visit) -> str:
+    """Give the page that the browser wanted: judged, and never one of our own endpoints."""
+    candidates = (
+        visit.parameter("rd"),
+        visit.header(b"x-auth-request-redirect"),
+        visit.header(b"x-forwarded-uri"),
+        visit.asking.referer if visit.asking.referer.startswith(f"{visit.origin}/") else None,
+    )
+    for candidate in candidates:
+        page = judge(candidate, base=visit.origin, allowed=loading.is_allowed_origin)
+        if page and not page.startswith((f"{visit.origin}/authgate/", f"{visit.origin}/oauth2/")):
+            return page
+    return f"{visit.origin}/"
+
+
+def _page_refused(visit: Visit) -> Target:
+    target = visit.asking.target
+    try:
+        uri = uri_from((visit.header(b"x-forwarded-uri") or "/").encode("latin-1"))
+        method = method_from(visit.header(b"x-forwarded-method") or "GET")
+    except BadTarget:
+        return Target(target.origin, "GET", "/", target.client)
+    return Target(target.origin, method, without_code(uri), target.client)
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """Split an absolute URL that was judged into its origin and the rest."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority}", slash + path
+
+
+# ---- codes and sessions -----------------------------------------------------------------------------------
+
+
+def _take_code(asking: Asking, code: str, memory: Memory, visit: Visit | None = None) -> Answer:
+    """Take a code and open a gate session, or send the browser round once more."""
+    origin = asking.target.origin
+    nonce = asking.cookies.get(answer.cookie_name(origin, "nonce"), "")
+    taken = handover.redeem(code, origin=origin, nonce=nonce)
+    if not isinstance(taken, handover.Failure):
+        sign_in_taken, uri = taken
+        token = sessions.open_gate(sign_in_taken, origin, instead_of=_gate_token(asking))
+        return answer.redirect(origin + uri, _gate_cookie(sign_in_taken, origin, token))
+    uri = taken.uri or _own_uri(asking, visit)
+    if _session_of(asking) is not None:
+        return answer.redirect(origin + uri)
+    back = visit.prefix if visit else ""
+    return answer.to_portal(asking, memory, uri, back=back, rounds=taken.rounds)
+
+
+def _own_uri(asking: Asking, visit: Visit | None) -> str:
+    """Give where a request with a code that opened nothing wants to go."""
+    if visit is None:
+        return without_code(asking.target.uri or "/")
+    judged = judge(visit.parameter("rd"), base=visit.origin, allowed=lambda origin: origin == visit.origin)
+    return _parts(judged)[1] if judged else "/"
+
+
+def _gate_token(asking: Asking) -> str:
+    return asking.cookies.get(answer.cookie_name(asking.target.origin, "gate"), "")
+
+
+def _gate_cookie(sign_in: SignIn, origin: str, token: str) -> tuple[bytes, bytes]:
+    remaining = int(sign_in.expires_at.timestamp() - time.time())
+    return answer.set_cookie(origin, "gate", token, max_age=remaining if sign_in.keep else None)
+
+
+def _session_of(asking: Asking) -> Session | None:
+    """Give the live gate session of this browser on this very origin."""
+    token = _gate_token(asking)
+    session = loading.load_session(sessions.digest(token)) if token else None
+    if session is None or session.origin != asking.target.origin or not session.is_live(asking.now):
+        return None
+    return session

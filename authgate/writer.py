@@ -1,0 +1,136 @@
+"""What checks leave behind, written in batches by a thread of its own: refusals, and who was seen last."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import Counter
+
+from django.conf import settings
+from django.db import close_old_connections, transaction
+from django.db.models import F
+from django.utils import timezone
+
+from authgate import sessions
+from authgate.answer import Refusal
+from authgate.models import AuditEvent, ConfigurationEvent
+
+log = logging.getLogger("ikd.refusals")
+
+REFUSALS_A_FLUSH = 50
+COUNTERS_LIMIT = 1_000
+SEEN_EVERY = 60.0
+
+
+class Writer:
+    """Collects in memory and writes once a second. Nothing here can make a check wait or fail."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._refusals: list[Refusal] = []
+        self._dropped = 0
+        self._counters: Counter[tuple[str, str, str]] = Counter()
+        self._seen: dict[int, float] = {}
+        self._due: set[int] = set()
+        self._thread: threading.Thread | None = None
+
+    def note_refusal(self, refusal: Refusal) -> None:
+        """Queue a refusal, or count it where a proxy's configuration is at fault."""
+        log.info(json.dumps(_line(refusal)))
+        with self._lock:
+            if refusal.is_configuration:
+                key = (refusal.contract, refusal.origin, refusal.reason)
+                if key in self._counters or len(self._counters) < COUNTERS_LIMIT:
+                    self._counters[key] += 1
+            elif len(self._refusals) < REFUSALS_A_FLUSH:
+                self._refusals.append(refusal)
+            else:
+                self._dropped += 1
+        self._ensure_thread()
+
+    def note_use(self, sign_in_id: int) -> None:
+        """Remember that a sign-in was used just now; it is written once a minute at most."""
+        now = time.monotonic()
+        if now - self._seen.get(sign_in_id, -SEEN_EVERY) < SEEN_EVERY:
+            return
+        with self._lock:
+            if len(self._seen) > 100_000:
+                self._seen.clear()
+            self._seen[sign_in_id] = now
+            self._due.add(sign_in_id)
+        self._ensure_thread()
+
+    def flush(self) -> None:
+        """Write what was collected. Raises what the database raises; what was collected is lost then."""
+        with self._lock:
+            refusals, self._refusals = self._refusals, []
+            counters, self._counters = self._counters, Counter()
+            due, self._due = self._due, set()
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            log.warning(json.dumps({"kind": "refusals not kept", "count": dropped}))
+        if due:
+            sessions.touch(due)
+        if refusals:
+            AuditEvent.objects.bulk_create(map(_event, refusals))
+        if counters:
+            _count(counters)
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None and settings.IKD_WRITE_BEHIND:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="ikd-writer", daemon=True)
+                    self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(1)
+            try:
+                close_old_connections()
+                self.flush()
+            except Exception:
+                log.exception("refusals or last-seen times could not be written")
+
+
+def _count(counters: Counter[tuple[str, str, str]]) -> None:
+    now = timezone.now()
+    room = COUNTERS_LIMIT - ConfigurationEvent.objects.count()
+    with transaction.atomic():
+        for (contract, origin, reason), times in counters.items():
+            known = ConfigurationEvent.objects.filter(contract=contract, origin=origin, reason=reason)
+            if known.update(count=F("count") + times, last_at=now) or room <= 0:
+                continue
+            room -= 1
+            ConfigurationEvent.objects.create(
+                contract=contract, origin=origin, reason=reason, count=times, first_at=now, last_at=now
+            )
+
+
+def _event(refusal: Refusal) -> AuditEvent:
+    return AuditEvent(
+        at=timezone.now(),
+        kind="refused",
+        actor=refusal.username,
+        application=refusal.application,
+        decision_id=refusal.decision_id,
+        reason=refusal.reason,
+        address=refusal.client or None,
+        details={
+            "contract": refusal.contract,
+            "method": refusal.method,
+            "url": (refusal.origin + refusal.path)[:500],
+            "failed": [list(rule) for rule in refusal.failed[:20]],
+        },
+    )
+
+
+def _line(refusal: Refusal) -> dict[str, str]:
+    fields = ("decision_id", "contract", "reason", "origin", "method", "path", "client", "username")
+    told = {name: str(getattr(refusal, name))[:500] for name in fields if getattr(refusal, name)}
+    return {"kind": "misconfigured" if refusal.is_configuration else "refused", **told}
+
+
+writer = Writer()

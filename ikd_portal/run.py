@@ -1,0 +1,124 @@
+"""The portal alone, made ready and served (`make run`). The demo makes its portal ready in the same way."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+class NotReady(Exception):
+    """What keeps the portal from starting, in one line with its cure."""
+
+
+def main() -> None:
+    # Whatever is made in var/ from here on holds secrets or people's data.
+    os.umask(0o077)
+    os.chdir(ROOT)
+    try:
+        address = _address()
+        prepare(Path(os.environ.get("IKD_VAR", ROOT / "var")), say)
+        _offer_first_administrator()
+    except NotReady as problem:
+        sys.exit(f"{problem}")
+    say(f"The portal is {os.environ['IKD_PORTAL_URL']}, listening on {address}. Ctrl-C ends it.")
+    os.execv(sys.executable, server_command())  # noqa: S606, the shell would only stand between
+
+
+def say(line: str) -> None:
+    print(line, flush=True)
+
+
+def server_command() -> list[str]:
+    """Give the command line of the portal's server; it reads IKD_BIND and IKD_WORKERS itself."""
+    settings = str(ROOT / "ikd_portal" / "gunicorn_conf.py")
+    return [sys.executable, "-m", "gunicorn", "-c", settings, "ikd_portal.asgi:application"]
+
+
+def port_from(text: str) -> int:
+    """Give the port that PORT names. Raises NotReady."""
+    if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
+        raise NotReady(f"PORT must be a number from 1 to 65535, is {text!r}.")
+    return int(text)
+
+
+def require_free(port: int) -> None:
+    """Raise NotReady unless a server could listen on that port of 127.0.0.1."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            if error.errno == errno.EACCES:
+                raise NotReady(
+                    f"Port {port} needs more rights than you have: choose one with PORT=8000."
+                ) from None
+            raise NotReady(f"Port {port} is taken: choose another with PORT={_other(port)}.") from None
+
+
+def prepare(var: Path, progress: Callable[[str], None]) -> None:
+    """Make folder, secrets, tables and cache tables, where they are not there yet. Raises NotReady.
+
+    Django is set up afterwards.
+    """
+    require_writable(var)
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ikd_portal.settings")
+    import django
+    from django.core.exceptions import ImproperlyConfigured
+    from django.core.management import CommandError, call_command
+    from django.db import DatabaseError
+
+    try:
+        django.setup()
+        call_command("check")
+        progress("Bringing the database up to date …")
+        call_command("migrate", interactive=False, verbosity=0)
+        call_command("createcachetable", verbosity=0)
+    except (ImproperlyConfigured, CommandError) as mistake:
+        raise NotReady(str(mistake)) from None
+    except DatabaseError as error:
+        raise NotReady(f"The database does not take what it is told: {error}".rstrip()) from None
+    except OSError as error:
+        raise NotReady(f"{error.strerror}: {error.filename}") from None
+
+
+def require_writable(folder: Path) -> None:
+    """Raise NotReady unless files can be made in `folder`, which is made if need be."""
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise NotReady(
+            f"{folder} cannot be made ({error.strerror}): choose a folder with IKD_VAR=."
+        ) from None
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise NotReady(f"No permission to write to {folder}: choose another folder with IKD_VAR=.")
+
+
+def _address() -> str:
+    port = port_from(os.environ.get("PORT") or "8000")
+    os.environ.setdefault("IKD_PORTAL_URL", f"http://localhost:{port}")
+    if "IKD_BIND" not in os.environ:
+        require_free(port)
+        os.environ["IKD_BIND"] = f"127.0.0.1:{port}"
+    return os.environ["IKD_BIND"]
+
+
+def _offer_first_administrator() -> None:
+    from django.contrib.auth import get_user_model
+    from django.core.management import call_command
+
+    if not get_user_model().objects.filter(is_superuser=True, is_active=True).exists():
+        call_command("first_admin_link")
+
+
+def _other(port: int) -> int:
+    return port + 1 if port < 65535 else 8000
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""What the check must do, one row for each case. It runs against the view and against each real proxy.
+
+A row says what is asked and what must come of it; how an outcome looks is told for each answer style in
+`VIEW`, and for a browser behind a real proxy in tests/proxies/test_behaviour.py.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+
+from accounts.models import User
+from authgate.models import Rule
+from authgate.sessions import begin_sign_in, open_gate
+from tests.factories import ApplicationFactory, RuleFactory, UserFactory
+
+PORTAL = "sso.example.com"
+SITES = {"app": "app.example.com", "wiki": "wiki.example.org", "ops": "ops.example.com"}
+CODE = "A" * 43
+"""Of the form of a one-time code, and nobody's."""
+
+NAVIGATION = {
+    "Sec-Fetch-Site": "none",
+    "Sec-Fetch-Mode": "navigate",
+    "Sec-Fetch-Dest": "document",
+    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
+}
+OLD_BROWSER = {"Accept": "text/html,*/*;q=0.8"}
+FETCH = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", "Accept": "*/*"}
+WEBSOCKET = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec-WebSocket-Version": "13",
+}
+
+
+class Outcome(Enum):
+    OPEN = "let through, nobody named"
+    NAMED = "let through under the name of who is signed in"
+    SIGN_IN = "a page: to the portal, and back"
+    SIGN_IN_AFTER_FORM = "a form sent without a sign-in: to the portal where a proxy can redirect"
+    TOLD = "a program: 401, and where one may sign in"
+    REFUSED = "a page: 403 with its number"
+    TOLD_REFUSED = "a program: 403 with its number"
+    WITHOUT_CODE = "to the same URL without the code"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """`query` is the check's own, which a proxy's configuration says; `status` an outcome that differs there."""
+
+    name: str
+    outcome: Outcome
+    path: str = "/"
+    who: str = ""
+    method: str = "GET"
+    site: str = "app"
+    headers: dict[str, str] = field(default_factory=lambda: NAVIGATION)
+    query: str = ""
+    status: Outcome | None = None
+
+
+O = Outcome  # noqa: E741
+ROWS = (
+    # ---- allowed ----
+    Row("a member opens a page", O.NAMED, who="alice"),
+    Row("a guest opens a page", O.NAMED, who="bob"),
+    Row("a member asks for the head of a page", O.NAMED, who="alice", method="HEAD"),
+    Row("a member sends a form", O.NAMED, "/form", "alice", "POST"),
+    Row("a member deletes", O.NAMED, "/thing/1", "alice", "DELETE", headers=FETCH),
+    Row("a member uses a method of no standard", O.NAMED, "/thing/1", "alice", "MKACTIVITY", headers=FETCH),
+    Row("a member's script fetches", O.NAMED, "/data?x=1", "alice", headers=FETCH),
+    Row("a member's WebSocket", O.NAMED, "/live/feed", "alice", headers=WEBSOCKET),
+    Row("a member at another site", O.NAMED, "/page", "alice", site="wiki"),
+    Row("a member in a group's scope", O.NAMED, "/staff/rota", "alice"),
+    Row("a member at a group's site", O.NAMED, "/", "alice", site="ops"),
+    Row("a public path without a sign-in", O.OPEN, "/open/news"),
+    Row("a public path itself", O.OPEN, "/open"),
+    Row("a public path, fetched", O.OPEN, "/open/feed.json", headers=FETCH),
+    Row("a public path with a sign-in", O.NAMED, "/open/news", "bob"),
+    Row("a path read in one way only", O.NAMED, "/a%20b/%C3%A9", "alice"),
+    Row("GET where a rule grants GET", O.NAMED, "/read/it", "alice"),
+    Row("HEAD where a rule grants GET", O.NAMED, "/read/it", "alice", "HEAD"),
+    # ---- a page without a sign-in ----
+    Row("a page", O.SIGN_IN, "/deep/page?x=1&y=%23&x=2"),
+    Row("the head of a page", O.SIGN_IN, "/page", method="HEAD"),
+    Row("a page in an old browser", O.SIGN_IN, "/page", headers=OLD_BROWSER),
+    Row("a page at another site", O.SIGN_IN, "/", site="wiki"),
+    Row("a page in a group's scope", O.SIGN_IN, "/staff/rota"),
+    Row("beside a public path", O.SIGN_IN, "/opener"),
+    Row("a public path left by dots", O.SIGN_IN, "/open/../page"),
+    Row("a public path left by encoded dots", O.SIGN_IN, "/open/%2e%2e/page"),
+    Row("a form", O.SIGN_IN_AFTER_FORM, "/form", method="POST"),
+    Row("a form of an old browser", O.SIGN_IN_AFTER_FORM, "/form", method="POST", headers=OLD_BROWSER),
+    # ---- a program without a sign-in ----
+    Row("a fetch", O.TOLD, "/data", headers=FETCH),
+    Row("a fetch that accepts a page", O.TOLD, "/data", headers=FETCH | {"Accept": "text/html"}),
+    Row("an old browser's script", O.TOLD, "/data", headers=OLD_BROWSER | {"X-Requested-With": "XMLHttpRequest"}),
+    Row("a program that wants JSON", O.TOLD, "/data", headers={"Accept": "application/json"}),
+    Row("a program that wants anything", O.TOLD, "/data", headers={"Accept": "*/*"}),
+    Row("a program that says nothing", O.TOLD, "/data", headers={}),
+    Row("an image of a page", O.TOLD, "/i.png", headers={"Sec-Fetch-Mode": "no-cors", "Accept": "image/*"}),
+    Row("server-sent events", O.TOLD, "/live/x", headers=FETCH | {"Accept": "text/event-stream"}),
+    Row("a WebSocket", O.TOLD, "/live/feed", headers=WEBSOCKET),
+    Row("a WebSocket that says it navigates", O.TOLD, "/live/feed", headers=NAVIGATION | WEBSOCKET),
+    Row(
+        "a preflight",
+        O.TOLD,
+        "/data",
+        method="OPTIONS",
+        headers=FETCH | {"Origin": "https://evil.example", "Access-Control-Request-Method": "PUT"},
+    ),
+    Row("a program's form", O.TOLD, "/data", method="POST", headers=FETCH),
+    Row("a program with a method of no standard", O.TOLD, "/data", method="MKACTIVITY", headers=FETCH),
+    Row("an API", O.TOLD, "/api/items", headers=FETCH),
+    Row("two words for a navigation", O.TOLD, "/page", headers={"Sec-Fetch-Mode": "navigate, cors"}),
+    # ---- refused ----
+    Row("a guest in a group's scope", O.REFUSED, "/staff/rota", "bob"),
+    Row("a guest at a group's site", O.REFUSED, "/", "bob", site="ops"),
+    Row("a guest's script in a group's scope", O.TOLD_REFUSED, "/staff/rota", "bob", headers=FETCH),
+    Row("a guest in a group's scope, other letters", O.REFUSED, "/STAFF/rota", "bob"),
+    Row("a guest in a group's scope, encoded", O.REFUSED, "/%73taff/rota", "bob"),
+    Row("a guest in a group's scope, by dots", O.REFUSED, "/x/../staff/rota", "bob"),
+    Row("a guest in a group's scope, by a parameter", O.REFUSED, "/x;/../staff;v=1/rota", "bob"),
+    Row("a form where a rule grants GET", O.REFUSED, "/read/it", "alice", "POST"),
+    # ---- nobody could be allowed: at once ----
+    Row("a rule that expired, nobody signed in", O.REFUSED, "/old"),
+    Row("a rule that expired", O.REFUSED, "/old", "alice"),
+    Row("a network that is not the client's", O.REFUSED, "/office"),
+    Row("a form where a rule grants GET, nobody signed in", O.REFUSED, "/read/it", method="POST"),
+    Row("a script where nobody could be allowed", O.TOLD_REFUSED, "/old", headers=FETCH),
+    # ---- a code in the URL ----
+    Row("a code of nobody's", O.SIGN_IN, f"/page?a=1&ikdcode={CODE}&b=2"),
+    Row("a code, signed in", O.WITHOUT_CODE, f"/page?a=1&ikdcode={CODE}", "alice", status=O.NAMED),
+    Row("a code, the head of a page", O.WITHOUT_CODE, f"/page?ikdcode={CODE}", method="HEAD", status=O.SIGN_IN),
+    Row("a code, fetched", O.TOLD, f"/page?ikdcode={CODE}", headers=FETCH),
+    Row("a code, fetched, signed in", O.TOLD, f"/page?ikdcode={CODE}", "alice", headers=FETCH, status=O.NAMED),
+    Row("a code in a form's address", O.TOLD, f"/page?ikdcode={CODE}", method="POST", status=O.SIGN_IN_AFTER_FORM),
+    Row("what is no code", O.NAMED, "/page?ikdcode=short", "alice"),
+    Row("a code in another parameter", O.NAMED, f"/page?xikdcode={CODE}", "alice"),
+    # ---- the check's own filters ----
+    Row("a filter that admits", O.NAMED, who="alice", query="allowed_groups=staff"),
+    Row("a filter with several groups", O.NAMED, who="alice", query="allowed_groups=ops,staff"),
+    Row("a filter that does not admit", O.REFUSED, who="bob", query="allowed_groups=staff"),
+    Row("a filter in other letters", O.REFUSED, who="alice", query="allowed_groups=Staff"),
+    Row("a filter never widens", O.REFUSED, "/staff/x", "bob", query="allowed_groups=guests"),
+    Row("a filter asks for a sign-in on a public path", O.SIGN_IN, "/open/news", query="allowed_groups=staff"),
+    Row("a filter on a public path", O.REFUSED, "/open/news", "bob", query="allowed_groups=staff"),
+    Row("a filter on addresses", O.NAMED, who="alice", query="allowed_emails=alice@example.com"),
+    Row("a filter on other addresses", O.REFUSED, who="bob", query="allowed_emails=alice@example.com"),
+    Row("a filter on a domain", O.NAMED, who="alice", query="allowed_email_domains=example.com"),
+    Row("a filter on domains below", O.NAMED, who="alice", query="allowed_email_domains=.example.com"),
+    Row("a filter on a near domain", O.REFUSED, who="alice", query="allowed_email_domains=ample.com"),
+    Row("an address that nobody verified", O.REFUSED, who="erin", query="allowed_emails=erin@example.com"),
+    Row("two filters that admit", O.NAMED, who="alice", query="allowed_groups=staff&allowed_email_domains=example.com"),
+    Row("two filters of which one admits", O.REFUSED, who="alice", query="allowed_groups=staff&allowed_emails=x@y.z"),
+)
+
+
+def lay_out(port: str = "") -> None:
+    """Make the people and the applications that the rows speak of; `port` is `:8443` or nothing."""
+    UserFactory(username="alice", email="alice@example.com", verified=True, groups=["staff"])
+    UserFactory(username="bob", email="bob@example.com", verified=True, groups=["guests"])
+    UserFactory(username="erin", email="erin@example.com")
+    app = ApplicationFactory(name="App", origins=[f"https://{SITES['app']}{port}"], who=Rule.Who.SIGNED_IN)
+    RuleFactory(application=app, path="/open", who=Rule.Who.EVERYONE)
+    RuleFactory(application=app, path="/staff", who=Rule.Who.CHOSEN, groups=["staff"])
+    RuleFactory(application=app, path="/old", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
+    RuleFactory(application=app, path="/office", networks="203.0.113.0/24")
+    RuleFactory(application=app, path="/read", methods="GET")
+    ApplicationFactory(name="Wiki", origins=[f"https://{SITES['wiki']}{port}"], who=Rule.Who.SIGNED_IN)
+    ApplicationFactory(name="Operations", origins=[f"https://{SITES['ops']}{port}"], groups=["staff"])
+
+
+def token_for(username: str, origin: str) -> str:
+    """Sign somebody in and give the gate token of their browser on an origin."""
+    sign_in = begin_sign_in(
+        User.objects.get(username=username),
+        session_digest=f"{username} {origin}",
+        address="127.0.0.1",
+        user_agent="a browser",
+        methods=["password"],
+        keep=False,
+    )
+    return open_gate(sign_in, origin)

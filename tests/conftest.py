@@ -1,0 +1,30 @@
+"""The cast: alice is in staff, bob in guests, carol an administrator, dave disabled."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.models import User
+from tests.factories import UserFactory
+
+
+@pytest.fixture
+def alice(db: None) -> User:
+    return UserFactory(username="alice", email="alice@example.com", verified=True, groups=["staff"])
+
+
+@pytest.fixture
+def bob(db: None) -> User:
+    return UserFactory(username="bob", email="bob@example.com", verified=True, groups=["guests"])
+
+
+@pytest.fixture
+def carol(db: None) -> User:
+    return UserFactory(
+        username="carol", email="carol@example.com", verified=True, is_staff=True, is_superuser=True
+    )
+
+
+@pytest.fixture
+def dave(db: None) -> User:
+    return UserFactory(username="dave", email="dave@example.com", verified=True, is_active=False)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+from typing import Any
+
+import factory
+from allauth.account.models import EmailAddress
+from django.contrib.auth.models import Group
+
+from accounts.models import User
+from authgate.models import Application, Origin, Rule
+
+PASSWORD = "correct horse battery"
+
+
+class GroupFactory(factory.django.DjangoModelFactory[Group]):
+    class Meta:
+        model = Group
+        django_get_or_create = ("name",)
+
+    name = factory.Sequence(lambda n: f"group-{n}")
+
+
+class UserFactory(factory.django.DjangoModelFactory[User]):
+    """A user with the tests' password; `groups=["staff"]` by name, `verified=True` for the e-mail address."""
+
+    class Meta:
+        model = User
+        skip_postgeneration_save = True
+
+    username = factory.Sequence(lambda n: f"user-{n}")
+    display_name = factory.LazyAttribute(lambda user: user.username.title())
+
+    @classmethod
+    def _create(cls, model_class: type[User], *args: Any, **kwargs: Any) -> User:
+        groups, verified = kwargs.pop("groups", []), kwargs.pop("verified", False)
+        user = model_class(**kwargs)
+        user.set_password(PASSWORD)
+        user.save()
+        user.groups.set([GroupFactory(name=name) for name in groups])
+        if user.email:
+            EmailAddress.objects.create(user=user, email=user.email, verified=verified, primary=True)
+        return user
+
+
+class ApplicationFactory(factory.django.DjangoModelFactory[Application]):
+    """An application; `origins=["https://…"]`, and `who`, `groups`, `users` of a rule for its whole site."""
+
+    class Meta:
+        model = Application
+
+    name = factory.Sequence(lambda n: f"Application {n}")
+
+    @classmethod
+    def _create(cls, model_class: type[Application], *args: Any, **kwargs: Any) -> Application:
+        origins, who = kwargs.pop("origins", []), kwargs.pop("who", None)
+        groups, users = kwargs.pop("groups", []), kwargs.pop("users", [])
+        application = model_class.objects.create(**kwargs)
+        for value in origins:
+            Origin.objects.create(application=application, value=value)
+        if who or groups or users:
+            RuleFactory(application=application, who=who or Rule.Who.CHOSEN, groups=groups, users=users)
+        return application
+
+
+class RuleFactory(factory.django.DjangoModelFactory[Rule]):
+    class Meta:
+        model = Rule
+
+    path = "/"
+    who = Rule.Who.SIGNED_IN
+
+    @classmethod
+    def _create(cls, model_class: type[Rule], *args: Any, **kwargs: Any) -> Rule:
+        groups, users = kwargs.pop("groups", []), kwargs.pop("users", [])
+        rule = model_class.objects.create(**kwargs)
+        rule.groups.set([GroupFactory(name=name) for name in groups])
+        rule.users.set(users)
+        return rule

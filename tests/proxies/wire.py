@@ -1,0 +1,66 @@
+"""Requests as bytes, and the answers to them: nothing between a test and the wire that would tidy up."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import closing
+from dataclasses import dataclass
+
+Address = tuple[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    headers: list[tuple[str, str]]
+    body: bytes
+
+    def all(self, name: str) -> list[str]:
+        return [value for header, value in self.headers if header.lower() == name.lower()]
+
+    def header(self, name: str) -> str:
+        """Give the value of a header, empty where there is none."""
+        return next(iter(self.all(name)), "")
+
+
+def request_bytes(
+    method: str, target: str, host: str, headers: Mapping[str, str] | list[tuple[str, str]] = (), body: bytes = b""
+) -> bytes:
+    """Give a request as bytes, just as told; texts are latin-1."""
+    pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
+    if not any(name.lower() == "connection" for name, _ in pairs):
+        pairs.append(("Connection", "close"))
+    if body or method in ("POST", "PUT"):
+        pairs.append(("Content-Length", str(len(body))))
+    lines = [f"{method} {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in pairs)]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+def exchange(address: Address, request: bytes, *, tls_name: str | None, timeout: float = 15) -> Reply | None:
+    """Send bytes and give the answer; None where the other side closed without one. Raises TimeoutError."""
+    with closing(connected(address, tls_name, timeout)) as connection:
+        try:
+            connection.sendall(request)
+        except (BrokenPipeError, ConnectionResetError):
+            pass  # it answered early, or closed: read on
+        response = http.client.HTTPResponse(connection, method=request.split(b" ", 1)[0].decode("latin-1"))
+        try:
+            response.begin()
+            body = b"" if response.status == 101 else response.read()
+        except (http.client.BadStatusLine, ConnectionResetError):
+            return None
+        return Reply(response.status, response.getheaders(), body)
+
+
+def connected(address: Address, tls_name: str | None, timeout: float = 15) -> socket.socket:
+    """Give a connection; over TLS, in whatever name, where one is given (the tests' certificate is nobody's)."""
+    plain = socket.create_connection(address, timeout=timeout)
+    if tls_name is None:
+        return plain
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname = False
+    context.verify_mode = ssl.CERT_NONE
+    return context.wrap_socket(plain, server_hostname=tls_name)

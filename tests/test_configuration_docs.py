@@ -1,0 +1,76 @@
+"""docs/configuration.md names every environment variable that the code reads, and no other."""
+
+from __future__ import annotations
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+PACKAGES = ("ikd_portal", "accounts", "authgate", "demo")
+READERS = {"env", "os.environ", "environ"}
+# What belongs to Django, to a shell or to a server rather than to the portal.
+FOREIGN = {"DJANGO_SETTINGS_MODULE", "PATH"}
+ROW = re.compile(r"^\| `([A-Z0-9_]+)` \| (.+?) \| .+ \|$", re.MULTILINE)
+UNKNOWN = object()
+
+
+def _calls() -> list[tuple[str, object]]:
+    """Give name and default of every variable that is read; UNKNOWN where the default is computed."""
+    found = []
+    for package in PACKAGES:
+        for path in sorted((ROOT / package).rglob("*.py")):
+            for node in ast.walk(ast.parse(path.read_text())):
+                found += _read_by(node)
+    return found
+
+
+def _read_by(node: ast.AST) -> list[tuple[str, object]]:
+    if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute)):
+        return []
+    reader, method = ast.unparse(node.func.value), node.func.attr
+    first = node.args[0] if node.args else None
+    if reader not in READERS or not isinstance(first, ast.Constant) or method == "setdefault":
+        return []
+    defaults = [keyword.value for keyword in node.keywords if keyword.arg == "default"] or node.args[1:2]
+    return [(str(first.value), _value(defaults[0]) if defaults else UNKNOWN)]
+
+
+def _value(node: ast.expr) -> object:
+    try:
+        return eval(compile(ast.Expression(node), "default", "eval"), {"__builtins__": {}})
+    except NameError:
+        return UNKNOWN
+
+
+def _documented() -> dict[str, str]:
+    return dict(ROW.findall((ROOT / "docs" / "configuration.md").read_text()))
+
+
+def _spelled(value: object) -> str:
+    return f"`{','.join(value) if isinstance(value, list) else value}`"
+
+
+def test_every_variable_that_the_code_reads_is_documented() -> None:
+    read = {name for name, _ in _calls()} - FOREIGN
+
+    assert read == set(_documented())
+
+
+@pytest.mark.parametrize(
+    ("name", "default"),
+    sorted({(name, _spelled(value)) for name, value in _calls() if value not in (UNKNOWN, None, "", [])}),
+)
+def test_a_default_is_documented_as_the_code_has_it(name: str, default: str) -> None:
+    if name in FOREIGN:
+        return
+
+    assert _documented()[name] == default
+
+
+def test_no_default_is_documented_where_there_is_none() -> None:
+    without = {name for name, value in _calls() if value in ("", [])}
+
+    assert [name for name in without if _documented()[name].startswith("`")] == []
