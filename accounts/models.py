@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import uuid
-from typing import ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.contrib.auth.models import Group as DjangoGroup
@@ -9,6 +9,9 @@ from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from authgate.models import SignIn
 
 
 class PeopleManager(UserManager["User"]):
@@ -47,6 +50,32 @@ class User(AbstractUser):
                 ),
             ),
         ]
+
+    _password_replaced = False
+    _kept_sign_in: SignIn | None = None
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save. A new password, and being disabled, end the person's sign-ins."""
+        # A hash made anew after a right password is no new password: Django takes `_password` back then.
+        replaced = getattr(self, "_password", None) is not None or self._password_replaced
+        super().save(*args, **kwargs)
+        if replaced or not self.is_active:
+            self._end_sign_ins()
+
+    def set_unusable_password(self) -> None:
+        super().set_unusable_password()
+        self._password_replaced = True
+
+    def keep_sign_in(self, sign_in: SignIn | None) -> None:
+        """Spare the sign-in in which a person changes their own password when it is saved."""
+        self._kept_sign_in = sign_in
+
+    def _end_sign_ins(self) -> None:
+        from authgate.sessions import end_sign_ins
+
+        kept = self._kept_sign_in if self.is_active else None
+        end_sign_ins(self.sign_ins.exclude(pk=kept.pk) if kept else self.sign_ins.all())
+        self._password_replaced, self._kept_sign_in = False, None
 
     def get_full_name(self) -> str:
         return self.display_name or self.username

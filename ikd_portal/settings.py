@@ -17,7 +17,7 @@ env = environ.Env()
 
 # ---- the installation -------------------------------------------------------------------------------------
 
-IKD_VAR = Path(env.str("IKD_VAR", default=str(BASE_DIR / "var")))
+IKD_VAR = Path(env.str("IKD_VAR", default="") or BASE_DIR / "var")
 IKD_PORTAL_URL = env.str("IKD_PORTAL_URL", default="http://localhost:8000").rstrip("/")
 try:
     IKD_PORTAL_ORIGIN = origin_of(IKD_PORTAL_URL)
@@ -154,14 +154,14 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": f"django.contrib.auth.password_validation.{name}"}
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
-]
+] + [{"NAME": "accounts.password_validation.MaximumLengthValidator"}]
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "launcher"
 COOKIE_PREFIX = "__Host-" if IKD_PORTAL_IS_HTTPS else ""
 SESSION_ENGINE = "accounts.sessions"
 SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}ikd_portal"
 SESSION_COOKIE_SECURE = IKD_PORTAL_IS_HTTPS
-SESSION_COOKIE_AGE = IKD_KEEP_SIGNED_IN_LIFETIME
+SESSION_COOKIE_AGE = IKD_SIGN_IN_LIFETIME
 SESSION_EXPIRE_AT_BROWSER_CLOSE = True
 CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}ikd_csrf"
 CSRF_COOKIE_SECURE = IKD_PORTAL_IS_HTTPS
@@ -194,7 +194,8 @@ IKD_LOGIN_LIMIT_PER_ACCOUNT = env.str("IKD_LOGIN_LIMIT_PER_ACCOUNT", default="30
 
 # An HTTPS redirect would answer checks, which proxies send over plain HTTP, with 301.
 SECURE_SSL_REDIRECT = False
-SILENCED_SYSTEM_CHECKS = ["security.W008"]
+# Nor may the portal bind names below its own, or a browser's preload list: other people's sites are there.
+SILENCED_SYSTEM_CHECKS = ["security.W008", "security.W005", "security.W021"]
 SECURE_HSTS_SECONDS = 31_536_000 if IKD_PORTAL_IS_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = False
 SECURE_HSTS_PRELOAD = False

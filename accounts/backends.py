@@ -1,0 +1,65 @@
+"""Who a name and a password belong to."""
+
+from __future__ import annotations
+
+import unicodedata
+from typing import Any, cast
+
+from allauth.account.auth_backends import AuthenticationBackend
+from allauth.account.models import EmailAddress
+from django.contrib.auth.hashers import make_password
+from django.db.models import Value
+from django.db.models.functions import Lower
+from django.http import HttpRequest
+
+from accounts.models import User
+
+LONGEST_LOGIN = 254
+
+
+def name_key(login: str) -> str:
+    """Give the form in which two spellings of one name are equal. Attempts are counted under it."""
+    return unicodedata.normalize("NFKC", login.strip()).casefold()
+
+
+def account_named(login: str) -> User | None:
+    """Give whom a username or a verified e-mail address belongs to, whatever its letter case.
+
+    A username comes first: administrators give it, while an address may be added by anybody who reads
+    its mail. An address that is not verified counts for nothing, or claiming another's would shadow it.
+    """
+    spelling = unicodedata.normalize("NFKC", login.strip())
+    if not spelling or len(spelling) > LONGEST_LOGIN or "\0" in spelling:
+        return None
+    # Both are always looked for, so that the time does not tell which of them exists.
+    user = User.objects.alias(folded=Lower("username")).filter(folded=Lower(Value(spelling))).first()
+    addresses = EmailAddress.objects.filter(email__in=[spelling, spelling.lower()], verified=True)
+    address = addresses.select_related("user").first()
+    # Databases fold letters in their own ways. Without the comparison one account could have many
+    # names, each with attempts of its own.
+    if user is not None and name_key(user.username) == name_key(login):
+        return user
+    if address is not None and name_key(address.email) == name_key(login):
+        return cast(User, address.user)
+    return None
+
+
+class PasswordBackend(AuthenticationBackend):  # type: ignore[misc]
+    """Names and passwords. Unknown, disabled, no password and wrong password cost one hash each."""
+
+    def authenticate(
+        self,
+        request: HttpRequest | None,
+        username: str | None = None,
+        password: str | None = None,
+        email: str | None = None,
+        **credentials: Any,
+    ) -> User | None:
+        if not password:
+            return None
+        user = account_named(username or email or "")
+        if user is None:
+            make_password(password)
+            return None
+        # The password is judged before whether the user is disabled: one hash either way.
+        return user if user.check_password(password) and self.user_can_authenticate(user) else None

@@ -1,0 +1,37 @@
+"""Settings mistakes of this app, told by `manage.py check`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+from accounts.throttle import limit_of
+
+LIMITS = (
+    "IKD_LOGIN_LIMIT_PER_ACCOUNT_AND_ADDRESS",
+    "IKD_LOGIN_LIMIT_PER_ADDRESS",
+    "IKD_LOGIN_LIMIT_PER_ACCOUNT",
+)
+
+
+@register()
+def check_limits(**kwargs: Any) -> list[CheckMessage]:
+    return [_error(name) for name in LIMITS if not _is_limit(getattr(settings, name))]
+
+
+def _is_limit(text: str) -> bool:
+    try:
+        limit_of(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _error(name: str) -> CheckMessage:
+    return Error(
+        f"{name} must be attempts/seconds such as 5/300 (at most 999 of them), "
+        f"is {getattr(settings, name)!r}",
+        id="accounts.E001",
+    )

@@ -1,0 +1,42 @@
+"""The one-time link by which an installation gets its first administrator."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+
+from django.conf import settings
+from django.core.cache import caches
+from django.urls import reverse
+
+from accounts.models import User
+
+LIFETIME = 3600
+"""Seconds."""
+
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+def is_wanted() -> bool:
+    return not User.objects.filter(is_superuser=True, is_active=True).exists()
+
+
+def make_link() -> str:
+    """Give a link that makes one administrator. What is kept of it cannot be turned back into one."""
+    token = secrets.token_urlsafe(32)
+    caches["codes"].set(_key(token), 1, LIFETIME)
+    return f"{settings.IKD_PORTAL_URL}{reverse('first_administrator', args=[token])}"
+
+
+def is_valid(token: str) -> bool:
+    return _TOKEN.fullmatch(token) is not None and caches["codes"].get(_key(token)) == 1 and is_wanted()
+
+
+def take(token: str) -> bool:
+    """Use a link up. Of those who race only one gets True."""
+    return is_valid(token) and bool(caches["codes"].delete(_key(token)))
+
+
+def _key(token: str) -> str:
+    return f"first-administrator:{hashlib.sha256(token.encode()).hexdigest()}"

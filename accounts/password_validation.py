@@ -1,0 +1,20 @@
+"""What a new password must be, besides Django's own demands."""
+
+from __future__ import annotations
+
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext as _
+
+from accounts.models import User
+
+LONGEST_PASSWORD = 4096
+"""Characters. The sign-in form takes no more, so a longer one could be set and never used."""
+
+
+class MaximumLengthValidator:
+    def validate(self, password: str, user: User | None = None) -> None:
+        if len(password) > LONGEST_PASSWORD:
+            raise ValidationError(self.get_help_text(), code="password_too_long")
+
+    def get_help_text(self) -> str:
+        return _("It may have %(longest)d characters at most.") % {"longest": LONGEST_PASSWORD}

@@ -1,0 +1,86 @@
+"""What hangs on signing in and out: the sign-in's row, and the audit trail."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.authentication import get_authentication_records
+from allauth.account.signals import password_changed
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db.models import Q
+from django.dispatch import receiver
+from django.http import HttpRequest
+
+from accounts.backends import account_named
+from accounts.models import User
+from authgate.audit import record
+from authgate.models import SignIn
+from authgate.server_facts import client_address
+from authgate.sessions import begin_sign_in, end_sign_ins
+
+
+@receiver(user_logged_in, dispatch_uid="begin sign-in")
+def begin(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
+    """Begin a sign-in under a key that nobody knew before; an earlier one of this browser ends."""
+    session = request.session
+    ended = end_sign_ins(_sign_ins_of(request))
+    # Django changes the key only when an anonymous session becomes somebody's, and gives a flushed
+    # session its key as late as the response.
+    if ended or session.session_key is None:
+        session.cycle_key()
+    methods = list(dict.fromkeys(entry["method"] for entry in get_authentication_records(request, user)))
+    sign_in = begin_sign_in(
+        user,
+        session_digest=session.digest,  # type: ignore[attr-defined]
+        address=client_address(request),
+        user_agent=request.META.get("HTTP_USER_AGENT", ""),
+        methods=methods,
+        keep=not session.get_expire_at_browser_close(),
+    )
+    request.sign_in = sign_in  # type: ignore[attr-defined]
+    record(
+        "sign_in",
+        actor=user.username,
+        subject=user.username,
+        address=sign_in.address,
+        details={"methods": methods, "keep": sign_in.keep},
+    )
+
+
+@receiver(user_logged_out, dispatch_uid="end sign-in")
+def end(sender: Any, request: HttpRequest, user: User | None, **kwargs: Any) -> None:
+    ended = end_sign_ins(_sign_ins_of(request))
+    request.sign_in = None  # type: ignore[attr-defined]
+    if ended and user is not None:
+        record("sign_out", actor=user.username, subject=user.username, address=client_address(request))
+
+
+@receiver(user_login_failed, dispatch_uid="record failed sign-in")
+def record_failure(
+    sender: Any, credentials: dict[str, Any], request: HttpRequest | None, **kwargs: Any
+) -> None:
+    """Record who was tried. A name that is nobody's stays out: people type passwords there."""
+    account = account_named(credentials.get("username") or "")
+    reason = "unknown account"
+    if account is not None:
+        reason = "wrong password" if account.is_active else "user disabled"
+    record(
+        "sign_in_failed",
+        subject=account.username if account else "",
+        reason=reason,
+        address=client_address(request) if request else None,
+    )
+
+
+@receiver(password_changed, dispatch_uid="record password change")
+def record_password_change(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
+    record("password_changed", actor=user.username, subject=user.username, address=client_address(request))
+
+
+def _sign_ins_of(request: HttpRequest) -> Any:
+    """Give the sign-in of this browser, by its session and by what the middleware found at first."""
+    digest = getattr(request.session, "digest", None)
+    sign_in = getattr(request, "sign_in", None)
+    none = Q(pk__in=[])
+    by_digest = Q(session_digest=digest) if digest else none
+    return SignIn.objects.filter(by_digest | (Q(pk=sign_in.pk) if sign_in else none))

@@ -1,0 +1,167 @@
+"""How often a password may be tried: per account and address, per address, per account.
+
+Each limit is a number of slots, and an attempt takes one for the limit's duration before any hash is
+computed. Taking is the cache's `add`, which only one of those who race can win, on every backend; a
+slot comes back by itself, or at once when the password was right.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import ipaddress
+import logging
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from django.conf import settings
+from django.core.cache import cache
+from django.utils import timezone
+
+from accounts.backends import name_key
+from accounts.models import User
+from authgate.audit import record
+from authgate.models import SignIn
+
+log = logging.getLogger("ikd.security")
+
+FAMILIAR_FOR = timedelta(days=30)
+
+
+class TooManyAttempts(Exception):
+    """A limit is reached. `wait` is in seconds."""
+
+    def __init__(self, wait: int) -> None:
+        super().__init__(wait)
+        self.wait = wait
+
+
+class CountersUnavailable(Exception):
+    """Attempts cannot be counted, so none may be made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    amount: int
+    seconds: int
+
+
+@dataclass(frozen=True, slots=True)
+class Counter:
+    """One limit applied to one account, address, or both."""
+
+    key: str
+    limit: Limit
+
+    @property
+    def slots(self) -> list[str]:
+        return [f"{self.key}:{number}" for number in range(self.limit.amount)]
+
+    def free(self, taken: dict[str, Any]) -> Iterator[str]:
+        return (slot for slot in self.slots if slot not in taken)
+
+    def wait(self, taken: dict[str, Any]) -> int:
+        until = min((taken[slot] for slot in self.slots if slot in taken), default=0)
+        return max(1, round(until - time.time()))
+
+
+def limit_of(text: str) -> Limit:
+    """Read a limit such as `5/300`: attempts within seconds. Raises ValueError."""
+    match = re.fullmatch(r"([1-9][0-9]{0,2})/([1-9][0-9]{0,5})", text)
+    if match is None:
+        raise ValueError(text)
+    return Limit(int(match[1]), int(match[2]))
+
+
+def network_of(address: str | None) -> str:
+    """Give the network that an address counts for: itself, or the /64 of an IPv6 address."""
+    if address is None:
+        return "unknown"
+    parsed = ipaddress.ip_address(address)
+    mapped = getattr(parsed, "ipv4_mapped", None)
+    if mapped or parsed.version == 4:
+        return str(mapped or parsed)
+    return str(ipaddress.ip_network((parsed, 64), strict=False))
+
+
+def begin_attempt(login: str, account: User | None, address: str | None) -> list[str]:
+    """Count an attempt and give its slots, for `give_back`.
+
+    A name that is nobody's is counted like any other. Raises TooManyAttempts and CountersUnavailable.
+    """
+    try:
+        return _take_all(_counters(login, account, address), address)
+    except TooManyAttempts:
+        raise
+    except Exception as error:
+        log.exception("attempts to sign in cannot be counted: is the cache reachable?")
+        raise CountersUnavailable from error
+
+
+def give_back(slots: list[str]) -> None:
+    """Take an attempt back: the password was right."""
+    try:
+        cache.delete_many(slots)
+    except Exception:
+        log.exception("an attempt to sign in cannot be taken back: is the cache reachable?")
+
+
+def _counters(login: str, account: User | None, address: str | None) -> list[Counter]:
+    name, network = name_key(login), network_of(address)
+    counters = [
+        _counter("both", settings.IKD_LOGIN_LIMIT_PER_ACCOUNT_AND_ADDRESS, name, network),
+        _counter("address", settings.IKD_LOGIN_LIMIT_PER_ADDRESS, network),
+    ]
+    # Strangers who try an account from many addresses must not lock out the person it belongs to.
+    if not _is_familiar(account, network):
+        counters.append(_counter("account", settings.IKD_LOGIN_LIMIT_PER_ACCOUNT, name))
+    return counters
+
+
+def _counter(kind: str, limit: str, *parts: str) -> Counter:
+    digest = hashlib.sha256("\0".join((kind, limit, *parts)).encode("utf-8", "surrogatepass"))
+    return Counter(f"sign-in:{digest.hexdigest()}", limit_of(limit))
+
+
+def _is_familiar(account: User | None, network: str) -> bool:
+    """Tell whether the account has signed in from this network lately. Asked for nobody, too: same time."""
+    since = timezone.now() - FAMILIAR_FOR
+    addresses = (
+        SignIn.objects.filter(user_id=account.pk if account else 0, started_at__gt=since)
+        .exclude(address=None)
+        .order_by()
+        .values_list("address", flat=True)
+        .distinct()
+    )
+    return any(network_of(address) == network for address in addresses[:1000])
+
+
+def _take_all(counters: list[Counter], address: str | None) -> list[str]:
+    taken = cache.get_many([slot for counter in counters for slot in counter.slots])
+    full = [counter for counter in counters if next(counter.free(taken), None) is None]
+    if full:
+        _tell_once(full[0], address)
+        raise TooManyAttempts(max(counter.wait(taken) for counter in full))
+    slots: list[str] = []
+    for counter in counters:
+        slot = _take(counter, taken)
+        if slot is None:
+            give_back(slots)
+            raise TooManyAttempts(counter.limit.seconds)
+        slots.append(slot)
+    return slots
+
+
+def _take(counter: Counter, taken: dict[str, Any]) -> str | None:
+    until = int(time.time()) + counter.limit.seconds
+    won = (slot for slot in counter.free(taken) if cache.add(slot, until, counter.limit.seconds))
+    return next(won, None)
+
+
+def _tell_once(counter: Counter, address: str | None) -> None:
+    """Leave one event for each time that a limit is reached, however long somebody goes on."""
+    if cache.add(f"{counter.key}:told", 1, counter.limit.seconds):
+        record("sign_in_limited", reason="too many attempts", address=address)

@@ -1,0 +1,132 @@
+"""People's side of the portal: signing in and out, the launcher, one's own password."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from allauth.account import views as allauth_views
+from allauth.account.internal.flows.login import record_authentication
+from django import forms
+from django.contrib.auth import login, logout
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts import first_administrator
+from accounts.destinations import destination
+from accounts.forms import FirstAdministratorForm
+from accounts.models import User
+from authgate.audit import record
+from authgate.launching import applications_for
+from authgate.portal_views import application_named_in
+from authgate.server_facts import client_address
+
+REFUSALS = {"too_many_attempts": 429, "counters_unavailable": 503}
+
+
+class PasswordFormMixin:
+    """Say with the status, too, that a password was not even tried."""
+
+    def form_invalid(self, form: forms.Form) -> HttpResponse:
+        response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]
+        for errors in form.errors.as_data().values():
+            for error in errors:
+                if error.code in REFUSALS:
+                    response.status_code = REFUSALS[error.code]
+                    response.headers["Retry-After"] = str((error.params or {}).get("wait", 60))
+        return response
+
+
+class SignInView(PasswordFormMixin, allauth_views.LoginView):  # type: ignore[misc]
+    http_method_names = ["get", "head", "post"]
+
+    def get_next_url(self) -> str | None:
+        return destination(self.request, "next")
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return {
+            **super().get_context_data(**kwargs),
+            "application": application_named_in(self.get_next_url()),
+        }
+
+
+@method_decorator(never_cache, name="dispatch")
+class SignOutView(allauth_views.LogoutView):  # type: ignore[misc]
+    http_method_names = ["get", "head", "post"]
+
+    def get_next_url(self) -> str | None:
+        return destination(self.request, "rd", "next")
+
+
+@method_decorator([never_cache, login_required], name="dispatch")
+class PasswordChangeView(PasswordFormMixin, allauth_views.PasswordChangeView):  # type: ignore[misc]
+    http_method_names = ["get", "head", "post"]
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not cast(User, request.user).has_usable_password():
+            return render(request, "accounts/no_password.html")
+        response: HttpResponse = super().dispatch(request, *args, **kwargs)
+        return response
+
+    def get_next_url(self) -> str | None:
+        return destination(self.request, "next")
+
+
+@method_decorator([never_cache, login_required], name="dispatch")
+class ReauthenticateView(PasswordFormMixin, allauth_views.ReauthenticateView):  # type: ignore[misc]
+    http_method_names = ["get", "head", "post"]
+
+    def get_next_url(self) -> str | None:
+        return destination(self.request, "next")
+
+
+@never_cache
+@require_safe
+def signed_out(request: HttpRequest) -> HttpResponse:
+    return render(request, "accounts/signed_out.html")
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def switch_account(request: HttpRequest) -> HttpResponse:
+    """Sign out, then sign in as somebody else and go where `next` leads. Only POST changes anything."""
+    target = destination(request, "next")
+    sign_in = reverse("account_login") + (f"?{urlencode({'next': target})}" if target else "")
+    if request.method == "POST":
+        logout(request)
+    if not request.user.is_authenticated:
+        return redirect(sign_in)
+    return render(request, "accounts/switch_account.html", {"target": target})
+
+
+@never_cache
+@login_required
+@require_safe
+def launcher(request: HttpRequest) -> HttpResponse:
+    applications = applications_for(cast(User, request.user), client_address(request) or "")
+    return render(request, "accounts/launcher.html", {"applications": applications})
+
+
+@never_cache
+@sensitive_post_parameters("password1", "password2")
+@require_http_methods(["GET", "HEAD", "POST"])
+def make_first_administrator(request: HttpRequest, token: str) -> HttpResponse:
+    form = FirstAdministratorForm(request.POST or None)
+    if not first_administrator.is_valid(token):
+        return render(request, "accounts/first_administrator_too_late.html", status=404)
+    if request.method != "POST" or not form.is_valid():
+        return render(request, "accounts/first_administrator.html", {"form": form})
+    if not first_administrator.take(token):
+        return render(request, "accounts/first_administrator_too_late.html", status=404)
+    user = form.save()
+    address = client_address(request)
+    record("first_administrator_made", actor=user.username, subject=user.username, address=address)
+    record_authentication(request, user, method="password", username=user.username)
+    login(request, user)
+    return redirect("launcher")

@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.test import Client, RequestFactory
+from django.views import defaults
+
+from accounts import checks
+from accounts.models import User
+from tests.accounts.signing_in import sign_in
+
+
+@pytest.mark.parametrize(
+    ("page", "status", "advice"),
+    [
+        (lambda r: defaults.bad_request(r, SuspiciousOperation()), 400, "start again"),
+        (lambda r: defaults.permission_denied(r, PermissionDenied()), 403, "ask your administrator"),
+        (lambda r: defaults.page_not_found(r, Exception()), 404, "My applications"),
+        (lambda r: defaults.server_error(r), 500, "Try again in a minute"),
+    ],
+    ids=["400", "403", "404", "500"],
+)
+def test_an_error_page_says_what_to_do_next(rf: RequestFactory, page: Any, status: int, advice: str) -> None:
+    answer = page(rf.get("/"))
+
+    assert answer.status_code == status
+    assert advice in answer.content.decode()
+    assert "ikd.css" in answer.content.decode()
+
+
+def test_a_page_that_is_not_there_keeps_who_is_signed_in(client: Client, alice: User) -> None:
+    sign_in(client, "alice")
+
+    answer = client.get("/no-such-page")
+
+    assert answer.status_code == 404
+    assert "Signed in as Alice" in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    "path", ["/%00", "/%FF%FE", "/accounts/login/%0d%0aX:y", "/accounts/login", "/..%2f"]
+)
+def test_odd_paths_are_no_page(client: Client, db: None, path: str) -> None:
+    assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize("name", checks.LIMITS)
+def test_a_limit_that_cannot_be_read_is_a_settings_mistake(settings: Any, name: str) -> None:
+    setattr(settings, name, "five a minute")
+
+    [message] = checks.check_limits()
+
+    assert message.id == "accounts.E001"
+    assert name in message.msg
+    assert "'five a minute'" in message.msg
+
+
+def test_the_limits_as_they_are_shipped_can_be_read() -> None:
+    assert checks.check_limits() == []

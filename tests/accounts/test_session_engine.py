@@ -1,0 +1,128 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.contrib.sessions.backends.base import UpdateError
+from django.utils import timezone
+
+from accounts.models import PortalSession
+from accounts.sessions import SessionStore, digest_of
+
+pytestmark = pytest.mark.django_db
+
+
+def saved(**data: str) -> SessionStore:
+    store = SessionStore()
+    store.update(data)
+    store.save()
+    return store
+
+
+def test_a_session_is_found_by_its_key() -> None:
+    store = saved(colour="green")
+
+    found = SessionStore(store.session_key)
+
+    assert found["colour"] == "green"
+
+
+def test_the_table_holds_the_digest_and_not_the_key() -> None:
+    store = saved(colour="green")
+
+    row = PortalSession.objects.get()
+
+    assert row.session_key == digest_of(store.session_key) == store.digest
+    assert store.session_key not in row.session_data
+
+
+def test_what_the_table_holds_is_no_key() -> None:
+    store = saved(colour="green")
+
+    replayed = SessionStore(store.digest)
+
+    assert replayed.session_key is None
+    assert replayed.get("colour") is None
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "short",
+        "a" * 42,
+        "a" * 44,
+        "a" * 42 + "\n",
+        "a" * 42 + "é",
+        "a" * 42 + "=",
+        "../" + "a" * 40,
+        None,
+    ],
+    ids=repr,
+)
+def test_a_key_of_another_form_is_not_looked_up(key: str | None, django_assert_num_queries: object) -> None:
+    with django_assert_num_queries(0):  # type: ignore[operator]
+        assert SessionStore(key).get("colour") is None
+
+
+def test_a_key_that_nobody_gave_out_makes_no_session() -> None:
+    invented = SessionStore("a" * 43)
+
+    assert invented.get("colour") is None
+    assert invented.session_key is None
+
+
+def test_keys_are_256_bits_and_all_different() -> None:
+    keys = {saved().session_key for _ in range(50)}
+
+    assert len(keys) == 50
+    assert all(key is not None and len(key) == 43 for key in keys)
+
+
+def test_an_expired_session_is_none() -> None:
+    store = saved(colour="green")
+    PortalSession.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
+
+    assert SessionStore(store.session_key).get("colour") is None
+
+
+def test_expired_sessions_are_cleared_and_others_stay() -> None:
+    old, new = saved(age="old"), saved(age="new")
+    PortalSession.objects.filter(session_key=old.digest).update(
+        expire_date=timezone.now() - timedelta(seconds=1)
+    )
+
+    SessionStore.clear_expired()
+
+    assert not SessionStore().exists(old.session_key)
+    assert SessionStore().exists(new.session_key)
+
+
+def test_a_changed_key_leaves_the_old_one_worthless() -> None:
+    store = saved(colour="green")
+    before = store.session_key
+
+    store.cycle_key()
+    store.save()
+
+    assert SessionStore(before).get("colour") is None
+    assert SessionStore(store.session_key)["colour"] == "green"
+
+
+def test_a_session_deleted_meanwhile_is_not_made_again_by_saving() -> None:
+    store = saved(colour="green")
+    SessionStore().delete(store.session_key)
+
+    store["colour"] = "red"
+    with pytest.raises(UpdateError):
+        store.save()
+
+    assert not PortalSession.objects.exists()
+
+
+def test_a_flushed_session_is_gone() -> None:
+    store = saved(colour="green")
+
+    store.flush()
+
+    assert not PortalSession.objects.exists()

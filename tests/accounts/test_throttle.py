@@ -1,0 +1,248 @@
+from __future__ import annotations
+
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+import time_machine
+from django.db import connection
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import User
+from accounts.throttle import Limit, TooManyAttempts, begin_attempt, limit_of, network_of
+from authgate.models import AuditEvent, SignIn
+from tests.accounts.signing_in import is_signed_in, sign_in
+from tests.factories import PASSWORD
+
+HOME, ELSEWHERE = "127.0.0.1", "127.0.9.9"
+
+
+def fail(client: Client, login: str, times: int, address: str = HOME) -> list[int]:
+    return [sign_in(client, login, "wrong", address=address).status_code for _ in range(times)]
+
+
+@pytest.mark.parametrize("login", ["alice", "nobody"])
+def test_the_sixth_wrong_password_is_not_tried(client: Client, alice: User, login: str) -> None:
+    assert fail(client, login, 7) == [200] * 5 + [429] * 2
+
+
+def test_even_the_right_password_waits_then(client: Client, alice: User) -> None:
+    fail(client, "alice", 5)
+
+    answer = sign_in(client, "alice")
+
+    assert answer.status_code == 429
+    assert 0 < int(answer.headers["Retry-After"]) <= 300
+    assert "Try again in 5 minutes" in answer.content.decode()
+    assert not is_signed_in(client)
+
+
+def test_the_limit_is_over_after_its_time(client: Client, alice: User) -> None:
+    with time_machine.travel("2026-05-01T12:00:00Z", tick=False) as traveller:
+        fail(client, "alice", 5)
+        traveller.shift(302)
+        answer = sign_in(client, "alice")
+
+    assert answer.status_code == 302
+
+
+def test_spellings_of_a_name_are_counted_together(client: Client, alice: User) -> None:
+    fail(client, "alice", 3)
+    fail(client, "ALICE ", 2)
+
+    assert fail(client, "\uff41lice", 1) == [429]
+
+
+def test_another_address_is_counted_apart(client: Client, alice: User) -> None:
+    fail(client, "alice", 6)
+
+    assert sign_in(client, "alice", address=ELSEWHERE).status_code == 302
+
+
+def test_another_account_is_counted_apart(client: Client, alice: User, bob: User) -> None:
+    fail(client, "alice", 6)
+
+    assert sign_in(client, "bob").status_code == 302
+
+
+def test_right_passwords_use_nothing_up(client: Client, alice: User) -> None:
+    for _ in range(8):
+        assert sign_in(client, "alice").status_code == 302
+        client.post("/accounts/logout/")
+
+
+def test_wrong_passwords_stay_counted_after_a_right_one(client: Client, alice: User) -> None:
+    fail(client, "alice", 4)
+    sign_in(client, "alice")
+    client.post("/accounts/logout/")
+
+    assert fail(client, "alice", 2) == [200, 429]
+
+
+def test_an_address_that_tries_many_accounts_is_stopped(client: Client, db: None, settings: Any) -> None:
+    settings.IKD_LOGIN_LIMIT_PER_ADDRESS = "3/300"
+
+    answers = [fail(client, f"person-{number}", 1)[0] for number in range(4)]
+
+    assert answers == [200, 200, 200, 429]
+
+
+def test_an_account_tried_from_many_addresses_is_closed_to_strangers(
+    client: Client, alice: User, settings: Any
+) -> None:
+    settings.IKD_LOGIN_LIMIT_PER_ACCOUNT = "3/3600"
+
+    answers = [fail(client, "alice", 1, f"127.0.1.{number}")[0] for number in range(4)]
+
+    assert answers == [200, 200, 200, 429]
+
+
+def test_but_not_to_whoever_has_signed_in_from_there_before(
+    client: Client, other_browser: Client, alice: User, settings: Any
+) -> None:
+    settings.IKD_LOGIN_LIMIT_PER_ACCOUNT = "3/3600"
+    sign_in(client, "alice", address=HOME)
+    client.post("/accounts/logout/")
+
+    for number in range(6):
+        fail(other_browser, "alice", 1, f"127.0.1.{number}")
+
+    assert sign_in(client, "alice", address=HOME).status_code == 302
+
+
+def test_a_visit_long_ago_makes_no_address_familiar(client: Client, alice: User, settings: Any) -> None:
+    settings.IKD_LOGIN_LIMIT_PER_ACCOUNT = "3/3600"
+    sign_in(client, "alice", address=HOME)
+    client.post("/accounts/logout/")
+    SignIn.objects.update(started_at=timezone.now() - timedelta(days=31))
+
+    for number in range(3):
+        fail(client, "alice", 1, f"127.0.1.{number}")
+
+    assert sign_in(client, "alice", address=HOME).status_code == 429
+
+
+def test_an_unknown_account_reaches_the_same_limit(client: Client, db: None, settings: Any) -> None:
+    settings.IKD_LOGIN_LIMIT_PER_ACCOUNT = "3/3600"
+
+    answers = [fail(client, "nobody", 1, f"127.0.1.{number}")[0] for number in range(4)]
+
+    assert answers == [200, 200, 200, 429]
+
+
+@pytest.mark.parametrize(
+    ("address", "network"),
+    [
+        ("192.0.2.7", "192.0.2.7"),
+        ("::ffff:192.0.2.7", "192.0.2.7"),
+        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
+        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
+        ("2001:db8:1:3::1", "2001:db8:1:3::/64"),
+        (None, "unknown"),
+    ],
+)
+def test_an_ipv6_network_counts_as_one_address(address: str | None, network: str) -> None:
+    assert network_of(address) == network
+
+
+@pytest.mark.parametrize("text", ["5/300", "1/1", "999/999999"])
+def test_a_limit_is_attempts_and_seconds(text: str) -> None:
+    assert limit_of(text) == Limit(*map(int, text.split("/")))
+
+
+@pytest.mark.parametrize(
+    "text", ["", "5", "5/", "/300", "0/300", "5/0", "5/5m", "-1/300", "1000/1", "5/300\n"]
+)
+def test_anything_else_is_no_limit(text: str) -> None:
+    with pytest.raises(ValueError):
+        limit_of(text)
+
+
+def test_a_limit_leaves_one_event_however_long_somebody_goes_on(client: Client, alice: User) -> None:
+    fail(client, "alice", 12)
+
+    assert AuditEvent.objects.filter(kind="sign_in_limited").count() == 1
+    assert AuditEvent.objects.filter(kind="sign_in_failed").count() == 5
+
+
+def test_no_hash_is_computed_beyond_the_limit(client: Client, alice: User) -> None:
+    fail(client, "alice", 5)
+    failed = AuditEvent.objects.filter(kind="sign_in_failed").count()
+
+    sign_in(client, "alice", PASSWORD)
+
+    assert AuditEvent.objects.filter(kind__in=["sign_in_failed", "sign_in"]).count() == failed
+
+
+def test_without_the_counters_nobody_signs_in_and_nothing_breaks(client: Client, alice: User) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE ikd_cache_default RENAME TO ikd_cache_gone")
+
+    answer = sign_in(client, "alice")
+
+    assert answer.status_code == 503
+    assert "not possible at the moment" in answer.content.decode()
+    assert not is_signed_in(client)
+
+
+def attempt(_: int) -> bool:
+    try:
+        begin_attempt("alice", None, HOME)
+    except TooManyAttempts:
+        return False
+    finally:
+        connection.close()
+    return True
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_many_who_race_exactly_as_many_get_through_as_the_limit_says(settings: Any) -> None:
+    settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+
+    with ThreadPoolExecutor(8) as pool:
+        won = sum(pool.map(attempt, range(40)))
+
+    assert won == 5
+
+
+@pytest.fixture
+def redis(tmp_path: Path, settings: Any) -> Iterator[subprocess.Popen[bytes]]:
+    """A Redis of our own behind a Unix socket, as the default cache."""
+    program = shutil.which("redis-server")
+    if program is None:
+        pytest.skip("no redis-server here")
+    socket = tmp_path / "redis.sock"
+    server = subprocess.Popen(
+        [program, "--port", "0", "--unixsocket", str(socket), "--save", "", "--dir", str(tmp_path)],
+        stdout=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 10
+    while not socket.exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    options = {"SERIALIZER": "django_redis.serializers.json.JSONSerializer"}
+    location = f"unix://{socket}?db=0"
+    backend = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": location, "OPTIONS": options}
+    settings.CACHES = {**settings.CACHES, "default": backend}
+    yield server
+    server.kill()
+    server.wait()
+
+
+def test_redis_counts_alike(client: Client, alice: User, redis: Any) -> None:
+    assert fail(client, "alice", 6) == [200] * 5 + [429]
+    assert sign_in(client, "alice", address=ELSEWHERE).status_code == 302
+
+
+def test_without_redis_nobody_signs_in_and_nothing_breaks(client: Client, alice: User, redis: Any) -> None:
+    redis.kill()
+    redis.wait()
+
+    assert sign_in(client, "alice").status_code == 503
+    assert not is_signed_in(client)

@@ -1,0 +1,168 @@
+"""The sign-in page in Chromium: without scripts, under the policy as shipped."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from accounts.models import User
+from tests.factories import PASSWORD
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+CHROMIUM = "/usr/bin/chromium"
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+# Playwright keeps an event loop in this thread, which Django would take for asynchronous code of ours.
+os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def portal(live_server: Any, settings: Any) -> str:
+    """The portal at the live server's address, over plain http: cookies without prefix and Secure."""
+    settings.IKD_PORTAL_URL = settings.IKD_PORTAL_ORIGIN = live_server.url
+    settings.SESSION_COOKIE_NAME, settings.SESSION_COOKIE_SECURE = "ikd_portal", False
+    settings.CSRF_COOKIE_NAME, settings.CSRF_COOKIE_SECURE = "ikd_csrf", False
+    settings.CSRF_TRUSTED_ORIGINS = []
+    url: str = live_server.url
+    return url
+
+
+@pytest.fixture
+def console() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def page(chromium: Browser, console: list[str]) -> Iterator[Page]:
+    context = chromium.new_context(java_script_enabled=False)
+    page = context.new_page()
+    page.on("console", lambda message: console.append(message.text))
+    page.on("pageerror", lambda error: console.append(str(error)))
+    yield page
+    context.close()
+
+
+def sign_in(page: Page, password: str = PASSWORD, *, keep: bool = False) -> None:
+    page.get_by_label("Username or e-mail address").fill("alice")
+    page.get_by_label("Password").fill(password)
+    if keep:
+        page.get_by_label("Keep me signed in").check()
+    page.get_by_role("button", name="Sign in").click()
+
+
+def session_cookie(page: Page) -> Any:
+    return next((cookie for cookie in page.context.cookies() if cookie["name"] == "ikd_portal"), None)
+
+
+def test_one_signs_in_without_scripts_and_reaches_the_launcher(
+    page: Page, portal: str, alice: User, console: list[str]
+) -> None:
+    page.goto(portal)
+    sign_in(page)
+
+    assert page.get_by_role("heading", name="My applications").is_visible()
+    assert page.url == f"{portal}/"
+    assert console == []
+
+
+def test_the_fragment_survives_signing_in(page: Page, portal: str, alice: User) -> None:
+    page.goto(f"{portal}/?x=1#chapter-2")
+    sign_in(page)
+
+    assert page.url == f"{portal}/?x=1#chapter-2"
+
+
+def test_a_wrong_password_is_told_and_the_name_kept(
+    page: Page, portal: str, alice: User, console: list[str]
+) -> None:
+    page.goto(portal)
+    sign_in(page, "wrong")
+
+    assert page.get_by_role("alert").is_visible()
+    assert page.get_by_label("Username or e-mail address").input_value() == "alice"
+    assert page.get_by_label("Password").input_value() == ""
+    assert session_cookie(page) is None
+    assert console == []
+
+
+@pytest.mark.parametrize("keep", [True, False], ids=["kept", "not kept"])
+def test_the_cookie_outlives_the_browser_only_if_one_is_kept_signed_in(
+    page: Page, portal: str, alice: User, keep: bool
+) -> None:
+    page.goto(portal)
+    sign_in(page, keep=keep)
+
+    assert (session_cookie(page)["expires"] > 0) is keep
+
+
+def test_the_keyboard_goes_through_the_form_in_order(chromium: Browser, portal: str, alice: User) -> None:
+    page = chromium.new_page()
+    page.goto(f"{portal}/accounts/login/")
+    focused = "document.activeElement.name || document.activeElement.type"
+
+    order = [page.evaluate(focused)]
+    for _ in range(3):
+        page.keyboard.press("Tab")
+        order.append(page.evaluate(focused))
+    page.close()
+
+    assert order == ["login", "password", "remember", "submit"]
+
+
+def test_the_first_tab_from_the_top_offers_to_skip_the_header(
+    chromium: Browser, portal: str, alice: User
+) -> None:
+    page = chromium.new_page()
+    page.goto(f"{portal}/signed-out")
+
+    page.keyboard.press("Tab")
+    skipped_to = page.evaluate("document.activeElement.getAttribute('href')")
+    page.close()
+
+    assert skipped_to == "#main"
+
+
+def test_one_signs_out_without_scripts(page: Page, portal: str, alice: User, console: list[str]) -> None:
+    page.goto(portal)
+    sign_in(page)
+    page.get_by_role("link", name="Sign out").click()
+    page.get_by_role("button", name="Sign out").click()
+
+    assert page.get_by_role("heading", name="You are signed out").is_visible()
+    assert session_cookie(page) is None
+    assert console == []
+
+
+def test_nothing_is_wider_than_a_small_phone(chromium: Browser, portal: str, alice: User) -> None:
+    page = chromium.new_page(viewport={"width": 320, "height": 600})
+    page.goto(portal)
+    sign_in(page)
+    width = "document.documentElement.scrollWidth"
+
+    widths = []
+    for path in ("/", "/accounts/logout/", "/accounts/password/change/", "/switch-account", "/no-such-page"):
+        page.goto(f"{portal}{path}")
+        widths.append(page.evaluate(width))
+    page.close()
+
+    assert widths == [320] * 5
