@@ -7,6 +7,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from io import StringIO
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -19,14 +20,16 @@ class NotReady(Exception):
 def main() -> None:
     # Whatever is made in var/ from here on holds secrets or people's data.
     os.umask(0o077)
-    os.chdir(ROOT)
     try:
         address = _address()
-        prepare(Path(os.environ.get("IKD_VAR", ROOT / "var")), say)
-        _offer_first_administrator()
+        var = Path(os.environ.get("IKD_VAR") or ROOT / "var").resolve()
+        os.environ["IKD_VAR"] = str(var)
+        prepare(var, say)
+        _offer_first_administrator(var)
     except NotReady as problem:
         sys.exit(f"{problem}")
     say(f"The portal is {os.environ['IKD_PORTAL_URL']}, listening on {address}. Ctrl-C ends it.")
+    os.chdir(ROOT)
     os.execv(sys.executable, server_command())  # noqa: S606, the shell would only stand between
 
 
@@ -74,8 +77,9 @@ def prepare(var: Path, progress: Callable[[str], None]) -> None:
     from django.db import DatabaseError
 
     try:
+        (var / "static").mkdir(exist_ok=True)  # collectstatic's; WhiteNoise warns where it is missing
         django.setup()
-        call_command("check")
+        call_command("check", stdout=StringIO())
         progress("Bringing the database up to date …")
         call_command("migrate", interactive=False, verbosity=0)
         call_command("createcachetable", verbosity=0)
@@ -108,11 +112,15 @@ def _address() -> str:
     return os.environ["IKD_BIND"]
 
 
-def _offer_first_administrator() -> None:
-    from django.contrib.auth import get_user_model
+def _offer_first_administrator(var: Path) -> None:
     from django.core.management import call_command
 
-    if not get_user_model().objects.filter(is_superuser=True, is_active=True).exists():
+    from accounts.first_administrator import is_wanted
+
+    if (var / "demo.json").exists():
+        say("Beware: this folder holds the demo's people and their passwords. IKD_VAR= chooses an empty one.")
+    if is_wanted():
+        say("Nobody is an administrator yet. Open this link within the hour to become the first:")
         call_command("first_admin_link")
 
 

@@ -1,0 +1,70 @@
+# make demo   the whole portal to try out, behind a real proxy   PORT=8000 PROXY=traefik|nginx IKD_VAR=var
+# make run    the portal alone                                   PORT=8000, and all of docs/configuration.md
+# make test   installs what the tests need, and runs everything  TESTS=tests/demo, CI=true: a missing program fails
+
+MAKEFLAGS += --no-print-directory
+SHELL := /bin/sh
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+NEEDS_PYTHON := Python 3.11 or newer is missing, or its module venv (Debian: apt install python3-venv).
+NEEDS_NETWORK := No package index to be reached: is there a network?
+PROGRAMS := nginx:nginx-light redis-server:redis-server initdb:postgresql chromium:chromium msgfmt:gettext
+
+.PHONY: demo run test lint format programs clean
+
+demo: $(VENV)/requirements-demo.done
+	@exec $(PYTHON) demo/run.py
+
+run: $(VENV)/requirements.done
+	@exec $(PYTHON) -m ikd_portal.run
+
+test: programs lint
+	@echo "Checking settings and migrations …"
+	@IKD_VAR=$$(mktemp -d) IKD_PORTAL_URL=https://sso.example.com sh -c '\
+	  trap "rm -rf $$IKD_VAR" EXIT; \
+	  $(PYTHON) manage.py check --deploy --fail-level WARNING && \
+	  $(PYTHON) manage.py makemigrations --check --dry-run'
+	@exec $(PYTHON) -m pytest -n 2 --dist loadgroup $(TESTS)
+
+lint: $(VENV)/requirements-dev.done
+	@$(PYTHON) -m ruff check .
+	@$(PYTHON) -m ruff format --check .
+	@$(PYTHON) -m mypy
+
+format: $(VENV)/requirements-dev.done
+	@$(PYTHON) -m ruff check --fix .
+	@$(PYTHON) -m ruff format .
+
+# What the tests need besides Python. They skip what is missing, and fail under CI=true.
+programs:
+	@missing=$$(PATH="$$PATH:/usr/sbin:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -1)"; \
+	  for each in $(PROGRAMS); do command -v $${each%%:*} >/dev/null || echo $${each##*:}; done); \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
+	  echo "Going on without these of Debian's packages:" $$missing; exit 0; fi; \
+	echo "Installing" $$missing "…"; \
+	export DEBIAN_FRONTEND=noninteractive; \
+	{ apt-get update && apt-get install -y --no-install-recommends $$missing; } </dev/null >/dev/null \
+	  || echo "Going on without what could not be installed."
+
+# The data in var/ stay.
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/requirements-demo.done: requirements.txt
+$(VENV)/requirements-dev.done: requirements.txt requirements-demo.txt
+$(VENV)/%.done: %.txt $(VENV)/made
+	@echo "Installing the packages of $< into $(VENV) …"
+	@$(PYTHON) -m pip install --quiet --no-input --disable-pip-version-check -r $< 2>$(VENV)/pip.log || { \
+	  if grep -qiE 'connection|resolution|unreachable|timed out' $(VENV)/pip.log; then echo "$(NEEDS_NETWORK)"; \
+	  else tail -n 1 $(VENV)/pip.log; fi >&2; exit 1; }
+	@touch $@
+
+$(VENV)/made:
+	@test -w . || { echo "No permission to write to $$PWD." >&2; exit 1; }
+	@echo "Making the virtual environment $(VENV) …"
+	@for python in python3.11 python3 python3.12 python3.13; do \
+	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
+	    $$python -m venv --clear $(VENV) && touch $@ && exit 0; exit 1; fi; done; \
+	echo "$(NEEDS_PYTHON)" >&2; exit 1

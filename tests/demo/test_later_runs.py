@@ -1,0 +1,95 @@
+"""What Ctrl-C leaves behind, and what a later run of the demo keeps."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.demo.conftest import Demo, is_open
+from tests.demo.visitor import Visitor
+
+pytestmark = [pytest.mark.proxy, pytest.mark.xdist_group("demo")]
+
+
+@dataclass
+class History:
+    """A first run behind Traefik, ended by Ctrl-C, and a second behind nginx on another port."""
+
+    first: Demo
+    exit_code: int
+    left_running: dict[int, str]
+    second: Demo
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
+    if not shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin") and not os.environ.get("CI"):
+        pytest.skip("nginx is missing: apt install nginx-light")
+    var = tmp_path_factory.mktemp("demo") / "var"
+    first = Demo(var).start()
+    exit_code = first.stop(signal.SIGINT)
+    left_running = first.processes()
+    second = Demo(var, proxy="nginx").start()
+    yield History(first, exit_code, left_running, second)
+    second.stop()
+
+
+def test_ctrl_c_ends_everything_that_was_started(history: History) -> None:
+    assert history.exit_code == 0
+    assert history.left_running == {}
+    assert not is_open(history.first.port)
+
+
+def test_the_passwords_stay(history: History) -> None:
+    assert history.second.notes["users"] == history.first.notes["users"]
+
+
+def test_the_applications_move_to_the_new_port(history: History) -> None:
+    demo = history.second
+
+    page = Visitor(demo.port).open_signing_in(demo.url("wiki"), "bob", demo.notes["users"]["bob"])
+
+    assert str(demo.port) in demo.url("wiki")
+    assert "Hello bob" in page
+
+
+def test_a_program_that_dies_ends_the_demo_which_says_why(history: History) -> None:
+    demo = history.second
+    [backend] = [pid for pid, command in demo.processes().items() if "backend.py" in command]
+
+    os.kill(backend, signal.SIGKILL)
+
+    assert demo.process.wait(20) == 1
+    assert "The backend ended by itself (signal 9). The last lines of " in demo.said()
+    assert demo.processes() == {}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
+def test_a_kill_or_a_closed_terminal_ends_it_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
+    demo = Demo(tmp_path / "var").start()
+
+    exit_code = demo.stop(number)
+
+    assert (exit_code, demo.processes()) == (0, {})
+
+
+def test_even_a_kill_that_nobody_can_catch_leaves_nothing_running(tmp_path: Path) -> None:
+    demo = Demo(tmp_path / "var").start()
+
+    demo.stop(signal.SIGKILL)
+
+    assert _nothing_stays(demo)
+
+
+def _nothing_stays(demo: Demo) -> bool:
+    deadline = time.monotonic() + 10
+    while demo.processes() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    return demo.processes() == {}
