@@ -1,11 +1,15 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Iterable
 
 from django.conf import settings
 from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
+
+from authgate.validation import canonical_methods, canonical_networks, canonical_origin, canonical_path
 
 
 class Application(models.Model):
@@ -59,6 +63,10 @@ class Application(models.Model):
     def __str__(self) -> str:
         return self.name
 
+    def clean(self) -> None:
+        if self.launch_url and not self.launch_url.lower().startswith(("https://", "http://")):
+            raise ValidationError({"launch_url": _("Write an address that begins with https://.")})
+
 
 class Origin(models.Model):
     """An origin of an application: `https://wiki.example.com` or `https://*.apps.example.com`."""
@@ -81,6 +89,29 @@ class Origin(models.Model):
 
     def __str__(self) -> str:
         return self.value
+
+    def clean(self) -> None:
+        if not self.value:
+            return
+        application = getattr(self, "application", None)
+        try:
+            self.value = canonical_origin(
+                self.value, without_https=application is not None and application.without_https
+            )
+        except ValidationError as error:
+            raise ValidationError({"value": error}) from None
+        self._refuse_taken()
+
+    def _refuse_taken(self) -> None:
+        other = Origin.objects.filter(value=self.value).exclude(pk=self.pk).select_related("application")
+        taken = other.first()
+        if taken is None:
+            return
+        if taken.application_id == self.application_id:
+            raise ValidationError({"value": _("The application has this origin already. Delete one.")})
+        message = _("%(origin)s belongs to the application “%(application)s”. Remove it there first.")
+        names = {"origin": self.value, "application": taken.application}
+        raise ValidationError({"value": ValidationError(message, code="unique", params=names)})
 
 
 class Rule(models.Model):
@@ -120,6 +151,35 @@ class Rule(models.Model):
 
     def __str__(self) -> str:
         return f"{self.path} → {self.get_who_display()}"
+
+    judged_with_siblings = False
+    """Set where all rules of the application are saved together and judged as they will be."""
+
+    def clean(self) -> None:
+        errors = {}
+        for name, canonical in (
+            ("path", canonical_path),
+            ("methods", canonical_methods),
+            ("networks", canonical_networks),
+        ):
+            try:
+                setattr(self, name, canonical(getattr(self, name)))
+            except ValidationError as error:
+                errors[name] = error
+        if errors:
+            raise ValidationError(errors)
+        if self.application_id and not self.judged_with_siblings:
+            siblings = Rule.objects.filter(application_id=self.application_id).exclude(pk=self.pk)
+            self.refuse_other_case(siblings.values_list("path", flat=True))
+
+    def refuse_other_case(self, paths: Iterable[str]) -> None:
+        """Raise ValidationError if one of `paths` is this one in other letter case."""
+        for path in paths:
+            if path != self.path and path.casefold() == self.path.casefold():
+                message = _(
+                    "There is a rule for %(path)s too, which some servers take for it. Write both alike."
+                )
+                raise ValidationError({"path": ValidationError(message, code="case", params={"path": path})})
 
 
 class SignIn(models.Model):

@@ -1,7 +1,82 @@
+"""The admin, which one enters only through the portal's own sign-in."""
+
 from __future__ import annotations
 
+from typing import Any
+
+from django.conf import settings
 from django.contrib.admin import AdminSite
+from django.contrib.auth.decorators import login_not_required
+from django.contrib.auth.views import redirect_to_login
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+
+from authgate.redirects import judge
 
 
 class PortalAdminSite(AdminSite):
+    """Django's admin for active staff with a live sign-in; its own password form does not exist."""
+
     site_header = "ikD Portal"
+    site_title = "ikD Portal"
+
+    def has_permission(self, request: HttpRequest) -> bool:
+        user = request.user
+        return user.is_active and user.is_staff and getattr(request, "sign_in", None) is not None
+
+    def admin_view(self, view: Any, cacheable: bool = False) -> Any:
+        guarded = super().admin_view(view, cacheable)
+
+        def inner(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+            if self.has_permission(request):
+                response: HttpResponse = guarded(request, *args, **kwargs)
+                return response
+            return self._turn_away(request, request.get_full_path())
+
+        return never_cache(inner)
+
+    @method_decorator(never_cache)
+    @method_decorator(login_not_required)
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        target = self._next(request)
+        if self.has_permission(request):
+            return HttpResponseRedirect(target)
+        return self._turn_away(request, target)
+
+    def logout(  # type: ignore[override]
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return HttpResponseRedirect(reverse("account_logout"))
+
+    def password_change(  # type: ignore[override]
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return HttpResponseRedirect(reverse("account_change_password"))
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        return [path("logout", self.logout), *super().get_urls()]
+
+    def _turn_away(self, request: HttpRequest, target: str) -> HttpResponse:
+        """Send to the sign-in page, but whoever is signed in already to words instead of in circles."""
+        if not request.user.is_authenticated:
+            return redirect_to_login(target, reverse("account_login"))
+        context = {
+            "title": _("The administration is for staff"),
+            "site_header": self.site_header,
+            "site_title": self.site_title,
+            "next": target,
+        }
+        return render(request, "admin/not_staff.html", context, status=403)
+
+    def _next(self, request: HttpRequest) -> str:
+        """Give the page of the admin that was asked for, as a path; its first page for anything else."""
+        first_page = reverse("admin:index", current_app=self.name)
+        origin: str = settings.IKD_PORTAL_ORIGIN
+        target = judge(request.GET.get("next"), base=origin, allowed=lambda other: other == origin)
+        if target is None or not target.startswith(origin + first_page):
+            return first_page
+        return target.removeprefix(origin)

@@ -1,0 +1,402 @@
+"""People in the admin. Only superusers may make staff or superusers, or touch who has any power here."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import allauth.account.admin  # noqa: F401  (registers what is taken back below)
+from allauth.account.models import EmailAddress, EmailConfirmation
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.actions import delete_selected
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group as DjangoGroup
+from django.db.models import Count, Exists, Model, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.urls import URLPattern, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _t
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from accounts.admin_forms import AddressForm, AddressFormSet, AddUserForm, ChangeUserForm, GroupForm
+from accounts.models import Group, User
+from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach, privileged
+from authgate.audit import record
+from authgate.audited_admin import AuditedAdmin, ask_first, atomic_where_it_writes
+from authgate.models import SignIn
+from authgate.server_facts import client_address
+from authgate.sessions import end_sign_ins
+
+NEWEST = 20
+
+# allauth's pages search and change addresses of anybody, and list the keys that confirm them.
+admin.site.unregister(EmailAddress)
+if admin.site.is_registered(EmailConfirmation):
+    admin.site.unregister(EmailConfirmation)
+admin.site.unregister(DjangoGroup)
+
+
+def requester_of(request: HttpRequest) -> User:
+    return cast(User, request.user)
+
+
+class AddressInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = EmailAddress
+    form = AddressForm
+    formset = AddressFormSet
+    extra = 0
+    verbose_name = _("e-mail address")
+    verbose_name_plural = _("e-mail addresses")
+
+    def has_add_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_add_permission(request, obj) and _is_within_reach(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and _is_within_reach(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and _is_within_reach(request, obj)
+
+
+def _is_within_reach(request: HttpRequest, user: User | None) -> bool:
+    return user is None or user.pk is None or may_touch(requester_of(request), user)
+
+
+@admin.register(User)
+class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
+    form = ChangeUserForm
+    add_form = AddUserForm
+    list_display = ("username", "display_name", "email", "group_names", "is_active", "is_staff", "last_login")
+    list_filter = ("is_active", "is_staff", "is_superuser", "groups")
+    search_fields = ("username", "display_name", "email", "emailaddress__email")
+    search_help_text = _("Name or e-mail address")
+    autocomplete_fields = ("groups",)
+    filter_horizontal = ("user_permissions",)
+    inlines = (AddressInline,)
+    actions = ("end_sign_ins", "disable", "enable", "delete_selected")
+    readonly_fields = ("email", "password_state", "uuid", "last_login", "date_joined", "newest_sign_ins")
+    fieldsets = (
+        (None, {"fields": ("username", "display_name", "email", "password_state", "uuid")}),
+        (_("Groups"), {"fields": ("groups",)}),
+        (
+            _("Power in the administration"),
+            {"fields": ("is_active", "is_staff", "is_superuser", "user_permissions")},
+        ),
+        (_("Sign-ins"), {"fields": ("date_joined", "last_login", "newest_sign_ins")}),
+    )
+    add_fieldsets = (
+        (
+            None,
+            {
+                "classes": ("wide",),
+                "fields": (
+                    "username",
+                    "display_name",
+                    "email",
+                    "usable_password",
+                    "password1",
+                    "password2",
+                ),
+            },
+        ),
+    )
+
+    # ---- columns and fields ----
+
+    @admin.display(description=_("groups"))
+    def group_names(self, user: User) -> str:
+        return ", ".join(sorted(group.name for group in user.groups.all()))
+
+    @admin.display(description=_("password"))
+    def password_state(self, user: User) -> SafeString:
+        state = _("set") if user.has_usable_password() else _("none")
+        return format_html('{} · <a href="../password/">{}</a>', state, _("change"))
+
+    @admin.display(description=_("newest sign-ins"))
+    def newest_sign_ins(self, user: User) -> SafeString:
+        sign_ins = SignIn.objects.filter(user=user).select_related("user")[:NEWEST]
+        return render_to_string("admin/newest_sign_ins.html", {"sign_ins": sign_ins, "person": user})
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    # ---- who may do what ----
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and _is_within_reach(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and _is_within_reach(request, obj)
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("authgate.change_signin")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        if obj is None:
+            return ()
+        if requester_of(request).is_superuser:
+            return self.readonly_fields
+        return (*self.readonly_fields, "is_staff", "is_superuser", "user_permissions")
+
+    def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
+        return self.inlines if obj else ()
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.requester = requester_of(request)
+        return form
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        if id == str(request.user.pk):
+            return HttpResponseRedirect(reverse("account_change_password"))
+        with atomic_where_it_writes(request):
+            return super().user_change_password(request, id, form_url)
+
+    # ---- saving ----
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not change and obj.email:
+            EmailAddress.objects.create(user=obj, email=obj.email.lower(), primary=True, verified=False)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Save addresses with none primary, then the chosen one: the database never sees two."""
+        if not isinstance(formset, AddressFormSet) or not formset.has_changed():
+            super().save_formset(request, form, formset, change)
+            return
+        primary = [row.instance for row in formset.kept() if row.cleaned_data.get("primary")]
+        for row in formset.kept():
+            row.instance.primary = False
+        super().save_formset(request, form, formset, change)
+        self._make_primary(form.instance, primary)
+
+    def _make_primary(self, user: User, chosen: list[EmailAddress]) -> None:
+        """Make the chosen address the user's own, or the first there is."""
+        addresses = EmailAddress.objects.filter(user=user).order_by("-verified", "pk")
+        primary = chosen[0] if chosen else addresses.first()
+        if primary is not None:
+            EmailAddress.objects.filter(pk=primary.pk).update(primary=True)
+        user.email = primary.email if primary else ""
+        user.save(update_fields=["email"])
+
+    # ---- deleting ----
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        user = self.get_object(request, object_id)
+        with atomic_where_it_writes(request):
+            may_delete = user is not None and self.has_delete_permission(request, user)
+            if user and may_delete and self._refuses_to_lose(request, User.objects.filter(pk=user.pk)):
+                return HttpResponseRedirect(reverse("admin:accounts_user_change", args=[user.pk]))
+            return super().delete_view(request, object_id, extra_context)
+
+    @admin.action(permissions=["delete"], description=_("Delete selected users"))
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        if self._is_out_of_reach(request, queryset) or self._refuses_to_lose(request, queryset):
+            return None
+        return delete_selected(self, request, queryset)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Name the users; of what goes with them only sign-ins are worth counting."""
+        users = list(objs)
+        counts = {
+            str(self.opts.verbose_name_plural): len(users),
+            str(SignIn._meta.verbose_name_plural): SignIn.objects.filter(user__in=users).count(),
+        }
+        lacking = {user.username for user in users if not self.has_delete_permission(request, user)}
+        return [user.username for user in users], counts, lacking, []
+
+    def _is_out_of_reach(self, request: HttpRequest, users: QuerySet[User]) -> bool:
+        names = out_of_reach(requester_of(request), users)
+        if names:
+            message = _t("Only superusers may do this to staff: %(names)s. Nothing was changed.")
+            self.message_user(request, message % {"names": ", ".join(names)}, messages.ERROR)
+        return bool(names)
+
+    def _refuses_to_lose(self, request: HttpRequest, users: QuerySet[User]) -> bool:
+        """Refuse, with words, to delete or disable oneself or the last superuser who can enter."""
+        message = ""
+        if users.filter(pk=requester_of(request).pk).exists():
+            message = _t("You are among them. Ask another administrator. Nothing was changed.")
+        elif are_the_last_superusers(users):
+            message = _t("Then no superuser could enter. Make another one first. Nothing was changed.")
+        if message:
+            self.message_user(request, message, messages.ERROR)
+        return bool(message)
+
+    # ---- actions ----
+
+    @admin.action(permissions=["end"], description=_("End all sign-ins of the chosen users"))
+    def end_sign_ins(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        if self._is_out_of_reach(request, queryset):
+            return None
+        question = _t("End all sign-ins of these users?")
+        asked = ask_first(
+            self, request, queryset, action="end_sign_ins", question=question, button=_t("End their sign-ins")
+        )
+        if asked is None:
+            ended = sum(self._end_sign_ins_of(request, user) for user in queryset)
+            text = ngettext("%d sign-in was ended.", "%d sign-ins were ended.", ended)
+            self.message_user(request, text % ended, messages.SUCCESS)
+        return asked
+
+    def _end_sign_ins_of(self, request: HttpRequest, user: User) -> int:
+        ended = end_sign_ins(SignIn.objects.filter(user=user))
+        record(
+            "session_ended",
+            actor=request.user.get_username(),
+            subject=user.username,
+            address=client_address(request),
+            details={"sign_ins": ended},
+        )
+        return ended
+
+    @admin.action(permissions=["change"], description=_("Disable the chosen users"))
+    def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        if self._is_out_of_reach(request, queryset) or self._refuses_to_lose(request, queryset):
+            return None
+        question = _t("Disable these users and end their sign-ins?")
+        asked = ask_first(
+            self, request, queryset, action="disable", question=question, button=_t("Disable them")
+        )
+        if asked is None:
+            self._set_active(request, queryset.filter(is_active=True), False)
+        return asked
+
+    @admin.action(permissions=["change"], description=_("Enable the chosen users"))
+    def enable(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        if self._is_out_of_reach(request, queryset):
+            return None
+        question = _t("Enable these users?")
+        asked = ask_first(
+            self, request, queryset, action="enable", question=question, button=_t("Enable them")
+        )
+        if asked is None:
+            self._set_active(request, queryset.filter(is_active=False), True)
+        return asked
+
+    def _set_active(self, request: HttpRequest, users: QuerySet[User], is_active: bool) -> None:
+        changed = list(users)
+        for user in changed:
+            user.is_active = is_active
+            user.save(update_fields=["is_active"])  # ends their sign-ins, so that none comes back later
+            self.log_change(request, user, [{"changed": {"fields": ["Active"]}}])
+        text = ngettext("%d user was changed.", "%d users were changed.", len(changed))
+        self.message_user(request, text % len(changed), messages.SUCCESS)
+
+
+@admin.register(Group)
+class GroupAdmin(AuditedAdmin):
+    form = GroupForm
+    list_display = ("name", "member_count", "carries_permissions")
+    search_fields = ("name",)
+    filter_horizontal = ("permissions",)
+    readonly_fields = ("members",)
+    fieldsets = (
+        (None, {"fields": ("name",)}),
+        (_("Members"), {"fields": ("members", "add_members", "remove_members")}),
+        (_("Permissions in the administration"), {"classes": ("collapse",), "fields": ("permissions",)}),
+    )
+    ordering = ("name",)
+
+    @admin.display(description=_("members"), ordering="how_many")
+    def member_count(self, group: Group) -> int:
+        return int(group.how_many)  # type: ignore[attr-defined]
+
+    @admin.display(description=_("carries permissions"), boolean=True, ordering="is_powerful")
+    def carries_permissions(self, group: Group) -> bool:
+        return bool(group.is_powerful)  # type: ignore[attr-defined]
+
+    @admin.display(description=_("members"))
+    def members(self, group: Group) -> SafeString | str:
+        if group.pk is None:
+            return "-"
+        people = group.user_set.order_by("username")
+        context = {"people": people[:NEWEST], "count": people.count(), "group": group}
+        return render_to_string("admin/members.html", context)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        powerful = Group.permissions.through.objects.filter(group=OuterRef("pk"))
+        groups: QuerySet[Group] = super().get_queryset(request)
+        return groups.annotate(how_many=Count("user", distinct=True), is_powerful=Exists(powerful))
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "permissions":
+            everything = db_field.remote_field.model.objects.select_related("content_type")
+            kwargs.setdefault("queryset", everything)  # else a query for each permission's name
+        return super().formfield_for_manytomany(db_field, request, **kwargs)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.requester = requester_of(request)
+        return form
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        if requester_of(request).is_superuser:
+            return self.readonly_fields
+        return (*self.readonly_fields, "permissions")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and self._is_harmless(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        if not super().has_delete_permission(request, obj) or not self._is_harmless(request, obj):
+            return False
+        # A group that goes changes the groups of its members.
+        return (
+            obj is None
+            or requester_of(request).is_superuser
+            or not privileged(User.objects.filter(groups=obj)).exists()
+        )
+
+    def _is_harmless(self, request: HttpRequest, group: Group | None) -> bool:
+        if group is None or requester_of(request).is_superuser:
+            return True
+        return not group.permissions.exists()
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        form.instance.user_set.add(*form.cleaned_data["add_members"])
+        form.instance.user_set.remove(*form.cleaned_data["remove_members"])
+
+    def construct_change_message(
+        self, request: HttpRequest, form: forms.Form, formsets: Any, add: bool = False
+    ) -> Any:
+        """Tell who came and who went."""
+        message: list[Any] = super().construct_change_message(request, form, formsets, add)
+        for kind, field in (("added", "add_members"), ("deleted", "remove_members")):
+            for user in form.cleaned_data[field]:
+                message.append({kind: {"name": "member", "object": user.username}})
+        return message
+
+
+class GroupLookup(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Answers the autocompletion of fields that point at Django's own group; has no pages."""
+
+    search_fields = ("name",)
+    ordering = ("name",)
+
+    def get_urls(self) -> list[URLPattern]:
+        return []
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return admin.site.get_model_admin(Group).has_view_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+admin.site.register(DjangoGroup, GroupLookup)

@@ -1,0 +1,43 @@
+"""Whom only superusers may touch, and which superuser the portal cannot do without."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import Group
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
+
+from accounts.models import User
+
+
+def privileged(users: QuerySet[User]) -> QuerySet[User]:
+    """Give those with any power in the admin: staff, superusers, holders of permissions, also by a group."""
+    own = User.user_permissions.through.objects.filter(user=OuterRef("pk"))
+    by_group = User.groups.through.objects.filter(
+        user=OuterRef("pk"), group__in=Group.objects.filter(permissions__isnull=False)
+    )
+    return users.filter(Q(is_staff=True) | Q(is_superuser=True) | Exists(own) | Exists(by_group))
+
+
+def may_touch(requester: User, user: User) -> bool:
+    return requester.is_superuser or not privileged(User.objects.filter(pk=user.pk)).exists()
+
+
+def out_of_reach(requester: User, users: QuerySet[User]) -> list[str]:
+    """Give the names of those among `users` whom only a superuser may touch, and the requester is none."""
+    if requester.is_superuser:
+        return []
+    return [user.username for user in privileged(users).order_by("username")]
+
+
+def are_the_last_superusers(users: QuerySet[User]) -> bool:
+    """Tell whether nobody could administer everything without `users`.
+
+    In a transaction all are locked first: of two superusers who disable one another at the same moment
+    only one succeeds.
+    """
+    able = User.objects.filter(is_active=True, is_staff=True, is_superuser=True).order_by("pk")
+    if transaction.get_connection().in_atomic_block:
+        able = able.select_for_update()
+    keys = {user.pk for user in able}
+    lost = set(users.filter(pk__in=keys).values_list("pk", flat=True))
+    return bool(lost) and lost == keys

@@ -1,0 +1,359 @@
+"""Applications, sign-ins, gate sessions and events in the admin."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any, cast
+
+from django.contrib import admin, messages
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import Count, QuerySet
+from django.forms.models import BaseInlineFormSet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext as _t
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+
+from accounts.models import User
+from accounts.privilege import out_of_reach
+from authgate.audit import record
+from authgate.audited_admin import AuditedAdmin, ReadOnlyAdmin, ask_first
+from authgate.models import Application, AuditEvent, ConfigurationEvent, GateSession, Origin, Rule, SignIn
+from authgate.server_facts import client_address
+from authgate.sessions import end_sign_ins, is_idle
+
+# ---- applications -----------------------------------------------------------------------------------------
+
+
+def kept_forms(formset: Any) -> Iterator[Any]:
+    """Give the forms of the rows that there will be, as far as each alone is right."""
+    for form in formset.forms:
+        if form.errors or form.cleaned_data.get("DELETE"):
+            continue
+        if form.instance.pk or form.has_changed():
+            yield form
+
+
+class OriginFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
+    def get_unique_error_message(self, unique_check: Any) -> Any:
+        return _("An origin stands here twice. Delete one of the two.")
+
+    def clean(self) -> None:
+        super().clean()
+        seen: set[str] = set()
+        for form in kept_forms(self):
+            if form.instance.value in seen:
+                form.add_error("value", _("This origin stands here twice. Delete one of the two."))
+            seen.add(form.instance.value)
+
+
+class RuleFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
+    def _construct_form(self, i: int, **kwargs: Any) -> Any:
+        form = super()._construct_form(i, **kwargs)  # type: ignore[misc]
+        form.instance.judged_with_siblings = True
+        return form
+
+    def clean(self) -> None:
+        """Refuse two scopes that differ in letter case only, among the rules as they will be."""
+        super().clean()
+        paths: list[str] = []
+        for form in kept_forms(self):
+            try:
+                form.instance.refuse_other_case(paths)
+            except ValidationError as error:
+                form.add_error(None, error)
+            paths.append(form.instance.path)
+
+
+class OriginInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = Origin
+    formset = OriginFormSet
+    extra = 0
+
+    def get_extra(self, request: HttpRequest, obj: Application | None = None, **kwargs: Any) -> int:
+        return 0 if obj else 1
+
+
+class RuleInline(admin.StackedInline):  # type: ignore[type-arg]
+    model = Rule
+    formset = RuleFormSet
+    extra = 0
+    autocomplete_fields = ("groups", "users")
+    fieldsets = (
+        (None, {"fields": (("path", "exact"), "who", "groups", "users", "second_factor")}),
+        (_("Only for"), {"fields": (("methods", "expires_at"), "networks", "note")}),
+    )
+    formfield_overrides = {models.TextField: {"widget": AdminTextareaWidget(attrs={"rows": 2})}}
+
+    def get_extra(self, request: HttpRequest, obj: Application | None = None, **kwargs: Any) -> int:
+        return 0 if obj else 1
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Rule]:
+        return super().get_queryset(request).prefetch_related("groups", "users")
+
+
+@admin.register(Application)
+class ApplicationAdmin(AuditedAdmin):
+    list_display = ("name", "origin_list", "rule_count", "enabled", "in_launcher")
+    list_filter = ("enabled", "without_https")
+    search_fields = ("name", "origins__value")
+    search_help_text = _("Name or origin")
+    autocomplete_fields = ("named_groups",)
+    inlines = (OriginInline, RuleInline)
+    formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
+    fieldsets = (
+        (None, {"fields": ("name", "description", "enabled", "without_https")}),
+        (_("Launcher"), {"fields": ("in_launcher", "launch_url")}),
+        (
+            _("What the application is told"),
+            {
+                "classes": ("collapse",),
+                "fields": ("user_header", "named_groups", "remote_headers", "forwarded_user_header"),
+            },
+        ),
+    )
+
+    @admin.display(description=_("origins"))
+    def origin_list(self, application: Application) -> str:
+        return ", ".join(origin.value for origin in application.origins.all())
+
+    @admin.display(description=_("rules"), ordering="how_many_rules")
+    def rule_count(self, application: Application) -> int:
+        return int(application.how_many_rules)  # type: ignore[attr-defined]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Application]:
+        applications: QuerySet[Application] = super().get_queryset(request)
+        return applications.annotate(how_many_rules=Count("rules", distinct=True)).prefetch_related("origins")
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        for warning in warnings_about(form.instance):
+            self.message_user(request, warning, messages.WARNING)
+
+
+def warnings_about(application: Application) -> list[str]:
+    """Tell what is allowed to be saved and yet hardly meant."""
+    rules = list(application.rules.prefetch_related("groups", "users"))
+    if not rules:
+        return [_t("The application has no rule: nobody gets in.")]
+    return [warning for rule in rules for warning in _warnings_about_rule(rule)]
+
+
+def _warnings_about_rule(rule: Rule) -> Iterator[str]:
+    names_somebody = bool(rule.groups.all() or rule.users.all())
+    if rule.who == Rule.Who.CHOSEN and not names_somebody:
+        yield _t("Nobody gets in by the rule for %s: choose groups or users for it.") % rule.path
+    if rule.who != Rule.Who.CHOSEN and names_somebody:
+        yield _t(
+            "The rule for %(path)s lets in %(who)s: the groups and users chosen for it do not count."
+        ) % {
+            "path": rule.path,
+            "who": rule.get_who_display(),
+        }
+    if rule.expires_at is not None and rule.expires_at <= timezone.now():
+        yield _t("The rule for %s has expired: nobody gets in by it.") % rule.path
+
+
+# ---- sign-ins and gate sessions ---------------------------------------------------------------------------
+
+
+class GateSessionInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = GateSession
+    fields = ("origin", "created_at", "ended_at")
+    readonly_fields = fields
+    extra = 0
+    can_delete = False
+
+    def has_add_permission(self, request: HttpRequest, obj: SignIn | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: SignIn | None = None) -> bool:
+        return False
+
+
+class SessionAdmin(ReadOnlyAdmin):
+    """Sessions can be looked at and ended. Those of staff are ended by superusers only."""
+
+    def users_of(self, queryset: QuerySet[Any]) -> QuerySet[User]:
+        raise NotImplementedError
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("authgate.change_signin")
+
+    def is_out_of_reach(self, request: HttpRequest, queryset: QuerySet[Any]) -> bool:
+        names = out_of_reach(cast(User, request.user), self.users_of(queryset))
+        if names:
+            message = _t("Only superusers may do this to staff: %(names)s. Nothing was changed.")
+            self.message_user(request, message % {"names": ", ".join(names)}, messages.ERROR)
+        return bool(names)
+
+    def record_end(self, request: HttpRequest, user: User, **details: Any) -> None:
+        record(
+            "session_ended",
+            actor=request.user.get_username(),
+            subject=user.username,
+            address=client_address(request),
+            details=details,
+        )
+
+
+@admin.register(SignIn)
+class SignInAdmin(SessionAdmin):
+    secret_fields = ("session_digest",)
+    list_display = ("user", "started_at", "last_seen_at", "address", "browser", "is_live")
+    list_filter = (("ended_at", admin.EmptyFieldListFilter), "keep")
+    list_select_related = ("user",)
+    search_fields = ("user__username", "user__display_name", "address")
+    search_help_text = _("User or address")
+    fields = (
+        "user",
+        "is_live",
+        "started_at",
+        "last_seen_at",
+        "expires_at",
+        "idle_timeout",
+        "keep",
+        "ended_at",
+        "address",
+        "user_agent",
+        "signed_in_by",
+    )
+    readonly_fields = fields
+    inlines = (GateSessionInline,)
+    actions = ("end_chosen",)
+    change_form_template = "admin/sign_in.html"
+
+    @admin.display(description=_("browser"))
+    def browser(self, sign_in: SignIn) -> str:
+        return sign_in.user_agent[:60] + ("…" if len(sign_in.user_agent) > 60 else "")
+
+    @admin.display(description=_("signed in by"))
+    def signed_in_by(self, sign_in: SignIn) -> str:
+        return ", ".join(map(str, sign_in.methods)) or "-"
+
+    @admin.display(description=_("live"), boolean=True)
+    def is_live(self, sign_in: SignIn) -> bool:
+        return (
+            sign_in.ended_at is None
+            and sign_in.expires_at > timezone.now()
+            and sign_in.user.is_active
+            and not is_idle(sign_in)
+        )
+
+    def users_of(self, queryset: QuerySet[Any]) -> QuerySet[User]:
+        return User.objects.filter(pk__in=queryset.order_by().values("user"))
+
+    @admin.action(permissions=["end"], description=_("End the chosen sign-ins"))
+    def end_chosen(self, request: HttpRequest, queryset: QuerySet[SignIn]) -> HttpResponse | None:
+        if self.is_out_of_reach(request, queryset):
+            return None
+        question = _t("End these sign-ins, with every session on an application that hangs on them?")
+        asked = ask_first(
+            self, request, queryset, action="end_chosen", question=question, button=_t("End them")
+        )
+        if asked is None:
+            self._end(request, queryset)
+        return asked
+
+    def _end(self, request: HttpRequest, queryset: QuerySet[SignIn]) -> None:
+        ending = list(queryset.filter(ended_at=None).select_related("user"))
+        end_sign_ins(SignIn.objects.filter(pk__in=[sign_in.pk for sign_in in ending]))
+        for sign_in in ending:
+            self.record_end(request, sign_in.user, sign_in=str(sign_in))
+        text = ngettext("%d sign-in was ended.", "%d sign-ins were ended.", len(ending))
+        self.message_user(request, text % len(ending), messages.SUCCESS)
+
+
+@admin.register(GateSession)
+class GateSessionAdmin(SessionAdmin):
+    secret_fields = ("token_digest",)
+    list_display = ("origin", "user", "created_at", "ended_at")
+    list_filter = (("ended_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("sign_in__user",)
+    search_fields = ("origin", "sign_in__user__username", "sign_in__address")
+    search_help_text = _("Origin, user or address")
+    fields = ("origin", "sign_in", "created_at", "ended_at")
+    readonly_fields = fields
+    actions = ("end_chosen",)
+
+    @admin.display(description=_("user"), ordering="sign_in__user__username")
+    def user(self, session: GateSession) -> str:
+        return session.sign_in.user.username
+
+    def users_of(self, queryset: QuerySet[Any]) -> QuerySet[User]:
+        return User.objects.filter(pk__in=queryset.order_by().values("sign_in__user"))
+
+    @admin.action(permissions=["end"], description=_("End the chosen gate sessions"))
+    def end_chosen(self, request: HttpRequest, queryset: QuerySet[GateSession]) -> HttpResponse | None:
+        if self.is_out_of_reach(request, queryset):
+            return None
+        question = _t(
+            "End these gate sessions? Whoever is still signed in at the portal gets new ones unasked."
+        )
+        asked = ask_first(
+            self, request, queryset, action="end_chosen", question=question, button=_t("End them")
+        )
+        if asked is None:
+            self._end(request, queryset)
+        return asked
+
+    def _end(self, request: HttpRequest, queryset: QuerySet[GateSession]) -> None:
+        ending = list(queryset.filter(ended_at=None).select_related("sign_in__user"))
+        open_ones = GateSession.objects.filter(pk__in=[session.pk for session in ending], ended_at=None)
+        open_ones.update(ended_at=timezone.now())
+        for session in ending:
+            self.record_end(request, session.sign_in.user, origin=session.origin)
+        text = ngettext("%d gate session was ended.", "%d gate sessions were ended.", len(ending))
+        self.message_user(request, text % len(ending), messages.SUCCESS)
+
+
+# ---- events -----------------------------------------------------------------------------------------------
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    list_display = ("at", "kind", "actor", "subject", "application", "reason", "address", "decision_id")
+    list_filter = ("kind",)
+    search_fields = ("actor", "subject", "application", "decision_id", "address")
+    search_help_text = _("By whom, about whom, application, address or decision")
+    date_hierarchy = "at"
+    fields = (
+        "at",
+        "kind",
+        "actor",
+        "subject",
+        "application",
+        "reason",
+        "address",
+        "decision_id",
+        "details_as_text",
+    )
+    readonly_fields = fields
+
+    @admin.display(description=_("details"))
+    def details_as_text(self, event: AuditEvent) -> SafeString | str:
+        if not event.details:
+            return "-"
+        return format_html("<pre>{}</pre>", json.dumps(event.details, indent=2, ensure_ascii=False))
+
+
+@admin.register(ConfigurationEvent)
+class ConfigurationEventAdmin(ReadOnlyAdmin):
+    """Deleting an event acknowledges it: when the mistake is still made, it comes back."""
+
+    list_display = ("reason", "origin", "contract", "count", "first_at", "last_at")
+    list_filter = ("contract", "reason")
+    search_fields = ("origin", "reason")
+    search_help_text = _("Origin or reason")
+    date_hierarchy = "last_at"
+    fields = ("reason", "origin", "contract", "count", "first_at", "last_at")
+    readonly_fields = fields
+
+    def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
+        return request.user.has_perm("authgate.delete_configurationevent")

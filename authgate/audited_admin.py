@@ -1,0 +1,140 @@
+"""What all pages of the admin share: changes leave audit events, logs are read-only, actions ask first."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import SuspiciousOperation
+from django.db import IntegrityError, transaction
+from django.db.models import Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.translation import gettext as _
+
+from authgate.audit import record
+from authgate.server_facts import client_address
+
+SHOWN_BEFORE_AN_ACTION = 50
+
+
+class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+    """A model's admin whose every change is an audit event in the same transaction."""
+
+    secret_fields: tuple[str, ...] = ()
+    """Fields that no list may be filtered by: the answers would tell them letter by letter."""
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        if lookup.partition("__")[0] in self.secret_fields:
+            return False
+        return super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Save, or show the form again when somebody else saved the same name or origin meanwhile."""
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except IntegrityError:
+            # Rolled back; now the other row can be seen, and validation says what it says of it.
+            return self._changeform_again(request, object_id, form_url, extra_context)
+
+    def _changeform_again(self, request: HttpRequest, *arguments: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *arguments)
+        except IntegrityError:
+            message = _("Somebody else changed the same thing at this moment, nothing was saved. Try again.")
+            self.message_user(request, message, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not all(
+            text.isdecimal() and len(text) < 19 for text in request.POST.getlist(ACTION_CHECKBOX_NAME)
+        ):
+            raise SuspiciousOperation("an action was asked for on what is no row")
+        with atomic_where_it_writes(request):
+            return super().changelist_view(request, extra_context)
+
+    def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        record_by(request, "added", obj, message)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        if message:
+            record_by(request, "changed", obj, message)
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for obj in queryset:
+            record_by(request, "deleted", obj, [])
+        return super().log_deletions(request, queryset)
+
+
+def atomic_where_it_writes(request: HttpRequest) -> AbstractContextManager[Any]:
+    """Give a transaction for a POST. Merely looking must not take SQLite's one lock for writers."""
+    return transaction.atomic() if request.method == "POST" else nullcontext()
+
+
+class ReadOnlyAdmin(AuditedAdmin):
+    """A model's admin where rows are looked at, and at most ended by an action."""
+
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+def record_by(request: HttpRequest, kind: str, obj: Model, changes: Any) -> None:
+    """Write the audit event of what somebody did in the admin: names of fields, never their values."""
+    record(
+        kind,
+        actor=request.user.get_username(),
+        subject=str(obj),
+        address=client_address(request),
+        details={"object": obj._meta.label_lower, "key": obj.pk, "changes": json.loads(json.dumps(changes))},
+    )
+
+
+def ask_first(
+    model_admin: AuditedAdmin,
+    request: HttpRequest,
+    queryset: QuerySet[Any],
+    *,
+    action: str,
+    question: str,
+    button: str,
+) -> HttpResponse | None:
+    """Give the page that asks whether an action is meant; None once that was answered."""
+    if request.POST.get("confirmed"):
+        return None
+    across = request.POST.get("select_across") == "1"
+    chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": question,
+        "opts": model_admin.opts,
+        "action": action,
+        "button": button,
+        "count": queryset.count(),
+        "objects": queryset[:SHOWN_BEFORE_AN_ACTION],
+        "across": across,
+        "action_checkbox_name": ACTION_CHECKBOX_NAME,
+        "chosen": chosen[:1] if across else chosen,
+    }
+    request.current_app = model_admin.admin_site.name
+    return TemplateResponse(request, "admin/ask_first.html", context)

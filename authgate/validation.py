@@ -1,0 +1,228 @@
+"""What saving makes of an administrator's words: their one canonical spelling, or a message with the cure."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+import unicodedata
+from functools import lru_cache
+
+import idna
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+from publicsuffixlist import PublicSuffixList
+
+from authgate.target import BadTarget, method_from, origin_from
+
+_ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\\]*)(.*)", re.DOTALL)
+_HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)((?::.*)?)", re.DOTALL)
+_NUMERIC_LABEL = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+# Letters and marks that leave no ink, though Python calls them printable (Unicode: default ignorable).
+_NO_INK = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+_SPELLED_TWO_WAYS = re.compile(r"[\\;?#%*]")
+
+
+# ---- origins ----------------------------------------------------------------------------------------------
+
+
+def canonical_origin(text: str, *, without_https: bool) -> str:
+    """Give the one spelling of an origin or of a wildcard for origins. Raises ValidationError."""
+    match = _ORIGIN.fullmatch(text.strip())
+    if match is None:
+        raise ValidationError(_("Write the scheme too, as in https://wiki.example.com."), code="origin")
+    scheme, authority, rest = match[1].lower(), match[2], match[3]
+    _refuse_more_than_an_origin(scheme, authority, rest)
+    wildcard, host, port = _parts(authority)
+    origin = _origin_from(scheme, host, port)
+    if wildcard:
+        origin = origin.replace("://", "://*.", 1)
+        _refuse_too_wide(origin)
+    if scheme == "http" and not without_https:
+        raise ValidationError(
+            _("Write https://, or tick “may be used without https” at the application."), code="origin"
+        )
+    if origin == settings.IKD_PORTAL_ORIGIN:
+        raise ValidationError(
+            _("This is the portal itself, which guards itself. Give the application a name of its own."),
+            code="origin",
+        )
+    return origin
+
+
+def _refuse_more_than_an_origin(scheme: str, authority: str, rest: str) -> None:
+    if scheme not in ("http", "https"):
+        raise ValidationError(
+            _("Write https:// in front; WebSockets (wss://) of the origin are covered by it."), code="origin"
+        )
+    if _has_hidden(authority) or " " in authority:
+        raise ValidationError(
+            _("There is a space or an invisible character in it. Type the name anew."), code="origin"
+        )
+    if "@" in authority:
+        raise ValidationError(_("An origin has no user name. Cut off everything up to the @."), code="origin")
+    if rest not in ("", "/"):
+        raise ValidationError(
+            _("An origin ends after its name and port. Cut off the rest; paths are for the rules."),
+            code="origin",
+        )
+
+
+def _parts(authority: str) -> tuple[bool, str, str]:
+    """Give whether it is a wildcard, the host (below the wildcard) in ASCII, and the port with its colon."""
+    match = _HOST_AND_PORT.fullmatch(authority)
+    if match is None:
+        raise _no_host()
+    wildcard = match[1].startswith("*.")
+    host = match[1][2:] if wildcard else match[1]
+    if "*" in host:
+        raise ValidationError(
+            _("One * may stand for the leftmost names only, as in https://*.apps.example.com."), code="origin"
+        )
+    return wildcard, _in_ascii(host), match[2]
+
+
+def _in_ascii(host: str) -> str:
+    if host.isascii():
+        return host
+    try:
+        return idna.encode(host, uts46=True).decode("ascii")
+    except idna.IDNAError:
+        raise _no_host() from None
+
+
+def _origin_from(scheme: str, host: str, port: str) -> str:
+    try:
+        origin = origin_from(scheme, host + port)
+    except BadTarget:
+        raise _no_host() from None
+    # Browsers take such a name for an IPv4 address (WHATWG URL), so it would never be asked for as written.
+    if _NUMERIC_LABEL.fullmatch(host.rstrip(".").rpartition(".")[2]) and not _is_address(host):
+        raise ValidationError(
+            _("This is neither a name nor an address. Write an IPv4 address as in https://192.0.2.1."),
+            code="origin",
+        )
+    return origin
+
+
+def _no_host() -> ValidationError:
+    return ValidationError(
+        _("This is no name with an optional port. Write it as in https://wiki.example.com:8443."),
+        code="origin",
+    )
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        return False
+    return True
+
+
+def _refuse_too_wide(wildcard: str) -> None:
+    host = wildcard.partition("://*.")[2]
+    if not host.startswith("["):
+        host = host.partition(":")[0]
+    if host.startswith("[") or _is_address(host):
+        raise ValidationError(
+            _("An address has no names below it. Write the address without the *."), code="origin"
+        )
+    if host.rpartition(".")[2] == "localhost" or _public_suffixes().is_public(host):
+        raise ValidationError(
+            _(
+                "Below %(host)s are other people's names too. Put a name of your own after the *, "
+                "as in https://*.apps.example.com."
+            ),
+            code="origin",
+            params={"host": host},
+        )
+
+
+@lru_cache(maxsize=1)
+def _public_suffixes() -> PublicSuffixList:
+    return PublicSuffixList(accept_unknown=True, only_icann=False)
+
+
+def _has_hidden(text: str) -> bool:
+    return not text.isprintable() or _NO_INK.search(text) is not None
+
+
+# ---- rules ------------------------------------------------------------------------------------------------
+
+
+def canonical_path(text: str) -> str:
+    """Give the one spelling of a rule's path. Raises ValidationError."""
+    if not text.startswith("/"):
+        raise ValidationError(_("A path begins with /. Write / for everything."), code="path")
+    if _has_hidden(text):
+        raise ValidationError(_("There is an invisible character in it. Type the path anew."), code="path")
+    _refuse_two_readings(text)
+    return unicodedata.normalize("NFC", text).removesuffix("/") or "/"
+
+
+def _refuse_two_readings(text: str) -> None:
+    odd = _SPELLED_TWO_WAYS.search(text)
+    if odd is not None:
+        cures = {
+            "%": _("Write the character itself, not its percent code."),
+            "*": _("Cut the * off: a path covers everything below it."),
+            "?": _("Cut it off at the ?: rules do not look at the query."),
+            "#": _("Cut it off at the #: browsers do not send what follows."),
+        }
+        cure = cures.get(odd[0], _("Servers read \\ and ; in different ways. Write the path without them."))
+        raise ValidationError(cure, code="path")
+    if "//" in text:
+        raise ValidationError(_("Write one / where there are several."), code="path")
+    if {".", ".."} & set(text.split("/")):
+        raise ValidationError(_("Write the path that is meant, without . and .. in it."), code="path")
+
+
+def canonical_methods(text: str) -> str:
+    """Give methods in upper case, each once, parted by a space. Raises ValidationError."""
+    methods = dict.fromkeys(text.upper().replace(",", " ").split())
+    for method in methods:
+        try:
+            method_from(method)
+        except BadTarget:
+            raise ValidationError(
+                _("“%(method)s” is no method. Write methods as in GET POST."),
+                code="methods",
+                params={"method": method},
+            ) from None
+    if "HEAD" in methods and "GET" not in methods:
+        raise ValidationError(_("HEAD is asked for as GET. Write GET, which covers both."), code="methods")
+    methods.pop("HEAD", None)
+    return " ".join(methods)
+
+
+def canonical_networks(text: str) -> str:
+    """Give networks in their canonical form, each once, parted by a space. Raises ValidationError."""
+    return " ".join(dict.fromkeys(_network(word) for word in text.replace(",", " ").split()))
+
+
+def _network(word: str) -> str:
+    try:
+        network = ipaddress.ip_network(word.partition("%")[0], strict=False)
+        address = ipaddress.ip_interface(word.partition("%")[0]).ip
+    except ValueError:
+        raise ValidationError(
+            _("“%(word)s” is no network. Write networks as in 10.0.0.0/8 or 2001:db8::/32."),
+            code="networks",
+            params={"word": word},
+        ) from None
+    if address != network.network_address:
+        raise ValidationError(
+            _("“%(word)s” is one address in a network. Write %(network)s for all of it, or %(address)s."),
+            code="networks",
+            params={"word": word, "network": network, "address": ipaddress.ip_network(address)},
+        )
+    if "%" in word or (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped):
+        raise ValidationError(
+            _("“%(word)s”: write IPv4 networks as such, as in 10.0.0.0/8, and IPv6 without a zone."),
+            code="networks",
+            params={"word": word},
+        )
+    return str(network)

@@ -1,0 +1,43 @@
+"""What a browser would send of an admin page: its form as it stands, with what a test changes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.test import Client
+
+
+def form_on(client: Client, url: str) -> dict[str, Any]:
+    """Give the fields of the form at `url` with their values."""
+    context = client.get(url).context
+    fields: dict[str, Any] = {}
+    forms = [context["adminform"].form]
+    for inline in context["inline_admin_formsets"]:
+        forms += [inline.formset.management_form, *inline.formset.forms]
+    for form in forms:
+        for bound in form:
+            value = bound.value()
+            if value is None or value is False:
+                continue
+            name = form.add_prefix(bound.name)
+            fields[name] = [getattr(each, "pk", each) for each in value] if isinstance(value, list) else value
+    return fields
+
+
+def save(client: Client, url: str, **changes: Any) -> Any:
+    """Send the form at `url` with these changes; None leaves a field out."""
+    fields = {**form_on(client, url), **changes}
+    return client.post(url, {name: value for name, value in fields.items() if value is not None})
+
+
+def errors_in(response: Any) -> str:
+    """Give all that a form shown again complains about; empty when it was saved."""
+    if response.context is None or "errors" not in response.context:
+        return ""
+    lists = response.context["errors"]
+    return " ".join(" ".join(map(str, [each] if isinstance(each, str) else each)) for each in lists)
+
+
+def messages_in(client: Client, url: str = "/admin/") -> str:
+    """Give the words waiting for a browser."""
+    return " ".join(map(str, client.get(url).context["messages"]))

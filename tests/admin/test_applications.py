@@ -1,0 +1,306 @@
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.db import IntegrityError
+from django.db.models.signals import pre_save
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import User
+from authgate.models import Application, AuditEvent, Origin, Rule
+from tests.admin.forms import errors_in, messages_in, save
+from tests.factories import ApplicationFactory, GroupFactory, RuleFactory
+
+ADD = "/admin/authgate/application/add/"
+
+
+def change(application: Application) -> str:
+    return f"/admin/authgate/application/{application.pk}/change/"
+
+
+def rows(prefix: str, name: str, *values: str, before: int = 0, **more: Any) -> dict[str, Any]:
+    """Give an inline's fields for new rows, after `before` that are there already."""
+    fields: dict[str, Any] = {f"{prefix}-TOTAL_FORMS": before + len(values)}
+    for number, value in enumerate(values, start=before):
+        fields[f"{prefix}-{number}-{name}"] = value
+        fields |= {f"{prefix}-{number}-{key}": each for key, each in more.items()}
+    return fields
+
+
+def origins(*values: str, before: int = 0) -> dict[str, Any]:
+    return rows("origins", "value", *values, before=before)
+
+
+def rules(*paths: str, before: int = 0, who: str = "signed_in", **more: Any) -> dict[str, Any]:
+    return rows("rules", "path", *paths, before=before, who=who, **more)
+
+
+def test_an_application_is_made_with_its_origins_and_rules(carols: Client, alice: User) -> None:
+    staff = GroupFactory(name="staff")
+
+    response = save(
+        carols,
+        ADD,
+        name="Wiki",
+        **origins("https://WIKI.example.com/", "https://*.wiki.example.com"),
+        **rules("/", "/Admin/", who="chosen", groups=[staff.pk], users=[alice.pk], methods="get head"),
+    )
+
+    wiki = Application.objects.get(name="Wiki")
+    rule = wiki.rules.get(path="/Admin")
+    assert errors_in(response) == ""
+    assert [origin.value for origin in wiki.origins.all()] == [
+        "https://*.wiki.example.com",
+        "https://wiki.example.com",
+    ]
+    assert (rule.methods, list(rule.groups.all()), list(rule.users.all())) == ("GET", [staff], [alice])
+
+
+@pytest.mark.parametrize("staff", ["sams", "carols"])
+def test_staff_with_permission_may_do_it_too(request: pytest.FixtureRequest, staff: str) -> None:
+    save(
+        request.getfixturevalue(staff), ADD, name="Wiki", **origins("https://wiki.example.com"), **rules("/")
+    )
+
+    assert Application.objects.get().origins.count() == 1
+
+
+REFUSED = {
+    "no origin": (origins("wiki.example.com"), "Write the scheme too"),
+    "the portal": (origins("https://sso.example.com"), "portal itself"),
+    "a public suffix": (origins("https://*.co.uk"), "other people"),
+    "plain http": (origins("http://wiki.example.com"), "may be used without https"),
+    "taken": (origins("https://Taken.example.com:443"), "belongs to the application “Other”"),
+    "twice": (origins("https://wiki.example.com", "https://wiki.example.com"), "twice"),
+    "twice in two spellings": (origins("https://wiki.example.com", "https://WIKI.example.com:443"), "twice"),
+    "a bad path": (rules("/a//b"), "Write one /"),
+    "a bad method": (rules("/", methods="GET;"), "is no method"),
+    "a bad network": (rules("/", networks="10.0.0.5/8"), "10.0.0.0/8 for all of it"),
+    "two letter cases": (rules("/admin", "/Admin"), "/admin too"),
+    "two letter cases, far apart": (rules("/ADMIN", "/x", "/Admin"), "/ADMIN too"),
+    "two letter cases beyond ASCII": (rules("/straße", "/STRASSE"), "/straße too"),
+    "no name": ({"name": ""}, "required"),
+    "an unknown user": (rules("/", who="chosen", users=["4711"]), "valid choice"),
+    "a bad number of rows": ({"rules-TOTAL_FORMS": "x"}, "ManagementForm"),
+}
+
+
+@pytest.mark.parametrize(("fields", "words"), REFUSED.values(), ids=REFUSED)
+def test_what_cannot_be_saved_is_refused_with_the_cure(
+    carols: Client, fields: dict[str, Any], words: str
+) -> None:
+    ApplicationFactory(name="Other", origins=["https://taken.example.com"])
+
+    response = save(carols, ADD, **{"name": "Wiki", **fields})
+
+    assert words in errors_in(response)
+    assert not Application.objects.filter(name="Wiki").exists()
+
+
+@pytest.mark.parametrize("first", ["", "on"], ids=["both prefixes", "one exact"])
+def test_letter_case_counts_between_prefix_and_exact_too(carols: Client, first: str) -> None:
+    fields = {**rules("/admin", "/Admin"), "rules-0-exact": first or None}
+
+    response = save(carols, ADD, name="Wiki", **fields)
+
+    assert "/admin too" in errors_in(response)
+
+
+def test_one_scope_may_have_several_rules_and_be_prefix_and_exact(carols: Client) -> None:
+    response = save(
+        carols, ADD, name="Wiki", **rules("/admin", "/admin", "/admin"), **{"rules-1-exact": "on"}
+    )
+
+    assert errors_in(response) == ""
+
+
+def test_a_new_rule_may_not_differ_from_a_saved_one_in_letter_case_only(carols: Client) -> None:
+    wiki = ApplicationFactory()
+    RuleFactory(application=wiki, path="/Admin")
+
+    response = save(carols, change(wiki), **rules("/admin", before=1))
+
+    assert "/Admin too" in errors_in(response)
+
+
+def test_all_rules_of_a_scope_may_change_their_letter_case_at_once(carols: Client) -> None:
+    wiki = ApplicationFactory()
+    RuleFactory.create_batch(2, application=wiki, path="/Admin")
+
+    response = save(carols, change(wiki), **{"rules-0-path": "/admin", "rules-1-path": "/admin"})
+
+    assert errors_in(response) == ""
+    assert {rule.path for rule in wiki.rules.all()} == {"/admin"}
+
+
+def test_a_rule_may_replace_one_in_other_letter_case(carols: Client) -> None:
+    wiki = ApplicationFactory()
+    RuleFactory(application=wiki, path="/Admin")
+
+    response = save(carols, change(wiki), **rules("/admin", before=1), **{"rules-0-DELETE": "on"})
+
+    assert errors_in(response) == ""
+    assert [rule.path for rule in wiki.rules.all()] == ["/admin"]
+
+
+def test_plain_http_is_allowed_and_taken_back_with_the_applications_mark(carols: Client) -> None:
+    made = save(carols, ADD, name="Demo", without_https="on", **origins("http://app.localhost"))
+
+    taken_back = save(carols, change(Application.objects.get()), without_https=None)
+
+    assert errors_in(made) == ""
+    assert "may be used without https" in errors_in(taken_back)
+
+
+def test_the_mark_can_be_taken_back_along_with_the_http_origin(carols: Client) -> None:
+    demo = ApplicationFactory(without_https=True, origins=["http://app.localhost"])
+
+    response = save(carols, change(demo), without_https=None, **{"origins-0-DELETE": "on"})
+
+    assert errors_in(response) == ""
+
+
+WARNED = {
+    "chosen without anybody": (rules("/ops", who="chosen"), "Nobody gets in by the rule for /ops"),
+    "chosen and yet for all": (rules("/ops", groups=["{staff}"]), "do not count"),
+    "expired": (
+        rules("/ops", expires_at_0="2020-01-01", expires_at_1="00:00"),
+        "The rule for /ops has expired",
+    ),
+    "no rule": ({}, "no rule: nobody gets in"),
+}
+
+
+@pytest.mark.parametrize(("fields", "words"), WARNED.values(), ids=WARNED)
+def test_what_is_hardly_meant_is_saved_with_a_warning(
+    carols: Client, fields: dict[str, Any], words: str
+) -> None:
+    staff = GroupFactory(name="staff")
+    fields = {key: [staff.pk] if value == ["{staff}"] else value for key, value in fields.items()}
+
+    save(carols, ADD, name="Wiki", **fields)
+
+    assert words in messages_in(carols)
+    assert Application.objects.filter(name="Wiki").exists()
+
+
+def test_what_is_meant_is_saved_without_a_warning(carols: Client) -> None:
+    tomorrow = timezone.now() + timedelta(days=1)
+
+    save(carols, ADD, name="Wiki", **rules("/", expires_at_0=f"{tomorrow:%Y-%m-%d}", expires_at_1="00:00"))
+
+    assert "rule" not in messages_in(carols)
+
+
+def test_every_change_of_an_application_is_recorded(carols: Client) -> None:
+    save(carols, ADD, name="Wiki", **origins("https://wiki.example.com"), **rules("/"))
+    wiki = Application.objects.get()
+    save(carols, change(wiki), **rules("/admin", before=1))
+    carols.post(f"/admin/authgate/application/{wiki.pk}/delete/", {"post": "yes"})
+
+    events = AuditEvent.objects.exclude(kind="sign_in").order_by("pk")
+    assert [(event.kind, event.actor, event.subject) for event in events] == [
+        ("added", "carol", "Wiki"),
+        ("changed", "carol", "Wiki"),
+        ("deleted", "carol", "Wiki"),
+    ]
+    assert events[1].details["changes"] == [
+        {"added": {"name": "rule", "object": "/admin → anyone signed in"}}
+    ]
+
+
+def test_a_deleted_application_is_recorded_from_the_list_too(carols: Client) -> None:
+    wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.com"], who="signed_in")
+
+    chosen = {"_selected_action": wiki.pk, "action": "delete_selected", "post": "yes"}
+    carols.post("/admin/authgate/application/", chosen)
+
+    assert AuditEvent.objects.filter(kind="deleted", subject="Wiki").exists()
+
+
+@pytest.mark.parametrize("term", ["Wiki", "wiki.example"])
+def test_applications_are_found_by_name_and_origin(carols: Client, term: str) -> None:
+    ApplicationFactory(name="Wiki", origins=["https://wiki.example.com"])
+    ApplicationFactory(name="Other", origins=["https://other.example.com"])
+
+    page = carols.get("/admin/authgate/application/", {"q": term})
+
+    assert [str(found) for found in page.context["cl"].result_list] == ["Wiki"]
+
+
+def test_the_list_shows_origins_and_counts_rules(carols: Client) -> None:
+    wiki = ApplicationFactory(origins=["https://a.example.com", "https://b.example.com"], who="signed_in")
+    RuleFactory.create_batch(2, application=wiki)
+
+    page = carols.get("/admin/authgate/application/").content.decode()
+
+    assert "https://a.example.com, https://b.example.com" in page
+    assert '<td class="field-rule_count">3</td>' in page
+
+
+def test_the_list_of_applications_asks_the_database_the_same_for_many(
+    carols: Client, django_assert_num_queries: Any
+) -> None:
+    for number in range(50):
+        ApplicationFactory(origins=[f"https://{number}.example.com"], who="signed_in")
+
+    with django_assert_num_queries(7):
+        carols.get("/admin/authgate/application/")
+
+
+def test_the_form_of_an_application_asks_little_for_each_of_many_rules(
+    carols: Client, alice: User, django_assert_max_num_queries: Any
+) -> None:
+    wiki = ApplicationFactory(origins=["https://wiki.example.com"])
+    for number in range(50):
+        RuleFactory(application=wiki, path=f"/{number}", who="chosen", groups=["staff"], users=[alice])
+
+    with django_assert_max_num_queries(2 * 50 + 15):
+        carols.get(change(wiki))
+
+
+def test_somebody_who_saves_the_same_origin_at_the_same_moment_reads_so(carols: Client) -> None:
+    other = ApplicationFactory(name="Other")
+
+    def be_faster(sender: Any, instance: Origin, **kwargs: Any) -> None:
+        Origin.objects.bulk_create([Origin(application=other, value=instance.value)])
+
+    pre_save.connect(be_faster, sender=Origin)
+    try:
+        response = save(carols, ADD, name="Wiki", **origins("https://wiki.example.com"))
+    finally:
+        pre_save.disconnect(be_faster, sender=Origin)
+
+    assert (response.status_code, response["Location"]) == (302, ADD)
+    assert "nothing was saved" in messages_in(carols)
+    assert not Application.objects.filter(name="Wiki").exists()
+
+
+def test_a_rule_outlives_a_group_it_named_and_admits_nobody_by_it(carols: Client) -> None:
+    staff = GroupFactory(name="staff")
+    rule = RuleFactory(application=ApplicationFactory(), who=Rule.Who.CHOSEN, groups=["staff"])
+
+    carols.post(f"/admin/accounts/group/{staff.pk}/delete/", {"post": "yes"})
+
+    rule.refresh_from_db()
+    assert (rule.who, rule.groups.count()) == (Rule.Who.CHOSEN, 0)
+
+
+def test_a_second_of_two_savers_sees_the_form_again_and_can_save(carols: Client) -> None:
+    """What the database refused is validated anew; here the other one has given up meanwhile."""
+    refusals = [IntegrityError("taken")]
+
+    def refuse_once(sender: Any, **kwargs: Any) -> None:
+        if refusals:
+            raise refusals.pop()
+
+    pre_save.connect(refuse_once, sender=Origin)
+    try:
+        save(carols, ADD, name="Wiki", **origins("https://wiki.example.com"), **rules("/"))
+    finally:
+        pre_save.disconnect(refuse_once, sender=Origin)
+
+    assert [str(origin) for origin in Application.objects.get().origins.all()] == ["https://wiki.example.com"]
