@@ -20,6 +20,10 @@ Headers = tuple[tuple[bytes, bytes], ...]
 LONGEST_HEADERS = 4096
 """Octets of an answer's headers; nginx's and HAProxy's buffers end not far above."""
 
+LONGEST_LOCATION = 3072
+"""Octets of the portal's address with the state in it: the portal's own redirect to its sign-in page repeats
+it beside all the other headers of a page, and must fit into such a buffer too."""
+
 IDENTITY_TOO_LONG = "identity headers too long"
 
 NONCE_AGE = 600
@@ -148,7 +152,7 @@ def to_portal(
         sealed = seal(shorter, memory.settings.state_keys[0])
         location = f"{memory.settings.portal_origin}/continue?state={sealed}".encode()
         headers = ((b"location", location), cookie, *NO_STORE)
-        if not is_too_long(headers):
+        if len(location) <= LONGEST_LOCATION:
             break
     return Answer(status, headers)
 

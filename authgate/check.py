@@ -17,7 +17,7 @@ from authgate.contracts import ENDPOINTS, Contract, Style, values_of
 from authgate.cookies import cookies_in
 from authgate.decision import NO_FILTERS, Application, Decision, Filters, Verdict, decide
 from authgate.memory import Memory, Session
-from authgate.target import BadTarget, Target, code_in, is_within, without_code
+from authgate.target import BadTarget, Target, code_in, in_ascii, is_within, without_code
 
 HINTS = frozenset(
     (
@@ -38,13 +38,14 @@ FILTER_NAMES = ("allowed_groups", "allowed_emails", "allowed_email_domains")
 @dataclass(frozen=True, slots=True)
 class Facts:
     """A check as it came in: the path and query of its own URL, the raw header list with lower-case
-    names, the socket's other end (None for a Unix socket), and Unix time."""
+    names, the socket's other end (None for a Unix socket), Unix time, and its own method."""
 
     path: str
     query: str
     headers: Sequence[tuple[bytes, bytes]]
     peer: str | None
     now: float
+    method: str = "GET"
 
 
 class Need(Enum):
@@ -155,7 +156,7 @@ def asking_of(contract: Contract, target: Target, facts: Facts) -> Asking:
         navigates=_navigates(hints),
         prefetches=b"prefetch" in hints.get(b"sec-purpose", b"") + hints.get(b"purpose", b""),
         cookies=cookies_in(facts.headers),
-        referer=hints.get(b"referer", b"").decode("latin-1"),
+        referer=in_ascii(hints.get(b"referer", b"").decode("latin-1")),
         now=facts.now,
     )
 

@@ -41,12 +41,20 @@ def forwarded_client(value: bytes, hops: int) -> str:
     Entries further left are the client's own invention. Raises BadTarget where there is none.
     """
     entries = value.decode("latin-1").split(",")
-    if len(entries) <= hops:
+    if not 0 <= hops < len(entries):
         raise BadTarget("x-forwarded-for")
+    return _address_from(entries[-1 - hops].strip(" \t"), "x-forwarded-for")
+
+
+def _address_from(text: str, header: str) -> str:
+    """Give an address in its canonical form. Raises BadTarget, also for a zone, which may be any text."""
     try:
-        return str(ipaddress.ip_address(entries[-1 - hops].strip(" \t")))
+        address = str(ipaddress.ip_address(text))
     except ValueError:
-        raise BadTarget("x-forwarded-for") from None
+        raise BadTarget(header) from None
+    if "%" in address:
+        raise BadTarget(header)
+    return address
 
 
 def _forwarded(headers: dict[bytes, bytes], hops: int) -> Target:
@@ -63,7 +71,7 @@ def _forwarded(headers: dict[bytes, bytes], hops: int) -> Target:
 def _host_and_scheme(headers: dict[bytes, bytes], hops: int) -> Target:
     """Read Host, X-Scheme and X-Real-IP, as oauth2-proxy's documentation has nginx send them."""
     origin = origin_from(headers[b"x-scheme"].decode("latin-1"), headers[b"host"].decode("latin-1"))
-    return Target(origin, None, None, forwarded_client(headers[b"x-real-ip"], 0))
+    return Target(origin, None, None, _address_from(headers[b"x-real-ip"].decode("latin-1"), "x-real-ip"))
 
 
 def _address(headers: dict[bytes, bytes], hops: int) -> Target:

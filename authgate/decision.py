@@ -7,8 +7,9 @@ access. Rules only grant: one that cannot be evaluated still claims its scope an
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any
 from urllib.parse import quote
 
 from authgate.target import BadTarget, Target, is_within, readings
@@ -53,13 +54,17 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An application made ready: its scopes by path, as written and regardless of letter case."""
+    """An application made ready: its scopes by path, as written and regardless of letter case.
+
+    `longest` is the length of the longest of these paths.
+    """
 
     id: int
     name: str
     enabled: bool
     scopes: dict[tuple[str, bool], Scope]
     folded: dict[tuple[str, bool], Scope]
+    longest: int
     user_header: str = "username"
     remote_headers: bool = False
     forwarded_user_header: bool = False
@@ -114,20 +119,37 @@ def application_of(
     name: str,
     rules: Iterable[tuple[str, bool, Rule]],
     enabled: bool = True,
-    **wishes: object,
+    **wishes: Any,
 ) -> Application:
     """Make an application ready from its rules, each with its path and whether it is exact."""
     by_scope: dict[tuple[str, bool], list[Rule]] = {}
     for path, exact, rule in rules:
-        by_scope.setdefault((path, exact), []).append(rule)
+        paths = _paths_claimed(path)
+        for claimed in paths:
+            # Written in a way that reads as several paths, it claims them all and grants none of them.
+            claims = rule if len(paths) == 1 else replace(rule, readable=False)
+            by_scope.setdefault((claimed, exact), []).append(claims)
     scopes: dict[tuple[str, bool], Scope] = {}
     folded: dict[tuple[str, bool], Scope] = {}
     for (path, exact), scope_rules in by_scope.items():
         scope = Scope(path, exact, tuple(scope_rules))
-        for spelling in {path, quote(path, safe="/!$&'()*+,:=@~")}:
+        # As written, and as browsers and stricter programs encode it.
+        for spelling in {path, quote(path, safe="/!$&'()*+,:=@~[]^|"), quote(path, safe="/!$&'()*+,:=@~")}:
             scopes[spelling, exact] = scope
             folded[spelling.casefold(), exact] = scope
-    return Application(id=id, name=name, enabled=enabled, scopes=scopes, folded=folded, **wishes)  # type: ignore[arg-type]
+    longest = max((len(path) for path, _ in (*scopes, *folded)), default=0)
+    return Application(
+        id=id, name=name, enabled=enabled, scopes=scopes, folded=folded, longest=longest, **wishes
+    )
+
+
+def _paths_claimed(path: str) -> tuple[str, ...]:
+    """Give the path that a rule speaks of; several for one that saving would have refused."""
+    slashed = path if path.startswith("/") else f"/{path}"
+    try:
+        return readings(slashed.rstrip("/") or "/")
+    except BadTarget:
+        return (slashed, slashed.partition("#")[0] or "/")
 
 
 def decide(
@@ -163,15 +185,17 @@ def _scopes_meant(application: Application, path: str | None) -> Iterator[Scope 
         return iter(found.values())
     for reading in readings(path):
         for scopes, text in ((application.scopes, reading), (application.folded, reading.casefold())):
-            scope = _most_specific(scopes, text)
+            scope = _most_specific(scopes, text, application.longest)
             found[id(scope)] = scope
     return iter(found.values())
 
 
-def _most_specific(scopes: dict[tuple[str, bool], Scope], path: str) -> Scope | None:
+def _most_specific(scopes: dict[tuple[str, bool], Scope], path: str, longest: int) -> Scope | None:
     exact = scopes.get((path, True))
     if exact is not None:
         return exact
+    if len(path) > longest:  # else a long path of many segments would cost the square of its length
+        path = path[: longest + 1].rpartition("/")[0]
     if len(path) > 1 and path.endswith("/"):
         path = path[:-1]
     while path:
@@ -209,6 +233,8 @@ def _judge(rule: Rule, target: Target, subject: Subject | None, now: float) -> t
         return Verdict.REFUSE, "method"
     if rule.networks is not None and not is_within(target.client, rule.networks):
         return Verdict.REFUSE, "network"
+    if rule.who is Who.CHOSEN and not (rule.users or rule.groups):
+        return Verdict.REFUSE, "nobody chosen"
     if rule.who is not Who.EVERYONE or rule.second_factor:
         if subject is None:
             return Verdict.SIGN_IN, "not signed in"

@@ -52,10 +52,17 @@ def continue_(request: HttpRequest) -> HttpResponse:
     return response
 
 
+LONGEST_RETURN_URL = 3072
+"""Octets; with the other headers of a page it must fit into a proxy's buffer of 4 KiB."""
+
+
 def _return_url(state: State, code: str) -> str:
+    """Give where the code is taken. The code leads to the page, and `rd` does where the code is too late."""
     if not state.back:
         return state.origin + with_code(state.uri, code)
-    return f"{state.origin}{state.back}/callback?{urlencode({'ikdcode': code, 'rd': state.uri})}"
+    callback = f"{state.origin}{state.back}/callback?ikdcode={code}"
+    url = f"{callback}&{urlencode({'rd': state.uri})}"
+    return url if len(url) <= LONGEST_RETURN_URL else callback
 
 
 def _refused(request: HttpRequest, target: Target, application: str, decision: Decision) -> HttpResponse:

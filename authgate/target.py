@@ -22,10 +22,13 @@ _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
 _PLAIN_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.~!$&'()*+,=:@-]+)+|/")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
-_CODE = re.compile(r"(?:(?<=&)|(?<=\A))ikdcode=([A-Za-z0-9_-]{43})(?=&|\Z)")
+_CODE = re.compile(r"ikdcode=([A-Za-z0-9_-]{43})")
 
 READINGS_LIMIT = 256
 """More readings than this are nobody's honest path."""
+
+LONGEST_ODD_PATH = 8192
+"""Characters of a path with several readings, as nginx's own limit: each reading costs time by its length."""
 
 
 class BadTarget(ValueError):
@@ -42,7 +45,8 @@ def host_of(host: str) -> str:
             return f"[{ipaddress.IPv6Address(host[1:-1]).compressed}]"
         except ValueError:
             raise BadTarget("host") from None
-    host = host.lower().removesuffix(".")
+    # Lower case makes ASCII of the Kelvin sign, so what is not ASCII has to go before.
+    host = host.lower().removesuffix(".") if host.isascii() else ""
     if not _LABELS.fullmatch(host):
         raise BadTarget("host")
     return host
@@ -119,7 +123,12 @@ def uri_from(raw: bytes) -> str:
     text = raw.decode("latin-1")
     if not text.startswith("/") or _UNSAFE.search(text):
         raise BadTarget("uri")
-    return _NOT_ASCII.sub(lambda match: f"%{ord(match[0]):02X}", text)
+    return in_ascii(text)
+
+
+def in_ascii(header: str) -> str:
+    """Give a header's value, read as latin-1, with each byte outside ASCII percent-encoded."""
+    return _NOT_ASCII.sub(lambda match: f"%{ord(match[0]):02X}", header)
 
 
 def method_from(text: str) -> str:
@@ -131,23 +140,19 @@ def method_from(text: str) -> str:
 
 def code_in(uri: str) -> str | None:
     """Give the one-time code in a URI's query; None without one of exactly the right form."""
-    query = uri.partition("?")[2]
-    match = _CODE.search(query)
-    return match[1] if match else None
+    if "ikdcode=" not in uri:
+        return None
+    matches = map(_CODE.fullmatch, uri.partition("?")[2].split("&"))
+    return next((match[1] for match in matches if match), None)
 
 
 def without_code(uri: str) -> str:
     """Give the URI with every code cut out of its query, every other byte as it was."""
-    while (code := code_in(uri)) is not None:
-        parameter = f"ikdcode={code}"
-        path, _, query = uri.partition("?")
-        if query == parameter:
-            uri = path
-        elif query.startswith(f"{parameter}&"):
-            uri = f"{path}?{query[len(parameter) + 1 :]}"
-        else:
-            uri = f"{path}?{query.replace(f'&{parameter}', '', 1)}"
-    return uri
+    if code_in(uri) is None:
+        return uri
+    path, _, query = uri.partition("?")
+    kept = [parameter for parameter in query.split("&") if not _CODE.fullmatch(parameter)]
+    return f"{path}?{'&'.join(kept)}" if kept else path
 
 
 def with_code(uri: str, code: str) -> str:
@@ -158,14 +163,14 @@ def with_code(uri: str, code: str) -> str:
 def readings(path: str) -> tuple[str, ...]:
     """Give every path that some proxy or backend may take this one for, itself first.
 
-    Decoded up to twice, with `\\` for `/`, parameters (`;…`) cut, slashes merged, dot segments resolved
-    and without its trailing slash, in every order (CVE-2020-24660 and CVE-2026-95811 of LemonLDAP::NG
-    are what is missed otherwise). Raises BadTarget for a path with a raw `#`, an encoded NUL, or more
-    readings than anybody's honest path has.
+    Decoded up to twice, with `\\` for `/`, parameters (`;…`) cut, an encoded `?` or `#` taken for the real
+    one, slashes merged, dot segments resolved and without its trailing slash, in every order
+    (CVE-2020-24660 and CVE-2026-95811 of LemonLDAP::NG are what is missed otherwise). Raises BadTarget for
+    a path with a raw `#`, an encoded NUL, or more or longer readings than anybody's honest path has.
     """
     if _PLAIN_PATH.fullmatch(path):
         return (path,)
-    if "#" in path:
+    if "#" in path or len(path) > LONGEST_ODD_PATH:
         raise BadTarget("path")
     seen: dict[tuple[str, int], None] = {(path, 0): None}
     pending = [(path, 0)]
@@ -189,6 +194,8 @@ def _steps(path: str, decoded: int) -> list[tuple[str, int]]:
         steps.append((path.replace("\\", "/"), decoded))
     if ";" in path:
         steps.append((re.sub(r";[^/]*", "", path), decoded))
+    if "?" in path or "#" in path:
+        steps.append((re.split(r"[?#]", path, maxsplit=1)[0], decoded))
     if "//" in path:
         steps.append((re.sub(r"/{2,}", "/", path), decoded))
     if "/." in path:

@@ -6,7 +6,7 @@ import json
 import logging
 import time
 from collections.abc import Callable
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import unquote_plus, urlencode
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
@@ -21,7 +21,7 @@ from authgate.memory import Memory, RefusedPage, Session
 from authgate.models import SignIn
 from authgate.redirects import judge
 from authgate.server_facts import is_trusted_peer, peer_address, raw_headers
-from authgate.target import BadTarget, Target, method_from, uri_from, without_code
+from authgate.target import BadTarget, Target, in_ascii, method_from, uri_from, without_code
 from authgate.writer import writer
 
 log = logging.getLogger("ikd.gate")
@@ -51,6 +51,7 @@ def _guarded(request: HttpRequest, work: Callable[[Facts, Memory], Answer]) -> H
             raw_headers(request),
             peer_address(request),
             time.time(),
+            request.method or "",
         )
         found = work(facts, memory)
     except Exception:
@@ -115,12 +116,22 @@ class Visit:
         self.asking = asking
         self.origin = asking.target.origin
         self.prefix = asking.contract.prefix
-        self._query = parse_qs(query, encoding="utf-8", errors="surrogateescape", max_num_fields=100)
+        self._query = query
         self._headers = facts.headers
+        self._own_method = facts.method
+
+    @property
+    def method(self) -> str:
+        """The browser's method. A proxy that asks for endpoints by GET alone tells it in a header."""
+        if self.asking.target.method is not None:
+            return self.asking.target.method
+        told = self.header(b"x-forwarded-method")
+        return told if told and self._own_method == "GET" else self._own_method
 
     def parameter(self, name: str) -> str | None:
-        values = self._query.get(name, [])
-        return values[0] if len(values) == 1 else None
+        """Give the value of a parameter that is there once; any number of others may stand around it."""
+        values = [value for key, _, value in map(_parted, self._query.split("&")) if key == name]
+        return unquote_plus(values[0], errors="surrogateescape") if len(values) == 1 else None
 
     def header(self, name: bytes) -> str | None:
         values = [value for header, value in self._headers if header == name]
@@ -143,21 +154,19 @@ def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory
         return answer.misconfigured(
             contract, memory, "unknown origin", status=403, origin=target.origin, client=target.client
         )
-    asking = asking_of(contract, target, facts)
-    try:
-        visit = Visit(asking, facts.query, facts)
-    except ValueError:
-        return Answer(400, answer.NO_STORE)
-    return ENDPOINTS[name](visit, memory)
+    return ENDPOINTS[name](Visit(asking_of(contract, target, facts), facts.query, facts), memory)
 
 
 def start(visit: Visit, memory: Memory) -> Answer:
     """Begin a sign-in: to the portal, and back to the page asked for by way of the callback."""
+    if not visit.asking.navigates:
+        return answer.unauthorized(visit.asking)
     page = _page_asked_for(visit)
     origin, uri = _parts(page)
     if origin != visit.origin:
         return answer.redirect(page)
-    return answer.to_portal(visit.asking, memory, without_code(uri), back=visit.prefix)
+    status = 302 if visit.header(b"x-forwarded-method") in (None, "GET", "HEAD") else 303
+    return answer.to_portal(visit.asking, memory, without_code(uri), back=visit.prefix, status=status)
 
 
 def sign_in(visit: Visit, memory: Memory) -> Answer:
@@ -167,6 +176,8 @@ def sign_in(visit: Visit, memory: Memory) -> Answer:
     refresh leads to `start`, which finds the page asked for in the Referer.
     """
     begun = start(visit, memory)
+    if not visit.asking.navigates:
+        return begun
     body = b'<!doctype html><meta http-equiv="refresh" content="0;url=/oauth2/start"><title>Sign in</title>'
     headers = tuple((name, value) for name, value in begun.headers if name != b"referrer-policy")
     page = ((b"content-type", b"text/html; charset=utf-8"), (b"referrer-policy", b"same-origin"))
@@ -174,7 +185,9 @@ def sign_in(visit: Visit, memory: Memory) -> Answer:
 
 
 def callback(visit: Visit, memory: Memory) -> Answer:
-    """Take a code, and go on to the page asked for with a gate cookie."""
+    """Take a code, and go on to the page asked for with a gate cookie. Only a page being opened takes one."""
+    if visit.method != "GET" or visit.asking.prefetches:
+        return answer.redirect(visit.origin + _own_uri(visit.asking, visit), status=303)
     return _take_code(visit.asking, visit.parameter("ikdcode") or "", memory, visit)
 
 
@@ -186,7 +199,8 @@ def sign_out(visit: Visit, memory: Memory) -> Answer:
         referer = visit.asking.referer
         site = "same-origin" if not referer or referer.startswith(f"{visit.origin}/") else "cross-site"
     session = _session_of(visit.asking)
-    if site not in ("same-origin", "none") or session is None:
+    is_meant = visit.method in ("GET", "POST") and not visit.asking.prefetches
+    if site not in ("same-origin", "none") or session is None or not is_meant:
         query = f"?{urlencode({'rd': rd})}" if rd else ""
         return answer.redirect(f"{settings.IKD_PORTAL_ORIGIN}{reverse('account_logout')}{query}")
     sessions.end_sign_ins(SignIn.objects.filter(pk=session.sign_in_id))
@@ -224,8 +238,12 @@ def refused(visit: Visit, memory: Memory) -> Answer:
         reason = decision.reason if decision.verdict is Verdict.REFUSE else reason
     given = visit.header(b"x-auth-decision") or ""
     is_id = len(given) == 12 and all(character in "0123456789abcdef" for character in given)
+    decision_id = given if is_id else ""
+    if not visit.asking.navigates:
+        body = json.dumps({"error": "refused", "decision": decision_id}).encode()
+        return Answer(403, ((b"x-auth-decision", decision_id.encode()), *answer.JSON), body)
     page = RefusedPage(
-        given if is_id else "",
+        decision_id,
         target,
         application.name if application and subject else "",
         subject.username if subject else "",
@@ -249,8 +267,8 @@ def _page_asked_for(visit: Visit) -> str:
     """Give the page that the browser wanted: judged, and never one of our own endpoints."""
     candidates = (
         visit.parameter("rd"),
-        visit.header(b"x-auth-request-redirect"),
-        visit.header(b"x-forwarded-uri"),
+        in_ascii(visit.header(b"x-auth-request-redirect") or ""),
+        in_ascii(visit.header(b"x-forwarded-uri") or ""),
         visit.asking.referer if visit.asking.referer.startswith(f"{visit.origin}/") else None,
     )
     for candidate in candidates:
@@ -268,6 +286,10 @@ def _page_refused(visit: Visit) -> Target:
     except BadTarget:
         return Target(target.origin, "GET", "/", target.client)
     return Target(target.origin, method, without_code(uri), target.client)
+
+
+def _parted(parameter: str) -> tuple[str, str, str]:
+    return parameter.partition("=")
 
 
 def _parts(url: str) -> tuple[str, str]:
@@ -301,7 +323,7 @@ def _own_uri(asking: Asking, visit: Visit | None) -> str:
     if visit is None:
         return without_code(asking.target.uri or "/")
     judged = judge(visit.parameter("rd"), base=visit.origin, allowed=lambda origin: origin == visit.origin)
-    return _parts(judged)[1] if judged else "/"
+    return without_code(_parts(judged)[1]) if judged else "/"
 
 
 def _gate_token(asking: Asking) -> str:

@@ -1,7 +1,7 @@
 """What the check must do, one row for each case. It runs against the view and against each real proxy.
 
 A row says what is asked and what must come of it; how an outcome looks is told for each answer style in
-`VIEW`, and for a browser behind a real proxy in tests/proxies/test_behaviour.py.
+tests/test_behaviour.py, and behind a real proxy in tests/proxies/test_behaviour.py.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ NAVIGATION = {
     "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8",
 }
 OLD_BROWSER = {"Accept": "text/html,*/*;q=0.8"}
-FETCH = {"Sec-Fetch-Site": "same-origin", "Sec-Fetch-Mode": "cors", "Sec-Fetch-Dest": "empty", "Accept": "*/*"}
+FETCH = {
+    "Sec-Fetch-Site": "same-origin",
+    "Sec-Fetch-Mode": "cors",
+    "Sec-Fetch-Dest": "empty",
+    "Accept": "*/*",
+}
 WEBSOCKET = {
     "Upgrade": "websocket",
     "Connection": "Upgrade",
@@ -49,7 +54,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`query` is the check's own, which a proxy's configuration says; `status` an outcome that differs there."""
+    """`query` is the check's own, from a proxy's configuration; `status` an outcome of status style alone."""
 
     name: str
     outcome: Outcome
@@ -97,7 +102,12 @@ ROWS = (
     # ---- a program without a sign-in ----
     Row("a fetch", O.TOLD, "/data", headers=FETCH),
     Row("a fetch that accepts a page", O.TOLD, "/data", headers=FETCH | {"Accept": "text/html"}),
-    Row("an old browser's script", O.TOLD, "/data", headers=OLD_BROWSER | {"X-Requested-With": "XMLHttpRequest"}),
+    Row(
+        "an old browser's script",
+        O.TOLD,
+        "/data",
+        headers=OLD_BROWSER | {"X-Requested-With": "XMLHttpRequest"},
+    ),
     Row("a program that wants JSON", O.TOLD, "/data", headers={"Accept": "application/json"}),
     Row("a program that wants anything", O.TOLD, "/data", headers={"Accept": "*/*"}),
     Row("a program that says nothing", O.TOLD, "/data", headers={}),
@@ -134,10 +144,20 @@ ROWS = (
     # ---- a code in the URL ----
     Row("a code of nobody's", O.SIGN_IN, f"/page?a=1&ikdcode={CODE}&b=2"),
     Row("a code, signed in", O.WITHOUT_CODE, f"/page?a=1&ikdcode={CODE}", "alice", status=O.NAMED),
-    Row("a code, the head of a page", O.WITHOUT_CODE, f"/page?ikdcode={CODE}", method="HEAD", status=O.SIGN_IN),
+    Row(
+        "a code, the head of a page", O.WITHOUT_CODE, f"/page?ikdcode={CODE}", method="HEAD", status=O.SIGN_IN
+    ),
     Row("a code, fetched", O.TOLD, f"/page?ikdcode={CODE}", headers=FETCH),
-    Row("a code, fetched, signed in", O.TOLD, f"/page?ikdcode={CODE}", "alice", headers=FETCH, status=O.NAMED),
-    Row("a code in a form's address", O.TOLD, f"/page?ikdcode={CODE}", method="POST", status=O.SIGN_IN_AFTER_FORM),
+    Row(
+        "a code, fetched, signed in", O.TOLD, f"/page?ikdcode={CODE}", "alice", headers=FETCH, status=O.NAMED
+    ),
+    Row(
+        "a code in a form's address",
+        O.TOLD,
+        f"/page?ikdcode={CODE}",
+        method="POST",
+        status=O.SIGN_IN_AFTER_FORM,
+    ),
     Row("what is no code", O.NAMED, "/page?ikdcode=short", "alice"),
     Row("a code in another parameter", O.NAMED, f"/page?xikdcode={CODE}", "alice"),
     # ---- the check's own filters ----
@@ -146,7 +166,9 @@ ROWS = (
     Row("a filter that does not admit", O.REFUSED, who="bob", query="allowed_groups=staff"),
     Row("a filter in other letters", O.REFUSED, who="alice", query="allowed_groups=Staff"),
     Row("a filter never widens", O.REFUSED, "/staff/x", "bob", query="allowed_groups=guests"),
-    Row("a filter asks for a sign-in on a public path", O.SIGN_IN, "/open/news", query="allowed_groups=staff"),
+    Row(
+        "a filter asks for a sign-in on a public path", O.SIGN_IN, "/open/news", query="allowed_groups=staff"
+    ),
     Row("a filter on a public path", O.REFUSED, "/open/news", "bob", query="allowed_groups=staff"),
     Row("a filter on addresses", O.NAMED, who="alice", query="allowed_emails=alice@example.com"),
     Row("a filter on other addresses", O.REFUSED, who="bob", query="allowed_emails=alice@example.com"),
@@ -154,8 +176,18 @@ ROWS = (
     Row("a filter on domains below", O.NAMED, who="alice", query="allowed_email_domains=.example.com"),
     Row("a filter on a near domain", O.REFUSED, who="alice", query="allowed_email_domains=ample.com"),
     Row("an address that nobody verified", O.REFUSED, who="erin", query="allowed_emails=erin@example.com"),
-    Row("two filters that admit", O.NAMED, who="alice", query="allowed_groups=staff&allowed_email_domains=example.com"),
-    Row("two filters of which one admits", O.REFUSED, who="alice", query="allowed_groups=staff&allowed_emails=x@y.z"),
+    Row(
+        "two filters that admit",
+        O.NAMED,
+        who="alice",
+        query="allowed_groups=staff&allowed_email_domains=example.com",
+    ),
+    Row(
+        "two filters of which one admits",
+        O.REFUSED,
+        who="alice",
+        query="allowed_groups=staff&allowed_emails=x@y.z",
+    ),
 )
 
 
@@ -167,6 +199,7 @@ def lay_out(port: str = "") -> None:
     app = ApplicationFactory(name="App", origins=[f"https://{SITES['app']}{port}"], who=Rule.Who.SIGNED_IN)
     RuleFactory(application=app, path="/open", who=Rule.Who.EVERYONE)
     RuleFactory(application=app, path="/staff", who=Rule.Who.CHOSEN, groups=["staff"])
+    RuleFactory(application=app, path="/staff/lounge", who=Rule.Who.SIGNED_IN)
     RuleFactory(application=app, path="/old", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
     RuleFactory(application=app, path="/office", networks="203.0.113.0/24")
     RuleFactory(application=app, path="/read", methods="GET")

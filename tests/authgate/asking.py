@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterable
 
-from authgate import loading
-from authgate.answer import Answer
+from django.http import HttpResponse
+from django.test import Client
+
+from accounts.models import User
+from authgate import loading, sessions
+from authgate.answer import Answer, cookie_name
 from authgate.check import Facts
 from authgate.memory import Memory
+from authgate.models import SignIn
 from authgate.views import answer_check
 
+WIKI = "https://wiki.example.com"
 Headers = list[tuple[bytes, bytes]]
 NAVIGATION: Headers = [(b"sec-fetch-mode", b"navigate"), (b"accept", b"text/html")]
 
@@ -53,3 +60,77 @@ def header(answer: Answer, name: bytes) -> bytes | None:
     values = [value for header, value in answer.headers if header == name]
     assert len(values) <= 1
     return values[0] if values else None
+
+
+# ---- endpoints of protected origins, and people -----------------------------------------------------------
+
+
+_CLIENT = Client()
+"""One for all, since making one loads the middleware. What it remembers does not count beside a scope."""
+
+
+def cookies_set(answer: Answer | HttpResponse) -> dict[str, str]:
+    """Give the cookies that an answer sets, by name; the value is the whole rest of the line."""
+    if isinstance(answer, Answer):
+        lines = [value.decode() for name, value in answer.headers if name == b"set-cookie"]
+    else:
+        lines = [answer["Set-Cookie"]] if "Set-Cookie" in answer else []
+    return {line.partition("=")[0]: line.partition("=")[2] for line in lines}
+
+
+def endpoint(
+    path: str,
+    origin: str = WIKI,
+    *more: Iterable[tuple[bytes, bytes]],
+    cookie: str = "",
+    method: str = "GET",
+    peer: str | None = "127.0.0.1",
+    forwarded_uri: str = "",
+    forwarded_method: str = "GET",
+) -> HttpResponse:
+    """Ask for an endpoint as nginx does when the browser is at `origin`."""
+    scheme, _, host = origin.partition("://")
+    path, _, query = path.partition("?")
+    headers = [
+        (b"x-forwarded-proto", scheme.encode()),
+        (b"x-forwarded-host", host.encode()),
+        (b"x-forwarded-for", b"198.51.100.7"),
+        (b"x-forwarded-method", forwarded_method.encode()),
+        (b"x-forwarded-uri", (forwarded_uri or f"{path}?{query}".removesuffix("?")).encode("latin-1")),
+    ]
+    return raw_endpoint(
+        path, [*headers, *(pair for group in more for pair in group)], query, cookie, method, peer
+    )
+
+
+def raw_endpoint(
+    path: str,
+    headers: Headers,
+    query: str = "",
+    cookie: str = "",
+    method: str = "GET",
+    peer: str | None = "127.0.0.1",
+) -> HttpResponse:
+    if cookie:
+        headers = [*headers, (b"cookie", cookie.encode("latin-1"))]
+    scope = {"type": "http", "headers": headers, "client": (peer, 40000) if peer else None}
+    response = _CLIENT.generic(method, path, QUERY_STRING=query, **{"asgi.scope": scope})
+    assert isinstance(response, HttpResponse)
+    return response
+
+
+def begin(user: User, *, keep: bool = False) -> SignIn:
+    """Sign somebody in; a portal session is not made."""
+    return sessions.begin_sign_in(
+        user,
+        session_digest=secrets.token_hex(32),
+        address=None,
+        user_agent="",
+        methods=["password"],
+        keep=keep,
+    )
+
+
+def signed_in(user: User, origin: str = WIKI) -> str:
+    """Sign somebody in on an origin and give their browser's Cookie header."""
+    return f"{cookie_name(origin, 'gate')}={sessions.open_gate(begin(user), origin)}"

@@ -6,28 +6,9 @@ import pytest
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from accounts.models import User
-from authgate import sessions
-from authgate.models import SignIn
-from tests.authgate.asking import NAVIGATION, ask, facts, header
+from authgate.models import Application
+from tests.authgate.asking import NAVIGATION, WIKI, ask, facts, header, signed_in
 from tests.factories import ApplicationFactory, RuleFactory
-
-WIKI = "https://wiki.example.com"
-
-
-def signed_in(user: User, origin: str = WIKI) -> str:
-    sign_in = begin(user)
-    return f"__Host-ikd_gate={sessions.open_gate(sign_in, origin)}"
-
-
-def begin(user: User) -> SignIn:
-    return sessions.begin_sign_in(
-        user, session_digest=f"{user.pk:064}", address=None, user_agent="", methods=["password"], keep=False
-    )
-
-
-@pytest.fixture
-def wiki(db: None) -> None:
-    ApplicationFactory(name="Wiki", origins=[WIKI], groups=["staff"])
 
 
 @pytest.mark.usefixtures("wiki")
@@ -85,8 +66,6 @@ def test_a_wildcard_covers_names_at_any_depth_and_the_nearest_origin_wins(alice:
 
 @pytest.mark.usefixtures("wiki")
 def test_the_nearest_scope_decides(alice: User) -> None:
-    from authgate.models import Application
-
     RuleFactory(application=Application.objects.get(name="Wiki"), path="/public", who="everyone")
 
     assert ask(facts(f"{WIKI}/public/x")).status == 200

@@ -1,0 +1,60 @@
+"""A process of its own in which a thousand requests race with one code; it prints how many won.
+
+The caches and the database are those of an installation: IKD_VAR and REDIS_URL say which.
+"""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import django
+
+django.setup()
+
+from django.core.management import call_command  # noqa: E402
+from django.db import connections  # noqa: E402
+
+from accounts.models import User  # noqa: E402
+from authgate import handover, sessions  # noqa: E402
+from authgate.state import State, nonce_hash  # noqa: E402
+
+ORIGIN = "https://wiki.example.com"
+RACERS, AT_ONCE = 1_000, 40
+
+
+def mint() -> str:
+    sign_in = sessions.begin_sign_in(
+        User.objects.create(username=secrets.token_hex(4)),
+        session_digest=secrets.token_hex(32),
+        address=None,
+        user_agent="",
+        methods=[],
+        keep=False,
+    )
+    return handover.mint(sign_in, State(ORIGIN, "/", nonce_hash("right"), "", int(time.time())))
+
+
+def winners(code: str, nonce: str = "right") -> int:
+    gate = threading.Barrier(AT_ONCE)
+
+    def run(_: int) -> int:
+        gate.wait()
+        won = sum(
+            not isinstance(handover.redeem(code, origin=ORIGIN, nonce=nonce), handover.Failure)
+            for _ in range(RACERS // AT_ONCE)
+        )
+        connections.close_all()
+        return won
+
+    with ThreadPoolExecutor(AT_ONCE) as racers:
+        return sum(racers.map(run, range(AT_ONCE)))
+
+
+if __name__ == "__main__":
+    call_command("migrate", verbosity=0, run_syncdb=True)
+    call_command("createcachetable", verbosity=0)
+    code = mint()
+    print(winners(code, nonce="wrong"), winners(code), *(winners(mint()) for _ in range(3)))

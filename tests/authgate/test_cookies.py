@@ -1,0 +1,96 @@
+"""The Cookie header: byte-exact names, nothing for a name that comes twice."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authgate.cookies import cookies_in
+
+GATE = "__Host-ikd_gate"
+EXACT = {
+    "alone": "__Host-ikd_gate=v",
+    "among others": "a=b; __Host-ikd_gate=v; c=d",
+    "no space": "a=b;__Host-ikd_gate=v;c=d",
+    "spaces and tabs": "a=b;  \t__Host-ikd_gate \t=\t v ;",
+    "empty pairs": ";;; ;__Host-ikd_gate=v;;",
+    "others broken": "a; =; =b; __Host-ikd_gate=v; \x00=\xff",
+    "others doubled": "a=1; a=2; __Host-ikd_gate=v; a=3",
+    "beside other case": "__host-ikd_gate=x; __Host-ikd_gate=v; __HOST-IKD_GATE=y",
+    "beside an em space": "\u2003__Host-ikd_gate=x; __Host-ikd_gate=v",
+    "beside a no-break space": "\u00a0__Host-ikd_gate=x; __Host-ikd_gate=v; __Host-ikd_gate\u00a0=x",
+    "beside an ideographic space": "\u3000__Host-ikd_gate=x; __Host-ikd_gate=v",
+    "beside NEL": "\x85__Host-ikd_gate=x; __Host-ikd_gate=v",
+    "beside separators of C0": "\x1c__Host-ikd_gate=x; \x0b__Host-ikd_gate=x; __Host-ikd_gate=v",
+    "beside NUL": "\x00__Host-ikd_gate=x; __Host-ikd_gate=v",
+    "beside quotes": '"__Host-ikd_gate"=x; __Host-ikd_gate=v',
+    "beside a name without value": "__Host-ikd_gate; __Host-ikd_gate=v",
+    "in another's value": "a=__Host-ikd_gate=x; __Host-ikd_gate=v",
+}
+NONE = {
+    "nothing": "",
+    "no equals sign": "__Host-ikd_gate",
+    "another prefix": "__Secure-ikd_gate=v",
+    "no prefix": "ikd_gate=v",
+    "other case": "__host-ikd_gate=v",
+    "em space": "\u2003__Host-ikd_gate=v",
+    "no-break space": "\u00a0__Host-ikd_gate=v",
+    "no-break space behind": "__Host-ikd_gate\u00a0=v",
+    "NEL": "\x85__Host-ikd_gate=v",
+    "vertical tab": "\x0b__Host-ikd_gate=v",
+    "line end": "\n__Host-ikd_gate=v",
+    "NUL": "\x00__Host-ikd_gate=v",
+    "quoted": '"__Host-ikd_gate"=v',
+    "comma for semicolon": "a=b, __Host-ikd_gate=v",
+    "twice": "__Host-ikd_gate=v; __Host-ikd_gate=w",
+    "twice the same": "__Host-ikd_gate=v; __Host-ikd_gate=v",
+    "twice with spaces": "__Host-ikd_gate=v;\t__Host-ikd_gate =w",
+    "three times": "__Host-ikd_gate=v; __Host-ikd_gate=v; __Host-ikd_gate=v",
+    "twice, one empty": "__Host-ikd_gate=; __Host-ikd_gate=v",
+    "cut off": "__Host-ikd_gat",
+    "underscores for hyphens": "__Host_ikd_gate=v",
+}
+
+
+def gate(*lines: bytes) -> str | None:
+    return cookies_in([(b"cookie", line) for line in lines]).get(GATE)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("line", EXACT.values(), ids=EXACT)
+def test_the_exact_name_counts(line: str, encoding: str) -> None:
+    assert gate(line.encode(encoding, "replace")) == "v"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+@pytest.mark.parametrize("line", NONE.values(), ids=NONE)
+def test_no_other_name_does(line: str, encoding: str) -> None:
+    assert gate(line.encode(encoding, "replace")) is None
+
+
+def test_a_name_in_two_headers_is_doubled() -> None:
+    assert gate(b"__Host-ikd_gate=v", b"a=b; __Host-ikd_gate=w") is None
+
+
+def test_crumbs_of_http_2_are_one_header() -> None:
+    assert gate(b"a=b", b"__Host-ikd_gate=v") == "v"
+
+
+def test_no_other_header_holds_cookies() -> None:
+    assert cookies_in([(b"cookie2", b"a=b"), (b"set-cookie", b"a=b"), (b"x-cookie", b"a=b")]) == {}
+
+
+def test_a_value_keeps_every_byte() -> None:
+    value = bytes(set(range(256)) - set(b"; \t"))
+
+    assert cookies_in([(b"cookie", b"a=" + value)])["a"].encode("latin-1") == value
+
+
+@given(st.lists(st.binary(max_size=40), max_size=4))
+def test_any_bytes_at_all_are_read(lines: list[bytes]) -> None:
+    found = cookies_in([(b"cookie", line) for line in lines])
+
+    pairs = [pair.partition(b"=") for line in lines for pair in line.split(b";")]
+    names = [name.strip(b" \t") for name, separator, _ in pairs if separator]
+    assert {name.encode("latin-1") for name in found} == {name for name in names if names.count(name) == 1}

@@ -1,0 +1,149 @@
+"""What holds for every application, person and path: rules only grant, filters only narrow."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authgate.decision import Filters, Rule, Subject, Verdict, Who, application_of, decide
+from authgate.target import Target
+
+GROUPS = ("staff", "guests", "ops")
+group_ids = st.frozensets(st.integers(0, 2), max_size=3)
+rules = st.builds(
+    Rule,
+    id=st.integers(1, 99),
+    who=st.sampled_from(Who),
+    methods=st.one_of(st.none(), st.frozensets(st.sampled_from(["GET", "POST"]), min_size=1)),
+    networks=st.sampled_from([None, ("192.0.2.0/24",), ("10.0.0.0/8",)]),
+    groups=group_ids,
+    users=st.frozensets(st.integers(1, 3), max_size=2),
+    second_factor=st.booleans(),
+    expires_at=st.sampled_from([None, 5.0, 15.0]),
+    readable=st.sampled_from([True, True, True, False]),
+)
+SCOPES = ("/", "/a", "/a/b", "/A/c", "/admin", "/public")
+scoped = st.lists(st.tuples(st.sampled_from(SCOPES), st.booleans(), rules), max_size=6)
+subjects = st.builds(
+    lambda key, groups, second, email: Subject(
+        key, "uuid", f"user-{key}", "", email, tuple((each, GROUPS[each]) for each in sorted(groups)), second
+    ),
+    st.integers(1, 3),
+    group_ids,
+    st.booleans(),
+    st.sampled_from(["", "a@example.com", "a@sub.example.com", "b@evil.example"]),
+)
+paths = st.sampled_from(
+    [
+        None,
+        "/",
+        "/a",
+        "/a/",
+        "/a/b/x",
+        "/A/B",
+        "/a/c",
+        "/admin",
+        "/%61dmin",
+        "/public/../admin",
+        "/public//x",
+        "/x;y/../a",
+    ]
+)
+targets = st.builds(
+    Target,
+    st.just("https://a.example"),
+    st.sampled_from(["GET", "HEAD", "POST", "DELETE", None]),
+    paths,
+    st.sampled_from(["192.0.2.1", "10.0.0.1", "::ffff:10.0.0.1", ""]),
+)
+filters = st.builds(
+    Filters,
+    st.one_of(st.none(), st.frozensets(st.sampled_from([*GROUPS, "Staff"]), min_size=1)),
+    st.one_of(st.none(), st.frozensets(st.sampled_from(["a@example.com", "A@example.com"]), min_size=1)),
+    st.one_of(st.none(), st.just(("example.com",)), st.just((".example.com",))),
+)
+Scoped = list[tuple[str, bool, Rule]]
+
+
+def verdict(
+    rules: Scoped, target: Target, subject: Subject | None, filters: Filters | None = None
+) -> Verdict:
+    app = application_of(id=1, name="App", rules=rules)
+    return decide(app, target, subject, 10.0, filters or Filters()).verdict
+
+
+@given(scoped, targets, st.one_of(st.none(), subjects), filters)
+def test_filters_never_widen(
+    rules: Scoped, target: Target, subject: Subject | None, filters: Filters
+) -> None:
+    without, narrowed = verdict(rules, target, subject), verdict(rules, target, subject, filters)
+
+    assert narrowed.value >= without.value
+    if filters and subject is None:
+        assert narrowed is not Verdict.ALLOW
+
+
+@given(scoped, targets, subjects)
+def test_whatever_nobody_in_particular_may_everybody_may(
+    rules: Scoped, target: Target, subject: Subject
+) -> None:
+    if verdict(rules, target, None) is Verdict.ALLOW:
+        assert verdict(rules, target, subject) is Verdict.ALLOW
+
+
+@given(scoped, targets, subjects)
+def test_who_is_refused_unasked_would_not_get_in_signed_in(
+    rules: Scoped, target: Target, subject: Subject
+) -> None:
+    if verdict(rules, target, None) is Verdict.REFUSE:
+        assert verdict(rules, target, subject) is Verdict.REFUSE
+
+
+@given(scoped, targets, st.one_of(st.none(), subjects), rules)
+def test_a_rule_for_another_scope_changes_nothing(
+    rules: Scoped, target: Target, subject: Subject | None, added: Rule
+) -> None:
+    if target.path is not None:
+        assert verdict([*rules, ("/elsewhere", False, added)], target, subject) is verdict(
+            rules, target, subject
+        )
+
+
+@given(scoped, targets, st.one_of(st.none(), subjects), st.integers(0, 5), rules)
+def test_a_rule_more_for_the_same_scope_only_grants(
+    rules: Scoped, target: Target, subject: Subject | None, which: int, added: Rule
+) -> None:
+    if rules:
+        path, exact, _ = rules[which % len(rules)]
+
+        assert (
+            verdict([*rules, (path, exact, added)], target, subject).value
+            <= verdict(rules, target, subject).value
+        )
+
+
+@given(scoped, targets, st.one_of(st.none(), subjects))
+def test_a_rule_that_becomes_unreadable_never_widens(
+    rules: Scoped, target: Target, subject: Subject | None
+) -> None:
+    broken = [(path, exact, Rule(rule.id, Who.EVERYONE, readable=False)) for path, exact, rule in rules]
+
+    assert verdict(broken, target, subject) is Verdict.REFUSE
+
+
+@given(scoped, targets, st.one_of(st.none(), subjects), st.randoms(use_true_random=False))
+def test_the_order_of_rules_does_not_matter(
+    rules: Scoped, target: Target, subject: Subject | None, random: object
+) -> None:
+    shuffled = list(rules)
+    random.shuffle(shuffled)  # type: ignore[attr-defined]
+
+    assert verdict(shuffled, target, subject) is verdict(rules, target, subject)
+
+
+@given(scoped, targets, subjects)
+def test_without_a_path_nothing_is_allowed_that_some_path_refuses(
+    rules: Scoped, target: Target, subject: Subject
+) -> None:
+    if verdict(rules, Target(target.origin, None, None, target.client), subject) is Verdict.ALLOW:
+        assert verdict(rules, target, subject) is Verdict.ALLOW

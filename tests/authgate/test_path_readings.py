@@ -1,0 +1,236 @@
+"""A path that proxy and backend read in two ways is judged as both (CVE-2020-24660, CVE-2026-95811)."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from itertools import product
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authgate.decision import Application, Rule, Verdict, Who, application_of, decide
+from authgate.target import BadTarget, Target, readings
+
+OPEN = Rule(1, Who.EVERYONE)
+STAFF = Rule(2, Who.CHOSEN, groups=frozenset({1}))
+
+LEAD_TO_ADMIN = {
+    "itself": "/admin",
+    "below": "/admin/users",
+    "trailing slash": "/admin/",
+    "many trailing slashes": "/admin///",
+    "encoded letter": "/%61dmin",
+    "encoded twice": "/%2561dmin",
+    "mixed hex": "/%61d%6Din",
+    "two slashes": "//admin",
+    "three slashes": "///admin",
+    "encoded slash in front": "/%2fadmin",
+    "slash encoded twice": "/%252fadmin",
+    "dot": "/./admin",
+    "encoded dot": "/%2e/admin",
+    "dot at the end": "/admin/.",
+    "dots from the public part": "/public/../admin",
+    "dots and encoded slashes": "/public%2f..%2fadmin",
+    "dots and a slash encoded twice": "/public%252f..%252fadmin",
+    "encoded dots": "/public/%2e%2e/admin",
+    "dots encoded twice": "/public/%252e%252e/admin",
+    "half encoded dots": "/public/.%2e/admin",
+    "dots over two slashes": "/public//../admin",
+    "dots over more slashes": "/public/a//../../admin",
+    "above the root": "/../../admin",
+    "out and in again": "/public/../public/../admin",
+    "dots with a parameter": "/public/..;/admin",
+    "dots with a parameter's value": "/public/..;x=1/admin",
+    "dots with an encoded semicolon": "/public/..%3b/admin",
+    "dot with a parameter": "/.;/admin",
+    "a segment that is a parameter": "/;x/admin",
+    "parameter": "/admin;x=1",
+    "parameter and more": "/admin;x=1/users",
+    "parameter that hides a slash": "/admin;/public",
+    "backslash": "\\admin".replace("\\", "/\\"),
+    "backslashes and dots": "/public\\..\\admin",
+    "encoded backslash": "/public%5c..%5cadmin",
+    "backslash encoded twice": "/public%255c..%255cadmin",
+    "upper case": "/ADMIN",
+    "mixed case below": "/Admin/Users",
+    "encoded upper case": "/%41DMIN",
+    "Kelvin's letter case": "/ad%6Din",
+    "encoded question mark": "/admin%3fx=1",
+    "question mark encoded twice": "/admin%253fx",
+    "encoded question mark and slash": "/admin%3f/public",
+    "encoded number sign": "/admin%23x",
+    "number sign encoded twice": "/admin%2523",
+    "encoded question mark after dots": "/public/..%2fadmin%3f",
+    "all together": "/public/%2e%2e;a=b%5c/%2541dmin;c//.%3f",
+}
+NEAR_MISSES = {
+    "longer segment": "/administrator",
+    "shorter": "/admi",
+    "other segment": "/public/admin",
+    "in the query alone": "/public/x",
+    "three dots": "/public/.../admin",
+    "dots in a name": "/public/..admin",
+    "dot in front": "/.admin",
+    "encoded thrice": "/%252561dmin",
+    "out and back": "/admin-x/../public",
+}
+UNREADABLE = {
+    "encoded NUL": "/admin%00",
+    "encoded NUL in the public part": "/public/%00",
+    "NUL encoded twice": "/public/%2500",
+    "raw number sign": "/public#/../admin",
+    "300 slashes": "/public" + "/" * 300,
+    "9,000 odd characters": "/public/" + "%41" * 3_000,
+}
+
+
+def application(*rules: tuple[str, bool, Rule]) -> Application:
+    return application_of(id=1, name="App", rules=rules)
+
+
+def verdict(app: Application, path: str) -> Verdict:
+    return decide(app, Target("https://a.example", "GET", path, "192.0.2.1"), None, 0.0).verdict
+
+
+PUBLIC_BUT_ADMIN = application(("/", False, OPEN), ("/admin", False, STAFF))
+
+
+@pytest.mark.parametrize("path", LEAD_TO_ADMIN.values(), ids=LEAD_TO_ADMIN)
+def test_no_spelling_leads_past_the_rule(path: str) -> None:
+    assert verdict(PUBLIC_BUT_ADMIN, path) is Verdict.SIGN_IN
+
+
+@pytest.mark.parametrize("path", NEAR_MISSES.values(), ids=NEAR_MISSES)
+def test_a_near_miss_is_another_path(path: str) -> None:
+    assert verdict(PUBLIC_BUT_ADMIN, path) is Verdict.ALLOW
+
+
+@pytest.mark.parametrize("path", UNREADABLE.values(), ids=UNREADABLE)
+def test_a_path_that_cannot_be_read_is_refused_even_where_all_is_public(path: str) -> None:
+    assert verdict(application(("/", False, OPEN)), path) is Verdict.REFUSE
+
+
+@pytest.mark.parametrize("path", LEAD_TO_ADMIN.values(), ids=LEAD_TO_ADMIN)
+def test_no_spelling_leads_out_of_the_public_part(path: str) -> None:
+    only_public = application(("/", False, STAFF), ("/public", False, OPEN))
+
+    assert verdict(only_public, path) is Verdict.SIGN_IN
+
+
+def test_a_plain_path_has_one_reading() -> None:
+    assert readings("/a/b-c_d.e~f!$&'()*+,=:@") == ("/a/b-c_d.e~f!$&'()*+,=:@",)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/a/b" * 20_000, "/" + "%2525" * 1_600, "/a;x%255c..%252f.%2e//" * 370, "/" * 8_000, "/%252e%5c;" * 800],
+)
+def test_reading_and_deciding_take_no_long_time(path: str) -> None:
+    began = time.process_time()
+
+    verdict(PUBLIC_BUT_ADMIN, path)
+
+    assert time.process_time() - began < 0.5
+
+
+# ---- properties: an independent and simple model of what servers do ---------------------------------------
+
+PIECES = [
+    "/",
+    "//",
+    "a",
+    "A",
+    "admin",
+    "public",
+    "%61",
+    "%2561",
+    ".",
+    "..",
+    "%2e",
+    "%252e",
+    ";",
+    ";x",
+    "%3b",
+    "\\",
+    "%5c",
+]
+PIECES += ["%2f", "%2F", "%252f", "%3f", "%23", "%25", "%", "%zz", "%c3%a9", "%ff", " ".replace(" ", "%20")]
+paths = st.lists(st.sampled_from(PIECES), max_size=9).map(lambda pieces: "/" + "".join(pieces))
+rule_paths = st.sampled_from(
+    ["/", "/a", "/A/b", "/admin", "/public", "/public/a", "/public/admin", "/a/public", "/é"]
+)
+
+
+def servers(path: str) -> Iterator[str]:
+    """Give what servers make of a path that do each of these things or not, in this order."""
+    for decoded, backslash, cut, parameter, merged in product(range(3), *[(False, True)] * 4):
+        seen = path
+        for _ in range(decoded):
+            seen = unquote(seen, errors="surrogateescape")
+        if backslash:
+            seen = seen.replace("\\", "/")
+        if cut:
+            seen = seen.split("?")[0].split("#")[0]
+        if parameter:
+            seen = "/".join(segment.split(";")[0] for segment in seen.split("/"))
+        if merged:
+            seen = re.sub("/+", "/", seen)
+        yield seen
+        yield without_dots(seen)
+
+
+def without_dots(path: str) -> str:
+    kept: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            kept = kept[:-1]
+        elif segment != ".":
+            kept.append(segment)
+    return "/" + "/".join(kept).lstrip("/") if not path.startswith("//") else "/" + "/".join(kept[1:])
+
+
+def covers(scope: str, path: str) -> bool:
+    return scope == "/" or path == scope or path.startswith(f"{scope}/")
+
+
+def is_open_to_a_server(open_paths: frozenset[str], all_paths: frozenset[str], path: str) -> bool:
+    nearest = max((scope for scope in all_paths if covers(scope, path)), key=len, default=None)
+    return nearest in open_paths
+
+
+@given(st.frozensets(rule_paths, max_size=4), st.frozensets(rule_paths, max_size=4), paths)
+def test_whatever_a_server_makes_of_an_allowed_path_is_open(
+    opened: frozenset[str], closed: frozenset[str], path: str
+) -> None:
+    opened -= closed
+    app = application(*((p, False, OPEN) for p in opened), *((p, False, STAFF) for p in closed))
+
+    if verdict(app, path) is Verdict.ALLOW:
+        assert all(is_open_to_a_server(opened, opened | closed, seen) for seen in servers(path))
+
+
+@given(paths)
+def test_readings_are_complete(path: str) -> None:
+    try:
+        found = readings(path)
+    except BadTarget:
+        return
+
+    assert found[0] == path
+    assert len(set(found)) == len(found)
+    for reading in found:
+        assert reading.replace("\\", "/") in found
+        assert re.sub("/{2,}", "/", reading) in found
+        assert re.sub(";[^/]*", "", reading) in found or not re.sub(";[^/]*", "", reading)
+
+
+@given(st.text(max_size=40).map(lambda text: f"/{text}"))
+def test_any_text_at_all_is_read_or_refused(path: str) -> None:
+    try:
+        assert readings(path)[0] == path
+    except BadTarget as problem:
+        assert str(problem) == "path"

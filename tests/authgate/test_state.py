@@ -1,0 +1,101 @@
+"""The sealed state: nobody but the portal makes one, and none is taken a day later."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pytest_django import Settings
+
+from authgate import loading
+from authgate.state import AGE_LIMIT, State, nonce_hash, seal, unseal
+
+KEY, OTHER = b"k" * 32, b"o" * 32
+NOW = 1_800_000_000
+STATE = State("https://wiki.example.com", "/page?a=b", nonce_hash("nonce"), "/authgate", NOW, 1)
+
+
+def test_a_state_comes_back_as_it_was() -> None:
+    assert unseal(seal(STATE, KEY), (KEY,), NOW) == STATE
+
+
+def test_a_state_travels_in_a_url_as_it_is() -> None:
+    assert set(seal(STATE, KEY)) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
+
+
+def test_a_state_holds_no_secret() -> None:
+    payload = seal(STATE, KEY).partition(".")[0]
+
+    assert "nonce" not in base64.urlsafe_b64decode(payload + "===").decode().replace(STATE.nonce_hash, "")
+
+
+@pytest.mark.parametrize(
+    ("age", "good"), [(0, True), (AGE_LIMIT, True), (AGE_LIMIT + 1, False), (10 * AGE_LIMIT, False)]
+)
+def test_a_state_lasts_for_a_day(age: int, good: bool) -> None:
+    assert (unseal(seal(STATE, KEY), (KEY,), NOW + age) is not None) is good
+
+
+def test_another_key_opens_no_state() -> None:
+    assert unseal(seal(STATE, KEY), (OTHER,), NOW) is None
+    assert unseal(seal(STATE, KEY), (), NOW) is None
+
+
+def test_an_earlier_key_still_opens_one() -> None:
+    assert unseal(seal(STATE, KEY), (OTHER, KEY), NOW) == STATE
+
+
+def test_the_fallbacks_of_the_secret_key_are_earlier_keys(settings: Settings) -> None:
+    sealed = seal(STATE, loading.gate_settings().state_keys[0])
+    settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "a new one", [settings.SECRET_KEY]
+    rotated = loading.gate_settings().state_keys
+    settings.SECRET_KEY_FALLBACKS = []
+    later = loading.gate_settings().state_keys
+
+    assert unseal(sealed, rotated, NOW) == STATE
+    assert unseal(sealed, later, NOW) is None
+
+
+def test_what_another_part_signed_with_the_secret_key_is_no_state(settings: Settings) -> None:
+    from django.core.signing import Signer
+
+    signed = Signer(sep=".").sign(seal(STATE, settings.SECRET_KEY.encode()).partition(".")[0])
+
+    assert unseal(signed, loading.gate_settings().state_keys, NOW) is None
+    assert unseal(seal(STATE, settings.SECRET_KEY.encode()), loading.gate_settings().state_keys, NOW) is None
+
+
+@pytest.mark.parametrize(
+    "sealed",
+    ["", ".", "..", "a", "a.b", "a.b.c", "é.é", "\x00.\x00", "=.=", "A" * 10_000, "W10.W10", "null.null"],
+)
+def test_what_is_no_state_is_none(sealed: str) -> None:
+    assert unseal(sealed, (KEY,), NOW) is None
+
+
+@given(st.integers(0, 300), st.integers(1, 255))
+def test_no_octet_can_be_changed(where: int, by: int) -> None:
+    payload, mac = (base64.urlsafe_b64decode(f"{part}===") for part in seal(STATE, KEY).split("."))
+    octets = bytearray(payload + mac)
+    octets[where % len(octets)] ^= by
+    parts = (bytes(octets[: len(payload)]), bytes(octets[len(payload) :]))
+    forged = ".".join(base64.urlsafe_b64encode(part).decode().rstrip("=") for part in parts)
+
+    assert unseal(forged, (KEY,), NOW) is None
+
+
+@pytest.mark.parametrize("origin", ["https://evil.example", "https://wiki.example.com:8443"])
+def test_no_other_origin_can_be_put_in(origin: str) -> None:
+    mac = seal(STATE, KEY).partition(".")[2]
+    payload = json.dumps([origin, "/", STATE.nonce_hash, "", NOW, 0], separators=(",", ":")).encode()
+    forged = f"{base64.urlsafe_b64encode(payload).decode().rstrip('=')}.{mac}"
+
+    assert unseal(forged, (KEY,), NOW) is None
+
+
+@given(st.text(max_size=200))
+def test_any_text_at_all_is_none(text: str) -> None:
+    assert unseal(text, (KEY,), NOW) is None

@@ -1,0 +1,203 @@
+"""What a request's path and query, method and client may be."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authgate.contracts import forwarded_client
+from authgate.target import BadTarget, code_in, method_from, uri_from, with_code, without_code
+
+CODE = "C" * 43
+URIS = {
+    "the root": (b"/", "/"),
+    "a query": (b"/a?b=c&b", "/a?b=c&b"),
+    "an empty query": (b"/a?", "/a?"),
+    "raw UTF-8": (b"/caf\xc3\xa9?q=\xe4\xb8\xad", "/caf%C3%A9?q=%E4%B8%AD"),
+    "raw bytes that are no UTF-8": (b"/\xff\x80", "/%FF%80"),
+    "encoded bytes stay as they are": (b"/%ff%C3%a9%zz", "/%ff%C3%a9%zz"),
+    "two slashes in front": (b"//evil.example/", "//evil.example/"),
+    "a backslash": (b"/\\evil.example", "/\\evil.example"),
+    "a comma": (b"/a,b", "/a,b"),
+    "user info": (b"/@evil.example", "/@evil.example"),
+    "10 kB": (b"/" + b"a" * 10_000, "/" + "a" * 10_000),
+    "1,001 parameters": (b"/?" + b"a&" * 1001, "/?" + "a&" * 1001),
+}
+NO_URI = {
+    "nothing": b"",
+    "absolute form": b"https://wiki.example.com/",
+    "a star": b"*",
+    "authority form": b"wiki.example.com:443",
+    "relative": b"page",
+    "a query alone": b"?a",
+    "a space": b"/a b",
+    "a tab": b"/a\tb",
+    "a line end": b"/a\n",
+    "CR LF": b"/a\r\nx: y",
+    "NUL": b"/a\x00",
+    "escape": b"/\x1b",
+    "DEL": b"/\x7f",
+    "a control character in the query": b"/a?\x01",
+}
+
+
+@pytest.mark.parametrize(("raw", "uri"), URIS.values(), ids=URIS)
+def test_a_uri_is_kept_byte_for_byte(raw: bytes, uri: str) -> None:
+    assert uri_from(raw) == uri
+
+
+@pytest.mark.parametrize("raw", NO_URI.values(), ids=NO_URI)
+def test_what_is_no_uri_is_refused(raw: bytes) -> None:
+    with pytest.raises(BadTarget):
+        uri_from(raw)
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "M-SEARCH", "VERSION-CONTROL", "X_1", "A" * 32])
+def test_any_method_of_the_right_form_is_one(method: str) -> None:
+    assert method_from(method) == method
+
+
+@pytest.mark.parametrize(
+    "method", ["", "get", "Get", "GET,POST", "GET ", "G\u00c9T", "1GET", "-", "A" * 33, "GET\n", "\x00"]
+)
+def test_what_is_no_method_is_refused(method: str) -> None:
+    with pytest.raises(BadTarget):
+        method_from(method)
+
+
+CLIENTS = {
+    "one": (b"192.0.2.1", 0, "192.0.2.1"),
+    "the last counts": (b"10.0.0.1, 192.0.2.1", 0, "192.0.2.1"),
+    "no space": (b"10.0.0.1,192.0.2.1", 0, "192.0.2.1"),
+    "tabs around": (b"10.0.0.1,\t192.0.2.1\t", 0, "192.0.2.1"),
+    "junk further left": (b"<script>, 192.0.2.1", 0, "192.0.2.1"),
+    "junk bytes further left": (b"\xff\x00,,, 192.0.2.1", 0, "192.0.2.1"),
+    "one hop": (b"10.0.0.1, 192.0.2.1, 10.9.9.9", 1, "192.0.2.1"),
+    "two hops": (b"192.0.2.1, 10.9.9.9, 10.8.8.8", 2, "192.0.2.1"),
+    "junk of a nearer hop": (b"192.0.2.1, junk", 1, "192.0.2.1"),
+    "IPv6": (b"2001:DB8:0::1", 0, "2001:db8::1"),
+    "10 kB further left": (b"1.1.1.1," * 1_250 + b"192.0.2.1", 0, "192.0.2.1"),
+}
+NO_CLIENT = {
+    "nothing": (b"", 0),
+    "only a comma": (b",", 0),
+    "junk at the right": (b"192.0.2.1, junk", 0),
+    "empty at the right": (b"192.0.2.1,", 0),
+    "unknown": (b"unknown", 0),
+    "with a port": (b"192.0.2.1:8080", 0),
+    "IPv6 in brackets": (b"[2001:db8::1]", 0),
+    "IPv6 with a port": (b"[2001:db8::1]:80", 0),
+    "with a zone": (b"fe80::1%eth0", 0),
+    "with a zone of any text": (b"fe80::1%\x01<b>", 0),
+    "octal": (b"0300.0.2.1", 0),
+    "a number": (b"3221225985", 0),
+    "a network": (b"192.0.2.0/24", 0),
+    "other digits": ("١٩٢.0.2.1".encode(), 0),
+    "NUL": (b"192.0.2.1\x00", 0),
+    "fewer than hops": (b"192.0.2.1", 1),
+    "as many as hops": (b"192.0.2.1, 192.0.2.2", 2),
+    "a number of hops below none": (b"10.0.0.1, 192.0.2.1", -1),
+    "a space inside": (b"192.0.2.1 192.0.2.2", 0),
+}
+
+
+@pytest.mark.parametrize(("value", "hops", "client"), CLIENTS.values(), ids=CLIENTS)
+def test_the_client_is_who_the_nearest_proxy_saw(value: bytes, hops: int, client: str) -> None:
+    assert forwarded_client(value, hops) == client
+
+
+@pytest.mark.parametrize(("value", "hops"), NO_CLIENT.values(), ids=NO_CLIENT)
+def test_what_is_no_address_is_refused(value: bytes, hops: int) -> None:
+    with pytest.raises(BadTarget):
+        forwarded_client(value, hops)
+
+
+# ---- codes in the query -----------------------------------------------------------------------------------
+
+WITH_A_CODE = {
+    "alone": (f"/a?ikdcode={CODE}", "/a"),
+    "first": (f"/a?ikdcode={CODE}&b", "/a?b"),
+    "last": (f"/a?b&ikdcode={CODE}", "/a?b"),
+    "between": (f"/a?b&ikdcode={CODE}&c", "/a?b&c"),
+    "after an empty query": (f"/a?&ikdcode={CODE}", "/a?"),
+    "before an ampersand": (f"/a?ikdcode={CODE}&", "/a?"),
+    "twice": (f"/a?ikdcode={CODE}&b&ikdcode={CODE}", "/a?b"),
+    "beside its own near miss": (f"/a?ikdcode={CODE}x&ikdcode={CODE}", f"/a?ikdcode={CODE}x"),
+    "bytes that a parser changes": (
+        f"/x?a&b=&c=%20+x&d=%zz&e=%ff&f=1;2&f=3&%61=1&ikdcode={CODE}&g=a/b:c",
+        "/x?a&b=&c=%20+x&d=%zz&e=%ff&f=1;2&f=3&%61=1&g=a/b:c",
+    ),
+    "among 1,001 parameters": ("/?" + "a&" * 1001 + f"ikdcode={CODE}", "/?" + "a&" * 1000 + "a"),
+    "a question mark in the query": (f"/a?b?c&ikdcode={CODE}", "/a?b?c"),
+}
+WITHOUT_A_CODE = {
+    "too short": f"/a?ikdcode={CODE[1:]}",
+    "too long": f"/a?ikdcode={CODE}C",
+    "other letters": f"/a?ikdcode={CODE[1:]}.",
+    "empty": "/a?ikdcode=",
+    "no value": "/a?ikdcode",
+    "encoded name": f"/a?%69kdcode={CODE}",
+    "other case": f"/a?IKDCODE={CODE}",
+    "longer name": f"/a?xikdcode={CODE}",
+    "in a value": f"/a?b=ikdcode={CODE}",
+    "in the path": f"/ikdcode={CODE}",
+    "in a path of parameters": f"/a&ikdcode={CODE}",
+    "after a semicolon": f"/a?b;ikdcode={CODE}",
+    "in the fragment": f"/a?b#ikdcode={CODE}",
+    "with a line end": f"/a?ikdcode={CODE}%0a",
+}
+
+
+@pytest.mark.parametrize(("uri", "clean"), WITH_A_CODE.values(), ids=WITH_A_CODE)
+def test_a_code_is_found_and_cut_out(uri: str, clean: str) -> None:
+    assert code_in(uri) == CODE
+    assert without_code(uri) == clean
+
+
+@pytest.mark.parametrize("uri", WITHOUT_A_CODE.values(), ids=WITHOUT_A_CODE)
+def test_what_is_no_code_stays_the_applications_own(uri: str) -> None:
+    assert code_in(uri) is None
+    assert without_code(uri) == uri
+
+
+@pytest.mark.parametrize(
+    "uri", ["/", "/?", "/a?b", "/a?b&", "/a?&", "/a??", "/?a=1&a=1", *WITHOUT_A_CODE.values()]
+)
+def test_a_code_added_and_cut_out_changes_nothing(uri: str) -> None:
+    assert code_in(with_code(uri, CODE)) == CODE
+    assert without_code(with_code(uri, CODE)) == uri
+
+
+PIECES = [
+    "/",
+    "?",
+    "&",
+    "=",
+    "a",
+    "%",
+    "%26",
+    ";",
+    "+",
+    "ikdcode",
+    f"ikdcode={CODE}x",
+    f"ikdcode={CODE[1:]}",
+    "\\",
+    "é",
+]
+uris = st.lists(st.sampled_from(PIECES), max_size=12).map(lambda pieces: "/" + "".join(pieces))
+
+
+@given(st.one_of(uris, st.text(max_size=60).map(lambda text: f"/{text}")))
+def test_every_address_gets_a_code_and_loses_it_again(uri: str) -> None:
+    if code_in(uri) is None:
+        assert code_in(with_code(uri, CODE)) == CODE
+        assert without_code(with_code(uri, CODE)) == uri
+
+
+@given(st.lists(st.sampled_from([*PIECES, f"ikdcode={CODE}", f"&ikdcode={CODE}&"]), max_size=12))
+def test_no_code_of_the_right_form_is_left(pieces: list[str]) -> None:
+    clean = without_code("/" + "".join(pieces))
+
+    assert code_in(clean) is None
+    assert without_code(clean) == clean

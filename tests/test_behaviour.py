@@ -1,0 +1,207 @@
+"""The behaviour table against the view, in each contract: what a proxy gets to see."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+from pytest_django import Settings
+
+from tests.behaviour import FETCH, NAVIGATION, PORTAL, ROWS, SITES, Outcome, Row, lay_out, token_for
+
+pytestmark = pytest.mark.django_db
+
+STYLES = {"/authgate/nginx": "status", "/authgate/traefik": "redirect", "/oauth2/auth": "redirect"}
+MISTAKES = {
+    "an empty filter": "allowed_groups=",
+    "a filter of commas": "allowed_groups=,",
+    "a filter twice": "allowed_groups=staff&allowed_groups=ops",
+    "a filter twice, the other way round": "allowed_groups=ops&allowed_groups=staff",
+    "an unknown filter": "allowed_group=staff",
+    "an unknown filter beside a known one": "allowed_groups=staff&x=1",
+    "a page to go to": "rd=https%3A%2F%2Fapp.example.com%2F",
+    "a code": f"ikdcode={'A' * 43}",
+    "nothing between ampersands": "allowed_groups=staff&&",
+}
+
+
+@pytest.fixture(autouse=True)
+def laid_out(db: None, settings: Settings) -> None:
+    settings.IKD_OAUTH2_CONTRACT = "traefik"
+    lay_out()
+
+
+def ask(check: str, row: Row) -> HttpResponse:
+    """Ask as a proxy of that contract does, with raw headers."""
+    headers = {name: value for name, value in row.headers.items() if name not in ("Upgrade", "Connection")}
+    headers |= {
+        "Host": "127.0.0.1:8000",
+        "X-Forwarded-Method": row.method,
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": SITES.get(row.site, row.site),
+        "X-Forwarded-Uri": row.path,
+        "X-Forwarded-For": "127.0.0.1",
+    }
+    if row.who:
+        headers["Cookie"] = f"__Host-ikd_gate={token_for(row.who, f'https://{SITES[row.site]}')}"
+    return ask_raw(check, list(headers.items()), row.query)
+
+
+def ask_raw(
+    check: str, headers: list[tuple[str, str]], query: str = "", peer: str = "127.0.0.1"
+) -> HttpResponse:
+    raw = [(name.lower().encode(), value.encode("latin-1")) for name, value in headers]
+    scope = {"type": "http", "headers": raw, "client": (peer, 40000)}
+    environ: dict[str, Any] = {"QUERY_STRING": query, "asgi.scope": scope}
+    response = Client().generic("GET", check, **environ)
+    assert isinstance(response, HttpResponse)
+    return response
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.name)
+@pytest.mark.parametrize("check", STYLES)
+def test_answers_as_the_table_says(check: str, row: Row) -> None:
+    style = STYLES[check]
+    outcome = (row.status or row.outcome) if style == "status" else row.outcome
+
+    response = ask(check, row)
+
+    EXPECTED[outcome](style, row, response)
+
+
+@pytest.mark.parametrize("who", ["", "alice"])
+@pytest.mark.parametrize("query", MISTAKES.values(), ids=MISTAKES)
+@pytest.mark.parametrize("check", STYLES)
+def test_a_mistaken_query_refuses(check: str, query: str, who: str) -> None:
+    response = ask(check, Row("", Outcome.REFUSED, "/open", who=who, query=query))
+
+    assert response.status_code == 403
+    assert response["X-Auth-Decision"]
+
+
+@pytest.mark.parametrize("check", STYLES)
+def test_a_cookie_of_another_site_opens_nothing(check: str) -> None:
+    cookie = f"__Host-ikd_gate={token_for('alice', 'https://wiki.example.org')}"
+
+    response = ask(check, Row("", Outcome.TOLD, headers=FETCH | {"Cookie": cookie}))
+
+    assert response.status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/", "/accounts/login/", f"/x?ikdcode={'A' * 43}"])
+@pytest.mark.parametrize("check", STYLES)
+def test_the_portal_guards_itself(check: str, path: str) -> None:
+    response = ask(check, Row("", Outcome.OPEN, path, site=PORTAL))
+
+    assert (response.status_code, response.content) == (200, b"")
+    assert response["X-Auth-Request-User"] == ""
+
+
+@pytest.mark.parametrize(
+    "site", ["other.example.com", "app.example.com.evil.example", "xapp.example.com", "example.com"]
+)
+@pytest.mark.parametrize("headers", [NAVIGATION, FETCH], ids=["page", "fetch"])
+@pytest.mark.parametrize("check", STYLES)
+def test_an_unknown_origin_refuses(check: str, headers: dict[str, str], site: str) -> None:
+    response = ask(check, Row("", Outcome.REFUSED, "/", site=site, headers=headers))
+
+    assert response.status_code == 403
+    assert "Location" not in response
+
+
+@pytest.mark.parametrize("query", ["", "?allowed_groups=staff"])
+def test_without_a_path_every_scope_must_admit(settings: Settings, query: str) -> None:
+    settings.IKD_OAUTH2_CONTRACT = "nginx"
+    token = token_for("alice", "https://app.example.com")
+    headers = [("Host", "app.example.com"), ("X-Scheme", "https"), ("X-Real-IP", "127.0.0.1")]
+
+    response = ask_raw("/oauth2/auth", [*headers, ("Cookie", f"__Host-ikd_gate={token}")])
+
+    assert response.status_code == 403
+
+
+@pytest.mark.parametrize(("who", "status"), [("alice", 200), ("bob", 403), ("", 401)])
+def test_without_a_path_a_site_of_one_scope_is_opened(settings: Settings, who: str, status: int) -> None:
+    settings.IKD_OAUTH2_CONTRACT = "nginx"
+    headers = [("Host", "ops.example.com"), ("X-Scheme", "https"), ("X-Real-IP", "127.0.0.1")]
+    if who:
+        headers.append(("Cookie", f"__Host-ikd_gate={token_for(who, 'https://ops.example.com')}"))
+
+    response = ask_raw("/oauth2/auth", headers)
+
+    assert response.status_code == status
+    assert response.get("X-Auth-Request-User", "") == (who if status == 200 else "")
+
+
+# ---- what an outcome looks like ---------------------------------------------------------------------------
+
+
+def is_open(style: str, row: Row, response: HttpResponse) -> None:
+    assert (response.status_code, response.content) == (200, b"")
+    assert response["X-Auth-Request-User"] == row.who
+    assert response["X-Auth-Request-Preferred-Username"] == row.who
+    assert "Set-Cookie" not in response
+
+
+def asks_to_sign_in(style: str, row: Row, response: HttpResponse, status: int = 302) -> None:
+    if style == "status":
+        assert (response.status_code, response.content) == (401, b"")
+        assert response["X-Auth-Location"].startswith(
+            f"https://{SITES[row.site]}/authgate/start?rd=https%3A%2F%2F"
+        )
+        return
+    where = urlsplit(response["Location"])
+    assert response.status_code == status
+    assert (where.netloc, where.path, list(parse_qs(where.query))) == (PORTAL, "/continue", ["state"])
+    assert response["Set-Cookie"].startswith("__Host-ikd_nonce=")
+    assert "; HttpOnly" in response["Set-Cookie"]
+    assert "no-store" in response["Cache-Control"]
+
+
+def asks_to_sign_in_after_a_form(style: str, row: Row, response: HttpResponse) -> None:
+    asks_to_sign_in(style, row, response, 303)
+
+
+def tells_a_program(style: str, row: Row, response: HttpResponse) -> None:
+    told = json.loads(response.content)
+    assert response.status_code == 401
+    assert response["WWW-Authenticate"]
+    assert "Location" not in response
+    assert told["location"] == response["X-Auth-Location"]
+
+
+def refuses(style: str, row: Row, response: HttpResponse) -> None:
+    assert response.status_code == 403
+    assert len(response["X-Auth-Decision"]) == 12
+    if style == "redirect":
+        assert response["X-Auth-Decision"].encode() in response.content
+        assert response["Content-Security-Policy"].startswith("default-src 'none'; style-src https://sso.")
+
+
+def tells_a_program_of_a_refusal(style: str, row: Row, response: HttpResponse) -> None:
+    assert response.status_code == 403
+    assert response["X-Auth-Decision"]
+    if style == "redirect":
+        assert json.loads(response.content)["decision"] == response["X-Auth-Decision"]
+
+
+def leads_to_the_clean_url(style: str, row: Row, response: HttpResponse) -> None:
+    assert response.status_code == 302
+    assert response["Location"].startswith(f"https://{SITES[row.site]}/page")
+    assert "ikdcode" not in response["Location"]
+
+
+EXPECTED = {
+    Outcome.OPEN: is_open,
+    Outcome.NAMED: is_open,
+    Outcome.SIGN_IN: asks_to_sign_in,
+    Outcome.SIGN_IN_AFTER_FORM: asks_to_sign_in_after_a_form,
+    Outcome.TOLD: tells_a_program,
+    Outcome.REFUSED: refuses,
+    Outcome.TOLD_REFUSED: tells_a_program_of_a_refusal,
+    Outcome.WITHOUT_CODE: leads_to_the_clean_url,
+}
