@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from authgate import loading
 from authgate.answer import Answer
 from authgate.check import Facts
+from authgate.contracts import headers_from
 from authgate.memory import Memory
 from authgate.views import answer_check
 
@@ -42,7 +43,7 @@ def facts(
         headers += group
     if cookie:
         headers.append((b"cookie", cookie.encode("latin-1")))
-    return Facts(check, query, headers, peer, time.time())
+    return Facts(check, query, headers_from(headers), peer, time.time())
 
 
 def ask(asked: Facts, memory: Memory | None = None) -> Answer:
