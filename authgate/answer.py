@@ -6,7 +6,7 @@ import base64
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from authgate.contracts import Contract, Style
@@ -62,6 +62,8 @@ class Answer:
     body: bytes = b""
     refusal: Refusal | None = None
     sign_in_id: int | None = None
+    wire: list[bytes] = field(default_factory=list, compare=False, repr=False)
+    """Where the front keeps the octets that it made of this answer once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,6 +259,9 @@ def _refused(status: int, refusal: Refusal, *, as_json: bool = False) -> Answer:
         return Answer(status, headers + NO_STORE, refusal=refusal)
     body = json.dumps({"error": "refused", "decision": refusal.decision_id}).encode()
     return Answer(status, headers + JSON, body, refusal)
+
+
+GATE_HTTPS, GATE_HTTP = b"__Host-ikd_gate", b"ikd_gate"
 
 
 # ---- cookies ----------------------------------------------------------------------------------------------

@@ -1,9 +1,16 @@
 from __future__ import annotations
 
 from django.apps import AppConfig
+from django.db.models.signals import post_migrate, pre_migrate
 from django.utils.translation import gettext_lazy as _
 
 
 class AuthgateConfig(AppConfig):
     name = "authgate"
     verbose_name = _("Protection")
+
+    def ready(self) -> None:
+        from authgate import changes
+
+        pre_migrate.connect(lambda using, plan, **_: changes.make_way(using, plan), sender=self, weak=False)
+        post_migrate.connect(lambda using, **_: changes.install(using), sender=self, weak=False)

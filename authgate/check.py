@@ -6,43 +6,29 @@ contract → target → session → rules → decision → answer; read on in co
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 from urllib.parse import unquote_plus
 
 from authgate import answer
 from authgate.answer import Answer, Asking
-from authgate.contracts import ENDPOINTS, Contract, Style, values_of
-from authgate.cookies import cookies_in
+from authgate.contracts import ENDPOINTS, Contract, RequestHeaders, Style
+from authgate.cookies import cookie_in, cookies_of
 from authgate.decision import NO_FILTERS, Application, Decision, Filters, Verdict, decide
-from authgate.memory import Memory, Session
+from authgate.memory import UNKNOWN, Memory, Session
 from authgate.target import BadTarget, Target, code_in, in_ascii, is_within, without_code
 
-HINTS = frozenset(
-    (
-        b"accept",
-        b"purpose",
-        b"referer",
-        b"sec-fetch-dest",
-        b"sec-fetch-mode",
-        b"sec-fetch-site",
-        b"sec-purpose",
-        b"sec-websocket-key",
-        b"x-requested-with",
-    )
-)
 FILTER_NAMES = ("allowed_groups", "allowed_emails", "allowed_email_domains")
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
-    """A check as it came in: the path and query of its own URL, the raw header list with lower-case
-    names, the socket's other end (None for a Unix socket), Unix time, and its own method."""
+class Facts(NamedTuple):
+    """A check as it came in: the path and query of its own URL, the headers, the socket's other end
+    (None for a Unix socket), Unix time, and its own method."""
 
     path: str
     query: str
-    headers: Sequence[tuple[bytes, bytes]]
+    headers: RequestHeaders
     peer: str | None
     now: float
     method: str = "GET"
@@ -69,40 +55,46 @@ def check(facts: Facts, memory: Memory) -> Answer | Missing:
     settings = memory.settings
     contract = settings.checks[facts.path]
     if facts.peer is not None and not is_within(facts.peer, settings.trusted_proxies):
-        return answer.misconfigured(
-            contract, memory, "peer is no trusted proxy", status=403, client=facts.peer
-        )
+        return answer.misconfigured(contract, memory, "peer is no trusted proxy", status=403, client=facts.peer)
     try:
-        target = contract.read(values_of(facts.headers, contract.headers), settings.forwarded_hops)
+        target = contract.read(facts.headers.require(contract.headers), settings.forwarded_hops)
     except BadTarget as problem:
         status = answer.bad_contract_status(contract)
         return answer.misconfigured(contract, memory, str(problem), status=status)
-    filters = filters_from(facts.query)
+    filters = filters_from(facts.query) if facts.query else NO_FILTERS
     if isinstance(filters, str):
         return answer.misconfigured(contract, memory, filters, status=403, origin=target.origin)
     if target.origin == settings.portal_origin:
         return answer.allow(answer.identity_headers(None, None))
-    return _check_target(asking_of(contract, target, facts), filters, memory)
+    return _check_target(contract, target, facts, filters, memory)
 
 
-def _check_target(asking: Asking, filters: Filters, memory: Memory) -> Answer | Missing:
-    contract, target = asking.contract, asking.target
-    if target.origin not in memory.applications:
+def _check_target(
+    contract: Contract, target: Target, facts: Facts, filters: Filters, memory: Memory
+) -> Answer | Missing:
+    application = memory.application(target.origin)
+    if application is UNKNOWN:
         return Missing(Need.APPLICATION, target.origin)
-    application = memory.applications[target.origin]
     if application is None:
         return answer.misconfigured(
             contract, memory, "unknown origin", status=403, origin=target.origin, client=target.client
         )
-    if contract.style is Style.REDIRECT and target.path is not None:
-        if target.path.removeprefix(f"{contract.prefix}/") in (*ENDPOINTS, "sign_in"):
-            return Missing(Need.ENDPOINT, target.path, asking)
-        if code_in(target.uri or "") is not None:
-            return _with_code(asking)
-    session = _session(asking, memory)
+    if contract.style is Style.REDIRECT and target.uri is not None:
+        if is_endpoint(contract, target.uri):
+            return Missing(Need.ENDPOINT, target.path or "", asking_of(contract, target, facts))
+        if "ikdcode=" in target.uri and code_in(target.uri) is not None:
+            return _with_code(asking_of(contract, target, facts))
+    session = _session(target, facts, memory)
     if isinstance(session, Missing):
         return session
-    return _decided(asking, application, session, filters, memory)
+    return _decided(contract, target, facts, application, session, filters, memory)
+
+
+def is_endpoint(contract: Contract, uri: str) -> bool:
+    """Tell whether a redirect-style check is asked about one of our own endpoints."""
+    if not uri.startswith(contract.prefix):
+        return False
+    return uri.partition("?")[0].removeprefix(f"{contract.prefix}/") in (*ENDPOINTS, "sign_in")
 
 
 def _with_code(asking: Asking) -> Answer | Missing:
@@ -115,47 +107,69 @@ def _with_code(asking: Asking) -> Answer | Missing:
     return Missing(Need.CODE, code_in(target.uri or "") or "", asking)
 
 
-def _session(asking: Asking, memory: Memory) -> Session | Missing | None:
+def _session(target: Target, facts: Facts, memory: Memory) -> Session | None | Missing:
     """Find the live gate session of this browser on this very origin."""
-    token = asking.cookies.get(answer.cookie_name(asking.target.origin, "gate"), "")
+    line = facts.headers.values.get(b"cookie")
+    if line is None:
+        return None
+    token = cookie_in(line, answer.GATE_HTTPS if target.origin.startswith("https:") else answer.GATE_HTTP)
     if not token:
         return None
-    digest = hashlib.sha256(token.encode("latin-1")).digest()
-    if digest not in memory.sessions:
+    digest = hashlib.sha256(token).digest()
+    session = memory.session(digest, facts.now)
+    if session is UNKNOWN:
         return Missing(Need.SESSION, digest)
-    session = memory.sessions[digest]
-    if session is None or session.origin != asking.target.origin or not session.is_live(asking.now):
+    if session is None or session.origin != target.origin or not session.is_live(facts.now):
         return None
     return session
 
 
 def _decided(
-    asking: Asking, application: Application, session: Session | None, filters: Filters, memory: Memory
+    contract: Contract,
+    target: Target,
+    facts: Facts,
+    application: Application,
+    session: Session | None,
+    filters: Filters,
+    memory: Memory,
 ) -> Answer:
     subject = session.subject if session else None
-    decision = decide(application, asking.target, subject, asking.now, filters)
+    decision = decide(application, target, subject, facts.now, filters)
+    if decision.verdict is Verdict.ALLOW:
+        allowed = _allowed(application, session)
+        if allowed is not None:
+            return allowed
+        decision = Decision(Verdict.REFUSE, answer.IDENTITY_TOO_LONG)
+    asking = asking_of(contract, target, facts)
     if decision.verdict in (Verdict.SIGN_IN, Verdict.STEP_UP):
         return answer.ask_to_sign_in(asking, memory)
-    if decision.verdict is Verdict.ALLOW:
-        headers = answer.identity_headers(application, subject)
-        if not answer.is_too_long(headers):
-            return answer.allow(headers, session.sign_in_id if session else None)
-        decision = Decision(Verdict.REFUSE, answer.IDENTITY_TOO_LONG)
     return answer.refuse(asking, memory, application, subject, decision)
 
 
+def _allowed(application: Application, session: Session | None) -> Answer | None:
+    """Give the answer that lets this session into this application; made once, then kept with the session."""
+    if session is not None:
+        kept = session.allowed.get(application.id)
+        if kept is not None and kept[0] is application:
+            return kept[1]
+    headers = answer.identity_headers(application, session.subject if session else None)
+    if answer.is_too_long(headers):
+        return None
+    made = answer.allow(headers, session.sign_in_id if session else None)
+    if session is not None:
+        session.allowed[application.id] = (application, made)
+    return made
+
+
 def asking_of(contract: Contract, target: Target, facts: Facts) -> Asking:
-    """Gather how the browser asked; a hint that came twice is no hint of a navigation."""
-    hints: dict[bytes, bytes] = {}
-    for name, value in facts.headers:
-        if name in HINTS:
-            hints[name] = hints[name] + b", " + value if name in hints else value
+    """Gather how the browser asked; a hint that came twice is joined, and so no hint of a navigation."""
+    hints = facts.headers.values
     return Asking(
         contract,
         target,
         navigates=_navigates(hints),
         prefetches=b"prefetch" in hints.get(b"sec-purpose", b"") + hints.get(b"purpose", b""),
-        cookies=cookies_in(facts.headers),
+        cookies=cookies_of(hints.get(b"cookie", b"")),
         referer=in_ascii(hints.get(b"referer", b"").decode("latin-1")),
         now=facts.now,
     )
@@ -172,8 +186,6 @@ def _navigates(hints: dict[bytes, bytes]) -> bool:
 
 def filters_from(query: str) -> Filters | str:
     """Read the filters of a check's own query; give the fault as text for whatever else stands there."""
-    if not query:
-        return NO_FILTERS
     found: dict[str, list[str]] = {}
     for parameter in query.split("&"):
         name, _, value = parameter.partition("=")

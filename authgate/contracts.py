@@ -10,6 +10,8 @@ import ipaddress
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
+from typing import NamedTuple
 
 from authgate.target import BadTarget, Target, method_from, origin_from, uri_from
 
@@ -35,6 +37,7 @@ class Contract:
     prefix: str = "/authgate"
 
 
+@lru_cache(maxsize=65536)
 def forwarded_client(value: bytes, hops: int) -> str:
     """Give the client's address out of X-Forwarded-For: the last entry, or as many before it as `hops` says.
 
@@ -59,12 +62,11 @@ def _address_from(text: str, header: str) -> str:
 
 def _forwarded(headers: dict[bytes, bytes], hops: int) -> Target:
     """Read X-Forwarded-{Method,Proto,Host,Uri,For} (reference: nginx as deploy/ sets them; Traefik)."""
-    text = {name: headers[name].decode("latin-1") for name in FORWARDED if name != b"x-forwarded-uri"}
     return Target(
-        origin=origin_from(text[b"x-forwarded-proto"], text[b"x-forwarded-host"]),
-        method=method_from(text[b"x-forwarded-method"]),
-        uri=uri_from(headers[b"x-forwarded-uri"]),
-        client=forwarded_client(headers[b"x-forwarded-for"], hops),
+        origin_from(headers[b"x-forwarded-proto"].decode("latin-1"), headers[b"x-forwarded-host"].decode("latin-1")),
+        method_from(headers[b"x-forwarded-method"].decode("latin-1")),
+        uri_from(headers[b"x-forwarded-uri"]),
+        forwarded_client(headers[b"x-forwarded-for"], hops),
     )
 
 
@@ -115,15 +117,30 @@ def endpoints(oauth2: str) -> dict[str, tuple[str, Contract]]:
     return ours | theirs | {"/oauth2/sign_in": ("sign_in", OAUTH2_ENDPOINT[oauth2])}
 
 
-def values_of(headers: Iterable[tuple[bytes, bytes]], wanted: frozenset[bytes]) -> dict[bytes, bytes]:
-    """Give the wanted headers, each exactly once and not empty. Raises BadTarget with the one at fault."""
-    found: dict[bytes, bytes] = {}
-    for name, value in headers:
-        if name in wanted:
-            if name in found:
-                raise BadTarget(f"{name.decode()} doubled")
-            found[name] = value
-    for name in wanted:
-        if not found.get(name):
-            raise BadTarget(f"{name.decode()} missing")
-    return found
+class RequestHeaders(NamedTuple):
+    """A request's headers by lower-case name; what came more than once is named in `doubled` and joined."""
+
+    values: dict[bytes, bytes]
+    doubled: frozenset[bytes] = frozenset()
+
+    def require(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
+        """Give the headers; each of `names` is there once and not empty. Raises BadTarget with the one at fault."""
+        values = self.values
+        for name in names & self.doubled:
+            raise BadTarget(f"{name.decode()} doubled")
+        for name in names:
+            if not values.get(name):
+                raise BadTarget(f"{name.decode()} missing")
+        return values
+
+
+def headers_from(raw: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
+    """Give a raw header list by name. Names are lower case already."""
+    values: dict[bytes, bytes] = {}
+    doubled: set[bytes] = set()
+    for name, value in raw:
+        if name in values:
+            doubled.add(name)
+            value = values[name] + (b"; " if name == b"cookie" else b", ") + value
+        values[name] = value
+    return RequestHeaders(values, frozenset(doubled))

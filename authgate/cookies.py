@@ -11,23 +11,43 @@ from collections.abc import Iterable
 
 
 def cookies_in(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Give the cookies of a request (RFC 6265, section 4.2.1), doubled names left out.
+    """Give the cookies of a raw header list (names in lower case), doubled names left out."""
+    return cookies_of(b"; ".join(value for name, value in headers if name == b"cookie"))
 
-    Names and values are latin-1 text, so that every byte is kept. Header names are lower case.
+
+def cookies_of(line: bytes) -> dict[str, str]:
+    """Give the cookies of a Cookie header (RFC 6265, section 4.2.1), doubled names left out.
+
+    Names and values are latin-1 text, so that every byte is kept.
     """
     found: dict[str, str] = {}
     doubled: set[str] = set()
-    for header, line in headers:
-        if header != b"cookie":
+    for pair in line.decode("latin-1").split(";"):
+        name, separator, value = pair.partition("=")
+        if not separator:
             continue
-        for pair in line.decode("latin-1").split(";"):
-            name, separator, value = pair.partition("=")
-            if not separator:
-                continue
-            name = name.strip(" \t")
-            if name in found:
-                doubled.add(name)
-            found[name] = value.strip(" \t")
+        name = name.strip(" \t")
+        if name in found:
+            doubled.add(name)
+        found[name] = value.strip(" \t")
     for name in doubled:
         del found[name]
     return found
+
+
+def cookie_in(line: bytes, name: bytes) -> bytes | None:
+    """Give the one cookie of that name, as `cookies_of` would; None where it is absent or doubled.
+
+    Where the name stands once in the whole line, as it nearly always does, nothing else is parsed.
+    """
+    before, found, after = line.partition(name)
+    if not found:
+        return None
+    if name in after:
+        value = cookies_of(line).get(name.decode("latin-1"))
+        return None if value is None else value.encode("latin-1")
+    after = after.lstrip(b" \t")
+    before = before.rstrip(b" \t")
+    if not after.startswith(b"=") or (before and not before.endswith(b";")):
+        return None
+    return after[1:].partition(b";")[0].strip(b" \t")

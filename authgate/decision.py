@@ -6,7 +6,7 @@ access. Rules only grant: one that cannot be evaluated still claims its scope an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
@@ -31,6 +31,16 @@ class Who(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict with its reason: the rule that admits, or for each rule of the scope what failed first."""
+
+    verdict: Verdict
+    reason: str
+    rule: int | None = None
+    failed: tuple[tuple[int, str], ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
 class Rule:
     """A rule made ready. `methods` and `networks` are None for all; `expires_at` is Unix time."""
 
@@ -43,6 +53,11 @@ class Rule:
     second_factor: bool = False
     expires_at: float | None = None
     readable: bool = True
+    admitted: Decision = field(init=False, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        reason = "public" if self.who is Who.EVERYONE else "admitted"
+        object.__setattr__(self, "admitted", Decision(Verdict.ALLOW, reason, self.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +80,8 @@ class Application:
     scopes: dict[tuple[str, bool], Scope]
     folded: dict[tuple[str, bool], Scope]
     longest: int
+    heeds_case: bool = False
+    """Whether a scope is written with capitals; if none is, a lower-case path is found but one way."""
     user_header: str = "username"
     remote_headers: bool = False
     forwarded_user_header: bool = False
@@ -82,10 +99,10 @@ class Subject:
     email: str = ""
     groups: tuple[tuple[int, str], ...] = ()
     second_factor: bool = False
+    group_ids: frozenset[int] = frozenset()
 
-    @property
-    def group_ids(self) -> frozenset[int]:
-        return frozenset(id for id, _ in self.groups)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "group_ids", frozenset(id for id, _ in self.groups))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,16 +118,6 @@ class Filters:
 
 
 NO_FILTERS = Filters()
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A verdict with its reason: the rule that admits, or for each rule of the scope what failed first."""
-
-    verdict: Verdict
-    reason: str
-    rule: int | None = None
-    failed: tuple[tuple[int, str], ...] = field(default=())
 
 
 def application_of(
@@ -139,7 +146,14 @@ def application_of(
             folded[spelling.casefold(), exact] = scope
     longest = max((len(path) for path, _ in (*scopes, *folded)), default=0)
     return Application(
-        id=id, name=name, enabled=enabled, scopes=scopes, folded=folded, longest=longest, **wishes
+        id=id,
+        name=name,
+        enabled=enabled,
+        scopes=scopes,
+        folded=folded,
+        longest=longest,
+        heeds_case=scopes.keys() != folded.keys(),
+        **wishes,
     )
 
 
@@ -167,27 +181,33 @@ def decide(
     if not application.enabled:
         return Decision(Verdict.REFUSE, "application disabled")
     try:
-        scopes = list(_scopes_meant(application, target.path))
+        scopes = _scopes_meant(application, target.path)
     except BadTarget:
         return Decision(Verdict.REFUSE, "path cannot be read safely")
-    decisions = [_decide_in_scope(scope, target, subject, now) for scope in scopes]
-    sternest = max(decisions, key=lambda decision: decision.verdict.value)
+    sternest = _decide_in_scope(scopes[0], target, subject, now)
+    for scope in scopes[1:]:
+        decision = _decide_in_scope(scope, target, subject, now)
+        if decision.verdict.value > sternest.verdict.value:
+            sternest = decision
     return _narrow(sternest, subject, filters) if filters else sternest
 
 
-def _scopes_meant(application: Application, path: str | None) -> Iterator[Scope | None]:
+def _scopes_meant(application: Application, path: str | None) -> list[Scope | None]:
     """Give each scope that a request may fall under once, None for "no rule covers it"."""
     found: dict[int, Scope | None] = {}
     if path is None:
         found = {id(scope): scope for scope in application.scopes.values()}
         if ("/", False) not in application.scopes:
             found[0] = None
-        return iter(found.values())
-    for reading in readings(path):
+        return list(found.values())
+    ways = readings(path)
+    if len(ways) == 1 and not application.heeds_case and path == path.lower():
+        return [_most_specific(application.scopes, path, application.longest)]
+    for reading in ways:
         for scopes, text in ((application.scopes, reading), (application.folded, reading.casefold())):
             scope = _most_specific(scopes, text, application.longest)
             found[id(scope)] = scope
-    return iter(found.values())
+    return list(found.values())
 
 
 def _most_specific(scopes: dict[tuple[str, bool], Scope], path: str, longest: int) -> Scope | None:
@@ -214,7 +234,7 @@ def _decide_in_scope(scope: Scope | None, target: Target, subject: Subject | Non
     for rule in scope.rules:
         verdict, criterion = _judge(rule, target, subject, now)
         if verdict is Verdict.ALLOW:
-            return Decision(verdict, criterion, rule.id)
+            return rule.admitted
         failed.append((rule.id, criterion))
         if best is None or verdict.value < best.verdict.value:
             best = Decision(verdict, criterion, rule.id)
@@ -242,7 +262,7 @@ def _judge(rule: Rule, target: Target, subject: Subject | None, now: float) -> t
             return Verdict.REFUSE, "group"
         if rule.second_factor and not subject.second_factor:
             return Verdict.STEP_UP, "second factor"
-    return Verdict.ALLOW, "public" if rule.who is Who.EVERYONE else "admitted"
+    return Verdict.ALLOW, ""
 
 
 def _method_asked(target: Target) -> str | None:

@@ -20,7 +20,7 @@ from authgate.decision import Application, Rule, Subject, Who, application_of
 from authgate.memory import GateSettings, Memory, Session
 from authgate.redirects import domain_matches
 from authgate.refused_page import render_refused
-from authgate.target import is_within
+from authgate.target import is_within, origins_claiming
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -46,15 +46,6 @@ def memory_for_one_request() -> Memory:
 # ---- applications -----------------------------------------------------------------------------------------
 
 
-def origins_claiming(origin: str) -> list[str]:
-    """Give the origins as administrators write them that cover this one, the most specific first."""
-    scheme, _, authority = origin.partition("://")
-    if authority.startswith("["):
-        return [origin]
-    labels = authority.split(".")
-    return [origin, *(f"{scheme}://*.{'.'.join(labels[n:])}" for n in range(1, len(labels)))]
-
-
 def load_application(origin: str) -> Application | None:
     """Give the application that claims an origin, made ready; None where none does. Two queries."""
     claiming = origins_claiming(origin)
@@ -68,6 +59,18 @@ def load_application(origin: str) -> Application | None:
 def load_applications() -> list[Application]:
     """Give all applications made ready, by name. Two queries."""
     return _compiled(_rows(models.Application.objects.all()))
+
+
+def load_compiled(which: set[int] | None = None) -> list[tuple[Application, tuple[str, ...]]]:
+    """Give applications made ready with their origins, all of them or those of the given ids. Three queries."""
+    applications, origins = models.Application.objects.all(), models.Origin.objects.all()
+    if which is not None and len(which) < 500:
+        applications, origins = applications.filter(pk__in=which), origins.filter(application__in=which)
+    by_application: dict[int, list[str]] = {}
+    for application_id, value in origins.values_list("application_id", "value"):
+        by_application.setdefault(application_id, []).append(value)
+    compiled = _compiled(_rows(applications))
+    return [(application, tuple(by_application.get(application.id, ()))) for application in compiled]
 
 
 RULE_FIELDS = ("pk", "path", "exact", "methods", "networks", "who", "second_factor", "expires_at")
@@ -92,9 +95,13 @@ References = dict[tuple[str, int], list[str]]
 
 def _references(applications: list[int]) -> References:
     """Give in one query whom rules name and which groups applications want to be told."""
-    groups = models.Rule.groups.through.objects.filter(rule__application__in=applications)
-    users = models.Rule.users.through.objects.filter(rule__application__in=applications)
-    named = models.Application.named_groups.through.objects.filter(application__in=applications)
+    groups: Any = models.Rule.groups.through.objects.all()
+    users: Any = models.Rule.users.through.objects.all()
+    named: Any = models.Application.named_groups.through.objects.all()
+    if len(applications) < 500:
+        groups = groups.filter(rule__application__in=applications)
+        users = users.filter(rule__application__in=applications)
+        named = named.filter(application__in=applications)
     union = groups.values_list(Value("group"), F("rule_id"), Cast("group_id", CharField())).union(
         users.values_list(Value("user"), F("rule_id"), Cast("user_id", CharField())),
         named.values_list(Value("named"), F("application_id"), F("group__name")),
@@ -166,38 +173,53 @@ VERIFIED = Exists(
 )
 
 
+IDLE_SLACK = 60
+"""Seconds by which last seen, written in batches, may lag behind: an idle session ends that late, never early."""
+
+
 def load_session(digest: bytes) -> Session | None:
     """Give the gate session of a token's digest with its user and groups; None unless all is live. One query.
 
     Idle and absolute lifetimes are left to `Session.is_live`, which memory asks again and again.
     """
-    rows = list(
+    return load_sessions([digest]).get(digest)
+
+
+def load_sessions(digests: list[bytes]) -> dict[bytes, Session]:
+    """Give the live gate sessions of some tokens' digests, as `load_session` does. One query."""
+    rows = (
         models.GateSession.objects.filter(
-            token_digest=digest, ended_at=None, sign_in__ended_at=None, sign_in__user__is_active=True
+            token_digest__in=digests, ended_at=None, sign_in__ended_at=None, sign_in__user__is_active=True
         )
         .annotate(verified=VERIFIED)
-        .values_list(
-            "origin",
-            "sign_in_id",
-            "sign_in__expires_at",
-            "sign_in__last_seen_at",
-            "sign_in__idle_timeout",
-            "verified",
-            "sign_in__user__pk",
-            "sign_in__user__uuid",
-            "sign_in__user__username",
-            "sign_in__user__display_name",
-            "sign_in__user__email",
-            "sign_in__user__groups__pk",
-            "sign_in__user__groups__name",
-        )
+        .order_by("pk")
+        .values_list("token_digest", "origin", *SESSION_FIELDS)
     )
-    if not rows:
-        return None
+    by_token = groupby(rows, key=lambda row: bytes(row[0]))
+    return {digest: _session([row[1:] for row in group]) for digest, group in by_token}
+
+
+SESSION_FIELDS = (
+    "sign_in_id",
+    "sign_in__expires_at",
+    "sign_in__last_seen_at",
+    "sign_in__idle_timeout",
+    "verified",
+    "sign_in__user__pk",
+    "sign_in__user__uuid",
+    "sign_in__user__username",
+    "sign_in__user__display_name",
+    "sign_in__user__email",
+    "sign_in__user__groups__pk",
+    "sign_in__user__groups__name",
+)
+
+
+def _session(rows: list[tuple[Any, ...]]) -> Session:
     origin, sign_in, expires, seen, idle, verified, user, uuid, username, name, email, *_ = rows[0]
     groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
     subject = Subject(user, str(uuid), username, name, email if verified else "", groups)
-    return Session(origin, sign_in, subject, expires.timestamp(), seen.timestamp() + idle)
+    return Session(origin, sign_in, subject, expires.timestamp(), seen.timestamp() + idle + IDLE_SLACK)
 
 
 def subject_of(user: User) -> Subject:

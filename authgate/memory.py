@@ -3,23 +3,46 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from enum import Enum
+from threading import Lock
+from typing import TYPE_CHECKING
 
 from authgate.contracts import Contract
 from authgate.decision import Application, Subject
-from authgate.target import Target
+from authgate.target import Target, origins_claiming
+
+if TYPE_CHECKING:
+    from authgate.answer import Answer
+
+ABSENT_LIMIT = 10_000
+"""Tokens known to open nothing: apart from the sessions, so that a flood of them pushes none out."""
+
+REREAD_AFTER = 60.0
+"""Seconds after which whatever is held has to be read again, whatever the change feed said."""
 
 
-@dataclass(frozen=True, slots=True)
+class Unknown(Enum):
+    """Not in memory, so memory cannot say."""
+
+    UNKNOWN = 0
+
+
+UNKNOWN = Unknown.UNKNOWN
+
+
+@dataclass(slots=True)
 class Session:
-    """A gate session as a check needs it. Times are Unix time."""
+    """A gate session as a check needs it; times are Unix time. `allowed` keeps its answers ready made."""
 
     origin: str
     sign_in_id: int
     subject: Subject
     expires_at: float
     idle_at: float
+    allowed: dict[int, tuple[Application, Answer]] = field(default_factory=dict, compare=False)
 
     def is_live(self, now: float) -> bool:
         return now < self.expires_at and now < self.idle_at
@@ -46,11 +69,197 @@ class GateSettings:
     render_refused: Callable[[RefusedPage], bytes]
 
 
-@dataclass(slots=True)
 class Memory:
-    """Applications by origin and sessions by token digest; None for one known not to exist."""
+    """What was loaded for one request: nothing of it is known before."""
 
-    settings: GateSettings
-    applications: dict[str, Application | None] = field(default_factory=dict)
-    sessions: dict[bytes, Session | None] = field(default_factory=dict)
-    random: Callable[[int], bytes] = os.urandom
+    def __init__(self, settings: GateSettings, random: Callable[[int], bytes] = os.urandom) -> None:
+        self.settings = settings
+        self.random = random
+        self.applications: dict[str, Application | None] = {}
+        self.sessions: dict[bytes, Session | None] = {}
+
+    def application(self, origin: str) -> Application | None | Unknown:
+        """Give the application that claims an origin, None where none does."""
+        return self.applications.get(origin, UNKNOWN)
+
+    def session(self, digest: bytes, now: float) -> Session | None | Unknown:
+        """Give the gate session of a token's digest, None where there is none."""
+        return self.sessions.get(digest, UNKNOWN)
+
+
+class OverMemory(Memory):
+    """A worker's memory for one request, with what this request itself loaded laid over it."""
+
+    def __init__(self, under: WorkerMemory) -> None:
+        super().__init__(under.settings, under.random)
+        self.under = under
+
+    def application(self, origin: str) -> Application | None | Unknown:
+        return self.under.application(origin)
+
+    def session(self, digest: bytes, now: float) -> Session | None | Unknown:
+        if digest in self.sessions:
+            return self.sessions[digest]
+        return self.under.session(digest, now)
+
+
+@dataclass(slots=True)
+class Held:
+    """A session in a worker's memory; `read_at` on the feed's clock."""
+
+    session: Session
+    read_at: float
+
+
+class WorkerMemory(Memory):
+    """What a worker holds over many requests: all applications, and the sessions used last.
+
+    Whoever loads notes `generation` before the first query; what was loaded is thrown away if that moved
+    meanwhile, for then a change may have come between. Only the change feed moves it.
+    """
+
+    def __init__(
+        self,
+        settings: GateSettings,
+        *,
+        limit: int = 100_000,
+        clock: Callable[[], float],
+        random: Callable[[int], bytes] = os.urandom,
+    ) -> None:
+        super().__init__(settings, random)
+        self.limit = limit
+        self.generation = 0
+        self.hits = 0
+        self.misses = 0
+        self.lock = Lock()
+        self._clock = clock
+        self._held: OrderedDict[bytes, Held] = OrderedDict()
+        self._absent: OrderedDict[bytes, float] = OrderedDict()
+        self._by_sign_in: dict[int, set[bytes]] = {}
+        self._by_user: dict[int, set[bytes]] = {}
+        self._origins_of: dict[int, tuple[str, ...]] = {}
+
+    def __len__(self) -> int:
+        return len(self._held)
+
+    def application(self, origin: str) -> Application | None | Unknown:
+        found = self.applications.get(origin)
+        if found is not None:
+            return found
+        for claiming in origins_claiming(origin):
+            found = self.applications.get(claiming)
+            if found is not None:
+                return found
+        return None
+
+    def session(self, digest: bytes, now: float) -> Session | None | Unknown:
+        """Give a session; UNKNOWN also where the database has to say whether it is idle by now."""
+        held = self._held.get(digest)
+        if held is None:
+            if digest in self._absent:
+                self.hits += 1
+                return None
+            self.misses += 1
+            return UNKNOWN
+        if now >= held.session.idle_at:
+            self.misses += 1
+            return UNKNOWN
+        try:
+            self._held.move_to_end(digest)
+        except KeyError:  # a change took it away just now
+            return UNKNOWN
+        self.hits += 1
+        return held.session
+
+    def forget_overdue(self) -> None:
+        """Forget what was read too long ago, whatever the change feed said. The feed's reader calls it."""
+        before = self._clock() - REREAD_AFTER
+        with self.lock:
+            for digest in [digest for digest, held in list(self._held.items()) if held.read_at < before]:
+                self._drop(digest)
+            for digest in [digest for digest, read_at in self._absent.items() if read_at < before]:
+                del self._absent[digest]
+
+    def hold(self, digest: bytes, session: Session | None, generation: int) -> bool:
+        """Keep what was loaded, unless a change was read since `generation` was noted. Tell whether kept."""
+        with self.lock:
+            if generation != self.generation:
+                return False
+            self._drop(digest)
+            if session is None:
+                self._absent[digest] = self._clock()
+                while len(self._absent) > ABSENT_LIMIT:
+                    self._absent.popitem(last=False)
+                return True
+            self._absent.pop(digest, None)
+            self._held[digest] = Held(session, self._clock())
+            self._by_sign_in.setdefault(session.sign_in_id, set()).add(digest)
+            self._by_user.setdefault(session.subject.user_id, set()).add(digest)
+            while len(self._held) > self.limit:
+                self._drop(next(iter(self._held)))
+            return True
+
+    def renew(self, digest: bytes, session: Session | None, generation: int) -> None:
+        """Put what was read again in the place of what is held, which keeps its turn to be dropped."""
+        with self.lock:
+            held = self._held.get(digest)
+            if held is None or generation != self.generation:
+                return
+            if session is None or session.sign_in_id != held.session.sign_in_id:
+                self._drop(digest)
+                return
+            held.session, held.read_at = session, self._clock()
+
+    def hold_applications(self, compiled: Iterable[tuple[Application, tuple[str, ...]]]) -> None:
+        """Replace applications and their origins; the change feed's reader alone calls it."""
+        for application, origins in compiled:
+            before = self._origins_of.get(application.id, ())
+            for origin in origins:
+                self.applications[origin] = application
+            self._origins_of[application.id] = origins
+            self._release(application.id, set(before) - set(origins))
+
+    def forget_application(self, application_id: int) -> None:
+        self._release(application_id, set(self._origins_of.pop(application_id, ())))
+
+    def known_applications(self) -> set[int]:
+        return set(self._origins_of)
+
+    def forget(self, *, sign_ins: Iterable[int] = (), users: Iterable[int] = (), everybody: bool = False) -> None:
+        """Forget the sessions of sign-ins or users, and void every load that is under way."""
+        with self.lock:
+            self.generation += 1
+            self._absent.clear()
+            digests: set[bytes] = set(self._held) if everybody else set()
+            for sign_in in sign_ins:
+                digests |= self._by_sign_in.get(sign_in, set())
+            for user in users:
+                digests |= self._by_user.get(user, set())
+            for digest in digests:
+                self._drop(digest)
+
+    def due_for_rereading(self, age: float, most: int) -> list[bytes]:
+        """Give digests of sessions that were read `age` seconds ago or longer."""
+        before = self._clock() - age
+        with self.lock:
+            held = list(self._held.items())
+        return [digest for digest, one in held if one.read_at <= before][:most]
+
+    def _release(self, application_id: int, origins: set[str]) -> None:
+        for origin in origins:
+            claimed = self.applications.get(origin)
+            if claimed is not None and claimed.id == application_id:
+                del self.applications[origin]
+
+    def _drop(self, digest: bytes) -> None:
+        held = self._held.pop(digest, None)
+        if held is None:
+            return
+        session = held.session
+        owners = ((self._by_sign_in, session.sign_in_id), (self._by_user, session.subject.user_id))
+        for index, key in owners:
+            digests = index.get(key)
+            if digests is not None:
+                digests.discard(digest)
+                if not digests:
+                    del index[key]

@@ -273,3 +273,17 @@ class ConfigurationEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.contract} {self.origin} {self.reason}"
+
+
+class Change(models.Model):
+    """A row of the change feed: what a worker must forget. Database triggers write it."""
+
+    kind = models.CharField(max_length=16)
+    key = models.BigIntegerField(null=True)
+    transaction_id = models.BigIntegerField(null=True, db_index=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.key}"

@@ -67,7 +67,7 @@ def touch(sign_in_ids: set[int]) -> None:
     """Note that sign-ins were used; one that ended stays ended (CVE-2022-37186 of LemonLDAP::NG)."""
     now = timezone.now()
     SignIn.objects.filter(
-        pk__in=sign_in_ids, ended_at=None, last_seen_at__lt=now - timedelta(seconds=60)
+        pk__in=sign_in_ids, ended_at=None, last_seen_at__lt=now - timedelta(seconds=45)
     ).update(last_seen_at=now)
 
 

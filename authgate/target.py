@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass
 from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 SCHEMES = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
@@ -18,6 +18,8 @@ _LABELS = re.compile(
     r"(?!.{254})(?:[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?\.)*[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 )
 _AUTHORITY = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::([1-9][0-9]{0,4}))?")
+USUAL_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
 _PLAIN_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.~!$&'()*+,=:@-]+)+|/")
@@ -52,6 +54,7 @@ def host_of(host: str) -> str:
     return host
 
 
+@lru_cache(maxsize=8192)
 def origin_from(scheme: str, authority: str) -> str:
     """Give the canonical origin of a scheme and a `host[:port]` (RFC 6454, section 4).
 
@@ -69,6 +72,15 @@ def origin_from(scheme: str, authority: str) -> str:
     if int(port) > 65535:
         raise BadTarget("port")
     return f"{canonical_scheme}://{host}:{port}"
+
+
+def origins_claiming(origin: str) -> list[str]:
+    """Give the origins as administrators write them that cover this one, the most specific first."""
+    scheme, _, authority = origin.partition("://")
+    if authority.startswith("["):
+        return [origin]
+    labels = authority.split(".")
+    return [origin, *(f"{scheme}://*.{'.'.join(labels[n:])}" for n in range(1, len(labels)))]
 
 
 def origin_of(text: str) -> str:
@@ -93,8 +105,7 @@ def is_within(address: str, networks: tuple[str, ...]) -> bool:
     return any(parsed in ipaddress.ip_network(network) for network in networks)
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(NamedTuple):
     """The original request of a check.
 
     `uri` is path and query as sent, ASCII (other bytes percent-encoded). `method` and `uri` are None
@@ -123,7 +134,7 @@ def uri_from(raw: bytes) -> str:
     text = raw.decode("latin-1")
     if not text.startswith("/") or _UNSAFE.search(text):
         raise BadTarget("uri")
-    return in_ascii(text)
+    return text if raw.isascii() else in_ascii(text)
 
 
 def in_ascii(header: str) -> str:
@@ -133,7 +144,7 @@ def in_ascii(header: str) -> str:
 
 def method_from(text: str) -> str:
     """Give a request's method. Raises BadTarget for what no server would take for one."""
-    if not _METHOD.fullmatch(text):
+    if text not in USUAL_METHODS and not _METHOD.fullmatch(text):
         raise BadTarget("method")
     return text
 

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import time
 from collections.abc import Callable
 from urllib.parse import unquote_plus, urlencode
 
 from django.conf import settings
+from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from authgate import answer, audit, contracts, handover, loading, sessions
+from authgate import answer, audit, contracts, feed, handover, loading, sessions
 from authgate.answer import Answer, Asking
 from authgate.check import Facts, Missing, Need, asking_of, check
-from authgate.contracts import Contract
-from authgate.decision import Verdict, decide
-from authgate.memory import Memory, RefusedPage, Session
+from authgate.contracts import Contract, headers_from
+from authgate.decision import Application, Verdict, decide
+from authgate.memory import UNKNOWN, Memory, OverMemory, RefusedPage, Session
 from authgate.models import SignIn
 from authgate.redirects import judge
 from authgate.server_facts import is_trusted_peer, peer_address, raw_headers
@@ -43,26 +45,51 @@ def answer_gate_request(request: HttpRequest) -> HttpResponse | None:
 
 def _guarded(request: HttpRequest, work: Callable[[Facts, Memory], Answer]) -> HttpResponse:
     """Turn facts into a response; whatever goes wrong inside ends in 503, never in a way in."""
-    memory = loading.memory_for_one_request()
     try:
+        memory = _memory()
         facts = Facts(
             request.path_info,
             request.META.get("QUERY_STRING", ""),
-            raw_headers(request),
+            headers_from(raw_headers(request)),
             peer_address(request),
             time.time(),
             request.method or "",
         )
         found = work(facts, memory)
     except Exception:
-        decision_id = answer.new_id(memory)
+        decision_id = os.urandom(6).hex()
         log.exception("a check could not be answered, decision %s", decision_id)
         found = answer.broken(decision_id)
     if found.refusal is not None:
         writer.note_refusal(found.refusal)
     if found.sign_in_id is not None:
-        writer.note_use(found.sign_in_id)
+        writer.note_use(found.sign_in_id, time.time())
     return as_response(found, request.method == "HEAD")
+
+
+def _memory() -> Memory:
+    """Give the worker's memory where it is fresh; what one request loads where there is none to believe.
+
+    Raises DatabaseError while the database cannot be read for longer than IKD_STALE_GRACE.
+    """
+    if feed.current is None:
+        return loading.memory_for_one_request()
+    source = feed.current.ensure_fresh()
+    if source is feed.Source.NOBODY:
+        raise DatabaseError("the change feed cannot be read")
+    if source is feed.Source.DATABASE:
+        return loading.memory_for_one_request()
+    return OverMemory(feed.current.memory)
+
+
+def _load_session(digest: bytes, memory: Memory) -> Session | None:
+    """Load a session for this request, and for the worker unless a change came meanwhile."""
+    if not isinstance(memory, OverMemory):
+        return loading.load_session(digest)
+    generation = memory.under.generation
+    session = loading.load_session(digest)
+    memory.under.hold(digest, session, generation)
+    return session
 
 
 def as_response(found: Answer, is_head: bool = False) -> HttpResponse:
@@ -85,7 +112,7 @@ def answer_check(facts: Facts, memory: Memory) -> Answer:
             memory.applications[str(found.key)] = loading.load_application(str(found.key))
         elif found.need is Need.SESSION:
             digest = found.key if isinstance(found.key, bytes) else b""
-            memory.sessions[digest] = loading.load_session(digest)
+            memory.sessions[digest] = _load_session(digest, memory)
         else:
             return _answer_missing(found, facts, memory)
 
@@ -134,8 +161,8 @@ class Visit:
         return unquote_plus(values[0], errors="surrogateescape") if len(values) == 1 else None
 
     def header(self, name: bytes) -> str | None:
-        values = [value for header, value in self._headers if header == name]
-        return values[0].decode("latin-1") if len(values) == 1 else None
+        value = self._headers.values.get(name)
+        return None if value is None or name in self._headers.doubled else value.decode("latin-1")
 
 
 def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory) -> Answer:
@@ -145,16 +172,21 @@ def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory
             contract, memory, "peer is no trusted proxy", status=403, client=facts.peer or ""
         )
     try:
-        values = contracts.values_of(facts.headers, contract.headers)
-        target = contract.read(values, settings.IKD_FORWARDED_HOPS)
+        target = contract.read(facts.headers.require(contract.headers), settings.IKD_FORWARDED_HOPS)
     except BadTarget as problem:
         return answer.misconfigured(contract, memory, str(problem), status=400)
-    memory.applications[target.origin] = loading.load_application(target.origin)
-    if memory.applications[target.origin] is None:
+    if _application(target.origin, memory) is None:
         return answer.misconfigured(
             contract, memory, "unknown origin", status=403, origin=target.origin, client=target.client
         )
     return ENDPOINTS[name](Visit(asking_of(contract, target, facts), facts.query, facts), memory)
+
+
+def _application(origin: str, memory: Memory) -> Application | None:
+    found = memory.application(origin)
+    if found is UNKNOWN:
+        found = memory.applications[origin] = loading.load_application(origin)
+    return found
 
 
 def start(visit: Visit, memory: Memory) -> Answer:
@@ -231,7 +263,7 @@ def refused(visit: Visit, memory: Memory) -> Answer:
     target = _page_refused(visit)
     session = _session_of(visit.asking)
     subject = session.subject if session else None
-    application = memory.applications[visit.origin]
+    application = _application(visit.origin, memory)
     reason = "no rule admits"
     if application is not None:
         decision = decide(application, target, subject, visit.asking.now)

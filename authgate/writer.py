@@ -21,7 +21,7 @@ log = logging.getLogger("ikd.refusals")
 
 REFUSALS_A_FLUSH = 50
 COUNTERS_LIMIT = 1_000
-SEEN_EVERY = 60.0
+SEEN_EVERY = 50.0
 
 
 class Writer:
@@ -50,10 +50,9 @@ class Writer:
                 self._dropped += 1
         self._ensure_thread()
 
-    def note_use(self, sign_in_id: int) -> None:
-        """Remember that a sign-in was used just now; it is written once a minute at most."""
-        now = time.monotonic()
-        if now - self._seen.get(sign_in_id, -SEEN_EVERY) < SEEN_EVERY:
+    def note_use(self, sign_in_id: int, now: float) -> None:
+        """Remember that a sign-in was used just now (Unix time); it is written once a minute at most."""
+        if 0 <= now - self._seen.get(sign_in_id, 0.0) < SEEN_EVERY:
             return
         with self._lock:
             if len(self._seen) > 100_000:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import signal
 import sys
-from typing import Any
 
 import uvloop
 from gunicorn.arbiter import Arbiter
@@ -19,11 +18,33 @@ from uvicorn.server import Server
 
 
 class PortalWorker(Worker):  # type: ignore[misc]
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self.server_config = Config(
-            app="ikd_portal.asgi:application",
-            http="httptools",
+    def init_signals(self) -> None:
+        for number in self.SIGNALS:
+            signal.signal(number, signal.SIG_DFL)
+        signal.signal(signal.SIGUSR1, self.handle_usr1)
+        signal.siginterrupt(signal.SIGUSR1, False)
+
+    def run(self) -> None:
+        # Django is set up by now, and this process has forked: threads may begin.
+        from authgate import feed
+
+        feed.start()
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(self._serve())
+
+    async def _serve(self) -> None:
+        server = Server(config=self._server_config())
+        asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self.handle_exit, signal.SIGQUIT, None)
+        await server.serve(sockets=self.sockets)
+        if not server.started:
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+
+    def _server_config(self) -> Config:
+        from authgate.front import Front
+
+        return Config(
+            app=self.wsgi,
+            http=Front,
             loop="uvloop",
             ws="none",
             lifespan="off",
@@ -35,26 +56,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
             timeout_notify=self.timeout,
             callback_notify=self._notify,
             timeout_graceful_shutdown=self.cfg.graceful_timeout,
-            h11_max_incomplete_event_size=None,
         )
-
-    def init_signals(self) -> None:
-        for number in self.SIGNALS:
-            signal.signal(number, signal.SIG_DFL)
-        signal.signal(signal.SIGUSR1, self.handle_usr1)
-        signal.siginterrupt(signal.SIGUSR1, False)
-
-    def run(self) -> None:
-        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(self._serve())
-
-    async def _serve(self) -> None:
-        self.server_config.app = self.wsgi
-        server = Server(config=self.server_config)
-        asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self.handle_exit, signal.SIGQUIT, None)
-        await server.serve(sockets=self.sockets)
-        if not server.started:
-            sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
     async def _notify(self) -> None:
         self.notify()

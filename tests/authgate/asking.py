@@ -13,6 +13,7 @@ from accounts.models import User
 from authgate import loading, sessions
 from authgate.answer import Answer, cookie_name
 from authgate.check import Facts
+from authgate.contracts import headers_from
 from authgate.memory import Memory
 from authgate.models import SignIn
 from authgate.views import answer_check
@@ -49,7 +50,7 @@ def facts(
         headers += group
     if cookie:
         headers.append((b"cookie", cookie.encode("latin-1")))
-    return Facts(check, query, headers, peer, time.time())
+    return Facts(check, query, headers_from(headers), peer, time.time())
 
 
 def ask(asked: Facts, memory: Memory | None = None) -> Answer:

@@ -1,0 +1,249 @@
+"""The change feed's rows, and the database triggers that write them.
+
+Triggers, so that whatever takes access away or alters it is told in the same transaction, however it
+was changed: by a model, an admin action, `QuerySet.update`, a cascade or raw SQL.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+TABLE = "authgate_change"
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """A table whose rows tell about access: what kind of thing is to be forgotten, and its key.
+
+    `key` is SQL with `{row}` for OLD or NEW; NULL means everything of that kind. `columns` limits what
+    an UPDATE must touch to count; `inserts` is off where a new row takes nothing away.
+    """
+
+    table: str
+    kind: str
+    key: str
+    columns: tuple[str, ...] = ()
+    inserts: bool = True
+
+
+_RULE = "(SELECT application_id FROM authgate_rule WHERE id = {row}.rule_id)"
+WATCHED = (
+    Watched(
+        "authgate_signin",
+        "sign_in",
+        "{row}.id",
+        ("ended_at", "expires_at", "idle_timeout", "user_id", "methods"),
+        inserts=False,
+    ),
+    Watched("authgate_gatesession", "sign_in", "{row}.sign_in_id", inserts=False),
+    Watched(
+        "accounts_user",
+        "user",
+        "{row}.id",
+        ("is_active", "is_superuser", "username", "email", "display_name", "uuid", "password"),
+        inserts=False,
+    ),
+    Watched("accounts_user_groups", "user", "{row}.user_id"),
+    Watched("account_emailaddress", "user", "{row}.user_id"),
+    Watched("auth_group", "user", "NULL", inserts=False),
+    Watched("authgate_application", "application", "{row}.id"),
+    Watched("authgate_origin", "application", "{row}.application_id"),
+    Watched("authgate_rule", "application", "{row}.application_id"),
+    Watched("authgate_rule_groups", "application", _RULE),
+    Watched("authgate_rule_users", "application", _RULE),
+    Watched("authgate_application_named_groups", "application", "{row}.application_id"),
+)
+
+
+def install(using: str = "default") -> None:
+    """Make every trigger anew, and tell every worker to forget what it holds.
+
+    A table that SQLite rebuilds in a migration loses its triggers, and what changed meanwhile went untold.
+    """
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        tables = set(connection.introspection.table_names(cursor))
+        if not tables.issuperset({TABLE, *(watched.table for watched in WATCHED)}):
+            return
+        for watched in WATCHED:
+            for statement in _statements(connection, watched):
+                cursor.execute(statement)
+        for kind in ("user", "application"):
+            cursor.execute(f"INSERT INTO {TABLE} (kind, transaction_id) VALUES (%s, {_now(connection)})", [kind])  # noqa: S608
+
+
+def make_way(using: str, plan: Sequence[tuple[object, bool]]) -> None:
+    """Drop the triggers before a migration that they would stand in the way of.
+
+    SQLite cannot rename a table that a trigger of another names; backwards, the feed's table goes first.
+    """
+    connection = connections[using]
+    if not any(backwards or connection.vendor == "sqlite" for _, backwards in plan):
+        return
+    with connection.cursor() as cursor:
+        tables = set(connection.introspection.table_names(cursor))
+        for watched in WATCHED:
+            for name in trigger_names(watched, connection.vendor) if watched.table in tables else ():
+                on = f" ON {watched.table}" if connection.vendor == "postgresql" else ""
+                cursor.execute(f"DROP TRIGGER IF EXISTS {name}{on}")
+
+
+def _now(connection: BaseDatabaseWrapper) -> str:
+    return "pg_current_xact_id()::text::bigint" if connection.vendor == "postgresql" else "NULL"
+
+
+def missing(using: str = "default") -> set[str]:
+    """Give the names of triggers that the database lacks; empty when the feed can be believed."""
+    connection = connections[using]
+    wanted = {name for watched in WATCHED for name in trigger_names(watched, connection.vendor)}
+    query = (
+        "SELECT tgname FROM pg_trigger WHERE tgname LIKE 'ikd_%' AND tgenabled = 'O'"
+        if connection.vendor == "postgresql"
+        else "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'ikd_%'"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return wanted - {row[0] for row in cursor.fetchall()}
+
+
+def trigger_names(watched: Watched, vendor: str = "") -> list[str]:
+    events = ["insert"] * watched.inserts + ["update", "delete"]
+    if vendor == "postgresql":
+        events.append("truncate")
+    return [f"ikd_{watched.table}_{event}" for event in events]
+
+
+def _statements(connection: BaseDatabaseWrapper, watched: Watched) -> list[str]:
+    if connection.vendor == "postgresql":
+        return _for_postgresql(watched)
+    if connection.vendor == "sqlite":
+        return _for_sqlite(watched)
+    raise NotImplementedError(f"the change feed needs SQLite or PostgreSQL, not {connection.vendor}")
+
+
+def _events(watched: Watched) -> list[tuple[str, str, tuple[str, ...]]]:
+    """Give for each trigger its event, the SQL for it, and the rows it tells of."""
+    update = f"UPDATE OF {', '.join(watched.columns)}" if watched.columns else "UPDATE"
+    events: list[tuple[str, str, tuple[str, ...]]] = [
+        ("update", update, ("OLD", "NEW")),
+        ("delete", "DELETE", ("OLD",)),
+    ]
+    return [("insert", "INSERT", ("NEW",)), *events] if watched.inserts else events
+
+
+def _for_sqlite(watched: Watched) -> list[str]:
+    statements = []
+    for event, sql, rows in _events(watched):
+        name = f"ikd_{watched.table}_{event}"
+        inserts = "".join(
+            f"INSERT INTO {TABLE} (kind, key) VALUES ('{watched.kind}', {watched.key.format(row=row)}); "  # noqa: S608
+            for row in rows
+        )
+        statements.append(f"DROP TRIGGER IF EXISTS {name}")
+        statements.append(
+            f"CREATE TRIGGER {name} AFTER {sql} ON {watched.table} FOR EACH ROW BEGIN {inserts}END"
+        )
+    return statements
+
+
+def _for_postgresql(watched: Watched) -> list[str]:
+    statements = []
+    for event, sql, rows in [*_events(watched), ("truncate", "TRUNCATE", ())]:
+        name = f"ikd_{watched.table}_{event}"
+        keys = [watched.key.format(row=row) for row in rows] or ["NULL"]
+        inserts = " ".join(
+            f"INSERT INTO {TABLE} (kind, key, transaction_id) "  # noqa: S608
+            f"VALUES ('{watched.kind}', {key}, pg_current_xact_id()::text::bigint);"
+            for key in keys
+        )
+        each = "STATEMENT" if event == "truncate" else "ROW"
+        body = f"BEGIN {inserts} RETURN NULL; END"
+        statements += [
+            f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $ikd$ {body} $ikd$",
+            f"CREATE OR REPLACE TRIGGER {name} AFTER {sql} ON {watched.table} "
+            f"FOR EACH {each} EXECUTE FUNCTION {name}()",
+        ]
+    return statements
+
+
+# ---- reading ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What came since the last reading; `everything` where that can no longer be told."""
+
+    rows: tuple[tuple[str, int | None], ...] = ()
+    everything: bool = False
+
+
+class SqliteReader:
+    """One writer at a time: ids come in the order of the commits."""
+
+    def __init__(self) -> None:
+        self._last: int | None = None
+
+    def schema_version(self, cursor: Any) -> object:
+        """Give what differs as soon as a table or trigger was made or dropped."""
+        return cursor.execute("PRAGMA schema_version").fetchone()[0]
+
+    def read(self, cursor: Any) -> Changes:
+        cursor.execute(f"SELECT id, kind, key FROM {TABLE} WHERE id >= %s ORDER BY id", [self._last or 0])  # noqa: S608
+        rows = cursor.fetchall()
+        if self._last is None:
+            self._last = rows[-1][0] if rows else 0
+            return Changes(everything=True)
+        if self._last and (not rows or rows[0][0] != self._last):
+            # The row read last is gone: the feed was cut behind us, or the database is another one.
+            self._last = rows[-1][0] if rows else None
+            return Changes(everything=True)
+        told = tuple((kind, key) for id, kind, key in rows if id != self._last)
+        if rows:
+            self._last = rows[-1][0]
+        return Changes(told)
+
+
+class PostgresqlReader:
+    """Rows commit out of order: each is read for as long as a transaction as old as its own may be open."""
+
+    QUERY = f"""
+        SELECT s.oldest, c.id, c.kind, c.key, c.transaction_id
+        FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest) s
+        LEFT JOIN {TABLE} c ON c.transaction_id >= %s
+        ORDER BY c.id
+    """  # noqa: S608
+
+    def __init__(self) -> None:
+        self._oldest: int | None = None
+        self._known: dict[int, int] = {}
+
+    def schema_version(self, cursor: Any) -> object:
+        """Give nothing: no migration forwards drops a trigger here."""
+        return None
+
+    def read(self, cursor: Any) -> Changes:
+        since = self._oldest
+        cursor.execute(self.QUERY, [2**62 if since is None else since])
+        rows = cursor.fetchall()
+        oldest = rows[0][0]
+        new = [row for row in rows if row[1] is not None and row[1] not in self._known]
+        self._oldest = oldest
+        known = {row[1]: row[4] for row in rows if row[1] is not None}
+        self._known = {id: transaction for id, transaction in known.items() if transaction >= oldest}
+        if since is None or oldest < since:
+            return Changes(everything=True)
+        return Changes(tuple((kind, key) for _, _, kind, key, _ in new))
+
+
+def reader_for(vendor: str) -> SqliteReader | PostgresqlReader:
+    return PostgresqlReader() if vendor == "postgresql" else SqliteReader()
+
+
+def cut(cursor: Any, before: int) -> None:
+    """Delete the feed's rows older than the row `before`, which every worker read long ago."""
+    cursor.execute(f"DELETE FROM {TABLE} WHERE id < %s", [before])  # noqa: S608

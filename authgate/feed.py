@@ -1,0 +1,238 @@
+"""Keeps a worker's memory true: reads the change feed, and says until when memory may answer.
+
+A change that committed is believed within a second, because memory answers only while a reading began
+less than `FRESH_FOR` ago. Whoever finds it older reads first; one reads for all who wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+
+from django.conf import settings
+from django.db import close_old_connections, connection
+
+from authgate import changes, loading
+from authgate.memory import REREAD_AFTER, WorkerMemory
+
+log = logging.getLogger("ikd.feed")
+
+FRESH_FOR = 0.8
+READ_EVERY = 0.1
+"""Seconds between readings while checks come in."""
+
+FAILING_AFTER = 2.0
+"""Seconds that a reading may take before the database counts as one that cannot be read."""
+
+FORGET_AFTER = 600.0
+CUT_EVERY = 600.0
+LOOK_FOR_TRIGGERS_EVERY = 60.0
+SWEEP_EVERY = 5.0
+BATCH = 1_000
+
+
+boottime = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+"""Gives seconds on a clock that nobody steps and that goes on while the machine is suspended."""
+
+
+class Source(Enum):
+    """Who may answer a check: memory, each request from the database alone, or nobody."""
+
+    MEMORY = "memory"
+    DATABASE = "database"
+    NOBODY = "nobody"
+
+
+class Feed:
+    """The one who reads the change feed for a worker. Times are on `boottime`."""
+
+    def __init__(self, memory: WorkerMemory, clock: Callable[[], float] = boottime) -> None:
+        self.memory = memory
+        self.check_urls = {path.encode(): path for path in memory.settings.checks}
+        self.fresh_until = 0.0
+        self.last_read_began = -1e9
+        self.last_asked = 0.0
+        self.clock = clock
+        self._reading_since: float | None = None
+        self._has_failed = False
+        self._lock = threading.Lock()
+        self._wanted = threading.Event()
+        self._reader = changes.reader_for(connection.vendor)
+        self._triggers_seen = -1e9
+        self._is_believable = True
+        self._schema_version: object = None
+        self._swept_at = -1e9
+        self._marks: list[tuple[float, int]] = []
+        self._thread: threading.Thread | None = None
+
+    # ---- asked by checks ----------------------------------------------------------------------------------
+
+    def may_answer(self) -> bool:
+        """Tell whether memory may answer now: it is fresh, or the database cannot be read for a while yet."""
+        now = self.last_asked = self.clock()
+        if now < self.fresh_until:
+            return True
+        self._wanted.set()
+        return self._is_failing(now) and now < self.last_read_began + settings.IKD_STALE_GRACE
+
+    def ensure_fresh(self) -> Source:
+        """Read the feed unless that was done just now, and tell who may answer."""
+        asked = self.clock()
+        if not self._lock.acquire(timeout=1.0):
+            return self._source()
+        try:
+            if self.last_read_began < asked and self.clock() >= self.fresh_until:
+                self._read()
+        except Exception:
+            log.exception("the change feed cannot be read")
+        finally:
+            self._lock.release()
+        return self._source()
+
+    def _source(self) -> Source:
+        if self.may_answer():
+            return Source.MEMORY
+        return Source.NOBODY if self._is_believable else Source.DATABASE
+
+    def _is_failing(self, now: float) -> bool:
+        since = self._reading_since
+        return self._has_failed or (since is not None and now - since > FAILING_AFTER)
+
+    # ---- reading ------------------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        began = self._reading_since = self.clock()
+        self._has_failed = True
+        try:
+            self._look_for_triggers(began)
+            if began - self._swept_at > SWEEP_EVERY:
+                self._swept_at = began
+                self.memory.forget_overdue()
+            if began - self.last_read_began > FORGET_AFTER:
+                self._reader = changes.reader_for(connection.vendor)
+            # Applications are loaded by several queries: once more, until nothing changed meanwhile.
+            while self._read_once():
+                pass
+            self._has_failed = False
+        except Exception:
+            # What was read may not have been applied: begin again with everything forgotten.
+            self._reader = changes.reader_for(connection.vendor)
+            raise
+        finally:
+            self._reading_since = None
+        self.last_read_began = began
+        self.fresh_until = began + FRESH_FOR
+
+    def _read_once(self) -> bool:
+        """Read and apply what changed; tell whether applications were loaded anew."""
+        with connection.cursor() as cursor:
+            found = self._reader.read(cursor)
+        if found.everything:
+            self.memory.forget(everybody=True)
+            self._load_applications(None)
+            return True
+        return bool(found.rows) and self._apply(found)
+
+    def _look_for_triggers(self, now: float) -> None:
+        with connection.cursor() as cursor:
+            version = self._reader.schema_version(cursor)
+        if now - self._triggers_seen < LOOK_FOR_TRIGGERS_EVERY and version == self._schema_version:
+            return
+        self._schema_version, self._triggers_seen = version, -1e9
+        self._is_believable = False
+        if lacking := changes.missing():
+            raise RuntimeError(f"triggers of the change feed are missing, run migrate: {sorted(lacking)}")
+        self._is_believable = True
+        self._triggers_seen = now
+
+    def _apply(self, found: changes.Changes) -> bool:
+        keys: dict[str, set[int | None]] = {"sign_in": set(), "user": set(), "application": set()}
+        for kind, key in found.rows:
+            keys[kind].add(key)
+        everybody = None in keys["user"] or None in keys["sign_in"]
+        self.memory.forget(
+            sign_ins=[key for key in keys["sign_in"] if key is not None],
+            users=[key for key in keys["user"] if key is not None],
+            everybody=everybody,
+        )
+        if None in keys["application"]:
+            self._load_applications(None)
+        elif keys["application"]:
+            self._load_applications({key for key in keys["application"] if key is not None})
+        return bool(keys["application"])
+
+    def _load_applications(self, which: set[int] | None) -> None:
+        compiled = loading.load_compiled(which)
+        loaded = {application.id for application, _ in compiled}
+        for gone in (self.memory.known_applications() if which is None else which) - loaded:
+            self.memory.forget_application(gone)
+        self.memory.hold_applications(compiled)
+
+    # ---- in the background --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to read in the background while checks come in. Not before the worker has forked."""
+        self._thread = threading.Thread(target=self._run, name="ikd-feed", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        next_cut = self.clock() + CUT_EVERY
+        while True:
+            try:
+                close_old_connections()
+                self._round()
+                if self.clock() > next_cut:
+                    next_cut = self.clock() + CUT_EVERY
+                    self._cut()
+            except Exception:
+                log.exception("the change feed's reader goes on after an error")
+                time.sleep(READ_EVERY)
+
+    def _round(self) -> None:
+        if self.clock() - self.last_asked > FRESH_FOR:
+            self._wanted.wait(timeout=60.0)
+        self._wanted.clear()
+        with self._lock:
+            self._read()
+        self._reread()
+        time.sleep(READ_EVERY)
+
+    def _reread(self) -> None:
+        """Read again, off the checks' path, what has been held for most of its time."""
+        due = self.memory.due_for_rereading(REREAD_AFTER * 0.5, BATCH)
+        if not due:
+            return
+        generation = self.memory.generation
+        loaded = loading.load_sessions(due)
+        for digest in due:
+            self.memory.renew(digest, loaded.get(digest), generation)
+
+    def _cut(self) -> None:
+        """Cut the feed where it stood long ago on our own clock: a stepped one may not cut what is unread."""
+        now = self.clock()
+        with connection.cursor() as cursor:
+            cursor.execute(f"SELECT max(id) FROM {changes.TABLE}")  # noqa: S608
+            newest = cursor.fetchone()[0]
+            if newest is not None:
+                self._marks.append((now, newest))
+            old = [mark for mark in self._marks if now - mark[0] > 2 * FORGET_AFTER]
+            if old:
+                changes.cut(cursor, old[-1][1])
+                self._marks = [mark for mark in self._marks if mark not in old]
+
+
+current: Feed | None = None
+"""The feed of this worker process; None under `runserver`, in commands and in tests of the view."""
+
+
+def start() -> Feed:
+    """Give this process a memory and begin to read the feed. Called once, after the worker has forked."""
+    global current
+    memory = WorkerMemory(loading.gate_settings(), limit=settings.IKD_MEMORY_SESSIONS, clock=boottime)
+    current = Feed(memory)
+    current.start()
+    return current

@@ -1,0 +1,155 @@
+"""Answers checks where the request's head is complete, inside the server's protocol, from memory.
+
+No task, no ASGI cycle, no Django, no database. Whatever memory cannot answer, and whatever is not the
+plainest of requests, goes on as if this subclass of uvicorn's protocol were not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from authgate import feed
+from authgate.answer import Answer
+from authgate.check import Facts, check
+from authgate.contracts import RequestHeaders
+from authgate.writer import writer
+
+LEFT_ALONE = frozenset((b"transfer-encoding", b"expect", b"upgrade"))
+
+
+class Front(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with checks answered at once. Leans on what tests/test_uvicorn.py lists."""
+
+    peer: str | None = None
+    answered = False
+    """Whether the message under way was answered here, so that uvicorn must not hear of its end."""
+
+    answered_at = 0.0
+    in_message = False
+    idle_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.peer = self.client[0] if self.client else None
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.idle_timer is not None:
+            self.idle_timer.cancel()
+        super().connection_lost(exc)
+
+    def on_message_begin(self) -> None:
+        # The scope is built when it turns out to be needed.
+        self.in_message = True
+        self.url = b""
+        self.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        worker = feed.current
+        if worker is not None:
+            path, _, query = self.url.partition(b"?")
+            name = worker.check_urls.get(path)
+            if name is not None and self._answer(worker, name, query):
+                self.answered = True
+                return
+        self._go_on()
+
+    def on_body(self, body: bytes) -> None:
+        if not self.answered:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self.in_message = False
+        if self.answered:
+            self.answered = False
+            return
+        super().on_message_complete()
+
+    def _go_on(self) -> None:
+        """Let uvicorn have the request, just as it would have had it."""
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        for name, value in headers:
+            super().on_header(name, value)
+        super().on_headers_complete()
+
+    def _answer(self, worker: feed.Feed, path: str, query: bytes) -> bool:
+        """Answer from memory; tell whether that was done."""
+        headers = dict(self.headers)
+        if not self._is_plain(headers) or not worker.may_answer():
+            return False
+        now = time.time()
+        facts = Facts(path, query.decode("latin-1"), RequestHeaders(headers), self.peer, now)
+        try:
+            found = check(facts, worker.memory)
+            if not isinstance(found, Answer):
+                return False
+            octets = self._octets(found)
+        except Exception:
+            return False  # the view meets the same, and says what it was
+        self.transport.write(octets)
+        self.server_state.total_requests += 1
+        self.answered_at = now
+        if self.idle_timer is None:
+            self._watch_idleness(self.timeout_keep_alive)
+        if found.sign_in_id is not None:
+            writer.note_use(found.sign_in_id, now)
+        elif found.refusal is not None:
+            writer.note_refusal(found.refusal)
+        return True
+
+    def _is_plain(self, headers: dict[bytes, bytes]) -> bool:
+        """Tell whether nothing about this request needs the ordinary way."""
+        if len(headers) != len(self.headers) or (self.cycle is not None and not self.cycle.response_complete):
+            return False
+        if headers.get(b"content-length", b"0") != b"0" or not LEFT_ALONE.isdisjoint(headers):
+            return False
+        parser = self.parser
+        if parser.get_http_version() != "1.1" or not parser.should_keep_alive() or parser.should_upgrade():
+            return False
+        return not (self.pipeline or self.flow.write_paused or self.transport.is_closing())
+
+    def _watch_idleness(self, seconds: float) -> None:
+        self.idle_timer = self.loop.call_later(seconds, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        """Close the connection if the last thing on it was a check long ago. One timer serves many checks."""
+        self.idle_timer = None
+        if self.timeout_keep_alive_task is not None:
+            return  # uvicorn answered last, and watches
+        left = self.timeout_keep_alive - (time.time() - self.answered_at)
+        is_busy = self.in_message or (self.cycle is not None and not self.cycle.response_complete)
+        if is_busy or 0 < left <= self.timeout_keep_alive:
+            self._watch_idleness(max(left, 1.0) if not is_busy else self.timeout_keep_alive)
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def _octets(self, found: Answer) -> bytes:
+        """Give the answer on the wire; what never differs for it is made once."""
+        defaults = self.server_state.default_headers
+        if defaults is not _Date.of:
+            _Date.of, _Date.octets = defaults, b"".join([b"%s: %s\r\n" % header for header in defaults])
+        if self.parser.get_method() == b"HEAD":
+            return STATUS_LINE[found.status] + _Date.octets + _tail(found)
+        if not found.wire:
+            found.wire += [STATUS_LINE[found.status], _tail(found) + found.body]
+        return found.wire[0] + _Date.octets + found.wire[1]
+
+
+class _Date:
+    """The server's own headers, which change once a second, as octets."""
+
+    of: object = None
+    octets = b""
+
+
+def _tail(found: Answer) -> bytes:
+    headers = b"".join([b"%s: %s\r\n" % header for header in found.headers])
+    return headers + b"content-length: %d\r\n\r\n" % len(found.body)
