@@ -36,9 +36,11 @@ class Connection(socketserver.StreamRequestHandler):
     def handle(self) -> None:
         while head := self._head():
             received = Received(self.server.name, head, self._body_length(head))
-            self.server.backend.received.append(received)
+            if b" /favicon.ico " not in head:  # browsers ask for it whenever they like
+                self.server.backend.received.append(received)
             if "websocket" in received.all("Upgrade"):
-                return self._echo(received)
+                self._echo(received)
+                return
             body = b"" if head.startswith(b"HEAD ") else b"reached"
             self.wfile.write(
                 b"HTTP/1.1 200 OK\r\nContent-Length: 7\r\nContent-Type: text/html\r\n"

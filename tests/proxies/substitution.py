@@ -7,6 +7,8 @@ import re
 
 def substituted(text: str, replacements: dict[str, str]) -> str:
     """Replace each key by its value, in one pass. Raises KeyError for a key that is not in the text."""
+    if not replacements:
+        return text
     for key in replacements:
         if key not in text:
             raise KeyError(f"the configuration has no {key!r} any more")

@@ -5,11 +5,12 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from collections.abc import Mapping
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 
 Address = tuple[str, int]
+Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,11 @@ class Reply:
 
 
 def request_bytes(
-    method: str, target: str, host: str, headers: Mapping[str, str] | list[tuple[str, str]] = (), body: bytes = b""
+    method: str,
+    target: str,
+    host: str,
+    headers: Headers = (),
+    body: bytes = b"",
 ) -> bytes:
     """Give a request as bytes, just as told; texts are latin-1."""
     pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
@@ -42,10 +47,8 @@ def request_bytes(
 def exchange(address: Address, request: bytes, *, tls_name: str | None, timeout: float = 15) -> Reply | None:
     """Send bytes and give the answer; None where the other side closed without one. Raises TimeoutError."""
     with closing(connected(address, tls_name, timeout)) as connection:
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError):  # it answered early, or closed: read on
             connection.sendall(request)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it answered early, or closed: read on
         response = http.client.HTTPResponse(connection, method=request.split(b" ", 1)[0].decode("latin-1"))
         try:
             response.begin()
@@ -56,7 +59,7 @@ def exchange(address: Address, request: bytes, *, tls_name: str | None, timeout:
 
 
 def connected(address: Address, tls_name: str | None, timeout: float = 15) -> socket.socket:
-    """Give a connection; over TLS, in whatever name, where one is given (the tests' certificate is nobody's)."""
+    """Give a connection; over TLS where a name is given (the tests' certificate is nobody's)."""
     plain = socket.create_connection(address, timeout=timeout)
     if tls_name is None:
         return plain

@@ -1,0 +1,44 @@
+"""Fills a portal's database with the people and sites of the behaviour table; prints their gate tokens.
+
+Run as a program beside the portal, with its environment: `python -m tests.proxies.cast :8443 {}`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+
+import django
+
+django.setup()
+
+from authgate.models import Application, Origin  # noqa: E402
+from tests.behaviour import SITES, lay_out, token_for  # noqa: E402
+
+
+def main(port: str, domains: dict[str, str]) -> None:
+    lay_out(port)
+    if domains:
+        _without_https(domains)
+    origins = {
+        name: Origin.objects.get(value__contains=host).value for name, host in (domains or SITES).items()
+    }
+    people = ("alice", "bob", "erin")
+    print(
+        json.dumps(
+            {who: {name: token_for(who, origin) for name, origin in origins.items()} for who in people}
+        )
+    )
+
+
+def _without_https(domains: dict[str, str]) -> None:
+    """Move the sites to plain http and other names, as in development."""
+    Application.objects.update(without_https=True)
+    for name, host in SITES.items():
+        origin = Origin.objects.get(value__contains=host)
+        origin.value = origin.value.replace("https://", "http://").replace(host, domains[name])
+        origin.save(update_fields=["value"])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], json.loads(sys.argv[2]))

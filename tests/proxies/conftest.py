@@ -1,0 +1,52 @@
+"""One portal, one set of applications and each proxy, once for a test session (and once for each worker)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.proxies.backend import Backend
+from tests.proxies.portal import Portal, start_portal
+from tests.proxies.proxy import Proxy
+from tests.proxies.registry import STARTERS
+
+
+@pytest.fixture(scope="session")
+def backend() -> Iterator[Backend]:
+    backend = Backend(("app", "wiki", "ops"))
+    backend.start()
+    yield backend
+    backend.stop()
+
+
+@pytest.fixture(scope="session")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    portal = start_portal(tmp_path_factory.mktemp("portal"), scheme="https")
+    yield portal
+    portal.server.stop()
+
+
+@pytest.fixture(scope="session")
+def nginx(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    yield from _running("nginx", portal, backend, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def traefik(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    yield from _running("traefik", portal, backend, tmp_path_factory)
+
+
+@pytest.fixture(params=list(STARTERS))
+def proxy(request: pytest.FixtureRequest) -> Proxy:
+    """Each real proxy in turn."""
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Proxy)
+    found.backend.take()
+    return found
+
+
+def _running(name: str, portal: Portal, backend: Backend, folders: pytest.TempPathFactory) -> Iterator[Proxy]:
+    proxy = STARTERS[name](portal, backend, folders.mktemp(name))
+    yield proxy
+    proxy.server.stop()

@@ -1,0 +1,99 @@
+"""A portal under its real server, with a database of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.behaviour import PORTAL, SITES
+from tests.proxies.processes import Server, free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass
+class Portal:
+    """A running portal. `names` are the hosts of portal and sites; the proxies all listen on `port`."""
+
+    scheme: str
+    names: dict[str, str]
+    port: int
+    plain_port: int
+    bind: str
+    tokens: dict[str, dict[str, str]]
+    server: Server
+
+    def host(self, site: str) -> str:
+        return f"{self.names[site]}:{self.port}"
+
+    def origin(self, site: str) -> str:
+        return f"{self.scheme}://{self.host(site)}"
+
+    def cookie(self, who: str, site: str) -> str:
+        """Give the Cookie header of a browser in which somebody is signed in at a site."""
+        prefix = "__Host-" if self.scheme == "https" else ""
+        return f"{prefix}ikd_gate={self.tokens[who][site]}"
+
+
+def start_portal(
+    folder: Path,
+    *,
+    scheme: str,
+    domains: dict[str, str] | None = None,
+    port: int = 0,
+    without_proxy: bool = False,
+    **settings: str,
+) -> Portal:
+    """Start a portal in `folder`; `domains` are the names over plain http; `port` is the proxies', or any.
+
+    `without_proxy` gives the portal an address of its own, which no proxy serves.
+    """
+    names = {"portal": PORTAL, **SITES} | (domains or {})
+    port, plain_port, own_port = port or free_port(), free_port(), free_port()
+    shown = "" if port in (80, 443) else f":{port}"
+    environment = _environment() | {
+        "IKD_VAR": str(folder),
+        "IKD_PORTAL_URL": f"http://localhost:{own_port}"
+        if without_proxy
+        else f"{scheme}://{names['portal']}{shown}",
+        "IKD_BIND": f"127.0.0.1:{own_port}",
+        "IKD_WORKERS": "1",
+        **settings,
+    }
+    sites = {name: host for name, host in names.items() if name != "portal"} if domains else {}
+    for command in (["manage.py", "migrate", "-v0"], ["manage.py", "createcachetable"]):
+        _run(command, environment)
+    tokens = json.loads(_run(["-m", "tests.proxies.cast", shown, json.dumps(sites)], environment))
+    server = Server(
+        [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "-c",
+            "ikd_portal/gunicorn_conf.py",
+            "ikd_portal.asgi:application",
+        ],
+        log=folder / "portal.log",
+        cwd=ROOT,
+        env=environment,
+    )
+    server.wait_for(("127.0.0.1", own_port))
+    return Portal(scheme, names, port, plain_port, environment["IKD_BIND"], tokens, server)
+
+
+def _environment() -> dict[str, str]:
+    """Give this process's environment without settings of the tests' own portal."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("IKD_", "DJANGO_"))}
+    return kept | {"DJANGO_SETTINGS_MODULE": "ikd_portal.settings"}
+
+
+def _run(arguments: list[str], environment: dict[str, str]) -> str:
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command} failed:\n{done.stderr[-4000:]}")
+    return done.stdout

@@ -1,0 +1,75 @@
+"""Real servers as child processes: started, waited for, ended by their pid."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+
+PATIENCE = 30
+
+
+def binary(name: str, package: str) -> str:
+    """Give a program's path. Skips the test where it is not installed; on CI it fails instead."""
+    beside_python = Path(sys.executable).with_name(name)
+    found = (
+        str(beside_python)
+        if beside_python.exists()
+        else shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+    )
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail(f"{name} is missing: install {package}")
+    return found or pytest.skip(f"{name} is missing: install {package}")
+
+
+def free_port() -> int:
+    """Give a port that is free on every loopback address."""
+    with socket.socket() as probe:
+        probe.bind(("0.0.0.0", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """A child process that listens; its output is kept for when it fails."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        *,
+        log: Path,
+        cwd: Path | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> None:
+        self.log = log
+        with log.open("wb") as output:
+            self.process = subprocess.Popen(
+                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, env=env
+            )
+
+    def wait_for(self, address: tuple[str, int]) -> None:
+        """Wait until it listens. Raises with its output if it ends or takes too long."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and self.process.poll() is None:
+            with socket.socket() as probe:
+                if probe.connect_ex(address) == 0:
+                    return
+            time.sleep(0.05)
+        self.stop()
+        raise RuntimeError(
+            f"{self.process.args!r} does not listen on {address}:\n{self.log.read_text()[-4000:]}"
+        )
+
+    def stop(self) -> None:
+        self.process.terminate()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()

@@ -1,0 +1,97 @@
+"""What every real proxy of the tests offers, whatever its kind."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from tests.proxies.backend import Backend
+from tests.proxies.portal import Portal
+from tests.proxies.processes import Server, binary
+from tests.proxies.wire import Address, Headers, Reply, exchange, request_bytes
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+
+
+@dataclass
+class Proxy:
+    """A real proxy in front of a portal and applications; `style` is how it lets the portal answer."""
+
+    name: str
+    style: str
+    cuts_cookies: bool
+    address: Address
+    portal: Portal
+    backend: Backend
+    server: Server
+
+    def send(self, request: bytes, *, tls_name: str = "", timeout: float = 15) -> Reply | None:
+        """Send bytes just as they are; the backend forgets what reached it before."""
+        self.backend.take()
+        name = (tls_name or self.portal.names["portal"]) if self.portal.scheme == "https" else None
+        return exchange(self.address, request, tls_name=name, timeout=timeout)
+
+    def ask(
+        self,
+        path: str = "/",
+        *,
+        site: str = "app",
+        method: str = "GET",
+        headers: Headers = (),
+        who: str = "",
+        body: bytes = b"",
+    ) -> Reply:
+        """Ask for a page of a site, signed in as `who`. Raises AssertionError where nothing answers."""
+        pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
+        if who:
+            pairs.append(("Cookie", self.portal.cookie(who, site)))
+        request = request_bytes(method, path, self.portal.host(site), pairs, body)
+        reply = self.send(request, tls_name=self.portal.names[site])
+        assert reply is not None, f"{self.name} closed without an answer"
+        return reply
+
+
+@dataclass(frozen=True, slots=True)
+class Certificate:
+    """A certificate and its key, for whatever name: the tests verify none."""
+
+    certificate: Path
+    key: Path
+
+
+def make_certificate(folder: Path) -> Certificate:
+    made = Certificate(folder / "tests.pem", folder / "tests.key")
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(made.key)]
+    command = [
+        binary("openssl", "openssl"),
+        "req",
+        "-x509",
+        "-subj",
+        "/CN=tests",
+        "-days",
+        "2",
+        *key,
+        "-out",
+        str(made.certificate),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return made
+
+
+class StartProxy(Protocol):
+    """Starts a proxy with a shipped file, its configuration written into a folder of the test's."""
+
+    def __call__(
+        self,
+        portal: Portal,
+        backend: Backend,
+        folder: Path,
+        *,
+        file: str = ...,
+        portal_at: str = ...,
+        loopback: str = ...,
+        shipped: Path = ...,
+    ) -> Proxy: ...

@@ -1,0 +1,91 @@
+"""The behaviour table, as a browser or program behind each real proxy sees it."""
+
+from __future__ import annotations
+
+import json
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.behaviour import ROWS, Outcome, Row
+from tests.proxies.proxy import Proxy
+from tests.proxies.wire import Reply
+
+pytestmark = pytest.mark.proxy
+
+IN_A_CONFIGURATION = [row for row in ROWS if not row.query]
+"""A filter stands in a configuration: those shipped are tried in test_reachability.py."""
+
+
+@pytest.mark.parametrize("row", IN_A_CONFIGURATION, ids=lambda row: row.name)
+def test_behaves_as_the_table_says(proxy: Proxy, row: Row) -> None:
+    outcome = (row.status or row.outcome) if proxy.style == "status" else row.outcome
+
+    reply = proxy.ask(row.path, site=row.site, method=row.method, headers=row.headers, who=row.who)
+
+    EXPECTED[outcome](proxy, row, reply)
+
+
+def is_open(proxy: Proxy, row: Row, reply: Reply) -> None:
+    [received] = proxy.backend.take()
+    assert reply.status == (101 if "Upgrade" in row.headers else 200)
+    assert received.application == row.site
+    assert "".join(received.all("X-Auth-Request-User")) == row.who
+
+
+def is_sent_to_the_portal(proxy: Proxy, row: Row, reply: Reply, status: int = 302) -> None:
+    where = urlsplit(reply.header("Location"))
+    nonce = [cookie for cookie in reply.all("Set-Cookie") if cookie.startswith("__Host-ikd_nonce=")]
+    assert reply.status == status
+    assert f"{where.scheme}://{where.netloc}" == proxy.portal.origin("portal")
+    assert (where.path, list(parse_qs(where.query))) == ("/continue", ["state"])
+    assert len(nonce) == 1 and "HttpOnly" in nonce[0] and "Secure" in nonce[0] and "Domain" not in nonce[0]
+    assert "no-store" in reply.header("Cache-Control")
+    assert proxy.backend.take() == []
+
+
+def is_sent_to_the_portal_after_a_form(proxy: Proxy, row: Row, reply: Reply) -> None:
+    is_sent_to_the_portal(proxy, row, reply, 303)
+
+
+def is_told_to_sign_in(proxy: Proxy, row: Row, reply: Reply) -> None:
+    assert (reply.status, reply.header("Location")) == (401, "")
+    assert reply.header("WWW-Authenticate")
+    assert proxy.backend.take() == []
+    if row.method != "HEAD" and not row.path.startswith("/api/"):
+        told = json.loads(reply.body)
+        assert set(told) == {"error", "location"}
+        assert told["location"].startswith(f"{proxy.portal.origin(row.site)}/authgate/start?rd=")
+
+
+def is_refused(proxy: Proxy, row: Row, reply: Reply) -> None:
+    assert reply.status == 403
+    assert len(reply.header("X-Auth-Decision")) == 12
+    assert reply.header("Content-Type").startswith("text/html")
+    assert reply.header("X-Auth-Decision").encode() in reply.body
+    assert proxy.backend.take() == []
+
+
+def is_told_of_a_refusal(proxy: Proxy, row: Row, reply: Reply) -> None:
+    assert reply.status == 403
+    assert json.loads(reply.body)["decision"] == reply.header("X-Auth-Decision") != ""
+    assert proxy.backend.take() == []
+
+
+def is_sent_to_the_clean_url(proxy: Proxy, row: Row, reply: Reply) -> None:
+    assert reply.status == 302
+    assert reply.header("Location").startswith(f"{proxy.portal.origin(row.site)}/page")
+    assert "ikdcode" not in reply.header("Location")
+    assert proxy.backend.take() == []
+
+
+EXPECTED = {
+    Outcome.OPEN: is_open,
+    Outcome.NAMED: is_open,
+    Outcome.SIGN_IN: is_sent_to_the_portal,
+    Outcome.SIGN_IN_AFTER_FORM: is_sent_to_the_portal_after_a_form,
+    Outcome.TOLD: is_told_to_sign_in,
+    Outcome.REFUSED: is_refused,
+    Outcome.TOLD_REFUSED: is_told_of_a_refusal,
+    Outcome.WITHOUT_CODE: is_sent_to_the_clean_url,
+}

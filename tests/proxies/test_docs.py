@@ -1,0 +1,32 @@
+"""The configurations in the documentation are the files that the tests run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+INCLUDED = re.compile(r"<!-- (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
+PAGES = [ROOT / "docs" / "nginx.md", ROOT / "docs" / "traefik.md"]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_shows_the_files_as_they_are(page: Path) -> None:
+    blocks = INCLUDED.findall(page.read_text())
+
+    assert blocks
+    for path, shown in blocks:
+        assert shown == (ROOT / path).read_text(), f"{path} changed: python -m tests.proxies.include"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_shows_every_file(page: Path) -> None:
+    shown = {path for path, _ in INCLUDED.findall(page.read_text())}
+
+    shipped = {
+        str(path.relative_to(ROOT)) for path in (ROOT / "deploy" / page.stem).rglob("*") if path.is_file()
+    }
+
+    assert shipped <= shown

@@ -1,0 +1,84 @@
+"""The smallest shipped configurations: one site, and nothing left open for being small."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.behaviour import FETCH, NAVIGATION
+from tests.proxies.backend import Backend
+from tests.proxies.portal import Portal
+from tests.proxies.proxy import Proxy
+from tests.proxies.registry import STARTERS
+from tests.proxies.test_spoofing import EVIL, IDENTITY
+from tests.proxies.wire import request_bytes
+
+pytestmark = pytest.mark.proxy
+
+SMALLEST = {"nginx": "minimal.conf", "traefik": "minimal.yaml"}
+
+
+@pytest.fixture(scope="module", params=list(STARTERS))
+def smallest(
+    request: pytest.FixtureRequest, portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    """Each proxy with its smallest configuration, beside the one with the complete one."""
+    folder = tmp_path_factory.mktemp(f"smallest-{request.param}")
+    start, file = STARTERS[request.param], SMALLEST[request.param]
+    proxy = start(portal, backend, folder, file=file, loopback="127.0.0.4")
+    yield proxy
+    proxy.server.stop()
+
+
+def test_a_page_leads_to_the_portal(smallest: Proxy) -> None:
+    reply = smallest.ask("/page", headers=NAVIGATION)
+
+    assert reply.status == 302
+    assert reply.header("Location").startswith(f"{smallest.portal.origin('portal')}/continue?state=")
+
+
+def test_a_program_is_told_401(smallest: Proxy) -> None:
+    assert smallest.ask("/page", headers=FETCH).status == 401
+
+
+def test_who_is_signed_in_is_named(smallest: Proxy) -> None:
+    smallest.ask("/page", headers=[*FETCH.items(), *((name, EVIL) for name in IDENTITY)], who="alice")
+
+    [received] = smallest.backend.take()
+    assert received.all("X-Auth-Request-User") == ["alice"]
+    assert EVIL.encode() not in received.head
+
+
+def test_who_may_not_is_refused(smallest: Proxy) -> None:
+    reply = smallest.ask("/staff/rota", headers=NAVIGATION, who="bob")
+
+    assert (reply.status, len(reply.header("X-Auth-Decision"))) == (403, 12)
+    assert smallest.backend.take() == []
+
+
+def test_userinfo_tells_who_is_signed_in(smallest: Proxy) -> None:
+    assert smallest.ask("/authgate/userinfo", headers=FETCH, who="alice").status == 200
+
+
+@pytest.mark.parametrize(
+    "check", ["/authgate/nginx", "/authgate/traefik", "/oauth2/auth", "/%61uthgate/nginx"]
+)
+def test_the_portals_own_site_hides_its_checks(smallest: Proxy, check: str) -> None:
+    reply = smallest.send(request_bytes("GET", check, smallest.portal.host("portal"), FETCH))
+
+    assert reply is not None and reply.status == 404
+
+
+def test_the_portals_pages_are_reached(smallest: Proxy) -> None:
+    reply = smallest.send(
+        request_bytes("GET", "/accounts/login/", smallest.portal.host("portal"), NAVIGATION)
+    )
+
+    assert reply is not None and reply.status == 200
+
+
+def test_names_that_nobody_configured_are_refused(smallest: Proxy) -> None:
+    reply = smallest.send(request_bytes("GET", "/", "other.example.com", NAVIGATION))
+
+    assert reply is not None and reply.status in (404, 421)

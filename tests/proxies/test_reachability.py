@@ -1,0 +1,189 @@
+"""What can be reached from outside: the endpoints of protected origins, the portal's pages, and no check."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.behaviour import FETCH, NAVIGATION
+from tests.proxies.proxy import Proxy
+from tests.proxies.wire import exchange, request_bytes
+
+pytestmark = pytest.mark.proxy
+
+CHECKS = ("/authgate/nginx", "/authgate/nginx/", "/authgate/nginx/staff", "/authgate/traefik", "/oauth2/auth")
+DISGUISES = {
+    "plainly": "{}",
+    "with a query": "{}?allowed_groups=staff",
+    "encoded": "/%61uthgate/%6eginx",
+    "encoded slash": "/authgate%2Fnginx",
+    "encoded slash in front": "/%2Fauthgate/nginx",
+    "encoded twice": "/%2561uthgate/nginx",
+    "doubled slash": "//authgate//nginx",
+    "dot segment": "/authgate/./nginx",
+    "dot segments": "/accounts/../authgate/nginx",
+    "encoded dot segments": "/accounts/%2e%2e/authgate/nginx",
+    "backslash": "/authgate\\nginx",
+    "parameter": "/authgate;x=1/nginx",
+    "from an endpoint": "/authgate/start/../nginx",
+    "number sign": "/authgate/nginx#/../start",
+}
+CONTRACT = {
+    "X-Forwarded-Method": "GET",
+    "X-Forwarded-Proto": "https",
+    "X-Forwarded-Uri": "/open/news",
+    "X-Forwarded-For": "127.0.0.1",
+    "X-Scheme": "https",
+    "X-Real-IP": "127.0.0.1",
+}
+
+
+def targets() -> list[str]:
+    return [
+        disguise.format(check)
+        for disguise in DISGUISES.values()
+        for check in CHECKS[: 1 + 9 * ("{}" in disguise)]
+    ]
+
+
+@pytest.mark.parametrize("site", ["portal", "app", "wiki", "ops"])
+@pytest.mark.parametrize("target", targets())
+def test_no_check_can_be_asked_for(proxy: Proxy, target: str, site: str) -> None:
+    host = proxy.portal.host(site)
+    request = request_bytes("GET", target, host, CONTRACT | {"X-Forwarded-Host": proxy.portal.host("app")})
+
+    reply = proxy.send(request, tls_name=proxy.portal.names[site])
+
+    assert reply is None or reply.status in (400, 401, 403, 404)
+    if site == "portal" and reply is not None:
+        assert reply.status in (400, 404)
+    assert proxy.backend.take() == []
+
+
+@pytest.mark.parametrize("site", ["portal", "app"])
+@pytest.mark.parametrize("path", ["/authgate/nginx", "/oauth2/auth"])
+def test_no_check_can_be_asked_for_in_absolute_form(proxy: Proxy, path: str, site: str) -> None:
+    target = f"{proxy.portal.origin(site)}{path}"
+
+    reply = proxy.send(request_bytes("GET", target, proxy.portal.host("app"), CONTRACT))
+
+    assert reply is None or reply.status in (400, 401, 403, 404, 421)
+    assert proxy.backend.take() == []
+
+
+@pytest.mark.parametrize("who", ["", "alice"])
+@pytest.mark.parametrize("site", ["app", "wiki", "ops"])
+@pytest.mark.parametrize("check", [*CHECKS, "/%61uthgate/nginx", "//authgate/nginx", "/authgate/./nginx"])
+def test_nginx_publishes_no_check_of_a_site(nginx: Proxy, check: str, site: str, who: str) -> None:
+    reply = nginx.ask(check, site=site, headers=CONTRACT, who=who)
+
+    assert reply.status == 404
+    assert nginx.backend.take() == []
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_the_portals_own_site_hides_its_checks(proxy: Proxy, check: str) -> None:
+    reply = proxy.send(request_bytes("GET", check, proxy.portal.host("portal"), CONTRACT))
+
+    assert reply is not None and reply.status == 404
+    assert "X-Auth-Decision" not in dict(reply.headers)
+
+
+def test_the_portals_pages_are_reached(proxy: Proxy) -> None:
+    reply = proxy.send(request_bytes("GET", "/accounts/login/", proxy.portal.host("portal"), NAVIGATION))
+
+    assert reply is not None and reply.status == 200
+    assert b'name="login"' in reply.body
+
+
+def test_start_leads_to_the_portal(proxy: Proxy) -> None:
+    reply = proxy.ask("/authgate/start?rd=%2Fpage", headers=NAVIGATION)
+
+    assert reply.status == 302
+    assert reply.header("Location").startswith(f"{proxy.portal.origin('portal')}/continue?state=")
+
+
+def test_a_callback_with_nobodys_code_leads_to_the_portal(proxy: Proxy) -> None:
+    reply = proxy.ask(f"/authgate/callback?ikdcode={'A' * 43}&rd=%2Fpage", headers=NAVIGATION)
+
+    assert reply.status == 302
+    assert reply.header("Location").startswith(f"{proxy.portal.origin('portal')}/continue?state=")
+
+
+def test_the_refused_page_is_reached(proxy: Proxy) -> None:
+    reply = proxy.ask("/authgate/refused", headers=NAVIGATION, who="alice")
+
+    assert reply.status == 403
+    assert reply.header("Content-Type").startswith("text/html")
+
+
+def test_userinfo_tells_who_is_signed_in(proxy: Proxy) -> None:
+    reply = proxy.ask("/authgate/userinfo", headers=FETCH, who="alice")
+
+    assert reply.status == 200
+    assert json.loads(reply.body)["user"] == "alice"
+
+
+def test_userinfo_tells_nobody_that_nobody_is(proxy: Proxy) -> None:
+    reply = proxy.ask("/authgate/userinfo", headers=FETCH)
+
+    assert reply.status == 401
+
+
+@pytest.mark.parametrize("name", ["start", "callback", "sign_out", "userinfo", "refused"])
+def test_no_endpoint_reaches_the_application(proxy: Proxy, name: str) -> None:
+    proxy.ask(f"/authgate/{name}", headers=FETCH)
+
+    assert proxy.backend.take() == []
+
+
+@pytest.mark.parametrize(("who", "status"), [("alice", 200), ("bob", 403)])
+def test_a_groups_location_lets_in_that_group_alone(proxy: Proxy, who: str, status: int) -> None:
+    """The portal's rules let everybody signed in into /staff/lounge: the proxy's filter narrows that."""
+    reply = proxy.ask("/staff/lounge", headers=FETCH, who=who)
+
+    assert reply.status == status
+
+
+def test_an_api_never_redirects(proxy: Proxy) -> None:
+    reply = proxy.ask("/api/items", headers=NAVIGATION)
+
+    assert (reply.status, reply.header("Location")) == (401, "")
+    assert proxy.backend.take() == []
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/public/..;/staff/rota",
+        "/public/%2e%2e;/staff/rota",
+        "/public/..%2fstaff",
+        "/public/%252e%252e/staff/",
+    ],
+)
+def test_a_public_location_leads_nowhere_else(proxy: Proxy, path: str) -> None:
+    reply = proxy.ask(path, headers=FETCH)
+
+    assert reply.status in (301, 400, 401, 403, 404)
+    assert proxy.backend.take() == []
+
+
+@pytest.mark.parametrize(
+    "host", ["other.example.com", "app.example.com.evil.example", "127.0.0.1", "localhost"]
+)
+def test_names_that_nobody_configured_are_refused(proxy: Proxy, host: str) -> None:
+    reply = proxy.send(request_bytes("GET", "/", host, NAVIGATION))
+
+    assert reply is not None and reply.status in (404, 421)
+    assert proxy.backend.take() == []
+
+
+def test_plain_http_leads_to_https(proxy: Proxy) -> None:
+    address = (proxy.address[0], proxy.portal.plain_port)
+
+    reply = exchange(address, request_bytes("GET", "/page?x=1", proxy.portal.names["app"]), tls_name=None)
+
+    assert reply is not None and reply.status in (301, 308)
+    assert reply.header("Location").startswith(f"https://{proxy.portal.names['app']}")
+    assert reply.header("Location").endswith("/page?x=1")

@@ -1,0 +1,261 @@
+"""Who a client says it is never reaches an application, nor do the portal's cookies where a proxy can cut."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from tests.behaviour import FETCH, NAVIGATION, WEBSOCKET
+from tests.proxies.proxy import Proxy
+from tests.proxies.wire import Reply
+
+pytestmark = pytest.mark.proxy
+
+IDENTITY = (
+    "X-Auth-Request-User",
+    "X-Auth-Request-Email",
+    "X-Auth-Request-Groups",
+    "X-Auth-Request-Preferred-Username",
+    "X-Auth-Request-Access-Token",
+    "X-Auth-Request-Redirect",
+    "Remote-User",
+    "Remote-Email",
+    "Remote-Groups",
+    "Remote-Name",
+    "X-Remote-User",
+    "X-Forwarded-User",
+    "X-Forwarded-Email",
+    "X-Forwarded-Groups",
+    "X-Forwarded-Preferred-Username",
+    "X-Forwarded-Access-Token",
+    "X-Ikd-Jwt",
+)
+ANOTHER_URL = ("X-Original-URL", "X-Rewrite-URL", "X-Original-Method", "Forwarded")
+
+LOCATIONS = {
+    "/page": ("app", "alice"),
+    "/api/items": ("app", "alice"),
+    "/public/logo.png": ("app", ""),
+    "/open/news": ("app", ""),
+    "/open/news?signed-in": ("app", "alice"),
+    "/upload/file": ("app", "alice"),
+    "/live/feed": ("app", "alice"),
+    "/staff/rota": ("app", "alice"),
+    "/wiki-page": ("wiki", "alice"),
+    "/ops-page": ("ops", "alice"),
+}
+SPELLINGS: dict[str, Callable[[str], str]] = {
+    "as it is": str,
+    "lower case": str.lower,
+    "mixed case": lambda name: "".join(c.upper() if i % 2 else c.lower() for i, c in enumerate(name)),
+    "underscores": lambda name: name.replace("-", "_"),
+    "one underscore": lambda name: name.replace("-", "_", 1),
+    "dots": lambda name: name.replace("-", "."),
+    "other marks": lambda name: name.replace("-", "!"),
+}
+EVIL = "mallory"
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("path", LOCATIONS)
+def test_what_a_client_calls_itself_is_lost(proxy: Proxy, path: str, spelling: str) -> None:
+    site, who = LOCATIONS[path]
+    claims = [(SPELLINGS[spelling](name), EVIL) for name in IDENTITY + ANOTHER_URL]
+
+    reply = proxy.ask(path, site=site, who=who, headers=[*FETCH.items(), *claims])
+
+    assert reply.status in (200, 400)
+    assert [head for head in proxy.backend.take() if EVIL.encode() in head.head] == []
+
+
+@pytest.mark.parametrize("path", LOCATIONS)
+def test_what_a_client_calls_itself_twice_is_lost(proxy: Proxy, path: str) -> None:
+    site, who = LOCATIONS[path]
+    claims = [(name, EVIL) for name in IDENTITY for _ in range(2)]
+
+    proxy.ask(path, site=site, who=who, headers=[*FETCH.items(), *claims])
+
+    [received] = proxy.backend.take()
+    assert EVIL.encode() not in received.head
+    assert [value for value in received.all("X-Auth-Request-User") if value] == [who] * bool(who)
+
+
+@pytest.mark.parametrize("path", [path for path, (_, who) in LOCATIONS.items() if who])
+def test_a_client_cannot_take_its_name_away(proxy: Proxy, path: str) -> None:
+    site, who = LOCATIONS[path]
+    names = "close, X-Auth-Request-User, X-Auth-Request-Groups"
+
+    proxy.ask(path, site=site, who=who, headers=[*FETCH.items(), ("Connection", names)])
+
+    for received in proxy.backend.take():
+        assert received.all("X-Auth-Request-User") == [who]
+        assert received.all("X-Auth-Request-Groups") == ["staff"]
+
+
+def test_a_client_cannot_take_away_what_was_asked_for(proxy: Proxy) -> None:
+    names = "close, X-Forwarded-Host, X-Forwarded-Uri, X-Forwarded-Method, X-Forwarded-For, X-Forwarded-Proto"
+
+    reply = proxy.ask("/staff/rota", who="bob", headers=[*FETCH.items(), ("Connection", names)])
+
+    assert reply.status in (400, 403)
+    assert proxy.backend.take() == []
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        ("X-Forwarded-Host", "sso.example.com"),
+        ("X-Forwarded-Uri", "/open/news"),
+        ("X-Forwarded-Method", "OPTIONS"),
+        ("X-Forwarded-Proto", "http"),
+        ("X_Forwarded_Uri", "/open/news"),
+        ("X.Forwarded.Uri", "/open/news"),
+        ("X-Original-URL", "/open/news"),
+        ("X-Auth-Request-Redirect", "/open/news"),
+    ],
+    ids=lambda claim: claim[0],
+)
+def test_a_client_does_not_say_what_it_asked_for(proxy: Proxy, claim: tuple[str, str]) -> None:
+    reply = proxy.ask("/staff/rota", who="bob", headers=[*FETCH.items(), claim])
+
+    assert reply.status == 403
+    assert proxy.backend.take() == []
+
+
+@pytest.mark.parametrize(
+    "claim",
+    [
+        ("X-Auth-Request-Redirect", "/elsewhere"),
+        ("X-Forwarded-Uri", "/elsewhere"),
+        ("X-Original-URL", "/elsewhere"),
+        ("Referer", "https://app.example.com/elsewhere"),
+    ],
+    ids=lambda claim: claim[0],
+)
+def test_a_client_comes_back_to_the_page_that_it_asked_for(proxy: Proxy, claim: tuple[str, str]) -> None:
+    reply = proxy.ask("/page/%C3%A9?x=1&x=2&y=%23", headers=[*NAVIGATION.items(), claim])
+
+    assert page_to_come_back_to(reply) == "/page/%C3%A9?x=1&x=2&y=%23"
+
+
+def page_to_come_back_to(reply: Reply) -> str:
+    """Give the page in the state that the portal gets; it is signed, not secret."""
+    sealed = parse_qs(urlsplit(reply.header("Location")).query)["state"][0].partition(".")[0]
+    uri: str = json.loads(base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4)))[1]
+    return uri
+
+
+def test_a_client_does_not_choose_its_network(proxy: Proxy) -> None:
+    reply = proxy.ask("/office", who="alice", headers=[*FETCH.items(), ("X-Forwarded-For", "203.0.113.7")])
+
+    assert reply.status == 403
+    assert proxy.backend.take() == []
+
+
+def test_a_client_is_known_by_its_address(proxy: Proxy) -> None:
+    proxy.ask("/page", who="alice", headers=[*FETCH.items(), ("X-Forwarded-For", "203.0.113.7")])
+
+    [received] = proxy.backend.take()
+    assert received.all("X-Forwarded-For")[-1].split(",")[-1].strip() == "127.0.0.1"
+
+
+def test_a_cookie_of_another_site_opens_nothing(proxy: Proxy) -> None:
+    reply = proxy.ask("/page", headers=FETCH | {"Cookie": proxy.portal.cookie("alice", "wiki")})
+
+    assert reply.status == 401
+    assert proxy.backend.take() == []
+
+
+@pytest.mark.parametrize("path", LOCATIONS)
+@pytest.mark.parametrize(
+    ("before", "after"), [("", ""), ("theme=dark; ", ""), ("", "; lang=de"), ("theme=dark; ", "; lang=de")]
+)
+def test_the_portals_cookies_stay_out_of_applications(
+    nginx: Proxy, path: str, before: str, after: str
+) -> None:
+    site, _ = LOCATIONS[path]
+    ours = nginx.portal.cookie("alice", site)
+    nonce = "__Host-ikd_nonce=AAAAAAAAAAAAAAAAAAAAAA"
+
+    nginx.ask(path, site=site, headers=[*FETCH.items(), ("Cookie", f"{before}{ours}; {nonce}{after}")])
+
+    [received] = nginx.backend.take()
+    assert b"ikd_" not in received.head
+    assert "".join(received.all("Cookie")) == "; ".join(filter(None, (before[:-2], after[2:])))
+
+
+@pytest.mark.parametrize(
+    "cookies",
+    [
+        "ikd_gate=x; ikd_nonce=x; __Host-ikd_nonce=x; __Host-ikd_gate=x; a=b",
+        "ikd_gate=1; ikd_gate=2; ikd_gate=3; ikd_gate=4; ikd_gate=5; ikd_gate=6; a=b",
+        "a=b;__Host-ikd_gate=x",
+        "a=b;\t __Host-ikd_gate \t=x",
+        "__Host-ikd_portal=x; ikd_portal=x; ikd_csrf=x",
+    ],
+)
+def test_the_portals_cookies_stay_out_however_they_come(nginx: Proxy, cookies: str) -> None:
+    nginx.ask("/public/logo.png", headers=[("Cookie", cookies)])
+
+    [received] = nginx.backend.take()
+    assert b"ikd_" not in received.head
+
+
+@pytest.mark.parametrize(
+    "cookies", ["theme=dark; lang=de", 'json={"a":1,"b":"x y"}; utf=\xc3\xa9', "xikd_gate=1; ikd_gates=2"]
+)
+def test_an_applications_own_cookies_arrive_as_they_are(proxy: Proxy, cookies: str) -> None:
+    proxy.ask("/public/logo.png", headers=[("Cookie", cookies)])
+
+    [received] = proxy.backend.take()
+    assert received.all("Cookie") == [cookies]
+
+
+@pytest.mark.parametrize("path", LOCATIONS)
+def test_a_client_does_not_speak_past_the_proxy(proxy: Proxy, path: str) -> None:
+    """Upgrade: h2c would open a tunnel to the application, and no request in it would be checked."""
+    site, who = LOCATIONS[path]
+    tunnel = {
+        "Upgrade": "h2c",
+        "Connection": "Upgrade, HTTP2-Settings",
+        "HTTP2-Settings": "AAMAAABkAAQCAAAAAAIAAAAA",
+    }
+
+    proxy.ask(path, site=site, who=who, headers=FETCH | tunnel)
+
+    assert [received.all("Upgrade") for received in proxy.backend.take() if received.all("Upgrade")] == []
+
+
+def test_a_websocket_talks_to_its_application(proxy: Proxy) -> None:
+    reply = proxy.ask("/live/feed", who="alice", headers=WEBSOCKET)
+
+    [received] = proxy.backend.take()
+    assert reply.status == 101
+    assert received.all("X-Auth-Request-User") == ["alice"]
+
+
+@pytest.mark.parametrize("size", [0, 1, 3_000_000])
+def test_an_upload_arrives_whole(proxy: Proxy, size: int) -> None:
+    reply = proxy.ask("/upload/file", method="POST", who="alice", headers=FETCH, body=b"x" * size)
+
+    [received] = proxy.backend.take()
+    assert reply.status == 200
+    assert received.body_length == size
+
+
+def test_an_upload_without_a_sign_in_is_refused(proxy: Proxy) -> None:
+    reply = proxy.ask("/upload/file", method="POST", headers=FETCH, body=b"x" * 3_000_000)
+
+    assert reply.status == 401
+    assert proxy.backend.take() == []
+
+
+def test_an_applications_answer_comes_back_as_it_is(proxy: Proxy) -> None:
+    reply = proxy.ask("/page", who="alice", headers=FETCH)
+
+    assert reply.all("Set-Cookie") == ["theme=dark; Path=/"]
+    assert reply.body == b"reached"

@@ -1,0 +1,84 @@
+"""The published nginx server for oauth2-proxy, with the portal in oauth2-proxy's place."""
+
+from __future__ import annotations
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.behaviour import FETCH, NAVIGATION
+from tests.browser.test_story import SIGN_IN, sign_in
+from tests.proxies.backend import Backend
+from tests.proxies.portal import Portal
+from tests.proxies.wire import Reply, exchange, request_bytes
+
+pytestmark = [pytest.mark.proxy, pytest.mark.browser]
+
+SITE = "wiki.example.org"
+"""Its rules are the same for every path: this contract tells the portal none."""
+
+
+def ask(path: str, headers: dict[str, str]) -> Reply:
+    reply = exchange(("127.0.0.1", 80), request_bytes("GET", path, SITE, headers), tls_name=None)
+    assert reply is not None
+    return reply
+
+
+def test_a_page_leads_through_the_portal_and_back(nginx: Portal, backend: Backend, page: Page) -> None:
+    page.goto(f"http://{SITE}/deep/page?x=1&y=%23#part")
+    expect(page).to_have_url(SIGN_IN)
+    sign_in(page, "alice")
+
+    assert page.url == f"http://{SITE}/deep/page?x=1&y=%23#part"
+    received = backend.take()[0]
+    assert received.request_line.startswith("GET /deep/page?x=1&y=%23 ")
+    assert received.all("X-User") == ["alice"]
+    assert received.all("X-Email") == ["alice@example.com"]
+
+
+def test_a_script_without_a_sign_in_is_told_401(nginx: Portal, backend: Backend) -> None:
+    backend.take()
+
+    reply = ask("/api/items", FETCH)
+
+    assert (reply.status, reply.header("Location")) == (401, "")
+    assert backend.take() == []
+
+
+@pytest.mark.parametrize(("who", "status"), [("alice", 200), ("bob", 403)])
+def test_a_groups_location_lets_in_that_group_alone(
+    nginx: Portal, backend: Backend, who: str, status: int
+) -> None:
+    backend.take()
+
+    reply = ask("/staff/rota", FETCH | {"Cookie": nginx.cookie(who, "wiki")})
+
+    assert reply.status == status
+    assert [received.all("X-User") for received in backend.take()] == [["alice"]] * (status == 200)
+
+
+def test_a_groups_location_leads_to_the_portal(nginx: Portal) -> None:
+    reply = ask("/staff/rota", NAVIGATION)
+
+    assert reply.status == 302
+    assert "/continue?state=" in reply.header("Location")
+
+
+def test_an_application_of_several_scopes_stays_closed_without_its_path(
+    nginx: Portal, backend: Backend
+) -> None:
+    backend.take()
+    headers = FETCH | {"Cookie": nginx.cookie("alice", "app")}
+
+    reply = exchange(("127.0.0.1", 80), request_bytes("GET", "/", "app.example.com", headers), tls_name=None)
+
+    assert reply is not None and reply.status == 403
+    assert backend.take() == []
+
+
+def test_signing_out_closes_the_site(nginx: Portal, backend: Backend, page: Page) -> None:
+    page.goto(f"http://{SITE}/")
+    sign_in(page, "alice")
+
+    page.goto(f"http://{SITE}/oauth2/sign_out?rd=%2F")
+
+    expect(page).to_have_url(SIGN_IN)
