@@ -26,7 +26,7 @@ Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _NOT_ASCII = re.compile(rb"[^\x21-\x7e]")
 
 
-def with_forwarded(environ: dict[str, Any], start_response: Any) -> Any:
+def with_forwarded(environ: Any, start_response: Any) -> Any:
     """Give Django the client's address and scheme as a trusted peer's headers tell them."""
     headers, client = environ["asgi.scope"]["headers"], environ["asgi.scope"].get("client")
     peer = client[0] if client else None
