@@ -187,7 +187,7 @@ def _navigates(hints: dict[bytes, bytes]) -> bool:
 def filters_from(query: str) -> Filters | str:
     """Read the filters of a check's own query; give the fault as text for whatever else stands there."""
     found: dict[str, list[str]] = {}
-    for parameter in query.split("&"):
+    for parameter in query.split("&") if query else ():
         name, _, value = parameter.partition("=")
         entries = [entry for entry in unquote_plus(value, errors="surrogateescape").split(",") if entry]
         if name not in FILTER_NAMES:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from django.core.cache import caches
 from django.db import connection
@@ -124,9 +126,9 @@ def test_who_only_has_to_sign_in_leaves_no_trace(check: str, wiki: None) -> None
 
 def test_a_use_is_written_once_a_minute_at_most(alice: User) -> None:
     sign_in, own = begin(alice), Writer()
-    own.note_use(sign_in.pk)
+    own.note_use(sign_in.pk, time.time())
     own.flush()
-    own.note_use(sign_in.pk)
+    own.note_use(sign_in.pk, time.time())
 
     assert own._due == set()
 
@@ -137,7 +139,7 @@ def test_a_late_use_revives_no_session_that_ended(alice: User, wiki: None) -> No
     assert ask(facts(f"{WIKI}/", cookie=cookie)).status == 200
     sign_in = SignIn.objects.get()
     SignIn.objects.update(ended_at=sign_in.started_at, last_seen_at=sign_in.started_at.replace(year=2020))
-    writer.note_use(sign_in.pk)
+    writer.note_use(sign_in.pk, time.time())
     writer.flush()
 
     assert SignIn.objects.get().last_seen_at.year == 2020
@@ -146,7 +148,7 @@ def test_a_late_use_revives_no_session_that_ended(alice: User, wiki: None) -> No
 
 def test_a_late_use_makes_no_row_of_a_deleted_sign_in(alice: User) -> None:
     sign_in, own = begin(alice), Writer()
-    own.note_use(sign_in.pk)
+    own.note_use(sign_in.pk, time.time())
     SignIn.objects.all().delete()
     own.flush()
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from authgate import loading
 from authgate.answer import Answer
 from authgate.check import Facts, Missing, Need, check
+from authgate.contracts import headers_from
 from authgate.decision import Rule, Subject, Who, application_of
 from authgate.memory import Memory, Session
 from tests.authgate.asking import WIKI
@@ -104,7 +105,7 @@ many = settings(max_examples=10 * settings().max_examples)
 def test_any_headers_are_answered(
     path: str, query: str, headers: list[tuple[bytes, bytes]], peer: str | None
 ) -> None:
-    found = answered(Facts(path, query, headers, peer, time.time()))
+    found = answered(Facts(path, query, headers_from(headers), peer, time.time()))
 
     if isinstance(found, Missing):
         assert path == "/authgate/traefik"
@@ -132,7 +133,7 @@ def test_nobody_is_named_without_the_token(
     named: dict[bytes, bytes], more: list[tuple[bytes, bytes]]
 ) -> None:
     headers = [*named.items(), *more]
-    found = answered(Facts("/authgate/nginx", "", headers, "127.0.0.1", time.time()))
+    found = answered(Facts("/authgate/nginx", "", headers_from(headers), "127.0.0.1", time.time()))
 
     assert isinstance(found, Answer)
     user = dict(found.headers).get(b"x-auth-request-user", b"")
