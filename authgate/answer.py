@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
 from authgate.contracts import Contract, Style
-from authgate.decision import Application, Decision, Subject
+from authgate.decision import NO_RULE, Application, Decision, Subject
 from authgate.memory import GateSettings, Memory, RefusedPage
 from authgate.state import State, nonce_hash, seal
 from authgate.target import BadTarget, Target, without_code
@@ -203,7 +203,8 @@ def refuse(
         username,
         application.name,
         decision.failed,
-        is_configuration=target.uri is None or decision.reason == IDENTITY_TOO_LONG,
+        is_configuration=decision.reason == IDENTITY_TOO_LONG
+        or (target.uri is None and decision.reason == NO_RULE),
     )
     if asking.contract.style is Style.STATUS:
         return _refused(403, refusal)

@@ -10,7 +10,7 @@ class AuthgateConfig(AppConfig):
     verbose_name = _("Protection")
 
     def ready(self) -> None:
-        from authgate import changes
+        from authgate import changes, checks  # noqa: F401
 
         pre_migrate.connect(lambda using, plan, **_: changes.make_way(using, plan), sender=self, weak=False)
         post_migrate.connect(lambda using, **_: changes.install(using), sender=self, weak=False)

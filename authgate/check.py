@@ -55,7 +55,9 @@ def check(facts: Facts, memory: Memory) -> Answer | Missing:
     settings = memory.settings
     contract = settings.checks[facts.path]
     if facts.peer is not None and not is_within(facts.peer, settings.trusted_proxies):
-        return answer.misconfigured(contract, memory, "peer is no trusted proxy", status=403, client=facts.peer)
+        return answer.misconfigured(
+            contract, memory, "peer is no trusted proxy", status=403, client=facts.peer
+        )
     try:
         target = contract.read(facts.headers.require(contract.headers), settings.forwarded_hops)
     except BadTarget as problem:

@@ -63,7 +63,9 @@ def _address_from(text: str, header: str) -> str:
 def _forwarded(headers: dict[bytes, bytes], hops: int) -> Target:
     """Read X-Forwarded-{Method,Proto,Host,Uri,For} (reference: nginx as deploy/ sets them; Traefik)."""
     return Target(
-        origin_from(headers[b"x-forwarded-proto"].decode("latin-1"), headers[b"x-forwarded-host"].decode("latin-1")),
+        origin_from(
+            headers[b"x-forwarded-proto"].decode("latin-1"), headers[b"x-forwarded-host"].decode("latin-1")
+        ),
         method_from(headers[b"x-forwarded-method"].decode("latin-1")),
         uri_from(headers[b"x-forwarded-uri"]),
         forwarded_client(headers[b"x-forwarded-for"], hops),

@@ -15,6 +15,9 @@ from urllib.parse import quote
 from authgate.target import BadTarget, Target, is_within, readings
 
 
+NO_RULE = "no rule covers the path"
+
+
 class Verdict(Enum):
     """What comes of a request, mildest first: of several readings the sternest counts."""
 
@@ -228,7 +231,7 @@ def _most_specific(scopes: dict[tuple[str, bool], Scope], path: str, longest: in
 
 def _decide_in_scope(scope: Scope | None, target: Target, subject: Subject | None, now: float) -> Decision:
     if scope is None:
-        return Decision(Verdict.REFUSE, "no rule covers the path")
+        return Decision(Verdict.REFUSE, NO_RULE)
     best: Decision | None = None
     failed: list[tuple[int, str]] = []
     for rule in scope.rules:

@@ -225,7 +225,9 @@ class WorkerMemory(Memory):
     def known_applications(self) -> set[int]:
         return set(self._origins_of)
 
-    def forget(self, *, sign_ins: Iterable[int] = (), users: Iterable[int] = (), everybody: bool = False) -> None:
+    def forget(
+        self, *, sign_ins: Iterable[int] = (), users: Iterable[int] = (), everybody: bool = False
+    ) -> None:
         """Forget the sessions of sign-ins or users, and void every load that is under way."""
         with self.lock:
             self.generation += 1

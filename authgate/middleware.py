@@ -1,13 +1,19 @@
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 
+from authgate import feed, sessions
 from authgate.target import BadTarget, origin_from
 from authgate.views import answer_gate_request
+
+
+BELIEVED_AFTER = 0.2
+"""Seconds after which the workers know of a change: whoever ended a session finds it ended at the next click."""
 
 
 class GateMiddleware:
@@ -21,6 +27,13 @@ class GateMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        sessions.ended_here.any = False
+        response = self._answer(request)
+        if sessions.ended_here.any and feed.current is not None:
+            time.sleep(BELIEVED_AFTER)
+        return response
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
         if (answered := answer_gate_request(request)) is not None:
             return answered
         if request.path_info == "/healthz":

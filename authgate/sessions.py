@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+import threading
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -58,8 +59,13 @@ def sign_in_of(session_digest: str) -> SignIn | None:
     return None if found is None or is_idle(found) else found
 
 
+ended_here = threading.local()
+"""Whether the request that this thread answers has ended a sign-in."""
+
+
 def end_sign_ins(which: QuerySet[SignIn]) -> int:
     """End sign-ins, and with each its portal session and every gate session. Give how many."""
+    ended_here.any = True
     return which.filter(ended_at=None).update(ended_at=timezone.now(), session_digest=None)
 
 

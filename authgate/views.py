@@ -228,8 +228,7 @@ def sign_out(visit: Visit, memory: Memory) -> Answer:
     rd = judge(visit.parameter("rd"), base=visit.origin, allowed=loading.is_allowed_origin)
     site = visit.header(b"sec-fetch-site")
     if site is None:
-        referer = visit.asking.referer
-        site = "same-origin" if not referer or referer.startswith(f"{visit.origin}/") else "cross-site"
+        site = "same-origin" if visit.asking.referer.startswith(f"{visit.origin}/") else "cross-site"
     session = _session_of(visit.asking)
     is_meant = visit.method in ("GET", "POST") and not visit.asking.prefetches
     if site not in ("same-origin", "none") or session is None or not is_meant:

@@ -96,13 +96,14 @@ class Writer:
 
 def _count(counters: Counter[tuple[str, str, str]]) -> None:
     now = timezone.now()
-    room = COUNTERS_LIMIT - ConfigurationEvent.objects.count()
     with transaction.atomic():
         for (contract, origin, reason), times in counters.items():
             known = ConfigurationEvent.objects.filter(contract=contract, origin=origin, reason=reason)
-            if known.update(count=F("count") + times, last_at=now) or room <= 0:
+            if known.update(count=F("count") + times, last_at=now):
                 continue
-            room -= 1
+            if ConfigurationEvent.objects.count() >= COUNTERS_LIMIT:
+                # What outsiders made up came once; what a proxy does wrong comes again and again.
+                ConfigurationEvent.objects.order_by("count", "last_at")[:1].get().delete()
             ConfigurationEvent.objects.create(
                 contract=contract, origin=origin, reason=reason, count=times, first_at=now, last_at=now
             )

@@ -82,6 +82,7 @@ FOREIGN = {
     "unknown": [(b"sec-fetch-site", b"whatever")],
     "two words": [(b"sec-fetch-site", b"same-origin, cross-site")],
     "an older browser from elsewhere": [(b"referer", b"https://evil.example/")],
+    "an older browser that tells nothing": [],
     "an older browser from a like name": [(b"referer", f"{WIKI}.evil.example/".encode())],
     "a prefetch": [(b"sec-fetch-site", b"same-origin"), (b"sec-purpose", b"prefetch")],
 }
@@ -106,7 +107,6 @@ MEANT = {
     "same origin": [(b"sec-fetch-site", b"same-origin")],
     "typed": [(b"sec-fetch-site", b"none")],
     "an older browser": [(b"referer", f"{WIKI}/page".encode())],
-    "an older browser, typed": [],
 }
 
 

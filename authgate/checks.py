@@ -1,0 +1,40 @@
+"""Settings mistakes of the gate, told by `manage.py check`."""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Any
+
+from django.conf import settings
+from django.core.checks import CheckMessage, Error, register
+
+from authgate.contracts import OAUTH2_CHECK
+
+
+@register()
+def check_settings(**kwargs: Any) -> list[CheckMessage]:
+    """Give an error for each setting with which no check could be answered as it is meant."""
+    found: list[CheckMessage] = [
+        Error(
+            f"IKD_TRUSTED_PROXIES must be networks such as 10.0.0.0/8 or 192.0.2.7, one is {network!r}",
+            id="authgate.E001",
+        )
+        for network in settings.IKD_TRUSTED_PROXIES
+        if not _is_network(network)
+    ]
+    if settings.IKD_OAUTH2_CONTRACT not in OAUTH2_CHECK:
+        named = " or ".join(OAUTH2_CHECK)
+        text = f"IKD_OAUTH2_CONTRACT must be {named}, is {settings.IKD_OAUTH2_CONTRACT!r}"
+        found.append(Error(text, id="authgate.E002"))
+    if settings.IKD_FORWARDED_HOPS < 0:
+        text = f"IKD_FORWARDED_HOPS must be 0 or more, is {settings.IKD_FORWARDED_HOPS}"
+        found.append(Error(text, id="authgate.E003"))
+    return found
+
+
+def _is_network(text: str) -> bool:
+    try:
+        ipaddress.ip_network(text)
+    except ValueError:
+        return False
+    return True
