@@ -109,7 +109,7 @@ def _with_code(asking: Asking) -> Answer | Missing:
     return Missing(Need.CODE, code_in(target.uri or "") or "", asking)
 
 
-def _session(target: Target, facts: Facts, memory: Memory) -> Session | None | Missing:
+def _session(target: Target, facts: Facts, memory: Memory) -> Session | Missing | None:
     """Find the live gate session of this browser on this very origin."""
     line = facts.headers.values.get(b"cookie")
     if line is None:

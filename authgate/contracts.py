@@ -126,7 +126,7 @@ class RequestHeaders(NamedTuple):
     doubled: frozenset[bytes] = frozenset()
 
     def require(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
-        """Give the headers; each of `names` is there once and not empty. Raises BadTarget with the one at fault."""
+        """Give the headers, each of `names` once and not empty. Raises BadTarget with the one at fault."""
         values = self.values
         for name in names & self.doubled:
             raise BadTarget(f"{name.decode()} doubled")

@@ -14,7 +14,6 @@ from urllib.parse import quote
 
 from authgate.target import BadTarget, Target, is_within, readings
 
-
 NO_RULE = "no rule covers the path"
 
 

@@ -62,7 +62,7 @@ def load_applications() -> list[Application]:
 
 
 def load_compiled(which: set[int] | None = None) -> list[tuple[Application, tuple[str, ...]]]:
-    """Give applications made ready with their origins, all of them or those of the given ids. Three queries."""
+    """Give applications made ready with their origins: all, or those of the given ids. Three queries."""
     applications, origins = models.Application.objects.all(), models.Origin.objects.all()
     if which is not None and len(which) < 500:
         applications, origins = applications.filter(pk__in=which), origins.filter(application__in=which)
@@ -174,7 +174,7 @@ VERIFIED = Exists(
 
 
 IDLE_SLACK = 60
-"""Seconds by which last seen, written in batches, may lag behind: an idle session ends that late, never early."""
+"""Seconds that last seen, written in batches, may lag: an idle session ends that late, never early."""
 
 
 def load_session(digest: bytes) -> Session | None:

@@ -78,11 +78,11 @@ class Memory:
         self.applications: dict[str, Application | None] = {}
         self.sessions: dict[bytes, Session | None] = {}
 
-    def application(self, origin: str) -> Application | None | Unknown:
+    def application(self, origin: str) -> Application | Unknown | None:
         """Give the application that claims an origin, None where none does."""
         return self.applications.get(origin, UNKNOWN)
 
-    def session(self, digest: bytes, now: float) -> Session | None | Unknown:
+    def session(self, digest: bytes, now: float) -> Session | Unknown | None:
         """Give the gate session of a token's digest, None where there is none."""
         return self.sessions.get(digest, UNKNOWN)
 
@@ -94,10 +94,10 @@ class OverMemory(Memory):
         super().__init__(under.settings, under.random)
         self.under = under
 
-    def application(self, origin: str) -> Application | None | Unknown:
+    def application(self, origin: str) -> Application | Unknown | None:
         return self.under.application(origin)
 
-    def session(self, digest: bytes, now: float) -> Session | None | Unknown:
+    def session(self, digest: bytes, now: float) -> Session | Unknown | None:
         if digest in self.sessions:
             return self.sessions[digest]
         return self.under.session(digest, now)
@@ -142,7 +142,7 @@ class WorkerMemory(Memory):
     def __len__(self) -> int:
         return len(self._held)
 
-    def application(self, origin: str) -> Application | None | Unknown:
+    def application(self, origin: str) -> Application | Unknown | None:
         found = self.applications.get(origin)
         if found is not None:
             return found
@@ -152,7 +152,7 @@ class WorkerMemory(Memory):
                 return found
         return None
 
-    def session(self, digest: bytes, now: float) -> Session | None | Unknown:
+    def session(self, digest: bytes, now: float) -> Session | Unknown | None:
         """Give a session; UNKNOWN also where the database has to say whether it is idle by now."""
         held = self._held.get(digest)
         if held is None:

@@ -11,9 +11,8 @@ from authgate import feed, sessions
 from authgate.target import BadTarget, origin_from
 from authgate.views import answer_gate_request
 
-
 BELIEVED_AFTER = 0.2
-"""Seconds after which the workers know of a change: whoever ended a session finds it ended at the next click."""
+"""Seconds after which the workers know: whoever ended a session finds it ended at the next click."""
 
 
 class GateMiddleware:
