@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 
-from authgate import feed, sessions
+from authgate import feed, metrics, sessions
 from authgate.target import BadTarget, origin_from
 from authgate.views import answer_gate_request
 
@@ -39,6 +39,8 @@ class GateMiddleware:
             return _plain(200, "ok")
         if request.path_info == "/readyz":
             return _readiness()
+        if request.path_info == "/metrics":
+            return metrics.answer_metrics(request)
         if not is_portal_host(request.META.get("HTTP_HOST", "")):
             return _plain(404, f"This name is not the portal's. The portal is {settings.IKD_PORTAL_URL}")
         return self.get_response(request)

@@ -40,6 +40,7 @@ IKD_TRUSTED_DOMAINS = env.list("IKD_TRUSTED_DOMAINS", default=[])
 # Refusals and last-seen times are written by a thread, once a second; off, whoever runs the checks flushes.
 IKD_STALE_GRACE = env.float("IKD_STALE_GRACE", default=10.0)
 IKD_MEMORY_SESSIONS = env.int("IKD_MEMORY_SESSIONS", default=100_000)
+IKD_METRICS_TOKEN = env.str("IKD_METRICS_TOKEN", default="")
 IKD_THREADS = env.int("IKD_THREADS", default=8)
 IKD_WRITE_BEHIND = env.bool("IKD_WRITE_BEHIND", default=True)
 
