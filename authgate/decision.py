@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from typing import Any
 from urllib.parse import quote
 
-from authgate.target import BadTarget, Target, is_within, readings
+from authgate.target import BadTarget, Target, is_read_alike, is_within, readings
 
 
 class Verdict(Enum):
@@ -121,7 +122,7 @@ def application_of(
     name: str,
     rules: Iterable[tuple[str, bool, Rule]],
     enabled: bool = True,
-    **wishes: object,
+    **wishes: Any,
 ) -> Application:
     """Make an application ready from its rules, each with its path and whether it is exact."""
     by_scope: dict[tuple[str, bool], list[Rule]] = {}
@@ -131,13 +132,14 @@ def application_of(
     folded: dict[tuple[str, bool], Scope] = {}
     for (path, exact), scope_rules in by_scope.items():
         scope = Scope(path, exact, tuple(scope_rules))
-        for spelling in {path, quote(path, safe="/!$&'()*+,:=@~")}:
+        quoted = path if is_read_alike(path) else quote(path, safe="/!$&'()*+,:=@~")
+        for spelling in {path, quoted}:
             scopes[spelling, exact] = scope
             folded[spelling.casefold(), exact] = scope
     heeds_case = scopes.keys() != folded.keys()
     return Application(
         id=id, name=name, enabled=enabled, scopes=scopes, folded=folded, heeds_case=heeds_case, **wishes
-    )  # type: ignore[arg-type]
+    )
 
 
 def decide(
@@ -168,16 +170,15 @@ def decide(
 
 def _scopes_meant(application: Application, path: str | None) -> list[Scope | None]:
     """Give each scope that a request may fall under once, None for "no rule covers it"."""
-    found: dict[int, Scope | None] = {}
     if path is None:
-        found = {id(scope): scope for scope in application.scopes.values()}
+        every: dict[int, Scope | None] = {id(scope): scope for scope in application.scopes.values()}
         if ("/", False) not in application.scopes:
-            found[0] = None
-        return list(found.values())
-    ways = readings(path)
-    if len(ways) == 1 and not application.heeds_case and path == path.lower():
+            every[0] = None
+        return list(every.values())
+    if not application.heeds_case and is_read_alike(path):
         return [_most_specific(application.scopes, path)]
-    for reading in ways:
+    found: dict[int, Scope | None] = {}
+    for reading in readings(path):
         for scopes, text in ((application.scopes, reading), (application.folded, reading.casefold())):
             scope = _most_specific(scopes, text)
             found[id(scope)] = scope
