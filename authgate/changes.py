@@ -76,7 +76,7 @@ def install(using: str = "default") -> None:
         for kind in ("user", "application"):
             cursor.execute(
                 f"INSERT INTO {TABLE} (kind, transaction_id) VALUES (%s, {_now(connection)})", [kind]
-            )  # noqa: S608
+            )
 
 
 def make_way(using: str, plan: Sequence[tuple[object, bool]]) -> None:
@@ -188,26 +188,33 @@ class SqliteReader:
     """One writer at a time: ids come in the order of the commits."""
 
     def __init__(self) -> None:
-        self._last: int | None = None
+        self._last: tuple[Any, ...] | None = None
 
     def schema_version(self, cursor: Any) -> object:
         """Give what differs as soon as a table or trigger was made or dropped."""
         return cursor.execute("PRAGMA schema_version").fetchone()[0]
 
+    def mark(self, cursor: Any) -> int | None:
+        """Give where the feed stands now; None where it is empty."""
+        cursor.execute(f"SELECT max(id) FROM {TABLE}")  # noqa: S608
+        newest: int | None = cursor.fetchone()[0]
+        return newest
+
+    def cut(self, cursor: Any, mark: int) -> None:
+        """Delete what came before a mark, which every worker read long ago."""
+        cursor.execute(f"DELETE FROM {TABLE} WHERE id < %s", [mark])  # noqa: S608
+
     def read(self, cursor: Any) -> Changes:
-        cursor.execute(f"SELECT id, kind, key FROM {TABLE} WHERE id >= %s ORDER BY id", [self._last or 0])  # noqa: S608
+        after = self._last[0] if self._last else 0
+        cursor.execute(f"SELECT id, kind, key FROM {TABLE} WHERE id >= %s ORDER BY id", [after])  # noqa: S608
         rows = cursor.fetchall()
-        if self._last is None:
-            self._last = rows[-1][0] if rows else 0
-            return Changes(everything=True)
-        if self._last and (not rows or rows[0][0] != self._last):
-            # The row read last is gone: the feed was cut behind us, or the database is another one.
-            self._last = rows[-1][0] if rows else None
-            return Changes(everything=True)
-        told = tuple((kind, key) for id, kind, key in rows if id != self._last)
-        if rows:
-            self._last = rows[-1][0]
-        return Changes(told)
+        last, self._last = self._last, rows[-1] if rows else ()
+        if last and rows and rows[0] == last:
+            return Changes(tuple((kind, key) for _, kind, key in rows[1:]))
+        if last == ():
+            return Changes(tuple((kind, key) for _, kind, key in rows))
+        # The row read last is gone, or another: the feed was cut behind us, or the database is another one.
+        return Changes(everything=True)
 
 
 class PostgresqlReader:
@@ -225,8 +232,21 @@ class PostgresqlReader:
         self._known: dict[int, int] = {}
 
     def schema_version(self, cursor: Any) -> object:
-        """Give nothing: no migration forwards drops a trigger here."""
-        return None
+        """Give what differs as soon as one of our triggers was made, dropped or disabled."""
+        cursor.execute(
+            "SELECT count(*), max(oid) FROM pg_trigger WHERE tgname LIKE 'ikd_%' AND tgenabled = 'O'"
+        )
+        return cursor.fetchone()
+
+    def mark(self, cursor: Any) -> int | None:
+        """Give the oldest transaction that may be open now: what it writes may come as late as it likes."""
+        cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
+        oldest: int = cursor.fetchone()[0]
+        return oldest
+
+    def cut(self, cursor: Any, mark: int) -> None:
+        """Delete what was committed before a mark, which every worker read long ago."""
+        cursor.execute(f"DELETE FROM {TABLE} WHERE transaction_id < %s", [mark])  # noqa: S608
 
     def read(self, cursor: Any) -> Changes:
         since = self._oldest
@@ -244,8 +264,3 @@ class PostgresqlReader:
 
 def reader_for(vendor: str) -> SqliteReader | PostgresqlReader:
     return PostgresqlReader() if vendor == "postgresql" else SqliteReader()
-
-
-def cut(cursor: Any, before: int) -> None:
-    """Delete the feed's rows older than the row `before`, which every worker read long ago."""
-    cursor.execute(f"DELETE FROM {TABLE} WHERE id < %s", [before])  # noqa: S608

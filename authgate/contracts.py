@@ -23,6 +23,9 @@ class Style(Enum):
     REDIRECT = "redirect"
 
 
+FORWARDED_FOR_LIMIT = 512
+"""Octets of an X-Forwarded-For; nobody honest sits behind so many proxies."""
+
 Read = Callable[[dict[bytes, bytes], int], Target]
 
 
@@ -37,14 +40,15 @@ class Contract:
     prefix: str = "/authgate"
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16_384)
 def forwarded_client(value: bytes, hops: int) -> str:
     """Give the client's address out of X-Forwarded-For: the last entry, or as many before it as `hops` says.
 
-    Entries further left are the client's own invention. Raises BadTarget where there is none.
+    Entries further left are the client's own invention. Raises BadTarget where there is none, and for a
+    list longer than FORWARDED_FOR_LIMIT: answers are remembered, which must not fill the memory.
     """
     entries = value.decode("latin-1").split(",")
-    if not 0 <= hops < len(entries):
+    if not 0 <= hops < len(entries) or len(value) > FORWARDED_FOR_LIMIT:
         raise BadTarget("x-forwarded-for")
     return _address_from(entries[-1 - hops].strip(" \t"), "x-forwarded-for")
 
@@ -60,12 +64,15 @@ def _address_from(text: str, header: str) -> str:
     return address
 
 
+@lru_cache(maxsize=8192)
+def _origin(scheme: bytes, authority: bytes) -> str:
+    return origin_from(scheme.decode("latin-1"), authority.decode("latin-1"))
+
+
 def _forwarded(headers: dict[bytes, bytes], hops: int) -> Target:
     """Read X-Forwarded-{Method,Proto,Host,Uri,For} (reference: nginx as deploy/ sets them; Traefik)."""
     return Target(
-        origin_from(
-            headers[b"x-forwarded-proto"].decode("latin-1"), headers[b"x-forwarded-host"].decode("latin-1")
-        ),
+        _origin(headers[b"x-forwarded-proto"], headers[b"x-forwarded-host"]),
         method_from(headers[b"x-forwarded-method"].decode("latin-1")),
         uri_from(headers[b"x-forwarded-uri"]),
         forwarded_client(headers[b"x-forwarded-for"], hops),
@@ -74,14 +81,13 @@ def _forwarded(headers: dict[bytes, bytes], hops: int) -> Target:
 
 def _host_and_scheme(headers: dict[bytes, bytes], hops: int) -> Target:
     """Read Host, X-Scheme and X-Real-IP, as oauth2-proxy's documentation has nginx send them."""
-    origin = origin_from(headers[b"x-scheme"].decode("latin-1"), headers[b"host"].decode("latin-1"))
+    origin = _origin(headers[b"x-scheme"], headers[b"host"])
     return Target(origin, None, None, _address_from(headers[b"x-real-ip"].decode("latin-1"), "x-real-ip"))
 
 
 def _address(headers: dict[bytes, bytes], hops: int) -> Target:
     """Read where an endpoint's request came in; the page asked for is in `x-forwarded-uri`, if anywhere."""
-    text = {name: headers[name].decode("latin-1") for name in (b"x-forwarded-proto", b"x-forwarded-host")}
-    origin = origin_from(text[b"x-forwarded-proto"], text[b"x-forwarded-host"])
+    origin = _origin(headers[b"x-forwarded-proto"], headers[b"x-forwarded-host"])
     return Target(origin, None, None, forwarded_client(headers[b"x-forwarded-for"], hops))
 
 
@@ -128,11 +134,12 @@ class RequestHeaders(NamedTuple):
     def require(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
         """Give the headers, each of `names` once and not empty. Raises BadTarget with the one at fault."""
         values = self.values
-        for name in names & self.doubled:
-            raise BadTarget(f"{name.decode()} doubled")
-        for name in names:
-            if not values.get(name):
-                raise BadTarget(f"{name.decode()} missing")
+        if self.doubled:
+            for name in names & self.doubled:
+                raise BadTarget(f"{name.decode()} doubled")
+        if not all(map(values.get, names)):
+            lacking = next(name for name in names if not values.get(name))
+            raise BadTarget(f"{lacking.decode()} missing")
         return values
 
 

@@ -38,16 +38,12 @@ def cookies_of(line: bytes) -> dict[str, str]:
 def cookie_in(line: bytes, name: bytes) -> bytes | None:
     """Give the one cookie of that name, as `cookies_of` would; None where it is absent or doubled.
 
-    Where the name stands once in the whole line, as it nearly always does, nothing else is parsed.
+    Where the name stands once in the whole line, as browsers write it, nothing else is parsed.
     """
     before, found, after = line.partition(name)
     if not found:
         return None
-    if name in after:
-        value = cookies_of(line).get(name.decode("latin-1"))
-        return None if value is None else value.encode("latin-1")
-    after = after.lstrip(b" \t")
-    before = before.rstrip(b" \t")
-    if not after.startswith(b"=") or (before and not before.endswith(b";")):
-        return None
-    return after[1:].partition(b";")[0].strip(b" \t")
+    if name not in after and after[:1] == b"=" and (not before or before[-2:] == b"; "):
+        return after[1:].partition(b";")[0].strip(b" \t")
+    value = cookies_of(line).get(name.decode("latin-1"))
+    return None if value is None else value.encode("latin-1")

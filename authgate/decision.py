@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any
 from urllib.parse import quote
 
-from authgate.target import BadTarget, Target, is_within, readings
+from authgate.target import BadTarget, Target, is_read_alike, is_within, readings
 
 NO_RULE = "no rule covers the path"
 
@@ -143,7 +143,7 @@ def application_of(
     for (path, exact), scope_rules in by_scope.items():
         scope = Scope(path, exact, tuple(scope_rules))
         # As written, and as browsers and stricter programs encode it.
-        for spelling in {path, quote(path, safe="/!$&'()*+,:=@~[]^|"), quote(path, safe="/!$&'()*+,:=@~")}:
+        for spelling in {path} if is_read_alike(path) else {path, *_encoded(path)}:
             scopes[spelling, exact] = scope
             folded[spelling.casefold(), exact] = scope
     longest = max((len(path) for path, _ in (*scopes, *folded)), default=0)
@@ -157,6 +157,10 @@ def application_of(
         heeds_case=scopes.keys() != folded.keys(),
         **wishes,
     )
+
+
+def _encoded(path: str) -> tuple[str, str]:
+    return quote(path, safe="/!$&'()*+,:=@~[]^|"), quote(path, safe="/!$&'()*+,:=@~")
 
 
 def _paths_claimed(path: str) -> tuple[str, ...]:
@@ -196,16 +200,15 @@ def decide(
 
 def _scopes_meant(application: Application, path: str | None) -> list[Scope | None]:
     """Give each scope that a request may fall under once, None for "no rule covers it"."""
-    found: dict[int, Scope | None] = {}
     if path is None:
-        found = {id(scope): scope for scope in application.scopes.values()}
+        every: dict[int, Scope | None] = {id(scope): scope for scope in application.scopes.values()}
         if ("/", False) not in application.scopes:
-            found[0] = None
-        return list(found.values())
-    ways = readings(path)
-    if len(ways) == 1 and not application.heeds_case and path == path.lower():
+            every[0] = None
+        return list(every.values())
+    if not application.heeds_case and is_read_alike(path):
         return [_most_specific(application.scopes, path, application.longest)]
-    for reading in ways:
+    found: dict[int, Scope | None] = {}
+    for reading in readings(path):
         for scopes, text in ((application.scopes, reading), (application.folded, reading.casefold())):
             scope = _most_specific(scopes, text, application.longest)
             found[id(scope)] = scope

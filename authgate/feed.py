@@ -32,6 +32,7 @@ FORGET_AFTER = 600.0
 CUT_EVERY = 600.0
 LOOK_FOR_TRIGGERS_EVERY = 60.0
 SWEEP_EVERY = 5.0
+COMPLAIN_EVERY = 5.0
 BATCH = 1_000
 
 
@@ -66,6 +67,7 @@ class Feed:
         self._is_believable = True
         self._schema_version: object = None
         self._swept_at = -1e9
+        self._complained_at = -1e9
         self._marks: list[tuple[float, int]] = []
         self._thread: threading.Thread | None = None
 
@@ -77,36 +79,47 @@ class Feed:
         if now < self.fresh_until:
             return True
         self._wanted.set()
-        return self._is_failing(now) and now < self.last_read_began + settings.IKD_STALE_GRACE
+        is_in_grace = now < self.last_read_began + settings.IKD_STALE_GRACE
+        return is_in_grace and self._is_believable and self._is_failing()
+
+    def hangs(self) -> bool:
+        """Tell whether a reading has begun that the database does not answer."""
+        since = self._reading_since
+        return since is not None and self.clock() - since > FAILING_AFTER
 
     def ensure_fresh(self) -> Source:
         """Read the feed unless that was done just now, and tell who may answer."""
         asked = self.clock()
-        if not self._lock.acquire(timeout=1.0):
+        # Who waits in vain for as long knows of the reading that he waits for that it fails.
+        if not self._lock.acquire(timeout=0.0 if self.hangs() else FAILING_AFTER + 0.1):
             return self._source()
         try:
             if self.last_read_began < asked and self.clock() >= self.fresh_until:
                 self._read()
         except Exception:
-            log.exception("the change feed cannot be read")
+            self._complain("the change feed cannot be read")
         finally:
             self._lock.release()
         return self._source()
+
+    def _complain(self, text: str) -> None:
+        """Log an error, but not for each check while the database is away."""
+        if self.clock() - self._complained_at > COMPLAIN_EVERY:
+            self._complained_at = self.clock()
+            log.exception(text)
 
     def _source(self) -> Source:
         if self.may_answer():
             return Source.MEMORY
         return Source.NOBODY if self._is_believable else Source.DATABASE
 
-    def _is_failing(self, now: float) -> bool:
-        since = self._reading_since
-        return self._has_failed or (since is not None and now - since > FAILING_AFTER)
+    def _is_failing(self) -> bool:
+        return self._has_failed or self.hangs()
 
     # ---- reading ------------------------------------------------------------------------------------------
 
     def _read(self) -> None:
         began = self._reading_since = self.clock()
-        self._has_failed = True
         try:
             self._look_for_triggers(began)
             if began - self._swept_at > SWEEP_EVERY:
@@ -119,7 +132,10 @@ class Feed:
                 pass
             self._has_failed = False
         except Exception:
-            # What was read may not have been applied: begin again with everything forgotten.
+            # What was read may not have been applied: begin again with everything forgotten. Only an end
+            # like this one is a failure: were a reading that goes on one too, its grace would let in
+            # whoever was thrown out while this worker was idle.
+            self._has_failed = True
             self._reader = changes.reader_for(connection.vendor)
             raise
         finally:
@@ -142,12 +158,12 @@ class Feed:
             version = self._reader.schema_version(cursor)
         if now - self._triggers_seen < LOOK_FOR_TRIGGERS_EVERY and version == self._schema_version:
             return
-        self._schema_version, self._triggers_seen = version, -1e9
-        self._is_believable = False
-        if lacking := changes.missing():
+        lacking = changes.missing()
+        self._schema_version, self._triggers_seen = version, -1e9 if lacking else now
+        self._is_believable = not lacking
+        if lacking:
+            self.fresh_until = 0.0
             raise RuntimeError(f"triggers of the change feed are missing, run migrate: {sorted(lacking)}")
-        self._is_believable = True
-        self._triggers_seen = now
 
     def _apply(self, found: changes.Changes) -> bool:
         keys: dict[str, set[int | None]] = {"sign_in": set(), "user": set(), "application": set()}
@@ -159,11 +175,13 @@ class Feed:
             users=[key for key in keys["user"] if key is not None],
             everybody=everybody,
         )
-        if None in keys["application"]:
+        # Everybody at once is what a group's new name comes as, and applications hold names of groups.
+        is_about_groups = None in keys["user"]
+        if is_about_groups or None in keys["application"]:
             self._load_applications(None)
         elif keys["application"]:
             self._load_applications({key for key in keys["application"] if key is not None})
-        return bool(keys["application"])
+        return is_about_groups or bool(keys["application"])
 
     def _load_applications(self, which: set[int] | None) -> None:
         compiled = loading.load_compiled(which)
@@ -189,7 +207,7 @@ class Feed:
                     next_cut = self.clock() + CUT_EVERY
                     self._cut()
             except Exception:
-                log.exception("the change feed's reader goes on after an error")
+                self._complain("the change feed's reader goes on after an error")
                 time.sleep(READ_EVERY)
 
     def _round(self) -> None:
@@ -215,13 +233,11 @@ class Feed:
         """Cut the feed where it stood long ago on our own clock: a stepped one may not cut what is unread."""
         now = self.clock()
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT max(id) FROM {changes.TABLE}")  # noqa: S608
-            newest = cursor.fetchone()[0]
-            if newest is not None:
-                self._marks.append((now, newest))
+            if (mark := self._reader.mark(cursor)) is not None:
+                self._marks.append((now, mark))
             old = [mark for mark in self._marks if now - mark[0] > 2 * FORGET_AFTER]
             if old:
-                changes.cut(cursor, old[-1][1])
+                self._reader.cut(cursor, old[-1][1])
                 self._marks = [mark for mark in self._marks if mark not in old]
 
 

@@ -7,16 +7,22 @@ plainest of requests, goes on as if this subclass of uvicorn's protocol were not
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from authgate import feed
+from authgate import answer, feed
 from authgate.answer import Answer
 from authgate.check import Facts, check
 from authgate.contracts import RequestHeaders
 from authgate.writer import writer
+
+log = logging.getLogger("ikd.gate")
+
+LINGER = 1.0
+"""Seconds for which a connection stays open after the process was told to end."""
 
 LEFT_ALONE = frozenset((b"transfer-encoding", b"expect", b"upgrade"))
 
@@ -29,12 +35,17 @@ class Front(HttpToolsProtocol):
     """Whether the message under way was answered here, so that uvicorn must not hear of its end."""
 
     answered_at = 0.0
-    in_message = False
+    in_head = False
     idle_timer: asyncio.TimerHandle | None = None
+
+    is_ending = False
+    """Whether this process is about to end; the worker sets it for all connections."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.peer = self.client[0] if self.client else None
+        if self.is_ending:
+            self.shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self.idle_timer is not None:
@@ -43,7 +54,7 @@ class Front(HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         # The scope is built when it turns out to be needed.
-        self.in_message = True
+        self.in_head = True
         self.url = b""
         self.headers = []
 
@@ -51,6 +62,11 @@ class Front(HttpToolsProtocol):
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
+        self.in_head = False
+        if self.is_ending:
+            self._go_on()
+            self.cycle.keep_alive = False
+            return
         worker = feed.current
         if worker is not None:
             path, _, query = self.url.partition(b"?")
@@ -65,11 +81,36 @@ class Front(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
-        self.in_message = False
         if self.answered:
             self.answered = False
             return
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """Close the connection after the answer under way, or after one more to a request on its way here.
+
+        uvicorn closes an idle connection at once, and with it a request that it has not read yet.
+        """
+        if self._is_answering():
+            super().shutdown()
+            return
+        self.loop.call_later(LINGER, self._close_unless_busy)
+
+    def _close_unless_busy(self) -> None:
+        if not (self.in_head or self._is_answering()):
+            self.transport.close()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection, unless the next request began to come while the last was being answered."""
+        if self.in_head:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+            return
+        super().timeout_keep_alive_handler()
 
     def _go_on(self) -> None:
         """Let uvicorn have the request, just as it would have had it."""
@@ -83,13 +124,14 @@ class Front(HttpToolsProtocol):
     def _answer(self, worker: feed.Feed, path: str, query: bytes) -> bool:
         """Answer from memory; tell whether that was done."""
         headers = dict(self.headers)
-        if not self._is_plain(headers) or not worker.may_answer():
+        # A query with a fragment or bytes outside ASCII is rewritten on its way to the view.
+        if not self._is_plain(headers) or (query and (not query.isascii() or b"#" in query)):
             return False
         now = time.time()
         facts = Facts(path, query.decode("latin-1"), RequestHeaders(headers), self.peer, now)
         try:
-            found = check(facts, worker.memory)
-            if not isinstance(found, Answer):
+            found = _found(worker, facts)
+            if found is None:
                 return False
             octets = self._octets(found)
         except Exception:
@@ -109,10 +151,12 @@ class Front(HttpToolsProtocol):
         """Tell whether nothing about this request needs the ordinary way."""
         if len(headers) != len(self.headers) or (self.cycle is not None and not self.cycle.response_complete):
             return False
-        if headers.get(b"content-length", b"0") != b"0" or not LEFT_ALONE.isdisjoint(headers):
+        if headers.get(b"content-length", b"0") != b"0" or not headers.keys().isdisjoint(LEFT_ALONE):
             return False
-        parser = self.parser
-        if parser.get_http_version() != "1.1" or not parser.should_keep_alive() or parser.should_upgrade():
+        # Without a Connection header only HTTP/1.1 keeps its connections (RFC 9112, section 9.3).
+        if not self.parser.should_keep_alive() or self.parser.should_upgrade():
+            return False
+        if b"connection" in headers and self.parser.get_http_version() != "1.1":
             return False
         return not (self.pipeline or self.flow.write_paused or self.transport.is_closing())
 
@@ -125,7 +169,7 @@ class Front(HttpToolsProtocol):
         if self.timeout_keep_alive_task is not None:
             return  # uvicorn answered last, and watches
         left = self.timeout_keep_alive - (time.time() - self.answered_at)
-        is_busy = self.in_message or (self.cycle is not None and not self.cycle.response_complete)
+        is_busy = self.in_head or self._is_answering()
         if is_busy or 0 < left <= self.timeout_keep_alive:
             self._watch_idleness(max(left, 1.0) if not is_busy else self.timeout_keep_alive)
         elif not self.transport.is_closing():
@@ -139,8 +183,24 @@ class Front(HttpToolsProtocol):
         if self.parser.get_method() == b"HEAD":
             return STATUS_LINE[found.status] + _Date.octets + _tail(found)
         if not found.wire:
-            found.wire += [STATUS_LINE[found.status], _tail(found) + found.body]
+            found.wire.extend((STATUS_LINE[found.status], _tail(found) + found.body))
         return found.wire[0] + _Date.octets + found.wire[1]
+
+
+def _found(worker: feed.Feed, facts: Facts) -> Answer | None:
+    """Give memory's answer, None where the view has to be asked: not while the database hangs.
+
+    The view's threads would hang with it, one for each check, until none is left that could say so.
+    """
+    if worker.may_answer():
+        found = check(facts, worker.memory)
+        if isinstance(found, Answer):
+            return found
+    if not worker.hangs():
+        return None
+    decision_id = answer.new_id(worker.memory)
+    log.error("a check could not be answered while the database hangs, decision %s", decision_id)
+    return answer.broken(decision_id)
 
 
 class _Date:

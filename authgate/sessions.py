@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
-from datetime import timedelta
+from collections.abc import Iterable
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
@@ -69,12 +70,14 @@ def end_sign_ins(which: QuerySet[SignIn]) -> int:
     return which.filter(ended_at=None).update(ended_at=timezone.now(), session_digest=None)
 
 
-def touch(sign_in_ids: set[int]) -> None:
-    """Note that sign-ins were used; one that ended stays ended (CVE-2022-37186 of LemonLDAP::NG)."""
-    now = timezone.now()
-    SignIn.objects.filter(
-        pk__in=sign_in_ids, ended_at=None, last_seen_at__lt=now - timedelta(seconds=45)
-    ).update(last_seen_at=now)
+def touch(sign_in_ids: Iterable[int], at: datetime | None = None) -> None:
+    """Note that sign-ins were used just now, or at `at`, unless not a minute has passed since the last note.
+
+    One that ended stays ended (CVE-2022-37186 of LemonLDAP::NG).
+    """
+    at = at or timezone.now()
+    earlier = at - timedelta(seconds=50)
+    SignIn.objects.filter(pk__in=sign_in_ids, ended_at=None, last_seen_at__lt=earlier).update(last_seen_at=at)
 
 
 def open_gate(sign_in: SignIn, origin: str, *, instead_of: str = "") -> str:

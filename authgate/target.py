@@ -21,8 +21,10 @@ _AUTHORITY = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::([1-9][0-9]{0,4}))?"
 USUAL_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
+_USUAL_URI = re.compile(rb"/[\x21-\x7e]*")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
 _PLAIN_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.~!$&'()*+,=:@-]+)+|/")
+_PLAIN_LOWER_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[a-z0-9_.~!$&'()*+,=:@-]+)+|/")
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _CODE = re.compile(r"ikdcode=([A-Za-z0-9_-]{43})")
 
@@ -54,7 +56,6 @@ def host_of(host: str) -> str:
     return host
 
 
-@lru_cache(maxsize=8192)
 def origin_from(scheme: str, authority: str) -> str:
     """Give the canonical origin of a scheme and a `host[:port]` (RFC 6454, section 4).
 
@@ -132,9 +133,11 @@ def uri_from(raw: bytes) -> str:
     Raises BadTarget unless it starts with a slash and holds no control character and no space.
     """
     text = raw.decode("latin-1")
+    if _USUAL_URI.fullmatch(raw):
+        return text
     if not text.startswith("/") or _UNSAFE.search(text):
         raise BadTarget("uri")
-    return text if raw.isascii() else in_ascii(text)
+    return in_ascii(text)
 
 
 def in_ascii(header: str) -> str:
@@ -195,6 +198,11 @@ def readings(path: str) -> tuple[str, ...]:
             seen[found] = None
             pending.append(found)
     return tuple(dict.fromkeys(reading or "/" for reading, _ in seen))
+
+
+def is_read_alike(path: str) -> bool:
+    """Tell whether everybody takes this path for itself, whether they heed letter case or not."""
+    return _PLAIN_LOWER_PATH.fullmatch(path) is not None
 
 
 def _steps(path: str, decoded: int) -> list[tuple[str, int]]:

@@ -6,7 +6,8 @@ import json
 import logging
 import threading
 import time
-from collections import Counter
+from collections import Counter, OrderedDict
+from datetime import UTC, datetime
 
 from django.conf import settings
 from django.db import close_old_connections, transaction
@@ -21,7 +22,10 @@ log = logging.getLogger("ikd.refusals")
 
 REFUSALS_A_FLUSH = 50
 COUNTERS_LIMIT = 1_000
-SEEN_EVERY = 50.0
+SEEN_EVERY = 60.0
+"""Seconds between two writes of a sign-in's last seen, at least."""
+
+STEP = 10
 
 
 class Writer:
@@ -32,8 +36,9 @@ class Writer:
         self._refusals: list[Refusal] = []
         self._dropped = 0
         self._counters: Counter[tuple[str, str, str]] = Counter()
-        self._seen: dict[int, float] = {}
-        self._due: set[int] = set()
+        self._used: dict[int, float] = {}
+        self._written: OrderedDict[int, float] = OrderedDict()
+        self._due: dict[int, float] = {}
         self._thread: threading.Thread | None = None
 
     def note_refusal(self, refusal: Refusal) -> None:
@@ -51,31 +56,69 @@ class Writer:
         self._ensure_thread()
 
     def note_use(self, sign_in_id: int, now: float) -> None:
-        """Remember that a sign-in was used just now (Unix time); it is written once a minute at most."""
-        if 0 <= now - self._seen.get(sign_in_id, 0.0) < SEEN_EVERY:
+        """Remember that a sign-in was used just now (Unix time); it is written once a minute at most.
+
+        The first use is written at once, the last of a minute's others when the minute is over: an idle
+        session must not end early because its last use came soon after one that was written.
+        """
+        self._used[sign_in_id] = now
+        if sign_in_id in self._written:
             return
         with self._lock:
-            if len(self._seen) > 100_000:
-                self._seen.clear()
-            self._seen[sign_in_id] = now
-            self._due.add(sign_in_id)
+            self._written[sign_in_id] = now
+            self._due[sign_in_id] = self._used[sign_in_id] = now
         self._ensure_thread()
 
     def flush(self) -> None:
-        """Write what was collected. Raises what the database raises; what was collected is lost then."""
+        """Write what was collected. Raises what the database raises; refusals are lost then, uses are not."""
+        self._write_uses(time.time())
         with self._lock:
             refusals, self._refusals = self._refusals, []
             counters, self._counters = self._counters, Counter()
-            due, self._due = self._due, set()
             dropped, self._dropped = self._dropped, 0
         if dropped:
             log.warning(json.dumps({"kind": "refusals not kept", "count": dropped}))
-        if due:
-            sessions.touch(due)
         if refusals:
             AuditEvent.objects.bulk_create(map(_event, refusals))
         if counters:
             _count(counters)
+
+    def end(self) -> None:
+        """Write everything before this process ends gracefully, also what would not be due yet."""
+        try:
+            with self._lock:
+                self._due.update(
+                    {key: at for key, at in self._used.items() if at > self._written.get(key, 0.0)}
+                )
+            self.flush()
+        except Exception:
+            log.exception("refusals or last-seen times could not be written at the end")
+
+    def _write_uses(self, now: float) -> None:
+        with self._lock:
+            self._collect_uses(now)
+            due, self._due = self._due, {}
+        try:
+            _touch(due)
+        except Exception:
+            with self._lock:
+                self._due = due | self._due
+            raise
+
+    def _collect_uses(self, now: float) -> None:
+        """Make due what was used since it was last written a minute ago, and forget what was not."""
+        while self._written:
+            sign_in_id, written_at = next(iter(self._written.items()))
+            if 0 <= now - written_at < SEEN_EVERY:
+                return
+            # First out of `_written`, then the look: whoever notes a use meanwhile sees it gone, or is seen.
+            del self._written[sign_in_id]
+            used_at = self._used.get(sign_in_id, 0.0)
+            if used_at > written_at:
+                self._due[sign_in_id] = used_at
+                self._written[sign_in_id] = now
+            else:
+                self._used.pop(sign_in_id, None)
 
     def _ensure_thread(self) -> None:
         if self._thread is None and settings.IKD_WRITE_BEHIND:
@@ -92,6 +135,20 @@ class Writer:
                 self.flush()
             except Exception:
                 log.exception("refusals or last-seen times could not be written")
+
+
+def _touch(used: dict[int, float]) -> None:
+    """Write when sign-ins were used, in steps of ten seconds: a few statements, however many they are.
+
+    Rounded down, and left out where it stands nearly as late: together less than the minute by which idle
+    sessions end late, so none ends early.
+    """
+    by_step: dict[int, list[int]] = {}
+    for sign_in_id, at in used.items():
+        by_step.setdefault(int(at) // STEP * STEP, []).append(sign_in_id)
+    for step, sign_in_ids in by_step.items():
+        for start in range(0, len(sign_in_ids), 1000):
+            sessions.touch(sign_in_ids[start : start + 1000], datetime.fromtimestamp(step, UTC))
 
 
 def _count(counters: Counter[tuple[str, str, str]]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import socket
 import sys
 
 import uvloop
@@ -15,6 +16,19 @@ from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
 from uvicorn.config import Config
 from uvicorn.server import Server
+
+
+class PortalServer(Server):
+    """uvicorn's server. After `serve` the process ends by its signal: what comes before happens here."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        from authgate.front import Front
+        from authgate.writer import writer
+
+        Front.is_ending = True
+        await super().shutdown(sockets)
+        # Not in this thread: a database that hangs must not keep the worker from being told to hurry.
+        await asyncio.get_running_loop().run_in_executor(None, writer.end)
 
 
 class PortalWorker(Worker):  # type: ignore[misc]
@@ -33,7 +47,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
             runner.run(self._serve())
 
     async def _serve(self) -> None:
-        server = Server(config=self._server_config())
+        server = PortalServer(config=self._server_config())
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self.handle_exit, signal.SIGQUIT, None)
         await server.serve(sockets=self.sockets)
         if not server.started:

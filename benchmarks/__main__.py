@@ -1,0 +1,104 @@
+"""Runs all measurements: `python -m benchmarks`, in a minute with QUICK=1. Figures go to var/bench.json."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from benchmarks import growth, machine, pages, report, revocation, servers, single, sizes
+from benchmarks.load import Unexpected
+from benchmarks.plan import FULL, QUICK, Plan, Run
+
+NEEDS = {"wrk": "wrk", "nginx": "nginx-light", "taskset": "util-linux"}
+
+
+def main() -> None:
+    lacking = [package for name, package in NEEDS.items() if servers.program(name) is None]
+    if lacking:
+        sys.exit(f"The benchmarks need these of Debian's packages: {' '.join(lacking)}")
+    quick = os.environ.get("QUICK", "") not in ("", "0")
+    output = Path(os.environ.get("IKD_VAR") or servers.ROOT / "var") / "bench.json"
+    with tempfile.TemporaryDirectory(prefix="ikd-bench-") as folder:
+        try:
+            found = measure(QUICK if quick else FULL, Path(folder))
+        except Unexpected as problem:
+            sys.exit(f"\n{problem}")
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(found, indent=2) + "\n")
+    holds = report.show_bars(found)
+    print(f"{time.monotonic() - report.BEGAN:.0f} s. {output}")
+    sys.exit(0 if holds or quick else 1)
+
+
+def measure(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Run every measurement and show each table as soon as it is known."""
+    folder.chmod(0o755)
+    run = Run(plan, folder, report.say)
+    found: dict[str, Any] = {
+        "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": {"cores": os.cpu_count(), "load_average_before": report.load_average()},
+    }
+    print(
+        f"Load average before: {report.load_average()}; server on core {machine.SERVER_CORE}, "
+        f"load on core {machine.LOAD_CORE}, {plan.rounds} rounds of {plan.seconds} s"
+    )
+    var, tokens = databases(run)
+    held = max(plan.held)
+    found["checks"] = single.measure_checks(run, var["site"], tokens["outsider"], held)
+    report.show_checks(found["checks"])
+    found["pages"] = pages.measure_pages(run, var["site"], tokens)
+    report.show_pages(found["pages"])
+    found["growth"] = growth.measure_growth(run, var["few"], var["applications"], var["sessions"])
+    report.show_growth(found["growth"])
+    found["memory_mb"] = sizes.measure_memory(run, var["site"])
+    report.show_memory(found["memory_mb"])
+    found["revocation_ms"] = revocation.measure_revocation(run, var["few"], growth.FEW_SESSIONS)
+    report.show_revocation(found["revocation_ms"])
+    found["machine"]["load_average_after"] = report.load_average()
+    return found
+
+
+def databases(run: Run) -> tuple[dict[str, Path], dict[str, Any]]:
+    """Make the portals' databases, and give where they are and the tokens of the first one."""
+    plan, few = run.plan, growth.FEW_SESSIONS
+    wanted: dict[str, dict[str, Any]] = {
+        "site": {
+            "sessions": max(plan.held),
+            "users": min(max(plan.held), 10_000),
+            "origins": pages.origins(),
+        },
+        "few": {"sessions": few, "trials": plan.trials},
+        "applications": {"sessions": few, "applications": plan.applications},
+        "sessions": {"sessions": plan.sessions, "users": 10_000},
+    }
+    empty = run.folder / "empty"
+    empty.mkdir()
+    _data(empty, "")
+    folders, tokens = {}, {}
+    for name, content in wanted.items():
+        run.say(f"making a database: {name}")
+        folders[name] = shutil.copytree(empty, run.folder / f"var-{name}")
+        tokens[name] = json.loads(_data(folders[name], json.dumps(content)))
+    return folders, tokens["site"]
+
+
+def _data(var: Path, wanted: str) -> str:
+    command = [sys.executable, "-m", "benchmarks.data", *([wanted] if wanted else [])]
+    done = subprocess.run(
+        command, env=os.environ | servers.environment(var), cwd=servers.ROOT, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return done.stdout
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,195 @@
+"""Fills a portal's database for a measurement, run as `python -m benchmarks.data '{…}'`.
+
+Many rows are copies of one that the models made, multiplied inside the database.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sys
+import uuid
+from collections.abc import Iterable
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import django
+
+if TYPE_CHECKING:
+    from django.db.models import Model
+
+from benchmarks.tokens import digest_of
+
+SITE = "https://app.example.com"
+RULES = 10
+KINDS = ("end session", "disable user", "remove from group", "change a rule")
+
+
+def fill(wanted: dict[str, Any]) -> dict[str, Any]:
+    """Give a database `applications`, `users` with `sessions` on SITE, and sessions on more `origins`.
+
+    `trials` asks for as many more sessions of each of KINDS, each of a user of its own, numbered on from
+    the others; those of the last kind are on applications of their own.
+    """
+    from django.contrib.auth.models import Group
+
+    from authgate.models import Application, Origin, Rule
+
+    staff = Group.objects.create(name="staff")
+    site = Application.objects.create(name="Site", without_https=True)
+    for value in (SITE, *wanted.get("origins", ())):
+        Origin.objects.create(application=site, value=value)
+    Rule.objects.create(application=site, path="/").groups.add(staff)
+    Rule.objects.create(application=site, path="/public", who=Rule.Who.EVERYONE)
+    _applications(wanted.get("applications", 1) - 1, staff.pk)
+    members = _users(wanted.get("users", 1_000), staff.pk)
+    _sessions(members, wanted.get("users", 1_000), wanted["sessions"])
+    tokens = {value: _session(members, value) for value in wanted.get("origins", ())}
+    tokens["outsider"] = _session(_outsider(), SITE)
+    _trials(wanted.get("trials", 0), wanted["sessions"], staff.pk)
+    return tokens
+
+
+def _multiply(model: type[Model], pk: int, count: int, **columns: str) -> int:
+    """Insert copies of a row; `columns` are SQL in which `n` counts from 0. Give the first copy's key."""
+    from django.db import connection
+    from django.db.models import Max
+
+    fields = [field.column for field in model._meta.concrete_fields if field.column and not field.primary_key]
+    first: int = model._default_manager.aggregate(newest=Max("pk"))["newest"] + 1
+    chosen = ", ".join([f"{first} + n", *(columns.get(name, f't."{name}"') for name in fields)])
+    key, table = model._meta.pk.column, model._meta.db_table
+    filled = ", ".join(f'"{name}"' for name in (key, *fields))
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"WITH RECURSIVE series(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM series LIMIT {count}) "
+            f"INSERT INTO {table} ({filled}) SELECT {chosen} FROM series, {table} t WHERE t.{key} = {pk}"
+        )
+    return first
+
+
+def _users(count: int, group: int) -> int:
+    """Make users with a verified address, members of a group. Give the first one's key."""
+    from allauth.account.models import EmailAddress
+
+    from accounts.models import User
+
+    template = User.objects.create(username="template", email="template@example.com", display_name="A Person")
+    template.groups.add(group)
+    through = User.groups.through
+    membership = through._default_manager.get(user=template)
+    address = EmailAddress.objects.create(user=template, email=template.email, verified=True, primary=True)
+    name = f"'user{template.pk}-' || n"
+    first = _multiply(
+        User,
+        template.pk,
+        count,
+        username=name,
+        email=f"{name} || '@example.com'",
+        uuid="lower(hex(randomblob(16)))",
+    )
+    _multiply(EmailAddress, address.pk, count, user_id=f"{first} + n", email=f"{name} || '@example.com'")
+    _multiply(through, membership.pk, count, user_id=f"{first} + n")
+    template.delete()
+    return first
+
+
+def _sessions(first_user: int, users: int, count: int, start: int = 0, origin: str = f"'{SITE}'") -> None:
+    """Give users sign-ins with a gate session each, numbered from `start`; `origin` is SQL of `_multiply`."""
+    from django.db import connection
+
+    from authgate.models import GateSession, SignIn
+
+    connection.connection.create_function("digest_of", 1, lambda n: digest_of(n), deterministic=True)
+    sign_in = _sign_in(first_user)
+    gate = GateSession.objects.create(
+        sign_in=sign_in, origin=SITE, token_digest=secrets.token_bytes(32), created_at=sign_in.started_at
+    )
+    first = _multiply(
+        SignIn,
+        sign_in.pk,
+        count,
+        uuid="lower(hex(randomblob(16)))",
+        session_digest="lower(hex(randomblob(32)))",
+        user_id=f"{first_user} + n % {users}",
+    )
+    digest = f"digest_of({start} + n)"
+    _multiply(GateSession, gate.pk, count, sign_in_id=f"{first} + n", token_digest=digest, origin=origin)
+
+
+def _sign_in(user: int) -> Any:
+    from django.utils import timezone
+
+    from authgate.models import SignIn
+
+    now = timezone.now()
+    return SignIn.objects.create(
+        user_id=user,
+        session_digest=secrets.token_hex(32),
+        started_at=now,
+        last_seen_at=now,
+        expires_at=now + timedelta(hours=12),
+        idle_timeout=4 * 3600,
+        user_agent="Mozilla/5.0",
+        methods=["password"],
+    )
+
+
+def _session(user: int, origin: str) -> str:
+    from authgate import sessions
+
+    return sessions.open_gate(_sign_in(user), origin)
+
+
+def _outsider() -> int:
+    from accounts.models import User
+
+    return User.objects.create(username="outsider", email="outsider@example.com").pk
+
+
+def _applications(count: int, group: int, url: str = "https://app{n}.example.net", who: str = "") -> int:
+    """Make applications with RULES rules each, or one that admits `who`. Give the first one's key."""
+    from authgate.models import Application, Origin, Rule
+
+    if count < 1:
+        return 0
+    batch = uuid.uuid4().hex
+    made = Application.objects.bulk_create(Application(name=f"{batch} {n}") for n in range(count))
+    Origin.objects.bulk_create(Origin(application=each, value=url.format(n=n)) for n, each in enumerate(made))
+    paths = ["/"] if who else [f"/part-{number}" if number else "/" for number in range(RULES)]
+    rules = Rule.objects.bulk_create(
+        Rule(application=each, path=path, who=who or Rule.Who.CHOSEN) for each in made for path in paths
+    )
+    through = Rule.groups.through
+    if not who:
+        through._default_manager.bulk_create(through(rule_id=rule.pk, group_id=group) for rule in rules)
+    return made[0].pk
+
+
+def _trials(each: int, start: int, group: int) -> None:
+    if not each:
+        return
+    users = _users(each * len(KINDS), group)
+    _applications(each, group, "https://trial{n}.example.net", "signed_in")
+    plain = each * (len(KINDS) - 1)
+    _sessions(users, plain, plain, start)
+    own = "'https://trial' || n || '.example.net'"
+    _sessions(users + plain, each, each, start + plain, own)
+
+
+def main(arguments: Iterable[str]) -> None:
+    django.setup()
+    from django.core.management import call_command
+    from django.db import transaction
+
+    wanted = json.loads(next(iter(arguments), "null"))
+    if wanted is None:
+        call_command("migrate", verbosity=0)
+        call_command("createcachetable", verbosity=0)
+        return
+    with transaction.atomic():
+        print(json.dumps(fill(wanted)))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

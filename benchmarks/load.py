@@ -1,0 +1,104 @@
+"""The load: wrk on a core of its own, sending requests that differ as a real page's do."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import machine
+from benchmarks.servers import Server
+
+CONNECTIONS = 16
+
+SCRIPT = """
+local requests, count, sent = {}, 0, 0
+function init(args)
+  local file = io.open("%s", "rb")
+  for request in file:read("*a"):gmatch("[^\\1]+") do count = count + 1; requests[count] = request end
+  file:close()
+end
+function request() sent = sent + 1; return requests[sent %% count + 1] end
+function done(summary, latency)
+  local e = summary.errors
+  local form = '{"requests": %%d, "us": %%d, "above_399": %%d, "broken": %%d, "p50": %%f, "p99": %%f}'
+  io.write(string.format(form,
+    summary.requests, summary.duration, e.status, e.connect + e.read + e.write + e.timeout,
+    latency:percentile(50), latency:percentile(99)))
+end
+"""
+
+
+class Unexpected(Exception):
+    """A server did not answer as the measurement needs; its figures would mean something else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    cpu_us: float
+    per_second: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """Requests to send again and again, and the status that each of them has to get."""
+
+    path: Path
+    first: bytes
+    status: int
+
+
+def prepare(folder: Path, name: str, requests: Iterable[bytes], status: int = 200) -> Load:
+    """Write requests down where wrk finds them."""
+    every = list(requests)
+    path = folder / f"{name}.requests"
+    path.write_bytes(b"\1".join(every))
+    path.with_suffix(".lua").write_text(SCRIPT % path)
+    return Load(path, every[0], status)
+
+
+def wrk(address: tuple[str, int], load: Load, seconds: int, connections: int = CONNECTIONS) -> list[str]:
+    url = f"http://{address[0]}:{address[1]}/"
+    script = str(load.path.with_suffix(".lua"))
+    return ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script, url]
+
+
+def measure(server: Server, load: Load, seconds: int, others: Iterable[Server] = ()) -> Figures:
+    """Send the load for some seconds, and give what it cost the server and those that work for it."""
+    expect(server, load)
+    pids = [pid for each in (server, *others) for pid in machine.family(each.pid)]
+    before = machine.cpu_seconds(pids)
+    command = machine.pinned(wrk(server.address, load, seconds), machine.LOAD_CORE)
+    output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    spent = machine.cpu_seconds(pids) - before
+    told = json.loads(output[output.index("{") :])
+    wrong = told["above_399"] if load.status < 400 else told["requests"] - told["above_399"]
+    if wrong or told["broken"] or not told["requests"]:
+        raise Unexpected(
+            f"{server.name}: {wrong} of {told['requests']} answers were not {load.status}, "
+            f"{told['broken']} connections failed"
+        )
+    return Figures(
+        cpu_us=spent * 1e6 / told["requests"],
+        per_second=told["requests"] * 1e6 / told["us"],
+        p50_ms=told["p50"] / 1000,
+        p99_ms=told["p99"] / 1000,
+    )
+
+
+def expect(server: Server, load: Load) -> None:
+    """Send one of the requests and look at the very answer. Raises Unexpected."""
+    connection = http.client.HTTPConnection(*server.address, timeout=10)
+    connection.connect()
+    connection.sock.sendall(load.first)
+    response = http.client.HTTPResponse(connection.sock)
+    response.begin()
+    response.read()
+    connection.close()
+    if response.status != load.status:
+        raise Unexpected(f"{server.name} answered {response.status} instead of {load.status}")

@@ -1,0 +1,79 @@
+"""What the kernel says about processes: CPU time and memory; and which cores to use. Linux only."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+_cores = sorted(os.sched_getaffinity(0))
+SERVER_CORE, LOAD_CORE = _cores[0], _cores[-1]
+"""The server has one core and the load another; on a machine with one core they share it."""
+
+
+def pinned(command: list[str], core: int) -> list[str]:
+    return ["taskset", "-c", str(core), *command]
+
+
+def family(pid: int) -> list[int]:
+    """Give a process and all below it."""
+    parents: dict[int, list[int]] = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = stat.read_text().rpartition(")")[2].split()
+        except OSError:  # it has ended
+            continue
+        parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
+    found = [pid]
+    for each in found:
+        found += parents.get(each, [])
+    return found
+
+
+def cpu_seconds(pids: list[int]) -> float:
+    """Give the CPU time, user and system, that these processes have used since they began."""
+    ticks = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        ticks += int(fields[11]) + int(fields[12])
+    return ticks / TICKS
+
+
+def memory_mb(pid: int) -> dict[str, float]:
+    """Give what a process holds in memory, and what of it is its own (`uss`; absent if it cannot be read)."""
+    status = Path(f"/proc/{pid}/status").read_text()
+    found = {"rss": _kib(status, "VmRSS")}
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+        found["uss"] = _kib(rollup, "Private_Clean") + _kib(rollup, "Private_Dirty")
+    except OSError:
+        pass
+    return {name: round(kib / 1024, 1) for name, kib in found.items()}
+
+
+def _kib(text: str, name: str) -> float:
+    return float(next(line for line in text.splitlines() if line.startswith(f"{name}:")).split()[1])
+
+
+def sockets_of(pid: int) -> set[str]:
+    """Give the inodes of the sockets that a process has open."""
+    found = set()
+    for link in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(link.readlink())
+        except OSError:
+            continue
+        if target.startswith("socket:["):
+            found.add(target[8:-1])
+    return found
+
+
+def server_socket(server_port: int, client_port: int) -> str | None:
+    """Give the inode of the server's end of a TCP connection over IPv4 on this machine."""
+    local, remote = f":{server_port:04X}", f":{client_port:04X}"
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        fields = line.split()
+        if fields[1].endswith(local) and fields[2].endswith(remote):
+            return fields[9]
+    return None

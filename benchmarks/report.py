@@ -1,0 +1,119 @@
+"""The table on the terminal, the bars, and var/bench.json."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from typing import Any
+
+from benchmarks.peers import NAMES as PEERS
+from benchmarks.single import EMPTY
+
+BEGAN = time.monotonic()
+
+
+def say(line: str) -> None:
+    """Show how far it is: one line that is written over on a terminal, nothing elsewhere."""
+    if sys.stdout.isatty():
+        print(f"\r\033[K{time.monotonic() - BEGAN:4.0f} s  {line}"[:110], end="", flush=True)
+
+
+def heading(line: str) -> None:
+    clear = "\r\033[K" if sys.stdout.isatty() else ""
+    print(f"{clear}\n{line}", flush=True)
+
+
+def load_average() -> str:
+    return " ".join(f"{load:.2f}" for load in os.getloadavg())
+
+
+def show_checks(checks: dict[str, dict[str, float]]) -> None:
+    heading(
+        f"{'a check':30} {'CPU µs':>9} {'each second':>12} {'p50 ms':>8} {'p99 ms':>8} "
+        f"{'/ empty':>8} {'/ nginx':>8}"
+    )
+    for name, row in checks.items():
+        print(
+            f"{name.replace('_', ' '):30} {row['cpu_us']:9.1f} {row['per_second']:12,.0f} "
+            f"{row['p50_ms']:8.2f} "
+            f"{row['p99_ms']:8.2f} {row['ratio_to_empty']:8.2f} {row['ratio_to_nginx']:8.2f}"
+        )
+    for peer in PEERS:
+        told = (
+            f"a signed-in check costs {checks[peer]['signed_in_to_it']:.2f} times its"
+            if peer in checks
+            else "not on PATH"
+        )
+        print(f"  {peer}: {told}")
+
+
+def show_pages(pages: dict[str, dict[str, float]]) -> None:
+    heading(f"{'a small static page':42} {'CPU µs':>9} {'added':>8} {'p99 ms':>8}   of all that work on it")
+    for name, row in pages.items():
+        print(f"{name:42} {row['cpu_us']:9.1f} {row.get('added_us', 0):8.1f} {row['p99_ms']:8.2f}")
+    if not pages:
+        print("nothing measured: deploy/ is not there")
+
+
+def show_growth(growth: dict[str, Any]) -> None:
+    heading("growth of a check's CPU µs")
+    for name, row in growth.items():
+        (small, low), (large, high), *_ = row.items()
+        more = f", compiled in {row['compile_seconds']} s" if "compile_seconds" in row else ""
+        what = name.replace("_", " ")
+        print(
+            f"{what:16} {int(small):>7,} → {int(large):>9,}: "
+            f"{low:8.1f} → {high:8.1f}   ratio {row['ratio']}{more}"
+        )
+
+
+def show_memory(memory: dict[str, dict[str, float]]) -> None:
+    heading(f"{'sessions held by a worker':30} {'RSS MB':>9} {'own MB':>9}")
+    for count, row in memory.items():
+        print(f"{int(count):>25,}      {row['rss']:9.1f} {row.get('uss', float('nan')):9.1f}")
+
+
+def show_revocation(revocation: dict[str, dict[str, float]]) -> None:
+    heading(f"{'revocation, ms to the last 200':30} {'p50':>9} {'p99':>9} {'worst':>9} {'came back':>10}")
+    for kind, row in revocation.items():
+        print(f"{kind:30} {row['p50']:9.1f} {row['p99']:9.1f} {row['worst']:9.1f} {row['came_back']:10.0f}")
+
+
+def bars(found: dict[str, Any]) -> list[tuple[str, float, float]]:
+    """Give what is promised, what was measured, and the most that it may be."""
+    checks, pages, growth = found["checks"], found["pages"], found["growth"]
+    signed_in = checks["signed_in"]
+    wanted = [
+        ("a signed-in check, times the empty answer", signed_in["ratio_to_empty"], 2.0),
+        ("a signed-in check, times nginx's constant one", signed_in["ratio_to_nginx"], 3.5),
+        ("a signed-in check, p99 ms", signed_in["p99_ms"], 3.0),
+    ]
+    if PEERS[0] in checks:
+        wanted.append((f"a signed-in check, times {PEERS[0]}", checks[PEERS[0]]["signed_in_to_it"], 1.0))
+    if "nginx, the portal" in pages:
+        second = pages["nginx, a second nginx"]["added_us"]
+        for name in ("nginx, the portal", "nginx, the portal over a Unix socket"):
+            wanted.append((f"{name}, times a second nginx", pages[name]["added_us"] / max(second, 0.01), 2.2))
+    wanted += [(f"growth with {name.replace('_', ' ')}", row["ratio"], 1.1) for name, row in growth.items()]
+    wanted.append(("seconds to compile all applications", growth["applications"]["compile_seconds"], 1.0))
+    held = found["memory_mb"].get("10000")
+    if held:
+        wanted.append(("MB of a worker with 10,000 sessions", held["rss"], 120.0))
+    slowest = found["revocation_ms"].values()
+    wanted.append(("revocation, p50 ms of the slowest kind", max(row["p50"] for row in slowest), 150.0))
+    wanted.append(("revocation, worst ms", max(row["worst"] for row in slowest), 1000.0))
+    wanted.append(("revoked sessions that came back", sum(row["came_back"] for row in slowest), 0.0))
+    return wanted
+
+
+def show_bars(found: dict[str, Any]) -> bool:
+    """Show each bar and whether it holds; tell whether all do."""
+    heading("bars")
+    holds = True
+    for name, value, most in bars(found):
+        holds &= value <= most
+        print(f"  {'ok  ' if value <= most else 'MISS'} {name}: {value:.2f}, at most {most:g}")
+    print(f"\n{EMPTY}: the same worker with a protocol that writes constant octets.")
+    print(f"Load average now: {load_average()}")
+    return holds

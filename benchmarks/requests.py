@@ -1,0 +1,57 @@
+"""The requests of the load, octet for octet as proxies send them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from benchmarks.tokens import token_of
+
+PAGES = 1_000
+"""Different paths, for a real page's differ with each request."""
+
+BROWSER = (
+    ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
+    ("Accept", "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"),
+    ("Accept-Language", "en-GB,en;q=0.8,de;q=0.5"),
+    ("Sec-Fetch-Mode", "navigate"),
+)
+
+
+def request(target: str, host: str, headers: Iterable[tuple[str, str]]) -> bytes:
+    lines = [f"GET {target} HTTP/1.1", f"Host: {host}", *(f"{name}: {value}" for name, value in headers)]
+    return "\r\n".join([*lines, "", ""]).encode("ascii")
+
+
+def check(uri: str, token: str = "", *, host: str = "app.example.com", url: str = "/authgate/nginx") -> bytes:
+    """Give a check as nginx sends it for a page asked for by a browser over https: 11 headers."""
+    forwarded = [
+        ("X-Forwarded-Method", "GET"),
+        ("X-Forwarded-Proto", "https"),
+        ("X-Forwarded-Host", f"{host}:443"),
+        ("X-Forwarded-Uri", uri),
+        ("X-Forwarded-For", "198.51.100.7"),
+    ]
+    return request(url, "ikd-portal", [*forwarded, *_cookie("__Host-ikd_gate", token), *BROWSER])
+
+
+def checks(
+    tokens: Iterable[str] = ("",), *, prefix: str = "/docs", url: str = "/authgate/nginx"
+) -> list[bytes]:
+    """Give checks for PAGES different paths, the tokens taken in turn."""
+    every = list(tokens)
+    count = max(PAGES, len(every))
+    return [check(f"{prefix}/page-{n}.html?n={n}", every[n % len(every)], url=url) for n in range(count)]
+
+
+def tokens(count: int, step: int = 1, of: int = 0) -> list[str]:
+    """Give `count` tokens, each `step` further on, out of the first `of`."""
+    return [token_of(n * step % (of or count)) for n in range(count)]
+
+
+def page(host: str, token: str = "") -> bytes:
+    """Give a browser's own request for a page, over plain http."""
+    return request("/page.html", host, [*_cookie("ikd_gate", token), *BROWSER, ("Accept-Encoding", "gzip")])
+
+
+def _cookie(name: str, token: str) -> list[tuple[str, str]]:
+    return [("Cookie", f"theme=dark; {name}={token}" if token else "theme=dark")]

@@ -1,0 +1,167 @@
+"""Starts and ends the servers that are measured, each on the server's core and on a port of its own."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks import machine
+
+ROOT = Path(__file__).parent.parent
+PORTAL_URL = "http://sso.example.com"
+STARTS_WITHIN = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    name: str
+    pid: int
+    address: tuple[str, int]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def program(name: str) -> str | None:
+    """Find a program, also where Debian keeps those of root and where pip puts them."""
+    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", str(Path(sys.executable).parent)])
+    return shutil.which(name, path=path)
+
+
+@contextmanager
+def running(
+    name: str,
+    command: list[str],
+    port: int,
+    log: Path,
+    env: dict[str, str] | None = None,
+    core: int | None = machine.SERVER_CORE,
+) -> Iterator[Server]:
+    """Run a server until the block is left; it is up when it accepts connections."""
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            command if core is None else machine.pinned(command, core),
+            env=os.environ | (env or {}),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        _wait_for(process, port, log)
+        yield Server(name, process.pid, ("127.0.0.1", port))
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
+    until = time.monotonic() + STARTS_WITHIN
+    while time.monotonic() < until and process.poll() is None:
+        with socket.socket() as probe:
+            probe.settimeout(1)
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"{process.args!r} does not start:\n{log.read_text(errors='replace')[-2000:]}")
+
+
+@contextmanager
+def portal(
+    name: str,
+    var: Path,
+    *,
+    workers: int = 1,
+    worker_class: str = "",
+    unix: Path | None = None,
+    core: int | None = machine.SERVER_CORE,
+    **env: str,
+) -> Iterator[Server]:
+    """Run the portal as it is run in earnest, on the data in `var`, perhaps with another worker class."""
+    port = free_port()
+    command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "ikd_portal" / "gunicorn_conf.py")]
+    command += ["--timeout", str(int(2 * STARTS_WITHIN))]
+    if worker_class:
+        command += ["--worker-class", worker_class]
+    for bind in (f"127.0.0.1:{port}", *([f"unix:{unix}"] if unix else [])):
+        command += ["--bind", bind]
+    env = environment(var) | env | {"IKD_WORKERS": str(workers)}
+    command.append("ikd_portal.asgi:application")
+    with running(name, command, port, var / f"{name.replace(' ', '-')}.log", env, core) as server:
+        _wait_for_workers(server, workers)
+        yield server
+
+
+def filled(name: str, var: Path, sessions: int) -> AbstractContextManager[Server]:
+    """Run the portal with that many sessions in memory from the start."""
+    worker_class = "benchmarks.workers.FilledWorker"
+    return portal(name, var, worker_class=worker_class, IKD_BENCH_SESSIONS=str(sessions))
+
+
+def _wait_for_workers(server: Server, workers: int) -> None:
+    """Wait until all workers are there and one answers; gunicorn listens long before."""
+    until = time.monotonic() + STARTS_WITHIN
+    while len(machine.family(server.pid)) < workers + 1 and time.monotonic() < until:
+        time.sleep(0.05)
+    connection = http.client.HTTPConnection(*server.address, timeout=STARTS_WITHIN)
+    connection.request("GET", "/healthz")
+    connection.getresponse().read()
+    connection.close()
+
+
+def environment(var: Path) -> dict[str, str]:
+    """Give the environment of a portal of its own, whatever this process was started with."""
+    ours = {name: "" for name in os.environ if name.startswith("IKD_")}
+    ours |= {
+        "IKD_VAR": str(var),
+        "IKD_PORTAL_URL": PORTAL_URL,
+        "IKD_SECRET_KEY": "benchmarks, no secret " * 3,
+    }
+    return ours | {"DATABASE_URL": "", "REDIS_URL": "", "DJANGO_SETTINGS_MODULE": "ikd_portal.settings"}
+
+
+@contextmanager
+def nginx(name: str, folder: Path, block: str, port: int) -> Iterator[Server]:
+    """Run nginx with one worker and the given content of its `http` block, out of a folder of its own."""
+    found = program("nginx")
+    if found is None:
+        raise RuntimeError("nginx is not installed")
+    folder.mkdir(parents=True, exist_ok=True)
+    user = "user root;\n" if os.getuid() == 0 else ""
+    temporary = "".join(
+        f"{kind}_temp_path {folder}/{kind};\n"
+        for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    (folder / "nginx.conf").write_text(
+        f"{user}daemon off;\nworker_processes 1;\npid {folder}/pid;\nerror_log {folder}/error.log warn;\n"
+        f"events {{ worker_connections 1024; }}\n"
+        "http {\naccess_log off;\nkeepalive_requests 1000000000;\nkeepalive_timeout 75;\n"
+        f"{temporary}{block}\n}}\n"
+    )
+    command = [found, "-p", str(folder), "-c", str(folder / "nginx.conf")]
+    with running(name, command, port, folder / "output.log") as server:
+        yield server
+
+
+def constant(port: int) -> str:
+    """Give the configuration of a server that says 200 to everything."""
+    return f"server {{ listen 127.0.0.1:{port}; location / {{ return 200; }} }}"

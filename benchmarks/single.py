@@ -1,0 +1,57 @@
+"""The cost of one check of each kind, asked for directly, beside the least it could cost and beside peers."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from benchmarks import peers, requests, servers
+from benchmarks.load import prepare
+from benchmarks.plan import Case, Run, measure_in_turn, middle, ratio
+
+EMPTY, NGINX = "empty answer of the worker", "nginx return 200"
+PEOPLE = 1_000
+
+
+def measure_checks(run: Run, var: Path, outsider: str, sessions: int) -> dict[str, dict[str, float]]:
+    """Give the figures of each kind of check, of the baselines, and of the peers that are there."""
+    with ExitStack() as stack:
+        cases = _cases(run, stack, var, outsider, sessions)
+        found = measure_in_turn(run, [*cases, *peers.cases(run, stack)])
+    table: dict[str, dict[str, Any]] = {}
+    for name, figures in found.items():
+        one = middle(figures)
+        table[name] = {field: round(getattr(one, field), 3) for field in one.__slots__}
+        table[name]["ratio_to_empty"] = round(ratio(figures, found[EMPTY]), 3)
+        table[name]["ratio_to_nginx"] = round(ratio(figures, found[NGINX]), 3)
+    for peer in set(found) & set(peers.NAMES):
+        table[peer]["signed_in_to_it"] = round(ratio(found["signed_in"], found[peer]), 3)
+    return table
+
+
+def _cases(run: Run, stack: ExitStack, var: Path, outsider: str, sessions: int) -> list[Case]:
+    port = servers.free_port()
+    nginx = stack.enter_context(servers.nginx("nginx", run.folder / "constant", servers.constant(port), port))
+    empty = stack.enter_context(servers.portal("empty", var, worker_class="benchmarks.workers.EmptyWorker"))
+    warm = stack.enter_context(servers.filled("warm", var, PEOPLE))
+    portal = stack.enter_context(servers.portal("portal", var))
+    # A memory for one session: every check of another one is cold.
+    cold = stack.enter_context(servers.portal("cold", var, IKD_MEMORY_SESSIONS="1"))
+    ours, many = requests.tokens(1), requests.tokens(PEOPLE)
+    spread = requests.tokens(min(sessions, 20_000), 7, sessions)
+    traefik = requests.checks(url="/authgate/traefik")
+    kinds = [
+        ("signed_in", portal, requests.checks(ours), 200),
+        ("signed_in_1000_people", warm, requests.checks(many), 200),
+        ("anonymous", portal, requests.checks(), 401),
+        ("anonymous_redirect", portal, traefik, 302),
+        ("public", portal, requests.checks(prefix="/public"), 200),
+        ("refused", portal, requests.checks([outsider]), 403),
+        ("cold_session", cold, requests.checks(spread), 200),
+    ]
+    cases = [
+        Case(name, server, prepare(run.folder, name, sent, status)) for name, server, sent, status in kinds
+    ]
+    same = cases[0].load
+    return [Case(NGINX, nginx, same), Case(EMPTY, empty, same), *cases]

@@ -1,0 +1,298 @@
+"""What breaks while checks run through a real nginx: nobody gets in who should not, all comes back alone."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from pytest_django.plugin import DjangoDbBlocker
+
+from accounts.models import User
+from authgate.models import AuditEvent, GateSession, SignIn
+from tests.faults.site import Load, Site
+from tests.feed.cluster import Cluster
+from tests.front.serving import Cast, Database, Portal, cast, eventually, free_port, program, signed_in
+
+GRACE = 4
+
+
+class Stage:
+    """Portal, site and people; alice may open the page, bob and nobody may not."""
+
+    def __init__(self, portal: Portal, site: Site, people: Cast) -> None:
+        self.portal, self.site, self.people = portal, site, people
+        self.cookies = {"alice": people.alice_cookie, "bob": people.bob_cookie, "nobody": "__Host-ikd_gate=x"}
+
+    def load(self) -> Load:
+        return Load(self.site, self.cookies)
+
+    def is_open(self) -> bool:
+        return self.site.ask(self.people.alice_cookie) == 200
+
+    def nobody_got_in(self, load: Load) -> bool:
+        others = load.statuses("bob") + load.statuses("nobody")
+        return len(others) > 20 and 200 not in others
+
+
+def staged(database: Database, folder: Path, **settings: str) -> Iterator[Stage]:
+    people = cast()
+    workers = int(settings.pop("workers", "2"))
+    portal = Portal(folder, database, workers=workers, **{"IKD_STALE_GRACE": str(GRACE), **settings})
+    try:
+        site = Site(folder, portal.start())
+        try:
+            stage = Stage(portal, site, people)
+            assert eventually(stage.is_open)
+            yield stage
+        finally:
+            site.stop()
+    finally:
+        portal.stop()
+
+
+@pytest.fixture
+def on_sqlite(pattern: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[Stage]:
+    shutil.copy(pattern, tmp_path / "ikd.sqlite3")
+    database = Database(f"sqlite:///{tmp_path / 'ikd.sqlite3'}")
+    with django_db_blocker.unblock(), database.connected():
+        yield from staged(database, tmp_path)
+
+
+@pytest.fixture
+def on_postgresql(
+    cluster: Cluster, tmp_path: Path, django_db_blocker: DjangoDbBlocker, request: pytest.FixtureRequest
+) -> Iterator[Stage]:
+    database = cluster.database(f"f{uuid.uuid4().hex}", "pattern")
+    with django_db_blocker.unblock(), database.connected():
+        yield from staged(database, tmp_path, **getattr(request, "param", {}))
+
+
+@pytest.mark.parametrize("how_many", ["one", "all"])
+def test_a_killed_worker_costs_nothing_but_what_it_was_answering(how_many: str, on_sqlite: Stage) -> None:
+    with on_sqlite.load() as load:
+        time.sleep(0.5)
+        for worker in on_sqlite.portal.workers()[: 1 if how_many == "one" else None]:
+            os.kill(worker, signal.SIGKILL)
+        killed = time.monotonic()
+        time.sleep(0.3)
+        assert eventually(on_sqlite.is_open, 10)
+        open_again = time.monotonic()
+        time.sleep(0.5)
+
+    assert on_sqlite.nobody_got_in(load)
+    assert set(load.statuses("alice", until=killed - 0.1)) == {200}
+    assert set(load.statuses("alice", since=open_again + 0.3)) == {200}
+    assert set(load.statuses("alice")) <= {200, 500, 502, 504}
+    assert SignIn.objects.filter(ended_at=None).count() == 2
+
+
+def test_who_is_thrown_out_while_all_workers_are_dead_stays_out(on_sqlite: Stage) -> None:
+    for worker in on_sqlite.portal.workers():
+        os.kill(worker, signal.SIGKILL)
+    on_sqlite.people.alice.groups.clear()
+
+    assert eventually(lambda: on_sqlite.site.ask(on_sqlite.people.alice_cookie) == 403, 10)
+
+
+def test_last_seen_survives_a_graceful_end(on_sqlite: Stage) -> None:
+    sign_in = SignIn.objects.get(user=on_sqlite.people.alice)
+    long_ago = sign_in.started_at.replace(year=2020)
+    time.sleep(1.3)
+    SignIn.objects.update(last_seen_at=long_ago)
+    assert on_sqlite.is_open()
+
+    on_sqlite.portal.stop()
+
+    sign_in.refresh_from_db()
+    assert (sign_in.last_seen_at - sign_in.started_at).total_seconds() > -15
+
+
+def test_a_database_that_hangs_is_answered_for_from_memory_and_then_with_503(
+    on_postgresql: Stage, cluster: Cluster
+) -> None:
+    with on_postgresql.load() as load:
+        time.sleep(0.5)
+        try:
+            cluster.suspend()
+            suspended = time.monotonic()
+            time.sleep(GRACE + 4)
+        finally:
+            cluster.resume()
+        assert eventually(on_postgresql.is_open, 15)
+        open_again = time.monotonic()
+        time.sleep(1)
+
+    assert on_postgresql.nobody_got_in(load)
+    assert 200 in load.statuses("alice", since=suspended + 3, until=suspended + GRACE)
+    assert set(load.statuses("alice", since=suspended + GRACE + 0.5, until=suspended + GRACE + 3.5)) == {500}
+    assert set(load.statuses("alice", since=open_again + 0.5)) == {200}
+
+
+@pytest.mark.parametrize("on_postgresql", [{"IKD_STALE_GRACE": "30"}], indirect=True)
+def test_a_hanging_database_stops_no_check_that_memory_can_answer(
+    on_postgresql: Stage, cluster: Cluster
+) -> None:
+    """Checks that need the database take every thread before it counts as one that hangs."""
+    cookies = {f"cold {number}": f"__Host-ikd_gate=cold-{number}" for number in range(10)}
+    cookies["alice"] = on_postgresql.people.alice_cookie
+    cluster.suspend()
+    try:
+        suspended = time.monotonic()
+        with Load(on_postgresql.site, cookies) as load:
+            time.sleep(7)
+    finally:
+        cluster.resume()
+
+    late = [answer for answer in load.answers if answer[0] > suspended + 3]
+    assert 200 in load.statuses("alice", since=suspended + 3)
+    assert max(answered - asked for asked, answered, *_ in late) < 1
+    assert {500} == set(load.statuses("cold 1", since=suspended + 3, until=suspended + 7))
+    assert eventually(on_postgresql.is_open, 15)
+    assert 200 not in {status for *_, name, status in load.answers if name != "alice"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
+def test_a_database_that_is_gone_and_comes_back(number: int, on_postgresql: Stage, cluster: Cluster) -> None:
+    with on_postgresql.load() as load:
+        time.sleep(0.5)
+        cluster.stop(number)
+        gone = time.monotonic()
+        time.sleep(GRACE + 2)
+        cluster.start()
+        assert eventually(on_postgresql.is_open, 15)
+        open_again = time.monotonic()
+        connection.close()
+        on_postgresql.people.alice.groups.clear()
+        time.sleep(1.5)
+
+    assert on_postgresql.nobody_got_in(load)
+    assert 200 in load.statuses("alice", since=gone + 1, until=gone + GRACE - 0.5)
+    assert set(load.statuses("alice", since=gone + GRACE + 0.5, until=gone + GRACE + 2)) == {500}
+    assert set(load.statuses("alice", since=open_again + 1.2)) == {403}
+    assert SignIn.objects.filter(ended_at=None).count() == 2
+
+
+def test_a_restarted_database_is_not_even_noticed(on_postgresql: Stage, cluster: Cluster) -> None:
+    with on_postgresql.load() as load:
+        time.sleep(0.5)
+        cluster.stop()
+        cluster.start()
+        time.sleep(1.5)
+
+    assert on_postgresql.nobody_got_in(load)
+    assert set(load.statuses("alice")) == {200}
+
+
+def test_a_database_that_is_read_only_goes_on_admitting_and_refusing(
+    on_postgresql: Stage, cluster: Cluster
+) -> None:
+    name = connection.settings_dict["NAME"]
+    cluster.execute(
+        f"ALTER DATABASE {name} SET default_transaction_read_only = on",
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+    )
+    with on_postgresql.load() as load:
+        time.sleep(3)
+    cluster.execute(
+        f"ALTER DATABASE {name} RESET default_transaction_read_only",
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'",
+    )
+    connection.close()
+    User.objects.filter(pk=on_postgresql.people.alice.pk).update(is_active=False)
+
+    assert on_postgresql.nobody_got_in(load)
+    assert load.statuses("alice").count(200) >= len(load.statuses("alice")) - 4
+    assert eventually(lambda: on_postgresql.site.ask(on_postgresql.people.alice_cookie) == 401, 5)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of few megabytes."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "none", folder], capture_output=True)
+    if mounted.returncode:
+        pytest.skip("a small file system can be mounted by root alone")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def on_small_disk(
+    small_disk: Path, pattern: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker
+) -> Iterator[Stage]:
+    shutil.copy(pattern, small_disk / "ikd.sqlite3")
+    database = Database(f"sqlite:///{small_disk / 'ikd.sqlite3'}")
+    with django_db_blocker.unblock(), database.connected():
+        yield from staged(database, tmp_path)
+
+
+def test_a_full_disk_keeps_people_in_and_others_out(on_small_disk: Stage, small_disk: Path) -> None:
+    filler = small_disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+    cold = {"carol": "__Host-ikd_gate=carol"}
+    with on_small_disk.load() as load, Load(on_small_disk.site, cold) as others:
+        time.sleep(3)
+    filler.unlink()
+
+    assert on_small_disk.nobody_got_in(load)
+    assert set(load.statuses("alice")) == {200}
+    assert 200 not in others.statuses("carol")
+    before = AuditEvent.objects.filter(kind="refused").count()
+    on_small_disk.site.ask(on_small_disk.people.bob_cookie)
+    assert eventually(lambda: AuditEvent.objects.filter(kind="refused").count() > before)
+    on_small_disk.people.alice.groups.clear()
+    assert eventually(lambda: on_small_disk.site.ask(on_small_disk.people.alice_cookie) == 403, 3)
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[tuple[list[str], int]]:
+    """The command of a Redis, and its port."""
+    port = free_port()
+    yield (
+        [program("redis-server", "redis-server"), "--port", str(port), "--bind", "127.0.0.1", "--save", ""],
+        port,
+    )
+
+
+def test_redis_killed_costs_no_session_and_lets_nobody_in(
+    redis: tuple[list[str], int], pattern: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker
+) -> None:
+    command, port = redis
+    shutil.copy(pattern, tmp_path / "ikd.sqlite3")
+    database = Database(f"sqlite:///{tmp_path / 'ikd.sqlite3'}")
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path)
+    with django_db_blocker.unblock(), database.connected():
+        try:
+            for stage in staged(database, tmp_path, REDIS_URL=f"redis://127.0.0.1:{port}/0"):
+                with stage.load() as load:
+                    time.sleep(0.3)
+                    server.kill()
+                    server.wait(5)
+                    time.sleep(0.7)
+                    cold = stage.site.ask(signed_in(stage.people.alice))
+                    with stage.portal.connect() as proxy:
+                        code = proxy.check(
+                            path="/?ikdcode=" + "a" * 43, check="/authgate/traefik", Sec_Fetch_Mode="navigate"
+                        )
+
+                assert stage.nobody_got_in(load)
+                assert set(load.statuses("alice")) == {200}
+                assert (cold, code.status) == (200, 503)
+                assert GateSession.objects.count() == 3
+        finally:
+            server.kill()
+            server.wait(5)

@@ -1,0 +1,345 @@
+"""When memory may answer: after a reading of the feed just now, and else hardly ever."""
+
+from __future__ import annotations
+
+import hashlib
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from django.db import OperationalError, connection
+
+from accounts.models import User
+from authgate import changes, loading
+from authgate.changes import WATCHED, trigger_names
+from authgate.feed import FAILING_AFTER, FORGET_AFTER, FRESH_FOR, Feed, Source
+from authgate.memory import UNKNOWN
+from authgate.models import Application, Change, GateSession, Rule, SignIn
+from tests.factories import GroupFactory
+from tests.feed.conftest import Clock
+from tests.front.serving import WIKI, Cast, Database
+
+Statement = Callable[..., Any]
+
+
+def digest_of(cookie: str) -> bytes:
+    return hashlib.sha256(cookie.partition("=")[2].encode()).digest()
+
+
+def remember(feed: Feed, cookie: str) -> bytes:
+    """Read the feed and load a session, as a check does whose session memory lacks."""
+    assert feed.ensure_fresh() is Source.MEMORY
+    digest = digest_of(cookie)
+    assert feed.memory.hold(digest, loading.load_session(digest), feed.memory.generation)
+    return digest
+
+
+@contextmanager
+def statements_go_through(wrapper: Statement) -> Iterator[None]:
+    with connection.execute_wrapper(wrapper):
+        yield
+
+
+def refuse(*_: Any) -> None:
+    raise OperationalError("the database went away")
+
+
+class Pause:
+    """Holds up the first statement of a thread until a test lets it go on."""
+
+    def __init__(self) -> None:
+        self.reached, self.go_on = threading.Event(), threading.Event()
+
+    def __call__(self, execute: Statement, *arguments: Any) -> Any:
+        self.reached.set()
+        assert self.go_on.wait(10)
+        return execute(*arguments)
+
+
+@contextmanager
+def _reading(feed: Feed, pause: Pause) -> Iterator[None]:
+    def read() -> None:
+        with statements_go_through(pause):
+            feed.ensure_fresh()
+        connection.close()
+
+    thread = threading.Thread(target=read)
+    thread.start()
+    assert pause.reached.wait(10)
+    try:
+        yield
+    finally:
+        pause.go_on.set()
+        thread.join(10)
+
+
+def test_memory_answers_for_a_moment_after_each_reading(feed: Feed, clock: Clock) -> None:
+    feed.ensure_fresh()
+
+    fresh = feed.may_answer()
+    clock.added += FRESH_FOR
+
+    assert fresh
+    assert not feed.may_answer()
+
+
+def test_an_idle_workers_first_check_reads_the_feed_first(feed: Feed, clock: Clock, people: Cast) -> None:
+    digest = remember(feed, people.alice_cookie)
+    clock.added += 5
+    SignIn.objects.filter(user=people.alice).update(ended_at="2026-01-01T00:00Z")
+
+    source = feed.ensure_fresh()
+
+    assert source is Source.MEMORY
+    assert feed.memory.session(digest, 0) is UNKNOWN
+
+
+def test_nobody_is_answered_from_old_memory_while_another_reads(
+    feed: Feed, clock: Clock, people: Cast
+) -> None:
+    remember(feed, people.alice_cookie)
+    clock.added += 5
+
+    with _reading(feed, Pause()):
+        answers_meanwhile = feed.may_answer()
+
+    assert not answers_meanwhile
+    assert feed.may_answer()
+
+
+def test_who_asks_while_another_reads_waits_for_that_reading(feed: Feed, clock: Clock) -> None:
+    pause = Pause()
+    with _reading(feed, pause):
+        threading.Timer(0.3, pause.go_on.set).start()
+
+        source = feed.ensure_fresh()
+
+    assert source is Source.MEMORY
+
+
+def test_a_database_that_hangs_counts_as_unreadable_after_a_while(feed: Feed, clock: Clock) -> None:
+    feed.ensure_fresh()
+    clock.added += FRESH_FOR
+    with _reading(feed, Pause()):
+        before = feed.may_answer()
+        source = feed.ensure_fresh()
+        clock.added += 8
+
+        assert not before
+        assert source is Source.MEMORY
+        assert feed.ensure_fresh() is Source.NOBODY
+
+
+def test_memory_answers_ten_seconds_longer_when_the_feed_cannot_be_read(feed: Feed, clock: Clock) -> None:
+    feed.ensure_fresh()
+    clock.added += 9.5
+    with statements_go_through(refuse):
+        within = feed.ensure_fresh()
+        clock.added += 0.6
+        after = feed.ensure_fresh()
+
+    assert (within, after) == (Source.MEMORY, Source.NOBODY)
+    assert feed.ensure_fresh() is Source.MEMORY
+
+
+def test_a_feed_that_was_never_read_lets_nobody_answer(feed: Feed) -> None:
+    with statements_go_through(refuse):
+        assert feed.ensure_fresh() is Source.NOBODY
+    assert not feed.may_answer()
+
+
+def test_memory_is_not_believed_from_the_moment_that_a_trigger_is_missing(
+    feed: Feed, clock: Clock, people: Cast, vendor: str
+) -> None:
+    remember(feed, people.alice_cookie)
+    on = " ON authgate_signin" if vendor == "postgresql" else ""
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TRIGGER ikd_authgate_signin_update{on}")
+    clock.added += FRESH_FOR
+
+    source = feed.ensure_fresh()
+
+    assert source is Source.DATABASE
+    assert not feed.may_answer()
+
+
+def test_memory_is_believed_again_once_the_triggers_are_back(feed: Feed, clock: Clock) -> None:
+    feed.ensure_fresh()
+    with connection.cursor() as cursor:
+        on = " ON authgate_rule" if connection.vendor == "postgresql" else ""
+        cursor.execute(f"DROP TRIGGER ikd_authgate_rule_delete{on}")
+    clock.added += FRESH_FOR
+    feed.ensure_fresh()
+
+    changes.install()
+
+    assert feed.ensure_fresh() is Source.MEMORY
+
+
+@pytest.mark.parametrize("vendor", ["postgresql"], indirect=True)
+def test_a_disabled_trigger_counts_as_missing(feed: Feed, clock: Clock) -> None:
+    feed.ensure_fresh()
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE authgate_signin DISABLE TRIGGER ikd_authgate_signin_update")
+    clock.added += FRESH_FOR
+
+    assert feed.ensure_fresh() is Source.DATABASE
+
+
+def test_a_load_that_began_before_a_change_and_ended_after_it_is_not_kept(feed: Feed, people: Cast) -> None:
+    feed.ensure_fresh()
+    digest = digest_of(people.alice_cookie)
+    generation = feed.memory.generation
+    loaded = loading.load_session(digest)
+    SignIn.objects.filter(user=people.alice).update(ended_at="2026-01-01T00:00Z")
+    feed.fresh_until = 0.0
+    feed.ensure_fresh()
+
+    kept = feed.memory.hold(digest, loaded, generation)
+
+    assert loaded is not None
+    assert not kept
+    assert feed.memory.session(digest, 0) is UNKNOWN
+
+
+def test_a_rereading_that_began_before_a_change_does_not_bring_the_session_back(
+    feed: Feed, people: Cast
+) -> None:
+    digest = remember(feed, people.alice_cookie)
+    generation, loaded = feed.memory.generation, loading.load_session(digest)
+    SignIn.objects.filter(user=people.alice).update(ended_at="2026-01-01T00:00Z")
+    feed.fresh_until = 0.0
+    feed.ensure_fresh()
+
+    feed.memory.renew(digest, loaded, generation)
+
+    assert feed.memory.session(digest, 0) is UNKNOWN
+
+
+def test_applications_that_change_while_they_are_loaded_are_loaded_once_more(
+    feed: Feed, people: Cast
+) -> None:
+    application = Application.objects.get(name="Wiki")
+    has_changed = []
+
+    def change_after_rules_were_read(execute: Statement, sql: str, *rest: Any) -> Any:
+        found = execute(sql, *rest)
+        if not has_changed and "authgate_rule" in sql and sql.startswith("SELECT"):
+            has_changed.append(True)
+            Rule.objects.filter(application=application).delete()
+        return found
+
+    with statements_go_through(change_after_rules_were_read):
+        feed.ensure_fresh()
+
+    held = feed.memory.application(WIKI)
+    assert has_changed
+    assert held is not None and held is not UNKNOWN and held.scopes == {}
+
+
+def test_a_feed_cut_behind_a_reader_makes_it_forget_everything(feed: Feed, people: Cast) -> None:
+    digest = remember(feed, people.alice_cookie)
+    SignIn.objects.filter(user=people.alice).update(ended_at="2026-01-01T00:00Z")
+    Change.objects.all().delete()
+    feed.fresh_until = 0.0
+    if connection.vendor == "postgresql":
+        feed.last_read_began -= (
+            FORGET_AFTER  # nobody cuts what is younger: rows carry the age of transactions
+        )
+
+    feed.ensure_fresh()
+
+    assert feed.memory.session(digest, 0) is UNKNOWN
+
+
+@pytest.mark.parametrize("vendor", ["sqlite"], indirect=True)
+def test_a_database_replaced_by_an_older_one_makes_memory_forget_everything(feed: Feed, people: Cast) -> None:
+    newest = Change.objects.latest("pk").pk
+    User.objects.filter(pk=people.alice.pk).update(display_name="A")
+    digest = remember(feed, people.alice_cookie)
+    Change.objects.filter(pk__gt=newest).delete()
+    GateSession.objects.all()._raw_delete("default")
+    Change.objects.filter(pk__gt=newest).delete()
+    feed.fresh_until = 0.0
+
+    feed.ensure_fresh()
+
+    assert feed.memory.session(digest, 0) is UNKNOWN
+
+
+@pytest.mark.parametrize("vendor", ["sqlite"], indirect=True)
+def test_a_replaced_database_is_noticed_even_when_its_feed_has_grown_as_long(
+    feed: Feed, people: Cast
+) -> None:
+    User.objects.filter(pk=people.alice.pk).update(display_name="A")
+    digest = remember(feed, people.alice_cookie)
+    newest = Change.objects.latest("pk")
+    Change.objects.filter(pk=newest.pk).update(kind="application", key=77)
+    feed.fresh_until = 0.0
+
+    feed.ensure_fresh()
+
+    assert feed.memory.session(digest, 0) is UNKNOWN
+
+
+def test_a_clock_that_is_suspended_with_the_machine_makes_the_worker_read_first(
+    feed: Feed, clock: Clock
+) -> None:
+    feed.ensure_fresh()
+    clock.added += FORGET_AFTER * 3
+
+    assert not feed.may_answer()
+    assert feed.ensure_fresh() is Source.MEMORY
+
+
+def test_without_the_thread_that_reads_every_check_reads_for_itself(
+    feed: Feed, clock: Clock, people: Cast
+) -> None:
+    digest = remember(feed, people.alice_cookie)
+    for _ in range(3):
+        clock.added += FRESH_FOR
+        assert not feed.may_answer()
+        assert feed.ensure_fresh() is Source.MEMORY
+    people.alice.groups.clear()
+    clock.added += FRESH_FOR
+
+    feed.ensure_fresh()
+
+    assert feed.memory.session(digest, 0) is UNKNOWN
+
+
+def test_nothing_is_held_longer_than_a_minute_without_being_read_again(
+    feed: Feed, clock: Clock, people: Cast
+) -> None:
+    digest = remember(feed, people.alice_cookie)
+    clock.added += 61
+
+    feed.ensure_fresh()
+
+    assert feed.memory.session(digest, 0) is UNKNOWN
+
+
+def test_a_renamed_group_is_told_by_its_new_name_alone(feed: Feed, people: Cast) -> None:
+    staff = GroupFactory(name="staff")
+    application = Application.objects.get(name="Wiki")
+    application.named_groups.set([staff])
+    feed.ensure_fresh()
+    staff.name = "crew"
+    staff.save()
+    feed.fresh_until = 0.0
+
+    feed.ensure_fresh()
+
+    held = feed.memory.application(WIKI)
+    assert held is not None and held is not UNKNOWN
+    assert held.named_groups == {"crew"}
+
+
+def test_every_watched_table_has_its_triggers(database: Database, vendor: str) -> None:
+    names = {name for watched in WATCHED for name in trigger_names(watched, vendor)}
+
+    assert changes.missing() == set()
+    assert len(names) > 30
+    assert FAILING_AFTER > FRESH_FOR

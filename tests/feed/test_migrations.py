@@ -1,0 +1,114 @@
+"""Triggers outlive migrations: forwards, backwards, and tables that SQLite makes anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+from django.core.management import call_command
+from django.db import connection, migrations, models
+from django.db.migrations.executor import MigrationExecutor
+from django.db.migrations.state import ProjectState
+
+from authgate import changes, loading
+from authgate import feed as feed_module
+from authgate.feed import FRESH_FOR, Feed, Source
+from authgate.models import Change
+from authgate.views import _memory as memory_of_the_worker
+from authgate.views import answer_check
+from tests.authgate.asking import facts
+from tests.feed.conftest import Clock
+from tests.feed.test_freshness import remember
+from tests.front.serving import WIKI, Cast, Database
+
+
+def migrate(*target: str) -> None:
+    call_command("migrate", *target, interactive=False, verbosity=0)
+
+
+@contextmanager
+def table_made_anew() -> Iterator[None]:
+    """Alter a watched table as a later release's migration would; SQLite makes the table anew for that."""
+    state = MigrationExecutor(connection).loader.project_state()
+    before: ProjectState = state.clone()
+    operation = migrations.AddField("signin", "later", models.CharField(max_length=9, default="x"))
+    operation.state_forwards("authgate", state)
+    with connection.schema_editor() as editor:
+        operation.database_forwards("authgate", editor, before, state)
+    try:
+        yield
+    finally:
+        with connection.schema_editor() as editor:
+            operation.database_backwards("authgate", editor, state, before)
+
+
+def test_after_backwards_and_forwards_the_triggers_are_there(database: Database) -> None:
+    migrate("authgate", "0001")
+    tables_between = connection.introspection.table_names()
+    migrate("authgate")
+
+    assert "authgate_change" not in tables_between
+    assert changes.missing() == set()
+
+
+def test_all_the_way_back_and_forwards_again(database: Database) -> None:
+    migrate("authgate", "zero")
+    migrate()
+
+    assert changes.missing() == set()
+
+
+def test_tables_can_be_written_while_the_feed_is_migrated_away(database: Database, people: Cast) -> None:
+    migrate("authgate", "0001")
+
+    people.alice.groups.clear()
+    migrate("authgate")
+
+    assert Change.objects.filter(kind="user", key=None).exists()
+
+
+def test_a_migration_tells_every_worker_to_forget_what_it_holds(
+    feed: Feed, clock: Clock, people: Cast
+) -> None:
+    digest = remember(feed, people.alice_cookie)
+
+    migrate()
+    clock.added += FRESH_FOR
+
+    assert feed.ensure_fresh() is Source.MEMORY
+    assert len(feed.memory) == 0
+    assert loading.load_session(digest) is not None
+
+
+@pytest.mark.parametrize("vendor", ["sqlite"], indirect=True)
+def test_a_table_made_anew_without_its_triggers_is_noticed_at_once(
+    feed: Feed, clock: Clock, people: Cast
+) -> None:
+    remember(feed, people.alice_cookie)
+
+    with table_made_anew():
+        clock.added += FRESH_FOR
+        lacking = changes.missing()
+        source = feed.ensure_fresh()
+
+    assert lacking or changes.missing() == set()
+    assert source is (Source.DATABASE if lacking else Source.MEMORY)
+
+
+def test_without_triggers_a_worker_answers_rightly_from_the_database(
+    feed: Feed, clock: Clock, people: Cast, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "current", feed)
+    remember(feed, people.alice_cookie)
+    on = " ON accounts_user_groups" if connection.vendor == "postgresql" else ""
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TRIGGER ikd_accounts_user_groups_delete{on}")
+    clock.added += FRESH_FOR
+    asked = facts(f"{WIKI}/", cookie=people.alice_cookie)
+    before = answer_check(asked, memory_of_the_worker()).status
+
+    people.alice.groups.clear()
+
+    assert before == 200
+    assert answer_check(asked, memory_of_the_worker()).status == 403

@@ -1,0 +1,195 @@
+"""Revocation through a real server of two workers under load: no 200 a second after the commit."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+
+import pytest
+from django.contrib.auth.models import Group
+from django.utils import timezone
+from pytest_django.plugin import DjangoDbBlocker
+
+from accounts.models import User
+from authgate import sessions
+from authgate.models import Application, GateSession, Origin, Rule, SignIn
+from tests.factories import ApplicationFactory, UserFactory
+from tests.front.serving import Connection, Database, Portal, eventually, signed_in
+
+BAR = 1.0
+NUMBERS = itertools.count()
+
+Revoke = Callable[["Admitted"], object]
+
+
+class Admitted:
+    """A user of their own, in a group of their own, admitted to an application of their own."""
+
+    def __init__(self, number: int) -> None:
+        self.origin = f"https://site-{number}.example.com"
+        self.group = f"group-{number}"
+        self.user: User = UserFactory(
+            username=f"user-{number}", email=f"u{number}@example.com", verified=True, groups=[self.group]
+        )
+        self.application: Application = ApplicationFactory(
+            name=f"Site {number}", origins=[self.origin], groups=[self.group]
+        )
+        self.cookie = signed_in(self.user, self.origin)
+
+
+KINDS: dict[str, Revoke] = {
+    "session ended": lambda who: sessions.end_sign_ins(SignIn.objects.filter(user=who.user)),
+    "gate session ended": lambda who: GateSession.objects.filter(origin=who.origin).update(
+        ended_at=timezone.now()
+    ),
+    "user disabled": lambda who: User.objects.filter(pk=who.user.pk).update(is_active=False),
+    "user deleted": lambda who: who.user.delete(),
+    "removed from group": lambda who: who.user.groups.clear(),
+    "group deleted": lambda who: Group.objects.get(name=who.group).delete(),
+    "rule changed": lambda who: Rule.objects.filter(application=who.application).update(path="/elsewhere"),
+    "rule deleted": lambda who: Rule.objects.filter(application=who.application).delete(),
+    "rule's group removed": lambda who: who.application.rules.get().groups.clear(),
+    "application disabled": lambda who: Application.objects.filter(pk=who.application.pk).update(
+        enabled=False
+    ),
+    "application deleted": lambda who: who.application.delete(),
+    "origin removed": lambda who: Origin.objects.filter(application=who.application).delete(),
+}
+
+
+class Load:
+    """Asks as one session on connections kept alive, again and again, until it is ended."""
+
+    def __init__(self, portal: Portal, who: Admitted) -> None:
+        self._portal, self._who = portal, who
+        self._ended = threading.Event()
+        self.last_allowed = 0.0
+        self.allowed = self.refused = 0
+        self.group_headers: list[tuple[float, str]] = []
+        self._threads = [threading.Thread(target=self._ask) for _ in range(2)]
+
+    def __enter__(self) -> Load:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(10)
+
+    def _ask(self) -> None:
+        with Connection(self._portal.address) as connection:
+            while not self._ended.is_set():
+                asked = time.monotonic()
+                reply = connection.check(self._who.cookie, origin=self._who.origin)
+                if reply.status == 200:
+                    self.allowed += 1
+                    self.last_allowed = max(self.last_allowed, asked)
+                    self.group_headers.append((asked, reply.header("x-auth-request-groups")))
+                else:
+                    self.refused += 1
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgresql"])
+def vendor(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def database(vendor: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory,
+             django_db_blocker: DjangoDbBlocker) -> Iterator[Database]:  # fmt: skip
+    if vendor == "postgresql":
+        found = request.getfixturevalue("cluster").database("revocation", "pattern")
+    else:
+        path = tmp_path_factory.mktemp("revocation") / "ikd.sqlite3"
+        shutil.copy(request.getfixturevalue("pattern"), path)
+        found = Database(f"sqlite:///{path}")
+    with django_db_blocker.unblock(), found.connected():
+        yield found
+
+
+@pytest.fixture(scope="module")
+def portal(database: Database, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    portal = Portal(tmp_path_factory.mktemp("portal"), database, workers=2).start()
+    yield portal
+    portal.stop()
+
+
+@pytest.fixture
+def who(database: Database) -> Admitted:
+    return Admitted(next(NUMBERS))
+
+
+def test_nobody_is_let_in_a_second_after_being_thrown_out(portal: Portal, database: Database) -> None:
+    admitted = {kind: Admitted(next(NUMBERS)) for kind in KINDS}
+    committed = {}
+    with ExitStack() as stack:
+        loads = {kind: stack.enter_context(Load(portal, who)) for kind, who in admitted.items()}
+        assert eventually(lambda: all(load.allowed > 20 for load in loads.values()))
+        for kind, revoke in KINDS.items():
+            revoke(admitted[kind])
+            committed[kind] = time.monotonic()
+        assert eventually(lambda: all(load.refused > 20 for load in loads.values()))
+        time.sleep(1)
+
+    late = {kind: load.last_allowed - committed[kind] for kind, load in loads.items()}
+    assert {kind for kind in late if late[kind] > BAR} == set()
+
+
+def test_a_renamed_group_is_told_by_its_new_name_a_second_later(portal: Portal, who: Admitted) -> None:
+    with Load(portal, who) as load:
+        assert eventually(lambda: load.allowed > 20)
+        Group.objects.filter(name=who.group).update(name=f"{who.group} renamed")
+        committed = time.monotonic()
+        time.sleep(1.2)
+
+    late = {groups for asked, groups in load.group_headers if asked > committed + BAR}
+    assert late == {f"{who.group} renamed"}
+
+
+def asked_at_once(connections: list[Connection], who: Admitted) -> list[int]:
+    """Ask on all connections at the same time, and give the statuses."""
+    with ThreadPoolExecutor(len(connections)) as pool:
+        replies = pool.map(lambda one: one.check(who.cookie, origin=who.origin), connections)
+        return [reply.status for reply in replies]
+
+
+@pytest.fixture
+def connections(portal: Portal, who: Admitted) -> Iterator[list[Connection]]:
+    """Connections to both workers, whose memory admits."""
+    opened = [portal.connect() for _ in range(8)]
+    time.sleep(1)  # a new application too counts within a second
+    assert asked_at_once(opened, who) == [200] * len(opened)
+    yield opened
+    for one in opened:
+        one.socket.close()
+
+
+def test_an_idle_worker_does_not_let_in_whoever_was_thrown_out_meanwhile(
+    connections: list[Connection], who: Admitted
+) -> None:
+    time.sleep(1.5)
+    who.user.groups.clear()
+
+    assert asked_at_once(connections, who) == [403] * len(connections)
+
+
+def test_a_stopped_worker_does_not_let_in_whoever_was_thrown_out_meanwhile(
+    portal: Portal, connections: list[Connection], who: Admitted
+) -> None:
+    for worker in portal.workers():
+        os.kill(worker, signal.SIGSTOP)
+    who.user.groups.clear()
+    time.sleep(1)
+    for worker in portal.workers():
+        os.kill(worker, signal.SIGCONT)
+
+    assert asked_at_once(connections, who) == [403] * len(connections)

@@ -1,0 +1,45 @@
+"""One migrated database as a pattern, and for each module a portal of its own with the cast in it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django.plugin import DjangoDbBlocker
+
+from tests.front.serving import Cast, Database, Portal, cast, migrate
+
+
+@pytest.fixture(scope="session")
+def pattern(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Path:
+    """A migrated SQLite file, to be copied."""
+    path = tmp_path_factory.mktemp("pattern") / "ikd.sqlite3"
+    with django_db_blocker.unblock():
+        migrate(Database(f"sqlite:///{path}"))
+    return path
+
+
+@pytest.fixture(scope="module")
+def database(
+    pattern: Path, tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
+) -> Iterator[Database]:
+    """A SQLite database which models and servers share."""
+    path = tmp_path_factory.mktemp("database") / "ikd.sqlite3"
+    shutil.copy(pattern, path)
+    database = Database(f"sqlite:///{path}")
+    with django_db_blocker.unblock(), database.connected():
+        yield database
+
+
+@pytest.fixture(scope="module")
+def people(database: Database) -> Cast:
+    return cast()
+
+
+@pytest.fixture(scope="module")
+def portal(database: Database, people: Cast, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    portal = Portal(tmp_path_factory.mktemp("portal"), database).start()
+    yield portal
+    portal.stop()

@@ -1,0 +1,359 @@
+"""A real portal of the tests' own: gunicorn with the portal's worker, and a database that tests can write."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import environ
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from django.db.utils import ConnectionHandler
+
+from accounts.models import User
+from authgate import sessions
+from authgate.models import SignIn
+from tests.factories import ApplicationFactory, UserFactory
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+WIKI = "https://wiki.example.com"
+PUBLIC = "https://public.example.com"
+
+
+def program(name: str, package: str, *folders: str) -> str:
+    """Give a program's path. Skips where Debian's package is not installed; on CI that fails."""
+    found = shutil.which(name, path=os.pathsep.join((os.environ["PATH"], "/usr/sbin", *folders)))
+    if found is None and os.environ.get("CI") == "true":
+        pytest.fail(f"{name} is missing: apt install {package}")
+    if found is None:
+        pytest.skip(f"{name} is missing: apt install {package}")
+    return found
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def eventually(is_so: Callable[[], bool], within: float = 15.0, every: float = 0.05) -> bool:
+    """Wait until something holds; tell whether it came to that in time."""
+    deadline = time.monotonic() + within
+    while time.monotonic() < deadline:
+        with suppress(OSError):
+            if is_so():
+                return True
+        time.sleep(every)
+    return False
+
+
+# ---- the database -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Database:
+    """A database apart from the one that pytest-django makes: servers of the tests read it too."""
+
+    url: str
+
+    @contextmanager
+    def connected(self) -> Iterator[None]:
+        """Make it the one that models read and write meanwhile, each statement its own transaction."""
+        config: dict[str, Any] = environ.Env.db_url_config(self.url)
+        if config["ENGINE"].endswith("sqlite3"):
+            config["OPTIONS"] = {"timeout": 20, "transaction_mode": "IMMEDIATE"}
+        made_ready = ConnectionHandler().configure_settings({"default": config})["default"]
+        before, settings_before = connections["default"], connections.settings["default"]
+        connections.settings["default"] = made_ready
+        connections["default"] = connections.create_connection("default")
+        try:
+            yield
+        finally:
+            connections["default"].close()
+            connections.settings["default"] = settings_before
+            connections["default"] = before
+
+
+def migrate(database: Database) -> None:
+    """Make all tables, triggers and cache tables."""
+    with database.connected():
+        call_command("migrate", interactive=False, verbosity=0)
+        call_command("createcachetable", verbosity=0)
+
+
+def signed_in(user: User, origin: str = WIKI) -> str:
+    """Begin a sign-in and open a gate session; give the gate cookie."""
+    return f"__Host-ikd_gate={sessions.open_gate(begin(user), origin)}"
+
+
+def begin(user: User) -> SignIn:
+    return sessions.begin_sign_in(
+        user,
+        session_digest=os.urandom(32).hex(),
+        address=None,
+        user_agent="",
+        methods=["password"],
+        keep=False,
+    )
+
+
+@dataclass(frozen=True)
+class Cast:
+    """alice in staff, bob in guests, and their gate cookies at the wiki, which staff may open."""
+
+    alice: User
+    bob: User
+    alice_cookie: str
+    bob_cookie: str
+
+
+def cast() -> Cast:
+    alice = UserFactory(username="alice", email="alice@example.com", verified=True, groups=["staff"])
+    bob = UserFactory(username="bob", email="bob@example.com", verified=True, groups=["guests"])
+    ApplicationFactory(name="Wiki", origins=[WIKI], groups=["staff"])
+    ApplicationFactory(name="Public", origins=[PUBLIC], who="everyone")
+    return Cast(alice, bob, signed_in(alice), signed_in(bob))
+
+
+# ---- the server -------------------------------------------------------------------------------------------
+
+
+class Portal:
+    """gunicorn with the portal's own configuration. `address` is (host, port) or the path of a socket."""
+
+    def __init__(self, folder: Path, database: Database, *, workers: int = 1, **settings: str) -> None:
+        self.folder = folder
+        self.log = folder / "portal.log"
+        bind = settings.pop("IKD_BIND", "") or f"127.0.0.1:{free_port()}"
+        self.address: tuple[str, int] | str = bind.removeprefix("unix:")
+        if not bind.startswith("unix:"):
+            host, _, port = bind.partition(":")
+            self.address = (host, int(port))
+        self._options = ()
+        self._environment = os.environ | {
+            "DJANGO_SETTINGS_MODULE": "ikd_portal.settings",
+            "IKD_VAR": str(folder),
+            "IKD_PORTAL_URL": "https://sso.example.com",
+            "IKD_SECRET_KEY": "a key of the tests' own server, which no installation has: 0123456789",
+            "IKD_BIND": bind,
+            "IKD_WORKERS": str(workers),
+            "DATABASE_URL": database.url,
+            **settings,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, *options: str) -> Portal:
+        configuration = str(ROOT / "ikd_portal" / "gunicorn_conf.py")
+        command = [
+            sys.executable,
+            "-m",
+            "gunicorn",
+            "-c",
+            configuration,
+            *options,
+            "ikd_portal.asgi:application",
+        ]
+        with self.log.open("ab") as log:
+            self.process = subprocess.Popen(
+                command, cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT
+            )
+        if not eventually(self.is_up, 20):
+            self.stop()
+            raise RuntimeError(self.log.read_text()[-3000:])
+        return self
+
+    def is_up(self) -> bool:
+        with self.connect() as connection:
+            return connection.get("/healthz", Connection="close").status == 200
+
+    def stop(self) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                for worker in self.workers():
+                    with suppress(ProcessLookupError):
+                        os.kill(worker, signal.SIGKILL)
+                self.process.kill()
+                self.process.wait(10)
+
+    def reload(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
+    def workers(self) -> list[int]:
+        assert self.process is not None
+        return children(self.process.pid)
+
+    def connect(self) -> Connection:
+        return Connection(self.address)
+
+    def ask(self, cookie: str = "", *, origin: str = WIKI, path: str = "/") -> Reply:
+        """Ask one check on a connection of its own."""
+        with self.connect() as connection:
+            return connection.check(cookie, origin=origin, path=path)
+
+
+def children(pid: int) -> list[int]:
+    """Give the processes that a process started and that live."""
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
+# ---- the wire ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Reply:
+    status: int
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+    def header(self, name: str) -> str:
+        return next((value for header, value in self.headers if header == name), "")
+
+
+def check_bytes(
+    cookie: str = "",
+    *,
+    origin: str = WIKI,
+    path: str = "/",
+    check: str = "/authgate/nginx",
+    method: str = "GET",
+    version: str = "1.1",
+    body: bytes = b"",
+    **more: str,
+) -> bytes:
+    """Give a check as a proxy sends it, as bytes. Names of `more` have `_` for `-`."""
+    scheme, _, host = origin.partition("://")
+    headers = {
+        "Host": "portal",
+        "X-Forwarded-Method": "GET",
+        "X-Forwarded-Proto": scheme,
+        "X-Forwarded-Host": host,
+        "X-Forwarded-Uri": path,
+        "X-Forwarded-For": "198.51.100.7",
+    }
+    if cookie:
+        headers["Cookie"] = cookie
+    headers |= {name.replace("_", "-"): value for name, value in more.items()}
+    lines = [f"{method} {check} HTTP/{version}", *(f"{name}: {value}" for name, value in headers.items())]
+    return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+WAITS_FOR_ITS_BODY = (
+    b"POST /accounts/login/ HTTP/1.1\r\nHost: sso.example.com\r\nX-Forwarded-Proto: https\r\n"
+    b"Origin: https://sso.example.com\r\nCookie: __Host-ikd_csrf=" + b"a" * 32 + b"\r\n"
+    b"Content-Type: application/x-www-form-urlencoded\r\n"
+)
+"""A request that is answered (403: no token in the form) after its whole body; its length is to be added."""
+
+
+class Connection:
+    """A connection to a server, kept alive; answers are read one by one, by the book and no further."""
+
+    def __init__(self, address: tuple[str, int] | str, timeout: float = 20) -> None:
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        self.socket = socket.socket(family, socket.SOCK_STREAM)
+        self.socket.settimeout(timeout)
+        try:
+            self.socket.connect(address)
+        except OSError:
+            self.socket.close()
+            raise
+        self._buffer = b""
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.socket.close()
+
+    def send(self, octets: bytes) -> None:
+        self.socket.sendall(octets)
+
+    def check(self, cookie: str = "", **more: Any) -> Reply:
+        self.send(check_bytes(cookie, **more))
+        return self.reply(is_head=more.get("method") == "HEAD")
+
+    def get(self, path: str, **headers: str) -> Reply:
+        lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+        self.send(f"GET {path} HTTP/1.1\r\nHost: portal\r\n{lines}\r\n".encode())
+        return self.reply()
+
+    def reply(self, *, is_head: bool = False) -> Reply:
+        """Read the next answer, interim ones (1xx) passed over. Raises ConnectionError where none comes."""
+        status_line, *lines = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
+        status = int(status_line.split(" ")[1])
+        if status < 200:
+            return self.reply(is_head=is_head)
+        headers = tuple((name.lower(), value) for name, _, value in (line.partition(": ") for line in lines))
+        found = dict(headers)
+        if is_head or status in (204, 304):
+            body = b""
+        elif found.get("transfer-encoding") == "chunked":
+            body = self._chunks()
+        else:
+            body = self._exactly(int(found["content-length"]))
+        return Reply(status, headers, body)
+
+    def is_closed(self, within: float) -> bool:
+        """Tell whether the other side closes within some seconds."""
+        self.socket.settimeout(within)
+        try:
+            return self.socket.recv(1) == b""
+        except TimeoutError:
+            return False
+        except ConnectionError:
+            return True
+
+    def says_nothing(self, seconds: float) -> bool:
+        """Tell whether neither an answer nor an end comes for some seconds."""
+        self.socket.settimeout(seconds)
+        try:
+            self._more()
+        except TimeoutError:
+            return True
+        except ConnectionError:
+            return False
+        return False
+
+    def _chunks(self) -> bytes:
+        body = b""
+        while size := int(self._until(b"\r\n"), 16):
+            body += self._exactly(size)
+            self._until(b"\r\n")
+        self._until(b"\r\n")
+        return body
+
+    def _until(self, mark: bytes) -> bytes:
+        while mark not in self._buffer:
+            self._more()
+        found, _, self._buffer = self._buffer.partition(mark)
+        return found
+
+    def _exactly(self, length: int) -> bytes:
+        while len(self._buffer) < length:
+            self._more()
+        found, self._buffer = self._buffer[:length], self._buffer[length:]
+        return found
+
+    def _more(self) -> None:
+        received = self.socket.recv(65536)
+        if not received:
+            raise ConnectionError("closed without an answer")
+        self._buffer += received

@@ -1,0 +1,84 @@
+"""The front of a real server, from the raw socket."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.front.serving import PUBLIC, WAITS_FOR_ITS_BODY, Cast, Connection, Portal, check_bytes
+
+
+@pytest.fixture
+def threads_taken(portal: Portal) -> Iterator[list[Connection]]:
+    """Every thread of Django's pool waits for a body that does not come."""
+    taken = [Connection(portal.address) for _ in range(8)]
+    for connection in taken:
+        connection.send(WAITS_FOR_ITS_BODY + b"Content-Length: 99\r\n\r\na")
+    time.sleep(0.3)
+    yield taken
+    for connection in taken:
+        connection.socket.close()
+
+
+def warm(portal: Portal, people: Cast) -> None:
+    for cookie in ("", people.alice_cookie, people.bob_cookie):
+        portal.ask(cookie)
+
+
+def test_a_warm_check_needs_no_thread_of_djangos(
+    portal: Portal, people: Cast, request: pytest.FixtureRequest
+) -> None:
+    warm(portal, people)
+    request.getfixturevalue("threads_taken")
+
+    with portal.connect() as connection:
+        statuses = [
+            connection.check(people.alice_cookie).status,
+            connection.check().status,
+            connection.check(people.bob_cookie).status,
+            connection.check(origin=PUBLIC).status,
+            connection.check(check="/authgate/traefik", Sec_Fetch_Mode="navigate").status,
+            connection.check(origin="https://nobody.example.com").status,
+        ]
+        connection.send(check_bytes("__Host-ikd_gate=not-known-to-memory"))
+        is_left_to_django = connection.says_nothing(0.5)
+
+    assert statuses == [200, 401, 403, 200, 302, 403]
+    assert is_left_to_django
+
+
+def test_head_is_answered_without_a_body(portal: Portal, people: Cast) -> None:
+    warm(portal, people)
+    with portal.connect() as connection:
+        head = connection.check(method="HEAD")
+        get = connection.check()
+
+    assert head.status == get.status == 401
+    assert head.header("content-length") == get.header("content-length") == str(len(get.body))
+
+
+def test_an_allowed_answer_says_who_it_is_and_nothing_else(portal: Portal, people: Cast) -> None:
+    warm(portal, people)
+
+    reply = portal.ask(people.alice_cookie)
+
+    assert reply.body == b""
+    assert dict(reply.headers) == {
+        "date": reply.header("date"),
+        "x-auth-request-user": "alice",
+        "x-auth-request-email": "alice@example.com",
+        "x-auth-request-groups": "staff",
+        "x-auth-request-preferred-username": "alice",
+        "content-length": "0",
+    }
+
+
+def test_a_cookie_is_worth_nothing_on_another_origin_nor_is_its_digest(portal: Portal, people: Cast) -> None:
+    token = people.alice_cookie.partition("=")[2]
+
+    assert portal.ask(people.alice_cookie, origin="https://other.example.com").status == 403
+    assert portal.ask(f"__Host-ikd_gate={hashlib.sha256(token.encode()).hexdigest()}").status == 401
+    assert portal.ask(f"{people.alice_cookie}; {people.alice_cookie}").status == 401

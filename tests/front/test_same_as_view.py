@@ -1,0 +1,316 @@
+"""For any request and any memory the front writes exactly what the view answers, or leaves it to the view."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import time_machine
+from a2wsgi.wsgi import build_environ
+from hypothesis import HealthCheck, event, given, settings
+from hypothesis import strategies as st
+from uvicorn.config import Config
+from uvicorn.server import ServerState
+
+from authgate import feed as feed_module
+from authgate import loading
+from authgate.contracts import checks
+from authgate.feed import Feed
+from authgate.front import Front
+from authgate.memory import WorkerMemory
+from authgate.models import GateSession, SignIn
+from ikd_portal.asgi import with_forwarded
+from tests.factories import ApplicationFactory, RuleFactory
+from tests.front.serving import PUBLIC, WIKI, Cast, Database, check_bytes, signed_in
+from tests.test_uvicorn import Wire
+
+NO_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain"
+"""What uvicorn says to bytes that are no request."""
+
+NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
+
+
+class PeerAt(Wire):
+    """A connection from an address; none is a Unix socket's."""
+
+    def __init__(self, peer: str | None) -> None:
+        super().__init__()
+        self._peer = peer
+
+    def get_extra_info(self, name: str, default: Any = None) -> Any:
+        return (self._peer, 50_000) if name == "peername" and self._peer else default
+
+
+class Left:
+    """Stands where Django does: keeps what the front left alone."""
+
+    def __init__(self) -> None:
+        self.scope: Any = None
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        self.scope = scope
+        await send({"type": "http.response.start", "status": 299, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b""})
+
+
+def through_the_front(octets: bytes, peer: str | None) -> tuple[bytes, Any]:
+    """Give what the front wrote, and the scope of the request if it left that to Django."""
+
+    async def run() -> tuple[bytes, Any]:
+        left = Left()
+        config = Config(app=left, http=Front, ws="none", lifespan="off", log_config=None, proxy_headers=False)
+        front, wire = Front(config, ServerState(), {}, asyncio.get_running_loop()), PeerAt(peer)
+        front.connection_made(wire)
+        front.data_received(octets)
+        for _ in range(5):
+            await asyncio.sleep(0)
+        front.connection_lost(None)
+        return wire.written, left.scope
+
+    return asyncio.run(run())
+
+
+def through_the_view(octets: bytes, peer: str | None) -> tuple[int, list[tuple[str, str]], bytes]:
+    """Give status, headers and body that Django answers, below our WSGI wrapper as in the server."""
+    feed_module.current, worker = None, feed_module.current
+    try:
+        _, scope = through_the_front(octets, peer)
+    finally:
+        feed_module.current = worker
+    environ = build_environ(scope, io.BytesIO())  # type: ignore[arg-type]
+    answered: list[Any] = []
+    body = b"".join(with_forwarded(environ, lambda status, headers, *_: answered.append((status, headers))))
+    status, headers = answered[-1]
+    lower = [(name.lower(), value) for name, value in headers]
+    return int(status.split(" ")[0]), lower, b"" if scope["method"] == "HEAD" else body
+
+
+def parsed(written: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+    head, _, body = written.partition(b"\r\n\r\n")
+    status, *lines = head.decode("latin-1").split("\r\n")
+    headers = [(name, value) for name, _, value in (line.partition(": ") for line in lines) if name != "date"]
+    return int(status.split(" ")[1]), headers, body
+
+
+# ---- the world --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def cookies(database: Database, people: Cast) -> list[str]:
+    """Sessions that live, that ended, that are idle, over, of another origin or of nobody."""
+    with time_machine.travel(NOW, tick=False):
+        live = [signed_in(people.alice), signed_in(people.bob), signed_in(people.bob, PUBLIC)]
+        ended, idle, over, gone = (signed_in(people.alice) for _ in range(4))
+        http = signed_in(people.alice, "http://plain.example.com").replace("__Host-", "")
+        newest = list(GateSession.objects.order_by("-pk")[:5])
+        SignIn.objects.filter(pk=newest[4].sign_in_id).update(ended_at=NOW)
+        SignIn.objects.filter(pk=newest[3].sign_in_id).update(last_seen_at=datetime(2029, 1, 1, tzinfo=UTC))
+        SignIn.objects.filter(pk=newest[2].sign_in_id).update(expires_at=NOW)
+        newest[1].delete()
+    wiki = ApplicationFactory(
+        name="Café", origins=["https://*.apps.example.com", "http://plain.example.com"], remote_headers=True
+    )
+    RuleFactory(application=wiki, path="/", groups=["staff"], who="chosen")
+    RuleFactory(application=wiki, path="/Public", who="everyone", methods="GET")
+    RuleFactory(application=wiki, path="/near", who="everyone", networks="10.0.0.0/8")
+    RuleFactory(application=wiki, path="/second", who="signed_in", second_factor=True)
+    return [*live, ended, idle, over, gone, http, "__Host-ikd_gate=", "__Host-ikd_gate=ü", "a=b", ""]
+
+
+@pytest.fixture
+def worker(database: Database, cookies: list[str]) -> Iterator[Feed]:
+    """A worker's memory whose ids and nonces are always the same ones."""
+    memory = WorkerMemory(
+        loading.gate_settings(), clock=feed_module.boottime, random=lambda length: bytes(range(length))
+    )
+    worker = Feed(memory)
+    worker.ensure_fresh()
+    worker.fresh_until = float("inf")
+    feed_module.current = worker
+    yield worker
+    feed_module.current = None
+
+
+def mostly(usual: str, *others: str) -> st.SearchStrategy[str]:
+    return st.one_of(st.just(usual), st.just(usual), st.just(usual), st.sampled_from(others))
+
+
+ORIGINS = [
+    ("https", "wiki.example.com"),
+    ("https", "public.example.com"),
+    ("https", "a.b.apps.example.com"),
+    ("https", "sso.example.com"),
+    ("https", "WIKI.example.com.:443"),
+    ("http", "wiki.example.com"),
+    ("http", "plain.example.com"),
+    ("wss", "wiki.example.com"),
+    ("https", "nobody.example.org"),
+    ("https", "wiki.example.com, a"),
+    ("https", "wi ki"),
+    ("gopher", "wiki.example.com"),
+    ("https", ""),
+]
+URIS = [
+    "/",
+    "/Public",
+    "/public/",
+    "/near",
+    "/second",
+    "/a/../Public",
+    "/%2e%2e/",
+    "//",
+    "/a;b",
+    "/é",
+    "/#",
+    "*",
+    "/%00",
+    "/?ikdcode=" + "a" * 43,
+    "/b?ikdcode=short",
+    "/authgate/start?rd=/",
+    "/oauth2/userinfo",
+    "/authgate/refused",
+    "/" + "x" * 3000,
+    "/?" + "y" * 5000,
+]
+QUERIES = [
+    "",
+    "?",
+    "?allowed_groups=staff",
+    "?allowed_groups=guests,staff",
+    "?allowed_groups=",
+    "?allowed_groups=%C3%A9",
+    "?allowed_emails=alice@example.com",
+    "?allowed_email_domains=*.example.com,example.com",
+    "?other=1",
+    "?allowed_groups=a&allowed_groups=staff",
+    "?allowed_groups=staff#x",
+    "?allowed_groups=staff+",
+    "?é",
+    "?allowed_groups=é",
+    "?allowed_groups=%",
+    "??",
+    "?allowed_emails=%zz,alice%40example.com",
+]
+
+
+@st.composite
+def heads(draw: st.DrawFn) -> list[tuple[str, str]]:
+    scheme, host = draw(st.sampled_from(ORIGINS[:3]) | st.sampled_from(ORIGINS))
+    uri = draw(
+        st.one_of(st.sampled_from(URIS[:5]), st.sampled_from(URIS), st.text("/.%2eE;\\#?a ", max_size=12))
+    )
+    client = draw(
+        mostly("10.0.0.1", "198.51.100.7", "1.2.3.4, 10.0.0.2", "::ffff:10.0.0.1", "x", "", "10.0.0.1,")
+    )
+    headers = [
+        ("Host", draw(mostly("portal", "wiki.example.com"))),
+        ("X-Scheme", scheme),
+        ("X-Real-IP", client),
+        ("X-Forwarded-Method", draw(mostly("GET", "HEAD", "POST", "get", "PROPFIND", "G T", ""))),
+        ("X-Forwarded-Proto", scheme),
+        ("X-Forwarded-Host", host),
+        ("X-Forwarded-Uri", uri),
+        ("X-Forwarded-For", client),
+    ]
+    more = draw(
+        st.just([])
+        | st.lists(
+            st.sampled_from(
+                [
+                    ("Sec-Fetch-Mode", "navigate"),
+                    ("Sec-Fetch-Mode", "cors"),
+                    ("Sec-Fetch-Site", "none"),
+                    ("Accept", "text/html"),
+                    ("accept", "application/json"),
+                    ("X-Requested-With", "XMLHttpRequest"),
+                    ("Sec-Purpose", "prefetch"),
+                    ("Referer", f"{WIKI}/before"),
+                    ("Referer", "https://evil.example.org/"),
+                    ("X_Forwarded_Uri", "/Public"),
+                    ("x-forwarded-uri", "/Public"),
+                    ("Authorization", "Basic eDp5"),
+                    ("Cookie", "__Host-ikd_nonce=aaaaaaaaaaaaaaaaaaaaaa"),
+                    ("Content-Length", "0"),
+                    ("X-Empty", ""),
+                    ("Connection", "close"),
+                    ("Connection", "keep-alive"),
+                    ("Sec-WebSocket-Key", "x"),
+                    ("Upgrade", "websocket"),
+                    ("Expect", "100-continue"),
+                    ("X-Auth-Request-User", "carol"),
+                ]
+            ),
+            max_size=3,
+        )
+    )
+    missing = draw(mostly("", "X-Forwarded-Uri", "X-Forwarded-For", "Host"))
+    return draw(st.permutations([pair for pair in headers + more if pair[0] != missing]))
+
+
+@settings(
+    max_examples=400,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(data=st.data())
+def test_the_front_writes_what_the_view_answers(
+    data: st.DataObject, worker: Feed, cookies: list[str]
+) -> None:
+    path = data.draw(st.sampled_from([*checks("nginx"), "/authgate/%6eginx"])) + data.draw(mostly(*QUERIES))
+    method = data.draw(mostly("GET", "HEAD", "POST", "OPTIONS"))
+    version = data.draw(mostly("1.1", "1.1", "1.0"))
+    chosen = data.draw(
+        st.sampled_from(cookies).map(lambda one: [one]) | st.lists(st.sampled_from(cookies), max_size=2)
+    )
+    separator = data.draw(st.sampled_from(["; ", ";", ";\t", " ;"]))
+    headers = [*data.draw(heads()), *([("Cookie", separator.join(chosen))] if chosen else [])]
+    peer = data.draw(st.sampled_from(["127.0.0.1", "127.0.0.1", None, "192.0.2.66"]))
+    lines = [f"{method} {path} HTTP/{version}", *(f"{name}: {value}" for name, value in headers), "", ""]
+    octets = "\r\n".join(lines).encode("utf-8")
+    with time_machine.travel(NOW, tick=False):
+        worker.memory.forget(everybody=True)
+        if data.draw(st.sampled_from([True, True, True, False])):
+            through_the_view_if_it_is_a_request(octets, peer)
+
+        written, left = through_the_front(octets, peer)
+        if left is not None or written.startswith(NO_REQUEST):
+            event("left to the view")
+            return
+        event(f"answered {parsed(written)[0]}")
+        assert parsed(written) == through_the_view(octets, peer)
+
+
+def through_the_view_if_it_is_a_request(octets: bytes, peer: str | None) -> None:
+    """Let the view load what it needs, so that memory has it."""
+    feed_module.current, worker = None, feed_module.current
+    _, left = through_the_front(octets, peer)
+    feed_module.current = worker
+    if left is not None:
+        through_the_view(octets, peer)
+
+
+def test_the_comparison_compares_something(worker: Feed, cookies: list[str]) -> None:
+    """The property above would hold of a front that leaves everything to the view."""
+    with time_machine.travel(NOW, tick=False):
+        for octets in (check_bytes(cookies[0]), check_bytes(cookies[1]), check_bytes()):
+            through_the_view(octets, "127.0.0.1")
+            written, left = through_the_front(octets, "127.0.0.1")
+
+            assert left is None
+            assert parsed(written) == through_the_view(octets, "127.0.0.1")
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_every_query_of_a_check_is_read_alike(query: str, worker: Feed, cookies: list[str]) -> None:
+    octets = check_bytes(cookies[0]).replace(b"/authgate/nginx", f"/authgate/nginx{query}".encode())
+    with time_machine.travel(NOW, tick=False):
+        through_the_view(check_bytes(cookies[0]), "127.0.0.1")
+
+        written, left = through_the_front(octets, "127.0.0.1")
+
+        is_no_request = written.startswith(NO_REQUEST)
+        assert left is not None or is_no_request or parsed(written) == through_the_view(octets, "127.0.0.1")
