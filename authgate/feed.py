@@ -16,7 +16,7 @@ from functools import partial
 from django.conf import settings
 from django.db import close_old_connections, connection
 
-from authgate import changes, loading
+from authgate import changes, loading, metrics
 from authgate.memory import REREAD_AFTER, WorkerMemory
 
 log = logging.getLogger("ikd.feed")
@@ -33,6 +33,8 @@ CUT_EVERY = 600.0
 LOOK_FOR_TRIGGERS_EVERY = 60.0
 SWEEP_EVERY = 5.0
 COMPLAIN_EVERY = 5.0
+APPLICATIONS_A_ROUND = 100
+PUBLISH_EVERY = 1.0
 BATCH = 1_000
 
 
@@ -68,6 +70,10 @@ class Feed:
         self._schema_version: object = None
         self._swept_at = -1e9
         self._complained_at = -1e9
+        self._due: list[int] = []
+        self._reread_at = clock()
+        self._published_at = -1e9
+        self.answered = 0
         self._marks: list[tuple[float, int]] = []
         self._thread: threading.Thread | None = None
 
@@ -118,9 +124,11 @@ class Feed:
 
     # ---- reading ------------------------------------------------------------------------------------------
 
-    def _read(self) -> None:
+    def _read(self, *, reread: bool = False) -> None:
         began = self._reading_since = self.clock()
         try:
+            if reread:  # before the reading, which loads anew what changed meanwhile
+                self._reread_applications()
             self._look_for_triggers(began)
             if began - self._swept_at > SWEEP_EVERY:
                 self._swept_at = began
@@ -215,9 +223,36 @@ class Feed:
             self._wanted.wait(timeout=60.0)
         self._wanted.clear()
         with self._lock:
-            self._read()
+            self._read(reread=True)
         self._reread()
+        self._publish()
         time.sleep(READ_EVERY)
+
+    def _reread_applications(self) -> None:
+        """Read applications again in small batches: as a last bound, no row is held for over a minute."""
+        if not self._due and self.clock() - self._reread_at > REREAD_AFTER * 0.5:
+            self._reread_at = self.clock()
+            self._due = list(self.memory.known_applications() | loading.application_ids())
+        if self._due:
+            batch, self._due = self._due[:APPLICATIONS_A_ROUND], self._due[APPLICATIONS_A_ROUND:]
+            self._load_applications(set(batch))
+
+    def _publish(self) -> None:
+        now = self.clock()
+        if now - self._published_at < PUBLISH_EVERY:
+            return
+        self._published_at = now
+        memory = self.memory
+        metrics.publish(
+            {
+                "ikd_memory_sessions": len(memory),
+                "ikd_memory_applications": len(memory.known_applications()),
+                "ikd_memory_hits_total": memory.hits,
+                "ikd_memory_misses_total": memory.misses,
+                "ikd_checks_from_memory_total": self.answered,
+                "ikd_feed_read_seconds_ago": now - self.last_read_began,
+            }
+        )
 
     def _reread(self) -> None:
         """Read again, off the checks' path, what has been held for most of its time."""

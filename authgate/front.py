@@ -139,6 +139,7 @@ class Front(HttpToolsProtocol):
         self.transport.write(octets)
         self.server_state.total_requests += 1
         self.answered_at = now
+        worker.answered += 1
         if self.idle_timer is None:
             self._watch_idleness(self.timeout_keep_alive)
         if found.sign_in_id is not None:

@@ -15,7 +15,7 @@ from django.http import HttpRequest, HttpResponse
 
 HELP = {
     "ikd_memory_sessions": ("gauge", "Gate sessions that the worker holds."),
-    "ikd_memory_applications": ("gauge", "Origins of applications that the worker holds."),
+    "ikd_memory_applications": ("gauge", "Applications that the worker holds."),
     "ikd_memory_hits_total": ("counter", "Look-ups of a session that memory answered."),
     "ikd_memory_misses_total": ("counter", "Look-ups of a session that the database had to answer."),
     "ikd_checks_from_memory_total": ("counter", "Checks answered in the server's protocol."),
@@ -24,7 +24,7 @@ HELP = {
 
 
 def publish(numbers: dict[str, float]) -> None:
-    """Leave this worker's numbers for whoever is asked. A folder that cannot be written costs metrics alone."""
+    """Leave this worker's numbers for whoever is asked; where no file can be written, metrics alone suffer."""
     folder = _folder()
     draft = folder / f".{os.getpid()}"
     try:

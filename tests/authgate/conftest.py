@@ -27,7 +27,8 @@ def nothing_to_write() -> None:
     """Let no test find what another's checks left behind."""
     writer._refusals.clear()
     writer._counters.clear()
-    writer._seen.clear()
+    writer._used.clear()
+    writer._written.clear()
     writer._due.clear()
 
 

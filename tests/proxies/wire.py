@@ -47,13 +47,15 @@ def request_bytes(
 def exchange(address: Address, request: bytes, *, tls_name: str | None, timeout: float = 15) -> Reply | None:
     """Send bytes and give the answer; None where the other side closed without one. Raises TimeoutError."""
     with closing(connected(address, tls_name, timeout)) as connection:
-        with suppress(BrokenPipeError, ConnectionResetError):  # it answered early, or closed: read on
+        with suppress(
+            BrokenPipeError, ConnectionResetError, ssl.SSLEOFError
+        ):  # it answered early, or closed: read on
             connection.sendall(request)
         response = http.client.HTTPResponse(connection, method=request.split(b" ", 1)[0].decode("latin-1"))
         try:
             response.begin()
             body = b"" if response.status == 101 else response.read()
-        except (http.client.BadStatusLine, ConnectionResetError):
+        except (http.client.BadStatusLine, ConnectionResetError, ssl.SSLEOFError):
             return None
         return Reply(response.status, response.getheaders(), body)
 
