@@ -192,7 +192,7 @@ class Feed:
         return is_about_groups or bool(keys["application"])
 
     def _load_applications(self, which: set[int] | None) -> None:
-        compiled = loading.load_compiled(which)
+        compiled = loading.load_everything_compiled() if which is None else loading.load_compiled(which)
         loaded = {application.id for application, _ in compiled}
         for gone in (self.memory.known_applications() if which is None else which) - loaded:
             self.memory.forget_application(gone)

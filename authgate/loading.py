@@ -5,8 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import hmac
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
@@ -71,19 +70,22 @@ def load_compiled(which: set[int] | None = None) -> list[tuple[Application, tupl
     by_application: dict[int, list[str]] = {}
     for application_id, value in origins.values_list("application_id", "value"):
         by_application.setdefault(application_id, []).append(value)
-    with _collector_off():
-        compiled = _compiled(_rows(applications))
+    compiled = _compiled(_rows(applications))
     return [(application, tuple(by_application.get(application.id, ()))) for application in compiled]
 
 
-@contextmanager
-def _collector_off() -> Iterator[None]:
-    """Keep the garbage collector from going through all that is made, again and again: none of it is garbage."""
+def load_everything_compiled() -> list[tuple[Application, tuple[str, ...]]]:
+    """Give all applications made ready, and spare the garbage collector them.
+
+    It would go through all of them again and again while they are made, and later in the midst of checks.
+    """
     gc.disable()
     try:
-        yield
+        compiled = load_compiled()
+        gc.freeze()
     finally:
         gc.enable()
+    return compiled
 
 
 def application_ids() -> set[int]:
