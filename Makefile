@@ -1,5 +1,6 @@
 # make demo   the whole portal to try out, behind a real proxy   PORT=8000 PROXY=traefik|nginx IKD_VAR=var
 # make run    the portal alone                                   PORT=8000, and all of docs/configuration.md
+# make bench  what a check costs, beside nginx and an empty answer   QUICK=1: in a minute
 # make test   installs what the tests need, and runs everything  TESTS=tests/demo, CI=true: a missing program fails
 
 MAKEFLAGS += --no-print-directory
@@ -8,9 +9,9 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 NEEDS_PYTHON := Python 3.11 or newer is missing, or its module venv (Debian: apt install python3-venv).
 NEEDS_NETWORK := No package index to be reached: is there a network?
-PROGRAMS := nginx:nginx-light redis-server:redis-server initdb:postgresql chromium:chromium msgfmt:gettext
+PROGRAMS := nginx:nginx-light redis-server:redis-server initdb:postgresql chromium:chromium msgfmt:gettext wrk:wrk
 
-.PHONY: demo run test lint format programs clean
+.PHONY: demo run test lint format bench programs clean
 
 demo: $(VENV)/requirements-demo.done
 	@exec $(PYTHON) demo/run.py
@@ -34,6 +35,10 @@ lint: $(VENV)/requirements-dev.done
 format: $(VENV)/requirements-dev.done
 	@$(PYTHON) -m ruff check --fix .
 	@$(PYTHON) -m ruff format .
+
+# A table of what checks cost, and var/bench.json. QUICK=1 takes a minute. Wants an idle machine, and wrk.
+bench: programs $(VENV)/requirements-dev.done
+	@exec $(PYTHON) -m benchmarks
 
 # What the tests need besides Python. They skip what is missing, and fail under CI=true.
 programs:

@@ -74,9 +74,8 @@ def install(using: str = "default") -> None:
             for statement in _statements(connection, watched):
                 cursor.execute(statement)
         for kind in ("user", "application"):
-            cursor.execute(
-                f"INSERT INTO {TABLE} (kind, transaction_id) VALUES (%s, {_now(connection)})", [kind]
-            )
+            now = _now(connection)
+            cursor.execute(f"INSERT INTO {TABLE} (kind, transaction_id) VALUES (%s, {now})", [kind])  # noqa: S608
 
 
 def make_way(using: str, plan: Sequence[tuple[object, bool]]) -> None:

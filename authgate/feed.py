@@ -220,6 +220,8 @@ class Feed:
 
     def _round(self) -> None:
         if self.clock() - self.last_asked > FRESH_FOR:
+            with self._lock:
+                self.fresh_until = 0.0  # nobody reads on: whoever asks next reads first
             self._wanted.wait(timeout=60.0)
         self._wanted.clear()
         with self._lock:

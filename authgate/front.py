@@ -135,7 +135,9 @@ class Front(HttpToolsProtocol):
                 return False
             octets = self._octets(found)
         except Exception:
-            return False  # the view meets the same, and says what it was
+            # The view meets the same and says so; if it does not, this is a fault of the front's own.
+            _complain(now)
+            return False
         self.transport.write(octets)
         self.server_state.total_requests += 1
         self.answered_at = now
@@ -202,6 +204,17 @@ def _found(worker: feed.Feed, facts: Facts) -> Answer | None:
     decision_id = answer.new_id(worker.memory)
     log.error("a check could not be answered while the database hangs, decision %s", decision_id)
     return answer.broken(decision_id)
+
+
+def _complain(now: float) -> None:
+    """Log what went wrong in the front, once a minute: it costs each check the long way."""
+    if now - _Complaint.at > 60:
+        _Complaint.at = now
+        log.exception("the front could not answer a check")
+
+
+class _Complaint:
+    at = 0.0
 
 
 class _Date:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import gc
 import hashlib
 import hmac
-from collections.abc import Iterable
 from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from allauth.account.models import EmailAddress
 from django.conf import settings
-from django.db.models import CharField, Exists, F, OuterRef, Value
+from django.db.models import CharField, Exists, F, OuterRef, QuerySet, Value
 from django.db.models.functions import Cast
 
 from authgate import models
@@ -50,27 +49,38 @@ def memory_for_one_request() -> Memory:
 def load_application(origin: str) -> Application | None:
     """Give the application that claims an origin, made ready; None where none does. Two queries."""
     claiming = origins_claiming(origin)
-    rows = list(_rows(models.Application.objects.filter(origins__value__in=claiming), "origins__value"))
+    rule_fields = [f"rules__{field}" for field in RULE_FIELDS]
+    rows = list(
+        models.Application.objects.filter(origins__value__in=claiming)
+        .order_by("rules__path", "rules__pk")
+        .values_list("origins__value", *APPLICATION_FIELDS, *rule_fields)
+    )
     if not rows:
         return None
-    nearest = min(rows, key=lambda row: claiming.index(row["origins__value"]))["origins__value"]
-    return _compiled([row for row in rows if row["origins__value"] == nearest])[0]
+    nearest = min((row[0] for row in rows), key=claiming.index)
+    columns = 1 + len(APPLICATION_FIELDS)
+    own = [row for row in rows if row[0] == nearest]
+    rules = [row[columns:] for row in own if row[columns] is not None]
+    application = own[0][1:columns]
+    return _application(application, rules, _references([application[0]]))
 
 
 def load_applications() -> list[Application]:
-    """Give all applications made ready, by name. Two queries."""
-    return _compiled(_rows(models.Application.objects.all()))
+    """Give all applications made ready, by name. Three queries."""
+    return _compiled(models.Application.objects.all(), models.Rule.objects.all())
 
 
 def load_compiled(which: set[int] | None = None) -> list[tuple[Application, tuple[str, ...]]]:
-    """Give applications made ready with their origins: all, or those of the given ids. Three queries."""
+    """Give applications made ready with their origins: all, or those of the given ids. Four queries."""
     applications, origins = models.Application.objects.all(), models.Origin.objects.all()
+    rules = models.Rule.objects.all()
     if which is not None and len(which) < 500:
         applications, origins = applications.filter(pk__in=which), origins.filter(application__in=which)
+        rules = rules.filter(application__in=which)
     by_application: dict[int, list[str]] = {}
     for application_id, value in origins.values_list("application_id", "value"):
         by_application.setdefault(application_id, []).append(value)
-    compiled = _compiled(_rows(applications))
+    compiled = _compiled(applications, rules)
     return [(application, tuple(by_application.get(application.id, ()))) for application in compiled]
 
 
@@ -93,21 +103,19 @@ def application_ids() -> set[int]:
     return set(models.Application.objects.values_list("pk", flat=True))
 
 
+APPLICATION_FIELDS = ("pk", "name", "enabled", "user_header", "remote_headers", "forwarded_user_header")
 RULE_FIELDS = ("pk", "path", "exact", "methods", "networks", "who", "second_factor", "expires_at")
+Row = tuple[Any, ...]
 
 
-def _rows(applications: Any, *more: str) -> Any:
-    rule_fields = [f"rules__{field}" for field in RULE_FIELDS]
-    wishes = ("user_header", "remote_headers", "forwarded_user_header")
-    return applications.order_by("name", "pk", "rules__path", "rules__pk").values(
-        "pk", "name", "enabled", *wishes, *rule_fields, *more
-    )
-
-
-def _compiled(rows: Iterable[dict[str, Any]]) -> list[Application]:
-    by_application = [list(group) for _, group in groupby(rows, key=lambda row: row["pk"])]
-    references = _references([group[0]["pk"] for group in by_application])
-    return [_application(group, references) for group in by_application]
+def _compiled(applications: QuerySet[models.Application], rules: QuerySet[models.Rule]) -> list[Application]:
+    """Compile applications from their rows and those of their rules: joined, each would come ten times."""
+    by_application: dict[int, list[Row]] = {}
+    for application_id, *rule in rules.order_by("path", "pk").values_list("application_id", *RULE_FIELDS):
+        by_application.setdefault(application_id, []).append(tuple(rule))
+    rows = list(applications.order_by("name").values_list(*APPLICATION_FIELDS))
+    references = _references([row[0] for row in rows])
+    return [_application(row, by_application.get(row[0], []), references) for row in rows]
 
 
 References = dict[tuple[str, int], list[str]]
@@ -133,48 +141,41 @@ def _references(applications: list[int]) -> References:
     return found
 
 
-def _application(rows: list[dict[str, Any]], references: References) -> Application:
-    first = rows[0]
-    named = references.get(("named", first["pk"]))
+def _application(row: Row, rules: list[Row], references: References) -> Application:
+    """Compile one application; `row` are its APPLICATION_FIELDS, `rules` the RULE_FIELDS of each rule."""
+    id, name, enabled, user_header, remote_headers, forwarded_user_header = row
+    named = references.get(("named", id))
     return application_of(
-        id=first["pk"],
-        name=first["name"],
-        enabled=first["enabled"],
-        user_header=first["user_header"],
-        remote_headers=first["remote_headers"],
-        forwarded_user_header=first["forwarded_user_header"],
+        id=id,
+        name=name,
+        enabled=enabled,
+        user_header=user_header,
+        remote_headers=remote_headers,
+        forwarded_user_header=forwarded_user_header,
         named_groups=frozenset(named) if named else None,
-        rules=[
-            (row["rules__path"], row["rules__exact"], rule_of(row, references))
-            for row in rows
-            if row["rules__pk"] is not None
-        ],
+        rules=[(rule[1], rule[2], _rule(rule, references)) for rule in rules],
     )
 
 
-def rule_of(row: dict[str, Any], references: References) -> Rule:
+def _rule(row: Row, references: References) -> Rule:
     """Compile one rule. One that cannot be read still claims its scope, and admits nobody."""
-    key = row["rules__pk"]
+    id, _, _, methods, networks_text, who, second_factor, expires_at = row
     try:
-        networks = _words(row["rules__networks"])
+        networks = tuple(networks_text.replace(",", " ").split())
         for network in networks:
             is_within("192.0.2.1", (network,))
         return Rule(
-            id=key,
-            who=Who(row["rules__who"]),
-            methods=frozenset(_words(row["rules__methods"])) or None,
+            id=id,
+            who=Who(who),
+            methods=frozenset(methods.replace(",", " ").split()) or None,
             networks=networks or None,
-            groups=frozenset(map(int, references.get(("group", key), ()))),
-            users=frozenset(map(int, references.get(("user", key), ()))),
-            second_factor=row["rules__second_factor"],
-            expires_at=_unix(row["rules__expires_at"]),
+            groups=frozenset(map(int, references.get(("group", id), ()))),
+            users=frozenset(map(int, references.get(("user", id), ()))),
+            second_factor=second_factor,
+            expires_at=_unix(expires_at),
         )
     except (ValueError, TypeError, AttributeError):
-        return Rule(id=key, who=Who.CHOSEN, readable=False)
-
-
-def _words(text: str) -> tuple[str, ...]:
-    return () if text == "" else tuple(text.replace(",", " ").split())
+        return Rule(id=id, who=Who.CHOSEN, readable=False)
 
 
 def _unix(moment: datetime | None) -> float | None:

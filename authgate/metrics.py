@@ -24,7 +24,7 @@ HELP = {
 
 
 def publish(numbers: dict[str, float]) -> None:
-    """Leave this worker's numbers for whoever is asked; where no file can be written, metrics alone suffer."""
+    """Leave this worker's numbers for whoever is asked; without a file, metrics alone suffer."""
     folder = _folder()
     draft = folder / f".{os.getpid()}"
     try:

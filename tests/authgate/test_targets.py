@@ -77,9 +77,10 @@ CLIENTS = {
     "two hops": (b"192.0.2.1, 10.9.9.9, 10.8.8.8", 2, "192.0.2.1"),
     "junk of a nearer hop": (b"192.0.2.1, junk", 1, "192.0.2.1"),
     "IPv6": (b"2001:DB8:0::1", 0, "2001:db8::1"),
-    "10 kB further left": (b"1.1.1.1," * 1_250 + b"192.0.2.1", 0, "192.0.2.1"),
+    "500 octets": (b"1.1.1.1," * 62 + b"1.1.1.1", 0, "1.1.1.1"),
 }
 NO_CLIENT = {
+    "10 kB, which would be remembered": (b"1.1.1.1," * 1_250 + b"192.0.2.1", 0),
     "nothing": (b"", 0),
     "only a comma": (b",", 0),
     "junk at the right": (b"192.0.2.1, junk", 0),
