@@ -88,6 +88,10 @@ class Feed:
         is_in_grace = now < self.last_read_began + settings.IKD_STALE_GRACE
         return is_in_grace and self._is_believable and self._is_failing()
 
+    def is_without_database(self) -> bool:
+        """Tell whether the last reading failed, or hangs. The thread tries on, and says when that is over."""
+        return self._is_believable and self._is_failing()
+
     def hangs(self) -> bool:
         """Tell whether a reading has begun that the database does not answer."""
         since = self._reading_since
@@ -102,6 +106,7 @@ class Feed:
         try:
             if self.last_read_began < asked and self.clock() >= self.fresh_until:
                 self._read()
+                self._wanted.set()  # and the thread reads on while memory counts as fresh
         except Exception:
             self._complain("the change feed cannot be read")
         finally:
@@ -155,6 +160,7 @@ class Feed:
         """Read and apply what changed; tell whether applications were loaded anew."""
         with connection.cursor() as cursor:
             found = self._reader.read(cursor)
+        self._has_failed = False  # the database answers: what is forgotten now can be loaded again
         if found.everything:
             self.memory.forget(everybody=True)
             self._load_applications(None)

@@ -191,18 +191,18 @@ class Front(HttpToolsProtocol):
 
 
 def _found(worker: feed.Feed, facts: Facts) -> Answer | None:
-    """Give memory's answer, None where the view has to be asked: not while the database hangs.
+    """Give memory's answer, None where the view has to be asked: not while the database is away.
 
-    The view's threads would hang with it, one for each check, until none is left that could say so.
+    The view's threads would wait for it, one for each check, until none is left that could say so.
     """
     if worker.may_answer():
         found = check(facts, worker.memory)
         if isinstance(found, Answer):
             return found
-    if not worker.hangs():
+    if not worker.is_without_database():
         return None
     decision_id = answer.new_id(worker.memory)
-    log.error("a check could not be answered while the database hangs, decision %s", decision_id)
+    log.error("a check could not be answered without the database, decision %s", decision_id)
     return answer.broken(decision_id)
 
 

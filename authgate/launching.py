@@ -22,7 +22,7 @@ class Tile:
 
 
 def applications_for(user: User, client: str = "") -> list[Tile]:
-    """Give the applications whose start page `user` may open from the address `client`. Six queries."""
+    """Give the applications whose start page `user` may open from the address `client`. Seven queries."""
     subject, now = loading.subject_of(user), time.time()
     compiled = {application.id: application for application in loading.load_applications()}
     rows = models.Application.objects.filter(in_launcher=True, enabled=True).prefetch_related("origins")

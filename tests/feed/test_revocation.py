@@ -21,7 +21,7 @@ from accounts.models import User
 from authgate import sessions
 from authgate.models import Application, GateSession, Origin, Rule, SignIn
 from tests.factories import ApplicationFactory, UserFactory
-from tests.front.serving import Connection, Database, Portal, eventually, signed_in
+from tests.front.serving import Connection, Database, Portal, check_bytes, eventually, signed_in
 
 BAR = 1.0
 NUMBERS = itertools.count()
@@ -193,3 +193,19 @@ def test_a_stopped_worker_does_not_let_in_whoever_was_thrown_out_meanwhile(
         os.kill(worker, signal.SIGCONT)
 
     assert asked_at_once(connections, who) == [403] * len(connections)
+
+
+@pytest.mark.parametrize("pause", [0.0, 0.3, 0.6, 0.9, 1.2])
+def test_the_click_after_signing_out_finds_every_worker_knowing(
+    connections: list[Connection], who: Admitted, pause: float
+) -> None:
+    """However long the workers have had nothing to do by then."""
+    assert asked_at_once(connections, who) == [200] * len(connections)
+    time.sleep(pause)
+
+    connections[0].send(
+        check_bytes(who.cookie, origin=who.origin, check="/authgate/sign_out", Sec_Fetch_Site="same-origin")
+    )
+    assert connections[0].reply().status == 302
+
+    assert asked_at_once(connections, who) == [401] * len(connections)

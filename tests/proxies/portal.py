@@ -81,8 +81,9 @@ def start_portal(
         cwd=ROOT,
         env=environment,
     )
-    server.wait_for(("127.0.0.1", own_port))
-    return Portal(scheme, names, port, plain_port, environment["IKD_BIND"], tokens, server)
+    bind = environment["IKD_BIND"]
+    server.wait_for(bind.removeprefix("unix:") if bind.startswith("unix:") else ("127.0.0.1", own_port))
+    return Portal(scheme, names, port, plain_port, bind, tokens, server)
 
 
 def _environment() -> dict[str, str]:

@@ -53,11 +53,12 @@ class Server:
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, env=env
             )
 
-    def wait_for(self, address: tuple[str, int]) -> None:
-        """Wait until it listens. Raises with its output if it ends or takes too long."""
+    def wait_for(self, address: tuple[str, int] | str) -> None:
+        """Wait until it listens; a path is a Unix socket. Raises with its output if it ends before."""
         deadline = time.monotonic() + PATIENCE
+        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         while time.monotonic() < deadline and self.process.poll() is None:
-            with socket.socket() as probe:
+            with socket.socket(family) as probe:
                 if probe.connect_ex(address) == 0:
                     return
             time.sleep(0.05)

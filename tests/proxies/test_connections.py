@@ -1,0 +1,125 @@
+"""Proxies keep their connections to the portal, and nginx reaches it over a Unix socket too."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import sqlite3
+import stat
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.proxies.backend import Backend
+from tests.proxies.nginx import start_nginx
+from tests.proxies.portal import Portal, start_portal
+from tests.proxies.proxy import Proxy
+from tests.proxies.registry import STARTERS
+
+pytestmark = pytest.mark.proxy
+
+CHECKS = 40
+NAVIGATION = {"Accept": "text/html", "Sec-Fetch-Mode": "navigate"}
+FETCH = {"Sec-Fetch-Mode": "cors"}
+
+
+class Relay:
+    """Passes connections on to the portal, and counts them."""
+
+    def __init__(self, bind: str) -> None:
+        host, _, port = bind.partition(":")
+        self._portal = (host, int(port))
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.bind = f"127.0.0.1:{self._listener.getsockname()[1]}"
+        self.accepted = 0
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                self.accepted += 1
+                server = socket.create_connection(self._portal)
+                for source, sink in ((client, server), (server, client)):
+                    threading.Thread(target=self._pump, args=(source, sink), daemon=True).start()
+
+    def _pump(self, source: socket.socket, sink: socket.socket) -> None:
+        with suppress(OSError):
+            while octets := source.recv(65536):
+                sink.sendall(octets)
+        for each in (source, sink):
+            with suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        self._listener.close()
+
+
+@pytest.mark.parametrize("name", list(STARTERS))
+def test_a_proxy_asks_again_and_again_on_the_same_connections(
+    name: str, portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    with closing(Relay(portal.bind)) as relay:
+        proxy = STARTERS[name](replace(portal, bind=relay.bind), backend, tmp_path)
+        try:
+            before = relay.accepted
+            statuses = {proxy.ask("/page", who="alice", headers=FETCH).status for _ in range(CHECKS)}
+        finally:
+            proxy.server.stop()
+
+    assert statuses == {200}
+    assert relay.accepted - before <= 4
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a name short enough for the path of a Unix socket."""
+    made = Path(tempfile.mkdtemp(prefix="ikd-"))
+    yield made
+    shutil.rmtree(made, ignore_errors=True)
+
+
+@pytest.fixture
+def over_a_socket(folder: Path, backend: Backend, tmp_path: Path) -> Iterator[Proxy]:
+    portal = start_portal(folder, scheme="https", IKD_BIND=f"unix:{folder}/portal.sock")
+    try:
+        proxy = start_nginx(portal, backend, tmp_path)
+        yield proxy
+        proxy.server.stop()
+    finally:
+        portal.server.stop()
+
+
+def test_over_a_unix_socket_everything_is_as_over_tcp(over_a_socket: Proxy, folder: Path) -> None:
+    assert stat.S_IMODE((folder / "portal.sock").stat().st_mode) == 0o660
+    assert over_a_socket.ask("/page", who="alice", headers=FETCH).status == 200
+    assert over_a_socket.ask("/page", headers=FETCH).status == 401
+    redirected = over_a_socket.ask("/page", headers=NAVIGATION)
+    assert redirected.status == 302
+    assert redirected.header("Location").startswith(over_a_socket.portal.origin("portal"))
+
+    over_a_socket.ask("/page", site="ops", who="bob", headers=FETCH)
+    sign_in = over_a_socket.ask("/accounts/login/", site="portal", headers=NAVIGATION)
+
+    assert sign_in.status == 200
+    # Cookies of the portal are for https alone: it believed what nginx said of the scheme.
+    assert all("Secure" in cookie for cookie in sign_in.all("Set-Cookie"))
+    assert refused_addresses(folder) == {"127.0.0.1"}
+
+
+def refused_addresses(folder: Path) -> set[str]:
+    """Give the client addresses of refusals that the portal wrote down, once it did."""
+    for _ in range(50):
+        with closing(sqlite3.connect(folder / "ikd.sqlite3")) as database:
+            rows = database.execute(
+                "SELECT address FROM authgate_auditevent WHERE kind = 'refused'"
+            ).fetchall()
+        if rows:
+            return {address for (address,) in rows}
+        threading.Event().wait(0.1)
+    return set()
