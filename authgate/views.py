@@ -108,6 +108,8 @@ def answer_check(facts: Facts, memory: Memory) -> Answer:
         found = check(facts, memory)
         if isinstance(found, Answer):
             return found
+        if feed.current is not None and feed.current.is_without_database():
+            raise DatabaseError("the database is away")  # rather than wait for it with every thread
         if found.need is Need.APPLICATION:
             memory.applications[str(found.key)] = loading.load_application(str(found.key))
         elif found.need is Need.SESSION:
