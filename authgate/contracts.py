@@ -112,12 +112,14 @@ OAUTH2_CHECK = {"nginx": OAUTH2_NGINX, "traefik": OAUTH2_TRAEFIK}
 ENDPOINTS = ("start", "callback", "sign_out", "userinfo", "refused")
 
 
+@lru_cache(maxsize=2)
 def checks(oauth2: str) -> dict[str, Contract]:
     """Give the contract of each check's URL; `oauth2` is IKD_OAUTH2_CONTRACT."""
     table = {"/authgate/nginx": NGINX, "/authgate/traefik": TRAEFIK, "/oauth2/auth": OAUTH2_CHECK[oauth2]}
     return table | {f"{path}/": contract for path, contract in table.items()}
 
 
+@lru_cache(maxsize=2)
 def endpoints(oauth2: str) -> dict[str, tuple[str, Contract]]:
     """Give the name and contract of each endpoint's URL on a protected origin."""
     ours = {f"/authgate/{name}": (name, ENDPOINT) for name in ENDPOINTS}

@@ -16,7 +16,7 @@ from authgate import handover, loading
 from authgate.answer import Refusal, new_id
 from authgate.decision import Decision, Verdict, decide
 from authgate.memory import RefusedPage
-from authgate.refused_page import reason_in_words
+from authgate.refused_page import context_of
 from authgate.server_facts import client_address
 from authgate.state import State, unseal
 from authgate.target import Target, with_code
@@ -83,16 +83,7 @@ def _refused(request: HttpRequest, target: Target, application: str, decision: D
         )
     )
     page = RefusedPage(decision_id, target, application, username, decision.reason)
-    context = {
-        "page": page,
-        "host": target.origin.partition("://")[2],
-        "reason": reason_in_words(decision.reason),
-        "portal": "",
-        "static": settings.STATIC_URL,
-        "switch_url": f"{reverse('switch_account')}?{urlencode({'next': target.url})}",
-        "launcher_url": reverse("launcher"),
-    }
-    return render(request, "authgate/refused.html", context, status=403)
+    return render(request, "authgate/refused.html", context_of(page), status=403)
 
 
 def application_named_in(next_url: str | None) -> str | None:

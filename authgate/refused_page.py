@@ -28,17 +28,20 @@ def reason_in_words(reason: str) -> str:
     return sentences.get(reason, _("You may not open it."))
 
 
-def render_refused(page: RefusedPage) -> bytes:
-    """Give the refused page as HTML. Works on any origin: every address in it is the portal's."""
-    portal = settings.IKD_PORTAL_ORIGIN
+def context_of(page: RefusedPage, portal: str = "") -> dict[str, object]:
+    """Give what the template shows; `portal` is the portal's origin where the page stands elsewhere."""
     switch = f"{reverse('switch_account')}?{urlencode({'next': page.target.url})}"
-    context = {
+    return {
         "page": page,
         "host": page.target.origin.partition("://")[2],
         "reason": reason_in_words(page.reason),
-        "portal": portal,
         "static": f"{portal}{settings.STATIC_URL}",
         "switch_url": f"{portal}{switch}",
         "launcher_url": f"{portal}{reverse('launcher')}",
     }
+
+
+def render_refused(page: RefusedPage) -> bytes:
+    """Give the refused page as HTML. Works on any origin: every address in it is the portal's."""
+    context = context_of(page, settings.IKD_PORTAL_ORIGIN)
     return render_to_string("authgate/refused.html", context).encode()

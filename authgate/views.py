@@ -28,15 +28,13 @@ from authgate.writer import writer
 
 log = logging.getLogger("ikd.gate")
 
-RAW_HINTS = (b"x-auth-request-redirect", b"x-forwarded-uri", b"x-forwarded-method", b"x-auth-decision")
-
 
 def answer_gate_request(request: HttpRequest) -> HttpResponse | None:
     """Answer a check or an endpoint of a protected origin; None for every other path."""
     oauth2 = settings.IKD_OAUTH2_CONTRACT
     path = request.path_info
     if path in contracts.checks(oauth2):
-        return _guarded(request, lambda facts, memory: answer_check(facts, memory))
+        return _guarded(request, answer_check)
     if path in contracts.endpoints(oauth2):
         name, contract = contracts.endpoints(oauth2)[path]
         return _guarded(request, lambda facts, memory: _answer_endpoint(name, contract, facts, memory))
