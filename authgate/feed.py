@@ -200,9 +200,9 @@ class Feed:
     def _load_applications(self, which: set[int] | None) -> None:
         compiled = loading.load_everything_compiled() if which is None else loading.load_compiled(which)
         loaded = {application.id for application, _ in compiled}
+        self.memory.hold_applications(compiled)
         for gone in (self.memory.known_applications() if which is None else which) - loaded:
             self.memory.forget_application(gone)
-        self.memory.hold_applications(compiled)
 
     # ---- in the background --------------------------------------------------------------------------------
 

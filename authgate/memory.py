@@ -211,13 +211,18 @@ class WorkerMemory(Memory):
             held.session, held.read_at = session, self._clock()
 
     def hold_applications(self, compiled: Iterable[tuple[Application, tuple[str, ...]]]) -> None:
-        """Replace applications and their origins; the change feed's reader alone calls it."""
+        """Replace applications and their origins; the change feed's reader alone calls it.
+
+        An origin that moves is claimed anew before it is released: no wildcard has it in between.
+        """
+        released: dict[int, set[str]] = {}
         for application, origins in compiled:
-            before = self._origins_of.get(application.id, ())
+            released[application.id] = set(self._origins_of.get(application.id, ())) - set(origins)
             for origin in origins:
                 self.applications[origin] = application
             self._origins_of[application.id] = origins
-            self._release(application.id, set(before) - set(origins))
+        for application_id, origins_left in released.items():
+            self._release(application_id, origins_left)
 
     def forget_application(self, application_id: int) -> None:
         self._release(application_id, set(self._origins_of.pop(application_id, ())))

@@ -1,0 +1,50 @@
+"""An origin that goes from one application to another is never in between a wildcard's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from authgate import loading
+from authgate.decision import Application, Rule, Who, application_of
+from authgate.memory import WorkerMemory
+
+SITE = "https://site.example.com"
+WILD = "https://*.example.com"
+
+
+def application(id: int, who: Who) -> Application:
+    return application_of(id=id, name=f"Application {id}", rules=[("/", False, Rule(id=id, who=who))])
+
+
+class Watched(dict[str, Any]):
+    """Calls somebody after each change of it."""
+
+    told: Callable[[], None] = staticmethod(lambda: None)
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        self.told()
+
+    def __delitem__(self, key: str) -> None:
+        super().__delitem__(key)
+        self.told()
+
+
+@pytest.mark.parametrize("order", [(1, 2), (2, 1)], ids=["loser first", "winner first"])
+def test_an_origin_that_moves_is_no_wildcards_in_between(order: tuple[int, int]) -> None:
+    memory = WorkerMemory(loading.gate_settings(), clock=lambda: 0.0)
+    watched = Watched()
+    memory.applications = watched
+    loser, winner = application(1, Who.SIGNED_IN), application(2, Who.SIGNED_IN)
+    memory.hold_applications([(loser, (SITE,)), (winner, ()), (application(3, Who.EVERYONE), (WILD,))])
+    seen: list[int] = []
+    watched.told = lambda: seen.append(memory.application(SITE).id)  # type: ignore[method-assign, union-attr]
+
+    moved = {1: (loser, ()), 2: (winner, (SITE,))}
+    memory.hold_applications([moved[id] for id in order])
+
+    assert seen and 3 not in seen
+    assert memory.application(SITE) is winner
