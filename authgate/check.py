@@ -8,30 +8,17 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import Enum
-from typing import NamedTuple
 from urllib.parse import unquote_plus
 
 from authgate import answer
 from authgate.answer import Answer, Asking
-from authgate.contracts import ENDPOINTS, Contract, RequestHeaders, Style
+from authgate.contracts import ENDPOINTS, Contract, Facts, Style
 from authgate.cookies import cookie_in, cookies_of
 from authgate.decision import NO_FILTERS, Application, Decision, Filters, Verdict, decide
 from authgate.memory import UNKNOWN, Memory, Session
 from authgate.target import BadTarget, Target, code_in, in_ascii, is_within, without_code
 
 FILTER_NAMES = ("allowed_groups", "allowed_emails", "allowed_email_domains")
-
-
-class Facts(NamedTuple):
-    """A check as it came in: the path and query of its own URL, the headers, the socket's other end
-    (None for a Unix socket), Unix time, and its own method."""
-
-    path: str
-    query: str
-    headers: RequestHeaders
-    peer: str | None
-    now: float
-    method: str = "GET"
 
 
 class Need(Enum):
@@ -59,11 +46,13 @@ def check(facts: Facts, memory: Memory) -> Answer | Missing:
             contract, memory, "peer is no trusted proxy", status=403, client=facts.peer
         )
     try:
-        target = contract.read(facts.headers.require(contract.headers), settings.forwarded_hops)
+        target = contract.read(facts, settings.forwarded_hops)
     except BadTarget as problem:
         status = answer.bad_contract_status(contract)
         return answer.misconfigured(contract, memory, str(problem), status=status)
-    filters = filters_from(facts.query) if facts.query else NO_FILTERS
+    filters: Filters | str = NO_FILTERS
+    if facts.query and contract.has_filters:
+        filters = filters_from(facts.query, contract.parameters)
     if isinstance(filters, str):
         return answer.misconfigured(contract, memory, filters, status=403, origin=target.origin)
     if target.origin == settings.portal_origin:
@@ -186,11 +175,16 @@ def _navigates(hints: dict[bytes, bytes]) -> bool:
     return b"text/html" in hints.get(b"accept", b"").lower() and b"x-requested-with" not in hints
 
 
-def filters_from(query: str) -> Filters | str:
-    """Read the filters of a check's own query; give the fault as text for whatever else stands there."""
+def filters_from(query: str, parameters: frozenset[str] = frozenset()) -> Filters | str:
+    """Read the filters of a check's own query; give the fault as text for whatever else stands there.
+
+    `parameters` are the contract's own, which it reads itself.
+    """
     found: dict[str, list[str]] = {}
     for parameter in query.split("&") if query else ():
         name, _, value = parameter.partition("=")
+        if name in parameters:
+            continue
         entries = [entry for entry in unquote_plus(value, errors="surrogateescape").split(",") if entry]
         if name not in FILTER_NAMES:
             return "unknown parameter in the check's URL"

@@ -13,7 +13,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
-from authgate.target import BadTarget, Target, method_from, origin_from, uri_from
+from authgate.target import USUAL_METHODS, BadTarget, Target, method_from, origin_from, uri_from
 
 
 class Style(Enum):
@@ -26,18 +26,69 @@ class Style(Enum):
 FORWARDED_FOR_LIMIT = 512
 """Octets of an X-Forwarded-For; nobody honest sits behind so many proxies."""
 
-Read = Callable[[dict[bytes, bytes], int], Target]
+
+class RequestHeaders(NamedTuple):
+    """A request's headers by lower-case name; what came more than once is named in `doubled` and joined."""
+
+    values: dict[bytes, bytes]
+    doubled: frozenset[bytes] = frozenset()
+
+    def require(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
+        """Give the headers, each of `names` once and not empty. Raises BadTarget with the one at fault."""
+        values = self.values
+        if self.doubled:
+            for name in names & self.doubled:
+                raise BadTarget(f"{name.decode()} doubled")
+        if not all(map(values.get, names)):
+            lacking = next(name for name in names if not values.get(name))
+            raise BadTarget(f"{lacking.decode()} missing")
+        return values
+
+
+def headers_from(raw: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
+    """Give a raw header list by name. Names are lower case already."""
+    values: dict[bytes, bytes] = {}
+    doubled: set[bytes] = set()
+    for name, value in raw:
+        if name in values:
+            doubled.add(name)
+            value = values[name] + (b"; " if name == b"cookie" else b", ") + value
+        values[name] = value
+    return RequestHeaders(values, frozenset(doubled))
+
+
+class Facts(NamedTuple):
+    """A check as it came in: the URL that names its contract, its own query, the headers, the socket's
+    other end (None for a Unix socket), Unix time, its own method, and its request target as it was sent
+    (None where the server cannot tell it)."""
+
+    path: str
+    query: str
+    headers: RequestHeaders
+    peer: str | None
+    now: float
+    method: str = "GET"
+    sent_target: bytes | None = None
+
+
+Read = Callable[[Facts, int], Target]
 
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """`headers` are the only ones that speak of the target; `prefix` is where its endpoints live."""
+    """`headers` are the only ones that speak of the target; `prefix` is where its endpoints live.
+
+    `parameters` of the check's own query belong to the contract. `has_filters` tells whether that query is
+    the administrator's at all.
+    """
 
     name: str
     style: Style
     headers: frozenset[bytes]
     read: Read
     prefix: str = "/authgate"
+    parameters: frozenset[str] = frozenset()
+    has_filters: bool = True
 
 
 @lru_cache(maxsize=16_384)
@@ -69,26 +120,87 @@ def _origin(scheme: bytes, authority: bytes) -> str:
     return origin_from(scheme.decode("latin-1"), authority.decode("latin-1"))
 
 
-def _forwarded(headers: dict[bytes, bytes], hops: int) -> Target:
-    """Read X-Forwarded-{Method,Proto,Host,Uri,For} (reference: nginx as deploy/ sets them; Traefik)."""
+_METHODS = {method.encode(): method for method in USUAL_METHODS}
+
+
+def _forwarded(facts: Facts, hops: int) -> Target:
+    """Read X-Forwarded-{Method,Proto,Host,Uri,For}, which these proxies set whatever the client sent."""
+    headers = facts.headers
+    values = headers.values
+    if headers.doubled:
+        headers.require(FORWARDED)
+    try:
+        method = values[b"x-forwarded-method"]
+        return Target(
+            _origin(values[b"x-forwarded-proto"], values[b"x-forwarded-host"]),
+            _METHODS.get(method) or method_from(method.decode("latin-1")),
+            uri_from(values[b"x-forwarded-uri"]),
+            forwarded_client(values[b"x-forwarded-for"], hops),
+        )
+    except (KeyError, BadTarget):
+        headers.require(FORWARDED)  # says which is missing, where it is that
+        raise
+
+
+def _host_and_scheme(facts: Facts, hops: int) -> Target:
+    """Read Host, X-Scheme and X-Real-IP, as oauth2-proxy's documentation has nginx send them."""
+    values = facts.headers.require(HOST_AND_SCHEME)
+    origin = _origin(values[b"x-scheme"], values[b"host"])
+    return Target(origin, None, None, _address_from(values[b"x-real-ip"].decode("latin-1"), "x-real-ip"))
+
+
+def _address(facts: Facts, hops: int) -> Target:
+    """Read where an endpoint's request came in; the page asked for is in `x-forwarded-uri`, if anywhere."""
+    values = facts.headers.require(ADDRESS)
+    origin = _origin(values[b"x-forwarded-proto"], values[b"x-forwarded-host"])
+    return Target(origin, None, None, forwarded_client(values[b"x-forwarded-for"], hops))
+
+
+def _sent(facts: Facts, hops: int) -> Target:
+    """Read the check's own Host, method and path: Envoy's ext_authz over HTTP puts a prefix before the path.
+
+    x-forwarded-proto is Envoy's own, and the last entry of x-forwarded-for. Everything else that the
+    client may have sent arrives too, if the configuration passes it on, and says nothing here.
+    """
+    values = facts.headers.require(SENT)
+    sent = facts.sent_target
+    if sent is None or not sent.startswith(b"/authgate/envoy/"):
+        raise BadTarget("request target")
     return Target(
-        _origin(headers[b"x-forwarded-proto"], headers[b"x-forwarded-host"]),
-        method_from(headers[b"x-forwarded-method"].decode("latin-1")),
-        uri_from(headers[b"x-forwarded-uri"]),
-        forwarded_client(headers[b"x-forwarded-for"], hops),
+        _origin(values[b"x-forwarded-proto"], values[b"host"]),
+        method_from(facts.method),
+        uri_from(sent.removeprefix(b"/authgate/envoy")),
+        forwarded_client(values[b"x-forwarded-for"], hops),
     )
 
 
-def _host_and_scheme(headers: dict[bytes, bytes], hops: int) -> Target:
-    """Read Host, X-Scheme and X-Real-IP, as oauth2-proxy's documentation has nginx send them."""
-    origin = _origin(headers[b"x-scheme"], headers[b"host"])
-    return Target(origin, None, None, _address_from(headers[b"x-real-ip"].decode("latin-1"), "x-real-ip"))
+def _original_url(facts: Facts, hops: int) -> Target:
+    """Read X-Original-URL, X-Original-Method and X-Real-IP, as ingress-nginx sends them.
+
+    The URL's host is `$http_host`, which the client writes and which in an absolute-form request is not
+    the one that is served. `host` in the check's own query is: without the port unless it is written there.
+    """
+    values = facts.headers.require(ORIGINAL)
+    scheme, _, rest = values[b"x-original-url"].partition(b"://")
+    authority, slash, path = rest.partition(b"/")
+    named = [value for name, _, value in _parameters(facts.query) if name == "host"]
+    if len(named) != 1 or not named[0]:
+        raise BadTarget(
+            "host in the check's URL missing" if not any(named) else "host in the check's URL doubled"
+        )
+    origin = _origin(scheme, authority)
+    if _origin(scheme, named[0].encode("latin-1")) != origin:
+        raise BadTarget("host of x-original-url is not the one that is served")
+    return Target(
+        origin,
+        method_from(values[b"x-original-method"].decode("latin-1")),
+        uri_from(slash + path),
+        _address_from(values[b"x-real-ip"].decode("latin-1"), "x-real-ip"),
+    )
 
 
-def _address(headers: dict[bytes, bytes], hops: int) -> Target:
-    """Read where an endpoint's request came in; the page asked for is in `x-forwarded-uri`, if anywhere."""
-    origin = _origin(headers[b"x-forwarded-proto"], headers[b"x-forwarded-host"])
-    return Target(origin, None, None, forwarded_client(headers[b"x-forwarded-for"], hops))
+def _parameters(query: str) -> list[tuple[str, str, str]]:
+    return [parameter.partition("=") for parameter in query.split("&")]
 
 
 FORWARDED = frozenset(
@@ -96,9 +208,17 @@ FORWARDED = frozenset(
 )
 HOST_AND_SCHEME = frozenset((b"host", b"x-scheme", b"x-real-ip"))
 ADDRESS = frozenset((b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-for"))
+SENT = frozenset((b"host", b"x-forwarded-proto", b"x-forwarded-for"))
+ORIGINAL = frozenset((b"x-original-url", b"x-original-method", b"x-real-ip"))
 
 NGINX = Contract("nginx", Style.STATUS, FORWARDED, _forwarded)
+INGRESS_NGINX = Contract(
+    "ingress-nginx", Style.STATUS, ORIGINAL, _original_url, parameters=frozenset(("host",))
+)
 TRAEFIK = Contract("traefik", Style.REDIRECT, FORWARDED, _forwarded)
+CADDY = Contract("caddy", Style.REDIRECT, FORWARDED, _forwarded)
+HAPROXY = Contract("haproxy", Style.REDIRECT, FORWARDED, _forwarded)
+ENVOY = Contract("envoy", Style.REDIRECT, SENT, _sent, has_filters=False)
 OAUTH2_NGINX = Contract("oauth2 nginx", Style.STATUS, HOST_AND_SCHEME, _host_and_scheme, "/oauth2")
 OAUTH2_TRAEFIK = Contract("oauth2 traefik", Style.REDIRECT, FORWARDED, _forwarded, "/oauth2")
 
@@ -114,9 +234,21 @@ ENDPOINTS = ("start", "callback", "sign_out", "userinfo", "refused")
 
 @lru_cache(maxsize=2)
 def checks(oauth2: str) -> dict[str, Contract]:
-    """Give the contract of each check's URL; `oauth2` is IKD_OAUTH2_CONTRACT."""
-    table = {"/authgate/nginx": NGINX, "/authgate/traefik": TRAEFIK, "/oauth2/auth": OAUTH2_CHECK[oauth2]}
+    """Give the contract of each check's URL; `oauth2` is IKD_OAUTH2_CONTRACT. See `check_url` for Envoy's."""
+    ours = (NGINX, INGRESS_NGINX, TRAEFIK, CADDY, HAPROXY, ENVOY)
+    table = {f"/authgate/{contract.name}": contract for contract in ours}
+    table["/oauth2/auth"] = OAUTH2_CHECK[oauth2]
     return table | {f"{path}/": contract for path, contract in table.items()}
+
+
+BEFORE_A_PATH = "/authgate/envoy/"
+
+
+def check_url(path: str, oauth2: str) -> str | None:
+    """Give the URL that `checks` knows a check by; None for what is none. Envoy's goes on with any path."""
+    if path.startswith(BEFORE_A_PATH):
+        return BEFORE_A_PATH
+    return path if path in checks(oauth2) else None
 
 
 @lru_cache(maxsize=2)
@@ -125,33 +257,3 @@ def endpoints(oauth2: str) -> dict[str, tuple[str, Contract]]:
     ours = {f"/authgate/{name}": (name, ENDPOINT) for name in ENDPOINTS}
     theirs = {f"/oauth2/{name}": (name, OAUTH2_ENDPOINT[oauth2]) for name in ENDPOINTS}
     return ours | theirs | {"/oauth2/sign_in": ("sign_in", OAUTH2_ENDPOINT[oauth2])}
-
-
-class RequestHeaders(NamedTuple):
-    """A request's headers by lower-case name; what came more than once is named in `doubled` and joined."""
-
-    values: dict[bytes, bytes]
-    doubled: frozenset[bytes] = frozenset()
-
-    def require(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
-        """Give the headers, each of `names` once and not empty. Raises BadTarget with the one at fault."""
-        values = self.values
-        if self.doubled:
-            for name in names & self.doubled:
-                raise BadTarget(f"{name.decode()} doubled")
-        if not all(map(values.get, names)):
-            lacking = next(name for name in names if not values.get(name))
-            raise BadTarget(f"{lacking.decode()} missing")
-        return values
-
-
-def headers_from(raw: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
-    """Give a raw header list by name. Names are lower case already."""
-    values: dict[bytes, bytes] = {}
-    doubled: set[bytes] = set()
-    for name, value in raw:
-        if name in values:
-            doubled.add(name)
-            value = values[name] + (b"; " if name == b"cookie" else b", ") + value
-        values[name] = value
-    return RequestHeaders(values, frozenset(doubled))

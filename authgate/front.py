@@ -15,8 +15,9 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from authgate import answer, feed
 from authgate.answer import Answer
-from authgate.check import Facts, check
-from authgate.contracts import RequestHeaders
+from authgate.check import check
+from authgate.contracts import BEFORE_A_PATH, Facts, RequestHeaders
+from authgate.server_facts import SENT_TARGET
 from authgate.writer import writer
 
 log = logging.getLogger("ikd.gate")
@@ -24,6 +25,7 @@ log = logging.getLogger("ikd.gate")
 LINGER = 1.0
 """Seconds for which a connection stays open after the process was told to end."""
 
+ENVOY_URL = BEFORE_A_PATH.encode()
 LEFT_ALONE = frozenset((b"transfer-encoding", b"expect", b"upgrade"))
 
 
@@ -71,6 +73,8 @@ class Front(HttpToolsProtocol):
         if worker is not None:
             path, _, query = self.url.partition(b"?")
             name = worker.check_urls.get(path)
+            if name is None and path.startswith(ENVOY_URL):
+                name = BEFORE_A_PATH
             if name is not None and self._answer(worker, name, query):
                 self.answered = True
                 return
@@ -117,6 +121,7 @@ class Front(HttpToolsProtocol):
         url, headers = self.url, self.headers
         super().on_message_begin()
         self.url = url
+        self.scope["state"][SENT_TARGET] = url
         for name, value in headers:
             super().on_header(name, value)
         super().on_headers_complete()
@@ -128,7 +133,9 @@ class Front(HttpToolsProtocol):
         if not self._is_plain(headers) or (query and (not query.isascii() or b"#" in query)):
             return False
         now = time.time()
-        facts = Facts(path, query.decode("latin-1"), RequestHeaders(headers), self.peer, now)
+        method = self.parser.get_method().decode("latin-1")
+        sent = RequestHeaders(headers)
+        facts = Facts(path, query.decode("latin-1"), sent, self.peer, now, method, self.url)
         try:
             found = _found(worker, facts)
             if found is None:

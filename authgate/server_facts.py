@@ -5,10 +5,13 @@ from __future__ import annotations
 from django.conf import settings
 from django.http import HttpRequest
 
-from authgate.contracts import FORWARDED, HOST_AND_SCHEME, forwarded_client
+from authgate.contracts import FORWARDED, HOST_AND_SCHEME, ORIGINAL, forwarded_client
 from authgate.target import BadTarget, is_within
 
-NEVER_A_LIST = (FORWARDED | HOST_AND_SCHEME) - {b"x-forwarded-for"}
+SENT_TARGET = "target"
+"""Where the front keeps the request target in the scope's state."""
+
+NEVER_A_LIST = (FORWARDED | HOST_AND_SCHEME | ORIGINAL) - {b"x-forwarded-for"}
 
 
 def raw_headers(request: HttpRequest) -> list[tuple[bytes, bytes]]:
@@ -36,6 +39,12 @@ def peer_address(request: HttpRequest) -> str | None:
     if scope is not None:
         return scope["client"][0] if scope.get("client") else None
     return request.META.get("REMOTE_ADDR") or None
+
+
+def sent_target(request: HttpRequest) -> bytes | None:
+    """Give the request target as it was sent (RFC 9112, section 3.2); None where only a reading is left."""
+    scope = request.META.get("asgi.scope")
+    return None if scope is None else scope["state"].get(SENT_TARGET)
 
 
 def is_trusted_peer(peer: str | None) -> bool:

@@ -16,13 +16,13 @@ from django.urls import reverse
 
 from authgate import answer, audit, contracts, feed, handover, loading, sessions
 from authgate.answer import Answer, Asking
-from authgate.check import Facts, Missing, Need, asking_of, check
-from authgate.contracts import Contract, headers_from
+from authgate.check import Missing, Need, asking_of, check
+from authgate.contracts import Contract, Facts, headers_from
 from authgate.decision import Application, Verdict, decide
 from authgate.memory import UNKNOWN, Memory, OverMemory, RefusedPage, Session
 from authgate.models import SignIn
 from authgate.redirects import judge
-from authgate.server_facts import is_trusted_peer, peer_address, raw_headers
+from authgate.server_facts import is_trusted_peer, peer_address, raw_headers, sent_target
 from authgate.target import BadTarget, Target, in_ascii, method_from, uri_from, without_code
 from authgate.writer import writer
 
@@ -33,25 +33,27 @@ def answer_gate_request(request: HttpRequest) -> HttpResponse | None:
     """Answer a check or an endpoint of a protected origin; None for every other path."""
     oauth2 = settings.IKD_OAUTH2_CONTRACT
     path = request.path_info
-    if path in contracts.checks(oauth2):
-        return _guarded(request, answer_check)
+    check_url = contracts.check_url(path, oauth2)
+    if check_url is not None:
+        return _guarded(request, check_url, answer_check)
     if path in contracts.endpoints(oauth2):
         name, contract = contracts.endpoints(oauth2)[path]
-        return _guarded(request, lambda facts, memory: _answer_endpoint(name, contract, facts, memory))
+        return _guarded(request, path, lambda facts, memory: _answer_endpoint(name, contract, facts, memory))
     return None
 
 
-def _guarded(request: HttpRequest, work: Callable[[Facts, Memory], Answer]) -> HttpResponse:
+def _guarded(request: HttpRequest, path: str, work: Callable[[Facts, Memory], Answer]) -> HttpResponse:
     """Turn facts into a response; whatever goes wrong inside ends in 503, never in a way in."""
     try:
         memory = _memory()
         facts = Facts(
-            request.path_info,
+            path,
             request.META.get("QUERY_STRING", ""),
             headers_from(raw_headers(request)),
             peer_address(request),
             time.time(),
             request.method or "",
+            sent_target(request),
         )
         found = work(facts, memory)
     except Exception:
@@ -172,7 +174,7 @@ def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory
             contract, memory, "peer is no trusted proxy", status=403, client=facts.peer or ""
         )
     try:
-        target = contract.read(facts.headers.require(contract.headers), settings.IKD_FORWARDED_HOPS)
+        target = contract.read(facts, settings.IKD_FORWARDED_HOPS)
     except BadTarget as problem:
         return answer.misconfigured(contract, memory, str(problem), status=400)
     if _application(target.origin, memory) is None:

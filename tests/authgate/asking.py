@@ -12,10 +12,10 @@ from django.test import Client
 from accounts.models import User
 from authgate import loading, sessions
 from authgate.answer import Answer, cookie_name
-from authgate.check import Facts
-from authgate.contracts import headers_from
+from authgate.contracts import Facts, headers_from
 from authgate.memory import Memory
 from authgate.models import SignIn
+from authgate.server_facts import SENT_TARGET
 from authgate.views import answer_check
 
 WIKI = "https://wiki.example.com"
@@ -114,10 +114,17 @@ def raw_endpoint(
 ) -> HttpResponse:
     if cookie:
         headers = [*headers, (b"cookie", cookie.encode("latin-1"))]
-    scope = {"type": "http", "headers": headers, "client": (peer, 40000) if peer else None}
+    scope = scope_of(path, query, headers, peer)
     response = _CLIENT.generic(method, path, QUERY_STRING=query, **{"asgi.scope": scope})
     assert isinstance(response, HttpResponse)
     return response
+
+
+def scope_of(path: str, query: str, headers: Headers, peer: str | None) -> dict[str, object]:
+    """Give the scope of a request as the server hands it on."""
+    sent = f"{path}?{query}" if query else path
+    client = (peer, 40000) if peer else None
+    return {"type": "http", "headers": headers, "client": client, "state": {SENT_TARGET: sent.encode()}}
 
 
 def begin(user: User, *, keep: bool = False) -> SignIn:

@@ -26,7 +26,7 @@ from tests.factories import ApplicationFactory
 
 pytestmark = pytest.mark.usefixtures("wiki")
 
-CHECKS = {"/authgate/nginx": 403, "/authgate/traefik": 400}
+CHECKS = {"/authgate/nginx": 403, "/authgate/traefik": 400, "/authgate/caddy": 400, "/authgate/haproxy": 400}
 NAMES = [name for name, _ in forwarded(f"{WIKI}/")]
 BAD_VALUES = {
     "host empty": (b"x-forwarded-host", b""),

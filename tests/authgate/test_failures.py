@@ -168,7 +168,8 @@ def test_the_portals_own_name_counts_however_it_is_spelled(host: str) -> None:
     [
         "/authgate",
         "/authgate/",
-        "/authgate/caddy",
+        "/authgate/apache",
+        "/authgate/envoys/",
         "//authgate/nginx",
         "/authgate/nginx/x",
         "/AUTHGATE/nginx",

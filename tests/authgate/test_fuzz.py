@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from authgate import loading
 from authgate.answer import Answer
-from authgate.check import Facts, Missing, Need, check
-from authgate.contracts import headers_from
+from authgate.check import Missing, Need, check
+from authgate.contracts import Facts, headers_from
 from authgate.decision import Rule, Subject, Who, application_of
 from authgate.memory import Memory, Session
 from tests.authgate.asking import WIKI
@@ -33,6 +33,8 @@ NAMES = [
     b"sec-fetch-mode",
     b"sec-purpose",
     b"authorization",
+    b"x-original-url",
+    b"x-original-method",
 ]
 GOOD = [
     b"GET",
@@ -53,6 +55,8 @@ GOOD += [
     b"/%2e%2e/x",
     b"192.0.2.1",
     b"::1, 10.0.0.1",
+    b"https://wiki.example.com/",
+    b"https://open.example.com/open/x",
 ]
 GOOD += [
     b"__Host-ikd_gate=" + TOKEN.encode(),
@@ -63,8 +67,12 @@ GOOD += [
 ]
 values = st.one_of(st.sampled_from(GOOD), st.binary(max_size=30), st.just(b""))
 headers = st.lists(st.tuples(st.sampled_from(NAMES), values), max_size=12)
-paths = st.sampled_from(["/authgate/nginx", "/authgate/traefik", "/oauth2/auth"])
-queries = st.one_of(st.just(""), st.just("allowed_groups=staff"), st.text(max_size=20))
+REDIRECTING = ("/authgate/traefik", "/authgate/caddy", "/authgate/haproxy", "/authgate/envoy/")
+paths = st.sampled_from(["/authgate/nginx", "/authgate/ingress-nginx", *REDIRECTING, "/oauth2/auth"])
+targets = st.one_of(st.none(), st.builds(lambda octets: b"/authgate/envoy" + octets, values))
+queries = st.one_of(
+    st.just(""), st.just("allowed_groups=staff"), st.just("host=wiki.example.com"), st.text(max_size=20)
+)
 peers = st.sampled_from(["127.0.0.1", None, "192.0.2.66", "junk"])
 
 STAFF_ONLY = application_of(
@@ -100,15 +108,22 @@ def answered(facts: Facts) -> Answer | Missing:
 many = settings(max_examples=10 * settings().max_examples)
 
 
+NAMING_HOST = {
+    "/oauth2/auth": b"host",
+    "/authgate/envoy/": b"host",
+    "/authgate/ingress-nginx": b"x-original-url",
+}
+
+
 @many
-@given(paths, queries, headers, peers)
+@given(paths, queries, headers, peers, targets)
 def test_any_headers_are_answered(
-    path: str, query: str, headers: list[tuple[bytes, bytes]], peer: str | None
+    path: str, query: str, headers: list[tuple[bytes, bytes]], peer: str | None, target: bytes | None
 ) -> None:
-    found = answered(Facts(path, query, headers_from(headers), peer, time.time()))
+    found = answered(Facts(path, query, headers_from(headers), peer, time.time(), "GET", target))
 
     if isinstance(found, Missing):
-        assert path == "/authgate/traefik"
+        assert path in REDIRECTING
         return
     assert found.status in (200, 302, 303, 400, 401, 403)
     for name, value in found.headers:
@@ -118,7 +133,7 @@ def test_any_headers_are_answered(
         names = {name for name, _ in headers}
         assert peer in ("127.0.0.1", None)
         told = dict(headers)
-        host = told[b"host"] if path == "/oauth2/auth" else told[b"x-forwarded-host"]
+        host = told[NAMING_HOST.get(path, b"x-forwarded-host")].removeprefix(b"https://").partition(b"/")[0]
         assert host in (b"wiki.example.com", b"open.example.com", b"sso.example.com")
         assert found.body == b""
         assert b"cookie" in names or dict(found.headers)[b"x-auth-request-user"] == b""

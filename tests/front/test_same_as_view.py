@@ -176,8 +176,22 @@ URIS = [
     "/" + "x" * 3000,
     "/?" + "y" * 5000,
 ]
+PATHS = [
+    *checks("nginx"),
+    "/authgate/%6eginx",
+    "/authgate/envoy/a/../Public",
+    "/authgate/envoy/Public",
+    "/authgate/envoy/%2e%2e/",
+    "/authgate/envoy/authgate/start",
+    "/authgate/envoy/é",
+    "/authgate/envoy/a#b",
+    "/authgate/%65nvoy/x",
+    "http://wiki.example.com/authgate/envoy/Public",
+]
 QUERIES = [
     "",
+    "?host=wiki.example.com",
+    "?host=wiki.example.com&allowed_groups=staff",
     "?",
     "?allowed_groups=staff",
     "?allowed_groups=guests,staff",
@@ -215,6 +229,8 @@ def heads(draw: st.DrawFn) -> list[tuple[str, str]]:
         ("X-Forwarded-Host", host),
         ("X-Forwarded-Uri", uri),
         ("X-Forwarded-For", client),
+        ("X-Original-URL", f"{scheme}://{host}{uri}"),
+        ("X-Original-Method", "GET"),
     ]
     more = draw(
         st.just([])
@@ -260,7 +276,7 @@ def heads(draw: st.DrawFn) -> list[tuple[str, str]]:
 def test_the_front_writes_what_the_view_answers(
     data: st.DataObject, worker: Feed, cookies: list[str]
 ) -> None:
-    path = data.draw(st.sampled_from([*checks("nginx"), "/authgate/%6eginx"])) + data.draw(mostly(*QUERIES))
+    path = data.draw(st.sampled_from(PATHS)) + data.draw(mostly(*QUERIES))
     method = data.draw(mostly("GET", "HEAD", "POST", "OPTIONS"))
     version = data.draw(mostly("1.1", "1.1", "1.0"))
     chosen = data.draw(

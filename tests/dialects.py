@@ -1,0 +1,37 @@
+"""How each kind of proxy tells the portal of a request: method, target and headers of its check."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+Headers = list[tuple[bytes, bytes]]
+
+
+class Told(NamedTuple):
+    """A check as it goes over the wire, cookies and hints of the browser aside."""
+
+    method: str
+    target: str
+    headers: Headers
+
+
+def told(check: str, url: str, *, method: str = "GET", client: str = "198.51.100.7", query: str = "") -> Told:
+    """Give the check of a request for `url`, asked at the URL `check`; `query` are its filters."""
+    scheme, _, rest = url.partition("://")
+    host, slash, path = rest.partition("/")
+    path = slash + path or "/"
+    asked = f"?{query}" if query else ""
+    if check == "/authgate/envoy":
+        headers = [("host", host), ("x-forwarded-proto", scheme), ("x-forwarded-for", client)]
+        return Told(method, f"{check}{path}", _octets(headers))
+    if check == "/authgate/ingress-nginx":
+        served = f"?host={host}" + (f"&{query}" if query else "")
+        headers = [("x-original-url", f"{scheme}://{host}{path}"), ("x-original-method", method)]
+        return Told("GET", f"{check}{served}", _octets([*headers, ("x-real-ip", client)]))
+    headers = [("x-forwarded-method", method), ("x-forwarded-proto", scheme), ("x-forwarded-host", host)]
+    headers += [("x-forwarded-uri", path), ("x-forwarded-for", client)]
+    return Told("GET", f"{check}{asked}", _octets(headers))
+
+
+def _octets(headers: list[tuple[str, str]]) -> Headers:
+    return [(name.encode(), value.encode("latin-1")) for name, value in headers]
