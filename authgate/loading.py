@@ -43,6 +43,10 @@ def memory_for_one_request() -> Memory:
     return Memory(gate_settings())
 
 
+Compiled = tuple[Application, tuple[str, ...]]
+"""An application made ready, and its origins as they are written."""
+
+
 # ---- applications -----------------------------------------------------------------------------------------
 
 
@@ -70,7 +74,7 @@ def load_applications() -> list[Application]:
     return _compiled(models.Application.objects.all(), models.Rule.objects.all())
 
 
-def load_compiled(which: set[int] | None = None) -> list[tuple[Application, tuple[str, ...]]]:
+def load_compiled(which: set[int] | None = None) -> list[Compiled]:
     """Give applications made ready with their origins: all, or those of the given ids. Four queries."""
     applications, origins = models.Application.objects.all(), models.Origin.objects.all()
     rules = models.Rule.objects.all()
@@ -84,7 +88,7 @@ def load_compiled(which: set[int] | None = None) -> list[tuple[Application, tupl
     return [(application, tuple(by_application.get(application.id, ()))) for application in compiled]
 
 
-def load_everything_compiled() -> list[tuple[Application, tuple[str, ...]]]:
+def load_everything_compiled() -> list[Compiled]:
     """Give all applications made ready, and spare the garbage collector them.
 
     It would go through all of them again and again while they are made, and later in the midst of checks.

@@ -19,6 +19,7 @@ from authgate.memory import UNKNOWN
 from authgate.models import Application, Change, GateSession, Rule, SignIn
 from tests.factories import GroupFactory
 from tests.feed.conftest import Clock
+from tests.feed.test_moving_origins import Watched
 from tests.front.serving import WIKI, Cast, Database
 
 Statement = Callable[..., Any]
@@ -218,11 +219,15 @@ def test_a_rereading_that_began_before_a_change_does_not_bring_the_session_back(
     assert feed.memory.session(digest, 0) is UNKNOWN
 
 
-def test_applications_that_change_while_they_are_loaded_are_loaded_once_more(
+def test_applications_that_change_while_they_are_loaded_are_held_only_as_they_are_after_it(
     feed: Feed, people: Cast
 ) -> None:
+    """Else a rule's old path could stand in memory with its new groups for a moment, and open both."""
     application = Application.objects.get(name="Wiki")
     has_changed = []
+    feed.memory.applications = watched = Watched()
+    seen: list[Any] = []
+    watched.told = lambda: seen.append(watched.get(WIKI))  # type: ignore[method-assign]
 
     def change_after_rules_were_read(execute: Statement, sql: str, *rest: Any) -> Any:
         found = execute(sql, *rest)
@@ -237,6 +242,7 @@ def test_applications_that_change_while_they_are_loaded_are_loaded_once_more(
     held = feed.memory.application(WIKI)
     assert has_changed
     assert held is not None and held is not UNKNOWN and held.scopes == {}
+    assert {id(each) for each in seen if each is not None} == {id(held)}
 
 
 def test_a_feed_cut_behind_a_reader_makes_it_forget_everything(feed: Feed, people: Cast) -> None:
