@@ -12,7 +12,7 @@ from urllib.parse import unquote_plus
 
 from authgate import answer
 from authgate.answer import Answer, Asking
-from authgate.contracts import ENDPOINTS, REDIRECT, Contract, Facts
+from authgate.contracts import ENDPOINTS, REDIRECT, Contract, Facts, port_named
 from authgate.cookies import cookie_in, cookies_of
 from authgate.decision import ALLOW, REFUSE, SIGN_IN, STEP_UP, Application, Decision, Filters, decide
 from authgate.memory import UNKNOWN, Memory, Session
@@ -70,6 +70,10 @@ def _check_target(
         return answer.misconfigured(
             contract, memory, "unknown origin", status=403, origin=target.origin, client=target.client
         )
+    if not contract.believes_port and _is_the_ports_application(target, facts, memory):
+        return answer.misconfigured(
+            contract, memory, "host of several applications", status=403, origin=target.origin
+        )
     if contract.style is REDIRECT and target.uri is not None:
         if is_endpoint(contract, target.uri):
             return Missing(Need.ENDPOINT, target.path or "", asking_of(contract, target, facts))
@@ -79,6 +83,11 @@ def _check_target(
     if isinstance(session, Missing):
         return session
     return _decided(contract, target, facts, application, session, filters, memory)
+
+
+def _is_the_ports_application(target: Target, facts: Facts, memory: Memory) -> bool:
+    """Tell whether the client could choose an application by a port that it merely wrote into its Host."""
+    return memory.is_at_several_ports(target.origin) and port_named(facts.query) is None
 
 
 def is_endpoint(contract: Contract, uri: str) -> bool:

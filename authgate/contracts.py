@@ -7,13 +7,22 @@ other header: what one proxy sets, another passes on as the client sent it.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
-from authgate.target import USUAL_METHODS, BadTarget, Target, method_from, origin_from, uri_and_plain_path
+from authgate.target import (
+    USUAL_METHODS,
+    BadTarget,
+    Target,
+    method_from,
+    origin_from,
+    port_of,
+    uri_and_plain_path,
+)
 
 
 class Style(Enum):
@@ -81,7 +90,7 @@ class Contract:
     """`headers` are the only ones that speak of the target; `prefix` is where its endpoints live.
 
     `parameters` of the check's own query belong to the contract. `has_filters` tells whether that query is
-    the administrator's at all.
+    the administrator's at all, `believes_port` whether the proxy vouches for the port of the origin.
     """
 
     name: str
@@ -91,6 +100,10 @@ class Contract:
     prefix: str = "/authgate"
     parameters: frozenset[str] = frozenset()
     has_filters: bool = True
+    believes_port: bool = True
+
+
+_PORT = re.compile("[1-9][0-9]{0,4}")
 
 
 @lru_cache(maxsize=16_384)
@@ -144,6 +157,30 @@ def _forwarded(facts: Facts, hops: int) -> Target:
     except (KeyError, BadTarget):
         headers.require(FORWARDED)  # says which is missing, where it is that
         raise
+
+
+def _forwarded_raw_host(facts: Facts, hops: int) -> Target:
+    """Read X-Forwarded-* where the host is as the client wrote it, with a port of its own choice.
+
+    `port` in the check's own query says which it is.
+    """
+    target = _forwarded(facts, hops)
+    if not facts.query:
+        return target
+    named = port_named(facts.query)
+    if named is not None and named != port_of(target.origin):
+        raise BadTarget("port of x-forwarded-host is not the one in the check's URL")
+    return target
+
+
+def port_named(query: str) -> str | None:
+    """Give the port that a check's own URL names. Raises BadTarget where it does twice, or none."""
+    named = [value for name, _, value in _parameters(query) if name == "port"]
+    if not named:
+        return None
+    if len(named) > 1 or not _PORT.fullmatch(named[0]):
+        raise BadTarget("port in the check's URL")
+    return named[0]
 
 
 def _host_and_scheme(facts: Facts, hops: int) -> Target:
@@ -221,12 +258,14 @@ ORIGINAL = frozenset((b"x-original-url", b"x-original-method", b"x-real-ip"))
 
 NGINX = Contract("nginx", STATUS, FORWARDED, _forwarded)
 INGRESS_NGINX = Contract("ingress-nginx", STATUS, ORIGINAL, _original_url, parameters=frozenset(("host",)))
-TRAEFIK = Contract("traefik", REDIRECT, FORWARDED, _forwarded)
-CADDY = Contract("caddy", REDIRECT, FORWARDED, _forwarded)
-HAPROXY = Contract("haproxy", REDIRECT, FORWARDED, _forwarded)
-ENVOY = Contract("envoy", REDIRECT, SENT, _sent, has_filters=False)
+TRAEFIK = Contract(
+    "traefik", REDIRECT, FORWARDED, _forwarded_raw_host, parameters=frozenset(("port",)), believes_port=False
+)
+CADDY = replace(TRAEFIK, name="caddy")
+HAPROXY = replace(TRAEFIK, name="haproxy")
+ENVOY = Contract("envoy", REDIRECT, SENT, _sent, has_filters=False, believes_port=False)
 OAUTH2_NGINX = Contract("oauth2 nginx", STATUS, HOST_AND_SCHEME, _host_and_scheme, "/oauth2")
-OAUTH2_TRAEFIK = Contract("oauth2 traefik", REDIRECT, FORWARDED, _forwarded, "/oauth2")
+OAUTH2_TRAEFIK = replace(TRAEFIK, name="oauth2 traefik", prefix="/oauth2")
 
 ENDPOINT = Contract("endpoint", REDIRECT, ADDRESS, _address)
 OAUTH2_ENDPOINT = {

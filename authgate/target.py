@@ -29,6 +29,7 @@ _PLAIN_LOWER_URI = re.compile(
     rb"((?:/(?!\.{1,2}(?:[/?]|\Z))[a-z0-9_.~!$&'()*+,=:@-]+)+|/)(?:\?[\x21-\x7e]*)?"
 )
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_PORT = re.compile(r":[0-9]+\Z")
 _CODE = re.compile(r"ikdcode=([A-Za-z0-9_-]{43})")
 
 READINGS_LIMIT = 256
@@ -85,6 +86,16 @@ def origins_claiming(origin: str) -> list[str]:
         return [origin]
     labels = authority.split(".")
     return [origin, *(f"{scheme}://*.{'.'.join(labels[n:])}" for n in range(1, len(labels)))]
+
+
+def without_port(origin: str) -> str:
+    """Give a canonical origin, or a wildcard, as it is at its scheme's own port."""
+    return _PORT.sub("", origin)
+
+
+def port_of(origin: str) -> str:
+    """Give the port of a canonical origin, also where it is the scheme's own."""
+    return origin[len(without_port(origin)) + 1 :] or DEFAULT_PORTS[origin.partition(":")[0]]
 
 
 def origin_of(text: str) -> str:
