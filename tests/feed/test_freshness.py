@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import OperationalError, connection
 
 from accounts.models import User
@@ -298,6 +300,19 @@ def test_a_clock_that_is_suspended_with_the_machine_makes_the_worker_read_first(
 
     assert not feed.may_answer()
     assert feed.ensure_fresh() is Source.MEMORY
+
+
+@pytest.mark.parametrize("step", [-86_400, 86_400], ids=["back", "on"])
+def test_a_clock_that_is_stepped_hides_no_change(feed: Feed, people: Cast, step: int) -> None:
+    digest = remember(feed, people.alice_cookie)
+    with time_machine.travel(time.time() + step):
+        assert feed.memory.session(digest, 0) is not UNKNOWN
+        SignIn.objects.filter(user=people.alice).update(ended_at="2026-01-01T00:00Z")
+        feed.fresh_until = 0.0
+
+        assert feed.ensure_fresh() is Source.MEMORY
+
+    assert feed.memory.session(digest, 0) is UNKNOWN
 
 
 def test_without_the_thread_that_reads_every_check_reads_for_itself(
