@@ -34,6 +34,13 @@ _TO_ENCODE = re.compile(rb"[^\x20-\x7e]|%|\A +| +\Z")
 NO_STORE: Headers = ((b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
 JSON: Headers = ((b"content-type", b"application/json"), *NO_STORE)
 CHALLENGE: Headers = ((b"www-authenticate", b'Bearer realm="ikD Portal"'),)
+WRONG_CREDENTIAL: Headers = ((b"www-authenticate", b'Bearer realm="ikD Portal", error="invalid_token"'),)
+"""Never Basic, for which a browser would ask with a window of its own (RFC 6750, section 3)."""
+
+OURS: Headers = ((b"x-auth-credential", b"portal"),)
+"""Tells nginx that Authorization was for the portal, and must not go on."""
+
+LONGEST_ECHO = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,7 @@ class Answer:
     body: bytes = b""
     refusal: Refusal | None = None
     sign_in_id: int | None = None
+    token_id: int | None = None
     wire: list[bytes] = field(default_factory=list, compare=False, repr=False)
     """Where the front keeps the octets that it made of this answer once."""
 
@@ -124,8 +132,23 @@ def is_too_long(headers: Headers) -> bool:
     return sum(len(name) + len(value) + 4 for name, value in headers) > LONGEST_HEADERS
 
 
-def allow(headers: Headers, sign_in_id: int | None = None) -> Answer:
-    return Answer(200, headers, sign_in_id=sign_in_id)
+def allow(headers: Headers, sign_in_id: int | None = None, token_id: int | None = None) -> Answer:
+    return Answer(200, headers, sign_in_id=sign_in_id, token_id=token_id)
+
+
+def with_authorization(allowed: Answer, contract: Contract, value: bytes) -> Answer | None:
+    """Give the application's own Authorization back to proxies that take it from the answer (Traefik and its
+    kind), for without it they would remove it; None where it is too long to be given back.
+
+    Not under the URLs of oauth2-proxy, whose configurations may trust what comes back as the proxy's word.
+    nginx passes it on by itself, and has no room for a long one here.
+    """
+    if contract.prefix != "/authgate":
+        return allowed
+    headers = (*allowed.headers, (b"authorization", value))
+    if contract.style is Style.STATUS:
+        return allowed if is_too_long(headers) else replace(allowed, headers=headers, wire=[])
+    return None if len(value) > LONGEST_ECHO else replace(allowed, headers=headers, wire=[])
 
 
 # ---- not signed in ----------------------------------------------------------------------------------------
@@ -182,6 +205,28 @@ def unauthorized(asking: Asking, *, to_a_program: bool = False) -> Answer:
         return Answer(401, headers + NO_STORE)
     body = json.dumps({"error": "sign_in_required", "location": location}).encode()
     return Answer(401, headers + CHALLENGE + JSON, body)
+
+
+def wrong_credential(asking: Asking, memory: Memory, application: Application) -> Answer:
+    """Say that a machine's credential is wrong: nothing of what is wrong with it, and no way to sign in."""
+    target = asking.target
+    refusal = Refusal(
+        new_id(memory),
+        asking.contract.name,
+        "wrong credential",
+        target.origin,
+        target.method or "",
+        target.path or "",
+        target.client,
+        application=application.name,
+    )
+    return wrong_credential_of(refusal.decision_id, refusal)
+
+
+def wrong_credential_of(decision_id: str, refusal: Refusal | None = None) -> Answer:
+    told = {"error": "invalid_token"} | ({"decision": decision_id} if decision_id else {})
+    headers: Headers = ((b"x-auth-decision", decision_id.encode()),) if decision_id else ()
+    return Answer(401, headers + WRONG_CREDENTIAL + JSON, json.dumps(told).encode(), refusal)
 
 
 # ---- refused ----------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ class Watched:
 
 
 _RULE = "(SELECT application_id FROM authgate_rule WHERE id = {row}.rule_id)"
+_OWNER = "(SELECT user_id FROM accounts_apitoken WHERE id = {row}.apitoken_id)"
 WATCHED = (
     Watched(
         "authgate_signin",
@@ -50,6 +51,14 @@ WATCHED = (
     ),
     Watched("accounts_user_groups", "user", "{row}.user_id"),
     Watched("account_emailaddress", "user", "{row}.user_id"),
+    Watched(
+        "accounts_apitoken",
+        "user",
+        "{row}.user_id",
+        ("user_id", "token_digest", "expires_at", "ended_at"),
+        inserts=False,
+    ),
+    Watched("accounts_apitoken_applications", "user", _OWNER),
     Watched("auth_group", "user", "NULL", inserts=False),
     Watched("authgate_application", "application", "{row}.id"),
     Watched("authgate_origin", "application", "{row}.application_id"),

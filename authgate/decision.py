@@ -61,6 +61,13 @@ class Rule:
         reason = "public" if self.who is Who.EVERYONE else "admitted"
         object.__setattr__(self, "admitted", Decision(Verdict.ALLOW, reason, self.id))
 
+    def is_for(self, subject: Subject, now: float) -> bool:
+        """Tell whether it would admit somebody at all, with the right method, from the right network."""
+        if not self.readable or (self.expires_at is not None and now >= self.expires_at):
+            return False
+        is_chosen = subject.user_id in self.users or not self.groups.isdisjoint(subject.group_ids)
+        return self.who is not Who.CHOSEN or is_chosen
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:

@@ -201,6 +201,8 @@ class Feed:
         compiled = loading.load_everything_compiled() if which is None else loading.load_compiled(which)
         loaded = {application.id for application, _ in compiled}
         self.memory.hold_applications(compiled)
+        if which is None:
+            self.memory.issuers = loading.load_issuers()
         for gone in (self.memory.known_applications() if which is None else which) - loaded:
             self.memory.forget_application(gone)
 
@@ -268,7 +270,7 @@ class Feed:
         if not due:
             return
         generation = self.memory.generation
-        loaded = loading.load_sessions(due)
+        loaded = loading.load_held(due)
         for digest in due:
             self.memory.renew(digest, loaded.get(digest), generation)
 

@@ -51,6 +51,11 @@ IKD_KEEP_SIGNED_IN_LIFETIME = env.int("IKD_KEEP_SIGNED_IN_LIFETIME", default=30 
 IKD_IDLE_TIMEOUT = env.int("IKD_IDLE_TIMEOUT", default=4 * 3600)
 IKD_KEEP_SIGNED_IN_IDLE_TIMEOUT = env.int("IKD_KEEP_SIGNED_IN_IDLE_TIMEOUT", default=14 * 24 * 3600)
 
+# ---- machines ---------------------------------------------------------------------------------------------
+
+IKD_API_TOKEN_LIFETIME = env.int("IKD_API_TOKEN_LIFETIME", default=365 * 24 * 3600)
+IKD_API_TOKENS_PER_USER = env.int("IKD_API_TOKENS_PER_USER", default=100)
+
 # ---- Django -----------------------------------------------------------------------------------------------
 
 # Any host may ask for a check; GateMiddleware keeps every other page to the portal's own host.

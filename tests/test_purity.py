@@ -10,8 +10,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PURE = ("check", "contracts", "target", "cookies", "decision", "answer", "state", "memory", "redirects")
-WAY_OF_A_CHECK = ("check", "contracts", "target", "cookies", "decision", "answer", "state", "memory")
+PURE = (
+    "check",
+    "contracts",
+    "target",
+    "cookies",
+    "decision",
+    "answer",
+    "state",
+    "memory",
+    "redirects",
+    "credentials",
+)
+WAY_OF_A_CHECK = (
+    "check",
+    "contracts",
+    "target",
+    "cookies",
+    "decision",
+    "answer",
+    "state",
+    "memory",
+    "credentials",
+)
 STANDARD_LIBRARY_ALONE = ("target", "decision", "cookies", "state", "redirects")
 
 
