@@ -74,7 +74,7 @@ class Row:
     query: str = ""
     status: Outcome | None = None
     authorization: str = ""
-    """Of a program: `{token}` stands for one of alice at the app, `{basic}` for it as Basic without a name."""
+    """Of a program: `{token}` stands for one of alice at the app, `{basic}` for it as nameless Basic."""
 
 
 O = Outcome  # noqa: E741
