@@ -35,3 +35,14 @@ def _error(name: str) -> CheckMessage:
         f"is {getattr(settings, name)!r}",
         id="accounts.E001",
     )
+
+
+@register()
+def check_encryption_keys(**kwargs: Any) -> list[CheckMessage]:
+    if all(len(key) >= 32 for key in settings.IKD_ENCRYPTION_KEYS):
+        return []
+    return [
+        Error(
+            "IKD_ENCRYPTION_KEYS must be keys of at least 32 characters, one is shorter", id="accounts.E002"
+        )
+    ]

@@ -137,3 +137,13 @@ class PortalSession(AbstractBaseSession):
         from accounts.sessions import SessionStore
 
         return SessionStore
+
+
+# Django looks for an app's models here.
+from accounts.upstreams.models import (  # noqa: E402, F401
+    ClaimMapping,
+    GroupMapping,
+    Identity,
+    Upstream,
+    UpstreamSession,
+)

@@ -69,6 +69,36 @@ WATCHED = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A change of another table that ends sign-ins, whose own triggers then tell of it.
+
+    `which` is SQL that selects their ids.
+    """
+
+    table: str
+    event: str
+    which: str
+    when: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"ikd_{self.table}_ends_{self.event.split()[0].lower()}"
+
+
+_SESSIONS = "SELECT sign_in_id FROM accounts_upstreamsession WHERE upstream_id = "
+ENDINGS = (
+    Ending("accounts_upstreamsession", "DELETE", "OLD.sign_in_id"),
+    Ending("accounts_identity", "DELETE", f"{_SESSIONS}OLD.upstream_id AND subject = OLD.subject"),
+    Ending(
+        "accounts_identity",
+        "UPDATE OF upstream_id, subject, user_id",
+        f"{_SESSIONS}OLD.upstream_id AND subject = OLD.subject",
+    ),
+    Ending("accounts_upstream", "UPDATE OF enabled", f"{_SESSIONS}NEW.id", when="NOT NEW.enabled"),
+)
+
+
 def install(using: str = "default") -> None:
     """Make every trigger anew, and tell every worker to forget what it holds.
 
@@ -77,10 +107,13 @@ def install(using: str = "default") -> None:
     connection = connections[using]
     with connection.cursor() as cursor:
         tables = set(connection.introspection.table_names(cursor))
-        if not tables.issuperset({TABLE, *(watched.table for watched in WATCHED)}):
+        if not tables.issuperset({TABLE, *(watched.table for watched in (*WATCHED, *ENDINGS))}):
             return
         for watched in WATCHED:
             for statement in _statements(connection, watched):
+                cursor.execute(statement)
+        for ending in ENDINGS:
+            for statement in _ending(connection.vendor, ending):
                 cursor.execute(statement)
         for kind in ("user", "application"):
             now = _now(connection)
@@ -101,6 +134,10 @@ def make_way(using: str, plan: Sequence[tuple[object, bool]]) -> None:
             for name in trigger_names(watched, connection.vendor) if watched.table in tables else ():
                 on = f" ON {watched.table}" if connection.vendor == "postgresql" else ""
                 cursor.execute(f"DROP TRIGGER IF EXISTS {name}{on}")
+        for ending in ENDINGS:
+            if ending.table in tables:
+                on = f" ON {ending.table}" if connection.vendor == "postgresql" else ""
+                cursor.execute(f"DROP TRIGGER IF EXISTS {ending.name}{on}")
 
 
 def _now(connection: BaseDatabaseWrapper) -> str:
@@ -111,6 +148,7 @@ def missing(using: str = "default") -> set[str]:
     """Give the names of triggers that the database lacks; empty when the feed can be believed."""
     connection = connections[using]
     wanted = {name for watched in WATCHED for name in trigger_names(watched, connection.vendor)}
+    wanted |= {ending.name for ending in ENDINGS}
     query = (
         "SELECT tgname FROM pg_trigger WHERE tgname LIKE 'ikd_%' AND tgenabled = 'O'"
         if connection.vendor == "postgresql"
@@ -179,6 +217,23 @@ def _for_postgresql(watched: Watched) -> list[str]:
             f"FOR EACH {each} EXECUTE FUNCTION {name}()",
         ]
     return statements
+
+
+def _ending(vendor: str, ending: Ending) -> list[str]:
+    now = "now()" if vendor == "postgresql" else "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    update = (
+        f"UPDATE authgate_signin SET ended_at = {now}, session_digest = NULL "  # noqa: S608
+        f"WHERE ended_at IS NULL AND id IN ({ending.which});"
+    )
+    when = f"WHEN ({ending.when}) " if ending.when else ""
+    trigger = f"TRIGGER {ending.name} AFTER {ending.event} ON {ending.table} FOR EACH ROW {when}"
+    if vendor == "sqlite":
+        return [f"DROP TRIGGER IF EXISTS {ending.name}", f"CREATE {trigger}BEGIN {update} END"]
+    return [
+        f"CREATE OR REPLACE FUNCTION {ending.name}() RETURNS trigger LANGUAGE plpgsql "
+        f"AS $ikd$ BEGIN {update} RETURN NULL; END $ikd$",
+        f"CREATE OR REPLACE {trigger}EXECUTE FUNCTION {ending.name}()",
+    ]
 
 
 # ---- reading ----------------------------------------------------------------------------------------------

@@ -30,6 +30,10 @@ IKD_PORTAL_IS_HTTPS = IKD_PORTAL_ORIGIN.startswith("https://")
 DEBUG = env.bool("IKD_DEBUG", default=False)
 SECRET_KEY = env.str("IKD_SECRET_KEY", default="") or secret_file.read_or_create(IKD_VAR / "secret-key")
 SECRET_KEY_FALLBACKS = env.list("IKD_SECRET_KEY_FALLBACKS", default=[])
+# The first encrypts secrets of the database, all decrypt.
+IKD_ENCRYPTION_KEYS = env.list("IKD_ENCRYPTION_KEYS", default=[]) or [
+    secret_file.read_or_create(IKD_VAR / "encryption-key")
+]
 
 # ---- checks -----------------------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ def table_made_anew() -> Iterator[None]:
     """Alter a watched table as a later release's migration would; SQLite makes the table anew for that."""
     state = MigrationExecutor(connection).loader.project_state()
     before: ProjectState = state.clone()
-    operation = migrations.AddField("signin", "later", models.CharField(max_length=9, default="x"))
+    operation = migrations.AddField("gatesession", "later", models.CharField(max_length=9, default="x"))
     operation.state_forwards("authgate", state)
     with connection.schema_editor() as editor:
         operation.database_forwards("authgate", editor, before, state)

@@ -1,0 +1,1 @@
+from tests.accounts.conftest import client, other_browser  # noqa: F401
