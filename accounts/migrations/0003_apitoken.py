@@ -8,8 +8,8 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0001_initial'),
-        ('authgate', '0002_change'),
+        ('accounts', '0002_upstreams'),
+        ('authgate', '0001_initial'),
     ]
 
     operations = [
