@@ -61,6 +61,7 @@ WATCHED = (
     Watched("accounts_apitoken_applications", "user", _OWNER),
     Watched("auth_group", "user", "NULL", inserts=False),
     Watched("authgate_application", "application", "{row}.id"),
+    Watched("authgate_signingkey", "application", "NULL"),
     Watched("authgate_origin", "application", "{row}.application_id"),
     Watched("authgate_rule", "application", "{row}.application_id"),
     Watched("authgate_rule_groups", "application", _RULE),

@@ -41,6 +41,7 @@ class Need(Enum):
     SESSION = "session"
     CREDENTIAL = "credential"
     ISSUERS = "issuers"
+    SIGNER = "signer"
     CODE = "code"
     ENDPOINT = "endpoint"
 
@@ -164,12 +165,12 @@ def _decided(
     session: Session | None,
     filters: Filters,
     memory: Memory,
-) -> Answer:
+) -> Answer | Missing:
     subject = session.subject if session else None
     decision = decide(application, target, subject, facts.now, filters)
     if decision.verdict is Verdict.ALLOW:
-        allowed = _allowed(application, session, target.origin, facts.now)
-        if allowed is not None and isinstance(session, Machine):
+        allowed = _allowed(application, session, target.origin, facts.now, memory)
+        if isinstance(allowed, Missing) or (allowed is not None and isinstance(session, Machine)):
             return allowed
         if allowed is not None:
             return _with_authorization(allowed, contract, facts, memory)
@@ -184,13 +185,23 @@ def _decided(
     return answer.refuse(asking, memory, application, subject, decision)
 
 
-def _allowed(application: Application, session: Session | None, origin: str, now: float) -> Answer | None:
+def _allowed(
+    application: Application, session: Session | None, origin: str, now: float, memory: Memory
+) -> Answer | Missing | None:
     """Give the answer that lets this session into this application; made once, then kept with the session."""
     if session is not None:
         kept = session.allowed.get(origin)
         if kept is not None and kept[0] is application and now < kept[2]:
             return kept[1]
-    headers = answer.identity_headers(application, session.subject if session else None)
+    headers, good_until = answer.identity_headers(application, session.subject if session else None), math.inf
+    if application.identity_jwt and session is None:
+        headers += ((b"x-ikd-jwt", b""),)
+    elif application.identity_jwt and session is not None:
+        if not memory.signer:
+            return Missing(Need.SIGNER, "")
+        claims = answer.identity_claims(memory.settings.portal_origin, origin, application, session, now)
+        headers += ((b"x-ikd-jwt", memory.signer.sign(claims, now)),)
+        good_until = now + answer.IDENTITY_LIFETIME / 2
     if answer.is_too_long(headers):
         return None
     if session is None:
@@ -200,7 +211,7 @@ def _allowed(application: Application, session: Session | None, origin: str, now
         made = answer.allow(headers + answer.OURS, token_id=session.token_id)
     if len(session.allowed) >= ANSWERS_LIMIT:
         session.allowed.clear()
-    session.allowed[origin] = (application, made, math.inf)
+    session.allowed[origin] = (application, made, good_until)
     return made
 
 

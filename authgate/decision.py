@@ -94,6 +94,7 @@ class Application:
     user_header: str = "username"
     remote_headers: bool = False
     forwarded_user_header: bool = False
+    identity_jwt: bool = False
     named_groups: frozenset[str] | None = None
 
 

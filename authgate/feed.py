@@ -16,7 +16,7 @@ from functools import partial
 from django.conf import settings
 from django.db import close_old_connections, connection
 
-from authgate import changes, loading, metrics
+from authgate import changes, loading, metrics, signing
 from authgate.memory import REREAD_AFTER, WorkerMemory
 
 log = logging.getLogger("ikd.feed")
@@ -203,6 +203,7 @@ class Feed:
         self.memory.hold_applications(compiled)
         if which is None:
             self.memory.issuers = loading.load_issuers()
+            self.memory.signer = signing.load_signer()
         for gone in (self.memory.known_applications() if which is None else which) - loaded:
             self.memory.forget_application(gone)
 

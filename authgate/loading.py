@@ -106,7 +106,15 @@ def application_ids() -> set[int]:
     return set(models.Application.objects.values_list("pk", flat=True))
 
 
-APPLICATION_FIELDS = ("pk", "name", "enabled", "user_header", "remote_headers", "forwarded_user_header")
+APPLICATION_FIELDS = (
+    "pk",
+    "name",
+    "enabled",
+    "user_header",
+    "remote_headers",
+    "forwarded_user_header",
+    "identity_jwt",
+)
 RULE_FIELDS = ("pk", "path", "exact", "methods", "networks", "who", "second_factor", "expires_at")
 Row = tuple[Any, ...]
 
@@ -146,7 +154,7 @@ def _references(applications: list[int]) -> References:
 
 def _application(row: Row, rules: list[Row], references: References) -> Application:
     """Compile one application; `row` are its APPLICATION_FIELDS, `rules` the RULE_FIELDS of each rule."""
-    id, name, enabled, user_header, remote_headers, forwarded_user_header = row
+    id, name, enabled, user_header, remote_headers, forwarded_user_header, identity_jwt = row
     named = references.get(("named", id))
     return application_of(
         id=id,
@@ -155,6 +163,7 @@ def _application(row: Row, rules: list[Row], references: References) -> Applicat
         user_header=user_header,
         remote_headers=remote_headers,
         forwarded_user_header=forwarded_user_header,
+        identity_jwt=identity_jwt,
         named_groups=frozenset(named) if named else None,
         rules=[(rule[1], rule[2], _rule(rule, references)) for rule in rules],
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from ipaddress import IPv6Address
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from authgate.contracts import Contract
 from authgate.decision import Application, Subject
@@ -98,6 +98,14 @@ class GateSettings:
     render_refused: Callable[[RefusedPage], bytes]
 
 
+class Signs(Protocol):
+    """What signs an identity; false where it has no key yet."""
+
+    def sign(self, claims: dict[str, Any], now: float) -> bytes: ...
+
+    def __bool__(self) -> bool: ...
+
+
 class Memory:
     """What was loaded for one request: nothing of it is known before."""
 
@@ -107,6 +115,7 @@ class Memory:
         self.applications: dict[str, Application | None] = {}
         self.sessions: dict[bytes, Session | None] = {}
         self.issuers: frozenset[str] | Unknown = UNKNOWN
+        self.signer: Signs | None = None
 
     def is_throttled(self, client: str, key: bytes, now: float) -> bool:
         """Tell whether an address had too many wrong credentials to have another one looked up now."""
@@ -131,6 +140,7 @@ class OverMemory(Memory):
         super().__init__(under.settings, under.random)
         self.under = under
         self.issuers = under.issuers
+        self.signer = under.signer
 
     def is_throttled(self, client: str, key: bytes, now: float) -> bool:
         return self.under.is_throttled(client, key, now)

@@ -14,7 +14,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from authgate import answer, audit, contracts, feed, handover, loading, machines, sessions
+from authgate import answer, audit, contracts, feed, handover, loading, machines, sessions, signing
 from authgate.answer import Answer, Asking
 from authgate.check import Facts, Missing, Need, asking_of, check
 from authgate.contracts import Contract, headers_from
@@ -129,6 +129,8 @@ def answer_check(facts: Facts, memory: Memory) -> Answer:
             memory.sessions[digest] = _load_session(digest, memory)
         elif found.need is Need.ISSUERS:
             memory.issuers = loading.load_issuers()
+        elif found.need is Need.SIGNER:
+            memory.signer = signing.signer_with_a_key()
         elif found.need is Need.CREDENTIAL:
             key = found.key if isinstance(found.key, bytes) else b""
             memory.sessions[key] = _load_credential(key, found.asking, facts, memory)

@@ -75,7 +75,9 @@ TOKEN_KINDS: dict[str, Revoke] = {
         f"UPDATE accounts_apitoken SET ended_at = CURRENT_TIMESTAMP WHERE user_id = {who.user.pk}"
     ),
     "token expired by hand": lambda who: who.user.api_tokens.update(expires_at=timezone.now()),
-    "token given to somebody else": lambda who: who.user.api_tokens.update(user=UserFactory()),
+    "token given to somebody else": lambda who: who.user.api_tokens.update(
+        user=UserFactory(username=f"heir of {who.user.pk}")
+    ),
     "application taken from the token": lambda who: who.user.api_tokens.get().applications.clear(),
     "application taken by raw SQL": lambda who: _execute(
         f"DELETE FROM accounts_apitoken_applications WHERE application_id = {who.application.pk}"
