@@ -59,6 +59,13 @@ WATCHED = (
         inserts=False,
     ),
     Watched("accounts_apitoken_applications", "user", _OWNER),
+    Watched("accounts_identity", "user", "{row}.user_id", ("upstream_id", "subject", "user_id")),
+    Watched(
+        "accounts_upstream",
+        "user",
+        "NULL",
+        ("enabled", "kind", "issuer", "trusted_for_machines", "machine_audience"),
+    ),
     Watched("auth_group", "user", "NULL", inserts=False),
     Watched("authgate_application", "application", "{row}.id"),
     Watched("authgate_signingkey", "application", "NULL"),

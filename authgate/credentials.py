@@ -26,6 +26,10 @@ PREFIX = b"ikd_"
 LONGEST = 8192
 """Octets of an Authorization that a credential of ours may be in."""
 
+TOKEN_KIND, JWT_KIND = b"t", b"j"
+KEY_LENGTH = 33
+"""Octets of what memory knows a credential by: its kind and SHA-256. No cookie is known by as many."""
+
 _TOKEN = re.compile(rb"ikd_[0-9A-Za-z]{49}")
 _SCHEME = re.compile(rb"([A-Za-z]+)([ \t]+)(.*)", re.DOTALL)
 _JWT = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -55,12 +59,8 @@ def new_token() -> str:
     return f"ikd_{secret}{_checksum(secret)}"
 
 
-TOKEN_KEY_LENGTH = 33
-
-
 def token_key(digest: bytes) -> bytes:
-    """Give what memory knows an API token by. No cookie's digest is as long, so none is taken for it."""
-    return b"t" + digest
+    return TOKEN_KIND + digest
 
 
 def credential_in(headers: RequestHeaders, issuers: frozenset[str] = NO_ISSUERS) -> Credential | None:
@@ -88,7 +88,7 @@ def _of_scheme(scheme: bytes, rest: bytes, issuers: frozenset[str]) -> Credentia
         return None
     if scheme == b"basic":
         return _basic(rest)
-    if scheme == b"bearer" and issuers and _issuer(rest) in issuers:
+    if scheme == b"bearer" and issuers and issuer_of(rest) in issuers:
         return _jwt(rest)
     return None
 
@@ -119,10 +119,10 @@ def _basic(encoded: bytes) -> Credential | None:
 def _jwt(rest: bytes) -> Credential:
     if not _JWT.fullmatch(rest):
         return WRONG
-    return Credential(b"j" + hashlib.sha256(rest).digest(), jwt=rest)
+    return Credential(JWT_KIND + hashlib.sha256(rest).digest(), jwt=rest)
 
 
-def _issuer(rest: bytes) -> str | None:
+def issuer_of(rest: bytes) -> str | None:
     """Give whom a JWT says it is of, before anything of it is verified."""
     parts = rest.split(b".")
     if len(parts) < 2:

@@ -16,9 +16,10 @@ from django.db.models import CharField, Exists, F, OuterRef, QuerySet, Value
 from django.db.models.functions import Cast
 
 from accounts.models import ApiToken
+from accounts.upstreams.models import Upstream
 from authgate import models
 from authgate.contracts import checks
-from authgate.credentials import TOKEN_KEY_LENGTH
+from authgate.credentials import KEY_LENGTH, TOKEN_KIND
 from authgate.decision import Application, Rule, Subject, Who, application_of
 from authgate.memory import GateSettings, Machine, Memory, Session
 from authgate.redirects import domain_matches
@@ -317,8 +318,8 @@ def load_held(keys: list[bytes]) -> dict[bytes, Session]:
 
     A JWT is not in the database: it is forgotten, and verified anew when it comes again.
     """
-    tokens = {key[1:]: key for key in keys if len(key) == TOKEN_KEY_LENGTH and key[:1] == b"t"}
-    gates = [key for key in keys if len(key) != TOKEN_KEY_LENGTH]
+    tokens = {key[1:]: key for key in keys if len(key) == KEY_LENGTH and key[:1] == TOKEN_KIND}
+    gates = [key for key in keys if len(key) != KEY_LENGTH]
     found: dict[bytes, Session] = dict(load_sessions(gates)) if gates else {}
     if tokens:
         found |= {tokens[digest]: machine for digest, machine in load_tokens(list(tokens)).items()}
@@ -333,6 +334,12 @@ def subject_of(user: User) -> Subject:
     return Subject(user.pk, str(user.uuid), user.username, user.display_name, email, groups)
 
 
+def trusted_upstreams() -> QuerySet[Upstream]:
+    """Give the upstreams whose JWTs are credentials for machines."""
+    trusted = Upstream.objects.filter(enabled=True, kind=Upstream.Kind.OIDC, trusted_for_machines=True)
+    return trusted.exclude(issuer="").exclude(machine_audience="").order_by("pk")
+
+
 def load_issuers() -> frozenset[str]:
-    """Give the issuers whose JWTs machines may use."""
-    return frozenset()
+    """Give the issuers whose JWTs are credentials for machines. One query."""
+    return frozenset(trusted_upstreams().values_list("issuer", flat=True))

@@ -307,7 +307,8 @@ def lay_out(port: str = "") -> None:
     RuleFactory(application=app, path="/old", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
     RuleFactory(application=app, path="/office", networks="203.0.113.0/24")
     RuleFactory(application=app, path="/read", methods="GET")
-    ApplicationFactory(name="Wiki", origins=[f"https://{SITES['wiki']}{port}"], who=Rule.Who.SIGNED_IN)
+    wiki = f"https://{SITES['wiki']}{port}"
+    ApplicationFactory(name="Wiki", origins=[wiki], who=Rule.Who.SIGNED_IN, identity_jwt=True)
     ApplicationFactory(name="Operations", origins=[f"https://{SITES['ops']}{port}"], groups=["staff"])
 
 
