@@ -38,6 +38,16 @@ def _error(name: str) -> CheckMessage:
 
 
 @register()
+def check_token_limits(**kwargs: Any) -> list[CheckMessage]:
+    names = ("IKD_API_TOKEN_LIFETIME", "IKD_API_TOKENS_PER_USER")
+    return [
+        Error(f"{name} must be 0 or more, is {getattr(settings, name)!r}", id="accounts.E003")
+        for name in names
+        if getattr(settings, name) < 0
+    ]
+
+
+@register()
 def check_encryption_keys(**kwargs: Any) -> list[CheckMessage]:
     if all(len(key) >= 32 for key in settings.IKD_ENCRYPTION_KEYS):
         return []

@@ -16,6 +16,7 @@ from pytest_django import Settings
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from accounts.api_tokens import TooManyTokens, make_token
+from accounts.checks import check_token_limits
 from accounts.models import ApiToken, User
 from authgate.models import Application, AuditEvent
 from tests.accounts.signing_in import sign_in
@@ -185,6 +186,14 @@ def test_nobody_has_too_many_by_asking_twice(alice: User, wiki: Application, set
 
     with pytest.raises(TooManyTokens):
         make_token(alice, "one too many", [wiki], DAY)
+
+
+@pytest.mark.parametrize("name", ["IKD_API_TOKEN_LIFETIME", "IKD_API_TOKENS_PER_USER"])
+def test_a_mistake_in_the_settings_is_told(settings: Settings, name: str) -> None:
+    assert check_token_limits() == []
+    setattr(settings, name, -1)
+
+    assert [message.id for message in check_token_limits()] == ["accounts.E003"]
 
 
 # ---- the command ------------------------------------------------------------------------------------------
