@@ -33,6 +33,7 @@ IDENTITY_TOO_LONG = "identity headers too long"
 NONCE_AGE = 600
 """Seconds between leaving for the portal and coming back."""
 _NONCE = re.compile(r"[A-Za-z0-9_-]{22}")
+_UNFIT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _TO_ENCODE = re.compile(rb"[^\x20-\x7e]|%|\A +| +\Z")
 
 NO_STORE: Headers = ((b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
@@ -160,13 +161,15 @@ def allow(headers: Headers, sign_in_id: int | None = None, token_id: int | None 
 
 def with_authorization(allowed: Answer, contract: Contract, value: bytes) -> Answer | None:
     """Give the application's own Authorization back to proxies that take it from the answer (Traefik and its
-    kind), for without it they would remove it; None where it is too long to be given back.
+    kind), for without it they would remove it; None where it cannot be given back.
 
     Not under the URLs of oauth2-proxy, whose configurations may trust what comes back as the proxy's word.
     nginx passes it on by itself, and has no room for a long one here.
     """
     if contract.prefix != "/authgate":
         return allowed
+    if _UNFIT.search(value):
+        return None
     headers = (*allowed.headers, (b"authorization", value))
     if contract.style is Style.STATUS:
         return allowed if is_too_long(headers) else replace(allowed, headers=headers, wire=[])

@@ -221,7 +221,7 @@ def _with_authorization(allowed: Answer, contract: Contract, facts: Facts, memor
     if value is None:
         return allowed
     found = answer.with_authorization(allowed, contract, value)
-    return found or answer.misconfigured(contract, memory, "authorization too long", status=403)
+    return found or answer.misconfigured(contract, memory, "authorization cannot be given back", status=403)
 
 
 def asking_of(contract: Contract, target: Target, facts: Facts) -> Asking:

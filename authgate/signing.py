@@ -69,11 +69,14 @@ def load_signer() -> Signer:
     keys = []
     for row in SigningKey.objects.all():
         try:
-            octets = row.private_key.reveal().encode()
-        except Undecryptable:
+            private = serialization.load_pem_private_key(row.private_key.reveal().encode(), None)
+        except (
+            Undecryptable,
+            ValueError,
+            TypeError,
+        ):  # the feed must be read on
             log.error(json.dumps({"kind": "signing_key_unreadable", "key": row.kid}))
             continue
-        private = serialization.load_pem_private_key(octets, None)
         if isinstance(private, ec.EllipticCurvePrivateKey):
             keys.append(Key(row.kid, row.signs_from.timestamp(), private))
     return Signer(keys)

@@ -207,6 +207,14 @@ def test_rotation_is_recorded_and_the_database_holds_no_readable_key(wiki: Appli
     assert "PRIVATE KEY" not in str(SigningKey.objects.values().get())
 
 
+def test_a_key_that_is_none_stops_nobody(alice: User, worker: Feed) -> None:
+    SigningKey.objects.update(private_key="no key")
+    worker.fresh_until = 0.0
+
+    assert verified(token_of(ask(facts(WIKI, cookie=signed_in(alice)), _memory())))
+    assert SigningKey.objects.count() == 2
+
+
 def test_a_key_that_cannot_be_read_is_replaced(alice: User, wiki: Application, settings: Any) -> None:
     old = rotate()
     settings.IKD_ENCRYPTION_KEYS = ["another installation's key"]
