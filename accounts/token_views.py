@@ -22,6 +22,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.api_tokens import TooManyTokens, end_tokens, make_token
 from accounts.models import ApiToken, User
+from accounts.upstreams.models import Upstream
+from accounts.upstreams.views import is_freshly_confirmed
 from authgate.audit import record
 from authgate.launching import applications_open_to
 from authgate.models import Application
@@ -79,7 +81,9 @@ def new_token(request: HttpRequest) -> HttpResponse:
     """Make a token and show it, this once. Whoever finds an open browser must not be able to."""
     if settings.IKD_API_TOKEN_LIFETIME <= 0:
         return redirect("tokens")
-    if not get_reauthentication_flows(_user(request)) and not _signed_in_just_now(request):
+    if not get_reauthentication_flows(_user(request)) and not _is_fresh(request):
+        if Upstream.objects.filter(enabled=True, identities__user=_user(request)).exists():
+            return redirect("upstream_confirm")
         return render(request, "accounts/token_sign_in_again.html", status=403)
     return cast(HttpResponse, _new_token(request))
 
@@ -120,8 +124,10 @@ def _user(request: HttpRequest) -> User:
     return cast(User, request.user)
 
 
-def _signed_in_just_now(request: HttpRequest) -> bool:
-    """Tell whether somebody without a password, who could not be asked for it, signed in minutes ago."""
+def _is_fresh(request: HttpRequest) -> bool:
+    """Tell whether somebody without a password signed in minutes ago, or was confirmed by their provider."""
+    if is_freshly_confirmed(request):
+        return True
     sign_in = getattr(request, "sign_in", None)
     if sign_in is None:
         return False

@@ -6,21 +6,18 @@ most, by one thread, for a bounded time and a bounded answer.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import logging
-import socket
 import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
-from urllib.parse import urlsplit
 
 import jwt
-import requests
 
+from accounts.upstreams.metadata import discover, read_keys
 from accounts.upstreams.models import Upstream
+from accounts.upstreams.trouble import Trouble
 
 log = logging.getLogger("ikd.security")
 
@@ -32,8 +29,6 @@ COOLDOWN = 30.0
 
 STALE_AT_MOST = 3600.0
 """Seconds for which keys are believed while their upstream does not answer."""
-
-CONNECT, READ, ALTOGETHER, LARGEST = 2.0, 3.0, 6.0, 262_144
 
 ALGORITHMS = {
     "RSA": ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"),
@@ -100,9 +95,12 @@ class MachineKeys:
         known.asked_at = self._clock()
         try:
             known.keys, known.fetched_at = fetch_keys(upstream), self._clock()
-        except (Unreachable, requests.RequestException, OSError, ValueError, RecursionError) as error:
-            reason = type(error).__name__
-            told = {"kind": "upstream_keys_unavailable", "upstream": upstream.name, "error": reason}
+        except Trouble as trouble:
+            told = {
+                "kind": "upstream_keys_unavailable",
+                "upstream": upstream.slug,
+                "reason": trouble.reason,
+            }
             log.warning(json.dumps(told))
 
 
@@ -113,54 +111,17 @@ def _chosen(keys: list[jwt.PyJWK], kid: str | None, algorithm: str) -> jwt.PyJWK
 
 
 def fetch_keys(upstream: Upstream) -> list[jwt.PyJWK]:
-    """Ask an upstream for its keys, by its discovery document (OpenID Connect Discovery, section 4)."""
-    found = _fetch(upstream, f"{upstream.issuer.rstrip('/')}/.well-known/openid-configuration")
-    if found.get("issuer") != upstream.issuer or not isinstance(found.get("jwks_uri"), str):
-        raise Unreachable
+    """Ask an upstream for its keys, by its discovery document. Raises Trouble."""
+    metadata, _ = discover(upstream)
     keys = []
-    for each in _fetch(upstream, found["jwks_uri"]).get("keys", []):
-        if not isinstance(each, dict) or each.get("use", "sig") != "sig" or each.get("kty") not in ALGORITHMS:
+    for each in read_keys(upstream, metadata):
+        if each.get("use", "sig") != "sig" or each.get("kty") not in ALGORITHMS:
             continue
         try:
-            keys.append(jwt.PyJWK.from_dict(each))
-        except jwt.PyJWTError:
+            keys.append(jwt.PyJWK.from_dict(dict(each)))
+        except (jwt.PyJWTError, ValueError, TypeError):
             continue
     return keys
-
-
-def _fetch(upstream: Upstream, url: str) -> dict[str, Any]:
-    _refuse_inside(upstream, url)
-    deadline = time.monotonic() + ALTOGETHER / 2
-    session = requests.Session()
-    session.trust_env = False
-    with (
-        session,
-        session.get(url, timeout=(CONNECT, READ), stream=True, allow_redirects=False) as response,
-    ):
-        if response.status_code != 200:
-            raise Unreachable
-        body = b""
-        for part in response.iter_content(8192):
-            body += part
-            if len(body) > LARGEST or time.monotonic() > deadline:
-                raise Unreachable
-    found = json.loads(body)
-    if not isinstance(found, dict):
-        raise Unreachable
-    return found
-
-
-def _refuse_inside(upstream: Upstream, url: str) -> None:
-    """Refuse an address of this network, unless the administrator said that the upstream is in it."""
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and upstream.allow_private):
-        raise Unreachable
-    if upstream.allow_private:
-        return
-    port = parts.port or 443
-    for *_, address in socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM):
-        if not ipaddress.ip_address(address[0]).is_global:
-            raise Unreachable
 
 
 machine_keys = MachineKeys()

@@ -20,7 +20,7 @@ from accounts.checks import check_token_limits
 from accounts.models import ApiToken, User
 from authgate.models import Application, AuditEvent
 from tests.accounts.signing_in import sign_in
-from tests.factories import PASSWORD, ApplicationFactory
+from tests.factories import PASSWORD, ApplicationFactory, UpstreamFactory
 
 LIST, NEW = "/accounts/tokens/", "/accounts/tokens/new/"
 DAY = 86_400
@@ -78,6 +78,16 @@ def test_who_has_no_password_makes_one_within_minutes_of_signing_in(
     with time_machine.travel(timezone.now() + timedelta(minutes=6)):
         assert make(client, wiki).status_code == 403
     assert not ApiToken.objects.exists()
+
+
+def test_who_has_a_provider_instead_of_a_password_is_sent_there(client: Client, alice: User) -> None:
+    alice.set_unusable_password()
+    alice.save()
+    alice.identities.create(upstream=UpstreamFactory(), subject="s-1")
+    client.force_login(alice)
+
+    with time_machine.travel(timezone.now() + timedelta(minutes=6)):
+        assert client.get(NEW).headers["Location"] == "/accounts/providers/confirm/"
 
 
 def test_a_token_is_shown_once_and_kept_by_nobody(confirmed: Client, wiki: Application) -> None:

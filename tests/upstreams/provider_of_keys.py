@@ -37,7 +37,12 @@ class Provider(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.issuer = f"http://127.0.0.1:{self.server_address[1]}"
         self.asked: list[str] = []
-        self.discovery: dict[str, Any] = {"issuer": self.issuer, "jwks_uri": f"{self.issuer}/keys"}
+        self.discovery: dict[str, Any] = {
+            "issuer": self.issuer,
+            "authorization_endpoint": f"{self.issuer}/authorize",
+            "token_endpoint": f"{self.issuer}/token",
+            "jwks_uri": f"{self.issuer}/keys",
+        }
         self.answers: dict[str, tuple[int, bytes]] = {}
         self.private: dict[str, Any] = {"first": FIRST_KEY}
         threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()

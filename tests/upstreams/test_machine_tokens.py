@@ -18,6 +18,7 @@ from pytest_django.fixtures import DjangoAssertNumQueries
 from accounts.models import User
 from accounts.upstreams import machine_keys as keys_module
 from accounts.upstreams.models import Identity, Upstream
+from accounts.upstreams.trouble import Trouble
 from authgate import feed as feed_module
 from authgate import loading, machines
 from authgate.answer import Answer
@@ -415,7 +416,7 @@ def test_keys_inside_the_network_are_asked_for_only_where_that_is_allowed(
 def test_no_private_address_is_asked(issuer: str, db: None) -> None:
     upstream = UpstreamFactory(issuer=issuer)
 
-    with pytest.raises(keys_module.Unreachable):
+    with pytest.raises(Trouble, match="inside the network"):
         keys_module.fetch_keys(upstream)
 
 
