@@ -381,6 +381,19 @@ def test_an_upstream_that_is_away_is_asked_rarely_and_believed_for_an_hour(
     assert is_wrong(answer_to(provider.token()))
 
 
+def test_an_upstream_that_never_answered_is_asked_rarely(
+    provider: Provider, worker: Feed, clock: Clock
+) -> None:
+    provider.answers["/keys"] = (503, b"")
+    for _ in range(10):
+        assert is_wrong(answer_to(provider.token()))
+    assert provider.times_asked() == 1
+
+    del provider.answers["/keys"]
+    clock.now += 31
+    assert answer_to(provider.token()).status == 200
+
+
 ODD: dict[str, tuple[str, tuple[int, bytes]]] = {
     "another issuer": ("/.well-known/openid-configuration", (200, b'{"issuer": "x", "jwks_uri": "y"}')),
     "no discovery": ("/.well-known/openid-configuration", (404, b"")),
