@@ -36,7 +36,7 @@ LONGEST_IN_COOKIE = 3900
 """Characters of the page to return to: a longer one travels packed in the cookie, which browsers limit."""
 
 SALT = "ikd upstream attempt"
-COOKIE = f"{settings.COOKIE_PREFIX}ikd_attempt_"
+COOKIE = "ikd_attempt_"
 
 
 class Purpose(StrEnum):
@@ -99,11 +99,11 @@ def begin(
 
 def set_cookie(request: HttpRequest, response: HttpResponse, cookie: tuple[str, str]) -> None:
     id, value = cookie
-    held = sorted(name for name in request.COOKIES if name.startswith(COOKIE))
+    held = sorted(name for name in request.COOKIES if name.startswith(_cookie()))
     for name in held[: max(0, len(held) - AT_ONCE + 1)]:
         _delete_cookie(response, name)
     response.set_cookie(
-        COOKIE + id,
+        _cookie(id),
         value,
         max_age=AGE_LIMIT,
         secure=settings.SESSION_COOKIE_SECURE,
@@ -112,8 +112,12 @@ def set_cookie(request: HttpRequest, response: HttpResponse, cookie: tuple[str, 
     )
 
 
+def _cookie(id: str = "") -> str:
+    return f"{settings.COOKIE_PREFIX}{COOKIE}{id}"
+
+
 def forget_cookie(response: HttpResponse, attempt: Attempt) -> None:
-    _delete_cookie(response, COOKIE + attempt.id)
+    _delete_cookie(response, _cookie(attempt.id))
 
 
 def _delete_cookie(response: HttpResponse, name: str) -> None:
@@ -134,7 +138,7 @@ def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt,
         raise Trouble("the state is not of this portal, or too old", Blame.STALE) from None
     if attempt.upstream != upstream.pk:
         raise Trouble("the state is of another provider", Blame.STALE)
-    secret, _, in_cookie = request.COOKIES.get(COOKIE + attempt.id, "").partition(".")
+    secret, _, in_cookie = request.COOKIES.get(_cookie(attempt.id), "").partition(".")
     own = Own(secret)
     if not secret or not hmac.compare_digest(own.browser, attempt.browser):
         raise Trouble("the attempt began in another browser, or its cookie is gone", Blame.STALE)

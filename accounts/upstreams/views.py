@@ -32,6 +32,7 @@ from accounts.upstreams.trouble import Blame, Trouble
 from accounts.upstreams.turns import turns
 from authgate.audit import record
 from authgate.server_facts import client_address
+from authgate.sessions import ended_here
 
 CONFIRMED_FOR = 300
 """Seconds that a proof of who one is counts as fresh."""
@@ -214,6 +215,7 @@ def unlink(request: HttpRequest, key: int) -> HttpResponse:
             messages.error(request, _("It is your only way to sign in. Link another one first."))
             return redirect("upstream_identities")
         identity.delete()
+        ended_here.any = True
         record(
             "identity_unlinked",
             actor=user.username,
