@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import time_machine
+from django.db.models.signals import post_save
 
 from accounts.models import Upstream
-from authgate.models import AuditEvent
+from authgate.models import AuditEvent, SignIn
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
 from tests.factories import UpstreamFactory
@@ -203,3 +206,30 @@ def test_a_disabled_provider_does_not_exist(
 
     assert client.get(START).status_code == 404
     assert client.get(path).status_code == 404
+
+
+def test_a_provider_that_is_disabled_meanwhile_lets_nobody_in(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    path = provider.sign_in(client.get(START)["Location"])
+
+    with disabling_at_the_last_moment():
+        answer = client.get(path)
+
+    assert answer.status_code == 403 and "switched off" in reason()
+    assert not SignIn.objects.filter(ended_at=None).exists()
+    assert not is_signed_in(client)
+
+
+@contextmanager
+def disabling_at_the_last_moment() -> Iterator[None]:
+    """Disable every provider when a sign-in has begun, before what the provider said hangs on it."""
+
+    def disable(sender: object, **kwargs: object) -> None:
+        Upstream.objects.update(enabled=False)
+
+    post_save.connect(disable, sender=SignIn)
+    try:
+        yield
+    finally:
+        post_save.disconnect(disable, sender=SignIn)
