@@ -112,6 +112,8 @@ def test_only_what_is_meant_to_be_administered_is(db: None) -> None:
     assert registered == {
         "accounts.ApiToken",
         "accounts.Group",
+        "accounts.Identity",
+        "accounts.Upstream",
         "accounts.User",
         "auth.Group",
         "authgate.Application",
