@@ -22,10 +22,12 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from accounts.admin_forms import AddressForm, AddressFormSet, AddUserForm, ChangeUserForm, GroupForm
-from accounts.models import Group, User
+from accounts.api_tokens import end_tokens
+from accounts.models import ApiToken, Group, User
 from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach, privileged
+from authgate.admin import SessionAdmin
 from authgate.audit import record
-from authgate.audited_admin import AuditedAdmin, ask_first, atomic_where_it_writes
+from authgate.audited_admin import AuditedAdmin, ask_first, atomic_where_it_writes, record_by
 from authgate.models import SignIn
 from authgate.server_facts import client_address
 from authgate.sessions import end_sign_ins
@@ -374,6 +376,67 @@ class GroupAdmin(AuditedAdmin):
         return message
 
 
+@admin.register(ApiToken)
+class ApiTokenAdmin(SessionAdmin):
+    """Tokens can be looked at and ended. People make their own; for others `manage.py api_token` does."""
+
+    secret_fields = ("token_digest",)
+    list_display = ("name", "user", "application_names", "created_at", "last_used_at", "expires_at", "live")
+    list_filter = (("ended_at", admin.EmptyFieldListFilter), "applications")
+    list_select_related = ("user",)
+    search_fields = ("name", "user__username", "user__display_name")
+    search_help_text = _("Name or user")
+    fields = (
+        "name",
+        "user",
+        "application_names",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "ended_at",
+        "live",
+    )
+    readonly_fields = fields
+    actions = ("end_chosen",)
+
+    @admin.display(description=_("applications"))
+    def application_names(self, token: ApiToken) -> str:
+        return ", ".join(sorted(application.name for application in token.applications.all())) or "-"
+
+    @admin.display(description=_("live"), boolean=True)
+    def live(self, token: ApiToken) -> bool:
+        return token.is_live and token.user.is_active
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        return super().get_queryset(request).prefetch_related("applications")
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.change_apitoken")
+
+    def users_of(self, queryset: QuerySet[Any]) -> QuerySet[User]:
+        return User.objects.filter(pk__in=queryset.order_by().values("user"))
+
+    @admin.action(permissions=["end"], description=_("End the chosen API tokens"))
+    def end_chosen(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> HttpResponse | None:
+        if self.is_out_of_reach(request, queryset):
+            return None
+        question = _t("End these API tokens? Programs that use them are refused from now on.")
+        asked = ask_first(
+            self, request, queryset, action="end_chosen", question=question, button=_t("End them")
+        )
+        if asked is None:
+            self._end(request, queryset)
+        return asked
+
+    def _end(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        ending = list(queryset.filter(ended_at=None).select_related("user"))
+        end_tokens(ApiToken.objects.filter(pk__in=[token.pk for token in ending]))
+        for token in ending:
+            record_by(request, "token_ended", token, {"user": token.user.username})
+        text = ngettext("%d API token was ended.", "%d API tokens were ended.", len(ending))
+        self.message_user(request, text % len(ending), messages.SUCCESS)
+
+
 class GroupLookup(admin.ModelAdmin):  # type: ignore[type-arg]
     """Answers the autocompletion of fields that point at Django's own group; has no pages."""
 
@@ -400,3 +463,6 @@ class GroupLookup(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 admin.site.register(DjangoGroup, GroupLookup)
+
+# The admin looks for an app's registrations here.
+import accounts.upstreams.admin  # noqa: E402, F401

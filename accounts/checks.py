@@ -35,3 +35,24 @@ def _error(name: str) -> CheckMessage:
         f"is {getattr(settings, name)!r}",
         id="accounts.E001",
     )
+
+
+@register()
+def check_token_limits(**kwargs: Any) -> list[CheckMessage]:
+    names = ("IKD_API_TOKEN_LIFETIME", "IKD_API_TOKENS_PER_USER")
+    return [
+        Error(f"{name} must be 0 or more, is {getattr(settings, name)!r}", id="accounts.E003")
+        for name in names
+        if getattr(settings, name) < 0
+    ]
+
+
+@register()
+def check_encryption_keys(**kwargs: Any) -> list[CheckMessage]:
+    if all(len(key) >= 32 for key in settings.IKD_ENCRYPTION_KEYS):
+        return []
+    return [
+        Error(
+            "IKD_ENCRYPTION_KEYS must be keys of at least 32 characters, one is shorter", id="accounts.E002"
+        )
+    ]

@@ -22,6 +22,7 @@ from accounts import first_administrator
 from accounts.destinations import destination
 from accounts.forms import FirstAdministratorForm
 from accounts.models import User
+from accounts.upstreams.views import offered
 from authgate.audit import record
 from authgate.launching import applications_for
 from authgate.portal_views import application_named_in
@@ -46,6 +47,15 @@ class PasswordFormMixin:
 class SignInView(PasswordFormMixin, allauth_views.LoginView):  # type: ignore[misc]
     http_method_names = ["get", "head", "post"]
 
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Show the ways to sign in, or go straight to the default provider unless `local` asks otherwise."""
+        self.upstreams = offered()
+        default = next((upstream for upstream in self.upstreams if upstream.is_default), None)
+        if default is None or "local" in request.GET or request.user.is_authenticated:
+            response: HttpResponse = super().get(request, *args, **kwargs)
+            return response
+        return redirect(f"{reverse('upstream_start', args=[default.slug])}{self._then()}")
+
     def get_next_url(self) -> str | None:
         return destination(self.request, "next")
 
@@ -53,7 +63,13 @@ class SignInView(PasswordFormMixin, allauth_views.LoginView):  # type: ignore[mi
         return {
             **super().get_context_data(**kwargs),
             "application": application_named_in(self.get_next_url()),
+            "upstreams": self.upstreams if hasattr(self, "upstreams") else offered(),
+            "then": self._then(),
         }
+
+    def _then(self) -> str:
+        target = self.get_next_url()
+        return f"?{urlencode({'next': target})}" if target else ""
 
 
 @method_decorator(never_cache, name="dispatch")

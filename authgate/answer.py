@@ -7,11 +7,12 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from typing import Any
 from urllib.parse import quote
 
 from authgate.contracts import REDIRECT, STATUS, Contract
 from authgate.decision import NO_RULE, Application, Decision, Subject
-from authgate.memory import GateSettings, Memory, RefusedPage
+from authgate.memory import GateSettings, Memory, RefusedPage, Session
 from authgate.state import State, nonce_hash, seal
 from authgate.target import BadTarget, Target, without_code
 
@@ -24,16 +25,27 @@ LONGEST_LOCATION = 3072
 """Octets of the portal's address with the state in it: the portal's own redirect to its sign-in page repeats
 it beside all the other headers of a page, and must fit into such a buffer too."""
 
+IDENTITY_LIFETIME = 120
+"""Seconds that a signed identity is good for. One is used for half of them, and then signed anew."""
+
 IDENTITY_TOO_LONG = "identity headers too long"
 
 NONCE_AGE = 600
 """Seconds between leaving for the portal and coming back."""
 _NONCE = re.compile(r"[A-Za-z0-9_-]{22}")
+_UNFIT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _TO_ENCODE = re.compile(rb"[^\x20-\x7e]|%|\A +| +\Z")
 
 NO_STORE: Headers = ((b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
 JSON: Headers = ((b"content-type", b"application/json"), *NO_STORE)
 CHALLENGE: Headers = ((b"www-authenticate", b'Bearer realm="ikD Portal"'),)
+WRONG_CREDENTIAL: Headers = ((b"www-authenticate", b'Bearer realm="ikD Portal", error="invalid_token"'),)
+"""Never Basic, for which a browser would ask with a window of its own (RFC 6750, section 3)."""
+
+OURS: Headers = ((b"x-auth-credential", b"portal"),)
+"""Tells nginx that Authorization was for the portal, and must not go on."""
+
+LONGEST_ECHO = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +74,7 @@ class Answer:
     body: bytes = b""
     refusal: Refusal | None = None
     sign_in_id: int | None = None
+    token_id: int | None = None
     wire: list[bytes] = field(default_factory=list, compare=False, repr=False)
     """Where the front keeps the octets that it made of this answer once."""
 
@@ -113,6 +126,24 @@ def identity_headers(application: Application | None, subject: Subject | None) -
     return tuple(headers)
 
 
+def identity_claims(
+    portal: str, origin: str, application: Application, session: Session, now: float
+) -> dict[str, Any]:
+    """Give what X-Ikd-Jwt says of who asks: good on one origin, for IDENTITY_LIFETIME."""
+    subject = session.subject
+    claims: dict[str, Any] = {
+        "iss": portal,
+        "aud": origin,
+        "sub": subject.uuid,
+        "iat": int(now),
+        "exp": int(min(now + IDENTITY_LIFETIME, session.expires_at)),
+        "preferred_username": subject.username,
+        "name": subject.display_name,
+        "groups": list(_told_groups(application, subject)),
+    }
+    return claims | ({"email": subject.email} if subject.email else {})
+
+
 def _told_groups(application: Application | None, subject: Subject) -> Iterable[str]:
     names = sorted(name for _, name in subject.groups)
     if application is None or application.named_groups is None:
@@ -124,8 +155,25 @@ def is_too_long(headers: Headers) -> bool:
     return sum(len(name) + len(value) + 4 for name, value in headers) > LONGEST_HEADERS
 
 
-def allow(headers: Headers, sign_in_id: int | None = None) -> Answer:
-    return Answer(200, headers, sign_in_id=sign_in_id)
+def allow(headers: Headers, sign_in_id: int | None = None, token_id: int | None = None) -> Answer:
+    return Answer(200, headers, sign_in_id=sign_in_id, token_id=token_id)
+
+
+def with_authorization(allowed: Answer, contract: Contract, value: bytes) -> Answer | None:
+    """Give the application's own Authorization back to proxies that take it from the answer (Traefik and its
+    kind), for without it they would remove it; None where it cannot be given back.
+
+    Not under the URLs of oauth2-proxy, whose configurations may trust what comes back as the proxy's word.
+    nginx passes it on by itself, and has no room for a long one here.
+    """
+    if contract.prefix != "/authgate":
+        return allowed
+    if _UNFIT.search(value):
+        return None
+    headers = (*allowed.headers, (b"authorization", value))
+    if contract.style is STATUS:
+        return allowed if is_too_long(headers) else replace(allowed, headers=headers, wire=[])
+    return None if len(value) > LONGEST_ECHO else replace(allowed, headers=headers, wire=[])
 
 
 # ---- not signed in ----------------------------------------------------------------------------------------
@@ -182,6 +230,28 @@ def unauthorized(asking: Asking, *, to_a_program: bool = False) -> Answer:
         return Answer(401, headers + NO_STORE)
     body = json.dumps({"error": "sign_in_required", "location": location}).encode()
     return Answer(401, headers + CHALLENGE + JSON, body)
+
+
+def wrong_credential(asking: Asking, memory: Memory, application: Application) -> Answer:
+    """Say that a machine's credential is wrong: nothing of what is wrong with it, and no way to sign in."""
+    target = asking.target
+    refusal = Refusal(
+        new_id(memory),
+        asking.contract.name,
+        "wrong credential",
+        target.origin,
+        target.method or "",
+        target.path or "",
+        target.client,
+        application=application.name,
+    )
+    return wrong_credential_of(refusal.decision_id, refusal)
+
+
+def wrong_credential_of(decision_id: str, refusal: Refusal | None = None) -> Answer:
+    told = {"error": "invalid_token"} | ({"decision": decision_id} if decision_id else {})
+    headers: Headers = ((b"x-auth-decision", decision_id.encode()),) if decision_id else ()
+    return Answer(401, headers + WRONG_CREDENTIAL + JSON, json.dumps(told).encode(), refusal)
 
 
 # ---- refused ----------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ class Watched:
 
 
 _RULE = "(SELECT application_id FROM authgate_rule WHERE id = {row}.rule_id)"
+_OWNER = "(SELECT user_id FROM accounts_apitoken WHERE id = {row}.apitoken_id)"
 WATCHED = (
     Watched(
         "authgate_signin",
@@ -50,13 +51,59 @@ WATCHED = (
     ),
     Watched("accounts_user_groups", "user", "{row}.user_id"),
     Watched("account_emailaddress", "user", "{row}.user_id"),
+    Watched(
+        "accounts_apitoken",
+        "user",
+        "{row}.user_id",
+        ("user_id", "token_digest", "expires_at", "ended_at"),
+        inserts=False,
+    ),
+    Watched("accounts_apitoken_applications", "user", _OWNER),
+    Watched("accounts_identity", "user", "{row}.user_id", ("upstream_id", "subject", "user_id")),
+    Watched(
+        "accounts_upstream",
+        "user",
+        "NULL",
+        ("enabled", "kind", "issuer", "trusted_for_machines", "machine_audience"),
+    ),
     Watched("auth_group", "user", "NULL", inserts=False),
     Watched("authgate_application", "application", "{row}.id"),
+    Watched("authgate_signingkey", "application", "NULL"),
     Watched("authgate_origin", "application", "{row}.application_id"),
     Watched("authgate_rule", "application", "{row}.application_id"),
     Watched("authgate_rule_groups", "application", _RULE),
     Watched("authgate_rule_users", "application", _RULE),
     Watched("authgate_application_named_groups", "application", "{row}.application_id"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A change of another table that ends sign-ins, whose own triggers then tell of it.
+
+    `which` is SQL that selects their ids.
+    """
+
+    table: str
+    event: str
+    which: str
+    when: str = ""
+
+    @property
+    def name(self) -> str:
+        return f"ikd_{self.table}_ends_{self.event.split()[0].lower()}"
+
+
+_SESSIONS = "SELECT sign_in_id FROM accounts_upstreamsession WHERE upstream_id = "
+ENDINGS = (
+    Ending("accounts_upstreamsession", "DELETE", "OLD.sign_in_id"),
+    Ending("accounts_identity", "DELETE", f"{_SESSIONS}OLD.upstream_id AND subject = OLD.subject"),
+    Ending(
+        "accounts_identity",
+        "UPDATE OF upstream_id, subject, user_id",
+        f"{_SESSIONS}OLD.upstream_id AND subject = OLD.subject",
+    ),
+    Ending("accounts_upstream", "UPDATE OF enabled", f"{_SESSIONS}NEW.id", when="NOT NEW.enabled"),
 )
 
 
@@ -68,10 +115,13 @@ def install(using: str = "default") -> None:
     connection = connections[using]
     with connection.cursor() as cursor:
         tables = set(connection.introspection.table_names(cursor))
-        if not tables.issuperset({TABLE, *(watched.table for watched in WATCHED)}):
+        if not tables.issuperset({TABLE, *(watched.table for watched in (*WATCHED, *ENDINGS))}):
             return
         for watched in WATCHED:
             for statement in _statements(connection, watched):
+                cursor.execute(statement)
+        for ending in ENDINGS:
+            for statement in _ending(connection.vendor, ending):
                 cursor.execute(statement)
         for kind in ("user", "application"):
             now = _now(connection)
@@ -92,6 +142,10 @@ def make_way(using: str, plan: Sequence[tuple[object, bool]]) -> None:
             for name in trigger_names(watched, connection.vendor) if watched.table in tables else ():
                 on = f" ON {watched.table}" if connection.vendor == "postgresql" else ""
                 cursor.execute(f"DROP TRIGGER IF EXISTS {name}{on}")
+        for ending in ENDINGS:
+            if ending.table in tables:
+                on = f" ON {ending.table}" if connection.vendor == "postgresql" else ""
+                cursor.execute(f"DROP TRIGGER IF EXISTS {ending.name}{on}")
 
 
 def _now(connection: BaseDatabaseWrapper) -> str:
@@ -102,6 +156,7 @@ def missing(using: str = "default") -> set[str]:
     """Give the names of triggers that the database lacks; empty when the feed can be believed."""
     connection = connections[using]
     wanted = {name for watched in WATCHED for name in trigger_names(watched, connection.vendor)}
+    wanted |= {ending.name for ending in ENDINGS}
     query = (
         "SELECT tgname FROM pg_trigger WHERE tgname LIKE 'ikd_%' AND tgenabled = 'O'"
         if connection.vendor == "postgresql"
@@ -170,6 +225,23 @@ def _for_postgresql(watched: Watched) -> list[str]:
             f"FOR EACH {each} EXECUTE FUNCTION {name}()",
         ]
     return statements
+
+
+def _ending(vendor: str, ending: Ending) -> list[str]:
+    now = "now()" if vendor == "postgresql" else "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    update = (
+        f"UPDATE authgate_signin SET ended_at = {now}, session_digest = NULL "  # noqa: S608
+        f"WHERE ended_at IS NULL AND id IN ({ending.which});"
+    )
+    when = f"WHEN ({ending.when}) " if ending.when else ""
+    trigger = f"TRIGGER {ending.name} AFTER {ending.event} ON {ending.table} FOR EACH ROW {when}"
+    if vendor == "sqlite":
+        return [f"DROP TRIGGER IF EXISTS {ending.name}", f"CREATE {trigger}BEGIN {update} END"]
+    return [
+        f"CREATE OR REPLACE FUNCTION {ending.name}() RETURNS trigger LANGUAGE plpgsql "
+        f"AS $ikd$ BEGIN {update} RETURN NULL; END $ikd$",
+        f"CREATE OR REPLACE {trigger}EXECUTE FUNCTION {ending.name}()",
+    ]
 
 
 # ---- reading ----------------------------------------------------------------------------------------------

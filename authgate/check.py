@@ -5,7 +5,8 @@ contract → target → session → rules → decision → answer; read on in co
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from enum import Enum
 from hashlib import sha256
 from urllib.parse import unquote_plus
@@ -14,8 +15,9 @@ from authgate import answer
 from authgate.answer import Answer, Asking
 from authgate.contracts import ENDPOINTS, REDIRECT, Contract, Facts, port_named
 from authgate.cookies import cookie_in, cookies_of
+from authgate.credentials import credential_in
 from authgate.decision import ALLOW, REFUSE, SIGN_IN, STEP_UP, Application, Decision, Filters, decide
-from authgate.memory import UNKNOWN, Memory, Session
+from authgate.memory import ANSWERS_LIMIT, UNKNOWN, Machine, Memory, Session, Unknown
 from authgate.target import BadTarget, Target, code_in, in_ascii, is_within, without_code
 
 FILTER_NAMES = ("allowed_groups", "allowed_emails", "allowed_email_domains")
@@ -24,6 +26,9 @@ FILTER_NAMES = ("allowed_groups", "allowed_emails", "allowed_email_domains")
 class Need(Enum):
     APPLICATION = "application"
     SESSION = "session"
+    CREDENTIAL = "credential"
+    ISSUERS = "issuers"
+    SIGNER = "signer"
     CODE = "code"
     ENDPOINT = "endpoint"
 
@@ -56,7 +61,7 @@ def check(facts: Facts, memory: Memory) -> Answer | Missing:
     if isinstance(filters, str):
         return answer.misconfigured(contract, memory, filters, status=403, origin=target.origin)
     if target.origin == settings.portal_origin:
-        return answer.allow(answer.identity_headers(None, None))
+        return _with_authorization(answer.allow(answer.identity_headers(None, None)), contract, facts, memory)
     return _check_target(contract, target, facts, filters, memory)
 
 
@@ -70,7 +75,7 @@ def _check_target(
         return answer.misconfigured(
             contract, memory, "unknown origin", status=403, origin=target.origin, client=target.client
         )
-    if not contract.believes_port and _is_the_ports_application(target, facts, memory):
+    if not contract.believes_port and _chooses_by_port(target, facts, memory):
         return answer.misconfigured(
             contract, memory, "host of several applications", status=403, origin=target.origin
         )
@@ -79,15 +84,41 @@ def _check_target(
             return Missing(Need.ENDPOINT, target.path or "", asking_of(contract, target, facts))
         if "ikdcode=" in target.uri and code_in(target.uri) is not None:
             return _with_code(asking_of(contract, target, facts))
+    if b"authorization" in facts.headers.values:
+        found = _with_credential(contract, target, facts, application, filters, memory)
+        if found is not None:
+            return found
     session = _session(target, facts, memory)
     if isinstance(session, Missing):
         return session
     return _decided(contract, target, facts, application, session, filters, memory)
 
 
-def _is_the_ports_application(target: Target, facts: Facts, memory: Memory) -> bool:
+def _chooses_by_port(target: Target, facts: Facts, memory: Memory) -> bool:
     """Tell whether the client could choose an application by a port that it merely wrote into its Host."""
     return memory.is_at_several_ports(target.origin) and port_named(facts.query) is None
+
+
+def _with_credential(
+    contract: Contract,
+    target: Target,
+    facts: Facts,
+    application: Application,
+    filters: Filters | None,
+    memory: Memory,
+) -> Answer | Missing | None:
+    """Judge a credential of ours alone, whatever cookie came with it; None where Authorization holds none."""
+    if isinstance(memory.issuers, Unknown):
+        return Missing(Need.ISSUERS, "")
+    credential = credential_in(facts.headers, memory.issuers)
+    if credential is None:
+        return None
+    machine = memory.session(credential.key, facts.now) if credential.key else None
+    if machine is UNKNOWN and not memory.is_throttled(target.client, credential.key, facts.now):
+        return Missing(Need.CREDENTIAL, credential.key, asking_of(contract, target, facts))
+    if isinstance(machine, Machine) and machine.opens(application.id, credential.name, facts.now):
+        return _decided(contract, target, facts, application, machine, filters, memory)
+    return answer.wrong_credential(asking_of(contract, target, facts), memory, application)
 
 
 def is_endpoint(contract: Contract, uri: str) -> bool:
@@ -132,33 +163,63 @@ def _decided(
     session: Session | None,
     filters: Filters | None,
     memory: Memory,
-) -> Answer:
+) -> Answer | Missing:
     subject = session.subject if session else None
     decision = decide(application, target, subject, facts.now, filters)
     if decision.verdict is ALLOW:
-        allowed = _allowed(application, session)
-        if allowed is not None:
+        allowed = _allowed(application, session, target.origin, facts.now, memory)
+        if isinstance(allowed, Missing) or (allowed is not None and isinstance(session, Machine)):
             return allowed
+        if allowed is not None:
+            return _with_authorization(allowed, contract, facts, memory)
         decision = Decision(REFUSE, answer.IDENTITY_TOO_LONG)
     asking = asking_of(contract, target, facts)
+    if isinstance(session, Machine):
+        # A program is refused what needs a second factor: nobody sits there who could give one.
+        asking = replace(asking, navigates=False)
+        return answer.refuse(asking, memory, application, subject, decision)
     if decision.verdict in (SIGN_IN, STEP_UP):
         return answer.ask_to_sign_in(asking, memory)
     return answer.refuse(asking, memory, application, subject, decision)
 
 
-def _allowed(application: Application, session: Session | None) -> Answer | None:
+def _allowed(
+    application: Application, session: Session | None, origin: str, now: float, memory: Memory
+) -> Answer | Missing | None:
     """Give the answer that lets this session into this application; made once, then kept with the session."""
     if session is not None:
-        kept = session.allowed.get(application.id)
-        if kept is not None and kept[0] is application:
+        kept = session.allowed.get(origin)
+        if kept is not None and kept[0] is application and now < kept[2]:
             return kept[1]
-    headers = answer.identity_headers(application, session.subject if session else None)
+    headers, good_until = answer.identity_headers(application, session.subject if session else None), math.inf
+    if application.identity_jwt and session is None:
+        headers += ((b"x-ikd-jwt", b""),)
+    elif application.identity_jwt and session is not None:
+        if not memory.signer:
+            return Missing(Need.SIGNER, "")
+        claims = answer.identity_claims(memory.settings.portal_origin, origin, application, session, now)
+        headers += ((b"x-ikd-jwt", memory.signer.sign(claims, now)),)
+        good_until = now + answer.IDENTITY_LIFETIME / 2
     if answer.is_too_long(headers):
         return None
-    made = answer.allow(headers, session.sign_in_id if session else None)
-    if session is not None:
-        session.allowed[application.id] = (application, made)
+    if session is None:
+        return answer.allow(headers)
+    made = answer.allow(headers, session.sign_in_id)
+    if isinstance(session, Machine):
+        made = answer.allow(headers + answer.OURS, token_id=session.token_id)
+    if len(session.allowed) >= ANSWERS_LIMIT:
+        session.allowed.clear()
+    session.allowed[origin] = (application, made, good_until)
     return made
+
+
+def _with_authorization(allowed: Answer, contract: Contract, facts: Facts, memory: Memory) -> Answer:
+    """Give the answer with the application's own Authorization, where there is one."""
+    value = facts.headers.values.get(b"authorization")
+    if value is None:
+        return allowed
+    found = answer.with_authorization(allowed, contract, value)
+    return found or answer.misconfigured(contract, memory, "authorization cannot be given back", status=403)
 
 
 def asking_of(contract: Contract, target: Target, facts: Facts) -> Asking:

@@ -66,6 +66,13 @@ class Rule:
         reason = "public" if self.who is EVERYONE else "admitted"
         object.__setattr__(self, "admitted", Decision(ALLOW, reason, self.id))
 
+    def is_for(self, subject: Subject, now: float) -> bool:
+        """Tell whether it would admit somebody at all, with the right method, from the right network."""
+        if not self.readable or (self.expires_at is not None and now >= self.expires_at):
+            return False
+        is_chosen = subject.user_id in self.users or not self.groups.isdisjoint(subject.group_ids)
+        return self.who is not Who.CHOSEN or is_chosen
+
 
 @dataclass(frozen=True, slots=True)
 class Scope:
@@ -92,6 +99,7 @@ class Application:
     user_header: str = "username"
     remote_headers: bool = False
     forwarded_user_header: bool = False
+    identity_jwt: bool = False
     named_groups: frozenset[str] | None = None
 
 

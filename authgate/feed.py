@@ -16,7 +16,7 @@ from functools import partial
 from django.conf import settings
 from django.db import close_old_connections, connection
 
-from authgate import changes, loading, metrics
+from authgate import changes, loading, metrics, signing
 from authgate.memory import REREAD_AFTER, WorkerMemory
 
 log = logging.getLogger("ikd.feed")
@@ -207,6 +207,8 @@ class Feed:
         """Load applications to be held when this reading is over; None for all, and for one that is gone."""
         compiled = loading.load_everything_compiled() if which is None else loading.load_compiled(which)
         if which is None:
+            self.memory.issuers = loading.load_issuers()
+            self.memory.signer = signing.load_signer()
             which = self.memory.known_applications() | self._compiled.keys()
         self._compiled.update(dict.fromkeys(which))
         self._compiled.update((each[0].id, each) for each in compiled)
@@ -284,7 +286,7 @@ class Feed:
         if not due:
             return
         generation = self.memory.generation
-        loaded = loading.load_sessions(due)
+        loaded = loading.load_held(due)
         for digest in due:
             self.memory.renew(digest, loaded.get(digest), generation)
 

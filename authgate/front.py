@@ -156,6 +156,8 @@ class Front(HttpToolsProtocol):
             self._watch_idleness(self.timeout_keep_alive)
         if found.sign_in_id is not None:
             writer.note_use(found.sign_in_id, now)
+        elif found.token_id is not None:
+            writer.note_token_use(found.token_id, now)
         elif found.refusal is not None:
             writer.note_refusal(found.refusal)
         return True

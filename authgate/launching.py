@@ -36,6 +36,17 @@ def applications_for(user: User, client: str = "") -> list[Tile]:
     return tiles
 
 
+def applications_open_to(user: User) -> set[int]:
+    """Give the ids of applications of which a rule is for `user`, whatever its path, method or network."""
+    subject, now = loading.subject_of(user), time.time()
+    return {
+        application.id
+        for application in loading.load_applications()
+        if application.enabled
+        and any(rule.is_for(subject, now) for scope in application.scopes.values() for rule in scope.rules)
+    }
+
+
 def _start_page(application: models.Application, client: str) -> Target | None:
     """Give where an application opens; None for one that has wildcards alone."""
     if application.launch_url:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import hmac
+import math
 from collections.abc import Container
 from datetime import datetime
 from itertools import groupby
@@ -15,10 +16,13 @@ from django.conf import settings
 from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Cast
 
+from accounts.models import ApiToken
+from accounts.upstreams.models import Upstream
 from authgate import models
 from authgate.contracts import checks
+from authgate.credentials import KEY_LENGTH, TOKEN_KIND
 from authgate.decision import Application, Rule, Subject, Who, application_of
-from authgate.memory import GateSettings, Memory, Session, are_several
+from authgate.memory import GateSettings, Machine, Memory, Session, are_several
 from authgate.redirects import domain_matches
 from authgate.refused_page import render_refused
 from authgate.target import is_within, origins_claiming, without_port
@@ -130,7 +134,15 @@ def application_ids() -> set[int]:
     return set(models.Application.objects.values_list("pk", flat=True))
 
 
-APPLICATION_FIELDS = ("pk", "name", "enabled", "user_header", "remote_headers", "forwarded_user_header")
+APPLICATION_FIELDS = (
+    "pk",
+    "name",
+    "enabled",
+    "user_header",
+    "remote_headers",
+    "forwarded_user_header",
+    "identity_jwt",
+)
 RULE_FIELDS = ("pk", "path", "exact", "methods", "networks", "who", "second_factor", "expires_at")
 Row = tuple[Any, ...]
 
@@ -170,7 +182,7 @@ def _references(applications: list[int]) -> References:
 
 def _application(row: Row, rules: list[Row], references: References) -> Application:
     """Compile one application; `row` are its APPLICATION_FIELDS, `rules` the RULE_FIELDS of each rule."""
-    id, name, enabled, user_header, remote_headers, forwarded_user_header = row
+    id, name, enabled, user_header, remote_headers, forwarded_user_header, identity_jwt = row
     named = references.get(("named", id))
     return application_of(
         id=id,
@@ -179,6 +191,7 @@ def _application(row: Row, rules: list[Row], references: References) -> Applicat
         user_header=user_header,
         remote_headers=remote_headers,
         forwarded_user_header=forwarded_user_header,
+        identity_jwt=identity_jwt,
         named_groups=frozenset(named) if named else None,
         rules=[(rule[1], rule[2], _rule(rule, references)) for rule in rules],
     )
@@ -274,9 +287,86 @@ def _session(rows: list[tuple[Any, ...]]) -> Session:
     return Session(origin, sign_in, subject, expires.timestamp(), seen.timestamp() + idle + IDLE_SLACK)
 
 
+# ---- machines ---------------------------------------------------------------------------------------------
+
+TOKEN_VERIFIED = Exists(
+    EmailAddress.objects.filter(user=OuterRef("user"), email__iexact=OuterRef("user__email"), verified=True)
+)
+TOKEN_FIELDS = (
+    "pk",
+    "expires_at",
+    "verified",
+    "user__pk",
+    "user__uuid",
+    "user__username",
+    "user__display_name",
+    "user__email",
+    "user__groups__pk",
+    "user__groups__name",
+)
+
+
+def load_tokens(digests: list[bytes]) -> dict[bytes, Machine]:
+    """Give what API tokens stand for, by their digests, unless they or their users are no longer live.
+
+    Two queries. Their end in time is left to `Machine.opens`.
+    """
+    rows = list(
+        ApiToken.objects.filter(token_digest__in=digests, ended_at=None, user__is_active=True)
+        .annotate(verified=TOKEN_VERIFIED)
+        .order_by("pk")
+        .values_list("token_digest", *TOKEN_FIELDS)
+    )
+    opened = ApiToken.applications.through._default_manager.filter(apitoken__in={row[1] for row in rows})
+    applications: dict[int, set[int]] = {}
+    for token_id, application_id in opened.values_list("apitoken_id", "application_id") if rows else ():
+        applications.setdefault(token_id, set()).add(application_id)
+    by_token = groupby(rows, key=lambda row: bytes(row[0]))
+    return {digest: _machine([row[1:] for row in group], applications) for digest, group in by_token}
+
+
+def _machine(rows: list[tuple[Any, ...]], applications: dict[int, set[int]]) -> Machine:
+    id, expires, verified, user, uuid, username, name, email, *_ = rows[0]
+    groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
+    subject = Subject(user, str(uuid), username, name, email if verified else "", groups)
+    return Machine(
+        origin="",
+        sign_in_id=None,
+        subject=subject,
+        expires_at=expires.timestamp(),
+        idle_at=math.inf,
+        applications=frozenset(applications.get(id, ())),
+        token_id=id,
+    )
+
+
+def load_held(keys: list[bytes]) -> dict[bytes, Session]:
+    """Give what memory holds under some keys, read again: gate sessions and API tokens.
+
+    A JWT is not in the database: it is forgotten, and verified anew when it comes again.
+    """
+    tokens = {key[1:]: key for key in keys if len(key) == KEY_LENGTH and key[:1] == TOKEN_KIND}
+    gates = [key for key in keys if len(key) != KEY_LENGTH]
+    found: dict[bytes, Session] = dict(load_sessions(gates)) if gates else {}
+    if tokens:
+        found |= {tokens[digest]: machine for digest, machine in load_tokens(list(tokens)).items()}
+    return found
+
+
 def subject_of(user: User) -> Subject:
     """Give a user as decisions see them. Two queries."""
     verified = EmailAddress.objects.filter(user=user, email__iexact=user.email, verified=True).exists()
     groups = tuple(user.groups.values_list("pk", "name"))
     email = user.email if verified else ""
     return Subject(user.pk, str(user.uuid), user.username, user.display_name, email, groups)
+
+
+def trusted_upstreams() -> QuerySet[Upstream]:
+    """Give the upstreams whose JWTs are credentials for machines."""
+    trusted = Upstream.objects.filter(enabled=True, kind=Upstream.Kind.OIDC, trusted_for_machines=True)
+    return trusted.exclude(issuer="").exclude(machine_audience="").order_by("pk")
+
+
+def load_issuers() -> frozenset[str]:
+    """Give the issuers whose JWTs are credentials for machines. One query."""
+    return frozenset(trusted_upstreams().values_list("issuer", flat=True))

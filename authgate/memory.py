@@ -7,8 +7,9 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
+from ipaddress import IPv6Address
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from authgate.contracts import Contract
 from authgate.decision import Application, Subject
@@ -19,6 +20,12 @@ if TYPE_CHECKING:
 
 ABSENT_LIMIT = 10_000
 """Tokens known to open nothing: apart from the sessions, so that a flood of them pushes none out."""
+
+ANYBODY = frozenset(("", "x-access-token", "x-token-auth", "oauth2", "token"))
+"""User names that programs send where the password is a token, and that name nobody."""
+
+ANSWERS_LIMIT = 64
+"""Answers kept ready made for one session: a machine may ask at any number of names below a wildcard."""
 
 REREAD_AFTER = 60.0
 """Seconds after which whatever is held has to be read again, whatever the change feed said."""
@@ -35,17 +42,39 @@ UNKNOWN = Unknown.UNKNOWN
 
 @dataclass(slots=True)
 class Session:
-    """A gate session as a check needs it; times are Unix time. `allowed` keeps its answers ready made."""
+    """A gate session as a check needs it; times are Unix time. `allowed` keeps its answers ready made: for
+    each origin the application they were made for, and until when they may be given."""
 
     origin: str
-    sign_in_id: int
+    sign_in_id: int | None
     subject: Subject
     expires_at: float
     idle_at: float
-    allowed: dict[int, tuple[Application, Answer]] = field(default_factory=dict, compare=False)
+    allowed: dict[str, tuple[Application, Answer, float]] = field(default_factory=dict, compare=False)
 
     def is_live(self, now: float) -> bool:
         return now < self.expires_at and now < self.idle_at
+
+
+@dataclass(slots=True)
+class Machine(Session):
+    """What a machine's credential stands for. It has no origin and no sign-in, so no cookie is taken for it.
+
+    `applications` are those that it opens, None for all; `token_id` is an API token's.
+    """
+
+    applications: frozenset[int] | None = None
+    token_id: int | None = None
+
+    def opens(self, application_id: int, name: str | None, now: float) -> bool:
+        """Tell whether it counts there now, sent by itself or as Basic under a name."""
+        if not self.is_live(now) or not self.is_named(name):
+            return False
+        return self.applications is None or application_id in self.applications
+
+    def is_named(self, name: str | None) -> bool:
+        """Tell whether Basic may name this user so: a program must not act as one while it says another."""
+        return name is None or name in ANYBODY or name.casefold() == self.subject.username.casefold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +98,14 @@ class GateSettings:
     render_refused: Callable[[RefusedPage], bytes]
 
 
+class Signs(Protocol):
+    """What signs an identity; false where it has no key yet."""
+
+    def sign(self, claims: dict[str, Any], now: float) -> bytes: ...
+
+    def __bool__(self) -> bool: ...
+
+
 class Memory:
     """What was loaded for one request: nothing of it is known before."""
 
@@ -78,6 +115,15 @@ class Memory:
         self.applications: dict[str, Application | None] = {}
         self.sessions: dict[bytes, Session | None] = {}
         self.at_several_ports: set[str] = set()
+        self.issuers: frozenset[str] | Unknown = UNKNOWN
+        self.signer: Signs | None = None
+
+    def is_throttled(self, client: str, key: bytes, now: float) -> bool:
+        """Tell whether an address had too many wrong credentials to have another one looked up now."""
+        return False
+
+    def note_wrong(self, client: str, now: float) -> None:
+        """Remember that a credential which had to be looked up was wrong."""
 
     def is_at_several_ports(self, origin: str) -> bool:
         """Tell whether another port of this origin's host is another application's."""
@@ -108,6 +154,14 @@ class OverMemory(Memory):
     def __init__(self, under: WorkerMemory) -> None:
         super().__init__(under.settings, under.random)
         self.under = under
+        self.issuers = under.issuers
+        self.signer = under.signer
+
+    def is_throttled(self, client: str, key: bytes, now: float) -> bool:
+        return self.under.is_throttled(client, key, now)
+
+    def note_wrong(self, client: str, now: float) -> None:
+        self.under.note_wrong(client, now)
 
     def application(self, origin: str) -> Application | Unknown | None:
         return self.under.application(origin)
@@ -119,6 +173,40 @@ class OverMemory(Memory):
         if digest in self.sessions:
             return self.sessions[digest]
         return self.under.session(digest, now)
+
+
+class WrongTries:
+    """Wrong credentials by client address: a bucket for each that runs out at a steady rate.
+
+    It bounds what junk costs the database, nothing else: 256 random bits are not guessed. Whatever
+    memory holds still opens.
+    """
+
+    BUCKET, A_SECOND, ADDRESSES = 30.0, 2.0, 4096
+
+    def __init__(self) -> None:
+        self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def is_full(self, client: str, now: float) -> bool:
+        return self._level(_network(client), now) > self.BUCKET - 1.0
+
+    def note(self, client: str, now: float) -> None:
+        network = _network(client)
+        self._levels[network] = (self._level(network, now) + 1.0, now)
+        self._levels.move_to_end(network)
+        while len(self._levels) > self.ADDRESSES:
+            self._levels.popitem(last=False)
+
+    def _level(self, network: str, now: float) -> float:
+        level, at = self._levels.get(network, (0.0, now))
+        return max(0.0, level - max(0.0, now - at) * self.A_SECOND)
+
+
+def _network(client: str) -> str:
+    """Give what one subscriber has: an IPv4 address, the first 64 bits of an IPv6 one."""
+    if ":" not in client:
+        return client
+    return IPv6Address(client).exploded[:19]
 
 
 @dataclass(slots=True)
@@ -157,6 +245,8 @@ class WorkerMemory(Memory):
         self._by_user: dict[int, set[bytes]] = {}
         self._origins_of: dict[int, tuple[str, ...]] = {}
         self._with_port: dict[str, frozenset[str]] = {}
+        self._wrong = WrongTries()
+        self._once_right: OrderedDict[bytes, None] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._held)
@@ -201,6 +291,14 @@ class WorkerMemory(Memory):
         self.hits += 1
         return held.session
 
+    def is_throttled(self, client: str, key: bytes, now: float) -> bool:
+        # What was right once is looked up again, whoever else sends junk from the same address.
+        return key not in self._once_right and self._wrong.is_full(client, now)
+
+    def note_wrong(self, client: str, now: float) -> None:
+        with self.lock:
+            self._wrong.note(client, now)
+
     def forget_overdue(self) -> None:
         """Forget what was read too long ago, whatever the change feed said. The feed's reader calls it."""
         before = self._clock() - REREAD_AFTER
@@ -223,11 +321,19 @@ class WorkerMemory(Memory):
                 return True
             self._absent.pop(digest, None)
             self._held[digest] = Held(session, self._clock())
-            self._by_sign_in.setdefault(session.sign_in_id, set()).add(digest)
+            if session.sign_in_id is not None:
+                self._by_sign_in.setdefault(session.sign_in_id, set()).add(digest)
+            else:
+                self._note_right(digest)
             self._by_user.setdefault(session.subject.user_id, set()).add(digest)
             while len(self._held) > self.limit:
                 self._drop(next(iter(self._held)))
             return True
+
+    def _note_right(self, key: bytes) -> None:
+        self._once_right[key] = None
+        while len(self._once_right) > ABSENT_LIMIT:
+            self._once_right.popitem(last=False)
 
     def renew(self, digest: bytes, session: Session | None, generation: int) -> None:
         """Put what was read again in the place of what is held, which keeps its turn to be dropped."""
@@ -238,6 +344,8 @@ class WorkerMemory(Memory):
             if session is None or session.sign_in_id != held.session.sign_in_id:
                 self._drop(digest)
                 return
+            if session.subject == held.session.subject:
+                session.allowed = held.session.allowed
             held.session, held.read_at = session, self._clock()
 
     def hold_applications(self, compiled: Iterable[tuple[Application, tuple[str, ...]]]) -> None:
@@ -305,10 +413,14 @@ class WorkerMemory(Memory):
         if held is None:
             return
         session = held.session
-        owners = ((self._by_sign_in, session.sign_in_id), (self._by_user, session.subject.user_id))
-        for index, key in owners:
-            digests = index.get(key)
-            if digests is not None:
-                digests.discard(digest)
-                if not digests:
-                    del index[key]
+        if session.sign_in_id is not None:
+            _discard(self._by_sign_in, session.sign_in_id, digest)
+        _discard(self._by_user, session.subject.user_id, digest)
+
+
+def _discard(index: dict[int, set[bytes]], key: int, digest: bytes) -> None:
+    digests = index.get(key)
+    if digests is not None:
+        digests.discard(digest)
+        if not digests:
+            del index[key]

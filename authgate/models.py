@@ -9,6 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
+from accounts.upstreams.encryption import EncryptedField
 from authgate.validation import canonical_methods, canonical_networks, canonical_origin, canonical_path
 
 
@@ -47,6 +48,11 @@ class Application(models.Model):
     )
     remote_headers = models.BooleanField(_("also Remote-User, -Email, -Groups, -Name"), default=False)
     forwarded_user_header = models.BooleanField(_("also X-Forwarded-User"), default=False)
+    identity_jwt = models.BooleanField(
+        _("also X-Ikd-Jwt"),
+        default=False,
+        help_text=_("The same, signed by the portal; its keys are at /.well-known/jwks.json."),
+    )
     named_groups = models.ManyToManyField(
         Group,
         blank=True,
@@ -273,6 +279,22 @@ class ConfigurationEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.contract} {self.origin} {self.reason}"
+
+
+class SigningKey(models.Model):
+    """A key of the portal's own, which signs X-Ikd-Jwt from a moment on."""
+
+    kid = models.CharField(max_length=40, unique=True)
+    private_key = EncryptedField(editable=False)
+    signs_from = models.DateTimeField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        default_permissions = ()
+        ordering = ["signs_from", "pk"]
+
+    def __str__(self) -> str:
+        return self.kid
 
 
 class Change(models.Model):

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from django.urls import path
 
-from authgate import portal_views
+from authgate import portal_views, signing
 
-urlpatterns = [path("continue", portal_views.continue_, name="continue")]
+urlpatterns = [
+    path("continue", portal_views.continue_, name="continue"),
+    path(".well-known/jwks.json", signing.key_set, name="key_set"),
+]

@@ -14,12 +14,13 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
-from authgate import answer, audit, contracts, feed, handover, loading, sessions
+from authgate import answer, audit, contracts, feed, handover, loading, machines, sessions, signing
 from authgate.answer import Answer, Asking
 from authgate.check import Missing, Need, asking_of, check
 from authgate.contracts import Contract, Facts, headers_from
+from authgate.credentials import credential_in
 from authgate.decision import Application, Verdict, decide
-from authgate.memory import UNKNOWN, Memory, OverMemory, RefusedPage, Session
+from authgate.memory import UNKNOWN, Memory, OverMemory, RefusedPage, Session, Unknown
 from authgate.models import SignIn
 from authgate.redirects import judge
 from authgate.server_facts import is_trusted_peer, peer_address, raw_headers, sent_target
@@ -64,6 +65,8 @@ def _guarded(request: HttpRequest, path: str, work: Callable[[Facts, Memory], An
         writer.note_refusal(found.refusal)
     if found.sign_in_id is not None:
         writer.note_use(found.sign_in_id, time.time())
+    if found.token_id is not None:
+        writer.note_token_use(found.token_id, time.time())
     return as_response(found, request.method == "HEAD")
 
 
@@ -92,6 +95,17 @@ def _load_session(digest: bytes, memory: Memory) -> Session | None:
     return session
 
 
+def _load_credential(key: bytes, asking: Asking | None, facts: Facts, memory: Memory) -> Session | None:
+    """Load what a machine's credential stands for, for this request and for the worker, as a session is."""
+    generation = memory.under.generation if isinstance(memory, OverMemory) else 0
+    machine, lasts = machines.machine_of(key, facts.headers, memory)
+    if isinstance(memory, OverMemory) and lasts:
+        memory.under.hold(key, machine, generation)
+    if machine is None and asking is not None:
+        memory.note_wrong(asking.target.client, facts.now)
+    return machine
+
+
 def as_response(found: Answer, is_head: bool = False) -> HttpResponse:
     """Give an answer as a Django response of exactly these headers."""
     response = HttpResponse(b"" if is_head else found.body, status=found.status)  # one cookie at most
@@ -115,6 +129,13 @@ def answer_check(facts: Facts, memory: Memory) -> Answer:
         elif found.need is Need.SESSION:
             digest = found.key if isinstance(found.key, bytes) else b""
             memory.sessions[digest] = _load_session(digest, memory)
+        elif found.need is Need.ISSUERS:
+            memory.issuers = loading.load_issuers()
+        elif found.need is Need.SIGNER:
+            memory.signer = signing.signer_with_a_key()
+        elif found.need is Need.CREDENTIAL:
+            key = found.key if isinstance(found.key, bytes) else b""
+            memory.sessions[key] = _load_credential(key, found.asking, facts, memory)
         else:
             return _answer_missing(found, facts, memory)
 
@@ -157,6 +178,20 @@ class Visit:
         told = self.header(b"x-forwarded-method")
         return told if told and self._own_method == "GET" else self._own_method
 
+    @property
+    def decision_id(self) -> str:
+        """The number of the answer that led here, as the proxy tells it."""
+        given = self.header(b"x-auth-decision") or ""
+        is_id = len(given) == 12 and all(character in "0123456789abcdef" for character in given)
+        return given if is_id else ""
+
+    def has_credential(self, memory: Memory) -> bool:
+        """Tell whether Authorization holds a credential of ours, right or wrong."""
+        if b"authorization" not in self._headers.values:
+            return False
+        issuers = loading.load_issuers() if isinstance(memory.issuers, Unknown) else memory.issuers
+        return credential_in(self._headers, issuers) is not None
+
     def parameter(self, name: str) -> str | None:
         """Give the value of a parameter that is there once; any number of others may stand around it."""
         values = [value for key, _, value in map(_parted, self._query.split("&")) if key == name]
@@ -194,6 +229,9 @@ def _application(origin: str, memory: Memory) -> Application | None:
 
 def start(visit: Visit, memory: Memory) -> Answer:
     """Begin a sign-in: to the portal, and back to the page asked for by way of the callback."""
+    if visit.has_credential(memory):
+        # nginx comes here for every 401: a program with a wrong credential is not to sign in.
+        return answer.wrong_credential_of(visit.decision_id)
     if not visit.asking.navigates:
         return answer.unauthorized(visit.asking)
     page = _page_asked_for(visit)
@@ -237,7 +275,7 @@ def sign_out(visit: Visit, memory: Memory) -> Answer:
     if site not in ("same-origin", "none") or session is None or not is_meant:
         query = f"?{urlencode({'rd': rd})}" if rd else ""
         return answer.redirect(f"{settings.IKD_PORTAL_ORIGIN}{reverse('account_logout')}{query}")
-    sessions.end_sign_ins(SignIn.objects.filter(pk=session.sign_in_id))
+    sessions.end_sign_ins(SignIn.objects.filter(pk__in=[session.sign_in_id]))
     audit.record(
         "sign_out", actor=session.subject.username, address=visit.asking.target.client, reason=visit.origin
     )
@@ -270,9 +308,7 @@ def refused(visit: Visit, memory: Memory) -> Answer:
     if application is not None:
         decision = decide(application, target, subject, visit.asking.now)
         reason = decision.reason if decision.verdict is Verdict.REFUSE else reason
-    given = visit.header(b"x-auth-decision") or ""
-    is_id = len(given) == 12 and all(character in "0123456789abcdef" for character in given)
-    decision_id = given if is_id else ""
+    decision_id = visit.decision_id
     if not visit.asking.navigates:
         body = json.dumps({"error": "refused", "decision": decision_id}).encode()
         return Answer(403, ((b"x-auth-decision", decision_id.encode()), *answer.JSON), body)

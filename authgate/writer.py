@@ -7,13 +7,15 @@ import logging
 import threading
 import time
 from collections import Counter, OrderedDict
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.db import close_old_connections, transaction
-from django.db.models import F
+from django.db.models import F, Q
 from django.utils import timezone
 
+from accounts.models import ApiToken
 from authgate import sessions
 from authgate.answer import Refusal
 from authgate.models import AuditEvent, ConfigurationEvent
@@ -28,6 +30,82 @@ SEEN_EVERY = 60.0
 STEP = 10
 
 
+class Uses:
+    """When rows were used last, by key; written once a minute for each, at most.
+
+    The first use is written at once, the last of a minute's others when the minute is over: an idle
+    session must not end early because its last use came soon after one that was written.
+    """
+
+    def __init__(self, touch: Callable[[list[int], datetime], object]) -> None:
+        self._touch = touch
+        self._lock = threading.Lock()
+        self._used: dict[int, float] = {}
+        self._written: OrderedDict[int, float] = OrderedDict()
+        self._due: dict[int, float] = {}
+
+    def note(self, key: int, now: float) -> bool:
+        """Remember that a row was used just now (Unix time). Tell whether that has to be written soon."""
+        self._used[key] = now
+        if key in self._written:
+            return False
+        with self._lock:
+            self._written[key] = now
+            self._due[key] = self._used[key] = now
+        return True
+
+    def write(self, now: float) -> None:
+        """Write what is due. What the database refuses stays due."""
+        with self._lock:
+            self._collect(now)
+            due, self._due = self._due, {}
+        try:
+            self._write(due)
+        except Exception:
+            with self._lock:
+                self._due = due | self._due
+            raise
+
+    def end(self) -> None:
+        """Make everything due, also what would not be yet."""
+        with self._lock:
+            self._due.update({key: at for key, at in self._used.items() if at > self._written.get(key, 0.0)})
+
+    def clear(self) -> None:
+        with self._lock:
+            self._used.clear()
+            self._written.clear()
+            self._due.clear()
+
+    def _collect(self, now: float) -> None:
+        """Make due what was used since it was last written a minute ago, and forget what was not."""
+        while self._written:
+            key, written_at = next(iter(self._written.items()))
+            if 0 <= now - written_at < SEEN_EVERY:
+                return
+            # First out of `_written`, then the look: whoever notes a use meanwhile sees it gone, or is seen.
+            del self._written[key]
+            used_at = self._used.get(key, 0.0)
+            if used_at > written_at:
+                self._due[key] = used_at
+                self._written[key] = now
+            else:
+                self._used.pop(key, None)
+
+    def _write(self, used: dict[int, float]) -> None:
+        """Write when rows were used, in steps of ten seconds: a few statements, however many they are.
+
+        Rounded down, and left out where it stands nearly as late: together less than the minute by which
+        idle sessions end late, so none ends early.
+        """
+        by_step: dict[int, list[int]] = {}
+        for key, at in used.items():
+            by_step.setdefault(int(at) // STEP * STEP, []).append(key)
+        for step, keys in by_step.items():
+            for start in range(0, len(keys), 1000):
+                self._touch(keys[start : start + 1000], datetime.fromtimestamp(step, UTC))
+
+
 class Writer:
     """Collects in memory and writes once a second. Nothing here can make a check wait or fail."""
 
@@ -36,9 +114,7 @@ class Writer:
         self._refusals: list[Refusal] = []
         self._dropped = 0
         self._counters: Counter[tuple[str, str, str]] = Counter()
-        self._used: dict[int, float] = {}
-        self._written: OrderedDict[int, float] = OrderedDict()
-        self._due: dict[int, float] = {}
+        self._sign_ins, self._tokens = Uses(sessions.touch), Uses(_touch_tokens)
         self._thread: threading.Thread | None = None
 
     def note_refusal(self, refusal: Refusal) -> None:
@@ -56,22 +132,28 @@ class Writer:
         self._ensure_thread()
 
     def note_use(self, sign_in_id: int, now: float) -> None:
-        """Remember that a sign-in was used just now (Unix time); it is written once a minute at most.
+        """Remember that a sign-in was used just now (Unix time)."""
+        if self._sign_ins.note(sign_in_id, now):
+            self._ensure_thread()
 
-        The first use is written at once, the last of a minute's others when the minute is over: an idle
-        session must not end early because its last use came soon after one that was written.
-        """
-        self._used[sign_in_id] = now
-        if sign_in_id in self._written:
-            return
+    def note_token_use(self, token_id: int, now: float) -> None:
+        """Remember that an API token was used just now (Unix time)."""
+        if self._tokens.note(token_id, now):
+            self._ensure_thread()
+
+    def clear(self) -> None:
+        """Forget everything that is not written yet."""
         with self._lock:
-            self._written[sign_in_id] = now
-            self._due[sign_in_id] = self._used[sign_in_id] = now
-        self._ensure_thread()
+            self._refusals.clear()
+            self._counters.clear()
+        self._sign_ins.clear()
+        self._tokens.clear()
 
     def flush(self) -> None:
         """Write what was collected. Raises what the database raises; refusals are lost then, uses are not."""
-        self._write_uses(time.time())
+        now = time.time()
+        self._sign_ins.write(now)
+        self._tokens.write(now)
         with self._lock:
             refusals, self._refusals = self._refusals, []
             counters, self._counters = self._counters, Counter()
@@ -86,39 +168,11 @@ class Writer:
     def end(self) -> None:
         """Write everything before this process ends gracefully, also what would not be due yet."""
         try:
-            with self._lock:
-                self._due.update(
-                    {key: at for key, at in self._used.items() if at > self._written.get(key, 0.0)}
-                )
+            self._sign_ins.end()
+            self._tokens.end()
             self.flush()
         except Exception:
             log.exception("refusals or last-seen times could not be written at the end")
-
-    def _write_uses(self, now: float) -> None:
-        with self._lock:
-            self._collect_uses(now)
-            due, self._due = self._due, {}
-        try:
-            _touch(due)
-        except Exception:
-            with self._lock:
-                self._due = due | self._due
-            raise
-
-    def _collect_uses(self, now: float) -> None:
-        """Make due what was used since it was last written a minute ago, and forget what was not."""
-        while self._written:
-            sign_in_id, written_at = next(iter(self._written.items()))
-            if 0 <= now - written_at < SEEN_EVERY:
-                return
-            # First out of `_written`, then the look: whoever notes a use meanwhile sees it gone, or is seen.
-            del self._written[sign_in_id]
-            used_at = self._used.get(sign_in_id, 0.0)
-            if used_at > written_at:
-                self._due[sign_in_id] = used_at
-                self._written[sign_in_id] = now
-            else:
-                self._used.pop(sign_in_id, None)
 
     def _ensure_thread(self) -> None:
         if self._thread is None and settings.IKD_WRITE_BEHIND:
@@ -137,18 +191,9 @@ class Writer:
                 log.exception("refusals or last-seen times could not be written")
 
 
-def _touch(used: dict[int, float]) -> None:
-    """Write when sign-ins were used, in steps of ten seconds: a few statements, however many they are.
-
-    Rounded down, and left out where it stands nearly as late: together less than the minute by which idle
-    sessions end late, so none ends early.
-    """
-    by_step: dict[int, list[int]] = {}
-    for sign_in_id, at in used.items():
-        by_step.setdefault(int(at) // STEP * STEP, []).append(sign_in_id)
-    for step, sign_in_ids in by_step.items():
-        for start in range(0, len(sign_in_ids), 1000):
-            sessions.touch(sign_in_ids[start : start + 1000], datetime.fromtimestamp(step, UTC))
+def _touch_tokens(tokens: list[int], at: datetime) -> None:
+    earlier = Q(last_used_at=None) | Q(last_used_at__lt=at - timedelta(seconds=50))
+    ApiToken.objects.filter(earlier, pk__in=tokens).update(last_used_at=at)
 
 
 def _count(counters: Counter[tuple[str, str, str]]) -> None:

@@ -52,7 +52,7 @@ def measure(plan: Plan, folder: Path) -> dict[str, Any]:
     )
     var, tokens = databases(run)
     held = max(plan.held)
-    found["checks"] = single.measure_checks(run, var["site"], tokens["outsider"], held)
+    found["checks"] = single.measure_checks(run, var["site"], tokens, held)
     report.show_checks(found["checks"])
     found["pages"] = pages.measure_pages(run, var["site"], tokens)
     report.show_pages(found["pages"])

@@ -46,6 +46,7 @@ def fill(wanted: dict[str, Any]) -> dict[str, Any]:
     _sessions(members, wanted.get("users", 1_000), wanted["sessions"])
     tokens = {value: _session(members, value) for value in wanted.get("origins", ())}
     tokens["outsider"] = _session(_outsider(), SITE)
+    tokens["api_token"] = _api_token(members, site)
     _trials(wanted.get("trials", 0), wanted["sessions"], staff.pk)
     return tokens
 
@@ -139,6 +140,13 @@ def _session(user: int, origin: str) -> str:
     from authgate import sessions
 
     return sessions.open_gate(_sign_in(user), origin)
+
+
+def _api_token(user: int, site: Any) -> str:
+    from accounts.api_tokens import make_token
+    from accounts.models import User
+
+    return make_token(User.objects.get(pk=user), "a program", [site], 3600)[1]
 
 
 def _outsider() -> int:

@@ -22,7 +22,14 @@ def request(target: str, host: str, headers: Iterable[tuple[str, str]]) -> bytes
     return "\r\n".join([*lines, "", ""]).encode("ascii")
 
 
-def check(uri: str, token: str = "", *, host: str = "app.example.com", url: str = "/authgate/nginx") -> bytes:
+def check(
+    uri: str,
+    token: str = "",
+    *,
+    host: str = "app.example.com",
+    url: str = "/authgate/nginx",
+    authorization: str = "",
+) -> bytes:
     """Give a check as nginx sends it for a page asked for by a browser over https: 11 headers."""
     forwarded = [
         ("X-Forwarded-Method", "GET"),
@@ -31,16 +38,24 @@ def check(uri: str, token: str = "", *, host: str = "app.example.com", url: str 
         ("X-Forwarded-Uri", uri),
         ("X-Forwarded-For", "198.51.100.7"),
     ]
-    return request(url, "ikd-portal", [*forwarded, *_cookie("__Host-ikd_gate", token), *BROWSER])
+    more = [("Authorization", authorization)] if authorization else []
+    return request(url, "ikd-portal", [*forwarded, *_cookie("__Host-ikd_gate", token), *more, *BROWSER])
 
 
 def checks(
-    tokens: Iterable[str] = ("",), *, prefix: str = "/docs", url: str = "/authgate/nginx"
+    tokens: Iterable[str] = ("",),
+    *,
+    prefix: str = "/docs",
+    url: str = "/authgate/nginx",
+    authorization: str = "",
 ) -> list[bytes]:
     """Give checks for PAGES different paths, the tokens taken in turn."""
     every = list(tokens)
     count = max(PAGES, len(every))
-    return [check(f"{prefix}/page-{n}.html?n={n}", every[n % len(every)], url=url) for n in range(count)]
+    return [
+        check(f"{prefix}/page-{n}.html?n={n}", every[n % len(every)], url=url, authorization=authorization)
+        for n in range(count)
+    ]
 
 
 def tokens(count: int, step: int = 1, of: int = 0) -> list[str]:

@@ -14,10 +14,10 @@ EMPTY, NGINX = "empty answer of the worker", "nginx return 200"
 PEOPLE = 1_000
 
 
-def measure_checks(run: Run, var: Path, outsider: str, sessions: int) -> dict[str, dict[str, float]]:
+def measure_checks(run: Run, var: Path, tokens: dict[str, str], sessions: int) -> dict[str, dict[str, float]]:
     """Give the figures of each kind of check, of the baselines, and of the peers that are there."""
     with ExitStack() as stack:
-        cases = _cases(run, stack, var, outsider, sessions)
+        cases = _cases(run, stack, var, tokens, sessions)
         found = measure_in_turn(run, [*cases, *peers.cases(run, stack)])
     table: dict[str, dict[str, Any]] = {}
     for name, figures in found.items():
@@ -30,7 +30,7 @@ def measure_checks(run: Run, var: Path, outsider: str, sessions: int) -> dict[st
     return table
 
 
-def _cases(run: Run, stack: ExitStack, var: Path, outsider: str, sessions: int) -> list[Case]:
+def _cases(run: Run, stack: ExitStack, var: Path, tokens: dict[str, str], sessions: int) -> list[Case]:
     port = servers.free_port()
     nginx = stack.enter_context(servers.nginx("nginx", run.folder / "constant", servers.constant(port), port))
     empty = stack.enter_context(servers.portal("empty", var, worker_class="benchmarks.workers.EmptyWorker"))
@@ -47,7 +47,9 @@ def _cases(run: Run, stack: ExitStack, var: Path, outsider: str, sessions: int) 
         ("anonymous", portal, requests.checks(), 401),
         ("anonymous_redirect", portal, traefik, 302),
         ("public", portal, requests.checks(prefix="/public"), 200),
-        ("refused", portal, requests.checks([outsider]), 403),
+        ("API_token", portal, requests.checks(authorization=f"Bearer {tokens['api_token']}"), 200),
+        ("signed_in_own_Authorization", portal, requests.checks(ours, authorization="Basic eDp5"), 200),
+        ("refused", portal, requests.checks([tokens["outsider"]]), 403),
         ("cold_session", cold, requests.checks(spread), 200),
     ]
     cases = [

@@ -30,6 +30,10 @@ IKD_PORTAL_IS_HTTPS = IKD_PORTAL_ORIGIN.startswith("https://")
 DEBUG = env.bool("IKD_DEBUG", default=False)
 SECRET_KEY = env.str("IKD_SECRET_KEY", default="") or secret_file.read_or_create(IKD_VAR / "secret-key")
 SECRET_KEY_FALLBACKS = env.list("IKD_SECRET_KEY_FALLBACKS", default=[])
+# The first encrypts secrets of the database, all decrypt.
+IKD_ENCRYPTION_KEYS = env.list("IKD_ENCRYPTION_KEYS", default=[]) or [
+    secret_file.read_or_create(IKD_VAR / "encryption-key")
+]
 
 # ---- checks -----------------------------------------------------------------------------------------------
 
@@ -50,6 +54,11 @@ IKD_SIGN_IN_LIFETIME = env.int("IKD_SIGN_IN_LIFETIME", default=12 * 3600)
 IKD_KEEP_SIGNED_IN_LIFETIME = env.int("IKD_KEEP_SIGNED_IN_LIFETIME", default=30 * 24 * 3600)
 IKD_IDLE_TIMEOUT = env.int("IKD_IDLE_TIMEOUT", default=4 * 3600)
 IKD_KEEP_SIGNED_IN_IDLE_TIMEOUT = env.int("IKD_KEEP_SIGNED_IN_IDLE_TIMEOUT", default=14 * 24 * 3600)
+
+# ---- machines ---------------------------------------------------------------------------------------------
+
+IKD_API_TOKEN_LIFETIME = env.int("IKD_API_TOKEN_LIFETIME", default=365 * 24 * 3600)
+IKD_API_TOKENS_PER_USER = env.int("IKD_API_TOKENS_PER_USER", default=100)
 
 # ---- Django -----------------------------------------------------------------------------------------------
 

@@ -6,12 +6,17 @@ tests/test_behaviour.py, and behind a real proxy in tests/proxies/test_behaviour
 
 from __future__ import annotations
 
+import base64
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 
-from accounts.models import User
-from authgate.models import Rule
+from django.utils import timezone
+
+from accounts.api_tokens import make_token
+from accounts.models import ApiToken, User
+from authgate.credentials import new_token
+from authgate.models import Application, Rule
 from authgate.sessions import begin_sign_in, open_gate
 from tests.factories import ApplicationFactory, RuleFactory, UserFactory
 
@@ -50,6 +55,9 @@ class Outcome(Enum):
     REFUSED = "a page: 403 with its number"
     TOLD_REFUSED = "a program: 403 with its number"
     WITHOUT_CODE = "to the same URL without the code"
+    BY_CREDENTIAL = "let through under the name of a token's owner; the token goes no further"
+    PASSED_ON = "let through, with the application's own Authorization"
+    WRONG_CREDENTIAL = "a program: 401, and not where one may sign in"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class Row:
     headers: dict[str, str] = field(default_factory=lambda: NAVIGATION)
     query: str = ""
     status: Outcome | None = None
+    authorization: str = ""
+    """Of a program: `{token}` stands for one of alice at the app, `{basic}` for it as nameless Basic."""
 
 
 O = Outcome  # noqa: E741
@@ -160,6 +170,100 @@ ROWS = (
     ),
     Row("what is no code", O.NAMED, "/page?ikdcode=short", "alice"),
     Row("a code in another parameter", O.NAMED, f"/page?xikdcode={CODE}", "alice"),
+    # ---- credentials of machines ----
+    Row("a token", O.BY_CREDENTIAL, "/data", "alice", headers={}, authorization="Bearer {token}"),
+    Row("a token, in a page", O.BY_CREDENTIAL, "/page", "alice", authorization="Bearer {token}"),
+    Row("a token, other letters", O.BY_CREDENTIAL, "/x", "alice", headers={}, authorization="bEARER {token}"),
+    Row("a token as Basic", O.BY_CREDENTIAL, "/data", "alice", headers={}, authorization="Basic {basic}"),
+    Row(
+        "a token sends a form",
+        O.BY_CREDENTIAL,
+        "/x",
+        "alice",
+        "POST",
+        headers={},
+        authorization="Bearer {token}",
+    ),
+    Row(
+        "a token in a group's scope",
+        O.BY_CREDENTIAL,
+        "/staff/x",
+        "alice",
+        headers={},
+        authorization="Bearer {token}",
+    ),
+    Row(
+        "a token on a public path",
+        O.BY_CREDENTIAL,
+        "/open",
+        "alice",
+        headers={},
+        authorization="Bearer {token}",
+    ),
+    Row(
+        "a token's WebSocket",
+        O.BY_CREDENTIAL,
+        "/live/x",
+        "alice",
+        headers=WEBSOCKET,
+        authorization="Bearer {token}",
+    ),
+    Row(
+        "a token at another site", O.WRONG_CREDENTIAL, site="wiki", headers={}, authorization="Bearer {token}"
+    ),
+    Row("a token, cut short", O.WRONG_CREDENTIAL, "/x", headers={}, authorization="Bearer ikd_0123"),
+    Row("a token, in a page, cut short", O.WRONG_CREDENTIAL, "/page", authorization="Bearer ikd_0123"),
+    Row("a token of nobody's", O.WRONG_CREDENTIAL, "/x", headers={}, authorization="Bearer {nobody}"),
+    Row("a token that ended", O.WRONG_CREDENTIAL, "/x", headers={}, authorization="Bearer {ended}"),
+    Row(
+        "a token of nobody's, at an API",
+        O.WRONG_CREDENTIAL,
+        "/api/x",
+        headers={},
+        authorization="Bearer {nobody}",
+    ),
+    Row(
+        "a token of nobody's, on a public path",
+        O.WRONG_CREDENTIAL,
+        "/open",
+        headers={},
+        authorization="Bearer {nobody}",
+    ),
+    Row("a token in another scheme", O.WRONG_CREDENTIAL, "/x", headers={}, authorization="Token {token}"),
+    Row(
+        "a token where nobody could be allowed",
+        O.TOLD_REFUSED,
+        "/old",
+        headers={},
+        authorization="Bearer {token}",
+    ),
+    Row(
+        "a guest's token in a group's scope",
+        O.TOLD_REFUSED,
+        "/staff/x",
+        headers={},
+        authorization="Bearer {guest}",
+    ),
+    Row("an application's own Basic", O.PASSED_ON, "/x", "alice", headers={}, authorization="Basic eDp5"),
+    Row(
+        "an application's own Bearer",
+        O.PASSED_ON,
+        "/x",
+        "alice",
+        headers={},
+        authorization="Bearer eyJhIjoxfQ.e30.c2ln",
+    ),
+    Row("an application's own, public", O.PASSED_ON, "/open", headers={}, authorization="Basic eDp5"),
+    Row(
+        "an application's own, at an API",
+        O.PASSED_ON,
+        "/api/x",
+        "alice",
+        headers={},
+        authorization="Basic eDp5",
+    ),
+    Row("an application's own, not signed in", O.TOLD, "/x", headers={}, authorization="Basic eDp5"),
+    Row("an application's own, in a page, not signed in", O.SIGN_IN, "/page", authorization="Basic eDp5"),
     # ---- the check's own filters ----
     Row("a filter that admits", O.NAMED, who="alice", query="allowed_groups=staff"),
     Row("a filter with several groups", O.NAMED, who="alice", query="allowed_groups=ops,staff"),
@@ -203,7 +307,8 @@ def lay_out(port: str = "") -> None:
     RuleFactory(application=app, path="/old", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
     RuleFactory(application=app, path="/office", networks="203.0.113.0/24")
     RuleFactory(application=app, path="/read", methods="GET")
-    ApplicationFactory(name="Wiki", origins=[f"https://{SITES['wiki']}{port}"], who=Rule.Who.SIGNED_IN)
+    wiki = f"https://{SITES['wiki']}{port}"
+    ApplicationFactory(name="Wiki", origins=[wiki], who=Rule.Who.SIGNED_IN, identity_jwt=True)
     ApplicationFactory(name="Operations", origins=[f"https://{SITES['ops']}{port}"], groups=["staff"])
 
 
@@ -218,3 +323,15 @@ def token_for(username: str, origin: str) -> str:
         keep=False,
     )
     return open_gate(sign_in, origin)
+
+
+def api_tokens() -> dict[str, str]:
+    """Make the API tokens that rows speak of, by the names that stand for them."""
+    app = Application.objects.get(name="App")
+    made = {
+        name: make_token(User.objects.get(username=who), name, [app], 3600)[1]
+        for name, who in (("token", "alice"), ("guest", "bob"), ("ended", "alice"))
+    }
+    ApiToken.objects.filter(name="ended").update(ended_at=timezone.now())
+    basic = base64.b64encode(f":{made['token']}".encode()).decode()
+    return made | {"basic": basic, "nobody": new_token()}

@@ -6,7 +6,7 @@ import factory
 from allauth.account.models import EmailAddress
 from django.contrib.auth.models import Group
 
-from accounts.models import User
+from accounts.models import Upstream, User
 from authgate.models import Application, Origin, Rule
 
 PASSWORD = "correct horse battery"
@@ -76,3 +76,14 @@ class RuleFactory(factory.django.DjangoModelFactory[Rule]):
         rule.groups.set([GroupFactory(name=name) for name in groups])
         rule.users.set(users)
         return rule
+
+
+class UpstreamFactory(factory.django.DjangoModelFactory[Upstream]):
+    class Meta:
+        model = Upstream
+
+    name = factory.Sequence(lambda n: f"Provider {n}")
+    slug = factory.Sequence(lambda n: f"provider-{n}")
+    issuer = "https://id.example.com"
+    client_id = "portal"
+    client_secret = "the client's secret"

@@ -12,7 +12,18 @@ from django.test import Client
 from pytest_django import Settings
 
 from tests.authgate.asking import scope_of
-from tests.behaviour import FETCH, NAVIGATION, PORTAL, ROWS, SITES, Outcome, Row, lay_out, token_for
+from tests.behaviour import (
+    FETCH,
+    NAVIGATION,
+    PORTAL,
+    ROWS,
+    SITES,
+    Outcome,
+    Row,
+    api_tokens,
+    lay_out,
+    token_for,
+)
 from tests.dialects import Headers, told
 
 pytestmark = pytest.mark.django_db
@@ -53,7 +64,9 @@ def ask(check: str, row: Row) -> HttpResponse:
     site = SITES.get(row.site, row.site)
     sent = told(check, f"https://{site}{row.path}", method=row.method, client="127.0.0.1", query=row.query)
     hints = {name: value for name, value in row.headers.items() if name not in ("Upgrade", "Connection")}
-    if row.who:
+    if row.authorization:
+        hints["Authorization"] = row.authorization.format(**api_tokens())
+    if row.who and row.outcome is not Outcome.BY_CREDENTIAL:
         hints["Cookie"] = f"__Host-ikd_gate={token_for(row.who, f'https://{site}')}"
     headers = [*sent.headers, *((name.encode(), value.encode("latin-1")) for name, value in hints.items())]
     return ask_raw(sent.target, headers, sent.method)
@@ -158,6 +171,26 @@ def is_open(style: str, row: Row, response: HttpResponse) -> None:
     assert "Set-Cookie" not in response
 
 
+def is_open_by_credential(style: str, row: Row, response: HttpResponse) -> None:
+    is_open(style, row, response)
+    assert "Authorization" not in response
+    assert response["X-Auth-Credential"] == "portal"
+
+
+def passes_the_applications_own_on(style: str, row: Row, response: HttpResponse) -> None:
+    is_open(style, row, response)
+    assert "X-Auth-Credential" not in response
+
+
+def tells_a_program_of_a_wrong_credential(style: str, row: Row, response: HttpResponse) -> None:
+    assert response.status_code == 401
+    assert "invalid_token" in response["WWW-Authenticate"]
+    assert set(json.loads(response.content)) == {"error", "decision"}
+    assert "Location" not in response
+    assert "X-Auth-Location" not in response
+    assert len(response["X-Auth-Decision"]) == 12
+
+
 def asks_to_sign_in(style: str, row: Row, response: HttpResponse, status: int = 302) -> None:
     if style == "status":
         assert (response.status_code, response.content) == (401, b"")
@@ -215,4 +248,7 @@ EXPECTED = {
     Outcome.REFUSED: refuses,
     Outcome.TOLD_REFUSED: tells_a_program_of_a_refusal,
     Outcome.WITHOUT_CODE: leads_to_the_clean_url,
+    Outcome.BY_CREDENTIAL: is_open_by_credential,
+    Outcome.PASSED_ON: passes_the_applications_own_on,
+    Outcome.WRONG_CREDENTIAL: tells_a_program_of_a_wrong_credential,
 }

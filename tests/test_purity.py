@@ -10,8 +10,29 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PURE = ("check", "contracts", "target", "cookies", "decision", "answer", "state", "memory", "redirects")
-WAY_OF_A_CHECK = ("check", "contracts", "target", "cookies", "decision", "answer", "state", "memory")
+PURE = (
+    "check",
+    "contracts",
+    "target",
+    "cookies",
+    "decision",
+    "answer",
+    "state",
+    "memory",
+    "redirects",
+    "credentials",
+)
+WAY_OF_A_CHECK = (
+    "check",
+    "contracts",
+    "target",
+    "cookies",
+    "decision",
+    "answer",
+    "state",
+    "memory",
+    "credentials",
+)
 STANDARD_LIBRARY_ALONE = ("target", "decision", "cookies", "state", "redirects")
 
 
@@ -80,4 +101,4 @@ def test_the_way_of_a_check_is_counted(capsys: pytest.CaptureFixture[str]) -> No
     with capsys.disabled():
         print(f"\nlines that a check passes through: {sum(lines.values())} ({lines})")
 
-    assert sum(lines.values()) < 2_000
+    assert sum(lines.values()) < 2_400

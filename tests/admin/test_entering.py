@@ -110,7 +110,10 @@ def test_only_what_is_meant_to_be_administered_is(db: None) -> None:
     registered = {model._meta.label for model in admin.site._registry}
 
     assert registered == {
+        "accounts.ApiToken",
         "accounts.Group",
+        "accounts.Identity",
+        "accounts.Upstream",
         "accounts.User",
         "auth.Group",
         "authgate.Application",

@@ -25,11 +25,7 @@ hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 @pytest.fixture(autouse=True)
 def nothing_to_write() -> None:
     """Let no test find what another's checks left behind."""
-    writer._refusals.clear()
-    writer._counters.clear()
-    writer._used.clear()
-    writer._written.clear()
-    writer._due.clear()
+    writer.clear()
 
 
 @pytest.fixture

@@ -130,7 +130,7 @@ def test_a_use_is_written_once_a_minute_at_most(alice: User) -> None:
     own.flush()
     own.note_use(sign_in.pk, time.time())
 
-    assert not own._due
+    assert not own._sign_ins._due
 
 
 def test_a_late_use_revives_no_session_that_ended(alice: User, wiki: None) -> None:

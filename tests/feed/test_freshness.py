@@ -15,7 +15,7 @@ from django.db import OperationalError, connection
 
 from accounts.models import User
 from authgate import changes, loading
-from authgate.changes import WATCHED, trigger_names
+from authgate.changes import ENDINGS, WATCHED, trigger_names
 from authgate.feed import FAILING_AFTER, FORGET_AFTER, FRESH_FOR, Feed, Source
 from authgate.memory import UNKNOWN
 from authgate.models import Application, Change, GateSession, Rule, SignIn
@@ -360,6 +360,7 @@ def test_a_renamed_group_is_told_by_its_new_name_alone(feed: Feed, people: Cast)
 
 def test_every_watched_table_has_its_triggers(database: Database, vendor: str) -> None:
     names = {name for watched in WATCHED for name in trigger_names(watched, vendor)}
+    names |= {ending.name for ending in ENDINGS}
 
     assert changes.missing() == set()
     assert len(names) > 30

@@ -14,9 +14,11 @@ from contextlib import ExitStack
 
 import pytest
 from django.contrib.auth.models import Group
+from django.db import connection
 from django.utils import timezone
 from pytest_django.plugin import DjangoDbBlocker
 
+from accounts.api_tokens import end_tokens, make_token
 from accounts.models import User
 from authgate import sessions
 from authgate.models import Application, GateSession, Origin, Rule, SignIn
@@ -42,6 +44,8 @@ class Admitted:
             name=f"Site {number}", origins=[self.origin], groups=[self.group]
         )
         self.cookie = signed_in(self.user, self.origin)
+        _, token = make_token(self.user, "a program", [self.application], 3600)
+        self.authorization = f"Bearer {token}"
 
 
 KINDS: dict[str, Revoke] = {
@@ -64,11 +68,41 @@ KINDS: dict[str, Revoke] = {
 }
 
 
+TOKEN_KINDS: dict[str, Revoke] = {
+    "token ended": lambda who: end_tokens(who.user.api_tokens.all()),
+    "token deleted": lambda who: who.user.api_tokens.all().delete(),
+    "token ended by raw SQL": lambda who: _execute(
+        f"UPDATE accounts_apitoken SET ended_at = CURRENT_TIMESTAMP WHERE user_id = {who.user.pk}"
+    ),
+    "token expired by hand": lambda who: who.user.api_tokens.update(expires_at=timezone.now()),
+    "token given to somebody else": lambda who: who.user.api_tokens.update(
+        user=UserFactory(username=f"heir of {who.user.pk}")
+    ),
+    "application taken from the token": lambda who: who.user.api_tokens.get().applications.clear(),
+    "application taken by raw SQL": lambda who: _execute(
+        f"DELETE FROM accounts_apitoken_applications WHERE application_id = {who.application.pk}"
+    ),
+    "user disabled": lambda who: User.objects.filter(pk=who.user.pk).update(is_active=False),
+    "user deleted": lambda who: who.user.delete(),
+    "removed from group": lambda who: who.user.groups.clear(),
+    "application disabled": lambda who: Application.objects.filter(pk=who.application.pk).update(
+        enabled=False
+    ),
+}
+
+
+def _execute(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
 class Load:
     """Asks as one session on connections kept alive, again and again, until it is ended."""
 
-    def __init__(self, portal: Portal, who: Admitted) -> None:
+    def __init__(self, portal: Portal, who: Admitted, *, by_token: bool = False) -> None:
         self._portal, self._who = portal, who
+        self._cookie = "" if by_token else who.cookie
+        self._more = {"Authorization": who.authorization} if by_token else {}
         self._ended = threading.Event()
         self.last_allowed = 0.0
         self.allowed = self.refused = 0
@@ -89,7 +123,7 @@ class Load:
         with Connection(self._portal.address) as connection:
             while not self._ended.is_set():
                 asked = time.monotonic()
-                reply = connection.check(self._who.cookie, origin=self._who.origin)
+                reply = connection.check(self._cookie, origin=self._who.origin, **self._more)
                 if reply.status == 200:
                     self.allowed += 1
                     self.last_allowed = max(self.last_allowed, asked)
@@ -128,13 +162,19 @@ def who(database: Database) -> Admitted:
     return Admitted(next(NUMBERS))
 
 
-def test_nobody_is_let_in_a_second_after_being_thrown_out(portal: Portal, database: Database) -> None:
-    admitted = {kind: Admitted(next(NUMBERS)) for kind in KINDS}
+@pytest.mark.parametrize("by_token", [False, True], ids=["session", "token"])
+def test_nobody_is_let_in_a_second_after_being_thrown_out(
+    portal: Portal, database: Database, by_token: bool
+) -> None:
+    kinds = TOKEN_KINDS if by_token else KINDS
+    admitted = {kind: Admitted(next(NUMBERS)) for kind in kinds}
     committed = {}
     with ExitStack() as stack:
-        loads = {kind: stack.enter_context(Load(portal, who)) for kind, who in admitted.items()}
+        loads = {
+            kind: stack.enter_context(Load(portal, who, by_token=by_token)) for kind, who in admitted.items()
+        }
         assert eventually(lambda: all(load.allowed > 20 for load in loads.values()))
-        for kind, revoke in KINDS.items():
+        for kind, revoke in kinds.items():
             revoke(admitted[kind])
             committed[kind] = time.monotonic()
         assert eventually(lambda: all(load.refused > 20 for load in loads.values()))

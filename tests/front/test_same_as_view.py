@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import io
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -16,13 +17,16 @@ from hypothesis import strategies as st
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
+from accounts.api_tokens import make_token
+from accounts.models import ApiToken
 from authgate import feed as feed_module
 from authgate import loading
 from authgate.contracts import checks
+from authgate.credentials import new_token
 from authgate.feed import Feed
 from authgate.front import Front
-from authgate.memory import WorkerMemory
-from authgate.models import GateSession, SignIn
+from authgate.memory import WorkerMemory, WrongTries
+from authgate.models import Application, GateSession, SignIn
 from ikd_portal.asgi import with_forwarded
 from tests.factories import ApplicationFactory, RuleFactory
 from tests.front.serving import PUBLIC, WIKI, Cast, Database, check_bytes, signed_in
@@ -119,6 +123,28 @@ def cookies(database: Database, people: Cast) -> list[str]:
     RuleFactory(application=wiki, path="/near", who="everyone", networks="10.0.0.0/8")
     RuleFactory(application=wiki, path="/second", who="signed_in", second_factor=True)
     return [*live, ended, idle, over, gone, http, "__Host-ikd_gate=", "__Host-ikd_gate=ü", "a=b", ""]
+
+
+@pytest.fixture(scope="module")
+def authorizations(people: Cast, cookies: list[str]) -> list[str]:
+    """Tokens that live, that ended, or are nobody's, in several spellings; and what is not ours."""
+    applications = list(Application.objects.all())
+    with time_machine.travel(NOW, tick=False):
+        alices, bobs, ended = (
+            make_token(who, "a token", applications, 3600)[1]
+            for who in (people.alice, people.bob, people.alice)
+        )
+        ApiToken.objects.filter(pk=ApiToken.objects.latest("pk").pk).update(ended_at=NOW)
+    basic = base64.b64encode(f"alice:{alices}".encode()).decode()
+    tokens = [alices, bobs, ended, new_token(), "ikd_short", "theirs", "eyJhIjoxfQ.eyJpc3MiOiJ4In0.c2ln"]
+    return [
+        *(f"Bearer {token}" for token in tokens),
+        f"bearer  {bobs}",
+        f"Basic {basic}",
+        "Basic eDp5",
+        "é",
+        "",
+    ]
 
 
 @pytest.fixture
@@ -274,7 +300,7 @@ def heads(draw: st.DrawFn) -> list[tuple[str, str]]:
 )
 @given(data=st.data())
 def test_the_front_writes_what_the_view_answers(
-    data: st.DataObject, worker: Feed, cookies: list[str]
+    data: st.DataObject, worker: Feed, cookies: list[str], authorizations: list[str]
 ) -> None:
     path = data.draw(st.sampled_from(PATHS)) + data.draw(mostly(*QUERIES))
     method = data.draw(mostly("GET", "HEAD", "POST", "OPTIONS"))
@@ -284,11 +310,14 @@ def test_the_front_writes_what_the_view_answers(
     )
     separator = data.draw(st.sampled_from(["; ", ";", ";\t", " ;"]))
     headers = [*data.draw(heads()), *([("Cookie", separator.join(chosen))] if chosen else [])]
+    if data.draw(st.booleans()):
+        headers.append(("Authorization", data.draw(st.sampled_from(authorizations))))
     peer = data.draw(st.sampled_from(["127.0.0.1", "127.0.0.1", None, "192.0.2.66"]))
     lines = [f"{method} {path} HTTP/{version}", *(f"{name}: {value}" for name, value in headers), "", ""]
     octets = "\r\n".join(lines).encode("utf-8")
     with time_machine.travel(NOW, tick=False):
         worker.memory.forget(everybody=True)
+        worker.memory._wrong = WrongTries()
         if data.draw(st.sampled_from([True, True, True, False])):
             through_the_view_if_it_is_a_request(octets, peer)
 

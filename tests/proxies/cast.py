@@ -1,4 +1,4 @@
-"""Fills a portal's database with the people and sites of the behaviour table; prints their gate tokens.
+"""Fills a portal's database with the people and sites of the behaviour table; prints their tokens.
 
 Run as a program beside the portal, with its environment: `python -m tests.proxies.cast :8443 {}`.
 """
@@ -13,7 +13,7 @@ import django
 django.setup()
 
 from authgate.models import Application, Origin  # noqa: E402
-from tests.behaviour import SITES, lay_out, token_for  # noqa: E402
+from tests.behaviour import SITES, api_tokens, lay_out, token_for  # noqa: E402
 
 
 def main(port: str, domains: dict[str, str]) -> None:
@@ -24,11 +24,8 @@ def main(port: str, domains: dict[str, str]) -> None:
         name: Origin.objects.get(value__contains=host).value for name, host in (domains or SITES).items()
     }
     people = ("alice", "bob", "erin")
-    print(
-        json.dumps(
-            {who: {name: token_for(who, origin) for name, origin in origins.items()} for who in people}
-        )
-    )
+    gates = {who: {name: token_for(who, origin) for name, origin in origins.items()} for who in people}
+    print(json.dumps({"gates": gates, "api": api_tokens()}))
 
 
 def _without_https(domains: dict[str, str]) -> None:

@@ -26,6 +26,7 @@ class Portal:
     bind: str
     tokens: dict[str, dict[str, str]]
     server: Server
+    api_tokens: dict[str, str]
 
     def host(self, site: str) -> str:
         return f"{self.names[site]}:{self.port}"
@@ -83,7 +84,7 @@ def start_portal(
     )
     bind = environment["IKD_BIND"]
     server.wait_for(bind.removeprefix("unix:") if bind.startswith("unix:") else ("127.0.0.1", own_port))
-    return Portal(scheme, names, port, plain_port, bind, tokens, server)
+    return Portal(scheme, names, port, plain_port, bind, tokens["gates"], server, tokens["api"])
 
 
 def _environment() -> dict[str, str]:

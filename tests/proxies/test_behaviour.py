@@ -21,7 +21,12 @@ IN_A_CONFIGURATION = [row for row in ROWS if not row.query]
 def test_behaves_as_the_table_says(proxy: Proxy, row: Row) -> None:
     outcome = (row.status or row.outcome) if proxy.style == "status" else row.outcome
 
-    reply = proxy.ask(row.path, site=row.site, method=row.method, headers=row.headers, who=row.who)
+    headers = row.headers
+    if row.authorization:
+        headers = headers | {"Authorization": row.authorization.format(**proxy.portal.api_tokens)}
+    who = "" if row.outcome is Outcome.BY_CREDENTIAL else row.who
+
+    reply = proxy.ask(row.path, site=row.site, method=row.method, headers=headers, who=who)
 
     EXPECTED[outcome](proxy, row, reply)
 
@@ -31,6 +36,29 @@ def is_open(proxy: Proxy, row: Row, reply: Reply) -> None:
     assert reply.status == (101 if "Upgrade" in row.headers else 200)
     assert received.application == row.site
     assert "".join(received.all("X-Auth-Request-User")) == row.who
+
+
+def is_open_by_credential(proxy: Proxy, row: Row, reply: Reply) -> None:
+    [received] = proxy.backend.received
+    is_open(proxy, row, reply)
+    assert received.all("Authorization") in ([], [""])
+    assert b"ikd_" not in received.head
+
+
+def is_open_with_the_applications_own(proxy: Proxy, row: Row, reply: Reply) -> None:
+    [received] = proxy.backend.received
+    is_open(proxy, row, reply)
+    assert received.all("Authorization") == [row.authorization]
+
+
+def is_told_of_a_wrong_credential(proxy: Proxy, row: Row, reply: Reply) -> None:
+    assert (reply.status, reply.header("Location")) == (401, "")
+    assert 'error="invalid_token"' in reply.header("WWW-Authenticate")
+    assert proxy.backend.take() == []
+    if not row.path.startswith("/api/"):
+        told = json.loads(reply.body)
+        assert set(told) == {"error", "decision"}
+        assert told["decision"] == reply.header("X-Auth-Decision") != ""
 
 
 def is_sent_to_the_portal(proxy: Proxy, row: Row, reply: Reply, status: int = 302) -> None:
@@ -88,4 +116,7 @@ EXPECTED = {
     Outcome.REFUSED: is_refused,
     Outcome.TOLD_REFUSED: is_told_of_a_refusal,
     Outcome.WITHOUT_CODE: is_sent_to_the_clean_url,
+    Outcome.BY_CREDENTIAL: is_open_by_credential,
+    Outcome.PASSED_ON: is_open_with_the_applications_own,
+    Outcome.WRONG_CREDENTIAL: is_told_of_a_wrong_credential,
 }

@@ -1,0 +1,355 @@
+"""Whoever comes from a provider: which user that is, and how they are let in.
+
+The same for every kind of provider. People are known by (upstream, subject) alone. Nobody gets into an
+existing account by a name, nor by an address that the portal or a trusted provider has not verified.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from allauth.account.internal.flows.login import perform_login, record_authentication
+from allauth.account.models import EmailAddress, Login
+from django.conf import settings
+from django.contrib.auth import logout
+from django.contrib.auth.models import Group
+from django.contrib.auth.signals import user_logged_in
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Least
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from accounts.backends import account_named
+from accounts.models import User
+from accounts.privilege import privileged
+from accounts.upstreams.encryption import Secret, Undecryptable
+from accounts.upstreams.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamSession
+from accounts.upstreams.trouble import Blame, Trouble
+from authgate.audit import record
+from authgate.models import SignIn
+from authgate.server_facts import client_address
+
+STASH = "upstream_arrival"
+LONGEST_USERNAME = 100
+
+_NOT_IN_NAMES = re.compile(r"[^\w.+-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a provider said of somebody. `methods` and `context` are amr and acr."""
+
+    subject: str
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    sid: str = ""
+    ticket_digest: str = ""
+    id_token: str = ""
+    access_token: str = ""
+    refresh_token: str = ""
+    expires_at: datetime | None = None
+    methods: tuple[str, ...] = ()
+    context: str = ""
+
+
+# ---- letting in -------------------------------------------------------------------------------------------
+
+
+def let_in(request: HttpRequest, upstream: Upstream, arrival: Arrival, target: str | None) -> HttpResponse:
+    """Sign in whoever arrived, by the same door as with a password. Raises Trouble."""
+    user = _settled(upstream, arrival)
+    with transaction.atomic():
+        request.session.set_expiry(0)
+        request.session[STASH] = _stash(upstream, user, arrival)
+        record_authentication(request, user, method="upstream", provider=upstream.slug)
+        # Whoever signs in without their password keeps it: only how they were recognised is new.
+        user.backend = settings.AUTHENTICATION_BACKENDS[0]
+        try:
+            response: HttpResponse = perform_login(request, Login(user=user, redirect_url=target))
+        except Trouble:
+            # What the session holds by now must not outlive the sign-in that did not come about.
+            logout(request)
+            raise
+    request.session.set_expiry(0)
+    return response
+
+
+def _settled(upstream: Upstream, arrival: Arrival) -> User:
+    """Give the user, once more if somebody took the name or the subject at this very moment."""
+    try:
+        with transaction.atomic():
+            return user_of(upstream, arrival)
+    except IntegrityError:
+        with transaction.atomic():
+            return user_of(upstream, arrival)
+
+
+def _stash(upstream: Upstream, user: User, arrival: Arrival) -> str:
+    """Seal what the sign-in's row will keep: in between may be the question for a second factor."""
+    kept = {
+        "upstream": upstream.pk,
+        "user": user.pk,
+        "subject": arrival.subject,
+        "sid": arrival.sid,
+        "ticket_digest": arrival.ticket_digest,
+        "id_token": arrival.id_token,
+        "access_token": arrival.access_token,
+        "refresh_token": arrival.refresh_token,
+        "expires_at": arrival.expires_at.isoformat() if arrival.expires_at else None,
+        "methods": arrival.methods,
+        "context": arrival.context,
+        "has_second_factor": has_second_factor(upstream, arrival),
+    }
+    return Secret.of(json.dumps(kept)).token
+
+
+@receiver(user_logged_in, dispatch_uid="keep what the upstream said")
+def keep(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
+    """Hang what the provider said on the sign-in that has just begun."""
+    sealed = request.session.pop(STASH, None)
+    sign_in: SignIn | None = getattr(request, "sign_in", None)
+    if sealed is None or sign_in is None:
+        return
+    try:
+        kept = json.loads(Secret(sealed).reveal())
+    except Undecryptable:
+        return
+    if kept.pop("user") != user.pk:
+        return
+    with transaction.atomic():
+        _hang_on(sign_in, kept.pop("upstream"), kept)
+
+
+def _hang_on(sign_in: SignIn, upstream_id: int, kept: dict[str, Any]) -> None:
+    """Make the row. Provider and identity are locked: neither can go while nothing hangs on it yet."""
+    locked = Upstream.objects.select_for_update(no_key=True).order_by()
+    upstream = locked.filter(pk=upstream_id, enabled=True).first()
+    identities = Identity.objects.select_for_update(no_key=True).order_by()
+    known = identities.filter(upstream=upstream_id, subject=kept["subject"], user=sign_in.user_id).first()
+    if upstream is None or known is None:
+        raise Trouble("the provider or the identity was switched off meanwhile", Blame.REFUSED)
+    expires_at = kept.pop("expires_at")
+    UpstreamSession.objects.create(
+        sign_in=sign_in,
+        upstream=upstream,
+        checked_at=timezone.now(),
+        expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
+        **kept,
+    )
+    if upstream.max_lifetime:
+        latest = timezone.now() + timedelta(seconds=upstream.max_lifetime)
+        SignIn.objects.filter(pk=sign_in.pk).update(expires_at=Least("expires_at", latest))
+
+
+def has_second_factor(upstream: Upstream, arrival: Arrival) -> bool:
+    counted = set(upstream.second_factor_values.split())
+    return bool(counted & {*arrival.methods, arrival.context})
+
+
+# ---- who it is --------------------------------------------------------------------------------------------
+
+
+def user_of(upstream: Upstream, arrival: Arrival) -> User:
+    """Give the user whom an arrival belongs to, linked or made if the upstream does that. Raises Trouble."""
+    known = (
+        Identity.objects.select_related("user")
+        .filter(upstream=upstream, subject=arrival.subject)
+        .order_by()
+        .first()
+    )
+    user = known.user if known else _linked_by_address(upstream, arrival)
+    is_new = user is None
+    if user is None:
+        user = _made(upstream, arrival)
+    if not user.is_active:
+        raise Trouble("the user is disabled", Blame.REFUSED)
+    identity, _ = Identity.objects.get_or_create(
+        upstream=upstream, subject=arrival.subject, defaults={"user": user}
+    )
+    if identity.user_id != user.pk:
+        raise IntegrityError("the subject was linked to another user at this moment")
+    Identity.objects.filter(pk=identity.pk).update(last_used_at=timezone.now())
+    _take_over_fields(upstream, user, arrival, is_new=is_new)
+    _take_over_groups(upstream, user, arrival)
+    return user
+
+
+def verified_address(upstream: Upstream, arrival: Arrival) -> str | None:
+    """Give the address on which the provider's word is taken: verified there, of a domain trusted here."""
+    text = arrival.claims.get(_claim_for(upstream, ClaimMapping.Field.EMAIL) or "email")
+    if not isinstance(text, str) or arrival.claims.get("email_verified") is not True:
+        return None
+    address = text.strip().lower()
+    try:
+        validate_email(address)
+    except ValidationError:
+        return None
+    return address if address.isascii() and upstream.trusts_address(address) else None
+
+
+def _linked_by_address(upstream: Upstream, arrival: Arrival) -> User | None:
+    """Give whose address, verified on both sides, the arrival has. Nobody with power is found so:
+
+    an administrator's account is worth linking by hand.
+    """
+    address = verified_address(upstream, arrival)
+    if upstream.linking != Upstream.Linking.VERIFIED_EMAIL or address is None:
+        return None
+    holders = EmailAddress.objects.filter(email__iexact=address, verified=True).values("user")
+    users = list(User.objects.filter(pk__in=holders)[:2])
+    if len(users) != 1:
+        return None
+    if privileged(User.objects.filter(pk=users[0].pk)).exists():
+        raise Trouble("accounts with power in the administration are linked while signed in", Blame.REFUSED)
+    record(
+        "identity_linked",
+        subject=users[0].username,
+        reason="verified address",
+        details={"upstream": upstream.slug},
+    )
+    return users[0]
+
+
+def _made(upstream: Upstream, arrival: Arrival) -> User:
+    if not upstream.create_users:
+        raise Trouble("nobody is linked to this subject, and the provider makes no accounts", Blame.REFUSED)
+    user = User(username=free_username(upstream, arrival))
+    user.set_unusable_password()
+    user.save()
+    record("user_made", subject=user.username, details={"upstream": upstream.slug})
+    return user
+
+
+def free_username(upstream: Upstream, arrival: Arrival) -> str:
+    """Give a name for a new account that is nobody's yet, as near as can be to what the provider has.
+
+    No name with an at sign: before a password it would stand in for somebody's address.
+    """
+    claim = _claim_for(upstream, ClaimMapping.Field.USERNAME)
+    claims = [arrival.claims.get(name) for name in ([claim] if claim else ["preferred_username", "email"])]
+    text = next((value for value in claims if isinstance(value, str) and value.strip()), arrival.subject)
+    name = unicodedata.normalize("NFKC", text).strip().partition("@")[0]
+    name = _NOT_IN_NAMES.sub("-", name)[:LONGEST_USERNAME].strip("-.") or "person"
+    candidates = [name, *(f"{name}-{number}" for number in range(2, 1000))]
+    taken = {
+        taken.lower()
+        for taken in User.objects.filter(username__istartswith=name).values_list("username", flat=True)
+    }
+    for candidate in candidates:
+        if candidate.lower() not in taken and account_named(candidate) is None:
+            return candidate
+    raise Trouble("no free name was found for a new account")
+
+
+def _claim_for(upstream: Upstream, name: str) -> str | None:
+    mappings = {mapping.field: mapping.claim for mapping in upstream.claim_mappings.all()}
+    return mappings.get(name)
+
+
+# ---- fields and groups ------------------------------------------------------------------------------------
+
+
+def _take_over_fields(upstream: Upstream, user: User, arrival: Arrival, *, is_new: bool) -> None:
+    """Fill a new account; of an older one only what a mapping names."""
+    claim = _claim_for(upstream, ClaimMapping.Field.DISPLAY_NAME)
+    name = arrival.claims.get(claim or "name")
+    if (claim or is_new) and isinstance(name, str) and name.strip():
+        shown = "".join(filter(str.isprintable, name)).strip()[:150]
+        if shown != user.display_name:
+            user.display_name = shown
+            user.save(update_fields=["display_name"])
+    if is_new or _claim_for(upstream, ClaimMapping.Field.EMAIL):
+        _take_over_address(upstream, user, arrival)
+
+
+def _take_over_address(upstream: Upstream, user: User, arrival: Arrival) -> None:
+    """Make a believed address the user's own, unless it is somebody else's.
+
+    Never of a person with power here: who receives their mail may set their password anew.
+    """
+    address = verified_address(upstream, arrival)
+    if address is None or address == user.email.lower() or is_address_of_another(address, user):
+        return
+    if privileged(User.objects.filter(pk=user.pk)).exists():
+        return
+    EmailAddress.objects.filter(user=user, primary=True).update(primary=False)
+    EmailAddress.objects.update_or_create(
+        user=user, email=address, defaults={"verified": True, "primary": True}
+    )
+    user.email = address
+    user.save(update_fields=["email"])
+
+
+def is_address_of_another(address: str, user: User) -> bool:
+    return (
+        User.objects.filter(email__iexact=address).exclude(pk=user.pk).exists()
+        or EmailAddress.objects.filter(email__iexact=address).exclude(user=user).exists()
+    )
+
+
+def _take_over_groups(upstream: Upstream, user: User, arrival: Arrival) -> None:
+    """Add to the groups whose mapping fits; take from mirrored ones of which none does."""
+    wanted: set[int] = set()
+    mirrored: set[int] = set()
+    for mapping in upstream.group_mappings.all():
+        if (
+            not mapping.made_by_superuser
+            and Group.objects.filter(pk=mapping.group_id, permissions__isnull=False).exists()
+        ):
+            continue
+        if mapping.mode == GroupMapping.Mode.MIRROR:
+            mirrored.add(mapping.group_id)
+        if not mapping.claim or mapping.value in values_of(arrival.claims, mapping.claim):
+            wanted.add(mapping.group_id)
+    held = set(user.groups.values_list("pk", flat=True))
+    if wanted - held:
+        user.groups.add(*(wanted - held))
+    if held & mirrored - wanted:
+        user.groups.remove(*(held & mirrored - wanted))
+
+
+def values_of(claims: Mapping[str, Any], path: str) -> set[str]:
+    """Give the texts of a claim of that name, else of one inside another, as `realm_access.roles` says."""
+    found: Any = claims.get(path)
+    if found is None:
+        found = claims
+        for part in path.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+    values = found if isinstance(found, list | tuple) else [found]
+    return {value for value in values if isinstance(value, str)}
+
+
+# ---- linking ----------------------------------------------------------------------------------------------
+
+
+def link(request: HttpRequest, upstream: Upstream, arrival: Arrival, user: User) -> None:
+    """Link an identity to the person who is signed in. Raises Trouble if it is another's."""
+    identity, is_new = Identity.objects.get_or_create(
+        upstream=upstream, subject=arrival.subject, defaults={"user": user}
+    )
+    if identity.user_id != user.pk:
+        raise Trouble("the identity belongs to another account", Blame.REFUSED)
+    if is_new:
+        record(
+            "identity_linked",
+            actor=user.username,
+            subject=user.username,
+            address=client_address(request),
+            details={"upstream": upstream.slug},
+        )
+
+
+def is_last_way_in(identity: Identity) -> bool:
+    """Tell whether a person could not sign in any more without this identity."""
+    if identity.user.has_usable_password():
+        return False
+    others = Identity.objects.filter(user=identity.user, upstream__enabled=True).exclude(pk=identity.pk)
+    return not others.exists()

@@ -1,0 +1,247 @@
+"""OpenID Connect: the authorization code flow of mozilla-django-oidc, with every answer judged."""
+
+from __future__ import annotations
+
+import hmac
+from base64 import b64encode
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from mozilla_django_oidc.auth import OIDCAuthenticationBackend
+
+from accounts.upstreams.arriving import Arrival
+from accounts.upstreams.attempts import Attempt, Own, Purpose
+from accounts.upstreams.encryption import Undecryptable
+from accounts.upstreams.fetching import fetch
+from accounts.upstreams.id_tokens import header_of, judge_for_sign_in, judged
+from accounts.upstreams.metadata import Metadata, key_for, metadata_of
+from accounts.upstreams.models import Upstream
+from accounts.upstreams.trouble import Blame, Trouble
+
+LONGEST_TOKEN = 32 * 1024
+
+KNOWN_AUTHORIZATION_ERRORS = frozenset(
+    (
+        "access_denied",
+        "account_selection_required",
+        "consent_required",
+        "interaction_required",
+        "invalid_request",
+        "invalid_scope",
+        "login_required",
+        "server_error",
+        "temporarily_unavailable",
+        "unauthorized_client",
+        "unsupported_response_type",
+    )
+)
+"""Of RFC 6749, section 4.1.2.1, and OpenID Connect Core, section 3.1.2.6."""
+
+
+def redirect_uri(upstream: Upstream) -> str:
+    """Give the address that the provider sends people back to, which must be registered there."""
+    return f"{settings.IKD_PORTAL_ORIGIN}{reverse('upstream_callback', args=[upstream.slug])}"
+
+
+def authorization_url(upstream: Upstream, state: str, own: Own, purpose: Purpose) -> str:
+    """Give where a browser goes to sign in. Raises Trouble."""
+    endpoint = metadata_of(upstream).authorization_endpoint
+    parameters = {
+        "response_type": "code",
+        "client_id": upstream.client_id,
+        "redirect_uri": redirect_uri(upstream),
+        "scope": " ".join(upstream.scopes.split()),
+        "state": state,
+        "nonce": own.nonce,
+        "code_challenge": own.challenge,
+        "code_challenge_method": "S256",
+    }
+    if purpose is Purpose.CONFIRM:
+        parameters |= {"prompt": "login", "max_age": "0"}
+    return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
+
+
+def redeem(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Arrival:
+    """Give who came back from the provider with a code. Raises Trouble."""
+    _judge_answer(request, upstream)
+    return Redemption(upstream, attempt, own).redeem(request)
+
+
+def _judge_answer(request: HttpRequest, upstream: Upstream) -> None:
+    """Judge what the browser brought besides the state (RFC 6749, 4.1.2; RFC 9207). Raises Trouble."""
+    doubled = [name for name in ("code", "state", "iss", "error") if len(request.GET.getlist(name)) > 1]
+    if doubled:
+        raise Trouble(f"the answer has {doubled[0]} twice")
+    issuer = request.GET.get("iss")
+    if (issuer is None and metadata_of(upstream).tells_issuer) or issuer not in (None, upstream.issuer):
+        raise Trouble("the answer comes from another issuer (iss)")
+    error = request.GET.get("error")
+    if error is not None:
+        named = error if error in KNOWN_AUTHORIZATION_ERRORS else "no known reason"
+        down = error in ("server_error", "temporarily_unavailable")
+        raise Trouble(f"the provider refused: {named}", Blame.UNAVAILABLE if down else Blame.REFUSED)
+
+
+class Redemption(OIDCAuthenticationBackend):  # type: ignore[misc]
+    """Exchanges one code. Made for one provider and attempt, and in no list of Django's backends:
+
+    there it would be asked about every password form, too.
+    """
+
+    def __init__(self, upstream: Upstream, attempt: Attempt, own: Own) -> None:
+        # Not super().__init__(), which reads one provider from the settings.
+        self.upstream, self.attempt, self.own = upstream, attempt, own
+        self.metadata: Metadata = metadata_of(upstream)
+        self.OIDC_RP_CLIENT_ID = upstream.client_id
+        self.OIDC_RP_CLIENT_SECRET = None
+        self._answer: dict[str, Any] = {}
+
+    def get_settings(self, attr: str, *args: Any) -> Any:
+        """Answer for every setting of the base class: none is read from the portal's settings."""
+        return {"OIDC_AUTHENTICATION_CALLBACK_URL": "launcher"}.get(attr, args[0] if args else None)
+
+    def redeem(self, request: HttpRequest) -> Arrival:
+        """Give who comes with the request's code. Raises Trouble."""
+        arrival: Arrival | None = self.authenticate(
+            request, nonce=self.own.nonce, code_verifier=self.own.verifier
+        )
+        if arrival is None:
+            raise Trouble("the provider sent the browser back without a code")
+        return arrival
+
+    # ---- what the base class calls, in this order ----
+
+    def get_token(self, payload: dict[str, Any]) -> dict[str, Any]:
+        form = {name: payload[name] for name in ("grant_type", "code", "code_verifier")}
+        form["redirect_uri"] = redirect_uri(self.upstream)
+        headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
+        headers |= self._client_authentication(form)
+        answer = fetch(
+            self.metadata.token_endpoint,
+            allow_private=self.upstream.allow_private,
+            method="POST",
+            body=urlencode(form).encode(),
+            headers=headers,
+        )
+        if answer.status >= 500:
+            raise Trouble(f"the token endpoint answered with status {answer.status}", Blame.UNAVAILABLE)
+        if answer.status != 200:
+            raise Trouble(f"the provider refused the code ({_error_named(answer.body)})")
+        found = answer.json()
+        if str(found.get("token_type", "")).lower() != "bearer" or not _token(found, "access_token"):
+            raise Trouble("the provider sent no bearer token")
+        self._answer = found
+        return found
+
+    def verify_token(self, token: Any, **kwargs: Any) -> dict[str, Any]:
+        header = header_of(token, self.metadata.algorithms)
+        key = key_for(self.upstream, header)
+        claims = judged(token, key, header, issuer=self.upstream.issuer, audience=self.upstream.client_id)
+        confirms = self.attempt.purpose is Purpose.CONFIRM
+        judge_for_sign_in(
+            claims,
+            header,
+            client_id=self.upstream.client_id,
+            nonce=self.own.nonce,
+            access_token=_token(self._answer, "access_token"),
+            authenticated_since=self.attempt.began_at if confirms else None,
+        )
+        return claims
+
+    def store_tokens(self, access_token: str, id_token: str) -> None:
+        """Keep none in the session: they go to the sign-in's own row, encrypted."""
+
+    def get_or_create_user(self, access_token: str, id_token: str, payload: dict[str, Any]) -> Arrival:
+        """Give who arrived; which user that is, arriving.py decides for every kind of provider."""
+        claims = {**self.get_userinfo(access_token, id_token, payload), **_protocol_claims(payload)}
+        sid = payload.get("sid")
+        return Arrival(
+            subject=payload["sub"],
+            claims=claims,
+            sid=sid if isinstance(sid, str) and len(sid) <= 255 else "",
+            id_token=id_token,
+            access_token=access_token,
+            refresh_token=_token(self._answer, "refresh_token"),
+            expires_at=_expiry(self._answer.get("expires_in")),
+            methods=tuple(str(method)[:100] for method in _list(payload.get("amr"))[:20]),
+            context=str(payload.get("acr", ""))[:255],
+        )
+
+    def get_userinfo(self, access_token: str, id_token: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """Give the ID token's claims with those of the userinfo endpoint, whose `sub` must be the same."""
+        if not self.metadata.userinfo_endpoint:
+            return dict(payload)
+        answer = fetch(
+            self.metadata.userinfo_endpoint,
+            allow_private=self.upstream.allow_private,
+            headers={"Authorization": f"Bearer {access_token}", "Accept": "application/json"},
+        )
+        if answer.status != 200:
+            blame = Blame.UNAVAILABLE if answer.status >= 500 else Blame.BROKEN
+            raise Trouble(f"the userinfo endpoint answered with status {answer.status}", blame)
+        if answer.headers.get("content-type", "").lower().startswith("application/jwt"):
+            found = self._signed_userinfo(answer.body.decode("ascii", "replace").strip())
+        else:
+            found = answer.json()
+        sub = found.get("sub")
+        if not isinstance(sub, str) or not hmac.compare_digest(sub.encode(), payload["sub"].encode()):
+            raise Trouble("the userinfo endpoint tells of somebody else (sub)")
+        return {**payload, **found}
+
+    def _signed_userinfo(self, token: str) -> dict[str, Any]:
+        header = header_of(token, self.metadata.algorithms)
+        key = key_for(self.upstream, header)
+        issuer, audience = self.upstream.issuer, self.upstream.client_id
+        return judged(token, key, header, issuer=issuer, audience=audience, required=("iss", "aud", "sub"))
+
+    def _client_authentication(self, form: dict[str, Any]) -> dict[str, str]:
+        """Prove who asks, in a way that the provider knows (OpenID Connect Core, section 9)."""
+        try:
+            secret = self.upstream.client_secret.reveal()
+        except Undecryptable as error:
+            raise Trouble(str(error), Blame.UNAVAILABLE) from None
+        if secret and "client_secret_basic" in self.metadata.token_auth_methods:
+            pair = f"{quote_plus(self.upstream.client_id)}:{quote_plus(secret)}"
+            return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+        form["client_id"] = self.upstream.client_id
+        if secret:
+            form["client_secret"] = secret
+        return {}
+
+
+def _protocol_claims(payload: dict[str, Any]) -> dict[str, Any]:
+    """Give the claims that userinfo must not speak over: they are signed for this very attempt."""
+    return {
+        name: payload[name] for name in ("iss", "sub", "aud", "amr", "acr", "auth_time") if name in payload
+    }
+
+
+def _token(answer: dict[str, Any], name: str) -> str:
+    token = answer.get(name)
+    fits = isinstance(token, str) and len(token) <= LONGEST_TOKEN and token.isascii() and token.isprintable()
+    return token if fits and isinstance(token, str) else ""
+
+
+def _expiry(seconds: Any) -> datetime | None:
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 10**9:
+        return None
+    return timezone.now() + timedelta(seconds=seconds)
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+KNOWN_ERRORS = frozenset(
+    ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type")
+)
+"""Of RFC 6749, section 5.2. Whatever else a provider writes there is not repeated: it may hold the code."""
+
+
+def _error_named(body: bytes) -> str:
+    return next((name for name in sorted(KNOWN_ERRORS) if f'"{name}"'.encode() in body), "no known reason")

@@ -1,0 +1,23 @@
+"""What can go wrong with a provider: a reason for administrators, a page for the visitor."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Blame(Enum):
+    """Which page a visitor gets, with its status."""
+
+    UNAVAILABLE = 503
+    BROKEN = 502
+    REFUSED = 403
+    STALE = 400
+
+
+class Trouble(Exception):
+    """Signing in by a provider came to an end. `reason` is for administrators and holds no secret."""
+
+    def __init__(self, reason: str, blame: Blame = Blame.BROKEN) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.blame = blame

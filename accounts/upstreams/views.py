@@ -1,0 +1,239 @@
+"""Signing in by a provider, and the page on which people link and unlink theirs."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from allauth.account.internal.flows.login import get_authentication_records, record_authentication
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.cache import cache
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.destinations import destination, judged
+from accounts.models import User
+from accounts.throttle import network_of
+from accounts.upstreams import attempts
+from accounts.upstreams.arriving import Arrival, is_last_way_in, let_in, link
+from accounts.upstreams.attempts import Attempt, Purpose
+from accounts.upstreams.kinds import PROTOCOLS
+from accounts.upstreams.models import Identity, Upstream
+from accounts.upstreams.trouble import Blame, Trouble
+from accounts.upstreams.turns import turns
+from authgate.audit import record
+from authgate.server_facts import client_address
+from authgate.sessions import ended_here
+
+CONFIRMED_FOR = 300
+"""Seconds that a proof of who one is counts as fresh."""
+
+
+def upstream_of(slug: str) -> Upstream:
+    return get_object_or_404(Upstream, slug=slug, kind__in=list(PROTOCOLS), enabled=True)
+
+
+def offered() -> list[Upstream]:
+    """Give the providers that people may choose from, in their order. One query."""
+    return list(Upstream.objects.filter(enabled=True, kind__in=list(PROTOCOLS)))
+
+
+@never_cache
+@require_safe
+def start(request: HttpRequest, slug: str) -> HttpResponse:
+    """Send the browser to the provider. Writes nothing."""
+    upstream = upstream_of(slug)
+    target = destination(request, "next")
+    if request.user.is_authenticated:
+        return HttpResponseRedirect(target or reverse("launcher"))
+    return leave_for(request, upstream, Purpose.SIGN_IN, target)
+
+
+def leave_for(request: HttpRequest, upstream: Upstream, purpose: Purpose, target: str | None) -> HttpResponse:
+    sign_in = request.sign_in.pk if purpose is not Purpose.SIGN_IN else 0  # type: ignore[attr-defined]
+    state, own, cookie = attempts.begin(upstream, purpose, target, sign_in)
+    try:
+        with turns.turn(upstream.pk):
+            url = PROTOCOLS[upstream.kind].leave(upstream, state, own, purpose)
+    except Trouble as trouble:
+        return trouble_page(request, upstream, trouble, target)
+    response = HttpResponse(status=302, headers={"Location": url, "Referrer-Policy": "no-referrer"})
+    attempts.set_cookie(request, response, cookie)
+    return response
+
+
+@never_cache
+@require_safe
+@sensitive_variables()
+def callback(request: HttpRequest, slug: str) -> HttpResponse:
+    """Take the browser back from the provider. HEAD uses nothing up."""
+    upstream = upstream_of(slug)
+    if request.method == "HEAD":
+        return HttpResponse(status=204)
+    attempt, target = None, None
+    try:
+        attempt, own, text = attempts.read(request, upstream, request.GET.get("state", ""))
+        target = judged(text)
+        with turns.turn(upstream.pk):
+            attempts.take(attempt)
+            arrival = PROTOCOLS[upstream.kind].redeem(request, upstream, attempt, own)
+        response = _arrived(request, upstream, attempt, arrival, target)
+    except Trouble as trouble:
+        response = trouble_page(request, upstream, trouble, target, told=attempt is not None)
+    if attempt is not None:
+        attempts.forget_cookie(response, attempt)
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def _arrived(
+    request: HttpRequest, upstream: Upstream, attempt: Attempt, arrival: Arrival, target: str | None
+) -> HttpResponse:
+    # Switched off while the provider was asked: its word is no longer taken.
+    if not Upstream.objects.filter(pk=upstream.pk, enabled=True).exists():
+        raise Trouble("the provider was switched off meanwhile", Blame.REFUSED)
+    if attempt.purpose is Purpose.SIGN_IN:
+        return let_in(request, upstream, arrival, target)
+    sign_in = getattr(request, "sign_in", None)
+    if sign_in is None or sign_in.pk != attempt.sign_in:
+        raise Trouble("another sign-in began meanwhile", Blame.STALE)
+    if attempt.purpose is Purpose.LINK:
+        link(request, upstream, arrival, sign_in.user)
+        messages.success(request, _("%(name)s is linked to your account.") % {"name": upstream.name})
+        return redirect("upstream_identities")
+    own = Identity.objects.filter(upstream=upstream, subject=arrival.subject, user=sign_in.user)
+    if not own.exists():
+        raise Trouble("the person confirmed with another identity", Blame.REFUSED)
+    record_authentication(
+        request, sign_in.user, method="upstream", provider=upstream.slug, reauthenticated=True
+    )
+    return HttpResponseRedirect(target or reverse("upstream_identities"))
+
+
+def trouble_page(
+    request: HttpRequest,
+    upstream: Upstream,
+    trouble: Trouble,
+    target: str | None = None,
+    *,
+    told: bool = True,
+) -> HttpResponse:
+    """Give the page that says so, and leave an event under the same reference number.
+
+    An attempt that never began here is not told of.
+    """
+    reference = secrets.token_hex(6)
+    user = request.user
+    if told and _may_leave_an_event(client_address(request)):
+        record(
+            "upstream_failed",
+            subject=user.get_username() if user.is_authenticated else "",
+            reason=trouble.reason,
+            address=client_address(request),
+            decision_id=reference,
+            details={"upstream": upstream.slug},
+        )
+    then = {"next": target} if target else {}
+    context = {
+        "upstream": upstream,
+        "blame": trouble.blame.name,
+        "reference": reference,
+        "again": f"{reverse('upstream_start', args=[upstream.slug])}?{urlencode(then)}",
+        "other_ways": f"{reverse('account_login')}?{urlencode({'local': 1, **then})}",
+    }
+    return render(request, "accounts/upstream_trouble.html", context, status=trouble.blame.value)
+
+
+def _may_leave_an_event(address: str | None) -> bool:
+    """Tell whether this network left none for two seconds: strangers must not fill the audit trail."""
+    try:
+        return cache.add(f"upstream-failed:{network_of(address)}", 1, 2)
+    except Exception:
+        return False
+
+
+# ---- one's own identities ---------------------------------------------------------------------------------
+
+
+def is_freshly_confirmed(request: HttpRequest) -> bool:
+    """Tell whether the person proved who they are within the last minutes."""
+    records: list[dict[str, Any]] = get_authentication_records(request, cast(User, request.user))
+    return any(0 <= time.time() - float(entry.get("at", 0)) < CONFIRMED_FOR for entry in records)
+
+
+def ask_to_confirm(request: HttpRequest) -> HttpResponse:
+    """Send to the proof of who one is: the password, or for those without one their provider."""
+    target = reverse("upstream_identities")
+    if cast(User, request.user).has_usable_password():
+        return HttpResponseRedirect(f"{reverse('account_reauthenticate')}?{urlencode({'next': target})}")
+    return redirect("upstream_confirm")
+
+
+@never_cache
+@login_required
+@require_safe
+def identities(request: HttpRequest) -> HttpResponse:
+    linked = list(Identity.objects.filter(user=cast(User, request.user)).select_related("upstream"))
+    known = {identity.upstream_id for identity in linked}
+    others = [upstream for upstream in offered() if upstream.pk not in known]
+    context = {"identities": linked, "others": others}
+    return render(request, "accounts/identities.html", context)
+
+
+@never_cache
+@login_required
+@require_POST
+def begin_link(request: HttpRequest, slug: str) -> HttpResponse:
+    upstream = upstream_of(slug)
+    if not is_freshly_confirmed(request):
+        return ask_to_confirm(request)
+    return leave_for(request, upstream, Purpose.LINK, None)
+
+
+@never_cache
+@login_required
+@require_POST
+def unlink(request: HttpRequest, key: int) -> HttpResponse:
+    user = cast(User, request.user)
+    get_object_or_404(Identity, pk=key, user=user)
+    if not is_freshly_confirmed(request):
+        return ask_to_confirm(request)
+    with transaction.atomic():
+        # Locked, so that of two identities unlinked at the same moment one stays.
+        User.objects.select_for_update().get(pk=user.pk)
+        identity = get_object_or_404(Identity.objects.select_related("user", "upstream"), pk=key, user=user)
+        if is_last_way_in(identity):
+            messages.error(request, _("It is your only way to sign in. Link another one first."))
+            return redirect("upstream_identities")
+        identity.delete()
+        ended_here.any = True
+        record(
+            "identity_unlinked",
+            actor=user.username,
+            subject=user.username,
+            address=client_address(request),
+            details={"upstream": identity.upstream.slug},
+        )
+    messages.success(request, _("%(name)s is no longer linked.") % {"name": identity.upstream.name})
+    return redirect("upstream_identities")
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def confirm(request: HttpRequest) -> HttpResponse:
+    """Let people without a password prove who they are, by one of their providers."""
+    own = Upstream.objects.filter(enabled=True, identities__user=cast(User, request.user)).distinct()
+    if request.method == "POST":
+        upstream = get_object_or_404(own, slug=request.POST.get("upstream", ""))
+        return leave_for(request, upstream, Purpose.CONFIRM, reverse("upstream_identities"))
+    return render(request, "accounts/confirm_by_upstream.html", {"upstreams": own})

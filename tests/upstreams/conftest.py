@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.core.cache import caches
+
+from accounts.models import Upstream
+from accounts.upstreams import metadata
+from tests.accounts.conftest import client, other_browser  # noqa: F401
+from tests.factories import UpstreamFactory
+from tests.upstreams.provider import Provider
+
+
+@pytest.fixture
+def provider() -> Iterator[Provider]:
+    started = Provider()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def upstream(provider: Provider, db: None) -> Upstream:
+    """The provider as an administrator entered it: its word on addresses of example.com is taken."""
+    return UpstreamFactory(
+        name="Campus",
+        slug="campus",
+        issuer=provider.issuer,
+        allow_private=True,
+        trusted_email_domains="example.com",
+    )
+
+
+@pytest.fixture(autouse=True)
+def nothing_remembered(request: pytest.FixtureRequest) -> None:
+    metadata.forget_all()
+    if "upstream" in request.fixturenames:
+        request.getfixturevalue("db")
+        for cache in caches.all():
+            cache.clear()
