@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+from tests.proxies.envoy import start_envoy
 from tests.proxies.nginx import start_nginx
 from tests.proxies.proxy import StartProxy
 from tests.proxies.traefik import start_traefik
 
-STARTERS: dict[str, StartProxy] = {"nginx": start_nginx, "traefik": start_traefik}
+STARTERS: dict[str, StartProxy] = {
+    "nginx": start_nginx,
+    "traefik": start_traefik,
+    "envoy": start_envoy,
+}
+
+CUT_COOKIES = ("nginx", "envoy")
+"""Those that can keep the portal's cookies from the application."""
+
+PUBLISH_NO_CHECK = ("nginx", "envoy")
+"""Those that answer 404 for a check's URL on a site too; the others ask the portal about any path."""
