@@ -70,7 +70,7 @@ def _check_target(
         return answer.misconfigured(
             contract, memory, "unknown origin", status=403, origin=target.origin, client=target.client
         )
-    if not contract.believes_port and _is_the_ports_application(target, facts, memory):
+    if not contract.believes_port and _is_the_ports_application(contract, target, facts, memory):
         return answer.misconfigured(
             contract, memory, "host of several applications", status=403, origin=target.origin
         )
@@ -85,9 +85,14 @@ def _check_target(
     return _decided(contract, target, facts, application, session, filters, memory)
 
 
-def _is_the_ports_application(target: Target, facts: Facts, memory: Memory) -> bool:
-    """Tell whether the client could choose an application by a port that it merely wrote into its Host."""
-    return memory.is_at_several_ports(target.origin) and port_named(facts.query) is None
+def _is_the_ports_application(contract: Contract, target: Target, facts: Facts, memory: Memory) -> bool:
+    """Tell whether the client could choose an application by a port that it merely wrote into its Host.
+
+    Where the check's query is the browser's, it names no port: whoever wrote the one could write the other.
+    """
+    if not memory.is_at_several_ports(target.origin):
+        return False
+    return not contract.has_filters or port_named(facts.query) is None
 
 
 def is_endpoint(contract: Contract, uri: str) -> bool:
