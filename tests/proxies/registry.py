@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from tests.proxies.haproxy import start_haproxy
 from tests.proxies.nginx import start_nginx
 from tests.proxies.proxy import StartProxy
 from tests.proxies.traefik import start_traefik
 
-STARTERS: dict[str, StartProxy] = {"nginx": start_nginx, "traefik": start_traefik}
+STARTERS: dict[str, StartProxy] = {
+    "nginx": start_nginx,
+    "traefik": start_traefik,
+    "haproxy": start_haproxy,
+}
