@@ -68,11 +68,11 @@ def test_with_a_silent_portal_nobody_gets_in(
 ) -> None:
     proxy = STARTERS[name](elsewhere, backend, tmp_path, portal_at=silent)
     try:
-        status = _status_within(proxy, 7 if name == "nginx" else 3)
+        status = _status_within(proxy, proxy.patience + 2 if proxy.patience else 3)
     finally:
         proxy.server.stop()
 
-    assert status == (503 if name == "nginx" else None)
+    assert status == (503 if proxy.patience else None)
     assert backend.take() == []
 
 
