@@ -4,7 +4,7 @@
 -- txn.ikd_allowed at the very end, and the configuration denies whatever comes without it.
 
 local PORTAL = assert(os.getenv("IKD_PORTAL"), "the global section has no `setenv IKD_PORTAL` above this file")
-local LIMIT_MS = 5000        -- a portal that hangs refuses after seconds
+local LIMIT_MS = 2000        -- HAProxy asks four times: a portal that hangs refuses after 8 seconds
 local LARGEST_BODY = 16384   -- a page has to fit into tune.bufsize with its headers
 
 -- What of a request the portal is told: who asks, and whether a page can be shown. Nothing else passes.
@@ -21,7 +21,8 @@ local IDENTITY = {
   "x-forwarded-user", "x-ikd-jwt",
 }
 
--- What goes on to the browser as it is. Everything else, 5xx and 304 too, is no answer to a check.
+-- What goes on to the browser as it is. Everything else, 5xx and 304 too, is no answer to a check, nor is a 200
+-- with a body, which is a page.
 local RELAYED = { [302] = true, [303] = true, [400] = true, [401] = true, [403] = true, [404] = true, [405] = true }
 
 -- HAProxy writes these itself.
@@ -93,8 +94,9 @@ core.register_action("ikd-check", { "http-req" }, function(txn)
   txn:unset_var("txn.ikd_allowed")
   local url = "http://portal" .. txn:get_var("txn.ikd_check")
   local answer = core.httpclient():get({ url = url, headers = question(txn), dst = PORTAL, timeout = LIMIT_MS })
-  if answer.status == 200 then return let_through(txn, answer.headers) end
-  if not RELAYED[answer.status] or #(answer.body or "") > LARGEST_BODY then return refuse(txn) end
+  local size = #(answer.body or "")
+  if answer.status == 200 and size == 0 then return let_through(txn, answer.headers) end
+  if not RELAYED[answer.status] or size > LARGEST_BODY then return refuse(txn) end
   relay(txn, answer)
 end)
 

@@ -32,7 +32,7 @@ def start_haproxy(
     (folder / "haproxy.cfg").write_text(substituted(text, replacements))
     server = Server([program, "-db", "-f", str(folder / "haproxy.cfg")], log=folder / "haproxy.log")
     server.wait_for(address)
-    return Proxy("haproxy", "redirect", True, address, portal, backend, server, patience=5)
+    return Proxy("haproxy", "redirect", True, address, portal, backend, server, patience=8)
 
 
 def _replacements(text: str, portal: Portal, backend: Backend, folder: Path, loopback: str) -> dict[str, str]:

@@ -20,3 +20,6 @@ CUT_COOKIES = ("nginx", "envoy", "haproxy")
 
 PUBLISH_NO_CHECK = ("nginx", "envoy", "haproxy")
 """Those that answer 404 for a check's URL on a site too; the others ask the portal about any path."""
+
+SPEAK_HTTP2 = ("traefik", "envoy", "haproxy")
+"""Those whose shipped configuration speaks HTTP/2 with browsers; nginx's leaves it to the administrator."""
