@@ -11,6 +11,8 @@ from tests.proxies.portal import Portal, start_portal
 from tests.proxies.proxy import Proxy
 from tests.proxies.registry import CUT_COOKIES, PUBLISH_NO_CHECK, STARTERS
 
+METRICS_TOKEN = "the token of the tests"
+
 
 @pytest.fixture(scope="session")
 def backend() -> Iterator[Backend]:
@@ -22,7 +24,7 @@ def backend() -> Iterator[Backend]:
 
 @pytest.fixture(scope="session")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    portal = start_portal(tmp_path_factory.mktemp("portal"), scheme="https")
+    portal = start_portal(tmp_path_factory.mktemp("portal"), scheme="https", IKD_METRICS_TOKEN=METRICS_TOKEN)
     yield portal
     portal.server.stop()
 

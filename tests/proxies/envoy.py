@@ -68,6 +68,8 @@ def _endpoint(bind: str) -> str:
 
 
 def _encryption(text: str, portal: Portal, folder: Path) -> dict[str, str]:
+    if "transport_socket:" not in text:
+        return {}
     if portal.scheme == "http":
         start, end = text.index("- transport_socket:"), text.index("filters:", text.index("private_key:"))
         return {text[start:end]: "- "}
