@@ -44,6 +44,11 @@ def envoy(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFac
     yield from _running("envoy", portal, backend, tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def haproxy(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    yield from _running("haproxy", portal, backend, tmp_path_factory)
+
+
 @pytest.fixture(params=list(STARTERS))
 def proxy(request: pytest.FixtureRequest) -> Proxy:
     """Each real proxy in turn."""
