@@ -36,6 +36,9 @@ HIDDEN_CHECKS = between(
     "                        # Without this a visitor", "                    - name: app\n"
 )
 PREFIX = "path_prefix: /authgate/envoy\n                        # No `allowed"
+LAST_ROUTE = between(
+    "                        # Uploads of any size", "                    # ---- a site on an"
+)
 TIMEOUT = "                request_headers_timeout: 10s\n"
 ANY_NAME = """\
                     - name: any
@@ -280,3 +283,20 @@ def test_without_use_remote_address_clients_choose_their_network(
         envoy.ask("/office", headers=FETCH | claims, who="alice")
 
     assert len(backend.take()) == 1
+
+
+def test_a_route_that_is_chosen_after_the_check_is_unchecked(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    mistake = {
+        LAST_ROUTE: LAST_ROUTE.replace("prefix: /}", "prefix: /page}"),
+        "clear_route_cache: false      # true, with": "clear_route_cache: true      # with",
+        'headers:remove("cookie")\n': 'headers:remove("cookie") headers:replace(":path", "/page")\n',
+    }
+    with envoy_with(mistake, portal, backend, tmp_path) as envoy:
+        envoy.ask("/page", headers=FETCH)
+        with_a_route = backend.take()
+        envoy.ask("/nowhere", headers=FETCH)
+        without = backend.take()
+
+    assert (len(with_a_route), len(without)) == (0, 1)
