@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from urllib.parse import quote
 
-from authgate.contracts import Contract, Style
+from authgate.contracts import REDIRECT, STATUS, Contract
 from authgate.decision import NO_RULE, Application, Decision, Subject
 from authgate.memory import GateSettings, Memory, RefusedPage
 from authgate.state import State, nonce_hash, seal
@@ -134,7 +134,7 @@ def allow(headers: Headers, sign_in_id: int | None = None) -> Answer:
 def ask_to_sign_in(asking: Asking, memory: Memory, *, rounds: int = 0) -> Answer:
     """Send a browser to the portal where the proxy can, and tell everybody else where to go."""
     target = asking.target
-    if asking.contract.style is Style.STATUS or not asking.navigates:
+    if asking.contract.style is STATUS or not asking.navigates:
         return unauthorized(asking)
     status = 302 if target.method in ("GET", "HEAD") else 303
     return to_portal(asking, memory, without_code(target.uri or "/"), back="", status=status, rounds=rounds)
@@ -206,7 +206,7 @@ def refuse(
         is_configuration=decision.reason == IDENTITY_TOO_LONG
         or (target.uri is None and decision.reason == NO_RULE),
     )
-    if asking.contract.style is Style.STATUS:
+    if asking.contract.style is STATUS:
         return _refused(403, refusal)
     if not asking.navigates:
         return _refused(403, refusal, as_json=True)
@@ -237,7 +237,7 @@ def misconfigured(
     refusal = Refusal(
         new_id(memory), contract.name, reason, origin=origin, client=client, is_configuration=True
     )
-    return _refused(status, refusal, as_json=contract.style is Style.REDIRECT)
+    return _refused(status, refusal, as_json=contract.style is REDIRECT)
 
 
 def broken(decision_id: str) -> Answer:
@@ -247,7 +247,7 @@ def broken(decision_id: str) -> Answer:
 
 def bad_contract_status(contract: Contract) -> int:
     """nginx makes 500 of everything but 401 and 403; the others pass on what is meant."""
-    return 403 if contract.style is Style.STATUS else 400
+    return 403 if contract.style is STATUS else 400
 
 
 def new_id(memory: Memory) -> str:

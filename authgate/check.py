@@ -5,16 +5,16 @@ contract → target → session → rules → decision → answer; read on in co
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from enum import Enum
+from hashlib import sha256
 from urllib.parse import unquote_plus
 
 from authgate import answer
 from authgate.answer import Answer, Asking
-from authgate.contracts import ENDPOINTS, Contract, Facts, Style
+from authgate.contracts import ENDPOINTS, REDIRECT, Contract, Facts, port_named
 from authgate.cookies import cookie_in, cookies_of
-from authgate.decision import NO_FILTERS, Application, Decision, Filters, Verdict, decide
+from authgate.decision import ALLOW, REFUSE, SIGN_IN, STEP_UP, Application, Decision, Filters, decide
 from authgate.memory import UNKNOWN, Memory, Session
 from authgate.target import BadTarget, Target, code_in, in_ascii, is_within, without_code
 
@@ -50,7 +50,7 @@ def check(facts: Facts, memory: Memory) -> Answer | Missing:
     except BadTarget as problem:
         status = answer.bad_contract_status(contract)
         return answer.misconfigured(contract, memory, str(problem), status=status)
-    filters: Filters | str = NO_FILTERS
+    filters: Filters | str | None = None
     if facts.query and contract.has_filters:
         filters = filters_from(facts.query, contract.parameters)
     if isinstance(filters, str):
@@ -61,7 +61,7 @@ def check(facts: Facts, memory: Memory) -> Answer | Missing:
 
 
 def _check_target(
-    contract: Contract, target: Target, facts: Facts, filters: Filters, memory: Memory
+    contract: Contract, target: Target, facts: Facts, filters: Filters | None, memory: Memory
 ) -> Answer | Missing:
     application = memory.application(target.origin)
     if application is UNKNOWN:
@@ -70,7 +70,11 @@ def _check_target(
         return answer.misconfigured(
             contract, memory, "unknown origin", status=403, origin=target.origin, client=target.client
         )
-    if contract.style is Style.REDIRECT and target.uri is not None:
+    if not contract.believes_port and _is_the_ports_application(contract, target, facts, memory):
+        return answer.misconfigured(
+            contract, memory, "host of several applications", status=403, origin=target.origin
+        )
+    if contract.style is REDIRECT and target.uri is not None:
         if is_endpoint(contract, target.uri):
             return Missing(Need.ENDPOINT, target.path or "", asking_of(contract, target, facts))
         if "ikdcode=" in target.uri and code_in(target.uri) is not None:
@@ -79,6 +83,16 @@ def _check_target(
     if isinstance(session, Missing):
         return session
     return _decided(contract, target, facts, application, session, filters, memory)
+
+
+def _is_the_ports_application(contract: Contract, target: Target, facts: Facts, memory: Memory) -> bool:
+    """Tell whether the client could choose an application by a port that it merely wrote into its Host.
+
+    Where the check's query is the browser's, it names no port: whoever wrote the one could write the other.
+    """
+    if not memory.is_at_several_ports(target.origin):
+        return False
+    return not contract.has_filters or port_named(facts.query) is None
 
 
 def is_endpoint(contract: Contract, uri: str) -> bool:
@@ -106,7 +120,7 @@ def _session(target: Target, facts: Facts, memory: Memory) -> Session | Missing 
     token = cookie_in(line, answer.GATE_HTTPS if target.origin.startswith("https:") else answer.GATE_HTTP)
     if not token:
         return None
-    digest = hashlib.sha256(token).digest()
+    digest = sha256(token).digest()
     session = memory.session(digest, facts.now)
     if session is UNKNOWN:
         return Missing(Need.SESSION, digest)
@@ -121,18 +135,18 @@ def _decided(
     facts: Facts,
     application: Application,
     session: Session | None,
-    filters: Filters,
+    filters: Filters | None,
     memory: Memory,
 ) -> Answer:
     subject = session.subject if session else None
     decision = decide(application, target, subject, facts.now, filters)
-    if decision.verdict is Verdict.ALLOW:
+    if decision.verdict is ALLOW:
         allowed = _allowed(application, session)
         if allowed is not None:
             return allowed
-        decision = Decision(Verdict.REFUSE, answer.IDENTITY_TOO_LONG)
+        decision = Decision(REFUSE, answer.IDENTITY_TOO_LONG)
     asking = asking_of(contract, target, facts)
-    if decision.verdict in (Verdict.SIGN_IN, Verdict.STEP_UP):
+    if decision.verdict in (SIGN_IN, STEP_UP):
         return answer.ask_to_sign_in(asking, memory)
     return answer.refuse(asking, memory, application, subject, decision)
 
@@ -175,8 +189,8 @@ def _navigates(hints: dict[bytes, bytes]) -> bool:
     return b"text/html" in hints.get(b"accept", b"").lower() and b"x-requested-with" not in hints
 
 
-def filters_from(query: str, parameters: frozenset[str] = frozenset()) -> Filters | str:
-    """Read the filters of a check's own query; give the fault as text for whatever else stands there.
+def filters_from(query: str, parameters: frozenset[str] = frozenset()) -> Filters | str | None:
+    """Read the filters of a check's own query, None for none; give the fault as text for whatever else.
 
     `parameters` are the contract's own, which it reads itself.
     """
@@ -193,6 +207,8 @@ def filters_from(query: str, parameters: frozenset[str] = frozenset()) -> Filter
         if not entries:
             return f"{name} empty"
         found[name] = entries
+    if not found:
+        return None
     return Filters(
         frozenset(found["allowed_groups"]) if "allowed_groups" in found else None,
         frozenset(found["allowed_emails"]) if "allowed_emails" in found else None,

@@ -7,13 +7,22 @@ other header: what one proxy sets, another passes on as the client sent it.
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from typing import NamedTuple
 
-from authgate.target import USUAL_METHODS, BadTarget, Target, method_from, origin_from, uri_from
+from authgate.target import (
+    USUAL_METHODS,
+    BadTarget,
+    Target,
+    method_from,
+    origin_from,
+    port_of,
+    uri_and_plain_path,
+)
 
 
 class Style(Enum):
@@ -22,6 +31,8 @@ class Style(Enum):
     STATUS = "status"
     REDIRECT = "redirect"
 
+
+STATUS, REDIRECT = Style
 
 FORWARDED_FOR_LIMIT = 512
 """Octets of an X-Forwarded-For; nobody honest sits behind so many proxies."""
@@ -79,7 +90,7 @@ class Contract:
     """`headers` are the only ones that speak of the target; `prefix` is where its endpoints live.
 
     `parameters` of the check's own query belong to the contract. `has_filters` tells whether that query is
-    the administrator's at all.
+    the administrator's at all, `believes_port` whether the proxy vouches for the port of the origin.
     """
 
     name: str
@@ -89,6 +100,10 @@ class Contract:
     prefix: str = "/authgate"
     parameters: frozenset[str] = frozenset()
     has_filters: bool = True
+    believes_port: bool = True
+
+
+_PORT = re.compile("[1-9][0-9]{0,4}")
 
 
 @lru_cache(maxsize=16_384)
@@ -131,15 +146,41 @@ def _forwarded(facts: Facts, hops: int) -> Target:
         headers.require(FORWARDED)
     try:
         method = values[b"x-forwarded-method"]
+        uri, plain_path = uri_and_plain_path(values[b"x-forwarded-uri"])
         return Target(
             _origin(values[b"x-forwarded-proto"], values[b"x-forwarded-host"]),
             _METHODS.get(method) or method_from(method.decode("latin-1")),
-            uri_from(values[b"x-forwarded-uri"]),
+            uri,
             forwarded_client(values[b"x-forwarded-for"], hops),
+            plain_path,
         )
     except (KeyError, BadTarget):
         headers.require(FORWARDED)  # says which is missing, where it is that
         raise
+
+
+def _forwarded_raw_host(facts: Facts, hops: int) -> Target:
+    """Read X-Forwarded-* where the host is as the client wrote it, with a port of its own choice.
+
+    `port` in the check's own query says which it is.
+    """
+    target = _forwarded(facts, hops)
+    if not facts.query:
+        return target
+    named = port_named(facts.query)
+    if named is not None and named != port_of(target.origin):
+        raise BadTarget("port of x-forwarded-host is not the one in the check's URL")
+    return target
+
+
+def port_named(query: str) -> str | None:
+    """Give the port that a check's own URL names. Raises BadTarget where it does twice, or none."""
+    named = [value for name, _, value in _parameters(query) if name == "port"]
+    if not named:
+        return None
+    if len(named) > 1 or not _PORT.fullmatch(named[0]):
+        raise BadTarget("port in the check's URL")
+    return named[0]
 
 
 def _host_and_scheme(facts: Facts, hops: int) -> Target:
@@ -166,11 +207,13 @@ def _sent(facts: Facts, hops: int) -> Target:
     sent = facts.sent_target
     if sent is None or not sent.startswith(b"/authgate/envoy/"):
         raise BadTarget("request target")
+    uri, plain_path = uri_and_plain_path(sent.removeprefix(b"/authgate/envoy"))
     return Target(
         _origin(values[b"x-forwarded-proto"], values[b"host"]),
         method_from(facts.method),
-        uri_from(sent.removeprefix(b"/authgate/envoy")),
+        uri,
         forwarded_client(values[b"x-forwarded-for"], hops),
+        plain_path,
     )
 
 
@@ -191,11 +234,13 @@ def _original_url(facts: Facts, hops: int) -> Target:
     origin = _origin(scheme, authority)
     if _origin(scheme, named[0].encode("latin-1")) != origin:
         raise BadTarget("host of x-original-url is not the one that is served")
+    uri, plain_path = uri_and_plain_path(slash + path)
     return Target(
         origin,
         method_from(values[b"x-original-method"].decode("latin-1")),
-        uri_from(slash + path),
+        uri,
         _address_from(values[b"x-real-ip"].decode("latin-1"), "x-real-ip"),
+        plain_path,
     )
 
 
@@ -211,21 +256,21 @@ ADDRESS = frozenset((b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-fo
 SENT = frozenset((b"host", b"x-forwarded-proto", b"x-forwarded-for"))
 ORIGINAL = frozenset((b"x-original-url", b"x-original-method", b"x-real-ip"))
 
-NGINX = Contract("nginx", Style.STATUS, FORWARDED, _forwarded)
-INGRESS_NGINX = Contract(
-    "ingress-nginx", Style.STATUS, ORIGINAL, _original_url, parameters=frozenset(("host",))
+NGINX = Contract("nginx", STATUS, FORWARDED, _forwarded)
+INGRESS_NGINX = Contract("ingress-nginx", STATUS, ORIGINAL, _original_url, parameters=frozenset(("host",)))
+TRAEFIK = Contract(
+    "traefik", REDIRECT, FORWARDED, _forwarded_raw_host, parameters=frozenset(("port",)), believes_port=False
 )
-TRAEFIK = Contract("traefik", Style.REDIRECT, FORWARDED, _forwarded)
-CADDY = Contract("caddy", Style.REDIRECT, FORWARDED, _forwarded)
-HAPROXY = Contract("haproxy", Style.REDIRECT, FORWARDED, _forwarded)
-ENVOY = Contract("envoy", Style.REDIRECT, SENT, _sent, has_filters=False)
-OAUTH2_NGINX = Contract("oauth2 nginx", Style.STATUS, HOST_AND_SCHEME, _host_and_scheme, "/oauth2")
-OAUTH2_TRAEFIK = Contract("oauth2 traefik", Style.REDIRECT, FORWARDED, _forwarded, "/oauth2")
+CADDY = replace(TRAEFIK, name="caddy")
+HAPROXY = replace(TRAEFIK, name="haproxy")
+ENVOY = Contract("envoy", REDIRECT, SENT, _sent, has_filters=False, believes_port=False)
+OAUTH2_NGINX = Contract("oauth2 nginx", STATUS, HOST_AND_SCHEME, _host_and_scheme, "/oauth2")
+OAUTH2_TRAEFIK = replace(TRAEFIK, name="oauth2 traefik", prefix="/oauth2")
 
-ENDPOINT = Contract("endpoint", Style.REDIRECT, ADDRESS, _address)
+ENDPOINT = Contract("endpoint", REDIRECT, ADDRESS, _address)
 OAUTH2_ENDPOINT = {
-    "nginx": Contract("oauth2 endpoint", Style.REDIRECT, HOST_AND_SCHEME, _host_and_scheme, "/oauth2"),
-    "traefik": Contract("oauth2 endpoint", Style.REDIRECT, ADDRESS, _address, "/oauth2"),
+    "nginx": Contract("oauth2 endpoint", REDIRECT, HOST_AND_SCHEME, _host_and_scheme, "/oauth2"),
+    "traefik": Contract("oauth2 endpoint", REDIRECT, ADDRESS, _address, "/oauth2"),
 }
 OAUTH2_CHECK = {"nginx": OAUTH2_NGINX, "traefik": OAUTH2_TRAEFIK}
 

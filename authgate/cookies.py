@@ -40,10 +40,13 @@ def cookie_in(line: bytes, name: bytes) -> bytes | None:
 
     Where the name stands once in the whole line, as browsers write it, nothing else is parsed.
     """
-    before, found, after = line.partition(name)
-    if not found:
+    start = line.find(name)
+    if start < 0:
         return None
-    if name not in after and after[:1] == b"=" and (not before or before[-2:] == b"; "):
-        return after[1:].partition(b";")[0].strip(b" \t")
+    end = start + len(name)
+    is_first_or_after_a_space = not start or line[start - 2 : start] == b"; "
+    if is_first_or_after_a_space and line[end : end + 1] == b"=" and line.find(name, end) < 0:
+        stop = line.find(b";", end)
+        return line[end + 1 : stop if stop >= 0 else None].strip(b" \t")
     value = cookies_of(line).get(name.decode("latin-1"))
     return None if value is None else value.encode("latin-1")

@@ -32,6 +32,11 @@ class Who(Enum):
     CHOSEN = "chosen"
 
 
+# By names of their own: looking one up in its Enum costs a check as much as judging by it.
+ALLOW, STEP_UP, SIGN_IN, REFUSE = Verdict
+EVERYONE, _, CHOSEN = Who
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """A verdict with its reason: the rule that admits, or for each rule of the scope what failed first."""
@@ -58,8 +63,8 @@ class Rule:
     admitted: Decision = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:
-        reason = "public" if self.who is Who.EVERYONE else "admitted"
-        object.__setattr__(self, "admitted", Decision(Verdict.ALLOW, reason, self.id))
+        reason = "public" if self.who is EVERYONE else "admitted"
+        object.__setattr__(self, "admitted", Decision(ALLOW, reason, self.id))
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,12 +119,6 @@ class Filters:
     groups: frozenset[str] | None = None
     emails: frozenset[str] | None = None
     email_domains: tuple[str, ...] | None = None
-
-    def __bool__(self) -> bool:
-        return not (self.groups is None and self.emails is None and self.email_domains is None)
-
-
-NO_FILTERS = Filters()
 
 
 def application_of(
@@ -177,7 +176,7 @@ def decide(
     target: Target,
     subject: Subject | None,
     now: float,
-    filters: Filters = NO_FILTERS,
+    filters: Filters | None = None,
 ) -> Decision:
     """Decide about a request to an application; `now` is Unix time.
 
@@ -185,17 +184,25 @@ def decide(
     contract tells no path, every scope must admit.
     """
     if not application.enabled:
-        return Decision(Verdict.REFUSE, "application disabled")
+        return Decision(REFUSE, "application disabled")
+    path = target.plain_path
+    if path is not None and not application.heeds_case:
+        scope = _most_specific(application.scopes, path, application.longest)
+        decision = _decide_in_scope(scope, target, subject, now)
+    else:
+        decision = _decide_for_every_reading(application, target, subject, now)
+    return decision if filters is None else _narrow(decision, subject, filters)
+
+
+def _decide_for_every_reading(
+    application: Application, target: Target, subject: Subject | None, now: float
+) -> Decision:
     try:
         scopes = _scopes_meant(application, target.path)
     except BadTarget:
-        return Decision(Verdict.REFUSE, "path cannot be read safely")
-    sternest = _decide_in_scope(scopes[0], target, subject, now)
-    for scope in scopes[1:]:
-        decision = _decide_in_scope(scope, target, subject, now)
-        if decision.verdict.value > sternest.verdict.value:
-            sternest = decision
-    return _narrow(sternest, subject, filters) if filters else sternest
+        return Decision(REFUSE, "path cannot be read safely")
+    decisions = [_decide_in_scope(scope, target, subject, now) for scope in scopes]
+    return max(decisions, key=lambda decision: decision.verdict.value)
 
 
 def _scopes_meant(application: Application, path: str | None) -> list[Scope | None]:
@@ -205,8 +212,6 @@ def _scopes_meant(application: Application, path: str | None) -> list[Scope | No
         if ("/", False) not in application.scopes:
             every[0] = None
         return list(every.values())
-    if not application.heeds_case and is_read_alike(path):
-        return [_most_specific(application.scopes, path, application.longest)]
     found: dict[int, Scope | None] = {}
     for reading in readings(path):
         for scopes, text in ((application.scopes, reading), (application.folded, reading.casefold())):
@@ -231,43 +236,47 @@ def _most_specific(scopes: dict[tuple[str, bool], Scope], path: str, longest: in
     return scopes.get(("/", False))
 
 
+ADMITS = (ALLOW, "")
+
+
 def _decide_in_scope(scope: Scope | None, target: Target, subject: Subject | None, now: float) -> Decision:
     if scope is None:
-        return Decision(Verdict.REFUSE, NO_RULE)
+        return Decision(REFUSE, NO_RULE)
     best: Decision | None = None
     failed: list[tuple[int, str]] = []
     for rule in scope.rules:
-        verdict, criterion = _judge(rule, target, subject, now)
-        if verdict is Verdict.ALLOW:
+        judged = _judge(rule, target, subject, now)
+        if judged is ADMITS:
             return rule.admitted
+        verdict, criterion = judged
         failed.append((rule.id, criterion))
         if best is None or verdict.value < best.verdict.value:
             best = Decision(verdict, criterion, rule.id)
-    if best is None or best.verdict is Verdict.REFUSE:
-        return Decision(Verdict.REFUSE, "no rule admits", None, tuple(failed))
+    if best is None or best.verdict is REFUSE:
+        return Decision(REFUSE, "no rule admits", None, tuple(failed))
     return Decision(best.verdict, best.reason, best.rule, tuple(failed))
 
 
 def _judge(rule: Rule, target: Target, subject: Subject | None, now: float) -> tuple[Verdict, str]:
     """Judge one rule: whether it admits, would after a sign-in, or what fails first."""
     if not rule.readable:
-        return Verdict.REFUSE, "cannot be evaluated"
+        return REFUSE, "cannot be evaluated"
     if rule.expires_at is not None and now >= rule.expires_at:
-        return Verdict.REFUSE, "expired"
+        return REFUSE, "expired"
     if rule.methods is not None and _method_asked(target) not in rule.methods:
-        return Verdict.REFUSE, "method"
+        return REFUSE, "method"
     if rule.networks is not None and not is_within(target.client, rule.networks):
-        return Verdict.REFUSE, "network"
-    if rule.who is Who.CHOSEN and not (rule.users or rule.groups):
-        return Verdict.REFUSE, "nobody chosen"
-    if rule.who is not Who.EVERYONE or rule.second_factor:
+        return REFUSE, "network"
+    if rule.who is CHOSEN and not (rule.users or rule.groups):
+        return REFUSE, "nobody chosen"
+    if rule.who is not EVERYONE or rule.second_factor:
         if subject is None:
-            return Verdict.SIGN_IN, "not signed in"
-        if rule.who is Who.CHOSEN and not (subject.user_id in rule.users or subject.group_ids & rule.groups):
-            return Verdict.REFUSE, "group"
+            return SIGN_IN, "not signed in"
+        if rule.who is CHOSEN and not (subject.user_id in rule.users or subject.group_ids & rule.groups):
+            return REFUSE, "group"
         if rule.second_factor and not subject.second_factor:
-            return Verdict.STEP_UP, "second factor"
-    return Verdict.ALLOW, ""
+            return STEP_UP, "second factor"
+    return ADMITS
 
 
 def _method_asked(target: Target) -> str | None:
@@ -276,16 +285,16 @@ def _method_asked(target: Target) -> str | None:
 
 def _narrow(decision: Decision, subject: Subject | None, filters: Filters) -> Decision:
     """Apply a check's own filters: they never widen, and they ask for a sign-in even where all is public."""
-    if decision.verdict in (Verdict.REFUSE, Verdict.SIGN_IN):
+    if decision.verdict in (REFUSE, SIGN_IN):
         return decision
     if subject is None:
-        return Decision(Verdict.SIGN_IN, "not signed in", decision.rule)
+        return Decision(SIGN_IN, "not signed in", decision.rule)
     if filters.groups is not None and not filters.groups.intersection(name for _, name in subject.groups):
-        return Decision(Verdict.REFUSE, "allowed_groups")
+        return Decision(REFUSE, "allowed_groups")
     if filters.emails is not None and subject.email not in filters.emails:
-        return Decision(Verdict.REFUSE, "allowed_emails")
+        return Decision(REFUSE, "allowed_emails")
     if filters.email_domains is not None and not _has_domain(subject.email, filters.email_domains):
-        return Decision(Verdict.REFUSE, "allowed_email_domains")
+        return Decision(REFUSE, "allowed_email_domains")
     return decision
 
 

@@ -34,6 +34,7 @@ LOOK_FOR_TRIGGERS_EVERY = 60.0
 SWEEP_EVERY = 5.0
 COMPLAIN_EVERY = 5.0
 APPLICATIONS_A_ROUND = 100
+READINGS_AT_ONCE = 20
 PUBLISH_EVERY = 1.0
 BATCH = 1_000
 
@@ -71,6 +72,7 @@ class Feed:
         self._swept_at = -1e9
         self._complained_at = -1e9
         self._due: list[int] = []
+        self._compiled: dict[int, loading.Compiled | None] = {}
         self._reread_at = clock()
         self._published_at = -1e9
         self.answered = 0
@@ -131,6 +133,7 @@ class Feed:
 
     def _read(self, *, reread: bool = False) -> None:
         began = self._reading_since = self.clock()
+        self._compiled.clear()
         try:
             if reread:  # before the reading, which loads anew what changed meanwhile
                 self._reread_applications()
@@ -140,9 +143,12 @@ class Feed:
                 self.memory.forget_overdue()
             if began - self.last_read_began > FORGET_AFTER:
                 self._reader = changes.reader_for(connection.vendor)
-            # Applications are loaded by several queries: once more, until nothing changed meanwhile.
-            while self._read_once():
-                pass
+            # Applications are loaded by several queries, between which changes may come: they are held when a
+            # reading after them named none. One who changes them without end gets them held all the same.
+            for _ in range(READINGS_AT_ONCE):
+                if not self._read_once():
+                    break
+            self._hold_compiled()
             self._has_failed = False
         except Exception:
             # What was read may not have been applied: begin again with everything forgotten. Only an end
@@ -198,11 +204,21 @@ class Feed:
         return is_about_groups or bool(keys["application"])
 
     def _load_applications(self, which: set[int] | None) -> None:
+        """Load applications to be held when this reading is over; None for all, and for one that is gone."""
         compiled = loading.load_everything_compiled() if which is None else loading.load_compiled(which)
-        loaded = {application.id for application, _ in compiled}
-        self.memory.hold_applications(compiled)
-        for gone in (self.memory.known_applications() if which is None else which) - loaded:
-            self.memory.forget_application(gone)
+        if which is None:
+            which = self.memory.known_applications() | self._compiled.keys()
+        self._compiled.update(dict.fromkeys(which))
+        self._compiled.update((each[0].id, each) for each in compiled)
+
+    def _hold_compiled(self) -> None:
+        if not self._compiled:
+            return
+        self.memory.hold_applications([each for each in self._compiled.values() if each is not None])
+        for application_id, each in self._compiled.items():
+            if each is None:
+                self.memory.forget_application(application_id)
+        self._compiled.clear()
 
     # ---- in the background --------------------------------------------------------------------------------
 

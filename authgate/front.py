@@ -27,6 +27,7 @@ LINGER = 1.0
 
 ENVOY_URL = BEFORE_A_PATH.encode()
 LEFT_ALONE = frozenset((b"transfer-encoding", b"expect", b"upgrade"))
+UNUSUAL = LEFT_ALONE | {b"connection", b"content-length"}
 
 
 class Front(HttpToolsProtocol):
@@ -133,13 +134,15 @@ class Front(HttpToolsProtocol):
         if not self._is_plain(headers) or (query and (not query.isascii() or b"#" in query)):
             return False
         now = time.time()
-        method = self.parser.get_method().decode("latin-1")
-        sent = RequestHeaders(headers)
-        facts = Facts(path, query.decode("latin-1"), sent, self.peer, now, method, self.url)
+        facts = Facts(path, query.decode("latin-1"), RequestHeaders(headers), self.peer, now)
+        if path == BEFORE_A_PATH:  # only here does the check's own request say what was asked for
+            facts = facts._replace(method=self.parser.get_method().decode("latin-1"), sent_target=self.url)
         try:
-            found = _found(worker, facts)
-            if found is None:
-                return False
+            found = check(facts, worker.memory) if worker.may_answer() else None
+            if not isinstance(found, Answer):
+                if not worker.is_without_database():
+                    return False
+                found = _without_database(worker)
             octets = self._octets(found)
         except Exception:
             # The view meets the same and says so; if it does not, this is a fault of the front's own.
@@ -161,14 +164,20 @@ class Front(HttpToolsProtocol):
         """Tell whether nothing about this request needs the ordinary way."""
         if len(headers) != len(self.headers) or (self.cycle is not None and not self.cycle.response_complete):
             return False
-        if headers.get(b"content-length", b"0") != b"0" or not headers.keys().isdisjoint(LEFT_ALONE):
-            return False
         # Without a Connection header only HTTP/1.1 keeps its connections (RFC 9112, section 9.3).
-        if not self.parser.should_keep_alive() or self.parser.should_upgrade():
+        if not self.parser.should_keep_alive():
             return False
-        if b"connection" in headers and self.parser.get_http_version() != "1.1":
+        if not (headers.keys().isdisjoint(UNUSUAL) or self._is_plain_nevertheless(headers)):
             return False
         return not (self.pipeline or self.flow.write_paused or self.transport.is_closing())
+
+    def _is_plain_nevertheless(self, headers: dict[bytes, bytes]) -> bool:
+        """Tell whether a request is plain that says something of its connection or body."""
+        if headers.get(b"content-length", b"0") != b"0" or not headers.keys().isdisjoint(LEFT_ALONE):
+            return False
+        if self.parser.should_upgrade():
+            return False
+        return b"connection" not in headers or self.parser.get_http_version() == "1.1"
 
     def _watch_idleness(self, seconds: float) -> None:
         self.idle_timer = self.loop.call_later(seconds, self._close_if_idle)
@@ -197,17 +206,11 @@ class Front(HttpToolsProtocol):
         return found.wire[0] + _Date.octets + found.wire[1]
 
 
-def _found(worker: feed.Feed, facts: Facts) -> Answer | None:
-    """Give memory's answer, None where the view has to be asked: not while the database is away.
+def _without_database(worker: feed.Feed) -> Answer:
+    """Give the answer to what memory cannot answer while the database is away.
 
     The view's threads would wait for it, one for each check, until none is left that could say so.
     """
-    if worker.may_answer():
-        found = check(facts, worker.memory)
-        if isinstance(found, Answer):
-            return found
-    if not worker.is_without_database():
-        return None
     decision_id = answer.new_id(worker.memory)
     log.error("a check could not be answered without the database, decision %s", decision_id)
     return answer.broken(decision_id)

@@ -5,22 +5,23 @@ from __future__ import annotations
 import gc
 import hashlib
 import hmac
+from collections.abc import Container
 from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from allauth.account.models import EmailAddress
 from django.conf import settings
-from django.db.models import CharField, Exists, F, OuterRef, QuerySet, Value
+from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Cast
 
 from authgate import models
 from authgate.contracts import checks
 from authgate.decision import Application, Rule, Subject, Who, application_of
-from authgate.memory import GateSettings, Memory, Session
+from authgate.memory import GateSettings, Memory, Session, are_several
 from authgate.redirects import domain_matches
 from authgate.refused_page import render_refused
-from authgate.target import is_within, origins_claiming
+from authgate.target import is_within, origins_claiming, without_port
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -43,26 +44,52 @@ def memory_for_one_request() -> Memory:
     return Memory(gate_settings())
 
 
+Compiled = tuple[Application, tuple[str, ...]]
+"""An application made ready, and its origins as they are written."""
+
+
 # ---- applications -----------------------------------------------------------------------------------------
 
 
 def load_application(origin: str) -> Application | None:
     """Give the application that claims an origin, made ready; None where none does. Two queries."""
-    claiming = origins_claiming(origin)
+    return _load_application(origin)[0]
+
+
+def load_application_into(memory: Memory, origin: str) -> None:
+    """Put the application that claims an origin into the memory of one request. Two queries."""
+    memory.applications[origin], is_at_several_ports = _load_application(origin)
+    if is_at_several_ports:
+        memory.at_several_ports.add(origin)
+
+
+def _load_application(origin: str) -> tuple[Application | None, bool]:
+    """Give the application that claims an origin, and whether other ports of its host are another's."""
+    plain = origins_claiming(without_port(origin))
+    at_any_port = Q(origins__value__in={*origins_claiming(origin), *plain})
+    for claiming in plain:
+        at_any_port |= Q(origins__value__startswith=f"{claiming}:")
     rule_fields = [f"rules__{field}" for field in RULE_FIELDS]
     rows = list(
-        models.Application.objects.filter(origins__value__in=claiming)
+        models.Application.objects.filter(at_any_port)
         .order_by("rules__path", "rules__pk")
         .values_list("origins__value", *APPLICATION_FIELDS, *rule_fields)
     )
-    if not rows:
-        return None
-    nearest = min((row[0] for row in rows), key=claiming.index)
+    owners = {row[0]: row[1] for row in rows}
+    nearest = _nearest(origin, owners)
+    if nearest is None:
+        return None, False
     columns = 1 + len(APPLICATION_FIELDS)
     own = [row for row in rows if row[0] == nearest]
     rules = [row[columns:] for row in own if row[columns] is not None]
     application = own[0][1:columns]
-    return _application(application, rules, _references([application[0]]))
+    claims = [claim for claim in owners if without_port(claim) != claim]
+    is_at_several_ports = are_several(origin, claims, lambda each: owners.get(_nearest(each, owners) or ""))
+    return _application(application, rules, _references([application[0]])), is_at_several_ports
+
+
+def _nearest(origin: str, claims: Container[str]) -> str | None:
+    return next((claim for claim in origins_claiming(origin) if claim in claims), None)
 
 
 def load_applications() -> list[Application]:
@@ -70,7 +97,7 @@ def load_applications() -> list[Application]:
     return _compiled(models.Application.objects.all(), models.Rule.objects.all())
 
 
-def load_compiled(which: set[int] | None = None) -> list[tuple[Application, tuple[str, ...]]]:
+def load_compiled(which: set[int] | None = None) -> list[Compiled]:
     """Give applications made ready with their origins: all, or those of the given ids. Four queries."""
     applications, origins = models.Application.objects.all(), models.Origin.objects.all()
     rules = models.Rule.objects.all()
@@ -84,7 +111,7 @@ def load_compiled(which: set[int] | None = None) -> list[tuple[Application, tupl
     return [(application, tuple(by_application.get(application.id, ()))) for application in compiled]
 
 
-def load_everything_compiled() -> list[tuple[Application, tuple[str, ...]]]:
+def load_everything_compiled() -> list[Compiled]:
     """Give all applications made ready, and spare the garbage collector them.
 
     It would go through all of them again and again while they are made, and later in the midst of checks.

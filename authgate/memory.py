@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from authgate.contracts import Contract
 from authgate.decision import Application, Subject
-from authgate.target import Target, origins_claiming
+from authgate.target import Target, origins_claiming, without_port
 
 if TYPE_CHECKING:
     from authgate.answer import Answer
@@ -77,6 +77,11 @@ class Memory:
         self.random = random
         self.applications: dict[str, Application | None] = {}
         self.sessions: dict[bytes, Session | None] = {}
+        self.at_several_ports: set[str] = set()
+
+    def is_at_several_ports(self, origin: str) -> bool:
+        """Tell whether another port of this origin's host is another application's."""
+        return origin in self.at_several_ports
 
     def application(self, origin: str) -> Application | Unknown | None:
         """Give the application that claims an origin, None where none does."""
@@ -85,6 +90,16 @@ class Memory:
     def session(self, digest: bytes, now: float) -> Session | Unknown | None:
         """Give the gate session of a token's digest, None where there is none."""
         return self.sessions.get(digest, UNKNOWN)
+
+
+def are_several(origin: str, claims: Iterable[str], owner: Callable[[str], int | None]) -> bool:
+    """Tell whether the ports of an origin's host are several applications'.
+
+    `claims` are origins as written that name a port, `owner` gives the id of whoever claims an origin.
+    """
+    ports = {claim[len(without_port(claim)) :] for claim in claims}
+    owners = {owner(without_port(origin) + port) for port in ("", *ports)}
+    return len(owners - {None}) > 1
 
 
 class OverMemory(Memory):
@@ -96,6 +111,9 @@ class OverMemory(Memory):
 
     def application(self, origin: str) -> Application | Unknown | None:
         return self.under.application(origin)
+
+    def is_at_several_ports(self, origin: str) -> bool:
+        return self.under.is_at_several_ports(origin)
 
     def session(self, digest: bytes, now: float) -> Session | Unknown | None:
         if digest in self.sessions:
@@ -138,6 +156,7 @@ class WorkerMemory(Memory):
         self._by_sign_in: dict[int, set[bytes]] = {}
         self._by_user: dict[int, set[bytes]] = {}
         self._origins_of: dict[int, tuple[str, ...]] = {}
+        self._with_port: dict[str, frozenset[str]] = {}
 
     def __len__(self) -> int:
         return len(self._held)
@@ -151,6 +170,17 @@ class WorkerMemory(Memory):
             if found is not None:
                 return found
         return None
+
+    def is_at_several_ports(self, origin: str) -> bool:
+        if not self._with_port:
+            return False
+        claiming = origins_claiming(without_port(origin))
+        claims = [claim for each in claiming for claim in self._with_port.get(each, ())]
+        return are_several(origin, claims, self._owner)
+
+    def _owner(self, origin: str) -> int | None:
+        found = self.application(origin)
+        return found.id if isinstance(found, Application) else None
 
     def session(self, digest: bytes, now: float) -> Session | Unknown | None:
         """Give a session; UNKNOWN also where the database has to say whether it is idle by now."""
@@ -219,6 +249,9 @@ class WorkerMemory(Memory):
         for application, origins in compiled:
             released[application.id] = set(self._origins_of.get(application.id, ())) - set(origins)
             for origin in origins:
+                plain = without_port(origin)
+                if plain != origin:
+                    self._with_port[plain] = self._with_port.get(plain, frozenset()) | {origin}
                 self.applications[origin] = application
             self._origins_of[application.id] = origins
         for application_id, origins_left in released.items():
@@ -257,6 +290,15 @@ class WorkerMemory(Memory):
             claimed = self.applications.get(origin)
             if claimed is not None and claimed.id == application_id:
                 del self.applications[origin]
+                self._release_port(origin)
+
+    def _release_port(self, origin: str) -> None:
+        plain = without_port(origin)
+        left = self._with_port.get(plain, frozenset()) - {origin}
+        if left:
+            self._with_port[plain] = left
+        else:
+            self._with_port.pop(plain, None)
 
     def _drop(self, digest: bytes) -> None:
         held = self._held.pop(digest, None)

@@ -25,7 +25,11 @@ _USUAL_URI = re.compile(rb"/[\x21-\x7e]*")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
 _PLAIN_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.~!$&'()*+,=:@-]+)+|/")
 _PLAIN_LOWER_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[a-z0-9_.~!$&'()*+,=:@-]+)+|/")
+_PLAIN_LOWER_URI = re.compile(
+    rb"((?:/(?!\.{1,2}(?:[/?]|\Z))[a-z0-9_.~!$&'()*+,=:@-]+)+|/)(?:\?[\x21-\x7e]*)?"
+)
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
+_PORT = re.compile(r":[0-9]+\Z")
 _CODE = re.compile(r"ikdcode=([A-Za-z0-9_-]{43})")
 
 READINGS_LIMIT = 256
@@ -84,6 +88,16 @@ def origins_claiming(origin: str) -> list[str]:
     return [origin, *(f"{scheme}://*.{'.'.join(labels[n:])}" for n in range(1, len(labels)))]
 
 
+def without_port(origin: str) -> str:
+    """Give a canonical origin, or a wildcard, as it is at its scheme's own port."""
+    return _PORT.sub("", origin)
+
+
+def port_of(origin: str) -> str:
+    """Give the port of a canonical origin, also where it is the scheme's own."""
+    return origin[len(without_port(origin)) + 1 :] or DEFAULT_PORTS[origin.partition(":")[0]]
+
+
 def origin_of(text: str) -> str:
     """Give the canonical origin that `text` spells out, path excluded. Raises BadTarget."""
     scheme, separator, authority = text.partition("://")
@@ -110,13 +124,15 @@ class Target(NamedTuple):
     """The original request of a check.
 
     `uri` is path and query as sent, ASCII (other bytes percent-encoded). `method` and `uri` are None
-    where the contract does not tell them; then every path and method has to be meant.
+    where the contract does not tell them; then every path and method has to be meant. `plain_path` is the
+    path where everybody is known to take it for itself, as `is_read_alike` tells.
     """
 
     origin: str
     method: str | None
     uri: str | None
     client: str
+    plain_path: str | None = None
 
     @property
     def path(self) -> str | None:
@@ -138,6 +154,15 @@ def uri_from(raw: bytes) -> str:
     if not text.startswith("/") or _UNSAFE.search(text):
         raise BadTarget("uri")
     return in_ascii(text)
+
+
+def uri_and_plain_path(raw: bytes) -> tuple[str, str | None]:
+    """Give what `uri_from` does, and the path in it if `is_read_alike`, all by one scan. Raises BadTarget."""
+    plain = _PLAIN_LOWER_URI.fullmatch(raw)
+    if plain is None:
+        return uri_from(raw), None
+    uri = raw.decode("ascii")
+    return uri, uri[: plain.end(1)]
 
 
 def in_ascii(header: str) -> str:

@@ -111,7 +111,7 @@ def answer_check(facts: Facts, memory: Memory) -> Answer:
         if feed.current is not None and feed.current.is_without_database():
             raise DatabaseError("the database is away")  # rather than wait for it with every thread
         if found.need is Need.APPLICATION:
-            memory.applications[str(found.key)] = loading.load_application(str(found.key))
+            loading.load_application_into(memory, str(found.key))
         elif found.need is Need.SESSION:
             digest = found.key if isinstance(found.key, bytes) else b""
             memory.sessions[digest] = _load_session(digest, memory)
@@ -187,8 +187,9 @@ def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory
 def _application(origin: str, memory: Memory) -> Application | None:
     found = memory.application(origin)
     if found is UNKNOWN:
-        found = memory.applications[origin] = loading.load_application(origin)
-    return found
+        loading.load_application_into(memory, origin)
+        found = memory.application(origin)
+    return found if isinstance(found, Application) else None
 
 
 def start(visit: Visit, memory: Memory) -> Answer:

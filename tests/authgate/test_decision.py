@@ -17,7 +17,7 @@ from authgate.decision import (
     application_of,
     decide,
 )
-from authgate.target import Target
+from authgate.target import Target, is_read_alike
 
 ALLOW, STEP_UP, SIGN_IN, REFUSE = Verdict.ALLOW, Verdict.STEP_UP, Verdict.SIGN_IN, Verdict.REFUSE
 STAFF, GUESTS = 1, 2
@@ -47,9 +47,9 @@ def decided(
     now: float = NOW,
     filters: Filters | None = None,
 ) -> Decision:
-    return decide(
-        application, Target("https://a.example", method, path, client), subject, now, filters or Filters()
-    )
+    plain_path = path if path and is_read_alike(path) else None
+    target = Target("https://a.example", method, path, client, plain_path)
+    return decide(application, target, subject, now, filters)
 
 
 def verdict(*arguments: Any, **more: Any) -> Verdict:

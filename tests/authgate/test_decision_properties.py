@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authgate.decision import Filters, Rule, Subject, Verdict, Who, application_of, decide
-from authgate.target import Target
+from authgate.target import Target, is_read_alike
 
 GROUPS = ("staff", "guests", "ops")
 group_ids = st.frozensets(st.integers(0, 2), max_size=3)
@@ -55,6 +55,7 @@ targets = st.builds(
     st.sampled_from(["GET", "HEAD", "POST", "DELETE", None]),
     paths,
     st.sampled_from(["192.0.2.1", "10.0.0.1", "::ffff:10.0.0.1", ""]),
+    st.none(),
 )
 filters = st.builds(
     Filters,
@@ -69,7 +70,10 @@ def verdict(
     rules: Scoped, target: Target, subject: Subject | None, filters: Filters | None = None
 ) -> Verdict:
     app = application_of(id=1, name="App", rules=rules)
-    return decide(app, target, subject, 10.0, filters or Filters()).verdict
+    decided = decide(app, target, subject, 10.0, filters)
+    if target.path is not None and is_read_alike(target.path):
+        assert decide(app, target._replace(plain_path=target.path), subject, 10.0, filters) == decided
+    return decided.verdict
 
 
 @given(scoped, targets, st.one_of(st.none(), subjects), filters)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from authgate.check import filters_from
-from authgate.decision import NO_FILTERS, Filters, Rule, Subject, Verdict, Who, application_of, decide
+from authgate.decision import Filters, Rule, Subject, Verdict, Who, application_of, decide
 from authgate.target import Target
 
 PUBLIC = application_of(id=1, name="App", rules=[("/", False, Rule(1, Who.EVERYONE))])
 
 READ = {
-    "nothing": ("", NO_FILTERS),
+    "nothing": ("", None),
     "a group": ("allowed_groups=staff", Filters(groups=frozenset({"staff"}))),
     "groups": ("allowed_groups=staff,ops", Filters(groups=frozenset({"staff", "ops"}))),
     "empty entries": ("allowed_groups=,staff,,", Filters(groups=frozenset({"staff"}))),

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authgate.contracts import forwarded_client
-from authgate.target import BadTarget, code_in, method_from, uri_from, with_code, without_code
+from authgate.target import (
+    BadTarget,
+    code_in,
+    is_read_alike,
+    method_from,
+    uri_and_plain_path,
+    uri_from,
+    with_code,
+    without_code,
+)
 
 CODE = "C" * 43
 URIS = {
@@ -202,3 +211,17 @@ def test_no_code_of_the_right_form_is_left(pieces: list[str]) -> None:
 
     assert code_in(clean) is None
     assert without_code(clean) == clean
+
+
+@given(st.one_of(st.binary(max_size=40), st.text("/.a%A;?#~\\", max_size=12).map(str.encode)))
+def test_one_scan_tells_what_two_do(raw: bytes) -> None:
+    raw = b"/" + raw
+    try:
+        uri = uri_from(raw)
+    except BadTarget:
+        with pytest.raises(BadTarget):
+            uri_and_plain_path(raw)
+        return
+
+    path = uri.partition("?")[0]
+    assert uri_and_plain_path(raw) == (uri, path if is_read_alike(path) else None)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import pytest
+import time_machine
 from django.db import OperationalError, connection
 
 from accounts.models import User
@@ -19,6 +21,7 @@ from authgate.memory import UNKNOWN
 from authgate.models import Application, Change, GateSession, Rule, SignIn
 from tests.factories import GroupFactory
 from tests.feed.conftest import Clock
+from tests.feed.test_moving_origins import Watched
 from tests.front.serving import WIKI, Cast, Database
 
 Statement = Callable[..., Any]
@@ -218,11 +221,15 @@ def test_a_rereading_that_began_before_a_change_does_not_bring_the_session_back(
     assert feed.memory.session(digest, 0) is UNKNOWN
 
 
-def test_applications_that_change_while_they_are_loaded_are_loaded_once_more(
+def test_applications_that_change_while_they_are_loaded_are_held_only_as_they_are_after_it(
     feed: Feed, people: Cast
 ) -> None:
+    """Else a rule's old path could stand in memory with its new groups for a moment, and open both."""
     application = Application.objects.get(name="Wiki")
     has_changed = []
+    feed.memory.applications = watched = Watched()
+    seen: list[Any] = []
+    watched.told = lambda: seen.append(watched.get(WIKI))  # type: ignore[method-assign]
 
     def change_after_rules_were_read(execute: Statement, sql: str, *rest: Any) -> Any:
         found = execute(sql, *rest)
@@ -237,6 +244,7 @@ def test_applications_that_change_while_they_are_loaded_are_loaded_once_more(
     held = feed.memory.application(WIKI)
     assert has_changed
     assert held is not None and held is not UNKNOWN and held.scopes == {}
+    assert {id(each) for each in seen if each is not None} == {id(held)}
 
 
 def test_a_feed_cut_behind_a_reader_makes_it_forget_everything(feed: Feed, people: Cast) -> None:
@@ -292,6 +300,19 @@ def test_a_clock_that_is_suspended_with_the_machine_makes_the_worker_read_first(
 
     assert not feed.may_answer()
     assert feed.ensure_fresh() is Source.MEMORY
+
+
+@pytest.mark.parametrize("step", [-86_400, 86_400], ids=["back", "on"])
+def test_a_clock_that_is_stepped_hides_no_change(feed: Feed, people: Cast, step: int) -> None:
+    digest = remember(feed, people.alice_cookie)
+    with time_machine.travel(time.time() + step):
+        assert feed.memory.session(digest, 0) is not UNKNOWN
+        SignIn.objects.filter(user=people.alice).update(ended_at="2026-01-01T00:00Z")
+        feed.fresh_until = 0.0
+
+        assert feed.ensure_fresh() is Source.MEMORY
+
+    assert feed.memory.session(digest, 0) is UNKNOWN
 
 
 def test_without_the_thread_that_reads_every_check_reads_for_itself(

@@ -1,0 +1,138 @@
+"""One host, several applications by port: a port that a client merely wrote chooses none of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from authgate import loading
+from authgate.answer import Answer
+from authgate.contracts import Facts, headers_from
+from authgate.feed import boottime
+from authgate.memory import Memory, OverMemory, WorkerMemory
+from authgate.views import answer_check
+from tests.dialects import told
+from tests.factories import ApplicationFactory
+
+pytestmark = pytest.mark.django_db
+
+BY_PORT = ["/authgate/traefik", "/authgate/caddy", "/authgate/haproxy", "/authgate/envoy"]
+REASON = "host of several applications"
+
+
+@pytest.fixture
+def nas(db: None) -> None:
+    ApplicationFactory(name="Files", origins=["https://nas.example.com"], groups=["staff"])
+    ApplicationFactory(name="Photos", origins=["https://nas.example.com:8443"], who="everyone")
+
+
+def one_request() -> Memory:
+    return loading.memory_for_one_request()
+
+
+def a_workers() -> Memory:
+    worker = WorkerMemory(loading.gate_settings(), clock=boottime)
+    worker.hold_applications(loading.load_compiled())
+    return OverMemory(worker)
+
+
+def ask(check: str, url: str, memory: Memory, query: str = "") -> Answer:
+    sent = told(check, url, query=query)
+    path, _, own_query = sent.target.partition("?")
+    path = "/authgate/envoy/" if check == "/authgate/envoy" else path
+    facts = Facts(
+        path, own_query, headers_from(sent.headers), "127.0.0.1", 0.0, sent.method, sent.target.encode()
+    )
+    return answer_check(facts, memory)
+
+
+both_memories = pytest.mark.parametrize(
+    "memory", [one_request, a_workers], ids=["one request's", "a worker's"]
+)
+
+
+@both_memories
+@pytest.mark.parametrize("port", ["", ":8443"])
+@pytest.mark.parametrize("check", BY_PORT)
+@pytest.mark.usefixtures("nas")
+def test_a_port_that_the_client_wrote_chooses_no_application(
+    check: str, port: str, memory: Callable[[], Memory]
+) -> None:
+    answer = ask(check, f"https://nas.example.com{port}/", memory())
+
+    assert answer.status == 403
+    assert answer.refusal is not None and answer.refusal.reason == REASON and answer.refusal.is_configuration
+
+
+@both_memories
+@pytest.mark.parametrize("check", BY_PORT[:3])
+@pytest.mark.usefixtures("nas")
+def test_the_port_in_the_checks_url_chooses(check: str, memory: Callable[[], Memory]) -> None:
+    photos = ask(check, "https://nas.example.com:8443/", memory(), "port=8443")
+    files = ask(check, "https://nas.example.com/", memory(), "port=443")
+
+    assert (photos.status, files.status) == (200, 401)
+
+
+@both_memories
+@pytest.mark.parametrize("query", ["port=8443", "port=443", "port=x", "port=1&port=2"])
+@pytest.mark.usefixtures("nas")
+def test_a_browsers_query_names_no_port(query: str, memory: Callable[[], Memory]) -> None:
+    answer = ask("/authgate/envoy", f"https://nas.example.com:8443/?{query}", memory())
+
+    assert answer.status == 403
+    assert answer.refusal is not None and answer.refusal.reason == REASON
+
+
+@pytest.mark.parametrize("query", ["port=8443", "port=", "port=443&port=443", "port=0443", "port=x", "port"])
+@pytest.mark.parametrize("check", BY_PORT[:3])
+@pytest.mark.usefixtures("nas")
+def test_another_port_than_the_checks_refuses(check: str, query: str) -> None:
+    assert ask(check, "https://nas.example.com/", one_request(), query).status == 400
+
+
+@both_memories
+@pytest.mark.usefixtures("nas")
+def test_a_proxy_that_vouches_for_the_port_needs_none_in_the_url(memory: Callable[[], Memory]) -> None:
+    assert ask("/authgate/nginx", "https://nas.example.com:8443/", memory()).status == 200
+
+
+@both_memories
+def test_a_wildcard_is_another_application_too(memory: Callable[[], Memory], db: None) -> None:
+    ApplicationFactory(name="All", origins=["https://*.example.com"], groups=["staff"])
+    ApplicationFactory(name="Photos", origins=["https://nas.example.com:8443"], who="everyone")
+
+    answer = ask("/authgate/traefik", "https://nas.example.com:8443/", memory())
+
+    assert answer.status == 403
+
+
+@both_memories
+@pytest.mark.parametrize(
+    "origins",
+    [
+        ["https://nas.example.com", "https://nas.example.com:8443"],
+        ["https://nas.example.com:8443"],
+        ["https://*.example.com:8443", "https://other.example.com"],
+    ],
+    ids=["all ports are one application", "only one port is anybody's", "wildcards at one port"],
+)
+def test_nobody_else_is_asked_for_the_port(
+    origins: list[str], memory: Callable[[], Memory], db: None
+) -> None:
+    ApplicationFactory(name="Photos", origins=origins, who="everyone")
+
+    assert ask("/authgate/traefik", "https://nas.example.com:8443/", memory()).status == 200
+
+
+def test_a_port_that_is_given_up_no_longer_counts(nas: None) -> None:
+    worker = WorkerMemory(loading.gate_settings(), clock=boottime)
+    worker.hold_applications(loading.load_compiled())
+    files, photos = sorted(worker.known_applications())
+    assert worker.is_at_several_ports("https://nas.example.com")
+
+    worker.forget_application(photos)
+
+    assert not worker.is_at_several_ports("https://nas.example.com")
+    assert files in worker.known_applications()

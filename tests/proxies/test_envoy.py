@@ -1,0 +1,133 @@
+"""What is Envoy's own: which headers it tells the portal, and which it takes from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from tests.behaviour import FETCH, NAVIGATION
+from tests.proxies.backend import Backend
+from tests.proxies.envoy import start_envoy
+from tests.proxies.portal import Portal
+from tests.proxies.proxy import Proxy
+from tests.proxies.stub import Stub
+
+pytestmark = pytest.mark.proxy
+
+ALLOWED = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{}\r\n"
+TOLD = {
+    "Cookie": "a=b",
+    "Authorization": "Basic eDp5",
+    "Accept-Language": "zh",
+    "User-Agent": "a browser",
+    "X-Requested-With": "XMLHttpRequest",
+    "Sec-Purpose": "prefetch",
+    "Sec-WebSocket-Key": "AAAA",
+    "Origin": "https://evil.example",
+    "Referer": "https://app.example.com/elsewhere",
+    **NAVIGATION,
+}
+IDENTITY = (
+    "X-Auth-Request-User",
+    "X-Auth-Request-Access-Token",
+    "Remote-User",
+    "Remote-Name",
+    "X-Forwarded-User",
+    "X-Ikd-Jwt",
+)
+
+
+@pytest.fixture(scope="module")
+def beside(
+    portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Proxy, Stub]]:
+    """Envoy in front of a stub instead of the portal."""
+    with closing(Stub()) as stub:
+        folder = tmp_path_factory.mktemp("envoy-stub")
+        proxy = start_envoy(portal, backend, folder, portal_at=stub.bind, loopback="127.0.0.7")
+        yield proxy, stub
+        proxy.server.stop()
+
+
+def test_the_portal_is_told_what_it_reads_and_no_more(beside: tuple[Proxy, Stub]) -> None:
+    proxy, stub = beside
+    envoys_own = {
+        "Host": proxy.portal.host("app"),
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-For": "127.0.0.1",
+        "Content-Length": "0",
+    }
+
+    proxy.ask("/page?x=%23", method="DELETE", headers=TOLD | {"X-Other": "x", "TE": "trailers"})
+
+    told = stub.asked[-1]
+    heard = {(name.lower(), value) for name, value in told.headers if not name.startswith("x-envoy-")}
+    assert told.request_line == "DELETE /authgate/envoy/page?x=%23 HTTP/1.1"
+    assert heard == {(name.lower(), value) for name, value in (TOLD | envoys_own).items()}
+
+
+def test_the_portal_is_told_of_a_script_where_an_api_is(beside: tuple[Proxy, Stub]) -> None:
+    proxy, stub = beside
+
+    proxy.ask("/api/items", headers=NAVIGATION)
+
+    assert stub.asked[-1].all("Sec-Fetch-Mode") == ["cors"]
+
+
+@pytest.mark.parametrize("path", ["/page", "/api/items"])
+@pytest.mark.parametrize("name", IDENTITY)
+def test_whatever_the_portal_tells_of_who_it_is_reaches_the_application(
+    beside: tuple[Proxy, Stub], name: str, path: str
+) -> None:
+    proxy, stub = beside
+    stub.answer = ALLOWED.format(f"{name}: alice\r\nSet-Cookie: no=1\r\nX-Other: no\r\n").encode()
+
+    reply = proxy.ask(path, headers=FETCH | {name: "mallory"})
+
+    [received] = proxy.backend.take()
+    assert received.all(name) == ["alice"]
+    assert received.all("X-Other") == []
+    assert reply.all("Set-Cookie") == ["theme=dark; Path=/"]
+
+
+def test_the_portal_can_take_a_credential_out(beside: tuple[Proxy, Stub]) -> None:
+    """A credential for the portal is none of the application's."""
+    proxy, stub = beside
+    stub.answer = ALLOWED.format("X-Envoy-Auth-Headers-To-Remove: authorization\r\n").encode()
+
+    proxy.ask("/page", headers=FETCH | {"Authorization": "Bearer ikd_secret"})
+
+    [received] = proxy.backend.take()
+    assert received.all("Authorization") == []
+    assert b"x-envoy" not in received.head.lower()
+
+
+def test_what_refuses_goes_to_the_browser_as_it_is(beside: tuple[Proxy, Stub]) -> None:
+    proxy, stub = beside
+    headers = [
+        "Location: /x",
+        "Set-Cookie: a=b",
+        "Set-Cookie: c=d",
+        "WWW-Authenticate: x",
+        "X-Auth-Decision: 1",
+    ]
+    head = "\r\n".join(["HTTP/1.1 302 Found", "Content-Length: 4", *headers])
+    stub.answer = f"{head}\r\n\r\nbody".encode()
+
+    reply = proxy.ask("/page", headers=NAVIGATION)
+
+    assert (reply.status, reply.body) == (302, b"body")
+    assert reply.header("Location") == "/x"
+    assert reply.all("Set-Cookie") == ["a=b", "c=d"]
+    assert reply.header("X-Auth-Decision") == "1"
+
+
+@pytest.mark.parametrize("path", ["/page", "/public/logo.png"])
+@pytest.mark.parametrize("name", ["X-Envoy-Original-Path", "X-Envoy-External-Address", "X-Forwarded-Port"])
+def test_no_client_speaks_in_envoys_name(envoy: Proxy, name: str, path: str) -> None:
+    envoy.ask(path, headers=FETCH | {name: "mallory"}, who="alice")
+
+    [received] = envoy.backend.take()
+    assert b"mallory" not in received.head
