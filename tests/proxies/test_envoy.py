@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from typing import Any
 
 import pytest
+import yaml
 
+from ikd_portal import gunicorn_conf
 from tests.behaviour import FETCH, NAVIGATION
 from tests.proxies.backend import Backend
 from tests.proxies.envoy import start_envoy
 from tests.proxies.portal import Portal
-from tests.proxies.proxy import Proxy
+from tests.proxies.proxy import DEPLOY, Proxy
 from tests.proxies.stub import Stub
 
 pytestmark = pytest.mark.proxy
 
+FILES = ("minimal.yaml", "complete.yaml")
 ALLOWED = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n{}\r\n"
 TOLD = {
     "Cookie": "a=b",
@@ -131,3 +135,56 @@ def test_no_client_speaks_in_envoys_name(envoy: Proxy, name: str, path: str) -> 
 
     [received] = envoy.backend.take()
     assert b"mallory" not in received.head
+
+
+def bootstrap(file: str) -> Any:
+    return yaml.safe_load((DEPLOY / "envoy" / file).read_text())["static_resources"]
+
+
+def virtual_hosts(file: str) -> list[Any]:
+    [https] = [each for each in bootstrap(file)["listeners"] if each["name"] == "https"]
+    hosts: list[Any] = https["filter_chains"][0]["filters"][0]["typed_config"]["route_config"][
+        "virtual_hosts"
+    ]
+    return hosts
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_nothing_long_is_cut_off(file: str) -> None:
+    """Envoy's own limit, of 15 seconds, holds for uploads, downloads and WebSockets alike."""
+    routes = [each["route"] for host in virtual_hosts(file) for each in host["routes"] if "route" in each]
+
+    assert routes
+    assert {route["timeout"] for route in routes} == {"0s"}
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_envoy_closes_idle_connections_before_the_portal_does(file: str) -> None:
+    """Otherwise a check may meet a connection that is being closed, and its page is a 503."""
+    [portal] = [each for each in bootstrap(file)["clusters"] if each["name"] == "ikd-portal"]
+    options = portal["typed_extension_protocol_options"][
+        "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+    ]
+    seconds = options["common_http_protocol_options"]["idle_timeout"].removesuffix("s")
+
+    assert int(seconds) < gunicorn_conf.keepalive
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_only_what_says_so_goes_unchecked(file: str) -> None:
+    unchecked = [
+        f"{host['name']} {next(iter(route['match'].values()))}"
+        for host in virtual_hosts(file)
+        for route in host["routes"]
+        if is_unchecked(host) or is_unchecked(route)
+        if "route" in route
+    ]
+
+    public = ["app {'regex': '/public/[^%;\\\\\\\\]*'}"] if file == "complete.yaml" else []
+    sites = ("app", "wiki", "ops") if public else ("app",)
+    portal = "portal {'regex': '/[^%;\\\\\\\\]*'}"
+    assert sorted(unchecked) == sorted([portal, *public, *(f"{site} /authgate/userinfo" for site in sites)])
+
+
+def is_unchecked(where: Any) -> bool:
+    return bool(where.get("typed_per_filter_config", {}).get("ikd-check", {}).get("disabled"))
