@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64encode
 from collections.abc import Iterator
 from contextlib import closing
 from typing import Any
@@ -106,6 +107,57 @@ def test_the_portal_can_take_a_credential_out(beside: tuple[Proxy, Stub]) -> Non
     [received] = proxy.backend.take()
     assert received.all("Authorization") == []
     assert b"x-envoy" not in received.head.lower()
+
+
+def test_what_was_a_credential_for_the_portal_goes_no_further(beside: tuple[Proxy, Stub]) -> None:
+    proxy, stub = beside
+    stub.answer = ALLOWED.format("X-Auth-Credential: portal\r\n").encode()
+
+    proxy.ask("/page", headers=FETCH | {"Authorization": "Bearer eyJ.e30.c2ln"})
+
+    [received] = proxy.backend.take()
+    assert received.all("Authorization") == received.all("X-Auth-Credential") == []
+
+
+TOKEN = f"ikd_{'0aZ' * 16}9"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"Bearer {TOKEN}",
+        f"bEARER  {TOKEN}",
+        "Bearer ikd_short",
+        f"Token {TOKEN}",
+        TOKEN,
+        f"Basic {b64encode(f':{TOKEN}'.encode()).decode()}",
+        f"Basic {b64encode(f'a:{TOKEN}'.encode()).decode()}",
+        f"basic {b64encode(f'ab:{TOKEN}'.encode()).decode()}",
+    ],
+)
+@pytest.mark.parametrize("path", ["/public/logo.png", "/page"])
+def test_an_api_token_reaches_no_application(beside: tuple[Proxy, Stub], path: str, value: str) -> None:
+    proxy, stub = beside
+    stub.answer = ALLOWED.format("").encode()
+
+    proxy.ask(path, headers=[*FETCH.items(), ("Authorization", value)])
+
+    [received] = proxy.backend.take()
+    assert received.all("Authorization") == []
+
+
+@pytest.mark.parametrize(
+    "value", ["Basic eDp5", "Bearer eyJhIjoxfQ.e30.c2ln", "Bearer xikd_", "ikd_", "Digest ikd_x", "Basic"]
+)
+@pytest.mark.parametrize("path", ["/public/logo.png", "/page"])
+def test_an_applications_own_authorization_arrives(beside: tuple[Proxy, Stub], path: str, value: str) -> None:
+    proxy, stub = beside
+    stub.answer = ALLOWED.format("").encode()
+
+    proxy.ask(path, headers=[*FETCH.items(), ("Authorization", value), ("X-Auth-Credential", "portal")])
+
+    [received] = proxy.backend.take()
+    assert received.all("Authorization") == [value]
 
 
 def test_what_refuses_goes_to_the_browser_as_it_is(beside: tuple[Proxy, Stub]) -> None:

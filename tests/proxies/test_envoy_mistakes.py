@@ -30,7 +30,7 @@ def between(start: str, end: str) -> str:
 
 
 CLEAN = between("                  # Whatever a client calls itself", "                  # The check.")
-CHECK = between("                  # The check.", "                  # What the application receives")
+CHECK = between("                  # The check.", "                  # What the application does not")
 ENCRYPTION = between("- transport_socket:", "filters:\n            - name: envoy.filters.network")
 HIDDEN_CHECKS = between(
     "                        # Without this a visitor", "                    - name: app\n"
@@ -291,7 +291,7 @@ def test_a_route_that_is_chosen_after_the_check_is_unchecked(
     mistake = {
         LAST_ROUTE: LAST_ROUTE.replace("prefix: /}", "prefix: /page}"),
         "clear_route_cache: false      # true, with": "clear_route_cache: true      # with",
-        'headers:remove("cookie")\n': 'headers:remove("cookie") headers:replace(":path", "/page")\n',
+        "cut_cookies(headers)\n                          end": 'headers:replace(":path", "/page") end',
     }
     with envoy_with(mistake, portal, backend, tmp_path) as envoy:
         envoy.ask("/page", headers=FETCH)
