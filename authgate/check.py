@@ -75,7 +75,7 @@ def _check_target(
         return answer.misconfigured(
             contract, memory, "unknown origin", status=403, origin=target.origin, client=target.client
         )
-    if not contract.believes_port and _chooses_by_port(target, facts, memory):
+    if not contract.believes_port and _chooses_by_port(contract, target, facts, memory):
         return answer.misconfigured(
             contract, memory, "host of several applications", status=403, origin=target.origin
         )
@@ -94,9 +94,14 @@ def _check_target(
     return _decided(contract, target, facts, application, session, filters, memory)
 
 
-def _chooses_by_port(target: Target, facts: Facts, memory: Memory) -> bool:
-    """Tell whether the client could choose an application by a port that it merely wrote into its Host."""
-    return memory.is_at_several_ports(target.origin) and port_named(facts.query) is None
+def _chooses_by_port(contract: Contract, target: Target, facts: Facts, memory: Memory) -> bool:
+    """Tell whether the client could choose an application by a port that it merely wrote into its Host.
+
+    Where the check's query is the browser's, it names no port: whoever wrote the one could write the other.
+    """
+    if not memory.is_at_several_ports(target.origin):
+        return False
+    return "port" not in contract.parameters or port_named(facts.query) is None
 
 
 def _with_credential(

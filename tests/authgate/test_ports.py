@@ -75,6 +75,16 @@ def test_the_port_in_the_checks_url_chooses(check: str, memory: Callable[[], Mem
     assert (photos.status, files.status) == (200, 401)
 
 
+@both_memories
+@pytest.mark.parametrize("query", ["port=8443", "port=443", "port=x", "port=1&port=2"])
+@pytest.mark.usefixtures("nas")
+def test_a_browsers_query_names_no_port(query: str, memory: Callable[[], Memory]) -> None:
+    answer = ask("/authgate/envoy", f"https://nas.example.com:8443/?{query}", memory())
+
+    assert answer.status == 403
+    assert answer.refusal is not None and answer.refusal.reason == REASON
+
+
 @pytest.mark.parametrize("query", ["port=8443", "port=", "port=443&port=443", "port=0443", "port=x", "port"])
 @pytest.mark.parametrize("check", BY_PORT[:3])
 @pytest.mark.usefixtures("nas")

@@ -81,7 +81,8 @@ def console() -> list[str]:
 
 
 @pytest.fixture
-def page(chromium: Browser, console: list[str]) -> Iterator[Page]:
+def page(proxy: Proxy, chromium: Browser, console: list[str]) -> Iterator[Page]:
+    proxy.backend.take()  # what another proxy's test left behind
     context = chromium.new_context()
     page = context.new_page()
     page.on("console", lambda message: console.append(f"{message.text} at {message.location.get('url')}"))

@@ -9,7 +9,9 @@ import pytest
 from tests.proxies.backend import Backend
 from tests.proxies.portal import Portal, start_portal
 from tests.proxies.proxy import Proxy
-from tests.proxies.registry import STARTERS
+from tests.proxies.registry import CUT_COOKIES, PUBLISH_NO_CHECK, STARTERS
+
+METRICS_TOKEN = "the token of the tests"
 
 
 @pytest.fixture(scope="session")
@@ -22,7 +24,7 @@ def backend() -> Iterator[Backend]:
 
 @pytest.fixture(scope="session")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    portal = start_portal(tmp_path_factory.mktemp("portal"), scheme="https")
+    portal = start_portal(tmp_path_factory.mktemp("portal"), scheme="https", IKD_METRICS_TOKEN=METRICS_TOKEN)
     yield portal
     portal.server.stop()
 
@@ -37,9 +39,37 @@ def traefik(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathF
     yield from _running("traefik", portal, backend, tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def envoy(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    yield from _running("envoy", portal, backend, tmp_path_factory)
+
+
+@pytest.fixture(scope="session")
+def haproxy(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    yield from _running("haproxy", portal, backend, tmp_path_factory)
+
+
 @pytest.fixture(params=list(STARTERS))
 def proxy(request: pytest.FixtureRequest) -> Proxy:
     """Each real proxy in turn."""
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Proxy)
+    found.backend.take()
+    return found
+
+
+@pytest.fixture(params=CUT_COOKIES)
+def cutter(request: pytest.FixtureRequest) -> Proxy:
+    """Each proxy that keeps the portal's cookies from the application."""
+    found = request.getfixturevalue(request.param)
+    assert isinstance(found, Proxy)
+    found.backend.take()
+    return found
+
+
+@pytest.fixture(params=PUBLISH_NO_CHECK)
+def hider(request: pytest.FixtureRequest) -> Proxy:
+    """Each proxy that answers 404 for a check's URL, whichever site it is asked for on."""
     found = request.getfixturevalue(request.param)
     assert isinstance(found, Proxy)
     found.backend.take()

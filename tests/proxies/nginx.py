@@ -54,7 +54,7 @@ def start_nginx(
         log=folder / "nginx.log",
     )
     server.wait_for(address)
-    return Proxy("nginx", "status", True, address, portal, backend, server)
+    return Proxy("nginx", "status", True, address, portal, backend, server, patience=5)
 
 
 def _replacements(text: str, portal: Portal, backend: Backend, folder: Path, loopback: str) -> dict[str, str]:

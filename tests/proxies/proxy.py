@@ -18,7 +18,11 @@ DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
 @dataclass
 class Proxy:
-    """A real proxy in front of a portal and applications; `style` is how it lets the portal answer."""
+    """A real proxy in front of a portal and applications; `style` is how it lets the portal answer.
+
+    `has_filters` tells whether its contract leaves the check's own query to the administrator. `patience` are
+    the seconds after which it answers for a portal that says nothing (0: not while a test would wait).
+    """
 
     name: str
     style: str
@@ -27,6 +31,8 @@ class Proxy:
     portal: Portal
     backend: Backend
     server: Server
+    has_filters: bool = True
+    patience: float = 0
 
     def send(self, request: bytes, *, tls_name: str = "", timeout: float = 15) -> Reply | None:
         """Send bytes just as they are; the backend forgets what reached it before."""

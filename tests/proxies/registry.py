@@ -2,8 +2,24 @@
 
 from __future__ import annotations
 
+from tests.proxies.envoy import start_envoy
+from tests.proxies.haproxy import start_haproxy
 from tests.proxies.nginx import start_nginx
 from tests.proxies.proxy import StartProxy
 from tests.proxies.traefik import start_traefik
 
-STARTERS: dict[str, StartProxy] = {"nginx": start_nginx, "traefik": start_traefik}
+STARTERS: dict[str, StartProxy] = {
+    "nginx": start_nginx,
+    "traefik": start_traefik,
+    "envoy": start_envoy,
+    "haproxy": start_haproxy,
+}
+
+CUT_COOKIES = ("nginx", "envoy", "haproxy")
+"""Those that can keep the portal's cookies from the application."""
+
+PUBLISH_NO_CHECK = ("nginx", "envoy", "haproxy")
+"""Those that answer 404 for a check's URL on a site too; the others ask the portal about any path."""
+
+SPEAK_HTTP2 = ("traefik", "envoy", "haproxy")
+"""Those whose shipped configuration speaks HTTP/2 with browsers; nginx's leaves it to the administrator."""

@@ -1,4 +1,4 @@
-"""Proxies keep their connections to the portal, and nginx reaches it over a Unix socket too."""
+"""Proxies keep their connections to the portal, and some reach it over a Unix socket too."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from pathlib import Path
 import pytest
 
 from tests.proxies.backend import Backend
-from tests.proxies.nginx import start_nginx
 from tests.proxies.portal import Portal, start_portal
 from tests.proxies.proxy import Proxy
 from tests.proxies.registry import STARTERS
@@ -84,11 +83,13 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made, ignore_errors=True)
 
 
-@pytest.fixture
-def over_a_socket(folder: Path, backend: Backend, tmp_path: Path) -> Iterator[Proxy]:
+@pytest.fixture(params=["nginx", "envoy", "haproxy"])
+def over_a_socket(
+    request: pytest.FixtureRequest, folder: Path, backend: Backend, tmp_path: Path
+) -> Iterator[Proxy]:
     portal = start_portal(folder, scheme="https", IKD_BIND=f"unix:{folder}/portal.sock")
     try:
-        proxy = start_nginx(portal, backend, tmp_path)
+        proxy = STARTERS[request.param](portal, backend, tmp_path)
         yield proxy
         proxy.server.stop()
     finally:
@@ -107,7 +108,7 @@ def test_over_a_unix_socket_everything_is_as_over_tcp(over_a_socket: Proxy, fold
     sign_in = over_a_socket.ask("/accounts/login/", site="portal", headers=NAVIGATION)
 
     assert sign_in.status == 200
-    # Cookies of the portal are for https alone: it believed what nginx said of the scheme.
+    # Cookies of the portal are for https alone: it believed what the proxy said of the scheme.
     assert all("Secure" in cookie for cookie in sign_in.all("Set-Cookie"))
     assert refused_addresses(folder) == {"127.0.0.1"}
 

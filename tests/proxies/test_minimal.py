@@ -16,7 +16,12 @@ from tests.proxies.wire import request_bytes
 
 pytestmark = pytest.mark.proxy
 
-SMALLEST = {"nginx": "minimal.conf", "traefik": "minimal.yaml"}
+SMALLEST = {
+    "nginx": "minimal.conf",
+    "traefik": "minimal.yaml",
+    "envoy": "minimal.yaml",
+    "haproxy": "minimal.cfg",
+}
 
 
 @pytest.fixture(scope="module", params=list(STARTERS))

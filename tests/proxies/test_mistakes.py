@@ -18,7 +18,7 @@ pytestmark = pytest.mark.proxy
 
 
 def start_with_mistake(
-    name: str, portal: Portal, backend: Backend, folder: Path, mistake: dict[str, str]
+    name: str, portal: Portal, backend: Backend, folder: Path, mistake: dict[str, str], *, portal_at: str = ""
 ) -> Proxy:
     """Start a proxy with a copy of deploy/ in which somebody made a mistake."""
     copy, source = folder / "deploy", DEPLOY / name
@@ -29,7 +29,7 @@ def start_with_mistake(
         target.write_text(substituted(text, found))
     running = folder / "running"
     running.mkdir()
-    return STARTERS[name](portal, backend, running, loopback="127.0.0.5", shipped=copy)
+    return STARTERS[name](portal, backend, running, portal_at=portal_at, loopback="127.0.0.5", shipped=copy)
 
 
 def test_a_query_in_auth_request_lets_nobody_in(portal: Portal, backend: Backend, tmp_path: Path) -> None:

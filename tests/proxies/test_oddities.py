@@ -53,6 +53,17 @@ ODDITIES = {
     + " HTTP/1.1\r\nHost: {app}\r\n",
     "length twice": "POST /page HTTP/1.1\r\nHost: {app}\r\nContent-Length: 0\r\nContent-Length: 5\r\n",
     "two lengths": "POST / HTTP/1.1\r\nHost: {app}\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n",
+    "chunked twice": "POST / HTTP/1.1\r\nHost: {app}\r\n" + "Transfer-Encoding: chunked\r\n" * 2,
+    "chunked, then not": "POST / HTTP/1.1\r\nHost: {app}\r\nTransfer-Encoding: chunked, identity\r\n",
+    "a coding of nobody's": "POST / HTTP/1.1\r\nHost: {app}\r\nTransfer-Encoding: xchunked\r\n",
+    "a coding with a tab": "POST / HTTP/1.1\r\nHost: {app}\r\nContent-Length: 4\r\n"
+    "Transfer-Encoding:\tchunked\r\n",
+    "a coding with an underscore": "POST / HTTP/1.1\r\nHost: {app}\r\nTransfer_Encoding: chunked\r\n",
+    "HTTP/1.0, chunked": "POST / HTTP/1.0\r\nHost: {app}\r\nTransfer-Encoding: chunked\r\n",
+    "a length of a plus": "POST / HTTP/1.1\r\nHost: {app}\r\nContent-Length: +0\r\n",
+    "HTTP/1.2": "GET /page HTTP/1.2\r\nHost: {app}\r\n",
+    "HTTP/2 in words": "GET /page HTTP/2.0\r\nHost: {app}\r\n",
+    "200 headers": "GET /page HTTP/1.1\r\nHost: {app}\r\n" + "".join(f"X-H{i}: x\r\n" for i in range(200)),
     "a folded header": "GET /page HTTP/1.1\r\nHost: {app}\r\nX-A: 1\r\n X-Forwarded-Uri: /open\r\n",
     "a header without a name": "GET /page HTTP/1.1\r\nHost: {app}\r\n: /open\r\n",
     "a space before the colon": "GET /page HTTP/1.1\r\nHost: {app}\r\nX-Forwarded-Uri : /open/news\r\n",
@@ -80,6 +91,31 @@ def test_a_guests_cookie_opens_no_other_site_by(proxy: Proxy, oddity: str) -> No
         assert received.application == "app"
         assert received.all("Host") == [proxy.portal.host("app")] or proxy.name == "traefik"
         assert received.all("X-Auth-Request-User") == ["bob"]
+
+
+HALVES = {
+    "half a request line": "GET /pa",
+    "half a head": "GET /page HTTP/1.1\r\nHost: {app}\r\n{cookie}X-Forwarded-",
+    "no empty line": "GET /page HTTP/1.1\r\nHost: {app}\r\n{cookie}",
+    "half a chunk": "POST /page HTTP/1.1\r\nHost: {app}\r\nTransfer-Encoding: chunked\r\n\r\nff\r\nabc",
+    "a chunk of no size": "POST /page HTTP/1.1\r\nHost: {app}\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc",
+    "half a body": "POST /page HTTP/1.1\r\nHost: {app}\r\nContent-Length: 10\r\n\r\nabc",
+}
+
+
+@pytest.mark.parametrize("half", HALVES)
+def test_half_a_request_reaches_nobody(proxy: Proxy, half: str) -> None:
+    """The client says the rest never, and hangs up; alice's cookie is in the heads that are not whole."""
+    cookie = f"Cookie: {proxy.portal.cookie('alice', 'app')}\r\n"
+    sent = HALVES[half].replace("{app}", proxy.portal.host("app")).replace("{cookie}", cookie)
+
+    try:
+        reply = proxy.send(sent.encode("latin-1"), timeout=1)
+    except TimeoutError:
+        reply = None
+
+    assert reply is None or reply.status >= 300
+    assert proxy.backend.take() == []
 
 
 def _request(proxy: Proxy, oddity: str, more: str = "") -> bytes:

@@ -175,15 +175,15 @@ def test_a_cookie_of_another_site_opens_nothing(proxy: Proxy) -> None:
     ("before", "after"), [("", ""), ("theme=dark; ", ""), ("", "; lang=de"), ("theme=dark; ", "; lang=de")]
 )
 def test_the_portals_cookies_stay_out_of_applications(
-    nginx: Proxy, path: str, before: str, after: str
+    cutter: Proxy, path: str, before: str, after: str
 ) -> None:
     site, _ = LOCATIONS[path]
-    ours = nginx.portal.cookie("alice", site)
+    ours = cutter.portal.cookie("alice", site)
     nonce = "__Host-ikd_nonce=AAAAAAAAAAAAAAAAAAAAAA"
 
-    nginx.ask(path, site=site, headers=[*FETCH.items(), ("Cookie", f"{before}{ours}; {nonce}{after}")])
+    cutter.ask(path, site=site, headers=[*FETCH.items(), ("Cookie", f"{before}{ours}; {nonce}{after}")])
 
-    [received] = nginx.backend.take()
+    [received] = cutter.backend.take()
     assert b"ikd_" not in received.head
     assert "".join(received.all("Cookie")) == "; ".join(filter(None, (before[:-2], after[2:])))
 
@@ -196,13 +196,24 @@ def test_the_portals_cookies_stay_out_of_applications(
         "a=b;__Host-ikd_gate=x",
         "a=b;\t __Host-ikd_gate \t=x",
         "__Host-ikd_portal=x; ikd_portal=x; ikd_csrf=x",
+        "a=b; ikd_gate=x=y; c",
+        ";;  ; __Host-ikd_gate=x;; ;",
     ],
 )
-def test_the_portals_cookies_stay_out_however_they_come(nginx: Proxy, cookies: str) -> None:
-    nginx.ask("/public/logo.png", headers=[("Cookie", cookies)])
+def test_the_portals_cookies_stay_out_however_they_come(cutter: Proxy, cookies: str) -> None:
+    cutter.ask("/public/logo.png", headers=[("Cookie", cookies)])
 
-    [received] = nginx.backend.take()
+    [received] = cutter.backend.take()
     assert b"ikd_" not in received.head
+
+
+def test_the_portals_cookies_stay_out_in_several_lines(cutter: Proxy) -> None:
+    lines = [("Cookie", "a=b; __Host-ikd_gate=x"), ("Cookie", "ikd_nonce=x"), ("Cookie", "c=d")]
+
+    cutter.ask("/public/logo.png", headers=lines)
+
+    for received in cutter.backend.take():
+        assert b"ikd_" not in received.head
 
 
 @pytest.mark.parametrize(

@@ -54,10 +54,18 @@ def exchange(address: Address, request: bytes, *, tls_name: str | None, timeout:
         response = http.client.HTTPResponse(connection, method=request.split(b" ", 1)[0].decode("latin-1"))
         try:
             response.begin()
-            body = b"" if response.status == 101 else response.read()
+            body = b"" if response.status == 101 else _read(response)
         except (http.client.BadStatusLine, ConnectionResetError, ssl.SSLEOFError):
             return None
         return Reply(response.status, response.getheaders(), body)
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    """Give the body, as much of it as came."""
+    try:
+        return response.read()
+    except http.client.IncompleteRead as cut:
+        return cut.partial
 
 
 def connected(address: Address, tls_name: str | None, timeout: float = 15) -> socket.socket:

@@ -1,0 +1,68 @@
+"""A real HAProxy with the configuration of deploy/haproxy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.behaviour import PORTAL, SITES
+from tests.proxies.backend import Backend
+from tests.proxies.portal import Portal
+from tests.proxies.processes import Server, binary
+from tests.proxies.proxy import DEPLOY, Proxy, make_certificate
+from tests.proxies.substitution import substituted
+
+
+def start_haproxy(
+    portal: Portal,
+    backend: Backend,
+    folder: Path,
+    *,
+    file: str = "complete.cfg",
+    portal_at: str = "",
+    loopback: str = "127.0.0.8",
+    shipped: Path = DEPLOY,
+) -> Proxy:
+    """Start HAProxy with one of the shipped files; names, ports and addresses replaced, all else as it is."""
+    program = binary("haproxy", "haproxy")
+    address = (loopback, portal.port)
+    text = (shipped / "haproxy" / file).read_text()
+    replacements = _replacements(text, portal, backend, folder, loopback)
+    replacements["127.0.0.1:8000"] = _haproxys_name(portal_at or portal.bind)
+    replacements["/etc/haproxy/ikd.lua"] = str(shipped / "haproxy" / "ikd.lua")
+    (folder / "haproxy.cfg").write_text(substituted(text, replacements))
+    server = Server([program, "-db", "-f", str(folder / "haproxy.cfg")], log=folder / "haproxy.log")
+    server.wait_for(address)
+    return Proxy("haproxy", "redirect", True, address, portal, backend, server, patience=8)
+
+
+def _replacements(text: str, portal: Portal, backend: Backend, folder: Path, loopback: str) -> dict[str, str]:
+    is_complete = "wiki.example.org" in text
+    sites = SITES if is_complete else {"app": SITES["app"]}
+    replacements = {
+        "bind :443": f"bind {loopback}:{portal.port}",
+        "bind :80": f"bind {loopback}:{portal.plain_port}",
+        "%[var(txn.ikd_name)]\n    http-request set-var(txn.ikd_scheme)": (
+            f"%[var(txn.ikd_name)]:{portal.port}\n    http-request set-var(txn.ikd_scheme)"
+        ),
+        "log /dev/log local0 notice": "log stderr format raw local0 notice",
+    }
+    replacements |= {host: portal.names[site] for site, host in sites.items()} | {
+        PORTAL: portal.names["portal"]
+    }
+    ports = zip((9001, 9002, 9003), sites, strict=False)
+    replacements |= {f"127.0.0.1:{port}": backend.addresses[site] for port, site in ports}
+    return replacements | _certificates(is_complete, portal, folder)
+
+
+def _certificates(is_complete: bool, portal: Portal, folder: Path) -> dict[str, str]:
+    place = "/etc/haproxy/tls/" if is_complete else "/etc/haproxy/tls/example.pem"
+    if portal.scheme == "http":
+        return {f" ssl crt {place} alpn h2,http/1.1": "", "str(https)": "str(http)"}
+    made, both = make_certificate(folder), folder / "both.pem"
+    both.write_text(made.certificate.read_text() + made.key.read_text())
+    return {place: str(both)}
+
+
+def _haproxys_name(bind: str) -> str:
+    """Give an address of the portal's (IKD_BIND) as HAProxy writes it."""
+    return bind.replace("unix:", "unix@", 1)

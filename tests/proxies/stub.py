@@ -1,0 +1,51 @@
+"""A portal of a test's own making: it keeps what it is asked, and answers what it is told to."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from dataclasses import dataclass
+
+from tests.proxies.backend import Received
+
+
+class Connection(socketserver.StreamRequestHandler):
+    server: StubServer
+
+    def handle(self) -> None:
+        lines = []
+        while (line := self.rfile.readline()) not in (b"", b"\r\n"):
+            lines.append(line)
+        if lines:
+            self.server.stub.asked.append(Received("portal", b"".join(lines).removesuffix(b"\r\n"), 0))
+            self.wfile.write(self.server.stub.answer)
+
+
+class StubServer(socketserver.ThreadingTCPServer):
+    allow_reuse_address = True
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, stub: Stub) -> None:
+        super().__init__(("127.0.0.1", 0), Connection)
+        self.stub = stub
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of a proxy that hangs up."""
+
+
+@dataclass
+class Stub:
+    """It answers every request with the same octets, and closes the connection behind them."""
+
+    answer: bytes = b""
+
+    def __post_init__(self) -> None:
+        self.asked: list[Received] = []
+        self._server = StubServer(self)
+        self.bind = f"127.0.0.1:{self._server.server_address[1]}"
+        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def close(self) -> None:
+        self._server.shutdown()
+        self._server.server_close()

@@ -1,0 +1,149 @@
+"""What only HAProxy does: WebSockets over HTTP/2, and a Lua action of ours between it and the portal."""
+
+from __future__ import annotations
+
+import socketserver
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+
+from tests.behaviour import FETCH, NAVIGATION
+from tests.proxies.backend import Backend
+from tests.proxies.portal import Portal
+from tests.proxies.processes import free_port
+from tests.proxies.proxy import Proxy
+from tests.proxies.registry import STARTERS
+from tests.proxies.test_http2 import ask
+
+pytestmark = pytest.mark.proxy
+
+WEBSOCKET = [
+    (":method", "CONNECT"),
+    (":protocol", "websocket"),
+    (":scheme", "https"),
+    (":path", "/live/feed"),
+    ("sec-websocket-version", "13"),
+]
+
+
+@pytest.mark.parametrize(("who", "status"), [("alice", 200), ("", 401)])
+def test_a_websocket_over_http2_is_checked_too(haproxy: Proxy, who: str, status: int) -> None:
+    haproxy.backend.take()
+    cookie = [("cookie", haproxy.portal.cookie(who, "app"))] if who else []
+
+    answer = ask(haproxy, [(":authority", haproxy.portal.host("app")), *WEBSOCKET, *cookie], wait=False)
+
+    assert answer.status == status
+    assert ["".join(each.all("X-Auth-Request-User")) for each in haproxy.backend.take()] == [who] * bool(who)
+
+
+ANSWERS = {
+    "two cookies, two challenges": (
+        b"HTTP/1.1 401 No\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2; Path=/\r\nWWW-Authenticate: A\r\n"
+        b"WWW-Authenticate: B realm=x, c\r\nX-Odd: ,, \r\nContent-Length: 2\r\n\r\nno"
+    ),
+    "chunks": b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n",
+    "a long page": b"HTTP/1.1 403 No\r\nContent-Length: 16384\r\n\r\n" + b"n" * 16_384,
+    "too long a page": b"HTTP/1.1 403 No\r\nContent-Length: 16385\r\n\r\n" + b"n" * 16_385,
+    "far too long a page": b"HTTP/1.1 403 No\r\nContent-Length: 200000000\r\n\r\n" + b"n" * 200_000_000,
+    "200 without a user": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+    "200 with two users": (
+        b"HTTP/1.1 200 OK\r\nX-Auth-Request-User: alice\r\nX-Auth-Request-User: mallory\r\n"
+        b"Content-Length: 0\r\n\r\n"
+    ),
+    "200 with a page": b"HTTP/1.1 200 OK\r\nX-Auth-Request-User: alice\r\nContent-Length: 2\r\n\r\nhi",
+    "204": b"HTTP/1.1 204 OK\r\nX-Auth-Request-User: alice\r\n\r\n",
+    "200": b"HTTP/1.1 200 OK\r\nX-Auth-Request-User: alice\r\nContent-Length: 0\r\n\r\n",
+}
+
+
+class Answering(socketserver.StreamRequestHandler):
+    """Reads a check's head, answers as it is told, and hangs up."""
+
+    def handle(self) -> None:
+        while self.rfile.readline() not in (b"", b"\r\n"):
+            pass
+        assert isinstance(self.server, Scripted)
+        self.wfile.write(ANSWERS[self.server.answer])
+
+
+class Scripted(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+    answer = "200"
+
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Say nothing of HAProxy hanging up on an answer that is too long."""
+
+
+@pytest.fixture(scope="module")
+def scripted(
+    portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Proxy, Scripted]]:
+    own = replace(portal, port=free_port(), plain_port=free_port())
+    with Scripted(("127.0.0.1", 0), Answering) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        bind = f"127.0.0.1:{server.server_address[1]}"
+        proxy = STARTERS["haproxy"](own, backend, tmp_path_factory.mktemp("scripted"), portal_at=bind)
+        yield proxy, server
+        proxy.server.stop()
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("answer", "status"),
+    [
+        ("200", 200),
+        ("204", 503),
+        ("200 without a user", 503),
+        ("200 with two users", 503),
+        ("200 with a page", 503),
+        ("a long page", 403),
+        ("too long a page", 503),
+        ("far too long a page", 503),
+        ("chunks", 403),
+    ],
+)
+def test_only_an_empty_200_that_names_the_user_lets_in(
+    scripted: tuple[Proxy, Scripted], answer: str, status: int
+) -> None:
+    proxy, server = scripted
+    server.answer = answer
+
+    reply = proxy.ask("/page", headers=NAVIGATION)
+
+    assert reply.status == status
+    assert len(proxy.backend.take()) == (status == 200)
+
+
+def test_a_refusal_goes_out_whole(scripted: tuple[Proxy, Scripted]) -> None:
+    proxy, server = scripted
+    server.answer = "two cookies, two challenges"
+
+    reply = proxy.ask("/page", headers=FETCH)
+
+    assert (reply.status, reply.body) == (401, b"no")
+    assert reply.all("Set-Cookie") == ["a=1", "b=2; Path=/"]
+    assert reply.all("WWW-Authenticate") == ["A", "B realm=x, c"]
+
+
+def test_an_answer_that_is_far_too_long_hurts_no_later_one(scripted: tuple[Proxy, Scripted]) -> None:
+    proxy, server = scripted
+    statuses = []
+
+    for server.answer in ("far too long a page", "far too long a page", "200"):
+        statuses.append(proxy.ask("/page", headers=NAVIGATION).status)
+
+    assert statuses == [503, 503, 200]
+
+
+def test_what_the_answer_lacks_does_not_come_from_the_client(scripted: tuple[Proxy, Scripted]) -> None:
+    proxy, server = scripted
+    server.answer = "200"
+
+    proxy.ask("/page", headers=[*FETCH.items(), ("X-Auth-Request-Groups", "ops"), ("X-Ikd-Jwt", "x")])
+
+    [received] = proxy.backend.take()
+    assert received.all("X-Auth-Request-User") == ["alice"]
+    assert received.all("X-Auth-Request-Groups") == received.all("X-Ikd-Jwt") == []
