@@ -1,6 +1,6 @@
 -- Asks the portal about a request. Loaded once for each HAProxy, by `lua-load-per-thread`; needs HAProxy 2.6.
 --
--- An error in Lua lets a request go on to the next rule, so nothing here lets anybody in by itself: it sets
+-- An error in Lua lets a request go on to the next rule. So nothing here lets anybody in by itself: it sets
 -- txn.ikd_allowed at the very end, and the configuration denies whatever comes without it.
 
 local PORTAL = assert(os.getenv("IKD_PORTAL"), "the global section has no `setenv IKD_PORTAL` above this file")
@@ -35,17 +35,17 @@ for _, name in ipairs({ "ikd_gate", "ikd_nonce", "ikd_portal", "ikd_csrf" }) do
   OURS[name], OURS["__Host-" .. name] = true, true
 end
 
-local function refuse(txn)
-  txn:done(txn:reply({
+local function refusal(txn)
+  return txn:reply({
     status = 503,
     headers = {
       ["content-type"] = { "text/plain" }, ["retry-after"] = { "5" }, ["cache-control"] = { "no-store" },
     },
     body = "The sign-in service does not answer. Please try again in a moment.\n",
-  }))
+  })
 end
 
-local function relay(txn, answer)
+local function relayed(txn, answer)
   local headers = {}
   for name, values in pairs(answer.headers) do
     if not OF_THE_CONNECTION[name] then
@@ -53,7 +53,7 @@ local function relay(txn, answer)
       for index = 0, #values do headers[name][index + 1] = values[index] end
     end
   end
-  txn:done(txn:reply({ status = answer.status, headers = headers, body = answer.body }))
+  return txn:reply({ status = answer.status, headers = headers, body = answer.body })
 end
 
 -- Give the only value of a header, nil where there is none. Raises an error for two, which nobody can tell apart.
@@ -90,14 +90,25 @@ local function let_through(txn, headers)
   txn:set_var("txn.ikd_allowed", true)
 end
 
-core.register_action("ikd-check", { "http-req" }, function(txn)
-  txn:unset_var("txn.ikd_allowed")
+-- Give the reply for the browser; nil where the request may go on. Raises an error for an answer of nobody's.
+local function ask(txn)
   local url = "http://portal" .. txn:get_var("txn.ikd_check")
   local answer = core.httpclient():get({ url = url, headers = question(txn), dst = PORTAL, timeout = LIMIT_MS })
   local size = #(answer.body or "")
   if answer.status == 200 and size == 0 then return let_through(txn, answer.headers) end
-  if not RELAYED[answer.status] or size > LARGEST_BODY then return refuse(txn) end
-  relay(txn, answer)
+  if not RELAYED[answer.status] or size > LARGEST_BODY then return refusal(txn) end
+  return relayed(txn, answer)
+end
+
+core.register_action("ikd-check", { "http-req" }, function(txn)
+  txn:unset_var("txn.ikd_allowed")
+  local is_sound, reply = pcall(ask, txn)
+  if not is_sound then
+    txn:unset_var("txn.ikd_allowed")
+    core.log(core.err, "ikd-check: " .. tostring(reply))
+    reply = refusal(txn)
+  end
+  if reply then txn:done(reply) end
 end)
 
 -- Cuts the portal's cookies out of what an application receives: with them it could act at the portal as the

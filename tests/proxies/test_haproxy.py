@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import socketserver
-import threading
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -15,6 +14,7 @@ from tests.proxies.portal import Portal
 from tests.proxies.processes import free_port
 from tests.proxies.proxy import Proxy
 from tests.proxies.registry import STARTERS
+from tests.proxies.stub import Stub
 from tests.proxies.test_http2 import ask
 
 pytestmark = pytest.mark.proxy
@@ -59,36 +59,16 @@ ANSWERS = {
 }
 
 
-class Answering(socketserver.StreamRequestHandler):
-    """Reads a check's head, answers as it is told, and hangs up."""
-
-    def handle(self) -> None:
-        while self.rfile.readline() not in (b"", b"\r\n"):
-            pass
-        assert isinstance(self.server, Scripted)
-        self.wfile.write(ANSWERS[self.server.answer])
-
-
-class Scripted(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    answer = "200"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of HAProxy hanging up on an answer that is too long."""
-
-
 @pytest.fixture(scope="module")
-def scripted(
+def beside(
     portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Proxy, Scripted]]:
+) -> Iterator[tuple[Proxy, Stub]]:
+    """HAProxy in front of a stub instead of the portal."""
     own = replace(portal, port=free_port(), plain_port=free_port())
-    with Scripted(("127.0.0.1", 0), Answering) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        bind = f"127.0.0.1:{server.server_address[1]}"
-        proxy = STARTERS["haproxy"](own, backend, tmp_path_factory.mktemp("scripted"), portal_at=bind)
-        yield proxy, server
+    with closing(Stub()) as stub:
+        proxy = STARTERS["haproxy"](own, backend, tmp_path_factory.mktemp("stub"), portal_at=stub.bind)
+        yield proxy, stub
         proxy.server.stop()
-        server.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -106,10 +86,10 @@ def scripted(
     ],
 )
 def test_only_an_empty_200_that_names_the_user_lets_in(
-    scripted: tuple[Proxy, Scripted], answer: str, status: int
+    beside: tuple[Proxy, Stub], answer: str, status: int
 ) -> None:
-    proxy, server = scripted
-    server.answer = answer
+    proxy, stub = beside
+    stub.answer = ANSWERS[answer]
 
     reply = proxy.ask("/page", headers=NAVIGATION)
 
@@ -117,9 +97,9 @@ def test_only_an_empty_200_that_names_the_user_lets_in(
     assert len(proxy.backend.take()) == (status == 200)
 
 
-def test_a_refusal_goes_out_whole(scripted: tuple[Proxy, Scripted]) -> None:
-    proxy, server = scripted
-    server.answer = "two cookies, two challenges"
+def test_a_refusal_goes_out_whole(beside: tuple[Proxy, Stub]) -> None:
+    proxy, stub = beside
+    stub.answer = ANSWERS["two cookies, two challenges"]
 
     reply = proxy.ask("/page", headers=FETCH)
 
@@ -128,19 +108,20 @@ def test_a_refusal_goes_out_whole(scripted: tuple[Proxy, Scripted]) -> None:
     assert reply.all("WWW-Authenticate") == ["A", "B realm=x, c"]
 
 
-def test_an_answer_that_is_far_too_long_hurts_no_later_one(scripted: tuple[Proxy, Scripted]) -> None:
-    proxy, server = scripted
+def test_an_answer_that_is_far_too_long_hurts_no_later_one(beside: tuple[Proxy, Stub]) -> None:
+    proxy, stub = beside
     statuses = []
 
-    for server.answer in ("far too long a page", "far too long a page", "200"):
+    for answer in ("far too long a page", "far too long a page", "200"):
+        stub.answer = ANSWERS[answer]
         statuses.append(proxy.ask("/page", headers=NAVIGATION).status)
 
     assert statuses == [503, 503, 200]
 
 
-def test_what_the_answer_lacks_does_not_come_from_the_client(scripted: tuple[Proxy, Scripted]) -> None:
-    proxy, server = scripted
-    server.answer = "200"
+def test_what_the_answer_lacks_does_not_come_from_the_client(beside: tuple[Proxy, Stub]) -> None:
+    proxy, stub = beside
+    stub.answer = ANSWERS["200"]
 
     proxy.ask("/page", headers=[*FETCH.items(), ("X-Auth-Request-Groups", "ops"), ("X-Ikd-Jwt", "x")])
 

@@ -32,6 +32,9 @@ ANSWERS = {
     "404": b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n" + NAMED + b"\r\n",
     "500": b"HTTP/1.1 500 Internal Server Error\r\nContent-Length: 0\r\n" + NAMED + b"\r\n",
     "503": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 0\r\n" + NAMED + b"\r\n",
+    "a status of nobody's": b"HTTP/1.1 799 Oh\r\nContent-Length: 0\r\n" + NAMED + b"\r\n",
+    "half a refusal": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 1000\r\n\r\nNo",
+    "a refusal with a header of 60 kB": b"HTTP/1.1 403 Forbidden\r\nX-A: " + b"x" * 60_000 + b"\r\n\r\n",
     "a redirect to nowhere": b"HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n",
 }
 
