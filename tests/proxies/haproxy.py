@@ -45,6 +45,7 @@ def _replacements(text: str, portal: Portal, backend: Backend, folder: Path, loo
             f"set-var-fmt(txn.ikd_host) %[var(txn.ikd_name)]:{portal.port}"
         ),
         "log /dev/log local0 notice": "log stderr format raw local0 notice",
+        "    user haproxy\n    group haproxy\n    chroot /var/lib/haproxy\n": "",
     }
     replacements |= {host: portal.names[site] for site, host in sites.items()} | {
         PORTAL: portal.names["portal"]

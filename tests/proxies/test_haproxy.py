@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -16,6 +17,7 @@ from tests.proxies.proxy import Proxy
 from tests.proxies.registry import STARTERS
 from tests.proxies.stub import Stub
 from tests.proxies.test_http2 import ask
+from tests.proxies.wire import connected, request_bytes
 
 pytestmark = pytest.mark.proxy
 
@@ -37,6 +39,51 @@ def test_a_websocket_over_http2_is_checked_too(haproxy: Proxy, who: str, status:
 
     assert answer.status == status
     assert ["".join(each.all("X-Auth-Request-User")) for each in haproxy.backend.take()] == [who] * bool(who)
+
+
+def test_what_one_request_may_says_nothing_of_the_next_on_its_connection(haproxy: Proxy) -> None:
+    host, cookie = haproxy.portal.host("app"), haproxy.portal.cookie("alice", "app")
+    heads = [
+        ("/public/logo.png", ""),
+        ("/page", ""),
+        ("/page", f"Cookie: {cookie}\r\n"),
+        ("/page", ""),
+        ("/open/news", "Connection: close\r\n"),
+    ]
+    asked = "".join(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n" for path, more in heads)
+    haproxy.backend.take()
+
+    with closing(connected(haproxy.address, haproxy.portal.names["app"])) as connection:
+        connection.sendall(asked.encode())
+        told = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", told) == [b"200", b"401", b"200", b"401", b"200"]
+    names = ["".join(each.all("X-Auth-Request-User")) for each in haproxy.backend.take()]
+    assert names == ["", "alice", ""]
+
+
+@pytest.mark.parametrize("before", ["", "{portal}@"])
+def test_an_application_is_told_no_other_host_by_the_request_line(haproxy: Proxy, before: str) -> None:
+    host = haproxy.portal.host("app")
+    target = f"https://{before.format(portal=haproxy.portal.host('portal'))}{host}/page?x=1"
+    cookie = {"Cookie": haproxy.portal.cookie("alice", "app")}
+
+    haproxy.send(request_bytes("GET", target, host, FETCH | cookie))
+
+    [received] = haproxy.backend.take()
+    assert received.request_line == "GET /page?x=1 HTTP/1.1"
+    assert received.all("Host") == received.all("X-Forwarded-Host") == [host]
+
+
+@pytest.mark.parametrize("upgrade", ["websocket, h2c", "h2c, websocket", "WebSocket"])
+def test_a_handshake_that_goes_on_is_a_websockets_alone(haproxy: Proxy, upgrade: str) -> None:
+    handshake = FETCH | {"Upgrade": upgrade, "Connection": "Upgrade, X-Auth-Request-User"}
+
+    haproxy.ask("/page", who="alice", headers=handshake | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+
+    [received] = haproxy.backend.take()
+    assert received.all("Upgrade") == ["websocket"]
+    assert [value.lower() for value in received.all("Connection")] == ["upgrade"]
 
 
 ANSWERS = {

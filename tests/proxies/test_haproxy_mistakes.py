@@ -102,6 +102,21 @@ def test_a_scheme_that_was_lost_is_an_unknown_origin(
     assert is_told(portal, "unknown origin", portal.origin("app").replace("https:", "http:"), "haproxy")
 
 
+def test_a_load_balancer_that_is_believed_speaks_for_its_clients(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    """No mistake, but what docs/haproxy.md has for one in front."""
+    cleaning = "    # Whatever a client calls"
+    believed = {cleaning: f"    http-request set-src req.hdr(x-forwarded-for,-1)\n{cleaning}"}
+    with haproxy_with(believed, portal, backend, tmp_path) as haproxy:
+        forwarded = {"X-Forwarded-For": "198.51.100.1, 203.0.113.7"}
+        reply = haproxy.ask("/office", headers=FETCH | forwarded, who="alice")
+
+    [received] = backend.take()
+    assert reply.status == 200
+    assert received.all("X-Forwarded-For") == ["203.0.113.7"]
+
+
 def test_a_port_that_nobody_typed_is_an_unknown_origin(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
@@ -178,7 +193,7 @@ def test_an_application_taken_for_the_portal_lets_nobody_in(
 
 
 def test_a_name_with_the_clients_port_is_nobodys(portal: Portal, backend: Backend, tmp_path: Path) -> None:
-    mistake = {"req.hdr(host),host_only,lower": "req.hdr(host),lower"}
+    mistake = {"req.fhdr(host),host_only,lower": "req.fhdr(host),lower"}
     with haproxy_with(mistake, portal, backend, tmp_path) as haproxy:
         reply = haproxy.ask("/page", headers=NAVIGATION, who="alice")
 
