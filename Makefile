@@ -1,4 +1,4 @@
-# make demo   the whole portal to try out, behind a real proxy   PORT=8000 PROXY=traefik|nginx IKD_VAR=var
+# make demo   the whole portal to try out, behind a real proxy   PORT=8000 IKD_VAR=var PROXY=traefik|nginx|caddy|haproxy|envoy
 # make run    the portal alone                                   PORT=8000, and all of docs/configuration.md
 # make bench  what a check costs, beside nginx and an empty answer   QUICK=1: in a minute
 # make test   installs what the tests need, and runs everything  TESTS=tests/demo, CI=true: a missing program fails
@@ -9,7 +9,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 NEEDS_PYTHON := Python 3.11 or newer is missing, or its module venv (Debian: apt install python3-venv).
 NEEDS_NETWORK := No package index to be reached: is there a network?
-PROGRAMS := nginx:nginx-light redis-server:redis-server initdb:postgresql chromium:chromium msgfmt:gettext wrk:wrk
+PROGRAMS := nginx:nginx-light haproxy:haproxy redis-server:redis-server initdb:postgresql chromium:chromium msgfmt:gettext wrk:wrk
 
 .PHONY: demo run test lint format bench programs clean
 

@@ -60,6 +60,8 @@ SITES = (
     Site("ops", "ops.localhost", "Machines and their switches.", "group ops", groups=("ops",)),
 )
 
+HOSTS = tuple(site.host for site in SITES)
+
 
 def url_of(host: str, port: int) -> str:
     return f"http://{host}" if port == 80 else f"http://{host}:{port}"

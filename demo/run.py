@@ -18,9 +18,10 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a file, from any folder
 
-from demo import notes, proxy  # noqa: E402
+from demo import notes, proxies  # noqa: E402
 from demo.cast import PEOPLE, PORTAL_HOST, SITES, new_passwords, url_of  # noqa: E402
 from demo.processes import Program, end, free_port, start  # noqa: E402
+from demo.proxies.shipped import Kind  # noqa: E402
 from ikd_portal.run import NotReady, port_from, prepare, require_free, require_writable, say, server_command  # noqa: E402
 
 START_LIMIT = 60.0
@@ -69,7 +70,7 @@ def main() -> int:
 def _run(programs: list[Program]) -> int:
     var = Path(os.environ.get("IKD_VAR") or ROOT / "var").resolve()
     port = port_from(os.environ.get("PORT") or "8000")
-    kind = proxy.kind_from(os.environ.get("PROXY") or "traefik")
+    kind = proxies.kind_from(os.environ.get("PROXY") or "traefik")
     require_writable(var)
     with _alone_in(var):
         require_free(port)
@@ -118,13 +119,13 @@ def _use_own_environment(place: Place) -> None:
     }
 
 
-def _start_all(programs: list[Program], place: Place, kind: proxy.Kind) -> None:
+def _start_all(programs: list[Program], place: Place, kind: Kind) -> None:
     logs = place.var / "log"
     logs.mkdir(exist_ok=True)
-    command = proxy.write_configuration(kind, place.var, place.port, place.portal_port, place.backend_port)
+    command = proxies.write_configuration(kind, place.var, place.port, place.portal_port, place.backend_port)
     commands = {"portal": server_command(), "backend": _backend_command(place), "proxy": command}
     for name, command in commands.items():
-        say(f"Starting the {f'proxy ({kind})' if name == 'proxy' else name} …")
+        say(f"Starting the {f'proxy ({kind.name})' if name == 'proxy' else name} …")
         log = logs / f"{name}.log"
         programs.append(start(name, command, log=log, env=dict(os.environ), folder=ROOT))
 
@@ -171,8 +172,8 @@ def _require_alive(programs: list[Program]) -> None:
             raise NotReady(program.obituary())
 
 
-def _introduce(place: Place, kind: proxy.Kind, passwords: dict[str, str]) -> None:
-    lines = ["", f"Everything runs, behind {kind}. Open one of these:", ""]
+def _introduce(place: Place, kind: Kind, passwords: dict[str, str]) -> None:
+    lines = ["", f"Everything runs, behind {kind.name}. Open one of these:", ""]
     lines += [f"  {site.name:7} {site.url(place.port) + '/':38} {site.access}" for site in SITES]
     lines += [f"  {'portal':7} {place.portal + '/':38} applications one may open; /admin/ for carol"]
     lines += ["", "and sign in as:", ""]

@@ -1,0 +1,169 @@
+"""deploy/kubernetes: the same question as deploy/envoy asks, in objects that the Gateway API knows.
+
+They have not run in a cluster. Of Envoy Gateway's own kinds no package has the schemas.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from tests.proxies.processes import binary
+from tests.proxies.proxy import DEPLOY
+from tests.proxies.test_spoofing import ANOTHER_URL, IDENTITY, SPELLINGS
+
+FILES = ("envoy-gateway.yaml", "gateway-api.yaml")
+TYPES = Path(__file__).with_name("gateway_api")
+STANDARD_CHANNEL = "data/spec/rules/0/filters/1/type must be equal to one of the allowed values"
+"""The package knows the fields of the experimental filter, but lists the types of the standard channel."""
+
+
+def objects(file: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((DEPLOY / "kubernetes" / file).read_text()))
+
+
+def spec(kind: str, name: str) -> Any:
+    [found] = [
+        each
+        for each in objects("envoy-gateway.yaml")
+        if (each["kind"], each["metadata"]["name"]) == (kind, name)
+    ]
+    return found["spec"]
+
+
+def external_auth() -> Any:
+    route = objects("gateway-api.yaml")[0]
+    [found] = [
+        each["externalAuth"] for each in route["spec"]["rules"][0]["filters"] if "externalAuth" in each
+    ]
+    return found
+
+
+def envoys_headers() -> set[str]:
+    """Give the headers that deploy/envoy tells the portal."""
+    bootstrap = yaml.safe_load((DEPLOY / "envoy" / "complete.yaml").read_text())
+    [https] = [each for each in bootstrap["static_resources"]["listeners"] if each["name"] == "https"]
+    filters = https["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
+    [check] = [each["typed_config"] for each in filters if each["name"] == "ikd-check"]
+    exact = {pattern["exact"] for pattern in check["allowed_headers"]["patterns"] if "exact" in pattern}
+    return exact | {"sec-fetch-mode", "sec-fetch-dest", "sec-fetch-site"}
+
+
+@pytest.fixture(scope="module")
+def node_modules(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the Gateway API's types."""
+    npm, folder = binary("npm", "npm"), tmp_path_factory.mktemp("types") / "types"
+    shutil.copytree(TYPES, folder)
+    subprocess.run(
+        [npm, "ci", "--ignore-scripts", "--no-audit", "--no-fund"],
+        cwd=folder,
+        check=True,
+        capture_output=True,
+        timeout=300,
+    )
+    return folder
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_the_gateway_api_knows_these_objects(file: str, node_modules: Path) -> None:
+    standard = [each for each in objects(file) if each["apiVersion"].startswith("gateway.networking.k8s.io/")]
+
+    done = subprocess.run(
+        [binary("node", "nodejs"), "validate.mjs"],
+        cwd=node_modules,
+        input=json.dumps(standard),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert set(json.loads(done.stdout)) <= {"", STANDARD_CHANNEL}
+
+
+def test_both_tell_the_portal_what_envoy_tells_it() -> None:
+    by_policy = spec("SecurityPolicy", "ikd-check")["extAuth"]["headersToExtAuth"]
+    by_filter = external_auth()["http"]["allowedHeaders"]
+
+    assert set(by_policy) == {name.lower() for name in by_filter} == envoys_headers()
+
+
+def test_both_ask_for_the_path_behind_the_checks_url() -> None:
+    asked = spec("SecurityPolicy", "ikd-check")["extAuth"]["http"]
+
+    assert (asked["path"], "pathOverride" in asked) == ("/authgate/envoy", False)
+    assert external_auth()["http"]["path"] == "/authgate/envoy"
+
+
+def test_the_policy_refuses_without_an_answer() -> None:
+    policy = spec("SecurityPolicy", "ikd-check")["extAuth"]
+
+    assert (policy["failOpen"], policy["statusOnError"]) == (False, 503)
+
+
+def test_the_policy_holds_for_the_listener_that_sites_attach_to() -> None:
+    [target] = spec("SecurityPolicy", "ikd-check")["targetRefs"]
+    [site] = spec("HTTPRoute", "app")["parentRefs"]
+    [portal] = spec("HTTPRoute", "ikd-portal")["parentRefs"]
+
+    assert target["sectionName"] == site["sectionName"] == "protected"
+    assert portal["sectionName"] == "portal"
+
+
+def is_removed(name: str) -> bool:
+    """Tell whether Envoy Gateway's policy takes a header out of what clients send."""
+    headers = spec("ClientTrafficPolicy", "ikd-clean")["headers"]
+    matches = {
+        "Prefix": lambda value: name.startswith(value),
+        "Exact": lambda value: name == value,
+        "RegularExpression": lambda value: re.fullmatch(value, name) is not None,
+    }
+    matchers = headers["earlyRequestHeaders"]["removeOnMatch"]
+    return any(matches[matcher["type"]](matcher["value"]) for matcher in matchers)
+
+
+@pytest.mark.parametrize("spelling", SPELLINGS)
+@pytest.mark.parametrize("name", [*IDENTITY, *ANOTHER_URL, "X-Forwarded-Uri", "X-Forwarded-Host"])
+def test_what_a_client_calls_itself_is_removed(name: str, spelling: str) -> None:
+    assert is_removed(SPELLINGS[spelling](name).lower())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "cookie",
+        "authorization",
+        "host",
+        ":path",
+        ":authority",
+        "accept",
+    ],
+)
+def test_what_the_check_needs_stays(name: str) -> None:
+    assert not is_removed(name)
+
+
+def outside(path: str) -> bool:
+    """Tell whether the portal's route answers 404 for a path."""
+    rule = spec("HTTPRoute", "ikd-portal")["rules"][0]
+    return any(re.fullmatch(match["path"]["value"], path) for match in rule["matches"])
+
+
+@pytest.mark.parametrize(
+    "path", ["/authgate/envoy/x", "/authgate", "/OAuth2/auth", "/authgate%2Fnginx", "/a;/x"]
+)
+def test_no_check_can_be_asked_for(path: str) -> None:
+    assert outside(path)
+
+
+@pytest.mark.parametrize("path", ["/", "/accounts/login/", "/authgates", "/admin/accounts/user/1/change/"])
+def test_the_portals_pages_can(path: str) -> None:
+    assert not outside(path)
