@@ -14,7 +14,7 @@ local ASKED = {
 }
 
 -- What of the portal's 200 the application is told. What the answer lacks, the application does not get from
--- the client either. Authorization is the application's own, unless the portal sends one.
+-- the client either.
 local IDENTITY = {
   "x-auth-request-user", "x-auth-request-email", "x-auth-request-groups", "x-auth-request-preferred-username",
   "x-auth-request-access-token", "remote-user", "remote-email", "remote-groups", "remote-name",
@@ -85,7 +85,9 @@ local function let_through(txn, headers)
     local value = only(headers, name)
     if value then txn.http:req_set_header(name, value) end
   end
+  -- Authorization is the application's own, unless the portal says that it was for the portal, or gives another.
   local authorization = only(headers, "authorization")
+  if authorization or headers["x-auth-credential"] then txn.http:req_del_header("authorization") end
   if authorization then txn.http:req_set_header("authorization", authorization) end
   txn:set_var("txn.ikd_allowed", true)
 end
@@ -111,18 +113,39 @@ core.register_action("ikd-check", { "http-req" }, function(txn)
   if reply then txn:done(reply) end
 end)
 
--- Cuts the portal's cookies out of what an application receives: with them it could act at the portal as the
--- person who visits it. The header is gone before its rest is put back, so that an error takes all of it away.
-core.register_action("ikd-cut-cookies", { "http-req" }, function(txn)
-  local lines = txn.http:req_get_headers()["cookie"]
-  if not lines then return end
-  txn.http:req_del_header("cookie")
-  for index = 0, #lines do
-    local kept, has_ours = {}, false
-    for pair in (lines[index] .. ";"):gmatch("([^;]*);") do
-      if OURS[pair:match("^[ \t]*(.-)[ \t]*=")] then has_ours = true else kept[#kept + 1] = pair end
-    end
-    local line = has_ours and table.concat(kept, ";"):gsub("^[ \t]+", "") or lines[index]
-    if line ~= "" then txn.http:req_add_header("cookie", line) end
+local function without_our_cookies(line)
+  local kept, has_ours = {}, false
+  for pair in (line .. ";"):gmatch("([^;]*);") do
+    if OURS[pair:match("^[ \t]*(.-)[ \t]*=")] then has_ours = true else kept[#kept + 1] = pair end
   end
+  return has_ours and table.concat(kept, ";"):gsub("^[ \t]+", "") or line
+end
+
+-- API tokens are known by their form, also where no check is made: as Bearer, and as the password of Basic.
+local function without_our_token(line, txn)
+  local scheme, value = line:match("^[ \t]*(%a+)[ \t]+(.*)$")
+  if not scheme then return line end
+  if scheme:lower() == "basic" then
+    local text = value:gsub("[^%w+/_-]", ""):gsub("-", "+"):gsub("_", "/")
+    value = (txn.c:b64dec(text .. ("="):rep(-#text % 4)) or ""):match(":(ikd_.*)$") or ""
+  end
+  return value:sub(1, 4) ~= "ikd_" and line or ""
+end
+
+-- A header is gone before what remains of it is put back, so that an error takes all of it away.
+local function cut(txn, name, without)
+  local lines = txn.http:req_get_headers()[name]
+  if not lines then return end
+  txn.http:req_del_header(name)
+  for index = 0, #lines do
+    local line = without(lines[index], txn)
+    if line ~= "" then txn.http:req_add_header(name, line) end
+  end
+end
+
+-- Cuts the portal's cookies and tokens out of what an application receives: with them it could act at the portal,
+-- and at other applications, as the person who visits it.
+core.register_action("ikd-cut-credentials", { "http-req" }, function(txn)
+  cut(txn, "cookie", without_our_cookies)
+  cut(txn, "authorization", without_our_token)
 end)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from collections.abc import Iterator
 from contextlib import closing
@@ -62,6 +63,42 @@ def test_what_one_request_may_says_nothing_of_the_next_on_its_connection(haproxy
     assert names == ["", "alice", ""]
 
 
+TOKEN = f"ikd_{'a1B' * 16}c"
+
+
+def basic(name: str, password: str) -> str:
+    return f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"Bearer {TOKEN}",
+        f"bearer \t {TOKEN}",
+        *(basic(name, TOKEN) for name in ("", "a", "al", "\xe9:ali")),
+        basic("ali", TOKEN).replace("=", ""),
+        basic("?>>?", TOKEN).replace("/", "_").replace("+", "-"),
+    ],
+)
+def test_a_token_of_the_portal_goes_no_further_where_no_check_is_made(haproxy: Proxy, value: str) -> None:
+    haproxy.ask("/public/logo.png", headers={"Authorization": value})
+
+    [received] = haproxy.backend.take()
+    assert received.all("Authorization") == []
+
+
+@pytest.mark.parametrize(
+    "own",
+    [basic("alice", "ikd"), basic("ikd_", "x"), "Bearer ikd-x", "Basic !", "Digest a=b", "x", TOKEN[4:]],
+)
+@pytest.mark.parametrize("path", ["/public/logo.png", "/page"])
+def test_an_applications_own_authorization_arrives_as_it_is(haproxy: Proxy, path: str, own: str) -> None:
+    haproxy.ask(path, headers={"Authorization": own}, who="alice")
+
+    [received] = haproxy.backend.take()
+    assert received.all("Authorization") == [own]
+
+
 @pytest.mark.parametrize("before", ["", "{portal}@"])
 def test_an_application_is_told_no_other_host_by_the_request_line(haproxy: Proxy, before: str) -> None:
     host = haproxy.portal.host("app")
@@ -75,6 +112,15 @@ def test_an_application_is_told_no_other_host_by_the_request_line(haproxy: Proxy
     assert received.all("Host") == received.all("X-Forwarded-Host") == [host]
 
 
+def test_an_application_is_not_told_to_throw_away_who_asks(haproxy: Proxy) -> None:
+    named = ("Connection", "close, X-Auth-Request-User, Cookie")
+
+    haproxy.ask("/page", who="alice", headers=[*FETCH.items(), named])
+
+    [received] = haproxy.backend.take()
+    assert "x-auth-request-user" not in ",".join(received.all("Connection")).lower()
+
+
 @pytest.mark.parametrize("upgrade", ["websocket, h2c", "h2c, websocket", "WebSocket"])
 def test_a_handshake_that_goes_on_is_a_websockets_alone(haproxy: Proxy, upgrade: str) -> None:
     handshake = FETCH | {"Upgrade": upgrade, "Connection": "Upgrade, X-Auth-Request-User"}
@@ -86,7 +132,10 @@ def test_a_handshake_that_goes_on_is_a_websockets_alone(haproxy: Proxy, upgrade:
     assert [value.lower() for value in received.all("Connection")] == ["upgrade"]
 
 
+NAMED = b"X-Auth-Request-User: alice\r\nContent-Length: 0\r\n\r\n"
 ANSWERS = {
+    "a credential": b"HTTP/1.1 200 OK\r\nX-Auth-Credential: portal\r\n" + NAMED,
+    "another authorization": b"HTTP/1.1 200 OK\r\nAuthorization: Bearer b\r\n" + NAMED,
     "two cookies, two challenges": (
         b"HTTP/1.1 401 No\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2; Path=/\r\nWWW-Authenticate: A\r\n"
         b"WWW-Authenticate: B realm=x, c\r\nX-Odd: ,, \r\nContent-Length: 2\r\n\r\nno"
@@ -102,7 +151,7 @@ ANSWERS = {
     ),
     "200 with a page": b"HTTP/1.1 200 OK\r\nX-Auth-Request-User: alice\r\nContent-Length: 2\r\n\r\nhi",
     "204": b"HTTP/1.1 204 OK\r\nX-Auth-Request-User: alice\r\n\r\n",
-    "200": b"HTTP/1.1 200 OK\r\nX-Auth-Request-User: alice\r\nContent-Length: 0\r\n\r\n",
+    "200": b"HTTP/1.1 200 OK\r\n" + NAMED,
 }
 
 
@@ -175,3 +224,19 @@ def test_what_the_answer_lacks_does_not_come_from_the_client(beside: tuple[Proxy
     [received] = proxy.backend.take()
     assert received.all("X-Auth-Request-User") == ["alice"]
     assert received.all("X-Auth-Request-Groups") == received.all("X-Ikd-Jwt") == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "arrives"),
+    [("200", ["Digest a"]), ("a credential", []), ("another authorization", ["Bearer b"])],
+)
+def test_the_portal_says_whose_authorization_it_was(
+    beside: tuple[Proxy, Stub], answer: str, arrives: list[str]
+) -> None:
+    proxy, stub = beside
+    stub.answer = ANSWERS[answer]
+
+    proxy.ask("/page", headers=FETCH | {"Authorization": "Digest a"})
+
+    [received] = proxy.backend.take()
+    assert received.all("Authorization") == arrives
