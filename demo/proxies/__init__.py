@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from demo.proxies.envoy import ENVOY
+from demo.proxies.haproxy import HAPROXY
 from demo.proxies.nginx import NGINX
 from demo.proxies.shipped import Kind, Place
 from demo.proxies.traefik import TRAEFIK
@@ -15,6 +16,7 @@ KINDS: dict[str, Kind] = {
     "traefik": TRAEFIK,
     "nginx": NGINX,
     "envoy": ENVOY,
+    "haproxy": HAPROXY,
 }
 
 

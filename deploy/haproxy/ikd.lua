@@ -1,6 +1,6 @@
 -- Asks the portal about a request. Loaded once for each HAProxy, by `lua-load-per-thread`; needs HAProxy 2.6.
 --
--- An error in Lua lets a request go on to the next rule, so nothing here lets anybody in by itself: it sets
+-- An error in Lua lets a request go on to the next rule. So nothing here lets anybody in by itself: it sets
 -- txn.ikd_allowed at the very end, and the configuration denies whatever comes without it.
 
 local PORTAL = assert(os.getenv("IKD_PORTAL"), "the global section has no `setenv IKD_PORTAL` above this file")
@@ -14,7 +14,7 @@ local ASKED = {
 }
 
 -- What of the portal's 200 the application is told. What the answer lacks, the application does not get from
--- the client either. Authorization is the application's own, unless the portal sends one.
+-- the client either.
 local IDENTITY = {
   "x-auth-request-user", "x-auth-request-email", "x-auth-request-groups", "x-auth-request-preferred-username",
   "x-auth-request-access-token", "remote-user", "remote-email", "remote-groups", "remote-name",
@@ -35,17 +35,17 @@ for _, name in ipairs({ "ikd_gate", "ikd_nonce", "ikd_portal", "ikd_csrf" }) do
   OURS[name], OURS["__Host-" .. name] = true, true
 end
 
-local function refuse(txn)
-  txn:done(txn:reply({
+local function refusal(txn)
+  return txn:reply({
     status = 503,
     headers = {
       ["content-type"] = { "text/plain" }, ["retry-after"] = { "5" }, ["cache-control"] = { "no-store" },
     },
     body = "The sign-in service does not answer. Please try again in a moment.\n",
-  }))
+  })
 end
 
-local function relay(txn, answer)
+local function relayed(txn, answer)
   local headers = {}
   for name, values in pairs(answer.headers) do
     if not OF_THE_CONNECTION[name] then
@@ -53,7 +53,7 @@ local function relay(txn, answer)
       for index = 0, #values do headers[name][index + 1] = values[index] end
     end
   end
-  txn:done(txn:reply({ status = answer.status, headers = headers, body = answer.body }))
+  return txn:reply({ status = answer.status, headers = headers, body = answer.body })
 end
 
 -- Give the only value of a header, nil where there is none. Raises an error for two, which nobody can tell apart.
@@ -85,33 +85,67 @@ local function let_through(txn, headers)
     local value = only(headers, name)
     if value then txn.http:req_set_header(name, value) end
   end
+  -- Authorization is the application's own, unless the portal says that it was for the portal, or gives another.
   local authorization = only(headers, "authorization")
+  if authorization or headers["x-auth-credential"] then txn.http:req_del_header("authorization") end
   if authorization then txn.http:req_set_header("authorization", authorization) end
   txn:set_var("txn.ikd_allowed", true)
 end
 
-core.register_action("ikd-check", { "http-req" }, function(txn)
-  txn:unset_var("txn.ikd_allowed")
+-- Give the reply for the browser; nil where the request may go on. Raises an error for an answer of nobody's.
+local function ask(txn)
   local url = "http://portal" .. txn:get_var("txn.ikd_check")
   local answer = core.httpclient():get({ url = url, headers = question(txn), dst = PORTAL, timeout = LIMIT_MS })
   local size = #(answer.body or "")
   if answer.status == 200 and size == 0 then return let_through(txn, answer.headers) end
-  if not RELAYED[answer.status] or size > LARGEST_BODY then return refuse(txn) end
-  relay(txn, answer)
+  if not RELAYED[answer.status] or size > LARGEST_BODY then return refusal(txn) end
+  return relayed(txn, answer)
+end
+
+core.register_action("ikd-check", { "http-req" }, function(txn)
+  txn:unset_var("txn.ikd_allowed")
+  local is_sound, reply = pcall(ask, txn)
+  if not is_sound then
+    txn:unset_var("txn.ikd_allowed")
+    core.log(core.err, "ikd-check: " .. tostring(reply))
+    reply = refusal(txn)
+  end
+  if reply then txn:done(reply) end
 end)
 
--- Cuts the portal's cookies out of what an application receives: with them it could act at the portal as the
--- person who visits it. The header is gone before its rest is put back, so that an error takes all of it away.
-core.register_action("ikd-cut-cookies", { "http-req" }, function(txn)
-  local lines = txn.http:req_get_headers()["cookie"]
-  if not lines then return end
-  txn.http:req_del_header("cookie")
-  for index = 0, #lines do
-    local kept, has_ours = {}, false
-    for pair in (lines[index] .. ";"):gmatch("([^;]*);") do
-      if OURS[pair:match("^[ \t]*(.-)[ \t]*=")] then has_ours = true else kept[#kept + 1] = pair end
-    end
-    local line = has_ours and table.concat(kept, ";"):gsub("^[ \t]+", "") or lines[index]
-    if line ~= "" then txn.http:req_add_header("cookie", line) end
+local function without_our_cookies(line)
+  local kept, has_ours = {}, false
+  for pair in (line .. ";"):gmatch("([^;]*);") do
+    if OURS[pair:match("^[ \t]*(.-)[ \t]*=")] then has_ours = true else kept[#kept + 1] = pair end
   end
+  return has_ours and table.concat(kept, ";"):gsub("^[ \t]+", "") or line
+end
+
+-- API tokens are known by their form, also where no check is made: as Bearer, and as the password of Basic.
+local function without_our_token(line, txn)
+  local scheme, value = line:match("^[ \t]*(%a+)[ \t]+(.*)$")
+  if not scheme then return line end
+  if scheme:lower() == "basic" then
+    local text = value:gsub("[^%w+/_-]", ""):gsub("-", "+"):gsub("_", "/")
+    value = (txn.c:b64dec(text .. ("="):rep(-#text % 4)) or ""):match(":(ikd_.*)$") or ""
+  end
+  return value:sub(1, 4) ~= "ikd_" and line or ""
+end
+
+-- A header is gone before what remains of it is put back, so that an error takes all of it away.
+local function cut(txn, name, without)
+  local lines = txn.http:req_get_headers()[name]
+  if not lines then return end
+  txn.http:req_del_header(name)
+  for index = 0, #lines do
+    local line = without(lines[index], txn)
+    if line ~= "" then txn.http:req_add_header(name, line) end
+  end
+end
+
+-- Cuts the portal's cookies and tokens out of what an application receives: with them it could act at the portal,
+-- and at other applications, as the person who visits it.
+core.register_action("ikd-cut-credentials", { "http-req" }, function(txn)
+  cut(txn, "cookie", without_our_cookies)
+  cut(txn, "authorization", without_our_token)
 end)

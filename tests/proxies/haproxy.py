@@ -41,10 +41,11 @@ def _replacements(text: str, portal: Portal, backend: Backend, folder: Path, loo
     replacements = {
         "bind :443": f"bind {loopback}:{portal.port}",
         "bind :80": f"bind {loopback}:{portal.plain_port}",
-        "%[var(txn.ikd_name)]\n    http-request set-var(txn.ikd_scheme)": (
-            f"%[var(txn.ikd_name)]:{portal.port}\n    http-request set-var(txn.ikd_scheme)"
+        "set-var-fmt(txn.ikd_host) %[var(txn.ikd_name)]": (
+            f"set-var-fmt(txn.ikd_host) %[var(txn.ikd_name)]:{portal.port}"
         ),
         "log /dev/log local0 notice": "log stderr format raw local0 notice",
+        "    user haproxy\n    group haproxy\n    chroot /var/lib/haproxy\n": "",
     }
     replacements |= {host: portal.names[site] for site, host in sites.items()} | {
         PORTAL: portal.names["portal"]

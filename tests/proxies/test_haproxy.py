@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import socketserver
-import threading
+import base64
+import re
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,9 @@ from tests.proxies.portal import Portal
 from tests.proxies.processes import free_port
 from tests.proxies.proxy import Proxy
 from tests.proxies.registry import STARTERS
+from tests.proxies.stub import Stub
 from tests.proxies.test_http2 import ask
+from tests.proxies.wire import connected, request_bytes
 
 pytestmark = pytest.mark.proxy
 
@@ -39,7 +42,100 @@ def test_a_websocket_over_http2_is_checked_too(haproxy: Proxy, who: str, status:
     assert ["".join(each.all("X-Auth-Request-User")) for each in haproxy.backend.take()] == [who] * bool(who)
 
 
+def test_what_one_request_may_says_nothing_of_the_next_on_its_connection(haproxy: Proxy) -> None:
+    host, cookie = haproxy.portal.host("app"), haproxy.portal.cookie("alice", "app")
+    heads = [
+        ("/public/logo.png", ""),
+        ("/page", ""),
+        ("/page", f"Cookie: {cookie}\r\n"),
+        ("/page", ""),
+        ("/open/news", "Connection: close\r\n"),
+    ]
+    asked = "".join(f"GET {path} HTTP/1.1\r\nHost: {host}\r\n{more}\r\n" for path, more in heads)
+    haproxy.backend.take()
+
+    with closing(connected(haproxy.address, haproxy.portal.names["app"])) as connection:
+        connection.sendall(asked.encode())
+        told = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert re.findall(rb"HTTP/1.1 (\d+)", told) == [b"200", b"401", b"200", b"401", b"200"]
+    names = ["".join(each.all("X-Auth-Request-User")) for each in haproxy.backend.take()]
+    assert names == ["", "alice", ""]
+
+
+TOKEN = f"ikd_{'a1B' * 16}c"
+
+
+def basic(name: str, password: str) -> str:
+    return f"Basic {base64.b64encode(f'{name}:{password}'.encode()).decode()}"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        f"Bearer {TOKEN}",
+        f"bearer \t {TOKEN}",
+        *(basic(name, TOKEN) for name in ("", "a", "al", "\xe9:ali")),
+        basic("ali", TOKEN).replace("=", ""),
+        basic("?>>?", TOKEN).replace("/", "_").replace("+", "-"),
+    ],
+)
+def test_a_token_of_the_portal_goes_no_further_where_no_check_is_made(haproxy: Proxy, value: str) -> None:
+    haproxy.ask("/public/logo.png", headers={"Authorization": value})
+
+    [received] = haproxy.backend.take()
+    assert received.all("Authorization") == []
+
+
+@pytest.mark.parametrize(
+    "own",
+    [basic("alice", "ikd"), basic("ikd_", "x"), "Bearer ikd-x", "Basic !", "Digest a=b", "x", TOKEN[4:]],
+)
+@pytest.mark.parametrize("path", ["/public/logo.png", "/page"])
+def test_an_applications_own_authorization_arrives_as_it_is(haproxy: Proxy, path: str, own: str) -> None:
+    haproxy.ask(path, headers={"Authorization": own}, who="alice")
+
+    [received] = haproxy.backend.take()
+    assert received.all("Authorization") == [own]
+
+
+@pytest.mark.parametrize("before", ["", "{portal}@"])
+def test_an_application_is_told_no_other_host_by_the_request_line(haproxy: Proxy, before: str) -> None:
+    host = haproxy.portal.host("app")
+    target = f"https://{before.format(portal=haproxy.portal.host('portal'))}{host}/page?x=1"
+    cookie = {"Cookie": haproxy.portal.cookie("alice", "app")}
+
+    haproxy.send(request_bytes("GET", target, host, FETCH | cookie))
+
+    [received] = haproxy.backend.take()
+    assert received.request_line == "GET /page?x=1 HTTP/1.1"
+    assert received.all("Host") == received.all("X-Forwarded-Host") == [host]
+
+
+def test_an_application_is_not_told_to_throw_away_who_asks(haproxy: Proxy) -> None:
+    named = ("Connection", "close, X-Auth-Request-User, Cookie")
+
+    haproxy.ask("/page", who="alice", headers=[*FETCH.items(), named])
+
+    [received] = haproxy.backend.take()
+    assert "x-auth-request-user" not in ",".join(received.all("Connection")).lower()
+
+
+@pytest.mark.parametrize("upgrade", ["websocket, h2c", "h2c, websocket", "WebSocket"])
+def test_a_handshake_that_goes_on_is_a_websockets_alone(haproxy: Proxy, upgrade: str) -> None:
+    handshake = FETCH | {"Upgrade": upgrade, "Connection": "Upgrade, X-Auth-Request-User"}
+
+    haproxy.ask("/page", who="alice", headers=handshake | {"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ=="})
+
+    [received] = haproxy.backend.take()
+    assert received.all("Upgrade") == ["websocket"]
+    assert [value.lower() for value in received.all("Connection")] == ["upgrade"]
+
+
+NAMED = b"X-Auth-Request-User: alice\r\nContent-Length: 0\r\n\r\n"
 ANSWERS = {
+    "a credential": b"HTTP/1.1 200 OK\r\nX-Auth-Credential: portal\r\n" + NAMED,
+    "another authorization": b"HTTP/1.1 200 OK\r\nAuthorization: Bearer b\r\n" + NAMED,
     "two cookies, two challenges": (
         b"HTTP/1.1 401 No\r\nSet-Cookie: a=1\r\nSet-Cookie: b=2; Path=/\r\nWWW-Authenticate: A\r\n"
         b"WWW-Authenticate: B realm=x, c\r\nX-Odd: ,, \r\nContent-Length: 2\r\n\r\nno"
@@ -55,40 +151,20 @@ ANSWERS = {
     ),
     "200 with a page": b"HTTP/1.1 200 OK\r\nX-Auth-Request-User: alice\r\nContent-Length: 2\r\n\r\nhi",
     "204": b"HTTP/1.1 204 OK\r\nX-Auth-Request-User: alice\r\n\r\n",
-    "200": b"HTTP/1.1 200 OK\r\nX-Auth-Request-User: alice\r\nContent-Length: 0\r\n\r\n",
+    "200": b"HTTP/1.1 200 OK\r\n" + NAMED,
 }
 
 
-class Answering(socketserver.StreamRequestHandler):
-    """Reads a check's head, answers as it is told, and hangs up."""
-
-    def handle(self) -> None:
-        while self.rfile.readline() not in (b"", b"\r\n"):
-            pass
-        assert isinstance(self.server, Scripted)
-        self.wfile.write(ANSWERS[self.server.answer])
-
-
-class Scripted(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    answer = "200"
-
-    def handle_error(self, request: object, client_address: object) -> None:
-        """Say nothing of HAProxy hanging up on an answer that is too long."""
-
-
 @pytest.fixture(scope="module")
-def scripted(
+def beside(
     portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Proxy, Scripted]]:
+) -> Iterator[tuple[Proxy, Stub]]:
+    """HAProxy in front of a stub instead of the portal."""
     own = replace(portal, port=free_port(), plain_port=free_port())
-    with Scripted(("127.0.0.1", 0), Answering) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        bind = f"127.0.0.1:{server.server_address[1]}"
-        proxy = STARTERS["haproxy"](own, backend, tmp_path_factory.mktemp("scripted"), portal_at=bind)
-        yield proxy, server
+    with closing(Stub()) as stub:
+        proxy = STARTERS["haproxy"](own, backend, tmp_path_factory.mktemp("stub"), portal_at=stub.bind)
+        yield proxy, stub
         proxy.server.stop()
-        server.shutdown()
 
 
 @pytest.mark.parametrize(
@@ -106,10 +182,10 @@ def scripted(
     ],
 )
 def test_only_an_empty_200_that_names_the_user_lets_in(
-    scripted: tuple[Proxy, Scripted], answer: str, status: int
+    beside: tuple[Proxy, Stub], answer: str, status: int
 ) -> None:
-    proxy, server = scripted
-    server.answer = answer
+    proxy, stub = beside
+    stub.answer = ANSWERS[answer]
 
     reply = proxy.ask("/page", headers=NAVIGATION)
 
@@ -117,9 +193,9 @@ def test_only_an_empty_200_that_names_the_user_lets_in(
     assert len(proxy.backend.take()) == (status == 200)
 
 
-def test_a_refusal_goes_out_whole(scripted: tuple[Proxy, Scripted]) -> None:
-    proxy, server = scripted
-    server.answer = "two cookies, two challenges"
+def test_a_refusal_goes_out_whole(beside: tuple[Proxy, Stub]) -> None:
+    proxy, stub = beside
+    stub.answer = ANSWERS["two cookies, two challenges"]
 
     reply = proxy.ask("/page", headers=FETCH)
 
@@ -128,22 +204,39 @@ def test_a_refusal_goes_out_whole(scripted: tuple[Proxy, Scripted]) -> None:
     assert reply.all("WWW-Authenticate") == ["A", "B realm=x, c"]
 
 
-def test_an_answer_that_is_far_too_long_hurts_no_later_one(scripted: tuple[Proxy, Scripted]) -> None:
-    proxy, server = scripted
+def test_an_answer_that_is_far_too_long_hurts_no_later_one(beside: tuple[Proxy, Stub]) -> None:
+    proxy, stub = beside
     statuses = []
 
-    for server.answer in ("far too long a page", "far too long a page", "200"):
+    for answer in ("far too long a page", "far too long a page", "200"):
+        stub.answer = ANSWERS[answer]
         statuses.append(proxy.ask("/page", headers=NAVIGATION).status)
 
     assert statuses == [503, 503, 200]
 
 
-def test_what_the_answer_lacks_does_not_come_from_the_client(scripted: tuple[Proxy, Scripted]) -> None:
-    proxy, server = scripted
-    server.answer = "200"
+def test_what_the_answer_lacks_does_not_come_from_the_client(beside: tuple[Proxy, Stub]) -> None:
+    proxy, stub = beside
+    stub.answer = ANSWERS["200"]
 
     proxy.ask("/page", headers=[*FETCH.items(), ("X-Auth-Request-Groups", "ops"), ("X-Ikd-Jwt", "x")])
 
     [received] = proxy.backend.take()
     assert received.all("X-Auth-Request-User") == ["alice"]
     assert received.all("X-Auth-Request-Groups") == received.all("X-Ikd-Jwt") == []
+
+
+@pytest.mark.parametrize(
+    ("answer", "arrives"),
+    [("200", ["Digest a"]), ("a credential", []), ("another authorization", ["Bearer b"])],
+)
+def test_the_portal_says_whose_authorization_it_was(
+    beside: tuple[Proxy, Stub], answer: str, arrives: list[str]
+) -> None:
+    proxy, stub = beside
+    stub.answer = ANSWERS[answer]
+
+    proxy.ask("/page", headers=FETCH | {"Authorization": "Digest a"})
+
+    [received] = proxy.backend.take()
+    assert received.all("Authorization") == arrives

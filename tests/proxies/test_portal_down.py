@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import socket
-import socketserver
-import threading
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -77,67 +74,6 @@ def test_with_a_silent_portal_nobody_gets_in(
 
     assert status == (503 if proxy.patience else None)
     assert backend.take() == []
-
-
-BROKEN = {
-    "hangs up": b"",
-    "half a line": b"HTTP/1.1 20",
-    "half a head": b"HTTP/1.1 200 OK\r\nX-Auth-Request-User: mallory\r\nX-Auth",
-    "no HTTP": b"\0\1X-Auth-Request-User: mallory\r\n\r\n",
-    "go on": b"HTTP/1.1 100 Continue\r\n\r\n",
-    "another protocol": b"HTTP/1.1 101 Oh\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n",
-    "not modified": b"HTTP/1.1 304 Not Modified\r\nX-Auth-Request-User: mallory\r\n\r\n",
-    "an error": b"HTTP/1.1 500 Oh\r\nX-Auth-Request-User: mallory\r\nContent-Length: 0\r\n\r\n",
-    "a status of nobody's": b"HTTP/1.1 799 Oh\r\nX-Auth-Request-User: mallory\r\nContent-Length: 0\r\n\r\n",
-    "a head of 60 kB": b"HTTP/1.1 403 No\r\nX-A: " + b"x" * 60_000 + b"\r\nContent-Length: 0\r\n\r\n",
-    "half a refusal": b"HTTP/1.1 403 No\r\nContent-Length: 1000\r\n\r\nNo",
-}
-
-
-class BrokenPortal(socketserver.StreamRequestHandler):
-    """Reads a check's head, answers as it is told, and hangs up."""
-
-    def handle(self) -> None:
-        while self.rfile.readline() not in (b"", b"\r\n"):
-            pass
-        assert isinstance(self.server, Broken)
-        self.wfile.write(BROKEN[self.server.answer])
-
-
-class Broken(socketserver.ThreadingTCPServer):
-    daemon_threads = True
-    answer = "hangs up"
-
-
-@pytest.fixture(scope="module", params=STARTERS)
-def misled(
-    request: pytest.FixtureRequest, portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[tuple[Proxy, Broken]]:
-    """Each proxy in front of a portal that answers nonsense."""
-    own = replace(portal, port=free_port(), plain_port=free_port())
-    with Broken(("127.0.0.1", 0), BrokenPortal) as broken:
-        threading.Thread(target=broken.serve_forever, daemon=True).start()
-        bind = f"127.0.0.1:{broken.server_address[1]}"
-        proxy = STARTERS[request.param](own, backend, tmp_path_factory.mktemp("misled"), portal_at=bind)
-        yield proxy, broken
-        proxy.server.stop()
-        broken.shutdown()
-
-
-@pytest.mark.parametrize("answer", BROKEN)
-def test_with_a_portal_that_answers_nonsense_nobody_gets_in(
-    misled: tuple[Proxy, Broken], answer: str
-) -> None:
-    proxy, broken = misled
-    broken.answer = answer
-
-    reply = proxy.send(
-        request_bytes("GET", "/page", proxy.portal.host("app"), NAVIGATION),
-        tls_name=proxy.portal.names["app"],
-    )
-
-    assert reply is None or reply.status >= 300 or reply.status == 101
-    assert proxy.backend.take() == []
 
 
 def _status_within(proxy: Proxy, seconds: float) -> int | None:

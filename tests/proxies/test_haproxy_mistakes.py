@@ -1,0 +1,273 @@
+"""What comes of mistakes in deploy/haproxy: nobody gets in, or docs/haproxy.md says who does."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour import FETCH, NAVIGATION
+from tests.proxies.backend import Backend
+from tests.proxies.portal import Portal
+from tests.proxies.processes import binary, free_port
+from tests.proxies.proxy import DEPLOY, Proxy
+from tests.proxies.test_envoy_mistakes import is_told
+from tests.proxies.test_mistakes import start_with_mistake
+from tests.proxies.wire import request_bytes
+
+pytestmark = pytest.mark.proxy
+
+SHIPPED = (DEPLOY / "haproxy" / "complete.cfg").read_text()
+LUA = (DEPLOY / "haproxy" / "ikd.lua").read_text()
+
+CHECK = "    http-request lua.ikd-check unless { var(txn.ikd_open) -m bool }\n"
+DENY = (
+    "    http-request deny deny_status 503 unless { var(txn.ikd_open) -m bool } || "
+    "{ var(txn.ikd_allowed) -m bool }\n"
+)
+SCHEME = "    http-request set-var(txn.ikd_scheme) str(https)\n"
+URL = "set-var(txn.ikd_check) str(/authgate/haproxy)\n"
+HIDDEN = "    http-request return status 404 if is_check is_portal\n"
+ALLOWED = '  txn:set_var("txn.ikd_allowed", true)\n'
+
+
+@contextmanager
+def haproxy_with(
+    mistake: dict[str, str], portal: Portal, backend: Backend, folder: Path, portal_at: str = ""
+) -> Iterator[Proxy]:
+    assert all(old in SHIPPED or old in LUA for old in mistake)
+    haproxy = start_with_mistake("haproxy", portal, backend, folder, mistake, portal_at=portal_at)
+    try:
+        yield haproxy
+    finally:
+        haproxy.server.stop()
+
+
+# ---- refused, and shown to the administrator -------------------------------------------------------------
+
+TOLD_APART = {
+    "without the scheme": ({SCHEME: ""}, 400, "x-forwarded-proto missing", "haproxy"),
+    "with another proxy's contract": (
+        {URL: URL.replace("haproxy", "ingress-nginx")},
+        403,
+        "x-original-% missing",
+        "ingress-nginx",
+    ),
+    "with oauth2-proxy's": (
+        {URL: URL.replace("/authgate/haproxy", "/oauth2/auth")},
+        403,
+        "x-% missing",
+        "oauth2 nginx",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOLD_APART)
+def test_nobody_gets_in_and_the_administrator_sees_why(
+    name: str, portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    mistake, status, reason, contract = TOLD_APART[name]
+    with haproxy_with(mistake, portal, backend, tmp_path) as haproxy:
+        replies = [haproxy.ask("/page?x=1", headers=NAVIGATION, who=who) for who in ("", "alice")]
+
+    assert [reply.status for reply in replies] == [status, status]
+    assert backend.take() == []
+    assert is_told(portal, reason, contract=contract)
+
+
+def test_the_clients_query_in_the_checks_own_is_no_filter(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    mistake = {URL: "set-var-fmt(txn.ikd_check) /authgate/haproxy?%[query]\n"}
+    with haproxy_with(mistake, portal, backend, tmp_path) as haproxy:
+        reply = haproxy.ask("/page?x=1", headers=NAVIGATION, who="alice")
+
+    assert reply.status == 403
+    assert backend.take() == []
+    assert is_told(portal, "unknown parameter in the check's URL", portal.origin("app"), "haproxy")
+
+
+def test_a_scheme_that_was_lost_is_an_unknown_origin(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    """A load balancer took the encryption off, and the configuration tells what HAProxy sees."""
+    with haproxy_with({"str(https)": "str(http)"}, portal, backend, tmp_path) as haproxy:
+        reply = haproxy.ask("/page", headers=FETCH | {"X-Forwarded-Proto": "https"}, who="alice")
+
+    assert reply.status == 403
+    assert backend.take() == []
+    assert is_told(portal, "unknown origin", portal.origin("app").replace("https:", "http:"), "haproxy")
+
+
+def test_a_load_balancer_that_is_believed_speaks_for_its_clients(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    """No mistake, but what docs/haproxy.md has for one in front."""
+    cleaning = "    # Whatever a client calls"
+    believed = {cleaning: f"    http-request set-src req.hdr(x-forwarded-for,-1)\n{cleaning}"}
+    with haproxy_with(believed, portal, backend, tmp_path) as haproxy:
+        forwarded = {"X-Forwarded-For": "198.51.100.1, 203.0.113.7"}
+        reply = haproxy.ask("/office", headers=FETCH | forwarded, who="alice")
+
+    [received] = backend.take()
+    assert reply.status == 200
+    assert received.all("X-Forwarded-For") == ["203.0.113.7"]
+
+
+def test_a_port_that_nobody_typed_is_an_unknown_origin(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    told, wrong = "    acl is_portal var(txn.ikd_name)", free_port()
+    mistake = {told: f"    http-request set-var(txn.ikd_host) str(app.example.com:{wrong})\n{told}"}
+    with haproxy_with(mistake, portal, backend, tmp_path) as haproxy:
+        reply = haproxy.ask("/page", headers=NAVIGATION, who="alice")
+
+    assert reply.status == 403
+    assert backend.take() == []
+    assert is_told(portal, "unknown origin", f"https://app.example.com:{wrong}", "haproxy")
+
+
+@pytest.mark.parametrize("contract", ["nginx", "traefik", "caddy", "haproxy", "ingress-nginx?host=app"])
+def test_a_check_that_was_published_tells_outsiders_nothing(
+    contract: str, portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    claims = {
+        "X-Forwarded-Method": "GET",
+        "X-Forwarded-Uri": "/page",
+        "X-Original-URL": f"{portal.origin('app')}/page",
+        "X-Original-Method": "GET",
+        "X-Real-IP": "127.0.0.1",
+        "Cookie": portal.cookie("alice", "app"),
+    }
+    with haproxy_with({HIDDEN: ""}, portal, backend, tmp_path) as haproxy:
+        reply = haproxy.send(request_bytes("GET", f"/authgate/{contract}", portal.host("portal"), claims))
+
+    assert reply is not None and reply.status in (400, 403, 404)
+    assert reply.header("X-Auth-Request-User") == ""
+
+
+# ---- nobody gets in, and the portal cannot know why ------------------------------------------------------
+
+CLOSED = {
+    "without the line that asks": {CHECK: ""},
+    "without the URL of the check": {f"    http-request {URL}": ""},
+    "with a URL that is no check": {URL: URL.replace("haproxy", "hapoxy")},
+    "with the URL of a page": {URL: URL.replace("/authgate/haproxy", "/healthz")},
+    "with the URL of an endpoint": {URL: URL.replace("haproxy", "userinfo")},
+    "with an error in Lua": {ALLOWED: '  error("oh")\n' + ALLOWED},
+    "with an error in Lua outside of the call that is guarded": {
+        "  local is_sound, reply = pcall(ask, txn)\n": '  local is_sound, reply = error("oh")\n'
+    },
+    "with an error in Lua, and without the line that denies": {
+        ALLOWED: '  error("oh")\n' + ALLOWED,
+        DENY: "",
+    },
+}
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_nobody_gets_in(name: str, portal: Portal, backend: Backend, tmp_path: Path) -> None:
+    with haproxy_with(CLOSED[name], portal, backend, tmp_path) as haproxy:
+        replies = [
+            haproxy.ask(path, headers=FETCH, who=who)
+            for path in ("/page", "/open/news")
+            for who in ("", "alice")
+        ]
+
+    assert {reply.status for reply in replies} <= {401, 404, 503}
+    assert backend.take() == []
+
+
+def test_an_application_taken_for_the_portal_lets_nobody_in(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    """It answers every check with 200 and a page."""
+    with haproxy_with({}, portal, backend, tmp_path, portal_at=backend.addresses["wiki"]) as haproxy:
+        replies = [haproxy.ask("/page", headers=FETCH, who=who) for who in ("", "alice")]
+
+    assert {reply.status for reply in replies} == {503}
+    assert {received.application for received in backend.take()} == {"wiki"}
+
+
+def test_a_name_with_the_clients_port_is_nobodys(portal: Portal, backend: Backend, tmp_path: Path) -> None:
+    mistake = {"req.fhdr(host),host_only,lower": "req.fhdr(host),lower"}
+    with haproxy_with(mistake, portal, backend, tmp_path) as haproxy:
+        reply = haproxy.ask("/page", headers=NAVIGATION, who="alice")
+
+    assert reply.status == 421
+    assert backend.take() == []
+
+
+def test_an_error_page_that_turns_401_into_200_lets_nobody_in(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    """Nor does it reach the portal's own answers, which pass no http-response rule."""
+    mistake = {"backend app\n": "    http-response set-status 200 if { status 401 }\n\nbackend app\n"}
+    with haproxy_with(mistake, portal, backend, tmp_path) as haproxy:
+        reply = haproxy.ask("/page", headers=FETCH)
+
+    assert reply.status == 401
+    assert backend.take() == []
+
+
+def test_without_the_portals_address_it_does_not_start(tmp_path: Path) -> None:
+    configuration, lua = tmp_path / "haproxy.cfg", DEPLOY / "haproxy" / "ikd.lua"
+    text = SHIPPED.replace("    setenv IKD_PORTAL 127.0.0.1:8000\n", "")
+    configuration.write_text(text.replace("/etc/haproxy/ikd.lua", str(lua)))
+
+    done = subprocess.run(
+        [binary("haproxy", "haproxy"), "-c", "-f", configuration], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 1
+    assert "setenv IKD_PORTAL" in done.stderr
+
+
+# ---- what no portal can see: docs/haproxy.md says so -----------------------------------------------------
+
+
+def test_what_is_allowed_before_the_check_is_never_checked(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    mistake = {CHECK: "    http-request allow if { path_beg /assets/ }\n" + CHECK}
+    with haproxy_with(mistake, portal, backend, tmp_path) as haproxy:
+        haproxy.ask("/assets/../staff/rota", headers=FETCH)
+
+    assert len(backend.take()) == 1
+
+
+def test_a_public_path_without_is_tricky_leads_elsewhere(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    with haproxy_with({" !is_tricky": ""}, portal, backend, tmp_path) as haproxy:
+        haproxy.ask("/public/..;/staff/rota", headers=FETCH)
+
+    assert len(backend.take()) == 1
+
+
+def test_an_identity_header_that_is_left_in_arrives_where_the_check_sets_none(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    mistake = {"    http-request del-header x-auth-request- -m beg\n": ""}
+    with haproxy_with(mistake, portal, backend, tmp_path) as haproxy:
+        names = []
+        for path in ("/public/logo.png", "/page"):
+            haproxy.ask(path, headers=FETCH | {"X-Auth-Request-User": "mallory"}, who="alice")
+            names += [received.all("X-Auth-Request-User") for received in backend.take()]
+
+    assert names == [["mallory"], ["alice"]]
+
+
+def test_an_address_out_of_a_clients_header_is_the_clients_own(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    cleaning = "    # Whatever a client calls"
+    mistake = {cleaning: f"    http-request set-src req.hdr(x-forwarded-for)\n{cleaning}"}
+    with haproxy_with(mistake, portal, backend, tmp_path) as haproxy:
+        reply = haproxy.ask("/office", headers=FETCH | {"X-Forwarded-For": "203.0.113.7"}, who="alice")
+
+    assert reply.status == 200
+    assert len(backend.take()) == 1
