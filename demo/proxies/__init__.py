@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from demo.proxies.caddy import CADDY
 from demo.proxies.nginx import NGINX
 from demo.proxies.shipped import Kind, Place
 from demo.proxies.traefik import TRAEFIK
@@ -13,6 +14,7 @@ from ikd_portal.run import NotReady
 KINDS: dict[str, Kind] = {
     "traefik": TRAEFIK,
     "nginx": NGINX,
+    "caddy": CADDY,
 }
 
 
