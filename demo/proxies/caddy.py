@@ -21,7 +21,9 @@ def write(program: str, place: Place) -> list[str]:
     }
     text = (DEPLOY / "caddy" / "minimal.Caddyfile").read_text()
     file.write_text(substitute(text, values | place.addresses, {WITHOUT_TLS: ""}))
-    return [program, "run", "--config", str(file), "--adapter", "caddyfile"]
+    # Caddy keeps notes of its own, which otherwise go into the home folder.
+    own = [f"{name}={place.folder / 'own'}" for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME")]
+    return ["/usr/bin/env", *own, program, "run", "--config", str(file), "--adapter", "caddyfile"]
 
 
 CADDY = Kind("caddy", "caddy", "pip install -r requirements-demo.txt", write)
