@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from demo.proxies.caddy import CADDY
 from demo.proxies.envoy import ENVOY
 from demo.proxies.haproxy import HAPROXY
 from demo.proxies.nginx import NGINX
@@ -17,6 +18,7 @@ KINDS: dict[str, Kind] = {
     "nginx": NGINX,
     "envoy": ENVOY,
     "haproxy": HAPROXY,
+    "caddy": CADDY,
 }
 
 

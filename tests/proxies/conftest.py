@@ -49,6 +49,11 @@ def haproxy(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathF
     yield from _running("haproxy", portal, backend, tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def caddy(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    yield from _running("caddy", portal, backend, tmp_path_factory)
+
+
 @pytest.fixture(params=list(STARTERS))
 def proxy(request: pytest.FixtureRequest) -> Proxy:
     """Each real proxy in turn."""

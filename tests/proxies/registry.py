@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from tests.proxies.caddy import start_caddy
 from tests.proxies.envoy import start_envoy
 from tests.proxies.haproxy import start_haproxy
 from tests.proxies.nginx import start_nginx
@@ -13,13 +14,14 @@ STARTERS: dict[str, StartProxy] = {
     "traefik": start_traefik,
     "envoy": start_envoy,
     "haproxy": start_haproxy,
+    "caddy": start_caddy,
 }
 
-CUT_COOKIES = ("nginx", "envoy", "haproxy")
+CUT_COOKIES = ("nginx", "envoy", "haproxy", "caddy")
 """Those that can keep the portal's cookies from the application."""
 
-PUBLISH_NO_CHECK = ("nginx", "envoy", "haproxy")
+PUBLISH_NO_CHECK = ("nginx", "envoy", "haproxy", "caddy")
 """Those that answer 404 for a check's URL on a site too; the others ask the portal about any path."""
 
-SPEAK_HTTP2 = ("traefik", "envoy", "haproxy")
+SPEAK_HTTP2 = ("traefik", "envoy", "haproxy", "caddy")
 """Those whose shipped configuration speaks HTTP/2 with browsers; nginx's leaves it to the administrator."""

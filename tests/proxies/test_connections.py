@@ -83,7 +83,7 @@ def folder() -> Iterator[Path]:
     shutil.rmtree(made, ignore_errors=True)
 
 
-@pytest.fixture(params=["nginx", "envoy", "haproxy"])
+@pytest.fixture(params=["nginx", "envoy", "haproxy", "caddy"])
 def over_a_socket(
     request: pytest.FixtureRequest, folder: Path, backend: Backend, tmp_path: Path
 ) -> Iterator[Proxy]:

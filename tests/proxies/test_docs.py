@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 INCLUDED = re.compile(r"<!-- (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
-PAGES = [ROOT / "docs" / f"{name}.md" for name in ("nginx", "traefik", "envoy", "haproxy")]
+PAGES = [ROOT / "docs" / f"{name}.md" for name in ("nginx", "traefik", "caddy", "envoy", "haproxy")]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

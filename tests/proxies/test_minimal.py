@@ -21,6 +21,7 @@ SMALLEST = {
     "traefik": "minimal.yaml",
     "envoy": "minimal.yaml",
     "haproxy": "minimal.cfg",
+    "caddy": "minimal.Caddyfile",
 }
 
 

@@ -1,0 +1,218 @@
+"""What comes of mistakes in deploy/caddy: nobody gets in, or docs/caddy.md says who does."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour import FETCH, NAVIGATION
+from tests.proxies.backend import Backend
+from tests.proxies.portal import Portal
+from tests.proxies.processes import free_port
+from tests.proxies.proxy import Proxy
+from tests.proxies.test_envoy_mistakes import is_told
+from tests.proxies.test_mistakes import start_with_mistake
+from tests.proxies.wire import request_bytes
+
+pytestmark = pytest.mark.proxy
+
+CLAIM = {"X-Auth-Request-User": "mallory", "X-Forwarded-Email": "mallory@example.com"}
+
+
+@contextmanager
+def caddy_with(
+    mistake: dict[str, str], portal: Portal, backend: Backend, folder: Path, portal_at: str = ""
+) -> Iterator[Proxy]:
+    caddy = start_with_mistake("caddy", portal, backend, folder, mistake, portal_at=portal_at)
+    assert not mistake or any(
+        new in (folder / "running" / "Caddyfile").read_text() for new in mistake.values()
+    )
+    try:
+        yield caddy
+    finally:
+        caddy.server.stop()
+
+
+# ---- refused, and shown to the administrator -------------------------------------------------------------
+
+TOLD_APART = {
+    "without the question mark": (
+        {"/authgate/caddy? ": "/authgate/caddy "},
+        403,
+        "caddy: unknown parameter in the check's URL",
+    ),
+    "with another proxy's contract": (
+        {"/authgate/caddy? ": "/authgate/ingress-nginx? "},
+        403,
+        "ingress-nginx: x-original-url missing",
+    ),
+    "with Envoy's contract": ({"/authgate/caddy? ": "/authgate/envoy? "}, 400, "envoy: request target"),
+    "without the path that was asked for": (
+        {"\t\theader_up X-Forwarded-Uri {uri}\n": ""},
+        400,
+        "caddy: x-forwarded-uri missing",
+    ),
+    "with a scheme that was lost": (
+        {"X-Forwarded-Proto https": "X-Forwarded-Proto http"},
+        403,
+        "caddy: unknown origin",
+    ),
+    "with a port that nobody wrote down": (
+        {"X-Forwarded-Host {host}": "X-Forwarded-Host {http.request.host}"},
+        403,
+        "caddy: unknown origin",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TOLD_APART)
+def test_nobody_gets_in_and_the_administrator_sees_why(
+    name: str, portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    mistake, status, event = TOLD_APART[name]
+    contract, reason = event.split(": ")
+    with caddy_with(mistake, portal, backend, tmp_path) as caddy:
+        replies = [caddy.ask("/page?x=1", headers=NAVIGATION, who=who) for who in ("", "alice")]
+
+    assert [reply.status for reply in replies] == [status, status]
+    assert backend.take() == []
+    assert is_told(portal, reason, origin_of(name, portal), contract)
+
+
+def origin_of(name: str, portal: Portal) -> str:
+    """Give the origin that the event names."""
+    app = portal.origin("app")
+    return {
+        "without the question mark": app,
+        "with a scheme that was lost": app.replace("https:", "http:"),
+        "with a port that nobody wrote down": f"https://{portal.names['app']}",
+    }.get(name, "")
+
+
+@pytest.mark.parametrize("contract", ["nginx", "traefik", "caddy", "haproxy", "envoy/page"])
+def test_a_check_that_was_published_tells_outsiders_nothing(
+    contract: str, portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    claims = {
+        "X-Forwarded-Method": "GET",
+        "X-Forwarded-Uri": "/page",
+        "X-Forwarded-Host": portal.host("app"),
+        "Cookie": portal.cookie("alice", "app"),
+    }
+    with caddy_with({"respond @ikd_checks 404": "# published"}, portal, backend, tmp_path) as caddy:
+        reply = caddy.send(request_bytes("GET", f"/authgate/{contract}", portal.host("portal"), claims))
+
+    assert reply is not None
+    assert reply.header("X-Auth-Request-User") == ""
+
+
+# ---- nobody gets in, and the portal cannot know why ------------------------------------------------------
+
+
+def test_a_client_that_narrows_its_own_check_gets_no_further(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    with caddy_with({"/authgate/caddy? ": "/authgate/caddy "}, portal, backend, tmp_path) as caddy:
+        reply = caddy.ask("/staff/lounge?allowed_groups=guests", headers=FETCH, who="bob")
+
+    assert reply.status == 403
+    assert backend.take() == []
+
+
+def test_an_error_page_with_200_shows_a_page_and_lets_nobody_in(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    with caddy_with({"copy_response\n": "copy_response 200\n"}, portal, backend, tmp_path) as caddy:
+        reply = caddy.ask("/page", headers=FETCH)
+
+    assert reply.status == 200
+    assert b"reached" not in reply.body
+    assert backend.take() == []
+
+
+def test_cookies_that_are_cut_before_the_check_leave_nobody_signed_in(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    early = {
+        "\t\timport ikd_check {args[0]}\n": "\t\trequest_header -Cookie\n\t\timport ikd_check {args[0]}\n"
+    }
+    with caddy_with(early, portal, backend, tmp_path) as caddy:
+        reply = caddy.ask("/page", headers=NAVIGATION, who="alice")
+
+    assert reply.status == 302
+    assert reply.header("Location").startswith(f"{portal.origin('portal')}/continue?")
+    assert backend.take() == []
+
+
+def test_a_program_on_the_portals_port_that_says_yes_lets_nobody_in(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    """No mistake in the file, but a wrong address: `forward_auth` would take any 2xx for a yes."""
+    another = backend.addresses["wiki"]
+    with caddy_with({}, portal, backend, tmp_path, portal_at=another) as caddy:
+        reply = caddy.ask("/page", headers=NAVIGATION, who="alice")
+
+    assert reply.status == 503
+    assert [received for received in backend.take() if received.application == "app"] == []
+
+
+# ---- what the portal cannot see: docs/caddy.md names each -------------------------------------------------
+
+
+def test_a_name_that_was_left_in_is_believed_on_a_public_path_alone(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    mistake = {"\trequest_header -X-Auth-Request-*\n": "", "\trequest_header -Forwarded\n": "\t# left in\n"}
+    with caddy_with(mistake, portal, backend, tmp_path) as caddy:
+        caddy.ask("/page", headers=FETCH | CLAIM, who="alice")
+        [checked] = backend.take()
+        caddy.ask("/public/logo.png", headers=FETCH | CLAIM)
+        [public] = backend.take()
+
+    assert checked.all("X-Auth-Request-User") == ["alice"]
+    assert public.all("X-Auth-Request-User") == ["mallory"]
+
+
+def test_trusting_everybody_near_lets_a_client_choose_its_address(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    everybody = {"protocols h1 h2": "protocols h1 h2\n\t\ttrusted_proxies static private_ranges"}
+    with caddy_with(everybody, portal, backend, tmp_path) as caddy:
+        claim = {"X-Forwarded-For": "203.0.113.7"}
+        reply = caddy.ask("/office", headers=FETCH | claim, who="alice")
+
+    assert reply.status == 200
+
+
+def test_a_load_balancer_that_is_named_speaks_for_its_clients(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    """No mistake, but the cure of the one before."""
+    named = "protocols h1 h2\n\t\ttrusted_proxies static 127.0.0.1/32\n\t\ttrusted_proxies_strict"
+    forwarded = {"X-Forwarded-For": "203.0.113.7, 198.51.100.1"}
+    with caddy_with({"protocols h1 h2": named}, portal, backend, tmp_path) as caddy:
+        office = caddy.ask("/office", headers=FETCH | forwarded, who="alice")
+        caddy.ask("/page", headers=FETCH | forwarded, who="alice")
+
+    [received] = backend.take()
+    assert office.status == 403
+    assert received.all("X-Forwarded-For") == ["198.51.100.1"]
+
+
+def test_an_error_handler_that_leads_to_the_application_is_open_while_the_portal_is_away(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    handler = {
+        '\t\trespond "The service does not answer. Please try again in a moment." 503\n': (
+            f"\t\treverse_proxy {backend.addresses['app']}\n"
+        )
+    }
+    away = f"127.0.0.1:{free_port()}"
+    with caddy_with(handler, portal, backend, tmp_path, portal_at=away) as caddy:
+        caddy.ask("/page", headers=FETCH | CLAIM)
+
+    [received] = backend.take()
+    assert received.all("X-Auth-Request-User") == []
