@@ -37,6 +37,13 @@ def traefik(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathF
     yield from _running("traefik", portal, backend, tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def ingress_nginx(
+    portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    yield from _running("ingress_nginx", portal, backend, tmp_path_factory)
+
+
 @pytest.fixture(params=list(STARTERS))
 def proxy(request: pytest.FixtureRequest) -> Proxy:
     """Each real proxy in turn."""
