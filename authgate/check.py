@@ -13,7 +13,7 @@ from urllib.parse import unquote_plus
 from authgate import answer
 from authgate.answer import Answer, Asking
 from authgate.contracts import ENDPOINTS, Contract, Facts, Style
-from authgate.cookies import cookie_in, cookies_of
+from authgate.cookies import cookie_in, cookies_of, place_of
 from authgate.decision import NO_FILTERS, Application, Decision, Filters, Verdict, decide
 from authgate.memory import UNKNOWN, Memory, Session
 from authgate.target import BadTarget, Target, code_in, in_ascii, is_within, without_code
@@ -99,18 +99,22 @@ def _with_code(asking: Asking) -> Answer | Missing:
 
 
 def _session(target: Target, facts: Facts, memory: Memory) -> Session | Missing | None:
-    """Find the live gate session of this browser on this very origin."""
+    """Find the live gate session of this browser on this very origin, or in its shared cookie domain."""
     line = facts.headers.values.get(b"cookie")
     if line is None:
         return None
-    token = cookie_in(line, answer.GATE_HTTPS if target.origin.startswith("https:") else answer.GATE_HTTP)
+    place, name = target.origin, answer.GATE_HTTPS if target.origin.startswith("https:") else answer.GATE_HTTP
+    if memory.settings.shared_domains:
+        place = place_of(target.origin, memory.settings.shared_domains)
+        name = answer.GATE_SHARED if place[0] == "." else name
+    token = cookie_in(line, name)
     if not token:
         return None
     digest = hashlib.sha256(token).digest()
     session = memory.session(digest, facts.now)
     if session is UNKNOWN:
         return Missing(Need.SESSION, digest)
-    if session is None or session.origin != target.origin or not session.is_live(facts.now):
+    if session is None or session.origin != place or not session.is_live(facts.now):
         return None
     return session
 

@@ -35,7 +35,10 @@ UNKNOWN = Unknown.UNKNOWN
 
 @dataclass(slots=True)
 class Session:
-    """A gate session as a check needs it; times are Unix time. `allowed` keeps its answers ready made."""
+    """A gate session as a check needs it; times are Unix time. `allowed` keeps its answers ready made.
+
+    `origin` may be a shared cookie domain: `.example.com`.
+    """
 
     origin: str
     sign_in_id: int
@@ -67,6 +70,8 @@ class GateSettings:
     checks: dict[str, Contract]
     state_keys: tuple[bytes, ...]
     render_refused: Callable[[RefusedPage], bytes]
+    shared_domains: tuple[str, ...] = ()
+    """Domains below which one gate cookie counts for all origins; none lies below another."""
 
 
 class Memory:
