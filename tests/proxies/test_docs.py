@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 INCLUDED = re.compile(r"<!-- (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
 PAGES = [ROOT / "docs" / "nginx.md", ROOT / "docs" / "traefik.md"]
+PAGES += [ROOT / "docs" / "ingress-nginx.md", ROOT / "docs" / "kubernetes.md"]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
