@@ -168,7 +168,10 @@ def test_traefik_may_not_ask_for_the_check_of_ingress_nginx(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     """Its provider for the annotations passes X-Original-URL on as a client sent it."""
-    mistake = {"/authgate/traefik": f"/authgate/ingress-nginx?host={portal.host('app')}"}
+    mistake = {
+        "/authgate/traefik\n": f"/authgate/ingress-nginx?host={portal.host('app')}\n",
+        "[ikd-clean, ikd-check]": "[ikd-check]",
+    }
     traefik = start_with_mistake("traefik", portal, backend, tmp_path, mistake)
     claims = [
         ("X-Original-URL", f"{portal.origin('app')}/open/news"),
