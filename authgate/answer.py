@@ -332,20 +332,27 @@ def _refused(status: int, refusal: Refusal, *, as_json: bool = False) -> Answer:
     return Answer(status, headers + JSON, body, refusal)
 
 
-GATE_HTTPS, GATE_HTTP = b"__Host-ikd_gate", b"ikd_gate"
+GATE_HTTPS, GATE_HTTP, GATE_SHARED = b"__Host-ikd_gate", b"ikd_gate", b"__Secure-ikd_shared"
 
 
 # ---- cookies ----------------------------------------------------------------------------------------------
 
 
 def cookie_name(origin: str, kind: str) -> str:
-    """Give the name of our cookie of that kind: `gate` or `nonce`. Without https no prefix is possible."""
+    """Give the name of our cookie of that kind: `gate` or `nonce`. Without https no prefix is possible.
+
+    A gate cookie's place may be a shared domain (`.example.com`), where `__Host-` would not allow it.
+    """
+    if origin.startswith("."):
+        return GATE_SHARED.decode()
     return f"__Host-ikd_{kind}" if origin.startswith("https:") else f"ikd_{kind}"
 
 
 def set_cookie(origin: str, kind: str, value: str, *, max_age: int | None = None) -> tuple[bytes, bytes]:
-    """Give a Set-Cookie header for one origin alone (RFC 6265bis, section 4.1.3.2)."""
-    secure = "; Secure" if origin.startswith("https:") else ""
+    """Give a Set-Cookie header for one origin alone, or a shared domain (RFC 6265bis, section 4.1.3.2)."""
+    secure = "; Secure" if origin.startswith(("https:", ".")) else ""
+    if origin.startswith("."):
+        secure += f"; Domain={origin[1:]}"
     age = "" if max_age is None else f"; Max-Age={max_age}"
     line = f"{cookie_name(origin, kind)}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}"
     return b"set-cookie", line.encode("ascii")

@@ -14,7 +14,7 @@ from urllib.parse import unquote_plus
 from authgate import answer
 from authgate.answer import Answer, Asking
 from authgate.contracts import ENDPOINTS, REDIRECT, Contract, Facts, port_named
-from authgate.cookies import cookie_in, cookies_of
+from authgate.cookies import cookie_in, cookies_of, place_of
 from authgate.credentials import credential_in
 from authgate.decision import ALLOW, REFUSE, SIGN_IN, STEP_UP, Application, Decision, Filters, decide
 from authgate.memory import ANSWERS_LIMIT, UNKNOWN, Machine, Memory, Session, Unknown
@@ -144,18 +144,22 @@ def _with_code(asking: Asking) -> Answer | Missing:
 
 
 def _session(target: Target, facts: Facts, memory: Memory) -> Session | Missing | None:
-    """Find the live gate session of this browser on this very origin."""
+    """Find the live gate session of this browser on this very origin, or in its shared cookie domain."""
     line = facts.headers.values.get(b"cookie")
     if line is None:
         return None
-    token = cookie_in(line, answer.GATE_HTTPS if target.origin.startswith("https:") else answer.GATE_HTTP)
+    place, name = target.origin, answer.GATE_HTTPS if target.origin.startswith("https:") else answer.GATE_HTTP
+    if memory.settings.shared_domains:
+        place = place_of(target.origin, memory.settings.shared_domains)
+        name = answer.GATE_SHARED if place[0] == "." else name
+    token = cookie_in(line, name)
     if not token:
         return None
     digest = sha256(token).digest()
     session = memory.session(digest, facts.now)
     if session is UNKNOWN:
         return Missing(Need.SESSION, digest)
-    if session is None or session.origin != target.origin or not session.is_live(facts.now):
+    if session is None or session.origin != place or not session.is_live(facts.now):
         return None
     return session
 

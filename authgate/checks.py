@@ -7,8 +7,10 @@ from typing import Any
 
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
+from django.core.exceptions import ValidationError
 
 from authgate.contracts import OAUTH2_CHECK
+from authgate.validation import canonical_cookie_domains
 
 
 @register()
@@ -29,6 +31,11 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     if settings.IKD_FORWARDED_HOPS < 0:
         text = f"IKD_FORWARDED_HOPS must be 0 or more, is {settings.IKD_FORWARDED_HOPS}"
         found.append(Error(text, id="authgate.E003"))
+    try:
+        canonical_cookie_domains(tuple(settings.IKD_SHARED_COOKIE_DOMAINS))
+    except ValidationError as mistake:
+        text = f"IKD_SHARED_COOKIE_DOMAINS {mistake.messages[0]}, is {settings.IKD_SHARED_COOKIE_DOMAINS!r}"
+        found.append(Error(text, id="authgate.E004"))
     return found
 
 

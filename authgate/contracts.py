@@ -222,8 +222,12 @@ def _original_url(facts: Facts, hops: int) -> Target:
 
     The URL's host is `$http_host`, which the client writes and which in an absolute-form request is not
     the one that is served. `host` in the check's own query is: without the port unless it is written there.
+    ingress-nginx takes X-Forwarded-Proto out of its checks. Traefik, whose provider for the same annotations
+    passes X-Original-URL on as a client sent it, puts it into each: there the client would choose its path.
     """
     values = facts.headers.require(ORIGINAL)
+    if b"x-forwarded-proto" in values:
+        raise BadTarget("x-forwarded-proto, which ingress-nginx never sends")
     scheme, _, rest = values[b"x-original-url"].partition(b"://")
     authority, slash, path = rest.partition(b"/")
     named = [value for name, _, value in _parameters(facts.query) if name == "host"]

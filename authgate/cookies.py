@@ -50,3 +50,16 @@ def cookie_in(line: bytes, name: bytes) -> bytes | None:
         return line[end + 1 : stop if stop >= 0 else None].strip(b" \t")
     value = cookies_of(line).get(name.decode("latin-1"))
     return None if value is None else value.encode("latin-1")
+
+
+def place_of(origin: str, shared_domains: tuple[str, ...]) -> str:
+    """Give where a gate session opened on `origin` counts: `.example.com` in a shared cookie domain.
+
+    Everywhere else, and without https, on that origin alone. No origin begins with a dot.
+    """
+    if shared_domains and origin.startswith("https://"):
+        host = "." + origin.removeprefix("https://").partition(":")[0]
+        for domain in shared_domains:
+            if host.endswith(f".{domain}"):
+                return f".{domain}"
+    return origin

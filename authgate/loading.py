@@ -26,6 +26,7 @@ from authgate.memory import GateSettings, Machine, Memory, Session, are_several
 from authgate.redirects import domain_matches
 from authgate.refused_page import render_refused
 from authgate.target import is_within, origins_claiming, without_port
+from authgate.validation import canonical_cookie_domains
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -41,7 +42,13 @@ def gate_settings() -> GateSettings:
         checks=checks(settings.IKD_OAUTH2_CONTRACT),
         state_keys=tuple(hmac.digest(key.encode(), b"ikd sealed state", hashlib.sha256) for key in keys),
         render_refused=render_refused,
+        shared_domains=shared_domains(),
     )
+
+
+def shared_domains() -> tuple[str, ...]:
+    """Give IKD_SHARED_COOKIE_DOMAINS. Raises ValidationError: with a mistake there no check is answered."""
+    return canonical_cookie_domains(tuple(settings.IKD_SHARED_COOKIE_DOMAINS))
 
 
 def memory_for_one_request() -> Memory:

@@ -43,7 +43,10 @@ UNKNOWN = Unknown.UNKNOWN
 @dataclass(slots=True)
 class Session:
     """A gate session as a check needs it; times are Unix time. `allowed` keeps its answers ready made: for
-    each origin the application they were made for, and until when they may be given."""
+    each origin the application they were made for, and until when they may be given.
+
+    `origin` may be a shared cookie domain: `.example.com`.
+    """
 
     origin: str
     sign_in_id: int | None
@@ -96,6 +99,8 @@ class GateSettings:
     checks: dict[str, Contract]
     state_keys: tuple[bytes, ...]
     render_refused: Callable[[RefusedPage], bytes]
+    shared_domains: tuple[str, ...] = ()
+    """Domains below which one gate cookie counts for all origins; none lies below another."""
 
 
 class Signs(Protocol):

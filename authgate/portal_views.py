@@ -13,13 +13,17 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from authgate import handover, loading
-from authgate.answer import Refusal, new_id
+from authgate.answer import Refusal, cookie_name, new_id
+from authgate.cookies import place_of
 from authgate.decision import Decision, Verdict, decide
 from authgate.memory import RefusedPage
+from authgate.models import SignIn
+from authgate.redirects import judge
 from authgate.refused_page import context_of
 from authgate.server_facts import client_address
+from authgate.sessions import digest, open_gate
 from authgate.state import State, unseal
-from authgate.target import Target, with_code
+from authgate.target import Target, with_code, without_code
 from authgate.writer import writer
 
 
@@ -50,6 +54,80 @@ def continue_(request: HttpRequest) -> HttpResponse:
     response = HttpResponseRedirect(_return_url(state, handover.mint(sign_in, state)))
     response["Referrer-Policy"] = "no-referrer"
     return response
+
+
+ENTRIES_LIMIT = 8
+"""Visits to `enter`, each within ENTRIES_AGE of the last, after which a browser is told that it loops."""
+
+ENTRIES_AGE = 20
+"""Seconds."""
+
+
+@never_cache
+@require_safe
+def enter(request: HttpRequest) -> HttpResponse:
+    """Give a browser the cookie of a shared domain that the portal is in too, and send it back to `rd`.
+
+    For ingress-nginx's auth-signin, where an application has no route to the portal and so no code can be
+    taken there. The page of another origin goes on to the `start` of that origin.
+    """
+    asked_for = request.GET.getlist("rd")
+    page = judge(
+        asked_for[0] if len(asked_for) == 1 else None,
+        base=settings.IKD_PORTAL_ORIGIN,
+        allowed=loading.is_allowed_origin,
+    )
+    if page is None:
+        return render(request, "authgate/broken_link.html", status=400)
+    parts = urlsplit(page)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    place = place_of(origin, loading.shared_domains())
+    if not place.startswith(".") or place != place_of(settings.IKD_PORTAL_ORIGIN, loading.shared_domains()):
+        return HttpResponseRedirect(f"{origin}/authgate/start?{urlencode({'rd': page})}")
+    sign_in = getattr(request, "sign_in", None)
+    if sign_in is None:
+        query = urlencode({"next": request.get_full_path()})
+        return HttpResponseRedirect(f"{reverse(settings.LOGIN_URL)}?{query}")
+    uri = without_code(page.removeprefix(origin))
+    application = loading.load_application(origin)
+    if application is None:
+        return render(request, "authgate/broken_link.html", status=400)
+    target = Target(origin, "GET", uri, client_address(request) or "")
+    decision = decide(application, target, loading.subject_of(sign_in.user), time.time())
+    if decision.verdict is not Verdict.ALLOW:
+        return _refused(request, target, application.name, decision)
+    return _entered(request, sign_in, place, origin, uri)
+
+
+def _entered(request: HttpRequest, sign_in: SignIn, place: str, origin: str, uri: str) -> HttpResponse:
+    """Redirect with a shared cookie, unless the browser came back without it again and again."""
+    name = cookie_name(settings.IKD_PORTAL_ORIGIN, "entries")
+    earlier = request.COOKIES.get(name, "")
+    entries = int(earlier) if earlier in ENTRIES else 0
+    if entries >= ENTRIES_LIMIT:
+        return render(request, "authgate/no_cookies.html", {"origin": origin}, status=400)
+    response = HttpResponseRedirect(origin + uri)
+    response["Referrer-Policy"] = "no-referrer"
+    _set_cookie(response, name, str(entries + 1), max_age=ENTRIES_AGE)
+    held = request.COOKIES.get(cookie_name(place, "gate"), "")
+    session = loading.load_session(digest(held)) if held else None
+    is_good = session is not None and session.origin == place and session.sign_in_id == sign_in.pk
+    if request.method == "GET" and not is_good:
+        token = open_gate(sign_in, place, instead_of=held)
+        remaining = int(sign_in.expires_at.timestamp() - time.time()) if sign_in.keep else None
+        _set_cookie(response, cookie_name(place, "gate"), token, max_age=remaining, domain=place[1:])
+    return response
+
+
+ENTRIES = frozenset(map(str, range(ENTRIES_LIMIT + 1)))
+
+
+def _set_cookie(
+    response: HttpResponse, name: str, value: str, *, max_age: int | None, domain: str | None = None
+) -> None:
+    response.set_cookie(
+        name, value, max_age=max_age, domain=domain, secure=True, httponly=True, samesite="Lax"
+    )
 
 
 LONGEST_RETURN_URL = 3072

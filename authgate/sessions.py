@@ -81,7 +81,9 @@ def touch(sign_in_ids: Iterable[int], at: datetime | None = None) -> None:
 
 
 def open_gate(sign_in: SignIn, origin: str, *, instead_of: str = "") -> str:
-    """Open a gate session on a concrete origin and give its token, which nobody can read again.
+    """Open a gate session and give its token, which nobody can read again.
+
+    `origin` is a concrete one, or a shared cookie domain: `.example.com`.
 
     `instead_of` is the token that the browser had there before; that session ends.
     """

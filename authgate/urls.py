@@ -7,4 +7,5 @@ from authgate import portal_views, signing
 urlpatterns = [
     path("continue", portal_views.continue_, name="continue"),
     path(".well-known/jwks.json", signing.key_set, name="key_set"),
+    path("enter", portal_views.enter, name="enter"),
 ]

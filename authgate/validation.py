@@ -141,6 +141,31 @@ def _refuse_too_wide(wildcard: str) -> None:
         )
 
 
+@lru_cache(maxsize=8)
+def canonical_cookie_domains(domains: tuple[str, ...]) -> tuple[str, ...]:
+    """Give the one spelling of each domain for a shared cookie. Raises ValidationError."""
+    found = []
+    for text in domains:
+        try:
+            host = origin_from("https", text).removeprefix("https://")
+        except BadTarget:
+            host = ""
+        if (
+            host != text.lower()
+            or "." not in host
+            or ":" in host
+            or host.startswith(".")
+            or _is_address(host)
+        ):
+            raise ValidationError(_("is no domain such as apps.example.com"))
+        if host.rpartition(".")[2] == "localhost" or _public_suffixes().is_public(host):
+            raise ValidationError(_("is a domain below which other people's names are"))
+        found.append(host)
+    if any(f".{one}".endswith(f".{other}") for one in found for other in found if one is not other):
+        raise ValidationError(_("has one below another, and a browser would send two cookies of one name"))
+    return tuple(found)
+
+
 @lru_cache(maxsize=1)
 def _public_suffixes() -> PublicSuffixList:
     return PublicSuffixList(accept_unknown=True, only_icann=False)

@@ -18,6 +18,7 @@ from authgate import answer, audit, contracts, feed, handover, loading, machines
 from authgate.answer import Answer, Asking
 from authgate.check import Missing, Need, asking_of, check
 from authgate.contracts import Contract, Facts, headers_from
+from authgate.cookies import place_of
 from authgate.credentials import credential_in
 from authgate.decision import Application, Verdict, decide
 from authgate.memory import UNKNOWN, Memory, OverMemory, RefusedPage, Session, Unknown
@@ -270,7 +271,7 @@ def sign_out(visit: Visit, memory: Memory) -> Answer:
     site = visit.header(b"sec-fetch-site")
     if site is None:
         site = "same-origin" if visit.asking.referer.startswith(f"{visit.origin}/") else "cross-site"
-    session = _session_of(visit.asking)
+    session = _session_of(visit.asking, memory)
     is_meant = visit.method in ("GET", "POST") and not visit.asking.prefetches
     if site not in ("same-origin", "none") or session is None or not is_meant:
         query = f"?{urlencode({'rd': rd})}" if rd else ""
@@ -279,13 +280,13 @@ def sign_out(visit: Visit, memory: Memory) -> Answer:
     audit.record(
         "sign_out", actor=session.subject.username, address=visit.asking.target.client, reason=visit.origin
     )
-    cleared = answer.set_cookie(visit.origin, "gate", "", max_age=0)
+    cleared = answer.set_cookie(_place(visit.asking, memory), "gate", "", max_age=0)
     return answer.redirect(rd or f"{settings.IKD_PORTAL_ORIGIN}{reverse('signed_out')}", cleared)
 
 
 def userinfo(visit: Visit, memory: Memory) -> Answer:
     """Tell who is signed in here, as oauth2-proxy does."""
-    session = _session_of(visit.asking)
+    session = _session_of(visit.asking, memory)
     if session is None:
         return answer.unauthorized(visit.asking, to_a_program=True)
     subject = session.subject
@@ -301,7 +302,7 @@ def userinfo(visit: Visit, memory: Memory) -> Answer:
 def refused(visit: Visit, memory: Memory) -> Answer:
     """Show why the page was refused. Status style: the proxy knows the status, we know the reason."""
     target = _page_refused(visit)
-    session = _session_of(visit.asking)
+    session = _session_of(visit.asking, memory)
     subject = session.subject if session else None
     application = _application(visit.origin, memory)
     reason = "no rule admits"
@@ -379,10 +380,11 @@ def _take_code(asking: Asking, code: str, memory: Memory, visit: Visit | None = 
     taken = handover.redeem(code, origin=origin, nonce=nonce)
     if not isinstance(taken, handover.Failure):
         sign_in_taken, uri = taken
-        token = sessions.open_gate(sign_in_taken, origin, instead_of=_gate_token(asking))
-        return answer.redirect(origin + uri, _gate_cookie(sign_in_taken, origin, token))
+        place = _place(asking, memory)
+        token = sessions.open_gate(sign_in_taken, place, instead_of=_gate_token(asking, place))
+        return answer.redirect(origin + uri, _gate_cookie(sign_in_taken, place, token))
     uri = taken.uri or _own_uri(asking, visit)
-    if _session_of(asking) is not None:
+    if _session_of(asking, memory) is not None:
         return answer.redirect(origin + uri)
     back = visit.prefix if visit else ""
     return answer.to_portal(asking, memory, uri, back=back, rounds=taken.rounds)
@@ -396,19 +398,24 @@ def _own_uri(asking: Asking, visit: Visit | None) -> str:
     return without_code(_parts(judged)[1]) if judged else "/"
 
 
-def _gate_token(asking: Asking) -> str:
-    return asking.cookies.get(answer.cookie_name(asking.target.origin, "gate"), "")
+def _place(asking: Asking, memory: Memory) -> str:
+    return place_of(asking.target.origin, memory.settings.shared_domains)
 
 
-def _gate_cookie(sign_in: SignIn, origin: str, token: str) -> tuple[bytes, bytes]:
+def _gate_token(asking: Asking, place: str) -> str:
+    return asking.cookies.get(answer.cookie_name(place, "gate"), "")
+
+
+def _gate_cookie(sign_in: SignIn, place: str, token: str) -> tuple[bytes, bytes]:
     remaining = int(sign_in.expires_at.timestamp() - time.time())
-    return answer.set_cookie(origin, "gate", token, max_age=remaining if sign_in.keep else None)
+    return answer.set_cookie(place, "gate", token, max_age=remaining if sign_in.keep else None)
 
 
-def _session_of(asking: Asking) -> Session | None:
-    """Give the live gate session of this browser on this very origin."""
-    token = _gate_token(asking)
+def _session_of(asking: Asking, memory: Memory) -> Session | None:
+    """Give the live gate session of this browser on this very origin, or in its shared cookie domain."""
+    place = _place(asking, memory)
+    token = _gate_token(asking, place)
     session = loading.load_session(sessions.digest(token)) if token else None
-    if session is None or session.origin != asking.target.origin or not session.is_live(asking.now):
+    if session is None or session.origin != place or not session.is_live(asking.now):
         return None
     return session

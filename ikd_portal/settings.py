@@ -41,6 +41,7 @@ IKD_TRUSTED_PROXIES = env.list("IKD_TRUSTED_PROXIES", default=["127.0.0.0/8", ":
 IKD_FORWARDED_HOPS = env.int("IKD_FORWARDED_HOPS", default=0)
 IKD_OAUTH2_CONTRACT = env.str("IKD_OAUTH2_CONTRACT", default="nginx")
 IKD_TRUSTED_DOMAINS = env.list("IKD_TRUSTED_DOMAINS", default=[])
+IKD_SHARED_COOKIE_DOMAINS = env.list("IKD_SHARED_COOKIE_DOMAINS", default=[])
 # Refusals and last-seen times are written by a thread, once a second; off, whoever runs the checks flushes.
 IKD_STALE_GRACE = env.float("IKD_STALE_GRACE", default=10.0)
 IKD_MEMORY_SESSIONS = env.int("IKD_MEMORY_SESSIONS", default=100_000)

@@ -302,6 +302,7 @@ def lay_out(port: str = "") -> None:
     UserFactory(username="erin", email="erin@example.com")
     app = ApplicationFactory(name="App", origins=[f"https://{SITES['app']}{port}"], who=Rule.Who.SIGNED_IN)
     RuleFactory(application=app, path="/open", who=Rule.Who.EVERYONE)
+    RuleFactory(application=app, path="/public", who=Rule.Who.EVERYONE)
     RuleFactory(application=app, path="/staff", who=Rule.Who.CHOSEN, groups=["staff"])
     RuleFactory(application=app, path="/staff/lounge", who=Rule.Who.SIGNED_IN)
     RuleFactory(application=app, path="/old", expires_at=datetime(2020, 1, 1, tzinfo=UTC))

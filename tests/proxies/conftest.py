@@ -54,6 +54,13 @@ def caddy(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFac
     yield from _running("caddy", portal, backend, tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def ingress_nginx(
+    portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    yield from _running("ingress_nginx", portal, backend, tmp_path_factory)
+
+
 @pytest.fixture(params=list(STARTERS))
 def proxy(request: pytest.FixtureRequest) -> Proxy:
     """Each real proxy in turn."""

@@ -22,6 +22,9 @@ class Proxy:
 
     `has_filters` tells whether its contract leaves the check's own query to the administrator. `patience` are
     the seconds after which it answers for a portal that says nothing (0: not while a test would wait).
+
+    The last three are ingress-nginx's: its `auth-signin` makes a redirect to the portal's start of every 401,
+    its 403 is nginx's own page, and it asks with a variable as address, which nginx connects to each time.
     """
 
     name: str
@@ -33,6 +36,9 @@ class Proxy:
     server: Server
     has_filters: bool = True
     patience: float = 0
+    sends_everybody_to_start: bool = False
+    tells_why: bool = True
+    keeps_connections: bool = True
 
     def send(self, request: bytes, *, tls_name: str = "", timeout: float = 15) -> Reply | None:
         """Send bytes just as they are; the backend forgets what reached it before."""
@@ -56,6 +62,18 @@ class Proxy:
             pairs.append(("Cookie", self.portal.cookie(who, site)))
         request = request_bytes(method, path, self.portal.host(site), pairs, body)
         reply = self.send(request, tls_name=self.portal.names[site])
+        assert reply is not None, f"{self.name} closed without an answer"
+        start = reply.header("Location")
+        if self.sends_everybody_to_start and start.startswith(f"{self.portal.origin(site)}/authgate/start"):
+            return self._followed(start, site, "GET" if method == "POST" else method, pairs)
+        return reply
+
+    def _followed(self, start: str, site: str, method: str, pairs: list[tuple[str, str]]) -> Reply:
+        """Follow a redirect to the portal's start as a browser does."""
+        path = start.removeprefix(self.portal.origin(site))
+        reply = self.send(
+            request_bytes(method, path, self.portal.host(site), pairs), tls_name=self.portal.names[site]
+        )
         assert reply is not None, f"{self.name} closed without an answer"
         return reply
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.proxies.caddy import start_caddy
 from tests.proxies.envoy import start_envoy
 from tests.proxies.haproxy import start_haproxy
+from tests.proxies.ingress_nginx import start_ingress_nginx
 from tests.proxies.nginx import start_nginx
 from tests.proxies.proxy import StartProxy
 from tests.proxies.traefik import start_traefik
@@ -15,6 +16,7 @@ STARTERS: dict[str, StartProxy] = {
     "envoy": start_envoy,
     "haproxy": start_haproxy,
     "caddy": start_caddy,
+    "ingress_nginx": start_ingress_nginx,
 }
 
 CUT_COOKIES = ("nginx", "envoy", "haproxy", "caddy")

@@ -9,7 +9,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 INCLUDED = re.compile(r"<!-- (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
-PAGES = [ROOT / "docs" / f"{name}.md" for name in ("nginx", "traefik", "caddy", "envoy", "haproxy")]
+NAMES = ("nginx", "traefik", "caddy", "envoy", "haproxy", "ingress-nginx", "kubernetes")
+PAGES = [ROOT / "docs" / f"{name}.md" for name in NAMES]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

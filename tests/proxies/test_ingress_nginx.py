@@ -1,0 +1,192 @@
+"""What is ingress-nginx's alone: its redirect of each 401, warm checks, and shared cookie domains."""
+
+from __future__ import annotations
+
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour import FETCH, NAVIGATION, WEBSOCKET
+from tests.proxies.backend import Backend
+from tests.proxies.ingress_nginx import start_ingress_nginx
+from tests.proxies.portal import Portal, start_portal
+from tests.proxies.processes import free_port
+from tests.proxies.proxy import DEPLOY, Proxy
+from tests.proxies.substitution import substituted
+from tests.proxies.test_mistakes import start_with_mistake
+from tests.proxies.wire import Reply, request_bytes
+
+pytestmark = pytest.mark.proxy
+
+
+def first_hop(proxy: Proxy, path: str, headers: dict[str, str], site: str = "app") -> Reply:
+    """Ask once, and follow nothing."""
+    request = request_bytes("GET", path, proxy.portal.host(site), headers)
+    reply = proxy.send(request, tls_name=proxy.portal.names[site])
+    assert reply is not None
+    return reply
+
+
+@pytest.mark.parametrize("headers", [NAVIGATION, FETCH, WEBSOCKET], ids=["page", "fetch", "websocket"])
+def test_everybody_without_a_sign_in_is_sent_to_start(ingress_nginx: Proxy, headers: dict[str, str]) -> None:
+    reply = first_hop(ingress_nginx, "/page?a=1&b=%23", headers)
+
+    app = ingress_nginx.portal.origin("app")
+    assert (reply.status, reply.all("Set-Cookie")) == (302, [])
+    assert reply.header("Location") == f"{app}/authgate/start?rd={app}/page?a=1%26b=%2523"
+
+
+def test_a_warm_check_is_answered_from_memory(backend: Backend, tmp_path: Path) -> None:
+    """It needs the empty `Connection` of ikd-ask: nginx closes these connections, and would say so."""
+    portal = start_portal(tmp_path, scheme="https", IKD_METRICS_TOKEN="m" * 32)
+    try:
+        proxy = start_ingress_nginx(portal, backend, tmp_path)
+        try:
+            statuses = {proxy.ask("/page", who="alice", headers=FETCH).status for _ in range(22)}
+        finally:
+            proxy.server.stop()
+        answered = from_memory(portal, at_least=20)
+    finally:
+        portal.server.stop()
+
+    assert statuses == {200}
+    assert answered >= 20
+
+
+def from_memory(portal: Portal, *, at_least: int) -> float:
+    """Give how many checks were answered from memory; the worker tells it now and then."""
+    request = urllib.request.Request(
+        f"http://{portal.bind}/metrics", headers={"Authorization": f"Bearer {'m' * 32}"}
+    )
+    deadline = time.monotonic() + 12
+    while True:
+        with urllib.request.urlopen(request, timeout=5) as response:
+            lines = response.read().decode().splitlines()
+        counted = [line for line in lines if line.startswith("ikd_checks_from_memory_total")]
+        answered = sum(float(line.rpartition(" ")[2]) for line in counted)
+        if answered >= at_least or time.monotonic() > deadline:
+            return answered
+        time.sleep(0.3)
+
+
+# ---- a cookie for a whole domain --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def shared(backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    folder = tmp_path_factory.mktemp("shared")
+    portal = start_portal(folder, scheme="https", IKD_SHARED_COOKIE_DOMAINS="example.com")
+    proxy = start_ingress_nginx(portal, backend, folder, file="shared.yaml")
+    yield proxy
+    proxy.server.stop()
+    portal.server.stop()
+
+
+def test_a_page_leads_to_the_portals_own_page(shared: Proxy) -> None:
+    reply = first_hop(shared, "/page?a=1&b=2", NAVIGATION)
+
+    app = shared.portal.origin("app")
+    assert reply.header("Location") == f"{shared.portal.origin('portal')}/enter?rd={app}/page?a=1%26b=2"
+
+
+def test_the_portals_own_page_asks_to_sign_in(shared: Proxy) -> None:
+    app = shared.portal.origin("app")
+
+    reply = first_hop(shared, f"/enter?rd={app}/page", NAVIGATION, "portal")
+
+    assert reply.header("Location").startswith("/accounts/login/?next=%2Fenter%3Frd%3D")
+
+
+def test_a_cookie_of_one_origin_opens_nothing_there(shared: Proxy) -> None:
+    token = shared.portal.tokens["alice"]["app"]
+    cookie = f"__Host-ikd_gate={token}; __Secure-ikd_shared={token}"
+
+    assert first_hop(shared, "/page", FETCH | {"Cookie": cookie}).status == 302
+    assert shared.backend.take() == []
+
+
+# ---- mistakes ---------------------------------------------------------------------------------------------
+
+HOST = "?host=$host"
+MISTAKES = {
+    "without host": ({"/ingress-nginx?host=$host": "/ingress-nginx"}, 403),
+    "another site's host": ({HOST: "?host=wiki.example.org"}, 403),
+    "the host that the client wrote": ({HOST: "?host=$http_host&host=$host"}, 403),
+    "nginx's contract": ({"/authgate/ingress-nginx": "/authgate/nginx"}, 403),
+    "Traefik's contract": ({"/authgate/ingress-nginx": "/authgate/traefik"}, 500),
+    "oauth2-proxy's address": ({"/authgate/ingress-nginx?host=$host": "/oauth2/auth"}, 403),
+    "a path that is none": ({"/authgate/ingress-nginx": "/authgate/ingress"}, 500),
+    "a filter misspelled": ({HOST: "?host=$host&allowed_group=staff"}, 403),
+    "a filter left empty": ({HOST: "?host=$host&allowed_groups="}, 403),
+    "a portal that is not there": ({":8000/authgate/ingress-nginx": ":8001/authgate/ingress-nginx"}, 500),
+}
+
+
+@pytest.mark.parametrize(("mistake", "status"), MISTAKES.values(), ids=MISTAKES)
+def test_a_mistake_lets_nobody_in(
+    mistake: dict[str, str], status: int, portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    source = (DEPLOY / "ingress-nginx" / "minimal.yaml").read_text()
+    comment = source.replace("`?host=$host:8443`", "another value")  # only the annotation is mistaken
+    copy = tmp_path / "ingress-nginx"
+    copy.mkdir()
+    written = substituted(comment, mistake)
+    if "8001" in written:
+        written = written.replace(
+            "http://portal.ikd.svc.cluster.local:8001", f"http://127.0.0.1:{free_port()}"
+        )
+    (copy / "minimal.yaml").write_text(written)
+    running = tmp_path / "running"
+    running.mkdir()
+    proxy = start_ingress_nginx(
+        portal,
+        backend,
+        running,
+        file="minimal.yaml",
+        loopback="127.0.0.7",
+        shipped=tmp_path,
+    )
+    spoofed = [("X-Forwarded-Method", "GET"), ("X-Forwarded-Uri", "/open"), ("X-Scheme", "https")]
+    try:
+        replies = [
+            proxy.ask(path, who=who, headers=[*NAVIGATION.items(), *more])
+            for path in ("/page", "/open/news")
+            for who in ("", "bob")
+            for more in ([], spoofed)
+        ]
+    finally:
+        proxy.server.stop()
+
+    assert {reply.status for reply in replies} == {status}
+    assert backend.take() == []
+
+
+def test_traefik_may_not_ask_for_the_check_of_ingress_nginx(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    """Its provider for the annotations passes X-Original-URL on as a client sent it."""
+    mistake = {
+        "/authgate/traefik\n": f"/authgate/ingress-nginx?host={portal.host('app')}\n",
+        "[ikd-clean, ikd-check]": "[ikd-check]",
+    }
+    traefik = start_with_mistake("traefik", portal, backend, tmp_path, mistake)
+    claims = [
+        ("X-Original-URL", f"{portal.origin('app')}/open/news"),
+        ("X-Original-Method", "GET"),
+        ("X-Sent-From", "nginx-ingress-controller"),
+        ("Connection", "close, X-Forwarded-Proto"),
+    ]
+    try:
+        replies = [
+            traefik.ask("/page", who=who, headers=[*FETCH.items(), *more])
+            for who in ("", "bob")
+            for more in ([], claims)
+        ]
+    finally:
+        traefik.server.stop()
+
+    assert [reply.status for reply in replies] == [403] * 4
+    assert backend.take() == []
