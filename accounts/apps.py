@@ -10,4 +10,7 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import checks, signals  # noqa: F401
-        from accounts.upstreams import arriving  # noqa: F401  (after signals: the sign-in has begun then)
+        from accounts.upstreams import (  # noqa: F401  (after signals: the sign-in has begun then)
+            arriving,
+            backchannel,
+        )

@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 from allauth.account import views as allauth_views
 from allauth.account.internal.flows.login import record_authentication
 from django import forms
+from django.conf import settings
 from django.contrib.auth import login, logout
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
@@ -19,9 +20,10 @@ from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts import first_administrator
-from accounts.destinations import destination
+from accounts.destinations import destination, judged
 from accounts.forms import FirstAdministratorForm
 from accounts.models import User
+from accounts.upstreams import leaving
 from accounts.upstreams.views import offered
 from authgate.audit import record
 from authgate.launching import applications_for
@@ -48,10 +50,14 @@ class SignInView(PasswordFormMixin, allauth_views.LoginView):  # type: ignore[mi
     http_method_names = ["get", "head", "post"]
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Show the ways to sign in, or go straight to the default provider unless `local` asks otherwise."""
+        """Show the ways to sign in, or go straight to the default provider unless `local` asks otherwise,
+
+        or somebody has just signed out.
+        """
         self.upstreams = offered()
         default = next((upstream for upstream in self.upstreams if upstream.is_default), None)
-        if default is None or "local" in request.GET or request.user.is_authenticated:
+        waits = "local" in request.GET or leaving.cookie_name() in request.COOKIES
+        if default is None or waits or request.user.is_authenticated:
             response: HttpResponse = super().get(request, *args, **kwargs)
             return response
         return redirect(f"{reverse('upstream_start', args=[default.slug])}{self._then()}")
@@ -75,6 +81,13 @@ class SignInView(PasswordFormMixin, allauth_views.LoginView):  # type: ignore[mi
 @method_decorator(never_cache, name="dispatch")
 class SignOutView(allauth_views.LogoutView):  # type: ignore[misc]
     http_method_names = ["get", "head", "post"]
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Sign out here, whatever the provider does; then at the provider."""
+        sign_in = getattr(request, "sign_in", None)
+        response: HttpResponse = super().post(request, *args, **kwargs)
+        on = leaving.way_out(sign_in.pk, self.get_next_url()) if sign_in else None
+        return leaving.remember(redirect(on) if on else response)
 
     def get_next_url(self) -> str | None:
         return destination(self.request, "rd", "next")
@@ -105,7 +118,12 @@ class ReauthenticateView(PasswordFormMixin, allauth_views.ReauthenticateView):  
 @never_cache
 @require_safe
 def signed_out(request: HttpRequest) -> HttpResponse:
-    return render(request, "accounts/signed_out.html")
+    """Say so; a provider that brings the browser back may bring along where it goes on to."""
+    target = judged(leaving.then_in(request.GET.get("state", "")))
+    if target and not request.user.is_authenticated:
+        return leaving.remember(redirect(target))
+    response = render(request, "accounts/signed_out.html")
+    return response if request.user.is_authenticated else leaving.remember(response)
 
 
 @never_cache
@@ -115,7 +133,10 @@ def switch_account(request: HttpRequest) -> HttpResponse:
     target = destination(request, "next")
     sign_in = reverse("account_login") + (f"?{urlencode({'next': target})}" if target else "")
     if request.method == "POST":
+        before = getattr(request, "sign_in", None)
         logout(request)
+        on = leaving.way_out(before.pk, f"{settings.IKD_PORTAL_ORIGIN}{sign_in}") if before else None
+        return leaving.remember(redirect(on or sign_in))
     if not request.user.is_authenticated:
         return redirect(sign_in)
     return render(request, "accounts/switch_account.html", {"target": target})

@@ -52,7 +52,7 @@ def _verified(token: bytes, upstream: Upstream) -> dict[str, Any] | None:
         if algorithm not in KNOWN or not isinstance(kid, str | None):
             return None
         key = machine_keys.key_for(upstream, kid, algorithm)
-        return dict(
+        claims = dict(
             jwt.decode(
                 token,
                 key.key,
@@ -63,6 +63,8 @@ def _verified(token: bytes, upstream: Upstream) -> dict[str, Any] | None:
                 options={"require": REQUIRED},
             )
         )
+        # A token that tells of an event, such as a logout, was made to open nothing.
+        return None if "events" in claims else claims
     except jwt.ImmatureSignatureError:
         raise
     except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError):

@@ -14,6 +14,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from accounts.upstreams.leaving import way_out
 from authgate import answer, audit, contracts, feed, handover, loading, machines, sessions, signing
 from authgate.answer import Answer, Asking
 from authgate.check import Missing, Need, asking_of, check
@@ -266,7 +267,10 @@ def callback(visit: Visit, memory: Memory) -> Answer:
 
 
 def sign_out(visit: Visit, memory: Memory) -> Answer:
-    """End the sign-in everywhere. Another site's link gets the portal's question first."""
+    """End the sign-in everywhere, at its provider last.
+
+    Another site's link gets the portal's question first.
+    """
     rd = judge(visit.parameter("rd"), base=visit.origin, allowed=loading.is_allowed_origin)
     site = visit.header(b"sec-fetch-site")
     if site is None:
@@ -281,7 +285,8 @@ def sign_out(visit: Visit, memory: Memory) -> Answer:
         "sign_out", actor=session.subject.username, address=visit.asking.target.client, reason=visit.origin
     )
     cleared = answer.set_cookie(_place(visit.asking, memory), "gate", "", max_age=0)
-    return answer.redirect(rd or f"{settings.IKD_PORTAL_ORIGIN}{reverse('signed_out')}", cleared)
+    on = way_out(session.sign_in_id, rd) or rd
+    return answer.redirect(on or f"{settings.IKD_PORTAL_ORIGIN}{reverse('signed_out')}", cleared)
 
 
 def userinfo(visit: Visit, memory: Memory) -> Answer:

@@ -23,6 +23,10 @@ LONGEST = 16 * 1024
 LONGEST_SUBJECT = 255
 SMALLEST_RSA = 2048
 
+ID_TOKEN = ("JWT",)
+LOGOUT_TOKEN = ("LOGOUT+JWT", "JWT")
+"""Values of `typ` in a token's header (RFC 8725, section 3.11; Back-Channel Logout 1.0, section 2.4)."""
+
 _KTY = {"RS256": "RSA", "PS256": "RSA", "ES256": "EC", "EdDSA": "OKP"}
 _CURVES = {"ES256": ("P-256",), "EdDSA": ("Ed25519", "Ed448")}
 
@@ -33,7 +37,7 @@ class Header:
     key_id: str | None
 
 
-def header_of(token: Any, algorithms: Iterable[str]) -> Header:
+def header_of(token: Any, algorithms: Iterable[str], kinds: Iterable[str] = ID_TOKEN) -> Header:
     """Read what key a token asks for. Raises Trouble where no key of a provider could have signed it so."""
     if not isinstance(token, str) or not token or len(token) > LONGEST:
         raise Trouble("the provider sent no ID token, or one of an absurd length")
@@ -44,7 +48,7 @@ def header_of(token: Any, algorithms: Iterable[str]) -> Header:
     algorithm, key_id = found.get("alg"), found.get("kid")
     if algorithm not in ALGORITHMS or algorithm not in algorithms:
         raise Trouble("the ID token is signed in a way that is not accepted")
-    if "crit" in found or str(found.get("typ", "JWT")).upper() != "JWT":
+    if "crit" in found or str(found.get("typ", "JWT")).upper() not in kinds:
         raise Trouble("the ID token is of another kind")
     if key_id is not None and not isinstance(key_id, str):
         raise Trouble("the ID token's key id is no text")
@@ -140,6 +144,8 @@ def judge_for_sign_in(
     said = claims.get("nonce")
     if not isinstance(said, str) or not hmac.compare_digest(said.encode(), nonce.encode()):
         raise Trouble("the ID token belongs to another attempt (nonce)")
+    if "events" in claims:
+        raise Trouble("the ID token is of another kind")
     several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if (several or "azp" in claims) and claims.get("azp") != client_id:
         raise Trouble("the ID token was made for another client (azp)")

@@ -23,7 +23,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.destinations import destination, judged
 from accounts.models import User
 from accounts.throttle import network_of
-from accounts.upstreams import attempts
+from accounts.upstreams import attempts, leaving
 from accounts.upstreams.arriving import Arrival, is_last_way_in, let_in, link
 from accounts.upstreams.attempts import Attempt, Purpose
 from accounts.upstreams.kinds import PROTOCOLS
@@ -159,6 +159,41 @@ def _may_leave_an_event(address: str | None) -> bool:
         return cache.add(f"upstream-failed:{network_of(address)}", 1, 2)
     except Exception:
         return False
+
+
+@never_cache
+@require_safe
+@sensitive_variables()
+def sign_out_at_provider(request: HttpRequest) -> HttpResponse:
+    """Send a browser that the portal has signed out on to its provider, which is to do the same.
+
+    Whatever is wrong with the provider, the browser ends where it wanted to go, signed out here.
+    """
+    way = leaving.unsealed(request.GET.get("at", "")) if request.method == "GET" else None
+    then = judged(way.then) if way else None
+    url = _end_session_url(request, way) if way else None
+    response = HttpResponse(status=302, headers={"Location": url or then or reverse("signed_out")})
+    response.headers["Referrer-Policy"] = "no-referrer"
+    return leaving.remember(response)
+
+
+def _end_session_url(request: HttpRequest, way: leaving.WayOut) -> str | None:
+    taken = leaving.taken(way.session)
+    if taken is None:
+        return None
+    upstream, hint = taken
+    try:
+        with turns.turn(upstream.pk):
+            return leaving.end_session_url(upstream, hint, way.then)
+    except Trouble as trouble:
+        details = {"upstream": upstream.slug}
+        record(
+            "upstream_sign_out_failed",
+            reason=trouble.reason,
+            address=client_address(request),
+            details=details,
+        )
+        return None
 
 
 # ---- one's own identities ---------------------------------------------------------------------------------

@@ -1,0 +1,330 @@
+"""Back-channel logout: what a logout token must be, what it ends, and what it is worth elsewhere."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import jwt
+import pytest
+from django.core.cache import cache
+
+from accounts.models import Identity, Upstream, UpstreamSession
+from accounts.upstreams import backchannel, metadata
+from accounts.upstreams.backchannel import EVENT
+from authgate import sessions
+from authgate.memory import WrongTries
+from authgate.models import AuditEvent, SignIn
+from tests.accounts.conftest import PortalClient
+from tests.accounts.signing_in import is_signed_in
+from tests.authgate.asking import WIKI, ask, facts
+from tests.factories import ApplicationFactory, UpstreamFactory
+from tests.upstreams.provider import OTHER_RSA_KEY, RSA_KEY, Provider, jwk
+from tests.upstreams.signing_in import reason as sign_in_reason
+from tests.upstreams.signing_in import sign_in
+
+URL = "/upstreams/campus/backchannel-logout"
+FORM = "application/x-www-form-urlencoded"
+SECRET = "the client's secret, as long as HS256 wants it"
+
+
+@pytest.fixture(autouse=True)
+def nobody_was_wrong_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backchannel, "_wrong", WrongTries())
+
+
+def logout_token(provider: Provider, *, key: Any = RSA_KEY, header: Any = None, **changed: Any) -> str:
+    """Give a logout token as the provider makes it; a claim set to None is left out."""
+    now = int(time.time())
+    claims = {
+        "iss": provider.issuer, "aud": "portal", "iat": now, "exp": now + 120, "jti": f"jti-{time.time_ns()}",
+        "events": {EVENT: {}}, "sid": "session-there", "sub": "alice-there",
+    }  # fmt: skip
+    kept = {name: value for name, value in {**claims, **changed}.items() if value is not None}
+    told = {"kid": "one", "typ": "logout+jwt", "alg": "RS256", **(header or {})}
+    return jwt.encode(kept, key, algorithm=told["alg"], headers=told)
+
+
+def send(client: PortalClient, token: str, url: str = URL) -> Any:
+    return client.post(url, urlencode({"logout_token": token}), content_type=FORM)
+
+
+@pytest.fixture
+def there(client: PortalClient, provider: Provider, upstream: Upstream) -> PortalClient:
+    """A browser whose sign-in the provider knows as `session-there`."""
+    provider.claims["sid"] = "session-there"
+    sign_in(client, provider)
+    assert is_signed_in(client)
+    return client
+
+
+def reason() -> str:
+    return AuditEvent.objects.filter(kind="backchannel_logout_failed").latest("pk").reason
+
+
+Bend = dict[str, Any]
+ACCEPTED: dict[str, Bend] = {
+    "session and person": {},
+    "the session alone": {"sub": None},
+    "the person alone": {"sid": None},
+    "of the type JWT": {"header": {"typ": "JWT"}},
+    "one of several audiences": {"aud": ["other", "portal"]},
+    "more in the event": {"events": {EVENT: {"more": 1}, "other": {}}},
+}
+
+
+@pytest.mark.parametrize("bend", ACCEPTED.values(), ids=ACCEPTED)
+def test_a_logout_token_ends_the_sign_in(
+    there: PortalClient, other_browser: PortalClient, provider: Provider, bend: Bend
+) -> None:
+    answer = send(other_browser, logout_token(provider, **bend))
+
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert "no-store" in answer["Cache-Control"]
+    assert not is_signed_in(there)
+    event = AuditEvent.objects.get(kind="sign_out")
+    assert (event.subject, event.reason) == ("alice-there", "back-channel logout by the provider")
+
+
+def now(**seconds: int) -> Bend:
+    return {name: int(time.time()) + shift for name, shift in seconds.items()}
+
+
+REFUSED: dict[str, tuple[Callable[[], Bend], str]] = {
+    "a wrong signature": (lambda: {"key": OTHER_RSA_KEY}, "signature"),
+    "an unknown key": (lambda: {"header": {"kid": "two"}}, "does not publish"),
+    "no signature": (lambda: {"key": "", "header": {"alg": "none"}}, "not accepted"),
+    "signed with the client's secret": (lambda: {"key": SECRET, "header": {"alg": "HS256"}}, "not accepted"),
+    "another type": (lambda: {"header": {"typ": "at+jwt"}}, "another kind"),
+    "another issuer": (lambda: {"iss": "https://evil.example.com"}, "another issuer"),
+    "no issuer": (lambda: {"iss": None}, "lacks a claim"),
+    "another client": (lambda: {"aud": "other"}, "another client"),
+    "no audience": (lambda: {"aud": None}, "lacks a claim"),
+    "no time of issue": (lambda: {"iat": None}, "lacks a claim"),
+    "from the future": (lambda: now(iat=120), "future"),
+    "made too long ago": (lambda: now(iat=-400), "too long ago"),
+    "no expiry": (lambda: {"exp": None}, "lacks a claim"),
+    "expired": (lambda: now(exp=-61), "expired"),
+    "no events": (lambda: {"events": None}, "lacks a claim"),
+    "another event": (lambda: {"events": {"https://example.com/event": {}}}, "events"),
+    "an event that is no object": (lambda: {"events": {EVENT: True}}, "events"),
+    "events in a list": (lambda: {"events": [EVENT]}, "events"),
+    "neither session nor person": (lambda: {"sub": None, "sid": None}, "neither"),
+    "a session that is no text": (lambda: {"sid": 7}, "a name that is none"),
+    "an empty session": (lambda: {"sid": ""}, "a name that is none"),
+    "a nonce": (lambda: {"nonce": "n"}, "nonce"),
+    "no number of its own": (lambda: {"jti": None}, "lacks a claim"),
+    "an endless number": (lambda: {"jti": "x" * 256}, "a name that is none"),
+}
+
+
+@pytest.mark.parametrize(("bend", "why"), REFUSED.values(), ids=REFUSED)
+def test_a_token_that_is_none_ends_nothing(
+    there: PortalClient, other_browser: PortalClient, provider: Provider, bend: Callable[[], Bend], why: str
+) -> None:
+    answer = send(other_browser, logout_token(provider, **bend()))
+
+    assert (answer.status_code, "no-store" in answer["Cache-Control"]) == (400, True)
+    assert why in reason()
+    assert is_signed_in(there)
+
+
+def test_a_token_is_taken_once(there: PortalClient, other_browser: PortalClient, provider: Provider) -> None:
+    token = logout_token(provider, sid=None)
+
+    statuses = [send(other_browser, token).status_code for _ in range(2)]
+
+    assert statuses == [200, 400]
+    assert "used already" in reason()
+
+
+def test_a_session_that_is_another_stays(
+    there: PortalClient, other_browser: PortalClient, provider: Provider
+) -> None:
+    for changed in ({"sid": "another"}, {"sub": "bob-there"}, {"sid": None, "sub": "bob-there"}):
+        assert send(other_browser, logout_token(provider, **changed)).status_code == 200
+
+    assert is_signed_in(there)
+
+
+def test_the_same_subject_of_another_provider_stays(
+    there: PortalClient, other_browser: PortalClient, provider: Provider
+) -> None:
+    UpstreamSession.objects.update(upstream=UpstreamFactory(slug="other"))
+
+    assert send(other_browser, logout_token(provider)).status_code == 200
+    assert is_signed_in(there)
+
+
+def test_a_session_that_the_provider_never_named_ends_with_its_person(
+    client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    sign_in(client, provider)
+
+    send(other_browser, logout_token(provider))
+
+    assert not is_signed_in(client)
+
+
+def test_every_protected_origin_believes_it(
+    there: PortalClient, other_browser: PortalClient, provider: Provider
+) -> None:
+    ApplicationFactory(origins=[WIKI], who="signed_in")
+    cookie = f"__Host-ikd_gate={sessions.open_gate(SignIn.objects.get(), WIKI)}"
+    assert ask(facts(f"{WIKI}/", cookie=cookie)).status == 200
+
+    send(other_browser, logout_token(provider))
+
+    assert ask(facts(f"{WIKI}/", cookie=cookie)).status == 401
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("named", [{"sub": None}, {"sid": None}], ids=["by session", "by person"])
+def test_a_sign_in_that_is_on_its_way_ends_with_its_session(
+    client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream, named: Bend
+) -> None:
+    provider.claims |= {"sid": "session-there", "iat": int(time.time()) - 5}
+    left = client.get("/upstreams/campus/start")
+    back = provider.sign_in(left["Location"])
+
+    send(other_browser, logout_token(provider, **named))
+    client.get(back)
+
+    assert not is_signed_in(client)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_person_may_sign_in_again_after_a_logout(
+    client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    send(other_browser, logout_token(provider, sid=None, iat=int(time.time()) - 5))
+
+    provider.claims["sid"] = "a new session"
+    sign_in(client, provider)
+
+    assert is_signed_in(client)
+
+
+def test_a_logout_token_signs_nobody_in(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+    for header in ({"typ": "logout+jwt"}, {"typ": "JWT"}):
+        provider.id_token = logout_token(provider, header=header)
+        sign_in(client, provider)
+        assert not is_signed_in(client)
+
+    left = client.get("/upstreams/campus/start")
+    path = provider.sign_in(left["Location"])
+    nonce = next(iter(provider.attempts.values()))["nonce"]
+    provider.id_token = logout_token(provider, header={"typ": "JWT"}, nonce=nonce)
+    client.get(path)
+
+    assert not is_signed_in(client)
+    assert "another kind" in sign_in_reason()
+
+
+def test_an_id_token_signs_nobody_out(
+    there: PortalClient, other_browser: PortalClient, provider: Provider
+) -> None:
+    token = UpstreamSession.objects.get().id_token.reveal()
+
+    assert send(other_browser, token).status_code == 400
+    assert is_signed_in(there)
+
+
+def test_a_logout_token_is_no_credential_of_a_program(
+    there: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    Upstream.objects.update(trusted_for_machines=True, machine_audience="portal")
+    ApplicationFactory(origins=[WIKI], who="signed_in")
+    assert Identity.objects.filter(subject="alice-there").exists()
+
+    def status(token: str) -> int:
+        return ask(facts(f"{WIKI}/", [(b"authorization", f"Bearer {token}".encode())])).status
+
+    assert status(logout_token(provider, events=None, header={"typ": "JWT"})) == 200
+    assert status(logout_token(provider)) == 401
+
+
+@pytest.mark.parametrize(
+    ("body", "kind"),
+    [
+        ("", FORM),
+        ("logout_token=", FORM),
+        ("other=1", FORM),
+        ("logout_token=a&logout_token=b", FORM),
+        ("logout_token=a.b.c", FORM),
+        ("&".join(f"a{n}=1" for n in range(20)), FORM),
+        (f"logout_token={'x' * 20_000}", FORM),
+        ('{"logout_token": "a.b.c"}', "application/json"),
+        ("\xff", FORM),
+    ],
+    ids=["nothing", "empty", "another name", "two", "junk", "many", "huge", "json", "not ascii"],
+)
+def test_a_request_that_is_none_is_a_400(
+    client: PortalClient, upstream: Upstream, body: str, kind: str
+) -> None:
+    answer = client.generic("POST", URL, body.encode("latin-1"), content_type=kind)
+
+    assert (answer.status_code, "no-store" in answer["Cache-Control"]) == (400, True)
+
+
+def test_only_a_post_to_a_provider_that_is_switched_on_is_heard(
+    there: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    assert other_browser.get(URL).status_code == 405
+    assert send(other_browser, logout_token(provider), URL.replace("campus", "nobody")).status_code == 404
+    Upstream.objects.update(enabled=False)
+    assert send(other_browser, logout_token(provider)).status_code == 404
+
+
+def test_it_needs_no_form_of_the_portals(there: PortalClient, provider: Provider) -> None:
+    server = PortalClient(HTTP_HOST="sso.example.com", enforce_csrf_checks=True)
+
+    assert send(server, logout_token(provider)).status_code == 200
+
+
+def test_junk_is_no_longer_looked_at_after_a_while_and_leaves_few_events(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    statuses = [send(client, "a.b.c").status_code for _ in range(40)]
+
+    assert statuses[0] == 400 and statuses[-1] == 429
+    assert AuditEvent.objects.filter(kind="backchannel_logout_failed").count() == 1
+
+
+def test_a_provider_that_cannot_be_asked_for_its_keys_makes_a_400(
+    there: PortalClient, other_browser: PortalClient, provider: Provider
+) -> None:
+    token = logout_token(provider)
+    metadata.forget_all()
+    provider.answers["/keys"] = (503, {}, b"")
+
+    assert send(other_browser, token).status_code == 400
+
+    provider.answers.clear()
+    assert send(other_browser, token).status_code == 200
+    assert not is_signed_in(there)
+
+
+def test_keys_that_changed_are_read_again(
+    there: PortalClient, other_browser: PortalClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metadata, "AGAIN_AFTER", 0.0)
+    provider.keys = [jwk(OTHER_RSA_KEY, "two")]
+
+    assert (
+        send(other_browser, logout_token(provider, key=OTHER_RSA_KEY, header={"kid": "two"})).status_code
+        == 200
+    )
+
+
+def test_nothing_of_a_token_is_kept(
+    there: PortalClient, other_browser: PortalClient, provider: Provider
+) -> None:
+    token = logout_token(provider)
+
+    send(other_browser, token)
+
+    assert token[:40] not in str(list(AuditEvent.objects.values()))
+    assert cache.get(f"logout-token:{token}") is None
