@@ -56,6 +56,9 @@ IKD_KEEP_SIGNED_IN_LIFETIME = env.int("IKD_KEEP_SIGNED_IN_LIFETIME", default=30 
 IKD_IDLE_TIMEOUT = env.int("IKD_IDLE_TIMEOUT", default=4 * 3600)
 IKD_KEEP_SIGNED_IN_IDLE_TIMEOUT = env.int("IKD_KEEP_SIGNED_IN_IDLE_TIMEOUT", default=14 * 24 * 3600)
 
+# How long a sign-in outlives a provider that cannot be asked about it again.
+IKD_RECHECK_GRACE = env.int("IKD_RECHECK_GRACE", default=4 * 3600)
+
 # ---- machines ---------------------------------------------------------------------------------------------
 
 IKD_API_TOKEN_LIFETIME = env.int("IKD_API_TOKEN_LIFETIME", default=365 * 24 * 3600)

@@ -40,9 +40,11 @@ class PortalWorker(Worker):  # type: ignore[misc]
 
     def run(self) -> None:
         # Django is set up by now, and this process has forked: threads may begin.
+        from accounts.upstreams import rechecking
         from authgate import feed
 
         feed.start()
+        rechecking.start()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._serve())
 

@@ -73,7 +73,9 @@ class Upstream(models.Model):
         help_text=_("Values of amr or acr, one a line, such as mfa or otp. Empty: never."),
     )
     recheck_every = models.PositiveIntegerField(
-        _("asked again every"), default=0, help_text=_("Seconds, 0 for never.")
+        _("asked again every"),
+        default=0,
+        help_text=_("Seconds, 0 for never: whether the sign-in still counts there, by its refresh token."),
     )
     max_lifetime = models.PositiveIntegerField(
         _("sign-ins end after"),
@@ -271,7 +273,11 @@ class Identity(models.Model):
 
 
 class UpstreamSession(models.Model):
-    """What a provider said of a sign-in. A sign-in whose row goes has ended."""
+    """What a provider said of a sign-in. A sign-in whose row goes has ended.
+
+    `tried_at` is the lease of whoever asks the provider again; `wants_tokens` says that an application gets
+    its tokens, so that they are renewed before they run out.
+    """
 
     sign_in = models.OneToOneField(
         "authgate.SignIn", models.CASCADE, related_name="upstream_session", verbose_name=_("sign-in")
@@ -287,6 +293,8 @@ class UpstreamSession(models.Model):
     refresh_token = EncryptedField(blank=True, default="", editable=False)
     expires_at = models.DateTimeField(_("access token expires"), null=True, blank=True)
     checked_at = models.DateTimeField(_("last asked"))
+    tried_at = models.DateTimeField(null=True, blank=True, editable=False)
+    wants_tokens = models.BooleanField(default=False, editable=False)
     methods = models.JSONField(_("amr"), default=list)
     context = models.CharField(_("acr"), max_length=255, blank=True)
     has_second_factor = models.BooleanField(_("with a second factor there"), default=False)

@@ -120,7 +120,7 @@ class Redemption(OIDCAuthenticationBackend):  # type: ignore[misc]
         form = {name: payload[name] for name in ("grant_type", "code", "code_verifier")}
         form["redirect_uri"] = redirect_uri(self.upstream)
         headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
-        headers |= self._client_authentication(form)
+        headers |= client_authentication(self.upstream, self.metadata, form)
         answer = fetch(
             self.metadata.token_endpoint,
             allow_private=self.upstream.allow_private,
@@ -133,7 +133,7 @@ class Redemption(OIDCAuthenticationBackend):  # type: ignore[misc]
         if answer.status != 200:
             raise Trouble(f"the provider refused the code ({_error_named(answer.body)})")
         found = answer.json()
-        if str(found.get("token_type", "")).lower() != "bearer" or not _token(found, "access_token"):
+        if str(found.get("token_type", "")).lower() != "bearer" or not token_in(found, "access_token"):
             raise Trouble("the provider sent no bearer token")
         self._answer = found
         return found
@@ -148,7 +148,7 @@ class Redemption(OIDCAuthenticationBackend):  # type: ignore[misc]
             header,
             client_id=self.upstream.client_id,
             nonce=self.own.nonce,
-            access_token=_token(self._answer, "access_token"),
+            access_token=token_in(self._answer, "access_token"),
             authenticated_since=self.attempt.began_at if confirms else None,
         )
         return claims
@@ -166,8 +166,8 @@ class Redemption(OIDCAuthenticationBackend):  # type: ignore[misc]
             sid=sid if isinstance(sid, str) and len(sid) <= 255 else "",
             id_token=id_token,
             access_token=access_token,
-            refresh_token=_token(self._answer, "refresh_token"),
-            expires_at=_expiry(self._answer.get("expires_in")),
+            refresh_token=token_in(self._answer, "refresh_token"),
+            expires_at=expiry_in(self._answer.get("expires_in")),
             methods=tuple(str(method)[:100] for method in _list(payload.get("amr"))[:20]),
             context=str(payload.get("acr", ""))[:255],
         )
@@ -199,19 +199,23 @@ class Redemption(OIDCAuthenticationBackend):  # type: ignore[misc]
         issuer, audience = self.upstream.issuer, self.upstream.client_id
         return judged(token, key, header, issuer=issuer, audience=audience, required=("iss", "aud", "sub"))
 
-    def _client_authentication(self, form: dict[str, Any]) -> dict[str, str]:
-        """Prove who asks, in a way that the provider knows (OpenID Connect Core, section 9)."""
-        try:
-            secret = self.upstream.client_secret.reveal()
-        except Undecryptable as error:
-            raise Trouble(str(error), Blame.UNAVAILABLE) from None
-        if secret and "client_secret_basic" in self.metadata.token_auth_methods:
-            pair = f"{quote_plus(self.upstream.client_id)}:{quote_plus(secret)}"
-            return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
-        form["client_id"] = self.upstream.client_id
-        if secret:
-            form["client_secret"] = secret
-        return {}
+
+def client_authentication(upstream: Upstream, metadata: Metadata, form: dict[str, Any]) -> dict[str, str]:
+    """Prove who asks, in a way that the provider knows (OpenID Connect Core, section 9).
+
+    Gives headers, or adds to the form. Raises Trouble.
+    """
+    try:
+        secret = upstream.client_secret.reveal()
+    except Undecryptable as error:
+        raise Trouble(str(error), Blame.UNAVAILABLE) from None
+    if secret and "client_secret_basic" in metadata.token_auth_methods:
+        pair = f"{quote_plus(upstream.client_id)}:{quote_plus(secret)}"
+        return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+    form["client_id"] = upstream.client_id
+    if secret:
+        form["client_secret"] = secret
+    return {}
 
 
 def _protocol_claims(payload: dict[str, Any]) -> dict[str, Any]:
@@ -221,13 +225,15 @@ def _protocol_claims(payload: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _token(answer: dict[str, Any], name: str) -> str:
+def token_in(answer: dict[str, Any], name: str) -> str:
+    """Give a token of the provider's answer; "" where it has none that could be one."""
     token = answer.get(name)
     fits = isinstance(token, str) and len(token) <= LONGEST_TOKEN and token.isascii() and token.isprintable()
     return token if fits and isinstance(token, str) else ""
 
 
-def _expiry(seconds: Any) -> datetime | None:
+def expiry_in(seconds: Any) -> datetime | None:
+    """Give the moment that `expires_in` means; None where it means none."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 10**9:
         return None
     return timezone.now() + timedelta(seconds=seconds)

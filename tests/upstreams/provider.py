@@ -62,6 +62,8 @@ class Provider:
         self.answers: dict[str, Any] = {}
         self.attempts: dict[str, dict[str, str]] = {}
         self.people: dict[str, dict[str, Any]] = {}
+        self.refresh_tokens: dict[str, tuple[dict[str, str], str]] = {}
+        self.refreshed = 0
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -133,6 +135,8 @@ class Provider:
     def _token(self, body: bytes, handler: BaseHTTPRequestHandler) -> tuple[int, dict[str, str], bytes]:
         form = {name: values[0] for name, values in parse_qs(body.decode()).items()}
         self.forms.append({**form, "authorization": handler.headers.get("Authorization", "")})
+        if form["grant_type"] == "refresh_token":
+            return self._refreshed(form["refresh_token"])
         attempt = self.attempts.pop(form["code"], None)
         verifier = hashlib.sha256(form["code_verifier"].encode()).digest()
         challenge = base64.urlsafe_b64encode(verifier).rstrip(b"=").decode()
@@ -140,6 +144,7 @@ class Provider:
             return 400, {}, b'{"error": "invalid_grant"}'
         access_token = f"access-{form['code']}"
         token = self.id_token or self.signed(attempt, access_token)
+        self.refresh_tokens[f"refresh-{form['code']}"] = attempt, access_token
         return _json(
             _without_none(
                 {
@@ -152,6 +157,24 @@ class Provider:
                 }
             )
         )
+
+    def _refreshed(self, refresh_token: str) -> tuple[int, dict[str, str], bytes]:
+        """Give new tokens for old: each refresh token is good once."""
+        attempt, first = self.refresh_tokens.pop(refresh_token, (None, ""))
+        if attempt is None:
+            return 400, {}, b'{"error": "invalid_grant"}'
+        self.refreshed += 1
+        access_token, newer = f"{first}-{self.refreshed}", f"{refresh_token}-{self.refreshed}"
+        self.people[access_token] = self.person(first)
+        self.refresh_tokens[newer] = attempt, first
+        answer = {
+            "token_type": "Bearer",
+            "access_token": access_token,
+            "refresh_token": newer,
+            "expires_in": 300,
+            "id_token": self.signed(attempt, access_token),
+        }
+        return _json(_without_none({**answer, **self.token_answer}))
 
     def signed(self, attempt: dict[str, str], access_token: str) -> str:
         now = int(time.time())

@@ -1,0 +1,267 @@
+"""Asking providers again: who is disabled there loses access here; one that is down ends nobody."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.db import connection
+from django.utils import timezone
+
+from accounts.models import Upstream, UpstreamSession
+from accounts.upstreams import metadata
+from accounts.upstreams.rechecking import empty_ended, recheck_due
+from accounts.upstreams.refreshing import LEASE
+from authgate.models import AuditEvent, SignIn
+from tests.accounts.conftest import PortalClient
+from tests.accounts.signing_in import is_signed_in
+from tests.upstreams.provider import Provider
+from tests.upstreams.signing_in import sign_in
+
+TOKENS = "/token"
+
+
+@pytest.fixture
+def there(client: PortalClient, provider: Provider, upstream: Upstream) -> PortalClient:
+    """A browser whose sign-in the provider was asked about two minutes ago, and is asked every minute."""
+    Upstream.objects.update(recheck_every=60)
+    sign_in(client, provider)
+    UpstreamSession.objects.update(checked_at=timezone.now() - timedelta(minutes=2))
+    return client
+
+
+def reason() -> str:
+    return AuditEvent.objects.filter(kind="sign_out").latest("pk").reason
+
+
+def session() -> UpstreamSession:
+    return UpstreamSession.objects.get()
+
+
+def test_whom_the_provider_still_knows_stays_with_newer_tokens(
+    there: PortalClient, provider: Provider
+) -> None:
+    before = session()
+
+    assert recheck_due() == 1
+
+    after = session()
+    assert is_signed_in(there)
+    assert after.checked_at > before.checked_at + timedelta(minutes=1)
+    assert after.access_token.reveal() == f"{before.access_token.reveal()}-1"
+    assert after.refresh_token.reveal() == f"{before.refresh_token.reveal()}-1"
+    assert after.id_token.reveal() != before.id_token.reveal()
+    assert recheck_due() == 0
+
+
+def test_each_refresh_uses_the_newest_refresh_token(there: PortalClient, provider: Provider) -> None:
+    for _ in range(3):
+        UpstreamSession.objects.update(checked_at=timezone.now() - timedelta(minutes=2))
+        assert recheck_due() == 1
+
+    assert is_signed_in(there)
+    assert provider.refreshed == 3
+
+
+def test_a_provider_that_gives_no_newer_refresh_token_keeps_the_old_one(
+    there: PortalClient, provider: Provider
+) -> None:
+    provider.token_answer = {"refresh_token": None, "id_token": None}
+    before = session()
+
+    recheck_due()
+
+    assert session().refresh_token.reveal() == before.refresh_token.reveal()
+    assert session().id_token.reveal() == before.id_token.reveal()
+
+
+def test_whom_the_provider_no_longer_knows_is_out(there: PortalClient, provider: Provider) -> None:
+    provider.refresh_tokens.clear()
+
+    recheck_due()
+
+    assert not is_signed_in(there)
+    assert reason() == "the provider no longer knows the sign-in"
+
+
+def test_an_answer_about_somebody_else_ends_the_sign_in(there: PortalClient, provider: Provider) -> None:
+    provider.claims["sub"] = "mallory-there"
+
+    recheck_due()
+
+    assert not is_signed_in(there)
+    assert reason() == "the provider answered for somebody else"
+
+
+def answering(status: int, body: bytes = b"") -> Callable[[Provider], None]:
+    def bend(provider: Provider) -> None:
+        provider.answers[TOKENS] = (status, {}, body)
+
+    return bend
+
+
+def badly(**answer: Any) -> Callable[[Provider], None]:
+    return lambda provider: provider.token_answer.update(answer)
+
+
+FAILS: dict[str, Callable[[Provider], None]] = {
+    "an error of its own": answering(503),
+    "too many requests": answering(429),
+    "a client that it does not know": answering(401, b'{"error": "invalid_client"}'),
+    "a grant that the client may not use": answering(400, b'{"error": "unauthorized_client"}'),
+    "a page": answering(400, b"<html>invalid_grant</html>"),
+    "no token": badly(access_token=None),
+    "no bearer token": badly(token_type="mac"),
+    "an ID token that is none": badly(id_token="a.b.c"),
+    "gone": Provider.stop,
+}
+
+
+@pytest.mark.parametrize("bend", FAILS.values(), ids=FAILS)
+def test_a_provider_that_fails_ends_nobody_and_is_an_event(
+    there: PortalClient, provider: Provider, bend: Callable[[Provider], None]
+) -> None:
+    before = session()
+    bend(provider)
+
+    recheck_due()
+
+    assert is_signed_in(there)
+    assert session().refresh_token == before.refresh_token
+    event = AuditEvent.objects.get(kind="upstream_not_asked")
+    assert event.details == {"upstream": "campus"}
+
+
+@pytest.mark.parametrize(("minutes", "stays"), [(60, True), (63, False)])
+def test_a_provider_that_is_down_ends_sign_ins_after_the_grace(
+    there: PortalClient, provider: Provider, settings: Any, minutes: int, stays: bool
+) -> None:
+    settings.IKD_RECHECK_GRACE = 3600
+    provider.answers[TOKENS] = (503, {}, b"")
+    UpstreamSession.objects.update(checked_at=timezone.now() - timedelta(minutes=minutes))
+
+    recheck_due()
+
+    assert is_signed_in(there) is stays
+    if not stays:
+        assert reason() == "the provider could not be asked for too long"
+
+
+def test_a_portal_that_was_off_for_longer_than_the_grace_asks_before_it_ends_anybody(
+    there: PortalClient, provider: Provider
+) -> None:
+    UpstreamSession.objects.update(checked_at=timezone.now() - timedelta(days=2))
+
+    recheck_due()
+
+    assert is_signed_in(there)
+
+
+def test_after_a_failure_the_same_sign_in_waits_its_turn(there: PortalClient, provider: Provider) -> None:
+    provider.answers[TOKENS] = (503, {}, b"")
+
+    assert [recheck_due() for _ in range(3)] == [1, 0, 0]
+
+    provider.answers.clear()
+    UpstreamSession.objects.update(tried_at=timezone.now() - LEASE)
+    assert recheck_due() == 1
+
+
+def test_a_lease_of_the_future_binds_nobody(there: PortalClient, provider: Provider) -> None:
+    UpstreamSession.objects.update(tried_at=timezone.now() + timedelta(hours=1))
+
+    assert recheck_due() == 1
+
+
+NOT_ASKED: dict[str, Callable[[], object]] = {
+    "not due": lambda: UpstreamSession.objects.update(checked_at=timezone.now()),
+    "no interval": lambda: Upstream.objects.update(recheck_every=0),
+    "no refresh token": lambda: UpstreamSession.objects.update(refresh_token=""),
+    "a sign-in that ended": lambda: SignIn.objects.update(ended_at=timezone.now()),
+    "a sign-in that ran out": lambda: SignIn.objects.update(expires_at=timezone.now()),
+    "an idle sign-in": lambda: SignIn.objects.update(last_seen_at=timezone.now() - timedelta(hours=5)),
+    "a provider that is off": lambda: Upstream.objects.update(enabled=False),
+    "asked about elsewhere just now": lambda: UpstreamSession.objects.update(tried_at=timezone.now()),
+}
+
+
+@pytest.mark.parametrize("change", NOT_ASKED.values(), ids=NOT_ASKED)
+def test_nobody_is_asked_about(there: PortalClient, provider: Provider, change: Callable[[], object]) -> None:
+    change()
+
+    assert recheck_due() == 0
+    assert provider.refreshed == 0
+
+
+def test_one_provider_that_fails_keeps_no_other_waiting(
+    there: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    second = Provider()
+    upstream.pk, upstream.name, upstream.slug, upstream.issuer = None, "Later", "later", second.issuer
+    upstream.recheck_every = 60
+    upstream.save()
+    left = other_browser.get("/upstreams/later/start")
+    other_browser.get(second.sign_in(left["Location"], {"sub": "bob-there", "preferred_username": "bob"}))
+    UpstreamSession.objects.update(checked_at=timezone.now() - timedelta(minutes=2))
+    provider.answers[TOKENS] = (503, {}, b"")
+
+    assert recheck_due() == 2
+    assert second.refreshed == 1
+    second.stop()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_refresh_does_not_bring_back_what_a_sign_out_emptied(
+    there: PortalClient, provider: Provider
+) -> None:
+    def answer_late(handler: Any) -> None:
+        UpstreamSession.objects.update(refresh_token="", access_token="", id_token="")
+        connection.close()
+        body = b'{"token_type": "Bearer", "access_token": "late", "refresh_token": "late"}'
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    provider.answers[TOKENS] = answer_late
+
+    recheck_due()
+
+    assert not (session().refresh_token or session().access_token)
+
+
+def test_tokens_of_sign_ins_that_ended_are_emptied(there: PortalClient, provider: Provider) -> None:
+    assert empty_ended() == 0
+    SignIn.objects.update(ended_at=timezone.now() - timedelta(hours=2))
+
+    assert empty_ended() == 1
+
+    kept = session()
+    assert not (kept.id_token or kept.access_token or kept.refresh_token)
+    assert empty_ended() == 0
+
+
+def test_the_events_of_a_provider_that_stays_down_are_few(there: PortalClient, provider: Provider) -> None:
+    provider.answers[TOKENS] = (503, {}, b"")
+    for _ in range(5):
+        UpstreamSession.objects.update(tried_at=None)
+        recheck_due()
+
+    assert AuditEvent.objects.filter(kind="upstream_not_asked").count() == 1
+
+
+def test_metadata_that_cannot_be_read_is_a_failure_too(there: PortalClient, provider: Provider) -> None:
+    metadata.forget_all()
+    cache.clear()
+    provider.answers["/.well-known/openid-configuration"] = (500, {}, b"")
+    began = time.monotonic()
+
+    recheck_due()
+
+    assert is_signed_in(there)
+    assert AuditEvent.objects.filter(kind="upstream_not_asked").exists()
+    assert time.monotonic() - began < 10
