@@ -120,6 +120,8 @@ class ApplicationAdmin(AuditedAdmin):
                     "remote_headers",
                     "forwarded_user_header",
                     "identity_jwt",
+                    "access_token",
+                    "id_token",
                 ),
             },
         ),

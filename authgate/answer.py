@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 from authgate.contracts import REDIRECT, STATUS, Contract
 from authgate.decision import NO_RULE, Application, Decision, Subject
-from authgate.memory import GateSettings, Memory, RefusedPage, Session
+from authgate.memory import GateSettings, Memory, RefusedPage, Session, Tokens
 from authgate.state import State, nonce_hash, seal
 from authgate.target import BadTarget, Target, without_code
 
@@ -29,6 +29,8 @@ IDENTITY_LIFETIME = 120
 """Seconds that a signed identity is good for. One is used for half of them, and then signed anew."""
 
 IDENTITY_TOO_LONG = "identity headers too long"
+TOKENS_TOO_LONG = "tokens too long for the headers"
+TOO_LONG = (IDENTITY_TOO_LONG, TOKENS_TOO_LONG)
 
 NONCE_AGE = 600
 """Seconds between leaving for the portal and coming back."""
@@ -44,6 +46,9 @@ WRONG_CREDENTIAL: Headers = ((b"www-authenticate", b'Bearer realm="ikD Portal", 
 
 OURS: Headers = ((b"x-auth-credential", b"portal"),)
 """Tells nginx that Authorization was for the portal, and must not go on."""
+
+TOKENS: Headers = ((b"x-auth-authorization", b"tokens"),)
+"""Tells nginx to set Authorization to what the answer has there."""
 
 LONGEST_ECHO = 16_384
 
@@ -142,6 +147,21 @@ def identity_claims(
         "groups": list(_told_groups(application, subject)),
     }
     return claims | ({"email": subject.email} if subject.email else {})
+
+
+def token_headers(application: Application, tokens: Tokens | None) -> Headers:
+    """Give an upstream's tokens to an application that asks for them; without one nothing that a client
+
+    sent in its place goes on.
+    """
+    headers: Headers = ()
+    if application.access_token:
+        headers += ((b"x-auth-request-access-token", tokens.access if tokens else b""),)
+    if application.id_token and tokens and tokens.id:
+        headers += ((b"authorization", b"Bearer " + tokens.id), *TOKENS)
+    elif application.id_token:
+        headers += OURS
+    return headers
 
 
 def _told_groups(application: Application | None, subject: Subject) -> Iterable[str]:
@@ -273,8 +293,7 @@ def refuse(
         username,
         application.name,
         decision.failed,
-        is_configuration=decision.reason == IDENTITY_TOO_LONG
-        or (target.uri is None and decision.reason == NO_RULE),
+        is_configuration=decision.reason in TOO_LONG or (target.uri is None and decision.reason == NO_RULE),
     )
     if asking.contract.style is STATUS:
         return _refused(403, refusal)

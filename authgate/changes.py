@@ -66,6 +66,13 @@ WATCHED = (
         "NULL",
         ("enabled", "kind", "issuer", "trusted_for_machines", "machine_audience"),
     ),
+    Watched(
+        "accounts_upstreamsession",
+        "sign_in",
+        "{row}.sign_in_id",
+        ("access_token", "id_token", "expires_at", "sign_in_id"),
+        inserts=False,
+    ),
     Watched("auth_group", "user", "NULL", inserts=False),
     Watched("authgate_application", "application", "{row}.id"),
     Watched("authgate_signingkey", "application", "NULL"),

@@ -29,6 +29,7 @@ class Need(Enum):
     CREDENTIAL = "credential"
     ISSUERS = "issuers"
     SIGNER = "signer"
+    TOKENS = "tokens"
     CODE = "code"
     ENDPOINT = "endpoint"
 
@@ -40,6 +41,7 @@ class Missing:
     need: Need
     key: str | bytes
     asking: Asking | None = None
+    session: Session | None = None
 
 
 def check(facts: Facts, memory: Memory) -> Answer | Missing:
@@ -180,8 +182,10 @@ def _decided(
         if isinstance(allowed, Missing) or (allowed is not None and isinstance(session, Machine)):
             return allowed
         if allowed is not None:
-            return _with_authorization(allowed, contract, facts, memory)
-        decision = Decision(REFUSE, answer.IDENTITY_TOO_LONG)
+            # What a client sent must not stand where an application takes the upstream's word.
+            return allowed if application.id_token else _with_authorization(allowed, contract, facts, memory)
+        reason = answer.TOKENS_TOO_LONG if _gets_tokens(application) else answer.IDENTITY_TOO_LONG
+        decision = Decision(REFUSE, reason)
     asking = asking_of(contract, target, facts)
     if isinstance(session, Machine):
         # A program is refused what needs a second factor: nobody sits there who could give one.
@@ -209,17 +213,29 @@ def _allowed(
         claims = answer.identity_claims(memory.settings.portal_origin, origin, application, session, now)
         headers += ((b"x-ikd-jwt", memory.signer.sign(claims, now)),)
         good_until = now + answer.IDENTITY_LIFETIME / 2
+    if _gets_tokens(application):
+        tokens = session.tokens if session is not None else None
+        if session is not None and not isinstance(session, Machine):
+            if tokens is None or now >= tokens.good_until:
+                return Missing(Need.TOKENS, b"", session=session)
+            good_until = min(good_until, tokens.good_until)
+        headers += answer.token_headers(application, tokens)
     if answer.is_too_long(headers):
         return None
     if session is None:
         return answer.allow(headers)
     made = answer.allow(headers, session.sign_in_id)
     if isinstance(session, Machine):
-        made = answer.allow(headers + answer.OURS, token_id=session.token_id)
+        ours = () if application.id_token else answer.OURS
+        made = answer.allow(headers + ours, token_id=session.token_id)
     if len(session.allowed) >= ANSWERS_LIMIT:
         session.allowed.clear()
     session.allowed[origin] = (application, made, good_until)
     return made
+
+
+def _gets_tokens(application: Application) -> bool:
+    return application.access_token or application.id_token
 
 
 def _with_authorization(allowed: Answer, contract: Contract, facts: Facts, memory: Memory) -> Answer:

@@ -40,6 +40,18 @@ class Unknown(Enum):
 UNKNOWN = Unknown.UNKNOWN
 
 
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """An upstream's tokens for an application, empty where there is none; until when both are good as they
+
+    are, in Unix time.
+    """
+
+    access: bytes
+    id: bytes
+    good_until: float
+
+
 @dataclass(slots=True)
 class Session:
     """A gate session as a check needs it; times are Unix time. `allowed` keeps its answers ready made: for
@@ -53,6 +65,7 @@ class Session:
     subject: Subject
     expires_at: float
     idle_at: float
+    tokens: Tokens | None = field(default=None, compare=False, kw_only=True)
     allowed: dict[str, tuple[Application, Answer, float]] = field(default_factory=dict, compare=False)
 
     def is_live(self, now: float) -> bool:

@@ -53,6 +53,21 @@ class Application(models.Model):
         default=False,
         help_text=_("The same, signed by the portal; its keys are at /.well-known/jwks.json."),
     )
+    access_token = models.BooleanField(
+        _("also X-Auth-Request-Access-Token"),
+        default=False,
+        help_text=_(
+            "The upstream's access token of who signed in by one; whoever reads it may use it there."
+        ),
+    )
+    id_token = models.BooleanField(
+        _("also Authorization: Bearer with the upstream's ID token"),
+        default=False,
+        help_text=_(
+            "In place of what a browser sends there. All headers together may have 4 KiB: whose tokens and "
+            "groups are longer is refused, which the configuration events tell."
+        ),
+    )
     named_groups = models.ManyToManyField(
         Group,
         blank=True,

@@ -14,6 +14,7 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
+from accounts.upstreams.handing import tokens_of
 from accounts.upstreams.leaving import way_out
 from authgate import answer, audit, contracts, feed, handover, loading, machines, sessions, signing
 from authgate.answer import Answer, Asking
@@ -135,6 +136,8 @@ def answer_check(facts: Facts, memory: Memory) -> Answer:
             memory.issuers = loading.load_issuers()
         elif found.need is Need.SIGNER:
             memory.signer = signing.signer_with_a_key()
+        elif found.need is Need.TOKENS and found.session is not None:
+            found.session.tokens = tokens_of(found.session.sign_in_id)
         elif found.need is Need.CREDENTIAL:
             key = found.key if isinstance(found.key, bytes) else b""
             memory.sessions[key] = _load_credential(key, found.asking, facts, memory)

@@ -1,0 +1,242 @@
+"""An upstream's tokens for applications that ask for them: in a check's answer, fresh, and nowhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from accounts.api_tokens import make_token
+from accounts.models import Upstream, UpstreamSession, User
+from accounts.upstreams.handing import LOOK_AGAIN
+from accounts.upstreams.rechecking import recheck_due
+from authgate import feed as feed_module
+from authgate import loading, sessions
+from authgate.check import check
+from authgate.feed import Feed
+from authgate.memory import WorkerMemory
+from authgate.models import Application, Change, ConfigurationEvent, SignIn
+from authgate.views import _memory
+from authgate.writer import writer
+from tests.accounts.conftest import PortalClient
+from tests.authgate.asking import WIKI, ask, facts, header, signed_in
+from tests.factories import ApplicationFactory
+from tests.upstreams.provider import Provider
+from tests.upstreams.signing_in import sign_in
+
+ACCESS, AUTHORIZATION = b"x-auth-request-access-token", b"authorization"
+OWN = [(AUTHORIZATION, b"Bearer the application's own")]
+
+
+@pytest.fixture
+def wiki(db: None) -> Application:
+    return ApplicationFactory(name="Wiki", origins=[WIKI], who="signed_in", access_token=True, id_token=True)
+
+
+@pytest.fixture
+def cookie(client: PortalClient, provider: Provider, upstream: Upstream, wiki: Application) -> str:
+    """The gate cookie of somebody who came by the provider."""
+    sign_in(client, provider)
+    return f"__Host-ikd_gate={sessions.open_gate(SignIn.objects.get(), WIKI)}"
+
+
+@pytest.fixture
+def worker(cookie: str) -> Iterator[Feed]:
+    worker = Feed(WorkerMemory(loading.gate_settings(), clock=feed_module.boottime))
+    worker.ensure_fresh()
+    worker.fresh_until = float("inf")
+    feed_module.current = worker
+    yield worker
+    feed_module.current = None
+
+
+def session() -> UpstreamSession:
+    return UpstreamSession.objects.get()
+
+
+def told(answer: Any) -> tuple[str | None, str | None]:
+    values = [header(answer, name) for name in (ACCESS, AUTHORIZATION)]
+    access, authorization = (None if value is None else value.decode() for value in values)
+    return access, authorization
+
+
+def kept() -> tuple[str, str]:
+    return session().access_token.reveal(), f"Bearer {session().id_token.reveal()}"
+
+
+@pytest.mark.parametrize("url", ["/authgate/traefik", "/authgate/nginx"])
+def test_an_application_gets_the_tokens_that_it_asks_for(cookie: str, url: str) -> None:
+    answer = ask(facts(WIKI, cookie=cookie, check=url))
+
+    assert answer.status == 200
+    assert told(answer) == kept()
+    assert header(answer, b"x-auth-authorization") == b"tokens"
+
+
+@pytest.mark.parametrize(("wish", "other"), [("access_token", "id_token"), ("id_token", "access_token")])
+def test_it_gets_none_that_it_does_not_ask_for(cookie: str, wish: str, other: str) -> None:
+    Application.objects.update(**{other: False})
+
+    access, authorization = told(ask(facts(WIKI, cookie=cookie)))
+
+    assert (access is not None, authorization is not None) == (wish == "access_token", wish == "id_token")
+
+
+def test_an_application_that_asks_for_none_gets_none(cookie: str) -> None:
+    Application.objects.update(access_token=False, id_token=False)
+
+    assert told(ask(facts(WIKI, cookie=cookie))) == (None, None)
+    assert not session().wants_tokens
+
+
+@pytest.mark.parametrize("url", ["/authgate/traefik", "/authgate/nginx"])
+def test_what_a_browser_sends_never_stands_for_the_upstreams_word(cookie: str, alice: User, url: str) -> None:
+    by_upstream = ask(facts(WIKI, OWN, cookie=cookie, check=url))
+    by_password = ask(facts(WIKI, OWN, cookie=signed_in(alice), check=url))
+
+    assert told(by_upstream) == kept()
+    assert told(by_password) == ("", None)
+    assert header(by_password, b"x-auth-credential") == b"portal"
+
+
+def test_nobody_who_is_not_signed_in_gets_any(cookie: str) -> None:
+    Application.objects.get().rules.update(who="everyone")
+
+    assert told(ask(facts(WIKI, OWN))) == ("", None)
+
+
+def test_a_warm_check_reads_no_database(worker: Feed, cookie: str, django_assert_num_queries: Any) -> None:
+    first = ask(facts(WIKI, cookie=cookie), _memory())
+
+    with django_assert_num_queries(0):
+        warm = check(facts(WIKI, cookie=cookie), worker.memory)
+
+    assert warm is first
+
+
+def run_out() -> None:
+    UpstreamSession.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+
+
+def test_tokens_that_ran_out_are_renewed_before_they_are_given(cookie: str, provider: Provider) -> None:
+    run_out()
+
+    access, authorization = told(ask(facts(WIKI, cookie=cookie)))
+
+    assert provider.refreshed == 1
+    assert access is not None and access.endswith("-1")
+    assert (access, authorization) == kept()
+
+
+def test_tokens_that_ran_out_and_cannot_be_renewed_are_not_given(cookie: str, provider: Provider) -> None:
+    run_out()
+    provider.answers["/token"] = (503, {}, b"")
+
+    answer = ask(facts(WIKI, cookie=cookie))
+
+    assert answer.status == 200
+    assert told(answer)[0] == ""
+
+
+def test_whom_the_provider_no_longer_knows_gets_no_token_and_not_in_again(
+    cookie: str, provider: Provider
+) -> None:
+    run_out()
+    provider.refresh_tokens.clear()
+
+    assert told(ask(facts(WIKI, cookie=cookie))) == ("", None)
+    assert ask(facts(WIKI, cookie=cookie)).status == 401
+
+
+def test_an_id_token_that_expired_is_not_given(cookie: str, provider: Provider) -> None:
+    provider.claims["exp"] = int(time.time()) - 1
+    UpstreamSession.objects.update(id_token=provider.signed({"client_id": "portal", "nonce": "n"}, "x"))
+
+    access, authorization = told(ask(facts(WIKI, cookie=cookie)))
+
+    assert access and authorization is None
+
+
+def test_tokens_are_renewed_in_the_background_once_an_application_got_them(
+    cookie: str, provider: Provider
+) -> None:
+    UpstreamSession.objects.update(expires_at=timezone.now() + timedelta(seconds=30))
+    assert recheck_due() == 0
+
+    ask(facts(WIKI, cookie=cookie))
+
+    assert recheck_due() == 1
+    assert session().expires_at > timezone.now() + timedelta(seconds=200)
+
+
+def test_workers_are_told_of_renewed_tokens(worker: Feed, cookie: str, provider: Provider) -> None:
+    before = told(ask(facts(WIKI, cookie=cookie), _memory()))
+    UpstreamSession.objects.update(expires_at=timezone.now() + timedelta(seconds=30))
+    newest = Change.objects.latest("pk").pk
+    recheck_due()
+
+    assert ("sign_in", SignIn.objects.get().pk) in Change.objects.filter(pk__gt=newest).values_list(
+        "kind", "key"
+    )
+    worker.fresh_until = 0.0
+    worker.ensure_fresh()
+    after = told(ask(facts(WIKI, cookie=cookie), _memory()))
+
+    assert after == kept() != before
+
+
+def test_an_answer_is_not_given_for_longer_than_its_tokens_are_good(worker: Feed, cookie: str) -> None:
+    UpstreamSession.objects.update(expires_at=timezone.now() + timedelta(seconds=20), refresh_token="")
+    ask(facts(WIKI, cookie=cookie), _memory())
+    held = next(iter(worker.memory._held.values())).session
+
+    assert held.tokens is not None
+    assert held.tokens.good_until <= time.time() + 20
+    assert next(iter(held.allowed.values()))[2] == held.tokens.good_until
+
+
+def test_whoever_has_no_tokens_is_looked_for_again_but_not_at_each_check(
+    worker: Feed, wiki: Application, alice: User, django_assert_num_queries: Any
+) -> None:
+    cookie = signed_in(alice)
+    ask(facts(WIKI, cookie=cookie), _memory())
+
+    with django_assert_num_queries(0):
+        assert told(check(facts(WIKI, cookie=cookie), worker.memory)) == ("", None)
+    held = list(worker.memory._held.values())[-1].session
+    assert held.tokens is not None and held.tokens.good_until <= time.time() + LOOK_AGAIN
+
+
+def test_tokens_that_do_not_fit_refuse_and_are_an_event(cookie: str, provider: Provider) -> None:
+    UpstreamSession.objects.update(access_token="x" * 4000)
+
+    answer = ask(facts(WIKI, cookie=cookie))
+    assert answer.refusal is not None
+    writer.note_refusal(answer.refusal)
+    writer.flush()
+
+    assert answer.status == 403
+    assert ConfigurationEvent.objects.get().reason == "tokens too long for the headers"
+    assert b"xxxx" not in answer.body + b"".join(value for _, value in answer.headers)
+
+
+@pytest.mark.parametrize("token", ["a b", "a\x0db", " a", "ä"], ids=["a space", "a line", "an edge", "ä"])
+def test_a_token_that_is_no_header_is_not_given(cookie: str, token: str) -> None:
+    UpstreamSession.objects.update(access_token=token)
+
+    assert told(ask(facts(WIKI, cookie=cookie)))[0] == ""
+
+
+def test_a_program_gets_no_tokens_of_its_owner(cookie: str, provider: Provider) -> None:
+    owner = User.objects.get(username="alice-there")
+    _, secret = make_token(owner, "script", [Application.objects.get()], 3600)
+
+    answer = ask(facts(WIKI, [(AUTHORIZATION, f"Bearer {secret}".encode())]))
+
+    assert answer.status == 200
+    assert told(answer) == ("", None)
+    assert header(answer, b"x-auth-credential") == b"portal"
