@@ -157,10 +157,10 @@ def token_headers(application: Application, tokens: Tokens | None) -> Headers:
     headers: Headers = ()
     if application.access_token:
         headers += ((b"x-auth-request-access-token", tokens.access if tokens else b""),)
+    if application.id_token:
+        headers += OURS
     if application.id_token and tokens and tokens.id:
         headers += ((b"authorization", b"Bearer " + tokens.id), *TOKENS)
-    elif application.id_token:
-        headers += OURS
     return headers
 
 

@@ -310,7 +310,8 @@ def lay_out(port: str = "") -> None:
     RuleFactory(application=app, path="/read", methods="GET")
     wiki = f"https://{SITES['wiki']}{port}"
     ApplicationFactory(name="Wiki", origins=[wiki], who=Rule.Who.SIGNED_IN, identity_jwt=True)
-    ApplicationFactory(name="Operations", origins=[f"https://{SITES['ops']}{port}"], groups=["staff"])
+    ops = f"https://{SITES['ops']}{port}"
+    ApplicationFactory(name="Operations", origins=[ops], groups=["staff"], access_token=True, id_token=True)
 
 
 def token_for(username: str, origin: str) -> str:

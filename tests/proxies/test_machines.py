@@ -77,3 +77,16 @@ def test_an_application_verifies_the_portals_signature(proxy: Proxy) -> None:
     portal, wiki = proxy.portal.origin("portal"), proxy.portal.origin("wiki")
     claims = jwt.decode(token, key, ["ES256"], audience=wiki, issuer=portal)
     assert claims["preferred_username"] == "alice"
+
+
+@pytest.mark.parametrize("own", [basic("alice", "own"), "Bearer e30.e30.forged"])
+def test_what_a_browser_sends_never_stands_where_an_application_gets_an_id_token(
+    proxy: Proxy, own: str
+) -> None:
+    sent = {"Authorization": own, "X-Auth-Request-Access-Token": "forged"}
+
+    proxy.ask("/page", site="ops", headers=sent, who="alice")
+
+    [received] = proxy.backend.take()
+    assert received.all("Authorization") in ([], [""])
+    assert received.all("X-Auth-Request-Access-Token") in ([], [""])

@@ -1,0 +1,172 @@
+"""A real Keycloak, set up as docs/keycloak.md says: its file and its command are read from there."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import time
+import urllib.error
+import urllib.request
+import zipfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.proxies.processes import Server, binary, free_port
+
+VERSION = "26.0.8"
+SHA256 = "d82a52098db41f036bcfe8f2ebfd9251781c8af5959af8714e8aa9b311081786"
+ARCHIVE = (
+    "https://repo1.maven.org/maven2/org/keycloak/keycloak-quarkus-dist/"
+    f"{VERSION}/keycloak-quarkus-dist-{VERSION}.zip"
+)
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "keycloak.md"
+REALM, PASSWORD = "campus", "correct horse battery"
+PATIENCE = 240
+"""Seconds: the first start compiles, which takes a busy machine long."""
+
+
+def shown_client() -> dict[str, Any]:
+    """Give the client that the page has administrators import."""
+    found = re.search(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    assert found
+    client: dict[str, Any] = json.loads(found[1])
+    return client
+
+
+def shown_command() -> list[str]:
+    """Give the arguments of the command that the page shows."""
+    found = re.search(r"^manage\.py (upstream add .*)$", PAGE.read_text(), re.MULTILINE)
+    assert found
+    return found[1].split()
+
+
+def _caches() -> Path:
+    folder = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "ikd-tests"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def installed() -> Path:
+    """Give the folder of a Keycloak, fetched once. Skips where it cannot be; on CI it fails instead."""
+    folder = _caches() / f"keycloak-{VERSION}"
+    if (folder / "bin" / "kc.sh").exists():
+        return folder
+    archive = _caches() / f"keycloak-{VERSION}.zip"
+    if not archive.exists():
+        part = archive.with_suffix(".part")
+        try:
+            with urllib.request.urlopen(ARCHIVE, timeout=60) as answer, part.open("wb") as file:
+                shutil.copyfileobj(answer, file)
+        except OSError as error:
+            if os.environ.get("CI") == "true":
+                raise
+            pytest.skip(f"Keycloak cannot be fetched from Maven Central: {error}")
+        part.rename(archive)
+    assert hashlib.sha256(archive.read_bytes()).hexdigest() == SHA256, f"{archive} is not Keycloak {VERSION}"
+    with zipfile.ZipFile(archive) as packed:
+        packed.extractall(_caches() / "unpacking")
+    (_caches() / "unpacking" / f"keycloak-{VERSION}" / "bin" / "kc.sh").chmod(0o755)
+    (_caches() / "unpacking" / f"keycloak-{VERSION}").rename(folder)
+    return folder
+
+
+class Keycloak:
+    """A running Keycloak with the realm of the page, and what administrators do there."""
+
+    def __init__(self, folder: Path) -> None:
+        binary("java", "openjdk-17-jre-headless")
+        hosts = folder / "hosts"
+        hosts.write_text("127.0.0.1 localhost\n127.0.0.2 sso.localhost\n")
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.issuer = f"{self.url}/realms/{REALM}"
+        with (_caches() / "keycloak.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            self.server = self._start(installed(), folder, hosts)
+        self._make_realm()
+
+    def _start(self, program: Path, folder: Path, hosts: Path) -> Server:
+        options = [f"--http-port={self.url.rpartition(':')[2]}", "--http-host=127.0.0.1", "--db=dev-mem"]
+        environment = os.environ | {
+            "KC_BOOTSTRAP_ADMIN_USERNAME": "admin",
+            "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD,
+            "JAVA_OPTS_APPEND": f"-Djdk.net.hosts.file={hosts}",
+        }
+        command = [str(program / "bin" / "kc.sh"), "start-dev", "--cache=local", *options]
+        server = Server(command, log=folder / "keycloak.log", env=environment)
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and server.process.poll() is None:
+            with suppress(OSError), urllib.request.urlopen(f"{self.url}/realms/master", timeout=30):
+                return server
+            time.sleep(0.2)
+        server.stop()
+        raise RuntimeError(server.log.read_text()[-4000:])
+
+    def stop(self) -> None:
+        self.server.stop()
+
+    # ---- the administration ----
+
+    def _token(self) -> str:
+        form = {"grant_type": "password", "client_id": "admin-cli", "username": "admin", "password": PASSWORD}
+        url = f"{self.url}/realms/master/protocol/openid-connect/token"
+        with urllib.request.urlopen(url, urlencode(form).encode(), timeout=60) as answer:
+            token: str = json.load(answer)["access_token"]
+            return token
+
+    def admin(self, method: str, path: str, value: Any = None) -> Any:
+        """Ask the admin API; `path` is below the realm, or all of them."""
+        request = urllib.request.Request(
+            f"{self.url}/admin/realms{path}",
+            None if value is None else json.dumps(value).encode(),
+            {"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"},
+            method=method,
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                body = answer.read()
+                return json.loads(body) if body else None
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{method} {path}: {error.code} {error.read()[:500]!r}") from None
+
+    def _make_realm(self) -> None:
+        self.admin("POST", "", {"realm": REALM, "enabled": True, "groups": [{"name": "crew"}]})
+
+    def add_client(self, portal: str) -> str:
+        """Add the page's client for a portal, and give its secret."""
+        text = json.dumps(shown_client()).replace("https://sso.example.com", portal)
+        self.admin("POST", f"/{REALM}/clients", json.loads(text))
+        name = shown_client()["clientId"]
+        id = self.admin("GET", f"/{REALM}/clients?clientId={name}")[0]["id"]
+        secret: str = self.admin("GET", f"/{REALM}/clients/{id}/client-secret")["value"]
+        return secret
+
+    def add_person(self, name: str, groups: tuple[str, ...] = ()) -> str:
+        """Add somebody with the tests' password, and give their id."""
+        person = {
+            "username": name,
+            "firstName": name.title(),
+            "lastName": "Smith",
+            "email": f"{name}@example.com",
+            "emailVerified": True,
+            "enabled": True,
+            "groups": list(groups),
+            "credentials": [{"type": "password", "value": PASSWORD, "temporary": False}],
+        }
+        self.admin("POST", f"/{REALM}/users", person)
+        id: str = self.admin("GET", f"/{REALM}/users?username={name}&exact=true")[0]["id"]
+        return id
+
+    def sign_out(self, person: str) -> None:
+        """Do what *Sign out* on a person's sessions does."""
+        self.admin("POST", f"/{REALM}/users/{person}/logout")
+
+    def disable(self, person: str) -> None:
+        self.admin("PUT", f"/{REALM}/users/{person}", {"enabled": False})
