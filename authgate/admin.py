@@ -114,7 +114,13 @@ class ApplicationAdmin(AuditedAdmin):
             _("What the application is told"),
             {
                 "classes": ("collapse",),
-                "fields": ("user_header", "named_groups", "remote_headers", "forwarded_user_header"),
+                "fields": (
+                    "user_header",
+                    "named_groups",
+                    "remote_headers",
+                    "forwarded_user_header",
+                    "username_header",
+                ),
             },
         ),
     )

@@ -87,6 +87,7 @@ class Application:
     user_header: str = "username"
     remote_headers: bool = False
     forwarded_user_header: bool = False
+    username_header: bool = False
     named_groups: frozenset[str] | None = None
 
 

@@ -47,6 +47,7 @@ class Application(models.Model):
     )
     remote_headers = models.BooleanField(_("also Remote-User, -Email, -Groups, -Name"), default=False)
     forwarded_user_header = models.BooleanField(_("also X-Forwarded-User"), default=False)
+    username_header = models.BooleanField(_("also username"), default=False)
     named_groups = models.ManyToManyField(
         Group,
         blank=True,
