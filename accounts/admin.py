@@ -400,3 +400,6 @@ class GroupLookup(admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 admin.site.register(DjangoGroup, GroupLookup)
+
+# The admin looks for an app's registrations here.
+import accounts.upstreams.admin  # noqa: E402, F401

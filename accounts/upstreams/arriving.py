@@ -17,6 +17,7 @@ from typing import Any
 from allauth.account.internal.flows.login import perform_login, record_authentication
 from allauth.account.models import EmailAddress, Login
 from django.conf import settings
+from django.contrib.auth import logout
 from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in
 from django.core.exceptions import ValidationError
@@ -71,7 +72,12 @@ def let_in(request: HttpRequest, upstream: Upstream, arrival: Arrival, target: s
         record_authentication(request, user, method="upstream", provider=upstream.slug)
         # Whoever signs in without their password keeps it: only how they were recognised is new.
         user.backend = settings.AUTHENTICATION_BACKENDS[0]
-        response: HttpResponse = perform_login(request, Login(user=user, redirect_url=target))
+        try:
+            response: HttpResponse = perform_login(request, Login(user=user, redirect_url=target))
+        except Trouble:
+            # What the session holds by now must not outlive the sign-in that did not come about.
+            logout(request)
+            raise
     request.session.set_expiry(0)
     return response
 
@@ -118,9 +124,18 @@ def keep(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
         return
     if kept.pop("user") != user.pk:
         return
-    upstream = Upstream.objects.filter(pk=kept.pop("upstream"), enabled=True).first()
-    if upstream is None:
-        raise Trouble("the provider was switched off meanwhile", Blame.REFUSED)
+    with transaction.atomic():
+        _hang_on(sign_in, kept.pop("upstream"), kept)
+
+
+def _hang_on(sign_in: SignIn, upstream_id: int, kept: dict[str, Any]) -> None:
+    """Make the row. Provider and identity are locked: neither can go while nothing hangs on it yet."""
+    locked = Upstream.objects.select_for_update(no_key=True).order_by()
+    upstream = locked.filter(pk=upstream_id, enabled=True).first()
+    identities = Identity.objects.select_for_update(no_key=True).order_by()
+    known = identities.filter(upstream=upstream_id, subject=kept["subject"], user=sign_in.user_id).first()
+    if upstream is None or known is None:
+        raise Trouble("the provider or the identity was switched off meanwhile", Blame.REFUSED)
     expires_at = kept.pop("expires_at")
     UpstreamSession.objects.create(
         sign_in=sign_in,

@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import secrets
 import time
+import zlib
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -22,6 +23,7 @@ from django.http import HttpRequest, HttpResponse
 
 from accounts.upstreams.models import Upstream
 from accounts.upstreams.trouble import Blame, Trouble
+from authgate.redirects import LONGEST
 
 AGE_LIMIT = 600
 """Seconds from leaving for the provider to coming back."""
@@ -30,11 +32,11 @@ AT_ONCE = 20
 """Attempts of one browser, in as many tabs; the oldest is forgotten for one more."""
 
 LONGEST_IN_STATE = 1500
-LONGEST_IN_COOKIE = 3800
-"""Characters of the page to return to: a longer one travels in the cookie, one longer still is dropped."""
+LONGEST_IN_COOKIE = 3900
+"""Characters of the page to return to: a longer one travels packed in the cookie, which browsers limit."""
 
 SALT = "ikd upstream attempt"
-COOKIE = f"{settings.COOKIE_PREFIX}ikd_attempt_"
+COOKIE = "ikd_attempt_"
 
 
 class Purpose(StrEnum):
@@ -87,7 +89,8 @@ def begin(
     own, now = Own(secrets.token_urlsafe(32)), int(time.time())
     target = target or ""
     in_state = target if len(target) <= LONGEST_IN_STATE else ""
-    in_cookie = target if not in_state and len(target) <= LONGEST_IN_COOKIE else ""
+    packed = "" if in_state else _text(zlib.compress(target.encode("ascii", "replace")))
+    in_cookie = packed if len(packed) <= LONGEST_IN_COOKIE else ""
     # Names sort by time: the oldest are forgotten first.
     id = f"{now:x}{secrets.token_hex(8)}"
     attempt = Attempt(id, upstream.pk, purpose, now, own.browser, in_state, sign_in)
@@ -96,11 +99,11 @@ def begin(
 
 def set_cookie(request: HttpRequest, response: HttpResponse, cookie: tuple[str, str]) -> None:
     id, value = cookie
-    held = sorted(name for name in request.COOKIES if name.startswith(COOKIE))
+    held = sorted(name for name in request.COOKIES if name.startswith(_cookie()))
     for name in held[: max(0, len(held) - AT_ONCE + 1)]:
         _delete_cookie(response, name)
     response.set_cookie(
-        COOKIE + id,
+        _cookie(id),
         value,
         max_age=AGE_LIMIT,
         secure=settings.SESSION_COOKIE_SECURE,
@@ -109,8 +112,12 @@ def set_cookie(request: HttpRequest, response: HttpResponse, cookie: tuple[str, 
     )
 
 
+def _cookie(id: str = "") -> str:
+    return f"{settings.COOKIE_PREFIX}{COOKIE}{id}"
+
+
 def forget_cookie(response: HttpResponse, attempt: Attempt) -> None:
-    _delete_cookie(response, COOKIE + attempt.id)
+    _delete_cookie(response, _cookie(attempt.id))
 
 
 def _delete_cookie(response: HttpResponse, name: str) -> None:
@@ -131,11 +138,11 @@ def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt,
         raise Trouble("the state is not of this portal, or too old", Blame.STALE) from None
     if attempt.upstream != upstream.pk:
         raise Trouble("the state is of another provider", Blame.STALE)
-    secret, _, in_cookie = request.COOKIES.get(COOKIE + attempt.id, "").partition(".")
+    secret, _, in_cookie = request.COOKIES.get(_cookie(attempt.id), "").partition(".")
     own = Own(secret)
     if not secret or not hmac.compare_digest(own.browser, attempt.browser):
         raise Trouble("the attempt began in another browser, or its cookie is gone", Blame.STALE)
-    return attempt, own, attempt.next or in_cookie
+    return attempt, own, attempt.next or _unpacked(in_cookie)
 
 
 def take(attempt: Attempt) -> None:
@@ -146,6 +153,14 @@ def take(attempt: Attempt) -> None:
         raise Trouble("attempts cannot be counted: is the cache reachable?", Blame.UNAVAILABLE) from None
     if not first:
         raise Trouble("the attempt was used already", Blame.STALE)
+
+
+def _unpacked(text: str) -> str:
+    try:
+        packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return zlib.decompressobj().decompress(packed, LONGEST).decode("ascii")
+    except (ValueError, zlib.error):
+        return ""
 
 
 def _text(octets: bytes) -> str:

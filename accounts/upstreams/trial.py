@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from django.utils.translation import gettext as _
@@ -18,6 +19,7 @@ from accounts.upstreams.metadata import Metadata, discover, read_keys
 from accounts.upstreams.models import Upstream
 from accounts.upstreams.oidc import authorization_url, redirect_uri
 from accounts.upstreams.trouble import Trouble
+from accounts.upstreams.turns import turns
 
 
 class Level(StrEnum):
@@ -102,3 +104,15 @@ def _redirect_uri(upstream: Upstream) -> Finding:
         text = _("Redirect URI or client id: the provider refuses them. Register exactly %(uri)s there.")
         return Finding(Level.WRONG, text % told)
     return Finding(Level.DOUBTFUL, _("Redirect URI: not to be told. Register exactly %(uri)s there.") % told)
+
+
+def examine(upstream: Upstream, protocols: Mapping[str, Any]) -> list[Finding]:
+    """Give the findings for a provider of any kind, within the limits that hold for sign-ins."""
+    protocol = protocols.get(upstream.kind)
+    if protocol is None:
+        return [Finding(Level.WRONG, _("This kind of provider cannot be used yet."))]
+    try:
+        with turns.turn(upstream.pk or 0):
+            return list(protocol.examine(upstream))
+    except Trouble as trouble:
+        return [Finding(Level.WRONG, f"{trouble.reason}.")]

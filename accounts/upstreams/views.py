@@ -32,6 +32,7 @@ from accounts.upstreams.trouble import Blame, Trouble
 from accounts.upstreams.turns import turns
 from authgate.audit import record
 from authgate.server_facts import client_address
+from authgate.sessions import ended_here
 
 CONFIRMED_FOR = 300
 """Seconds that a proof of who one is counts as fresh."""
@@ -87,7 +88,7 @@ def callback(request: HttpRequest, slug: str) -> HttpResponse:
             arrival = PROTOCOLS[upstream.kind].redeem(request, upstream, attempt, own)
         response = _arrived(request, upstream, attempt, arrival, target)
     except Trouble as trouble:
-        response = trouble_page(request, upstream, trouble, target)
+        response = trouble_page(request, upstream, trouble, target, told=attempt is not None)
     if attempt is not None:
         attempts.forget_cookie(response, attempt)
     response.headers["Referrer-Policy"] = "no-referrer"
@@ -119,12 +120,20 @@ def _arrived(
 
 
 def trouble_page(
-    request: HttpRequest, upstream: Upstream, trouble: Trouble, target: str | None = None
+    request: HttpRequest,
+    upstream: Upstream,
+    trouble: Trouble,
+    target: str | None = None,
+    *,
+    told: bool = True,
 ) -> HttpResponse:
-    """Give the page that says so, and leave an event under the same reference number."""
+    """Give the page that says so, and leave an event under the same reference number.
+
+    An attempt that never began here is not told of.
+    """
     reference = secrets.token_hex(6)
     user = request.user
-    if _may_leave_an_event(client_address(request)):
+    if told and _may_leave_an_event(client_address(request)):
         record(
             "upstream_failed",
             subject=user.get_username() if user.is_authenticated else "",
@@ -206,6 +215,7 @@ def unlink(request: HttpRequest, key: int) -> HttpResponse:
             messages.error(request, _("It is your only way to sign in. Link another one first."))
             return redirect("upstream_identities")
         identity.delete()
+        ended_here.any = True
         record(
             "identity_unlinked",
             actor=user.username,

@@ -22,10 +22,10 @@ def without_names_and_tokens(answer: Any, *names: str) -> str:
     return body
 
 
-def test_the_page_says_where_one_is_and_asks_the_database_nothing(
+def test_the_page_says_where_one_is_and_asks_the_database_for_providers_alone(
     client: Client, db: None, django_assert_num_queries: Any
 ) -> None:
-    with django_assert_num_queries(0):
+    with django_assert_num_queries(1):
         answer = client.get(PAGE)
 
     assert answer.status_code == 200

@@ -111,6 +111,8 @@ def test_only_what_is_meant_to_be_administered_is(db: None) -> None:
 
     assert registered == {
         "accounts.Group",
+        "accounts.Identity",
+        "accounts.Upstream",
         "accounts.User",
         "auth.Group",
         "authgate.Application",

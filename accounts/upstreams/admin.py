@@ -1,0 +1,211 @@
+"""Providers in the admin. Only superusers change them: who holds a provider holds everybody it brings."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django import forms
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path
+from django.utils.translation import gettext as _t
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from accounts.privilege import may_touch, privileged
+from accounts.upstreams.encryption import Secret
+from accounts.upstreams.kinds import PROTOCOLS
+from accounts.upstreams.models import ClaimMapping, GroupMapping, Identity, Upstream
+from accounts.upstreams.oidc import redirect_uri
+from accounts.upstreams.trial import examine
+from authgate.audited_admin import AuditedAdmin, record_by
+from authgate.sessions import ended_here
+
+
+class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
+    client_secret = forms.CharField(
+        label=_("client secret"),
+        required=False,
+        strip=True,
+        widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
+        help_text=_("Never shown again. Empty keeps the one there is."),
+    )
+    remove_secret = forms.BooleanField(label=_("remove the client secret"), required=False)
+
+    class Meta:
+        model = Upstream
+        fields = "__all__"  # noqa: DJ007
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.initial["client_secret"] = ""
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        typed, kept = cleaned.get("client_secret"), self.instance.client_secret
+        if kept and not typed and not cleaned.get("remove_secret") and "issuer" in self.changed_data:
+            # Otherwise a new address would be told the secret that the old one knows.
+            raise ValidationError({"client_secret": _("For another issuer enter the secret anew.")})
+        if cleaned.get("remove_secret"):
+            cleaned["client_secret"] = Secret()
+        else:
+            cleaned["client_secret"] = typed or kept
+        return cleaned
+
+
+class ClaimMappingInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = ClaimMapping
+    extra = 0
+
+
+class GroupMappingInline(admin.TabularInline):  # type: ignore[type-arg]
+    model = GroupMapping
+    extra = 0
+    autocomplete_fields = ("group",)
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        """Link to no page of Django's own group, which has none."""
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        for power in ("add", "change", "delete", "view") if db_field.name == "group" else ():
+            setattr(field.widget, f"can_{power}_related", False)  # type: ignore[union-attr]
+        return field
+
+
+class SuperusersOnly(AuditedAdmin):
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return cast(User, request.user).is_superuser
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return cast(User, request.user).is_superuser
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return cast(User, request.user).is_superuser
+
+
+@admin.register(Upstream)
+class UpstreamAdmin(SuperusersOnly):
+    form = UpstreamForm
+    change_form_template = "admin/upstream.html"
+    list_display = ("name", "kind", "enabled", "is_default", "people", "order")
+    list_filter = ("kind", "enabled")
+    search_fields = ("name", "slug", "issuer", "server_url")
+    secret_fields = ("client_secret",)
+    prepopulated_fields = {"slug": ("name",)}
+    readonly_fields = ("redirect_uri",)
+    inlines = (ClaimMappingInline, GroupMappingInline)
+    fieldsets = (
+        (None, {"fields": ("kind", "name", "slug", "icon", "order", "enabled", "is_default")}),
+        (
+            "OpenID Connect",
+            {"fields": ("issuer", "client_id", "client_secret", "remove_secret", "scopes", "redirect_uri")},
+        ),
+        ("CAS", {"classes": ("collapse",), "fields": ("server_url", "cas_version", "ticket_prefix")}),
+        (_("Accounts"), {"fields": ("create_users", "linking", "trusted_email_domains")}),
+        (
+            _("Sign-ins"),
+            {"fields": ("second_factor_values", "max_lifetime", "recheck_every", "allow_private")},
+        ),
+        (_("Programs"), {"classes": ("collapse",), "fields": ("trusted_for_machines", "machine_audience")}),
+    )
+
+    @admin.display(description=_("people"), ordering="how_many")
+    def people(self, upstream: Upstream) -> int:
+        return int(upstream.how_many)  # type: ignore[attr-defined]
+
+    @admin.display(description=_("redirect URI"))
+    def redirect_uri(self, upstream: Upstream) -> str:
+        return redirect_uri(upstream) if upstream.slug else _t("shown once it is saved")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Upstream]:
+        upstreams: QuerySet[Upstream] = super().get_queryset(request).annotate(how_many=Count("identities"))
+        return upstreams
+
+    def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
+        """Show those who may only look no field of a secret."""
+        if self.has_change_permission(request, obj):
+            return self.fieldsets
+        hidden = ("client_secret", "remove_secret")
+        return tuple(
+            (name, {**options, "fields": tuple(f for f in options["fields"] if f not in hidden)})
+            for name, options in self.fieldsets
+        )
+
+    def get_prepopulated_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        return {} if obj else self.prepopulated_fields
+
+    def get_urls(self) -> list[URLPattern]:
+        test = path("<int:key>/test/", self.admin_site.admin_view(self.test), name="accounts_upstream_test")
+        return [test, *super().get_urls()]
+
+    def test(self, request: HttpRequest, key: int) -> HttpResponse:
+        """Try a provider out, and show what was found."""
+        upstream = get_object_or_404(Upstream, pk=key)
+        if request.method != "POST" or not self.has_change_permission(request, upstream):
+            return HttpResponse(status=405 if request.method != "POST" else 403)
+        record_by(request, "tested", upstream, [])
+        context = {
+            **self.admin_site.each_context(request),
+            "title": _t("Test of %(name)s") % {"name": upstream.name},
+            "opts": self.opts,
+            "upstream": upstream,
+            "findings": examine(upstream, PROTOCOLS),
+        }
+        return TemplateResponse(request, "admin/upstream_test.html", context)
+
+    def save_model(self, request: HttpRequest, obj: Upstream, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not obj.enabled:
+            ended_here.any = True
+        messages.info(request, _t("Test it before people do: the button is above its form."))
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Note who made a group mapping: power is given only by superusers."""
+        if formset.model is GroupMapping:
+            for row in formset.forms:
+                if row.has_changed():
+                    row.instance.made_by_superuser = cast(User, request.user).is_superuser
+        super().save_formset(request, form, formset, change)
+
+    def delete_model(self, request: HttpRequest, obj: Upstream) -> None:
+        super().delete_model(request, obj)
+        ended_here.any = True
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Upstream]) -> None:
+        super().delete_queryset(request, queryset)
+        ended_here.any = True
+
+
+@admin.register(Identity)
+class IdentityAdmin(AuditedAdmin):
+    """Whom providers know. Deleting one ends the sign-ins that came by it."""
+
+    list_display = ("upstream", "subject", "user", "created_at", "last_used_at")
+    list_filter = ("upstream",)
+    search_fields = ("subject", "user__username")
+    list_select_related = ("upstream", "user")
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Identity | None = None) -> bool:
+        may = super().has_delete_permission(request, obj)
+        return may and (obj is None or may_touch(cast(User, request.user), obj.user))
+
+    def delete_model(self, request: HttpRequest, obj: Identity) -> None:
+        super().delete_model(request, obj)
+        ended_here.any = True
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Identity]) -> None:
+        """Leave alone whose accounts only superusers may touch."""
+        if not cast(User, request.user).is_superuser:
+            queryset = queryset.exclude(user__in=privileged(User.objects.all()))
+        super().delete_queryset(request, queryset)
+        ended_here.any = True

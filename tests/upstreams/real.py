@@ -1,0 +1,90 @@
+"""Real servers for the tests of upstreams: a portal under gunicorn, and npm's oidc-provider."""
+
+from __future__ import annotations
+
+import hashlib
+import http.client
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.proxies.portal import Portal, _environment
+from tests.proxies.portal import _run as run
+from tests.proxies.processes import Server, binary, free_port
+
+NPM = Path(__file__).parent / "npm"
+
+
+def url_of(portal: Portal) -> str:
+    return f"http://localhost:{portal.bind.rpartition(':')[2]}"
+
+
+def add_upstream(portal: Portal, folder: Path, slug: str, issuer: str, secret: str = "s3cr3t") -> str:
+    """Add a provider by the command that administrators use, and give what it says."""
+    file = folder / f"{slug}-secret"
+    file.write_text(secret)
+    environment = _environment() | {"IKD_VAR": str(folder), "IKD_PORTAL_URL": url_of(portal)}
+    arguments = ["--client-id", "portal", "--client-secret-file", str(file), "--allow-private"]
+    return run(
+        ["manage.py", "upstream", "add", "oidc", slug.title(), "--issuer", issuer, *arguments], environment
+    )
+
+
+@dataclass
+class Visitor:
+    """A browser of few words: it keeps cookies and follows nothing."""
+
+    url: str
+    cookies: dict[str, str] = field(default_factory=dict)
+
+    def get(self, path: str) -> tuple[int, str, str]:
+        """Give status, Location and body."""
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
+        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        connection.request("GET", path, headers={"Cookie": cookie, "Accept": "text/html"})
+        response = connection.getresponse()
+        for line in response.headers.get_all("Set-Cookie") or []:
+            name, _, value = line.partition(";")[0].partition("=")
+            self.cookies[name] = value
+        answer = (response.status, response.headers.get("Location", ""), response.read().decode())
+        connection.close()
+        return answer
+
+
+def installed() -> Path:
+    """Give a folder with npm's oidc-provider, installed once for each state of the lock file."""
+    npm = binary("npm", "npm")
+    state = hashlib.sha256((NPM / "package-lock.json").read_bytes()).hexdigest()[:12]
+    caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+    folder = caches / "ikd-portal-tests" / f"oidc-provider-{state}"
+    if not (folder / "done").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("package.json", "package-lock.json"):
+            shutil.copy(NPM / name, folder)
+        done = subprocess.run(
+            [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        if done.returncode and os.environ.get("CI") != "true":
+            pytest.skip("npm cannot install oidc-provider: is the registry reachable?")
+        assert done.returncode == 0, done.stderr
+        (folder / "done").touch()
+    shutil.copy(NPM / "provider.mjs", folder)
+    return folder
+
+
+def start_oidc_provider(folder: Path, redirect_uri: str, secret: str, domain: str) -> tuple[Server, str]:
+    """Start npm's oidc-provider and give it with its issuer."""
+    node, port = binary("node", "nodejs"), free_port()
+    command = [node, "provider.mjs", str(port), secret, redirect_uri, domain]
+    server = Server(command, log=folder / f"{domain}.log", cwd=installed())
+    server.wait_for(("127.0.0.1", port))
+    return server, f"http://127.0.0.1:{port}"

@@ -1,0 +1,268 @@
+"""Providers in the admin and on the command line: one validation, one trial, no secret shown again."""
+
+from __future__ import annotations
+
+import time
+from email.utils import formatdate
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.test import Client
+
+from accounts.models import GroupMapping, Identity, Upstream, User
+from accounts.upstreams.kinds import PROTOCOLS
+from accounts.upstreams.trial import Level, examine
+from authgate.models import AuditEvent
+from tests.admin.conftest import browser_of, carols, sam  # noqa: F401
+from tests.admin.forms import errors_in, save
+from tests.factories import GroupFactory
+from tests.upstreams.provider import OTHER_RSA_KEY, SHORT_RSA_KEY, Provider, jwk
+
+LIST = "/admin/accounts/upstream/"
+
+
+def page(upstream: Upstream) -> str:
+    return f"{LIST}{upstream.pk}/change/"
+
+
+def said(upstream: Upstream, level: Level) -> str:
+    return " ".join(f.text for f in examine(upstream, PROTOCOLS) if f.level is level)
+
+
+def command(*arguments: str) -> str:
+    output = StringIO()
+    call_command("upstream", *arguments, stdout=output)
+    return output.getvalue()
+
+
+def back_at_the_portal(upstream: Upstream, error: str = "login_required") -> Any:
+    uri = f"https://sso.example.com/upstreams/{upstream.slug}/callback?error={error}"
+    return (302, {"Location": uri}, b"")
+
+
+# ---- the admin --------------------------------------------------------------------------------------------
+
+
+def test_a_superuser_adds_a_provider(carols: Client) -> None:  # noqa: F811
+    answer = save(
+        carols,
+        f"{LIST}add/",
+        name="Campus",
+        slug="campus",
+        issuer="https://id.example.com",
+        client_id="portal",
+        client_secret="s3cr3t",
+    )
+
+    assert errors_in(answer) == "" and answer.status_code == 302
+    assert Upstream.objects.get().client_secret.reveal() == "s3cr3t"
+
+
+def test_a_secret_is_never_rendered_again_and_kept_by_an_empty_field(
+    carols: Client,  # noqa: F811
+    upstream: Upstream,
+) -> None:
+    shown = carols.get(page(upstream)).content.decode()
+
+    save(carols, page(upstream), name="Renamed")
+
+    kept = Upstream.objects.get()
+    assert (kept.name, kept.client_secret.reveal()) == ("Renamed", "the client's secret")
+    assert "client&#x27;s secret" not in shown and kept.client_secret.token not in shown
+
+
+def test_a_secret_can_be_removed(carols: Client, upstream: Upstream) -> None:  # noqa: F811
+    save(carols, page(upstream), remove_secret="on")
+
+    assert not Upstream.objects.get().client_secret
+
+
+def test_a_secret_is_not_told_to_another_issuer(carols: Client, upstream: Upstream) -> None:  # noqa: F811
+    answer = save(carols, page(upstream), issuer="https://evil.example.com")
+
+    assert "anew" in errors_in(answer)
+
+
+def test_no_secret_is_in_the_audit_trail(carols: Client, upstream: Upstream) -> None:  # noqa: F811
+    save(carols, page(upstream), client_secret="another-s3cr3t")
+
+    assert "client secret" in str(list(AuditEvent.objects.values())).lower()
+    assert "s3cr3t" not in str(list(AuditEvent.objects.values()))
+
+
+def test_staff_may_look_at_a_provider_but_not_change_it(
+    sam: User,  # noqa: F811
+    browser_of: Any,  # noqa: F811
+    upstream: Upstream,
+) -> None:
+    sams = browser_of(sam)
+
+    looked = sams.get(page(upstream))
+
+    assert looked.status_code == 200 and "client_secret" not in looked.content.decode()
+    assert sams.post(page(upstream), {"name": "Mine"}).status_code == 403
+    assert sams.post(f"{LIST}add/", {}).status_code == 403
+    assert sams.post(f"{LIST}{upstream.pk}/test/").status_code == 403
+    assert sams.post(f"{LIST}{upstream.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+def test_a_mapping_notes_that_a_superuser_made_it(carols: Client, upstream: Upstream) -> None:  # noqa: F811
+    group = GroupFactory(name="crew")
+
+    save(
+        carols,
+        page(upstream),
+        **{
+            "group_mappings-TOTAL_FORMS": 1,
+            "group_mappings-0-group": group.pk,
+            "group_mappings-0-mode": "add",
+        },
+    )
+
+    assert GroupMapping.objects.get().made_by_superuser
+
+
+def test_staff_unlink_only_whom_they_may_touch(
+    sam: User,  # noqa: F811
+    browser_of: Any,  # noqa: F811
+    upstream: Upstream,
+    alice: User,
+    carol: User,
+) -> None:
+    of_alice = Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    of_carol = Identity.objects.create(upstream=upstream, subject="2", user=carol)
+    sams = browser_of(sam)
+
+    for identity in (of_alice, of_carol):
+        sams.post(f"/admin/accounts/identity/{identity.pk}/delete/", {"post": "yes"})
+    selection = {"action": "delete_selected", "_selected_action": [of_carol.pk], "post": "yes"}
+    sams.post("/admin/accounts/identity/", selection)
+
+    assert list(Identity.objects.all()) == [of_carol]
+
+
+def test_the_list_asks_a_fixed_number_of_questions(
+    carols: Client,  # noqa: F811
+    upstream: Upstream,
+    django_assert_max_num_queries: Any,
+) -> None:
+    with django_assert_max_num_queries(8):
+        carols.get(LIST)
+
+
+# ---- the trial --------------------------------------------------------------------------------------------
+
+
+def test_the_admin_tries_a_provider_out(carols: Client, provider: Provider, upstream: Upstream) -> None:  # noqa: F811
+    provider.answers["/authorize"] = back_at_the_portal(upstream)
+
+    shown = carols.post(f"{LIST}{upstream.pk}/test/").content.decode()
+
+    assert "knows https://sso.example.com/upstreams/campus/callback" in shown
+    assert 'class="error"' not in shown
+    assert carols.get(f"{LIST}{upstream.pk}/test/").status_code == 405
+
+
+def test_a_good_provider(provider: Provider, upstream: Upstream) -> None:
+    provider.answers["/authorize"] = back_at_the_portal(upstream)
+
+    assert said(upstream, Level.WRONG) == said(upstream, Level.DOUBTFUL) == ""
+
+
+def clock_off(provider: Provider, upstream: Upstream) -> None:
+    document = provider._metadata()
+    import json
+
+    later = formatdate(time.time() + 500, usegmt=True)
+    content = json.dumps(document).encode()
+
+    def answer(handler: Any) -> None:
+        head = f"HTTP/1.1 200 OK\r\nDate: {later}\r\nContent-Length: {len(content)}\r\n\r\n"
+        handler.wfile.write(head.encode() + content)
+
+    provider.answers["/.well-known/openid-configuration"] = answer
+
+
+WRONG: dict[str, tuple[Any, str]] = {
+    "discovery missing": (
+        lambda p, u: p.answers.update({"/.well-known/openid-configuration": (404, {}, b"")}),
+        "404",
+    ),
+    "another issuer": (lambda p, u: p.metadata.update(issuer=f"{p.issuer}/"), "exactly alike"),
+    "no token endpoint": (lambda p, u: p.metadata.update(token_endpoint=None), "token_endpoint"),
+    "keys missing": (lambda p, u: p.answers.update({"/keys": (500, {}, b"")}), "Keys"),
+    "no key of use": (lambda p, u: p.keys.__setitem__(0, jwk(SHORT_RSA_KEY, "one")), "none that could"),
+    "keys for encryption only": (
+        lambda p, u: p.keys.__setitem__(0, jwk(OTHER_RSA_KEY, "one", use="enc")),
+        "none that could",
+    ),
+    "only HS256": (
+        lambda p, u: p.metadata.update(id_token_signing_alg_values_supported=["HS256"]),
+        "no way that is accepted",
+    ),
+    "redirect URI unknown": (
+        lambda p, u: p.answers.update({"/authorize": (400, {}, b"")}),
+        "Register exactly https://sso.example.com/upstreams/campus/callback",
+    ),
+    "client refused": (
+        lambda p, u: p.answers.update({"/authorize": back_at_the_portal(u, "unauthorized_client")}),
+        "unauthorized_client",
+    ),
+    "clock": (clock_off, "seconds off"),
+    "down": (lambda p, u: p.stop(), "cannot be reached"),
+}
+
+
+@pytest.mark.parametrize(("bend", "told"), WRONG.values(), ids=WRONG)
+def test_the_trial_says_what_is_wrong(provider: Provider, upstream: Upstream, bend: Any, told: str) -> None:
+    provider.answers["/authorize"] = back_at_the_portal(upstream)
+    bend(provider, upstream)
+
+    assert told in said(upstream, Level.WRONG)
+
+
+# ---- the command ------------------------------------------------------------------------------------------
+
+
+def test_the_command_adds_tries_and_lists(provider: Provider, db: None, tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("from a file\n")
+
+    told = command(
+        "add", "oidc", "My Campus", "--issuer", provider.issuer, "--client-id", "portal",
+        "--client-secret-file", str(secret), "--allow-private", "--trusted-email-domain", "example.com",
+    )  # fmt: skip
+
+    added = Upstream.objects.get()
+    assert "my-campus is added" in told and "good  Keys: RS256" in told
+    assert added.client_secret.reveal() == "from a file" and added.trusts_address("a@example.com")
+    assert command("list").startswith("my-campus\toidc\tenabled\t")
+
+
+def test_the_command_refuses_what_the_admin_refuses(db: None) -> None:
+    with pytest.raises(CommandError, match="issuer: It must begin with https://"):
+        command("add", "oidc", "Campus", "--issuer", "http://id.example.com", "--client-id", "portal")
+    assert not Upstream.objects.exists()
+
+
+def test_the_command_disables_and_enables(upstream: Upstream) -> None:
+    command("disable", "campus")
+    disabled = not Upstream.objects.get().enabled
+    command("enable", "campus")
+
+    assert disabled and Upstream.objects.get().enabled
+
+
+def test_a_provider_that_does_not_work_fails_the_test(provider: Provider, upstream: Upstream) -> None:
+    provider.stop()
+
+    with pytest.raises(CommandError, match="cannot sign in"):
+        command("test", "campus")
+
+
+def test_a_name_that_nobody_has_is_told(db: None) -> None:
+    with pytest.raises(CommandError, match="upstream list"):
+        command("disable", "nobody")

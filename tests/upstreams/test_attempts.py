@@ -1,0 +1,235 @@
+"""An attempt belongs to one browser and one provider, is good once, and not for long."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import time_machine
+from django.db.models.signals import post_save
+
+from accounts.models import Upstream
+from authgate.models import AuditEvent, SignIn
+from tests.accounts.conftest import PortalClient
+from tests.accounts.signing_in import is_signed_in
+from tests.factories import UpstreamFactory
+from tests.upstreams.provider import Provider
+from tests.upstreams.signing_in import START, reason, sign_in
+
+
+def test_what_is_asked_of_the_provider(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+    asked = parse_qs(urlsplit(client.get(START)["Location"]).query)
+
+    assert asked["redirect_uri"] == ["https://sso.example.com/upstreams/campus/callback"]
+    assert asked["code_challenge_method"] == ["S256"] and len(asked["code_challenge"][0]) == 43
+    assert len(asked["nonce"][0]) == 64 and asked["scope"] == ["openid profile email"]
+
+
+def test_beginning_writes_nothing(
+    client: PortalClient, provider: Provider, upstream: Upstream, django_assert_num_queries: Any
+) -> None:
+    client.get(START)
+
+    with django_assert_num_queries(1) as asked:
+        client.get(START)
+
+    assert asked[0]["sql"].startswith("SELECT")
+
+
+def test_the_page_asked_for_comes_after_the_sign_in(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    target = "https://sso.example.com/continue?state=" + "x" * 3000
+    left = client.get(START, {"next": target})
+
+    answer = client.get(provider.sign_in(left["Location"]))
+
+    assert answer["Location"] == target
+
+
+@pytest.mark.parametrize("target", ["https://evil.example.com/", "//evil.example.com", "/\\evil.example.com"])
+def test_nobody_is_sent_elsewhere(
+    client: PortalClient, provider: Provider, upstream: Upstream, target: str
+) -> None:
+    left = client.get(START, {"next": target})
+
+    assert client.get(provider.sign_in(left["Location"]))["Location"] == "/"
+
+
+def test_several_tabs_at_once(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+    left = [client.get(START, {"next": f"/?tab={number}"})["Location"] for number in range(5)]
+    back = [provider.sign_in(location) for location in left]
+
+    answers = [client.get(path)["Location"] for path in reversed(back)]
+
+    assert answers == [f"https://sso.example.com/?tab={number}" for number in (4, 3, 2, 1, 0)]
+
+
+def test_a_browser_keeps_a_bounded_number_of_attempts(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    for _ in range(30):
+        client.get(START)
+
+    kept = [c for c in client.cookies.values() if "attempt" in c.key and c.value]
+
+    assert len(kept) <= 20
+    assert all(c["secure"] and c["httponly"] and c["samesite"] == "Lax" for c in kept)
+
+
+def test_an_answer_is_good_once(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+    left = client.get(START)
+    cookies = {name: morsel.value for name, morsel in client.cookies.items()}
+    path = provider.sign_in(left["Location"])
+    client.get(path)
+    asked_before = len(provider.forms)
+    client.cookies.load(cookies)
+
+    again = client.get(path)
+
+    assert again.status_code == 400
+    assert len(provider.forms) == asked_before
+
+
+def test_another_browser_cannot_use_an_answer(
+    client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    path = provider.sign_in(client.get(START)["Location"])
+
+    assert other_browser.get(path).status_code == 400
+    assert not provider.forms and not is_signed_in(other_browser)
+
+
+def test_an_answer_is_good_for_ten_minutes(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    path = provider.sign_in(client.get(START)["Location"])
+
+    with time_machine.travel(time.time() + 601, tick=True):
+        assert client.get(path).status_code == 400
+    assert not provider.forms
+
+
+def test_an_answer_of_one_provider_is_none_of_another(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    UpstreamFactory(slug="other", issuer=provider.issuer, allow_private=True)
+    path = provider.sign_in(client.get(START)["Location"])
+
+    assert client.get(path.replace("campus", "other")).status_code == 400
+    assert not provider.forms
+
+
+@pytest.mark.parametrize("state", ["", "x", "a:b:c", "\x00", "é" * 5000])
+def test_an_invented_state_leaves_no_event(client: PortalClient, upstream: Upstream, state: str) -> None:
+    answer = client.get("/upstreams/campus/callback", {"state": state, "code": "x"})
+
+    assert answer.status_code == 400
+    assert not AuditEvent.objects.exists()
+
+
+def test_head_uses_nothing_up(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+    path = provider.sign_in(client.get(START)["Location"])
+
+    assert client.head(path).status_code == 204
+    assert client.get(path).status_code == 302
+
+
+WRONG_ANSWERS: dict[str, tuple[dict[str, Any], int, str]] = {
+    "of another issuer (RFC 9207)": ({"iss": "https://evil.example.com"}, 502, "(iss)"),
+    "without the issuer that its metadata promises": ({"iss": None}, 502, "(iss)"),
+    "without a code": ({"code": None}, 502, "without a code"),
+    "that refuses": ({"error": "access_denied"}, 403, "access_denied"),
+    "that is down": ({"error": "temporarily_unavailable"}, 503, "temporarily_unavailable"),
+    "with an error nobody knows": ({"error": "<b>boo</b>"}, 403, "no known reason"),
+    "with a code that it does not know": ({"code": "junk"}, 502, "refused the code (invalid_grant)"),
+}
+
+
+@pytest.mark.parametrize(("answer", "status", "told"), WRONG_ANSWERS.values(), ids=WRONG_ANSWERS)
+def test_an_answer(
+    client: PortalClient,
+    provider: Provider,
+    upstream: Upstream,
+    answer: dict[str, Any],
+    status: int,
+    told: str,
+) -> None:
+    response = sign_in(client, provider, **answer)
+
+    assert response.status_code == status
+    assert told in reason()
+    assert "boo" not in response.content.decode()
+    assert not is_signed_in(client)
+
+
+def test_a_doubled_code_is_refused(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+    path = provider.sign_in(client.get(START)["Location"])
+
+    assert client.get(f"{path}&code=another").status_code == 502
+    assert "twice" in reason()
+
+
+def test_an_error_signs_nobody_out(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+    sign_in(client, provider)
+
+    client.get("/upstreams/campus/callback?error=access_denied")
+
+    assert is_signed_in(client)
+
+
+def test_the_code_is_in_no_log_no_event_and_no_page(
+    client: PortalClient, provider: Provider, upstream: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    provider.answers["/token"] = (400, {}, b'{"error": "code-4711-is-wrong"}')
+
+    page = sign_in(client, provider, code="code-4711")
+
+    events = str(list(AuditEvent.objects.values()))
+    ours = "".join(
+        record.getMessage() for record in caplog.records if not record.name.startswith("django.db")
+    )
+    assert "4711" not in page.content.decode() + events + ours
+    assert page["Referrer-Policy"] == "no-referrer"
+
+
+def test_a_disabled_provider_does_not_exist(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    path = provider.sign_in(client.get(START)["Location"])
+    Upstream.objects.update(enabled=False)
+
+    assert client.get(START).status_code == 404
+    assert client.get(path).status_code == 404
+
+
+def test_a_provider_that_is_disabled_meanwhile_lets_nobody_in(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    path = provider.sign_in(client.get(START)["Location"])
+
+    with disabling_at_the_last_moment():
+        answer = client.get(path)
+
+    assert answer.status_code == 403 and "switched off" in reason()
+    assert not SignIn.objects.filter(ended_at=None).exists()
+    assert not is_signed_in(client)
+
+
+@contextmanager
+def disabling_at_the_last_moment() -> Iterator[None]:
+    """Disable every provider when a sign-in has begun, before what the provider said hangs on it."""
+
+    def disable(sender: object, **kwargs: object) -> None:
+        Upstream.objects.update(enabled=False)
+
+    post_save.connect(disable, sender=SignIn)
+    try:
+        yield
+    finally:
+        post_save.disconnect(disable, sender=SignIn)

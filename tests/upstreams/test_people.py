@@ -1,0 +1,263 @@
+"""Who somebody is who comes from a provider: by (provider, subject), and by nothing that can be claimed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from allauth.account.models import EmailAddress
+from django.contrib.auth.models import Permission
+
+from accounts.models import ClaimMapping, GroupMapping, Identity, Upstream, User
+from authgate.models import SignIn
+from tests.accounts.conftest import PortalClient
+from tests.accounts.signing_in import is_signed_in
+from tests.factories import GroupFactory, UserFactory
+from tests.upstreams.provider import Provider
+from tests.upstreams.signing_in import reason, sign_in
+
+ALICES = {"sub": "1", "preferred_username": "alice", "email": "alice@example.com", "email_verified": True}
+
+
+def linking(upstream: Upstream) -> None:
+    upstream.linking = Upstream.Linking.VERIFIED_EMAIL
+    upstream.save()
+
+
+def whose(subject: str = "1") -> User:
+    return Identity.objects.get(subject=subject).user
+
+
+def test_the_first_time_makes_an_account_and_the_next_finds_it(
+    client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    person = {"sub": "7", "preferred_username": "erin", "name": "Erin", "email": "erin@example.com"}
+    sign_in(client, provider, {**person, "email_verified": True})
+    sign_in(other_browser, provider, {**person, "preferred_username": "another name"})
+
+    erin = User.objects.get()
+    assert (erin.username, erin.display_name, erin.email) == ("erin", "Erin", "erin@example.com")
+    assert not erin.has_usable_password() and not erin.is_staff and not erin.is_superuser
+    assert [s.methods for s in SignIn.objects.all()] == [["upstream"], ["upstream"]]
+
+
+def test_what_the_provider_said_is_kept_encrypted(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    provider.claims |= {"sid": "session-there", "amr": ["pwd", "otp"], "acr": "gold"}
+    Upstream.objects.update(second_factor_values="otp", max_lifetime=60)
+
+    sign_in(client, provider)
+
+    sign_in_row = SignIn.objects.get()
+    kept = sign_in_row.upstream_session
+    assert (kept.sid, kept.methods, kept.context, kept.has_second_factor) == (
+        "session-there", ["pwd", "otp"], "gold", True,
+    )  # fmt: skip
+    assert kept.access_token.reveal().startswith("access-")
+    assert kept.refresh_token.reveal().startswith("refresh-")
+    assert (sign_in_row.expires_at - sign_in_row.started_at).total_seconds() < 61
+    assert "upstream_arrival" not in client.session
+
+
+@pytest.mark.parametrize("link", [False, True], ids=["no linking", "linking by address"])
+def test_a_name_opens_nobody_elses_account(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User, link: bool
+) -> None:
+    if link:
+        linking(upstream)
+
+    sign_in(client, provider, {"sub": "1", "preferred_username": "Alice"})
+
+    assert whose() != alice
+    assert whose().username == "Alice-2"
+
+
+UNBELIEVED: dict[str, dict[str, Any]] = {
+    "not verified": {"email_verified": False},
+    "verified is not said": {"email_verified": None},
+    "verified is a text": {"email_verified": "true"},
+    "verified is a number": {"email_verified": 1},
+    "of another domain": {"email": "alice@example.org"},
+    "of a domain below": {"email": "alice@evil.example.com"},
+    "two at signs": {"email": "alice@evil.org@example.com"},
+    "a list": {"email": ["alice@example.com"]},
+    "another spelling": {"email": "\uff41lice@example.com"},
+}
+
+
+@pytest.mark.parametrize("claims", UNBELIEVED.values(), ids=UNBELIEVED)
+def test_an_address_that_is_not_believed_opens_nothing(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User, claims: dict[str, Any]
+) -> None:
+    linking(upstream)
+    EmailAddress.objects.create(user=alice, email="alice@example.org", verified=True)
+
+    sign_in(client, provider, {**ALICES, **claims})
+
+    assert whose() != alice
+    assert whose().email == ""
+
+
+def test_a_believed_address_links_where_the_administrator_wants_it(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User
+) -> None:
+    linking(upstream)
+
+    sign_in(client, provider, {**ALICES, "email": "Alice@Example.com"})
+
+    assert whose() == alice
+
+
+def test_without_that_wish_a_believed_address_makes_another_account(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User
+) -> None:
+    sign_in(client, provider, ALICES)
+
+    assert whose() != alice
+    assert whose().email == ""
+
+
+def test_an_address_that_the_portal_has_not_verified_links_nothing(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    linking(upstream)
+    squatter = UserFactory(username="squatter", email="alice@example.com", verified=False)
+
+    sign_in(client, provider, ALICES)
+
+    assert whose() != squatter
+
+
+def test_nobody_with_power_is_linked_by_an_address(
+    client: PortalClient, provider: Provider, upstream: Upstream, carol: User
+) -> None:
+    linking(upstream)
+
+    answer = sign_in(client, provider, {**ALICES, "email": "carol@example.com"})
+
+    assert answer.status_code == 403
+    assert "power" in reason()
+    assert not Identity.objects.exists()
+
+
+def test_a_disabled_user_is_refused(
+    client: PortalClient, provider: Provider, upstream: Upstream, dave: User
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=dave)
+
+    answer = sign_in(client, provider, ALICES)
+
+    assert answer.status_code == 403 and "disabled" in reason()
+    assert not is_signed_in(client)
+
+
+def test_a_provider_that_makes_no_accounts_refuses_strangers(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    Upstream.objects.update(create_users=False)
+
+    assert sign_in(client, provider, ALICES).status_code == 403
+    assert not User.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("claimed", "given"),
+    [
+        ("bob", "bob"),
+        ("ALICE", "ALICE-2"),
+        ("alice@example.com", "alice-2"),
+        ("\uff41lice", "alice-2"),
+        ("a b/c", "a-b-c"),
+        ("", "erin"),
+        ("!!!", "person"),
+        ("x" * 500, "x" * 100),
+    ],
+)
+def test_a_new_account_gets_a_free_name(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User, claimed: str, given: str
+) -> None:
+    sign_in(client, provider, {"sub": "1", "preferred_username": claimed, "email": "erin@example.net"})
+
+    assert whose().username == given
+
+
+def test_userinfo_of_somebody_else_is_refused(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    provider.userinfo = {"sub": "somebody else"}
+
+    assert sign_in(client, provider).status_code == 502
+    assert "(sub)" in reason()
+
+
+def test_groups_follow_the_claims(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+    groups = {name: GroupFactory(name=name) for name in ("everybody", "crew", "mirrored", "gone", "own")}
+    for claim, value, name, mode in (
+        ("", "", "everybody", "add"),
+        ("groups", "crew", "crew", "add"),
+        ("realm.roles", "boss", "mirrored", "mirror"),
+        ("groups", "gone", "gone", "mirror"),
+    ):
+        GroupMapping.objects.create(
+            upstream=upstream, claim=claim, value=value, group=groups[name], mode=mode, made_by_superuser=True
+        )
+    erin = UserFactory(groups=["gone", "own"])
+    Identity.objects.create(upstream=upstream, subject="1", user=erin)
+
+    sign_in(client, provider, {"sub": "1", "groups": ["crew"], "realm": {"roles": ["boss"]}})
+
+    assert {group.name for group in erin.groups.all()} == {"everybody", "crew", "mirrored", "own"}
+
+
+@pytest.mark.parametrize("by_superuser", [False, True])
+def test_a_group_with_power_is_given_only_where_a_superuser_said_so(
+    client: PortalClient, provider: Provider, upstream: Upstream, by_superuser: bool
+) -> None:
+    group = GroupFactory(name="admins")
+    group.permissions.add(Permission.objects.first())
+    GroupMapping.objects.create(upstream=upstream, group=group, made_by_superuser=by_superuser)
+
+    sign_in(client, provider, {"sub": "1"})
+
+    assert whose().groups.exists() is by_superuser
+
+
+@pytest.mark.parametrize("claim", ["is_staff", "is_superuser"])
+def test_no_claim_makes_staff(
+    client: PortalClient, provider: Provider, upstream: Upstream, claim: str
+) -> None:
+    ClaimMapping.objects.create(upstream=upstream, claim=claim, field="display_name")
+
+    sign_in(client, provider, {"sub": "1", claim: True})
+
+    assert not whose().is_staff and not whose().is_superuser
+
+
+def test_only_mapped_fields_of_an_older_account_change(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    person = {**ALICES, "name": "New", "email": "new@example.com"}
+    sign_in(client, provider, person)
+    before = (whose().display_name, whose().email)
+    client.post("/accounts/logout/")
+    ClaimMapping.objects.create(upstream=upstream, claim="name", field="display_name")
+    ClaimMapping.objects.create(upstream=upstream, claim="email", field="email")
+
+    sign_in(client, provider, person)
+
+    assert before == ("Alice", "alice@example.com")
+    assert (whose().display_name, whose().email) == ("New", "new@example.com")
+
+
+def test_a_believed_address_is_not_taken_from_another(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User, bob: User
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=bob)
+    ClaimMapping.objects.create(upstream=upstream, claim="email", field="email")
+
+    sign_in(client, provider, ALICES)
+
+    bob.refresh_from_db()
+    assert bob.email == "bob@example.com"
