@@ -96,6 +96,9 @@ class Group(DjangoGroup):
 class PortalSession(AbstractBaseSession):
     """Django's session under SHA-256 of its key: a reader of the table gains no session."""
 
+    # Longer than Django's own: a digest in hexadecimal. SQLite does not mind, PostgreSQL does.
+    session_key = models.CharField(_("session key"), max_length=64, primary_key=True)
+
     class Meta:
         verbose_name = _("portal session")
         verbose_name_plural = _("portal sessions")

@@ -126,3 +126,10 @@ def test_a_flushed_session_is_gone() -> None:
     store.flush()
 
     assert not PortalSession.objects.exists()
+
+
+def test_a_digest_fits_into_its_column() -> None:
+    """SQLite stored what was too long; on PostgreSQL nobody could sign in."""
+    column = PortalSession._meta.get_field("session_key")
+
+    assert column.max_length == len(digest_of("any key"))
