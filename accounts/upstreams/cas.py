@@ -73,10 +73,14 @@ class Refusal(Trouble):
 # ---- to the server and back -------------------------------------------------------------------------------
 
 
+def service_address() -> str:
+    """Give the address to be registered with a server: the portal's own, whatever Host was asked."""
+    return f"{settings.IKD_PORTAL_ORIGIN}{reverse('sso_login')}"
+
+
 def service_url(upstream: Upstream, state: str) -> str:
-    """Give the address that a ticket is issued for: the portal's own, whatever Host was asked."""
-    query = urlencode({"upstream": upstream.slug, "state": state})
-    return f"{settings.IKD_PORTAL_ORIGIN}{reverse('sso_login')}?{query}"
+    """Give the service that a ticket is issued for: one for each attempt."""
+    return f"{service_address()}?{urlencode({'upstream': upstream.slug, 'state': state})}"
 
 
 def login_url(upstream: Upstream, state: str, own: Own, purpose: Purpose) -> str:
@@ -238,7 +242,7 @@ def ticket_ended_by(logout_request: str) -> str | None:
 def examine(upstream: Upstream) -> Iterator[Finding]:
     """Give what is right and wrong with a server: it is asked about a ticket that it never issued."""
     service = service_url(upstream, "trial")
-    told = {"uri": f"{settings.IKD_PORTAL_ORIGIN}{reverse('sso_login')}"}
+    told = {"uri": service_address()}
     try:
         validated(upstream, service, f"{upstream.ticket_prefix}trial-of-the-portal")
     except Refusal as refusal:

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.destinations import destination
 from accounts.upstreams import views
-from accounts.upstreams.cas import TICKET_KNOWN_FOR, cache_key, digest, ticket_ended_by
+from accounts.upstreams.cas import TICKET_KNOWN_FOR, cache_key, digest, service_address, ticket_ended_by
 from accounts.upstreams.models import Upstream, UpstreamSession
 from authgate.answer import CHALLENGE, header_value
 from authgate.audit import record
@@ -73,7 +73,7 @@ def verification(request: HttpRequest) -> HttpResponse:
     """
     sign_in: SignIn | None = getattr(request, "sign_in", None)
     if sign_in is None:
-        location = f"{settings.IKD_PORTAL_ORIGIN}{reverse('sso_login')}"
+        location = service_address()
         told = {"error": "sign_in_required", "location": location, "targetURL": location}
         headers = {name.decode().title(): value.decode() for name, value in CHALLENGE}
         return JsonResponse(told, status=401, headers={**headers, "targetURL": location})
