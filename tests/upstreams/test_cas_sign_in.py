@@ -18,7 +18,7 @@ from accounts.upstreams.cas import examine
 from accounts.upstreams.models import GroupMapping, Identity, UpstreamSession
 from accounts.upstreams.trial import Level
 from authgate.models import AuditEvent, SignIn
-from tests.accounts.signing_in import is_signed_in
+from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.factories import GroupFactory, UpstreamFactory
 from tests.upstreams.cas_server import (
     LOGIN,
@@ -290,6 +290,19 @@ def test_a_ticket_counts_once_and_its_replay_is_not_asked_about(
 
 
 @pytest.mark.usefixtures("campus")
+def test_a_ticket_that_brought_nobody_in_is_used_up_too(
+    client: Client, other_browser: Client, server: CasServer
+) -> None:
+    server.answer = (500, {}, b"")
+    back, ticket = server.issue(leave(client), "alice-there")
+    client.get(path_of(back))
+    service = asked_in(leave(other_browser))["service"]
+
+    assert other_browser.get(path_of(f"{service}&ticket={ticket}")).status_code == 400
+    assert len(server.asked) == 1
+
+
+@pytest.mark.usefixtures("campus")
 def test_a_ticket_that_the_cache_forgot_is_known_by_its_sign_in(
     client: Client, other_browser: Client, server: CasServer
 ) -> None:
@@ -422,3 +435,43 @@ def test_what_the_database_keeps_of_a_ticket_is_its_digest(
     assert len(kept.ticket_digest) == 64
     assert ticket not in str(vars(kept))
     assert client.get(LOGIN).status_code == 302
+
+
+# ---- who is signed in already -----------------------------------------------------------------------------
+
+
+def test_a_person_links_a_server_while_signed_in(
+    client: Client, server: CasServer, campus: Upstream, alice: User
+) -> None:
+    sign_in(client, "alice")
+    left = client.post("/accounts/providers/link/campus/")
+    back, _ = server.issue(left["Location"], "alice-there")
+
+    client.get(path_of(back))
+
+    identity = Identity.objects.get()
+    assert (identity.subject, identity.user) == ("alice-there", alice)
+    assert User.objects.count() == 1
+
+
+@pytest.mark.usefixtures("campus")
+def test_who_confirms_who_they_are_is_asked_anew_by_the_server(client: Client, server: CasServer) -> None:
+    """Without `renew` the server would say yes to whoever sits at a browser that is signed in there."""
+    come_in(client, server)
+    left = client.post("/accounts/providers/confirm/", {"upstream": "campus"})
+    back, _ = server.issue(left["Location"], "alice-there")
+
+    arrived = client.get(path_of(back))
+
+    assert arrived["Location"].endswith("/accounts/providers/")
+    assert asked_in(left["Location"])["renew"] == "true"
+    assert [asked.get("renew") for _, asked in server.asked] == [None, "true"]
+
+
+@pytest.mark.usefixtures("campus")
+def test_nobody_confirms_with_another_identity(client: Client, server: CasServer) -> None:
+    come_in(client, server)
+    left = client.post("/accounts/providers/confirm/", {"upstream": "campus"})
+    back, _ = server.issue(left["Location"], "somebody-else")
+
+    assert client.get(path_of(back)).status_code == 403
