@@ -7,6 +7,7 @@ from urllib.parse import urlencode
 
 import pytest
 from django.core.cache import cache
+from django.db import OperationalError, connection
 from django.test import Client
 
 from accounts.models import Upstream
@@ -145,6 +146,16 @@ def test_only_a_request_that_ends_something_waits_for_the_workers(server_side: C
     told(server_side, form(ticket))
     assert not sessions.ended_here.any
     assert AuditEvent.objects.filter(kind="sign_out").count() == 1
+
+
+def test_a_database_that_is_away_is_told(server_side: Client, ticket: str) -> None:
+    def away(*args: Any) -> None:
+        raise OperationalError("away")
+
+    with connection.execute_wrapper(away):
+        answer = told(server_side, form(ticket))
+
+    assert (answer.status_code, answer.content) == (503, b"")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -17,6 +17,7 @@ from accounts.upstreams import fetching
 from accounts.upstreams.cas import examine
 from accounts.upstreams.models import GroupMapping, Identity, UpstreamSession
 from accounts.upstreams.trial import Level
+from authgate.answer import LONGEST_LOCATION
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.factories import GroupFactory, UpstreamFactory
@@ -150,6 +151,20 @@ def test_the_page_after_signing_in_is_judged(
     back, _ = server.issue(leave(client, next=wanted), "alice-there")
 
     assert client.get(path_of(back))["Location"] == reached
+
+
+@pytest.mark.usefixtures("campus")
+@pytest.mark.parametrize("length", [1400, 4000])
+def test_a_long_page_fits_into_a_proxys_buffer_and_is_reached(
+    client: Client, server: CasServer, length: int
+) -> None:
+    wanted = f"/search?q={'%41b' * (length // 4)}"
+    left = client.get(LOGIN, {"next": wanted})
+    assert len(left["Location"]) <= LONGEST_LOCATION
+
+    back, _ = server.issue(left["Location"], "alice-there")
+
+    assert client.get(path_of(back))["Location"] == PORTAL + wanted
 
 
 @pytest.mark.usefixtures("campus")
