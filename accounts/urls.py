@@ -6,6 +6,7 @@ from allauth.account.views import account_inactive
 from django.urls import path
 
 from accounts import token_views, views
+from accounts.upstreams import cas_views
 from accounts.upstreams import views as upstream_views
 
 urlpatterns = [
@@ -24,6 +25,8 @@ urlpatterns = [
     path("accounts/providers/unlink/<int:key>/", upstream_views.unlink, name="upstream_unlink"),
     path("upstreams/<slug:slug>/start", upstream_views.start, name="upstream_start"),
     path("upstreams/<slug:slug>/callback", upstream_views.callback, name="upstream_callback"),
+    path("auth/ssologin", cas_views.sso_login, name="sso_login"),
+    path("auth/verification", cas_views.verification, name="verification"),
     path("signed-out", views.signed_out, name="signed_out"),
     path("switch-account", views.switch_account, name="switch_account"),
     path("first-administrator/<str:token>", views.make_first_administrator, name="first_administrator"),

@@ -120,6 +120,7 @@ class ApplicationAdmin(AuditedAdmin):
                     "remote_headers",
                     "forwarded_user_header",
                     "identity_jwt",
+                    "username_header",
                 ),
             },
         ),

@@ -48,10 +48,10 @@ class RequestHeaders(NamedTuple):
         """Give the headers, each of `names` once and not empty. Raises BadTarget with the one at fault."""
         values = self.values
         if self.doubled:
-            for name in names & self.doubled:
+            for name in sorted(names & self.doubled):
                 raise BadTarget(f"{name.decode()} doubled")
         if not all(map(values.get, names)):
-            lacking = next(name for name in names if not values.get(name))
+            lacking = next(name for name in sorted(names) if not values.get(name))
             raise BadTarget(f"{lacking.decode()} missing")
         return values
 

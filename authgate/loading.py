@@ -141,15 +141,14 @@ def application_ids() -> set[int]:
     return set(models.Application.objects.values_list("pk", flat=True))
 
 
-APPLICATION_FIELDS = (
-    "pk",
-    "name",
-    "enabled",
+HEADER_WISHES = (
     "user_header",
     "remote_headers",
     "forwarded_user_header",
     "identity_jwt",
+    "username_header",
 )
+APPLICATION_FIELDS = ("pk", "name", "enabled", *HEADER_WISHES)
 RULE_FIELDS = ("pk", "path", "exact", "methods", "networks", "who", "second_factor", "expires_at")
 Row = tuple[Any, ...]
 
@@ -189,16 +188,13 @@ def _references(applications: list[int]) -> References:
 
 def _application(row: Row, rules: list[Row], references: References) -> Application:
     """Compile one application; `row` are its APPLICATION_FIELDS, `rules` the RULE_FIELDS of each rule."""
-    id, name, enabled, user_header, remote_headers, forwarded_user_header, identity_jwt = row
+    id, name, enabled, *wishes = row
     named = references.get(("named", id))
     return application_of(
         id=id,
         name=name,
         enabled=enabled,
-        user_header=user_header,
-        remote_headers=remote_headers,
-        forwarded_user_header=forwarded_user_header,
-        identity_jwt=identity_jwt,
+        **dict(zip(HEADER_WISHES, wishes, strict=True)),
         named_groups=frozenset(named) if named else None,
         rules=[(rule[1], rule[2], _rule(rule, references)) for rule in rules],
     )

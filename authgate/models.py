@@ -53,6 +53,7 @@ class Application(models.Model):
         default=False,
         help_text=_("The same, signed by the portal; its keys are at /.well-known/jwks.json."),
     )
+    username_header = models.BooleanField(_("also username"), default=False)
     named_groups = models.ManyToManyField(
         Group,
         blank=True,

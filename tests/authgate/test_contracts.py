@@ -291,6 +291,16 @@ def test_identity_headers_are_plain_ascii_and_always_there(alice: User) -> None:
     assert response["Remote-Groups"] == "staff"
 
 
+@pytest.mark.parametrize("wished", [True, False], ids=["wished", "not wished"])
+def test_the_username_header_is_for_the_application_that_wishes_it(wished: bool, alice: User) -> None:
+    User.objects.filter(pk=alice.pk).update(username="mé%bill")
+    Application.objects.update(username_header=wished, user_header="uuid")
+
+    response = raw("/authgate/nginx", forwarded(f"{WIKI}/"), signed_in(alice))
+
+    assert response.headers.get("username") == ("m%C3%A9%25bill" if wished else None)
+
+
 def test_a_comma_in_a_groups_name_makes_no_second_group(alice: User) -> None:
     alice.groups.create(name="a,root")
 

@@ -146,7 +146,7 @@ def test_a_mistake_lets_nobody_in(
         backend,
         running,
         file="minimal.yaml",
-        loopback="127.0.0.7",
+        loopback="127.0.0.11",
         shipped=tmp_path,
     )
     spoofed = [("X-Forwarded-Method", "GET"), ("X-Forwarded-Uri", "/open"), ("X-Scheme", "https")]
