@@ -113,6 +113,19 @@ def test_an_underscore_is_another_header(name: bytes, alice: User) -> None:
     assert raw("/authgate/nginx", [*forwarded(f"{WIKI}/"), sly], signed_in(alice)).status_code == 200
 
 
+@pytest.mark.parametrize("name", [b"x_forwarded_uri", b"x.auth.request.user", b"remote_user"])
+def test_a_proxy_that_passes_aliases_on_is_told_of(name: bytes, alice: User) -> None:
+    raw("/authgate/traefik", [*forwarded(f"{WIKI}/"), (name, b"evil")], signed_in(alice))
+
+    assert events() == [("traefik", "", "header names with underscores or dots pass the proxy", 1)]
+
+
+def test_an_alias_of_a_strangers_tells_nothing_of_the_proxy(alice: User) -> None:
+    raw("/authgate/traefik", [*forwarded(f"{WIKI}/"), (b"x_forwarded_uri", b"x")], peer="192.0.2.66")
+
+    assert [reason for _, _, reason, _ in events()] == ["peer is no trusted proxy"]
+
+
 @pytest.mark.parametrize(
     "foreign",
     [
