@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+import accounts.brand_admin  # noqa: F401  (registers the brand)
 from accounts.admin_forms import AddressForm, AddressFormSet, AddUserForm, ChangeUserForm, GroupForm
 from accounts.models import Group, User
 from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach, privileged

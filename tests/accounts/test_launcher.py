@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from django.test import Client
 
 from accounts.models import User
@@ -47,6 +48,7 @@ def test_only_staff_is_shown_the_way_to_the_admin(
     assert "Administration" in other_browser.get("/").content.decode()
 
 
+@pytest.mark.usefixtures("known_brand")
 def test_it_costs_the_same_however_many_applications_there_are(
     client: Client, alice: User, django_assert_num_queries: Any
 ) -> None:

@@ -241,6 +241,7 @@ def test_the_list_shows_origins_and_counts_rules(carols: Client) -> None:
     assert '<td class="field-rule_count">3</td>' in page
 
 
+@pytest.mark.usefixtures("known_brand")
 def test_the_list_of_applications_asks_the_database_the_same_for_many(
     carols: Client, django_assert_num_queries: Any
 ) -> None:
