@@ -26,7 +26,7 @@ from accounts.models import User
 from accounts.pictures import digest_of, drawn_anew
 from accounts.privilege import out_of_reach
 from authgate.audit import record
-from authgate.audited_admin import AuditedAdmin, ReadOnlyAdmin, ask_first
+from authgate.audited_admin import AuditedAdmin, ReadOnlyAdmin, ask_first, name_fields
 from authgate.models import (
     Application,
     AuditEvent,
@@ -53,6 +53,10 @@ def kept_forms(formset: Any) -> Iterator[Any]:
 
 
 class OriginFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        name_fields(form)
+
     def get_unique_error_message(self, unique_check: Any) -> Any:
         return _("An origin stands here twice. Delete one of the two.")
 
@@ -131,9 +135,9 @@ class ApplicationForm(forms.ModelForm):  # type: ignore[type-arg]
 class ApplicationAdmin(AuditedAdmin):
     form = ApplicationForm
     list_display = ("name", "origin_list", "rule_count", "category", "enabled", "in_launcher")
-    list_filter = ("enabled", "without_https", "category")
-    search_fields = ("name", "origins__value")
-    search_help_text = _("Name or origin")
+    list_filter = ("enabled", "without_https")
+    search_fields = ("name", "category", "origins__value")
+    search_help_text = _("Name, category or origin")
     autocomplete_fields = ("named_groups",)
     readonly_fields = ("icon_shown",)
     inlines = (OriginInline, RuleInline)
