@@ -42,7 +42,7 @@ bench: programs $(VENV)/requirements-dev.done
 	@exec $(PYTHON) -m benchmarks
 
 screenshots: programs $(VENV)/requirements-dev.done
-	@exec $(PYTHON) demo/screenshots.py
+	@exec $(PYTHON) demo/screenshots.py $(if $(DOCS),--docs)
 
 # What the tests need besides Python. They skip what is missing, and fail under CI=true.
 programs:

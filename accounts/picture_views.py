@@ -40,9 +40,9 @@ def logo(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_safe
-def icon(request: HttpRequest, digest: str) -> HttpResponse:
-    """Give an icon by its content's digest, which only those learn whose launcher shows it."""
-    content = Icon.objects.filter(digest=digest).values_list("content", flat=True).first()
+def icon(request: HttpRequest, key: str) -> HttpResponse:
+    """Give an icon by its key, which only those learn whose launcher shows it."""
+    content = Icon.objects.filter(key=key).values_list("content", flat=True).first()
     if content is None:
         raise Http404
     response = _picture(bytes(content), CONTENT_TYPE)

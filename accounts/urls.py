@@ -10,7 +10,7 @@ from accounts import picture_views, views
 urlpatterns = [
     path("", views.launcher, name="launcher"),
     path("favourites/<int:application>", views.favourite, name="favourite"),
-    path("icons/<str:digest>", picture_views.icon, name="icon"),
+    path("icons/<str:key>", picture_views.icon, name="icon"),
     path("brand/accent.css", picture_views.accent, name="brand_accent"),
     path("brand/logo", picture_views.logo, name="brand_logo"),
     path("accounts/login/", views.SignInView.as_view(), name="account_login"),

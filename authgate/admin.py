@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from accounts.models import User
-from accounts.pictures import digest_of, drawn_anew
+from accounts.pictures import drawn_anew
 from accounts.privilege import out_of_reach
 from authgate.audit import record
 from authgate.audited_admin import AuditedAdmin, ReadOnlyAdmin, ask_first, name_fields
@@ -36,6 +36,7 @@ from authgate.models import (
     Origin,
     Rule,
     SignIn,
+    new_icon_key,
 )
 from authgate.server_facts import client_address
 from authgate.sessions import end_sign_ins, is_idle
@@ -171,17 +172,17 @@ class ApplicationAdmin(AuditedAdmin):
 
     @admin.display(description=_("shown now"))
     def icon_shown(self, application: Application) -> SafeString | str:
-        icon = Icon.objects.filter(application=application.pk).only("digest").first()
+        icon = Icon.objects.filter(application=application.pk).only("key").first()
         if icon is None:
             return _t("the first letter of its name")
-        url = reverse("icon", args=[icon.digest])
+        url = reverse("icon", args=[icon.key])
         return format_html('<img src="{}" alt="" width="48" height="48">', url)
 
     def save_model(self, request: HttpRequest, obj: Application, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
         content = form.cleaned_data.get("icon_file")
         if content:
-            values = {"content": content, "digest": digest_of(content)}
+            values = {"content": content, "key": new_icon_key()}
             Icon.objects.update_or_create(application=obj, defaults=values)
         elif form.cleaned_data.get("remove_icon"):
             Icon.objects.filter(application=obj).delete()

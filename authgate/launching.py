@@ -26,7 +26,7 @@ class Tile:
     host: str
     category: str
     icon: str
-    """The digest of the icon's content; empty without one."""
+    """The key of its icon; empty without one."""
     favourite: bool
 
     @property
@@ -51,7 +51,7 @@ def applications_for(user: User, client: str = "") -> list[Tile]:
     chosen = models.Favourite.objects.filter(user=user, application=OuterRef("pk"))
     rows = (
         models.Application.objects.filter(in_launcher=True, enabled=True)
-        .annotate(icon_digest=F("icon__digest"), is_favourite=Exists(chosen))
+        .annotate(icon_key=F("icon__key"), is_favourite=Exists(chosen))
         .prefetch_related("origins")
     )
     tiles = []
@@ -62,7 +62,7 @@ def applications_for(user: User, client: str = "") -> list[Tile]:
         if decide(compiled[row.pk], target, subject, now).verdict in (Verdict.ALLOW, Verdict.STEP_UP):
             host = target.origin.partition("://")[2]
             shown = (row.name, row.description, target.url, host, row.category)
-            tiles.append(Tile(row.pk, *shown, row.icon_digest or "", row.is_favourite))
+            tiles.append(Tile(row.pk, *shown, row.icon_key or "", row.is_favourite))
     return tiles
 
 

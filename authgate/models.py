@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import secrets
 import uuid
 from collections.abc import Iterable
 
@@ -76,20 +77,25 @@ class Application(models.Model):
             raise ValidationError({"launch_url": _("Write an address that begins with https://.")})
 
 
+def new_icon_key() -> str:
+    return secrets.token_hex(16)
+
+
 class Icon(models.Model):
     """An application's icon, drawn anew from what was uploaded."""
 
     application = models.OneToOneField(
         Application, models.CASCADE, primary_key=True, related_name="icon", verbose_name=_("application")
     )
-    digest = models.CharField(max_length=64, db_index=True, editable=False)
+    # Drawn by lot and no digest: who has a picture could otherwise ask whether anything here shows it.
+    key = models.CharField(max_length=32, unique=True, editable=False, default=new_icon_key)
     content = models.BinaryField(editable=False)
 
     class Meta:
         default_permissions = ()
 
     def __str__(self) -> str:
-        return self.digest
+        return str(self.application)
 
 
 class Favourite(models.Model):

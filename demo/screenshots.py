@@ -175,7 +175,7 @@ def main() -> int:
                 take_all(browser, view, site)
             browser.close()
     print(f"{len(SHOTS) * len(VIEWS)} pictures are in {FOLDER}.")
-    if os.environ.get("DOCS"):
+    if "--docs" in sys.argv:
         copy_into_docs()
     return 0
 
@@ -260,7 +260,6 @@ def furnish(var: Path, facts: dict[str, Any]) -> Site:
 
 
 def give_icon(application: Any, colour: str) -> None:
-    from accounts.pictures import digest_of
     from authgate.models import Icon
 
     drawn, content = Image.new("RGBA", (96, 96)), io.BytesIO()
@@ -272,9 +271,7 @@ def give_icon(application: Any, colour: str) -> None:
     pen.rounded_rectangle((24, 44, 71, 52), 4, fill="#ffffffcc")
     pen.rounded_rectangle((24, 60, 55, 68), 4, fill="#ffffff99")
     drawn.save(content, "WEBP")
-    Icon.objects.create(
-        application=application, digest=digest_of(content.getvalue()), content=content.getvalue()
-    )
+    Icon.objects.create(application=application, content=content.getvalue())
 
 
 def link_without_cookies(origin: str) -> str:
