@@ -45,7 +45,7 @@ def test_what_stands_behind_a_picture_in_its_file_is_gone() -> None:
     [
         (SVG, "export it as PNG"),
         (b"<html><script>alert(1)</script>", "no PNG, JPEG or WebP"),
-        (b"GIF89a" + bytes(40), "no PNG, JPEG or WebP"),
+        (picture("GIF").read(), "no PNG, JPEG or WebP"),
         (b"", "no PNG, JPEG or WebP"),
         (picture().read()[:60], "a broken one"),
         (claiming(100_000, 100_000), "smaller|a broken one"),

@@ -21,7 +21,10 @@ def applications(alice: User) -> None:
     for name in NAMES:
         category = "Engineering" if name == "Builds" else ""
         origin = f"https://{name.lower().replace('é', 'e')}.example.net"
-        ApplicationFactory(name=name, category=category, origins=[origin], groups=["staff"])
+        description = "Lunch" if name == "Café" else ""  # instead of its address, which has no accent
+        ApplicationFactory(
+            name=name, category=category, description=description, origins=[origin], groups=["staff"]
+        )
 
 
 @pytest.fixture
