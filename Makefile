@@ -1,6 +1,7 @@
 # make demo   the whole portal to try out, behind a real proxy   PORT=8000 IKD_VAR=var PROXY=traefik|nginx|caddy|haproxy|envoy
 # make run    the portal alone                                   PORT=8000, and all of docs/configuration.md
 # make bench  what a check costs, beside nginx and an empty answer   QUICK=1: in a minute
+# make screenshots   pictures of every page in var/screenshots   DOCS=1: those in docs/ too
 # make test   installs what the tests need, and runs everything  TESTS=tests/demo, CI=true: a missing program fails
 
 MAKEFLAGS += --no-print-directory
@@ -11,7 +12,7 @@ NEEDS_PYTHON := Python 3.11 or newer is missing, or its module venv (Debian: apt
 NEEDS_NETWORK := No package index to be reached: is there a network?
 PROGRAMS := nginx:nginx-light haproxy:haproxy redis-server:redis-server initdb:postgresql chromium:chromium msgfmt:gettext wrk:wrk
 
-.PHONY: demo run test lint format bench programs clean
+.PHONY: demo run test lint format bench screenshots programs clean
 
 demo: $(VENV)/requirements-demo.done
 	@exec $(PYTHON) demo/run.py
@@ -39,6 +40,9 @@ format: $(VENV)/requirements-dev.done
 # A table of what checks cost, and var/bench.json. QUICK=1 takes a minute. Wants an idle machine, and wrk.
 bench: programs $(VENV)/requirements-dev.done
 	@exec $(PYTHON) -m benchmarks
+
+screenshots: programs $(VENV)/requirements-dev.done
+	@exec $(PYTHON) demo/screenshots.py $(if $(DOCS),--docs)
 
 # What the tests need besides Python. They skip what is missing, and fail under CI=true.
 programs:
