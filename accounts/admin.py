@@ -21,6 +21,7 @@ from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+import accounts.brand_admin
 from accounts.admin_forms import AddressForm, AddressFormSet, AddUserForm, ChangeUserForm, GroupForm
 from accounts.api_tokens import end_tokens
 from accounts.models import ApiToken, Group, User

@@ -5,12 +5,16 @@ from __future__ import annotations
 from allauth.account.views import account_inactive
 from django.urls import path
 
-from accounts import token_views, views
-from accounts.upstreams import backchannel
+from accounts import picture_views, token_views, views
+from accounts.upstreams import backchannel, cas_views
 from accounts.upstreams import views as upstream_views
 
 urlpatterns = [
     path("", views.launcher, name="launcher"),
+    path("favourites/<int:application>", views.favourite, name="favourite"),
+    path("icons/<str:key>", picture_views.icon, name="icon"),
+    path("brand/accent.css", picture_views.accent, name="brand_accent"),
+    path("brand/logo", picture_views.logo, name="brand_logo"),
     path("accounts/login/", views.SignInView.as_view(), name="account_login"),
     path("accounts/logout/", views.SignOutView.as_view(), name="account_logout"),
     path("accounts/password/change/", views.PasswordChangeView.as_view(), name="account_change_password"),
@@ -28,6 +32,8 @@ urlpatterns = [
     path(
         "upstreams/<slug:slug>/backchannel-logout", backchannel.backchannel_logout, name="backchannel_logout"
     ),
+    path("auth/ssologin", cas_views.sso_login, name="sso_login"),
+    path("auth/verification", cas_views.verification, name="verification"),
     path("signed-out", views.signed_out, name="signed_out"),
     path("signed-out/provider", upstream_views.sign_out_at_provider, name="sign_out_at_provider"),
     path("switch-account", views.switch_account, name="switch_account"),

@@ -100,6 +100,7 @@ class Application:
     remote_headers: bool = False
     forwarded_user_header: bool = False
     identity_jwt: bool = False
+    username_header: bool = False
     access_token: bool = False
     id_token: bool = False
     named_groups: frozenset[str] | None = None

@@ -141,17 +141,16 @@ def application_ids() -> set[int]:
     return set(models.Application.objects.values_list("pk", flat=True))
 
 
-APPLICATION_FIELDS = (
-    "pk",
-    "name",
-    "enabled",
+HEADER_WISHES = (
     "user_header",
     "remote_headers",
     "forwarded_user_header",
     "identity_jwt",
+    "username_header",
     "access_token",
     "id_token",
 )
+APPLICATION_FIELDS = ("pk", "name", "enabled", *HEADER_WISHES)
 RULE_FIELDS = ("pk", "path", "exact", "methods", "networks", "who", "second_factor", "expires_at")
 Row = tuple[Any, ...]
 
@@ -197,7 +196,7 @@ def _application(row: Row, rules: list[Row], references: References) -> Applicat
         id=id,
         name=name,
         enabled=enabled,
-        **dict(zip(APPLICATION_FIELDS[3:], wishes, strict=True)),
+        **dict(zip(HEADER_WISHES, wishes, strict=True)),
         named_groups=frozenset(named) if named else None,
         rules=[(rule[1], rule[2], _rule(rule, references)) for rule in rules],
     )
