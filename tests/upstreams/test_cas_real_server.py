@@ -40,9 +40,9 @@ def campus(request: pytest.FixtureRequest, real: RealCas, db: None) -> Upstream:
     )
 
 
-def sign_in_there(location: str) -> str:
+def sign_in_there(location: str, browser: requests.Session | None = None) -> str:
     """Fill in the server's form, and give where it sends the browser back to."""
-    browser = requests.Session()
+    browser = browser or requests.Session()
     page = browser.get(location, timeout=10)
     form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text))
     form |= {"username": USER, "password": PASSWORD}
@@ -80,3 +80,17 @@ def test_a_ticket_is_worth_nothing_twice_or_for_another_service(client: Client, 
 
 def test_the_trial_finds_it_good(campus: Upstream) -> None:
     assert {finding.level for finding in examine(campus)} == {Level.GOOD}
+
+
+def test_signing_out_of_the_portal_signs_out_there_and_comes_back(client: Client, campus: Upstream) -> None:
+    there, other = requests.Session(), Client(HTTP_HOST="sso.example.com")
+    client.get(path_of(sign_in_there(leave(client), there)))
+    assert is_signed_in(client)
+    assert there.get(leave(other), allow_redirects=False).is_redirect
+
+    on = client.post("/accounts/logout/")["Location"]
+    answer = there.get(client.get(path_of(on))["Location"], allow_redirects=False)
+
+    assert answer.headers["Location"] == "https://sso.example.com/signed-out"
+    assert not is_signed_in(client)
+    assert 'name="lt"' in there.get(leave(other), allow_redirects=False).text
