@@ -20,6 +20,7 @@ from accounts.privilege import may_touch, privileged
 from accounts.upstreams.cas import service_address
 from accounts.upstreams.encryption import Secret
 from accounts.upstreams.kinds import PROTOCOLS
+from accounts.upstreams.leaving import backchannel_url, signed_out_url
 from accounts.upstreams.models import ClaimMapping, GroupMapping, Identity, Upstream
 from accounts.upstreams.oidc import redirect_uri
 from accounts.upstreams.trial import examine
@@ -96,13 +97,24 @@ class UpstreamAdmin(SuperusersOnly):
     search_fields = ("name", "slug", "issuer", "server_url")
     secret_fields = ("client_secret",)
     prepopulated_fields = {"slug": ("name",)}
-    readonly_fields = ("redirect_uri", "service_address")
+    readonly_fields = ("redirect_uri", "signed_out_address", "backchannel_address", "service_address")
     inlines = (ClaimMappingInline, GroupMappingInline)
     fieldsets = (
         (None, {"fields": ("kind", "name", "slug", "icon", "order", "enabled", "is_default")}),
         (
             "OpenID Connect",
-            {"fields": ("issuer", "client_id", "client_secret", "remove_secret", "scopes", "redirect_uri")},
+            {
+                "fields": (
+                    "issuer",
+                    "client_id",
+                    "client_secret",
+                    "remove_secret",
+                    "scopes",
+                    "redirect_uri",
+                    "signed_out_address",
+                    "backchannel_address",
+                )
+            },
         ),
         (
             "CAS",
@@ -126,6 +138,14 @@ class UpstreamAdmin(SuperusersOnly):
     @admin.display(description=_("redirect URI"))
     def redirect_uri(self, upstream: Upstream) -> str:
         return redirect_uri(upstream) if upstream.slug else _t("shown once it is saved")
+
+    @admin.display(description=_("where people come back to after signing out there"))
+    def signed_out_address(self, upstream: Upstream) -> str:
+        return signed_out_url()
+
+    @admin.display(description=_("back-channel logout"))
+    def backchannel_address(self, upstream: Upstream) -> str:
+        return backchannel_url(upstream) if upstream.slug else _t("shown once it is saved")
 
     @admin.display(description=_("service to register, with any query"))
     def service_address(self, upstream: Upstream) -> str:

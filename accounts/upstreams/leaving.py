@@ -109,6 +109,11 @@ def signed_out_url() -> str:
     return f"{settings.IKD_PORTAL_ORIGIN}{reverse('signed_out')}"
 
 
+def backchannel_url(upstream: Upstream) -> str:
+    """Give the address to which a provider sends its logout tokens."""
+    return f"{settings.IKD_PORTAL_ORIGIN}{reverse('backchannel_logout', args=[upstream.slug])}"
+
+
 def then_in(state: str) -> str | None:
     """Give the page to go on to that the portal gave a provider to bring back."""
     try:

@@ -266,3 +266,10 @@ def test_a_provider_that_does_not_work_fails_the_test(provider: Provider, upstre
 def test_a_name_that_nobody_has_is_told(db: None) -> None:
     with pytest.raises(CommandError, match="upstream list"):
         command("disable", "nobody")
+
+
+def test_the_form_shows_the_addresses_to_register(carols: Client, upstream: Upstream) -> None:  # noqa: F811
+    page = carols.get(f"/admin/accounts/upstream/{upstream.pk}/change/").content.decode()
+
+    for path in ("/upstreams/campus/callback", "/upstreams/campus/backchannel-logout", "/signed-out"):
+        assert f"https://sso.example.com{path}<" in page
