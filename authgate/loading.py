@@ -206,21 +206,28 @@ def _rule(row: Row, references: References) -> Rule:
     """Compile one rule. One that cannot be read still claims its scope, and admits nobody."""
     id, _, _, methods, networks_text, who, second_factor, expires_at = row
     try:
-        networks = tuple(networks_text.replace(",", " ").split())
+        networks = _parts(networks_text)
         for network in networks:
             is_within("192.0.2.1", (network,))
         return Rule(
             id=id,
-            who=Who(who),
-            methods=frozenset(methods.replace(",", " ").split()) or None,
+            who=WHO[who],
+            methods=frozenset(_parts(methods)) or None,
             networks=networks or None,
             groups=frozenset(map(int, references.get(("group", id), ()))),
             users=frozenset(map(int, references.get(("user", id), ()))),
             second_factor=second_factor,
             expires_at=_unix(expires_at),
         )
-    except (ValueError, TypeError, AttributeError):
+    except (LookupError, ValueError, TypeError, AttributeError):
         return Rule(id=id, who=Who.CHOSEN, readable=False)
+
+
+WHO = {who.value: who for who in Who}
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return () if text == "" else tuple(text.replace(",", " ").split())
 
 
 def _unix(moment: datetime | None) -> float | None:

@@ -73,6 +73,64 @@ def test_a_cookie_of_one_origin_opens_nothing_there(shared: Proxy) -> None:
     assert shared.backend.take() == []
 
 
+# ---- what the redirect to auth-signin can repeat ----------------------------------------------------------
+
+START = "https://$host/authgate/start"
+LAST, LAST_AND_LOCATION = "X-Ikd-Jwt,Authorization", "X-Ikd-Jwt,Authorization,X-Auth-Location"
+FIRST = "X-Auth-Request-User,"
+COOKIES = {"Cookie": "ikd_state=sealed; __Host-ikd_nonce=secret"}
+
+
+def start_with_state(
+    variable: str, more: dict[str, str], portal: Portal, backend: Backend, folder: Path
+) -> Proxy:
+    """Start with an auth-signin that gives the portal a variable of nginx as `state`."""
+    copy, running = folder / "ingress-nginx", folder / "running"
+    copy.mkdir()
+    running.mkdir()
+    source = (DEPLOY / "ingress-nginx" / "minimal.yaml").read_text()
+    changes = {START: f"https://sso.example.com/continue?state={variable}"} | more
+    (copy / "minimal.yaml").write_text(substituted(source, changes))
+    return start_ingress_nginx(
+        portal, backend, running, file="minimal.yaml", loopback="127.0.0.11", shipped=folder
+    )
+
+
+STATES = {
+    "a header of the answer, by its place": ("$authHeader11", {LAST: LAST_AND_LOCATION}, "https://"),
+    "that place, once a name stands before": (
+        "$authHeader11",
+        {LAST: LAST_AND_LOCATION, FIRST: f"{FIRST}X-Another,"},
+        "&rd=",
+    ),
+    "the answer's header, by nginx's own name": ("$upstream_http_x_auth_location", {}, "&rd="),
+    "the browser's cookie": ("$cookie_ikd_state", {}, "sealed&rd="),
+    "the browser's cookie with a prefix": ("$cookie___Host-ikd_nonce", {}, "-ikd_nonce&rd="),
+}
+
+
+@pytest.mark.parametrize(("variable", "more", "state"), STATES.values(), ids=STATES)
+def test_the_redirect_repeats_a_header_of_the_answer_by_its_place_alone(
+    variable: str, more: dict[str, str], state: str, portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    """Why the check hands nothing over here: $authHeader11 is a name that the controller promises nobody."""
+    proxy = start_with_state(variable, more, portal, backend, tmp_path)
+    try:
+        reply = first_hop(proxy, "/page", NAVIGATION | COOKIES)
+    finally:
+        proxy.server.stop()
+
+    assert reply.status == 302
+    assert reply.header("Location").startswith(f"{portal.origin('portal')}/continue?state={state}")
+
+
+def test_a_place_that_no_ingress_has_is_a_fault_of_all_sites(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    with pytest.raises(RuntimeError, match='unknown "authheader11" variable'):
+        start_with_state("$authHeader11", {}, portal, backend, tmp_path)
+
+
 # ---- mistakes ---------------------------------------------------------------------------------------------
 
 HOST = "?host=$host"
