@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from accounts.backends import LONGEST_LOGIN
+from accounts.half_way import note_password
 from accounts.models import User
 from accounts.password_validation import LONGEST_PASSWORD
 
@@ -39,6 +40,7 @@ class SignInForm(allauth_forms.LoginForm):  # type: ignore[misc]
         return {"username": self.cleaned_data["login"], "password": self.cleaned_data["password"]}
 
     def login(self, request: HttpRequest, redirect_url: str | None = None) -> HttpResponse:
+        note_password(request, self.user)
         expiry = settings.IKD_KEEP_SIGNED_IN_LIFETIME if self.cleaned_data["remember"] else 0
         # Before the sign-in begins, whose lifetime hangs on it; afterwards allauth has set its own.
         request.session.set_expiry(expiry)

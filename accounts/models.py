@@ -94,6 +94,24 @@ class Group(DjangoGroup):
         verbose_name_plural = _("groups")
 
 
+class StrictGroup(models.Model):
+    """A group whose members open nothing without a second factor."""
+
+    group = models.OneToOneField(
+        DjangoGroup,
+        models.CASCADE,
+        primary_key=True,
+        related_name="strict_group",
+        verbose_name=_("group"),
+    )
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.group)
+
+
 class ApiToken(models.Model):
     """A credential that a program uses in its owner's name, at the applications chosen for it.
 

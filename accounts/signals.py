@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+from allauth.account import app_settings as allauth_settings
 from allauth.account.authentication import get_authentication_records
 from allauth.account.signals import password_changed
+from allauth.mfa.internal.flows.trust import is_trusted_browser
+from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models import Q
 from django.dispatch import receiver
@@ -13,6 +17,7 @@ from django.http import HttpRequest
 
 from accounts.backends import account_named
 from accounts.models import User
+from accounts.second_factor.adapter import has_factor
 from authgate.audit import record
 from authgate.models import SignIn
 from authgate.server_facts import client_address
@@ -28,7 +33,7 @@ def begin(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     # session its key as late as the response.
     if ended or session.session_key is None:
         session.cycle_key()
-    methods = list(dict.fromkeys(entry["method"] for entry in get_authentication_records(request, user)))
+    methods, second_factor = _methods_of(request, user)
     sign_in = begin_sign_in(
         user,
         session_digest=session.digest,  # type: ignore[attr-defined]
@@ -36,6 +41,8 @@ def begin(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
         user_agent=request.META.get("HTTP_USER_AGENT", ""),
         methods=methods,
         keep=not session.get_expire_at_browser_close(),
+        second_factor=second_factor,
+        remembered_device=not second_factor and _is_remembered(request, user),
     )
     request.sign_in = sign_in  # type: ignore[attr-defined]
     record(
@@ -45,6 +52,24 @@ def begin(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
         address=sign_in.address,
         details={"methods": methods, "keep": sign_in.keep},
     )
+
+
+def _methods_of(request: HttpRequest, user: User) -> tuple[list[str], bool]:
+    """Give by what somebody has just signed in, and whether a second factor was among it.
+
+    What an earlier sign-in of the same browser left in the session counts for nothing.
+    """
+    since = time.time() - allauth_settings.LOGIN_TIMEOUT
+    records = [entry for entry in get_authentication_records(request, user) if entry.get("at", 0) > since]
+    factors = [entry for entry in records if entry["method"] == "mfa"]
+    methods = [entry["type"] if entry in factors else entry["method"] for entry in records]
+    return list(dict.fromkeys(methods)), bool(factors)
+
+
+def _is_remembered(request: HttpRequest, user: User) -> bool:
+    """Tell whether the factor was not asked for because it was given on this device before."""
+    has_cookie = settings.MFA_TRUST_ENABLED and settings.MFA_TRUST_COOKIE_NAME in request.COOKIES
+    return bool(has_cookie and has_factor(user) and is_trusted_browser(request, user))
 
 
 @receiver(user_logged_out, dispatch_uid="end sign-in")

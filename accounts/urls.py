@@ -6,6 +6,7 @@ from allauth.account.views import account_inactive
 from django.urls import path
 
 from accounts import token_views, views
+from accounts.second_factor import views as factor_views
 from accounts.upstreams import views as upstream_views
 
 urlpatterns = [
@@ -22,6 +23,48 @@ urlpatterns = [
     path("accounts/providers/confirm/", upstream_views.confirm, name="upstream_confirm"),
     path("accounts/providers/link/<slug:slug>/", upstream_views.begin_link, name="upstream_link"),
     path("accounts/providers/unlink/<int:key>/", upstream_views.unlink, name="upstream_unlink"),
+    path("accounts/second-factor/", factor_views.FactorsView.as_view(), name="mfa_index"),
+    path("accounts/second-factor/needed/", factor_views.second_factor, name="second_factor"),
+    path("accounts/second-factor/sign-in/", factor_views.AuthenticateView.as_view(), name="mfa_authenticate"),
+    path("accounts/second-factor/device/", factor_views.TrustView.as_view(), name="mfa_trust"),
+    path(
+        "accounts/second-factor/code/", factor_views.ReauthenticateView.as_view(), name="mfa_reauthenticate"
+    ),
+    path(
+        "accounts/second-factor/passkey/",
+        factor_views.ReauthenticateWebAuthnView.as_view(),
+        name="mfa_reauthenticate_webauthn",
+    ),
+    path("accounts/second-factor/app/", factor_views.ActivateTotpView.as_view(), name="mfa_activate_totp"),
+    path(
+        "accounts/second-factor/app/remove/",
+        factor_views.DeactivateTotpView.as_view(),
+        name="mfa_deactivate_totp",
+    ),
+    path(
+        "accounts/second-factor/passkeys/add/", factor_views.AddPasskeyView.as_view(), name="mfa_add_webauthn"
+    ),
+    path(
+        "accounts/second-factor/passkeys/<int:pk>/rename/",
+        factor_views.RenamePasskeyView.as_view(),
+        name="mfa_edit_webauthn",
+    ),
+    path(
+        "accounts/second-factor/passkeys/<int:pk>/remove/",
+        factor_views.RemovePasskeyView.as_view(),
+        name="mfa_remove_webauthn",
+    ),
+    path(
+        "accounts/second-factor/codes/",
+        factor_views.RecoveryCodesView.as_view(),
+        name="mfa_view_recovery_codes",
+    ),
+    path(
+        "accounts/second-factor/codes/new/",
+        factor_views.MakeRecoveryCodesView.as_view(),
+        name="mfa_generate_recovery_codes",
+    ),
+    path("accounts/login/passkey/", factor_views.PasskeySignInView.as_view(), name="mfa_login_webauthn"),
     path("upstreams/<slug:slug>/start", upstream_views.start, name="upstream_start"),
     path("upstreams/<slug:slug>/callback", upstream_views.callback, name="upstream_callback"),
     path("signed-out", views.signed_out, name="signed_out"),
