@@ -8,6 +8,7 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.account.internal.stagekit import clear_login
 from allauth.core.exceptions import ImmediateHttpResponse
 from allauth.mfa.models import Authenticator
+from django.conf import settings
 from django.contrib.auth import authenticate
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
@@ -16,11 +17,13 @@ from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from accounts import mails
 from accounts.backends import account_named
 from accounts.destinations import judged
 from accounts.half_way import is_still_right
 from accounts.models import User
-from accounts.throttle import CountersUnavailable, TooManyAttempts, begin_attempt, give_back
+from accounts.password_views import wait_page
+from accounts.throttle import CountersUnavailable, TooManyAttempts, begin_attempt, count_mail, give_back
 from authgate.server_facts import client_address
 
 WRONG = _("That name and password do not belong together. Check both, letter case counts in the password.")
@@ -62,6 +65,21 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         if user is not None:
             give_back(slots)
         return user
+
+    def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: Any) -> str:
+        return f"{settings.IKD_PORTAL_URL}" + reverse("account_confirm_email", args=[emailconfirmation.key])
+
+    def send_confirmation_mail(self, request: HttpRequest, emailconfirmation: Any, signup: bool) -> None:
+        """Send the link that confirms an address, as often as its holder may be bothered."""
+        to = emailconfirmation.email_address.email
+        try:
+            is_allowed = count_mail("confirm", to, client_address(request))
+        except TooManyAttempts as error:
+            raise ImmediateHttpResponse(wait_page(request, error.wait)) from error
+        if is_allowed:
+            path = reverse("account_confirm_email", args=[emailconfirmation.key])
+            facts = {"username": emailconfirmation.email_address.user.username}
+            mails.later(mails.send, "confirm_address", to, facts, path)
 
     def login(self, request: HttpRequest, user: User) -> None:
         """Sign in at the end of all steps, if the first still holds."""

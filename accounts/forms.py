@@ -64,6 +64,23 @@ class PasswordChangeForm(allauth_forms.ChangePasswordForm):  # type: ignore[misc
         return password
 
 
+class PasswordResetKeyForm(allauth_forms.ResetPasswordKeyForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        _name_new_passwords(self, _("New password"), _("New password again"))
+        self.fields["password1"].widget.attrs["autofocus"] = True
+
+
+class AddAddressForm(allauth_forms.AddEmailForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["email"] = forms.EmailField(
+            label=_("Another e-mail address"),
+            max_length=254,
+            widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+        )
+
+
 class ReauthenticateForm(allauth_forms.ReauthenticateForm):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -101,6 +101,27 @@ def begin_attempt(login: str, account: User | None, address: str | None) -> list
         raise CountersUnavailable from error
 
 
+def count_mail(purpose: str, recipient: str, address: str | None) -> bool:
+    """Count a mail that somebody asks for, and tell whether the recipient may get one more.
+
+    The limit of a recipient is nobody's to see. Raises TooManyAttempts where that of the asking network is
+    reached, and CountersUnavailable.
+    """
+    network, name = network_of(address), name_key(recipient)
+    try:
+        _take_all([_counter(f"{purpose} asked", settings.IKD_MAIL_LIMIT_PER_ADDRESS, network)], address)
+        try:
+            _take_all([_counter(f"{purpose} got", settings.IKD_MAIL_LIMIT_PER_RECIPIENT, name)], address)
+        except TooManyAttempts:
+            return False
+    except TooManyAttempts:
+        raise
+    except Exception as error:
+        log.exception("mails cannot be counted: is the cache reachable?")
+        raise CountersUnavailable from error
+    return True
+
+
 def give_back(slots: list[str]) -> None:
     """Take an attempt back: the password was right."""
     try:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from allauth.account.views import account_inactive
-from django.urls import path
+from django.urls import path, re_path
 
-from accounts import token_views, views
+from accounts import account_views, password_views, token_views, views
 from accounts.second_factor import views as factor_views
 from accounts.upstreams import views as upstream_views
 
@@ -16,6 +16,36 @@ urlpatterns = [
     path("accounts/password/change/", views.PasswordChangeView.as_view(), name="account_change_password"),
     path("accounts/reauthenticate/", views.ReauthenticateView.as_view(), name="account_reauthenticate"),
     path("accounts/inactive/", account_inactive, name="account_inactive"),
+    path(
+        "accounts/password/reset/", password_views.PasswordResetView.as_view(), name="account_reset_password"
+    ),
+    path(
+        "accounts/password/reset/sent/",
+        password_views.PasswordResetDoneView.as_view(),
+        name="account_reset_password_done",
+    ),
+    re_path(
+        r"^accounts/password/reset/key/(?P<uidb36>[0-9A-Za-z]{1,13})-(?P<key>[0-9A-Za-z-]{1,100})/$",
+        password_views.PasswordResetFromKeyView.as_view(),
+        name="account_reset_password_from_key",
+    ),
+    path(
+        "accounts/password/reset/changed/",
+        password_views.PasswordResetFromKeyDoneView.as_view(),
+        name="account_reset_password_from_key_done",
+    ),
+    path("accounts/", account_views.account, name="account"),
+    path("accounts/profile/", account_views.profile, name="profile"),
+    path("accounts/sessions/", account_views.sessions, name="sessions"),
+    path("accounts/sessions/end-others/", account_views.end_other_sessions, name="end_other_sessions"),
+    path("accounts/sessions/<uuid:uuid>/end/", account_views.end_session, name="end_session"),
+    path("accounts/events/", account_views.events, name="events"),
+    path("accounts/addresses/", account_views.AddressesView.as_view(), name="account_email"),
+    path(
+        "accounts/addresses/confirm/<str:key>/",
+        account_views.ConfirmAddressView.as_view(),
+        name="account_confirm_email",
+    ),
     path("accounts/tokens/", token_views.tokens, name="tokens"),
     path("accounts/tokens/new/", token_views.new_token, name="new_token"),
     path("accounts/tokens/<int:pk>/end/", token_views.end_token, name="end_token"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from csp.constants import NONE, SELF
@@ -208,6 +209,9 @@ ACCOUNT_FORMS = {
     "login": "accounts.forms.SignInForm",
     "change_password": "accounts.forms.PasswordChangeForm",
     "reauthenticate": "accounts.forms.ReauthenticateForm",
+    "reset_password": "accounts.password_reset.PasswordResetForm",
+    "reset_password_from_key": "accounts.forms.PasswordResetKeyForm",
+    "add_email": "accounts.forms.AddAddressForm",
 }
 # accounts/throttle.py is the one mechanism: attempts to sign in within seconds.
 ACCOUNT_RATE_LIMITS = False
@@ -238,6 +242,10 @@ MFA_FORMS = {
 }
 IKD_LOGIN_LIMIT_PER_ACCOUNT_AND_ADDRESS = env.str("IKD_LOGIN_LIMIT_PER_ACCOUNT_AND_ADDRESS", default="5/300")
 IKD_LOGIN_LIMIT_PER_ADDRESS = env.str("IKD_LOGIN_LIMIT_PER_ADDRESS", default="50/300")
+IKD_MAIL_LIMIT_PER_ADDRESS = env.str("IKD_MAIL_LIMIT_PER_ADDRESS", default="20/3600")
+IKD_MAIL_LIMIT_PER_RECIPIENT = env.str("IKD_MAIL_LIMIT_PER_RECIPIENT", default="3/3600")
+PASSWORD_RESET_TIMEOUT = 3600
+ACCOUNT_MAX_EMAIL_ADDRESSES = 5
 IKD_LOGIN_LIMIT_PER_ACCOUNT = env.str("IKD_LOGIN_LIMIT_PER_ACCOUNT", default="30/3600")
 
 # ---- what browsers are told -------------------------------------------------------------------------------
@@ -269,5 +277,9 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 WHITENOISE_USE_FINDERS = True
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+vars().update(env.email_url_config(env.str("IKD_MAIL_URL", default="") or "consolemail://"))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("IKD_MAIL_FROM", default="") or (
+    f"ikD Portal <portal@{urlsplit(IKD_PORTAL_ORIGIN).hostname}>"
+)
 APPEND_SLASH = False

@@ -17,6 +17,7 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
+from accounts import mails
 from accounts.models import User
 from accounts.second_factor.adapter import FACTORS, has_factor
 from authgate.audit import record
@@ -59,6 +60,7 @@ def reset_factors(request: HttpRequest, user: User) -> int:
         address=client_address(request),
         details={"factors": kinds},
     )
+    mails.tell(user, "factors_reset")
     return len(kinds)
 
 
@@ -109,3 +111,5 @@ def _record(kind: str, request: HttpRequest, user: User, authenticator: Authenti
         address=client_address(request),
         details={"factor": authenticator.type},
     )
+    if kind in mails.KINDS:
+        mails.tell(user, kind, client_address(request))
