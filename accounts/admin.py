@@ -23,9 +23,18 @@ from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
-from accounts.admin_forms import AddressForm, AddressFormSet, AddUserForm, ChangeUserForm, GroupForm
+from accounts.admin_forms import (
+    ADDRESS_TAKEN,
+    AddressForm,
+    AddressFormSet,
+    AddUserForm,
+    ChangeUserForm,
+    GroupForm,
+    is_address_of_another,
+)
 from accounts.api_tokens import end_tokens
-from accounts.models import ApiToken, Group, StrictGroup, User
+from accounts.invitations import LONGEST_DAYS, invite
+from accounts.models import ApiToken, Group, Invitation, StrictGroup, User
 from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach, privileged
 from accounts.second_factor.events import reset_factors
 from authgate.admin import SessionAdmin
@@ -479,6 +488,68 @@ class ApiTokenAdmin(SessionAdmin):
             record_by(request, "token_ended", token, {"user": token.user.username})
         text = ngettext("%d API token was ended.", "%d API tokens were ended.", len(ending))
         self.message_user(request, text % len(ending), messages.SUCCESS)
+
+
+class InvitationForm(forms.ModelForm):  # type: ignore[type-arg]
+    requester: User
+    days = forms.IntegerField(
+        label=_("Works for"), min_value=1, max_value=LONGEST_DAYS, initial=7, help_text=_("Days.")
+    )
+
+    class Meta:
+        model = Invitation
+        fields = ("email", "groups")
+
+    def clean_email(self) -> str:
+        email = str(self.cleaned_data["email"]).lower()
+        if email and is_address_of_another(email):
+            raise forms.ValidationError(ADDRESS_TAKEN, code="unique")
+        return email
+
+    def clean_groups(self) -> QuerySet[DjangoGroup]:
+        groups: QuerySet[DjangoGroup] = self.cleaned_data["groups"]
+        if not self.requester.is_superuser and groups.filter(permissions__isnull=False).exists():
+            message = _("Only superusers may invite into a group that carries permissions.")
+            raise forms.ValidationError(message, code="privilege")
+        return groups
+
+
+@admin.register(Invitation)
+class InvitationAdmin(AuditedAdmin):
+    """Invitations are made and withdrawn; their link is shown once."""
+
+    form = InvitationForm
+    list_display = ("__str__", "made_by", "created_at", "expires_at", "used_at", "used_by")
+    list_filter = (("used_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("made_by", "used_by")
+    search_fields = ("email", "used_by__username")
+    autocomplete_fields = ("groups",)
+    fields = ("email", "groups", "days")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            return self.fields
+        return ("email", "groups", "made_by", "created_at", "expires_at", "used_at", "used_by")
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.requester = requester_of(request)
+        return form
+
+    def save_model(self, request: HttpRequest, obj: Invitation, form: Any, change: bool) -> None:
+        made, link = invite(
+            email=form.cleaned_data["email"],
+            groups=form.cleaned_data["groups"],
+            days=form.cleaned_data["days"],
+            inviter=requester_of(request),
+        )
+        obj.pk, obj.created_at, obj.expires_at = made.pk, made.created_at, made.expires_at
+        obj._state.adding = False
+        text = _t("This link makes one account. It is shown this once: %(link)s")
+        self.message_user(request, text % {"link": link}, messages.SUCCESS)
 
 
 class GroupLookup(admin.ModelAdmin):  # type: ignore[type-arg]

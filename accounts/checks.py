@@ -50,6 +50,14 @@ def check_token_limits(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
+def check_registration(**kwargs: Any) -> list[CheckMessage]:
+    if settings.IKD_REGISTRATION in ("off", "open", "approval"):
+        return []
+    text = f"IKD_REGISTRATION must be off, open or approval, is {settings.IKD_REGISTRATION!r}"
+    return [Error(text, id="accounts.E004")]
+
+
+@register()
 def check_encryption_keys(**kwargs: Any) -> list[CheckMessage]:
     if all(len(key) >= 32 for key in settings.IKD_ENCRYPTION_KEYS):
         return []

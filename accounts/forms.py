@@ -54,7 +54,7 @@ class PasswordChangeForm(allauth_forms.ChangePasswordForm):  # type: ignore[misc
         super().__init__(*args, **kwargs)
         self.fields["oldpassword"] = _password_field(_("Current password"), "current-password")
         self.fields["oldpassword"].widget.attrs["autofocus"] = True
-        _name_new_passwords(self, _("New password"), _("New password again"))
+        name_new_passwords(self, _("New password"), _("New password again"))
 
     def clean_oldpassword(self) -> str:
         """Judge it within the limits of signing in: it is the same secret."""
@@ -67,7 +67,7 @@ class PasswordChangeForm(allauth_forms.ChangePasswordForm):  # type: ignore[misc
 class PasswordResetKeyForm(allauth_forms.ResetPasswordKeyForm):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _name_new_passwords(self, _("New password"), _("New password again"))
+        name_new_passwords(self, _("New password"), _("New password again"))
         self.fields["password1"].widget.attrs["autofocus"] = True
 
 
@@ -95,7 +95,7 @@ class FirstAdministratorForm(BaseUserCreationForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _name_new_passwords(self, _("Password"), _("Password again"))
+        name_new_passwords(self, _("Password"), _("Password again"))
         self.fields["username"].help_text = _("Letters, digits and @ . + - _")
         self.fields["email"].help_text = _("Optional.")
         self.fields["display_name"].help_text = _("Optional: how others read your name.")
@@ -111,7 +111,7 @@ class FirstAdministratorForm(BaseUserCreationForm):  # type: ignore[type-arg]
         return user
 
 
-def _name_new_passwords(form: forms.Form | forms.ModelForm[User], label: Any, again: Any) -> None:
+def name_new_passwords(form: forms.Form | forms.ModelForm[User], label: Any, again: Any) -> None:
     form.fields["password1"].label, form.fields["password2"].label = label, again
     form.fields["password1"].help_text = _("At least 8 characters, not a common one, and not like your name.")
     form.fields["password2"].help_text = ""

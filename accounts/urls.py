@@ -5,7 +5,7 @@ from __future__ import annotations
 from allauth.account.views import account_inactive
 from django.urls import path, re_path
 
-from accounts import account_views, password_views, token_views, views
+from accounts import account_views, invitation_views, password_views, token_views, views
 from accounts.second_factor import views as factor_views
 from accounts.upstreams import views as upstream_views
 
@@ -46,6 +46,8 @@ urlpatterns = [
         account_views.ConfirmAddressView.as_view(),
         name="account_confirm_email",
     ),
+    path("invitation/<str:token>/", invitation_views.invitation, name="invitation"),
+    path("register/", invitation_views.register, name="register"),
     path("accounts/tokens/", token_views.tokens, name="tokens"),
     path("accounts/tokens/new/", token_views.new_token, name="new_token"),
     path("accounts/tokens/<int:pk>/end/", token_views.end_token, name="end_token"),
