@@ -231,7 +231,6 @@ def test_other_methods_do_not_sign_out(client: Client, alice: User, page: str, m
     [
         "signup/",
         "email/",
-        "password/reset/",
         "password/set/",
         "confirm-email/",
         "login/code/confirm/",

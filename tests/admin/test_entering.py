@@ -113,6 +113,7 @@ def test_only_what_is_meant_to_be_administered_is(db: None) -> None:
         "accounts.ApiToken",
         "accounts.Group",
         "accounts.Identity",
+        "accounts.Invitation",
         "accounts.Upstream",
         "accounts.User",
         "auth.Group",
