@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from accounts import mails
 from accounts.admin_forms import (
     ADDRESS_TAKEN,
     AddressForm,
@@ -183,7 +184,11 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
         if id == str(request.user.pk):
             return HttpResponseRedirect(reverse("account_change_password"))
         with atomic_where_it_writes(request):
-            return super().user_change_password(request, id, form_url)
+            response: HttpResponse = super().user_change_password(request, id, form_url)
+        person = self.get_object(request, id) if response.status_code == 302 else None
+        if request.method == "POST" and person is not None:
+            mails.tell(person, "password_changed")
+        return response
 
     # ---- saving ----
 

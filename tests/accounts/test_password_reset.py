@@ -184,3 +184,25 @@ def test_a_browser_new_to_an_account_is_told(client: Client, other_browser: Clie
     assert [message.subject for message in mail.outbox] == ["New sign-in to your account"]
     assert "198.51.100.9" in mail.outbox[0].body
     assert SignIn.objects.count() >= 2
+
+
+def test_a_person_is_told_when_an_administrator_sets_their_password(
+    client: Client, carol: User, alice: User
+) -> None:
+    sign_in(client, "carol")
+
+    form = {"usable_password": "true", "password1": NEW, "password2": NEW}
+    client.post(f"/admin/accounts/user/{alice.pk}/password/", form)
+
+    assert [(message.to, message.subject) for message in mail.outbox] == [
+        (["alice@example.com"], "Your password was changed")
+    ]
+
+
+def test_and_not_when_it_was_refused(client: Client, carol: User, alice: User) -> None:
+    sign_in(client, "carol")
+
+    form = {"usable_password": "true", "password1": NEW, "password2": "another"}
+    client.post(f"/admin/accounts/user/{alice.pk}/password/", form)
+
+    assert mail.outbox == []
