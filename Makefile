@@ -1,6 +1,7 @@
 # make demo   the whole portal to try out, behind a real proxy   PORT=8000 IKD_VAR=var PROXY=traefik|nginx|caddy|haproxy|envoy
 # make run    the portal alone                                   PORT=8000, and all of docs/configuration.md
-# make bench  what a check costs, beside nginx and an empty answer   QUICK=1: in a minute
+# make bench  what a check costs, beside nginx, peers and an empty answer   QUICK=1: in about a minute   DATABASE=postgresql
+# make screenshots   pictures of every page in var/screenshots   DOCS=1: those in docs/ too
 # make test   installs what the tests need, and runs everything  TESTS=tests/demo, CI=true: a missing program fails
 
 MAKEFLAGS += --no-print-directory
@@ -11,7 +12,7 @@ NEEDS_PYTHON := Python 3.11 or newer is missing, or its module venv (Debian: apt
 NEEDS_NETWORK := No package index to be reached: is there a network?
 PROGRAMS := nginx:nginx-light haproxy:haproxy redis-server:redis-server initdb:postgresql chromium:chromium msgfmt:gettext wrk:wrk
 
-.PHONY: demo run test lint format bench programs clean
+.PHONY: demo run test lint format bench screenshots programs clean
 
 demo: $(VENV)/requirements-demo.done
 	@exec $(PYTHON) demo/run.py
@@ -36,9 +37,13 @@ format: $(VENV)/requirements-dev.done
 	@$(PYTHON) -m ruff check --fix .
 	@$(PYTHON) -m ruff format .
 
-# A table of what checks cost, and var/bench.json. QUICK=1 takes a minute. Wants an idle machine, and wrk.
+# Tables of what checks and protected pages cost, and var/bench.json. Wants an idle machine. QUICK=1 takes about a minute;
+# DATABASE=postgresql runs a PostgreSQL of its own. Peers are measured where their programs are on PATH.
 bench: programs $(VENV)/requirements-dev.done
 	@exec $(PYTHON) -m benchmarks
+
+screenshots: programs $(VENV)/requirements-dev.done
+	@exec $(PYTHON) demo/screenshots.py $(if $(DOCS),--docs)
 
 # What the tests need besides Python. They skip what is missing, and fail under CI=true.
 programs:

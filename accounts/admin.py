@@ -23,6 +23,7 @@ from django.utils.translation import gettext as _t
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+import accounts.brand_admin
 from accounts import mails
 from accounts.admin_forms import (
     ADDRESS_TAKEN,

@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import Group, User
 from accounts.privilege import are_the_last_superusers, out_of_reach
+from authgate.audited_admin import name_fields
 from authgate.models import SignIn
 
 NAME_TAKEN = _("There is a user of this name already, perhaps in other letter case. Choose another.")
@@ -109,6 +110,10 @@ class AddressForm(forms.ModelForm):  # type: ignore[type-arg]
 
 
 class AddressFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        name_fields(form)
+
     def clean(self) -> None:
         super().clean()
         seen: set[str] = set()

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from django.contrib.auth.models import AbstractUser, UserManager
 from django.contrib.auth.models import Group as DjangoGroup
 from django.contrib.sessions.base_session import AbstractBaseSession
+from django.core.validators import RegexValidator
 from django.db import models
 from django.db.models.functions import Lower
 from django.utils import timezone
@@ -172,6 +173,40 @@ class ApiToken(models.Model):
     @property
     def is_live(self) -> bool:
         return self.ended_at is None and self.expires_at > timezone.now()
+
+
+class Brand(models.Model):
+    """What the portal is called and looks like. There is one row at most."""
+
+    THE_ONE = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
+    name = models.CharField(
+        _("name"), max_length=60, default="ikD Portal", help_text=_("Stands at the top of every page.")
+    )
+    accent = models.CharField(
+        _("accent colour"),
+        max_length=7,
+        blank=True,
+        validators=[
+            RegexValidator(r"\A#[0-9a-fA-F]{6}\Z", _("Write # and six hexadecimal digits, such as #14594f."))
+        ],
+        help_text=_(
+            "Such as #14594f, for links and buttons; empty: the portal's own. "
+            "Where it could not be read, pages show a darker or a lighter one."
+        ),
+    )
+    logo = models.BinaryField(null=True, editable=False)
+    logo_digest = models.CharField(max_length=64, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("brand")
+        verbose_name_plural = _("brand")
+        default_permissions = ("view", "change")
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="one_brand")]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class PortalSession(AbstractBaseSession):

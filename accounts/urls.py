@@ -5,12 +5,17 @@ from __future__ import annotations
 from allauth.account.views import account_inactive
 from django.urls import path, re_path
 
-from accounts import account_views, invitation_views, password_views, token_views, views
+from accounts import account_views, invitation_views, password_views, picture_views, token_views, views
 from accounts.second_factor import views as factor_views
+from accounts.upstreams import cas_views
 from accounts.upstreams import views as upstream_views
 
 urlpatterns = [
     path("", views.launcher, name="launcher"),
+    path("favourites/<int:application>", views.favourite, name="favourite"),
+    path("icons/<str:key>", picture_views.icon, name="icon"),
+    path("brand/accent.css", picture_views.accent, name="brand_accent"),
+    path("brand/logo", picture_views.logo, name="brand_logo"),
     path("accounts/login/", views.SignInView.as_view(), name="account_login"),
     path("accounts/logout/", views.SignOutView.as_view(), name="account_logout"),
     path("accounts/password/change/", views.PasswordChangeView.as_view(), name="account_change_password"),
@@ -99,6 +104,8 @@ urlpatterns = [
     path("accounts/login/passkey/", factor_views.PasskeySignInView.as_view(), name="mfa_login_webauthn"),
     path("upstreams/<slug:slug>/start", upstream_views.start, name="upstream_start"),
     path("upstreams/<slug:slug>/callback", upstream_views.callback, name="upstream_callback"),
+    path("auth/ssologin", cas_views.sso_login, name="sso_login"),
+    path("auth/verification", cas_views.verification, name="verification"),
     path("signed-out", views.signed_out, name="signed_out"),
     path("switch-account", views.switch_account, name="switch_account"),
     path("first-administrator/<str:token>", views.make_first_administrator, name="first_administrator"),

@@ -10,13 +10,13 @@ from allauth.account.internal.flows.login import record_authentication
 from django import forms
 from django.contrib.auth import login, logout
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import first_administrator
 from accounts.destinations import destination
@@ -24,10 +24,12 @@ from accounts.forms import FirstAdministratorForm
 from accounts.models import User
 from accounts.upstreams.views import offered
 from authgate.audit import record
-from authgate.launching import applications_for
+from authgate.launching import applications_for, keep_favourite, shelves_of
 from authgate.portal_views import application_named_in
 from authgate.server_facts import client_address
 
+FEW_TILES = 6
+"""Up to so many are seen at a glance, without a field to search them."""
 REFUSALS = {"too_many_attempts": 429, "counters_unavailable": 503}
 
 
@@ -129,8 +131,21 @@ def switch_account(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_safe
 def launcher(request: HttpRequest) -> HttpResponse:
-    applications = applications_for(cast(User, request.user), client_address(request) or "")
-    return render(request, "accounts/launcher.html", {"applications": applications})
+    tiles = applications_for(cast(User, request.user), client_address(request) or "")
+    context = {"tiles": tiles, "shelves": shelves_of(tiles), "is_searchable": len(tiles) > FEW_TILES}
+    return render(request, "accounts/launcher.html", context)
+
+
+@never_cache
+@login_required
+@require_POST
+def favourite(request: HttpRequest, application: int) -> HttpResponse:
+    """Put an application that one may open among the favourites, or take it out."""
+    user = cast(User, request.user)
+    if application not in {tile.id for tile in applications_for(user, client_address(request) or "")}:
+        raise Http404
+    keep_favourite(user, application, request.POST.get("wanted") == "yes")
+    return redirect(f"{reverse('launcher')}#application-{application}")
 
 
 @never_cache

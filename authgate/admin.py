@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any, cast
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
@@ -13,6 +14,7 @@ from django.db import models
 from django.db.models import Count, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
@@ -21,10 +23,21 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 from accounts.models import User
+from accounts.pictures import drawn_anew
 from accounts.privilege import out_of_reach
 from authgate.audit import record
-from authgate.audited_admin import AuditedAdmin, ReadOnlyAdmin, ask_first
-from authgate.models import Application, AuditEvent, ConfigurationEvent, GateSession, Origin, Rule, SignIn
+from authgate.audited_admin import AuditedAdmin, ReadOnlyAdmin, ask_first, name_fields
+from authgate.models import (
+    Application,
+    AuditEvent,
+    ConfigurationEvent,
+    GateSession,
+    Icon,
+    Origin,
+    Rule,
+    SignIn,
+    new_icon_key,
+)
 from authgate.server_facts import client_address
 from authgate.sessions import end_sign_ins, is_idle
 
@@ -41,6 +54,10 @@ def kept_forms(formset: Any) -> Iterator[Any]:
 
 
 class OriginFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        name_fields(form)
+
     def get_unique_error_message(self, unique_check: Any) -> Any:
         return _("An origin stands here twice. Delete one of the two.")
 
@@ -98,18 +115,40 @@ class RuleInline(admin.StackedInline):  # type: ignore[type-arg]
         return super().get_queryset(request).prefetch_related("groups", "users")
 
 
+ICON_BOX = (128, 128)
+
+
+class ApplicationForm(forms.ModelForm):  # type: ignore[type-arg]
+    icon_file = forms.FileField(
+        label=_("Icon"),
+        required=False,
+        help_text=_("PNG, JPEG or WebP, best square; the launcher shows it 48 points wide."),
+        widget=forms.FileInput(attrs={"accept": "image/png,image/jpeg,image/webp"}),
+    )
+    remove_icon = forms.BooleanField(label=_("Remove the icon"), required=False)
+
+    def clean_icon_file(self) -> bytes | None:
+        upload = self.cleaned_data["icon_file"]
+        return drawn_anew(upload, ICON_BOX) if upload else None
+
+
 @admin.register(Application)
 class ApplicationAdmin(AuditedAdmin):
-    list_display = ("name", "origin_list", "rule_count", "enabled", "in_launcher")
+    form = ApplicationForm
+    list_display = ("name", "origin_list", "rule_count", "category", "enabled", "in_launcher")
     list_filter = ("enabled", "without_https")
-    search_fields = ("name", "origins__value")
-    search_help_text = _("Name or origin")
+    search_fields = ("name", "category", "origins__value")
+    search_help_text = _("Name, category or origin")
     autocomplete_fields = ("named_groups",)
+    readonly_fields = ("icon_shown",)
     inlines = (OriginInline, RuleInline)
     formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
     fieldsets = (
         (None, {"fields": ("name", "description", "enabled", "without_https")}),
-        (_("Launcher"), {"fields": ("in_launcher", "launch_url")}),
+        (
+            _("Launcher"),
+            {"fields": ("in_launcher", "launch_url", "category", ("icon_file", "icon_shown", "remove_icon"))},
+        ),
         (
             _("What the application is told"),
             {
@@ -120,6 +159,7 @@ class ApplicationAdmin(AuditedAdmin):
                     "remote_headers",
                     "forwarded_user_header",
                     "identity_jwt",
+                    "username_header",
                 ),
             },
         ),
@@ -136,6 +176,23 @@ class ApplicationAdmin(AuditedAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Application]:
         applications: QuerySet[Application] = super().get_queryset(request)
         return applications.annotate(how_many_rules=Count("rules", distinct=True)).prefetch_related("origins")
+
+    @admin.display(description=_("shown now"))
+    def icon_shown(self, application: Application) -> SafeString | str:
+        icon = Icon.objects.filter(application=application.pk).only("key").first()
+        if icon is None:
+            return _t("the first letter of its name")
+        url = reverse("icon", args=[icon.key])
+        return format_html('<img src="{}" alt="" width="48" height="48">', url)
+
+    def save_model(self, request: HttpRequest, obj: Application, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        content = form.cleaned_data.get("icon_file")
+        if content:
+            values = {"content": content, "key": new_icon_key()}
+            Icon.objects.update_or_create(application=obj, defaults=values)
+        elif form.cleaned_data.get("remove_icon"):
+            Icon.objects.filter(application=obj).delete()
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)

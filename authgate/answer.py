@@ -123,6 +123,8 @@ def identity_headers(application: Application | None, subject: Subject | None) -
         headers += [(b"remote-groups", groups), (b"remote-name", name)]
     if application is not None and application.forwarded_user_header:
         headers.append((b"x-forwarded-user", user))
+    if application is not None and application.username_header:
+        headers.append((b"username", username))
     return tuple(headers)
 
 

@@ -79,6 +79,13 @@ class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         return super().log_deletions(request, queryset)
 
 
+def name_fields(form: Any) -> None:
+    """Name the fields of a table's row: the word at the top of a column is no label of what is below."""
+    for field in form.fields.values():
+        if field.label:
+            field.widget.attrs["aria-label"] = str(field.label)
+
+
 def atomic_where_it_writes(request: HttpRequest) -> AbstractContextManager[Any]:
     """Give a transaction for a POST. Merely looking must not take SQLite's one lock for writers."""
     return transaction.atomic() if request.method == "POST" else nullcontext()

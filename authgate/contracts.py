@@ -48,10 +48,10 @@ class RequestHeaders(NamedTuple):
         """Give the headers, each of `names` once and not empty. Raises BadTarget with the one at fault."""
         values = self.values
         if self.doubled:
-            for name in names & self.doubled:
+            for name in sorted(names & self.doubled):
                 raise BadTarget(f"{name.decode()} doubled")
         if not all(map(values.get, names)):
-            lacking = next(name for name in names if not values.get(name))
+            lacking = next(name for name in sorted(names) if not values.get(name))
             raise BadTarget(f"{lacking.decode()} missing")
         return values
 
@@ -259,6 +259,20 @@ HOST_AND_SCHEME = frozenset((b"host", b"x-scheme", b"x-real-ip"))
 ADDRESS = frozenset((b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-for"))
 SENT = frozenset((b"host", b"x-forwarded-proto", b"x-forwarded-for"))
 ORIGINAL = frozenset((b"x-original-url", b"x-original-method", b"x-real-ip"))
+
+IDENTITY = (
+    *(
+        b"x-auth-request-" + name
+        for name in (b"user", b"email", b"groups", b"preferred-username", b"access-token")
+    ),
+    *(b"remote-" + name for name in (b"user", b"email", b"groups", b"name")),
+    b"x-forwarded-user",
+    b"x-ikd-jwt",
+)
+ALIASES = frozenset(
+    name.replace(b"-", mark) for name in (*FORWARDED, *ORIGINAL, *IDENTITY) for mark in (b"_", b".")
+)
+"""Names that a proxy should not pass on: many applications take them for those with dashes."""
 
 NGINX = Contract("nginx", STATUS, FORWARDED, _forwarded)
 INGRESS_NGINX = Contract("ingress-nginx", STATUS, ORIGINAL, _original_url, parameters=frozenset(("host",)))

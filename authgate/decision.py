@@ -100,6 +100,7 @@ class Application:
     remote_headers: bool = False
     forwarded_user_header: bool = False
     identity_jwt: bool = False
+    username_header: bool = False
     named_groups: frozenset[str] | None = None
 
 
@@ -149,8 +150,11 @@ def application_of(
     folded: dict[tuple[str, bool], Scope] = {}
     for (path, exact), scope_rules in by_scope.items():
         scope = Scope(path, exact, tuple(scope_rules))
+        if is_read_alike(path):
+            scopes[path, exact] = folded[path, exact] = scope
+            continue
         # As written, and as browsers and stricter programs encode it.
-        for spelling in {path} if is_read_alike(path) else {path, *_encoded(path)}:
+        for spelling in {path, *_encoded(path)}:
             scopes[spelling, exact] = scope
             folded[spelling.casefold(), exact] = scope
     longest = max((len(path) for path, _ in (*scopes, *folded)), default=0)
@@ -172,6 +176,8 @@ def _encoded(path: str) -> tuple[str, str]:
 
 def _paths_claimed(path: str) -> tuple[str, ...]:
     """Give the path that a rule speaks of; several for one that saving would have refused."""
+    if is_read_alike(path):
+        return (path,)
     slashed = path if path.startswith("/") else f"/{path}"
     try:
         return readings(slashed.rstrip("/") or "/")

@@ -16,7 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from authgate import answer, feed
 from authgate.answer import Answer
 from authgate.check import check
-from authgate.contracts import BEFORE_A_PATH, Facts, RequestHeaders
+from authgate.contracts import ALIASES, BEFORE_A_PATH, Facts, RequestHeaders
 from authgate.server_facts import SENT_TARGET
 from authgate.writer import writer
 
@@ -27,7 +27,7 @@ LINGER = 1.0
 
 ENVOY_URL = BEFORE_A_PATH.encode()
 LEFT_ALONE = frozenset((b"transfer-encoding", b"expect", b"upgrade"))
-UNUSUAL = LEFT_ALONE | {b"connection", b"content-length"}
+UNUSUAL = LEFT_ALONE | ALIASES | {b"connection", b"content-length"}
 
 
 class Front(HttpToolsProtocol):
@@ -175,7 +175,9 @@ class Front(HttpToolsProtocol):
 
     def _is_plain_nevertheless(self, headers: dict[bytes, bytes]) -> bool:
         """Tell whether a request is plain that says something of its connection or body."""
-        if headers.get(b"content-length", b"0") != b"0" or not headers.keys().isdisjoint(LEFT_ALONE):
+        if headers.get(b"content-length", b"0") != b"0" or not headers.keys().isdisjoint(
+            LEFT_ALONE | ALIASES
+        ):
             return False
         if self.parser.should_upgrade():
             return False

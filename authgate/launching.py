@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING
+
+from django.db.models import Exists, F, OuterRef
 
 from authgate import loading, models
 from authgate.decision import Verdict, decide
@@ -16,23 +19,50 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tile:
+    id: int
     name: str
     description: str
     url: str
+    host: str
+    category: str
+    icon: str
+    """The key of its icon; empty without one."""
+    favourite: bool
+
+    @property
+    def hue(self) -> int:
+        """Give which of the style sheet's six grounds the letter stands on, where there is no icon."""
+        return sum(self.name.encode()) % 6
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Tiles under one heading: the favourites, or a category, which may have no name."""
+
+    category: str
+    tiles: list[Tile]
+    favourites: bool = False
 
 
 def applications_for(user: User, client: str = "") -> list[Tile]:
     """Give the applications whose start page `user` may open from the address `client`. Seven queries."""
     subject, now = loading.subject_of(user), time.time()
     compiled = {application.id: application for application in loading.load_applications()}
-    rows = models.Application.objects.filter(in_launcher=True, enabled=True).prefetch_related("origins")
+    chosen = models.Favourite.objects.filter(user=user, application=OuterRef("pk"))
+    rows = (
+        models.Application.objects.filter(in_launcher=True, enabled=True)
+        .annotate(icon_key=F("icon__key"), is_favourite=Exists(chosen))
+        .prefetch_related("origins")
+    )
     tiles = []
     for row in rows:
         target = _start_page(row, client)
         if target is None or row.pk not in compiled:
             continue
         if decide(compiled[row.pk], target, subject, now).verdict in (Verdict.ALLOW, Verdict.STEP_UP):
-            tiles.append(Tile(row.name, row.description, target.url))
+            host = target.origin.partition("://")[2]
+            shown = (row.name, row.description, target.url, host, row.category)
+            tiles.append(Tile(row.pk, *shown, row.icon_key or "", row.is_favourite))
     return tiles
 
 
@@ -45,6 +75,26 @@ def applications_open_to(user: User) -> set[int]:
         if application.enabled
         and any(rule.is_for(subject, now) for scope in application.scopes.values() for rule in scope.rules)
     }
+
+
+def shelves_of(tiles: list[Tile]) -> list[Shelf]:
+    """Sort tiles as the launcher shows them: favourites, then each category, then what has none."""
+    favourites = [tile for tile in tiles if tile.favourite]
+    others = [tile for tile in tiles if not tile.favourite]
+    others.sort(key=lambda tile: (not tile.category, tile.category.casefold(), tile.name.casefold()))
+    shelves = [Shelf("", favourites, favourites=True)] if favourites else []
+    for _, shelf in groupby(others, key=lambda tile: tile.category.casefold()):
+        tiles_there = list(shelf)
+        shelves.append(Shelf(tiles_there[0].category, tiles_there))
+    return shelves
+
+
+def keep_favourite(user: User, application: int, wanted: bool) -> None:
+    """Put an application among the favourites of a user, or take it out. Twice is no error."""
+    if wanted:
+        models.Favourite.objects.get_or_create(user=user, application_id=application)
+    else:
+        models.Favourite.objects.filter(user=user, application_id=application).delete()
 
 
 def _start_page(application: models.Application, client: str) -> Target | None:

@@ -142,15 +142,14 @@ def application_ids() -> set[int]:
     return set(models.Application.objects.values_list("pk", flat=True))
 
 
-APPLICATION_FIELDS = (
-    "pk",
-    "name",
-    "enabled",
+HEADER_WISHES = (
     "user_header",
     "remote_headers",
     "forwarded_user_header",
     "identity_jwt",
+    "username_header",
 )
+APPLICATION_FIELDS = ("pk", "name", "enabled", *HEADER_WISHES)
 RULE_FIELDS = ("pk", "path", "exact", "methods", "networks", "who", "second_factor", "expires_at")
 Row = tuple[Any, ...]
 
@@ -190,16 +189,13 @@ def _references(applications: list[int]) -> References:
 
 def _application(row: Row, rules: list[Row], references: References) -> Application:
     """Compile one application; `row` are its APPLICATION_FIELDS, `rules` the RULE_FIELDS of each rule."""
-    id, name, enabled, user_header, remote_headers, forwarded_user_header, identity_jwt = row
+    id, name, enabled, *wishes = row
     named = references.get(("named", id))
     return application_of(
         id=id,
         name=name,
         enabled=enabled,
-        user_header=user_header,
-        remote_headers=remote_headers,
-        forwarded_user_header=forwarded_user_header,
-        identity_jwt=identity_jwt,
+        **dict(zip(HEADER_WISHES, wishes, strict=True)),
         named_groups=frozenset(named) if named else None,
         rules=[(rule[1], rule[2], _rule(rule, references)) for rule in rules],
     )
@@ -209,21 +205,28 @@ def _rule(row: Row, references: References) -> Rule:
     """Compile one rule. One that cannot be read still claims its scope, and admits nobody."""
     id, _, _, methods, networks_text, who, second_factor, expires_at = row
     try:
-        networks = tuple(networks_text.replace(",", " ").split())
+        networks = _parts(networks_text)
         for network in networks:
             is_within("192.0.2.1", (network,))
         return Rule(
             id=id,
-            who=Who(who),
-            methods=frozenset(methods.replace(",", " ").split()) or None,
+            who=WHO[who],
+            methods=frozenset(_parts(methods)) or None,
             networks=networks or None,
             groups=frozenset(map(int, references.get(("group", id), ()))),
             users=frozenset(map(int, references.get(("user", id), ()))),
             second_factor=second_factor,
             expires_at=_unix(expires_at),
         )
-    except (ValueError, TypeError, AttributeError):
+    except (LookupError, ValueError, TypeError, AttributeError):
         return Rule(id=id, who=Who.CHOSEN, readable=False)
+
+
+WHO = {who.value: who for who in Who}
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return () if text == "" else tuple(text.replace(",", " ").split())
 
 
 def _unix(moment: datetime | None) -> float | None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import secrets
 import uuid
 from collections.abc import Iterable
 
@@ -35,6 +36,14 @@ class Application(models.Model):
         help_text=_("Where the launcher leads; empty: the first origin that is no wildcard."),
     )
     in_launcher = models.BooleanField(_("shown in the launcher"), default=True)
+    category = models.CharField(
+        _("category"),
+        max_length=60,
+        blank=True,
+        help_text=_(
+            "The launcher's heading above it, such as Finance. Write it alike for all of a category."
+        ),
+    )
     without_https = models.BooleanField(
         _("may be used without https"),
         default=False,
@@ -53,6 +62,7 @@ class Application(models.Model):
         default=False,
         help_text=_("The same, signed by the portal; its keys are at /.well-known/jwks.json."),
     )
+    username_header = models.BooleanField(_("also username"), default=False)
     named_groups = models.ManyToManyField(
         Group,
         blank=True,
@@ -72,6 +82,43 @@ class Application(models.Model):
     def clean(self) -> None:
         if self.launch_url and not self.launch_url.lower().startswith(("https://", "http://")):
             raise ValidationError({"launch_url": _("Write an address that begins with https://.")})
+
+
+def new_icon_key() -> str:
+    return secrets.token_hex(16)
+
+
+class Icon(models.Model):
+    """An application's icon, drawn anew from what was uploaded."""
+
+    application = models.OneToOneField(
+        Application, models.CASCADE, primary_key=True, related_name="icon", verbose_name=_("application")
+    )
+    # Drawn by lot and no digest: who has a picture could otherwise ask whether anything here shows it.
+    key = models.CharField(max_length=32, unique=True, editable=False, default=new_icon_key)
+    content = models.BinaryField(editable=False)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.application)
+
+
+class Favourite(models.Model):
+    """An application that somebody wants first in their launcher."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    application = models.ForeignKey(Application, models.CASCADE, related_name="+")
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["user", "application"], name="favourite_once_for_each_user")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.application_id}"
 
 
 class Origin(models.Model):

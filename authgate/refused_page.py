@@ -36,6 +36,9 @@ def context_of(page: RefusedPage, portal: str = "") -> dict[str, object]:
         "host": page.target.origin.partition("://")[2],
         "reason": reason_in_words(page.reason),
         "static": f"{portal}{settings.STATIC_URL}",
+        "accent_url": f"{portal}{reverse('brand_accent')}",
+        "logo_url": f"{portal}{reverse('brand_logo')}",
+        "portal_host": settings.IKD_PORTAL_ORIGIN.partition("://")[2],
         "switch_url": f"{portal}{switch}",
         "launcher_url": f"{portal}{reverse('launcher')}",
     }

@@ -119,6 +119,9 @@ def as_response(found: Answer, is_head: bool = False) -> HttpResponse:
 
 def answer_check(facts: Facts, memory: Memory) -> Answer:
     """Answer a check, loading what memory lacks: each thing once, three queries at most."""
+    if is_trusted_peer(facts.peer) and not facts.headers.values.keys().isdisjoint(contracts.ALIASES):
+        contract = memory.settings.checks[facts.path]
+        writer.note_configuration(contract.name, "", "header names with underscores or dots pass the proxy")
     while True:
         found = check(facts, memory)
         if isinstance(found, Answer):

@@ -120,15 +120,22 @@ class Writer:
     def note_refusal(self, refusal: Refusal) -> None:
         """Queue a refusal, or count it where a proxy's configuration is at fault."""
         log.info(json.dumps(_line(refusal)))
+        if refusal.is_configuration:
+            self.note_configuration(refusal.contract, refusal.origin, refusal.reason)
+            return
         with self._lock:
-            if refusal.is_configuration:
-                key = (refusal.contract, refusal.origin, refusal.reason)
-                if key in self._counters or len(self._counters) < COUNTERS_LIMIT:
-                    self._counters[key] += 1
-            elif len(self._refusals) < REFUSALS_A_FLUSH:
+            if len(self._refusals) < REFUSALS_A_FLUSH:
                 self._refusals.append(refusal)
             else:
                 self._dropped += 1
+        self._ensure_thread()
+
+    def note_configuration(self, contract: str, origin: str, reason: str) -> None:
+        """Count what shows that a proxy is set up wrongly, whether or not the check was refused for it."""
+        key = (contract, origin, reason)
+        with self._lock:
+            if key in self._counters or len(self._counters) < COUNTERS_LIMIT:
+                self._counters[key] += 1
         self._ensure_thread()
 
     def note_use(self, sign_in_id: int, now: float) -> None:

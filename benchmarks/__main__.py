@@ -1,10 +1,12 @@
-"""Runs all measurements: `python -m benchmarks`, in a minute with QUICK=1. Figures go to var/bench.json."""
+"""Runs all measurements: `python -m benchmarks`. Figures go to var/bench.json.
+
+With QUICK=1 in about a minute. With DATABASE=postgresql on its own server, into var/bench-postgresql.json.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -13,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import growth, machine, pages, report, revocation, servers, single, sizes
+from benchmarks import databases, growth, machine, pages, report, revocation, servers, single, sizes
 from benchmarks.load import Unexpected
 from benchmarks.plan import FULL, QUICK, Plan, Run
 
@@ -21,14 +23,19 @@ NEEDS = {"wrk": "wrk", "nginx": "nginx-light", "taskset": "util-linux"}
 
 
 def main() -> None:
-    lacking = [package for name, package in NEEDS.items() if servers.program(name) is None]
+    kind = os.environ.get("DATABASE") or "sqlite"
+    if kind not in databases.KINDS:
+        sys.exit(f"DATABASE must be {' or '.join(databases.KINDS)}, is {kind!r}")
+    needed = NEEDS | databases.NEEDS[kind]
+    lacking = {package for name, package in needed.items() if servers.program(name) is None}
     if lacking:
-        sys.exit(f"The benchmarks need these of Debian's packages: {' '.join(lacking)}")
+        sys.exit(f"The benchmarks need these of Debian's packages: {' '.join(sorted(lacking))}")
     quick = os.environ.get("QUICK", "") not in ("", "0")
-    output = Path(os.environ.get("IKD_VAR") or servers.ROOT / "var") / "bench.json"
+    name = "bench.json" if kind == "sqlite" else f"bench-{kind}.json"
+    output = Path(os.environ.get("IKD_VAR") or servers.ROOT / "var") / name
     with tempfile.TemporaryDirectory(prefix="ikd-bench-") as folder:
         try:
-            found = measure(QUICK if quick else FULL, Path(folder))
+            found = measure(QUICK if quick else FULL, Path(folder), kind)
         except Unexpected as problem:
             sys.exit(f"\n{problem}")
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -38,21 +45,29 @@ def main() -> None:
     sys.exit(0 if holds or quick else 1)
 
 
-def measure(plan: Plan, folder: Path) -> dict[str, Any]:
-    """Run every measurement and show each table as soon as it is known."""
+def measure(plan: Plan, folder: Path, kind: str) -> dict[str, Any]:
+    """Run every measurement on that kind of database."""
     folder.chmod(0o755)
     run = Run(plan, folder, report.say)
     found: dict[str, Any] = {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "database": kind,
         "machine": {"cores": os.cpu_count(), "load_average_before": report.load_average()},
     }
     print(
         f"Load average before: {report.load_average()}; server on core {machine.SERVER_CORE}, "
-        f"load on core {machine.LOAD_CORE}, {plan.rounds} rounds of {plan.seconds} s"
+        f"load on core {machine.LOAD_CORE}, {plan.rounds} rounds of {plan.seconds} s, "
+        f"on {databases.NOTES[kind]}"
     )
-    var, tokens = databases(run)
-    held = max(plan.held)
-    found["checks"] = single.measure_checks(run, var["site"], tokens, held)
+    with databases.begun(kind, folder) as make:
+        _measure(run, found, *_databases(run, make))
+    found["machine"]["load_average_after"] = report.load_average()
+    return found
+
+
+def _measure(run: Run, found: dict[str, Any], var: dict[str, Path], tokens: dict[str, Any]) -> None:
+    """Measure, and show each table as soon as it is known."""
+    found["checks"] = single.measure_checks(run, var["site"], tokens, max(run.plan.held))
     report.show_checks(found["checks"])
     found["pages"] = pages.measure_pages(run, var["site"], tokens)
     report.show_pages(found["pages"])
@@ -62,11 +77,9 @@ def measure(plan: Plan, folder: Path) -> dict[str, Any]:
     report.show_memory(found["memory_mb"])
     found["revocation_ms"] = revocation.measure_revocation(run, var["few"], growth.FEW_SESSIONS)
     report.show_revocation(found["revocation_ms"])
-    found["machine"]["load_average_after"] = report.load_average()
-    return found
 
 
-def databases(run: Run) -> tuple[dict[str, Path], dict[str, Any]]:
+def _databases(run: Run, make: databases.Make) -> tuple[dict[str, Path], dict[str, Any]]:
     """Make the portals' databases, and give where they are and the tokens of the first one."""
     plan, few = run.plan, growth.FEW_SESSIONS
     wanted: dict[str, dict[str, Any]] = {
@@ -79,13 +92,12 @@ def databases(run: Run) -> tuple[dict[str, Path], dict[str, Any]]:
         "applications": {"sessions": few, "applications": plan.applications},
         "sessions": {"sessions": plan.sessions, "users": 10_000},
     }
-    empty = run.folder / "empty"
-    empty.mkdir()
+    empty = make(run.folder / "var-empty", None)
     _data(empty, "")
     folders, tokens = {}, {}
     for name, content in wanted.items():
         run.say(f"making a database: {name}")
-        folders[name] = shutil.copytree(empty, run.folder / f"var-{name}")
+        folders[name] = make(run.folder / f"var-{name}", empty)
         tokens[name] = json.loads(_data(folders[name], json.dumps(content)))
     return folders, tokens["site"]
 

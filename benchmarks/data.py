@@ -18,11 +18,24 @@ import django
 if TYPE_CHECKING:
     from django.db.models import Model
 
-from benchmarks.tokens import digest_of
+from benchmarks.tokens import digest_of, token_of
 
 SITE = "https://app.example.com"
 RULES = 10
 KINDS = ("end session", "disable user", "remove from group", "change a rule")
+SQL = {
+    "sqlite": {
+        "uuid": "lower(hex(randomblob(16)))",
+        "key": "lower(hex(randomblob(32)))",
+        "digest": "digest_of({n})",
+    },
+    "postgresql": {
+        "uuid": "gen_random_uuid()",
+        "key": "replace(gen_random_uuid()::text || gen_random_uuid()::text, '-', '')",
+        "digest": f"sha256(convert_to(lpad(({{n}})::text, {len(token_of(0))}, '0'), 'UTF8'))",
+    },
+}
+"""A random UUID, a random key of 64 digits, and the digest of the token of a number."""
 
 
 def fill(wanted: dict[str, Any]) -> dict[str, Any]:
@@ -53,6 +66,7 @@ def fill(wanted: dict[str, Any]) -> dict[str, Any]:
 
 def _multiply(model: type[Model], pk: int, count: int, **columns: str) -> int:
     """Insert copies of a row; `columns` are SQL in which `n` counts from 0. Give the first copy's key."""
+    from django.core.management.color import no_style
     from django.db import connection
     from django.db.models import Max
 
@@ -63,10 +77,19 @@ def _multiply(model: type[Model], pk: int, count: int, **columns: str) -> int:
     filled = ", ".join(f'"{name}"' for name in (key, *fields))
     with connection.cursor() as cursor:
         cursor.execute(
-            f"WITH RECURSIVE series(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM series LIMIT {count}) "
+            "WITH RECURSIVE series(n) AS "
+            f"(SELECT 0 UNION ALL SELECT n + 1 FROM series WHERE n + 1 < {count}) "
             f"INSERT INTO {table} ({filled}) SELECT {chosen} FROM series, {table} t WHERE t.{key} = {pk}"
         )
+        for statement in connection.ops.sequence_reset_sql(no_style(), [model]):
+            cursor.execute(statement)
     return first
+
+
+def _sql(name: str) -> str:
+    from django.db import connection
+
+    return SQL[connection.vendor][name]
 
 
 def _users(count: int, group: int) -> int:
@@ -87,7 +110,7 @@ def _users(count: int, group: int) -> int:
         count,
         username=name,
         email=f"{name} || '@example.com'",
-        uuid="lower(hex(randomblob(16)))",
+        uuid=_sql("uuid"),
     )
     _multiply(EmailAddress, address.pk, count, user_id=f"{first} + n", email=f"{name} || '@example.com'")
     _multiply(through, membership.pk, count, user_id=f"{first} + n")
@@ -101,7 +124,8 @@ def _sessions(first_user: int, users: int, count: int, start: int = 0, origin: s
 
     from authgate.models import GateSession, SignIn
 
-    connection.connection.create_function("digest_of", 1, lambda n: digest_of(n), deterministic=True)
+    if connection.vendor == "sqlite":
+        connection.connection.create_function("digest_of", 1, lambda n: digest_of(n), deterministic=True)
     sign_in = _sign_in(first_user)
     gate = GateSession.objects.create(
         sign_in=sign_in, origin=SITE, token_digest=secrets.token_bytes(32), created_at=sign_in.started_at
@@ -110,11 +134,11 @@ def _sessions(first_user: int, users: int, count: int, start: int = 0, origin: s
         SignIn,
         sign_in.pk,
         count,
-        uuid="lower(hex(randomblob(16)))",
-        session_digest="lower(hex(randomblob(32)))",
+        uuid=_sql("uuid"),
+        session_digest=_sql("key"),
         user_id=f"{first_user} + n % {users}",
     )
-    digest = f"digest_of({start} + n)"
+    digest = _sql("digest").format(n=f"{start} + n")
     _multiply(GateSession, gate.pk, count, sign_in_id=f"{first} + n", token_digest=digest, origin=origin)
 
 
@@ -188,7 +212,7 @@ def _trials(each: int, start: int, group: int) -> None:
 def main(arguments: Iterable[str]) -> None:
     django.setup()
     from django.core.management import call_command
-    from django.db import transaction
+    from django.db import connection, transaction
 
     wanted = json.loads(next(iter(arguments), "null"))
     if wanted is None:
@@ -197,6 +221,10 @@ def main(arguments: Iterable[str]) -> None:
         return
     with transaction.atomic():
         print(json.dumps(fill(wanted)))
+    if connection.vendor == "postgresql":
+        # Else it does so by itself while something is measured.
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE")
 
 
 if __name__ == "__main__":

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import http.client
 import json
+import socket
 import subprocess
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from statistics import median
 
 from benchmarks import machine
 from benchmarks.servers import Server
@@ -91,14 +94,45 @@ def measure(server: Server, load: Load, seconds: int, others: Iterable[Server] =
     )
 
 
+def wait_ms(server: Server, load: Load, times: int = 300) -> float:
+    """Give how long one client waits for an answer, p50, who asks alone and again and again."""
+    waits = []
+    with machine.on_core(machine.LOAD_CORE), socket.create_connection(server.address, timeout=10) as client:
+        client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for _ in range(times):
+            began = time.perf_counter()
+            client.sendall(load.first)
+            _read_answer(client)
+            waits.append(time.perf_counter() - began)
+    return median(waits) * 1000
+
+
+def _read_answer(client: socket.socket) -> None:
+    """Read an answer whole, which says how long it is. Raises Unexpected if it ends before."""
+    received = b""
+    while part := client.recv(65536):
+        received += part
+        head, separator, body = received.partition(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0]
+        if separator and len(body) >= int(length):
+            return
+    raise Unexpected(f"an answer ended after {received[:100]!r}")
+
+
 def expect(server: Server, load: Load) -> None:
     """Send one of the requests and look at the very answer. Raises Unexpected."""
+    status = status_of(server, load.first)
+    if status != load.status:
+        raise Unexpected(f"{server.name} answered {status} instead of {load.status}")
+
+
+def status_of(server: Server, request: bytes) -> int:
+    """Send a request, octet for octet, and give the status of its answer."""
     connection = http.client.HTTPConnection(*server.address, timeout=10)
     connection.connect()
-    connection.sock.sendall(load.first)
+    connection.sock.sendall(request)
     response = http.client.HTTPResponse(connection.sock)
     response.begin()
     response.read()
     connection.close()
-    if response.status != load.status:
-        raise Unexpected(f"{server.name} answered {response.status} instead of {load.status}")
+    return response.status

@@ -1,28 +1,39 @@
-"""What protecting a small static page costs, through nginx and through Traefik as deploy/ sets them up."""
+"""What protecting a small static page costs, through each proxy that is there, as deploy/ sets it up.
+
+nginx gives the page out itself; the others have it from an nginx behind them.
+"""
 
 from __future__ import annotations
 
 import json
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import yaml
 
-from benchmarks import requests, servers
-from benchmarks.load import prepare
+from benchmarks import proxies, requests, servers
+from benchmarks.load import Unexpected, prepare, status_of, wait_ms
 from benchmarks.plan import Case, Run, measure_in_turn, middle
-from benchmarks.servers import ROOT, Server
+from benchmarks.proxies import DEPLOY, HOST
+from benchmarks.servers import Server
 
-NGINX_FILES, TRAEFIK_FILE = ROOT / "deploy" / "nginx" / "ikd", ROOT / "deploy" / "traefik" / "minimal.yaml"
-HOST = "app.example.com"
+NAMES = {"nginx": "nginx", "Traefik": "traefik"} | {
+    name: program for name, (program, _) in proxies.CONFIGURE.items()
+}
+"""By the name to show, each proxy's program."""
+
+NGINX_FILES, TRAEFIK_FILE = DEPLOY / "nginx" / "ikd", DEPLOY / "traefik" / "minimal.yaml"
+ROUNDS_ALONE = 3
 PAGE = "<!doctype html><title>Small</title>" + "<p>A small static page.</p>" * 30
 PORTS = {name: servers.free_port() for name in ("plain", "tcp", "unix", "constant")}
 """Known before the database is filled: a site's origin has its port in it."""
 
 
 def origins() -> list[str]:
-    """Give the origins of the pages; for Traefik one, for its routers go by name."""
+    """Give the origins of the pages: nginx's have its ports in them, all others are told one without."""
     return [*(f"http://{HOST}:{port}" for port in PORTS.values()), f"http://{HOST}"]
 
 
@@ -36,23 +47,69 @@ def measure_pages(run: Run, var: Path, tokens: dict[str, str]) -> dict[str, Any]
             servers.nginx("second nginx", run.folder / "second", servers.constant(port), port)
         )
         (run.folder / "page.html").write_text(PAGE)
-        cases = []
-        if NGINX_FILES.exists():
-            cases += _nginx_cases(run, stack, portal, second, socket, tokens)
-        if servers.program("traefik") and TRAEFIK_FILE.exists():
-            cases += _traefik_cases(run, stack, portal, second, tokens)
-        found = measure_in_turn(run, cases)
+        cases = _nginx_cases(run, stack, portal, second, socket, tokens)
+        page = _page(run, stack)
+        if servers.program(NAMES["Traefik"]):
+            cases += _traefik_cases(run, stack, portal, second, page, tokens)
+        for name, (program, configure) in proxies.CONFIGURE.items():
+            if servers.program(program):
+                cases += _cases(run, stack, name, configure, portal, page, tokens)
+        _refuse_open_pages(cases)
+        loaded = measure_in_turn(run, cases)
+        alone = [{case.name: wait_ms(case.server, case.load) for case in cases} for _ in range(ROUNDS_ALONE)]
     table: dict[str, Any] = {
-        name: {"cpu_us": round(middle(figures).cpu_us, 2), "p99_ms": round(middle(figures).p99_ms, 2)}
-        for name, figures in found.items()
+        name: {
+            "cpu_us": round(middle(loaded[name]).cpu_us, 2),
+            "p99_ms": round(middle(loaded[name]).p99_ms, 2),
+            "p50_ms_alone": round(median(each[name] for each in alone), 3),
+        }
+        for name in loaded
     }
-    for name, figures in found.items():
-        proxy = name.partition(",")[0]
-        plain = found[f"{proxy}, no check"]
-        if figures is plain:
-            continue
-        table[name]["added_us"] = round(table[name]["cpu_us"] - table[f"{proxy}, no check"]["cpu_us"], 2)
+    for name, row in table.items():
+        plain = table[f"{name.partition(',')[0]}, no check"]
+        if row is not plain:
+            row["added_us"] = round(row["cpu_us"] - plain["cpu_us"], 2)
+            row["added_ms"] = round(row["p50_ms_alone"] - plain["p50_ms_alone"], 3)
     return table
+
+
+def _refuse_open_pages(cases: list[Case]) -> None:
+    """Ask for each protected page without a session: one that comes is guarded by nothing."""
+    for case in cases:
+        if "the portal" in case.name and status_of(case.server, requests.page(HOST)) < 300:
+            raise Unexpected(f"{case.name}: whoever is not signed in gets the page too")
+
+
+def _page(run: Run, stack: ExitStack) -> Server:
+    """Run the application behind the proxies, another nginx."""
+    port = servers.free_port()
+    http = f"server {{ listen 127.0.0.1:{port}; root {run.folder}; location / {{ }} }}"
+    return stack.enter_context(servers.nginx("page", run.folder / "page", http, port))
+
+
+def _cases(
+    run: Run,
+    stack: ExitStack,
+    name: str,
+    configure: proxies.Configure,
+    portal: Server,
+    page: Server,
+    tokens: dict[str, str],
+) -> list[Case]:
+    folder, program = run.folder / f"proxy-{name}", NAMES[name]
+    folder.mkdir()
+    run.say(f"starting {program}")
+    at = (f"127.0.0.1:{portal.address[1]}", f"127.0.0.1:{page.address[1]}")
+    places = proxies.Places(servers.free_port(), servers.free_port(), *at)
+    command, env = configure(folder, places), {"GOMAXPROCS": "1", "HOME": str(folder)}
+    running = servers.running(program, command, places.protected, folder / "log", env)
+    server = stack.enter_context(running)
+    load = prepare(run.folder, f"page-{program}", [requests.page(HOST, tokens[f"http://{HOST}"])])
+    bare = replace(server, address=("127.0.0.1", places.bare))
+    return [
+        Case(f"{name}, no check", bare, load, (page,)),
+        Case(f"{name}, the portal", server, load, (page, portal)),
+    ]
 
 
 def _nginx_cases(
@@ -74,25 +131,20 @@ def _nginx_cases(
 
 
 def _site(folder: Path, port: int, asked: str, root: Path) -> str:
-    """Give a site with the shipped files, but for the portal's address."""
+    """Give a site with the shipped files, but for the portal's address; without them if nobody is asked."""
+    server = f"listen 127.0.0.1:{port}; server_name {HOST}; root {root}; location / {{ }}"
+    if not asked:
+        return f"server {{ {server} }}"
     (folder / "ikd").mkdir(parents=True)
     for file in NGINX_FILES.glob("*.conf"):
-        (folder / "ikd" / file.name).write_text(
-            file.read_text().replace("127.0.0.1:8000", asked or "127.0.0.1:9")
-        )
-    protected = "include ikd/site.conf;" if asked else ""
-    server = (
-        f"server {{ listen 127.0.0.1:{port}; server_name {HOST}; {protected} root {root}; location / {{ }} }}"
-    )
-    return f"include ikd/http.conf;\n{server}"
+        (folder / "ikd" / file.name).write_text(file.read_text().replace("127.0.0.1:8000", asked))
+    return f"include ikd/http.conf;\nserver {{ include ikd/site.conf; {server} }}"
 
 
 def _traefik_cases(
-    run: Run, stack: ExitStack, portal: Server, second: Server, tokens: dict[str, str]
+    run: Run, stack: ExitStack, portal: Server, second: Server, page: Server, tokens: dict[str, str]
 ) -> list[Case]:
-    port, web = servers.free_port(), servers.free_port()
-    http = f"server {{ listen 127.0.0.1:{web}; root {run.folder}; location / {{ }} }}"
-    page = stack.enter_context(servers.nginx("page", run.folder / "page", http, web))
+    port, web = servers.free_port(), page.address[1]
     dynamic = run.folder / "dynamic.json.yaml"
     dynamic.write_text(json.dumps(_traefik_file(portal, second, web)))
     command = [

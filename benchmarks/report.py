@@ -7,6 +7,7 @@ import sys
 import time
 from typing import Any
 
+from benchmarks.pages import NAMES as PROXIES
 from benchmarks.peers import NAMES as PEERS
 from benchmarks.single import EMPTY
 
@@ -49,11 +50,18 @@ def show_checks(checks: dict[str, dict[str, float]]) -> None:
 
 
 def show_pages(pages: dict[str, dict[str, float]]) -> None:
-    heading(f"{'a small static page':42} {'CPU µs':>9} {'added':>8} {'p99 ms':>8}   of all that work on it")
+    heading(
+        f"{'a small static page':38} {'CPU µs':>9} {'added':>8} {'p50 ms':>8} {'added':>8} {'p99 ms':>8}   "
+        "CPU of all that work on it; p50 of one connection"
+    )
     for name, row in pages.items():
-        print(f"{name:42} {row['cpu_us']:9.1f} {row.get('added_us', 0):8.1f} {row['p99_ms']:8.2f}")
-    if not pages:
-        print("nothing measured: deploy/ is not there")
+        print(
+            f"{name:38} {row['cpu_us']:9.1f} {row.get('added_us', 0):8.1f} "
+            f"{row['p50_ms_alone']:8.3f} {row.get('added_ms', 0):8.3f} {row['p99_ms']:8.2f}"
+        )
+    for name, program in PROXIES.items():
+        if f"{name}, the portal" not in pages:
+            print(f"  {name}: {program} is not on PATH, left out")
 
 
 def show_growth(growth: dict[str, Any]) -> None:
@@ -91,10 +99,9 @@ def bars(found: dict[str, Any]) -> list[tuple[str, float, float]]:
     ]
     if PEERS[0] in checks:
         wanted.append((f"a signed-in check, times {PEERS[0]}", checks[PEERS[0]]["signed_in_to_it"], 1.0))
-    if "nginx, the portal" in pages:
-        second = pages["nginx, a second nginx"]["added_us"]
-        for name in ("nginx, the portal", "nginx, the portal over a Unix socket"):
-            wanted.append((f"{name}, times a second nginx", pages[name]["added_us"] / max(second, 0.01), 2.2))
+    second = pages["nginx, a second nginx"]["added_us"]
+    for name in ("nginx, the portal", "nginx, the portal over a Unix socket"):
+        wanted.append((f"{name}, times a second nginx", pages[name]["added_us"] / max(second, 0.01), 2.2))
     wanted += [(f"growth with {name.replace('_', ' ')}", row["ratio"], 1.1) for name, row in growth.items()]
     wanted.append(("seconds to compile all applications", growth["applications"]["compile_seconds"], 1.0))
     held = found["memory_mb"].get("10000")

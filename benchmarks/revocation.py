@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import selectors
 import socket
-import sqlite3
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from benchmarks import machine, requests, servers
+from benchmarks import databases, machine, requests, servers
 from benchmarks.data import KINDS
+from benchmarks.databases import Database
 from benchmarks.load import prepare, wrk
 from benchmarks.plan import Run
 from benchmarks.servers import Server
@@ -25,10 +25,10 @@ PAUSE = 0.001
 """Seconds between an answer and the next question on the same connection."""
 
 GIVE_UP_AFTER = 15.0
-NOW = "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
+NOW = {"sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now')", "postgresql": "now()"}
 CHANGES = {
-    "end session": f"UPDATE authgate_signin SET ended_at = {NOW} WHERE id = :sign_in",
-    "disable user": "UPDATE accounts_user SET is_active = 0 WHERE id = :user",
+    "end session": "UPDATE authgate_signin SET ended_at = NOW WHERE id = :sign_in",
+    "disable user": "UPDATE accounts_user SET is_active = FALSE WHERE id = :user",
     "remove from group": "DELETE FROM accounts_user_groups WHERE user_id = :user",
     "change a rule": "UPDATE authgate_rule SET who = 'chosen' WHERE application_id = "
     "(SELECT application_id FROM authgate_origin WHERE value = :origin)",
@@ -75,12 +75,7 @@ def measure_revocation(run: Run, var: Path, first: int) -> dict[str, dict[str, f
     found: dict[str, dict[str, float]] = {}
     with servers.portal("four workers", var, workers=WORKERS, core=None) as portal:
         load = prepare(run.folder, "full-load", requests.checks(requests.tokens(min(first, 1_000))))
-        with (
-            _full_load(portal, load),
-            closing(sqlite3.connect(var / "ikd.sqlite3", isolation_level=None)) as database,
-        ):
-            database.execute("PRAGMA busy_timeout = 10000")
-            database.execute("PRAGMA synchronous = NORMAL")
+        with _full_load(portal, load), databases.opened(var) as database:
             probes = _spread_probes(portal)
             for number, kind in enumerate(KINDS):
                 delays = []
@@ -132,29 +127,26 @@ def _worker_of(probe: Probe, portal: Server, workers: list[int]) -> int | None:
     return None
 
 
-def _trial(probes: list[Probe], database: sqlite3.Connection, kind: str, session: int) -> float:
+def _trial(probes: list[Probe], database: Database, kind: str, session: int) -> float:
     """Take access away from a session that every worker knows; give the ms until the last one believed it."""
     keys = _keys(database, session)
     request = requests.check("/docs/", token_of(session), host=keys["origin"].removeprefix("https://"))
     for probe in probes:
         probe.begin()
     _ask_until(probes, request, lambda probe: probe.allowed >= 2)
-    database.execute("BEGIN IMMEDIATE")
-    database.execute(CHANGES[kind], keys)
-    committed = time.monotonic()
-    database.execute("COMMIT")
+    committed = database.change(CHANGES[kind].replace("NOW", NOW[database.kind]), keys)
     for probe in probes:
         probe.refused = 0
     _ask_until(probes, request, lambda probe: probe.refused >= 2)
     return max(0.0, max(probe.last_allowed for probe in probes) - committed) * 1000
 
 
-def _keys(database: sqlite3.Connection, session: int) -> dict[str, Any]:
-    row = database.execute(
+def _keys(database: Database, session: int) -> dict[str, Any]:
+    row = database.row(
         "SELECT g.origin, s.id, s.user_id FROM authgate_gatesession g "
-        "JOIN authgate_signin s ON s.id = g.sign_in_id WHERE g.token_digest = ?",
-        [digest_of(session)],
-    ).fetchone()
+        "JOIN authgate_signin s ON s.id = g.sign_in_id WHERE g.token_digest = :digest",
+        {"digest": digest_of(session)},
+    )
     return {"origin": row[0], "sign_in": row[1], "user": row[2]}
 
 
@@ -176,7 +168,7 @@ def _ask_until(probes: list[Probe], request: bytes, is_done: Any) -> None:
                 key.data.hear()
 
 
-def _came_back(probes: list[Probe], database: sqlite3.Connection, numbers: range) -> int:
+def _came_back(probes: list[Probe], database: Database, numbers: range) -> int:
     """Ask about every session once more: whoever was thrown out must stay out."""
     allowed = 0
     for session in numbers:

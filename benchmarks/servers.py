@@ -20,6 +20,9 @@ from benchmarks import machine
 ROOT = Path(__file__).parent.parent
 PORTAL_URL = "http://sso.example.com"
 STARTS_WITHIN = 60.0
+POSTGRESQL_FOLDERS = [
+    str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,8 @@ def free_port() -> int:
 
 def program(name: str) -> str | None:
     """Find a program, also where Debian keeps those of root and where pip puts them."""
-    path = os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", str(Path(sys.executable).parent)])
+    folders = ["/usr/sbin", *POSTGRESQL_FOLDERS, str(Path(sys.executable).parent)]
+    path = os.pathsep.join([os.environ.get("PATH", ""), *folders])
     return shutil.which(name, path=path)
 
 
@@ -50,6 +54,7 @@ def running(
     log: Path,
     env: dict[str, str] | None = None,
     core: int | None = machine.SERVER_CORE,
+    user: str | None = None,
 ) -> Iterator[Server]:
     """Run a server until the block is left; it is up when it accepts connections."""
     with log.open("ab") as output:
@@ -61,6 +66,7 @@ def running(
             stdout=output,
             stderr=output,
             start_new_session=True,
+            user=user,
         )
     try:
         _wait_for(process, port, log)
@@ -136,7 +142,19 @@ def environment(var: Path) -> dict[str, str]:
         "IKD_PORTAL_URL": PORTAL_URL,
         "IKD_SECRET_KEY": "benchmarks, no secret " * 3,
     }
-    return ours | {"DATABASE_URL": "", "REDIS_URL": "", "DJANGO_SETTINGS_MODULE": "ikd_portal.settings"}
+    ours |= {"DATABASE_URL": database_url(var), "REDIS_URL": ""}
+    return ours | {"DJANGO_SETTINGS_MODULE": "ikd_portal.settings"}
+
+
+def name_database(var: Path, url: str) -> None:
+    """Have every portal on the data in `var` use that database."""
+    (var / "database-url").write_text(url)
+
+
+def database_url(var: Path) -> str:
+    """Give the database that goes with `var`; empty if it is SQLite's file there."""
+    named = var / "database-url"
+    return named.read_text() if named.exists() else ""
 
 
 @contextmanager

@@ -10,19 +10,29 @@ from django.contrib.auth.decorators import login_not_required
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
+from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.decorators import method_decorator
-from django.utils.translation import gettext as _
+from django.utils.translation import gettext_lazy as _lazy
 from django.views.decorators.cache import never_cache
 
+from accounts import brand
 from authgate.redirects import judge
+from ikd_portal.attention import matters_for
 
 
 class PortalAdminSite(AdminSite):
     """Django's admin for active staff with a live sign-in; its own password form does not exist."""
 
-    site_header = "ikD Portal"
-    site_title = "ikD Portal"
+    index_title = _lazy("Administration")
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        name = brand.current().name
+        return {**super().each_context(request), "site_header": name, "site_title": name}
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
+        matters = {"matters": matters_for(request)}
+        return super().index(request, {**matters, **(extra_context or {})})
 
     def has_permission(self, request: HttpRequest) -> bool:
         user = request.user
@@ -64,13 +74,7 @@ class PortalAdminSite(AdminSite):
         """Send to the sign-in page, but whoever is signed in already to words instead of in circles."""
         if not request.user.is_authenticated:
             return redirect_to_login(target, reverse("account_login"))
-        context = {
-            "title": _("The administration is for staff"),
-            "site_header": self.site_header,
-            "site_title": self.site_title,
-            "next": target,
-        }
-        return render(request, "admin/not_staff.html", context, status=403)
+        return render(request, "admin/not_staff.html", {"next": target}, status=403)
 
     def _next(self, request: HttpRequest) -> str:
         """Give the page of the admin that was asked for, as a path; its first page for anything else."""

@@ -4,8 +4,22 @@ from __future__ import annotations
 
 import pytest
 
+from accounts import brand
 from accounts.models import User
 from tests.factories import UserFactory
+
+
+@pytest.fixture(autouse=True)
+def forget_the_brand() -> None:
+    """What one test called the portal is nothing that the next may remember."""
+    brand.forget()
+
+
+@pytest.fixture
+def known_brand(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that knows the brand, as it does for all but one page in five seconds."""
+    monkeypatch.setattr(brand, "REMEMBERED_FOR", 600.0)
+    brand.current()
 
 
 @pytest.fixture

@@ -17,7 +17,11 @@ from tests.proxies.portal import Portal
 from tests.proxies.proxy import DEPLOY, Proxy
 from tests.proxies.traefik import start_traefik
 
-FILES = sorted([*(DEPLOY / "kubernetes").glob("*.yaml"), *(DEPLOY / "ingress-nginx").glob("*.yaml")])
+ELSEWHERE = {"envoy-gateway.yaml", "gateway-api.yaml"}
+"""Kinds of the Gateway API and of Envoy Gateway: tests/proxies/test_gateway_api.py."""
+
+SHIPPED = [*(DEPLOY / "kubernetes").glob("*.yaml"), *(DEPLOY / "ingress-nginx").glob("*.yaml")]
+FILES = sorted(path for path in SHIPPED if path.name not in ELSEWHERE)
 Manifest = dict[str, Any]
 
 

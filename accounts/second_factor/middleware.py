@@ -33,6 +33,8 @@ OPEN = frozenset(
         "account_confirm_email",
         "invitation",
         "key_set",
+        "brand_logo",
+        "brand_accent",
     )
 )
 """Pages that tell nothing of the person, and those that lead to a second factor."""

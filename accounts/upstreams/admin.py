@@ -17,6 +17,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.privilege import may_touch, privileged
+from accounts.upstreams.cas import service_address
 from accounts.upstreams.encryption import Secret
 from accounts.upstreams.kinds import PROTOCOLS
 from accounts.upstreams.models import ClaimMapping, GroupMapping, Identity, Upstream
@@ -95,7 +96,7 @@ class UpstreamAdmin(SuperusersOnly):
     search_fields = ("name", "slug", "issuer", "server_url")
     secret_fields = ("client_secret",)
     prepopulated_fields = {"slug": ("name",)}
-    readonly_fields = ("redirect_uri",)
+    readonly_fields = ("redirect_uri", "service_address")
     inlines = (ClaimMappingInline, GroupMappingInline)
     fieldsets = (
         (None, {"fields": ("kind", "name", "slug", "icon", "order", "enabled", "is_default")}),
@@ -103,7 +104,13 @@ class UpstreamAdmin(SuperusersOnly):
             "OpenID Connect",
             {"fields": ("issuer", "client_id", "client_secret", "remove_secret", "scopes", "redirect_uri")},
         ),
-        ("CAS", {"classes": ("collapse",), "fields": ("server_url", "cas_version", "ticket_prefix")}),
+        (
+            "CAS",
+            {
+                "classes": ("collapse",),
+                "fields": ("server_url", "cas_version", "ticket_prefix", "service_address"),
+            },
+        ),
         (_("Accounts"), {"fields": ("create_users", "linking", "trusted_email_domains")}),
         (
             _("Sign-ins"),
@@ -119,6 +126,10 @@ class UpstreamAdmin(SuperusersOnly):
     @admin.display(description=_("redirect URI"))
     def redirect_uri(self, upstream: Upstream) -> str:
         return redirect_uri(upstream) if upstream.slug else _t("shown once it is saved")
+
+    @admin.display(description=_("service to register, with any query"))
+    def service_address(self, upstream: Upstream) -> str:
+        return service_address()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Upstream]:
         upstreams: QuerySet[Upstream] = super().get_queryset(request).annotate(how_many=Count("identities"))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
-from accounts.upstreams import oidc, trial
+from accounts.upstreams import cas, oidc, trial
 from accounts.upstreams.arriving import Arrival
 from accounts.upstreams.attempts import Attempt, Own, Purpose
 from accounts.upstreams.models import Upstream
@@ -27,4 +27,5 @@ class Protocol:
 
 PROTOCOLS: dict[str, Protocol] = {
     Upstream.Kind.OIDC: Protocol(oidc.authorization_url, oidc.redeem, trial.examine_oidc),
+    Upstream.Kind.CAS: Protocol(cas.login_url, cas.redeem, cas.examine),
 }

@@ -22,7 +22,9 @@ from tests.accounts.signing_in import sign_in
     ],
     ids=["400", "403", "404", "500"],
 )
-def test_an_error_page_says_what_to_do_next(rf: RequestFactory, page: Any, status: int, advice: str) -> None:
+def test_an_error_page_says_what_to_do_next(
+    rf: RequestFactory, db: None, page: Any, status: int, advice: str
+) -> None:
     answer = page(rf.get("/"))
 
     assert answer.status_code == status

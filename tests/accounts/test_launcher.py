@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import re
 from typing import Any
 
+import pytest
 from django.test import Client
 
 from accounts.models import User
+from accounts.pictures import drawn_anew
+from authgate.models import Favourite, Icon
 from tests.accounts.signing_in import sign_in
-from tests.factories import ApplicationFactory
+from tests.factories import ApplicationFactory, UserFactory
+from tests.uploads import picture
 
 
 def test_it_needs_a_sign_in(client: Client, db: None) -> None:
@@ -47,6 +52,7 @@ def test_only_staff_is_shown_the_way_to_the_admin(
     assert "Administration" in other_browser.get("/").content.decode()
 
 
+@pytest.mark.usefixtures("known_brand")
 def test_it_costs_the_same_however_many_applications_there_are(
     client: Client, alice: User, django_assert_num_queries: Any
 ) -> None:
@@ -64,3 +70,112 @@ def test_a_name_is_text_and_not_markup(client: Client, alice: User) -> None:
     sign_in(client, "alice")
 
     assert "<b>Wiki" not in client.get("/").content.decode()
+
+
+# ---- favourites and categories ----------------------------------------------------------------------------
+
+
+def headings(body: str) -> list[str]:
+    return re.findall(r"<h[23][^>]*>(?:<a [^>]*>)?([^<]+)", body)
+
+
+def test_applications_stand_under_their_categories_and_those_without_one_last(
+    client: Client, alice: User
+) -> None:
+    for name, category in (("Zoo", ""), ("Mail", "Office"), ("Bills", "finance"), ("Taxes", "Finance")):
+        origin = f"https://{name.lower()}.example.net"
+        ApplicationFactory(name=name, category=category, origins=[origin], groups=["staff"])
+    sign_in(client, "alice")
+
+    body = client.get("/").content.decode()
+
+    assert headings(body) == ["finance", "Bills", "Taxes", "Office", "Mail", "Others", "Zoo"]
+
+
+def test_a_favourite_stands_first_and_can_be_taken_back(client: Client, alice: User) -> None:
+    ApplicationFactory(name="Mail", origins=["https://mail.example.net"], groups=["staff"])
+    wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
+    sign_in(client, "alice")
+
+    answer = client.post(f"/favourites/{wiki.pk}", {"wanted": "yes"})
+    client.post(f"/favourites/{wiki.pk}", {"wanted": "yes"})
+    with_it = headings(client.get("/").content.decode())
+    client.post(f"/favourites/{wiki.pk}", {"wanted": "no"})
+    without_it = headings(client.get("/").content.decode())
+
+    assert answer.headers["Location"] == f"/#application-{wiki.pk}"
+    assert with_it == ["Favourites", "Wiki", "Others", "Mail"]
+    assert without_it == ["Applications", "Mail", "Wiki"]
+
+
+def test_one_persons_favourite_is_nobody_elses(client: Client, other_browser: Client, alice: User) -> None:
+    UserFactory(username="eve", groups=["staff"])
+    wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
+    sign_in(client, "alice")
+    sign_in(other_browser, "eve")
+
+    client.post(f"/favourites/{wiki.pk}", {"wanted": "yes"})
+
+    assert "Favourites" not in other_browser.get("/").content.decode()
+
+
+def test_what_one_may_not_open_can_neither_be_a_favourite_nor_be_guessed(client: Client, alice: User) -> None:
+    payroll = ApplicationFactory(name="Payroll", origins=["https://pay.example.net"], groups=["accountants"])
+    sign_in(client, "alice")
+
+    there = client.post(f"/favourites/{payroll.pk}", {"wanted": "yes"})
+    nowhere = client.post(f"/favourites/{payroll.pk + 1}", {"wanted": "yes"})
+
+    assert (there.status_code, nowhere.status_code) == (404, 404)
+    assert not Favourite.objects.exists()
+
+
+def test_a_lost_group_takes_a_favourite_out_of_sight(client: Client, alice: User) -> None:
+    wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
+    sign_in(client, "alice")
+    client.post(f"/favourites/{wiki.pk}", {"wanted": "yes"})
+
+    alice.groups.clear()
+
+    assert "Wiki" not in client.get("/").content.decode()
+
+
+def test_a_link_cannot_make_a_favourite(client: Client, alice: User) -> None:
+    wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
+    sign_in(client, "alice")
+
+    assert client.get(f"/favourites/{wiki.pk}?wanted=yes").status_code == 405
+    assert not Favourite.objects.exists()
+
+
+# ---- icons ------------------------------------------------------------------------------------------------
+
+
+def test_an_icon_is_shown_to_who_is_signed_in_and_runs_nothing(
+    client: Client, other_browser: Client, alice: User
+) -> None:
+    wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
+    content = drawn_anew(picture(), (128, 128))
+    Icon.objects.create(application=wiki, content=content)
+    sign_in(client, "alice")
+
+    [path] = re.findall(r'src="(/icons/[^"]+)"', client.get("/").content.decode())
+    answer = client.get(path)
+
+    assert answer.content == content
+    assert answer.headers["Content-Type"] == "image/webp"
+    assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert "private" in answer.headers["Cache-Control"]
+    assert other_browser.get(path).status_code == 302
+    assert client.get("/icons/0123").status_code == 404
+
+
+def test_few_applications_need_no_search(client: Client, alice: User) -> None:
+    for number in range(6):
+        ApplicationFactory(origins=[f"https://app{number}.example.net"], groups=["staff"])
+    sign_in(client, "alice")
+    few = client.get("/").content.decode()
+    ApplicationFactory(origins=["https://app6.example.net"], groups=["staff"])
+
+    assert 'type="search"' not in few
+    assert 'type="search"' in client.get("/").content.decode()

@@ -22,6 +22,7 @@ def without_names_and_tokens(answer: Any, *names: str) -> str:
     return body
 
 
+@pytest.mark.usefixtures("known_brand")
 def test_the_page_says_where_one_is_and_asks_the_database_for_providers_alone(
     client: Client, db: None, django_assert_num_queries: Any
 ) -> None:

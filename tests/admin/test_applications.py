@@ -10,9 +10,10 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from authgate.models import Application, AuditEvent, Origin, Rule
+from authgate.models import Application, AuditEvent, Icon, Origin, Rule
 from tests.admin.forms import errors_in, messages_in, save
 from tests.factories import ApplicationFactory, GroupFactory, RuleFactory
+from tests.uploads import SVG, file, picture
 
 ADD = "/admin/authgate/application/add/"
 
@@ -241,6 +242,7 @@ def test_the_list_shows_origins_and_counts_rules(carols: Client) -> None:
     assert '<td class="field-rule_count">3</td>' in page
 
 
+@pytest.mark.usefixtures("known_brand")
 def test_the_list_of_applications_asks_the_database_the_same_for_many(
     carols: Client, django_assert_num_queries: Any
 ) -> None:
@@ -304,3 +306,30 @@ def test_a_second_of_two_savers_sees_the_form_again_and_can_save(carols: Client)
         pre_save.disconnect(refuse_once, sender=Origin)
 
     assert [str(origin) for origin in Application.objects.get().origins.all()] == ["https://wiki.example.com"]
+
+
+# ---- icons ------------------------------------------------------------------------------------------------
+
+
+def test_an_icon_is_drawn_anew_replaced_and_removed(carols: Client) -> None:
+    wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
+    page = f"/admin/authgate/application/{wiki.pk}/change/"
+
+    save(carols, page, icon_file=picture())
+    first = Icon.objects.get(application=wiki)
+    save(carols, page, icon_file=picture(size=(100, 100)))
+    second = Icon.objects.get(application=wiki)
+    save(carols, page, remove_icon="on")
+
+    assert bytes(first.content).startswith(b"RIFF")
+    assert first.key != second.key
+    assert not Icon.objects.exists()
+
+
+def test_an_icon_that_may_carry_scripts_is_refused(carols: Client) -> None:
+    wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
+
+    answer = save(carols, f"/admin/authgate/application/{wiki.pk}/change/", icon_file=file(SVG, "icon.svg"))
+
+    assert "export it as PNG" in errors_in(answer)
+    assert not Icon.objects.exists()

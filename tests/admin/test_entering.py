@@ -111,6 +111,7 @@ def test_only_what_is_meant_to_be_administered_is(db: None) -> None:
 
     assert registered == {
         "accounts.ApiToken",
+        "accounts.Brand",
         "accounts.Group",
         "accounts.Identity",
         "accounts.Invitation",

@@ -274,6 +274,7 @@ QUERIES = {
 }
 
 
+@pytest.mark.usefixtures("known_brand")
 @pytest.mark.parametrize(("url", "queries"), QUERIES.items(), ids=[url.split("/")[-2] for url in QUERIES])
 def test_lists_ask_the_database_the_same_for_many(
     carols: Client, url: str, queries: int, django_assert_num_queries: Any

@@ -366,6 +366,7 @@ def test_users_are_found_by_any_of_their_addresses(carols: Client, alice: User, 
     assert [user.username for user in found] == ["alice"]
 
 
+@pytest.mark.usefixtures("known_brand")
 def test_the_list_of_users_asks_the_database_the_same_for_many(
     carols: Client, django_assert_num_queries: Any
 ) -> None:
@@ -376,6 +377,7 @@ def test_the_list_of_users_asks_the_database_the_same_for_many(
         carols.get(USERS)
 
 
+@pytest.mark.usefixtures("known_brand")
 def test_the_list_of_groups_asks_the_database_the_same_for_many(
     carols: Client, alice: User, django_assert_num_queries: Any
 ) -> None:

@@ -113,6 +113,19 @@ def test_an_underscore_is_another_header(name: bytes, alice: User) -> None:
     assert raw("/authgate/nginx", [*forwarded(f"{WIKI}/"), sly], signed_in(alice)).status_code == 200
 
 
+@pytest.mark.parametrize("name", [b"x_forwarded_uri", b"x.auth.request.user", b"remote_user"])
+def test_a_proxy_that_passes_aliases_on_is_told_of(name: bytes, alice: User) -> None:
+    raw("/authgate/traefik", [*forwarded(f"{WIKI}/"), (name, b"evil")], signed_in(alice))
+
+    assert events() == [("traefik", "", "header names with underscores or dots pass the proxy", 1)]
+
+
+def test_an_alias_of_a_strangers_tells_nothing_of_the_proxy(alice: User) -> None:
+    raw("/authgate/traefik", [*forwarded(f"{WIKI}/"), (b"x_forwarded_uri", b"x")], peer="192.0.2.66")
+
+    assert [reason for _, _, reason, _ in events()] == ["peer is no trusted proxy"]
+
+
 @pytest.mark.parametrize(
     "foreign",
     [
@@ -289,6 +302,16 @@ def test_identity_headers_are_plain_ascii_and_always_there(alice: User) -> None:
     assert response["Remote-User"] == response["X-Forwarded-User"] == response["X-Auth-Request-User"]
     assert response["X-Auth-Request-Email"] == ""
     assert response["Remote-Groups"] == "staff"
+
+
+@pytest.mark.parametrize("wished", [True, False], ids=["wished", "not wished"])
+def test_the_username_header_is_for_the_application_that_wishes_it(wished: bool, alice: User) -> None:
+    User.objects.filter(pk=alice.pk).update(username="mé%bill")
+    Application.objects.update(username_header=wished, user_header="uuid")
+
+    response = raw("/authgate/nginx", forwarded(f"{WIKI}/"), signed_in(alice))
+
+    assert response.headers.get("username") == ("m%C3%A9%25bill" if wished else None)
 
 
 def test_a_comma_in_a_groups_name_makes_no_second_group(alice: User) -> None:

@@ -2,32 +2,19 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from allauth.mfa.models import Authenticator
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from accounts.models import User
 from authgate.models import SignIn
-from tests.browser.test_sign_in_page import CHROMIUM, FLAGS, portal, sign_in
+from tests.browser.signing_in import sign_in
 from tests.factories import PASSWORD
 
-__all__ = ["portal"]
-
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
-
-os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
@@ -36,11 +23,6 @@ def site(portal: str, settings: Any) -> str:
     url = portal.replace("127.0.0.1", "localhost")
     settings.IKD_PORTAL_URL = settings.IKD_PORTAL_ORIGIN = url
     return url
-
-
-@pytest.fixture
-def console() -> list[str]:
-    return []
 
 
 @pytest.fixture

@@ -53,7 +53,11 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     portal.server.stop()
 
 
-@pytest.fixture(scope="module", params=list(STARTERS))
+BY_HTTP = [name for name in STARTERS if name != "ingress_nginx"]
+"""ingress-nginx sends everybody to https: its story is in tests/proxies/test_https_in_a_browser.py."""
+
+
+@pytest.fixture(scope="module", params=BY_HTTP)
 def proxy(
     request: pytest.FixtureRequest, portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:

@@ -359,3 +359,18 @@ def test_every_query_of_a_check_is_read_alike(query: str, worker: Feed, cookies:
 
         is_no_request = written.startswith(NO_REQUEST)
         assert left is not None or is_no_request or parsed(written) == through_the_view(octets, "127.0.0.1")
+
+
+@pytest.mark.parametrize("name", ["X_Forwarded_Uri", "X.Auth.Request.User"])
+def test_an_alias_of_a_header_is_shown_to_the_view_which_tells_of_it(
+    name: str, worker: Feed, cookies: list[str]
+) -> None:
+    octets = check_bytes(cookies[0])
+    with time_machine.travel(NOW, tick=False):
+        through_the_view(octets, "127.0.0.1")
+
+        _, left = through_the_front(
+            octets.replace(b"\r\n\r\n", f"\r\n{name}: x\r\n\r\n".encode()), "127.0.0.1"
+        )
+
+    assert left is not None

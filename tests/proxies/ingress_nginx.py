@@ -81,7 +81,7 @@ def start_ingress_nginx(
     *,
     file: str = "complete.yaml",
     portal_at: str = "",
-    loopback: str = "127.0.0.6",
+    loopback: str = "127.0.0.10",
     shipped: Path = DEPLOY,
 ) -> Proxy:
     """Start nginx as the controller would for one of the shipped files; names and ports replaced."""

@@ -47,7 +47,7 @@ TOLD_APART = {
     "with another proxy's contract": (
         {"/authgate/caddy? ": "/authgate/ingress-nginx? "},
         403,
-        "ingress-nginx: x-original-url missing",
+        "ingress-nginx: x-original-method missing",
     ),
     "with Envoy's contract": ({"/authgate/caddy? ": "/authgate/envoy? "}, 400, "envoy: request target"),
     "without the path that was asked for": (

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,39 +35,6 @@ def test_everybody_without_a_sign_in_is_sent_to_start(ingress_nginx: Proxy, head
     app = ingress_nginx.portal.origin("app")
     assert (reply.status, reply.all("Set-Cookie")) == (302, [])
     assert reply.header("Location") == f"{app}/authgate/start?rd={app}/page?a=1%26b=%2523"
-
-
-def test_a_warm_check_is_answered_from_memory(backend: Backend, tmp_path: Path) -> None:
-    """It needs the empty `Connection` of ikd-ask: nginx closes these connections, and would say so."""
-    portal = start_portal(tmp_path, scheme="https", IKD_METRICS_TOKEN="m" * 32)
-    try:
-        proxy = start_ingress_nginx(portal, backend, tmp_path)
-        try:
-            statuses = {proxy.ask("/page", who="alice", headers=FETCH).status for _ in range(22)}
-        finally:
-            proxy.server.stop()
-        answered = from_memory(portal, at_least=20)
-    finally:
-        portal.server.stop()
-
-    assert statuses == {200}
-    assert answered >= 20
-
-
-def from_memory(portal: Portal, *, at_least: int) -> float:
-    """Give how many checks were answered from memory; the worker tells it now and then."""
-    request = urllib.request.Request(
-        f"http://{portal.bind}/metrics", headers={"Authorization": f"Bearer {'m' * 32}"}
-    )
-    deadline = time.monotonic() + 12
-    while True:
-        with urllib.request.urlopen(request, timeout=5) as response:
-            lines = response.read().decode().splitlines()
-        counted = [line for line in lines if line.startswith("ikd_checks_from_memory_total")]
-        answered = sum(float(line.rpartition(" ")[2]) for line in counted)
-        if answered >= at_least or time.monotonic() > deadline:
-            return answered
-        time.sleep(0.3)
 
 
 # ---- a cookie for a whole domain --------------------------------------------------------------------------
@@ -106,6 +71,64 @@ def test_a_cookie_of_one_origin_opens_nothing_there(shared: Proxy) -> None:
 
     assert first_hop(shared, "/page", FETCH | {"Cookie": cookie}).status == 302
     assert shared.backend.take() == []
+
+
+# ---- what the redirect to auth-signin can repeat ----------------------------------------------------------
+
+START = "https://$host/authgate/start"
+LAST, LAST_AND_LOCATION = "X-Ikd-Jwt,Authorization", "X-Ikd-Jwt,Authorization,X-Auth-Location"
+FIRST = "X-Auth-Request-User,"
+COOKIES = {"Cookie": "ikd_state=sealed; __Host-ikd_nonce=secret"}
+
+
+def start_with_state(
+    variable: str, more: dict[str, str], portal: Portal, backend: Backend, folder: Path
+) -> Proxy:
+    """Start with an auth-signin that gives the portal a variable of nginx as `state`."""
+    copy, running = folder / "ingress-nginx", folder / "running"
+    copy.mkdir()
+    running.mkdir()
+    source = (DEPLOY / "ingress-nginx" / "minimal.yaml").read_text()
+    changes = {START: f"https://sso.example.com/continue?state={variable}"} | more
+    (copy / "minimal.yaml").write_text(substituted(source, changes))
+    return start_ingress_nginx(
+        portal, backend, running, file="minimal.yaml", loopback="127.0.0.11", shipped=folder
+    )
+
+
+STATES = {
+    "a header of the answer, by its place": ("$authHeader11", {LAST: LAST_AND_LOCATION}, "https://"),
+    "that place, once a name stands before": (
+        "$authHeader11",
+        {LAST: LAST_AND_LOCATION, FIRST: f"{FIRST}X-Another,"},
+        "&rd=",
+    ),
+    "the answer's header, by nginx's own name": ("$upstream_http_x_auth_location", {}, "&rd="),
+    "the browser's cookie": ("$cookie_ikd_state", {}, "sealed&rd="),
+    "the browser's cookie with a prefix": ("$cookie___Host-ikd_nonce", {}, "-ikd_nonce&rd="),
+}
+
+
+@pytest.mark.parametrize(("variable", "more", "state"), STATES.values(), ids=STATES)
+def test_the_redirect_repeats_a_header_of_the_answer_by_its_place_alone(
+    variable: str, more: dict[str, str], state: str, portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    """Why the check hands nothing over here: $authHeader11 is a name that the controller promises nobody."""
+    proxy = start_with_state(variable, more, portal, backend, tmp_path)
+    try:
+        reply = first_hop(proxy, "/page", NAVIGATION | COOKIES)
+    finally:
+        proxy.server.stop()
+
+    assert reply.status == 302
+    assert reply.header("Location").startswith(f"{portal.origin('portal')}/continue?state={state}")
+
+
+def test_a_place_that_no_ingress_has_is_a_fault_of_all_sites(
+    portal: Portal, backend: Backend, tmp_path: Path
+) -> None:
+    with pytest.raises(RuntimeError, match='unknown "authheader11" variable'):
+        start_with_state("$authHeader11", {}, portal, backend, tmp_path)
 
 
 # ---- mistakes ---------------------------------------------------------------------------------------------
@@ -146,7 +169,7 @@ def test_a_mistake_lets_nobody_in(
         backend,
         running,
         file="minimal.yaml",
-        loopback="127.0.0.7",
+        loopback="127.0.0.11",
         shipped=tmp_path,
     )
     spoofed = [("X-Forwarded-Method", "GET"), ("X-Forwarded-Uri", "/open"), ("X-Scheme", "https")]

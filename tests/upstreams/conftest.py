@@ -9,6 +9,7 @@ from accounts.models import Upstream
 from accounts.upstreams import metadata
 from tests.accounts.conftest import client, other_browser  # noqa: F401
 from tests.factories import UpstreamFactory
+from tests.upstreams.cas_server import CasServer
 from tests.upstreams.provider import Provider
 
 
@@ -38,3 +39,27 @@ def nothing_remembered(request: pytest.FixtureRequest) -> None:
         request.getfixturevalue("db")
         for cache in caches.all():
             cache.clear()
+
+
+@pytest.fixture
+def server() -> Iterator[CasServer]:
+    started = CasServer()
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def campus(server: CasServer, db: None) -> Upstream:
+    """A CAS server as an administrator entered it: addresses of example.com are taken from it."""
+    for cache in caches.all():
+        cache.clear()
+    return UpstreamFactory(
+        kind=Upstream.Kind.CAS,
+        name="Campus",
+        slug="campus",
+        issuer="",
+        client_id="",
+        server_url=server.url,
+        allow_private=True,
+        trusted_email_domains="example.com",
+    )

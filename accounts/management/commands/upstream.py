@@ -29,6 +29,8 @@ class Command(BaseCommand):
         cas = kinds.add_parser("cas", help="a CAS server")
         cas.add_argument("name")
         cas.add_argument("--server", dest="server_url", required=True)
+        cas.add_argument("--cas-version", type=int, choices=(2, 3), default=3)
+        cas.add_argument("--ticket-prefix", default="ST-", help="what its service tickets begin with")
         for kind in (oidc, cas):
             kind.add_argument("--slug", help="its name in addresses; from NAME unless given")
             kind.add_argument("--allow-private", action="store_true", help="it may be inside the network")
@@ -46,7 +48,8 @@ class Command(BaseCommand):
         getattr(self, f"_{options['action']}")(options)
 
     def _add(self, options: dict[str, Any]) -> None:
-        names = ("kind", "name", "issuer", "client_id", "scopes", "server_url", "allow_private", "is_default")
+        own = ("issuer", "client_id", "scopes", "server_url", "cas_version", "ticket_prefix")
+        names = ("kind", "name", "allow_private", "is_default", *own)
         upstream = Upstream(**{name: options[name] for name in names if options.get(name) is not None})
         upstream.slug = options["slug"] or slugify(options["name"])
         upstream.trusted_email_domains = "\n".join(options["trusted_email_domain"])

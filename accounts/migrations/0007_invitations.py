@@ -8,7 +8,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0005_second_factor'),
+        ('accounts', '0006_second_factor'),
         ('auth', '0012_alter_user_first_name_max_length'),
     ]
 

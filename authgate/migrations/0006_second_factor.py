@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('authgate', '0003_identity_jwt'),
+        ('authgate', '0005_launcher'),
     ]
 
     operations = [

@@ -1,0 +1,42 @@
+"""Uploaded pictures, drawn anew: what else a file carries is never kept, let alone served."""
+
+from __future__ import annotations
+
+import hashlib
+from io import BytesIO
+
+from django.core.exceptions import ValidationError
+from django.core.files.uploadedfile import UploadedFile
+from django.utils.translation import gettext as _
+from PIL import Image, ImageOps
+
+LARGEST_UPLOAD = 2_000_000
+MOST_PIXELS = 16_000_000
+"""A file of a few kilobytes may claim to be a picture that fills the machine's memory."""
+FORMATS = ("PNG", "JPEG", "WEBP")
+CONTENT_TYPE = "image/webp"
+
+
+def drawn_anew(upload: UploadedFile[bytes], box: tuple[int, int]) -> bytes:
+    """Give the picture as WebP, no larger than `box`. Raises ValidationError with what to do instead."""
+    if (upload.size or 0) > LARGEST_UPLOAD:
+        raise ValidationError(_("The picture is larger than 2 MB: make it smaller."))
+    try:
+        with Image.open(upload, formats=FORMATS) as picture:
+            if picture.width * picture.height > MOST_PIXELS:
+                raise ValidationError(_("The picture has more than 16 million pixels: make it smaller."))
+            drawn = ImageOps.exif_transpose(picture).convert("RGBA")
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
+        message = _(
+            "That is no PNG, JPEG or WebP picture, or a broken one. "
+            "SVG is not taken, since it may carry scripts: export it as PNG."
+        )
+        raise ValidationError(message) from None
+    drawn.thumbnail(box)
+    content = BytesIO()
+    drawn.save(content, "WEBP", quality=88)
+    return content.getvalue()
+
+
+def digest_of(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from django import template
+
+from accounts import brand
+
+register = template.Library()
+
+
+# A tag and no context processor: the page for a failure (500) is made without a request.
+@register.simple_tag
+def current_brand() -> brand.Look:
+    """Give what the portal is called and looks like: `{% current_brand as brand %}`."""
+    return brand.current()

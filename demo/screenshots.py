@@ -1,0 +1,327 @@
+"""Pictures of every page: light, dark, and on a phone. `make screenshots` runs it, DOCS=1 for the README's.
+
+It starts a demo of its own in a folder that is thrown away, and drives Debian's Chromium.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))  # run as a file, from any folder
+
+from PIL import Image  # noqa: E402
+from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
+
+from demo import notes  # noqa: E402
+from demo.processes import free_port  # noqa: E402
+
+FOLDER = ROOT / "var" / "screenshots"
+DOCS = ROOT / "docs" / "screenshots"
+PATIENCE = 120.0
+"""Seconds that the demo has to start."""
+
+FURNITURE = (
+    ("Calendar", "Rooms, holidays and who is where.", "Every day", "#2d6cdf"),
+    ("Chat", "Channels of all teams.", "Every day", ""),
+    ("Files", "Shared folders, with every old version.", "Every day", "#e08a1e"),
+    ("Expenses", "Receipts in, money back.", "Finance", ""),
+    ("Invoices", "What customers owe.", "Finance", "#3f8f5b"),
+    ("Builds", "Every commit, built and tested.", "Engineering", ""),
+    ("Dashboards", "How the machines are.", "Engineering", "#b5476c"),
+    ("Tickets", "What is broken, and who mends it.", "Engineering", ""),
+)
+"""More applications than the demo has: name, description, category, and the colour of an icon."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    name: str
+    scheme: str
+    width: int
+    height: int
+
+
+VIEWS = (
+    View("light", "light", 1280, 800),
+    View("dark", "dark", 1280, 800),
+    View("narrow", "light", 360, 740),
+    View("narrow-dark", "dark", 360, 740),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Shot:
+    """A page: who looks at it, and how they come there."""
+
+    name: str
+    who: str
+    come: Callable[[Page, Site], object]
+    in_docs: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The running demo."""
+
+    portal: str
+    applications: dict[str, str]
+    passwords: dict[str, str]
+    connect: str
+    no_cookies: str
+    keys: dict[str, int]
+
+
+def at(path: str) -> Callable[[Page, Site], object]:
+    return lambda page, site: page.goto(site.portal + path)
+
+
+def of_row(path: str, kind: str) -> Callable[[Page, Site], object]:
+    return lambda page, site: page.goto(f"{site.portal}/admin/{path}/{site.keys[kind]}/change/")
+
+
+def to_application(name: str) -> Callable[[Page, Site], object]:
+    return lambda page, site: page.goto(f"{site.applications[name]}/")
+
+
+def wrong_password(page: Page, site: Site) -> None:
+    page.goto(f"{site.portal}/accounts/login/")
+    fill_in(page, "bob", "not the password")
+
+
+def too_many_attempts(page: Page, site: Site) -> None:
+    for _ in range(7):
+        page.goto(f"{site.portal}/accounts/login/")
+        fill_in(page, "dave", "not the password")
+
+
+def stale_form(page: Page, site: Site) -> None:
+    page.goto(f"{site.portal}/accounts/login/")
+    page.context.clear_cookies()
+    fill_in(page, "bob", "whatever")
+
+
+def searching(page: Page, site: Site) -> None:
+    page.goto(f"{site.portal}/")
+    page.get_by_label("Search your applications").fill("engin")
+
+
+def signing_out(page: Page, site: Site) -> None:
+    page.goto(f"{site.portal}/accounts/logout/")
+    page.get_by_role("button", name="Sign out").click()
+
+
+SHOTS = (
+    Shot("sign-in", "", at("/accounts/login/")),
+    Shot("sign-in-for-an-application", "", to_application("wiki"), in_docs=True),
+    Shot("sign-in-wrong-password", "", wrong_password),
+    Shot("sign-in-too-many-attempts", "", too_many_attempts),
+    Shot("form-too-old", "", stale_form),
+    Shot("inactive", "", at("/accounts/inactive/")),
+    Shot("not-found", "", at("/no-such-page")),
+    Shot("broken-link", "", at("/continue?state=x")),
+    Shot("first-administrator-too-late", "", at("/first-administrator/x")),
+    Shot("no-cookies", "", lambda page, site: page.goto(site.no_cookies)),
+    Shot("launcher", "alice", at("/"), in_docs=True),
+    Shot("launcher-searched", "alice", searching),
+    Shot("launcher-empty", "erin", at("/")),
+    Shot("password-change", "alice", at("/accounts/password/change/")),
+    Shot("confirm", "alice", at("/accounts/reauthenticate/")),
+    Shot("switch-account", "alice", at("/switch-account")),
+    Shot("sign-out", "alice", at("/accounts/logout/")),
+    Shot("refused", "bob", to_application("ops")),
+    Shot("not-staff", "bob", at("/admin/")),
+    Shot("signed-out", "bob", signing_out),
+    Shot("admin", "carol", at("/admin/"), in_docs=True),
+    Shot("admin-applications", "carol", at("/admin/authgate/application/")),
+    Shot("admin-application", "carol", of_row("authgate/application", "application")),
+    Shot("admin-application-new", "carol", at("/admin/authgate/application/add/")),
+    Shot("admin-users", "carol", at("/admin/accounts/user/")),
+    Shot("admin-user", "carol", of_row("accounts/user", "user")),
+    Shot("admin-groups", "carol", at("/admin/accounts/group/")),
+    Shot("admin-sign-ins", "carol", at("/admin/authgate/signin/")),
+    Shot("admin-sign-in", "carol", of_row("authgate/signin", "sign-in")),
+    Shot("admin-events", "carol", at("/admin/authgate/auditevent/")),
+    Shot("admin-mistakes", "carol", at("/admin/authgate/configurationevent/")),
+    Shot("admin-brand", "carol", at("/admin/accounts/brand/1/change/")),
+)
+
+
+def main() -> int:
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    with tempfile.TemporaryDirectory() as var, running_demo(Path(var)) as facts:
+        site = furnish(Path(var), facts)
+        with sync_playwright() as playwright:
+            chromium = shutil.which("chromium") or sys.exit("chromium is missing: apt install chromium")
+            arguments = [f"--host-resolver-rules=MAP *.localhost {site.connect.partition(':')[0]}"]
+            browser = playwright.chromium.launch(
+                executable_path=chromium, args=["--no-sandbox", "--disable-gpu", *arguments]
+            )
+            for view in VIEWS:
+                take_all(browser, view, site)
+            browser.close()
+    print(f"{len(SHOTS) * len(VIEWS)} pictures are in {FOLDER}.")
+    if "--docs" in sys.argv:
+        copy_into_docs()
+    return 0
+
+
+@contextmanager
+def running_demo(var: Path) -> Iterator[dict[str, Any]]:
+    """Run a demo for as long as the block does, and give its notes."""
+    environment = {**os.environ, "IKD_VAR": str(var), "PORT": str(free_port())}
+    command = [sys.executable, str(ROOT / "demo" / "run.py")]
+    demo = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    try:
+        deadline = time.monotonic() + PATIENCE
+        while not (var / notes.READY).exists():
+            if demo.poll() is not None or time.monotonic() > deadline:
+                sys.exit(f"The demo did not start: see {var / 'log'}.")
+            time.sleep(0.2)
+        yield json.loads((var / notes.READY).read_text())
+    finally:
+        demo.send_signal(signal.SIGINT)
+        with suppress(subprocess.TimeoutExpired):
+            demo.wait(30)
+
+
+def furnish(var: Path, facts: dict[str, Any]) -> Site:
+    """Put more into the demo than it has by itself, so that pages are as full as in real life."""
+    os.environ |= {
+        "DJANGO_SETTINGS_MODULE": "ikd_portal.settings",
+        "IKD_VAR": str(var),
+        "IKD_PORTAL_URL": facts["portal"],
+    }
+    import django
+
+    django.setup()
+    from django.contrib.auth.models import Group
+    from django.db import connection, transaction
+    from django.utils import timezone
+
+    from accounts.models import User
+    from authgate.models import Application, ConfigurationEvent, Favourite, Origin, Rule
+
+    with transaction.atomic():
+        everyone = Group.objects.create(name="company")
+        people = {user.username: user for user in User.objects.all()}
+        people["alice"].groups.add(everyone)
+        people["carol"].groups.add(everyone)
+        erin = User(username="erin", display_name="Erin Brook")
+        erin.set_password(facts["users"]["bob"])
+        erin.save()
+        for name, description, category, colour in FURNITURE:
+            made = Application.objects.create(name=name, description=description, category=category)
+            Origin.objects.create(application=made, value=f"https://{name.lower()}.example.com")
+            Rule.objects.create(application=made, path="/").groups.add(everyone)
+            if colour:
+                give_icon(made, colour)
+        Application.objects.create(name="Archive", description="What nobody may read any more.")
+        # So that somebody may open nothing: the demo's own lets in anyone signed in.
+        company_only = Rule.objects.filter(application__name__in=("App", "Wiki"), path="/")
+        for rule in company_only:
+            rule.groups.set([everyone, *Group.objects.filter(name__in=("guests", "staff"))])
+        company_only.update(who=Rule.Who.CHOSEN)
+        for name in ("Calendar", "Wiki"):
+            Favourite.objects.create(user=people["alice"], application=Application.objects.get(name=name))
+        now = timezone.now()
+        ConfigurationEvent.objects.create(
+            contract="nginx",
+            origin="https://intranet.example.com",
+            reason="unknown origin",
+            count=42,
+            first_at=now,
+            last_at=now,
+        )
+    site = Site(
+        facts["portal"],
+        {name: each["url"] for name, each in facts["applications"].items()},
+        {**facts["users"], "erin": facts["users"]["bob"]},
+        facts["connect"],
+        facts["portal"] + link_without_cookies(facts["applications"]["wiki"]["url"]),
+        {"application": Application.objects.get(name="Wiki").pk, "user": people["alice"].pk, "sign-in": 1},
+    )
+    connection.close()
+    return site
+
+
+def give_icon(application: Any, colour: str) -> None:
+    from authgate.models import Icon
+
+    drawn, content = Image.new("RGBA", (96, 96)), io.BytesIO()
+    from PIL import ImageDraw
+
+    pen = ImageDraw.Draw(drawn)
+    pen.rounded_rectangle((0, 0, 95, 95), 22, fill=colour)
+    pen.rounded_rectangle((24, 28, 71, 36), 4, fill="#ffffff")
+    pen.rounded_rectangle((24, 44, 71, 52), 4, fill="#ffffffcc")
+    pen.rounded_rectangle((24, 60, 55, 68), 4, fill="#ffffff99")
+    drawn.save(content, "WEBP")
+    Icon.objects.create(application=application, content=content.getvalue())
+
+
+def link_without_cookies(origin: str) -> str:
+    """Give the address at which a browser arrives that has come round too often without a cookie."""
+    from dataclasses import replace
+
+    from authgate.handover import ROUNDS_LIMIT
+    from authgate.loading import gate_settings
+    from authgate.state import State, seal
+
+    state = replace(State(origin, "/", "0" * 32, "", int(time.time())), rounds=ROUNDS_LIMIT)
+    return f"/continue?state={seal(state, gate_settings().state_keys[0])}"
+
+
+def take_all(browser: Browser, view: View, site: Site) -> None:
+    pages: dict[str, Page] = {}
+    for shot in SHOTS:
+        page = pages.get(shot.who) if shot.who else None
+        if page is None:
+            context = browser.new_context(
+                color_scheme="dark" if view.scheme == "dark" else "light",
+                viewport={"width": view.width, "height": view.height},
+            )
+            page = pages[shot.who] = context.new_page()
+            if shot.who:
+                page.goto(f"{site.portal}/accounts/login/")
+                fill_in(page, shot.who, site.passwords[shot.who])
+        shot.come(page, site)
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=FOLDER / f"{shot.name}-{view.name}.png", full_page=True)
+        if shot.in_docs and view.name == "light":
+            page.screenshot(path=FOLDER / f"docs-{shot.name}.png")
+    for page in pages.values():
+        page.context.close()
+
+
+def fill_in(page: Page, username: str, password: str) -> None:
+    page.get_by_label("Username or e-mail address").fill(username)
+    page.get_by_label("Password").fill(password)
+    page.get_by_role("button", name="Sign in").click()
+
+
+def copy_into_docs() -> None:
+    """Keep the README's pictures small: 128 colours are enough for flat pages."""
+    DOCS.mkdir(parents=True, exist_ok=True)
+    for shot in SHOTS:
+        if shot.in_docs:
+            with Image.open(FOLDER / f"docs-{shot.name}.png") as picture:
+                picture.convert("RGB").quantize(128).save(DOCS / f"{shot.name}.png", optimize=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

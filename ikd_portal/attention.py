@@ -1,0 +1,137 @@
+"""What the admin's first page says needs attention: each line is one cheap query."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlencode
+
+from django.db.models import Exists, OuterRef, Q
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext as _
+from django.utils.translation import ngettext
+
+from authgate.models import Application, AuditEvent, ConfigurationEvent, Rule
+
+LATELY = timedelta(days=1)
+NAMED = 3
+"""So many are named; of more it is said that there are more."""
+MOST_COUNTED = 1000
+"""A flood of events must not make the first page slow: beyond this it says "more than"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """Something to look at: what it is, what to do, and where."""
+
+    title: str
+    advice: str
+    url: str
+    is_serious: bool = False
+
+
+def matters_for(request: HttpRequest) -> list[Matter]:
+    """Give what needs attention, as far as this administrator may see it; what is serious first."""
+    found = [
+        matter
+        for permission, look in LOOKS
+        if request.user.has_perm(permission) and (matter := look()) is not None
+    ]
+    return sorted(found, key=lambda matter: not matter.is_serious)
+
+
+def _mistakes() -> Matter | None:
+    events = list(ConfigurationEvent.objects.filter(last_at__gte=timezone.now() - LATELY)[: NAMED + 1])
+    if not events:
+        return None
+    names = _named([f"{event.reason} ({event.origin or event.contract})" for event in events])
+    advice = _("A proxy asks in a way that is refused: %(names)s. Mend it, then delete the event.")
+    return Matter(
+        _("Configuration mistakes within a day"),
+        advice % {"names": names},
+        reverse("admin:authgate_configurationevent_changelist"),
+        is_serious=True,
+    )
+
+
+def _open_to_everyone() -> Matter | None:
+    public = Rule.objects.filter(application=OuterRef("pk"), who=Rule.Who.EVERYONE, path="/", exact=False)
+    names = _names_of(Q(Exists(public)))
+    if not names:
+        return None
+    advice = _("Anybody gets in without signing in, unless a rule for a longer path says otherwise: %s.")
+    return Matter(_("Open to everyone"), advice % _named(names), _applications(), is_serious=True)
+
+
+def _closed_to_everyone() -> Matter | None:
+    rules = Rule.objects.filter(application=OuterRef("pk"))
+    usable = rules.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
+    names = _names_of(~Q(Exists(usable)))
+    if not names:
+        return None
+    advice = _("No rule of theirs is in force, so nobody gets in: %s.")
+    return Matter(_("Applications without a rule"), advice % _named(names), _applications())
+
+
+def _without_origin() -> Matter | None:
+    names = _names_of(Q(origins=None))
+    if not names:
+        return None
+    advice = _("They have no origin, so the portal cannot tell which requests are theirs: %s.")
+    return Matter(_("Applications without an origin"), advice % _named(names), _applications())
+
+
+def _failed_sign_ins() -> Matter | None:
+    count, words = _how_many("sign_in_failed")
+    if not count:
+        return None
+    title = ngettext("%s failed sign-in within a day", "%s failed sign-ins within a day", count) % words
+    advice = _("A few are people who mistype. Many from one address, or for one account, are not.")
+    return Matter(title, advice, _events("sign_in_failed"), is_serious=count >= 50)
+
+
+def _refusals() -> Matter | None:
+    count, words = _how_many("refused")
+    if not count:
+        return None
+    title = ngettext("%s refusal within a day", "%s refusals within a day", count) % words
+    advice = _("Somebody was signed in and not let in. Perhaps they miss a group.")
+    return Matter(title, advice, _events("refused"))
+
+
+LOOKS: tuple[tuple[str, Callable[[], Matter | None]], ...] = (
+    ("authgate.view_configurationevent", _mistakes),
+    ("authgate.view_application", _open_to_everyone),
+    ("authgate.view_application", _closed_to_everyone),
+    ("authgate.view_application", _without_origin),
+    ("authgate.view_auditevent", _failed_sign_ins),
+    ("authgate.view_auditevent", _refusals),
+)
+"""Which permission one needs to be told, and who looks."""
+
+
+def _names_of(condition: Q) -> list[str]:
+    enabled = Application.objects.filter(condition, enabled=True)
+    return list(enabled.values_list("name", flat=True)[: NAMED + 1])
+
+
+def _named(names: list[str]) -> str:
+    return ", ".join(names[:NAMED]) + (" …" if len(names) > NAMED else "")
+
+
+def _how_many(kind: str) -> tuple[int, str]:
+    """Give how often something happened lately, and that in words."""
+    lately = AuditEvent.objects.filter(kind=kind, at__gte=timezone.now() - LATELY).order_by()
+    count = lately[: MOST_COUNTED + 1].count()
+    return count, str(count) if count <= MOST_COUNTED else _("More than %d") % MOST_COUNTED
+
+
+def _applications() -> str:
+    return reverse("admin:authgate_application_changelist")
+
+
+def _events(kind: str) -> str:
+    return f"{reverse('admin:authgate_auditevent_changelist')}?{urlencode({'kind__exact': kind})}"

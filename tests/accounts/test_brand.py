@@ -1,0 +1,116 @@
+"""The portal's name, colour and logo, and how browsers keep them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection
+from django.test import Client
+
+from accounts import brand
+from accounts.models import Brand, User
+from accounts.pictures import digest_of, drawn_anew
+from tests.accounts.signing_in import sign_in
+from tests.uploads import picture
+
+PAGE = "/accounts/login/"
+ACCENT = "/brand/accent.css"
+LOGO = "/brand/logo"
+
+
+def make_brand(**fields: Any) -> None:
+    Brand.objects.update_or_create(id=1, defaults=fields)
+    brand.forget()
+
+
+def test_without_a_brand_the_portal_is_itself(client: Client, db: None) -> None:
+    body = client.get(PAGE).content.decode()
+
+    assert "<title>Sign in · ikD Portal</title>" in body
+    assert ACCENT not in body
+    assert client.get(ACCENT).content == b"/* The portal's own colours. */\n"
+
+
+def test_its_name_stands_on_every_page_as_text(client: Client, carol: User) -> None:
+    make_brand(name="Acme <b>& Sons")
+    sign_in(client, "carol")
+
+    for page in ("/", "/admin/", "/no-such-page"):
+        body = client.get(page).content.decode()
+        assert "Acme &lt;b&gt;&amp; Sons" in body
+        assert "ikD Portal" not in body
+
+
+def test_its_accent_reaches_pages_by_a_style_sheet_of_its_own(client: Client, db: None) -> None:
+    make_brand(accent="#9c2b1f")
+
+    body, sheet = client.get(PAGE).content.decode(), client.get(ACCENT)
+
+    assert f'href="{ACCENT}?v={brand.current().version}"' in body
+    assert "--accent: light-dark(#9c2b1f, " in sheet.content.decode()
+    assert sheet.headers["Content-Type"] == "text/css; charset=utf-8"
+
+
+@pytest.mark.parametrize("path", [ACCENT, LOGO])
+def test_a_browser_is_told_that_it_has_the_newest(client: Client, db: None, path: str) -> None:
+    etag = client.get(path).headers["ETag"]
+
+    assert client.get(path, HTTP_IF_NONE_MATCH=etag).status_code == 304
+    make_brand(accent="#234a83")
+    assert client.get(path, HTTP_IF_NONE_MATCH=etag).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("query", "expected"),
+    [("?v=now", "immutable"), ("", "max-age=60"), ("?v=another", "no-cache")],
+    ids=["this version", "no version", "another version"],
+)
+def test_only_what_cannot_change_is_kept_for_good(
+    client: Client, db: None, query: str, expected: str
+) -> None:
+    query = query.replace("now", brand.current().version)
+
+    assert expected in client.get(f"{LOGO}{query}").headers["Cache-Control"]
+
+
+def test_a_logo_runs_and_loads_nothing_even_by_itself(client: Client, db: None) -> None:
+    own = client.get(LOGO)
+    content = drawn_anew(picture(), (400, 80))
+    make_brand(logo=content, logo_digest=digest_of(content))
+    uploaded = client.get(LOGO)
+
+    assert own.headers["Content-Type"] == "image/svg+xml"
+    assert (uploaded.headers["Content-Type"], uploaded.content) == ("image/webp", content)
+    for answer in (own, uploaded):
+        assert answer.headers["Content-Security-Policy"] == "default-src 'none'; sandbox"
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_portals_own_logo_takes_the_accent(client: Client, db: None) -> None:
+    make_brand(accent="#9c2b1f")
+
+    assert b"#9c2b1f" in client.get(LOGO).content
+    assert b"#14594f" not in client.get(LOGO).content
+
+
+def test_there_is_no_second_brand(db: None) -> None:
+    from django.db import IntegrityError
+
+    with pytest.raises(IntegrityError):
+        Brand.objects.create(id=2)
+
+
+def test_a_database_that_is_away_leaves_the_last_brand_known(
+    db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_brand(name="Acme")
+    brand.current()
+    monkeypatch.setattr(brand, "REMEMBERED_FOR", 0.0)
+
+    with connection.execute_wrapper(away):
+        assert brand.current().name == "Acme"
+
+
+def away(*_: Any) -> None:
+    raise DatabaseError

@@ -1,0 +1,59 @@
+"""Uploaded pictures are drawn anew, or refused."""
+
+from __future__ import annotations
+
+import zlib
+from io import BytesIO
+
+import pytest
+from django.core.exceptions import ValidationError
+from PIL import Image
+
+from accounts.pictures import LARGEST_UPLOAD, drawn_anew
+from tests.uploads import SECRET, SVG, file, picture
+
+BOX = (128, 128)
+
+
+def claiming(width: int, height: int) -> bytes:
+    """Give the head of a PNG that claims to be so large."""
+    head = b"IHDR" + width.to_bytes(4) + height.to_bytes(4) + bytes([8, 2, 0, 0, 0])
+    return b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4) + head + zlib.crc32(head).to_bytes(4)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
+def test_a_picture_becomes_a_small_webp_of_the_same_shape(kind: str) -> None:
+    content = drawn_anew(picture(kind), BOX)
+
+    drawn = Image.open(BytesIO(content))
+    assert (drawn.format, drawn.size) == ("WEBP", (128, 85))
+
+
+def test_nothing_is_kept_but_what_one_sees() -> None:
+    assert SECRET.encode() in picture().read()
+    assert SECRET.encode() not in drawn_anew(picture(), BOX)
+
+
+def test_what_stands_behind_a_picture_in_its_file_is_gone() -> None:
+    content = drawn_anew(file(picture().read() + b"<script>alert(1)</script>"), BOX)
+
+    assert b"script" not in content
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        (SVG, "export it as PNG"),
+        (b"<html><script>alert(1)</script>", "no PNG, JPEG or WebP"),
+        (picture("GIF").read(), "no PNG, JPEG or WebP"),
+        (b"", "no PNG, JPEG or WebP"),
+        (picture().read()[:60], "a broken one"),
+        (claiming(100_000, 100_000), "smaller|a broken one"),
+        (picture(size=(5_000, 4_000)).read(), "16 million"),
+        (bytes(LARGEST_UPLOAD + 1), "larger than 2 MB"),
+    ],
+    ids=["SVG", "HTML", "GIF", "empty", "cut off", "bomb", "many pixels", "many octets"],
+)
+def test_what_is_no_harmless_picture_is_refused_with_advice(content: bytes, advice: str) -> None:
+    with pytest.raises(ValidationError, match=advice):
+        drawn_anew(file(content), BOX)

@@ -1,0 +1,233 @@
+"""Every page, as a browser judges it: readable for all, in light and dark, on a phone, and light itself."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from django.utils import timezone
+from playwright.sync_api import Browser, ConsoleMessage, Page
+
+from accounts import first_administrator
+from accounts.models import User
+from authgate.audit import record
+from authgate.handover import ROUNDS_LIMIT
+from authgate.loading import gate_settings
+from authgate.models import Application, ConfigurationEvent, GateSession, SignIn
+from authgate.state import State, seal
+from tests.browser.signing_in import sign_in, sign_in_and_wait
+from tests.factories import ApplicationFactory, UserFactory
+
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.django_db(transaction=True),
+]
+
+WIKI = "https://wiki.example.net"
+PAYROLL = "https://pay.example.net"
+HEAVIEST = 60_000
+"""Octets of a page with all that it loads, unpacked."""
+PHONE = 360
+
+
+def link_for(origin: str, rounds: int = 0) -> str:
+    state = replace(State(origin, "/", "0" * 32, "", int(time.time())), rounds=rounds)
+    return f"/continue?state={seal(state, gate_settings().state_keys[0])}"
+
+
+def a_wrong_password(page: Page, portal: str) -> None:
+    page.goto(f"{portal}/accounts/login/")
+    sign_in(page, "not the password", who="erin")
+    page.get_by_role("alert").wait_for()
+
+
+def too_many_attempts(page: Page, portal: str) -> None:
+    for _ in range(6):
+        a_wrong_password(page, portal)
+    page.get_by_text("Too many attempts").wait_for()
+
+
+def a_stale_form(page: Page, portal: str) -> None:
+    page.goto(f"{portal}/accounts/login/")
+    page.context.clear_cookies()
+    sign_in(page)
+    page.get_by_role("heading", name="This form is too old").wait_for()
+
+
+def a_wrong_new_password(page: Page, portal: str) -> None:
+    page.goto(f"{portal}/accounts/password/change/")
+    page.get_by_label("Current password").fill("wrong")
+    page.get_by_label("New password", exact=True).fill("123")
+    page.get_by_label("New password again").fill("1234")
+    page.get_by_role("button", name="Change password").click()
+
+
+def a_form_shown_again(page: Page, portal: str) -> None:
+    page.goto(f"{portal}/admin/authgate/application/add/")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.locator(".errornote").wait_for()
+
+
+def a_question_before_an_action(page: Page, portal: str) -> None:
+    page.goto(f"{portal}/admin/accounts/user/")
+    page.get_by_label("Select this object for an action - alice").check()
+    page.get_by_label("Action:").select_option("end_sign_ins")
+    page.get_by_role("button", name="Go").click()
+
+
+def row(path: str, model: Any) -> Callable[[Page, str], object]:
+    return lambda page, portal: page.goto(f"{portal}/admin/{path}/{model.objects.first().pk}/change/")
+
+
+Way = str | Callable[[Page, str], object]
+PAGES: dict[str, tuple[str, Way]] = {
+    "sign in": ("", "/accounts/login/"),
+    "sign in for an application": ("", lambda page, portal: page.goto(portal + link_for(WIKI))),
+    "wrong password": ("", a_wrong_password),
+    "too many attempts": ("", too_many_attempts),
+    "stale form": ("", a_stale_form),
+    "inactive": ("", "/accounts/inactive/"),
+    "signed out": ("", "/signed-out"),
+    "400": ("", "/fails/400"),
+    "403": ("alice", "/fails/403"),
+    "404": ("", "/no-such-page"),
+    "500": ("", "/fails/500"),
+    "broken link": ("", "/continue?state=x"),
+    "cookies off": ("", lambda page, portal: page.goto(portal + link_for(WIKI, ROUNDS_LIMIT))),
+    "refused": ("alice", lambda page, portal: page.goto(portal + link_for(PAYROLL))),
+    "link used up": ("", "/first-administrator/x"),
+    "launcher": ("alice", "/"),
+    "launcher without anything": ("bob", "/"),
+    "change password": ("alice", "/accounts/password/change/"),
+    "password not changed": ("alice", a_wrong_new_password),
+    "confirm": ("alice", "/accounts/reauthenticate/"),
+    "switch account": ("alice", "/switch-account"),
+    "sign out": ("alice", "/accounts/logout/"),
+    "still signed in": ("alice", "/signed-out"),
+    "not staff": ("alice", "/admin/"),
+    "admin": ("carol", "/admin/"),
+    "admin applications": ("carol", "/admin/authgate/application/"),
+    "admin application": ("carol", row("authgate/application", Application)),
+    "admin new application": ("carol", "/admin/authgate/application/add/"),
+    "admin form shown again": ("carol", a_form_shown_again),
+    "admin users": ("carol", "/admin/accounts/user/"),
+    "admin user": ("carol", row("accounts/user", User)),
+    "admin new user": ("carol", "/admin/accounts/user/add/"),
+    "admin question": ("carol", a_question_before_an_action),
+    "admin groups": ("carol", "/admin/accounts/group/"),
+    "admin sign-ins": ("carol", "/admin/authgate/signin/"),
+    "admin sign-in": ("carol", row("authgate/signin", SignIn)),
+    "admin gate sessions": ("carol", "/admin/authgate/gatesession/"),
+    "admin events": ("carol", "/admin/authgate/auditevent/"),
+    "admin mistakes": ("carol", "/admin/authgate/configurationevent/"),
+    "admin brand": ("carol", "/admin/accounts/brand/1/change/"),
+}
+FAILING_RESPONSE = "Failed to load resource: the server responded with a status of"
+
+
+@pytest.fixture
+def furnished(settings: Any, alice: User, bob: User, carol: User) -> None:
+    """Rows for every list. Erin is who mistypes: her attempts are counted on, past the end of a test."""
+    settings.ROOT_URLCONF = "tests.browser.failing_urls"
+    for number in range(8):
+        ApplicationFactory(
+            name=f"Tool {number}",
+            description="What it is for." if number % 2 else "",
+            category=("Finance", "Engineering", "")[number % 3],
+            origins=[f"https://tool{number}.example.net"],
+            groups=["staff"],
+        )
+    ApplicationFactory(name="Wiki", origins=[WIKI], groups=["staff"])
+    ApplicationFactory(name="Payroll", origins=[PAYROLL], groups=["accountants"])
+    UserFactory(username="erin", is_active=False)
+    record("refused", subject="bob", application="Wiki", reason="no rule admits", details={"path": "/"})
+    now = timezone.now()
+    ConfigurationEvent.objects.create(
+        contract="nginx", origin=WIKI, reason="unknown origin", count=3, first_at=now, last_at=now
+    )
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_is_for_everybody(
+    chromium: Browser, portal: str, furnished: None, console: list[str], name: str
+) -> None:
+    page = chromium.new_page(reduced_motion="reduce")
+    listen(page, console)
+    come_to(page, portal, name)
+    weight, complaints = weight_of(page), list(console)
+
+    problems = unfit_for_people(page)
+    page.emulate_media(color_scheme="dark")
+    problems += unfit_for_people(page)
+    page.set_viewport_size({"width": PHONE, "height": 740})
+    width = page.evaluate("document.documentElement.scrollWidth")
+    page.close()
+
+    assert problems == []
+    assert complaints == []
+    assert width == PHONE
+    assert name.startswith("admin") or 1_000 < weight < HEAVIEST
+
+
+def test_the_first_administrators_page_is_for_everybody(chromium: Browser, portal: str) -> None:
+    page = chromium.new_page()
+    page.goto(portal + urlsplit(first_administrator.make_link()).path)
+
+    problems = unfit_for_people(page)
+    page.close()
+
+    assert problems == []
+
+
+def come_to(page: Page, portal: str, name: str) -> None:
+    """Sign in as whom the page is for, and open it."""
+    who, way = PAGES[name]
+    if who:
+        page.goto(portal)
+        sign_in_and_wait(page, who)
+        add_a_gate_session()
+    if isinstance(way, str):
+        page.goto(portal + way)
+    else:
+        way(page, portal)
+    page.wait_for_load_state("networkidle")
+
+
+def weight_of(page: Page) -> int:
+    """Give the octets of a page with all that it loads, unpacked."""
+    entries = "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
+    return int(page.evaluate(f"{entries}.reduce((sum, each) => sum + each.decodedBodySize, 0)"))
+
+
+def add_a_gate_session() -> None:
+    newest = SignIn.objects.latest("pk")
+    now = timezone.now()
+    GateSession.objects.create(sign_in=newest, origin=WIKI, token_digest=bytes(32), created_at=now)
+
+
+def listen(page: Page, console: list[str]) -> None:
+    """Collect what the browser complains of; that a page itself answers with an error is meant."""
+    documents: set[str] = set()
+    page.on("request", lambda request: request.is_navigation_request() and documents.add(request.url))
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.location.get("url") not in documents or not message.text.startswith(FAILING_RESPONSE):
+            console.append(f"{message.text} at {message.location.get('url')}")
+
+    page.on("console", heard)
+    page.on("pageerror", lambda error: console.append(str(error)))
+
+
+def unfit_for_people(page: Page) -> list[str]:
+    """Give what axe-core holds against a page: what is serious, and what is critical."""
+    return [
+        f"{each['id']}: {node['html']} {node['failureSummary']}"
+        for each in Axe().run(page).response["violations"]
+        if each["impact"] in ("serious", "critical")
+        for node in each["nodes"][:3]
+    ]

@@ -1,0 +1,189 @@
+"""The way as butterfly-auth drew it: a single-page application, a real nginx, a real CAS server, Chromium."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect, sync_playwright
+
+from tests.browser.test_story import DOMAINS, FLAGS, chromium_path, resolver
+from tests.proxies.backend import Backend
+from tests.proxies.nginx import start_nginx
+from tests.proxies.portal import ROOT, Portal, start_portal
+from tests.proxies.proxy import Proxy
+from tests.upstreams.real_cas import PASSWORD, USER, RealCas, start_real_cas
+
+pytestmark = [pytest.mark.browser, pytest.mark.proxy, pytest.mark.xdist_group("cas browser")]
+
+LOOPBACK = "127.0.0.2"
+
+LAY_OUT = """
+from accounts.models import Upstream
+from authgate.models import Application
+Upstream.objects.create(
+    kind="cas", name="Campus", slug="campus", server_url={url!r}, allow_private=True, is_default=True
+)
+app = Application.objects.get(name="App")
+app.username_header = True
+app.save(update_fields=["username_header"])
+app.rules.all().delete()
+app.rules.create(path="/", exact=True, who="everyone")
+app.rules.create(path="/index_sso.html", exact=True, who="everyone")
+app.rules.create(path="/static", who="everyone")
+app.rules.create(path="/", who="signed_in")
+"""
+
+ASK = """async path => {
+    const answer = await fetch(path);
+    return {status: answer.status, body: await answer.text()};
+}"""
+FETCH = """async path => {
+    const answer = await fetch(path, {method: "POST", body: "a body"});
+    return {status: answer.status, target: answer.headers.get("targetURL"), body: await answer.text()};
+}"""
+
+
+@pytest.fixture(scope="module")
+def backend() -> Iterator[Backend]:
+    backend = Backend(("app", "wiki", "ops"))
+    backend.start()
+    yield backend
+    backend.stop()
+
+
+@pytest.fixture(scope="module")
+def cas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCas]:
+    started = start_real_cas(tmp_path_factory.mktemp("cas"), host=LOOPBACK, portal=LOOPBACK)
+    yield started
+    started.server.stop()
+
+
+@pytest.fixture(scope="module")
+def portal(cas: RealCas, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    folder = tmp_path_factory.mktemp("portal")
+    portal = start_portal(folder, scheme="http", domains=DOMAINS)
+    lay_out(folder, portal, cas)
+    yield portal
+    portal.server.stop()
+
+
+def lay_out(folder: Path, portal: Portal, cas: RealCas) -> None:
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("IKD_", "DJANGO_"))}
+    environment = kept | {"IKD_VAR": str(folder), "IKD_PORTAL_URL": portal.origin("portal")}
+    command = [sys.executable, "manage.py", "shell", "-v0", "-c", LAY_OUT.format(url=cas.url)]
+    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=60)
+
+
+@pytest.fixture(scope="module")
+def nginx(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    proxy = start_nginx(
+        portal, backend, tmp_path_factory.mktemp("nginx"), file="butterfly.conf", loopback=LOOPBACK
+    )
+    yield proxy
+    proxy.server.stop()
+
+
+@pytest.fixture(scope="module")
+def browser(nginx: Proxy) -> Iterator[Any]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=chromium_path(), args=[*FLAGS, resolver(nginx)])
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(browser: Any, backend: Backend) -> Iterator[Page]:
+    context = browser.new_context()
+    backend.take()
+    yield context.new_page()
+    context.close()
+
+
+def sign_in_there(page: Page) -> None:
+    page.fill("[name=username]", USER)
+    page.fill("[name=password]", PASSWORD)
+    page.click("[type=submit]")
+
+
+def go_to_the_target(page: Page, first_page: str) -> list[str]:
+    """Do what the application's script does after a 401; give the addresses passed on the way."""
+    passed: list[str] = []
+    page.on(
+        "request", lambda request: passed.append(request.url) if request.is_navigation_request() else None
+    )
+    told = page.evaluate(FETCH, "/api/items")
+    assert (told["status"], told["target"]) == (401, "/auth/ssologin")
+    page.evaluate("target => { window.location.href = target }", told["target"])
+    page.wait_for_selector("[name=username]")
+    sign_in_there(page)
+    expect(page).to_have_url(first_page)
+    return passed
+
+
+def test_the_way_as_drawn(page: Page, nginx: Proxy, cas: RealCas, backend: Backend) -> None:
+    app, sso = nginx.portal.origin("app"), nginx.portal.origin("portal")
+    page.goto(f"{app}/")
+    assert backend.take()[0].all("X-Username") == []
+
+    passed = go_to_the_target(page, f"{app}/")
+
+    assert passed[0] == f"{app}/auth/ssologin"
+    assert any(url.startswith(f"{cas.url}/login?service=") for url in passed)
+    assert any(url.startswith(f"{sso}/auth/ssologin?") and "ticket=ST-" in url for url in passed)
+    backend.take()
+    assert page.evaluate(FETCH, "/api/items")["status"] == 200
+    received = backend.take()[0]
+    assert received.request_line.startswith("POST /api/items ")
+    assert received.all("X-Username") == [USER]
+
+
+def test_what_a_client_calls_itself_does_not_pass(nginx: Proxy, backend: Backend) -> None:
+    nginx.ask("/static/app.js", headers={"X-Username": "carol", "username": "carol"})
+
+    received = backend.take()[0]
+    assert (received.all("X-Username"), received.all("username")) == ([], [])
+
+
+def test_verification_tells_who_is_signed_in_here(page: Page, nginx: Proxy) -> None:
+    app = nginx.portal.origin("app")
+    page.goto(f"{app}/index_sso.html")
+    assert page.evaluate(ASK, "/auth/verification")["status"] == 401
+
+    go_to_the_target(page, f"{app}/index_sso.html")
+
+    told = page.evaluate(ASK, "/auth/verification")
+    assert (told["status"], json.loads(told["body"])["user"]) == (200, USER)
+
+
+def test_the_page_after_signing_in_is_never_another_site(page: Page, nginx: Proxy) -> None:
+    app = nginx.portal.origin("app")
+    page.goto(f"{app}/")
+    go_to_the_target(page, f"{app}/")
+
+    for wanted in ("https://evil.example/", "//evil.example/", "%2F%2Fevil.example/", "/%5Cevil.example"):
+        page.goto(f"{app}/auth/ssologin?next={wanted}")
+        assert page.url == f"{app}/"
+
+
+def test_signing_out_there_ends_it_here_within_a_second(page: Page, nginx: Proxy, cas: RealCas) -> None:
+    app = nginx.portal.origin("app")
+    page.goto(f"{app}/")
+    go_to_the_target(page, f"{app}/")
+    there = page.context.new_page()
+    assert page.evaluate(FETCH, "/api/items")["status"] == 200
+
+    there.goto(f"{cas.url}/logout", wait_until="commit")
+    answered = time.monotonic()
+
+    while page.evaluate(FETCH, "/api/items")["status"] != 401:
+        assert time.monotonic() - answered < 1
+    page.goto(f"{nginx.portal.origin('portal')}/auth/verification")
+    expect(page.locator("body")).to_contain_text("sign_in_required")

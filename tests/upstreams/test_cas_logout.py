@@ -1,0 +1,181 @@
+"""Single logout: a CAS server tells the portal that the sign-in behind a ticket has ended."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.core.cache import cache
+from django.db import OperationalError, connection
+from django.test import Client
+
+from accounts.models import Upstream
+from accounts.upstreams.cas import cache_key, digest
+from accounts.upstreams.cas_views import LARGEST_LOGOUT
+from accounts.upstreams.models import UpstreamSession
+from authgate import sessions
+from authgate.answer import cookie_name
+from authgate.models import AuditEvent, SignIn
+from tests.accounts.signing_in import is_signed_in
+from tests.authgate.asking import WIKI, ask, facts
+from tests.factories import ApplicationFactory, UpstreamFactory
+from tests.upstreams.cas_server import LOGIN, CasServer, leave, logout_request, path_of
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def told(server_side: Client, body: str, path: str = LOGIN, content_type: str = FORM) -> Any:
+    """Post as a CAS server does: no cookie, no CSRF token."""
+    return server_side.post(path, body, content_type=content_type)
+
+
+def form(ticket: str) -> str:
+    return urlencode({"logoutRequest": logout_request(ticket)})
+
+
+@pytest.fixture
+def server_side() -> Client:
+    return Client(HTTP_HOST="sso.example.com", enforce_csrf_checks=True)
+
+
+@pytest.fixture
+def ticket(client: Client, server: CasServer, campus: Upstream) -> str:
+    """The ticket by which the client's browser signed in."""
+    back, ticket = server.issue(leave(client), "alice-there")
+    assert client.get(path_of(back)).status_code == 302
+    return ticket
+
+
+def test_ends_the_sign_in_and_what_hangs_on_it(client: Client, server_side: Client, ticket: str) -> None:
+    ApplicationFactory(origins=[WIKI], who="signed_in")
+    sign_in = SignIn.objects.get()
+    cookie = f"{cookie_name(WIKI, 'gate')}={sessions.open_gate(sign_in, WIKI)}"
+    assert ask(facts(f"{WIKI}/", cookie=cookie)).status == 200
+
+    assert told(server_side, form(ticket)).status_code == 200
+
+    assert not is_signed_in(client)
+    assert ask(facts(f"{WIKI}/", cookie=cookie)).status == 401
+    event = AuditEvent.objects.get(kind="sign_out")
+    assert (event.subject, event.reason) == ("alice-there", "single logout by the provider")
+    assert ticket not in str(vars(event))
+
+
+def test_names_the_server_where_the_address_does(client: Client, server_side: Client, ticket: str) -> None:
+    """The service address, to which servers post by default, says whose ticket it is."""
+    UpstreamFactory(kind="cas", slug="library")
+
+    told(server_side, form(ticket), path=f"{LOGIN}?upstream=library&state=x")
+    assert is_signed_in(client)
+
+    told(server_side, form(ticket), path=f"{LOGIN}?upstream=campus&state=x")
+    assert not is_signed_in(client)
+
+
+BODIES = {
+    "nothing": "",
+    "another ticket": form("ST-1-" + "a" * 32),
+    "the digest": "DIGEST",
+    "the user's name": urlencode({"logoutRequest": logout_request("alice-there")}),
+    "no XML": "logoutRequest=x",
+    "another parameter": "logout=x",
+    "broken form": "logoutRequest=%ff%fe&&&=%",
+    "many fields": "&".join(f"a{number}=1" for number in range(50)),
+}
+
+
+@pytest.mark.parametrize("body", BODIES.values(), ids=BODIES)
+def test_without_the_ticket_nothing_ends_and_nobody_is_told(
+    client: Client, server_side: Client, ticket: str, body: str
+) -> None:
+    kept = UpstreamSession.objects.get().ticket_digest
+    events = AuditEvent.objects.count()
+
+    answer = told(server_side, form(kept) if body == "DIGEST" else body)
+
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert is_signed_in(client)
+    assert AuditEvent.objects.count() == events
+
+
+def test_the_answer_is_the_same_for_a_ticket_and_for_none(server_side: Client, ticket: str) -> None:
+    none, some = told(server_side, form("ST-2")), told(server_side, form(ticket))
+
+    assert (some.status_code, some.content, some.headers) == (none.status_code, none.content, none.headers)
+
+
+def test_a_large_request_is_not_read(client: Client, server_side: Client, ticket: str) -> None:
+    padded = urlencode({"logoutRequest": logout_request(ticket) + " " * LARGEST_LOGOUT})
+
+    assert told(server_side, padded).status_code == 200
+    assert is_signed_in(client)
+
+
+@pytest.mark.parametrize("content_type", ["multipart/form-data; boundary=x", "text/xml", "application/json"])
+def test_only_a_form_is_read(client: Client, server_side: Client, ticket: str, content_type: str) -> None:
+    assert told(server_side, form(ticket), content_type=content_type).status_code == 200
+    assert is_signed_in(client)
+
+
+def test_a_link_ends_nothing(client: Client, server_side: Client, ticket: str) -> None:
+    server_side.get(f"{LOGIN}?{form(ticket)}")
+
+    assert is_signed_in(client)
+
+
+def test_ends_one_sign_in_of_several(
+    client: Client, other_browser: Client, server_side: Client, server: CasServer, ticket: str
+) -> None:
+    back, _ = server.issue(leave(other_browser), "alice-there")
+    other_browser.get(path_of(back))
+
+    told(server_side, form(ticket))
+
+    assert (is_signed_in(client), is_signed_in(other_browser)) == (False, True)
+
+
+def test_only_a_request_that_ends_something_waits_for_the_workers(server_side: Client, ticket: str) -> None:
+    """Else strangers could keep all threads waiting."""
+    told(server_side, form("ST-2"))
+    assert not sessions.ended_here.any
+
+    told(server_side, form(ticket))
+    assert sessions.ended_here.any
+
+    told(server_side, form(ticket))
+    assert not sessions.ended_here.any
+    assert AuditEvent.objects.filter(kind="sign_out").count() == 1
+
+
+def test_a_database_that_is_away_is_told(server_side: Client, ticket: str) -> None:
+    def away(*args: Any) -> None:
+        raise OperationalError("away")
+
+    with connection.execute_wrapper(away):
+        answer = told(server_side, form(ticket))
+
+    assert (answer.status_code, answer.content) == (503, b"")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sign_in_that_was_on_its_way_ends_too(
+    client: Client, server_side: Client, server: CasServer, campus: Upstream
+) -> None:
+    """The ticket was taken, and the person has still to answer for a second factor."""
+    back, ticket = server.issue(leave(client), "alice-there")
+    client.get(path_of(back))
+    kept = UpstreamSession.objects.values().get()
+    UpstreamSession.objects.all().delete()
+    SignIn.objects.update(ended_at=None)
+
+    told(server_side, form(ticket))
+    UpstreamSession.objects.create(**kept)
+
+    assert SignIn.objects.get().ended_at is not None
+
+
+def test_tickets_that_nobody_took_are_not_remembered(server_side: Client, campus: Upstream) -> None:
+    told(server_side, form("ST-invented"))
+
+    assert cache.get(cache_key(campus.pk, digest("ST-invented"))) is None

@@ -1,0 +1,82 @@
+"""Against PyPI's django-cas-server: what it answers, and what the portal makes of it."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+import requests
+from django.core.cache import cache
+from django.test import Client
+
+from accounts.models import Upstream, User
+from accounts.upstreams.cas import Refusal, examine, service_url, validated
+from accounts.upstreams.models import ClaimMapping, GroupMapping
+from accounts.upstreams.trial import Level
+from tests.accounts.signing_in import is_signed_in
+from tests.factories import GroupFactory, UpstreamFactory
+from tests.upstreams.cas_server import asked_in, leave, path_of
+from tests.upstreams.real_cas import PASSWORD, USER, RealCas, start_real_cas
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCas]:
+    started = start_real_cas(tmp_path_factory.mktemp("cas"))
+    yield started
+    started.server.stop()
+
+
+@pytest.fixture(params=[2, 3], ids=["CAS 2", "CAS 3"])
+def campus(request: pytest.FixtureRequest, real: RealCas, db: None) -> Upstream:
+    cache.clear()
+    return UpstreamFactory(
+        kind=Upstream.Kind.CAS,
+        slug="campus",
+        server_url=real.url,
+        cas_version=request.param,
+        allow_private=True,
+        trusted_email_domains="example.com",
+    )
+
+
+def sign_in_there(location: str) -> str:
+    """Fill in the server's form, and give where it sends the browser back to."""
+    browser = requests.Session()
+    page = browser.get(location, timeout=10)
+    form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text))
+    form |= {"username": USER, "password": PASSWORD}
+    assert {"csrfmiddlewaretoken", "lt", "service"} <= set(form), page.text
+    form["service"] = form["service"].replace("&amp;", "&")
+    answer = browser.post(location, form, allow_redirects=False, timeout=10)
+    assert answer.status_code == 302, answer.text
+    return answer.headers["Location"]
+
+
+def test_somebody_signs_in_with_attributes(client: Client, campus: Upstream) -> None:
+    group = GroupFactory(name="staff")
+    GroupMapping.objects.create(upstream=campus, claim="memberOf", value="staff", group=group)
+    ClaimMapping.objects.create(upstream=campus, claim="mail", field=ClaimMapping.Field.EMAIL)
+
+    arrived = client.get(path_of(sign_in_there(leave(client, next="/x"))))
+
+    assert arrived["Location"] == "https://sso.example.com/x"
+    assert is_signed_in(client)
+    user = User.objects.get()
+    assert (user.username, user.email, list(user.groups.all())) == (USER, "meetbill@example.com", [group])
+
+
+def test_a_ticket_is_worth_nothing_twice_or_for_another_service(client: Client, campus: Upstream) -> None:
+    location = leave(client)
+    service, ticket = asked_in(location)["service"], asked_in(sign_in_there(location))["ticket"]
+    assert validated(campus, service, ticket).user == USER
+    with pytest.raises(Refusal, match="INVALID_TICKET"):
+        validated(campus, service, ticket)
+
+    another = asked_in(sign_in_there(leave(client)))["ticket"]
+    with pytest.raises(Refusal, match="INVALID_SERVICE"):
+        validated(campus, service_url(campus, "another"), another)
+
+
+def test_the_trial_finds_it_good(campus: Upstream) -> None:
+    assert {finding.level for finding in examine(campus)} == {Level.GOOD}

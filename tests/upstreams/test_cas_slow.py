@@ -1,0 +1,77 @@
+"""A CAS server that hangs, under the portal's real server: it hurts its own visitors and no check."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.proxies.portal import ROOT, Portal, start_portal
+from tests.upstreams.cas_server import CasServer
+from tests.upstreams.real import Visitor, url_of
+
+AT_ONCE = 30
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path
+
+
+@pytest.fixture
+def portal(folder: Path, server: CasServer) -> Iterator[Portal]:
+    portal = start_portal(folder, scheme="http", without_proxy=True)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("IKD_", "DJANGO_"))}
+    environment = kept | {"IKD_VAR": str(folder), "IKD_PORTAL_URL": url_of(portal)}
+    arguments = ["upstream", "add", "cas", "Campus", "--server", server.url, "--allow-private"]
+    subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment, check=True)
+    yield portal
+    portal.server.stop()
+
+
+def check(portal: Portal, who: str, site: str) -> tuple[int, float]:
+    """Ask as nginx does, of a session that the worker has not held yet; give status and seconds."""
+    headers = {
+        "X-Forwarded-Method": "GET",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": portal.host(site),
+        "X-Forwarded-Uri": "/",
+        "X-Forwarded-For": "198.51.100.7",
+        "Cookie": f"__Host-ikd_gate={portal.tokens[who][site]}",
+    }
+    began = time.monotonic()
+    connection = http.client.HTTPConnection(urlsplit(url_of(portal)).netloc, timeout=30)
+    connection.request("GET", "/authgate/nginx", headers=headers)
+    status = connection.getresponse().status
+    connection.close()
+    return status, time.monotonic() - began
+
+
+def test_checks_go_on_while_a_server_hangs(portal: Portal, server: CasServer) -> None:
+    done = threading.Event()
+    server.answer = lambda handler: done.wait(15) and None
+
+    def hang(number: int) -> int:
+        visitor = Visitor(url_of(portal))
+        back, _ = server.issue(visitor.get("/auth/ssologin")[1], f"person-{number}")
+        return visitor.get(back.removeprefix(url_of(portal)))[0]
+
+    with ThreadPoolExecutor(AT_ONCE) as pool:
+        hanging = [pool.submit(hang, number) for number in range(AT_ONCE)]
+        time.sleep(2)
+        found = [check(portal, who, site) for who in ("alice", "bob", "erin") for site in ("app", "wiki")]
+        statuses = {future.result() for future in hanging}
+        done.set()
+
+    assert {status for status, _ in found} == {200}
+    assert max(seconds for _, seconds in found) < 1
+    assert statuses == {503}
