@@ -5,17 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
+from allauth.account.internal.stagekit import clear_login
+from allauth.core.exceptions import ImmediateHttpResponse
+from allauth.mfa.models import Authenticator
+from django.conf import settings
 from django.contrib.auth import authenticate
 from django.core.exceptions import ValidationError
 from django.http import HttpRequest
+from django.shortcuts import redirect
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
+from accounts import mails
 from accounts.backends import account_named
 from accounts.destinations import judged
+from accounts.half_way import is_still_right
 from accounts.models import User
-from accounts.throttle import CountersUnavailable, TooManyAttempts, begin_attempt, give_back
+from accounts.password_views import wait_page
+from accounts.throttle import CountersUnavailable, TooManyAttempts, begin_attempt, count_mail, give_back
 from authgate.server_facts import client_address
 
 WRONG = _("That name and password do not belong together. Check both, letter case counts in the password.")
@@ -52,16 +60,54 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
         """Authenticate within the limits. Raises ValidationError where one is reached."""
         login = credentials.get("username") or credentials.get("email") or ""
-        try:
-            slots = begin_attempt(login, account_named(login), client_address(request))
-        except TooManyAttempts as error:
-            raise _too_many(error.wait) from error
-        except CountersUnavailable as error:
-            raise self.validation_error("counters_unavailable") from error
+        slots = self.count_attempt(login, account_named(login))
         user = authenticate(request, username=login, password=credentials.get("password"))
         if user is not None:
             give_back(slots)
         return user
+
+    def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: Any) -> str:
+        return f"{settings.IKD_PORTAL_URL}" + reverse("account_confirm_email", args=[emailconfirmation.key])
+
+    def send_confirmation_mail(self, request: HttpRequest, emailconfirmation: Any, signup: bool) -> None:
+        """Send the link that confirms an address, as often as its holder may be bothered."""
+        to = emailconfirmation.email_address.email
+        try:
+            is_allowed = count_mail("confirm", to, client_address(request))
+        except TooManyAttempts as error:
+            raise ImmediateHttpResponse(wait_page(request, error.wait)) from error
+        if is_allowed:
+            path = reverse("account_confirm_email", args=[emailconfirmation.key])
+            facts = {"username": emailconfirmation.email_address.user.username}
+            mails.later(mails.send, "confirm_address", to, facts, path)
+
+    def login(self, request: HttpRequest, user: User) -> None:
+        """Sign in at the end of all steps, if the first still holds."""
+        if not is_still_right(request, user):
+            clear_login(request)
+            raise ImmediateHttpResponse(redirect("account_login"))
+        super().login(request, user)
+
+    def count_attempt(self, name: str, account: User | None) -> list[str]:
+        """Count a try of a secret of `account` under `name`. Raises ValidationError at a limit."""
+        try:
+            return begin_attempt(name, account, client_address(self.request))
+        except TooManyAttempts as error:
+            raise _too_many(error.wait) from error
+        except CountersUnavailable as error:
+            raise self.validation_error("counters_unavailable") from error
+
+    def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
+        """Give the ways to prove who one is, the first to be offered first.
+
+        Whoever has a second factor gives that: the password alone could otherwise take it away.
+        """
+        methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
+        factors = [method for method in methods if method["id"] != "reauthenticate"]
+        has_app = user.is_authenticated and Authenticator.objects.filter(user=user, type="totp").exists()
+        return (
+            sorted(factors, key=lambda method: (method["id"] == "mfa_reauthenticate") != has_app) or methods
+        )
 
     def set_password(self, user: User, password: str) -> None:
         """Set a password. The person's other sign-ins end, this one stays."""

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-import allauth.account.admin  # noqa: F401  (registers what is taken back below)
+import allauth.account.admin
+import allauth.mfa.admin  # noqa: F401  (this too)
 from allauth.account.models import EmailAddress, EmailConfirmation
+from allauth.mfa.models import Authenticator
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
@@ -22,10 +24,21 @@ from django.utils.translation import gettext_lazy as _
 from django.utils.translation import ngettext
 
 import accounts.brand_admin
-from accounts.admin_forms import AddressForm, AddressFormSet, AddUserForm, ChangeUserForm, GroupForm
+from accounts import mails
+from accounts.admin_forms import (
+    ADDRESS_TAKEN,
+    AddressForm,
+    AddressFormSet,
+    AddUserForm,
+    ChangeUserForm,
+    GroupForm,
+    is_address_of_another,
+)
 from accounts.api_tokens import end_tokens
-from accounts.models import ApiToken, Group, User
+from accounts.invitations import LONGEST_DAYS, invite
+from accounts.models import ApiToken, Group, Invitation, StrictGroup, User
 from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach, privileged
+from accounts.second_factor.events import reset_factors
 from authgate.admin import SessionAdmin
 from authgate.audit import record
 from authgate.audited_admin import AuditedAdmin, ask_first, atomic_where_it_writes, record_by
@@ -40,6 +53,7 @@ admin.site.unregister(EmailAddress)
 if admin.site.is_registered(EmailConfirmation):
     admin.site.unregister(EmailConfirmation)
 admin.site.unregister(DjangoGroup)
+admin.site.unregister(Authenticator)  # its page shows secrets, and lets staff exchange them
 
 
 def requester_of(request: HttpRequest) -> User:
@@ -79,10 +93,18 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     autocomplete_fields = ("groups",)
     filter_horizontal = ("user_permissions",)
     inlines = (AddressInline,)
-    actions = ("end_sign_ins", "disable", "enable", "delete_selected")
-    readonly_fields = ("email", "password_state", "uuid", "last_login", "date_joined", "newest_sign_ins")
+    actions = ("end_sign_ins", "reset_factors", "disable", "enable", "delete_selected")
+    readonly_fields = (
+        "email",
+        "password_state",
+        "factors",
+        "uuid",
+        "last_login",
+        "date_joined",
+        "newest_sign_ins",
+    )
     fieldsets = (
-        (None, {"fields": ("username", "display_name", "email", "password_state", "uuid")}),
+        (None, {"fields": ("username", "display_name", "email", "password_state", "factors", "uuid")}),
         (_("Groups"), {"fields": ("groups",)}),
         (
             _("Power in the administration"),
@@ -117,6 +139,13 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     def password_state(self, user: User) -> SafeString:
         state = _("set") if user.has_usable_password() else _("none")
         return format_html('{} · <a href="../password/">{}</a>', state, _("change"))
+
+    @admin.display(description=_("second factor"))
+    def factors(self, user: User) -> str:
+        """Name the kinds alone; what they hold is nobody's to see."""
+        kinds = Authenticator.objects.filter(user=user).order_by("pk").values_list("type", flat=True)
+        labels = dict(Authenticator.Type.choices)
+        return ", ".join(str(labels.get(kind, kind)) for kind in kinds) or "-"
 
     @admin.display(description=_("newest sign-ins"))
     def newest_sign_ins(self, user: User) -> SafeString:
@@ -156,7 +185,11 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
         if id == str(request.user.pk):
             return HttpResponseRedirect(reverse("account_change_password"))
         with atomic_where_it_writes(request):
-            return super().user_change_password(request, id, form_url)
+            response: HttpResponse = super().user_change_password(request, id, form_url)
+        person = self.get_object(request, id) if response.status_code == 302 else None
+        if request.method == "POST" and person is not None:
+            mails.tell(person, "password_changed")
+        return response
 
     # ---- saving ----
 
@@ -258,6 +291,23 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
         )
         return ended
 
+    @admin.action(permissions=["change"], description=_("Reset the second factors of the chosen users"))
+    def reset_factors(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        if self._is_out_of_reach(request, queryset):
+            return None
+        question = _t(
+            "Remove all second factors of these users, and end their sign-ins? Make sure that it was they "
+            "who asked: from now on their password alone signs them in."
+        )
+        asked = ask_first(
+            self, request, queryset, action="reset_factors", question=question, button=_t("Reset them")
+        )
+        if asked is None:
+            reset = sum(reset_factors(request, user) for user in queryset)
+            text = ngettext("%d factor was removed.", "%d factors were removed.", reset)
+            self.message_user(request, text % reset, messages.SUCCESS)
+        return asked
+
     @admin.action(permissions=["change"], description=_("Disable the chosen users"))
     def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         if self._is_out_of_reach(request, queryset) or self._refuses_to_lose(request, queryset):
@@ -295,12 +345,12 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
 @admin.register(Group)
 class GroupAdmin(AuditedAdmin):
     form = GroupForm
-    list_display = ("name", "member_count", "carries_permissions")
+    list_display = ("name", "member_count", "carries_permissions", "is_strict")
     search_fields = ("name",)
     filter_horizontal = ("permissions",)
     readonly_fields = ("members",)
     fieldsets = (
-        (None, {"fields": ("name",)}),
+        (None, {"fields": ("name", "second_factor")}),
         (_("Members"), {"fields": ("members", "add_members", "remove_members")}),
         (_("Permissions in the administration"), {"classes": ("collapse",), "fields": ("permissions",)}),
     )
@@ -314,6 +364,10 @@ class GroupAdmin(AuditedAdmin):
     def carries_permissions(self, group: Group) -> bool:
         return bool(group.is_powerful)  # type: ignore[attr-defined]
 
+    @admin.display(description=_("second factor needed"), boolean=True)
+    def is_strict(self, group: Group) -> bool:
+        return hasattr(group, "strict_group")
+
     @admin.display(description=_("members"))
     def members(self, group: Group) -> SafeString | str:
         if group.pk is None:
@@ -324,7 +378,7 @@ class GroupAdmin(AuditedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
         powerful = Group.permissions.through.objects.filter(group=OuterRef("pk"))
-        groups: QuerySet[Group] = super().get_queryset(request)
+        groups: QuerySet[Group] = super().get_queryset(request).select_related("strict_group")
         return groups.annotate(how_many=Count("user", distinct=True), is_powerful=Exists(powerful))
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -363,6 +417,10 @@ class GroupAdmin(AuditedAdmin):
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)
+        if form.cleaned_data["second_factor"]:
+            StrictGroup.objects.get_or_create(group_id=form.instance.pk)
+        else:
+            StrictGroup.objects.filter(group_id=form.instance.pk).delete()
         form.instance.user_set.add(*form.cleaned_data["add_members"])
         form.instance.user_set.remove(*form.cleaned_data["remove_members"])
 
@@ -436,6 +494,68 @@ class ApiTokenAdmin(SessionAdmin):
             record_by(request, "token_ended", token, {"user": token.user.username})
         text = ngettext("%d API token was ended.", "%d API tokens were ended.", len(ending))
         self.message_user(request, text % len(ending), messages.SUCCESS)
+
+
+class InvitationForm(forms.ModelForm):  # type: ignore[type-arg]
+    requester: User
+    days = forms.IntegerField(
+        label=_("Works for"), min_value=1, max_value=LONGEST_DAYS, initial=7, help_text=_("Days.")
+    )
+
+    class Meta:
+        model = Invitation
+        fields = ("email", "groups")
+
+    def clean_email(self) -> str:
+        email = str(self.cleaned_data["email"]).lower()
+        if email and is_address_of_another(email):
+            raise forms.ValidationError(ADDRESS_TAKEN, code="unique")
+        return email
+
+    def clean_groups(self) -> QuerySet[DjangoGroup]:
+        groups: QuerySet[DjangoGroup] = self.cleaned_data["groups"]
+        if not self.requester.is_superuser and groups.filter(permissions__isnull=False).exists():
+            message = _("Only superusers may invite into a group that carries permissions.")
+            raise forms.ValidationError(message, code="privilege")
+        return groups
+
+
+@admin.register(Invitation)
+class InvitationAdmin(AuditedAdmin):
+    """Invitations are made and withdrawn; their link is shown once."""
+
+    form = InvitationForm
+    list_display = ("__str__", "made_by", "created_at", "expires_at", "used_at", "used_by")
+    list_filter = (("used_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("made_by", "used_by")
+    search_fields = ("email", "used_by__username")
+    autocomplete_fields = ("groups",)
+    fields = ("email", "groups", "days")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            return self.fields
+        return ("email", "groups", "made_by", "created_at", "expires_at", "used_at", "used_by")
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.requester = requester_of(request)
+        return form
+
+    def save_model(self, request: HttpRequest, obj: Invitation, form: Any, change: bool) -> None:
+        made, link = invite(
+            email=form.cleaned_data["email"],
+            groups=form.cleaned_data["groups"],
+            days=form.cleaned_data["days"],
+            inviter=requester_of(request),
+        )
+        obj.pk, obj.created_at, obj.expires_at = made.pk, made.created_at, made.expires_at
+        obj._state.adding = False
+        text = _t("This link makes one account. It is shown this once: %(link)s")
+        self.message_user(request, text % {"link": link}, messages.SUCCESS)
 
 
 class GroupLookup(admin.ModelAdmin):  # type: ignore[type-arg]

@@ -154,12 +154,21 @@ class GroupForm(forms.ModelForm):  # type: ignore[type-arg]
     """Members come and go by name, so that a group of thousands needs no form of thousands of rows."""
 
     requester: User
+    second_factor = forms.BooleanField(
+        label=_("Second factor needed"),
+        required=False,
+        help_text=_("Members open nothing with their password alone, from the next request on."),
+    )
     add_members = _people(_("add members"))
     remove_members = _people(_("remove members"))
 
     class Meta:
         model = Group
         fields = ("name", "permissions")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["second_factor"].initial = hasattr(self.instance, "strict_group")
 
     def clean_add_members(self) -> QuerySet[User]:
         return self._within_reach(self.cleaned_data["add_members"])

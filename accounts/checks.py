@@ -13,6 +13,8 @@ LIMITS = (
     "IKD_LOGIN_LIMIT_PER_ACCOUNT_AND_ADDRESS",
     "IKD_LOGIN_LIMIT_PER_ADDRESS",
     "IKD_LOGIN_LIMIT_PER_ACCOUNT",
+    "IKD_MAIL_LIMIT_PER_ADDRESS",
+    "IKD_MAIL_LIMIT_PER_RECIPIENT",
 )
 
 
@@ -45,6 +47,14 @@ def check_token_limits(**kwargs: Any) -> list[CheckMessage]:
         for name in names
         if getattr(settings, name) < 0
     ]
+
+
+@register()
+def check_registration(**kwargs: Any) -> list[CheckMessage]:
+    if settings.IKD_REGISTRATION in ("off", "open", "approval"):
+        return []
+    text = f"IKD_REGISTRATION must be off, open or approval, is {settings.IKD_REGISTRATION!r}"
+    return [Error(text, id="accounts.E004")]
 
 
 @register()

@@ -15,6 +15,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from accounts.backends import LONGEST_LOGIN
+from accounts.half_way import note_password
 from accounts.models import User
 from accounts.password_validation import LONGEST_PASSWORD
 
@@ -39,6 +40,7 @@ class SignInForm(allauth_forms.LoginForm):  # type: ignore[misc]
         return {"username": self.cleaned_data["login"], "password": self.cleaned_data["password"]}
 
     def login(self, request: HttpRequest, redirect_url: str | None = None) -> HttpResponse:
+        note_password(request, self.user)
         expiry = settings.IKD_KEEP_SIGNED_IN_LIFETIME if self.cleaned_data["remember"] else 0
         # Before the sign-in begins, whose lifetime hangs on it; afterwards allauth has set its own.
         request.session.set_expiry(expiry)
@@ -52,7 +54,7 @@ class PasswordChangeForm(allauth_forms.ChangePasswordForm):  # type: ignore[misc
         super().__init__(*args, **kwargs)
         self.fields["oldpassword"] = _password_field(_("Current password"), "current-password")
         self.fields["oldpassword"].widget.attrs["autofocus"] = True
-        _name_new_passwords(self, _("New password"), _("New password again"))
+        name_new_passwords(self, _("New password"), _("New password again"))
 
     def clean_oldpassword(self) -> str:
         """Judge it within the limits of signing in: it is the same secret."""
@@ -60,6 +62,23 @@ class PasswordChangeForm(allauth_forms.ChangePasswordForm):  # type: ignore[misc
         if not get_adapter().reauthenticate(self.user, password):
             raise get_adapter().validation_error("enter_current_password")
         return password
+
+
+class PasswordResetKeyForm(allauth_forms.ResetPasswordKeyForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        name_new_passwords(self, _("New password"), _("New password again"))
+        self.fields["password1"].widget.attrs["autofocus"] = True
+
+
+class AddAddressForm(allauth_forms.AddEmailForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["email"] = forms.EmailField(
+            label=_("Another e-mail address"),
+            max_length=254,
+            widget=forms.EmailInput(attrs={"autocomplete": "email"}),
+        )
 
 
 class ReauthenticateForm(allauth_forms.ReauthenticateForm):  # type: ignore[misc]
@@ -76,7 +95,7 @@ class FirstAdministratorForm(BaseUserCreationForm):  # type: ignore[type-arg]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        _name_new_passwords(self, _("Password"), _("Password again"))
+        name_new_passwords(self, _("Password"), _("Password again"))
         self.fields["username"].help_text = _("Letters, digits and @ . + - _")
         self.fields["email"].help_text = _("Optional.")
         self.fields["display_name"].help_text = _("Optional: how others read your name.")
@@ -92,7 +111,7 @@ class FirstAdministratorForm(BaseUserCreationForm):  # type: ignore[type-arg]
         return user
 
 
-def _name_new_passwords(form: forms.Form | forms.ModelForm[User], label: Any, again: Any) -> None:
+def name_new_passwords(form: forms.Form | forms.ModelForm[User], label: Any, again: Any) -> None:
     form.fields["password1"].label, form.fields["password2"].label = label, again
     form.fields["password1"].help_text = _("At least 8 characters, not a common one, and not like your name.")
     form.fields["password2"].help_text = ""

@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+from allauth.account import app_settings as allauth_settings
 from allauth.account.authentication import get_authentication_records
-from allauth.account.signals import password_changed
+from allauth.account.signals import (
+    email_added,
+    email_changed,
+    email_removed,
+    password_changed,
+    password_reset,
+)
+from allauth.mfa.internal.flows.trust import is_trusted_browser
+from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models import Q
 from django.dispatch import receiver
 from django.http import HttpRequest
 
+from accounts import mails
 from accounts.backends import account_named
+from accounts.devices import is_new_device
 from accounts.models import User
+from accounts.second_factor.adapter import has_factor
 from authgate.audit import record
 from authgate.models import SignIn
 from authgate.server_facts import client_address
@@ -28,14 +41,18 @@ def begin(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     # session its key as late as the response.
     if ended or session.session_key is None:
         session.cycle_key()
-    methods = list(dict.fromkeys(entry["method"] for entry in get_authentication_records(request, user)))
+    methods, second_factor = _methods_of(request, user)
+    address, agent = client_address(request), request.META.get("HTTP_USER_AGENT", "")
+    is_new = is_new_device(user, address, agent)
     sign_in = begin_sign_in(
         user,
         session_digest=session.digest,  # type: ignore[attr-defined]
-        address=client_address(request),
-        user_agent=request.META.get("HTTP_USER_AGENT", ""),
+        address=address,
+        user_agent=agent,
         methods=methods,
         keep=not session.get_expire_at_browser_close(),
+        second_factor=second_factor,
+        remembered_device=not second_factor and _is_remembered(request, user),
     )
     request.sign_in = sign_in  # type: ignore[attr-defined]
     record(
@@ -45,6 +62,26 @@ def begin(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
         address=sign_in.address,
         details={"methods": methods, "keep": sign_in.keep},
     )
+    if is_new:
+        mails.tell(user, "new_device", address)
+
+
+def _methods_of(request: HttpRequest, user: User) -> tuple[list[str], bool]:
+    """Give by what somebody has just signed in, and whether a second factor was among it.
+
+    What an earlier sign-in of the same browser left in the session counts for nothing.
+    """
+    since = time.time() - allauth_settings.LOGIN_TIMEOUT
+    records = [entry for entry in get_authentication_records(request, user) if entry.get("at", 0) > since]
+    factors = [entry for entry in records if entry["method"] == "mfa"]
+    methods = [entry["type"] if entry in factors else entry["method"] for entry in records]
+    return list(dict.fromkeys(methods)), bool(factors)
+
+
+def _is_remembered(request: HttpRequest, user: User) -> bool:
+    """Tell whether the factor was not asked for because it was given on this device before."""
+    has_cookie = settings.MFA_TRUST_ENABLED and settings.MFA_TRUST_COOKIE_NAME in request.COOKIES
+    return bool(has_cookie and has_factor(user) and is_trusted_browser(request, user))
 
 
 @receiver(user_logged_out, dispatch_uid="end sign-in")
@@ -74,7 +111,42 @@ def record_failure(
 
 @receiver(password_changed, dispatch_uid="record password change")
 def record_password_change(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
-    record("password_changed", actor=user.username, subject=user.username, address=client_address(request))
+    address = client_address(request)
+    record("password_changed", actor=user.username, subject=user.username, address=address)
+    mails.tell(user, "password_changed", address)
+
+
+@receiver(password_reset, dispatch_uid="record password reset")
+def record_password_reset(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
+    address = client_address(request)
+    record("password_changed", subject=user.username, reason="by a link in a mail", address=address)
+    mails.tell(user, "password_changed", address)
+
+
+@receiver(email_added, dispatch_uid="record added address")
+def record_added_address(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
+    _record_address(request, user, "address_added")
+
+
+@receiver(email_removed, dispatch_uid="record removed address")
+def record_removed_address(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
+    _record_address(request, user, "address_removed")
+
+
+@receiver(email_changed, dispatch_uid="record changed address")
+def record_changed_address(
+    sender: Any, request: HttpRequest, user: User, from_email_address: Any, **kwargs: Any
+) -> None:
+    """Tell the address of before, too: it is where the person is who did not do this."""
+    _record_address(request, user, "address_changed")
+    if from_email_address is not None:
+        mails.tell(user, "address_changed", client_address(request), to=from_email_address.email)
+
+
+def _record_address(request: HttpRequest, user: User, kind: str) -> None:
+    address = client_address(request)
+    record(kind, actor=user.username, subject=user.username, address=address)
+    mails.tell(user, "address_changed", address)
 
 
 def _sign_ins_of(request: HttpRequest) -> Any:

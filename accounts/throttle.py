@@ -29,6 +29,8 @@ from authgate.models import SignIn
 log = logging.getLogger("ikd.security")
 
 FAMILIAR_FOR = timedelta(days=30)
+SIGN_INS, MAILS = "sign_in_limited", "mails_limited"
+"""The events that a limit leaves."""
 
 
 class TooManyAttempts(Exception):
@@ -101,6 +103,31 @@ def begin_attempt(login: str, account: User | None, address: str | None) -> list
         raise CountersUnavailable from error
 
 
+def count_mail(purpose: str, recipient: str, address: str | None) -> bool:
+    """Count a mail that somebody asks for, and tell whether the recipient may get one more.
+
+    The limit of a recipient is nobody's to see. Raises TooManyAttempts where that of the asking network is
+    reached, and CountersUnavailable.
+    """
+    network, name = network_of(address), name_key(recipient)
+    try:
+        _take_all(
+            [_counter(f"{purpose} asked", settings.IKD_MAIL_LIMIT_PER_ADDRESS, network)], address, MAILS
+        )
+        try:
+            _take_all(
+                [_counter(f"{purpose} got", settings.IKD_MAIL_LIMIT_PER_RECIPIENT, name)], address, MAILS
+            )
+        except TooManyAttempts:
+            return False
+    except TooManyAttempts:
+        raise
+    except Exception as error:
+        log.exception("mails cannot be counted: is the cache reachable?")
+        raise CountersUnavailable from error
+    return True
+
+
 def give_back(slots: list[str]) -> None:
     """Take an attempt back: the password was right."""
     try:
@@ -139,11 +166,11 @@ def _is_familiar(account: User | None, network: str) -> bool:
     return any(network_of(address) == network for address in addresses[:1000])
 
 
-def _take_all(counters: list[Counter], address: str | None) -> list[str]:
+def _take_all(counters: list[Counter], address: str | None, event: str = SIGN_INS) -> list[str]:
     taken = cache.get_many([slot for counter in counters for slot in counter.slots])
     full = [counter for counter in counters if next(counter.free(taken), None) is None]
     if full:
-        _tell_once(full[0], address)
+        _tell_once(full[0], address, event)
         raise TooManyAttempts(max(counter.wait(taken) for counter in full))
     slots: list[str] = []
     for counter in counters:
@@ -161,7 +188,7 @@ def _take(counter: Counter, taken: dict[str, Any]) -> str | None:
     return next(won, None)
 
 
-def _tell_once(counter: Counter, address: str | None) -> None:
+def _tell_once(counter: Counter, address: str | None, event: str) -> None:
     """Leave one event for each time that a limit is reached, however long somebody goes on."""
     if cache.add(f"{counter.key}:told", 1, counter.limit.seconds):
-        record("sign_in_limited", reason="too many attempts", address=address)
+        record(event, reason="too many attempts", address=address)

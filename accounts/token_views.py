@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, cast
 
-from allauth.account import app_settings as allauth_settings
-from allauth.account.decorators import reauthentication_required
-from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
 from django import forms
 from django.conf import settings
 from django.contrib import messages
@@ -21,9 +17,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.api_tokens import TooManyTokens, end_tokens, make_token
+from accounts.fresh import freshly_proven
 from accounts.models import ApiToken, User
-from accounts.upstreams.models import Upstream
-from accounts.upstreams.views import is_freshly_confirmed
 from authgate.audit import record
 from authgate.launching import applications_open_to
 from authgate.models import Application
@@ -81,14 +76,10 @@ def new_token(request: HttpRequest) -> HttpResponse:
     """Make a token and show it, this once. Whoever finds an open browser must not be able to."""
     if settings.IKD_API_TOKEN_LIFETIME <= 0:
         return redirect("tokens")
-    if not get_reauthentication_flows(_user(request)) and not _is_fresh(request):
-        if Upstream.objects.filter(enabled=True, identities__user=_user(request)).exists():
-            return redirect("upstream_confirm")
-        return render(request, "accounts/token_sign_in_again.html", status=403)
-    return cast(HttpResponse, _new_token(request))
+    return _new_token(request)
 
 
-@reauthentication_required  # type: ignore[untyped-decorator]
+@freshly_proven
 def _new_token(request: HttpRequest) -> HttpResponse:
     user = _user(request)
     form = TokenForm(user, request.POST or None)
@@ -122,14 +113,3 @@ def end_token(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _user(request: HttpRequest) -> User:
     return cast(User, request.user)
-
-
-def _is_fresh(request: HttpRequest) -> bool:
-    """Tell whether somebody without a password signed in minutes ago, or was confirmed by their provider."""
-    if is_freshly_confirmed(request):
-        return True
-    sign_in = getattr(request, "sign_in", None)
-    if sign_in is None:
-        return False
-    age: float = time.time() - sign_in.started_at.timestamp()
-    return bool(age < allauth_settings.REAUTHENTICATION_TIMEOUT)

@@ -40,6 +40,9 @@ class PasswordFormMixin:
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
         response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]
+        return self.with_status(response, form)
+
+    def with_status(self, response: HttpResponse, form: forms.Form) -> HttpResponse:
         for errors in form.errors.as_data().values():
             for error in errors:
                 if error.code in REFUSALS:
@@ -73,6 +76,7 @@ class SignInView(PasswordFormMixin, allauth_views.LoginView):  # type: ignore[mi
             "application": application_named_in(self.get_next_url()),
             "upstreams": self.upstreams if hasattr(self, "upstreams") else offered(),
             "then": self._then(),
+            "next": self.get_next_url(),
         }
 
     def _then(self) -> str:

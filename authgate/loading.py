@@ -25,6 +25,7 @@ from authgate.decision import Application, Rule, Subject, Who, application_of
 from authgate.memory import GateSettings, Machine, Memory, Session, are_several
 from authgate.redirects import domain_matches
 from authgate.refused_page import render_refused
+from authgate.second_factor import in_strict_group, is_given, is_owed
 from authgate.target import is_within, origins_claiming, without_port
 from authgate.validation import canonical_cookie_domains
 
@@ -268,14 +269,23 @@ def load_sessions(digests: list[bytes]) -> dict[bytes, Session]:
         models.GateSession.objects.filter(
             token_digest__in=digests, ended_at=None, sign_in__ended_at=None, sign_in__user__is_active=True
         )
-        .annotate(verified=VERIFIED)
+        .annotate(verified=VERIFIED, in_strict_group=in_strict_group("sign_in__user"))
         .order_by("pk")
-        .values_list("token_digest", "origin", *SESSION_FIELDS)
+        .values_list("token_digest", *FACTOR_FIELDS, "origin", *SESSION_FIELDS)
     )
     by_token = groupby(rows, key=lambda row: bytes(row[0]))
-    return {digest: _session([row[1:] for row in group]) for digest, group in by_token}
+    found = {digest: list(group) for digest, group in by_token}
+    # Who owes a second factor is nobody yet: the portal asks for it when the browser comes for a code.
+    return {digest: _session(group) for digest, group in found.items() if not is_owed(*group[0][1:6])}
 
 
+FACTOR_FIELDS = (
+    "sign_in__second_factor_at",
+    "sign_in__remembered_device",
+    "sign_in__user__is_staff",
+    "sign_in__user__is_superuser",
+    "in_strict_group",
+)
 SESSION_FIELDS = (
     "sign_in_id",
     "sign_in__expires_at",
@@ -293,9 +303,11 @@ SESSION_FIELDS = (
 
 
 def _session(rows: list[tuple[Any, ...]]) -> Session:
-    origin, sign_in, expires, seen, idle, verified, user, uuid, username, name, email, *_ = rows[0]
+    _, given, *_ = rows[0]
+    origin, sign_in, expires, seen, idle, verified, user, uuid, username, name, email, *_ = rows[0][6:]
     groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
-    subject = Subject(user, str(uuid), username, name, email if verified else "", groups)
+    email = email if verified else ""
+    subject = Subject(user, str(uuid), username, name, email, groups, second_factor=is_given(given))
     return Session(origin, sign_in, subject, expires.timestamp(), seen.timestamp() + idle + IDLE_SLACK)
 
 
@@ -365,12 +377,15 @@ def load_held(keys: list[bytes]) -> dict[bytes, Session]:
     return found
 
 
-def subject_of(user: User) -> Subject:
-    """Give a user as decisions see them. Two queries."""
+def subject_of(user: User, sign_in: models.SignIn | None = None) -> Subject:
+    """Give a user as decisions see them, with the second factor of `sign_in`. Two queries."""
     verified = EmailAddress.objects.filter(user=user, email__iexact=user.email, verified=True).exists()
     groups = tuple(user.groups.values_list("pk", "name"))
     email = user.email if verified else ""
-    return Subject(user.pk, str(user.uuid), user.username, user.display_name, email, groups)
+    given = sign_in is not None and is_given(sign_in.second_factor_at)
+    return Subject(
+        user.pk, str(user.uuid), user.username, user.display_name, email, groups, second_factor=given
+    )
 
 
 def trusted_upstreams() -> QuerySet[Upstream]:

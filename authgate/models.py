@@ -267,6 +267,8 @@ class SignIn(models.Model):
     user_agent = models.CharField(_("browser"), max_length=300, blank=True)
     keep = models.BooleanField(_("keeps signed in"), default=False)
     methods = models.JSONField(_("signed in by"), default=list)
+    second_factor_at = models.DateTimeField(_("second factor given"), null=True, blank=True)
+    remembered_device = models.BooleanField(_("second factor left out on a known device"), default=False)
 
     class Meta:
         verbose_name = _("sign-in")
@@ -315,6 +317,7 @@ class AuditEvent(models.Model):
         verbose_name_plural = _("audit events")
         ordering = ["-at", "-pk"]
         default_permissions = ("view",)
+        indexes = [models.Index(fields=["subject", "-at"], name="events_about_somebody")]
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {self.kind}"

@@ -48,7 +48,9 @@ def continue_(request: HttpRequest) -> HttpResponse:
     if application is None:
         return render(request, "authgate/broken_link.html", status=400)
     target = Target(state.origin, "GET", state.uri, client_address(request) or "")
-    decision = decide(application, target, loading.subject_of(sign_in.user), time.time())
+    decision = decide(application, target, loading.subject_of(sign_in.user, sign_in), time.time())
+    if decision.verdict is Verdict.STEP_UP:
+        return _to_second_factor(request)
     if decision.verdict is not Verdict.ALLOW:
         return _refused(request, target, application.name, decision)
     response = HttpResponseRedirect(_return_url(state, handover.mint(sign_in, state)))
@@ -93,7 +95,9 @@ def enter(request: HttpRequest) -> HttpResponse:
     if application is None:
         return render(request, "authgate/broken_link.html", status=400)
     target = Target(origin, "GET", uri, client_address(request) or "")
-    decision = decide(application, target, loading.subject_of(sign_in.user), time.time())
+    decision = decide(application, target, loading.subject_of(sign_in.user, sign_in), time.time())
+    if decision.verdict is Verdict.STEP_UP:
+        return _to_second_factor(request)
     if decision.verdict is not Verdict.ALLOW:
         return _refused(request, target, application.name, decision)
     return _entered(request, sign_in, place, origin, uri)
@@ -120,6 +124,12 @@ def _entered(request: HttpRequest, sign_in: SignIn, place: str, origin: str, uri
 
 
 ENTRIES = frozenset(map(str, range(ENTRIES_LIMIT + 1)))
+
+
+def _to_second_factor(request: HttpRequest) -> HttpResponse:
+    """Ask for the factor, and come back here to be judged anew."""
+    query = urlencode({"next": request.get_full_path()})
+    return HttpResponseRedirect(f"{reverse('second_factor')}?{query}")
 
 
 def _set_cookie(

@@ -14,6 +14,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from authgate.models import GateSession, SignIn
+from authgate.second_factor import in_strict_group
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -25,7 +26,15 @@ def digest(token: str) -> bytes:
 
 
 def begin_sign_in(
-    user: User, *, session_digest: str, address: str | None, user_agent: str, methods: list[str], keep: bool
+    user: User,
+    *,
+    session_digest: str,
+    address: str | None,
+    user_agent: str,
+    methods: list[str],
+    keep: bool,
+    second_factor: bool = False,
+    remembered_device: bool = False,
 ) -> SignIn:
     """Record that `user` signed in with the portal session of that digest; `keep` is "keep me signed in"."""
     now = timezone.now()
@@ -42,6 +51,8 @@ def begin_sign_in(
         user_agent="".join(filter(str.isprintable, user_agent))[:300],
         keep=keep,
         methods=methods,
+        second_factor_at=now if second_factor else None,
+        remembered_device=remembered_device,
     )
 
 
@@ -56,7 +67,8 @@ def is_idle(sign_in: SignIn) -> bool:
 
 def sign_in_of(session_digest: str) -> SignIn | None:
     """Give the live sign-in of a portal session, with its user; None when it ended in any way."""
-    found = live_sign_ins().select_related("user").filter(session_digest=session_digest).first()
+    sign_ins = live_sign_ins().select_related("user").annotate(in_strict_group=in_strict_group("user"))
+    found = sign_ins.filter(session_digest=session_digest).first()
     return None if found is None or is_idle(found) else found
 
 

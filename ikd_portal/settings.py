@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import environ
 from csp.constants import NONE, SELF
@@ -82,6 +83,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "allauth",
     "allauth.account",
+    "allauth.mfa",
     "csp",
 ]
 MIDDLEWARE = [
@@ -96,6 +98,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.middleware.SignInMiddleware",
+    "accounts.second_factor.middleware.SecondFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "allauth.account.middleware.AccountMiddleware",
@@ -209,11 +212,45 @@ ACCOUNT_FORMS = {
     "login": "accounts.forms.SignInForm",
     "change_password": "accounts.forms.PasswordChangeForm",
     "reauthenticate": "accounts.forms.ReauthenticateForm",
+    "reset_password": "accounts.password_reset.PasswordResetForm",
+    "reset_password_from_key": "accounts.forms.PasswordResetKeyForm",
+    "add_email": "accounts.forms.AddAddressForm",
 }
 # accounts/throttle.py is the one mechanism: attempts to sign in within seconds.
 ACCOUNT_RATE_LIMITS = False
+IKD_SECOND_FACTOR_FOR_STAFF = env.bool("IKD_SECOND_FACTOR_FOR_STAFF", default=False)
+IKD_SECOND_FACTOR_LIFETIME = env.int("IKD_SECOND_FACTOR_LIFETIME", default=0)
+IKD_REMEMBERED_DEVICE_LIFETIME = env.int("IKD_REMEMBERED_DEVICE_LIFETIME", default=0)
+MFA_ADAPTER = "accounts.second_factor.adapter.FactorAdapter"
+MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
+MFA_PASSKEY_LOGIN_ENABLED = True
+MFA_RECOVERY_CODE_DIGITS = 10
+MFA_RECOVERY_CODES_SHOW_ONCE = True
+# People's addresses are an administrator's or a provider's word; whether one is verified is another matter.
+MFA_ALLOW_UNVERIFIED_EMAIL = True
+# Codes are limited by accounts/throttle.py; a passkey holds nothing to guess, this only spares the sessions.
+MFA_RATE_LIMITS = {"webauthn_login": "120/m/ip"}
+MFA_TRUST_ENABLED = IKD_REMEMBERED_DEVICE_LIFETIME > 0
+MFA_TRUST_COOKIE_AGE = IKD_REMEMBERED_DEVICE_LIFETIME
+MFA_TRUST_COOKIE_NAME = f"{COOKIE_PREFIX}ikd_device"
+MFA_FORMS = {
+    "authenticate": "accounts.second_factor.forms.AuthenticateForm",
+    "reauthenticate": "accounts.second_factor.forms.ReauthenticateForm",
+    "activate_totp": "accounts.second_factor.forms.ActivateTotpForm",
+    "authenticate_webauthn": "accounts.second_factor.forms.AuthenticateWebAuthnForm",
+    "login_webauthn": "accounts.second_factor.forms.LoginWebAuthnForm",
+    "reauthenticate_webauthn": "accounts.second_factor.forms.ReauthenticateWebAuthnForm",
+    "add_webauthn": "accounts.second_factor.forms.AddWebAuthnForm",
+    "edit_webauthn": "accounts.second_factor.forms.EditWebAuthnForm",
+}
 IKD_LOGIN_LIMIT_PER_ACCOUNT_AND_ADDRESS = env.str("IKD_LOGIN_LIMIT_PER_ACCOUNT_AND_ADDRESS", default="5/300")
 IKD_LOGIN_LIMIT_PER_ADDRESS = env.str("IKD_LOGIN_LIMIT_PER_ADDRESS", default="50/300")
+IKD_MAIL_LIMIT_PER_ADDRESS = env.str("IKD_MAIL_LIMIT_PER_ADDRESS", default="20/3600")
+IKD_MAIL_LIMIT_PER_RECIPIENT = env.str("IKD_MAIL_LIMIT_PER_RECIPIENT", default="3/3600")
+IKD_REGISTRATION = env.str("IKD_REGISTRATION", default="off")
+IKD_REGISTRATION_DOMAINS = env.list("IKD_REGISTRATION_DOMAINS", default=[])
+PASSWORD_RESET_TIMEOUT = 3600
+ACCOUNT_MAX_EMAIL_ADDRESSES = 5
 IKD_LOGIN_LIMIT_PER_ACCOUNT = env.str("IKD_LOGIN_LIMIT_PER_ACCOUNT", default="30/3600")
 
 # ---- what browsers are told -------------------------------------------------------------------------------
@@ -245,5 +282,9 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 WHITENOISE_USE_FINDERS = True
-EMAIL_BACKEND = "django.core.mail.backends.console.EmailBackend"
+vars().update(env.email_url_config(env.str("IKD_MAIL_URL", default="") or "consolemail://"))
+EMAIL_TIMEOUT = 10
+DEFAULT_FROM_EMAIL = env.str("IKD_MAIL_FROM", default="") or (
+    f"ikD Portal <portal@{urlsplit(IKD_PORTAL_ORIGIN).hostname}>"
+)
 APPEND_SLASH = False

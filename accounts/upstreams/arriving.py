@@ -144,9 +144,18 @@ def _hang_on(sign_in: SignIn, upstream_id: int, kept: dict[str, Any]) -> None:
         expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
         **kept,
     )
+    if kept["has_second_factor"]:
+        _count_as_second_factor(sign_in)
     if upstream.max_lifetime:
         latest = timezone.now() + timedelta(seconds=upstream.max_lifetime)
         SignIn.objects.filter(pk=sign_in.pk).update(expires_at=Least("expires_at", latest))
+
+
+def _count_as_second_factor(sign_in: SignIn) -> None:
+    """Take the provider's second factor for one of the portal's own: the administrator trusts it so far."""
+    sign_in.methods = [*sign_in.methods, "upstream_second_factor"]
+    sign_in.second_factor_at = timezone.now()
+    sign_in.save(update_fields=["methods", "second_factor_at"])
 
 
 def has_second_factor(upstream: Upstream, arrival: Arrival) -> bool:

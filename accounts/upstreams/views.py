@@ -270,5 +270,6 @@ def confirm(request: HttpRequest) -> HttpResponse:
     own = Upstream.objects.filter(enabled=True, identities__user=cast(User, request.user)).distinct()
     if request.method == "POST":
         upstream = get_object_or_404(own, slug=request.POST.get("upstream", ""))
-        return leave_for(request, upstream, Purpose.CONFIRM, reverse("upstream_identities"))
+        target = destination(request, "next") or reverse("upstream_identities")
+        return leave_for(request, upstream, Purpose.CONFIRM, target)
     return render(request, "accounts/confirm_by_upstream.html", {"upstreams": own})

@@ -114,6 +114,7 @@ def test_only_what_is_meant_to_be_administered_is(db: None) -> None:
         "accounts.Brand",
         "accounts.Group",
         "accounts.Identity",
+        "accounts.Invitation",
         "accounts.Upstream",
         "accounts.User",
         "auth.Group",

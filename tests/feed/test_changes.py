@@ -12,7 +12,7 @@ from django.db import connection, transaction
 from django.test import RequestFactory
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import StrictGroup, User
 from authgate import sessions
 from authgate.changes import TABLE
 from authgate.models import Application, Change, GateSession, Origin, Rule, SignIn
@@ -61,6 +61,7 @@ USER: dict[str, Callable[[User], object]] = {
     "raw SQL about everybody": lambda alice: raw("UPDATE accounts_user SET email = ''"),
     "another name": lambda alice: save(alice, username="alice2"),
     "a new password": lambda alice: User.objects.filter(pk=alice.pk).update(password="!"),
+    "made staff": lambda alice: User.objects.filter(pk=alice.pk).update(is_staff=True),
     "no superuser any more": lambda alice: User.objects.filter(pk=alice.pk).update(is_superuser=False),
     "model delete": lambda alice: alice.delete(),
     "QuerySet.delete": lambda alice: User.objects.filter(pk=alice.pk).delete(),
@@ -92,6 +93,10 @@ def test_a_change_of_a_user_is_told(way: str, people: Cast) -> None:
 GROUP: dict[str, Callable[[], object]] = {
     "renamed": lambda: save(Group.objects.get(name="staff"), name="crew"),
     "renamed by QuerySet.update": lambda: Group.objects.filter(name="staff").update(name="crew"),
+    "made strict": lambda: StrictGroup.objects.create(group=Group.objects.get(name="staff")),
+    "made strict by raw SQL": lambda: raw(
+        "INSERT INTO accounts_strictgroup (group_id) SELECT id FROM auth_group WHERE name = 'staff'"
+    ),
     "deleted": lambda: Group.objects.get(name="staff").delete(),
 }
 
@@ -108,6 +113,10 @@ def test_a_deleted_group_is_told_about_each_member_and_each_application(people: 
 
 
 SIGN_IN: dict[str, Callable[[SignIn], object]] = {
+    "a second factor given": lambda row: SignIn.objects.filter(pk=row.pk).update(
+        second_factor_at=timezone.now()
+    ),
+    "a second factor taken back": lambda row: SignIn.objects.filter(pk=row.pk).update(remembered_device=True),
     "ended": lambda sign_in: sessions.end_sign_ins(SignIn.objects.filter(pk=sign_in.pk)),
     "deleted": lambda sign_in: sign_in.delete(),
     "shortened": lambda sign_in: SignIn.objects.filter(pk=sign_in.pk).update(expires_at=timezone.now()),

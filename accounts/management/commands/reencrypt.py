@@ -2,11 +2,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from allauth.mfa.models import Authenticator
 from django.apps import apps
 from django.core.management.base import BaseCommand
 from django.db import models, transaction
 
-from accounts.upstreams.encryption import EncryptedField, Undecryptable
+from accounts.upstreams.encryption import EncryptedField, Secret, Undecryptable
 
 
 class Command(BaseCommand):
@@ -17,6 +18,27 @@ class Command(BaseCommand):
             for field in model._meta.concrete_fields:
                 if isinstance(field, EncryptedField):
                     self._reencrypt(model, field.attname)
+        self._reencrypt_factors()
+
+    def _reencrypt_factors(self) -> None:
+        """Encrypt anew what allauth keeps inside its JSON, through the portal's adapter."""
+        done = lost = 0
+        for key in Authenticator.objects.values_list("pk", flat=True):
+            with transaction.atomic():
+                row = Authenticator.objects.select_for_update().filter(pk=key).first()
+                sealed = [name for name in ("secret", "seed") if row and row.data.get(name)]
+                try:
+                    for name in sealed:
+                        row.data[name] = Secret(row.data[name]).rotated().token
+                except Undecryptable:
+                    lost += 1
+                    continue
+                if sealed:
+                    row.save(update_fields=["data"])
+                    done += 1
+        self.stdout.write(f"mfa.Authenticator.data: {done} encrypted anew")
+        if lost:
+            self.stderr.write(f"mfa.Authenticator.data: {lost} cannot be read with any key, left alone")
 
     def _reencrypt(self, model: type[models.Model], name: str) -> None:
         done = lost = 0

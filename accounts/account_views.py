@@ -1,0 +1,197 @@
+"""My account: one's name, addresses, sessions, and what happened lately."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from allauth.account import views as allauth_views
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext as _t
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.devices import browser_named
+from accounts.fresh import freshly_proven
+from accounts.models import User
+from authgate.audit import record
+from authgate.models import AuditEvent, GateSession, SignIn
+from authgate.server_facts import client_address
+from authgate.sessions import end_sign_ins, is_idle, live_sign_ins
+
+PAGE = 25
+ORIGINS_SHOWN = 12
+EVENTS_SHOWN = 200
+
+KINDS = {
+    "sign_in": _("Signed in"),
+    "sign_out": _("Signed out"),
+    "sign_in_failed": _("Somebody tried to sign in"),
+    "second_factor_failed": _("A wrong code was entered"),
+    "recovery_code_used": _("A recovery code was used"),
+    "recovery_codes_made": _("New recovery codes were made"),
+    "password_changed": _("The password was changed"),
+    "factor_added": _("A second factor was added"),
+    "factor_removed": _("A second factor was removed"),
+    "factors_reset": _("An administrator reset the second factors"),
+    "address_added": _("An e-mail address was added"),
+    "address_removed": _("An e-mail address was removed"),
+    "address_changed": _("The main e-mail address was changed"),
+    "token_made": _("An API token was made"),
+    "token_ended": _("An API token was ended"),
+    "identity_linked": _("A provider was linked"),
+    "identity_unlinked": _("A provider was unlinked"),
+    "session_ended": _("Sessions were ended"),
+}
+"""What people read of events about themselves; of other kinds they read nothing."""
+
+
+class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = User
+        fields = ("display_name",)
+        widgets = {"display_name": forms.TextInput(attrs={"autocomplete": "name", "autofocus": True})}
+        help_texts = {"display_name": _("How others read your name. Empty: your username.")}
+
+    def clean_display_name(self) -> str:
+        """Keep what can be read: no character that hides, or turns the text around it."""
+        return "".join(filter(str.isprintable, self.cleaned_data["display_name"])).strip()
+
+
+def _user(request: HttpRequest) -> User:
+    return cast(User, request.user)
+
+
+@never_cache
+@login_required
+@require_safe
+def account(request: HttpRequest) -> HttpResponse:
+    return render(request, "accounts/account.html")
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def profile(request: HttpRequest) -> HttpResponse:
+    person = User.objects.get(pk=_user(request).pk)  # a name that is not taken must not show in the header
+    form = ProfileForm(request.POST or None, instance=person)
+    if request.method != "POST" or not form.is_valid():
+        return render(request, "accounts/profile.html", {"form": form})
+    person.save(update_fields=["display_name"])
+    messages.success(request, _t("Your name is changed."))
+    return redirect("account")
+
+
+# ---- sessions ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    sign_in: SignIn
+    browser: str
+    is_this: bool
+    origins: list[str]
+    more: int
+
+
+def _own(request: HttpRequest) -> QuerySet[SignIn]:
+    return live_sign_ins().filter(user=_user(request))
+
+
+@never_cache
+@login_required
+@require_safe
+def sessions(request: HttpRequest) -> HttpResponse:
+    """Show the live sessions, the newest first. Four queries, however many there are."""
+    page = Paginator(_own(request).order_by("-started_at", "-pk"), PAGE).get_page(request.GET.get("page"))
+    rows = [sign_in for sign_in in page if not is_idle(sign_in)]
+    gates = GateSession.objects.filter(sign_in__in=[row.pk for row in rows], ended_at=None).order_by("origin")
+    origins: dict[int, list[str]] = {}
+    for sign_in_id, origin in gates.values_list("sign_in_id", "origin").distinct():
+        origins.setdefault(sign_in_id, []).append(origin.partition("://")[2] or origin)
+    this = request.sign_in.pk  # type: ignore[attr-defined]
+    shown = [_shown(row, row.pk == this, origins.get(row.pk, [])) for row in rows]
+    return render(request, "accounts/sessions.html", {"page": page, "sessions": shown})
+
+
+def _shown(sign_in: SignIn, is_this: bool, origins: list[str]) -> Shown:
+    more = max(0, len(origins) - ORIGINS_SHOWN)
+    return Shown(sign_in, browser_named(sign_in.user_agent), is_this, origins[:ORIGINS_SHOWN], more)
+
+
+@never_cache
+@login_required
+@require_POST
+def end_session(request: HttpRequest, uuid: Any) -> HttpResponse:
+    row = get_object_or_404(SignIn, uuid=uuid, user=_user(request))
+    _end(request, SignIn.objects.filter(pk=row.pk))
+    if row.pk == request.sign_in.pk:  # type: ignore[attr-defined]
+        return redirect("account_login")
+    return redirect("sessions")
+
+
+@never_cache
+@login_required
+@require_POST
+def end_other_sessions(request: HttpRequest) -> HttpResponse:
+    this = request.sign_in.pk  # type: ignore[attr-defined]
+    _end(request, SignIn.objects.filter(user=_user(request)).exclude(pk=this))
+    return redirect("sessions")
+
+
+def _end(request: HttpRequest, which: QuerySet[SignIn]) -> None:
+    ended = end_sign_ins(which)
+    if ended:
+        name = _user(request).username
+        address = client_address(request)
+        record("session_ended", actor=name, subject=name, address=address, details={"sign_ins": ended})
+    text = ngettext("%(count)d session was ended.", "%(count)d sessions were ended.", ended)
+    messages.success(request, text % {"count": ended})
+
+
+# ---- events -----------------------------------------------------------------------------------------------
+
+
+@never_cache
+@login_required
+@require_safe
+def events(request: HttpRequest) -> HttpResponse:
+    """Show the newest events about oneself. What happened before the account was made is another's."""
+    user = _user(request)
+    found = AuditEvent.objects.filter(subject=user.username, kind__in=KINDS, at__gte=user.date_joined)
+    rows = [(event, KINDS[event.kind]) for event in found[:EVENTS_SHOWN]]
+    return render(request, "accounts/events.html", {"events": rows})
+
+
+# ---- addresses --------------------------------------------------------------------------------------------
+
+
+@method_decorator([never_cache, freshly_proven], name="dispatch")
+class AddressesView(allauth_views.EmailView):  # type: ignore[misc]
+    """E-mail addresses: what may sign in and receive a link for a new password, so nobody finds it open."""
+
+    http_method_names = ["get", "head", "post"]
+    template_name = "accounts/addresses.html"
+
+
+@method_decorator(never_cache, name="dispatch")
+class ConfirmAddressView(allauth_views.ConfirmEmailView):  # type: ignore[misc]
+    """The link of the mail asks; only the button confirms, as mail scanners follow links."""
+
+    http_method_names = ["get", "head", "post"]
+    template_name = "accounts/confirm_address.html"
+
+    def get_template_names(self) -> list[str]:
+        return [self.template_name]
+
+    def get_redirect_url(self) -> str:
+        return "/accounts/addresses/" if self.request.user.is_authenticated else "/accounts/login/"

@@ -1,0 +1,55 @@
+"""Proof of who one is, asked for anew before anything that a finder of an open browser must not do."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, cast
+from urllib.parse import urlencode
+
+from allauth.account import app_settings
+from allauth.account.decorators import reauthentication_required
+from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import redirect, render
+from django.urls import reverse
+
+from accounts.models import User
+from accounts.upstreams.models import Upstream
+from accounts.upstreams.views import is_freshly_confirmed
+
+P = ParamSpec("P")
+View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+
+
+def freshly_proven(view: View[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
+    """Let in only whoever gave their second factor or password lately, or was confirmed by their provider."""
+    proven = reauthentication_required(view)
+
+    @login_required
+    @wraps(view)
+    def inner(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
+        user = cast(User, request.user)
+        if get_reauthentication_flows(user):
+            return cast(HttpResponse, proven(request, *args, **kwargs))
+        if _is_fresh(request):
+            return cast(HttpResponse, view(request, *args, **kwargs))
+        if Upstream.objects.filter(enabled=True, identities__user=user).exists():
+            query = urlencode({"next": request.get_full_path()})
+            return redirect(f"{reverse('upstream_confirm')}?{query}")
+        return render(request, "accounts/token_sign_in_again.html", status=403)
+
+    return cast(Callable[Concatenate[HttpRequest, P], HttpResponse], inner)
+
+
+def _is_fresh(request: HttpRequest) -> bool:
+    """Tell whether somebody without a password signed in minutes ago, or was confirmed by their provider."""
+    if is_freshly_confirmed(request):
+        return True
+    sign_in = getattr(request, "sign_in", None)
+    if sign_in is None:
+        return False
+    age: float = time.time() - sign_in.started_at.timestamp()
+    return bool(age < app_settings.REAUTHENTICATION_TIMEOUT)

@@ -1,0 +1,155 @@
+"""Mails to people. Every link is built from IKD_PORTAL_URL, whatever Host was sent."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.core.mail import EmailMultiAlternatives
+from django.db import close_old_connections, connection
+from django.template.loader import render_to_string
+from django.utils import timezone, translation
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+
+log = logging.getLogger("ikd.security")
+
+WAITING_LIMIT = 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a mail says. `button` is the words of its link, `path` where that leads unless it is given."""
+
+    subject: Any
+    sentence: Any
+    button: Any = ""
+    path: str = ""
+
+
+NOT_YOU = "/accounts/sessions/"
+KINDS = {
+    "new_device": Kind(
+        _("New sign-in to your account"),
+        _("Somebody signed in to your account from a browser or network that is new to us."),
+        _("See your sessions"),
+        NOT_YOU,
+    ),
+    "password_changed": Kind(
+        _("Your password was changed"),
+        _("The password of your account was changed."),
+        _("See your sessions"),
+        NOT_YOU,
+    ),
+    "factor_added": Kind(
+        _("A second factor was added"),
+        _("A second factor was added to your account."),
+        _("See your second factors"),
+        "/accounts/second-factor/",
+    ),
+    "factor_removed": Kind(
+        _("A second factor was removed"),
+        _("A second factor was removed from your account."),
+        _("See your second factors"),
+        "/accounts/second-factor/",
+    ),
+    "factors_reset": Kind(
+        _("Your second factors were reset"),
+        _("An administrator removed all second factors of your account and ended your sign-ins."),
+        _("Sign in"),
+        "/accounts/login/",
+    ),
+    "recovery_codes_made": Kind(
+        _("New recovery codes were made"),
+        _("New recovery codes were made for your account. The earlier ones are worth nothing now."),
+        _("See your second factors"),
+        "/accounts/second-factor/",
+    ),
+    "address_changed": Kind(
+        _("Your e-mail address was changed"),
+        _("The e-mail addresses of your account were changed."),
+        _("See your addresses"),
+        "/accounts/addresses/",
+    ),
+    "password_reset": Kind(
+        _("Choose a new password"),
+        _("Somebody, probably you, asked for a new password for your account. The link works for one hour."),
+        _("Choose a new password"),
+    ),
+    "confirm_address": Kind(
+        _("Confirm your e-mail address"),
+        _("This address was entered for an account at the portal. If that was you, confirm it."),
+        _("Confirm the address"),
+    ),
+    "invitation": Kind(
+        _("You are invited"),
+        _("You are invited to the portal. The link makes your account; it works once."),
+        _("Make your account"),
+    ),
+}
+ASKED_FOR = ("password_reset", "confirm_address", "invitation")
+
+_waiting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mails")
+_room = threading.BoundedSemaphore(WAITING_LIMIT)
+
+
+def tell(user: User, kind: str, address: str | None = None, *, to: str = "") -> None:
+    """Tell somebody what happened to their account, and from which network address."""
+    if to or user.email:
+        later(send, kind, to or user.email, {"username": user.username, "address": address or ""})
+
+
+def later(act: Callable[..., None], *args: Any) -> None:
+    """Do it after the page is on its way: how long it takes tells nobody whether there is an account."""
+    language = translation.get_language() or settings.LANGUAGE_CODE
+    if not settings.IKD_WRITE_BEHIND:
+        _do(language, act, *args)
+        return
+    if not _room.acquire(blocking=False):
+        log.error("a mail was dropped: %d are waiting already", WAITING_LIMIT)
+        return
+    _waiting.submit(_in_thread, language, act, *args)
+
+
+def _in_thread(language: str, act: Callable[..., None], *args: Any) -> None:
+    close_old_connections()
+    try:
+        _do(language, act, *args)
+    finally:
+        _room.release()
+        connection.close()
+
+
+def _do(language: str, act: Callable[..., None], *args: Any) -> None:
+    """Do it in a language. A mail server that is away stops nobody's page; the log names no address."""
+    try:
+        with translation.override(language):
+            act(*args)
+    except Exception as error:
+        log.error("a mail could not be sent: %s", type(error).__name__)
+
+
+def send(kind: str, to: str, facts: dict[str, Any], path: str = "") -> None:
+    """Send a mail as plain text and HTML. Raises what the mail server's client raises."""
+    words = KINDS[kind]
+    context = {
+        **facts,
+        "subject": words.subject,
+        "sentence": words.sentence,
+        "button": words.button,
+        "url": f"{settings.IKD_PORTAL_URL}{path or words.path}",
+        "is_asked_for": kind in ASKED_FOR,
+        "at": timezone.now(),
+        "portal": settings.IKD_PORTAL_URL,
+    }
+    message = EmailMultiAlternatives(
+        str(words.subject), render_to_string("mail/message.txt", context), settings.DEFAULT_FROM_EMAIL, [to]
+    )
+    message.attach_alternative(render_to_string("mail/message.html", context), "text/html")
+    message.send()

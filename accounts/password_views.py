@@ -1,0 +1,58 @@
+"""The pages of a forgotten password."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account import views as allauth_views
+from django import forms
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+
+from accounts.throttle import CountersUnavailable, TooManyAttempts
+
+
+@method_decorator(never_cache, name="dispatch")
+class PasswordResetView(allauth_views.PasswordResetView):  # type: ignore[misc]
+    http_method_names = ["get", "head", "post"]
+
+    def form_valid(self, form: forms.Form) -> HttpResponse:
+        try:
+            response: HttpResponse = super().form_valid(form)
+        except TooManyAttempts as error:
+            return wait_page(self.request, error.wait)
+        except CountersUnavailable:
+            return wait_page(self.request, 60, status=503)
+        return response
+
+
+@method_decorator(never_cache, name="dispatch")
+class PasswordResetDoneView(allauth_views.PasswordResetDoneView):  # type: ignore[misc]
+    http_method_names = ["get", "head"]
+
+
+@method_decorator([never_cache, sensitive_post_parameters("password1", "password2")], name="dispatch")
+class PasswordResetFromKeyView(allauth_views.PasswordResetFromKeyView):  # type: ignore[misc]
+    """The link of the mail: its key goes into the session at once, and out of the address."""
+
+    http_method_names = ["get", "head", "post"]
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        response: HttpResponse = super().dispatch(request, *args, **kwargs)
+        response.headers["Referrer-Policy"] = "no-referrer"
+        return response
+
+
+@method_decorator(never_cache, name="dispatch")
+class PasswordResetFromKeyDoneView(allauth_views.PasswordResetFromKeyDoneView):  # type: ignore[misc]
+    http_method_names = ["get", "head"]
+
+
+def wait_page(request: HttpRequest, wait: int, *, status: int = 429) -> HttpResponse:
+    """Say that a limit is reached, of this network and not of any account."""
+    response = render(request, "accounts/wait.html", {"minutes": -(-wait // 60)}, status=status)
+    response.headers["Retry-After"] = str(wait)
+    return response

@@ -1,0 +1,57 @@
+"""What allauth's mfa app asks of this portal: secrets at rest, and how the portal is named to devices."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
+from django.conf import settings
+from django.utils.translation import gettext as _t
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from accounts.upstreams.encryption import Secret
+
+FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+"""What makes a second factor; recovery codes only stand in for one."""
+
+
+def has_factor(user: User) -> bool:
+    return bool(Authenticator.objects.filter(user=user, type__in=FACTORS).exists())
+
+
+class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+    error_messages = DefaultMFAAdapter.error_messages | {
+        "incorrect_code": _("That code is not right, or it was used already. Wait for the next one."),
+        "incorrect_passkey": _("That passkey was not accepted. Try again, or use another way."),
+    }
+
+    def encrypt(self, text: str) -> str:
+        return Secret.of(text).token
+
+    def decrypt(self, encrypted_text: str) -> str:
+        """Give the secret. Raises Undecryptable."""
+        return Secret(encrypted_text).reveal()
+
+    def _get_site_name(self) -> str:
+        return urlsplit(settings.IKD_PORTAL_ORIGIN).netloc
+
+    def get_totp_issuer(self) -> str:
+        return f"ikD Portal {self._get_site_name()}"
+
+    def get_public_key_credential_rp_entity(self) -> dict[str, str]:
+        """Name the portal by its configured address, whatever Host was sent."""
+        return {"id": urlsplit(settings.IKD_PORTAL_ORIGIN).hostname or "", "name": "ikD Portal"}
+
+    def get_public_key_credential_user_entity(self, user: User) -> dict[str, Any]:
+        entity: dict[str, Any] = super().get_public_key_credential_user_entity(user)
+        return {**entity, "name": user.username, "display_name": user.get_full_name()}
+
+    def _get_user_identifier(self, user: User) -> str:
+        return user.username
+
+    def generate_authenticator_name(self, user: User, type: Any) -> str:
+        number = Authenticator.objects.filter(user=user, type=type).count() + 1
+        return _t("Passkey %(number)d") % {"number": number}

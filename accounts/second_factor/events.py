@@ -1,0 +1,115 @@
+"""What hangs on factors: the sign-in that has one now, the audit trail, and the mail to the person."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.mfa.models import Authenticator
+from allauth.mfa.signals import (
+    authentication_failed,
+    authenticator_added,
+    authenticator_removed,
+    authenticator_reset,
+    authenticator_used,
+)
+from django.db import transaction
+from django.dispatch import receiver
+from django.http import HttpRequest
+from django.utils import timezone
+
+from accounts import mails
+from accounts.models import User
+from accounts.second_factor.adapter import FACTORS, has_factor
+from authgate.audit import record
+from authgate.models import SignIn
+from authgate.server_facts import client_address
+from authgate.sessions import end_sign_ins
+
+
+def note_factor(request: HttpRequest, method: str) -> None:
+    """Note on the sign-in of this browser that a factor was given, under a key that nobody knew before."""
+    sign_in: SignIn | None = getattr(request, "sign_in", None)
+    if sign_in is None:
+        return
+    request.session.cycle_key()
+    sign_in.methods = list(dict.fromkeys([*sign_in.methods, method]))
+    sign_in.second_factor_at = timezone.now()
+    SignIn.objects.filter(pk=sign_in.pk, ended_at=None).update(
+        methods=sign_in.methods, second_factor_at=sign_in.second_factor_at
+    )
+
+
+def forget_factor(user: User) -> None:
+    """Let no sign-in of somebody without a factor count as having one."""
+    if not has_factor(user):
+        SignIn.objects.filter(user=user, ended_at=None).update(second_factor_at=None, remembered_device=False)
+
+
+@transaction.atomic
+def reset_factors(request: HttpRequest, user: User) -> int:
+    """Remove every factor of somebody, as an administrator, and end their sign-ins. Give how many."""
+    rows = Authenticator.objects.filter(user=user)
+    kinds = sorted(rows.values_list("type", flat=True))
+    rows.delete()
+    forget_factor(user)
+    end_sign_ins(SignIn.objects.filter(user=user))
+    record(
+        "factors_reset",
+        actor=request.user.get_username(),
+        subject=user.username,
+        address=client_address(request),
+        details={"factors": kinds},
+    )
+    mails.tell(user, "factors_reset")
+    return len(kinds)
+
+
+@receiver(authenticator_used, dispatch_uid="note second factor")
+def used(sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any) -> None:
+    sign_in = getattr(request, "sign_in", None)
+    if sign_in is not None and sign_in.user_id == user.pk:
+        note_factor(request, authenticator.type)
+    if authenticator.type == Authenticator.Type.RECOVERY_CODES:
+        _record("recovery_code_used", request, user, authenticator)
+
+
+@receiver(authenticator_added, dispatch_uid="record factor")
+def added(sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any) -> None:
+    if authenticator.type in FACTORS:
+        note_factor(request, authenticator.type)
+        _record("factor_added", request, user, authenticator)
+
+
+@receiver(authenticator_removed, dispatch_uid="record removed factor")
+def removed(
+    sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any
+) -> None:
+    if authenticator.type in FACTORS:
+        forget_factor(user)
+        _record("factor_removed", request, user, authenticator)
+
+
+@receiver(authenticator_reset, dispatch_uid="record new recovery codes")
+def codes_made(
+    sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any
+) -> None:
+    _record("recovery_codes_made", request, user, authenticator)
+
+
+@receiver(authentication_failed, dispatch_uid="record failed factor")
+def failed(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
+    record(
+        "second_factor_failed", subject=user.username, reason="wrong code", address=client_address(request)
+    )
+
+
+def _record(kind: str, request: HttpRequest, user: User, authenticator: Authenticator) -> None:
+    record(
+        kind,
+        actor=user.username,
+        subject=user.username,
+        address=client_address(request),
+        details={"factor": authenticator.type},
+    )
+    if kind in mails.KINDS:
+        mails.tell(user, kind, client_address(request))

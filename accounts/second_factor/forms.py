@@ -1,0 +1,224 @@
+"""allauth's forms for factors, within the portal's limits and without what would end in an error page."""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+from typing import Any
+
+from allauth.account.adapter import get_adapter as get_account_adapter
+from allauth.core import context
+from allauth.mfa.base import forms as base_forms
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp import forms as totp_forms
+from allauth.mfa.totp.internal.auth import generate_totp_secret
+from allauth.mfa.webauthn import forms as webauthn_forms
+from django import forms
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import User
+from accounts.second_factor.adapter import FactorAdapter
+from accounts.second_factor.codes import LONGEST_CODE, counter_of, digits_of, take_code
+from accounts.throttle import give_back
+from accounts.upstreams.encryption import Secret, Undecryptable
+
+log = logging.getLogger("ikd.security")
+
+PENDING = "pending_totp"
+LONGEST_CREDENTIAL = 16_384
+LONGEST_NAME = 60
+
+
+def _code_field(label: Any) -> forms.CharField:
+    attrs = {
+        "autocomplete": "one-time-code",
+        "inputmode": "numeric",
+        "autofocus": True,
+        "spellcheck": "false",
+    }
+    return forms.CharField(label=label, max_length=LONGEST_CODE, widget=forms.TextInput(attrs=attrs))
+
+
+def _count_try(user: User) -> list[str]:
+    """Count a try of somebody's codes. Raises ValidationError where a limit is reached."""
+    slots: list[str] = get_account_adapter().count_attempt(f"second factor {user.pk}", user)
+    return slots
+
+
+class TakesCode:
+    """Judge a code within the limits, apart from those of passwords but for the one of an address."""
+
+    user: User
+    cleaned_data: dict[str, Any]
+
+    def clean_code(self) -> str:
+        slots = _count_try(self.user)
+        found = take_code(self.user, self.cleaned_data["code"])
+        if found is None:
+            self._emit_authentication_failed(_main_factor(self.user))  # type: ignore[attr-defined]
+            raise FactorAdapter().validation_error("incorrect_code")
+        give_back(slots)
+        found.user = self.user
+        self.authenticator = found
+        return ""
+
+
+def _main_factor(user: User) -> Authenticator | None:
+    return Authenticator.objects.filter(user=user).order_by("-type").first()
+
+
+class AuthenticateForm(TakesCode, base_forms.AuthenticateForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["code"] = _code_field(_("Code"))
+
+
+class ReauthenticateForm(TakesCode, base_forms.ReauthenticateForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["code"] = _code_field(_("Code"))
+
+
+class ActivateTotpForm(totp_forms.ActivateTOTPForm):  # type: ignore[misc]
+    """The secret waits in the session under the installation's key until the first code is right."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self.user = kwargs.pop("user")
+        forms.Form.__init__(self, *args, **kwargs)
+        self.fields["code"] = _code_field(_("Code that the app shows"))
+        self.secret = _pending_secret(anew=not self.is_bound)
+
+    def clean_code(self) -> str:
+        slots = _count_try(self.user)
+        code: str = self.cleaned_data["code"]
+        if counter_of(self.secret, digits_of(code)) is None:
+            raise FactorAdapter().validation_error("incorrect_code")
+        give_back(slots)
+        return code
+
+
+def _pending_secret(*, anew: bool) -> str:
+    session = context.request.session
+    try:
+        secret = "" if anew else Secret(session.get(PENDING, "")).reveal()
+    except Undecryptable:
+        secret = ""
+    if not secret:
+        secret = generate_totp_secret()
+        session[PENDING] = Secret.of(secret).token
+    return secret
+
+
+class CredentialField(forms.JSONField):
+    """What a browser says of a passkey: an object, no longer than one can be, of this very portal."""
+
+    def __init__(self) -> None:
+        super().__init__(widget=forms.HiddenInput, max_length=None)
+
+    def to_python(self, value: Any) -> Any:
+        if isinstance(value, str) and len(value) > LONGEST_CREDENTIAL:
+            raise FactorAdapter().validation_error("incorrect_passkey")
+        try:
+            found = super().to_python(value)
+        except RecursionError:
+            raise FactorAdapter().validation_error("incorrect_passkey") from None
+        if found is not None and not _is_ours(found):
+            raise FactorAdapter().validation_error("incorrect_passkey")
+        return found
+
+
+def _is_ours(credential: Any) -> bool:
+    """Tell whether the browser made it on a page of the portal itself, not of a host below its own."""
+    try:
+        text = credential["response"]["clientDataJSON"]
+        told = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        return bool(told["origin"] == settings.IKD_PORTAL_ORIGIN) and told.get("crossOrigin") is not True
+    except (TypeError, KeyError, ValueError, AttributeError, RecursionError):
+        return False
+
+
+class TakesCredential:
+    """Judge a credential. What a stranger's bytes make a parser do ends here, as a wrong passkey."""
+
+    def clean_credential(self) -> Any:
+        try:
+            return super().clean_credential()  # type: ignore[misc]
+        except ValidationError:
+            raise FactorAdapter().validation_error("incorrect_passkey") from None
+        except Exception:
+            log.info("a passkey could not be judged", exc_info=True)
+            raise FactorAdapter().validation_error("incorrect_passkey") from None
+
+
+class AuthenticateWebAuthnForm(TakesCredential, webauthn_forms.AuthenticateWebAuthnForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["credential"] = CredentialField()
+
+
+class LoginWebAuthnForm(TakesCredential, webauthn_forms.LoginWebAuthnForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["credential"] = CredentialField()
+
+
+class ReauthenticateWebAuthnForm(TakesCredential, webauthn_forms.ReauthenticateWebAuthnForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["credential"] = CredentialField()
+
+
+def _name_field() -> forms.CharField:
+    return forms.CharField(
+        label=_("Name"),
+        max_length=LONGEST_NAME,
+        required=False,
+        help_text=_("By which you will know it again, such as “phone” or “key on the key ring”."),
+        widget=forms.TextInput(attrs={"autocomplete": "off"}),
+    )
+
+
+def printable(text: str) -> str:
+    return "".join(filter(str.isprintable, text)).strip()
+
+
+class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"] = _name_field()
+        self.fields["credential"] = CredentialField()
+        self.fields["passwordless"] = forms.BooleanField(
+            label=_("Also sign in with it alone, without the password"), required=False, initial=True
+        )
+        self.order_fields(["name", "passwordless"])
+
+    def clean_name(self) -> str:
+        self.cleaned_data["name"] = printable(self.cleaned_data["name"])
+        name: str = super().clean_name()
+        return name
+
+    def clean(self) -> dict[str, Any]:
+        try:
+            cleaned: dict[str, Any] = super().clean()
+        except ValidationError:
+            raise FactorAdapter().validation_error("incorrect_passkey") from None
+        except Exception:
+            log.info("a passkey could not be judged", exc_info=True)
+            raise FactorAdapter().validation_error("incorrect_passkey") from None
+        return cleaned
+
+
+class EditWebAuthnForm(webauthn_forms.EditWebAuthnForm):  # type: ignore[misc]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["name"] = _name_field()
+        self.fields["name"].required = True
+
+    def clean_name(self) -> str:
+        name = printable(self.cleaned_data["name"])
+        if not name:
+            raise ValidationError(_("Give it a name that can be read."))
+        return name

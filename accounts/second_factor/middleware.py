@@ -1,0 +1,60 @@
+"""Keep whoever owes a second factor to the pages where it is given or set up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+
+from authgate.second_factor import owes
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+OPEN = frozenset(
+    (
+        "second_factor",
+        "mfa_reauthenticate",
+        "mfa_reauthenticate_webauthn",
+        "mfa_activate_totp",
+        "mfa_add_webauthn",
+        "account_reauthenticate",
+        "upstream_confirm",
+        "upstream_callback",
+        "account_logout",
+        "signed_out",
+        "switch_account",
+        "account_reset_password",
+        "account_reset_password_done",
+        "account_reset_password_from_key",
+        "account_reset_password_from_key_done",
+        "account_confirm_email",
+        "invitation",
+        "key_set",
+        "brand_logo",
+        "brand_accent",
+    )
+)
+"""Pages that tell nothing of the person, and those that lead to a second factor."""
+
+
+class SecondFactorMiddleware:
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Any, args: Any, kwargs: Any
+    ) -> HttpResponseRedirect | None:
+        sign_in = getattr(request, "sign_in", None)
+        if sign_in is None or not owes(sign_in):
+            return None
+        match = request.resolver_match
+        if match is not None and not match.namespaces and match.url_name in OPEN:
+            return None
+        asked_for = request.get_full_path() if request.method == "GET" else reverse("launcher")
+        return HttpResponseRedirect(f"{reverse('second_factor')}?{urlencode({'next': asked_for})}")

@@ -1,0 +1,207 @@
+"""Second factors: giving one, setting one up, taking one away."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from allauth.account.adapter import get_adapter
+from allauth.mfa.base import views as base_views
+from allauth.mfa.models import Authenticator
+from allauth.mfa.recovery_codes import views as recovery_views
+from allauth.mfa.totp import views as totp_views
+from allauth.mfa.webauthn import views as webauthn_views
+from allauth.mfa.webauthn.internal import auth as webauthn
+from django import forms
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from accounts.destinations import destination
+from accounts.fresh import freshly_proven
+from accounts.models import User
+from accounts.second_factor.adapter import has_factor
+from accounts.second_factor.codes import note_first_code
+from accounts.second_factor.forms import PENDING
+from accounts.views import PasswordFormMixin
+
+METHODS = ["get", "head", "post"]
+sensitive = method_decorator([never_cache, freshly_proven], name="dispatch")
+
+
+def _with_next(request: HttpRequest, url: str) -> str:
+    target = destination(request, "next")
+    return f"{url}?{urlencode({'next': target})}" if target else url
+
+
+# ---- giving one -------------------------------------------------------------------------------------------
+
+
+@never_cache
+@login_required
+@require_safe
+def second_factor(request: HttpRequest) -> HttpResponse:
+    """Ask for a factor, or say that one has to be set up; then go where `next` leads."""
+    user = cast(User, request.user)
+    if has_factor(user):
+        method = get_adapter().get_reauthentication_methods(user)[0]
+        return HttpResponseRedirect(_with_next(request, method["url"]))
+    context = {
+        "totp_url": _with_next(request, reverse("mfa_activate_totp")),
+        "passkey_url": _with_next(request, reverse("mfa_add_webauthn")),
+    }
+    return render(request, "mfa/needed.html", context)
+
+
+class PasskeyOptions:
+    """Give templates as JSON what the browser has to sign."""
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context_data(**kwargs)  # type: ignore[misc]
+        return {**context, "passkey_options": json.dumps(context.get("js_data"))}
+
+
+class AuthenticateView(PasskeyOptions, PasswordFormMixin, base_views.AuthenticateView):  # type: ignore[misc]
+    """The step between the password and the sign-in; whoever stops here is nobody yet."""
+
+    http_method_names = METHODS
+
+    def form_invalid(self, form: forms.Form) -> HttpResponse:
+        response: HttpResponse = super(PasswordFormMixin, self).form_invalid(form)
+        return self.with_status(response, form)
+
+
+@method_decorator(never_cache, name="dispatch")
+class TrustView(base_views.TrustView):  # type: ignore[misc]
+    http_method_names = METHODS
+
+
+@method_decorator(never_cache, name="dispatch")
+class ReauthenticateView(PasswordFormMixin, base_views.ReauthenticateView):  # type: ignore[misc]
+    http_method_names = METHODS
+
+
+@method_decorator(never_cache, name="dispatch")
+class ReauthenticateWebAuthnView(PasskeyOptions, webauthn_views.ReauthenticateWebAuthnView):  # type: ignore[misc]
+    http_method_names = METHODS
+
+    def form_invalid(self, form: forms.Form) -> HttpResponse:
+        context = {**self.get_context_data(), "form": form}
+        return self.render_to_response(context)  # type: ignore[no-any-return]
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        return {**context, "reauthentication_alternatives": self.get_reauthentication_alternatives()}
+
+
+@method_decorator(never_cache, name="dispatch")
+class PasskeySignInView(webauthn_views.LoginWebAuthnView):  # type: ignore[misc]
+    """Sign in by a passkey alone: GET gives the browser what it has to sign, as JSON."""
+
+    http_method_names = METHODS
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return JsonResponse({"request_options": webauthn.begin_authentication(user=None)})
+
+    def form_valid(self, form: forms.Form) -> HttpResponse:
+        self.request.session.set_expiry(0)
+        response: HttpResponse = super().form_valid(form)
+        return response
+
+    def form_invalid(self, form: forms.Form) -> HttpResponse:
+        super().form_invalid(form)
+        return HttpResponseRedirect(_with_next(self.request, f"{reverse('account_login')}"))
+
+
+# ---- setting one up, taking one away ----------------------------------------------------------------------
+
+
+@method_decorator([never_cache, login_required], name="dispatch")
+class FactorsView(base_views.IndexView):  # type: ignore[misc]
+    http_method_names = ["get", "head"]
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        rows = list(Authenticator.objects.filter(user=cast(User, self.request.user)).order_by("pk"))
+        by_type = {row.type: row.wrap() for row in rows}
+        codes = by_type.get(Authenticator.Type.RECOVERY_CODES)
+        return {
+            "totp": by_type.get(Authenticator.Type.TOTP),
+            "passkeys": [row for row in rows if row.type == Authenticator.Type.WEBAUTHN],
+            "recovery_codes": codes,
+            "codes_left": len(codes.get_unused_codes()) if codes else 0,
+        }
+
+
+@sensitive
+class ActivateTotpView(PasswordFormMixin, totp_views.ActivateTOTPView):  # type: ignore[misc]
+    http_method_names = METHODS
+
+    def form_valid(self, form: forms.Form) -> HttpResponse:
+        response: HttpResponse = super().form_valid(form)
+        row = Authenticator.objects.get(user=cast(User, self.request.user), type=Authenticator.Type.TOTP)
+        note_first_code(row, form.secret, form.cleaned_data["code"])  # type: ignore[attr-defined]
+        self.request.session.pop(PENDING, None)
+        return response
+
+    def get_success_url(self) -> str:
+        return _with_next(self.request, super().get_success_url())
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        secret = context["form"].secret
+        return {**context, "spaced_secret": " ".join(secret[i : i + 4] for i in range(0, len(secret), 4))}
+
+
+@sensitive
+class DeactivateTotpView(totp_views.DeactivateTOTPView):  # type: ignore[misc]
+    http_method_names = METHODS
+
+
+@sensitive
+class AddPasskeyView(PasskeyOptions, webauthn_views.AddWebAuthnView):  # type: ignore[misc]
+    http_method_names = METHODS
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        return {**context, "form": kwargs.get("form") or self.get_form()}
+
+    def get_success_url(self) -> str:
+        return _with_next(self.request, super().get_success_url())
+
+
+class OwnPasskey:
+    """allauth leads back to a list of its own; here all factors are on one page."""
+
+    def get_success_url(self) -> str:
+        return reverse("mfa_index")
+
+
+@sensitive
+class RenamePasskeyView(OwnPasskey, webauthn_views.EditWebAuthnView):  # type: ignore[misc]
+    http_method_names = METHODS
+
+
+@sensitive
+class RemovePasskeyView(OwnPasskey, webauthn_views.RemoveWebAuthnView):  # type: ignore[misc]
+    http_method_names = METHODS
+
+
+@sensitive
+class RecoveryCodesView(recovery_views.ViewRecoveryCodesView):  # type: ignore[misc]
+    """Show the codes, this once."""
+
+    http_method_names = ["get"]
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        return {**context, "then": destination(self.request, "next")}
+
+
+@sensitive
+class MakeRecoveryCodesView(recovery_views.GenerateRecoveryCodesView):  # type: ignore[misc]
+    http_method_names = METHODS

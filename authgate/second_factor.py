@@ -1,0 +1,48 @@
+"""Whether a sign-in has the second factor that a rule, a group or the installation wants of it."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.db.models import Exists, OuterRef
+from django.utils import timezone
+
+from authgate.models import SignIn
+
+
+def in_strict_group(user: str) -> Exists:
+    """Give the expression for "is in a group that wants a second factor"; `user` is the path to the user."""
+    return Exists(
+        get_user_model().groups.through.objects.filter(
+            user_id=OuterRef(user), group__strict_group__isnull=False
+        )
+    )
+
+
+def is_given(at: datetime | None) -> bool:
+    """Tell whether a factor given at that moment still counts for a rule that wants one."""
+    lifetime: int = settings.IKD_SECOND_FACTOR_LIFETIME
+    return at is not None and (not lifetime or timezone.now() - at < timedelta(seconds=lifetime))
+
+
+def is_owed(
+    at: datetime | None, remembered_device: bool, is_staff: bool, is_superuser: bool, in_strict_group: bool
+) -> bool:
+    """Tell whether a sign-in opens nothing yet, because its person must have a second factor.
+
+    A remembered device is enough here. It is not for a rule that wants a second factor.
+    """
+    if at is not None or remembered_device:
+        return False
+    return in_strict_group or (settings.IKD_SECOND_FACTOR_FOR_STAFF and (is_staff or is_superuser))
+
+
+def owes(sign_in: SignIn) -> bool:
+    """Tell the same of the sign-in of a page, which `sign_in_of` has found."""
+    user = sign_in.user
+    strict: bool = getattr(sign_in, "in_strict_group")  # noqa: B009  (an annotation)
+    return is_owed(
+        sign_in.second_factor_at, sign_in.remembered_device, user.is_staff, user.is_superuser, strict
+    )

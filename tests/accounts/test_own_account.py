@@ -1,0 +1,252 @@
+"""My account: one's own name, addresses, sessions and events, and nobody else's."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from allauth.account.models import EmailAddress
+from django.core import mail
+from django.core.cache import cache
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import User
+from authgate.audit import record
+from authgate.models import AuditEvent, SignIn
+from authgate.sessions import open_gate
+from tests.accounts.conftest import PORTAL
+from tests.accounts.signing_in import is_signed_in, sign_in
+from tests.factories import PASSWORD
+
+pytestmark = pytest.mark.django_db
+
+PAGES = ["", "profile/", "sessions/", "events/", "addresses/"]
+SESSIONS = "/accounts/sessions/"
+ADDRESSES = "/accounts/addresses/"
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted(db: None) -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def own(client: Client, alice: User) -> Client:
+    client.defaults["HTTP_USER_AGENT"] = FIREFOX
+    sign_in(client, "alice")
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    mail.outbox.clear()
+    return client
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_strangers_are_sent_to_sign_in(client: Client, db: None, page: str) -> None:
+    assert client.get(f"/accounts/{page}")["Location"].startswith("/accounts/login/")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_each_page_opens_and_is_kept_by_no_cache(own: Client, page: str) -> None:
+    answer = own.get(f"/accounts/{page}")
+
+    assert answer.status_code == 200
+    assert "no-store" in answer["Cache-Control"]
+
+
+# ---- the name ----
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [("Alice 🦊", "Alice 🦊"), ("\u202eevil", "evil"), ("a\x07b", "ab"), ("", ""), ("  x  ", "x")],
+    ids=["emoji", "bidi", "bell", "empty", "spaces"],
+)
+def test_a_name_is_kept_as_it_can_be_read(own: Client, alice: User, name: str, kept: str) -> None:
+    own.post("/accounts/profile/", {"display_name": name})
+
+    alice.refresh_from_db()
+    assert alice.display_name == kept
+
+
+@pytest.mark.parametrize("name", ["x" * 151, "a\x00b"], ids=["long", "nul"])
+def test_other_names_are_refused(own: Client, alice: User, name: str) -> None:
+    answer = own.post("/accounts/profile/", {"display_name": name})
+
+    alice.refresh_from_db()
+    assert (answer.status_code, alice.display_name) == (200, "Alice")
+
+
+def test_nothing_else_of_oneself_is_changed_by_that_form(own: Client, alice: User) -> None:
+    own.post(
+        "/accounts/profile/",
+        {"display_name": "A", "is_superuser": "on", "username": "root", "email": "x@y.zz"},
+    )
+
+    alice.refresh_from_db()
+    assert (alice.is_superuser, alice.username, alice.email) == (False, "alice", "alice@example.com")
+
+
+# ---- sessions ----
+
+
+def test_a_session_says_which_browser_from_where_and_for_what(own: Client, alice: User) -> None:
+    open_gate(SignIn.objects.get(), "https://wiki.example.com")
+
+    body = own.get(SESSIONS).content.decode()
+
+    assert "Firefox on Linux" in body
+    assert "127.0.0.1" in body
+    assert "wiki.example.com" in body
+    assert "this one" in body
+
+
+def test_one_session_is_ended(own: Client, other_browser: Client, alice: User) -> None:
+    sign_in(other_browser, "alice")
+    other = SignIn.objects.latest("pk")
+
+    own.post(f"{SESSIONS}{other.uuid}/end/")
+
+    assert not is_signed_in(other_browser)
+    assert is_signed_in(own)
+
+
+def test_all_others_are_ended(own: Client, other_browser: Client, alice: User) -> None:
+    sign_in(other_browser, "alice")
+
+    own.post(f"{SESSIONS}end-others/")
+    own.post(f"{SESSIONS}end-others/")
+
+    assert not is_signed_in(other_browser)
+    assert is_signed_in(own)
+    assert AuditEvent.objects.filter(kind="session_ended", subject="alice").count() == 1
+
+
+def test_ending_this_one_signs_out(own: Client, alice: User) -> None:
+    own.post(f"{SESSIONS}{SignIn.objects.get().uuid}/end/")
+
+    assert not is_signed_in(own)
+
+
+def test_a_session_of_somebody_else_does_not_exist(
+    own: Client, other_browser: Client, alice: User, bob: User
+) -> None:
+    sign_in(other_browser, "bob")
+    theirs = SignIn.objects.get(user=bob)
+
+    answers = [own.post(f"{SESSIONS}{which}/end/").status_code for which in (theirs.uuid, uuid.uuid4())]
+
+    assert answers == [404, 404]
+    assert is_signed_in(other_browser)
+
+
+@pytest.mark.parametrize("page", ["end-others/", f"{uuid.UUID(int=7)}/end/"])
+def test_a_link_ends_nothing(own: Client, page: str) -> None:
+    assert own.get(f"{SESSIONS}{page}").status_code == 405
+
+
+def test_ten_thousand_sessions_are_few_queries_and_little_time(
+    own: Client, alice: User, django_assert_max_num_queries: Any
+) -> None:
+    now = timezone.now()
+    facts = {"user": alice, "last_seen_at": now, "expires_at": now + timedelta(hours=1), "idle_timeout": 3600}
+    rows = (SignIn(started_at=now - timedelta(seconds=n), **facts) for n in range(10_000))
+    SignIn.objects.bulk_create(rows, batch_size=1000)
+    own.get(SESSIONS)
+
+    began = time.perf_counter()
+    with django_assert_max_num_queries(9):
+        page = own.get(f"{SESSIONS}?page=200")
+    took = time.perf_counter() - began
+
+    assert page.content.count(b"/end/") == 25
+    assert took < 0.3
+
+
+# ---- events ----
+
+
+def test_events_are_ones_own(own: Client, alice: User, bob: User) -> None:
+    record("factors_reset", actor="carol", subject="alice", address="192.0.2.44")
+    record("factors_reset", actor="carol", subject="bob", address="192.0.2.55")
+
+    body = own.get("/accounts/events/").content.decode()
+
+    assert "An administrator reset the second factors" in body
+    assert "192.0.2.44" in body
+    assert "192.0.2.55" not in body
+
+
+def test_what_happened_to_an_earlier_holder_of_the_name_is_not_told(own: Client, alice: User) -> None:
+    record("factors_reset", subject="alice", address="192.0.2.66")
+    AuditEvent.objects.filter(address="192.0.2.66").update(at=alice.date_joined - timedelta(days=1))
+
+    assert b"192.0.2.66" not in own.get("/accounts/events/").content
+
+
+# ---- addresses ----
+
+
+def add(client: Client, email: str) -> Any:
+    return client.post(ADDRESSES, {"action_add": "1", "email": email})
+
+
+def test_an_address_counts_when_it_is_confirmed(own: Client, alice: User) -> None:
+    add(own, "second@example.com")
+    message = next(each for each in mail.outbox if each.to == ["second@example.com"])
+    link = re.search(rf"{PORTAL}(/\S+)", message.body)
+    assert link is not None
+    assert not EmailAddress.objects.get(email="second@example.com").verified
+
+    own.get(link[1])
+    assert not EmailAddress.objects.get(email="second@example.com").verified
+    own.post(link[1])
+
+    assert EmailAddress.objects.get(email="second@example.com").verified
+
+
+def test_the_address_of_before_is_told_of_the_new_one(own: Client, alice: User) -> None:
+    EmailAddress.objects.create(user=alice, email="second@example.com", verified=True)
+
+    own.post(ADDRESSES, {"action_primary": "1", "email": "second@example.com"})
+
+    alice.refresh_from_db()
+    assert alice.email == "second@example.com"
+    assert ["alice@example.com"] in [message.to for message in mail.outbox]
+
+
+def test_an_address_that_another_confirmed_is_never_ones_own(own: Client, alice: User, bob: User) -> None:
+    add(own, "bob@example.com")
+    for message in mail.outbox:
+        if message.to == ["bob@example.com"]:
+            own.post(re.search(rf"{PORTAL}(/\S+)", message.body)[1])  # type: ignore[index]
+
+    assert not EmailAddress.objects.filter(user=alice, email="bob@example.com", verified=True).exists()
+
+
+@pytest.mark.parametrize("action", ["action_remove", "action_primary", "action_send"])
+def test_addresses_of_others_are_out_of_reach(own: Client, alice: User, bob: User, action: str) -> None:
+    own.post(ADDRESSES, {action: "1", "email": "bob@example.com"})
+
+    row = EmailAddress.objects.get(email="bob@example.com")
+    assert (row.user, row.primary) == (bob, True)
+    assert mail.outbox == []
+
+
+@pytest.mark.parametrize("email", ["", "x", "a@b" * 200, "a\x00@example.com", "\u202ea@example.com", "🔑@🔑"])
+def test_bad_addresses_are_refused(own: Client, alice: User, email: str) -> None:
+    answer = add(own, email)
+
+    assert answer.status_code in (200, 302)
+    assert EmailAddress.objects.filter(user=alice).count() == 1
+
+
+def test_an_open_browser_changes_no_address(client: Client, alice: User) -> None:
+    sign_in(client, "alice")
+
+    assert add(client, "thief@example.com")["Location"].startswith("/accounts/reauthenticate/")
+    assert not EmailAddress.objects.filter(email="thief@example.com").exists()

@@ -1,0 +1,299 @@
+"""Setting factors up and taking them away, one's own and, as an administrator, other people's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from allauth.mfa.models import Authenticator
+from django.core.management import call_command
+from django.test import Client
+
+from accounts.models import StrictGroup, User
+from authgate.models import AuditEvent, SignIn
+from tests.accounts.signing_in import is_signed_in, sign_in
+from tests.factories import PASSWORD, GroupFactory, UserFactory
+from tests.second_factor.factors import (
+    CONFIRM,
+    add_app,
+    add_recovery_codes,
+    code,
+    give,
+    sign_in_with_both,
+)
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+FACTORS = "/accounts/second-factor/"
+APP = f"{FACTORS}app/"
+USERS = "/admin/accounts/user/"
+
+
+def confirm_password(client: Client) -> None:
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+
+
+def set_up(client: Client, user: User) -> tuple[str, Any]:
+    sign_in(client, user.username)
+    confirm_password(client)
+    secret = client.get(APP).context["form"].secret
+    return secret, give(client, code(secret), APP)
+
+
+# ---- one's own ----
+
+
+@pytest.mark.parametrize(
+    "page", ["app/", "app/remove/", "passkeys/add/", "codes/", "codes/new/", "passkeys/1/remove/"]
+)
+def test_an_open_browser_is_asked_who_sits_there(client: Client, alice: User, page: str) -> None:
+    add_app(alice)
+    Authenticator.objects.filter(type="totp").update(type="recovery_codes")
+    Authenticator.objects.all().delete()
+    sign_in(client, "alice")
+
+    for answer in (client.get(f"{FACTORS}{page}"), client.post(f"{FACTORS}{page}")):
+        assert answer.status_code in (302, 404)
+        assert answer.status_code == 404 or answer["Location"].startswith("/accounts/reauthenticate/")
+
+
+def test_setting_an_app_up_makes_the_sign_in_a_strong_one(client: Client, alice: User) -> None:
+    _, answer = set_up(client, alice)
+
+    row = SignIn.objects.get()
+    assert answer["Location"] == f"{FACTORS}codes/"
+    assert row.second_factor_at is not None
+    assert AuditEvent.objects.filter(kind="factor_added", subject="alice").exists()
+
+
+def test_the_picture_is_in_the_page_and_the_policy_lets_it(client: Client, alice: User) -> None:
+    sign_in(client, "alice")
+    confirm_password(client)
+
+    body = client.get(APP).content.decode()
+
+    assert "<svg" in body
+    assert "data:" not in body
+    assert "style=" not in body
+
+
+def test_the_key_waits_encrypted(client: Client, alice: User) -> None:
+    sign_in(client, "alice")
+    confirm_password(client)
+
+    secret = client.get(APP).context["form"].secret
+
+    assert secret not in str(dict(client.session.items()))
+
+
+@pytest.mark.parametrize("text", ["", "000000", "9" * 4096, "\x00", "\u202e", "🔑"])
+def test_a_wrong_first_code_sets_nothing_up(client: Client, alice: User, text: str) -> None:
+    sign_in(client, "alice")
+    confirm_password(client)
+    client.get(APP)
+
+    answer = give(client, text, APP)
+
+    assert answer.status_code == 200
+    assert not Authenticator.objects.exists()
+
+
+def test_the_code_that_set_it_up_does_not_sign_in(client: Client, other_browser: Client, alice: User) -> None:
+    secret, _ = set_up(client, alice)
+    sign_in(other_browser, "alice")
+
+    give(other_browser, code(secret))
+
+    assert not is_signed_in(other_browser)
+
+
+def test_recovery_codes_are_shown_once(client: Client, alice: User) -> None:
+    set_up(client, alice)
+
+    first, again = (client.get(f"{FACTORS}codes/").content.decode() for _ in range(2))
+
+    codes = Authenticator.objects.get(type="recovery_codes").wrap().get_unused_codes()
+    assert all(each in first for each in codes)
+    assert not any(each in again for each in codes)
+
+
+def test_removing_the_last_factor_takes_its_effect_away(client: Client, alice: User) -> None:
+    secret = add_app(alice)
+    add_recovery_codes(alice)
+    sign_in_with_both(client, alice, secret)
+    give(client, code(secret), CONFIRM)
+
+    client.post(f"{APP}remove/")
+
+    assert not Authenticator.objects.exists()
+    assert SignIn.objects.get().second_factor_at is None
+    assert AuditEvent.objects.filter(kind="factor_removed", subject="alice").exists()
+
+
+@pytest.mark.parametrize("page", ["rename", "remove"])
+def test_a_passkey_of_somebody_else_does_not_exist(client: Client, alice: User, bob: User, page: str) -> None:
+    theirs = Authenticator.objects.create(user=bob, type="webauthn", data={"name": "bob's"})
+    sign_in(client, "alice")
+    confirm_password(client)
+
+    answer = client.post(f"{FACTORS}passkeys/{theirs.pk}/{page}/", {"name": "mine"})
+
+    assert answer.status_code == 404
+    assert Authenticator.objects.get().data["name"] == "bob's"
+
+
+@pytest.mark.parametrize(
+    "credential",
+    [
+        "",
+        "x",
+        "null",
+        "[]",
+        "{}",
+        '{"response": {}}',
+        "[" * 9000,
+        '"' + "x" * 20_000 + '"',
+        '{"response": 1}',
+    ],
+    ids=["empty", "text", "null", "list", "object", "no data", "deep", "huge", "number"],
+)
+@pytest.mark.parametrize("page", ["/accounts/login/passkey/", f"{FACTORS}passkeys/add/"])
+def test_no_bytes_instead_of_a_passkey_end_in_an_error(
+    client: Client, alice: User, page: str, credential: str
+) -> None:
+    if "add" in page:
+        sign_in(client, "alice")
+        confirm_password(client)
+    client.get(page)
+
+    answer = client.post(page, {"credential": credential, "name": "x"})
+
+    assert answer.status_code in (200, 302)
+    assert not Authenticator.objects.exists()
+
+
+# ---- a remembered device ----
+
+
+@pytest.fixture
+def remembering(settings: Any) -> Any:
+    settings.IKD_REMEMBERED_DEVICE_LIFETIME = settings.MFA_TRUST_COOKIE_AGE = 3600
+    settings.MFA_TRUST_ENABLED = True
+    return settings
+
+
+def remember(client: Client, user: User, answer: str) -> str:
+    secret = add_app(user)
+    sign_in(client, user.username)
+    give(client, code(secret))
+    client.post(f"{FACTORS}device/", {"action": answer})
+    client.post("/accounts/logout/")
+    sign_in(client, user.username)
+    return secret
+
+
+def test_a_remembered_device_needs_the_password_alone(client: Client, alice: User, remembering: Any) -> None:
+    remember(client, alice, "trust")
+
+    row = SignIn.objects.get(ended_at=None)
+    assert (row.methods, row.remembered_device, row.second_factor_at) == (["password"], True, None)
+
+
+def test_one_that_shall_not_be_does_not(client: Client, alice: User, remembering: Any) -> None:
+    remember(client, alice, "no")
+
+    assert not is_signed_in(client)
+
+
+def test_nor_one_of_somebody_else(client: Client, alice: User, bob: User, remembering: Any) -> None:
+    add_app(bob)
+    remember(client, alice, "trust")
+    client.post("/accounts/logout/")
+
+    sign_in(client, "bob")
+
+    assert not is_signed_in(client)
+
+
+def test_a_new_factor_forgets_devices(client: Client, alice: User, remembering: Any) -> None:
+    remember(client, alice, "trust")
+    client.post("/accounts/logout/")
+    add_recovery_codes(alice)
+
+    sign_in(client, "alice")
+
+    assert not is_signed_in(client)
+
+
+# ---- administrators ----
+
+
+def reset(client: Client, user: User) -> Any:
+    chosen = {"action": "reset_factors", "_selected_action": [user.pk], "confirmed": "yes", "post": "yes"}
+    return client.post(USERS, chosen)
+
+
+def test_an_administrator_resets_the_factors_of_a_person(
+    client: Client, other_browser: Client, alice: User, carol: User
+) -> None:
+    sign_in_with_both(other_browser, alice, add_app(alice))
+    sign_in(client, "carol")
+
+    reset(client, alice)
+
+    assert not Authenticator.objects.exists()
+    assert not is_signed_in(other_browser)
+    event = AuditEvent.objects.get(kind="factors_reset")
+    assert (event.actor, event.subject) == ("carol", "alice")
+
+
+def test_staff_do_not_reset_those_of_a_superuser(client: Client, carol: User) -> None:
+    add_app(carol)
+    erin = UserFactory(username="erin", is_staff=True)
+    from django.contrib.auth.models import Permission
+
+    erin.user_permissions.set(Permission.objects.filter(codename__in=["view_user", "change_user"]))
+    sign_in(client, "erin")
+
+    reset(client, carol)
+
+    assert Authenticator.objects.filter(user=carol).exists()
+
+
+def test_no_page_of_the_administration_shows_what_factors_hold(client: Client, carol: User) -> None:
+    sign_in(client, "carol")
+    secret = add_app(carol)
+
+    body = client.get(f"{USERS}{carol.pk}/change/").content.decode()
+
+    assert "TOTP" in body
+    assert secret not in body
+    assert Authenticator.objects.get().data["secret"] not in body
+    assert client.get("/admin/mfa/authenticator/").status_code == 404
+
+
+@pytest.mark.parametrize("wanted", [True, False])
+def test_a_group_is_made_strict_on_its_page(client: Client, carol: User, wanted: bool) -> None:
+    group = GroupFactory(name="staff")
+    if not wanted:
+        StrictGroup.objects.create(group=group)
+    sign_in(client, "carol")
+
+    client.post(
+        f"/admin/accounts/group/{group.pk}/change/",
+        {"name": "staff", **({"second_factor": "on"} if wanted else {})},
+    )
+
+    assert StrictGroup.objects.filter(group=group).exists() is wanted
+
+
+def test_secrets_move_to_a_new_key(alice: User, settings: Any) -> None:
+    secret, earlier = add_app(alice), settings.IKD_ENCRYPTION_KEYS
+    settings.IKD_ENCRYPTION_KEYS = ["another key of more than thirty-two characters", *earlier]
+
+    call_command("reencrypt")
+
+    settings.IKD_ENCRYPTION_KEYS = settings.IKD_ENCRYPTION_KEYS[:1]
+    from accounts.second_factor.codes import take_code
+
+    assert take_code(alice, code(secret)) is not None

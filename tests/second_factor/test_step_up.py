@@ -1,0 +1,202 @@
+"""Where a password is not enough: rules of applications, groups, staff."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import StrictGroup, User
+from authgate import loading
+from authgate.models import Application, GateSession, Rule, SignIn
+from authgate.sessions import digest, open_gate
+from authgate.state import State, nonce_hash, seal
+from tests.accounts.signing_in import sign_in
+from tests.factories import ApplicationFactory, GroupFactory
+from tests.second_factor.factors import CONFIRM, add_app, code, give, sign_in_with_both
+
+pytestmark = pytest.mark.django_db
+
+WIKI = "https://wiki.example.com"
+
+
+@pytest.fixture
+def wiki(db: None) -> Application:
+    application = ApplicationFactory(name="Wiki", origins=[WIKI], who=Rule.Who.SIGNED_IN)
+    application.rules.update(second_factor=True)
+    return application
+
+
+def session_of(sign_in: SignIn) -> Any:
+    return loading.load_session(digest(open_gate(sign_in, WIKI)))
+
+
+def arriving() -> str:
+    """Give where a browser comes from the application to get a code."""
+    state = State(WIKI, "/page", nonce_hash("nonce"), "/authgate", int(time.time()))
+    return f"/continue?state={seal(state, loading.gate_settings().state_keys[0])}"
+
+
+def strict(name: str) -> None:
+    StrictGroup.objects.create(group=GroupFactory(name=name))
+
+
+# ---- rules ----
+
+
+def test_a_sign_in_by_password_has_no_second_factor(client: Client, alice: User) -> None:
+    sign_in(client, "alice")
+
+    assert session_of(SignIn.objects.get()).subject.second_factor is False
+
+
+def test_one_with_a_code_has(client: Client, alice: User) -> None:
+    sign_in_with_both(client, alice, add_app(alice))
+
+    assert session_of(SignIn.objects.get()).subject.second_factor is True
+
+
+def test_a_factor_counts_no_longer_than_the_administrator_says(
+    client: Client, alice: User, settings: Any
+) -> None:
+    settings.IKD_SECOND_FACTOR_LIFETIME = 600
+    sign_in_with_both(client, alice, add_app(alice))
+    SignIn.objects.update(second_factor_at=timezone.now() - timedelta(seconds=601))
+
+    assert session_of(SignIn.objects.get()).subject.second_factor is False
+
+
+def test_the_portal_asks_and_hands_over_again(client: Client, alice: User, wiki: Application) -> None:
+    secret = add_app(alice)
+    sign_in_with_both(client, alice, secret)
+    SignIn.objects.update(second_factor_at=None)
+    asked = client.get(arriving(), follow=True)
+
+    confirmed = client.post(
+        asked.request["PATH_INFO"] + "?" + asked.request["QUERY_STRING"], {"code": code(secret)}
+    )
+    back = client.get(confirmed["Location"])
+
+    assert asked.request["PATH_INFO"] == CONFIRM
+    assert back.status_code == 302
+    assert back["Location"].startswith(f"{WIKI}/authgate/callback?ikdcode=")
+
+
+def test_who_has_no_factor_is_told_to_set_one_up(client: Client, alice: User, wiki: Application) -> None:
+    sign_in(client, "alice")
+
+    page = client.get(arriving(), follow=True)
+
+    assert page.templates[0].name == "mfa/needed.html"
+    assert not GateSession.objects.exists()
+
+
+def test_the_proof_changes_the_key_of_the_session(client: Client, alice: User) -> None:
+    secret = add_app(alice)
+    sign_in_with_both(client, alice, secret)
+    before = client.cookies["__Host-ikd_portal"].value
+
+    give(client, code(secret), CONFIRM)
+
+    assert client.cookies["__Host-ikd_portal"].value != before
+    assert client.get("/").status_code == 200
+    assert SignIn.objects.count() == 1
+
+
+def test_the_password_does_not_prove_it_for_who_has_a_factor(client: Client, alice: User) -> None:
+    sign_in_with_both(client, alice, add_app(alice))
+
+    response = client.get("/accounts/reauthenticate/?next=/accounts/second-factor/app/remove/")
+
+    assert response["Location"].startswith(CONFIRM)
+
+
+@pytest.mark.parametrize("target", ["https://evil.example", "//evil.example", "javascript:alert(1)"])
+def test_it_leads_nowhere_else(client: Client, alice: User, target: str) -> None:
+    secret = add_app(alice)
+    sign_in_with_both(client, alice, secret)
+
+    response = give(client, code(secret), f"{CONFIRM}?next={quote(target)}")
+
+    assert response["Location"] == "/"
+
+
+# ---- groups and staff ----
+
+
+def test_a_member_of_a_strict_group_opens_nothing_with_the_password(client: Client, alice: User) -> None:
+    strict("staff")
+    sign_in(client, "alice")
+
+    assert session_of(SignIn.objects.get()) is None
+
+
+def test_nobody_else_is_kept_out(client: Client, bob: User, alice: User) -> None:
+    strict("staff")
+    sign_in(client, "bob")
+
+    assert session_of(SignIn.objects.get()) is not None
+    assert client.get("/").status_code == 200
+
+
+def test_nor_a_member_with_a_factor(client: Client, alice: User) -> None:
+    strict("staff")
+    sign_in_with_both(client, alice, add_app(alice))
+
+    assert session_of(SignIn.objects.get()) is not None
+    assert client.get("/").status_code == 200
+
+
+PAGES = [
+    "/",
+    "/admin/",
+    "/admin/accounts/user/",
+    "/accounts/tokens/",
+    "/accounts/tokens/new/",
+    "/accounts/password/change/",
+    "/accounts/providers/",
+    "/accounts/second-factor/",
+    "/accounts/second-factor/codes/",
+    "/accounts/second-factor/codes/new/",
+    "/continue?state=x",
+    "/enter?rd=x",
+]
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_staff_reach_only_what_sets_a_factor_up(
+    client: Client, carol: User, settings: Any, page: str
+) -> None:
+    settings.IKD_SECOND_FACTOR_FOR_STAFF = True
+    sign_in(client, "carol")
+
+    for answer in (client.get(page), client.post(page)):
+        assert answer.status_code == 302
+        assert answer["Location"].startswith("/accounts/second-factor/needed/?next=")
+
+
+@pytest.mark.parametrize("page", ["/accounts/second-factor/needed/", "/accounts/logout/"])
+def test_they_reach_that(client: Client, carol: User, settings: Any, page: str) -> None:
+    settings.IKD_SECOND_FACTOR_FOR_STAFF = True
+    sign_in(client, "carol")
+
+    assert client.get(page).status_code == 200
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_factor_that_was_a_condition_is_set_up_and_opens(
+    client: Client, carol: User, settings: Any
+) -> None:
+    settings.IKD_SECOND_FACTOR_FOR_STAFF = True
+    sign_in(client, "carol")
+    client.post("/accounts/reauthenticate/", {"password": "correct horse battery"})
+    secret = client.get("/accounts/second-factor/app/").context["form"].secret
+
+    give(client, code(secret), "/accounts/second-factor/app/")
+
+    assert client.get("/admin/").status_code == 200
