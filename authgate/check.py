@@ -15,7 +15,7 @@ from authgate import answer
 from authgate.answer import Answer, Asking
 from authgate.contracts import ENDPOINTS, REDIRECT, Contract, Facts, port_named
 from authgate.cookies import cookie_in, cookies_of, place_of
-from authgate.credentials import credential_in
+from authgate.credentials import credential_in, plain_token_key
 from authgate.decision import ALLOW, REFUSE, SIGN_IN, STEP_UP, Application, Decision, Filters, decide
 from authgate.memory import ANSWERS_LIMIT, UNKNOWN, Machine, Memory, Session, Unknown
 from authgate.target import BadTarget, Target, code_in, in_ascii, is_within, without_code
@@ -115,6 +115,10 @@ def _with_credential(
     memory: Memory,
 ) -> Answer | Missing | None:
     """Judge a credential of ours alone, whatever cookie came with it; None where Authorization holds none."""
+    key = plain_token_key(facts.headers)
+    held = memory.session(key, facts.now) if key is not None else None
+    if isinstance(held, Machine) and held.opens(application.id, None, facts.now):
+        return _decided(contract, target, facts, application, held, filters, memory)
     if isinstance(memory.issuers, Unknown):
         return Missing(Need.ISSUERS, "")
     credential = credential_in(facts.headers, memory.issuers)

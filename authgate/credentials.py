@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import json
 import re
 import secrets
 import string
 import zlib
 from dataclasses import dataclass, field
+from hashlib import sha256
 
 from authgate.contracts import RequestHeaders
 
@@ -63,6 +63,21 @@ def token_key(digest: bytes) -> bytes:
     return TOKEN_KIND + digest
 
 
+def plain_token_key(headers: RequestHeaders) -> bytes | None:
+    """Give what memory knows the token in a plain `Bearer ikd_…` by; None for every other Authorization.
+
+    Its form is not judged: what memory holds under this key was judged when it was made, and whatever
+    memory does not hold has to be read by `credential_in`.
+    """
+    value = headers.values[b"authorization"]
+    if len(value) != PLAIN_LENGTH or not value.startswith(b"Bearer ikd_") or headers.doubled:
+        return None
+    return TOKEN_KIND + sha256(value[7:]).digest()
+
+
+PLAIN_LENGTH = len("Bearer ikd_") + SECRET_LENGTH + CHECKSUM_LENGTH
+
+
 def credential_in(headers: RequestHeaders, issuers: frozenset[str] = NO_ISSUERS) -> Credential | None:
     """Give the credential of ours in Authorization (RFC 9110, section 11.6.2); None for anything else.
 
@@ -99,7 +114,7 @@ def _token(octets: bytes, name: str | None = None) -> Credential:
     secret = octets[len(PREFIX) : -CHECKSUM_LENGTH].decode("ascii")
     if octets[-CHECKSUM_LENGTH:].decode("ascii") != _checksum(secret):
         return WRONG
-    return Credential(token_key(hashlib.sha256(octets).digest()), name)
+    return Credential(token_key(sha256(octets).digest()), name)
 
 
 def _basic(encoded: bytes) -> Credential | None:
@@ -119,7 +134,7 @@ def _basic(encoded: bytes) -> Credential | None:
 def _jwt(rest: bytes) -> Credential:
     if not _JWT.fullmatch(rest):
         return WRONG
-    return Credential(JWT_KIND + hashlib.sha256(rest).digest(), jwt=rest)
+    return Credential(JWT_KIND + sha256(rest).digest(), jwt=rest)
 
 
 def issuer_of(rest: bytes) -> str | None:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authgate.contracts import RequestHeaders
-from authgate.credentials import WRONG, Credential, credential_in, new_token, token_key
+from authgate.credentials import WRONG, Credential, credential_in, new_token, plain_token_key, token_key
 
 TOKEN = new_token()
 KEY = token_key(hashlib.sha256(TOKEN.encode()).digest())
@@ -218,3 +218,15 @@ def test_nothing_made_up_is_ever_believed(text: str) -> None:
     for scheme in ("Bearer", "Basic"):
         found = read(f"{scheme} {text}")
         assert found is None or found == WRONG
+
+
+@given(
+    st.one_of(st.binary(max_size=70), st.builds(lambda text: b"Bearer ikd_" + text, st.binary(max_size=60)))
+)
+def test_the_short_way_knows_a_token_by_the_same_key_or_not_at_all(octets: bytes) -> None:
+    for value in (octets, f"Bearer {new_token()}".encode(), f"bearer {new_token()}".encode()):
+        headers = RequestHeaders({b"authorization": value})
+        read, key = credential_in(headers), plain_token_key(headers)
+        if key is not None:
+            assert read is not None
+            assert read.key in (key, b"")
