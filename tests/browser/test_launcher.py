@@ -56,8 +56,8 @@ def shown(page: Page) -> list[str]:
 def test_what_one_types_leaves_what_fits(launcher: Page, typed: str, expected: list[str]) -> None:
     launcher.get_by_label("Search your applications").press_sequentially(typed)
 
+    expect(launcher.get_by_role("status")).to_have_text(f"{len(expected)} found")
     assert shown(launcher) == expected
-    assert launcher.get_by_role("status").inner_text() == f"{len(expected)} found"
     assert launcher.get_by_text("Nothing of that name").is_visible() is not bool(expected)
 
 

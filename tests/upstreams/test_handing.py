@@ -220,7 +220,7 @@ def test_tokens_that_do_not_fit_refuse_and_are_an_event(cookie: str, provider: P
     writer.flush()
 
     assert answer.status == 403
-    assert ConfigurationEvent.objects.get().reason == "tokens too long for the headers"
+    assert ConfigurationEvent.objects.filter(reason="tokens too long for the headers").count() == 1
     assert b"xxxx" not in answer.body + b"".join(value for _, value in answer.headers)
 
 
