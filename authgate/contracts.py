@@ -87,7 +87,8 @@ Read = Callable[[Facts, int], Target]
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """`headers` are the only ones that speak of the target; `prefix` is where its endpoints live.
+    """`read` gives the target, out of the headers that this kind of proxy vouches for and no others; `prefix`
+    is where its endpoints live.
 
     `parameters` of the check's own query belong to the contract. `has_filters` tells whether that query is
     the administrator's at all, `believes_port` whether the proxy vouches for the port of the origin.
@@ -95,7 +96,6 @@ class Contract:
 
     name: str
     style: Style
-    headers: frozenset[bytes]
     read: Read
     prefix: str = "/authgate"
     parameters: frozenset[str] = frozenset()
@@ -175,7 +175,7 @@ def _forwarded_raw_host(facts: Facts, hops: int) -> Target:
 
 def port_named(query: str) -> str | None:
     """Give the port that a check's own URL names. Raises BadTarget where it does twice, or none."""
-    named = [value for name, _, value in _parameters(query) if name == "port"]
+    named = _values(query, "port")
     if not named:
         return None
     if len(named) > 1 or not _PORT.fullmatch(named[0]):
@@ -230,7 +230,7 @@ def _original_url(facts: Facts, hops: int) -> Target:
         raise BadTarget("x-forwarded-proto, which ingress-nginx never sends")
     scheme, _, rest = values[b"x-original-url"].partition(b"://")
     authority, slash, path = rest.partition(b"/")
-    named = [value for name, _, value in _parameters(facts.query) if name == "host"]
+    named = _values(facts.query, "host")
     if len(named) != 1 or not named[0]:
         raise BadTarget(
             "host in the check's URL missing" if not any(named) else "host in the check's URL doubled"
@@ -248,8 +248,9 @@ def _original_url(facts: Facts, hops: int) -> Target:
     )
 
 
-def _parameters(query: str) -> list[tuple[str, str, str]]:
-    return [parameter.partition("=") for parameter in query.split("&")]
+def _values(query: str, wanted: str) -> list[str]:
+    parameters = (parameter.partition("=") for parameter in query.split("&"))
+    return [value for name, _, value in parameters if name == wanted]
 
 
 FORWARDED = frozenset(
@@ -274,21 +275,21 @@ ALIASES = frozenset(
 )
 """Names that a proxy should not pass on: many applications take them for those with dashes."""
 
-NGINX = Contract("nginx", STATUS, FORWARDED, _forwarded)
-INGRESS_NGINX = Contract("ingress-nginx", STATUS, ORIGINAL, _original_url, parameters=frozenset(("host",)))
+NGINX = Contract("nginx", STATUS, _forwarded)
+INGRESS_NGINX = Contract("ingress-nginx", STATUS, _original_url, parameters=frozenset(("host",)))
 TRAEFIK = Contract(
-    "traefik", REDIRECT, FORWARDED, _forwarded_raw_host, parameters=frozenset(("port",)), believes_port=False
+    "traefik", REDIRECT, _forwarded_raw_host, parameters=frozenset(("port",)), believes_port=False
 )
 CADDY = replace(TRAEFIK, name="caddy")
 HAPROXY = replace(TRAEFIK, name="haproxy")
-ENVOY = Contract("envoy", REDIRECT, SENT, _sent, has_filters=False, believes_port=False)
-OAUTH2_NGINX = Contract("oauth2 nginx", STATUS, HOST_AND_SCHEME, _host_and_scheme, "/oauth2")
+ENVOY = Contract("envoy", REDIRECT, _sent, has_filters=False, believes_port=False)
+OAUTH2_NGINX = Contract("oauth2 nginx", STATUS, _host_and_scheme, "/oauth2")
 OAUTH2_TRAEFIK = replace(TRAEFIK, name="oauth2 traefik", prefix="/oauth2")
 
-ENDPOINT = Contract("endpoint", REDIRECT, ADDRESS, _address)
+ENDPOINT = Contract("endpoint", REDIRECT, _address)
 OAUTH2_ENDPOINT = {
-    "nginx": Contract("oauth2 endpoint", REDIRECT, HOST_AND_SCHEME, _host_and_scheme, "/oauth2"),
-    "traefik": Contract("oauth2 endpoint", REDIRECT, ADDRESS, _address, "/oauth2"),
+    "nginx": Contract("oauth2 endpoint", REDIRECT, _host_and_scheme, "/oauth2"),
+    "traefik": Contract("oauth2 endpoint", REDIRECT, _address, "/oauth2"),
 }
 OAUTH2_CHECK = {"nginx": OAUTH2_NGINX, "traefik": OAUTH2_TRAEFIK}
 

@@ -26,8 +26,8 @@ LINGER = 1.0
 """Seconds for which a connection stays open after the process was told to end."""
 
 ENVOY_URL = BEFORE_A_PATH.encode()
-LEFT_ALONE = frozenset((b"transfer-encoding", b"expect", b"upgrade"))
-UNUSUAL = LEFT_ALONE | ALIASES | {b"connection", b"content-length"}
+LEFT_ALONE = ALIASES | {b"transfer-encoding", b"expect", b"upgrade"}
+UNUSUAL = LEFT_ALONE | {b"connection", b"content-length"}
 
 
 class Front(HttpToolsProtocol):
