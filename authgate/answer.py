@@ -152,9 +152,9 @@ def identity_claims(
 
 
 def token_headers(application: Application, tokens: Tokens | None) -> Headers:
-    """Give an upstream's tokens to an application that asks for them; without one nothing that a client
+    """Give an upstream's tokens to an application that asks for them.
 
-    sent in its place goes on.
+    Where there is none, nothing that a client sent in its place goes on.
     """
     headers: Headers = ()
     if application.access_token:
