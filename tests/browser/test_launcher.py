@@ -54,7 +54,9 @@ def shown(page: Page) -> list[str]:
     ids=["part of a name", "without accents", "category", "two parts", "address", "nothing"],
 )
 def test_what_one_types_leaves_what_fits(launcher: Page, typed: str, expected: list[str]) -> None:
-    launcher.get_by_label("Search your applications").press_sequentially(typed)
+    search = launcher.get_by_label("Search your applications")
+    search.click()  # waits until the script has brought it; typing alone does not
+    search.press_sequentially(typed)
 
     expect(launcher.get_by_role("status")).to_have_text(f"{len(expected)} found")
     assert shown(launcher) == expected
