@@ -151,23 +151,28 @@ def _with_code(asking: Asking) -> Answer | Missing:
 
 def _session(target: Target, facts: Facts, memory: Memory) -> Session | Missing | None:
     """Find the live gate session of this browser on this very origin, or in its shared cookie domain."""
-    line = facts.headers.values.get(b"cookie")
-    if line is None:
+    place, digest = cookie_key(target.origin, facts, memory)
+    if digest is None:
         return None
-    place, name = target.origin, answer.GATE_HTTPS if target.origin.startswith("https:") else answer.GATE_HTTP
-    if memory.settings.shared_domains:
-        place = place_of(target.origin, memory.settings.shared_domains)
-        name = answer.GATE_SHARED if place[0] == "." else name
-    token = cookie_in(line, name)
-    if not token:
-        return None
-    digest = sha256(token).digest()
     session = memory.session(digest, facts.now)
     if session is UNKNOWN:
         return Missing(Need.SESSION, digest)
     if session is None or session.origin != place or not session.is_live(facts.now):
         return None
     return session
+
+
+def cookie_key(origin: str, facts: Facts, memory: Memory) -> tuple[str, bytes | None]:
+    """Give where gate sessions of an origin count, and the digest of the cookie that came for one, if any."""
+    line = facts.headers.values.get(b"cookie")
+    if line is None:
+        return origin, None
+    place, name = origin, answer.GATE_HTTPS if origin.startswith("https:") else answer.GATE_HTTP
+    if memory.settings.shared_domains:
+        place = place_of(origin, memory.settings.shared_domains)
+        name = answer.GATE_SHARED if place[0] == "." else name
+    token = cookie_in(line, name)
+    return place, sha256(token).digest() if token else None
 
 
 def _decided(
@@ -182,7 +187,7 @@ def _decided(
     subject = session.subject if session else None
     decision = decide(application, target, subject, facts.now, filters)
     if decision.verdict is ALLOW:
-        allowed = _allowed(application, session, target.origin, facts.now, memory)
+        allowed = answer_allowing(application, session, target.origin, facts.now, memory)
         if isinstance(allowed, Missing) or (allowed is not None and isinstance(session, Machine)):
             return allowed
         if allowed is not None:
@@ -200,7 +205,7 @@ def _decided(
     return answer.refuse(asking, memory, application, subject, decision)
 
 
-def _allowed(
+def answer_allowing(
     application: Application, session: Session | None, origin: str, now: float, memory: Memory
 ) -> Answer | Missing | None:
     """Give the answer that lets this session into this application; made once, then kept with the session."""

@@ -91,7 +91,8 @@ class Contract:
     is where its endpoints live.
 
     `parameters` of the check's own query belong to the contract. `has_filters` tells whether that query is
-    the administrator's at all, `believes_port` whether the proxy vouches for the port of the origin.
+    the administrator's at all, `believes_port` whether the proxy vouches for the port of the origin,
+    `reads_forwarded_uri` whether X-Forwarded-Uri is the only thing in a check that says the path.
     """
 
     name: str
@@ -101,6 +102,7 @@ class Contract:
     parameters: frozenset[str] = frozenset()
     has_filters: bool = True
     believes_port: bool = True
+    reads_forwarded_uri: bool = False
 
 
 _PORT = re.compile("[1-9][0-9]{0,4}")
@@ -275,10 +277,15 @@ ALIASES = frozenset(
 )
 """Names that a proxy should not pass on: many applications take them for those with dashes."""
 
-NGINX = Contract("nginx", STATUS, _forwarded)
+NGINX = Contract("nginx", STATUS, _forwarded, reads_forwarded_uri=True)
 INGRESS_NGINX = Contract("ingress-nginx", STATUS, _original_url, parameters=frozenset(("host",)))
 TRAEFIK = Contract(
-    "traefik", REDIRECT, _forwarded_raw_host, parameters=frozenset(("port",)), believes_port=False
+    "traefik",
+    REDIRECT,
+    _forwarded_raw_host,
+    parameters=frozenset(("port",)),
+    believes_port=False,
+    reads_forwarded_uri=True,
 )
 CADDY = replace(TRAEFIK, name="caddy")
 HAPROXY = replace(TRAEFIK, name="haproxy")

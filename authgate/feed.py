@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import close_old_connections, connection
 
 from authgate import changes, loading, metrics, signing
+from authgate.heads import Heads
 from authgate.memory import REREAD_AFTER, WorkerMemory
 
 log = logging.getLogger("ikd.feed")
@@ -56,6 +57,7 @@ class Feed:
 
     def __init__(self, memory: WorkerMemory, clock: Callable[[], float] = boottime) -> None:
         self.memory = memory
+        self.heads = Heads()
         self.check_urls = {path.encode(): path for path in memory.settings.checks}
         self.fresh_until = 0.0
         self.last_read_began = -1e9
@@ -275,6 +277,7 @@ class Feed:
                 "ikd_memory_applications": len(memory.known_applications()),
                 "ikd_memory_hits_total": memory.hits,
                 "ikd_memory_misses_total": memory.misses,
+                "ikd_memory_heads": len(self.heads),
                 "ikd_checks_from_memory_total": self.answered,
                 "ikd_feed_read_seconds_ago": now - self.last_read_began,
             }

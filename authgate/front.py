@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from functools import partial
 from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
@@ -17,6 +18,7 @@ from authgate import answer, feed
 from authgate.answer import Answer
 from authgate.check import check
 from authgate.contracts import ALIASES, BEFORE_A_PATH, Facts, RequestHeaders
+from authgate.heads import check_again, head_of, parted, path_header_in
 from authgate.server_facts import SENT_TARGET
 from authgate.writer import writer
 
@@ -39,6 +41,13 @@ class Front(HttpToolsProtocol):
 
     answered_at = 0.0
     in_head = False
+    let_in: Facts | None = None
+    """The check answered last, if nothing came after it and it was let in: a head worth remembering."""
+
+    path_header: bytes | None = None
+    """What stands before the path in this connection's heads, as its proxy spells it."""
+
+    heads_begun = 0
     idle_timer: asyncio.TimerHandle | None = None
 
     is_ending = False
@@ -55,8 +64,30 @@ class Front(HttpToolsProtocol):
             self.idle_timer.cancel()
         super().connection_lost(exc)
 
+    def data_received(self, data: bytes) -> None:
+        """Answer a head that reads as one before but for its path; let the parser have everything else.
+
+        Only after a check that was let in: then the peer is trusted, and the parser stands between two
+        messages that keep the connection, with nothing left from one that would count for the next.
+        """
+        worker = feed.current
+        if self.let_in is None or worker is None or self.is_ending:
+            super().data_received(data)
+            return
+        if self.path_header is None:
+            self.path_header = path_header_in(data)
+        parts = parted(data, self.path_header) if self.path_header else None
+        if parts is not None and self._answer_again(worker, *parts):
+            return
+        self.heads_begun = 0
+        super().data_received(data)
+        if parts is not None and self.let_in is not None and self.heads_begun == 1:
+            self._remember(worker, *parts, self.let_in)
+
     def on_message_begin(self) -> None:
         # The scope is built when it turns out to be needed.
+        self.heads_begun += 1
+        self.let_in = None
         self.in_head = True
         self.url = b""
         self.headers = []
@@ -143,11 +174,41 @@ class Front(HttpToolsProtocol):
                 if not worker.is_without_database():
                     return False
                 found = _without_database(worker)
-            octets = self._octets(found)
+            octets = self._octets(found, is_head=self.parser.get_method() == b"HEAD")
         except Exception:
             # The view meets the same and says so; if it does not, this is a fault of the front's own.
             _complain(now)
             return False
+        self._write(worker, found, octets, now)
+        if found.status == 200:
+            self.let_in = facts
+        return True
+
+    def _answer_again(self, worker: feed.Feed, known_by: bytes, raw_uri: bytes) -> bool:
+        """Answer a check whose head, but for its path, reads as one before; tell whether that was done."""
+        head = worker.heads.get(known_by)
+        if head is None or self.flow.write_paused or self.transport.is_closing():
+            return False
+        now = time.time()
+        try:
+            found = check_again(head, raw_uri, now, worker.memory) if worker.may_answer() else None
+            if found is None:
+                return False
+            octets = self._octets(found)
+        except Exception:
+            _complain(now)
+            return False
+        self._write(worker, found, octets, now)
+        return True
+
+    def _remember(self, worker: feed.Feed, known_by: bytes, raw_uri: bytes, facts: Facts) -> None:
+        """Remember how a head reads that was let in, if its path is what it was taken for: no folded line."""
+        is_head_request = self.parser.get_method() == b"HEAD"
+        if facts.headers.values.get(b"x-forwarded-uri") == raw_uri and not is_head_request:
+            worker.heads.note(known_by, partial(head_of, facts, worker.memory))
+
+    def _write(self, worker: feed.Feed, found: Answer, octets: bytes, now: float) -> None:
+        """Write an answer, and note what is to be told of it later."""
         self.transport.write(octets)
         self.server_state.total_requests += 1
         self.answered_at = now
@@ -160,7 +221,6 @@ class Front(HttpToolsProtocol):
             writer.note_token_use(found.token_id, now)
         elif found.refusal is not None:
             writer.note_refusal(found.refusal)
-        return True
 
     def _is_plain(self, headers: dict[bytes, bytes]) -> bool:
         """Tell whether nothing about this request needs the ordinary way."""
@@ -198,12 +258,12 @@ class Front(HttpToolsProtocol):
         elif not self.transport.is_closing():
             self.transport.close()
 
-    def _octets(self, found: Answer) -> bytes:
+    def _octets(self, found: Answer, *, is_head: bool = False) -> bytes:
         """Give the answer on the wire; what never differs for it is made once."""
         defaults = self.server_state.default_headers
         if defaults is not _Date.of:
             _Date.of, _Date.octets = defaults, b"".join([b"%s: %s\r\n" % header for header in defaults])
-        if self.parser.get_method() == b"HEAD":
+        if is_head:
             return STATUS_LINE[found.status] + _Date.octets + _tail(found)
         if not found.wire:
             found.wire.extend((STATUS_LINE[found.status], _tail(found) + found.body))

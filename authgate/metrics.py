@@ -19,6 +19,7 @@ HELP = {
     "ikd_memory_hits_total": ("counter", "Look-ups of a session that memory answered."),
     "ikd_memory_misses_total": ("counter", "Look-ups of a session that the database had to answer."),
     "ikd_checks_from_memory_total": ("counter", "Checks answered in the server's protocol."),
+    "ikd_memory_heads": ("gauge", "Heads of checks of which the worker knows how they read."),
     "ikd_feed_read_seconds_ago": ("gauge", "Time since the change feed was read last."),
 }
 

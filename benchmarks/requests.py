@@ -58,6 +58,16 @@ def checks(
     ]
 
 
+def unlike_heads(every: list[str], count: int) -> list[bytes]:
+    """Give checks of which no two have the same head: each tells of another page that it was found on."""
+    referers = [f"https://app.example.com/docs/page-{n}.html" for n in range(count)]
+    alike = checks(every)
+    return [
+        alike[n % len(alike)].replace(b"\r\nUser-Agent:", f"\r\nReferer: {referer}\r\nUser-Agent:".encode())
+        for n, referer in enumerate(referers)
+    ]
+
+
 def tokens(count: int, step: int = 1, of: int = 0) -> list[str]:
     """Give `count` tokens, each `step` further on, out of the first `of`."""
     return [token_of(n * step % (of or count)) for n in range(count)]

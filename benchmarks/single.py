@@ -12,6 +12,8 @@ from benchmarks.plan import Case, Run, measure_in_turn, middle, ratio
 
 EMPTY, NGINX = "empty answer of the worker", "nginx return 200"
 PEOPLE = 1_000
+UNLIKE = 20_000
+"""More heads than a worker remembers, so that each is new to it."""
 
 
 def measure_checks(run: Run, var: Path, tokens: dict[str, str], sessions: int) -> dict[str, dict[str, float]]:
@@ -44,6 +46,7 @@ def _cases(run: Run, stack: ExitStack, var: Path, tokens: dict[str, str], sessio
     kinds = [
         ("signed_in", portal, requests.checks(ours), 200),
         ("signed_in_1000_people", warm, requests.checks(many), 200),
+        ("signed_in_no_head_known", portal, requests.unlike_heads(ours, UNLIKE), 200),
         ("anonymous", portal, requests.checks(), 401),
         ("anonymous_redirect", portal, traefik, 302),
         ("public", portal, requests.checks(prefix="/public"), 200),

@@ -21,6 +21,7 @@ PURE = (
     "memory",
     "redirects",
     "credentials",
+    "heads",
 )
 WAY_OF_A_CHECK = (
     "check",

@@ -1,0 +1,498 @@
+"""Heads that are remembered: what comes after them is answered as on a connection that knows none."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, event, example, given, settings
+from hypothesis import strategies as st
+from uvicorn.config import Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.server import ServerState
+
+from authgate import feed as feed_module
+from authgate import loading
+from authgate.credentials import new_token, token_key
+from authgate.decision import Application, Rule, Subject, Who, application_of
+from authgate.feed import Feed
+from authgate.front import Front
+from authgate.heads import Head, Heads, parted, path_header_in
+from authgate.memory import Machine, Session, WorkerMemory
+from tests.front.serving import WIKI, check_bytes
+from tests.test_uvicorn import Wire
+
+COOKIE = "__Host-ikd_gate=" + "t" * 43
+STAFF = Subject(1, "uuid", "alice", "Alice", "alice@example.com", ((1, "staff"),))
+TOKEN = new_token()
+API = {"Authorization": f"Bearer {TOKEN}"}
+FAR = time.time() + 1e6
+
+
+def digest(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def wiki(staff: int = 1, **wishes: Any) -> Application:
+    rules = [
+        ("/", False, Rule(1, Who.CHOSEN, groups=frozenset({staff}))),
+        ("/public", False, Rule(2, Who.EVERYONE)),
+        ("/Capital", False, Rule(3, Who.CHOSEN, groups=frozenset({2}))),
+        ("/read", False, Rule(4, Who.SIGNED_IN, methods=frozenset({"GET"}))),
+        ("/near", False, Rule(5, Who.EVERYONE, networks=("10.0.0.0/8",))),
+    ]
+    return application_of(id=1, name="Wiki", rules=rules, **wishes)
+
+
+@pytest.fixture
+def worker() -> Iterator[Feed]:
+    """A worker that holds one application, one session and one program's token, whatever a database says."""
+    memory = WorkerMemory(
+        loading.gate_settings(), clock=feed_module.boottime, random=lambda length: bytes(range(length))
+    )
+    feed_module.current = worker = Feed(memory)
+    worker.fresh_until = float("inf")
+    fill(memory)
+    yield worker
+    feed_module.current = None
+
+
+def fill(memory: WorkerMemory) -> None:
+    memory.forget(everybody=True)
+    memory.issuers = frozenset()
+    memory.hold_applications([(wiki(), (WIKI,))])
+    memory.hold(digest("t" * 43), Session(WIKI, 1, STAFF, FAR, FAR), memory.generation)
+    machine = Machine("", None, STAFF, FAR, FAR, applications=frozenset({1}), token_id=7)
+    memory.hold(token_key(digest(TOKEN)), machine, memory.generation)
+
+
+class Connection:
+    """A connection into the front, and what it wrote; what is left to Django is answered by nothing."""
+
+    def __init__(self, peer: str = "127.0.0.1", kind: type[Front] = Front) -> None:
+        async def left_alone(scope: Any, receive: Any, send: Any) -> None:
+            raise AssertionError("nothing runs here")
+
+        self._loop = asyncio.new_event_loop()
+        config = Config(app=left_alone, http=Front, ws="none", lifespan="off", log_config=None)
+        config.load()
+        self.front = kind(config, ServerState(), {}, self._loop)
+        self.wire = Wire()
+        self.wire.get_extra_info = lambda name, default=None: (  # type: ignore[method-assign]
+            (peer, 50_000) if name == "peername" else default
+        )
+        self.front.connection_made(self.wire)
+
+    def ask(self, octets: bytes) -> tuple[bytes, bool]:
+        """Give what came back, and whether the parser was left out of it."""
+        before, begun = len(self.wire.written), self.front.heads_begun
+        self.front.heads_begun = 0
+        self.front.data_received(octets)
+        left_out = not self.front.heads_begun and len(self.wire.written) > before
+        self.front.heads_begun = begun
+        return self.wire.written[before:], left_out
+
+    def close(self) -> None:
+        for timer in (self.front.idle_timer, self.front.timeout_keep_alive_task):
+            if timer is not None:
+                timer.cancel()
+        for task in asyncio.all_tasks(self._loop):
+            task.cancel()
+        self._loop.run_until_complete(asyncio.sleep(0))
+        self._loop.close()
+
+
+def knowing(octets: bytes, kind: type[Front] = Front) -> Connection:
+    """Give a connection on which this head was let in so often that it is remembered."""
+    connection = Connection(kind=kind)
+    for _ in range(4):
+        connection.ask(octets)
+    return connection
+
+
+@pytest.mark.parametrize(
+    ("octets", "is_remembered"),
+    [
+        (check_bytes(COOKIE), True),
+        (check_bytes(COOKIE, check="/authgate/traefik"), True),
+        (check_bytes(COOKIE, check="/authgate/nginx?allowed_groups=staff"), True),
+        (check_bytes(**API), True),
+        (check_bytes(path="/public/a.css"), True),
+        (check_bytes(COOKIE).replace(b"X-Forwarded-Uri", b"x-forwarded-uri"), True),
+        (check_bytes(COOKIE, Connection="keep-alive"), True),
+        (check_bytes(), False),
+        (check_bytes(COOKIE, Authorization="Basic eDp5"), False),
+        (check_bytes(COOKIE, Authorization="Bearer theirs"), False),
+        (check_bytes(COOKIE, origin="https://sso.example.com"), False),
+        (check_bytes(COOKIE, origin="https://nobody.example.org"), False),
+        (check_bytes(COOKIE, X_Forwarded_For="x"), False),
+        (check_bytes(COOKIE, method="HEAD"), False),
+        (check_bytes(COOKIE, path="/%2e"), True),
+        (check_bytes(COOKIE, More="x" * 9000), False),
+        (check_bytes(COOKIE).replace(b"X-Forwarded-Uri: /", b"X-Forwarded-Uri:/"), False),
+        (check_bytes(COOKIE, check="/oauth2/auth", X_Scheme="https", X_Real_IP="10.0.0.1"), False),
+        (
+            check_bytes(check="/authgate/envoy/public", Host="wiki.example.com", X_Forwarded_Uri="/public"),
+            False,
+        ),
+        (
+            check_bytes(
+                COOKIE,
+                check="/authgate/ingress-nginx?host=wiki.example.com",
+                X_Original_URL=f"{WIKI}/",
+                X_Original_Method="GET",
+                X_Real_IP="10.0.0.1",
+            ),
+            False,
+        ),
+    ],
+)
+def test_a_head_is_remembered_once_it_came_again_and_was_let_in(
+    octets: bytes, is_remembered: bool, worker: Feed
+) -> None:
+    connection = Connection()
+
+    found = [connection.ask(octets) for _ in range(5)]
+
+    connection.close()
+    assert {written for written, _ in found[1:]} == {found[0][0]}
+    assert [left_out for _, left_out in found] == [False] * 3 + [is_remembered] * 2
+
+
+# ---- as a connection anew would answer --------------------------------------------------------------------
+
+PATHS = ["/", "/public", "/public/x", "/public/../x", "/Public", "/capital", "/Capital/x", "/read", "/near"]
+PATHS += ["/a?b=c", "/authgate/start", "/authgate/refused?x", "/?ikdcode=" + "c" * 43, "/%2e%2e/", "//x"]
+PATHS += ["/;a", "/#", "/a#b", "/?a#b", "/é", "/?é", "*", "x", "", " /", "/ ", "/a b", "/\t", "/\x00"]
+PATHS += ["/a\nX-Forwarded-Uri: /public"]
+LINES = [
+    b"X-Forwarded-Uri: /public\r\n",
+    b"x-forwarded-uri: /public\r\n",
+    b"X-Forwarded-Host: public.example.com\r\n",
+    b"X-Forwarded-For: 10.0.0.1\r\n",
+    b"X-Auth-Request-User: carol\r\n",
+    b"X_Forwarded_Uri: /public\r\n",
+    b"Cookie: __Host-ikd_gate=x\r\n",
+    b"Authorization: Basic eDp5\r\n",
+    b"Content-Length: 0\r\n",
+    b"Content-Length: 5\r\n",
+    b"Transfer-Encoding: chunked\r\n",
+    b"Connection: close\r\n",
+    b"Expect: 100-continue\r\n",
+    b"Upgrade: h2c\r\nConnection: Upgrade\r\n",
+    b" folded\r\n",
+    b"\r\n",
+]
+BASES = [
+    check_bytes(COOKIE),
+    check_bytes(COOKIE, check="/authgate/traefik", Sec_Fetch_Mode="navigate"),
+    check_bytes(COOKIE, check="/authgate/haproxy?port=443&allowed_groups=staff"),
+    check_bytes(path="/public", check="/authgate/caddy"),
+    check_bytes(**API),
+    check_bytes(COOKIE, X_Forwarded_Method="POST"),
+]
+
+
+@st.composite
+def changed(draw: st.DrawFn, base: bytes) -> bytes:
+    """Give a head much like `base`: another path, a line more or less, other octets, or more after it."""
+    octets = base
+    if draw(st.booleans()):
+        path = draw(st.sampled_from(PATHS) | st.text("/.%2eE;\\#?aP ", max_size=12))
+        octets = octets.replace(
+            b"X-Forwarded-Uri: /", b"X-Forwarded-Uri: " + path.encode("utf-8", "surrogateescape"), 1
+        )
+    kind = draw(st.sampled_from(["as it is", "as it is", "line", "octet", "cut", "twice", "less"]))
+    lines = octets.split(b"\r\n")
+    at = draw(st.integers(1, len(lines) - 2))
+    if kind == "line":
+        lines[at:at] = draw(st.sampled_from(LINES)).removesuffix(b"\r\n").split(b"\r\n")
+        octets = b"\r\n".join(lines)
+    elif kind == "less":
+        octets = b"\r\n".join(lines[:at] + lines[at + 1 :])
+    elif kind == "octet":
+        position = draw(st.integers(0, len(octets) - 1))
+        octets = octets[:position] + draw(st.binary(min_size=0, max_size=2)) + octets[position + 1 :]
+    elif kind == "cut":
+        octets = octets[: draw(st.integers(1, len(octets) - 1))]
+    elif kind == "twice":
+        octets += draw(st.sampled_from([octets, b"\r\n", b"\r", b"G", b"GET / HTTP/1.1\r\n\r\n"]))
+    return octets
+
+
+def another_world(memory: WorkerMemory, what: str) -> None:
+    """Change what memory holds as the change feed's reader would."""
+    if what == "session ended":
+        memory.forget(sign_ins=[1], users=[1])
+    elif what == "session over":
+        memory.forget(users=[1])
+        memory.hold(digest("t" * 43), Session(WIKI, 1, STAFF, 1.0, FAR), memory.generation)
+    elif what == "session elsewhere":
+        memory.forget(users=[1])
+        memory.hold(digest("t" * 43), Session("https://x.example.com", 1, STAFF, FAR, FAR), memory.generation)
+    elif what == "no group":
+        memory.forget(users=[1])
+        nobody = Subject(1, "uuid", "alice")
+        memory.hold(digest("t" * 43), Session(WIKI, 1, nobody, FAR, FAR), memory.generation)
+    elif what == "renamed group":
+        memory.forget(users=[1])
+        renamed = Subject(1, "uuid", "alice", groups=((1, "others"),))
+        memory.hold(digest("t" * 43), Session(WIKI, 1, renamed, FAR, FAR), memory.generation)
+    elif what == "other token":
+        memory.forget(users=[1])
+        machine = Machine("", None, STAFF, FAR, FAR, applications=frozenset({2}), token_id=7)
+        memory.hold(token_key(digest(TOKEN)), machine, memory.generation)
+    elif what == "other rule":
+        memory.hold_applications([(wiki(staff=9), (WIKI,))])
+    elif what == "disabled":
+        memory.hold_applications([(wiki(enabled=False), (WIKI,))])
+    elif what == "gone":
+        memory.forget_application(1)
+    elif what == "other ports":
+        other = application_of(id=2, name="Other", rules=[("/", False, Rule(9, Who.EVERYONE))])
+        memory.hold_applications([(other, (f"{WIKI}:8443",))])
+
+
+COUNTS_EVERYWHERE = ["session ended", "session over", "session elsewhere", "no group", "other rule"]
+COUNTS_EVERYWHERE += ["disabled", "gone"]
+WORLDS = [*COUNTS_EVERYWHERE, "renamed group", "other token", "other ports"]
+
+
+class Forgetful(Front):
+    """The front without a memory for heads."""
+
+    data_received = HttpToolsProtocol.data_received
+
+
+@st.composite
+def talks(draw: st.DrawFn) -> tuple[list[bytes], str, list[bytes]]:
+    """Give what comes on a connection before and after memory changes, much of it often."""
+    base = draw(st.sampled_from(BASES))
+    odd = [base, *(draw(changed(base)) for _ in range(draw(st.integers(0, 3))))]
+    before = [base] * draw(st.integers(0, 4))
+    for _ in range(draw(st.integers(0, 4))):
+        before += [draw(st.sampled_from(odd))] * draw(st.integers(1, 4))
+    after = [draw(st.sampled_from(odd) | changed(base)) for _ in range(draw(st.integers(0, 3)))]
+    return before, draw(st.sampled_from(["as it was", "as it was", *WORLDS])), after
+
+
+@settings(max_examples=800, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(talk=talks())
+def test_a_connection_with_known_heads_says_what_one_without_says(
+    talk: tuple[list[bytes], str, list[bytes]], worker: Feed
+) -> None:
+    before, what, after = talk
+    told = []
+    for kind in (Front, Forgetful):
+        worker.memory.forget_application(2)
+        fill(worker.memory)
+        connection = Connection(kind=kind)
+        found = [connection.ask(octets) for octets in before]
+        another_world(worker.memory, what)
+        found += [connection.ask(octets) for octets in after]
+        connection.close()
+        event(f"the parser was left out: {any(left_out for _, left_out in found)}")
+        told.append([without_date(written) for written, _ in found])
+
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("number", range(len(BASES)))
+@pytest.mark.parametrize("path", PATHS)
+def test_any_path_after_a_known_head_is_answered_as_without(number: int, path: str, worker: Feed) -> None:
+    base = BASES[number]
+    octets = base.replace(b"X-Forwarded-Uri: /", b"X-Forwarded-Uri: " + path.encode(), 1)
+    found = [knowing(base, kind=kind) for kind in (Front, Forgetful)]
+
+    told = [without_date(connection.ask(octets)[0]) for connection in found]
+
+    for connection in found:
+        connection.close()
+    assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("number", range(len(BASES)))
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_more_is_never_part_of_a_known_head(number: int, line: bytes, worker: Feed) -> None:
+    """Neither where the head without it is known, nor where it came often itself."""
+    lines = BASES[number].split(b"\r\n")
+    for at in range(1, len(lines) - 1):
+        octets = b"\r\n".join([*lines[:at], line.removesuffix(b"\r\n"), *lines[at:]])
+        elsewhere = octets.replace(b"X-Forwarded-Uri: /", b"X-Forwarded-Uri: /capital", 1)
+        found = [knowing(BASES[number], kind=kind) for kind in (Front, Forgetful)]
+
+        told = [
+            [without_date(connection.ask(each)[0]) for each in [*[octets] * 4, elsewhere]]
+            for connection in found
+        ]
+
+        for connection in found:
+            connection.close()
+        assert told[0] == told[1]
+
+
+@pytest.mark.parametrize("more", [b"\r\n", b"\r", b"G", b"\r\nGET / HTTP/1.1\r\n\r\n", None])
+def test_what_follows_a_head_in_one_piece_is_answered_too(more: bytes | None, worker: Feed) -> None:
+    octets = BASES[0] * 2 if more is None else BASES[0] + more
+    found = [knowing(BASES[0], kind=kind) for kind in (Front, Forgetful)]
+
+    told = [[without_date(connection.ask(octets)[0]) for _ in range(5)] for connection in found]
+
+    for connection in found:
+        connection.close()
+    assert told[0] == told[1]
+
+
+def test_an_application_at_the_portals_own_origin_learns_of_nobody(worker: Feed) -> None:
+    portal = "https://sso.example.com"
+    worker.memory.hold_applications([(wiki(), (portal,))])
+    worker.memory.hold(digest("t" * 43), Session(portal, 1, STAFF, FAR, FAR), worker.memory.generation)
+    connection = knowing(check_bytes(COOKIE, origin=portal))
+
+    written, _ = connection.ask(check_bytes(COOKIE, origin=portal))
+
+    connection.close()
+    assert b"x-auth-request-user: \r\n" in written
+
+
+def without_date(written: bytes) -> list[bytes]:
+    return [line for line in written.split(b"\r\n") if not line.lower().startswith(b"date:")]
+
+
+@pytest.mark.parametrize(
+    ("base", "what"),
+    [
+        *(
+            (base, what)
+            for base in BASES[:3]
+            for what in WORLDS
+            if what not in ("renamed group", "other ports")
+        ),
+        *((BASES[4], what) for what in ("session ended", "other token", "other rule", "disabled", "gone")),
+        (BASES[1], "other ports"),
+        (BASES[2], "renamed group"),
+    ],
+)
+def test_what_changed_counts_for_a_head_that_is_known(base: bytes, what: str, worker: Feed) -> None:
+    connection = knowing(base)
+    before, was_left_out = connection.ask(base)
+    another_world(worker.memory, what)
+
+    after, _ = connection.ask(base)
+
+    connection.close()
+    assert before.startswith(b"HTTP/1.1 200 ") and was_left_out
+    assert not after.startswith(b"HTTP/1.1 200 ")
+
+
+def test_memory_that_is_not_fresh_answers_no_known_head(worker: Feed) -> None:
+    connection = knowing(BASES[0])
+    worker.fresh_until = 0.0
+
+    written, _ = connection.ask(BASES[0])
+
+    connection.close()
+    assert not written
+
+
+def test_a_head_that_is_known_opens_no_path_that_it_could_not(worker: Feed) -> None:
+    connection = knowing(BASES[0])
+
+    found = {path: connection.ask(check_bytes(COOKIE, path=path))[0][9:12] for path in ("/x", "/capital/x")}
+
+    connection.close()
+    assert found == {"/x": b"200", "/capital/x": b"403"}
+
+
+def test_a_head_of_one_peer_is_none_of_another(worker: Feed) -> None:
+    known = knowing(BASES[0])
+    stranger = Connection("192.0.2.66")
+
+    found = [stranger.ask(BASES[0]) for _ in range(4)]
+
+    known.close()
+    stranger.close()
+    assert {(written[9:12], left_out) for written, left_out in found} == {(b"403", False)}
+
+
+def test_half_a_head_after_a_known_one_waits_for_the_rest(worker: Feed) -> None:
+    connection = knowing(BASES[0])
+
+    first, _ = connection.ask(BASES[0][:100])
+    second, _ = connection.ask(BASES[0][100:])
+
+    connection.close()
+    assert (first, second[9:12]) == (b"", b"200")
+
+
+def test_what_is_known_at_the_end_of_a_process_is_answered_by_uvicorn(worker: Feed) -> None:
+    connection = knowing(BASES[0])
+    Front.is_ending = True
+    try:
+        _, left_out = connection.ask(BASES[0])
+    finally:
+        Front.is_ending = False
+
+    connection.close()
+    assert not left_out
+
+
+def test_nothing_that_opens_anything_is_kept(worker: Feed) -> None:
+    for base in (BASES[0], BASES[4]):
+        knowing(base).close()
+
+    kept = repr((worker.heads._newer, worker.heads._older))
+    assert len(worker.heads) == 2
+    assert "t" * 43 not in kept and TOKEN not in kept
+
+
+# ---- by what a head is known ------------------------------------------------------------------------------
+
+
+MARK = b"\r\nX-Forwarded-Uri: "
+pieces = st.lists(st.sampled_from([b"a", MARK, b"\r\n", b"/p"]), max_size=6).map(b"".join)
+
+
+@settings(max_examples=2000)
+@given(pieces, pieces)
+@example(b"a" + MARK + b"/p\r\nb", b"ab" + MARK + b"\r\n")
+@example(MARK + b"/p\r\n" + MARK + b"/q\r\n", MARK + b"/q\r\n" + MARK + b"/q\r\n")
+def test_heads_known_by_the_same_differ_in_their_path_alone(one: bytes, other: bytes) -> None:
+    found = parted(one, MARK), parted(other, MARK)
+
+    if found[0] is None or found[1] is None or found[0][0] != found[1][0]:
+        return
+    without = [
+        octets.replace(MARK + path + b"\r\n", MARK + b"\r\n", 1)
+        for octets, (_, path) in zip((one, other), (found[0], found[1]), strict=True)
+    ]
+    assert without[0] == without[1]
+
+
+def test_the_header_of_the_path_is_taken_as_the_proxy_spells_it() -> None:
+    assert path_header_in(b"GET / HTTP/1.1\r\nX-FORWARDED-Uri: /\r\n\r\n") == b"\r\nX-FORWARDED-Uri: "
+    assert path_header_in(b"GET / HTTP/1.1\r\nX-Forwarded-Uri:/\r\n\r\n") == b""
+
+
+def test_heads_are_bounded_and_those_in_use_stay() -> None:
+    heads, head = Heads(limit=10), Head(*[None] * 8)  # type: ignore[arg-type]
+    for _ in range(2):
+        heads.note(b"in use", lambda: head)
+
+    for number in range(1000):
+        heads.note(b"%d" % number, lambda: head)
+        assert heads.get(b"in use") is head
+
+    assert len(heads) <= 20
+
+
+def test_a_head_that_cannot_be_read_is_not_read_again() -> None:
+    heads, readings = Heads(), []
+    for _ in range(5):
+        heads.note(b"unfit", lambda: readings.append(1))
+
+    assert len(readings) == 1 and heads.get(b"unfit") is None
