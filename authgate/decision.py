@@ -60,11 +60,15 @@ class Rule:
     second_factor: bool = False
     expires_at: float | None = None
     readable: bool = True
-    admitted: Decision = field(init=False, compare=False, repr=False)
+    kept: list[Decision] = field(default_factory=list, init=False, compare=False, repr=False)
+    """Where `admitted` keeps what it made once."""
 
-    def __post_init__(self) -> None:
-        reason = "public" if self.who is EVERYONE else "admitted"
-        object.__setattr__(self, "admitted", Decision(ALLOW, reason, self.id))
+    @property
+    def admitted(self) -> Decision:
+        if not self.kept:
+            reason = "public" if self.who is EVERYONE else "admitted"
+            self.kept.append(Decision(ALLOW, reason, self.id))
+        return self.kept[0]
 
     def is_for(self, subject: Subject, now: float) -> bool:
         """Tell whether it would admit somebody at all, with the right method, from the right network."""
@@ -149,25 +153,27 @@ def application_of(
             claims = rule if len(paths) == 1 else replace(rule, readable=False)
             by_scope.setdefault((claimed, exact), []).append(claims)
     scopes: dict[tuple[str, bool], Scope] = {}
-    folded: dict[tuple[str, bool], Scope] = {}
+    folded = scopes  # one and the same while all paths read alike, which most do
     for (path, exact), scope_rules in by_scope.items():
         scope = Scope(path, exact, tuple(scope_rules))
         if is_read_alike(path):
             scopes[path, exact] = folded[path, exact] = scope
             continue
+        if folded is scopes:
+            folded = dict(scopes)
         # As written, and as browsers and stricter programs encode it.
         for spelling in {path, *_encoded(path)}:
             scopes[spelling, exact] = scope
             folded[spelling.casefold(), exact] = scope
-    longest = max((len(path) for path, _ in (*scopes, *folded)), default=0)
+    every = scopes if folded is scopes else (*scopes, *folded)
     return Application(
         id=id,
         name=name,
         enabled=enabled,
         scopes=scopes,
         folded=folded,
-        longest=longest,
-        heeds_case=scopes.keys() != folded.keys(),
+        longest=max([len(path) for path, _ in every], default=0),
+        heeds_case=folded is not scopes and scopes.keys() != folded.keys(),
         **wishes,
     )
 

@@ -213,10 +213,10 @@ def _rule(row: Row, references: References) -> Rule:
         return Rule(
             id=id,
             who=WHO[who],
-            methods=frozenset(_parts(methods)) or None,
+            methods=frozenset(_parts(methods)) if methods != "" else None,
             networks=networks or None,
-            groups=frozenset(map(int, references.get(("group", id), ()))),
-            users=frozenset(map(int, references.get(("user", id), ()))),
+            groups=_ids(references.get(("group", id))),
+            users=_ids(references.get(("user", id))),
             second_factor=second_factor,
             expires_at=_unix(expires_at),
         )
@@ -225,6 +225,11 @@ def _rule(row: Row, references: References) -> Rule:
 
 
 WHO = {who.value: who for who in Who}
+NOBODY: frozenset[int] = frozenset()
+
+
+def _ids(references: list[str] | None) -> frozenset[int]:
+    return frozenset(map(int, references)) if references else NOBODY
 
 
 def _parts(text: str) -> tuple[str, ...]:
