@@ -19,9 +19,8 @@ from django.template.loader import render_to_string
 from django.urls import URLPattern, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 import accounts.brand_admin
 from accounts import mails
@@ -33,6 +32,7 @@ from accounts.admin_forms import (
     ChangeUserForm,
     GroupForm,
     is_address_of_another,
+    with_permissions_in_words,
 )
 from accounts.api_tokens import end_tokens
 from accounts.invitations import LONGEST_DAYS, invite
@@ -173,6 +173,9 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
             return self.readonly_fields
         return (*self.readonly_fields, "is_staff", "is_superuser", "user_permissions")
 
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return with_permissions_in_words(super().formfield_for_manytomany(db_field, request, **kwargs))
+
     def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
         return self.inlines if obj else ()
 
@@ -249,7 +252,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     def _is_out_of_reach(self, request: HttpRequest, users: QuerySet[User]) -> bool:
         names = out_of_reach(requester_of(request), users)
         if names:
-            message = _t("Only superusers may do this to staff: %(names)s. Nothing was changed.")
+            message = gettext("Only superusers may do this to staff: %(names)s. Nothing was changed.")
             self.message_user(request, message % {"names": ", ".join(names)}, messages.ERROR)
         return bool(names)
 
@@ -257,9 +260,9 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
         """Refuse, with words, to delete or disable oneself or the last superuser who can enter."""
         message = ""
         if users.filter(pk=requester_of(request).pk).exists():
-            message = _t("You are among them. Ask another administrator. Nothing was changed.")
+            message = gettext("You are among them. Ask another administrator. Nothing was changed.")
         elif are_the_last_superusers(users):
-            message = _t("Then no superuser could enter. Make another one first. Nothing was changed.")
+            message = gettext("Then no superuser could enter. Make another one first. Nothing was changed.")
         if message:
             self.message_user(request, message, messages.ERROR)
         return bool(message)
@@ -270,9 +273,14 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     def end_sign_ins(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         if self._is_out_of_reach(request, queryset):
             return None
-        question = _t("End all sign-ins of these users?")
+        question = gettext("End all sign-ins of these users?")
         asked = ask_first(
-            self, request, queryset, action="end_sign_ins", question=question, button=_t("End their sign-ins")
+            self,
+            request,
+            queryset,
+            action="end_sign_ins",
+            question=question,
+            button=gettext("End their sign-ins"),
         )
         if asked is None:
             ended = sum(self._end_sign_ins_of(request, user) for user in queryset)
@@ -295,12 +303,12 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     def reset_factors(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         if self._is_out_of_reach(request, queryset):
             return None
-        question = _t(
+        question = gettext(
             "Remove all second factors of these users, and end their sign-ins? Make sure that it was they "
             "who asked: from now on their password alone signs them in."
         )
         asked = ask_first(
-            self, request, queryset, action="reset_factors", question=question, button=_t("Reset them")
+            self, request, queryset, action="reset_factors", question=question, button=gettext("Reset them")
         )
         if asked is None:
             reset = sum(reset_factors(request, user) for user in queryset)
@@ -312,9 +320,9 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         if self._is_out_of_reach(request, queryset) or self._refuses_to_lose(request, queryset):
             return None
-        question = _t("Disable these users and end their sign-ins?")
+        question = gettext("Disable these users and end their sign-ins?")
         asked = ask_first(
-            self, request, queryset, action="disable", question=question, button=_t("Disable them")
+            self, request, queryset, action="disable", question=question, button=gettext("Disable them")
         )
         if asked is None:
             self._set_active(request, queryset.filter(is_active=True), False)
@@ -324,9 +332,9 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     def enable(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         if self._is_out_of_reach(request, queryset):
             return None
-        question = _t("Enable these users?")
+        question = gettext("Enable these users?")
         asked = ask_first(
-            self, request, queryset, action="enable", question=question, button=_t("Enable them")
+            self, request, queryset, action="enable", question=question, button=gettext("Enable them")
         )
         if asked is None:
             self._set_active(request, queryset.filter(is_active=False), True)
@@ -385,7 +393,7 @@ class GroupAdmin(AuditedAdmin):
         if db_field.name == "permissions":
             everything = db_field.remote_field.model.objects.select_related("content_type")
             kwargs.setdefault("queryset", everything)  # else a query for each permission's name
-        return super().formfield_for_manytomany(db_field, request, **kwargs)
+        return with_permissions_in_words(super().formfield_for_manytomany(db_field, request, **kwargs))
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
@@ -479,9 +487,9 @@ class ApiTokenAdmin(SessionAdmin):
     def end_chosen(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> HttpResponse | None:
         if self.is_out_of_reach(request, queryset):
             return None
-        question = _t("End these API tokens? Programs that use them are refused from now on.")
+        question = gettext("End these API tokens? Programs that use them are refused from now on.")
         asked = ask_first(
-            self, request, queryset, action="end_chosen", question=question, button=_t("End them")
+            self, request, queryset, action="end_chosen", question=question, button=gettext("End them")
         )
         if asked is None:
             self._end(request, queryset)
@@ -554,7 +562,7 @@ class InvitationAdmin(AuditedAdmin):
         )
         obj.pk, obj.created_at, obj.expires_at = made.pk, made.created_at, made.expires_at
         obj._state.adding = False
-        text = _t("This link makes one account. It is shown this once: %(link)s")
+        text = gettext("This link makes one account. It is shown this once: %(link)s")
         self.message_user(request, text % {"link": link}, messages.SUCCESS)
 
 

@@ -10,6 +10,7 @@ from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelectMultiple
 from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group as DjangoGroup
+from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.forms.models import BaseInlineFormSet
@@ -22,6 +23,27 @@ from authgate.models import SignIn
 
 NAME_TAKEN = _("There is a user of this name already, perhaps in other letter case. Choose another.")
 ADDRESS_TAKEN = _("Another user has this e-mail address. Remove it there first.")
+
+
+NEVER_SHOWN = ("admin", "contenttypes", "mfa", "sessions")
+ACTS = {"add": _("add"), "change": _("change"), "delete": _("delete"), "view": _("view")}
+
+
+def with_permissions_in_words(field: Any) -> Any:
+    """Have a field for permissions say them in the reader's language; the database has Django's English.
+
+    Those of tables that the admin does not show are left out.
+    """
+    queryset = getattr(field, "queryset", None)
+    if queryset is not None and queryset.model is Permission:
+        field.queryset = queryset.exclude(content_type__app_label__in=NEVER_SHOWN)
+        field.label_from_instance = permission_in_words
+    return field
+
+
+def permission_in_words(permission: Permission) -> str:
+    act = permission.codename.partition("_")[0]
+    return f"{permission.content_type.name}: {ACTS.get(act, permission.name)}"
 
 
 def is_address_of_another(email: str, user_id: int = 0) -> bool:

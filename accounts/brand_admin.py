@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts import brand
@@ -54,9 +54,12 @@ class BrandAdmin(AuditedAdmin):
     @admin.display(description=_("shown as"))
     def accent_shown(self, row: Brand) -> str:
         if not row.accent:
-            return _t("the portal's own")
+            return gettext("the portal's own")
         light, dark = brand.Look(accent=row.accent).shades
-        return _t("%(light)s by light, %(dark)s in the dark") % {"light": light.accent, "dark": dark.accent}
+        return gettext("%(light)s by light, %(dark)s in the dark") % {
+            "light": light.accent,
+            "dark": dark.accent,
+        }
 
     @admin.display(description=_("shown now"))
     def logo_shown(self, row: Brand) -> SafeString:
@@ -93,5 +96,7 @@ class BrandAdmin(AuditedAdmin):
             return
         shown = brand.Look(accent=row.accent).shades[0].accent
         if shown != row.accent:
-            message = _t("%(chosen)s is too pale to be read on white: light pages show %(shown)s instead.")
+            message = gettext(
+                "%(chosen)s is too pale to be read on white: light pages show %(shown)s instead."
+            )
             self.message_user(request, message % {"chosen": row.accent, "shown": shown}, messages.WARNING)

@@ -14,6 +14,13 @@ def judged(text: str | None) -> str | None:
     return judge(text, base=settings.IKD_PORTAL_ORIGIN, allowed=is_allowed_origin)
 
 
+def within_portal(text: str | None) -> str | None:
+    """Give the path and query of a page of the portal's own that `text` means, None for anything else."""
+    origin: str = settings.IKD_PORTAL_ORIGIN
+    url = judge(text, base=origin, allowed=lambda other: other == origin)
+    return url.removeprefix(origin) if url is not None and url.startswith(f"{origin}/") else None
+
+
 def destination(request: HttpRequest, *names: str) -> str | None:
     """Give where the first of these parameters leads that a request has, in its form or its query."""
     for name in names:

@@ -11,7 +11,7 @@ from django.contrib.auth.forms import BaseUserCreationForm
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -77,7 +77,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         return _spent(request)
     if not user.is_active:
         return render(request, "accounts/registration_waits.html")
-    messages.success(request, _t("Your account is made. Sign in."))
+    messages.success(request, gettext("Your account is made. Sign in."))
     return redirect("account_login")
 
 
@@ -97,7 +97,7 @@ def register(request: HttpRequest) -> HttpResponse:
         return render(request, "accounts/register.html", context)
     email = form.cleaned_data["email"]
     if not invitations.may_register(email):
-        form.add_error("email", _t("Addresses of this domain cannot register here."))
+        form.add_error("email", gettext("Addresses of this domain cannot register here."))
         context = {"form": form, "domains": settings.IKD_REGISTRATION_DOMAINS}
         return render(request, "accounts/register.html", context)
     try:

@@ -102,12 +102,16 @@ _room = threading.BoundedSemaphore(WAITING_LIMIT)
 def tell(user: User, kind: str, address: str | None = None, *, to: str = "") -> None:
     """Tell somebody what happened to their account, and from which network address."""
     if to or user.email:
-        later(send, kind, to or user.email, {"username": user.username, "address": address or ""})
+        facts = {"username": user.username, "address": address or ""}
+        later(send, kind, to or user.email, facts, language=user.language)
 
 
-def later(act: Callable[..., None], *args: Any) -> None:
-    """Do it after the page is on its way: how long it takes tells nobody whether there is an account."""
-    language = translation.get_language() or settings.LANGUAGE_CODE
+def later(act: Callable[..., None], *args: Any, language: str = "") -> None:
+    """Do it after the page is on its way: how long it takes tells nobody whether there is an account.
+
+    In `language`, or else in the one of the page.
+    """
+    language = language or translation.get_language() or settings.LANGUAGE_CODE
     if not settings.IKD_WRITE_BEHIND:
         _do(language, act, *args)
         return

@@ -30,6 +30,9 @@ class User(AbstractUser):
     email = models.EmailField(_("e-mail address"), blank=True)
     display_name = models.CharField(_("display name"), max_length=150, blank=True)
 
+    language = models.CharField(_("language"), max_length=10, blank=True, editable=False)
+    """The one in which they used the portal last."""
+
     objects: ClassVar[PeopleManager] = PeopleManager()
 
     class Meta:

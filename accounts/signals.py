@@ -24,6 +24,7 @@ from django.http import HttpRequest
 from accounts import mails
 from accounts.backends import account_named
 from accounts.devices import is_new_device
+from accounts.language_views import keep_language
 from accounts.models import User
 from accounts.second_factor.adapter import has_factor
 from authgate.audit import record
@@ -55,6 +56,7 @@ def begin(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
         remembered_device=not second_factor and _is_remembered(request, user),
     )
     request.sign_in = sign_in  # type: ignore[attr-defined]
+    keep_language(user)
     record(
         "sign_in",
         actor=user.username,

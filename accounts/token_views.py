@@ -11,7 +11,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -49,7 +49,7 @@ class TokenForm(forms.Form):
         most = settings.IKD_API_TOKEN_LIFETIME / DAY
         offered = [days for days in LIFETIMES if days <= most] or [max(1, int(most))]
         self.fields["days"].choices = [  # type: ignore[attr-defined]
-            (days, _t("%(days)d days") % {"days": days}) for days in offered
+            (days, gettext("%(days)d days") % {"days": days}) for days in offered
         ]
         open_to_them = Application.objects.filter(pk__in=applications_open_to(user))
         self.fields["applications"].queryset = open_to_them  # type: ignore[attr-defined]
@@ -89,7 +89,7 @@ def _new_token(request: HttpRequest) -> HttpResponse:
     try:
         row, token = make_token(user, form.cleaned_data["name"], chosen, form.lifetime)
     except TooManyTokens:
-        form.add_error(None, _t("You have as many tokens as one person may have. End one first."))
+        form.add_error(None, gettext("You have as many tokens as one person may have. End one first."))
         return render(request, "accounts/token_new.html", {"form": form})
     details = {"token": row.pk, "name": row.name, "applications": [each.name for each in chosen]}
     address = client_address(request)
@@ -107,7 +107,7 @@ def end_token(request: HttpRequest, pk: int) -> HttpResponse:
         details = {"token": row.pk, "name": row.name}
         address = client_address(request)
         record("token_ended", actor=user.username, subject=user.username, address=address, details=details)
-    messages.success(request, _t("“%(name)s” opens nothing any more.") % {"name": row.name})
+    messages.success(request, gettext("“%(name)s” opens nothing any more.") % {"name": row.name})
     return redirect("tokens")
 
 

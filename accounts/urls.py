@@ -5,7 +5,15 @@ from __future__ import annotations
 from allauth.account.views import account_inactive
 from django.urls import path, re_path
 
-from accounts import account_views, invitation_views, password_views, picture_views, token_views, views
+from accounts import (
+    account_views,
+    invitation_views,
+    language_views,
+    password_views,
+    picture_views,
+    token_views,
+    views,
+)
 from accounts.second_factor import views as factor_views
 from accounts.upstreams import backchannel, cas_views
 from accounts.upstreams import views as upstream_views
@@ -109,6 +117,7 @@ urlpatterns = [
     ),
     path("auth/ssologin", cas_views.sso_login, name="sso_login"),
     path("auth/verification", cas_views.verification, name="verification"),
+    path("language/", language_views.choose_language, name="choose_language"),
     path("signed-out", views.signed_out, name="signed_out"),
     path("signed-out/provider", upstream_views.sign_out_at_provider, name="sign_out_at_provider"),
     path("switch-account", views.switch_account, name="switch_account"),

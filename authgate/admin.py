@@ -18,9 +18,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
-from django.utils.translation import ngettext
 
 from accounts.models import User
 from accounts.pictures import drawn_anew
@@ -183,7 +182,7 @@ class ApplicationAdmin(AuditedAdmin):
     def icon_shown(self, application: Application) -> SafeString | str:
         icon = Icon.objects.filter(application=application.pk).only("key").first()
         if icon is None:
-            return _t("the first letter of its name")
+            return gettext("the first letter of its name")
         url = reverse("icon", args=[icon.key])
         return format_html('<img src="{}" alt="" width="48" height="48">', url)
 
@@ -206,23 +205,23 @@ def warnings_about(application: Application) -> list[str]:
     """Tell what is allowed to be saved and yet hardly meant."""
     rules = list(application.rules.prefetch_related("groups", "users"))
     if not rules:
-        return [_t("The application has no rule: nobody gets in.")]
+        return [gettext("The application has no rule: nobody gets in.")]
     return [warning for rule in rules for warning in _warnings_about_rule(rule)]
 
 
 def _warnings_about_rule(rule: Rule) -> Iterator[str]:
     names_somebody = bool(rule.groups.all() or rule.users.all())
     if rule.who == Rule.Who.CHOSEN and not names_somebody:
-        yield _t("Nobody gets in by the rule for %s: choose groups or users for it.") % rule.path
+        yield gettext("Nobody gets in by the rule for %s: choose groups or users for it.") % rule.path
     if rule.who != Rule.Who.CHOSEN and names_somebody:
-        yield _t(
+        yield gettext(
             "The rule for %(path)s lets in %(who)s: the groups and users chosen for it do not count."
         ) % {
             "path": rule.path,
             "who": rule.get_who_display(),
         }
     if rule.expires_at is not None and rule.expires_at <= timezone.now():
-        yield _t("The rule for %s has expired: nobody gets in by it.") % rule.path
+        yield gettext("The rule for %s has expired: nobody gets in by it.") % rule.path
 
 
 # ---- sign-ins and gate sessions ---------------------------------------------------------------------------
@@ -254,7 +253,7 @@ class SessionAdmin(ReadOnlyAdmin):
     def is_out_of_reach(self, request: HttpRequest, queryset: QuerySet[Any]) -> bool:
         names = out_of_reach(cast(User, request.user), self.users_of(queryset))
         if names:
-            message = _t("Only superusers may do this to staff: %(names)s. Nothing was changed.")
+            message = gettext("Only superusers may do this to staff: %(names)s. Nothing was changed.")
             self.message_user(request, message % {"names": ", ".join(names)}, messages.ERROR)
         return bool(names)
 
@@ -318,9 +317,9 @@ class SignInAdmin(SessionAdmin):
     def end_chosen(self, request: HttpRequest, queryset: QuerySet[SignIn]) -> HttpResponse | None:
         if self.is_out_of_reach(request, queryset):
             return None
-        question = _t("End these sign-ins, with every session on an application that hangs on them?")
+        question = gettext("End these sign-ins, with every session on an application that hangs on them?")
         asked = ask_first(
-            self, request, queryset, action="end_chosen", question=question, button=_t("End them")
+            self, request, queryset, action="end_chosen", question=question, button=gettext("End them")
         )
         if asked is None:
             self._end(request, queryset)
@@ -358,11 +357,11 @@ class GateSessionAdmin(SessionAdmin):
     def end_chosen(self, request: HttpRequest, queryset: QuerySet[GateSession]) -> HttpResponse | None:
         if self.is_out_of_reach(request, queryset):
             return None
-        question = _t(
+        question = gettext(
             "End these gate sessions? Whoever is still signed in at the portal gets new ones unasked."
         )
         asked = ask_first(
-            self, request, queryset, action="end_chosen", question=question, button=_t("End them")
+            self, request, queryset, action="end_chosen", question=question, button=gettext("End them")
         )
         if asked is None:
             self._end(request, queryset)

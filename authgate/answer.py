@@ -94,6 +94,7 @@ class Asking:
     prefetches: bool
     cookies: dict[str, str]
     referer: str
+    languages: str
     now: float
 
 
@@ -302,7 +303,12 @@ def refuse(
     if not asking.navigates:
         return _refused(403, refusal, as_json=True)
     page = RefusedPage(
-        refusal.decision_id, target, application.name if subject else "", username, decision.reason
+        refusal.decision_id,
+        target,
+        application.name if subject else "",
+        username,
+        decision.reason,
+        asking.languages,
     )
     return refused_page(page, memory.settings, refusal)
 

@@ -266,6 +266,7 @@ def asking_of(contract: Contract, target: Target, facts: Facts) -> Asking:
         prefetches=b"prefetch" in hints.get(b"sec-purpose", b"") + hints.get(b"purpose", b""),
         cookies=cookies_of(hints.get(b"cookie", b"")),
         referer=in_ascii(hints.get(b"referer", b"").decode("latin-1")),
+        languages=hints.get(b"accept-language", b"").decode("latin-1"),
         now=facts.now,
     )
 

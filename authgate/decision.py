@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -182,6 +183,7 @@ def _encoded(path: str) -> tuple[str, str]:
     return quote(path, safe="/!$&'()*+,:=@~[]^|"), quote(path, safe="/!$&'()*+,:=@~")
 
 
+@lru_cache(maxsize=4096)
 def _paths_claimed(path: str) -> tuple[str, ...]:
     """Give the path that a rule speaks of; several for one that saving would have refused."""
     if is_read_alike(path):

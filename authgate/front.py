@@ -27,6 +27,9 @@ log = logging.getLogger("ikd.gate")
 LINGER = 1.0
 """Seconds for which a connection stays open after the process was told to end."""
 
+UNLIKE_IN_A_ROW, LEFT_OUT = 8, 32
+"""After so many heads like none before, so many are not even compared: some proxies number their requests."""
+
 ENVOY_URL = BEFORE_A_PATH.encode()
 LEFT_ALONE = ALIASES | {b"transfer-encoding", b"expect", b"upgrade"}
 UNUSUAL = LEFT_ALONE | {b"connection", b"content-length"}
@@ -42,12 +45,15 @@ class Front(HttpToolsProtocol):
     answered_at = 0.0
     in_head = False
     let_in: Facts | None = None
-    """The check answered last, if nothing came after it and it was let in: a head worth remembering."""
+    """The check answered last, if nothing came after it, it was let in, and its head may be remembered."""
 
     path_header: bytes | None = None
     """What stands before the path in this connection's heads, as its proxy spells it."""
 
     heads_begun = 0
+    unlike = 0
+    """Heads in a row that were like none before."""
+
     idle_timer: asyncio.TimerHandle | None = None
 
     is_ending = False
@@ -71,18 +77,27 @@ class Front(HttpToolsProtocol):
         messages that keep the connection, with nothing left from one that would count for the next.
         """
         worker = feed.current
-        if self.let_in is None or worker is None or self.is_ending:
+        if self.let_in is None or worker is None or self.is_ending or self._is_in_vain():
             super().data_received(data)
             return
         if self.path_header is None:
             self.path_header = path_header_in(data)
         parts = parted(data, self.path_header) if self.path_header else None
         if parts is not None and self._answer_again(worker, *parts):
+            self.unlike = 0
             return
+        self.unlike += 1
         self.heads_begun = 0
         super().data_received(data)
         if parts is not None and self.let_in is not None and self.heads_begun == 1:
             self._remember(worker, *parts, self.let_in)
+
+    def _is_in_vain(self) -> bool:
+        """Tell whether so many heads in a row were like none before that only one in some is looked at."""
+        if self.unlike < UNLIKE_IN_A_ROW:
+            return False
+        self.unlike = self.unlike + 1 if self.unlike < UNLIKE_IN_A_ROW + LEFT_OUT else UNLIKE_IN_A_ROW - 1
+        return True
 
     def on_message_begin(self) -> None:
         # The scope is built when it turns out to be needed.
@@ -180,7 +195,7 @@ class Front(HttpToolsProtocol):
             _complain(now)
             return False
         self._write(worker, found, octets, now)
-        if found.status == 200:
+        if found.status == 200 and (found.token_id is not None or b"authorization" not in headers):
             self.let_in = facts
         return True
 

@@ -102,6 +102,8 @@ class RefusedPage:
     application: str = ""
     username: str = ""
     reason: str = ""
+    languages: str = ""
+    """What the browser would like to read, as in Accept-Language (RFC 9110, section 12.5.4)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,9 +7,13 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import translation
+from django.utils.translation import get_supported_language_variant
 from django.utils.translation import gettext as _
+from django.utils.translation.trans_real import parse_accept_lang_header
 
 from authgate.memory import RefusedPage
+from authgate.target import Target
 
 
 def reason_in_words(reason: str) -> str:
@@ -45,6 +49,26 @@ def context_of(page: RefusedPage, portal: str = "") -> dict[str, object]:
 
 
 def render_refused(page: RefusedPage) -> bytes:
-    """Give the refused page as HTML. Works on any origin: every address in it is the portal's."""
-    context = context_of(page, settings.IKD_PORTAL_ORIGIN)
-    return render_to_string("authgate/refused.html", context).encode()
+    """Give the refused page as HTML. Works on any origin: every address in it is the portal's.
+
+    So does no cookie of the portal, hence the language is the one that the browser asks for.
+    """
+    with translation.override(preferred_language(page.languages)):
+        context = context_of(page, settings.IKD_PORTAL_ORIGIN)
+        return render_to_string("authgate/refused.html", context).encode()
+
+
+def preferred_language(accepted: str) -> str:
+    """Give the language of ours that an Accept-Language wants most."""
+    for wanted, _quality in parse_accept_lang_header(accepted):
+        try:
+            return get_supported_language_variant(wanted)
+        except LookupError:
+            continue
+    return settings.LANGUAGE_CODE
+
+
+def make_ready() -> None:
+    """Read template and languages, so that the first page refused in a worker keeps no check waiting."""
+    for language, _name in settings.LANGUAGES:
+        render_refused(RefusedPage("", Target("", None, None, ""), languages=language))

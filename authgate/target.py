@@ -225,6 +225,7 @@ def readings(path: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(reading or "/" for reading, _ in seen))
 
 
+@lru_cache(maxsize=4096)
 def is_read_alike(path: str) -> bool:
     """Tell whether everybody takes this path for itself, whether they heed letter case or not."""
     return _PLAIN_LOWER_PATH.fullmatch(path) is not None

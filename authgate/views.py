@@ -330,6 +330,7 @@ def refused(visit: Visit, memory: Memory) -> Answer:
         application.name if application and subject else "",
         subject.username if subject else "",
         reason,
+        visit.asking.languages,
     )
     return answer.refused_page(page, memory.settings, None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 from django.conf import settings
 from django.contrib.admin import AdminSite
@@ -13,18 +13,24 @@ from django.shortcuts import render
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.decorators import method_decorator
-from django.utils.translation import gettext_lazy as _lazy
+from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
+from django.views.i18n import JavaScriptCatalog
 
 from accounts import brand
-from authgate.redirects import judge
+from accounts.destinations import within_portal
 from ikd_portal.attention import matters_for
+
+
+class WordsOfScripts(JavaScriptCatalog):
+    def get_paths(self, packages: Any) -> list[str]:
+        return [*super().get_paths(packages), *map(str, settings.LOCALE_PATHS)]
 
 
 class PortalAdminSite(AdminSite):
     """Django's admin for active staff with a live sign-in; its own password form does not exist."""
 
-    index_title = _lazy("Administration")
+    index_title = gettext_lazy("Administration")
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         name = brand.current().name
@@ -57,6 +63,12 @@ class PortalAdminSite(AdminSite):
             return HttpResponseRedirect(target)
         return self._turn_away(request, target)
 
+    def i18n_javascript(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Give the words of Django's scripts: its own, and ours for those that it lacks."""
+        return cast(HttpResponse, WordsOfScripts.as_view(packages=["django.contrib.admin"])(request))
+
     def logout(  # type: ignore[override]
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
@@ -79,8 +91,5 @@ class PortalAdminSite(AdminSite):
     def _next(self, request: HttpRequest) -> str:
         """Give the page of the admin that was asked for, as a path; its first page for anything else."""
         first_page = reverse("admin:index", current_app=self.name)
-        origin: str = settings.IKD_PORTAL_ORIGIN
-        target = judge(request.GET.get("next"), base=origin, allowed=lambda other: other == origin)
-        if target is None or not target.startswith(origin + first_page):
-            return first_page
-        return target.removeprefix(origin)
+        target = within_portal(request.GET.get("next"))
+        return target if target is not None and target.startswith(first_page) else first_page

@@ -198,8 +198,6 @@ CSRF_COOKIE_HTTPONLY = True
 CSRF_TRUSTED_ORIGINS = [IKD_PORTAL_ORIGIN]
 LANGUAGE_COOKIE_NAME = f"{COOKIE_PREFIX}ikd_language"
 LANGUAGE_COOKIE_SECURE = IKD_PORTAL_IS_HTTPS
-LANGUAGE_COOKIE_HTTPONLY = True
-LANGUAGE_COOKIE_SAMESITE = "Lax"
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
@@ -272,6 +270,9 @@ CONTENT_SECURITY_POLICY = {
 # ---- language, files, mail, logs --------------------------------------------------------------------------
 
 LANGUAGE_CODE = "en"
+LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+LOCALE_PATHS = [BASE_DIR / "locale"]
+LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
 USE_TZ = True
 TIME_ZONE = env.str("IKD_TIME_ZONE", default="UTC")
 STATIC_URL = "/static/"

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from allauth.mfa.adapter import DefaultMFAAdapter
 from allauth.mfa.models import Authenticator
 from django.conf import settings
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
@@ -54,4 +54,4 @@ class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
 
     def generate_authenticator_name(self, user: User, type: Any) -> str:
         number = Authenticator.objects.filter(user=user, type=type).count() + 1
-        return _t("Passkey %(number)d") % {"number": number}
+        return gettext("Passkey %(number)d") % {"number": number}

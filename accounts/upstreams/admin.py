@@ -12,7 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path
-from django.utils.translation import gettext as _t
+from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
@@ -45,6 +45,8 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial["client_secret"] = ""
+        # Else browsers take it for somebody's user name, and the secret for a password of theirs.
+        self.fields["client_id"].widget.attrs["autocomplete"] = "off"
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -137,7 +139,7 @@ class UpstreamAdmin(SuperusersOnly):
 
     @admin.display(description=_("redirect URI"))
     def redirect_uri(self, upstream: Upstream) -> str:
-        return redirect_uri(upstream) if upstream.slug else _t("shown once it is saved")
+        return redirect_uri(upstream) if upstream.slug else gettext("shown once it is saved")
 
     @admin.display(description=_("where people come back to after signing out there"))
     def signed_out_address(self, upstream: Upstream) -> str:
@@ -145,7 +147,7 @@ class UpstreamAdmin(SuperusersOnly):
 
     @admin.display(description=_("back-channel logout"))
     def backchannel_address(self, upstream: Upstream) -> str:
-        return backchannel_url(upstream) if upstream.slug else _t("shown once it is saved")
+        return backchannel_url(upstream) if upstream.slug else gettext("shown once it is saved")
 
     @admin.display(description=_("service to register, with any query"))
     def service_address(self, upstream: Upstream) -> str:
@@ -180,7 +182,7 @@ class UpstreamAdmin(SuperusersOnly):
         record_by(request, "tested", upstream, [])
         context = {
             **self.admin_site.each_context(request),
-            "title": _t("Test of %(name)s") % {"name": upstream.name},
+            "title": gettext("Test of %(name)s") % {"name": upstream.name},
             "opts": self.opts,
             "upstream": upstream,
             "findings": examine(upstream, PROTOCOLS),
@@ -191,7 +193,7 @@ class UpstreamAdmin(SuperusersOnly):
         super().save_model(request, obj, form, change)
         if not obj.enabled:
             ended_here.any = True
-        messages.info(request, _t("Test it before people do: the button is above its form."))
+        messages.info(request, gettext("Test it before people do: the button is above its form."))
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Note who made a group mapping: power is given only by superusers."""

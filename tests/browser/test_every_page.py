@@ -14,14 +14,14 @@ from django.utils import timezone
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from accounts import first_administrator
-from accounts.models import User
+from accounts.models import Group, User
 from authgate.audit import record
 from authgate.handover import ROUNDS_LIMIT
 from authgate.loading import gate_settings
 from authgate.models import Application, ConfigurationEvent, GateSession, SignIn
 from authgate.state import State, seal
 from tests.browser.signing_in import sign_in, sign_in_and_wait
-from tests.factories import ApplicationFactory, UserFactory
+from tests.factories import PASSWORD, ApplicationFactory, UserFactory
 
 pytestmark = [
     pytest.mark.browser,
@@ -67,6 +67,37 @@ def a_wrong_new_password(page: Page, portal: str) -> None:
     page.get_by_role("button", name="Change password").click()
 
 
+def confirmed(path: str) -> Callable[[Page, str], object]:
+    """Come to a page that asks for the password once more."""
+
+    def way(page: Page, portal: str) -> None:
+        page.goto(f"{portal}/accounts/reauthenticate/?next={path}")
+        page.get_by_label("Password").fill(PASSWORD)
+        page.get_by_role("button", name="Confirm").click()
+        page.wait_for_url(f"{portal}{path}")
+
+    return way
+
+
+def a_wrong_address(page: Page, portal: str) -> None:
+    confirmed("/accounts/addresses/")(page, portal)
+    page.get_by_label("Another e-mail address").fill("alice@example.com")
+    page.get_by_role("button", name="Add it").click()
+
+
+def a_new_token(page: Page, portal: str) -> None:
+    confirmed("/accounts/tokens/new/")(page, portal)
+    page.get_by_label("Name").fill("backup")
+    page.get_by_label("Wiki").check()
+    page.get_by_role("button", name="Make it").click()
+
+
+def a_wrong_code(page: Page, portal: str) -> None:
+    confirmed("/accounts/second-factor/app/")(page, portal)
+    page.get_by_label("Code that the app shows").fill("000000")
+    page.get_by_role("button", name="Set it up").click()
+
+
 def a_form_shown_again(page: Page, portal: str) -> None:
     page.goto(f"{portal}/admin/authgate/application/add/")
     page.get_by_role("button", name="Save", exact=True).click()
@@ -106,6 +137,25 @@ PAGES: dict[str, tuple[str, Way]] = {
     "change password": ("alice", "/accounts/password/change/"),
     "password not changed": ("alice", a_wrong_new_password),
     "confirm": ("alice", "/accounts/reauthenticate/"),
+    "account": ("alice", "/accounts/"),
+    "profile": ("alice", "/accounts/profile/"),
+    "addresses": ("alice", confirmed("/accounts/addresses/")),
+    "address not added": ("alice", a_wrong_address),
+    "sessions": ("alice", "/accounts/sessions/"),
+    "own events": ("alice", "/accounts/events/"),
+    "providers": ("alice", confirmed("/accounts/providers/")),
+    "tokens": ("alice", "/accounts/tokens/"),
+    "new token": ("alice", confirmed("/accounts/tokens/new/")),
+    "token made": ("alice", a_new_token),
+    "second factors": ("alice", "/accounts/second-factor/"),
+    "second factor needed": ("alice", "/accounts/second-factor/needed/"),
+    "set up an app": ("alice", confirmed("/accounts/second-factor/app/")),
+    "wrong code of an app": ("alice", a_wrong_code),
+    "add a passkey": ("alice", confirmed("/accounts/second-factor/passkeys/add/")),
+    "forgotten password": ("", "/accounts/password/reset/"),
+    "mail sent": ("", "/accounts/password/reset/sent/"),
+    "reset link used up": ("", "/accounts/password/reset/key/1-x/"),
+    "invitation used up": ("", "/invitation/x/"),
     "switch account": ("alice", "/switch-account"),
     "sign out": ("alice", "/accounts/logout/"),
     "still signed in": ("alice", "/signed-out"),
@@ -118,6 +168,12 @@ PAGES: dict[str, tuple[str, Way]] = {
     "admin users": ("carol", "/admin/accounts/user/"),
     "admin user": ("carol", row("accounts/user", User)),
     "admin new user": ("carol", "/admin/accounts/user/add/"),
+    "admin invitations": ("carol", "/admin/accounts/invitation/"),
+    "admin new invitation": ("carol", "/admin/accounts/invitation/add/"),
+    "admin providers": ("carol", "/admin/accounts/upstream/"),
+    "admin new provider": ("carol", "/admin/accounts/upstream/add/"),
+    "admin tokens": ("carol", "/admin/accounts/apitoken/"),
+    "admin group": ("carol", row("accounts/group", Group)),
     "admin question": ("carol", a_question_before_an_action),
     "admin groups": ("carol", "/admin/accounts/group/"),
     "admin sign-ins": ("carol", "/admin/authgate/signin/"),

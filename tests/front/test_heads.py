@@ -496,3 +496,17 @@ def test_a_head_that_cannot_be_read_is_not_read_again() -> None:
         heads.note(b"unfit", lambda: readings.append(1))
 
     assert len(readings) == 1 and heads.get(b"unfit") is None
+
+
+def test_where_every_head_is_new_few_are_compared_and_one_that_comes_again_is_found(worker: Feed) -> None:
+    connection = Connection()
+    for number in range(200):
+        connection.ask(check_bytes(COOKIE, X_Request_Id=str(number)))
+    noted = len(worker.heads)
+
+    found = [connection.ask(BASES[0]) for _ in range(150)]
+
+    connection.close()
+    assert 8 <= noted <= 20
+    assert {written[9:12] for written, _ in found} == {b"200"}
+    assert found[-1][1]

@@ -1,0 +1,43 @@
+"""In which language somebody wants the portal."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import translation
+from django.utils.translation import check_for_language
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST
+
+from accounts.destinations import within_portal
+from accounts.models import User
+
+
+@never_cache
+@require_POST
+def choose_language(request: HttpRequest) -> HttpResponse:
+    """Remember the language that this browser wants, and go back to the page on which it was chosen."""
+    response = redirect(within_portal(request.POST.get("next")) or "launcher")
+    language = request.POST.get("language", "")
+    if language not in dict(settings.LANGUAGES) or not check_for_language(language):
+        return response
+    if request.user.is_authenticated:
+        keep_language(request.user, language)
+    response.set_cookie(
+        settings.LANGUAGE_COOKIE_NAME,
+        language,
+        max_age=settings.LANGUAGE_COOKIE_AGE,
+        secure=settings.LANGUAGE_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+    return response
+
+
+def keep_language(user: User, language: str = "") -> None:
+    """Keep the language in which somebody uses the portal, for mails that nobody at a browser waits for."""
+    language = language or translation.get_language() or settings.LANGUAGE_CODE
+    if user.language != language:
+        user.language = language
+        user.save(update_fields=["language"])

@@ -1,0 +1,79 @@
+"""Simplified Chinese is whole: nothing is left out, and what is compiled is what is written."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from accounts.mails import KINDS, send
+from tests.catalogues import CHINESE, ROOT, Key, catalogue, compiled, marking, outside_marks, to_translate
+from tests.front.serving import program
+
+
+@pytest.fixture(scope="module")
+def messages(tmp_path_factory: pytest.TempPathFactory) -> set[Key]:
+    program("msgen", "gettext")
+    return to_translate(tmp_path_factory.mktemp("sources"))
+
+
+def test_every_message_is_translated(messages: set[Key]) -> None:
+    translated = catalogue(CHINESE / "django.mo")
+
+    # Chinese has one form for all numbers.
+    assert {key for key in messages if not isinstance(key, tuple) or key[1] == 0} - set(translated) == set()
+
+
+def test_no_translation_is_left_over(messages: set[Key]) -> None:
+    assert set(catalogue(CHINESE / "django.mo")) - messages == set()
+
+
+def test_what_is_compiled_is_what_is_written(tmp_path: Path) -> None:
+    program("msgfmt", "gettext")
+
+    assert compiled(CHINESE / "django.po", tmp_path / "django.mo") == catalogue(CHINESE / "django.mo")
+
+
+def test_the_words_of_the_admins_scripts_are_compiled_too(tmp_path: Path) -> None:
+    program("msgfmt", "gettext")
+
+    assert compiled(CHINESE / "djangojs.po", tmp_path / "js.mo") == catalogue(CHINESE / "djangojs.mo")
+
+
+@pytest.mark.parametrize("folder", ["accounts", "authgate", "ikd_portal"])
+def test_translating_functions_have_names_that_are_looked_for(folder: str) -> None:
+    """makemessages finds no string in a function of another name."""
+    alias = re.compile(r"import n?p?gettext(?:_lazy)? as (?!_\b)")
+
+    assert [path for path in (ROOT / folder).rglob("*.py") if alias.search(path.read_text())] == []
+
+
+def test_no_translation_is_a_guess() -> None:
+    assert "#, fuzzy" not in (CHINESE / "django.po").read_text()
+
+
+@pytest.mark.parametrize("mark", [",", "?", "!", ";", ":", "."])
+def test_punctuation_between_chinese_characters_is_full_width(mark: str) -> None:
+    halves = re.compile(rf"[\u4e00-\u9fff]{re.escape(mark)}([\u4e00-\u9fff]|\Z)")
+
+    assert [text for text in catalogue(CHINESE / "django.mo").values() if halves.search(text)] == []
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_mail_is_all_in_one_language(
+    kind: str, settings: object, mailoutbox: list[object], tmp_path: Path
+) -> None:
+    from django.utils import translation
+
+    settings.LOCALE_PATHS = [marking(tmp_path)]  # type: ignore[attr-defined]
+    facts = {"username": "", "address": "192.0.2.1"}
+
+    with translation.override("zh-hans"):
+        send(kind, "alice@example.com", facts)
+
+    [mail] = mailoutbox
+    html = re.sub(r"<[^>]*>", " ", mail.alternatives[0][0])  # type: ignore[attr-defined]
+    words = " ".join((mail.subject, mail.body, html))  # type: ignore[attr-defined]
+    left = re.sub(r"https?://\S+", "", outside_marks(words))
+    assert re.findall(r"[A-Za-z]{2,}", left) == []
