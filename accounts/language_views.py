@@ -17,8 +17,11 @@ from accounts.models import User
 @never_cache
 @require_POST
 def choose_language(request: HttpRequest) -> HttpResponse:
-    """Remember the language that this browser wants, and go back to the page on which it was chosen."""
-    response = redirect(within_portal(request.POST.get("next")) or "launcher")
+    """Remember the language that this browser wants, and go back to the page on which it was chosen.
+
+    That is by Referer: no page repeats its own address, in which a code or a ticket may be.
+    """
+    response = redirect(within_portal(request.headers.get("Referer")) or "launcher")
     language = request.POST.get("language", "")
     if language not in dict(settings.LANGUAGES) or not check_for_language(language):
         return response

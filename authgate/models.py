@@ -8,6 +8,7 @@ from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.upstreams.encryption import EncryptedField
@@ -23,6 +24,7 @@ class Application(models.Model):
 
     name = models.CharField(_("name"), max_length=100, unique=True)
     description = models.CharField(_("description"), max_length=200, blank=True)
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
     enabled = models.BooleanField(
         _("enabled"),
         default=True,
@@ -294,6 +296,7 @@ class GateSession(models.Model):
         verbose_name = _("gate session")
         verbose_name_plural = _("gate sessions")
         ordering = ["-created_at"]
+        indexes = [models.Index(fields=["origin", "created_at"], name="gatesession_origin_created")]
 
     def __str__(self) -> str:
         return self.origin

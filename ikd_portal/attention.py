@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlencode
 
-from django.db.models import Exists, OuterRef, Q
+from django.conf import settings
+from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from authgate.models import Application, AuditEvent, ConfigurationEvent, Rule
+from accounts.models import ApiToken
+from accounts.upstreams.models import Upstream
+from authgate.cookies import place_of
+from authgate.models import Application, AuditEvent, ConfigurationEvent, GateSession, Origin, Rule
 
 LATELY = timedelta(days=1)
+SILENT_AFTER = timedelta(days=30)
+SOON = timedelta(days=14)
+PROVIDER_TROUBLES = (
+    "upstream_failed",
+    "upstream_not_asked",
+    "upstream_sign_out_failed",
+    "backchannel_logout_failed",
+)
+PEOPLES_OWN = ("refused", "stale")
+"""Attempts that ended because of who made them, or when."""
+
+LOOKED_AT = 50
+"""Applications with a wildcard that are looked at one by one; each may cost a query."""
 NAMED = 3
 """So many are named; of more it is said that there are more."""
 MOST_COUNTED = 1000
@@ -84,6 +102,72 @@ def _without_origin() -> Matter | None:
     return Matter(_("Applications without an origin"), advice % _named(names), _applications())
 
 
+def _silent() -> Matter | None:
+    """Name applications that nobody came into by the portal: unused, or with a proxy that never asks."""
+    since = timezone.now() - SILENT_AFTER
+    lately = GateSession.objects.filter(Q(created_at__gte=since) | Q(sign_in__last_seen_at__gte=since))
+    entered = Origin.objects.filter(
+        Exists(lately.filter(origin=OuterRef("value"))), application=OuterRef("pk")
+    )
+    candidates = (
+        Application.objects.filter(~Q(Exists(entered)), enabled=True, created_at__lt=timezone.now() - LATELY)
+        .exclude(origins=None)
+        .prefetch_related("origins")[:LOOKED_AT]
+    )
+    names = []
+    for application in candidates:
+        if not any(_is_entered(origin.value, lately) for origin in application.origins.all()):
+            names.append(application.name)
+    if not names:
+        return None
+    advice = _(
+        "Nobody has come in by the portal for %(days)d days: %(names)s. If people use them all the same, "
+        "their proxy does not ask. What is open to everyone, or used by programs, looks the same from here."
+    )
+    title = _("Silent applications")
+    return Matter(title, advice % {"days": SILENT_AFTER.days, "names": _named(names)}, _applications())
+
+
+def _is_entered(origin: str, lately: QuerySet[GateSession]) -> bool:
+    """Tell whether somebody came in below a wildcard, or may have by the cookie of a shared domain."""
+    scheme, _separator, host = origin.partition("://")
+    if place_of(origin, tuple(settings.IKD_SHARED_COOKIE_DOMAINS)).startswith("."):
+        return True
+    if not host.startswith("*"):
+        return False
+    return lately.filter(origin__startswith=f"{scheme}://", origin__endswith=host.removeprefix("*")).exists()
+
+
+def _expiring_tokens() -> Matter | None:
+    now = timezone.now()
+    ending = ApiToken.objects.filter(ended_at=None, expires_at__gt=now, expires_at__lte=now + SOON)
+    tokens = list(
+        ending.filter(user__is_active=True).select_related("user").order_by("expires_at")[: NAMED + 1]
+    )
+    if not tokens:
+        return None
+    names = _named([f"{token.name} ({token.user.username})" for token in tokens])
+    advice = _("Within %(days)d days what uses them is refused: %(names)s. Their owners make new ones.")
+    url = reverse("admin:accounts_apitoken_changelist")
+    return Matter(_("API tokens that end soon"), advice % {"days": SOON.days, "names": names}, url)
+
+
+def _providers_in_trouble() -> Matter | None:
+    """Name providers that failed lately; by whom somebody was merely refused is no trouble of theirs."""
+    lately = AuditEvent.objects.filter(kind__in=PROVIDER_TROUBLES, at__gte=timezone.now() - LATELY)
+    events = lately.values_list("details", flat=True)[:MOST_COUNTED]
+    slugs = Counter(event.get("upstream") for event in events if event.get("blame") not in PEOPLES_OWN)
+    named = Upstream.objects.filter(enabled=True, slug__in=slugs).order_by("order", "name")
+    names = [f"{upstream.name} ({slugs[upstream.slug]})" for upstream in named[: NAMED + 1]]
+    if not names:
+        return None
+    advice = _(
+        "Signing in, signing out or asking again failed within a day: %s. Test them, and read the events."
+    )
+    url = reverse("admin:accounts_upstream_changelist")
+    return Matter(_("Providers in trouble"), advice % _named(names), url, is_serious=True)
+
+
 def _failed_sign_ins() -> Matter | None:
     count, words = _how_many("sign_in_failed")
     if not count:
@@ -107,6 +191,9 @@ LOOKS: tuple[tuple[str, Callable[[], Matter | None]], ...] = (
     ("authgate.view_application", _open_to_everyone),
     ("authgate.view_application", _closed_to_everyone),
     ("authgate.view_application", _without_origin),
+    ("authgate.view_application", _silent),
+    ("accounts.view_upstream", _providers_in_trouble),
+    ("accounts.view_apitoken", _expiring_tokens),
     ("authgate.view_auditevent", _failed_sign_ins),
     ("authgate.view_auditevent", _refusals),
 )

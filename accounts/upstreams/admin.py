@@ -46,7 +46,8 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         self.initial["client_secret"] = ""
         # Else browsers take it for somebody's user name, and the secret for a password of theirs.
-        self.fields["client_id"].widget.attrs["autocomplete"] = "off"
+        if "client_id" in self.fields:
+            self.fields["client_id"].widget.attrs["autocomplete"] = "off"
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}

@@ -140,7 +140,7 @@ def trouble_page(
             reason=trouble.reason,
             address=client_address(request),
             decision_id=reference,
-            details={"upstream": upstream.slug},
+            details={"upstream": upstream.slug, "blame": trouble.blame.name.lower()},
         )
     then = {"next": target} if target else {}
     context = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -12,9 +13,13 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
+from accounts.api_tokens import make_token
+from accounts.models import ApiToken, User
+from accounts.upstreams.models import Upstream
 from authgate.audit import record
-from authgate.models import ConfigurationEvent, Rule
+from authgate.models import Application, ConfigurationEvent, GateSession, Rule, SignIn
 from tests.factories import ApplicationFactory, RuleFactory, UserFactory
+from tests.front.serving import begin
 
 WIKI = "https://wiki.example.net"
 
@@ -106,8 +111,105 @@ def test_it_asks_the_database_the_same_for_many(carols: Client, django_assert_nu
         ApplicationFactory(origins=[f"https://app{number}.example.net"])
         make_mistake(origin=f"https://wrong{number}.example.net")
         record("refused")
+    Application.objects.update(created_at=timezone.now() - timedelta(days=60))
     carols.get("/admin/")
 
-    # Session, sign-in, user, six matters, and Django's list of one's own recent actions.
-    with django_assert_num_queries(10):
+    # Session, sign-in, user, nine matters, origins of those that look silent, and Django's recent actions.
+    with django_assert_num_queries(14):
         carols.get("/admin/")
+
+
+# ---- silent applications ----------------------------------------------------------------------------------
+
+
+def entered(origin: str, *, days_ago: int = 1) -> None:
+    """Let somebody have come in at an origin."""
+    at = timezone.now() - timedelta(days=days_ago)
+    sign_in = begin(UserFactory())
+    SignIn.objects.filter(pk=sign_in.pk).update(last_seen_at=at)
+    digest = secrets.token_bytes(32)
+    GateSession.objects.create(sign_in=sign_in, origin=origin, token_digest=digest, created_at=at)
+
+
+def old_application(name: str, *origins: str, **fields: Any) -> None:
+    made = timezone.now() - timedelta(days=60)
+    ApplicationFactory(name=name, origins=list(origins), groups=["staff"], created_at=made, **fields)
+
+
+def test_an_application_that_nobody_comes_into_is_silent(carols: Client) -> None:
+    old_application("Used", WIKI)
+    old_application("Unused", "https://unused.example.net")
+    old_application("Long ago", "https://long.example.net")
+    old_application("Off", "https://off.example.net", enabled=False)
+    ApplicationFactory(name="New", origins=["https://new.example.net"], groups=["staff"])
+    entered(WIKI)
+    entered("https://long.example.net", days_ago=31)
+
+    assert "30 days: Long ago, Unused." in matters(carols)["Silent applications"]
+
+
+def test_who_comes_in_below_a_wildcard_is_heard(carols: Client, settings: Any) -> None:
+    old_application("Apps", "https://*.apps.example.net")
+    old_application("Others", "https://*.others.example.net")
+    old_application("Shared", "https://wiki.shared.example.net")
+    settings.IKD_SHARED_COOKIE_DOMAINS = ["shared.example.net"]
+    entered("https://a.b.apps.example.net")
+    entered("http://x.others.example.net")
+
+    assert "30 days: Others." in matters(carols)["Silent applications"]
+
+
+def test_whoever_stays_signed_in_keeps_an_application_from_being_silent(carols: Client) -> None:
+    old_application("Wiki", WIKI)
+    entered(WIKI, days_ago=50)
+    SignIn.objects.update(last_seen_at=timezone.now())
+
+    assert "Silent applications" not in matters(carols)
+
+
+# ---- tokens and providers ---------------------------------------------------------------------------------
+
+
+def test_tokens_that_end_soon_are_named_with_their_owners(carols: Client, alice: User, dave: User) -> None:
+    for name, who, days in (("soon", alice, 13), ("later", alice, 15), ("over", alice, -1), ("his", dave, 2)):
+        make_token(who, name, [], 3600)
+        ApiToken.objects.filter(name=name).update(expires_at=timezone.now() + timedelta(days=days))
+    make_token(alice, "ended", [], 3600)
+    ApiToken.objects.filter(name="ended").update(ended_at=timezone.now())
+
+    assert "14 days what uses them is refused: soon (alice)." in matters(carols)["API tokens that end soon"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "blame", "is_told"),
+    [
+        ("upstream_failed", "unavailable", True),
+        ("upstream_failed", "broken", True),
+        ("upstream_failed", "refused", False),
+        ("upstream_failed", "stale", False),
+        ("upstream_not_asked", None, True),
+        ("upstream_sign_out_failed", None, True),
+        ("backchannel_logout_failed", None, True),
+    ],
+)
+def test_a_provider_that_fails_is_told_but_not_a_person_who_was_refused(
+    carols: Client, kind: str, blame: str | None, is_told: bool
+) -> None:
+    Upstream.objects.create(
+        name="Corporate", slug="corporate", kind="cas", server_url="https://cas.example.net"
+    )
+    details = {"upstream": "corporate"} | ({"blame": blame} if blame else {})
+    record(kind, reason="it does not answer", details=details)
+
+    assert (matters(carols).get("Providers in trouble", "").find("Corporate (1)") > 0) is is_told
+
+
+def test_a_provider_that_is_off_or_was_in_trouble_yesterday_is_not_told(carols: Client) -> None:
+    server = "https://cas.example.net"
+    Upstream.objects.create(name="Off", slug="off", kind="cas", server_url=server, enabled=False)
+    Upstream.objects.create(name="Mended", slug="mended", kind="cas", server_url=server)
+    record("upstream_failed", details={"upstream": "off", "blame": "broken"})
+    with time_machine.travel(timezone.now() - timedelta(days=2)):
+        record("upstream_failed", details={"upstream": "mended", "blame": "broken"})
+
+    assert "Providers in trouble" not in matters(carols)
