@@ -50,6 +50,8 @@ KINDS = {
     "identity_linked": _("A provider was linked"),
     "identity_unlinked": _("A provider was unlinked"),
     "session_ended": _("Sessions were ended"),
+    "device_remembered": _("A device was remembered"),
+    "device_forgotten": _("A remembered device was forgotten"),
 }
 """What people read of events about themselves; of other kinds they read nothing."""
 

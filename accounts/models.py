@@ -212,6 +212,29 @@ class Brand(models.Model):
         return self.name
 
 
+class RememberedDevice(models.Model):
+    """A browser on which a person is asked for the password alone, until it ends or they forget it."""
+
+    user = models.ForeignKey(User, models.CASCADE, related_name="remembered_devices", verbose_name=_("user"))
+    token_digest = models.BinaryField(max_length=32, editable=False)
+    fingerprint = models.CharField(max_length=64, editable=False)
+    user_agent = models.CharField(_("browser"), max_length=300, blank=True)
+    address = models.GenericIPAddressField(_("address"), null=True, blank=True)
+    created_at = models.DateTimeField(_("created"))
+    expires_at = models.DateTimeField(_("expires"))
+    last_used_at = models.DateTimeField(_("last used"), null=True, blank=True)
+
+    class Meta:
+        verbose_name = _("remembered device")
+        verbose_name_plural = _("remembered devices")
+        constraints = [
+            models.UniqueConstraint(fields=["token_digest", "user"], name="device_of_a_person_once")
+        ]
+
+    def __str__(self) -> str:
+        return self.user_agent
+
+
 class PortalSession(AbstractBaseSession):
     """Django's session under SHA-256 of its key: a reader of the table gains no session."""
 

@@ -14,7 +14,6 @@ from allauth.account.signals import (
     password_changed,
     password_reset,
 )
-from allauth.mfa.internal.flows.trust import is_trusted_browser
 from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models import Q
@@ -27,6 +26,7 @@ from accounts.devices import is_new_device
 from accounts.language_views import keep_language
 from accounts.models import User
 from accounts.second_factor.adapter import has_factor
+from accounts.second_factor.remembered import is_remembered
 from authgate.audit import record
 from authgate.models import SignIn
 from authgate.server_facts import client_address
@@ -82,8 +82,8 @@ def _methods_of(request: HttpRequest, user: User) -> tuple[list[str], bool]:
 
 def _is_remembered(request: HttpRequest, user: User) -> bool:
     """Tell whether the factor was not asked for because it was given on this device before."""
-    has_cookie = settings.MFA_TRUST_ENABLED and settings.MFA_TRUST_COOKIE_NAME in request.COOKIES
-    return bool(has_cookie and has_factor(user) and is_trusted_browser(request, user))
+    has_cookie = settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME in request.COOKIES
+    return has_cookie and has_factor(user) and is_remembered(request, user)
 
 
 @receiver(user_logged_out, dispatch_uid="end sign-in")

@@ -72,6 +72,8 @@ urlpatterns = [
     path("accounts/second-factor/needed/", factor_views.second_factor, name="second_factor"),
     path("accounts/second-factor/sign-in/", factor_views.AuthenticateView.as_view(), name="mfa_authenticate"),
     path("accounts/second-factor/device/", factor_views.TrustView.as_view(), name="mfa_trust"),
+    path("accounts/second-factor/devices/forget/", factor_views.forget_device, name="forget_devices"),
+    path("accounts/second-factor/devices/<int:pk>/forget/", factor_views.forget_device, name="forget_device"),
     path(
         "accounts/second-factor/code/", factor_views.ReauthenticateView.as_view(), name="mfa_reauthenticate"
     ),

@@ -228,9 +228,10 @@ MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_ALLOW_UNVERIFIED_EMAIL = True
 # Codes are limited by accounts/throttle.py; a passkey holds nothing to guess, this only spares the sessions.
 MFA_RATE_LIMITS = {"webauthn_login": "120/m/ip"}
+# allauth asks whether to remember; accounts/second_factor/remembered.py does, with rows of its own.
 MFA_TRUST_ENABLED = IKD_REMEMBERED_DEVICE_LIFETIME > 0
 MFA_TRUST_COOKIE_AGE = IKD_REMEMBERED_DEVICE_LIFETIME
-MFA_TRUST_COOKIE_NAME = f"{COOKIE_PREFIX}ikd_device"
+IKD_REMEMBERED_DEVICE_COOKIE_NAME = f"{COOKIE_PREFIX}ikd_device"
 MFA_FORMS = {
     "authenticate": "accounts.second_factor.forms.AuthenticateForm",
     "reauthenticate": "accounts.second_factor.forms.ReauthenticateForm",

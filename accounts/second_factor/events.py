@@ -51,6 +51,7 @@ def reset_factors(request: HttpRequest, user: User) -> int:
     rows = Authenticator.objects.filter(user=user)
     kinds = sorted(rows.values_list("type", flat=True))
     rows.delete()
+    user.remembered_devices.all().delete()
     forget_factor(user)
     end_sign_ins(SignIn.objects.filter(user=user))
     record(

@@ -14,20 +14,24 @@ from allauth.mfa.totp import views as totp_views
 from allauth.mfa.webauthn import views as webauthn_views
 from allauth.mfa.webauthn.internal import auth as webauthn
 from django import forms
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.shortcuts import render
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.decorators import method_decorator
+from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
 from accounts.destinations import destination
+from accounts.devices import browser_named
 from accounts.fresh import freshly_proven
 from accounts.models import User
 from accounts.second_factor.adapter import has_factor
 from accounts.second_factor.codes import note_first_code
 from accounts.second_factor.forms import PENDING
+from accounts.second_factor.remembered import forget, remember, remembered_devices
 from accounts.views import PasswordFormMixin
 
 METHODS = ["get", "head", "post"]
@@ -80,6 +84,24 @@ class AuthenticateView(PasskeyOptions, PasswordFormMixin, base_views.Authenticat
 class TrustView(base_views.TrustView):  # type: ignore[misc]
     http_method_names = METHODS
 
+    def form_valid(self, form: forms.Form) -> HttpResponse:
+        stage = self.request._login_stage
+        response: HttpResponse = stage.exit()
+        if self.request.POST.get("action") == "trust":
+            remember(self.request, stage.login.user, response)
+        return response
+
+
+@never_cache
+@login_required
+@require_POST
+def forget_device(request: HttpRequest, pk: int | None = None) -> HttpResponse:
+    """Forget one remembered device of one's own, or all."""
+    if not forget(request, cast(User, request.user), pk) and pk is not None:
+        raise Http404
+    messages.success(request, gettext("Signing in there needs your second factor again."))
+    return redirect("mfa_index")
+
 
 @method_decorator(never_cache, name="dispatch")
 class ReauthenticateView(PasswordFormMixin, base_views.ReauthenticateView):  # type: ignore[misc]
@@ -126,13 +148,15 @@ class FactorsView(base_views.IndexView):  # type: ignore[misc]
     http_method_names = ["get", "head"]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        rows = list(Authenticator.objects.filter(user=cast(User, self.request.user)).order_by("pk"))
+        user = cast(User, self.request.user)
+        rows = list(Authenticator.objects.filter(user=user).order_by("pk"))
         by_type = {row.type: row.wrap() for row in rows}
         codes = by_type.get(Authenticator.Type.RECOVERY_CODES)
         return {
             "totp": by_type.get(Authenticator.Type.TOTP),
             "passkeys": [row for row in rows if row.type == Authenticator.Type.WEBAUTHN],
             "recovery_codes": codes,
+            "devices": [(device, browser_named(device.user_agent)) for device in remembered_devices(user)],
             "codes_left": len(codes.get_unused_codes()) if codes else 0,
         }
 

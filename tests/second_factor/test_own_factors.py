@@ -7,9 +7,13 @@ from typing import Any
 import pytest
 from allauth.mfa.models import Authenticator
 from django.core.management import call_command
-from django.test import Client
+from django.http import HttpResponse
+from django.test import Client, RequestFactory
+from django.utils import timezone
 
-from accounts.models import StrictGroup, User
+from accounts.models import RememberedDevice, StrictGroup, User
+from accounts.second_factor.remembered import remember as remember_device
+from authgate import sessions
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.factories import PASSWORD, GroupFactory, UserFactory
@@ -223,6 +227,109 @@ def test_a_new_factor_forgets_devices(client: Client, alice: User, remembering: 
     sign_in(client, "alice")
 
     assert not is_signed_in(client)
+
+
+def remembered_rows(user: User) -> list[RememberedDevice]:
+    return list(RememberedDevice.objects.filter(user=user).order_by("pk"))
+
+
+def test_a_remembered_device_is_listed_and_forgotten_at_once(
+    client: Client, alice: User, remembering: Any
+) -> None:
+    client.defaults["HTTP_USER_AGENT"] = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Firefox/140.0"
+    remember(client, alice, "trust")
+    [device] = remembered_rows(alice)
+    page = client.get(FACTORS).content.decode()
+
+    client.post(f"{FACTORS}devices/{device.pk}/forget/")
+
+    assert "Firefox on Linux" in page and "Firefox on Linux" not in client.get(FACTORS).content.decode()
+    assert not SignIn.objects.get(ended_at=None).remembered_device
+    client.post("/accounts/logout/")
+    sign_in(client, "alice")
+    assert not is_signed_in(client)
+
+
+def test_all_are_forgotten_together(client: Client, alice: User, remembering: Any) -> None:
+    remember(client, alice, "trust")
+
+    client.post(f"{FACTORS}devices/forget/")
+
+    assert remembered_rows(alice) == []
+
+
+def test_nobody_forgets_or_sees_another_persons_device(
+    client: Client, alice: User, bob: User, remembering: Any
+) -> None:
+    remember(client, alice, "trust")
+    [device] = remembered_rows(alice)
+    client.post("/accounts/logout/")
+    sign_in(client, "bob")
+
+    assert client.post(f"{FACTORS}devices/{device.pk}/forget/").status_code == 404
+    client.post(f"{FACTORS}devices/forget/")
+    assert "Remembered devices" not in client.get(FACTORS).content.decode()
+    assert remembered_rows(alice) == [device]
+
+
+def test_a_cookie_that_was_known_before_is_worth_nothing_after_remembering(
+    client: Client, alice: User, remembering: Any
+) -> None:
+    """Whoever sets a cookie in a browser that somebody then wants remembered has nothing of it."""
+    client.cookies["__Host-ikd_device"] = "x" * 43
+    remember(client, alice, "trust")
+
+    value = client.cookies["__Host-ikd_device"].value
+    assert value != "x" * 43 and len(value) == 43
+    assert [bytes(row.token_digest) for row in remembered_rows(alice)] == [sessions.digest(value)]
+
+
+def test_two_people_are_remembered_by_one_browser(
+    client: Client, alice: User, bob: User, remembering: Any
+) -> None:
+    remember(client, alice, "trust")
+    client.post("/accounts/logout/")
+    remember(client, bob, "trust")
+    client.post("/accounts/logout/")
+
+    sign_in(client, "alice")
+
+    assert is_signed_in(client)
+
+
+@pytest.mark.parametrize("what", ["password", "time", "switched off", "reset"])
+def test_a_remembered_device_ends_with(
+    client: Client, alice: User, carol: User, remembering: Any, what: str
+) -> None:
+    secret = remember(client, alice, "trust")
+    client.post("/accounts/logout/")
+    if what == "password":
+        alice.set_password(PASSWORD)
+        alice.save()
+    elif what == "time":
+        RememberedDevice.objects.update(expires_at=timezone.now())
+    elif what == "switched off":
+        remembering.IKD_REMEMBERED_DEVICE_LIFETIME = 0
+    else:
+        administrator = Client(SERVER_NAME="sso.example.com")
+        administrator.defaults |= client.defaults
+        sign_in(administrator, "carol")
+        reset(administrator, alice)
+        assert remembered_rows(alice) == []
+        add_app(alice)
+
+    sign_in(client, "alice")
+
+    assert not is_signed_in(client)
+    assert secret
+
+
+def test_of_many_devices_the_newest_stay(rf: RequestFactory, alice: User, remembering: Any) -> None:
+    for number in range(25):
+        remember_device(rf.get("/", headers={"user-agent": f"browser {number}"}), alice, HttpResponse())
+
+    names = [row.user_agent for row in remembered_rows(alice)]
+    assert names == [f"browser {number}" for number in range(5, 25)]
 
 
 # ---- administrators ----

@@ -1,0 +1,111 @@
+"""Devices on which somebody gave a second factor and wants to be asked for the password alone.
+
+A browser holds one random number for whoever is remembered on it; a row for each person has its digest. What
+changes a password or a factor makes every earlier row worthless, for it was made under another fingerprint.
+"""
+
+from __future__ import annotations
+
+import secrets
+from datetime import timedelta
+
+from allauth.mfa.internal.flows.trust import create_config_fingerprint
+from allauth.mfa.stages import AuthenticateStage as TheirAuthenticateStage
+from django.conf import settings
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
+
+from accounts.models import RememberedDevice, User
+from authgate.audit import record
+from authgate.models import SignIn
+from authgate.server_facts import client_address
+from authgate.sessions import digest
+
+MOST = 20
+"""Devices of one person; of more, those remembered longest ago are forgotten."""
+
+
+class AuthenticateStage(TheirAuthenticateStage):  # type: ignore[misc]
+    """Ask for a factor, unless the device is remembered by a row of ours rather than by allauth's cookie."""
+
+    def _should_handle(self, request: HttpRequest) -> bool:
+        is_asked: bool = super()._should_handle(request)
+        return is_asked and not is_remembered(request, self.login.user)
+
+
+def is_remembered(request: HttpRequest, user: User) -> bool:
+    """Tell whether this browser is one on which this person wanted to be remembered, and still may be."""
+    row = _row_of(request, user)
+    if row is None:
+        return False
+    row.last_used_at = timezone.now()
+    row.save(update_fields=["last_used_at"])
+    return True
+
+
+def _row_of(request: HttpRequest, user: User) -> RememberedDevice | None:
+    token = request.COOKIES.get(settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME, "")
+    if not (token and settings.IKD_REMEMBERED_DEVICE_LIFETIME):
+        return None
+    rows = RememberedDevice.objects.filter(user=user, expires_at__gt=timezone.now())
+    row = rows.filter(token_digest=digest(token)).first()
+    is_as_it_was = row is not None and constant_time_compare(row.fingerprint, create_config_fingerprint(user))
+    return row if is_as_it_was else None
+
+
+@transaction.atomic
+def remember(request: HttpRequest, user: User, response: HttpResponse) -> None:
+    """Remember this browser for somebody, under a number that nobody knew before."""
+    before = digest(request.COOKIES.get(settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME, ""))
+    token, now = secrets.token_urlsafe(32), timezone.now()
+    RememberedDevice.objects.filter(user=user, token_digest=before).delete()
+    # Others who are remembered here stay so; whoever knew the old number has nothing of it.
+    RememberedDevice.objects.filter(token_digest=before).update(token_digest=digest(token))
+    RememberedDevice.objects.create(
+        user=user,
+        token_digest=digest(token),
+        fingerprint=create_config_fingerprint(user),
+        user_agent="".join(filter(str.isprintable, request.META.get("HTTP_USER_AGENT", "")))[:300],
+        address=client_address(request),
+        created_at=now,
+        expires_at=now + timedelta(seconds=settings.IKD_REMEMBERED_DEVICE_LIFETIME),
+    )
+    kept = RememberedDevice.objects.filter(user=user, expires_at__gt=now).order_by("-created_at")[:MOST]
+    RememberedDevice.objects.filter(user=user).exclude(pk__in=[row.pk for row in kept]).delete()
+    response.set_cookie(
+        settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME,
+        token,
+        max_age=settings.IKD_REMEMBERED_DEVICE_LIFETIME,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+    _record("device_remembered", request, user)
+
+
+def remembered_devices(user: User) -> list[RememberedDevice]:
+    """Give the devices on which somebody is remembered now, the newest first."""
+    rows = RememberedDevice.objects.filter(
+        user=user, expires_at__gt=timezone.now(), fingerprint=create_config_fingerprint(user)
+    )
+    return list(rows.order_by("-created_at"))
+
+
+@transaction.atomic
+def forget(request: HttpRequest, user: User, key: int | None = None) -> bool:
+    """Forget one device of somebody, or all of them. Tell whether there was one.
+
+    Which sign-in came by which device is not known, so each that did without a factor is asked for one.
+    """
+    rows = RememberedDevice.objects.filter(user=user)
+    deleted, _ = (rows if key is None else rows.filter(pk=key)).delete()
+    if deleted:
+        SignIn.objects.filter(user=user, ended_at=None).update(remembered_device=False)
+        _record("device_forgotten", request, user)
+    return bool(deleted)
+
+
+def _record(kind: str, request: HttpRequest, user: User) -> None:
+    record(kind, actor=user.username, subject=user.username, address=client_address(request))
