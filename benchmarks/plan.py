@@ -22,7 +22,7 @@ class Plan:
 
 
 FULL = Plan(
-    rounds=4, seconds=2, applications=10_000, sessions=1_000_000, held=(1, 10_000, 100_000), trials=200
+    rounds=3, seconds=2, applications=10_000, sessions=1_000_000, held=(1, 10_000, 100_000), trials=200
 )
 QUICK = Plan(rounds=1, seconds=1, applications=1_000, sessions=50_000, held=(1, 1_000, 10_000), trials=20)
 
