@@ -1,4 +1,4 @@
-"""A security key in software (WebAuthn, ES256): it touches when asked, and asks for a PIN only where it has one."""
+"""A security key in software (WebAuthn, ES256): it touches when asked, and knows a PIN only where told."""
 
 from __future__ import annotations
 
