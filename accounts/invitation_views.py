@@ -68,9 +68,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         return _spent(request)
     form = AcceptForm(request.POST or None)
     if request.method != "POST" or not form.is_valid():
-        response = render(request, "accounts/invitation.html", {"form": form, "email": found.email})
-        response.headers["Referrer-Policy"] = "no-referrer"
-        return response
+        return render(request, "accounts/invitation.html", {"form": form, "email": found.email})
     try:
         user = invitations.accept(found, form.save(commit=False), client_address(request))
     except invitations.Spent:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from allauth.account import views as allauth_views
 from django import forms
 from django.http import HttpRequest, HttpResponse
@@ -38,12 +36,8 @@ class PasswordResetDoneView(allauth_views.PasswordResetDoneView):  # type: ignor
 class PasswordResetFromKeyView(allauth_views.PasswordResetFromKeyView):  # type: ignore[misc]
     """The link of the mail: its key goes into the session at once, and out of the address."""
 
+    # Not "no-referrer": a browser would then send the form as of no origin, and be refused.
     http_method_names = ["get", "head", "post"]
-
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        response: HttpResponse = super().dispatch(request, *args, **kwargs)
-        response.headers["Referrer-Policy"] = "no-referrer"
-        return response
 
 
 @method_decorator(never_cache, name="dispatch")
