@@ -11,6 +11,7 @@ from datetime import timedelta
 
 from allauth.mfa.internal.flows.trust import create_config_fingerprint
 from allauth.mfa.stages import AuthenticateStage as TheirAuthenticateStage
+from allauth.mfa.webauthn.internal.flows import did_use_passwordless_login
 from django.conf import settings
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse
@@ -18,6 +19,7 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from accounts.models import RememberedDevice, User
+from accounts.second_factor.adapter import has_factor
 from authgate.audit import record
 from authgate.models import SignIn
 from authgate.server_facts import client_address
@@ -31,8 +33,11 @@ class AuthenticateStage(TheirAuthenticateStage):  # type: ignore[misc]
     """Ask for a factor, unless the device is remembered by a row of ours rather than by allauth's cookie."""
 
     def _should_handle(self, request: HttpRequest) -> bool:
-        is_asked: bool = super()._should_handle(request)
-        return is_asked and not is_remembered(request, self.login.user)
+        """Tell whether to ask. allauth would believe its own signed cookie, which nobody can take back."""
+        user = self.login.user
+        if user is None or not has_factor(user) or did_use_passwordless_login(request, user):
+            return False
+        return not is_remembered(request, user)
 
 
 def is_remembered(request: HttpRequest, user: User) -> bool:

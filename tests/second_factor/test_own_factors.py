@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from allauth.mfa.internal.flows.trust import IssuedTrust, create_config_fingerprint, encode_trust_cookie
 from allauth.mfa.models import Authenticator
 from django.core.management import call_command
 from django.http import HttpResponse
@@ -330,6 +331,20 @@ def test_of_many_devices_the_newest_stay(rf: RequestFactory, alice: User, rememb
 
     names = [row.user_agent for row in remembered_rows(alice)]
     assert names == [f"browser {number}" for number in range(5, 25)]
+
+
+@pytest.mark.parametrize("name", ["mfa_trusted", "__Host-ikd_device"])
+def test_a_cookie_that_the_library_signed_is_not_believed(
+    client: Client, alice: User, remembering: Any, name: str
+) -> None:
+    """Nobody could forget it: only the browser that has it knows of it."""
+    add_app(alice)
+    trust = IssuedTrust(create_config_fingerprint(alice), int(timezone.now().timestamp()))
+    client.cookies[name] = encode_trust_cookie([trust])
+
+    sign_in(client, "alice")
+
+    assert not is_signed_in(client)
 
 
 # ---- administrators ----
