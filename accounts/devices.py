@@ -10,6 +10,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import User
 from accounts.throttle import network_of
+from authgate.audit import printable
 from authgate.models import SignIn
 
 KNOWN_FOR = timedelta(days=90)
@@ -49,7 +50,7 @@ def is_new_device(user: User, address: str | None, user_agent: str) -> bool:
     earlier = SignIn.objects.filter(user=user, started_at__gt=timezone.now() - KNOWN_FOR)
     known = earlier.order_by("-started_at").values_list("address", "user_agent")[:LOOKED_AT]
     seen = {(network_of(where), _family(agent)) for where, agent in known}
-    here = (network_of(address), _family("".join(filter(str.isprintable, user_agent))[:300]))
+    here = (network_of(address), _family(printable(user_agent, 300)))
     return bool(seen) and here not in seen
 
 

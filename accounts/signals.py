@@ -14,7 +14,6 @@ from allauth.account.signals import (
     password_changed,
     password_reset,
 )
-from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models import Q
 from django.dispatch import receiver
@@ -82,8 +81,7 @@ def _methods_of(request: HttpRequest, user: User) -> tuple[list[str], bool]:
 
 def _is_remembered(request: HttpRequest, user: User) -> bool:
     """Tell whether the factor was not asked for because it was given on this device before."""
-    has_cookie = settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME in request.COOKIES
-    return has_cookie and has_factor(user) and is_remembered(request, user)
+    return is_remembered(request, user) and has_factor(user)
 
 
 @receiver(user_logged_out, dispatch_uid="end sign-in")

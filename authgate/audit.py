@@ -28,10 +28,10 @@ def record(
     event = AuditEvent.objects.create(
         at=timezone.now(),
         kind=kind,
-        actor=_printable(actor, 150),
-        subject=_printable(subject, 150),
-        application=_printable(application, 100),
-        reason=_printable(reason, 100),
+        actor=printable(actor, 150),
+        subject=printable(subject, 150),
+        application=printable(application, 100),
+        reason=printable(reason, 100),
         address=address or None,
         decision_id=decision_id,
         details=details or {},
@@ -40,7 +40,8 @@ def record(
     return event
 
 
-def _printable(text: str, length: int) -> str:
+def printable(text: str, length: int) -> str:
+    """Give what a client said in so few characters at most, and none that would write over others."""
     return "".join(filter(str.isprintable, text))[:length]
 
 

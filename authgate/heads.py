@@ -50,9 +50,9 @@ class Head:
 
 
 def head_of(facts: Facts, memory: Memory) -> Head | None:
-    """Give how the head of a check reads that was let in; None for one that is not remembered: where the path
+    """Give how the head of a check reads that was let in; None for one that is not to be remembered.
 
-    stands elsewhere, or Authorization is anything but a plain API token.
+    That is where the path stands elsewhere, or Authorization is anything but a plain API token.
     """
     settings = memory.settings
     contract = settings.checks[facts.path]

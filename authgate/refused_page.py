@@ -51,7 +51,7 @@ def context_of(page: RefusedPage, portal: str = "") -> dict[str, object]:
 def render_refused(page: RefusedPage) -> bytes:
     """Give the refused page as HTML. Works on any origin: every address in it is the portal's.
 
-    So does no cookie of the portal, hence the language is the one that the browser asks for.
+    No cookie of the portal comes there, so the language is the one that the browser asks for.
     """
     with translation.override(preferred_language(page.languages)):
         context = context_of(page, settings.IKD_PORTAL_ORIGIN)

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.db.models import QuerySet
 from django.utils import timezone
 
+from authgate.audit import printable
 from authgate.models import GateSession, SignIn
 from authgate.second_factor import in_strict_group
 
@@ -48,7 +49,7 @@ def begin_sign_in(
         expires_at=now + timedelta(seconds=lifetime),
         idle_timeout=idle,
         address=address or None,
-        user_agent="".join(filter(str.isprintable, user_agent))[:300],
+        user_agent=printable(user_agent, 300),
         keep=keep,
         methods=methods,
         second_factor_at=now if second_factor else None,

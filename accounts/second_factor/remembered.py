@@ -20,7 +20,7 @@ from django.utils.crypto import constant_time_compare
 
 from accounts.models import RememberedDevice, User
 from accounts.second_factor.adapter import has_factor
-from authgate.audit import record
+from authgate.audit import printable, record
 from authgate.models import SignIn
 from authgate.server_facts import client_address
 from authgate.sessions import digest
@@ -72,7 +72,7 @@ def remember(request: HttpRequest, user: User, response: HttpResponse) -> None:
         user=user,
         token_digest=digest(token),
         fingerprint=create_config_fingerprint(user),
-        user_agent="".join(filter(str.isprintable, request.META.get("HTTP_USER_AGENT", "")))[:300],
+        user_agent=printable(request.META.get("HTTP_USER_AGENT", ""), 300),
         address=client_address(request),
         created_at=now,
         expires_at=now + timedelta(seconds=settings.IKD_REMEMBERED_DEVICE_LIFETIME),
