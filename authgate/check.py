@@ -13,14 +13,22 @@ from urllib.parse import unquote_plus
 
 from authgate import answer
 from authgate.answer import Answer, Asking
-from authgate.contracts import ENDPOINTS, REDIRECT, Contract, Facts, port_named
+from authgate.contracts import (
+    ALLOW_PORTAL,
+    ENDPOINTS,
+    REDIRECT,
+    Contract,
+    Facts,
+    allows_portal,
+    port_named,
+)
 from authgate.cookies import cookie_in, cookies_of, place_of
 from authgate.credentials import credential_in, plain_token_key
 from authgate.decision import ALLOW, REFUSE, SIGN_IN, STEP_UP, Application, Decision, Filters, decide
 from authgate.memory import ANSWERS_LIMIT, UNKNOWN, Machine, Memory, Session, Unknown
 from authgate.target import BadTarget, Target, code_in, in_ascii, is_within, without_code
 
-FILTER_NAMES = ("allowed_groups", "allowed_emails", "allowed_email_domains")
+FILTER_NAMES = frozenset(("allowed_groups", "allowed_emails", "allowed_email_domains"))
 
 
 class Need(Enum):
@@ -63,8 +71,26 @@ def check(facts: Facts, memory: Memory) -> Answer | Missing:
     if isinstance(filters, str):
         return answer.misconfigured(contract, memory, filters, status=403, origin=target.origin)
     if target.origin == settings.portal_origin:
-        return _with_authorization(answer.allow(answer.identity_headers(None, None)), contract, facts, memory)
+        return _at_the_portal(contract, target, facts, memory)
     return _check_target(contract, target, facts, filters, memory)
+
+
+def _at_the_portal(contract: Contract, target: Target, facts: Facts, memory: Memory) -> Answer:
+    """Let the portal's own pages through, which guard themselves, where the check's URL says that they are.
+
+    Whoever asks writes the name. A proxy that serves the portal nowhere takes it for one of an application,
+    as nginx's first server, a catch-all router and a wildcard take any: there it would open everything.
+    """
+    if not contract.has_filters or not allows_portal(facts.query):
+        return answer.misconfigured(
+            contract,
+            memory,
+            "the portal's own origin",
+            status=403,
+            origin=target.origin,
+            client=target.client,
+        )
+    return _with_authorization(answer.allow(answer.identity_headers(None, None)), contract, facts, memory)
 
 
 def _check_target(
@@ -283,7 +309,7 @@ def _navigates(hints: dict[bytes, bytes]) -> bool:
 def filters_from(query: str, parameters: frozenset[str] = frozenset()) -> Filters | str | None:
     """Read the filters of a check's own query, None for none; give the fault as text for whatever else.
 
-    `parameters` are the contract's own, which it reads itself.
+    `parameters` are the contract's own, which it reads itself; `allows_portal` reads the other one.
     """
     found: dict[str, list[str]] = {}
     for parameter in query.split("&") if query else ():
@@ -291,14 +317,16 @@ def filters_from(query: str, parameters: frozenset[str] = frozenset()) -> Filter
         if name in parameters:
             continue
         entries = [entry for entry in unquote_plus(value, errors="surrogateescape").split(",") if entry]
-        if name not in FILTER_NAMES:
+        if name not in FILTER_NAMES and name != ALLOW_PORTAL:
             return "unknown parameter in the check's URL"
         if name in found:
             return f"{name} repeated"
         if not entries:
             return f"{name} empty"
+        if name == ALLOW_PORTAL and value != "true":
+            return f"{name} other than true"
         found[name] = entries
-    if not found:
+    if FILTER_NAMES.isdisjoint(found):
         return None
     return Filters(
         frozenset(found["allowed_groups"]) if "allowed_groups" in found else None,

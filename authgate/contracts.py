@@ -185,6 +185,14 @@ def port_named(query: str) -> str | None:
     return named[0]
 
 
+ALLOW_PORTAL = "allow_portal"
+
+
+def allows_portal(query: str) -> bool:
+    """Tell whether a check's own URL says that the portal is among what its proxy asks about."""
+    return _values(query, ALLOW_PORTAL) == ["true"]
+
+
 def _host_and_scheme(facts: Facts, hops: int) -> Target:
     """Read Host, X-Scheme and X-Real-IP, as oauth2-proxy's documentation has nginx send them."""
     values = facts.headers.require(HOST_AND_SCHEME)

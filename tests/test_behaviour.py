@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -11,6 +12,8 @@ from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
 
+from authgate.models import ConfigurationEvent
+from authgate.writer import writer
 from tests.authgate.asking import scope_of
 from tests.behaviour import (
     FETCH,
@@ -50,6 +53,9 @@ MISTAKES = {
     "a page to go to": "rd=https%3A%2F%2Fapp.example.com%2F",
     "a code": f"ikdcode={'A' * 43}",
     "nothing between ampersands": "allowed_groups=staff&&",
+    "the portal allowed in other words": "allow_portal=1",
+    "the portal allowed by nothing": "allow_portal=",
+    "the portal allowed twice": "allow_portal=true&allow_portal=true",
 }
 
 
@@ -115,13 +121,51 @@ def test_a_cookie_of_another_site_opens_nothing(check: str) -> None:
     assert response.status_code == 401
 
 
-@pytest.mark.parametrize("path", ["/", "/accounts/login/", f"/x?ikdcode={'A' * 43}"])
+PORTAL_PATHS = ("/", "/accounts/login/", f"/x?ikdcode={'A' * 43}")
+
+
+@pytest.mark.parametrize("path", PORTAL_PATHS)
+@pytest.mark.parametrize("who", ["", "alice"])
 @pytest.mark.parametrize("check", STYLES)
-def test_the_portal_guards_itself(check: str, path: str) -> None:
-    response = ask(check, Row("", Outcome.OPEN, path, site=PORTAL))
+def test_the_portals_name_opens_nothing(check: str, who: str, path: str) -> None:
+    """Whoever asks writes the name, and many a proxy serves an application under any."""
+    cookie = {"Cookie": f"__Host-ikd_gate={token_for(who, 'https://app.example.com')}"} if who else {}
+    for query in ("", "?", "?x=allow_portal=true"):
+        response = ask(
+            check, Row("", Outcome.REFUSED, path + query, site=PORTAL, headers=NAVIGATION | cookie)
+        )
+
+        assert response.status_code == 403
+        assert "Location" not in response
+
+    writer.flush()
+    events = ConfigurationEvent.objects.filter(reason="the portal's own origin", origin=f"https://{PORTAL}")
+    assert events.exists()
+
+
+@pytest.mark.parametrize("path", PORTAL_PATHS)
+@pytest.mark.parametrize("check", WITH_FILTERS)
+def test_the_portal_guards_itself_where_the_checks_url_says_so(check: str, path: str) -> None:
+    response = ask(check, Row("", Outcome.OPEN, path, site=PORTAL, query="allow_portal=true"))
 
     assert (response.status_code, response.content) == (200, b"")
     assert response["X-Auth-Request-User"] == ""
+
+
+@pytest.mark.parametrize("check", WITH_FILTERS)
+def test_allowing_the_portal_opens_nothing_else(check: str) -> None:
+    row = Row("", Outcome.TOLD, "/data", headers=FETCH, query="allow_portal=true")
+    assert ask(check, row).status_code == 401
+
+    signed_in = replace(row, who="bob", path="/staff/rota")
+    assert ask(check, signed_in).status_code == 403
+
+
+@pytest.mark.parametrize("query", ["allow_portal=true", "/?allow_portal=true"])
+def test_no_browser_allows_the_portal(query: str) -> None:
+    response = ask("/authgate/envoy", Row("", Outcome.REFUSED, f"/x?{query}", site=PORTAL))
+
+    assert response.status_code == 403
 
 
 @pytest.mark.parametrize(

@@ -337,7 +337,9 @@ def test_more_groups_than_headers_hold_refuse_with_an_event(alice: User) -> None
 )
 @pytest.mark.parametrize("check", CHECKS)
 def test_the_portal_behind_its_own_check_guards_itself(check: str, path: str, alice: User) -> None:
-    response = raw(check, [*forwarded(f"https://sso.example.com{path}"), *NAVIGATION], signed_in(alice))
+    headers = [*forwarded(f"https://sso.example.com{path}"), *NAVIGATION]
+
+    response = raw(check, headers, signed_in(alice), "allow_portal=true")
 
     assert (response.status_code, response.content) == (200, b"")
     assert response["X-Auth-Request-User"] == ""

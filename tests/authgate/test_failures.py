@@ -186,6 +186,10 @@ def test_what_is_no_check_is_no_way_in(path: str, alice: User) -> None:
 def test_an_application_for_the_portals_own_origin_makes_no_difference(alice: User) -> None:
     ApplicationFactory(name="Portal", origins=["https://sso.example.com"], groups=["nobody"])
 
-    response = raw_endpoint("/authgate/nginx", forwarded("https://sso.example.com/"), cookie=signed_in(alice))
+    headers, cookie = forwarded("https://sso.example.com/"), signed_in(alice)
 
-    assert (response.status_code, response["X-Auth-Request-User"]) == (200, "")
+    refused = raw_endpoint("/authgate/nginx", headers, cookie=cookie)
+    allowed = raw_endpoint("/authgate/nginx", headers, "allow_portal=true", cookie)
+
+    assert refused.status_code == 403
+    assert (allowed.status_code, allowed["X-Auth-Request-User"]) == (200, "")

@@ -351,11 +351,13 @@ def test_an_application_at_the_portals_own_origin_learns_of_nobody(worker: Feed)
     portal = "https://sso.example.com"
     worker.memory.hold_applications([(wiki(), (portal,))])
     worker.memory.hold(digest("t" * 43), Session(portal, 1, STAFF, FAR, FAR), worker.memory.generation)
-    connection = knowing(check_bytes(COOKIE, origin=portal))
+    octets = check_bytes(COOKIE, origin=portal, check="/authgate/nginx?allow_portal=true")
+    connection = knowing(octets)
 
-    written, _ = connection.ask(check_bytes(COOKIE, origin=portal))
+    written, _ = connection.ask(octets)
 
     connection.close()
+    assert b" 200 " in written
     assert b"x-auth-request-user: \r\n" in written
 
 
