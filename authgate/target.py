@@ -36,7 +36,10 @@ READINGS_LIMIT = 256
 """More readings than this are nobody's honest path."""
 
 LONGEST_ODD_PATH = 8192
-"""Characters of a path with several readings, as nginx's own limit: each reading costs time by its length."""
+"""Characters of a path with several readings, as nginx's own limit."""
+
+LONGEST_READINGS = 4 * LONGEST_ODD_PATH
+"""Characters of all readings of a path together: to find each costs time by its length."""
 
 
 class BadTarget(ValueError):
@@ -213,12 +216,14 @@ def readings(path: str) -> tuple[str, ...]:
         raise BadTarget("path")
     seen: dict[tuple[str, int], None] = {(path, 0): None}
     pending = [(path, 0)]
+    together = len(path)
     while pending:
         reading, decoded = pending.pop()
         for found in _steps(reading, decoded):
             if found in seen:
                 continue
-            if "\0" in found[0] or len(seen) >= READINGS_LIMIT:
+            together += len(found[0])
+            if "\0" in found[0] or len(seen) >= READINGS_LIMIT or together > LONGEST_READINGS:
                 raise BadTarget("path")
             seen[found] = None
             pending.append(found)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import product
+from typing import Any
+from unittest.mock import patch
 from urllib.parse import unquote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from authgate import target
 from authgate.decision import Application, Rule, Verdict, Who, application_of, decide
-from authgate.target import BadTarget, Target, readings
+from authgate.target import LONGEST_READINGS, BadTarget, Target, readings
 
 OPEN = Rule(1, Who.EVERYONE)
 STAFF = Rule(2, Who.CHOSEN, groups=frozenset({1}))
@@ -135,6 +138,35 @@ def test_reading_and_deciding_take_no_long_time(path: str) -> None:
     verdict(PUBLIC_BUT_ADMIN, path)
 
     assert time.process_time() - began < 0.5
+
+
+@pytest.mark.parametrize("end", ["/a;", "/a/..", "/%252e", "//", "\\a", "/;"])
+@pytest.mark.parametrize("start", ["/a;x/%2e%2e//%5c%3fb/%252f/./", "/%2f%5c;a//%253b/%23/..;/x%255c?/"])
+def test_a_long_path_with_many_readings_is_refused_before_they_are_all_made(start: str, end: str) -> None:
+    made: list[str] = []
+    path = (start + end * 8_000)[:8_000]
+
+    with pytest.raises(BadTarget), patch.object(target, "_steps", noting_in(made, target._steps)):
+        readings(path)
+
+    # Each reading that is kept is looked at in seven ways.
+    assert sum(map(len, made)) <= 7 * (LONGEST_READINGS + len(path))
+
+
+@pytest.mark.parametrize(
+    "path", ["/a%20b" + "/c" * 4_000, "/a%2520b" + "/c" * 4_000, "/a//b;c" + "/d" * 4_000]
+)
+def test_a_long_path_with_few_readings_is_read(path: str) -> None:
+    assert 1 < len(readings(path)) <= 4
+
+
+def noting_in(made: list[str], steps: Callable[..., list[tuple[str, int]]]) -> Callable[..., Any]:
+    def noting(path: str, decoded: int) -> list[tuple[str, int]]:
+        found = steps(path, decoded)
+        made.extend(text for text, _ in found)
+        return found
+
+    return noting
 
 
 # ---- properties: an independent and simple model of what servers do ---------------------------------------
