@@ -19,7 +19,7 @@ from authgate.answer import Answer
 from authgate.check import check
 from authgate.contracts import ALIASES, BEFORE_A_PATH, Facts, RequestHeaders
 from authgate.heads import check_again, head_of, parted, path_header_in
-from authgate.server_facts import SENT_TARGET
+from authgate.server_facts import ABORT, SENT_TARGET
 from authgate.writer import writer
 
 log = logging.getLogger("ikd.gate")
@@ -77,7 +77,11 @@ class Front(HttpToolsProtocol):
         messages that keep the connection, with nothing left from one that would count for the next.
         """
         worker = feed.current
-        if self.let_in is None or worker is None or self.is_ending or self._is_in_vain():
+        if self.let_in is None or worker is None or self.is_ending:
+            super().data_received(data)
+            return
+        if self.unlike >= UNLIKE_IN_A_ROW:
+            self._leave_out()
             super().data_received(data)
             return
         if self.path_header is None:
@@ -92,12 +96,9 @@ class Front(HttpToolsProtocol):
         if parts is not None and self.let_in is not None and self.heads_begun == 1:
             self._remember(worker, *parts, self.let_in)
 
-    def _is_in_vain(self) -> bool:
-        """Tell whether so many heads in a row were like none before that only one in some is looked at."""
-        if self.unlike < UNLIKE_IN_A_ROW:
-            return False
+    def _leave_out(self) -> None:
+        """Count a head that is not even compared; after some the next one is."""
         self.unlike = self.unlike + 1 if self.unlike < UNLIKE_IN_A_ROW + LEFT_OUT else UNLIKE_IN_A_ROW - 1
-        return True
 
     def on_message_begin(self) -> None:
         # The scope is built when it turns out to be needed.
@@ -168,7 +169,7 @@ class Front(HttpToolsProtocol):
         url, headers = self.url, self.headers
         super().on_message_begin()
         self.url = url
-        self.scope["state"][SENT_TARGET] = url
+        self.scope["state"] |= {SENT_TARGET: url, ABORT: self.transport.abort}
         for name, value in headers:
             super().on_header(name, value)
         super().on_headers_complete()

@@ -11,6 +11,9 @@ from authgate.target import BadTarget, is_within
 SENT_TARGET = "target"
 """Where the front keeps the request target in the scope's state."""
 
+ABORT = "abort"
+"""Where it keeps what ends the connection at once, whatever is still to be sent."""
+
 NEVER_A_LIST = (FORWARDED | HOST_AND_SCHEME | ORIGINAL) - {b"x-forwarded-for"}
 
 

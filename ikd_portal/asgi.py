@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ikd_portal.settings")
@@ -15,13 +15,16 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ikd_portal.settings")
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
-from authgate.server_facts import client_of, is_trusted_peer
+from authgate.server_facts import ABORT, client_of, is_trusted_peer
 from authgate.target import SCHEMES
+from ikd_portal import slow_clients
+from ikd_portal.slow_clients import Receive, Send
 from ikd_portal.wsgi import application as django_application
 
 Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+
+WITHOUT_BODIES = ("/authgate/", "/oauth2/")
+"""Where nothing reads a body: a check's may be the one that its proxy forgot to leave out."""
 
 _NOT_ASCII = re.compile(rb"[^\x21-\x7e]")
 
@@ -37,7 +40,7 @@ def with_forwarded(environ: Any, start_response: Any) -> Any:
     return django_application(environ, start_response)
 
 
-_in_threads = WSGIMiddleware(with_forwarded, workers=settings.IKD_THREADS)
+_in_threads = WSGIMiddleware(with_forwarded, workers=settings.IKD_THREADS, send_queue_size=0)  # 0: any number
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -45,4 +48,20 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return
     scope["query_string"] = _NOT_ASCII.sub(lambda match: b"%%%02X" % match[0][0], scope["query_string"])
-    await _in_threads(scope, receive, send)  # type: ignore[arg-type]
+    has_body = not scope["path"].startswith(WITHOUT_BODIES)
+    try:
+        body = await slow_clients.body_of(scope["headers"], receive) if has_body else None
+    except slow_clients.Gone:
+        return
+    except slow_clients.Unfit as unfit:
+        await slow_clients.say(unfit, send)
+        return
+    try:
+        await _in_threads(
+            scope,  # type: ignore[arg-type]
+            slow_clients.given_again(body),  # type: ignore[arg-type]
+            slow_clients.read_in_time(send, scope["state"][ABORT]),  # type: ignore[arg-type]
+        )
+    finally:
+        if body is not None:
+            body.close()

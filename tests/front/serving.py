@@ -263,6 +263,12 @@ WAITS_FOR_ITS_BODY = (
 """A request that is answered (403: no token in the form) after its whole body; its length is to be added."""
 
 
+def sign_in_bytes(login: bytes) -> bytes:
+    """Give the form of the sign-in page with a password that is wrong."""
+    form = b"login=" + login + b"&password=wrong&csrfmiddlewaretoken=" + b"a" * 32
+    return WAITS_FOR_ITS_BODY + b"Content-Length: %d\r\n\r\n" % len(form) + form
+
+
 class Connection:
     """A connection to a server, kept alive; answers are read one by one, by the book and no further."""
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
-from tests.front.serving import PUBLIC, WAITS_FOR_ITS_BODY, Cast, Connection, Portal, check_bytes
+from tests.front.serving import PUBLIC, Cast, Connection, Database, Portal, check_bytes, sign_in_bytes
 
 
 @pytest.fixture
-def threads_taken(portal: Portal) -> Iterator[list[Connection]]:
-    """Every thread of Django's pool waits for a body that does not come."""
+def threads_taken(portal: Portal, database: Database) -> Iterator[None]:
+    """Every thread of Django's pool waits to write into a database that somebody else writes into."""
     taken = [Connection(portal.address) for _ in range(8)]
-    for connection in taken:
-        connection.send(WAITS_FOR_ITS_BODY + b"Content-Length: 99\r\n\r\na")
-    time.sleep(0.3)
-    yield taken
+    with closing(sqlite3.connect(database.url.removeprefix("sqlite:///"))) as other:
+        other.execute("BEGIN IMMEDIATE")
+        for connection in taken:
+            connection.send(sign_in_bytes(b"nobody"))
+        time.sleep(0.5)
+        yield
     for connection in taken:
         connection.socket.close()
 

@@ -1,0 +1,119 @@
+"""Keeps clients that send or read slowly away from the threads that make pages.
+
+A thread that waited for the rest of a body, or for a client to read its answer, would make no pages: as many
+connections as there are threads would stop the portal. So bodies are read before a thread is asked, answers
+are kept for whoever reads them slowly, and both for a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, MutableMapping
+from tempfile import SpooledTemporaryFile
+from typing import IO, Any
+
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+
+LARGEST_BODY = 10 * 2**20
+"""Octets of a body. The largest that a page takes are pictures."""
+
+IN_MEMORY = 2**18
+"""Octets of a body that are kept in memory; what is larger waits in a file without a name."""
+
+BODY_WITHIN = 60.0
+"""Seconds within which a body has to arrive whole."""
+
+READ_WITHIN = 60.0
+"""Seconds within which a client has to read on."""
+
+CHUNK = 2**16
+
+
+class Unfit(Exception):
+    """A body that is not taken, with the status and the sentence that say so."""
+
+    def __init__(self, status: int, sentence: str) -> None:
+        super().__init__(sentence)
+        self.status, self.sentence = status, sentence
+
+
+class Gone(Exception):
+    """The client went away before its body was there."""
+
+
+TOO_LARGE = Unfit(413, "This is more than the portal takes: 10 MB. Go back and choose something smaller.\n")
+TOO_SLOW = Unfit(408, "The request did not arrive within a minute. Go back and send it again.\n")
+
+
+async def body_of(headers: list[tuple[bytes, bytes]], receive: Receive) -> IO[bytes] | None:
+    """Give a request's whole body, to be closed; None where there is none.
+
+    Raises Unfit for one that is too large or too slow, Gone where the client left.
+    """
+    declared = [value for name, value in headers if name == b"content-length"]
+    if not declared and not any(name == b"transfer-encoding" for name, _ in headers):
+        return None
+    if declared and declared[0].isdigit() and int(declared[0]) > LARGEST_BODY:
+        raise TOO_LARGE
+    body = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # whoever asked closes it
+    try:
+        async with asyncio.timeout(BODY_WITHIN):
+            await _read_into(body, receive)
+    except TimeoutError:
+        body.close()
+        raise TOO_SLOW from None
+    except BaseException:
+        body.close()
+        raise
+    body.seek(0)
+    return body
+
+
+async def _read_into(body: IO[bytes], receive: Receive) -> None:
+    has_more = True
+    while has_more:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise Gone
+        body.write(message.get("body", b""))
+        if body.tell() > LARGEST_BODY:
+            raise TOO_LARGE
+        has_more = message.get("more_body", False)
+
+
+def given_again(body: IO[bytes] | None) -> Receive:
+    """Give what hands a body out that was read before."""
+
+    async def receive() -> Message:
+        chunk = body.read(CHUNK) if body is not None else b""
+        return {"type": "http.request", "body": chunk, "more_body": len(chunk) == CHUNK}
+
+    return receive
+
+
+def read_in_time(send: Send, abort: Callable[[], None]) -> Send:
+    """Give what sends an answer on, and gives the connection up where the client does not read it."""
+
+    async def send_in_time(message: Message) -> None:
+        try:
+            async with asyncio.timeout(READ_WITHIN):
+                await send(message)
+        except TimeoutError:
+            abort()
+
+    return send_in_time
+
+
+async def say(unfit: Unfit, send: Send) -> None:
+    """Answer with why a body is not taken, and let the connection end: the rest of the body is not read."""
+    text = unfit.sentence.encode()
+    headers = [
+        (b"content-type", b"text/plain; charset=utf-8"),
+        (b"content-length", str(len(text)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": unfit.status, "headers": headers})
+    await send({"type": "http.response.body", "body": text})
