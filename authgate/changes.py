@@ -72,8 +72,9 @@ WATCHED = (
         "accounts_upstream",
         "user",
         "NULL",
-        ("enabled", "kind", "issuer", "trusted_for_machines", "machine_audience"),
+        ("enabled", "kind", "issuer", "trusted_for_machines", "machine_audience", "second_factor_values"),
     ),
+    Watched("mfa_authenticator", "user", "{row}.user_id", ("user_id", "type")),
     Watched(
         "accounts_upstreamsession",
         "sign_in",

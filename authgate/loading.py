@@ -25,7 +25,7 @@ from authgate.decision import Application, Rule, Subject, Who, application_of
 from authgate.memory import GateSettings, Machine, Memory, Session, are_several
 from authgate.redirects import domain_matches
 from authgate.refused_page import render_refused
-from authgate.second_factor import in_strict_group, is_given, is_owed
+from authgate.second_factor import in_strict_group, is_given, is_owed, lacks_factor
 from authgate.target import is_within, origins_claiming, without_port
 from authgate.validation import canonical_cookie_domains
 
@@ -336,12 +336,14 @@ TOKEN_FIELDS = (
 
 
 def load_tokens(digests: list[bytes]) -> dict[bytes, Machine]:
-    """Give what API tokens stand for, by their digests, unless they or their users are no longer live.
+    """Give what API tokens stand for, by their digests. Two queries.
 
-    Two queries. Their end in time is left to `Machine.opens`.
+    Those are left out that are not live, or whose user is not or lacks a second factor that they must have.
+    Their end in time is left to `Machine.opens`.
     """
     rows = list(
         ApiToken.objects.filter(token_digest__in=digests, ended_at=None, user__is_active=True)
+        .exclude(lacks_factor("user"))
         .annotate(verified=TOKEN_VERIFIED)
         .order_by("pk")
         .values_list("token_digest", *TOKEN_FIELDS)

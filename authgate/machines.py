@@ -12,6 +12,7 @@ from authgate import loading
 from authgate.contracts import RequestHeaders
 from authgate.credentials import TOKEN_KIND, credential_in, issuer_of
 from authgate.memory import Machine, Memory, Unknown
+from authgate.second_factor import lacks_factor
 
 LEEWAY = 30
 """Seconds by which the clocks of an upstream and ours may differ."""
@@ -72,13 +73,17 @@ def _verified(token: bytes, upstream: Upstream) -> dict[str, Any] | None:
 
 
 def _of_subject(upstream: Upstream, claims: dict[str, Any]) -> Machine | None:
-    """Give the user linked to a subject. Never one of the same name or address, and none is made."""
+    """Give the user linked to a subject, unless they owe a second factor.
+
+    Never one of the same name or address, and none is made.
+    """
     subject = claims["sub"]
     if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_SUBJECT:
         return None
     identity = (
         Identity.objects.select_related("user")
         .filter(upstream=upstream, subject=subject, user__is_active=True)
+        .exclude(lacks_factor("user"))
         .first()
     )
     if identity is None or identity.subject != subject:

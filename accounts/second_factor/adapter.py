@@ -13,9 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.upstreams.encryption import Secret
-
-FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
-"""What makes a second factor; recovery codes only stand in for one."""
+from authgate.second_factor import FACTORS
 
 
 def has_factor(user: User) -> bool:

@@ -19,9 +19,10 @@ from django.utils import timezone
 
 from accounts import mails
 from accounts.models import User
-from accounts.second_factor.adapter import FACTORS, has_factor
+from accounts.second_factor.adapter import has_factor
 from authgate.audit import record
 from authgate.models import SignIn
+from authgate.second_factor import FACTORS
 from authgate.server_facts import client_address
 from authgate.sessions import end_sign_ins
 

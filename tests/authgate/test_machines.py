@@ -10,11 +10,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.utils import timezone
+from pytest_django import Settings
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from accounts.api_tokens import end_tokens, make_token
-from accounts.models import ApiToken, User
+from accounts.models import ApiToken, StrictGroup, User
+from accounts.upstreams.models import Identity
 from authgate import feed as feed_module
 from authgate import loading
 from authgate.answer import Answer
@@ -25,7 +28,7 @@ from authgate.models import Application, AuditEvent
 from authgate.views import _memory
 from authgate.writer import writer
 from tests.authgate.asking import NAVIGATION, WIKI, Headers, ask, endpoint, facts, header, signed_in
-from tests.factories import ApplicationFactory, RuleFactory
+from tests.factories import ApplicationFactory, RuleFactory, UpstreamFactory
 
 DAY = 86_400
 
@@ -144,6 +147,63 @@ def test_a_token_is_no_second_factor_and_is_not_asked_for_one(token: str, wiki: 
 
     assert answer.status == 403
     assert header(answer, b"location") is None
+
+
+# ---- whoever must have a second factor --------------------------------------------------------------------
+
+
+def make_strict(alice: User) -> None:
+    StrictGroup.objects.create(group=alice.groups.get(name="staff"))
+
+
+def test_a_token_of_who_owes_a_second_factor_opens_nothing(token: str, alice: User) -> None:
+    make_strict(alice)
+
+    assert is_told_of_a_wrong_credential(ask(facts(WIKI, bearer(token)), _memory()))
+
+
+def test_nor_one_of_staff_where_staff_must_have_one(token: str, alice: User, settings: Settings) -> None:
+    User.objects.filter(pk=alice.pk).update(is_staff=True)
+    assert ask(facts(WIKI, bearer(token)), _memory()).status == 200
+
+    settings.IKD_SECOND_FACTOR_FOR_STAFF = True
+
+    assert is_told_of_a_wrong_credential(ask(facts(WIKI, bearer(token)), _memory()))
+
+
+@pytest.mark.parametrize(("kind", "status"), [("totp", 200), ("webauthn", 200), ("recovery_codes", 401)])
+def test_it_opens_again_with_a_factor_set_up(token: str, alice: User, kind: str, status: int) -> None:
+    make_strict(alice)
+    Authenticator.objects.create(user=alice, type=kind, data={})
+
+    assert ask(facts(WIKI, bearer(token)), _memory()).status == status
+
+
+@pytest.mark.parametrize(
+    ("values", "enabled", "status"), [("mfa", True, 200), ("", True, 401), ("mfa", False, 401)]
+)
+def test_a_provider_that_is_trusted_for_it_is_one(
+    token: str, alice: User, values: str, enabled: bool, status: int
+) -> None:
+    make_strict(alice)
+    upstream = UpstreamFactory(second_factor_values=values, enabled=enabled)
+    Identity.objects.create(upstream=upstream, subject="s-1", user=alice)
+
+    assert ask(facts(WIKI, bearer(token)), _memory()).status == status
+
+
+def test_a_warm_token_ends_with_the_factor(token: str, alice: User, worker: Feed) -> None:
+    make_strict(alice)
+    Authenticator.objects.create(user=alice, type="totp", data={})
+    assert ask(facts(WIKI, bearer(token)), _memory()).status == 200
+
+    Authenticator.objects.all().delete()
+    worker.fresh_until = 0.0
+
+    assert ask(facts(WIKI, bearer(token)), _memory()).status == 401
+
+
+# ---- what else ---------------------------------------------------------------------------------------------
 
 
 def test_a_code_in_the_url_is_never_let_through_with_a_token(token: str) -> None:

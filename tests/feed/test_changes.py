@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import pytest
 from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Group
 from django.core.management import call_command
 from django.db import connection, transaction
@@ -88,6 +89,23 @@ def test_a_change_of_a_user_is_told(way: str, people: Cast) -> None:
     told = told_by(lambda: USER[way](people.alice))
 
     assert ("user", key) in told
+
+
+def test_a_second_factor_that_comes_or_goes_is_told(people: Cast) -> None:
+    key = people.alice.pk
+
+    made = told_by(lambda: Authenticator.objects.create(user=people.alice, type="totp", data={}))
+
+    assert ("user", key) in made
+    assert ("user", key) in told_by(lambda: Authenticator.objects.filter(user=people.alice).delete())
+
+
+def test_a_second_factor_that_is_used_alters_nothing(people: Cast) -> None:
+    Authenticator.objects.create(user=people.alice, type="totp", data={})
+
+    told = told_by(lambda: Authenticator.objects.update(last_used_at=timezone.now(), data={"counter": 1}))
+
+    assert not told
 
 
 GROUP: dict[str, Callable[[], object]] = {

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pytest_django.fixtures import DjangoAssertNumQueries
 
-from accounts.models import User
+from accounts.models import StrictGroup, User
 from accounts.upstreams import machine_keys as keys_module
 from accounts.upstreams.models import Identity, Upstream
 from accounts.upstreams.trouble import Trouble
@@ -264,6 +264,15 @@ def test_a_disabled_user_is_let_in_nowhere(provider: Provider, linked: Identity)
     User.objects.update(is_active=False)
 
     assert is_wrong(answer_to(provider.token()))
+
+
+def test_whoever_owes_a_second_factor_is_let_in_nowhere(provider: Provider, linked: Identity) -> None:
+    StrictGroup.objects.create(group=linked.user.groups.get(name="staff"))
+    assert is_wrong(answer_to(provider.token()))
+
+    Upstream.objects.update(second_factor_values="mfa")
+
+    assert answer_to(provider.token()).status == 200
 
 
 # ---- in memory --------------------------------------------------------------------------------------------
