@@ -191,6 +191,7 @@ class GroupForm(forms.ModelForm):  # type: ignore[type-arg]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["second_factor"].initial = hasattr(self.instance, "strict_group")
+        self.fields["second_factor"].disabled = not self.requester.is_superuser
 
     def clean_add_members(self) -> QuerySet[User]:
         return self._within_reach(self.cleaned_data["add_members"])

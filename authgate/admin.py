@@ -87,10 +87,30 @@ class RuleFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
             paths.append(form.instance.path)
 
 
+def may_move(request: HttpRequest, application: Application | None) -> bool:
+    """Tell whether somebody may say where an application is.
+
+    One that is told tokens of a provider is given those of whoever opens it, superusers among them: who moved
+    it to a server of their own would have them.
+    """
+    if application is None or cast(User, request.user).is_superuser:
+        return True
+    return not (application.access_token or application.id_token)
+
+
 class OriginInline(admin.TabularInline):  # type: ignore[type-arg]
     model = Origin
     formset = OriginFormSet
     extra = 0
+
+    def has_add_permission(self, request: HttpRequest, obj: Application | None = None) -> bool:
+        return super().has_add_permission(request, obj) and may_move(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: Application | None = None) -> bool:
+        return super().has_change_permission(request, obj) and may_move(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Application | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and may_move(request, obj)
 
     def get_extra(self, request: HttpRequest, obj: Application | None = None, **kwargs: Any) -> int:
         return 0 if obj else 1
@@ -165,6 +185,11 @@ class ApplicationAdmin(AuditedAdmin):
             },
         ),
     )
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Application | None = None) -> tuple[str, ...]:
+        if cast(User, request.user).is_superuser:
+            return self.readonly_fields
+        return (*self.readonly_fields, "access_token", "id_token")
 
     @admin.display(description=_("origins"))
     def origin_list(self, application: Application) -> str:

@@ -12,10 +12,10 @@ from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from accounts.models import User
+from accounts.models import StrictGroup, User
 from authgate.models import SignIn
 from tests.admin.forms import errors_in, form_on, messages_in, save
-from tests.factories import PASSWORD, GroupFactory, UserFactory
+from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, UserFactory
 
 
 @pytest.fixture
@@ -104,6 +104,55 @@ def test_ones_own_number_in_another_spelling_sets_no_password_either(
 
     sam.refresh_from_db()
     assert sam.check_password(PASSWORD)
+
+
+@pytest.mark.parametrize("is_strict", [True, False])
+def test_staff_neither_ask_for_a_second_factor_nor_forgo_one(sams: Client, is_strict: bool) -> None:
+    guests = GroupFactory(name="guests")
+    if is_strict:
+        StrictGroup.objects.create(group=guests)
+
+    response = save(
+        sams,
+        f"/admin/accounts/group/{guests.pk}/change/",
+        name="visitors",
+        second_factor=None if is_strict else "on",
+    )
+
+    guests.refresh_from_db()
+    assert (response.status_code, guests.name) == (302, "visitors")
+    assert StrictGroup.objects.exists() is is_strict
+
+
+def test_staff_hand_no_tokens_of_providers_out(sams: Client, carols: Client) -> None:
+    wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.org"])
+    url = f"/admin/authgate/application/{wiki.pk}/change/"
+
+    sent = save(sams, url, name="Wiki 2", access_token="on", id_token="on")
+    wiki.refresh_from_db()
+    assert (sent.status_code, wiki.name) == (302, "Wiki 2")
+    assert not (wiki.access_token or wiki.id_token)
+
+    assert save(carols, url, access_token="on").status_code == 302
+    wiki.refresh_from_db()
+    assert wiki.access_token
+
+
+@pytest.mark.parametrize("wish", ["access_token", "id_token"])
+def test_nor_move_an_application_that_gets_them(sams: Client, carols: Client, wish: str) -> None:
+    wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.org"])
+    url = f"/admin/authgate/application/{wiki.pk}/change/"
+    before = form_on(sams, url)
+    type(wiki).objects.update(**{wish: True})
+
+    moved = before | {"origins-0-value": "https://sams.example.com"}
+    added = before | {"origins-TOTAL_FORMS": 2, "origins-1-value": "https://sams.example.com"}
+    for fields in (moved, added, before | {"origins-0-DELETE": "on"}):
+        sams.post(url, fields)
+        assert [origin.value for origin in wiki.origins.all()] == ["https://wiki.example.org"]
+
+    assert save(carols, url, **{"origins-0-value": "https://new.example.org"}).status_code == 302
+    assert [origin.value for origin in wiki.origins.all()] == ["https://new.example.org"]
 
 
 @pytest.mark.parametrize("kind", ["a superuser", "by a group", "by permission"])
