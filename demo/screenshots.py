@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a file, from any folder
@@ -50,9 +50,10 @@ FURNITURE = (
 @dataclass(frozen=True, slots=True)
 class View:
     name: str
-    scheme: str
+    scheme: Literal["light", "dark"]
     width: int
     height: int
+    locale: str = "en-GB"
 
 
 VIEWS = (
@@ -60,6 +61,8 @@ VIEWS = (
     View("dark", "dark", 1280, 800),
     View("narrow", "light", 360, 740),
     View("narrow-dark", "dark", 360, 740),
+    View("chinese", "light", 1280, 800, "zh-CN"),
+    View("chinese-narrow-dark", "dark", 360, 740, "zh-CN"),
 )
 
 
@@ -116,12 +119,31 @@ def stale_form(page: Page, site: Site) -> None:
 
 def searching(page: Page, site: Site) -> None:
     page.goto(f"{site.portal}/")
-    page.get_by_label("Search your applications").fill("engin")
+    page.locator("input[type=search]").fill("engin")
 
 
 def signing_out(page: Page, site: Site) -> None:
     page.goto(f"{site.portal}/accounts/logout/")
-    page.get_by_role("button", name="Sign out").click()
+    page.locator("main button[type=submit]").first.click()
+
+
+def confirmed(path: str) -> Callable[[Page, Site], object]:
+    """Come to a page that asks alice for her password once more."""
+
+    def come(page: Page, site: Site) -> None:
+        page.goto(f"{site.portal}/accounts/reauthenticate/?next={path}")
+        page.locator("input[name=password]").fill(site.passwords["alice"])
+        page.locator("main form:has(input[name=password]) button").first.click()
+        page.wait_for_url(f"{site.portal}{path}")
+
+    return come
+
+
+def new_token(page: Page, site: Site) -> None:
+    confirmed("/accounts/tokens/new/")(page, site)
+    page.locator("input[name=name]").fill("backup")
+    page.locator("input[name=applications]").first.check()
+    page.locator("main button[type=submit]").first.click()
 
 
 SHOTS = (
@@ -138,6 +160,19 @@ SHOTS = (
     Shot("launcher", "alice", at("/"), in_docs=True),
     Shot("launcher-searched", "alice", searching),
     Shot("launcher-empty", "erin", at("/")),
+    Shot("account", "alice", at("/accounts/")),
+    Shot("profile", "alice", at("/accounts/profile/")),
+    Shot("addresses", "alice", confirmed("/accounts/addresses/")),
+    Shot("sessions", "alice", at("/accounts/sessions/")),
+    Shot("events", "alice", at("/accounts/events/")),
+    Shot("tokens", "alice", confirmed("/accounts/tokens/")),
+    Shot("token-new", "alice", confirmed("/accounts/tokens/new/")),
+    Shot("token-shown-once", "alice", new_token),
+    Shot("providers", "alice", confirmed("/accounts/providers/")),
+    Shot("second-factors", "alice", confirmed("/accounts/second-factor/")),
+    Shot("second-factor-app", "alice", confirmed("/accounts/second-factor/app/")),
+    Shot("password-reset", "", at("/accounts/password/reset/")),
+    Shot("invitation-over", "", at("/invitation/x/")),
     Shot("password-change", "alice", at("/accounts/password/change/")),
     Shot("confirm", "alice", at("/accounts/reauthenticate/")),
     Shot("switch-account", "alice", at("/switch-account")),
@@ -156,6 +191,11 @@ SHOTS = (
     Shot("admin-sign-in", "carol", of_row("authgate/signin", "sign-in")),
     Shot("admin-events", "carol", at("/admin/authgate/auditevent/")),
     Shot("admin-mistakes", "carol", at("/admin/authgate/configurationevent/")),
+    Shot("admin-group", "carol", of_row("accounts/group", "group")),
+    Shot("admin-providers", "carol", at("/admin/accounts/upstream/")),
+    Shot("admin-provider", "carol", of_row("accounts/upstream", "provider")),
+    Shot("admin-invitation", "carol", at("/admin/accounts/invitation/add/")),
+    Shot("admin-tokens", "carol", at("/admin/accounts/apitoken/")),
     Shot("admin-brand", "carol", at("/admin/accounts/brand/1/change/")),
 )
 
@@ -214,6 +254,7 @@ def furnish(var: Path, facts: dict[str, Any]) -> Site:
     from django.utils import timezone
 
     from accounts.models import User
+    from accounts.upstreams.models import Upstream
     from authgate.models import Application, ConfigurationEvent, Favourite, Origin, Rule
 
     with transaction.atomic():
@@ -238,6 +279,13 @@ def furnish(var: Path, facts: dict[str, Any]) -> Site:
         company_only.update(who=Rule.Who.CHOSEN)
         for name in ("Calendar", "Wiki"):
             Favourite.objects.create(user=people["alice"], application=Application.objects.get(name=name))
+        provider = Upstream.objects.create(
+            kind=Upstream.Kind.OIDC,
+            name="Keycloak",
+            slug="keycloak",
+            issuer="https://id.example.com/realms/company",
+            client_id="portal",
+        )
         now = timezone.now()
         ConfigurationEvent.objects.create(
             contract="nginx",
@@ -253,7 +301,13 @@ def furnish(var: Path, facts: dict[str, Any]) -> Site:
         {**facts["users"], "erin": facts["users"]["bob"]},
         facts["connect"],
         facts["portal"] + link_without_cookies(facts["applications"]["wiki"]["url"]),
-        {"application": Application.objects.get(name="Wiki").pk, "user": people["alice"].pk, "sign-in": 1},
+        {
+            "application": Application.objects.get(name="Wiki").pk,
+            "user": people["alice"].pk,
+            "sign-in": 1,
+            "group": everyone.pk,
+            "provider": provider.pk,
+        },
     )
     connection.close()
     return site
@@ -292,7 +346,8 @@ def take_all(browser: Browser, view: View, site: Site) -> None:
         page = pages.get(shot.who) if shot.who else None
         if page is None:
             context = browser.new_context(
-                color_scheme="dark" if view.scheme == "dark" else "light",
+                color_scheme=view.scheme,
+                locale=view.locale,
                 viewport={"width": view.width, "height": view.height},
             )
             page = pages[shot.who] = context.new_page()
@@ -309,9 +364,9 @@ def take_all(browser: Browser, view: View, site: Site) -> None:
 
 
 def fill_in(page: Page, username: str, password: str) -> None:
-    page.get_by_label("Username or e-mail address").fill(username)
-    page.get_by_label("Password").fill(password)
-    page.get_by_role("button", name="Sign in").click()
+    page.locator("input[name=login]").fill(username)
+    page.locator("input[name=password]").fill(password)
+    page.locator("main form:has(input[name=password]) button[type=submit]").first.click()
 
 
 def copy_into_docs() -> None:
