@@ -147,17 +147,6 @@ def test_a_virtual_host_for_any_name_opens_none(
     assert events.tell("envoy: unknown origin", "https://other.example.com")
 
 
-def test_a_load_balancer_that_is_not_counted_stands_for_all_its_clients(
-    portal: Portal, backend: Backend, events: Events, tmp_path: Path
-) -> None:
-    """A rule for the network that the balancer is in would admit everybody: docs/envoy.md warns of it."""
-    with envoy_with({}, portal, backend, tmp_path) as envoy:
-        reply = envoy.ask("/office", headers=FETCH | {"X-Forwarded-For": "203.0.113.7"}, who="alice")
-
-    assert reply.status == 403
-    assert events.name_a_refused_client("127.0.0.1")
-
-
 @pytest.mark.parametrize("contract", ["nginx", "traefik", "caddy", "haproxy", "ingress-nginx?host=app"])
 def test_a_check_that_was_published_tells_outsiders_nothing(
     contract: str, portal: Portal, backend: Backend, tmp_path: Path

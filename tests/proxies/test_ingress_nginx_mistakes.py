@@ -114,17 +114,6 @@ def test_a_scheme_that_was_lost_behind_a_load_balancer_is_an_unknown_origin(
     assert events.tell("ingress-nginx: unknown origin", portal.origin("app").replace("https:", "http:"))
 
 
-def test_a_load_balancer_stands_for_all_its_clients(
-    portal: Portal, backend: Backend, events: Events, tmp_path: Path
-) -> None:
-    """A rule for the balancer's network would admit everybody: docs/ingress-nginx.md warns of it."""
-    with ingress_nginx_with({}, portal, backend, tmp_path) as proxy:
-        reply = proxy.ask("/office", headers=FETCH | {"X-Forwarded-For": "203.0.113.7"}, who="alice")
-
-    assert reply.status == 403
-    assert events.name_a_refused_client("127.0.0.1")
-
-
 # ---- nobody gets in, and the portal cannot know why ------------------------------------------------------
 
 
