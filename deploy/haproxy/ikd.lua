@@ -1,4 +1,7 @@
--- Asks the portal about a request. Loaded once for each HAProxy, by `lua-load-per-thread`; needs HAProxy 2.6.
+-- Asks the portal about a request. Loaded once for each HAProxy, by `lua-load-per-thread`.
+-- Tested with HAProxy 2.6.12 of Debian 12; needs 2.6 or newer. Unsafe before 2.6.15, 2.7.10 and 2.8.2, and before
+-- Debian 12's 2.6.12-1+deb12u1: a `#` in a path or an empty Content-Length could mean one thing to the check and another
+-- to the application (CVE-2023-45539, CVE-2023-40225).
 --
 -- An error in Lua lets a request go on to the next rule. So nothing here lets anybody in by itself: it sets
 -- txn.ikd_allowed at the very end, and the configuration denies whatever comes without it.

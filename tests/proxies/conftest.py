@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.proxies.backend import Backend
+from tests.proxies.mistakes import Events
 from tests.proxies.portal import Portal, start_portal
 from tests.proxies.proxy import Proxy
 from tests.proxies.registry import CUT_COOKIES, PUBLISH_NO_CHECK, STARTERS
@@ -27,6 +28,12 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     portal = start_portal(tmp_path_factory.mktemp("portal"), scheme="https", IKD_METRICS_TOKEN=METRICS_TOKEN)
     yield portal
     portal.server.stop()
+
+
+@pytest.fixture
+def events(portal: Portal) -> Events:
+    """What the administrator is told from here on."""
+    return Events(portal)
 
 
 @pytest.fixture(scope="session")

@@ -39,6 +39,7 @@ http {{
     ignore_invalid_headers {ignore_invalid};
     client_header_buffer_size 1k;
     large_client_header_buffers 4 8k;
+    {real_ip}
     map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
     {escaping}
     server {{ listen {listen} default_server; server_name _; {tls} return 404; }}
@@ -46,6 +47,8 @@ http {{
     {servers}
 }}
 """
+
+REAL_IP = "set_real_ip_from 0.0.0.0/0; real_ip_header X-Forwarded-For; real_ip_recursive on;"
 
 
 @dataclass
@@ -134,19 +137,21 @@ def _replacements(text: str, portal: Portal) -> dict[str, str]:
 def nginx_conf(cluster: Ingresses, portal: Portal, folder: Path, loopback: str) -> str:
     made = make_certificate(folder)
     tls = f"ssl_certificate {made.certificate}; ssl_certificate_key {made.key};"
-    listen = f"{loopback}:{portal.port} ssl"
+    listen, plain = f"{loopback}:{portal.port} ssl", f"{loopback}:{portal.plain_port}"
+    also_plain = f"listen {plain};" if cluster.controller.get("ssl-redirect") == "false" else ""
     hosts = sorted({rule["host"] for ingress in cluster.ingresses for rule in ingress["spec"]["rules"]})
     servers = [
-        f"server {{ listen {listen}; server_name {host}; {tls}\n"
+        f"server {{ listen {listen}; {also_plain} server_name {host}; {tls}\n"
         f"{cluster.controller.get('server-snippet', '')}\n{_locations(cluster, host)}\n}}"
         for host in hosts
     ]
     return MAIN.format(
         underscores="on" if cluster.controller.get("enable-underscores-in-headers") == "true" else "off",
         ignore_invalid="off" if cluster.controller.get("ignore-invalid-headers") == "false" else "on",
+        real_ip=REAL_IP if cluster.controller.get("use-forwarded-headers") == "true" else "",
         escaping=_escaping(),
         listen=listen,
-        plain=f"{loopback}:{portal.plain_port}",
+        plain=plain,
         tls=tls,
         servers="\n".join(servers),
     )
@@ -194,6 +199,9 @@ def _location(cluster: Ingresses, ingress: Manifest, path: Manifest, match: str)
     if "auth-signin" in told:
         before += _sign_in_location(told["auth-signin"], digest)
         lines.append(f"error_page 401 = @{digest};")
+    for code in filter(None, told.get("custom-http-errors", "").split(",")):
+        before += _error_location(code, digest, cluster.services[told["default-backend"]])
+        lines.append(f"proxy_intercept_errors on; error_page {code} = @custom_{digest}_{code};")
     lines += _proxied(cluster, told, upstream)
     if "rewrite-target" in told:
         lines.append(f'rewrite "(?i){path["path"]}" {told["rewrite-target"]} break;')
@@ -256,6 +264,19 @@ def _sign_in_location(url: str, digest: str) -> str:
     joint = "&" if "?" in url else "?"
     where = f"{url}{joint}rd=$pass_access_scheme://$http_host$escaped_request_uri"
     return f"location @{digest} {{ internal; add_header Set-Cookie $auth_cookie; return 302 {where}; }}\n"
+
+
+def _error_location(code: str, digest: str, upstream: str) -> str:
+    """The default backend answers in the place of an error, with a status of its own."""
+    return f"""location @custom_{digest}_{code} {{
+    internal;
+    proxy_intercept_errors off;
+    proxy_set_header X-Code {code};
+    proxy_set_header X-Original-URI $request_uri;
+    rewrite (.*) / break;
+    proxy_pass http://{upstream};
+}}
+"""
 
 
 def _proxied(cluster: Ingresses, told: dict[str, str], upstream: str) -> list[str]:

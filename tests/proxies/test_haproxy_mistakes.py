@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
 from tests.behaviour import FETCH, NAVIGATION
 from tests.proxies.backend import Backend
+from tests.proxies.mistakes import LOOPBACK, Events, ask_for_a_published_check, mistaken
 from tests.proxies.portal import Portal
 from tests.proxies.processes import binary, free_port
 from tests.proxies.proxy import DEPLOY, Proxy
-from tests.proxies.test_envoy_mistakes import is_told
-from tests.proxies.test_mistakes import start_with_mistake
-from tests.proxies.wire import request_bytes
 
 pytestmark = pytest.mark.proxy
 
 SHIPPED = (DEPLOY / "haproxy" / "complete.cfg").read_text()
-LUA = (DEPLOY / "haproxy" / "ikd.lua").read_text()
 
 CHECK = "    http-request lua.ikd-check unless { var(txn.ikd_open) -m bool }\n"
 DENY = (
@@ -34,52 +30,55 @@ HIDDEN = "    http-request return status 404 if is_check is_portal\n"
 ALLOWED = '  txn:set_var("txn.ikd_allowed", true)\n'
 
 
-@contextmanager
 def haproxy_with(
     mistake: dict[str, str], portal: Portal, backend: Backend, folder: Path, portal_at: str = ""
-) -> Iterator[Proxy]:
-    assert all(old in SHIPPED or old in LUA for old in mistake)
-    haproxy = start_with_mistake("haproxy", portal, backend, folder, mistake, portal_at=portal_at)
-    try:
-        yield haproxy
-    finally:
-        haproxy.server.stop()
+) -> AbstractContextManager[Proxy]:
+    return mistaken("haproxy", mistake, portal, backend, folder, portal_at=portal_at)
 
 
 # ---- refused, and shown to the administrator -------------------------------------------------------------
 
 TOLD_APART = {
-    "without the scheme": ({SCHEME: ""}, 400, "x-forwarded-proto missing", "haproxy"),
+    "without the scheme": ({SCHEME: ""}, 400, "haproxy: x-forwarded-proto missing"),
     "with another proxy's contract": (
         {URL: URL.replace("haproxy", "ingress-nginx")},
         403,
-        "x-original-% missing",
-        "ingress-nginx",
+        "ingress-nginx: x-original-method missing",
     ),
     "with oauth2-proxy's": (
         {URL: URL.replace("/authgate/haproxy", "/oauth2/auth")},
         403,
-        "x-% missing",
-        "oauth2 nginx",
+        "oauth2 nginx: x-real-ip missing",
     ),
 }
 
 
 @pytest.mark.parametrize("name", TOLD_APART)
 def test_nobody_gets_in_and_the_administrator_sees_why(
-    name: str, portal: Portal, backend: Backend, tmp_path: Path
+    name: str, portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
-    mistake, status, reason, contract = TOLD_APART[name]
+    mistake, status, event = TOLD_APART[name]
     with haproxy_with(mistake, portal, backend, tmp_path) as haproxy:
         replies = [haproxy.ask("/page?x=1", headers=NAVIGATION, who=who) for who in ("", "alice")]
 
     assert [reply.status for reply in replies] == [status, status]
     assert backend.take() == []
-    assert is_told(portal, reason, contract=contract)
+    assert events.tell(event)
+
+
+def test_haproxys_own_address_for_a_clients_is_seen_in_the_list_of_refusals(
+    portal: Portal, backend: Backend, events: Events, tmp_path: Path
+) -> None:
+    """A rule for the network that HAProxy is in would admit everybody: docs/haproxy.md warns of it."""
+    with haproxy_with({"txn.f:src()": "txn.f:dst()"}, portal, backend, tmp_path) as haproxy:
+        reply = haproxy.ask("/office", headers=FETCH, who="alice")
+
+    assert reply.status == 403
+    assert events.name_a_refused_client(LOOPBACK)
 
 
 def test_the_clients_query_in_the_checks_own_is_no_filter(
-    portal: Portal, backend: Backend, tmp_path: Path
+    portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
     mistake = {URL: "set-var-fmt(txn.ikd_check) /authgate/haproxy?%[query]\n"}
     with haproxy_with(mistake, portal, backend, tmp_path) as haproxy:
@@ -87,11 +86,11 @@ def test_the_clients_query_in_the_checks_own_is_no_filter(
 
     assert reply.status == 403
     assert backend.take() == []
-    assert is_told(portal, "unknown parameter in the check's URL", portal.origin("app"), "haproxy")
+    assert events.tell("haproxy: unknown parameter in the check's URL", portal.origin("app"))
 
 
 def test_a_scheme_that_was_lost_is_an_unknown_origin(
-    portal: Portal, backend: Backend, tmp_path: Path
+    portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
     """A load balancer took the encryption off, and the configuration tells what HAProxy sees."""
     with haproxy_with({"str(https)": "str(http)"}, portal, backend, tmp_path) as haproxy:
@@ -99,7 +98,7 @@ def test_a_scheme_that_was_lost_is_an_unknown_origin(
 
     assert reply.status == 403
     assert backend.take() == []
-    assert is_told(portal, "unknown origin", portal.origin("app").replace("https:", "http:"), "haproxy")
+    assert events.tell("haproxy: unknown origin", portal.origin("app").replace("https:", "http:"))
 
 
 def test_a_load_balancer_that_is_believed_speaks_for_its_clients(
@@ -118,7 +117,7 @@ def test_a_load_balancer_that_is_believed_speaks_for_its_clients(
 
 
 def test_a_port_that_nobody_typed_is_an_unknown_origin(
-    portal: Portal, backend: Backend, tmp_path: Path
+    portal: Portal, backend: Backend, events: Events, tmp_path: Path
 ) -> None:
     told, wrong = "    acl is_portal var(txn.ikd_name)", free_port()
     mistake = {told: f"    http-request set-var(txn.ikd_host) str(app.example.com:{wrong})\n{told}"}
@@ -127,25 +126,17 @@ def test_a_port_that_nobody_typed_is_an_unknown_origin(
 
     assert reply.status == 403
     assert backend.take() == []
-    assert is_told(portal, "unknown origin", f"https://app.example.com:{wrong}", "haproxy")
+    assert events.tell("haproxy: unknown origin", f"https://app.example.com:{wrong}")
 
 
 @pytest.mark.parametrize("contract", ["nginx", "traefik", "caddy", "haproxy", "ingress-nginx?host=app"])
 def test_a_check_that_was_published_tells_outsiders_nothing(
     contract: str, portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    claims = {
-        "X-Forwarded-Method": "GET",
-        "X-Forwarded-Uri": "/page",
-        "X-Original-URL": f"{portal.origin('app')}/page",
-        "X-Original-Method": "GET",
-        "X-Real-IP": "127.0.0.1",
-        "Cookie": portal.cookie("alice", "app"),
-    }
     with haproxy_with({HIDDEN: ""}, portal, backend, tmp_path) as haproxy:
-        reply = haproxy.send(request_bytes("GET", f"/authgate/{contract}", portal.host("portal"), claims))
+        reply = ask_for_a_published_check(haproxy, contract)
 
-    assert reply is not None and reply.status in (400, 403, 404)
+    assert reply.status in (400, 403, 404)
     assert reply.header("X-Auth-Request-User") == ""
 
 
@@ -201,15 +192,17 @@ def test_a_name_with_the_clients_port_is_nobodys(portal: Portal, backend: Backen
     assert backend.take() == []
 
 
+@pytest.mark.parametrize(("rule", "status"), [("http-response", 401), ("http-after-response", 200)])
 def test_an_error_page_that_turns_401_into_200_lets_nobody_in(
-    portal: Portal, backend: Backend, tmp_path: Path
+    rule: str, status: int, portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    """Nor does it reach the portal's own answers, which pass no http-response rule."""
-    mistake = {"backend app\n": "    http-response set-status 200 if { status 401 }\n\nbackend app\n"}
-    with haproxy_with(mistake, portal, backend, tmp_path) as haproxy:
+    """The portal's own answers pass no http-response rule."""
+    changed = f"    {rule} set-status 200 if {{ status 401 }}\n"
+    with haproxy_with({CHECK: changed + CHECK}, portal, backend, tmp_path) as haproxy:
         reply = haproxy.ask("/page", headers=FETCH)
 
-    assert reply.status == 401
+    assert reply.status == status
+    assert b"reached" not in reply.body
     assert backend.take() == []
 
 

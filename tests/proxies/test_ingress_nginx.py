@@ -11,10 +11,8 @@ from tests.behaviour import FETCH, NAVIGATION, WEBSOCKET
 from tests.proxies.backend import Backend
 from tests.proxies.ingress_nginx import start_ingress_nginx
 from tests.proxies.portal import Portal, start_portal
-from tests.proxies.processes import free_port
 from tests.proxies.proxy import DEPLOY, Proxy
 from tests.proxies.substitution import substituted
-from tests.proxies.test_mistakes import start_with_mistake
 from tests.proxies.wire import Reply, request_bytes
 
 pytestmark = pytest.mark.proxy
@@ -129,87 +127,3 @@ def test_a_place_that_no_ingress_has_is_a_fault_of_all_sites(
 ) -> None:
     with pytest.raises(RuntimeError, match='unknown "authheader11" variable'):
         start_with_state("$authHeader11", {}, portal, backend, tmp_path)
-
-
-# ---- mistakes ---------------------------------------------------------------------------------------------
-
-HOST = "?host=$host"
-MISTAKES = {
-    "without host": ({"/ingress-nginx?host=$host": "/ingress-nginx"}, 403),
-    "another site's host": ({HOST: "?host=wiki.example.org"}, 403),
-    "the host that the client wrote": ({HOST: "?host=$http_host&host=$host"}, 403),
-    "nginx's contract": ({"/authgate/ingress-nginx": "/authgate/nginx"}, 403),
-    "Traefik's contract": ({"/authgate/ingress-nginx": "/authgate/traefik"}, 500),
-    "oauth2-proxy's address": ({"/authgate/ingress-nginx?host=$host": "/oauth2/auth"}, 403),
-    "a path that is none": ({"/authgate/ingress-nginx": "/authgate/ingress"}, 500),
-    "a filter misspelled": ({HOST: "?host=$host&allowed_group=staff"}, 403),
-    "a filter left empty": ({HOST: "?host=$host&allowed_groups="}, 403),
-    "a portal that is not there": ({":8000/authgate/ingress-nginx": ":8001/authgate/ingress-nginx"}, 500),
-}
-
-
-@pytest.mark.parametrize(("mistake", "status"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_lets_nobody_in(
-    mistake: dict[str, str], status: int, portal: Portal, backend: Backend, tmp_path: Path
-) -> None:
-    source = (DEPLOY / "ingress-nginx" / "minimal.yaml").read_text()
-    comment = source.replace("`?host=$host:8443`", "another value")  # only the annotation is mistaken
-    copy = tmp_path / "ingress-nginx"
-    copy.mkdir()
-    written = substituted(comment, mistake)
-    if "8001" in written:
-        written = written.replace(
-            "http://portal.ikd.svc.cluster.local:8001", f"http://127.0.0.1:{free_port()}"
-        )
-    (copy / "minimal.yaml").write_text(written)
-    running = tmp_path / "running"
-    running.mkdir()
-    proxy = start_ingress_nginx(
-        portal,
-        backend,
-        running,
-        file="minimal.yaml",
-        loopback="127.0.0.11",
-        shipped=tmp_path,
-    )
-    spoofed = [("X-Forwarded-Method", "GET"), ("X-Forwarded-Uri", "/open"), ("X-Scheme", "https")]
-    try:
-        replies = [
-            proxy.ask(path, who=who, headers=[*NAVIGATION.items(), *more])
-            for path in ("/page", "/open/news")
-            for who in ("", "bob")
-            for more in ([], spoofed)
-        ]
-    finally:
-        proxy.server.stop()
-
-    assert {reply.status for reply in replies} == {status}
-    assert backend.take() == []
-
-
-def test_traefik_may_not_ask_for_the_check_of_ingress_nginx(
-    portal: Portal, backend: Backend, tmp_path: Path
-) -> None:
-    """Its provider for the annotations passes X-Original-URL on as a client sent it."""
-    mistake = {
-        "/authgate/traefik\n": f"/authgate/ingress-nginx?host={portal.host('app')}\n",
-        "[ikd-clean, ikd-check]": "[ikd-check]",
-    }
-    traefik = start_with_mistake("traefik", portal, backend, tmp_path, mistake)
-    claims = [
-        ("X-Original-URL", f"{portal.origin('app')}/open/news"),
-        ("X-Original-Method", "GET"),
-        ("X-Sent-From", "nginx-ingress-controller"),
-        ("Connection", "close, X-Forwarded-Proto"),
-    ]
-    try:
-        replies = [
-            traefik.ask("/page", who=who, headers=[*FETCH.items(), *more])
-            for who in ("", "bob")
-            for more in ([], claims)
-        ]
-    finally:
-        traefik.server.stop()
-
-    assert [reply.status for reply in replies] == [403] * 4
-    assert backend.take() == []

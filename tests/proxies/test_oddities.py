@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from contextlib import suppress
+
 import pytest
 
+from tests.proxies.backend import Backend
 from tests.proxies.proxy import Proxy
+from tests.proxies.wire import conversation
 
 pytestmark = pytest.mark.proxy
 
@@ -24,7 +29,9 @@ ODDITIES = {
     "Host with a tab": "GET /page HTTP/1.1\r\nHost: {app}\t{portal}\r\n",
     "no Host": "GET /page HTTP/1.1\r\n",
     "empty Host": "GET /page HTTP/1.1\r\nHost: \r\n",
+    "HTTP/1.0": "GET /page HTTP/1.0\r\nHost: {app}\r\n",
     "HTTP/1.0 without Host": "GET /page HTTP/1.0\r\n",
+    "HTTP/1.0 in absolute form": "GET https://{ops}/page HTTP/1.0\r\n",
     "star": "OPTIONS * HTTP/1.1\r\nHost: {app}\r\n",
     "GET of a star": "GET * HTTP/1.1\r\nHost: {app}\r\n",
     "no slash in front": "GET page HTTP/1.1\r\nHost: {app}\r\n",
@@ -67,6 +74,29 @@ ODDITIES = {
     "a folded header": "GET /page HTTP/1.1\r\nHost: {app}\r\nX-A: 1\r\n X-Forwarded-Uri: /open\r\n",
     "a header without a name": "GET /page HTTP/1.1\r\nHost: {app}\r\n: /open\r\n",
     "a space before the colon": "GET /page HTTP/1.1\r\nHost: {app}\r\nX-Forwarded-Uri : /open/news\r\n",
+    **{
+        name: f"GET /page HTTP/1.1\r\nHost: {{app}}\r\n{header}\r\n"
+        for name, header in {
+            "Connection that names who is signed in": "Connection: X-Auth-Request-User",
+            "Connection that names the cookie": "Connection: Cookie",
+            "Connection that names what was asked for": "Connection: X-Forwarded-Uri, X-Original-URL, Host",
+            "a name with underscores": "X_Auth_Request_User: mallory",
+            "a name with dots": "X.Auth.Request.User: mallory",
+            "a name with a space": "X-Auth Request-User: mallory",
+            "a name with a space behind": "X-Auth-Request-User : mallory",
+            "a name with a tab behind": "X-Auth-Request-User\t: mallory",
+            "a name with a space in front": " X-Auth-Request-User: mallory",
+            "a name with a colon in front": ":X-Auth-Request-User: mallory",
+            "a name with a NUL": "X-Auth-Request-User\x00: mallory",
+            "a name with a byte of no ASCII": "X-Auth-Request-User\xa0: mallory",
+            "a name without a colon": "X-Auth-Request-User mallory",
+            "a name behind a line feed": "X-A: 1\nX-Auth-Request-User: mallory",
+            "a name behind a carriage return": "X-A: 1\rX-Auth-Request-User: mallory",
+            "a name behind a NUL": "X-A: 1\x00X-Auth-Request-User: mallory",
+            "a name behind a fold": "X-A: 1\r\n\tX-Auth-Request-User: mallory",
+            "a name that comes twice": "X-Auth-Request-User: mallory\r\nx-auth-request-user: mallory",
+        }.items()
+    },
 }
 
 
@@ -91,6 +121,93 @@ def test_a_guests_cookie_opens_no_other_site_by(proxy: Proxy, oddity: str) -> No
         assert received.application == "app"
         assert received.all("Host") == [proxy.portal.host("app")] or proxy.name == "traefik"
         assert received.all("X-Auth-Request-User") == ["bob"]
+
+
+@pytest.mark.parametrize("oddity", ODDITIES)
+def test_an_application_hears_of_nobody_whom_the_check_did_not_name_by(proxy: Proxy, oddity: str) -> None:
+    """alice is signed in, and may be let in or not; mallory is whom a client calls itself."""
+    more = f"Cookie: {proxy.portal.cookie('alice', 'app')}\r\nX-Auth-Request-User: mallory\r\n"
+
+    with suppress(TimeoutError):  # a body was announced, and comes never
+        proxy.send(_request(proxy, oddity, more), timeout=1)
+
+    for received in proxy.backend.take():
+        assert received.application == "app"
+        assert named(received.head) == [b"alice"]
+
+
+def named(head: bytes) -> list[bytes]:
+    """Give who is signed in, to an application that reads lines and names as loosely as any does."""
+    lines = (line.partition(b":") for line in re.split(rb"[\r\n]+", head))
+    return [
+        value.strip()
+        for name, _, value in lines
+        if re.sub(rb"[^a-z]", b"-", name.strip().lower()) == b"x-auth-request-user"
+    ]
+
+
+SECOND = (
+    "GET /staff/rota HTTP/1.1\r\nHost: {app}\r\nX-Auth-Request-User: mallory\r\nConnection: close\r\n\r\n"
+)
+SMUGGLERS = {
+    "a length and chunks": ("Content-Length: {length}", "Transfer-Encoding: chunked"),
+    "chunks and a length": ("Transfer-Encoding: chunked", "Content-Length: {length}"),
+    "a coding with a space": ("Content-Length: {length}", "Transfer-Encoding : chunked"),
+    "a coding in a fold": ("Content-Length: {length}", "Transfer-Encoding:\r\n chunked"),
+    "a coding behind a fold": ("Content-Length: {length}", "X-A: 1\r\n Transfer-Encoding: chunked"),
+    "a coding behind a line feed": ("Content-Length: {length}", "X-A: 1\nTransfer-Encoding: chunked"),
+    "a coding behind a carriage return": ("Content-Length: {length}", "X-A: 1\rTransfer-Encoding: chunked"),
+    "a coding with a vertical tab": ("Content-Length: {length}", "Transfer-Encoding: \x0bchunked"),
+    "a coding with a NUL": ("Content-Length: {length}", "Transfer-Encoding: chunked\x00"),
+    "a coding of nobody's": ("Content-Length: {length}", "Transfer-Encoding: xchunked"),
+    "two codings": ("Content-Length: {length}", "Transfer-Encoding: chunked, identity"),
+    "two lines of codings": ("Transfer-Encoding: chunked", "Transfer-Encoding: identity"),
+    "a coding with an underscore": ("Content-Length: {length}", "Transfer_Encoding: chunked"),
+    "two lengths": ("Content-Length: {length}", "Content-Length: 0"),
+    "two lengths in a line": ("Content-Length: 0, {length}",),
+    "a length with a plus": ("Content-Length: +{length}",),
+    "a length in hexadecimal": ("Content-Length: 0x0",),
+    "an empty length": ("Content-Length: ", "Content-Length: {length}"),
+    "Connection that names the length": ("Content-Length: {length}", "Connection: Content-Length"),
+    "no length": (),
+    "Expect": ("Content-Length: {length}", "Expect: 100-continue"),
+    "an upgrade": ("Content-Length: {length}", "Upgrade: h2c", "Connection: Upgrade"),
+}
+"""Headers of a request whose body begins with an empty chunk, and goes on with another request."""
+
+
+@pytest.mark.parametrize("method", ["POST", "GET"])
+@pytest.mark.parametrize("smuggler", SMUGGLERS)
+def test_no_request_hides_in_another_by(proxy: Proxy, smuggler: str, method: str) -> None:
+    """Of a public page; what follows is a part of it for everybody, or a request that is checked like any."""
+    app = proxy.portal.host("app")
+    body = f"0\r\n\r\n{SECOND}".replace("{app}", app)
+    lines = (f"{method} /open/news HTTP/1.1", f"Host: {app}", *SMUGGLERS[smuggler], "", body)
+    proxy.backend.take()
+
+    conversation(
+        proxy.address,
+        "\r\n".join(lines).replace("{length}", str(len(body))).encode("latin-1"),
+        tls_name=proxy.portal.names["app"],
+    )
+
+    for received in proxy.backend.take():
+        assert received.request_line.split(" ")[1] == "/open/news"
+        assert b"mallory" not in received.head
+
+
+def test_an_application_would_fall_for_it(backend: Backend) -> None:
+    """So that the rows above are kept out by the proxy."""
+    address, _, port = backend.addresses["app"].rpartition(":")
+    head = "POST /open/news HTTP/1.1\r\nContent-Length: 99\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    backend.take()
+
+    conversation((address, int(port)), f"{head}{SECOND}".encode(), tls_name=None)
+
+    assert [received.request_line.split(" ")[1] for received in backend.take()] == [
+        "/open/news",
+        "/staff/rota",
+    ]
 
 
 HALVES = {

@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from authgate.contracts import FORWARDED, HOST_AND_SCHEME, IDENTITY, ORIGINAL, SENT, checks
 from tests.behaviour import FETCH, NAVIGATION
 from tests.proxies.proxy import Proxy
 from tests.proxies.wire import Reply, exchange, request_bytes
@@ -102,6 +103,64 @@ def test_the_portals_own_site_hides_its_checks(proxy: Proxy, check: str) -> None
 
     assert reply is not None and reply.status == 404
     assert "X-Auth-Decision" not in dict(reply.headers)
+
+
+EVERY_CHECK = {
+    "/authgate/nginx": FORWARDED,
+    "/authgate/ingress-nginx?host={host}": ORIGINAL,
+    "/authgate/traefik": FORWARDED,
+    "/authgate/caddy": FORWARDED,
+    "/authgate/haproxy": FORWARDED,
+    "/authgate/envoy": SENT,
+    "/authgate/envoy/page": SENT,
+    "/oauth2/auth": HOST_AND_SCHEME | FORWARDED,
+}
+"""The URL of each contract, and the headers that it reads."""
+
+
+def test_every_check_is_asked_for() -> None:
+    asked = {url.partition("?")[0] for url in EVERY_CHECK}
+
+    assert asked - {"/authgate/envoy/page"} == {url for url in checks("nginx") if not url.endswith("/")}
+
+
+@pytest.mark.parametrize("who", ["", "alice"])
+@pytest.mark.parametrize("is_spoofed", [False, True], ids=["plain", "spoofed"])
+@pytest.mark.parametrize("slash", ["", "/"])
+@pytest.mark.parametrize("site", ["portal", "app"])
+@pytest.mark.parametrize("url", EVERY_CHECK)
+def test_the_answer_to_a_check_is_the_proxys_alone(
+    proxy: Proxy, url: str, site: str, slash: str, is_spoofed: bool, who: str
+) -> None:
+    """What a site does not hide is a page like any other: checked itself, and then the application's."""
+    path, question, query = url.format(host=proxy.portal.host("app")).partition("?")
+    headers = FETCH | spoofed(proxy, url) if is_spoofed else dict(FETCH)
+    if who:
+        headers["Cookie"] = proxy.portal.cookie(who, "app")
+
+    reply = proxy.ask(path + slash + question + query, site=site, headers=headers)
+
+    assert [name for name, _ in reply.headers if name.lower().encode() in IDENTITY] == []
+    pages = proxy.backend.take()
+    assert reply.status >= 300 or (len(pages) == 1 and reply.body == b"reached")
+    assert [page.all("X-Auth-Request-User") for page in pages] == [[who]] * len(pages)
+    assert pages == [] or (who and site == "app")
+
+
+def spoofed(proxy: Proxy, url: str) -> dict[str, str]:
+    """Give the headers of a check's contract, about a page of the app that alice may open."""
+    told = {
+        "X-Forwarded-Method": "GET",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": proxy.portal.host("app"),
+        "X-Forwarded-Uri": "/page",
+        "X-Forwarded-For": "127.0.0.1",
+        "X-Original-URL": f"{proxy.portal.origin('app')}/page",
+        "X-Original-Method": "GET",
+        "X-Real-IP": "127.0.0.1",
+        "X-Scheme": "https",
+    }
+    return {name: value for name, value in told.items() if name.lower().encode() in EVERY_CHECK[url]}
 
 
 def test_the_portals_pages_are_reached(proxy: Proxy) -> None:

@@ -57,7 +57,7 @@ def beside(
 @pytest.mark.parametrize("name", ANSWERS)
 def test_nobody_gets_in_by(beside: tuple[Proxy, Stub], name: str, site: str) -> None:
     proxy, stub = beside
-    stub.answer = ANSWERS[name]
+    stub.answer, stub.seconds_an_octet = ANSWERS[name], 0
     asked_before = len(stub.asked)
 
     reply = proxy.ask("/page", site=site, headers=FETCH, who="alice")
@@ -70,9 +70,45 @@ def test_nobody_gets_in_by(beside: tuple[Proxy, Stub], name: str, site: str) -> 
 def test_an_answer_in_time_lets_in(beside: tuple[Proxy, Stub]) -> None:
     """So that the rows above refuse for what they say."""
     proxy, stub = beside
+    stub.seconds_an_octet = 0
     stub.answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + NAMED + b"\r\n"
 
     proxy.ask("/page", headers=FETCH)
 
     [received] = proxy.backend.take()
+    assert received.all("X-Auth-Request-User") == ["alice"]
+
+
+DRIPPED = {
+    "a refusal": b"HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\n" + NAMED + b"\r\nNo",
+    "a 401": b"HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n" + NAMED + b"\r\n",
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + NAMED,
+    "a name cut off": b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Auth-Request-User: ali",
+    "a head that goes on and on": b"HTTP/1.1 200 OK\r\n" + NAMED + b"X-A: " + b"x" * 150,
+    "half a page": b"HTTP/1.1 503 Service Unavailable\r\nContent-Length: 99\r\n" + NAMED + b"\r\nNo",
+}
+
+
+@pytest.mark.parametrize("name", DRIPPED)
+def test_nobody_gets_in_by_an_answer_that_drips(beside: tuple[Proxy, Stub], name: str) -> None:
+    proxy, stub = beside
+    stub.answer, stub.seconds_an_octet = DRIPPED[name], 0.002
+    asked_before = len(stub.asked)
+
+    reply = proxy.ask("/page", headers=FETCH | {"X-Auth-Request-User": "mallory"}, who="alice")
+
+    assert len(stub.asked) > asked_before
+    assert reply.status >= 300
+    assert proxy.backend.take() == []
+
+
+def test_an_answer_that_drips_to_its_end_lets_in_whom_it_names(beside: tuple[Proxy, Stub]) -> None:
+    """So that the rows above refuse for what they say, and not for being slow."""
+    proxy, stub = beside
+    stub.answer, stub.seconds_an_octet = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + NAMED + b"\r\n", 0.002
+
+    reply = proxy.ask("/page", headers=FETCH | {"X-Auth-Request-User": "mallory"})
+
+    [received] = proxy.backend.take()
+    assert reply.status == 200
     assert received.all("X-Auth-Request-User") == ["alice"]

@@ -60,6 +60,16 @@ def exchange(address: Address, request: bytes, *, tls_name: str | None, timeout:
         return Reply(response.status, response.getheaders(), body)
 
 
+def conversation(address: Address, request: bytes, *, tls_name: str | None, patience: float = 0.5) -> bytes:
+    """Send bytes and give all that comes back, until the other side closes, or is silent for `patience` s."""
+    heard = b""
+    with closing(connected(address, tls_name, patience)) as connection, suppress(OSError):
+        connection.sendall(request)
+        while octets := connection.recv(65536):
+            heard += octets
+    return heard
+
+
 def _read(response: http.client.HTTPResponse) -> bytes:
     """Give the body, as much of it as came."""
     try:

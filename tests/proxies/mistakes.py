@@ -1,0 +1,131 @@
+"""Shipped configurations in which somebody made a mistake, and what the administrator is told of it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from uuid import uuid4
+
+from tests.front.serving import eventually
+from tests.proxies.backend import Backend
+from tests.proxies.portal import Portal
+from tests.proxies.proxy import DEPLOY, Proxy
+from tests.proxies.registry import STARTERS
+from tests.proxies.substitution import substituted
+from tests.proxies.wire import Reply, exchange, request_bytes
+
+LOOPBACK = "127.0.0.5"
+"""Where proxies with a mistake listen."""
+
+
+@contextmanager
+def mistaken(
+    name: str,
+    mistake: dict[str, str],
+    portal: Portal,
+    backend: Backend,
+    folder: Path,
+    *,
+    portal_at: str = "",
+    file: str = "",
+) -> Iterator[Proxy]:
+    """Run a proxy with a copy of deploy/ in which somebody made a mistake: each text of it by another.
+
+    Raises KeyError for a text that is in none of the files.
+    """
+    shipped = name.replace("_", "-")
+    copy, source, made = folder / "deploy", DEPLOY / shipped, set()
+    for path in (path for path in source.rglob("*") if path.is_file()):
+        text, target = path.read_text(), copy / shipped / path.relative_to(source)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        found = {old: new for old, new in mistake.items() if old in text}
+        target.write_text(substituted(text, found))
+        made |= found.keys()
+    if lacking := mistake.keys() - made:
+        raise KeyError(f"deploy/{shipped} has no {lacking} any more")
+    running = folder / "running"
+    running.mkdir()
+    chosen = {"file": file} if file else {}
+    proxy = STARTERS[name](
+        portal, backend, running, portal_at=portal_at, loopback=LOOPBACK, shipped=copy, **chosen
+    )
+    try:
+        yield proxy
+    finally:
+        proxy.server.stop()
+
+
+def ask_for_a_published_check(proxy: Proxy, contract: str) -> Reply:
+    """Ask the portal's site for a check about alice's page, with every header that some contract reads."""
+    portal = proxy.portal
+    claims = {
+        "X-Forwarded-Method": "GET",
+        "X-Forwarded-Proto": "https",
+        "X-Forwarded-Host": portal.host("app"),
+        "X-Forwarded-Uri": "/page",
+        "X-Forwarded-For": "127.0.0.1",
+        "X-Original-URL": f"{portal.origin('app')}/page",
+        "X-Original-Method": "GET",
+        "X-Real-IP": "127.0.0.1",
+        "Cookie": portal.cookie("alice", "app"),
+    }
+    reply = proxy.send(request_bytes("GET", f"/authgate/{contract}", portal.host("portal"), claims))
+    assert reply is not None
+    return reply
+
+
+class Events:
+    """What a portal writes down for the administrator from when this is made: nothing of before counts."""
+
+    def __init__(self, portal: Portal) -> None:
+        self._portal = portal
+        self._wait_for_what_came_before()
+        self._counted_before = self._counters()
+        [(self._refused_before,)] = self._ask("SELECT coalesce(max(id), 0) FROM authgate_auditevent")
+
+    def tell(self, event: str, origin: str | None = None) -> bool:
+        """Tell whether a mistake was counted, `<contract>: <reason>`; where one is given, of that origin."""
+        return eventually(lambda: self.has_counted(event, origin))
+
+    def name_a_refused_client(self, address: str) -> bool:
+        """Tell whether somebody was refused whom the portal took to be at that address, and nobody else."""
+        ask = "SELECT DISTINCT address FROM authgate_auditevent WHERE kind = 'refused' AND id > ?"
+        return eventually(lambda: self._ask(ask, self._refused_before) == [(address,)])
+
+    def has_counted(self, event: str, origin: str | None = None) -> bool:
+        """As `tell`, of what is written down already."""
+        counters = self._counters()
+        return any(
+            count > self._counted_before.get((contract, at, reason), 0)
+            for (contract, at, reason), count in counters.items()
+            if f"{contract}: {reason}" == event and origin in (None, at)
+        )
+
+    def _wait_for_what_came_before(self) -> None:
+        """The portal writes a second late: a mistake of our own is written down after all that is waiting."""
+        host = f"{uuid4().hex}.example"
+        contract = {
+            "X-Forwarded-Method": "GET",
+            "X-Forwarded-Proto": "https",
+            "X-Forwarded-Host": host,
+            "X-Forwarded-Uri": "/",
+            "X-Forwarded-For": "127.0.0.1",
+        }
+        address, _, port = self._portal.bind.rpartition(":")
+        reply = exchange(
+            (address, int(port)),
+            request_bytes("GET", "/authgate/nginx", self._portal.bind, contract),
+            tls_name=None,
+        )
+        assert reply is not None and reply.status == 403
+        assert eventually(lambda: any(at == f"https://{host}" for _, at, _ in self._counters()))
+
+    def _counters(self) -> dict[tuple[str, str, str], int]:
+        rows = self._ask("SELECT contract, origin, reason, count FROM authgate_configurationevent")
+        return {(contract, origin, reason): count for contract, origin, reason, count in rows}
+
+    def _ask(self, query: str, *parameters: int) -> list[tuple]:
+        with closing(sqlite3.connect(self._portal.server.log.with_name("ikd.sqlite3"))) as database:
+            return database.execute(query, parameters).fetchall()
