@@ -33,6 +33,8 @@ PAYROLL = "https://pay.example.net"
 HEAVIEST = 60_000
 """Octets of a page with all that it loads, unpacked."""
 PHONE = 360
+NARROW_CELLS = "cells => cells.filter(e => e.offsetWidth && e.offsetWidth < 200).map(e => e.textContent)"
+"""On a phone a row of a table takes the whole width, or its words break into single letters."""
 
 
 def link_for(origin: str, rounds: int = 0) -> str:
@@ -222,11 +224,13 @@ def test_a_page_is_for_everybody(
     problems += unfit_for_people(page)
     page.set_viewport_size({"width": PHONE, "height": 740})
     width = page.evaluate("document.documentElement.scrollWidth")
+    squeezed = page.eval_on_selector_all("main .rows :is(th, td)", NARROW_CELLS)
     page.close()
 
     assert problems == []
     assert complaints == []
     assert width == PHONE
+    assert squeezed == []
     assert name.startswith("admin") or 1_000 < weight < HEAVIEST
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 import pytest
 
 from tests.behaviour import FETCH, NAVIGATION
-from tests.front.serving import eventually
 from tests.proxies.backend import Backend
+from tests.proxies.mistakes import Events, mistaken
 from tests.proxies.portal import Portal
-from tests.proxies.test_mistakes import start_with_mistake, times_told
 
 pytestmark = pytest.mark.proxy
 
@@ -45,10 +44,8 @@ ANY_NAME = {
 def test_the_portals_name_opens_no_application(
     name: str, portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    event = f"{name}: the portal's own origin"
-    told_before = times_told(portal, event)
-    proxy = start_with_mistake(name, portal, backend, tmp_path, ANY_NAME[name])
-    try:
+    events = Events(portal)
+    with mistaken(name, ANY_NAME[name], portal, backend, tmp_path) as proxy:
         known = proxy.ask("/page", headers=FETCH, who="alice")
         assert (known.status, len(backend.take())) == (200, 1)
         replies = [
@@ -56,9 +53,7 @@ def test_the_portals_name_opens_no_application(
             for path in ("/page", "/accounts/login/")
             for headers in (NAVIGATION, FETCH)
         ]
-    finally:
-        proxy.server.stop()
 
     assert [reply.status for reply in replies] == [403] * len(replies)
     assert backend.take() == []
-    assert eventually(lambda: times_told(portal, event) > told_before)
+    assert events.tell(f"{name}: the portal's own origin", portal.origin("portal"))
