@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import databases, growth, machine, pages, report, revocation, servers, single, sizes
+from benchmarks import databases, growth, machine, pages, report, revocation, servers, sign_in, single, sizes
 from benchmarks.load import Unexpected
 from benchmarks.plan import FULL, QUICK, Plan, Run
 
@@ -75,6 +75,8 @@ def _measure(run: Run, found: dict[str, Any], var: dict[str, Path], tokens: dict
     report.show_growth(found["growth"])
     found["memory_mb"] = sizes.measure_memory(run, var["site"])
     report.show_memory(found["memory_mb"])
+    found["sign_in_ms"] = sign_in.measure_sign_in(run, var["few"])
+    report.show_sign_in(found["sign_in_ms"])
     found["revocation_ms"] = revocation.measure_revocation(run, var["few"], growth.FEW_SESSIONS)
     report.show_revocation(found["revocation_ms"])
 
@@ -88,7 +90,7 @@ def _databases(run: Run, make: databases.Make) -> tuple[dict[str, Path], dict[st
             "users": min(max(plan.held), 10_000),
             "origins": pages.origins(),
         },
-        "few": {"sessions": few, "trials": plan.trials},
+        "few": {"sessions": few, "trials": plan.trials, "passwords": sign_in.people(plan.trials) + 1},
         "applications": {"sessions": few, "applications": plan.applications},
         "sessions": {"sessions": plan.sessions, "users": 10_000},
     }

@@ -18,6 +18,7 @@ import django
 if TYPE_CHECKING:
     from django.db.models import Model
 
+from benchmarks.sign_in import PASSWORD, username
 from benchmarks.tokens import digest_of, token_of
 
 SITE = "https://app.example.com"
@@ -42,7 +43,7 @@ def fill(wanted: dict[str, Any]) -> dict[str, Any]:
     """Give a database `applications`, `users` with `sessions` on SITE, and sessions on more `origins`.
 
     `trials` asks for as many more sessions of each of KINDS, each of a user of its own, numbered on from
-    the others; those of the last kind are on applications of their own.
+    the others; those of the last kind are on applications of their own. `passwords` are people who have one.
     """
     from django.contrib.auth.models import Group
 
@@ -58,10 +59,24 @@ def fill(wanted: dict[str, Any]) -> dict[str, Any]:
     members = _users(wanted.get("users", 1_000), staff.pk)
     _sessions(members, wanted.get("users", 1_000), wanted["sessions"])
     tokens = {value: _session(members, value) for value in wanted.get("origins", ())}
+    _passwords(wanted.get("passwords", 0))
     tokens["outsider"] = _session(_outsider(), SITE)
     tokens["api_token"] = _api_token(members, site)
     _trials(wanted.get("trials", 0), wanted["sessions"], staff.pk)
     return tokens
+
+
+def _passwords(count: int) -> None:
+    from django.contrib.auth.hashers import make_password
+
+    from accounts.models import User
+
+    password = make_password(PASSWORD)
+    made = (
+        User(username=username(n), email=f"{username(n)}@example.com", password=password)
+        for n in range(count)
+    )
+    User.objects.bulk_create(made)
 
 
 def _multiply(model: type[Model], pk: int, count: int, **columns: str) -> int:

@@ -82,6 +82,13 @@ def show_memory(memory: dict[str, dict[str, float]]) -> None:
         print(f"{int(count):>25,}      {row['rss']:9.1f} {row.get('uss', float('nan')):9.1f}")
 
 
+def show_sign_in(sign_in: dict[str, dict[str, float]]) -> None:
+    heading("signing in, p50 ms by how many do so at once")
+    for kind, row in sign_in.items():
+        told = ", ".join(f"{at_once}: {value:.1f}" for at_once, value in row.items())
+        print(f"{kind:30} {told}")
+
+
 def show_revocation(revocation: dict[str, dict[str, float]]) -> None:
     heading(f"{'revocation, ms to the last 200':30} {'p50':>9} {'p99':>9} {'worst':>9} {'came back':>10}")
     for kind, row in revocation.items():

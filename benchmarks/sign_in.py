@@ -1,0 +1,76 @@
+"""How long a person waits for the sign-in page, and for the answer to a right password."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import median
+from urllib.parse import urlencode
+
+from benchmarks import servers
+from benchmarks.plan import Run
+from benchmarks.servers import Server
+
+AT_ONCE = (1, 16)
+PASSWORD = "correct horse battery staple"
+PAGE = "/accounts/login/"
+_TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
+
+
+def username(number: int) -> str:
+    """Give the name of one of the people who have a password."""
+    return f"person-{number}"
+
+
+def people(trials: int) -> int:
+    """Give how many people sign in for so many trials: each once, and so nobody's limit is reached."""
+    return trials * len(AT_ONCE)
+
+
+def measure_sign_in(run: Run, var: Path) -> dict[str, dict[str, float]]:
+    """Give p50 in ms of the page and of a sign-in by password, by how many sign in at once; one worker."""
+    found: dict[str, dict[str, float]] = {"page": {}, "password": {}}
+    with servers.portal("sign in", var) as portal:
+        _sign_in(portal, people(run.plan.trials))  # the first one pays for what is loaded late
+        for level, at_once in enumerate(AT_ONCE):
+            run.say(f"signing in, {at_once} at once")
+            numbers = range(level * run.plan.trials, (level + 1) * run.plan.trials)
+            with ThreadPoolExecutor(at_once) as pool:
+                seconds = list(pool.map(lambda number: _sign_in(portal, number), numbers))
+            for kind, column in zip(found, zip(*seconds, strict=True), strict=True):
+                found[kind][str(at_once)] = round(1000 * median(column), 1)
+    return found
+
+
+def _sign_in(portal: Server, number: int) -> tuple[float, float]:
+    """Sign somebody in from an address of their own; give the seconds for the page and for the answer."""
+    headers = {
+        "Host": servers.PORTAL_URL.partition("//")[2],
+        "Origin": servers.PORTAL_URL,
+        "X-Forwarded-For": f"198.51.{number // 250}.{number % 250}",
+        "X-Forwarded-Proto": "http",
+        "Accept": "text/html",
+    }
+    connection = http.client.HTTPConnection(*portal.address, timeout=60)
+    began = time.perf_counter()
+    connection.request("GET", PAGE, headers=headers)
+    page = connection.getresponse()
+    text = page.read().decode()
+    seen = time.perf_counter()
+    token = _TOKEN.search(text)
+    cookies = [line.partition(";")[0] for line in page.headers.get_all("Set-Cookie") or []]
+    assert token is not None
+    form = {"login": username(number), "password": PASSWORD, "csrfmiddlewaretoken": token[1]}
+    sent = {"Content-Type": "application/x-www-form-urlencoded", "Cookie": "; ".join(cookies)}
+    asked = time.perf_counter()
+    connection.request("POST", PAGE, urlencode(form), headers | sent)
+    answer = connection.getresponse()
+    answer.read()
+    answered = time.perf_counter()
+    connection.close()
+    if answer.status != 302:
+        raise RuntimeError(f"a sign-in was answered with {answer.status}")
+    return seen - began, answered - asked
