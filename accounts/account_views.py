@@ -20,6 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.devices import browser_named
+from accounts.forms import NamesOneself
 from accounts.fresh import freshly_proven
 from accounts.models import User
 from authgate.audit import record
@@ -56,16 +57,12 @@ KINDS = {
 """What people read of events about themselves; of other kinds they read nothing."""
 
 
-class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
+class ProfileForm(NamesOneself, forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = User
         fields = ("display_name",)
         widgets = {"display_name": forms.TextInput(attrs={"autocomplete": "name", "autofocus": True})}
         help_texts = {"display_name": _("How others read your name. Empty: your username.")}
-
-    def clean_display_name(self) -> str:
-        """Keep what can be read: no character that hides, or turns the text around it."""
-        return "".join(filter(str.isprintable, self.cleaned_data["display_name"])).strip()
 
 
 def _user(request: HttpRequest) -> User:

@@ -25,7 +25,7 @@ from accounts.models import User
 from accounts.pictures import drawn_anew
 from accounts.privilege import out_of_reach
 from authgate.audit import record
-from authgate.audited_admin import AuditedAdmin, ReadOnlyAdmin, ask_first, name_fields
+from authgate.audited_admin import AuditedAdmin, ReadableText, ReadOnlyAdmin, ask_first, name_fields
 from authgate.models import (
     Application,
     AuditEvent,
@@ -87,7 +87,7 @@ class RuleFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
             paths.append(form.instance.path)
 
 
-class OriginInline(admin.TabularInline):  # type: ignore[type-arg]
+class OriginInline(ReadableText, admin.TabularInline):  # type: ignore[type-arg]
     model = Origin
     formset = OriginFormSet
     extra = 0
@@ -96,7 +96,7 @@ class OriginInline(admin.TabularInline):  # type: ignore[type-arg]
         return 0 if obj else 1
 
 
-class RuleInline(admin.StackedInline):  # type: ignore[type-arg]
+class RuleInline(ReadableText, admin.StackedInline):  # type: ignore[type-arg]
     model = Rule
     formset = RuleFormSet
     extra = 0
