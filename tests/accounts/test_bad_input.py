@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
@@ -21,7 +20,7 @@ from allauth.mfa.models import Authenticator
 from django.apps import apps
 from django.contrib import admin
 from django.core.cache import cache
-from django.db import connection, models, transaction
+from django.db import models, transaction
 from django.test import Client, RequestFactory
 from django.urls import get_resolver, resolve
 
@@ -29,6 +28,7 @@ from accounts import brand, first_administrator, invitations
 from accounts.models import User
 from tests.accounts.conftest import PORTAL, PortalClient
 from tests.accounts.signing_in import sign_in
+from tests.accounts.writing import nothing_written_if
 from tests.admin.forms import form_on
 from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, UpstreamFactory
 from tests.second_factor.factors import add_app
@@ -56,11 +56,6 @@ SHAPES = (
     (re.compile(r"^next$|^rd$"), b"/accounts/%s"),
 )
 """What comes near to being right, by the field's name: else its first letters would have it refused."""
-
-MAY_BE_WRITTEN = re.compile(
-    "ikd_cache|accounts_portalsession|authgate_(signin|auditevent|refusal|change)|django_admin_log"
-)
-"""What is written of everybody who comes, whatever they send."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,22 +257,6 @@ def post(client: Client, path: str, fields: dict[str, Any]) -> Any:
     with nothing_written_if(lambda: is_refusal(answer)):
         answer = client.generic("POST", path, body, "application/x-www-form-urlencoded")
     return answer
-
-
-@contextmanager
-def nothing_written_if(is_refused: Callable[[], bool]) -> Iterator[None]:
-    """See to it that whoever is refused has written nothing, but for sessions, counters and events."""
-    written_to = []
-
-    def look(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
-        found = re.match(r'(?:INSERT INTO|UPDATE|DELETE FROM) "?(\w+)', sql)
-        if found and not MAY_BE_WRITTEN.match(found[1]):
-            written_to.append(sql[:200])
-        return execute(sql, params, many, context)
-
-    with connection.execute_wrapper(look):
-        yield
-    assert not (is_refused() and written_to), written_to
 
 
 def is_refusal(answer: Any) -> bool:
