@@ -10,8 +10,10 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
+from django.db.models import Case, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
@@ -80,8 +82,10 @@ class TokenForm(forms.Form):
 @login_required
 @require_safe
 def tokens(request: HttpRequest) -> HttpResponse:
+    """Show the tokens: those that open something, then the newest first."""
     rows = ApiToken.objects.filter(user=_user(request)).prefetch_related("applications")
-    page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
+    live_first = Case(When(ended_at=None, expires_at__gt=timezone.now(), then=0), default=1)
+    page = Paginator(rows.order_by(live_first, "-created_at", "-pk"), PAGE).get_page(request.GET.get("page"))
     context = {"page": page, "are_offered": settings.IKD_API_TOKEN_LIFETIME > 0}
     return render(request, "accounts/tokens.html", context)
 
