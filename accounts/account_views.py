@@ -10,7 +10,7 @@ from django import forms
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Case, QuerySet, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.decorators import method_decorator
@@ -20,6 +20,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.devices import browser_named
+from accounts.forms import NamesOneself
 from accounts.fresh import freshly_proven
 from accounts.models import User
 from authgate.audit import record
@@ -56,16 +57,12 @@ KINDS = {
 """What people read of events about themselves; of other kinds they read nothing."""
 
 
-class ProfileForm(forms.ModelForm):  # type: ignore[type-arg]
+class ProfileForm(NamesOneself, forms.ModelForm):  # type: ignore[type-arg]
     class Meta:
         model = User
         fields = ("display_name",)
         widgets = {"display_name": forms.TextInput(attrs={"autocomplete": "name", "autofocus": True})}
         help_texts = {"display_name": _("How others read your name. Empty: your username.")}
-
-    def clean_display_name(self) -> str:
-        """Keep what can be read: no character that hides, or turns the text around it."""
-        return "".join(filter(str.isprintable, self.cleaned_data["display_name"])).strip()
 
 
 def _user(request: HttpRequest) -> User:
@@ -112,14 +109,16 @@ def _own(request: HttpRequest) -> QuerySet[SignIn]:
 @login_required
 @require_safe
 def sessions(request: HttpRequest) -> HttpResponse:
-    """Show the live sessions, the newest first. Four queries, however many there are."""
-    page = Paginator(_own(request).order_by("-started_at", "-pk"), PAGE).get_page(request.GET.get("page"))
+    """Show the live sessions: this one, then the newest first. Four queries, however many there are."""
+    this = request.sign_in.pk  # type: ignore[attr-defined]
+    this_first = Case(When(pk=this, then=0), default=1)
+    rows_in_order = _own(request).order_by(this_first, "-started_at", "-pk")
+    page = Paginator(rows_in_order, PAGE).get_page(request.GET.get("page"))
     rows = [sign_in for sign_in in page if not is_idle(sign_in)]
     gates = GateSession.objects.filter(sign_in__in=[row.pk for row in rows], ended_at=None).order_by("origin")
     origins: dict[int, list[str]] = {}
     for sign_in_id, origin in gates.values_list("sign_in_id", "origin").distinct():
         origins.setdefault(sign_in_id, []).append(origin.partition("://")[2] or origin)
-    this = request.sign_in.pk  # type: ignore[attr-defined]
     shown = [_shown(row, row.pk == this, origins.get(row.pk, [])) for row in rows]
     return render(request, "accounts/sessions.html", {"page": page, "sessions": shown})
 

@@ -41,7 +41,7 @@ from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach,
 from accounts.second_factor.events import reset_factors
 from authgate.admin import SessionAdmin
 from authgate.audit import record
-from authgate.audited_admin import AuditedAdmin, ask_first, atomic_where_it_writes, record_by
+from authgate.audited_admin import AuditedAdmin, ReadableText, ask_first, atomic_where_it_writes, record_by
 from authgate.models import SignIn
 from authgate.server_facts import client_address
 from authgate.sessions import end_sign_ins
@@ -60,7 +60,7 @@ def requester_of(request: HttpRequest) -> User:
     return cast(User, request.user)
 
 
-class AddressInline(admin.TabularInline):  # type: ignore[type-arg]
+class AddressInline(ReadableText, admin.TabularInline):  # type: ignore[type-arg]
     model = EmailAddress
     form = AddressForm
     formset = AddressFormSet
@@ -356,6 +356,7 @@ class GroupAdmin(AuditedAdmin):
     list_display = ("name", "member_count", "carries_permissions", "is_strict")
     search_fields = ("name",)
     filter_horizontal = ("permissions",)
+    chosen_by_name = ("add_members", "remove_members")
     readonly_fields = ("members",)
     fieldsets = (
         (None, {"fields": ("name", "second_factor")}),

@@ -18,6 +18,7 @@ from accounts.backends import LONGEST_LOGIN
 from accounts.half_way import note_password
 from accounts.models import User
 from accounts.password_validation import LONGEST_PASSWORD
+from authgate.validation import readable, refuse_hidden
 
 
 class SignInForm(allauth_forms.LoginForm):  # type: ignore[misc]
@@ -77,6 +78,7 @@ class AddAddressForm(allauth_forms.AddEmailForm):  # type: ignore[misc]
         self.fields["email"] = forms.EmailField(
             label=_("Another e-mail address"),
             max_length=254,
+            validators=[refuse_hidden],
             widget=forms.EmailInput(attrs={"autocomplete": "email"}),
         )
 
@@ -88,7 +90,16 @@ class ReauthenticateForm(allauth_forms.ReauthenticateForm):  # type: ignore[misc
         self.fields["password"].widget.attrs["autofocus"] = True
 
 
-class FirstAdministratorForm(BaseUserCreationForm):  # type: ignore[type-arg]
+class NamesOneself:
+    """A form in which somebody says how others read their name."""
+
+    cleaned_data: dict[str, Any]
+
+    def clean_display_name(self) -> str:
+        return readable(self.cleaned_data["display_name"])
+
+
+class FirstAdministratorForm(NamesOneself, BaseUserCreationForm):  # type: ignore[type-arg]
     class Meta:
         model = User
         fields = ("username", "display_name", "email")
@@ -98,6 +109,7 @@ class FirstAdministratorForm(BaseUserCreationForm):  # type: ignore[type-arg]
         name_new_passwords(self, _("Password"), _("Password again"))
         self.fields["username"].help_text = _("Letters, digits and @ . + - _")
         self.fields["email"].help_text = _("Optional.")
+        self.fields["email"].validators.append(refuse_hidden)
         self.fields["display_name"].help_text = _("Optional: how others read your name.")
 
     @transaction.atomic

@@ -19,14 +19,15 @@ from django.views.decorators.http import require_http_methods
 
 from accounts import invitations, mails
 from accounts.backends import account_named
-from accounts.forms import name_new_passwords
+from accounts.forms import NamesOneself, name_new_passwords
 from accounts.models import User
 from accounts.password_views import wait_page
 from accounts.throttle import CountersUnavailable, TooManyAttempts, count_mail
 from authgate.server_facts import client_address
+from authgate.validation import refuse_hidden
 
 
-class AcceptForm(BaseUserCreationForm):  # type: ignore[type-arg]
+class AcceptForm(NamesOneself, BaseUserCreationForm):  # type: ignore[type-arg]
     class Meta:
         model = User
         fields = ("username", "display_name")
@@ -46,14 +47,12 @@ class AcceptForm(BaseUserCreationForm):  # type: ignore[type-arg]
             raise ValidationError(_("There is a user of this name already. Choose another."), code="unique")
         return username
 
-    def clean_display_name(self) -> str:
-        return "".join(filter(str.isprintable, self.cleaned_data["display_name"])).strip()
-
 
 class RegisterForm(forms.Form):
     email = forms.EmailField(
         label=_("E-mail address"),
         max_length=254,
+        validators=[refuse_hidden],
         widget=forms.EmailInput(attrs={"autocomplete": "email", "autofocus": True}),
     )
 

@@ -21,7 +21,8 @@ def choose_language(request: HttpRequest) -> HttpResponse:
 
     That is by Referer: no page repeats its own address, in which a code or a ticket may be.
     """
-    response = redirect(within_portal(request.headers.get("Referer")) or "launcher")
+    page = within_portal(request.headers.get("Referer"))
+    response = redirect(page if page and page != request.path else "launcher")
     language = request.POST.get("language", "")
     if language not in dict(settings.LANGUAGES) or not check_for_language(language):
         return response

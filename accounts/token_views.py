@@ -8,9 +8,12 @@ from django import forms
 from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
+from django.db.models import Case, When
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
@@ -20,13 +23,23 @@ from accounts.api_tokens import TooManyTokens, end_tokens, make_token
 from accounts.fresh import freshly_proven
 from accounts.models import ApiToken, User
 from authgate.audit import record
+from authgate.audited_admin import is_number_of_a_row
 from authgate.launching import applications_open_to
 from authgate.models import Application
 from authgate.server_facts import client_address
+from authgate.validation import readable
 
 DAY = 86_400
 LIFETIMES = (7, 30, 90, 180, 365)
 PAGE = 50
+
+
+class ChosenApplications(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    def clean(self, value: Any) -> Any:
+        """Refuse a number that no row can have before a database chokes on it."""
+        if not all(is_number_of_a_row(str(key)) for key in value or ()):
+            raise ValidationError(self.error_messages["required"], code="required")
+        return super().clean(value)
 
 
 class TokenForm(forms.Form):
@@ -36,7 +49,7 @@ class TokenForm(forms.Form):
         help_text=_("What it is for, such as “backup of the wiki”."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True}),
     )
-    applications = forms.ModelMultipleChoiceField(
+    applications = ChosenApplications(
         label=_("Applications"),
         queryset=Application.objects.none(),
         widget=forms.CheckboxSelectMultiple,
@@ -54,6 +67,12 @@ class TokenForm(forms.Form):
         open_to_them = Application.objects.filter(pk__in=applications_open_to(user))
         self.fields["applications"].queryset = open_to_them  # type: ignore[attr-defined]
 
+    def clean_name(self) -> str:
+        name = readable(self.cleaned_data["name"])
+        if not name:
+            raise ValidationError(_("Give it a name that can be read."))
+        return name
+
     @property
     def lifetime(self) -> float:
         return float(min(self.cleaned_data["days"] * DAY, settings.IKD_API_TOKEN_LIFETIME))
@@ -63,8 +82,10 @@ class TokenForm(forms.Form):
 @login_required
 @require_safe
 def tokens(request: HttpRequest) -> HttpResponse:
+    """Show the tokens: those that open something, then the newest first."""
     rows = ApiToken.objects.filter(user=_user(request)).prefetch_related("applications")
-    page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
+    live_first = Case(When(ended_at=None, expires_at__gt=timezone.now(), then=0), default=1)
+    page = Paginator(rows.order_by(live_first, "-created_at", "-pk"), PAGE).get_page(request.GET.get("page"))
     context = {"page": page, "are_offered": settings.IKD_API_TOKEN_LIFETIME > 0}
     return render(request, "accounts/tokens.html", context)
 

@@ -25,7 +25,7 @@ from accounts.models import User
 from accounts.pictures import drawn_anew
 from accounts.privilege import out_of_reach
 from authgate.audit import record
-from authgate.audited_admin import AuditedAdmin, ReadOnlyAdmin, ask_first, name_fields
+from authgate.audited_admin import AuditedAdmin, ReadableText, ReadOnlyAdmin, ask_first, name_fields
 from authgate.models import (
     Application,
     AuditEvent,
@@ -98,7 +98,7 @@ def may_move(request: HttpRequest, application: Application | None) -> bool:
     return not (application.access_token or application.id_token)
 
 
-class OriginInline(admin.TabularInline):  # type: ignore[type-arg]
+class OriginInline(ReadableText, admin.TabularInline):  # type: ignore[type-arg]
     model = Origin
     formset = OriginFormSet
     extra = 0
@@ -116,7 +116,7 @@ class OriginInline(admin.TabularInline):  # type: ignore[type-arg]
         return 0 if obj else 1
 
 
-class RuleInline(admin.StackedInline):  # type: ignore[type-arg]
+class RuleInline(ReadableText, admin.StackedInline):  # type: ignore[type-arg]
     model = Rule
     formset = RuleFormSet
     extra = 0

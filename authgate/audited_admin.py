@@ -6,6 +6,7 @@ import json
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import SuspiciousOperation
@@ -17,15 +18,35 @@ from django.utils.translation import gettext as _
 
 from authgate.audit import record
 from authgate.server_facts import client_address
+from authgate.validation import refuse_hidden, refuse_hidden_in_lines
 
 SHOWN_BEFORE_AN_ACTION = 50
 
 
-class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+def is_number_of_a_row(text: str) -> bool:
+    """Tell whether a row can have this number, which is to fit into 64 bits."""
+    return text.isdecimal() and len(text) < 19
+
+
+class ReadableText(admin.options.BaseModelAdmin):  # type: ignore[type-arg]
+    """Texts without characters that hide: none may pass for another, or turn the line it stands in."""
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(field, forms.CharField):
+            has_lines = isinstance(field.widget, forms.Textarea)
+            field.validators.append(refuse_hidden_in_lines if has_lines else refuse_hidden)
+        return field
+
+
+class AuditedAdmin(ReadableText, admin.ModelAdmin):  # type: ignore[type-arg]
     """A model's admin whose every change is an audit event in the same transaction."""
 
     secret_fields: tuple[str, ...] = ()
     """Fields that no list may be filtered by: the answers would tell them letter by letter."""
+
+    chosen_by_name: tuple[str, ...] = ()
+    """Fields of the form, besides the model's, in which rows are chosen."""
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         if lookup.partition("__")[0] in self.secret_fields:
@@ -40,6 +61,7 @@ class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         """Save, or show the form again when somebody else saved the same name or origin meanwhile."""
+        self._refuse_what_is_no_row(request)
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except IntegrityError:
@@ -54,12 +76,20 @@ class AuditedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
             self.message_user(request, message, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
+    def _refuse_what_is_no_row(self, request: HttpRequest) -> None:
+        """Refuse numbers that no row can have. Shown again they would be looked up, and a database chokes."""
+        inlines = (name for inline in self.inlines for name in inline.autocomplete_fields)
+        choosing = {*self.autocomplete_fields, *self.filter_horizontal, *self.chosen_by_name, *inlines}
+        for name, values in request.POST.lists():
+            if name.rpartition("-")[2] in choosing and not all(
+                is_number_of_a_row(text) for text in values if text
+            ):
+                raise SuspiciousOperation("what was chosen is no row")
+
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        if not all(
-            text.isdecimal() and len(text) < 19 for text in request.POST.getlist(ACTION_CHECKBOX_NAME)
-        ):
+        if not all(map(is_number_of_a_row, request.POST.getlist(ACTION_CHECKBOX_NAME))):
             raise SuspiciousOperation("an action was asked for on what is no row")
         with atomic_where_it_writes(request):
             return super().changelist_view(request, extra_context)

@@ -22,7 +22,29 @@ _NUMERIC_LABEL = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 _NO_INK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
+# Control characters, those of format (such as what turns the direction), halves of pairs, odd line ends.
+_HIDING = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+_PARTING = str.maketrans("\r\n\t", "   ")
 _SPELLED_TWO_WAYS = re.compile(r"[\\;?#%*]")
+
+
+# ---- names ------------------------------------------------------------------------------------------------
+
+
+def readable(name: str) -> str:
+    """Give a name without what hides in it, or turns the text around it."""
+    return "".join(filter(str.isprintable, name)).strip()
+
+
+def refuse_hidden(text: str) -> None:
+    """Refuse what hides in a line, or turns the text around it. Raises ValidationError."""
+    if any(unicodedata.category(character) in _HIDING for character in text):
+        raise ValidationError(_("There is an invisible character in it. Type it anew."), code="hidden")
+
+
+def refuse_hidden_in_lines(text: str) -> None:
+    """Refuse the same in a text of several lines. Raises ValidationError."""
+    refuse_hidden(text.translate(_PARTING))
 
 
 # ---- origins ----------------------------------------------------------------------------------------------

@@ -7,7 +7,15 @@ from django.core.exceptions import ValidationError
 
 from accounts.models import User
 from authgate.models import Application, Origin, Rule
-from authgate.validation import canonical_methods, canonical_networks, canonical_origin, canonical_path
+from authgate.validation import (
+    canonical_methods,
+    canonical_networks,
+    canonical_origin,
+    canonical_path,
+    readable,
+    refuse_hidden,
+    refuse_hidden_in_lines,
+)
 from tests.factories import ApplicationFactory
 
 ORIGINS = {
@@ -284,3 +292,29 @@ def test_a_start_page_is_a_web_page() -> None:
 def test_names_of_users_differ_in_more_than_letter_case(alice: User) -> None:
     with pytest.raises(ValidationError, match="other letter case"):
         User(username="Alice", password="x").full_clean()
+
+
+# ---- names ----
+
+HIDING = ["a\0b", "a\x1bb", "a\x7fb", "\u202eb", "a\u2066", "a\u00adb", "a\u200bb", "a\u2028b", "\ud800"]
+
+
+@pytest.mark.parametrize("text", [*HIDING, "a\nb", "a\tb"], ids=ascii)
+def test_a_name_that_hides_something_is_refused_or_made_readable(text: str) -> None:
+    with pytest.raises(ValidationError, match="invisible"):
+        refuse_hidden(text)
+
+    assert readable(text) in ("ab", "a", "b", "")
+
+
+@pytest.mark.parametrize("text", HIDING, ids=ascii)
+def test_several_lines_may_hide_nothing_but_what_parts_them(text: str) -> None:
+    refuse_hidden_in_lines("one\r\n\ttwo")
+
+    with pytest.raises(ValidationError, match="invisible"):
+        refuse_hidden_in_lines(f"one\n{text}")
+
+
+@pytest.mark.parametrize("text", ["Zoë", "王　小明", "a🦊b", "نام", "a\u00a0b"], ids=ascii)
+def test_names_that_people_have_are_taken(text: str) -> None:
+    refuse_hidden(text)

@@ -25,6 +25,7 @@ from accounts.second_factor.adapter import FactorAdapter
 from accounts.second_factor.codes import LONGEST_CODE, counter_of, digits_of, take_code
 from accounts.throttle import give_back
 from accounts.upstreams.encryption import Secret, Undecryptable
+from authgate.validation import readable
 
 log = logging.getLogger("ikd.security")
 
@@ -199,10 +200,6 @@ def _name_field() -> forms.CharField:
     )
 
 
-def printable(text: str) -> str:
-    return "".join(filter(str.isprintable, text)).strip()
-
-
 class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -214,7 +211,7 @@ class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):  # type: ignore[misc]
         self.order_fields(["name", "passwordless"])
 
     def clean_name(self) -> str:
-        self.cleaned_data["name"] = printable(self.cleaned_data["name"])
+        self.cleaned_data["name"] = readable(self.cleaned_data["name"])
         name: str = super().clean_name()
         return name
 
@@ -236,7 +233,7 @@ class EditWebAuthnForm(webauthn_forms.EditWebAuthnForm):  # type: ignore[misc]
         self.fields["name"].required = True
 
     def clean_name(self) -> str:
-        name = printable(self.cleaned_data["name"])
+        name = readable(self.cleaned_data["name"])
         if not name:
             raise ValidationError(_("Give it a name that can be read."))
         return name

@@ -24,7 +24,7 @@ from accounts.upstreams.leaving import backchannel_url, signed_out_url
 from accounts.upstreams.models import ClaimMapping, GroupMapping, Identity, Upstream
 from accounts.upstreams.oidc import redirect_uri
 from accounts.upstreams.trial import examine
-from authgate.audited_admin import AuditedAdmin, record_by
+from authgate.audited_admin import AuditedAdmin, ReadableText, record_by
 from authgate.sessions import ended_here
 
 
@@ -62,12 +62,12 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
         return cleaned
 
 
-class ClaimMappingInline(admin.TabularInline):  # type: ignore[type-arg]
+class ClaimMappingInline(ReadableText, admin.TabularInline):  # type: ignore[type-arg]
     model = ClaimMapping
     extra = 0
 
 
-class GroupMappingInline(admin.TabularInline):  # type: ignore[type-arg]
+class GroupMappingInline(ReadableText, admin.TabularInline):  # type: ignore[type-arg]
     model = GroupMapping
     extra = 0
     autocomplete_fields = ("group",)
@@ -76,7 +76,7 @@ class GroupMappingInline(admin.TabularInline):  # type: ignore[type-arg]
         """Link to no page of Django's own group, which has none."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         for power in ("add", "change", "delete", "view") if db_field.name == "group" else ():
-            setattr(field.widget, f"can_{power}_related", False)  # type: ignore[union-attr]
+            setattr(field.widget, f"can_{power}_related", False)
         return field
 
 

@@ -57,6 +57,7 @@ def test_what_is_no_language_of_ours_changes_nothing(client: Client, db: None, l
         "javascript:alert(1)",
         "https://sso.example.com.evil.example.org/",
         "https://user@sso.example.com/",
+        "https://sso.example.com/language/",
         WIKI,
     ],
 )

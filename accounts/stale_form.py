@@ -1,0 +1,136 @@
+"""The page for a form whose CSRF token is missing or stale: what was typed, to be sent again by a button.
+
+The portal's own pages alone are answered with it. A form that another site has sent gets the plain page, so
+that nobody who is made to click sends on what a stranger filled in. The portal never sends anything again by
+itself: only the person's click carries the fresh token.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, UnreadablePostError
+from django.http.multipartparser import MultiPartParserError
+from django.shortcuts import render
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+
+MOST_FIELDS = 1_000
+LONGEST = 262_144
+"""Characters, of all names and values together."""
+
+FORM_TYPES = ("application/x-www-form-urlencoded", "multipart/form-data")
+TOKEN = "csrfmiddlewaretoken"  # noqa: S105 (its name)
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    name: str
+    value: str = ""
+    label: Any = ""
+    kind: str = "hidden"
+    autocomplete: str = "off"
+
+
+# Denied are names, rather than others allowed. The admin's forms have hundreds of names, of rows that come
+# and go; a list of those would be out of date unnoticed, and lose what somebody typed, the very thing to
+# prevent. What a missing entry could cost is little: only whoever has just typed it, on a page of the
+# portal's own, gets it back, in a hidden field that no cache keeps. So that none is missing, what merely
+# sounds secret counts as secret, and a test looks at every form for fields that hide what is typed.
+TYPED_ANEW = {
+    field.name: field
+    for field in (
+        Field("password", label=_("Password"), kind="password", autocomplete="current-password"),
+        Field("oldpassword", label=_("Current password"), kind="password", autocomplete="current-password"),
+        Field("password1", label=_("New password"), kind="password", autocomplete="new-password"),
+        Field("password2", label=_("New password again"), kind="password", autocomplete="new-password"),
+        Field("client_secret", label=_("client secret"), kind="password", autocomplete="new-password"),
+        Field("code", label=_("Code"), kind="text", autocomplete="one-time-code"),
+        Field("logo_file", label=_("Logo"), kind="file"),
+        Field("icon_file", label=_("Icon"), kind="file"),
+    )
+}
+"""What is asked for once more, where something was typed or chosen."""
+
+NAMES_OF_PEOPLE = {"login": _("Username or e-mail address"), "username": _("Username")}
+"""Shown beside an empty password, so that password managers know whose it is."""
+
+_SOUNDS_SECRET = re.compile(r"pass|secret|token|code|credential|key|otp|pin\b", re.IGNORECASE)
+NO_SECRETS = frozenset(("access_token", "id_token", "passwordless", "remove_secret", "usable_password"))
+"""Mere choices, whatever they sound like."""
+
+
+class NotRepeatable(Exception):
+    """The form holds something that may not be repeated, and that nobody could type here once more."""
+
+
+@sensitive_post_parameters()
+@never_cache
+def stale_form(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Answer what CsrfViewMiddleware refused."""
+    try:
+        fields = list(_fields_of(request))
+    except (NotRepeatable, MultiPartParserError, UnreadablePostError):
+        return _page(request, "403_csrf.html", {})
+    has_files = any(field.kind == "file" for field in fields)
+    return _page(request, "accounts/stale_form.html", {"fields": fields, "has_files": has_files})
+
+
+def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
+    response = render(request, template, context, status=403)
+    # Not "no-referrer": the browser would name no origin when it sends the form, and be refused again.
+    response.headers["Referrer-Policy"] = "same-origin"
+    return response
+
+
+def is_of_the_portal(request: HttpRequest) -> bool:
+    """Tell whether the browser says that a page of the portal's own origin has sent this."""
+    site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if origin is not None and origin != settings.IKD_PORTAL_ORIGIN:
+        return False
+    return site == "same-origin" if site is not None else origin is not None
+
+
+def _fields_of(request: HttpRequest) -> Iterator[Field]:
+    """Give all fields of a form, or none: half of one could be saved and mean something else.
+
+    Raises NotRepeatable, and what Django raises where it takes no such form either.
+    """
+    if request.method != "POST" or request.content_type not in FORM_TYPES or not is_of_the_portal(request):
+        raise NotRepeatable
+    typed = [(name, value) for name, values in request.POST.lists() for value in values if name != TOKEN]
+    files = list(request.FILES)
+    size = sum(len(name) + len(value) for name, value in typed)
+    if len(typed) + len(files) > MOST_FIELDS or size > LONGEST:
+        raise NotRepeatable
+    yield from _judged(typed)
+    for name in files:
+        yield _typed_anew(name, "file")
+
+
+def _judged(typed: Iterable[tuple[str, str]]) -> Iterator[Field]:
+    for name, value in typed:
+        if "\0" in name + value:  # no page could hold it
+            raise NotRepeatable
+        if value and is_secret(name):
+            yield _typed_anew(name, "password", "text")
+        elif name in NAMES_OF_PEOPLE:
+            yield Field(name, value, NAMES_OF_PEOPLE[name], "text", "username")
+        else:
+            yield Field(name, value)
+
+
+def is_secret(name: str) -> bool:
+    return name in TYPED_ANEW or (name not in NO_SECRETS and _SOUNDS_SECRET.search(name) is not None)
+
+
+def _typed_anew(name: str, *kinds: str) -> Field:
+    field = TYPED_ANEW.get(name)
+    if field is None or field.kind not in kinds:
+        raise NotRepeatable
+    return field

@@ -1,0 +1,441 @@
+"""Every form of the portal against what no honest browser sends: one table of forms, one of inputs.
+
+Each is posted twice. The answer is a saving or a refusal in words, never an error page of the server's; what
+is refused has changed nothing, and nothing that is saved holds what hides or turns the text around it.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from allauth.account.forms import default_token_generator
+from allauth.account.utils import user_pk_to_url_str
+from allauth.mfa.models import Authenticator
+from django.apps import apps
+from django.contrib import admin
+from django.core.cache import cache
+from django.db import models, transaction
+from django.test import Client, RequestFactory
+from django.urls import get_resolver, resolve
+
+from accounts import brand, first_administrator, invitations
+from accounts.models import User
+from tests.accounts.conftest import PORTAL, PortalClient
+from tests.accounts.signing_in import sign_in
+from tests.accounts.writing import nothing_written_if
+from tests.admin.forms import form_on
+from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, UpstreamFactory
+from tests.second_factor.factors import add_app
+
+pytestmark = pytest.mark.django_db
+
+INPUTS = {
+    "empty": b"",
+    "huge": b"x" * 1_000_000,
+    "NUL": b"a\0b",
+    "escape": b"a\x1b[31mb",
+    "two lines": b"a\r\nb",
+    "right to left": "a\u202eb".encode(),
+    "soft hyphen": "a\u00adb".encode(),
+    "emoji": "a🦊b".encode(),
+    "no UTF-8": b"a\xed\xa0\x80\xff\xfeb",
+    "number": b"99999999999999999999",
+    "markup": b'"><script>alert(1)</script>{{ 7 }}%(x)s',
+}
+
+SHAPES = (
+    (re.compile(r"email$"), b"new@ex%sample.com"),
+    (re.compile(r"path$"), b"/a%s"),
+    (re.compile(r"value$|issuer$|_url$"), b"https://a%s.example.com"),
+    (re.compile(r"^next$|^rd$"), b"/accounts/%s"),
+)
+"""What comes near to being right, by the field's name: else its first letters would have it refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """A form of people's: how to get to it, what an honest browser sends, and which fields are tried."""
+
+    path: Callable[[Any], str]
+    fields: dict[str, Any]
+    tried: tuple[str, ...]
+    who: str = "alice"
+    is_right: bool = True
+    """Whether it is taken as it stands; not where it would need a device."""
+
+
+NEW = "an even longer horse"
+TWICE = {"password1": NEW, "password2": NEW}
+
+
+def reset_link(cast: Any) -> str:
+    key = default_token_generator.make_token(cast.alice)
+    return f"/accounts/password/reset/key/{user_pk_to_url_str(cast.alice)}-{key}/"
+
+
+def invitation_link(cast: Any) -> str:
+    _, link = invitations.invite(email="invited@example.com", groups=[], days=1, inviter=cast.carol)
+    return link.removeprefix(PORTAL)
+
+
+def administrator_link(cast: Any) -> str:
+    User.objects.filter(is_superuser=True).update(is_superuser=False)
+    return first_administrator.make_link().removeprefix(PORTAL)
+
+
+def passkey(cast: Any) -> str:
+    row = Authenticator.objects.create(
+        user=cast.alice, type="webauthn", data={"name": "key", "credential": {}}
+    )
+    return f"/accounts/second-factor/passkeys/{row.pk}/rename/"
+
+
+def at(path: str) -> Callable[[Any], str]:
+    return lambda cast: path
+
+
+FACTORS = "/accounts/second-factor"
+FORMS = {
+    "sign-in": Form(
+        at("/accounts/login/"),
+        {"login": "alice", "password": PASSWORD, "remember": "on"},
+        ("login", "password", "remember", "next"),
+        "nobody",
+    ),
+    "passkey instead": Form(
+        at("/accounts/login/passkey/"), {"credential": "{}"}, ("credential", "next"), "nobody", False
+    ),
+    "sign-out": Form(at("/accounts/logout/"), {}, ("rd", "next")),
+    "other account": Form(at("/switch-account"), {}, ("next",)),
+    "language": Form(at("/language/"), {"language": "en"}, ("language",)),
+    "reset": Form(at("/accounts/password/reset/"), {"email": "alice@example.com"}, ("email",), "nobody"),
+    "reset by link": Form(reset_link, TWICE, ("password1", "password2"), "nobody"),
+    "registration": Form(at("/register/"), {"email": "new@example.com"}, ("email",), "nobody"),
+    "invitation": Form(
+        invitation_link,
+        {"username": "newcomer", "display_name": "New", **TWICE},
+        ("username", "display_name", "password1", "password2"),
+        "nobody",
+    ),
+    "first administrator": Form(
+        administrator_link,
+        {"username": "root", "display_name": "Root", "email": "root@example.com", **TWICE},
+        ("username", "display_name", "email", "password1", "password2"),
+        "nobody",
+    ),
+    "profile": Form(at("/accounts/profile/"), {"display_name": "Alice"}, ("display_name",)),
+    "password": Form(
+        at("/accounts/password/change/"),
+        {"oldpassword": PASSWORD, **TWICE},
+        ("oldpassword", "password1", "password2", "next"),
+    ),
+    "password again": Form(at("/accounts/reauthenticate/"), {"password": PASSWORD}, ("password", "next")),
+    "address": Form(
+        at("/accounts/addresses/"), {"action_add": "", "email": "second@example.com"}, ("email", "action_add")
+    ),
+    "address removed": Form(
+        at("/accounts/addresses/"), {"action_remove": "", "email": "alice@example.com"}, ("email",)
+    ),
+    "main address": Form(
+        at("/accounts/addresses/"), {"action_primary": "", "email": "alice@example.com"}, ("email",)
+    ),
+    "address told again": Form(
+        at("/accounts/addresses/"), {"action_send": "", "email": "alice@example.com"}, ("email",)
+    ),
+    "API token": Form(
+        at("/accounts/tokens/new/"),
+        {"name": "backup", "applications": "1", "days": "30"},
+        ("name", "applications", "days"),
+    ),
+    "favourite": Form(at("/favourites/1"), {"wanted": "yes"}, ("wanted",)),
+    "app": Form(at(f"{FACTORS}/app/"), {"code": "123456"}, ("code", "next"), is_right=False),
+    "new passkey": Form(
+        at(f"{FACTORS}/passkeys/add/"),
+        {"name": "key", "passwordless": "on", "credential": "{}"},
+        ("name", "passwordless", "credential"),
+        is_right=False,
+    ),
+    "passkey renamed": Form(passkey, {"name": "key"}, ("name",)),
+    "second factor": Form(
+        at(f"{FACTORS}/sign-in/"), {"code": "123456"}, ("code", "credential"), "half", False
+    ),
+    "second factor again": Form(
+        at(f"{FACTORS}/code/"), {"code": "123456"}, ("code", "next"), "with app", False
+    ),
+    "passkey again": Form(
+        at(f"{FACTORS}/passkey/"), {"credential": "{}"}, ("credential", "next"), "with app", False
+    ),
+    "user's password": Form(
+        lambda cast: f"/admin/accounts/user/{cast.alice.pk}/password/",
+        {"usable_password": "true", **TWICE},
+        ("password1", "usable_password"),
+        "carol",
+    ),
+    "action": Form(
+        at("/admin/accounts/user/"),
+        {"action": "disable", "_selected_action": "1"},
+        ("action", "_selected_action", "index", "select_across"),
+        "carol",
+    ),
+    "provider begun": Form(
+        at("/accounts/providers/confirm/"), {"upstream": "id"}, ("upstream", "next"), is_right=False
+    ),
+    "device": Form(at(f"{FACTORS}/device/"), {"action": "trust"}, ("action",), "half", False),
+}
+
+ADMINS = {
+    "application": "/admin/authgate/application/add/",
+    "application changed": "/admin/authgate/application/1/change/",
+    "user": "/admin/accounts/user/add/",
+    "user changed": "/admin/accounts/user/{alice.pk}/change/",
+    "group": "/admin/accounts/group/add/",
+    "group changed": "/admin/accounts/group/{group.pk}/change/",
+    "provider": "/admin/accounts/upstream/add/",
+    "provider changed": "/admin/accounts/upstream/{upstream.pk}/change/",
+    "brand": "/admin/accounts/brand/1/change/",
+    "invitation": "/admin/accounts/invitation/add/",
+}
+
+VALID = {
+    "application": {"name": "New", "origins-0-value": "https://new.example.com", "rules-0-path": "/"},
+    "user": {"username": "newcomer", "usable_password": "true", **TWICE},
+    "group": {"name": "new"},
+    "provider": {"name": "New", "slug": "new", "issuer": "https://new.example.com", "client_id": "portal"},
+}
+
+
+class People:
+    """Who the forms are about, made anew for each test."""
+
+    def __init__(self, alice: User, carol: User) -> None:
+        self.alice, self.carol = alice, carol
+        self.group = GroupFactory(name="readers")
+        self.upstream = UpstreamFactory(slug="id")
+        self.wiki = ApplicationFactory(
+            pk=1, name="Wiki", origins=["https://wiki.example.com"], groups=["staff"]
+        )
+
+
+@pytest.fixture
+def cast(alice: User, carol: User, settings: Any) -> People:
+    settings.IKD_REGISTRATION = "open"
+    settings.IKD_REMEMBERED_DEVICE_LIFETIME = 3600
+    return People(alice, carol)
+
+
+def browser(who: str, cast: People) -> Client:
+    client = PortalClient(HTTP_HOST="sso.example.com", raise_request_exception=True)
+    if who == "nobody":
+        return client
+    if who == "carol":
+        client.force_login(cast.carol, backend="accounts.backends.PasswordBackend")
+        return client
+    if who == "half":
+        add_app(cast.alice)
+    sign_in(client, "alice")
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    if who == "with app":
+        add_app(cast.alice)
+    return client
+
+
+def written(text: bytes, name: str) -> bytes:
+    shape = next((shape for pattern, shape in SHAPES if pattern.search(name)), b"%s")
+    return shape % text if text else b""
+
+
+def post(client: Client, path: str, fields: dict[str, Any]) -> Any:
+    """Post a form. Who is refused has written nothing."""
+    cache.clear()
+    body = urlencode(fields, doseq=True)
+    with nothing_written_if(lambda: is_refusal(answer)):
+        answer = client.generic("POST", path, body, "application/x-www-form-urlencoded")
+    return answer
+
+
+def is_refusal(answer: Any) -> bool:
+    words = rb'class="error|errornote|errorlist|role="alert"'
+    return answer.status_code >= 400 or re.search(words, answer.content) is not None
+
+
+def hides(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cf", "Cs", "Zl", "Zp")
+
+
+def hidden_in_the_database() -> list[tuple[str, str, str]]:
+    """Give what is saved with characters that hide; texts of several lines may have those that part them."""
+    found = []
+    for model in apps.get_models():
+        if model._meta.app_label == "sessions":
+            continue
+        for field in model._meta.concrete_fields:
+            if not isinstance(field, models.CharField | models.TextField):
+                continue
+            kept = "\r\n\t" if isinstance(field, models.TextField) else ""
+            for text in model._default_manager.values_list(field.attname, flat=True).distinct():
+                if any(hides(character) and character not in kept for character in str(text or "")):
+                    found.append((model._meta.label, field.name, str(text)[:50]))
+    return found
+
+
+def try_all(
+    client: Client, cast: People, path: Callable[[Any], str], fields: dict[str, Any], tried: str
+) -> None:
+    """Post a form with each of the inputs in one field, always beginning with the same rows and cookies."""
+    for what, text in INPUTS.items():
+        kept = client.cookies.copy()
+        with transaction.atomic():
+            url = path(cast)
+            for _ in range(2):
+                answer = post(client, url, {**fields, tried: written(text, tried)})
+                assert answer.status_code < 500, (tried, what)
+                assert b"<script>alert" not in answer.content, (tried, what)
+                if not is_refusal(answer):
+                    assert hidden_in_the_database() == [], (tried, what)
+                elif url.startswith("/admin/"):
+                    break  # what these refuse they do not remember
+            transaction.set_rollback(True)
+        client.cookies = kept
+        brand.forget()
+
+
+def url_of(form: Form, client: Client, cast: People) -> str:
+    path = form.path(cast)
+    # The key of a link for a new password goes into the session at once.
+    return client.get(path)["Location"] if form.path is reset_link else path
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_form_of_peoples_takes_nothing_bad(cast: People, name: str) -> None:
+    form = FORMS[name]
+    client = browser(form.who, cast)
+
+    for field in form.tried:
+        try_all(client, cast, lambda cast: url_of(form, client, cast), form.fields, field)
+
+
+@pytest.mark.parametrize("name", [name for name, form in FORMS.items() if form.is_right])
+def test_the_form_of_an_honest_browser_is_taken(cast: People, name: str) -> None:
+    """Else the table above could be of forms that are refused for another reason."""
+    form = FORMS[name]
+    client = browser(form.who, cast)
+
+    answer = post(client, url_of(form, client, cast), form.fields)
+
+    assert answer.status_code in (200, 302)
+    assert not is_refusal(answer)
+
+
+def text_fields(client: Client, url: str) -> list[str]:
+    """Give the fields of an admin's form that are typed into."""
+    body = client.get(url).content.decode()
+    names = re.findall(r'<textarea name="([^"]+)"', body)
+    for tag in re.findall(r"<input [^>]*>", body):
+        kind, name = re.search(r'type="(\w+)"', tag), re.search(r'name="([^"]+)"', tag)
+        if kind and name and kind[1] in ("text", "url", "email", "number", "password"):
+            names.append(name[1])
+    return [name for name in names if "__prefix__" not in name]
+
+
+@pytest.mark.parametrize("name", ADMINS)
+def test_a_form_of_the_admin_takes_nothing_bad(cast: People, name: str) -> None:
+    client = browser("carol", cast)
+    url = ADMINS[name].format(**vars(cast))
+    fields = {**form_on(client, url), **VALID.get(name, {})}
+    tried = text_fields(client, url)
+
+    assert tried
+    for field in tried:
+        try_all(client, cast, at(url), fields, field)
+
+
+@pytest.mark.parametrize("name", ADMINS)
+def test_a_choice_that_cannot_be_is_refused(cast: People, name: str) -> None:
+    client = browser("carol", cast)
+    url = ADMINS[name].format(**vars(cast))
+    fields = {**form_on(client, url), **VALID.get(name, {})}
+    body = client.get(url).content.decode()
+
+    for found in set(re.findall(r'<select name="([^"]+)"', body)):
+        field = found.replace("__prefix__", "0")
+        row = {f"{found.partition('-__prefix__')[0]}-TOTAL_FORMS": "1"} if "__prefix__" in found else {}
+        for value in ("9" * 20, "-1", "x", "\0", "1" * 5000):
+            answer = post(client, url, {**fields, **row, field: value})
+            assert answer.status_code in (200, 400), (field, value[:20])
+            assert is_refusal(answer), (field, value[:20])
+
+
+@pytest.mark.parametrize("name", ADMINS)
+def test_the_admins_form_as_it_is_meant_is_taken(cast: People, name: str) -> None:
+    client = browser("carol", cast)
+    url = ADMINS[name].format(**vars(cast))
+
+    answer = post(client, url, {**form_on(client, url), **VALID.get(name, {})})
+
+    assert answer.status_code == 302
+
+
+@pytest.mark.parametrize(
+    ("fields", "size"), [(1_001, 1), (100_000, 1), (1, 2_700_000)], ids=["many", "very many", "too long"]
+)
+@pytest.mark.parametrize("page", ["/accounts/login/", "/accounts/profile/", "/admin/accounts/group/add/"])
+def test_a_form_beyond_all_measure_is_refused(cast: People, page: str, fields: int, size: int) -> None:
+    client = browser("nobody" if page == "/accounts/login/" else "carol", cast)
+
+    answers = [post(client, page, {f"x{n}": "x" * size for n in range(fields)}) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [400, 400]
+
+
+# ---- the tables are whole ----
+
+NO_FORM = frozenset(
+    (
+        *("launcher", "icon", "brand_accent", "brand_logo", "account", "sessions", "events", "tokens"),
+        *("account_inactive", "account_reset_password_done", "account_reset_password_from_key_done"),
+        *("upstream_identities", "mfa_index", "second_factor", "mfa_view_recovery_codes", "signed_out"),
+        *("upstream_start", "upstream_callback", "sign_out_at_provider", "continue", "enter", "key_set"),
+        # Servers send these; what may be wrong with them has tests of its own.
+        *("backchannel_logout", "sso_login", "verification"),
+        # A button without a field.
+        *("end_session", "end_other_sessions", "end_token", "account_confirm_email", "forget_device"),
+        *("forget_devices", "upstream_link", "upstream_unlink", "mfa_deactivate_totp", "mfa_remove_webauthn"),
+        "mfa_generate_recovery_codes",
+    )
+)
+
+
+def test_every_page_with_a_form_is_in_the_table(cast: People) -> None:
+    """A new page fails here until it has a row in FORMS, or is named among those without a form."""
+    matches = [resolve(form.path(cast)) for form in FORMS.values()]
+    tried = {match.url_name for match in matches if not match.namespaces}
+    pages = {
+        pattern.name
+        for patterns in get_resolver().url_patterns
+        for pattern in getattr(patterns, "url_patterns", [])
+        if getattr(patterns, "app_name", None) != "admin"
+    }
+
+    assert pages == tried | NO_FORM
+    assert tried & NO_FORM == set()
+
+
+def test_every_form_of_the_admin_is_in_the_table(cast: People, rf: RequestFactory) -> None:
+    request = rf.get("/")
+    request.user = cast.carol
+    tried = {resolve(url.format(**vars(cast))).url_name for url in ADMINS.values()}
+
+    for model, page in admin.site._registry.items():
+        if not page.get_urls():
+            continue
+        name = f"{model._meta.app_label}_{model._meta.model_name}"
+        if page.has_add_permission(request):
+            assert f"{name}_add" in tried
+        if page.has_change_permission(request):
+            assert f"{name}_change" in tried

@@ -1,0 +1,136 @@
+"""An account with ten thousand sessions and ten thousand API tokens: its pages stay as they are."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.core.cache import cache
+from django.test import Client
+from django.utils import timezone
+
+from accounts.models import ApiToken, User
+from authgate.models import Application, AuditEvent, GateSession, SignIn
+from tests.accounts.signing_in import is_signed_in, sign_in
+from tests.factories import PASSWORD, ApplicationFactory
+
+pytestmark = pytest.mark.django_db
+
+MANY = 10_000
+PAGES = {
+    "/": 12,
+    "/accounts/": 6,
+    "/accounts/sessions/": 9,
+    "/accounts/sessions/?page=200": 9,
+    "/accounts/sessions/?page=99999": 9,
+    "/accounts/tokens/": 9,
+    "/accounts/tokens/?page=100": 9,
+    "/accounts/events/": 8,
+    "/accounts/addresses/": 12,
+    "/accounts/second-factor/": 9,
+    "/accounts/providers/": 9,
+    "/accounts/tokens/new/": 12,
+}
+"""And the queries that each may make at most."""
+
+
+@pytest.fixture
+def wiki(db: None) -> Application:
+    return ApplicationFactory(origins=["https://wiki.example.com"], groups=["staff"])
+
+
+@pytest.fixture
+def crowded(client: Client, alice: User, bob: User, wiki: Application) -> Client:
+    """A browser of alice's, whose sign-in is the oldest of all and whose one live token is, too."""
+    cache.clear()
+    sign_in(client, "alice")
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    now = timezone.now()
+    facts = {"user": alice, "last_seen_at": now, "expires_at": now + timedelta(hours=1), "idle_timeout": 3600}
+    later = (now + timedelta(seconds=n) for n in range(MANY))
+    SignIn.objects.bulk_create((SignIn(started_at=at, **facts) for at in later), batch_size=1000)
+    newest = SignIn.objects.order_by("-started_at").first()
+    GateSession.objects.bulk_create(
+        GateSession(
+            sign_in=newest,
+            origin=f"https://{n}.example.com",
+            token_digest=n.to_bytes(32, "big"),
+            created_at=now,
+        )
+        for n in range(1000)
+    )
+    tokens = [
+        ApiToken(
+            user=alice,
+            name=f"token {n}",
+            token_digest=n.to_bytes(32, "big"),
+            created_at=now + timedelta(seconds=n),
+            expires_at=now + timedelta(days=1),
+            ended_at=now if n else None,
+        )
+        for n in range(MANY)
+    ]
+    ApiToken.objects.bulk_create(tokens, batch_size=1000)
+    through = ApiToken.applications.through
+    rows = ApiToken.objects.values_list("pk", flat=True)
+    through.objects.bulk_create(
+        (through(apitoken_id=pk, application_id=wiki.pk) for pk in rows), batch_size=1000
+    )
+    client.get("/accounts/")
+    return client
+
+
+def test_each_page_asks_little_and_shows_a_page_full(
+    crowded: Client, django_assert_max_num_queries: Any
+) -> None:
+    for page, most in PAGES.items():
+        with django_assert_max_num_queries(most):
+            answer = crowded.get(page)
+
+        assert answer.status_code == 200, page
+        assert answer.content.count(b"<tr>") <= 51, page
+        assert len(answer.content) < 60_000, page
+
+
+def test_what_one_looks_for_stands_on_the_first_page(crowded: Client) -> None:
+    sessions = crowded.get("/accounts/sessions/").content.decode()
+    tokens = crowded.get("/accounts/tokens/").content.decode()
+
+    assert "this one" in sessions
+    assert ">token 0<" in tokens
+
+
+def test_all_others_are_ended_at_once(
+    crowded: Client, other_browser: Client, bob: User, django_assert_max_num_queries: Any
+) -> None:
+    sign_in(other_browser, "bob")
+
+    with django_assert_max_num_queries(14):
+        crowded.post("/accounts/sessions/end-others/")
+
+    assert SignIn.objects.filter(user__username="alice", ended_at=None).count() == 1
+    assert is_signed_in(crowded)
+    assert is_signed_in(other_browser)
+    assert AuditEvent.objects.get(kind="session_ended").details == {"sign_ins": MANY}
+
+
+def test_signing_in_once_more_asks_little(
+    crowded: Client, other_browser: Client, alice: User, django_assert_max_num_queries: Any
+) -> None:
+    with django_assert_max_num_queries(60):
+        sign_in(other_browser, "alice")
+
+    assert is_signed_in(other_browser)
+
+
+def test_one_more_token_is_made_and_ended(crowded: Client, wiki: Application) -> None:
+    typed = {"name": "one more", "applications": str(wiki.pk), "days": "30"}
+    crowded.post("/accounts/tokens/new/", typed)
+    row = ApiToken.objects.get(name="one more")
+
+    crowded.post(f"/accounts/tokens/{row.pk}/end/")
+
+    row.refresh_from_db()
+    assert row.ended_at is not None
+    assert ApiToken.objects.get(name="token 0").ended_at is None
