@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -34,12 +34,15 @@ from accounts.privilege import privileged
 from accounts.upstreams.encryption import Secret, Undecryptable
 from accounts.upstreams.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamSession
 from accounts.upstreams.trouble import Blame, Trouble
+from accounts.usernames import is_misleading
 from authgate.audit import record
 from authgate.models import SignIn
 from authgate.server_facts import client_address
 
 STASH = "upstream_arrival"
 LONGEST_USERNAME = 100
+TRIES = 5
+"""Whoever comes too late sees in the next what the others have written by then."""
 
 _NOT_IN_NAMES = re.compile(r"[^\w.+-]")
 
@@ -83,13 +86,14 @@ def let_in(request: HttpRequest, upstream: Upstream, arrival: Arrival, target: s
 
 
 def _settled(upstream: Upstream, arrival: Arrival) -> User:
-    """Give the user, once more if somebody took the name or the subject at this very moment."""
-    try:
-        with transaction.atomic():
-            return user_of(upstream, arrival)
-    except IntegrityError:
-        with transaction.atomic():
-            return user_of(upstream, arrival)
+    """Give the user, once more if somebody took the subject or the address at this very moment."""
+    for _ in range(TRIES):
+        try:
+            with transaction.atomic():
+                return user_of(upstream, arrival)
+        except IntegrityError:
+            continue
+    raise Trouble("others arrive with the same subject or address all the time", Blame.UNAVAILABLE)
 
 
 def _stash(upstream: Upstream, user: User, arrival: Arrival) -> str:
@@ -230,32 +234,47 @@ def _linked_by_address(upstream: Upstream, arrival: Arrival) -> User | None:
 def _made(upstream: Upstream, arrival: Arrival) -> User:
     if not upstream.create_users:
         raise Trouble("nobody is linked to this subject, and the provider makes no accounts", Blame.REFUSED)
-    user = User(username=free_username(upstream, arrival))
-    user.set_unusable_password()
-    user.save()
-    record("user_made", subject=user.username, details={"upstream": upstream.slug})
-    return user
+    for username in free_usernames(upstream, arrival):
+        user = User(username=username)
+        user.set_unusable_password()
+        try:
+            with transaction.atomic():
+                user.save()
+        except IntegrityError:
+            continue  # another newcomer of this name was quicker
+        record("user_made", subject=user.username, details={"upstream": upstream.slug})
+        return user
+    raise Trouble("no free name was found for a new account")
 
 
-def free_username(upstream: Upstream, arrival: Arrival) -> str:
-    """Give a name for a new account that is nobody's yet, as near as can be to what the provider has.
+def free_usernames(upstream: Upstream, arrival: Arrival) -> Iterator[str]:
+    """Give names for a new account that are nobody's yet, as near as can be to what the provider has.
 
-    No name with an at sign: before a password it would stand in for somebody's address.
+    They obey the rules for names that people choose: no at sign, which before a password would stand in for
+    somebody's address, and nothing that sounds like power.
     """
     claim = _claim_for(upstream, ClaimMapping.Field.USERNAME)
     claims = [arrival.claims.get(name) for name in ([claim] if claim else ["preferred_username", "email"])]
     text = next((value for value in claims if isinstance(value, str) and value.strip()), arrival.subject)
     name = unicodedata.normalize("NFKC", text).strip().partition("@")[0]
-    name = _NOT_IN_NAMES.sub("-", name)[:LONGEST_USERNAME].strip("-.") or "person"
-    candidates = [name, *(f"{name}-{number}" for number in range(2, 1000))]
+    name = _NOT_IN_NAMES.sub("-", name)[:LONGEST_USERNAME].strip("-.")
+    if not _is_allowed(name):
+        name = "person"
     taken = {
         taken.lower()
         for taken in User.objects.filter(username__istartswith=name).values_list("username", flat=True)
     }
-    for candidate in candidates:
+    for candidate in (name, *(f"{name}-{number}" for number in range(2, 1000))):
         if candidate.lower() not in taken and account_named(candidate) is None:
-            return candidate
-    raise Trouble("no free name was found for a new account")
+            yield candidate
+
+
+def _is_allowed(username: str) -> bool:
+    try:
+        User._meta.get_field("username").run_validators(username)
+    except ValidationError:
+        return False
+    return bool(username) and not is_misleading(username)
 
 
 def _claim_for(upstream: Upstream, name: str) -> str | None:
