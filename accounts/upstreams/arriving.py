@@ -196,8 +196,15 @@ def user_of(upstream: Upstream, arrival: Arrival) -> User:
 
 
 def verified_address(upstream: Upstream, arrival: Arrival) -> str | None:
-    """Give the address on which the provider's word is taken: verified there, of a domain trusted here."""
-    text = arrival.claims.get(_claim_for(upstream, ClaimMapping.Field.EMAIL) or "email")
+    """Give the address on which the provider's word is taken: verified there, of a domain trusted here.
+
+    `email_verified` speaks of the claim `email` alone (OpenID Connect Core, section 5.1): anything else that
+    is mapped, people may have typed themselves. CAS has no such word, so its domains speak for each attribute.
+    """
+    claim = _claim_for(upstream, ClaimMapping.Field.EMAIL) or "email"
+    if upstream.is_oidc and claim != "email":
+        return None
+    text = arrival.claims.get(claim)
     if not isinstance(text, str) or arrival.claims.get("email_verified") is not True:
         return None
     address = text.strip().lower()

@@ -274,3 +274,49 @@ def test_a_believed_address_is_not_taken_from_another(
 
     bob.refresh_from_db()
     assert bob.email == "bob@example.com"
+
+
+def verified(address: str, word: object = True) -> dict[str, Any]:
+    return {"email": address, "email_verified": word}
+
+
+ERIN, TYPED = "erin@example.com", "boss@example.com"
+ADDRESSES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, str, str]] = {
+    # name: claims of the ID token, those of userinfo (None: it has none), claim that is mapped, what is taken
+    "both in the ID token": (verified(ERIN), {}, "", ERIN),
+    "both in the ID token, without userinfo": (verified(ERIN), None, "", ERIN),
+    "both in userinfo": ({}, verified(ERIN), "", ERIN),
+    "both in both": (verified(ERIN), verified(ERIN), "", ERIN),
+    "userinfo's verified, the ID token's not": (verified(TYPED, False), verified(ERIN), "", ERIN),
+    "the ID token's verified, userinfo's not": (verified(ERIN), verified(TYPED, False), "", ""),
+    "the ID token's verified, userinfo silent on its own": (verified(ERIN), {"email": TYPED}, "", ""),
+    "the address in userinfo, the word elsewhere": ({"email_verified": True}, {"email": TYPED}, "", ""),
+    "the address in the ID token, the word elsewhere": ({"email": TYPED}, {"email_verified": True}, "", ""),
+    "taken back by userinfo without an address": (verified(ERIN), {"email_verified": False}, "", ERIN),
+    "no address in userinfo but an empty claim": (verified(ERIN), {"email": None}, "", ""),
+    "a word that is text": (verified(ERIN, "true"), {}, "", ""),
+    "mapped from the claim email": (verified(ERIN), {}, "email", ERIN),
+    "mapped from another claim": ({**verified(ERIN), "mail": TYPED}, {}, "mail", ""),
+    "mapped from another claim of userinfo": (verified(ERIN), {"mail": TYPED}, "mail", ""),
+    "mapped from another claim, the word alone": ({"mail": TYPED, "email_verified": True}, {}, "mail", ""),
+}
+
+
+@pytest.mark.parametrize(("id_token", "userinfo", "mapped", "taken"), ADDRESSES.values(), ids=ADDRESSES)
+def test_an_address_is_believed_if_its_own_source_says_so(
+    client: PortalClient,
+    provider: Provider,
+    upstream: Upstream,
+    id_token: dict[str, Any],
+    userinfo: dict[str, Any] | None,
+    mapped: str,
+    taken: str,
+) -> None:
+    provider.claims, provider.userinfo = id_token, userinfo
+    if mapped:
+        ClaimMapping.objects.create(upstream=upstream, claim=mapped, field="email")
+
+    sign_in(client, provider, {"sub": "1", "preferred_username": "erin"})
+
+    assert whose().email == taken
+    assert [row.email for row in EmailAddress.objects.filter(verified=True)] == [taken] * bool(taken)
