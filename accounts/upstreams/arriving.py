@@ -199,7 +199,7 @@ def verified_address(upstream: Upstream, arrival: Arrival) -> str | None:
     """Give the address on which the provider's word is taken: verified there, of a domain trusted here.
 
     `email_verified` speaks of the claim `email` alone (OpenID Connect Core, section 5.1): anything else that
-    is mapped, people may have typed themselves. CAS has no such word, so its domains speak for each attribute.
+    is mapped, people may have typed themselves. CAS has no such word, so its domains speak for any.
     """
     claim = _claim_for(upstream, ClaimMapping.Field.EMAIL) or "email"
     if upstream.is_oidc and claim != "email":
