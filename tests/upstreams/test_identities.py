@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
+import pytest
 import time_machine
+from django.db import connection
+from django.utils import timezone
 
 from accounts.models import Identity, Upstream, User
+from authgate.models import SignIn
 from tests.accounts import signing_in
 from tests.accounts.conftest import PortalClient
 from tests.factories import UserFactory
+from tests.second_factor.factors import add_app
 from tests.upstreams.provider import Provider
 from tests.upstreams.signing_in import reason, sign_in
 
@@ -133,6 +140,115 @@ def test_nobody_confirms_with_anothers_identity(
     answer = client.get(provider.sign_in(left, {"sub": "2", "auth_time": int(time.time())}))
 
     assert answer.status_code == 403
+
+
+MEANWHILE: dict[str, tuple[Callable[[], object], str]] = {
+    "the provider switched off": (lambda: Upstream.objects.update(enabled=False), "switched off"),
+    "the sign-in ended": (lambda: SignIn.objects.update(ended_at=timezone.now()), "sign-in ended"),
+    "the user disabled": (lambda: User.objects.update(is_active=False), "sign-in ended"),
+}
+
+
+def while_it_is_asked(provider: Provider, change: Callable[[], object]) -> None:
+    """Let something change at the portal while it waits for the provider's tokens."""
+    honest = provider._token
+
+    def late(*asked: Any) -> Any:
+        change()
+        connection.close()
+        return honest(*asked)
+
+    provider._token = late  # type: ignore[method-assign]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("change", "why"), MEANWHILE.values(), ids=MEANWHILE)
+@pytest.mark.parametrize("page", [LINK, f"{PAGE}confirm/"], ids=["link", "confirm"])
+def test_the_word_of_a_provider_comes_too_late(
+    client: PortalClient,
+    provider: Provider,
+    upstream: Upstream,
+    alice: User,
+    page: str,
+    change: Callable[[], object],
+    why: str,
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    signing_in.sign_in(client, "alice")
+    left = client.post(page, {"upstream": "campus"})["Location"]
+    while_it_is_asked(provider, change)
+
+    answer = client.get(
+        provider.sign_in(left, {"sub": "2" if page == LINK else "1", "auth_time": int(time.time())})
+    )
+
+    assert answer.status_code in (400, 403) and why in reason()
+    assert Identity.objects.count() == 1
+    assert "reauthenticated" not in str(client.session.get("account_authentication_methods"))
+
+
+@pytest.mark.parametrize("page", [LINK, f"{PAGE}confirm/"], ids=["link", "confirm"])
+def test_a_provider_that_is_off_when_the_browser_comes_back_is_not_asked(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User, page: str
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    signing_in.sign_in(client, "alice")
+    path = provider.sign_in(client.post(page, {"upstream": "campus"})["Location"], {"sub": "1"})
+    Upstream.objects.update(enabled=False)
+
+    assert client.get(path).status_code == 404
+    assert not provider.forms
+
+
+def confirm(client: PortalClient, provider: Provider, **person: Any) -> Any:
+    left = client.post(f"{PAGE}confirm/", {"upstream": "campus"})["Location"]
+    return client.get(provider.sign_in(left, {"sub": "1", "auth_time": int(time.time()), **person}))
+
+
+def test_a_provider_cannot_stand_in_for_the_second_factor(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    signing_in.sign_in(client, "alice")
+    left = client.post(f"{PAGE}confirm/", {"upstream": "campus"})["Location"]
+    add_app(alice)
+
+    answer = client.get(provider.sign_in(left, {"sub": "1", "auth_time": int(time.time())}))
+    page = client.get(f"{PAGE}confirm/")
+
+    assert answer.status_code == 403 and "second factor" in reason()
+    assert page["Location"].startswith("/accounts/reauthenticate/?next=")
+    assert client.get("/accounts/second-factor/app/remove/").status_code == 302
+
+
+@pytest.mark.parametrize("amr", [["pwd"], ["pwd", "otp"]], ids=["password there", "code there"])
+def test_a_provider_that_is_trusted_for_it_can_where_it_says_so(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User, amr: list[str]
+) -> None:
+    Upstream.objects.update(second_factor_values="otp")
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    signing_in.sign_in(client, "alice")
+    add_app(alice)
+
+    answer = confirm(client, provider, amr=amr)
+
+    is_trusted = "otp" in amr
+    assert answer.status_code == (302 if is_trusted else 403)
+    remove = client.get("/accounts/second-factor/app/remove/")
+    assert remove.status_code == (200 if is_trusted else 302)
+    assert SignIn.objects.get().second_factor_at is None
+
+
+def test_whoever_has_a_second_factor_and_no_password_gives_that_to_link(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    sign_in(client, provider, {"sub": "1"})
+    add_app(User.objects.get())
+
+    with time_machine.travel(time.time() + 301, tick=True):
+        answer = client.post(LINK)
+
+    assert answer["Location"].startswith("/accounts/reauthenticate/")
 
 
 def test_the_sign_in_page_offers_enabled_providers(client: PortalClient, upstream: Upstream) -> None:
