@@ -191,7 +191,7 @@ def user_of(upstream: Upstream, arrival: Arrival) -> User:
         raise IntegrityError("the subject was linked to another user at this moment")
     Identity.objects.filter(pk=identity.pk).update(last_used_at=timezone.now())
     _take_over_fields(upstream, user, arrival, is_new=is_new)
-    _take_over_groups(upstream, user, arrival)
+    follow_groups(upstream, user, arrival.claims)
     return user
 
 
@@ -330,10 +330,15 @@ def is_address_of_another(address: str, user: User) -> bool:
     )
 
 
-def _take_over_groups(upstream: Upstream, user: User, arrival: Arrival) -> None:
-    """Add to the groups whose mapping fits; take from mirrored ones of which none does."""
+def follow_groups(upstream: Upstream, user: User, claims: Mapping[str, Any], *, is_all: bool = True) -> None:
+    """Add to the groups whose mapping fits; take from mirrored ones of which none does.
+
+    `is_all` says that the claims are all that the provider has: a claim that is not there then has no value.
+    Otherwise nothing is known of it, and the groups that hang on it stay as they are.
+    """
     wanted: set[int] = set()
     mirrored: set[int] = set()
+    unknown: set[int] = set()
     for mapping in upstream.group_mappings.all():
         if (
             not mapping.made_by_superuser
@@ -342,24 +347,31 @@ def _take_over_groups(upstream: Upstream, user: User, arrival: Arrival) -> None:
             continue
         if mapping.mode == GroupMapping.Mode.MIRROR:
             mirrored.add(mapping.group_id)
-        if not mapping.claim or mapping.value in values_of(arrival.claims, mapping.claim):
+        if not mapping.claim or mapping.value in values_of(claims, mapping.claim):
             wanted.add(mapping.group_id)
+        elif not is_all and _found(claims, mapping.claim) is None:
+            unknown.add(mapping.group_id)
     held = set(user.groups.values_list("pk", flat=True))
     if wanted - held:
         user.groups.add(*(wanted - held))
-    if held & mirrored - wanted:
-        user.groups.remove(*(held & mirrored - wanted))
+    if held & mirrored - wanted - unknown:
+        user.groups.remove(*(held & mirrored - wanted - unknown))
 
 
 def values_of(claims: Mapping[str, Any], path: str) -> set[str]:
     """Give the texts of a claim of that name, else of one inside another, as `realm_access.roles` says."""
+    found = _found(claims, path)
+    values = found if isinstance(found, list | tuple) else [found]
+    return {value for value in values if isinstance(value, str)}
+
+
+def _found(claims: Mapping[str, Any], path: str) -> Any:
     found: Any = claims.get(path)
     if found is None:
         found = claims
         for part in path.split("."):
             found = found.get(part) if isinstance(found, Mapping) else None
-    values = found if isinstance(found, list | tuple) else [found]
-    return {value for value in values if isinstance(value, str)}
+    return found
 
 
 # ---- linking ----------------------------------------------------------------------------------------------

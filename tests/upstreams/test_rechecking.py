@@ -12,13 +12,16 @@ from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
-from accounts.models import Upstream, UpstreamSession
+from accounts.models import GroupMapping, Upstream, UpstreamSession, User
 from accounts.upstreams import metadata
 from accounts.upstreams.rechecking import empty_ended, recheck_due
 from accounts.upstreams.refreshing import LEASE
+from authgate import sessions
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
+from tests.authgate.asking import WIKI, ask, facts
+from tests.factories import ApplicationFactory, GroupFactory
 from tests.upstreams.provider import Provider
 from tests.upstreams.signing_in import sign_in
 
@@ -195,6 +198,134 @@ def test_nobody_is_asked_about(there: PortalClient, provider: Provider, change: 
 
     assert recheck_due() == 0
     assert provider.refreshed == 0
+
+
+# ---- groups ----
+
+
+def mapped(claim: str, value: str, name: str, mode: str = "mirror") -> None:
+    GroupMapping.objects.create(
+        upstream=Upstream.objects.get(), claim=claim, value=value, group=GroupFactory(name=name), mode=mode
+    )
+
+
+def in_groups(*names: str) -> None:
+    User.objects.get().groups.set([GroupFactory(name=name) for name in names])
+
+
+def groups() -> set[str]:
+    return set(User.objects.get().groups.values_list("name", flat=True))
+
+
+def says(id_token: dict[str, Any], userinfo: dict[str, Any] | None = None) -> Callable[[Provider], None]:
+    def bend(provider: Provider) -> None:
+        provider.claims |= id_token
+        provider.userinfo = userinfo or {}
+
+    return bend
+
+
+def without_id_token(bend: Callable[[Provider], None]) -> Callable[[Provider], None]:
+    def bent(provider: Provider) -> None:
+        bend(provider)
+        provider.token_answer["id_token"] = None
+
+    return bent
+
+
+def without_userinfo(provider: Provider) -> None:
+    provider.answers["/userinfo"] = (503, {}, b"")
+
+
+def somebody_elses(provider: Provider) -> None:
+    provider.userinfo = {"sub": "mallory-there", "groups": []}
+
+
+MIRRORED: dict[str, tuple[Callable[[Provider], None], bool]] = {
+    "still in the ID token": (says({"groups": ["crew", "x"]}), True),
+    "still in userinfo": (says({}, {"groups": ["crew"]}), True),
+    "taken, by the ID token": (says({"groups": ["x"]}), False),
+    "taken, by userinfo": (says({}, {"groups": ["x"]}), False),
+    "taken, by an empty list": (says({}, {"groups": []}), False),
+    "taken in userinfo, which goes before the ID token": (says({"groups": ["crew"]}, {"groups": []}), False),
+    "no such claim in all there is": (says({}), False),
+    "taken, without a new ID token": (without_id_token(says({}, {"groups": ["x"]})), False),
+    "no such claim in userinfo, without a new ID token": (without_id_token(says({})), True),
+    "no such claim in the ID token, without userinfo": (without_userinfo, True),
+    "userinfo of somebody else": (somebody_elses, True),
+}
+
+
+@pytest.mark.parametrize(("bend", "stays"), MIRRORED.values(), ids=MIRRORED)
+def test_a_mirrored_group_follows_what_the_provider_says(
+    there: PortalClient, provider: Provider, bend: Callable[[Provider], None], stays: bool
+) -> None:
+    mapped("groups", "crew", "crew")
+    in_groups("crew", "own")
+    bend(provider)
+
+    assert recheck_due() == 1
+
+    assert is_signed_in(there)
+    assert groups() == ({"crew", "own"} if stays else {"own"})
+
+
+def test_a_group_that_was_given_there_is_given_here(there: PortalClient, provider: Provider) -> None:
+    mapped("groups", "crew", "crew")
+    says({"groups": ["crew"]})(provider)
+
+    recheck_due()
+
+    assert groups() == {"crew"}
+
+
+def test_a_group_that_is_only_added_is_never_taken(there: PortalClient, provider: Provider) -> None:
+    mapped("groups", "crew", "crew", "add")
+    mapped("groups", "boss", "boss")
+    in_groups("crew", "boss")
+
+    recheck_due()
+
+    assert groups() == {"crew"}
+
+
+def test_what_is_taken_is_taken_from_applications_too(there: PortalClient, provider: Provider) -> None:
+    mapped("groups", "crew", "crew")
+    in_groups("crew")
+    ApplicationFactory(origins=[WIKI], groups=["crew"])
+    cookie = f"__Host-ikd_gate={sessions.open_gate(SignIn.objects.get(), WIKI)}"
+    before = ask(facts(f"{WIKI}/", cookie=cookie)).status
+
+    recheck_due()
+
+    assert (before, ask(facts(f"{WIKI}/", cookie=cookie)).status) == (200, 403)
+
+
+def test_userinfo_that_cannot_be_read_is_an_event_and_keeps_the_new_tokens(
+    there: PortalClient, provider: Provider
+) -> None:
+    mapped("groups", "crew", "crew")
+    without_userinfo(provider)
+    before = session().refresh_token.reveal()
+
+    recheck_due()
+
+    assert session().refresh_token.reveal() == f"{before}-1"
+    assert "userinfo" in AuditEvent.objects.get(kind="upstream_not_asked").reason
+
+
+def test_nobody_is_asked_for_userinfo_without_a_mirrored_group(
+    there: PortalClient, provider: Provider
+) -> None:
+    mapped("groups", "crew", "crew", "add")
+    provider.asked.clear()
+
+    recheck_due()
+
+    assert ("GET", "/userinfo") not in provider.asked
+
+
+# ---- providers that fail ----
 
 
 def test_one_provider_that_fails_keeps_no_other_waiting(
