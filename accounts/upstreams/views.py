@@ -13,7 +13,7 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -47,8 +47,9 @@ def upstream_of(slug: str) -> Upstream:
 
 
 def offered() -> list[Upstream]:
-    """Give the providers that people may choose from, in their order. One query."""
-    return list(Upstream.objects.filter(enabled=True, kind__in=list(PROTOCOLS)))
+    """Give the providers that people may choose from, in their order, with their icons' keys. One query."""
+    found = Upstream.objects.filter(enabled=True, kind__in=list(PROTOCOLS))
+    return list(found.annotate(picture_key=F("picture__key")))
 
 
 @never_cache
