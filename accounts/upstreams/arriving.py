@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from allauth.account.internal.flows.login import perform_login, record_authentication
 from allauth.account.models import EmailAddress, Login
@@ -115,6 +115,25 @@ def _stash(upstream: Upstream, user: User, arrival: Arrival) -> str:
     return Secret.of(json.dumps(kept)).token
 
 
+def _unsealed(sealed: str) -> dict[str, Any] | None:
+    try:
+        return cast(dict[str, Any], json.loads(Secret(sealed).reveal()))
+    except Undecryptable:
+        return None
+
+
+def is_still_known(request: HttpRequest, user: User) -> bool:
+    """Tell whether what a provider said at the first step, if one did, still counts at the last."""
+    sealed = request.session.get(STASH)
+    if sealed is None:
+        return True
+    kept = _unsealed(sealed)
+    if kept is None:
+        return False
+    known = Identity.objects.filter(upstream=kept["upstream"], subject=kept["subject"], user=user)
+    return kept["user"] != user.pk or known.filter(upstream__enabled=True).exists()
+
+
 @receiver(user_logged_in, dispatch_uid="keep what the upstream said")
 def keep(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     """Hang what the provider said on the sign-in that has just begun."""
@@ -122,10 +141,9 @@ def keep(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     sign_in: SignIn | None = getattr(request, "sign_in", None)
     if sealed is None or sign_in is None:
         return
-    try:
-        kept = json.loads(Secret(sealed).reveal())
-    except Undecryptable:
-        return
+    kept = _unsealed(sealed)
+    if kept is None:
+        raise Trouble("what the provider said cannot be read any more", Blame.UNAVAILABLE)
     if kept.pop("user") != user.pk:
         return
     with transaction.atomic():

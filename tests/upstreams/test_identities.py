@@ -16,7 +16,7 @@ from authgate.models import SignIn
 from tests.accounts import signing_in
 from tests.accounts.conftest import PortalClient
 from tests.factories import UserFactory
-from tests.second_factor.factors import add_app
+from tests.second_factor.factors import STEP, add_app, code, give
 from tests.upstreams.provider import Provider
 from tests.upstreams.signing_in import reason, sign_in
 
@@ -198,6 +198,46 @@ def test_a_provider_that_is_off_when_the_browser_comes_back_is_not_asked(
 
     assert client.get(path).status_code == 404
     assert not provider.forms
+
+
+GONE: dict[str, Callable[[], object]] = {
+    "the provider switched off": lambda: Upstream.objects.update(enabled=False),
+    "the identity unlinked": lambda: Identity.objects.all().delete(),
+    "the identity another's": lambda: Identity.objects.update(user=UserFactory()),
+}
+
+
+@pytest.mark.parametrize("change", GONE.values(), ids=GONE)
+def test_the_second_factor_completes_no_sign_in_by_a_provider_that_counts_no_more(
+    client: PortalClient,
+    provider: Provider,
+    upstream: Upstream,
+    alice: User,
+    change: Callable[[], object],
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    secret = add_app(alice)
+    step = sign_in(client, provider, {"sub": "1"})
+    change()
+
+    answer = give(client, code(secret))
+
+    assert step["Location"].startswith(STEP)
+    assert (answer.status_code, answer["Location"]) == (302, "/accounts/login/")
+    assert not signing_in.is_signed_in(client) and not SignIn.objects.exists()
+
+
+def test_the_second_factor_completes_a_sign_in_by_a_provider(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    secret = add_app(alice)
+    sign_in(client, provider, {"sub": "1"})
+
+    give(client, code(secret))
+
+    assert signing_in.is_signed_in(client)
+    assert SignIn.objects.get().upstream_session.upstream == upstream
 
 
 def confirm(client: PortalClient, provider: Provider, **person: Any) -> Any:
