@@ -73,12 +73,17 @@ def _is_rsa(header: Header) -> bool:
     return _KTY[header.algorithm] == "RSA"
 
 
+def is_for_signatures(key: Mapping[str, Any]) -> bool:
+    """Tell whether a published key may verify one (RFC 7517, sections 4.2 and 4.3)."""
+    operations = key.get("key_ops", ["verify"])
+    return key.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
+
+
 def _fits(key: Mapping[str, Any], header: Header) -> bool:
     curves = _CURVES.get(header.algorithm)
     return (
         key.get("kty") == _KTY[header.algorithm]
-        and key.get("use", "sig") == "sig"
-        and "verify" in key.get("key_ops", ["verify"])
+        and is_for_signatures(key)
         and key.get("alg", header.algorithm) == header.algorithm
         and (curves is None or key.get("crv") in curves)
     )

@@ -339,3 +339,25 @@ def test_the_form_shows_the_addresses_to_register(carols: Client, upstream: Upst
 
     for path in ("/upstreams/campus/callback", "/upstreams/campus/backchannel-logout", "/signed-out"):
         assert f"https://sso.example.com{path}<" in page
+
+
+def test_the_command_enables_no_provider_that_the_admin_would_not_take(upstream: Upstream) -> None:
+    Upstream.objects.update(enabled=False, allow_private=False)
+
+    with pytest.raises(CommandError, match="https://"):
+        command("enable", "campus")
+
+    assert not Upstream.objects.get().enabled
+
+
+def test_the_command_takes_no_secret_that_is_no_text(tmp_path: Path, db: None) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"\xff\xfe")
+
+    with pytest.raises(CommandError, match="holds no text"):
+        command(
+            "add", "oidc", "Campus", "--issuer", "https://id.example.com", "--client-id", "portal",
+            "--client-secret-file", str(secret),
+        )  # fmt: skip
+
+    assert not Upstream.objects.exists()
