@@ -105,6 +105,7 @@ REFUSED: dict[str, tuple[Callable[[], Bend], str]] = {
     "no time of issue": (lambda: {"iat": None}, "lacks a claim"),
     "from the future": (lambda: now(iat=120), "future"),
     "made too long ago": (lambda: now(iat=-400), "too long ago"),
+    "made at a time that is text": (lambda: {"iat": str(int(time.time()))}, "a time that is none"),
     "no expiry": (lambda: {"exp": None}, "lacks a claim"),
     "expired": (lambda: now(exp=-61), "expired"),
     "no events": (lambda: {"events": None}, "lacks a claim"),
