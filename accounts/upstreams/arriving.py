@@ -223,14 +223,15 @@ def verified_address(upstream: Upstream, arrival: Arrival) -> str | None:
     if upstream.is_oidc and claim != "email":
         return None
     text = arrival.claims.get(claim)
-    if not isinstance(text, str) or arrival.claims.get("email_verified") is not True:
+    # Judged before letters are folded: the Kelvin sign becomes a k, and the address somebody else's.
+    if not isinstance(text, str) or not text.isascii() or arrival.claims.get("email_verified") is not True:
         return None
     address = text.strip().lower()
     try:
         validate_email(address)
     except ValidationError:
         return None
-    return address if address.isascii() and upstream.trusts_address(address) else None
+    return address if upstream.trusts_address(address) else None
 
 
 def _linked_by_address(upstream: Upstream, arrival: Arrival) -> User | None:
