@@ -14,6 +14,7 @@ from django.db import OperationalError, connection
 from accounts.models import Identity, Upstream, UpstreamSession
 from accounts.upstreams import backchannel, metadata
 from accounts.upstreams.backchannel import EVENT, LARGEST
+from accounts.upstreams.encryption import Secret
 from authgate import sessions
 from authgate.memory import WrongTries
 from authgate.models import AuditEvent, SignIn
@@ -21,6 +22,7 @@ from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
 from tests.authgate.asking import WIKI, ask, facts
 from tests.factories import ApplicationFactory, UpstreamFactory
+from tests.upstreams.no_cache import NoCache
 from tests.upstreams.provider import OTHER_RSA_KEY, RSA_KEY, Provider, jwk
 from tests.upstreams.signing_in import reason as sign_in_reason
 from tests.upstreams.signing_in import sign_in
@@ -238,6 +240,21 @@ def test_a_person_may_sign_in_again_after_a_logout(
     assert is_signed_in(client)
 
 
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("token", ["a.b.c", "unreadable"])
+def test_a_sign_in_on_its_way_of_which_the_time_is_not_known_ends(
+    there: PortalClient, other_browser: PortalClient, provider: Provider, token: str
+) -> None:
+    row = UpstreamSession.objects.values().get()
+    send(other_browser, logout_token(provider, sid=None, iat=int(time.time()) - 5))
+    UpstreamSession.objects.all().delete()
+    SignIn.objects.update(ended_at=None)
+
+    UpstreamSession.objects.create(**{**row, "id_token": Secret("junk") if token == "unreadable" else token})
+
+    assert SignIn.objects.get().ended_at is not None
+
+
 def test_a_logout_token_signs_nobody_in(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
     for header in ({"typ": "logout+jwt"}, {"typ": "JWT"}):
         provider.id_token = logout_token(provider, header=header)
@@ -361,13 +378,6 @@ def test_a_token_that_could_not_be_obeyed_may_come_again(
     assert is_signed_in(there)
     assert send(other_browser, token).status_code == 200
     assert not is_signed_in(there)
-
-
-class NoCache:
-    """A cache that cannot be reached."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise ConnectionError(name)
 
 
 def test_without_a_cache_a_token_is_obeyed_and_junk_is_refused(

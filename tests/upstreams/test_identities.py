@@ -11,11 +11,11 @@ import time_machine
 from django.db import connection
 from django.utils import timezone
 
-from accounts.models import Identity, Upstream, User
+from accounts.models import Identity, Upstream, UpstreamSession, User
 from authgate.models import SignIn
 from tests.accounts import signing_in
 from tests.accounts.conftest import PortalClient
-from tests.factories import UserFactory
+from tests.factories import UpstreamFactory, UserFactory
 from tests.second_factor.factors import STEP, add_app, code, give
 from tests.upstreams.provider import Provider
 from tests.upstreams.signing_in import reason, sign_in
@@ -111,6 +111,44 @@ def test_the_last_way_in_stays(client: PortalClient, provider: Provider, upstrea
     client.post(unlink(Identity.objects.get()))
 
     assert Identity.objects.exists()
+
+
+def test_a_way_in_that_is_switched_off_is_none(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    sign_in(client, provider, {"sub": "1"})
+    off = UpstreamFactory(enabled=False)
+    Identity.objects.create(upstream=off, subject="1", user=User.objects.get())
+
+    client.post(unlink(Identity.objects.get(upstream=upstream)))
+
+    assert Identity.objects.filter(upstream=upstream).exists()
+
+
+def test_of_two_ways_in_one_may_go(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+    sign_in(client, provider, {"sub": "1"})
+    other = Identity.objects.create(upstream=UpstreamFactory(), subject="1", user=User.objects.get())
+
+    client.post(unlink(other))
+
+    assert Identity.objects.get().upstream == upstream
+
+
+def test_what_a_provider_said_of_one_person_does_not_hang_on_anothers_sign_in(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User, bob: User
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    add_app(alice)
+    sign_in(client, provider, {"sub": "1"})
+    half_way = client.session
+    del half_way["account_login"]
+    half_way.save()
+
+    signing_in.sign_in(client, "bob")
+
+    assert signing_in.is_signed_in(client)
+    assert SignIn.objects.get().user == bob
+    assert not UpstreamSession.objects.exists()
 
 
 def test_people_without_a_password_confirm_by_their_provider(

@@ -13,15 +13,16 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import GroupMapping, Upstream, UpstreamSession, User
-from accounts.upstreams import metadata
+from accounts.upstreams import metadata, rechecking
 from accounts.upstreams.rechecking import empty_ended, recheck_due
-from accounts.upstreams.refreshing import LEASE
+from accounts.upstreams.refreshing import LEASE, Outcome, refresh
 from authgate import sessions
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
 from tests.authgate.asking import WIKI, ask, facts
 from tests.factories import ApplicationFactory, GroupFactory
+from tests.upstreams.no_cache import NoCache
 from tests.upstreams.provider import Provider
 from tests.upstreams.signing_in import sign_in
 
@@ -82,8 +83,11 @@ def test_a_provider_that_gives_no_newer_refresh_token_keeps_the_old_one(
     assert session().id_token.reveal() == before.id_token.reveal()
 
 
-def test_whom_the_provider_no_longer_knows_is_out(there: PortalClient, provider: Provider) -> None:
-    provider.refresh_tokens.clear()
+@pytest.mark.parametrize("status", [400, 401])
+def test_whom_the_provider_no_longer_knows_is_out(
+    there: PortalClient, provider: Provider, status: int
+) -> None:
+    provider.answers[TOKENS] = (status, {}, b'{"error": "invalid_grant"}')
 
     recheck_due()
 
@@ -120,6 +124,9 @@ FAILS: dict[str, Callable[[Provider], None]] = {
     "no token": badly(access_token=None),
     "no bearer token": badly(token_type="mac"),
     "an ID token that is none": badly(id_token="a.b.c"),
+    "an ID token of another kind": lambda provider: provider.claims.update(events={}),
+    "an ID token for another client": lambda provider: provider.claims.update(azp="other"),
+    "an ID token for several clients": lambda provider: provider.claims.update(aud=["portal", "other"]),
     "gone": Provider.stop,
 }
 
@@ -365,15 +372,119 @@ def test_a_refresh_does_not_bring_back_what_a_sign_out_emptied(
     assert not (session().refresh_token or session().access_token)
 
 
-def test_tokens_of_sign_ins_that_ended_are_emptied(there: PortalClient, provider: Provider) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_that_comes_after_somebody_else_asked_is_not_written(
+    there: PortalClient, provider: Provider
+) -> None:
+    """A process that slept: by now another holds the lease, and a newer refresh token."""
+    honest = provider._refreshed
+
+    def late(refresh_token: str) -> Any:
+        UpstreamSession.objects.update(tried_at=timezone.now() + LEASE / 2, refresh_token="newer")
+        connection.close()
+        return honest(refresh_token)
+
+    provider._refreshed = late  # type: ignore[method-assign]
+
+    recheck_due()
+
+    assert session().refresh_token.reveal() == "newer"
+
+
+OVER: dict[str, Callable[[], object]] = {
+    "the sign-in ended": lambda: SignIn.objects.update(ended_at=timezone.now()),
+    "the provider is off": lambda: Upstream.objects.update(enabled=False),
+    "there is no refresh token": lambda: UpstreamSession.objects.update(refresh_token=""),
+    "another asks": lambda: UpstreamSession.objects.update(tried_at=timezone.now()),
+}
+
+
+@pytest.mark.parametrize("change", OVER.values(), ids=OVER)
+def test_a_refresh_asks_nothing_where(
+    there: PortalClient, provider: Provider, change: Callable[[], object]
+) -> None:
+    change()
+
+    assert refresh(session().pk).outcome is Outcome.BUSY
+    assert provider.refreshed == 0
+
+
+def test_a_provider_that_fails_is_asked_about_nobody_else_in_this_round(
+    there: PortalClient, other_browser: PortalClient, provider: Provider
+) -> None:
+    sign_in(other_browser, provider, {"sub": "bob-there", "preferred_username": "bob"})
+    UpstreamSession.objects.update(checked_at=timezone.now() - timedelta(minutes=2))
+    provider.answers[TOKENS] = (503, {}, b"")
+
+    assert [recheck_due(), recheck_due(), recheck_due()] == [1, 1, 0]
+
+
+def test_whoever_waited_longest_is_asked_about_first(
+    there: PortalClient, other_browser: PortalClient, provider: Provider
+) -> None:
+    sign_in(other_browser, provider, {"sub": "bob-there", "preferred_username": "bob"})
+    for minutes, row in enumerate(UpstreamSession.objects.order_by("pk"), 2):
+        UpstreamSession.objects.filter(pk=row.pk).update(
+            checked_at=timezone.now() - timedelta(minutes=minutes)
+        )
+    provider.answers[TOKENS] = (503, {}, b"")
+
+    recheck_due()
+
+    assert UpstreamSession.objects.get(subject="bob-there").tried_at is not None
+
+
+def test_tokens_that_are_only_renewed_end_nobody_when_the_provider_is_down(
+    there: PortalClient, provider: Provider
+) -> None:
+    Upstream.objects.update(recheck_every=0)
+    UpstreamSession.objects.update(
+        wants_tokens=True, expires_at=timezone.now(), checked_at=timezone.now() - timedelta(days=9)
+    )
+    provider.answers[TOKENS] = (503, {}, b"")
+
+    assert recheck_due() == 1
+    assert is_signed_in(there)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "wanted", "asked"),
+    [(1, True, 1), (16, True, 0), (1, False, 0)],
+    ids=["used", "unused", "unwanted"],
+)
+def test_tokens_are_renewed_for_who_uses_them(
+    there: PortalClient, provider: Provider, minutes: int, wanted: bool, asked: int
+) -> None:
+    Upstream.objects.update(recheck_every=0)
+    UpstreamSession.objects.update(wants_tokens=wanted, expires_at=timezone.now() + timedelta(seconds=50))
+    SignIn.objects.update(last_seen_at=timezone.now() - timedelta(minutes=minutes))
+
+    assert recheck_due() == asked
+
+
+@pytest.mark.parametrize("field", ["ended_at", "expires_at"])
+def test_tokens_of_sign_ins_that_are_over_are_emptied(
+    there: PortalClient, provider: Provider, field: str
+) -> None:
+    SignIn.objects.update(**{field: timezone.now() - timedelta(minutes=50)})
     assert empty_ended() == 0
-    SignIn.objects.update(ended_at=timezone.now() - timedelta(hours=2))
+    SignIn.objects.update(**{field: timezone.now() - timedelta(hours=2)})
 
     assert empty_ended() == 1
 
     kept = session()
     assert not (kept.id_token or kept.access_token or kept.refresh_token)
     assert empty_ended() == 0
+
+
+def test_without_a_cache_providers_are_asked_all_the_same(
+    there: PortalClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rechecking, "cache", NoCache())
+    provider.answers[TOKENS] = (503, {}, b"")
+
+    assert recheck_due() == 1
+    assert not AuditEvent.objects.filter(kind="upstream_not_asked").exists()
 
 
 def test_the_events_of_a_provider_that_stays_down_are_few(there: PortalClient, provider: Provider) -> None:
