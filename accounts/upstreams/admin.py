@@ -259,6 +259,13 @@ class UpstreamAdmin(SuperusersOnly):
                     row.instance.made_by_superuser = cast(User, request.user).is_superuser
         super().save_formset(request, form, formset, change)
 
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        addresses = form.instance.claim_mappings.filter(field=ClaimMapping.Field.EMAIL)
+        if form.instance.is_oidc and addresses.exclude(claim="email").exists():
+            warning = gettext("No address is taken over: a provider verifies the claim email and no other.")
+            self.message_user(request, warning, messages.WARNING)
+
     def delete_model(self, request: HttpRequest, obj: Upstream) -> None:
         super().delete_model(request, obj)
         ended_here.any = True

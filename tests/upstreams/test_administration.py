@@ -13,12 +13,12 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from accounts.models import GroupMapping, Identity, Upstream, UpstreamPicture, User
+from accounts.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamPicture, User
 from accounts.upstreams.kinds import PROTOCOLS
 from accounts.upstreams.trial import Level, examine
 from authgate.models import AuditEvent
 from tests.admin.conftest import browser_of, carols, sam  # noqa: F401
-from tests.admin.forms import errors_in, save
+from tests.admin.forms import errors_in, messages_in, save
 from tests.factories import GroupFactory
 from tests.uploads import SECRET, SVG, file, picture
 from tests.upstreams.provider import OTHER_RSA_KEY, SHORT_RSA_KEY, Provider, jwk
@@ -153,6 +153,21 @@ def test_the_list_asks_a_fixed_number_of_questions(
 ) -> None:
     with django_assert_max_num_queries(8):
         carols.get(LIST)
+
+
+@pytest.mark.parametrize(("claim", "warned"), [("email", False), ("mail", True)])
+def test_an_address_from_a_claim_that_is_never_believed_is_warned_of(
+    carols: Client,  # noqa: F811
+    upstream: Upstream,
+    claim: str,
+    warned: bool,
+) -> None:
+    mapping = {"claim_mappings-0-claim": claim, "claim_mappings-0-field": "email"}
+
+    answer = save(carols, page(upstream), **{"claim_mappings-TOTAL_FORMS": 1, **mapping})
+
+    assert errors_in(answer) == "" and ClaimMapping.objects.get().claim == claim
+    assert ("No address is taken over" in messages_in(carols)) is warned
 
 
 # ---- pictures ---------------------------------------------------------------------------------------------
