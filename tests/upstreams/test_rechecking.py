@@ -377,6 +377,8 @@ def test_an_answer_that_comes_after_somebody_else_asked_is_not_written(
     there: PortalClient, provider: Provider
 ) -> None:
     """A process that slept: by now another holds the lease, and a newer refresh token."""
+    mapped("groups", "crew", "crew")
+    in_groups("crew")
     honest = provider._refreshed
 
     def late(refresh_token: str) -> Any:
@@ -389,6 +391,7 @@ def test_an_answer_that_comes_after_somebody_else_asked_is_not_written(
     recheck_due()
 
     assert session().refresh_token.reveal() == "newer"
+    assert groups() == {"crew"}
 
 
 OVER: dict[str, Callable[[], object]] = {
