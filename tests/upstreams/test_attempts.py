@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,12 +12,12 @@ import pytest
 import time_machine
 from django.db.models.signals import post_save
 
-from accounts.models import Upstream
+from accounts.models import Identity, Upstream
 from accounts.upstreams import attempts
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
-from tests.factories import UpstreamFactory
+from tests.factories import UpstreamFactory, UserFactory
 from tests.upstreams.no_cache import NoCache
 from tests.upstreams.provider import Provider
 from tests.upstreams.signing_in import START, reason, sign_in
@@ -263,12 +263,20 @@ def test_a_disabled_provider_does_not_exist(
     assert client.get(path).status_code == 404
 
 
-def test_a_provider_that_is_disabled_meanwhile_lets_nobody_in(
-    client: PortalClient, provider: Provider, upstream: Upstream
+AT_THE_LAST_MOMENT: dict[str, Callable[[], object]] = {
+    "the provider disabled": lambda: Upstream.objects.update(enabled=False),
+    "the identity unlinked": lambda: Identity.objects.all().delete(),
+    "the identity another's": lambda: Identity.objects.update(user=UserFactory()),
+}
+
+
+@pytest.mark.parametrize("change", AT_THE_LAST_MOMENT.values(), ids=AT_THE_LAST_MOMENT)
+def test_what_changes_at_the_last_moment_lets_nobody_in(
+    client: PortalClient, provider: Provider, upstream: Upstream, change: Callable[[], object]
 ) -> None:
     path = provider.sign_in(client.get(START)["Location"])
 
-    with disabling_at_the_last_moment():
+    with when_a_sign_in_has_begun(change):
         answer = client.get(path)
 
     assert answer.status_code == 403 and "switched off" in reason()
@@ -277,14 +285,14 @@ def test_a_provider_that_is_disabled_meanwhile_lets_nobody_in(
 
 
 @contextmanager
-def disabling_at_the_last_moment() -> Iterator[None]:
-    """Disable every provider when a sign-in has begun, before what the provider said hangs on it."""
+def when_a_sign_in_has_begun(change: Callable[[], object]) -> Iterator[None]:
+    """Change something when a sign-in has begun, before what the provider said hangs on it."""
 
-    def disable(sender: object, **kwargs: object) -> None:
-        Upstream.objects.update(enabled=False)
+    def begun(sender: object, **kwargs: object) -> None:
+        change()
 
-    post_save.connect(disable, sender=SignIn)
+    post_save.connect(begun, sender=SignIn)
     try:
         yield
     finally:
-        post_save.disconnect(disable, sender=SignIn)
+        post_save.disconnect(begun, sender=SignIn)
