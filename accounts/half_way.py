@@ -1,4 +1,4 @@
-"""Between the password and the second factor: what was right at the first step must be right at the last."""
+"""Between the first step and the second factor: what was right at the first must be right at the last."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
 from accounts.models import User
+from accounts.upstreams.arriving import is_still_known
 
 PROOF = "password_given"
 
@@ -16,8 +17,8 @@ def note_password(request: HttpRequest, user: User) -> None:
 
 
 def is_still_right(request: HttpRequest, user: User) -> bool:
-    """Tell whether the password has not been changed since, and the person not been disabled."""
+    """Tell whether neither the password was changed since, nor the provider or the person disabled."""
     proof = request.session.pop(PROOF, None)
     if proof is not None and not constant_time_compare(proof, user.get_session_auth_hash()):
         return False
-    return user.is_active
+    return user.is_active and is_still_known(request, user)

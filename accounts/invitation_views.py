@@ -23,6 +23,7 @@ from accounts.forms import NamesOneself, name_new_passwords
 from accounts.models import User
 from accounts.password_views import wait_page
 from accounts.throttle import CountersUnavailable, TooManyAttempts, count_mail
+from accounts.usernames import is_misleading
 from authgate.server_facts import client_address
 from authgate.validation import refuse_hidden
 
@@ -43,6 +44,8 @@ class AcceptForm(NamesOneself, BaseUserCreationForm):  # type: ignore[type-arg]
         username: str = self.cleaned_data["username"]
         if "@" in username:
             raise ValidationError(_("A username has no @. Your e-mail address signs you in as well."))
+        if is_misleading(username):
+            raise ValidationError(_("That name could be taken for somebody else's. Choose another."))
         if account_named(username) is not None:
             raise ValidationError(_("There is a user of this name already. Choose another."), code="unique")
         return username

@@ -258,5 +258,6 @@ from accounts.upstreams.models import (  # noqa: E402, F401
     GroupMapping,
     Identity,
     Upstream,
+    UpstreamPicture,
     UpstreamSession,
 )

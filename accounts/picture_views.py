@@ -1,4 +1,4 @@
-"""The brand's style sheet and logo, and the icons of applications: small things that browsers keep."""
+"""The brand's style sheet and logo, and the icons of applications and providers: what browsers keep."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from django.views.decorators.http import condition, require_safe
 from accounts import brand
 from accounts.models import Brand
 from accounts.pictures import CONTENT_TYPE
+from accounts.upstreams.models import UpstreamPicture
 from authgate.models import Icon
 
 NOTHING_ELSE = "default-src 'none'; sandbox"
@@ -47,6 +48,17 @@ def icon(request: HttpRequest, key: str) -> HttpResponse:
         raise Http404
     response = _picture(bytes(content), CONTENT_TYPE)
     patch_cache_control(response, private=True, max_age=A_YEAR, immutable=True)
+    return response
+
+
+@require_safe
+def provider_icon(request: HttpRequest, key: str) -> HttpResponse:
+    """Give a provider's icon by its key: the sign-in page shows it, so anybody may have it."""
+    content = UpstreamPicture.objects.filter(key=key).values_list("content", flat=True).first()
+    if content is None:
+        raise Http404
+    response = _picture(bytes(content), CONTENT_TYPE)
+    patch_cache_control(response, public=True, max_age=A_YEAR, immutable=True)
     return response
 
 

@@ -22,6 +22,7 @@ urlpatterns = [
     path("", views.launcher, name="launcher"),
     path("favourites/<int:application>", views.favourite, name="favourite"),
     path("icons/<str:key>", picture_views.icon, name="icon"),
+    path("icons/providers/<str:key>", picture_views.provider_icon, name="provider_icon"),
     path("brand/accent.css", picture_views.accent, name="brand_accent"),
     path("brand/logo", picture_views.logo, name="brand_logo"),
     path("accounts/login/", views.SignInView.as_view(), name="account_login"),

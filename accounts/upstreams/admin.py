@@ -11,21 +11,30 @@ from django.db.models import Count, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, path
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from accounts.pictures import drawn_anew
 from accounts.privilege import may_touch, privileged
 from accounts.upstreams.cas import service_address
 from accounts.upstreams.encryption import Secret
 from accounts.upstreams.kinds import PROTOCOLS
 from accounts.upstreams.leaving import backchannel_url, signed_out_url
-from accounts.upstreams.models import ClaimMapping, GroupMapping, Identity, Upstream
+from accounts.upstreams.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamPicture
 from accounts.upstreams.oidc import redirect_uri
 from accounts.upstreams.trial import examine
 from authgate.audited_admin import AuditedAdmin, ReadableText, record_by
+from authgate.models import new_icon_key
 from authgate.sessions import ended_here
+
+PICTURE_BOX = (96, 96)
+"""Pixels: 24 points on the finest screens."""
+
+ONLY_IN_THE_FORM = ("client_secret", "remove_secret", "picture_file", "remove_picture")
 
 
 class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -37,6 +46,13 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text=_("Never shown again. Empty keeps the one there is."),
     )
     remove_secret = forms.BooleanField(label=_("remove the client secret"), required=False)
+    picture_file = forms.FileField(
+        label=_("Picture"),
+        required=False,
+        help_text=_("PNG, JPEG or WebP, best square; shown 24 points wide, in place of letters."),
+        widget=forms.FileInput(attrs={"accept": "image/png,image/jpeg,image/webp"}),
+    )
+    remove_picture = forms.BooleanField(label=_("Remove the picture"), required=False)
 
     class Meta:
         model = Upstream
@@ -48,6 +64,10 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
         # Else browsers take it for somebody's user name, and the secret for a password of theirs.
         if "client_id" in self.fields:
             self.fields["client_id"].widget.attrs["autocomplete"] = "off"
+
+    def clean_picture_file(self) -> bytes | None:
+        upload = self.cleaned_data["picture_file"]
+        return drawn_anew(upload, PICTURE_BOX) if upload else None
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -100,10 +120,32 @@ class UpstreamAdmin(SuperusersOnly):
     search_fields = ("name", "slug", "issuer", "server_url")
     secret_fields = ("client_secret",)
     prepopulated_fields = {"slug": ("name",)}
-    readonly_fields = ("redirect_uri", "signed_out_address", "backchannel_address", "service_address")
+    readonly_fields = (
+        "picture_shown",
+        "redirect_uri",
+        "signed_out_address",
+        "backchannel_address",
+        "service_address",
+    )
     inlines = (ClaimMappingInline, GroupMappingInline)
     fieldsets = (
-        (None, {"fields": ("kind", "name", "slug", "icon", "order", "enabled", "is_default")}),
+        (
+            None,
+            {
+                "fields": (
+                    "kind",
+                    "name",
+                    "slug",
+                    "icon",
+                    "picture_file",
+                    "picture_shown",
+                    "remove_picture",
+                    "order",
+                    "enabled",
+                    "is_default",
+                )
+            },
+        ),
         (
             "OpenID Connect",
             {
@@ -138,6 +180,14 @@ class UpstreamAdmin(SuperusersOnly):
     def people(self, upstream: Upstream) -> int:
         return int(upstream.how_many)  # type: ignore[attr-defined]
 
+    @admin.display(description=_("shown now"))
+    def picture_shown(self, upstream: Upstream) -> SafeString | str:
+        picture = UpstreamPicture.objects.filter(upstream=upstream.pk).only("key").first()
+        if picture is None:
+            return upstream.icon or gettext("nothing")
+        url = reverse("provider_icon", args=[picture.key])
+        return format_html('<img src="{}" alt="" width="24" height="24">', url)
+
     @admin.display(description=_("redirect URI"))
     def redirect_uri(self, upstream: Upstream) -> str:
         return redirect_uri(upstream) if upstream.slug else gettext("shown once it is saved")
@@ -159,12 +209,11 @@ class UpstreamAdmin(SuperusersOnly):
         return upstreams
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Show those who may only look no field of a secret."""
+        """Show those who may only look no field of a secret, and none to upload with."""
         if self.has_change_permission(request, obj):
             return self.fieldsets
-        hidden = ("client_secret", "remove_secret")
         return tuple(
-            (name, {**options, "fields": tuple(f for f in options["fields"] if f not in hidden)})
+            (name, {**options, "fields": tuple(f for f in options["fields"] if f not in ONLY_IN_THE_FORM)})
             for name, options in self.fieldsets
         )
 
@@ -192,6 +241,12 @@ class UpstreamAdmin(SuperusersOnly):
 
     def save_model(self, request: HttpRequest, obj: Upstream, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
+        content = form.cleaned_data.get("picture_file")
+        if content:
+            values = {"content": content, "key": new_icon_key()}
+            UpstreamPicture.objects.update_or_create(upstream=obj, defaults=values)
+        elif form.cleaned_data.get("remove_picture"):
+            UpstreamPicture.objects.filter(upstream=obj).delete()
         if not obj.enabled:
             ended_here.any = True
         messages.info(request, gettext("Test it before people do: the button is above its form."))
@@ -203,6 +258,13 @@ class UpstreamAdmin(SuperusersOnly):
                 if row.has_changed():
                     row.instance.made_by_superuser = cast(User, request.user).is_superuser
         super().save_formset(request, form, formset, change)
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        addresses = form.instance.claim_mappings.filter(field=ClaimMapping.Field.EMAIL)
+        if form.instance.is_oidc and addresses.exclude(claim="email").exists():
+            warning = gettext("No address is taken over: a provider verifies the claim email and no other.")
+            self.message_user(request, warning, messages.WARNING)
 
     def delete_model(self, request: HttpRequest, obj: Upstream) -> None:
         super().delete_model(request, obj)

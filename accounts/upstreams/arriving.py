@@ -9,10 +9,10 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from allauth.account.internal.flows.login import perform_login, record_authentication
 from allauth.account.models import EmailAddress, Login
@@ -34,12 +34,15 @@ from accounts.privilege import privileged
 from accounts.upstreams.encryption import Secret, Undecryptable
 from accounts.upstreams.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamSession
 from accounts.upstreams.trouble import Blame, Trouble
+from accounts.usernames import is_misleading
 from authgate.audit import record
 from authgate.models import SignIn
 from authgate.server_facts import client_address
 
 STASH = "upstream_arrival"
 LONGEST_USERNAME = 100
+TRIES = 5
+"""Whoever comes too late sees in the next what the others have written by then."""
 
 _NOT_IN_NAMES = re.compile(r"[^\w.+-]")
 
@@ -83,13 +86,14 @@ def let_in(request: HttpRequest, upstream: Upstream, arrival: Arrival, target: s
 
 
 def _settled(upstream: Upstream, arrival: Arrival) -> User:
-    """Give the user, once more if somebody took the name or the subject at this very moment."""
-    try:
-        with transaction.atomic():
-            return user_of(upstream, arrival)
-    except IntegrityError:
-        with transaction.atomic():
-            return user_of(upstream, arrival)
+    """Give the user, once more if somebody took the subject or the address at this very moment."""
+    for _ in range(TRIES):
+        try:
+            with transaction.atomic():
+                return user_of(upstream, arrival)
+        except IntegrityError:
+            continue
+    raise Trouble("others arrive with the same subject or address all the time", Blame.UNAVAILABLE)
 
 
 def _stash(upstream: Upstream, user: User, arrival: Arrival) -> str:
@@ -111,6 +115,25 @@ def _stash(upstream: Upstream, user: User, arrival: Arrival) -> str:
     return Secret.of(json.dumps(kept)).token
 
 
+def _unsealed(sealed: str) -> dict[str, Any] | None:
+    try:
+        return cast(dict[str, Any], json.loads(Secret(sealed).reveal()))
+    except Undecryptable:
+        return None
+
+
+def is_still_known(request: HttpRequest, user: User) -> bool:
+    """Tell whether what a provider said at the first step, if one did, still counts at the last."""
+    sealed = request.session.get(STASH)
+    if sealed is None:
+        return True
+    kept = _unsealed(sealed)
+    if kept is None:
+        return False
+    known = Identity.objects.filter(upstream=kept["upstream"], subject=kept["subject"], user=user)
+    return kept["user"] != user.pk or known.filter(upstream__enabled=True).exists()
+
+
 @receiver(user_logged_in, dispatch_uid="keep what the upstream said")
 def keep(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     """Hang what the provider said on the sign-in that has just begun."""
@@ -118,10 +141,9 @@ def keep(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     sign_in: SignIn | None = getattr(request, "sign_in", None)
     if sealed is None or sign_in is None:
         return
-    try:
-        kept = json.loads(Secret(sealed).reveal())
-    except Undecryptable:
-        return
+    kept = _unsealed(sealed)
+    if kept is None:
+        raise Trouble("what the provider said cannot be read any more", Blame.UNAVAILABLE)
     if kept.pop("user") != user.pk:
         return
     with transaction.atomic():
@@ -187,21 +209,29 @@ def user_of(upstream: Upstream, arrival: Arrival) -> User:
         raise IntegrityError("the subject was linked to another user at this moment")
     Identity.objects.filter(pk=identity.pk).update(last_used_at=timezone.now())
     _take_over_fields(upstream, user, arrival, is_new=is_new)
-    _take_over_groups(upstream, user, arrival)
+    follow_groups(upstream, user, arrival.claims)
     return user
 
 
 def verified_address(upstream: Upstream, arrival: Arrival) -> str | None:
-    """Give the address on which the provider's word is taken: verified there, of a domain trusted here."""
-    text = arrival.claims.get(_claim_for(upstream, ClaimMapping.Field.EMAIL) or "email")
-    if not isinstance(text, str) or arrival.claims.get("email_verified") is not True:
+    """Give the address on which the provider's word is taken: verified there, of a domain trusted here.
+
+    `email_verified` speaks of the claim `email` alone (OpenID Connect Core, section 5.1): anything else that
+    is mapped, people may have typed themselves. CAS has no such word, so its domains speak for any.
+    """
+    claim = _claim_for(upstream, ClaimMapping.Field.EMAIL) or "email"
+    if upstream.is_oidc and claim != "email":
+        return None
+    text = arrival.claims.get(claim)
+    # Judged before letters are folded: the Kelvin sign becomes a k, and the address somebody else's.
+    if not isinstance(text, str) or not text.isascii() or arrival.claims.get("email_verified") is not True:
         return None
     address = text.strip().lower()
     try:
         validate_email(address)
     except ValidationError:
         return None
-    return address if address.isascii() and upstream.trusts_address(address) else None
+    return address if upstream.trusts_address(address) else None
 
 
 def _linked_by_address(upstream: Upstream, arrival: Arrival) -> User | None:
@@ -230,32 +260,47 @@ def _linked_by_address(upstream: Upstream, arrival: Arrival) -> User | None:
 def _made(upstream: Upstream, arrival: Arrival) -> User:
     if not upstream.create_users:
         raise Trouble("nobody is linked to this subject, and the provider makes no accounts", Blame.REFUSED)
-    user = User(username=free_username(upstream, arrival))
-    user.set_unusable_password()
-    user.save()
-    record("user_made", subject=user.username, details={"upstream": upstream.slug})
-    return user
+    for username in free_usernames(upstream, arrival):
+        user = User(username=username)
+        user.set_unusable_password()
+        try:
+            with transaction.atomic():
+                user.save()
+        except IntegrityError:
+            continue  # another newcomer of this name was quicker
+        record("user_made", subject=user.username, details={"upstream": upstream.slug})
+        return user
+    raise Trouble("no free name was found for a new account")
 
 
-def free_username(upstream: Upstream, arrival: Arrival) -> str:
-    """Give a name for a new account that is nobody's yet, as near as can be to what the provider has.
+def free_usernames(upstream: Upstream, arrival: Arrival) -> Iterator[str]:
+    """Give names for a new account that are nobody's yet, as near as can be to what the provider has.
 
-    No name with an at sign: before a password it would stand in for somebody's address.
+    They obey the rules for names that people choose: no at sign, which before a password would stand in for
+    somebody's address, and nothing that sounds like power.
     """
     claim = _claim_for(upstream, ClaimMapping.Field.USERNAME)
     claims = [arrival.claims.get(name) for name in ([claim] if claim else ["preferred_username", "email"])]
     text = next((value for value in claims if isinstance(value, str) and value.strip()), arrival.subject)
     name = unicodedata.normalize("NFKC", text).strip().partition("@")[0]
-    name = _NOT_IN_NAMES.sub("-", name)[:LONGEST_USERNAME].strip("-.") or "person"
-    candidates = [name, *(f"{name}-{number}" for number in range(2, 1000))]
+    name = _NOT_IN_NAMES.sub("-", name)[:LONGEST_USERNAME].strip("-.")
+    if not _is_allowed(name):
+        name = "person"
     taken = {
         taken.lower()
         for taken in User.objects.filter(username__istartswith=name).values_list("username", flat=True)
     }
-    for candidate in candidates:
+    for candidate in (name, *(f"{name}-{number}" for number in range(2, 1000))):
         if candidate.lower() not in taken and account_named(candidate) is None:
-            return candidate
-    raise Trouble("no free name was found for a new account")
+            yield candidate
+
+
+def _is_allowed(username: str) -> bool:
+    try:
+        User._meta.get_field("username").run_validators(username)
+    except ValidationError:
+        return False
+    return bool(username) and not is_misleading(username)
 
 
 def _claim_for(upstream: Upstream, name: str) -> str | None:
@@ -304,10 +349,15 @@ def is_address_of_another(address: str, user: User) -> bool:
     )
 
 
-def _take_over_groups(upstream: Upstream, user: User, arrival: Arrival) -> None:
-    """Add to the groups whose mapping fits; take from mirrored ones of which none does."""
+def follow_groups(upstream: Upstream, user: User, claims: Mapping[str, Any], *, is_all: bool = True) -> None:
+    """Add to the groups whose mapping fits; take from mirrored ones of which none does.
+
+    `is_all` says that the claims are all that the provider has: a claim that is not there then has no value.
+    Otherwise nothing is known of it, and the groups that hang on it stay as they are.
+    """
     wanted: set[int] = set()
     mirrored: set[int] = set()
+    unknown: set[int] = set()
     for mapping in upstream.group_mappings.all():
         if (
             not mapping.made_by_superuser
@@ -316,24 +366,31 @@ def _take_over_groups(upstream: Upstream, user: User, arrival: Arrival) -> None:
             continue
         if mapping.mode == GroupMapping.Mode.MIRROR:
             mirrored.add(mapping.group_id)
-        if not mapping.claim or mapping.value in values_of(arrival.claims, mapping.claim):
+        if not mapping.claim or mapping.value in values_of(claims, mapping.claim):
             wanted.add(mapping.group_id)
+        elif not is_all and _found(claims, mapping.claim) is None:
+            unknown.add(mapping.group_id)
     held = set(user.groups.values_list("pk", flat=True))
     if wanted - held:
         user.groups.add(*(wanted - held))
-    if held & mirrored - wanted:
-        user.groups.remove(*(held & mirrored - wanted))
+    if held & mirrored - wanted - unknown:
+        user.groups.remove(*(held & mirrored - wanted - unknown))
 
 
 def values_of(claims: Mapping[str, Any], path: str) -> set[str]:
     """Give the texts of a claim of that name, else of one inside another, as `realm_access.roles` says."""
+    found = _found(claims, path)
+    values = found if isinstance(found, list | tuple) else [found]
+    return {value for value in values if isinstance(value, str)}
+
+
+def _found(claims: Mapping[str, Any], path: str) -> Any:
     found: Any = claims.get(path)
     if found is None:
         found = claims
         for part in path.split("."):
             found = found.get(part) if isinstance(found, Mapping) else None
-    values = found if isinstance(found, list | tuple) else [found]
-    return {value for value in values if isinstance(value, str)}
+    return found
 
 
 # ---- linking ----------------------------------------------------------------------------------------------

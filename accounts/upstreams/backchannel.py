@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -137,7 +138,8 @@ def _end_once(upstream: Upstream, claims: Mapping[str, Any], address: str | None
     try:
         end_sessions(upstream, claims.get("sid", ""), claims.get("sub", ""), claims["iat"], address)
     except DatabaseError:
-        cache.delete(used)
+        with suppress(Exception):
+            cache.delete(used)
         raise
 
 
@@ -167,8 +169,11 @@ def end_sessions(upstream: Upstream, sid: str, subject: str, at: float, address:
 
 
 def _mark_ended(upstream_id: int, sid: str, subject: str, at: float) -> None:
+    """Remember whom a token names: for those on their way holds what holds for those that came."""
+    names = {"sid": sid, "sub-without-sid": subject} if sid else {"sub": subject}
+    marks = {_ended_key(upstream_id, kind, name): at for kind, name in names.items() if name}
     try:
-        cache.set(_ended_key(upstream_id, "sid" if sid else "sub", sid or subject), at, ENDED_FOR)
+        cache.set_many(marks, ENDED_FOR)
     except Exception:
         log.warning("the cache cannot be reached: a sign-in that is on its way may outlive its logout")
 
@@ -181,16 +186,22 @@ def end_late_arrival(instance: UpstreamSession, created: bool, **kwargs: Any) ->
 
 
 def _end_if_marked(session: UpstreamSession) -> None:
-    by_sid = _ended_key(session.upstream_id, "sid", session.sid)
-    by_subject = _ended_key(session.upstream_id, "sub", session.subject)
-    try:
-        ended = cache.get_many([by_sid, by_subject])
-    except Exception:
-        return
-    # A session that ended is never opened again; a person may have signed in since.
-    is_over = session.sid and by_sid in ended
-    if is_over or (by_subject in ended and _made_at(session) <= ended[by_subject]):
+    if _is_marked(session):
         end_sign_ins(SignIn.objects.filter(pk=session.sign_in_id))
+
+
+def _is_marked(session: UpstreamSession) -> bool:
+    by_sid = _ended_key(session.upstream_id, "sid", session.sid)
+    by_subject = [_ended_key(session.upstream_id, "sub", session.subject)]
+    if not session.sid:
+        by_subject.append(_ended_key(session.upstream_id, "sub-without-sid", session.subject))
+    try:
+        ended = cache.get_many([by_sid, *by_subject])
+    except Exception:
+        return True  # it may be; the person signs in again once the cache is there
+    # A session that ended is never opened again; a person may have signed in since.
+    is_over = bool(session.sid) and by_sid in ended
+    return is_over or any(_made_at(session) <= ended[key] for key in by_subject if key in ended)
 
 
 def _made_at(session: UpstreamSession) -> float:

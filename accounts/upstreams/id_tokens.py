@@ -73,12 +73,17 @@ def _is_rsa(header: Header) -> bool:
     return _KTY[header.algorithm] == "RSA"
 
 
+def is_for_signatures(key: Mapping[str, Any]) -> bool:
+    """Tell whether a published key may verify one (RFC 7517, sections 4.2 and 4.3)."""
+    operations = key.get("key_ops", ["verify"])
+    return key.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
+
+
 def _fits(key: Mapping[str, Any], header: Header) -> bool:
     curves = _CURVES.get(header.algorithm)
     return (
         key.get("kty") == _KTY[header.algorithm]
-        and key.get("use", "sig") == "sig"
-        and "verify" in key.get("key_ops", ["verify"])
+        and is_for_signatures(key)
         and key.get("alg", header.algorithm) == header.algorithm
         and (curves is None or key.get("crv") in curves)
     )
@@ -108,6 +113,8 @@ def judged(
         raise Trouble(_REASONS.get(type(error), "the ID token is not valid")) from None
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise Trouble("the ID token is not valid") from None
+    if not all(_is_time(claims[name]) for name in ("exp", "iat", "nbf") if name in claims):
+        raise Trouble("the ID token has a time that is none")
     subject = claims.get("sub", "")
     if "sub" in required and (not isinstance(subject, str) or not _is_subject(subject)):
         raise Trouble("the ID token has no usable subject")
@@ -122,6 +129,11 @@ _REASONS: dict[type, str] = {
     jwt.InvalidSignatureError: "the ID token's signature is wrong",
     jwt.MissingRequiredClaimError: "the ID token lacks a claim that it must have",
 }
+
+
+def _is_time(value: Any) -> bool:
+    """Tell whether a claim is a NumericDate (RFC 7519, section 2): PyJWT takes a number in a text, too."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _is_subject(text: str) -> bool:
@@ -152,8 +164,8 @@ def judge_for_sign_in(
     if "at_hash" in claims and (not access_token or claims["at_hash"] != _at_hash(access_token, header)):
         raise Trouble("the access token does not belong to the ID token (at_hash)")
     if authenticated_since is not None:
-        at = claims.get("auth_time")
-        if isinstance(at, bool) or not isinstance(at, int | float) or at < authenticated_since - LEEWAY:
+        at: Any = claims.get("auth_time")
+        if not _is_time(at) or at < authenticated_since - LEEWAY:
             raise Trouble("the provider did not ask the person again (auth_time)")
 
 

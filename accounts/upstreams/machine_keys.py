@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 import jwt
 
+from accounts.upstreams.id_tokens import SMALLEST_RSA, is_for_signatures
 from accounts.upstreams.metadata import discover, read_keys
 from accounts.upstreams.models import Upstream
 from accounts.upstreams.trouble import Trouble
@@ -115,12 +116,14 @@ def fetch_keys(upstream: Upstream) -> list[jwt.PyJWK]:
     metadata, _ = discover(upstream)
     keys = []
     for each in read_keys(upstream, metadata):
-        if each.get("use", "sig") != "sig" or each.get("kty") not in ALGORITHMS:
+        if not is_for_signatures(each) or each.get("kty") not in ALGORITHMS:
             continue
         try:
-            keys.append(jwt.PyJWK.from_dict(dict(each)))
+            key = jwt.PyJWK.from_dict(dict(each))
         except (jwt.PyJWTError, ValueError, TypeError):
             continue
+        if key.key_type != "RSA" or key.key.key_size >= SMALLEST_RSA:
+            keys.append(key)
     return keys
 
 

@@ -14,6 +14,7 @@ from django.db import models
 from django.utils.translation import gettext_lazy as _
 
 from accounts.upstreams.encryption import EncryptedField
+from authgate.models import new_icon_key
 
 LONGEST_SUBJECT = 255
 """Characters, as OpenID Connect Core has it for `sub`, section 2."""
@@ -191,6 +192,24 @@ class Upstream(models.Model):
         before = Upstream.objects.filter(pk=self.pk).values_list("kind", "issuer", "server_url").first()
         changed = before is not None and before != (self.kind, self.issuer, self.server_url)
         return changed and self.identities.exists()
+
+
+class UpstreamPicture(models.Model):
+    """What stands on a provider's button instead of letters, drawn anew from what was uploaded."""
+
+    upstream = models.OneToOneField(
+        Upstream, models.CASCADE, primary_key=True, related_name="picture", verbose_name=_("upstream")
+    )
+    key = models.CharField(max_length=32, unique=True, editable=False, default=new_icon_key)
+    content = models.BinaryField(editable=False)
+
+    class Meta:
+        verbose_name = _("picture of a provider")
+        verbose_name_plural = _("pictures of providers")
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.upstream)
 
 
 class ClaimMapping(models.Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hmac
 from base64 import b64encode
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 from urllib.parse import quote_plus, urlencode
@@ -173,31 +174,49 @@ class Redemption(OIDCAuthenticationBackend):  # type: ignore[misc]
         )
 
     def get_userinfo(self, access_token: str, id_token: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """Give the ID token's claims with those of the userinfo endpoint, whose `sub` must be the same."""
-        if not self.metadata.userinfo_endpoint:
-            return dict(payload)
-        answer = fetch(
-            self.metadata.userinfo_endpoint,
-            allow_private=self.upstream.allow_private,
-            headers={"Authorization": f"Bearer {access_token}", "Accept": "application/json"},
-        )
-        if answer.status != 200:
-            blame = Blame.UNAVAILABLE if answer.status >= 500 else Blame.BROKEN
-            raise Trouble(f"the userinfo endpoint answered with status {answer.status}", blame)
-        if answer.headers.get("content-type", "").lower().startswith("application/jwt"):
-            found = self._signed_userinfo(answer.body.decode("ascii", "replace").strip())
-        else:
-            found = answer.json()
-        sub = found.get("sub")
-        if not isinstance(sub, str) or not hmac.compare_digest(sub.encode(), payload["sub"].encode()):
-            raise Trouble("the userinfo endpoint tells of somebody else (sub)")
-        return {**payload, **found}
+        """Give the ID token's claims with those of the userinfo endpoint, if there is one."""
+        return merged(payload, userinfo(self.upstream, self.metadata, access_token, payload["sub"]))
 
-    def _signed_userinfo(self, token: str) -> dict[str, Any]:
-        header = header_of(token, self.metadata.algorithms)
-        key = key_for(self.upstream, header)
-        issuer, audience = self.upstream.issuer, self.upstream.client_id
-        return judged(token, key, header, issuer=issuer, audience=audience, required=("iss", "aud", "sub"))
+
+def userinfo(upstream: Upstream, metadata: Metadata, access_token: str, subject: str) -> dict[str, Any]:
+    """Give what the userinfo endpoint says of somebody (OpenID Connect Core, section 5.3); {} without one.
+
+    Raises Trouble, also where it tells of somebody else.
+    """
+    if not metadata.userinfo_endpoint:
+        return {}
+    answer = fetch(
+        metadata.userinfo_endpoint,
+        allow_private=upstream.allow_private,
+        headers={"Authorization": f"Bearer {access_token}", "Accept": "application/json"},
+    )
+    if answer.status != 200:
+        blame = Blame.UNAVAILABLE if answer.status >= 500 else Blame.BROKEN
+        raise Trouble(f"the userinfo endpoint answered with status {answer.status}", blame)
+    if answer.headers.get("content-type", "").lower().startswith("application/jwt"):
+        found = _signed_userinfo(upstream, metadata, answer.body.decode("ascii", "replace").strip())
+    else:
+        found = answer.json()
+    sub = found.get("sub")
+    if not isinstance(sub, str) or not hmac.compare_digest(sub.encode(), subject.encode()):
+        raise Trouble("the userinfo endpoint tells of somebody else (sub)")
+    return found
+
+
+def _signed_userinfo(upstream: Upstream, metadata: Metadata, token: str) -> dict[str, Any]:
+    header = header_of(token, metadata.algorithms)
+    key = key_for(upstream, header)
+    required = ("iss", "aud", "sub")
+    return judged(token, key, header, issuer=upstream.issuer, audience=upstream.client_id, required=required)
+
+
+def merged(id_token: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the claims of both, what userinfo told first. `email_verified` is of where the address is from:
+
+    one that somebody typed there must not borrow the word on an older one.
+    """
+    source = told if "email" in told else id_token
+    return {**id_token, **told, "email_verified": source.get("email_verified")}
 
 
 def client_authentication(upstream: Upstream, metadata: Metadata, form: dict[str, Any]) -> dict[str, str]:

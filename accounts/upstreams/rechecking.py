@@ -49,8 +49,9 @@ def recheck_due() -> int:
                 continue  # asking would keep the provider's session awake for somebody who has gone
             result = refresh(session.pk)
             asked += result.outcome is not Outcome.BUSY
-            if result.outcome is Outcome.FAILED:
+            if result.reason and result.outcome is not Outcome.ENDED:
                 _tell(upstream, result.reason)
+            if result.outcome is Outcome.FAILED:
                 _end_overdue(upstream)
                 break
     return asked

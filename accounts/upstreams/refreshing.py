@@ -7,6 +7,7 @@ whoever takes the row's lease, and what came is written only while the lease is 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
@@ -14,15 +15,17 @@ from typing import Any
 from urllib.parse import urlencode
 
 import jwt
+from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts.upstreams.arriving import follow_groups
 from accounts.upstreams.encryption import Undecryptable
 from accounts.upstreams.fetching import Answer, fetch
 from accounts.upstreams.id_tokens import header_of, judged
 from accounts.upstreams.metadata import key_for, metadata_of
-from accounts.upstreams.models import UpstreamSession
-from accounts.upstreams.oidc import client_authentication, expiry_in, token_in
+from accounts.upstreams.models import GroupMapping, UpstreamSession
+from accounts.upstreams.oidc import client_authentication, expiry_in, merged, token_in, userinfo
 from accounts.upstreams.trouble import Blame, Trouble
 from accounts.upstreams.turns import turns
 from authgate.audit import record
@@ -67,15 +70,35 @@ def refresh(session_id: int) -> Result:
         return Result(Outcome.BUSY)
     try:
         with turns.turn(session.upstream_id):
-            fresh = _asked(session)
+            fresh, claims = _asked(session)
     except _Over as over:
         end(session, str(over))
         return Result(Outcome.ENDED, str(over))
     except Trouble as trouble:
         return Result(Outcome.FAILED, trouble.reason)
     held = UpstreamSession.objects.filter(pk=session.pk, tried_at=lease).exclude(refresh_token="")
-    held.update(**fresh, checked_at=timezone.now(), tried_at=None)
-    return Result(Outcome.FRESH)
+    if not held.update(**fresh, checked_at=timezone.now(), tried_at=None):
+        return Result(Outcome.FRESH)
+    # Only now: the provider may have forgotten the old refresh token already, whatever comes of the rest.
+    return Result(Outcome.FRESH, _follow_groups(session, fresh["access_token"], claims))
+
+
+def _follow_groups(session: UpstreamSession, access_token: str, id_token: Mapping[str, Any] | None) -> str:
+    """Give and take groups where a mapping mirrors them; give the reason where that was not possible."""
+    upstream = session.upstream
+    if not upstream.group_mappings.filter(mode=GroupMapping.Mode.MIRROR).exists():
+        return ""
+    told: dict[str, Any] = {}
+    reason = ""
+    try:
+        with turns.turn(upstream.pk):
+            told = userinfo(upstream, metadata_of(upstream), access_token, session.subject)
+    except Trouble as trouble:
+        reason = trouble.reason
+    with transaction.atomic():
+        is_all = id_token is not None and not reason
+        follow_groups(upstream, session.sign_in.user, merged(id_token or {}, told), is_all=is_all)
+    return reason
 
 
 def end(session: UpstreamSession, reason: str) -> None:
@@ -89,8 +112,11 @@ def end(session: UpstreamSession, reason: str) -> None:
         )
 
 
-def _asked(session: UpstreamSession) -> dict[str, Any]:
-    """Give the row's new values. Raises _Over, and Trouble where the provider does not say."""
+def _asked(session: UpstreamSession) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Give the row's new values, and the claims of a new ID token if there is one.
+
+    Raises _Over, and Trouble where the provider does not say.
+    """
     upstream, metadata = session.upstream, metadata_of(session.upstream)
     try:
         form = {"grant_type": "refresh_token", "refresh_token": session.refresh_token.reveal()}
@@ -114,10 +140,11 @@ def _asked(session: UpstreamSession) -> dict[str, Any]:
     fresh: dict[str, Any] = {"access_token": access_token, "expires_at": expiry_in(found.get("expires_in"))}
     if newer := token_in(found, "refresh_token"):
         fresh["refresh_token"] = newer
+    claims = None
     if found.get("id_token"):
-        _judge(session, found["id_token"])
+        claims = _judged(session, found["id_token"])
         fresh["id_token"] = found["id_token"]
-    return fresh
+    return fresh, claims
 
 
 def _refusal(answer: Answer) -> Exception:
@@ -132,8 +159,8 @@ def _refusal(answer: Answer) -> Exception:
     return Trouble(f"the token endpoint answered with status {answer.status}", Blame.UNAVAILABLE)
 
 
-def _judge(session: UpstreamSession, token: Any) -> None:
-    """Judge the ID token of a refresh (section 12.2). Raises Trouble, and _Over for somebody else's."""
+def _judged(session: UpstreamSession, token: Any) -> dict[str, Any]:
+    """Give the claims of a new ID token (section 12.2). Raises Trouble, and _Over for somebody else's."""
     upstream = session.upstream
     header = header_of(token, metadata_of(upstream).algorithms)
     key = key_for(upstream, header)
@@ -145,6 +172,7 @@ def _judge(session: UpstreamSession, token: Any) -> None:
     several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if (several or "azp" in claims) and claims.get("azp") != upstream.client_id:
         raise Trouble("the ID token was made for another client (azp)")
+    return claims
 
 
 def expiry_of(token: str) -> float:

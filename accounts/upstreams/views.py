@@ -8,10 +8,12 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 from allauth.account.internal.flows.login import get_authentication_records, record_authentication
+from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
 from django.db import transaction
+from django.db.models import F, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -22,17 +24,19 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.destinations import destination, judged
 from accounts.models import User
+from accounts.second_factor.adapter import has_factor
 from accounts.throttle import network_of
 from accounts.upstreams import attempts, leaving
-from accounts.upstreams.arriving import Arrival, is_last_way_in, let_in, link
+from accounts.upstreams.arriving import Arrival, has_second_factor, is_last_way_in, let_in, link
 from accounts.upstreams.attempts import Attempt, Purpose
 from accounts.upstreams.kinds import PROTOCOLS
 from accounts.upstreams.models import Identity, Upstream
 from accounts.upstreams.trouble import Blame, Trouble
 from accounts.upstreams.turns import turns
 from authgate.audit import record
+from authgate.models import SignIn
 from authgate.server_facts import client_address
-from authgate.sessions import ended_here
+from authgate.sessions import ended_here, live_sign_ins
 
 CONFIRMED_FOR = 300
 """Seconds that a proof of who one is counts as fresh."""
@@ -43,8 +47,9 @@ def upstream_of(slug: str) -> Upstream:
 
 
 def offered() -> list[Upstream]:
-    """Give the providers that people may choose from, in their order. One query."""
-    return list(Upstream.objects.filter(enabled=True, kind__in=list(PROTOCOLS)))
+    """Give the providers that people may choose from, in their order, with their icons' keys. One query."""
+    found = Upstream.objects.filter(enabled=True, kind__in=list(PROTOCOLS))
+    return list(found.annotate(picture_key=F("picture__key")))
 
 
 @never_cache
@@ -98,25 +103,45 @@ def callback(request: HttpRequest, slug: str) -> HttpResponse:
 def _arrived(
     request: HttpRequest, upstream: Upstream, attempt: Attempt, arrival: Arrival, target: str | None
 ) -> HttpResponse:
-    # Switched off while the provider was asked: its word is no longer taken.
-    if not Upstream.objects.filter(pk=upstream.pk, enabled=True).exists():
-        raise Trouble("the provider was switched off meanwhile", Blame.REFUSED)
     if attempt.purpose is Purpose.SIGN_IN:
+        _refuse_if_switched_off(Upstream.objects.all(), upstream)
         return let_in(request, upstream, arrival, target)
-    sign_in = getattr(request, "sign_in", None)
-    if sign_in is None or sign_in.pk != attempt.sign_in:
-        raise Trouble("another sign-in began meanwhile", Blame.STALE)
-    if attempt.purpose is Purpose.LINK:
-        link(request, upstream, arrival, sign_in.user)
-        messages.success(request, _("%(name)s is linked to your account.") % {"name": upstream.name})
-        return redirect("upstream_identities")
-    own = Identity.objects.filter(upstream=upstream, subject=arrival.subject, user=sign_in.user)
-    if not own.exists():
-        raise Trouble("the person confirmed with another identity", Blame.REFUSED)
-    record_authentication(
-        request, sign_in.user, method="upstream", provider=upstream.slug, reauthenticated=True
-    )
+    with transaction.atomic():
+        # Locked, as by a sign-in: neither the provider nor the sign-in may end while its word is taken.
+        _refuse_if_switched_off(Upstream.objects.select_for_update(no_key=True), upstream)
+        sign_in = _still_signed_in(request, attempt)
+        if attempt.purpose is Purpose.LINK:
+            link(request, upstream, arrival, sign_in.user)
+            messages.success(request, _("%(name)s is linked to your account.") % {"name": upstream.name})
+            return redirect("upstream_identities")
+        _confirm_with(request, upstream, arrival, sign_in.user)
     return HttpResponseRedirect(target or reverse("upstream_identities"))
+
+
+def _refuse_if_switched_off(upstreams: QuerySet[Upstream], upstream: Upstream) -> None:
+    """Take no word of a provider that was switched off while it was asked. Raises Trouble."""
+    if upstreams.order_by().filter(pk=upstream.pk, enabled=True).first() is None:
+        raise Trouble("the provider was switched off meanwhile", Blame.REFUSED)
+
+
+def _still_signed_in(request: HttpRequest, attempt: Attempt) -> SignIn:
+    """Give the sign-in that began the attempt, if it has not ended while the provider was asked."""
+    own: SignIn | None = getattr(request, "sign_in", None)
+    if own is None or own.pk != attempt.sign_in:
+        raise Trouble("another sign-in began meanwhile", Blame.STALE)
+    locked = live_sign_ins().select_for_update(of=("self",), no_key=True).order_by()
+    if not locked.filter(pk=own.pk).first():
+        raise Trouble("the sign-in ended meanwhile", Blame.STALE)
+    return own
+
+
+def _confirm_with(request: HttpRequest, upstream: Upstream, arrival: Arrival, user: User) -> None:
+    """Note that the provider asked the person again. Raises Trouble where that proves too little."""
+    if not Identity.objects.filter(upstream=upstream, subject=arrival.subject, user=user).exists():
+        raise Trouble("the person confirmed with another identity", Blame.REFUSED)
+    if has_factor(user) and not has_second_factor(upstream, arrival):
+        raise Trouble("the person has a second factor, which the provider did not ask for", Blame.REFUSED)
+    record_authentication(request, user, method="upstream", provider=upstream.slug, reauthenticated=True)
 
 
 def trouble_page(
@@ -206,9 +231,9 @@ def is_freshly_confirmed(request: HttpRequest) -> bool:
 
 
 def ask_to_confirm(request: HttpRequest) -> HttpResponse:
-    """Send to the proof of who one is: the password, or for those without one their provider."""
+    """Send to the proof of who one is: second factor or password, or for those without any their provider."""
     target = reverse("upstream_identities")
-    if cast(User, request.user).has_usable_password():
+    if get_reauthentication_flows(cast(User, request.user)):
         return HttpResponseRedirect(f"{reverse('account_reauthenticate')}?{urlencode({'next': target})}")
     return redirect("upstream_confirm")
 
@@ -266,10 +291,17 @@ def unlink(request: HttpRequest, key: int) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def confirm(request: HttpRequest) -> HttpResponse:
-    """Let people without a password prove who they are, by one of their providers."""
-    own = Upstream.objects.filter(enabled=True, identities__user=cast(User, request.user)).distinct()
+    """Let people without a password prove who they are, by one of their providers.
+
+    Whoever has a second factor gives that, unless a provider may stand in for it.
+    """
+    user, target = cast(User, request.user), destination(request, "next") or reverse("upstream_identities")
+    own = Upstream.objects.filter(enabled=True, identities__user=user).distinct()
+    if has_factor(user):
+        own = own.exclude(second_factor_values="")
+        if not own.exists():
+            return HttpResponseRedirect(f"{reverse('account_reauthenticate')}?{urlencode({'next': target})}")
     if request.method == "POST":
         upstream = get_object_or_404(own, slug=request.POST.get("upstream", ""))
-        target = destination(request, "next") or reverse("upstream_identities")
         return leave_for(request, upstream, Purpose.CONFIRM, target)
     return render(request, "accounts/confirm_by_upstream.html", {"upstreams": own})

@@ -11,6 +11,7 @@ from django.db import connection, migrations, models
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
 
+from accounts.models import Upstream, UpstreamPicture
 from authgate import changes, loading
 from authgate import feed as feed_module
 from authgate.feed import FRESH_FOR, Feed, Source
@@ -18,6 +19,7 @@ from authgate.models import Change
 from authgate.views import _memory as memory_of_the_worker
 from authgate.views import answer_check
 from tests.authgate.asking import facts
+from tests.factories import UpstreamFactory
 from tests.feed.conftest import Clock
 from tests.feed.test_freshness import remember
 from tests.front.serving import WIKI, Cast, Database
@@ -49,6 +51,18 @@ def test_after_backwards_and_forwards_the_triggers_are_there(database: Database)
     migrate()
 
     assert "authgate_change" not in tables_between
+    assert changes.missing() == set()
+
+
+def test_the_pictures_of_providers_go_back_and_forwards(database: Database) -> None:
+    picture = UpstreamPicture.objects.create(upstream=UpstreamFactory(), content=b"picture")
+
+    migrate("accounts", "0010")
+    tables_between = connection.introspection.table_names()
+    migrate()
+
+    assert UpstreamPicture._meta.db_table not in tables_between
+    assert Upstream.objects.filter(pk=picture.pk, picture=None).exists()
     assert changes.missing() == set()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from email.utils import formatdate
 from io import StringIO
@@ -12,13 +13,14 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
 
-from accounts.models import GroupMapping, Identity, Upstream, User
+from accounts.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamPicture, User
 from accounts.upstreams.kinds import PROTOCOLS
 from accounts.upstreams.trial import Level, examine
 from authgate.models import AuditEvent
 from tests.admin.conftest import browser_of, carols, sam  # noqa: F401
-from tests.admin.forms import errors_in, save
+from tests.admin.forms import errors_in, messages_in, save
 from tests.factories import GroupFactory
+from tests.uploads import SECRET, SVG, file, picture
 from tests.upstreams.provider import OTHER_RSA_KEY, SHORT_RSA_KEY, Provider, jwk
 
 LIST = "/admin/accounts/upstream/"
@@ -153,6 +155,85 @@ def test_the_list_asks_a_fixed_number_of_questions(
         carols.get(LIST)
 
 
+@pytest.mark.parametrize(("claim", "warned"), [("email", False), ("mail", True)])
+def test_an_address_from_a_claim_that_is_never_believed_is_warned_of(
+    carols: Client,  # noqa: F811
+    upstream: Upstream,
+    claim: str,
+    warned: bool,
+) -> None:
+    mapping = {"claim_mappings-0-claim": claim, "claim_mappings-0-field": "email"}
+
+    answer = save(carols, page(upstream), **{"claim_mappings-TOTAL_FORMS": 1, **mapping})
+
+    assert errors_in(answer) == "" and ClaimMapping.objects.get().claim == claim
+    assert ("No address is taken over" in messages_in(carols)) is warned
+
+
+# ---- pictures ---------------------------------------------------------------------------------------------
+
+
+def shown_to(browser: Client) -> list[str]:
+    """Give the addresses of the pictures on the sign-in page's buttons."""
+    return re.findall(r'src="(/icons/providers/[^"]+)"', browser.get("/accounts/login/").content.decode())
+
+
+def test_a_picture_is_drawn_anew_and_stands_on_the_button(
+    carols: Client,  # noqa: F811
+    client: Client,
+    upstream: Upstream,
+    django_assert_num_queries: Any,
+) -> None:
+    Upstream.objects.update(icon="C")
+    answer = save(carols, page(upstream), picture_file=picture())
+    client.get("/accounts/login/")
+    with django_assert_num_queries(1):
+        [path] = shown_to(client)
+    shown = client.get(path)
+
+    assert errors_in(answer) == ""
+    assert shown.content.startswith(b"RIFF") and SECRET.encode() not in shown.content
+    assert shown["Content-Type"] == "image/webp" and shown["X-Content-Type-Options"] == "nosniff"
+    assert shown["Content-Security-Policy"] == "default-src 'none'; sandbox"
+    assert "public" in shown["Cache-Control"] and "Set-Cookie" not in shown
+    assert path in carols.get(page(upstream)).content.decode()
+    assert '<span class="icon"' not in client.get("/accounts/login/").content.decode()
+    assert client.get("/icons/providers/0123").status_code == 404
+
+
+def test_a_picture_is_replaced_and_removed(
+    carols: Client,  # noqa: F811
+    client: Client,
+    upstream: Upstream,
+) -> None:
+    save(carols, page(upstream), picture_file=picture())
+    first = shown_to(client)
+    save(carols, page(upstream), name="Campus of Campusland")
+    kept = shown_to(client)
+    save(carols, page(upstream), picture_file=picture(size=(100, 100)))
+    second = shown_to(client)
+    save(carols, page(upstream), remove_picture="on")
+
+    assert first == kept != second
+    assert len(second) == 1 and shown_to(client) == []
+    assert client.get(second[0]).status_code == 404
+
+
+def test_a_picture_that_may_carry_scripts_is_refused(carols: Client, upstream: Upstream) -> None:  # noqa: F811
+    answer = save(carols, page(upstream), picture_file=file(SVG, "icon.svg"))
+
+    assert "export it as PNG" in errors_in(answer)
+    assert not UpstreamPicture.objects.exists()
+
+
+def test_a_picture_goes_with_its_provider(carols: Client, upstream: Upstream) -> None:  # noqa: F811
+    save(carols, page(upstream), picture_file=picture())
+
+    carols.post(f"{LIST}{upstream.pk}/delete/", {"post": "yes"})
+
+    assert not Upstream.objects.exists() and not UpstreamPicture.objects.exists()
+
+
 # ---- the trial --------------------------------------------------------------------------------------------
 
 
@@ -273,3 +354,25 @@ def test_the_form_shows_the_addresses_to_register(carols: Client, upstream: Upst
 
     for path in ("/upstreams/campus/callback", "/upstreams/campus/backchannel-logout", "/signed-out"):
         assert f"https://sso.example.com{path}<" in page
+
+
+def test_the_command_enables_no_provider_that_the_admin_would_not_take(upstream: Upstream) -> None:
+    Upstream.objects.update(enabled=False, allow_private=False)
+
+    with pytest.raises(CommandError, match="https://"):
+        command("enable", "campus")
+
+    assert not Upstream.objects.get().enabled
+
+
+def test_the_command_takes_no_secret_that_is_no_text(tmp_path: Path, db: None) -> None:
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"\xff\xfe")
+
+    with pytest.raises(CommandError, match="holds no text"):
+        command(
+            "add", "oidc", "Campus", "--issuer", "https://id.example.com", "--client-id", "portal",
+            "--client-secret-file", str(secret),
+        )  # fmt: skip
+
+    assert not Upstream.objects.exists()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -12,11 +12,13 @@ import pytest
 import time_machine
 from django.db.models.signals import post_save
 
-from accounts.models import Upstream
+from accounts.models import Identity, Upstream
+from accounts.upstreams import attempts
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
-from tests.factories import UpstreamFactory
+from tests.factories import UpstreamFactory, UserFactory
+from tests.upstreams.no_cache import NoCache
 from tests.upstreams.provider import Provider
 from tests.upstreams.signing_in import START, reason, sign_in
 
@@ -102,6 +104,59 @@ def test_another_browser_cannot_use_an_answer(
 
     assert other_browser.get(path).status_code == 400
     assert not provider.forms and not is_signed_in(other_browser)
+
+
+def test_an_answer_is_not_good_again_for_as_long_as_its_state_is(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    left = client.get(START)
+    cookies = {name: morsel.value for name, morsel in client.cookies.items()}
+    path = provider.sign_in(left["Location"])
+    client.get(path)
+    client.cookies.load(cookies)
+
+    with time_machine.travel(time.time() + 590, tick=True):
+        again = client.get(path)
+
+    assert again.status_code == 400 and "used already" in reason()
+
+
+def planted(client: PortalClient, value: str) -> None:
+    """Plant a value into the cookie of the one attempt of a browser."""
+    [name] = [name for name in client.cookies if "attempt" in name]
+    client.cookies[name] = value
+
+
+@pytest.mark.parametrize("value", ["", "another secret.", "."])
+def test_an_answer_counts_for_nobody_who_lacks_its_secret(
+    client: PortalClient, provider: Provider, upstream: Upstream, value: str
+) -> None:
+    path = provider.sign_in(client.get(START)["Location"])
+    planted(client, value)
+
+    assert client.get(path).status_code == 400
+    assert not provider.forms
+
+
+@pytest.mark.parametrize("packed", ["junk", "A", "eJx"])
+def test_a_spoilt_page_to_return_to_leads_to_the_first_one(
+    client: PortalClient, provider: Provider, upstream: Upstream, packed: str
+) -> None:
+    path = provider.sign_in(client.get(START)["Location"])
+    [secret] = [c.value.partition(".")[0] for c in client.cookies.values() if "attempt" in c.key]
+    planted(client, f"{secret}.{packed}")
+
+    assert client.get(path)["Location"] == "/"
+
+
+def test_without_a_cache_nobody_comes_in(
+    client: PortalClient, provider: Provider, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = provider.sign_in(client.get(START)["Location"])
+    monkeypatch.setattr(attempts, "cache", NoCache())
+
+    assert client.get(path).status_code == 503
+    assert not provider.forms and not is_signed_in(client)
 
 
 def test_an_answer_is_good_for_ten_minutes(
@@ -208,12 +263,20 @@ def test_a_disabled_provider_does_not_exist(
     assert client.get(path).status_code == 404
 
 
-def test_a_provider_that_is_disabled_meanwhile_lets_nobody_in(
-    client: PortalClient, provider: Provider, upstream: Upstream
+AT_THE_LAST_MOMENT: dict[str, Callable[[], object]] = {
+    "the provider disabled": lambda: Upstream.objects.update(enabled=False),
+    "the identity unlinked": lambda: Identity.objects.all().delete(),
+    "the identity another's": lambda: Identity.objects.update(user=UserFactory()),
+}
+
+
+@pytest.mark.parametrize("change", AT_THE_LAST_MOMENT.values(), ids=AT_THE_LAST_MOMENT)
+def test_what_changes_at_the_last_moment_lets_nobody_in(
+    client: PortalClient, provider: Provider, upstream: Upstream, change: Callable[[], object]
 ) -> None:
     path = provider.sign_in(client.get(START)["Location"])
 
-    with disabling_at_the_last_moment():
+    with when_a_sign_in_has_begun(change):
         answer = client.get(path)
 
     assert answer.status_code == 403 and "switched off" in reason()
@@ -222,14 +285,14 @@ def test_a_provider_that_is_disabled_meanwhile_lets_nobody_in(
 
 
 @contextmanager
-def disabling_at_the_last_moment() -> Iterator[None]:
-    """Disable every provider when a sign-in has begun, before what the provider said hangs on it."""
+def when_a_sign_in_has_begun(change: Callable[[], object]) -> Iterator[None]:
+    """Change something when a sign-in has begun, before what the provider said hangs on it."""
 
-    def disable(sender: object, **kwargs: object) -> None:
-        Upstream.objects.update(enabled=False)
+    def begun(sender: object, **kwargs: object) -> None:
+        change()
 
-    post_save.connect(disable, sender=SignIn)
+    post_save.connect(begun, sender=SignIn)
     try:
         yield
     finally:
-        post_save.disconnect(disable, sender=SignIn)
+        post_save.disconnect(begun, sender=SignIn)

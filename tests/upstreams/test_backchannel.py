@@ -9,11 +9,12 @@ from urllib.parse import urlencode
 
 import jwt
 import pytest
-from django.core.cache import cache
+from django.db import OperationalError, connection
 
 from accounts.models import Identity, Upstream, UpstreamSession
 from accounts.upstreams import backchannel, metadata
-from accounts.upstreams.backchannel import EVENT
+from accounts.upstreams.backchannel import EVENT, LARGEST
+from accounts.upstreams.encryption import Secret
 from authgate import sessions
 from authgate.memory import WrongTries
 from authgate.models import AuditEvent, SignIn
@@ -21,6 +22,7 @@ from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
 from tests.authgate.asking import WIKI, ask, facts
 from tests.factories import ApplicationFactory, UpstreamFactory
+from tests.upstreams.no_cache import NoCache
 from tests.upstreams.provider import OTHER_RSA_KEY, RSA_KEY, Provider, jwk
 from tests.upstreams.signing_in import reason as sign_in_reason
 from tests.upstreams.signing_in import sign_in
@@ -105,6 +107,7 @@ REFUSED: dict[str, tuple[Callable[[], Bend], str]] = {
     "no time of issue": (lambda: {"iat": None}, "lacks a claim"),
     "from the future": (lambda: now(iat=120), "future"),
     "made too long ago": (lambda: now(iat=-400), "too long ago"),
+    "made at a time that is text": (lambda: {"iat": str(int(time.time()))}, "a time that is none"),
     "no expiry": (lambda: {"exp": None}, "lacks a claim"),
     "expired": (lambda: now(exp=-61), "expired"),
     "no events": (lambda: {"events": None}, "lacks a claim"),
@@ -115,6 +118,7 @@ REFUSED: dict[str, tuple[Callable[[], Bend], str]] = {
     "a session that is no text": (lambda: {"sid": 7}, "a name that is none"),
     "an empty session": (lambda: {"sid": ""}, "a name that is none"),
     "a nonce": (lambda: {"nonce": "n"}, "nonce"),
+    "an empty nonce": (lambda: {"nonce": ""}, "nonce"),
     "no number of its own": (lambda: {"jti": None}, "lacks a claim"),
     "an endless number": (lambda: {"jti": "x" * 256}, "a name that is none"),
 }
@@ -185,26 +189,70 @@ def test_every_protected_origin_believes_it(
 def test_a_sign_in_that_is_on_its_way_ends_with_its_session(
     client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream, named: Bend
 ) -> None:
-    provider.claims |= {"sid": "session-there", "iat": int(time.time()) - 5}
+    at = int(time.time()) - 5
+    provider.claims |= {"sid": "session-there", "iat": at}
     left = client.get("/upstreams/campus/start")
     back = provider.sign_in(left["Location"])
 
-    send(other_browser, logout_token(provider, **named))
+    send(other_browser, logout_token(provider, **named, iat=at))
     client.get(back)
 
     assert not is_signed_in(client)
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_person_may_sign_in_again_after_a_logout(
+def test_a_sign_in_on_its_way_whose_session_was_never_named_ends_with_its_person(
     client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
-    send(other_browser, logout_token(provider, sid=None, iat=int(time.time()) - 5))
+    provider.claims["iat"] = int(time.time()) - 5
+    back = provider.sign_in(client.get("/upstreams/campus/start")["Location"])
 
-    provider.claims["sid"] = "a new session"
+    send(other_browser, logout_token(provider))
+    client.get(back)
+
+    assert not is_signed_in(client)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_sign_in_on_its_way_stays_where_another_session_of_the_person_ended(
+    client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    provider.claims |= {"sid": "session-there", "iat": int(time.time()) - 5}
+    back = provider.sign_in(client.get("/upstreams/campus/start")["Location"])
+
+    send(other_browser, logout_token(provider, sid="another"))
+    client.get(back)
+
+    assert is_signed_in(client)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("named", [{}, {"sid": None}], ids=["by session and person", "by person"])
+def test_a_person_may_sign_in_again_after_a_logout(
+    client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream, named: Bend
+) -> None:
+    send(other_browser, logout_token(provider, **named, iat=int(time.time()) - 5))
+
+    if "sid" in named:
+        provider.claims["sid"] = "a new session"
     sign_in(client, provider)
 
     assert is_signed_in(client)
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("token", ["a.b.c", "unreadable"])
+def test_a_sign_in_on_its_way_of_which_the_time_is_not_known_ends(
+    there: PortalClient, other_browser: PortalClient, provider: Provider, token: str
+) -> None:
+    row = UpstreamSession.objects.values().get()
+    send(other_browser, logout_token(provider, sid=None, iat=int(time.time()) - 5))
+    UpstreamSession.objects.all().delete()
+    SignIn.objects.update(ended_at=None)
+
+    UpstreamSession.objects.create(**{**row, "id_token": Secret("junk") if token == "unreadable" else token})
+
+    assert SignIn.objects.get().ended_at is not None
 
 
 def test_a_logout_token_signs_nobody_in(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
@@ -246,27 +294,31 @@ def test_a_logout_token_is_no_credential_of_a_program(
     assert status(logout_token(provider)) == 401
 
 
-@pytest.mark.parametrize(
-    ("body", "kind"),
-    [
-        ("", FORM),
-        ("logout_token=", FORM),
-        ("other=1", FORM),
-        ("logout_token=a&logout_token=b", FORM),
-        ("logout_token=a.b.c", FORM),
-        ("&".join(f"a{n}=1" for n in range(20)), FORM),
-        (f"logout_token={'x' * 20_000}", FORM),
-        ('{"logout_token": "a.b.c"}', "application/json"),
-        ("\xff", FORM),
-    ],
-    ids=["nothing", "empty", "another name", "two", "junk", "many", "huge", "json", "not ascii"],
-)
+NO_REQUESTS: dict[str, tuple[str, str, str]] = {
+    "nothing": ("", FORM, "no form"),
+    "an empty token": ("logout_token=", FORM, "no logout token"),
+    "another name": ("logout={token}", FORM, "no logout token"),
+    "two": ("logout_token={token}&logout_token={token}", FORM, "or several"),
+    "junk": ("logout_token=a.b.c", FORM, "cannot be read"),
+    "many fields": ("logout_token={token}" + "&a=1" * 20, FORM, "no form"),
+    "huge": ("logout_token={token}&more=" + "x" * LARGEST, FORM, "larger"),
+    "JSON": ('{{"logout_token": "{token}"}}', "application/json", "no form"),
+    "a form by another name": ("logout_token={token}", "text/plain", "no form"),
+    "not ASCII": ("logout_token={token}&more=\xff", FORM, "no form"),
+}
+
+
+@pytest.mark.parametrize(("body", "kind", "why"), NO_REQUESTS.values(), ids=NO_REQUESTS)
 def test_a_request_that_is_none_is_a_400(
-    client: PortalClient, upstream: Upstream, body: str, kind: str
+    there: PortalClient, other_browser: PortalClient, provider: Provider, body: str, kind: str, why: str
 ) -> None:
-    answer = client.generic("POST", URL, body.encode("latin-1"), content_type=kind)
+    sent = body.format(token=logout_token(provider)).encode("latin-1")
+
+    answer = other_browser.generic("POST", URL, sent, content_type=kind)
 
     assert (answer.status_code, "no-store" in answer["Cache-Control"]) == (400, True)
+    assert why in reason()
+    assert is_signed_in(there)
 
 
 def test_only_a_post_to_a_provider_that_is_switched_on_is_heard(
@@ -274,7 +326,9 @@ def test_only_a_post_to_a_provider_that_is_switched_on_is_heard(
 ) -> None:
     assert other_browser.get(URL).status_code == 405
     assert send(other_browser, logout_token(provider), URL.replace("campus", "nobody")).status_code == 404
-    Upstream.objects.update(enabled=False)
+    Upstream.objects.update(kind=Upstream.Kind.CAS)
+    assert send(other_browser, logout_token(provider)).status_code == 404
+    Upstream.objects.update(kind=Upstream.Kind.OIDC, enabled=False)
     assert send(other_browser, logout_token(provider)).status_code == 404
 
 
@@ -293,17 +347,71 @@ def test_junk_is_no_longer_looked_at_after_a_while_and_leaves_few_events(
     assert AuditEvent.objects.filter(kind="backchannel_logout_failed").count() == 1
 
 
-def test_a_provider_that_cannot_be_asked_for_its_keys_makes_a_400(
+def test_a_provider_that_cannot_be_asked_for_its_keys_makes_a_400_and_is_not_junk(
     there: PortalClient, other_browser: PortalClient, provider: Provider
 ) -> None:
     token = logout_token(provider)
     metadata.forget_all()
     provider.answers["/keys"] = (503, {}, b"")
 
-    assert send(other_browser, token).status_code == 400
+    assert {send(other_browser, token).status_code for _ in range(40)} == {400}
 
     provider.answers.clear()
     assert send(other_browser, token).status_code == 200
+    assert not is_signed_in(there)
+
+
+def test_a_token_that_could_not_be_obeyed_may_come_again(
+    there: PortalClient, other_browser: PortalClient, provider: Provider
+) -> None:
+    token = logout_token(provider)
+
+    def away(execute: Any, sql: str, *asked: Any) -> Any:
+        if "UPDATE" in sql and "authgate_signin" in sql:
+            raise OperationalError("away")
+        return execute(sql, *asked)
+
+    with connection.execute_wrapper(away):
+        failed = send(other_browser, token)
+
+    assert (failed.status_code, failed.json()) == (400, {"error": "temporarily_unavailable"})
+    assert is_signed_in(there)
+    assert send(other_browser, token).status_code == 200
+    assert not is_signed_in(there)
+
+
+def test_without_a_cache_a_token_is_obeyed_and_junk_is_refused(
+    there: PortalClient, other_browser: PortalClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    token = logout_token(provider)
+    monkeypatch.setattr(backchannel, "cache", NoCache())
+
+    assert send(other_browser, "a.b.c").status_code == 400
+    assert send(other_browser, token).status_code == 200
+    assert not is_signed_in(there)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_without_a_cache_a_sign_in_that_may_have_ended_on_its_way_ends(
+    client: PortalClient, provider: Provider, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backchannel, "cache", NoCache())
+
+    sign_in(client, provider)
+
+    assert not is_signed_in(client)
+
+
+def test_two_providers_may_number_their_tokens_alike(
+    there: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    upstream.pk, upstream.name, upstream.slug = None, "Later", "later"
+    upstream.save()
+
+    first = send(other_browser, logout_token(provider, jti="1"), URL.replace("campus", "later"))
+    second = send(other_browser, logout_token(provider, jti="1"))
+
+    assert (first.status_code, second.status_code) == (200, 200)
     assert not is_signed_in(there)
 
 
@@ -313,18 +421,28 @@ def test_keys_that_changed_are_read_again(
     monkeypatch.setattr(metadata, "AGAIN_AFTER", 0.0)
     provider.keys = [jwk(OTHER_RSA_KEY, "two")]
 
-    assert (
-        send(other_browser, logout_token(provider, key=OTHER_RSA_KEY, header={"kid": "two"})).status_code
-        == 200
-    )
+    token = logout_token(provider, key=OTHER_RSA_KEY, header={"kid": "two"})
+
+    assert send(other_browser, token).status_code == 200
+    assert not is_signed_in(there)
 
 
 def test_nothing_of_a_token_is_kept(
-    there: PortalClient, other_browser: PortalClient, provider: Provider
+    there: PortalClient, other_browser: PortalClient, provider: Provider, caplog: pytest.LogCaptureFixture
 ) -> None:
-    token = logout_token(provider)
+    caplog.set_level("DEBUG", "ikd")
+    good = logout_token(provider, jti="number-4711")
+    bad = logout_token(provider, jti="number-4711", nonce="n")
 
-    send(other_browser, token)
+    answers = [send(other_browser, token).status_code for token in (good, good, bad)]
 
-    assert token[:40] not in str(list(AuditEvent.objects.values()))
-    assert cache.get(f"logout-token:{token}") is None
+    with connection.cursor() as cursor:
+        tables = connection.introspection.table_names(cursor)
+        kept = caplog.text
+        for table in tables:
+            cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
+            kept += str(cursor.fetchall())
+    assert answers == [200, 400, 400]
+    assert "logout-token:" in kept and "used already" in kept
+    for secret in ("number-4711", *good.split(".")[1:], *bad.split(".")[1:]):
+        assert secret not in kept

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
+import pytest
 import time_machine
+from django.db import connection
+from django.utils import timezone
 
-from accounts.models import Identity, Upstream, User
+from accounts.models import Identity, Upstream, UpstreamSession, User
+from authgate.models import SignIn
 from tests.accounts import signing_in
 from tests.accounts.conftest import PortalClient
-from tests.factories import UserFactory
+from tests.factories import UpstreamFactory, UserFactory
+from tests.second_factor.factors import STEP, add_app, code, give
 from tests.upstreams.provider import Provider
 from tests.upstreams.signing_in import reason, sign_in
 
@@ -106,6 +113,44 @@ def test_the_last_way_in_stays(client: PortalClient, provider: Provider, upstrea
     assert Identity.objects.exists()
 
 
+def test_a_way_in_that_is_switched_off_is_none(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    sign_in(client, provider, {"sub": "1"})
+    off = UpstreamFactory(enabled=False)
+    Identity.objects.create(upstream=off, subject="1", user=User.objects.get())
+
+    client.post(unlink(Identity.objects.get(upstream=upstream)))
+
+    assert Identity.objects.filter(upstream=upstream).exists()
+
+
+def test_of_two_ways_in_one_may_go(client: PortalClient, provider: Provider, upstream: Upstream) -> None:
+    sign_in(client, provider, {"sub": "1"})
+    other = Identity.objects.create(upstream=UpstreamFactory(), subject="1", user=User.objects.get())
+
+    client.post(unlink(other))
+
+    assert Identity.objects.get().upstream == upstream
+
+
+def test_what_a_provider_said_of_one_person_does_not_hang_on_anothers_sign_in(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User, bob: User
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    add_app(alice)
+    sign_in(client, provider, {"sub": "1"})
+    half_way = client.session
+    del half_way["account_login"]
+    half_way.save()
+
+    signing_in.sign_in(client, "bob")
+
+    assert signing_in.is_signed_in(client)
+    assert SignIn.objects.get().user == bob
+    assert not UpstreamSession.objects.exists()
+
+
 def test_people_without_a_password_confirm_by_their_provider(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
@@ -133,6 +178,155 @@ def test_nobody_confirms_with_anothers_identity(
     answer = client.get(provider.sign_in(left, {"sub": "2", "auth_time": int(time.time())}))
 
     assert answer.status_code == 403
+
+
+MEANWHILE: dict[str, tuple[Callable[[], object], str]] = {
+    "the provider switched off": (lambda: Upstream.objects.update(enabled=False), "switched off"),
+    "the sign-in ended": (lambda: SignIn.objects.update(ended_at=timezone.now()), "sign-in ended"),
+    "the user disabled": (lambda: User.objects.update(is_active=False), "sign-in ended"),
+}
+
+
+def while_it_is_asked(provider: Provider, change: Callable[[], object]) -> None:
+    """Let something change at the portal while it waits for the provider's tokens."""
+    honest = provider._token
+
+    def late(*asked: Any) -> Any:
+        change()
+        connection.close()
+        return honest(*asked)
+
+    provider._token = late  # type: ignore[method-assign]
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("change", "why"), MEANWHILE.values(), ids=MEANWHILE)
+@pytest.mark.parametrize("page", [LINK, f"{PAGE}confirm/"], ids=["link", "confirm"])
+def test_the_word_of_a_provider_comes_too_late(
+    client: PortalClient,
+    provider: Provider,
+    upstream: Upstream,
+    alice: User,
+    page: str,
+    change: Callable[[], object],
+    why: str,
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    signing_in.sign_in(client, "alice")
+    left = client.post(page, {"upstream": "campus"})["Location"]
+    while_it_is_asked(provider, change)
+
+    answer = client.get(
+        provider.sign_in(left, {"sub": "2" if page == LINK else "1", "auth_time": int(time.time())})
+    )
+
+    assert answer.status_code in (400, 403) and why in reason()
+    assert Identity.objects.count() == 1
+    assert "reauthenticated" not in str(client.session.get("account_authentication_methods"))
+
+
+@pytest.mark.parametrize("page", [LINK, f"{PAGE}confirm/"], ids=["link", "confirm"])
+def test_a_provider_that_is_off_when_the_browser_comes_back_is_not_asked(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User, page: str
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    signing_in.sign_in(client, "alice")
+    path = provider.sign_in(client.post(page, {"upstream": "campus"})["Location"], {"sub": "1"})
+    Upstream.objects.update(enabled=False)
+
+    assert client.get(path).status_code == 404
+    assert not provider.forms
+
+
+GONE: dict[str, Callable[[], object]] = {
+    "the provider switched off": lambda: Upstream.objects.update(enabled=False),
+    "the identity unlinked": lambda: Identity.objects.all().delete(),
+    "the identity another's": lambda: Identity.objects.update(user=UserFactory()),
+}
+
+
+@pytest.mark.parametrize("change", GONE.values(), ids=GONE)
+def test_the_second_factor_completes_no_sign_in_by_a_provider_that_counts_no_more(
+    client: PortalClient,
+    provider: Provider,
+    upstream: Upstream,
+    alice: User,
+    change: Callable[[], object],
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    secret = add_app(alice)
+    step = sign_in(client, provider, {"sub": "1"})
+    change()
+
+    answer = give(client, code(secret))
+
+    assert step["Location"].startswith(STEP)
+    assert (answer.status_code, answer["Location"]) == (302, "/accounts/login/")
+    assert not signing_in.is_signed_in(client) and not SignIn.objects.exists()
+
+
+def test_the_second_factor_completes_a_sign_in_by_a_provider(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    secret = add_app(alice)
+    sign_in(client, provider, {"sub": "1"})
+
+    give(client, code(secret))
+
+    assert signing_in.is_signed_in(client)
+    assert SignIn.objects.get().upstream_session.upstream == upstream
+
+
+def confirm(client: PortalClient, provider: Provider, **person: Any) -> Any:
+    left = client.post(f"{PAGE}confirm/", {"upstream": "campus"})["Location"]
+    return client.get(provider.sign_in(left, {"sub": "1", "auth_time": int(time.time()), **person}))
+
+
+def test_a_provider_cannot_stand_in_for_the_second_factor(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    signing_in.sign_in(client, "alice")
+    left = client.post(f"{PAGE}confirm/", {"upstream": "campus"})["Location"]
+    add_app(alice)
+
+    answer = client.get(provider.sign_in(left, {"sub": "1", "auth_time": int(time.time())}))
+    page = client.get(f"{PAGE}confirm/")
+
+    assert answer.status_code == 403 and "second factor" in reason()
+    assert page["Location"].startswith("/accounts/reauthenticate/?next=")
+    assert client.get("/accounts/second-factor/app/remove/").status_code == 302
+
+
+@pytest.mark.parametrize("amr", [["pwd"], ["pwd", "otp"]], ids=["password there", "code there"])
+def test_a_provider_that_is_trusted_for_it_can_where_it_says_so(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User, amr: list[str]
+) -> None:
+    Upstream.objects.update(second_factor_values="otp")
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    signing_in.sign_in(client, "alice")
+    add_app(alice)
+
+    answer = confirm(client, provider, amr=amr)
+
+    is_trusted = "otp" in amr
+    assert answer.status_code == (302 if is_trusted else 403)
+    remove = client.get("/accounts/second-factor/app/remove/")
+    assert remove.status_code == (200 if is_trusted else 302)
+    assert SignIn.objects.get().second_factor_at is None
+
+
+def test_whoever_has_a_second_factor_and_no_password_gives_that_to_link(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    sign_in(client, provider, {"sub": "1"})
+    add_app(User.objects.get())
+
+    with time_machine.travel(time.time() + 301, tick=True):
+        answer = client.post(LINK)
+
+    assert answer["Location"].startswith("/accounts/reauthenticate/")
 
 
 def test_the_sign_in_page_offers_enabled_providers(client: PortalClient, upstream: Upstream) -> None:

@@ -28,6 +28,7 @@ from authgate.models import Application
 from authgate.views import _memory
 from tests.authgate.asking import NAVIGATION, WIKI, ask, facts, header
 from tests.factories import ApplicationFactory, RuleFactory, UpstreamFactory
+from tests.upstreams.provider import SHORT_RSA_KEY
 from tests.upstreams.provider_of_keys import AUDIENCE, Provider
 
 
@@ -212,14 +213,26 @@ def test_usual_algorithms_are_believed(
     assert answer_to(provider.token("another", algorithm)).status == 200
 
 
-def test_a_key_for_encryption_signs_nothing(
-    provider: Provider, linked: Identity, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    "told",
+    [{"use": "enc"}, {"key_ops": ["encrypt"]}, {"key_ops": "verify"}, {"key_ops": None}],
+    ids=["use", "operations", "operations that are text", "operations that are nothing"],
+)
+def test_a_key_for_something_else_signs_nothing(
+    provider: Provider, linked: Identity, told: dict[str, Any]
 ) -> None:
     published = json.loads(provider.answer_to("/keys")[1])
-    published["keys"][0]["use"] = "enc"
+    published["keys"][0] |= told
     provider.answers["/keys"] = (200, json.dumps(published).encode())
 
     assert is_wrong(answer_to(provider.token()))
+
+
+def test_a_short_key_is_not_believed(provider: Provider, linked: Identity) -> None:
+    provider.private["short"] = SHORT_RSA_KEY
+
+    assert answer_to(provider.token()).status == 200
+    assert is_wrong(answer_to(provider.token("short")))
 
 
 @pytest.mark.parametrize("several", [False, True])

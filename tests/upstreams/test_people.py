@@ -129,6 +129,18 @@ def test_an_address_that_the_portal_has_not_verified_links_nothing(
     assert whose() != squatter
 
 
+def test_a_letter_that_folds_into_another_makes_nobody_somebody_else(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    linking(upstream)
+    kate = UserFactory(username="kate", email="kate@example.com", verified=True)
+
+    sign_in(client, provider, {**ALICES, "email": "\u212aate@example.com"})
+
+    assert whose() != kate
+    assert whose().email == ""
+
+
 def test_nobody_with_power_is_linked_by_an_address(
     client: PortalClient, provider: Provider, upstream: Upstream, carol: User
 ) -> None:
@@ -172,6 +184,19 @@ def test_a_provider_that_makes_no_accounts_refuses_strangers(
         ("", "erin"),
         ("!!!", "person"),
         ("x" * 500, "x" * 100),
+        (".", "person"),
+        ("..", "person"),
+        ("admin", "person"),
+        ("ROOT", "person"),
+        ("Admin_2@example.com", "person"),
+        ("\uff41dmin", "person"),
+        ("\u0430lice", "person"),
+        ("алиса", "алиса"),
+        ("爱丽丝", "爱丽丝"),
+        ("alice\uff20example.com", "alice-2"),
+        ("alice\ufe6bexample.com", "alice-2"),
+        ("a\u202eb\x00c", "a-b-c"),
+        ("\ufdfa", "صلى-الله-عليه-وسلم"),
     ],
 )
 def test_a_new_account_gets_a_free_name(
@@ -261,3 +286,117 @@ def test_a_believed_address_is_not_taken_from_another(
 
     bob.refresh_from_db()
     assert bob.email == "bob@example.com"
+
+
+def verified(address: str, word: object = True) -> dict[str, Any]:
+    return {"email": address, "email_verified": word}
+
+
+ERIN, TYPED = "erin@example.com", "boss@example.com"
+ADDRESSES: dict[str, tuple[dict[str, Any], dict[str, Any] | None, str, str]] = {
+    # name: claims of the ID token, those of userinfo (None: it has none), claim that is mapped, what is taken
+    "both in the ID token": (verified(ERIN), {}, "", ERIN),
+    "both in the ID token, without userinfo": (verified(ERIN), None, "", ERIN),
+    "both in userinfo": ({}, verified(ERIN), "", ERIN),
+    "both in both": (verified(ERIN), verified(ERIN), "", ERIN),
+    "userinfo's verified, the ID token's not": (verified(TYPED, False), verified(ERIN), "", ERIN),
+    "the ID token's verified, userinfo's not": (verified(ERIN), verified(TYPED, False), "", ""),
+    "the ID token's verified, userinfo silent on its own": (verified(ERIN), {"email": TYPED}, "", ""),
+    "the address in userinfo, the word elsewhere": ({"email_verified": True}, {"email": TYPED}, "", ""),
+    "the address in the ID token, the word elsewhere": ({"email": TYPED}, {"email_verified": True}, "", ""),
+    "taken back by userinfo without an address": (verified(ERIN), {"email_verified": False}, "", ERIN),
+    "no address in userinfo but an empty claim": (verified(ERIN), {"email": None}, "", ""),
+    "a word that is text": (verified(ERIN, "true"), {}, "", ""),
+    "mapped from the claim email": (verified(ERIN), {}, "email", ERIN),
+    "mapped from another claim": ({**verified(ERIN), "mail": TYPED}, {}, "mail", ""),
+    "mapped from another claim of userinfo": (verified(ERIN), {"mail": TYPED}, "mail", ""),
+    "mapped from another claim, the word alone": ({"mail": TYPED, "email_verified": True}, {}, "mail", ""),
+}
+
+
+@pytest.mark.parametrize(("id_token", "userinfo", "mapped", "taken"), ADDRESSES.values(), ids=ADDRESSES)
+def test_an_address_is_believed_if_its_own_source_says_so(
+    client: PortalClient,
+    provider: Provider,
+    upstream: Upstream,
+    id_token: dict[str, Any],
+    userinfo: dict[str, Any] | None,
+    mapped: str,
+    taken: str,
+) -> None:
+    provider.claims, provider.userinfo = id_token, userinfo
+    if mapped:
+        ClaimMapping.objects.create(upstream=upstream, claim=mapped, field="email")
+
+    sign_in(client, provider, {"sub": "1", "preferred_username": "erin"})
+
+    assert whose().email == taken
+    assert [row.email for row in EmailAddress.objects.filter(verified=True)] == [taken] * bool(taken)
+
+
+def test_the_address_of_somebody_with_power_stays(
+    client: PortalClient, provider: Provider, upstream: Upstream, carol: User
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=carol)
+    ClaimMapping.objects.create(upstream=upstream, claim="email", field="email")
+
+    sign_in(client, provider, {"sub": "1", **verified("new@example.com")})
+
+    carol.refresh_from_db()
+    assert carol.email == "carol@example.com"
+    assert list(EmailAddress.objects.values_list("email", flat=True)) == ["carol@example.com"]
+
+
+def test_a_second_address_of_another_is_not_taken_either(
+    client: PortalClient, provider: Provider, upstream: Upstream, bob: User
+) -> None:
+    EmailAddress.objects.create(user=bob, email=ERIN, verified=False)
+
+    sign_in(client, provider, {"sub": "1", "preferred_username": "erin", **verified(ERIN)})
+
+    assert whose().email == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [(" Er\u202ein\x00 ", "Erin"), ("x" * 200, "x" * 150), ("  ", "Alice"), (7, "Alice"), (None, "Alice")],
+    ids=["marks that nobody sees", "long", "blank", "a number", "none"],
+)
+def test_a_mapped_name_is_cleaned_and_never_emptied(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User, name: object, shown: str
+) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+    ClaimMapping.objects.create(upstream=upstream, claim="name", field="display_name")
+    provider.claims["name"] = name
+
+    sign_in(client, provider, {"sub": "1"})
+
+    assert whose().display_name == shown
+
+
+def test_a_provider_shortens_sign_ins_and_lengthens_none(
+    client: PortalClient, provider: Provider, upstream: Upstream, settings: Any
+) -> None:
+    Upstream.objects.update(max_lifetime=10 * 365 * 86400)
+
+    sign_in(client, provider)
+
+    row = SignIn.objects.get()
+    assert (row.expires_at - row.started_at).total_seconds() < settings.IKD_SIGN_IN_LIFETIME + 60
+
+
+@pytest.mark.parametrize(
+    ("said", "counts"),
+    [({"amr": ["pwd", "otp"]}, True), ({"acr": "otp"}, True), ({"amr": ["pwd"], "acr": "1"}, False)],
+    ids=["amr", "acr", "neither"],
+)
+def test_a_trusted_word_of_a_second_factor_counts(
+    client: PortalClient, provider: Provider, upstream: Upstream, said: dict[str, Any], counts: bool
+) -> None:
+    Upstream.objects.update(second_factor_values="otp\nmfa")
+
+    sign_in(client, provider, {"sub": "1", **said})
+
+    row = SignIn.objects.get()
+    assert (row.second_factor_at is not None) is counts
+    assert ("upstream_second_factor" in row.methods) is counts

@@ -12,13 +12,17 @@ from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
-from accounts.models import Upstream, UpstreamSession
-from accounts.upstreams import metadata
+from accounts.models import GroupMapping, Upstream, UpstreamSession, User
+from accounts.upstreams import metadata, rechecking
 from accounts.upstreams.rechecking import empty_ended, recheck_due
-from accounts.upstreams.refreshing import LEASE
+from accounts.upstreams.refreshing import LEASE, Outcome, refresh
+from authgate import sessions
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
+from tests.authgate.asking import WIKI, ask, facts
+from tests.factories import ApplicationFactory, GroupFactory
+from tests.upstreams.no_cache import NoCache
 from tests.upstreams.provider import Provider
 from tests.upstreams.signing_in import sign_in
 
@@ -79,8 +83,11 @@ def test_a_provider_that_gives_no_newer_refresh_token_keeps_the_old_one(
     assert session().id_token.reveal() == before.id_token.reveal()
 
 
-def test_whom_the_provider_no_longer_knows_is_out(there: PortalClient, provider: Provider) -> None:
-    provider.refresh_tokens.clear()
+@pytest.mark.parametrize("status", [400, 401])
+def test_whom_the_provider_no_longer_knows_is_out(
+    there: PortalClient, provider: Provider, status: int
+) -> None:
+    provider.answers[TOKENS] = (status, {}, b'{"error": "invalid_grant"}')
 
     recheck_due()
 
@@ -117,6 +124,9 @@ FAILS: dict[str, Callable[[Provider], None]] = {
     "no token": badly(access_token=None),
     "no bearer token": badly(token_type="mac"),
     "an ID token that is none": badly(id_token="a.b.c"),
+    "an ID token of another kind": lambda provider: provider.claims.update(events={}),
+    "an ID token for another client": lambda provider: provider.claims.update(azp="other"),
+    "an ID token for several clients": lambda provider: provider.claims.update(aud=["portal", "other"]),
     "gone": Provider.stop,
 }
 
@@ -197,6 +207,134 @@ def test_nobody_is_asked_about(there: PortalClient, provider: Provider, change: 
     assert provider.refreshed == 0
 
 
+# ---- groups ----
+
+
+def mapped(claim: str, value: str, name: str, mode: str = "mirror") -> None:
+    GroupMapping.objects.create(
+        upstream=Upstream.objects.get(), claim=claim, value=value, group=GroupFactory(name=name), mode=mode
+    )
+
+
+def in_groups(*names: str) -> None:
+    User.objects.get().groups.set([GroupFactory(name=name) for name in names])
+
+
+def groups() -> set[str]:
+    return set(User.objects.get().groups.values_list("name", flat=True))
+
+
+def says(id_token: dict[str, Any], userinfo: dict[str, Any] | None = None) -> Callable[[Provider], None]:
+    def bend(provider: Provider) -> None:
+        provider.claims |= id_token
+        provider.userinfo = userinfo or {}
+
+    return bend
+
+
+def without_id_token(bend: Callable[[Provider], None]) -> Callable[[Provider], None]:
+    def bent(provider: Provider) -> None:
+        bend(provider)
+        provider.token_answer["id_token"] = None
+
+    return bent
+
+
+def without_userinfo(provider: Provider) -> None:
+    provider.answers["/userinfo"] = (503, {}, b"")
+
+
+def somebody_elses(provider: Provider) -> None:
+    provider.userinfo = {"sub": "mallory-there", "groups": []}
+
+
+MIRRORED: dict[str, tuple[Callable[[Provider], None], bool]] = {
+    "still in the ID token": (says({"groups": ["crew", "x"]}), True),
+    "still in userinfo": (says({}, {"groups": ["crew"]}), True),
+    "taken, by the ID token": (says({"groups": ["x"]}), False),
+    "taken, by userinfo": (says({}, {"groups": ["x"]}), False),
+    "taken, by an empty list": (says({}, {"groups": []}), False),
+    "taken in userinfo, which goes before the ID token": (says({"groups": ["crew"]}, {"groups": []}), False),
+    "no such claim in all there is": (says({}), False),
+    "taken, without a new ID token": (without_id_token(says({}, {"groups": ["x"]})), False),
+    "no such claim in userinfo, without a new ID token": (without_id_token(says({})), True),
+    "no such claim in the ID token, without userinfo": (without_userinfo, True),
+    "userinfo of somebody else": (somebody_elses, True),
+}
+
+
+@pytest.mark.parametrize(("bend", "stays"), MIRRORED.values(), ids=MIRRORED)
+def test_a_mirrored_group_follows_what_the_provider_says(
+    there: PortalClient, provider: Provider, bend: Callable[[Provider], None], stays: bool
+) -> None:
+    mapped("groups", "crew", "crew")
+    in_groups("crew", "own")
+    bend(provider)
+
+    assert recheck_due() == 1
+
+    assert is_signed_in(there)
+    assert groups() == ({"crew", "own"} if stays else {"own"})
+
+
+def test_a_group_that_was_given_there_is_given_here(there: PortalClient, provider: Provider) -> None:
+    mapped("groups", "crew", "crew")
+    says({"groups": ["crew"]})(provider)
+
+    recheck_due()
+
+    assert groups() == {"crew"}
+
+
+def test_a_group_that_is_only_added_is_never_taken(there: PortalClient, provider: Provider) -> None:
+    mapped("groups", "crew", "crew", "add")
+    mapped("groups", "boss", "boss")
+    in_groups("crew", "boss")
+
+    recheck_due()
+
+    assert groups() == {"crew"}
+
+
+def test_what_is_taken_is_taken_from_applications_too(there: PortalClient, provider: Provider) -> None:
+    mapped("groups", "crew", "crew")
+    in_groups("crew")
+    ApplicationFactory(origins=[WIKI], groups=["crew"])
+    cookie = f"__Host-ikd_gate={sessions.open_gate(SignIn.objects.get(), WIKI)}"
+    before = ask(facts(f"{WIKI}/", cookie=cookie)).status
+
+    recheck_due()
+
+    assert (before, ask(facts(f"{WIKI}/", cookie=cookie)).status) == (200, 403)
+
+
+def test_userinfo_that_cannot_be_read_is_an_event_and_keeps_the_new_tokens(
+    there: PortalClient, provider: Provider
+) -> None:
+    mapped("groups", "crew", "crew")
+    without_userinfo(provider)
+    before = session().refresh_token.reveal()
+
+    recheck_due()
+
+    assert session().refresh_token.reveal() == f"{before}-1"
+    assert "userinfo" in AuditEvent.objects.get(kind="upstream_not_asked").reason
+
+
+def test_nobody_is_asked_for_userinfo_without_a_mirrored_group(
+    there: PortalClient, provider: Provider
+) -> None:
+    mapped("groups", "crew", "crew", "add")
+    provider.asked.clear()
+
+    recheck_due()
+
+    assert ("GET", "/userinfo") not in provider.asked
+
+
+# ---- providers that fail ----
+
+
 def test_one_provider_that_fails_keeps_no_other_waiting(
     there: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
@@ -234,15 +372,122 @@ def test_a_refresh_does_not_bring_back_what_a_sign_out_emptied(
     assert not (session().refresh_token or session().access_token)
 
 
-def test_tokens_of_sign_ins_that_ended_are_emptied(there: PortalClient, provider: Provider) -> None:
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_that_comes_after_somebody_else_asked_is_not_written(
+    there: PortalClient, provider: Provider
+) -> None:
+    """A process that slept: by now another holds the lease, and a newer refresh token."""
+    mapped("groups", "crew", "crew")
+    in_groups("crew")
+    honest = provider._refreshed
+
+    def late(refresh_token: str) -> Any:
+        UpstreamSession.objects.update(tried_at=timezone.now() + LEASE / 2, refresh_token="newer")
+        connection.close()
+        return honest(refresh_token)
+
+    provider._refreshed = late  # type: ignore[method-assign]
+
+    recheck_due()
+
+    assert session().refresh_token.reveal() == "newer"
+    assert groups() == {"crew"}
+
+
+OVER: dict[str, Callable[[], object]] = {
+    "the sign-in ended": lambda: SignIn.objects.update(ended_at=timezone.now()),
+    "the provider is off": lambda: Upstream.objects.update(enabled=False),
+    "there is no refresh token": lambda: UpstreamSession.objects.update(refresh_token=""),
+    "another asks": lambda: UpstreamSession.objects.update(tried_at=timezone.now()),
+}
+
+
+@pytest.mark.parametrize("change", OVER.values(), ids=OVER)
+def test_a_refresh_asks_nothing_where(
+    there: PortalClient, provider: Provider, change: Callable[[], object]
+) -> None:
+    change()
+
+    assert refresh(session().pk).outcome is Outcome.BUSY
+    assert provider.refreshed == 0
+
+
+def test_a_provider_that_fails_is_asked_about_nobody_else_in_this_round(
+    there: PortalClient, other_browser: PortalClient, provider: Provider
+) -> None:
+    sign_in(other_browser, provider, {"sub": "bob-there", "preferred_username": "bob"})
+    UpstreamSession.objects.update(checked_at=timezone.now() - timedelta(minutes=2))
+    provider.answers[TOKENS] = (503, {}, b"")
+
+    assert [recheck_due(), recheck_due(), recheck_due()] == [1, 1, 0]
+
+
+def test_whoever_waited_longest_is_asked_about_first(
+    there: PortalClient, other_browser: PortalClient, provider: Provider
+) -> None:
+    sign_in(other_browser, provider, {"sub": "bob-there", "preferred_username": "bob"})
+    for minutes, row in enumerate(UpstreamSession.objects.order_by("pk"), 2):
+        UpstreamSession.objects.filter(pk=row.pk).update(
+            checked_at=timezone.now() - timedelta(minutes=minutes)
+        )
+    provider.answers[TOKENS] = (503, {}, b"")
+
+    recheck_due()
+
+    assert UpstreamSession.objects.get(subject="bob-there").tried_at is not None
+
+
+def test_tokens_that_are_only_renewed_end_nobody_when_the_provider_is_down(
+    there: PortalClient, provider: Provider
+) -> None:
+    Upstream.objects.update(recheck_every=0)
+    UpstreamSession.objects.update(
+        wants_tokens=True, expires_at=timezone.now(), checked_at=timezone.now() - timedelta(days=9)
+    )
+    provider.answers[TOKENS] = (503, {}, b"")
+
+    assert recheck_due() == 1
+    assert is_signed_in(there)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "wanted", "asked"),
+    [(1, True, 1), (16, True, 0), (1, False, 0)],
+    ids=["used", "unused", "unwanted"],
+)
+def test_tokens_are_renewed_for_who_uses_them(
+    there: PortalClient, provider: Provider, minutes: int, wanted: bool, asked: int
+) -> None:
+    Upstream.objects.update(recheck_every=0)
+    UpstreamSession.objects.update(wants_tokens=wanted, expires_at=timezone.now() + timedelta(seconds=50))
+    SignIn.objects.update(last_seen_at=timezone.now() - timedelta(minutes=minutes))
+
+    assert recheck_due() == asked
+
+
+@pytest.mark.parametrize("field", ["ended_at", "expires_at"])
+def test_tokens_of_sign_ins_that_are_over_are_emptied(
+    there: PortalClient, provider: Provider, field: str
+) -> None:
+    SignIn.objects.update(**{field: timezone.now() - timedelta(minutes=50)})
     assert empty_ended() == 0
-    SignIn.objects.update(ended_at=timezone.now() - timedelta(hours=2))
+    SignIn.objects.update(**{field: timezone.now() - timedelta(hours=2)})
 
     assert empty_ended() == 1
 
     kept = session()
     assert not (kept.id_token or kept.access_token or kept.refresh_token)
     assert empty_ended() == 0
+
+
+def test_without_a_cache_providers_are_asked_all_the_same(
+    there: PortalClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rechecking, "cache", NoCache())
+    provider.answers[TOKENS] = (503, {}, b"")
+
+    assert recheck_due() == 1
+    assert not AuditEvent.objects.filter(kind="upstream_not_asked").exists()
 
 
 def test_the_events_of_a_provider_that_stays_down_are_few(there: PortalClient, provider: Provider) -> None:

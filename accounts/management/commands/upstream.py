@@ -58,11 +58,9 @@ class Command(BaseCommand):
                 upstream.client_secret = options["client_secret_file"].read_text().strip()
             except OSError as error:
                 raise CommandError(f"--client-secret-file cannot be read: {error}") from None
-        try:
-            upstream.full_clean()
-        except ValidationError as error:
-            lines = [f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items()]
-            raise CommandError("\n".join(lines)) from None
+            except UnicodeDecodeError:
+                raise CommandError("--client-secret-file holds no text") from None
+        self._validate(upstream)
         upstream.save()
         record("added", subject=upstream.name, details={"object": "accounts.upstream", "key": upstream.pk})
         self.stdout.write(f"{upstream.slug} is added.")
@@ -87,9 +85,19 @@ class Command(BaseCommand):
     def _set_enabled(self, options: dict[str, Any], enabled: bool) -> None:
         upstream = self._named(options)
         upstream.enabled = enabled
+        if enabled:
+            self._validate(upstream)
         upstream.save(update_fields=["enabled"])
         record("changed", subject=upstream.name, details={"object": "accounts.upstream", "enabled": enabled})
         self.stdout.write(f"{upstream.slug} is {'enabled' if enabled else 'disabled'}.")
+
+    def _validate(self, upstream: Upstream) -> None:
+        """Judge a provider as its form in the admin does. Disabling one needs none of that."""
+        try:
+            upstream.full_clean()
+        except ValidationError as error:
+            lines = [f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items()]
+            raise CommandError("\n".join(lines)) from None
 
     def _tell(self, upstream: Upstream) -> bool:
         """Write what a trial finds, and tell whether nothing is wrong."""
