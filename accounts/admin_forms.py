@@ -55,8 +55,12 @@ def is_address_of_another(email: str, user_id: int = 0) -> bool:
 
 
 def refuse_taken_name(username: str, user_id: int = 0) -> None:
-    if User.objects.filter(username__iexact=username).exclude(pk=user_id).exists():
+    """Raise ValidationError for a name that is somebody else's, or the address by which they sign in."""
+    same_name = User.objects.filter(username__iexact=username).exclude(pk=user_id)
+    if same_name.exists():
         raise ValidationError(NAME_TAKEN, code="unique")
+    if is_address_of_another(username, user_id):
+        raise ValidationError(ADDRESS_TAKEN, code="unique")
 
 
 class AddUserForm(AdminUserCreationForm):  # type: ignore[type-arg]

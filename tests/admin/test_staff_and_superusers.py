@@ -339,6 +339,19 @@ def test_nobody_can_be_given_the_address_of_somebody_else(
     assert alice.emailaddress_set.count() == 1
 
 
+@pytest.mark.parametrize("email", ["Carol@Example.com", "Carol@Example.org"], ids=["primary", "another"])
+def test_nobody_can_be_named_as_somebody_elses_address(
+    sams: Client, alice: User, carol: User, email: str
+) -> None:
+    EmailAddress.objects.create(user=carol, email="carol@example.org")
+
+    changed = save(sams, change(alice), username=email)
+    sams.post("/admin/accounts/user/add/", {"username": email, "usable_password": "false"})
+
+    assert "Another user has this e-mail address" in errors_in(changed)
+    assert not User.objects.filter(username__iexact=email).exists()
+
+
 def test_an_inline_cannot_reach_a_row_of_somebody_else(sams: Client, alice: User, carol: User) -> None:
     hers = carol.emailaddress_set.get()
 
