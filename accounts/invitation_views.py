@@ -7,7 +7,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.forms import BaseUserCreationForm
+from django.contrib.auth.forms import BaseUserCreationForm, UsernameField
 from django.core.exceptions import ValidationError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
@@ -32,6 +32,7 @@ class AcceptForm(NamesOneself, BaseUserCreationForm):  # type: ignore[type-arg]
     class Meta:
         model = User
         fields = ("username", "display_name")
+        field_classes = {"username": UsernameField}
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -68,7 +69,8 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     found = invitations.invitation_of(token)
     if found is None:
         return _spent(request)
-    form = AcceptForm(request.POST or None)
+    # With the address that the person will have, which their password must not be like.
+    form = AcceptForm(request.POST or None, instance=User(email=found.email))
     if request.method != "POST" or not form.is_valid():
         return render(request, "accounts/invitation.html", {"form": form, "email": found.email})
     try:

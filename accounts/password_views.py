@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from allauth.account import views as allauth_views
 from django import forms
 from django.http import HttpRequest, HttpResponse
@@ -38,6 +40,12 @@ class PasswordResetFromKeyView(allauth_views.PasswordResetFromKeyView):  # type:
 
     # Not "no-referrer": a browser would then send the form as of no origin, and be refused.
     http_method_names = ["get", "head", "post"]
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        """Name whose password it is, as the mail did, so that password managers keep it under that name."""
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        person = getattr(self, "reset_user", None)
+        return {**context, "person": person}
 
 
 @method_decorator(never_cache, name="dispatch")

@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from authgate.audit import printable
@@ -60,6 +60,15 @@ def begin_sign_in(
 def live_sign_ins() -> QuerySet[SignIn]:
     """Give the sign-ins that count, but for the idle timeout, which `is_idle` tells."""
     return SignIn.objects.filter(ended_at=None, expires_at__gt=timezone.now(), user__is_active=True)
+
+
+def without_idle(sign_ins: QuerySet[SignIn]) -> QuerySet[SignIn]:
+    """Leave out those that are idle. One query more: there are as many timeouts as the settings have had."""
+    now = timezone.now()
+    busy = Q(pk__in=[])
+    for timeout in sign_ins.order_by().values_list("idle_timeout", flat=True).distinct():
+        busy |= Q(idle_timeout=timeout, last_seen_at__gt=now - timedelta(seconds=timeout))
+    return sign_ins.filter(busy)
 
 
 def is_idle(sign_in: SignIn) -> bool:

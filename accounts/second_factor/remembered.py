@@ -14,6 +14,7 @@ from allauth.mfa.stages import AuthenticateStage as TheirAuthenticateStage
 from allauth.mfa.webauthn.internal.flows import did_use_passwordless_login
 from django.conf import settings
 from django.db import transaction
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
@@ -54,10 +55,17 @@ def _row_of(request: HttpRequest, user: User) -> RememberedDevice | None:
     token = request.COOKIES.get(settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME, "")
     if not (token and settings.IKD_REMEMBERED_DEVICE_LIFETIME):
         return None
-    rows = RememberedDevice.objects.filter(user=user, expires_at__gt=timezone.now())
+    rows = _not_over(user)
     row = rows.filter(token_digest=digest(token)).first()
     is_as_it_was = row is not None and constant_time_compare(row.fingerprint, create_config_fingerprint(user))
     return row if is_as_it_was else None
+
+
+def _not_over(user: User) -> QuerySet[RememberedDevice]:
+    """Give the rows that count still. A lifetime that was made shorter since holds of earlier ones, too."""
+    now = timezone.now()
+    since = now - timedelta(seconds=settings.IKD_REMEMBERED_DEVICE_LIFETIME)
+    return RememberedDevice.objects.filter(user=user, expires_at__gt=now, created_at__gt=since)
 
 
 @transaction.atomic
@@ -77,7 +85,7 @@ def remember(request: HttpRequest, user: User, response: HttpResponse) -> None:
         created_at=now,
         expires_at=now + timedelta(seconds=settings.IKD_REMEMBERED_DEVICE_LIFETIME),
     )
-    kept = RememberedDevice.objects.filter(user=user, expires_at__gt=now).order_by("-created_at")[:MOST]
+    kept = _not_over(user).order_by("-created_at")[:MOST]
     RememberedDevice.objects.filter(user=user).exclude(pk__in=[row.pk for row in kept]).delete()
     response.set_cookie(
         settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME,
@@ -92,9 +100,7 @@ def remember(request: HttpRequest, user: User, response: HttpResponse) -> None:
 
 def remembered_devices(user: User) -> list[RememberedDevice]:
     """Give the devices on which somebody is remembered now, the newest first."""
-    rows = RememberedDevice.objects.filter(
-        user=user, expires_at__gt=timezone.now(), fingerprint=create_config_fingerprint(user)
-    )
+    rows = _not_over(user).filter(fingerprint=create_config_fingerprint(user))
     return list(rows.order_by("-created_at"))
 
 

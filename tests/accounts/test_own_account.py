@@ -12,6 +12,7 @@ from allauth.account.models import EmailAddress
 from django.core import mail
 from django.core.cache import cache
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import User
 from authgate.audit import record
@@ -101,6 +102,21 @@ def test_a_session_says_which_browser_from_where_and_for_what(own: Client, alice
     assert "127.0.0.1" in body
     assert "wiki.example.com" in body
     assert "this one" in body
+
+
+def test_sessions_that_were_idle_for_too_long_take_no_places(own: Client, alice: User) -> None:
+    """A page full of them would be an empty one, and hide those after them."""
+    now = timezone.now()
+    facts = {"user": alice, "expires_at": now + timedelta(hours=1), "idle_timeout": 60}
+    for age, address in ((0, "192.0.2.7"), *((61, "192.0.2.8") for _ in range(30))):
+        seen = now - timedelta(seconds=age)
+        SignIn.objects.create(started_at=now, last_seen_at=seen, address=address, **facts)
+
+    body = own.get(SESSIONS).content.decode()
+
+    assert "192.0.2.7" in body
+    assert "192.0.2.8" not in body
+    assert "?page=" not in body
 
 
 def test_one_session_is_ended(own: Client, other_browser: Client, alice: User) -> None:

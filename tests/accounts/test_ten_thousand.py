@@ -30,7 +30,7 @@ PAGES = {
     "/accounts/addresses/": 12,
     "/accounts/second-factor/": 9,
     "/accounts/providers/": 9,
-    "/accounts/tokens/new/": 12,
+    "/accounts/tokens/new/": 15,
 }
 """And the queries that each may make at most."""
 

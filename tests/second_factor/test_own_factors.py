@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -298,7 +299,7 @@ def test_two_people_are_remembered_by_one_browser(
     assert is_signed_in(client)
 
 
-@pytest.mark.parametrize("what", ["password", "time", "switched off", "reset"])
+@pytest.mark.parametrize("what", ["password", "time", "shorter", "switched off", "reset"])
 def test_a_remembered_device_ends_with(
     client: Client, alice: User, carol: User, remembering: Any, what: str
 ) -> None:
@@ -309,6 +310,9 @@ def test_a_remembered_device_ends_with(
         alice.save()
     elif what == "time":
         RememberedDevice.objects.update(expires_at=timezone.now())
+    elif what == "shorter":
+        RememberedDevice.objects.update(created_at=timezone.now() - timedelta(seconds=61))
+        remembering.IKD_REMEMBERED_DEVICE_LIFETIME = 60
     elif what == "switched off":
         remembering.IKD_REMEMBERED_DEVICE_LIFETIME = 0
     else:
