@@ -129,6 +129,17 @@ def test_an_address_that_the_portal_has_not_verified_links_nothing(
     assert whose() != squatter
 
 
+def test_an_address_of_two_people_links_neither(
+    client: PortalClient, provider: Provider, upstream: Upstream, alice: User, bob: User
+) -> None:
+    linking(upstream)
+    EmailAddress.objects.create(user=bob, email="ALICE@example.com", verified=True)
+
+    sign_in(client, provider, ALICES)
+
+    assert whose() not in (alice, bob)
+
+
 def test_a_letter_that_folds_into_another_makes_nobody_somebody_else(
     client: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
@@ -383,6 +394,20 @@ def test_a_provider_shortens_sign_ins_and_lengthens_none(
 
     row = SignIn.objects.get()
     assert (row.expires_at - row.started_at).total_seconds() < settings.IKD_SIGN_IN_LIFETIME + 60
+
+
+def test_a_browser_that_was_to_be_kept_signed_in_is_not_by_a_provider(
+    client: PortalClient, provider: Provider, upstream: Upstream, settings: Any
+) -> None:
+    begun = client.session
+    begun.set_expiry(settings.IKD_KEEP_SIGNED_IN_LIFETIME)
+    begun.save()
+
+    sign_in(client, provider)
+
+    row = SignIn.objects.get()
+    assert (row.expires_at - row.started_at).total_seconds() <= settings.IKD_SIGN_IN_LIFETIME
+    assert client.session.get_expire_at_browser_close()
 
 
 @pytest.mark.parametrize(
