@@ -53,6 +53,7 @@ TYPED_ANEW = {
         Field("code", label=_("Code"), kind="text", autocomplete="one-time-code"),
         Field("logo_file", label=_("Logo"), kind="file"),
         Field("icon_file", label=_("Icon"), kind="file"),
+        Field("picture_file", label=_("Picture"), kind="file"),
     )
 }
 """What is asked for once more, where something was typed or chosen."""

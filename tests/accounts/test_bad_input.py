@@ -397,7 +397,17 @@ def test_a_form_beyond_all_measure_is_refused(cast: People, page: str, fields: i
 
 NO_FORM = frozenset(
     (
-        *("launcher", "icon", "brand_accent", "brand_logo", "account", "sessions", "events", "tokens"),
+        *(
+            "launcher",
+            "icon",
+            "provider_icon",
+            "brand_accent",
+            "brand_logo",
+            "account",
+            "sessions",
+            "events",
+            "tokens",
+        ),
         *("account_inactive", "account_reset_password_done", "account_reset_password_from_key_done"),
         *("upstream_identities", "mfa_index", "second_factor", "mfa_view_recovery_codes", "signed_out"),
         *("upstream_start", "upstream_callback", "sign_out_at_provider", "continue", "enter", "key_set"),

@@ -20,7 +20,7 @@ from accounts import first_administrator, invitations
 from accounts.api_tokens import make_token
 from accounts.models import Invitation, RememberedDevice, StrictGroup, User
 from accounts.second_factor.middleware import OPEN
-from accounts.upstreams.models import Identity
+from accounts.upstreams.models import Identity, UpstreamPicture
 from authgate.models import Icon, SignIn
 from tests.accounts.conftest import PORTAL
 from tests.accounts.signing_in import is_signed_in, sign_in
@@ -52,6 +52,7 @@ class Alices:
         )
         self.token, _ = make_token(alice, "backup", [self.wiki], 3600)
         self.upstream = UpstreamFactory(slug="id")
+        self.picture = UpstreamPicture.objects.create(upstream=self.upstream, content=b"x")
         self.identity = Identity.objects.create(upstream=self.upstream, subject="alice", user=alice)
         self.device = RememberedDevice.objects.create(
             user=alice, token_digest=b"x" * 32, fingerprint="", created_at=now, expires_at=later
@@ -98,6 +99,7 @@ NOBODYS = {
     "account_reset_password_from_key": lambda a: {"uidb36": a.uid, "key": "set-password"},
     # A picture, by a key that is drawn by lot.
     "icon": lambda a: {"key": a.icon.key},
+    "provider_icon": lambda a: {"key": a.picture.key},
     # Providers are everybody's.
     "upstream_link": lambda a: {"slug": "id"},
     "upstream_start": lambda a: {"slug": "id"},
@@ -200,6 +202,7 @@ def walk(patterns: Any, before: str) -> Iterator[str]:
 FOR_EVERYBODY = frozenset(
     (
         *("account_login", "account_inactive", "mfa_login_webauthn", "register", "choose_language"),
+        "provider_icon",
         *("account_reset_password", "account_reset_password_done", "account_reset_password_from_key"),
         *("account_reset_password_from_key_done", "account_confirm_email", "invitation"),
         *("first_administrator", "brand_accent", "brand_logo", "key_set", "signed_out", "switch_account"),
