@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from django import forms
+from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import SuspiciousOperation
@@ -14,6 +15,7 @@ from django.db import IntegrityError, transaction
 from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from authgate.audit import record
@@ -94,6 +96,17 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):  # type: ignore[type-arg]
         with atomic_where_it_writes(request):
             return super().changelist_view(request, extra_context)
 
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Name what goes with some rows, but for who was in a group and the like: nobody counts those."""
+        found, counts, lacking, kept = super().get_deleted_objects(objs, request)
+        joins = [
+            model._meta for model in apps.get_models(include_auto_created=True) if model._meta.auto_created
+        ]
+        plurals = {str(meta.verbose_name_plural) for meta in joins}
+        beginnings = tuple(f"{capfirst(meta.verbose_name)}: " for meta in joins)
+        counted = {name: count for name, count in counts.items() if str(name) not in plurals}
+        return _without(beginnings, found), counted, lacking, kept
+
     def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
         record_by(request, "added", obj, message)
         return super().log_addition(request, obj, message)
@@ -107,6 +120,14 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):  # type: ignore[type-arg]
         for obj in queryset:
             record_by(request, "deleted", obj, [])
         return super().log_deletions(request, queryset)
+
+
+def _without(beginnings: tuple[str, ...], found: list[Any]) -> list[Any]:
+    """Leave out of nested lists what begins so, and lists in which nothing is left."""
+    kept = [_without(beginnings, each) if isinstance(each, list) else each for each in found]
+    return [
+        each for each in kept if each != [] and not (isinstance(each, str) and each.startswith(beginnings))
+    ]
 
 
 def name_fields(form: Any) -> None:

@@ -333,3 +333,13 @@ def test_an_icon_that_may_carry_scripts_is_refused(carols: Client) -> None:
 
     assert "export it as PNG" in errors_in(answer)
     assert not Icon.objects.exists()
+
+
+def test_what_goes_with_an_application_is_named_without_mere_joins(carols: Client) -> None:
+    wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.org"], groups=["staff"])
+
+    page = carols.get(f"/admin/authgate/application/{wiki.pk}/delete/").content.decode()
+
+    assert "https://wiki.example.org" in page
+    assert "relationship" not in page
+    assert "Rule_groups" not in page

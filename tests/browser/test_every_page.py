@@ -113,8 +113,8 @@ def a_question_before_an_action(page: Page, portal: str) -> None:
     page.get_by_role("button", name="Go").click()
 
 
-def row(path: str, model: Any) -> Callable[[Page, str], object]:
-    return lambda page, portal: page.goto(f"{portal}/admin/{path}/{model.objects.first().pk}/change/")
+def row(path: str, model: Any, what: str = "change") -> Callable[[Page, str], object]:
+    return lambda page, portal: page.goto(f"{portal}/admin/{path}/{model.objects.first().pk}/{what}/")
 
 
 Way = str | Callable[[Page, str], object]
@@ -165,10 +165,14 @@ PAGES: dict[str, tuple[str, Way]] = {
     "admin": ("carol", "/admin/"),
     "admin applications": ("carol", "/admin/authgate/application/"),
     "admin application": ("carol", row("authgate/application", Application)),
+    "admin application's history": ("carol", row("authgate/application", Application, "history")),
+    "admin application's end": ("carol", row("authgate/application", Application, "delete")),
     "admin new application": ("carol", "/admin/authgate/application/add/"),
     "admin form shown again": ("carol", a_form_shown_again),
     "admin users": ("carol", "/admin/accounts/user/"),
     "admin user": ("carol", row("accounts/user", User)),
+    "admin user's history": ("carol", row("accounts/user", User, "history")),
+    "admin user's end": ("carol", row("accounts/user", User, "delete")),
     "admin new user": ("carol", "/admin/accounts/user/add/"),
     "admin invitations": ("carol", "/admin/accounts/invitation/"),
     "admin new invitation": ("carol", "/admin/accounts/invitation/add/"),

@@ -81,10 +81,12 @@ def installed() -> Path:
     return folder
 
 
-def start_oidc_provider(folder: Path, redirect_uri: str, secret: str, domain: str) -> tuple[Server, str]:
+def start_oidc_provider(
+    folder: Path, redirect_uri: str, secret: str, domain: str, host: str = "127.0.0.1"
+) -> tuple[Server, str]:
     """Start npm's oidc-provider and give it with its issuer."""
     node, port = binary("node", "nodejs"), free_port()
-    command = [node, "provider.mjs", str(port), secret, redirect_uri, domain]
+    command = [node, "provider.mjs", str(port), secret, redirect_uri, domain, host]
     server = Server(command, log=folder / f"{domain}.log", cwd=installed())
-    server.wait_for(("127.0.0.1", port))
-    return server, f"http://127.0.0.1:{port}"
+    server.wait_for((host, port))
+    return server, f"http://{host}:{port}"

@@ -1,9 +1,16 @@
-// A real OpenID provider for tests: node provider.mjs PORT CLIENT_SECRET REDIRECT_URI DOMAIN
+// A real OpenID provider for tests: node provider.mjs PORT CLIENT_SECRET REDIRECT_URI DOMAIN HOST
 import { Provider } from "oidc-provider";
 
-const [port, secret, redirectUri, domain] = process.argv.slice(2);
-const provider = new Provider(`http://127.0.0.1:${port}`, {
-  clients: [{ client_id: "portal", client_secret: secret, redirect_uris: [redirectUri] }],
+const [port, secret, redirectUri, domain, host] = process.argv.slice(2);
+const provider = new Provider(`http://${host}:${port}`, {
+  clients: [
+    {
+      client_id: "portal",
+      client_secret: secret,
+      redirect_uris: [redirectUri],
+      post_logout_redirect_uris: [new URL("/signed-out", redirectUri).href],
+    },
+  ],
   claims: { openid: ["sub"], email: ["email", "email_verified"], profile: ["name", "preferred_username"] },
   pkce: { required: () => true },
   findAccount: (context, id) => ({
@@ -17,4 +24,4 @@ const provider = new Provider(`http://127.0.0.1:${port}`, {
     }),
   }),
 });
-provider.listen(Number(port), "127.0.0.1");
+provider.listen(Number(port), host);
