@@ -155,10 +155,11 @@ def application_of(
             by_scope.setdefault((claimed, exact), []).append(claims)
     scopes: dict[tuple[str, bool], Scope] = {}
     folded = scopes  # one and the same while all paths read alike, which most do
-    for (path, exact), scope_rules in by_scope.items():
+    for claim, scope_rules in by_scope.items():
+        path, exact = claim
         scope = Scope(path, exact, tuple(scope_rules))
         if is_read_alike(path):
-            scopes[path, exact] = folded[path, exact] = scope
+            scopes[claim] = folded[claim] = scope
             continue
         if folded is scopes:
             folded = dict(scopes)

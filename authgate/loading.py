@@ -152,21 +152,31 @@ HEADER_WISHES = (
     "id_token",
 )
 APPLICATION_FIELDS = ("pk", "name", "enabled", *HEADER_WISHES)
-RULE_FIELDS = ("pk", "path", "exact", "methods", "networks", "who", "second_factor", "expires_at")
+RULE_FIELDS = (
+    "pk",
+    "path",
+    "exact",
+    "methods",
+    "networks",
+    "who",
+    "second_factor",
+    "expires_at",
+    "application_id",
+)
 Row = tuple[Any, ...]
 
 
 def _compiled(applications: QuerySet[models.Application], rules: QuerySet[models.Rule]) -> list[Application]:
     """Compile applications from their rows and those of their rules: joined, each would come ten times."""
     by_application: dict[int, list[Row]] = {}
-    for application_id, *rule in rules.order_by("path", "pk").values_list("application_id", *RULE_FIELDS):
-        by_application.setdefault(application_id, []).append(tuple(rule))
+    for row in rules.order_by("path", "pk").values_list(*RULE_FIELDS):
+        by_application.setdefault(row[-1], []).append(row)
     rows = list(applications.order_by("name").values_list(*APPLICATION_FIELDS))
     references = _references([row[0] for row in rows])
     return [_application(row, by_application.get(row[0], []), references) for row in rows]
 
 
-References = dict[tuple[str, int], list[str]]
+References = dict[str, dict[int, list[str]]]
 
 
 def _references(applications: list[int]) -> References:
@@ -183,16 +193,16 @@ def _references(applications: list[int]) -> References:
         named.values_list(Value("named"), F("application_id"), F("group__name")),
         all=True,
     )
-    found: References = {}
+    found: References = {"group": {}, "user": {}, "named": {}}
     for kind, owner, reference in union:
-        found.setdefault((kind, owner), []).append(reference)
+        found[kind].setdefault(owner, []).append(reference)
     return found
 
 
 def _application(row: Row, rules: list[Row], references: References) -> Application:
     """Compile one application; `row` are its APPLICATION_FIELDS, `rules` the RULE_FIELDS of each rule."""
     id, name, enabled, *wishes = row
-    named = references.get(("named", id))
+    named = references["named"].get(id)
     return application_of(
         id=id,
         name=name,
@@ -205,18 +215,18 @@ def _application(row: Row, rules: list[Row], references: References) -> Applicat
 
 def _rule(row: Row, references: References) -> Rule:
     """Compile one rule. One that cannot be read still claims its scope, and admits nobody."""
-    id, _, _, methods, networks_text, who, second_factor, expires_at = row
+    id, _, _, methods, networks_text, who, second_factor, expires_at, _ = row
     try:
-        networks = _parts(networks_text)
-        for network in networks:
+        networks = _parts(networks_text) if networks_text != "" else None
+        for network in networks or ():
             is_within("192.0.2.1", (network,))
         return Rule(
             id=id,
             who=WHO[who],
             methods=frozenset(_parts(methods)) if methods != "" else None,
-            networks=networks or None,
-            groups=_ids(references.get(("group", id))),
-            users=_ids(references.get(("user", id))),
+            networks=networks,
+            groups=_ids(references["group"].get(id)),
+            users=_ids(references["user"].get(id)),
             second_factor=second_factor,
             expires_at=_unix(expires_at),
         )
@@ -233,7 +243,7 @@ def _ids(references: list[str] | None) -> frozenset[int]:
 
 
 def _parts(text: str) -> tuple[str, ...]:
-    return () if text == "" else tuple(text.replace(",", " ").split())
+    return tuple(text.replace(",", " ").split())
 
 
 def _unix(moment: datetime | None) -> float | None:

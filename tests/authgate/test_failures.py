@@ -15,6 +15,10 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import User
+from authgate import loading
+from authgate.decision import Verdict, decide
+from authgate.models import Rule
+from authgate.target import Target
 from tests.authgate.asking import NAVIGATION, WIKI, Headers, endpoint, forwarded, raw_endpoint, signed_in
 from tests.authgate.browser import Browser
 from tests.factories import ApplicationFactory
@@ -193,3 +197,13 @@ def test_an_application_for_the_portals_own_origin_makes_no_difference(alice: Us
 
     assert refused.status_code == 403
     assert (allowed.status_code, allowed["X-Auth-Request-User"]) == (200, "")
+
+
+@pytest.mark.parametrize("text", [" ", ",", " , "])
+def test_networks_that_name_none_admit_nobody(text: str) -> None:
+    """Validation lets no such text in; raw SQL might."""
+    Rule.objects.update(who="everyone", networks=text)
+
+    for found in (loading.load_application(WIKI), *loading.load_applications()):
+        assert found is not None
+        assert decide(found, Target(WIKI, "GET", "/", "192.0.2.1"), None, 0.0).verdict is Verdict.REFUSE
