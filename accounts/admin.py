@@ -31,6 +31,7 @@ from accounts.admin_forms import (
     AddUserForm,
     ChangeUserForm,
     GroupForm,
+    NewPasswordForm,
     is_address_of_another,
     with_permissions_in_words,
 )
@@ -86,6 +87,8 @@ def _is_within_reach(request: HttpRequest, user: User | None) -> bool:
 class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     form = ChangeUserForm
     add_form = AddUserForm
+    change_password_form = NewPasswordForm
+    change_user_password_template = "admin/change_password.html"  # noqa: S105 (no password)
     list_display = ("username", "display_name", "email", "group_names", "is_active", "is_staff", "last_login")
     list_filter = ("is_active", "is_staff", "is_superuser", "groups")
     search_fields = ("username", "display_name", "email", "emailaddress__email")

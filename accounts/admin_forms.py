@@ -8,7 +8,7 @@ from allauth.account.models import EmailAddress
 from django import forms
 from django.contrib import admin
 from django.contrib.admin.widgets import AutocompleteSelectMultiple
-from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group as DjangoGroup
 from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
@@ -174,6 +174,16 @@ def _people(label: Any) -> forms.ModelMultipleChoiceField[User]:
         required=False,
         widget=AutocompleteSelectMultiple(SignIn._meta.get_field("user"), admin.site),
     )
+
+
+class NewPasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Django's own words are put together before it is known who reads them: always in English.
+        if "usable_password" in self.fields:
+            self.fields["usable_password"].help_text = _(
+                "Without one the user signs in by a provider or not at all, and the present password is lost."
+            )
 
 
 class GroupForm(forms.ModelForm):  # type: ignore[type-arg]

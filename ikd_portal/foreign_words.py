@@ -13,10 +13,6 @@ ADMIN = (
     gettext_noop("Change or view list link"),
     gettext_noop("Error:"),
     gettext_noop("Model name"),
-    gettext_noop(
-        "Whether the user will be able to authenticate using a password or not. If disabled, they may still "
-        "be able to authenticate using other backends, such as Single Sign-On or LDAP."
-    ),
 )
 VALIDATION = (
     ngettext_lazy(

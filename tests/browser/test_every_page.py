@@ -171,6 +171,7 @@ PAGES: dict[str, tuple[str, Way]] = {
     "admin form shown again": ("carol", a_form_shown_again),
     "admin users": ("carol", "/admin/accounts/user/"),
     "admin user": ("carol", row("accounts/user", User)),
+    "admin new password": ("carol", row("accounts/user", User, "password")),
     "admin user's history": ("carol", row("accounts/user", User, "history")),
     "admin user's end": ("carol", row("accounts/user", User, "delete")),
     "admin new user": ("carol", "/admin/accounts/user/add/"),
