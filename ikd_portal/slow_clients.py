@@ -34,17 +34,22 @@ CHUNK = 2**16
 class Unfit(Exception):
     """A body that is not taken, with the status and the sentence that say so."""
 
-    def __init__(self, status: int, sentence: str) -> None:
-        super().__init__(sentence)
-        self.status, self.sentence = status, sentence
+    status: int
+    sentence: str
+
+
+class TooLarge(Unfit):
+    status = 413
+    sentence = "This is more than the portal takes: 10 MB. Go back and choose something smaller.\n"
+
+
+class TooSlow(Unfit):
+    status = 408
+    sentence = "The request did not arrive within a minute. Go back and send it again.\n"
 
 
 class Gone(Exception):
     """The client went away before its body was there."""
-
-
-TOO_LARGE = Unfit(413, "This is more than the portal takes: 10 MB. Go back and choose something smaller.\n")
-TOO_SLOW = Unfit(408, "The request did not arrive within a minute. Go back and send it again.\n")
 
 
 async def body_of(headers: list[tuple[bytes, bytes]], receive: Receive) -> IO[bytes] | None:
@@ -56,14 +61,14 @@ async def body_of(headers: list[tuple[bytes, bytes]], receive: Receive) -> IO[by
     if not declared and not any(name == b"transfer-encoding" for name, _ in headers):
         return None
     if declared and declared[0].isdigit() and int(declared[0]) > LARGEST_BODY:
-        raise TOO_LARGE
+        raise TooLarge
     body = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # whoever asked closes it
     try:
         async with asyncio.timeout(BODY_WITHIN):
             await _read_into(body, receive)
     except TimeoutError:
         body.close()
-        raise TOO_SLOW from None
+        raise TooSlow from None
     except BaseException:
         body.close()
         raise
@@ -79,7 +84,7 @@ async def _read_into(body: IO[bytes], receive: Receive) -> None:
             raise Gone
         body.write(message.get("body", b""))
         if body.tell() > LARGEST_BODY:
-            raise TOO_LARGE
+            raise TooLarge
         has_more = message.get("more_body", False)
 
 

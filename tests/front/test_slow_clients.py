@@ -131,6 +131,21 @@ def test_a_body_too_slow_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> N
     assert refused.value.status == 408
 
 
+def test_what_is_refused_leaves_nothing_behind() -> None:
+    """An exception raised again and again keeps the frames of each time, and the bodies in them."""
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    refused = []
+    for _ in range(3):
+        with pytest.raises(slow_clients.Unfit) as each:
+            asyncio.run(slow_clients.body_of([(b"content-length", b"99999999")], receive))
+        refused.append(each.value)
+
+    assert len({id(each) for each in refused}) == 3
+
+
 def test_whoever_reads_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slow_clients, "READ_WITHIN", 0.05)
     ended = []
