@@ -16,20 +16,16 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import brand
 from accounts.models import Brand
-from accounts.pictures import digest_of, drawn_anew
+from accounts.pictures import digest_of, drawn_anew, upload_field
 from authgate.audited_admin import AuditedAdmin
 
 LOGO_BOX = (400, 80)
 
 
 class BrandForm(forms.ModelForm):  # type: ignore[type-arg]
-    logo_file = forms.FileField(
-        label=_("Logo"),
-        required=False,
-        help_text=_(
-            "PNG, JPEG or WebP with a transparent ground; it is shown 40 points high, on light and on dark."
-        ),
-        widget=forms.FileInput(attrs={"accept": "image/png,image/jpeg,image/webp"}),
+    logo_file = upload_field(
+        _("Logo"),
+        _("PNG, JPEG or WebP with a transparent ground; it is shown 40 points high, on light and on dark."),
     )
     remove_logo = forms.BooleanField(label=_("Remove the logo"), required=False)
 

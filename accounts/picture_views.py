@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth.decorators import login_required
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.cache import patch_cache_control
 from django.views.decorators.http import condition, require_safe
@@ -43,22 +46,22 @@ def logo(request: HttpRequest) -> HttpResponse:
 @require_safe
 def icon(request: HttpRequest, key: str) -> HttpResponse:
     """Give an icon by its key, which only those learn whose launcher shows it."""
-    content = Icon.objects.filter(key=key).values_list("content", flat=True).first()
-    if content is None:
-        raise Http404
-    response = _picture(bytes(content), CONTENT_TYPE)
-    patch_cache_control(response, private=True, max_age=A_YEAR, immutable=True)
-    return response
+    return _by_key(Icon.objects.filter(key=key), private=True)
 
 
 @require_safe
 def provider_icon(request: HttpRequest, key: str) -> HttpResponse:
     """Give a provider's icon by its key: the sign-in page shows it, so anybody may have it."""
-    content = UpstreamPicture.objects.filter(key=key).values_list("content", flat=True).first()
+    return _by_key(UpstreamPicture.objects.filter(key=key), public=True)
+
+
+def _by_key(found: QuerySet[Any], **may_keep: bool) -> HttpResponse:
+    """Give the one picture that has a key, which changes with it: it is kept for good."""
+    content = found.values_list("content", flat=True).first()
     if content is None:
         raise Http404
     response = _picture(bytes(content), CONTENT_TYPE)
-    patch_cache_control(response, public=True, max_age=A_YEAR, immutable=True)
+    patch_cache_control(response, max_age=A_YEAR, immutable=True, **may_keep)
     return response
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from io import BytesIO
+from typing import Any
 
+from django import forms
 from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.utils.translation import gettext as _
@@ -36,6 +38,13 @@ def drawn_anew(upload: UploadedFile[bytes], box: tuple[int, int]) -> bytes:
     content = BytesIO()
     drawn.save(content, "WEBP", quality=88)
     return content.getvalue()
+
+
+def upload_field(label: Any, help_text: Any) -> forms.FileField:
+    """Give a form's field for a picture, which may be left empty."""
+    accepted = ",".join(f"image/{name.lower()}" for name in FORMATS)
+    widget = forms.FileInput(attrs={"accept": accepted})
+    return forms.FileField(label=label, required=False, help_text=help_text, widget=widget)
 
 
 def digest_of(content: bytes) -> str:

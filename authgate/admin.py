@@ -22,7 +22,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from accounts.pictures import drawn_anew
+from accounts.pictures import drawn_anew, upload_field
 from accounts.privilege import out_of_reach
 from authgate.audit import record
 from authgate.audited_admin import AuditedAdmin, ReadableText, ReadOnlyAdmin, ask_first, name_fields
@@ -138,11 +138,9 @@ ICON_BOX = (128, 128)
 
 
 class ApplicationForm(forms.ModelForm):  # type: ignore[type-arg]
-    icon_file = forms.FileField(
-        label=_("Icon"),
-        required=False,
-        help_text=_("PNG, JPEG or WebP, best square; the launcher shows it 48 points wide."),
-        widget=forms.FileInput(attrs={"accept": "image/png,image/jpeg,image/webp"}),
+    icon_file = upload_field(
+        _("Icon"),
+        _("PNG, JPEG or WebP, best square; the launcher shows it 48 points wide."),
     )
     remove_icon = forms.BooleanField(label=_("Remove the icon"), required=False)
 

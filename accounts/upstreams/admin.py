@@ -18,7 +18,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from accounts.pictures import drawn_anew
+from accounts.pictures import drawn_anew, upload_field
 from accounts.privilege import may_touch, privileged
 from accounts.upstreams.cas import service_address
 from accounts.upstreams.encryption import Secret
@@ -46,11 +46,9 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text=_("Never shown again. Empty keeps the one there is."),
     )
     remove_secret = forms.BooleanField(label=_("remove the client secret"), required=False)
-    picture_file = forms.FileField(
-        label=_("Picture"),
-        required=False,
-        help_text=_("PNG, JPEG or WebP, best square; shown 24 points wide, in place of letters."),
-        widget=forms.FileInput(attrs={"accept": "image/png,image/jpeg,image/webp"}),
+    picture_file = upload_field(
+        _("Picture"),
+        _("PNG, JPEG or WebP, best square; shown 24 points wide, in place of letters."),
     )
     remove_picture = forms.BooleanField(label=_("Remove the picture"), required=False)
 

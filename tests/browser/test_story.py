@@ -213,8 +213,9 @@ def chromium_path() -> str:
     return binary("chromium", "chromium")
 
 
-def resolver(proxy: Proxy) -> str:
-    return f"--host-resolver-rules=MAP * {proxy.address[0]}"
+def resolver(proxy: Proxy, names: str = "*") -> str:
+    """Give the flag by which Chromium finds these names, or all, at the proxy."""
+    return f"--host-resolver-rules=MAP {names} {proxy.address[0]}"
 
 
 def watched(page: Page) -> list[str]:

@@ -15,22 +15,16 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.behaviour import FETCH
+from tests.browser.test_story import DOMAINS, FLAGS, chromium_path, resolver
 from tests.proxies.backend import Backend
 from tests.proxies.nginx import start_nginx
 from tests.proxies.portal import Portal, _environment, start_portal
 from tests.proxies.portal import _run as run
-from tests.proxies.processes import binary
 from tests.proxies.proxy import Proxy
 from tests.upstreams.keycloak import PAGE, PASSWORD, REALM, Keycloak, shown_client, shown_command
 
 pytestmark = [pytest.mark.browser, pytest.mark.proxy, pytest.mark.xdist_group("keycloak")]
 
-DOMAINS = {
-    "portal": "sso.localhost",
-    "app": "app.localhost",
-    "wiki": "wiki.example.localhost",
-    "ops": "ops.localhost",
-}
 AT_THE_PORTAL = re.compile(r"//sso\.localhost:\d+/accounts/login/")
 
 SETTING_UP = """
@@ -103,9 +97,8 @@ def installation(keycloak: Keycloak, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def chromium(installation: Installation) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        resolver = f"--host-resolver-rules=MAP *.localhost {installation.proxy.address[0]}"
-        flags = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", resolver]
-        browser = playwright.chromium.launch(executable_path=binary("chromium", "chromium"), args=flags)
+        arguments = [*FLAGS, resolver(installation.proxy, "*.localhost")]
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=arguments)
         yield browser
         browser.close()
 

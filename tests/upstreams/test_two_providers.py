@@ -9,21 +9,15 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.behaviour import FETCH
+from tests.browser.test_story import DOMAINS, FLAGS, chromium_path, resolver
 from tests.proxies.backend import Backend
 from tests.proxies.nginx import start_nginx
 from tests.proxies.portal import Portal, start_portal
-from tests.proxies.processes import binary
 from tests.proxies.proxy import Proxy
 from tests.upstreams.real import add_upstream, start_oidc_provider
 
 pytestmark = [pytest.mark.browser, pytest.mark.proxy]
 
-DOMAINS = {
-    "portal": "sso.localhost",
-    "app": "app.localhost",
-    "wiki": "wiki.example.localhost",
-    "ops": "ops.localhost",
-}
 HOSTS = {"campus": "127.0.0.3", "clinic": "127.0.0.4"}
 """Addresses of their own: cookies know no ports, and one provider's would be the other's."""
 
@@ -60,9 +54,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 @pytest.fixture(scope="module")
 def chromium(installation: Installation) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        resolver = f"--host-resolver-rules=MAP *.localhost {installation.proxy.address[0]}"
-        flags = ["--no-sandbox", "--disable-gpu", "--no-first-run", resolver]
-        browser = playwright.chromium.launch(executable_path=binary("chromium", "chromium"), args=flags)
+        arguments = [*FLAGS, resolver(installation.proxy, "*.localhost")]
+        browser = playwright.chromium.launch(executable_path=chromium_path(), args=arguments)
         yield browser
         browser.close()
 
