@@ -6,7 +6,6 @@ other header: what one proxy sets, another passes on as the client sent it.
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from authgate.target import (
     USUAL_METHODS,
     BadTarget,
     Target,
+    client_from,
     method_from,
     origin_from,
     port_of,
@@ -110,10 +110,11 @@ _PORT = re.compile("[1-9][0-9]{0,4}")
 
 @lru_cache(maxsize=16_384)
 def forwarded_client(value: bytes, hops: int) -> str:
-    """Give the client's address out of X-Forwarded-For: the last entry, or as many before it as `hops` says.
+    """Return the client's address in X-Forwarded-For: the last entry, or as many before it as `hops` says.
 
-    Entries further left are the client's own invention. Raises BadTarget where there is none, and for a
-    list longer than FORWARDED_FOR_LIMIT: answers are remembered, which must not fill the memory.
+    Clients write the entries further left. An empty entry counts too: if it were skipped, a proxy without
+    an address for its peer would vouch for the client's own entry. Raises BadTarget if the entry names no
+    address, or the list is longer than FORWARDED_FOR_LIMIT: results are cached, which must not fill memory.
     """
     entries = value.decode("latin-1").split(",")
     if not 0 <= hops < len(entries) or len(value) > FORWARDED_FOR_LIMIT:
@@ -122,14 +123,11 @@ def forwarded_client(value: bytes, hops: int) -> str:
 
 
 def _address_from(text: str, header: str) -> str:
-    """Give an address in its canonical form. Raises BadTarget, also for a zone, which may be any text."""
+    """Return the address that a header names. Raises BadTarget with the header's name."""
     try:
-        address = str(ipaddress.ip_address(text))
-    except ValueError:
+        return client_from(text)
+    except BadTarget:
         raise BadTarget(header) from None
-    if "%" in address:
-        raise BadTarget(header)
-    return address
 
 
 @lru_cache(maxsize=8192)

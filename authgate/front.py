@@ -19,7 +19,7 @@ from authgate.answer import Answer
 from authgate.check import check
 from authgate.contracts import ALIASES, BEFORE_A_PATH, Facts, RequestHeaders
 from authgate.heads import check_again, head_of, parted, path_header_in
-from authgate.server_facts import ABORT, SENT_TARGET
+from authgate.server_facts import ABORT, SENT_TARGET, peer_from
 from authgate.writer import writer
 
 log = logging.getLogger("ikd.gate")
@@ -61,7 +61,7 @@ class Front(HttpToolsProtocol):
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self.peer = self.client[0] if self.client else None
+        self.peer = peer_from(self.client[0]) if self.client else None
         if self.is_ending:
             self.shutdown()
 

@@ -6,7 +6,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from authgate.contracts import FORWARDED, HOST_AND_SCHEME, ORIGINAL, forwarded_client
-from authgate.target import BadTarget, is_within
+from authgate.target import BadTarget, client_from, is_within
 
 SENT_TARGET = "target"
 """Where the front keeps the request target in the scope's state."""
@@ -36,12 +36,24 @@ def raw_headers(request: HttpRequest) -> list[tuple[bytes, bytes]]:
     return headers
 
 
+def peer_from(address: str) -> str:
+    """Return the canonical address of a socket's other end: a socket on `[::]` shows IPv4 mapped into IPv6.
+
+    A text that is no address is returned as it is, and is no trusted peer.
+    """
+    try:
+        return client_from(address)
+    except BadTarget:
+        return address
+
+
 def peer_address(request: HttpRequest) -> str | None:
-    """Give the address of the socket's other end; None for a Unix socket."""
+    """Return the address of the socket's other end; None for a Unix socket."""
     scope = request.META.get("asgi.scope")
     if scope is not None:
-        return scope["client"][0] if scope.get("client") else None
-    return request.META.get("REMOTE_ADDR") or None
+        return peer_from(scope["client"][0]) if scope.get("client") else None
+    address = request.META.get("REMOTE_ADDR")
+    return peer_from(address) if address else None
 
 
 def sent_target(request: HttpRequest) -> bytes | None:

@@ -31,6 +31,13 @@ _PLAIN_LOWER_URI = re.compile(
 _NOT_ASCII = re.compile(r"[^\x00-\x7f]")
 _PORT = re.compile(r":[0-9]+\Z")
 _CODE = re.compile(r"ikdcode=([A-Za-z0-9_-]{43})")
+# An IPv4 address, an IPv6 address in brackets, each with a port or without one, or a bare IPv6 address. Zones
+# are interface names (RFC 4007, section 11), ports numbers or obfuscated (RFC 7239, section 6).
+_ADDRESS = re.compile(
+    r"(?:([0-9.]+)|\[([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(?:%[A-Za-z0-9._~@:-]{1,64})?\])"
+    r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]{1,64}))?"
+    r"|([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(?:%[A-Za-z0-9._~@:-]{1,64})?"
+)
 
 READINGS_LIMIT = 256
 """More readings than this are nobody's honest path."""
@@ -107,6 +114,24 @@ def origin_of(text: str) -> str:
     if not separator:
         raise BadTarget("origin")
     return origin_from(scheme, authority)
+
+
+def client_from(text: str) -> str:
+    """Return the canonical address in `text`, as proxies and load balancers write clients' addresses.
+
+    Quotes, brackets, a port and a zone are dropped. An IPv4 address mapped into IPv6 counts as itself
+    (RFC 4291, section 2.5.5.2). Raises BadTarget if `text` names no address: "unknown", "_hidden", "unix:".
+    """
+    if len(text) > 1 and text[0] == text[-1] == '"':
+        text = text[1:-1]
+    match = _ADDRESS.fullmatch(text)
+    if match is None:
+        raise BadTarget("address")
+    try:
+        address = ipaddress.ip_address(match[1] or match[2] or match[3])
+    except ValueError:
+        raise BadTarget("address") from None
+    return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 @lru_cache(maxsize=65536)

@@ -15,7 +15,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ikd_portal.settings")
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
-from authgate.server_facts import ABORT, client_of, is_trusted_peer
+from authgate.server_facts import ABORT, client_of, is_trusted_peer, peer_from
 from authgate.target import SCHEMES
 from ikd_portal import slow_clients
 from ikd_portal.slow_clients import Receive, Send
@@ -32,7 +32,7 @@ _NOT_ASCII = re.compile(rb"[^\x21-\x7e]")
 def with_forwarded(environ: Any, start_response: Any) -> Any:
     """Give Django the client's address and scheme as a trusted peer's headers tell them."""
     headers, client = environ["asgi.scope"]["headers"], environ["asgi.scope"].get("client")
-    peer = client[0] if client else None
+    peer = peer_from(client[0]) if client else None
     environ["REMOTE_ADDR"] = client_of(headers, peer) or ""
     protos = [value for name, value in headers if name == b"x-forwarded-proto"]
     if is_trusted_peer(peer) and len(protos) == 1:

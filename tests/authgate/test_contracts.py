@@ -8,7 +8,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import User
-from authgate.models import Application, AuditEvent, ConfigurationEvent
+from authgate.models import Application, AuditEvent, ConfigurationEvent, Rule
 from authgate.writer import writer
 from tests.authgate.asking import (
     NAVIGATION,
@@ -171,12 +171,42 @@ def test_oauth2_auth_for_nginx_reads_no_forwarded_header(headers: Headers, alice
 
 
 @pytest.mark.parametrize(
-    "client", [b"10.0.0.1, 192.0.2.1", b"", b"junk", b"fe80::1%1"], ids=["two", "none", "junk", "a zone"]
+    "client", [b"10.0.0.1, 192.0.2.1", b"", b"junk", b"unix:"], ids=["two", "none", "junk", "a Unix socket"]
 )
 def test_oauth2_auth_wants_one_address(client: bytes, alice: User) -> None:
     headers = [(b"host", b"wiki.example.com"), (b"x-scheme", b"https"), (b"x-real-ip", client)]
 
     assert raw("/oauth2/auth", headers, signed_in(alice)).status_code == 403
+
+
+@pytest.mark.parametrize("client", [b"192.0.2.1:41234", b"[2001:db8::7]:80", b"fe80::1%eth0"])
+def test_oauth2_auth_drops_what_surrounds_an_address(client: bytes, alice: User) -> None:
+    headers = [(b"host", b"wiki.example.com"), (b"x-scheme", b"https"), (b"x-real-ip", client)]
+
+    assert raw("/oauth2/auth", headers, signed_in(alice)).status_code == 200
+
+
+AROUND_AN_ADDRESS = {
+    b"203.0.113.7:41234": "203.0.113.7",
+    b"::ffff:203.0.113.7": "203.0.113.7",
+    b"[2001:db8::7]:41234": "2001:db8::7",
+    b"fe80::7%eth0": "fe80::7",
+}
+
+
+@pytest.mark.parametrize(("sent", "address"), AROUND_AN_ADDRESS.items(), ids=AROUND_AN_ADDRESS.values())
+def test_a_network_admits_an_address_and_the_log_names_it_without_what_surrounded_it(
+    sent: bytes, address: str, alice: User
+) -> None:
+    headers = list((dict(forwarded(f"{WIKI}/")) | {b"x-forwarded-for": sent}).items())
+    Rule.objects.update(networks=address)
+    admitted = raw("/authgate/traefik", headers, signed_in(alice))
+    Rule.objects.update(networks="192.0.2.0/24")
+    refused = raw("/authgate/traefik", headers, signed_in(alice))
+    writer.flush()
+
+    assert (admitted.status_code, refused.status_code) == (200, 403)
+    assert AuditEvent.objects.get(kind="refused").address == address
 
 
 def test_oauth2_auth_for_traefik_redirects(settings: Settings) -> None:

@@ -42,9 +42,10 @@ def start_envoy(
 
 def _listeners(text: str, portal: Portal, loopback: str) -> dict[str, str]:
     ports = {443: portal.port} | ({80: portal.plain_port} if "port_value: 80}" in text else {})
+    ours = f'"{loopback.strip("[]")}"'
     return {
-        f"{{address: 0.0.0.0, port_value: {port}}}": f"{{address: {loopback}, port_value: {ours}}}"
-        for port, ours in ports.items()
+        f"{{address: 0.0.0.0, port_value: {port}}}": f"{{address: {ours}, port_value: {used}}}"
+        for port, used in ports.items()
     }
 
 

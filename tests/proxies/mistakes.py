@@ -30,6 +30,7 @@ def mistaken(
     *,
     portal_at: str = "",
     file: str = "",
+    loopback: str = LOOPBACK,
 ) -> Iterator[Proxy]:
     """Run a proxy with a copy of deploy/ in which somebody made a mistake: each text of it by another.
 
@@ -49,7 +50,7 @@ def mistaken(
     running.mkdir()
     chosen = {"file": file} if file else {}
     proxy = STARTERS[name](
-        portal, backend, running, portal_at=portal_at, loopback=LOOPBACK, shipped=copy, **chosen
+        portal, backend, running, portal_at=portal_at, loopback=loopback, shipped=copy, **chosen
     )
     try:
         yield proxy

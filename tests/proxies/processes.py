@@ -56,10 +56,10 @@ class Server:
     def wait_for(self, address: tuple[str, int] | str) -> None:
         """Wait until it listens; a path is a Unix socket. Raises with its output if it ends before."""
         deadline = time.monotonic() + PATIENCE
-        family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+        family, place = _socket_address(address)
         while time.monotonic() < deadline and self.process.poll() is None:
             with socket.socket(family) as probe:
-                if probe.connect_ex(address) == 0:
+                if probe.connect_ex(place) == 0:
                     return
             time.sleep(0.05)
         self.stop()
@@ -74,3 +74,13 @@ class Server:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+
+
+def _socket_address(address: tuple[str, int] | str) -> tuple[socket.AddressFamily, tuple[str, int] | str]:
+    """Return the family and the address that a socket wants; IPv6 addresses come in brackets."""
+    if isinstance(address, str):
+        return socket.AF_UNIX, address
+    host, port = address
+    if host.startswith("["):
+        return socket.AF_INET6, (host.strip("[]"), port)
+    return socket.AF_INET, address

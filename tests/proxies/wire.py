@@ -80,7 +80,8 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 
 def connected(address: Address, tls_name: str | None, timeout: float = 15) -> socket.socket:
     """Give a connection; over TLS where a name is given (the tests' certificate is nobody's)."""
-    plain = socket.create_connection(address, timeout=timeout)
+    host, port = address
+    plain = socket.create_connection((host.strip("[]"), port), timeout=timeout)
     if tls_name is None:
         return plain
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
