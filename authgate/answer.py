@@ -337,6 +337,15 @@ def misconfigured(
     return _refused(status, refusal, as_json=contract.style is REDIRECT)
 
 
+def on_the_portals_host(contract: Contract, memory: Memory, target: Target) -> Answer:
+    """Refuse another port or scheme of the portal's host, whatever row claims it.
+
+    Cookies know no ports (RFC 6265, section 8.5): the application would receive the portal's session cookie.
+    """
+    reason = "the portal's host at another port or scheme"
+    return misconfigured(contract, memory, reason, status=403, origin=target.origin, client=target.client)
+
+
 def broken(decision_id: str) -> Answer:
     """Give the answer to whatever failed inside: never 2xx."""
     return Answer(503, ((b"x-auth-decision", decision_id.encode()), (b"retry-after", b"2"), *NO_STORE))

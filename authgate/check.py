@@ -26,7 +26,15 @@ from authgate.cookies import cookie_in, cookies_of, place_of
 from authgate.credentials import credential_in, plain_token_key
 from authgate.decision import ALLOW, REFUSE, SIGN_IN, STEP_UP, Application, Decision, Filters, decide
 from authgate.memory import ANSWERS_LIMIT, UNKNOWN, Machine, Memory, Session, Unknown
-from authgate.target import BadTarget, Target, code_in, in_ascii, is_within, without_code
+from authgate.target import (
+    BadTarget,
+    Target,
+    code_in,
+    in_ascii,
+    is_on_same_host,
+    is_within,
+    without_code,
+)
 
 FILTER_NAMES = frozenset(("allowed_groups", "allowed_emails", "allowed_email_domains"))
 
@@ -72,6 +80,8 @@ def check(facts: Facts, memory: Memory) -> Answer | Missing:
         return answer.misconfigured(contract, memory, filters, status=403, origin=target.origin)
     if target.origin == settings.portal_origin:
         return _at_the_portal(contract, target, facts, memory)
+    if is_on_same_host(target.origin, settings.portal_origin):
+        return answer.on_the_portals_host(contract, memory, target)
     return _check_target(contract, target, facts, filters, memory)
 
 
@@ -298,12 +308,17 @@ def asking_of(contract: Contract, target: Target, facts: Facts) -> Asking:
 
 
 def _navigates(hints: dict[bytes, bytes]) -> bool:
-    """Tell a page being opened from a program's request: Fetch Metadata, else Accept and X-Requested-With."""
+    """Return whether a browser opens a page: by Fetch Metadata, else by Accept and X-Requested-With.
+
+    Browsers send Fetch Metadata to https only. An Android WebView names its app in X-Requested-With.
+    """
     if b"sec-websocket-key" in hints:
         return False
     if any(name in hints for name in (b"sec-fetch-mode", b"sec-fetch-dest", b"sec-fetch-site")):
         return hints.get(b"sec-fetch-mode") == b"navigate"
-    return b"text/html" in hints.get(b"accept", b"").lower() and b"x-requested-with" not in hints
+    requested_with = hints.get(b"x-requested-with", b"").lower().split(b",")
+    is_script = any(each.strip() == b"xmlhttprequest" for each in requested_with)
+    return b"text/html" in hints.get(b"accept", b"").lower() and not is_script
 
 
 def filters_from(query: str, parameters: frozenset[str] = frozenset()) -> Filters | str | None:

@@ -8,8 +8,11 @@ from typing import Any
 from django.conf import settings
 from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ValidationError
+from django.db import DatabaseError
 
 from authgate.contracts import OAUTH2_CHECK
+from authgate.models import Origin
+from authgate.target import is_on_same_host
 from authgate.validation import canonical_cookie_domains
 
 
@@ -37,6 +40,30 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         text = f"IKD_SHARED_COOKIE_DOMAINS {mistake.messages[0]}, is {settings.IKD_SHARED_COOKIE_DOMAINS!r}"
         found.append(Error(text, id="authgate.E004"))
     return found
+
+
+@register()
+def check_origins(**kwargs: Any) -> list[CheckMessage]:
+    """Return an error for each origin that IKD_PORTAL_URL was moved beside, and that received its cookies."""
+    portal = settings.IKD_PORTAL_ORIGIN
+    try:
+        found = [
+            (origin, application)
+            for origin, application in Origin.objects.values_list("value", "application__name")
+            if is_on_same_host(origin, portal)
+        ]
+    except DatabaseError:
+        return []  # no tables yet, or no database: other commands say so
+    return [
+        Error(
+            f"IKD_PORTAL_URL is on the host of the application {application!r} ({origin}): "
+            "browsers would send it the portal's session cookie",
+            hint="Choose another host for the portal. To remove the origin, start the portal with the "
+            "IKD_PORTAL_URL that it had, and delete it at the application.",
+            id="authgate.E005",
+        )
+        for origin, application in found
+    ]
 
 
 def _is_network(text: str) -> bool:

@@ -26,7 +26,7 @@ from authgate.memory import GateSettings, Machine, Memory, Session, are_several
 from authgate.redirects import domain_matches
 from authgate.refused_page import render_refused
 from authgate.second_factor import in_strict_group, is_given, is_owed, lacks_factor
-from authgate.target import is_within, origins_claiming, without_port
+from authgate.target import is_on_same_host, is_within, origins_claiming, without_port
 from authgate.validation import canonical_cookie_domains
 
 if TYPE_CHECKING:
@@ -77,6 +77,8 @@ def load_application_into(memory: Memory, origin: str) -> None:
 
 def _load_application(origin: str) -> tuple[Application | None, bool]:
     """Give the application that claims an origin, and whether other ports of its host are another's."""
+    if is_beside_the_portal(origin):
+        return None, False
     plain = origins_claiming(without_port(origin))
     at_any_port = Q(origins__value__in={*origins_claiming(origin), *plain})
     for claiming in plain:
@@ -254,7 +256,14 @@ def is_allowed_origin(origin: str) -> bool:
     """Tell whether anyone may be sent to this origin: an application's, a trusted domain's, the portal's."""
     if origin == settings.IKD_PORTAL_ORIGIN or domain_matches(origin, settings.IKD_TRUSTED_DOMAINS):
         return True
+    if is_beside_the_portal(origin):
+        return False
     return models.Origin.objects.filter(value__in=origins_claiming(origin)).exists()
+
+
+def is_beside_the_portal(origin: str) -> bool:
+    """Return whether an origin has the portal's host, and another port or scheme. No application may."""
+    return origin != settings.IKD_PORTAL_ORIGIN and is_on_same_host(origin, settings.IKD_PORTAL_ORIGIN)
 
 
 # ---- sessions ---------------------------------------------------------------------------------------------

@@ -103,6 +103,16 @@ def without_port(origin: str) -> str:
     return _PORT.sub("", origin)
 
 
+@lru_cache(maxsize=8192)
+def is_on_same_host(origin: str, other: str) -> bool:
+    """Return whether two canonical origins have one host, so that browsers send each the other's cookies."""
+    return _host_in(origin) == _host_in(other)
+
+
+def _host_in(origin: str) -> str:
+    return without_port(origin).partition("://")[2]
+
+
 def port_of(origin: str) -> str:
     """Give the port of a canonical origin, also where it is the scheme's own."""
     return origin[len(without_port(origin)) + 1 :] or DEFAULT_PORTS[origin.partition(":")[0]]

@@ -6,6 +6,7 @@ import ipaddress
 import re
 import unicodedata
 from functools import lru_cache
+from urllib.parse import urlsplit
 
 import idna
 from django.conf import settings
@@ -13,11 +14,20 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 from publicsuffixlist import PublicSuffixList
 
-from authgate.target import BadTarget, method_from, origin_from
+from authgate.target import BadTarget, is_on_same_host, method_from, origin_from
 
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\\]*)(.*)", re.DOTALL)
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)((?::.*)?)", re.DOTALL)
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
+PRIVATE_ZONES = frozenset(
+    # RFC 6762 with its appendix G, RFC 8375, RFC 6761; .internal is ICANN's, .localdomain a habit.
+    (
+        *("local", "intranet", "internal", "private", "corp", "home", "lan"),
+        *("home.arpa", "test", "localdomain"),
+    )
+)
+"""Zones without a registry: the operator of a network assigns every name in them."""
+
 # Letters and marks that leave no ink, though Python calls them printable (Unicode: default ignorable).
 _NO_INK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
@@ -71,7 +81,32 @@ def canonical_origin(text: str, *, without_https: bool) -> str:
             _("This is the portal itself, which guards itself. Give the application a name of its own."),
             code="origin",
         )
+    _refuse_the_portals_host(origin)
     return origin
+
+
+def _refuse_the_portals_host(origin: str) -> None:
+    """Refuse another port or scheme of the portal's host: its server would receive the portal's cookies."""
+    if not is_on_same_host(origin, settings.IKD_PORTAL_ORIGIN):
+        return
+    host = urlsplit(settings.IKD_PORTAL_ORIGIN).hostname or ""
+    raise ValidationError(
+        _(
+            "The portal is on the same host, %(host)s, and browsers send its cookies to every port. "
+            "Use another name for the application, such as %(name)s."
+        ),
+        code="origin",
+        params={"host": host, "name": _name_beside(host)},
+    )
+
+
+def _name_beside(host: str) -> str:
+    """Return a name that an application beside a portal on `host` could have."""
+    if _is_address(host):
+        return "app.localhost" if ipaddress.ip_address(host).is_loopback else "app.example.com"
+    parent = host.partition(".")[2]
+    is_own = parent == "localhost" or _is_private_zone(parent) or not _is_shared_by_strangers(parent)
+    return f"app.{parent if parent and is_own else host}"
 
 
 def _refuse_more_than_an_origin(scheme: str, authority: str, rest: str) -> None:
@@ -152,7 +187,7 @@ def _refuse_too_wide(wildcard: str) -> None:
         raise ValidationError(
             _("An address has no names below it. Write the address without the *."), code="origin"
         )
-    if host.rpartition(".")[2] == "localhost" or _public_suffixes().is_public(host):
+    if not _is_private_zone(host) and _is_shared_by_strangers(host):
         raise ValidationError(
             _(
                 "Below %(host)s are other people's names too. Put a name of your own after the *, "
@@ -174,18 +209,34 @@ def canonical_cookie_domains(domains: tuple[str, ...]) -> tuple[str, ...]:
             host = ""
         if (
             host != text.lower()
-            or "." not in host
+            or ("." not in host and not _is_private_zone(host))
             or ":" in host
             or host.startswith(".")
             or _is_address(host)
         ):
             raise ValidationError(_("is no domain such as apps.example.com"))
-        if host.rpartition(".")[2] == "localhost" or _public_suffixes().is_public(host):
+        if _is_private_zone(host):
+            # Browsers take it for a public suffix: it is in their list (home.arpa) or a single label.
+            raise ValidationError(
+                _("is a whole zone, for which browsers take no cookie; name a domain below it")
+            )
+        if _is_shared_by_strangers(host):
             raise ValidationError(_("is a domain below which other people's names are"))
         found.append(host)
     if any(f".{one}".endswith(f".{other}") for one in found for other in found if one is not other):
         raise ValidationError(_("has one below another, and a browser would send two cookies of one name"))
     return tuple(found)
+
+
+def _is_private_zone(host: str) -> bool:
+    """Return whether `host` is a private zone. A top-level domain that a registry took over is none."""
+    if host not in PRIVATE_ZONES:
+        return False
+    return host == "home.arpa" or _public_suffixes().publicsuffix(host, accept_unknown=False) is None
+
+
+def _is_shared_by_strangers(host: str) -> bool:
+    return host.rpartition(".")[2] == "localhost" or _public_suffixes().is_public(host)
 
 
 @lru_cache(maxsize=1)

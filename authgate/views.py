@@ -220,6 +220,8 @@ def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory
         target = contract.read(facts, settings.IKD_FORWARDED_HOPS)
     except BadTarget as problem:
         return answer.misconfigured(contract, memory, str(problem), status=400)
+    if loading.is_beside_the_portal(target.origin):
+        return answer.on_the_portals_host(contract, memory, target)
     if _application(target.origin, memory) is None:
         return answer.misconfigured(
             contract, memory, "unknown origin", status=403, origin=target.origin, client=target.client

@@ -38,6 +38,7 @@ FETCH = {
     "Sec-Fetch-Dest": "empty",
     "Accept": "*/*",
 }
+WEB_VIEW = {"X-Requested-With": "com.example.app"}
 WEBSOCKET = {
     "Upgrade": "websocket",
     "Connection": "Upgrade",
@@ -107,6 +108,15 @@ ROWS = (
     Row("beside a public path", O.SIGN_IN, "/opener"),
     Row("a public path left by dots", O.SIGN_IN, "/open/../page"),
     Row("a public path left by encoded dots", O.SIGN_IN, "/open/%2e%2e/page"),
+    Row("a page in an Android WebView", O.SIGN_IN, "/page", headers=OLD_BROWSER | WEB_VIEW),
+    Row(
+        "a form in an Android WebView",
+        O.SIGN_IN_AFTER_FORM,
+        "/form",
+        "",
+        "POST",
+        headers=OLD_BROWSER | WEB_VIEW,
+    ),
     Row("a form", O.SIGN_IN_AFTER_FORM, "/form", method="POST"),
     Row("a form of an old browser", O.SIGN_IN_AFTER_FORM, "/form", method="POST", headers=OLD_BROWSER),
     # ---- a program without a sign-in ----

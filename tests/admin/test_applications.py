@@ -72,6 +72,7 @@ def test_staff_with_permission_may_do_it_too(request: pytest.FixtureRequest, sta
 REFUSED = {
     "no origin": (origins("wiki.example.com"), "Write the scheme too"),
     "the portal": (origins("https://sso.example.com"), "portal itself"),
+    "the portal's host": (origins("https://sso.example.com:8443"), "such as app.example.com"),
     "a public suffix": (origins("https://*.co.uk"), "other people"),
     "plain http": (origins("http://wiki.example.com"), "may be used without https"),
     "taken": (origins("https://Taken.example.com:443"), "belongs to the application “Other”"),
