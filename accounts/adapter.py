@@ -20,6 +20,7 @@ from django.utils.translation import ngettext
 from accounts import mails
 from accounts.backends import account_named
 from accounts.destinations import judged
+from accounts.fresh import is_vouched_for
 from accounts.half_way import is_still_right
 from accounts.models import User
 from accounts.password_views import wait_page
@@ -112,6 +113,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return (
             sorted(factors, key=lambda method: (method["id"] == "mfa_reauthenticate") != has_app) or methods
         )
+
+    def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
+        """Return whether `app` needs a fresh proof that the portal itself has not seen in this request."""
+        is_required: bool = super().is_reauthentication_required(app=app, **kwargs)
+        return is_required and not is_vouched_for(self.request)
 
     def set_password(self, user: User, password: str) -> None:
         """Set a password. The person's other sign-ins end, this one stays."""

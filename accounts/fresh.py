@@ -35,6 +35,7 @@ def freshly_proven(view: View[P]) -> Callable[Concatenate[HttpRequest, P], HttpR
         if get_reauthentication_flows(user):
             return cast(HttpResponse, proven(request, *args, **kwargs))
         if _is_fresh(request):
+            request.is_vouched_for = True  # type: ignore[attr-defined]
             return cast(HttpResponse, view(request, *args, **kwargs))
         if Upstream.objects.filter(enabled=True, identities__user=user).exists():
             query = urlencode({"next": request.get_full_path()})
@@ -44,8 +45,16 @@ def freshly_proven(view: View[P]) -> Callable[Concatenate[HttpRequest, P], HttpR
     return cast(Callable[Concatenate[HttpRequest, P], HttpResponse], inner)
 
 
+def is_vouched_for(request: HttpRequest) -> bool:
+    """Return whether the user has neither a password nor a factor, and has proved who they are without.
+
+    allauth would refuse every such user: it knows no other proof.
+    """
+    return getattr(request, "is_vouched_for", False)
+
+
 def _is_fresh(request: HttpRequest) -> bool:
-    """Tell whether somebody without a password signed in minutes ago, or was confirmed by their provider."""
+    """Return whether a user without a password signed in minutes ago, or was confirmed by their provider."""
     if is_freshly_confirmed(request):
         return True
     sign_in = getattr(request, "sign_in", None)

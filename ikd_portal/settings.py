@@ -222,6 +222,8 @@ ACCOUNT_FORMS = {
 }
 # accounts/throttle.py is the one mechanism: attempts to sign in within seconds.
 ACCOUNT_RATE_LIMITS = False
+# No code by mail: a reader of the user's mail could take a factor away. "upstream" is a name of the portal.
+ACCOUNT_REAUTHENTICATION_METHODS = ["password", "mfa", "upstream"]
 IKD_SECOND_FACTOR_FOR_STAFF = env.bool("IKD_SECOND_FACTOR_FOR_STAFF", default=False)
 IKD_SECOND_FACTOR_LIFETIME = env.int("IKD_SECOND_FACTOR_LIFETIME", default=0)
 IKD_REMEMBERED_DEVICE_LIFETIME = env.int("IKD_REMEMBERED_DEVICE_LIFETIME", default=0)

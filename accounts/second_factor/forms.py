@@ -14,7 +14,6 @@ from allauth.mfa.models import Authenticator
 from allauth.mfa.totp import forms as totp_forms
 from allauth.mfa.totp.internal.auth import generate_totp_secret
 from allauth.mfa.webauthn import forms as webauthn_forms
-from allauth.mfa.webauthn.internal import auth as webauthn
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
@@ -145,14 +144,8 @@ def _is_ours(credential: Any) -> bool:
 class TakesCredential:
     """Judge a credential. What a stranger's bytes make a parser do ends here, as a wrong passkey."""
 
-    cleaned_data: dict[str, Any]
-
-    def judge(self, credential: Any) -> None:
-        """Raise ValidationError for what is not to be judged any further."""
-
     def clean_credential(self) -> Any:
         try:
-            self.judge(self.cleaned_data["credential"])
             return super().clean_credential()  # type: ignore[misc]
         except ValidationError:
             raise FactorAdapter().validation_error("incorrect_passkey") from None
@@ -168,20 +161,11 @@ class AuthenticateWebAuthnForm(TakesCredential, webauthn_forms.AuthenticateWebAu
 
 
 class LoginWebAuthnForm(TakesCredential, webauthn_forms.LoginWebAuthnForm):  # type: ignore[misc]
-    """A passkey instead of the password: only where it asked for a PIN or a finger.
-
-    The challenge tells that, but a session keeps one challenge for all pages: a thief's own second step,
-    which asks for a touch alone, would give the one by which a stolen key signs its owner in.
-    """
+    """A passkey instead of the password. allauth refuses a key that asked for neither PIN nor finger."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["credential"] = CredentialField()
-
-    def judge(self, credential: Any) -> None:
-        response = webauthn.parse_authentication_response(credential).response
-        if not response.authenticator_data.is_user_verified():
-            raise FactorAdapter().validation_error("incorrect_passkey")
 
 
 class ReauthenticateWebAuthnForm(TakesCredential, webauthn_forms.ReauthenticateWebAuthnForm):  # type: ignore[misc]
