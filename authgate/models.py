@@ -377,3 +377,22 @@ class Change(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}"
+
+
+class KeptPage(models.Model):
+    """An address on its way through a sign-in that is too long for a URL, or has a fragment.
+
+    The signed state of the attempt names it by `key`.
+    """
+
+    key = models.CharField(primary_key=True, max_length=43)
+    network = models.CharField(max_length=64)
+    address = EncryptedField()
+    expires_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["network", "expires_at"], name="keptpage_network_expires")]
+
+    def __str__(self) -> str:
+        return self.network

@@ -1,7 +1,8 @@
 """One attempt to sign in by a provider: what its `state` says, and the cookie that binds it to a browser.
 
-Nothing is stored when an attempt begins, so beginning many costs the portal nothing. The state is signed
-and travels by the provider; the nonce and the PKCE verifier come from the cookie's secret, which does not.
+A browser has one small cookie for all its attempts, in as many tabs as it likes. The state is signed and
+travels by the provider; nonce and PKCE verifier are derived from the cookie's secret, which does not. Nothing
+is stored, unless the page to return to is long or has a fragment.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import re
 import secrets
 import time
-import zlib
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from typing import Any
@@ -23,20 +24,24 @@ from django.http import HttpRequest, HttpResponse
 
 from accounts.upstreams.models import Upstream
 from accounts.upstreams.trouble import Blame, Trouble
-from authgate.redirects import LONGEST
+from authgate import kept_pages
+from authgate.server_facts import client_address
 
 AGE_LIMIT = 600
 """Seconds from leaving for the provider to coming back."""
 
-AT_ONCE = 20
-"""Attempts of one browser, in as many tabs; the oldest is forgotten for one more."""
+RESUMED_WITHIN = 3600
+"""Seconds for which an attempt that failed can begin again with its page."""
 
-LONGEST_IN_STATE = 1500
-LONGEST_IN_COOKIE = 3900
-"""Characters of the page to return to: a longer one travels packed in the cookie, which browsers limit."""
+TRIES = 3
+"""How often an attempt that another tab overtook begins again by itself."""
+
+LONGEST_IN_STATE = 1200
+"""Characters of a page that travels in the state. Longer ones are kept in the database."""
 
 SALT = "ikd upstream attempt"
-COOKIE = "ikd_attempt_"
+COOKIE = "ikd_attempt"
+_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class Purpose(StrEnum):
@@ -47,7 +52,11 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """`sign_in` is the one that links an identity or confirms itself; 0 for signing in."""
+    """`sign_in` is the sign-in that links an identity or confirms itself; 0 for signing in.
+
+    `next` is the page to return to, or `kept` the key under which that page is kept. `tries` counts the
+    attempts before this one that failed.
+    """
 
     id: str
     upstream: int
@@ -56,6 +65,16 @@ class Attempt:
     browser: str
     next: str = ""
     sign_in: int = 0
+    kept: str = ""
+    tries: int = 0
+
+    @property
+    def page(self) -> str:
+        return (kept_pages.kept(self.kept) or self.next) if self.kept else self.next
+
+    @property
+    def is_over(self) -> bool:
+        return not 0 <= time.time() - self.began_at <= AGE_LIMIT
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +82,10 @@ class Own:
     """What only this browser and the portal know of an attempt."""
 
     secret: str
+
+    @classmethod
+    def of(cls, browser_secret: str, id: str) -> Own:
+        return cls(_text(hmac.digest(browser_secret.encode(), f"attempt:{id}".encode(), hashlib.sha256)))
 
     @property
     def nonce(self) -> str:
@@ -77,90 +100,100 @@ class Own:
     def challenge(self) -> str:
         return _text(hashlib.sha256(self.verifier.encode()).digest())
 
-    @property
-    def browser(self) -> str:
-        return hashlib.sha256(f"browser:{self.secret}".encode("latin-1", "replace")).hexdigest()[:32]
-
 
 def begin(
-    upstream: Upstream, purpose: Purpose, target: str | None, sign_in: int = 0
-) -> tuple[str, Own, tuple[str, str]]:
-    """Give the state of a new attempt, its own secrets, and the cookie to be set."""
-    own, now = Own(secrets.token_urlsafe(32)), int(time.time())
-    target = target or ""
-    in_state = target if len(target) <= LONGEST_IN_STATE else ""
-    packed = "" if in_state else _text(zlib.compress(target.encode("ascii", "replace")))
-    in_cookie = packed if len(packed) <= LONGEST_IN_COOKIE else ""
-    # Names sort by time: the oldest are forgotten first.
-    id = f"{now:x}{secrets.token_hex(8)}"
-    attempt = Attempt(id, upstream.pk, purpose, now, own.browser, in_state, sign_in)
-    return signing.dumps(asdict(attempt), salt=SALT), own, (id, f"{own.secret}.{in_cookie}")
+    request: HttpRequest,
+    upstream: Upstream,
+    purpose: Purpose,
+    target: str | None,
+    sign_in: int = 0,
+    tries: int = 0,
+) -> tuple[str, Own, str]:
+    """Return the state of a new attempt, its own secrets, and the secret of the browser."""
+    browser_secret = _browser_secret(request) or secrets.token_urlsafe(32)
+    id, page, kept = secrets.token_hex(16), target or "", ""
+    if len(page) > LONGEST_IN_STATE or "#" in page:
+        kept = kept_pages.keep(page, client_address(request)) or ""
+        page = _shortened(page)
+    attempt = Attempt(
+        id, upstream.pk, purpose, int(time.time()), _browser(browser_secret), page, sign_in, kept, tries
+    )
+    return signing.dumps(asdict(attempt), salt=SALT), Own.of(browser_secret, id), browser_secret
 
 
-def set_cookie(request: HttpRequest, response: HttpResponse, cookie: tuple[str, str]) -> None:
-    id, value = cookie
-    held = sorted(name for name in request.COOKIES if name.startswith(_cookie()))
-    for name in held[: max(0, len(held) - AT_ONCE + 1)]:
-        _delete_cookie(response, name)
+def _shortened(page: str) -> str:
+    """Return the page, or as much of its address as a state has room for."""
+    page = page.partition("#")[0]
+    for shorter in (page, page.partition("?")[0]):
+        if len(shorter) <= LONGEST_IN_STATE:
+            return shorter
+    return ""
+
+
+def set_cookie(response: HttpResponse, browser_secret: str) -> None:
     response.set_cookie(
-        _cookie(id),
-        value,
-        max_age=AGE_LIMIT,
+        _cookie_name(),
+        browser_secret,
+        max_age=RESUMED_WITHIN,
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,
         samesite="Lax",
     )
 
 
-def _cookie(id: str = "") -> str:
-    return f"{settings.COOKIE_PREFIX}{COOKIE}{id}"
+def _cookie_name() -> str:
+    return f"{settings.COOKIE_PREFIX}{COOKIE}"
 
 
-def forget_cookie(response: HttpResponse, attempt: Attempt) -> None:
-    _delete_cookie(response, _cookie(attempt.id))
+def _browser_secret(request: HttpRequest) -> str:
+    found = request.COOKIES.get(_cookie_name(), "")
+    return found if _SECRET.fullmatch(found) else ""
 
 
-def _delete_cookie(response: HttpResponse, name: str) -> None:
-    response.set_cookie(
-        name, "", max_age=0, secure=settings.SESSION_COOKIE_SECURE, httponly=True, samesite="Lax"
-    )
+def _browser(browser_secret: str) -> str:
+    return hashlib.sha256(f"browser:{browser_secret}".encode()).hexdigest()[:32]
 
 
-def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt, Own, str]:
-    """Give the attempt that a browser comes back from, its secrets, and the page to return to.
+def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt, Own]:
+    """Return the attempt that a browser comes back from, and its secrets.
 
-    Raises Trouble for a state that is not the portal's, is of another provider or browser, or is too old.
+    Raises Trouble for a state that is not the portal's, is of another provider or browser, or is so old
+    that it cannot even begin again.
     """
     try:
-        said: dict[str, Any] = signing.loads(state, salt=SALT, max_age=AGE_LIMIT)
+        said: dict[str, Any] = signing.loads(state, salt=SALT, max_age=RESUMED_WITHIN)
         attempt = Attempt(**{**said, "purpose": Purpose(said["purpose"])})
     except (signing.BadSignature, ValueError, TypeError, KeyError):
         raise Trouble("the state is not of this portal, or too old", Blame.STALE) from None
     if attempt.upstream != upstream.pk:
         raise Trouble("the state is of another provider", Blame.STALE)
-    secret, _, in_cookie = request.COOKIES.get(_cookie(attempt.id), "").partition(".")
-    own = Own(secret)
-    if not secret or not hmac.compare_digest(own.browser, attempt.browser):
+    browser_secret = _browser_secret(request)
+    if not browser_secret or not hmac.compare_digest(_browser(browser_secret), attempt.browser):
         raise Trouble("the attempt began in another browser, or its cookie is gone", Blame.STALE)
-    return attempt, own, attempt.next or _unpacked(in_cookie)
+    return attempt, Own.of(browser_secret, attempt.id)
 
 
 def take(attempt: Attempt) -> None:
     """Use an attempt up: of any number that race, one wins. Raises Trouble for the others."""
+    if attempt.is_over:
+        raise Trouble("the state is too old", Blame.STALE, begins_again=True)
     try:
         first = cache.add(f"upstream-attempt:{attempt.id}", 1, AGE_LIMIT + 60)
     except Exception:
         raise Trouble("attempts cannot be counted: is the cache reachable?", Blame.UNAVAILABLE) from None
     if not first:
-        raise Trouble("the attempt was used already", Blame.STALE)
+        raise Trouble("the attempt was used already", Blame.STALE, begins_again=True)
 
 
-def _unpacked(text: str) -> str:
+def may_begin_again(attempt: Attempt) -> bool:
+    """Return whether another attempt may follow this one by itself, and count that it does.
+
+    Bounded twice: a provider may send every browser back with the same old answer, or refuse every new one.
+    """
     try:
-        packed = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-        return zlib.decompressobj().decompress(packed, LONGEST).decode("ascii")
-    except (ValueError, zlib.error):
-        return ""
+        return any(cache.add(f"upstream-again:{attempt.id}:{n}", 1, RESUMED_WITHIN) for n in range(TRIES))
+    except Exception:
+        return False
 
 
 def _text(octets: bytes) -> str:

@@ -66,7 +66,10 @@ class Refusal(Trouble):
         blame = Blame.UNAVAILABLE if code == "INTERNAL_ERROR" else Blame.BROKEN
         if code in ("INVALID_TICKET", "INVALID_TICKET_SPEC"):
             blame = Blame.STALE
-        super().__init__(f"the provider refused the ticket ({code or 'no known reason'})", blame)
+        # Servers may keep the newest ticket alone: of several tabs that come back, one has it.
+        overtaken = code == "INVALID_TICKET"
+        reason = f"the provider refused the ticket ({code or 'no known reason'})"
+        super().__init__(reason, blame, begins_again=overtaken)
         self.code = code
 
 

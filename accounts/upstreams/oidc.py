@@ -132,7 +132,11 @@ class Redemption(OIDCAuthenticationBackend):  # type: ignore[misc]
         if answer.status >= 500:
             raise Trouble(f"the token endpoint answered with status {answer.status}", Blame.UNAVAILABLE)
         if answer.status != 200:
-            raise Trouble(f"the provider refused the code ({_error_named(answer.body)})")
+            error = _error_named(answer.body)
+            # Servers may keep one code for each person: of several tabs that come back, one has it.
+            blame = Blame.STALE if error == "invalid_grant" else Blame.BROKEN
+            reason = f"the provider refused the code ({error})"
+            raise Trouble(reason, blame, begins_again=error == "invalid_grant")
         found = answer.json()
         if str(found.get("token_type", "")).lower() != "bearer" or not token_in(found, "access_token"):
             raise Trouble("the provider sent no bearer token")

@@ -15,9 +15,13 @@ class Blame(Enum):
 
 
 class Trouble(Exception):
-    """Signing in by a provider came to an end. `reason` is for administrators and holds no secret."""
+    """Signing in by a provider came to an end. `reason` is for administrators and holds no secret.
 
-    def __init__(self, reason: str, blame: Blame = Blame.BROKEN) -> None:
+    `begins_again` says that another attempt may succeed: another tab, or an earlier answer, was quicker.
+    """
+
+    def __init__(self, reason: str, blame: Blame = Blame.BROKEN, *, begins_again: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.blame = blame
+        self.begins_again = begins_again

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import secrets
 import time
 from typing import Any, cast
@@ -55,24 +56,38 @@ def offered() -> list[Upstream]:
 @never_cache
 @require_safe
 def start(request: HttpRequest, slug: str) -> HttpResponse:
-    """Send the browser to the provider. Writes nothing."""
+    """Send the browser to the provider, or on to its page if it is signed in.
+
+    `attempt` is the state of an attempt that failed: the new one leads to the same page.
+    """
     upstream = upstream_of(slug)
-    target = destination(request, "next")
+    failed = _failed_attempt(request, upstream)
+    target = judged(failed.page) if failed else destination(request, "next")
     if request.user.is_authenticated:
         return HttpResponseRedirect(target or reverse("launcher"))
-    return leave_for(request, upstream, Purpose.SIGN_IN, target)
+    return leave_for(request, upstream, Purpose.SIGN_IN, target, tries=failed.tries + 1 if failed else 0)
 
 
-def leave_for(request: HttpRequest, upstream: Upstream, purpose: Purpose, target: str | None) -> HttpResponse:
+def _failed_attempt(request: HttpRequest, upstream: Upstream) -> Attempt | None:
+    try:
+        attempt, _own = attempts.read(request, upstream, request.GET.get("attempt", ""))
+    except Trouble:
+        return None
+    return attempt if attempt.purpose is Purpose.SIGN_IN else None
+
+
+def leave_for(
+    request: HttpRequest, upstream: Upstream, purpose: Purpose, target: str | None, *, tries: int = 0
+) -> HttpResponse:
     sign_in = request.sign_in.pk if purpose is not Purpose.SIGN_IN else 0  # type: ignore[attr-defined]
-    state, own, cookie = attempts.begin(upstream, purpose, target, sign_in)
+    state, own, browser_secret = attempts.begin(request, upstream, purpose, target, sign_in, tries)
     try:
         with turns.turn(upstream.pk):
             url = PROTOCOLS[upstream.kind].leave(upstream, state, own, purpose)
     except Trouble as trouble:
         return trouble_page(request, upstream, trouble, target)
     response = HttpResponse(status=302, headers={"Location": url, "Referrer-Policy": "no-referrer"})
-    attempts.set_cookie(request, response, cookie)
+    attempts.set_cookie(response, browser_secret)
     return response
 
 
@@ -84,20 +99,59 @@ def callback(request: HttpRequest, slug: str) -> HttpResponse:
     upstream = upstream_of(slug)
     if request.method == "HEAD":
         return HttpResponse(status=204)
-    attempt, target = None, None
     try:
-        attempt, own, text = attempts.read(request, upstream, request.GET.get("state", ""))
-        target = judged(text)
+        attempt, own = attempts.read(request, upstream, request.GET.get("state", ""))
+    except Trouble as trouble:
+        return _without_referrer(trouble_page(request, upstream, trouble, told=False))
+    target, is_taken = judged(attempt.page), False
+    try:
         with turns.turn(upstream.pk):
             attempts.take(attempt)
+            is_taken = True
             arrival = PROTOCOLS[upstream.kind].redeem(request, upstream, attempt, own)
         response = _arrived(request, upstream, attempt, arrival, target)
     except Trouble as trouble:
-        response = trouble_page(request, upstream, trouble, target, told=attempt is not None)
-    if attempt is not None:
-        attempts.forget_cookie(response, attempt)
+        response = _failed(request, upstream, attempt, trouble, target, is_taken=is_taken)
+    return _without_referrer(response)
+
+
+def _without_referrer(response: HttpResponse) -> HttpResponse:
     response.headers["Referrer-Policy"] = "no-referrer"
     return response
+
+
+def _failed(
+    request: HttpRequest,
+    upstream: Upstream,
+    attempt: Attempt,
+    trouble: Trouble,
+    target: str | None,
+    *,
+    is_taken: bool,
+) -> HttpResponse:
+    """Return the way on from an attempt that failed: its page, another attempt, or an explanation.
+
+    Of several tabs that a browser restores at once, one may have signed it in meanwhile.
+    """
+    again = (
+        f"{reverse('upstream_start', args=[upstream.slug])}?{urlencode({'attempt': request.GET['state']})}"
+    )
+    if attempt.purpose is not Purpose.SIGN_IN or trouble.blame is Blame.REFUSED:
+        return trouble_page(request, upstream, trouble, target)
+    if request.user.is_authenticated:
+        return HttpResponseRedirect(target or reverse("launcher"))
+    has_tries = not is_taken or attempt.tries < attempts.TRIES
+    has_just_left = leaving.cookie_name() in request.COOKIES
+    if trouble.begins_again and has_tries and not has_just_left and attempts.may_begin_again(attempt):
+        if is_taken:
+            _let_other_tabs_finish(attempt)
+        return HttpResponseRedirect(again)
+    return trouble_page(request, upstream, trouble, target, again=again)
+
+
+def _let_other_tabs_finish(attempt: Attempt) -> None:
+    """Wait a moment, longer each time, so that tabs do not take each other's tickets again and again."""
+    time.sleep(random.uniform(0.2, 0.4) * 2**attempt.tries)  # noqa: S311, no secret
 
 
 def _arrived(
@@ -151,10 +205,11 @@ def trouble_page(
     target: str | None = None,
     *,
     told: bool = True,
+    again: str | None = None,
 ) -> HttpResponse:
-    """Give the page that says so, and leave an event under the same reference number.
+    """Return the page that says so, and leave an event under the same reference number.
 
-    An attempt that never began here is not told of.
+    An attempt that never began here leaves none. `again` is where the next attempt begins.
     """
     reference = secrets.token_hex(6)
     user = request.user
@@ -167,12 +222,12 @@ def trouble_page(
             decision_id=reference,
             details={"upstream": upstream.slug, "blame": trouble.blame.name.lower()},
         )
-    then = {"next": target} if target else {}
+    then = {"next": target.partition("#")[0]} if target else {}
     context = {
         "upstream": upstream,
         "blame": trouble.blame.name,
         "reference": reference,
-        "again": f"{reverse('upstream_start', args=[upstream.slug])}?{urlencode(then)}",
+        "again": again or f"{reverse('upstream_start', args=[upstream.slug])}?{urlencode(then)}",
         "other_ways": f"{reverse('account_login')}?{urlencode({'local': 1, **then})}",
     }
     return render(request, "accounts/upstream_trouble.html", context, status=trouble.blame.value)
