@@ -72,7 +72,15 @@ WATCHED = (
         "accounts_upstream",
         "user",
         "NULL",
-        ("enabled", "kind", "issuer", "trusted_for_machines", "machine_audience", "second_factor_values"),
+        (
+            "enabled",
+            "kind",
+            "issuer",
+            "client_id",
+            "trusted_for_machines",
+            "machine_audience",
+            "second_factor_values",
+        ),
     ),
     Watched("mfa_authenticator", "user", "{row}.user_id", ("user_id", "type")),
     Watched(

@@ -417,7 +417,14 @@ def subject_of(user: User, sign_in: models.SignIn | None = None) -> Subject:
 def trusted_upstreams() -> QuerySet[Upstream]:
     """Give the upstreams whose JWTs are credentials for machines."""
     trusted = Upstream.objects.filter(enabled=True, kind=Upstream.Kind.OIDC, trusted_for_machines=True)
-    return trusted.exclude(issuer="").exclude(machine_audience="").order_by("pk")
+    usable = trusted.exclude(issuer="").exclude(machine_audience="")
+    return usable.exclude(machine_audience=F("client_id")).order_by("pk")
+
+
+def client_ids_at(issuer: str) -> frozenset[str]:
+    """Return the ids of all clients that the portal is to this issuer, also of disabled rows. One query."""
+    clients = Upstream.objects.filter(kind=Upstream.Kind.OIDC, issuer=issuer).exclude(client_id="")
+    return frozenset(clients.values_list("client_id", flat=True))
 
 
 def load_issuers() -> frozenset[str]:

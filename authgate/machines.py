@@ -4,21 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-import jwt
-
-from accounts.upstreams.machine_keys import ALGORITHMS, Unreachable, machine_keys
-from accounts.upstreams.models import LONGEST_SUBJECT, Identity, Upstream
+from accounts.upstreams.metadata import Source, verified
+from accounts.upstreams.models import Identity, Upstream
+from accounts.upstreams.signed_tokens import PROGRAM_TOKEN, TooEarly, Unproven, judge_for_program
+from accounts.upstreams.trouble import Blame, Trouble
 from authgate import loading
 from authgate.contracts import RequestHeaders
 from authgate.credentials import TOKEN_KIND, credential_in, issuer_of
 from authgate.memory import Machine, Memory, Unknown
 from authgate.second_factor import lacks_factor
-
-LEEWAY = 30
-"""Seconds by which the clocks of an upstream and ours may differ."""
-
-KNOWN = frozenset(name for names in ALGORITHMS.values() for name in names)
-REQUIRED = ["iss", "aud", "sub", "exp", "iat"]
 
 
 def machine_of(key: bytes, headers: RequestHeaders, memory: Memory) -> tuple[Machine | None, bool]:
@@ -29,47 +23,26 @@ def machine_of(key: bytes, headers: RequestHeaders, memory: Memory) -> tuple[Mac
     credential = credential_in(headers, issuers)
     if credential is None or credential.key != key or not credential.jwt:
         return None, False
-    try:
-        return _of_jwt(credential.jwt), True
-    except (Unreachable, jwt.ImmatureSignatureError):
-        return None, False  # what is not so now may be so in a moment
+    return _of_jwt(credential.jwt)
 
 
-def _of_jwt(token: bytes) -> Machine | None:
-    """Verify a JWT of a trusted upstream (RFC 8725), and give whom the upstream's subject is linked to."""
-    issuer = issuer_of(token) or ""
-    for upstream in loading.trusted_upstreams().filter(issuer=issuer):
-        claims = _verified(token, upstream)
-        if claims is not None:
-            return _of_subject(upstream, claims)
-    return None
+def _of_jwt(token: bytes) -> tuple[Machine | None, bool]:
+    """Verify a JWT of a trusted upstream, and return the user whom its subject is linked to.
 
-
-def _verified(token: bytes, upstream: Upstream) -> dict[str, Any] | None:
-    """Give a token's claims if all is as it must be. Raises Unreachable and ImmatureSignatureError."""
-    try:
-        header = jwt.get_unverified_header(token)
-        algorithm, kid = header.get("alg"), header.get("kid")
-        if algorithm not in KNOWN or not isinstance(kid, str | None):
-            return None
-        key = machine_keys.key_for(upstream, kid, algorithm)
-        claims = dict(
-            jwt.decode(
-                token,
-                key.key,
-                algorithms=[algorithm],
-                issuer=upstream.issuer,
-                audience=upstream.machine_audience,
-                leeway=LEEWAY,
-                options={"require": REQUIRED},
-            )
-        )
-        # A token that tells of an event, such as a logout, was made to open nothing.
-        return None if "events" in claims else claims
-    except jwt.ImmatureSignatureError:
-        raise
-    except (jwt.PyJWTError, ValueError, TypeError, RecursionError, OverflowError):
-        return None
+    The flag says whether the answer lasts. A token that is too early, or whose key is not known, may count
+    in a moment.
+    """
+    lasts = True
+    for upstream in loading.trusted_upstreams().filter(issuer=issuer_of(token) or ""):
+        try:
+            claims, _ = verified(upstream, token.decode("ascii"), PROGRAM_TOKEN, Source.ANYBODY)
+            judge_for_program(claims, loading.client_ids_at(upstream.issuer))
+        except Trouble as trouble:
+            is_passing = isinstance(trouble, TooEarly | Unproven) or trouble.blame is Blame.UNAVAILABLE
+            lasts = lasts and not is_passing
+            continue
+        return _of_subject(upstream, claims), True
+    return None, lasts
 
 
 def _of_subject(upstream: Upstream, claims: dict[str, Any]) -> Machine | None:
@@ -78,8 +51,6 @@ def _of_subject(upstream: Upstream, claims: dict[str, Any]) -> Machine | None:
     Never one of the same name or address, and none is made.
     """
     subject = claims["sub"]
-    if not isinstance(subject, str) or not 0 < len(subject) <= LONGEST_SUBJECT:
-        return None
     identity = (
         Identity.objects.select_related("user")
         .filter(upstream=upstream, subject=subject, user__is_active=True)
@@ -92,6 +63,6 @@ def _of_subject(upstream: Upstream, claims: dict[str, Any]) -> Machine | None:
         origin="",
         sign_in_id=None,
         subject=loading.subject_of(identity.user),
-        expires_at=float(claims["exp"]) + LEEWAY,
+        expires_at=float(claims["exp"]) + PROGRAM_TOKEN.leeway,
         idle_at=float("inf"),
     )

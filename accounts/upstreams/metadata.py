@@ -1,27 +1,63 @@
-"""What a provider publishes of itself: its discovery document and its keys, kept for a while."""
+"""What a provider publishes of itself: its discovery document and its keys, kept for a while.
+
+Anybody may send the portal a token with any key id and any signature. However many come, a provider is asked
+for its keys once in ten seconds for all of them, and few threads wait for its answer. Tokens that the portal
+fetched from the provider itself have a budget of their own, which no stranger uses up.
+"""
 
 from __future__ import annotations
 
+import json
+import logging
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Any
 
-import jwt
-
 from accounts.upstreams.fetching import Answer, fetch
-from accounts.upstreams.id_tokens import ALGORITHMS, Header, matching_key
 from accounts.upstreams.models import Upstream
+from accounts.upstreams.signed_tokens import (
+    ALGORITHMS,
+    ID_TOKEN,
+    LOGOUT_TOKEN,
+    USERINFO,
+    Header,
+    Kind,
+    Unproven,
+    header_of,
+    judged,
+)
+from accounts.upstreams.texts import web_address
 from accounts.upstreams.trouble import Blame, Trouble
 
+log = logging.getLogger("ikd.security")
+
 KEPT_FOR = 600.0
-"""Seconds."""
+"""Seconds for which a discovery document is kept."""
+
+KEYS_KEPT_FOR = 300.0
+"""Seconds after which keys are read again."""
 
 AGAIN_AFTER = 10.0
-"""Seconds between two readings of the keys because of a key id that is unknown."""
+"""Seconds between two readings of the keys because of a key id or a signature that fits none."""
+
+STALE_AT_MOST = 3600.0
+"""Seconds for which keys are believed while their provider does not answer."""
 
 MOST_KEYS = 100
+STRANGERS_WAITING = 2
+"""Threads that may wait for keys because of a token that anybody can have sent."""
+
+clock = time.monotonic
+
+
+class Source(Enum):
+    """How a token came: from the provider's own endpoint, or in a request that anybody can send."""
+
+    PROVIDER = auto()
+    ANYBODY = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,64 +77,123 @@ class Metadata:
 
 
 @dataclass(slots=True)
-class _Kept:
-    at: float
-    metadata: Metadata
+class _Keys:
+    """The keys of one provider. Times are of `clock`."""
+
     keys: Sequence[Mapping[str, Any]] = ()
-    keys_at: float = float("-inf")
+    read_at: float = float("-inf")
+    tries: int = 0
+    tried_at: dict[Source, float] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    strangers: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(STRANGERS_WAITING))
+
+    def is_older_than(self, seconds: float) -> bool:
+        return clock() - self.read_at > seconds
+
+    def was_tried(self, source: Source) -> bool:
+        return clock() - self.tried_at.get(source, float("-inf")) < AGAIN_AFTER
 
 
-_kept: dict[tuple[str, bool], _Kept] = {}
+_documents: dict[tuple[str, bool], tuple[float, Metadata]] = {}
+_keys: dict[tuple[str, bool], _Keys] = {}
 _lock = threading.Lock()
 
 
 def forget_all() -> None:
     with _lock:
-        _kept.clear()
+        _documents.clear()
+        _keys.clear()
 
 
 def metadata_of(upstream: Upstream) -> Metadata:
-    """Give a provider's metadata, read anew after ten minutes. Raises Trouble."""
-    return _entry(upstream).metadata
-
-
-def key_for(upstream: Upstream, header: Header) -> jwt.PyJWK:
-    """Give the key that a token asks for. Raises Trouble.
-
-    An unknown key id has the keys read again, at most every ten seconds: providers change keys, and
-    strangers invent key ids.
-    """
-    entry = _entry(upstream)
-    now = time.monotonic()
-    if now - entry.keys_at > KEPT_FOR:
-        _read_keys(upstream, entry)
-    key = matching_key(header, entry.keys)
-    if key is None and time.monotonic() - entry.keys_at > AGAIN_AFTER:
-        _read_keys(upstream, entry)
-        key = matching_key(header, entry.keys)
-    if key is None:
-        raise Trouble("the ID token is signed with a key that the provider does not publish")
-    return key
-
-
-def _entry(upstream: Upstream) -> _Kept:
+    """Return a provider's metadata, read again after ten minutes. Raises Trouble."""
     name = (upstream.issuer, upstream.allow_private)
     with _lock:
-        entry = _kept.get(name)
-    if entry is not None and time.monotonic() - entry.at <= KEPT_FOR:
-        return entry
-    metadata, _ = discover(upstream)
-    read = _Kept(time.monotonic(), metadata)
-    if entry is not None and entry.metadata.jwks_uri == metadata.jwks_uri:
-        read.keys, read.keys_at = entry.keys, entry.keys_at
+        read_at, metadata = _documents.get(name, (float("-inf"), None))
+    if metadata is None or clock() - read_at > KEPT_FOR:
+        metadata, _ = discover(upstream)
+        with _lock:
+            _documents[name] = clock(), metadata
+    return metadata
+
+
+def verified(upstream: Upstream, token: Any, kind: Kind, source: Source) -> tuple[dict[str, Any], Header]:
+    """Return the claims of a token of this kind that the provider signed, and its header. Raises Trouble.
+
+    If no known key made the signature, the keys are read again first: providers replace keys, also under
+    the same key id.
+    """
+    of_provider = kind in (ID_TOKEN, USERINFO, LOGOUT_TOKEN)
+    algorithms = metadata_of(upstream).algorithms if of_provider else kind.algorithms
+    header = header_of(token, algorithms, kind)
+    audience = upstream.client_id if of_provider else upstream.machine_audience
+    entry = _entry(upstream)
+    _keep_fresh(upstream, entry, source)
+    read_at = entry.read_at
+    try:
+        claims = judged(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
+    except Unproven:
+        if not _read_again(upstream, entry, source, read_at):
+            raise
+        claims = judged(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
+    return claims, header
+
+
+def _entry(upstream: Upstream) -> _Keys:
     with _lock:
-        _kept[name] = read
-    return read
+        return _keys.setdefault((upstream.issuer, upstream.allow_private), _Keys())
 
 
-def _read_keys(upstream: Upstream, entry: _Kept) -> None:
-    entry.keys = read_keys(upstream, entry.metadata)
-    entry.keys_at = time.monotonic()
+def _keep_fresh(upstream: Upstream, entry: _Keys, source: Source) -> None:
+    """Read keys that are missing or old. Raises Trouble where there are none to believe."""
+    if not entry.is_older_than(KEYS_KEPT_FOR):
+        return
+    if entry.is_older_than(STALE_AT_MOST):
+        if not _read_again(upstream, entry, source, entry.read_at):
+            raise Trouble("the provider's keys are not known", Blame.UNAVAILABLE)
+    elif entry.lock.acquire(blocking=False):  # Everybody else goes on with the keys there are.
+        try:
+            if entry.is_older_than(KEYS_KEPT_FOR) and not entry.was_tried(source):
+                _read(upstream, entry, source)
+        except Trouble as trouble:
+            log.warning(json.dumps(_told(upstream, trouble)))
+        finally:
+            entry.lock.release()
+
+
+def _told(upstream: Upstream, trouble: Trouble) -> dict[str, str]:
+    return {"kind": "upstream_keys_unavailable", "upstream": upstream.slug, "reason": trouble.reason}
+
+
+def _read_again(upstream: Upstream, entry: _Keys, source: Source, read_at: float) -> bool:
+    """Read the keys, unless that was tried just now; return whether they are newer than `read_at`.
+
+    Raises Trouble.
+    """
+    is_stranger, tries = source is Source.ANYBODY, entry.tries
+    if is_stranger and not entry.strangers.acquire(blocking=False):
+        return False
+    try:
+        with entry.lock:
+            if entry.read_at > read_at:
+                return True  # another thread read them meanwhile
+            if entry.tries != tries:
+                return False  # another thread tried in vain: threads must not fail one after the other
+            has_none = entry.is_older_than(STALE_AT_MOST)
+            if entry.was_tried(source) and (is_stranger or not has_none):
+                return False
+            _read(upstream, entry, source)
+            return True
+    finally:
+        if is_stranger:
+            entry.strangers.release()
+
+
+def _read(upstream: Upstream, entry: _Keys, source: Source) -> None:
+    entry.tries += 1
+    entry.tried_at[source] = clock()
+    entry.keys = read_keys(upstream, metadata_of(upstream))
+    entry.read_at = clock()
 
 
 def discover(upstream: Upstream) -> tuple[Metadata, Answer]:
@@ -132,9 +227,6 @@ def _blame(answer: Answer) -> Blame:
 
 
 def _metadata(found: dict[str, Any]) -> Metadata:
-    for name in ("authorization_endpoint", "token_endpoint", "jwks_uri"):
-        if not _text(found, name):
-            raise Trouble(f"the discovery document has no {name}")
     said = _texts(found, "id_token_signing_alg_values_supported") or ("RS256",)
     algorithms = tuple(name for name in ALGORITHMS if name in said)
     if not algorithms:
@@ -142,11 +234,11 @@ def _metadata(found: dict[str, Any]) -> Metadata:
     challenge_methods = _texts(found, "code_challenge_methods_supported")
     return Metadata(
         issuer=found["issuer"],
-        authorization_endpoint=_text(found, "authorization_endpoint"),
-        token_endpoint=_text(found, "token_endpoint"),
-        jwks_uri=_text(found, "jwks_uri"),
-        userinfo_endpoint=_text(found, "userinfo_endpoint"),
-        end_session_endpoint=_text(found, "end_session_endpoint"),
+        authorization_endpoint=_address(found, "authorization_endpoint"),
+        token_endpoint=_address(found, "token_endpoint"),
+        jwks_uri=_address(found, "jwks_uri"),
+        userinfo_endpoint=_optional_address(found, "userinfo_endpoint"),
+        end_session_endpoint=_optional_address(found, "end_session_endpoint"),
         algorithms=algorithms,
         token_auth_methods=_texts(found, "token_endpoint_auth_methods_supported") or ("client_secret_basic",),
         challenge_methods=challenge_methods or None,
@@ -154,9 +246,18 @@ def _metadata(found: dict[str, Any]) -> Metadata:
     )
 
 
-def _text(found: dict[str, Any], name: str) -> str:
-    value = found.get(name)
-    return value if isinstance(value, str) and value.startswith(("https://", "http://")) else ""
+def _address(found: dict[str, Any], name: str) -> str:
+    if not found.get(name):
+        raise Trouble(f"the discovery document has no {name}")
+    return web_address(found[name], name)
+
+
+def _optional_address(found: dict[str, Any], name: str) -> str:
+    """Return an address that a provider need not have. An unusable one is no reason to go on without it:
+
+    what userinfo says of a person's groups would count as gone.
+    """
+    return _address(found, name) if found.get(name) else ""
 
 
 def _texts(found: dict[str, Any], name: str) -> tuple[str, ...]:

@@ -154,6 +154,8 @@ class Upstream(models.Model):
         self._clean_domains(errors)
         if self.is_oidc and "openid" not in self.scopes.split():
             errors["scopes"] = _("Without openid among them there is no ID token.")
+        if "machine_audience" not in errors:
+            self._clean_audience(errors)
         if self._would_take_over():
             errors["issuer" if self.is_oidc else "server_url"] = _(
                 "People are linked to it under the address it has. Add another upstream for another provider."
@@ -184,6 +186,19 @@ class Upstream(models.Model):
         if wrong:
             errors["trusted_email_domains"] = _("Not a domain: %(domain)s") % {"domain": wrong[0][:100]}
         self.trusted_email_domains = "\n".join(dict.fromkeys(domains))
+
+    def _clean_audience(self, errors: dict[str, Any]) -> None:
+        """Refuse an audience of programs that is a client id of the portal: ID tokens have it, too."""
+        others = Upstream.objects.filter(kind=self.Kind.OIDC, issuer=self.issuer).exclude(pk=self.pk)
+        audience = self.machine_audience if self.trusted_for_machines else ""
+        taken = {self.client_id, *others.values_list("client_id", flat=True)} - {""}
+        if audience in taken:
+            errors["machine_audience"] = _(
+                "This is a client id of the portal. Applications receive ID tokens with this audience, which"
+                " would open every other application. Use an audience of its own for programs."
+            )
+        if others.filter(trusted_for_machines=True, machine_audience=self.client_id).exists():
+            errors["client_id"] = _("Another upstream of this issuer has it as audience of programs.")
 
     def _would_take_over(self) -> bool:
         """Tell whether its people would become those whom another provider gives the same subjects."""

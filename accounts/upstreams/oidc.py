@@ -19,9 +19,10 @@ from accounts.upstreams.arriving import Arrival
 from accounts.upstreams.attempts import Attempt, Own, Purpose
 from accounts.upstreams.encryption import Undecryptable
 from accounts.upstreams.fetching import fetch
-from accounts.upstreams.id_tokens import header_of, judge_for_sign_in, judged
-from accounts.upstreams.metadata import Metadata, key_for, metadata_of
+from accounts.upstreams.metadata import Metadata, Source, metadata_of, verified
 from accounts.upstreams.models import Upstream
+from accounts.upstreams.signed_tokens import ID_TOKEN, USERINFO, judge_for_sign_in
+from accounts.upstreams.texts import identifier, optional_identifier
 from accounts.upstreams.trouble import Blame, Trouble
 
 LONGEST_TOKEN = 32 * 1024
@@ -144,9 +145,7 @@ class Redemption(OIDCAuthenticationBackend):  # type: ignore[misc]
         return found
 
     def verify_token(self, token: Any, **kwargs: Any) -> dict[str, Any]:
-        header = header_of(token, self.metadata.algorithms)
-        key = key_for(self.upstream, header)
-        claims = judged(token, key, header, issuer=self.upstream.issuer, audience=self.upstream.client_id)
+        claims, header = verified(self.upstream, token, ID_TOKEN, Source.PROVIDER)
         confirms = self.attempt.purpose is Purpose.CONFIRM
         judge_for_sign_in(
             claims,
@@ -164,17 +163,16 @@ class Redemption(OIDCAuthenticationBackend):  # type: ignore[misc]
     def get_or_create_user(self, access_token: str, id_token: str, payload: dict[str, Any]) -> Arrival:
         """Give who arrived; which user that is, arriving.py decides for every kind of provider."""
         claims = {**self.get_userinfo(access_token, id_token, payload), **_protocol_claims(payload)}
-        sid = payload.get("sid")
         return Arrival(
             subject=payload["sub"],
             claims=claims,
-            sid=sid if isinstance(sid, str) and len(sid) <= 255 else "",
+            sid=optional_identifier(payload.get("sid"), "sid"),
             id_token=id_token,
             access_token=access_token,
             refresh_token=token_in(self._answer, "refresh_token"),
             expires_at=expiry_in(self._answer.get("expires_in")),
-            methods=tuple(str(method)[:100] for method in _list(payload.get("amr"))[:20]),
-            context=str(payload.get("acr", ""))[:255],
+            methods=tuple(identifier(method, "amr", 100) for method in _list(payload.get("amr"))[:20]),
+            context=_context(payload.get("acr")),
         )
 
     def get_userinfo(self, access_token: str, id_token: str, payload: dict[str, Any]) -> dict[str, Any]:
@@ -198,20 +196,14 @@ def userinfo(upstream: Upstream, metadata: Metadata, access_token: str, subject:
         blame = Blame.UNAVAILABLE if answer.status >= 500 else Blame.BROKEN
         raise Trouble(f"the userinfo endpoint answered with status {answer.status}", blame)
     if answer.headers.get("content-type", "").lower().startswith("application/jwt"):
-        found = _signed_userinfo(upstream, metadata, answer.body.decode("ascii", "replace").strip())
+        token = answer.body.decode("ascii", "replace").strip()
+        found, _ = verified(upstream, token, USERINFO, Source.PROVIDER)
     else:
         found = answer.json()
-    sub = found.get("sub")
-    if not isinstance(sub, str) or not hmac.compare_digest(sub.encode(), subject.encode()):
+    sub = identifier(found.get("sub"), "sub")
+    if not hmac.compare_digest(sub.encode(), subject.encode()):
         raise Trouble("the userinfo endpoint tells of somebody else (sub)")
     return found
-
-
-def _signed_userinfo(upstream: Upstream, metadata: Metadata, token: str) -> dict[str, Any]:
-    header = header_of(token, metadata.algorithms)
-    key = key_for(upstream, header)
-    required = ("iss", "aud", "sub")
-    return judged(token, key, header, issuer=upstream.issuer, audience=upstream.client_id, required=required)
 
 
 def merged(id_token: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
@@ -260,6 +252,12 @@ def expiry_in(seconds: Any) -> datetime | None:
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 10**9:
         return None
     return timezone.now() + timedelta(seconds=seconds)
+
+
+def _context(acr: Any) -> str:
+    """Return acr as text: some providers send their level as a number. Raises Trouble."""
+    is_number = isinstance(acr, int) and not isinstance(acr, bool)
+    return str(acr) if is_number and abs(acr) < 10**9 else optional_identifier(acr, "acr")
 
 
 def _list(value: Any) -> list[Any]:

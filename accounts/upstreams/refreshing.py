@@ -22,10 +22,10 @@ from django.utils import timezone
 from accounts.upstreams.arriving import follow_groups
 from accounts.upstreams.encryption import Undecryptable
 from accounts.upstreams.fetching import Answer, fetch
-from accounts.upstreams.id_tokens import header_of, judged
-from accounts.upstreams.metadata import key_for, metadata_of
+from accounts.upstreams.metadata import Source, metadata_of, verified
 from accounts.upstreams.models import GroupMapping, UpstreamSession
 from accounts.upstreams.oidc import client_authentication, expiry_in, merged, token_in, userinfo
+from accounts.upstreams.signed_tokens import ID_TOKEN, judge_client
 from accounts.upstreams.trouble import Blame, Trouble
 from accounts.upstreams.turns import turns
 from authgate.audit import record
@@ -162,16 +162,10 @@ def _refusal(answer: Answer) -> Exception:
 def _judged(session: UpstreamSession, token: Any) -> dict[str, Any]:
     """Give the claims of a new ID token (section 12.2). Raises Trouble, and _Over for somebody else's."""
     upstream = session.upstream
-    header = header_of(token, metadata_of(upstream).algorithms)
-    key = key_for(upstream, header)
-    claims = judged(token, key, header, issuer=upstream.issuer, audience=upstream.client_id)
-    if "events" in claims:
-        raise Trouble("the ID token is of another kind")
+    claims, _ = verified(upstream, token, ID_TOKEN, Source.PROVIDER)
     if not hmac.compare_digest(claims["sub"].encode(), session.subject.encode()):
         raise _Over("the provider answered for somebody else")
-    several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
-    if (several or "azp" in claims) and claims.get("azp") != upstream.client_id:
-        raise Trouble("the ID token was made for another client (azp)")
+    judge_client(claims, upstream.client_id)
     return claims
 
 

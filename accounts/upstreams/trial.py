@@ -14,10 +14,10 @@ from django.utils.translation import gettext as _
 
 from accounts.upstreams.attempts import Own, Purpose
 from accounts.upstreams.fetching import Answer, fetch
-from accounts.upstreams.id_tokens import LEEWAY, Header, matching_key
 from accounts.upstreams.metadata import Metadata, discover, read_keys
 from accounts.upstreams.models import Upstream
 from accounts.upstreams.oidc import authorization_url, redirect_uri
+from accounts.upstreams.signed_tokens import LEEWAY, Header, matching_key
 from accounts.upstreams.trouble import Trouble
 from accounts.upstreams.turns import turns
 

@@ -65,12 +65,17 @@ class Provider(ThreadingHTTPServer):
         return self.asked.count("/keys")
 
     def token(
-        self, kid: str | None = "first", algorithm: str = "RS256", key: Any = None, **changes: Any
+        self,
+        kid: str | None = "first",
+        algorithm: str = "RS256",
+        key: Any = None,
+        header: dict[str, Any] | None = None,
+        **changes: Any,
     ) -> str:
         now = int(time.time())
         claims = {"iss": self.issuer, "aud": AUDIENCE, "sub": "s-1", "iat": now, "exp": now + 600, **changes}
         claims = {name: value for name, value in claims.items() if value is not None}
-        headers = {"kid": kid} if kid else {}
+        headers = {**({"kid": kid} if kid else {}), **(header or {})}
         private = key if key is not None else self.private.get(kid or "first", self.private["first"])
         return jwt.encode(claims, private, algorithm, headers=headers)
 

@@ -19,7 +19,7 @@ from accounts.upstreams.trial import Level, examine
 from authgate.models import AuditEvent
 from tests.admin.conftest import browser_of, carols, sam  # noqa: F401
 from tests.admin.forms import errors_in, messages_in, save
-from tests.factories import GroupFactory
+from tests.factories import GroupFactory, UpstreamFactory
 from tests.uploads import SECRET, SVG, file, picture
 from tests.upstreams.provider import OTHER_RSA_KEY, SHORT_RSA_KEY, Provider, jwk
 
@@ -86,6 +86,33 @@ def test_a_secret_is_not_told_to_another_issuer(carols: Client, upstream: Upstre
     answer = save(carols, page(upstream), issuer="https://evil.example.com")
 
     assert "anew" in errors_in(answer)
+
+
+@pytest.mark.parametrize("client_id", ["portal", "second"])
+def test_a_client_id_of_the_portal_is_refused_as_audience_of_programs(
+    carols: Client,  # noqa: F811
+    upstream: Upstream,
+    client_id: str,
+) -> None:
+    UpstreamFactory(issuer=upstream.issuer, client_id="second")
+    fields = {"trusted_for_machines": "on", "client_secret": "s3cr3t"}
+
+    refused = save(carols, page(upstream), machine_audience=client_id, **fields)
+    taken = save(carols, page(upstream), machine_audience="https://api.example.com", **fields)
+
+    assert "client id of the portal" in errors_in(refused)
+    assert errors_in(taken) == "" and taken.status_code == 302
+
+
+def test_an_audience_of_programs_is_refused_as_client_id(
+    carols: Client,  # noqa: F811
+    upstream: Upstream,
+) -> None:
+    UpstreamFactory(
+        issuer=upstream.issuer, client_id="x", trusted_for_machines=True, machine_audience="https://api"
+    )
+
+    assert "audience of programs" in errors_in(save(carols, page(upstream), client_id="https://api"))
 
 
 def test_no_secret_is_in_the_audit_trail(carols: Client, upstream: Upstream) -> None:  # noqa: F811

@@ -115,12 +115,12 @@ REFUSED: dict[str, tuple[Callable[[], Bend], str]] = {
     "an event that is no object": (lambda: {"events": {EVENT: True}}, "events"),
     "events in a list": (lambda: {"events": [EVENT]}, "events"),
     "neither session nor person": (lambda: {"sub": None, "sid": None}, "neither"),
-    "a session that is no text": (lambda: {"sid": 7}, "a name that is none"),
-    "an empty session": (lambda: {"sid": ""}, "a name that is none"),
+    "a session that is no text": (lambda: {"sid": 7}, "no usable text"),
+    "an empty session": (lambda: {"sid": ""}, "no usable text"),
     "a nonce": (lambda: {"nonce": "n"}, "nonce"),
     "an empty nonce": (lambda: {"nonce": ""}, "nonce"),
     "no number of its own": (lambda: {"jti": None}, "lacks a claim"),
-    "an endless number": (lambda: {"jti": "x" * 256}, "a name that is none"),
+    "an endless number": (lambda: {"jti": "x" * 256}, "no usable text"),
 }
 
 
@@ -283,15 +283,18 @@ def test_an_id_token_signs_nobody_out(
 def test_a_logout_token_is_no_credential_of_a_program(
     there: PortalClient, provider: Provider, upstream: Upstream
 ) -> None:
-    Upstream.objects.update(trusted_for_machines=True, machine_audience="portal")
+    Upstream.objects.update(trusted_for_machines=True, machine_audience="programs")
     ApplicationFactory(origins=[WIKI], who="signed_in")
     assert Identity.objects.filter(subject="alice-there").exists()
 
     def status(token: str) -> int:
         return ask(facts(f"{WIKI}/", [(b"authorization", f"Bearer {token}".encode())])).status
 
-    assert status(logout_token(provider, events=None, header={"typ": "JWT"})) == 200
-    assert status(logout_token(provider)) == 401
+    plain = {"events": None, "aud": "programs", "header": {"typ": "JWT"}}
+    assert status(logout_token(provider, **plain)) == 200
+    assert status(logout_token(provider, aud="programs")) == 401
+    assert status(logout_token(provider, aud="programs", header={"typ": "JWT"})) == 401
+    assert status(logout_token(provider, **{**plain, "header": {"typ": "logout+jwt"}})) == 401
 
 
 NO_REQUESTS: dict[str, tuple[str, str, str]] = {
@@ -348,8 +351,10 @@ def test_junk_is_no_longer_looked_at_after_a_while_and_leaves_few_events(
 
 
 def test_a_provider_that_cannot_be_asked_for_its_keys_makes_a_400_and_is_not_junk(
-    there: PortalClient, other_browser: PortalClient, provider: Provider
+    there: PortalClient, other_browser: PortalClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(metadata, "clock", lambda: now)
     token = logout_token(provider)
     metadata.forget_all()
     provider.answers["/keys"] = (503, {}, b"")
@@ -357,6 +362,7 @@ def test_a_provider_that_cannot_be_asked_for_its_keys_makes_a_400_and_is_not_jun
     assert {send(other_browser, token).status_code for _ in range(40)} == {400}
 
     provider.answers.clear()
+    now += metadata.AGAIN_AFTER
     assert send(other_browser, token).status_code == 200
     assert not is_signed_in(there)
 

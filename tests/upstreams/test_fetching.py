@@ -8,12 +8,13 @@ import time
 from http.server import BaseHTTPRequestHandler
 from typing import Any
 
+import jwt
 import pytest
 
 from accounts.models import Upstream
 from accounts.upstreams import fetching, metadata
 from accounts.upstreams.fetching import fetch, judged_addresses
-from accounts.upstreams.id_tokens import Header
+from accounts.upstreams.signed_tokens import LOGOUT_TOKEN
 from accounts.upstreams.trouble import Trouble
 from accounts.upstreams.turns import Turns
 from tests.accounts.conftest import PortalClient
@@ -227,9 +228,29 @@ def test_a_new_key_is_found(
 def test_invented_key_ids_read_the_keys_no_more_often(provider: Provider, upstream: Upstream) -> None:
     for number in range(20):
         with pytest.raises(Trouble, match="does not publish"):
-            metadata.key_for(upstream, Header("RS256", f"invented-{number}"))
+            token = jwt.encode({}, OTHER_RSA_KEY, "RS256", {"kid": f"invented-{number}"})
+            metadata.verified(upstream, token, LOGOUT_TOKEN, metadata.Source.ANYBODY)
 
     assert [path for _, path in provider.asked].count("/keys") == 1
+
+
+def test_a_key_replaced_under_the_same_id_is_found_while_strangers_send_junk(
+    client: PortalClient,
+    other_browser: PortalClient,
+    provider: Provider,
+    upstream: Upstream,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 1_000.0
+    monkeypatch.setattr(metadata, "clock", lambda: now)
+    sign_in(client, provider)
+    now += metadata.AGAIN_AFTER
+    with pytest.raises(Trouble, match="signature"):
+        junk = jwt.encode({}, OTHER_RSA_KEY, "RS256", {"kid": "one"})
+        metadata.verified(upstream, junk, LOGOUT_TOKEN, metadata.Source.ANYBODY)
+    provider.key, provider.keys = OTHER_RSA_KEY, [jwk(OTHER_RSA_KEY, "one")]
+
+    assert sign_in(other_browser, provider).status_code == 302, reason()
 
 
 # ---- turns ------------------------------------------------------------------------------------------------

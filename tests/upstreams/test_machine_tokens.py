@@ -16,11 +16,12 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from accounts.models import StrictGroup, User
-from accounts.upstreams import machine_keys as keys_module
+from accounts.upstreams import metadata
 from accounts.upstreams.models import Identity, Upstream
+from accounts.upstreams.signed_tokens import PROGRAM_TOKEN
 from accounts.upstreams.trouble import Trouble
 from authgate import feed as feed_module
-from authgate import loading, machines
+from authgate import loading
 from authgate.answer import Answer
 from authgate.feed import Feed
 from authgate.memory import WorkerMemory
@@ -51,7 +52,7 @@ class Clock:
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     """A process that knows no keys yet, on a clock of the test's."""
     clock = Clock()
-    monkeypatch.setattr(machines, "machine_keys", keys_module.MachineKeys(clock))
+    monkeypatch.setattr(metadata, "clock", clock)
     return clock
 
 
@@ -115,6 +116,33 @@ def test_rules_apply_and_it_is_no_second_factor(
     )
 
 
+def test_a_client_id_of_the_portal_is_no_audience(provider: Provider, linked: Identity) -> None:
+    """Applications receive ID tokens, which have this audience: they would open every other application."""
+    Upstream.objects.update(machine_audience="portal")
+    assert answer_to(provider.token(aud="portal")).status == 401
+
+    UpstreamFactory(issuer=provider.issuer, client_id="second")
+    Upstream.objects.filter(client_id="portal").update(machine_audience="second")
+    assert answer_to(provider.token(aud="second")).status == 401
+
+    Upstream.objects.filter(client_id="portal").update(machine_audience=AUDIENCE)
+    assert answer_to(provider.token()).status == 200
+    assert is_wrong(answer_to(provider.token(aud=[AUDIENCE, "second"])))
+
+
+TYPES: list[tuple[Any, int]] = [
+    *((type, 200) for type in (None, "JWT", "jwt", "at+jwt", "application/at+jwt")),
+    *((type, 401) for type in ("logout+jwt", "dpop+jwt", "secevent+jwt", "kb+jwt", "JOSE", 7, ["JWT"])),
+]
+
+
+@pytest.mark.parametrize(("type", "status"), TYPES)
+def test_only_access_tokens_are_credentials(
+    provider: Provider, linked: Identity, type: Any, status: int
+) -> None:
+    assert answer_to(provider.token(header={"typ": type})).status == status
+
+
 CLAIMS: dict[str, dict[str, Any]] = {
     "another audience": {"aud": "https://other.example.com"},
     "no audience": {"aud": None},
@@ -133,6 +161,29 @@ CLAIMS: dict[str, dict[str, Any]] = {
     "the user's address as subject": {"sub": "alice@example.com"},
     "name and address of a user": {"sub": "s-3", "preferred_username": "alice", "email": "alice@example.com"},
     "an end that is text": {"exp": "never"},
+    "an end that is a number in a text": {"exp": str(int(time.time()) + 600)},
+    "an end that is true": {"exp": True},
+    "an end that is no number": {"exp": float("nan")},
+    "no end in sight": {"exp": float("inf")},
+    "an end after every calendar": {"exp": 10**12},
+    "an end of four hundred digits": {"exp": 10**400},
+    "a time of issue in a text": {"iat": str(int(time.time()))},
+    "a beginning in a text": {"nbf": str(int(time.time()) - 5)},
+    "a beginning that is false": {"nbf": False},
+    "a subject with a line break": {"sub": "s-1\n"},
+    "a subject with half a character": {"sub": "\ud800"},
+    "an event": {"events": {}},
+    "a nonce": {"nonce": "n"},
+    "the hash of an access token": {"at_hash": "x"},
+    "the hash of a code": {"c_hash": "x"},
+    "a key to be proved": {"cnf": {"jkt": "x"}},
+    "a certificate to be proved": {"cnf": {"x5t#S256": "x"}},
+    "nothing to be proved": {"cnf": {}},
+    "the portal among the audiences": {"aud": [AUDIENCE, "portal"]},
+    "made for the portal": {"azp": "portal"},
+    "made for the portal, as RFC 9068 has it": {"client_id": "portal"},
+    "an ID token of Keycloak": {"typ": "ID"},
+    "an ID token of Cognito": {"token_use": "id"},
 }
 
 
@@ -336,7 +387,7 @@ def test_it_ends_in_memory_when_it_expires(provider: Provider, worker: Feed) -> 
     assert answer_to(token).status == 200
     [held] = worker.memory._held.values()
 
-    assert held.session.expires_at <= time.time() + 5 + machines.LEEWAY
+    assert held.session.expires_at <= time.time() + 5 + PROGRAM_TOKEN.leeway
     held.session.expires_at = time.time()
     assert is_wrong(answer_to(token))
 
@@ -369,15 +420,38 @@ def test_junk_cannot_make_the_portal_ask(provider: Provider, worker: Feed, clock
     assert provider.times_asked() == 1
 
 
-def test_a_rotated_key_is_found_after_half_a_minute(
-    provider: Provider, linked: Identity, clock: Clock
-) -> None:
+def test_a_new_key_is_found_after_ten_seconds(provider: Provider, linked: Identity, clock: Clock) -> None:
     assert answer_to(provider.token()).status == 200
     provider.private = {"second": rsa.generate_private_key(65537, 2048), "first": provider.private["first"]}
 
     assert is_wrong(answer_to(provider.token("second")))
-    clock.now += 31
+    clock.now += 11
     assert answer_to(provider.token("second")).status == 200
+
+
+def test_a_key_replaced_under_the_same_id_counts_at_once(
+    provider: Provider, linked: Identity, clock: Clock
+) -> None:
+    before = provider.token()
+    assert answer_to(before).status == 200
+    clock.now += 11
+    provider.private["first"] = rsa.generate_private_key(65537, 2048)
+
+    assert answer_to(provider.token()).status == 200
+    assert is_wrong(answer_to(before))
+
+
+def test_wrong_signatures_make_the_portal_ask_rarely_and_block_nobody(
+    provider: Provider, worker: Feed, clock: Clock
+) -> None:
+    other = rsa.generate_private_key(65537, 2048)
+    right = provider.token()
+    for number in range(30):
+        clock.now += 1
+        assert is_wrong(answer_to(provider.token(key=other, jti=f"{number}")))
+        assert answer_to(right).status == 200
+
+    assert provider.times_asked() <= 4
 
 
 def test_a_key_that_was_withdrawn_is_not_believed_for_long(
@@ -452,7 +526,7 @@ def test_no_private_address_is_asked(issuer: str, db: None) -> None:
     upstream = UpstreamFactory(issuer=issuer)
 
     with pytest.raises(Trouble, match="inside the network"):
-        keys_module.fetch_keys(upstream)
+        metadata.discover(upstream)
 
 
 def test_a_right_token_is_what_pyjwt_reads(provider: Provider) -> None:
