@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from allauth.account.adapter import DefaultAccountAdapter
@@ -24,7 +25,7 @@ from accounts.fresh import is_vouched_for
 from accounts.half_way import is_still_right
 from accounts.models import User
 from accounts.password_views import wait_page
-from accounts.throttle import CountersUnavailable, TooManyAttempts, begin_attempt, count_mail, give_back
+from accounts.throttle import CountersUnavailable, TooManyAttempts, begin_password, count_mail, give_back
 from authgate.server_facts import client_address
 
 WRONG = _("That name and password do not belong together. Check both, letter case counts in the password.")
@@ -65,7 +66,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
         """Authenticate within the limits. Raises ValidationError where one is reached."""
         login = credentials.get("username") or credentials.get("email") or ""
-        slots = self.count_attempt(login, account_named(login))
+        slots = self.counted(begin_password, login, account_named(login))
         user = authenticate(request, username=login, password=credentials.get("password"))
         if user is not None:
             give_back(slots)
@@ -93,10 +94,10 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             raise ImmediateHttpResponse(redirect("account_login"))
         super().login(request, user)
 
-    def count_attempt(self, name: str, account: User | None) -> list[str]:
-        """Count a try of a secret of `account` under `name`. Raises ValidationError at a limit."""
+    def counted(self, begin: Callable[..., list[str]], *whose: Any) -> list[str]:
+        """Count a try by a function of accounts/throttle.py. Raises ValidationError at a limit."""
         try:
-            return begin_attempt(name, account, client_address(self.request))
+            return begin(*whose, client_address(self.request))
         except TooManyAttempts as error:
             raise _too_many(error.wait) from error
         except CountersUnavailable as error:

@@ -28,9 +28,17 @@ class PasswordResetForm(forms.Form):
     def save(self, request: HttpRequest, **kwargs: Any) -> str:
         """Send the link, if there is somebody to send it to. Raises TooManyAttempts."""
         email: str = self.cleaned_data["email"]
-        if count_mail("reset", email, client_address(request)):
+        rows = confirmed_rows(email)
+        recipient = rows[0].email if rows else email
+        if count_mail("reset", recipient, client_address(request), is_known=bool(rows)):
             mails.later(send_link, email)
         return email
+
+
+def confirmed_rows(email: str) -> list[EmailAddress]:
+    """Return the confirmed addresses that `email` spells, of users who are not disabled."""
+    rows = EmailAddress.objects.filter(email__in=[email, email.lower()], verified=True, user__is_active=True)
+    return [row for row in rows.select_related("user") if name_key(row.email) == name_key(email)]
 
 
 def send_link(email: str) -> None:
@@ -38,9 +46,8 @@ def send_link(email: str) -> None:
 
     Nor to who has no password here, whose provider is the one to ask.
     """
-    rows = EmailAddress.objects.filter(email__in=[email, email.lower()], verified=True, user__is_active=True)
-    for row in rows.select_related("user"):
-        if name_key(row.email) != name_key(email) or not row.user.has_usable_password():
+    for row in confirmed_rows(email):
+        if not row.user.has_usable_password():
             continue
         key = default_token_generator.make_token(row.user)
         path = reverse("account_reset_password_from_key", args=[user_pk_to_url_str(row.user), key])

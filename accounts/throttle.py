@@ -1,14 +1,18 @@
-"""How often a password may be tried: per account and address, per address, per account.
+"""How often a password or a code may be tried: per account and address, per address, per account.
 
 Each limit is a number of slots, and an attempt takes one for the limit's duration before any hash is
 computed. Taking is the cache's `add`, which only one of those who race can win, on every backend; a
-slot comes back by itself, or at once when the password was right.
+slot comes back by itself, or at once when the secret was right.
+
+Attempts count for the account itself, whichever of its names was typed. What names no account, or no
+confirmed mailbox, counts under its own spelling, in a space of keys apart from those of accounts.
 """
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import ipaddress
+import json
 import logging
 import re
 import time
@@ -17,11 +21,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import idna
 from django.conf import settings
 from django.core.cache import cache
 from django.utils import timezone
+from django.utils.crypto import salted_hmac
 
-from accounts.backends import name_key
+from accounts.backends import LONGEST_LOGIN, name_key
 from accounts.models import User
 from authgate.audit import record
 from authgate.models import SignIn
@@ -43,6 +49,10 @@ class TooManyAttempts(Exception):
 
 class CountersUnavailable(Exception):
     """Attempts cannot be counted, so none may be made."""
+
+
+Holder = tuple[str, str]
+"""Whom an attempt counts for: the kind of key, which no visitor writes, and the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +99,22 @@ def network_of(address: str | None) -> str:
     return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
-def begin_attempt(login: str, account: User | None, address: str | None) -> list[str]:
-    """Count an attempt and give its slots, for `give_back`.
+def begin_password(login: str, account: User | None, address: str | None) -> list[str]:
+    """Count a try of a password and return its slots, for `give_back`.
 
-    A name that is nobody's is counted like any other. Raises TooManyAttempts and CountersUnavailable.
+    `account` is whom `login` names. Raises TooManyAttempts and CountersUnavailable.
     """
+    return _begin("password", _holder(account, login), account, address)
+
+
+def begin_code(account: User, address: str | None) -> list[str]:
+    """Count a try of a second factor's code, apart from passwords. Returns and raises as `begin_password`."""
+    return _begin("code", _holder(account), account, address)
+
+
+def _begin(secret: str, holder: Holder, account: User | None, address: str | None) -> list[str]:
     try:
-        return _take_all(_counters(login, account, address), address)
+        return _take_all(_counters(secret, holder, account, address), address)
     except TooManyAttempts:
         raise
     except Exception as error:
@@ -103,20 +122,22 @@ def begin_attempt(login: str, account: User | None, address: str | None) -> list
         raise CountersUnavailable from error
 
 
-def count_mail(purpose: str, recipient: str, address: str | None) -> bool:
-    """Count a mail that somebody asks for, and tell whether the recipient may get one more.
+def count_mail(purpose: str, recipient: str, address: str | None, *, is_known: bool = True) -> bool:
+    """Count a mail that a visitor asks for, and return whether the recipient may get it.
 
-    The limit of a recipient is nobody's to see. Raises TooManyAttempts where that of the asking network is
-    reached, and CountersUnavailable.
+    `is_known` is whether the mail goes to `recipient`; otherwise nobody gets it, and no mailbox is
+    charged. The limit of a recipient is nobody's to see. Raises TooManyAttempts if the limit of the
+    asking network is reached, and CountersUnavailable.
     """
-    network, name = network_of(address), name_key(recipient)
+    network = network_of(address)
+    holder = ("mailbox", mailbox_key(recipient)) if is_known else ("typed", _typed(recipient))
     try:
         _take_all(
             [_counter(f"{purpose} asked", settings.IKD_MAIL_LIMIT_PER_ADDRESS, network)], address, MAILS
         )
         try:
             _take_all(
-                [_counter(f"{purpose} got", settings.IKD_MAIL_LIMIT_PER_RECIPIENT, name)], address, MAILS
+                [_counter(f"{purpose} got", settings.IKD_MAIL_LIMIT_PER_RECIPIENT, *holder)], address, MAILS
             )
         except TooManyAttempts:
             return False
@@ -128,6 +149,16 @@ def count_mail(purpose: str, recipient: str, address: str | None) -> bool:
     return True
 
 
+def mailbox_key(email: str) -> str:
+    """Return the form in which spellings of one mailbox are equal: quoted names, and hosts in Unicode."""
+    local, _, domain = email.strip().rpartition("@")
+    if len(local) > 1 and local[0] == local[-1] == '"':
+        local = re.sub(r"\\(.)", r"\1", local[1:-1])
+    with contextlib.suppress(idna.IDNAError):
+        domain = idna.encode(domain, uts46=True).decode()
+    return name_key(f"{local}@{domain}")
+
+
 def give_back(slots: list[str]) -> None:
     """Take an attempt back: the password was right."""
     try:
@@ -136,21 +167,30 @@ def give_back(slots: list[str]) -> None:
         log.exception("an attempt to sign in cannot be taken back: is the cache reachable?")
 
 
-def _counters(login: str, account: User | None, address: str | None) -> list[Counter]:
-    name, network = name_key(login), network_of(address)
+def _holder(account: User | None, login: str = "") -> Holder:
+    return ("typed", _typed(login)) if account is None else ("account", str(account.pk))
+
+
+def _typed(text: str) -> str:
+    return name_key(text[:LONGEST_LOGIN])
+
+
+def _counters(secret: str, holder: Holder, account: User | None, address: str | None) -> list[Counter]:
+    network = network_of(address)
     counters = [
-        _counter("both", settings.IKD_LOGIN_LIMIT_PER_ACCOUNT_AND_ADDRESS, name, network),
+        _counter(f"{secret} both", settings.IKD_LOGIN_LIMIT_PER_ACCOUNT_AND_ADDRESS, *holder, network),
         _counter("address", settings.IKD_LOGIN_LIMIT_PER_ADDRESS, network),
     ]
     # Strangers who try an account from many addresses must not lock out the person it belongs to.
     if not _is_familiar(account, network):
-        counters.append(_counter("account", settings.IKD_LOGIN_LIMIT_PER_ACCOUNT, name))
+        counters.append(_counter(f"{secret} account", settings.IKD_LOGIN_LIMIT_PER_ACCOUNT, *holder))
     return counters
 
 
 def _counter(kind: str, limit: str, *parts: str) -> Counter:
-    digest = hashlib.sha256("\0".join((kind, limit, *parts)).encode("utf-8", "surrogatepass"))
-    return Counter(f"sign-in:{digest.hexdigest()}", limit_of(limit))
+    # Keyed, because users type passwords where a name belongs; as JSON, so that no part can pass for two.
+    text = json.dumps([kind, limit, *parts])
+    return Counter(f"sign-in:{salted_hmac(__name__, text, algorithm='sha256').hexdigest()}", limit_of(limit))
 
 
 def _is_familiar(account: User | None, network: str) -> bool:

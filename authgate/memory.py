@@ -226,7 +226,8 @@ def _network(client: str) -> str:
     """Give what one subscriber has: an IPv4 address, the first 64 bits of an IPv6 one."""
     if ":" not in client:
         return client
-    return IPv6Address(client).exploded[:19]
+    address = IPv6Address(client)
+    return str(address.ipv4_mapped or address.exploded[:19])
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from accounts.second_factor.adapter import FactorAdapter
 from accounts.second_factor.codes import LONGEST_CODE, counter_of, digits_of, take_code
-from accounts.throttle import give_back
+from accounts.throttle import begin_code, give_back
 from accounts.upstreams.encryption import Secret, Undecryptable
 from authgate.validation import readable
 
@@ -44,8 +44,8 @@ def _code_field(label: Any) -> forms.CharField:
 
 
 def _count_try(user: User) -> list[str]:
-    """Count a try of somebody's codes. Raises ValidationError where a limit is reached."""
-    slots: list[str] = get_account_adapter().count_attempt(f"second factor {user.pk}", user)
+    """Count a try of a user's codes. Raises ValidationError where a limit is reached."""
+    slots: list[str] = get_account_adapter().counted(begin_code, user)
     return slots
 
 

@@ -19,6 +19,7 @@ from accounts.models import User
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.conftest import PORTAL
 from tests.accounts.signing_in import is_signed_in, sign_in
+from tests.factories import UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -206,3 +207,21 @@ def test_and_not_when_it_was_refused(client: Client, carol: User, alice: User) -
     client.post(f"/admin/accounts/user/{alice.pk}/password/", form)
 
     assert mail.outbox == []
+
+
+def test_a_spelling_that_brings_no_mail_uses_none_up(client: Client, db: None) -> None:
+    """The long s reads as an s, but is no letter of susan's address."""
+    UserFactory(username="susan", email="susan@example.com", verified=True)
+    for number in range(4):
+        ask(client, "\u017fusan@example.com", REMOTE_ADDR=f"127.0.1.{number}")
+
+    ask(client, "susan@example.com")
+
+    assert [message.to for message in mail.outbox] == [["susan@example.com"]]
+
+
+def test_capitals_bring_no_more_mails(client: Client, alice: User) -> None:
+    for number, email in enumerate(["alice@example.com", "Alice@example.com", "ALICE@EXAMPLE.COM"] * 2):
+        ask(client, email, REMOTE_ADDR=f"127.0.1.{number}")
+
+    assert len(mail.outbox) == 3

@@ -11,12 +11,26 @@ from typing import Any
 
 import pytest
 import time_machine
+from allauth.account.models import EmailAddress
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from hypothesis import given
+from hypothesis import settings as settings_of_hypothesis
+from hypothesis import strategies as st
 
 from accounts.models import User
-from accounts.throttle import Limit, TooManyAttempts, begin_attempt, limit_of, network_of
+from accounts.throttle import (
+    Limit,
+    TooManyAttempts,
+    _counter,
+    _holder,
+    begin_password,
+    count_mail,
+    limit_of,
+    mailbox_key,
+    network_of,
+)
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.factories import PASSWORD
@@ -58,6 +72,62 @@ def test_spellings_of_a_name_are_counted_together(client: Client, alice: User) -
     fail(client, "ALICE ", 2)
 
     assert fail(client, "\uff41lice", 1) == [429]
+
+
+NAMES = ["alice", "ALICE ", "\uff21lice", "alice@example.com", "Alice@Example.com", "second@example.org"]
+
+
+def test_all_names_of_an_account_share_its_tries(client: Client, alice: User) -> None:
+    EmailAddress.objects.create(user=alice, email="second@example.org", verified=True)
+
+    tried = [fail(client, name, 1)[0] for name in NAMES]
+
+    assert tried == [200] * 5 + [429]
+    assert [sign_in(client, name).status_code for name in NAMES] == [429] * 6
+
+
+def test_they_share_those_from_many_addresses_too(client: Client, alice: User, settings: Any) -> None:
+    settings.IKD_LOGIN_LIMIT_PER_ACCOUNT = "3/3600"
+
+    tried = [fail(client, name, 1, f"127.0.1.{n}")[0] for n, name in enumerate(NAMES[1:5])]
+
+    assert tried == [200, 200, 200, 429]
+
+
+def test_a_new_name_brings_no_new_tries(client: Client, alice: User) -> None:
+    fail(client, "alice", 5)
+    User.objects.filter(pk=alice.pk).update(username="alicia")
+
+    assert fail(client, "alicia", 1) == [429]
+    assert fail(client, "alice", 1) == [200]
+
+
+def test_an_address_that_is_not_confirmed_counts_for_nobody(client: Client, alice: User, bob: User) -> None:
+    EmailAddress.objects.create(user=bob, email="second@example.org", verified=False)
+
+    fail(client, "second@example.org", 6)
+
+    assert sign_in(client, "bob").status_code == 302
+
+
+def test_a_longer_name_is_no_other_name(db: None) -> None:
+    begun = {tuple(begin_password("x" * length, None, None)) for length in (254, 255, 9999)}
+
+    assert {slot.rpartition(":")[0] for slots in begun for slot in slots[:1]} == {
+        min(begun)[0].rpartition(":")[0]
+    }
+
+
+@settings_of_hypothesis(max_examples=50, deadline=None)
+@given(st.text(max_size=40) | st.sampled_from(["second factor 7", "account", "7", "account\0007", '","7']))
+def test_nothing_typed_counts_for_an_account(text: str) -> None:
+    def keys(account: User | None, login: str = "") -> set[str]:
+        holder = _holder(account, login)
+        kinds = [f"{secret} {kind}" for secret in ("password", "code") for kind in ("both", "account")]
+        return {_counter(kind, "5/300", *holder, *more).key for kind in kinds for more in ((), (HOME,))}
+
+    assert not keys(User(pk=7)) & keys(None, text)
+    assert len(keys(User(pk=7))) == 8
 
 
 def test_another_address_is_counted_apart(client: Client, alice: User) -> None:
@@ -194,7 +264,7 @@ def test_without_the_counters_nobody_signs_in_and_nothing_breaks(client: Client,
 
 def attempt(_: int) -> bool:
     try:
-        begin_attempt("alice", None, HOME)
+        begin_password("alice", None, HOME)
     except TooManyAttempts:
         return False
     finally:
@@ -210,6 +280,30 @@ def test_of_many_who_race_exactly_as_many_get_through_as_the_limit_says(settings
         won = sum(pool.map(attempt, range(40)))
 
     assert won == 5
+
+
+# ---- mails ----
+
+
+@pytest.mark.parametrize(
+    "spelling",
+    ["Frank@Example.com", '"frank"@example.com', '"fr\\ank"@EXAMPLE.COM', "frank@example\u3002com"],
+)
+def test_spellings_of_a_mailbox_share_its_mails(db: None, spelling: str) -> None:
+    got = [count_mail("register", each, f"192.0.2.{n}") for n, each in enumerate(["frank@example.com"] * 3)]
+
+    assert got == [True] * 3
+    assert not count_mail("register", spelling, "192.0.2.9")
+
+
+def test_a_host_in_unicode_is_the_one_in_ascii() -> None:
+    assert mailbox_key("a@B\u00fccher.example") == mailbox_key("a@xn--bcher-kva.example")
+    assert mailbox_key("a+b@example.com") != mailbox_key("a@example.com")
+
+
+@pytest.mark.parametrize("email", ["", "@", "a@", "a@\udcff", "a@" + "x" * 70, '"@example.com', "\0@a"])
+def test_any_text_has_a_key(email: str) -> None:
+    assert isinstance(mailbox_key(email), str)
 
 
 @pytest.fixture

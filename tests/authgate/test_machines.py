@@ -366,7 +366,12 @@ def test_wrong_tries_run_out_and_are_bounded() -> None:
     for _ in range(40):
         tries.note("2001:db8::1", 1001.0)
 
+    for _ in range(40):
+        tries.note("::ffff:192.0.2.8", 1001.0)
+
     assert tries.is_full("2001:db8::ffff", 1001.0)
+    assert tries.is_full("192.0.2.8", 1001.0)
+    assert not tries.is_full("::ffff:192.0.2.9", 1001.0)
     assert not tries.is_full("2001:db8:0:1::1", 1001.0)
     assert not tries.is_full("2001:db8::1", 1030.0)
     assert len(tries._levels) == tries.ADDRESSES

@@ -243,6 +243,21 @@ def test_who_tries_codes_elsewhere_does_not_lock_the_person_out(
     assert is_signed_in(client)
 
 
+def test_nobody_without_the_password_uses_the_tries_of_codes_up(
+    client: Client, other_browser: Client, alice: User
+) -> None:
+    """What strangers type as a name must not name the counter of somebody's codes."""
+    secret = add_app(alice)
+    for number in range(31):
+        for name in (f"second factor {alice.pk}", f"{alice.pk}", f"account {alice.pk}"):
+            sign_in(other_browser, name, "wrong", address=f"203.0.113.{number}")
+
+    sign_in(client, "alice", address="198.51.100.7")
+    give(client, code(secret), address="198.51.100.7")
+
+    assert is_signed_in(client)
+
+
 def test_wrong_codes_leave_an_event_without_the_code(client: Client, alice: User) -> None:
     add_app(alice)
     sign_in(client, "alice")
