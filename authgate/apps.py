@@ -10,7 +10,8 @@ class AuthgateConfig(AppConfig):
     verbose_name = _("Protection")
 
     def ready(self) -> None:
-        from authgate import changes, checks  # noqa: F401
+        from authgate import changes, checks, stale_connections  # noqa: F401
 
+        stale_connections.watch()
         pre_migrate.connect(lambda using, plan, **_: changes.make_way(using, plan), sender=self, weak=False)
         post_migrate.connect(lambda using, **_: changes.install(using), sender=self, weak=False)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from django.db import connections
+from django.db import OperationalError, ProgrammingError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 TABLE = "authgate_change"
@@ -174,7 +174,8 @@ def make_way(using: str, plan: Sequence[tuple[object, bool]]) -> None:
 
 
 def _now(connection: BaseDatabaseWrapper) -> str:
-    return "pg_current_xact_id()::text::bigint" if connection.vendor == "postgresql" else "NULL"
+    """Return SQL for `transaction_id`. On SQLite a random number: no other history has the same row."""
+    return "pg_current_xact_id()::text::bigint" if connection.vendor == "postgresql" else "random()"
 
 
 def missing(using: str = "default") -> set[str]:
@@ -183,7 +184,7 @@ def missing(using: str = "default") -> set[str]:
     wanted = {name for watched in WATCHED for name in trigger_names(watched, connection.vendor)}
     wanted |= {ending.name for ending in ENDINGS}
     query = (
-        "SELECT tgname FROM pg_trigger WHERE tgname LIKE 'ikd_%' AND tgenabled = 'O'"
+        "SELECT tgname FROM pg_trigger WHERE tgname LIKE 'ikd_%' AND tgenabled IN ('O', 'A')"
         if connection.vendor == "postgresql"
         else "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'ikd_%'"
     )
@@ -222,7 +223,8 @@ def _for_sqlite(watched: Watched) -> list[str]:
     for event, sql, rows in _events(watched):
         name = f"ikd_{watched.table}_{event}"
         inserts = "".join(
-            f"INSERT INTO {TABLE} (kind, key) VALUES ('{watched.kind}', {watched.key.format(row=row)}); "  # noqa: S608
+            f"INSERT INTO {TABLE} (kind, key, transaction_id) "  # noqa: S608
+            f"VALUES ('{watched.kind}', {watched.key.format(row=row)}, random()); "
             for row in rows
         )
         statements.append(f"DROP TRIGGER IF EXISTS {name}")
@@ -278,6 +280,8 @@ class Changes:
 
     rows: tuple[tuple[str, int | None], ...] = ()
     everything: bool = False
+    place: object = None
+    """What differs in another database, and in this one when its tables or triggers were made again."""
 
 
 class SqliteReader:
@@ -285,10 +289,6 @@ class SqliteReader:
 
     def __init__(self) -> None:
         self._last: tuple[Any, ...] | None = None
-
-    def schema_version(self, cursor: Any) -> object:
-        """Give what differs as soon as a table or trigger was made or dropped."""
-        return cursor.execute("PRAGMA schema_version").fetchone()[0]
 
     def mark(self, cursor: Any) -> int | None:
         """Give where the feed stands now; None where it is empty."""
@@ -301,24 +301,45 @@ class SqliteReader:
         cursor.execute(f"DELETE FROM {TABLE} WHERE id < %s", [mark])  # noqa: S608
 
     def read(self, cursor: Any) -> Changes:
+        """Return what changed. Raises ProgrammingError if the feed's table is gone."""
+        schema = cursor.execute("PRAGMA schema_version").fetchone()[0]
         after = self._last[0] if self._last else 0
-        cursor.execute(f"SELECT id, kind, key FROM {TABLE} WHERE id >= %s ORDER BY id", [after])  # noqa: S608
+        query = f"SELECT id, kind, key, transaction_id FROM {TABLE} WHERE id >= %s ORDER BY id"  # noqa: S608
+        try:
+            cursor.execute(query, [after])
+        except OperationalError as error:
+            if "no such table" in str(error):
+                raise ProgrammingError(str(error)) from error
+            raise
         rows = cursor.fetchall()
         last, self._last = self._last, rows[-1] if rows else ()
         if last and rows and rows[0] == last:
-            return Changes(tuple((kind, key) for _, kind, key in rows[1:]))
+            return Changes(tuple((kind, key) for _, kind, key, _ in rows[1:]), place=schema)
         if last == ():
-            return Changes(tuple((kind, key) for _, kind, key in rows))
+            return Changes(tuple((kind, key) for _, kind, key, _ in rows), place=schema)
         # The row read last is gone, or another: the feed was cut behind us, or the database is another one.
-        return Changes(everything=True)
+        return Changes(everything=True, place=schema)
 
 
 class PostgresqlReader:
     """Rows commit out of order: each is read for as long as a transaction as old as its own may be open."""
 
+    # What differs in a copy of our database, and in ours after a restore: `pg_dump --clean` creates triggers
+    # with new numbers, `--disable-triggers` writes their rows again, and TRUNCATE starts a new file for a
+    # table even where it fires no trigger.
+    PLACE = """
+        SELECT concat_ws(' ',
+            pg_postmaster_start_time(),
+            (SELECT oid FROM pg_database WHERE datname = current_database()),
+            count(*), sum(t.oid::bigint), sum(t.xmin::text::bigint),
+            sum(c.oid::bigint), sum(c.relfilenode::bigint)
+        )
+        FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+        WHERE t.tgname LIKE 'ikd\\_%%' AND t.tgenabled IN ('O', 'A')
+    """
     QUERY = f"""
-        SELECT s.oldest, c.id, c.kind, c.key, c.transaction_id
-        FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest) s
+        SELECT s.oldest, s.place, c.id, c.kind, c.key, c.transaction_id
+        FROM (SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint AS oldest, ({PLACE}) AS place) s
         LEFT JOIN {TABLE} c ON c.transaction_id >= %s
         ORDER BY c.id
     """  # noqa: S608
@@ -326,13 +347,6 @@ class PostgresqlReader:
     def __init__(self) -> None:
         self._oldest: int | None = None
         self._known: dict[int, int] = {}
-
-    def schema_version(self, cursor: Any) -> object:
-        """Give what differs as soon as one of our triggers was made, dropped or disabled."""
-        cursor.execute(
-            "SELECT count(*), max(oid) FROM pg_trigger WHERE tgname LIKE 'ikd_%' AND tgenabled = 'O'"
-        )
-        return cursor.fetchone()
 
     def mark(self, cursor: Any) -> int | None:
         """Give the oldest transaction that may be open now: what it writes may come as late as it likes."""
@@ -345,17 +359,18 @@ class PostgresqlReader:
         cursor.execute(f"DELETE FROM {TABLE} WHERE transaction_id < %s", [mark])  # noqa: S608
 
     def read(self, cursor: Any) -> Changes:
+        """Return what changed. Raises ProgrammingError if the feed's table is gone."""
         since = self._oldest
         cursor.execute(self.QUERY, [2**62 if since is None else since])
         rows = cursor.fetchall()
-        oldest = rows[0][0]
-        new = [row for row in rows if row[1] is not None and row[1] not in self._known]
+        oldest, place = rows[0][:2]
+        new = [row for row in rows if row[2] is not None and row[2] not in self._known]
         self._oldest = oldest
-        known = {row[1]: row[4] for row in rows if row[1] is not None}
+        known = {row[2]: row[5] for row in rows if row[2] is not None}
         self._known = {id: transaction for id, transaction in known.items() if transaction >= oldest}
         if since is None or oldest < since:
-            return Changes(everything=True)
-        return Changes(tuple((kind, key) for _, _, kind, key, _ in new))
+            return Changes(everything=True, place=place)
+        return Changes(tuple((kind, key) for *_, kind, key, _ in new), place=place)
 
 
 def reader_for(vendor: str) -> SqliteReader | PostgresqlReader:

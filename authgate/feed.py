@@ -14,11 +14,12 @@ from enum import Enum
 from functools import partial
 
 from django.conf import settings
-from django.db import close_old_connections, connection
+from django.db import ProgrammingError, close_old_connections, connection
 
-from authgate import changes, loading, metrics, refused_page, signing
+from authgate import changes, loading, metrics, refused_page, signing, stale_connections
 from authgate.heads import Heads
 from authgate.memory import REREAD_AFTER, WorkerMemory
+from authgate.stale_connections import Overwritten
 
 log = logging.getLogger("ikd.feed")
 
@@ -69,8 +70,8 @@ class Feed:
         self._wanted = threading.Event()
         self._reader = changes.reader_for(connection.vendor)
         self._triggers_seen = -1e9
+        self._place: object = None
         self._is_believable = True
-        self._schema_version: object = None
         self._swept_at = -1e9
         self._complained_at = -1e9
         self._due: list[int] = []
@@ -137,9 +138,9 @@ class Feed:
         began = self._reading_since = self.clock()
         self._compiled.clear()
         try:
+            stale_connections.close_stale()
             if reread:  # before the reading, which loads anew what changed meanwhile
                 self._reread_applications()
-            self._look_for_triggers(began)
             if began - self._swept_at > SWEEP_EVERY:
                 self._swept_at = began
                 self.memory.forget_overdue()
@@ -148,40 +149,52 @@ class Feed:
             # Applications are loaded by several queries, between which changes may come: they are held when a
             # reading after them named none. One who changes them without end gets them held all the same.
             for _ in range(READINGS_AT_ONCE):
-                if not self._read_once():
+                if not self._read_once(began):
                     break
             self._hold_compiled()
             self._has_failed = False
-        except Exception:
+        except Exception as error:
             # What was read may not have been applied: begin again with everything forgotten. Only an end
             # like this one is a failure: were a reading that goes on one too, its grace would let in
             # whoever was thrown out while this worker was idle.
             self._has_failed = True
             self._reader = changes.reader_for(connection.vendor)
+            if isinstance(error, ProgrammingError | Overwritten):
+                # The feed's table is gone, or the file is a mixture: memory is of another database.
+                self._place, self._is_believable, self.fresh_until = None, False, 0.0
             raise
         finally:
             self._reading_since = None
         self.last_read_began = began
         self.fresh_until = began + FRESH_FOR
 
-    def _read_once(self) -> bool:
+    def _read_once(self, now: float) -> bool:
         """Read and apply what changed; tell whether applications were loaded anew."""
         with connection.cursor() as cursor:
             found = self._reader.read(cursor)
+        is_elsewhere = found.place != self._place
+        if is_elsewhere:
+            self._arrive_at(found.place)
+        if now - self._triggers_seen >= LOOK_FOR_TRIGGERS_EVERY:
+            self._look_for_triggers(now)
         self._has_failed = False  # the database answers: what is forgotten now can be loaded again
-        if found.everything:
+        if found.everything or is_elsewhere:
             self.memory.forget(everybody=True)
             self._load_applications(None)
             return True
         return bool(found.rows) and self._apply(found)
 
+    def _arrive_at(self, place: object) -> None:
+        """Note where the database is read now, and have all threads of this process read it there."""
+        if self._place is not None:
+            log.warning("the database was restored or replaced: everything is forgotten")
+            stale_connections.expire_all()
+        self._place, self._triggers_seen = place, -1e9
+        self._marks.clear()  # they count another database's transactions
+
     def _look_for_triggers(self, now: float) -> None:
-        with connection.cursor() as cursor:
-            version = self._reader.schema_version(cursor)
-        if now - self._triggers_seen < LOOK_FOR_TRIGGERS_EVERY and version == self._schema_version:
-            return
         lacking = changes.missing()
-        self._schema_version, self._triggers_seen = version, -1e9 if lacking else now
+        self._triggers_seen = -1e9 if lacking else now
         self._is_believable = not lacking
         if lacking:
             self.fresh_until = 0.0

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 
-from authgate import feed, metrics, sessions
+from authgate import feed, metrics, sessions, stale_connections
 from authgate.target import BadTarget, origin_from
 from authgate.views import answer_gate_request
 
@@ -43,6 +43,7 @@ class GateMiddleware:
             return metrics.answer_metrics(request)
         if not is_portal_host(request.META.get("HTTP_HOST", "")):
             return _plain(404, f"This name is not the portal's. The portal is {settings.IKD_PORTAL_URL}")
+        stale_connections.close_stale()
         return self.get_response(request)
 
 

@@ -16,7 +16,18 @@ from django.urls import reverse
 
 from accounts.upstreams.handing import tokens_of
 from accounts.upstreams.leaving import way_out
-from authgate import answer, audit, contracts, feed, handover, loading, machines, sessions, signing
+from authgate import (
+    answer,
+    audit,
+    contracts,
+    feed,
+    handover,
+    loading,
+    machines,
+    sessions,
+    signing,
+    stale_connections,
+)
 from authgate.answer import Answer, Asking
 from authgate.check import Missing, Need, asking_of, check
 from authgate.contracts import Contract, Facts, headers_from
@@ -78,6 +89,7 @@ def _memory() -> Memory:
 
     Raises DatabaseError while the database cannot be read for longer than IKD_STALE_GRACE.
     """
+    stale_connections.close_stale()
     if feed.current is None:
         return loading.memory_for_one_request()
     source = feed.current.ensure_fresh()
@@ -93,6 +105,7 @@ def _load_session(digest: bytes, memory: Memory) -> Session | None:
     if not isinstance(memory, OverMemory):
         return loading.load_session(digest)
     generation = memory.under.generation
+    stale_connections.close_stale()  # after the generation: what comes from an old connection is not kept
     session = loading.load_session(digest)
     memory.under.hold(digest, session, generation)
     return session
@@ -101,6 +114,7 @@ def _load_session(digest: bytes, memory: Memory) -> Session | None:
 def _load_credential(key: bytes, asking: Asking | None, facts: Facts, memory: Memory) -> Session | None:
     """Load what a machine's credential stands for, for this request and for the worker, as a session is."""
     generation = memory.under.generation if isinstance(memory, OverMemory) else 0
+    stale_connections.close_stale()
     machine, lasts = machines.machine_of(key, facts.headers, memory)
     if isinstance(memory, OverMemory) and lasts:
         memory.under.hold(key, machine, generation)

@@ -16,7 +16,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from accounts.models import ApiToken
-from authgate import sessions
+from authgate import sessions, stale_connections
 from authgate.answer import Refusal
 from authgate.models import AuditEvent, ConfigurationEvent
 
@@ -193,6 +193,7 @@ class Writer:
             time.sleep(1)
             try:
                 close_old_connections()
+                stale_connections.close_stale()
                 self.flush()
             except Exception:
                 log.exception("refusals or last-seen times could not be written")

@@ -119,9 +119,8 @@ TEMPLATES = [
 ]
 
 
-def database() -> dict[str, Any]:
-    """Give the one database: SQLite in `var/` unless DATABASE_URL names another."""
-    url = env.str("DATABASE_URL", default="")
+def database(url: str) -> dict[str, Any]:
+    """Return the settings of the one database: SQLite in `var/` unless `url` names another."""
     config: dict[str, Any] = env.db_url_config(url or f"sqlite:///{IKD_VAR / 'ikd.sqlite3'}")
     if config["ENGINE"].endswith("sqlite3"):
         config["OPTIONS"] = {
@@ -130,6 +129,9 @@ def database() -> dict[str, Any]:
             "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;",
         }
     if config["ENGINE"].endswith("postgresql"):
+        config["ENGINE"] = "ikd_portal.postgresql"
+        # PgBouncer in transaction mode may fetch from a cursor on another connection than it was opened on.
+        config["DISABLE_SERVER_SIDE_CURSORS"] = True
         # A server that went away without a word must not hold a thread for the kernel's two hours.
         config["OPTIONS"] = {
             **config.get("OPTIONS", {}),
@@ -144,7 +146,7 @@ def database() -> dict[str, Any]:
     return config
 
 
-DATABASES = {"default": database()}
+DATABASES = {"default": database(env.str("DATABASE_URL", default=""))}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from accounts.upstreams.models import Upstream, UpstreamSession
 from accounts.upstreams.refreshing import Outcome, end, free_of_lease, refresh
+from authgate import stale_connections
 from authgate.audit import record
 from authgate.sessions import is_idle
 
@@ -109,6 +110,7 @@ def _run() -> None:
         time.sleep(ROUND_EVERY)
         try:
             close_old_connections()
+            stale_connections.close_stale()
             recheck_due()
             if time.monotonic() - emptied_at > EMPTY_EVERY:
                 emptied_at = time.monotonic()

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import environ
 import pytest
 from django.core.management import call_command
 from django.db import connections
@@ -24,6 +23,7 @@ from django.db.utils import ConnectionHandler
 from accounts.models import User
 from authgate import sessions
 from authgate.models import SignIn
+from ikd_portal.settings import database as database_settings
 from tests.factories import ApplicationFactory, UserFactory
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -70,7 +70,7 @@ class Database:
     @contextmanager
     def connected(self) -> Iterator[None]:
         """Make it the one that models read and write meanwhile, each statement its own transaction."""
-        config: dict[str, Any] = environ.Env.db_url_config(self.url)
+        config = database_settings(self.url)
         if config["ENGINE"].endswith("sqlite3"):
             config["OPTIONS"] = {"timeout": 20, "transaction_mode": "IMMEDIATE"}
         made_ready = ConnectionHandler().configure_settings({"default": config})["default"]

@@ -1,0 +1,65 @@
+"""Connections that give up on a server that keeps the connection open and says nothing.
+
+Neither `statement_timeout` nor TCP notices a backend that was stopped: its kernel still acknowledges. A lock
+that is never released, a storage that hangs and a pooler without a free connection look the same.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import psycopg
+from django.db.backends.postgresql import base
+from psycopg.abc import RV, PQGen
+
+
+class _Patience(threading.local):
+    seconds: float | None = None
+
+
+class _Patient:
+    everywhere: float | None = None
+    """Seconds that threads wait which say nothing else. None, as in commands, waits for ever."""
+
+
+_patience = _Patience()
+
+
+def wait_everywhere(seconds: float) -> None:
+    """Have all threads of this process wait for so many seconds at most."""
+    _Patient.everywhere = seconds
+
+
+@contextmanager
+def waiting_for(seconds: float) -> Iterator[None]:
+    """Have this thread wait for so many seconds at most, for each answer of the database."""
+    before, _patience.seconds = _patience.seconds, seconds
+    try:
+        yield
+    finally:
+        _patience.seconds = before
+
+
+class ImpatientConnection(psycopg.Connection[Any]):
+    """Every statement, commit and rollback passes `wait`."""
+
+    def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
+        seconds = _patience.seconds or _Patient.everywhere
+        if timeout is not None or seconds is None:
+            return super().wait(gen, interval, timeout)
+        try:
+            return super().wait(gen, interval, seconds)
+        except psycopg.errors._WaitTimeout:
+            # The answer may still come, and would be taken for the answer to the next question.
+            self.close()
+            raise psycopg.OperationalError(f"the database has not answered for {seconds:g} seconds") from None
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
+        connection = super().get_new_connection(conn_params)
+        connection.__class__ = ImpatientConnection
+        return connection
