@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from authgate.target import (
     USUAL_METHODS,
@@ -144,6 +144,8 @@ def _forwarded(facts: Facts, hops: int) -> Target:
     values = headers.values
     if headers.doubled:
         headers.require(FORWARDED)
+    if b"x-forwarded-prefix" in values or b"x-replaced-path" in values:
+        _refuse_rewritten(values)
     try:
         method = values[b"x-forwarded-method"]
         uri, plain_path = uri_and_plain_path(values[b"x-forwarded-uri"])
@@ -157,6 +159,16 @@ def _forwarded(facts: Facts, hops: int) -> Target:
     except (KeyError, BadTarget):
         headers.require(FORWARDED)  # says which is missing, where it is that
         raise
+
+
+def _refuse_rewritten(values: dict[bytes, bytes]) -> NoReturn:
+    """Raise BadTarget with the header by which Traefik's middlewares say that they have changed the path.
+
+    Then X-Forwarded-Uri is the rest of it, which other rules may cover. A client that sends one of these
+    itself, through a proxy that passes it on, is refused.
+    """
+    name = next(name for name in REWRITTEN if name in values)
+    raise BadTarget(f"{name.decode()}: the path was rewritten before the check")
 
 
 def _forwarded_raw_host(facts: Facts, hops: int) -> Target:
@@ -264,6 +276,7 @@ def _values(query: str, wanted: str) -> list[str]:
 FORWARDED = frozenset(
     (b"x-forwarded-method", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-uri", b"x-forwarded-for")
 )
+REWRITTEN = (b"x-forwarded-prefix", b"x-replaced-path")
 HOST_AND_SCHEME = frozenset((b"host", b"x-scheme", b"x-real-ip"))
 ADDRESS = frozenset((b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-for"))
 SENT = frozenset((b"host", b"x-forwarded-proto", b"x-forwarded-for"))

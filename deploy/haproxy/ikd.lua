@@ -67,7 +67,8 @@ local function only(headers, name)
   return values[0]
 end
 
--- The contract of /authgate/haproxy. The host and the scheme are the configuration's, the rest HAProxy's own.
+-- The contract of /authgate/haproxy. The host, the scheme and the address as sent are the configuration's, the rest
+-- HAProxy's own.
 local function question(txn)
   local headers = { ["host"] = { "portal" } }
   local sent = txn.http:req_get_headers()
@@ -75,7 +76,7 @@ local function question(txn)
   headers["x-forwarded-method"] = { txn.f:method() }
   headers["x-forwarded-proto"] = { txn:get_var("txn.ikd_scheme") }
   headers["x-forwarded-host"] = { txn:get_var("txn.ikd_host") }
-  headers["x-forwarded-uri"] = { txn.f:pathq() }
+  headers["x-forwarded-uri"] = { txn:get_var("txn.ikd_uri") }
   headers["x-forwarded-for"] = { txn.f:src() }
   return headers
 end

@@ -40,7 +40,7 @@ TOLD_APART = {
     ),
     "with Envoy's contract": ({"/authgate/caddy? ": "/authgate/envoy? "}, 400, "envoy: request target"),
     "without the path that was asked for": (
-        {"\t\theader_up X-Forwarded-Uri {uri}\n": ""},
+        {"\t\theader_up X-Forwarded-Uri {http.request.orig_uri}\n": ""},
         400,
         "caddy: x-forwarded-uri missing",
     ),
