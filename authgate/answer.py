@@ -351,6 +351,11 @@ def broken(decision_id: str) -> Answer:
     return Answer(503, ((b"x-auth-decision", decision_id.encode()), (b"retry-after", b"2"), *NO_STORE))
 
 
+def overloaded() -> Answer:
+    """Return the answer to a check that is shed: 503, to be asked again in a second."""
+    return Answer(503, ((b"retry-after", b"1"), *NO_STORE))
+
+
 def bad_contract_status(contract: Contract) -> int:
     """nginx makes 500 of everything but 401 and 403; the others pass on what is meant."""
     return 403 if contract.style is STATUS else 400

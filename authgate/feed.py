@@ -79,6 +79,7 @@ class Feed:
         self._reread_at = clock()
         self._published_at = -1e9
         self.answered = 0
+        self.more_numbers: Callable[[], dict[str, float]] = dict
         self._marks: list[tuple[float, int]] = []
         self._thread: threading.Thread | None = None
 
@@ -293,6 +294,7 @@ class Feed:
                 "ikd_memory_heads": len(self.heads),
                 "ikd_checks_from_memory_total": self.answered,
                 "ikd_feed_read_seconds_ago": now - self.last_read_began,
+                **self.more_numbers(),
             }
         )
 

@@ -14,12 +14,13 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from authgate import answer, feed
+from authgate import answer, feed, lookups
 from authgate.answer import Answer
-from authgate.check import check
-from authgate.contracts import ALIASES, BEFORE_A_PATH, Facts, RequestHeaders
+from authgate.check import Missing, check
+from authgate.contracts import ALIASES, BEFORE_A_PATH, Facts, RequestHeaders, headers_from
 from authgate.heads import check_again, head_of, parted, path_header_in
 from authgate.server_facts import ABORT, SENT_TARGET, peer_from
+from authgate.views import note_aliases
 from authgate.writer import writer
 
 log = logging.getLogger("ikd.gate")
@@ -31,8 +32,20 @@ UNLIKE_IN_A_ROW, LEFT_OUT = 8, 32
 """After so many heads like none before, so many are not even compared: some proxies number their requests."""
 
 ENVOY_URL = BEFORE_A_PATH.encode()
-LEFT_ALONE = ALIASES | {b"transfer-encoding", b"expect", b"upgrade"}
-UNUSUAL = LEFT_ALONE | {b"connection", b"content-length"}
+LEFT_ALONE = {b"transfer-encoding", b"expect", b"upgrade"}
+UNUSUAL = LEFT_ALONE | ALIASES | {b"connection", b"content-length"}
+
+
+class Waiting:
+    """A check that waits for the database. Stands where uvicorn keeps the request that it answers."""
+
+    lookup: lookups.Lookup | None = None
+    response_complete = False
+    disconnected = False
+    keep_alive = True
+
+    def __init__(self) -> None:
+        self.message_event = asyncio.Event()
 
 
 class Front(HttpToolsProtocol):
@@ -56,6 +69,9 @@ class Front(HttpToolsProtocol):
 
     idle_timer: asyncio.TimerHandle | None = None
 
+    waiting: Waiting | None = None
+    """The check that waits for the database, if any."""
+
     is_ending = False
     """Whether this process is about to end; the worker sets it for all connections."""
 
@@ -68,6 +84,8 @@ class Front(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         if self.idle_timer is not None:
             self.idle_timer.cancel()
+        if self.waiting is not None and self.waiting.lookup is not None:
+            self.waiting.lookup.given_up = True
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -178,27 +196,60 @@ class Front(HttpToolsProtocol):
         """Answer from memory; tell whether that was done."""
         headers = dict(self.headers)
         # A query with a fragment or bytes outside ASCII is rewritten on its way to the view.
-        if not self._is_plain(headers) or (query and (not query.isascii() or b"#" in query)):
+        if not self._is_plain() or (query and (not query.isascii() or b"#" in query)):
+            return False
+        if not headers.keys().isdisjoint(UNUSUAL) and not self._is_fit(path, headers):
             return False
         now = time.time()
-        facts = Facts(path, query.decode("latin-1"), RequestHeaders(headers), self.peer, now)
+        has_doubled = len(headers) != len(self.headers)
+        named = headers_from(self.headers) if has_doubled else RequestHeaders(headers)
+        facts = Facts(path, query.decode("latin-1"), named, self.peer, now)
         if path == BEFORE_A_PATH:  # only here does the check's own request say what was asked for
             facts = facts._replace(method=self.parser.get_method().decode("latin-1"), sent_target=self.url)
+        is_head = self.parser.get_method() == b"HEAD"
         try:
-            found = check(facts, worker.memory) if worker.may_answer() else None
-            if not isinstance(found, Answer):
+            is_fresh = worker.may_answer()
+            found = check(facts, worker.memory)
+            if not (is_fresh and isinstance(found, Answer)):
                 if not worker.is_without_database():
-                    return False
+                    return self._wait(facts, found, is_head=is_head)
                 found = _without_database(worker)
-            octets = self._octets(found, is_head=self.parser.get_method() == b"HEAD")
+            octets = self._octets(found, is_head=is_head)
         except Exception:
             # The view meets the same and says so; if it does not, this is a fault of the front's own.
             _complain(now)
             return False
+        self.server_state.total_requests += 1
         self._write(worker, found, octets, now)
         if found.status == 200 and (found.token_id is not None or b"authorization" not in headers):
             self.let_in = facts
         return True
+
+    def _wait(self, facts: Facts, found: Answer | Missing, *, is_head: bool) -> bool:
+        """Let a check wait for the database with others; return False if it has to go the ordinary way."""
+        if lookups.current is None or (isinstance(found, Missing) and not lookups.can_wait_for(found)):
+            return False
+        waiting = Waiting()
+        deliver = partial(self._answer_late, waiting, is_head=is_head)
+        waiting.lookup = lookups.current.submit(facts, found, deliver)
+        self.waiting = self.cycle = waiting  # type: ignore[assignment]
+        if waiting.lookup is None:
+            deliver(answer.overloaded())
+        else:
+            self.flow.pause_reading()
+        return True
+
+    def _answer_late(self, waiting: Waiting, found: Answer, *, is_head: bool) -> None:
+        """Answer a check that waited, and let uvicorn go on with what came after it."""
+        waiting.response_complete = True
+        self.waiting = None
+        worker = feed.current
+        if worker is None or self.transport.is_closing():
+            return
+        self._write(worker, found, self._octets(found, is_head=is_head), time.time())
+        if not waiting.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
 
     def _answer_again(self, worker: feed.Feed, known_by: bytes, raw_uri: bytes) -> bool:
         """Answer a check whose head, but for its path, reads as one before; tell whether that was done."""
@@ -214,6 +265,7 @@ class Front(HttpToolsProtocol):
         except Exception:
             _complain(now)
             return False
+        self.server_state.total_requests += 1
         self._write(worker, found, octets, now)
         return True
 
@@ -226,38 +278,32 @@ class Front(HttpToolsProtocol):
     def _write(self, worker: feed.Feed, found: Answer, octets: bytes, now: float) -> None:
         """Write an answer, and note what is to be told of it later."""
         self.transport.write(octets)
-        self.server_state.total_requests += 1
         self.answered_at = now
         worker.answered += 1
         if self.idle_timer is None:
             self._watch_idleness(self.timeout_keep_alive)
-        if found.sign_in_id is not None:
-            writer.note_use(found.sign_in_id, now)
-        elif found.token_id is not None:
-            writer.note_token_use(found.token_id, now)
-        elif found.refusal is not None:
-            writer.note_refusal(found.refusal)
+        writer.note_answer(found, now)
 
-    def _is_plain(self, headers: dict[bytes, bytes]) -> bool:
-        """Tell whether nothing about this request needs the ordinary way."""
-        if len(headers) != len(self.headers) or (self.cycle is not None and not self.cycle.response_complete):
+    def _is_plain(self) -> bool:
+        """Return whether nothing about this connection needs the ordinary way."""
+        if self.cycle is not None and not self.cycle.response_complete:
             return False
         # Without a Connection header only HTTP/1.1 keeps its connections (RFC 9112, section 9.3).
         if not self.parser.should_keep_alive():
             return False
-        if not (headers.keys().isdisjoint(UNUSUAL) or self._is_plain_nevertheless(headers)):
-            return False
         return not (self.pipeline or self.flow.write_paused or self.transport.is_closing())
 
-    def _is_plain_nevertheless(self, headers: dict[bytes, bytes]) -> bool:
-        """Tell whether a request is plain that says something of its connection or body."""
-        if headers.get(b"content-length", b"0") != b"0" or not headers.keys().isdisjoint(
-            LEFT_ALONE | ALIASES
-        ):
+    def _is_fit(self, path: str, headers: dict[bytes, bytes]) -> bool:
+        """Return whether a check with unusual headers can be answered here; report ambiguous names."""
+        if headers.get(b"content-length", b"0") != b"0" or not headers.keys().isdisjoint(LEFT_ALONE):
             return False
         if self.parser.should_upgrade():
             return False
-        return b"connection" not in headers or self.parser.get_http_version() == "1.1"
+        if b"connection" in headers and self.parser.get_http_version() != "1.1":
+            return False
+        if not headers.keys().isdisjoint(ALIASES):
+            note_aliases(path, self.peer)
+        return True
 
     def _watch_idleness(self, seconds: float) -> None:
         self.idle_timer = self.loop.call_later(seconds, self._close_if_idle)

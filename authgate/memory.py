@@ -208,10 +208,10 @@ class WrongTries:
         self._levels: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
     def is_full(self, client: str, now: float) -> bool:
-        return self._level(_network(client), now) > self.BUCKET - 1.0
+        return self._level(network_of(client), now) > self.BUCKET - 1.0
 
     def note(self, client: str, now: float) -> None:
-        network = _network(client)
+        network = network_of(client)
         self._levels[network] = (self._level(network, now) + 1.0, now)
         self._levels.move_to_end(network)
         while len(self._levels) > self.ADDRESSES:
@@ -222,8 +222,8 @@ class WrongTries:
         return max(0.0, level - max(0.0, now - at) * self.A_SECOND)
 
 
-def _network(client: str) -> str:
-    """Give what one subscriber has: an IPv4 address, the first 64 bits of an IPv6 one."""
+def network_of(client: str) -> str:
+    """Return what one subscriber has: an IPv4 address, the first 64 bits of an IPv6 address."""
     if ":" not in client:
         return client
     address = IPv6Address(client)

@@ -19,6 +19,10 @@ HELP = {
     "ikd_memory_hits_total": ("counter", "Look-ups of a session that memory answered."),
     "ikd_memory_misses_total": ("counter", "Look-ups of a session that the database had to answer."),
     "ikd_checks_from_memory_total": ("counter", "Checks answered in the server's protocol."),
+    "ikd_checks_waiting": ("gauge", "Checks that wait for the database."),
+    "ikd_lookup_batches_total": ("counter", "Queries that loaded what waiting checks lacked."),
+    "ikd_lookups_total": ("counter", "Sessions and API tokens that those queries looked for."),
+    "ikd_checks_shed_total": ("counter", "Checks answered with 503: too many waited, or for too long."),
     "ikd_memory_heads": ("gauge", "Heads of checks of which the worker knows how they read."),
     "ikd_feed_read_seconds_ago": ("gauge", "Time since the change feed was read last."),
 }

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from urllib.parse import unquote_plus, urlencode
 
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, close_old_connections
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 
@@ -43,6 +43,8 @@ from authgate.writer import writer
 
 log = logging.getLogger("ikd.gate")
 
+Work = Callable[[Facts, Memory], Answer]
+
 
 def answer_gate_request(request: HttpRequest) -> HttpResponse | None:
     """Answer a check or an endpoint of a protected origin; None for every other path."""
@@ -57,31 +59,38 @@ def answer_gate_request(request: HttpRequest) -> HttpResponse | None:
     return None
 
 
-def _guarded(request: HttpRequest, path: str, work: Callable[[Facts, Memory], Answer]) -> HttpResponse:
-    """Turn facts into a response; whatever goes wrong inside ends in 503, never in a way in."""
+def _guarded(request: HttpRequest, path: str, work: Work) -> HttpResponse:
+    """Turn a request into facts, and the answer into a response."""
+    facts = Facts(
+        path,
+        request.META.get("QUERY_STRING", ""),
+        headers_from(raw_headers(request)),
+        peer_address(request),
+        time.time(),
+        request.method or "",
+        sent_target(request),
+    )
+    found = _answered(facts, work)
+    writer.note_answer(found, facts.now)
+    return as_response(found, request.method == "HEAD")
+
+
+def answer_alone(facts: Facts) -> Answer:
+    """Return the answer to a check that came without a request of Django's, in a thread of its own."""
     try:
-        memory = _memory()
-        facts = Facts(
-            path,
-            request.META.get("QUERY_STRING", ""),
-            headers_from(raw_headers(request)),
-            peer_address(request),
-            time.time(),
-            request.method or "",
-            sent_target(request),
-        )
-        found = work(facts, memory)
+        return _answered(facts, answer_check)
+    finally:
+        close_old_connections()
+
+
+def _answered(facts: Facts, work: Work) -> Answer:
+    """Return what `work` answers; whatever goes wrong inside ends in 503, never in a way in."""
+    try:
+        return work(facts, _memory())
     except Exception:
         decision_id = os.urandom(6).hex()
         log.exception("a check could not be answered, decision %s", decision_id)
-        found = answer.broken(decision_id)
-    if found.refusal is not None:
-        writer.note_refusal(found.refusal)
-    if found.sign_in_id is not None:
-        writer.note_use(found.sign_in_id, time.time())
-    if found.token_id is not None:
-        writer.note_token_use(found.token_id, time.time())
-    return as_response(found, request.method == "HEAD")
+        return answer.broken(decision_id)
 
 
 def _memory() -> Memory:
@@ -135,9 +144,8 @@ def as_response(found: Answer, is_head: bool = False) -> HttpResponse:
 
 def answer_check(facts: Facts, memory: Memory) -> Answer:
     """Answer a check, loading what memory lacks: each thing once, three queries at most."""
-    if is_trusted_peer(facts.peer) and not facts.headers.values.keys().isdisjoint(contracts.ALIASES):
-        contract = memory.settings.checks[facts.path]
-        writer.note_configuration(contract.name, "", "header names with underscores or dots pass the proxy")
+    if not facts.headers.values.keys().isdisjoint(contracts.ALIASES):
+        note_aliases(facts.path, facts.peer)
     while True:
         found = check(facts, memory)
         if isinstance(found, Answer):
@@ -160,6 +168,13 @@ def answer_check(facts: Facts, memory: Memory) -> Answer:
             memory.sessions[key] = _load_credential(key, found.asking, facts, memory)
         else:
             return _answer_missing(found, facts, memory)
+
+
+def note_aliases(path: str, peer: str | None) -> None:
+    """Report that header names with underscores or dots pass the proxy, if it is one that is trusted."""
+    if is_trusted_peer(peer):
+        contract = contracts.checks(settings.IKD_OAUTH2_CONTRACT)[path]
+        writer.note_configuration(contract.name, "", "header names with underscores or dots pass the proxy")
 
 
 def _answer_missing(found: Missing, facts: Facts, memory: Memory) -> Answer:

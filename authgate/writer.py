@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from accounts.models import ApiToken
 from authgate import sessions, stale_connections
-from authgate.answer import Refusal
+from authgate.answer import Answer, Refusal
 from authgate.models import AuditEvent, ConfigurationEvent
 
 log = logging.getLogger("ikd.refusals")
@@ -116,6 +116,15 @@ class Writer:
         self._counters: Counter[tuple[str, str, str]] = Counter()
         self._sign_ins, self._tokens = Uses(sessions.touch), Uses(_touch_tokens)
         self._thread: threading.Thread | None = None
+
+    def note_answer(self, found: Answer, now: float) -> None:
+        """Queue what an answer leaves behind; `now` is Unix time."""
+        if found.sign_in_id is not None:
+            self.note_use(found.sign_in_id, now)
+        elif found.token_id is not None:
+            self.note_token_use(found.token_id, now)
+        elif found.refusal is not None:
+            self.note_refusal(found.refusal)
 
     def note_refusal(self, refusal: Refusal) -> None:
         """Queue a refusal, or count it where a proxy's configuration is at fault."""

@@ -43,13 +43,16 @@ class PortalWorker(Worker):  # type: ignore[misc]
         from accounts.upstreams import rechecking
         from authgate import feed
 
-        feed.start()
+        self.feed = feed.start()
         rechecking.start()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._serve())
 
     async def _serve(self) -> None:
+        from authgate import lookups
+
         server = PortalServer(config=self._server_config())
+        lookups.start(self.feed, asyncio.get_running_loop())
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self.handle_exit, signal.SIGQUIT, None)
         await server.serve(sockets=self.sockets)
         if not server.started:
