@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from django.db import close_old_connections
 
-from authgate import answer, loading, views
+from authgate import answer, loading, stale_connections, views
 from authgate.answer import Answer
 from authgate.check import Missing, Need, check
 from authgate.contracts import Facts
@@ -202,6 +202,7 @@ class Lookups:
                 return source, {}
             memory = self._feed.memory
             generation = memory.generation
+            stale_connections.close_stale()  # after the generation: what an old connection shows is not kept
             keys = list({lookup.key for lookup in batch if lookup.key is not None})
             held = loading.load_held(keys) if keys else {}
             for key in keys:
