@@ -11,7 +11,9 @@ from django.conf import settings
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts import brand
 from accounts.models import User
+from accounts.second_factor.key_uri import account_of, issuer_of, key_uri
 from accounts.upstreams.encryption import Secret
 from authgate.second_factor import FACTORS
 
@@ -33,15 +35,16 @@ class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
         """Give the secret. Raises Undecryptable."""
         return Secret(encrypted_text).reveal()
 
-    def _get_site_name(self) -> str:
-        return urlsplit(settings.IKD_PORTAL_ORIGIN).netloc
-
     def get_totp_issuer(self) -> str:
-        return f"ikD Portal {self._get_site_name()}"
+        return issuer_of(brand.current().name, settings.IKD_PORTAL_ORIGIN)
+
+    def build_totp_url(self, user: User, secret: str) -> str:
+        account = account_of(user.username, fallback=str(user.uuid))
+        return key_uri(secret, self.get_totp_issuer(), account)
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
-        """Name the portal by its configured address, whatever Host was sent."""
-        return {"id": urlsplit(settings.IKD_PORTAL_ORIGIN).hostname or "", "name": "ikD Portal"}
+        """Return the portal as devices name it: by its configured address, whatever Host was sent."""
+        return {"id": urlsplit(settings.IKD_PORTAL_ORIGIN).hostname or "", "name": brand.current().name}
 
     def get_public_key_credential_user_entity(self, user: User) -> dict[str, Any]:
         entity: dict[str, Any] = super().get_public_key_credential_user_entity(user)
