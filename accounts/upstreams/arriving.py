@@ -33,6 +33,7 @@ from accounts.models import User
 from accounts.privilege import privileged
 from accounts.upstreams.encryption import Secret, Undecryptable
 from accounts.upstreams.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamSession
+from accounts.upstreams.texts import readable
 from accounts.upstreams.trouble import Blame, Trouble
 from accounts.usernames import is_misleading
 from authgate.audit import record
@@ -224,7 +225,12 @@ def verified_address(upstream: Upstream, arrival: Arrival) -> str | None:
         return None
     text = arrival.claims.get(claim)
     # Judged before letters are folded: the Kelvin sign becomes a k, and the address somebody else's.
-    if not isinstance(text, str) or not text.isascii() or arrival.claims.get("email_verified") is not True:
+    if (
+        not isinstance(text, str)
+        or not text.isascii()
+        or not text.isprintable()
+        or arrival.claims.get("email_verified") is not True
+    ):
         return None
     address = text.strip().lower()
     try:
@@ -314,12 +320,10 @@ def _claim_for(upstream: Upstream, name: str) -> str | None:
 def _take_over_fields(upstream: Upstream, user: User, arrival: Arrival, *, is_new: bool) -> None:
     """Fill a new account; of an older one only what a mapping names."""
     claim = _claim_for(upstream, ClaimMapping.Field.DISPLAY_NAME)
-    name = arrival.claims.get(claim or "name")
-    if (claim or is_new) and isinstance(name, str) and name.strip():
-        shown = "".join(filter(str.isprintable, name)).strip()[:150]
-        if shown != user.display_name:
-            user.display_name = shown
-            user.save(update_fields=["display_name"])
+    name = readable(arrival.claims.get(claim or "name"), 150)
+    if (claim or is_new) and name and name != user.display_name:
+        user.display_name = name
+        user.save(update_fields=["display_name"])
     if is_new or _claim_for(upstream, ClaimMapping.Field.EMAIL):
         _take_over_address(upstream, user, arrival)
 

@@ -23,7 +23,8 @@ from django.utils.translation import gettext as _
 from accounts.upstreams.arriving import Arrival
 from accounts.upstreams.attempts import Attempt, Own, Purpose
 from accounts.upstreams.fetching import fetch
-from accounts.upstreams.models import LONGEST_SUBJECT, Upstream, UpstreamSession
+from accounts.upstreams.models import Upstream, UpstreamSession
+from accounts.upstreams.texts import identifier, is_identifier, optional_identifier
 from accounts.upstreams.trial import Finding, Level
 from accounts.upstreams.trouble import Blame, Trouble
 
@@ -141,8 +142,11 @@ def arrival_of(person: Person, ticket: str) -> Arrival:
         subject=person.user,
         claims=claims,
         ticket_digest=digest(ticket),
-        methods=tuple(method[:100] for method in found.get("authenticationMethod", [])[:20]),
-        context=next(iter(found.get("authnContextClass", [])), "")[:255],
+        methods=tuple(
+            identifier(method, "authenticationMethod", 100)
+            for method in found.get("authenticationMethod", [])[:20]
+        ),
+        context=optional_identifier(next(iter(found.get("authnContextClass", [])), ""), "authnContextClass"),
     )
 
 
@@ -195,7 +199,7 @@ def _user(verdict: Element) -> str:
     """Give the one `cas:user` right below the verdict: an attribute may be called `user` too."""
     users = verdict.findall(f"{_CAS}user")
     user = (users[0].text or "").strip(_SPACE) if len(users) == 1 and not len(users[0]) else ""
-    if not user or len(user) > LONGEST_SUBJECT or not user.isprintable():
+    if not is_identifier(user):
         raise Trouble("the provider's answer names no user, or more than one")
     return user
 

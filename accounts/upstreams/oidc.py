@@ -22,7 +22,7 @@ from accounts.upstreams.fetching import fetch
 from accounts.upstreams.metadata import Metadata, Source, metadata_of, verified
 from accounts.upstreams.models import Upstream
 from accounts.upstreams.signed_tokens import ID_TOKEN, USERINFO, judge_for_sign_in
-from accounts.upstreams.texts import identifier, optional_identifier
+from accounts.upstreams.texts import identifier, is_identifier, optional_identifier
 from accounts.upstreams.trouble import Blame, Trouble
 
 LONGEST_TOKEN = 32 * 1024
@@ -243,7 +243,7 @@ def _protocol_claims(payload: dict[str, Any]) -> dict[str, Any]:
 def token_in(answer: dict[str, Any], name: str) -> str:
     """Give a token of the provider's answer; "" where it has none that could be one."""
     token = answer.get(name)
-    fits = isinstance(token, str) and len(token) <= LONGEST_TOKEN and token.isascii() and token.isprintable()
+    fits = isinstance(token, str) and token.isascii() and is_identifier(token, LONGEST_TOKEN)
     return token if fits and isinstance(token, str) else ""
 
 

@@ -18,6 +18,7 @@ from accounts.upstreams.metadata import Metadata, discover, read_keys
 from accounts.upstreams.models import Upstream
 from accounts.upstreams.oidc import authorization_url, redirect_uri
 from accounts.upstreams.signed_tokens import LEEWAY, Header, matching_key
+from accounts.upstreams.texts import readable
 from accounts.upstreams.trouble import Trouble
 from accounts.upstreams.turns import turns
 
@@ -99,7 +100,7 @@ def _redirect_uri(upstream: Upstream) -> Finding:
         if error in ("login_required", "interaction_required", "consent_required"):
             return Finding(Level.GOOD, _("Redirect URI: the provider knows %(uri)s.") % told)
         text = _("Redirect URI: the provider knows %(uri)s, but refuses the client (%(error)s).")
-        return Finding(Level.WRONG, text % {**told, "error": error[:60]})
+        return Finding(Level.WRONG, text % {**told, "error": readable(error, 60)})
     if answer.status >= 400:
         text = _("Redirect URI or client id: the provider refuses them. Register exactly %(uri)s there.")
         return Finding(Level.WRONG, text % told)
