@@ -11,7 +11,7 @@ from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
 from django.db import models
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
@@ -39,6 +39,7 @@ from authgate.models import (
 )
 from authgate.server_facts import client_address
 from authgate.sessions import end_sign_ins, is_idle
+from authgate.target import without_port
 
 # ---- applications -----------------------------------------------------------------------------------------
 
@@ -225,11 +226,28 @@ class ApplicationAdmin(AuditedAdmin):
 
 
 def warnings_about(application: Application) -> list[str]:
-    """Tell what is allowed to be saved and yet hardly meant."""
+    """Return warnings about what may be saved, but is hardly meant."""
+    warnings = list(_warnings_about_shared_hosts(application))
     rules = list(application.rules.prefetch_related("groups", "users"))
     if not rules:
-        return [gettext("The application has no rule: nobody gets in.")]
-    return [warning for rule in rules for warning in _warnings_about_rule(rule)]
+        return [*warnings, gettext("The application has no rule: nobody gets in.")]
+    return warnings + [warning for rule in rules for warning in _warnings_about_rule(rule)]
+
+
+def _warnings_about_shared_hosts(application: Application) -> Iterator[str]:
+    """Warn about other applications on the same host: each receives what browsers keep for the other."""
+    for origin in application.origins.all():
+        host = without_port(origin.value).partition("://")[2]
+        on_host = Q()
+        for scheme in ("https", "http"):
+            on_host |= Q(value=f"{scheme}://{host}") | Q(value__startswith=f"{scheme}://{host}:")
+        other = Origin.objects.filter(on_host).exclude(application=application).select_related("application")
+        for taken in other[:1]:
+            yield gettext(
+                "%(origin)s is on the host of the application “%(other)s”, and browsers send cookies to "
+                "every port. A proxy that cannot remove cookies (Traefik, ingress-nginx) passes each the "
+                "sessions of the other: use another name there."
+            ) % {"origin": origin.value, "other": taken.application}
 
 
 def _warnings_about_rule(rule: Rule) -> Iterator[str]:

@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
@@ -14,7 +15,7 @@ from authgate.contracts import REDIRECT, STATUS, Contract
 from authgate.decision import NO_RULE, Application, Decision, Subject
 from authgate.memory import GateSettings, Memory, RefusedPage, Session, Tokens
 from authgate.state import State, nonce_hash, seal
-from authgate.target import BadTarget, Target, without_code
+from authgate.target import BadTarget, Target, without_code, without_port
 
 Headers = tuple[tuple[bytes, bytes], ...]
 
@@ -373,20 +374,26 @@ def _refused(status: int, refusal: Refusal, *, as_json: bool = False) -> Answer:
     return Answer(status, headers + JSON, body, refusal)
 
 
-GATE_HTTPS, GATE_HTTP, GATE_SHARED = b"__Host-ikd_gate", b"ikd_gate", b"__Secure-ikd_shared"
-
-
 # ---- cookies ----------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=8192)
 def cookie_name(origin: str, kind: str) -> str:
-    """Give the name of our cookie of that kind: `gate` or `nonce`. Without https no prefix is possible.
+    """Return the name of our cookie of that kind: `gate` or `nonce`. Without https no prefix is possible.
 
-    A gate cookie's place may be a shared domain (`.example.com`), where `__Host-` would not allow it.
+    Browsers share cookies among the ports of a host (RFC 6265, section 8.5), so each port has its own names:
+    `__Host-ikd_gate_8443`. A gate cookie's place may be a shared domain (`.example.com`), where `__Host-`
+    would not allow it.
     """
     if origin.startswith("."):
-        return GATE_SHARED.decode()
-    return f"__Host-ikd_{kind}" if origin.startswith("https:") else f"ikd_{kind}"
+        return "__Secure-ikd_shared"
+    port = origin.removeprefix(without_port(origin)).replace(":", "_")
+    return f"{'__Host-' if origin.startswith('https:') else ''}ikd_{kind}{port}"
+
+
+@lru_cache(maxsize=8192)
+def gate_name(place: str) -> bytes:
+    return cookie_name(place, "gate").encode("ascii")
 
 
 def set_cookie(origin: str, kind: str, value: str, *, max_age: int | None = None) -> tuple[bytes, bytes]:

@@ -203,11 +203,8 @@ def cookie_key(origin: str, facts: Facts, memory: Memory) -> tuple[str, bytes | 
     line = facts.headers.values.get(b"cookie")
     if line is None:
         return origin, None
-    place, name = origin, answer.GATE_HTTPS if origin.startswith("https:") else answer.GATE_HTTP
-    if memory.settings.shared_domains:
-        place = place_of(origin, memory.settings.shared_domains)
-        name = answer.GATE_SHARED if place[0] == "." else name
-    token = cookie_in(line, name)
+    place = place_of(origin, memory.settings.shared_domains)
+    token = cookie_in(line, answer.gate_name(place))
     return place, sha256(token).digest() if token else None
 
 

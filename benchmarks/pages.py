@@ -119,7 +119,7 @@ def _nginx_cases(
         folder, port = run.folder / f"site-{name}", PORTS[name]
         http = _site(folder, port, asked, run.folder)
         server = stack.enter_context(servers.nginx(label, folder, http, port))
-        sent = [requests.page(HOST, tokens[f"http://{HOST}:{port}"])]
+        sent = [requests.page(HOST, tokens[f"http://{HOST}:{port}"], port)]
         return Case(label, server, prepare(run.folder, f"page-{name}", sent), (other,) if other else ())
 
     return [

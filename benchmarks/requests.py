@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from authgate.answer import cookie_name
+from authgate.target import origin_from
 from benchmarks.tokens import token_of
 
 PAGES = 1_000
@@ -73,9 +75,10 @@ def tokens(count: int, step: int = 1, of: int = 0) -> list[str]:
     return [token_of(n * step % (of or count)) for n in range(count)]
 
 
-def page(host: str, token: str = "") -> bytes:
-    """Give a browser's own request for a page, over plain http."""
-    return request("/page.html", host, [*_cookie("ikd_gate", token), *BROWSER, ("Accept-Encoding", "gzip")])
+def page(host: str, token: str = "", port: int = 80) -> bytes:
+    """Return a browser's own request for a page, over plain http. `port` is that of the cookie's origin."""
+    name = cookie_name(origin_from("http", f"{host}:{port}"), "gate")
+    return request("/page.html", host, [*_cookie(name, token), *BROWSER, ("Accept-Encoding", "gzip")])
 
 
 def _cookie(name: str, token: str) -> list[tuple[str, str]]:

@@ -34,8 +34,8 @@ local OF_THE_CONNECTION = {
 }
 
 local OURS = {}
-for _, name in ipairs({ "ikd_gate", "ikd_nonce", "ikd_portal", "ikd_csrf" }) do
-  OURS[name], OURS["__Host-" .. name] = true, true
+for _, name in ipairs({ "ikd_gate", "ikd_nonce", "ikd_portal", "ikd_csrf", "ikd_shared" }) do
+  OURS[name], OURS["__Host-" .. name], OURS["__Secure-" .. name] = true, true, true
 end
 
 local function refusal(txn)
@@ -120,7 +120,9 @@ end)
 local function without_our_cookies(line)
   local kept, has_ours = {}, false
   for pair in (line .. ";"):gmatch("([^;]*);") do
-    if OURS[pair:match("^[ \t]*(.-)[ \t]*=")] then has_ours = true else kept[#kept + 1] = pair end
+    local name = pair:match("^[ \t]*(.-)[ \t]*=") or ""
+    -- An origin with a port has the port behind the names of its cookies.
+    if OURS[(name:gsub("_%d+$", ""))] then has_ours = true else kept[#kept + 1] = pair end
   end
   return has_ours and table.concat(kept, ";"):gsub("^[ \t]+", "") or line
 end

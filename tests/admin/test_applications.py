@@ -176,6 +176,25 @@ WARNED = {
 }
 
 
+@pytest.mark.parametrize(
+    "taken", ["https://nas.example.com", "https://nas.example.com:9443", "http://nas.example.com:80"]
+)
+def test_another_application_on_the_same_host_is_warned_of(carols: Client, taken: str) -> None:
+    ApplicationFactory(name="Photos", origins=[taken], who="signed_in")
+    ApplicationFactory(name="Near", origins=["https://nas.example.com.org:1"], who="signed_in")
+
+    save(carols, ADD, name="Files", **origins("https://nas.example.com:8443"), **rules("/", who="signed_in"))
+
+    assert "is on the host of the application “Photos”" in messages_in(carols)
+
+
+def test_the_ports_of_one_application_are_not_warned_of(carols: Client) -> None:
+    own = origins("https://nas.example.com", "https://nas.example.com:8443")
+    save(carols, ADD, name="Files", **own, **rules("/", who="signed_in"))
+
+    assert "on the host of" not in messages_in(carols)
+
+
 @pytest.mark.parametrize(("fields", "words"), WARNED.values(), ids=WARNED)
 def test_what_is_hardly_meant_is_saved_with_a_warning(
     carols: Client, fields: dict[str, Any], words: str

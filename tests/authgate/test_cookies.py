@@ -11,6 +11,8 @@ from authgate.cookies import cookies_in
 GATE = "__Host-ikd_gate"
 EXACT = {
     "alone": "__Host-ikd_gate=v",
+    "beside those of other ports": "__Host-ikd_gate_8443=x; __Host-ikd_gate=v; __Host-ikd_gate_9443=y",
+    "before that of another port": "__Host-ikd_gate=v; __Host-ikd_gate_8443=x",
     "among others": "a=b; __Host-ikd_gate=v; c=d",
     "no space": "a=b;__Host-ikd_gate=v;c=d",
     "spaces and tabs": "a=b;  \t__Host-ikd_gate \t=\t v ;",
@@ -33,6 +35,7 @@ NONE = {
     "no equals sign": "__Host-ikd_gate",
     "another prefix": "__Secure-ikd_gate=v",
     "no prefix": "ikd_gate=v",
+    "another port's": "__Host-ikd_gate_8443=v",
     "other case": "__host-ikd_gate=v",
     "em space": "\u2003__Host-ikd_gate=v",
     "no-break space": "\u00a0__Host-ikd_gate=v",

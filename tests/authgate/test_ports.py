@@ -6,12 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
+from accounts.models import User
 from authgate import loading
-from authgate.answer import Answer
+from authgate.answer import Answer, cookie_name
 from authgate.contracts import Facts, headers_from
 from authgate.feed import boottime
 from authgate.memory import Memory, OverMemory, WorkerMemory
 from authgate.views import answer_check
+from tests.authgate.asking import facts, signed_in
 from tests.dialects import told
 from tests.factories import ApplicationFactory
 
@@ -124,6 +126,52 @@ def test_nobody_else_is_asked_for_the_port(
     ApplicationFactory(name="Photos", origins=origins, who="everyone")
 
     assert ask("/authgate/traefik", "https://nas.example.com:8443/", memory()).status == 200
+
+
+NAMES = {
+    "https://nas.example.com": ("__Host-ikd_gate", "__Host-ikd_nonce"),
+    "https://nas.example.com:8443": ("__Host-ikd_gate_8443", "__Host-ikd_nonce_8443"),
+    "http://nas.example.com": ("ikd_gate", "ikd_nonce"),
+    "http://nas.example.com:443": ("ikd_gate_443", "ikd_nonce_443"),
+    "https://[2001:db8::1]": ("__Host-ikd_gate", "__Host-ikd_nonce"),
+    "https://[2001:db8::1]:8443": ("__Host-ikd_gate_8443", "__Host-ikd_nonce_8443"),
+}
+
+
+@pytest.mark.parametrize(("origin", "names"), NAMES.items(), ids=NAMES)
+def test_each_port_has_cookies_of_its_own(origin: str, names: tuple[str, str]) -> None:
+    assert (cookie_name(origin, "gate"), cookie_name(origin, "nonce")) == names
+
+
+@both_memories
+@pytest.mark.usefixtures("nas")
+def test_a_browser_that_sends_the_cookies_of_both_ports_is_known_at_each(
+    alice: User, memory: Callable[[], Memory]
+) -> None:
+    ApplicationFactory(name="Notes", origins=["https://nas.example.com:9443"], groups=["staff"])
+    files, notes = "https://nas.example.com", "https://nas.example.com:9443"
+    cookies = f"{signed_in(alice, files)}; theme=dark; {signed_in(alice, notes)}"
+
+    statuses = {
+        origin: answer_check(facts(f"{origin}/", check="/authgate/nginx", cookie=cookies), memory()).status
+        for origin in (files, notes)
+    }
+
+    assert statuses == {files: 200, notes: 200}
+
+
+@both_memories
+@pytest.mark.usefixtures("nas")
+def test_the_session_of_one_port_opens_no_other_under_any_name(
+    alice: User, memory: Callable[[], Memory]
+) -> None:
+    ApplicationFactory(name="Notes", origins=["https://nas.example.com:9443"], groups=["staff"])
+    token = signed_in(alice, "https://nas.example.com").partition("=")[2]
+    cookies = f"__Host-ikd_gate_9443={token}; __Host-ikd_gate={token}; __Host-ikd_gate_09443={token}"
+
+    asked = facts("https://nas.example.com:9443/", check="/authgate/nginx", cookie=cookies)
+
+    assert answer_check(asked, memory()).status == 401
 
 
 def test_a_port_that_is_given_up_no_longer_counts(nas: None) -> None:

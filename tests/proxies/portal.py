@@ -9,6 +9,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from authgate.answer import cookie_name
 from tests.behaviour import PORTAL, SITES
 from tests.proxies.processes import Server, free_port
 
@@ -36,8 +37,10 @@ class Portal:
 
     def cookie(self, who: str, site: str) -> str:
         """Give the Cookie header of a browser in which somebody is signed in at a site."""
-        prefix = "__Host-" if self.scheme == "https" else ""
-        return f"{prefix}ikd_gate={self.tokens[who][site]}"
+        return f"{self.cookie_name(site)}={self.tokens[who][site]}"
+
+    def cookie_name(self, site: str, kind: str = "gate") -> str:
+        return cookie_name(self.origin(site), kind)
 
 
 def start_portal(

@@ -66,7 +66,8 @@ def is_told_of_a_wrong_credential(proxy: Proxy, row: Row, reply: Reply) -> None:
 
 def is_sent_to_the_portal(proxy: Proxy, row: Row, reply: Reply, status: int = 302) -> None:
     where = urlsplit(reply.header("Location"))
-    nonce = [cookie for cookie in reply.all("Set-Cookie") if cookie.startswith("__Host-ikd_nonce=")]
+    name = proxy.portal.cookie_name(row.site, "nonce")
+    nonce = [cookie for cookie in reply.all("Set-Cookie") if cookie.startswith(f"{name}=")]
     assert reply.status == status
     assert f"{where.scheme}://{where.netloc}" == proxy.portal.origin("portal")
     assert (where.path, list(parse_qs(where.query))) == ("/continue", ["state"])

@@ -108,7 +108,7 @@ def test_a_page_leads_to_the_portal(multiplexer: Proxy) -> None:
 
     assert answer.status == 302
     assert answer.header("location").startswith(f"{multiplexer.portal.origin('portal')}/continue?state=")
-    assert "__Host-ikd_nonce=" in answer.header("set-cookie")
+    assert f"{multiplexer.portal.cookie_name('app', 'nonce')}=" in answer.header("set-cookie")
 
 
 @pytest.mark.parametrize("mark", "-_.!")

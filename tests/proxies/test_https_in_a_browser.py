@@ -33,6 +33,6 @@ def test_one_sign_in_opens_two_domains_and_one_sign_out_closes_them(proxy: Proxy
         browser.close()
 
     assert (signed_in_at, second_at) == (f"{app}/page?x=1#part", f"{wiki}/")
-    assert {cookie.get("name") for cookie in cookies} == {"__Host-ikd_gate"}
+    assert {cookie.get("name") for cookie in cookies} == {f"__Host-ikd_gate_{proxy.portal.port}"}
     assert all(cookie.get("httpOnly") and cookie.get("secure") for cookie in cookies)
     assert {cookie.get("domain") for cookie in cookies} == {"app.example.com", "wiki.example.org"}

@@ -65,7 +65,7 @@ def test_the_portals_own_page_asks_to_sign_in(shared: Proxy) -> None:
 
 def test_a_cookie_of_one_origin_opens_nothing_there(shared: Proxy) -> None:
     token = shared.portal.tokens["alice"]["app"]
-    cookie = f"__Host-ikd_gate={token}; __Secure-ikd_shared={token}"
+    cookie = f"{shared.portal.cookie_name('app')}={token}; __Secure-ikd_shared={token}"
 
     assert first_hop(shared, "/page", FETCH | {"Cookie": cookie}).status == 302
     assert shared.backend.take() == []

@@ -179,7 +179,7 @@ def test_the_portals_cookies_stay_out_of_applications(
 ) -> None:
     site, _ = LOCATIONS[path]
     ours = cutter.portal.cookie("alice", site)
-    nonce = "__Host-ikd_nonce=AAAAAAAAAAAAAAAAAAAAAA"
+    nonce = f"{cutter.portal.cookie_name(site, 'nonce')}=AAAAAAAAAAAAAAAAAAAAAA"
 
     cutter.ask(path, site=site, headers=[*FETCH.items(), ("Cookie", f"{before}{ours}; {nonce}{after}")])
 
@@ -198,6 +198,9 @@ def test_the_portals_cookies_stay_out_of_applications(
         "__Host-ikd_portal=x; ikd_portal=x; ikd_csrf=x",
         "a=b; ikd_gate=x=y; c",
         ";;  ; __Host-ikd_gate=x;; ;",
+        "__Secure-ikd_shared=x; __Secure-ikd_gate_8443=x; a=b",
+        "; ".join(f"__Host-ikd_gate_{port}=x; __Host-ikd_nonce_{port}=y" for port in range(8000, 8020)),
+        "; ".join(f"ikd_gate_{port}=x; own_{port}=y" for port in range(8000, 8020)),
     ],
 )
 def test_the_portals_cookies_stay_out_however_they_come(cutter: Proxy, cookies: str) -> None:
@@ -205,6 +208,17 @@ def test_the_portals_cookies_stay_out_however_they_come(cutter: Proxy, cookies: 
 
     [received] = cutter.backend.take()
     assert b"ikd_" not in received.head
+
+
+def test_cookies_of_other_ports_leave_the_applications_own_as_they_are(cutter: Proxy) -> None:
+    """Browsers send the cookies of a host's ports to each of them, older ones first."""
+    at_ports = [f"__Host-ikd_gate_{port}=x; __Host-ikd_nonce_{port}=x; own_{port}=1" for port in range(6)]
+
+    cutter.ask("/public/logo.png", headers=[("Cookie", "; ".join(["theme=dark", *at_ports]))])
+
+    [received] = cutter.backend.take()
+    kept = ["theme=dark", *(f"own_{port}=1" for port in range(6))]
+    assert "".join(received.all("Cookie")) == "; ".join(kept)
 
 
 def test_the_portals_cookies_stay_out_in_several_lines(cutter: Proxy) -> None:
@@ -217,7 +231,12 @@ def test_the_portals_cookies_stay_out_in_several_lines(cutter: Proxy) -> None:
 
 
 @pytest.mark.parametrize(
-    "cookies", ["theme=dark; lang=de", 'json={"a":1,"b":"x y"}; utf=\xc3\xa9', "xikd_gate=1; ikd_gates=2"]
+    "cookies",
+    [
+        "theme=dark; lang=de",
+        'json={"a":1,"b":"x y"}; utf=\xc3\xa9',
+        "xikd_gate=1; ikd_gates=2; ikd_gate_=3; ikd_gate_x=4",
+    ],
 )
 def test_an_applications_own_cookies_arrive_as_they_are(proxy: Proxy, cookies: str) -> None:
     proxy.ask("/public/logo.png", headers=[("Cookie", cookies)])

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from authgate.answer import cookie_name
 from tests.proxies.portal import ROOT, Portal, start_portal
 from tests.upstreams.cas_server import CasServer
 from tests.upstreams.real import Visitor, url_of
@@ -46,7 +47,7 @@ def check(portal: Portal, who: str, site: str) -> tuple[int, float]:
         "X-Forwarded-Host": portal.host(site),
         "X-Forwarded-Uri": "/",
         "X-Forwarded-For": "198.51.100.7",
-        "Cookie": f"__Host-ikd_gate={portal.tokens[who][site]}",
+        "Cookie": f"{cookie_name(f'https://{portal.host(site)}', 'gate')}={portal.tokens[who][site]}",
     }
     began = time.monotonic()
     connection = http.client.HTTPConnection(urlsplit(url_of(portal)).netloc, timeout=30)
