@@ -14,6 +14,9 @@ SENT_TARGET = "target"
 ABORT = "abort"
 """Where it keeps what ends the connection at once, whatever is still to be sent."""
 
+TURNED_AWAY = "turned away"
+"""Where it says that too many wait for the provider that this request would ask."""
+
 NEVER_A_LIST = (FORWARDED | HOST_AND_SCHEME | ORIGINAL) - {b"x-forwarded-for"}
 
 
@@ -60,6 +63,12 @@ def sent_target(request: HttpRequest) -> bytes | None:
     """Give the request target as it was sent (RFC 9112, section 3.2); None where only a reading is left."""
     scope = request.META.get("asgi.scope")
     return None if scope is None else scope["state"].get(SENT_TARGET)
+
+
+def is_turned_away(request: HttpRequest) -> bool:
+    """Return whether a request must not ask a provider: it had waited for its turn too long."""
+    scope = request.META.get("asgi.scope")
+    return scope is not None and scope["state"].get(TURNED_AWAY, False)
 
 
 def is_trusted_peer(peer: str | None) -> bool:

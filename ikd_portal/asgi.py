@@ -1,6 +1,7 @@
-"""Django, as WSGI in a pool of threads, behind the server's own protocol.
+"""Django, as WSGI in two pools of threads, behind the server's own protocol.
 
-Django's ASGI handler costs several times as much with the stock middleware.
+Requests that wait for a provider have the second pool, so that they keep no other page waiting. Django's
+ASGI handler costs several times as much with the stock middleware.
 """
 
 from __future__ import annotations
@@ -15,9 +16,11 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ikd_portal.settings")
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
-from authgate.server_facts import ABORT, client_of, is_trusted_peer, peer_from
+from accounts.upstreams.provider_threads import few_at_once
+from authgate.server_facts import ABORT, TURNED_AWAY, client_of, is_trusted_peer, peer_from
 from authgate.target import SCHEMES
 from ikd_portal import slow_clients
+from ikd_portal.provider_queue import ProviderQueue, line_of
 from ikd_portal.slow_clients import Receive, Send
 from ikd_portal.wsgi import application as django_application
 
@@ -41,6 +44,10 @@ def with_forwarded(environ: Any, start_response: Any) -> Any:
 
 
 _in_threads = WSGIMiddleware(with_forwarded, workers=settings.IKD_THREADS, send_queue_size=0)  # 0: any number
+_in_provider_threads = WSGIMiddleware(
+    few_at_once(with_forwarded), workers=settings.IKD_PROVIDER_THREADS, send_queue_size=0
+)
+_queue = ProviderQueue(settings.IKD_PROVIDER_THREADS)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -57,11 +64,22 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
         await slow_clients.say(unfit, send)
         return
     try:
-        await _in_threads(
-            scope,  # type: ignore[arg-type]
-            slow_clients.given_again(body),  # type: ignore[arg-type]
-            slow_clients.read_in_time(send, scope["state"][ABORT]),  # type: ignore[arg-type]
-        )
+        await _answer(scope, slow_clients.given_again(body), send)
     finally:
         if body is not None:
             body.close()
+
+
+async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
+    """Have a thread answer, one of the other pool if the answer may wait for a provider."""
+    in_time = slow_clients.read_in_time(send, scope["state"][ABORT])
+    line = line_of(scope["path"], scope["query_string"])
+    if line is None:
+        await _in_threads(scope, receive, in_time)  # type: ignore[arg-type]
+        return
+    async with _queue.turn(line) as is_admitted:
+        if is_admitted:
+            await _in_provider_threads(scope, receive, in_time)  # type: ignore[arg-type]
+            return
+    scope["state"][TURNED_AWAY] = True
+    await _in_threads(scope, receive, in_time)  # type: ignore[arg-type]

@@ -1,8 +1,9 @@
 """One attempt to sign in by a provider: what its `state` says, and the cookie that binds it to a browser.
 
-A browser has one small cookie for all its attempts, in as many tabs as it likes. The state is signed and
-travels by the provider; nonce and PKCE verifier are derived from the cookie's secret, which does not. Nothing
-is stored, unless the page to return to is long or has a fragment.
+A browser has one small cookie for all its attempts, in as many tabs as it likes; tabs that begin at the same
+moment may each set one of SLOTS. The state is signed and travels by the provider; nonce and PKCE verifier are
+derived from the cookie's secret, which does not. Nothing is stored, unless the page to return to is long or
+has a fragment.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ LONGEST_IN_STATE = 1200
 """Characters of a page that travels in the state. Longer ones are kept in the database."""
 
 SALT = "ikd upstream attempt"
-COOKIE = "ikd_attempt"
-_SECRET = re.compile(r"[A-Za-z0-9_-]{43}")
+COOKIE = "ikd_attempt_"
+SLOTS = "0123456789abcdef"
+_SECRET = re.compile(r"[A-Za-z0-9_-]{22}")
 
 
 class Purpose(StrEnum):
@@ -108,9 +110,10 @@ def begin(
     target: str | None,
     sign_in: int = 0,
     tries: int = 0,
-) -> tuple[str, Own, str]:
-    """Return the state of a new attempt, its own secrets, and the secret of the browser."""
-    browser_secret = _browser_secret(request) or secrets.token_urlsafe(32)
+) -> tuple[str, Own, tuple[str, str]]:
+    """Return the state of a new attempt, its own secrets, and the browser's cookie."""
+    new = (_cookie_name(secrets.choice(SLOTS)), secrets.token_urlsafe(16))
+    name, browser_secret = next(iter(_held(request).items()), new)
     id, page, kept = secrets.token_hex(16), target or "", ""
     if len(page) > LONGEST_IN_STATE or "#" in page:
         kept = kept_pages.keep(page, client_address(request)) or ""
@@ -118,7 +121,7 @@ def begin(
     attempt = Attempt(
         id, upstream.pk, purpose, int(time.time()), _browser(browser_secret), page, sign_in, kept, tries
     )
-    return signing.dumps(asdict(attempt), salt=SALT), Own.of(browser_secret, id), browser_secret
+    return signing.dumps(asdict(attempt), salt=SALT), Own.of(browser_secret, id), (name, browser_secret)
 
 
 def _shortened(page: str) -> str:
@@ -130,10 +133,9 @@ def _shortened(page: str) -> str:
     return ""
 
 
-def set_cookie(response: HttpResponse, browser_secret: str) -> None:
+def set_cookie(response: HttpResponse, cookie: tuple[str, str]) -> None:
     response.set_cookie(
-        _cookie_name(),
-        browser_secret,
+        *cookie,
         max_age=RESUMED_WITHIN,
         secure=settings.SESSION_COOKIE_SECURE,
         httponly=True,
@@ -141,24 +143,29 @@ def set_cookie(response: HttpResponse, browser_secret: str) -> None:
     )
 
 
-def _cookie_name() -> str:
-    return f"{settings.COOKIE_PREFIX}{COOKIE}"
+def _cookie_name(slot: str) -> str:
+    return f"{settings.COOKIE_PREFIX}{COOKIE}{slot}"
 
 
-def _browser_secret(request: HttpRequest) -> str:
-    found = request.COOKIES.get(_cookie_name(), "")
-    return found if _SECRET.fullmatch(found) else ""
+def _held(request: HttpRequest) -> dict[str, str]:
+    found = {name: request.COOKIES.get(name, "") for name in map(_cookie_name, SLOTS)}
+    return {name: value for name, value in found.items() if _SECRET.fullmatch(value)}
+
+
+def is_under_way(request: HttpRequest) -> bool:
+    """Return whether the browser has begun an attempt within the hour."""
+    return bool(_held(request))
 
 
 def _browser(browser_secret: str) -> str:
     return hashlib.sha256(f"browser:{browser_secret}".encode()).hexdigest()[:32]
 
 
-def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt, Own]:
-    """Return the attempt that a browser comes back from, and its secrets.
+def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt, Own | None]:
+    """Return the attempt that a browser comes back from, and its secrets, None if it began elsewhere.
 
-    Raises Trouble for a state that is not the portal's, is of another provider or browser, or is so old
-    that it cannot even begin again.
+    Raises Trouble for a state that is not the portal's, is of another provider, or is so old that it cannot
+    even begin again.
     """
     try:
         said: dict[str, Any] = signing.loads(state, salt=SALT, max_age=RESUMED_WITHIN)
@@ -167,10 +174,10 @@ def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt,
         raise Trouble("the state is not of this portal, or too old", Blame.STALE) from None
     if attempt.upstream != upstream.pk:
         raise Trouble("the state is of another provider", Blame.STALE)
-    browser_secret = _browser_secret(request)
-    if not browser_secret or not hmac.compare_digest(_browser(browser_secret), attempt.browser):
-        raise Trouble("the attempt began in another browser, or its cookie is gone", Blame.STALE)
-    return attempt, Own.of(browser_secret, attempt.id)
+    for browser_secret in _held(request).values():
+        if hmac.compare_digest(_browser(browser_secret), attempt.browser):
+            return attempt, Own.of(browser_secret, attempt.id)
+    return attempt, None
 
 
 def take(attempt: Attempt) -> None:

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
+from accounts.upstreams.provider_threads import seconds_left, waiting
 from accounts.upstreams.trouble import Blame, Trouble
 
 CONNECT_WITHIN = 3.0
@@ -69,7 +70,9 @@ def fetch(
         host = None
     if not host or parts.scheme not in ("http", "https") or not url.isascii() or not url.isprintable():
         raise Trouble("an address of the provider cannot be read")
-    addresses = judged_addresses(host, port, allow_private=allow_private, encrypted=parts.scheme == "https")
+    seconds = seconds_left(ANSWER_WITHIN)
+    if seconds <= 0:
+        raise Trouble("the provider did not answer in time", Blame.UNAVAILABLE)
     path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
     sent = {
         "Accept-Encoding": "identity",
@@ -78,9 +81,11 @@ def fetch(
         **(headers or {}),
     }
     try:
-        with _ended_after(ANSWER_WITHIN) as deadline:
+        with waiting(), _ended_after(seconds) as deadline:
+            encrypted = parts.scheme == "https"
+            addresses = judged_addresses(host, port, allow_private=allow_private, encrypted=encrypted)
             sock = _connected(addresses, port, deadline)
-            if parts.scheme == "https":
+            if encrypted:
                 sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
             return _asked(sock, parts.netloc.rpartition("@")[2], method, path, body, sent)
     except ssl.SSLCertVerificationError:

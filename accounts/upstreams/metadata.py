@@ -18,6 +18,7 @@ from typing import Any
 
 from accounts.upstreams.fetching import Answer, fetch
 from accounts.upstreams.models import Upstream
+from accounts.upstreams.provider_threads import waiting
 from accounts.upstreams.signed_tokens import (
     ALGORITHMS,
     ID_TOKEN,
@@ -94,7 +95,18 @@ class _Keys:
         return clock() - self.tried_at.get(source, float("-inf")) < AGAIN_AFTER
 
 
-_documents: dict[tuple[str, bool], tuple[float, Metadata]] = {}
+@dataclass(slots=True)
+class _Document:
+    """The discovery document of one provider, or why it could not be read last."""
+
+    metadata: Metadata | None = None
+    read_at: float = float("-inf")
+    tries: int = 0
+    failure: tuple[str, Blame] = ("", Blame.UNAVAILABLE)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_documents: dict[tuple[str, bool], _Document] = {}
 _keys: dict[tuple[str, bool], _Keys] = {}
 _lock = threading.Lock()
 
@@ -107,14 +119,30 @@ def forget_all() -> None:
 
 def metadata_of(upstream: Upstream) -> Metadata:
     """Return a provider's metadata, read again after ten minutes. Raises Trouble."""
-    name = (upstream.issuer, upstream.allow_private)
     with _lock:
-        read_at, metadata = _documents.get(name, (float("-inf"), None))
-    if metadata is None or clock() - read_at > KEPT_FOR:
-        metadata, _ = discover(upstream)
-        with _lock:
-            _documents[name] = clock(), metadata
-    return metadata
+        document = _documents.setdefault((upstream.issuer, upstream.allow_private), _Document())
+    if document.metadata is not None and clock() - document.read_at <= KEPT_FOR:
+        return document.metadata
+    with waiting():
+        return _read_document(upstream, document)
+
+
+def _read_document(upstream: Upstream, document: _Document) -> Metadata:
+    """Read the discovery document once for all threads that want it at this moment. Raises Trouble."""
+    tries = document.tries
+    with document.lock:
+        if document.metadata is not None and clock() - document.read_at <= KEPT_FOR:
+            return document.metadata
+        if document.tries != tries:  # another thread tried in vain: threads must not fail one after the other
+            raise Trouble(*document.failure)
+        document.tries += 1
+        try:
+            document.metadata, _ = discover(upstream)
+        except Trouble as trouble:
+            document.failure = trouble.reason, trouble.blame
+            raise
+        document.read_at = clock()
+        return document.metadata
 
 
 def verified(upstream: Upstream, token: Any, kind: Kind, source: Source) -> tuple[dict[str, Any], Header]:
@@ -174,7 +202,7 @@ def _read_again(upstream: Upstream, entry: _Keys, source: Source, read_at: float
     if is_stranger and not entry.strangers.acquire(blocking=False):
         return False
     try:
-        with entry.lock:
+        with waiting(), entry.lock:
             if entry.read_at > read_at:
                 return True  # another thread read them meanwhile
             if entry.tries != tries:

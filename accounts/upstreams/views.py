@@ -27,16 +27,15 @@ from accounts.destinations import destination, judged
 from accounts.models import User
 from accounts.second_factor.adapter import has_factor
 from accounts.throttle import network_of
-from accounts.upstreams import attempts, leaving
+from accounts.upstreams import attempts, leaving, provider_threads
 from accounts.upstreams.arriving import Arrival, has_second_factor, is_last_way_in, let_in, link
 from accounts.upstreams.attempts import Attempt, Purpose
 from accounts.upstreams.kinds import PROTOCOLS
 from accounts.upstreams.models import Identity, Upstream
 from accounts.upstreams.trouble import Blame, Trouble
-from accounts.upstreams.turns import turns
 from authgate.audit import record
 from authgate.models import SignIn
-from authgate.server_facts import client_address
+from authgate.server_facts import client_address, is_turned_away
 from authgate.sessions import ended_here, live_sign_ins
 
 CONFIRMED_FOR = 300
@@ -80,14 +79,14 @@ def leave_for(
     request: HttpRequest, upstream: Upstream, purpose: Purpose, target: str | None, *, tries: int = 0
 ) -> HttpResponse:
     sign_in = request.sign_in.pk if purpose is not Purpose.SIGN_IN else 0  # type: ignore[attr-defined]
-    state, own, browser_secret = attempts.begin(request, upstream, purpose, target, sign_in, tries)
+    state, own, cookie = attempts.begin(request, upstream, purpose, target, sign_in, tries)
     try:
-        with turns.turn(upstream.pk):
-            url = PROTOCOLS[upstream.kind].leave(upstream, state, own, purpose)
+        _require_turn(request)
+        url = PROTOCOLS[upstream.kind].leave(upstream, state, own, purpose)
     except Trouble as trouble:
         return trouble_page(request, upstream, trouble, target)
     response = HttpResponse(status=302, headers={"Location": url, "Referrer-Policy": "no-referrer"})
-    attempts.set_cookie(response, browser_secret)
+    attempts.set_cookie(response, cookie)
     return response
 
 
@@ -105,14 +104,24 @@ def callback(request: HttpRequest, slug: str) -> HttpResponse:
         return _without_referrer(trouble_page(request, upstream, trouble, told=False))
     target, is_taken = judged(attempt.page), False
     try:
-        with turns.turn(upstream.pk):
-            attempts.take(attempt)
-            is_taken = True
-            arrival = PROTOCOLS[upstream.kind].redeem(request, upstream, attempt, own)
+        if own is None:
+            # One that another tab's cookie replaced may begin again; a stranger's link may not.
+            reason = "the attempt began in another browser, or its cookie is gone"
+            raise Trouble(reason, Blame.STALE, begins_again=attempts.is_under_way(request))
+        _require_turn(request)
+        attempts.take(attempt)
+        is_taken = True
+        arrival = PROTOCOLS[upstream.kind].redeem(request, upstream, attempt, own)
         response = _arrived(request, upstream, attempt, arrival, target)
     except Trouble as trouble:
         response = _failed(request, upstream, attempt, trouble, target, is_taken=is_taken)
     return _without_referrer(response)
+
+
+def _require_turn(request: HttpRequest) -> None:
+    """Raise Trouble for a request that waited too long for others at the same provider."""
+    if is_turned_away(request):
+        raise Trouble("too many wait for the provider already", Blame.UNAVAILABLE)
 
 
 def _without_referrer(response: HttpResponse) -> HttpResponse:
@@ -151,7 +160,8 @@ def _failed(
 
 def _let_other_tabs_finish(attempt: Attempt) -> None:
     """Wait a moment, longer each time, so that tabs do not take each other's tickets again and again."""
-    time.sleep(random.uniform(0.2, 0.4) * 2**attempt.tries)  # noqa: S311, no secret
+    with provider_threads.waiting():
+        time.sleep(random.uniform(0.2, 0.4) * 2**attempt.tries)  # noqa: S311, no secret
 
 
 def _arrived(
@@ -263,8 +273,8 @@ def _end_session_url(request: HttpRequest, way: leaving.WayOut) -> str | None:
         return None
     upstream, hint = taken
     try:
-        with turns.turn(upstream.pk):
-            return leaving.end_session_url(upstream, hint, way.then)
+        _require_turn(request)
+        return leaving.end_session_url(upstream, hint, way.then)
     except Trouble as trouble:
         details = {"upstream": upstream.slug}
         record(

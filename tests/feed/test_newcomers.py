@@ -13,8 +13,7 @@ from django.db import connection
 from django.db.models.signals import pre_save
 
 from accounts.models import Identity, Upstream, User
-from accounts.upstreams import metadata, views
-from accounts.upstreams.turns import Turns
+from accounts.upstreams import metadata
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
 from tests.factories import UpstreamFactory
@@ -25,8 +24,7 @@ AT_ONCE = 6
 
 
 @pytest.fixture
-def provider(database: Database, monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
-    monkeypatch.setattr(views, "turns", Turns(each=AT_ONCE, together=AT_ONCE))
+def provider(database: Database) -> Iterator[Provider]:
     metadata.forget_all()
     started = Provider()
     UpstreamFactory(

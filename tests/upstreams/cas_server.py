@@ -22,6 +22,7 @@ class CasServer:
         self.asked: list[tuple[str, dict[str, str]]] = []
         self.tickets: dict[str, tuple[str, str, dict[str, list[str]]]] = {}
         self.answer: Bent | None = None
+        self.keeps_newest_only = False
         server = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -46,6 +47,12 @@ class CasServer:
         """Sign somebody in who was sent to `location`; give where they are sent back to, and their ticket."""
         service = asked_in(location)["service"]
         ticket = f"ST-1-{secrets.token_hex(16)}"
+        if self.keeps_newest_only:  # as Apereo does by default, for each person and service path
+            self.tickets = {
+                known: entry
+                for known, entry in list(self.tickets.items())
+                if (entry[0].partition("?")[0], entry[1]) != (service.partition("?")[0], user)
+            }
         self.tickets[ticket] = service, user, attributes
         return f"{service}&{urlencode({'ticket': ticket})}", ticket
 

@@ -41,11 +41,13 @@ class Visitor:
 
     url: str
     cookies: dict[str, str] = field(default_factory=dict)
+    at_most: float = 30
+    """Seconds for an answer."""
 
     def get(self, path: str) -> tuple[int, str, str]:
         """Give status, Location and body."""
-        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=30)
-        cookie = "; ".join(f"{name}={value}" for name, value in self.cookies.items())
+        connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=self.at_most)
+        cookie = "; ".join(f"{name}={value}" for name, value in list(self.cookies.items()))
         connection.request("GET", path, headers={"Cookie": cookie, "Accept": "text/html"})
         response = connection.getresponse()
         for line in response.headers.get_all("Set-Cookie") or []:

@@ -81,9 +81,22 @@ def test_a_foreign_page_that_opens_attempts_fills_no_cookies_and_ends_no_attempt
 
     kept = list(client.cookies.values())
 
-    assert sum(len(c.key) + len(c.value) + 3 for c in kept) < 200
+    assert sum(len(c.key) + len(c.value) + 3 for c in kept) < 100
     assert all(c["secure"] and c["httponly"] and c["samesite"] == "Lax" for c in kept)
     assert client.get(provider.sign_in(mine))["Location"] == "https://sso.example.com/?mine"
+
+
+def test_tabs_that_begin_at_the_same_moment_fill_no_cookies(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    together = {}
+    for _ in range(200):
+        client.cookies.clear()
+        client.get(START)
+        together |= {c.key: c.value for c in client.cookies.values() if "attempt" in c.key}
+
+    assert 1 < len(together) <= 16
+    assert sum(len(name) + len(value) + 3 for name, value in together.items()) < 1024
 
 
 def test_each_attempt_of_a_browser_has_its_own_secrets(
@@ -141,15 +154,17 @@ def planted(client: PortalClient, value: str) -> None:
     client.cookies[name] = value
 
 
-@pytest.mark.parametrize("value", ["", "another secret.", ".", "x" * 43])
+@pytest.mark.parametrize("value", ["", "another secret.", ".", "x" * 22])
 def test_an_answer_counts_for_nobody_who_lacks_its_secret(
     client: PortalClient, provider: Provider, upstream: Upstream, value: str
 ) -> None:
     path = provider.sign_in(client.get(START)["Location"])
     planted(client, value)
 
-    assert client.get(path).status_code == 400
+    client.get(path)
+
     assert not provider.forms
+    assert not is_signed_in(client)
 
 
 def test_without_a_cache_nobody_comes_in(

@@ -253,7 +253,7 @@ def test_an_unencrypted_page_of_a_provider_outside_is_not_gone_to(
     known = metadata.metadata_of(upstream)
     Upstream.objects.update(allow_private=False)
     outside = (upstream.issuer, False)
-    monkeypatch.setitem(metadata._kept, outside, metadata._kept[(upstream.issuer, True)])
+    monkeypatch.setitem(metadata._documents, outside, metadata._documents[(upstream.issuer, True)])
     assert known.end_session_endpoint.startswith("http://")
 
     assert signed_out(client)["Location"] == "/signed-out"

@@ -1,0 +1,125 @@
+"""The queue before the threads that may wait for a provider.
+
+Requests wait here without a thread, in the order in which they came, each provider's in a line of its own. A
+provider gets at most as many threads as it leaves free for the others, so no number of slow ones takes all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+WAIT = 30.0
+"""Seconds in the queue after which a visitor is told that the provider is too slow."""
+
+LONGEST_QUEUE = 2_000
+"""Requests that wait in this process; above it they are turned away at once."""
+
+HUNG, HUNG_IN_A_ROW = 5.0, 8
+"""A provider whose last requests all took longer than so many seconds is taken to hang."""
+
+_BY_SLUG = re.compile(r"/upstreams/([^/]+)/(?:start|callback)|/accounts/providers/link/([^/]+)/")
+_OTHER = frozenset(("/accounts/providers/confirm/", "/signed-out/provider"))
+_CAS = "/auth/ssologin"
+_CAS_SLUG = re.compile(rb"(?:^|&)upstream=([A-Za-z0-9_-]+)")
+
+
+def line_of(path: str, query: bytes) -> str | None:
+    """Return the line of a request that waits for a provider, or None for every other request."""
+    if path in _OTHER:
+        return path
+    if path == _CAS and b"ticket=" in query:
+        named = _CAS_SLUG.search(query)
+        return named[1].decode("ascii") if named else _CAS
+    match = _BY_SLUG.fullmatch(path)
+    return (match[1] or match[2]) if match else None
+
+
+@dataclass(slots=True)
+class _Line:
+    running: int = 0
+    waiting: deque[asyncio.Future[bool]] = field(default_factory=deque)
+    slow_in_a_row: int = 0
+
+
+class ProviderQueue:
+    """Lets `threads` requests run at once. Belongs to one event loop."""
+
+    def __init__(self, threads: int, *, wait: float = WAIT) -> None:
+        self._threads, self._wait = threads, wait
+        self._lines: dict[str, _Line] = {}
+        self._running = self._waiting = 0
+
+    @asynccontextmanager
+    async def turn(self, name: str) -> AsyncIterator[bool]:
+        """Wait for a thread. False says that the request is turned away: then it must use none of these."""
+        line = self._lines.setdefault(name, _Line())
+        if not await self._admitted(line):
+            self._forget(name)
+            yield False
+            return
+        began = time.monotonic()
+        try:
+            yield True
+        finally:
+            line.running -= 1
+            self._running -= 1
+            line.slow_in_a_row = line.slow_in_a_row + 1 if time.monotonic() - began > HUNG else 0
+            self._wake()
+            self._forget(name)
+
+    async def _admitted(self, line: _Line) -> bool:
+        if not line.waiting and self._has_room(line):
+            self._begin(line)
+            return True
+        if self._hangs(line) or self._waiting >= LONGEST_QUEUE:
+            return False
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        line.waiting.append(turn)
+        self._waiting += 1
+        try:
+            await asyncio.wait((turn,), timeout=self._wait)
+        except asyncio.CancelledError:
+            if turn.done() and turn.result():
+                line.running -= 1
+                self._running -= 1
+                self._wake()
+            raise
+        finally:
+            self._waiting -= 1
+            if not turn.done():
+                line.waiting.remove(turn)
+        return turn.done() and turn.result()
+
+    def _has_room(self, line: _Line) -> bool:
+        return line.running < self._threads - self._running
+
+    def _hangs(self, line: _Line) -> bool:
+        return line.slow_in_a_row >= HUNG_IN_A_ROW
+
+    def _begin(self, line: _Line) -> None:
+        line.running += 1
+        self._running += 1
+
+    def _wake(self) -> None:
+        """Let in whom there is room for, one of each line in turn; turn away who waits for what hangs."""
+        is_anyone_let_in = True
+        while is_anyone_let_in:
+            is_anyone_let_in = False
+            for line in list(self._lines.values()):
+                while line.waiting and self._hangs(line):
+                    line.waiting.popleft().set_result(False)
+                if line.waiting and self._has_room(line):
+                    self._begin(line)
+                    line.waiting.popleft().set_result(True)
+                    is_anyone_let_in = True
+
+    def _forget(self, name: str) -> None:
+        line = self._lines.get(name)
+        if line is not None and not (line.running or line.waiting or line.slow_in_a_row):
+            del self._lines[name]
