@@ -6,6 +6,7 @@ access. Rules only grant: one that cannot be evaluated still claims its scope an
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
@@ -13,7 +14,7 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from authgate.target import BadTarget, Target, is_read_alike, is_within, readings
+from authgate.target import BadTarget, Target, composed, folded, is_read_alike, is_within, readings
 
 NO_RULE = "no rule covers the path"
 
@@ -88,7 +89,7 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class Application:
-    """An application made ready: its scopes by path, as written and regardless of letter case.
+    """A compiled application: its scopes by path, as written and as `target.folded` makes of it.
 
     `longest` is the length of the longest of these paths.
     """
@@ -154,42 +155,45 @@ def application_of(
             claims = rule if len(paths) == 1 else replace(rule, readable=False)
             by_scope.setdefault((claimed, exact), []).append(claims)
     scopes: dict[tuple[str, bool], Scope] = {}
-    folded = scopes  # one and the same while all paths read alike, which most do
+    by_folded = scopes  # one and the same while all paths read alike, which most do
     for claim, scope_rules in by_scope.items():
         path, exact = claim
         scope = Scope(path, exact, tuple(scope_rules))
         if is_read_alike(path):
-            scopes[claim] = folded[claim] = scope
+            scopes[claim] = by_folded[claim] = scope
             continue
-        if folded is scopes:
-            folded = dict(scopes)
-        # As written, and as browsers and stricter programs encode it.
-        for spelling in {path, *_encoded(path)}:
+        if by_folded is scopes:
+            by_folded = dict(scopes)
+        for spelling in _spellings(path):
             scopes[spelling, exact] = scope
-            folded[spelling.casefold(), exact] = scope
-    every = scopes if folded is scopes else (*scopes, *folded)
+            by_folded[folded(spelling), exact] = scope
+    every = scopes if by_folded is scopes else (*scopes, *by_folded)
     return Application(
         id=id,
         name=name,
         enabled=enabled,
         scopes=scopes,
-        folded=folded,
+        folded=by_folded,
         longest=max([len(path) for path, _ in every], default=0),
-        heeds_case=folded is not scopes and scopes.keys() != folded.keys(),
+        heeds_case=by_folded is not scopes and scopes.keys() != by_folded.keys(),
         **wishes,
     )
 
 
-def _encoded(path: str) -> tuple[str, str]:
-    return quote(path, safe="/!$&'()*+,:=@~[]^|"), quote(path, safe="/!$&'()*+,:=@~")
+def _spellings(path: str) -> set[str]:
+    """Return a path as written, and as browsers and stricter programs encode it, composed or decomposed."""
+    found = {path}
+    for form in {path, unicodedata.normalize("NFD", path)}:
+        found |= {quote(form, safe="/!$&'()*+,:=@~[]^|"), quote(form, safe="/!$&'()*+,:=@~")}
+    return found
 
 
 @lru_cache(maxsize=4096)
 def _paths_claimed(path: str) -> tuple[str, ...]:
-    """Give the path that a rule speaks of; several for one that saving would have refused."""
+    """Return the path that a rule speaks of; several for one that saving would have refused."""
     if is_read_alike(path):
         return (path,)
-    slashed = path if path.startswith("/") else f"/{path}"
+    slashed = composed(path if path.startswith("/") else f"/{path}")
     try:
         return readings(slashed.rstrip("/") or "/")
     except BadTarget:
@@ -239,7 +243,10 @@ def _scopes_meant(application: Application, path: str | None) -> list[Scope | No
         return list(every.values())
     found: dict[int, Scope | None] = {}
     for reading in readings(path):
-        for scopes, text in ((application.scopes, reading), (application.folded, reading.casefold())):
+        for scopes, text in (
+            (application.scopes, composed(reading)),
+            (application.folded, folded(reading)),
+        ):
             scope = _most_specific(scopes, text, application.longest)
             found[id(scope)] = scope
     return list(found.values())

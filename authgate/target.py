@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import unicodedata
 from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -38,6 +39,12 @@ _ADDRESS = re.compile(
     r"(?::(?:[0-9]{1,5}|_[A-Za-z0-9._-]{1,64}))?"
     r"|([0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*)(?:%[A-Za-z0-9._~@:-]{1,64})?"
 )
+
+_MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})[^/]{0,2}")
+_READ_IN_WAYS = re.compile(r"[/\\;?#%.]")
+# HFS+ skips these when it compares names (git's CVE-2014-9390): joiners, direction and byte order marks.
+_IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
 READINGS_LIMIT = 256
 """More readings than this are nobody's honest path."""
@@ -238,16 +245,17 @@ def with_code(uri: str, code: str) -> str:
 
 
 def readings(path: str) -> tuple[str, ...]:
-    """Give every path that some proxy or backend may take this one for, itself first.
+    """Return every path that some proxy or backend may take this one for, itself first.
 
     Decoded up to twice, with `\\` for `/`, parameters (`;…`) cut, an encoded `?` or `#` taken for the real
     one, slashes merged, dot segments resolved and without its trailing slash, in every order
     (CVE-2020-24660 and CVE-2026-95811 of LemonLDAP::NG are what is missed otherwise). Raises BadTarget for
-    a path with a raw `#`, an encoded NUL, or more or longer readings than anybody's honest path has.
+    a path with a raw `#`, an encoded NUL, a `%` without two hexadecimal digits (RFC 3986, section 2.1), which
+    servers repair in different ways, and for more or longer readings than any honest path has.
     """
     if _PLAIN_PATH.fullmatch(path):
         return (path,)
-    if "#" in path or len(path) > LONGEST_ODD_PATH:
+    if "#" in path or len(path) > LONGEST_ODD_PATH or _MALFORMED.search(path):
         raise BadTarget("path")
     seen: dict[tuple[str, int], None] = {(path, 0): None}
     pending = [(path, 0)]
@@ -274,7 +282,7 @@ def is_read_alike(path: str) -> bool:
 def _steps(path: str, decoded: int) -> list[tuple[str, int]]:
     steps = []
     if "%" in path and decoded < 2:
-        steps.append((_decode(path), decoded + 1))
+        steps += [(reading, decoded + 1) for reading in _decodings(path)]
     if "\\" in path:
         steps.append((path.replace("\\", "/"), decoded))
     if ";" in path:
@@ -287,7 +295,41 @@ def _steps(path: str, decoded: int) -> list[tuple[str, int]]:
         steps.append((_resolve_dots(path), decoded))
     if path.endswith("/") and path != "/":
         steps.append((path[:-1], decoded))
+    if not path.isascii():
+        compatible = unicodedata.normalize("NFKC", path)
+        # A wide slash or percent sign, or two dots in one character, become the real ones.
+        if _READ_IN_WAYS.findall(compatible) != _READ_IN_WAYS.findall(path):
+            steps.append((compatible, decoded))
     return steps
+
+
+def _decodings(path: str) -> list[str]:
+    """Return a path percent-decoded; if an escape is malformed, also as servers repair that.
+
+    Only what was decoded once has such escapes: `/100%25` is honest, and a second decoding meets `/100%`.
+    """
+    malformed = _MALFORMED.search(path)
+    if malformed is None:
+        return [_decode(path)]
+    without_sign, without_escape = _MALFORMED.sub("", path), _MALFORMED_ESCAPE.sub("", path)
+    return [_decode(repaired) for repaired in (path, without_sign, without_escape, path[: malformed.start()])]
+
+
+def composed(path: str) -> str:
+    """Return a path with composed characters (NFC): canonically equivalent paths become the same."""
+    return path if path.isascii() else unicodedata.normalize("NFC", path)
+
+
+def folded(path: str) -> str:
+    """Return a path as backends compare it that heed neither letter case nor composition.
+
+    Some also compare compatible characters (NFKC, as ZFS can), or leave out invisible ones (HFS+). Upper case
+    comes first: a dotless i equals an i in Java's `equalsIgnoreCase`.
+    """
+    if path.isascii():
+        return path.casefold()
+    visible = _IGNORED.sub("", unicodedata.normalize("NFKD", path))
+    return unicodedata.normalize("NFKC", visible.upper().casefold())
 
 
 def _decode(path: str) -> str:

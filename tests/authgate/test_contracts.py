@@ -391,6 +391,24 @@ def test_a_long_target_in_a_401_stays_short_too(check: str) -> None:
     assert sum(len(name) + len(value) + 4 for name, value in response.items()) <= 4096
 
 
+@pytest.mark.parametrize("path", ["/page%", "/page%zz?x=1", "/100%", "/%4"])
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_malformed_escape_refuses_without_a_sign_in(check: str, path: str, alice: User) -> None:
+    Rule.objects.update(who=Rule.Who.EVERYONE)
+
+    for cookie in ("", signed_in(alice)):
+        response = raw(check, [*forwarded(f"{WIKI}{path}"), *NAVIGATION], cookie)
+
+        assert response.status_code == 403
+        assert "Location" not in response
+        assert events() == []
+
+
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_malformed_escape_in_the_query_is_the_applications_own(check: str, alice: User) -> None:
+    assert raw(check, forwarded(f"{WIKI}/page?a=%&b=%zz"), signed_in(alice)).status_code == 200
+
+
 def test_a_disabled_application_keeps_its_origins(alice: User) -> None:
     ApplicationFactory(name="All", origins=["https://*.example.com"], who="everyone")
     Application.objects.filter(name="Wiki").update(enabled=False)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import re
 import time
+import unicodedata
 from collections.abc import Callable, Iterator
 from itertools import product
 from typing import Any
 from unittest.mock import patch
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from authgate import target
@@ -68,6 +69,19 @@ LEAD_TO_ADMIN = {
     "encoded number sign": "/admin%23x",
     "number sign encoded twice": "/admin%2523",
     "encoded question mark after dots": "/public/..%2fadmin%3f",
+    "a percent sign that a second decoding drops": "/admin%25",
+    "a percent sign in the middle that it drops": "/ad%25min",
+    "an escape that it drops": "/admin%25zz",
+    "an escape in the middle that it drops": "/ad%25zzmin",
+    "an escape that it ends at": "/admin%25zz/../public",
+    "wide letters": "/%EF%BD%81dmin",
+    "a wide slash": "/public%EF%BC%8F..%EF%BC%8Fadmin",
+    "two dots in one character": "/public/%E2%80%A5/admin",
+    "a wide percent sign": "/%EF%BC%8561dmin",
+    "a wide semicolon": "/admin%EF%BC%9Bx",
+    "a dotless i": "/adm%C4%B1n",
+    "an invisible joiner": "/ad%E2%80%8Cmin",
+    "a byte order mark": "/admin%EF%BB%BF",
     "all together": "/public/%2e%2e;a=b%5c/%2541dmin;c//.%3f",
 }
 NEAR_MISSES = {
@@ -82,6 +96,16 @@ NEAR_MISSES = {
     "out and back": "/admin-x/../public",
 }
 UNREADABLE = {
+    "a percent sign at the end": "/admin%",
+    "a percent sign alone": "/%",
+    "a percent sign and letters": "/admin%zz",
+    "a percent sign and one digit": "/admin%4",
+    "a percent sign and a digit too few": "/admin%4g",
+    "a percent sign before a slash": "/public%/x",
+    "an escape of Microsoft's": "/%u0061dmin",
+    "two percent signs": "/100%%25",
+    "a number and a percent sign": "/100%",
+    "other digits": "/%\u0661\u0661",
     "encoded NUL": "/admin%00",
     "encoded NUL in the public part": "/public/%00",
     "NUL encoded twice": "/public/%2500",
@@ -130,7 +154,14 @@ def test_a_plain_path_has_one_reading() -> None:
 
 @pytest.mark.parametrize(
     "path",
-    ["/a/b" * 20_000, "/" + "%2525" * 1_600, "/a;x%255c..%252f.%2e//" * 370, "/" * 8_000, "/%252e%5c;" * 800],
+    [
+        "/a/b" * 20_000,
+        "/" + "%2525" * 1_600,
+        "/a;x%255c..%252f.%2e//" * 370,
+        "/" * 8_000,
+        "/%252e%5c;" * 800,
+        "/a" + "%CC%81%CC%A3" * 680,
+    ],
 )
 def test_reading_and_deciding_take_no_long_time(path: str) -> None:
     began = time.process_time()
@@ -190,19 +221,31 @@ PIECES = [
     "\\",
     "%5c",
 ]
-PIECES += ["%2f", "%2F", "%252f", "%3f", "%23", "%25", "%", "%zz", "%c3%a9", "%ff", " ".replace(" ", "%20")]
+PIECES += ["%2f", "%2F", "%252f", "%3f", "%23", "%25", "%", "%zz", "%25zz", "%c3%a9", "e%cc%81", "%ff", "%20"]
 paths = st.lists(st.sampled_from(PIECES), max_size=9).map(lambda pieces: "/" + "".join(pieces))
 rule_paths = st.sampled_from(
     ["/", "/a", "/A/b", "/admin", "/public", "/public/a", "/public/admin", "/a/public", "/é"]
 )
 
 
+REPAIRS: tuple[Callable[[str], str], ...] = (
+    lambda text: text,
+    lambda text: re.sub("%(?![0-9a-fA-F]{2})", "", text),
+    lambda text: re.sub("%(?![0-9a-fA-F]{2})[^/]{0,2}", "", text),
+    lambda text: re.split("%(?![0-9a-fA-F]{2})", text)[0],
+)
+"""What servers do with a percent sign that is no escape's."""
+
+
 def servers(path: str) -> Iterator[str]:
-    """Give what servers make of a path that do each of these things or not, in this order."""
-    for decoded, backslash, cut, parameter, merged in product(range(3), *[(False, True)] * 4):
+    """Return what servers make of a path that do each of these things or not, in this order."""
+    ways = product(range(3), REPAIRS, ("", "NFC", "NFD"), *[(False, True)] * 4)
+    for decoded, repair, form, backslash, cut, parameter, merged in ways:
         seen = path
         for _ in range(decoded):
-            seen = unquote(seen, errors="surrogateescape")
+            seen = unquote(repair(seen), errors="surrogateescape")
+        if form:
+            seen = unicodedata.normalize(form, seen)
         if backslash:
             seen = seen.replace("\\", "/")
         if cut:
@@ -226,6 +269,7 @@ def without_dots(path: str) -> str:
 
 
 def covers(scope: str, path: str) -> bool:
+    scope, path = unicodedata.normalize("NFC", scope), unicodedata.normalize("NFC", path)
     return scope == "/" or path == scope or path.startswith(f"{scope}/")
 
 
@@ -243,6 +287,18 @@ def test_whatever_a_server_makes_of_an_allowed_path_is_open(
 
     if verdict(app, path) is Verdict.ALLOW:
         assert all(is_open_to_a_server(opened, opened | closed, seen) for seen in servers(path))
+
+
+@given(paths.filter(lambda path: re.search("%(?![0-9a-f]{2})", path, re.IGNORECASE)))
+def test_a_malformed_escape_is_read_by_nobody(path: str) -> None:
+    assert verdict(application(("/", False, OPEN)), path) is Verdict.REFUSE
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0#"), max_size=12))
+def test_every_text_that_is_encoded_in_full_is_an_honest_path(text: str) -> None:
+    assume("%00" not in unicodedata.normalize("NFKC", text))
+
+    assert verdict(application(("/", False, OPEN)), "/" + quote(text, safe="")) is Verdict.ALLOW
 
 
 @given(paths)
