@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from authgate.answer import cookie_name
+from authgate.target import origin_of
 from tests.behaviour import PORTAL, SITES
 from tests.proxies.processes import Server, free_port
 
@@ -40,7 +41,7 @@ class Portal:
         return f"{self.cookie_name(site)}={self.tokens[who][site]}"
 
     def cookie_name(self, site: str, kind: str = "gate") -> str:
-        return cookie_name(self.origin(site), kind)
+        return cookie_name(origin_of(self.origin(site)), kind)
 
 
 def start_portal(
