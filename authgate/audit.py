@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from typing import Any
 
@@ -36,7 +35,7 @@ def record(
         decision_id=decision_id,
         details=details or {},
     )
-    log.info(json.dumps(_line(event)))
+    log.info(event.kind, extra={"decision": decision_id, "event": _line(event)})
     return event
 
 
@@ -46,6 +45,6 @@ def printable(text: str, length: int) -> str:
 
 
 def _line(event: AuditEvent) -> dict[str, Any]:
-    fields = ("kind", "actor", "subject", "application", "reason", "address", "decision_id")
+    fields = ("actor", "subject", "application", "reason", "address")
     told = {name: getattr(event, name) for name in fields if getattr(event, name)}
     return {"at": event.at.isoformat(), **told, **event.details}

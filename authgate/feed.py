@@ -20,6 +20,7 @@ from authgate import changes, loading, metrics, refused_page, signing, stale_con
 from authgate.heads import Heads
 from authgate.memory import REREAD_AFTER, WorkerMemory
 from authgate.stale_connections import Overwritten
+from ikd_portal.logs.lines import cause_of
 
 log = logging.getLogger("ikd.feed")
 
@@ -34,7 +35,6 @@ FORGET_AFTER = 600.0
 CUT_EVERY = 600.0
 LOOK_FOR_TRIGGERS_EVERY = 60.0
 SWEEP_EVERY = 5.0
-COMPLAIN_EVERY = 5.0
 APPLICATIONS_A_ROUND = 100
 READINGS_AT_ONCE = 20
 PUBLISH_EVERY = 1.0
@@ -66,6 +66,8 @@ class Feed:
         self.clock = clock
         self._reading_since: float | None = None
         self._has_failed = False
+        self._cause = ""
+        self._failing_since: float | None = None
         self._lock = threading.Lock()
         self._wanted = threading.Event()
         self._reader = changes.reader_for(connection.vendor)
@@ -73,7 +75,6 @@ class Feed:
         self._place: object = None
         self._is_believable = True
         self._swept_at = -1e9
-        self._complained_at = -1e9
         self._due: list[int] = []
         self._compiled: dict[int, loading.Compiled | None] = {}
         self._reread_at = clock()
@@ -114,16 +115,17 @@ class Feed:
                 self._read()
                 self._wanted.set()  # and the thread reads on while memory counts as fresh
         except Exception:
-            self._complain("the change feed cannot be read")
+            log.exception("the change feed cannot be read")
         finally:
             self._lock.release()
         return self._source()
 
-    def _complain(self, text: str) -> None:
-        """Log an error, but not for each check while the database is away."""
-        if self.clock() - self._complained_at > COMPLAIN_EVERY:
-            self._complained_at = self.clock()
-            log.exception(text)
+    def trouble(self) -> str:
+        """Return why the database counts as one that cannot be read, in words for the log."""
+        since = self._reading_since
+        if since is not None and self.clock() - since > FAILING_AFTER:
+            return f"a reading of the change feed has hung for {self.clock() - since:.0f} s"
+        return f"the change feed cannot be read: {self._cause or 'not yet'}"
 
     def _source(self) -> Source:
         if self.may_answer():
@@ -158,7 +160,8 @@ class Feed:
             # What was read may not have been applied: begin again with everything forgotten. Only an end
             # like this one is a failure: were a reading that goes on one too, its grace would let in
             # whoever was thrown out while this worker was idle.
-            self._has_failed = True
+            self._has_failed, self._cause = True, cause_of(error)
+            self._failing_since = began if self._failing_since is None else self._failing_since
             self._reader = changes.reader_for(connection.vendor)
             if isinstance(error, ProgrammingError | Overwritten):
                 # The feed's table is gone, or the file is a mixture: memory is of another database.
@@ -166,8 +169,17 @@ class Feed:
             raise
         finally:
             self._reading_since = None
+        self._note_recovery(began)
         self.last_read_began = began
         self.fresh_until = began + FRESH_FOR
+
+    def _note_recovery(self, began: float) -> None:
+        """Log the end of a failure, and of a reading that hung."""
+        now = self.clock()
+        since = began if self._failing_since is None else self._failing_since
+        if self._failing_since is not None or now - began > FAILING_AFTER:
+            log.warning("the change feed can be read again, after %.0f s", now - since)
+        self._failing_since = None
 
     def _read_once(self, now: float) -> bool:
         """Read and apply what changed; tell whether applications were loaded anew."""
@@ -255,7 +267,7 @@ class Feed:
                     next_cut = self.clock() + CUT_EVERY
                     self._cut()
             except Exception:
-                self._complain("the change feed's reader goes on after an error")
+                log.exception("the change feed's reader goes on after an error")
                 time.sleep(READ_EVERY)
 
     def _round(self) -> None:

@@ -213,11 +213,12 @@ class Front(HttpToolsProtocol):
             if not (is_fresh and isinstance(found, Answer)):
                 if not worker.is_without_database():
                     return self._wait(facts, found, is_head=is_head)
-                found = _without_database(worker)
+                # The view's threads would wait for it, one for each check, until none is left.
+                found = lookups.without_database(worker)
             octets = self._octets(found, is_head=is_head)
         except Exception:
             # The view meets the same and says so; if it does not, this is a fault of the front's own.
-            _complain(now)
+            log.exception("the front could not answer a check")
             return False
         self.server_state.total_requests += 1
         self._write(worker, found, octets, now)
@@ -263,7 +264,7 @@ class Front(HttpToolsProtocol):
                 return False
             octets = self._octets(found)
         except Exception:
-            _complain(now)
+            log.exception("the front could not answer a check")
             return False
         self.server_state.total_requests += 1
         self._write(worker, found, octets, now)
@@ -283,6 +284,9 @@ class Front(HttpToolsProtocol):
         if self.idle_timer is None:
             self._watch_idleness(self.timeout_keep_alive)
         writer.note_answer(found, now)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer a request that wants to upgrade as any other: checks of WebSockets are such requests."""
 
     def _is_plain(self) -> bool:
         """Return whether nothing about this connection needs the ordinary way."""
@@ -330,27 +334,6 @@ class Front(HttpToolsProtocol):
         if not found.wire:
             found.wire.extend((STATUS_LINE[found.status], _tail(found) + found.body))
         return found.wire[0] + _Date.octets + found.wire[1]
-
-
-def _without_database(worker: feed.Feed) -> Answer:
-    """Give the answer to what memory cannot answer while the database is away.
-
-    The view's threads would wait for it, one for each check, until none is left that could say so.
-    """
-    decision_id = answer.new_id(worker.memory)
-    log.error("a check could not be answered without the database, decision %s", decision_id)
-    return answer.broken(decision_id)
-
-
-def _complain(now: float) -> None:
-    """Log what went wrong in the front, once a minute: it costs each check the long way."""
-    if now - _Complaint.at > 60:
-        _Complaint.at = now
-        log.exception("the front could not answer a check")
-
-
-class _Complaint:
-    at = 0.0
 
 
 class _Date:

@@ -159,6 +159,7 @@ class Lookups:
             is_queued = self._queue.put(lookup)
         if not is_queued:
             self.shed += 1
+            log.error("checks get 503 after they waited %.0f s for the database", PATIENCE)
             return None
         self._wanted.set()
         return lookup
@@ -235,7 +236,7 @@ class Lookups:
     def _answer(self, lookup: Lookup, source: Source, memory: OverMemory, now: float) -> Answer | None:
         """Return the answer to a check, None if it needs something else of the database."""
         if source is Source.NOBODY:
-            return answer.broken(answer.new_id(memory))
+            return without_database(self._feed)
         if source is Source.DATABASE:
             return None
         try:
@@ -273,7 +274,15 @@ class Lookups:
             self._start_thread()
         for lookup in overdue:
             self.shed += 1
+            log.error("checks get 503 after they waited %.0f s for the database", PATIENCE)
             self._finish(lookup, answer.overloaded())
+
+
+def without_database(feed: Feed) -> Answer:
+    """Return the answer to a check that memory cannot answer while the database is away, and log it."""
+    decision_id = answer.new_id(feed.memory)
+    log.error("checks that need the database get 503: %s", feed.trouble(), extra={"decision": decision_id})
+    return answer.broken(decision_id)
 
 
 current: Lookups | None = None

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from authgate import feed, metrics, sessions, stale_connections
 from authgate.target import BadTarget, origin_from
 from authgate.views import answer_gate_request
+from ikd_portal.logs.request_ids import begin_request
 
 BELIEVED_AFTER = 0.2
 """Seconds after which the workers know: whoever ended a session finds it ended at the next click."""
@@ -26,6 +27,7 @@ class GateMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        begin_request()
         sessions.ended_here.any = False
         response = self._answer(request)
         if sessions.ended_here.any and feed.current is not None:

@@ -75,7 +75,7 @@ def load_signer() -> Signer:
             ValueError,
             TypeError,
         ):  # the feed must be read on
-            log.error(json.dumps({"kind": "signing_key_unreadable", "key": row.kid}))
+            log.error("the signing key %s cannot be read", row.kid)
             continue
         if isinstance(private, ec.EllipticCurvePrivateKey):
             keys.append(Key(row.kid, row.signs_from.timestamp(), private))

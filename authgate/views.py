@@ -89,7 +89,7 @@ def _answered(facts: Facts, work: Work) -> Answer:
         return work(facts, _memory())
     except Exception:
         decision_id = os.urandom(6).hex()
-        log.exception("a check could not be answered, decision %s", decision_id)
+        log.exception("a check could not be answered", extra={"decision": decision_id})
         return answer.broken(decision_id)
 
 
@@ -103,7 +103,7 @@ def _memory() -> Memory:
         return loading.memory_for_one_request()
     source = feed.current.ensure_fresh()
     if source is feed.Source.NOBODY:
-        raise DatabaseError("the change feed cannot be read")
+        raise DatabaseError(feed.current.trouble())
     if source is feed.Source.DATABASE:
         return loading.memory_for_one_request()
     return OverMemory(feed.current.memory)
@@ -139,6 +139,7 @@ def as_response(found: Answer, is_head: bool = False) -> HttpResponse:
     for name, value in found.headers:
         response[name.decode("ascii").title()] = value.decode("latin-1")
     response["Content-Length"] = str(len(found.body))
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django writes a line for each 4xx and 5xx
     return response
 
 
@@ -151,7 +152,7 @@ def answer_check(facts: Facts, memory: Memory) -> Answer:
         if isinstance(found, Answer):
             return found
         if feed.current is not None and feed.current.is_without_database():
-            raise DatabaseError("the database is away")  # rather than wait for it with every thread
+            raise DatabaseError(feed.current.trouble())  # rather than wait for it with every thread
         if found.need is Need.APPLICATION:
             loading.load_application_into(memory, str(found.key))
         elif found.need is Need.SESSION:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import close_old_connections, transaction
@@ -112,7 +112,8 @@ class Writer:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._refusals: list[Refusal] = []
-        self._dropped = 0
+        self._lines: list[tuple[float, Refusal]] = []
+        self._dropped = self._unlogged = 0
         self._counters: Counter[tuple[str, str, str]] = Counter()
         self._sign_ins, self._tokens = Uses(sessions.touch), Uses(_touch_tokens)
         self._thread: threading.Thread | None = None
@@ -128,7 +129,11 @@ class Writer:
 
     def note_refusal(self, refusal: Refusal) -> None:
         """Queue a refusal, or count it where a proxy's configuration is at fault."""
-        log.info(json.dumps(_line(refusal)))
+        with self._lock:
+            if len(self._lines) < REFUSALS_A_FLUSH:
+                self._lines.append((time.time(), refusal))
+            else:
+                self._unlogged += 1
         if refusal.is_configuration:
             self.note_configuration(refusal.contract, refusal.origin, refusal.reason)
             return
@@ -161,12 +166,14 @@ class Writer:
         """Forget everything that is not written yet."""
         with self._lock:
             self._refusals.clear()
+            self._lines.clear()
             self._counters.clear()
         self._sign_ins.clear()
         self._tokens.clear()
 
     def flush(self) -> None:
         """Write what was collected. Raises what the database raises; refusals are lost then, uses are not."""
+        self._log_refusals()
         now = time.time()
         self._sign_ins.write(now)
         self._tokens.write(now)
@@ -175,11 +182,21 @@ class Writer:
             counters, self._counters = self._counters, Counter()
             dropped, self._dropped = self._dropped, 0
         if dropped:
-            log.warning(json.dumps({"kind": "refusals not kept", "count": dropped}))
+            log.warning("refusals not kept", extra={"event": {"count": dropped}})
         if refusals:
             AuditEvent.objects.bulk_create(map(_event, refusals))
         if counters:
             _count(counters)
+
+    def _log_refusals(self) -> None:
+        """Log refusals here rather than in checks, which must not wait for whoever reads the log."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+            unlogged, self._unlogged = self._unlogged, 0
+        for at, refusal in lines:
+            log.info("misconfigured" if refusal.is_configuration else "refused", extra=_line(at, refusal))
+        if unlogged:
+            log.info("more refusals", extra={"event": {"count": unlogged}})
 
     def end(self) -> None:
         """Write everything before this process ends gracefully, also what would not be due yet."""
@@ -246,10 +263,11 @@ def _event(refusal: Refusal) -> AuditEvent:
     )
 
 
-def _line(refusal: Refusal) -> dict[str, str]:
-    fields = ("decision_id", "contract", "reason", "origin", "method", "path", "client", "username")
-    told = {name: str(getattr(refusal, name))[:500] for name in fields if getattr(refusal, name)}
-    return {"kind": "misconfigured" if refusal.is_configuration else "refused", **told}
+def _line(at: float, refusal: Refusal) -> dict[str, Any]:
+    fields = ("contract", "reason", "origin", "method", "path", "client", "username", "application")
+    told = {name: str(getattr(refusal, name)) for name in fields if getattr(refusal, name)}
+    event = {"at": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"), **told}
+    return {"decision": refusal.decision_id, "event": event}
 
 
 writer = Writer()

@@ -116,6 +116,7 @@ def _use_own_environment(place: Place) -> None:
         "IKD_PORTAL_URL": place.portal,
         "IKD_BIND": f"127.0.0.1:{place.portal_port}",
         "IKD_WORKERS": "2",
+        "IKD_LOG_FORMAT": "text",
     }
 
 

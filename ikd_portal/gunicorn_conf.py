@@ -2,7 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import sys
+
+from ikd_portal.logs import configuration as logs
+
+try:
+    logconfig_dict = logs.configuration()
+except ValueError as mistake:
+    os.environ["IKD_LOG_FORMAT"], os.environ["IKD_LOG_LEVEL"] = "json", "info"
+    logs.configure(logs.configuration())
+    logging.getLogger("ikd.start").critical("%s", mistake)
+    sys.exit(1)
+logs.configure(logconfig_dict)
+logs.watch_uncaught_exceptions()
 
 bind = os.environ.get("IKD_BIND", "127.0.0.1:8000")
 workers = int(os.environ.get("IKD_WORKERS", "2"))

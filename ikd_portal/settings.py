@@ -12,6 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from authgate.target import BadTarget, origin_of
 from ikd_portal import secret_file
+from ikd_portal.logs import configuration as logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -301,3 +302,9 @@ DEFAULT_FROM_EMAIL = env.str("IKD_MAIL_FROM", default="") or (
     f"ikD Portal <portal@{urlsplit(IKD_PORTAL_ORIGIN).hostname}>"
 )
 APPEND_SLASH = False
+# IKD_LOG_FORMAT and IKD_LOG_LEVEL are read in ikd_portal/logs, for gunicorn's master too.
+LOGGING_CONFIG = "ikd_portal.logs.configuration.configure"
+try:
+    LOGGING = logs.configuration()
+except ValueError as mistake:
+    raise ImproperlyConfigured(str(mistake)) from None

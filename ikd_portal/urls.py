@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+handler500 = "accounts.failure.server_error"
 urlpatterns = [
     path("", include("accounts.urls")),
     path("", include("authgate.urls")),

@@ -17,6 +17,8 @@ from gunicorn.workers.base import Worker
 from uvicorn.config import Config
 from uvicorn.server import Server
 
+from ikd_portal.logs import handler as logs
+
 
 class PortalServer(Server):
     """uvicorn's server. After `serve` the process ends by its signal: what comes before happens here."""
@@ -29,6 +31,7 @@ class PortalServer(Server):
         await super().shutdown(sockets)
         # Not in this thread: a database that hangs must not keep the worker from being told to hurry.
         await asyncio.get_running_loop().run_in_executor(None, writer.end)
+        logs.flush()
 
 
 class PortalWorker(Worker):  # type: ignore[misc]

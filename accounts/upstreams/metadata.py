@@ -7,7 +7,6 @@ fetched from the provider itself have a budget of their own, which no stranger u
 
 from __future__ import annotations
 
-import json
 import logging
 import threading
 import time
@@ -184,13 +183,13 @@ def _keep_fresh(upstream: Upstream, entry: _Keys, source: Source) -> None:
             if entry.is_older_than(KEYS_KEPT_FOR) and not entry.was_tried(source):
                 _read(upstream, entry, source)
         except Trouble as trouble:
-            log.warning(json.dumps(_told(upstream, trouble)))
+            log.warning("upstream_keys_unavailable", extra={"event": _told(upstream, trouble)})
         finally:
             entry.lock.release()
 
 
 def _told(upstream: Upstream, trouble: Trouble) -> dict[str, str]:
-    return {"kind": "upstream_keys_unavailable", "upstream": upstream.slug, "reason": trouble.reason}
+    return {"upstream": upstream.slug, "reason": trouble.reason}
 
 
 def _read_again(upstream: Upstream, entry: _Keys, source: Source, read_at: float) -> bool:

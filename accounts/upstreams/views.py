@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import secrets
 import time
@@ -37,6 +38,8 @@ from authgate.audit import record
 from authgate.models import SignIn
 from authgate.server_facts import client_address, is_turned_away
 from authgate.sessions import ended_here, live_sign_ins
+
+log = logging.getLogger("ikd.upstreams")
 
 CONFIRMED_FOR = 300
 """Seconds that a proof of who one is counts as fresh."""
@@ -222,6 +225,7 @@ def trouble_page(
     An attempt that never began here leaves none. `again` is where the next attempt begins.
     """
     reference = secrets.token_hex(6)
+    log.warning("signing in by %s failed: %s", upstream.slug, trouble.reason, extra={"decision": reference})
     user = request.user
     if told and _may_leave_an_event(client_address(request)):
         record(

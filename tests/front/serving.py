@@ -168,10 +168,13 @@ class Portal:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT
             )
-        if not eventually(self.is_up, 20):
+        if not eventually(lambda: self.has_ended() or self.is_up(), 20) or self.has_ended():
             self.stop()
             raise RuntimeError(self.log.read_text()[-3000:])
         return self
+
+    def has_ended(self) -> bool:
+        return self.process is not None and self.process.poll() is not None
 
     def is_up(self) -> bool:
         with self.connect() as connection:

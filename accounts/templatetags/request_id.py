@@ -1,0 +1,14 @@
+from __future__ import annotations
+
+from django import template
+
+from ikd_portal.logs.request_ids import current_request
+
+register = template.Library()
+
+
+# A tag and no context: the page for a failure (500) is made without a request.
+@register.simple_tag
+def request_id() -> str:
+    """Return the number under which the log has this request: `{% request_id as reference %}`."""
+    return current_request.get()

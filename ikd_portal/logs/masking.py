@@ -1,0 +1,49 @@
+"""Secrets are masked in whatever a log line says, by the places in which they stand and by their looks."""
+
+from __future__ import annotations
+
+import re
+
+MASK = "…"
+SECRET_PATHS = (
+    "/accounts/password/reset/key/",
+    "/accounts/addresses/confirm/",
+    "/invitation/",
+    "/first-administrator/",
+)
+"""Pages of the portal whose path goes on with a secret."""
+
+_NAMES = r"pass(?:word|wd)?|secret|token|ticket|nonce|assertion|cookie|authorization|csrf|session"
+_RULES = (
+    # user:password@ of an address
+    (re.compile(r"(://)[^/\s@]+@"), rf"\1{MASK}@"),
+    # every value of a query
+    (re.compile(r"([?&;][\w.~%\[\]-]{1,100}=)[^&\s\"'<>]+"), rf"\1{MASK}"),
+    (re.compile(rf"({'|'.join(map(re.escape, SECRET_PATHS))})[^/\s\"'?]+"), rf"\1{MASK}"),
+    # a header or an assignment whose name sounds secret
+    (re.compile(r"(?i)(authorization[\"']?\s*:\s*[\"']?)[^\r\n\"']+"), rf"\1{MASK}"),
+    (re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{8,}"), rf"\1{MASK}"),
+    (
+        re.compile(rf"(?i)\b(\w{{0,40}}(?:{_NAMES})\w{{0,40}}[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;)]+"),
+        rf"\1{MASK}",
+    ),
+    (re.compile(r"(?i)\b((?:code|ikdcode|state|key)[\"']?=[\"']?)[^\s\"'&,;)]+"), rf"\1{MASK}"),
+    # CAS tickets
+    (re.compile(r"\b((?:ST|PT|PGT|PGTIOU|TGT|TGC)-)[\w.-]+"), rf"\1{MASK}"),
+    # PostgreSQL quotes rows and values there
+    (re.compile(r"(?m)^(DETAIL|CONTEXT|QUERY|STATEMENT|LINE \d+):.*$"), rf"\1: {MASK}"),
+)
+_OPAQUE = re.compile(r"[A-Za-z0-9_-]{32,}")
+
+
+def masked(text: str) -> str:
+    """Return the text without what is, or looks like, a secret."""
+    for rule, instead in _RULES:
+        text = rule.sub(instead, text)
+    return _OPAQUE.sub(lambda match: MASK if _looks_random(match[0]) else match[0], text)
+
+
+def _looks_random(text: str) -> bool:
+    digits = sum(character.isdigit() for character in text)
+    is_mixed = digits > 0 and text.lower() != text != text.upper()
+    return is_mixed or digits >= 4
