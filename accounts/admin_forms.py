@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import Group, User
+from accounts.models import LOOKS_ALIKE, Group, User
 from accounts.privilege import are_the_last_superusers, out_of_reach
 from authgate.audited_admin import name_fields
 from authgate.models import SignIn
@@ -55,10 +55,14 @@ def is_address_of_another(email: str, user_id: int = 0) -> bool:
 
 
 def refuse_taken_name(username: str, user_id: int = 0) -> None:
-    """Raise ValidationError for a name that is somebody else's, or the address by which they sign in."""
-    same_name = User.objects.filter(username__iexact=username).exclude(pk=user_id)
-    if same_name.exists():
+    """Raise ValidationError for another user's name, a name that looks like it, or another's address."""
+    others = User.objects.exclude(pk=user_id)
+    if others.filter(username__iexact=username).exists():
         raise ValidationError(NAME_TAKEN, code="unique")
+    # Users who looked alike before that was refused keep their names.
+    is_kept = User.objects.filter(pk=user_id, username=username).exists()
+    if not is_kept and User.objects.look_alikes(username).exclude(pk=user_id).exists():
+        raise ValidationError(LOOKS_ALIKE, code="look_alike")
     if is_address_of_another(username, user_id):
         raise ValidationError(ADDRESS_TAKEN, code="unique")
 

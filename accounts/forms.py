@@ -16,7 +16,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.backends import LONGEST_LOGIN
 from accounts.half_way import note_password
-from accounts.models import User
+from accounts.look_alikes import refuse_disguised_address
+from accounts.models import LOOKS_ALIKE, User
 from accounts.password_validation import LONGEST_PASSWORD
 from authgate.validation import readable, refuse_hidden
 
@@ -78,7 +79,7 @@ class AddAddressForm(allauth_forms.AddEmailForm):  # type: ignore[misc]
         self.fields["email"] = forms.EmailField(
             label=_("Another e-mail address"),
             max_length=254,
-            validators=[refuse_hidden],
+            validators=[refuse_hidden, refuse_disguised_address],
             widget=forms.EmailInput(attrs={"autocomplete": "email"}),
         )
 
@@ -110,8 +111,14 @@ class FirstAdministratorForm(NamesOneself, BaseUserCreationForm):  # type: ignor
         name_new_passwords(self, _("Password"), _("Password again"))
         self.fields["username"].help_text = _("Letters, digits and @ . + - _")
         self.fields["email"].help_text = _("Optional.")
-        self.fields["email"].validators.append(refuse_hidden)
+        self.fields["email"].validators += [refuse_hidden, refuse_disguised_address]
         self.fields["display_name"].help_text = _("Optional: how others read your name.")
+
+    def clean_username(self) -> str:
+        username: str = self.cleaned_data["username"]
+        if User.objects.look_alikes(username).exists():
+            raise forms.ValidationError(LOOKS_ALIKE, code="look_alike")
+        return username
 
     @transaction.atomic
     def save(self, commit: bool = True) -> User:

@@ -20,7 +20,8 @@ from django.views.decorators.http import require_http_methods
 from accounts import invitations, mails
 from accounts.backends import account_named
 from accounts.forms import NamesOneself, name_new_passwords
-from accounts.models import User
+from accounts.look_alikes import refuse_disguised_address
+from accounts.models import LOOKS_ALIKE, User
 from accounts.password_views import wait_page
 from accounts.throttle import CountersUnavailable, TooManyAttempts, count_mail
 from accounts.usernames import is_misleading
@@ -49,6 +50,8 @@ class AcceptForm(NamesOneself, BaseUserCreationForm):  # type: ignore[type-arg]
             raise ValidationError(_("That name could be taken for somebody else's. Choose another."))
         if account_named(username) is not None:
             raise ValidationError(_("There is a user of this name already. Choose another."), code="unique")
+        if User.objects.look_alikes(username).exists():
+            raise ValidationError(LOOKS_ALIKE, code="look_alike")
         return username
 
 
@@ -56,7 +59,7 @@ class RegisterForm(forms.Form):
     email = forms.EmailField(
         label=_("E-mail address"),
         max_length=254,
-        validators=[refuse_hidden],
+        validators=[refuse_hidden, refuse_disguised_address],
         widget=forms.EmailInput(attrs={"autocomplete": "email", "autofocus": True}),
     )
 

@@ -1,6 +1,8 @@
-"""Names that people choose, or that a provider chooses for them: none may pass for somebody it is not.
+"""Names that users choose, or that a provider chooses for them: none may pass for another's.
 
-Administrators give whatever names they like. An application may take `admin` for its own administrator.
+An application may take `admin` for its own administrator. Administrators give whatever names they like,
+except those that look like another user's (accounts/look_alikes.py). Display names are free: two users may
+share a name, and no application is told it as an identity.
 """
 
 from __future__ import annotations
@@ -9,6 +11,8 @@ import re
 import unicodedata
 
 from accounts.backends import name_key
+from accounts.look_alikes import is_disguised, skeleton
+from authgate.validation import NO_INK
 
 OF_POWER = frozenset(
     (
@@ -26,11 +30,15 @@ _LOOK_ALIKE = frozenset(("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"))
 
 
 def is_misleading(username: str) -> bool:
-    """Tell whether a name sounds like one of power, like an address, or hides letters of another script."""
+    """Return whether a name sounds like power or an address, hides letters, or is ASCII in disguise."""
     scripts = {unicodedata.name(letter, "").partition(" ")[0] for letter in username}
     return (
         "@" in unicodedata.normalize("NFKC", username)
         or not username.strip(".-+_")
-        or _NO_LETTERS.sub("", name_key(username)) in OF_POWER
+        or NO_INK.search(username) is not None
+        or not OF_POWER.isdisjoint(
+            _NO_LETTERS.sub("", each) for each in (name_key(username), skeleton(username))
+        )
+        or is_disguised(username)
         or len(scripts & _LOOK_ALIKE) > 1
     )

@@ -29,7 +29,7 @@ PRIVATE_ZONES = frozenset(
 """Zones without a registry: the operator of a network assigns every name in them."""
 
 # Letters and marks that leave no ink, though Python calls them printable (Unicode: default ignorable).
-_NO_INK = re.compile(
+NO_INK = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
 # Control characters, those of format (such as what turns the direction), halves of pairs, odd line ends.
@@ -245,7 +245,7 @@ def _public_suffixes() -> PublicSuffixList:
 
 
 def _has_hidden(text: str) -> bool:
-    return not text.isprintable() or _NO_INK.search(text) is not None
+    return not text.isprintable() or NO_INK.search(text) is not None
 
 
 # ---- rules ------------------------------------------------------------------------------------------------

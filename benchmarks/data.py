@@ -124,6 +124,7 @@ def _users(count: int, group: int) -> int:
         template.pk,
         count,
         username=name,
+        skeleton=name,
         email=f"{name} || '@example.com'",
         uuid=_sql("uuid"),
     )

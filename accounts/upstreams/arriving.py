@@ -29,6 +29,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from accounts.backends import account_named
+from accounts.look_alikes import is_disguised, skeleton
 from accounts.models import User
 from accounts.privilege import privileged
 from accounts.upstreams.encryption import Secret, Undecryptable
@@ -290,6 +291,8 @@ def free_usernames(upstream: Upstream, arrival: Arrival) -> Iterator[str]:
     text = next((value for value in claims if isinstance(value, str) and value.strip()), arrival.subject)
     name = unicodedata.normalize("NFKC", text).strip().partition("@")[0]
     name = _NOT_IN_NAMES.sub("-", name)[:LONGEST_USERNAME].strip("-.")
+    if is_disguised(name):
+        name = skeleton(name)
     if not _is_allowed(name):
         name = "person"
     taken = {
@@ -297,7 +300,9 @@ def free_usernames(upstream: Upstream, arrival: Arrival) -> Iterator[str]:
         for taken in User.objects.filter(username__istartswith=name).values_list("username", flat=True)
     }
     for candidate in (name, *(f"{name}-{number}" for number in range(2, 1000))):
-        if candidate.lower() not in taken and account_named(candidate) is None:
+        if candidate.lower() in taken or account_named(candidate) is not None:
+            continue
+        if not User.objects.look_alikes(candidate).exists():
             yield candidate
 
 

@@ -264,6 +264,7 @@ def test_one_is_held_for_approval(client: Client, settings: Any) -> None:
         ("a@EXAMPLE.com", 1),
         ("a@sub.example.com", 0),
         ("a@badexample.com", 0),
+        ("\u0131nfo@example.com", 0),
     ],
 )
 def test_only_domains_that_are_named_register(client: Client, settings: Any, email: str, mails: int) -> None:

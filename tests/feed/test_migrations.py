@@ -11,7 +11,7 @@ from django.db import connection, migrations, models
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
 
-from accounts.models import Upstream, UpstreamPicture
+from accounts.models import Upstream, UpstreamPicture, User
 from authgate import changes, loading
 from authgate import feed as feed_module
 from authgate.feed import FRESH_FOR, Feed, Source
@@ -19,7 +19,7 @@ from authgate.models import Change
 from authgate.views import _memory as memory_of_the_worker
 from authgate.views import answer_check
 from tests.authgate.asking import facts
-from tests.factories import UpstreamFactory
+from tests.factories import UpstreamFactory, UserFactory
 from tests.feed.conftest import Clock
 from tests.feed.test_freshness import remember
 from tests.front.serving import WIKI, Cast, Database
@@ -64,6 +64,24 @@ def test_the_pictures_of_providers_go_back_and_forwards(database: Database) -> N
     assert UpstreamPicture._meta.db_table not in tables_between
     assert Upstream.objects.filter(pk=picture.pk, picture=None).exists()
     assert changes.missing() == set()
+
+
+def test_users_who_looked_alike_before_are_kept(database: Database, people: Cast) -> None:
+    double = UserFactory(username="double")
+    migrate("accounts", "0011")
+    User.objects.filter(pk=double.pk).update(username="al\u0131ce")
+    columns_between = table_columns(User._meta.db_table)
+    migrate()
+
+    found = User.objects.order_by("pk").filter(skeleton="alice").values_list("username", "skeleton_copy")
+    assert "skeleton" not in columns_between
+    assert list(found) == [("alice", 0), ("al\u0131ce", 1)]
+    assert changes.missing() == set()
+
+
+def table_columns(table: str) -> set[str]:
+    with connection.cursor() as cursor:
+        return {column.name for column in connection.introspection.get_table_description(cursor, table)}
 
 
 def test_all_the_way_back_and_forwards_again(database: Database) -> None:

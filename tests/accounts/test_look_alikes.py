@@ -1,0 +1,188 @@
+"""A name that looks like another user's is refused, whichever way an account is made."""
+
+from __future__ import annotations
+
+import hashlib
+import string
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, transaction
+from django.test import Client
+from hypothesis import given
+from hypothesis import strategies as st
+
+from accounts import first_administrator
+from accounts.look_alikes import LONGEST_SKELETON, _prototypes, readings, skeleton
+from accounts.models import User
+from accounts.usernames import is_misleading
+from tests.accounts.test_invitations import accept, link
+from tests.admin.forms import errors_in, save
+from tests.factories import UserFactory
+
+pytestmark = pytest.mark.django_db
+
+ALICES = [
+    "\u0430lice",  # Cyrillic a
+    "al\u0131ce",  # dotless i
+    "\u03b1l\u0456\u0441\u0435",  # Greek and Cyrillic, not one letter of ASCII but the l
+    "\uff41\uff4c\uff49\uff43\uff45",  # full width
+    "\U0001d5ee\U0001d5f9\U0001d5f6\U0001d5f0\U0001d5f2",  # mathematical bold
+    "al\u0130ce",  # a capital I with a dot
+    "alice\u3164",  # a letter that leaves no ink
+]
+OTHERS = ["al1ce", "a1ice", "alica", "\u00e1lice", "\u7231\u4e3d\u4e1d", "\u0430\u043b\u0438\u0441\u0430"]
+LOOKS_ALIKE = "looks the same"
+NEW = {"usable_password": "true", "password1": "an even longer horse", "password2": "an even longer horse"}
+
+
+@pytest.fixture
+def carols(client: Client, carol: User) -> Client:
+    client.force_login(carol, backend="accounts.backends.PasswordBackend")
+    return client
+
+
+@pytest.mark.parametrize("name", ALICES)
+def test_a_look_alike_reads_as_the_name(name: str) -> None:
+    assert "alice" in readings(name)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_another_name_does_not(name: str) -> None:
+    assert "alice" not in readings(name)
+
+
+def test_capitals_look_like_capitals() -> None:
+    assert "bob" in readings("\u0412\u041e\u0412")
+    assert "bob" not in readings("\u0432\u043e\u0432")
+
+
+@given(st.text(string.ascii_letters + string.digits + "@.+-_"))
+def test_ascii_letters_stand_for_themselves(name: str) -> None:
+    assert readings(name) == {name.lower()}
+
+
+@given(st.text(max_size=150))
+def test_any_text_has_a_skeleton_that_fits(name: str) -> None:
+    assert all(len(reading) <= LONGEST_SKELETON for reading in readings(name))
+
+
+def test_the_list_of_letters_is_the_one_that_the_rows_were_noted_with() -> None:
+    """A new list needs a migration that notes all skeletons again, as 0012 does; then change this digest."""
+    table = "\n".join(f"{letter}\t{to}" for letter, to in sorted(_prototypes().items()))
+
+    assert (
+        hashlib.sha256(table.encode()).hexdigest()
+        == "53a2b4f2c55ccb8c63378f2e98f1d49e0c08a9fe9b83392c65c81ad241dc7354"
+    )
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["\u0131nfo", "\u0441\u043e\u0440\u043e\u0441", "\u0455\u0443\u0455\u043e\u0440", "bob\u3164", "\u0661"],
+)
+def test_nobody_chooses_a_name_that_is_ascii_in_disguise(name: str) -> None:
+    assert is_misleading(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["info", "wei\u00df", "k\u00e6r", "\u7231\u4e3d\u4e1d", "\u0430\u043b\u0438\u0441\u0430"]
+)
+def test_names_in_any_script_are_welcome(name: str) -> None:
+    assert not is_misleading(name)
+
+
+# ---- each way to an account ----
+
+
+@pytest.mark.parametrize("name", ALICES[1:3])
+def test_an_administrator_adds_none(carols: Client, alice: User, name: str) -> None:
+    response = carols.post("/admin/accounts/user/add/", {"username": name, **NEW})
+
+    assert LOOKS_ALIKE in errors_in(response)
+    assert not User.objects.filter(username=name).exists()
+
+
+def test_an_administrator_renames_nobody_so(carols: Client, alice: User, bob: User) -> None:
+    response = save(carols, f"/admin/accounts/user/{bob.pk}/change/", username=ALICES[1])
+
+    bob.refresh_from_db()
+    assert LOOKS_ALIKE in errors_in(response)
+    assert bob.username == "bob"
+
+
+def test_a_guest_accepts_no_invitation_so(client: Client, alice: User) -> None:
+    User.objects.filter(pk=alice.pk).update(skeleton=skeleton("\u0430\u043b\u0438\u0441\u0430"))
+
+    accept(client, link(None), "\u0430\u043b\u0438\u0441\u0430")
+
+    assert not User.objects.filter(username="\u0430\u043b\u0438\u0441\u0430").exists()
+
+
+def test_the_first_administrator_is_none(client: Client, alice: User) -> None:
+    page = first_administrator.make_link().removeprefix("https://sso.example.com")
+
+    answer = client.post(page, {"username": ALICES[1], **NEW})
+
+    assert LOOKS_ALIKE in answer.content.decode()
+    assert not User.objects.filter(is_superuser=True).exists()
+
+
+def test_the_command_makes_none(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "an even longer horse")
+
+    with pytest.raises(CommandError, match=LOOKS_ALIKE):
+        call_command("createsuperuser", interactive=False, username=ALICES[1], email="")
+
+    assert not User.objects.filter(is_superuser=True).exists()
+
+
+def test_of_two_at_the_same_moment_the_database_takes_one(alice: User) -> None:
+    with pytest.raises(IntegrityError), transaction.atomic():
+        UserFactory(username=ALICES[1])
+    with pytest.raises(IntegrityError), transaction.atomic():
+        User.objects.bulk_create([User(username=ALICES[1])])
+
+
+# ---- users who looked alike before ----
+
+
+@pytest.fixture
+def double(alice: User) -> User:
+    double: User = UserFactory(username="allce")
+    User.objects.filter(pk=double.pk).update(username=ALICES[1], skeleton="alice", skeleton_copy=1)
+    double.refresh_from_db()
+    return double
+
+
+def test_they_are_saved_as_before(carols: Client, alice: User, double: User) -> None:
+    for user in (alice, double):
+        response = save(carols, f"/admin/accounts/user/{user.pk}/change/", display_name="A new name")
+
+        user.refresh_from_db()
+        assert errors_in(response) == ""
+        assert user.display_name == "A new name"
+        user.save()
+
+
+def test_a_newcomer_looks_like_neither(alice: User, double: User) -> None:
+    alice.delete()
+
+    assert User.objects.look_alikes("alice").get() == double
+
+
+def test_one_who_takes_another_name_frees_the_name(alice: User) -> None:
+    alice.username = "alicia"
+    alice.save(update_fields=["username"])
+
+    assert not User.objects.look_alikes("alice").exists()
+    assert User.objects.look_alikes("al\u0131cia").get() == alice
+
+
+def test_signing_in_asks_for_no_skeleton(client: Client, double: User) -> None:
+    answer: Any = client.post(
+        "/accounts/login/", {"login": double.username, "password": "correct horse battery"}
+    )
+
+    assert answer.status_code == 302
