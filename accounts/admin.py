@@ -43,6 +43,8 @@ from accounts.second_factor.events import reset_factors
 from authgate.admin import SessionAdmin
 from authgate.audit import record
 from authgate.audited_admin import AuditedAdmin, ReadableText, ask_first, atomic_where_it_writes, record_by
+from authgate.list_columns import chips, cut
+from authgate.list_filters import BoundedRelatedFilter
 from authgate.models import SignIn
 from authgate.server_facts import client_address
 from authgate.sessions import end_sign_ins
@@ -89,8 +91,16 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
     add_form = AddUserForm
     change_password_form = NewPasswordForm
     change_user_password_template = "admin/change_password.html"  # noqa: S105 (no password)
-    list_display = ("username", "display_name", "email", "group_names", "is_active", "is_staff", "last_login")
-    list_filter = ("is_active", "is_staff", "is_superuser", "groups")
+    list_display = (
+        "username",
+        "display_name",
+        "email_column",
+        "group_names",
+        "is_active",
+        "is_staff",
+        "last_login",
+    )
+    list_filter = ("is_active", "is_staff", "is_superuser", ("groups", BoundedRelatedFilter))
     search_fields = ("username", "display_name", "email", "emailaddress__email")
     search_help_text = _("Name or e-mail address")
     autocomplete_fields = ("groups",)
@@ -134,9 +144,13 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
 
     # ---- columns and fields ----
 
+    @admin.display(description=_("e-mail address"), ordering="email")
+    def email_column(self, user: User) -> SafeString | None:
+        return cut(user.email)
+
     @admin.display(description=_("groups"))
-    def group_names(self, user: User) -> str:
-        return ", ".join(sorted(group.name for group in user.groups.all()))
+    def group_names(self, user: User) -> SafeString | None:
+        return chips(sorted(group.name for group in user.groups.all()))
 
     @admin.display(description=_("password"))
     def password_state(self, user: User) -> SafeString:
@@ -358,6 +372,7 @@ class GroupAdmin(AuditedAdmin):
     form = GroupForm
     list_display = ("name", "member_count", "carries_permissions", "is_strict")
     search_fields = ("name",)
+    search_help_text = _("Name")
     filter_horizontal = ("permissions",)
     chosen_by_name = ("add_members", "remove_members")
     readonly_fields = ("members",)
@@ -453,7 +468,7 @@ class ApiTokenAdmin(SessionAdmin):
 
     secret_fields = ("token_digest",)
     list_display = ("name", "user", "application_names", "created_at", "last_used_at", "expires_at", "live")
-    list_filter = (("ended_at", admin.EmptyFieldListFilter), "applications")
+    list_filter = (("ended_at", admin.EmptyFieldListFilter), ("applications", BoundedRelatedFilter))
     list_select_related = ("user",)
     search_fields = ("name", "user__username", "user__display_name")
     search_help_text = _("Name or user")
@@ -471,8 +486,8 @@ class ApiTokenAdmin(SessionAdmin):
     actions = ("end_chosen",)
 
     @admin.display(description=_("applications"))
-    def application_names(self, token: ApiToken) -> str:
-        return ", ".join(sorted(application.name for application in token.applications.all())) or "-"
+    def application_names(self, token: ApiToken) -> SafeString | None:
+        return chips(sorted(application.name for application in token.applications.all()))
 
     @admin.display(description=_("live"), boolean=True)
     def live(self, token: ApiToken) -> bool:
@@ -541,6 +556,7 @@ class InvitationAdmin(AuditedAdmin):
     list_filter = (("used_at", admin.EmptyFieldListFilter),)
     list_select_related = ("made_by", "used_by")
     search_fields = ("email", "used_by__username")
+    search_help_text = _("E-mail address, or who used it")
     autocomplete_fields = ("groups",)
     fields = ("email", "groups", "days")
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from functools import cache, lru_cache
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
+from ua_parser import Domain, Parser
+from ua_parser.basic import Resolver
+from ua_parser.loaders import load_lazy_builtins
 
 from accounts.models import User
 from accounts.throttle import network_of
@@ -16,36 +20,57 @@ from authgate.models import SignIn
 KNOWN_FOR = timedelta(days=90)
 LOOKED_AT = 500
 
-BROWSERS = (
-    ("Edg/", "Edge"),
-    ("OPR/", "Opera"),
-    ("Firefox/", "Firefox"),
-    ("Chrom", "Chrome"),
-    ("Safari/", "Safari"),
-)
-SYSTEMS = (
-    ("Android", "Android"),
-    ("iPhone", "iPhone"),
-    ("iPad", "iPad"),
-    ("Windows", "Windows"),
-    ("Mac OS X", "macOS"),
-    ("Linux", "Linux"),
-)
+LONGEST_AGENT = 300
+"""Characters of a user agent that are parsed: the library's patterns cost time by the length."""
+
+LONGEST_NAME = 40
+SAME_BROWSERS = re.compile(r"^Mobile | Mobile$| iOS$| Mobile iOS$| Mobile WebView$| UI/WKWebView$")
+"""What the library adds to a browser's name and the name of the system says already."""
+
+NAMES = {"Mac OS X": "macOS", "IE": "Internet Explorer", "Other": ""}
+UNKNOWN_PROGRAM = re.compile(r"([A-Za-z][\w.+-]{0,30})/v?(\d[\w.]{0,12})")
 
 
 def browser_named(user_agent: str) -> str:
-    """Give the browser and its system, or what it says of itself where we know neither."""
-    browser = next((name for sign, name in BROWSERS if sign in user_agent), "")
-    system = next((name for sign, name in SYSTEMS if sign in user_agent), "")
+    """Return a browser with its version and system, such as "Chrome 156, Linux"."""
+    browser, system = _parsed(user_agent[:LONGEST_AGENT])
     if browser and system:
-        return _("%(browser)s on %(system)s") % {"browser": browser, "system": system}
-    return browser or system or user_agent[:60] or _("unknown")
+        return _("%(browser)s, %(system)s") % {"browser": browser, "system": system}
+    return browser or system or _("unknown")
+
+
+@lru_cache(maxsize=2048)
+def _parsed(user_agent: str) -> tuple[str, str]:
+    """Return browser and system; for a program that the library does not know, what it calls itself."""
+    found = _parser()(user_agent, Domain.USER_AGENT | Domain.OS)
+    family = _name(found.user_agent.family) if found.user_agent else ""
+    system = _name(found.os.family) if found.os else ""
+    if found.user_agent and family:
+        return f"{family} {found.user_agent.major or ''}".strip()[:LONGEST_NAME], system[:LONGEST_NAME]
+    program = UNKNOWN_PROGRAM.match(user_agent)
+    if program and program[1] != "Mozilla":
+        return f"{program[1]} {program[2]}", system
+    return ("", system) if system else (_shortened(user_agent), "")
+
+
+@cache
+def _parser() -> Parser:
+    """Return the parser in pure Python: which of the faster ones are installed must not change a name."""
+    return Parser(Resolver(load_lazy_builtins()))
+
+
+def _name(family: str) -> str:
+    return NAMES.get(family, SAME_BROWSERS.sub("", family))
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_NAME else f"{text[:LONGEST_NAME]}…"
 
 
 def is_new_device(user: User, address: str | None, user_agent: str) -> bool:
-    """Tell whether somebody who signed in before never did so with this browser from this network.
+    """Return whether the user signed in before, but never with this browser from this network.
 
-    The browser's version does not count. The first sign-in of all is no news.
+    The browser's version does not count.
     """
     earlier = SignIn.objects.filter(user=user, started_at__gt=timezone.now() - KNOWN_FOR)
     known = earlier.order_by("-started_at").values_list("address", "user_agent")[:LOOKED_AT]

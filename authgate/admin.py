@@ -21,11 +21,13 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
+from accounts.devices import browser_named
 from accounts.models import User
 from accounts.pictures import drawn_anew, upload_field
 from accounts.privilege import out_of_reach
 from authgate.audit import record
 from authgate.audited_admin import AuditedAdmin, ReadableText, ReadOnlyAdmin, ask_first, name_fields
+from authgate.list_columns import chips, cut
 from authgate.models import (
     Application,
     AuditEvent,
@@ -191,8 +193,8 @@ class ApplicationAdmin(AuditedAdmin):
         return (*self.readonly_fields, "access_token", "id_token")
 
     @admin.display(description=_("origins"))
-    def origin_list(self, application: Application) -> str:
-        return ", ".join(origin.value for origin in application.origins.all())
+    def origin_list(self, application: Application) -> SafeString | None:
+        return chips(origin.value for origin in application.origins.all())
 
     @admin.display(description=_("rules"), ordering="how_many_rules")
     def rule_count(self, application: Application) -> int:
@@ -311,7 +313,7 @@ class SessionAdmin(ReadOnlyAdmin):
 @admin.register(SignIn)
 class SignInAdmin(SessionAdmin):
     secret_fields = ("session_digest",)
-    list_display = ("user", "started_at", "last_seen_at", "address", "browser", "is_live")
+    list_display = ("user", "started_at", "last_seen_at", "address_column", "browser", "is_live")
     list_filter = (("ended_at", admin.EmptyFieldListFilter), "keep")
     list_select_related = ("user",)
     search_fields = ("user__username", "user__display_name", "address")
@@ -326,6 +328,7 @@ class SignInAdmin(SessionAdmin):
         "keep",
         "ended_at",
         "address",
+        "browser",
         "user_agent",
         "signed_in_by",
     )
@@ -334,9 +337,14 @@ class SignInAdmin(SessionAdmin):
     actions = ("end_chosen",)
     change_form_template = "admin/sign_in.html"
 
+    @admin.display(description=_("address"), ordering="address")
+    def address_column(self, sign_in: SignIn) -> SafeString | None:
+        return cut(sign_in.address or "", "cut address")
+
     @admin.display(description=_("browser"))
-    def browser(self, sign_in: SignIn) -> str:
-        return sign_in.user_agent[:60] + ("…" if len(sign_in.user_agent) > 60 else "")
+    def browser(self, sign_in: SignIn) -> SafeString:
+        name = browser_named(sign_in.user_agent)
+        return format_html('<bdi class="cut" title="{}">{}</bdi>', sign_in.user_agent or name, name)
 
     @admin.display(description=_("signed in by"))
     def signed_in_by(self, sign_in: SignIn) -> str:
@@ -423,7 +431,15 @@ class GateSessionAdmin(SessionAdmin):
 
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
-    list_display = ("at", "kind", "actor", "subject", "application", "reason", "address", "decision_id")
+    list_display = (
+        "at",
+        "what",
+        "actor_column",
+        "subject_column",
+        "application_column",
+        "address_column",
+        "decision_id",
+    )
     list_filter = ("kind",)
     search_fields = ("actor", "subject", "application", "decision_id", "address")
     search_help_text = _("By whom, about whom, application, address or decision")
@@ -440,6 +456,26 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "details_as_text",
     )
     readonly_fields = fields
+
+    @admin.display(description=_("event"), ordering="kind")
+    def what(self, event: AuditEvent) -> SafeString:
+        return format_html("{}<br>{}", event.kind, event.reason)
+
+    @admin.display(description=_("by"), ordering="actor")
+    def actor_column(self, event: AuditEvent) -> SafeString | None:
+        return cut(event.actor, "cut short")
+
+    @admin.display(description=_("about"), ordering="subject")
+    def subject_column(self, event: AuditEvent) -> SafeString | None:
+        return cut(event.subject, "cut short")
+
+    @admin.display(description=_("application"), ordering="application")
+    def application_column(self, event: AuditEvent) -> SafeString | None:
+        return cut(event.application, "cut short")
+
+    @admin.display(description=_("address"), ordering="address")
+    def address_column(self, event: AuditEvent) -> SafeString | None:
+        return cut(event.address or "", "cut address")
 
     @admin.display(description=_("details"))
     def details_as_text(self, event: AuditEvent) -> SafeString | str:

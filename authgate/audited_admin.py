@@ -12,13 +12,14 @@ from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import SuspiciousOperation
 from django.db import IntegrityError, transaction
-from django.db.models import Model, QuerySet
+from django.db.models import DateTimeField, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from authgate.audit import record
+from authgate.list_columns import moment_column
 from authgate.server_facts import client_address
 from authgate.validation import refuse_hidden, refuse_hidden_in_lines
 
@@ -49,6 +50,20 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):  # type: ignore[type-arg]
 
     chosen_by_name: tuple[str, ...] = ()
     """Fields of the form, besides the model's, in which rows are chosen."""
+
+    list_per_page = 50
+    show_facets = admin.ShowFacets.NEVER
+    """Counts beside each choice of a filter cost a pass over the table for each."""
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Return the columns of the list; those of dates and times fit into one line."""
+        return [self._column(column) for column in super().get_list_display(request)]
+
+    def _column(self, column: Any) -> Any:
+        if not isinstance(column, str) or hasattr(self, column):
+            return column
+        field = next((field for field in self.opts.concrete_fields if field.name == column), None)
+        return moment_column(field) if isinstance(field, DateTimeField) else column
 
     def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
         if lookup.partition("__")[0] in self.secret_fields:

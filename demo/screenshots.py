@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,6 +64,9 @@ VIEWS = (
     View("chinese", "light", 1280, 800, "zh-CN"),
     View("chinese-narrow-dark", "dark", 360, 740, "zh-CN"),
 )
+
+
+WIDE = View("wide", "light", 1440, 900)
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,23 +184,33 @@ SHOTS = (
     Shot("not-staff", "bob", at("/admin/")),
     Shot("signed-out", "bob", signing_out),
     Shot("admin", "carol", at("/admin/"), in_docs=True),
-    Shot("admin-applications", "carol", at("/admin/authgate/application/")),
     Shot("admin-application", "carol", of_row("authgate/application", "application")),
     Shot("admin-application-new", "carol", at("/admin/authgate/application/add/")),
-    Shot("admin-users", "carol", at("/admin/accounts/user/")),
     Shot("admin-user", "carol", of_row("accounts/user", "user")),
-    Shot("admin-groups", "carol", at("/admin/accounts/group/")),
-    Shot("admin-sign-ins", "carol", at("/admin/authgate/signin/")),
     Shot("admin-sign-in", "carol", of_row("authgate/signin", "sign-in")),
-    Shot("admin-events", "carol", at("/admin/authgate/auditevent/")),
-    Shot("admin-mistakes", "carol", at("/admin/authgate/configurationevent/")),
     Shot("admin-group", "carol", of_row("accounts/group", "group")),
-    Shot("admin-providers", "carol", at("/admin/accounts/upstream/")),
     Shot("admin-provider", "carol", of_row("accounts/upstream", "provider")),
     Shot("admin-invitation", "carol", at("/admin/accounts/invitation/add/")),
-    Shot("admin-tokens", "carol", at("/admin/accounts/apitoken/")),
     Shot("admin-brand", "carol", at("/admin/accounts/brand/1/change/")),
 )
+
+LISTS = tuple(
+    Shot(f"admin-{name}", "carol", at(f"/admin/{path}/"))
+    for name, path in (
+        ("applications", "authgate/application"),
+        ("users", "accounts/user"),
+        ("groups", "accounts/group"),
+        ("sign-ins", "authgate/signin"),
+        ("gate-sessions", "authgate/gatesession"),
+        ("events", "authgate/auditevent"),
+        ("mistakes", "authgate/configurationevent"),
+        ("providers", "accounts/upstream"),
+        ("identities", "accounts/identity"),
+        ("tokens", "accounts/apitoken"),
+        ("invitations", "accounts/invitation"),
+    )
+)
+"""The admin's lists, taken once a whole company is in the database."""
 
 
 def main() -> int:
@@ -212,9 +225,12 @@ def main() -> int:
                 executable_path=chromium, args=["--no-sandbox", "--disable-gpu", *arguments]
             )
             for view in VIEWS:
-                take_all(browser, view, site)
+                take_all(browser, view, site, SHOTS)
+            settle_a_company()
+            for view in (*VIEWS, WIDE):
+                take_all(browser, view, site, LISTS)
             browser.close()
-    print(f"{len(SHOTS) * len(VIEWS)} pictures are in {FOLDER}.")
+    print(f"{len(list(FOLDER.glob('*.png')))} pictures are in {FOLDER}.")
     if "--docs" in sys.argv:
         copy_into_docs()
     return 0
@@ -313,6 +329,15 @@ def furnish(var: Path, facts: dict[str, Any]) -> Site:
     return site
 
 
+def settle_a_company() -> None:
+    from django.db import connection
+
+    from demo import crowd
+
+    crowd.settle()
+    connection.close()
+
+
 def give_icon(application: Any, colour: str) -> None:
     from authgate.models import Icon
 
@@ -340,9 +365,9 @@ def link_without_cookies(origin: str) -> str:
     return f"/continue?state={seal(state, gate_settings().state_keys[0])}"
 
 
-def take_all(browser: Browser, view: View, site: Site) -> None:
+def take_all(browser: Browser, view: View, site: Site, shots: Iterable[Shot]) -> None:
     pages: dict[str, Page] = {}
-    for shot in SHOTS:
+    for shot in shots:
         page = pages.get(shot.who) if shot.who else None
         if page is None:
             context = browser.new_context(

@@ -23,3 +23,42 @@ document.addEventListener("DOMContentLoaded", () => {
   nameThem();
   new MutationObserver(nameThem).observe(document.body, { childList: true, subtree: true });
 });
+
+// Filters: a search within long lists, and menus that close as menus do.
+const LONG = 9;
+
+const addSearch = (list) => {
+  const choices = [...list.querySelectorAll("li")];
+  if (choices.length < LONG) return;
+  const field = document.createElement("input");
+  field.type = "search";
+  field.placeholder = list.dataset.search;
+  field.setAttribute("aria-label", list.dataset.search);
+  field.addEventListener("input", () => {
+    const wanted = field.value.trim().toLowerCase();
+    for (const choice of choices) choice.hidden = !choice.textContent.toLowerCase().includes(wanted);
+  });
+  const row = document.createElement("li");
+  row.append(field);
+  list.prepend(row);
+  list.parentElement.addEventListener("toggle", () => list.parentElement.open && field.focus());
+};
+
+document.addEventListener("DOMContentLoaded", () => document.querySelectorAll(".filter ul").forEach(addSearch));
+document.addEventListener("click", (event) => {
+  for (const menu of document.querySelectorAll(".filter[open]")) if (!menu.contains(event.target)) menu.open = false;
+});
+document.addEventListener("keydown", (event) => {
+  const menu = event.key === "Escape" && document.activeElement?.closest(".filter[open]");
+  if (!menu) return;
+  menu.open = false;
+  menu.querySelector("summary").focus();
+});
+
+// Lists: each cell knows the heading of its column, for screens on which a row is a card.
+document.addEventListener("DOMContentLoaded", () => {
+  const headings = [...document.querySelectorAll("#result_list thead th")].map((heading) => heading.querySelector(".text")?.textContent.trim());
+  for (const row of document.querySelectorAll("#result_list tbody tr")) {
+    [...row.cells].forEach((cell, number) => cell.tagName === "TD" && headings[number] && (cell.dataset.label = headings[number]));
+  }
+});

@@ -28,6 +28,8 @@ from accounts.upstreams.models import ClaimMapping, GroupMapping, Identity, Upst
 from accounts.upstreams.oidc import redirect_uri
 from accounts.upstreams.trial import examine
 from authgate.audited_admin import AuditedAdmin, ReadableText, record_by
+from authgate.list_columns import cut
+from authgate.list_filters import BoundedRelatedFilter
 from authgate.models import new_icon_key
 from authgate.sessions import ended_here
 
@@ -116,6 +118,7 @@ class UpstreamAdmin(SuperusersOnly):
     list_display = ("name", "kind", "enabled", "is_default", "people", "order")
     list_filter = ("kind", "enabled")
     search_fields = ("name", "slug", "issuer", "server_url")
+    search_help_text = _("Name or address")
     secret_fields = ("client_secret",)
     prepopulated_fields = {"slug": ("name",)}
     readonly_fields = (
@@ -277,11 +280,16 @@ class UpstreamAdmin(SuperusersOnly):
 class IdentityAdmin(AuditedAdmin):
     """Whom providers know. Deleting one ends the sign-ins that came by it."""
 
-    list_display = ("upstream", "subject", "user", "created_at", "last_used_at")
-    list_filter = ("upstream",)
+    list_display = ("upstream", "subject_column", "user", "created_at", "last_used_at")
+    list_filter = (("upstream", BoundedRelatedFilter),)
     search_fields = ("subject", "user__username")
+    search_help_text = _("Subject or user")
     list_select_related = ("upstream", "user")
     show_full_result_count = False
+
+    @admin.display(description=_("subject"), ordering="subject")
+    def subject_column(self, identity: Identity) -> SafeString | None:
+        return cut(identity.subject)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False

@@ -98,7 +98,7 @@ def test_a_session_says_which_browser_from_where_and_for_what(own: Client, alice
 
     body = own.get(SESSIONS).content.decode()
 
-    assert "Firefox on Linux" in body
+    assert "Firefox 140, Linux" in body
     assert "127.0.0.1" in body
     assert "wiki.example.com" in body
     assert "this one" in body

@@ -245,7 +245,7 @@ def test_a_remembered_device_is_listed_and_forgotten_at_once(
 
     client.post(f"{FACTORS}devices/{device.pk}/forget/")
 
-    assert "Firefox on Linux" in page and "Firefox on Linux" not in client.get(FACTORS).content.decode()
+    assert "Firefox 140, Linux" in page and "Firefox 140, Linux" not in client.get(FACTORS).content.decode()
     assert not SignIn.objects.get(ended_at=None).remembered_device
     client.post("/accounts/logout/")
     sign_in(client, "alice")

@@ -1,0 +1,24 @@
+"""What tables of the admin show of a moment and of a user agent."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from django import template
+from django.utils.safestring import SafeString
+
+from accounts.devices import browser_named
+from authgate import list_columns
+
+register = template.Library()
+
+
+@register.filter
+def moment(at: datetime | None) -> SafeString | str:
+    """Return a moment in one line, the whole on hover; a dash for none."""
+    return list_columns.moment(at) or "-"
+
+
+@register.filter
+def browser_name(user_agent: str) -> str:
+    return browser_named(user_agent)
