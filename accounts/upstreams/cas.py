@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import secrets
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -248,7 +249,7 @@ def ticket_ended_by(logout_request: str) -> str | None:
 
 def examine(upstream: Upstream) -> Iterator[Finding]:
     """Give what is right and wrong with a server: it is asked about a ticket that it never issued."""
-    service = service_url(upstream, "trial")
+    service = service_url(upstream, secrets.token_urlsafe(32))
     told = {"uri": service_address()}
     try:
         validated(upstream, service, f"{upstream.ticket_prefix}trial-of-the-portal")
@@ -268,7 +269,7 @@ def examine(upstream: Upstream) -> Iterator[Finding]:
 
 def _login_page(upstream: Upstream, told: dict[str, str]) -> Finding:
     try:
-        url = login_url(upstream, "trial", Own("trial"), Purpose.SIGN_IN)
+        url = login_url(upstream, secrets.token_urlsafe(32), Own(secrets.token_urlsafe(32)), Purpose.SIGN_IN)
         answer = fetch(url, allow_private=upstream.allow_private)
     except Trouble as trouble:
         return Finding(Level.WRONG, _("Sign-in page: %(reason)s.") % {"reason": trouble.reason})

@@ -21,7 +21,7 @@ from accounts.upstreams.encryption import Undecryptable
 from accounts.upstreams.fetching import fetch
 from accounts.upstreams.metadata import Metadata, Source, metadata_of, verified
 from accounts.upstreams.models import Upstream
-from accounts.upstreams.signed_tokens import ID_TOKEN, USERINFO, judge_for_sign_in
+from accounts.upstreams.signed_tokens import ID_TOKEN, LEEWAY, USERINFO, judge_for_sign_in
 from accounts.upstreams.texts import identifier, is_identifier, optional_identifier
 from accounts.upstreams.trouble import Blame, Trouble
 
@@ -64,7 +64,9 @@ def authorization_url(upstream: Upstream, state: str, own: Own, purpose: Purpose
         "code_challenge_method": "S256",
     }
     if purpose is Purpose.CONFIRM:
-        parameters |= {"prompt": "login", "max_age": "0"}
+        # It is max_age that makes auth_time required. Never 0, which Authelia takes for "ask again, always",
+        # also after the person proved who they are. The leeway is what the answer's auth_time may have, too.
+        parameters |= {"prompt": "login", "max_age": str(LEEWAY)}
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -90,7 +91,9 @@ def _redirect_uri(upstream: Upstream) -> Finding:
     own = redirect_uri(upstream)
     told = {"uri": own}
     try:
-        url = authorization_url(upstream, "trial", Own("trial"), Purpose.SIGN_IN)
+        # As long and as random as in a sign-in: some providers refuse a short state before all else.
+        state, own_secret = secrets.token_urlsafe(32), Own(secrets.token_urlsafe(32))
+        url = authorization_url(upstream, state, own_secret, Purpose.SIGN_IN)
         answer = fetch(f"{url}&prompt=none", allow_private=upstream.allow_private)
     except Trouble as trouble:
         return Finding(Level.WRONG, _("Redirect URI: %(reason)s.") % {"reason": trouble.reason})

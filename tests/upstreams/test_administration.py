@@ -8,6 +8,7 @@ from email.utils import formatdate
 from io import StringIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -272,6 +273,23 @@ def test_the_admin_tries_a_provider_out(carols: Client, provider: Provider, upst
     assert "knows https://sso.example.com/upstreams/campus/callback" in shown
     assert 'class="error"' not in shown
     assert carols.get(f"{LIST}{upstream.pk}/test/").status_code == 405
+
+
+def test_a_provider_that_refuses_short_parameters_is_good(provider: Provider, upstream: Upstream) -> None:
+    """Authelia wants eight characters of `state` and `nonce` at least."""
+
+    def authorize(handler: Any) -> None:
+        asked = parse_qs(urlsplit(handler.path).query)
+        is_short = any(len(asked[name][0]) < 8 for name in ("state", "nonce"))
+        _, headers, _ = back_at_the_portal(upstream, "invalid_state" if is_short else "login_required")
+        handler.send_response(302)
+        handler.send_header("Location", headers["Location"])
+        handler.send_header("Content-Length", "0")
+        handler.end_headers()
+
+    provider.answers["/authorize"] = authorize
+
+    assert "knows https://sso.example.com" in said(upstream, Level.GOOD)
 
 
 def test_a_good_provider(provider: Provider, upstream: Upstream) -> None:

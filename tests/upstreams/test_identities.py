@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import time_machine
@@ -163,9 +164,29 @@ def test_people_without_a_password_confirm_by_their_provider(
         client.get(provider.sign_in(left, {"sub": "1", "auth_time": int(time.time())}))
         answer = client.post(LINK)
 
-    assert asked == f"{PAGE}confirm/" and "max_age=0" in left
+    assert asked == f"{PAGE}confirm/"
     assert stale.status_code == 502 and "auth_time" in reason()
     assert answer["Location"].startswith(provider.issuer)
+
+
+def authelia_asks(location: str, *, authenticated: float, requested: float) -> bool:
+    """Tell whether Authelia has a person prove who they are before it goes on with a request."""
+    asked = parse_qs(urlsplit(location).query)
+    if "login" in asked.get("prompt", []) and authenticated < requested:
+        return True
+    age = int(asked["max_age"][0]) if "max_age" in asked else None
+    return age is not None and (age == 0 or authenticated + age < requested)
+
+
+def test_a_provider_asks_the_person_once_to_confirm(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    sign_in(client, provider, {"sub": "1"})
+    left, now = client.post(f"{PAGE}confirm/", {"upstream": "campus"})["Location"], time.time()
+
+    assert authelia_asks(left, authenticated=now - 5, requested=now)
+    assert not authelia_asks(left, authenticated=now + 5, requested=now)
+    assert "max_age" in parse_qs(urlsplit(left).query), "only then auth_time is required"
 
 
 def test_nobody_confirms_with_anothers_identity(
