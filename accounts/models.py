@@ -305,6 +305,7 @@ from accounts.upstreams.models import (  # noqa: E402, F401
     GroupMapping,
     Identity,
     Upstream,
+    UpstreamGroup,
     UpstreamPicture,
     UpstreamSession,
 )

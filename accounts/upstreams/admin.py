@@ -169,7 +169,11 @@ class UpstreamAdmin(SuperusersOnly):
                 "fields": ("server_url", "cas_version", "ticket_prefix", "service_address"),
             },
         ),
-        (_("Accounts"), {"fields": ("create_users", "linking", "trusted_email_domains")}),
+        (
+            _("Accounts"),
+            {"fields": ("create_users", "linking", "trusted_email_domains", "trusts_every_address")},
+        ),
+        (_("Groups"), {"fields": ("groups_claim", "groups_prefix", "groups_pattern")}),
         (
             _("Sign-ins"),
             {"fields": ("second_factor_values", "max_lifetime", "recheck_every", "allow_private")},

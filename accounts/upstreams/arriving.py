@@ -18,7 +18,6 @@ from allauth.account.internal.flows.login import perform_login, record_authentic
 from allauth.account.models import EmailAddress, Login
 from django.conf import settings
 from django.contrib.auth import logout
-from django.contrib.auth.models import Group
 from django.contrib.auth.signals import user_logged_in
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -33,7 +32,8 @@ from accounts.look_alikes import is_disguised, skeleton
 from accounts.models import User
 from accounts.privilege import privileged
 from accounts.upstreams.encryption import Secret, Undecryptable
-from accounts.upstreams.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamSession
+from accounts.upstreams.groups import follow_groups
+from accounts.upstreams.models import ClaimMapping, Identity, Upstream, UpstreamSession
 from accounts.upstreams.texts import readable
 from accounts.upstreams.trouble import Blame, Trouble
 from accounts.usernames import is_misleading
@@ -219,19 +219,20 @@ def verified_address(upstream: Upstream, arrival: Arrival) -> str | None:
     """Give the address on which the provider's word is taken: verified there, of a domain trusted here.
 
     `email_verified` speaks of the claim `email` alone (OpenID Connect Core, section 5.1): anything else that
-    is mapped, people may have typed themselves. CAS has no such word, so its domains speak for any.
+    is mapped, people may have typed themselves. CAS has no such word, so its domains speak for any. Of a
+    provider whose every address is trusted, an address counts unless it says itself that it is not verified.
     """
     claim = _claim_for(upstream, ClaimMapping.Field.EMAIL) or "email"
-    if upstream.is_oidc and claim != "email":
+    verified = arrival.claims.get("email_verified")
+    if upstream.trusts_every_address:
+        verified = verified is True or verified is None or claim != "email"
+    elif upstream.is_oidc and claim != "email":
         return None
     text = arrival.claims.get(claim)
     # Judged before letters are folded: the Kelvin sign becomes a k, and the address somebody else's.
-    if (
-        not isinstance(text, str)
-        or not text.isascii()
-        or not text.isprintable()
-        or arrival.claims.get("email_verified") is not True
-    ):
+    if not isinstance(text, str) or not text.isascii() or not text.isprintable():
+        return None
+    if verified is not True:
         return None
     address = text.strip().lower()
     try:
@@ -319,17 +320,17 @@ def _claim_for(upstream: Upstream, name: str) -> str | None:
     return mappings.get(name)
 
 
-# ---- fields and groups ------------------------------------------------------------------------------------
+# ---- fields -----------------------------------------------------------------------------------------------
 
 
 def _take_over_fields(upstream: Upstream, user: User, arrival: Arrival, *, is_new: bool) -> None:
-    """Fill a new account; of an older one only what a mapping names."""
+    """Fill a new account; of an older one only what a mapping names, and an address that is missing."""
     claim = _claim_for(upstream, ClaimMapping.Field.DISPLAY_NAME)
     name = readable(arrival.claims.get(claim or "name"), 150)
     if (claim or is_new) and name and name != user.display_name:
         user.display_name = name
         user.save(update_fields=["display_name"])
-    if is_new or _claim_for(upstream, ClaimMapping.Field.EMAIL):
+    if is_new or not user.email or _claim_for(upstream, ClaimMapping.Field.EMAIL):
         _take_over_address(upstream, user, arrival)
 
 
@@ -356,50 +357,6 @@ def is_address_of_another(address: str, user: User) -> bool:
         User.objects.filter(email__iexact=address).exclude(pk=user.pk).exists()
         or EmailAddress.objects.filter(email__iexact=address).exclude(user=user).exists()
     )
-
-
-def follow_groups(upstream: Upstream, user: User, claims: Mapping[str, Any], *, is_all: bool = True) -> None:
-    """Add to the groups whose mapping fits; take from mirrored ones of which none does.
-
-    `is_all` says that the claims are all that the provider has: a claim that is not there then has no value.
-    Otherwise nothing is known of it, and the groups that hang on it stay as they are.
-    """
-    wanted: set[int] = set()
-    mirrored: set[int] = set()
-    unknown: set[int] = set()
-    for mapping in upstream.group_mappings.all():
-        if (
-            not mapping.made_by_superuser
-            and Group.objects.filter(pk=mapping.group_id, permissions__isnull=False).exists()
-        ):
-            continue
-        if mapping.mode == GroupMapping.Mode.MIRROR:
-            mirrored.add(mapping.group_id)
-        if not mapping.claim or mapping.value in values_of(claims, mapping.claim):
-            wanted.add(mapping.group_id)
-        elif not is_all and _found(claims, mapping.claim) is None:
-            unknown.add(mapping.group_id)
-    held = set(user.groups.values_list("pk", flat=True))
-    if wanted - held:
-        user.groups.add(*(wanted - held))
-    if held & mirrored - wanted - unknown:
-        user.groups.remove(*(held & mirrored - wanted - unknown))
-
-
-def values_of(claims: Mapping[str, Any], path: str) -> set[str]:
-    """Give the texts of a claim of that name, else of one inside another, as `realm_access.roles` says."""
-    found = _found(claims, path)
-    values = found if isinstance(found, list | tuple) else [found]
-    return {value for value in values if isinstance(value, str)}
-
-
-def _found(claims: Mapping[str, Any], path: str) -> Any:
-    found: Any = claims.get(path)
-    if found is None:
-        found = claims
-        for part in path.split("."):
-            found = found.get(part) if isinstance(found, Mapping) else None
-    return found
 
 
 # ---- linking ----------------------------------------------------------------------------------------------

@@ -19,6 +19,9 @@ from authgate.models import new_icon_key
 LONGEST_SUBJECT = 255
 """Characters, as OpenID Connect Core has it for `sub`, section 2."""
 
+LONGEST_VALUE = 300
+"""Characters of a value that stands for a group."""
+
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
 
 
@@ -67,6 +70,38 @@ class Upstream(models.Model):
         _("trusted e-mail domains"),
         blank=True,
         help_text=_("One a line. Of other domains, and if empty of all, its word on addresses is not taken."),
+    )
+    trusts_every_address = models.BooleanField(
+        _("every e-mail address is trusted"),
+        default=False,
+        help_text=_(
+            "Its addresses of all domains count as verified, unless it says that one is not. If people can"
+            " choose their address there, anyone can take another person's: here, at applications, and with"
+            " links by address also their account. Off: only the domains above."
+        ),
+    )
+    groups_claim = models.CharField(
+        _("take all groups of the claim"),
+        max_length=200,
+        blank=True,
+        help_text=_(
+            "Such as groups. Every value becomes a group of this provider, which people enter and leave with"
+            " it. Local groups are never taken, whatever their name. Empty: only the mappings below."
+        ),
+    )
+    groups_prefix = models.CharField(
+        _("prefix"),
+        max_length=50,
+        blank=True,
+        help_text=_(
+            "Put before each name, such as campus-. Without it, applications cannot tell these groups from"
+            " yours."
+        ),
+    )
+    groups_pattern = models.TextField(
+        _("only these"),
+        blank=True,
+        help_text=_("Patterns of values, one a line, such as portal-* (case matters). Empty: all."),
     )
     second_factor_values = models.TextField(
         _("counts as second factor"),
@@ -141,7 +176,7 @@ class Upstream(models.Model):
     def trusts_address(self, email: str) -> bool:
         """Tell whether the provider's word on an address of this domain is taken."""
         domain = email.rpartition("@")[2].lower()
-        return bool(domain) and domain in self.trusted_email_domains.split()
+        return bool(domain) and (self.trusts_every_address or domain in self.trusted_email_domains.split())
 
     def clean(self) -> None:
         errors: dict[str, Any] = {}
@@ -261,7 +296,7 @@ class GroupMapping(models.Model):
         Upstream, models.CASCADE, related_name="group_mappings", verbose_name=_("upstream")
     )
     claim = models.CharField(_("claim"), max_length=200, blank=True, help_text=_("Empty: everybody."))
-    value = models.CharField(_("value"), max_length=300, blank=True)
+    value = models.CharField(_("value"), max_length=LONGEST_VALUE, blank=True)
     group = models.ForeignKey(Group, models.CASCADE, related_name="+", verbose_name=_("group"))
     mode = models.CharField(_("mode"), max_length=6, choices=Mode.choices, default=Mode.ADD)
     made_by_superuser = models.BooleanField(default=False, editable=False)
@@ -281,6 +316,25 @@ class GroupMapping(models.Model):
     def clean(self) -> None:
         if bool(self.claim) != bool(self.value):
             raise ValidationError(_("Give a claim with its value, or neither for everybody."))
+
+
+class UpstreamGroup(models.Model):
+    """A group that was created for a value of a provider. No other group is filled by taking all."""
+
+    group = models.OneToOneField(
+        Group, models.CASCADE, primary_key=True, related_name="upstream_group", verbose_name=_("group")
+    )
+    upstream = models.ForeignKey(Upstream, models.CASCADE, related_name="groups", verbose_name=_("upstream"))
+    value = models.CharField(_("value"), max_length=LONGEST_VALUE)
+
+    class Meta:
+        verbose_name = _("group of a provider")
+        verbose_name_plural = _("groups of providers")
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["upstream", "value"], name="one_group_for_a_value")]
+
+    def __str__(self) -> str:
+        return str(self.group)
 
 
 class Identity(models.Model):

@@ -214,7 +214,12 @@ def merged(id_token: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, An
     one that somebody typed there must not borrow the word on an older one.
     """
     source = told if "email" in told else id_token
-    return {**id_token, **told, "email_verified": source.get("email_verified")}
+    found = {**id_token, **told, "email_verified": source.get("email_verified")}
+    # Either may say of other claims that they are elsewhere.
+    named = [each["_claim_names"] for each in (id_token, told) if isinstance(each.get("_claim_names"), dict)]
+    if named:
+        found["_claim_names"] = {name: where for each in named for name, where in each.items()}
+    return found
 
 
 def client_authentication(upstream: Upstream, metadata: Metadata, form: dict[str, Any]) -> dict[str, str]:

@@ -19,11 +19,11 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.upstreams.arriving import follow_groups
 from accounts.upstreams.encryption import Undecryptable
 from accounts.upstreams.fetching import Answer, fetch
+from accounts.upstreams.groups import follow_groups, follows_later
 from accounts.upstreams.metadata import Source, metadata_of, verified
-from accounts.upstreams.models import GroupMapping, UpstreamSession
+from accounts.upstreams.models import UpstreamSession
 from accounts.upstreams.oidc import client_authentication, expiry_in, merged, token_in, userinfo
 from accounts.upstreams.signed_tokens import ID_TOKEN, judge_client
 from accounts.upstreams.trouble import Blame, Trouble
@@ -84,9 +84,9 @@ def refresh(session_id: int) -> Result:
 
 
 def _follow_groups(session: UpstreamSession, access_token: str, id_token: Mapping[str, Any] | None) -> str:
-    """Give and take groups where a mapping mirrors them; give the reason where that was not possible."""
+    """Add to and remove from groups where they follow; return the reason where that was not possible."""
     upstream = session.upstream
-    if not upstream.group_mappings.filter(mode=GroupMapping.Mode.MIRROR).exists():
+    if not follows_later(upstream):
         return ""
     told: dict[str, Any] = {}
     reason = ""

@@ -1,0 +1,198 @@
+"""Groups that follow what a provider says of a person: by mappings, and by taking all that it has.
+
+A provider reaches only groups that a mapping names or that were created for it. A local group of the same
+name stays out of its reach, however the name is spelled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import unicodedata
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+from typing import Any
+
+from django.contrib.auth.models import Group
+from django.core.cache import cache
+from django.db import IntegrityError, transaction
+
+from accounts.backends import name_key
+from accounts.models import User
+from accounts.upstreams.models import LONGEST_VALUE, GroupMapping, Upstream, UpstreamGroup
+from accounts.upstreams.texts import is_identifier
+from authgate.audit import record
+
+LONGEST_NAME = 150
+"""Characters of a group's name."""
+
+MOST_OF_A_PERSON = 500
+MOST_OF_A_PROVIDER = 5000
+"""Groups that are created for a provider. Beyond, values that are new are left out, with an event."""
+
+
+class _Following:
+    """The groups of one person, as one answer of the provider has them."""
+
+    def __init__(self, upstream: Upstream, user: User, claims: Mapping[str, Any], *, is_all: bool) -> None:
+        self.upstream, self.user, self.claims, self.is_all = upstream, user, claims, is_all
+        self.wanted: set[int] = set()
+        self.mirrored: set[int] = set()
+        self.unknown: set[int] = set()
+        self.withheld: set[str] = set()
+        self.held: set[int] = set(user.groups.values_list("pk", flat=True))
+
+    def tells_nothing_of(self, claim: str) -> bool:
+        """Tell whether the absence of a claim says nothing of the groups that hang on it."""
+        if is_withheld(self.claims, claim):
+            self.withheld.add(claim)
+            return True
+        return not self.is_all and _found(self.claims, claim) is None
+
+    def by_mappings(self) -> None:
+        for mapping in self.upstream.group_mappings.all():
+            if not mapping.made_by_superuser and _has_power(mapping.group_id):
+                continue
+            if mapping.mode == GroupMapping.Mode.MIRROR:
+                self.mirrored.add(mapping.group_id)
+            if not mapping.claim or mapping.value in values_of(self.claims, mapping.claim):
+                self.wanted.add(mapping.group_id)
+            elif self.tells_nothing_of(mapping.claim):
+                self.unknown.add(mapping.group_id)
+
+    def by_taking_all(self) -> None:
+        claim = self.upstream.groups_claim
+        own = UpstreamGroup.objects.filter(upstream=self.upstream)
+        held = set(own.filter(group__in=self.held).values_list("group_id", flat=True))
+        self.mirrored |= held
+        if self.tells_nothing_of(claim):
+            self.unknown |= held
+            return
+        values = [value for value in sorted(values_of(self.claims, claim)) if self._is_meant(value)]
+        known = dict(own.filter(value__in=values[:MOST_OF_A_PERSON]).values_list("value", "group_id"))
+        for value in values[:MOST_OF_A_PERSON]:
+            group = known.get(value) or group_created_for(self.upstream, value)
+            if group is not None and not _has_power(group):
+                self.wanted.add(group)
+        if len(values) > MOST_OF_A_PERSON:
+            _tell_once("group_not_taken", self.upstream, self.user.username, "more groups than can be taken")
+
+    def _is_meant(self, value: str) -> bool:
+        patterns = self.upstream.groups_pattern.split("\n")
+        patterns = [pattern.strip() for pattern in patterns if pattern.strip()]
+        is_usable = is_identifier(value, LONGEST_VALUE)
+        return is_usable and (not patterns or any(fnmatchcase(value, pattern) for pattern in patterns))
+
+    def apply(self) -> None:
+        added, removed = self.wanted - self.held, self.held & self.mirrored - self.wanted - self.unknown
+        if added:
+            self.user.groups.add(*added)
+        if removed:
+            self.user.groups.remove(*removed)
+        for claim in sorted(self.withheld):
+            reason = f"the provider left out the claim {claim}: its groups stay as they are"
+            _tell_once("groups_withheld", self.upstream, self.user.username, reason)
+
+
+def follow_groups(upstream: Upstream, user: User, claims: Mapping[str, Any], *, is_all: bool = True) -> None:
+    """Add a person to the groups that the claims name; remove them from mirrored groups that none names.
+
+    `is_all` says that the claims are all that the provider has: an absent claim then has no value. If it is
+    false, or the provider says that it left the claim out, groups that hang on an absent claim stay.
+    """
+    following = _Following(upstream, user, claims, is_all=is_all)
+    following.by_mappings()
+    if upstream.groups_claim:
+        following.by_taking_all()
+    following.apply()
+
+
+def follows_later(upstream: Upstream) -> bool:
+    """Tell whether groups are taken away, too, so that they follow each time the provider is asked."""
+    mirrors = upstream.group_mappings.filter(mode=GroupMapping.Mode.MIRROR)
+    return bool(upstream.groups_claim) or mirrors.exists()
+
+
+def _has_power(group: int) -> bool:
+    """Tell of groups with permissions in the administration: only a superuser's mapping leads into them."""
+    return Group.objects.filter(pk=group, permissions__isnull=False).exists()
+
+
+# ---- groups of a provider ---------------------------------------------------------------------------------
+
+
+def group_created_for(upstream: Upstream, value: str) -> int | None:
+    """Create the group for a value, and return its id; None if another group has that name or one like it."""
+    name = unicodedata.normalize("NFC", f"{upstream.groups_prefix}{value}")
+    if not is_identifier(name, LONGEST_NAME) or name != name.strip():
+        _tell_once("group_not_taken", upstream, "", f"no group can have this name: {name}")
+        return None
+    if _is_like_anothers(upstream, name):
+        _tell_once("group_not_taken", upstream, "", f"another group has this name: {name}")
+        return None
+    if UpstreamGroup.objects.filter(upstream=upstream).count() >= MOST_OF_A_PROVIDER:
+        _tell_once("group_not_taken", upstream, "", "the provider has more groups than can be taken")
+        return None
+    try:
+        with transaction.atomic():
+            group = Group.objects.create(name=name)
+            UpstreamGroup.objects.create(group=group, upstream=upstream, value=value)
+    except IntegrityError:  # Another sign-in created it at this moment.
+        found = UpstreamGroup.objects.filter(upstream=upstream, value=value).first()
+        return found.group_id if found else None
+    record("group_made", subject=name, details={"upstream": upstream.slug})
+    return group.pk
+
+
+def _is_like_anothers(upstream: Upstream, name: str) -> bool:
+    """Tell whether a group that is not the provider's has this name, or one that applications take for it."""
+    key, others = name_key(name), Group.objects.exclude(upstream_group__upstream=upstream)
+    return any(name_key(other) == key for other in others.values_list("name", flat=True))
+
+
+def _tell_once(kind: str, upstream: Upstream, username: str, reason: str) -> None:
+    """Write an event, at most one an hour for each person and reason."""
+    digest = hashlib.sha256(f"{username}\n{reason}".encode()).hexdigest()
+    try:
+        is_first = cache.add(f"{kind}:{upstream.pk}:{digest}", 1, 3600)
+    except Exception:
+        is_first = False
+    if is_first:
+        record(kind, subject=username, reason=reason, details={"upstream": upstream.slug})
+
+
+# ---- claims -----------------------------------------------------------------------------------------------
+
+
+def values_of(claims: Mapping[str, Any], path: str) -> set[str]:
+    """Return the texts of a claim of that name, else of one inside another (`realm_access.roles`)."""
+    found = _found(claims, path)
+    values: Iterable[Any] = found if isinstance(found, list | tuple) else [found]
+    return {value for value in values if isinstance(value, str)}
+
+
+def is_withheld(claims: Mapping[str, Any], path: str) -> bool:
+    """Tell whether a provider says that it left a claim out, which it does when the claim grew too long.
+
+    OpenID Connect Core, section 5.6.2, has `_claim_names` for claims that are elsewhere. Entra ID also sends
+    `hasgroups`, `groups:src1`, and in attributes of SAML origin `…/claims/groups.link`.
+    """
+    if _found(claims, path) not in (None, "", [], {}):
+        return False
+    names = {path, path.partition(".")[0]}
+    elsewhere = claims.get("_claim_names")
+    if isinstance(elsewhere, Mapping) and any(name in elsewhere for name in names):
+        return True
+    if any(claims.get(f"has{name}") in (True, "true", "True") for name in names):
+        return True
+    beginnings = tuple(f"{name}:src" for name in names)
+    ends = tuple(f"claims/{name}.link" for name in names)
+    return any(key.startswith(beginnings) or key.endswith(ends) for key in claims)
+
+
+def _found(claims: Mapping[str, Any], path: str) -> Any:
+    found: Any = claims.get(path)
+    if found is None:
+        found = claims
+        for part in path.split("."):
+            found = found.get(part) if isinstance(found, Mapping) else None
+    return found
