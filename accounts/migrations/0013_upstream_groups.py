@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('accounts', '0011_provider_pictures'),
+        ('accounts', '0012_look_alikes'),
         ('auth', '0012_alter_user_first_name_max_length'),
     ]
 
