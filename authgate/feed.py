@@ -20,6 +20,7 @@ from authgate import changes, loading, metrics, refused_page, signing, stale_con
 from authgate.heads import Heads
 from authgate.memory import REREAD_AFTER, WorkerMemory
 from authgate.stale_connections import Overwritten
+from ikd_portal import patience
 from ikd_portal.logs.lines import cause_of
 
 log = logging.getLogger("ikd.feed")
@@ -30,6 +31,9 @@ READ_EVERY = 0.1
 
 FAILING_AFTER = 2.0
 """Seconds that a reading may take before the database counts as one that cannot be read."""
+
+GIVE_UP_AFTER = 4.0
+"""Seconds that a reading waits for one answer; then its connection is closed and another is opened."""
 
 FORGET_AFTER = 600.0
 CUT_EVERY = 600.0
@@ -138,6 +142,10 @@ class Feed:
     # ---- reading ------------------------------------------------------------------------------------------
 
     def _read(self, *, reread: bool = False) -> None:
+        with patience.limited_to(GIVE_UP_AFTER):
+            self._read_in_time(reread=reread)
+
+    def _read_in_time(self, *, reread: bool) -> None:
         began = self._reading_since = self.clock()
         self._compiled.clear()
         try:

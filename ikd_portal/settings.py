@@ -171,7 +171,7 @@ def cache(alias: str) -> dict[str, Any]:
             },
         }
     return {
-        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "BACKEND": "ikd_portal.table_cache.TableCache",
         "LOCATION": f"ikd_cache_{alias}",
         "OPTIONS": {"MAX_ENTRIES": 1_000_000},
     }

@@ -7,9 +7,11 @@ WebSockets are off: a proxy's check of a WebSocket is an ordinary request.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import socket
 import sys
+from collections.abc import Callable
 
 import uvloop
 from gunicorn.arbiter import Arbiter
@@ -17,11 +19,27 @@ from gunicorn.workers.base import Worker
 from uvicorn.config import Config
 from uvicorn.server import Server
 
+from ikd_portal import patience
 from ikd_portal.logs import handler as logs
+
+PATIENCE = 10.0
+"""Seconds that a page waits for one answer of the database."""
+
+TICKS_A_SECOND = 10
 
 
 class PortalServer(Server):
     """uvicorn's server. After `serve` the process ends by its signal: what comes before happens here."""
+
+    def __init__(self, config: Config, each_second: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._each_second = each_second
+
+    async def on_tick(self, counter: int) -> bool:
+        # uvicorn's own callback goes by the time of day: a clock that was set back would silence it.
+        if counter % TICKS_A_SECOND == 0:
+            self._each_second()
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         from authgate.front import Front
@@ -46,6 +64,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
         from accounts.upstreams import rechecking
         from authgate import feed
 
+        patience.limit_everywhere(PATIENCE)
         self.feed = feed.start()
         rechecking.start()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
@@ -54,7 +73,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
     async def _serve(self) -> None:
         from authgate import lookups
 
-        server = PortalServer(config=self._server_config())
+        server = self._server = PortalServer(self._server_config(), self._show_life)
         lookups.start(self.feed, asyncio.get_running_loop())
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self.handle_exit, signal.SIGQUIT, None)
         await server.serve(sockets=self.sockets)
@@ -75,10 +94,12 @@ class PortalWorker(Worker):  # type: ignore[misc]
             access_log=False,
             log_config=None,
             timeout_keep_alive=self.cfg.keepalive,
-            timeout_notify=self.timeout,
-            callback_notify=self._notify,
             timeout_graceful_shutdown=self.cfg.graceful_timeout,
         )
 
-    async def _notify(self) -> None:
+    def _show_life(self) -> None:
+        """Tell the master that this worker lives, or end if the master is gone: nobody else would end it."""
         self.notify()
+        if os.getppid() != self.ppid and not self._server.should_exit:
+            self._server.should_exit = True
+            signal.alarm(self.cfg.graceful_timeout)  # for threads that hang

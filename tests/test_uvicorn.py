@@ -81,6 +81,7 @@ def test_the_version_is_the_one_that_the_front_was_written_for() -> None:
         (HttpToolsProtocol, "timeout_keep_alive_handler", ["self"]),
         (Server, "shutdown", ["self", "sockets"]),
         (Server, "serve", ["self", "sockets"]),
+        (Server, "on_tick", ["self", "counter"]),
     ],
 )
 def test_a_method_that_is_extended_or_called_has_its_parameters(
@@ -163,6 +164,14 @@ def test_what_the_front_does_not_answer_goes_the_way_it_always_went(
     assert scope["type"] == "http" and scope["headers"][0] == (b"host", b"x")
     assert written.count(b"HTTP/1.1 200 OK") == octets.count(b" HTTP/1.")
     assert is_closed is (b"HTTP/1.0" in octets)
+
+
+def test_the_server_ticks_ten_times_a_second() -> None:
+    """The worker counts on it when it tells the master that it lives."""
+    source = inspect.getsource(Server.main_loop)
+
+    assert "await asyncio.sleep(0.1)" in source
+    assert "await self.on_tick(counter)" in source
 
 
 def test_the_server_ends_by_the_signal_that_ended_it_after_shutdown() -> None:

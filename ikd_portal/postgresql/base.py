@@ -6,48 +6,20 @@ that is never released, a storage that hangs and a pooler without a free connect
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 from django.db.backends.postgresql import base
 from psycopg.abc import RV, PQGen
 
-
-class _Patience(threading.local):
-    seconds: float | None = None
-
-
-class _Patient:
-    everywhere: float | None = None
-    """Seconds that threads wait which say nothing else. None, as in commands, waits for ever."""
-
-
-_patience = _Patience()
-
-
-def wait_everywhere(seconds: float) -> None:
-    """Have all threads of this process wait for so many seconds at most."""
-    _Patient.everywhere = seconds
-
-
-@contextmanager
-def waiting_for(seconds: float) -> Iterator[None]:
-    """Have this thread wait for so many seconds at most, for each answer of the database."""
-    before, _patience.seconds = _patience.seconds, seconds
-    try:
-        yield
-    finally:
-        _patience.seconds = before
+from ikd_portal import patience
 
 
 class ImpatientConnection(psycopg.Connection[Any]):
     """Every statement, commit and rollback passes `wait`."""
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        seconds = _patience.seconds or _Patient.everywhere
+        seconds = patience.limit()
         if timeout is not None or seconds is None:
             return super().wait(gen, interval, timeout)
         try:

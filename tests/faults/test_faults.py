@@ -160,6 +160,36 @@ def test_a_hanging_database_leaves_the_front_answering(on_postgresql: Stage, clu
     assert 200 not in {status for *_, name, status in load.answers if name != "alice"}
 
 
+@pytest.mark.parametrize("on_postgresql", [{"workers": "1", "IKD_STALE_GRACE": "0"}], indirect=True)
+def test_one_connection_that_hangs_is_given_up_and_opened_again(
+    on_postgresql: Stage, cluster: Cluster
+) -> None:
+    """Its backend is stopped: the kernel acknowledges what it is sent, and nothing is ever answered."""
+    assert on_postgresql.is_open()
+    backends = readers_of(connection.settings_dict["NAME"], cluster)
+    assert backends
+    try:
+        for backend in backends:
+            os.kill(backend, signal.SIGSTOP)
+        stopped = time.monotonic()
+        assert eventually(lambda: not on_postgresql.is_open(), 10)
+
+        assert eventually(on_postgresql.is_open, 30)
+        assert time.monotonic() - stopped < 25
+    finally:
+        for backend in backends:
+            os.kill(backend, signal.SIGCONT)
+
+
+def readers_of(name: str, cluster: Cluster) -> list[int]:
+    """Return the backends that read the change feed for the portal."""
+    rows = cluster.rows(
+        f"SELECT pid FROM pg_stat_activity WHERE datname = '{name}' AND query LIKE '%pg_snapshot_xmin%' "
+        "AND pid <> pg_backend_pid()"
+    )
+    return [pid for (pid,) in rows]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT], ids=["stopped", "crashed"])
 def test_a_database_that_is_gone_and_comes_back(number: int, on_postgresql: Stage, cluster: Cluster) -> None:
     with on_postgresql.load() as load:

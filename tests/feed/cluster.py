@@ -10,6 +10,7 @@ import subprocess
 import tempfile
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import psycopg
 
@@ -74,6 +75,10 @@ class Cluster:
         with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
             for statement in statements:
                 connection.execute(statement.encode())
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        with psycopg.connect(self._dsn("postgres"), autocommit=True) as connection:
+            return connection.execute(query.encode()).fetchall()
 
     def database(self, name: str, pattern: str | None = None) -> Database:
         """Make a database, as a copy of another where that is named."""

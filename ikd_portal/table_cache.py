@@ -1,0 +1,76 @@
+"""Django's cache in a table of the database, with errors that reach the caller.
+
+Django's own reads a database that is locked or full as "the key is taken". Here the limits of sign-ins, the
+one-time codes and the marks of used tokens are kept: each must know whether it was written.
+"""
+
+from __future__ import annotations
+
+import base64
+import pickle
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.cache.backends.base import DEFAULT_TIMEOUT
+from django.core.cache.backends.db import DatabaseCache
+from django.db import connections, router
+
+EMPTY_EVERY = 60.0
+"""Seconds between two looks for entries that have expired."""
+
+
+class TableCache(DatabaseCache):
+    """Each write is one statement; of many who `add` one key at once, one wins."""
+
+    _table: str
+
+    def __init__(self, table: str, params: dict[str, Any]) -> None:
+        super().__init__(table, params)
+        self._emptied_at = time.monotonic()
+
+    def _base_set(self, mode: str, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT) -> bool:
+        """Write an entry and return whether that was done. Raises what the database raises."""
+        connection = connections[router.db_for_write(self.cache_model_class)]
+        now, expires = (
+            connection.ops.adapt_datetimefield_value(moment)
+            for moment in (datetime.now(UTC).replace(microsecond=0), self._expiry(timeout))
+        )
+        table = connection.ops.quote_name(self._table)
+        with connection.cursor() as cursor:
+            self._cull_now_and_then(connection.alias, cursor)
+            if mode == "touch":
+                query = f"UPDATE {table} SET expires = %s WHERE cache_key = %s AND expires >= %s"  # noqa: S608
+                cursor.execute(query, [expires, key, now])
+                return bool(cursor.rowcount)
+            query = (
+                f"INSERT INTO {table} (cache_key, value, expires) VALUES (%s, %s, %s) "  # noqa: S608
+                "ON CONFLICT (cache_key) DO UPDATE SET value = excluded.value, expires = excluded.expires"
+            )
+            parameters = [key, _encoded(value), expires]
+            if mode == "add":
+                query, parameters = f"{query} WHERE {table}.expires < %s", [*parameters, now]
+            cursor.execute(query, parameters)
+            return bool(cursor.rowcount)
+
+    def _expiry(self, timeout: Any) -> datetime:
+        seconds = self.get_backend_timeout(timeout)
+        return datetime.max.replace(microsecond=0, tzinfo=UTC) if seconds is None else _whole(seconds)
+
+    def _cull_now_and_then(self, alias: str, cursor: Any) -> None:
+        """Delete what has expired, and more if the table is too full. Counting a big table takes long."""
+        if time.monotonic() - self._emptied_at < EMPTY_EVERY:
+            return
+        self._emptied_at = time.monotonic()
+        table = connections[alias].ops.quote_name(self._table)
+        cursor.execute(f"SELECT count(*) FROM {table}")  # noqa: S608
+        count, now = cursor.fetchone()[0], datetime.now(UTC).replace(microsecond=0)
+        self._cull(alias, cursor, now, count)  # type: ignore[attr-defined]
+
+
+def _whole(seconds: float) -> datetime:
+    return datetime.fromtimestamp(int(seconds), UTC)
+
+
+def _encoded(value: Any) -> str:
+    return base64.b64encode(pickle.dumps(value, pickle.HIGHEST_PROTOCOL)).decode("ascii")
