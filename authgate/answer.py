@@ -22,9 +22,9 @@ Headers = tuple[tuple[bytes, bytes], ...]
 LONGEST_HEADERS = 4096
 """Octets of an answer's headers; nginx's and HAProxy's buffers end not far above."""
 
-LONGEST_LOCATION = 3072
-"""Octets of the portal's address with the state in it: the portal's own redirect to its sign-in page repeats
-it beside all the other headers of a page, and must fit into such a buffer too."""
+LONGEST_LOCATION = 1536
+"""Bytes of the portal's address with the state in it. The address travels on in the portal's own redirects,
+beside all other headers of a page, and by the provider. A longer page is kept in the database."""
 
 IDENTITY_LIFETIME = 120
 """Seconds that a signed identity is good for. One is used for half of them, and then signed anew."""
@@ -203,32 +203,55 @@ def with_authorization(allowed: Answer, contract: Contract, value: bytes) -> Ans
 # ---- not signed in ----------------------------------------------------------------------------------------
 
 
-def ask_to_sign_in(asking: Asking, memory: Memory, *, rounds: int = 0) -> Answer:
-    """Send a browser to the portal where the proxy can, and tell everybody else where to go."""
+def ask_to_sign_in(asking: Asking, memory: Memory) -> Answer | None:
+    """Send a browser to the portal where the proxy can, and tell everybody else where to go.
+
+    None for a page that has to be kept first.
+    """
     target = asking.target
     if asking.contract.style is STATUS or not asking.navigates:
         return unauthorized(asking)
-    status = 302 if target.method in ("GET", "HEAD") else 303
-    return to_portal(asking, memory, without_code(target.uri or "/"), back="", status=status, rounds=rounds)
+    return to_portal(asking, memory, without_code(target.uri or "/"), status=status_of_redirect(target))
+
+
+def status_of_redirect(target: Target) -> int:
+    return 302 if target.method in ("GET", "HEAD") else 303
 
 
 def to_portal(
-    asking: Asking, memory: Memory, uri: str, *, back: str, status: int = 302, rounds: int = 0
-) -> Answer:
-    """Redirect to the portal with a sealed state, and bind the attempt to this browser by a nonce cookie."""
+    asking: Asking,
+    memory: Memory,
+    uri: str,
+    *,
+    back: str = "",
+    status: int = 302,
+    rounds: int = 0,
+    kept: str | None = None,
+) -> Answer | None:
+    """Redirect to the portal with a sealed state, and bind the attempt to this browser by a nonce cookie.
+
+    A page that the state has no room for is at `kept`, or lost if that is "". None asks to keep it first.
+    """
     origin = asking.target.origin
     nonce = asking.cookies.get(cookie_name(origin, "nonce"), "")
     if not _NONCE.fullmatch(nonce):
         nonce = base64.urlsafe_b64encode(memory.random(16)).rstrip(b"=").decode()
-    cookie = set_cookie(origin, "nonce", nonce, max_age=NONCE_AGE)
     state = State(origin, uri, nonce_hash(nonce), back, int(asking.now), rounds)
-    for shorter in (state, replace(state, uri=uri.partition("?")[0]), replace(state, uri="/")):
-        sealed = seal(shorter, memory.settings.state_keys[0])
-        location = f"{memory.settings.portal_origin}/continue?state={sealed}".encode()
-        headers = ((b"location", location), cookie, *NO_STORE)
-        if len(location) <= LONGEST_LOCATION:
-            break
-    return Answer(status, headers)
+    location = _continue_url(state, memory)
+    if len(location) > LONGEST_LOCATION:
+        if kept is None:
+            return None
+        for shorter in (uri.partition("?")[0], "/"):
+            location = _continue_url(replace(state, uri=shorter, kept=kept), memory)
+            if len(location) <= LONGEST_LOCATION:
+                break
+    cookie = set_cookie(origin, "nonce", nonce, max_age=NONCE_AGE)
+    return Answer(status, ((b"location", location), cookie, *NO_STORE))
+
+
+def _continue_url(state: State, memory: Memory) -> bytes:
+    sealed = seal(state, memory.settings.state_keys[0])
+    return f"{memory.settings.portal_origin}/continue?state={sealed}".encode()
 
 
 def start_url(asking: Asking) -> str:

@@ -47,12 +47,13 @@ class Need(Enum):
     SIGNER = "signer"
     TOKENS = "tokens"
     CODE = "code"
+    PAGE = "page"
     ENDPOINT = "endpoint"
 
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What memory cannot answer: a row to load (by `key`), a code to take, an endpoint to run."""
+    """What memory cannot answer: a row to load (by `key`), a code to take, a page to keep, or an endpoint."""
 
     need: Need
     key: str | bytes
@@ -234,7 +235,7 @@ def _decided(
         asking = replace(asking, navigates=False)
         return answer.refuse(asking, memory, application, subject, decision)
     if decision.verdict in (SIGN_IN, STEP_UP):
-        return answer.ask_to_sign_in(asking, memory)
+        return answer.ask_to_sign_in(asking, memory) or Missing(Need.PAGE, "", asking)
     return answer.refuse(asking, memory, application, subject, decision)
 
 

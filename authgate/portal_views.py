@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from django.conf import settings
+from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
-from authgate import handover, loading
+from authgate import handover, kept_pages, loading
 from authgate.answer import Refusal, cookie_name, new_id
 from authgate.cookies import place_of
 from authgate.decision import Decision, Verdict, decide
 from authgate.memory import RefusedPage
 from authgate.models import SignIn
-from authgate.redirects import judge
+from authgate.onward_page import LONGEST_HEADER
+from authgate.redirects import LONGEST_PAGE, judge
 from authgate.refused_page import context_of
 from authgate.server_facts import client_address
 from authgate.sessions import digest, open_gate
@@ -29,6 +32,14 @@ from authgate.writer import writer
 
 def state_in(sealed: str) -> State | None:
     return unseal(sealed, loading.gate_settings().state_keys, time.time())
+
+
+def with_kept_page(state: State) -> State:
+    """Return the state with the page that was kept for it, if that is still there."""
+    page = kept_pages.kept(state.kept) if state.kept else None
+    if page is None or not page.startswith(f"{state.origin}/"):
+        return state
+    return replace(state, uri=page.removeprefix(state.origin))
 
 
 @never_cache
@@ -47,10 +58,11 @@ def continue_(request: HttpRequest) -> HttpResponse:
     application = loading.load_application(state.origin)
     if application is None:
         return render(request, "authgate/broken_link.html", status=400)
+    state = with_kept_page(state)
     target = Target(state.origin, "GET", state.uri, client_address(request) or "")
     decision = decide(application, target, loading.subject_of(sign_in.user, sign_in), time.time())
     if decision.verdict is Verdict.STEP_UP:
-        return _to_second_factor(request)
+        return _to_second_factor(request.get_full_path())
     if decision.verdict is not Verdict.ALLOW:
         return _refused(request, target, application.name, decision)
     response = HttpResponseRedirect(_return_url(state, handover.mint(sign_in, state)))
@@ -73,22 +85,17 @@ def enter(request: HttpRequest) -> HttpResponse:
     For ingress-nginx's auth-signin, where an application has no route to the portal and so no code can be
     taken there. The page of another origin goes on to the `start` of that origin.
     """
-    asked_for = request.GET.getlist("rd")
-    page = judge(
-        asked_for[0] if len(asked_for) == 1 else None,
-        base=settings.IKD_PORTAL_ORIGIN,
-        allowed=loading.is_allowed_origin,
-    )
+    page = _page_to_enter(request)
     if page is None:
         return render(request, "authgate/broken_link.html", status=400)
     parts = urlsplit(page)
     origin = f"{parts.scheme}://{parts.netloc}"
     place = place_of(origin, loading.shared_domains())
     if not place.startswith(".") or place != place_of(settings.IKD_PORTAL_ORIGIN, loading.shared_domains()):
-        return HttpResponseRedirect(f"{origin}/authgate/start?{urlencode({'rd': page})}")
+        return HttpResponseRedirect(f"{origin}/authgate/start?{urlencode({'rd': _shortened(page)})}")
     sign_in = getattr(request, "sign_in", None)
     if sign_in is None:
-        query = urlencode({"next": request.get_full_path()})
+        query = urlencode({"next": _enter_url(request, page)})
         return HttpResponseRedirect(f"{reverse(settings.LOGIN_URL)}?{query}")
     uri = without_code(page.removeprefix(origin))
     application = loading.load_application(origin)
@@ -97,10 +104,44 @@ def enter(request: HttpRequest) -> HttpResponse:
     target = Target(origin, "GET", uri, client_address(request) or "")
     decision = decide(application, target, loading.subject_of(sign_in.user, sign_in), time.time())
     if decision.verdict is Verdict.STEP_UP:
-        return _to_second_factor(request)
+        return _to_second_factor(_enter_url(request, page))
     if decision.verdict is not Verdict.ALLOW:
         return _refused(request, target, application.name, decision)
     return _entered(request, sign_in, place, origin, uri)
+
+
+LONGEST_PAGE_IN_URL = 1000
+"""Characters of a page that travels in `rd`. A longer one is kept."""
+
+ENTER_SALT = "ikd enter"
+
+
+def _page_to_enter(request: HttpRequest) -> str | None:
+    """Return the page of another origin that `rd` names, or that was kept for this browser's way."""
+    asked_for = request.GET.getlist("rd")
+    page = asked_for[0] if len(asked_for) == 1 else None
+    if "kept" in request.GET:
+        try:
+            page = kept_pages.kept(signing.loads(request.GET["kept"], salt=ENTER_SALT))
+        except signing.BadSignature:
+            page = None
+    return judge(
+        page, base=settings.IKD_PORTAL_ORIGIN, allowed=loading.is_allowed_origin, longest=LONGEST_PAGE
+    )
+
+
+def _enter_url(request: HttpRequest, page: str) -> str:
+    """Return a short address of `enter` that leads to a page."""
+    kept = kept_pages.keep(page, client_address(request)) if len(page) > LONGEST_PAGE_IN_URL else None
+    query = {"kept": signing.dumps(kept, salt=ENTER_SALT)} if kept else {"rd": _shortened(page)}
+    return f"{reverse('enter')}?{urlencode(query)}"
+
+
+def _shortened(page: str) -> str:
+    """Return a page, or as much of its address as fits into a URL."""
+    origin = "/".join(page.split("/", 3)[:3])
+    shorter = (page, page.partition("?")[0], f"{origin}/")
+    return next(each for each in shorter if len(each) <= LONGEST_PAGE_IN_URL or each is shorter[-1])
 
 
 def _entered(request: HttpRequest, sign_in: SignIn, place: str, origin: str, uri: str) -> HttpResponse:
@@ -110,7 +151,7 @@ def _entered(request: HttpRequest, sign_in: SignIn, place: str, origin: str, uri
     entries = int(earlier) if earlier in ENTRIES else 0
     if entries >= ENTRIES_LIMIT:
         return render(request, "authgate/no_cookies.html", {"origin": origin}, status=400)
-    response = HttpResponseRedirect(origin + uri)
+    response = _onward(request, origin + uri)
     response["Referrer-Policy"] = "no-referrer"
     _set_cookie(response, name, str(entries + 1), max_age=ENTRIES_AGE)
     held = request.COOKIES.get(cookie_name(place, "gate"), "")
@@ -123,12 +164,19 @@ def _entered(request: HttpRequest, sign_in: SignIn, place: str, origin: str, uri
     return response
 
 
+def _onward(request: HttpRequest, url: str) -> HttpResponse:
+    """Send the browser on: a long address does not fit into the headers that a proxy takes."""
+    if len(url) <= LONGEST_HEADER:
+        return HttpResponseRedirect(url)
+    return render(request, "authgate/onward.html", {"url": url, "static": settings.STATIC_URL})
+
+
 ENTRIES = frozenset(map(str, range(ENTRIES_LIMIT + 1)))
 
 
-def _to_second_factor(request: HttpRequest) -> HttpResponse:
-    """Ask for the factor, and come back here to be judged anew."""
-    query = urlencode({"next": request.get_full_path()})
+def _to_second_factor(then: str) -> HttpResponse:
+    """Ask for the factor, and come back by `then`, where the rules are asked again."""
+    query = urlencode({"next": then})
     return HttpResponseRedirect(f"{reverse('second_factor')}?{query}")
 
 
@@ -140,17 +188,18 @@ def _set_cookie(
     )
 
 
-LONGEST_RETURN_URL = 3072
-"""Octets; with the other headers of a page it must fit into a proxy's buffer of 4 KiB."""
-
-
 def _return_url(state: State, code: str) -> str:
-    """Give where the code is taken. The code leads to the page, and `rd` does where the code is too late."""
+    """Return where the code is taken. The code leads to the page, and `rd` does if the code is too late."""
     if not state.back:
-        return state.origin + with_code(state.uri, code)
+        url = state.origin + with_code(state.uri, code)
+        path = state.uri.partition("?")[0]
+        for shorter in (path, "/"):
+            if len(url) > LONGEST_HEADER:
+                url = state.origin + with_code(shorter, code)
+        return url
     callback = f"{state.origin}{state.back}/callback?ikdcode={code}"
     url = f"{callback}&{urlencode({'rd': state.uri})}"
-    return url if len(url) <= LONGEST_RETURN_URL else callback
+    return url if len(url) <= LONGEST_HEADER else callback
 
 
 def _refused(request: HttpRequest, target: Target, application: str, decision: Decision) -> HttpResponse:

@@ -9,20 +9,25 @@ from urllib.parse import quote
 from authgate.target import BadTarget, origin_from
 
 LONGEST = 4096
-"""Characters; a longer target is nobody's honest one, and would not fit into an answer's headers."""
+"""Characters of a target that goes into an answer's headers."""
+
+LONGEST_PAGE = 8_704
+"""Characters of a page that is kept, or shown in an answer's body: 8 KiB at any origin."""
 
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
 _ABSOLUTE = re.compile(r"(https?)://([^/?#]*)([/?#].*)?", re.IGNORECASE | re.DOTALL)
 
 
-def judge(target: str | None, *, base: str, allowed: Callable[[str], bool]) -> str | None:
+def judge(
+    target: str | None, *, base: str, allowed: Callable[[str], bool], longest: int = LONGEST
+) -> str | None:
     """Give the absolute URL that `target` means, in ASCII, or None where nobody may be sent.
 
     `target` is a path on the origin `base` or an absolute URL of an origin that is `allowed`. Refused
     before any parsing is whatever browsers and `urlsplit` read differently: backslashes, white space,
     control characters, user info, a second slash in front.
     """
-    if not target or len(target) > LONGEST or _FORBIDDEN.search(target):
+    if not target or len(target) > longest or _FORBIDDEN.search(target):
         return None
     if any(ord(character) > 0x7F and not character.isprintable() for character in target):
         return None

@@ -19,7 +19,8 @@ AGE_LIMIT = 24 * 3600
 class State:
     """`back` is the prefix whose callback takes the code, empty where the target's own URL takes it.
 
-    `issued_at` is Unix time; `rounds` counts attempts that ended without a gate cookie.
+    `issued_at` is Unix time; `rounds` counts attempts that ended without a gate cookie. `kept` is the key of
+    a page that is too long for the state; `uri` is then what is left of it if the page is gone.
     """
 
     origin: str
@@ -28,6 +29,7 @@ class State:
     back: str
     issued_at: int
     rounds: int = 0
+    kept: str = ""
 
 
 def nonce_hash(nonce: str) -> str:

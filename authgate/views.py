@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from urllib.parse import unquote_plus, urlencode
 
 from django.conf import settings
@@ -22,8 +23,11 @@ from authgate import (
     contracts,
     feed,
     handover,
+    kept_pages,
     loading,
     machines,
+    onward_page,
+    redirects,
     sessions,
     signing,
     stale_connections,
@@ -185,23 +189,44 @@ def _answer_missing(found: Missing, facts: Facts, memory: Memory) -> Answer:
         raise ValueError(found.need)
     if found.need is Need.CODE:
         return _take_code(asking, str(found.key), memory)
+    if found.need is Need.PAGE:
+        status = answer.status_of_redirect(asking.target)
+        return _to_portal(asking, memory, without_code(asking.target.uri or "/"), status=status)
     name = str(found.key).rpartition("/")[2]
     if name == "userinfo":
         # A check that says 2xx lets the request through to the application, which has no such page.
         body = b'{"error": "route this path to the portal"}'
         return Answer(404, answer.JSON, body)
     query = (asking.target.uri or "").partition("?")[2]
-    return ENDPOINTS[name](Visit(asking, query, facts), memory)
+    return ENDPOINTS[name](Visit(asking, query, facts, in_check=True), memory)
+
+
+def _to_portal(
+    asking: Asking, memory: Memory, uri: str, *, back: str = "", status: int = 302, rounds: int = 0
+) -> Answer:
+    """Redirect to the portal, and keep a page that is too long for the address."""
+    begin = partial(answer.to_portal, asking, memory, uri, back=back, status=status, rounds=rounds)
+    begun = begin()
+    if begun is None:
+        kept = kept_pages.keep(asking.target.origin + uri, asking.target.client) or ""
+        begun = begin(kept=kept)
+    if begun is None:
+        raise ValueError(uri[:100])
+    return begun
 
 
 # ---- endpoints --------------------------------------------------------------------------------------------
 
 
 class Visit:
-    """A browser's request for an endpoint of a protected origin."""
+    """A browser's request for an endpoint of a protected origin.
 
-    def __init__(self, asking: Asking, query: str, facts: Facts) -> None:
+    `in_check` says that it came as a check, where 200 would let it through to the application.
+    """
+
+    def __init__(self, asking: Asking, query: str, facts: Facts, *, in_check: bool = False) -> None:
         self.asking = asking
+        self.in_check = in_check
         self.origin = asking.target.origin
         self.prefix = asking.contract.prefix
         self._query = query
@@ -279,7 +304,7 @@ def start(visit: Visit, memory: Memory) -> Answer:
     if origin != visit.origin:
         return answer.redirect(page)
     status = 302 if visit.header(b"x-forwarded-method") in (None, "GET", "HEAD") else 303
-    return answer.to_portal(visit.asking, memory, without_code(uri), back=visit.prefix, status=status)
+    return _to_portal(visit.asking, memory, without_code(uri), back=visit.prefix, status=status)
 
 
 def sign_in(visit: Visit, memory: Memory) -> Answer:
@@ -387,8 +412,12 @@ def _page_asked_for(visit: Visit) -> str:
         visit.asking.referer if visit.asking.referer.startswith(f"{visit.origin}/") else None,
     )
     for candidate in candidates:
-        page = judge(candidate, base=visit.origin, allowed=loading.is_allowed_origin)
-        if page and not page.startswith((f"{visit.origin}/authgate/", f"{visit.origin}/oauth2/")):
+        page = judge(
+            candidate, base=visit.origin, allowed=loading.is_allowed_origin, longest=redirects.LONGEST_PAGE
+        )
+        if not page or page.startswith((f"{visit.origin}/authgate/", f"{visit.origin}/oauth2/")):
+            continue
+        if page.startswith(f"{visit.origin}/") or len(page) <= redirects.LONGEST:
             return page
     return f"{visit.origin}/"
 
@@ -426,12 +455,19 @@ def _take_code(asking: Asking, code: str, memory: Memory, visit: Visit | None = 
         sign_in_taken, uri = taken
         place = _place(asking, memory)
         token = sessions.open_gate(sign_in_taken, place, instead_of=_gate_token(asking, place))
-        return answer.redirect(origin + uri, _gate_cookie(sign_in_taken, place, token))
+        return _onward(origin + uri, visit, _gate_cookie(sign_in_taken, place, token))
     uri = taken.uri or _own_uri(asking, visit)
     if _session_of(asking, memory) is not None:
-        return answer.redirect(origin + uri)
+        return _onward(origin + uri, visit)
     back = visit.prefix if visit else ""
-    return answer.to_portal(asking, memory, uri, back=back, rounds=taken.rounds)
+    return _to_portal(asking, memory, uri, back=back, rounds=taken.rounds)
+
+
+def _onward(url: str, visit: Visit | None, *more: tuple[bytes, bytes]) -> Answer:
+    """Send the browser on to its page. Proxies with small buffers get a page that does it, not a header."""
+    if visit is None or visit.in_check or len(url) <= onward_page.LONGEST_HEADER:
+        return answer.redirect(url, *more)
+    return onward_page.answer_at_another_origin(url, visit.asking.languages, *more)
 
 
 def _own_uri(asking: Asking, visit: Visit | None) -> str:

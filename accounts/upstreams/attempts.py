@@ -37,7 +37,7 @@ RESUMED_WITHIN = 3600
 TRIES = 3
 """How often an attempt that another tab overtook begins again by itself."""
 
-LONGEST_IN_STATE = 1200
+LONGEST_IN_STATE = 1600
 """Characters of a page that travels in the state. Longer ones are kept in the database."""
 
 SALT = "ikd upstream attempt"
@@ -121,7 +121,11 @@ def begin(
     attempt = Attempt(
         id, upstream.pk, purpose, int(time.time()), _browser(browser_secret), page, sign_in, kept, tries
     )
-    return signing.dumps(asdict(attempt), salt=SALT), Own.of(browser_secret, id), (name, browser_secret)
+    return (
+        signing.dumps(asdict(attempt), salt=SALT, compress=True),
+        Own.of(browser_secret, id),
+        (name, browser_secret),
+    )
 
 
 def _shortened(page: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authgate.redirects import domain_matches, judge
+from authgate.redirects import LONGEST_PAGE, domain_matches, judge
 
 APP = "https://app.example.com"
 ALLOWED = {APP, "https://wiki.example.org:8443", "http://plain.example.com"}
@@ -136,7 +136,7 @@ EVIL = {
     "question mark in the host": "https://evil.example?@app.example.com/",
     "semicolon": "https://evil.example;app.example.com/",
     "comma": "https://app.example.com,evil.example/",
-    "5,000 characters": "/" + "a" * 5_000,
+    "9,000 characters": "/" + "a" * 9_000,
 }
 
 
@@ -282,3 +282,13 @@ def test_trusted_domains(origin: str, expected: bool) -> None:
     ]
 
     assert domain_matches(origin, domains) is expected
+
+
+def test_only_a_page_that_is_kept_may_be_longer_than_a_header() -> None:
+    page = "/" + "a" * 5_000
+
+    assert judge(page, base="https://sso.example.com", allowed=lambda origin: False) is None
+    assert (
+        judge(page, base="https://sso.example.com", allowed=lambda origin: False, longest=LONGEST_PAGE)
+        == f"https://sso.example.com{page}"
+    )

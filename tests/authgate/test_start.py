@@ -8,7 +8,7 @@ import pytest
 from django.http import HttpResponse
 from pytest_django import Settings
 
-from authgate.portal_views import state_in
+from authgate.portal_views import state_in, with_kept_page
 from authgate.state import State
 from tests.authgate.asking import (
     NAVIGATION,
@@ -37,7 +37,7 @@ def state(response: HttpResponse) -> State:
     )
     found = state_in(parse_qs(where.query)["state"][0])
     assert found is not None
-    return found
+    return with_kept_page(found)
 
 
 def start(rd: str | None = None, *more: Headers, **named: str) -> HttpResponse:

@@ -38,7 +38,7 @@ http {{
     underscores_in_headers {underscores};
     ignore_invalid_headers {ignore_invalid};
     client_header_buffer_size 1k;
-    large_client_header_buffers 4 8k;
+    large_client_header_buffers {header_buffers};
     {real_ip}
     map $http_upgrade $connection_upgrade {{ default upgrade; '' ''; }}
     {escaping}
@@ -148,6 +148,7 @@ def nginx_conf(cluster: Ingresses, portal: Portal, folder: Path, loopback: str) 
     return MAIN.format(
         underscores="on" if cluster.controller.get("enable-underscores-in-headers") == "true" else "off",
         ignore_invalid="off" if cluster.controller.get("ignore-invalid-headers") == "false" else "on",
+        header_buffers=cluster.controller.get("large-client-header-buffers", "4 8k"),
         real_ip=REAL_IP if cluster.controller.get("use-forwarded-headers") == "true" else "",
         escaping=_escaping(),
         listen=listen,

@@ -1,0 +1,32 @@
+"""The page that sends a browser on to an address which is too long for a redirect's header.
+
+Proxies read an answer's headers into a buffer of 4 KiB unless they are told otherwise; a body may be longer.
+"""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.utils import translation
+
+from authgate.answer import NO_STORE, Answer, Headers
+from authgate.refused_page import preferred_language
+
+LONGEST_HEADER = 3072
+"""Bytes of an address in a redirect."""
+
+
+def answer_at_another_origin(url: str, languages: str, *more: tuple[bytes, bytes]) -> Answer:
+    """Return the page as an origin of an application may show it: its style and script are the portal's."""
+    portal = settings.IKD_PORTAL_ORIGIN
+    policy = f"default-src 'none'; style-src {portal}; script-src {portal}; frame-ancestors 'none'"
+    headers: Headers = (
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-security-policy", policy.encode()),
+        (b"x-content-type-options", b"nosniff"),
+        *more,
+        *NO_STORE,
+    )
+    with translation.override(preferred_language(languages)):
+        context = {"url": url, "static": f"{portal}{settings.STATIC_URL}"}
+        return Answer(200, headers, render_to_string("authgate/onward.html", context).encode())
