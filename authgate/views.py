@@ -7,6 +7,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from urllib.parse import unquote_plus, urlencode
 
@@ -34,7 +35,7 @@ from authgate import (
 )
 from authgate.answer import Answer, Asking
 from authgate.check import Missing, Need, asking_of, check
-from authgate.contracts import Contract, Facts, headers_from
+from authgate.contracts import OAUTH2_ENDPOINT, Contract, Facts, RequestHeaders, headers_from
 from authgate.cookies import place_of
 from authgate.credentials import credential_in
 from authgate.decision import Application, Verdict, decide
@@ -272,7 +273,7 @@ def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory
             contract, memory, "peer is no trusted proxy", status=403, client=facts.peer or ""
         )
     try:
-        target = contract.read(facts, settings.IKD_FORWARDED_HOPS)
+        target = contract.read(_with_scheme(contract, facts, memory), settings.IKD_FORWARDED_HOPS)
     except BadTarget as problem:
         return answer.misconfigured(contract, memory, str(problem), status=400)
     if loading.is_beside_the_portal(target.origin):
@@ -282,6 +283,27 @@ def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory
             contract, memory, "unknown origin", status=403, origin=target.origin, client=target.client
         )
     return ENDPOINTS[name](Visit(asking_of(contract, target, facts), facts.query, facts), memory)
+
+
+def _with_scheme(contract: Contract, facts: Facts, memory: Memory) -> Facts:
+    """Return the facts with the scheme of the application on this host, if a proxy left X-Scheme out.
+
+    Published locations for `/oauth2/sign_out` do. https is tried first: its cookies never go out over http.
+    Only endpoints are completed so; a check without X-Scheme is refused. Raises BadTarget.
+    """
+    values, doubled = facts.headers
+    if contract is not OAUTH2_ENDPOINT["nginx"] or b"x-scheme" in values:
+        return facts
+    over_https, over_http = (
+        facts._replace(headers=RequestHeaders({**values, b"x-scheme": scheme}, doubled))
+        for scheme in (b"https", b"http")
+    )
+    hops = settings.IKD_FORWARDED_HOPS
+    is_only_http = (
+        _application(contract.read(over_https, hops).origin, memory) is None
+        and _application(contract.read(over_http, hops).origin, memory) is not None
+    )
+    return over_http if is_only_http else over_https
 
 
 def _application(origin: str, memory: Memory) -> Application | None:
@@ -314,6 +336,11 @@ def sign_in(visit: Visit, memory: Memory) -> Answer:
     refresh leads to `start`, which finds the page asked for in the Referer.
     """
     begun = start(visit, memory)
+    if visit.asking.contract is OAUTH2_ENDPOINT["nginx"]:
+        # nginx comes here by `error_page`, and adds the challenge of the check itself.
+        begun = replace(
+            begun, headers=tuple(pair for pair in begun.headers if pair[0] != b"www-authenticate")
+        )
     if not visit.asking.navigates:
         return begun
     body = b'<!doctype html><meta http-equiv="refresh" content="0;url=/oauth2/start"><title>Sign in</title>'
@@ -353,7 +380,7 @@ def sign_out(visit: Visit, memory: Memory) -> Answer:
 
 
 def userinfo(visit: Visit, memory: Memory) -> Answer:
-    """Tell who is signed in here, as oauth2-proxy does."""
+    """Return who is signed in here, as oauth2-proxy does, and as butterfly-auth if the application wishes."""
     session = _session_of(visit.asking, memory)
     if session is None:
         return answer.unauthorized(visit.asking, to_a_program=True)
@@ -364,7 +391,11 @@ def userinfo(visit: Visit, memory: Memory) -> Answer:
         "groups": sorted(name for _, name in subject.groups),
         "preferredUsername": subject.username,
     }
-    return Answer(200, answer.JSON, json.dumps(told).encode())
+    headers = answer.JSON
+    application = _application(visit.origin, memory)
+    if application is not None and application.username_header:
+        headers += ((b"username", answer.header_value(subject.username)),)
+    return Answer(200, headers, json.dumps(told).encode())
 
 
 def refused(visit: Visit, memory: Memory) -> Answer:

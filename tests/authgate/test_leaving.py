@@ -10,7 +10,7 @@ from django.test import Client
 
 from accounts.models import User
 from authgate import sessions
-from authgate.models import Application, AuditEvent, SignIn
+from authgate.models import Application, AuditEvent, Origin, SignIn
 from tests.authgate.asking import (
     NAVIGATION,
     WIKI,
@@ -20,6 +20,7 @@ from tests.authgate.asking import (
     cookies_set,
     endpoint,
     facts,
+    raw_endpoint,
     signed_in,
 )
 from tests.authgate.test_redirect_targets import EVIL
@@ -264,3 +265,69 @@ def test_nothing_of_a_name_becomes_markup(bob: User) -> None:
 
 def test_the_refused_page_is_refused_under_the_check_too(alice: User) -> None:
     assert ask(facts(f"{WIKI}/authgate/refused", NAVIGATION, cookie=signed_in(alice))).status == 403
+
+
+# ---- an endpoint whose proxy tells no scheme, as published for oauth2-proxy -------------------------------
+
+SECRET = "http://wiki.example.com"
+BY_HOST: Headers = [
+    (b"host", b"wiki.example.com"),
+    (b"x-real-ip", b"198.51.100.7"),
+    (b"x-forwarded-uri", b"/"),
+]
+
+
+@pytest.mark.parametrize("origin", [WIKI, SECRET])
+def test_the_only_scheme_of_a_host_is_taken(origin: str, alice: User) -> None:
+    Origin.objects.filter(value=WIKI).update(value=origin)
+
+    response = raw_endpoint("/oauth2/sign_out", [*BY_HOST, *SAME], cookie=signed_in(alice, origin))
+
+    assert response["Location"] == "https://sso.example.com/signed-out"
+    assert live() == 0
+
+
+def test_of_two_schemes_the_encrypted_one_is_taken(alice: User) -> None:
+    ApplicationFactory(name="Plain", origins=[SECRET], who="signed_in", without_https=True)
+    both = "; ".join(signed_in(user, origin) for user, origin in ((alice, WIKI), (alice, SECRET)))
+
+    response = raw_endpoint("/oauth2/sign_out", [*BY_HOST, *SAME], cookie=both)
+
+    assert list(cookies_set(response)) == ["__Host-ikd_gate"]
+    assert live() == 1
+
+
+def test_a_host_of_nobodys_is_refused_without_a_scheme_too() -> None:
+    headers = [(name, b"evil.example" if name == b"host" else value) for name, value in BY_HOST]
+
+    for name in ("start", "sign_in", "callback", "sign_out", "userinfo", "refused"):
+        response = raw_endpoint(f"/oauth2/{name}", [*headers, *SAME])
+
+        assert response.status_code == 403
+        assert "Location" not in response
+
+
+@pytest.mark.parametrize(
+    "scheme", [[(b"x-scheme", b"")], [(b"x-scheme", b"https")] * 2, [(b"x-scheme", b"x")]]
+)
+def test_a_scheme_that_cannot_be_read_is_not_guessed(scheme: Headers, alice: User) -> None:
+    response = raw_endpoint("/oauth2/sign_out", [*BY_HOST, *scheme, *SAME], cookie=signed_in(alice))
+
+    assert response.status_code == 400
+    assert live() == 1
+
+
+def test_a_check_without_a_scheme_is_refused(alice: User) -> None:
+    assert raw_endpoint("/oauth2/auth", [*BY_HOST, *SAME], cookie=signed_in(alice)).status_code == 403
+
+
+@pytest.mark.parametrize("wished", [True, False])
+def test_userinfo_names_the_user_in_a_header_for_an_application_that_wishes_it(
+    wished: bool, alice: User
+) -> None:
+    User.objects.filter(pk=alice.pk).update(username="mé%bill")
+    Application.objects.update(username_header=wished)
+
+    response = endpoint("/authgate/userinfo", WIKI, SAME, cookie=signed_in(alice))
+
+    assert response.headers.get("username") == ("m%C3%A9%25bill" if wished else None)

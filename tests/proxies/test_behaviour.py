@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -29,6 +30,12 @@ def test_behaves_as_the_table_says(proxy: Proxy, row: Row) -> None:
     reply = proxy.ask(row.path, site=row.site, method=row.method, headers=headers, who=who)
 
     EXPECTED[outcome](proxy, row, reply)
+    assert names_that_come_twice(reply) == []
+
+
+def names_that_come_twice(reply: Reply) -> list[str]:
+    names = Counter(name.lower() for name, _ in reply.headers)
+    return [name for name, count in names.items() if count > 1 and name != "set-cookie"]
 
 
 def is_open(proxy: Proxy, row: Row, reply: Reply) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import socket
 import tempfile
 import time
@@ -19,6 +20,7 @@ from tests.proxies.backend import Backend
 from tests.proxies.nginx import AROUND
 from tests.proxies.portal import Portal, start_portal
 from tests.proxies.processes import PATIENCE, Server, binary
+from tests.proxies.proxy import DEPLOY
 from tests.proxies.substitution import substituted
 from tests.proxies.wire import exchange, request_bytes
 
@@ -56,13 +58,21 @@ def backend() -> Iterator[Backend]:
 
 @pytest.fixture(scope="module")
 def nginx(ports: None, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    """A portal for oauth2-proxy's contract of nginx, and the published server in front of it."""
+    """A portal for oauth2-proxy's contract of nginx, and the published server, as docs/nginx.md says."""
     folder = tmp_path_factory.mktemp("published-nginx")
-    portal = start_portal(folder, scheme="http", domains=NAMES, port=80, without_proxy=True)
+    portal = start_portal(folder, scheme="http", domains=NAMES, port=80)
+    shutil.copytree(DEPLOY / "nginx" / "ikd", folder / "ikd")
+    http = folder / "ikd" / "http.conf"
+    http.write_text(substituted(http.read_text(), {"server 127.0.0.1:8000": f"server {portal.bind}"}))
     text = (DATA / "nginx.conf").read_text().rstrip().removesuffix("}")
-    text += (DATA / "nginx-group.conf").read_text() + "}\n"
-    addresses = {"oauth2-proxy.svc:4180": portal.bind, "//backend/": f"//{backend.addresses['app']}/"}
-    (folder / "published.conf").write_text(substituted(text, addresses))
+    text += (DATA / "nginx-group.conf").read_text() + (DATA / "nginx-sign-out.conf").read_text() + "}\n"
+    changes = dict.fromkeys(("oauth2-proxy.svc:4180", "oauth2-proxy:4180"), portal.bind)
+    changes |= {
+        "server {": f"server {{\n  server_name {' '.join(NAMES.values())};",
+        "//backend/": f"//{backend.addresses['app']}/",
+    }
+    text = (DATA / "nginx-portal.conf").read_text() + substituted(text, changes)
+    (folder / "published.conf").write_text(text)
     (folder / "nginx.conf").write_text(AROUND.format(file="published.conf"))
     program = binary("nginx", "nginx-light")
     command = [program, "-p", str(folder), "-e", "stderr", "-c", str(folder / "nginx.conf")]

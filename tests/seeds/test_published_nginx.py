@@ -41,6 +41,7 @@ def test_a_script_without_a_sign_in_is_told_401(nginx: Portal, backend: Backend)
     reply = ask("/api/items", FETCH)
 
     assert (reply.status, reply.header("Location")) == (401, "")
+    assert len(reply.all("WWW-Authenticate")) == 1
     assert backend.take() == []
 
 
@@ -84,3 +85,32 @@ def test_signing_out_closes_the_site(nginx: Portal, backend: Backend, page: Page
     page.get_by_role("button", name="Sign out").click()
 
     expect(page).to_have_url(SIGN_IN)
+
+
+def test_a_link_to_the_published_sign_out_signs_out_at_once(
+    nginx: Portal, backend: Backend, page: Page
+) -> None:
+    """Its location tells no scheme: `X-Scheme` is left out."""
+    page.goto(f"http://{SITE}/")
+    sign_in(page, "alice")
+    assert ask("/api/items", FETCH | cookies_of(page)).status == 200
+
+    page.evaluate("location.href = '/oauth2/sign_out'")
+
+    expect(page).to_have_url("http://sso.example.com/signed-out")
+    page.goto(f"http://{SITE}/")
+    expect(page).to_have_url(SIGN_IN)
+
+
+def test_a_client_that_names_a_scheme_at_the_published_sign_out_ends_nobodys_session(nginx: Portal) -> None:
+    cookie = nginx.cookie("alice", "wiki")
+
+    reply = ask("/oauth2/sign_out", {"X-Scheme": "https", "Cookie": cookie, "Referer": f"http://{SITE}/"})
+
+    assert reply.status == 403
+    assert ask("/api/items", FETCH | {"Cookie": cookie}).status == 200
+
+
+def cookies_of(page: Page) -> dict[str, str]:
+    pairs = [f"{cookie['name']}={cookie['value']}" for cookie in page.context.cookies(f"http://{SITE}/")]
+    return {"Cookie": "; ".join(pairs)}

@@ -43,7 +43,8 @@ app.rules.create(path="/", who="signed_in")
 
 ASK = """async path => {
     const answer = await fetch(path);
-    return {status: answer.status, body: await answer.text()};
+    const [target, username] = ["targetURL", "username"].map(name => answer.headers.get(name));
+    return {status: answer.status, target, username, body: await answer.text()};
 }"""
 FETCH = """async path => {
     const answer = await fetch(path, {method: "POST", body: "a body"});
@@ -155,12 +156,14 @@ def test_what_a_client_calls_itself_does_not_pass(nginx: Proxy, backend: Backend
 def test_verification_tells_who_is_signed_in_here(page: Page, nginx: Proxy) -> None:
     app = nginx.portal.origin("app")
     page.goto(f"{app}/index_sso.html")
-    assert page.evaluate(ASK, "/auth/verification")["status"] == 401
+    refused = page.evaluate(ASK, "/auth/verification")
+    assert (refused["status"], refused["target"]) == (401, "/auth/ssologin")
+    assert json.loads(refused["body"])["targetURL"] == "/auth/ssologin"
 
     go_to_the_target(page, f"{app}/index_sso.html")
 
     told = page.evaluate(ASK, "/auth/verification")
-    assert (told["status"], json.loads(told["body"])["user"]) == (200, USER)
+    assert (told["status"], told["username"], json.loads(told["body"])["user"]) == (200, USER, USER)
 
 
 def test_the_page_after_signing_in_is_never_another_site(page: Page, nginx: Proxy) -> None:
