@@ -22,15 +22,15 @@ from accounts.pictures import drawn_anew, upload_field
 from accounts.privilege import may_touch, privileged
 from accounts.upstreams.cas import service_address
 from accounts.upstreams.encryption import Secret
+from accounts.upstreams.identities import judge_subject, record_link
 from accounts.upstreams.kinds import PROTOCOLS
 from accounts.upstreams.leaving import backchannel_url, signed_out_url
 from accounts.upstreams.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamPicture
 from accounts.upstreams.oidc import redirect_uri
 from accounts.upstreams.trial import examine
 from authgate.audited_admin import AuditedAdmin, ReadableText, record_by
-from authgate.list_columns import cut
-from authgate.list_filters import BoundedRelatedFilter
 from authgate.models import new_icon_key
+from authgate.server_facts import client_address
 from authgate.sessions import ended_here
 
 PICTURE_BOX = (96, 96)
@@ -280,23 +280,58 @@ class UpstreamAdmin(SuperusersOnly):
         ended_here.any = True
 
 
+class IdentityForm(forms.ModelForm):  # type: ignore[type-arg]
+    requester: User
+
+    class Meta:
+        model = Identity
+        fields = ("upstream", "subject", "user")
+
+    def clean_subject(self) -> str:
+        subject: str = self.cleaned_data["subject"]
+        judge_subject(subject)
+        return subject
+
+    def clean_user(self) -> User:
+        user: User = self.cleaned_data["user"]
+        if not may_touch(self.requester, user):
+            # The program or person linked here acts as this user.
+            raise ValidationError(_("Only superusers link this user: it has power in the administration."))
+        return user
+
+
 @admin.register(Identity)
 class IdentityAdmin(AuditedAdmin):
-    """Whom providers know. Deleting one ends the sign-ins that came by it."""
+    """People and programs of providers, and their users. Deleting one ends the sign-ins that came by it."""
 
-    list_display = ("upstream", "subject_column", "user", "created_at", "last_used_at")
-    list_filter = (("upstream", BoundedRelatedFilter),)
+    form = IdentityForm
+    list_display = ("upstream", "subject", "user", "created_at", "last_used_at")
+    list_filter = ("upstream",)
     search_fields = ("subject", "user__username")
-    search_help_text = _("Subject or user")
     list_select_related = ("upstream", "user")
     show_full_result_count = False
+    autocomplete_fields = ("upstream", "user")
 
-    @admin.display(description=_("subject"), ordering="subject")
-    def subject_column(self, identity: Identity) -> SafeString | None:
-        return cut(identity.subject)
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("upstream", "subject", "user", *self.get_readonly_fields(request, obj))
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        return ("created_at", "last_used_at") if obj else ()
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.requester = cast(User, request.user)
+        return form
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        for power in ("add", "change", "delete", "view") if db_field.name in ("upstream", "user") else ():
+            setattr(field.widget, f"can_{power}_related", False)
+        return field
+
+    def save_model(self, request: HttpRequest, obj: Identity, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        record_link(obj, request.user.get_username(), client_address(request))
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return False

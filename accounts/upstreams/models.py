@@ -343,7 +343,14 @@ class Identity(models.Model):
     upstream = models.ForeignKey(
         Upstream, models.CASCADE, related_name="identities", verbose_name=_("upstream")
     )
-    subject = models.CharField(_("subject"), max_length=LONGEST_SUBJECT)
+    subject = models.CharField(
+        _("subject"),
+        max_length=LONGEST_SUBJECT,
+        help_text=_(
+            "The claim sub of its tokens, exactly; in CAS the user. Anyone who comes with it, a person or a"
+            " program, acts as the user chosen here."
+        ),
+    )
     user = models.ForeignKey(
         settings.AUTH_USER_MODEL, models.CASCADE, related_name="identities", verbose_name=_("user")
     )
@@ -354,7 +361,13 @@ class Identity(models.Model):
         verbose_name = _("identity")
         verbose_name_plural = _("identities")
         ordering = ["upstream", "subject"]
-        constraints = [models.UniqueConstraint(fields=["upstream", "subject"], name="one_user_for_a_subject")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["upstream", "subject"],
+                name="one_user_for_a_subject",
+                violation_error_message=_("This subject is linked to a user already. Unlink it first."),
+            )
+        ]
 
     def __str__(self) -> str:
         return f"{self.upstream} · {self.subject}"

@@ -421,3 +421,106 @@ def test_the_command_takes_no_secret_that_is_no_text(tmp_path: Path, db: None) -
         )  # fmt: skip
 
     assert not Upstream.objects.exists()
+
+
+# ---- the command changes and removes ----------------------------------------------------------------------
+
+
+def test_the_command_changes_what_it_names_and_nothing_else(provider: Provider, upstream: Upstream) -> None:
+    told = command(
+        "change", "campus", "--name", "Main campus", "--no-create-users", "--link-by-email",
+        "--trust-every-address", "--groups-claim", "groups", "--groups-prefix", "campus-",
+        "--groups-pattern", "a-*", "--groups-pattern", "b", "--recheck-every", "300",
+        "--machine-audience", "https://api.example.com", "--trusted-email-domain", "",
+    )  # fmt: skip
+
+    changed = Upstream.objects.get()
+    assert "campus is changed: create_users, " in told
+    assert (changed.name, changed.create_users, changed.linking) == ("Main campus", False, "email")
+    assert changed.trusts_every_address and changed.recheck_every == 300
+    assert (changed.groups_claim, changed.groups_prefix, changed.groups_pattern) == (
+        "groups",
+        "campus-",
+        "a-*\nb",
+    )
+    assert (changed.trusted_for_machines, changed.machine_audience) == (True, "https://api.example.com")
+    assert changed.trusted_email_domains == "" and changed.issuer == provider.issuer
+    assert changed.client_secret.reveal() == "the client's secret"
+    event = AuditEvent.objects.get(kind="changed")
+    assert event.actor == "manage.py" and "groups_claim" in str(event.details)
+
+
+def test_a_secret_comes_from_a_file_the_environment_or_standard_input(
+    upstream: Upstream, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "secret").write_text("from a file\n")
+    monkeypatch.setenv("CAMPUS_SECRET", "from the environment")
+    monkeypatch.setattr("sys.stdin", StringIO("from standard input\n"))
+    seen = []
+    for arguments in (
+        ("--client-secret-file", str(tmp_path / "secret")),
+        ("--client-secret-env", "CAMPUS_SECRET"),
+        ("--client-secret-file", "-"),
+        ("--remove-client-secret",),
+    ):
+        told = command("change", "campus", *arguments)
+        seen.append(Upstream.objects.get().client_secret.reveal())
+        assert "from" not in told and "from" not in str(list(AuditEvent.objects.values()))
+
+    assert seen == ["from a file", "from the environment", "from standard input", ""]
+
+
+REFUSED_CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
+    "nothing": ((), "Nothing to change"),
+    "a setting of CAS": (("--server", "https://cas.example.com"), "--server is not for"),
+    "another issuer without its secret": (
+        ("--issuer", "https://evil.example.com"),
+        "enter the client secret",
+    ),
+    "what the form refuses": (("--scopes", "profile"), "scopes: Without openid"),
+    "the client id as audience": (("--machine-audience", "portal"), "client id of the portal"),
+    "a negative number": (("--recheck-every=-1",), "recheck_every"),
+    "an absent file": (("--client-secret-file", "/nonexistent"), "cannot be read"),
+    "an absent variable": (("--client-secret-env", "NO_SUCH"), "environment has no NO_SUCH"),
+    "a domain that is none": (("--trusted-email-domain", "a b"), "Not a domain"),
+    "two sources of a secret": (("--client-secret-env", "A", "--remove-client-secret"), "not allowed with"),
+    "the secret as argument": (("--client-secret", "s3cr3t"), "ambiguous|unrecognized"),
+}
+
+
+@pytest.mark.parametrize(("arguments", "told"), REFUSED_CHANGES.values(), ids=REFUSED_CHANGES)
+def test_the_command_changes_nothing_with(
+    upstream: Upstream, arguments: tuple[str, ...], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = Upstream.objects.values().get()
+
+    with pytest.raises(CommandError, match=told):
+        command("change", "campus", *arguments)
+    assert Upstream.objects.values().get() == before
+
+
+def test_a_setting_of_openid_connect_is_refused_for_cas(db: None) -> None:
+    UpstreamFactory(kind="cas", slug="cas", server_url="https://cas.example.com", issuer="", client_id="")
+
+    for arguments in (("--issuer", "https://id.example.com"), ("--client-secret-env", "HOME")):
+        with pytest.raises(CommandError, match="not for a provider of the kind cas"):
+            command("change", "cas", *arguments)
+
+
+def test_a_provider_is_shown_without_its_secret(upstream: Upstream) -> None:
+    shown = command("show", "campus")
+
+    assert f"issuer\t{upstream.issuer}\n" in shown and "allow_private\tyes\n" in shown
+    assert "client_secret\tset\n" in shown and "the client's secret" not in shown
+
+
+def test_a_provider_is_removed_only_where_that_is_meant(upstream: Upstream, alice: User) -> None:
+    Identity.objects.create(upstream=upstream, subject="1", user=alice)
+
+    with pytest.raises(CommandError, match="1 links to users and 0 open sign-ins"):
+        command("remove", "campus")
+    assert Upstream.objects.exists()
+
+    assert "campus is removed" in command("remove", "campus", "--yes")
+    assert not Upstream.objects.exists() and not Identity.objects.exists()
+    assert AuditEvent.objects.get(kind="deleted").subject == "Campus"

@@ -1,76 +1,177 @@
 from __future__ import annotations
 
-from argparse import ArgumentParser
+import os
+import sys
+from argparse import ArgumentParser, BooleanOptionalAction
 from pathlib import Path
 from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import BaseCommand, CommandError
+from django.db import transaction
 from django.utils.text import slugify
 
+from accounts.models import User
+from accounts.upstreams.identities import Linked, link_to
 from accounts.upstreams.kinds import PROTOCOLS
-from accounts.upstreams.models import Upstream
+from accounts.upstreams.models import Identity, Upstream
 from accounts.upstreams.trial import Level, examine
 from authgate.audit import record
 
+FOR_OIDC = {
+    "issuer": "exactly as its discovery document has it",
+    "client_id": "what it knows the portal by",
+    "scopes": "what to ask for, separated by spaces",
+}
+FOR_CAS = {
+    "server_url": "its address before /login",
+    "cas_version": "2 or 3",
+    "ticket_prefix": "what its service tickets begin with",
+}
+TEXTS = {
+    "icon": "one or two letters for its button",
+    "groups_claim": "take all groups of this claim; empty for none",
+    "groups_prefix": "what the names of these groups begin with",
+    "machine_audience": "accept tokens of programs with this audience; empty for none",
+}
+NUMBERS = {
+    "order": "its place among the buttons",
+    "recheck_every": "seconds between two questions whether a sign-in still counts there; 0 for never",
+    "max_lifetime": "seconds after which sign-ins by it end; 0 for the general limit",
+}
+LISTS = {
+    "trusted_email_domains": ("--trusted-email-domain", "DOMAIN", "believe its addresses of this domain"),
+    "groups_pattern": ("--groups-pattern", "PATTERN", "take only groups like this, such as portal-*"),
+    "second_factor_values": ("--second-factor-value", "VALUE", "value of amr or acr that counts as one"),
+}
+SWITCHES = {
+    "allow_private": "it may be inside the network",
+    "is_default": "the sign-in page leads straight there",
+    "create_users": "people who come for the first time get an account",
+    "trusts_every_address": "believe its addresses of all domains",
+}
+NAMED = {"server_url": "--server", "is_default": "--default", "trusts_every_address": "--trust-every-address"}
+"""Options that are named otherwise than their fields."""
+
+
+def option(field: str) -> str:
+    return NAMED.get(field, f"--{field.replace('_', '-')}")
+
 
 class Command(BaseCommand):
-    help = "Add, list, test, disable and enable the providers that people may sign in with."
+    help = "Add, change, remove, show and test the providers that people may sign in with."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
         kinds = actions.add_parser("add", help="add a provider").add_subparsers(dest="kind", required=True)
-        oidc = kinds.add_parser("oidc", help="an OpenID Connect provider")
-        oidc.add_argument("name")
-        oidc.add_argument("--issuer", required=True)
-        oidc.add_argument("--client-id", required=True)
-        oidc.add_argument("--client-secret-file", type=Path, help="a file that holds nothing else")
-        oidc.add_argument("--scopes", default="openid profile email")
-        cas = kinds.add_parser("cas", help="a CAS server")
-        cas.add_argument("name")
-        cas.add_argument("--server", dest="server_url", required=True)
-        cas.add_argument("--cas-version", type=int, choices=(2, 3), default=3)
-        cas.add_argument("--ticket-prefix", default="ST-", help="what its service tickets begin with")
-        for kind in (oidc, cas):
-            kind.add_argument("--slug", help="its name in addresses; from NAME unless given")
-            kind.add_argument("--allow-private", action="store_true", help="it may be inside the network")
-            kind.add_argument("--default", dest="is_default", action="store_true")
-            kind.add_argument("--trusted-email-domain", action="append", default=[], metavar="DOMAIN")
+        for kind, own, needed in (
+            ("oidc", FOR_OIDC, ("issuer", "client_id")),
+            ("cas", FOR_CAS, ("server_url",)),
+        ):
+            new = kinds.add_parser(kind, help="OpenID Connect" if kind == "oidc" else "CAS")
+            new.add_argument("name", help="as its button says it")
+            new.add_argument("--slug", help="its name in addresses; from NAME by default")
+            _add_settings(new, own, needed)
         actions.add_parser("list", help="list the providers")
+        change = actions.add_parser("change", help="change settings; those not named stay")
+        change.add_argument("slug")
+        change.add_argument("--name", help="as its button says it")
+        _add_settings(change, {**FOR_OIDC, **FOR_CAS}, ())
         for name, text in (
-            ("test", "try a provider out"),
+            ("show", "show its settings, without the secret"),
+            ("test", "try it out"),
             ("disable", "end its sign-ins and let nobody in by it"),
             ("enable", "let people in by it again"),
         ):
             actions.add_parser(name, help=text).add_argument("slug")
+        remove = actions.add_parser("remove", help="remove it with its links to users, and end its sign-ins")
+        remove.add_argument("slug")
+        remove.add_argument("--yes", action="store_true", help="do not only say what would go")
+        for name, text in (
+            ("link", "link a person or program of a provider to a user"),
+            ("unlink", "remove such a link"),
+        ):
+            linking = actions.add_parser(name, help=text)
+            linking.add_argument("slug")
+            linking.add_argument("subject", help="sub of its tokens, or the user of CAS, exactly")
+            if name == "link":
+                linking.add_argument("username")
 
     def handle(self, *args: Any, **options: Any) -> None:
         getattr(self, f"_{options['action']}")(options)
 
     def _add(self, options: dict[str, Any]) -> None:
-        own = ("issuer", "client_id", "scopes", "server_url", "cas_version", "ticket_prefix")
-        names = ("kind", "name", "allow_private", "is_default", *own)
-        upstream = Upstream(**{name: options[name] for name in names if options.get(name) is not None})
+        upstream = Upstream(kind=options["kind"], name=options["name"])
         upstream.slug = options["slug"] or slugify(options["name"])
-        upstream.trusted_email_domains = "\n".join(options["trusted_email_domain"])
-        if options.get("client_secret_file"):
-            try:
-                upstream.client_secret = options["client_secret_file"].read_text().strip()
-            except OSError as error:
-                raise CommandError(f"--client-secret-file cannot be read: {error}") from None
-            except UnicodeDecodeError:
-                raise CommandError("--client-secret-file holds no text") from None
+        _apply(upstream, options)
         self._validate(upstream)
         upstream.save()
-        record("added", subject=upstream.name, details={"object": "accounts.upstream", "key": upstream.pk})
+        self._record("added", upstream, {})
         self.stdout.write(f"{upstream.slug} is added.")
         self._tell(upstream)
+
+    def _change(self, options: dict[str, Any]) -> None:
+        upstream = self._named(options)
+        alien = FOR_CAS if upstream.is_oidc else {**FOR_OIDC, "client_secret": ""}
+        for field in alien:
+            if options.get(field) is not None or (field == "client_secret" and _names_secret(options)):
+                raise CommandError(f"{option(field)} is not for a provider of the kind {upstream.kind}.")
+        issuer, secret = upstream.issuer, upstream.client_secret
+        changed = _apply(upstream, options)
+        if not changed:
+            raise CommandError("Nothing to change: name at least one setting.")
+        if secret and upstream.issuer != issuer and "client_secret" not in changed:
+            # Otherwise the new address would be sent the secret that the old one knows.
+            raise CommandError("For another issuer enter the client secret again (--client-secret-file).")
+        self._validate(upstream)
+        upstream.save(update_fields=changed)
+        self._record("changed", upstream, {"changes": [{"changed": {"fields": sorted(changed)}}]})
+        self.stdout.write(f"{upstream.slug} is changed: {', '.join(sorted(changed))}.")
+        self._tell(upstream)
+
+    def _remove(self, options: dict[str, Any]) -> None:
+        upstream = self._named(options)
+        links = upstream.identities.count()
+        sign_ins = upstream.sessions.filter(sign_in__ended_at=None).count()
+        told = f"{links} links to users and {sign_ins} open sign-ins"
+        if not options["yes"]:
+            raise CommandError(f"{upstream.slug} would go, and with it {told}. Repeat with --yes.")
+        with transaction.atomic():
+            self._record("deleted", upstream, {})
+            upstream.delete()
+        self.stdout.write(f"{options['slug']} is removed, and with it {told}.")
 
     def _list(self, options: dict[str, Any]) -> None:
         for upstream in Upstream.objects.all():
             state = "enabled" if upstream.enabled else "disabled"
             where = upstream.issuer if upstream.is_oidc else upstream.server_url
             self.stdout.write(f"{upstream.slug}\t{upstream.kind}\t{state}\t{where}\t{upstream.name}")
+
+    def _show(self, options: dict[str, Any]) -> None:
+        upstream = self._named(options)
+        own = FOR_OIDC if upstream.is_oidc else FOR_CAS
+        for field in (
+            "kind",
+            "name",
+            "slug",
+            "enabled",
+            *own,
+            *SWITCHES,
+            *LISTS,
+            *TEXTS,
+            *NUMBERS,
+            "linking",
+        ):
+            value = getattr(upstream, field)
+            text = (
+                ("yes" if value else "no") if isinstance(value, bool) else ", ".join(str(value).split("\n"))
+            )
+            self.stdout.write(f"{field}\t{text}")
+        if upstream.is_oidc:
+            self.stdout.write(f"client_secret\t{'set' if upstream.client_secret else 'none'}")
+        for mapping in [*upstream.claim_mappings.all(), *upstream.group_mappings.select_related("group")]:
+            self.stdout.write(f"mapping\t{mapping}")
+        self.stdout.write(f"people\t{upstream.identities.count()}")
 
     def _test(self, options: dict[str, Any]) -> None:
         if not self._tell(self._named(options)):
@@ -88,8 +189,42 @@ class Command(BaseCommand):
         if enabled:
             self._validate(upstream)
         upstream.save(update_fields=["enabled"])
-        record("changed", subject=upstream.name, details={"object": "accounts.upstream", "enabled": enabled})
+        self._record("changed", upstream, {"enabled": enabled})
         self.stdout.write(f"{upstream.slug} is {'enabled' if enabled else 'disabled'}.")
+
+    def _link(self, options: dict[str, Any]) -> None:
+        upstream = self._named(options)
+        user = User.objects.filter(username__iexact=options["username"]).first()
+        if user is None:
+            raise CommandError(f"There is no user {options['username']!r}.")
+        try:
+            found = link_to(upstream, options["subject"], user, actor="manage.py")
+        except ValidationError as error:
+            raise CommandError(" ".join(error.messages)) from None
+        already = "already " if found is Linked.BEFORE else ""
+        self.stdout.write(f"{options['subject']} of {upstream.slug} is {already}linked to {user.username}.")
+
+    def _unlink(self, options: dict[str, Any]) -> None:
+        upstream = self._named(options)
+        found = Identity.objects.filter(upstream=upstream, subject=options["subject"])
+        identity = found.select_related("user").first()
+        if identity is None:
+            raise CommandError(f"{upstream.slug} has no link for {options['subject']!r}.")
+        with transaction.atomic():
+            identity.delete()
+            record(
+                "identity_unlinked",
+                actor="manage.py",
+                subject=identity.user.username,
+                details={"upstream": upstream.slug},
+            )
+        self.stdout.write(
+            f"{options['subject']} of {upstream.slug} is no longer linked to {identity.user.username}."
+        )
+
+    def _record(self, kind: str, upstream: Upstream, more: dict[str, Any]) -> None:
+        details = {"object": "accounts.upstream", "key": upstream.pk, **more}
+        record(kind, actor="manage.py", subject=upstream.name, details=details)
 
     def _validate(self, upstream: Upstream) -> None:
         """Judge a provider as its form in the admin does. Disabling one needs none of that."""
@@ -111,3 +246,76 @@ class Command(BaseCommand):
         if upstream is None:
             raise CommandError(f"There is no provider {options['slug']!r}. See: manage.py upstream list")
         return upstream
+
+
+def _add_settings(parser: ArgumentParser, own: dict[str, str], needed: tuple[str, ...]) -> None:
+    for field, text in {**own, **TEXTS}.items():
+        choices: dict[str, Any] = {"type": int, "choices": (2, 3)} if field == "cas_version" else {}
+        parser.add_argument(option(field), dest=field, required=field in needed, help=text, **choices)
+    for field, text in NUMBERS.items():
+        parser.add_argument(option(field), type=int, metavar="NUMBER", help=text)
+    for field, (name, value, text) in LISTS.items():
+        several = f"{text}; may be repeated, empty for none"
+        parser.add_argument(name, dest=field, action="append", metavar=value, help=several)
+    for field, text in SWITCHES.items():
+        parser.add_argument(option(field), dest=field, action=BooleanOptionalAction, help=text)
+    parser.add_argument(
+        "--link-by-email",
+        action=BooleanOptionalAction,
+        help="link people to the account that has their verified address",
+    )
+    if "issuer" in own:
+        secret = parser.add_mutually_exclusive_group()
+        secret.add_argument(
+            "--client-secret-file", help="a file that holds nothing else; - reads standard input"
+        )
+        secret.add_argument("--client-secret-env", metavar="NAME", help="the environment variable with it")
+        secret.add_argument("--remove-client-secret", action="store_true", help="a public client needs none")
+
+
+def _apply(upstream: Upstream, options: dict[str, Any]) -> list[str]:
+    """Set what the options name, and return the names of the fields that change."""
+    wanted: dict[str, Any] = {
+        name: options[name]
+        for name in ("name", *FOR_OIDC, *FOR_CAS, *TEXTS, *NUMBERS, *SWITCHES)
+        if options.get(name) is not None
+    }
+    for name in LISTS:
+        if options.get(name) is not None:
+            wanted[name] = "\n".join(text for text in options[name] if text)
+    if options.get("link_by_email") is not None:
+        linking = Upstream.Linking
+        wanted["linking"] = linking.VERIFIED_EMAIL if options["link_by_email"] else linking.NEVER
+    if "machine_audience" in wanted:
+        wanted["trusted_for_machines"] = bool(wanted["machine_audience"])
+    if _names_secret(options):
+        wanted["client_secret"] = _secret(options)
+    for name, value in wanted.items():
+        setattr(upstream, name, value)
+    return list(wanted)
+
+
+def _names_secret(options: dict[str, Any]) -> bool:
+    names = ("client_secret_file", "client_secret_env", "remove_client_secret")
+    return any(options.get(name) for name in names)
+
+
+def _secret(options: dict[str, Any]) -> str:
+    """Return the client secret, which is never an argument: other users of the machine see those."""
+    if options.get("remove_client_secret"):
+        return ""
+    if options.get("client_secret_env"):
+        secret = os.environ.get(options["client_secret_env"], "").strip()
+        if not secret:
+            raise CommandError(f"The environment has no {options['client_secret_env']}, or an empty one.")
+        return secret
+    try:
+        name = options["client_secret_file"]
+        secret = (sys.stdin.read() if name == "-" else Path(name).read_text()).strip()
+    except OSError as error:
+        raise CommandError(f"--client-secret-file cannot be read: {error}") from None
+    except UnicodeDecodeError:
+        raise CommandError("--client-secret-file holds no text") from None
+    if not secret:
+        raise CommandError("--client-secret-file is empty. To have none, use --remove-client-secret.")
+    return secret
