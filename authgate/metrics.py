@@ -13,6 +13,8 @@ from pathlib import Path
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
+from ikd_portal.folders import make_private
+
 HELP = {
     "ikd_memory_sessions": ("gauge", "Gate sessions that the worker holds."),
     "ikd_memory_applications": ("gauge", "Applications that the worker holds."),
@@ -33,7 +35,7 @@ def publish(numbers: dict[str, float]) -> None:
     folder = _folder()
     draft = folder / f".{os.getpid()}"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_private(folder)
         draft.write_text(json.dumps(numbers))
         draft.replace(folder / str(os.getpid()))
     except OSError:

@@ -22,7 +22,8 @@ from demo import notes, proxies  # noqa: E402
 from demo.cast import PEOPLE, PORTAL_HOST, SITES, new_passwords, url_of  # noqa: E402
 from demo.processes import Program, end, free_port, start  # noqa: E402
 from demo.proxies.shipped import Kind  # noqa: E402
-from ikd_portal.run import NotReady, port_from, prepare, require_free, require_writable, say, server_command  # noqa: E402
+from ikd_portal.folders import NotWritable, require_writable  # noqa: E402
+from ikd_portal.run import NotReady, port_from, prepare, require_free, say, server_command  # noqa: E402
 
 START_LIMIT = 60.0
 """Seconds within which everything has to answer."""
@@ -55,7 +56,7 @@ def main() -> int:
     programs: list[Program] = []
     try:
         return _run(programs)
-    except NotReady as problem:
+    except (NotReady, NotWritable) as problem:
         print(problem, file=sys.stderr)
         return 1
     except Stopped:

@@ -5,21 +5,33 @@ from __future__ import annotations
 import logging
 import os
 import sys
+from contextlib import suppress
+from typing import Any, NoReturn
 
+from ikd_portal import folders, readiness
 from ikd_portal.logs import configuration as logs
+
+
+def _give_up(reason: str) -> NoReturn:
+    """End the server with one line, before it listens."""
+    logging.getLogger("ikd.start").critical("%s", reason)
+    sys.exit(1)
+
 
 try:
     logconfig_dict = logs.configuration()
 except ValueError as mistake:
     os.environ["IKD_LOG_FORMAT"], os.environ["IKD_LOG_LEVEL"] = "json", "info"
     logs.configure(logs.configuration())
-    logging.getLogger("ikd.start").critical("%s", mistake)
-    sys.exit(1)
+    _give_up(f"{mistake}")
 logs.configure(logconfig_dict)
 logs.watch_uncaught_exceptions()
 
 bind = os.environ.get("IKD_BIND", "127.0.0.1:8000")
-workers = int(os.environ.get("IKD_WORKERS", "2"))
+try:
+    workers = int(os.environ.get("IKD_WORKERS", "2"))
+except ValueError:
+    _give_up(f"IKD_WORKERS must be a number, is {os.environ['IKD_WORKERS']!r}")
 worker_class = "ikd_portal.worker.PortalWorker"
 keepalive = 75  # longer than proxies keep an idle connection, so that they are the ones to close it
 timeout = 30
@@ -27,3 +39,11 @@ graceful_timeout = 30
 umask = 0o117  # a Unix socket of mode 0660: its group may speak for a proxy, nobody else
 control_socket_disable = True
 forwarded_allow_ips = ""
+with suppress(folders.NotWritable):  # on_starting says so; a reload goes on
+    worker_tmp_dir = str(folders.heartbeat_folder(folders.use_temporary_folder(readiness.var_folder())))
+
+
+def on_starting(server: Any) -> None:
+    """Refuse to listen if workers could not start."""
+    if mistake := readiness.mistake_in_settings():
+        _give_up(mistake)

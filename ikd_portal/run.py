@@ -10,6 +10,8 @@ from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
+from ikd_portal.folders import NotWritable, require_writable, use_temporary_folder
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -69,7 +71,11 @@ def prepare(var: Path, progress: Callable[[str], None]) -> None:
 
     Django is set up afterwards.
     """
-    require_writable(var)
+    try:
+        require_writable(var)
+        use_temporary_folder(var)
+    except NotWritable as problem:
+        raise NotReady(str(problem)) from None
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ikd_portal.settings")
     import django
     from django.core.exceptions import ImproperlyConfigured
@@ -89,18 +95,6 @@ def prepare(var: Path, progress: Callable[[str], None]) -> None:
         raise NotReady(f"The database does not take what it is told: {error}".rstrip()) from None
     except OSError as error:
         raise NotReady(f"{error.strerror}: {error.filename}") from None
-
-
-def require_writable(folder: Path) -> None:
-    """Raise NotReady unless files can be made in `folder`, which is made if need be."""
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError as error:
-        raise NotReady(
-            f"{folder} cannot be made ({error.strerror}): choose a folder with IKD_VAR=."
-        ) from None
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise NotReady(f"No permission to write to {folder}: choose another folder with IKD_VAR=.")
 
 
 def _address() -> str:

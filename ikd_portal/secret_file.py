@@ -6,6 +6,8 @@ import os
 import secrets
 from pathlib import Path
 
+from ikd_portal.folders import make_private
+
 
 def read_or_create(path: Path) -> str:
     """Give the secret kept in `path`, made on first use (256 bits, mode 0600).
@@ -17,7 +19,7 @@ def read_or_create(path: Path) -> str:
         return path.read_text().strip()
     except FileNotFoundError:
         pass
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_private(path.parent)
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(secrets.token_urlsafe(48))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -11,7 +12,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from authgate.target import BadTarget, origin_of
-from ikd_portal import secret_file
+from ikd_portal import folders, secret_file
 from ikd_portal.logs import configuration as logs
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -20,6 +21,8 @@ env = environ.Env()
 # ---- the installation -------------------------------------------------------------------------------------
 
 IKD_VAR = Path(env.str("IKD_VAR", default="") or BASE_DIR / "var")
+with suppress(folders.NotWritable):  # a command may need no temporary file; the server refuses to start
+    folders.use_temporary_folder(IKD_VAR)
 IKD_PORTAL_URL = env.str("IKD_PORTAL_URL", default="http://localhost:8000").rstrip("/")
 try:
     IKD_PORTAL_ORIGIN = origin_of(IKD_PORTAL_URL)

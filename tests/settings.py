@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import tempfile
 
+# Below IKD_VAR the paths of the tests' Unix sockets would become too long.
+os.environ.setdefault("TMPDIR", tempfile.gettempdir())
 os.environ.setdefault("IKD_VAR", tempfile.mkdtemp(prefix="ikd-tests-"))
 os.environ.setdefault("IKD_SECRET_KEY", "the tests' own secret key, which no installation has: 0123456789")
 os.environ.setdefault("IKD_PORTAL_URL", "https://sso.example.com")

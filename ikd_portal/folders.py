@@ -1,0 +1,78 @@
+"""The folder IKD_VAR, and the one for temporary files. gunicorn's master uses this, so no Django here."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+MEMORY = Path("/dev/shm")  # noqa: S108  # files there have no name after an instant
+SYSTEM = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
+
+
+class NotWritable(Exception):
+    """A folder that the portal needs and cannot write to, in one line with the cure."""
+
+
+def make_private(folder: Path) -> None:
+    """Create a folder, and its parents, that only this user may enter. Raises OSError.
+
+    The mode is set afterwards: the workers' umask would take away the right to enter the folder.
+    """
+    for each in reversed([folder, *folder.parents]):
+        if not each.is_dir():
+            each.mkdir(mode=0o700, exist_ok=True)
+            each.chmod(0o700)
+
+
+def require_writable(folder: Path) -> None:
+    """Create the folder if need be. Raises NotWritable unless files can be created in it."""
+    try:
+        make_private(folder)
+    except OSError as error:
+        raise NotWritable(
+            f"{folder} cannot be made ({error.strerror}): choose a folder with IKD_VAR=."
+        ) from None
+    if not _takes_files(folder):
+        raise NotWritable(f"No permission to write to {folder}: choose another folder with IKD_VAR=.")
+
+
+def temporary_folder(var: Path) -> Path:
+    """Return TMPDIR, `tmp` in IKD_VAR, or the system's: the first that takes files. Raises NotWritable."""
+    named, own = os.environ.get("TMPDIR"), var / "tmp"
+    if not (named and _takes_files(Path(named))):
+        with suppress(OSError):
+            make_private(own)
+    wanted = [*([Path(named)] if named else []), own, *SYSTEM]
+    found = _first_that_takes_files(wanted)
+    if found is None:
+        raise NotWritable(
+            f"No folder takes temporary files: make {var} writable, or choose another with IKD_VAR=."
+        )
+    return found
+
+
+def use_temporary_folder(var: Path) -> Path:
+    """Let this process and its children put temporary files into `temporary_folder`. Raises NotWritable."""
+    folder = temporary_folder(var)
+    tempfile.tempdir = os.environ["TMPDIR"] = os.environ["SQLITE_TMPDIR"] = str(folder)
+    return folder
+
+
+def heartbeat_folder(temporary: Path) -> Path:
+    """Return where workers show gunicorn's master that they live: memory, so that no disk delays them."""
+    return _first_that_takes_files([MEMORY, temporary]) or temporary
+
+
+def _first_that_takes_files(folders: Iterable[Path]) -> Path | None:
+    return next(filter(_takes_files, folders), None)
+
+
+def _takes_files(folder: Path) -> bool:
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+    except OSError:
+        return False
+    return True
