@@ -39,6 +39,7 @@ from accounts.api_tokens import end_tokens
 from accounts.invitations import LONGEST_DAYS, invite
 from accounts.models import ApiToken, Group, Invitation, StrictGroup, User
 from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach, privileged
+from accounts.roles_admin import ShowsRoles
 from accounts.second_factor.events import reset_factors
 from authgate.admin import SessionAdmin
 from authgate.audit import record
@@ -86,7 +87,8 @@ def _is_within_reach(request: HttpRequest, user: User | None) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
+class UserAdmin(ShowsRoles, AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
+    permissions_field = "user_permissions"
     form = ChangeUserForm
     add_form = AddUserForm
     change_password_form = NewPasswordForm
@@ -121,8 +123,9 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
         (_("Groups"), {"fields": ("groups",)}),
         (
             _("Power in the administration"),
-            {"fields": ("is_active", "is_staff", "is_superuser", "user_permissions")},
+            {"fields": ("is_active", "is_staff", "is_superuser", "roles")},
         ),
+        (_("Single permissions"), {"classes": ("collapse",), "fields": ("user_permissions",)}),
         (_("Sign-ins"), {"fields": ("date_joined", "last_login", "newest_sign_ins")}),
     )
     add_fieldsets = (
@@ -188,7 +191,7 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
             return ()
         if requester_of(request).is_superuser:
             return self.readonly_fields
-        return (*self.readonly_fields, "is_staff", "is_superuser", "user_permissions")
+        return (*self.readonly_fields, "is_staff", "is_superuser", "held_roles")
 
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         return with_permissions_in_words(super().formfield_for_manytomany(db_field, request, **kwargs))
@@ -368,7 +371,8 @@ class UserAdmin(AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
 
 
 @admin.register(Group)
-class GroupAdmin(AuditedAdmin):
+class GroupAdmin(ShowsRoles, AuditedAdmin):
+    permissions_field = "permissions"
     form = GroupForm
     list_display = ("name", "member_count", "carries_permissions", "is_strict")
     search_fields = ("name",)
@@ -379,7 +383,8 @@ class GroupAdmin(AuditedAdmin):
     fieldsets = (
         (None, {"fields": ("name", "second_factor")}),
         (_("Members"), {"fields": ("members", "add_members", "remove_members")}),
-        (_("Permissions in the administration"), {"classes": ("collapse",), "fields": ("permissions",)}),
+        (_("Power in the administration"), {"fields": ("roles",)}),
+        (_("Single permissions"), {"classes": ("collapse",), "fields": ("permissions",)}),
     )
     ordering = ("name",)
 
@@ -422,7 +427,7 @@ class GroupAdmin(AuditedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         if requester_of(request).is_superuser:
             return self.readonly_fields
-        return (*self.readonly_fields, "permissions")
+        return (*self.readonly_fields, "held_roles")
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return super().has_change_permission(request, obj) and self._is_harmless(request, obj)

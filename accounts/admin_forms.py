@@ -18,6 +18,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import LOOKS_ALIKE, Group, User
 from accounts.privilege import are_the_last_superusers, out_of_reach
+from accounts.roles_admin import GivesRoles, roles_field
 from authgate.audited_admin import name_fields
 from authgate.models import SignIn
 
@@ -84,11 +85,12 @@ class AddUserForm(AdminUserCreationForm):  # type: ignore[type-arg]
         return email
 
 
-class ChangeUserForm(UserChangeForm):  # type: ignore[type-arg]
-    """`requester` is who fills it in; the admin sets it on the class that it makes for each request."""
+class ChangeUserForm(GivesRoles, UserChangeForm):  # type: ignore[type-arg]
+    """The admin sets `requester` on the class that it makes for each request."""
 
     password = None  # type: ignore[assignment]
-    requester: User
+    permissions_field = "user_permissions"
+    roles = roles_field()
 
     class Meta(UserChangeForm.Meta):
         model = User
@@ -190,10 +192,11 @@ class NewPasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]
             )
 
 
-class GroupForm(forms.ModelForm):  # type: ignore[type-arg]
+class GroupForm(GivesRoles, forms.ModelForm):  # type: ignore[type-arg]
     """Members come and go by name, so that a group of thousands needs no form of thousands of rows."""
 
-    requester: User
+    permissions_field = "permissions"
+    roles = roles_field()
     second_factor = forms.BooleanField(
         label=_("Second factor needed"),
         required=False,

@@ -1,0 +1,77 @@
+"""Roles for staff: named sets of permissions, which superusers give to users and groups.
+
+What a user or group holds is Django's permissions alone, so that whatever asks for a permission asks for
+nothing else. A role is held if all of its permissions are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.contrib.auth.models import Permission
+from django.db.models import Q, QuerySet
+from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
+
+
+def _of(app: str, acts: str, *models: str) -> frozenset[str]:
+    return frozenset(f"{app}.{act}_{model}" for act in acts.split() for model in models)
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    key: str
+    name: Any
+    sentence: Any
+    permissions: frozenset[str]
+
+
+ROLES = (
+    Role(
+        "people",
+        _("People"),
+        _("Adds, changes and deletes users, groups and invitations, except users with power here."),
+        _of("accounts", "view add change delete", "user", "group")
+        | _of("account", "view add change delete", "emailaddress")
+        | _of("accounts", "view add delete", "invitation")
+        | _of("accounts", "view delete", "identity"),
+    ),
+    Role(
+        "applications",
+        _("Applications"),
+        _("Adds, changes and deletes applications and their rules, and reads what proxies do wrong."),
+        _of("authgate", "view add change delete", "application", "origin", "rule")
+        | _of("authgate", "view delete", "configurationevent")
+        | _of("accounts", "view", "user", "group"),
+    ),
+    Role(
+        "sessions",
+        _("Sessions"),
+        _("Sees who is signed in from where, and ends sign-ins and API tokens."),
+        _of("authgate", "view change", "signin")
+        | _of("authgate", "view", "gatesession")
+        | _of("accounts", "view change", "apitoken"),
+    ),
+    Role(
+        "audit",
+        pgettext_lazy("role", "Audit"),
+        _("Reads the audit trail and the configuration events, and changes nothing."),
+        _of("authgate", "view", "auditevent", "configurationevent"),
+    ),
+)
+"""Providers, the brand and power itself are in none of them: superusers see to those."""
+
+
+def held_roles(permissions: Iterable[Permission]) -> list[Role]:
+    names = {f"{each.content_type.app_label}.{each.codename}" for each in permissions}
+    return [role for role in ROLES if role.permissions <= names]
+
+
+def permissions_of(keys: Collection[str]) -> QuerySet[Permission]:
+    names = {name.partition(".")[::2] for role in ROLES if role.key in keys for name in role.permissions}
+    wanted = Q(pk__in=[])
+    for app, codename in names:
+        wanted |= Q(content_type__app_label=app, codename=codename)
+    return Permission.objects.filter(wanted)
