@@ -25,7 +25,7 @@ from accounts.fresh import is_vouched_for
 from accounts.half_way import is_still_right
 from accounts.models import User
 from accounts.password_views import wait_page
-from accounts.throttle import CountersUnavailable, TooManyAttempts, begin_password, count_mail, give_back
+from accounts.throttle import TooManyAttempts, begin_password, count_mail, give_back
 from authgate.server_facts import client_address
 
 WRONG = _("That name and password do not belong together. Check both, letter case counts in the password.")
@@ -37,10 +37,6 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         "email_password_mismatch": WRONG,
         "incorrect_password": _("That is not your password."),
         "enter_current_password": _("That is not your current password."),
-        "counters_unavailable": _(
-            "Signing in is not possible at the moment, because the portal cannot count attempts. "
-            "Try again in a minute, or tell your administrator."
-        ),
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:
@@ -100,8 +96,6 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
             return begin(*whose, client_address(self.request))
         except TooManyAttempts as error:
             raise _too_many(error.wait) from error
-        except CountersUnavailable as error:
-            raise self.validation_error("counters_unavailable") from error
 
     def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
         """Give the ways to prove who one is, the first to be offered first.

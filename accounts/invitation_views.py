@@ -23,7 +23,7 @@ from accounts.forms import NamesOneself, name_new_passwords
 from accounts.look_alikes import refuse_disguised_address
 from accounts.models import LOOKS_ALIKE, User
 from accounts.password_views import wait_page
-from accounts.throttle import CountersUnavailable, TooManyAttempts, count_mail
+from accounts.throttle import TooManyAttempts, count_mail
 from accounts.usernames import is_misleading
 from authgate.server_facts import client_address
 from authgate.validation import refuse_hidden
@@ -110,6 +110,4 @@ def register(request: HttpRequest) -> HttpResponse:
             mails.later(invitations.send_own_invitation, email)
     except TooManyAttempts as error:
         return wait_page(request, error.wait)
-    except CountersUnavailable:
-        return wait_page(request, 60, status=503)
     return render(request, "accounts/registration_sent.html")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -13,7 +14,8 @@ from django.utils import timezone
 from authgate.cookies import cookies_in
 from authgate.models import SignIn
 from authgate.server_facts import raw_headers
-from authgate.sessions import end_sign_ins, sign_in_of, touch
+from authgate.sessions import end_sign_ins, sign_in_of
+from authgate.writer import writer
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 
@@ -46,7 +48,7 @@ class SignInMiddleware:
         if sign_in is None:
             _forget_user(request)
         elif timezone.now() - sign_in.last_seen_at >= TOUCH_INTERVAL:
-            touch({sign_in.pk})
+            writer.note_use(sign_in.pk, time.time())  # not here: a database that is busy must not stop pages
         return self.get_response(request)
 
 

@@ -12,7 +12,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
-from accounts.throttle import CountersUnavailable, TooManyAttempts
+from accounts.throttle import TooManyAttempts
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -24,8 +24,6 @@ class PasswordResetView(allauth_views.PasswordResetView):  # type: ignore[misc]
             response: HttpResponse = super().form_valid(form)
         except TooManyAttempts as error:
             return wait_page(self.request, error.wait)
-        except CountersUnavailable:
-            return wait_page(self.request, 60, status=503)
         return response
 
 
@@ -53,8 +51,8 @@ class PasswordResetFromKeyDoneView(allauth_views.PasswordResetFromKeyDoneView): 
     http_method_names = ["get", "head"]
 
 
-def wait_page(request: HttpRequest, wait: int, *, status: int = 429) -> HttpResponse:
+def wait_page(request: HttpRequest, wait: int) -> HttpResponse:
     """Say that a limit is reached, of this network and not of any account."""
-    response = render(request, "accounts/wait.html", {"minutes": -(-wait // 60)}, status=status)
+    response = render(request, "accounts/wait.html", {"minutes": -(-wait // 60)}, status=429)
     response.headers["Retry-After"] = str(wait)
     return response

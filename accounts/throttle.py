@@ -47,10 +47,6 @@ class TooManyAttempts(Exception):
         self.wait = wait
 
 
-class CountersUnavailable(Exception):
-    """Attempts cannot be counted, so none may be made."""
-
-
 Holder = tuple[str, str]
 """Whom an attempt counts for: the kind of key, which no visitor writes, and the key."""
 
@@ -102,7 +98,7 @@ def network_of(address: str | None) -> str:
 def begin_password(login: str, account: User | None, address: str | None) -> list[str]:
     """Count a try of a password and return its slots, for `give_back`.
 
-    `account` is whom `login` names. Raises TooManyAttempts and CountersUnavailable.
+    `account` is whom `login` names. Raises TooManyAttempts, and what the cache raises.
     """
     return _begin("password", _holder(account, login), account, address)
 
@@ -113,13 +109,7 @@ def begin_code(account: User, address: str | None) -> list[str]:
 
 
 def _begin(secret: str, holder: Holder, account: User | None, address: str | None) -> list[str]:
-    try:
-        return _take_all(_counters(secret, holder, account, address), address)
-    except TooManyAttempts:
-        raise
-    except Exception as error:
-        log.exception("attempts to sign in cannot be counted: is the cache reachable?")
-        raise CountersUnavailable from error
+    return _take_all(_counters(secret, holder, account, address), address)
 
 
 def count_mail(purpose: str, recipient: str, address: str | None, *, is_known: bool = True) -> bool:
@@ -127,25 +117,17 @@ def count_mail(purpose: str, recipient: str, address: str | None, *, is_known: b
 
     `is_known` is whether the mail goes to `recipient`; otherwise nobody gets it, and no mailbox is
     charged. The limit of a recipient is nobody's to see. Raises TooManyAttempts if the limit of the
-    asking network is reached, and CountersUnavailable.
+    asking network is reached, and what the cache raises.
     """
     network = network_of(address)
     holder = ("mailbox", mailbox_key(recipient)) if is_known else ("typed", _typed(recipient))
+    _take_all([_counter(f"{purpose} asked", settings.IKD_MAIL_LIMIT_PER_ADDRESS, network)], address, MAILS)
     try:
         _take_all(
-            [_counter(f"{purpose} asked", settings.IKD_MAIL_LIMIT_PER_ADDRESS, network)], address, MAILS
+            [_counter(f"{purpose} got", settings.IKD_MAIL_LIMIT_PER_RECIPIENT, *holder)], address, MAILS
         )
-        try:
-            _take_all(
-                [_counter(f"{purpose} got", settings.IKD_MAIL_LIMIT_PER_RECIPIENT, *holder)], address, MAILS
-            )
-        except TooManyAttempts:
-            return False
     except TooManyAttempts:
-        raise
-    except Exception as error:
-        log.exception("mails cannot be counted: is the cache reachable?")
-        raise CountersUnavailable from error
+        return False
     return True
 
 

@@ -32,7 +32,6 @@ from authgate.server_facts import client_address
 
 FEW_TILES = 6
 """Up to so many are seen at a glance, without a field to search them."""
-REFUSALS = {"too_many_attempts": 429, "counters_unavailable": 503}
 
 
 class PasswordFormMixin:
@@ -45,8 +44,8 @@ class PasswordFormMixin:
     def with_status(self, response: HttpResponse, form: forms.Form) -> HttpResponse:
         for errors in form.errors.as_data().values():
             for error in errors:
-                if error.code in REFUSALS:
-                    response.status_code = REFUSALS[error.code]
+                if error.code == "too_many_attempts":
+                    response.status_code = 429
                     response.headers["Retry-After"] = str((error.params or {}).get("wait", 60))
         return response
 

@@ -370,9 +370,12 @@ def on_the_portals_host(contract: Contract, memory: Memory, target: Target) -> A
     return misconfigured(contract, memory, reason, status=403, origin=target.origin, client=target.client)
 
 
-def broken(decision_id: str) -> Answer:
-    """Give the answer to whatever failed inside: never 2xx."""
-    return Answer(503, ((b"x-auth-decision", decision_id.encode()), (b"retry-after", b"2"), *NO_STORE))
+def broken(decision_id: str, page: bytes = b"") -> Answer:
+    """Return the answer to whatever failed inside: never 2xx. `page` is what a browser shows."""
+    headers = ((b"x-auth-decision", decision_id.encode()), (b"retry-after", b"2"), *NO_STORE)
+    if page:
+        headers += ((b"content-type", b"text/html; charset=utf-8"), (b"x-content-type-options", b"nosniff"))
+    return Answer(503, headers, page)
 
 
 def overloaded() -> Answer:

@@ -15,6 +15,7 @@ from django.conf import settings
 from django.db import DatabaseError, close_old_connections
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
+from django.utils import translation
 
 from accounts.upstreams.handing import tokens_of
 from accounts.upstreams.leaving import way_out
@@ -41,7 +42,9 @@ from authgate.credentials import credential_in
 from authgate.decision import Application, Verdict, decide
 from authgate.memory import UNKNOWN, Memory, OverMemory, RefusedPage, Session, Unknown
 from authgate.models import SignIn
+from authgate.outage import outage_in, render_outage
 from authgate.redirects import judge
+from authgate.refused_page import preferred_language
 from authgate.server_facts import is_trusted_peer, peer_address, raw_headers, sent_target
 from authgate.target import BadTarget, Target, in_ascii, method_from, uri_from, without_code
 from authgate.writer import writer
@@ -92,10 +95,23 @@ def _answered(facts: Facts, work: Work) -> Answer:
     """Return what `work` answers; whatever goes wrong inside ends in 503, never in a way in."""
     try:
         return work(facts, _memory())
-    except Exception:
+    except Exception as error:
         decision_id = os.urandom(6).hex()
         log.exception("a check could not be answered", extra={"decision": decision_id})
-        return answer.broken(decision_id)
+        return answer.broken(decision_id, _page_for(error, facts, decision_id))
+
+
+def _page_for(error: Exception, facts: Facts, decision_id: str) -> bytes:
+    """Return what a browser shows while the database or Redis is out of order; empty for other clients."""
+    mode = facts.headers.values.get(b"sec-fetch-mode", b"navigate")
+    if mode != b"navigate" or b"text/html" not in facts.headers.values.get(b"accept", b""):
+        return b""
+    outage = outage_in(error)
+    if outage is None:
+        return b""
+    accepted = facts.headers.values.get(b"accept-language", b"").decode("latin-1")
+    with translation.override(preferred_language(accepted)):
+        return render_outage(outage, decision_id, settings.IKD_PORTAL_ORIGIN).encode()
 
 
 def _memory() -> Memory:

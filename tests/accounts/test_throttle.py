@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import time_machine
 from allauth.account.models import EmailAddress
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test import Client
 from django.utils import timezone
 from hypothesis import given
@@ -251,15 +251,42 @@ def test_no_hash_is_computed_beyond_the_limit(client: Client, alice: User) -> No
     assert AuditEvent.objects.filter(kind__in=["sign_in_failed", "sign_in"]).count() == failed
 
 
-def test_without_the_counters_nobody_signs_in_and_nothing_breaks(client: Client, alice: User) -> None:
+def test_without_the_counters_nobody_signs_in(client: Client, alice: User) -> None:
+    client.raise_request_exception = False
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE ikd_cache_default RENAME TO ikd_cache_gone")
 
-    answer = sign_in(client, "alice")
+    assert sign_in(client, "alice").status_code == 500
+    assert not is_signed_in(client)
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        ("database is locked", "another program is writing to it"),
+        ("database or disk is full", "disk is full"),
+        ("attempt to write a readonly database", "read-only"),
+        ("the server closed the connection", "does not answer"),
+    ],
+)
+def test_counters_that_cannot_be_written_are_not_taken_for_too_many_attempts(
+    client: Client, alice: User, error: str, reason: str
+) -> None:
+    client.raise_request_exception = False
+
+    def fail(execute: Any, sql: str, *arguments: Any) -> Any:
+        if sql.startswith("INSERT"):
+            raise OperationalError(error)
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(fail):
+        answer = sign_in(client, "alice")
 
     assert answer.status_code == 503
-    assert "not possible at the moment" in answer.content.decode()
-    assert not is_signed_in(client)
+    assert answer["Retry-After"] == "5"
+    assert reason in answer.content.decode()
+    assert "Too many" not in answer.content.decode()
+    assert sign_in(client, "alice").status_code == 302
 
 
 def attempt(_: int) -> bool:
@@ -335,8 +362,12 @@ def test_redis_counts_alike(client: Client, alice: User, redis: Any) -> None:
 
 
 def test_without_redis_nobody_signs_in_and_nothing_breaks(client: Client, alice: User, redis: Any) -> None:
+    client.raise_request_exception = False
     redis.kill()
     redis.wait()
 
-    assert sign_in(client, "alice").status_code == 503
+    answer = sign_in(client, "alice")
+
+    assert answer.status_code == 503
+    assert "(Redis) does not answer" in answer.content.decode()
     assert not is_signed_in(client)

@@ -1,0 +1,83 @@
+"""What the portal cannot do without: which part of it fails, and the page that says so (503)."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+from django.conf import settings
+from django.db import DatabaseError, InterfaceError, OperationalError
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils.translation import gettext as _
+from django.utils.translation import gettext_noop
+from django_redis.exceptions import ConnectionInterrupted
+from redis.exceptions import RedisError
+
+RETRY_AFTER = 5
+"""Seconds."""
+
+
+class Outage(Enum):
+    """The cause, in words for everybody."""
+
+    BUSY = gettext_noop("The portal's database is busy: another program is writing to it.")
+    FULL = gettext_noop("The portal's disk is full, so nothing can be saved.")
+    READ_ONLY = gettext_noop("The portal's database is read-only at the moment, so nothing can be saved.")
+    AWAY = gettext_noop("The portal's database does not answer.")
+    REDIS_AWAY = gettext_noop("The portal's store for codes and limits (Redis) does not answer.")
+
+
+SQLITE = {
+    "is locked": Outage.BUSY,
+    "is full": Outage.FULL,
+    "readonly database": Outage.READ_ONLY,
+}
+"""What SQLite says of it."""
+
+FAULTS_OF_OURS = ("no such", "syntax error", "too many", "has no column", "misuse")
+"""What SQLite says where the portal's own query is wrong: that is no outage."""
+
+SQLSTATES = {"53100": Outage.FULL, "25006": Outage.READ_ONLY, "55P03": Outage.BUSY}
+"""PostgreSQL: disk full, a transaction that may only read, a lock not available (its manual, appendix A)."""
+
+
+def outage_in(error: BaseException | None) -> Outage | None:
+    """Return what is out of order if that is what an exception comes from; None if it is a fault of ours."""
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        if found := _outage_of(error):
+            return found
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _outage_of(error: BaseException) -> Outage | None:
+    if isinstance(error, RedisError | ConnectionInterrupted):
+        return Outage.REDIS_AWAY
+    if not isinstance(error, DatabaseError | InterfaceError):
+        return None
+    state = getattr(error.__cause__, "sqlstate", None)
+    if state in SQLSTATES:
+        return SQLSTATES[state]
+    text = str(error)
+    is_fault_of_ours = any(each in text for each in FAULTS_OF_OURS)
+    if is_fault_of_ours or not isinstance(error, OperationalError | InterfaceError):
+        return None
+    return next((outage for said, outage in SQLITE.items() if said in text), Outage.AWAY)
+
+
+def render_outage(outage: Outage, reference: str, portal: str = "") -> str:
+    """Return the page in the current language. It asks the database nothing.
+
+    `portal` is the portal's origin where the page stands on another.
+    """
+    context = {
+        "reason": _(outage.value),
+        "reference": reference,
+        "static": f"{portal}{settings.STATIC_URL}",
+        "accent_url": f"{portal}{reverse('brand_accent')}",
+        "logo_url": f"{portal}{reverse('brand_logo')}",
+        "portal_host": settings.IKD_PORTAL_ORIGIN.partition("://")[2],
+    }
+    return render_to_string("503.html", context)
