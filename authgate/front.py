@@ -33,6 +33,8 @@ UNLIKE_IN_A_ROW, LEFT_OUT = 8, 32
 
 ENVOY_URL = BEFORE_A_PATH.encode()
 LEFT_ALONE = {b"transfer-encoding", b"expect", b"upgrade"}
+HEALTH_URL = b"/healthz"
+HEALTHY = Answer(200, ((b"content-type", b"text/plain; charset=utf-8"), *answer.NO_STORE), b"ok\n")
 UNUSUAL = LEFT_ALONE | ALIASES | {b"connection", b"content-length"}
 
 
@@ -136,6 +138,8 @@ class Front(HttpToolsProtocol):
             self.cycle.keep_alive = False
             return
         worker = feed.current
+        if self.url == HEALTH_URL and self._answer_health():
+            return
         if worker is not None:
             path, _, query = self.url.partition(b"?")
             name = worker.check_urls.get(path)
@@ -192,14 +196,31 @@ class Front(HttpToolsProtocol):
             super().on_header(name, value)
         super().on_headers_complete()
 
+    def _answer_health(self) -> bool:
+        """Say that this process runs, if nothing about the request needs the ordinary way."""
+        method = self.parser.get_method()
+        headers = dict(self.headers)
+        if method not in (b"GET", b"HEAD") or not self._is_plain():
+            return False
+        if not headers.keys().isdisjoint(UNUSUAL) and not self._is_fit(headers):
+            return False
+        self.transport.write(self._octets(HEALTHY, is_head=method == b"HEAD"))
+        self.answered = True
+        self.server_state.total_requests += 1
+        self._note_answered(time.time())
+        return True
+
     def _answer(self, worker: feed.Feed, path: str, query: bytes) -> bool:
         """Answer from memory; tell whether that was done."""
         headers = dict(self.headers)
         # A query with a fragment or bytes outside ASCII is rewritten on its way to the view.
         if not self._is_plain() or (query and (not query.isascii() or b"#" in query)):
             return False
-        if not headers.keys().isdisjoint(UNUSUAL) and not self._is_fit(path, headers):
-            return False
+        if not headers.keys().isdisjoint(UNUSUAL):
+            if not self._is_fit(headers):
+                return False
+            if not headers.keys().isdisjoint(ALIASES):
+                note_aliases(path, self.peer)
         now = time.time()
         has_doubled = len(headers) != len(self.headers)
         named = headers_from(self.headers) if has_doubled else RequestHeaders(headers)
@@ -279,11 +300,14 @@ class Front(HttpToolsProtocol):
     def _write(self, worker: feed.Feed, found: Answer, octets: bytes, now: float) -> None:
         """Write an answer, and note what is to be told of it later."""
         self.transport.write(octets)
-        self.answered_at = now
         worker.answered += 1
+        self._note_answered(now)
+        writer.note_answer(found, now)
+
+    def _note_answered(self, now: float) -> None:
+        self.answered_at = now
         if self.idle_timer is None:
             self._watch_idleness(self.timeout_keep_alive)
-        writer.note_answer(found, now)
 
     def _unsupported_upgrade_warning(self) -> None:
         """Answer a request that wants to upgrade as any other: checks of WebSockets are such requests."""
@@ -297,17 +321,13 @@ class Front(HttpToolsProtocol):
             return False
         return not (self.pipeline or self.flow.write_paused or self.transport.is_closing())
 
-    def _is_fit(self, path: str, headers: dict[bytes, bytes]) -> bool:
-        """Return whether a check with unusual headers can be answered here; report ambiguous names."""
+    def _is_fit(self, headers: dict[bytes, bytes]) -> bool:
+        """Return whether a request with unusual headers can be answered here."""
         if headers.get(b"content-length", b"0") != b"0" or not headers.keys().isdisjoint(LEFT_ALONE):
             return False
         if self.parser.should_upgrade():
             return False
-        if b"connection" in headers and self.parser.get_http_version() != "1.1":
-            return False
-        if not headers.keys().isdisjoint(ALIASES):
-            note_aliases(path, self.peer)
-        return True
+        return b"connection" not in headers or bool(self.parser.get_http_version() == "1.1")
 
     def _watch_idleness(self, seconds: float) -> None:
         self.idle_timer = self.loop.call_later(seconds, self._close_if_idle)

@@ -12,7 +12,9 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 from django.db import close_old_connections
 
@@ -22,7 +24,8 @@ from authgate.check import Missing, Need, check
 from authgate.contracts import Facts
 from authgate.credentials import KEY_LENGTH, TOKEN_KIND
 from authgate.feed import Feed, Source
-from authgate.memory import OverMemory, Session, network_of
+from authgate.memory import OverMemory, Session
+from authgate.network_limits import network_of
 from authgate.target import BadTarget
 
 log = logging.getLogger("ikd.gate")
@@ -35,6 +38,12 @@ QUEUE = 4_096
 
 QUEUE_OF_A_NETWORK = 1_024
 """Checks of one client network that may wait, so that no network fills the queue alone."""
+
+ALONE_AT_ONCE = 2
+"""Checks that are answered one by one at the same time: JWTs to verify, tokens of a provider to fetch."""
+
+ALONE_QUEUE, ALONE_OF_A_NETWORK = 512, 64
+"""Such checks that may wait, in all and for each client network."""
 
 PATIENCE = 5.0
 """Seconds after which a waiting check is answered with 503. Proxies give up later than that."""
@@ -63,10 +72,22 @@ class Lookup:
 
 
 def can_wait_for(missing: Missing) -> bool:
-    """Return whether one query for many checks can load what this one lacks."""
-    if missing.need is Need.CREDENTIAL:
-        return isinstance(missing.key, bytes) and missing.key[:1] == TOKEN_KIND
-    return missing.need is Need.SESSION
+    """Return whether a check may wait here. Codes and endpoints are pages' business."""
+    return missing.need not in (Need.CODE, Need.ENDPOINT)
+
+
+def _key_of(missing: Missing | Answer) -> bytes | None:
+    """Return what the query for many checks has to look for; None if memory only is stale."""
+    if isinstance(missing, Answer) or not isinstance(missing.key, bytes):
+        return None
+    return missing.key
+
+
+def _is_alone(missing: Missing | Answer) -> bool:
+    """Return whether a check needs more than the query for many checks loads."""
+    if isinstance(missing, Answer) or missing.need is Need.SESSION:
+        return False
+    return missing.need is not Need.CREDENTIAL or _key_of(missing) is None or missing.key[:1] != TOKEN_KIND
 
 
 class FairQueue:
@@ -125,6 +146,9 @@ class Lookups:
         self.shed = self.batches = self.looked_up = 0
         self._feed, self._loop = feed, loop
         self._queue = FairQueue()
+        self._alone = FairQueue(ALONE_QUEUE, ALONE_OF_A_NETWORK)
+        self._alone_running = 0
+        self._alone_threads = ThreadPoolExecutor(ALONE_AT_ONCE, "ikd-checks")
         self._lock = threading.Lock()
         self._wanted = threading.Event()
         self._thread: threading.Thread | None = None
@@ -140,7 +164,7 @@ class Lookups:
     def numbers(self) -> dict[str, float]:
         """Return what `metrics` publishes of the waiting checks."""
         return {
-            "ikd_checks_waiting": len(self._queue),
+            "ikd_checks_waiting": len(self._queue) + len(self._alone),
             "ikd_lookup_batches_total": self.batches,
             "ikd_lookups_total": self.looked_up,
             "ikd_checks_shed_total": self.shed,
@@ -153,16 +177,24 @@ class Lookups:
 
         Return None if there is no room: the check has to be shed.
         """
-        key = missing.key if isinstance(missing, Missing) and isinstance(missing.key, bytes) else None
-        lookup = Lookup(facts, key, self._client(facts), deliver, self._feed.clock())
+        lookup = Lookup(facts, _key_of(missing), self._client(facts), deliver, self._feed.clock())
+        is_queued = self._put_alone(lookup) if _is_alone(missing) else self._put(lookup)
+        if is_queued:
+            return lookup
+        self.shed += 1
+        log.error("checks get 503 because too many wait for the database")
+        return None
+
+    def _put(self, lookup: Lookup) -> bool:
         with self._lock:
             is_queued = self._queue.put(lookup)
-        if not is_queued:
-            self.shed += 1
-            log.error("checks get 503 after they waited %.0f s for the database", PATIENCE)
-            return None
         self._wanted.set()
-        return lookup
+        return is_queued
+
+    def _put_alone(self, lookup: Lookup) -> bool:
+        is_queued = self._alone.put(lookup)
+        self._loop.call_soon(self._begin_alone)
+        return is_queued
 
     def _client(self, facts: Facts) -> str:
         settings = self._feed.memory.settings
@@ -226,15 +258,18 @@ class Lookups:
             if lookup.given_up:
                 continue
             found = self._answer(lookup, source, memory, now)
-            if found is not None:
+            if isinstance(found, Answer):
                 self._finish(lookup, found)
-            else:
-                self._answer_alone(lookup)
+            elif not self._queue_again(lookup, found):
+                self.shed += 1
+                self._finish(lookup, answer.overloaded())
         if rest:
             self._loop.call_soon(self._deliver, rest, source, loaded)
 
-    def _answer(self, lookup: Lookup, source: Source, memory: OverMemory, now: float) -> Answer | None:
-        """Return the answer to a check, None if it needs something else of the database."""
+    def _answer(
+        self, lookup: Lookup, source: Source, memory: OverMemory, now: float
+    ) -> Answer | Missing | None:
+        """Return the answer to a check or what it lacks now, None if only the database may answer it."""
         if source is Source.NOBODY:
             return without_database(self._feed)
         if source is Source.DATABASE:
@@ -246,12 +281,26 @@ class Lookups:
         is_token = lookup.key is not None and lookup.key[:1] == TOKEN_KIND and len(lookup.key) == KEY_LENGTH
         if is_token and lookup.key is not None and memory.sessions.get(lookup.key) is None:
             memory.note_wrong(lookup.client, now)
-        return found if isinstance(found, Answer) else None
+        return found
 
-    def _answer_alone(self, lookup: Lookup) -> None:
-        """Answer a check as the view would, in a thread."""
-        future = self._loop.run_in_executor(None, views.answer_alone, lookup.facts)
-        future.add_done_callback(lambda done: self._finish(lookup, done.result()))
+    def _queue_again(self, lookup: Lookup, missing: Missing | None) -> bool:
+        """Queue a check for what it lacks now; it never lacks the same key again. Return False if shed."""
+        if missing is None or _is_alone(missing):
+            return self._put_alone(lookup)
+        lookup.key = _key_of(missing)
+        return self._put(lookup)
+
+    def _begin_alone(self) -> None:
+        """Answer checks one by one in threads, as the view would, a few at the same time."""
+        while self._alone_running < ALONE_AT_ONCE and (taken := self._alone.take(1)):
+            self._alone_running += 1
+            future = self._loop.run_in_executor(self._alone_threads, views.answer_alone, taken[0].facts)
+            future.add_done_callback(partial(self._end_alone, taken[0]))
+
+    def _end_alone(self, lookup: Lookup, done: asyncio.Future[Answer]) -> None:
+        self._alone_running -= 1
+        self._begin_alone()
+        self._finish(lookup, done.result())
 
     def _finish(self, lookup: Lookup, found: Answer) -> None:
         if lookup.given_up:
@@ -272,7 +321,7 @@ class Lookups:
             overdue += self._under_way
             self._under_way = []
             self._start_thread()
-        for lookup in overdue:
+        for lookup in overdue + self._alone.take_overdue(before):
             self.shed += 1
             log.error("checks get 503 after they waited %.0f s for the database", PATIENCE)
             self._finish(lookup, answer.overloaded())

@@ -7,7 +7,7 @@ from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest, HttpResponse
 
-from authgate import feed, metrics, sessions, stale_connections
+from authgate import metrics, sessions, stale_connections
 from authgate.target import BadTarget, origin_from
 from authgate.views import answer_gate_request
 from ikd_portal.logs.request_ids import begin_request
@@ -23,6 +23,9 @@ class GateMiddleware:
     made for another name.
     """
 
+    workers_remember = False
+    """Whether other threads and processes answer checks from memory. The server's worker sets it."""
+
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
 
@@ -30,7 +33,7 @@ class GateMiddleware:
         begin_request()
         sessions.ended_here.any = False
         response = self._answer(request)
-        if sessions.ended_here.any and feed.current is not None:
+        if sessions.ended_here.any and self.workers_remember:
             time.sleep(BELIEVED_AFTER)
         return response
 

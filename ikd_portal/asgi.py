@@ -26,9 +26,6 @@ from ikd_portal.wsgi import application as django_application
 
 Scope = MutableMapping[str, Any]
 
-WITHOUT_BODIES = ("/authgate/", "/oauth2/")
-"""Where nothing reads a body: a check's may be the one that its proxy forgot to leave out."""
-
 _NOT_ASCII = re.compile(rb"[^\x21-\x7e]")
 
 
@@ -55,9 +52,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return
     scope["query_string"] = _NOT_ASCII.sub(lambda match: b"%%%02X" % match[0][0], scope["query_string"])
-    has_body = not scope["path"].startswith(WITHOUT_BODIES)
     try:
-        body = await slow_clients.body_of(scope["headers"], receive) if has_body else None
+        body = await slow_clients.body_for(scope, receive)
     except slow_clients.Gone:
         return
     except slow_clients.Unfit as unfit:

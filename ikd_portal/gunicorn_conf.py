@@ -8,7 +8,7 @@ import sys
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from ikd_portal import folders, readiness
+from ikd_portal import folders, page_socket, readiness
 from ikd_portal.logs import configuration as logs
 
 
@@ -16,6 +16,12 @@ def _give_up(reason: str) -> NoReturn:
     """End the server with one line, before it listens."""
     logging.getLogger("ikd.start").critical("%s", reason)
     sys.exit(1)
+
+
+def _number(name: str, text: str) -> int:
+    if not (text.isascii() and text.isdigit()):
+        _give_up(f"{name} must be a number, is {text!r}")
+    return int(text)
 
 
 try:
@@ -28,10 +34,8 @@ logs.configure(logconfig_dict)
 logs.watch_uncaught_exceptions()
 
 bind = os.environ.get("IKD_BIND", "127.0.0.1:8000")
-try:
-    workers = int(os.environ.get("IKD_WORKERS", "2"))
-except ValueError:
-    _give_up(f"IKD_WORKERS must be a number, is {os.environ['IKD_WORKERS']!r}")
+page_workers = _number("IKD_PAGE_WORKERS", os.environ.get("IKD_PAGE_WORKERS", "2"))
+workers = _number("IKD_WORKERS", os.environ.get("IKD_WORKERS", "2")) + page_workers
 worker_class = "ikd_portal.worker.PortalWorker"
 keepalive = 75  # longer than proxies keep an idle connection, so that they are the ones to close it
 timeout = 30
@@ -47,3 +51,22 @@ def on_starting(server: Any) -> None:
     """Refuse to listen if workers could not start."""
     if mistake := readiness.mistake_in_settings():
         _give_up(mistake)
+
+
+_spawned: list[Any] = []
+"""The workers that were spawned since this file was read: a reload reads it again."""
+
+
+def pre_fork(server: Any, worker: Any) -> None:
+    """Choose what a worker is for: pages, until as many of these live as are wanted, or checks."""
+    living = [each for each in _spawned if each.pid in server.WORKERS]
+    for_pages = sum(each.is_for_pages for each in living)
+    worker.pages = page_socket.made_in(readiness.var_folder()) if page_workers else None
+    worker.is_for_pages = for_pages < page_workers
+    _spawned[:] = [*living, worker]
+
+
+def on_exit(server: Any) -> None:
+    """Remove the page processes' socket, unless another master has taken over."""
+    if not server.reexec_pid:
+        page_socket.remove()

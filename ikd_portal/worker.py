@@ -12,6 +12,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import uvloop
 from gunicorn.arbiter import Arbiter
@@ -27,9 +28,17 @@ PATIENCE = 10.0
 
 TICKS_A_SECOND = 10
 
+PAGES_END_LATER = 1.5
+"""Seconds that a page process goes on after it was told to end: checks' processes still pass requests on."""
+
+NICENESS = 5
+"""How much page processes step back behind those that answer checks, as of nice(2)."""
+
 
 class PortalServer(Server):
     """uvicorn's server. After `serve` the process ends by its signal: what comes before happens here."""
+
+    goes_on_for = 0.0
 
     def __init__(self, config: Config, each_second: Callable[[], None]) -> None:
         super().__init__(config)
@@ -45,6 +54,7 @@ class PortalServer(Server):
         from authgate.front import Front
         from authgate.writer import writer
 
+        await asyncio.sleep(self.goes_on_for)
         Front.is_ending = True
         await super().shutdown(sockets)
         # Not in this thread: a database that hangs must not keep the worker from being told to hurry.
@@ -53,6 +63,13 @@ class PortalServer(Server):
 
 
 class PortalWorker(Worker):  # type: ignore[misc]
+    """Answers checks, or pages, or both where there are no processes for pages."""
+
+    pages: tuple[int, int] | None = None
+    """The page processes' socket and its folder. gunicorn_conf sets both attributes before the fork."""
+
+    is_for_pages = False
+
     def init_signals(self) -> None:
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
@@ -61,36 +78,58 @@ class PortalWorker(Worker):  # type: ignore[misc]
 
     def run(self) -> None:
         # Django is set up by now, and this process has forked: threads may begin.
-        from accounts.upstreams import rechecking
-        from authgate import feed
-
         patience.limit_everywhere(PATIENCE)
-        self.feed = feed.start()
-        rechecking.start()
+        Path("/proc/self/comm").write_text("ikd-pages" if self.is_for_pages else "ikd-checks")
+        if self.is_for_pages:
+            os.nice(NICENESS)
+        else:
+            self._begin_checks()
+        if self.is_for_pages or self.pages is None:
+            self._begin_pages()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._serve())
+
+    def _begin_checks(self) -> None:
+        from authgate import feed
+
+        self.feed = feed.start()
+
+    def _begin_pages(self) -> None:
+        from accounts.upstreams import rechecking
+        from authgate.middleware import GateMiddleware
+
+        GateMiddleware.workers_remember = True
+        rechecking.start()
 
     async def _serve(self) -> None:
         from authgate import lookups
 
         server = self._server = PortalServer(self._server_config(), self._show_life)
-        lookups.start(self.feed, asyncio.get_running_loop())
+        sockets = self.sockets
+        if self.is_for_pages and self.pages is not None:
+            sockets = [socket.socket(fileno=os.dup(self.pages[0]))]
+            server.goes_on_for = PAGES_END_LATER
+        else:
+            lookups.start(self.feed, asyncio.get_running_loop())
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self.handle_exit, signal.SIGQUIT, None)
-        await server.serve(sockets=self.sockets)
+        await server.serve(sockets=sockets)
         if not server.started:
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
     def _server_config(self) -> Config:
         from authgate.front import Front
+        from ikd_portal.pages import Forwarder, Pages
 
+        passes_on = self.pages is not None and not self.is_for_pages
         return Config(
-            app=self.wsgi,
-            http=Front,
+            app=Forwarder(self.pages[1]) if self.pages and passes_on else self.wsgi,
+            http=Pages if self.is_for_pages else Front,
             loop="uvloop",
             ws="none",
             lifespan="off",
             proxy_headers=False,
             server_header=False,
+            date_header=not self.is_for_pages,
             access_log=False,
             log_config=None,
             timeout_keep_alive=self.cfg.keepalive,

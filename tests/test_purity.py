@@ -19,6 +19,7 @@ PURE = (
     "answer",
     "state",
     "memory",
+    "network_limits",
     "redirects",
     "credentials",
     "heads",

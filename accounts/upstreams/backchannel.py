@@ -32,8 +32,8 @@ from accounts.upstreams.texts import identifier
 from accounts.upstreams.trouble import Blame, Trouble
 from accounts.upstreams.turns import turns
 from authgate.audit import record
-from authgate.memory import WrongTries
 from authgate.models import SignIn
+from authgate.network_limits import WrongTries
 from authgate.server_facts import client_address
 from authgate.sessions import end_sign_ins
 

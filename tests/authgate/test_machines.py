@@ -23,8 +23,9 @@ from authgate import loading
 from authgate.answer import Answer
 from authgate.credentials import new_token
 from authgate.feed import Feed
-from authgate.memory import WorkerMemory, WrongTries
+from authgate.memory import WorkerMemory
 from authgate.models import Application, AuditEvent
+from authgate.network_limits import WrongTries
 from authgate.views import _memory
 from authgate.writer import writer
 from tests.authgate.asking import NAVIGATION, WIKI, Headers, ask, endpoint, facts, header, signed_in

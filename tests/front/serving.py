@@ -148,6 +148,7 @@ class Portal:
             "IKD_SECRET_KEY": "a key of the tests' own server, which no installation has: 0123456789",
             "IKD_BIND": bind,
             "IKD_WORKERS": str(workers),
+            "IKD_PAGE_WORKERS": "1",
             "DATABASE_URL": database.url,
             **settings,
         }
@@ -186,7 +187,7 @@ class Portal:
             try:
                 self.process.wait(10)
             except subprocess.TimeoutExpired:
-                for worker in self.workers():
+                for worker in children(self.process.pid):
                     with suppress(ProcessLookupError):
                         os.kill(worker, signal.SIGKILL)
                 self.process.kill()
@@ -197,8 +198,15 @@ class Portal:
         self.process.send_signal(signal.SIGHUP)
 
     def workers(self) -> list[int]:
+        """Return the processes that answer checks."""
+        return self._named("ikd-checks")
+
+    def page_workers(self) -> list[int]:
+        return self._named("ikd-pages")
+
+    def _named(self, name: str) -> list[int]:
         assert self.process is not None
-        return children(self.process.pid)
+        return [pid for pid in children(self.process.pid) if _name_of(pid) == name]
 
     def connect(self) -> Connection:
         return Connection(self.address)
@@ -207,6 +215,13 @@ class Portal:
         """Ask one check on a connection of its own."""
         with self.connect() as connection:
             return connection.check(cookie, origin=origin, path=path)
+
+
+def _name_of(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def children(pid: int) -> list[int]:

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -88,10 +89,10 @@ class Waiters:
         self.answers: list[Answer] = []
         self.lookups = Lookups(worker, self.loop)
 
-    def ask(self, *digests: bytes) -> list[Lookup | None]:
+    def ask(self, *tokens: str) -> list[Lookup | None]:
         return [
-            self.lookups.submit(facts(), Missing(Need.SESSION, digest), self.answers.append)
-            for digest in digests
+            self.lookups.submit(facts(token), Missing(Need.SESSION, digest(token)), self.answers.append)
+            for token in tokens
         ]
 
     def run_until(self, is_so: Callable[[], bool]) -> None:
@@ -103,8 +104,12 @@ class Waiters:
         self.loop.run_until_complete(wait())
 
 
-def facts() -> Facts:
-    lines = check_bytes("__Host-ikd_gate=x").split(b"\r\n")[1:-2]
+def digest(token: str) -> bytes:
+    return sha256(token.encode()).digest()
+
+
+def facts(token: str) -> Facts:
+    lines = check_bytes(f"__Host-ikd_gate={token}").split(b"\r\n")[1:-2]
     headers = {name.lower(): value for name, _, value in (line.partition(b": ") for line in lines)}
     return Facts("/authgate/nginx", "", RequestHeaders(headers), "127.0.0.1", 0.0)
 
@@ -121,7 +126,7 @@ def waiters(database: Database, people: Cast) -> Iterator[Waiters]:
 
 
 def test_one_query_serves_all_who_wait(waiters: Waiters) -> None:
-    waiters.ask(*(bytes([number]) * 32 for number in range(100)))
+    waiters.ask(*map(str, range(100)))
 
     waiters.lookups.start()
     waiters.run_until(lambda: len(waiters.answers) == 100)
@@ -130,18 +135,27 @@ def test_one_query_serves_all_who_wait(waiters: Waiters) -> None:
     assert {answer.status for answer in waiters.answers} == {401}
 
 
-def test_what_opens_nothing_is_not_looked_up_again(waiters: Waiters) -> None:
+def test_a_check_that_waited_for_fresh_memory_alone_then_waits_for_its_session(waiters: Waiters) -> None:
+    waiters.lookups.submit(facts("n"), Answer(200), waiters.answers.append)
+
     waiters.lookups.start()
-    waiters.ask(b"n" * 32)
     waiters.run_until(lambda: bool(waiters.answers))
 
-    assert waiters.lookups._feed.memory.session(b"n" * 32, 0.0) is None
+    assert (waiters.answers[0].status, waiters.lookups.batches) == (401, 2)
+
+
+def test_what_opens_nothing_is_not_looked_up_again(waiters: Waiters) -> None:
+    waiters.lookups.start()
+    waiters.ask("n")
+    waiters.run_until(lambda: bool(waiters.answers))
+
+    assert waiters.lookups._feed.memory.session(digest("n"), 0.0) is None
 
 
 def test_more_than_the_queue_holds_is_shed(waiters: Waiters, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiters.lookups, "_queue", FairQueue(limit=3))
 
-    queued = waiters.ask(*(bytes([number]) * 32 for number in range(5)))
+    queued = waiters.ask(*map(str, range(5)))
 
     assert [each is not None for each in queued] == [True, True, True, False, False]
     assert waiters.lookups.shed == 2
@@ -155,7 +169,7 @@ def test_a_database_that_does_not_answer_holds_no_check_for_long(
     load = loading.load_held
 
     def load_or_hang(keys: list[bytes]) -> Any:
-        if keys == [b"h" * 32]:
+        if keys == [digest("h")]:
             hangs.wait(20)
         return load(keys)
 
@@ -163,10 +177,10 @@ def test_a_database_that_does_not_answer_holds_no_check_for_long(
     monkeypatch.setattr(lookups, "PATIENCE", 0.2)
     monkeypatch.setattr(lookups, "LOOK_EVERY", 0.05)
     waiters.lookups.start()
-    waiters.ask(b"h" * 32)
+    waiters.ask("h")
     waiters.run_until(lambda: len(waiters.answers) == 1)
 
-    waiters.ask(b"n" * 32)
+    waiters.ask("n")
     waiters.run_until(lambda: len(waiters.answers) == 2)
     hangs.set()
 
@@ -180,7 +194,7 @@ def test_a_query_that_fails_lets_nobody_in(waiters: Waiters, monkeypatch: pytest
 
     monkeypatch.setattr(loading, "load_held", fail)
     waiters.lookups.start()
-    waiters.ask(b"n" * 32, b"m" * 32)
+    waiters.ask("n", "m")
     waiters.run_until(lambda: len(waiters.answers) == 2)
 
     assert [answer.status for answer in waiters.answers] == [503, 503]

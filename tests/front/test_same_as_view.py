@@ -28,8 +28,9 @@ from authgate.credentials import new_token
 from authgate.feed import Feed
 from authgate.front import Front
 from authgate.lookups import Lookup, Lookups
-from authgate.memory import WorkerMemory, WrongTries
+from authgate.memory import WorkerMemory
 from authgate.models import Application, ConfigurationEvent, GateSession, SignIn
+from authgate.network_limits import WrongTries
 from authgate.writer import writer
 from ikd_portal.asgi import with_forwarded
 from tests.factories import ApplicationFactory, RuleFactory

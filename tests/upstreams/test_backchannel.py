@@ -16,8 +16,8 @@ from accounts.upstreams import backchannel, metadata
 from accounts.upstreams.backchannel import EVENT, LARGEST
 from accounts.upstreams.encryption import Secret
 from authgate import sessions
-from authgate.memory import WrongTries
 from authgate.models import AuditEvent, SignIn
+from authgate.network_limits import WrongTries
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
 from tests.authgate.asking import WIKI, ask, facts

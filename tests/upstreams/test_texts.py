@@ -14,8 +14,8 @@ from accounts.models import ClaimMapping, GroupMapping, Upstream, UpstreamSessio
 from accounts.upstreams import backchannel, metadata
 from accounts.upstreams.kinds import PROTOCOLS
 from accounts.upstreams.trial import examine
-from authgate.memory import WrongTries
 from authgate.models import AuditEvent
+from authgate.network_limits import WrongTries
 from tests.accounts.conftest import PortalClient
 from tests.factories import GroupFactory, UpstreamFactory
 from tests.feed.cluster import Cluster

@@ -1,0 +1,78 @@
+"""The Unix socket on which page processes listen. gunicorn's master makes it, and all workers inherit it.
+
+Standard library only: the master reads this before Django is set up.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+
+VARIABLE = "IKD_PAGES_FD"
+"""Where the master keeps the socket over a reload and a change of binary, as `socket:folder`."""
+
+WAITING = 1024
+"""Connections that may wait to be accepted."""
+
+
+def made_in(var: Path) -> tuple[int, int]:
+    """Return the file descriptors of the listening socket and of its folder, made if need be.
+
+    The folder is in `var`, or among the temporary files if nothing can be written there. The socket is
+    reached by the folder's descriptor: the path of a Unix socket has 107 bytes at most.
+    """
+    known = os.environ.get(VARIABLE)
+    if known:
+        numbers = known.split(":")
+        return int(numbers[0]), int(numbers[1])
+    _remove_abandoned(var)
+    try:
+        path = Path(tempfile.mkdtemp(prefix="pages-", dir=var))
+    except OSError:
+        path = Path(tempfile.mkdtemp(prefix="pages-"))
+    path.chmod(0o700)
+    folder_number = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(address(folder_number))
+    listening.listen(WAITING)
+    number = listening.detach()
+    for each in (number, folder_number):
+        os.set_inheritable(each, True)
+    os.environ[VARIABLE] = f"{number}:{folder_number}"
+    return number, folder_number
+
+
+def address(folder: int) -> str:
+    """Return the path of the socket, good in every process that inherited the folder's descriptor."""
+    return f"/proc/self/fd/{folder}/socket"
+
+
+def remove() -> None:
+    """Remove the socket and its folder, if this process or its master made them."""
+    known = os.environ.get(VARIABLE)
+    if known:
+        folder = Path(f"/proc/self/fd/{known.split(':')[1]}").resolve()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _remove_abandoned(var: Path) -> None:
+    """Remove what a master left that was killed."""
+    for folder in var.glob("pages-*"):
+        with suppress(OSError):
+            number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+            if not _is_served(number):
+                shutil.rmtree(folder, ignore_errors=True)
+            os.close(number)
+
+
+def _is_served(folder: int) -> bool:
+    with socket.socket(socket.AF_UNIX) as probe:
+        try:
+            probe.connect(address(folder))
+        except OSError:
+            return False
+    return True

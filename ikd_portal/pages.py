@@ -1,0 +1,185 @@
+"""Pages are answered by processes of their own, so that no page and no password hash slows a check.
+
+A process that answers checks passes every other request on through a Unix socket: one connection for each
+request, the head as it came, the body read in full before. The other side is the same server with `Pages`
+as its protocol.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import resource
+from typing import IO, Any
+
+import httptools
+
+from authgate.front import Front
+from authgate.server_facts import ABORT, SENT_TARGET, peer_from
+from ikd_portal import page_socket, slow_clients
+from ikd_portal.slow_clients import CHUNK, Receive, Send
+
+Headers = list[tuple[bytes, bytes]]
+
+PEER = b"x-ikd-peer"
+"""The header in which the client's socket address travels, `address port`, empty for a Unix socket."""
+
+NOT_PASSED_ON = frozenset(
+    (
+        PEER,
+        *(b"connection", b"keep-alive", b"proxy-connection", b"te", b"trailer", b"upgrade"),
+        *(b"transfer-encoding", b"content-length", b"expect"),
+    )
+)
+"""Headers of the connection rather than of the request (RFC 9110, section 7.6.1), and those written again."""
+
+HEAD_WITHIN = 120.0
+"""Seconds in which a page has to begin; longer than a provider may keep a visitor waiting."""
+
+
+class Busy(slow_clients.Unfit):
+    status, sentence = 503, "Too many requests are being answered. Try again in a few seconds.\n"
+
+
+class Broken(slow_clients.Unfit):
+    status, sentence = 503, "The portal could not answer. Try again in a few seconds.\n"
+
+
+# ---- the side that passes on ------------------------------------------------------------------------------
+
+
+class Forwarder:
+    """The application of a process that answers checks: it passes requests on to the page processes."""
+
+    def __init__(self, folder: int) -> None:
+        self.under_way = 0
+        self._address = page_socket.address(folder)
+        self._limit = min(4_000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
+
+    async def __call__(self, scope: Any, receive: Receive, send: Send) -> None:
+        """Serve one request (ASGI)."""
+        if scope["type"] != "http":
+            return
+        try:
+            body = await slow_clients.body_for(scope, receive)
+        except slow_clients.Gone:
+            return
+        except slow_clients.Unfit as unfit:
+            await slow_clients.say(unfit, send)
+            return
+        in_time = slow_clients.read_in_time(send, scope["state"][ABORT])
+        try:
+            await self._pass_on(scope, body, in_time)
+        except slow_clients.Unfit as unfit:
+            await slow_clients.say(unfit, send)
+        finally:
+            if body is not None:
+                body.close()
+
+    async def _pass_on(self, scope: Any, body: IO[bytes] | None, send: Send) -> None:
+        if self.under_way >= self._limit:
+            raise Busy
+        self.under_way += 1
+        try:
+            reader, writer = await asyncio.open_unix_connection(self._address)
+            try:
+                await _write(writer, scope, body)
+                await _relay(reader, scope, send)
+            finally:
+                writer.close()
+        except (OSError, TimeoutError, httptools.HttpParserError):
+            raise Broken from None
+        finally:
+            self.under_way -= 1
+
+
+async def _write(writer: asyncio.StreamWriter, scope: Any, body: IO[bytes] | None) -> None:
+    length = 0 if body is None else body.seek(0, os.SEEK_END)
+    writer.write(_head(scope, length))
+    if body is not None:
+        body.seek(0)
+        while chunk := body.read(CHUNK):
+            writer.write(chunk)
+            await writer.drain()
+
+
+def _head(scope: Any, length: int) -> bytes:
+    """Return a request's head for the page process: what came, less what belongs to the connection."""
+    client = scope.get("client")
+    peer = f"{client[0]} {client[1]}".encode() if client else b""
+    lines = [b"%s %s HTTP/1.1" % (scope["method"].encode(), scope["state"][SENT_TARGET])]
+    lines += [b"%s: %s" % header for header in scope["headers"] if header[0] not in NOT_PASSED_ON]
+    lines += [b"%s: %s" % (PEER, peer), b"content-length: %d" % length, b"connection: close", b"", b""]
+    return b"\r\n".join(lines)
+
+
+class _Reply:
+    """What the parser of an answer has found so far."""
+
+    def __init__(self) -> None:
+        self.headers: Headers = []
+        self.chunks: list[bytes] = []
+        self.has_head = self.is_complete = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self.has_head = True
+
+    def on_body(self, body: bytes) -> None:
+        self.chunks.append(body)
+
+    def on_message_complete(self) -> None:
+        self.is_complete = True
+
+
+async def _relay(reader: asyncio.StreamReader, scope: Any, send: Send) -> None:
+    """Send an answer on as it comes. Raise Broken if it ends before its head is complete."""
+    reply = _Reply()
+    parser = httptools.HttpResponseParser(reply)
+    async with asyncio.timeout(HEAD_WITHIN):
+        while not reply.has_head:
+            parser.feed_data(await _read(reader))
+    headers = [header for header in reply.headers if header[0] not in (b"connection", b"transfer-encoding")]
+    await send({"type": "http.response.start", "status": parser.get_status_code(), "headers": headers})
+    try:
+        while scope["method"] != "HEAD" and not reply.is_complete:
+            await _send_chunks(reply, send)
+            parser.feed_data(await _read(reader))
+    except (Broken, httptools.HttpParserError):
+        scope["state"][ABORT]()  # the client sees that the answer is not whole
+        return
+    await _send_chunks(reply, send)
+    await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _read(reader: asyncio.StreamReader) -> bytes:
+    data = await reader.read(CHUNK)
+    if not data:
+        raise Broken
+    return data
+
+
+async def _send_chunks(reply: _Reply, send: Send) -> None:
+    chunks, reply.chunks = reply.chunks, []
+    for chunk in chunks:
+        await send({"type": "http.response.body", "body": chunk, "more_body": True})
+
+
+# ---- the side that answers --------------------------------------------------------------------------------
+
+
+class Pages(Front):
+    """The protocol of a page process: it knows the client's address from the process that passes on."""
+
+    def on_headers_complete(self) -> None:
+        told = [value.decode("latin-1") for name, value in self.headers if name == PEER]
+        if len(told) != 1:
+            self.transport.abort()
+            return
+        self.headers = [header for header in self.headers if header[0] != PEER]
+        address, _, port = told[0].partition(" ")
+        self.client = (address, int(port)) if address else None
+        self.peer = peer_from(address) if address else None
+        super().on_headers_complete()

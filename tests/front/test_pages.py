@@ -1,0 +1,217 @@
+"""Pages come from processes of their own: nothing of a request or an answer changes on the way there."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import stat
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from authgate.models import AuditEvent
+from tests.front.serving import (
+    Cast,
+    Connection,
+    Database,
+    Portal,
+    Reply,
+    eventually,
+    sign_in_bytes,
+)
+
+REQUESTS = {
+    "a page": b"GET /accounts/login/?next=/a%20b HTTP/1.1\r\nHost: sso.example.com\r\n\r\n",
+    "HEAD": b"HEAD /accounts/login/ HTTP/1.1\r\nHost: sso.example.com\r\n\r\n",
+    "a large file": b"GET /static/admin/js/vendor/jquery/jquery.js HTTP/1.1\r\nHost: sso.example.com\r\n\r\n",
+    "not modified": (
+        b"GET /static/ikd.css HTTP/1.1\r\nHost: sso.example.com\r\n"
+        b"If-Modified-Since: Fri, 01 Jan 2100 00:00:00 GMT\r\n\r\n"
+    ),
+    "another host": b"GET / HTTP/1.1\r\nHost: other.example.com\r\n\r\n",
+    "absolute form": b"GET http://sso.example.com/nothing HTTP/1.1\r\nHost: sso.example.com\r\n\r\n",
+    "other bytes": b"GET /%ff?\xc3\xa9=%zz HTTP/1.1\r\nHost: sso.example.com\r\n\r\n",
+    "an endpoint": (
+        b"GET /authgate/start?rd=/x HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\n"
+        b"Sec-Fetch-Mode: cors\r\nX-Forwarded-Host: wiki.example.com\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"
+    ),
+    "an endpoint's header twice": (
+        b"GET /authgate/start HTTP/1.1\r\nHost: a\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Proto: https\r\n"
+        b"X-Forwarded-Host: wiki.example.com\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n"
+    ),
+    "a method of its own": b"PROPFIND / HTTP/1.1\r\nHost: sso.example.com\r\n\r\n",
+    "an upgrade": (
+        b"GET /nothing HTTP/1.1\r\nHost: sso.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    ),
+}
+BY_CHANCE = ("date", "set-cookie", "expires", "x-auth-decision")
+
+
+@pytest.fixture(scope="module")
+def alone(database: Database, people: Cast, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
+    """A portal that answers pages in the process that answers checks."""
+    portal = Portal(tmp_path_factory.mktemp("alone"), database, IKD_PAGE_WORKERS="0").start()
+    yield portal
+    portal.stop()
+
+
+def answer_of(portal: Portal, octets: bytes) -> Reply:
+    with portal.connect() as connection:
+        connection.send(octets)
+        return connection.reply(is_head=octets.startswith(b"HEAD"))
+
+
+def without_chance(reply: Reply) -> tuple[int, list[tuple[str, str]], int]:
+    """Return what is the same each time; forms hold a token, so only the length of a body is."""
+    headers = [
+        (name, "; ".join(sorted(value.split("; ")))) for name, value in reply.headers if name not in BY_CHANCE
+    ]
+    return reply.status, sorted(headers), len(reply.body)
+
+
+@pytest.mark.parametrize("kind", REQUESTS)
+def test_an_answer_is_the_same_from_a_process_of_its_own(kind: str, portal: Portal, alone: Portal) -> None:
+    here, there = answer_of(alone, REQUESTS[kind]), answer_of(portal, REQUESTS[kind])
+
+    assert without_chance(there) == without_chance(here)
+
+
+def test_pages_come_from_their_own_process(portal: Portal, alone: Portal) -> None:
+    assert len(portal.page_workers()) == 1
+    assert alone.page_workers() == []
+
+
+def test_a_body_arrives_whole(portal: Portal) -> None:
+    reply = answer_of(portal, sign_in_bytes(b"x" * 300_000))
+
+    assert reply.status == 200
+
+
+def test_a_page_knows_the_clients_address(portal: Portal) -> None:
+    octets = sign_in_bytes(b"alice").replace(b"Cookie:", b"X-Forwarded-For: 192.0.2.77\r\nCookie:")
+
+    answer_of(portal, octets)
+
+    assert eventually(lambda: AuditEvent.objects.filter(address="192.0.2.77").exists())
+
+
+@pytest.fixture
+def mistrustful(database: Database, people: Cast, tmp_path: Path) -> Iterator[Portal]:
+    """A portal that trusts no proxy at the address from which the tests ask."""
+    portal = Portal(tmp_path, database, IKD_TRUSTED_PROXIES="198.51.100.9").start()
+    yield portal
+    portal.stop()
+
+
+@pytest.mark.parametrize("told", ["", "X-Ikd-Peer: 198.51.100.9 1\r\n", "X-Ikd-Peer: \r\n"])
+def test_no_client_names_its_own_address(told: str, mistrustful: Portal) -> None:
+    octets = REQUESTS["an endpoint"].replace(b"Host: a\r\n", b"Host: a\r\n" + told.encode())
+
+    assert answer_of(mistrustful, octets).status == 403
+
+
+def test_checks_go_on_while_a_page_process_is_replaced(
+    database: Database, people: Cast, tmp_path: Path
+) -> None:
+    portal = Portal(tmp_path, database).start()
+    portal.ask(people.alice_cookie)
+    (before,) = portal.page_workers()
+
+    os.kill(before, signal.SIGKILL)
+    checks = [portal.ask(people.alice_cookie).status for _ in range(50)]
+    page = answer_of(portal, REQUESTS["a page"]).status
+    after = portal.page_workers()
+    portal.stop()
+
+    assert checks == [200] * 50
+    assert page == 200
+    assert len(after) == 1 and after != [before]
+
+
+def test_a_page_process_that_dies_while_it_answers_is_answered_for(
+    database: Database, people: Cast, tmp_path: Path
+) -> None:
+    portal = Portal(tmp_path, database).start()
+    (pages,) = portal.page_workers()
+    with closing(sqlite3.connect(database.url.removeprefix("sqlite:///"))) as other, portal.connect() as asks:
+        other.execute("BEGIN IMMEDIATE")
+        asks.send(sign_in_bytes(b"nobody"))
+        time.sleep(0.5)
+        os.kill(pages, signal.SIGKILL)
+        reply = asks.reply()
+    portal.stop()
+
+    assert reply.status == 503
+    assert b"Try again" in reply.body
+
+
+def test_a_page_that_waits_outlives_the_process_that_had_not_taken_it(
+    database: Database, people: Cast, tmp_path: Path
+) -> None:
+    portal = Portal(tmp_path, database).start()
+    (pages,) = portal.page_workers()
+    os.kill(pages, signal.SIGSTOP)
+    with portal.connect() as connection:
+        connection.send(REQUESTS["a page"])
+        time.sleep(0.3)
+        os.kill(pages, signal.SIGKILL)
+        reply = connection.reply()
+    portal.stop()
+
+    assert reply.status == 200
+
+
+def test_a_reload_loses_no_page(database: Database, people: Cast, tmp_path: Path) -> None:
+    portal = Portal(tmp_path, database).start()
+    (before,) = portal.page_workers()
+    statuses: list[int] = []
+    ended = threading.Event()
+
+    def ask() -> None:
+        while not ended.is_set():
+            with portal.connect() as connection:
+                connection.send(REQUESTS["a page"].replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
+                statuses.append(connection.reply().status)
+
+    asking = threading.Thread(target=ask)
+    asking.start()
+    portal.reload()
+    replaced = eventually(lambda: before not in portal.page_workers() and len(portal.page_workers()) == 1, 20)
+    time.sleep(0.3)
+    ended.set()
+    asking.join(10)
+    portal.stop()
+
+    assert replaced
+    assert set(statuses) == {200}
+
+
+def test_the_socket_is_its_owners_and_ends_with_the_portal(
+    database: Database, people: Cast, tmp_path: Path
+) -> None:
+    (tmp_path / "pages-abandoned").mkdir()
+    portal = Portal(tmp_path, database).start()
+
+    folders = sorted(tmp_path.glob("pages-*"))
+    modes = [stat.S_IMODE(folder.stat().st_mode) for folder in folders if (folder / "socket").exists()]
+    portal.stop()
+
+    assert modes == [0o700]
+    assert [folder for folder in tmp_path.glob("pages-*") if (folder / "socket").exists()] == []
+
+
+def test_health_needs_no_page_process(database: Database, people: Cast, tmp_path: Path) -> None:
+    portal = Portal(tmp_path, database).start()
+    (pages,) = portal.page_workers()
+    os.kill(pages, signal.SIGSTOP)
+    with Connection(portal.address, timeout=5) as connection:
+        status = connection.get("/healthz").status
+    os.kill(pages, signal.SIGCONT)
+    portal.stop()
+
+    assert status == 200
