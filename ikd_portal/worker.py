@@ -11,7 +11,9 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import uvloop
@@ -29,7 +31,10 @@ PATIENCE = 10.0
 TICKS_A_SECOND = 10
 
 PAGES_END_LATER = 1.5
-"""Seconds that a page process goes on after it was told to end: checks' processes still pass requests on."""
+"""Seconds that a page process goes on, once told to end, while others still pass requests on to it."""
+
+CHECKS_NAME, PAGES_NAME = "ikd-checks", "ikd-pages"
+"""What `ps` and `top` call the processes."""
 
 NICENESS = 5
 """How much page processes step back behind those that answer checks, as of nice(2)."""
@@ -38,7 +43,7 @@ NICENESS = 5
 class PortalServer(Server):
     """uvicorn's server. After `serve` the process ends by its signal: what comes before happens here."""
 
-    goes_on_for = 0.0
+    is_for_pages = False
 
     def __init__(self, config: Config, each_second: Callable[[], None]) -> None:
         super().__init__(config)
@@ -54,12 +59,25 @@ class PortalServer(Server):
         from authgate.front import Front
         from authgate.writer import writer
 
-        await asyncio.sleep(self.goes_on_for)
+        deadline = time.monotonic() + PAGES_END_LATER
+        while self.is_for_pages and time.monotonic() < deadline and _is_asked_by_others():
+            await asyncio.sleep(0.05)
         Front.is_ending = True
         await super().shutdown(sockets)
         # Not in this thread: a database that hangs must not keep the worker from being told to hurry.
         await asyncio.get_running_loop().run_in_executor(None, writer.end)
         logs.flush()
+
+
+def _is_asked_by_others() -> bool:
+    """Return whether this process has siblings that answer checks."""
+    siblings = Path(f"/proc/{os.getppid()}/task/{os.getppid()}/children")
+    with suppress(OSError):
+        for pid in siblings.read_text().split():
+            with suppress(OSError):
+                if Path(f"/proc/{pid}/comm").read_text().strip() == CHECKS_NAME:
+                    return True
+    return False
 
 
 class PortalWorker(Worker):  # type: ignore[misc]
@@ -79,7 +97,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
     def run(self) -> None:
         # Django is set up by now, and this process has forked: threads may begin.
         patience.limit_everywhere(PATIENCE)
-        Path("/proc/self/comm").write_text("ikd-pages" if self.is_for_pages else "ikd-checks")
+        Path("/proc/self/comm").write_text(PAGES_NAME if self.is_for_pages else CHECKS_NAME)
         if self.is_for_pages:
             os.nice(NICENESS)
         else:
@@ -107,8 +125,10 @@ class PortalWorker(Worker):  # type: ignore[misc]
         server = self._server = PortalServer(self._server_config(), self._show_life)
         sockets = self.sockets
         if self.is_for_pages and self.pages is not None:
+            for each in self.sockets:
+                each.close()
             sockets = [socket.socket(fileno=os.dup(self.pages[0]))]
-            server.goes_on_for = PAGES_END_LATER
+            server.is_for_pages = True
         else:
             lookups.start(self.feed, asyncio.get_running_loop())
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self.handle_exit, signal.SIGQUIT, None)
