@@ -46,12 +46,12 @@ def broken_table(database: Database) -> Iterator[None]:
         cursor.execute("ALTER TABLE gone RENAME TO accounts_invitation")
 
 
-def test_master_and_worker_write_nothing_but_lines_of_json(portal: Portal) -> None:
+def test_master_and_workers_write_nothing_but_lines_of_json(portal: Portal) -> None:
     assert eventually(lambda: any("Booting worker" in line["message"] for line in lines(portal)))
 
     said = lines(portal)
     assert {"gunicorn.error", "uvicorn.error"} <= {line["logger"] for line in said}
-    assert len({line["process"] for line in said}) == 2
+    assert len({line["process"] for line in said}) == 3
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", line["time"]) for line in said)
 
 
