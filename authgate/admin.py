@@ -169,6 +169,7 @@ class ApplicationAdmin(AuditedAdmin):
             _("Launcher"),
             {"fields": ("in_launcher", "launch_url", "category", ("icon_file", "icon_shown", "remove_icon"))},
         ),
+        (_("Programs"), {"fields": ("challenges",)}),
         (
             _("What the application is told"),
             {

@@ -41,9 +41,12 @@ _TO_ENCODE = re.compile(rb"[^\x20-\x7e]|%|\A +| +\Z")
 
 NO_STORE: Headers = ((b"cache-control", b"no-store"), (b"referrer-policy", b"no-referrer"))
 JSON: Headers = ((b"content-type", b"application/json"), *NO_STORE)
-CHALLENGE: Headers = ((b"www-authenticate", b'Bearer realm="ikD Portal"'),)
-WRONG_CREDENTIAL: Headers = ((b"www-authenticate", b'Bearer realm="ikD Portal", error="invalid_token"'),)
-"""Never Basic, for which a browser would ask with a window of its own (RFC 6750, section 3)."""
+BASIC, BEARER = b'Basic realm="ikD Portal", charset="UTF-8"', b'Bearer realm="ikD Portal"'
+CHALLENGES = {"bearer": BEARER, "basic": BASIC, "both": b"%s, %s" % (BASIC, BEARER)}
+"""By an application's choice. Some clients read the first challenge alone, so that is the one for them."""
+
+INVALID_TOKEN = b', error="invalid_token"'
+CHALLENGE: Headers = ((b"www-authenticate", BEARER),)
 
 OURS: Headers = ((b"x-auth-credential", b"portal"),)
 """Tells nginx that Authorization was for the portal, and must not go on."""
@@ -97,6 +100,8 @@ class Asking:
     referer: str
     languages: str
     now: float
+    is_browser: bool = True
+    """Whether a browser asks, be it for a page or for a script. It gets no challenge for Basic."""
 
 
 # ---- allowed ----------------------------------------------------------------------------------------------
@@ -203,14 +208,14 @@ def with_authorization(allowed: Answer, contract: Contract, value: bytes) -> Ans
 # ---- not signed in ----------------------------------------------------------------------------------------
 
 
-def ask_to_sign_in(asking: Asking, memory: Memory) -> Answer | None:
-    """Send a browser to the portal where the proxy can, and tell everybody else where to go.
+def ask_to_sign_in(asking: Asking, memory: Memory, application: Application) -> Answer | None:
+    """Return a redirect to the portal where the proxy can send one, and 401 for everybody else.
 
     None for a page that has to be kept first.
     """
     target = asking.target
     if asking.contract.style is STATUS or not asking.navigates:
-        return unauthorized(asking)
+        return unauthorized(asking, application)
     return to_portal(asking, memory, without_code(target.uri or "/"), status=status_of_redirect(target))
 
 
@@ -269,14 +274,24 @@ def start_url(asking: Asking) -> str:
     return url + (quoted if len(quoted) <= LONGEST_HEADERS // 2 else quote(f"{target.origin}/", safe=""))
 
 
-def unauthorized(asking: Asking, *, to_a_program: bool = False) -> Answer:
-    """Say 401, and where one may sign in; a program gets it as JSON too."""
+def challenge(asking: Asking, application: Application | None, error: bytes = b"") -> Headers:
+    """Return WWW-Authenticate with the challenges that an application chose (RFC 9110, section 11.6.1).
+
+    A browser gets Bearer alone: for Basic it would open a window of its own, also for a script or an image.
+    """
+    chosen = "bearer" if application is None or asking.is_browser else application.challenges
+    value = CHALLENGES.get(chosen, BEARER)
+    return ((b"www-authenticate", value if chosen == "basic" else value + error),)
+
+
+def unauthorized(asking: Asking, application: Application | None, *, to_a_program: bool = False) -> Answer:
+    """Return 401, and where a user may sign in; a program gets it as JSON too."""
     location = start_url(asking)
     headers: Headers = ((b"x-auth-location", location.encode("ascii")),)
     if asking.navigates and not to_a_program:
         return Answer(401, headers + NO_STORE)
     body = json.dumps({"error": "sign_in_required", "location": location}).encode()
-    return Answer(401, headers + CHALLENGE + JSON, body)
+    return Answer(401, headers + challenge(asking, application) + JSON, body)
 
 
 def wrong_credential(asking: Asking, memory: Memory, application: Application) -> Answer:
@@ -292,13 +307,16 @@ def wrong_credential(asking: Asking, memory: Memory, application: Application) -
         target.client,
         application=application.name,
     )
-    return wrong_credential_of(refusal.decision_id, refusal)
+    return wrong_credential_of(asking, application, refusal.decision_id, refusal)
 
 
-def wrong_credential_of(decision_id: str, refusal: Refusal | None = None) -> Answer:
+def wrong_credential_of(
+    asking: Asking, application: Application | None, decision_id: str, refusal: Refusal | None = None
+) -> Answer:
     told = {"error": "invalid_token"} | ({"decision": decision_id} if decision_id else {})
     headers: Headers = ((b"x-auth-decision", decision_id.encode()),) if decision_id else ()
-    return Answer(401, headers + WRONG_CREDENTIAL + JSON, json.dumps(told).encode(), refusal)
+    headers += challenge(asking, application, INVALID_TOKEN) + JSON
+    return Answer(401, headers, json.dumps(told).encode(), refusal)
 
 
 # ---- refused ----------------------------------------------------------------------------------------------

@@ -122,7 +122,7 @@ def _check_target(
         if is_endpoint(contract, target.uri):
             return Missing(Need.ENDPOINT, target.path or "", asking_of(contract, target, facts))
         if "ikdcode=" in target.uri and code_in(target.uri) is not None:
-            return _with_code(asking_of(contract, target, facts))
+            return _with_code(asking_of(contract, target, facts), application)
     if b"authorization" in facts.headers.values:
         found = _with_credential(contract, target, facts, application, filters, memory)
         if found is not None:
@@ -176,11 +176,11 @@ def is_endpoint(contract: Contract, uri: str) -> bool:
     return uri.partition("?")[0].removeprefix(f"{contract.prefix}/") in (*ENDPOINTS, "sign_in")
 
 
-def _with_code(asking: Asking) -> Answer | Missing:
+def _with_code(asking: Asking, application: Application) -> Answer | Missing:
     """Never let a code through to the application, and never let a foreign hand use it up."""
     target = asking.target
     if not asking.navigates or target.method not in ("GET", "HEAD"):
-        return answer.unauthorized(asking, to_a_program=True)
+        return answer.unauthorized(asking, application, to_a_program=True)
     if target.method == "HEAD" or asking.prefetches:
         return answer.redirect(target.origin + without_code(target.uri or "/"))
     return Missing(Need.CODE, code_in(target.uri or "") or "", asking)
@@ -235,7 +235,7 @@ def _decided(
         asking = replace(asking, navigates=False)
         return answer.refuse(asking, memory, application, subject, decision)
     if decision.verdict in (SIGN_IN, STEP_UP):
-        return answer.ask_to_sign_in(asking, memory) or Missing(Need.PAGE, "", asking)
+        return answer.ask_to_sign_in(asking, memory, application) or Missing(Need.PAGE, "", asking)
     return answer.refuse(asking, memory, application, subject, decision)
 
 
@@ -302,7 +302,11 @@ def asking_of(contract: Contract, target: Target, facts: Facts) -> Asking:
         referer=in_ascii(hints.get(b"referer", b"").decode("latin-1")),
         languages=hints.get(b"accept-language", b"").decode("latin-1"),
         now=facts.now,
+        is_browser=_is_browser(hints),
     )
+
+
+FETCH_METADATA = (b"sec-fetch-mode", b"sec-fetch-dest", b"sec-fetch-site")
 
 
 def _navigates(hints: dict[bytes, bytes]) -> bool:
@@ -312,11 +316,23 @@ def _navigates(hints: dict[bytes, bytes]) -> bool:
     """
     if b"sec-websocket-key" in hints:
         return False
-    if any(name in hints for name in (b"sec-fetch-mode", b"sec-fetch-dest", b"sec-fetch-site")):
+    if any(name in hints for name in FETCH_METADATA):
         return hints.get(b"sec-fetch-mode") == b"navigate"
+    return b"text/html" in hints.get(b"accept", b"").lower() and not _is_by_script(hints)
+
+
+def _is_by_script(hints: dict[bytes, bytes]) -> bool:
     requested_with = hints.get(b"x-requested-with", b"").lower().split(b",")
-    is_script = any(each.strip() == b"xmlhttprequest" for each in requested_with)
-    return b"text/html" in hints.get(b"accept", b"").lower() and not is_script
+    return any(each.strip() == b"xmlhttprequest" for each in requested_with)
+
+
+def _is_browser(hints: dict[bytes, bytes]) -> bool:
+    """Return whether a browser may have sent this: all of them begin User-Agent with Mozilla/ by now."""
+    if not hints.keys().isdisjoint((*FETCH_METADATA, b"origin", b"sec-websocket-key")):
+        return True
+    if b"text/html" in hints.get(b"accept", b"").lower() or _is_by_script(hints):
+        return True
+    return hints.get(b"user-agent", b"").lower().startswith(b"mozilla/")
 
 
 def filters_from(query: str, parameters: frozenset[str] = frozenset()) -> Filters | str | None:

@@ -109,6 +109,8 @@ class Application:
     username_header: bool = False
     access_token: bool = False
     id_token: bool = False
+    challenges: str = "bearer"
+    """What a program without a credential is asked for: bearer, basic or both."""
     named_groups: frozenset[str] | None = None
 
 

@@ -152,6 +152,7 @@ HEADER_WISHES = (
     "username_header",
     "access_token",
     "id_token",
+    "challenges",
 )
 APPLICATION_FIELDS = ("pk", "name", "enabled", *HEADER_WISHES)
 RULE_FIELDS = (

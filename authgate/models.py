@@ -22,6 +22,11 @@ class Application(models.Model):
         USERNAME = "username", _("username")
         UUID = "uuid", _("UUID, which a rename does not change")
 
+    class Challenges(models.TextChoices):
+        BEARER = "bearer", _("Bearer")
+        BASIC = "basic", _("Basic")
+        BOTH = "both", _("Basic and Bearer")
+
     name = models.CharField(_("name"), max_length=100, unique=True)
     description = models.CharField(_("description"), max_length=200, blank=True)
     created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
@@ -78,6 +83,16 @@ class Application(models.Model):
         help_text=_(
             "In place of what a browser sends there. All headers together may have 4 KiB: whose tokens and "
             "groups are longer is refused, which the configuration events tell."
+        ),
+    )
+    challenges = models.CharField(
+        _("programs are asked for"),
+        max_length=10,
+        choices=Challenges.choices,
+        default=Challenges.BEARER,
+        help_text=_(
+            "The challenge in a 401. docker, git, wget and WebDAV clients need Basic: they send an API token "
+            "as the password when asked for it. Browsers never receive that challenge. Default: Bearer."
         ),
     )
     named_groups = models.ManyToManyField(

@@ -334,9 +334,10 @@ def start(visit: Visit, memory: Memory) -> Answer:
     """Begin a sign-in: to the portal, and back to the page asked for by way of the callback."""
     if visit.has_credential(memory):
         # nginx comes here for every 401: a program with a wrong credential is not to sign in.
-        return answer.wrong_credential_of(visit.decision_id)
+        application = _application(visit.origin, memory)
+        return answer.wrong_credential_of(visit.asking, application, visit.decision_id)
     if not visit.asking.navigates:
-        return answer.unauthorized(visit.asking)
+        return answer.unauthorized(visit.asking, _application(visit.origin, memory))
     page = _page_asked_for(visit)
     origin, uri = _parts(page)
     if origin != visit.origin:
@@ -399,7 +400,7 @@ def userinfo(visit: Visit, memory: Memory) -> Answer:
     """Return who is signed in here, as oauth2-proxy does, and as butterfly-auth if the application wishes."""
     session = _session_of(visit.asking, memory)
     if session is None:
-        return answer.unauthorized(visit.asking, to_a_program=True)
+        return answer.unauthorized(visit.asking, _application(visit.origin, memory), to_a_program=True)
     subject = session.subject
     told = {
         "user": subject.username,

@@ -38,6 +38,8 @@ FETCH = {
     "Sec-Fetch-Dest": "empty",
     "Accept": "*/*",
 }
+GIT = {"User-Agent": "git/2.39.5", "Accept": "*/*", "Pragma": "no-cache"}
+OLD_IMAGE = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)", "Accept": "image/*,*/*;q=0.8"}
 WEB_VIEW = {"X-Requested-With": "com.example.app"}
 WEBSOCKET = {
     "Upgrade": "websocket",
@@ -53,6 +55,7 @@ class Outcome(Enum):
     SIGN_IN = "a page: to the portal, and back"
     SIGN_IN_AFTER_FORM = "a form sent without a sign-in: to the portal where a proxy can redirect"
     TOLD = "a program: 401, and where one may sign in"
+    ASKED_FOR_BASIC = "a program: 401 with the challenges that the application chose"
     REFUSED = "a page: 403 with its number"
     TOLD_REFUSED = "a program: 403 with its number"
     WITHOUT_CODE = "to the same URL without the code"
@@ -146,6 +149,11 @@ ROWS = (
     Row("a program with a method of no standard", O.TOLD, "/data", method="MKACTIVITY", headers=FETCH),
     Row("an API", O.TOLD, "/api/items", headers=FETCH),
     Row("two words for a navigation", O.TOLD, "/page", headers={"Sec-Fetch-Mode": "navigate, cors"}),
+    Row("git at a site that asks for Basic", O.ASKED_FOR_BASIC, site="ops", headers=GIT),
+    Row("WebDAV at a site that asks for Basic", O.ASKED_FOR_BASIC, "/x", "", "PROPFIND", "ops", headers={}),
+    Row("a script at a site that asks for Basic", O.TOLD, site="ops", headers=FETCH),
+    Row("an old browser's image there", O.TOLD, site="ops", headers=OLD_IMAGE),
+    Row("a page at a site that asks for Basic", O.SIGN_IN, site="ops"),
     # ---- refused ----
     Row("a guest in a group's scope", O.REFUSED, "/staff/rota", "bob"),
     Row("a guest at a group's site", O.REFUSED, "/", "bob", site="ops"),
@@ -321,7 +329,14 @@ def lay_out(port: str = "") -> None:
     wiki = f"https://{SITES['wiki']}{port}"
     ApplicationFactory(name="Wiki", origins=[wiki], who=Rule.Who.SIGNED_IN, identity_jwt=True)
     ops = f"https://{SITES['ops']}{port}"
-    ApplicationFactory(name="Operations", origins=[ops], groups=["staff"], access_token=True, id_token=True)
+    ApplicationFactory(
+        name="Operations",
+        origins=[ops],
+        groups=["staff"],
+        access_token=True,
+        id_token=True,
+        challenges=Application.Challenges.BOTH,
+    )
 
 
 def token_for(username: str, origin: str) -> str:

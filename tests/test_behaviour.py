@@ -257,9 +257,15 @@ def asks_to_sign_in_after_a_form(style: str, row: Row, response: HttpResponse) -
 def tells_a_program(style: str, row: Row, response: HttpResponse) -> None:
     told = json.loads(response.content)
     assert response.status_code == 401
-    assert response["WWW-Authenticate"]
+    assert response["WWW-Authenticate"] == 'Bearer realm="ikD Portal"'
     assert "Location" not in response
     assert told["location"] == response["X-Auth-Location"]
+
+
+def asks_a_program_for_basic(style: str, row: Row, response: HttpResponse) -> None:
+    told = 'Basic realm="ikD Portal", charset="UTF-8", Bearer realm="ikD Portal"'
+    assert (response.status_code, response["WWW-Authenticate"]) == (401, told)
+    assert "Location" not in response
 
 
 def refuses(style: str, row: Row, response: HttpResponse) -> None:
@@ -289,6 +295,7 @@ EXPECTED = {
     Outcome.SIGN_IN: asks_to_sign_in,
     Outcome.SIGN_IN_AFTER_FORM: asks_to_sign_in_after_a_form,
     Outcome.TOLD: tells_a_program,
+    Outcome.ASKED_FOR_BASIC: asks_a_program_for_basic,
     Outcome.REFUSED: refuses,
     Outcome.TOLD_REFUSED: tells_a_program_of_a_refusal,
     Outcome.WITHOUT_CODE: leads_to_the_clean_url,

@@ -14,9 +14,10 @@ from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
 
 from accounts.models import User
 from tests.factories import PASSWORD, UserFactory
-from tests.front.serving import Database, Portal, migrate
+from tests.front.serving import Database, Portal, eventually, migrate
 from tests.proxies.processes import Server, binary, free_port
 from tests.proxies.proxy import DEPLOY, Certificate, make_certificate
+from tests.proxies.wire import exchange, request_bytes
 
 PORTAL_HOST = "sso.example.com"
 
@@ -71,11 +72,20 @@ def staged(
         try:
             for listening in {portal_port, *(site.port for site in sites)}:
                 server.wait_for(("127.0.0.1", listening))
+            assert eventually(lambda: _has_routes(scheme, portal_port)), server.log.read_text()
             yield Stage(scheme, portal_port, portal, database)
         finally:
             server.stop()
     finally:
         portal.stop()
+
+
+def _has_routes(scheme: str, portal_port: int) -> bool:
+    """Return whether the portal answers: Traefik listens before it has read its routes."""
+    request = request_bytes("GET", "/healthz", f"{PORTAL_HOST}:{portal_port}")
+    name = PORTAL_HOST if scheme == "https" else None
+    reply = exchange(("127.0.0.1", portal_port), request, tls_name=name)
+    return reply is not None and reply.status == 200
 
 
 # ---- nginx ------------------------------------------------------------------------------------------------

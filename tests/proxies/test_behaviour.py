@@ -90,12 +90,18 @@ def is_sent_to_the_portal_after_a_form(proxy: Proxy, row: Row, reply: Reply) -> 
 
 def is_told_to_sign_in(proxy: Proxy, row: Row, reply: Reply) -> None:
     assert (reply.status, reply.header("Location")) == (401, "")
-    assert reply.header("WWW-Authenticate")
+    assert set(reply.all("WWW-Authenticate")) == {'Bearer realm="ikD Portal"'}
     assert proxy.backend.take() == []
     if row.method != "HEAD" and not row.path.startswith("/api/"):
         told = json.loads(reply.body)
         assert set(told) == {"error", "location"}
         assert told["location"].startswith(f"{proxy.portal.origin(row.site)}/authgate/start?rd=")
+
+
+def is_asked_for_basic(proxy: Proxy, row: Row, reply: Reply) -> None:
+    told = 'Basic realm="ikD Portal", charset="UTF-8", Bearer realm="ikD Portal"'
+    assert (reply.status, set(reply.all("WWW-Authenticate"))) == (401, {told})
+    assert proxy.backend.take() == []
 
 
 def is_refused(proxy: Proxy, row: Row, reply: Reply) -> None:
@@ -128,6 +134,7 @@ EXPECTED = {
     Outcome.SIGN_IN: is_sent_to_the_portal,
     Outcome.SIGN_IN_AFTER_FORM: is_sent_to_the_portal_after_a_form,
     Outcome.TOLD: is_told_to_sign_in,
+    Outcome.ASKED_FOR_BASIC: is_asked_for_basic,
     Outcome.REFUSED: is_refused,
     Outcome.TOLD_REFUSED: is_told_of_a_refusal,
     Outcome.WITHOUT_CODE: is_sent_to_the_clean_url,
