@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.forms import BaseUserCreationForm, UsernameField
 from django.core.exceptions import ValidationError
+from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext
@@ -80,6 +81,9 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         user = invitations.accept(found, form.save(commit=False), client_address(request))
     except invitations.Spent:
         return _spent(request)
+    except IntegrityError:  # another newcomer of this name was quicker
+        form.add_error("username", gettext("There is a user of this name already. Choose another."))
+        return render(request, "accounts/invitation.html", {"form": form, "email": found.email})
     if not user.is_active:
         return render(request, "accounts/registration_waits.html")
     messages.success(request, gettext("Your account is made. Sign in."))

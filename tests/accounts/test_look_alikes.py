@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, transaction
+from django.db.models.signals import pre_save
 from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
@@ -118,6 +119,24 @@ def test_a_guest_accepts_no_invitation_so(client: Client, alice: User) -> None:
     accept(client, link(None), "\u0430\u043b\u0438\u0441\u0430")
 
     assert not User.objects.filter(username="\u0430\u043b\u0438\u0441\u0430").exists()
+
+
+def test_of_two_guests_at_the_same_moment_the_later_chooses_again(client: Client, carol: User) -> None:
+    def be_faster(instance: User, **kwargs: object) -> None:
+        if instance.username == "frank":
+            User.objects.bulk_create([User(username="fr\u0430nk")])
+
+    page = link(carol)
+    pre_save.connect(be_faster, sender=User)
+    try:
+        answer = accept(client, page, "frank")
+    finally:
+        pre_save.disconnect(be_faster, sender=User)
+
+    assert answer.status_code == 200
+    assert "Choose another" in answer.content.decode()
+    assert not User.objects.filter(username="frank").exists()
+    assert accept(client, page, "grace").status_code == 302
 
 
 def test_the_first_administrator_is_none(client: Client, alice: User) -> None:
