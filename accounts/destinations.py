@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import re
+
 from django.conf import settings
 from django.http import HttpRequest
 
 from authgate.loading import is_allowed_origin
-from authgate.redirects import judge
+from authgate.redirects import LONGEST, judge
+
+LONGEST_FRAGMENT = 2048
+"""Characters."""
+
+_FRAGMENT = re.compile(r"[\x21-\x7e]+")
+_TOKENS = re.compile(r"(?:^|[?&])(?:access_token|id_token|refresh_token|code|token|password)=", re.IGNORECASE)
 
 
 def judged(text: str | None) -> str | None:
     """Give the URL that `text` means, seen from the portal, or None where nobody may be sent."""
     return judge(text, base=settings.IKD_PORTAL_ORIGIN, allowed=is_allowed_origin)
+
+
+def with_fragment(url: str | None, fragment: str) -> str | None:
+    """Return a judged URL with the fragment that its visitor's browser has, if that can be kept.
+
+    What other flows leave there, such as tokens, is not taken.
+    """
+    fragment = fragment.removeprefix("#")
+    fits = url is not None and len(fragment) <= LONGEST_FRAGMENT and len(url) + len(fragment) < LONGEST
+    if url is None or "#" in url or not fits or not _FRAGMENT.fullmatch(fragment) or _TOKENS.search(fragment):
+        return url
+    return f"{url}#{fragment}"
 
 
 def within_portal(text: str | None) -> str | None:

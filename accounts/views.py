@@ -14,6 +14,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils.cache import add_never_cache_headers
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
@@ -24,6 +25,7 @@ from accounts.destinations import destination, judged
 from accounts.forms import FirstAdministratorForm
 from accounts.models import User
 from accounts.upstreams import leaving
+from accounts.upstreams.models import Upstream
 from accounts.upstreams.views import offered
 from authgate.audit import record
 from authgate.launching import applications_for, keep_favourite, shelves_of
@@ -64,7 +66,22 @@ class SignInView(PasswordFormMixin, allauth_views.LoginView):  # type: ignore[mi
         if default is None or waits or request.user.is_authenticated:
             response: HttpResponse = super().get(request, *args, **kwargs)
             return response
-        return redirect(f"{reverse('upstream_start', args=[default.slug])}{self._then()}")
+        return self._to_provider(request, default)
+
+    def _to_provider(self, request: HttpRequest, upstream: Upstream) -> HttpResponse:
+        """Send a browser on by a page whose script knows the fragment, and everything else by a redirect."""
+        start_url = f"{reverse('upstream_start', args=[upstream.slug])}{self._then()}"
+        if "text/html" not in request.headers.get("Accept", ""):
+            return redirect(start_url)
+        page = {"local": "1"} | ({"next": target} if (target := self.get_next_url()) else {})
+        context = {
+            "upstream": upstream,
+            "start_url": start_url,
+            "local_url": f"{reverse('account_login')}?{urlencode(page)}",
+        }
+        response = render(request, "accounts/to_provider.html", context)
+        add_never_cache_headers(response)
+        return response
 
     def get_next_url(self) -> str | None:
         return destination(self.request, "next")

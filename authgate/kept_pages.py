@@ -26,9 +26,9 @@ LONGEST = 11_264
 
 KEPT_FOR = timedelta(hours=1)
 
-PER_NETWORK = 200
+PER_NETWORK = 500
 IN_ALL = 10_000
-"""Addresses kept at once, of one client network and together: about 120 MB at their longest."""
+"""Addresses kept at once, of one client network and together: about 150 MB at their longest."""
 
 
 def keep(address: str, client: str | None) -> str | None:

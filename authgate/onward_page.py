@@ -6,6 +6,8 @@ Proxies read an answer's headers into a buffer of 4 KiB unless they are told oth
 from __future__ import annotations
 
 from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.utils import translation
 
@@ -14,6 +16,16 @@ from authgate.refused_page import preferred_language
 
 LONGEST_HEADER = 3072
 """Bytes of an address in a redirect."""
+
+
+def in_place_of(request: HttpRequest, response: HttpResponse) -> HttpResponse:
+    """Return a redirect of the portal, or the page with the same cookies if its address is too long."""
+    url = response.headers.get("Location", "")
+    if len(url) <= LONGEST_HEADER:
+        return response
+    page = render(request, "authgate/onward.html", {"url": url, "static": settings.STATIC_URL})
+    page.cookies = response.cookies
+    return page
 
 
 def answer_at_another_origin(url: str, languages: str, *more: tuple[bytes, bytes]) -> Answer:

@@ -20,7 +20,7 @@ from authgate.cookies import place_of
 from authgate.decision import Decision, Verdict, decide
 from authgate.memory import RefusedPage
 from authgate.models import SignIn
-from authgate.onward_page import LONGEST_HEADER
+from authgate.onward_page import LONGEST_HEADER, in_place_of
 from authgate.redirects import LONGEST_PAGE, judge
 from authgate.refused_page import context_of
 from authgate.server_facts import client_address
@@ -151,7 +151,7 @@ def _entered(request: HttpRequest, sign_in: SignIn, place: str, origin: str, uri
     entries = int(earlier) if earlier in ENTRIES else 0
     if entries >= ENTRIES_LIMIT:
         return render(request, "authgate/no_cookies.html", {"origin": origin}, status=400)
-    response = _onward(request, origin + uri)
+    response = in_place_of(request, HttpResponseRedirect(origin + uri))
     response["Referrer-Policy"] = "no-referrer"
     _set_cookie(response, name, str(entries + 1), max_age=ENTRIES_AGE)
     held = request.COOKIES.get(cookie_name(place, "gate"), "")
@@ -162,13 +162,6 @@ def _entered(request: HttpRequest, sign_in: SignIn, place: str, origin: str, uri
         remaining = int(sign_in.expires_at.timestamp() - time.time()) if sign_in.keep else None
         _set_cookie(response, cookie_name(place, "gate"), token, max_age=remaining, domain=place[1:])
     return response
-
-
-def _onward(request: HttpRequest, url: str) -> HttpResponse:
-    """Send the browser on: a long address does not fit into the headers that a proxy takes."""
-    if len(url) <= LONGEST_HEADER:
-        return HttpResponseRedirect(url)
-    return render(request, "authgate/onward.html", {"url": url, "static": settings.STATIC_URL})
 
 
 ENTRIES = frozenset(map(str, range(ENTRIES_LIMIT + 1)))

@@ -24,7 +24,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.destinations import destination, judged
+from accounts.destinations import destination, judged, with_fragment
 from accounts.models import User
 from accounts.second_factor.adapter import has_factor
 from accounts.throttle import network_of
@@ -34,6 +34,7 @@ from accounts.upstreams.attempts import Attempt, Purpose
 from accounts.upstreams.kinds import PROTOCOLS
 from accounts.upstreams.models import Identity, Upstream
 from accounts.upstreams.trouble import Blame, Trouble
+from authgate import onward_page
 from authgate.audit import record
 from authgate.models import SignIn
 from authgate.server_facts import client_address, is_turned_away
@@ -56,15 +57,17 @@ def offered() -> list[Upstream]:
 
 
 @never_cache
-@require_safe
+@require_http_methods(["GET", "HEAD", "POST"])
 def start(request: HttpRequest, slug: str) -> HttpResponse:
     """Send the browser to the provider, or on to its page if it is signed in.
 
-    `attempt` is the state of an attempt that failed: the new one leads to the same page.
+    `attempt` is the state of an attempt that failed: the new one leads to the same page. A POST brings the
+    fragment of the page along, which stays out of addresses and logs.
     """
     upstream = upstream_of(slug)
     failed = _failed_attempt(request, upstream)
     target = judged(failed.page) if failed else destination(request, "next")
+    target = with_fragment(target, request.POST.get("fragment", ""))
     if request.user.is_authenticated:
         return HttpResponseRedirect(target or reverse("launcher"))
     return leave_for(request, upstream, Purpose.SIGN_IN, target, tries=failed.tries + 1 if failed else 0)
@@ -86,11 +89,19 @@ def leave_for(
     try:
         _require_turn(request)
         url = PROTOCOLS[upstream.kind].leave(upstream, state, own, purpose)
+        # Without a fragment of its own a browser takes the one of this page along to the provider.
+        url += "#" if request.headers.get("Sec-Fetch-Mode") == "navigate" else ""
+        response = HttpResponse(status=302, headers={"Location": url, "Referrer-Policy": "no-referrer"})
     except Trouble as trouble:
-        return trouble_page(request, upstream, trouble, target)
-    response = HttpResponse(status=302, headers={"Location": url, "Referrer-Policy": "no-referrer"})
+        again = _start_url(upstream, state) if purpose is Purpose.SIGN_IN else None
+        response = trouble_page(request, upstream, trouble, target, again=again)
     attempts.set_cookie(response, cookie)
     return response
+
+
+def _start_url(upstream: Upstream, state: str) -> str:
+    """Return where an attempt begins that leads to the same page as an earlier one."""
+    return f"{reverse('upstream_start', args=[upstream.slug])}?{urlencode({'attempt': state})}"
 
 
 @never_cache
@@ -118,7 +129,7 @@ def callback(request: HttpRequest, slug: str) -> HttpResponse:
         response = _arrived(request, upstream, attempt, arrival, target)
     except Trouble as trouble:
         response = _failed(request, upstream, attempt, trouble, target, is_taken=is_taken)
-    return _without_referrer(response)
+    return _without_referrer(onward_page.in_place_of(request, response))
 
 
 def _require_turn(request: HttpRequest) -> None:
@@ -145,9 +156,7 @@ def _failed(
 
     Of several tabs that a browser restores at once, one may have signed it in meanwhile.
     """
-    again = (
-        f"{reverse('upstream_start', args=[upstream.slug])}?{urlencode({'attempt': request.GET['state']})}"
-    )
+    again = _start_url(upstream, request.GET["state"])
     if attempt.purpose is not Purpose.SIGN_IN or trouble.blame is Blame.REFUSED:
         return trouble_page(request, upstream, trouble, target)
     if request.user.is_authenticated:
@@ -236,13 +245,14 @@ def trouble_page(
             decision_id=reference,
             details={"upstream": upstream.slug, "blame": trouble.blame.name.lower()},
         )
-    then = {"next": target.partition("#")[0]} if target else {}
+    page, hash, fragment = (target or "").partition("#")
+    then = {"next": page} if page else {}
     context = {
         "upstream": upstream,
         "blame": trouble.blame.name,
         "reference": reference,
         "again": again or f"{reverse('upstream_start', args=[upstream.slug])}?{urlencode(then)}",
-        "other_ways": f"{reverse('account_login')}?{urlencode({'local': 1, **then})}",
+        "other_ways": f"{reverse('account_login')}?{urlencode({'local': 1, **then})}{hash}{fragment}",
     }
     return render(request, "accounts/upstream_trouble.html", context, status=trouble.blame.value)
 
@@ -365,6 +375,7 @@ def confirm(request: HttpRequest) -> HttpResponse:
     Whoever has a second factor gives that, unless a provider may stand in for it.
     """
     user, target = cast(User, request.user), destination(request, "next") or reverse("upstream_identities")
+    target = with_fragment(target, request.POST.get("fragment", "")) or target
     own = Upstream.objects.filter(enabled=True, identities__user=user).distinct()
     if has_factor(user):
         own = own.exclude(second_factor_values="")

@@ -1,0 +1,94 @@
+"""Fragments on the way to a provider: judged, bounded, in no address and no log."""
+
+from __future__ import annotations
+
+import pytest
+
+from accounts.models import Upstream
+from authgate.models import AuditEvent, KeptPage
+from tests.accounts.conftest import PortalClient
+from tests.upstreams.provider import Provider
+from tests.upstreams.signing_in import START
+
+PAGE = "https://sso.example.com/accounts/"
+
+
+def end_with(client: PortalClient, provider: Provider, fragment: str, page: str = PAGE) -> str:
+    left = client.post(f"{START}?next={page}", {"fragment": fragment})
+    assert fragment not in left["Location"] or not fragment
+    return client.get(provider.sign_in(left["Location"]))["Location"]
+
+
+@pytest.mark.parametrize("fragment", ["part-2", "#part-2", "/route?x=1&y=%E4%B8%AD", "a" * 2048])
+def test_a_fragment_comes_back(
+    client: PortalClient, provider: Provider, upstream: Upstream, fragment: str
+) -> None:
+    assert end_with(client, provider, fragment) == f"{PAGE}#{fragment.removeprefix('#')}"
+
+
+REFUSED = {
+    "nothing": "",
+    "a line break": "a\r\nSet-Cookie: x=1",
+    "a space": "a b",
+    "a character outside ASCII": "é",
+    "too long": "a" * 2049,
+    "an access token": "access_token=abc&token_type=bearer",
+    "an ID token": "state=1&id_token=abc",
+    "a code": "/?code=abc",
+}
+
+
+@pytest.mark.parametrize("fragment", REFUSED.values(), ids=REFUSED)
+def test_a_fragment_is_left_out(
+    client: PortalClient, provider: Provider, upstream: Upstream, fragment: str
+) -> None:
+    assert end_with(client, provider, fragment) == PAGE
+    assert not KeptPage.objects.exists()
+
+
+def test_a_fragment_sends_nobody_elsewhere(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    assert end_with(client, provider, "part-4711", page="https://evil.example/") == "/"
+
+
+def test_a_form_of_another_site_begins_nothing(upstream: Upstream, provider: Provider) -> None:
+    browser = PortalClient(HTTP_HOST="sso.example.com", enforce_csrf_checks=True)
+
+    assert browser.post(f"{START}?next={PAGE}", {"fragment": "x"}).status_code == 403
+
+
+def test_a_fragment_is_in_no_event_and_no_log(
+    client: PortalClient, provider: Provider, upstream: Upstream, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("DEBUG")
+    provider.answers["/token"] = (500, {}, b"")
+    left = client.post(f"{START}?next={PAGE}", {"fragment": "private-4711"})
+
+    client.get(provider.sign_in(left["Location"]))
+
+    ours = "".join(each.getMessage() for each in caplog.records if not each.name.startswith("django.db"))
+    assert "4711" not in ours + str(list(AuditEvent.objects.values()))
+
+
+def test_a_browser_takes_no_fragment_along_to_the_provider(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    left = client.get(START, headers={"sec-fetch-mode": "navigate"})
+
+    assert left["Location"].endswith("#")
+
+
+@pytest.mark.parametrize(("accept", "status"), [("text/html,*/*;q=0.8", 200), ("*/*", 302)])
+def test_a_browser_gets_a_page_on_its_way_to_the_default_provider(
+    client: PortalClient, upstream: Upstream, accept: str, status: int
+) -> None:
+    Upstream.objects.update(is_default=True)
+
+    answer = client.get("/accounts/login/?next=/accounts/", headers={"accept": accept})
+
+    assert answer.status_code == status
+    if status == 200:
+        page = answer.content.decode()
+        assert "Taking you to Campus" in page and "no-store" in answer["Cache-Control"]
+        assert 'url=/upstreams/campus/start?next=https%3A%2F%2Fsso.example.com%2Faccounts%2F"' in page
