@@ -73,7 +73,7 @@ def check(facts: Facts, memory: Memory) -> Answer | Missing:
         target = contract.read(facts, settings.forwarded_hops)
     except BadTarget as problem:
         status = answer.bad_contract_status(contract)
-        return answer.misconfigured(contract, memory, str(problem), status=status)
+        return answer.misconfigured(contract, memory, str(problem), status=status, origin=problem.origin)
     filters: Filters | str | None = None
     if facts.query and contract.has_filters:
         filters = filters_from(facts.query, contract.parameters)

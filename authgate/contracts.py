@@ -168,7 +168,11 @@ def _refuse_rewritten(values: dict[bytes, bytes]) -> NoReturn:
     itself, through a proxy that passes it on, is refused.
     """
     name = next(name for name in REWRITTEN if name in values)
-    raise BadTarget(f"{name.decode()}: the path was rewritten before the check")
+    try:
+        origin = _origin(values[b"x-forwarded-proto"], values[b"x-forwarded-host"])
+    except (KeyError, BadTarget):
+        origin = ""
+    raise BadTarget(f"{name.decode()}: the path was rewritten before the check", origin)
 
 
 def _forwarded_raw_host(facts: Facts, hops: int) -> Target:

@@ -106,6 +106,19 @@ def test_a_value_that_cannot_be_read_refuses(check: str, name: bytes, value: byt
     assert len(events()) == 1
 
 
+@pytest.mark.parametrize("header", [b"x-forwarded-prefix", b"x-replaced-path"])
+@pytest.mark.parametrize("value", [b"/grafana", b"", b"/"])
+@pytest.mark.parametrize("check", CHECKS)
+def test_a_path_that_was_rewritten_before_the_check_refuses(
+    check: str, value: bytes, header: bytes, alice: User
+) -> None:
+    response = raw(check, [*forwarded(f"{WIKI}/"), (header, value)], signed_in(alice))
+
+    assert response.status_code == CHECKS[check]
+    reason = f"{header.decode()}: the path was rewritten before the check"
+    assert events() == [(check.rpartition("/")[2], WIKI, reason, 1)]
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_an_underscore_is_another_header(name: bytes, alice: User) -> None:
     sly = (name.replace(b"-", b"_"), b"evil")

@@ -169,7 +169,7 @@ def test_traefik_lets_nobody_in_by_a_path_that_it_rewrote_before_the_check(
     assert [reply.status for reply in replies] == [400] * 4
     assert elsewhere.status == 200
     assert [received.application for received in backend.take()] == ["wiki"]
-    assert events.tell(f"traefik: {header}: the path was rewritten before the check")
+    assert events.tell(f"traefik: {header}: the path was rewritten before the check", portal.origin("app"))
 
 
 @pytest.mark.parametrize("header", ["X-Forwarded-Prefix", "X_Forwarded_Prefix"])
