@@ -66,3 +66,14 @@ def check_encryption_keys(**kwargs: Any) -> list[CheckMessage]:
             "IKD_ENCRYPTION_KEYS must be keys of at least 32 characters, one is shorter", id="accounts.E002"
         )
     ]
+
+
+@register()
+def check_argon2(**kwargs: Any) -> list[CheckMessage]:
+    """Hold the parameters of Argon2id to the least that OWASP's cheat sheet on password storage allows."""
+    least = {"IKD_ARGON2_TIME_COST": 2, "IKD_ARGON2_MEMORY_COST": 19_456, "IKD_ARGON2_PARALLELISM": 1}
+    return [
+        Error(f"{name} must be {number} or more, is {getattr(settings, name)!r}", id="accounts.E005")
+        for name, number in least.items()
+        if getattr(settings, name) < number
+    ]

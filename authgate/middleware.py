@@ -8,6 +8,8 @@ from django.db import connection
 from django.http import HttpRequest, HttpResponse
 
 from authgate import metrics, sessions, stale_connections
+from authgate.outage import Overloaded
+from authgate.server_facts import is_overloaded
 from authgate.target import BadTarget, origin_from
 from authgate.views import answer_gate_request
 from ikd_portal.logs.request_ids import begin_request
@@ -49,6 +51,8 @@ class GateMiddleware:
         if not is_portal_host(request.META.get("HTTP_HOST", "")):
             return _plain(404, f"This name is not the portal's. The portal is {settings.IKD_PORTAL_URL}")
         stale_connections.close_stale()
+        if is_overloaded(request):
+            raise Overloaded
         return self.get_response(request)
 
 

@@ -24,7 +24,12 @@ class Outage(Enum):
     FULL = gettext_noop("The portal's disk is full, so nothing can be saved.")
     READ_ONLY = gettext_noop("The portal's database is read-only at the moment, so nothing can be saved.")
     AWAY = gettext_noop("The portal's database does not answer.")
+    OVERLOADED = gettext_noop("Many people are signing in at the moment.")
     REDIS_AWAY = gettext_noop("The portal's store for codes and limits (Redis) does not answer.")
+
+
+class Overloaded(Exception):
+    """Too many wait for what takes long: hashing passwords, above all."""
 
 
 SQLITE = {
@@ -53,6 +58,8 @@ def outage_in(error: BaseException | None) -> Outage | None:
 
 
 def _outage_of(error: BaseException) -> Outage | None:
+    if isinstance(error, Overloaded):
+        return Outage.OVERLOADED
     if isinstance(error, RedisError | ConnectionInterrupted):
         return Outage.REDIS_AWAY
     if not isinstance(error, DatabaseError | InterfaceError):

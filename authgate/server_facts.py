@@ -17,6 +17,9 @@ ABORT = "abort"
 TURNED_AWAY = "turned away"
 """Where it says that too many wait for the provider that this request would ask."""
 
+OVERLOADED = "overloaded"
+"""Where it says that too many forms wait."""
+
 NEVER_A_LIST = (FORWARDED | HOST_AND_SCHEME | ORIGINAL) - {b"x-forwarded-for"}
 
 
@@ -69,6 +72,12 @@ def is_turned_away(request: HttpRequest) -> bool:
     """Return whether a request must not ask a provider: it had waited for its turn too long."""
     scope = request.META.get("asgi.scope")
     return scope is not None and scope["state"].get(TURNED_AWAY, False)
+
+
+def is_overloaded(request: HttpRequest) -> bool:
+    """Return whether a form had waited for its turn too long, so that it must not be worked on."""
+    scope = request.META.get("asgi.scope")
+    return scope is not None and scope["state"].get(OVERLOADED, False)
 
 
 def is_trusted_peer(peer: str | None) -> bool:

@@ -17,7 +17,8 @@ from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
 from accounts.upstreams.provider_threads import few_at_once
-from authgate.server_facts import ABORT, TURNED_AWAY, client_of, is_trusted_peer, peer_from
+from authgate.network_limits import network_of
+from authgate.server_facts import ABORT, OVERLOADED, TURNED_AWAY, client_of, is_trusted_peer, peer_from
 from authgate.target import SCHEMES
 from ikd_portal import slow_clients
 from ikd_portal.provider_queue import ProviderQueue, line_of
@@ -25,6 +26,9 @@ from ikd_portal.slow_clients import Receive, Send
 from ikd_portal.wsgi import application as django_application
 
 Scope = MutableMapping[str, Any]
+
+FORMS_WAIT = 15.0
+"""Seconds that a form waits for a thread before its sender is asked to try again."""
 
 _NOT_ASCII = re.compile(rb"[^\x21-\x7e]")
 
@@ -45,6 +49,8 @@ _in_provider_threads = WSGIMiddleware(
     few_at_once(with_forwarded), workers=settings.IKD_PROVIDER_THREADS, send_queue_size=0
 )
 _queue = ProviderQueue(settings.IKD_PROVIDER_THREADS)
+# Forms may hash passwords, which takes long when many sign in: half of the threads are left to the others.
+_forms = ProviderQueue(max(1, settings.IKD_THREADS // 2), wait=FORMS_WAIT)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -67,15 +73,23 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
-    """Have a thread answer, one of the other pool if the answer may wait for a provider."""
+    """Have a thread answer, after its turn if the request may take long."""
     in_time = slow_clients.read_in_time(send, scope["state"][ABORT])
-    line = line_of(scope["path"], scope["query_string"])
+    line, queue, threads = line_of(scope["path"], scope["query_string"]), _queue, _in_provider_threads
+    if line is None and scope["method"] == "POST":
+        line, queue, threads = _network(scope), _forms, _in_threads
     if line is None:
         await _in_threads(scope, receive, in_time)  # type: ignore[arg-type]
         return
-    async with _queue.turn(line) as is_admitted:
+    async with queue.turn(line) as is_admitted:
         if is_admitted:
-            await _in_provider_threads(scope, receive, in_time)  # type: ignore[arg-type]
+            await threads(scope, receive, in_time)  # type: ignore[arg-type]
             return
-    scope["state"][TURNED_AWAY] = True
+    scope["state"][TURNED_AWAY if queue is _queue else OVERLOADED] = True
     await _in_threads(scope, receive, in_time)  # type: ignore[arg-type]
+
+
+def _network(scope: Scope) -> str:
+    """Return the client's network: people of one network wait in one line, and the lines take turns."""
+    peer = peer_from(scope["client"][0]) if scope.get("client") else None
+    return network_of(client_of(scope["headers"], peer) or "")

@@ -186,7 +186,12 @@ CACHES = {alias: cache(alias) for alias in ("default", "codes")}
 
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.PasswordBackend"]
-PASSWORD_HASHERS = ["django.contrib.auth.hashers.Argon2PasswordHasher"]
+PASSWORD_HASHERS = ["accounts.password_hasher.PasswordHasher"]
+# Argon2id (RFC 9106): rounds, memory in KiB, lanes. Django's own values.
+IKD_ARGON2_TIME_COST = env.int("IKD_ARGON2_TIME_COST", default=2)
+IKD_ARGON2_MEMORY_COST = env.int("IKD_ARGON2_MEMORY_COST", default=102_400)
+IKD_ARGON2_PARALLELISM = env.int("IKD_ARGON2_PARALLELISM", default=8)
+IKD_PASSWORD_QUEUE = env.int("IKD_PASSWORD_QUEUE", default=8)
 AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
     {
         "NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator",

@@ -1,0 +1,68 @@
+"""Argon2 hashes in a thread of their own, one after the other, at the lowest priority.
+
+A hash takes about 100 MB and all cores for a moment. Many at once would slow everything else on the machine.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
+
+from django.conf import settings
+from django.contrib.auth.hashers import Argon2PasswordHasher
+
+from authgate.outage import Overloaded
+
+NICENESS = 10
+"""How much hashing steps back behind the rest of its process, as of nice(2)."""
+
+T = TypeVar("T")
+
+
+class _Turns:
+    """Hashes of this process: `running` and waiting ones are counted together."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.count = 0
+        self.threads = ThreadPoolExecutor(1, "ikd-hash", initializer=_step_back)
+
+    def run(self, work: Callable[[], T]) -> T:
+        """Return what `work` returns. Raise Overloaded if too many wait already."""
+        with self.lock:
+            if self.count > settings.IKD_PASSWORD_QUEUE:
+                raise Overloaded
+            self.count += 1
+        try:
+            return self.threads.submit(work).result()
+        finally:
+            with self.lock:
+                self.count -= 1
+
+
+def _step_back() -> None:
+    # On Linux the priority is the thread's own, and the threads that it starts inherit it.
+    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + NICENESS)
+
+
+_turns = _Turns()
+os.register_at_fork(after_in_child=lambda: globals().update(_turns=_Turns()))
+
+
+class PasswordHasher(Argon2PasswordHasher):
+    """Django's hasher with the parameters of the settings, for one hash at a time."""
+
+    time_cost = settings.IKD_ARGON2_TIME_COST
+    memory_cost = settings.IKD_ARGON2_MEMORY_COST
+    parallelism = settings.IKD_ARGON2_PARALLELISM
+
+    def encode(self, password: str, salt: str) -> str:
+        """Return the hash of a password. Raise Overloaded."""
+        return _turns.run(lambda: super(PasswordHasher, self).encode(password, salt))
+
+    def verify(self, password: str, encoded: str) -> bool:
+        """Return whether a hash is the password's. Raise Overloaded."""
+        return _turns.run(lambda: super(PasswordHasher, self).verify(password, encoded))
