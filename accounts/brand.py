@@ -12,6 +12,12 @@ from django.db import DatabaseError
 from accounts.colour import Shades, dark_shades, light_shades
 from accounts.models import Brand
 
+OWN = (
+    Shades("#14594f", "#0d453d", "#e4f0ea", "#ffffff"),
+    Shades("#7fd3bb", "#a2e4d0", "#1d332d", "#0b221d"),
+)
+"""The portal's own accent in light and in dark, as in static/colours.css."""
+
 REMEMBERED_FOR = 5.0
 """Seconds; a page asks the database for the brand no more often."""
 
@@ -29,8 +35,8 @@ class Look:
 
     @property
     def shades(self) -> tuple[Shades, Shades]:
-        """Give the accent as the light and as the dark scheme shows it."""
-        return light_shades(self.accent), dark_shades(self.accent)
+        """Return the accent as the light and as the dark scheme shows it."""
+        return (light_shades(self.accent), dark_shades(self.accent)) if self.accent else OWN
 
 
 _remembered: tuple[float, Look] = (0.0, Look())

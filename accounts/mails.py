@@ -16,9 +16,13 @@ from django.template.loader import render_to_string
 from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy as _
 
+from accounts import brand
+from accounts.mail_brand import logo_part
 from accounts.models import User
+from accounts.smtp import AUTO_SUBMITTED, refusal_of
+from ikd_portal.logs.request_ids import current_request
 
-log = logging.getLogger("ikd.security")
+log = logging.getLogger("ikd.mails")
 
 WAITING_LIMIT = 1000
 
@@ -118,10 +122,11 @@ def later(act: Callable[..., None], *args: Any, language: str = "") -> None:
     if not _room.acquire(blocking=False):
         log.error("a mail was dropped: %d are waiting already", WAITING_LIMIT)
         return
-    _waiting.submit(_in_thread, language, act, *args)
+    _waiting.submit(_in_thread, current_request.get(), language, act, *args)
 
 
-def _in_thread(language: str, act: Callable[..., None], *args: Any) -> None:
+def _in_thread(request: str, language: str, act: Callable[..., None], *args: Any) -> None:
+    current_request.set(request)
     close_old_connections()
     try:
         _do(language, act, *args)
@@ -131,17 +136,28 @@ def _in_thread(language: str, act: Callable[..., None], *args: Any) -> None:
 
 
 def _do(language: str, act: Callable[..., None], *args: Any) -> None:
-    """Do it in a language. A mail server that is away stops nobody's page; the log names no address."""
+    """Do it in a language. Whatever fails stops nobody's page."""
     try:
         with translation.override(language):
             act(*args)
-    except Exception as error:
-        log.error("a mail could not be sent: %s", type(error).__name__)
+    except Exception:
+        log.exception("a mail could not be made")
 
 
 def send(kind: str, to: str, facts: dict[str, Any], path: str = "") -> None:
-    """Send a mail as plain text and HTML. Raises what the mail server's client raises."""
-    words = KINDS[kind]
+    """Send a mail as plain text and HTML. If the mail server refuses, log its reply."""
+    message = _message(kind, to, facts, path)
+    try:
+        message.send()
+    except OSError as error:
+        server = f"{settings.EMAIL_HOST}:{settings.EMAIL_PORT}"
+        log.error("mail_not_sent", extra={"event": {"mail": kind, "server": server, **refusal_of(error)}})
+
+
+def _message(kind: str, to: str, facts: dict[str, Any], path: str) -> EmailMultiAlternatives:
+    words, look = KINDS[kind], brand.current()
+    light, dark = look.shades
+    logo = logo_part(look)
     context = {
         **facts,
         "subject": words.subject,
@@ -151,9 +167,19 @@ def send(kind: str, to: str, facts: dict[str, Any], path: str = "") -> None:
         "is_asked_for": kind in ASKED_FOR,
         "at": timezone.now(),
         "portal": settings.IKD_PORTAL_URL,
+        "brand": look,
+        "light": light,
+        "dark": dark,
+        "has_logo": logo is not None,
     }
     message = EmailMultiAlternatives(
-        str(words.subject), render_to_string("mail/message.txt", context), settings.DEFAULT_FROM_EMAIL, [to]
+        str(words.subject),
+        render_to_string("mail/message.txt", context),
+        to=[to],
+        headers=dict(AUTO_SUBMITTED),
     )
     message.attach_alternative(render_to_string("mail/message.html", context), "text/html")
-    message.send()
+    if logo is not None:
+        message.mixed_subtype = "related"  # type: ignore[attr-defined]  # the HTML shows it; it is no attachment to be listed
+        message.attach(logo)
+    return message

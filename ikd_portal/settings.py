@@ -304,7 +304,10 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 WHITENOISE_USE_FINDERS = True
-vars().update(env.email_url_config(env.str("IKD_MAIL_URL", default="") or "consolemail://"))
+mail = env.email_url_config(env.str("IKD_MAIL_URL", default="") or "consolemail://")
+if mail["EMAIL_BACKEND"] == "django.core.mail.backends.smtp.EmailBackend":
+    mail["EMAIL_BACKEND"] = "accounts.smtp.EmailBackend"
+vars().update(mail)
 EMAIL_TIMEOUT = 10
 DEFAULT_FROM_EMAIL = env.str("IKD_MAIL_FROM", default="") or (
     f"ikD Portal <portal@{urlsplit(IKD_PORTAL_ORIGIN).hostname}>"
