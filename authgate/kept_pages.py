@@ -9,7 +9,7 @@ import base64
 import hashlib
 import hmac
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import DatabaseError, transaction
@@ -45,8 +45,8 @@ def keep(address: str, client: str | None) -> str | None:
             known = KeptPage.objects.filter(key=key).values_list("expires_at", flat=True).first()
             if known is not None and known > now + KEPT_FOR / 2:
                 return key
-            KeptPage.objects.filter(expires_at__lte=now).delete()
-            if known is None and _is_full(network):
+            _remove_expired(now)
+            if known is None and _is_full(network, now):
                 return None
             values = {"network": network, "address": address, "expires_at": now + KEPT_FOR}
             KeptPage.objects.update_or_create(key=key, defaults=values)
@@ -56,19 +56,26 @@ def keep(address: str, client: str | None) -> str | None:
     return key
 
 
-def kept(key: str) -> str | None:
-    """Return the address kept under a key, or None after its hour."""
-    found = KeptPage.objects.filter(key=key, expires_at__gt=timezone.now()).first() if key else None
+def kept(key: str, *, only_of: str | None = None) -> str | None:
+    """Return the address kept under a key; None after its hour, or if it is not of `only_of`'s network."""
+    found = KeptPage.objects.filter(key=key, expires_at__gt=timezone.now()).first()
+    if found is not None and only_of is not None and found.network != network_of(only_of):
+        return None
     try:
         return found.address.reveal() if found else None
     except Undecryptable:
         return None
 
 
-def _is_full(network: str) -> bool:
-    return (
-        KeptPage.objects.filter(network=network).count() >= PER_NETWORK or KeptPage.objects.count() >= IN_ALL
-    )
+def _remove_expired(now: datetime) -> None:
+    """Remove some of what is over. What another transaction removes at this moment is left to it."""
+    over = KeptPage.objects.select_for_update(skip_locked=True).filter(expires_at__lte=now)
+    KeptPage.objects.filter(pk__in=list(over.values_list("pk", flat=True)[:500])).delete()
+
+
+def _is_full(network: str, now: datetime) -> bool:
+    live = KeptPage.objects.filter(network=network, expires_at__gt=now)
+    return live.count() >= PER_NETWORK or KeptPage.objects.count() >= IN_ALL
 
 
 def _key(network: str, address: str) -> str:

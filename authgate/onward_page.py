@@ -5,6 +5,8 @@ Proxies read an answer's headers into a buffer of 4 KiB unless they are told oth
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -17,15 +19,26 @@ from authgate.refused_page import preferred_language
 LONGEST_HEADER = 3072
 """Bytes of an address in a redirect."""
 
+KEPT_HEADERS = ("Cache-Control", "Expires", "Referrer-Policy", "Vary")
 
-def in_place_of(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """Return a redirect of the portal, or the page with the same cookies if its address is too long."""
-    url = response.headers.get("Location", "")
-    if len(url) <= LONGEST_HEADER:
-        return response
-    page = render(request, "authgate/onward.html", {"url": url, "static": settings.STATIC_URL})
-    page.cookies = response.cookies
-    return page
+
+class LongRedirectMiddleware:
+    """Replaces a redirect of the portal whose address is too long for a header."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        response = self.get_response(request)
+        url = response.headers.get("Location", "")
+        if len(url) <= LONGEST_HEADER or response.status_code not in (302, 303):
+            return response
+        page = render(request, "authgate/onward.html", {"url": url, "static": settings.STATIC_URL})
+        page.cookies = response.cookies
+        for name in KEPT_HEADERS:
+            if name in response.headers:
+                page.headers[name] = response.headers[name]
+        return page
 
 
 def answer_at_another_origin(url: str, languages: str, *more: tuple[bytes, bytes]) -> Answer:

@@ -20,7 +20,7 @@ from authgate.cookies import place_of
 from authgate.decision import Decision, Verdict, decide
 from authgate.memory import RefusedPage
 from authgate.models import SignIn
-from authgate.onward_page import LONGEST_HEADER, in_place_of
+from authgate.onward_page import LONGEST_HEADER
 from authgate.redirects import LONGEST_PAGE, judge
 from authgate.refused_page import context_of
 from authgate.server_facts import client_address
@@ -151,7 +151,7 @@ def _entered(request: HttpRequest, sign_in: SignIn, place: str, origin: str, uri
     entries = int(earlier) if earlier in ENTRIES else 0
     if entries >= ENTRIES_LIMIT:
         return render(request, "authgate/no_cookies.html", {"origin": origin}, status=400)
-    response = in_place_of(request, HttpResponseRedirect(origin + uri))
+    response = HttpResponseRedirect(origin + uri)
     response["Referrer-Policy"] = "no-referrer"
     _set_cookie(response, name, str(entries + 1), max_age=ENTRIES_AGE)
     held = request.COOKIES.get(cookie_name(place, "gate"), "")

@@ -71,10 +71,6 @@ class Attempt:
     tries: int = 0
 
     @property
-    def page(self) -> str:
-        return (kept_pages.kept(self.kept) or self.next) if self.kept else self.next
-
-    @property
     def is_over(self) -> bool:
         return not 0 <= time.time() - self.began_at <= AGE_LIMIT
 
@@ -182,6 +178,17 @@ def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt,
         if hmac.compare_digest(_browser(browser_secret), attempt.browser):
             return attempt, Own.of(browser_secret, attempt.id)
     return attempt, None
+
+
+def page_of(request: HttpRequest, attempt: Attempt, own: Own | None) -> str:
+    """Return the page that an attempt leads to.
+
+    Providers see the state, so another browser that brings it gets to know a kept page only in the network
+    from which the attempt began.
+    """
+    client = client_address(request) if own is None else None
+    found = kept_pages.kept(attempt.kept, only_of=client) if attempt.kept else None
+    return found or attempt.next
 
 
 def take(attempt: Attempt) -> None:

@@ -34,7 +34,6 @@ from accounts.upstreams.attempts import Attempt, Purpose
 from accounts.upstreams.kinds import PROTOCOLS
 from accounts.upstreams.models import Identity, Upstream
 from accounts.upstreams.trouble import Blame, Trouble
-from authgate import onward_page
 from authgate.audit import record
 from authgate.models import SignIn
 from authgate.server_facts import client_address, is_turned_away
@@ -65,20 +64,23 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
     fragment of the page along, which stays out of addresses and logs.
     """
     upstream = upstream_of(slug)
-    failed = _failed_attempt(request, upstream)
-    target = judged(failed.page) if failed else destination(request, "next")
+    failed, page = _failed_attempt(request, upstream)
+    target = judged(page) if failed else destination(request, "next")
     target = with_fragment(target, request.POST.get("fragment", ""))
     if request.user.is_authenticated:
         return HttpResponseRedirect(target or reverse("launcher"))
     return leave_for(request, upstream, Purpose.SIGN_IN, target, tries=failed.tries + 1 if failed else 0)
 
 
-def _failed_attempt(request: HttpRequest, upstream: Upstream) -> Attempt | None:
+def _failed_attempt(request: HttpRequest, upstream: Upstream) -> tuple[Attempt | None, str]:
+    """Return the attempt to be followed by another, and the page that it leads to."""
     try:
-        attempt, _own = attempts.read(request, upstream, request.GET.get("attempt", ""))
+        attempt, own = attempts.read(request, upstream, request.GET.get("attempt", ""))
     except Trouble:
-        return None
-    return attempt if attempt.purpose is Purpose.SIGN_IN else None
+        return None, ""
+    if attempt.purpose is not Purpose.SIGN_IN:
+        return None, ""
+    return attempt, attempts.page_of(request, attempt, own)
 
 
 def leave_for(
@@ -116,7 +118,7 @@ def callback(request: HttpRequest, slug: str) -> HttpResponse:
         attempt, own = attempts.read(request, upstream, request.GET.get("state", ""))
     except Trouble as trouble:
         return _without_referrer(trouble_page(request, upstream, trouble, told=False))
-    target, is_taken = judged(attempt.page), False
+    target, is_taken = judged(attempts.page_of(request, attempt, own)), False
     try:
         if own is None:
             # One that another tab's cookie replaced may begin again; a stranger's link may not.
@@ -129,7 +131,7 @@ def callback(request: HttpRequest, slug: str) -> HttpResponse:
         response = _arrived(request, upstream, attempt, arrival, target)
     except Trouble as trouble:
         response = _failed(request, upstream, attempt, trouble, target, is_taken=is_taken)
-    return _without_referrer(onward_page.in_place_of(request, response))
+    return _without_referrer(response)
 
 
 def _require_turn(request: HttpRequest) -> None:

@@ -210,3 +210,11 @@ def test_the_page_that_leads_on_holds_nothing_a_client_could_break_out_with() ->
     assert "<script>&" not in page
     assert link_in(page) == f"{WIKI}{uri}"
     assert response.status_code == 200 and "default-src 'none'" in response["Content-Security-Policy"]
+
+
+def test_a_redirect_of_the_portal_fits_into_a_proxys_buffer_however_long_its_address(client: Client) -> None:
+    response = client.get("/accounts/?" + "a=b&" * 1_500, headers={"host": "sso.example.com"})
+
+    assert sum(len(name) + len(value) + 4 for name, value in response.items()) <= 4096
+    assert link_in(response.content.decode()).startswith("/accounts/login/?next=")
+    assert "default-src 'self'" in response["Content-Security-Policy"]

@@ -14,8 +14,10 @@ from django.core.cache import cache
 from accounts.models import Upstream
 from accounts.upstreams import views
 from authgate.models import AuditEvent
+from authgate.server_facts import TURNED_AWAY
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
+from tests.authgate.asking import scope_of
 from tests.upstreams.cas_server import CasServer, cas, leave, path_of
 from tests.upstreams.provider import Provider
 from tests.upstreams.signing_in import START, sign_in
@@ -196,3 +198,19 @@ def test_a_cas_server_that_refuses_every_ticket_ends_in_a_page(
     assert answer.status_code == 400
     assert rounds == 3
     assert re.search(r'href="/upstreams/campus/start\?attempt=', unescape(answer.content.decode()))
+
+
+def test_who_waited_too_long_for_a_turn_gets_a_page_that_a_reload_leaves(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    back = tab(client, provider)
+    path, _, query = back.partition("?")
+    cookies = "; ".join(f"{name}={morsel.value}" for name, morsel in client.cookies.items())
+    scope = scope_of(path, query, [(b"host", b"sso.example.com"), (b"cookie", cookies.encode())], "127.0.0.1")
+    scope["state"] = {TURNED_AWAY: True}
+
+    turned_away = client.get(back, **{"asgi.scope": scope})
+
+    assert turned_away.status_code == 503 and "does not answer" in turned_away.content.decode()
+    assert not provider.forms
+    assert client.get(back)["Location"] == PAGE

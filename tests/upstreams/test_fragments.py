@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from urllib.parse import parse_qs, urlsplit
+
 import pytest
 
-from accounts.models import Upstream
+from accounts.models import Upstream, User
 from authgate.models import AuditEvent, KeptPage
 from tests.accounts.conftest import PortalClient
+from tests.second_factor.factors import add_app, code
 from tests.upstreams.provider import Provider
-from tests.upstreams.signing_in import START
+from tests.upstreams.signing_in import START, sign_in
 
 PAGE = "https://sso.example.com/accounts/"
 
@@ -92,3 +95,56 @@ def test_a_browser_gets_a_page_on_its_way_to_the_default_provider(
         page = answer.content.decode()
         assert "Taking you to Campus" in page and "no-store" in answer["Cache-Control"]
         assert 'url=/upstreams/campus/start?next=https%3A%2F%2Fsso.example.com%2Faccounts%2F"' in page
+
+
+# ---- who gets to know a page that was kept ----------------------------------------------------------------
+
+REVEALING = {
+    "going on with the attempt": "/upstreams/campus/start?attempt=",
+    "bringing its answer": "/upstreams/campus/callback?code=x&state=",
+}
+
+
+@pytest.mark.parametrize("path", REVEALING.values(), ids=REVEALING)
+def test_a_provider_learns_no_fragment_by_the_state_that_it_saw(
+    client: PortalClient, other_browser: PortalClient, provider: Provider, upstream: Upstream, path: str
+) -> None:
+    left = client.post(f"{START}?next={PAGE}", {"fragment": "private-4711"})
+    state = asked(left["Location"])["state"]
+    sign_in(other_browser, provider)
+
+    answer = other_browser.get(path + state, headers={"x-forwarded-for": "203.0.113.200"})
+
+    assert "4711" not in answer.headers.get("Location", "") + answer.content.decode()
+    assert client.get(provider.sign_in(left["Location"]))["Location"] == f"{PAGE}#private-4711"
+
+
+def test_a_tab_whose_cookie_another_tab_replaced_keeps_its_fragment(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    left = client.post(f"{START}?next={PAGE}", {"fragment": "part-4711"})
+    [name] = [name for name in client.cookies if "attempt" in name]
+    client.cookies[name] = "another-tabs-cookie-42"
+
+    again = client.get(client.get(provider.sign_in(left["Location"]))["Location"])
+
+    assert client.get(provider.sign_in(again["Location"]))["Location"] == f"{PAGE}#part-4711"
+
+
+def asked(location: str) -> dict[str, str]:
+    return {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
+
+
+def test_a_second_factor_after_the_provider_loses_no_fragment(
+    client: PortalClient, provider: Provider, upstream: Upstream
+) -> None:
+    sign_in(client, provider)
+    user = User.objects.get(username="alice-there")
+    client.post("/accounts/logout/")
+    secret = add_app(user)
+
+    left = client.post(f"{START}?next={PAGE}", {"fragment": "part-4711"})
+    asked_for_code = client.get(provider.sign_in(left["Location"]))
+    answer = client.post(asked_for_code["Location"], {"code": code(secret)})
+
+    assert answer["Location"] == f"{PAGE}#part-4711"
