@@ -42,6 +42,8 @@ _ADDRESS = re.compile(
 
 _MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})[^/]{0,2}")
+# ASCII in more bytes than it needs (RFC 3629, section 10), each byte as `surrogateescape` shows it.
+_OVERLONG = re.compile("(?:[\udcc0\udcc1]|(?:\udcf0\udc80|\udce0)[\udc80\udc81])[\udc80-\udcbf]")
 _READ_IN_WAYS = re.compile(r"[/\\;?#%.]")
 # HFS+ skips these when it compares names (git's CVE-2014-9390): joiners, direction and byte order marks.
 _IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
@@ -303,6 +305,8 @@ def _steps(path: str, decoded: int) -> list[tuple[str, int]]:
     if path.endswith("/") and path != "/":
         steps.append((path[:-1], decoded))
     if not path.isascii():
+        if _OVERLONG.search(path):
+            steps.append((_OVERLONG.sub(_shortest, path), decoded))
         compatible = unicodedata.normalize("NFKC", path)
         # A wide slash or percent sign, or two dots in one character, become the real ones.
         if _READ_IN_WAYS.findall(compatible) != _READ_IN_WAYS.findall(path):
@@ -320,6 +324,12 @@ def _decodings(path: str) -> list[str]:
         return [_decode(path)]
     without_sign, without_escape = _MALFORMED.sub("", path), _MALFORMED_ESCAPE.sub("", path)
     return [_decode(repaired) for repaired in (path, without_sign, without_escape, path[: malformed.start()])]
+
+
+def _shortest(overlong: re.Match[str]) -> str:
+    """Return the character that lenient decoders make of an overlong form; NUL stays as it is."""
+    code = (ord(overlong[0][-2]) & 1) << 6 | ord(overlong[0][-1]) & 0x3F
+    return chr(code) if code else overlong[0]
 
 
 def composed(path: str) -> str:

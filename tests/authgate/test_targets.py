@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from authgate.contracts import forwarded_client
 from authgate.target import (
     BadTarget,
+    client_from,
     code_in,
     is_read_alike,
     method_from,
@@ -18,6 +21,7 @@ from authgate.target import (
     without_code,
 )
 
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 CODE = "C" * 43
 URIS = {
     "the root": (b"/", "/"),
@@ -156,6 +160,31 @@ def test_the_client_is_who_the_nearest_proxy_saw(value: bytes, hops: int, client
 def test_what_is_no_address_is_refused(value: bytes, hops: int) -> None:
     with pytest.raises(BadTarget):
         forwarded_client(value, hops)
+
+
+addresses = st.ip_addresses()
+ports = st.integers(0, 65_535).map(lambda port: f":{port}")
+
+
+@given(addresses, ports)
+def test_an_address_is_the_same_whatever_surrounds_it(address: Address, port: str) -> None:
+    bare = client_from(str(address))
+    bracketed = f"[{address}]" if address.version == 6 else str(address)
+
+    for written in (f"{bracketed}{port}", bracketed, f'"{bracketed}{port}"', f'"{address}"'):
+        assert client_from(written) == bare
+    assert ipaddress.ip_address(bare) == (getattr(address, "ipv4_mapped", None) or address)
+
+
+@given(st.text(st.sampled_from('0123456789abcdef.:[]%"_ ,xg'), max_size=30))
+def test_any_text_is_an_address_or_refused(text: str) -> None:
+    try:
+        found = client_from(text)
+    except BadTarget:
+        return
+
+    assert str(ipaddress.ip_address(found)) == found
+    assert "%" not in found
 
 
 # ---- codes in the query -----------------------------------------------------------------------------------
