@@ -24,6 +24,7 @@ from accounts.forms import NamesOneself
 from accounts.fresh import freshly_proven
 from accounts.models import User
 from authgate.audit import record
+from authgate.event_words import label_of, reason_words
 from authgate.models import AuditEvent, GateSession, SignIn
 from authgate.server_facts import client_address
 from authgate.sessions import end_sign_ins, live_sign_ins, without_idle
@@ -32,29 +33,32 @@ PAGE = 25
 ORIGINS_SHOWN = 12
 EVENTS_SHOWN = 200
 
-KINDS = {
-    "sign_in": _("Signed in"),
-    "sign_out": _("Signed out"),
-    "sign_in_failed": _("Somebody tried to sign in"),
-    "second_factor_failed": _("A wrong code was entered"),
-    "recovery_code_used": _("A recovery code was used"),
-    "recovery_codes_made": _("New recovery codes were made"),
-    "password_changed": _("The password was changed"),
-    "factor_added": _("A second factor was added"),
-    "factor_removed": _("A second factor was removed"),
-    "factors_reset": _("An administrator reset the second factors"),
-    "address_added": _("An e-mail address was added"),
-    "address_removed": _("An e-mail address was removed"),
-    "address_changed": _("The main e-mail address was changed"),
-    "token_made": _("An API token was made"),
-    "token_ended": _("An API token was ended"),
-    "identity_linked": _("A provider was linked"),
-    "identity_unlinked": _("A provider was unlinked"),
-    "session_ended": _("Sessions were ended"),
-    "device_remembered": _("A device was remembered"),
-    "device_forgotten": _("A remembered device was forgotten"),
-}
-"""What people read of events about themselves; of other kinds they read nothing."""
+OWN_KINDS = (
+    "sign_in",
+    "sign_out",
+    "sign_in_failed",
+    "second_factor_failed",
+    "recovery_code_used",
+    "recovery_codes_made",
+    "password_changed",
+    "factor_added",
+    "factor_removed",
+    "factors_reset",
+    "address_added",
+    "address_removed",
+    "address_changed",
+    "token_made",
+    "token_ended",
+    "identity_linked",
+    "identity_unlinked",
+    "session_ended",
+    "device_remembered",
+    "device_forgotten",
+)
+"""The kinds of events that people read about themselves."""
+
+OWN_REASONS = frozenset(("by a link in a mail", "wrong password", "wrong code"))
+"""Reasons that people read: others name what only administrators can change."""
 
 
 class ProfileForm(NamesOneself, forms.ModelForm):  # type: ignore[type-arg]
@@ -167,9 +171,13 @@ def _end(request: HttpRequest, which: QuerySet[SignIn]) -> None:
 def events(request: HttpRequest) -> HttpResponse:
     """Show the newest events about oneself. What happened before the account was made is another's."""
     user = _user(request)
-    found = AuditEvent.objects.filter(subject=user.username, kind__in=KINDS, at__gte=user.date_joined)
-    rows = [(event, KINDS[event.kind]) for event in found[:EVENTS_SHOWN]]
+    found = AuditEvent.objects.filter(subject=user.username, kind__in=OWN_KINDS, at__gte=user.date_joined)
+    rows = [(event, label_of(event.kind), _own_reason(event)) for event in found[:EVENTS_SHOWN]]
     return render(request, "accounts/events.html", {"events": rows})
+
+
+def _own_reason(event: AuditEvent) -> str:
+    return reason_words(event.reason) if event.reason in OWN_REASONS else ""
 
 
 # ---- addresses --------------------------------------------------------------------------------------------

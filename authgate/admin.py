@@ -8,15 +8,18 @@ from typing import Any, cast
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.models import LogEntry
+from django.contrib.admin.views.main import ChangeList
 from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import Count, Q, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
@@ -27,7 +30,12 @@ from accounts.pictures import drawn_anew, upload_field
 from accounts.privilege import out_of_reach
 from authgate.audit import record
 from authgate.audited_admin import AuditedAdmin, ReadableText, ReadOnlyAdmin, ask_first, name_fields
-from authgate.list_columns import chips, cut
+from authgate.configuration_words import line_that_cures, mistake_words
+from authgate.event_links import EventLinks, SiteLinks
+from authgate.event_words import label_of, reason_words, sentence_of
+from authgate.field_changes import label_of_change, model_named, named_fields, shown_change, values_of
+from authgate.list_columns import chips, cut, machine_name
+from authgate.list_filters import KindFilter, MistakeFilter
 from authgate.models import (
     Application,
     AuditEvent,
@@ -430,6 +438,17 @@ class GateSessionAdmin(SessionAdmin):
 # ---- events -----------------------------------------------------------------------------------------------
 
 
+class EventList(ChangeList):
+    """A page of audit events with the links of all its rows."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        links = EventLinks(request, self.result_list)
+        for event in self.result_list:
+            event.links = links
+
+
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
     list_display = (
@@ -439,44 +458,101 @@ class AuditEventAdmin(ReadOnlyAdmin):
         "subject_column",
         "application_column",
         "address_column",
-        "decision_id",
     )
-    list_filter = ("kind",)
+    list_filter = (KindFilter,)
     search_fields = ("actor", "subject", "application", "decision_id", "address")
     search_help_text = _("By whom, about whom, application, address or decision")
     date_hierarchy = "at"
     fields = (
         "at",
-        "kind",
-        "actor",
-        "subject",
-        "application",
-        "reason",
+        "kind_in_words",
+        "actor_column",
+        "subject_column",
+        "application_column",
+        "reason_in_words",
+        "failed_rules",
         "address",
         "decision_id",
+        "changes",
         "details_as_text",
     )
     readonly_fields = fields
 
     @admin.display(description=_("event"), ordering="kind")
     def what(self, event: AuditEvent) -> SafeString:
-        return format_html("{}<br>{}", event.kind, event.reason)
+        return format_html(
+            '<span class="event"><strong>{}</strong> {}{}</span>',
+            label_of(event.kind),
+            machine_name(event.kind),
+            self._second_line(event),
+        )
+
+    def _second_line(self, event: AuditEvent) -> SafeString | str:
+        """Return why it happened with the number of the decision, or which fields were changed."""
+        if event.reason:
+            number = machine_name(event.decision_id) if event.decision_id else ""
+            words = words_of_reason(event)
+            return format_html('<span class="why" title="{}">{} {}</span>', event.reason, words, number)
+        changed = ", ".join(label_of_change(change) for change in values_of(event) if "field" in change)
+        return format_html('<span class="why">{}</span>', changed) if changed else ""
 
     @admin.display(description=_("by"), ordering="actor")
     def actor_column(self, event: AuditEvent) -> SafeString | None:
-        return cut(event.actor, "cut short")
+        return links_of(event).actor(event)
 
     @admin.display(description=_("about"), ordering="subject")
     def subject_column(self, event: AuditEvent) -> SafeString | None:
-        return cut(event.subject, "cut short")
+        return links_of(event).subject(event)
 
     @admin.display(description=_("application"), ordering="application")
     def application_column(self, event: AuditEvent) -> SafeString | None:
-        return cut(event.application, "cut short")
+        return links_of(event).application(event)
 
     @admin.display(description=_("address"), ordering="address")
     def address_column(self, event: AuditEvent) -> SafeString | None:
         return cut(event.address or "", "cut address")
+
+    @admin.display(description=_("event"))
+    def kind_in_words(self, event: AuditEvent) -> SafeString:
+        return format_html(
+            "<strong>{}</strong> {}<br>{}",
+            label_of(event.kind),
+            machine_name(event.kind),
+            sentence_of(event.kind),
+        )
+
+    @admin.display(description=_("reason"))
+    def reason_in_words(self, event: AuditEvent) -> SafeString | None:
+        if not event.reason:
+            return None
+        return format_html("{} {}", words_of_reason(event), machine_name(event.reason))
+
+    @admin.display(description=_("rules that did not admit"))
+    def failed_rules(self, event: AuditEvent) -> SafeString | None:
+        """Return what failed first in each rule of the path, with a link to the rule's application."""
+        failed = [pair for pair in event.details.get("failed") or () if len(pair) == 2]
+        rules = Rule.objects.filter(pk__in=[key for key, _criterion in failed]).in_bulk()
+        lines = [
+            (
+                cut(str(rules[key])) if key in rules else gettext("a rule that is gone"),
+                reason_words(criterion) or criterion,
+                machine_name(criterion),
+            )
+            for key, criterion in failed
+        ]
+        if not lines:
+            return None
+        return format_html('<ul class="changes">{}</ul>', format_html_join("", "<li>{}: {} {}</li>", lines))
+
+    @admin.display(description=_("changes"))
+    def changes(self, event: AuditEvent) -> SafeString | None:
+        values = values_of(event)
+        if values:
+            model = model_named(event.details.get("object"))
+            shown = [shown_change(model, change) for change in values]
+            return render_to_string("admin/event_changes.html", {"changes": shown})
+        named = LogEntry(change_message=json.dumps(named_fields(event))).get_change_message()
+        return cut(named)
 
     @admin.display(description=_("details"))
     def details_as_text(self, event: AuditEvent) -> SafeString | str:
@@ -484,18 +560,84 @@ class AuditEventAdmin(ReadOnlyAdmin):
             return "-"
         return format_html("<pre>{}</pre>", json.dumps(event.details, indent=2, ensure_ascii=False))
 
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return EventList
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> AuditEvent | None:
+        event = super().get_object(request, object_id, from_field)
+        if event is not None:
+            event.links = EventLinks(request, [event])
+        return event
+
+
+def links_of(event: AuditEvent) -> EventLinks:
+    links: EventLinks = event.links  # type: ignore[attr-defined]
+    return links
+
+
+def words_of_reason(event: AuditEvent) -> str:
+    return reason_words(event.reason) or mistake_words(event.reason) or event.reason
+
+
+class SiteList(ChangeList):
+    """A page of configuration events with the links to the applications of their sites."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        self.result_list = list(self.result_list)
+        links = SiteLinks(request, self.result_list)
+        for event in self.result_list:
+            event.links = links
+
 
 @admin.register(ConfigurationEvent)
 class ConfigurationEventAdmin(ReadOnlyAdmin):
     """Deleting an event acknowledges it: when the mistake is still made, it comes back."""
 
-    list_display = ("reason", "origin", "contract", "count", "first_at", "last_at")
-    list_filter = ("contract", "reason")
+    list_display = ("what", "site", "contract", "count", "last_at")
+    list_filter = ("contract", MistakeFilter)
     search_fields = ("origin", "reason")
     search_help_text = _("Origin or reason")
     date_hierarchy = "last_at"
-    fields = ("reason", "origin", "contract", "count", "first_at", "last_at")
+    fields = ("mistake", "site", "contract", "cure", "count", "first_at", "last_at")
     readonly_fields = fields
+
+    @admin.display(description=_("what the proxy does"), ordering="reason")
+    def what(self, event: ConfigurationEvent) -> SafeString:
+        words = mistake_words(event.reason) or event.reason
+        return format_html(
+            '<span class="event"><strong>{}</strong> {}</span>', words, machine_name(event.reason)
+        )
+
+    @admin.display(description=_("site"), ordering="origin")
+    def site(self, event: ConfigurationEvent) -> SafeString | None:
+        links: SiteLinks = event.links  # type: ignore[attr-defined]
+        return links.site(event)
+
+    @admin.display(description=_("what the proxy does"))
+    def mistake(self, event: ConfigurationEvent) -> SafeString:
+        words = mistake_words(event.reason) or event.reason
+        return format_html("<strong>{}</strong> {}", words, machine_name(event.reason))
+
+    @admin.display(description=_("the line that cures it"))
+    def cure(self, event: ConfigurationEvent) -> SafeString | str:
+        line = line_that_cures(event.contract, event.reason)
+        if not line:
+            return gettext("No line of the proxy's configuration alone: read what the proxy does.")
+        return format_html("<pre>{}</pre>", line)
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
+        return SiteList
+
+    def get_object(
+        self, request: HttpRequest, object_id: str, from_field: str | None = None
+    ) -> ConfigurationEvent | None:
+        event = super().get_object(request, object_id, from_field)
+        if event is not None:
+            event.links = SiteLinks(request, [event])
+        return event
 
     def has_delete_permission(self, request: HttpRequest, obj: models.Model | None = None) -> bool:
         return request.user.has_perm("authgate.delete_configurationevent")

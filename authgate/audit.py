@@ -45,6 +45,8 @@ def printable(text: str, length: int) -> str:
 
 
 def _line(event: AuditEvent) -> dict[str, Any]:
+    """Return what the log says of an event: of a change the names of fields, not their values."""
     fields = ("actor", "subject", "application", "reason", "address")
     told = {name: getattr(event, name) for name in fields if getattr(event, name)}
-    return {"at": event.at.isoformat(), **told, **event.details}
+    details = {name: value for name, value in event.details.items() if name != "values"}
+    return {"at": event.at.isoformat(), **told, **details}

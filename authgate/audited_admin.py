@@ -19,6 +19,7 @@ from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
 from authgate.audit import record
+from authgate.field_changes import changes_of
 from authgate.list_columns import moment_column
 from authgate.server_facts import client_address
 from authgate.validation import refuse_hidden, refuse_hidden_in_lines
@@ -122,13 +123,21 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):  # type: ignore[type-arg]
         counted = {name: count for name, count in counts.items() if str(name) not in plurals}
         return _without(beginnings, found), counted, lacking, kept
 
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return Django's message, which names fields, and keep their values for the audit event."""
+        values = [] if add else changes_of(form, formsets or (), self.secret_fields)
+        request.field_changes = values  # type: ignore[attr-defined]
+        return super().construct_change_message(request, form, formsets, add)
+
     def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
         record_by(request, "added", obj, message)
         return super().log_addition(request, obj, message)
 
     def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
         if message:
-            record_by(request, "changed", obj, message)
+            record_by(request, "changed", obj, message, getattr(request, "field_changes", None))
         return super().log_change(request, obj, message)
 
     def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
@@ -172,14 +181,19 @@ class ReadOnlyAdmin(AuditedAdmin):
         return False
 
 
-def record_by(request: HttpRequest, kind: str, obj: Model, changes: Any) -> None:
-    """Write the audit event of what somebody did in the admin: names of fields, never their values."""
+def record_by(
+    request: HttpRequest, kind: str, obj: Model, changes: Any, values: list[dict[str, Any]] | None = None
+) -> None:
+    """Write the audit event of what an administrator did: names of fields, and values that are no secret."""
+    details = {"object": obj._meta.label_lower, "key": obj.pk, "changes": json.loads(json.dumps(changes))}
+    if values:
+        details["values"] = values
     record(
         kind,
         actor=request.user.get_username(),
         subject=str(obj),
         address=client_address(request),
-        details={"object": obj._meta.label_lower, "key": obj.pk, "changes": json.loads(json.dumps(changes))},
+        details=details,
     )
 
 

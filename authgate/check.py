@@ -21,6 +21,7 @@ from authgate.contracts import (
     Facts,
     allows_portal,
     port_named,
+    site_named,
 )
 from authgate.cookies import cookie_in, cookies_of, place_of
 from authgate.credentials import credential_in, plain_token_key
@@ -72,8 +73,7 @@ def check(facts: Facts, memory: Memory) -> Answer | Missing:
     try:
         target = contract.read(facts, settings.forwarded_hops)
     except BadTarget as problem:
-        status = answer.bad_contract_status(contract)
-        return answer.misconfigured(contract, memory, str(problem), status=status, origin=problem.origin)
+        return _unreadable(contract, facts, memory, str(problem))
     filters: Filters | str | None = None
     if facts.query and contract.has_filters:
         filters = filters_from(facts.query, contract.parameters)
@@ -84,6 +84,17 @@ def check(facts: Facts, memory: Memory) -> Answer | Missing:
     if is_on_same_host(target.origin, settings.portal_origin):
         return answer.on_the_portals_host(contract, memory, target)
     return _check_target(contract, target, facts, filters, memory)
+
+
+def _unreadable(contract: Contract, facts: Facts, memory: Memory, reason: str) -> Answer | Missing:
+    """Refuse a check that cannot be read. Only an application's site is named: clients write any host."""
+    site = site_named(contract, facts.headers)
+    application = memory.application(site) if site else None
+    if application is UNKNOWN:
+        return Missing(Need.APPLICATION, site)
+    origin = site if application is not None else ""
+    status = answer.bad_contract_status(contract)
+    return answer.misconfigured(contract, memory, reason, status=status, origin=origin)
 
 
 def _at_the_portal(contract: Contract, target: Target, facts: Facts, memory: Memory) -> Answer:

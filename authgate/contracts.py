@@ -92,7 +92,8 @@ class Contract:
 
     `parameters` of the check's own query belong to the contract. `has_filters` tells whether that query is
     the administrator's at all, `believes_port` whether the proxy vouches for the port of the origin,
-    `reads_forwarded_uri` whether X-Forwarded-Uri is the only thing in a check that says the path.
+    `reads_forwarded_uri` whether X-Forwarded-Uri is the only thing in a check that says the path. `site` are
+    the headers of the scheme and the host.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Contract:
     has_filters: bool = True
     believes_port: bool = True
     reads_forwarded_uri: bool = False
+    site: tuple[bytes, bytes] = (b"x-forwarded-proto", b"x-forwarded-host")
 
 
 _PORT = re.compile("[1-9][0-9]{0,4}")
@@ -168,11 +170,7 @@ def _refuse_rewritten(values: dict[bytes, bytes]) -> NoReturn:
     itself, through a proxy that passes it on, is refused.
     """
     name = next(name for name in REWRITTEN if name in values)
-    try:
-        origin = _origin(values[b"x-forwarded-proto"], values[b"x-forwarded-host"])
-    except (KeyError, BadTarget):
-        origin = ""
-    raise BadTarget(f"{name.decode()}: the path was rewritten before the check", origin)
+    raise BadTarget(f"{name.decode()}: the path was rewritten before the check")
 
 
 def _forwarded_raw_host(facts: Facts, hops: int) -> Target:
@@ -272,6 +270,20 @@ def _original_url(facts: Facts, hops: int) -> Target:
     )
 
 
+def site_named(contract: Contract, headers: RequestHeaders) -> str:
+    """Return the origin that a check names which cannot be read as a whole, or an empty text.
+
+    It tells an administrator where the mistake is, and decides nothing. Without a scheme it is https.
+    """
+    scheme, host = (headers.values.get(name, b"").decode("latin-1") for name in contract.site)
+    try:
+        return origin_from(
+            scheme.partition("://")[0] or "https", (host.partition("://")[2] or host).partition("/")[0]
+        )
+    except BadTarget:
+        return ""
+
+
 def _values(query: str, wanted: str) -> list[str]:
     parameters = (parameter.partition("=") for parameter in query.split("&"))
     return [value for name, _, value in parameters if name == wanted]
@@ -300,8 +312,16 @@ ALIASES = frozenset(
 )
 """Names that a proxy should not pass on: many applications take them for those with dashes."""
 
+SCHEME_AND_HOST = (b"x-scheme", b"host")
+
 NGINX = Contract("nginx", STATUS, _forwarded, reads_forwarded_uri=True)
-INGRESS_NGINX = Contract("ingress-nginx", STATUS, _original_url, parameters=frozenset(("host",)))
+INGRESS_NGINX = Contract(
+    "ingress-nginx",
+    STATUS,
+    _original_url,
+    parameters=frozenset(("host",)),
+    site=(b"x-original-url", b"x-original-url"),
+)
 TRAEFIK = Contract(
     "traefik",
     REDIRECT,
@@ -312,13 +332,15 @@ TRAEFIK = Contract(
 )
 CADDY = replace(TRAEFIK, name="caddy")
 HAPROXY = replace(TRAEFIK, name="haproxy")
-ENVOY = Contract("envoy", REDIRECT, _sent, has_filters=False, believes_port=False)
-OAUTH2_NGINX = Contract("oauth2 nginx", STATUS, _host_and_scheme, "/oauth2")
+ENVOY = Contract(
+    "envoy", REDIRECT, _sent, has_filters=False, believes_port=False, site=(b"x-forwarded-proto", b"host")
+)
+OAUTH2_NGINX = Contract("oauth2 nginx", STATUS, _host_and_scheme, "/oauth2", site=SCHEME_AND_HOST)
 OAUTH2_TRAEFIK = replace(TRAEFIK, name="oauth2 traefik", prefix="/oauth2")
 
 ENDPOINT = Contract("endpoint", REDIRECT, _address)
 OAUTH2_ENDPOINT = {
-    "nginx": Contract("oauth2 endpoint", REDIRECT, _host_and_scheme, "/oauth2"),
+    "nginx": Contract("oauth2 endpoint", REDIRECT, _host_and_scheme, "/oauth2", site=SCHEME_AND_HOST),
     "traefik": Contract("oauth2 endpoint", REDIRECT, _address, "/oauth2"),
 }
 OAUTH2_CHECK = {"nginx": OAUTH2_NGINX, "traefik": OAUTH2_TRAEFIK}

@@ -92,3 +92,8 @@ def _width(text: str) -> int:
 
 def _as_chips(names: list[str]) -> SafeString:
     return format_html_join("", '<bdi class="chip" title="{}">{}</bdi>', ((name, name) for name in names))
+
+
+def machine_name(name: str) -> SafeString:
+    """Return the name by which logs and searches know what stands beside it in words."""
+    return format_html('<code class="machine">{}</code>', name)

@@ -59,14 +59,7 @@ LONGEST_READINGS = 4 * LONGEST_ODD_PATH
 
 
 class BadTarget(ValueError):
-    """What was named cannot be read in exactly one way. The text is a reason for an operator.
-
-    `origin` is the site it happened on, where that could be read.
-    """
-
-    def __init__(self, reason: str, origin: str = "") -> None:
-        super().__init__(reason)
-        self.origin = origin
+    """What was named cannot be read in exactly one way. The text is a reason for an operator."""
 
 
 def host_of(host: str) -> str:

@@ -291,7 +291,9 @@ def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory
     try:
         target = contract.read(_with_scheme(contract, facts, memory), settings.IKD_FORWARDED_HOPS)
     except BadTarget as problem:
-        return answer.misconfigured(contract, memory, str(problem), status=400)
+        site = contracts.site_named(contract, facts.headers)
+        origin = site if _application(site, memory) else ""
+        return answer.misconfigured(contract, memory, str(problem), status=400, origin=origin)
     if loading.is_beside_the_portal(target.origin):
         return answer.on_the_portals_host(contract, memory, target)
     if _application(target.origin, memory) is None:

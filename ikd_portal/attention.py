@@ -65,8 +65,8 @@ def _mistakes() -> Matter | None:
     events = list(ConfigurationEvent.objects.filter(last_at__gte=timezone.now() - LATELY)[: NAMED + 1])
     if not events:
         return None
-    names = _named([f"{event.reason} ({event.origin or event.contract})" for event in events])
-    advice = _("A proxy asks in a way that is refused: %(names)s. Mend it, then delete the event.")
+    names = _named([f"{event.origin or event.contract} ({event.reason})" for event in events])
+    advice = _("Proxies ask in ways that are refused: %(names)s. Each event has the line that cures it.")
     return Matter(
         _("Configuration mistakes within a day"),
         advice % {"names": names},

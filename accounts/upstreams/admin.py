@@ -29,6 +29,8 @@ from accounts.upstreams.models import ClaimMapping, GroupMapping, Identity, Upst
 from accounts.upstreams.oidc import redirect_uri
 from accounts.upstreams.trial import examine
 from authgate.audited_admin import AuditedAdmin, ReadableText, record_by
+from authgate.list_columns import cut
+from authgate.list_filters import BoundedRelatedFilter
 from authgate.models import new_icon_key
 from authgate.server_facts import client_address
 from authgate.sessions import ended_here
@@ -305,12 +307,17 @@ class IdentityAdmin(AuditedAdmin):
     """People and programs of providers, and their users. Deleting one ends the sign-ins that came by it."""
 
     form = IdentityForm
-    list_display = ("upstream", "subject", "user", "created_at", "last_used_at")
-    list_filter = ("upstream",)
+    list_display = ("upstream", "subject_column", "user", "created_at", "last_used_at")
+    list_filter = (("upstream", BoundedRelatedFilter),)
     search_fields = ("subject", "user__username")
+    search_help_text = _("Subject or user")
     list_select_related = ("upstream", "user")
     show_full_result_count = False
     autocomplete_fields = ("upstream", "user")
+
+    @admin.display(description=_("subject"), ordering="subject")
+    def subject_column(self, identity: Identity) -> SafeString | None:
+        return cut(identity.subject)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
         return ("upstream", "subject", "user", *self.get_readonly_fields(request, obj))

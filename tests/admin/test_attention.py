@@ -75,7 +75,7 @@ def test_a_proxys_mistake_is_told_for_a_day_and_comes_first(carols: Client) -> N
     found = matters(carols)
 
     assert next(iter(found)) == "Configuration mistakes within a day"
-    assert "unknown origin (https://wiki.example.net)" in found["Configuration mistakes within a day"]
+    assert "https://wiki.example.net (unknown origin)" in found["Configuration mistakes within a day"]
     assert "peer not trusted" not in found["Configuration mistakes within a day"]
 
 

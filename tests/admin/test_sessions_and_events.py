@@ -269,7 +269,7 @@ def test_what_an_attacker_put_into_an_event_is_shown_as_text(carols: Client) -> 
 QUERIES = {
     SIGN_INS: 5,
     GATES: 5,
-    "/admin/authgate/auditevent/": 8,
+    "/admin/authgate/auditevent/": 10,
     "/admin/authgate/configurationevent/": 9,
 }
 
@@ -282,7 +282,8 @@ def test_lists_ask_the_database_the_same_for_many(
     now = timezone.now()
     for number in range(50):
         open_gate(sign_in(UserFactory(), digest=f"{number}"), "https://wiki.example.com")
-        audit.record("refused")
+        about = {"object": "accounts.user", "key": number}
+        audit.record("changed", actor=f"user-{number}", application=f"App {number}", details=about)
         ConfigurationEvent.objects.create(contract="nginx", reason=f"{number}", first_at=now, last_at=now)
 
     with django_assert_num_queries(queries):

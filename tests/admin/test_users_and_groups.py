@@ -281,13 +281,18 @@ def test_only_the_newest_sign_ins_are_shown_at_a_user(
     )
 
 
-def test_a_change_is_recorded_by_the_names_of_its_fields(carols: Client, alice: User) -> None:
-    save(carols, change(alice), display_name="Something private", is_staff="on")
+def test_a_change_is_recorded_with_its_values_which_no_log_line_has(
+    carols: Client, alice: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level("INFO", "ikd.security"):
+        save(carols, change(alice), display_name="Something private", is_staff="on")
 
     event = AuditEvent.objects.get(kind="changed")
+    lines = [str(vars(line)) for line in caplog.records if line.name == "ikd.security"]
     assert (event.actor, event.subject, event.address) == ("carol", "alice", "127.0.0.1")
     assert event.details["changes"] == [{"changed": {"fields": ["Display name", "Staff status"]}}]
-    assert "private" not in str(event.details)
+    assert [value["new"] for value in event.details["values"]] == ["Something private", True]
+    assert any("Staff status" in line for line in lines) and not any("private" in line for line in lines)
 
 
 def test_saving_without_a_change_records_nothing(carols: Client, alice: User) -> None:

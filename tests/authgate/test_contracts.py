@@ -72,7 +72,17 @@ def test_a_missing_header_refuses(check: str, name: bytes, alice: User) -> None:
     response = raw(check, headers, signed_in(alice))
 
     assert response.status_code == CHECKS[check]
-    assert events() == [(check.rpartition("/")[2], "", f"{name.decode()} missing", 1)]
+    site = "" if name == b"x-forwarded-host" else WIKI
+    assert events() == [(check.rpartition("/")[2], site, f"{name.decode()} missing", 1)]
+
+
+def test_a_host_of_no_application_is_not_told(alice: User) -> None:
+    """A client could fill the events with hosts that it makes up."""
+    headers = [pair for pair in forwarded("https://made-up.example.net/") if pair[0] != b"x-forwarded-uri"]
+
+    raw("/authgate/nginx", headers, signed_in(alice))
+
+    assert events() == [("nginx", "", "x-forwarded-uri missing", 1)]
 
 
 @pytest.mark.parametrize("name", NAMES)

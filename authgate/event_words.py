@@ -1,0 +1,401 @@
+"""Audit events in the reader's language. Rows keep machine names, so that old rows have words, too."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from django.utils.translation import gettext_lazy as _
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What a kind of event is called, and what it means in one sentence."""
+
+    label: _StrPromise
+    sentence: _StrPromise
+
+
+EVENTS: dict[str, Words] = {
+    # ---- signing in
+    "sign_in": Words(_("Signed in"), _("A user signed in to the portal.")),
+    "sign_out": Words(_("Signed out"), _("A sign-in ended: by the user, or by the provider.")),
+    "sign_in_failed": Words(
+        _("Somebody tried to sign in"), _("A sign-in failed. The account is named only if it exists.")
+    ),
+    "sign_in_limited": Words(
+        _("Too many sign-in attempts"),
+        _("The limit for sign-in attempts was reached. Further attempts have to wait."),
+    ),
+    "session_ended": Words(_("Sessions were ended"), _("A user or an administrator ended sessions.")),
+    "password_changed": Words(
+        _("The password was changed"), _("A user or an administrator set a new password.")
+    ),
+    "mails_limited": Words(
+        _("Too many mails were asked for"), _("The limit for mails was reached. No further mail was sent.")
+    ),
+    # ---- second factors
+    "second_factor_failed": Words(
+        _("A wrong code was entered"), _("After the right password, a wrong second factor was given.")
+    ),
+    "recovery_code_used": Words(
+        _("A recovery code was used"), _("A user gave a recovery code instead of another second factor.")
+    ),
+    "recovery_codes_made": Words(
+        _("New recovery codes were made"), _("A user made new recovery codes. The earlier codes are void.")
+    ),
+    "factor_added": Words(
+        _("A second factor was added"), _("A user set up an authenticator app or a passkey.")
+    ),
+    "factor_removed": Words(
+        _("A second factor was removed"), _("A user removed an authenticator app or a passkey.")
+    ),
+    "factors_reset": Words(
+        _("An administrator reset the second factors"),
+        _("An administrator removed all second factors of a user and ended the user's sign-ins."),
+    ),
+    "device_remembered": Words(
+        _("A device was remembered"), _("On this browser the user is no longer asked for the second factor.")
+    ),
+    "device_forgotten": Words(
+        _("A remembered device was forgotten"), _("The user is asked for the second factor again.")
+    ),
+    # ---- accounts
+    "user_made": Words(
+        _("An account was made"), _("A provider brought a new user, and the portal made the account.")
+    ),
+    "registered": Words(_("A visitor registered"), _("A visitor made an account by the link of a mail.")),
+    "invitation_accepted": Words(_("An invitation was accepted"), _("An invited person made an account.")),
+    "first_administrator_made": Words(
+        _("The first administrator was made"), _("The link of the first start made an administrator.")
+    ),
+    "address_added": Words(
+        _("An e-mail address was added"), _("A user added an e-mail address to the account.")
+    ),
+    "address_removed": Words(
+        _("An e-mail address was removed"), _("A user removed an e-mail address from the account.")
+    ),
+    "address_changed": Words(
+        _("The main e-mail address was changed"), _("A user chose another main e-mail address.")
+    ),
+    "token_made": Words(
+        _("An API token was made"), _("A program can now use applications in the user's name.")
+    ),
+    "token_ended": Words(_("An API token was ended"), _("Programs with this token are refused from now on.")),
+    # ---- access
+    "refused": Words(_("Access refused"), _("A user was signed in and was not let into an application.")),
+    # ---- providers
+    "group_made": Words(_("A group was made"), _("A provider named a new group, and the portal made it.")),
+    "group_not_taken": Words(
+        _("A provider's group was not taken"), _("The user is not added to this group. The reason says why.")
+    ),
+    "groups_withheld": Words(
+        _("A provider left out its groups"),
+        _("The groups of the user stay as they are until the provider names them again."),
+    ),
+    "identity_linked": Words(
+        _("A provider was linked"), _("An account of a provider now signs in to this account.")
+    ),
+    "identity_unlinked": Words(
+        _("A provider was unlinked"), _("The account of a provider no longer signs in to this account.")
+    ),
+    "upstream_failed": Words(
+        _("Signing in by a provider failed"), _("The visitor saw an error page with this event's number.")
+    ),
+    "upstream_not_asked": Words(
+        _("A provider could not be asked again"),
+        _("The portal could not check whether users are still known to the provider."),
+    ),
+    "upstream_sign_out_failed": Words(
+        _("Signing out at a provider failed"),
+        _("The user is signed out here, and perhaps still signed in at the provider."),
+    ),
+    "backchannel_logout_failed": Words(
+        _("A provider's sign-out notice was refused"),
+        _("The provider reported the end of a session, and the portal could not accept the report."),
+    ),
+    # ---- administration
+    "added": Words(_("Added"), _("An administrator added a row.")),
+    "changed": Words(_("Changed"), _("An administrator changed a row.")),
+    "deleted": Words(_("Deleted"), _("An administrator deleted a row.")),
+    "tested": Words(_("A provider was tested"), _("An administrator tried a provider's settings.")),
+    "signing_key_made": Words(
+        _("A signing key was made"), _("The portal signs X-Ikd-Jwt with a new key from a set time on.")
+    ),
+}
+
+REASONS: dict[str, _StrPromise] = {
+    # ---- signing in
+    "wrong password": _("The password was wrong."),
+    "unknown account": _("There is no such account."),
+    "user disabled": _("The user is disabled."),
+    "wrong code": _("The code was wrong."),
+    "too many attempts": _("There were too many attempts."),
+    "by a link in a mail": _("By a link in a mail."),
+    "waits for approval": _("The account waits for an administrator's approval."),
+    "verified address": _("Both sides have verified the same e-mail address."),
+    # ---- decisions
+    "no rule admits": _("No rule of this path admits the user."),
+    "no rule covers the path": _("No rule covers this path."),
+    "application disabled": _("The application is switched off."),
+    "path cannot be read safely": _("The path can be read in several ways."),
+    "not signed in": _("The visitor is not signed in."),
+    "second factor": _("The sign-in has no second factor."),
+    "allowed_groups": _("The user is in no group that the check's URL names."),
+    "allowed_emails": _("The user's address is not one that the check's URL names."),
+    "allowed_email_domains": _("The user's address is in no domain that the check's URL names."),
+    "identity headers too long": _("The user is in more groups than fit into the headers."),
+    "tokens too long for the headers": _("The provider's tokens do not fit into the headers."),
+    "cannot be evaluated": _("The rule cannot be read."),
+    "expired": _("The rule has expired."),
+    "method": _("The rule is for other methods."),
+    "network": _("The rule is for other networks."),
+    "nobody chosen": _("The rule names no group and no user."),
+    "group": _("The user is neither named nor in a group of the rule."),
+    "more groups than can be taken": _("The user has more groups than can be taken."),
+    "the provider has more groups than can be taken": _("The provider has more groups than can be taken."),
+    "no group can have this name: {}": _("No group can have this name: %s"),
+    "another group has this name: {}": _("Another group has this name: %s"),
+    "by an administrator": _("By an administrator."),
+    "the provider left out the claim {}: its groups stay as they are": _(
+        "The provider left out the claim %s. Its groups stay as they are."
+    ),
+    # ---- sessions that a provider ended
+    "back-channel logout by the provider": _("The provider ended the session (back-channel logout)."),
+    "single logout by the provider": _("The provider ended the session (single logout)."),
+    "the provider could not be asked for too long": _("The provider could not be asked for too long."),
+    "the provider no longer knows the sign-in": _("The provider no longer knows the sign-in."),
+    "the provider answered for somebody else": _("The provider answered for another user."),
+    # ---- attempts
+    "the state is not of this portal, or too old": _("The attempt is not of this portal, or is too old."),
+    "the state is too old": _("The attempt is too old."),
+    "the state is of another provider": _("The attempt belongs to another provider."),
+    "the attempt began in another browser, or its cookie is gone": _(
+        "The attempt began in another browser, or its cookie is gone."
+    ),
+    "attempts cannot be counted: is the cache reachable?": _(
+        "Attempts cannot be counted. Check whether the cache can be reached."
+    ),
+    "the attempt was used already": _("The attempt was used already."),
+    "another sign-in began meanwhile": _("Another sign-in began meanwhile."),
+    "the sign-in ended meanwhile": _("The sign-in ended meanwhile."),
+    "the provider was switched off meanwhile": _("The provider was switched off meanwhile."),
+    "the provider or the identity was switched off meanwhile": _(
+        "The provider or the identity was switched off meanwhile."
+    ),
+    "what the provider said cannot be read any more": _(
+        "The provider's statement was kept too long and is gone."
+    ),
+    "too many wait for the provider already": _("Too many users wait for the provider already."),
+    "others arrive with the same subject or address all the time": _(
+        "Others arrive with the same subject or address at the same time."
+    ),
+    # ---- accounts of providers
+    "the user is disabled": _("The user is disabled."),
+    "accounts with power in the administration are linked while signed in": _(
+        "Accounts of administrators are linked only while signed in."
+    ),
+    "nobody is linked to this subject, and the provider makes no accounts": _(
+        "No account is linked to this subject, and the provider makes no accounts."
+    ),
+    "no free name was found for a new account": _("No free name was found for a new account."),
+    "the identity belongs to another account": _("The identity is linked to another account."),
+    "the person confirmed with another identity": _("The user confirmed with another identity."),
+    "the person has a second factor, which the provider did not ask for": _(
+        "The user has a second factor, which the provider did not ask for."
+    ),
+    # ---- reaching a provider
+    "the provider cannot be reached": _("The provider cannot be reached."),
+    "the provider did not answer in time": _("The provider did not answer in time."),
+    "the provider's certificate is not valid for its name": _(
+        "The provider's certificate is not valid for its name."
+    ),
+    "the provider's name is not known to the DNS": _("The provider's name is not known to the DNS."),
+    "the provider's name leads inside the network, which is not allowed for it": _(
+        "The provider's name leads into the inner network, which is not allowed for it."
+    ),
+    "the provider's name leads to an address that is nobody's service": _(
+        "The provider's name leads to an address that no service has."
+    ),
+    "an address of the provider cannot be read": _("An address of the provider cannot be read."),
+    "an address of the provider is not encrypted: http:// is for the inner network only": _(
+        "An address of the provider is not encrypted. Only the inner network may use http://."
+    ),
+    "the provider's answer is larger than any honest one": _("The provider's answer is too large."),
+    "the provider's answer is packed, which was not asked for": _(
+        "The provider compressed its answer, which was not asked for."
+    ),
+    "the provider answered something that is no JSON": _("The provider's answer is not JSON."),
+    "the provider answered JSON that is no object": _("The provider's answer is JSON, but not an object."),
+    "the provider sent no usable text where a name must be ({})": _(
+        "The provider sent no usable text for %s."
+    ),
+    # ---- OpenID Connect
+    "the provider has people sign in on a page that is not encrypted": _(
+        "The provider's sign-in page is not encrypted."
+    ),
+    "the provider has people sign out on a page that is not encrypted": _(
+        "The provider's sign-out page is not encrypted."
+    ),
+    "the discovery document was answered with status {}": _(
+        "The discovery document was answered with status %s."
+    ),
+    "the discovery document is of another issuer: it must be written exactly alike": _(
+        "The discovery document names another issuer. It must be written exactly alike."
+    ),
+    "the discovery document has no {}": _("The discovery document lacks %s."),
+    "the discovery document has an unusable {}": _("The discovery document has an unusable %s."),
+    "the provider signs ID tokens in no way that is accepted": _(
+        "The provider signs ID tokens with no accepted algorithm."
+    ),
+    "the provider's keys were answered with status {}": _(
+        "The provider's keys were answered with status %s."
+    ),
+    "the provider's keys cannot be read": _("The provider's keys cannot be read."),
+    "the provider's keys are not known": _("The provider's keys are not known yet."),
+    "the provider refused: {}": _("The provider refused: %s."),
+    "the provider refused the code ({})": _("The provider refused the code (%s)."),
+    "the provider sent the browser back without a code": _(
+        "The provider sent the browser back without a code."
+    ),
+    "the answer has {} twice": _("The answer has %s twice."),
+    "the answer comes from another issuer (iss)": _("The answer comes from another issuer (iss)."),
+    "the token endpoint answered with status {}": _("The token endpoint answered with status %s."),
+    "the provider sent no bearer token": _("The provider sent no bearer token."),
+    "the userinfo endpoint answered with status {}": _("The userinfo endpoint answered with status %s."),
+    "the userinfo endpoint tells of somebody else (sub)": _(
+        "The userinfo endpoint names another user (sub)."
+    ),
+    # ---- tokens
+    "the provider sent no {}, or one of an absurd length": _(
+        "The provider sent no %s, or one that is too long."
+    ),
+    "the {} cannot be read": _("The %s cannot be read."),
+    "the {} is not valid": _("The %s is not valid."),
+    "the {} is of another kind": _("The %s is of another kind."),
+    "the token is of another kind": _("The token is of another kind."),
+    "the {} is of another kind ({})": _("The %s is of another kind (%s)."),
+    "the {} is signed in a way that is not accepted": _("The %s is signed in a way that is not accepted."),
+    "the {} is signed with a key that the provider does not publish": _(
+        "The %s is signed with a key that the provider does not publish."
+    ),
+    "the {} has a key id that is no text": _("The key id of the %s is no text."),
+    "the {} has a time that is none": _("The %s has an invalid time."),
+    "the {} has no usable subject": _("The %s has no usable subject."),
+    "the {} has expired: compare the clocks": _("The %s has expired. Compare the clocks."),
+    "the {} is from the future: compare the clocks": _("The %s is from the future. Compare the clocks."),
+    "the {} is for another client": _("The %s is for another client."),
+    "the {} is of another issuer": _("The %s is of another issuer."),
+    "the {}'s signature is wrong": _("The signature of the %s is wrong."),
+    "the {} lacks a claim that it must have": _("The %s lacks a required claim."),
+    "the ID token belongs to another attempt (nonce)": _("The ID token belongs to another attempt (nonce)."),
+    "the ID token was made for another client (azp)": _("The ID token was made for another client (azp)."),
+    "the token was made for the portal's own client": _("The token was made for the portal's own client."),
+    "the access token does not belong to the ID token (at_hash)": _(
+        "The access token does not belong to the ID token (at_hash)."
+    ),
+    "the provider did not ask the person again (auth_time)": _(
+        "The provider did not ask the user to sign in again (auth_time)."
+    ),
+    # ---- back-channel logout
+    "a logout request is no form": _("The sign-out notice is not a form."),
+    "a logout request is empty, or larger than any honest one": _(
+        "The sign-out notice is empty or too large."
+    ),
+    "a logout request has no logout token, or several": _(
+        "The sign-out notice has no logout token, or several."
+    ),
+    "the logout token tells of no logout (events)": _("The logout token names no logout (events)."),
+    "the logout token has a nonce, as ID tokens do": _("The logout token has a nonce, as ID tokens do."),
+    "the logout token was made too long ago": _("The logout token is too old."),
+    "the logout token names neither a session nor a person": _(
+        "The logout token names neither a session nor a user."
+    ),
+    "the logout token has a name that is none": _(
+        "The logout token names a session or user by no usable text."
+    ),
+    "the logout token was used already": _("The logout token was used already."),
+    # ---- CAS
+    "the answer has a parameter twice": _("The answer has a parameter twice."),
+    "the provider sent the browser back without a ticket": _(
+        "The provider sent the browser back without a ticket."
+    ),
+    "the ticket has a form that no ticket has": _("The ticket does not look like a ticket."),
+    "the ticket is none of this provider's service tickets": _(
+        "The ticket is not a service ticket of this provider."
+    ),
+    "the ticket was used already": _("The ticket was used already."),
+    "tickets cannot be counted: is the cache reachable?": _(
+        "Tickets cannot be counted. Check whether the cache can be reached."
+    ),
+    "the ticket's validation was answered with status {}": _(
+        "The ticket's validation was answered with status %s."
+    ),
+    "the provider refused the ticket ({})": _("The provider refused the ticket (%s)."),
+    "the ticket came by a proxy, which is not accepted": _(
+        "The ticket came by a CAS proxy, which is not accepted."
+    ),
+    "the provider's answer is no CAS answer": _("The provider's answer is not a CAS answer."),
+    "the provider's answer has more than one verdict, or none": _(
+        "The provider's answer has more than one verdict, or none."
+    ),
+    "the provider's answer has a verdict that CAS does not know": _(
+        "The provider's answer has a verdict that CAS does not know."
+    ),
+    "the provider's answer names no user, or more than one": _(
+        "The provider's answer names no user, or more than one."
+    ),
+    "the provider's answer has more attributes than any honest one": _(
+        "The provider's answer has too many attributes."
+    ),
+}
+"""Reasons of audit events, and criteria of rules that failed. `{}` stands for a part that varies."""
+
+
+class Phrases:
+    """Machine names with their words. `{}` in a name is a part that varies: the words show it for `%s`."""
+
+    def __init__(self, words: Mapping[str, _StrPromise]) -> None:
+        self.words = words
+        templates = sorted((name for name in words if "{}" in name), key=len, reverse=True)
+        self._patterns = [(name, self._pattern(name)) for name in templates]
+        self._found = lru_cache(maxsize=1024)(self._find)
+
+    def __call__(self, name: str) -> str:
+        """Return the words for a machine name, or an empty text where there are none."""
+        template, parts = self.parted(name)
+        return str(self.words[template]) % parts if parts else str(self.words.get(template, ""))
+
+    def parted(self, name: str) -> tuple[str, tuple[str, ...]]:
+        """Return the name in the table, and the parts that vary. An unknown name is returned as it is."""
+        return self._found(name)
+
+    def _find(self, name: str) -> tuple[str, tuple[str, ...]]:
+        if name in self.words:
+            return name, ()
+        for template, pattern in self._patterns:
+            if match := pattern.fullmatch(name):
+                return template, match.groups()
+        return name, ()
+
+    @staticmethod
+    def _pattern(template: str) -> re.Pattern[str]:
+        return re.compile("(.{1,100}?)".join(map(re.escape, template.split("{}"))))
+
+
+reason_words = Phrases(REASONS)
+
+
+def label_of(kind: str) -> str:
+    """Return what a kind of event is called; the machine name of one that has no words."""
+    return str(EVENTS[kind].label) if kind in EVENTS else kind
+
+
+def sentence_of(kind: str) -> str:
+    return str(EVENTS[kind].sentence) if kind in EVENTS else ""

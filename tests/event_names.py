@@ -1,0 +1,194 @@
+"""The machine names of events and reasons that the code writes, found by reading the code.
+
+What is put together at run time stands as a template: `{}` for each part that is not known here.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+FOLDERS = ("accounts", "authgate", "ikd_portal")
+
+KIND_WRITERS = {"record": 0, "record_by": 1}
+"""Functions that write audit events, and which argument is the kind. Functions that pass one on are found."""
+
+REASONS_OF_PROVIDERS = {"Trouble": 0, "_Over": 0, "end": 1, "_tell_once": 3}
+REASONS_OF_TOKENS = "the {} {}"
+"""How the verifier of tokens puts a token's name and its fault together."""
+
+REASONS_OF_CONFIGURATION = {"BadTarget": 0, "misconfigured": 2, "note_configuration": 2}
+
+
+@cache
+def modules() -> dict[Path, ast.Module]:
+    paths = (path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+    return {path: ast.parse(path.read_text()) for path in paths if "migrations" not in path.parts}
+
+
+@cache
+def constants() -> dict[str, set[str]]:
+    """Return the texts that each name stands for at the top of some module."""
+    found: dict[str, set[str]] = {}
+    for tree in modules().values():
+        for node in tree.body:
+            if isinstance(node, ast.Assign):
+                for name, value in _pairs(node):
+                    if isinstance(value, ast.Constant) and isinstance(value.value, str):
+                        found.setdefault(name, set()).add(value.value)
+    return found
+
+
+def _pairs(node: ast.Assign) -> Iterator[tuple[str, ast.expr]]:
+    for target in node.targets:
+        if isinstance(target, ast.Name):
+            yield target.id, node.value
+        elif isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):
+            for each, value in zip(target.elts, node.value.elts, strict=True):
+                if isinstance(each, ast.Name):
+                    yield each.id, value
+
+
+def texts_of(node: ast.expr | None) -> set[str]:
+    """Return what an expression may be, as far as it is text that the code itself holds."""
+    if isinstance(node, ast.Constant):
+        return {node.value} if isinstance(node.value, str) and node.value else set()
+    if isinstance(node, ast.JoinedStr):
+        parts = [part.value if isinstance(part, ast.Constant) else "{}" for part in node.values]
+        return {"".join(map(str, parts))}
+    if isinstance(node, ast.IfExp):
+        return texts_of(node.body) | texts_of(node.orelse)
+    if isinstance(node, ast.BoolOp):
+        return set().union(*map(texts_of, node.values))
+    if isinstance(node, ast.Name):
+        return constants().get(node.id, set())
+    if isinstance(node, ast.Attribute):
+        return constants().get(node.attr, set())
+    return set()
+
+
+Functions = dict[tuple[Path | None, str], int]
+"""Which argument of a function counts, by module and name; a function of any module stands under None."""
+
+
+def calls(functions: Functions) -> Iterator[tuple[ast.Call, ast.expr | None]]:
+    """Yield each call of these functions with the argument that counts."""
+    for path, tree in modules().items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and (place := _place(functions, path, node)) is not None:
+                yield node, node.args[place] if len(node.args) > place else None
+
+
+def _place(functions: Functions, path: Path, node: ast.Call) -> int | None:
+    name = _called(node)
+    return functions.get((path, name), functions.get((None, name)))
+
+
+def _called(node: ast.Call) -> str:
+    if isinstance(node.func, ast.Attribute):
+        return node.func.attr
+    return node.func.id if isinstance(node.func, ast.Name) else ""
+
+
+def of_any_module(places: dict[str, int]) -> Functions:
+    return {(None, name): place for name, place in places.items()}
+
+
+@cache
+def emitters() -> Functions:
+    """Return the functions that write events of a kind that they are called with, and where it stands."""
+    found = of_any_module(KIND_WRITERS)
+    for _ in range(3):  # a function that calls a function that …
+        for path, tree in modules().items():
+            for function in ast.walk(tree):
+                if isinstance(function, ast.FunctionDef) and (None, function.name) not in found:
+                    place = _passes_on(function, path, found)
+                    if place is not None:
+                        found[path, function.name] = place
+    return found
+
+
+def _passes_on(function: ast.FunctionDef, path: Path, writers: Functions) -> int | None:
+    parameters = [each.arg for each in function.args.args]
+    for node in ast.walk(function):
+        if isinstance(node, ast.Call) and (place := _place(writers, path, node)) is not None:
+            kind = node.args[place] if len(node.args) > place else None
+            if isinstance(kind, ast.Name) and kind.id in parameters:
+                return parameters.index(kind.id) - (parameters[0] == "self")
+    return None
+
+
+def kinds() -> set[str]:
+    """Return the kind of every audit event that the code can write."""
+    found = {"refused"}  # rows of refusals are made in bulk
+    for _call, kind in calls(emitters()):
+        found |= {text for text in texts_of(kind) if text.replace("_", "").isalpha() and text.islower()}
+    found |= constants()["SIGN_INS"] | constants()["MAILS"]  # defaults of a parameter
+    return found
+
+
+def audit_reasons() -> set[str]:
+    """Return every reason that an audit event can have, the decisions' excepted."""
+    found: set[str] = set()
+    for _call, reason in calls(of_any_module(REASONS_OF_PROVIDERS)):
+        found |= texts_of(reason)
+    for call, _kind in calls(emitters()):
+        for keyword in call.keywords:
+            if keyword.arg == "reason":
+                found |= texts_of(keyword.value)
+    found |= _texts_assigned("reason") | {f"the {{}} {ending}" for ending in _faults_of_tokens()}
+    return {text for text in found if " " in text and text != REASONS_OF_TOKENS}
+
+
+def _faults_of_tokens() -> set[str]:
+    """Return what the verifier of tokens says of each exception, such as "has expired"."""
+    tables = (
+        node.value.values
+        for tree in modules().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "_REASONS"
+        if isinstance(node.value, ast.Dict)
+    )
+    return {text for values in tables for value in values for text in texts_of(value)}
+
+
+def _texts_assigned(name: str) -> set[str]:
+    return {
+        text
+        for tree in modules().values()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Assign) and any(getattr(target, "id", "") == name for target in node.targets)
+        for text in texts_of(node.value)
+    }
+
+
+def decisions() -> set[str]:
+    """Return every reason of a decision, and every criterion of a rule that can fail."""
+    tree = modules()[ROOT / "authgate" / "decision.py"]
+    found = constants()["IDENTITY_TOO_LONG"] | constants()["TOKENS_TOO_LONG"]
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and _called(node) == "Decision" and len(node.args) > 1:
+            found |= texts_of(node.args[1])
+        if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
+            verdict, *criterion = node.value.elts
+            if getattr(verdict, "id", "") in ("REFUSE", "SIGN_IN", "STEP_UP"):
+                found |= texts_of(criterion[0])
+    return found
+
+
+def configuration_reasons() -> set[str]:
+    """Return every reason of a configuration event, as a template where a part is put in."""
+    found: set[str] = (
+        constants()["IDENTITY_TOO_LONG"] | constants()["TOKENS_TOO_LONG"] | constants()["NO_RULE"]
+    )
+    for _call, reason in calls(of_any_module(REASONS_OF_CONFIGURATION)):
+        found |= texts_of(reason)
+    check = modules()[ROOT / "authgate" / "check.py"]
+    for function in ast.walk(check):
+        if isinstance(function, ast.FunctionDef) and function.name == "filters_from":
+            returned = (node.value for node in ast.walk(function) if isinstance(node, ast.Return))
+            found |= set().union(*map(texts_of, returned))
+    return found
