@@ -103,6 +103,12 @@ class Asking:
     is_browser: bool = True
     """Whether a browser asks, be it for a page or for a script. It gets no challenge for Basic."""
 
+    is_framed: bool = False
+    """Whether the page is to stand inside another one, where the portal's own pages are never shown."""
+
+    is_cross_site: bool = False
+    """Whether another site's page asks. In a frame of it browsers send and keep no cookie of ours."""
+
 
 # ---- allowed ----------------------------------------------------------------------------------------------
 
@@ -216,6 +222,8 @@ def ask_to_sign_in(asking: Asking, memory: Memory, application: Application) -> 
     target = asking.target
     if asking.contract.style is STATUS or not asking.navigates:
         return unauthorized(asking, application)
+    if asking.is_framed and asking.is_cross_site:
+        return framed_page(asking, memory.settings, target.origin + without_code(target.uri or "/"))
     return to_portal(asking, memory, without_code(target.uri or "/"), status=status_of_redirect(target))
 
 
@@ -257,6 +265,33 @@ def to_portal(
 def _continue_url(state: State, memory: Memory) -> bytes:
     sealed = seal(state, memory.settings.state_keys[0])
     return f"{memory.settings.portal_origin}/continue?state={sealed}".encode()
+
+
+FRAMES = frozenset((b"iframe", b"frame", b"embed", b"object"))
+"""Values of Sec-Fetch-Dest for a page inside another one."""
+
+
+def framed_page(
+    asking: Asking, settings: GateSettings, url: str, *, status: int = 401, refusal: Refusal | None = None
+) -> Answer:
+    """Return a page for a frame, with a link that opens `url` in a tab."""
+    if len(url) > LONGEST_HEADERS:
+        url = f"{asking.target.origin}/"
+    headers = framed_headers(settings.portal_origin)
+    if refusal is not None:
+        headers += ((b"x-auth-decision", refusal.decision_id.encode()),)
+    return Answer(status, headers, settings.render_framed(url, asking.languages), refusal)
+
+
+def framed_headers(portal: str) -> Headers:
+    """Return the headers of that page: any site may frame it, and it can do nothing but open its link."""
+    policy = f"default-src 'none'; style-src {portal}; base-uri 'none'; form-action 'none'"
+    return (
+        (b"content-type", b"text/html; charset=utf-8"),
+        (b"content-security-policy", policy.encode("ascii")),
+        (b"x-content-type-options", b"nosniff"),
+        *NO_STORE,
+    )
 
 
 def start_url(asking: Asking) -> str:
@@ -344,6 +379,9 @@ def refuse(
         return _refused(403, refusal)
     if not asking.navigates:
         return _refused(403, refusal, as_json=True)
+    if asking.is_framed:
+        url = target.origin + without_code(target.uri or "/")
+        return framed_page(asking, memory.settings, url, status=403, refusal=refusal)
     page = RefusedPage(
         refusal.decision_id,
         target,

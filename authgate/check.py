@@ -314,6 +314,8 @@ def asking_of(contract: Contract, target: Target, facts: Facts) -> Asking:
         languages=hints.get(b"accept-language", b"").decode("latin-1"),
         now=facts.now,
         is_browser=_is_browser(hints),
+        is_framed=hints.get(b"sec-fetch-dest") in answer.FRAMES,
+        is_cross_site=hints.get(b"sec-fetch-site") == b"cross-site",
     )
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from django.conf import settings
 from django.db import ProgrammingError, close_old_connections, connection
 
-from authgate import changes, loading, metrics, refused_page, signing, stale_connections
+from authgate import changes, framed_page, loading, metrics, refused_page, signing, stale_connections
 from authgate.heads import Heads
 from authgate.memory import REREAD_AFTER, WorkerMemory
 from authgate.stale_connections import Overwritten
@@ -348,6 +348,7 @@ def start() -> Feed:
     """Give this process a memory and begin to read the feed. Called once, after the worker has forked."""
     global current
     refused_page.make_ready()
+    framed_page.make_ready()
     memory = WorkerMemory(loading.gate_settings(), limit=settings.IKD_MEMORY_SESSIONS, clock=boottime)
     current = Feed(memory)
     current.start()

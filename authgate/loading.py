@@ -22,6 +22,7 @@ from authgate import models
 from authgate.contracts import checks
 from authgate.credentials import KEY_LENGTH, TOKEN_KIND
 from authgate.decision import Application, Rule, Subject, Who, application_of
+from authgate.framed_page import render_framed
 from authgate.memory import GateSettings, Machine, Memory, Session, are_several
 from authgate.redirects import domain_matches
 from authgate.refused_page import render_refused
@@ -43,6 +44,7 @@ def gate_settings() -> GateSettings:
         checks=checks(settings.IKD_OAUTH2_CONTRACT),
         state_keys=tuple(hmac.digest(key.encode(), b"ikd sealed state", hashlib.sha256) for key in keys),
         render_refused=render_refused,
+        render_framed=render_framed,
         shared_domains=shared_domains(),
     )
 

@@ -114,6 +114,9 @@ class GateSettings:
     checks: dict[str, Contract]
     state_keys: tuple[bytes, ...]
     render_refused: Callable[[RefusedPage], bytes]
+    render_framed: Callable[[str, str], bytes]
+    """Returns the page for a frame, of the address that its link opens and an Accept-Language."""
+
     shared_domains: tuple[str, ...] = ()
     """Domains below which one gate cookie counts for all origins; none lies below another."""
 

@@ -18,6 +18,7 @@ from authgate import handover, kept_pages, loading
 from authgate.answer import Refusal, cookie_name, new_id
 from authgate.cookies import place_of
 from authgate.decision import Decision, Verdict, decide
+from authgate.framed_page import unless_framed
 from authgate.memory import RefusedPage
 from authgate.models import SignIn
 from authgate.onward_page import LONGEST_HEADER
@@ -49,6 +50,14 @@ def continue_(request: HttpRequest) -> HttpResponse:
     state = state_in(request.GET.get("state", ""))
     if state is None:
         return render(request, "authgate/broken_link.html", status=400)
+    return unless_framed(request, _continued(request, state), _page_of(state))
+
+
+def _page_of(state: State) -> str:
+    return state.origin + with_kept_page(state).uri
+
+
+def _continued(request: HttpRequest, state: State) -> HttpResponse:
     if state.rounds >= handover.ROUNDS_LIMIT:
         return render(request, "authgate/no_cookies.html", {"origin": state.origin}, status=400)
     sign_in = getattr(request, "sign_in", None)
@@ -88,6 +97,10 @@ def enter(request: HttpRequest) -> HttpResponse:
     page = _page_to_enter(request)
     if page is None:
         return render(request, "authgate/broken_link.html", status=400)
+    return unless_framed(request, _enter(request, page), page)
+
+
+def _enter(request: HttpRequest, page: str) -> HttpResponse:
     parts = urlsplit(page)
     origin = f"{parts.scheme}://{parts.netloc}"
     place = place_of(origin, loading.shared_domains())

@@ -344,6 +344,8 @@ def start(visit: Visit, memory: Memory) -> Answer:
     origin, uri = _parts(page)
     if origin != visit.origin:
         return answer.redirect(page)
+    if visit.asking.is_framed and visit.asking.is_cross_site:
+        return answer.framed_page(visit.asking, memory.settings, origin + without_code(uri))
     status = 302 if visit.header(b"x-forwarded-method") in (None, "GET", "HEAD") else 303
     return _to_portal(visit.asking, memory, without_code(uri), back=visit.prefix, status=status)
 
@@ -360,7 +362,7 @@ def sign_in(visit: Visit, memory: Memory) -> Answer:
         begun = replace(
             begun, headers=tuple(pair for pair in begun.headers if pair[0] != b"www-authenticate")
         )
-    if not visit.asking.navigates:
+    if not visit.asking.navigates or begun.body:
         return begun
     body = b'<!doctype html><meta http-equiv="refresh" content="0;url=/oauth2/start"><title>Sign in</title>'
     headers = tuple((name, value) for name, value in begun.headers if name != b"referrer-policy")
@@ -431,6 +433,8 @@ def refused(visit: Visit, memory: Memory) -> Answer:
     if not visit.asking.navigates:
         body = json.dumps({"error": "refused", "decision": decision_id}).encode()
         return Answer(403, ((b"x-auth-decision", decision_id.encode()), *answer.JSON), body)
+    if visit.asking.is_framed:
+        return answer.framed_page(visit.asking, memory.settings, target.url, status=403)
     page = RefusedPage(
         decision_id,
         target,

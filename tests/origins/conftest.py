@@ -4,6 +4,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser.conftest import FLAGS
+from tests.proxies.processes import binary
+
+RESOLVER = "--host-resolver-rules=MAP * 127.0.0.1"
 
 
 @pytest.fixture(scope="package", autouse=True)
@@ -11,3 +17,13 @@ def databases_of_our_own(django_db_blocker: Any) -> Iterator[None]:
     """What stands here writes to databases that servers read too, so no test's transaction may hide it."""
     with django_db_blocker.unblock():
         yield
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    """A Chromium that finds every name on this machine."""
+    with sync_playwright() as playwright:
+        path = binary("chromium", "chromium")
+        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS, RESOLVER])
+        yield browser
+        browser.close()

@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page
 
 from authgate.models import Rule
-from tests.browser.conftest import FLAGS
 from tests.browser.signing_in import sign_in
 from tests.factories import ApplicationFactory
 from tests.origins.stage import Site, Stage, staged
 from tests.proxies.backend import Backend
-from tests.proxies.processes import binary, free_port
+from tests.proxies.processes import free_port
 
 pytestmark = [pytest.mark.browser, pytest.mark.proxy]
 HOST = "nas.example.com"
@@ -44,17 +43,6 @@ def host(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     with staged(request.param, [files, photos], tmp_path_factory.mktemp("ports"), fill) as stage:
         yield Host(request.param, stage, backend, files, photos)
     backend.stop()
-
-
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=binary("chromium", "chromium"),
-            args=[*FLAGS, "--host-resolver-rules=MAP *.example.com 127.0.0.1"],
-        )
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
