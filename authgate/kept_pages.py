@@ -45,7 +45,7 @@ def keep(address: str, client: str | None) -> str | None:
             known = KeptPage.objects.filter(key=key).values_list("expires_at", flat=True).first()
             if known is not None and known > now + KEPT_FOR / 2:
                 return key
-            _remove_expired(now)
+            remove_expired(now)
             if known is None and _is_full(network, now):
                 return None
             values = {"network": network, "address": address, "expires_at": now + KEPT_FOR}
@@ -67,10 +67,11 @@ def kept(key: str, *, only_of: str | None = None) -> str | None:
         return None
 
 
-def _remove_expired(now: datetime) -> None:
+def remove_expired(now: datetime) -> None:
     """Remove some of what is over. What another transaction removes at this moment is left to it."""
-    over = KeptPage.objects.select_for_update(skip_locked=True).filter(expires_at__lte=now)
-    KeptPage.objects.filter(pk__in=list(over.values_list("pk", flat=True)[:500])).delete()
+    with transaction.atomic():
+        over = KeptPage.objects.select_for_update(skip_locked=True).filter(expires_at__lte=now)
+        KeptPage.objects.filter(pk__in=list(over.values_list("pk", flat=True)[:500])).delete()
 
 
 def _is_full(network: str, now: datetime) -> bool:

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from accounts.upstreams.models import Upstream, UpstreamSession
 from accounts.upstreams.refreshing import Outcome, end, free_of_lease, refresh
-from authgate import stale_connections
+from authgate import kept_pages, stale_connections
 from authgate.audit import record
 from authgate.sessions import is_idle
 
@@ -115,5 +115,6 @@ def _run() -> None:
             if time.monotonic() - emptied_at > EMPTY_EVERY:
                 emptied_at = time.monotonic()
                 empty_ended()
+                kept_pages.remove_expired(timezone.now())
         except Exception:
             log.exception("asking providers again goes on after an error")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from urllib.parse import quote
+from html import unescape
+from urllib.parse import parse_qs, quote, urlsplit
 
 import pytest
 from django.http import HttpResponse
@@ -55,6 +56,27 @@ def enter(client: Client, page: str, **more: str) -> HttpResponse:
     response = client.get(f"/enter?rd={quote(page, safe=':/')}", secure=True, **more)
     assert isinstance(response, HttpResponse)
     return response
+
+
+def test_a_long_page_is_entered_byte_for_byte_and_fits_each_header(alice: User) -> None:
+    page = f"{APP}/page?{'q=%2Flong+page&x=&' * 400}"
+    client = Client(HTTP_HOST="sso.example.com")
+
+    to_sign_in = client.get(f"/enter?rd={quote(page, safe='')}", secure=True)
+    client.force_login(alice)
+    then = parse_qs(urlsplit(to_sign_in["Location"]).query)["next"][0]
+    answer = client.get(then, secure=True)
+
+    for response in (to_sign_in, answer):
+        assert sum(len(name) + len(value) + 4 for name, value in response.items()) <= 4096
+    link = answer.content.decode().partition('href="https://app')[2].partition('"')[0]
+    assert unescape(f"https://app{link}") == page
+    assert SHARED in answer.cookies
+
+
+@pytest.mark.parametrize("kept", ["", "x", "a:b:c", "é"])
+def test_an_invented_page_is_not_entered(at_the_portal: Client, kept: str) -> None:
+    assert at_the_portal.get("/enter", {"kept": kept}, secure=True).status_code == 400
 
 
 # ---- what a cookie opens ----------------------------------------------------------------------------------
