@@ -225,7 +225,7 @@ def verified_address(upstream: Upstream, arrival: Arrival) -> str | None:
     claim = _claim_for(upstream, ClaimMapping.Field.EMAIL) or "email"
     verified = arrival.claims.get("email_verified")
     if upstream.trusts_every_address:
-        verified = verified is True or verified is None or claim != "email"
+        verified = verified in (True, None) or (upstream.is_oidc and claim != "email")
     elif upstream.is_oidc and claim != "email":
         return None
     text = arrival.claims.get(claim)

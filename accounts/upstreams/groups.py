@@ -40,6 +40,8 @@ class _Following:
         self.unknown: set[int] = set()
         self.withheld: set[str] = set()
         self.held: set[int] = set(user.groups.values_list("pk", flat=True))
+        # Only a superuser's mapping leads into groups with permissions in the administration.
+        self.powerful = set(Group.permissions.through.objects.values_list("group_id", flat=True).distinct())
 
     def tells_nothing_of(self, claim: str) -> bool:
         """Tell whether the absence of a claim says nothing of the groups that hang on it."""
@@ -50,7 +52,7 @@ class _Following:
 
     def by_mappings(self) -> None:
         for mapping in self.upstream.group_mappings.all():
-            if not mapping.made_by_superuser and _has_power(mapping.group_id):
+            if not mapping.made_by_superuser and mapping.group_id in self.powerful:
                 continue
             if mapping.mode == GroupMapping.Mode.MIRROR:
                 self.mirrored.add(mapping.group_id)
@@ -69,10 +71,9 @@ class _Following:
             return
         values = [value for value in sorted(values_of(self.claims, claim)) if self._is_meant(value)]
         known = dict(own.filter(value__in=values[:MOST_OF_A_PERSON]).values_list("value", "group_id"))
-        for value in values[:MOST_OF_A_PERSON]:
-            group = known.get(value) or group_created_for(self.upstream, value)
-            if group is not None and not _has_power(group):
-                self.wanted.add(group)
+        new = [value for value in values[:MOST_OF_A_PERSON] if value not in known]
+        created = _created_for(self.upstream, new) if new else []
+        self.wanted |= {*known.values(), *created} - self.powerful
         if len(values) > MOST_OF_A_PERSON:
             _tell_once("group_not_taken", self.upstream, self.user.username, "more groups than can be taken")
 
@@ -112,26 +113,34 @@ def follows_later(upstream: Upstream) -> bool:
     return bool(upstream.groups_claim) or mirrors.exists()
 
 
-def _has_power(group: int) -> bool:
-    """Tell of groups with permissions in the administration: only a superuser's mapping leads into them."""
-    return Group.objects.filter(pk=group, permissions__isnull=False).exists()
-
-
 # ---- groups of a provider ---------------------------------------------------------------------------------
 
 
-def group_created_for(upstream: Upstream, value: str) -> int | None:
-    """Create the group for a value, and return its id; None if another group has that name or one like it."""
-    name = unicodedata.normalize("NFC", f"{upstream.groups_prefix}{value}")
-    if not is_identifier(name, LONGEST_NAME) or name != name.strip():
-        _tell_once("group_not_taken", upstream, "", f"no group can have this name: {name}")
-        return None
-    if _is_like_anothers(upstream, name):
-        _tell_once("group_not_taken", upstream, "", f"another group has this name: {name}")
-        return None
-    if UpstreamGroup.objects.filter(upstream=upstream).count() >= MOST_OF_A_PROVIDER:
-        _tell_once("group_not_taken", upstream, "", "the provider has more groups than can be taken")
-        return None
+def _created_for(upstream: Upstream, values: list[str]) -> list[int]:
+    """Create the groups for new values, and return their ids.
+
+    A value is left out, with an event, if a group that is not the provider's has its name, or one that
+    applications may take for it.
+    """
+    others = Group.objects.exclude(upstream_group__upstream=upstream).values_list("name", flat=True)
+    taken = {name_key(name) for name in others}
+    room = MOST_OF_A_PROVIDER - UpstreamGroup.objects.filter(upstream=upstream).count()
+    created: list[int] = []
+    for value in values:
+        name = unicodedata.normalize("NFC", f"{upstream.groups_prefix}{value}")
+        if not is_identifier(name, LONGEST_NAME) or name != name.strip():
+            _tell_once("group_not_taken", upstream, "", f"no group can have this name: {name}")
+        elif name_key(name) in taken:
+            _tell_once("group_not_taken", upstream, "", f"another group has this name: {name}")
+        elif len(created) >= room:
+            _tell_once("group_not_taken", upstream, "", "the provider has more groups than can be taken")
+            break
+        elif (group := _created(upstream, name, value)) is not None:
+            created.append(group)
+    return created
+
+
+def _created(upstream: Upstream, name: str, value: str) -> int | None:
     try:
         with transaction.atomic():
             group = Group.objects.create(name=name)
@@ -141,12 +150,6 @@ def group_created_for(upstream: Upstream, value: str) -> int | None:
         return found.group_id if found else None
     record("group_made", subject=name, details={"upstream": upstream.slug})
     return group.pk
-
-
-def _is_like_anothers(upstream: Upstream, name: str) -> bool:
-    """Tell whether a group that is not the provider's has this name, or one that applications take for it."""
-    key, others = name_key(name), Group.objects.exclude(upstream_group__upstream=upstream)
-    return any(name_key(other) == key for other in others.values_list("name", flat=True))
 
 
 def _tell_once(kind: str, upstream: Upstream, username: str, reason: str) -> None:

@@ -16,8 +16,9 @@ from authgate.models import AuditEvent, SignIn
 from tests.accounts.conftest import PortalClient
 from tests.authgate.asking import WIKI, ask, facts, header
 from tests.factories import ApplicationFactory, GroupFactory, UpstreamFactory, UserFactory
+from tests.upstreams.cas_server import CasServer
 from tests.upstreams.provider import Provider
-from tests.upstreams.signing_in import sign_in
+from tests.upstreams.signing_in import START, sign_in
 
 
 @pytest.fixture
@@ -163,6 +164,16 @@ def test_taken_groups_follow_when_the_provider_is_asked_again(
     assert not User.objects.get().groups.exists()
 
 
+def test_hundreds_of_groups_cost_few_queries(
+    taking_all: Upstream, erin: User, django_assert_max_num_queries: Any
+) -> None:
+    many = [f"group-{number}" for number in range(300)]
+    follow(taking_all, UserFactory(), groups=many)
+
+    with django_assert_max_num_queries(12):
+        assert len(follow(taking_all, erin, groups=many)) == 300
+
+
 def test_a_provider_that_goes_leaves_its_groups(taking_all: Upstream, erin: User) -> None:
     follow(taking_all, erin, groups=["crew"])
 
@@ -284,6 +295,22 @@ def test_every_address_of_a_trusted_provider_is_taken(
     sign_in(client, provider, {"sub": "1", **claims})
 
     assert User.objects.get().email == address
+
+
+def test_a_trusted_cas_server_that_calls_an_address_unverified_is_believed(
+    client: PortalClient, server: CasServer, campus: Upstream
+) -> None:
+    Upstream.objects.update(trusts_every_address=True)
+    ClaimMapping.objects.create(upstream=campus, claim="mail", field="email")
+    found = []
+    for user, word in (("erin", ["false"]), ("frank", ["true"]), ("grace", [])):
+        attributes = {"mail": [f"{user}@anywhere.example"], "email_verified": word}
+        back, _ = server.issue(client.get(START)["Location"], user, **attributes)
+        client.get(back.removeprefix("https://sso.example.com"))
+        client.post("/accounts/logout/")
+        found.append(User.objects.get(username=user).email)
+
+    assert found == ["", "frank@anywhere.example", "grace@anywhere.example"]
 
 
 def test_a_mapped_claim_of_a_trusted_provider_is_taken(
