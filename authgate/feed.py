@@ -99,6 +99,10 @@ class Feed:
         is_in_grace = now < self.last_read_began + settings.IKD_STALE_GRACE
         return is_in_grace and self._is_believable and self._is_failing()
 
+    def is_fresh(self) -> bool:
+        """Return whether the feed was read just now: not that memory may answer for a grace all the same."""
+        return self._is_believable and self.clock() < self.fresh_until
+
     def is_without_database(self) -> bool:
         """Tell whether the last reading failed, or hangs. The thread tries on, and says when that is over."""
         return self._is_believable and self._is_failing()

@@ -424,12 +424,6 @@ def trusted_upstreams() -> QuerySet[Upstream]:
     return usable.exclude(machine_audience=F("client_id")).order_by("pk")
 
 
-def client_ids_at(issuer: str) -> frozenset[str]:
-    """Return the ids of all clients that the portal is to this issuer, also of disabled rows. One query."""
-    clients = Upstream.objects.filter(kind=Upstream.Kind.OIDC, issuer=issuer).exclude(client_id="")
-    return frozenset(clients.values_list("client_id", flat=True))
-
-
 def load_issuers() -> frozenset[str]:
     """Give the issuers whose JWTs are credentials for machines. One query."""
     return frozenset(trusted_upstreams().values_list("issuer", flat=True))

@@ -36,7 +36,7 @@ def _of_jwt(token: bytes) -> tuple[Machine | None, bool]:
     for upstream in loading.trusted_upstreams().filter(issuer=issuer_of(token) or ""):
         try:
             claims, _ = verified(upstream, token.decode("ascii"), PROGRAM_TOKEN, Source.ANYBODY)
-            judge_for_program(claims, loading.client_ids_at(upstream.issuer))
+            judge_for_program(claims, Upstream.client_ids_at(upstream.issuer))
         except Trouble as trouble:
             is_passing = isinstance(trouble, TooEarly | Unproven) or trouble.blame is Blame.UNAVAILABLE
             lasts = lasts and not is_passing

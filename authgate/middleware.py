@@ -4,10 +4,9 @@ import time
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import connection
 from django.http import HttpRequest, HttpResponse
 
-from authgate import metrics, sessions, stale_connections
+from authgate import metrics, readiness, sessions, stale_connections
 from authgate.outage import Overloaded
 from authgate.server_facts import is_overloaded
 from authgate.target import BadTarget, origin_from
@@ -66,12 +65,8 @@ def is_portal_host(host: str) -> bool:
 
 
 def _readiness() -> HttpResponse:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1 FROM authgate_application LIMIT 1")
-    except Exception:
-        return _plain(503, "the database does not answer")
-    return _plain(200, "ok")
+    trouble = readiness.trouble()
+    return _plain(503, trouble) if trouble else _plain(200, "ok")
 
 
 def _plain(status: int, text: str) -> HttpResponse:

@@ -10,8 +10,6 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
-from django_redis.exceptions import ConnectionInterrupted
-from redis.exceptions import RedisError
 
 RETRY_AFTER = 5
 """Seconds."""
@@ -60,7 +58,8 @@ def outage_in(error: BaseException | None) -> Outage | None:
 def _outage_of(error: BaseException) -> Outage | None:
     if isinstance(error, Overloaded):
         return Outage.OVERLOADED
-    if isinstance(error, RedisError | ConnectionInterrupted):
+    # By name: these libraries are loaded only where REDIS_URL is set.
+    if type(error).__module__.partition(".")[0] in ("redis", "django_redis"):
         return Outage.REDIS_AWAY
     if not isinstance(error, DatabaseError | InterfaceError):
         return None

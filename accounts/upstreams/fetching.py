@@ -105,7 +105,7 @@ def judged_addresses(host: str, port: int, *, allow_private: bool, encrypted: bo
     addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
     public = [_is_public(address) for address in addresses]
     if not allow_private and not all(public):
-        raise Trouble("the provider's name leads inside the network, which is not allowed for it")
+        raise Trouble("the provider's name leads inside the network: allow that for it (--allow-private)")
     if any(_is_never_meant(address) for address in addresses):
         raise Trouble("the provider's name leads to an address that is nobody's service")
     if not encrypted and (not allow_private or any(public)):

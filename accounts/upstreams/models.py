@@ -222,16 +222,21 @@ class Upstream(models.Model):
             errors["trusted_email_domains"] = _("Not a domain: %(domain)s") % {"domain": wrong[0][:100]}
         self.trusted_email_domains = "\n".join(dict.fromkeys(domains))
 
+    @classmethod
+    def client_ids_at(cls, issuer: str) -> frozenset[str]:
+        """Return the client ids of the portal at an issuer, also those of disabled rows. One query."""
+        clients = cls.objects.filter(kind=cls.Kind.OIDC, issuer=issuer).exclude(client_id="")
+        return frozenset(clients.values_list("client_id", flat=True))
+
     def _clean_audience(self, errors: dict[str, Any]) -> None:
         """Refuse an audience of programs that is a client id of the portal: ID tokens have it, too."""
-        others = Upstream.objects.filter(kind=self.Kind.OIDC, issuer=self.issuer).exclude(pk=self.pk)
-        audience = self.machine_audience if self.trusted_for_machines else ""
-        taken = {self.client_id, *others.values_list("client_id", flat=True)} - {""}
-        if audience in taken:
+        taken = self.client_ids_at(self.issuer) | {self.client_id}
+        if self.trusted_for_machines and self.machine_audience in taken:
             errors["machine_audience"] = _(
                 "This is a client id of the portal. Applications receive ID tokens with this audience, which"
                 " would open every other application. Use an audience of its own for programs."
             )
+        others = Upstream.objects.filter(kind=self.Kind.OIDC, issuer=self.issuer).exclude(pk=self.pk)
         if others.filter(trusted_for_machines=True, machine_audience=self.client_id).exists():
             errors["client_id"] = _("Another upstream of this issuer has it as audience of programs.")
 

@@ -48,6 +48,9 @@ def examine_oidc(upstream: Upstream) -> Iterator[Finding]:
     yield _keys(upstream, metadata)
     yield _challenge(metadata)
     yield _redirect_uri(upstream)
+    if upstream.trusted_for_machines and upstream.machine_audience in Upstream.client_ids_at(upstream.issuer):
+        text = _("Programs: their audience is a client id of the portal, so their tokens are refused.")
+        yield Finding(Level.WRONG, text)
 
 
 def _clock(answer: Answer) -> Finding:

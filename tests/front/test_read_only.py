@@ -29,8 +29,23 @@ SERVER = [
 STRANGER = "54321"
 """A user id without an entry in passwd."""
 
+PRIVATE_FOLDER = next(
+    (
+        str(each)
+        for each in reversed(Path(sys.base_prefix).parents)
+        if each != Path("/") and not each.stat().st_mode & 1
+    ),
+    "",
+)
+"""The folder above Python that other users may not enter, if there is one: someone's home."""
+
 ALL_READ_ONLY = """
 mount --make-rprivate / || exit 77
+if [ "$PRIVATE_FOLDER" ]; then
+  mount -t tmpfs none /mnt && mkdir /mnt/python && mount --bind "$PYTHON" /mnt/python &&
+  mount -t tmpfs -o mode=755 none "$PRIVATE_FOLDER" && mkdir -p -m 755 "$PYTHON" &&
+  mount --move /mnt/python "$PYTHON" && mount -o remount,ro "$PRIVATE_FOLDER" || exit 77
+fi
 mount -o remount,bind,ro / || exit 77
 for each in /tmp /var/tmp /dev/shm; do
   mount --bind $each $each && mount -o remount,bind,ro $each || exit 77
@@ -38,6 +53,7 @@ done
 mount --bind "$IKD_VAR" "$IKD_VAR" && mount -o remount,bind,rw "$IKD_VAR" || exit 77
 cd "$PWD" || exit 77
 """
+FOLDERS = {"PRIVATE_FOLDER": PRIVATE_FOLDER, "PYTHON": sys.base_prefix}
 BODY = b"x" * 1_000_000
 
 
@@ -51,6 +67,7 @@ class Server:
             "IKD_BIND": f"127.0.0.1:{self.port}",
             "IKD_WORKERS": "1",
             "IKD_PORTAL_URL": "https://sso.example.com",
+            **FOLDERS,
             **more,
         }
         with self.log.open("wb") as log:
@@ -129,8 +146,11 @@ def read_only(var: Path, become: str) -> list[str]:
     if os.geteuid() or not shutil.which("unshare") or not shutil.which("setpriv"):
         pytest.skip("root alone can make file systems read-only")
     command = ["unshare", "-m", "sh", "-c", f'{ALL_READ_ONLY} exec setpriv {become} "$@"', "sh"]
-    trial = [*command, sys.executable, "-c", "import os; os.listdir(os.environ['IKD_VAR'])"]
-    environment = {"PATH": os.environ["PATH"], "IKD_VAR": str(var)}
+    prefix = (
+        "import sys, os; os.listdir(os.environ['IKD_VAR']); sys.exit(sys.base_prefix != os.environ['PYTHON'])"
+    )
+    trial = [*command, sys.executable, "-c", prefix]
+    environment = {"PATH": os.environ["PATH"], "IKD_VAR": str(var), **FOLDERS}
     if subprocess.run(trial, env=environment, cwd=ROOT, capture_output=True).returncode:
         pytest.skip("no file system can be made read-only here, or Python is root's alone")
     return command

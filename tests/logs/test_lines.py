@@ -374,3 +374,35 @@ def test_a_command_speaks_plainly_and_its_log_lines_are_readable(tmp_path: Path)
     assert "IKD_LOG_LEVEL must be one of" in wrong.stderr.splitlines()[-1]
     assert right.returncode == 0
     assert right.stderr == ""
+
+
+UNCAUGHT = """
+import threading, warnings
+from ikd_portal.logs import configuration as logs
+logs.configure(logs.configuration())
+logs.watch_uncaught_exceptions()
+def fail(): raise ValueError("in a thread\\nsecret=SECRET")
+thread = threading.Thread(target=fail, name="mine"); thread.start(); thread.join()
+class Fragile:
+    def __del__(self): raise ValueError("in a finalizer")
+Fragile()
+warnings.warn("be warned")
+raise ValueError("in the process")
+"""
+
+
+def test_exceptions_that_nothing_caught_are_lines_too() -> None:
+    done = subprocess.run([sys.executable, "-c", UNCAUGHT], cwd=ROOT, capture_output=True, text=True)
+
+    said = [json.loads(line) for line in done.stderr.splitlines()]
+    assert [line["logger"] for line in said] == [
+        "ikd.uncaught",
+        "ikd.uncaught",
+        "py.warnings",
+        "ikd.uncaught",
+    ]
+    assert "ValueError: in a thread" in said[0]["exception"]
+    assert "in a finalizer" in said[1]["exception"]
+    assert "be warned" in said[2]["message"]
+    assert (said[3]["level"], done.returncode) == ("critical", 1)
+    assert "SECRET" not in "".join(line.get("exception", "").rpartition("ValueError:")[2] for line in said)

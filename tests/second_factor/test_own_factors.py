@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -13,7 +14,8 @@ from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from accounts.models import RememberedDevice, StrictGroup, User
+from accounts import brand
+from accounts.models import Brand, RememberedDevice, StrictGroup, User
 from accounts.second_factor.remembered import remember as remember_device
 from authgate import sessions
 from authgate.models import AuditEvent, SignIn
@@ -176,6 +178,19 @@ def test_no_bytes_instead_of_a_passkey_end_in_an_error(
 
     assert answer.status_code in (200, 302)
     assert not Authenticator.objects.exists()
+
+
+def test_devices_name_the_portal_by_its_brand(client: Client, alice: User) -> None:
+    Brand.objects.create(name="\u7edf\u4e00\u767b\u5f55")
+    brand.forget()
+    sign_in(client, "alice")
+    confirm_password(client)
+
+    page = client.get(f"{FACTORS}passkeys/add/")
+
+    brand.forget()
+    options = json.loads(page.context["passkey_options"])["creation_options"]["publicKey"]
+    assert options["rp"] == {"id": "sso.example.com", "name": "\u7edf\u4e00\u767b\u5f55"}
 
 
 # ---- a remembered device ----

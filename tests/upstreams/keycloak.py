@@ -164,6 +164,29 @@ class Keycloak:
         id: str = self.admin("GET", f"/{REALM}/users?username={name}&exact=true")[0]["id"]
         return id
 
+    def token_of_program(self, name: str, audience: str) -> str:
+        """Add a client with a service account as the page says, and give the token that it gets."""
+        mapper = {
+            "name": "audience",
+            "protocol": "openid-connect",
+            "protocolMapper": "oidc-audience-mapper",
+            "config": {"included.custom.audience": audience, "access.token.claim": "true"},
+        }
+        client = {
+            "clientId": name,
+            "secret": PASSWORD,
+            "publicClient": False,
+            "standardFlowEnabled": False,
+            "serviceAccountsEnabled": True,
+            "protocolMappers": [mapper],
+        }
+        self.admin("POST", f"/{REALM}/clients", client)
+        form = {"grant_type": "client_credentials", "client_id": name, "client_secret": PASSWORD}
+        url = f"{self.issuer}/protocol/openid-connect/token"
+        with urllib.request.urlopen(url, urlencode(form).encode(), timeout=60) as answer:
+            token: str = json.load(answer)["access_token"]
+            return token
+
     def sign_out(self, person: str) -> None:
         """Do what *Sign out* on a person's sessions does."""
         self.admin("POST", f"/{REALM}/users/{person}/logout")

@@ -338,6 +338,10 @@ WRONG: dict[str, tuple[Any, str]] = {
         "unauthorized_client",
     ),
     "clock": (clock_off, "seconds off"),
+    "programs with the portal's client id as audience": (
+        lambda p, u: Upstream.objects.update(trusted_for_machines=True, machine_audience="portal"),
+        "their audience is a client id",
+    ),
     "down": (lambda p, u: p.stop(), "cannot be reached"),
 }
 
@@ -346,6 +350,7 @@ WRONG: dict[str, tuple[Any, str]] = {
 def test_the_trial_says_what_is_wrong(provider: Provider, upstream: Upstream, bend: Any, told: str) -> None:
     provider.answers["/authorize"] = back_at_the_portal(upstream)
     bend(provider, upstream)
+    upstream.refresh_from_db()
 
     assert told in said(upstream, Level.WRONG)
 

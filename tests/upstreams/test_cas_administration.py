@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 from django.test import Client
 
 from accounts.models import Upstream
@@ -10,6 +13,7 @@ from tests.admin.forms import errors_in, save
 from tests.upstreams.cas_server import CasServer
 from tests.upstreams.test_administration import command, page
 
+PAGE = Path(__file__).resolve().parents[2] / "docs" / "cas.md"
 SERVICE = "https://sso.example.com/auth/ssologin"
 
 
@@ -25,6 +29,22 @@ def test_a_superuser_adds_a_server_and_sees_what_to_register(carols: Client) -> 
 
     assert errors_in(answer) == "" and answer.status_code == 302
     assert SERVICE in carols.get(page(Upstream.objects.get())).content.decode()
+
+
+def test_the_command_of_the_documentation_adds_a_server_inside_the_network(
+    server: CasServer, db: None
+) -> None:
+    found = re.search(r"^ *manage\.py upstream (add cas .*)$", PAGE.read_text(), re.MULTILINE)
+    assert found
+    shown = found[1].replace("https://cas.example.com/cas", server.url).split()
+
+    assert "good  Validation" in command(*shown)
+
+
+def test_a_server_inside_the_network_is_refused_with_the_way_to_allow_it(db: None) -> None:
+    told = command("add", "cas", "Campus", "--server", "https://127.0.0.1:9/cas")
+
+    assert "wrong  Validation" in told and "--allow-private" in told
 
 
 def test_the_command_adds_and_tries_a_server(server: CasServer, db: None) -> None:

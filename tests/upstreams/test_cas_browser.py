@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
@@ -190,3 +191,18 @@ def test_signing_out_there_ends_it_here_within_a_second(page: Page, nginx: Proxy
         assert time.monotonic() - answered < 1
     page.goto(f"{nginx.portal.origin('portal')}/auth/verification")
     expect(page.locator("body")).to_contain_text("sign_in_required")
+
+
+def test_a_page_with_a_fragment_is_opened_with_it_after_the_servers_own_page(
+    page: Page, nginx: Proxy, cas: RealCas, backend: Backend
+) -> None:
+    app = nginx.portal.origin("app")
+    uri, fragment = f"/reports?year=2026&{'x=1&' * 500}", "#/route/2?tab=a%20b"
+
+    page.goto(f"{app}/authgate/start?rd={quote(uri, safe='')}{fragment}")
+    page.wait_for_selector("[name=username]")
+    assert page.url.startswith(f"{cas.url}/login?") and "route" not in page.url
+    sign_in_there(page)
+
+    expect(page).to_have_url(f"{app}{uri}{fragment}")
+    assert backend.take()[0].request_line == f"GET {uri} HTTP/1.1"

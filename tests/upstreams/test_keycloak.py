@@ -22,6 +22,7 @@ from tests.proxies.portal import Portal, _environment, start_portal
 from tests.proxies.portal import _run as run
 from tests.proxies.proxy import Proxy
 from tests.upstreams.keycloak import PAGE, PASSWORD, REALM, Keycloak, shown_client, shown_command
+from tests.upstreams.keycloak_console import CLIENT, enter_client
 
 pytestmark = [pytest.mark.browser, pytest.mark.proxy, pytest.mark.xdist_group("keycloak")]
 
@@ -278,6 +279,62 @@ def test_a_user_disabled_in_keycloak_is_out_when_it_is_asked_again(
     page.goto(installation.app("/"))
     page.get_by_role("link", name="Sign in with Keycloak").click()
     expect(page.locator("#kc-login")).to_be_visible()
+
+
+def test_the_client_entered_by_hand_is_the_imported_one(keycloak: Keycloak, chromium: Browser) -> None:
+    page = chromium.new_page(viewport={"width": 1280, "height": 1600})
+
+    enter_client(page, keycloak, "https://sso.example.com")
+
+    page.close()
+    [entered] = keycloak.admin("GET", f"/{REALM}/clients?clientId={CLIENT}")
+    shown = shown_client()
+    named = shown.keys() - {"clientId", "name", "webOrigins", "attributes", "protocolMappers"}
+    assert {name: entered[name] for name in named} == {name: shown[name] for name in named}
+    assert entered["attributes"].items() >= shown["attributes"].items()
+    [mapper], [shown_mapper] = entered["protocolMappers"], shown["protocolMappers"]
+    assert mapper["protocolMapper"] == shown_mapper["protocolMapper"]
+    assert mapper["config"].items() >= shown_mapper["config"].items()
+
+
+AUDIENCE = "https://api.example.com"
+A_ROBOT = """
+import django; django.setup()
+from accounts.models import User
+User.objects.create(username="robot")
+"""
+
+
+def test_a_program_with_a_service_account_acts_as_the_user_it_is_linked_to(
+    installation: Installation,
+) -> None:
+    token = installation.keycloak.token_of_program("backup", AUDIENCE)
+    subject = jwt.decode(token, options={"verify_signature": False})["sub"]
+    installation.manage("-c", A_ROBOT)
+    installation.manage("manage.py", "upstream", "change", "keycloak", "--machine-audience", AUDIENCE)
+
+    def status(token: str) -> int:
+        return installation.proxy.ask("/data", headers=FETCH | {"Authorization": f"Bearer {token}"}).status
+
+    before = status(token)
+    installation.manage("manage.py", "upstream", "link", "keycloak", subject, "robot")
+
+    assert before == 401
+    assert eventually(lambda: status(token) == 200, 5)
+    assert status(installation.keycloak.token_of_program("other", "https://other.example.com")) == 401
+
+
+def test_an_id_token_that_an_application_receives_opens_no_other(
+    installation: Installation, page: Page, person: tuple[str, str]
+) -> None:
+    sign_in(page, f"{installation.portal.origin('wiki')}/", person[0])
+    received = installation.proxy.backend.take()[0]
+    [access], [authorization] = (received.all(n) for n in ("X-Auth-Request-Access-Token", "Authorization"))
+    installation.manage("manage.py", "upstream", "change", "keycloak", "--machine-audience", AUDIENCE)
+
+    for token in (access, authorization.removeprefix("Bearer ")):
+        headers = FETCH | {"Authorization": f"Bearer {token}"}
+        assert installation.proxy.ask("/data", headers=headers).status == 401
 
 
 def test_the_page_names_the_portals_own_addresses() -> None:

@@ -257,6 +257,12 @@ MIRRORED: dict[str, tuple[Callable[[Provider], None], bool]] = {
     "taken in userinfo, which goes before the ID token": (says({"groups": ["crew"]}, {"groups": []}), False),
     "no such claim in all there is": (says({}), False),
     "taken, without a new ID token": (without_id_token(says({}, {"groups": ["x"]})), False),
+    "left out of the ID token": (says({"_claim_names": {"groups": "src1"}}), True),
+    "left out of userinfo": (says({}, {"hasgroups": True}), True),
+    "left out of the ID token, taken in userinfo": (
+        says({"_claim_names": {"groups": "src1"}}, {"groups": ["x"]}),
+        False,
+    ),
     "no such claim in userinfo, without a new ID token": (without_id_token(says({})), True),
     "no such claim in the ID token, without userinfo": (without_userinfo, True),
     "userinfo of somebody else": (somebody_elses, True),

@@ -1,0 +1,153 @@
+"""A database that is busy or full, and Redis that is gone: 503, the true reason, and all comes back alone."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+from django.test import override_settings
+from pytest_django.plugin import DjangoDbBlocker
+
+from ikd_portal import settings as own_settings
+from tests.factories import PASSWORD
+from tests.faults.browser import Browser
+from tests.front.serving import WIKI, Database, Portal, Reply, cast, eventually, free_port, program
+
+SIGNED_IN = 302
+
+
+@contextmanager
+def started(database: Database, folder: Path, blocker: DjangoDbBlocker, **settings: str) -> Iterator[Portal]:
+    hashers = override_settings(PASSWORD_HASHERS=own_settings.PASSWORD_HASHERS)
+    with blocker.unblock(), database.connected(), hashers:  # the server's, not the tests' cheap ones
+        cast()
+    portal = Portal(folder, database, **settings).start()
+    try:
+        yield portal
+    finally:
+        portal.stop()
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of few megabytes; the ordinary one where this user may mount nothing."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", folder], capture_output=True)
+    try:
+        yield folder
+    finally:
+        if not mounted.returncode:
+            subprocess.run(["umount", "-l", folder], check=True)
+
+
+@pytest.fixture
+def portal(disk: Path, pattern: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[Portal]:
+    shutil.copy(pattern, disk / "ikd.sqlite3")
+    database = Database(f"sqlite:///{disk / 'ikd.sqlite3'}")
+    with started(database, tmp_path, django_db_blocker) as portal:
+        yield portal
+
+
+@contextmanager
+def locked(file: Path) -> Iterator[None]:
+    """Hold the write lock, as a backup or another program may."""
+    holder = sqlite3.connect(file, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+    finally:
+        holder.execute("ROLLBACK")
+        holder.close()
+
+
+def says(reply: Reply, reason: str) -> bool:
+    """Tell whether a page names the true reason, when to try again, how, and nothing else."""
+    page = reply.body.decode()
+    is_right = reason in page and ">Try again</a>" in page and "Reference:" in page
+    return reply.status == 503 and is_right and reply.header("retry-after") != "" and "many" not in page
+
+
+def test_a_database_that_another_program_locks(portal: Portal, disk: Path) -> None:
+    alice, bob = Browser(portal), Browser(portal)
+    assert alice.sign_in("alice", PASSWORD).status == SIGNED_IN
+    way = alice.continue_to(WIKI)
+    began = time.monotonic()
+    with locked(disk / "ikd.sqlite3"):
+        reading = alice.get("/")
+        signing_in = bob.sign_in("bob", PASSWORD)
+        handing_over = alice.get(way)
+        readiness = bob.get("/readyz")
+    took = time.monotonic() - began
+
+    assert reading.status == 200
+    assert says(signing_in, "another program is writing to it")
+    assert says(handing_over, "another program is writing to it")
+    assert (readiness.status, b"another program" in readiness.body) == (503, True)
+    assert took < 25  # three waits of five seconds, where the first alone took so long
+    assert bob.sign_in("bob", PASSWORD).status == SIGNED_IN
+    assert "ikdcode=" in alice.get(way).header("location")
+    assert eventually(lambda: bob.get("/readyz").status == 200)
+
+
+def test_a_disk_that_is_full(portal: Portal, disk: Path) -> None:
+    if not disk.is_mount():
+        pytest.skip("a small file system can be mounted by root alone")
+    alice = Browser(portal)
+    assert alice.sign_in("alice", PASSWORD).status == SIGNED_IN
+    way = alice.continue_to(WIKI)
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(b"x" * 4096)
+
+    signing_in = Browser(portal).sign_in("bob", PASSWORD)
+    handing_over = alice.get(way)
+
+    assert says(signing_in, "disk is full")
+    assert says(handing_over, "disk is full")
+    assert eventually(lambda: b"full" in alice.get("/readyz").body)
+    assert alice.get("/").status == 200
+    filler.unlink()
+    assert Browser(portal).sign_in("bob", PASSWORD).status == SIGNED_IN
+    assert "ikdcode=" in alice.get(way).header("location")
+
+
+def test_redis_that_is_gone(pattern: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> None:
+    shutil.copy(pattern, tmp_path / "ikd.sqlite3")
+    database = Database(f"sqlite:///{tmp_path / 'ikd.sqlite3'}")
+    port = free_port()
+    command = [program("redis-server", "redis-server"), "--port", str(port), "--bind", "127.0.0.1"]
+    server = subprocess.Popen([*command, "--save", ""], stdout=subprocess.DEVNULL, cwd=tmp_path)
+    try:
+        url = f"redis://127.0.0.1:{port}/0"
+        with started(database, tmp_path, django_db_blocker, REDIS_URL=url) as portal:
+            alice = Browser(portal)
+            assert eventually(lambda: alice.sign_in("alice", PASSWORD).status == SIGNED_IN)
+            way = alice.continue_to(WIKI)
+            code = alice.get(way).header("location").removeprefix(WIKI)
+            assert "ikdcode=" in code
+            server.kill()
+            server.wait(5)
+
+            handing_over, signing_in = alice.get(way), Browser(portal).sign_in("bob", PASSWORD)
+            with portal.connect() as proxy:
+                taking = proxy.check(
+                    path=code, check="/authgate/traefik", Sec_Fetch_Mode="navigate", Accept="text/html"
+                )
+
+            assert says(handing_over, "(Redis) does not answer")
+            assert says(signing_in, "(Redis) does not answer")
+            assert says(taking, "(Redis) does not answer")
+            assert alice.get("/").status == 200
+            assert eventually(lambda: b"Redis" in alice.get("/readyz").body)
+            assert eventually(lambda: "pages get 503" in portal.log.read_text())
+    finally:
+        server.kill()
+        server.wait(5)
