@@ -20,13 +20,17 @@ _RULES = (
     # every value of a query
     (re.compile(r"([?&;][\w.~%\[\]-]{1,100}=)[^&\s\"'<>]+"), rf"\1{MASK}"),
     (re.compile(rf"({'|'.join(map(re.escape, SECRET_PATHS))})[^/\s\"'?]+"), rf"\1{MASK}"),
-    # a header or an assignment whose name sounds secret
-    (re.compile(r"(?i)(authorization[\"']?\s*:\s*[\"']?)[^\r\n\"']+"), rf"\1{MASK}"),
+    # headers
+    (re.compile(r"(?i)\b((?:authorization|cookie)[\"']?\s*:\s*[\"']?)[^\r\n\"']+"), rf"\1{MASK}"),
     (re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{8,}"), rf"\1{MASK}"),
+    # assignments and members whose name sounds secret; not the names of exceptions
     (
-        re.compile(rf"(?i)\b(\w{{0,40}}(?:{_NAMES})\w{{0,40}}[\"']?\s*[=:]\s*[\"']?)[^\s\"'&,;)]+"),
+        re.compile(
+            rf"(?i)\b(\w{{0,40}}(?:{_NAMES})\w{{0,40}}(?:[\"']?\s*=|[\"']\s*:)\s*[\"']?)[^\s\"'&,;)]+"
+        ),
         rf"\1{MASK}",
     ),
+    (re.compile(r"(?i)\b((?:password|secret|ticket)\s*:\s*)[^\s,;)]+"), rf"\1{MASK}"),
     (re.compile(r"(?i)\b((?:code|ikdcode|state|key)[\"']?=[\"']?)[^\s\"'&,;)]+"), rf"\1{MASK}"),
     # CAS tickets
     (re.compile(r"\b((?:ST|PT|PGT|PGTIOU|TGT|TGC)-)[\w.-]+"), rf"\1{MASK}"),

@@ -147,8 +147,9 @@ def test_no_client_forges_or_multiplies_a_line(octets: bytes, portal: Portal) ->
     text = portal.log.read_text()[before:]
     assert all(isinstance(json.loads(line)["process"], int) for line in text.splitlines())
     assert text.replace("\n", "").isprintable() and text.isascii()
-    assert len([line for line in text.splitlines() if '"event"' not in line]) <= 3
-    assert len(text.splitlines()) <= 10  # attempts to sign in are events, within their limits
+    # Attempts to sign in are events, within their limits; counts of other errors may come meanwhile.
+    assert len([line for line in text.splitlines() if '"event"' not in line]) <= 8
+    assert len(text.splitlines()) <= 15
     assert "SECRET" not in text
 
 
@@ -160,7 +161,8 @@ def test_requests_that_upgrade_write_nothing(portal: Portal, people: Cast) -> No
             assert one.reply().status == 200
     page(portal, "/accounts/login/", **UPGRADE)
 
-    assert portal.log.read_text()[before:] == ""
+    said = [line for line in lines(portal, before) if "repeated" not in line]  # of what came before
+    assert [line for line in said if line["logger"] != "ikd.security"] == []
 
 
 @pytest.fixture
@@ -192,8 +194,7 @@ def test_a_flood_of_checks_without_a_database_is_a_handful_of_lines(
                 one.check(people.alice_cookie if number % 2 else f"__Host-ikd_gate=cold-{number}")
                 for number in range(400)
             ]
-        for _ in range(5):
-            page(portal, "/healthz")
+        pages = [page(portal, "/accounts/login/").status for _ in range(50 if how == "is gone" else 0)]
     finally:
         (cluster.resume if how == "hangs" else cluster.start)()
     assert eventually(lambda: portal.ask(people.alice_cookie).status == 200, 20)
@@ -201,6 +202,7 @@ def test_a_flood_of_checks_without_a_database_is_a_handful_of_lines(
 
     said = lines(portal, before)
     assert {reply.status for reply in decisions} == {503}
+    assert set(pages) <= {500, 503}
     assert len([line for line in said if line["logger"].startswith(("ikd", "django"))]) < 40
     causes = [line["message"] for line in said if line["message"].startswith("checks that need the database")]
     assert causes and ("has hung for" if how == "hangs" else "OperationalError") in causes[0]
