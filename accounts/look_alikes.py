@@ -11,7 +11,6 @@ import unicodedata
 from collections import defaultdict
 from functools import lru_cache
 
-from confusable_homoglyphs.confusables import confusables_data
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
@@ -24,6 +23,8 @@ _DIRECTION = str.maketrans("", "", "\u200e\u200f")
 
 def skeleton(name: str) -> str:
     """Return the form in which all names that look like this one are equal."""
+    if name.isascii():
+        return name.casefold()[:LONGEST_SKELETON]
     letters = unicodedata.normalize("NFD", NO_INK.sub("", unicodedata.normalize("NFKC", name)))
     prototypes = _prototypes()
     folded = "".join(prototypes.get(letter, letter) for letter in letters).casefold()
@@ -57,6 +58,9 @@ def refuse_disguised_address(email: str) -> None:
 @lru_cache(maxsize=1)
 def _prototypes() -> dict[str, str]:
     """Return for each letter beyond ASCII what it looks like: a letter of ASCII if there is one."""
+    # Not at the start: the list takes megabytes, and only names beyond ASCII need it.
+    from confusable_homoglyphs.confusables import confusables_data
+
     kin: dict[str, set[str]] = defaultdict(set)
     for letter, others in confusables_data.items():
         for other in others:
