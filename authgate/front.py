@@ -17,9 +17,10 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from authgate import answer, feed, lookups
 from authgate.answer import Answer
 from authgate.check import Missing, check
+from authgate.connections import HEAD_WITHIN, LARGEST_HEAD, TOO_LARGE, connections
 from authgate.contracts import ALIASES, BEFORE_A_PATH, Facts, RequestHeaders, headers_from
 from authgate.heads import check_again, head_of, parted, path_header_in
-from authgate.server_facts import ABORT, SENT_TARGET, peer_from
+from authgate.server_facts import ABORT, SENT_TARGET, is_trusted_peer, peer_from
 from authgate.views import note_aliases
 from authgate.writer import writer
 
@@ -59,6 +60,16 @@ class Front(HttpToolsProtocol):
 
     answered_at = 0.0
     in_head = False
+    in_message = False
+    head_size = to_count = 0
+    """Bytes of the head under way, and bytes just received that count for the next one."""
+
+    quiet_since = 0
+    """When the connection was opened or a head began, in seconds of `connections`."""
+
+    is_counted = False
+    """Whether `connections` counts it: its peer is no trusted proxy."""
+
     let_in: Facts | None = None
     """The check answered last, if nothing came after it, it was let in, and its head may be remembered."""
 
@@ -80,7 +91,12 @@ class Front(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
         self.peer = peer_from(self.client[0]) if self.client else None
-        if self.is_ending:
+        self.quiet_since = connections.seconds
+        self.is_counted = self.peer is not None and not is_trusted_peer(self.peer)
+        if self.is_counted and not connections.admit(self.peer or ""):
+            self.is_counted = False
+            transport.abort()
+        elif self.is_ending:
             self.shutdown()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -88,6 +104,8 @@ class Front(HttpToolsProtocol):
             self.idle_timer.cancel()
         if self.waiting is not None and self.waiting.lookup is not None:
             self.waiting.lookup.given_up = True
+        if self.is_counted:
+            connections.leave(self.peer or "")
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -98,11 +116,11 @@ class Front(HttpToolsProtocol):
         """
         worker = feed.current
         if self.let_in is None or worker is None or self.is_ending:
-            super().data_received(data)
+            self._parse(data)
             return
         if self.unlike >= UNLIKE_IN_A_ROW:
             self._leave_out()
-            super().data_received(data)
+            self._parse(data)
             return
         if self.path_header is None:
             self.path_header = path_header_in(data)
@@ -112,9 +130,43 @@ class Front(HttpToolsProtocol):
             return
         self.unlike += 1
         self.heads_begun = 0
-        super().data_received(data)
+        self._parse(data)
         if parts is not None and self.let_in is not None and self.heads_begun == 1:
             self._remember(worker, *parts, self.let_in)
+
+    def _parse(self, data: bytes) -> None:
+        """Let the parser have what came, until a head is too large."""
+        if len(data) > LARGEST_HEAD:
+            for start in range(0, len(data), LARGEST_HEAD):
+                if not self.transport.is_closing():
+                    self._parse(data[start : start + LARGEST_HEAD])
+            return
+        # The first head that begins in what came counts all of it; one behind it or behind a body, nothing.
+        self.to_count = 0 if self.in_message else len(data)
+        if self.in_head:
+            self.head_size += len(data)
+        super().data_received(data)
+        if self.in_head and self.head_size > LARGEST_HEAD:
+            self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        if self._is_answering():
+            self.transport.abort()
+            return
+        self.transport.write(TOO_LARGE)
+        self.transport.close()
+
+    def look(self) -> None:
+        """Close the connection if its head takes too long, or if it is idle and no timer watches it."""
+        quiet_for = connections.seconds - self.quiet_since
+        if self.in_head:
+            if quiet_for > HEAD_WITHIN:
+                self.transport.close()
+            return
+        if self._is_answering() or self.idle_timer is not None or self.timeout_keep_alive_task is not None:
+            return
+        if quiet_for > (HEAD_WITHIN if self.is_counted else self.timeout_keep_alive):
+            self.transport.close()
 
     def _leave_out(self) -> None:
         """Count a head that is not even compared; after some the next one is."""
@@ -125,6 +177,9 @@ class Front(HttpToolsProtocol):
         self.heads_begun += 1
         self.let_in = None
         self.in_head = True
+        self.in_message = True
+        self.head_size, self.to_count = self.to_count, 0
+        self.quiet_since = connections.seconds
         self.url = b""
         self.headers = []
 
@@ -155,6 +210,7 @@ class Front(HttpToolsProtocol):
             super().on_body(body)
 
     def on_message_complete(self) -> None:
+        self.in_message = False
         if self.answered:
             self.answered = False
             return

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import httptools
 
+from authgate import readiness
 from authgate.front import Front
 from authgate.server_facts import ABORT, SENT_TARGET, peer_from
 from ikd_portal import page_socket, slow_clients
@@ -33,6 +34,9 @@ NOT_PASSED_ON = frozenset(
 )
 """Headers of the connection rather than of the request (RFC 9110, section 7.6.1), and those written again."""
 
+READY_PATH = "/readyz"
+"""What this process answers itself if it is not ready; otherwise the page process says whether it is."""
+
 HEAD_WITHIN = 120.0
 """Seconds in which a page has to begin; longer than a provider may keep a visitor waiting."""
 
@@ -45,6 +49,14 @@ class Broken(slow_clients.Unfit):
     status, sentence = 503, "The portal could not answer. Try again in a few seconds.\n"
 
 
+class NotReady(slow_clients.Unfit):
+    status = 503
+
+    def __init__(self, trouble: str) -> None:
+        super().__init__(trouble)
+        self.sentence = f"{trouble}\n"
+
+
 # ---- the side that passes on ------------------------------------------------------------------------------
 
 
@@ -53,6 +65,7 @@ class Forwarder:
 
     def __init__(self, folder: int) -> None:
         self.under_way = 0
+        self._asked: asyncio.Future[str | None] | None = None
         self._address = page_socket.address(folder)
         self._limit = min(4_000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
 
@@ -69,12 +82,20 @@ class Forwarder:
             return
         in_time = slow_clients.read_in_time(send, scope["state"][ABORT])
         try:
+            if scope["path"] == READY_PATH and (trouble := await self._trouble()):
+                raise NotReady(trouble)
             await self._pass_on(scope, body, in_time)
         except slow_clients.Unfit as unfit:
             await slow_clients.say(unfit, send)
         finally:
             if body is not None:
                 body.close()
+
+    async def _trouble(self) -> str | None:
+        """Return what keeps this process from answering checks. All who ask at one time share an answer."""
+        if self._asked is None or self._asked.done():
+            self._asked = asyncio.ensure_future(asyncio.to_thread(readiness.trouble))
+        return await asyncio.shield(self._asked)
 
     async def _pass_on(self, scope: Any, body: IO[bytes] | None, send: Send) -> None:
         if self.under_way >= self._limit:

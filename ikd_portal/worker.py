@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
 import socket
 import sys
@@ -22,6 +23,7 @@ from gunicorn.workers.base import Worker
 from uvicorn.config import Config
 from uvicorn.server import Server
 
+from authgate.connections import connections
 from ikd_portal import patience
 from ikd_portal.logs import handler as logs
 
@@ -29,6 +31,9 @@ PATIENCE = 10.0
 """Seconds that a page waits for one answer of the database."""
 
 TICKS_A_SECOND = 10
+
+MOST_OPEN_FILES = 65_536
+"""Files and connections that a process asks the system for."""
 
 PAGES_END_LATER = 1.5
 """Seconds that a page process goes on, once told to end, while others still pass requests on to it."""
@@ -80,6 +85,14 @@ def _is_asked_by_others() -> bool:
     return False
 
 
+def _raise_open_files() -> int:
+    """Let this process open as many files as it may, and return how many those are."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = max(soft, min(hard, MOST_OPEN_FILES))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
+
+
 class PortalWorker(Worker):  # type: ignore[misc]
     """Answers checks, or pages, or both where there are no processes for pages."""
 
@@ -97,6 +110,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
     def run(self) -> None:
         # Django is set up by now, and this process has forked: threads may begin.
         patience.limit_everywhere(PATIENCE)
+        connections.limit = _raise_open_files() // 2
         Path("/proc/self/comm").write_text(PAGES_NAME if self.is_for_pages else CHECKS_NAME)
         if self.is_for_pages:
             os.nice(NICENESS)
@@ -159,6 +173,9 @@ class PortalWorker(Worker):  # type: ignore[misc]
     def _show_life(self) -> None:
         """Tell the master that this worker lives, or end if the master is gone: nobody else would end it."""
         self.notify()
+        connections.seconds += 1
+        for each in list(self._server.server_state.connections):
+            each.look()  # type: ignore[union-attr]
         if os.getppid() != self.ppid and not self._server.should_exit:
             self._server.should_exit = True
             signal.alarm(self.cfg.graceful_timeout)  # for threads that hang

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-import sqlite3
-import time
+import os
+import signal
 from collections.abc import Iterator
-from contextlib import closing
 
 import pytest
 
-from tests.front.serving import PUBLIC, Cast, Connection, Database, Portal, check_bytes, sign_in_bytes
+from tests.front.serving import PUBLIC, Cast, Portal, check_bytes
 
 
 @pytest.fixture
-def threads_taken(portal: Portal, database: Database) -> Iterator[None]:
-    """Every thread of Django's pool waits to write into a database that somebody else writes into."""
-    taken = [Connection(portal.address) for _ in range(8)]
-    with closing(sqlite3.connect(database.url.removeprefix("sqlite:///"))) as other:
-        other.execute("BEGIN IMMEDIATE")
-        for connection in taken:
-            connection.send(sign_in_bytes(b"nobody"))
-        time.sleep(0.5)
-        yield
-    for connection in taken:
-        connection.socket.close()
+def no_pages(portal: Portal) -> Iterator[None]:
+    """No process makes pages."""
+    for pid in portal.page_workers():
+        os.kill(pid, signal.SIGSTOP)
+    yield
+    for pid in portal.page_workers():
+        os.kill(pid, signal.SIGCONT)
 
 
 def warm(portal: Portal, people: Cast) -> None:
@@ -32,11 +27,9 @@ def warm(portal: Portal, people: Cast) -> None:
         portal.ask(cookie)
 
 
-def test_a_check_needs_no_thread_of_djangos(
-    portal: Portal, people: Cast, request: pytest.FixtureRequest
-) -> None:
+def test_a_check_needs_no_page_process(portal: Portal, people: Cast, request: pytest.FixtureRequest) -> None:
     warm(portal, people)
-    request.getfixturevalue("threads_taken")
+    request.getfixturevalue("no_pages")
 
     with portal.connect() as connection:
         statuses = [

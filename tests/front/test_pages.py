@@ -13,6 +13,7 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from django.db import connection
 
 from authgate.models import AuditEvent
 from tests.front.serving import (
@@ -49,6 +50,7 @@ REQUESTS = {
         b"GET /nothing HTTP/1.1\r\nHost: sso.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
     ),
 }
+READY = b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n"
 BY_CHANCE = ("date", "set-cookie", "expires", "x-auth-decision")
 
 
@@ -215,3 +217,22 @@ def test_health_needs_no_page_process(database: Database, people: Cast, tmp_path
     portal.stop()
 
     assert status == 200
+
+
+def test_readiness_is_that_of_the_process_that_answers_checks_too(
+    database: Database, people: Cast, tmp_path: Path
+) -> None:
+    """The page process could read the database: only the feed of the other one is stopped."""
+    portal = Portal(tmp_path, database).start()
+    before = answer_of(portal, READY).status
+    with connection.cursor() as cursor:
+        cursor.execute("ALTER TABLE authgate_change RENAME TO gone")
+    try:
+        told = eventually(lambda: answer_of(portal, READY).status == 503)
+        page = answer_of(portal, REQUESTS["a page"]).status
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("ALTER TABLE gone RENAME TO authgate_change")
+        portal.stop()
+
+    assert (before, told, page) == (200, True, 200)
