@@ -11,7 +11,7 @@ import secrets
 from typing import Any
 
 from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
-from django.db import DatabaseError, IntegrityError, InterfaceError, OperationalError, router, transaction
+from django.db import DatabaseError, IntegrityError, router, transaction
 from django.utils import timezone
 
 from accounts.models import PortalSession
@@ -71,10 +71,9 @@ class SessionStore(SessionBase):
                 row.save(force_insert=must_create, force_update=not must_create, using=using)
         except IntegrityError as error:
             raise (CreateError if must_create else UpdateError) from error
-        except (OperationalError, InterfaceError):
-            raise  # the session is still there: only the database is not
         except DatabaseError as error:
-            if must_create:
+            # Django raises the plain class if there was no row to update; others say nothing of the session.
+            if must_create or type(error) is not DatabaseError:
                 raise
             raise UpdateError from error
         return None

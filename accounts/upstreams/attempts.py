@@ -192,14 +192,13 @@ def page_of(request: HttpRequest, attempt: Attempt, own: Own | None) -> str:
 
 
 def take(attempt: Attempt) -> None:
-    """Use an attempt up: of any number that race, one wins. Raises Trouble for the others."""
+    """Use an attempt up: of any number that race, one wins. Raises Trouble for the others.
+
+    What the cache raises is no word about the attempt: the page for an outage says so.
+    """
     if attempt.is_over:
         raise Trouble("the state is too old", Blame.STALE, begins_again=True)
-    try:
-        first = cache.add(f"upstream-attempt:{attempt.id}", 1, AGE_LIMIT + 60)
-    except Exception:
-        raise Trouble("attempts cannot be counted: is the cache reachable?", Blame.UNAVAILABLE) from None
-    if not first:
+    if not cache.add(f"upstream-attempt:{attempt.id}", 1, AGE_LIMIT + 60):
         raise Trouble("the attempt was used already", Blame.STALE, begins_again=True)
 
 

@@ -117,15 +117,11 @@ def cache_key(upstream_id: int, ticket_digest: str) -> str:
 
 
 def _use_up(ticket: str, upstream: Upstream) -> None:
-    """Take a ticket before the server is asked about it. Raises Trouble if it was taken before."""
+    """Take a ticket before the server is asked. Raises Trouble if it was taken, and what the cache raises."""
     found = digest(ticket)
     if UpstreamSession.objects.filter(upstream=upstream, ticket_digest=found).exists():
         raise Trouble("the ticket was used already", Blame.STALE)
-    try:
-        first = cache.add(cache_key(upstream.pk, found), "taken", TICKET_KNOWN_FOR)
-    except Exception:
-        raise Trouble("tickets cannot be counted: is the cache reachable?", Blame.UNAVAILABLE) from None
-    if not first:
+    if not cache.add(cache_key(upstream.pk, found), "taken", TICKET_KNOWN_FOR):
         raise Trouble("the ticket was used already", Blame.STALE)
 
 

@@ -6,28 +6,33 @@ import shutil
 import sqlite3
 import subprocess
 import time
+import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
 from django.test import override_settings
 from pytest_django.plugin import DjangoDbBlocker
 
+from accounts.models import User
 from ikd_portal import settings as own_settings
 from tests.factories import PASSWORD
 from tests.faults.browser import Browser
-from tests.front.serving import WIKI, Database, Portal, Reply, cast, eventually, free_port, program
+from tests.feed.cluster import Cluster
+from tests.front.serving import WIKI, Database, Portal, Reply, cast, eventually, free_port, program, signed_in
 
 SIGNED_IN = 302
 
 
 @contextmanager
-def started(database: Database, folder: Path, blocker: DjangoDbBlocker, **settings: str) -> Iterator[Portal]:
+def started(
+    database: Database, folder: Path, blocker: DjangoDbBlocker, workers: int = 1, **settings: str
+) -> Iterator[Portal]:
     hashers = override_settings(PASSWORD_HASHERS=own_settings.PASSWORD_HASHERS)
     with blocker.unblock(), database.connected(), hashers:  # the server's, not the tests' cheap ones
         cast()
-    portal = Portal(folder, database, **settings).start()
+    portal = Portal(folder, database, workers=workers, **settings).start()
     try:
         yield portal
     finally:
@@ -117,6 +122,52 @@ def test_a_disk_that_is_full(portal: Portal, disk: Path) -> None:
     filler.unlink()
     assert Browser(portal).sign_in("bob", PASSWORD).status == SIGNED_IN
     assert "ikdcode=" in alice.get(way).header("location")
+
+
+def test_postgresql_that_takes_no_writes(
+    cluster: Cluster, tmp_path: Path, django_db_blocker: DjangoDbBlocker
+) -> None:
+    """As after a failover to a standby, or with a full disk that an administrator has just noticed."""
+    name = f"r{uuid.uuid4().hex}"
+    database = cluster.database(name, "pattern")
+    with started(database, tmp_path, django_db_blocker) as portal:
+        alice = Browser(portal)
+        assert alice.sign_in("alice", PASSWORD).status == SIGNED_IN
+        way = alice.continue_to(WIKI)
+        cut_off = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+        cluster.execute(f"ALTER DATABASE {name} SET default_transaction_read_only = on", cut_off)
+        assert eventually(lambda: alice.get("/").status == 200)
+
+        handing_over, signing_in = alice.get(way), Browser(portal).sign_in("bob", PASSWORD)
+
+        assert says(handing_over, "read-only")
+        assert says(signing_in, "read-only")
+        assert eventually(lambda: b"read-only" in alice.get("/readyz").body)
+        cluster.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only", cut_off)
+        assert eventually(lambda: Browser(portal).sign_in("bob", PASSWORD).status == SIGNED_IN)
+
+
+def test_a_file_moved_over_the_database_is_used_within_a_second(
+    pattern: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker
+) -> None:
+    """Whoever signed in since the backup is nobody, in both workers and from then on."""
+    shutil.copy(pattern, tmp_path / "ikd.sqlite3")
+    database = Database(f"sqlite:///{tmp_path / 'ikd.sqlite3'}")
+    with started(database, tmp_path, django_db_blocker, workers=2) as portal:
+        file, backup = tmp_path / "ikd.sqlite3", tmp_path / "backup"
+        with closing(sqlite3.connect(file)) as live, closing(sqlite3.connect(backup)) as copy:
+            live.backup(copy)
+        with django_db_blocker.unblock(), database.connected():
+            cookie = signed_in(User.objects.get(username="alice"))
+        assert all(portal.ask(cookie).status == 200 for _ in range(20))
+        backup.replace(file)
+        time.sleep(1)
+
+        assert {portal.ask(cookie).status for _ in range(40)} == {401}
+        assert Browser(portal).sign_in("alice", PASSWORD).status == SIGNED_IN
+        with closing(sqlite3.connect(file)) as live:
+            assert live.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+            assert live.execute("SELECT count(*) FROM authgate_signin").fetchone() == (3,)
 
 
 def test_redis_that_is_gone(pattern: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> None:
