@@ -217,8 +217,8 @@ REASONS: dict[str, _StrPromise] = {
         "The provider's certificate is not valid for its name."
     ),
     "the provider's name is not known to the DNS": _("The provider's name is not known to the DNS."),
-    "the provider's name leads inside the network, which is not allowed for it": _(
-        "The provider's name leads into the inner network, which is not allowed for it."
+    "the provider's name leads inside the network: allow that for it (--allow-private)": _(
+        "The provider's name leads into the inner network. Allow that in its form, or with --allow-private."
     ),
     "the provider's name leads to an address that is nobody's service": _(
         "The provider's name leads to an address that no service has."
