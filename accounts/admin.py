@@ -148,11 +148,11 @@ class UserAdmin(ShowsRoles, AuditedAdmin, DjangoUserAdmin):  # type: ignore[type
     # ---- columns and fields ----
 
     @admin.display(description=_("e-mail address"), ordering="email")
-    def email_column(self, user: User) -> SafeString | None:
+    def email_column(self, user: User) -> SafeString:
         return cut(user.email)
 
     @admin.display(description=_("groups"))
-    def group_names(self, user: User) -> SafeString | None:
+    def group_names(self, user: User) -> SafeString:
         return chips(sorted(group.name for group in user.groups.all()))
 
     @admin.display(description=_("password"))
@@ -491,7 +491,7 @@ class ApiTokenAdmin(SessionAdmin):
     actions = ("end_chosen",)
 
     @admin.display(description=_("applications"))
-    def application_names(self, token: ApiToken) -> SafeString | None:
+    def application_names(self, token: ApiToken) -> SafeString:
         return chips(sorted(application.name for application in token.applications.all()))
 
     @admin.display(description=_("live"), boolean=True)

@@ -34,7 +34,7 @@ from authgate.configuration_words import line_that_cures, mistake_words
 from authgate.event_links import EventLinks, SiteLinks
 from authgate.event_words import label_of, reason_words, sentence_of
 from authgate.field_changes import label_of_change, model_named, named_fields, shown_change, values_of
-from authgate.list_columns import chips, cut, machine_name
+from authgate.list_columns import NOTHING, chips, cut, machine_name
 from authgate.list_filters import KindFilter, MistakeFilter
 from authgate.models import (
     Application,
@@ -202,7 +202,7 @@ class ApplicationAdmin(AuditedAdmin):
         return (*self.readonly_fields, "access_token", "id_token")
 
     @admin.display(description=_("origins"))
-    def origin_list(self, application: Application) -> SafeString | None:
+    def origin_list(self, application: Application) -> SafeString:
         return chips(origin.value for origin in application.origins.all())
 
     @admin.display(description=_("rules"), ordering="how_many_rules")
@@ -347,7 +347,7 @@ class SignInAdmin(SessionAdmin):
     change_form_template = "admin/sign_in.html"
 
     @admin.display(description=_("address"), ordering="address")
-    def address_column(self, sign_in: SignIn) -> SafeString | None:
+    def address_column(self, sign_in: SignIn) -> SafeString:
         return cut(sign_in.address or "", "cut address")
 
     @admin.display(description=_("browser"))
@@ -497,19 +497,19 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return format_html('<span class="why">{}</span>', changed) if changed else ""
 
     @admin.display(description=_("by"), ordering="actor")
-    def actor_column(self, event: AuditEvent) -> SafeString | None:
+    def actor_column(self, event: AuditEvent) -> SafeString:
         return links_of(event).actor(event)
 
     @admin.display(description=_("about"), ordering="subject")
-    def subject_column(self, event: AuditEvent) -> SafeString | None:
+    def subject_column(self, event: AuditEvent) -> SafeString:
         return links_of(event).subject(event)
 
     @admin.display(description=_("application"), ordering="application")
-    def application_column(self, event: AuditEvent) -> SafeString | None:
+    def application_column(self, event: AuditEvent) -> SafeString:
         return links_of(event).application(event)
 
     @admin.display(description=_("address"), ordering="address")
-    def address_column(self, event: AuditEvent) -> SafeString | None:
+    def address_column(self, event: AuditEvent) -> SafeString:
         return cut(event.address or "", "cut address")
 
     @admin.display(description=_("event"))
@@ -522,13 +522,13 @@ class AuditEventAdmin(ReadOnlyAdmin):
         )
 
     @admin.display(description=_("reason"))
-    def reason_in_words(self, event: AuditEvent) -> SafeString | None:
+    def reason_in_words(self, event: AuditEvent) -> SafeString:
         if not event.reason:
-            return None
+            return NOTHING
         return format_html("{} {}", words_of_reason(event), machine_name(event.reason))
 
     @admin.display(description=_("rules that did not admit"))
-    def failed_rules(self, event: AuditEvent) -> SafeString | None:
+    def failed_rules(self, event: AuditEvent) -> SafeString:
         """Return what failed first in each rule of the path, with a link to the rule's application."""
         failed = [pair for pair in event.details.get("failed") or () if len(pair) == 2]
         rules = Rule.objects.filter(pk__in=[key for key, _criterion in failed]).in_bulk()
@@ -541,24 +541,26 @@ class AuditEventAdmin(ReadOnlyAdmin):
             for key, criterion in failed
         ]
         if not lines:
-            return None
+            return NOTHING
         return format_html('<ul class="changes">{}</ul>', format_html_join("", "<li>{}: {} {}</li>", lines))
 
     @admin.display(description=_("changes"))
-    def changes(self, event: AuditEvent) -> SafeString | None:
+    def changes(self, event: AuditEvent) -> SafeString:
         values = values_of(event)
         if values:
             model = model_named(event.details.get("object"))
             shown = [shown_change(model, change) for change in values]
             return render_to_string("admin/event_changes.html", {"changes": shown})
-        named = LogEntry(change_message=json.dumps(named_fields(event))).get_change_message()
-        return cut(named)
+        named = named_fields(event)
+        return cut(LogEntry(change_message=json.dumps(named)).get_change_message() if named else "")
 
     @admin.display(description=_("details"))
-    def details_as_text(self, event: AuditEvent) -> SafeString | str:
-        if not event.details:
-            return "-"
-        return format_html("<pre>{}</pre>", json.dumps(event.details, indent=2, ensure_ascii=False))
+    def details_as_text(self, event: AuditEvent) -> SafeString:
+        """Return what no other field of the page shows."""
+        details = {name: value for name, value in dict(event.details or {}).items() if name != "values"}
+        if not details:
+            return NOTHING
+        return format_html("<pre>{}</pre>", json.dumps(details, indent=2, ensure_ascii=False))
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return EventList
@@ -612,7 +614,7 @@ class ConfigurationEventAdmin(ReadOnlyAdmin):
         )
 
     @admin.display(description=_("site"), ordering="origin")
-    def site(self, event: ConfigurationEvent) -> SafeString | None:
+    def site(self, event: ConfigurationEvent) -> SafeString:
         links: SiteLinks = event.links  # type: ignore[attr-defined]
         return links.site(event)
 

@@ -33,21 +33,21 @@ class EventLinks:
         self._applications = self._applications_named({event.application for event in rows})
         self._objects = self._existing(filter(None, map(_object_of, rows)))
 
-    def actor(self, event: AuditEvent) -> SafeString | None:
+    def actor(self, event: AuditEvent) -> SafeString:
         return self._person(event.actor, event.at)
 
-    def subject(self, event: AuditEvent) -> SafeString | None:
+    def subject(self, event: AuditEvent) -> SafeString:
         """Return the link to what an event is about: the row that was changed, else the user of that name."""
         changed = _object_of(event)
         if changed is None:
             return self._person(event.subject, event.at)
         return _link(_page_of(*changed) if changed in self._objects else "", event.subject)
 
-    def application(self, event: AuditEvent) -> SafeString | None:
+    def application(self, event: AuditEvent) -> SafeString:
         key = self._applications.get(event.application)
         return _link(_page_of(Application, key) if key else "", event.application)
 
-    def _person(self, name: str, at: datetime) -> SafeString | None:
+    def _person(self, name: str, at: datetime) -> SafeString:
         """Link to the user of a name. Who joined after the event is another user of the same name."""
         key, joined = self._users.get(name, (None, at))
         return _link(_page_of(User, key) if key and joined <= at else "", name)
@@ -86,7 +86,7 @@ class SiteLinks:
             found = Origin.objects.filter(value__in=claiming).values_list("value", "application_id")
             self._owners = dict(found)
 
-    def site(self, event: ConfigurationEvent) -> SafeString | None:
+    def site(self, event: ConfigurationEvent) -> SafeString:
         owners = (self._owners.get(value) for value in origins_claiming(event.origin) if event.origin)
         key = next(filter(None, owners), None)
         return _link(_page_of(Application, key) if key else "", event.origin, "cut site")
@@ -112,6 +112,6 @@ def _page_of(model: type[Model], key: int) -> str:
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_change", args=[key])
 
 
-def _link(url: str, text: str, css_class: str = CELL) -> SafeString | None:
+def _link(url: str, text: str, css_class: str = CELL) -> SafeString:
     cell = cut(text, css_class)
-    return format_html('<a href="{}">{}</a>', url, cell) if url and cell else cell
+    return format_html('<a href="{}">{}</a>', url, cell) if url and text else cell

@@ -12,11 +12,11 @@ from django.db.models import DateTimeField, Model
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html, format_html_join
-from django.utils.safestring import SafeString
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-ROOM = 30
+ROOM = 26
 """Columns of text that the chips of one cell may take: a Chinese character takes two."""
 
 MOST_CHIPS = 3
@@ -47,18 +47,22 @@ def moment_column(field: DateTimeField[Any, Any]) -> Callable[[Model], SafeStrin
     return column
 
 
-def cut(text: str, css_class: str = "cut") -> SafeString | None:
-    """Return a text that the style sheet cuts to the width of its column, or None for an empty one."""
+NOTHING = mark_safe("-")
+"""What stands for an empty value, in lists and on pages alike."""
+
+
+def cut(text: str, css_class: str = "cut") -> SafeString:
+    """Return a text that the style sheet cuts to the width of its column."""
     if not text:
-        return None
+        return NOTHING
     return format_html('<bdi class="{}" title="{}">{}</bdi>', css_class, text, text)
 
 
-def chips(names: Iterable[str]) -> SafeString | None:
-    """Return names as chips: as many as fit into one line, the others behind "+4". None for no name."""
+def chips(names: Iterable[str]) -> SafeString:
+    """Return names as chips: as many as fit into one line, the others behind "+4"."""
     all_names = list(names)
     if not all_names:
-        return None
+        return NOTHING
     fitting = _how_many_fit(all_names)
     shown, hidden = all_names[:fitting], all_names[fitting:]
     if not hidden:

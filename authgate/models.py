@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.upstreams.encryption import EncryptedField
+from authgate.event_words import label_of
 from authgate.validation import canonical_methods, canonical_networks, canonical_origin, canonical_path
 
 
@@ -338,7 +339,7 @@ class AuditEvent(models.Model):
         indexes = [models.Index(fields=["subject", "-at"], name="events_about_somebody")]
 
     def __str__(self) -> str:
-        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.kind}"
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {label_of(self.kind)}"
 
 
 class ConfigurationEvent(models.Model):

@@ -316,7 +316,7 @@ class IdentityAdmin(AuditedAdmin):
     autocomplete_fields = ("upstream", "user")
 
     @admin.display(description=_("subject"), ordering="subject")
-    def subject_column(self, identity: Identity) -> SafeString | None:
+    def subject_column(self, identity: Identity) -> SafeString:
         return cut(identity.subject)
 
     def get_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
