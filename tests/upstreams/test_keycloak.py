@@ -297,6 +297,20 @@ def test_the_client_entered_by_hand_is_the_imported_one(keycloak: Keycloak, chro
     assert mapper["config"].items() >= shown_mapper["config"].items()
 
 
+def test_keycloak_asks_once_who_confirms_and_is_believed(
+    installation: Installation, page: Page, person: tuple[str, str]
+) -> None:
+    sign_in(page, installation.app("/"), person[0])
+    portal = installation.portal.origin("portal")
+
+    page.goto(f"{portal}/accounts/providers/confirm/")
+    page.get_by_role("button", name="Confirm with Keycloak").click()
+    page.fill("#password", PASSWORD)
+    page.click("#kc-login")
+
+    expect(page).to_have_url(f"{portal}/accounts/providers/")
+
+
 AUDIENCE = "https://api.example.com"
 A_ROBOT = """
 import django; django.setup()
