@@ -40,6 +40,7 @@ FETCH = {
 }
 GIT = {"User-Agent": "git/2.39.5", "Accept": "*/*", "Pragma": "no-cache"}
 OLD_IMAGE = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64)", "Accept": "image/*,*/*;q=0.8"}
+FRAME = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Site": "cross-site"}
 WEB_VIEW = {"X-Requested-With": "com.example.app"}
 WEBSOCKET = {
     "Upgrade": "websocket",
@@ -54,6 +55,7 @@ class Outcome(Enum):
     NAMED = "let through under the name of who is signed in"
     SIGN_IN = "a page: to the portal, and back"
     SIGN_IN_AFTER_FORM = "a form sent without a sign-in: to the portal where a proxy can redirect"
+    FRAMED = "a page in another site's frame: 401, a link that opens a tab where a proxy can show one"
     TOLD = "a program: 401, and where one may sign in"
     ASKED_FOR_BASIC = "a program: 401 with the challenges that the application chose"
     REFUSED = "a page: 403 with its number"
@@ -120,6 +122,8 @@ ROWS = (
         "POST",
         headers=OLD_BROWSER | WEB_VIEW,
     ),
+    Row("a page in another site's frame", O.FRAMED, "/page?x=1", headers=NAVIGATION | FRAME),
+    Row("a form in another site's frame", O.FRAMED, "/page?x=1", "", "POST", headers=NAVIGATION | FRAME),
     Row("a form", O.SIGN_IN_AFTER_FORM, "/form", method="POST"),
     Row("a form of an old browser", O.SIGN_IN_AFTER_FORM, "/form", method="POST", headers=OLD_BROWSER),
     # ---- a program without a sign-in ----

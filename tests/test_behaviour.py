@@ -254,6 +254,13 @@ def asks_to_sign_in_after_a_form(style: str, row: Row, response: HttpResponse) -
     asks_to_sign_in(style, row, response, 303)
 
 
+def shows_a_link(style: str, row: Row, response: HttpResponse) -> None:
+    assert response.status_code == 401
+    assert "Set-Cookie" not in response and "Location" not in response
+    if style == "redirect":
+        assert f'href="https://{SITES[row.site]}{row.path}" target="_blank"' in response.content.decode()
+
+
 def tells_a_program(style: str, row: Row, response: HttpResponse) -> None:
     told = json.loads(response.content)
     assert response.status_code == 401
@@ -294,6 +301,7 @@ EXPECTED = {
     Outcome.NAMED: is_open,
     Outcome.SIGN_IN: asks_to_sign_in,
     Outcome.SIGN_IN_AFTER_FORM: asks_to_sign_in_after_a_form,
+    Outcome.FRAMED: shows_a_link,
     Outcome.TOLD: tells_a_program,
     Outcome.ASKED_FOR_BASIC: asks_a_program_for_basic,
     Outcome.REFUSED: refuses,

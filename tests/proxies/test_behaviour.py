@@ -88,6 +88,14 @@ def is_sent_to_the_portal_after_a_form(proxy: Proxy, row: Row, reply: Reply) -> 
     is_sent_to_the_portal(proxy, row, reply, 302 if proxy.sends_everybody_to_start else 303)
 
 
+def is_shown_a_link(proxy: Proxy, row: Row, reply: Reply) -> None:
+    link = f'href="{proxy.portal.origin(row.site)}{row.path}" target="_blank" rel="noopener"'
+    assert (reply.status, reply.all("X-Frame-Options"), reply.all("Set-Cookie")) == (401, [], [])
+    assert link in reply.body.decode()
+    assert reply.header("Content-Security-Policy").startswith("default-src 'none'; style-src https://sso.")
+    assert proxy.backend.take() == []
+
+
 def is_told_to_sign_in(proxy: Proxy, row: Row, reply: Reply) -> None:
     assert (reply.status, reply.header("Location")) == (401, "")
     assert set(reply.all("WWW-Authenticate")) == {'Bearer realm="ikD Portal"'}
@@ -133,6 +141,7 @@ EXPECTED = {
     Outcome.NAMED: is_open,
     Outcome.SIGN_IN: is_sent_to_the_portal,
     Outcome.SIGN_IN_AFTER_FORM: is_sent_to_the_portal_after_a_form,
+    Outcome.FRAMED: is_shown_a_link,
     Outcome.TOLD: is_told_to_sign_in,
     Outcome.ASKED_FOR_BASIC: is_asked_for_basic,
     Outcome.REFUSED: is_refused,
