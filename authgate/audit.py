@@ -8,8 +8,17 @@ from typing import Any
 from django.utils import timezone
 
 from authgate.models import AuditEvent
+from authgate.sampling import sample
 
 log = logging.getLogger("ikd.security")
+
+OF_STRANGERS = frozenset(
+    (
+        *("sign_in_failed", "sign_in_limited", "mails_limited"),
+        *("upstream_failed", "upstream_sign_out_failed", "backchannel_logout_failed"),
+    )
+)
+"""Events that anybody can cause who reaches the portal, if they name no user."""
 
 
 def record(
@@ -23,8 +32,11 @@ def record(
     decision_id: str = "",
     details: dict[str, Any] | None = None,
 ) -> AuditEvent:
-    """Write an audit event and its log line. Nothing given here may hold a secret."""
-    event = AuditEvent.objects.create(
+    """Write an audit event and its log line. Nothing given here may hold a secret.
+
+    An event that a stranger causes is only counted and logged if there are too many (`sampling`).
+    """
+    event = AuditEvent(
         at=timezone.now(),
         kind=kind,
         actor=printable(actor, 150),
@@ -35,6 +47,9 @@ def record(
         decision_id=decision_id,
         details=details or {},
     )
+    is_strangers = kind in OF_STRANGERS and not (actor or subject)
+    if not is_strangers or sample.keeps(kind, event.application):
+        event.save(force_insert=True)
     log.info(event.kind, extra={"decision": decision_id, "event": _line(event)})
     return event
 

@@ -140,6 +140,7 @@ REASONS: dict[str, _StrPromise] = {
     "by a link in a mail": _("By a link in a mail."),
     "waits for approval": _("The account waits for an administrator's approval."),
     "verified address": _("Both sides have verified the same e-mail address."),
+    "only counted": _("Many such events. Only their number was kept."),
     # ---- decisions
     "no rule admits": _("No rule of this path admits the user."),
     "no rule covers the path": _("No rule covers this path."),

@@ -19,6 +19,7 @@ from accounts.models import ApiToken
 from authgate import sessions, stale_connections
 from authgate.answer import Answer, Refusal
 from authgate.models import AuditEvent, ConfigurationEvent
+from authgate.sampling import sample
 
 log = logging.getLogger("ikd.refusals")
 
@@ -28,6 +29,9 @@ SEEN_EVERY = 60.0
 """Seconds between two writes of a sign-in's last seen, at least."""
 
 STEP = 10
+
+NOT_KEPT = "only counted"
+"""The reason of an event that stands for many which were not kept; their number is in its details."""
 
 
 class Uses:
@@ -137,12 +141,14 @@ class Writer:
         if refusal.is_configuration:
             self.note_configuration(refusal.contract, refusal.origin, refusal.reason)
             return
+        self._ensure_thread()
+        if not sample.keeps("refused", refusal.application, refusal.username):
+            return
         with self._lock:
             if len(self._refusals) < REFUSALS_A_FLUSH:
                 self._refusals.append(refusal)
             else:
                 self._dropped += 1
-        self._ensure_thread()
 
     def note_configuration(self, contract: str, origin: str, reason: str) -> None:
         """Count what shows that a proxy is set up wrongly, whether or not the check was refused for it."""
@@ -170,6 +176,7 @@ class Writer:
             self._counters.clear()
         self._sign_ins.clear()
         self._tokens.clear()
+        sample.clear()
 
     def flush(self) -> None:
         """Write what was collected. Raises what the database raises; refusals are lost then, uses are not."""
@@ -187,6 +194,18 @@ class Writer:
             AuditEvent.objects.bulk_create(map(_event, refusals))
         if counters:
             _count(counters)
+        self._write_summary(sample.due())
+
+    def _write_summary(self, counts: dict[tuple[str, str], int]) -> None:
+        """Write how many events of strangers were not kept."""
+        for (kind, application), count in counts.items():
+            AuditEvent.objects.create(
+                at=timezone.now(),
+                kind=kind,
+                application=application,
+                reason=NOT_KEPT,
+                details={"count": count},
+            )
 
     def _log_refusals(self) -> None:
         """Log refusals here rather than in checks, which must not wait for whoever reads the log."""
@@ -204,8 +223,13 @@ class Writer:
             self._sign_ins.end()
             self._tokens.end()
             self.flush()
+            self._write_summary(sample.due(at_once=True))
         except Exception:
             log.exception("refusals or last-seen times could not be written at the end")
+
+    def start(self) -> None:
+        """Begin to write in the background. Not before the worker has forked."""
+        self._ensure_thread()
 
     def _ensure_thread(self) -> None:
         if self._thread is None and settings.IKD_WRITE_BEHIND:

@@ -129,7 +129,9 @@ class PortalWorker(Worker):  # type: ignore[misc]
     def _begin_pages(self) -> None:
         from accounts.upstreams import rechecking
         from authgate.middleware import GateMiddleware
+        from authgate.writer import writer
 
+        writer.start()
         GateMiddleware.workers_remember = True
         rechecking.start()
 

@@ -6,6 +6,7 @@ import pytest
 
 from accounts import brand
 from accounts.models import User
+from authgate.sampling import sample
 from tests.factories import UserFactory
 
 
@@ -13,6 +14,12 @@ from tests.factories import UserFactory
 def forget_the_brand() -> None:
     """What one test called the portal is nothing that the next may remember."""
     brand.forget()
+
+
+@pytest.fixture(autouse=True)
+def full_budgets() -> None:
+    """Events that one test caused are no reason to keep none of the next."""
+    sample.clear()
 
 
 @pytest.fixture

@@ -66,13 +66,13 @@ def test_of_a_flood_of_refusals_some_are_kept_and_the_rest_is_counted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     own = Writer()
-    for number in range(REFUSALS_A_FLUSH + 30):
+    for number in range(REFUSALS_A_FLUSH + 10):
         own.note_refusal(refusal(number))
     with caplog.at_level("WARNING", "ikd.refusals"):
         own.flush()
 
     assert AuditEvent.objects.count() == REFUSALS_A_FLUSH
-    assert [record.event for record in caplog.records] == [{"count": 30}]  # type: ignore[attr-defined]
+    assert [record.event for record in caplog.records] == [{"count": 10}]  # type: ignore[attr-defined]
 
 
 @pytest.mark.django_db

@@ -1,0 +1,102 @@
+"""No stranger fills the log of events, and no user's events are lost to one."""
+
+from __future__ import annotations
+
+import pytest
+
+from authgate import audit, sampling
+from authgate.answer import Refusal
+from authgate.models import AuditEvent
+from authgate.sampling import BURST, BURST_OF_ONE, SUMMARY_EVERY, Bucket, Sample
+from authgate.writer import NOT_KEPT, Writer
+
+DAY = 24 * 3600
+
+
+def refusal(number: int, username: str = "") -> Refusal:
+    return Refusal(
+        f"{number:012x}", "nginx", "wrong credential", "https://wiki.example.com", "GET", "/", "192.0.2.1",
+        username=username, application="Wiki",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    now = [1000.0]
+    monkeypatch.setattr(sampling.sample, "_clock", lambda: now[0])
+    return now
+
+
+def test_a_bucket_fills_again_at_its_rate() -> None:
+    bucket = Bucket(2.0, 10.0, 0.0)
+
+    taken = [bucket.take(now) for now in (0.0, 0.0, 0.0, 9.0, 11.0, 11.0, 1000.0, 1000.0, 1000.0)]
+
+    assert taken == [True, True, False, False, True, False, True, True, False]
+
+
+def test_a_clock_that_is_set_back_gives_nothing_away() -> None:
+    bucket = Bucket(1.0, 10.0, 100.0)
+
+    assert [bucket.take(now) for now in (100.0, 50.0, 55.0)] == [True, False, False]
+
+
+def test_a_day_of_floods_is_a_few_thousand_rows() -> None:
+    seconds = iter(range(DAY + 10))
+    sample = Sample(lambda: float(next(seconds)))
+
+    kept = sum(sample.keeps("refused", "Wiki") for _ in range(DAY))
+
+    assert BURST <= kept < 2_000
+    assert sample.due() == {("refused", "Wiki"): DAY - kept}
+
+
+def test_a_flood_of_strangers_takes_nothing_from_users_nor_one_user_from_another() -> None:
+    sample = Sample()
+    for _ in range(5_000):
+        sample.keeps("refused", "Wiki")
+        sample.keeps("refused", "Wiki", "mallory")
+
+    assert all(sample.keeps("refused", "Wiki", "alice") for _ in range(int(BURST_OF_ONE)))
+
+
+@pytest.mark.django_db
+def test_what_is_not_kept_is_counted_once_an_hour(clock: list[float]) -> None:
+    own = Writer()
+    for number in range(1_000):
+        own.note_refusal(refusal(number))
+        if number % 40 == 0:
+            own.flush()
+    own.flush()
+    kept = AuditEvent.objects.count()
+
+    clock[0] += SUMMARY_EVERY
+    own.flush()
+    own.flush()
+
+    summary = AuditEvent.objects.get(reason=NOT_KEPT)
+    assert kept == BURST
+    assert (summary.kind, summary.application, summary.details) == ("refused", "Wiki", {"count": 700})
+
+
+@pytest.mark.django_db
+def test_a_process_that_ends_leaves_its_count() -> None:
+    own = Writer()
+    for number in range(310):
+        own.note_refusal(refusal(number))
+        own.flush()
+
+    own.end()
+
+    assert AuditEvent.objects.get(reason=NOT_KEPT).details == {"count": 10}
+
+
+@pytest.mark.django_db
+def test_sign_ins_that_fail_under_made_up_names_are_counted_those_of_users_are_kept() -> None:
+    for _ in range(int(BURST) + 50):
+        audit.record("sign_in_failed", reason="unknown account")
+    for _ in range(3):
+        audit.record("sign_in_failed", subject="alice", reason="wrong password")
+
+    assert AuditEvent.objects.filter(subject="").count() == BURST
+    assert AuditEvent.objects.filter(subject="alice").count() == 3
