@@ -94,6 +94,7 @@ AGENTS = (
     "python-requests/2.34.2",
     "<script>alert(1)</script> \"><img src=x onerror=alert(2)> ' OR 1=1 --",
     "Zvijezda " * 33,
+    "\u202egpj.exe \u2066hidden\u2069 \u200b/1.0",
     "",
 )
 CONFIGURATION = (

@@ -18,7 +18,7 @@ from accounts.models import Group, User
 from authgate.audit import record
 from authgate.handover import ROUNDS_LIMIT
 from authgate.loading import gate_settings
-from authgate.models import Application, ConfigurationEvent, GateSession, SignIn
+from authgate.models import Application, AuditEvent, ConfigurationEvent, GateSession, SignIn
 from authgate.state import State, seal
 from tests.browser.signing_in import sign_in, sign_in_and_wait
 from tests.factories import PASSWORD, ApplicationFactory, UserFactory
@@ -188,6 +188,9 @@ PAGES: dict[str, tuple[str, Way]] = {
     "admin gate sessions": ("carol", "/admin/authgate/gatesession/"),
     "admin events": ("carol", "/admin/authgate/auditevent/"),
     "admin mistakes": ("carol", "/admin/authgate/configurationevent/"),
+    "admin event": ("carol", row("authgate/auditevent", AuditEvent)),
+    "admin mistake": ("carol", row("authgate/configurationevent", ConfigurationEvent)),
+    "admin identities": ("carol", "/admin/accounts/identity/"),
     "admin brand": ("carol", "/admin/accounts/brand/1/change/"),
 }
 FAILING_RESPONSE = "Failed to load resource: the server responded with a status of"

@@ -39,6 +39,7 @@ MEASURES = """() => {
     table: table.scrollWidth - table.clientWidth,
     tallest: Math.max(...tall),
     broken: broken.length,
+    injected: document.querySelectorAll("#result_list script, #result_list [onerror]").length,
   };
 }"""
 
