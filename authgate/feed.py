@@ -42,7 +42,10 @@ SWEEP_EVERY = 5.0
 APPLICATIONS_A_ROUND = 100
 READINGS_AT_ONCE = 20
 PUBLISH_EVERY = 1.0
-BATCH = 1_000
+LEAST_A_ROUND, ROUNDS_TO_REREAD = 20, 150
+"""Sessions that are read again in one round: all that are held within 150 rounds, so within 20 seconds."""
+
+LOOK_FOR_DUE_EVERY = 1.0
 
 
 boottime = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
@@ -80,6 +83,8 @@ class Feed:
         self._is_believable = True
         self._swept_at = -1e9
         self._due: list[int] = []
+        self._due_sessions: list[bytes] = []
+        self._looked_for_due_at = -1e9
         self._compiled: dict[int, loading.Compiled | None] = {}
         self._reread_at = clock()
         self._published_at = -1e9
@@ -323,8 +328,12 @@ class Feed:
         )
 
     def _reread(self) -> None:
-        """Read again, off the checks' path, what has been held for most of its time."""
-        due = self.memory.due_for_rereading(REREAD_AFTER * 0.5, BATCH)
+        """Read again, off the checks' path, what has been held for most of its time: a few in each round."""
+        if not self._due_sessions and self.clock() - self._looked_for_due_at > LOOK_FOR_DUE_EVERY:
+            self._looked_for_due_at = self.clock()
+            self._due_sessions = self.memory.due_for_rereading(REREAD_AFTER * 0.5)
+        count = max(LEAST_A_ROUND, len(self.memory) // ROUNDS_TO_REREAD)
+        due, self._due_sessions = self._due_sessions[:count], self._due_sessions[count:]
         if not due:
             return
         generation = self.memory.generation

@@ -375,12 +375,12 @@ class WorkerMemory(Memory):
             for digest in digests:
                 self._drop(digest)
 
-    def due_for_rereading(self, age: float, most: int) -> list[bytes]:
-        """Give digests of sessions that were read `age` seconds ago or longer."""
+    def due_for_rereading(self, age: float) -> list[bytes]:
+        """Return the keys of sessions that were read `age` seconds ago or longer."""
         before = self._clock() - age
         with self.lock:
             held = list(self._held.items())
-        return [digest for digest, one in held if one.read_at <= before][:most]
+        return [digest for digest, one in held if one.read_at <= before]
 
     def _release(self, application_id: int, origins: set[str]) -> None:
         for origin in origins:

@@ -32,6 +32,9 @@ PATIENCE = 10.0
 
 TICKS_A_SECOND = 10
 
+SWITCH_INTERVAL = 0.0005
+"""Seconds after which a thread that reads the database lets the thread go on that answers checks."""
+
 MOST_OPEN_FILES = 65_536
 """Files and connections that a process asks the system for."""
 
@@ -124,6 +127,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
     def _begin_checks(self) -> None:
         from authgate import feed
 
+        sys.setswitchinterval(SWITCH_INTERVAL)
         self.feed = feed.start()
 
     def _begin_pages(self) -> None:

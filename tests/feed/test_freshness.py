@@ -7,17 +7,19 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from typing import Any
 
 import pytest
 import time_machine
 from django.db import OperationalError, connection
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
 from authgate import changes, loading
 from authgate.changes import ENDINGS, WATCHED, trigger_names
-from authgate.feed import FAILING_AFTER, FORGET_AFTER, FRESH_FOR, Feed, Source
-from authgate.memory import UNKNOWN
+from authgate.feed import FAILING_AFTER, FORGET_AFTER, FRESH_FOR, ROUNDS_TO_REREAD, Feed, Source
+from authgate.memory import REREAD_AFTER, UNKNOWN
 from authgate.models import Application, Change, GateSession, Rule, SignIn
 from tests.factories import GroupFactory
 from tests.feed.conftest import Clock
@@ -219,6 +221,43 @@ def test_a_rereading_that_began_before_a_change_does_not_bring_the_session_back(
     feed.memory.renew(digest, loaded, generation)
 
     assert feed.memory.session(digest, 0) is UNKNOWN
+
+
+def test_sessions_are_read_again_a_few_in_each_round_and_all_before_they_are_too_old(
+    feed: Feed, clock: Clock, people: Cast
+) -> None:
+    feed.ensure_fresh()
+    digest = digest_of(people.alice_cookie)
+    session = loading.load_session(digest)
+    assert session is not None
+    gone = [number.to_bytes(32) for number in range(6_000)]
+    for each in [*gone, digest]:
+        feed.memory.hold(each, session, feed.memory.generation)
+    held = [len(feed.memory)]
+    clock.added += REREAD_AFTER * 0.5
+
+    for _ in range(ROUNDS_TO_REREAD * 6):
+        clock.added += 1.0 / ROUNDS_TO_REREAD
+        feed._reread()
+        held.append(len(feed.memory))
+
+    assert max(before - after for before, after in pairwise(held)) <= 6_001 // ROUNDS_TO_REREAD
+    assert len(feed.memory) == 1
+    assert feed.memory.due_for_rereading(REREAD_AFTER * 0.5) == []
+
+
+def test_many_sessions_are_looked_up_by_their_digests(feed: Feed, people: Cast) -> None:
+    """SQLite goes through the index of all rows that have not ended, if a query for many asks for that."""
+    if connection.vendor != "sqlite":
+        return
+
+    with CaptureQueriesContext(connection) as queries:
+        loading.load_sessions([number.to_bytes(32) for number in range(200)])
+
+    with connection.cursor() as cursor:
+        cursor.execute("EXPLAIN QUERY PLAN " + queries[0]["sql"])
+        plan = [row[-1] for row in cursor.fetchall()]
+    assert plan[0].startswith("SEARCH authgate_gatesession USING INDEX") and "token_digest=?" in plan[0]
 
 
 def test_applications_that_change_while_they_are_loaded_are_held_only_as_they_are_after_it(
