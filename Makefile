@@ -1,6 +1,7 @@
 # make demo   the whole portal to try out, behind a real proxy   PORT=8000 IKD_VAR=var PROXY=traefik|nginx|caddy|haproxy|envoy
 # make run    the portal alone                                   PORT=8000, and all of docs/configuration.md
 # make bench  what a check costs, beside nginx, peers and an empty answer   QUICK=1: in about a minute   DATABASE=postgresql
+# make storm  what happens when everybody comes at once             DATABASE=postgresql
 # make screenshots   pictures of every page in var/screenshots   DOCS=1: those in docs/ too
 # make test   installs what the tests need, and runs everything  TESTS=tests/demo, CI=true: a missing program fails
 
@@ -13,7 +14,7 @@ NEEDS_NETWORK := No package index to be reached: is there a network?
 PROGRAMS := nginx:nginx-light haproxy:haproxy redis-server:redis-server initdb:postgresql pgbouncer:pgbouncer chromium:chromium msgfmt:gettext wrk:wrk zbarimg:zbar-tools
 PROGRAMS += git:git skopeo:skopeo docker-registry:docker-registry cadaver:cadaver rclone:rclone wget:wget curl:curl
 
-.PHONY: demo run test lint format bench screenshots programs clean
+.PHONY: demo run test lint format bench storm screenshots programs clean
 
 demo: $(VENV)/requirements-demo.done
 	@exec $(PYTHON) demo/run.py
@@ -42,6 +43,10 @@ format: $(VENV)/requirements-dev.done
 # DATABASE=postgresql runs a PostgreSQL of its own. Peers are measured where their programs are on PATH.
 bench: programs $(VENV)/requirements-dev.done
 	@exec $(PYTHON) -m benchmarks
+
+# What people wait while strangers flood the portal, hundreds sign in, or all workers are killed.
+storm: programs $(VENV)/requirements-dev.done
+	@exec $(PYTHON) -m benchmarks.storm
 
 screenshots: programs $(VENV)/requirements-dev.done
 	@exec $(PYTHON) demo/screenshots.py $(if $(DOCS),--docs)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -95,23 +94,13 @@ def _databases(run: Run, make: databases.Make) -> tuple[dict[str, Path], dict[st
         "sessions": {"sessions": plan.sessions, "users": 10_000},
     }
     empty = make(run.folder / "var-empty", None)
-    _data(empty, "")
+    databases.fill(empty, "")
     folders, tokens = {}, {}
     for name, content in wanted.items():
         run.say(f"making a database: {name}")
         folders[name] = make(run.folder / f"var-{name}", empty)
-        tokens[name] = json.loads(_data(folders[name], json.dumps(content)))
+        tokens[name] = json.loads(databases.fill(folders[name], json.dumps(content)))
     return folders, tokens["site"]
-
-
-def _data(var: Path, wanted: str) -> str:
-    command = [sys.executable, "-m", "benchmarks.data", *([wanted] if wanted else [])]
-    done = subprocess.run(
-        command, env=os.environ | servers.environment(var), cwd=servers.ROOT, capture_output=True, text=True
-    )
-    if done.returncode:
-        raise RuntimeError(done.stderr)
-    return done.stdout
 
 
 if __name__ == "__main__":

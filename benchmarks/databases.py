@@ -8,6 +8,7 @@ import re
 import shutil
 import sqlite3
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -106,6 +107,17 @@ def _wait_for(port: int) -> None:
             if time.monotonic() > until:
                 raise
             time.sleep(0.05)
+
+
+def fill(var: Path, wanted: str) -> str:
+    """Fill a portal's database in a process of its own, and return what `benchmarks.data` prints."""
+    command = [sys.executable, "-m", "benchmarks.data", *([wanted] if wanted else [])]
+    done = subprocess.run(
+        command, env=os.environ | servers.environment(var), cwd=servers.ROOT, capture_output=True, text=True
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    return done.stdout
 
 
 class Database:

@@ -34,18 +34,18 @@ def measure_sign_in(run: Run, var: Path) -> dict[str, dict[str, float]]:
     """Give p50 in ms of the page and of a sign-in by password, by how many sign in at once; one worker."""
     found: dict[str, dict[str, float]] = {"page": {}, "password": {}}
     with servers.portal("sign in", var) as portal:
-        _sign_in(portal, people(run.plan.trials))  # the first one pays for what is loaded late
+        sign_in(portal, people(run.plan.trials))  # the first one pays for what is loaded late
         for level, at_once in enumerate(AT_ONCE):
             run.say(f"signing in, {at_once} at once")
             numbers = range(level * run.plan.trials, (level + 1) * run.plan.trials)
             with ThreadPoolExecutor(at_once) as pool:
-                seconds = list(pool.map(lambda number: _sign_in(portal, number), numbers))
+                seconds = list(pool.map(lambda number: sign_in(portal, number), numbers))
             for kind, column in zip(found, zip(*seconds, strict=True), strict=True):
                 found[kind][str(at_once)] = round(1000 * median(column), 1)
     return found
 
 
-def _sign_in(portal: Server, number: int) -> tuple[float, float]:
+def sign_in(portal: Server, number: int) -> tuple[float, float]:
     """Sign somebody in from an address of their own; give the seconds for the page and for the answer."""
     headers = {
         "Host": servers.PORTAL_URL.partition("//")[2],
