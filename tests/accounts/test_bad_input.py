@@ -198,6 +198,7 @@ ADMINS = {
     "group changed": "/admin/accounts/group/{group.pk}/change/",
     "provider": "/admin/accounts/upstream/add/",
     "provider changed": "/admin/accounts/upstream/{upstream.pk}/change/",
+    "identity": "/admin/accounts/identity/add/",
     "brand": "/admin/accounts/brand/1/change/",
     "invitation": "/admin/accounts/invitation/add/",
 }
@@ -206,6 +207,7 @@ VALID = {
     "application": {"name": "New", "origins-0-value": "https://new.example.com", "rules-0-path": "/"},
     "user": {"username": "newcomer", "usable_password": "true", **TWICE},
     "group": {"name": "new"},
+    "identity": {"subject": "alice-there", "user": "{alice.pk}", "upstream": "{upstream.pk}"},
     "provider": {"name": "New", "slug": "new", "issuer": "https://new.example.com", "client_id": "portal"},
 }
 
@@ -343,11 +345,16 @@ def text_fields(client: Client, url: str) -> list[str]:
     return [name for name in names if "__prefix__" not in name]
 
 
+def valid(name: str, cast: People) -> dict[str, str]:
+    """Return what a form of the admin needs besides what stands on it."""
+    return {field: value.format(**vars(cast)) for field, value in VALID.get(name, {}).items()}
+
+
 @pytest.mark.parametrize("name", ADMINS)
 def test_a_form_of_the_admin_takes_nothing_bad(cast: People, name: str) -> None:
     client = browser("carol", cast)
     url = ADMINS[name].format(**vars(cast))
-    fields = {**form_on(client, url), **VALID.get(name, {})}
+    fields = {**form_on(client, url), **valid(name, cast)}
     tried = text_fields(client, url)
 
     assert tried
@@ -359,7 +366,7 @@ def test_a_form_of_the_admin_takes_nothing_bad(cast: People, name: str) -> None:
 def test_a_choice_that_cannot_be_is_refused(cast: People, name: str) -> None:
     client = browser("carol", cast)
     url = ADMINS[name].format(**vars(cast))
-    fields = {**form_on(client, url), **VALID.get(name, {})}
+    fields = {**form_on(client, url), **valid(name, cast)}
     body = client.get(url).content.decode()
 
     for found in set(re.findall(r'<select name="([^"]+)"', body)):
@@ -376,7 +383,7 @@ def test_the_admins_form_as_it_is_meant_is_taken(cast: People, name: str) -> Non
     client = browser("carol", cast)
     url = ADMINS[name].format(**vars(cast))
 
-    answer = post(client, url, {**form_on(client, url), **VALID.get(name, {})})
+    answer = post(client, url, {**form_on(client, url), **valid(name, cast)})
 
     assert answer.status_code == 302
 

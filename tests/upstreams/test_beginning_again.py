@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import time_machine
 from django.core.cache import cache
+from redis.exceptions import ConnectionError as RedisConnectionError
 
 from accounts.models import Upstream
 from accounts.upstreams import views
@@ -173,12 +174,13 @@ def test_without_a_cache_a_failure_is_a_page(
     client: PortalClient, provider: Provider, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def away(*args: Any) -> Any:
-        raise ConnectionError
+        raise RedisConnectionError
 
     back = tab(client, provider)
     client.get(back)
     del client.cookies["__Host-ikd_portal"]
     monkeypatch.setattr(cache, "add", away)
+    client.raise_request_exception = False
 
     assert client.get(back).status_code == 503
 
