@@ -215,7 +215,10 @@ def _answer_missing(found: Missing, facts: Facts, memory: Memory) -> Answer:
         body = b'{"error": "route this path to the portal"}'
         return Answer(404, answer.JSON, body)
     query = (asking.target.uri or "").partition("?")[2]
-    return ENDPOINTS[name](Visit(asking, query, facts, in_check=True), memory)
+    answered = ENDPOINTS[name](Visit(asking, query, facts, in_check=True), memory)
+    if answered.status < 300:
+        raise RuntimeError(f"the endpoint {name} would let a request through to the application")
+    return answered
 
 
 def _to_portal(

@@ -15,7 +15,8 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import User
-from authgate import loading
+from authgate import loading, views
+from authgate.answer import Answer
 from authgate.decision import Verdict, decide
 from authgate.models import Rule
 from authgate.target import Target
@@ -120,6 +121,15 @@ def test_a_trusted_network_that_is_none_trusts_nobody(alice: User, settings: Set
     settings.IKD_TRUSTED_PROXIES = ["not a network"]
 
     assert ASKED["nginx"](cookie).status_code == 503
+
+
+@pytest.mark.parametrize("path", ["start", "sign_in", "callback", "sign_out", "refused"])
+def test_an_endpoint_that_answers_a_check_never_lets_it_through(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(views.ENDPOINTS, path, lambda visit, memory: Answer(200))
+
+    assert check("/authgate/traefik", f"{WIKI}/authgate/{path}")("").status_code == 503
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
