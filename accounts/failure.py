@@ -13,6 +13,7 @@ from django.template.loader import render_to_string
 from django.utils import translation
 
 from authgate.outage import RETRY_AFTER, Outage, outage_in, render_outage
+from authgate.writer import SIGN_INS_SHED, writer
 from ikd_portal.logs.lines import cause_of
 from ikd_portal.logs.request_ids import current_request
 
@@ -41,6 +42,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def _unavailable(request: HttpRequest, outage: Outage, error: BaseException) -> HttpResponse:
     log.error("pages get 503: %s", cause_of(error))
+    if outage is Outage.OVERLOADED:
+        writer.note_shed(SIGN_INS_SHED)
     # The failure may have come before the middleware that chooses the language.
     with translation.override(translation.get_language_from_request(request)):
         page = render_outage(outage, current_request.get())

@@ -29,7 +29,7 @@ class Connections:
 
     def __init__(self) -> None:
         self.limit = 1_000
-        self.seconds = self.refused = 0
+        self.seconds = self.refused = self._told = 0
         self._by_network: Counter[str] = Counter()
 
     def admit(self, peer: str) -> bool:
@@ -47,6 +47,11 @@ class Connections:
         self._by_network[network] -= 1
         if self._by_network[network] <= 0:
             del self._by_network[network]
+
+    def take_refused(self) -> int:
+        """Return how many were refused since this was asked last."""
+        refused, self._told = self.refused - self._told, self.refused
+        return refused
 
     def _most(self) -> str:
         return self._by_network.most_common(1)[0][0]

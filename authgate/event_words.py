@@ -90,6 +90,10 @@ EVENTS: dict[str, Words] = {
     "token_ended": Words(_("An API token was ended"), _("Programs with this token are refused from now on.")),
     # ---- access
     "refused": Words(_("Access refused"), _("A user was signed in and was not let into an application.")),
+    "overloaded": Words(
+        _("The portal was overloaded"),
+        _("More came at once than the portal could answer. It asked the rest to try again."),
+    ),
     # ---- providers
     "group_made": Words(_("A group was made"), _("A provider named a new group, and the portal made it.")),
     "group_not_taken": Words(
@@ -140,6 +144,9 @@ REASONS: dict[str, _StrPromise] = {
     "by a link in a mail": _("By a link in a mail."),
     "waits for approval": _("The account waits for an administrator's approval."),
     "verified address": _("Both sides have verified the same e-mail address."),
+    "too many checks waited": _("Too many checks waited for the database."),
+    "too many people signed in": _("Too many people signed in at the same time."),
+    "too many connections were open": _("Too many connections were open."),
     "only counted": _("Many such events. Only their number was kept."),
     # ---- decisions
     "no rule admits": _("No rule of this path admits the user."),

@@ -27,6 +27,7 @@ from authgate.feed import Feed, Source
 from authgate.memory import OverMemory, Session
 from authgate.network_limits import network_of
 from authgate.target import BadTarget
+from authgate.writer import CHECKS_SHED, writer
 
 log = logging.getLogger("ikd.gate")
 
@@ -143,7 +144,7 @@ class Lookups:
     """The waiting checks of one worker. `submit` and the deliveries run on the loop, `_run` in a thread."""
 
     def __init__(self, feed: Feed, loop: asyncio.AbstractEventLoop) -> None:
-        self.shed = self.batches = self.looked_up = 0
+        self.shed = self.batches = self.looked_up = self._told_shed = 0
         self._feed, self._loop = feed, loop
         self._queue = FairQueue()
         self._alone = FairQueue(ALONE_QUEUE, ALONE_OF_A_NETWORK)
@@ -311,9 +312,15 @@ class Lookups:
         except Exception:
             log.exception("the answer to a check could not be sent")
 
+    def _tell_shed(self) -> None:
+        if self.shed > self._told_shed:
+            writer.note_shed(CHECKS_SHED, self.shed - self._told_shed)
+            self._told_shed = self.shed
+
     def _look(self) -> None:
         """Shed what has waited too long, and replace a thread that the database does not answer."""
         self._loop.call_later(LOOK_EVERY, self._look)
+        self._tell_shed()
         before = self._feed.clock() - PATIENCE
         with self._lock:
             overdue = self._queue.take_overdue(before)

@@ -18,6 +18,7 @@ from django.utils import timezone
 from accounts.models import ApiToken
 from authgate import sessions, stale_connections
 from authgate.answer import Answer, Refusal
+from authgate.audit import record
 from authgate.models import AuditEvent, ConfigurationEvent
 from authgate.sampling import sample
 
@@ -29,6 +30,13 @@ SEEN_EVERY = 60.0
 """Seconds between two writes of a sign-in's last seen, at least."""
 
 STEP = 10
+
+SHED_EVERY = 600.0
+"""Seconds between two events that say what the portal shed."""
+
+CHECKS_SHED = "too many checks waited"
+SIGN_INS_SHED = "too many people signed in"
+CONNECTIONS_SHED = "too many connections were open"
 
 NOT_KEPT = "only counted"
 """The reason of an event that stands for many which were not kept; their number is in its details."""
@@ -120,7 +128,15 @@ class Writer:
         self._dropped = self._unlogged = 0
         self._counters: Counter[tuple[str, str, str]] = Counter()
         self._sign_ins, self._tokens = Uses(sessions.touch), Uses(_touch_tokens)
+        self._shed: Counter[str] = Counter()
+        self._shed_told_at = -SHED_EVERY
         self._thread: threading.Thread | None = None
+
+    def note_shed(self, reason: str, count: int = 1) -> None:
+        """Count what was turned away because too much came at once."""
+        with self._lock:
+            self._shed[reason] += count
+        self._ensure_thread()
 
     def note_answer(self, found: Answer, now: float) -> None:
         """Queue what an answer leaves behind; `now` is Unix time."""
@@ -195,6 +211,17 @@ class Writer:
         if counters:
             _count(counters)
         self._write_summary(sample.due())
+        self._write_shed()
+
+    def _write_shed(self, *, at_once: bool = False) -> None:
+        """Write what was shed: at once at first, then every ten minutes."""
+        now = time.monotonic()
+        with self._lock:
+            if not self._shed or (now - self._shed_told_at < SHED_EVERY and not at_once):
+                return
+            shed, self._shed, self._shed_told_at = self._shed, Counter(), now
+        for reason, count in shed.items():
+            record("overloaded", reason=reason, details={"count": count})
 
     def _write_summary(self, counts: dict[tuple[str, str], int]) -> None:
         """Write how many events of strangers were not kept."""
@@ -224,6 +251,7 @@ class Writer:
             self._tokens.end()
             self.flush()
             self._write_summary(sample.due(at_once=True))
+            self._write_shed(at_once=True)
         except Exception:
             log.exception("refusals or last-seen times could not be written at the end")
 

@@ -168,6 +168,24 @@ def _providers_in_trouble() -> Matter | None:
     return Matter(_("Providers in trouble"), advice % _named(names), url, is_serious=True)
 
 
+def _overload() -> Matter | None:
+    """Report that the portal turned requests away lately."""
+    lately = AuditEvent.objects.filter(kind="overloaded", at__gte=timezone.now() - LATELY)
+    counts = [event.get("count", 0) for event in lately.values_list("details", flat=True)[:MOST_COUNTED]]
+    if not counts:
+        return None
+    advice = _(
+        "It asked %(count)d requests within a day to try again. If people were among them, add processes "
+        "(IKD_WORKERS for checks, IKD_PAGE_WORKERS for sign-ins) or processor cores."
+    )
+    return Matter(
+        _("The portal was overloaded"),
+        advice % {"count": sum(counts)},
+        _events("overloaded"),
+        is_serious=True,
+    )
+
+
 def _failed_sign_ins() -> Matter | None:
     count, words = _how_many("sign_in_failed")
     if not count:
@@ -194,6 +212,7 @@ LOOKS: tuple[tuple[str, Callable[[], Matter | None]], ...] = (
     ("authgate.view_application", _silent),
     ("accounts.view_upstream", _providers_in_trouble),
     ("accounts.view_apitoken", _expiring_tokens),
+    ("authgate.view_auditevent", _overload),
     ("authgate.view_auditevent", _failed_sign_ins),
     ("authgate.view_auditevent", _refusals),
 )

@@ -114,9 +114,19 @@ def test_it_asks_the_database_the_same_for_many(carols: Client, django_assert_nu
     Application.objects.update(created_at=timezone.now() - timedelta(days=60))
     carols.get("/admin/")
 
-    # Session, sign-in, user, nine matters, origins of those that look silent, and Django's recent actions.
-    with django_assert_num_queries(14):
+    # Session, sign-in, user, ten matters, origins of those that look silent, and Django's recent actions.
+    with django_assert_num_queries(15):
         carols.get("/admin/")
+
+
+def test_a_portal_that_was_overloaded_is_named_with_how_many_it_turned_away(carols: Client) -> None:
+    for count in (5, 37):
+        record("overloaded", reason="too many checks waited", details={"count": count})
+
+    page = carols.get("/admin/").content.decode()
+
+    assert "The portal was overloaded" in page
+    assert "It asked 42 requests within a day to try again." in page
 
 
 # ---- silent applications ----------------------------------------------------------------------------------

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from authgate import audit, sampling
 from authgate.answer import Refusal
 from authgate.models import AuditEvent
 from authgate.sampling import BURST, BURST_OF_ONE, SUMMARY_EVERY, Bucket, Sample
-from authgate.writer import NOT_KEPT, Writer
+from authgate.writer import CHECKS_SHED, NOT_KEPT, SHED_EVERY, Writer
 
 DAY = 24 * 3600
 
@@ -100,3 +102,21 @@ def test_sign_ins_that_fail_under_made_up_names_are_counted_those_of_users_are_k
 
     assert AuditEvent.objects.filter(subject="").count() == BURST
     assert AuditEvent.objects.filter(subject="alice").count() == 3
+
+
+@pytest.mark.django_db
+def test_what_the_portal_shed_is_an_event_at_once_and_then_every_ten_minutes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [1000.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    own = Writer()
+
+    for _ in range(3):
+        own.note_shed(CHECKS_SHED, 5)
+        own.flush()
+    now[0] += SHED_EVERY
+    own.flush()
+
+    counts = AuditEvent.objects.filter(kind="overloaded").order_by("pk").values_list("details", flat=True)
+    assert list(counts) == [{"count": 5}, {"count": 10}]
