@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.conf import settings
 from django.http import HttpRequest
 
 from authgate.contracts import FORWARDED, HOST_AND_SCHEME, ORIGINAL, forwarded_client
+from authgate.network_limits import network_of
 from authgate.target import BadTarget, client_from, is_within
 
 SENT_TARGET = "target"
@@ -94,6 +97,12 @@ def client_of(headers: list[tuple[bytes, bytes]], peer: str | None) -> str | Non
         return forwarded_client(b",".join(values), settings.IKD_FORWARDED_HOPS)
     except BadTarget:
         return peer
+
+
+def client_network(scope: Any) -> str:
+    """Return the network of the client of an ASGI scope: requests of one network wait in one line."""
+    peer = peer_from(scope["client"][0]) if scope.get("client") else None
+    return network_of(client_of(scope["headers"], peer) or "")
 
 
 def client_address(request: HttpRequest) -> str | None:

@@ -17,8 +17,15 @@ from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
 from accounts.upstreams.provider_threads import few_at_once
-from authgate.network_limits import network_of
-from authgate.server_facts import ABORT, OVERLOADED, TURNED_AWAY, client_of, is_trusted_peer, peer_from
+from authgate.server_facts import (
+    ABORT,
+    OVERLOADED,
+    TURNED_AWAY,
+    client_network,
+    client_of,
+    is_trusted_peer,
+    peer_from,
+)
 from authgate.target import SCHEMES
 from ikd_portal import slow_clients
 from ikd_portal.provider_queue import ProviderQueue, line_of
@@ -77,7 +84,7 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     in_time = slow_clients.read_in_time(send, scope["state"][ABORT])
     line, queue, threads = line_of(scope["path"], scope["query_string"]), _queue, _in_provider_threads
     if line is None and scope["method"] == "POST":
-        line, queue, threads = _network(scope), _forms, _in_threads
+        line, queue, threads = client_network(scope), _forms, _in_threads
     if line is None:
         await _in_threads(scope, receive, in_time)  # type: ignore[arg-type]
         return
@@ -87,9 +94,3 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
             return
     scope["state"][TURNED_AWAY if queue is _queue else OVERLOADED] = True
     await _in_threads(scope, receive, in_time)  # type: ignore[arg-type]
-
-
-def _network(scope: Scope) -> str:
-    """Return the client's network: people of one network wait in one line, and the lines take turns."""
-    peer = peer_from(scope["client"][0]) if scope.get("client") else None
-    return network_of(client_of(scope["headers"], peer) or "")

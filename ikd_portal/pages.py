@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+from collections import Counter
 from typing import IO, Any
 
 import httptools
 
 from authgate import readiness
 from authgate.front import Front
-from authgate.server_facts import ABORT, SENT_TARGET, peer_from
+from authgate.server_facts import ABORT, SENT_TARGET, client_network, peer_from
 from ikd_portal import page_socket, slow_clients
 from ikd_portal.slow_clients import CHUNK, Receive, Send
 
@@ -64,7 +65,7 @@ class Forwarder:
     """The application of a process that answers checks: it passes requests on to the page processes."""
 
     def __init__(self, folder: int) -> None:
-        self.under_way = 0
+        self._under_way: Counter[str] = Counter()
         self._asked: asyncio.Future[str | None] | None = None
         self._address = page_socket.address(folder)
         self._limit = min(4_000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
@@ -98,9 +99,10 @@ class Forwarder:
         return await asyncio.shield(self._asked)
 
     async def _pass_on(self, scope: Any, body: IO[bytes] | None, send: Send) -> None:
-        if self.under_way >= self._limit:
+        network = client_network(scope)
+        if self._under_way.total() >= self._limit or self._under_way[network] >= self._limit // 4:
             raise Busy
-        self.under_way += 1
+        self._under_way[network] += 1
         try:
             reader, writer = await asyncio.open_unix_connection(self._address)
             try:
@@ -111,7 +113,9 @@ class Forwarder:
         except (OSError, TimeoutError, httptools.HttpParserError):
             raise Broken from None
         finally:
-            self.under_way -= 1
+            self._under_way[network] -= 1
+            if not self._under_way[network]:
+                del self._under_way[network]
 
 
 async def _write(writer: asyncio.StreamWriter, scope: Any, body: IO[bytes] | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import sqlite3
@@ -16,6 +17,10 @@ import pytest
 from django.db import connection
 
 from authgate.models import AuditEvent
+from authgate.server_facts import ABORT, SENT_TARGET
+from ikd_portal import page_socket
+from ikd_portal.pages import Forwarder
+from ikd_portal.slow_clients import Message
 from tests.front.serving import (
     Cast,
     Connection,
@@ -236,3 +241,41 @@ def test_readiness_is_that_of_the_process_that_answers_checks_too(
         portal.stop()
 
     assert (before, told, page) == (200, True, 200)
+
+
+def test_no_network_has_more_than_its_part_of_the_requests_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The page processes answer nothing here, so that all requests stay under way."""
+    monkeypatch.delenv(page_socket.VARIABLE, raising=False)
+    listening, folder = page_socket.made_in(tmp_path)
+    statuses: dict[str, list[int]] = {"192.0.2.1": [], "192.0.2.2": []}
+
+    async def ask(forwarder: Forwarder, client: str) -> None:
+        async def receive() -> Message:
+            raise AssertionError
+
+        async def send(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                statuses[client].append(message["status"])
+
+        state = {ABORT: lambda: None, SENT_TARGET: b"/"}
+        scope = {"type": "http", "path": "/", "method": "GET", "headers": [], "client": (client, 1)}
+        await forwarder({**scope, "state": state}, receive, send)
+
+    async def run() -> None:
+        forwarder = Forwarder(folder)
+        forwarder._limit = 8
+        asked = [
+            asyncio.ensure_future(ask(forwarder, client)) for client in ["192.0.2.1"] * 5 + ["192.0.2.2"] * 2
+        ]
+        await asyncio.wait(asked, timeout=0.5)
+        for each in asked:
+            each.cancel()
+        await asyncio.gather(*asked, return_exceptions=True)
+
+    asyncio.run(run())
+    for number in (listening, folder):
+        os.close(number)
+
+    assert statuses == {"192.0.2.1": [503] * 3, "192.0.2.2": []}
