@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -25,10 +26,9 @@ def made_in(var: Path) -> tuple[int, int]:
     The folder is in `var`, or among the temporary files if nothing can be written there. The socket is
     reached by the folder's descriptor: the path of a Unix socket has 107 bytes at most.
     """
-    known = os.environ.get(VARIABLE)
-    if known:
-        numbers = known.split(":")
-        return int(numbers[0]), int(numbers[1])
+    known = _known()
+    if known is not None:
+        return known
     _remove_abandoned(var)
     try:
         path = Path(tempfile.mkdtemp(prefix="pages-", dir=var))
@@ -53,10 +53,19 @@ def address(folder: int) -> str:
 
 def remove() -> None:
     """Remove the socket and its folder, if this process or its master made them."""
-    known = os.environ.get(VARIABLE)
-    if known:
-        folder = Path(f"/proc/self/fd/{known.split(':')[1]}").resolve()
-        shutil.rmtree(folder, ignore_errors=True)
+    known = _known()
+    if known is not None:
+        shutil.rmtree(Path(f"/proc/self/fd/{known[1]}").resolve(), ignore_errors=True)
+
+
+def _known() -> tuple[int, int] | None:
+    """Return what VARIABLE names; None unless a master of ours has set it."""
+    try:
+        number, folder = map(int, os.environ.get(VARIABLE, "").split(":"))
+        is_ours = Path(address(folder)).is_socket() and stat.S_ISSOCK(os.fstat(number).st_mode)
+    except (ValueError, OSError):
+        return None
+    return (number, folder) if is_ours else None
 
 
 def _remove_abandoned(var: Path) -> None:

@@ -247,7 +247,7 @@ def test_no_network_has_more_than_its_part_of_the_requests_under_way(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The page processes answer nothing here, so that all requests stay under way."""
-    monkeypatch.delenv(page_socket.VARIABLE, raising=False)
+    monkeypatch.setenv(page_socket.VARIABLE, "")
     listening, folder = page_socket.made_in(tmp_path)
     statuses: dict[str, list[int]] = {"192.0.2.1": [], "192.0.2.2": []}
 
@@ -279,3 +279,19 @@ def test_no_network_has_more_than_its_part_of_the_requests_under_way(
         os.close(number)
 
     assert statuses == {"192.0.2.1": [503] * 3, "192.0.2.2": []}
+
+
+@pytest.mark.parametrize("told", ["99:98", "0:0", "x", "1"])
+def test_a_variable_that_names_no_socket_is_not_believed(
+    told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(page_socket.VARIABLE, told)
+
+    listening, folder = page_socket.made_in(tmp_path)
+
+    assert page_socket.made_in(tmp_path) == (listening, folder)
+    assert [each.name[:6] for each in tmp_path.iterdir()] == ["pages-"]
+    page_socket.remove()
+    assert list(tmp_path.iterdir()) == []
+    for number in (listening, folder):
+        os.close(number)
