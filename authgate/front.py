@@ -45,9 +45,9 @@ class Waiting:
     lookup: lookups.Lookup | None = None
     response_complete = False
     disconnected = False
-    keep_alive = True
 
-    def __init__(self) -> None:
+    def __init__(self, *, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
         self.message_event = asyncio.Event()
 
 
@@ -188,6 +188,9 @@ class Front(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self.in_head = False
+        if self.transport.is_closing():  # the request before it was the last one
+            self.answered = True
+            return
         if self.is_ending:
             self._go_on()
             self.cycle.keep_alive = False
@@ -260,7 +263,7 @@ class Front(HttpToolsProtocol):
             return False
         if not headers.keys().isdisjoint(UNUSUAL) and not self._is_fit(headers):
             return False
-        self.transport.write(self._octets(HEALTHY, is_head=method == b"HEAD"))
+        self._send(self._octets(HEALTHY, is_head=method == b"HEAD"), keep_alive=self._keeps_alive())
         self.answered = True
         self.server_state.total_requests += 1
         self._note_answered(time.time())
@@ -307,7 +310,7 @@ class Front(HttpToolsProtocol):
         """Let a check wait for the database with others; return False if it has to go the ordinary way."""
         if lookups.current is None or (isinstance(found, Missing) and not lookups.can_wait_for(found)):
             return False
-        waiting = Waiting()
+        waiting = Waiting(keep_alive=self._keeps_alive())
         deliver = partial(self._answer_late, waiting, is_head=is_head)
         waiting.lookup = lookups.current.submit(facts, found, deliver)
         self.waiting = self.cycle = waiting  # type: ignore[assignment]
@@ -324,9 +327,7 @@ class Front(HttpToolsProtocol):
         worker = feed.current
         if worker is None or self.transport.is_closing():
             return
-        self._write(worker, found, self._octets(found, is_head=is_head), time.time())
-        if not waiting.keep_alive:
-            self.transport.close()
+        self._write(worker, found, self._octets(found, is_head=is_head), time.time(), waiting)
         self.on_response_complete()
 
     def _answer_again(self, worker: feed.Feed, known_by: bytes, raw_uri: bytes) -> bool:
@@ -353,12 +354,29 @@ class Front(HttpToolsProtocol):
         if facts.headers.values.get(b"x-forwarded-uri") == raw_uri and not is_head_request:
             worker.heads.note(known_by, partial(head_of, facts, worker.memory))
 
-    def _write(self, worker: feed.Feed, found: Answer, octets: bytes, now: float) -> None:
+    def _write(
+        self, worker: feed.Feed, found: Answer, octets: bytes, now: float, waiting: Waiting | None = None
+    ) -> None:
         """Write an answer, and note what is to be told of it later."""
-        self.transport.write(octets)
+        self._send(octets, keep_alive=self._keeps_alive() if waiting is None else waiting.keep_alive)
         worker.answered += 1
         self._note_answered(now)
         writer.note_answer(found, now)
+
+    def _keeps_alive(self) -> bool:
+        """Return whether the connection outlives the request that the parser read last.
+
+        Without a Connection header only HTTP/1.1 keeps connections (RFC 9112, section 9.3).
+        """
+        return bool(self.parser.should_keep_alive())
+
+    def _send(self, octets: bytes, *, keep_alive: bool) -> None:
+        if keep_alive:
+            self.transport.write(octets)
+            return
+        status, end, rest = octets.partition(b"\r\n")
+        self.transport.write(status + end + b"connection: close\r\n" + rest)
+        self.transport.close()
 
     def _note_answered(self, now: float) -> None:
         self.answered_at = now
@@ -371,9 +389,6 @@ class Front(HttpToolsProtocol):
     def _is_plain(self) -> bool:
         """Return whether nothing about this connection needs the ordinary way."""
         if self.cycle is not None and not self.cycle.response_complete:
-            return False
-        # Without a Connection header only HTTP/1.1 keeps its connections (RFC 9112, section 9.3).
-        if not self.parser.should_keep_alive():
             return False
         return not (self.pipeline or self.flow.write_paused or self.transport.is_closing())
 

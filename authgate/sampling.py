@@ -10,11 +10,13 @@ import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 
-BURST, EVERY = 300.0, 60.0
-"""Events of strangers that each process keeps at once, and the seconds until one more: some 1,700 a day."""
+from django.conf import settings
 
-BURST_OF_ONE, EVERY_OF_ONE = 60.0, 60.0
-"""The same for each signed-in user, whose events no stranger's push out."""
+EVERY = 60.0
+"""Seconds after which one more event is kept: with IKD_EVENTS_AT_ONCE some 1,700 a day in each process."""
+
+PART_OF_A_USER = 5
+"""Each signed-in user may have so large a part of that, and no stranger's events push it out."""
 
 USERS = 4_096
 SUMMARY_EVERY = 3_600.0
@@ -78,9 +80,10 @@ class Sample:
 
     def _bucket(self, username: str, now: float) -> Bucket:
         if not username:
-            self._strangers = self._strangers or Bucket(BURST, EVERY, now)
+            self._strangers = self._strangers or Bucket(settings.IKD_EVENTS_AT_ONCE, EVERY, now)
             return self._strangers
-        bucket = self._users.setdefault(username, Bucket(BURST_OF_ONE, EVERY_OF_ONE, now))
+        size = settings.IKD_EVENTS_AT_ONCE / PART_OF_A_USER
+        bucket = self._users.setdefault(username, Bucket(size, EVERY, now))
         self._users.move_to_end(username)
         while len(self._users) > USERS:
             self._users.popitem(last=False)

@@ -7,7 +7,6 @@ ASGI handler costs several times as much with the stock middleware.
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import MutableMapping
 from typing import Any
 
@@ -37,8 +36,6 @@ Scope = MutableMapping[str, Any]
 FORMS_WAIT = 15.0
 """Seconds that a form waits for a thread before its sender is asked to try again."""
 
-_NOT_ASCII = re.compile(rb"[^\x21-\x7e]")
-
 
 def with_forwarded(environ: Any, start_response: Any) -> Any:
     """Give Django the client's address and scheme as a trusted peer's headers tell them."""
@@ -64,7 +61,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve HTTP; a query in other bytes than ASCII is percent-encoded, which WSGI needs."""
     if scope["type"] != "http":
         return
-    scope["query_string"] = _NOT_ASCII.sub(lambda match: b"%%%02X" % match[0][0], scope["query_string"])
+    scope["query_string"] = slow_clients.plain_query(scope["query_string"])
     try:
         body = await slow_clients.body_for(scope, receive)
     except slow_clients.Gone:

@@ -10,16 +10,22 @@ from __future__ import annotations
 import asyncio
 import os
 import resource
+import time
 from collections import Counter
 from typing import IO, Any
 
 import httptools
+from django.conf import settings
 
-from authgate import readiness
+from authgate import feed, lookups, readiness
+from authgate.answer import Answer, overloaded
+from authgate.check import Missing, check
+from authgate.contracts import Facts, check_url, headers_from
 from authgate.front import Front
 from authgate.server_facts import ABORT, SENT_TARGET, client_network, peer_from
+from authgate.writer import writer
 from ikd_portal import page_socket, slow_clients
-from ikd_portal.slow_clients import CHUNK, Receive, Send
+from ikd_portal.slow_clients import CHUNK, Receive, Send, plain_query
 
 Headers = list[tuple[bytes, bytes]]
 
@@ -83,6 +89,9 @@ class Forwarder:
             return
         in_time = slow_clients.read_in_time(send, scope["state"][ABORT])
         try:
+            if (answered := await _answer_check(scope)) is not None:
+                await _send_answer(answered, scope["method"], in_time)
+                return
             if scope["path"] == READY_PATH and (trouble := await self._trouble()):
                 raise NotReady(trouble)
             await self._pass_on(scope, body, in_time)
@@ -104,12 +113,12 @@ class Forwarder:
             raise Busy
         self._under_way[network] += 1
         try:
-            reader, writer = await asyncio.open_unix_connection(self._address)
+            reader, stream = await asyncio.open_unix_connection(self._address)
             try:
-                await _write(writer, scope, body)
+                await _write(stream, scope, body)
                 await _relay(reader, scope, send)
             finally:
-                writer.close()
+                stream.close()
         except (OSError, TimeoutError, httptools.HttpParserError):
             raise Broken from None
         finally:
@@ -118,14 +127,51 @@ class Forwarder:
                 del self._under_way[network]
 
 
-async def _write(writer: asyncio.StreamWriter, scope: Any, body: IO[bytes] | None) -> None:
+async def _answer_check(scope: Any) -> Answer | None:
+    """Return the answer to a check that the protocol left alone, as one with a body; None for all else.
+
+    Only this process may answer it from memory, as it has to while the database is away.
+    """
+    worker, waiting = feed.current, lookups.current
+    url = check_url(scope["path"], settings.IKD_OAUTH2_CONTRACT)
+    if url is None or worker is None or waiting is None:
+        return None
+    facts = _facts(scope, url)
+    try:
+        found = check(facts, worker.memory)
+    except Exception:
+        return None  # the page process meets the same error, and logs it
+    if isinstance(found, Missing) and not lookups.can_wait_for(found):
+        return None
+    answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+    if waiting.submit(facts, found, answered.set_result) is None:
+        return overloaded()
+    final = await answered
+    writer.note_answer(final, facts.now)
+    return final
+
+
+def _facts(scope: Any, url: str) -> Facts:
+    peer = peer_from(scope["client"][0]) if scope.get("client") else None
+    query = plain_query(scope["query_string"]).decode("ascii")
+    headers, now = headers_from(scope["headers"]), time.time()
+    return Facts(url, query, headers, peer, now, scope["method"], scope["state"][SENT_TARGET])
+
+
+async def _send_answer(found: Answer, method: str, send: Send) -> None:
+    headers = [*found.headers, (b"content-length", b"%d" % len(found.body))]
+    await send({"type": "http.response.start", "status": found.status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else found.body})
+
+
+async def _write(stream: asyncio.StreamWriter, scope: Any, body: IO[bytes] | None) -> None:
     length = 0 if body is None else body.seek(0, os.SEEK_END)
-    writer.write(_head(scope, length))
+    stream.write(_head(scope, length))
     if body is not None:
         body.seek(0)
         while chunk := body.read(CHUNK):
-            writer.write(chunk)
-            await writer.drain()
+            stream.write(chunk)
+            await stream.drain()
 
 
 def _head(scope: Any, length: int) -> bytes:

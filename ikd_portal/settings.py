@@ -53,6 +53,7 @@ IKD_MEMORY_SESSIONS = env.int("IKD_MEMORY_SESSIONS", default=100_000)
 IKD_METRICS_TOKEN = env.str("IKD_METRICS_TOKEN", default="")
 IKD_THREADS = env.int("IKD_THREADS", default=8)
 IKD_PROVIDER_THREADS = env.int("IKD_PROVIDER_THREADS", default=96)
+IKD_EVENTS_AT_ONCE = env.int("IKD_EVENTS_AT_ONCE", default=300)
 IKD_WRITE_BEHIND = env.bool("IKD_WRITE_BEHIND", default=True)
 
 # ---- lifetimes, in seconds --------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ are kept for whoever reads them slowly, and both for a time.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, MutableMapping
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
@@ -32,6 +33,14 @@ CHUNK = 2**16
 
 WITHOUT_BODIES = ("/authgate/", "/oauth2/")
 """Paths of which nothing reads a body: a check's may be the one that its proxy forgot to leave out."""
+
+
+_NOT_ASCII = re.compile(rb"[^\x21-\x7e]")
+
+
+def plain_query(query: bytes) -> bytes:
+    """Return a query with every byte that is not printable ASCII percent-encoded, as WSGI needs it."""
+    return _NOT_ASCII.sub(lambda match: b"%%%02X" % match[0][0], query)
 
 
 class Unfit(Exception):

@@ -41,11 +41,14 @@ def test_the_form_has_no_action_so_that_the_fragment_survives(client: Client, db
     assert not re.search(r"<form[^>]* action=", body)
 
 
-def test_there_is_one_script_for_passkeys_and_nothing_inline(client: Client, db: None) -> None:
+def test_there_are_scripts_for_passkeys_and_fragments_and_nothing_inline(client: Client, db: None) -> None:
     answer = client.get(PAGE)
 
     body = answer.content.decode()
-    assert re.findall(r"<script[^>]*>", body) == ['<script src="/static/passkeys.js" defer>']
+    assert re.findall(r"<script[^>]*>", body) == [
+        '<script src="/static/passkeys.js" defer>',
+        '<script src="/static/fragment.js" defer>',
+    ]
     assert not re.search(r"<script[^>]*>[^<]|<style|style=|\son\w+=", body)
     assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import time
 
 import pytest
+from django.conf import settings
 
 from authgate import audit, sampling
 from authgate.answer import Refusal
 from authgate.models import AuditEvent
-from authgate.sampling import BURST, BURST_OF_ONE, SUMMARY_EVERY, Bucket, Sample
+from authgate.sampling import PART_OF_A_USER, SUMMARY_EVERY, Bucket, Sample
 from authgate.writer import CHECKS_SHED, NOT_KEPT, SHED_EVERY, Writer
 
 DAY = 24 * 3600
+BURST = settings.IKD_EVENTS_AT_ONCE
 
 
 def refusal(number: int, username: str = "") -> Refusal:
@@ -59,7 +61,7 @@ def test_a_flood_of_strangers_takes_nothing_from_users_nor_one_user_from_another
         sample.keeps("refused", "Wiki")
         sample.keeps("refused", "Wiki", "mallory")
 
-    assert all(sample.keeps("refused", "Wiki", "alice") for _ in range(int(BURST_OF_ONE)))
+    assert all(sample.keeps("refused", "Wiki", "alice") for _ in range(BURST // PART_OF_A_USER))
 
 
 @pytest.mark.django_db
@@ -95,7 +97,7 @@ def test_a_process_that_ends_leaves_its_count() -> None:
 
 @pytest.mark.django_db
 def test_sign_ins_that_fail_under_made_up_names_are_counted_those_of_users_are_kept() -> None:
-    for _ in range(int(BURST) + 50):
+    for _ in range(BURST + 50):
         audit.record("sign_in_failed", reason="unknown account")
     for _ in range(3):
         audit.record("sign_in_failed", subject="alice", reason="wrong password")

@@ -21,7 +21,7 @@ from django.db import connections
 from django.db.utils import ConnectionHandler
 
 from accounts.models import User
-from authgate import sessions
+from authgate import sessions, stale_connections
 from authgate.models import SignIn
 from ikd_portal.settings import database as database_settings
 from tests.factories import ApplicationFactory, UserFactory
@@ -74,6 +74,8 @@ class Database:
         if config["ENGINE"].endswith("sqlite3"):
             config["OPTIONS"] = {"timeout": 20, "transaction_mode": "IMMEDIATE"}
         made_ready = ConnectionHandler().configure_settings({"default": config})["default"]
+        # A file of another test may have had the number that this one's has now.
+        stale_connections.forget()
         before, settings_before = connections["default"], connections.settings["default"]
         connections.settings["default"] = made_ready
         connections["default"] = connections.create_connection("default")
@@ -149,6 +151,7 @@ class Portal:
             "IKD_BIND": bind,
             "IKD_WORKERS": str(workers),
             "IKD_PAGE_WORKERS": "1",
+            "IKD_EVENTS_AT_ONCE": "1000000",
             "DATABASE_URL": database.url,
             **settings,
         }

@@ -119,7 +119,11 @@ def through_the_view(octets: bytes, peer: str | None) -> tuple[int, list[tuple[s
 def parsed(written: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
     head, _, body = written.partition(b"\r\n\r\n")
     status, *lines = head.decode("latin-1").split("\r\n")
-    headers = [(name, value) for name, _, value in (line.partition(": ") for line in lines) if name != "date"]
+    headers = [
+        (name, value)
+        for name, _, value in (line.partition(": ") for line in lines)
+        if name not in ("date", "connection")
+    ]
     return int(status.split(" ")[1]), headers, body
 
 

@@ -67,6 +67,8 @@ def start_portal(
         else f"{scheme}://{names['portal']}{shown}",
         "IKD_BIND": f"127.0.0.1:{own_port}",
         "IKD_WORKERS": "1",
+        "IKD_PAGE_WORKERS": "1",
+        "IKD_EVENTS_AT_ONCE": "1000000",
         **settings,
     }
     sites = {name: host for name, host in names.items() if name != "portal"} if domains else {}

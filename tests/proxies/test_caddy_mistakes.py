@@ -75,6 +75,8 @@ def origin_of(name: str, portal: Portal) -> str:
     app = portal.origin("app")
     return {
         "without the question mark": app,
+        "without the path that was asked for": app,
+        "with Envoy's contract": app,
         "with a scheme that was lost": app.replace("https:", "http:"),
         "with a port that nobody wrote down": f"https://{portal.names['app']}",
     }.get(name, "")
