@@ -6,6 +6,7 @@ import hashlib
 import os
 import signal
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -47,6 +48,38 @@ def test_a_check_needs_no_page_process(portal: Portal, people: Cast, request: py
     assert statuses == [200, 401, 403, 200, 302, 403]
     assert cold == 401
     assert is_taken
+
+
+UNUSUAL: dict[str, dict[str, Any]] = {
+    "closing": {"Connection": "close"},
+    "of HTTP/1.0": {"version": "1.0"},
+    "with a body": {"method": "POST", "Content_Length": "5", "body": b"GET /"},
+    "chunked": {"method": "POST", "Transfer_Encoding": "chunked", "body": b"3\r\nabc\r\n0\r\n\r\n"},
+    "expecting": {"method": "PUT", "Expect": "100-continue", "Content_Length": "2", "body": b"xy"},
+    "upgrading": {"Connection": "Upgrade", "Upgrade": "websocket"},
+}
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+@pytest.mark.usefixtures("no_pages")
+def test_a_check_in_an_unusual_request_needs_no_page_process(kind: str, portal: Portal, people: Cast) -> None:
+    replies = []
+    for cookie in (people.alice_cookie, people.bob_cookie, ""):
+        with portal.connect() as connection:
+            replies.append(connection.check(cookie, **UNUSUAL[kind]))
+
+    assert [reply.status for reply in replies] == [200, 403, 401]
+    assert replies[0].header("x-auth-request-user") == "alice"
+
+
+@pytest.mark.parametrize("kind", ["closing", "of HTTP/1.0"])
+def test_a_connection_that_is_to_close_is_closed(kind: str, portal: Portal, people: Cast) -> None:
+    for cookie in (people.alice_cookie, "__Host-ikd_gate=nobody-knows-this"):
+        with portal.connect() as connection:
+            reply = connection.check(cookie, **UNUSUAL[kind])
+
+            assert reply.header("connection") == "close"
+            assert connection.is_closed(5)
 
 
 def test_head_is_answered_without_a_body(portal: Portal, people: Cast) -> None:
