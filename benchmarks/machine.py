@@ -44,6 +44,11 @@ def family(pid: int) -> list[int]:
     return found
 
 
+def checkers(pid: int) -> list[int]:
+    """Return the processes of a portal that answer checks."""
+    return [each for each in family(pid) if Path(f"/proc/{each}/comm").read_text().strip() == "ikd-checks"]
+
+
 def cpu_seconds(pids: list[int]) -> float:
     """Give the CPU time, user and system, that these processes have used since they began."""
     ticks = 0

@@ -103,7 +103,7 @@ def _full_load(portal: Server, load: Any) -> Iterator[None]:
 
 def _spread_probes(portal: Server) -> list[Probe]:
     """Open connections until every worker serves PROBES_EACH of them."""
-    by_worker: dict[int, list[Probe]] = {worker: [] for worker in machine.family(portal.pid)[1:]}
+    by_worker: dict[int, list[Probe]] = {worker: [] for worker in machine.checkers(portal.pid)}
     for _ in range(400):
         probe = Probe(portal.address)
         worker = _worker_of(probe, portal, list(by_worker))

@@ -137,9 +137,8 @@ def _restart(portal: Server) -> dict[str, Any]:
     killed_at = time.monotonic() + KILLED_AFTER
 
     def kill() -> None:
-        for pid in machine.family(portal.pid):
-            if Path(f"/proc/{pid}/comm").read_text().strip() == "ikd-checks":
-                os.kill(pid, signal.SIGKILL)
+        for pid in machine.checkers(portal.pid):
+            os.kill(pid, signal.SIGKILL)
 
     threading.Timer(KILLED_AFTER, kill).start()
     everybody = (portal, lambda n: check("/docs/", token_of(n * 7919 % SESSIONS)), FLOOD)

@@ -38,7 +38,8 @@ class FilledWorker(PortalWorker):
     """The portal's own worker, with as many sessions in memory as IKD_BENCH_SESSIONS says."""
 
     async def _serve(self) -> None:
-        await asyncio.to_thread(_fill, int(os.environ["IKD_BENCH_SESSIONS"]))
+        if not self.is_for_pages:
+            await asyncio.to_thread(_fill, int(os.environ["IKD_BENCH_SESSIONS"]))
         await super()._serve()
 
 

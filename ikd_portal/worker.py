@@ -179,13 +179,15 @@ class PortalWorker(Worker):  # type: ignore[misc]
     def _show_life(self) -> None:
         """Tell the master that this worker lives, or end if the master is gone: nobody else would end it."""
         self.notify()
+        from authgate.front import Front
         from authgate.writer import CONNECTIONS_SHED, writer
 
         if refused := connections.take_refused():
             writer.note_shed(CONNECTIONS_SHED, refused)
         connections.seconds += 1
         for each in list(self._server.server_state.connections):
-            each.look()  # type: ignore[union-attr]
+            if isinstance(each, Front):
+                each.look()
         if os.getppid() != self.ppid and not self._server.should_exit:
             self._server.should_exit = True
             signal.alarm(self.cfg.graceful_timeout)  # for threads that hang
