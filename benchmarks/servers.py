@@ -126,7 +126,7 @@ def filled(name: str, var: Path, sessions: int) -> AbstractContextManager[Server
 def _wait_for_workers(server: Server, workers: int) -> None:
     """Wait until all workers are there and one answers; gunicorn listens long before."""
     until = time.monotonic() + STARTS_WITHIN
-    while len(machine.family(server.pid)) < workers + 1 and time.monotonic() < until:
+    while len(machine.checkers(server.pid)) < workers and time.monotonic() < until:
         time.sleep(0.05)
     connection = http.client.HTTPConnection(*server.address, timeout=STARTS_WITHIN)
     connection.request("GET", "/healthz")

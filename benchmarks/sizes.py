@@ -17,6 +17,6 @@ def measure_memory(run: Run, var: Path) -> dict[str, dict[str, float]]:
         load = prepare(run.folder, f"held-{count}", requests.checks(requests.tokens(count)))
         with servers.filled("filled", var, count) as portal:
             measure(portal, load, max(1, count // 20_000))
-            worker = machine.family(portal.pid)[-1]
+            worker = machine.checkers(portal.pid)[-1]
             found[str(count)] = machine.memory_mb(worker)
     return found
