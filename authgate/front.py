@@ -302,7 +302,8 @@ class Front(HttpToolsProtocol):
             return False
         self.server_state.total_requests += 1
         self._write(worker, found, octets, now)
-        if found.status == 200 and (found.token_id is not None or b"authorization" not in headers):
+        is_plain_credential = found.token_id is not None or b"authorization" not in headers
+        if found.status == 200 and is_plain_credential and self._keeps_alive():
             self.let_in = facts
         return True
 
