@@ -18,6 +18,7 @@ from django.utils.translation import ngettext
 
 from accounts.models import ApiToken
 from accounts.upstreams.models import Upstream
+from authgate.configuration_words import mistake_words
 from authgate.cookies import place_of
 from authgate.models import Application, AuditEvent, ConfigurationEvent, GateSession, Origin, Rule
 
@@ -65,7 +66,7 @@ def _mistakes() -> Matter | None:
     events = list(ConfigurationEvent.objects.filter(last_at__gte=timezone.now() - LATELY)[: NAMED + 1])
     if not events:
         return None
-    names = _named([f"{event.origin or event.contract} ({event.reason})" for event in events])
+    names = _named([f"{event.origin or event.contract} ({_mistake_in(event)})" for event in events])
     advice = _("Proxies ask in ways that are refused: %(names)s. Each event has the line that cures it.")
     return Matter(
         _("Configuration mistakes within a day"),
@@ -73,6 +74,12 @@ def _mistakes() -> Matter | None:
         reverse("admin:authgate_configurationevent_changelist"),
         is_serious=True,
     )
+
+
+def _mistake_in(event: ConfigurationEvent) -> str:
+    """Return the mistake in words, without the sentence that says what to do."""
+    words = mistake_words(event.reason) or event.reason
+    return words.partition(". ")[0].partition("。")[0].rstrip(".")
 
 
 def _open_to_everyone() -> Matter | None:

@@ -75,7 +75,8 @@ def test_a_proxys_mistake_is_told_for_a_day_and_comes_first(carols: Client) -> N
     found = matters(carols)
 
     assert next(iter(found)) == "Configuration mistakes within a day"
-    assert "https://wiki.example.net (unknown origin)" in found["Configuration mistakes within a day"]
+    named = "https://wiki.example.net (No application has this origin)"
+    assert named in found["Configuration mistakes within a day"]
     assert "peer not trusted" not in found["Configuration mistakes within a day"]
 
 
