@@ -1,6 +1,7 @@
 """The pages for a failure: 503 if the database or Redis is out of order, 500 for everything else.
 
-Both show the number under which the log has the cause.
+Both show the number under which the log has the cause. A request whose session was replaced in the meantime
+is repeated if it only reads.
 """
 
 from __future__ import annotations
@@ -8,9 +9,11 @@ from __future__ import annotations
 import logging
 import sys
 
-from django.http import HttpRequest, HttpResponse
+from django.contrib.sessions.exceptions import SessionInterrupted
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.utils import translation
+from django.views import defaults
 
 from authgate.outage import RETRY_AFTER, Outage, outage_in, render_outage
 from authgate.writer import SIGN_INS_SHED, writer
@@ -22,6 +25,24 @@ log = logging.getLogger("ikd.pages")
 BARE = (
     "<!doctype html><html lang=en><title>Something went wrong here</title><p>Something went wrong here.</p>"
 )
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Return the page for a request that cannot be read, or send the browser to the same address again.
+
+    SessionInterrupted means that another tab signed in or out while this request ran. The browser has the new
+    cookie by then, so a GET works at the second attempt. A form may have been saved already, so it is not
+    repeated.
+    """
+    if not isinstance(exception, SessionInterrupted):
+        return defaults.bad_request(request, exception)
+    if request.method in ("GET", "HEAD"):
+        response: HttpResponse = HttpResponseRedirect(request.get_full_path())
+    else:
+        response = HttpResponse(render_to_string("session_replaced.html", request=request), status=409)
+    response["Cache-Control"] = "no-store"
+    response["Referrer-Policy"] = "no-referrer"
+    return response
 
 
 def server_error(request: HttpRequest) -> HttpResponse:

@@ -14,6 +14,7 @@ from allauth.account.signals import (
     password_changed,
     password_reset,
 )
+from django.conf import settings
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db.models import Q
 from django.dispatch import receiver
@@ -38,8 +39,9 @@ def begin(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     session = request.session
     ended = end_sign_ins(_sign_ins_of(request))
     # Django changes the key only when an anonymous session becomes somebody's, and gives a flushed
-    # session its key as late as the response.
-    if ended or session.session_key is None:
+    # session its key as late as the response. A key that still is the browser's may belong to a session
+    # that another tab has replaced by now.
+    if ended or session.session_key in (None, request.COOKIES.get(settings.SESSION_COOKIE_NAME)):
         session.cycle_key()
     methods, second_factor = _methods_of(request, user)
     address, agent = client_address(request), request.META.get("HTTP_USER_AGENT", "")

@@ -6,6 +6,7 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
+handler400 = "accounts.failure.bad_request"
 handler500 = "accounts.failure.server_error"
 urlpatterns = [
     path("", include("accounts.urls")),

@@ -3,12 +3,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.test import Client, RequestFactory
 from django.views import defaults
 
 from accounts import checks
 from accounts.models import User
+from accounts.sessions import SessionStore
 from tests.accounts.signing_in import sign_in
 
 
@@ -39,6 +41,33 @@ def test_a_page_that_is_not_there_keeps_who_is_signed_in(client: Client, alice: 
 
     assert answer.status_code == 404
     assert "Signed in as Alice" in answer.content.decode()
+
+
+@pytest.fixture
+def replaced(client: Client, alice: User, settings: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Alice is signed in, and another tab replaces her session during each request."""
+    sign_in(client, "alice")
+    settings.SESSION_SAVE_EVERY_REQUEST = True
+
+    def save(self: SessionStore, must_create: bool = False) -> None:
+        raise UpdateError
+
+    monkeypatch.setattr(SessionStore, "save", save)
+
+
+def test_a_page_whose_session_was_replaced_is_opened_again(client: Client, replaced: None) -> None:
+    answer = client.get("/accounts/?tab=1")
+
+    assert (answer.status_code, answer["Location"]) == (302, "/accounts/?tab=1")
+    assert answer["Cache-Control"] == "no-store"
+
+
+def test_a_form_whose_session_was_replaced_is_not_sent_again(client: Client, replaced: None) -> None:
+    answer = client.post("/language/", {"language": "en"})
+
+    assert answer.status_code == 409
+    assert "You signed in or out in another tab" in answer.content.decode()
+    assert "Check whether your change is there" in answer.content.decode()
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import time
+from dataclasses import replace
 from html import unescape
+from http.cookies import SimpleCookie
 from typing import Any
 
 import pytest
@@ -14,6 +16,8 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from accounts.models import Upstream
 from accounts.upstreams import views
+from accounts.upstreams.arriving import Arrival
+from accounts.upstreams.kinds import PROTOCOLS
 from authgate.models import AuditEvent
 from authgate.server_facts import TURNED_AWAY
 from tests.accounts.conftest import PortalClient
@@ -58,6 +62,28 @@ def test_a_tab_that_fails_after_another_has_signed_in_goes_to_its_page(
     provider.attempts.clear()
 
     assert [client.get(back)["Location"] for back in backs[1:]] == [f"{PAGE}?tab=1", f"{PAGE}?tab=2"]
+
+
+def test_two_tabs_of_a_signed_in_browser_arrive_at_once(
+    client: PortalClient, provider: Provider, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second tab's sign-in replaces the session while the first waits for the provider."""
+    first, second, third = (tab(client, provider, f"{PAGE}?tab={number}") for number in range(3))
+    client.get(first)
+    other = PortalClient(HTTP_HOST="sso.example.com")
+    other.cookies = SimpleCookie(client.cookies.output(header="", sep=";"))
+    openid = PROTOCOLS["oidc"]
+
+    def slow(*arguments: Any) -> Arrival:
+        monkeypatch.setitem(PROTOCOLS, "oidc", openid)
+        assert other.get(third)["Location"] == f"{PAGE}?tab=2"
+        return openid.redeem(*arguments)
+
+    monkeypatch.setitem(PROTOCOLS, "oidc", replace(openid, redeem=slow))
+
+    assert client.get(second)["Location"] == f"{PAGE}?tab=1"
+    assert is_signed_in(client)
+    assert is_signed_in(other)
 
 
 def test_a_provider_that_refuses_every_code_ends_in_a_page(
