@@ -11,7 +11,3 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from accounts import checks, signals  # noqa: F401
         from accounts.second_factor import events  # noqa: F401
-        from accounts.upstreams import (  # noqa: F401  (after signals: the sign-in has begun then)
-            arriving,
-            backchannel,
-        )

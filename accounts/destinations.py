@@ -7,8 +7,8 @@ import re
 from django.conf import settings
 from django.http import HttpRequest
 
-from authgate.loading import is_allowed_origin
-from authgate.redirects import LONGEST, judge
+from authgate.check.redirects import LONGEST, judge
+from authgate.worker.loader import is_allowed_origin
 
 LONGEST_FRAGMENT = 2048
 """Characters."""

@@ -16,11 +16,11 @@ from django.template.loader import render_to_string
 from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy as _
 
-from accounts import brand
-from accounts.mail_brand import logo_part
+from accounts.branding import brand
+from accounts.branding.mail_brand import logo_part
 from accounts.models import User
 from accounts.smtp import AUTO_SUBMITTED, refusal_of
-from ikd_portal.logs.request_ids import current_request
+from authgate.logs.request_ids import current_request
 
 log = logging.getLogger("ikd.mails")
 

@@ -123,7 +123,7 @@ class User(AbstractUser):
         self._kept_sign_in = sign_in
 
     def _end_sign_ins(self) -> None:
-        from authgate.sessions import end_sign_ins
+        from authgate.sign_ins import end_sign_ins
 
         kept = self._kept_sign_in if self.is_active else None
         end_sign_ins(self.sign_ins.exclude(pk=kept.pk) if kept else self.sign_ins.all())
@@ -294,7 +294,7 @@ class PortalSession(AbstractBaseSession):
 
     @classmethod
     def get_session_store_class(cls) -> type:
-        from accounts.sessions import SessionStore
+        from accounts.sign_in.session_store import SessionStore
 
         return SessionStore
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 from django.conf import settings
 from django.contrib.auth.hashers import Argon2PasswordHasher
 
-from authgate.outage import Overloaded
+from authgate.pages.outage import Overloaded
 
 NICENESS = 10
 """How much hashing steps back behind the rest of its process, as of nice(2)."""

@@ -22,15 +22,15 @@ from django.http import HttpRequest
 
 from accounts import mails
 from accounts.backends import account_named
-from accounts.devices import is_new_device
-from accounts.language_views import keep_language
+from accounts.language import keep_language
 from accounts.models import User
 from accounts.second_factor.adapter import has_factor
 from accounts.second_factor.remembered import is_remembered
+from accounts.sign_in.devices import is_new_device
 from authgate.audit import record
 from authgate.models import SignIn
-from authgate.server_facts import client_address
-from authgate.sessions import begin_sign_in, end_sign_ins
+from authgate.peer import client_address
+from authgate.sign_ins import begin_sign_in, end_sign_ins
 
 
 @receiver(user_logged_in, dispatch_uid="begin sign-in")

@@ -16,7 +16,7 @@ from django.core.mail import EmailMessage
 from django.core.mail.backends import smtp
 from django.core.mail.utils import DNS_NAME
 
-from ikd_portal.logs.lines import cause_of
+from authgate.logs.lines import cause_of
 
 AUTO_SUBMITTED = {"Auto-Submitted": "auto-generated"}
 """Keeps out-of-office programs from answering (RFC 3834, section 5)."""

@@ -5,18 +5,16 @@ from __future__ import annotations
 from allauth.account.views import account_inactive
 from django.urls import path, re_path
 
-from accounts import (
-    account_views,
-    invitation_views,
-    language_views,
-    password_views,
-    picture_views,
-    token_views,
-    views,
-)
+from accounts import language as language_views
+from accounts.branding import views as picture_views
+from accounts.onboarding import views as invitation_views
 from accounts.second_factor import views as factor_views
-from accounts.upstreams import backchannel, cas_views
+from accounts.self_service import password_views, token_views
+from accounts.self_service import views as account_views
+from accounts.sign_in import views
 from accounts.upstreams import views as upstream_views
+from accounts.upstreams.cas import views as cas_views
+from accounts.upstreams.oidc import backchannel
 
 urlpatterns = [
     path("", views.launcher, name="launcher"),

@@ -10,7 +10,9 @@ class AuthgateConfig(AppConfig):
     verbose_name = _("Protection")
 
     def ready(self) -> None:
-        from authgate import changes, checks, stale_connections  # noqa: F401
+        from authgate import checks  # noqa: F401
+        from authgate.worker import stale_connections
+        from authgate.worker import triggers as changes
 
         stale_connections.watch()
         pre_migrate.connect(lambda using, plan, **_: changes.make_way(using, plan), sender=self, weak=False)

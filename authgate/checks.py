@@ -10,9 +10,9 @@ from django.core.checks import CheckMessage, Error, register
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError
 
-from authgate.contracts import OAUTH2_CHECK
+from authgate.check.contracts import OAUTH2_CHECK
+from authgate.check.target import is_on_same_host
 from authgate.models import Origin
-from authgate.target import is_on_same_host
 from authgate.validation import canonical_cookie_domains
 
 

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 
 from django.core.cache import caches
 
+from authgate.check.state import State, nonce_hash
 from authgate.models import SignIn
-from authgate.sessions import is_idle, live_sign_ins
-from authgate.state import State, nonce_hash
+from authgate.sign_ins import is_idle, live_sign_ins
 
 CODE_AGE = 60
 """Seconds that a code is good for."""

@@ -16,7 +16,7 @@ from django.db import DatabaseError, transaction
 from django.utils import timezone
 
 from accounts.throttle import network_of
-from accounts.upstreams.encryption import Undecryptable
+from authgate.encryption import Undecryptable
 from authgate.models import KeptPage
 
 log = logging.getLogger("ikd.gate")

@@ -11,7 +11,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from accounts.upstreams.encryption import EncryptedField
+from authgate.encryption import EncryptedField
 from authgate.event_words import label_of
 from authgate.validation import canonical_methods, canonical_networks, canonical_origin, canonical_path
 

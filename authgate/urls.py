@@ -2,7 +2,8 @@ from __future__ import annotations
 
 from django.urls import path
 
-from authgate import portal_views, signing
+from authgate import identity_jwt as signing
+from authgate.endpoints import portal as portal_views
 
 urlpatterns = [
     path("continue", portal_views.continue_, name="continue"),

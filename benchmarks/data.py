@@ -177,13 +177,13 @@ def _sign_in(user: int) -> Any:
 
 
 def _session(user: int, origin: str) -> str:
-    from authgate import sessions
+    from authgate import sign_ins as sessions
 
     return sessions.open_gate(_sign_in(user), origin)
 
 
 def _api_token(user: int, site: Any) -> str:
-    from accounts.api_tokens import make_token
+    from accounts.machines.api_tokens import make_token
     from accounts.models import User
 
     return make_token(User.objects.get(pk=user), "a program", [site], 3600)[1]

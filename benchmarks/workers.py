@@ -44,7 +44,8 @@ class FilledWorker(PortalWorker):
 
 
 def _fill(count: int) -> None:
-    from authgate import feed, loading
+    from authgate.worker import feed
+    from authgate.worker import loader as loading
     from benchmarks.tokens import digest_of
 
     current: Any = feed.current

@@ -18,11 +18,11 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))  # run as a file, from any folder
 
+from authgate.folders import NotWritable, require_writable  # noqa: E402
 from demo import notes, proxies  # noqa: E402
 from demo.cast import PEOPLE, PORTAL_HOST, SITES, new_passwords, url_of  # noqa: E402
 from demo.processes import Program, end, free_port, start  # noqa: E402
 from demo.proxies.shipped import Kind  # noqa: E402
-from ikd_portal.folders import NotWritable, require_writable  # noqa: E402
 from ikd_portal.run import NotReady, port_from, prepare, require_free, say, server_command  # noqa: E402
 
 START_LIMIT = 60.0

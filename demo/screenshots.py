@@ -357,9 +357,9 @@ def link_without_cookies(origin: str) -> str:
     """Give the address at which a browser arrives that has come round too often without a cookie."""
     from dataclasses import replace
 
+    from authgate.check.state import State, seal
     from authgate.handover import ROUNDS_LIMIT
-    from authgate.loading import gate_settings
-    from authgate.state import State, seal
+    from authgate.worker.loader import gate_settings
 
     state = replace(State(origin, "/", "0" * 32, "", int(time.time())), rounds=ROUNDS_LIMIT)
     return f"/continue?state={seal(state, gate_settings().state_keys[0])}"

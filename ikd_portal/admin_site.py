@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
 from django.views.i18n import JavaScriptCatalog
 
-from accounts import brand
+from accounts.branding import brand
 from accounts.destinations import within_portal
 from ikd_portal.attention import matters_for
 

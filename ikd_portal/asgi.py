@@ -16,7 +16,8 @@ from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
 from accounts.upstreams.provider_threads import few_at_once
-from authgate.server_facts import (
+from authgate.check.target import SCHEMES
+from authgate.peer import (
     ABORT,
     OVERLOADED,
     TURNED_AWAY,
@@ -25,7 +26,6 @@ from authgate.server_facts import (
     is_trusted_peer,
     peer_from,
 )
-from authgate.target import SCHEMES
 from ikd_portal import slow_clients
 from ikd_portal.provider_queue import ProviderQueue, line_of
 from ikd_portal.slow_clients import Receive, Send

@@ -18,8 +18,8 @@ from django.utils.translation import ngettext
 
 from accounts.models import ApiToken
 from accounts.upstreams.models import Upstream
+from authgate.check.cookies import place_of
 from authgate.configuration_words import mistake_words
-from authgate.cookies import place_of
 from authgate.models import Application, AuditEvent, ConfigurationEvent, GateSession, Origin, Rule
 
 LATELY = timedelta(days=1)

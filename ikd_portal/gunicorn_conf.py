@@ -8,8 +8,9 @@ import sys
 from contextlib import suppress
 from typing import Any, NoReturn
 
-from ikd_portal import folders, page_socket, readiness
-from ikd_portal.logs import configuration as logs
+from authgate import folders
+from authgate.logs import configuration as logs
+from ikd_portal import page_socket, readiness
 
 
 def _give_up(reason: str) -> NoReturn:

@@ -17,13 +17,13 @@ from typing import IO, Any
 import httptools
 from django.conf import settings
 
-from authgate import feed, lookups, readiness
-from authgate.answer import Answer, overloaded
-from authgate.check import Missing, check
-from authgate.contracts import Facts, check_url, headers_from
-from authgate.front import Front
-from authgate.server_facts import ABORT, SENT_TARGET, client_network, peer_from
-from authgate.writer import writer
+from authgate.check.contracts import Facts, check_url, headers_from
+from authgate.check.pipeline import Missing, check
+from authgate.check.responses import Answer, overloaded
+from authgate.endpoints.protocol import Front
+from authgate.peer import ABORT, SENT_TARGET, client_network, peer_from
+from authgate.worker import feed, lookups, readiness
+from authgate.worker.write_behind import writer
 from ikd_portal import page_socket, slow_clients
 from ikd_portal.slow_clients import CHUNK, Receive, Send, plain_query
 

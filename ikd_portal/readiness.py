@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from ikd_portal.folders import NotWritable, make_private, require_writable, temporary_folder
+from authgate.folders import NotWritable, make_private, require_writable, temporary_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 
-from ikd_portal.folders import NotWritable, require_writable, use_temporary_folder
+from authgate.folders import NotWritable, require_writable, use_temporary_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -109,7 +109,7 @@ def _address() -> str:
 def _offer_first_administrator(var: Path) -> None:
     from django.core.management import call_command
 
-    from accounts.first_administrator import is_wanted
+    from accounts.onboarding.first_administrator import is_wanted
 
     if (var / "demo.json").exists():
         say("Beware: this folder holds the demo's people and their passwords. IKD_VAR= chooses an empty one.")

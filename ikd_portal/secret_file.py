@@ -6,7 +6,7 @@ import os
 import secrets
 from pathlib import Path
 
-from ikd_portal.folders import make_private
+from authgate.folders import make_private
 
 
 def read_or_create(path: Path) -> str:

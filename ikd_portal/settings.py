@@ -11,9 +11,10 @@ import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
-from authgate.target import BadTarget, origin_of
-from ikd_portal import folders, secret_file
-from ikd_portal.logs import configuration as logs
+from authgate import folders
+from authgate.check.target import BadTarget, origin_of
+from authgate.logs import configuration as logs
+from ikd_portal import secret_file
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
@@ -93,18 +94,18 @@ INSTALLED_APPS = [
     "csp",
 ]
 MIDDLEWARE = [
-    "authgate.middleware.GateMiddleware",
+    "authgate.endpoints.middleware.GateMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "csp.middleware.CSPMiddleware",
-    "authgate.onward_page.LongRedirectMiddleware",
-    "accounts.middleware.OwnCookiesMiddleware",
+    "authgate.pages.onward.LongRedirectMiddleware",
+    "accounts.sign_in.middleware.OwnCookiesMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.locale.LocaleMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "accounts.middleware.SignInMiddleware",
+    "accounts.sign_in.middleware.SignInMiddleware",
     "accounts.second_factor.middleware.SecondFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -206,7 +207,7 @@ AUTH_PASSWORD_VALIDATORS: list[dict[str, Any]] = [
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "launcher"
 COOKIE_PREFIX = "__Host-" if IKD_PORTAL_IS_HTTPS else ""
-SESSION_ENGINE = "accounts.sessions"
+SESSION_ENGINE = "accounts.sign_in.session_store"
 SESSION_COOKIE_NAME = f"{COOKIE_PREFIX}ikd_portal"
 SESSION_COOKIE_SECURE = IKD_PORTAL_IS_HTTPS
 SESSION_COOKIE_AGE = IKD_SIGN_IN_LIFETIME
@@ -215,24 +216,24 @@ CSRF_COOKIE_NAME = f"{COOKIE_PREFIX}ikd_csrf"
 CSRF_COOKIE_SECURE = IKD_PORTAL_IS_HTTPS
 CSRF_COOKIE_HTTPONLY = True
 CSRF_TRUSTED_ORIGINS = [IKD_PORTAL_ORIGIN]
-CSRF_FAILURE_VIEW = "accounts.stale_form.stale_form"
+CSRF_FAILURE_VIEW = "accounts.sign_in.stale_form.stale_form"
 LANGUAGE_COOKIE_NAME = f"{COOKIE_PREFIX}ikd_language"
 LANGUAGE_COOKIE_SECURE = IKD_PORTAL_IS_HTTPS
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
-ACCOUNT_ADAPTER = "accounts.adapter.AccountAdapter"
+ACCOUNT_ADAPTER = "accounts.sign_in.adapter.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"username", "email"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_REDIRECT_URL = "signed_out"
 ACCOUNT_DEFAULT_HTTP_PROTOCOL = "https" if IKD_PORTAL_IS_HTTPS else "http"
 ACCOUNT_FORMS = {
-    "login": "accounts.forms.SignInForm",
-    "change_password": "accounts.forms.PasswordChangeForm",
-    "reauthenticate": "accounts.forms.ReauthenticateForm",
-    "reset_password": "accounts.password_reset.PasswordResetForm",
-    "reset_password_from_key": "accounts.forms.PasswordResetKeyForm",
-    "add_email": "accounts.forms.AddAddressForm",
+    "login": "accounts.sign_in.forms.SignInForm",
+    "change_password": "accounts.sign_in.forms.PasswordChangeForm",
+    "reauthenticate": "accounts.sign_in.forms.ReauthenticateForm",
+    "reset_password": "accounts.self_service.password_reset.PasswordResetForm",
+    "reset_password_from_key": "accounts.sign_in.forms.PasswordResetKeyForm",
+    "add_email": "accounts.sign_in.forms.AddAddressForm",
 }
 # accounts/throttle.py is the one mechanism: attempts to sign in within seconds.
 ACCOUNT_RATE_LIMITS = False
@@ -315,8 +316,8 @@ DEFAULT_FROM_EMAIL = env.str("IKD_MAIL_FROM", default="") or (
     f"ikD Portal <portal@{urlsplit(IKD_PORTAL_ORIGIN).hostname}>"
 )
 APPEND_SLASH = False
-# IKD_LOG_FORMAT and IKD_LOG_LEVEL are read in ikd_portal/logs, for gunicorn's master too.
-LOGGING_CONFIG = "ikd_portal.logs.configuration.configure"
+# IKD_LOG_FORMAT and IKD_LOG_LEVEL are read in authgate/logs, for gunicorn's master too.
+LOGGING_CONFIG = "authgate.logs.configuration.configure"
 try:
     LOGGING = logs.configuration()
 except ValueError as mistake:

@@ -6,8 +6,8 @@ from django.contrib import admin
 from django.urls import include, path
 from django.views.generic import RedirectView
 
-handler400 = "accounts.failure.bad_request"
-handler500 = "accounts.failure.server_error"
+handler400 = "ikd_portal.error_pages.bad_request"
+handler500 = "ikd_portal.error_pages.server_error"
 urlpatterns = [
     path("", include("accounts.urls")),
     path("", include("authgate.urls")),

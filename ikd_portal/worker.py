@@ -23,9 +23,9 @@ from gunicorn.workers.base import Worker
 from uvicorn.config import Config
 from uvicorn.server import Server
 
-from authgate.connections import connections
-from ikd_portal import patience
-from ikd_portal.logs import handler as logs
+from authgate.endpoints.connections import connections
+from authgate.logs import handler as logs
+from authgate.worker import patience
 
 PATIENCE = 10.0
 """Seconds that a page waits for one answer of the database."""
@@ -64,8 +64,8 @@ class PortalServer(Server):
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        from authgate.front import Front
-        from authgate.writer import writer
+        from authgate.endpoints.protocol import Front
+        from authgate.worker.write_behind import writer
 
         deadline = time.monotonic() + PAGES_END_LATER
         while self.is_for_pages and time.monotonic() < deadline and _is_asked_by_others():
@@ -125,22 +125,22 @@ class PortalWorker(Worker):  # type: ignore[misc]
             runner.run(self._serve())
 
     def _begin_checks(self) -> None:
-        from authgate import feed
+        from authgate.worker import feed
 
         sys.setswitchinterval(SWITCH_INTERVAL)
         self.feed = feed.start()
 
     def _begin_pages(self) -> None:
-        from accounts.upstreams import rechecking
-        from authgate.middleware import GateMiddleware
-        from authgate.writer import writer
+        from accounts.upstreams.oidc import recheck_worker as rechecking
+        from authgate.endpoints.middleware import GateMiddleware
+        from authgate.worker.write_behind import writer
 
         writer.start()
         GateMiddleware.workers_remember = True
         rechecking.start()
 
     async def _serve(self) -> None:
-        from authgate import lookups
+        from authgate.worker import lookups
 
         server = self._server = PortalServer(self._server_config(), self._show_life)
         sockets = self.sockets
@@ -157,7 +157,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
     def _server_config(self) -> Config:
-        from authgate.front import Front
+        from authgate.endpoints.protocol import Front
         from ikd_portal.pages import Forwarder, Pages
 
         passes_on = self.pages is not None and not self.is_for_pages
@@ -179,8 +179,8 @@ class PortalWorker(Worker):  # type: ignore[misc]
     def _show_life(self) -> None:
         """Tell the master that this worker lives, or end if the master is gone: nobody else would end it."""
         self.notify()
-        from authgate.front import Front
-        from authgate.writer import CONNECTIONS_SHED, writer
+        from authgate.endpoints.protocol import Front
+        from authgate.worker.write_behind import CONNECTIONS_SHED, writer
 
         if refused := connections.take_refused():
             writer.note_shed(CONNECTIONS_SHED, refused)

@@ -13,11 +13,11 @@ from enum import Enum
 
 from django.utils import timezone
 
-from accounts.api_tokens import make_token
+from accounts.machines.api_tokens import make_token
 from accounts.models import ApiToken, User
-from authgate.credentials import new_token
+from authgate.check.credentials import new_token
 from authgate.models import Application, Rule
-from authgate.sessions import begin_sign_in, open_gate
+from authgate.sign_ins import begin_sign_in, open_gate
 from tests.factories import ApplicationFactory, RuleFactory, UserFactory
 
 PORTAL = "sso.example.com"

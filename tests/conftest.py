@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from accounts import brand
+from accounts.branding import brand
 from accounts.models import User
 from authgate.sampling import sample
 from tests.factories import UserFactory

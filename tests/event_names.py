@@ -167,7 +167,7 @@ def _texts_assigned(name: str) -> set[str]:
 
 def decisions() -> set[str]:
     """Return every reason of a decision, and every criterion of a rule that can fail."""
-    tree = modules()[ROOT / "authgate" / "decision.py"]
+    tree = modules()[ROOT / "authgate" / "check" / "decision.py"]
     found = constants()["IDENTITY_TOO_LONG"] | constants()["TOKENS_TOO_LONG"]
     for node in ast.walk(tree):
         if isinstance(node, ast.Call) and _called(node) == "Decision" and len(node.args) > 1:
@@ -186,7 +186,7 @@ def configuration_reasons() -> set[str]:
     )
     for _call, reason in calls(of_any_module(REASONS_OF_CONFIGURATION)):
         found |= texts_of(reason)
-    check = modules()[ROOT / "authgate" / "check.py"]
+    check = modules()[ROOT / "authgate" / "check" / "pipeline.py"]
     for function in ast.walk(check):
         if isinstance(function, ast.FunctionDef) and function.name == "filters_from":
             returned = (node.value for node in ast.walk(function) if isinstance(node, ast.Return))

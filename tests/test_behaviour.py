@@ -13,7 +13,7 @@ from django.test import Client
 from pytest_django import Settings
 
 from authgate.models import ConfigurationEvent
-from authgate.writer import writer
+from authgate.worker.write_behind import writer
 from tests.authgate.asking import scope_of
 from tests.behaviour import (
     FETCH,

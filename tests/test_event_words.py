@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from django.utils import translation
 
-from authgate import contracts
+from authgate.check import contracts
 from authgate.configuration_words import LINES, LINES_FOR_ALL, MISTAKES, line_that_cures, mistake_words
 from authgate.event_words import EVENTS, REASONS, Phrases, label_of, reason_words, sentence_of
 from authgate.models import AuditEvent, ConfigurationEvent

@@ -7,7 +7,7 @@ import pytest
 from django.test import Client
 from pytest_django import Settings
 
-from authgate import metrics
+from authgate.worker import metrics
 
 
 @pytest.fixture(autouse=True)

@@ -1,4 +1,4 @@
-"""What authgate/front.py and the worker lean on in uvicorn. A version that changes it fails here."""
+"""What the protocol and the worker need of uvicorn. A version that changes it fails here."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import Server, ServerState
 
-from authgate.front import Front
+from authgate.endpoints.protocol import Front
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -60,7 +60,9 @@ def protocol(
 
 def test_the_version_is_the_one_that_the_front_was_written_for() -> None:
     assert f"uvicorn=={version('uvicorn')} " in (ROOT / "requirements.txt").read_text()
-    assert uvicorn.__version__ == "0.54.0", "read uvicorn's httptools_impl.py anew beside authgate/front.py"
+    assert uvicorn.__version__ == "0.54.0", (
+        "compare uvicorn's httptools_impl.py with authgate/endpoints/protocol.py"
+    )
 
 
 @pytest.mark.parametrize(

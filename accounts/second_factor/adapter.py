@@ -11,11 +11,11 @@ from django.conf import settings
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts import brand
+from accounts.branding import brand
 from accounts.models import User
 from accounts.second_factor.key_uri import account_of, issuer_of, key_uri
-from accounts.upstreams.encryption import Secret
-from authgate.second_factor import FACTORS
+from authgate.encryption import Secret
+from authgate.factor_policy import FACTORS
 
 
 def has_factor(user: User) -> bool:

@@ -21,10 +21,10 @@ from accounts import mails
 from accounts.models import User
 from accounts.second_factor.adapter import has_factor
 from authgate.audit import record
+from authgate.factor_policy import FACTORS
 from authgate.models import SignIn
-from authgate.second_factor import FACTORS
-from authgate.server_facts import client_address
-from authgate.sessions import end_sign_ins
+from authgate.peer import client_address
+from authgate.sign_ins import end_sign_ins
 
 
 def note_factor(request: HttpRequest, method: str) -> None:

@@ -23,7 +23,7 @@ from accounts.models import User
 from accounts.second_factor.adapter import FactorAdapter
 from accounts.second_factor.codes import LONGEST_CODE, counter_of, digits_of, take_code
 from accounts.throttle import begin_code, give_back
-from accounts.upstreams.encryption import Secret, Undecryptable
+from authgate.encryption import Secret, Undecryptable
 from authgate.validation import readable
 
 log = logging.getLogger("ikd.security")

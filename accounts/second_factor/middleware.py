@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
-from authgate.second_factor import owes
+from authgate.factor_policy import owes
 
 GetResponse = Callable[[HttpRequest], HttpResponse]
 

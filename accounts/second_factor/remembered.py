@@ -23,8 +23,8 @@ from accounts.models import RememberedDevice, User
 from accounts.second_factor.adapter import has_factor
 from authgate.audit import printable, record
 from authgate.models import SignIn
-from authgate.server_facts import client_address
-from authgate.sessions import digest
+from authgate.peer import client_address
+from authgate.sign_ins import digest
 
 MOST = 20
 """Devices of one person; of more, those remembered longest ago are forgotten."""

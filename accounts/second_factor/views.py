@@ -25,14 +25,14 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.destinations import destination
-from accounts.devices import browser_named
-from accounts.fresh import freshly_proven
 from accounts.models import User
+from accounts.reauthentication import freshly_proven
 from accounts.second_factor.adapter import has_factor
 from accounts.second_factor.codes import note_first_code
 from accounts.second_factor.forms import PENDING
 from accounts.second_factor.remembered import forget, remember, remembered_devices
-from accounts.views import PasswordFormMixin
+from accounts.sign_in.devices import browser_named
+from accounts.sign_in.views import PasswordFormMixin
 
 METHODS = ["get", "head", "post"]
 sensitive = method_decorator([never_cache, freshly_proven], name="dispatch")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django import template
 
-from accounts import brand
+from accounts.branding import brand
 
 register = template.Library()
 

@@ -7,8 +7,8 @@ from datetime import datetime
 from django import template
 from django.utils.safestring import SafeString
 
-from accounts.devices import browser_named
-from authgate import list_columns
+from accounts.sign_in.devices import browser_named
+from authgate.admin import list_columns
 
 register = template.Library()
 

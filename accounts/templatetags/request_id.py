@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django import template
 
-from ikd_portal.logs.request_ids import current_request
+from authgate.logs.request_ids import current_request
 
 register = template.Library()
 

@@ -23,10 +23,10 @@ from django.core import signing
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 
+from accounts.upstreams.errors import Blame, Trouble
 from accounts.upstreams.models import Upstream
-from accounts.upstreams.trouble import Blame, Trouble
 from authgate import kept_pages
-from authgate.server_facts import client_address
+from authgate.peer import client_address
 
 AGE_LIMIT = 600
 """Seconds from leaving for the provider to coming back."""

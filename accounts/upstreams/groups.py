@@ -18,8 +18,8 @@ from django.db import IntegrityError, transaction
 
 from accounts.backends import name_key
 from accounts.models import User
+from accounts.upstreams.claim_texts import is_identifier
 from accounts.upstreams.models import LONGEST_VALUE, GroupMapping, Upstream, UpstreamGroup
-from accounts.upstreams.texts import is_identifier
 from authgate.audit import record
 
 LONGEST_NAME = 150

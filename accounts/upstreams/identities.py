@@ -9,8 +9,8 @@ from django.db import transaction
 from django.utils.translation import gettext as _
 
 from accounts.models import User
+from accounts.upstreams.claim_texts import is_identifier
 from accounts.upstreams.models import Identity, Upstream
-from accounts.upstreams.texts import is_identifier
 from authgate.audit import record
 
 

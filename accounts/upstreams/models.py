@@ -13,7 +13,7 @@ from django.core.validators import MaxValueValidator
 from django.db import models
 from django.utils.translation import gettext_lazy as _
 
-from accounts.upstreams.encryption import EncryptedField
+from authgate.encryption import EncryptedField
 from authgate.models import new_icon_key
 
 LONGEST_SUBJECT = 255

@@ -28,16 +28,17 @@ from accounts.destinations import destination, judged, with_fragment
 from accounts.models import User
 from accounts.second_factor.adapter import has_factor
 from accounts.throttle import network_of
-from accounts.upstreams import attempts, leaving, provider_threads
-from accounts.upstreams.arriving import Arrival, has_second_factor, is_last_way_in, let_in, link
+from accounts.upstreams import attempts, provider_threads
+from accounts.upstreams import provider_sign_out as leaving
 from accounts.upstreams.attempts import Attempt, Purpose
-from accounts.upstreams.kinds import PROTOCOLS
+from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.linking import Arrival, has_second_factor, is_last_way_in, let_in, link
 from accounts.upstreams.models import Identity, Upstream
-from accounts.upstreams.trouble import Blame, Trouble
+from accounts.upstreams.protocols import PROTOCOLS
 from authgate.audit import record
 from authgate.models import SignIn
-from authgate.server_facts import client_address, is_turned_away
-from authgate.sessions import ended_here, live_sign_ins
+from authgate.peer import client_address, is_turned_away
+from authgate.sign_ins import ended_here, live_sign_ins
 
 log = logging.getLogger("ikd.upstreams")
 

@@ -12,7 +12,7 @@ import psycopg
 from django.db.backends.postgresql import base
 from psycopg.abc import RV, PQGen
 
-from ikd_portal import patience
+from authgate.worker import patience
 
 
 class ImpatientConnection(psycopg.Connection[Any]):

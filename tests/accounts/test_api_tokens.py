@@ -15,8 +15,8 @@ from django.utils import timezone
 from pytest_django import Settings
 from pytest_django.fixtures import DjangoAssertNumQueries
 
-from accounts.api_tokens import TooManyTokens, make_token
 from accounts.checks import check_token_limits
+from accounts.machines.api_tokens import TooManyTokens, make_token
 from accounts.models import ApiToken, User
 from authgate.models import Application, AuditEvent
 from tests.accounts.signing_in import sign_in

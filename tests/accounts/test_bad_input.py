@@ -24,8 +24,9 @@ from django.db import models, transaction
 from django.test import Client, RequestFactory
 from django.urls import get_resolver, resolve
 
-from accounts import brand, first_administrator, invitations
+from accounts.branding import brand
 from accounts.models import User
+from accounts.onboarding import first_administrator, invitations
 from tests.accounts.conftest import PORTAL, PortalClient
 from tests.accounts.signing_in import sign_in
 from tests.accounts.writing import nothing_written_if

@@ -8,9 +8,9 @@ import pytest
 from django.db import DatabaseError, connection
 from django.test import Client
 
-from accounts import brand
+from accounts.branding import brand
 from accounts.models import Brand, User
-from accounts.pictures import digest_of, drawn_anew
+from authgate.pictures import digest_of, drawn_anew
 from tests.accounts.signing_in import sign_in
 from tests.uploads import picture
 

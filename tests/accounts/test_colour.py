@@ -8,13 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from accounts.colour import (
-    DARK_SURFACES,
-    LIGHT_SURFACES,
-    contrast,
-    dark_shades,
-    light_shades,
-)
+from accounts.branding.colour import DARK_SURFACES, LIGHT_SURFACES, contrast, dark_shades, light_shades
 
 ENOUGH = 4.5
 COLOURS = st.integers(0, 0xFFFFFF).map(lambda number: f"#{number:06x}")

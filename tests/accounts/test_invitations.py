@@ -14,8 +14,8 @@ from django.core.cache import cache
 from django.test import Client
 from django.utils import timezone
 
-from accounts import invitations
 from accounts.models import Invitation, User
+from accounts.onboarding import invitations
 from tests.accounts.conftest import PORTAL
 from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.factories import PASSWORD, GroupFactory, UserFactory

@@ -11,7 +11,7 @@ from django.test import Client
 
 from accounts import mails
 from accounts.models import User
-from authgate.refused_page import preferred_language
+from authgate.pages.refused import preferred_language
 from tests.accounts.signing_in import sign_in
 from tests.authgate.asking import NAVIGATION, WIKI, ask, facts
 from tests.factories import ApplicationFactory

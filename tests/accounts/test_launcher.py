@@ -7,8 +7,8 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from accounts.pictures import drawn_anew
 from authgate.models import Favourite, Icon
+from authgate.pictures import drawn_anew
 from tests.accounts.signing_in import sign_in
 from tests.factories import ApplicationFactory, UserFactory
 from tests.uploads import picture

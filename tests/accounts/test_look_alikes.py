@@ -14,9 +14,9 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts import first_administrator
 from accounts.look_alikes import LONGEST_SKELETON, _prototypes, readings, skeleton
 from accounts.models import User
+from accounts.onboarding import first_administrator
 from accounts.usernames import is_misleading
 from tests.accounts.test_invitations import accept, link
 from tests.admin.forms import errors_in, save

@@ -14,7 +14,8 @@ import pytest
 from django.core.mail import send_mail
 from PIL import Image
 
-from accounts import brand, mails
+from accounts import mails
+from accounts.branding import brand
 from accounts.models import Brand
 from accounts.smtp import own_name
 from tests.accounts.mail_server import MailServer, mail_server

@@ -11,8 +11,8 @@ from allauth.account.utils import user_pk_to_url_str
 from django.core.cache import cache
 from django.test import Client
 
-from accounts import first_administrator, invitations
 from accounts.models import User
+from accounts.onboarding import first_administrator, invitations
 from tests.accounts.conftest import PORTAL
 from tests.accounts.signing_in import sign_in
 from tests.factories import PASSWORD

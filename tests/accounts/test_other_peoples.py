@@ -16,9 +16,9 @@ from django.test import Client, RequestFactory
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
-from accounts import first_administrator, invitations
-from accounts.api_tokens import make_token
+from accounts.machines.api_tokens import make_token
 from accounts.models import Invitation, RememberedDevice, StrictGroup, User
+from accounts.onboarding import first_administrator, invitations
 from accounts.second_factor.middleware import OPEN
 from accounts.upstreams.models import Identity, UpstreamPicture
 from authgate.models import Icon, SignIn

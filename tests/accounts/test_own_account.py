@@ -17,7 +17,7 @@ from django.utils import timezone
 from accounts.models import User
 from authgate.audit import record
 from authgate.models import AuditEvent, SignIn
-from authgate.sessions import open_gate
+from authgate.sign_ins import open_gate
 from tests.accounts.conftest import PORTAL
 from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.factories import PASSWORD

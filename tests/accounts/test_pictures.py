@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from PIL import Image
 
-from accounts.pictures import LARGEST_UPLOAD, drawn_anew
+from authgate.pictures import LARGEST_UPLOAD, drawn_anew
 from tests.uploads import SECRET, SVG, file, picture
 
 BOX = (128, 128)

@@ -7,7 +7,7 @@ from django.contrib.sessions.backends.base import UpdateError
 from django.utils import timezone
 
 from accounts.models import PortalSession
-from accounts.sessions import SessionStore, digest_of
+from accounts.sign_in.session_store import SessionStore, digest_of
 
 pytestmark = pytest.mark.django_db
 

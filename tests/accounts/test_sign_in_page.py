@@ -8,9 +8,9 @@ import pytest
 from django.test import Client
 
 from accounts.models import PortalSession, User
-from authgate.loading import gate_settings
+from authgate.check.state import State, seal
 from authgate.models import SignIn
-from authgate.state import State, seal
+from authgate.worker.loader import gate_settings
 from tests.accounts.signing_in import PAGE, is_signed_in, sign_in
 from tests.factories import PASSWORD, ApplicationFactory, UserFactory
 

@@ -9,10 +9,10 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import PortalSession, User
-from accounts.sessions import SessionStore, digest_of
+from accounts.sign_in.session_store import SessionStore, digest_of
 from authgate.models import AuditEvent, SignIn
-from authgate.sessions import end_sign_ins
-from authgate.writer import writer
+from authgate.sign_ins import end_sign_ins
+from authgate.worker.write_behind import writer
 from tests.accounts.signing_in import is_signed_in, session_key, sign_in, use_session
 
 

@@ -10,9 +10,9 @@ import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 
-from accounts import first_administrator, invitations
 from accounts.models import ApiToken, User
-from accounts.stale_form import LONGEST, MOST_FIELDS, NO_SECRETS, TYPED_ANEW, is_secret
+from accounts.onboarding import first_administrator, invitations
+from accounts.sign_in.stale_form import LONGEST, MOST_FIELDS, NO_SECRETS, TYPED_ANEW, is_secret
 from tests.accounts.conftest import PORTAL
 from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.factories import PASSWORD, ApplicationFactory, UpstreamFactory

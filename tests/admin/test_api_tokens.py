@@ -5,7 +5,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from pytest_django.fixtures import DjangoAssertNumQueries
 
-from accounts.api_tokens import make_token
+from accounts.machines.api_tokens import make_token
 from accounts.models import ApiToken, User
 from authgate.models import Application, AuditEvent
 from tests.admin.test_sessions_and_events import end

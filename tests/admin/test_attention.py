@@ -13,7 +13,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
-from accounts.api_tokens import make_token
+from accounts.machines.api_tokens import make_token
 from accounts.models import ApiToken, User
 from accounts.upstreams.models import Upstream
 from authgate.audit import record

@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import Permission
 from django.test import Client
 
-from accounts import brand
+from accounts.branding import brand
 from accounts.models import Brand
 from authgate.models import AuditEvent
 from tests.admin.forms import errors_in, messages_in, save

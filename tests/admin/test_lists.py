@@ -13,12 +13,12 @@ from django.db.models import DateTimeField
 from django.test import Client
 from django.utils import timezone, translation
 
-from accounts.devices import _parsed, browser_named
 from accounts.models import User
-from authgate.list_columns import MOST_HIDDEN, chips, cut, moment
-from authgate.list_filters import MOST_CHOICES
+from accounts.sign_in.devices import _parsed, browser_named
+from authgate.admin.list_columns import MOST_HIDDEN, chips, cut, moment
+from authgate.admin.list_filters import MOST_CHOICES
 from authgate.models import SignIn
-from authgate.sessions import begin_sign_in
+from authgate.sign_ins import begin_sign_in
 from tests.factories import ApplicationFactory, GroupFactory, UserFactory
 
 USERS = "/admin/accounts/user/"
@@ -213,7 +213,7 @@ QUERIES = {
 def test_lists_ask_the_database_the_same_for_many(
     carols: Client, url: str, queries: int, django_assert_num_queries: Any
 ) -> None:
-    from accounts.api_tokens import make_token
+    from accounts.machines.api_tokens import make_token
 
     for number in range(30):
         person = UserFactory(groups=[f"team-{number}-{other}" for other in range(5)])

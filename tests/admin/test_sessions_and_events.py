@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.models import User
 from authgate import audit
 from authgate.models import AuditEvent, ConfigurationEvent, GateSession, SignIn
-from authgate.sessions import begin_sign_in, open_gate
+from authgate.sign_ins import begin_sign_in, open_gate
 from tests.factories import UserFactory
 
 SIGN_INS = "/admin/authgate/signin/"

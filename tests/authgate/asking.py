@@ -10,13 +10,14 @@ from django.http import HttpResponse
 from django.test import Client
 
 from accounts.models import User
-from authgate import loading, sessions
-from authgate.answer import Answer, cookie_name
-from authgate.contracts import Facts, headers_from
-from authgate.memory import Memory
+from authgate import sign_ins as sessions
+from authgate.check.contracts import Facts, headers_from
+from authgate.check.memory import Memory
+from authgate.check.responses import Answer, cookie_name
+from authgate.endpoints.check_view import answer_check
 from authgate.models import SignIn
-from authgate.server_facts import SENT_TARGET
-from authgate.views import answer_check
+from authgate.peer import SENT_TARGET
+from authgate.worker import loader as loading
 
 WIKI = "https://wiki.example.com"
 Headers = list[tuple[bytes, bytes]]

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck
 from hypothesis import settings as hypothesis_settings
 
 from authgate.models import Application
-from authgate.writer import writer
+from authgate.worker.write_behind import writer
 from tests.authgate.asking import WIKI
 from tests.factories import ApplicationFactory
 

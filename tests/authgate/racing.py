@@ -18,8 +18,9 @@ from django.core.management import call_command  # noqa: E402
 from django.db import connections  # noqa: E402
 
 from accounts.models import User  # noqa: E402
-from authgate import handover, sessions  # noqa: E402
-from authgate.state import State, nonce_hash  # noqa: E402
+from authgate import handover  # noqa: E402
+from authgate import sign_ins as sessions  # noqa: E402
+from authgate.check.state import State, nonce_hash  # noqa: E402
 
 ORIGIN = "https://wiki.example.com"
 RACERS, AT_ONCE = 1_000, 40

@@ -7,7 +7,7 @@ import base64
 import pytest
 
 from accounts.models import User
-from authgate.credentials import new_token
+from authgate.check.credentials import new_token
 from authgate.models import Application, Rule
 from tests.authgate.asking import Headers, ask, endpoint, facts, header
 from tests.factories import ApplicationFactory

@@ -9,9 +9,9 @@ from django.core.cache import caches
 from django.db import connection
 
 from accounts.models import User
-from authgate.answer import Refusal
+from authgate.check.responses import Refusal
 from authgate.models import AuditEvent, ConfigurationEvent, GateSession, SignIn
-from authgate.writer import COUNTERS_LIMIT, REFUSALS_A_FLUSH, Writer, writer
+from authgate.worker.write_behind import COUNTERS_LIMIT, REFUSALS_A_FLUSH, Writer, writer
 from tests.authgate.asking import NAVIGATION, WIKI, ask, begin, endpoint, facts, signed_in
 
 

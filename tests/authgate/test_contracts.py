@@ -9,7 +9,7 @@ from pytest_django import Settings
 
 from accounts.models import User
 from authgate.models import Application, AuditEvent, ConfigurationEvent, Rule
-from authgate.writer import writer
+from authgate.worker.write_behind import writer
 from tests.authgate.asking import (
     NAVIGATION,
     WIKI,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authgate.cookies import cookies_in
+from authgate.check.cookies import cookies_in
 
 GATE = "__Host-ikd_gate"
 EXACT = {

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from authgate.decision import (
+from authgate.check.decision import (
     Application,
     Decision,
     Filters,
@@ -17,7 +17,7 @@ from authgate.decision import (
     application_of,
     decide,
 )
-from authgate.target import Target, is_read_alike
+from authgate.check.target import Target, is_read_alike
 
 ALLOW, STEP_UP, SIGN_IN, REFUSE = Verdict.ALLOW, Verdict.STEP_UP, Verdict.SIGN_IN, Verdict.REFUSE
 STAFF, GUESTS = 1, 2

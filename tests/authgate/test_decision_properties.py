@@ -5,8 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authgate.decision import Filters, Rule, Subject, Verdict, Who, application_of, decide
-from authgate.target import Target, is_read_alike
+from authgate.check.decision import Filters, Rule, Subject, Verdict, Who, application_of, decide
+from authgate.check.target import Target, is_read_alike
 
 GROUPS = ("staff", "guests", "ops")
 group_ids = st.frozensets(st.integers(0, 2), max_size=3)

@@ -15,11 +15,12 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import User
-from authgate import loading, views
-from authgate.answer import Answer
-from authgate.decision import Verdict, decide
+from authgate.check.decision import Verdict, decide
+from authgate.check.responses import Answer
+from authgate.check.target import Target
+from authgate.endpoints import check_view as views
 from authgate.models import Rule
-from authgate.target import Target
+from authgate.worker import loader as loading
 from tests.authgate.asking import NAVIGATION, WIKI, Headers, endpoint, forwarded, raw_endpoint, signed_in
 from tests.authgate.browser import Browser
 from tests.factories import ApplicationFactory

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from authgate.check import filters_from
-from authgate.decision import Filters, Rule, Subject, Verdict, Who, application_of, decide
-from authgate.target import Target
+from authgate.check.decision import Filters, Rule, Subject, Verdict, Who, application_of, decide
+from authgate.check.pipeline import filters_from
+from authgate.check.target import Target
 
 PUBLIC = application_of(id=1, name="App", rules=[("/", False, Rule(1, Who.EVERYONE))])
 

@@ -8,12 +8,12 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authgate import loading
-from authgate.answer import Answer
-from authgate.check import Missing, Need, check
-from authgate.contracts import Facts, headers_from
-from authgate.decision import Rule, Subject, Who, application_of
-from authgate.memory import Memory, Session
+from authgate.check.contracts import Facts, headers_from
+from authgate.check.decision import Rule, Subject, Who, application_of
+from authgate.check.memory import Memory, Session
+from authgate.check.pipeline import Missing, Need, check
+from authgate.check.responses import Answer
+from authgate.worker import loader as loading
 from tests.authgate.asking import WIKI
 
 OPEN = "https://open.example.com"

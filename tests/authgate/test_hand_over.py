@@ -18,9 +18,9 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import User
-from authgate import sessions
+from authgate import sign_ins as sessions
+from authgate.check.target import code_in
 from authgate.models import Application, GateSession, Rule, SignIn
-from authgate.target import code_in
 from tests.authgate.asking import WIKI, begin, cookies_set
 from tests.authgate.browser import PORTAL, Browser
 from tests.factories import ApplicationFactory

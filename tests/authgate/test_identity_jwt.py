@@ -15,15 +15,16 @@ from django.core.management import call_command
 from django.test import Client
 from pytest_django.fixtures import DjangoAssertNumQueries
 
-from accounts.api_tokens import make_token
+from accounts.machines.api_tokens import make_token
 from accounts.models import User
-from authgate import feed as feed_module
-from authgate import loading, signing
-from authgate.answer import Answer
-from authgate.feed import Feed
-from authgate.memory import WorkerMemory
+from authgate import identity_jwt as signing
+from authgate.check.memory import WorkerMemory
+from authgate.check.responses import Answer
+from authgate.endpoints.check_view import _memory
 from authgate.models import Application, AuditEvent, SigningKey
-from authgate.views import _memory
+from authgate.worker import feed as feed_module
+from authgate.worker import loader as loading
+from authgate.worker.feed import Feed
 from tests.authgate.asking import WIKI, ask, facts, header, signed_in
 from tests.factories import ApplicationFactory, RuleFactory
 

@@ -12,11 +12,12 @@ import time_machine
 from django.db import DatabaseError, connection
 from django.test import Client
 
-from authgate import kept_pages, loading
-from authgate.answer import LONGEST_LOCATION
-from authgate.check import Missing, Need, check
+from authgate import kept_pages
+from authgate.check.pipeline import Missing, Need, check
+from authgate.check.responses import LONGEST_LOCATION
+from authgate.check.state import State, nonce_hash, seal, unseal
 from authgate.models import KeptPage
-from authgate.state import State, nonce_hash, seal, unseal
+from authgate.worker import loader as loading
 from tests.authgate.asking import NAVIGATION, WIKI, ask, endpoint, facts, header
 from tests.authgate.browser import Browser
 from tests.factories import ApplicationFactory, UserFactory

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from authgate import sessions
+from authgate import sign_ins as sessions
 from authgate.models import Application, AuditEvent, Origin, SignIn
 from tests.authgate.asking import (
     NAVIGATION,

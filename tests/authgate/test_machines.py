@@ -15,19 +15,19 @@ from django.utils import timezone
 from pytest_django import Settings
 from pytest_django.fixtures import DjangoAssertNumQueries
 
-from accounts.api_tokens import end_tokens, make_token
+from accounts.machines.api_tokens import end_tokens, make_token
 from accounts.models import ApiToken, StrictGroup, User
 from accounts.upstreams.models import Identity
-from authgate import feed as feed_module
-from authgate import loading
-from authgate.answer import Answer
-from authgate.credentials import new_token
-from authgate.feed import Feed
-from authgate.memory import WorkerMemory
+from authgate.check.credentials import new_token
+from authgate.check.memory import WorkerMemory
+from authgate.check.responses import Answer
+from authgate.endpoints.check_view import _memory
 from authgate.models import Application, AuditEvent
 from authgate.network_limits import WrongTries
-from authgate.views import _memory
-from authgate.writer import writer
+from authgate.worker import feed as feed_module
+from authgate.worker import loader as loading
+from authgate.worker.feed import Feed
+from authgate.worker.write_behind import writer
 from tests.authgate.asking import NAVIGATION, WIKI, Headers, ask, endpoint, facts, header, signed_in
 from tests.factories import ApplicationFactory, RuleFactory, UpstreamFactory
 

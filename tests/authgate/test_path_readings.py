@@ -15,9 +15,9 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from authgate import target
-from authgate.decision import Application, Rule, Verdict, Who, application_of, decide
-from authgate.target import LONGEST_READINGS, BadTarget, Target, readings
+from authgate.check import target
+from authgate.check.decision import Application, Rule, Verdict, Who, application_of, decide
+from authgate.check.target import LONGEST_READINGS, BadTarget, Target, readings
 
 OPEN = Rule(1, Who.EVERYONE)
 STAFF = Rule(2, Who.CHOSEN, groups=frozenset({1}))

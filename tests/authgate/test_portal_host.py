@@ -15,12 +15,12 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import User
-from authgate import loading
+from authgate.check.memory import Memory
+from authgate.check.state import State, seal
 from authgate.checks import check_origins
-from authgate.memory import Memory
 from authgate.models import Origin, Rule
-from authgate.state import State, seal
 from authgate.validation import canonical_origin
+from authgate.worker import loader as loading
 from tests.authgate.asking import NAVIGATION, endpoint
 from tests.authgate.test_ports import ask, both_memories
 from tests.factories import ApplicationFactory

@@ -7,12 +7,12 @@ from collections.abc import Callable
 import pytest
 
 from accounts.models import User
-from authgate import loading
-from authgate.answer import Answer, cookie_name
-from authgate.contracts import Facts, headers_from
-from authgate.feed import boottime
-from authgate.memory import Memory, OverMemory, WorkerMemory
-from authgate.views import answer_check
+from authgate.check.contracts import Facts, headers_from
+from authgate.check.memory import Memory, OverMemory, WorkerMemory
+from authgate.check.responses import Answer, cookie_name
+from authgate.endpoints.check_view import answer_check
+from authgate.worker import loader as loading
+from authgate.worker.feed import boottime
 from tests.authgate.asking import facts, signed_in
 from tests.dialects import told
 from tests.factories import ApplicationFactory

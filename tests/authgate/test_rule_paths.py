@@ -6,8 +6,8 @@ from urllib.parse import quote
 
 import pytest
 
-from authgate.decision import Rule, Verdict, Who, application_of, decide
-from authgate.target import Target
+from authgate.check.decision import Rule, Verdict, Who, application_of, decide
+from authgate.check.target import Target
 
 OPEN = Rule(1, Who.EVERYONE)
 STAFF = Rule(2, Who.CHOSEN, groups=frozenset({1}))

@@ -8,10 +8,10 @@ import pytest
 from django.conf import settings
 
 from authgate import audit, sampling
-from authgate.answer import Refusal
+from authgate.check.responses import Refusal
 from authgate.models import AuditEvent
 from authgate.sampling import PART_OF_A_USER, SUMMARY_EVERY, Bucket, Sample
-from authgate.writer import CHECKS_SHED, NOT_KEPT, SHED_EVERY, Writer
+from authgate.worker.write_behind import CHECKS_SHED, NOT_KEPT, SHED_EVERY, Writer
 
 DAY = 24 * 3600
 BURST = settings.IKD_EVENTS_AT_ONCE

@@ -8,8 +8,8 @@ import pytest
 from django.http import HttpResponse
 from pytest_django import Settings
 
-from authgate.portal_views import state_in, with_kept_page
-from authgate.state import State
+from authgate.check.state import State
+from authgate.endpoints.portal import state_in, with_kept_page
 from tests.authgate.asking import (
     NAVIGATION,
     WIKI,

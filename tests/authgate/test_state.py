@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from authgate import loading
-from authgate.state import AGE_LIMIT, State, nonce_hash, seal, unseal
+from authgate.check.state import AGE_LIMIT, State, nonce_hash, seal, unseal
+from authgate.worker import loader as loading
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 NOW = 1_800_000_000

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authgate.contracts import forwarded_client
-from authgate.target import (
+from authgate.check.contracts import forwarded_client
+from authgate.check.target import (
     BadTarget,
     client_from,
     code_in,

@@ -13,9 +13,10 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import User
-from authgate import handover, sessions
+from authgate import handover
+from authgate import sign_ins as sessions
+from authgate.check.state import State, nonce_hash
 from authgate.models import Application, GateSession, Origin, Rule, SignIn
-from authgate.state import State, nonce_hash
 from tests.authgate.asking import NAVIGATION, WIKI, ask, begin, facts, signed_in
 from tests.factories import ApplicationFactory
 

@@ -13,13 +13,13 @@ from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
-from accounts import first_administrator
 from accounts.models import Group, User
+from accounts.onboarding import first_administrator
 from authgate.audit import record
+from authgate.check.state import State, seal
 from authgate.handover import ROUNDS_LIMIT
-from authgate.loading import gate_settings
 from authgate.models import Application, AuditEvent, ConfigurationEvent, GateSession, SignIn
-from authgate.state import State, seal
+from authgate.worker.loader import gate_settings
 from tests.browser.signing_in import sign_in, sign_in_and_wait
 from tests.factories import PASSWORD, ApplicationFactory, UserFactory
 

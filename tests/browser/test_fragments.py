@@ -13,7 +13,7 @@ from django.core.cache import caches
 from playwright.sync_api import Browser, Page, expect
 
 from accounts.models import Upstream
-from accounts.upstreams import metadata
+from accounts.upstreams.oidc import metadata
 from authgate.models import KeptPage
 from tests.factories import PASSWORD, UpstreamFactory, UserFactory
 from tests.upstreams.cas_server import CasServer, send

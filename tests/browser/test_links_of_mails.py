@@ -8,8 +8,8 @@ import pytest
 from django.core import mail
 from playwright.sync_api import Browser, Page
 
-from accounts import invitations
 from accounts.models import User
+from accounts.onboarding import invitations
 from tests.browser.signing_in import sign_in
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from accounts.api_tokens import make_token
+from accounts.machines.api_tokens import make_token
 from accounts.models import User
 from authgate.models import Rule
 from tests.clients.git_server import GitServer

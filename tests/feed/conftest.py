@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from pytest_django.plugin import DjangoDbBlocker
 
-from authgate import loading
-from authgate.feed import Feed, boottime
-from authgate.memory import WorkerMemory
+from authgate.check.memory import WorkerMemory
+from authgate.worker import loader as loading
+from authgate.worker.feed import Feed, boottime
 from tests.feed.cluster import Cluster
 from tests.front.conftest import pattern  # noqa: F401
 from tests.front.serving import Cast, Database, cast, migrate

@@ -14,9 +14,9 @@ from django.test import RequestFactory
 from django.utils import timezone
 
 from accounts.models import StrictGroup, User
-from authgate import sessions
-from authgate.changes import TABLE
+from authgate import sign_ins as sessions
 from authgate.models import Application, Change, GateSession, Origin, Rule, SignIn
+from authgate.worker.triggers import TABLE
 from tests.factories import GroupFactory, RuleFactory
 from tests.front.serving import Cast, Database, begin
 

@@ -16,11 +16,12 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
-from authgate import changes, loading
-from authgate.changes import ENDINGS, WATCHED, trigger_names
-from authgate.feed import FAILING_AFTER, FORGET_AFTER, FRESH_FOR, ROUNDS_TO_REREAD, Feed, Source
-from authgate.memory import REREAD_AFTER, UNKNOWN
+from authgate.check.memory import REREAD_AFTER, UNKNOWN
 from authgate.models import Application, Change, GateSession, Rule, SignIn
+from authgate.worker import loader as loading
+from authgate.worker import triggers as changes
+from authgate.worker.feed import FAILING_AFTER, FORGET_AFTER, FRESH_FOR, ROUNDS_TO_REREAD, Feed, Source
+from authgate.worker.triggers import ENDINGS, WATCHED, trigger_names
 from tests.factories import GroupFactory
 from tests.feed.conftest import Clock
 from tests.feed.test_moving_origins import Watched

@@ -10,12 +10,12 @@ import time_machine
 from django.db import OperationalError
 from django.utils import timezone
 
-from authgate import sessions
-from authgate.feed import Feed
-from authgate.memory import OverMemory
+from authgate import sign_ins as sessions
+from authgate.check.memory import OverMemory
+from authgate.endpoints.check_view import answer_check
 from authgate.models import SignIn
-from authgate.views import answer_check
-from authgate.writer import Writer
+from authgate.worker.feed import Feed
+from authgate.worker.write_behind import Writer
 from tests.authgate.asking import facts
 from tests.feed.test_freshness import refuse, remember, statements_go_through
 from tests.front.serving import WIKI, Cast

@@ -12,12 +12,13 @@ from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
 
 from accounts.models import Upstream, UpstreamPicture, User
-from authgate import changes, loading
-from authgate import feed as feed_module
-from authgate.feed import FRESH_FOR, Feed, Source
+from authgate.endpoints.check_view import _memory as memory_of_the_worker
+from authgate.endpoints.check_view import answer_check
 from authgate.models import Change
-from authgate.views import _memory as memory_of_the_worker
-from authgate.views import answer_check
+from authgate.worker import feed as feed_module
+from authgate.worker import loader as loading
+from authgate.worker import triggers as changes
+from authgate.worker.feed import FRESH_FOR, Feed, Source
 from tests.authgate.asking import facts
 from tests.factories import UpstreamFactory, UserFactory
 from tests.feed.conftest import Clock

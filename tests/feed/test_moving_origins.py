@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from authgate import loading
-from authgate.decision import Application, Rule, Who, application_of
-from authgate.memory import WorkerMemory
+from authgate.check.decision import Application, Rule, Who, application_of
+from authgate.check.memory import WorkerMemory
+from authgate.worker import loader as loading
 
 SITE = "https://site.example.com"
 WILD = "https://*.example.com"

@@ -13,7 +13,7 @@ from django.db import connection
 from django.db.models.signals import pre_save
 
 from accounts.models import Identity, Upstream, User
-from accounts.upstreams import metadata
+from accounts.upstreams.oidc import metadata
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
 from tests.factories import UpstreamFactory

@@ -9,8 +9,8 @@ from contextlib import contextmanager
 import pytest
 from django.db import connection
 
-from authgate.changes import PostgresqlReader, SqliteReader, reader_for
 from authgate.models import Change
+from authgate.worker.triggers import PostgresqlReader, SqliteReader, reader_for
 from tests.front.serving import Cast, Database
 
 on_postgresql = pytest.mark.parametrize("vendor", ["postgresql"], indirect=True)

@@ -12,8 +12,8 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import Identity, UpstreamSession
-from accounts.upstreams import metadata
-from accounts.upstreams.refreshing import Outcome, refresh
+from accounts.upstreams.oidc import metadata
+from accounts.upstreams.oidc.refresh import Outcome, refresh
 from authgate.models import SignIn
 from tests.factories import UpstreamFactory
 from tests.front.serving import Cast, Database

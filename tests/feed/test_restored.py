@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 from django.db import connection
 
-from authgate import loading, stale_connections
-from authgate.feed import Feed, Source
 from authgate.models import GateSession
+from authgate.worker import loader as loading
+from authgate.worker import stale_connections
+from authgate.worker.feed import Feed, Source
 from tests.feed.bouncer import Bouncer
 from tests.feed.cluster import Cluster
 from tests.feed.conftest import Clock

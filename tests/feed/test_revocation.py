@@ -18,9 +18,9 @@ from django.db import connection
 from django.utils import timezone
 from pytest_django.plugin import DjangoDbBlocker
 
-from accounts.api_tokens import end_tokens, make_token
+from accounts.machines.api_tokens import end_tokens, make_token
 from accounts.models import User
-from authgate import sessions
+from authgate import sign_ins as sessions
 from authgate.models import Application, GateSession, Origin, Rule, SignIn
 from tests.factories import ApplicationFactory, UserFactory
 from tests.front.serving import Connection, Database, Portal, check_bytes, eventually, signed_in

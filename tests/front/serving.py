@@ -21,8 +21,9 @@ from django.db import connections
 from django.db.utils import ConnectionHandler
 
 from accounts.models import User
-from authgate import sessions, stale_connections
+from authgate import sign_ins as sessions
 from authgate.models import SignIn
+from authgate.worker import stale_connections
 from ikd_portal.settings import database as database_settings
 from tests.factories import ApplicationFactory, UserFactory
 

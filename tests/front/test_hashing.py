@@ -15,7 +15,7 @@ from django.contrib.auth.hashers import check_password, identify_hasher, make_pa
 from accounts import password_hasher
 from accounts.checks import check_argon2
 from accounts.password_hasher import PasswordHasher
-from authgate.outage import Overloaded
+from authgate.pages.outage import Overloaded
 from tests.front.serving import Cast, Connection, Database, Portal, sign_in_bytes
 
 PAGE = b"GET /accounts/login/ HTTP/1.1\r\nHost: sso.example.com\r\nConnection: close\r\n\r\n"

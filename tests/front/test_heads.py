@@ -15,14 +15,14 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from authgate import feed as feed_module
-from authgate import loading
-from authgate.credentials import new_token, token_key
-from authgate.decision import Application, Rule, Subject, Who, application_of
-from authgate.feed import Feed
-from authgate.front import Front
-from authgate.heads import Head, Heads, parted, path_header_in
-from authgate.memory import Machine, Session, WorkerMemory
+from authgate.check.credentials import new_token, token_key
+from authgate.check.decision import Application, Rule, Subject, Who, application_of
+from authgate.check.memory import Machine, Session, WorkerMemory
+from authgate.endpoints.protocol import Front
+from authgate.worker import feed as feed_module
+from authgate.worker import loader as loading
+from authgate.worker.feed import Feed
+from authgate.worker.head_cache import Head, Heads, parted, path_header_in
 from tests.front.serving import WIKI, check_bytes
 from tests.test_uvicorn import Wire
 

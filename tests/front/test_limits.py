@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from authgate.connections import HEAD_WITHIN, LARGEST_HEAD, OF_A_NETWORK, Connections
+from authgate.endpoints.connections import HEAD_WITHIN, LARGEST_HEAD, OF_A_NETWORK, Connections
 from tests.front.serving import Cast, Connection, Database, Portal, check_bytes
 from tests.front.test_connections import resident
 

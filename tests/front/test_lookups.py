@@ -14,14 +14,15 @@ from typing import Any
 
 import pytest
 
-from authgate import feed as feed_module
-from authgate import loading, lookups
-from authgate.answer import Answer
-from authgate.check import Missing, Need
-from authgate.contracts import Facts, RequestHeaders
-from authgate.feed import Feed
-from authgate.lookups import FairQueue, Lookup, Lookups
-from authgate.memory import WorkerMemory
+from authgate.check.contracts import Facts, RequestHeaders
+from authgate.check.memory import WorkerMemory
+from authgate.check.pipeline import Missing, Need
+from authgate.check.responses import Answer
+from authgate.worker import feed as feed_module
+from authgate.worker import loader as loading
+from authgate.worker import lookups
+from authgate.worker.feed import Feed
+from authgate.worker.lookups import FairQueue, Lookup, Lookups
 from tests.front.serving import PUBLIC, Cast, Connection, Database, Portal, check_bytes, eventually, signed_in
 
 

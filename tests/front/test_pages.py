@@ -17,7 +17,7 @@ import pytest
 from django.db import connection
 
 from authgate.models import AuditEvent
-from authgate.server_facts import ABORT, SENT_TARGET
+from authgate.peer import ABORT, SENT_TARGET
 from ikd_portal import page_socket
 from ikd_portal.pages import Forwarder
 from ikd_portal.slow_clients import Message

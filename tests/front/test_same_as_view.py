@@ -18,21 +18,22 @@ from hypothesis import strategies as st
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from accounts.api_tokens import make_token
+from accounts.machines.api_tokens import make_token
 from accounts.models import ApiToken
-from authgate import feed as feed_module
-from authgate import loading, lookups
-from authgate.answer import Answer
-from authgate.check import Missing
-from authgate.contracts import Facts, checks
-from authgate.credentials import new_token
-from authgate.feed import Feed
-from authgate.front import Front
-from authgate.lookups import Lookup, Lookups
-from authgate.memory import WorkerMemory
+from authgate.check.contracts import Facts, checks
+from authgate.check.credentials import new_token
+from authgate.check.memory import WorkerMemory
+from authgate.check.pipeline import Missing
+from authgate.check.responses import Answer
+from authgate.endpoints.protocol import Front
 from authgate.models import Application, ConfigurationEvent, GateSession, SignIn
 from authgate.network_limits import WrongTries
-from authgate.writer import writer
+from authgate.worker import feed as feed_module
+from authgate.worker import loader as loading
+from authgate.worker import lookups
+from authgate.worker.feed import Feed
+from authgate.worker.lookups import Lookup, Lookups
+from authgate.worker.write_behind import writer
 from ikd_portal.asgi import with_forwarded
 from tests.factories import ApplicationFactory, RuleFactory
 from tests.front.serving import PUBLIC, WIKI, Cast, Database, check_bytes, signed_in

@@ -14,12 +14,12 @@ import pytest
 from django.db import IntegrityError
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from ikd_portal.logs import handler as handlers
-from ikd_portal.logs.configuration import configuration
-from ikd_portal.logs.handler import COUNT_EVERY, ERRORS_AT_ONCE, REMEMBERED_FOR, StandardError
-from ikd_portal.logs.lines import JsonLines, TextLines
-from ikd_portal.logs.masking import SECRET_PATHS, masked
-from ikd_portal.logs.request_ids import begin_request, current_request
+from authgate.logs import handler as handlers
+from authgate.logs.configuration import configuration
+from authgate.logs.handler import COUNT_EVERY, ERRORS_AT_ONCE, REMEMBERED_FOR, StandardError
+from authgate.logs.lines import JsonLines, TextLines
+from authgate.logs.masking import SECRET_PATHS, masked
+from authgate.logs.request_ids import begin_request, current_request
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NASTY = "a\r\nb\x1b[2Kc\u2028d\u202ee\x85f\x7fg\x00h\ud800i\u200bj"
@@ -381,7 +381,7 @@ def test_a_command_speaks_plainly_and_its_log_lines_are_readable(tmp_path: Path)
 
 UNCAUGHT = """
 import threading, warnings
-from ikd_portal.logs import configuration as logs
+from authgate.logs import configuration as logs
 logs.configure(logs.configuration())
 logs.watch_uncaught_exceptions()
 def fail(): raise ValueError("in a thread\\nsecret=SECRET")

@@ -14,8 +14,8 @@ from django.db import connection
 from django.test import RequestFactory
 from pytest_django.plugin import DjangoDbBlocker
 
-from accounts.failure import server_error
-from ikd_portal.logs.request_ids import begin_request, current_request
+from authgate.logs.request_ids import begin_request, current_request
+from ikd_portal.error_pages import server_error
 from tests.feed.cluster import Cluster
 from tests.front.serving import Cast, Database, Portal, cast, check_bytes, eventually, signed_in
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
-from accounts.api_tokens import make_token
+from accounts.machines.api_tokens import make_token
 from accounts.models import User
 from authgate.models import Rule
 from tests.browser.signing_in import sign_in

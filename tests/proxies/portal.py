@@ -9,8 +9,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from authgate.answer import cookie_name
-from authgate.target import origin_of
+from authgate.check.responses import cookie_name
+from authgate.check.target import origin_of
 from tests.behaviour import PORTAL, SITES
 from tests.proxies.processes import Server, free_port
 

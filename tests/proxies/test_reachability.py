@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from authgate.contracts import FORWARDED, HOST_AND_SCHEME, IDENTITY, ORIGINAL, SENT, checks
+from authgate.check.contracts import FORWARDED, HOST_AND_SCHEME, IDENTITY, ORIGINAL, SENT, checks
 from tests.behaviour import FETCH, NAVIGATION
 from tests.proxies.proxy import Proxy
 from tests.proxies.wire import Reply, exchange, request_bytes

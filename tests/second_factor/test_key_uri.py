@@ -17,7 +17,7 @@ from hypothesis import settings as settings_of_hypothesis
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
 
-from accounts import brand
+from accounts.branding import brand
 from accounts.models import Brand, User
 from accounts.second_factor.adapter import FactorAdapter
 from accounts.second_factor.key_uri import LONGEST_ACCOUNT, LONGEST_ISSUER, account_of, issuer_of, key_uri

@@ -14,10 +14,10 @@ from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from django.utils import timezone
 
-from accounts import brand
+from accounts.branding import brand
 from accounts.models import Brand, RememberedDevice, StrictGroup, User
 from accounts.second_factor.remembered import remember as remember_device
-from authgate import sessions
+from authgate import sign_ins as sessions
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.factories import PASSWORD, GroupFactory, UserFactory

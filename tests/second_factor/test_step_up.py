@@ -12,10 +12,10 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import StrictGroup, User
-from authgate import loading
+from authgate.check.state import State, nonce_hash, seal
 from authgate.models import Application, GateSession, Rule, SignIn
-from authgate.sessions import digest, open_gate
-from authgate.state import State, nonce_hash, seal
+from authgate.sign_ins import digest, open_gate
+from authgate.worker import loader as loading
 from tests.accounts.signing_in import sign_in
 from tests.factories import ApplicationFactory, GroupFactory
 from tests.second_factor.factors import CONFIRM, add_app, code, give, sign_in_with_both

@@ -6,7 +6,7 @@ import pytest
 from django.core.cache import caches
 
 from accounts.models import Upstream
-from accounts.upstreams import metadata
+from accounts.upstreams.oidc import metadata
 from tests.accounts.conftest import client, other_browser  # noqa: F401
 from tests.factories import UpstreamFactory
 from tests.upstreams.cas_server import CasServer

@@ -12,10 +12,10 @@ import pytest
 from django.db import OperationalError, connection
 
 from accounts.models import Identity, Upstream, UpstreamSession
-from accounts.upstreams import backchannel, metadata
-from accounts.upstreams.backchannel import EVENT, LARGEST
-from accounts.upstreams.encryption import Secret
-from authgate import sessions
+from accounts.upstreams.oidc import backchannel, metadata
+from accounts.upstreams.oidc.backchannel import EVENT, LARGEST
+from authgate import sign_ins as sessions
+from authgate.encryption import Secret
 from authgate.models import AuditEvent, SignIn
 from authgate.network_limits import WrongTries
 from tests.accounts.conftest import PortalClient

@@ -16,10 +16,10 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from accounts.models import Upstream
 from accounts.upstreams import views
-from accounts.upstreams.arriving import Arrival
-from accounts.upstreams.kinds import PROTOCOLS
+from accounts.upstreams.linking import Arrival
+from accounts.upstreams.protocols import PROTOCOLS
 from authgate.models import AuditEvent
-from authgate.server_facts import TURNED_AWAY
+from authgate.peer import TURNED_AWAY
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
 from tests.authgate.asking import scope_of

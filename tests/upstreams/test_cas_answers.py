@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.upstreams.cas import Refusal, checked_ticket, person_in, ticket_ended_by
-from accounts.upstreams.trouble import Blame, Trouble
+from accounts.upstreams.cas.flow import Refusal, checked_ticket, person_in, ticket_ended_by
+from accounts.upstreams.errors import Blame, Trouble
 
 NS = "xmlns:cas='http://www.yale.edu/tp/cas'"
 

@@ -11,11 +11,11 @@ from django.db import OperationalError, connection
 from django.test import Client
 
 from accounts.models import Upstream
-from accounts.upstreams.cas import cache_key, digest
-from accounts.upstreams.cas_views import LARGEST_LOGOUT
+from accounts.upstreams.cas.flow import cache_key, digest
+from accounts.upstreams.cas.views import LARGEST_LOGOUT
 from accounts.upstreams.models import UpstreamSession
-from authgate import sessions
-from authgate.answer import cookie_name
+from authgate import sign_ins as sessions
+from authgate.check.responses import cookie_name
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.signing_in import is_signed_in
 from tests.authgate.asking import WIKI, ask, facts

@@ -11,9 +11,9 @@ from django.core.cache import cache
 from django.test import Client
 
 from accounts.models import Upstream, User
-from accounts.upstreams.cas import Refusal, examine, service_url, validated
+from accounts.upstreams.cas.flow import Refusal, examine, service_url, validated
 from accounts.upstreams.models import ClaimMapping, GroupMapping
-from accounts.upstreams.trial import Level
+from accounts.upstreams.oidc.connection_test import Level
 from tests.accounts.signing_in import is_signed_in
 from tests.factories import GroupFactory, UpstreamFactory
 from tests.upstreams.cas_server import asked_in, leave, path_of

@@ -15,11 +15,11 @@ from django.core.cache import cache
 from django.test import Client
 
 from accounts.models import Upstream, User
-from accounts.upstreams import fetching
-from accounts.upstreams.cas import examine
+from accounts.upstreams import http_client as fetching
+from accounts.upstreams.cas.flow import examine
 from accounts.upstreams.models import GroupMapping, Identity, UpstreamSession
-from accounts.upstreams.trial import Level
-from authgate.answer import LONGEST_LOCATION
+from accounts.upstreams.oidc.connection_test import Level
+from authgate.check.responses import LONGEST_LOCATION
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.factories import GroupFactory, UpstreamFactory

@@ -12,11 +12,12 @@ import jwt
 import pytest
 
 from accounts.models import Upstream
-from accounts.upstreams import fetching, metadata
-from accounts.upstreams.fetching import fetch, judged_addresses
-from accounts.upstreams.signed_tokens import LOGOUT_TOKEN
-from accounts.upstreams.trouble import Trouble
-from accounts.upstreams.turns import Turns
+from accounts.upstreams import http_client as fetching
+from accounts.upstreams.concurrency import Turns
+from accounts.upstreams.errors import Trouble
+from accounts.upstreams.http_client import fetch, judged_addresses
+from accounts.upstreams.oidc import metadata
+from accounts.upstreams.oidc.signed_tokens import LOGOUT_TOKEN
 from tests.accounts.conftest import PortalClient
 from tests.factories import UpstreamFactory
 from tests.upstreams.provider import OTHER_RSA_KEY, Provider, jwk

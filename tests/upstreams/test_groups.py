@@ -10,8 +10,8 @@ from django.contrib.auth.models import Group, Permission
 from accounts.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamGroup, User
 from accounts.upstreams import groups as groups_module
 from accounts.upstreams.groups import follow_groups
-from accounts.upstreams.rechecking import recheck_due
-from authgate import sessions
+from accounts.upstreams.oidc.recheck_worker import recheck_due
+from authgate import sign_ins as sessions
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.conftest import PortalClient
 from tests.authgate.asking import WIKI, ask, facts, header

@@ -10,18 +10,19 @@ from typing import Any
 import pytest
 from django.utils import timezone
 
-from accounts.api_tokens import make_token
+from accounts.machines.api_tokens import make_token
 from accounts.models import Upstream, UpstreamSession, User
-from accounts.upstreams.handing import LOOK_AGAIN
-from accounts.upstreams.rechecking import recheck_due
-from authgate import feed as feed_module
-from authgate import loading, sessions
-from authgate.check import check
-from authgate.feed import Feed
-from authgate.memory import WorkerMemory
+from accounts.upstreams.application_tokens import LOOK_AGAIN
+from accounts.upstreams.oidc.recheck_worker import recheck_due
+from authgate import sign_ins as sessions
+from authgate.check.memory import WorkerMemory
+from authgate.check.pipeline import check
+from authgate.endpoints.check_view import _memory
 from authgate.models import Application, Change, ConfigurationEvent, SignIn
-from authgate.views import _memory
-from authgate.writer import writer
+from authgate.worker import feed as feed_module
+from authgate.worker import loader as loading
+from authgate.worker.feed import Feed
+from authgate.worker.write_behind import writer
 from tests.accounts.conftest import PortalClient
 from tests.authgate.asking import WIKI, ask, facts, header, signed_in
 from tests.factories import ApplicationFactory

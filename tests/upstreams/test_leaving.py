@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 
 from accounts.models import Upstream, UpstreamSession, User
-from accounts.upstreams import metadata
-from authgate import sessions
+from accounts.upstreams.oidc import metadata
+from authgate import sign_ins as sessions
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.conftest import PORTAL, PortalClient
 from tests.accounts.signing_in import is_signed_in

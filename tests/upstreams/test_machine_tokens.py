@@ -16,17 +16,17 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from accounts.models import StrictGroup, User
-from accounts.upstreams import metadata
+from accounts.upstreams.errors import Trouble
 from accounts.upstreams.models import Identity, Upstream
-from accounts.upstreams.signed_tokens import PROGRAM_TOKEN
-from accounts.upstreams.trouble import Trouble
-from authgate import feed as feed_module
-from authgate import loading
-from authgate.answer import Answer
-from authgate.feed import Feed
-from authgate.memory import WorkerMemory
+from accounts.upstreams.oidc import metadata
+from accounts.upstreams.oidc.signed_tokens import PROGRAM_TOKEN
+from authgate.check.memory import WorkerMemory
+from authgate.check.responses import Answer
+from authgate.endpoints.check_view import _memory
 from authgate.models import Application
-from authgate.views import _memory
+from authgate.worker import feed as feed_module
+from authgate.worker import loader as loading
+from authgate.worker.feed import Feed
 from tests.authgate.asking import NAVIGATION, WIKI, ask, facts, header
 from tests.factories import ApplicationFactory, RuleFactory, UpstreamFactory
 from tests.upstreams.provider import SHORT_RSA_KEY

@@ -13,10 +13,11 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import GroupMapping, Upstream, UpstreamSession, User
-from accounts.upstreams import metadata, rechecking
-from accounts.upstreams.rechecking import empty_ended, recheck_due
-from accounts.upstreams.refreshing import LEASE, Outcome, refresh
-from authgate import sessions
+from accounts.upstreams.oidc import metadata
+from accounts.upstreams.oidc import recheck_worker as rechecking
+from accounts.upstreams.oidc.recheck_worker import empty_ended, recheck_due
+from accounts.upstreams.oidc.refresh import LEASE, Outcome, refresh
+from authgate import sign_ins as sessions
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in

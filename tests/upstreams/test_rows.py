@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from accounts.checks import check_encryption_keys
 from accounts.models import Identity, Upstream, UpstreamSession, User
-from accounts.upstreams.encryption import Undecryptable
+from authgate.encryption import Undecryptable
 from authgate.models import SignIn
-from authgate.sessions import begin_sign_in
+from authgate.sign_ins import begin_sign_in
 from tests.factories import UpstreamFactory
 
 SECRET = "the client's secret"

@@ -11,9 +11,9 @@ from django.core.cache import caches
 from pytest_django.plugin import DjangoDbBlocker
 
 from accounts.models import ClaimMapping, GroupMapping, Upstream, UpstreamSession, User
-from accounts.upstreams import backchannel, metadata
-from accounts.upstreams.kinds import PROTOCOLS
-from accounts.upstreams.trial import examine
+from accounts.upstreams.oidc import backchannel, metadata
+from accounts.upstreams.oidc.connection_test import examine
+from accounts.upstreams.protocols import PROTOCOLS
 from authgate.models import AuditEvent
 from authgate.network_limits import WrongTries
 from tests.accounts.conftest import PortalClient

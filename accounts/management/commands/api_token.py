@@ -6,7 +6,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts.api_tokens import TooManyTokens, make_token
+from accounts.machines.api_tokens import TooManyTokens, make_token
 from accounts.models import User
 from authgate.audit import record
 from authgate.models import Application

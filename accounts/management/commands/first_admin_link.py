@@ -4,7 +4,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from accounts.first_administrator import is_wanted, make_link
+from accounts.onboarding.first_administrator import is_wanted, make_link
 
 
 class Command(BaseCommand):

@@ -7,7 +7,7 @@ from django.apps import apps
 from django.core.management.base import BaseCommand
 from django.db import models, transaction
 
-from accounts.upstreams.encryption import EncryptedField, Secret, Undecryptable
+from authgate.encryption import EncryptedField, Secret, Undecryptable
 
 
 class Command(BaseCommand):

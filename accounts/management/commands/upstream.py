@@ -13,9 +13,9 @@ from django.utils.text import slugify
 
 from accounts.models import User
 from accounts.upstreams.identities import Linked, link_to
-from accounts.upstreams.kinds import PROTOCOLS
 from accounts.upstreams.models import Identity, Upstream
-from accounts.upstreams.trial import Level, examine
+from accounts.upstreams.oidc.connection_test import Level, examine
+from accounts.upstreams.protocols import PROTOCOLS
 from authgate.audit import record
 
 FOR_OIDC = {

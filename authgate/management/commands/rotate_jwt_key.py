@@ -6,7 +6,7 @@ from typing import Any
 from django.core.management.base import BaseCommand
 
 from authgate.audit import record
-from authgate.signing import rotate
+from authgate.identity_jwt import rotate
 
 
 class Command(BaseCommand):

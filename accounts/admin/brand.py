@@ -1,0 +1,98 @@
+"""The one brand in the admin."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts.branding import brand
+from accounts.models import Brand
+from authgate.admin.audited import AuditedAdmin
+from authgate.pictures import digest_of, drawn_anew, upload_field
+
+LOGO_BOX = (400, 80)
+
+
+class BrandForm(forms.ModelForm):  # type: ignore[type-arg]
+    logo_file = upload_field(
+        _("Logo"),
+        _("PNG, JPEG or WebP with a transparent ground; it is shown 40 points high, on light and on dark."),
+    )
+    remove_logo = forms.BooleanField(label=_("Remove the logo"), required=False)
+
+    class Meta:
+        model = Brand
+        fields = ("name", "accent")
+
+    def clean_logo_file(self) -> bytes | None:
+        upload = self.cleaned_data["logo_file"]
+        return drawn_anew(upload, LOGO_BOX) if upload else None
+
+    def clean_accent(self) -> str:
+        return str(self.cleaned_data["accent"]).lower()
+
+
+@admin.register(Brand)
+class BrandAdmin(AuditedAdmin):
+    form = BrandForm
+    fields = ("name", "accent", "accent_shown", ("logo_file", "logo_shown", "remove_logo"))
+    readonly_fields = ("accent_shown", "logo_shown")
+
+    @admin.display(description=_("shown as"))
+    def accent_shown(self, row: Brand) -> str:
+        if not row.accent:
+            return gettext("the portal's own")
+        light, dark = brand.Look(accent=row.accent).shades
+        return gettext("%(light)s by light, %(dark)s in the dark") % {
+            "light": light.accent,
+            "dark": dark.accent,
+        }
+
+    @admin.display(description=_("shown now"))
+    def logo_shown(self, row: Brand) -> SafeString:
+        url = f"{reverse('brand_logo')}?v={brand.current().version}"
+        return format_html('<img src="{}" alt="" height="40">', url)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Brand | None = None) -> bool:
+        return False
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Lead to the one row, instead of a list of one."""
+        return HttpResponseRedirect(reverse("admin:accounts_brand_change", args=[Brand.THE_ONE]))
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Brand | None:
+        return super().get_object(request, object_id, from_field) or Brand() if object_id == "1" else None
+
+    def save_model(self, request: HttpRequest, obj: Brand, form: Any, change: bool) -> None:
+        content = form.cleaned_data.get("logo_file")
+        if content:
+            obj.logo, obj.logo_digest = content, digest_of(content)
+        elif form.cleaned_data.get("remove_logo"):
+            obj.logo, obj.logo_digest = None, ""
+        obj.save()
+        transaction.on_commit(brand.forget)
+        self._tell_of_other_shades(request, obj)
+
+    def _tell_of_other_shades(self, request: HttpRequest, row: Brand) -> None:
+        if not row.accent:
+            return
+        shown = brand.Look(accent=row.accent).shades[0].accent
+        if shown != row.accent:
+            message = gettext(
+                "%(chosen)s is too pale to be read on white: light pages show %(shown)s instead."
+            )
+            self.message_user(request, message % {"chosen": row.accent, "shown": shown}, messages.WARNING)

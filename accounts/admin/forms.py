@@ -1,0 +1,228 @@
+"""The admin's forms for people: names nobody else has, and nothing a member of staff may not give."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.models import EmailAddress
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.widgets import AutocompleteSelectMultiple
+from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm, UserChangeForm
+from django.contrib.auth.models import Group as DjangoGroup
+from django.contrib.auth.models import Permission
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.forms.models import BaseInlineFormSet
+from django.utils.translation import gettext_lazy as _
+
+from accounts.admin.roles import GivesRoles, roles_field
+from accounts.models import LOOKS_ALIKE, Group, User
+from accounts.privilege import are_the_last_superusers, out_of_reach
+from authgate.admin.audited import name_fields
+from authgate.models import SignIn
+
+NAME_TAKEN = _("There is a user of this name already, perhaps in other letter case. Choose another.")
+ADDRESS_TAKEN = _("Another user has this e-mail address. Remove it there first.")
+
+
+NEVER_SHOWN = ("admin", "contenttypes", "mfa", "sessions")
+ACTS = {"add": _("add"), "change": _("change"), "delete": _("delete"), "view": _("view")}
+
+
+def with_permissions_in_words(field: Any) -> Any:
+    """Have a field for permissions say them in the reader's language; the database has Django's English.
+
+    Those of tables that the admin does not show are left out.
+    """
+    queryset = getattr(field, "queryset", None)
+    if queryset is not None and queryset.model is Permission:
+        field.queryset = queryset.exclude(content_type__app_label__in=NEVER_SHOWN)
+        field.label_from_instance = permission_in_words
+    return field
+
+
+def permission_in_words(permission: Permission) -> str:
+    act = permission.codename.partition("_")[0]
+    return f"{permission.content_type.name}: {ACTS.get(act, permission.name)}"
+
+
+def is_address_of_another(email: str, user_id: int = 0) -> bool:
+    """Tell whether somebody else has an address, confirmed or not: it must never lead to two people."""
+    return (
+        User.objects.filter(email__iexact=email).exclude(pk=user_id).exists()
+        or EmailAddress.objects.filter(email__iexact=email).exclude(user=user_id).exists()
+    )
+
+
+def refuse_taken_name(username: str, user_id: int = 0) -> None:
+    """Raise ValidationError for another user's name, a name that looks like it, or another's address."""
+    others = User.objects.exclude(pk=user_id)
+    if others.filter(username__iexact=username).exists():
+        raise ValidationError(NAME_TAKEN, code="unique")
+    # Users who looked alike before that was refused keep their names.
+    is_kept = User.objects.filter(pk=user_id, username=username).exists()
+    if not is_kept and User.objects.look_alikes(username).exclude(pk=user_id).exists():
+        raise ValidationError(LOOKS_ALIKE, code="look_alike")
+    if is_address_of_another(username, user_id):
+        raise ValidationError(ADDRESS_TAKEN, code="unique")
+
+
+class AddUserForm(AdminUserCreationForm):  # type: ignore[type-arg]
+    class Meta(AdminUserCreationForm.Meta):
+        model = User
+        fields = ("username", "display_name", "email")
+
+    def clean_username(self) -> str:
+        username: str = self.cleaned_data["username"]
+        refuse_taken_name(username)
+        return username
+
+    def clean_email(self) -> str:
+        email = str(self.cleaned_data["email"]).lower()
+        if email and is_address_of_another(email):
+            raise ValidationError(ADDRESS_TAKEN, code="unique")
+        return email
+
+
+class ChangeUserForm(GivesRoles, UserChangeForm):  # type: ignore[type-arg]
+    """The admin sets `requester` on the class that it makes for each request."""
+
+    password = None  # type: ignore[assignment]
+    permissions_field = "user_permissions"
+    roles = roles_field()
+
+    class Meta(UserChangeForm.Meta):
+        model = User
+
+    def clean_username(self) -> str:
+        username: str = self.cleaned_data["username"]
+        refuse_taken_name(username, self.instance.pk)
+        return username
+
+    def clean_is_active(self) -> bool:
+        is_active: bool = self.cleaned_data["is_active"]
+        if not is_active and self.instance == self.requester:
+            raise ValidationError(_("This is you. Ask another administrator to disable you."), code="oneself")
+        return is_active
+
+    def clean_groups(self) -> QuerySet[DjangoGroup]:
+        groups: QuerySet[DjangoGroup] = self.cleaned_data["groups"]
+        if self.requester.is_superuser:
+            return groups
+        powerful = groups.filter(permissions__isnull=False).distinct()
+        if powerful:
+            names = ", ".join(group.name for group in powerful)
+            message = _("Only superusers may put somebody into a group that carries permissions: %(names)s.")
+            raise ValidationError(message, code="privilege", params={"names": names})
+        return groups
+
+    def clean(self) -> dict[str, Any]:
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
+        flags = [cleaned.get(name, True) for name in ("is_active", "is_staff", "is_superuser")]
+        if not all(flags) and are_the_last_superusers(User.objects.filter(pk=self.instance.pk)):
+            message = _("This is the last superuser who can enter. Make another one first.")
+            raise ValidationError(message, code="last")
+        return cleaned
+
+
+class AddressForm(forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = EmailAddress
+        fields = ("email", "verified", "primary")
+
+    def clean_email(self) -> str:
+        email = str(self.cleaned_data["email"]).lower()
+        others = EmailAddress.objects.filter(user=self.instance.user_id).exclude(pk=self.instance.pk or 0)
+        if others.filter(email__iexact=email).exists():
+            raise ValidationError(_("The user has this address already."), code="unique")
+        if is_address_of_another(email, self.instance.user_id or 0):
+            raise ValidationError(ADDRESS_TAKEN, code="unique")
+        return email
+
+
+class AddressFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
+    def add_fields(self, form: Any, index: int | None) -> None:
+        super().add_fields(form, index)
+        name_fields(form)
+
+    def clean(self) -> None:
+        super().clean()
+        seen: set[str] = set()
+        primary = 0
+        for form in self.kept():
+            email = form.cleaned_data["email"]
+            if email in seen:
+                form.add_error("email", _("This address stands here twice. Delete one."))
+            seen.add(email)
+            primary += bool(form.cleaned_data.get("primary"))
+        if primary > 1:
+            raise ValidationError(_("Only one address can be the primary one. Untick the others."))
+
+    def get_unique_error_message(self, unique_check: Any) -> Any:
+        return _("An address stands here twice. Delete one.")
+
+    def kept(self) -> list[Any]:
+        """Give the forms of the addresses that there will be."""
+        return [
+            form
+            for form in self.forms
+            if form.is_valid()
+            and not form.cleaned_data.get("DELETE")
+            and (form.instance.pk or form.has_changed())
+        ]
+
+
+def _people(label: Any) -> forms.ModelMultipleChoiceField[User]:
+    return forms.ModelMultipleChoiceField(
+        User.objects.all(),
+        label=label,
+        required=False,
+        widget=AutocompleteSelectMultiple(SignIn._meta.get_field("user"), admin.site),
+    )
+
+
+class NewPasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        # Django's own words are put together before it is known who reads them: always in English.
+        if "usable_password" in self.fields:
+            self.fields["usable_password"].help_text = _(
+                "Without one the user signs in by a provider or not at all, and the present password is lost."
+            )
+
+
+class GroupForm(GivesRoles, forms.ModelForm):  # type: ignore[type-arg]
+    """Members come and go by name, so that a group of thousands needs no form of thousands of rows."""
+
+    permissions_field = "permissions"
+    roles = roles_field()
+    second_factor = forms.BooleanField(
+        label=_("Second factor needed"),
+        required=False,
+        help_text=_("Members open nothing with their password alone, from the next request on."),
+    )
+    add_members = _people(_("add members"))
+    remove_members = _people(_("remove members"))
+
+    class Meta:
+        model = Group
+        fields = ("name", "permissions")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["second_factor"].initial = hasattr(self.instance, "strict_group")
+        self.fields["second_factor"].disabled = not self.requester.is_superuser
+
+    def clean_add_members(self) -> QuerySet[User]:
+        return self._within_reach(self.cleaned_data["add_members"])
+
+    def clean_remove_members(self) -> QuerySet[User]:
+        return self._within_reach(self.cleaned_data["remove_members"])
+
+    def _within_reach(self, users: QuerySet[User]) -> QuerySet[User]:
+        names = out_of_reach(self.requester, users)
+        if names:
+            message = _("Only superusers may change the groups of staff: %(names)s.")
+            raise ValidationError(message, code="privilege", params={"names": ", ".join(names)})
+        return users

@@ -1,0 +1,620 @@
+"""People in the admin. Only superusers may make staff or superusers, or touch who has any power here."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import allauth.account.admin
+import allauth.mfa.admin  # noqa: F401  (this too)
+from allauth.account.models import EmailAddress, EmailConfirmation
+from allauth.mfa.models import Authenticator
+from django import forms
+from django.contrib import admin, messages
+from django.contrib.admin.actions import delete_selected
+from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
+from django.contrib.auth.models import Group as DjangoGroup
+from django.db.models import Count, Exists, Model, OuterRef, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.urls import URLPattern, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts import mails
+from accounts.admin.forms import (
+    ADDRESS_TAKEN,
+    AddressForm,
+    AddressFormSet,
+    AddUserForm,
+    ChangeUserForm,
+    GroupForm,
+    NewPasswordForm,
+    is_address_of_another,
+    with_permissions_in_words,
+)
+from accounts.admin.roles import ShowsRoles
+from accounts.machines.api_tokens import end_tokens
+from accounts.models import ApiToken, Group, Invitation, StrictGroup, User
+from accounts.onboarding.invitations import LONGEST_DAYS, invite
+from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach, privileged
+from accounts.second_factor.events import reset_factors
+from authgate.admin.applications import SessionAdmin
+from authgate.admin.audited import AuditedAdmin, ReadableText, ask_first, atomic_where_it_writes, record_by
+from authgate.admin.list_columns import chips, cut
+from authgate.admin.list_filters import BoundedRelatedFilter
+from authgate.audit import record
+from authgate.models import SignIn
+from authgate.peer import client_address
+from authgate.sign_ins import end_sign_ins
+
+NEWEST = 20
+
+# allauth's pages search and change addresses of anybody, and list the keys that confirm them.
+admin.site.unregister(EmailAddress)
+if admin.site.is_registered(EmailConfirmation):
+    admin.site.unregister(EmailConfirmation)
+admin.site.unregister(DjangoGroup)
+admin.site.unregister(Authenticator)  # its page shows secrets, and lets staff exchange them
+
+
+def requester_of(request: HttpRequest) -> User:
+    return cast(User, request.user)
+
+
+class AddressInline(ReadableText, admin.TabularInline):  # type: ignore[type-arg]
+    model = EmailAddress
+    form = AddressForm
+    formset = AddressFormSet
+    extra = 0
+    verbose_name = _("e-mail address")
+    verbose_name_plural = _("e-mail addresses")
+
+    def has_add_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_add_permission(request, obj) and _is_within_reach(request, obj)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and _is_within_reach(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and _is_within_reach(request, obj)
+
+
+def _is_within_reach(request: HttpRequest, user: User | None) -> bool:
+    return user is None or user.pk is None or may_touch(requester_of(request), user)
+
+
+@admin.register(User)
+class UserAdmin(ShowsRoles, AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
+    permissions_field = "user_permissions"
+    form = ChangeUserForm
+    add_form = AddUserForm
+    change_password_form = NewPasswordForm
+    change_user_password_template = "admin/change_password.html"  # noqa: S105 (no password)
+    list_display = (
+        "username",
+        "display_name",
+        "email_column",
+        "group_names",
+        "is_active",
+        "is_staff",
+        "last_login",
+    )
+    list_filter = ("is_active", "is_staff", "is_superuser", ("groups", BoundedRelatedFilter))
+    search_fields = ("username", "display_name", "email", "emailaddress__email")
+    search_help_text = _("Name or e-mail address")
+    autocomplete_fields = ("groups",)
+    filter_horizontal = ("user_permissions",)
+    inlines = (AddressInline,)
+    actions = ("end_sign_ins", "reset_factors", "disable", "enable", "delete_selected")
+    readonly_fields = (
+        "email",
+        "password_state",
+        "factors",
+        "uuid",
+        "last_login",
+        "date_joined",
+        "newest_sign_ins",
+    )
+    fieldsets = (
+        (None, {"fields": ("username", "display_name", "email", "password_state", "factors", "uuid")}),
+        (_("Groups"), {"fields": ("groups",)}),
+        (
+            _("Power in the administration"),
+            {"fields": ("is_active", "is_staff", "is_superuser", "roles")},
+        ),
+        (_("Single permissions"), {"classes": ("collapse",), "fields": ("user_permissions",)}),
+        (_("Sign-ins"), {"fields": ("date_joined", "last_login", "newest_sign_ins")}),
+    )
+    add_fieldsets = (
+        (
+            None,
+            {
+                "classes": ("wide",),
+                "fields": (
+                    "username",
+                    "display_name",
+                    "email",
+                    "usable_password",
+                    "password1",
+                    "password2",
+                ),
+            },
+        ),
+    )
+
+    # ---- columns and fields ----
+
+    @admin.display(description=_("e-mail address"), ordering="email")
+    def email_column(self, user: User) -> SafeString:
+        return cut(user.email)
+
+    @admin.display(description=_("groups"))
+    def group_names(self, user: User) -> SafeString:
+        return chips(sorted(group.name for group in user.groups.all()))
+
+    @admin.display(description=_("password"))
+    def password_state(self, user: User) -> SafeString:
+        state = _("set") if user.has_usable_password() else _("none")
+        return format_html('{} · <a href="../password/">{}</a>', state, _("change"))
+
+    @admin.display(description=_("second factor"))
+    def factors(self, user: User) -> str:
+        """Name the kinds alone; what they hold is nobody's to see."""
+        kinds = Authenticator.objects.filter(user=user).order_by("pk").values_list("type", flat=True)
+        labels = dict(Authenticator.Type.choices)
+        return ", ".join(str(labels.get(kind, kind)) for kind in kinds) or "-"
+
+    @admin.display(description=_("newest sign-ins"))
+    def newest_sign_ins(self, user: User) -> SafeString:
+        sign_ins = SignIn.objects.filter(user=user).select_related("user")[:NEWEST]
+        return render_to_string("admin/newest_sign_ins.html", {"sign_ins": sign_ins, "person": user})
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
+        return super().get_queryset(request).prefetch_related("groups")
+
+    # ---- who may do what ----
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and _is_within_reach(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and _is_within_reach(request, obj)
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("authgate.change_signin")
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        if obj is None:
+            return ()
+        if requester_of(request).is_superuser:
+            return self.readonly_fields
+        return (*self.readonly_fields, "is_staff", "is_superuser", "held_roles")
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        return with_permissions_in_words(super().formfield_for_manytomany(db_field, request, **kwargs))
+
+    def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
+        return self.inlines if obj else ()
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.requester = requester_of(request)
+        return form
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        if id == str(request.user.pk):
+            return HttpResponseRedirect(reverse("account_change_password"))
+        with atomic_where_it_writes(request):
+            response: HttpResponse = super().user_change_password(request, id, form_url)
+        person = self.get_object(request, id) if response.status_code == 302 else None
+        if request.method == "POST" and person is not None:
+            mails.tell(person, "password_changed")
+        return response
+
+    # ---- saving ----
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        super().save_model(request, obj, form, change)
+        if not change and obj.email:
+            EmailAddress.objects.create(user=obj, email=obj.email.lower(), primary=True, verified=False)
+
+    def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
+        """Save addresses with none primary, then the chosen one: the database never sees two."""
+        if not isinstance(formset, AddressFormSet) or not formset.has_changed():
+            super().save_formset(request, form, formset, change)
+            return
+        primary = [row.instance for row in formset.kept() if row.cleaned_data.get("primary")]
+        for row in formset.kept():
+            row.instance.primary = False
+        super().save_formset(request, form, formset, change)
+        self._make_primary(form.instance, primary)
+
+    def _make_primary(self, user: User, chosen: list[EmailAddress]) -> None:
+        """Make the chosen address the user's own, or the first there is."""
+        addresses = EmailAddress.objects.filter(user=user).order_by("-verified", "pk")
+        primary = chosen[0] if chosen else addresses.first()
+        if primary is not None:
+            EmailAddress.objects.filter(pk=primary.pk).update(primary=True)
+        user.email = primary.email if primary else ""
+        user.save(update_fields=["email"])
+
+    # ---- deleting ----
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        user = self.get_object(request, object_id)
+        with atomic_where_it_writes(request):
+            may_delete = user is not None and self.has_delete_permission(request, user)
+            if user and may_delete and self._refuses_to_lose(request, User.objects.filter(pk=user.pk)):
+                return HttpResponseRedirect(reverse("admin:accounts_user_change", args=[user.pk]))
+            return super().delete_view(request, object_id, extra_context)
+
+    @admin.action(permissions=["delete"], description=_("Delete selected users"))
+    def delete_selected(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        if self._is_out_of_reach(request, queryset) or self._refuses_to_lose(request, queryset):
+            return None
+        return delete_selected(self, request, queryset)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Name the users; of what goes with them only sign-ins are worth counting."""
+        users = list(objs)
+        counts = {
+            str(self.opts.verbose_name_plural): len(users),
+            str(SignIn._meta.verbose_name_plural): SignIn.objects.filter(user__in=users).count(),
+        }
+        lacking = {user.username for user in users if not self.has_delete_permission(request, user)}
+        return [user.username for user in users], counts, lacking, []
+
+    def _is_out_of_reach(self, request: HttpRequest, users: QuerySet[User]) -> bool:
+        names = out_of_reach(requester_of(request), users)
+        if names:
+            message = gettext("Only superusers may do this to staff: %(names)s. Nothing was changed.")
+            self.message_user(request, message % {"names": ", ".join(names)}, messages.ERROR)
+        return bool(names)
+
+    def _refuses_to_lose(self, request: HttpRequest, users: QuerySet[User]) -> bool:
+        """Refuse, with words, to delete or disable oneself or the last superuser who can enter."""
+        message = ""
+        if users.filter(pk=requester_of(request).pk).exists():
+            message = gettext("You are among them. Ask another administrator. Nothing was changed.")
+        elif are_the_last_superusers(users):
+            message = gettext("Then no superuser could enter. Make another one first. Nothing was changed.")
+        if message:
+            self.message_user(request, message, messages.ERROR)
+        return bool(message)
+
+    # ---- actions ----
+
+    @admin.action(permissions=["end"], description=_("End all sign-ins of the chosen users"))
+    def end_sign_ins(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        if self._is_out_of_reach(request, queryset):
+            return None
+        question = gettext("End all sign-ins of these users?")
+        asked = ask_first(
+            self,
+            request,
+            queryset,
+            action="end_sign_ins",
+            question=question,
+            button=gettext("End their sign-ins"),
+        )
+        if asked is None:
+            ended = sum(self._end_sign_ins_of(request, user) for user in queryset)
+            text = ngettext("%d sign-in was ended.", "%d sign-ins were ended.", ended)
+            self.message_user(request, text % ended, messages.SUCCESS)
+        return asked
+
+    def _end_sign_ins_of(self, request: HttpRequest, user: User) -> int:
+        ended = end_sign_ins(SignIn.objects.filter(user=user))
+        record(
+            "session_ended",
+            actor=request.user.get_username(),
+            subject=user.username,
+            address=client_address(request),
+            details={"sign_ins": ended},
+        )
+        return ended
+
+    @admin.action(permissions=["change"], description=_("Reset the second factors of the chosen users"))
+    def reset_factors(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        if self._is_out_of_reach(request, queryset):
+            return None
+        question = gettext(
+            "Remove all second factors of these users, and end their sign-ins? Make sure that it was they "
+            "who asked: from now on their password alone signs them in."
+        )
+        asked = ask_first(
+            self, request, queryset, action="reset_factors", question=question, button=gettext("Reset them")
+        )
+        if asked is None:
+            reset = sum(reset_factors(request, user) for user in queryset)
+            text = ngettext("%d factor was removed.", "%d factors were removed.", reset)
+            self.message_user(request, text % reset, messages.SUCCESS)
+        return asked
+
+    @admin.action(permissions=["change"], description=_("Disable the chosen users"))
+    def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        if self._is_out_of_reach(request, queryset) or self._refuses_to_lose(request, queryset):
+            return None
+        question = gettext("Disable these users and end their sign-ins?")
+        asked = ask_first(
+            self, request, queryset, action="disable", question=question, button=gettext("Disable them")
+        )
+        if asked is None:
+            self._set_active(request, queryset.filter(is_active=True), False)
+        return asked
+
+    @admin.action(permissions=["change"], description=_("Enable the chosen users"))
+    def enable(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        if self._is_out_of_reach(request, queryset):
+            return None
+        question = gettext("Enable these users?")
+        asked = ask_first(
+            self, request, queryset, action="enable", question=question, button=gettext("Enable them")
+        )
+        if asked is None:
+            self._set_active(request, queryset.filter(is_active=False), True)
+        return asked
+
+    def _set_active(self, request: HttpRequest, users: QuerySet[User], is_active: bool) -> None:
+        changed = list(users)
+        for user in changed:
+            user.is_active = is_active
+            user.save(update_fields=["is_active"])  # ends their sign-ins, so that none comes back later
+            self.log_change(request, user, [{"changed": {"fields": ["Active"]}}])
+        text = ngettext("%d user was changed.", "%d users were changed.", len(changed))
+        self.message_user(request, text % len(changed), messages.SUCCESS)
+
+
+@admin.register(Group)
+class GroupAdmin(ShowsRoles, AuditedAdmin):
+    permissions_field = "permissions"
+    form = GroupForm
+    list_display = ("name", "member_count", "carries_permissions", "is_strict")
+    search_fields = ("name",)
+    search_help_text = _("Name")
+    filter_horizontal = ("permissions",)
+    chosen_by_name = ("add_members", "remove_members")
+    readonly_fields = ("members",)
+    fieldsets = (
+        (None, {"fields": ("name", "second_factor")}),
+        (_("Members"), {"fields": ("members", "add_members", "remove_members")}),
+        (_("Power in the administration"), {"fields": ("roles",)}),
+        (_("Single permissions"), {"classes": ("collapse",), "fields": ("permissions",)}),
+    )
+    ordering = ("name",)
+
+    @admin.display(description=_("members"), ordering="how_many")
+    def member_count(self, group: Group) -> int:
+        return int(group.how_many)  # type: ignore[attr-defined]
+
+    @admin.display(description=_("carries permissions"), boolean=True, ordering="is_powerful")
+    def carries_permissions(self, group: Group) -> bool:
+        return bool(group.is_powerful)  # type: ignore[attr-defined]
+
+    @admin.display(description=_("second factor needed"), boolean=True)
+    def is_strict(self, group: Group) -> bool:
+        return hasattr(group, "strict_group")
+
+    @admin.display(description=_("members"))
+    def members(self, group: Group) -> SafeString | str:
+        if group.pk is None:
+            return "-"
+        people = group.user_set.order_by("username")
+        context = {"people": people[:NEWEST], "count": people.count(), "group": group}
+        return render_to_string("admin/members.html", context)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
+        powerful = Group.permissions.through.objects.filter(group=OuterRef("pk"))
+        groups: QuerySet[Group] = super().get_queryset(request).select_related("strict_group")
+        return groups.annotate(how_many=Count("user", distinct=True), is_powerful=Exists(powerful))
+
+    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        if db_field.name == "permissions":
+            everything = db_field.remote_field.model.objects.select_related("content_type")
+            kwargs.setdefault("queryset", everything)  # else a query for each permission's name
+        return with_permissions_in_words(super().formfield_for_manytomany(db_field, request, **kwargs))
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.requester = requester_of(request)
+        return form
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
+        if requester_of(request).is_superuser:
+            return self.readonly_fields
+        return (*self.readonly_fields, "held_roles")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return super().has_change_permission(request, obj) and self._is_harmless(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        if not super().has_delete_permission(request, obj) or not self._is_harmless(request, obj):
+            return False
+        # A group that goes changes the groups of its members.
+        return (
+            obj is None
+            or requester_of(request).is_superuser
+            or not privileged(User.objects.filter(groups=obj)).exists()
+        )
+
+    def _is_harmless(self, request: HttpRequest, group: Group | None) -> bool:
+        if group is None or requester_of(request).is_superuser:
+            return True
+        return not group.permissions.exists()
+
+    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
+        super().save_related(request, form, formsets, change)
+        if form.cleaned_data["second_factor"]:
+            StrictGroup.objects.get_or_create(group_id=form.instance.pk)
+        else:
+            StrictGroup.objects.filter(group_id=form.instance.pk).delete()
+        form.instance.user_set.add(*form.cleaned_data["add_members"])
+        form.instance.user_set.remove(*form.cleaned_data["remove_members"])
+
+    def construct_change_message(
+        self, request: HttpRequest, form: forms.Form, formsets: Any, add: bool = False
+    ) -> Any:
+        """Tell who came and who went."""
+        message: list[Any] = super().construct_change_message(request, form, formsets, add)
+        for kind, field in (("added", "add_members"), ("deleted", "remove_members")):
+            for user in form.cleaned_data[field]:
+                message.append({kind: {"name": "member", "object": user.username}})
+        return message
+
+
+@admin.register(ApiToken)
+class ApiTokenAdmin(SessionAdmin):
+    """Tokens can be looked at and ended. People make their own; for others `manage.py api_token` does."""
+
+    secret_fields = ("token_digest",)
+    list_display = ("name", "user", "application_names", "created_at", "last_used_at", "expires_at", "live")
+    list_filter = (("ended_at", admin.EmptyFieldListFilter), ("applications", BoundedRelatedFilter))
+    list_select_related = ("user",)
+    search_fields = ("name", "user__username", "user__display_name")
+    search_help_text = _("Name or user")
+    fields = (
+        "name",
+        "user",
+        "application_names",
+        "created_at",
+        "last_used_at",
+        "expires_at",
+        "ended_at",
+        "live",
+    )
+    readonly_fields = fields
+    actions = ("end_chosen",)
+
+    @admin.display(description=_("applications"))
+    def application_names(self, token: ApiToken) -> SafeString:
+        return chips(sorted(application.name for application in token.applications.all()))
+
+    @admin.display(description=_("live"), boolean=True)
+    def live(self, token: ApiToken) -> bool:
+        return token.is_live and token.user.is_active
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
+        return super().get_queryset(request).prefetch_related("applications")
+
+    def has_end_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("accounts.change_apitoken")
+
+    def users_of(self, queryset: QuerySet[Any]) -> QuerySet[User]:
+        return User.objects.filter(pk__in=queryset.order_by().values("user"))
+
+    @admin.action(permissions=["end"], description=_("End the chosen API tokens"))
+    def end_chosen(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> HttpResponse | None:
+        if self.is_out_of_reach(request, queryset):
+            return None
+        question = gettext("End these API tokens? Programs that use them are refused from now on.")
+        asked = ask_first(
+            self, request, queryset, action="end_chosen", question=question, button=gettext("End them")
+        )
+        if asked is None:
+            self._end(request, queryset)
+        return asked
+
+    def _end(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+        ending = list(queryset.filter(ended_at=None).select_related("user"))
+        end_tokens(ApiToken.objects.filter(pk__in=[token.pk for token in ending]))
+        for token in ending:
+            record_by(request, "token_ended", token, {"user": token.user.username})
+        text = ngettext("%d API token was ended.", "%d API tokens were ended.", len(ending))
+        self.message_user(request, text % len(ending), messages.SUCCESS)
+
+
+class InvitationForm(forms.ModelForm):  # type: ignore[type-arg]
+    requester: User
+    days = forms.IntegerField(
+        label=_("Works for"), min_value=1, max_value=LONGEST_DAYS, initial=7, help_text=_("Days.")
+    )
+
+    class Meta:
+        model = Invitation
+        fields = ("email", "groups")
+
+    def clean_email(self) -> str:
+        email = str(self.cleaned_data["email"]).lower()
+        if email and is_address_of_another(email):
+            raise forms.ValidationError(ADDRESS_TAKEN, code="unique")
+        return email
+
+    def clean_groups(self) -> QuerySet[DjangoGroup]:
+        groups: QuerySet[DjangoGroup] = self.cleaned_data["groups"]
+        if not self.requester.is_superuser and groups.filter(permissions__isnull=False).exists():
+            message = _("Only superusers may invite into a group that carries permissions.")
+            raise forms.ValidationError(message, code="privilege")
+        return groups
+
+
+@admin.register(Invitation)
+class InvitationAdmin(AuditedAdmin):
+    """Invitations are made and withdrawn; their link is shown once."""
+
+    form = InvitationForm
+    list_display = ("__str__", "made_by", "created_at", "expires_at", "used_at", "used_by")
+    list_filter = (("used_at", admin.EmptyFieldListFilter),)
+    list_select_related = ("made_by", "used_by")
+    search_fields = ("email", "used_by__username")
+    search_help_text = _("E-mail address, or who used it")
+    autocomplete_fields = ("groups",)
+    fields = ("email", "groups", "days")
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        if obj is None:
+            return self.fields
+        return ("email", "groups", "made_by", "created_at", "expires_at", "used_at", "used_by")
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        form.requester = requester_of(request)
+        return form
+
+    def save_model(self, request: HttpRequest, obj: Invitation, form: Any, change: bool) -> None:
+        made, link = invite(
+            email=form.cleaned_data["email"],
+            groups=form.cleaned_data["groups"],
+            days=form.cleaned_data["days"],
+            inviter=requester_of(request),
+        )
+        obj.pk, obj.created_at, obj.expires_at = made.pk, made.created_at, made.expires_at
+        obj._state.adding = False
+        text = gettext("This link makes one account. It is shown this once: %(link)s")
+        self.message_user(request, text % {"link": link}, messages.SUCCESS)
+
+
+class GroupLookup(admin.ModelAdmin):  # type: ignore[type-arg]
+    """Answers the autocompletion of fields that point at Django's own group; has no pages."""
+
+    search_fields = ("name",)
+    ordering = ("name",)
+
+    def get_urls(self) -> list[URLPattern]:
+        return []
+
+    def has_module_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return admin.site.get_model_admin(Group).has_view_permission(request)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+admin.site.register(DjangoGroup, GroupLookup)
+
+# The admin looks for an app's registrations here.

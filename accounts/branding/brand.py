@@ -1,0 +1,94 @@
+"""What the portal is called and looks like, as every page asks for it."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import DatabaseError
+
+from accounts.branding.colour import Shades, dark_shades, light_shades
+from accounts.models import Brand
+
+OWN = (
+    Shades("#14594f", "#0d453d", "#e4f0ea", "#ffffff"),
+    Shades("#7fd3bb", "#a2e4d0", "#1d332d", "#0b221d"),
+)
+"""The portal's own accent in light and in dark, as in static/colours.css."""
+
+REMEMBERED_FOR = 5.0
+"""Seconds; a page asks the database for the brand no more often."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    name: str = "ikD Portal"
+    accent: str = ""
+    logo_digest: str = ""
+
+    @property
+    def version(self) -> str:
+        """Give what changes whenever the style sheet or the logo does, for their addresses."""
+        return hashlib.sha256(f"{self.accent} {self.logo_digest}".encode()).hexdigest()[:12]
+
+    @property
+    def shades(self) -> tuple[Shades, Shades]:
+        """Return the accent as the light and as the dark scheme shows it."""
+        return (light_shades(self.accent), dark_shades(self.accent)) if self.accent else OWN
+
+
+_remembered: tuple[float, Look] = (0.0, Look())
+
+
+def current() -> Look:
+    """Give the brand, at most 5 seconds old; the last one known while the database does not answer."""
+    global _remembered
+    read_at, look = _remembered
+    now = time.monotonic()
+    if read_at and now - read_at < REMEMBERED_FOR:
+        return look
+    # Before the query: while the database is away, one page in five seconds waits for it and not all.
+    _remembered = (now, look)
+    look = _read(look)
+    _remembered = (now, look)
+    return look
+
+
+def forget() -> None:
+    global _remembered
+    _remembered = (0.0, Look())
+
+
+def _read(known: Look) -> Look:
+    try:
+        row = Brand.objects.values_list("name", "accent", "logo_digest").first()
+    except DatabaseError:
+        return known
+    return Look(*row) if row else Look()
+
+
+def style_sheet(look: Look) -> str:
+    """Give the rules that put the accent in the place of the portal's own."""
+    if not look.accent:
+        return "/* The portal's own colours. */\n"
+    light, dark = look.shades
+    pairs = {
+        "--accent": (light.accent, dark.accent),
+        "--accent-strong": (light.strong, dark.strong),
+        "--on-accent": (light.on_accent, dark.on_accent),
+        "--tint": (light.tint, dark.tint),
+        "--good": (light.accent, dark.accent),
+    }
+    lines = [f"  {name}: light-dark({by_day}, {by_night});" for name, (by_day, by_night) in pairs.items()]
+    return "\n".join([":root {", *lines, "}", ""])
+
+
+def own_logo(look: Look) -> bytes:
+    """Give the portal's own logo, in the accent colour."""
+    drawing = (settings.BASE_DIR / "static" / "logo.svg").read_text()
+    if look.accent:
+        light, _ = look.shades
+        drawing = drawing.replace("#14594f", light.accent).replace("#bfe6d8", light.tint)
+    return drawing.encode()

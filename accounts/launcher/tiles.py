@@ -1,0 +1,113 @@
+"""What the launcher shows: the applications that one may open, and nothing of the others."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from django.db.models import Exists, F, OuterRef
+
+from authgate import models
+from authgate.check.decision import Verdict, decide
+from authgate.check.target import BadTarget, Target, origin_of, uri_from
+from authgate.worker import loader as loading
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    id: int
+    name: str
+    description: str
+    url: str
+    host: str
+    category: str
+    icon: str
+    """The key of its icon; empty without one."""
+    favourite: bool
+
+    @property
+    def hue(self) -> int:
+        """Give which of the style sheet's six grounds the letter stands on, where there is no icon."""
+        return sum(self.name.encode()) % 6
+
+
+@dataclass(frozen=True, slots=True)
+class Shelf:
+    """Tiles under one heading: the favourites, or a category, which may have no name."""
+
+    category: str
+    tiles: list[Tile]
+    favourites: bool = False
+
+
+def applications_for(user: User, client: str = "") -> list[Tile]:
+    """Give the applications whose start page `user` may open from the address `client`. Seven queries."""
+    subject, now = loading.subject_of(user), time.time()
+    compiled = {application.id: application for application in loading.load_applications()}
+    chosen = models.Favourite.objects.filter(user=user, application=OuterRef("pk"))
+    rows = (
+        models.Application.objects.filter(in_launcher=True, enabled=True)
+        .annotate(icon_key=F("icon__key"), is_favourite=Exists(chosen))
+        .prefetch_related("origins")
+    )
+    tiles = []
+    for row in rows:
+        target = _start_page(row, client)
+        if target is None or row.pk not in compiled:
+            continue
+        if decide(compiled[row.pk], target, subject, now).verdict in (Verdict.ALLOW, Verdict.STEP_UP):
+            host = target.origin.partition("://")[2]
+            shown = (row.name, row.description, target.url, host, row.category)
+            tiles.append(Tile(row.pk, *shown, row.icon_key or "", row.is_favourite))
+    return tiles
+
+
+def applications_open_to(user: User) -> set[int]:
+    """Give the ids of applications of which a rule is for `user`, whatever its path, method or network."""
+    subject, now = loading.subject_of(user), time.time()
+    return {
+        application.id
+        for application in loading.load_applications()
+        if application.enabled
+        and any(rule.is_for(subject, now) for scope in application.scopes.values() for rule in scope.rules)
+    }
+
+
+def shelves_of(tiles: list[Tile]) -> list[Shelf]:
+    """Sort tiles as the launcher shows them: favourites, then each category, then what has none."""
+    favourites = [tile for tile in tiles if tile.favourite]
+    others = [tile for tile in tiles if not tile.favourite]
+    others.sort(key=lambda tile: (not tile.category, tile.category.casefold(), tile.name.casefold()))
+    shelves = [Shelf("", favourites, favourites=True)] if favourites else []
+    for _, shelf in groupby(others, key=lambda tile: tile.category.casefold()):
+        tiles_there = list(shelf)
+        shelves.append(Shelf(tiles_there[0].category, tiles_there))
+    return shelves
+
+
+def keep_favourite(user: User, application: int, wanted: bool) -> None:
+    """Put an application among the favourites of a user, or take it out. Twice is no error."""
+    if wanted:
+        models.Favourite.objects.get_or_create(user=user, application_id=application)
+    else:
+        models.Favourite.objects.filter(user=user, application_id=application).delete()
+
+
+def _start_page(application: models.Application, client: str) -> Target | None:
+    """Give where an application opens; None for one that has wildcards alone."""
+    if application.launch_url:
+        scheme, _, rest = application.launch_url.partition("://")
+        authority, _, path = rest.partition("/")
+        try:
+            return Target(origin_of(f"{scheme}://{authority}"), "GET", uri_from(f"/{path}".encode()), client)
+        except BadTarget:
+            return None
+    for origin in application.origins.all():
+        if "*" not in origin.value:
+            return Target(origin.value, "GET", "/", client)
+    return None

@@ -1,0 +1,56 @@
+"""API tokens: making one, ending them, and who may have one for what."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+from django.utils import timezone
+
+from accounts.models import ApiToken, User
+from authgate.check.credentials import new_token
+from authgate.models import Application
+from authgate.sign_ins import ended_here
+
+
+class TooManyTokens(Exception):
+    """The user has as many live tokens as IKD_API_TOKENS_PER_USER allows."""
+
+
+def live_tokens(user: User) -> QuerySet[ApiToken]:
+    return ApiToken.objects.filter(user=user, ended_at=None, expires_at__gt=timezone.now())
+
+
+def make_token(
+    user: User, name: str, applications: Iterable[Application], lifetime: float
+) -> tuple[ApiToken, str]:
+    """Make a token that lives for some seconds, and give it: nobody can read it again.
+
+    Raises TooManyTokens, and ValueError for a lifetime that is longer than IKD_API_TOKEN_LIFETIME.
+    """
+    if not 0 < lifetime <= settings.IKD_API_TOKEN_LIFETIME:
+        raise ValueError(lifetime)
+    token, now = new_token(), timezone.now()
+    with transaction.atomic():
+        User.objects.select_for_update().get(pk=user.pk)  # else two at once would both be the last one
+        if live_tokens(user).count() >= settings.IKD_API_TOKENS_PER_USER:
+            raise TooManyTokens
+        row = ApiToken.objects.create(
+            user=user,
+            name=name,
+            token_digest=hashlib.sha256(token.encode("ascii")).digest(),
+            created_at=now,
+            expires_at=now + timedelta(seconds=lifetime),
+        )
+        row.applications.set(applications)
+    return row, token
+
+
+def end_tokens(which: QuerySet[ApiToken]) -> int:
+    """End tokens. Give how many there were to end."""
+    ended_here.any = True
+    return which.filter(ended_at=None).update(ended_at=timezone.now())

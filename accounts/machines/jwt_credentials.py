@@ -1,0 +1,68 @@
+"""What a machine's credential stands for, asked of the database where memory does not know it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.models import Identity, Upstream
+from accounts.upstreams.oidc.metadata import Source, verified
+from accounts.upstreams.oidc.signed_tokens import PROGRAM_TOKEN, TooEarly, Unproven, judge_for_program
+from authgate.check.contracts import RequestHeaders
+from authgate.check.credentials import TOKEN_KIND, credential_in, issuer_of
+from authgate.check.memory import Machine, Memory, Unknown
+from authgate.factor_policy import lacks_factor
+from authgate.worker import loader as loading
+
+
+def machine_of(key: bytes, headers: RequestHeaders, memory: Memory) -> tuple[Machine | None, bool]:
+    """Give what the credential of that key stands for, and whether memory may keep the answer."""
+    if key[:1] == TOKEN_KIND:
+        return loading.load_tokens([key[1:]]).get(key[1:]), True
+    issuers = loading.load_issuers() if isinstance(memory.issuers, Unknown) else memory.issuers
+    credential = credential_in(headers, issuers)
+    if credential is None or credential.key != key or not credential.jwt:
+        return None, False
+    return _of_jwt(credential.jwt)
+
+
+def _of_jwt(token: bytes) -> tuple[Machine | None, bool]:
+    """Verify a JWT of a trusted upstream, and return the user whom its subject is linked to.
+
+    The flag says whether the answer lasts. A token that is too early, or whose key is not known, may count
+    in a moment.
+    """
+    lasts = True
+    for upstream in loading.trusted_upstreams().filter(issuer=issuer_of(token) or ""):
+        try:
+            claims, _ = verified(upstream, token.decode("ascii"), PROGRAM_TOKEN, Source.ANYBODY)
+            judge_for_program(claims, Upstream.client_ids_at(upstream.issuer))
+        except Trouble as trouble:
+            is_passing = isinstance(trouble, TooEarly | Unproven) or trouble.blame is Blame.UNAVAILABLE
+            lasts = lasts and not is_passing
+            continue
+        return _of_subject(upstream, claims), True
+    return None, lasts
+
+
+def _of_subject(upstream: Upstream, claims: dict[str, Any]) -> Machine | None:
+    """Give the user linked to a subject, unless they owe a second factor.
+
+    Never one of the same name or address, and none is made.
+    """
+    subject = claims["sub"]
+    identity = (
+        Identity.objects.select_related("user")
+        .filter(upstream=upstream, subject=subject, user__is_active=True)
+        .exclude(lacks_factor("user"))
+        .first()
+    )
+    if identity is None or identity.subject != subject:
+        return None
+    return Machine(
+        origin="",
+        sign_in_id=None,
+        subject=loading.subject_of(identity.user),
+        expires_at=float(claims["exp"]) + PROGRAM_TOKEN.leeway,
+        idle_at=float("inf"),
+    )

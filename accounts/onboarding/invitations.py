@@ -1,0 +1,134 @@
+"""Invitations: a link that makes one account, in groups that were chosen beforehand.
+
+Only SHA-256 of its token is kept. Registering oneself, where it is allowed, is inviting oneself by mail.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterable
+from datetime import timedelta
+
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.contrib.auth.models import Group
+from django.db import transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts import mails
+from accounts.models import Invitation, User
+from accounts.self_service.password_reset import send_link
+from authgate.audit import record
+
+LONGEST_DAYS = 30
+_TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
+
+
+class Spent(Exception):
+    """The invitation was used, was withdrawn or is too old."""
+
+
+def invite(*, email: str, groups: Iterable[Group], days: int, inviter: User | None) -> tuple[Invitation, str]:
+    """Make an invitation and give it with its link, which nobody can read again. Mail it to `email`, if any.
+
+    Without an inviter it is of somebody who registers.
+    Who is no superuser invites into no group that carries permissions: raises PermissionError.
+    """
+    chosen = list(groups)
+    if not (inviter and inviter.is_superuser) and any(group.permissions.exists() for group in chosen):
+        raise PermissionError("only superusers invite into groups that carry permissions")
+    token, now = secrets.token_urlsafe(32), timezone.now()
+    with transaction.atomic():
+        row = Invitation.objects.create(
+            token_digest=_digest(token),
+            email=email.lower(),
+            made_by=inviter,
+            is_by_oneself=inviter is None,
+            by_superuser=bool(inviter and inviter.is_superuser),
+            created_at=now,
+            expires_at=now + timedelta(days=days),
+        )
+        row.groups.set(chosen)
+    path = reverse("invitation", args=[token])
+    if email:
+        mails.later(mails.send, "invitation", row.email, {}, path)
+    return row, f"{settings.IKD_PORTAL_URL}{path}"
+
+
+def _digest(token: str) -> bytes:
+    return hashlib.sha256(token.encode()).digest()
+
+
+def invitation_of(token: str) -> Invitation | None:
+    """Give the live invitation of a token."""
+    if _TOKEN.fullmatch(token) is None:
+        return None
+    return Invitation.objects.filter(
+        token_digest=_digest(token), used_at=None, expires_at__gt=timezone.now()
+    ).first()
+
+
+@transaction.atomic
+def accept(invitation: Invitation, user: User, address: str | None) -> User:
+    """Make the account. Of those who race with one link only one gets it; the others raise Spent."""
+    now = timezone.now()
+    live = Invitation.objects.filter(pk=invitation.pk, used_at=None, expires_at__gt=now)
+    if not live.update(used_at=now):
+        raise Spent
+    if not invitation.is_by_oneself:
+        _refuse_lost_inviter(invitation)
+    user.is_active = not (invitation.is_by_oneself and settings.IKD_REGISTRATION == "approval")
+    # Whoever has the link has read the mail; but the address may have become another's meanwhile.
+    is_free = bool(invitation.email) and not _is_taken(invitation.email)
+    user.email = invitation.email if is_free else ""
+    user.save()
+    if is_free:
+        EmailAddress.objects.create(user=user, email=invitation.email, verified=True, primary=True)
+    user.groups.set(_groups_of(invitation))
+    Invitation.objects.filter(pk=invitation.pk).update(used_by=user)
+    record(
+        "registered" if invitation.is_by_oneself else "invitation_accepted",
+        actor=user.username,
+        subject=user.username,
+        address=address,
+        reason="" if user.is_active else "waits for approval",
+    )
+    return user
+
+
+def _refuse_lost_inviter(invitation: Invitation) -> None:
+    """Let nobody in by the word of somebody who has been disabled or deleted since. Raises Spent."""
+    if invitation.made_by is None or not invitation.made_by.is_active:
+        raise Spent
+
+
+def _groups_of(invitation: Invitation) -> list[Group]:
+    """Give the groups, without those that have come to carry permissions since no superuser chose them."""
+    groups = invitation.groups.all()
+    may_grant = invitation.by_superuser and invitation.made_by is not None and invitation.made_by.is_superuser
+    return list(groups if may_grant else groups.filter(permissions__isnull=True))
+
+
+def _is_taken(email: str) -> bool:
+    return (
+        User.objects.filter(email__iexact=email).exists()
+        or EmailAddress.objects.filter(email__iexact=email).exists()
+    )
+
+
+def may_register(email: str) -> bool:
+    """Tell whether an address is of a domain that may register; of any where none is named."""
+    domains = [domain.lower().lstrip("@") for domain in settings.IKD_REGISTRATION_DOMAINS]
+    return not domains or email.lower().rpartition("@")[2] in domains
+
+
+def send_own_invitation(email: str) -> None:
+    """Send a link that makes an account, or to whom has one, the link for a new password."""
+    if _is_taken(email):
+        send_link(email)
+        return
+    if may_register(email):
+        invite(email=email, groups=[], days=1, inviter=None)

@@ -1,0 +1,136 @@
+"""One's own API tokens: a list, a form that makes one, and a button that ends one."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from django import forms
+from django.conf import settings
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db.models import Case, When
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils import timezone
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.launcher.tiles import applications_open_to
+from accounts.machines.api_tokens import TooManyTokens, end_tokens, make_token
+from accounts.models import ApiToken, User
+from accounts.reauthentication import freshly_proven
+from authgate.admin.audited import is_number_of_a_row
+from authgate.audit import record
+from authgate.models import Application
+from authgate.peer import client_address
+from authgate.validation import readable
+
+DAY = 86_400
+LIFETIMES = (7, 30, 90, 180, 365)
+PAGE = 50
+
+
+class ChosenApplications(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+    def clean(self, value: Any) -> Any:
+        """Refuse a number that no row can have before a database chokes on it."""
+        if not all(is_number_of_a_row(str(key)) for key in value or ()):
+            raise ValidationError(self.error_messages["required"], code="required")
+        return super().clean(value)
+
+
+class TokenForm(forms.Form):
+    name = forms.CharField(
+        label=_("Name"),
+        max_length=100,
+        help_text=_("What it is for, such as “backup of the wiki”."),
+        widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True}),
+    )
+    applications = ChosenApplications(
+        label=_("Applications"),
+        queryset=Application.objects.none(),
+        widget=forms.CheckboxSelectMultiple,
+        help_text=_("It opens these alone, and in them only what you may open yourself."),
+    )
+    days = forms.TypedChoiceField(label=_("Ends after"), coerce=int)
+
+    def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        most = settings.IKD_API_TOKEN_LIFETIME / DAY
+        offered = [days for days in LIFETIMES if days <= most] or [max(1, int(most))]
+        self.fields["days"].choices = [  # type: ignore[attr-defined]
+            (days, gettext("%(days)d days") % {"days": days}) for days in offered
+        ]
+        open_to_them = Application.objects.filter(pk__in=applications_open_to(user))
+        self.fields["applications"].queryset = open_to_them  # type: ignore[attr-defined]
+
+    def clean_name(self) -> str:
+        name = readable(self.cleaned_data["name"])
+        if not name:
+            raise ValidationError(_("Give it a name that can be read."))
+        return name
+
+    @property
+    def lifetime(self) -> float:
+        return float(min(self.cleaned_data["days"] * DAY, settings.IKD_API_TOKEN_LIFETIME))
+
+
+@never_cache
+@login_required
+@require_safe
+def tokens(request: HttpRequest) -> HttpResponse:
+    """Show the tokens: those that open something, then the newest first."""
+    rows = ApiToken.objects.filter(user=_user(request)).prefetch_related("applications")
+    live_first = Case(When(ended_at=None, expires_at__gt=timezone.now(), then=0), default=1)
+    page = Paginator(rows.order_by(live_first, "-created_at", "-pk"), PAGE).get_page(request.GET.get("page"))
+    context = {"page": page, "are_offered": settings.IKD_API_TOKEN_LIFETIME > 0}
+    return render(request, "accounts/tokens.html", context)
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def new_token(request: HttpRequest) -> HttpResponse:
+    """Make a token and show it, this once. Whoever finds an open browser must not be able to."""
+    if settings.IKD_API_TOKEN_LIFETIME <= 0:
+        return redirect("tokens")
+    return _new_token(request)
+
+
+@freshly_proven
+def _new_token(request: HttpRequest) -> HttpResponse:
+    user = _user(request)
+    form = TokenForm(user, request.POST or None)
+    if request.method != "POST" or not form.is_valid():
+        return render(request, "accounts/token_new.html", {"form": form})
+    chosen = form.cleaned_data["applications"]
+    try:
+        row, token = make_token(user, form.cleaned_data["name"], chosen, form.lifetime)
+    except TooManyTokens:
+        form.add_error(None, gettext("You have as many tokens as one person may have. End one first."))
+        return render(request, "accounts/token_new.html", {"form": form})
+    details = {"token": row.pk, "name": row.name, "applications": [each.name for each in chosen]}
+    address = client_address(request)
+    record("token_made", actor=user.username, subject=user.username, address=address, details=details)
+    return render(request, "accounts/token_made.html", {"row": row, "token": token})
+
+
+@never_cache
+@login_required
+@require_POST
+def end_token(request: HttpRequest, pk: int) -> HttpResponse:
+    user = _user(request)
+    row = get_object_or_404(ApiToken, pk=pk, user=user)
+    if end_tokens(ApiToken.objects.filter(pk=row.pk)):
+        details = {"token": row.pk, "name": row.name}
+        address = client_address(request)
+        record("token_ended", actor=user.username, subject=user.username, address=address, details=details)
+    messages.success(request, gettext("“%(name)s” opens nothing any more.") % {"name": row.name})
+    return redirect("tokens")
+
+
+def _user(request: HttpRequest) -> User:
+    return cast(User, request.user)

@@ -1,0 +1,205 @@
+"""My account: one's name, addresses, sessions, and what happened lately."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from allauth.account import views as allauth_views
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
+from django.db.models import Case, QuerySet, When
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.decorators import method_decorator
+from django.utils.translation import gettext, ngettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.models import User
+from accounts.reauthentication import freshly_proven
+from accounts.sign_in.devices import browser_named
+from accounts.sign_in.forms import NamesOneself
+from authgate.audit import record
+from authgate.event_words import label_of, reason_words
+from authgate.models import AuditEvent, GateSession, SignIn
+from authgate.peer import client_address
+from authgate.sign_ins import end_sign_ins, live_sign_ins, without_idle
+
+PAGE = 25
+ORIGINS_SHOWN = 12
+EVENTS_SHOWN = 200
+
+OWN_KINDS = (
+    "sign_in",
+    "sign_out",
+    "sign_in_failed",
+    "second_factor_failed",
+    "recovery_code_used",
+    "recovery_codes_made",
+    "password_changed",
+    "factor_added",
+    "factor_removed",
+    "factors_reset",
+    "address_added",
+    "address_removed",
+    "address_changed",
+    "token_made",
+    "token_ended",
+    "identity_linked",
+    "identity_unlinked",
+    "session_ended",
+    "device_remembered",
+    "device_forgotten",
+)
+"""The kinds of events that people read about themselves."""
+
+OWN_REASONS = frozenset(("by a link in a mail", "wrong password", "wrong code"))
+"""Reasons that people read: others name what only administrators can change."""
+
+
+class ProfileForm(NamesOneself, forms.ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = User
+        fields = ("display_name",)
+        widgets = {"display_name": forms.TextInput(attrs={"autocomplete": "name", "autofocus": True})}
+        help_texts = {"display_name": _("How others read your name. Empty: your username.")}
+
+
+def _user(request: HttpRequest) -> User:
+    return cast(User, request.user)
+
+
+@never_cache
+@login_required
+@require_safe
+def account(request: HttpRequest) -> HttpResponse:
+    return render(request, "accounts/account.html")
+
+
+@never_cache
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def profile(request: HttpRequest) -> HttpResponse:
+    person = User.objects.get(pk=_user(request).pk)  # a name that is not taken must not show in the header
+    form = ProfileForm(request.POST or None, instance=person)
+    if request.method != "POST" or not form.is_valid():
+        return render(request, "accounts/profile.html", {"form": form})
+    person.save(update_fields=["display_name"])
+    messages.success(request, gettext("Your name is changed."))
+    return redirect("account")
+
+
+# ---- sessions ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    sign_in: SignIn
+    browser: str
+    is_this: bool
+    origins: list[str]
+    more: int
+
+
+def _own(request: HttpRequest) -> QuerySet[SignIn]:
+    return live_sign_ins().filter(user=_user(request))
+
+
+@never_cache
+@login_required
+@require_safe
+def sessions(request: HttpRequest) -> HttpResponse:
+    """Show the live sessions: this one, then the newest first. Five queries, however many there are."""
+    this = request.sign_in.pk  # type: ignore[attr-defined]
+    this_first = Case(When(pk=this, then=0), default=1)
+    rows_in_order = without_idle(_own(request)).order_by(this_first, "-started_at", "-pk")
+    page = Paginator(rows_in_order, PAGE).get_page(request.GET.get("page"))
+    rows = list(page)
+    gates = GateSession.objects.filter(sign_in__in=[row.pk for row in rows], ended_at=None).order_by("origin")
+    origins: dict[int, list[str]] = {}
+    for sign_in_id, origin in gates.values_list("sign_in_id", "origin").distinct():
+        origins.setdefault(sign_in_id, []).append(origin.partition("://")[2] or origin)
+    shown = [_shown(row, row.pk == this, origins.get(row.pk, [])) for row in rows]
+    return render(request, "accounts/sessions.html", {"page": page, "sessions": shown})
+
+
+def _shown(sign_in: SignIn, is_this: bool, origins: list[str]) -> Shown:
+    more = max(0, len(origins) - ORIGINS_SHOWN)
+    return Shown(sign_in, browser_named(sign_in.user_agent), is_this, origins[:ORIGINS_SHOWN], more)
+
+
+@never_cache
+@login_required
+@require_POST
+def end_session(request: HttpRequest, uuid: Any) -> HttpResponse:
+    row = get_object_or_404(SignIn, uuid=uuid, user=_user(request))
+    _end(request, SignIn.objects.filter(pk=row.pk))
+    if row.pk == request.sign_in.pk:  # type: ignore[attr-defined]
+        return redirect("account_login")
+    return redirect("sessions")
+
+
+@never_cache
+@login_required
+@require_POST
+def end_other_sessions(request: HttpRequest) -> HttpResponse:
+    this = request.sign_in.pk  # type: ignore[attr-defined]
+    _end(request, SignIn.objects.filter(user=_user(request)).exclude(pk=this))
+    return redirect("sessions")
+
+
+def _end(request: HttpRequest, which: QuerySet[SignIn]) -> None:
+    ended = end_sign_ins(which)
+    if ended:
+        name = _user(request).username
+        address = client_address(request)
+        record("session_ended", actor=name, subject=name, address=address, details={"sign_ins": ended})
+    text = ngettext("%(count)d session was ended.", "%(count)d sessions were ended.", ended)
+    messages.success(request, text % {"count": ended})
+
+
+# ---- events -----------------------------------------------------------------------------------------------
+
+
+@never_cache
+@login_required
+@require_safe
+def events(request: HttpRequest) -> HttpResponse:
+    """Show the newest events about oneself. What happened before the account was made is another's."""
+    user = _user(request)
+    found = AuditEvent.objects.filter(subject=user.username, kind__in=OWN_KINDS, at__gte=user.date_joined)
+    rows = [(event, label_of(event.kind), _own_reason(event)) for event in found[:EVENTS_SHOWN]]
+    return render(request, "accounts/events.html", {"events": rows})
+
+
+def _own_reason(event: AuditEvent) -> str:
+    return reason_words(event.reason) if event.reason in OWN_REASONS else ""
+
+
+# ---- addresses --------------------------------------------------------------------------------------------
+
+
+@method_decorator([never_cache, freshly_proven], name="dispatch")
+class AddressesView(allauth_views.EmailView):  # type: ignore[misc]
+    """E-mail addresses: what may sign in and receive a link for a new password, so nobody finds it open."""
+
+    http_method_names = ["get", "head", "post"]
+    template_name = "accounts/addresses.html"
+
+
+@method_decorator(never_cache, name="dispatch")
+class ConfirmAddressView(allauth_views.ConfirmEmailView):  # type: ignore[misc]
+    """The link of the mail asks; only the button confirms, as mail scanners follow links."""
+
+    http_method_names = ["get", "head", "post"]
+    template_name = "accounts/confirm_address.html"
+
+    def get_template_names(self) -> list[str]:
+        return [self.template_name]
+
+    def get_redirect_url(self) -> str:
+        return "/accounts/addresses/" if self.request.user.is_authenticated else "/accounts/login/"

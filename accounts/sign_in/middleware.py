@@ -1,0 +1,71 @@
+"""Who asks for a page: cookies by our own parser, and sessions only while their sign-in lives."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.contrib.auth import SESSION_KEY
+from django.contrib.auth.models import AnonymousUser
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from authgate.check.cookies import cookies_in
+from authgate.models import SignIn
+from authgate.peer import raw_headers
+from authgate.sign_ins import end_sign_ins, sign_in_of
+from authgate.worker.write_behind import writer
+
+GetResponse = Callable[[HttpRequest], HttpResponse]
+
+TOUCH_INTERVAL = timedelta(minutes=1)
+
+
+class OwnCookiesMiddleware:
+    """Replace Django's reading of the Cookie header by ours, for every page of the portal.
+
+    Django's strips Unicode spaces from names, so a sibling host could plant `\\u2003__Host-ikd_portal`.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        request.COOKIES = cookies_in(raw_headers(request))
+        return self.get_response(request)
+
+
+class SignInMiddleware:
+    """Set `request.sign_in`, and take a session whose sign-in is over for none at all."""
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        sign_in = _live_sign_in(request) if SESSION_KEY in request.session else None
+        request.sign_in = sign_in  # type: ignore[attr-defined]
+        if sign_in is None:
+            _forget_user(request)
+        elif timezone.now() - sign_in.last_seen_at >= TOUCH_INTERVAL:
+            writer.note_use(sign_in.pk, time.time())  # not here: a database that is busy must not stop pages
+        return self.get_response(request)
+
+
+def _live_sign_in(request: HttpRequest) -> SignIn | None:
+    """Give the sign-in of a session that names a user, if both still say the same."""
+    digest = request.session.digest  # type: ignore[attr-defined]
+    sign_in = sign_in_of(digest) if digest else None
+    if sign_in is None:
+        return None
+    # Django compares the session with the password's hash here, and flushes it where they differ.
+    if request.user.pk != sign_in.user_id:
+        end_sign_ins(SignIn.objects.filter(pk=sign_in.pk))
+        return None
+    return sign_in
+
+
+def _forget_user(request: HttpRequest) -> None:
+    if SESSION_KEY in request.session:
+        request.session.flush()
+    request.user = AnonymousUser()

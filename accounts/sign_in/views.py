@@ -1,0 +1,204 @@
+"""People's side of the portal: signing in and out, the launcher, one's own password."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+from urllib.parse import urlencode
+
+from allauth.account import views as allauth_views
+from allauth.account.internal.flows.login import record_authentication
+from django import forms
+from django.conf import settings
+from django.contrib.auth import login, logout
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.cache import add_never_cache_headers
+from django.utils.decorators import method_decorator
+from django.views.decorators.cache import never_cache
+from django.views.decorators.debug import sensitive_post_parameters
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+
+from accounts.destinations import destination, judged
+from accounts.launcher.tiles import applications_for, keep_favourite, shelves_of
+from accounts.models import User
+from accounts.onboarding import first_administrator
+from accounts.sign_in.forms import FirstAdministratorForm
+from accounts.upstreams import provider_sign_out as leaving
+from accounts.upstreams.models import Upstream
+from accounts.upstreams.views import offered
+from authgate.audit import record
+from authgate.endpoints.portal import application_named_in
+from authgate.peer import client_address
+
+FEW_TILES = 6
+"""Up to so many are seen at a glance, without a field to search them."""
+
+
+class PasswordFormMixin:
+    """Say with the status, too, that a password was not even tried."""
+
+    def form_invalid(self, form: forms.Form) -> HttpResponse:
+        response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]
+        return self.with_status(response, form)
+
+    def with_status(self, response: HttpResponse, form: forms.Form) -> HttpResponse:
+        for errors in form.errors.as_data().values():
+            for error in errors:
+                if error.code == "too_many_attempts":
+                    response.status_code = 429
+                    response.headers["Retry-After"] = str((error.params or {}).get("wait", 60))
+        return response
+
+
+class SignInView(PasswordFormMixin, allauth_views.LoginView):  # type: ignore[misc]
+    http_method_names = ["get", "head", "post"]
+
+    def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Show the ways to sign in, or go straight to the default provider unless `local` asks otherwise,
+
+        or somebody has just signed out.
+        """
+        self.upstreams = offered()
+        default = next((upstream for upstream in self.upstreams if upstream.is_default), None)
+        waits = "local" in request.GET or leaving.cookie_name() in request.COOKIES
+        if default is None or waits or request.user.is_authenticated:
+            response: HttpResponse = super().get(request, *args, **kwargs)
+            return response
+        return self._to_provider(request, default)
+
+    def _to_provider(self, request: HttpRequest, upstream: Upstream) -> HttpResponse:
+        """Send a browser on by a page whose script knows the fragment, and everything else by a redirect."""
+        start_url = f"{reverse('upstream_start', args=[upstream.slug])}{self._then()}"
+        if "text/html" not in request.headers.get("Accept", ""):
+            return redirect(start_url)
+        page = {"local": "1"} | ({"next": target} if (target := self.get_next_url()) else {})
+        context = {
+            "upstream": upstream,
+            "start_url": start_url,
+            "local_url": f"{reverse('account_login')}?{urlencode(page)}",
+        }
+        response = render(request, "accounts/to_provider.html", context)
+        add_never_cache_headers(response)
+        return response
+
+    def get_next_url(self) -> str | None:
+        return destination(self.request, "next")
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        return {
+            **super().get_context_data(**kwargs),
+            "application": application_named_in(self.get_next_url()),
+            "upstreams": self.upstreams if hasattr(self, "upstreams") else offered(),
+            "then": self._then(),
+            "next": self.get_next_url(),
+        }
+
+    def _then(self) -> str:
+        target = self.get_next_url()
+        return f"?{urlencode({'next': target})}" if target else ""
+
+
+@method_decorator(never_cache, name="dispatch")
+class SignOutView(allauth_views.LogoutView):  # type: ignore[misc]
+    http_method_names = ["get", "head", "post"]
+
+    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        """Sign out here, whatever the provider does; then at the provider."""
+        sign_in = getattr(request, "sign_in", None)
+        response: HttpResponse = super().post(request, *args, **kwargs)
+        on = leaving.way_out(sign_in.pk, self.get_next_url()) if sign_in else None
+        return leaving.remember(redirect(on) if on else response)
+
+    def get_next_url(self) -> str | None:
+        return destination(self.request, "rd", "next")
+
+
+@method_decorator([never_cache, login_required], name="dispatch")
+class PasswordChangeView(PasswordFormMixin, allauth_views.PasswordChangeView):  # type: ignore[misc]
+    http_method_names = ["get", "head", "post"]
+
+    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not cast(User, request.user).has_usable_password():
+            return render(request, "accounts/no_password.html")
+        response: HttpResponse = super().dispatch(request, *args, **kwargs)
+        return response
+
+    def get_next_url(self) -> str | None:
+        return destination(self.request, "next")
+
+
+@method_decorator([never_cache, login_required], name="dispatch")
+class ReauthenticateView(PasswordFormMixin, allauth_views.ReauthenticateView):  # type: ignore[misc]
+    http_method_names = ["get", "head", "post"]
+
+    def get_next_url(self) -> str | None:
+        return destination(self.request, "next")
+
+
+@never_cache
+@require_safe
+def signed_out(request: HttpRequest) -> HttpResponse:
+    """Say so; a provider that brings the browser back may bring along where it goes on to."""
+    target = judged(leaving.then_in(request.GET.get("state", "")))
+    if target and not request.user.is_authenticated:
+        return leaving.remember(redirect(target))
+    response = render(request, "accounts/signed_out.html")
+    return response if request.user.is_authenticated else leaving.remember(response)
+
+
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def switch_account(request: HttpRequest) -> HttpResponse:
+    """Sign out, then sign in as somebody else and go where `next` leads. Only POST changes anything."""
+    target = destination(request, "next")
+    sign_in = reverse("account_login") + (f"?{urlencode({'next': target})}" if target else "")
+    if request.method == "POST":
+        before = getattr(request, "sign_in", None)
+        logout(request)
+        on = leaving.way_out(before.pk, f"{settings.IKD_PORTAL_ORIGIN}{sign_in}") if before else None
+        return leaving.remember(redirect(on or sign_in))
+    if not request.user.is_authenticated:
+        return redirect(sign_in)
+    return render(request, "accounts/switch_account.html", {"target": target})
+
+
+@never_cache
+@login_required
+@require_safe
+def launcher(request: HttpRequest) -> HttpResponse:
+    tiles = applications_for(cast(User, request.user), client_address(request) or "")
+    context = {"tiles": tiles, "shelves": shelves_of(tiles), "is_searchable": len(tiles) > FEW_TILES}
+    return render(request, "accounts/launcher.html", context)
+
+
+@never_cache
+@login_required
+@require_POST
+def favourite(request: HttpRequest, application: int) -> HttpResponse:
+    """Put an application that one may open among the favourites, or take it out."""
+    user = cast(User, request.user)
+    if application not in {tile.id for tile in applications_for(user, client_address(request) or "")}:
+        raise Http404
+    keep_favourite(user, application, request.POST.get("wanted") == "yes")
+    return redirect(f"{reverse('launcher')}#application-{application}")
+
+
+@never_cache
+@sensitive_post_parameters("password1", "password2")
+@require_http_methods(["GET", "HEAD", "POST"])
+def make_first_administrator(request: HttpRequest, token: str) -> HttpResponse:
+    form = FirstAdministratorForm(request.POST or None)
+    if not first_administrator.is_valid(token):
+        return render(request, "accounts/first_administrator_too_late.html", status=404)
+    if request.method != "POST" or not form.is_valid():
+        return render(request, "accounts/first_administrator.html", {"form": form})
+    if not first_administrator.take(token):
+        return render(request, "accounts/first_administrator_too_late.html", status=404)
+    user = form.save()
+    address = client_address(request)
+    record("first_administrator_made", actor=user.username, subject=user.username, address=address)
+    record_authentication(request, user, method="password", username=user.username)
+    login(request, user)
+    return redirect("launcher")

@@ -1,0 +1,82 @@
+"""Tokens of an upstream for applications that ask for them, fresh as long as the upstream renews them."""
+
+from __future__ import annotations
+
+import re
+import time
+from datetime import timedelta
+
+from django.utils import timezone
+
+from accounts.upstreams.models import UpstreamSession
+from accounts.upstreams.oidc.refresh import Outcome, expiry_of, refresh
+from authgate.check.memory import Tokens
+from authgate.encryption import Secret, Undecryptable
+
+NEARLY_OUT = timedelta(seconds=10)
+"""How little of its time an access token may have left to be handed out without being renewed."""
+
+LOOK_AGAIN = 30.0
+"""Seconds after which tokens that are missing are looked for again."""
+
+WAIT = 2.0
+"""Seconds to wait for another process that renews them at this moment."""
+
+_FIT = re.compile(r"[\x21-\x7e]+")
+
+
+def tokens_of(sign_in_id: int | None) -> Tokens:
+    """Give the tokens of a sign-in, renewed if they are nearly out; two queries if they are not.
+
+    From now on they are renewed in the background before they run out.
+    """
+    now = time.time()
+    session = _session(sign_in_id)
+    if session is None:
+        return Tokens(b"", b"", now + LOOK_AGAIN)
+    if not session.wants_tokens:
+        UpstreamSession.objects.filter(pk=session.pk).update(wants_tokens=True)
+    if session.refresh_token and _is_nearly_out(session):
+        session = _renewed(session)
+    return _of(session, now) if session else Tokens(b"", b"", now + LOOK_AGAIN)
+
+
+def _session(sign_in_id: int | None) -> UpstreamSession | None:
+    live = UpstreamSession.objects.filter(sign_in=sign_in_id, sign_in__ended_at=None, upstream__enabled=True)
+    return live.order_by().first()
+
+
+def _is_nearly_out(session: UpstreamSession) -> bool:
+    return session.expires_at is not None and session.expires_at < timezone.now() + NEARLY_OUT
+
+
+def _renewed(session: UpstreamSession) -> UpstreamSession | None:
+    """Give the session after asking the provider, or after another process has."""
+    if refresh(session.pk).outcome is Outcome.BUSY:
+        deadline = time.monotonic() + WAIT
+        while time.monotonic() < deadline:
+            time.sleep(0.1)
+            found = _session(session.sign_in_id)
+            if found is None or not _is_nearly_out(found):
+                return found
+    return _session(session.sign_in_id)
+
+
+def _of(session: UpstreamSession, now: float) -> Tokens:
+    access, id_token = _fit(session.access_token), _fit(session.id_token)
+    access_until = session.expires_at.timestamp() if session.expires_at else now + LOOK_AGAIN
+    id_until = expiry_of(id_token)
+    access, id_token = access if now < access_until else "", id_token if now < id_until else ""
+    ends = [
+        until if token else now + LOOK_AGAIN
+        for token, until in ((access, access_until), (id_token, id_until))
+    ]
+    return Tokens(access.encode(), id_token.encode(), min(ends))
+
+
+def _fit(secret: Secret) -> str:
+    try:
+        token = secret.reveal()
+    except Undecryptable:
+        return ""
+    return token if _FIT.fullmatch(token) else ""

@@ -1,0 +1,275 @@
+"""CAS 2 and 3 (Apereo CAS Protocol Specification 3.0.3): service tickets, their validation, single logout.
+
+A ticket is taken once, for the very service address it was issued for, and never one that came by a proxy.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+from xml.etree.ElementTree import Element, ParseError
+
+from defusedxml import ElementTree
+from django.conf import settings
+from django.core.cache import cache
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from accounts.upstreams.attempts import Attempt, Own, Purpose
+from accounts.upstreams.claim_texts import identifier, is_identifier, optional_identifier
+from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.http_client import fetch
+from accounts.upstreams.linking import Arrival
+from accounts.upstreams.models import Upstream, UpstreamSession
+from accounts.upstreams.oidc.connection_test import Finding, Level
+
+LONGEST_TICKET = 512
+MOST_VALUES = 1000
+"""Attribute values of one person."""
+
+TICKET_KNOWN_FOR = 3600
+"""Seconds that a taken ticket is refused without asking; servers forget theirs within minutes."""
+
+_CAS = "{http://www.yale.edu/tp/cas}"
+_SAML_PROTOCOL = "{urn:oasis:names:tc:SAML:2.0:protocol}"
+_TICKET = re.compile(r"[A-Za-z0-9._~-]+")
+_SPACE = " \t\r\n"
+
+SERVICE_REFUSED = frozenset(("INVALID_SERVICE", "UNAUTHORIZED_SERVICE", "UNAUTHORIZED_SERVICE_PROXY"))
+KNOWN_FAILURES = SERVICE_REFUSED | {
+    "INVALID_REQUEST",
+    "INVALID_TICKET",
+    "INVALID_TICKET_SPEC",
+    "INVALID_PROXY_CALLBACK",
+    "INTERNAL_ERROR",
+}
+"""Of section 2.5.3, and of Apereo's server. What else a server writes there is not repeated: it may hold the
+ticket."""
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """Whom a server says a ticket belongs to. Each attribute has the list of its values, one or more."""
+
+    user: str
+    attributes: Mapping[str, list[str]]
+
+
+class Refusal(Trouble):
+    """The server answered as CAS servers do, and refused. `code` is one of KNOWN_FAILURES or ""."""
+
+    def __init__(self, code: str) -> None:
+        blame = Blame.UNAVAILABLE if code == "INTERNAL_ERROR" else Blame.BROKEN
+        if code in ("INVALID_TICKET", "INVALID_TICKET_SPEC"):
+            blame = Blame.STALE
+        # Servers may keep the newest ticket alone: of several tabs that come back, one has it.
+        overtaken = code == "INVALID_TICKET"
+        reason = f"the provider refused the ticket ({code or 'no known reason'})"
+        super().__init__(reason, blame, begins_again=overtaken)
+        self.code = code
+
+
+# ---- to the server and back -------------------------------------------------------------------------------
+
+
+def service_address() -> str:
+    """Give the address to be registered with a server: the portal's own, whatever Host was asked."""
+    return f"{settings.IKD_PORTAL_ORIGIN}{reverse('sso_login')}"
+
+
+def service_url(upstream: Upstream, state: str) -> str:
+    """Give the service that a ticket is issued for: one for each attempt."""
+    return f"{service_address()}?{urlencode({'upstream': upstream.slug, 'state': state})}"
+
+
+def login_url(upstream: Upstream, state: str, own: Own, purpose: Purpose) -> str:
+    """Give where a browser goes to sign in (section 2.1). The server asks anew who wants to confirm."""
+    parameters = {"service": service_url(upstream, state)}
+    if purpose is Purpose.CONFIRM:
+        parameters["renew"] = "true"
+    return f"{_server(upstream)}/login?{urlencode(parameters)}"
+
+
+def redeem(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Arrival:
+    """Give who came back from the server with a ticket. Raises Trouble."""
+    if any(len(request.GET.getlist(name)) > 1 for name in ("ticket", "state", "upstream")):
+        raise Trouble("the answer has a parameter twice")
+    ticket = checked_ticket(request.GET.get("ticket", ""), upstream.ticket_prefix)
+    _use_up(ticket, upstream)
+    service = service_url(upstream, request.GET.get("state", ""))
+    person = validated(upstream, service, ticket, renew=attempt.purpose is Purpose.CONFIRM)
+    return arrival_of(person, ticket)
+
+
+def digest(ticket: str) -> str:
+    """Give what the database keeps of a ticket: who reads it there cannot end a sign-in by it."""
+    return hashlib.sha256(ticket.encode()).hexdigest()
+
+
+def cache_key(upstream_id: int, ticket_digest: str) -> str:
+    return f"cas-ticket:{upstream_id}:{ticket_digest}"
+
+
+def _use_up(ticket: str, upstream: Upstream) -> None:
+    """Take a ticket before the server is asked. Raises Trouble if it was taken, and what the cache raises."""
+    found = digest(ticket)
+    if UpstreamSession.objects.filter(upstream=upstream, ticket_digest=found).exists():
+        raise Trouble("the ticket was used already", Blame.STALE)
+    if not cache.add(cache_key(upstream.pk, found), "taken", TICKET_KNOWN_FOR):
+        raise Trouble("the ticket was used already", Blame.STALE)
+
+
+def arrival_of(person: Person, ticket: str) -> Arrival:
+    """Give a person as mappings read them: an attribute of one value is that text, of several a list."""
+    found = person.attributes
+    claims: dict[str, Any] = {
+        name: values[0] if len(values) == 1 else values for name, values in found.items()
+    }
+    claims.setdefault("preferred_username", person.user)
+    # Other than OpenID Connect, CAS has no word for a verified address. Which domains it knows for certain
+    # the administrator says; a server that says of an address that it is not verified is believed.
+    claims["email_verified"] = found.get("email_verified", ["true"]) in (["true"], ["True"], ["1"])
+    return Arrival(
+        subject=person.user,
+        claims=claims,
+        ticket_digest=digest(ticket),
+        methods=tuple(
+            identifier(method, "authenticationMethod", 100)
+            for method in found.get("authenticationMethod", [])[:20]
+        ),
+        context=optional_identifier(next(iter(found.get("authnContextClass", [])), ""), "authnContextClass"),
+    )
+
+
+# ---- tickets and their validation -------------------------------------------------------------------------
+
+
+def checked_ticket(ticket: str, prefix: str) -> str:
+    """Give a ticket that may be asked about (section 3.1). Raises Trouble."""
+    if not ticket:
+        raise Trouble("the provider sent the browser back without a ticket", Blame.REFUSED)
+    if len(ticket) > LONGEST_TICKET or not _TICKET.fullmatch(ticket):
+        raise Trouble("the ticket has a form that no ticket has", Blame.STALE)
+    if not ticket.startswith(prefix) or ticket.startswith(("PT-", "PGT-", "PGTIOU-", "TGC-", "TGT-")):
+        raise Trouble("the ticket is none of this provider's service tickets", Blame.STALE)
+    return ticket
+
+
+def validated(upstream: Upstream, service: str, ticket: str, *, renew: bool = False) -> Person:
+    """Ask the server whom a ticket belongs to (sections 2.5 and 2.8). Raises Trouble, Refusal among it."""
+    path = "p3/serviceValidate" if upstream.cas_version == Upstream.CasVersion.THREE else "serviceValidate"
+    parameters = {"service": service, "ticket": ticket, **({"renew": "true"} if renew else {})}
+    url = f"{_server(upstream)}/{path}?{urlencode(parameters)}"
+    answer = fetch(url, allow_private=upstream.allow_private)
+    if answer.status != 200:
+        blame = Blame.UNAVAILABLE if answer.status >= 500 else Blame.BROKEN
+        raise Trouble(f"the ticket's validation was answered with status {answer.status}", blame)
+    return person_in(answer.body)
+
+
+def person_in(body: bytes) -> Person:
+    """Give whom an answer to a validation names. Raises Trouble, Refusal among it."""
+    root = _parsed(body)
+    if root is None or root.tag != f"{_CAS}serviceResponse":
+        raise Trouble("the provider's answer is no CAS answer")
+    verdicts = list(root)
+    if len(verdicts) != 1:
+        raise Trouble("the provider's answer has more than one verdict, or none")
+    verdict = verdicts[0]
+    if verdict.tag == f"{_CAS}authenticationFailure":
+        code = verdict.get("code", "")
+        raise Refusal(code if code in KNOWN_FAILURES else "")
+    if verdict.tag != f"{_CAS}authenticationSuccess":
+        raise Trouble("the provider's answer has a verdict that CAS does not know")
+    if next(verdict.iter(f"{_CAS}proxies"), None) is not None:
+        raise Trouble("the ticket came by a proxy, which is not accepted", Blame.REFUSED)
+    return Person(_user(verdict), _attributes(verdict))
+
+
+def _user(verdict: Element) -> str:
+    """Give the one `cas:user` right below the verdict: an attribute may be called `user` too."""
+    users = verdict.findall(f"{_CAS}user")
+    user = (users[0].text or "").strip(_SPACE) if len(users) == 1 and not len(users[0]) else ""
+    if not is_identifier(user):
+        raise Trouble("the provider's answer names no user, or more than one")
+    return user
+
+
+def _attributes(verdict: Element) -> dict[str, list[str]]:
+    """Give the attributes right below `cas:attributes`; what has elements of its own is none."""
+    found: dict[str, list[str]] = {}
+    for number, element in enumerate(verdict.iterfind(f"{_CAS}attributes/*")):
+        if number >= MOST_VALUES:
+            raise Trouble("the provider's answer has more attributes than any honest one")
+        if not len(element) and element.tag.startswith(_CAS):
+            text = (element.text or "").strip(_SPACE)
+            found.setdefault(element.tag.removeprefix(_CAS), []).append(text)
+    return found
+
+
+def _parsed(body: bytes) -> Element | None:
+    """Give the root of an XML document without a document type (so without entities); None if it is none."""
+    try:
+        root: Element = ElementTree.fromstring(body, forbid_dtd=True)
+    except (ParseError, ValueError, LookupError):
+        return None
+    return root
+
+
+def _server(upstream: Upstream) -> str:
+    return upstream.server_url.rstrip("/")
+
+
+# ---- single logout ----------------------------------------------------------------------------------------
+
+
+def ticket_ended_by(logout_request: str) -> str | None:
+    """Give the ticket that a server's logout request names (section 2.3.3); None for anything else."""
+    # As text it may still say `encoding="UTF-8"`, so it is read as those octets again.
+    root = _parsed(logout_request.encode("utf-8", "replace"))
+    if root is None or root.tag != f"{_SAML_PROTOCOL}LogoutRequest":
+        return None
+    indexes = root.findall(f"{_SAML_PROTOCOL}SessionIndex")
+    ticket = (indexes[0].text or "").strip(_SPACE) if len(indexes) == 1 else ""
+    return ticket if 0 < len(ticket) <= LONGEST_TICKET and _TICKET.fullmatch(ticket) else None
+
+
+# ---- trying a provider out --------------------------------------------------------------------------------
+
+
+def examine(upstream: Upstream) -> Iterator[Finding]:
+    """Give what is right and wrong with a server: it is asked about a ticket that it never issued."""
+    service = service_url(upstream, secrets.token_urlsafe(32))
+    told = {"uri": service_address()}
+    try:
+        validated(upstream, service, f"{upstream.ticket_prefix}trial-of-the-portal")
+    except Refusal as refusal:
+        yield Finding(Level.GOOD, _("Validation: the server answers as a CAS server does."))
+        if refusal.code in SERVICE_REFUSED:
+            text = _("Service: the server does not know the portal. Register %(uri)s there, with any query.")
+            yield Finding(Level.WRONG, text % told)
+    except Trouble as trouble:
+        yield Finding(Level.WRONG, _("Validation: %(reason)s.") % {"reason": trouble.reason})
+        return
+    else:
+        yield Finding(Level.WRONG, _("Validation: the server takes a ticket that it never issued."))
+        return
+    yield _login_page(upstream, told)
+
+
+def _login_page(upstream: Upstream, told: dict[str, str]) -> Finding:
+    try:
+        url = login_url(upstream, secrets.token_urlsafe(32), Own(secrets.token_urlsafe(32)), Purpose.SIGN_IN)
+        answer = fetch(url, allow_private=upstream.allow_private)
+    except Trouble as trouble:
+        return Finding(Level.WRONG, _("Sign-in page: %(reason)s.") % {"reason": trouble.reason})
+    if answer.status >= 400:
+        text = _("Sign-in page: status %(status)d. Register the service %(uri)s there, with any query.")
+        return Finding(Level.WRONG, text % {**told, "status": answer.status})
+    return Finding(Level.GOOD, _("Sign-in page: the server shows it for %(uri)s.") % told)

@@ -1,0 +1,55 @@
+"""The one gate for text that a provider sends: what no database, header or page can hold ends here.
+
+JSON can hold lone surrogates, NUL and line breaks. PostgreSQL refuses the first two, SQLite and UTF-8 the
+first, HTTP headers the last.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from accounts.upstreams.errors import Trouble
+
+LONGEST = 255
+LONGEST_ADDRESS = 2000
+
+
+def identifier(value: Any, name: str, longest: int = LONGEST) -> str:
+    """Return a text that names something, unchanged. Raises Trouble for any other value.
+
+    Repairing it instead would make one name of two.
+    """
+    if not isinstance(value, str) or not is_identifier(value, longest):
+        raise Trouble(f"the provider sent no usable text where a name must be ({name})")
+    return value
+
+
+def is_identifier(text: str, longest: int = LONGEST) -> bool:
+    # Neither surrogates nor control characters nor line separators are printable.
+    return 0 < len(text) <= longest and text.isprintable()
+
+
+def optional_identifier(value: Any, name: str, longest: int = LONGEST) -> str:
+    """Return a text that names something, "" where the provider sent none. Raises Trouble."""
+    return "" if value is None or value == "" else identifier(value, name, longest)
+
+
+def readable(value: Any, longest: int) -> str:
+    """Return a text for people without the characters that cannot be shown; "" for any other value."""
+    return "".join(filter(str.isprintable, value)).strip()[:longest] if isinstance(value, str) else ""
+
+
+def web_address(value: Any, name: str) -> str:
+    """Return an address to which a request or a browser may be sent. Raises Trouble for any other value."""
+    is_text = isinstance(value, str) and value.isascii() and is_identifier(value, LONGEST_ADDRESS)
+    if not is_text or not value.startswith(("https://", "http://")) or not {*' "<>\\#'}.isdisjoint(value):
+        raise Trouble(f"the discovery document has an unusable {name}")
+    try:
+        parts = urlsplit(value)
+        is_usable = bool(parts.hostname) and parts.port != 0 and parts.username is None
+    except ValueError:
+        is_usable = False
+    if not is_usable:
+        raise Trouble(f"the discovery document has an unusable {name}")
+    return str(value)

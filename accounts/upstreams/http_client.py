@@ -1,0 +1,225 @@
+"""Asking providers over HTTP: only whom administrators meant, never for long, never for much.
+
+The address of a provider is typed by an administrator, and more addresses come from the provider itself.
+None may point the portal at services inside the network: every address of a name is judged, and the
+connection goes to a judged one, so that a name that means another address a moment later gains nothing.
+"""
+
+from __future__ import annotations
+
+import http.client
+import ipaddress
+import json
+import os
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.provider_threads import seconds_left, waiting
+
+CONNECT_WITHIN = 3.0
+"""Seconds for each address."""
+
+ANSWER_WITHIN = 6.0
+"""Seconds from the first connection to the last byte, however steadily a server drips."""
+
+LARGEST = 256 * 1024
+"""Bytes of an answer."""
+
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
+Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    def json(self) -> dict[str, Any]:
+        """Give the JSON object. Raises Trouble for anything else."""
+        try:
+            found = json.loads(self.body)
+        except (ValueError, RecursionError):
+            raise Trouble("the provider answered something that is no JSON") from None
+        if not isinstance(found, dict):
+            raise Trouble("the provider answered JSON that is no object")
+        return found
+
+
+def fetch(
+    url: str,
+    *,
+    allow_private: bool,
+    method: str = "GET",
+    body: bytes | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> Answer:
+    """Give the answer, whatever its status. Follows no redirect. Raises Trouble."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or not url.isascii() or not url.isprintable():
+        raise Trouble("an address of the provider cannot be read")
+    seconds = seconds_left(ANSWER_WITHIN)
+    if seconds <= 0:
+        raise Trouble("the provider did not answer in time", Blame.UNAVAILABLE)
+    path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+    sent = {
+        "Accept-Encoding": "identity",
+        "User-Agent": "ikd-portal",
+        "Connection": "close",
+        **(headers or {}),
+    }
+    try:
+        with waiting(), _ended_after(seconds) as deadline:
+            encrypted = parts.scheme == "https"
+            addresses = judged_addresses(host, port, allow_private=allow_private, encrypted=encrypted)
+            sock = _connected(addresses, port, deadline)
+            if encrypted:
+                sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
+            return _asked(sock, parts.netloc.rpartition("@")[2], method, path, body, sent)
+    except ssl.SSLCertVerificationError:
+        raise Trouble("the provider's certificate is not valid for its name", Blame.UNAVAILABLE) from None
+    except TimeoutError:
+        raise Trouble("the provider did not answer in time", Blame.UNAVAILABLE) from None
+    except (OSError, http.client.HTTPException, ValueError):
+        raise Trouble("the provider cannot be reached", Blame.UNAVAILABLE) from None
+
+
+def judged_addresses(host: str, port: int, *, allow_private: bool, encrypted: bool) -> list[str]:
+    """Give the addresses of a host. Raises Trouble if any is one that may not be asked."""
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError):
+        raise Trouble("the provider's name is not known to the DNS", Blame.UNAVAILABLE) from None
+    addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
+    public = [_is_public(address) for address in addresses]
+    if not allow_private and not all(public):
+        raise Trouble("the provider's name leads inside the network: allow that for it (--allow-private)")
+    if any(_is_never_meant(address) for address in addresses):
+        raise Trouble("the provider's name leads to an address that is nobody's service")
+    if not encrypted and (not allow_private or any(public)):
+        raise Trouble("an address of the provider is not encrypted: http:// is for the inner network only")
+    return addresses
+
+
+def _is_public(text: str) -> bool:
+    return all(address.is_global and not address.is_multicast for address in _meanings(text))
+
+
+def _is_never_meant(text: str) -> bool:
+    """Tell of link-local addresses, where clouds keep credentials of machines, and of those of no host."""
+    return any(
+        address.is_link_local or address.is_multicast or address.is_unspecified for address in _meanings(text)
+    )
+
+
+def _meanings(text: str) -> Iterator[Address]:
+    """Give an address, and the IPv4 address that a gateway may take it for."""
+    address = ipaddress.ip_address(text)
+    if not isinstance(address, ipaddress.IPv6Address) or address.ipv4_mapped is None:
+        yield address
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            yield address.ipv4_mapped
+        if address.sixtofour is not None:
+            yield address.sixtofour
+        if address.teredo is not None:
+            yield address.teredo[1]
+        if address in _NAT64:
+            yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+
+
+class _Deadline:
+    """Cuts the one connection it guards when time is up; reading timeouts alone bound no slow drip."""
+
+    def __init__(self, seconds: float) -> None:
+        self.at = time.monotonic() + seconds
+        self.passed = False
+        self._guarded: socket.socket | None = None
+        self._lock = threading.Lock()
+
+    def guard(self, sock: socket.socket) -> None:
+        # A duplicate: a TLS socket that another thread shuts down has its reader go on in the clear.
+        with self._lock:
+            self._guarded = socket.socket(fileno=os.dup(sock.fileno()))
+
+    def cut(self) -> None:
+        with self._lock:
+            self.passed = True
+            if self._guarded is not None:
+                with suppress(OSError):
+                    self._guarded.shutdown(socket.SHUT_RDWR)
+
+    def release(self) -> None:
+        with self._lock:
+            if self._guarded is not None:
+                self._guarded.close()
+                self._guarded = None
+
+
+@contextmanager
+def _ended_after(seconds: float) -> Iterator[_Deadline]:
+    """Raise TimeoutError when what is done within took longer, whatever else came of it."""
+    deadline = _Deadline(seconds)
+    timer = threading.Timer(seconds, deadline.cut)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield deadline
+    except (OSError, http.client.HTTPException, ValueError):
+        if deadline.passed:
+            raise TimeoutError from None
+        raise
+    finally:
+        timer.cancel()
+        deadline.release()
+    if deadline.passed:
+        raise TimeoutError
+
+
+def _connected(addresses: list[str], port: int, deadline: _Deadline) -> socket.socket:
+    last: OSError = OSError("no address")
+    for address in addresses[:4]:
+        left = deadline.at - time.monotonic()
+        if left <= 0:
+            raise TimeoutError
+        try:
+            sock = socket.create_connection((address, port), timeout=min(CONNECT_WITHIN, left))
+        except OSError as error:
+            last = error
+            continue
+        sock.settimeout(ANSWER_WITHIN)
+        deadline.guard(sock)
+        return sock
+    raise last
+
+
+def _asked(
+    sock: socket.socket, host: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
+) -> Answer:
+    connection = http.client.HTTPConnection(host)
+    connection.sock = sock
+    try:
+        connection.request(method, path, body=body, headers={"Host": host, **headers})
+        response = connection.getresponse()
+        content = response.read(LARGEST + 1)
+        if len(content) > LARGEST:
+            raise Trouble("the provider's answer is larger than any honest one")
+        if response.length:
+            raise http.client.IncompleteRead(content)
+        if response.getheader("Content-Encoding", "identity") != "identity":
+            raise Trouble("the provider's answer is packed, which was not asked for")
+        return Answer(response.status, {name.lower(): text for name, text in response.getheaders()}, content)
+    finally:
+        connection.close()

@@ -1,0 +1,387 @@
+"""Whoever comes from a provider: which user that is, and how they are let in.
+
+The same for every kind of provider. People are known by (upstream, subject) alone. Nobody gets into an
+existing account by a name, nor by an address that the portal or a trusted provider has not verified.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from allauth.account.internal.flows.login import perform_login, record_authentication
+from allauth.account.models import EmailAddress, Login
+from django.conf import settings
+from django.contrib.auth import logout
+from django.contrib.auth.signals import user_logged_in
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Least
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from accounts.backends import account_named
+from accounts.look_alikes import is_disguised, skeleton
+from accounts.models import User
+from accounts.privilege import privileged
+from accounts.upstreams.claim_texts import readable
+from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.groups import follow_groups
+from accounts.upstreams.models import ClaimMapping, Identity, Upstream, UpstreamSession
+from accounts.usernames import is_misleading
+from authgate.audit import record
+from authgate.encryption import Secret, Undecryptable
+from authgate.models import SignIn
+from authgate.peer import client_address
+
+STASH = "upstream_arrival"
+LONGEST_USERNAME = 100
+TRIES = 5
+"""Whoever comes too late sees in the next what the others have written by then."""
+
+_NOT_IN_NAMES = re.compile(r"[^\w.+-]")
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """What a provider said of somebody. `methods` and `context` are amr and acr."""
+
+    subject: str
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    sid: str = ""
+    ticket_digest: str = ""
+    id_token: str = ""
+    access_token: str = ""
+    refresh_token: str = ""
+    expires_at: datetime | None = None
+    methods: tuple[str, ...] = ()
+    context: str = ""
+
+
+# ---- letting in -------------------------------------------------------------------------------------------
+
+
+def let_in(request: HttpRequest, upstream: Upstream, arrival: Arrival, target: str | None) -> HttpResponse:
+    """Sign in whoever arrived, by the same door as with a password. Raises Trouble."""
+    user = _settled(upstream, arrival)
+    with transaction.atomic():
+        request.session.set_expiry(0)
+        request.session[STASH] = _stash(upstream, user, arrival)
+        record_authentication(request, user, method="upstream", provider=upstream.slug)
+        # Whoever signs in without their password keeps it: only how they were recognised is new.
+        user.backend = settings.AUTHENTICATION_BACKENDS[0]
+        try:
+            response: HttpResponse = perform_login(request, Login(user=user, redirect_url=target))
+        except Trouble:
+            # What the session holds by now must not outlive the sign-in that did not come about.
+            logout(request)
+            raise
+    request.session.set_expiry(0)
+    return response
+
+
+def _settled(upstream: Upstream, arrival: Arrival) -> User:
+    """Give the user, once more if somebody took the subject or the address at this very moment."""
+    for _ in range(TRIES):
+        try:
+            with transaction.atomic():
+                return user_of(upstream, arrival)
+        except IntegrityError:
+            continue
+    raise Trouble("others arrive with the same subject or address all the time", Blame.UNAVAILABLE)
+
+
+def _stash(upstream: Upstream, user: User, arrival: Arrival) -> str:
+    """Seal what the sign-in's row will keep: in between may be the question for a second factor."""
+    kept = {
+        "upstream": upstream.pk,
+        "user": user.pk,
+        "subject": arrival.subject,
+        "sid": arrival.sid,
+        "ticket_digest": arrival.ticket_digest,
+        "id_token": arrival.id_token,
+        "access_token": arrival.access_token,
+        "refresh_token": arrival.refresh_token,
+        "expires_at": arrival.expires_at.isoformat() if arrival.expires_at else None,
+        "methods": arrival.methods,
+        "context": arrival.context,
+        "has_second_factor": has_second_factor(upstream, arrival),
+    }
+    return Secret.of(json.dumps(kept)).token
+
+
+def _unsealed(sealed: str) -> dict[str, Any] | None:
+    try:
+        return cast(dict[str, Any], json.loads(Secret(sealed).reveal()))
+    except Undecryptable:
+        return None
+
+
+def is_still_known(request: HttpRequest, user: User) -> bool:
+    """Tell whether what a provider said at the first step, if one did, still counts at the last."""
+    sealed = request.session.get(STASH)
+    if sealed is None:
+        return True
+    kept = _unsealed(sealed)
+    if kept is None:
+        return False
+    known = Identity.objects.filter(upstream=kept["upstream"], subject=kept["subject"], user=user)
+    return kept["user"] != user.pk or known.filter(upstream__enabled=True).exists()
+
+
+@receiver(user_logged_in, dispatch_uid="keep what the upstream said")
+def keep(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
+    """Hang what the provider said on the sign-in that has just begun."""
+    sealed = request.session.pop(STASH, None)
+    sign_in: SignIn | None = getattr(request, "sign_in", None)
+    if sealed is None or sign_in is None:
+        return
+    kept = _unsealed(sealed)
+    if kept is None:
+        raise Trouble("what the provider said cannot be read any more", Blame.UNAVAILABLE)
+    if kept.pop("user") != user.pk:
+        return
+    with transaction.atomic():
+        _hang_on(sign_in, kept.pop("upstream"), kept)
+
+
+def _hang_on(sign_in: SignIn, upstream_id: int, kept: dict[str, Any]) -> None:
+    """Make the row. Provider and identity are locked: neither can go while nothing hangs on it yet."""
+    locked = Upstream.objects.select_for_update(no_key=True).order_by()
+    upstream = locked.filter(pk=upstream_id, enabled=True).first()
+    identities = Identity.objects.select_for_update(no_key=True).order_by()
+    known = identities.filter(upstream=upstream_id, subject=kept["subject"], user=sign_in.user_id).first()
+    if upstream is None or known is None:
+        raise Trouble("the provider or the identity was switched off meanwhile", Blame.REFUSED)
+    expires_at = kept.pop("expires_at")
+    UpstreamSession.objects.create(
+        sign_in=sign_in,
+        upstream=upstream,
+        checked_at=timezone.now(),
+        expires_at=datetime.fromisoformat(expires_at) if expires_at else None,
+        **kept,
+    )
+    if kept["has_second_factor"]:
+        _count_as_second_factor(sign_in)
+    if upstream.max_lifetime:
+        latest = timezone.now() + timedelta(seconds=upstream.max_lifetime)
+        SignIn.objects.filter(pk=sign_in.pk).update(expires_at=Least("expires_at", latest))
+
+
+def _count_as_second_factor(sign_in: SignIn) -> None:
+    """Take the provider's second factor for one of the portal's own: the administrator trusts it so far."""
+    sign_in.methods = [*sign_in.methods, "upstream_second_factor"]
+    sign_in.second_factor_at = timezone.now()
+    sign_in.save(update_fields=["methods", "second_factor_at"])
+
+
+def has_second_factor(upstream: Upstream, arrival: Arrival) -> bool:
+    counted = set(upstream.second_factor_values.split())
+    return bool(counted & {*arrival.methods, arrival.context})
+
+
+# ---- who it is --------------------------------------------------------------------------------------------
+
+
+def user_of(upstream: Upstream, arrival: Arrival) -> User:
+    """Give the user whom an arrival belongs to, linked or made if the upstream does that. Raises Trouble."""
+    known = (
+        Identity.objects.select_related("user")
+        .filter(upstream=upstream, subject=arrival.subject)
+        .order_by()
+        .first()
+    )
+    user = known.user if known else _linked_by_address(upstream, arrival)
+    is_new = user is None
+    if user is None:
+        user = _made(upstream, arrival)
+    if not user.is_active:
+        raise Trouble("the user is disabled", Blame.REFUSED)
+    identity, _ = Identity.objects.get_or_create(
+        upstream=upstream, subject=arrival.subject, defaults={"user": user}
+    )
+    if identity.user_id != user.pk:
+        raise IntegrityError("the subject was linked to another user at this moment")
+    Identity.objects.filter(pk=identity.pk).update(last_used_at=timezone.now())
+    _take_over_fields(upstream, user, arrival, is_new=is_new)
+    follow_groups(upstream, user, arrival.claims)
+    return user
+
+
+def verified_address(upstream: Upstream, arrival: Arrival) -> str | None:
+    """Give the address on which the provider's word is taken: verified there, of a domain trusted here.
+
+    `email_verified` speaks of the claim `email` alone (OpenID Connect Core, section 5.1): anything else that
+    is mapped, people may have typed themselves. CAS has no such word, so its domains speak for any. Of a
+    provider whose every address is trusted, an address counts unless it says itself that it is not verified.
+    """
+    claim = _claim_for(upstream, ClaimMapping.Field.EMAIL) or "email"
+    verified = arrival.claims.get("email_verified")
+    if upstream.trusts_every_address:
+        verified = verified in (True, None) or (upstream.is_oidc and claim != "email")
+    elif upstream.is_oidc and claim != "email":
+        return None
+    text = arrival.claims.get(claim)
+    # Judged before letters are folded: the Kelvin sign becomes a k, and the address somebody else's.
+    if not isinstance(text, str) or not text.isascii() or not text.isprintable():
+        return None
+    if verified is not True:
+        return None
+    address = text.strip().lower()
+    try:
+        validate_email(address)
+    except ValidationError:
+        return None
+    return address if upstream.trusts_address(address) else None
+
+
+def _linked_by_address(upstream: Upstream, arrival: Arrival) -> User | None:
+    """Give whose address, verified on both sides, the arrival has. Nobody with power is found so:
+
+    an administrator's account is worth linking by hand.
+    """
+    address = verified_address(upstream, arrival)
+    if upstream.linking != Upstream.Linking.VERIFIED_EMAIL or address is None:
+        return None
+    holders = EmailAddress.objects.filter(email__iexact=address, verified=True).values("user")
+    users = list(User.objects.filter(pk__in=holders)[:2])
+    if len(users) != 1:
+        return None
+    if privileged(User.objects.filter(pk=users[0].pk)).exists():
+        raise Trouble("accounts with power in the administration are linked while signed in", Blame.REFUSED)
+    record(
+        "identity_linked",
+        subject=users[0].username,
+        reason="verified address",
+        details={"upstream": upstream.slug},
+    )
+    return users[0]
+
+
+def _made(upstream: Upstream, arrival: Arrival) -> User:
+    if not upstream.create_users:
+        raise Trouble("nobody is linked to this subject, and the provider makes no accounts", Blame.REFUSED)
+    for username in free_usernames(upstream, arrival):
+        user = User(username=username)
+        user.set_unusable_password()
+        try:
+            with transaction.atomic():
+                user.save()
+        except IntegrityError:
+            continue  # another newcomer of this name was quicker
+        record("user_made", subject=user.username, details={"upstream": upstream.slug})
+        return user
+    raise Trouble("no free name was found for a new account")
+
+
+def free_usernames(upstream: Upstream, arrival: Arrival) -> Iterator[str]:
+    """Give names for a new account that are nobody's yet, as near as can be to what the provider has.
+
+    They obey the rules for names that people choose: no at sign, which before a password would stand in for
+    somebody's address, and nothing that sounds like power.
+    """
+    claim = _claim_for(upstream, ClaimMapping.Field.USERNAME)
+    claims = [arrival.claims.get(name) for name in ([claim] if claim else ["preferred_username", "email"])]
+    text = next((value for value in claims if isinstance(value, str) and value.strip()), arrival.subject)
+    name = unicodedata.normalize("NFKC", text).strip().partition("@")[0]
+    name = _NOT_IN_NAMES.sub("-", name)[:LONGEST_USERNAME].strip("-.")
+    if is_disguised(name):
+        name = skeleton(name)
+    if not _is_allowed(name):
+        name = "person"
+    taken = {
+        taken.lower()
+        for taken in User.objects.filter(username__istartswith=name).values_list("username", flat=True)
+    }
+    for candidate in (name, *(f"{name}-{number}" for number in range(2, 1000))):
+        if candidate.lower() in taken or account_named(candidate) is not None:
+            continue
+        if not User.objects.look_alikes(candidate).exists():
+            yield candidate
+
+
+def _is_allowed(username: str) -> bool:
+    try:
+        User._meta.get_field("username").run_validators(username)
+    except ValidationError:
+        return False
+    return bool(username) and not is_misleading(username)
+
+
+def _claim_for(upstream: Upstream, name: str) -> str | None:
+    mappings = {mapping.field: mapping.claim for mapping in upstream.claim_mappings.all()}
+    return mappings.get(name)
+
+
+# ---- fields -----------------------------------------------------------------------------------------------
+
+
+def _take_over_fields(upstream: Upstream, user: User, arrival: Arrival, *, is_new: bool) -> None:
+    """Fill a new account; of an older one only what a mapping names, and an address that is missing."""
+    claim = _claim_for(upstream, ClaimMapping.Field.DISPLAY_NAME)
+    name = readable(arrival.claims.get(claim or "name"), 150)
+    if (claim or is_new) and name and name != user.display_name:
+        user.display_name = name
+        user.save(update_fields=["display_name"])
+    if is_new or not user.email or _claim_for(upstream, ClaimMapping.Field.EMAIL):
+        _take_over_address(upstream, user, arrival)
+
+
+def _take_over_address(upstream: Upstream, user: User, arrival: Arrival) -> None:
+    """Make a believed address the user's own, unless it is somebody else's.
+
+    Never of a person with power here: who receives their mail may set their password anew.
+    """
+    address = verified_address(upstream, arrival)
+    if address is None or address == user.email.lower() or is_address_of_another(address, user):
+        return
+    if privileged(User.objects.filter(pk=user.pk)).exists():
+        return
+    EmailAddress.objects.filter(user=user, primary=True).update(primary=False)
+    EmailAddress.objects.update_or_create(
+        user=user, email=address, defaults={"verified": True, "primary": True}
+    )
+    user.email = address
+    user.save(update_fields=["email"])
+
+
+def is_address_of_another(address: str, user: User) -> bool:
+    return (
+        User.objects.filter(email__iexact=address).exclude(pk=user.pk).exists()
+        or EmailAddress.objects.filter(email__iexact=address).exclude(user=user).exists()
+    )
+
+
+# ---- linking ----------------------------------------------------------------------------------------------
+
+
+def link(request: HttpRequest, upstream: Upstream, arrival: Arrival, user: User) -> None:
+    """Link an identity to the person who is signed in. Raises Trouble if it is another's."""
+    identity, is_new = Identity.objects.get_or_create(
+        upstream=upstream, subject=arrival.subject, defaults={"user": user}
+    )
+    if identity.user_id != user.pk:
+        raise Trouble("the identity belongs to another account", Blame.REFUSED)
+    if is_new:
+        record(
+            "identity_linked",
+            actor=user.username,
+            subject=user.username,
+            address=client_address(request),
+            details={"upstream": upstream.slug},
+        )
+
+
+def is_last_way_in(identity: Identity) -> bool:
+    """Tell whether a person could not sign in any more without this identity."""
+    if identity.user.has_usable_password():
+        return False
+    others = Identity.objects.filter(user=identity.user, upstream__enabled=True).exclude(pk=identity.pk)
+    return not others.exists()

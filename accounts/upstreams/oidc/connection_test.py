@@ -1,0 +1,125 @@
+"""Trying a provider out before people do: one examination for the admin and for the command."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from enum import StrEnum
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from django.utils.translation import gettext as _
+
+from accounts.upstreams.attempts import Own, Purpose
+from accounts.upstreams.claim_texts import readable
+from accounts.upstreams.concurrency import turns
+from accounts.upstreams.errors import Trouble
+from accounts.upstreams.http_client import Answer, fetch
+from accounts.upstreams.models import Upstream
+from accounts.upstreams.oidc.flow import authorization_url, redirect_uri
+from accounts.upstreams.oidc.metadata import Metadata, discover, read_keys
+from accounts.upstreams.oidc.signed_tokens import LEEWAY, Header, matching_key
+
+
+class Level(StrEnum):
+    GOOD = "good"
+    DOUBTFUL = "doubtful"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    level: Level
+    text: str
+
+
+def examine_oidc(upstream: Upstream) -> Iterator[Finding]:
+    """Give what is right and wrong with a provider: discovery, clock, keys, PKCE, redirect URI."""
+    try:
+        metadata, answer = discover(upstream)
+    except Trouble as trouble:
+        yield Finding(Level.WRONG, _("Discovery: %(reason)s.") % {"reason": trouble.reason})
+        return
+    yield Finding(Level.GOOD, _("Discovery: the document is there, and of this issuer."))
+    yield _clock(answer)
+    yield _keys(upstream, metadata)
+    yield _challenge(metadata)
+    yield _redirect_uri(upstream)
+    if upstream.trusted_for_machines and upstream.machine_audience in Upstream.client_ids_at(upstream.issuer):
+        text = _("Programs: their audience is a client id of the portal, so their tokens are refused.")
+        yield Finding(Level.WRONG, text)
+
+
+def _clock(answer: Answer) -> Finding:
+    try:
+        there = parsedate_to_datetime(answer.headers["date"]).timestamp()
+    except (KeyError, ValueError, TypeError):
+        return Finding(Level.DOUBTFUL, _("Clock: the provider does not tell the time."))
+    off = round(there - time.time())
+    if abs(off) > LEEWAY:
+        text = _("Clock: the provider's is %(seconds)d seconds off. Its tokens will be refused.")
+        return Finding(Level.WRONG, text % {"seconds": off})
+    return Finding(Level.GOOD, _("Clock: the provider's agrees."))
+
+
+def _keys(upstream: Upstream, metadata: Metadata) -> Finding:
+    try:
+        keys = read_keys(upstream, metadata)
+    except Trouble as trouble:
+        return Finding(Level.WRONG, _("Keys: %(reason)s.") % {"reason": trouble.reason})
+    usable = [
+        algorithm
+        for algorithm in metadata.algorithms
+        for key in keys
+        if matching_key(Header(algorithm, key.get("kid")), [key])
+    ]
+    if not usable:
+        return Finding(Level.WRONG, _("Keys: the provider publishes none that could be used."))
+    return Finding(Level.GOOD, _("Keys: %(names)s.") % {"names": ", ".join(sorted(set(usable)))})
+
+
+def _challenge(metadata: Metadata) -> Finding:
+    if metadata.challenge_methods is None:
+        return Finding(Level.DOUBTFUL, _("PKCE: the provider does not say that it knows it. It is sent."))
+    if "S256" not in metadata.challenge_methods:
+        return Finding(Level.DOUBTFUL, _("PKCE: the provider does not know S256, so it may refuse attempts."))
+    return Finding(Level.GOOD, _("PKCE: S256."))
+
+
+def _redirect_uri(upstream: Upstream) -> Finding:
+    """Ask as a browser would that nobody is signed in with; a provider that knows us sends it back."""
+    own = redirect_uri(upstream)
+    told = {"uri": own}
+    try:
+        # As long and as random as in a sign-in: some providers refuse a short state before all else.
+        state, own_secret = secrets.token_urlsafe(32), Own(secrets.token_urlsafe(32))
+        url = authorization_url(upstream, state, own_secret, Purpose.SIGN_IN)
+        answer = fetch(f"{url}&prompt=none", allow_private=upstream.allow_private)
+    except Trouble as trouble:
+        return Finding(Level.WRONG, _("Redirect URI: %(reason)s.") % {"reason": trouble.reason})
+    location = answer.headers.get("location", "")
+    if answer.status in (302, 303) and location.startswith(f"{own}?"):
+        error = parse_qs(urlsplit(location).query).get("error", [""])[0]
+        if error in ("login_required", "interaction_required", "consent_required"):
+            return Finding(Level.GOOD, _("Redirect URI: the provider knows %(uri)s.") % told)
+        text = _("Redirect URI: the provider knows %(uri)s, but refuses the client (%(error)s).")
+        return Finding(Level.WRONG, text % {**told, "error": readable(error, 60)})
+    if answer.status >= 400:
+        text = _("Redirect URI or client id: the provider refuses them. Register exactly %(uri)s there.")
+        return Finding(Level.WRONG, text % told)
+    return Finding(Level.DOUBTFUL, _("Redirect URI: not to be told. Register exactly %(uri)s there.") % told)
+
+
+def examine(upstream: Upstream, protocols: Mapping[str, Any]) -> list[Finding]:
+    """Give the findings for a provider of any kind, within the limits that hold for sign-ins."""
+    protocol = protocols.get(upstream.kind)
+    if protocol is None:
+        return [Finding(Level.WRONG, _("This kind of provider cannot be used yet."))]
+    try:
+        with turns.turn(upstream.pk or 0):
+            return list(protocol.examine(upstream))
+    except Trouble as trouble:
+        return [Finding(Level.WRONG, f"{trouble.reason}.")]

@@ -1,0 +1,281 @@
+"""OpenID Connect: the authorization code flow of mozilla-django-oidc, with every answer judged."""
+
+from __future__ import annotations
+
+import hmac
+from base64 import b64encode
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import Any
+from urllib.parse import quote_plus, urlencode
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.urls import reverse
+from django.utils import timezone
+from mozilla_django_oidc.auth import OIDCAuthenticationBackend
+
+from accounts.upstreams.attempts import Attempt, Own, Purpose
+from accounts.upstreams.claim_texts import identifier, is_identifier, optional_identifier
+from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.http_client import fetch
+from accounts.upstreams.linking import Arrival
+from accounts.upstreams.models import Upstream
+from accounts.upstreams.oidc.metadata import Metadata, Source, metadata_of, verified
+from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, LEEWAY, USERINFO, judge_for_sign_in
+from authgate.encryption import Undecryptable
+
+LONGEST_TOKEN = 32 * 1024
+
+KNOWN_AUTHORIZATION_ERRORS = frozenset(
+    (
+        "access_denied",
+        "account_selection_required",
+        "consent_required",
+        "interaction_required",
+        "invalid_request",
+        "invalid_scope",
+        "login_required",
+        "server_error",
+        "temporarily_unavailable",
+        "unauthorized_client",
+        "unsupported_response_type",
+    )
+)
+"""Of RFC 6749, section 4.1.2.1, and OpenID Connect Core, section 3.1.2.6."""
+
+
+def redirect_uri(upstream: Upstream) -> str:
+    """Give the address that the provider sends people back to, which must be registered there."""
+    return f"{settings.IKD_PORTAL_ORIGIN}{reverse('upstream_callback', args=[upstream.slug])}"
+
+
+def authorization_url(upstream: Upstream, state: str, own: Own, purpose: Purpose) -> str:
+    """Give where a browser goes to sign in. Raises Trouble."""
+    endpoint = metadata_of(upstream).authorization_endpoint
+    parameters = {
+        "response_type": "code",
+        "client_id": upstream.client_id,
+        "redirect_uri": redirect_uri(upstream),
+        "scope": " ".join(upstream.scopes.split()),
+        "state": state,
+        "nonce": own.nonce,
+        "code_challenge": own.challenge,
+        "code_challenge_method": "S256",
+    }
+    if purpose is Purpose.CONFIRM:
+        # It is max_age that makes auth_time required. Never 0, which Authelia takes for "ask again, always",
+        # also after the person proved who they are. The leeway is what the answer's auth_time may have, too.
+        parameters |= {"prompt": "login", "max_age": str(LEEWAY)}
+    return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
+
+
+def redeem(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Arrival:
+    """Give who came back from the provider with a code. Raises Trouble."""
+    _judge_answer(request, upstream)
+    return Redemption(upstream, attempt, own).redeem(request)
+
+
+def _judge_answer(request: HttpRequest, upstream: Upstream) -> None:
+    """Judge what the browser brought besides the state (RFC 6749, 4.1.2; RFC 9207). Raises Trouble."""
+    doubled = [name for name in ("code", "state", "iss", "error") if len(request.GET.getlist(name)) > 1]
+    if doubled:
+        raise Trouble(f"the answer has {doubled[0]} twice")
+    issuer = request.GET.get("iss")
+    if (issuer is None and metadata_of(upstream).tells_issuer) or issuer not in (None, upstream.issuer):
+        raise Trouble("the answer comes from another issuer (iss)")
+    error = request.GET.get("error")
+    if error is not None:
+        named = error if error in KNOWN_AUTHORIZATION_ERRORS else "no known reason"
+        down = error in ("server_error", "temporarily_unavailable")
+        raise Trouble(f"the provider refused: {named}", Blame.UNAVAILABLE if down else Blame.REFUSED)
+
+
+class Redemption(OIDCAuthenticationBackend):  # type: ignore[misc]
+    """Exchanges one code. Made for one provider and attempt, and in no list of Django's backends:
+
+    there it would be asked about every password form, too.
+    """
+
+    def __init__(self, upstream: Upstream, attempt: Attempt, own: Own) -> None:
+        # Not super().__init__(), which reads one provider from the settings.
+        self.upstream, self.attempt, self.own = upstream, attempt, own
+        self.metadata: Metadata = metadata_of(upstream)
+        self.OIDC_RP_CLIENT_ID = upstream.client_id
+        self.OIDC_RP_CLIENT_SECRET = None
+        self._answer: dict[str, Any] = {}
+
+    def get_settings(self, attr: str, *args: Any) -> Any:
+        """Answer for every setting of the base class: none is read from the portal's settings."""
+        return {"OIDC_AUTHENTICATION_CALLBACK_URL": "launcher"}.get(attr, args[0] if args else None)
+
+    def redeem(self, request: HttpRequest) -> Arrival:
+        """Give who comes with the request's code. Raises Trouble."""
+        arrival: Arrival | None = self.authenticate(
+            request, nonce=self.own.nonce, code_verifier=self.own.verifier
+        )
+        if arrival is None:
+            raise Trouble("the provider sent the browser back without a code")
+        return arrival
+
+    # ---- what the base class calls, in this order ----
+
+    def get_token(self, payload: dict[str, Any]) -> dict[str, Any]:
+        form = {name: payload[name] for name in ("grant_type", "code", "code_verifier")}
+        form["redirect_uri"] = redirect_uri(self.upstream)
+        headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
+        headers |= client_authentication(self.upstream, self.metadata, form)
+        answer = fetch(
+            self.metadata.token_endpoint,
+            allow_private=self.upstream.allow_private,
+            method="POST",
+            body=urlencode(form).encode(),
+            headers=headers,
+        )
+        if answer.status >= 500:
+            raise Trouble(f"the token endpoint answered with status {answer.status}", Blame.UNAVAILABLE)
+        if answer.status != 200:
+            error = _error_named(answer.body)
+            # Servers may keep one code for each person: of several tabs that come back, one has it.
+            blame = Blame.STALE if error == "invalid_grant" else Blame.BROKEN
+            reason = f"the provider refused the code ({error})"
+            raise Trouble(reason, blame, begins_again=error == "invalid_grant")
+        found = answer.json()
+        if str(found.get("token_type", "")).lower() != "bearer" or not token_in(found, "access_token"):
+            raise Trouble("the provider sent no bearer token")
+        self._answer = found
+        return found
+
+    def verify_token(self, token: Any, **kwargs: Any) -> dict[str, Any]:
+        claims, header = verified(self.upstream, token, ID_TOKEN, Source.PROVIDER)
+        confirms = self.attempt.purpose is Purpose.CONFIRM
+        judge_for_sign_in(
+            claims,
+            header,
+            client_id=self.upstream.client_id,
+            nonce=self.own.nonce,
+            access_token=token_in(self._answer, "access_token"),
+            authenticated_since=self.attempt.began_at if confirms else None,
+        )
+        return claims
+
+    def store_tokens(self, access_token: str, id_token: str) -> None:
+        """Keep none in the session: they go to the sign-in's own row, encrypted."""
+
+    def get_or_create_user(self, access_token: str, id_token: str, payload: dict[str, Any]) -> Arrival:
+        """Give who arrived; which user that is, arriving.py decides for every kind of provider."""
+        claims = {**self.get_userinfo(access_token, id_token, payload), **_protocol_claims(payload)}
+        return Arrival(
+            subject=payload["sub"],
+            claims=claims,
+            sid=optional_identifier(payload.get("sid"), "sid"),
+            id_token=id_token,
+            access_token=access_token,
+            refresh_token=token_in(self._answer, "refresh_token"),
+            expires_at=expiry_in(self._answer.get("expires_in")),
+            methods=tuple(identifier(method, "amr", 100) for method in _list(payload.get("amr"))[:20]),
+            context=_context(payload.get("acr")),
+        )
+
+    def get_userinfo(self, access_token: str, id_token: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """Give the ID token's claims with those of the userinfo endpoint, if there is one."""
+        return merged(payload, userinfo(self.upstream, self.metadata, access_token, payload["sub"]))
+
+
+def userinfo(upstream: Upstream, metadata: Metadata, access_token: str, subject: str) -> dict[str, Any]:
+    """Give what the userinfo endpoint says of somebody (OpenID Connect Core, section 5.3); {} without one.
+
+    Raises Trouble, also where it tells of somebody else.
+    """
+    if not metadata.userinfo_endpoint:
+        return {}
+    answer = fetch(
+        metadata.userinfo_endpoint,
+        allow_private=upstream.allow_private,
+        headers={"Authorization": f"Bearer {access_token}", "Accept": "application/json"},
+    )
+    if answer.status != 200:
+        blame = Blame.UNAVAILABLE if answer.status >= 500 else Blame.BROKEN
+        raise Trouble(f"the userinfo endpoint answered with status {answer.status}", blame)
+    if answer.headers.get("content-type", "").lower().startswith("application/jwt"):
+        token = answer.body.decode("ascii", "replace").strip()
+        found, _ = verified(upstream, token, USERINFO, Source.PROVIDER)
+    else:
+        found = answer.json()
+    sub = identifier(found.get("sub"), "sub")
+    if not hmac.compare_digest(sub.encode(), subject.encode()):
+        raise Trouble("the userinfo endpoint tells of somebody else (sub)")
+    return found
+
+
+def merged(id_token: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the claims of both, what userinfo told first. `email_verified` is of where the address is from:
+
+    one that somebody typed there must not borrow the word on an older one.
+    """
+    source = told if "email" in told else id_token
+    found = {**id_token, **told, "email_verified": source.get("email_verified")}
+    # Either may say of other claims that they are elsewhere.
+    named = [each["_claim_names"] for each in (id_token, told) if isinstance(each.get("_claim_names"), dict)]
+    if named:
+        found["_claim_names"] = {name: where for each in named for name, where in each.items()}
+    return found
+
+
+def client_authentication(upstream: Upstream, metadata: Metadata, form: dict[str, Any]) -> dict[str, str]:
+    """Prove who asks, in a way that the provider knows (OpenID Connect Core, section 9).
+
+    Gives headers, or adds to the form. Raises Trouble.
+    """
+    try:
+        secret = upstream.client_secret.reveal()
+    except Undecryptable as error:
+        raise Trouble(str(error), Blame.UNAVAILABLE) from None
+    if secret and "client_secret_basic" in metadata.token_auth_methods:
+        pair = f"{quote_plus(upstream.client_id)}:{quote_plus(secret)}"
+        return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
+    form["client_id"] = upstream.client_id
+    if secret:
+        form["client_secret"] = secret
+    return {}
+
+
+def _protocol_claims(payload: dict[str, Any]) -> dict[str, Any]:
+    """Give the claims that userinfo must not speak over: they are signed for this very attempt."""
+    return {
+        name: payload[name] for name in ("iss", "sub", "aud", "amr", "acr", "auth_time") if name in payload
+    }
+
+
+def token_in(answer: dict[str, Any], name: str) -> str:
+    """Give a token of the provider's answer; "" where it has none that could be one."""
+    token = answer.get(name)
+    fits = isinstance(token, str) and token.isascii() and is_identifier(token, LONGEST_TOKEN)
+    return token if fits and isinstance(token, str) else ""
+
+
+def expiry_in(seconds: Any) -> datetime | None:
+    """Give the moment that `expires_in` means; None where it means none."""
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 10**9:
+        return None
+    return timezone.now() + timedelta(seconds=seconds)
+
+
+def _context(acr: Any) -> str:
+    """Return acr as text: some providers send their level as a number. Raises Trouble."""
+    is_number = isinstance(acr, int) and not isinstance(acr, bool)
+    return str(acr) if is_number and abs(acr) < 10**9 else optional_identifier(acr, "acr")
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+KNOWN_ERRORS = frozenset(
+    ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type")
+)
+"""Of RFC 6749, section 5.2. Whatever else a provider writes there is not repeated: it may hold the code."""
+
+
+def _error_named(body: bytes) -> str:
+    return next((name for name in sorted(KNOWN_ERRORS) if f'"{name}"'.encode() in body), "no known reason")

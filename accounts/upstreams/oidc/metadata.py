@@ -1,0 +1,292 @@
+"""What a provider publishes of itself: its discovery document and its keys, kept for a while.
+
+Anybody may send the portal a token with any key id and any signature. However many come, a provider is asked
+for its keys once in ten seconds for all of them, and few threads wait for its answer. Tokens that the portal
+fetched from the provider itself have a budget of their own, which no stranger uses up.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+
+from accounts.upstreams.claim_texts import web_address
+from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.http_client import Answer, fetch
+from accounts.upstreams.models import Upstream
+from accounts.upstreams.oidc.signed_tokens import (
+    ALGORITHMS,
+    ID_TOKEN,
+    LOGOUT_TOKEN,
+    USERINFO,
+    Header,
+    Kind,
+    Unproven,
+    header_of,
+    judged,
+)
+from accounts.upstreams.provider_threads import waiting
+
+log = logging.getLogger("ikd.security")
+
+KEPT_FOR = 600.0
+"""Seconds for which a discovery document is kept."""
+
+KEYS_KEPT_FOR = 300.0
+"""Seconds after which keys are read again."""
+
+AGAIN_AFTER = 10.0
+"""Seconds between two readings of the keys because of a key id or a signature that fits none."""
+
+STALE_AT_MOST = 3600.0
+"""Seconds for which keys are believed while their provider does not answer."""
+
+MOST_KEYS = 100
+STRANGERS_WAITING = 2
+"""Threads that may wait for keys because of a token that anybody can have sent."""
+
+clock = time.monotonic
+
+
+class Source(Enum):
+    """How a token came: from the provider's own endpoint, or in a request that anybody can send."""
+
+    PROVIDER = auto()
+    ANYBODY = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    """The parts of a discovery document that are used, each of the right type."""
+
+    issuer: str
+    authorization_endpoint: str
+    token_endpoint: str
+    jwks_uri: str
+    userinfo_endpoint: str
+    end_session_endpoint: str
+    algorithms: tuple[str, ...]
+    token_auth_methods: tuple[str, ...]
+    challenge_methods: tuple[str, ...] | None
+    tells_issuer: bool
+
+
+@dataclass(slots=True)
+class _Keys:
+    """The keys of one provider. Times are of `clock`."""
+
+    keys: Sequence[Mapping[str, Any]] = ()
+    read_at: float = float("-inf")
+    tries: int = 0
+    tried_at: dict[Source, float] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    strangers: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(STRANGERS_WAITING))
+
+    def is_older_than(self, seconds: float) -> bool:
+        return clock() - self.read_at > seconds
+
+    def was_tried(self, source: Source) -> bool:
+        return clock() - self.tried_at.get(source, float("-inf")) < AGAIN_AFTER
+
+
+@dataclass(slots=True)
+class _Document:
+    """The discovery document of one provider, or why it could not be read last."""
+
+    metadata: Metadata | None = None
+    read_at: float = float("-inf")
+    tries: int = 0
+    failure: tuple[str, Blame] = ("", Blame.UNAVAILABLE)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+_documents: dict[tuple[str, bool], _Document] = {}
+_keys: dict[tuple[str, bool], _Keys] = {}
+_lock = threading.Lock()
+
+
+def forget_all() -> None:
+    with _lock:
+        _documents.clear()
+        _keys.clear()
+
+
+def metadata_of(upstream: Upstream) -> Metadata:
+    """Return a provider's metadata, read again after ten minutes. Raises Trouble."""
+    with _lock:
+        document = _documents.setdefault((upstream.issuer, upstream.allow_private), _Document())
+    if document.metadata is not None and clock() - document.read_at <= KEPT_FOR:
+        return document.metadata
+    with waiting():
+        return _read_document(upstream, document)
+
+
+def _read_document(upstream: Upstream, document: _Document) -> Metadata:
+    """Read the discovery document once for all threads that want it at this moment. Raises Trouble."""
+    tries = document.tries
+    with document.lock:
+        if document.metadata is not None and clock() - document.read_at <= KEPT_FOR:
+            return document.metadata
+        if document.tries != tries:  # another thread tried in vain: threads must not fail one after the other
+            raise Trouble(*document.failure)
+        document.tries += 1
+        try:
+            document.metadata, _ = discover(upstream)
+        except Trouble as trouble:
+            document.failure = trouble.reason, trouble.blame
+            raise
+        document.read_at = clock()
+        return document.metadata
+
+
+def verified(upstream: Upstream, token: Any, kind: Kind, source: Source) -> tuple[dict[str, Any], Header]:
+    """Return the claims of a token of this kind that the provider signed, and its header. Raises Trouble.
+
+    If no known key made the signature, the keys are read again first: providers replace keys, also under
+    the same key id.
+    """
+    of_provider = kind in (ID_TOKEN, USERINFO, LOGOUT_TOKEN)
+    algorithms = metadata_of(upstream).algorithms if of_provider else kind.algorithms
+    header = header_of(token, algorithms, kind)
+    audience = upstream.client_id if of_provider else upstream.machine_audience
+    entry = _entry(upstream)
+    _keep_fresh(upstream, entry, source)
+    read_at = entry.read_at
+    try:
+        claims = judged(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
+    except Unproven:
+        if not _read_again(upstream, entry, source, read_at):
+            raise
+        claims = judged(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
+    return claims, header
+
+
+def _entry(upstream: Upstream) -> _Keys:
+    with _lock:
+        return _keys.setdefault((upstream.issuer, upstream.allow_private), _Keys())
+
+
+def _keep_fresh(upstream: Upstream, entry: _Keys, source: Source) -> None:
+    """Read keys that are missing or old. Raises Trouble where there are none to believe."""
+    if not entry.is_older_than(KEYS_KEPT_FOR):
+        return
+    if entry.is_older_than(STALE_AT_MOST):
+        if not _read_again(upstream, entry, source, entry.read_at):
+            raise Trouble("the provider's keys are not known", Blame.UNAVAILABLE)
+    elif entry.lock.acquire(blocking=False):  # Everybody else goes on with the keys there are.
+        try:
+            if entry.is_older_than(KEYS_KEPT_FOR) and not entry.was_tried(source):
+                _read(upstream, entry, source)
+        except Trouble as trouble:
+            log.warning("upstream_keys_unavailable", extra={"event": _told(upstream, trouble)})
+        finally:
+            entry.lock.release()
+
+
+def _told(upstream: Upstream, trouble: Trouble) -> dict[str, str]:
+    return {"upstream": upstream.slug, "reason": trouble.reason}
+
+
+def _read_again(upstream: Upstream, entry: _Keys, source: Source, read_at: float) -> bool:
+    """Read the keys, unless that was tried just now; return whether they are newer than `read_at`.
+
+    Raises Trouble.
+    """
+    is_stranger, tries = source is Source.ANYBODY, entry.tries
+    if is_stranger and not entry.strangers.acquire(blocking=False):
+        return False
+    try:
+        with waiting(), entry.lock:
+            if entry.read_at > read_at:
+                return True  # another thread read them meanwhile
+            if entry.tries != tries:
+                return False  # another thread tried in vain: threads must not fail one after the other
+            has_none = entry.is_older_than(STALE_AT_MOST)
+            if entry.was_tried(source) and (is_stranger or not has_none):
+                return False
+            _read(upstream, entry, source)
+            return True
+    finally:
+        if is_stranger:
+            entry.strangers.release()
+
+
+def _read(upstream: Upstream, entry: _Keys, source: Source) -> None:
+    entry.tries += 1
+    entry.tried_at[source] = clock()
+    entry.keys = read_keys(upstream, metadata_of(upstream))
+    entry.read_at = clock()
+
+
+def discover(upstream: Upstream) -> tuple[Metadata, Answer]:
+    """Read the discovery document (OpenID Connect Discovery, section 4). Raises Trouble."""
+    url = f"{upstream.issuer.rstrip('/')}/.well-known/openid-configuration"
+    answer = fetch(url, allow_private=upstream.allow_private, headers={"Accept": "application/json"})
+    if answer.status != 200:
+        raise Trouble(f"the discovery document was answered with status {answer.status}", _blame(answer))
+    found = answer.json()
+    if found.get("issuer") != upstream.issuer:
+        raise Trouble("the discovery document is of another issuer: it must be written exactly alike")
+    metadata = _metadata(found)
+    if not upstream.allow_private and not metadata.authorization_endpoint.startswith("https://"):
+        raise Trouble("the provider has people sign in on a page that is not encrypted")
+    return metadata, answer
+
+
+def read_keys(upstream: Upstream, metadata: Metadata) -> Sequence[Mapping[str, Any]]:
+    """Read the provider's keys. Raises Trouble."""
+    answer = fetch(metadata.jwks_uri, allow_private=upstream.allow_private)
+    if answer.status != 200:
+        raise Trouble(f"the provider's keys were answered with status {answer.status}", _blame(answer))
+    keys = answer.json().get("keys")
+    if not isinstance(keys, list) or len(keys) > MOST_KEYS:
+        raise Trouble("the provider's keys cannot be read")
+    return [key for key in keys if isinstance(key, dict)]
+
+
+def _blame(answer: Answer) -> Blame:
+    return Blame.UNAVAILABLE if answer.status >= 500 else Blame.BROKEN
+
+
+def _metadata(found: dict[str, Any]) -> Metadata:
+    said = _texts(found, "id_token_signing_alg_values_supported") or ("RS256",)
+    algorithms = tuple(name for name in ALGORITHMS if name in said)
+    if not algorithms:
+        raise Trouble("the provider signs ID tokens in no way that is accepted")
+    challenge_methods = _texts(found, "code_challenge_methods_supported")
+    return Metadata(
+        issuer=found["issuer"],
+        authorization_endpoint=_address(found, "authorization_endpoint"),
+        token_endpoint=_address(found, "token_endpoint"),
+        jwks_uri=_address(found, "jwks_uri"),
+        userinfo_endpoint=_optional_address(found, "userinfo_endpoint"),
+        end_session_endpoint=_optional_address(found, "end_session_endpoint"),
+        algorithms=algorithms,
+        token_auth_methods=_texts(found, "token_endpoint_auth_methods_supported") or ("client_secret_basic",),
+        challenge_methods=challenge_methods or None,
+        tells_issuer=found.get("authorization_response_iss_parameter_supported") is True,
+    )
+
+
+def _address(found: dict[str, Any], name: str) -> str:
+    if not found.get(name):
+        raise Trouble(f"the discovery document has no {name}")
+    return web_address(found[name], name)
+
+
+def _optional_address(found: dict[str, Any], name: str) -> str:
+    """Return an address that a provider need not have. An unusable one is no reason to go on without it:
+
+    what userinfo says of a person's groups would count as gone.
+    """
+    return _address(found, name) if found.get(name) else ""
+
+
+def _texts(found: dict[str, Any], name: str) -> tuple[str, ...]:
+    values = found.get(name)
+    return tuple(value for value in values if isinstance(value, str)) if isinstance(values, list) else ()

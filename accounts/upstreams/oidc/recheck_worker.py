@@ -1,0 +1,121 @@
+"""Asking providers again about everybody, in the background: who was disabled there loses access here.
+
+A thread of each process looks every few seconds for sign-ins that are due. Which of them asks about one,
+the lease of its row says, so any number of processes on any number of machines share the work.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from datetime import datetime, timedelta
+
+from django.conf import settings
+from django.core.cache import cache
+from django.db import close_old_connections
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from accounts.upstreams.models import Upstream, UpstreamSession
+from accounts.upstreams.oidc.refresh import Outcome, end, free_of_lease, refresh
+from authgate import kept_pages
+from authgate.audit import record
+from authgate.sign_ins import is_idle
+from authgate.worker import stale_connections
+
+log = logging.getLogger("ikd.upstreams")
+
+ROUND_EVERY = 5.0
+"""Seconds."""
+
+BATCH = 50
+"""Sign-ins of one provider in a round."""
+
+AHEAD = timedelta(seconds=60)
+"""How long before they run out tokens that an application gets are renewed."""
+
+USED_WITHIN = timedelta(minutes=15)
+"""For whom that is done: others have them renewed when they come back."""
+
+EMPTIED_AFTER = timedelta(hours=1)
+EMPTY_EVERY = 600.0
+
+
+def recheck_due() -> int:
+    """Ask about every sign-in that is due, and give how many were asked about."""
+    now, asked = timezone.now(), 0
+    for upstream in Upstream.objects.filter(enabled=True, kind=Upstream.Kind.OIDC):
+        for session in _due(upstream, now)[:BATCH]:
+            if is_idle(session.sign_in):
+                continue  # asking would keep the provider's session awake for somebody who has gone
+            result = refresh(session.pk)
+            asked += result.outcome is not Outcome.BUSY
+            if result.reason and result.outcome is not Outcome.ENDED:
+                _tell(upstream, result.reason)
+            if result.outcome is Outcome.FAILED:
+                _end_overdue(upstream)
+                break
+    return asked
+
+
+def _live(upstream: Upstream, now: datetime) -> QuerySet[UpstreamSession]:
+    found = UpstreamSession.objects.filter(upstream=upstream, sign_in__ended_at=None)
+    found = found.filter(sign_in__expires_at__gt=now).exclude(refresh_token="")
+    return found.select_related("upstream", "sign_in__user")
+
+
+def _due(upstream: Upstream, now: datetime) -> QuerySet[UpstreamSession]:
+    runs_out = Q(wants_tokens=True, expires_at__lt=now + AHEAD, sign_in__last_seen_at__gt=now - USED_WITHIN)
+    if upstream.recheck_every:
+        runs_out |= Q(checked_at__lte=now - timedelta(seconds=upstream.recheck_every))
+    return _live(upstream, now).filter(free_of_lease(now)).filter(runs_out).order_by("checked_at")
+
+
+def _end_overdue(upstream: Upstream) -> None:
+    """End whom the provider, which has just failed again, could not be asked about for too long."""
+    if not upstream.recheck_every:
+        return
+    now = timezone.now()
+    longest = timedelta(seconds=upstream.recheck_every + settings.IKD_RECHECK_GRACE)
+    for session in _live(upstream, now).filter(checked_at__lt=now - longest):
+        end(session, "the provider could not be asked for too long")
+
+
+def _tell(upstream: Upstream, reason: str) -> None:
+    """Leave an event, at most one in ten minutes for each provider."""
+    try:
+        may = cache.add(f"recheck-failed:{upstream.pk}", 1, 600)
+    except Exception:
+        may = False
+    if may:
+        record("upstream_not_asked", reason=reason, details={"upstream": upstream.slug})
+
+
+def empty_ended() -> int:
+    """Empty the tokens of sign-ins that ended an hour ago, and give how many."""
+    before = timezone.now() - EMPTIED_AFTER
+    over = Q(sign_in__ended_at__lt=before) | Q(sign_in__expires_at__lt=before)
+    left = UpstreamSession.objects.filter(over).exclude(id_token="", access_token="", refresh_token="")
+    return left.update(id_token="", access_token="", refresh_token="")
+
+
+def start() -> None:
+    """Begin to ask in the background. Called once, after the worker has forked."""
+    threading.Thread(target=_run, name="ikd-recheck", daemon=True).start()
+
+
+def _run() -> None:
+    emptied_at = time.monotonic()
+    while True:
+        time.sleep(ROUND_EVERY)
+        try:
+            close_old_connections()
+            stale_connections.close_stale()
+            recheck_due()
+            if time.monotonic() - emptied_at > EMPTY_EVERY:
+                emptied_at = time.monotonic()
+                empty_ended()
+                kept_pages.remove_expired(timezone.now())
+        except Exception:
+            log.exception("asking providers again goes on after an error")

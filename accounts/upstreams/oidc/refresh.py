@@ -1,0 +1,177 @@
+"""Asking a provider again about one sign-in, by its refresh token (OpenID Connect Core, section 12).
+
+A provider may give a new refresh token each time and forget the old one. So one process at a time asks,
+whoever takes the row's lease, and what came is written only while the lease is still its own.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import Enum, auto
+from typing import Any
+from urllib.parse import urlencode
+
+import jwt
+from django.db import transaction
+from django.db.models import Q
+from django.utils import timezone
+
+from accounts.upstreams.concurrency import turns
+from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.groups import follow_groups, follows_later
+from accounts.upstreams.http_client import Answer, fetch
+from accounts.upstreams.models import UpstreamSession
+from accounts.upstreams.oidc.flow import client_authentication, expiry_in, merged, token_in, userinfo
+from accounts.upstreams.oidc.metadata import Source, metadata_of, verified
+from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, judge_client
+from authgate.audit import record
+from authgate.encryption import Undecryptable
+from authgate.models import SignIn
+from authgate.sign_ins import end_sign_ins
+
+LEASE = timedelta(seconds=60)
+"""Longer than asking can take. So long nobody else asks, nor after a failure the same process again."""
+
+
+class Outcome(Enum):
+    FRESH = auto()
+    ENDED = auto()
+    FAILED = auto()
+    BUSY = auto()
+
+
+class _Over(Exception):
+    """The provider knows the sign-in no more. Holds the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    outcome: Outcome
+    reason: str = ""
+
+
+def free_of_lease(now: datetime) -> Q:
+    """Give the condition under which nobody asks about a row; one of the future is a clock's mistake."""
+    return Q(tried_at=None) | Q(tried_at__lt=now - LEASE) | Q(tried_at__gt=now + LEASE)
+
+
+def refresh(session_id: int) -> Result:
+    """Ask the provider, and keep what it says. Ends the sign-in if the provider does not know it any more."""
+    lease = timezone.now()
+    # By columns of this row alone: only so does PostgreSQL judge them again for the second of two who race.
+    if not UpstreamSession.objects.filter(free_of_lease(lease), pk=session_id).update(tried_at=lease):
+        return Result(Outcome.BUSY)
+    live = UpstreamSession.objects.filter(pk=session_id, sign_in__ended_at=None)
+    session = live.exclude(refresh_token="").select_related("upstream", "sign_in__user").order_by().first()
+    if session is None or not session.upstream.enabled:
+        return Result(Outcome.BUSY)
+    try:
+        with turns.turn(session.upstream_id):
+            fresh, claims = _asked(session)
+    except _Over as over:
+        end(session, str(over))
+        return Result(Outcome.ENDED, str(over))
+    except Trouble as trouble:
+        return Result(Outcome.FAILED, trouble.reason)
+    held = UpstreamSession.objects.filter(pk=session.pk, tried_at=lease).exclude(refresh_token="")
+    if not held.update(**fresh, checked_at=timezone.now(), tried_at=None):
+        return Result(Outcome.FRESH)
+    # Only now: the provider may have forgotten the old refresh token already, whatever comes of the rest.
+    return Result(Outcome.FRESH, _follow_groups(session, fresh["access_token"], claims))
+
+
+def _follow_groups(session: UpstreamSession, access_token: str, id_token: Mapping[str, Any] | None) -> str:
+    """Add to and remove from groups where they follow; return the reason where that was not possible."""
+    upstream = session.upstream
+    if not follows_later(upstream):
+        return ""
+    told: dict[str, Any] = {}
+    reason = ""
+    try:
+        with turns.turn(upstream.pk):
+            told = userinfo(upstream, metadata_of(upstream), access_token, session.subject)
+    except Trouble as trouble:
+        reason = trouble.reason
+    with transaction.atomic():
+        is_all = id_token is not None and not reason
+        follow_groups(upstream, session.sign_in.user, merged(id_token or {}, told), is_all=is_all)
+    return reason
+
+
+def end(session: UpstreamSession, reason: str) -> None:
+    """End the sign-in of a session, and say why."""
+    if end_sign_ins(SignIn.objects.filter(pk=session.sign_in_id)):
+        record(
+            "sign_out",
+            subject=session.sign_in.user.username,
+            reason=reason,
+            details={"upstream": session.upstream.slug},
+        )
+
+
+def _asked(session: UpstreamSession) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Give the row's new values, and the claims of a new ID token if there is one.
+
+    Raises _Over, and Trouble where the provider does not say.
+    """
+    upstream, metadata = session.upstream, metadata_of(session.upstream)
+    try:
+        form = {"grant_type": "refresh_token", "refresh_token": session.refresh_token.reveal()}
+    except Undecryptable as error:
+        raise Trouble(str(error), Blame.UNAVAILABLE) from None
+    headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
+    headers |= client_authentication(upstream, metadata, form)
+    answer = fetch(
+        metadata.token_endpoint,
+        allow_private=upstream.allow_private,
+        method="POST",
+        body=urlencode(form).encode(),
+        headers=headers,
+    )
+    if answer.status != 200:
+        raise _refusal(answer)
+    found = answer.json()
+    access_token = token_in(found, "access_token")
+    if str(found.get("token_type", "")).lower() != "bearer" or not access_token:
+        raise Trouble("the provider sent no bearer token")
+    fresh: dict[str, Any] = {"access_token": access_token, "expires_at": expiry_in(found.get("expires_in"))}
+    if newer := token_in(found, "refresh_token"):
+        fresh["refresh_token"] = newer
+    claims = None
+    if found.get("id_token"):
+        claims = _judged(session, found["id_token"])
+        fresh["id_token"] = found["id_token"]
+    return fresh, claims
+
+
+def _refusal(answer: Answer) -> Exception:
+    """Tell a sign-in that is over from a provider that is down, or a client that it does not know."""
+    if answer.status in (400, 401):
+        try:
+            error = answer.json().get("error")
+        except Trouble:
+            error = None
+        if error == "invalid_grant":
+            return _Over("the provider no longer knows the sign-in")
+    return Trouble(f"the token endpoint answered with status {answer.status}", Blame.UNAVAILABLE)
+
+
+def _judged(session: UpstreamSession, token: Any) -> dict[str, Any]:
+    """Give the claims of a new ID token (section 12.2). Raises Trouble, and _Over for somebody else's."""
+    upstream = session.upstream
+    claims, _ = verified(upstream, token, ID_TOKEN, Source.PROVIDER)
+    if not hmac.compare_digest(claims["sub"].encode(), session.subject.encode()):
+        raise _Over("the provider answered for somebody else")
+    judge_client(claims, upstream.client_id)
+    return claims
+
+
+def expiry_of(token: str) -> float:
+    """Give when a JWT that was judged before expires, in Unix time; 0 for what is none."""
+    try:
+        return float(jwt.decode(token, options={"verify_signature": False})["exp"])
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError):
+        return 0.0

@@ -1,0 +1,151 @@
+"""Signing out at the provider, once the portal has: OpenID Connect RP-Initiated Logout 1.0, and CAS.
+
+The portal's own sign-out comes first and needs no provider. What comes after is a page of the portal that
+sends the browser on, so that neither an ID token nor a provider that hangs is in the way before.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.core import signing
+from django.db.models import Q
+from django.http import HttpResponse
+from django.urls import reverse
+
+from accounts.upstreams.errors import Trouble
+from accounts.upstreams.models import Upstream, UpstreamSession
+from accounts.upstreams.oidc.metadata import metadata_of
+from authgate.encryption import Undecryptable
+
+SALT = "ikd sign-out"
+AGE_LIMIT = 60
+"""Seconds from the portal's sign-out to leaving for the provider."""
+
+BACK_WITHIN = 600
+"""Seconds for the way back, some of them spent on a question of the provider's."""
+
+LONGEST_URL = 4000
+"""Characters. Keycloak reads a request's first line of 4096; rather no hint than no sign-out there."""
+
+LONGEST_THEN = 1000
+
+COOKIE = "ikd_signed_out"
+COOKIE_AGE = 300
+"""Seconds for which the sign-in page waits for a person to choose, whatever provider is the default."""
+
+
+@dataclass(frozen=True, slots=True)
+class WayOut:
+    """Which provider's session is to be ended, and the judged page to go on to, "" for none."""
+
+    session: int
+    then: str
+
+
+def way_out(sign_in_id: int | None, then: str | None) -> str | None:
+    """Give the portal's page that leads on to the provider of a sign-in; None where it came by none.
+
+    `then` was judged. The sign-in must have ended before the page is asked for.
+    """
+    session = UpstreamSession.objects.filter(sign_in=sign_in_id, upstream__enabled=True).order_by().first()
+    if session is None:
+        return None
+    sealed = signing.dumps([session.pk, _carried(then)], salt=SALT)
+    query = urlencode({"at": sealed})
+    return f"{settings.IKD_PORTAL_ORIGIN}{reverse('sign_out_at_provider')}?{query}"
+
+
+def unsealed(sealed: str) -> WayOut | None:
+    """Give what the portal sealed within the last minute."""
+    try:
+        session, then = signing.loads(sealed, salt=SALT, max_age=AGE_LIMIT)
+    except (signing.BadSignature, ValueError, TypeError):
+        return None
+    return WayOut(session, then)
+
+
+def taken(session_id: int) -> tuple[Upstream, str] | None:
+    """Take the ID token of an ended sign-in out of the database, for this one use; None if it was taken.
+
+    The sign-in's other tokens go with it: nobody asks for them any more.
+    """
+    ended = UpstreamSession.objects.filter(pk=session_id, sign_in__ended_at__isnull=False)
+    session = ended.select_related("upstream").order_by().first()
+    if session is None or not session.upstream.enabled:
+        return None
+    try:
+        hint = session.id_token.reveal()
+    except Undecryptable:
+        hint = ""
+    emptied = ended.filter(~Q(id_token="")).update(id_token="", access_token="", refresh_token="")
+    if session.id_token and not emptied:
+        return None
+    return session.upstream, hint
+
+
+def end_session_url(upstream: Upstream, hint: str, then: str) -> str | None:
+    """Give where the provider signs a browser out; None where it offers no such place. Raises Trouble."""
+    state = signing.dumps(then, salt=f"{SALT} back") if then else ""
+    if not upstream.is_oidc:
+        service = f"{signed_out_url()}?{urlencode({'state': state})}" if state else signed_out_url()
+        return f"{upstream.server_url.rstrip('/')}/logout?{urlencode({'service': service})}"
+    endpoint = metadata_of(upstream).end_session_endpoint
+    if not endpoint:
+        return None
+    if not upstream.allow_private and not endpoint.startswith("https://"):
+        raise Trouble("the provider has people sign out on a page that is not encrypted")
+    parameters = {"client_id": upstream.client_id, "post_logout_redirect_uri": signed_out_url()}
+    if state:
+        parameters["state"] = state
+    whole = _with_query(endpoint, {"id_token_hint": hint, **parameters}) if hint else ""
+    return whole if 0 < len(whole) <= LONGEST_URL else _with_query(endpoint, parameters)
+
+
+def signed_out_url() -> str:
+    """Give the address that providers send people back to, which must be registered there."""
+    return f"{settings.IKD_PORTAL_ORIGIN}{reverse('signed_out')}"
+
+
+def backchannel_url(upstream: Upstream) -> str:
+    """Give the address to which a provider sends its logout tokens."""
+    return f"{settings.IKD_PORTAL_ORIGIN}{reverse('backchannel_logout', args=[upstream.slug])}"
+
+
+def then_in(state: str) -> str | None:
+    """Give the page to go on to that the portal gave a provider to bring back."""
+    try:
+        then = signing.loads(state, salt=f"{SALT} back", max_age=BACK_WITHIN)
+    except (signing.BadSignature, ValueError):
+        return None
+    return then if isinstance(then, str) else None
+
+
+def remember(response: HttpResponse) -> HttpResponse:
+    """Have the sign-in page wait for a person to choose: a provider that is the default must not sign in
+
+    again by itself whoever has just signed out.
+    """
+    response.set_cookie(
+        cookie_name(),
+        "1",
+        max_age=COOKIE_AGE,
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+    return response
+
+
+def cookie_name() -> str:
+    return f"{settings.COOKIE_PREFIX}{COOKIE}"
+
+
+def _carried(then: str | None) -> str:
+    return then if then and len(then) <= LONGEST_THEN else ""
+
+
+def _with_query(endpoint: str, parameters: dict[str, str]) -> str:
+    return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"

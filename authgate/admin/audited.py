@@ -1,0 +1,227 @@
+"""What all pages of the admin share: changes leave audit events, logs are read-only, actions ask first."""
+
+from __future__ import annotations
+
+import json
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+from django import forms
+from django.apps import apps
+from django.contrib import admin, messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.core.exceptions import SuspiciousOperation
+from django.db import IntegrityError, transaction
+from django.db.models import DateTimeField, Model, QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.utils.text import capfirst
+from django.utils.translation import gettext as _
+
+from authgate.admin.field_changes import changes_of
+from authgate.admin.list_columns import moment_column
+from authgate.audit import record
+from authgate.peer import client_address
+from authgate.validation import refuse_hidden, refuse_hidden_in_lines
+
+SHOWN_BEFORE_AN_ACTION = 50
+
+
+def is_number_of_a_row(text: str) -> bool:
+    """Tell whether a row can have this number, which is to fit into 64 bits."""
+    return text.isdecimal() and len(text) < 19
+
+
+class ReadableText(admin.options.BaseModelAdmin):  # type: ignore[type-arg]
+    """Texts without characters that hide: none may pass for another, or turn the line it stands in."""
+
+    def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        field = super().formfield_for_dbfield(db_field, request, **kwargs)
+        if isinstance(field, forms.CharField):
+            has_lines = isinstance(field.widget, forms.Textarea)
+            field.validators.append(refuse_hidden_in_lines if has_lines else refuse_hidden)
+        return field
+
+
+class AuditedAdmin(ReadableText, admin.ModelAdmin):  # type: ignore[type-arg]
+    """A model's admin whose every change is an audit event in the same transaction."""
+
+    secret_fields: tuple[str, ...] = ()
+    """Fields that no list may be filtered by: the answers would tell them letter by letter."""
+
+    chosen_by_name: tuple[str, ...] = ()
+    """Fields of the form, besides the model's, in which rows are chosen."""
+
+    list_per_page = 50
+    show_facets = admin.ShowFacets.NEVER
+    """Counts beside each choice of a filter cost a pass over the table for each."""
+
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
+        """Return the columns of the list; those of dates and times fit into one line."""
+        return [self._column(column) for column in super().get_list_display(request)]
+
+    def _column(self, column: Any) -> Any:
+        if not isinstance(column, str) or hasattr(self, column):
+            return column
+        field = next((field for field in self.opts.concrete_fields if field.name == column), None)
+        return moment_column(field) if isinstance(field, DateTimeField) else column
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+        if lookup.partition("__")[0] in self.secret_fields:
+            return False
+        return super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        """Save, or show the form again when somebody else saved the same name or origin meanwhile."""
+        self._refuse_what_is_no_row(request)
+        try:
+            return super().changeform_view(request, object_id, form_url, extra_context)
+        except IntegrityError:
+            # Rolled back; now the other row can be seen, and validation says what it says of it.
+            return self._changeform_again(request, object_id, form_url, extra_context)
+
+    def _changeform_again(self, request: HttpRequest, *arguments: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *arguments)
+        except IntegrityError:
+            message = _("Somebody else changed the same thing at this moment, nothing was saved. Try again.")
+            self.message_user(request, message, messages.ERROR)
+            return HttpResponseRedirect(request.get_full_path())
+
+    def _refuse_what_is_no_row(self, request: HttpRequest) -> None:
+        """Refuse numbers that no row can have. Shown again they would be looked up, and a database chokes."""
+        inlines = (name for inline in self.inlines for name in inline.autocomplete_fields)
+        choosing = {*self.autocomplete_fields, *self.filter_horizontal, *self.chosen_by_name, *inlines}
+        for name, values in request.POST.lists():
+            if name.rpartition("-")[2] in choosing and not all(
+                is_number_of_a_row(text) for text in values if text
+            ):
+                raise SuspiciousOperation("what was chosen is no row")
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if not all(map(is_number_of_a_row, request.POST.getlist(ACTION_CHECKBOX_NAME))):
+            raise SuspiciousOperation("an action was asked for on what is no row")
+        with atomic_where_it_writes(request):
+            return super().changelist_view(request, extra_context)
+
+    def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
+        """Name what goes with some rows, but for who was in a group and the like: nobody counts those."""
+        found, counts, lacking, kept = super().get_deleted_objects(objs, request)
+        joins = [
+            model._meta for model in apps.get_models(include_auto_created=True) if model._meta.auto_created
+        ]
+        plurals = {str(meta.verbose_name_plural) for meta in joins}
+        beginnings = tuple(f"{capfirst(meta.verbose_name)}: " for meta in joins)
+        counted = {name: count for name, count in counts.items() if str(name) not in plurals}
+        return _without(beginnings, found), counted, lacking, kept
+
+    def construct_change_message(
+        self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
+    ) -> list[dict[str, Any]]:
+        """Return Django's message, which names fields, and keep their values for the audit event."""
+        values = [] if add else changes_of(form, formsets or (), self.secret_fields)
+        request.field_changes = values  # type: ignore[attr-defined]
+        return super().construct_change_message(request, form, formsets, add)
+
+    def log_addition(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        record_by(request, "added", obj, message)
+        return super().log_addition(request, obj, message)
+
+    def log_change(self, request: HttpRequest, obj: Model, message: Any) -> Any:
+        if message:
+            record_by(request, "changed", obj, message, getattr(request, "field_changes", None))
+        return super().log_change(request, obj, message)
+
+    def log_deletions(self, request: HttpRequest, queryset: Any) -> Any:
+        for obj in queryset:
+            record_by(request, "deleted", obj, [])
+        return super().log_deletions(request, queryset)
+
+
+def _without(beginnings: tuple[str, ...], found: list[Any]) -> list[Any]:
+    """Leave out of nested lists what begins so, and lists in which nothing is left."""
+    kept = [_without(beginnings, each) if isinstance(each, list) else each for each in found]
+    return [
+        each for each in kept if each != [] and not (isinstance(each, str) and each.startswith(beginnings))
+    ]
+
+
+def name_fields(form: Any) -> None:
+    """Name the fields of a table's row: the word at the top of a column is no label of what is below."""
+    for field in form.fields.values():
+        if field.label:
+            field.widget.attrs["aria-label"] = str(field.label)
+
+
+def atomic_where_it_writes(request: HttpRequest) -> AbstractContextManager[Any]:
+    """Give a transaction for a POST. Merely looking must not take SQLite's one lock for writers."""
+    return transaction.atomic() if request.method == "POST" else nullcontext()
+
+
+class ReadOnlyAdmin(AuditedAdmin):
+    """A model's admin where rows are looked at, and at most ended by an action."""
+
+    show_full_result_count = False
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
+        return False
+
+
+def record_by(
+    request: HttpRequest, kind: str, obj: Model, changes: Any, values: list[dict[str, Any]] | None = None
+) -> None:
+    """Write the audit event of what an administrator did: names of fields, and values that are no secret."""
+    details = {"object": obj._meta.label_lower, "key": obj.pk, "changes": json.loads(json.dumps(changes))}
+    if values:
+        details["values"] = values
+    record(
+        kind,
+        actor=request.user.get_username(),
+        subject=str(obj),
+        address=client_address(request),
+        details=details,
+    )
+
+
+def ask_first(
+    model_admin: AuditedAdmin,
+    request: HttpRequest,
+    queryset: QuerySet[Any],
+    *,
+    action: str,
+    question: str,
+    button: str,
+) -> HttpResponse | None:
+    """Give the page that asks whether an action is meant; None once that was answered."""
+    if request.POST.get("confirmed"):
+        return None
+    across = request.POST.get("select_across") == "1"
+    chosen = request.POST.getlist(ACTION_CHECKBOX_NAME)
+    context = {
+        **model_admin.admin_site.each_context(request),
+        "title": question,
+        "opts": model_admin.opts,
+        "action": action,
+        "button": button,
+        "count": queryset.count(),
+        "objects": queryset[:SHOWN_BEFORE_AN_ACTION],
+        "across": across,
+        "action_checkbox_name": ACTION_CHECKBOX_NAME,
+        "chosen": chosen[:1] if across else chosen,
+    }
+    request.current_app = model_admin.admin_site.name
+    return TemplateResponse(request, "admin/ask_first.html", context)

@@ -1,0 +1,375 @@
+"""What the kinds of proxies promise: which headers of a check say what the original request was.
+
+A contract is chosen by the check's URL, never guessed from the headers that are present, and reads no
+other header: what one proxy sets, another passes on as the client sent it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from enum import Enum
+from functools import lru_cache
+from typing import NamedTuple, NoReturn
+
+from authgate.check.target import (
+    USUAL_METHODS,
+    BadTarget,
+    Target,
+    client_from,
+    method_from,
+    origin_from,
+    port_of,
+    uri_and_plain_path,
+)
+
+
+class Style(Enum):
+    """What a proxy can pass on: the status alone (200, 401, 403), or redirects too."""
+
+    STATUS = "status"
+    REDIRECT = "redirect"
+
+
+STATUS, REDIRECT = Style
+
+FORWARDED_FOR_LIMIT = 512
+"""Octets of an X-Forwarded-For; nobody honest sits behind so many proxies."""
+
+
+class RequestHeaders(NamedTuple):
+    """A request's headers by lower-case name; what came more than once is named in `doubled` and joined."""
+
+    values: dict[bytes, bytes]
+    doubled: frozenset[bytes] = frozenset()
+
+    def require(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
+        """Give the headers, each of `names` once and not empty. Raises BadTarget with the one at fault."""
+        values = self.values
+        if self.doubled:
+            for name in sorted(names & self.doubled):
+                raise BadTarget(f"{name.decode()} doubled")
+        if not all(map(values.get, names)):
+            lacking = next(name for name in sorted(names) if not values.get(name))
+            raise BadTarget(f"{lacking.decode()} missing")
+        return values
+
+
+def headers_from(raw: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
+    """Give a raw header list by name. Names are lower case already."""
+    values: dict[bytes, bytes] = {}
+    doubled: set[bytes] = set()
+    for name, value in raw:
+        if name in values:
+            doubled.add(name)
+            value = values[name] + (b"; " if name == b"cookie" else b", ") + value
+        values[name] = value
+    return RequestHeaders(values, frozenset(doubled))
+
+
+class Facts(NamedTuple):
+    """A check as it came in: the URL that names its contract, its own query, the headers, the socket's
+    other end (None for a Unix socket), Unix time, its own method, and its request target as it was sent
+    (None where the server cannot tell it)."""
+
+    path: str
+    query: str
+    headers: RequestHeaders
+    peer: str | None
+    now: float
+    method: str = "GET"
+    sent_target: bytes | None = None
+
+
+Read = Callable[[Facts, int], Target]
+
+
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """`read` gives the target, out of the headers that this kind of proxy vouches for and no others; `prefix`
+    is where its endpoints live.
+
+    `parameters` of the check's own query belong to the contract. `has_filters` tells whether that query is
+    the administrator's at all, `believes_port` whether the proxy vouches for the port of the origin,
+    `reads_forwarded_uri` whether X-Forwarded-Uri is the only thing in a check that says the path. `site` are
+    the headers of the scheme and the host.
+    """
+
+    name: str
+    style: Style
+    read: Read
+    prefix: str = "/authgate"
+    parameters: frozenset[str] = frozenset()
+    has_filters: bool = True
+    believes_port: bool = True
+    reads_forwarded_uri: bool = False
+    site: tuple[bytes, bytes] = (b"x-forwarded-proto", b"x-forwarded-host")
+
+
+_PORT = re.compile("[1-9][0-9]{0,4}")
+
+
+@lru_cache(maxsize=16_384)
+def forwarded_client(value: bytes, hops: int) -> str:
+    """Return the client's address in X-Forwarded-For: the last entry, or as many before it as `hops` says.
+
+    Clients write the entries further left. An empty entry counts too: if it were skipped, a proxy without
+    an address for its peer would vouch for the client's own entry. Raises BadTarget if the entry names no
+    address, or the list is longer than FORWARDED_FOR_LIMIT: results are cached, which must not fill memory.
+    """
+    entries = value.decode("latin-1").split(",")
+    if not 0 <= hops < len(entries) or len(value) > FORWARDED_FOR_LIMIT:
+        raise BadTarget("x-forwarded-for")
+    return _address_from(entries[-1 - hops].strip(" \t"), "x-forwarded-for")
+
+
+def _address_from(text: str, header: str) -> str:
+    """Return the address that a header names. Raises BadTarget with the header's name."""
+    try:
+        return client_from(text)
+    except BadTarget:
+        raise BadTarget(header) from None
+
+
+@lru_cache(maxsize=8192)
+def _origin(scheme: bytes, authority: bytes) -> str:
+    return origin_from(scheme.decode("latin-1"), authority.decode("latin-1"))
+
+
+_METHODS = {method.encode(): method for method in USUAL_METHODS}
+
+
+def _forwarded(facts: Facts, hops: int) -> Target:
+    """Read X-Forwarded-{Method,Proto,Host,Uri,For}, which these proxies set whatever the client sent."""
+    headers = facts.headers
+    values = headers.values
+    if headers.doubled:
+        headers.require(FORWARDED)
+    if b"x-forwarded-prefix" in values or b"x-replaced-path" in values:
+        _refuse_rewritten(values)
+    try:
+        method = values[b"x-forwarded-method"]
+        uri, plain_path = uri_and_plain_path(values[b"x-forwarded-uri"])
+        return Target(
+            _origin(values[b"x-forwarded-proto"], values[b"x-forwarded-host"]),
+            _METHODS.get(method) or method_from(method.decode("latin-1")),
+            uri,
+            forwarded_client(values[b"x-forwarded-for"], hops),
+            plain_path,
+        )
+    except (KeyError, BadTarget):
+        headers.require(FORWARDED)  # says which is missing, where it is that
+        raise
+
+
+def _refuse_rewritten(values: dict[bytes, bytes]) -> NoReturn:
+    """Raise BadTarget with the header by which Traefik's middlewares say that they have changed the path.
+
+    Then X-Forwarded-Uri is the rest of it, which other rules may cover. A client that sends one of these
+    itself, through a proxy that passes it on, is refused.
+    """
+    name = next(name for name in REWRITTEN if name in values)
+    raise BadTarget(f"{name.decode()}: the path was rewritten before the check")
+
+
+def _forwarded_raw_host(facts: Facts, hops: int) -> Target:
+    """Read X-Forwarded-* where the host is as the client wrote it, with a port of its own choice.
+
+    `port` in the check's own query says which it is.
+    """
+    target = _forwarded(facts, hops)
+    if not facts.query:
+        return target
+    named = port_named(facts.query)
+    if named is not None and named != port_of(target.origin):
+        raise BadTarget("port of x-forwarded-host is not the one in the check's URL")
+    return target
+
+
+def port_named(query: str) -> str | None:
+    """Give the port that a check's own URL names. Raises BadTarget where it does twice, or none."""
+    named = _values(query, "port")
+    if not named:
+        return None
+    if len(named) > 1 or not _PORT.fullmatch(named[0]):
+        raise BadTarget("port in the check's URL")
+    return named[0]
+
+
+ALLOW_PORTAL = "allow_portal"
+
+
+def allows_portal(query: str) -> bool:
+    """Tell whether a check's own URL says that the portal is among what its proxy asks about."""
+    return _values(query, ALLOW_PORTAL) == ["true"]
+
+
+def _host_and_scheme(facts: Facts, hops: int) -> Target:
+    """Read Host, X-Scheme and X-Real-IP, as oauth2-proxy's documentation has nginx send them."""
+    values = facts.headers.require(HOST_AND_SCHEME)
+    origin = _origin(values[b"x-scheme"], values[b"host"])
+    return Target(origin, None, None, _address_from(values[b"x-real-ip"].decode("latin-1"), "x-real-ip"))
+
+
+def _address(facts: Facts, hops: int) -> Target:
+    """Read where an endpoint's request came in; the page asked for is in `x-forwarded-uri`, if anywhere."""
+    values = facts.headers.require(ADDRESS)
+    origin = _origin(values[b"x-forwarded-proto"], values[b"x-forwarded-host"])
+    return Target(origin, None, None, forwarded_client(values[b"x-forwarded-for"], hops))
+
+
+def _sent(facts: Facts, hops: int) -> Target:
+    """Read the check's own Host, method and path: Envoy's ext_authz over HTTP puts a prefix before the path.
+
+    x-forwarded-proto is Envoy's own, and the last entry of x-forwarded-for. Everything else that the
+    client may have sent arrives too, if the configuration passes it on, and says nothing here.
+    """
+    values = facts.headers.require(SENT)
+    sent = facts.sent_target
+    if sent is None or not sent.startswith(b"/authgate/envoy/"):
+        raise BadTarget("request target")
+    uri, plain_path = uri_and_plain_path(sent.removeprefix(b"/authgate/envoy"))
+    return Target(
+        _origin(values[b"x-forwarded-proto"], values[b"host"]),
+        method_from(facts.method),
+        uri,
+        forwarded_client(values[b"x-forwarded-for"], hops),
+        plain_path,
+    )
+
+
+def _original_url(facts: Facts, hops: int) -> Target:
+    """Read X-Original-URL, X-Original-Method and X-Real-IP, as ingress-nginx sends them.
+
+    The URL's host is `$http_host`, which the client writes and which in an absolute-form request is not
+    the one that is served. `host` in the check's own query is: without the port unless it is written there.
+    ingress-nginx takes X-Forwarded-Proto out of its checks. Traefik, whose provider for the same annotations
+    passes X-Original-URL on as a client sent it, puts it into each: there the client would choose its path.
+    """
+    values = facts.headers.require(ORIGINAL)
+    if b"x-forwarded-proto" in values:
+        raise BadTarget("x-forwarded-proto, which ingress-nginx never sends")
+    scheme, _, rest = values[b"x-original-url"].partition(b"://")
+    authority, slash, path = rest.partition(b"/")
+    named = _values(facts.query, "host")
+    if len(named) != 1 or not named[0]:
+        raise BadTarget(
+            "host in the check's URL missing" if not any(named) else "host in the check's URL doubled"
+        )
+    origin = _origin(scheme, authority)
+    if _origin(scheme, named[0].encode("latin-1")) != origin:
+        raise BadTarget("host of x-original-url is not the one that is served")
+    uri, plain_path = uri_and_plain_path(slash + path)
+    return Target(
+        origin,
+        method_from(values[b"x-original-method"].decode("latin-1")),
+        uri,
+        _address_from(values[b"x-real-ip"].decode("latin-1"), "x-real-ip"),
+        plain_path,
+    )
+
+
+def site_named(contract: Contract, headers: RequestHeaders) -> str:
+    """Return the origin that a check names which cannot be read as a whole, or an empty text.
+
+    It tells an administrator where the mistake is, and decides nothing. Without a scheme it is https.
+    """
+    scheme, host = (headers.values.get(name, b"").decode("latin-1") for name in contract.site)
+    try:
+        return origin_from(
+            scheme.partition("://")[0] or "https", (host.partition("://")[2] or host).partition("/")[0]
+        )
+    except BadTarget:
+        return ""
+
+
+def _values(query: str, wanted: str) -> list[str]:
+    parameters = (parameter.partition("=") for parameter in query.split("&"))
+    return [value for name, _, value in parameters if name == wanted]
+
+
+FORWARDED = frozenset(
+    (b"x-forwarded-method", b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-uri", b"x-forwarded-for")
+)
+REWRITTEN = (b"x-forwarded-prefix", b"x-replaced-path")
+HOST_AND_SCHEME = frozenset((b"host", b"x-scheme", b"x-real-ip"))
+ADDRESS = frozenset((b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-for"))
+SENT = frozenset((b"host", b"x-forwarded-proto", b"x-forwarded-for"))
+ORIGINAL = frozenset((b"x-original-url", b"x-original-method", b"x-real-ip"))
+
+IDENTITY = (
+    *(
+        b"x-auth-request-" + name
+        for name in (b"user", b"email", b"groups", b"preferred-username", b"access-token")
+    ),
+    *(b"remote-" + name for name in (b"user", b"email", b"groups", b"name")),
+    b"x-forwarded-user",
+    b"x-ikd-jwt",
+)
+ALIASES = frozenset(
+    name.replace(b"-", mark) for name in (*FORWARDED, *ORIGINAL, *IDENTITY) for mark in (b"_", b".")
+)
+"""Names that a proxy should not pass on: many applications take them for those with dashes."""
+
+SCHEME_AND_HOST = (b"x-scheme", b"host")
+
+NGINX = Contract("nginx", STATUS, _forwarded, reads_forwarded_uri=True)
+INGRESS_NGINX = Contract(
+    "ingress-nginx",
+    STATUS,
+    _original_url,
+    parameters=frozenset(("host",)),
+    site=(b"x-original-url", b"x-original-url"),
+)
+TRAEFIK = Contract(
+    "traefik",
+    REDIRECT,
+    _forwarded_raw_host,
+    parameters=frozenset(("port",)),
+    believes_port=False,
+    reads_forwarded_uri=True,
+)
+CADDY = replace(TRAEFIK, name="caddy")
+HAPROXY = replace(TRAEFIK, name="haproxy")
+ENVOY = Contract(
+    "envoy", REDIRECT, _sent, has_filters=False, believes_port=False, site=(b"x-forwarded-proto", b"host")
+)
+OAUTH2_NGINX = Contract("oauth2 nginx", STATUS, _host_and_scheme, "/oauth2", site=SCHEME_AND_HOST)
+OAUTH2_TRAEFIK = replace(TRAEFIK, name="oauth2 traefik", prefix="/oauth2")
+
+ENDPOINT = Contract("endpoint", REDIRECT, _address)
+OAUTH2_ENDPOINT = {
+    "nginx": Contract("oauth2 endpoint", REDIRECT, _host_and_scheme, "/oauth2", site=SCHEME_AND_HOST),
+    "traefik": Contract("oauth2 endpoint", REDIRECT, _address, "/oauth2"),
+}
+OAUTH2_CHECK = {"nginx": OAUTH2_NGINX, "traefik": OAUTH2_TRAEFIK}
+
+ENDPOINTS = ("start", "callback", "sign_out", "userinfo", "refused")
+
+
+@lru_cache(maxsize=2)
+def checks(oauth2: str) -> dict[str, Contract]:
+    """Give the contract of each check's URL; `oauth2` is IKD_OAUTH2_CONTRACT. See `check_url` for Envoy's."""
+    ours = (NGINX, INGRESS_NGINX, TRAEFIK, CADDY, HAPROXY, ENVOY)
+    table = {f"/authgate/{contract.name}": contract for contract in ours}
+    table["/oauth2/auth"] = OAUTH2_CHECK[oauth2]
+    return table | {f"{path}/": contract for path, contract in table.items()}
+
+
+BEFORE_A_PATH = "/authgate/envoy/"
+
+
+def check_url(path: str, oauth2: str) -> str | None:
+    """Give the URL that `checks` knows a check by; None for what is none. Envoy's goes on with any path."""
+    if path.startswith(BEFORE_A_PATH):
+        return BEFORE_A_PATH
+    return path if path in checks(oauth2) else None
+
+
+@lru_cache(maxsize=2)
+def endpoints(oauth2: str) -> dict[str, tuple[str, Contract]]:
+    """Give the name and contract of each endpoint's URL on a protected origin."""
+    ours = {f"/authgate/{name}": (name, ENDPOINT) for name in ENDPOINTS}
+    theirs = {f"/oauth2/{name}": (name, OAUTH2_ENDPOINT[oauth2]) for name in ENDPOINTS}
+    return ours | theirs | {"/oauth2/sign_in": ("sign_in", OAUTH2_ENDPOINT[oauth2])}

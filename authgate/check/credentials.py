@@ -1,0 +1,172 @@
+"""Reads Authorization: whether it holds a credential of ours, and which. Standard library only.
+
+What is ours is recognised liberally, so that no spelling of it passes as the application's own, and
+believed strictly, so that it can be read in one way only; whatever lies between is wrong.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+import re
+import secrets
+import string
+import zlib
+from dataclasses import dataclass, field
+from hashlib import sha256
+
+from authgate.check.contracts import RequestHeaders
+
+DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
+SECRET_LENGTH, CHECKSUM_LENGTH = 43, 6
+"""Base62 digits: of 256 random bits, and of their CRC-32, by which scanners tell a token from look-alikes."""
+
+PREFIX = b"ikd_"
+LONGEST = 8192
+"""Octets of an Authorization that a credential of ours may be in."""
+
+TOKEN_KIND, JWT_KIND = b"t", b"j"
+KEY_LENGTH = 33
+"""Octets of what memory knows a credential by: its kind and SHA-256. No cookie is known by as many."""
+
+_TOKEN = re.compile(rb"ikd_[0-9A-Za-z]{49}")
+_SCHEME = re.compile(rb"([A-Za-z]+)([ \t]+)(.*)", re.DOTALL)
+_JWT = re.compile(rb"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+_NOT_BASE64 = bytes(set(range(256)) - {*b"+/-_", *DIGITS.encode()})
+_TO_BASE64 = bytes.maketrans(b"-_", b"+/")
+
+
+@dataclass(frozen=True, slots=True)
+class Credential:
+    """A credential of ours. `key` is what memory knows it by, empty where it is wrong as it stands.
+
+    `name` is Basic's user name; `jwt` is what has to be verified.
+    """
+
+    key: bytes
+    name: str | None = None
+    jwt: bytes = field(default=b"", repr=False)
+
+
+WRONG = Credential(b"")
+NO_ISSUERS: frozenset[str] = frozenset()
+
+
+def new_token() -> str:
+    """Make an API token: 256 random bits, and a checksum."""
+    secret = _base62(int.from_bytes(secrets.token_bytes(32)), SECRET_LENGTH)
+    return f"ikd_{secret}{_checksum(secret)}"
+
+
+def token_key(digest: bytes) -> bytes:
+    return TOKEN_KIND + digest
+
+
+def plain_token_key(headers: RequestHeaders) -> bytes | None:
+    """Give what memory knows the token in a plain `Bearer ikd_…` by; None for every other Authorization.
+
+    Its form is not judged: what memory holds under this key was judged when it was made, and whatever
+    memory does not hold has to be read by `credential_in`.
+    """
+    value = headers.values[b"authorization"]
+    if len(value) != PLAIN_LENGTH or not value.startswith(b"Bearer ikd_") or headers.doubled:
+        return None
+    return TOKEN_KIND + sha256(value[7:]).digest()
+
+
+PLAIN_LENGTH = len("Bearer ikd_") + SECRET_LENGTH + CHECKSUM_LENGTH
+
+
+def credential_in(headers: RequestHeaders, issuers: frozenset[str] = NO_ISSUERS) -> Credential | None:
+    """Give the credential of ours in Authorization (RFC 9110, section 11.6.2); None for anything else.
+
+    `issuers` are those whose JWTs are accepted.
+    """
+    value = headers.values.get(b"authorization")
+    if value is None:
+        return None
+    if b"authorization" in headers.doubled:
+        return WRONG  # which of the two the application would read, nobody can say
+    value = value.strip(b" \t")
+    parts = _SCHEME.fullmatch(value)
+    found = _of_scheme(parts[1].lower(), parts[3], issuers) if parts else None
+    if found is None:
+        return WRONG if _TOKEN.search(value) else None
+    return WRONG if parts and b"\t" in parts[2] else found
+
+
+def _of_scheme(scheme: bytes, rest: bytes, issuers: frozenset[str]) -> Credential | None:
+    if scheme == b"bearer" and rest.startswith(PREFIX):
+        return _token(rest)
+    if len(rest) > LONGEST:
+        return None
+    if scheme == b"basic":
+        return _basic(rest)
+    if scheme == b"bearer" and issuers and issuer_of(rest) in issuers:
+        return _jwt(rest)
+    return None
+
+
+def _token(octets: bytes, name: str | None = None) -> Credential:
+    if not _TOKEN.fullmatch(octets):
+        return WRONG
+    secret = octets[len(PREFIX) : -CHECKSUM_LENGTH].decode("ascii")
+    if octets[-CHECKSUM_LENGTH:].decode("ascii") != _checksum(secret):
+        return WRONG
+    return Credential(token_key(sha256(octets).digest()), name)
+
+
+def _basic(encoded: bytes) -> Credential | None:
+    """Read Basic (RFC 7617) with a token as its password."""
+    octets = _decoded(encoded)
+    name, _, password = octets.partition(b":")
+    if not password.startswith(PREFIX) and not _TOKEN.search(octets):
+        return None
+    if base64.b64encode(octets) != encoded:
+        return WRONG
+    try:
+        return _token(password, name.decode("utf-8"))
+    except UnicodeDecodeError:
+        return WRONG
+
+
+def _jwt(rest: bytes) -> Credential:
+    if not _JWT.fullmatch(rest):
+        return WRONG
+    return Credential(JWT_KIND + sha256(rest).digest(), jwt=rest)
+
+
+def issuer_of(rest: bytes) -> str | None:
+    """Give whom a JWT says it is of, before anything of it is verified."""
+    parts = rest.split(b".")
+    if len(parts) < 2:
+        return None
+    try:
+        claims = json.loads(_decoded(parts[1]))
+    except (ValueError, RecursionError):
+        return None
+    issuer = claims.get("iss") if isinstance(claims, dict) else None
+    return issuer if isinstance(issuer, str) else None
+
+
+def _decoded(encoded: bytes) -> bytes:
+    """Decode base64 as the most liberal decoder would: either alphabet, padded or not, with junk in it."""
+    digits = encoded.translate(_TO_BASE64, _NOT_BASE64)
+    digits = digits[: len(digits) - (len(digits) % 4 == 1)]
+    try:
+        return base64.b64decode(digits + b"=" * (-len(digits) % 4))
+    except binascii.Error:
+        return b""
+
+
+def _checksum(secret: str) -> str:
+    return _base62(zlib.crc32(secret.encode("ascii")), CHECKSUM_LENGTH)
+
+
+def _base62(number: int, length: int) -> str:
+    digits = []
+    for _ in range(length):
+        number, digit = divmod(number, 62)
+        digits.append(DIGITS[digit])
+    return "".join(reversed(digits))

@@ -1,0 +1,347 @@
+"""Who may do what: the pure part. Standard library only; nothing here knows HTTP or a database.
+
+The most specific path scope that covers a path decides, and within it any rule admits; no rule, no
+access. Rules only grant: one that cannot be evaluated still claims its scope and admits nobody.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from functools import lru_cache
+from typing import Any
+from urllib.parse import quote
+
+from authgate.check.target import BadTarget, Target, composed, folded, is_read_alike, is_within, readings
+
+NO_RULE = "no rule covers the path"
+
+
+class Verdict(Enum):
+    """What comes of a request, mildest first: of several readings the sternest counts."""
+
+    ALLOW = 0
+    STEP_UP = 1
+    SIGN_IN = 2
+    REFUSE = 3
+
+
+class Who(Enum):
+    EVERYONE = "everyone"
+    SIGNED_IN = "signed_in"
+    CHOSEN = "chosen"
+
+
+# By names of their own: looking one up in its Enum costs a check as much as judging by it.
+ALLOW, STEP_UP, SIGN_IN, REFUSE = Verdict
+EVERYONE, _, CHOSEN = Who
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict with its reason: the rule that admits, or for each rule of the scope what failed first."""
+
+    verdict: Verdict
+    reason: str
+    rule: int | None = None
+    failed: tuple[tuple[int, str], ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule made ready. `methods` and `networks` are None for all; `expires_at` is Unix time."""
+
+    id: int
+    who: Who
+    methods: frozenset[str] | None = None
+    networks: tuple[str, ...] | None = None
+    groups: frozenset[int] = frozenset()
+    users: frozenset[int] = frozenset()
+    second_factor: bool = False
+    expires_at: float | None = None
+    readable: bool = True
+    kept: list[Decision] = field(default_factory=list, init=False, compare=False, repr=False)
+    """Where `admitted` keeps what it made once."""
+
+    @property
+    def admitted(self) -> Decision:
+        if not self.kept:
+            reason = "public" if self.who is EVERYONE else "admitted"
+            self.kept.append(Decision(ALLOW, reason, self.id))
+        return self.kept[0]
+
+    def is_for(self, subject: Subject, now: float) -> bool:
+        """Tell whether it would admit somebody at all, with the right method, from the right network."""
+        if not self.readable or (self.expires_at is not None and now >= self.expires_at):
+            return False
+        is_chosen = subject.user_id in self.users or not self.groups.isdisjoint(subject.group_ids)
+        return self.who is not Who.CHOSEN or is_chosen
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    path: str
+    exact: bool
+    rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """A compiled application: its scopes by path, as written and as `target.folded` makes of it.
+
+    `longest` is the length of the longest of these paths.
+    """
+
+    id: int
+    name: str
+    enabled: bool
+    scopes: dict[tuple[str, bool], Scope]
+    folded: dict[tuple[str, bool], Scope]
+    longest: int
+    heeds_case: bool = False
+    """Whether a scope is written with capitals; if none is, a lower-case path is found but one way."""
+    user_header: str = "username"
+    remote_headers: bool = False
+    forwarded_user_header: bool = False
+    identity_jwt: bool = False
+    username_header: bool = False
+    access_token: bool = False
+    id_token: bool = False
+    challenges: str = "bearer"
+    """What a program without a credential is asked for: bearer, basic or both."""
+    named_groups: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who is signed in. `email` is empty unless it is verified; `groups` are (id, name)."""
+
+    user_id: int
+    uuid: str
+    username: str
+    display_name: str = ""
+    email: str = ""
+    groups: tuple[tuple[int, str], ...] = ()
+    second_factor: bool = False
+    group_ids: frozenset[int] = frozenset()
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "group_ids", frozenset(id for id, _ in self.groups))
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """What a check's own query narrows: OR within a name, AND between names; None where it is absent."""
+
+    groups: frozenset[str] | None = None
+    emails: frozenset[str] | None = None
+    email_domains: tuple[str, ...] | None = None
+
+
+def application_of(
+    *,
+    id: int,
+    name: str,
+    rules: Iterable[tuple[str, bool, Rule]],
+    enabled: bool = True,
+    **wishes: Any,
+) -> Application:
+    """Make an application ready from its rules, each with its path and whether it is exact."""
+    by_scope: dict[tuple[str, bool], list[Rule]] = {}
+    for path, exact, rule in rules:
+        paths = _paths_claimed(path)
+        for claimed in paths:
+            # Written in a way that reads as several paths, it claims them all and grants none of them.
+            claims = rule if len(paths) == 1 else replace(rule, readable=False)
+            by_scope.setdefault((claimed, exact), []).append(claims)
+    scopes: dict[tuple[str, bool], Scope] = {}
+    by_folded = scopes  # one and the same while all paths read alike, which most do
+    for claim, scope_rules in by_scope.items():
+        path, exact = claim
+        scope = Scope(path, exact, tuple(scope_rules))
+        if is_read_alike(path):
+            scopes[claim] = by_folded[claim] = scope
+            continue
+        if by_folded is scopes:
+            by_folded = dict(scopes)
+        for spelling in _spellings(path):
+            scopes[spelling, exact] = scope
+            by_folded[folded(spelling), exact] = scope
+    every = scopes if by_folded is scopes else (*scopes, *by_folded)
+    return Application(
+        id=id,
+        name=name,
+        enabled=enabled,
+        scopes=scopes,
+        folded=by_folded,
+        longest=max([len(path) for path, _ in every], default=0),
+        heeds_case=by_folded is not scopes and scopes.keys() != by_folded.keys(),
+        **wishes,
+    )
+
+
+def _spellings(path: str) -> set[str]:
+    """Return a path as written, and as browsers and stricter programs encode it, composed or decomposed."""
+    found = {path}
+    for form in {path, unicodedata.normalize("NFD", path)}:
+        found |= {quote(form, safe="/!$&'()*+,:=@~[]^|"), quote(form, safe="/!$&'()*+,:=@~")}
+    return found
+
+
+@lru_cache(maxsize=4096)
+def _paths_claimed(path: str) -> tuple[str, ...]:
+    """Return the path that a rule speaks of; several for one that saving would have refused."""
+    if is_read_alike(path):
+        return (path,)
+    slashed = composed(path if path.startswith("/") else f"/{path}")
+    try:
+        return readings(slashed.rstrip("/") or "/")
+    except BadTarget:
+        return (slashed, slashed.partition("#")[0] or "/")
+
+
+def decide(
+    application: Application,
+    target: Target,
+    subject: Subject | None,
+    now: float,
+    filters: Filters | None = None,
+) -> Decision:
+    """Decide about a request to an application; `now` is Unix time.
+
+    Every reading of the path must be admitted, whatever letter case the backend heeds. Where the
+    contract tells no path, every scope must admit.
+    """
+    if not application.enabled:
+        return Decision(REFUSE, "application disabled")
+    path = target.plain_path
+    if path is not None and not application.heeds_case:
+        scope = _most_specific(application.scopes, path, application.longest)
+        decision = _decide_in_scope(scope, target, subject, now)
+    else:
+        decision = _decide_for_every_reading(application, target, subject, now)
+    return decision if filters is None else _narrow(decision, subject, filters)
+
+
+def _decide_for_every_reading(
+    application: Application, target: Target, subject: Subject | None, now: float
+) -> Decision:
+    try:
+        scopes = _scopes_meant(application, target.path)
+    except BadTarget:
+        return Decision(REFUSE, "path cannot be read safely")
+    decisions = [_decide_in_scope(scope, target, subject, now) for scope in scopes]
+    return max(decisions, key=lambda decision: decision.verdict.value)
+
+
+def _scopes_meant(application: Application, path: str | None) -> list[Scope | None]:
+    """Give each scope that a request may fall under once, None for "no rule covers it"."""
+    if path is None:
+        every: dict[int, Scope | None] = {id(scope): scope for scope in application.scopes.values()}
+        if ("/", False) not in application.scopes:
+            every[0] = None
+        return list(every.values())
+    found: dict[int, Scope | None] = {}
+    for reading in readings(path):
+        for scopes, text in (
+            (application.scopes, composed(reading)),
+            (application.folded, folded(reading)),
+        ):
+            scope = _most_specific(scopes, text, application.longest)
+            found[id(scope)] = scope
+    return list(found.values())
+
+
+def _most_specific(scopes: dict[tuple[str, bool], Scope], path: str, longest: int) -> Scope | None:
+    exact = scopes.get((path, True))
+    if exact is not None:
+        return exact
+    if len(path) > longest:  # else a long path of many segments would cost the square of its length
+        path = path[: longest + 1].rpartition("/")[0]
+    if len(path) > 1 and path.endswith("/"):
+        path = path[:-1]
+    while path:
+        scope = scopes.get((path, False))
+        if scope is not None:
+            return scope
+        path = path.rpartition("/")[0]
+    return scopes.get(("/", False))
+
+
+ADMITS = (ALLOW, "")
+
+
+def _decide_in_scope(scope: Scope | None, target: Target, subject: Subject | None, now: float) -> Decision:
+    if scope is None:
+        return Decision(REFUSE, NO_RULE)
+    best: Decision | None = None
+    failed: list[tuple[int, str]] = []
+    for rule in scope.rules:
+        judged = _judge(rule, target, subject, now)
+        if judged is ADMITS:
+            return rule.admitted
+        verdict, criterion = judged
+        failed.append((rule.id, criterion))
+        if best is None or verdict.value < best.verdict.value:
+            best = Decision(verdict, criterion, rule.id)
+    if best is None or best.verdict is REFUSE:
+        return Decision(REFUSE, "no rule admits", None, tuple(failed))
+    return Decision(best.verdict, best.reason, best.rule, tuple(failed))
+
+
+def _judge(rule: Rule, target: Target, subject: Subject | None, now: float) -> tuple[Verdict, str]:
+    """Judge one rule: whether it admits, would after a sign-in, or what fails first."""
+    if not rule.readable:
+        return REFUSE, "cannot be evaluated"
+    if rule.expires_at is not None and now >= rule.expires_at:
+        return REFUSE, "expired"
+    if rule.methods is not None and _method_asked(target) not in rule.methods:
+        return REFUSE, "method"
+    if rule.networks is not None and not is_within(target.client, rule.networks):
+        return REFUSE, "network"
+    if rule.who is CHOSEN and not (rule.users or rule.groups):
+        return REFUSE, "nobody chosen"
+    if rule.who is not EVERYONE or rule.second_factor:
+        if subject is None:
+            return SIGN_IN, "not signed in"
+        if rule.who is CHOSEN and not (subject.user_id in rule.users or subject.group_ids & rule.groups):
+            return REFUSE, "group"
+        if rule.second_factor and not subject.second_factor:
+            return STEP_UP, "second factor"
+    return ADMITS
+
+
+def _method_asked(target: Target) -> str | None:
+    return "GET" if target.method == "HEAD" else target.method
+
+
+def _narrow(decision: Decision, subject: Subject | None, filters: Filters) -> Decision:
+    """Apply a check's own filters: they never widen, and they ask for a sign-in even where all is public."""
+    if decision.verdict in (REFUSE, SIGN_IN):
+        return decision
+    if subject is None:
+        return Decision(SIGN_IN, "not signed in", decision.rule)
+    if filters.groups is not None and not filters.groups.intersection(name for _, name in subject.groups):
+        return Decision(REFUSE, "allowed_groups")
+    if filters.emails is not None and subject.email not in filters.emails:
+        return Decision(REFUSE, "allowed_emails")
+    if filters.email_domains is not None and not _has_domain(subject.email, filters.email_domains):
+        return Decision(REFUSE, "allowed_email_domains")
+    return decision
+
+
+def _has_domain(email: str, domains: tuple[str, ...]) -> bool:
+    """Compare as oauth2-proxy does: `x` exactly; `.x` and `*.x` for x and all below; letter case counts."""
+    local, separator, domain = email.partition("@")
+    if not (local and separator and domain) or "@" in domain:
+        return False
+    for wanted in domains:
+        suffix = wanted.removeprefix("*")
+        if suffix.startswith("."):
+            if domain == suffix[1:] or domain.endswith(suffix):
+                return True
+        elif domain == wanted:
+            return True
+    return False

@@ -1,0 +1,68 @@
+"""Where anyone may be sent: one judge for `rd`, `next`, X-Auth-Request-Redirect, Referer and sign-out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from urllib.parse import quote
+
+from authgate.check.target import BadTarget, origin_from
+
+LONGEST = 4096
+"""Characters of a target that goes into an answer's headers."""
+
+LONGEST_PAGE = 8_704
+"""Characters of a page that is kept, or shown in an answer's body: 8 KiB at any origin."""
+
+_FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
+_ABSOLUTE = re.compile(r"(https?)://([^/?#]*)([/?#].*)?", re.IGNORECASE | re.DOTALL)
+
+
+def judge(
+    target: str | None, *, base: str, allowed: Callable[[str], bool], longest: int = LONGEST
+) -> str | None:
+    """Give the absolute URL that `target` means, in ASCII, or None where nobody may be sent.
+
+    `target` is a path on the origin `base` or an absolute URL of an origin that is `allowed`. Refused
+    before any parsing is whatever browsers and `urlsplit` read differently: backslashes, white space,
+    control characters, user info, a second slash in front.
+    """
+    if not target or len(target) > longest or _FORBIDDEN.search(target):
+        return None
+    if any(ord(character) > 0x7F and not character.isprintable() for character in target):
+        return None
+    if target.startswith("/"):
+        return None if target.startswith("//") else base + _in_ascii(target)
+    match = _ABSOLUTE.fullmatch(target)
+    if match is None:
+        return None
+    try:
+        origin = origin_from(match[1], match[2])
+    except BadTarget:
+        return None
+    rest = match[3] or "/"
+    if not rest.startswith("/"):
+        rest = f"/{rest}"
+    return origin + _in_ascii(rest) if allowed(origin) else None
+
+
+def domain_matches(origin: str, domains: Iterable[str]) -> bool:
+    """Tell whether an https origin is one of `domains`: `example.com`, or `.example.com` with all below it.
+
+    A domain may name a port; without one only the default port is meant.
+    """
+    scheme, _, authority = origin.partition("://")
+    if scheme != "https":
+        return False
+    host, _, port = authority.partition(":")
+    for domain in domains:
+        name, _, domain_port = domain.lower().removeprefix("*").partition(":")
+        if port != domain_port:
+            continue
+        if host == name.removeprefix(".") or (name.startswith(".") and host.endswith(name)):
+            return True
+    return False
+
+
+def _in_ascii(text: str) -> str:
+    return quote(text, safe="!\"#$%&'()*+,-./:;<=>?@[]^_`{|}~", encoding="utf-8", errors="surrogateescape")

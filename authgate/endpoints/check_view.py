@@ -1,0 +1,552 @@
+"""Checks, and the endpoints of protected origins, answered by Django: what memory lacks is loaded here."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from urllib.parse import unquote_plus, urlencode
+
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+from django.http import HttpRequest, HttpResponse
+from django.urls import reverse
+from django.utils import translation
+
+from accounts.machines import jwt_credentials as machines
+from accounts.upstreams.application_tokens import tokens_of
+from accounts.upstreams.provider_sign_out import way_out
+from authgate import audit, handover, kept_pages
+from authgate import identity_jwt as signing
+from authgate import sign_ins as sessions
+from authgate.check import contracts, redirects
+from authgate.check import responses as answer
+from authgate.check.contracts import OAUTH2_ENDPOINT, Contract, Facts, RequestHeaders, headers_from
+from authgate.check.cookies import place_of
+from authgate.check.credentials import credential_in
+from authgate.check.decision import Application, Verdict, decide
+from authgate.check.memory import UNKNOWN, Memory, OverMemory, RefusedPage, Session, Unknown
+from authgate.check.pipeline import Missing, Need, asking_of, check
+from authgate.check.redirects import judge
+from authgate.check.responses import Answer, Asking
+from authgate.check.target import BadTarget, Target, in_ascii, method_from, uri_from, without_code
+from authgate.models import SignIn
+from authgate.pages import onward as onward_page
+from authgate.pages.outage import outage_in, render_outage
+from authgate.pages.refused import preferred_language
+from authgate.peer import is_trusted_peer, peer_address, raw_headers, sent_target
+from authgate.worker import feed, stale_connections
+from authgate.worker import loader as loading
+from authgate.worker.write_behind import writer
+
+log = logging.getLogger("ikd.gate")
+
+Work = Callable[[Facts, Memory], Answer]
+
+
+def answer_gate_request(request: HttpRequest) -> HttpResponse | None:
+    """Answer a check or an endpoint of a protected origin; None for every other path."""
+    oauth2 = settings.IKD_OAUTH2_CONTRACT
+    path = request.path_info
+    check_url = contracts.check_url(path, oauth2)
+    if check_url is not None:
+        return _guarded(request, check_url, answer_check)
+    if path in contracts.endpoints(oauth2):
+        name, contract = contracts.endpoints(oauth2)[path]
+        return _guarded(request, path, lambda facts, memory: _answer_endpoint(name, contract, facts, memory))
+    return None
+
+
+def _guarded(request: HttpRequest, path: str, work: Work) -> HttpResponse:
+    """Turn a request into facts, and the answer into a response."""
+    facts = Facts(
+        path,
+        request.META.get("QUERY_STRING", ""),
+        headers_from(raw_headers(request)),
+        peer_address(request),
+        time.time(),
+        request.method or "",
+        sent_target(request),
+    )
+    found = _answered(facts, work)
+    writer.note_answer(found, facts.now)
+    return as_response(found, request.method == "HEAD")
+
+
+def answer_alone(facts: Facts) -> Answer:
+    """Return the answer to a check that came without a request of Django's, in a thread of its own."""
+    try:
+        return _answered(facts, answer_check)
+    finally:
+        close_old_connections()
+
+
+def _answered(facts: Facts, work: Work) -> Answer:
+    """Return what `work` answers; whatever goes wrong inside ends in 503, never in a way in."""
+    try:
+        return work(facts, _memory())
+    except Exception as error:
+        decision_id = os.urandom(6).hex()
+        log.exception("a check could not be answered", extra={"decision": decision_id})
+        return answer.broken(decision_id, _page_for(error, facts, decision_id))
+
+
+def _page_for(error: Exception, facts: Facts, decision_id: str) -> bytes:
+    """Return what a browser shows while the database or Redis is out of order; empty for other clients."""
+    mode = facts.headers.values.get(b"sec-fetch-mode", b"navigate")
+    if mode != b"navigate" or b"text/html" not in facts.headers.values.get(b"accept", b""):
+        return b""
+    outage = outage_in(error)
+    if outage is None:
+        return b""
+    accepted = facts.headers.values.get(b"accept-language", b"").decode("latin-1")
+    with translation.override(preferred_language(accepted)):
+        return render_outage(outage, decision_id, settings.IKD_PORTAL_ORIGIN).encode()
+
+
+def _memory() -> Memory:
+    """Give the worker's memory where it is fresh; what one request loads where there is none to believe.
+
+    Raises DatabaseError while the database cannot be read for longer than IKD_STALE_GRACE.
+    """
+    stale_connections.close_stale()
+    if feed.current is None:
+        return loading.memory_for_one_request()
+    source = feed.current.ensure_fresh()
+    if source is feed.Source.NOBODY:
+        raise DatabaseError(feed.current.trouble())
+    if source is feed.Source.DATABASE:
+        return loading.memory_for_one_request()
+    return OverMemory(feed.current.memory)
+
+
+def _load_session(digest: bytes, memory: Memory) -> Session | None:
+    """Load a session for this request, and for the worker unless a change came meanwhile."""
+    if not isinstance(memory, OverMemory):
+        return loading.load_session(digest)
+    generation = memory.under.generation
+    stale_connections.close_stale()  # after the generation: what comes from an old connection is not kept
+    session = loading.load_session(digest)
+    memory.under.hold(digest, session, generation)
+    return session
+
+
+def _load_credential(key: bytes, asking: Asking | None, facts: Facts, memory: Memory) -> Session | None:
+    """Load what a machine's credential stands for, for this request and for the worker, as a session is."""
+    generation = memory.under.generation if isinstance(memory, OverMemory) else 0
+    stale_connections.close_stale()
+    machine, lasts = machines.machine_of(key, facts.headers, memory)
+    if isinstance(memory, OverMemory) and lasts:
+        memory.under.hold(key, machine, generation)
+    if machine is None and asking is not None:
+        memory.note_wrong(asking.target.client, facts.now)
+    return machine
+
+
+def as_response(found: Answer, is_head: bool = False) -> HttpResponse:
+    """Give an answer as a Django response of exactly these headers."""
+    response = HttpResponse(b"" if is_head else found.body, status=found.status)  # one cookie at most
+    del response["Content-Type"]
+    for name, value in found.headers:
+        response[name.decode("ascii").title()] = value.decode("latin-1")
+    response["Content-Length"] = str(len(found.body))
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django writes a line for each 4xx and 5xx
+    return response
+
+
+def answer_check(facts: Facts, memory: Memory) -> Answer:
+    """Answer a check, loading what memory lacks: each thing once, three queries at most."""
+    if not facts.headers.values.keys().isdisjoint(contracts.ALIASES):
+        note_aliases(facts.path, facts.peer)
+    while True:
+        found = check(facts, memory)
+        if isinstance(found, Answer):
+            return found
+        if feed.current is not None and feed.current.is_without_database():
+            raise DatabaseError(feed.current.trouble())  # rather than wait for it with every thread
+        if found.need is Need.APPLICATION:
+            loading.load_application_into(memory, str(found.key))
+        elif found.need is Need.SESSION:
+            digest = found.key if isinstance(found.key, bytes) else b""
+            memory.sessions[digest] = _load_session(digest, memory)
+        elif found.need is Need.ISSUERS:
+            memory.issuers = loading.load_issuers()
+        elif found.need is Need.SIGNER:
+            memory.signer = signing.signer_with_a_key()
+        elif found.need is Need.TOKENS and found.session is not None:
+            found.session.tokens = tokens_of(found.session.sign_in_id)
+        elif found.need is Need.CREDENTIAL:
+            key = found.key if isinstance(found.key, bytes) else b""
+            memory.sessions[key] = _load_credential(key, found.asking, facts, memory)
+        else:
+            return _answer_missing(found, facts, memory)
+
+
+def note_aliases(path: str, peer: str | None) -> None:
+    """Report that header names with underscores or dots pass the proxy, if it is one that is trusted."""
+    if is_trusted_peer(peer):
+        contract = contracts.checks(settings.IKD_OAUTH2_CONTRACT)[path]
+        writer.note_configuration(contract.name, "", "header names with underscores or dots pass the proxy")
+
+
+def _answer_missing(found: Missing, facts: Facts, memory: Memory) -> Answer:
+    """Take a code, or run the endpoint that the target of a redirect-style check is."""
+    asking = found.asking
+    if asking is None:
+        raise ValueError(found.need)
+    if found.need is Need.CODE:
+        return _take_code(asking, str(found.key), memory)
+    if found.need is Need.PAGE:
+        status = answer.status_of_redirect(asking.target)
+        return _to_portal(asking, memory, without_code(asking.target.uri or "/"), status=status)
+    name = str(found.key).rpartition("/")[2]
+    if name == "userinfo":
+        # A check that says 2xx lets the request through to the application, which has no such page.
+        body = b'{"error": "route this path to the portal"}'
+        return Answer(404, answer.JSON, body)
+    query = (asking.target.uri or "").partition("?")[2]
+    answered = ENDPOINTS[name](Visit(asking, query, facts, in_check=True), memory)
+    if answered.status < 300:
+        raise RuntimeError(f"the endpoint {name} would let a request through to the application")
+    return answered
+
+
+def _to_portal(
+    asking: Asking, memory: Memory, uri: str, *, back: str = "", status: int = 302, rounds: int = 0
+) -> Answer:
+    """Redirect to the portal, and keep a page that is too long for the address."""
+    begin = partial(answer.to_portal, asking, memory, uri, back=back, status=status, rounds=rounds)
+    begun = begin()
+    if begun is None:
+        kept = kept_pages.keep(asking.target.origin + uri, asking.target.client) or ""
+        begun = begin(kept=kept)
+    if begun is None:
+        raise ValueError(uri[:100])
+    return begun
+
+
+# ---- endpoints --------------------------------------------------------------------------------------------
+
+
+class Visit:
+    """A browser's request for an endpoint of a protected origin.
+
+    `in_check` says that it came as a check, where 200 would let it through to the application.
+    """
+
+    def __init__(self, asking: Asking, query: str, facts: Facts, *, in_check: bool = False) -> None:
+        self.asking = asking
+        self.in_check = in_check
+        self.origin = asking.target.origin
+        self.prefix = asking.contract.prefix
+        self._query = query
+        self._headers = facts.headers
+        self._own_method = facts.method
+
+    @property
+    def method(self) -> str:
+        """The browser's method. A proxy that asks for endpoints by GET alone tells it in a header."""
+        if self.asking.target.method is not None:
+            return self.asking.target.method
+        told = self.header(b"x-forwarded-method")
+        return told if told and self._own_method == "GET" else self._own_method
+
+    @property
+    def decision_id(self) -> str:
+        """The number of the answer that led here, as the proxy tells it."""
+        given = self.header(b"x-auth-decision") or ""
+        is_id = len(given) == 12 and all(character in "0123456789abcdef" for character in given)
+        return given if is_id else ""
+
+    def has_credential(self, memory: Memory) -> bool:
+        """Tell whether Authorization holds a credential of ours, right or wrong."""
+        if b"authorization" not in self._headers.values:
+            return False
+        issuers = loading.load_issuers() if isinstance(memory.issuers, Unknown) else memory.issuers
+        return credential_in(self._headers, issuers) is not None
+
+    def parameter(self, name: str) -> str | None:
+        """Give the value of a parameter that is there once; any number of others may stand around it."""
+        values = [value for key, _, value in map(_parted, self._query.split("&")) if key == name]
+        return unquote_plus(values[0], errors="surrogateescape") if len(values) == 1 else None
+
+    def header(self, name: bytes) -> str | None:
+        value = self._headers.values.get(name)
+        return None if value is None or name in self._headers.doubled else value.decode("latin-1")
+
+
+def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory) -> Answer:
+    """Answer an endpoint that the proxy routed here: the same peers are trusted as for checks."""
+    if not is_trusted_peer(facts.peer):
+        return answer.misconfigured(
+            contract, memory, "peer is no trusted proxy", status=403, client=facts.peer or ""
+        )
+    try:
+        target = contract.read(_with_scheme(contract, facts, memory), settings.IKD_FORWARDED_HOPS)
+    except BadTarget as problem:
+        site = contracts.site_named(contract, facts.headers)
+        origin = site if _application(site, memory) else ""
+        return answer.misconfigured(contract, memory, str(problem), status=400, origin=origin)
+    if loading.is_beside_the_portal(target.origin):
+        return answer.on_the_portals_host(contract, memory, target)
+    if _application(target.origin, memory) is None:
+        return answer.misconfigured(
+            contract, memory, "unknown origin", status=403, origin=target.origin, client=target.client
+        )
+    return ENDPOINTS[name](Visit(asking_of(contract, target, facts), facts.query, facts), memory)
+
+
+def _with_scheme(contract: Contract, facts: Facts, memory: Memory) -> Facts:
+    """Return the facts with the scheme of the application on this host, if a proxy left X-Scheme out.
+
+    Published locations for `/oauth2/sign_out` do. https is tried first: its cookies never go out over http.
+    Only endpoints are completed so; a check without X-Scheme is refused. Raises BadTarget.
+    """
+    values, doubled = facts.headers
+    if contract is not OAUTH2_ENDPOINT["nginx"] or b"x-scheme" in values:
+        return facts
+    over_https, over_http = (
+        facts._replace(headers=RequestHeaders({**values, b"x-scheme": scheme}, doubled))
+        for scheme in (b"https", b"http")
+    )
+    hops = settings.IKD_FORWARDED_HOPS
+    is_only_http = (
+        _application(contract.read(over_https, hops).origin, memory) is None
+        and _application(contract.read(over_http, hops).origin, memory) is not None
+    )
+    return over_http if is_only_http else over_https
+
+
+def _application(origin: str, memory: Memory) -> Application | None:
+    found = memory.application(origin)
+    if found is UNKNOWN:
+        loading.load_application_into(memory, origin)
+        found = memory.application(origin)
+    return found if isinstance(found, Application) else None
+
+
+def start(visit: Visit, memory: Memory) -> Answer:
+    """Begin a sign-in: to the portal, and back to the page asked for by way of the callback."""
+    if visit.has_credential(memory):
+        # nginx comes here for every 401: a program with a wrong credential is not to sign in.
+        application = _application(visit.origin, memory)
+        return answer.wrong_credential_of(visit.asking, application, visit.decision_id)
+    if not visit.asking.navigates:
+        return answer.unauthorized(visit.asking, _application(visit.origin, memory))
+    page = _page_asked_for(visit)
+    origin, uri = _parts(page)
+    if origin != visit.origin:
+        return answer.redirect(page)
+    if visit.asking.is_framed and visit.asking.is_cross_site:
+        return answer.framed_page(visit.asking, memory.settings, origin + without_code(uri))
+    status = 302 if visit.header(b"x-forwarded-method") in (None, "GET", "HEAD") else 303
+    return _to_portal(visit.asking, memory, without_code(uri), back=visit.prefix, status=status)
+
+
+def sign_in(visit: Visit, memory: Memory) -> Answer:
+    """Begin a sign-in as `start` does, and carry a page that does it where the proxy keeps a 401.
+
+    Traefik's `errors` middleware passes on headers and body but not the status, and tells no path: the
+    refresh leads to `start`, which finds the page asked for in the Referer.
+    """
+    begun = start(visit, memory)
+    if visit.asking.contract is OAUTH2_ENDPOINT["nginx"]:
+        # nginx comes here by `error_page`, and adds the challenge of the check itself.
+        begun = replace(
+            begun, headers=tuple(pair for pair in begun.headers if pair[0] != b"www-authenticate")
+        )
+    if not visit.asking.navigates or begun.body:
+        return begun
+    body = b'<!doctype html><meta http-equiv="refresh" content="0;url=/oauth2/start"><title>Sign in</title>'
+    headers = tuple((name, value) for name, value in begun.headers if name != b"referrer-policy")
+    page = ((b"content-type", b"text/html; charset=utf-8"), (b"referrer-policy", b"same-origin"))
+    return Answer(begun.status, headers + page, body)
+
+
+def callback(visit: Visit, memory: Memory) -> Answer:
+    """Take a code, and go on to the page asked for with a gate cookie. Only a page being opened takes one."""
+    if visit.method != "GET" or visit.asking.prefetches:
+        return answer.redirect(visit.origin + _own_uri(visit.asking, visit), status=303)
+    return _take_code(visit.asking, visit.parameter("ikdcode") or "", memory, visit)
+
+
+def sign_out(visit: Visit, memory: Memory) -> Answer:
+    """End the sign-in everywhere, at its provider last.
+
+    Another site's link gets the portal's question first.
+    """
+    rd = judge(visit.parameter("rd"), base=visit.origin, allowed=loading.is_allowed_origin)
+    site = visit.header(b"sec-fetch-site")
+    if site is None:
+        site = "same-origin" if visit.asking.referer.startswith(f"{visit.origin}/") else "cross-site"
+    session = _session_of(visit.asking, memory)
+    is_meant = visit.method in ("GET", "POST") and not visit.asking.prefetches
+    if site not in ("same-origin", "none") or session is None or not is_meant:
+        query = f"?{urlencode({'rd': rd})}" if rd else ""
+        return answer.redirect(f"{settings.IKD_PORTAL_ORIGIN}{reverse('account_logout')}{query}")
+    sessions.end_sign_ins(SignIn.objects.filter(pk__in=[session.sign_in_id]))
+    audit.record(
+        "sign_out", actor=session.subject.username, address=visit.asking.target.client, reason=visit.origin
+    )
+    cleared = answer.set_cookie(_place(visit.asking, memory), "gate", "", max_age=0)
+    on = way_out(session.sign_in_id, rd) or rd
+    return answer.redirect(on or f"{settings.IKD_PORTAL_ORIGIN}{reverse('signed_out')}", cleared)
+
+
+def userinfo(visit: Visit, memory: Memory) -> Answer:
+    """Return who is signed in here, as oauth2-proxy does, and as butterfly-auth if the application wishes."""
+    session = _session_of(visit.asking, memory)
+    if session is None:
+        return answer.unauthorized(visit.asking, _application(visit.origin, memory), to_a_program=True)
+    subject = session.subject
+    told = {
+        "user": subject.username,
+        "email": subject.email,
+        "groups": sorted(name for _, name in subject.groups),
+        "preferredUsername": subject.username,
+    }
+    headers = answer.JSON
+    application = _application(visit.origin, memory)
+    if application is not None and application.username_header:
+        headers += ((b"username", answer.header_value(subject.username)),)
+    return Answer(200, headers, json.dumps(told).encode())
+
+
+def refused(visit: Visit, memory: Memory) -> Answer:
+    """Show why the page was refused. Status style: the proxy knows the status, we know the reason."""
+    target = _page_refused(visit)
+    session = _session_of(visit.asking, memory)
+    subject = session.subject if session else None
+    application = _application(visit.origin, memory)
+    reason = "no rule admits"
+    if application is not None:
+        decision = decide(application, target, subject, visit.asking.now)
+        reason = decision.reason if decision.verdict is Verdict.REFUSE else reason
+    decision_id = visit.decision_id
+    if not visit.asking.navigates:
+        body = json.dumps({"error": "refused", "decision": decision_id}).encode()
+        return Answer(403, ((b"x-auth-decision", decision_id.encode()), *answer.JSON), body)
+    if visit.asking.is_framed:
+        return answer.framed_page(visit.asking, memory.settings, target.url, status=403)
+    page = RefusedPage(
+        decision_id,
+        target,
+        application.name if application and subject else "",
+        subject.username if subject else "",
+        reason,
+        visit.asking.languages,
+    )
+    return answer.refused_page(page, memory.settings, None)
+
+
+Endpoint = Callable[[Visit, Memory], Answer]
+ENDPOINTS: dict[str, Endpoint] = {
+    "start": start,
+    "sign_in": sign_in,
+    "callback": callback,
+    "sign_out": sign_out,
+    "userinfo": userinfo,
+    "refused": refused,
+}
+
+
+def _page_asked_for(visit: Visit) -> str:
+    """Give the page that the browser wanted: judged, and never one of our own endpoints."""
+    candidates = (
+        visit.parameter("rd"),
+        in_ascii(visit.header(b"x-auth-request-redirect") or ""),
+        in_ascii(visit.header(b"x-forwarded-uri") or ""),
+        visit.asking.referer if visit.asking.referer.startswith(f"{visit.origin}/") else None,
+    )
+    for candidate in candidates:
+        page = judge(
+            candidate, base=visit.origin, allowed=loading.is_allowed_origin, longest=redirects.LONGEST_PAGE
+        )
+        if not page or page.startswith((f"{visit.origin}/authgate/", f"{visit.origin}/oauth2/")):
+            continue
+        if page.startswith(f"{visit.origin}/") or len(page) <= redirects.LONGEST:
+            return page
+    return f"{visit.origin}/"
+
+
+def _page_refused(visit: Visit) -> Target:
+    target = visit.asking.target
+    try:
+        uri = uri_from((visit.header(b"x-forwarded-uri") or "/").encode("latin-1"))
+        method = method_from(visit.header(b"x-forwarded-method") or "GET")
+    except BadTarget:
+        return Target(target.origin, "GET", "/", target.client)
+    return Target(target.origin, method, without_code(uri), target.client)
+
+
+def _parted(parameter: str) -> tuple[str, str, str]:
+    return parameter.partition("=")
+
+
+def _parts(url: str) -> tuple[str, str]:
+    """Split an absolute URL that was judged into its origin and the rest."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, path = rest.partition("/")
+    return f"{scheme}://{authority}", slash + path
+
+
+# ---- codes and sessions -----------------------------------------------------------------------------------
+
+
+def _take_code(asking: Asking, code: str, memory: Memory, visit: Visit | None = None) -> Answer:
+    """Take a code and open a gate session, or send the browser round once more."""
+    origin = asking.target.origin
+    nonce = asking.cookies.get(answer.cookie_name(origin, "nonce"), "")
+    taken = handover.redeem(code, origin=origin, nonce=nonce)
+    if not isinstance(taken, handover.Failure):
+        sign_in_taken, uri = taken
+        place = _place(asking, memory)
+        token = sessions.open_gate(sign_in_taken, place, instead_of=_gate_token(asking, place))
+        return _onward(origin + uri, visit, _gate_cookie(sign_in_taken, place, token))
+    uri = taken.uri or _own_uri(asking, visit)
+    if _session_of(asking, memory) is not None:
+        return _onward(origin + uri, visit)
+    back = visit.prefix if visit else ""
+    return _to_portal(asking, memory, uri, back=back, rounds=taken.rounds)
+
+
+def _onward(url: str, visit: Visit | None, *more: tuple[bytes, bytes]) -> Answer:
+    """Send the browser on to its page. Proxies with small buffers get a page that does it, not a header."""
+    if visit is None or visit.in_check or len(url) <= onward_page.LONGEST_HEADER:
+        return answer.redirect(url, *more)
+    return onward_page.answer_at_another_origin(url, visit.asking.languages, *more)
+
+
+def _own_uri(asking: Asking, visit: Visit | None) -> str:
+    """Give where a request with a code that opened nothing wants to go."""
+    if visit is None:
+        return without_code(asking.target.uri or "/")
+    judged = judge(visit.parameter("rd"), base=visit.origin, allowed=lambda origin: origin == visit.origin)
+    return without_code(_parts(judged)[1]) if judged else "/"
+
+
+def _place(asking: Asking, memory: Memory) -> str:
+    return place_of(asking.target.origin, memory.settings.shared_domains)
+
+
+def _gate_token(asking: Asking, place: str) -> str:
+    return asking.cookies.get(answer.cookie_name(place, "gate"), "")
+
+
+def _gate_cookie(sign_in: SignIn, place: str, token: str) -> tuple[bytes, bytes]:
+    remaining = int(sign_in.expires_at.timestamp() - time.time())
+    return answer.set_cookie(place, "gate", token, max_age=remaining if sign_in.keep else None)
+
+
+def _session_of(asking: Asking, memory: Memory) -> Session | None:
+    """Give the live gate session of this browser on this very origin, or in its shared cookie domain."""
+    place = _place(asking, memory)
+    token = _gate_token(asking, place)
+    session = loading.load_session(sessions.digest(token)) if token else None
+    if session is None or session.origin != place or not session.is_live(asking.now):
+        return None
+    return session

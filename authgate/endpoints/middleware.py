@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+
+from authgate import sign_ins as sessions
+from authgate.check.target import BadTarget, origin_from
+from authgate.endpoints.check_view import answer_gate_request
+from authgate.logs.request_ids import begin_request
+from authgate.pages.outage import Overloaded
+from authgate.peer import is_overloaded
+from authgate.worker import metrics, readiness, stale_connections
+
+BELIEVED_AFTER = 0.2
+"""Seconds after which the workers know: whoever ended a session finds it ended at the next click."""
+
+
+class GateMiddleware:
+    """Answers checks and endpoints before any other middleware, at whatever Host they are asked.
+
+    Every other page exists on the portal's own host alone, so that no link, cookie or token of it can be
+    made for another name.
+    """
+
+    workers_remember = False
+    """Whether other threads and processes answer checks from memory. The server's worker sets it."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponse:
+        begin_request()
+        sessions.ended_here.any = False
+        response = self._answer(request)
+        if sessions.ended_here.any and self.workers_remember:
+            time.sleep(BELIEVED_AFTER)
+        return response
+
+    def _answer(self, request: HttpRequest) -> HttpResponse:
+        if (answered := answer_gate_request(request)) is not None:
+            return answered
+        if request.path_info == "/healthz":
+            return _plain(200, "ok")
+        if request.path_info == "/readyz":
+            return _readiness()
+        if request.path_info == "/metrics":
+            return metrics.answer_metrics(request)
+        if not is_portal_host(request.META.get("HTTP_HOST", "")):
+            return _plain(404, f"This name is not the portal's. The portal is {settings.IKD_PORTAL_URL}")
+        stale_connections.close_stale()
+        if is_overloaded(request):
+            raise Overloaded
+        return self.get_response(request)
+
+
+def is_portal_host(host: str) -> bool:
+    """Tell whether a Host header names the portal."""
+    scheme = settings.IKD_PORTAL_ORIGIN.partition("://")[0]
+    try:
+        return origin_from(scheme, host) == settings.IKD_PORTAL_ORIGIN
+    except BadTarget:
+        return False
+
+
+def _readiness() -> HttpResponse:
+    trouble = readiness.trouble()
+    return _plain(503, trouble) if trouble else _plain(200, "ok")
+
+
+def _plain(status: int, text: str) -> HttpResponse:
+    return HttpResponse(f"{text}\n", status=status, content_type="text/plain; charset=utf-8")

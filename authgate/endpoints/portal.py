@@ -1,0 +1,240 @@
+"""The portal's side of the hand-over."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from urllib.parse import parse_qs, urlencode, urlsplit
+
+from django.conf import settings
+from django.core import signing
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
+
+from authgate import handover, kept_pages
+from authgate.check.cookies import place_of
+from authgate.check.decision import Decision, Verdict, decide
+from authgate.check.memory import RefusedPage
+from authgate.check.redirects import LONGEST_PAGE, judge
+from authgate.check.responses import Refusal, cookie_name, new_id
+from authgate.check.state import State, unseal
+from authgate.check.target import Target, with_code, without_code
+from authgate.models import SignIn
+from authgate.pages.framed import unless_framed
+from authgate.pages.onward import LONGEST_HEADER
+from authgate.pages.refused import context_of
+from authgate.peer import client_address
+from authgate.sign_ins import digest, open_gate
+from authgate.worker import loader as loading
+from authgate.worker.write_behind import writer
+
+
+def state_in(sealed: str) -> State | None:
+    return unseal(sealed, loading.gate_settings().state_keys, time.time())
+
+
+def with_kept_page(state: State) -> State:
+    """Return the state with the page that was kept for it, if that is still there."""
+    page = kept_pages.kept(state.kept) if state.kept else None
+    if page is None or not page.startswith(f"{state.origin}/"):
+        return state
+    return replace(state, uri=page.removeprefix(state.origin))
+
+
+@never_cache
+@require_safe
+def continue_(request: HttpRequest) -> HttpResponse:
+    """Carry the sign-in on to the protected origin that asked for it, if its rules let the person in."""
+    state = state_in(request.GET.get("state", ""))
+    if state is None:
+        return render(request, "authgate/broken_link.html", status=400)
+    return unless_framed(request, _continued(request, state), _page_of(state))
+
+
+def _page_of(state: State) -> str:
+    return state.origin + with_kept_page(state).uri
+
+
+def _continued(request: HttpRequest, state: State) -> HttpResponse:
+    if state.rounds >= handover.ROUNDS_LIMIT:
+        return render(request, "authgate/no_cookies.html", {"origin": state.origin}, status=400)
+    sign_in = getattr(request, "sign_in", None)
+    if sign_in is None:
+        query = urlencode({"next": request.get_full_path()})
+        return HttpResponseRedirect(f"{reverse(settings.LOGIN_URL)}?{query}")
+    application = loading.load_application(state.origin)
+    if application is None:
+        return render(request, "authgate/broken_link.html", status=400)
+    state = with_kept_page(state)
+    target = Target(state.origin, "GET", state.uri, client_address(request) or "")
+    decision = decide(application, target, loading.subject_of(sign_in.user, sign_in), time.time())
+    if decision.verdict is Verdict.STEP_UP:
+        return _to_second_factor(request.get_full_path())
+    if decision.verdict is not Verdict.ALLOW:
+        return _refused(request, target, application.name, decision)
+    response = HttpResponseRedirect(_return_url(state, handover.mint(sign_in, state)))
+    response["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+ENTRIES_LIMIT = 8
+"""Visits to `enter`, each within ENTRIES_AGE of the last, after which a browser is told that it loops."""
+
+ENTRIES_AGE = 20
+"""Seconds."""
+
+
+@never_cache
+@require_safe
+def enter(request: HttpRequest) -> HttpResponse:
+    """Give a browser the cookie of a shared domain that the portal is in too, and send it back to `rd`.
+
+    For ingress-nginx's auth-signin, where an application has no route to the portal and so no code can be
+    taken there. The page of another origin goes on to the `start` of that origin.
+    """
+    page = _page_to_enter(request)
+    if page is None:
+        return render(request, "authgate/broken_link.html", status=400)
+    return unless_framed(request, _enter(request, page), page)
+
+
+def _enter(request: HttpRequest, page: str) -> HttpResponse:
+    parts = urlsplit(page)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    place = place_of(origin, loading.shared_domains())
+    if not place.startswith(".") or place != place_of(settings.IKD_PORTAL_ORIGIN, loading.shared_domains()):
+        return HttpResponseRedirect(f"{origin}/authgate/start?{urlencode({'rd': _shortened(page)})}")
+    sign_in = getattr(request, "sign_in", None)
+    if sign_in is None:
+        query = urlencode({"next": _enter_url(request, page)})
+        return HttpResponseRedirect(f"{reverse(settings.LOGIN_URL)}?{query}")
+    uri = without_code(page.removeprefix(origin))
+    application = loading.load_application(origin)
+    if application is None:
+        return render(request, "authgate/broken_link.html", status=400)
+    target = Target(origin, "GET", uri, client_address(request) or "")
+    decision = decide(application, target, loading.subject_of(sign_in.user, sign_in), time.time())
+    if decision.verdict is Verdict.STEP_UP:
+        return _to_second_factor(_enter_url(request, page))
+    if decision.verdict is not Verdict.ALLOW:
+        return _refused(request, target, application.name, decision)
+    return _entered(request, sign_in, place, origin, uri)
+
+
+LONGEST_PAGE_IN_URL = 1000
+"""Characters of a page that travels in `rd`. A longer one is kept."""
+
+ENTER_SALT = "ikd enter"
+
+
+def _page_to_enter(request: HttpRequest) -> str | None:
+    """Return the page of another origin that `rd` names, or that was kept for this browser's way."""
+    asked_for = request.GET.getlist("rd")
+    page = asked_for[0] if len(asked_for) == 1 else None
+    if "kept" in request.GET:
+        try:
+            page = kept_pages.kept(signing.loads(request.GET["kept"], salt=ENTER_SALT))
+        except signing.BadSignature:
+            page = None
+    return judge(
+        page, base=settings.IKD_PORTAL_ORIGIN, allowed=loading.is_allowed_origin, longest=LONGEST_PAGE
+    )
+
+
+def _enter_url(request: HttpRequest, page: str) -> str:
+    """Return a short address of `enter` that leads to a page."""
+    kept = kept_pages.keep(page, client_address(request)) if len(page) > LONGEST_PAGE_IN_URL else None
+    query = {"kept": signing.dumps(kept, salt=ENTER_SALT)} if kept else {"rd": _shortened(page)}
+    return f"{reverse('enter')}?{urlencode(query)}"
+
+
+def _shortened(page: str) -> str:
+    """Return a page, or as much of its address as fits into a URL."""
+    origin = "/".join(page.split("/", 3)[:3])
+    shorter = (page, page.partition("?")[0], f"{origin}/")
+    return next(each for each in shorter if len(each) <= LONGEST_PAGE_IN_URL or each is shorter[-1])
+
+
+def _entered(request: HttpRequest, sign_in: SignIn, place: str, origin: str, uri: str) -> HttpResponse:
+    """Redirect with a shared cookie, unless the browser came back without it again and again."""
+    name = cookie_name(settings.IKD_PORTAL_ORIGIN, "entries")
+    earlier = request.COOKIES.get(name, "")
+    entries = int(earlier) if earlier in ENTRIES else 0
+    if entries >= ENTRIES_LIMIT:
+        return render(request, "authgate/no_cookies.html", {"origin": origin}, status=400)
+    response = HttpResponseRedirect(origin + uri)
+    response["Referrer-Policy"] = "no-referrer"
+    _set_cookie(response, name, str(entries + 1), max_age=ENTRIES_AGE)
+    held = request.COOKIES.get(cookie_name(place, "gate"), "")
+    session = loading.load_session(digest(held)) if held else None
+    is_good = session is not None and session.origin == place and session.sign_in_id == sign_in.pk
+    if request.method == "GET" and not is_good:
+        token = open_gate(sign_in, place, instead_of=held)
+        remaining = int(sign_in.expires_at.timestamp() - time.time()) if sign_in.keep else None
+        _set_cookie(response, cookie_name(place, "gate"), token, max_age=remaining, domain=place[1:])
+    return response
+
+
+ENTRIES = frozenset(map(str, range(ENTRIES_LIMIT + 1)))
+
+
+def _to_second_factor(then: str) -> HttpResponse:
+    """Ask for the factor, and come back by `then`, where the rules are asked again."""
+    query = urlencode({"next": then})
+    return HttpResponseRedirect(f"{reverse('second_factor')}?{query}")
+
+
+def _set_cookie(
+    response: HttpResponse, name: str, value: str, *, max_age: int | None, domain: str | None = None
+) -> None:
+    response.set_cookie(
+        name, value, max_age=max_age, domain=domain, secure=True, httponly=True, samesite="Lax"
+    )
+
+
+def _return_url(state: State, code: str) -> str:
+    """Return where the code is taken. The code leads to the page, and `rd` does if the code is too late."""
+    if not state.back:
+        url = state.origin + with_code(state.uri, code)
+        path = state.uri.partition("?")[0]
+        for shorter in (path, "/"):
+            if len(url) > LONGEST_HEADER:
+                url = state.origin + with_code(shorter, code)
+        return url
+    callback = f"{state.origin}{state.back}/callback?ikdcode={code}"
+    url = f"{callback}&{urlencode({'rd': state.uri})}"
+    return url if len(url) <= LONGEST_HEADER else callback
+
+
+def _refused(request: HttpRequest, target: Target, application: str, decision: Decision) -> HttpResponse:
+    decision_id = new_id(loading.memory_for_one_request())
+    username = request.user.get_username()
+    writer.note_refusal(
+        Refusal(
+            decision_id,
+            "portal",
+            decision.reason,
+            target.origin,
+            "GET",
+            target.path or "",
+            target.client,
+            username,
+            application,
+            decision.failed,
+        )
+    )
+    page = RefusedPage(decision_id, target, application, username, decision.reason)
+    return render(request, "authgate/refused.html", context_of(page), status=403)
+
+
+def application_named_in(next_url: str | None) -> str | None:
+    """Give the name of the application that a sign-in page's `next` leads to; None for anything else."""
+    parts = urlsplit(next_url or "")
+    if parts.path != reverse("continue"):
+        return None
+    state = state_in(parse_qs(parts.query).get("state", [""])[0])
+    application = loading.load_application(state.origin) if state else None
+    return application.name if application else None

@@ -1,0 +1,441 @@
+"""Answers checks where the request's head is complete, inside the server's protocol, from memory.
+
+No task, no ASGI cycle, no Django, no database. Whatever memory cannot answer, and whatever is not the
+plainest of requests, goes on as if this subclass of uvicorn's protocol were not there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from functools import partial
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+
+from authgate.check import responses as answer
+from authgate.check.contracts import ALIASES, BEFORE_A_PATH, Facts, RequestHeaders, headers_from
+from authgate.check.pipeline import Missing, check
+from authgate.check.responses import Answer
+from authgate.endpoints.check_view import note_aliases
+from authgate.endpoints.connections import HEAD_WITHIN, LARGEST_HEAD, TOO_LARGE, connections
+from authgate.peer import ABORT, SENT_TARGET, is_trusted_peer, peer_from
+from authgate.worker import feed, lookups
+from authgate.worker.head_cache import check_again, head_of, parted, path_header_in
+from authgate.worker.write_behind import writer
+
+log = logging.getLogger("ikd.gate")
+
+LINGER = 1.0
+"""Seconds for which a connection stays open after the process was told to end."""
+
+UNLIKE_IN_A_ROW, LEFT_OUT = 8, 32
+"""After so many heads like none before, so many are not even compared: some proxies number their requests."""
+
+ENVOY_URL = BEFORE_A_PATH.encode()
+LEFT_ALONE = {b"transfer-encoding", b"expect", b"upgrade"}
+HEALTH_URL = b"/healthz"
+HEALTHY = Answer(200, ((b"content-type", b"text/plain; charset=utf-8"), *answer.NO_STORE), b"ok\n")
+UNUSUAL = LEFT_ALONE | ALIASES | {b"connection", b"content-length"}
+
+
+class Waiting:
+    """A check that waits for the database. Stands where uvicorn keeps the request that it answers."""
+
+    lookup: lookups.Lookup | None = None
+    response_complete = False
+    disconnected = False
+
+    def __init__(self, *, keep_alive: bool) -> None:
+        self.keep_alive = keep_alive
+        self.message_event = asyncio.Event()
+
+
+class Front(HttpToolsProtocol):
+    """uvicorn's HTTP protocol with checks answered at once. Leans on what tests/test_uvicorn.py lists."""
+
+    peer: str | None = None
+    answered = False
+    """Whether the message under way was answered here, so that uvicorn must not hear of its end."""
+
+    answered_at = 0.0
+    in_head = False
+    in_message = False
+    head_size = to_count = 0
+    """Bytes of the head under way, and bytes just received that count for the next one."""
+
+    quiet_since = 0
+    """When the connection was opened or a head began, in seconds of `connections`."""
+
+    is_counted = False
+    """Whether `connections` counts it: its peer is no trusted proxy."""
+
+    let_in: Facts | None = None
+    """The check answered last, if nothing came after it, it was let in, and its head may be remembered."""
+
+    path_header: bytes | None = None
+    """What stands before the path in this connection's heads, as its proxy spells it."""
+
+    heads_begun = 0
+    unlike = 0
+    """Heads in a row that were like none before."""
+
+    idle_timer: asyncio.TimerHandle | None = None
+
+    waiting: Waiting | None = None
+    """The check that waits for the database, if any."""
+
+    is_ending = False
+    """Whether this process is about to end; the worker sets it for all connections."""
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        self.peer = peer_from(self.client[0]) if self.client else None
+        self.quiet_since = connections.seconds
+        self.is_counted = self.peer is not None and not is_trusted_peer(self.peer)
+        if self.is_counted and not connections.admit(self.peer or ""):
+            self.is_counted = False
+            transport.abort()
+        elif self.is_ending:
+            self.shutdown()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self.idle_timer is not None:
+            self.idle_timer.cancel()
+        if self.waiting is not None and self.waiting.lookup is not None:
+            self.waiting.lookup.given_up = True
+        if self.is_counted:
+            connections.leave(self.peer or "")
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Answer a head that reads as one before but for its path; let the parser have everything else.
+
+        Only after a check that was let in: then the peer is trusted, and the parser stands between two
+        messages that keep the connection, with nothing left from one that would count for the next.
+        """
+        worker = feed.current
+        if self.let_in is None or worker is None or self.is_ending:
+            self._parse(data)
+            return
+        if self.unlike >= UNLIKE_IN_A_ROW:
+            self._leave_out()
+            self._parse(data)
+            return
+        if self.path_header is None:
+            self.path_header = path_header_in(data)
+        parts = parted(data, self.path_header) if self.path_header else None
+        if parts is not None and self._answer_again(worker, *parts):
+            self.unlike = 0
+            return
+        self.unlike += 1
+        self.heads_begun = 0
+        self._parse(data)
+        if parts is not None and self.let_in is not None and self.heads_begun == 1:
+            self._remember(worker, *parts, self.let_in)
+
+    def _parse(self, data: bytes) -> None:
+        """Let the parser have what came, until a head is too large."""
+        if len(data) > LARGEST_HEAD:
+            for start in range(0, len(data), LARGEST_HEAD):
+                if not self.transport.is_closing():
+                    self._parse(data[start : start + LARGEST_HEAD])
+            return
+        # The first head that begins in what came counts all of it; one behind it or behind a body, nothing.
+        self.to_count = 0 if self.in_message else len(data)
+        if self.in_head:
+            self.head_size += len(data)
+        super().data_received(data)
+        if self.in_head and self.head_size > LARGEST_HEAD:
+            self._refuse_head()
+
+    def _refuse_head(self) -> None:
+        if self._is_answering():
+            self.transport.abort()
+            return
+        self.transport.write(TOO_LARGE)
+        self.transport.close()
+
+    def look(self) -> None:
+        """Close the connection if its head takes too long, or if it is idle and no timer watches it."""
+        quiet_for = connections.seconds - self.quiet_since
+        if self.in_head:
+            if quiet_for > HEAD_WITHIN:
+                self.transport.close()
+            return
+        if self._is_answering() or self.idle_timer is not None or self.timeout_keep_alive_task is not None:
+            return
+        if quiet_for > (HEAD_WITHIN if self.is_counted else self.timeout_keep_alive):
+            self.transport.close()
+
+    def _leave_out(self) -> None:
+        """Count a head that is not even compared; after some the next one is."""
+        self.unlike = self.unlike + 1 if self.unlike < UNLIKE_IN_A_ROW + LEFT_OUT else UNLIKE_IN_A_ROW - 1
+
+    def on_message_begin(self) -> None:
+        # The scope is built when it turns out to be needed.
+        self.heads_begun += 1
+        self.let_in = None
+        self.in_head = True
+        self.in_message = True
+        self.head_size, self.to_count = self.to_count, 0
+        self.quiet_since = connections.seconds
+        self.url = b""
+        self.headers = []
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_headers_complete(self) -> None:
+        self.in_head = False
+        if self.transport.is_closing():  # the request before it was the last one
+            self.answered = True
+            return
+        if self.is_ending:
+            self._go_on()
+            self.cycle.keep_alive = False
+            return
+        worker = feed.current
+        if self.url == HEALTH_URL and self._answer_health():
+            return
+        if worker is not None:
+            path, _, query = self.url.partition(b"?")
+            name = worker.check_urls.get(path)
+            if name is None and path.startswith(ENVOY_URL):
+                name = BEFORE_A_PATH
+            if name is not None and self._answer(worker, name, query):
+                self.answered = True
+                return
+        self._go_on()
+
+    def on_body(self, body: bytes) -> None:
+        if not self.answered:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self.in_message = False
+        if self.answered:
+            self.answered = False
+            return
+        super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """Close the connection after the answer under way, or after one more to a request on its way here.
+
+        uvicorn closes an idle connection at once, and with it a request that it has not read yet.
+        """
+        if self._is_answering():
+            super().shutdown()
+            return
+        self.loop.call_later(LINGER, self._close_unless_busy)
+
+    def _close_unless_busy(self) -> None:
+        if not (self.in_head or self._is_answering()):
+            self.transport.close()
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection, unless the next request began to come while the last was being answered."""
+        if self.in_head:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+            return
+        super().timeout_keep_alive_handler()
+
+    def _go_on(self) -> None:
+        """Let uvicorn have the request, just as it would have had it."""
+        url, headers = self.url, self.headers
+        super().on_message_begin()
+        self.url = url
+        self.scope["state"] |= {SENT_TARGET: url, ABORT: self.transport.abort}
+        for name, value in headers:
+            super().on_header(name, value)
+        super().on_headers_complete()
+
+    def _answer_health(self) -> bool:
+        """Say that this process runs, if nothing about the request needs the ordinary way."""
+        method = self.parser.get_method()
+        headers = dict(self.headers)
+        if method not in (b"GET", b"HEAD") or not self._is_plain():
+            return False
+        if not headers.keys().isdisjoint(UNUSUAL) and not self._is_fit(headers):
+            return False
+        self._send(self._octets(HEALTHY, is_head=method == b"HEAD"), keep_alive=self._keeps_alive())
+        self.answered = True
+        self.server_state.total_requests += 1
+        self._note_answered(time.time())
+        return True
+
+    def _answer(self, worker: feed.Feed, path: str, query: bytes) -> bool:
+        """Answer from memory; tell whether that was done."""
+        headers = dict(self.headers)
+        # A query with a fragment or bytes outside ASCII is rewritten on its way to the view.
+        if not self._is_plain() or (query and (not query.isascii() or b"#" in query)):
+            return False
+        if not headers.keys().isdisjoint(UNUSUAL):
+            if not self._is_fit(headers):
+                return False
+            if not headers.keys().isdisjoint(ALIASES):
+                note_aliases(path, self.peer)
+        now = time.time()
+        has_doubled = len(headers) != len(self.headers)
+        named = headers_from(self.headers) if has_doubled else RequestHeaders(headers)
+        facts = Facts(path, query.decode("latin-1"), named, self.peer, now)
+        if path == BEFORE_A_PATH:  # only here does the check's own request say what was asked for
+            facts = facts._replace(method=self.parser.get_method().decode("latin-1"), sent_target=self.url)
+        is_head = self.parser.get_method() == b"HEAD"
+        try:
+            is_fresh = worker.may_answer()
+            found = check(facts, worker.memory)
+            if not (is_fresh and isinstance(found, Answer)):
+                if not worker.is_without_database():
+                    return self._wait(facts, found, is_head=is_head)
+                # The view's threads would wait for it, one for each check, until none is left.
+                found = lookups.without_database(worker)
+            octets = self._octets(found, is_head=is_head)
+        except Exception:
+            # The view meets the same and says so; if it does not, this is a fault of the front's own.
+            log.exception("the front could not answer a check")
+            return False
+        self.server_state.total_requests += 1
+        self._write(worker, found, octets, now)
+        is_plain_credential = found.token_id is not None or b"authorization" not in headers
+        if found.status == 200 and is_plain_credential and self._keeps_alive():
+            self.let_in = facts
+        return True
+
+    def _wait(self, facts: Facts, found: Answer | Missing, *, is_head: bool) -> bool:
+        """Let a check wait for the database with others; return False if it has to go the ordinary way."""
+        if lookups.current is None or (isinstance(found, Missing) and not lookups.can_wait_for(found)):
+            return False
+        waiting = Waiting(keep_alive=self._keeps_alive())
+        deliver = partial(self._answer_late, waiting, is_head=is_head)
+        waiting.lookup = lookups.current.submit(facts, found, deliver)
+        self.waiting = self.cycle = waiting  # type: ignore[assignment]
+        if waiting.lookup is None:
+            deliver(answer.overloaded())
+        else:
+            self.flow.pause_reading()
+        return True
+
+    def _answer_late(self, waiting: Waiting, found: Answer, *, is_head: bool) -> None:
+        """Answer a check that waited, and let uvicorn go on with what came after it."""
+        waiting.response_complete = True
+        self.waiting = None
+        worker = feed.current
+        if worker is None or self.transport.is_closing():
+            return
+        self._write(worker, found, self._octets(found, is_head=is_head), time.time(), waiting)
+        self.on_response_complete()
+
+    def _answer_again(self, worker: feed.Feed, known_by: bytes, raw_uri: bytes) -> bool:
+        """Answer a check whose head, but for its path, reads as one before; tell whether that was done."""
+        head = worker.heads.get(known_by)
+        if head is None or self.flow.write_paused or self.transport.is_closing():
+            return False
+        now = time.time()
+        try:
+            found = check_again(head, raw_uri, now, worker.memory) if worker.may_answer() else None
+            if found is None:
+                return False
+            octets = self._octets(found)
+        except Exception:
+            log.exception("the front could not answer a check")
+            return False
+        self.server_state.total_requests += 1
+        self._write(worker, found, octets, now)
+        return True
+
+    def _remember(self, worker: feed.Feed, known_by: bytes, raw_uri: bytes, facts: Facts) -> None:
+        """Remember how a head reads that was let in, if its path is what it was taken for: no folded line."""
+        is_head_request = self.parser.get_method() == b"HEAD"
+        if facts.headers.values.get(b"x-forwarded-uri") == raw_uri and not is_head_request:
+            worker.heads.note(known_by, partial(head_of, facts, worker.memory))
+
+    def _write(
+        self, worker: feed.Feed, found: Answer, octets: bytes, now: float, waiting: Waiting | None = None
+    ) -> None:
+        """Write an answer, and note what is to be told of it later."""
+        self._send(octets, keep_alive=self._keeps_alive() if waiting is None else waiting.keep_alive)
+        worker.answered += 1
+        self._note_answered(now)
+        writer.note_answer(found, now)
+
+    def _keeps_alive(self) -> bool:
+        """Return whether the connection outlives the request that the parser read last.
+
+        Without a Connection header only HTTP/1.1 keeps connections (RFC 9112, section 9.3).
+        """
+        return bool(self.parser.should_keep_alive())
+
+    def _send(self, octets: bytes, *, keep_alive: bool) -> None:
+        if keep_alive:
+            self.transport.write(octets)
+            return
+        status, end, rest = octets.partition(b"\r\n")
+        self.transport.write(status + end + b"connection: close\r\n" + rest)
+        self.transport.close()
+
+    def _note_answered(self, now: float) -> None:
+        self.answered_at = now
+        if self.idle_timer is None:
+            self._watch_idleness(self.timeout_keep_alive)
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Answer a request that wants to upgrade as any other: checks of WebSockets are such requests."""
+
+    def _is_plain(self) -> bool:
+        """Return whether nothing about this connection needs the ordinary way."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            return False
+        return not (self.pipeline or self.flow.write_paused or self.transport.is_closing())
+
+    def _is_fit(self, headers: dict[bytes, bytes]) -> bool:
+        """Return whether a request with unusual headers can be answered here."""
+        if headers.get(b"content-length", b"0") != b"0" or not headers.keys().isdisjoint(LEFT_ALONE):
+            return False
+        if self.parser.should_upgrade():
+            return False
+        return b"connection" not in headers or bool(self.parser.get_http_version() == "1.1")
+
+    def _watch_idleness(self, seconds: float) -> None:
+        self.idle_timer = self.loop.call_later(seconds, self._close_if_idle)
+
+    def _close_if_idle(self) -> None:
+        """Close the connection if the last thing on it was a check long ago. One timer serves many checks."""
+        self.idle_timer = None
+        if self.timeout_keep_alive_task is not None:
+            return  # uvicorn answered last, and watches
+        left = self.timeout_keep_alive - (time.time() - self.answered_at)
+        is_busy = self.in_head or self._is_answering()
+        if is_busy or 0 < left <= self.timeout_keep_alive:
+            self._watch_idleness(max(left, 1.0) if not is_busy else self.timeout_keep_alive)
+        elif not self.transport.is_closing():
+            self.transport.close()
+
+    def _octets(self, found: Answer, *, is_head: bool = False) -> bytes:
+        """Give the answer on the wire; what never differs for it is made once."""
+        defaults = self.server_state.default_headers
+        if defaults is not _Date.of:
+            _Date.of, _Date.octets = defaults, b"".join([b"%s: %s\r\n" % header for header in defaults])
+        if is_head:
+            return STATUS_LINE[found.status] + _Date.octets + _tail(found)
+        if not found.wire:
+            found.wire.extend((STATUS_LINE[found.status], _tail(found) + found.body))
+        return found.wire[0] + _Date.octets + found.wire[1]
+
+
+class _Date:
+    """The server's own headers, which change once a second, as octets."""
+
+    of: object = None
+    octets = b""
+
+
+def _tail(found: Answer) -> bytes:
+    headers = b"".join([b"%s: %s\r\n" % header for header in found.headers])
+    return headers + b"content-length: %d\r\n\r\n" % len(found.body)

@@ -1,0 +1,74 @@
+"""The refused page: what was refused, to whom, and what one can do about it."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.urls import reverse
+from django.utils import translation
+from django.utils.translation import get_supported_language_variant
+from django.utils.translation import gettext as _
+from django.utils.translation.trans_real import parse_accept_lang_header
+
+from authgate.check.memory import RefusedPage
+from authgate.check.target import Target
+
+
+def reason_in_words(reason: str) -> str:
+    """Say for a person what a decision's reason means; rules and groups are not named."""
+    sentences = {
+        "no rule admits": _("You are not in a group that may open it."),
+        "allowed_groups": _("You are not in a group that may open it."),
+        "allowed_emails": _("It is open to certain e-mail addresses only."),
+        "allowed_email_domains": _("It is open to e-mail addresses of certain domains only."),
+        "application disabled": _("It is switched off at the moment."),
+        "no rule covers the path": _("Nobody has been given access to this page."),
+        "path cannot be read safely": _("Its address cannot be read in exactly one way."),
+        "second factor": _("It needs a second factor, which your sign-in does not have."),
+        "identity headers too long": _("You are in more groups than can be passed on to it."),
+    }
+    return sentences.get(reason, _("You may not open it."))
+
+
+def context_of(page: RefusedPage, portal: str = "") -> dict[str, object]:
+    """Give what the template shows; `portal` is the portal's origin where the page stands elsewhere."""
+    switch = f"{reverse('switch_account')}?{urlencode({'next': page.target.url})}"
+    return {
+        "page": page,
+        "host": page.target.origin.partition("://")[2],
+        "reason": reason_in_words(page.reason),
+        "static": f"{portal}{settings.STATIC_URL}",
+        "accent_url": f"{portal}{reverse('brand_accent')}",
+        "logo_url": f"{portal}{reverse('brand_logo')}",
+        "portal_host": settings.IKD_PORTAL_ORIGIN.partition("://")[2],
+        "switch_url": f"{portal}{switch}",
+        "launcher_url": f"{portal}{reverse('launcher')}",
+    }
+
+
+def render_refused(page: RefusedPage) -> bytes:
+    """Give the refused page as HTML. Works on any origin: every address in it is the portal's.
+
+    No cookie of the portal comes there, so the language is the one that the browser asks for.
+    """
+    with translation.override(preferred_language(page.languages)):
+        context = context_of(page, settings.IKD_PORTAL_ORIGIN)
+        return render_to_string("authgate/refused.html", context).encode()
+
+
+def preferred_language(accepted: str) -> str:
+    """Give the language of ours that an Accept-Language wants most."""
+    for wanted, _quality in parse_accept_lang_header(accepted):
+        try:
+            return get_supported_language_variant(wanted)
+        except LookupError:
+            continue
+    return settings.LANGUAGE_CODE
+
+
+def make_ready() -> None:
+    """Read template and languages, so that the first page refused in a worker keeps no check waiting."""
+    for language, _name in settings.LANGUAGES:
+        render_refused(RefusedPage("", Target("", None, None, ""), languages=language))

@@ -1,0 +1,110 @@
+"""What the server knows of a request: its raw headers, and who sent it through which proxies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+
+from authgate.check.contracts import FORWARDED, HOST_AND_SCHEME, ORIGINAL, forwarded_client
+from authgate.check.target import BadTarget, client_from, is_within
+from authgate.network_limits import network_of
+
+SENT_TARGET = "target"
+"""Where the front keeps the request target in the scope's state."""
+
+ABORT = "abort"
+"""Where it keeps what ends the connection at once, whatever is still to be sent."""
+
+TURNED_AWAY = "turned away"
+"""Where it says that too many wait for the provider that this request would ask."""
+
+OVERLOADED = "overloaded"
+"""Where it says that too many forms wait."""
+
+NEVER_A_LIST = (FORWARDED | HOST_AND_SCHEME | ORIGINAL) - {b"x-forwarded-for"}
+
+
+def raw_headers(request: HttpRequest) -> list[tuple[bytes, bytes]]:
+    """Give a request's headers as they came, names in lower case, doubled ones twice.
+
+    Our server hands them through; under `runserver` they are rebuilt from META, where doubled ones are
+    joined with a comma, which contracts refuse.
+    """
+    scope = request.META.get("asgi.scope")
+    if scope is not None:
+        return list(scope["headers"])
+    headers = []
+    for key, text in request.META.items():
+        if key.startswith("HTTP_"):
+            name = key[5:].replace("_", "-").lower().encode("latin-1")
+            value = text.encode("latin-1", "replace")
+            parts = value.split(b",") if name in NEVER_A_LIST else [value]
+            headers += [(name, part) for part in parts]
+    return headers
+
+
+def peer_from(address: str) -> str:
+    """Return the canonical address of a socket's other end: a socket on `[::]` shows IPv4 mapped into IPv6.
+
+    A text that is no address is returned as it is, and is no trusted peer.
+    """
+    try:
+        return client_from(address)
+    except BadTarget:
+        return address
+
+
+def peer_address(request: HttpRequest) -> str | None:
+    """Return the address of the socket's other end; None for a Unix socket."""
+    scope = request.META.get("asgi.scope")
+    if scope is not None:
+        return peer_from(scope["client"][0]) if scope.get("client") else None
+    address = request.META.get("REMOTE_ADDR")
+    return peer_from(address) if address else None
+
+
+def sent_target(request: HttpRequest) -> bytes | None:
+    """Give the request target as it was sent (RFC 9112, section 3.2); None where only a reading is left."""
+    scope = request.META.get("asgi.scope")
+    return None if scope is None else scope["state"].get(SENT_TARGET)
+
+
+def is_turned_away(request: HttpRequest) -> bool:
+    """Return whether a request must not ask a provider: it had waited for its turn too long."""
+    scope = request.META.get("asgi.scope")
+    return scope is not None and scope["state"].get(TURNED_AWAY, False)
+
+
+def is_overloaded(request: HttpRequest) -> bool:
+    """Return whether a form had waited for its turn too long, so that it must not be worked on."""
+    scope = request.META.get("asgi.scope")
+    return scope is not None and scope["state"].get(OVERLOADED, False)
+
+
+def is_trusted_peer(peer: str | None) -> bool:
+    """Tell whether a peer may say what the original request was. A Unix socket is guarded by its mode."""
+    return peer is None or is_within(peer, tuple(settings.IKD_TRUSTED_PROXIES))
+
+
+def client_of(headers: list[tuple[bytes, bytes]], peer: str | None) -> str | None:
+    """Give the client's address as a trusted peer tells it, the peer's own otherwise."""
+    if not is_trusted_peer(peer):
+        return peer
+    values = [value for name, value in headers if name == b"x-forwarded-for"]
+    try:
+        return forwarded_client(b",".join(values), settings.IKD_FORWARDED_HOPS)
+    except BadTarget:
+        return peer
+
+
+def client_network(scope: Any) -> str:
+    """Return the network of the client of an ASGI scope: requests of one network wait in one line."""
+    peer = peer_from(scope["client"][0]) if scope.get("client") else None
+    return network_of(client_of(scope["headers"], peer) or "")
+
+
+def client_address(request: HttpRequest) -> str | None:
+    """Give the address of whoever asks for a page of the portal; None where nobody told it."""
+    return client_of(raw_headers(request), peer_address(request))

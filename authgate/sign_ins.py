@@ -1,0 +1,118 @@
+"""Sign-ins and gate sessions: beginning, finding and ending them. The database is the only authority."""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+import threading
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from authgate.audit import printable
+from authgate.factor_policy import in_strict_group
+from authgate.models import GateSession, SignIn
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+def digest(token: str) -> bytes:
+    """Give what the database keeps of a token: a reader of it gains no session."""
+    return hashlib.sha256(token.encode("latin-1", "replace")).digest()
+
+
+def begin_sign_in(
+    user: User,
+    *,
+    session_digest: str,
+    address: str | None,
+    user_agent: str,
+    methods: list[str],
+    keep: bool,
+    second_factor: bool = False,
+    remembered_device: bool = False,
+) -> SignIn:
+    """Record that `user` signed in with the portal session of that digest; `keep` is "keep me signed in"."""
+    now = timezone.now()
+    lifetime = settings.IKD_KEEP_SIGNED_IN_LIFETIME if keep else settings.IKD_SIGN_IN_LIFETIME
+    idle = settings.IKD_KEEP_SIGNED_IN_IDLE_TIMEOUT if keep else settings.IKD_IDLE_TIMEOUT
+    return SignIn.objects.create(
+        user=user,
+        session_digest=session_digest,
+        started_at=now,
+        last_seen_at=now,
+        expires_at=now + timedelta(seconds=lifetime),
+        idle_timeout=idle,
+        address=address or None,
+        user_agent=printable(user_agent, 300),
+        keep=keep,
+        methods=methods,
+        second_factor_at=now if second_factor else None,
+        remembered_device=remembered_device,
+    )
+
+
+def live_sign_ins() -> QuerySet[SignIn]:
+    """Give the sign-ins that count, but for the idle timeout, which `is_idle` tells."""
+    return SignIn.objects.filter(ended_at=None, expires_at__gt=timezone.now(), user__is_active=True)
+
+
+def without_idle(sign_ins: QuerySet[SignIn]) -> QuerySet[SignIn]:
+    """Leave out those that are idle. One query more: there are as many timeouts as the settings have had."""
+    now = timezone.now()
+    busy = Q(pk__in=[])
+    for timeout in sign_ins.order_by().values_list("idle_timeout", flat=True).distinct():
+        busy |= Q(idle_timeout=timeout, last_seen_at__gt=now - timedelta(seconds=timeout))
+    return sign_ins.filter(busy)
+
+
+def is_idle(sign_in: SignIn) -> bool:
+    return timezone.now() >= sign_in.last_seen_at + timedelta(seconds=sign_in.idle_timeout)
+
+
+def sign_in_of(session_digest: str) -> SignIn | None:
+    """Give the live sign-in of a portal session, with its user; None when it ended in any way."""
+    sign_ins = live_sign_ins().select_related("user").annotate(in_strict_group=in_strict_group("user"))
+    found = sign_ins.filter(session_digest=session_digest).first()
+    return None if found is None or is_idle(found) else found
+
+
+ended_here = threading.local()
+"""Whether the request that this thread answers has ended a sign-in."""
+
+
+def end_sign_ins(which: QuerySet[SignIn]) -> int:
+    """End sign-ins, and with each its portal session and every gate session. Give how many."""
+    ended_here.any = True
+    return which.filter(ended_at=None).update(ended_at=timezone.now(), session_digest=None)
+
+
+def touch(sign_in_ids: Iterable[int], at: datetime | None = None) -> None:
+    """Note that sign-ins were used just now, or at `at`, unless not a minute has passed since the last note.
+
+    One that ended stays ended (CVE-2022-37186 of LemonLDAP::NG).
+    """
+    at = at or timezone.now()
+    earlier = at - timedelta(seconds=50)
+    SignIn.objects.filter(pk__in=sign_in_ids, ended_at=None, last_seen_at__lt=earlier).update(last_seen_at=at)
+
+
+def open_gate(sign_in: SignIn, origin: str, *, instead_of: str = "") -> str:
+    """Open a gate session and give its token, which nobody can read again.
+
+    `origin` is a concrete one, or a shared cookie domain: `.example.com`.
+
+    `instead_of` is the token that the browser had there before; that session ends.
+    """
+    now = timezone.now()
+    if instead_of:
+        previous = GateSession.objects.filter(token_digest=digest(instead_of), origin=origin, ended_at=None)
+        previous.update(ended_at=now)
+    token = secrets.token_urlsafe(32)
+    GateSession.objects.create(sign_in=sign_in, origin=origin, token_digest=digest(token), created_at=now)
+    return token

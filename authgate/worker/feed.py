@@ -1,0 +1,372 @@
+"""Keeps a worker's memory true: reads the change feed, and says until when memory may answer.
+
+A change that committed is believed within a second, because memory answers only while a reading began
+less than `FRESH_FOR` ago. Whoever finds it older reads first; one reads for all who wait.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from enum import Enum
+from functools import partial
+
+from django.conf import settings
+from django.db import ProgrammingError, close_old_connections, connection
+
+from authgate import identity_jwt as signing
+from authgate.check.memory import REREAD_AFTER, WorkerMemory
+from authgate.logs.lines import cause_of
+from authgate.pages import framed as framed_page
+from authgate.pages import refused as refused_page
+from authgate.worker import loader as loading
+from authgate.worker import metrics, patience, stale_connections
+from authgate.worker import triggers as changes
+from authgate.worker.head_cache import Heads
+from authgate.worker.stale_connections import Overwritten
+
+log = logging.getLogger("ikd.feed")
+
+FRESH_FOR = 0.8
+READ_EVERY = 0.1
+"""Seconds between readings while checks come in."""
+
+FAILING_AFTER = 2.0
+"""Seconds that a reading may take before the database counts as one that cannot be read."""
+
+GIVE_UP_AFTER = 4.0
+"""Seconds that a reading waits for one answer; then its connection is closed and another is opened."""
+
+FORGET_AFTER = 600.0
+CUT_EVERY = 600.0
+LOOK_FOR_TRIGGERS_EVERY = 60.0
+SWEEP_EVERY = 5.0
+APPLICATIONS_A_ROUND = 100
+READINGS_AT_ONCE = 20
+PUBLISH_EVERY = 1.0
+LEAST_A_ROUND, ROUNDS_TO_REREAD = 20, 150
+"""Sessions that are read again in one round: all that are held within 150 rounds, so within 20 seconds."""
+
+LOOK_FOR_DUE_EVERY = 1.0
+
+
+boottime = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
+"""Gives seconds on a clock that nobody steps and that goes on while the machine is suspended."""
+
+
+class Source(Enum):
+    """Who may answer a check: memory, each request from the database alone, or nobody."""
+
+    MEMORY = "memory"
+    DATABASE = "database"
+    NOBODY = "nobody"
+
+
+class Feed:
+    """The one who reads the change feed for a worker. Times are on `boottime`."""
+
+    def __init__(self, memory: WorkerMemory, clock: Callable[[], float] = boottime) -> None:
+        self.memory = memory
+        self.heads = Heads()
+        self.check_urls = {path.encode(): path for path in memory.settings.checks}
+        self.fresh_until = 0.0
+        self.last_read_began = -1e9
+        self.last_asked = 0.0
+        self.clock = clock
+        self._reading_since: float | None = None
+        self._has_failed = False
+        self._cause = ""
+        self._failing_since: float | None = None
+        self._lock = threading.Lock()
+        self._wanted = threading.Event()
+        self._reader = changes.reader_for(connection.vendor)
+        self._triggers_seen = -1e9
+        self._place: object = None
+        self._is_believable = True
+        self._swept_at = -1e9
+        self._due: list[int] = []
+        self._due_sessions: list[bytes] = []
+        self._looked_for_due_at = -1e9
+        self._compiled: dict[int, loading.Compiled | None] = {}
+        self._reread_at = clock()
+        self._published_at = -1e9
+        self.answered = 0
+        self.more_numbers: Callable[[], dict[str, float]] = dict
+        self._marks: list[tuple[float, int]] = []
+        self._thread: threading.Thread | None = None
+
+    # ---- asked by checks ----------------------------------------------------------------------------------
+
+    def may_answer(self) -> bool:
+        """Tell whether memory may answer now: it is fresh, or the database cannot be read for a while yet."""
+        now = self.last_asked = self.clock()
+        if now < self.fresh_until:
+            return True
+        self._wanted.set()
+        is_in_grace = now < self.last_read_began + settings.IKD_STALE_GRACE
+        return is_in_grace and self._is_believable and self._is_failing()
+
+    def is_fresh(self) -> bool:
+        """Return whether the feed was read just now: not that memory may answer for a grace all the same."""
+        return self._is_believable and self.clock() < self.fresh_until
+
+    def is_without_database(self) -> bool:
+        """Tell whether the last reading failed, or hangs. The thread tries on, and says when that is over."""
+        return self._is_believable and self._is_failing()
+
+    def hangs(self) -> bool:
+        """Tell whether a reading has begun that the database does not answer."""
+        since = self._reading_since
+        return since is not None and self.clock() - since > FAILING_AFTER
+
+    def ensure_fresh(self) -> Source:
+        """Read the feed unless that was done just now, and tell who may answer."""
+        asked = self.clock()
+        # Who waits in vain for as long knows of the reading that he waits for that it fails.
+        if not self._lock.acquire(timeout=0.0 if self.hangs() else FAILING_AFTER + 0.1):
+            return self._source()
+        try:
+            if self.last_read_began < asked and self.clock() >= self.fresh_until:
+                self._read()
+                self._wanted.set()  # and the thread reads on while memory counts as fresh
+        except Exception:
+            log.exception("the change feed cannot be read")
+        finally:
+            self._lock.release()
+        return self._source()
+
+    def trouble(self) -> str:
+        """Return why the database counts as one that cannot be read, in words for the log."""
+        since = self._reading_since
+        if since is not None and self.clock() - since > FAILING_AFTER:
+            return f"a reading of the change feed has hung for {self.clock() - since:.0f} s"
+        return f"the change feed cannot be read: {self._cause or 'not yet'}"
+
+    def _source(self) -> Source:
+        if self.may_answer():
+            return Source.MEMORY
+        return Source.NOBODY if self._is_believable else Source.DATABASE
+
+    def _is_failing(self) -> bool:
+        return self._has_failed or self.hangs()
+
+    # ---- reading ------------------------------------------------------------------------------------------
+
+    def _read(self, *, reread: bool = False) -> None:
+        with patience.limited_to(GIVE_UP_AFTER):
+            self._read_in_time(reread=reread)
+
+    def _read_in_time(self, *, reread: bool) -> None:
+        began = self._reading_since = self.clock()
+        self._compiled.clear()
+        try:
+            stale_connections.close_stale()
+            if reread:  # before the reading, which loads anew what changed meanwhile
+                self._reread_applications()
+            if began - self._swept_at > SWEEP_EVERY:
+                self._swept_at = began
+                self.memory.forget_overdue()
+            if began - self.last_read_began > FORGET_AFTER:
+                self._reader = changes.reader_for(connection.vendor)
+            # Applications are loaded by several queries, between which changes may come: they are held when a
+            # reading after them named none. One who changes them without end gets them held all the same.
+            for _ in range(READINGS_AT_ONCE):
+                if not self._read_once(began):
+                    break
+            self._hold_compiled()
+            self._has_failed = False
+        except Exception as error:
+            # What was read may not have been applied: begin again with everything forgotten. Only an end
+            # like this one is a failure: were a reading that goes on one too, its grace would let in
+            # whoever was thrown out while this worker was idle.
+            self._has_failed, self._cause = True, cause_of(error)
+            self._failing_since = began if self._failing_since is None else self._failing_since
+            self._reader = changes.reader_for(connection.vendor)
+            if isinstance(error, ProgrammingError | Overwritten):
+                # The feed's table is gone, or the file is a mixture: memory is of another database.
+                self._place, self._is_believable, self.fresh_until = None, False, 0.0
+            raise
+        finally:
+            self._reading_since = None
+        self._note_recovery(began)
+        self.last_read_began = began
+        self.fresh_until = began + FRESH_FOR
+
+    def _note_recovery(self, began: float) -> None:
+        """Log the end of a failure, and of a reading that hung."""
+        now = self.clock()
+        since = began if self._failing_since is None else self._failing_since
+        if self._failing_since is not None or now - began > FAILING_AFTER:
+            log.warning("the change feed can be read again, after %.0f s", now - since)
+        self._failing_since = None
+
+    def _read_once(self, now: float) -> bool:
+        """Read and apply what changed; tell whether applications were loaded anew."""
+        with connection.cursor() as cursor:
+            found = self._reader.read(cursor)
+        is_elsewhere = found.place != self._place
+        if is_elsewhere:
+            self._arrive_at(found.place)
+        if now - self._triggers_seen >= LOOK_FOR_TRIGGERS_EVERY:
+            self._look_for_triggers(now)
+        self._has_failed = False  # the database answers: what is forgotten now can be loaded again
+        if found.everything or is_elsewhere:
+            self.memory.forget(everybody=True)
+            self._load_applications(None)
+            return True
+        return bool(found.rows) and self._apply(found)
+
+    def _arrive_at(self, place: object) -> None:
+        """Note where the database is read now, and have all threads of this process read it there."""
+        if self._place is not None:
+            log.warning("the database was restored or replaced: everything is forgotten")
+            stale_connections.expire_all()
+        self._place, self._triggers_seen = place, -1e9
+        self._marks.clear()  # they count another database's transactions
+
+    def _look_for_triggers(self, now: float) -> None:
+        lacking = changes.missing()
+        self._triggers_seen = -1e9 if lacking else now
+        self._is_believable = not lacking
+        if lacking:
+            self.fresh_until = 0.0
+            raise RuntimeError(f"triggers of the change feed are missing, run migrate: {sorted(lacking)}")
+
+    def _apply(self, found: changes.Changes) -> bool:
+        keys: dict[str, set[int | None]] = {"sign_in": set(), "user": set(), "application": set()}
+        for kind, key in found.rows:
+            keys[kind].add(key)
+        everybody = None in keys["user"] or None in keys["sign_in"]
+        self.memory.forget(
+            sign_ins=[key for key in keys["sign_in"] if key is not None],
+            users=[key for key in keys["user"] if key is not None],
+            everybody=everybody,
+        )
+        # Everybody at once is what a group's new name comes as, and applications hold names of groups.
+        is_about_groups = None in keys["user"]
+        if is_about_groups or None in keys["application"]:
+            self._load_applications(None)
+        elif keys["application"]:
+            self._load_applications({key for key in keys["application"] if key is not None})
+        return is_about_groups or bool(keys["application"])
+
+    def _load_applications(self, which: set[int] | None) -> None:
+        """Load applications to be held when this reading is over; None for all, and for one that is gone."""
+        compiled = loading.load_everything_compiled() if which is None else loading.load_compiled(which)
+        if which is None:
+            self.memory.issuers = loading.load_issuers()
+            self.memory.signer = signing.load_signer()
+            which = self.memory.known_applications() | self._compiled.keys()
+        self._compiled.update(dict.fromkeys(which))
+        self._compiled.update((each[0].id, each) for each in compiled)
+
+    def _hold_compiled(self) -> None:
+        if not self._compiled:
+            return
+        self.memory.hold_applications([each for each in self._compiled.values() if each is not None])
+        for application_id, each in self._compiled.items():
+            if each is None:
+                self.memory.forget_application(application_id)
+        self._compiled.clear()
+
+    # ---- in the background --------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin to read in the background while checks come in. Not before the worker has forked."""
+        self._thread = threading.Thread(target=self._run, name="ikd-feed", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        next_cut = self.clock() + CUT_EVERY
+        while True:
+            try:
+                close_old_connections()
+                self._round()
+                if self.clock() > next_cut:
+                    next_cut = self.clock() + CUT_EVERY
+                    self._cut()
+            except Exception:
+                log.exception("the change feed's reader goes on after an error")
+                time.sleep(READ_EVERY)
+
+    def _round(self) -> None:
+        if self.clock() - self.last_asked > FRESH_FOR:
+            with self._lock:
+                self.fresh_until = 0.0  # nobody reads on: whoever asks next reads first
+            self._wanted.wait(timeout=60.0)
+        self._wanted.clear()
+        with self._lock:
+            self._read(reread=True)
+        self._reread()
+        self._publish()
+        time.sleep(READ_EVERY)
+
+    def _reread_applications(self) -> None:
+        """Read applications again in small batches: as a last bound, no row is held for over a minute."""
+        if not self._due and self.clock() - self._reread_at > REREAD_AFTER * 0.5:
+            self._reread_at = self.clock()
+            self._due = list(self.memory.known_applications() | loading.application_ids())
+        if self._due:
+            batch, self._due = self._due[:APPLICATIONS_A_ROUND], self._due[APPLICATIONS_A_ROUND:]
+            self._load_applications(set(batch))
+
+    def _publish(self) -> None:
+        now = self.clock()
+        if now - self._published_at < PUBLISH_EVERY:
+            return
+        self._published_at = now
+        memory = self.memory
+        metrics.publish(
+            {
+                "ikd_memory_sessions": len(memory),
+                "ikd_memory_applications": len(memory.known_applications()),
+                "ikd_memory_hits_total": memory.hits,
+                "ikd_memory_misses_total": memory.misses,
+                "ikd_memory_heads": len(self.heads),
+                "ikd_checks_from_memory_total": self.answered,
+                "ikd_feed_read_seconds_ago": now - self.last_read_began,
+                **self.more_numbers(),
+            }
+        )
+
+    def _reread(self) -> None:
+        """Read again, off the checks' path, what has been held for most of its time: a few in each round."""
+        if not self._due_sessions and self.clock() - self._looked_for_due_at > LOOK_FOR_DUE_EVERY:
+            self._looked_for_due_at = self.clock()
+            self._due_sessions = self.memory.due_for_rereading(REREAD_AFTER * 0.5)
+        count = max(LEAST_A_ROUND, len(self.memory) // ROUNDS_TO_REREAD)
+        due, self._due_sessions = self._due_sessions[:count], self._due_sessions[count:]
+        if not due:
+            return
+        generation = self.memory.generation
+        loaded = loading.load_held(due)
+        for digest in due:
+            self.memory.renew(digest, loaded.get(digest), generation)
+
+    def _cut(self) -> None:
+        """Cut the feed where it stood long ago on our own clock: a stepped one may not cut what is unread."""
+        now = self.clock()
+        with connection.cursor() as cursor:
+            if (mark := self._reader.mark(cursor)) is not None:
+                self._marks.append((now, mark))
+            old = [mark for mark in self._marks if now - mark[0] > 2 * FORGET_AFTER]
+            if old:
+                self._reader.cut(cursor, old[-1][1])
+                self._marks = [mark for mark in self._marks if mark not in old]
+
+
+current: Feed | None = None
+"""The feed of this worker process; None under `runserver`, in commands and in tests of the view."""
+
+
+def start() -> Feed:
+    """Give this process a memory and begin to read the feed. Called once, after the worker has forked."""
+    global current
+    refused_page.make_ready()
+    framed_page.make_ready()
+    memory = WorkerMemory(loading.gate_settings(), limit=settings.IKD_MEMORY_SESSIONS, clock=boottime)
+    current = Feed(memory)
+    current.start()
+    return current

@@ -1,0 +1,438 @@
+"""From the database to memory: applications with their rules compiled, sessions with who they are."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import hmac
+import math
+from collections.abc import Container
+from datetime import datetime
+from itertools import groupby
+from typing import TYPE_CHECKING, Any
+
+from allauth.account.models import EmailAddress
+from django.conf import settings
+from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Value
+from django.db.models.functions import Cast
+
+from accounts.models import ApiToken
+from accounts.upstreams.models import Upstream
+from authgate import models
+from authgate.check.contracts import checks
+from authgate.check.credentials import KEY_LENGTH, TOKEN_KIND
+from authgate.check.decision import Application, Rule, Subject, Who, application_of
+from authgate.check.memory import GateSettings, Machine, Memory, Session, are_several
+from authgate.check.redirects import domain_matches
+from authgate.check.target import is_on_same_host, is_within, origins_claiming, without_port
+from authgate.factor_policy import in_strict_group, is_given, is_owed, lacks_factor
+from authgate.pages.framed import render_framed
+from authgate.pages.refused import render_refused
+from authgate.validation import canonical_cookie_domains
+
+if TYPE_CHECKING:
+    from accounts.models import User
+
+
+def gate_settings() -> GateSettings:
+    """Give what a check needs of the settings."""
+    keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
+    return GateSettings(
+        portal_origin=settings.IKD_PORTAL_ORIGIN,
+        trusted_proxies=tuple(settings.IKD_TRUSTED_PROXIES),
+        forwarded_hops=settings.IKD_FORWARDED_HOPS,
+        checks=checks(settings.IKD_OAUTH2_CONTRACT),
+        state_keys=tuple(hmac.digest(key.encode(), b"ikd sealed state", hashlib.sha256) for key in keys),
+        render_refused=render_refused,
+        render_framed=render_framed,
+        shared_domains=shared_domains(),
+    )
+
+
+def shared_domains() -> tuple[str, ...]:
+    """Give IKD_SHARED_COOKIE_DOMAINS. Raises ValidationError: with a mistake there no check is answered."""
+    return canonical_cookie_domains(tuple(settings.IKD_SHARED_COOKIE_DOMAINS))
+
+
+def memory_for_one_request() -> Memory:
+    return Memory(gate_settings())
+
+
+Compiled = tuple[Application, tuple[str, ...]]
+"""An application made ready, and its origins as they are written."""
+
+
+# ---- applications -----------------------------------------------------------------------------------------
+
+
+def load_application(origin: str) -> Application | None:
+    """Give the application that claims an origin, made ready; None where none does. Two queries."""
+    return _load_application(origin)[0]
+
+
+def load_application_into(memory: Memory, origin: str) -> None:
+    """Put the application that claims an origin into the memory of one request. Two queries."""
+    memory.applications[origin], is_at_several_ports = _load_application(origin)
+    if is_at_several_ports:
+        memory.at_several_ports.add(origin)
+
+
+def _load_application(origin: str) -> tuple[Application | None, bool]:
+    """Give the application that claims an origin, and whether other ports of its host are another's."""
+    if is_beside_the_portal(origin):
+        return None, False
+    plain = origins_claiming(without_port(origin))
+    at_any_port = Q(origins__value__in={*origins_claiming(origin), *plain})
+    for claiming in plain:
+        at_any_port |= Q(origins__value__startswith=f"{claiming}:")
+    rule_fields = [f"rules__{field}" for field in RULE_FIELDS]
+    rows = list(
+        models.Application.objects.filter(at_any_port)
+        .order_by("rules__path", "rules__pk")
+        .values_list("origins__value", *APPLICATION_FIELDS, *rule_fields)
+    )
+    owners = {row[0]: row[1] for row in rows}
+    nearest = _nearest(origin, owners)
+    if nearest is None:
+        return None, False
+    columns = 1 + len(APPLICATION_FIELDS)
+    own = [row for row in rows if row[0] == nearest]
+    rules = [row[columns:] for row in own if row[columns] is not None]
+    application = own[0][1:columns]
+    claims = [claim for claim in owners if without_port(claim) != claim]
+    is_at_several_ports = are_several(origin, claims, lambda each: owners.get(_nearest(each, owners) or ""))
+    return _application(application, rules, _references([application[0]])), is_at_several_ports
+
+
+def _nearest(origin: str, claims: Container[str]) -> str | None:
+    return next((claim for claim in origins_claiming(origin) if claim in claims), None)
+
+
+def load_applications() -> list[Application]:
+    """Give all applications made ready, by name. Three queries."""
+    return _compiled(models.Application.objects.all(), models.Rule.objects.all())
+
+
+def load_compiled(which: set[int] | None = None) -> list[Compiled]:
+    """Give applications made ready with their origins: all, or those of the given ids. Four queries."""
+    applications, origins = models.Application.objects.all(), models.Origin.objects.all()
+    rules = models.Rule.objects.all()
+    if which is not None and len(which) < 500:
+        applications, origins = applications.filter(pk__in=which), origins.filter(application__in=which)
+        rules = rules.filter(application__in=which)
+    by_application: dict[int, list[str]] = {}
+    for application_id, value in origins.values_list("application_id", "value"):
+        by_application.setdefault(application_id, []).append(value)
+    compiled = _compiled(applications, rules)
+    return [(application, tuple(by_application.get(application.id, ()))) for application in compiled]
+
+
+def load_everything_compiled() -> list[Compiled]:
+    """Give all applications made ready, and spare the garbage collector them.
+
+    It would go through all of them again and again while they are made, and later in the midst of checks.
+    """
+    gc.disable()
+    try:
+        compiled = load_compiled()
+        gc.freeze()
+    finally:
+        gc.enable()
+    return compiled
+
+
+def application_ids() -> set[int]:
+    """Give the ids of all applications. One query."""
+    return set(models.Application.objects.values_list("pk", flat=True))
+
+
+HEADER_WISHES = (
+    "user_header",
+    "remote_headers",
+    "forwarded_user_header",
+    "identity_jwt",
+    "username_header",
+    "access_token",
+    "id_token",
+    "challenges",
+)
+APPLICATION_FIELDS = ("pk", "name", "enabled", *HEADER_WISHES)
+RULE_FIELDS = (
+    "pk",
+    "path",
+    "exact",
+    "methods",
+    "networks",
+    "who",
+    "second_factor",
+    "expires_at",
+    "application_id",
+)
+Row = tuple[Any, ...]
+
+
+def _compiled(applications: QuerySet[models.Application], rules: QuerySet[models.Rule]) -> list[Application]:
+    """Compile applications from their rows and those of their rules: joined, each would come ten times."""
+    by_application: dict[int, list[Row]] = {}
+    for row in rules.order_by("path", "pk").values_list(*RULE_FIELDS):
+        by_application.setdefault(row[-1], []).append(row)
+    rows = list(applications.order_by("name").values_list(*APPLICATION_FIELDS))
+    references = _references([row[0] for row in rows])
+    return [_application(row, by_application.get(row[0], []), references) for row in rows]
+
+
+References = dict[str, dict[int, list[str]]]
+
+
+def _references(applications: list[int]) -> References:
+    """Give in one query whom rules name and which groups applications want to be told."""
+    groups: Any = models.Rule.groups.through.objects.all()
+    users: Any = models.Rule.users.through.objects.all()
+    named: Any = models.Application.named_groups.through.objects.all()
+    if len(applications) < 500:
+        groups = groups.filter(rule__application__in=applications)
+        users = users.filter(rule__application__in=applications)
+        named = named.filter(application__in=applications)
+    union = groups.values_list(Value("group"), F("rule_id"), Cast("group_id", CharField())).union(
+        users.values_list(Value("user"), F("rule_id"), Cast("user_id", CharField())),
+        named.values_list(Value("named"), F("application_id"), F("group__name")),
+        all=True,
+    )
+    found: References = {"group": {}, "user": {}, "named": {}}
+    for kind, owner, reference in union:
+        found[kind].setdefault(owner, []).append(reference)
+    return found
+
+
+def _application(row: Row, rules: list[Row], references: References) -> Application:
+    """Compile one application; `row` are its APPLICATION_FIELDS, `rules` the RULE_FIELDS of each rule."""
+    id, name, enabled, *wishes = row
+    named = references["named"].get(id)
+    return application_of(
+        id=id,
+        name=name,
+        enabled=enabled,
+        **dict(zip(HEADER_WISHES, wishes, strict=True)),
+        named_groups=frozenset(named) if named else None,
+        rules=[(rule[1], rule[2], _rule(rule, references)) for rule in rules],
+    )
+
+
+def _rule(row: Row, references: References) -> Rule:
+    """Compile one rule. One that cannot be read still claims its scope, and admits nobody."""
+    id, _, _, methods, networks_text, who, second_factor, expires_at, _ = row
+    try:
+        networks = _parts(networks_text) if networks_text != "" else None
+        for network in networks or ():
+            is_within("192.0.2.1", (network,))
+        return Rule(
+            id=id,
+            who=WHO[who],
+            methods=frozenset(_parts(methods)) if methods != "" else None,
+            networks=networks,
+            groups=_ids(references["group"].get(id)),
+            users=_ids(references["user"].get(id)),
+            second_factor=second_factor,
+            expires_at=_unix(expires_at),
+        )
+    except (LookupError, ValueError, TypeError, AttributeError):
+        return Rule(id=id, who=Who.CHOSEN, readable=False)
+
+
+WHO = {who.value: who for who in Who}
+NOBODY: frozenset[int] = frozenset()
+
+
+def _ids(references: list[str] | None) -> frozenset[int]:
+    return frozenset(map(int, references)) if references else NOBODY
+
+
+def _parts(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
+def _unix(moment: datetime | None) -> float | None:
+    return None if moment is None else moment.timestamp()
+
+
+def is_allowed_origin(origin: str) -> bool:
+    """Tell whether anyone may be sent to this origin: an application's, a trusted domain's, the portal's."""
+    if origin == settings.IKD_PORTAL_ORIGIN or domain_matches(origin, settings.IKD_TRUSTED_DOMAINS):
+        return True
+    if is_beside_the_portal(origin):
+        return False
+    return models.Origin.objects.filter(value__in=origins_claiming(origin)).exists()
+
+
+def is_beside_the_portal(origin: str) -> bool:
+    """Return whether an origin has the portal's host, and another port or scheme. No application may."""
+    return origin != settings.IKD_PORTAL_ORIGIN and is_on_same_host(origin, settings.IKD_PORTAL_ORIGIN)
+
+
+# ---- sessions ---------------------------------------------------------------------------------------------
+
+VERIFIED = Exists(
+    EmailAddress.objects.filter(
+        user=OuterRef("sign_in__user"), email__iexact=OuterRef("sign_in__user__email"), verified=True
+    )
+)
+
+
+IDLE_SLACK = 60
+"""Seconds that last seen, written in batches, may lag: an idle session ends that late, never early."""
+
+
+def load_session(digest: bytes) -> Session | None:
+    """Give the gate session of a token's digest with its user and groups; None unless all is live. One query.
+
+    Idle and absolute lifetimes are left to `Session.is_live`, which memory asks again and again.
+    """
+    return load_sessions([digest]).get(digest)
+
+
+def load_sessions(digests: list[bytes]) -> dict[bytes, Session]:
+    """Return the live gate sessions of some tokens' digests, as `load_session` does. One query.
+
+    Rows that ended are left out here rather than by the query: for many digests SQLite would go through the
+    index of all rows that have not.
+    """
+    rows = (
+        models.GateSession.objects.filter(token_digest__in=digests)
+        .annotate(verified=VERIFIED, in_strict_group=in_strict_group("sign_in__user"))
+        .order_by("pk")
+        .values_list(*LIFE_FIELDS, "token_digest", *FACTOR_FIELDS, "origin", *SESSION_FIELDS)
+    )
+    living = (row[3:] for row in rows if _lives(*row[:3]))
+    by_token = groupby(living, key=lambda row: bytes(row[0]))
+    found = {digest: list(group) for digest, group in by_token}
+    # Who owes a second factor is nobody yet: the portal asks for it when the browser comes for a code.
+    return {digest: _session(group) for digest, group in found.items() if not is_owed(*group[0][1:6])}
+
+
+def _lives(ended_at: datetime | None, sign_in_ended_at: datetime | None, is_active: bool) -> bool:
+    return ended_at is None and sign_in_ended_at is None and is_active is True
+
+
+LIFE_FIELDS = ("ended_at", "sign_in__ended_at", "sign_in__user__is_active")
+FACTOR_FIELDS = (
+    "sign_in__second_factor_at",
+    "sign_in__remembered_device",
+    "sign_in__user__is_staff",
+    "sign_in__user__is_superuser",
+    "in_strict_group",
+)
+SESSION_FIELDS = (
+    "sign_in_id",
+    "sign_in__expires_at",
+    "sign_in__last_seen_at",
+    "sign_in__idle_timeout",
+    "verified",
+    "sign_in__user__pk",
+    "sign_in__user__uuid",
+    "sign_in__user__username",
+    "sign_in__user__display_name",
+    "sign_in__user__email",
+    "sign_in__user__groups__pk",
+    "sign_in__user__groups__name",
+)
+
+
+def _session(rows: list[tuple[Any, ...]]) -> Session:
+    _, given, *_ = rows[0]
+    origin, sign_in, expires, seen, idle, verified, user, uuid, username, name, email, *_ = rows[0][6:]
+    groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
+    email = email if verified else ""
+    subject = Subject(user, str(uuid), username, name, email, groups, second_factor=is_given(given))
+    return Session(origin, sign_in, subject, expires.timestamp(), seen.timestamp() + idle + IDLE_SLACK)
+
+
+# ---- machines ---------------------------------------------------------------------------------------------
+
+TOKEN_VERIFIED = Exists(
+    EmailAddress.objects.filter(user=OuterRef("user"), email__iexact=OuterRef("user__email"), verified=True)
+)
+TOKEN_FIELDS = (
+    "pk",
+    "expires_at",
+    "verified",
+    "user__pk",
+    "user__uuid",
+    "user__username",
+    "user__display_name",
+    "user__email",
+    "user__groups__pk",
+    "user__groups__name",
+)
+
+
+def load_tokens(digests: list[bytes]) -> dict[bytes, Machine]:
+    """Give what API tokens stand for, by their digests. Two queries.
+
+    Those are left out that are not live, or whose user is not or lacks a second factor that they must have.
+    Their end in time is left to `Machine.opens`.
+    """
+    found = (
+        ApiToken.objects.filter(token_digest__in=digests)
+        .exclude(lacks_factor("user"))
+        .annotate(verified=TOKEN_VERIFIED)
+        .order_by("pk")
+        .values_list("ended_at", "user__is_active", "token_digest", *TOKEN_FIELDS)
+    )
+    rows = [row[2:] for row in found if _lives(row[0], None, row[1])]
+    opened = ApiToken.applications.through._default_manager.filter(apitoken__in={row[1] for row in rows})
+    applications: dict[int, set[int]] = {}
+    for token_id, application_id in opened.values_list("apitoken_id", "application_id") if rows else ():
+        applications.setdefault(token_id, set()).add(application_id)
+    by_token = groupby(rows, key=lambda row: bytes(row[0]))
+    return {digest: _machine([row[1:] for row in group], applications) for digest, group in by_token}
+
+
+def _machine(rows: list[tuple[Any, ...]], applications: dict[int, set[int]]) -> Machine:
+    id, expires, verified, user, uuid, username, name, email, *_ = rows[0]
+    groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
+    subject = Subject(user, str(uuid), username, name, email if verified else "", groups)
+    return Machine(
+        origin="",
+        sign_in_id=None,
+        subject=subject,
+        expires_at=expires.timestamp(),
+        idle_at=math.inf,
+        applications=frozenset(applications.get(id, ())),
+        token_id=id,
+    )
+
+
+def load_held(keys: list[bytes]) -> dict[bytes, Session]:
+    """Give what memory holds under some keys, read again: gate sessions and API tokens.
+
+    A JWT is not in the database: it is forgotten, and verified anew when it comes again.
+    """
+    tokens = {key[1:]: key for key in keys if len(key) == KEY_LENGTH and key[:1] == TOKEN_KIND}
+    gates = [key for key in keys if len(key) != KEY_LENGTH]
+    found: dict[bytes, Session] = dict(load_sessions(gates)) if gates else {}
+    if tokens:
+        found |= {tokens[digest]: machine for digest, machine in load_tokens(list(tokens)).items()}
+    return found
+
+
+def subject_of(user: User, sign_in: models.SignIn | None = None) -> Subject:
+    """Give a user as decisions see them, with the second factor of `sign_in`. Two queries."""
+    verified = EmailAddress.objects.filter(user=user, email__iexact=user.email, verified=True).exists()
+    groups = tuple(user.groups.values_list("pk", "name"))
+    email = user.email if verified else ""
+    given = sign_in is not None and is_given(sign_in.second_factor_at)
+    return Subject(
+        user.pk, str(user.uuid), user.username, user.display_name, email, groups, second_factor=given
+    )
+
+
+def trusted_upstreams() -> QuerySet[Upstream]:
+    """Give the upstreams whose JWTs are credentials for machines."""
+    trusted = Upstream.objects.filter(enabled=True, kind=Upstream.Kind.OIDC, trusted_for_machines=True)
+    usable = trusted.exclude(issuer="").exclude(machine_audience="")
+    return usable.exclude(machine_audience=F("client_id")).order_by("pk")
+
+
+def load_issuers() -> frozenset[str]:
+    """Give the issuers whose JWTs are credentials for machines. One query."""
+    return frozenset(trusted_upstreams().values_list("issuer", flat=True))

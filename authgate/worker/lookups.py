@@ -1,0 +1,355 @@
+"""Checks that memory cannot answer wait here together: one query loads what all of them lack.
+
+The event loop queues a check and goes on. One thread takes what waits, reads the change feed if memory is
+stale, loads all sessions and API tokens in one go, and returns each check to the loop, which answers it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+
+from django.db import close_old_connections
+
+from authgate.check import responses as answer
+from authgate.check.contracts import Facts
+from authgate.check.credentials import KEY_LENGTH, TOKEN_KIND
+from authgate.check.memory import OverMemory, Session
+from authgate.check.pipeline import Missing, Need, check
+from authgate.check.responses import Answer
+from authgate.check.target import BadTarget
+from authgate.endpoints import check_view as views
+from authgate.network_limits import network_of
+from authgate.worker import loader as loading
+from authgate.worker import stale_connections
+from authgate.worker.feed import Feed, Source
+from authgate.worker.write_behind import CHECKS_SHED, writer
+
+log = logging.getLogger("ikd.gate")
+
+BATCH = 500
+"""Checks that one query serves at most."""
+
+QUEUE = 4_096
+"""Checks that may wait in one worker."""
+
+QUEUE_OF_A_NETWORK = 1_024
+"""Checks of one client network that may wait, so that no network fills the queue alone."""
+
+ALONE_AT_ONCE = 2
+"""Checks that are answered one by one at the same time: JWTs to verify, tokens of a provider to fetch."""
+
+ALONE_QUEUE, ALONE_OF_A_NETWORK = 512, 64
+"""Such checks that may wait, in all and for each client network."""
+
+PATIENCE = 5.0
+"""Seconds after which a waiting check is answered with 503. Proxies give up later than that."""
+
+DELIVERED_AT_ONCE = 25
+"""Checks answered in one round of the loop."""
+
+LOOK_EVERY = 0.5
+"""Seconds between two looks for checks that have waited too long."""
+
+
+@dataclass(slots=True, eq=False)
+class Lookup:
+    """A check that waits. `key` is what memory knows its credential by, None if memory only is stale.
+
+    `deliver` is called on the loop with the answer, once; not if `given_up` is set, which the connection
+    does when the proxy has closed it.
+    """
+
+    facts: Facts
+    key: bytes | None
+    client: str
+    deliver: Callable[[Answer], None]
+    asked_at: float = 0.0
+    given_up: bool = False
+
+
+def can_wait_for(missing: Missing) -> bool:
+    """Return whether a check may wait here. Codes and endpoints are pages' business."""
+    return missing.need not in (Need.CODE, Need.ENDPOINT)
+
+
+def _key_of(missing: Missing | Answer) -> bytes | None:
+    """Return what the query for many checks has to look for; None if memory only is stale."""
+    if isinstance(missing, Answer) or not isinstance(missing.key, bytes):
+        return None
+    return missing.key
+
+
+def _is_alone(missing: Missing | Answer) -> bool:
+    """Return whether a check needs more than the query for many checks loads."""
+    if isinstance(missing, Answer) or missing.need is Need.SESSION:
+        return False
+    return missing.need is not Need.CREDENTIAL or _key_of(missing) is None or missing.key[:1] != TOKEN_KIND
+
+
+class FairQueue:
+    """Waiting checks by client network. `take` serves the networks in turn."""
+
+    def __init__(self, limit: int = QUEUE, of_a_network: int = QUEUE_OF_A_NETWORK) -> None:
+        self._limit, self._of_a_network = limit, of_a_network
+        self._waiting: OrderedDict[str, deque[Lookup]] = OrderedDict()
+        self._length = 0
+
+    def __len__(self) -> int:
+        return self._length
+
+    def put(self, lookup: Lookup) -> bool:
+        """Queue a check. Return False if there is no room for it."""
+        network = network_of(lookup.client)
+        waiting = self._waiting.get(network)
+        if self._length >= self._limit or (waiting is not None and len(waiting) >= self._of_a_network):
+            return False
+        if waiting is None:
+            waiting = self._waiting[network] = deque()
+        waiting.append(lookup)
+        self._length += 1
+        return True
+
+    def take(self, most: int) -> list[Lookup]:
+        """Remove and return up to `most` checks, one of each network in turn, without those given up."""
+        taken: list[Lookup] = []
+        while self._waiting and len(taken) < most:
+            network, waiting = self._waiting.popitem(last=False)
+            lookup = waiting.popleft()
+            self._length -= 1
+            if waiting:
+                self._waiting[network] = waiting
+            if not lookup.given_up:
+                taken.append(lookup)
+        return taken
+
+    def take_overdue(self, before: float) -> list[Lookup]:
+        """Remove and return the checks that were queued before a moment, and drop those given up."""
+        overdue: list[Lookup] = []
+        for network in list(self._waiting):
+            waiting = self._waiting[network]
+            while waiting and (waiting[0].given_up or waiting[0].asked_at < before):
+                overdue.append(waiting.popleft())
+                self._length -= 1
+            if not waiting:
+                del self._waiting[network]
+        return [lookup for lookup in overdue if not lookup.given_up]
+
+
+class Lookups:
+    """The waiting checks of one worker. `submit` and the deliveries run on the loop, `_run` in a thread."""
+
+    def __init__(self, feed: Feed, loop: asyncio.AbstractEventLoop) -> None:
+        self.shed = self.batches = self.looked_up = self._told_shed = 0
+        self._feed, self._loop = feed, loop
+        self._queue = FairQueue()
+        self._alone = FairQueue(ALONE_QUEUE, ALONE_OF_A_NETWORK)
+        self._alone_running = 0
+        self._alone_threads = ThreadPoolExecutor(ALONE_AT_ONCE, "ikd-checks")
+        self._lock = threading.Lock()
+        self._wanted = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._under_way: list[Lookup] = []
+        self._taken_at = 0.0
+
+    def start(self) -> None:
+        """Begin to serve. Not before the worker has forked."""
+        self._feed.more_numbers = self.numbers
+        self._start_thread()
+        self._loop.call_later(LOOK_EVERY, self._look)
+
+    def numbers(self) -> dict[str, float]:
+        """Return what `metrics` publishes of the waiting checks."""
+        return {
+            "ikd_checks_waiting": len(self._queue) + len(self._alone),
+            "ikd_lookup_batches_total": self.batches,
+            "ikd_lookups_total": self.looked_up,
+            "ikd_checks_shed_total": self.shed,
+        }
+
+    def submit(
+        self, facts: Facts, missing: Missing | Answer, deliver: Callable[[Answer], None]
+    ) -> Lookup | None:
+        """Queue a check for what `missing` names; an answer means that memory only is stale.
+
+        Return None if there is no room: the check has to be shed.
+        """
+        lookup = Lookup(facts, _key_of(missing), self._client(facts), deliver, self._feed.clock())
+        is_queued = self._put_alone(lookup) if _is_alone(missing) else self._put(lookup)
+        if is_queued:
+            return lookup
+        self.shed += 1
+        log.error("checks get 503 because too many wait for the database")
+        return None
+
+    def _put(self, lookup: Lookup) -> bool:
+        with self._lock:
+            is_queued = self._queue.put(lookup)
+        self._wanted.set()
+        return is_queued
+
+    def _put_alone(self, lookup: Lookup) -> bool:
+        is_queued = self._alone.put(lookup)
+        self._loop.call_soon(self._begin_alone)
+        return is_queued
+
+    def _client(self, facts: Facts) -> str:
+        settings = self._feed.memory.settings
+        try:
+            return settings.checks[facts.path].read(facts, settings.forwarded_hops).client
+        except BadTarget:
+            return facts.peer or ""
+
+    # ---- in the thread ------------------------------------------------------------------------------------
+
+    def _start_thread(self) -> None:
+        self._thread = threading.Thread(target=self._run, name="ikd-lookups", daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while self._thread is threading.current_thread():
+            self._wanted.wait()
+            self._wanted.clear()
+            while batch := self._take():
+                found = self._load(batch)
+                if self._thread is not threading.current_thread():
+                    return  # another has taken over, and these checks have their answers
+                self._under_way = []
+                self._loop.call_soon_threadsafe(self._deliver, batch, *found)
+
+    def _take(self) -> list[Lookup]:
+        with self._lock:
+            batch = self._queue.take(BATCH)
+        self._taken_at, self._under_way = self._feed.clock(), batch
+        return batch
+
+    def _load(self, batch: list[Lookup]) -> tuple[Source, dict[bytes, Session | None]]:
+        """Return who may answer these checks, and what all their keys stand for."""
+        try:
+            close_old_connections()
+            source = Source.MEMORY if self._feed.may_answer() else self._feed.ensure_fresh()
+            if source is not Source.MEMORY:
+                return source, {}
+            memory = self._feed.memory
+            generation = memory.generation
+            stale_connections.close_stale()  # after the generation: what an old connection shows is not kept
+            keys = list({lookup.key for lookup in batch if lookup.key is not None})
+            held = loading.load_held(keys) if keys else {}
+            for key in keys:
+                memory.hold(key, held.get(key), generation)
+            self.batches += 1
+            self.looked_up += len(keys)
+            return source, {key: held.get(key) for key in keys}
+        except Exception:
+            log.exception("checks that waited for the database could not be answered")
+            return Source.NOBODY, {}
+
+    # ---- on the loop --------------------------------------------------------------------------------------
+
+    def _deliver(self, batch: list[Lookup], source: Source, loaded: dict[bytes, Session | None]) -> None:
+        """Answer some checks of a batch, and the rest in the loop's next rounds: others wait as well."""
+        now, batch, rest = time.time(), batch[:DELIVERED_AT_ONCE], batch[DELIVERED_AT_ONCE:]
+        memory = OverMemory(self._feed.memory)
+        memory.sessions = loaded
+        for lookup in batch:
+            if lookup.given_up:
+                continue
+            found = self._answer(lookup, source, memory, now)
+            if isinstance(found, Answer):
+                self._finish(lookup, found)
+            elif not self._queue_again(lookup, found):
+                self.shed += 1
+                self._finish(lookup, answer.overloaded())
+        if rest:
+            self._loop.call_soon(self._deliver, rest, source, loaded)
+
+    def _answer(
+        self, lookup: Lookup, source: Source, memory: OverMemory, now: float
+    ) -> Answer | Missing | None:
+        """Return the answer to a check or what it lacks now, None if only the database may answer it."""
+        if source is Source.NOBODY:
+            return without_database(self._feed)
+        if source is Source.DATABASE:
+            return None
+        try:
+            found = check(lookup.facts._replace(now=now), memory)
+        except Exception:
+            return None  # the view meets the same error and logs it
+        is_token = lookup.key is not None and lookup.key[:1] == TOKEN_KIND and len(lookup.key) == KEY_LENGTH
+        if is_token and lookup.key is not None and memory.sessions.get(lookup.key) is None:
+            memory.note_wrong(lookup.client, now)
+        return found
+
+    def _queue_again(self, lookup: Lookup, missing: Missing | None) -> bool:
+        """Queue a check for what it lacks now; it never lacks the same key again. Return False if shed."""
+        if missing is None or _is_alone(missing):
+            return self._put_alone(lookup)
+        lookup.key = _key_of(missing)
+        return self._put(lookup)
+
+    def _begin_alone(self) -> None:
+        """Answer checks one by one in threads, as the view would, a few at the same time."""
+        while self._alone_running < ALONE_AT_ONCE and (taken := self._alone.take(1)):
+            self._alone_running += 1
+            future = self._loop.run_in_executor(self._alone_threads, views.answer_alone, taken[0].facts)
+            future.add_done_callback(partial(self._end_alone, taken[0]))
+
+    def _end_alone(self, lookup: Lookup, done: asyncio.Future[Answer]) -> None:
+        self._alone_running -= 1
+        self._begin_alone()
+        self._finish(lookup, done.result())
+
+    def _finish(self, lookup: Lookup, found: Answer) -> None:
+        if lookup.given_up:
+            return
+        lookup.given_up = True
+        try:
+            lookup.deliver(found)
+        except Exception:
+            log.exception("the answer to a check could not be sent")
+
+    def _tell_shed(self) -> None:
+        if self.shed > self._told_shed:
+            writer.note_shed(CHECKS_SHED, self.shed - self._told_shed)
+            self._told_shed = self.shed
+
+    def _look(self) -> None:
+        """Shed what has waited too long, and replace a thread that the database does not answer."""
+        self._loop.call_later(LOOK_EVERY, self._look)
+        self._tell_shed()
+        before = self._feed.clock() - PATIENCE
+        with self._lock:
+            overdue = self._queue.take_overdue(before)
+        if self._under_way and self._taken_at < before:
+            overdue += self._under_way
+            self._under_way = []
+            self._start_thread()
+        for lookup in overdue + self._alone.take_overdue(before):
+            self.shed += 1
+            log.error("checks get 503 after they waited %.0f s for the database", PATIENCE)
+            self._finish(lookup, answer.overloaded())
+
+
+def without_database(feed: Feed) -> Answer:
+    """Return the answer to a check that memory cannot answer while the database is away, and log it."""
+    decision_id = answer.new_id(feed.memory)
+    log.error("checks that need the database get 503: %s", feed.trouble(), extra={"decision": decision_id})
+    return answer.broken(decision_id)
+
+
+current: Lookups | None = None
+"""The waiting checks of this worker process; None where no server runs."""
+
+
+def start(feed: Feed, loop: asyncio.AbstractEventLoop) -> None:
+    """Let this process's checks wait for the database together."""
+    global current
+    current = Lookups(feed, loop)
+    current.start()

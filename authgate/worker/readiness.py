@@ -1,0 +1,98 @@
+"""Whether this worker can serve: the database takes writes, Redis answers, and memory is fresh."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import threading
+from pathlib import Path
+
+from django.core.cache import caches
+from django.db import connection
+from django.utils import timezone
+
+from accounts.models import PortalSession
+from authgate.pages.outage import outage_in
+from authgate.worker import feed, patience, stale_connections
+
+log = logging.getLogger("ikd.pages")
+
+WRITE_EVERY = 5.0
+"""Seconds between two attempts to write: anybody may ask."""
+
+PATIENCE = 2.0
+"""Seconds that the database may take for one answer."""
+
+ROOM = 1 << 20
+"""Bytes that have to be free on the disk of SQLite's file. Its log may have room when the disk has none."""
+
+KEY = "readiness"
+"""No session has it: theirs are digests."""
+
+
+class _LastWrite:
+    lock = threading.Lock()
+    at = -1e9
+    trouble: str | None = None
+
+
+def trouble() -> str | None:
+    """Return what keeps this worker from serving, in English; None if nothing does."""
+    try:
+        with patience.limited_to(PATIENCE):
+            stale_connections.close_stale()
+            return _stale_memory() or _last_write()
+    except Exception as error:
+        return _words(error)
+
+
+def _stale_memory() -> str | None:
+    worker = feed.current
+    if worker is None:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM authgate_application LIMIT 1")
+        return None
+    worker.ensure_fresh()
+    return None if worker.is_fresh() else f"this worker's memory is stale: {worker.trouble()}"
+
+
+def _last_write() -> str | None:
+    """Try to write unless that was tried just now; who asks meanwhile hears of the last attempt."""
+    if not _LastWrite.lock.acquire(blocking=False):
+        return _LastWrite.trouble
+    try:
+        if feed.boottime() - _LastWrite.at > WRITE_EVERY:
+            _LastWrite.trouble = _write()
+            _LastWrite.at = feed.boottime()
+        return _LastWrite.trouble
+    finally:
+        _LastWrite.lock.release()
+
+
+def _write() -> str | None:
+    try:
+        if _is_disk_full():
+            return "the disk of the database is full"
+        row = PortalSession(session_key=KEY, session_data=str(os.getpid()), expire_date=timezone.now())
+        PortalSession.objects.bulk_create(
+            [row],
+            update_conflicts=True,
+            unique_fields=["session_key"],
+            update_fields=["session_data", "expire_date"],
+        )
+        caches["codes"].set(KEY, os.getpid(), 60)
+    except Exception as error:
+        return _words(error)
+    return None
+
+
+def _is_disk_full() -> bool:
+    file = Path(str(connection.settings_dict["NAME"]))
+    return connection.vendor == "sqlite" and file.is_file() and shutil.disk_usage(file).free < ROOM
+
+
+def _words(error: Exception) -> str:
+    outage = outage_in(error)
+    log.warning("the portal is not ready: %s", error)
+    return outage.value if outage is not None else "the database does not answer"

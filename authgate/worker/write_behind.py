@@ -1,0 +1,326 @@
+"""What checks leave behind, written in batches by a thread of its own: refusals, and who was seen last."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.conf import settings
+from django.db import close_old_connections, transaction
+from django.db.models import F, Q
+from django.utils import timezone
+
+from accounts.models import ApiToken
+from authgate import sign_ins as sessions
+from authgate.audit import record
+from authgate.check.responses import Answer, Refusal
+from authgate.models import AuditEvent, ConfigurationEvent
+from authgate.sampling import sample
+from authgate.worker import stale_connections
+
+log = logging.getLogger("ikd.refusals")
+
+REFUSALS_A_FLUSH = 50
+COUNTERS_LIMIT = 1_000
+SEEN_EVERY = 60.0
+"""Seconds between two writes of a sign-in's last seen, at least."""
+
+STEP = 10
+
+SHED_EVERY = 600.0
+"""Seconds between two events that say what the portal shed."""
+
+CHECKS_SHED = "too many checks waited"
+SIGN_INS_SHED = "too many people signed in"
+CONNECTIONS_SHED = "too many connections were open"
+
+NOT_KEPT = "only counted"
+"""The reason of an event that stands for many which were not kept; their number is in its details."""
+
+
+class Uses:
+    """When rows were used last, by key; written once a minute for each, at most.
+
+    The first use is written at once, the last of a minute's others when the minute is over: an idle
+    session must not end early because its last use came soon after one that was written.
+    """
+
+    def __init__(self, touch: Callable[[list[int], datetime], object]) -> None:
+        self._touch = touch
+        self._lock = threading.Lock()
+        self._used: dict[int, float] = {}
+        self._written: OrderedDict[int, float] = OrderedDict()
+        self._due: dict[int, float] = {}
+
+    def note(self, key: int, now: float) -> bool:
+        """Remember that a row was used just now (Unix time). Tell whether that has to be written soon."""
+        self._used[key] = now
+        if key in self._written:
+            return False
+        with self._lock:
+            self._written[key] = now
+            self._due[key] = self._used[key] = now
+        return True
+
+    def write(self, now: float) -> None:
+        """Write what is due. What the database refuses stays due."""
+        with self._lock:
+            self._collect(now)
+            due, self._due = self._due, {}
+        try:
+            self._write(due)
+        except Exception:
+            with self._lock:
+                self._due = due | self._due
+            raise
+
+    def end(self) -> None:
+        """Make everything due, also what would not be yet."""
+        with self._lock:
+            self._due.update({key: at for key, at in self._used.items() if at > self._written.get(key, 0.0)})
+
+    def clear(self) -> None:
+        with self._lock:
+            self._used.clear()
+            self._written.clear()
+            self._due.clear()
+
+    def _collect(self, now: float) -> None:
+        """Make due what was used since it was last written a minute ago, and forget what was not."""
+        while self._written:
+            key, written_at = next(iter(self._written.items()))
+            if 0 <= now - written_at < SEEN_EVERY:
+                return
+            # First out of `_written`, then the look: whoever notes a use meanwhile sees it gone, or is seen.
+            del self._written[key]
+            used_at = self._used.get(key, 0.0)
+            if used_at > written_at:
+                self._due[key] = used_at
+                self._written[key] = now
+            else:
+                self._used.pop(key, None)
+
+    def _write(self, used: dict[int, float]) -> None:
+        """Write when rows were used, in steps of ten seconds: a few statements, however many they are.
+
+        Rounded down, and left out where it stands nearly as late: together less than the minute by which
+        idle sessions end late, so none ends early.
+        """
+        by_step: dict[int, list[int]] = {}
+        for key, at in used.items():
+            by_step.setdefault(int(at) // STEP * STEP, []).append(key)
+        for step, keys in by_step.items():
+            for start in range(0, len(keys), 1000):
+                self._touch(keys[start : start + 1000], datetime.fromtimestamp(step, UTC))
+
+
+class Writer:
+    """Collects in memory and writes once a second. Nothing here can make a check wait or fail."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._refusals: list[Refusal] = []
+        self._lines: list[tuple[float, Refusal]] = []
+        self._dropped = self._unlogged = 0
+        self._counters: Counter[tuple[str, str, str]] = Counter()
+        self._sign_ins, self._tokens = Uses(sessions.touch), Uses(_touch_tokens)
+        self._shed: Counter[str] = Counter()
+        self._shed_told_at = -SHED_EVERY
+        self._thread: threading.Thread | None = None
+
+    def note_shed(self, reason: str, count: int = 1) -> None:
+        """Count what was turned away because too much came at once."""
+        with self._lock:
+            self._shed[reason] += count
+        self._ensure_thread()
+
+    def note_answer(self, found: Answer, now: float) -> None:
+        """Queue what an answer leaves behind; `now` is Unix time."""
+        if found.sign_in_id is not None:
+            self.note_use(found.sign_in_id, now)
+        elif found.token_id is not None:
+            self.note_token_use(found.token_id, now)
+        elif found.refusal is not None:
+            self.note_refusal(found.refusal)
+
+    def note_refusal(self, refusal: Refusal) -> None:
+        """Queue a refusal, or count it where a proxy's configuration is at fault."""
+        with self._lock:
+            if len(self._lines) < REFUSALS_A_FLUSH:
+                self._lines.append((time.time(), refusal))
+            else:
+                self._unlogged += 1
+        if refusal.is_configuration:
+            self.note_configuration(refusal.contract, refusal.origin, refusal.reason)
+            return
+        self._ensure_thread()
+        if not sample.keeps("refused", refusal.application, refusal.username):
+            return
+        with self._lock:
+            if len(self._refusals) < REFUSALS_A_FLUSH:
+                self._refusals.append(refusal)
+            else:
+                self._dropped += 1
+
+    def note_configuration(self, contract: str, origin: str, reason: str) -> None:
+        """Count what shows that a proxy is set up wrongly, whether or not the check was refused for it."""
+        key = (contract, origin, reason)
+        with self._lock:
+            if key in self._counters or len(self._counters) < COUNTERS_LIMIT:
+                self._counters[key] += 1
+        self._ensure_thread()
+
+    def note_use(self, sign_in_id: int, now: float) -> None:
+        """Remember that a sign-in was used just now (Unix time)."""
+        if self._sign_ins.note(sign_in_id, now):
+            self._ensure_thread()
+
+    def note_token_use(self, token_id: int, now: float) -> None:
+        """Remember that an API token was used just now (Unix time)."""
+        if self._tokens.note(token_id, now):
+            self._ensure_thread()
+
+    def clear(self) -> None:
+        """Forget everything that is not written yet."""
+        with self._lock:
+            self._refusals.clear()
+            self._lines.clear()
+            self._counters.clear()
+        self._sign_ins.clear()
+        self._tokens.clear()
+        sample.clear()
+
+    def flush(self) -> None:
+        """Write what was collected. Raises what the database raises; refusals are lost then, uses are not."""
+        self._log_refusals()
+        now = time.time()
+        self._sign_ins.write(now)
+        self._tokens.write(now)
+        with self._lock:
+            refusals, self._refusals = self._refusals, []
+            counters, self._counters = self._counters, Counter()
+            dropped, self._dropped = self._dropped, 0
+        if dropped:
+            log.warning("refusals not kept", extra={"event": {"count": dropped}})
+        if refusals:
+            AuditEvent.objects.bulk_create(map(_event, refusals))
+        if counters:
+            _count(counters)
+        self._write_summary(sample.due())
+        self._write_shed()
+
+    def _write_shed(self, *, at_once: bool = False) -> None:
+        """Write what was shed: at once at first, then every ten minutes."""
+        now = time.monotonic()
+        with self._lock:
+            if not self._shed or (now - self._shed_told_at < SHED_EVERY and not at_once):
+                return
+            shed, self._shed, self._shed_told_at = self._shed, Counter(), now
+        for reason, count in shed.items():
+            record("overloaded", reason=reason, details={"count": count})
+
+    def _write_summary(self, counts: dict[tuple[str, str], int]) -> None:
+        """Write how many events of strangers were not kept."""
+        for (kind, application), count in counts.items():
+            AuditEvent.objects.create(
+                at=timezone.now(),
+                kind=kind,
+                application=application,
+                reason=NOT_KEPT,
+                details={"count": count},
+            )
+
+    def _log_refusals(self) -> None:
+        """Log refusals here rather than in checks, which must not wait for whoever reads the log."""
+        with self._lock:
+            lines, self._lines = self._lines, []
+            unlogged, self._unlogged = self._unlogged, 0
+        for at, refusal in lines:
+            log.info("misconfigured" if refusal.is_configuration else "refused", extra=_line(at, refusal))
+        if unlogged:
+            log.info("more refusals", extra={"event": {"count": unlogged}})
+
+    def end(self) -> None:
+        """Write everything before this process ends gracefully, also what would not be due yet."""
+        try:
+            self._sign_ins.end()
+            self._tokens.end()
+            self.flush()
+            self._write_summary(sample.due(at_once=True))
+            self._write_shed(at_once=True)
+        except Exception:
+            log.exception("refusals or last-seen times could not be written at the end")
+
+    def start(self) -> None:
+        """Begin to write in the background. Not before the worker has forked."""
+        self._ensure_thread()
+
+    def _ensure_thread(self) -> None:
+        if self._thread is None and settings.IKD_WRITE_BEHIND:
+            with self._lock:
+                if self._thread is None:
+                    self._thread = threading.Thread(target=self._run, name="ikd-writer", daemon=True)
+                    self._thread.start()
+
+    def _run(self) -> None:
+        while True:
+            time.sleep(1)
+            try:
+                close_old_connections()
+                stale_connections.close_stale()
+                self.flush()
+            except Exception:
+                log.exception("refusals or last-seen times could not be written")
+
+
+def _touch_tokens(tokens: list[int], at: datetime) -> None:
+    earlier = Q(last_used_at=None) | Q(last_used_at__lt=at - timedelta(seconds=50))
+    ApiToken.objects.filter(earlier, pk__in=tokens).update(last_used_at=at)
+
+
+def _count(counters: Counter[tuple[str, str, str]]) -> None:
+    now = timezone.now()
+    with transaction.atomic():
+        for (contract, origin, reason), times in counters.items():
+            known = ConfigurationEvent.objects.filter(contract=contract, origin=origin, reason=reason)
+            if known.update(count=F("count") + times, last_at=now):
+                continue
+            if ConfigurationEvent.objects.count() >= COUNTERS_LIMIT:
+                # What outsiders made up came once; what a proxy does wrong comes again and again.
+                ConfigurationEvent.objects.order_by("count", "last_at")[:1].get().delete()
+            ConfigurationEvent.objects.create(
+                contract=contract, origin=origin, reason=reason, count=times, first_at=now, last_at=now
+            )
+
+
+def _event(refusal: Refusal) -> AuditEvent:
+    return AuditEvent(
+        at=timezone.now(),
+        kind="refused",
+        actor=refusal.username,
+        application=refusal.application,
+        decision_id=refusal.decision_id,
+        reason=refusal.reason,
+        address=refusal.client or None,
+        details={
+            "contract": refusal.contract,
+            "method": refusal.method,
+            "url": (refusal.origin + refusal.path)[:500],
+            "failed": [list(rule) for rule in refusal.failed[:20]],
+        },
+    )
+
+
+def _line(at: float, refusal: Refusal) -> dict[str, Any]:
+    fields = ("contract", "reason", "origin", "method", "path", "client", "username", "application")
+    told = {name: str(getattr(refusal, name)) for name in fields if getattr(refusal, name)}
+    event = {"at": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"), **told}
+    return {"decision": refusal.decision_id, "event": event}
+
+
+writer = Writer()

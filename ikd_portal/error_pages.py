@@ -1,0 +1,75 @@
+"""The pages for a failure: 503 if the database or Redis is out of order, 500 for everything else.
+
+Both show the number under which the log has the cause. A request whose session was replaced in the meantime
+is repeated if it only reads.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+from django.contrib.sessions.exceptions import SessionInterrupted
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.loader import render_to_string
+from django.utils import translation
+from django.views import defaults
+
+from authgate.logs.lines import cause_of
+from authgate.logs.request_ids import current_request
+from authgate.pages.outage import RETRY_AFTER, Outage, outage_in, render_outage
+from authgate.worker.write_behind import SIGN_INS_SHED, writer
+
+log = logging.getLogger("ikd.pages")
+
+BARE = (
+    "<!doctype html><html lang=en><title>Something went wrong here</title><p>Something went wrong here.</p>"
+)
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Return the page for a request that cannot be read, or send the browser to the same address again.
+
+    SessionInterrupted means that another tab signed in or out while this request ran. The browser has the new
+    cookie by then, so a GET works at the second attempt. A form may have been saved already, so it is not
+    repeated.
+    """
+    if not isinstance(exception, SessionInterrupted):
+        return defaults.bad_request(request, exception)
+    if request.method in ("GET", "HEAD"):
+        response: HttpResponse = HttpResponseRedirect(request.get_full_path())
+    else:
+        response = HttpResponse(render_to_string("session_replaced.html", request=request), status=409)
+    response["Cache-Control"] = "no-store"
+    response["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Return the page for a failure, or a bare one if the templates themselves fail.
+
+    Django calls it while it handles the exception.
+    """
+    error = sys.exc_info()[1]
+    if error is not None and (outage := outage_in(error)) is not None:
+        return _unavailable(request, outage, error)
+    try:
+        page: str = render_to_string("500.html")
+    except Exception:
+        log.exception("the page for a failure cannot be rendered")
+        page = f"{BARE}<p>Reference: {current_request.get()}</p></html>"
+    return HttpResponse(page, status=500)
+
+
+def _unavailable(request: HttpRequest, outage: Outage, error: BaseException) -> HttpResponse:
+    log.error("pages get 503: %s", cause_of(error))
+    if outage is Outage.OVERLOADED:
+        writer.note_shed(SIGN_INS_SHED)
+    # The failure may have come before the middleware that chooses the language.
+    with translation.override(translation.get_language_from_request(request)):
+        page = render_outage(outage, current_request.get())
+    response = HttpResponse(page, status=503)
+    response["Retry-After"] = str(RETRY_AFTER)
+    response["Cache-Control"] = "no-store"
+    response._has_been_logged = True  # type: ignore[attr-defined]  # Django would log a traceback for each
+    return response
