@@ -63,7 +63,7 @@ def test_the_page_of_a_failure_shows_the_number_of_its_traceback(portal: Portal,
     assert all(len(each) == 1 and each != ["0" * 12] for each in shown)
     found = [line for line in lines(portal) if line.get("request") == shown[0][0]]
     assert [line for line in found if "no such table" in line.get("exception", "")]
-    assert all("invitation_views.py" in line["exception"] for line in found if "exception" in line)
+    assert all("onboarding/views.py" in line["exception"] for line in found if "exception" in line)
     # The others failed like the first: a count names them.
     assert eventually(lambda: shown[1][0] in str(lines(portal)) and shown[2][0] in str(lines(portal)), 10)
     (count,) = [line for line in lines(portal) if shown[1][0] in line.get("requests", ())]
