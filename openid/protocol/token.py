@@ -1,0 +1,70 @@
+"""Requests to the token endpoint (6749, sections 4.1.3 and 6), and for one token (7009, 7662)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from openid.protocol.errors import ProtocolError
+from openid.protocol.parameters import Parameters
+
+
+@dataclass(frozen=True, slots=True)
+class CodeRequest:
+    """A code to be exchanged for tokens."""
+
+    code: str
+    redirect_uri: str
+    verifier: str
+
+
+@dataclass(frozen=True, slots=True)
+class RefreshRequest:
+    """A refresh token to be exchanged. `scopes` are None for those that it has."""
+
+    token: str
+    scopes: frozenset[str] | None
+
+
+def parse(parameters: Parameters) -> CodeRequest | RefreshRequest:
+    """Return what is to be exchanged. Raises ProtocolError."""
+    parameters.require_single()
+    kind = parameters.get("grant_type")
+    if not kind:
+        raise ProtocolError("invalid_request", "grant_type is missing")
+    if kind == "authorization_code":
+        return _code_request(parameters)
+    if kind == "refresh_token":
+        return _refresh_request(parameters)
+    raise ProtocolError("unsupported_grant_type", "the grant type is not supported")
+
+
+def _code_request(parameters: Parameters) -> CodeRequest:
+    code, redirect_uri = parameters.get("code"), parameters.get("redirect_uri")
+    if not code or not redirect_uri:
+        raise ProtocolError("invalid_request", "code or redirect_uri is missing")
+    return CodeRequest(code, redirect_uri, parameters.get("code_verifier"))
+
+
+def _refresh_request(parameters: Parameters) -> RefreshRequest:
+    token, scope = parameters.get("refresh_token"), parameters.get("scope")
+    if not token:
+        raise ProtocolError("invalid_request", "refresh_token is missing")
+    return RefreshRequest(token, frozenset(scope.split()) if scope else None)
+
+
+def narrowed(asked: frozenset[str] | None, granted: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the scopes of a refreshed token. Raises ProtocolError for more than were granted (section 6)."""
+    if asked is None:
+        return granted
+    if not asked <= set(granted):
+        raise ProtocolError("invalid_scope", "the scope exceeds what was granted")
+    return tuple(each for each in granted if each in asked)
+
+
+def token_named(parameters: Parameters) -> str:
+    """Return the token that a request to revoke or introspect is about. Raises ProtocolError."""
+    parameters.require_single()
+    token = parameters.get("token")
+    if not token:
+        raise ProtocolError("invalid_request", "token is missing")
+    return token
