@@ -29,6 +29,7 @@ from authgate.factor_policy import in_strict_group, is_given, is_owed, lacks_fac
 from authgate.pages.framed import render_framed
 from authgate.pages.refused import render_refused
 from authgate.validation import canonical_cookie_domains
+from authgate.worker.prepared import PreparedQuery
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -290,19 +291,25 @@ def load_session(digest: bytes) -> Session | None:
     return load_sessions([digest]).get(digest)
 
 
+def _sessions_of(digests: list[bytes]) -> QuerySet[models.GateSession, Row]:
+    return (
+        models.GateSession.objects.filter(token_digest__in=digests)
+        .annotate(verified=VERIFIED, in_strict_group=in_strict_group("sign_in__user"))
+        .order_by("pk")
+        .values_list(*LIFE_FIELDS, "token_digest", *FACTOR_FIELDS, "origin", *SESSION_FIELDS)
+    )
+
+
+_SESSIONS = PreparedQuery(_sessions_of)
+
+
 def load_sessions(digests: list[bytes]) -> dict[bytes, Session]:
     """Return the live gate sessions of some tokens' digests, as `load_session` does. One query.
 
     Rows that ended are left out here rather than by the query: for many digests SQLite would go through the
     index of all rows that have not.
     """
-    rows = (
-        models.GateSession.objects.filter(token_digest__in=digests)
-        .annotate(verified=VERIFIED, in_strict_group=in_strict_group("sign_in__user"))
-        .order_by("pk")
-        .values_list(*LIFE_FIELDS, "token_digest", *FACTOR_FIELDS, "origin", *SESSION_FIELDS)
-    )
-    living = (row[3:] for row in rows if _lives(*row[:3]))
+    living = (row[3:] for row in _SESSIONS.rows(digests) if _lives(*row[:3]))
     by_token = groupby(living, key=lambda row: bytes(row[0]))
     found = {digest: list(group) for digest, group in by_token}
     # Who owes a second factor is nobody yet: the portal asks for it when the browser comes for a code.
