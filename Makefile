@@ -49,7 +49,7 @@ storm: programs $(VENV)/requirements-dev.done
 	@exec $(PYTHON) -m benchmarks.storm
 
 screenshots: programs $(VENV)/requirements-dev.done
-	@exec $(PYTHON) demo/screenshots.py $(if $(DOCS),--docs)
+	@exec $(PYTHON) -m tools.screenshots $(if $(DOCS),--docs)
 
 # What the tests need besides Python. They skip what is missing, and fail under CI=true.
 programs:

@@ -48,13 +48,14 @@ IKD_FORWARDED_HOPS = env.int("IKD_FORWARDED_HOPS", default=0)
 IKD_OAUTH2_CONTRACT = env.str("IKD_OAUTH2_CONTRACT", default="nginx")
 IKD_TRUSTED_DOMAINS = env.list("IKD_TRUSTED_DOMAINS", default=[])
 IKD_SHARED_COOKIE_DOMAINS = env.list("IKD_SHARED_COOKIE_DOMAINS", default=[])
-# Refusals and last-seen times are written by a thread, once a second; off, whoever runs the checks flushes.
 IKD_STALE_GRACE = env.float("IKD_STALE_GRACE", default=10.0)
 IKD_MEMORY_SESSIONS = env.int("IKD_MEMORY_SESSIONS", default=100_000)
 IKD_METRICS_TOKEN = env.str("IKD_METRICS_TOKEN", default="")
 IKD_THREADS = env.int("IKD_THREADS", default=8)
 IKD_PROVIDER_THREADS = env.int("IKD_PROVIDER_THREADS", default=96)
 IKD_EVENTS_AT_ONCE = env.int("IKD_EVENTS_AT_ONCE", default=300)
+# On: one thread writes refusals and last-seen times once a second, another one sends mails.
+# Off, for tests: refusals and times wait for writer.flush(), and mails are sent within the request.
 IKD_WRITE_BEHIND = env.bool("IKD_WRITE_BEHIND", default=True)
 
 # ---- lifetimes, in seconds --------------------------------------------------------------------------------

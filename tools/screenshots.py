@@ -1,6 +1,7 @@
-"""Pictures of every page: light, dark, and on a phone. `make screenshots` runs it, DOCS=1 for the README's.
+"""Take pictures of every page: light, dark, and on a phone.
 
-It starts a demo of its own in a folder that is thrown away, and drives Debian's Chromium.
+`make screenshots` runs it; with DOCS=1 it also replaces the pictures of the README. It starts a demo of its
+own in a temporary folder and drives Debian's Chromium.
 """
 
 from __future__ import annotations
@@ -20,15 +21,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from PIL import Image
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from demo import notes
+from demo.processes import free_port
+
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # run as a file, from any folder
-
-from PIL import Image  # noqa: E402
-from playwright.sync_api import Browser, Page, sync_playwright  # noqa: E402
-
-from demo import notes  # noqa: E402
-from demo.processes import free_port  # noqa: E402
-
 FOLDER = ROOT / "var" / "screenshots"
 DOCS = ROOT / "docs" / "screenshots"
 PATIENCE = 120.0
@@ -238,7 +237,7 @@ def main() -> int:
 
 @contextmanager
 def running_demo(var: Path) -> Iterator[dict[str, Any]]:
-    """Run a demo for as long as the block does, and give its notes."""
+    """Run a demo for as long as the block lasts, and yield its notes."""
     environment = {**os.environ, "IKD_VAR": str(var), "PORT": str(free_port())}
     command = [sys.executable, str(ROOT / "demo" / "run.py")]
     demo = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
