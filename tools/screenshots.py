@@ -224,6 +224,7 @@ def main() -> int:
                 executable_path=chromium, args=["--no-sandbox", "--disable-gpu", *arguments]
             )
             for view in VIEWS:
+                forget_attempts()
                 take_all(browser, view, site, SHOTS)
             settle_a_company()
             for view in (*VIEWS, WIDE):
@@ -326,6 +327,15 @@ def furnish(var: Path, facts: dict[str, Any]) -> Site:
     )
     connection.close()
     return site
+
+
+def forget_attempts() -> None:
+    """Reset the limits on passwords: every view shows wrong ones and ends with a right one."""
+    from django.core.cache import cache
+    from django.db import connection
+
+    cache.clear()
+    connection.close()
 
 
 def settle_a_company() -> None:
