@@ -6,6 +6,11 @@ import sys
 
 
 def main() -> None:
+    if sys.argv[1:] in (["version"], ["--version"]):  # Django would print its own
+        from ikd_portal import __version__
+
+        print(__version__)
+        return
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ikd_portal.settings")
     from django.core.management import execute_from_command_line
 

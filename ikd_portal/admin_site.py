@@ -34,7 +34,8 @@ class PortalAdminSite(AdminSite):
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         name = brand.current().name
-        return {**super().each_context(request), "site_header": name, "site_title": name}
+        ours = {"site_header": name, "site_title": name, "portal_version": settings.IKD_VERSION}
+        return {**super().each_context(request), **ours}
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         matters = {"matters": matters_for(request)}

@@ -14,13 +14,14 @@ from django.core.exceptions import ImproperlyConfigured
 from authgate import folders
 from authgate.check.target import BadTarget, origin_of
 from authgate.logs import configuration as logs
-from ikd_portal import secret_file
+from ikd_portal import __version__, secret_file
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 env = environ.Env()
 
 # ---- the installation -------------------------------------------------------------------------------------
 
+IKD_VERSION = __version__
 IKD_VAR = Path(env.str("IKD_VAR", default="") or BASE_DIR / "var")
 with suppress(folders.NotWritable):  # a command may need no temporary file; the server refuses to start
     folders.use_temporary_folder(IKD_VAR)

@@ -43,7 +43,7 @@ class GateMiddleware:
         if (answered := answer_gate_request(request)) is not None:
             return answered
         if request.path_info == "/healthz":
-            return _plain(200, "ok")
+            return _health(request)
         if request.path_info == "/readyz":
             return _readiness()
         if request.path_info == "/metrics":
@@ -63,6 +63,11 @@ def is_portal_host(host: str) -> bool:
         return origin_from(scheme, host) == settings.IKD_PORTAL_ORIGIN
     except BadTarget:
         return False
+
+
+def _health(request: HttpRequest) -> HttpResponse:
+    """Answer that this process runs. The version would tell strangers which flaws it has."""
+    return _plain(200, f"ok {settings.IKD_VERSION}" if metrics.is_operator(request) else "ok")
 
 
 def _readiness() -> HttpResponse:

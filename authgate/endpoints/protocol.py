@@ -257,9 +257,14 @@ class Front(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _answer_health(self) -> bool:
-        """Say that this process runs, if nothing about the request needs the ordinary way."""
+        """Say that this process runs, if nothing about the request needs the ordinary way.
+
+        A request with credentials may ask for the version, which the view returns.
+        """
         method = self.parser.get_method()
         headers = dict(self.headers)
+        if b"authorization" in headers:
+            return False
         if method not in (b"GET", b"HEAD") or not self._is_plain():
             return False
         if not headers.keys().isdisjoint(UNUSUAL) and not self._is_fit(headers):

@@ -43,16 +43,21 @@ def publish(numbers: dict[str, float]) -> None:
 
 
 def answer_metrics(request: HttpRequest) -> HttpResponse:
-    """Tell all workers' numbers to who has IKD_METRICS_TOKEN; without a token the page does not exist."""
-    wanted = settings.IKD_METRICS_TOKEN
-    given = request.META.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
-    if not wanted:
+    """Return all workers' numbers to operators. Without IKD_METRICS_TOKEN the page does not exist."""
+    if not settings.IKD_METRICS_TOKEN:
         return HttpResponse("IKD_METRICS_TOKEN is not set\n", status=404, content_type="text/plain")
-    if not hmac.compare_digest(given.encode(), wanted.encode()):
+    if not is_operator(request):
         response = HttpResponse("a token is needed\n", status=401, content_type="text/plain")
         response["WWW-Authenticate"] = "Bearer"
         return response
     return HttpResponse(exposition(_live()), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def is_operator(request: HttpRequest) -> bool:
+    """Return whether a request has IKD_METRICS_TOKEN; nobody has it while it is not set."""
+    wanted = settings.IKD_METRICS_TOKEN
+    given = request.META.get("HTTP_AUTHORIZATION", "").removeprefix("Bearer ")
+    return bool(wanted) and hmac.compare_digest(given.encode(), wanted.encode())
 
 
 def exposition(workers: dict[int, dict[str, float]]) -> str:
