@@ -256,11 +256,12 @@ def running_demo(var: Path) -> Iterator[dict[str, Any]]:
 
 
 def furnish(var: Path, facts: dict[str, Any]) -> Site:
-    """Put more into the demo than it has by itself, so that pages are as full as in real life."""
+    """Add users, groups and applications to the demo, so that pages are as full as in real life."""
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "ikd_portal.settings",
         "IKD_VAR": str(var),
         "IKD_PORTAL_URL": facts["portal"],
+        "DJANGO_ALLOW_ASYNC_UNSAFE": "true",  # Playwright runs an event loop in this thread
     }
     import django
 
