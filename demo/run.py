@@ -177,7 +177,7 @@ def _require_alive(programs: list[Program]) -> None:
 def _introduce(place: Place, kind: Kind, passwords: dict[str, str]) -> None:
     lines = ["", f"Everything runs, behind {kind.name}. Open one of these:", ""]
     lines += [f"  {site.name:7} {site.url(place.port) + '/':38} {site.access}" for site in SITES]
-    lines += [f"  {'portal':7} {place.portal + '/':38} applications one may open; /admin/ for carol"]
+    lines += [f"  {'portal':7} {place.portal + '/':38} your applications; /admin/ for carol"]
     lines += ["", "and sign in as:", ""]
     lines += [f"  {person.username:7} {passwords[person.username]:38} {person.role}" for person in PEOPLE]
     lines += ["", f"The same for scripts: {place.var / notes.READY}. Logs and mail: {place.var / 'log'}."]
