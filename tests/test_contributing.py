@@ -1,0 +1,67 @@
+"""What CONTRIBUTING.md and the decisions name is there: paths, make targets and links."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+MAKEFILE = (ROOT / "Makefile").read_text()
+CONTRIBUTING = ROOT / "CONTRIBUTING.md"
+DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
+PAGES = [CONTRIBUTING, *DECISIONS, ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
+TOP = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")} - {"var"}
+PLACEHOLDER = re.compile(r"<\w+>")
+
+
+def paths_named(text: str) -> set[str]:
+    """Return the paths of this repository that a text names, those with a placeholder as their folder."""
+    words = re.findall(r"(?<![\w./<-])[\w.<-][\w./<>-]*", re.sub(r"https?://\S+", "", text))
+    found = set()
+    for word in words:
+        path = word.partition("::")[0].rstrip(".")
+        if PLACEHOLDER.search(path):
+            path = PLACEHOLDER.split(path)[0].rpartition("/")[0]
+        if path.split("/")[0] in TOP and "/" in path:
+            found.add(path)
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_path_that_a_page_names_exists(page: Path) -> None:
+    assert {path for path in paths_named(page.read_text()) if not (ROOT / path).exists()} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_link_leads_to_a_file(page: Path) -> None:
+    links = re.findall(r"\]\(([^):#]+)(?:#[^)]*)?\)", page.read_text())
+
+    assert {link for link in links if not (page.parent / link).exists()} == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
+    targets = set(re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(), re.MULTILINE))
+
+    assert {name for name in targets if not re.search(rf"^{name}:", MAKEFILE, re.MULTILINE)} == set()
+
+
+def test_paths_are_found() -> None:
+    """A reader that finds no path would let every page pass."""
+    named = paths_named("See `authgate/check/decision.py`, docs/decisions/, tests/proxies/<name>.py and a/b.")
+
+    assert named == {"authgate/check/decision.py", "docs/decisions/", "tests/proxies"}
+
+
+def test_contributing_names_the_parts_that_recipes_are_about() -> None:
+    named = paths_named(CONTRIBUTING.read_text())
+
+    assert {"authgate/check/contracts.py", "authgate/check/decision.py", "accounts/urls.py"} <= named
+
+
+def test_the_index_lists_every_decision() -> None:
+    listed = set(re.findall(r"\]\(([\w-]+\.md)\)", (ROOT / "docs" / "decisions" / "README.md").read_text()))
+
+    assert listed == {path.name for path in DECISIONS} - {"README.md"}
