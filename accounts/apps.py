@@ -10,4 +10,8 @@ class AccountsConfig(AppConfig):
 
     def ready(self) -> None:
         from accounts import checks, signals  # noqa: F401
+        from accounts.directory import Directory
         from accounts.second_factor import events  # noqa: F401
+        from authgate import people
+
+        people.register(Directory())

@@ -11,7 +11,6 @@ confirmed mailbox, counts under its own spelling, in a space of keys apart from 
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import json
 import logging
 import re
@@ -31,6 +30,7 @@ from accounts.backends import LONGEST_LOGIN, name_key
 from accounts.models import User
 from authgate.audit import record
 from authgate.models import SignIn
+from authgate.network_limits import network_of
 
 log = logging.getLogger("ikd.security")
 
@@ -82,17 +82,6 @@ def limit_of(text: str) -> Limit:
     if match is None:
         raise ValueError(text)
     return Limit(int(match[1]), int(match[2]))
-
-
-def network_of(address: str | None) -> str:
-    """Give the network that an address counts for: itself, or the /64 of an IPv6 address."""
-    if address is None:
-        return "unknown"
-    parsed = ipaddress.ip_address(address)
-    mapped = getattr(parsed, "ipv4_mapped", None)
-    if mapped or parsed.version == 4:
-        return str(mapped or parsed)
-    return str(ipaddress.ip_network((parsed, 64), strict=False))
 
 
 def begin_password(login: str, account: User | None, address: str | None) -> list[str]:

@@ -7,10 +7,9 @@ from datetime import datetime, timedelta
 from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.contrib.auth import get_user_model
-from django.db.models import Exists, OuterRef, Q
+from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
-from accounts.upstreams.models import Identity
 from authgate.models import SignIn
 
 FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
@@ -24,19 +23,6 @@ def in_strict_group(user: str) -> Exists:
             user_id=OuterRef(user), group__strict_group__isnull=False
         )
     )
-
-
-def lacks_factor(user: str) -> Q:
-    """Give the condition for "must have a second factor, and has none", here or at a provider trusted for it.
-
-    `user` is the path to the user. What such a person's programs carry opens as little as their sign-ins.
-    """
-    wants = Q(in_strict_group(user))
-    if settings.IKD_SECOND_FACTOR_FOR_STAFF:
-        wants |= Q(**{f"{user}__is_staff": True}) | Q(**{f"{user}__is_superuser": True})
-    own = Authenticator.objects.filter(user=OuterRef(user), type__in=FACTORS)
-    elsewhere = Identity.objects.filter(user=OuterRef(user), upstream__enabled=True)
-    return wants & ~Exists(own) & ~Exists(elsewhere.exclude(upstream__second_factor_values=""))
 
 
 def is_given(at: datetime | None) -> bool:

@@ -15,9 +15,9 @@ from django.conf import settings
 from django.db import DatabaseError, transaction
 from django.utils import timezone
 
-from accounts.throttle import network_of
 from authgate.encryption import Undecryptable
 from authgate.models import KeptPage
+from authgate.network_limits import network_of
 
 log = logging.getLogger("ikd.gate")
 

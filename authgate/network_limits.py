@@ -33,9 +33,11 @@ class WrongTries:
         return max(0.0, level - max(0.0, now - at) * self.A_SECOND)
 
 
-def network_of(client: str) -> str:
-    """Return what one subscriber has: an IPv4 address, the first 64 bits of an IPv6 address."""
+def network_of(client: str | None) -> str:
+    """Return the network that a client address counts for: itself, or the /64 of an IPv6 address."""
+    if client is None:
+        return "unknown"
     if ":" not in client:
         return client
     address = IPv6Address(client)
-    return str(address.ipv4_mapped or address.exploded[:19])
+    return str(address.ipv4_mapped or f"{IPv6Address(int(address) >> 64 << 64)}/64")

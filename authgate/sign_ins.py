@@ -18,7 +18,7 @@ from authgate.factor_policy import in_strict_group
 from authgate.models import GateSession, SignIn
 
 if TYPE_CHECKING:
-    from accounts.models import User
+    from django.contrib.auth.models import _User as User
 
 
 def digest(token: str) -> bytes:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.conf import settings
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import ApiToken, User
@@ -54,3 +54,9 @@ def end_tokens(which: QuerySet[ApiToken]) -> int:
     """End tokens. Give how many there were to end."""
     ended_here.any = True
     return which.filter(ended_at=None).update(ended_at=timezone.now())
+
+
+def touch(tokens: list[int], at: datetime) -> None:
+    """Note that tokens were used at a moment, unless a use within 50 seconds before it is noted."""
+    earlier = Q(last_used_at=None) | Q(last_used_at__lt=at - timedelta(seconds=50))
+    ApiToken.objects.filter(earlier, pk__in=tokens).update(last_used_at=at)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from accounts.machines import loader
 from accounts.upstreams.errors import Blame, Trouble
 from accounts.upstreams.models import Identity, Upstream
 from accounts.upstreams.oidc.metadata import Source, verified
@@ -11,15 +12,14 @@ from accounts.upstreams.oidc.signed_tokens import PROGRAM_TOKEN, TooEarly, Unpro
 from authgate.check.contracts import RequestHeaders
 from authgate.check.credentials import TOKEN_KIND, credential_in, issuer_of
 from authgate.check.memory import Machine, Memory, Unknown
-from authgate.factor_policy import lacks_factor
-from authgate.worker import loader as loading
+from authgate.worker.loader import subject_of
 
 
 def machine_of(key: bytes, headers: RequestHeaders, memory: Memory) -> tuple[Machine | None, bool]:
     """Give what the credential of that key stands for, and whether memory may keep the answer."""
     if key[:1] == TOKEN_KIND:
-        return loading.load_tokens([key[1:]]).get(key[1:]), True
-    issuers = loading.load_issuers() if isinstance(memory.issuers, Unknown) else memory.issuers
+        return loader.load_tokens([key[1:]]).get(key[1:]), True
+    issuers = loader.load_issuers() if isinstance(memory.issuers, Unknown) else memory.issuers
     credential = credential_in(headers, issuers)
     if credential is None or credential.key != key or not credential.jwt:
         return None, False
@@ -33,7 +33,7 @@ def _of_jwt(token: bytes) -> tuple[Machine | None, bool]:
     in a moment.
     """
     lasts = True
-    for upstream in loading.trusted_upstreams().filter(issuer=issuer_of(token) or ""):
+    for upstream in loader.trusted_upstreams().filter(issuer=issuer_of(token) or ""):
         try:
             claims, _ = verified(upstream, token.decode("ascii"), PROGRAM_TOKEN, Source.ANYBODY)
             judge_for_program(claims, Upstream.client_ids_at(upstream.issuer))
@@ -54,7 +54,7 @@ def _of_subject(upstream: Upstream, claims: dict[str, Any]) -> Machine | None:
     identity = (
         Identity.objects.select_related("user")
         .filter(upstream=upstream, subject=subject, user__is_active=True)
-        .exclude(lacks_factor("user"))
+        .exclude(loader.lacks_factor("user"))
         .first()
     )
     if identity is None or identity.subject != subject:
@@ -62,7 +62,7 @@ def _of_subject(upstream: Upstream, claims: dict[str, Any]) -> Machine | None:
     return Machine(
         origin="",
         sign_in_id=None,
-        subject=loading.subject_of(identity.user),
+        subject=subject_of(identity.user),
         expires_at=float(claims["exp"]) + PROGRAM_TOKEN.leeway,
         idle_at=float("inf"),
     )

@@ -13,9 +13,9 @@ from ua_parser.basic import Resolver
 from ua_parser.loaders import load_lazy_builtins
 
 from accounts.models import User
-from accounts.throttle import network_of
 from authgate.audit import printable
 from authgate.models import SignIn
+from authgate.network_limits import network_of
 
 KNOWN_FOR = timedelta(days=90)
 LOOKED_AT = 500

@@ -27,7 +27,6 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.destinations import destination, judged, with_fragment
 from accounts.models import User
 from accounts.second_factor.adapter import has_factor
-from accounts.throttle import network_of
 from accounts.upstreams import attempts, provider_threads
 from accounts.upstreams import provider_sign_out as leaving
 from accounts.upstreams.attempts import Attempt, Purpose
@@ -37,6 +36,7 @@ from accounts.upstreams.models import Identity, Upstream
 from accounts.upstreams.protocols import PROTOCOLS
 from authgate.audit import record
 from authgate.models import SignIn
+from authgate.network_limits import network_of
 from authgate.peer import client_address, is_turned_away
 from authgate.sign_ins import ended_here, live_sign_ins
 

@@ -9,18 +9,19 @@ from typing import Any
 
 from django.apps import apps
 from django.contrib import admin
+from django.contrib.auth import get_user_model
 from django.db.models import Model
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from accounts.models import User
 from authgate.admin.list_columns import cut
 from authgate.check.target import origins_claiming
 from authgate.models import Application, AuditEvent, ConfigurationEvent, Origin
 
 CELL = "cut short"
+User = get_user_model()
 
 
 class EventLinks:

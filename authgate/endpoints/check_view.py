@@ -17,9 +17,6 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import translation
 
-from accounts.machines import jwt_credentials as machines
-from accounts.upstreams.application_tokens import tokens_of
-from accounts.upstreams.provider_sign_out import way_out
 from authgate import audit, handover, kept_pages
 from authgate import identity_jwt as signing
 from authgate import sign_ins as sessions
@@ -39,6 +36,7 @@ from authgate.pages import onward as onward_page
 from authgate.pages.outage import outage_in, render_outage
 from authgate.pages.refused import preferred_language
 from authgate.peer import is_trusted_peer, peer_address, raw_headers, sent_target
+from authgate.people import people
 from authgate.worker import feed, stale_connections
 from authgate.worker import loader as loading
 from authgate.worker.write_behind import writer
@@ -139,7 +137,7 @@ def _load_credential(key: bytes, asking: Asking | None, facts: Facts, memory: Me
     """Load what a machine's credential stands for, for this request and for the worker, as a session is."""
     generation = memory.under.generation if isinstance(memory, OverMemory) else 0
     stale_connections.close_stale()
-    machine, lasts = machines.machine_of(key, facts.headers, memory)
+    machine, lasts = people().load_credential(key, facts.headers, memory)
     if isinstance(memory, OverMemory) and lasts:
         memory.under.hold(key, machine, generation)
     if machine is None and asking is not None:
@@ -174,11 +172,11 @@ def answer_check(facts: Facts, memory: Memory) -> Answer:
             digest = found.key if isinstance(found.key, bytes) else b""
             memory.sessions[digest] = _load_session(digest, memory)
         elif found.need is Need.ISSUERS:
-            memory.issuers = loading.load_issuers()
+            memory.issuers = people().load_issuers()
         elif found.need is Need.SIGNER:
             memory.signer = signing.signer_with_a_key()
         elif found.need is Need.TOKENS and found.session is not None:
-            found.session.tokens = tokens_of(found.session.sign_in_id)
+            found.session.tokens = people().provider_tokens(found.session.sign_in_id)
         elif found.need is Need.CREDENTIAL:
             key = found.key if isinstance(found.key, bytes) else b""
             memory.sessions[key] = _load_credential(key, found.asking, facts, memory)
@@ -266,7 +264,7 @@ class Visit:
         """Tell whether Authorization holds a credential of ours, right or wrong."""
         if b"authorization" not in self._headers.values:
             return False
-        issuers = loading.load_issuers() if isinstance(memory.issuers, Unknown) else memory.issuers
+        issuers = people().load_issuers() if isinstance(memory.issuers, Unknown) else memory.issuers
         return credential_in(self._headers, issuers) is not None
 
     def parameter(self, name: str) -> str | None:
@@ -393,7 +391,7 @@ def sign_out(visit: Visit, memory: Memory) -> Answer:
         "sign_out", actor=session.subject.username, address=visit.asking.target.client, reason=visit.origin
     )
     cleared = answer.set_cookie(_place(visit.asking, memory), "gate", "", max_age=0)
-    on = way_out(session.sign_in_id, rd) or rd
+    on = people().provider_sign_out(session.sign_in_id, rd) or rd
     return answer.redirect(on or f"{settings.IKD_PORTAL_ORIGIN}{reverse('signed_out')}", cleared)
 
 

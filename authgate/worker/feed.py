@@ -21,6 +21,7 @@ from authgate.check.memory import REREAD_AFTER, WorkerMemory
 from authgate.logs.lines import cause_of
 from authgate.pages import framed as framed_page
 from authgate.pages import refused as refused_page
+from authgate.people import people
 from authgate.worker import loader as loading
 from authgate.worker import metrics, patience, stale_connections
 from authgate.worker import triggers as changes
@@ -256,7 +257,7 @@ class Feed:
         """Load applications to be held when this reading is over; None for all, and for one that is gone."""
         compiled = loading.load_everything_compiled() if which is None else loading.load_compiled(which)
         if which is None:
-            self.memory.issuers = loading.load_issuers()
+            self.memory.issuers = people().load_issuers()
             self.memory.signer = signing.load_signer()
             which = self.memory.known_applications() | self._compiled.keys()
         self._compiled.update(dict.fromkeys(which))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import hmac
-import math
 from collections.abc import Container
 from datetime import datetime
 from itertools import groupby
@@ -16,23 +15,22 @@ from django.conf import settings
 from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Value
 from django.db.models.functions import Cast
 
-from accounts.models import ApiToken
-from accounts.upstreams.models import Upstream
 from authgate import models
 from authgate.check.contracts import checks
 from authgate.check.credentials import KEY_LENGTH, TOKEN_KIND
 from authgate.check.decision import Application, Rule, Subject, Who, application_of
-from authgate.check.memory import GateSettings, Machine, Memory, Session, are_several
+from authgate.check.memory import GateSettings, Memory, Session, are_several
 from authgate.check.redirects import domain_matches
 from authgate.check.target import is_on_same_host, is_within, origins_claiming, without_port
-from authgate.factor_policy import in_strict_group, is_given, is_owed, lacks_factor
+from authgate.factor_policy import in_strict_group, is_given, is_owed
 from authgate.pages.framed import render_framed
 from authgate.pages.refused import render_refused
+from authgate.people import people
 from authgate.validation import canonical_cookie_domains
 from authgate.worker.prepared import PreparedQuery
 
 if TYPE_CHECKING:
-    from accounts.models import User
+    from django.contrib.auth.models import _User as User
 
 
 def gate_settings() -> GateSettings:
@@ -353,62 +351,6 @@ def _session(rows: list[tuple[Any, ...]]) -> Session:
     return Session(origin, sign_in, subject, expires.timestamp(), seen.timestamp() + idle + IDLE_SLACK)
 
 
-# ---- machines ---------------------------------------------------------------------------------------------
-
-TOKEN_VERIFIED = Exists(
-    EmailAddress.objects.filter(user=OuterRef("user"), email__iexact=OuterRef("user__email"), verified=True)
-)
-TOKEN_FIELDS = (
-    "pk",
-    "expires_at",
-    "verified",
-    "user__pk",
-    "user__uuid",
-    "user__username",
-    "user__display_name",
-    "user__email",
-    "user__groups__pk",
-    "user__groups__name",
-)
-
-
-def load_tokens(digests: list[bytes]) -> dict[bytes, Machine]:
-    """Give what API tokens stand for, by their digests. Two queries.
-
-    Those are left out that are not live, or whose user is not or lacks a second factor that they must have.
-    Their end in time is left to `Machine.opens`.
-    """
-    found = (
-        ApiToken.objects.filter(token_digest__in=digests)
-        .exclude(lacks_factor("user"))
-        .annotate(verified=TOKEN_VERIFIED)
-        .order_by("pk")
-        .values_list("ended_at", "user__is_active", "token_digest", *TOKEN_FIELDS)
-    )
-    rows = [row[2:] for row in found if _lives(row[0], None, row[1])]
-    opened = ApiToken.applications.through._default_manager.filter(apitoken__in={row[1] for row in rows})
-    applications: dict[int, set[int]] = {}
-    for token_id, application_id in opened.values_list("apitoken_id", "application_id") if rows else ():
-        applications.setdefault(token_id, set()).add(application_id)
-    by_token = groupby(rows, key=lambda row: bytes(row[0]))
-    return {digest: _machine([row[1:] for row in group], applications) for digest, group in by_token}
-
-
-def _machine(rows: list[tuple[Any, ...]], applications: dict[int, set[int]]) -> Machine:
-    id, expires, verified, user, uuid, username, name, email, *_ = rows[0]
-    groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
-    subject = Subject(user, str(uuid), username, name, email if verified else "", groups)
-    return Machine(
-        origin="",
-        sign_in_id=None,
-        subject=subject,
-        expires_at=expires.timestamp(),
-        idle_at=math.inf,
-        applications=frozenset(applications.get(id, ())),
-        token_id=id,
-    )
-
-
 def load_held(keys: list[bytes]) -> dict[bytes, Session]:
     """Give what memory holds under some keys, read again: gate sessions and API tokens.
 
@@ -418,7 +360,7 @@ def load_held(keys: list[bytes]) -> dict[bytes, Session]:
     gates = [key for key in keys if len(key) != KEY_LENGTH]
     found: dict[bytes, Session] = dict(load_sessions(gates)) if gates else {}
     if tokens:
-        found |= {tokens[digest]: machine for digest, machine in load_tokens(list(tokens)).items()}
+        found |= {tokens[digest]: machine for digest, machine in people().load_tokens(list(tokens)).items()}
     return found
 
 
@@ -431,15 +373,3 @@ def subject_of(user: User, sign_in: models.SignIn | None = None) -> Subject:
     return Subject(
         user.pk, str(user.uuid), user.username, user.display_name, email, groups, second_factor=given
     )
-
-
-def trusted_upstreams() -> QuerySet[Upstream]:
-    """Give the upstreams whose JWTs are credentials for machines."""
-    trusted = Upstream.objects.filter(enabled=True, kind=Upstream.Kind.OIDC, trusted_for_machines=True)
-    usable = trusted.exclude(issuer="").exclude(machine_audience="")
-    return usable.exclude(machine_audience=F("client_id")).order_by("pk")
-
-
-def load_issuers() -> frozenset[str]:
-    """Give the issuers whose JWTs are credentials for machines. One query."""
-    return frozenset(trusted_upstreams().values_list("issuer", flat=True))

@@ -6,13 +6,14 @@ import logging
 import os
 import shutil
 import threading
+from importlib import import_module
 from pathlib import Path
 
+from django.conf import settings
 from django.core.cache import caches
 from django.db import connection
 from django.utils import timezone
 
-from accounts.models import PortalSession
 from authgate.pages.outage import outage_in
 from authgate.worker import feed, patience, stale_connections
 
@@ -74,8 +75,9 @@ def _write() -> str | None:
     try:
         if _is_disk_full():
             return "the disk of the database is full"
-        row = PortalSession(session_key=KEY, session_data=str(os.getpid()), expire_date=timezone.now())
-        PortalSession.objects.bulk_create(
+        session = import_module(settings.SESSION_ENGINE).SessionStore.get_model_class()
+        row = session(session_key=KEY, session_data=str(os.getpid()), expire_date=timezone.now())
+        session.objects.bulk_create(
             [row],
             update_conflicts=True,
             unique_fields=["session_key"],

@@ -7,19 +7,19 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from django.conf import settings
 from django.db import close_old_connections, transaction
-from django.db.models import F, Q
+from django.db.models import F
 from django.utils import timezone
 
-from accounts.models import ApiToken
 from authgate import sign_ins as sessions
 from authgate.audit import record
 from authgate.check.responses import Answer, Refusal
 from authgate.models import AuditEvent, ConfigurationEvent
+from authgate.people import people
 from authgate.sampling import sample
 from authgate.worker import stale_connections
 
@@ -128,7 +128,10 @@ class Writer:
         self._lines: list[tuple[float, Refusal]] = []
         self._dropped = self._unlogged = 0
         self._counters: Counter[tuple[str, str, str]] = Counter()
-        self._sign_ins, self._tokens = Uses(sessions.touch), Uses(_touch_tokens)
+        self._sign_ins, self._tokens = (
+            Uses(sessions.touch),
+            Uses(lambda tokens, at: people().touch_tokens(tokens, at)),
+        )
         self._shed: Counter[str] = Counter()
         self._shed_told_at = -SHED_EVERY
         self._thread: threading.Thread | None = None
@@ -276,11 +279,6 @@ class Writer:
                 self.flush()
             except Exception:
                 log.exception("refusals or last-seen times could not be written")
-
-
-def _touch_tokens(tokens: list[int], at: datetime) -> None:
-    earlier = Q(last_used_at=None) | Q(last_used_at__lt=at - timedelta(seconds=50))
-    ApiToken.objects.filter(earlier, pk__in=tokens).update(last_used_at=at)
 
 
 def _count(counters: Counter[tuple[str, str, str]]) -> None:

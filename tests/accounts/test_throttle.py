@@ -29,9 +29,9 @@ from accounts.throttle import (
     count_mail,
     limit_of,
     mailbox_key,
-    network_of,
 )
 from authgate.models import AuditEvent, SignIn
+from authgate.network_limits import network_of
 from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.factories import PASSWORD
 

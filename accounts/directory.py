@@ -1,0 +1,35 @@
+"""The gate's directory of users: what `authgate.people` asks, answered from this app's tables."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from accounts.machines import api_tokens, jwt_credentials, loader
+from accounts.upstreams.application_tokens import tokens_of
+from accounts.upstreams.provider_sign_out import way_out
+from authgate.check.contracts import RequestHeaders
+from authgate.check.memory import Machine, Memory, Tokens
+
+
+class Directory:
+    """Implements `authgate.people.People`."""
+
+    def load_tokens(self, digests: list[bytes]) -> dict[bytes, Machine]:
+        return loader.load_tokens(digests)
+
+    def load_issuers(self) -> frozenset[str]:
+        return loader.load_issuers()
+
+    def load_credential(
+        self, key: bytes, headers: RequestHeaders, memory: Memory
+    ) -> tuple[Machine | None, bool]:
+        return jwt_credentials.machine_of(key, headers, memory)
+
+    def touch_tokens(self, tokens: list[int], at: datetime) -> None:
+        api_tokens.touch(tokens, at)
+
+    def provider_tokens(self, sign_in_id: int | None) -> Tokens:
+        return tokens_of(sign_in_id)
+
+    def provider_sign_out(self, sign_in_id: int | None, then: str | None) -> str | None:
+        return way_out(sign_in_id, then)

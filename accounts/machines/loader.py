@@ -1,0 +1,97 @@
+"""Programs' credentials from the database: API tokens, and the providers whose JWTs are trusted."""
+
+from __future__ import annotations
+
+import math
+from itertools import groupby
+from typing import Any
+
+from allauth.account.models import EmailAddress
+from allauth.mfa.models import Authenticator
+from django.conf import settings
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+
+from accounts.models import ApiToken
+from accounts.upstreams.models import Identity, Upstream
+from authgate.check.decision import Subject
+from authgate.check.memory import Machine
+from authgate.factor_policy import FACTORS, in_strict_group
+
+TOKEN_VERIFIED = Exists(
+    EmailAddress.objects.filter(user=OuterRef("user"), email__iexact=OuterRef("user__email"), verified=True)
+)
+TOKEN_FIELDS = (
+    "pk",
+    "expires_at",
+    "verified",
+    "user__pk",
+    "user__uuid",
+    "user__username",
+    "user__display_name",
+    "user__email",
+    "user__groups__pk",
+    "user__groups__name",
+)
+
+
+def load_tokens(digests: list[bytes]) -> dict[bytes, Machine]:
+    """Return what API tokens stand for, by their digests, as `People.load_tokens` describes. Two queries.
+
+    Ended tokens are left out here rather than by the query: for many digests SQLite would go through the
+    index of all rows that have not ended.
+    """
+    found = (
+        ApiToken.objects.filter(token_digest__in=digests)
+        .exclude(lacks_factor("user"))
+        .annotate(verified=TOKEN_VERIFIED)
+        .order_by("pk")
+        .values_list("ended_at", "user__is_active", "token_digest", *TOKEN_FIELDS)
+    )
+    rows = [row[2:] for row in found if row[0] is None and row[1] is True]
+    opened = ApiToken.applications.through._default_manager.filter(apitoken__in={row[1] for row in rows})
+    applications: dict[int, set[int]] = {}
+    for token_id, application_id in opened.values_list("apitoken_id", "application_id") if rows else ():
+        applications.setdefault(token_id, set()).add(application_id)
+    by_token = groupby(rows, key=lambda row: bytes(row[0]))
+    return {digest: _machine([row[1:] for row in group], applications) for digest, group in by_token}
+
+
+def _machine(rows: list[tuple[Any, ...]], applications: dict[int, set[int]]) -> Machine:
+    id, expires, verified, user, uuid, username, name, email, *_ = rows[0]
+    groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
+    subject = Subject(user, str(uuid), username, name, email if verified else "", groups)
+    return Machine(
+        origin="",
+        sign_in_id=None,
+        subject=subject,
+        expires_at=expires.timestamp(),
+        idle_at=math.inf,
+        applications=frozenset(applications.get(id, ())),
+        token_id=id,
+    )
+
+
+def lacks_factor(user: str) -> Q:
+    """Return the condition for "must have a second factor, and has none".
+
+    A factor counts here, or at a provider trusted for it. `user` is the path to the user.
+    The programs of such a user open as little as their sign-ins do.
+    """
+    wants = Q(in_strict_group(user))
+    if settings.IKD_SECOND_FACTOR_FOR_STAFF:
+        wants |= Q(**{f"{user}__is_staff": True}) | Q(**{f"{user}__is_superuser": True})
+    own = Authenticator.objects.filter(user=OuterRef(user), type__in=FACTORS)
+    elsewhere = Identity.objects.filter(user=OuterRef(user), upstream__enabled=True)
+    return wants & ~Exists(own) & ~Exists(elsewhere.exclude(upstream__second_factor_values=""))
+
+
+def trusted_upstreams() -> QuerySet[Upstream]:
+    """Return the providers whose JWTs are credentials for programs."""
+    trusted = Upstream.objects.filter(enabled=True, kind=Upstream.Kind.OIDC, trusted_for_machines=True)
+    usable = trusted.exclude(issuer="").exclude(machine_audience="")
+    return usable.exclude(machine_audience=F("client_id")).order_by("pk")
+
+
+def load_issuers() -> frozenset[str]:
+    """Return the issuers whose JWTs are credentials for programs. One query."""
+    return frozenset(trusted_upstreams().values_list("issuer", flat=True))

@@ -1,0 +1,57 @@
+"""What the gate asks of the app that keeps users, their credentials and their providers.
+
+That app implements `People` and registers itself when Django starts. The gate never imports it.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Protocol
+
+from authgate.check.contracts import RequestHeaders
+from authgate.check.memory import Machine, Memory, Tokens
+
+
+class People(Protocol):
+    """Users' credentials for programs, and the providers that users sign in with."""
+
+    def load_tokens(self, digests: list[bytes]) -> dict[bytes, Machine]:
+        """Return what API tokens stand for, by their digests. Two queries.
+
+        A token is left out if it has ended, or if its user is disabled or lacks a required second factor.
+        Its end in time is left to `Machine.opens`.
+        """
+
+    def load_issuers(self) -> frozenset[str]:
+        """Return the issuers whose JWTs are credentials for programs. One query."""
+
+    def load_credential(
+        self, key: bytes, headers: RequestHeaders, memory: Memory
+    ) -> tuple[Machine | None, bool]:
+        """Return what a program's credential stands for, and whether memory may keep the answer."""
+
+    def touch_tokens(self, tokens: list[int], at: datetime) -> None:
+        """Note that API tokens were used at a moment, unless a use shortly before it is noted."""
+
+    def provider_tokens(self, sign_in_id: int | None) -> Tokens:
+        """Return the provider's tokens of a sign-in for applications, renewed if they expire soon."""
+
+    def provider_sign_out(self, sign_in_id: int | None, then: str | None) -> str | None:
+        """Return the portal's page that leads to the sign-out at the provider of a sign-in.
+
+        None if the sign-in came without a provider. `then` is a validated URL to continue at. The sign-in
+        must have ended before a browser requests the page.
+        """
+
+
+_registered: list[People] = []
+
+
+def register(implementation: People) -> None:
+    """Have the gate ask this implementation. `AppConfig.ready` of the app that keeps users calls it."""
+    _registered[:] = [implementation]
+
+
+def people() -> People:
+    """Return the registered implementation. Raise IndexError before Django is set up."""
+    return _registered[0]
