@@ -16,8 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from accounts.models import User
-from accounts.upstreams.models import Upstream
+from accounts.models import Upstream, User
 from accounts.upstreams.views import is_freshly_confirmed
 
 P = ParamSpec("P")

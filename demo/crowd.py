@@ -15,8 +15,7 @@ from django.contrib.auth.models import Group
 from django.db import transaction
 from django.utils import timezone
 
-from accounts.models import ApiToken, Invitation, RememberedDevice, User
-from accounts.upstreams.models import Identity, Upstream
+from accounts.models import ApiToken, Identity, Invitation, RememberedDevice, Upstream, User
 from authgate.models import Application, AuditEvent, ConfigurationEvent, GateSession, Origin, Rule, SignIn
 
 TITLES = ("Grafana", "Wiki", "工单系统", "Artifact registry for the northern region")

@@ -16,8 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from accounts.models import ApiToken
-from accounts.upstreams.models import Upstream
+from accounts.models import ApiToken, Upstream
 from authgate.check.cookies import place_of
 from authgate.configuration_words import mistake_words
 from authgate.models import Application, AuditEvent, ConfigurationEvent, GateSession, Origin, Rule

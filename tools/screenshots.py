@@ -270,8 +270,7 @@ def furnish(var: Path, facts: dict[str, Any]) -> Site:
     from django.db import connection, transaction
     from django.utils import timezone
 
-    from accounts.models import User
-    from accounts.upstreams.models import Upstream
+    from accounts.models import Upstream, User
     from authgate.models import Application, ConfigurationEvent, Favourite, Origin, Rule
 
     with transaction.atomic():

@@ -17,11 +17,10 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import User
+from accounts.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamPicture, User
 from accounts.privilege import may_touch, privileged
 from accounts.upstreams.cas.flow import service_address
 from accounts.upstreams.identities import judge_subject, record_link
-from accounts.upstreams.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamPicture
 from accounts.upstreams.oidc.connection_test import examine
 from accounts.upstreams.oidc.flow import redirect_uri
 from accounts.upstreams.protocols import PROTOCOLS

@@ -11,8 +11,7 @@ from django.utils.cache import patch_cache_control
 from django.views.decorators.http import condition, require_safe
 
 from accounts.branding import brand
-from accounts.models import Brand
-from accounts.upstreams.models import UpstreamPicture
+from accounts.models import Brand, UpstreamPicture
 from authgate.models import Icon
 from authgate.pictures import CONTENT_TYPE
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from accounts.machines import loader
+from accounts.models import Identity, Upstream
 from accounts.upstreams.errors import Blame, Trouble
-from accounts.upstreams.models import Identity, Upstream
 from accounts.upstreams.oidc.metadata import Source, verified
 from accounts.upstreams.oidc.signed_tokens import PROGRAM_TOKEN, TooEarly, Unproven, judge_for_program
 from authgate.check.contracts import RequestHeaders

@@ -11,8 +11,7 @@ from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
-from accounts.models import ApiToken
-from accounts.upstreams.models import Identity, Upstream
+from accounts.models import ApiToken, Identity, Upstream
 from authgate.check.decision import Subject
 from authgate.check.memory import Machine
 from authgate.factor_policy import FACTORS, in_strict_group

@@ -22,11 +22,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.destinations import destination, judged
 from accounts.launcher.tiles import applications_for, keep_favourite, shelves_of
-from accounts.models import User
+from accounts.models import Upstream, User
 from accounts.onboarding import first_administrator
 from accounts.sign_in.forms import FirstAdministratorForm
 from accounts.upstreams import provider_sign_out as leaving
-from accounts.upstreams.models import Upstream
 from accounts.upstreams.views import offered
 from authgate.audit import record
 from authgate.endpoints.portal import application_named_in

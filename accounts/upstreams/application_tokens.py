@@ -8,7 +8,7 @@ from datetime import timedelta
 
 from django.utils import timezone
 
-from accounts.upstreams.models import UpstreamSession
+from accounts.models import UpstreamSession
 from accounts.upstreams.oidc.refresh import Outcome, expiry_of, refresh
 from authgate.check.memory import Tokens
 from authgate.encryption import Secret, Undecryptable

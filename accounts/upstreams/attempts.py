@@ -23,8 +23,8 @@ from django.core import signing
 from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 
+from accounts.models import Upstream
 from accounts.upstreams.errors import Blame, Trouble
-from accounts.upstreams.models import Upstream
 from authgate import kept_pages
 from authgate.peer import client_address
 

@@ -17,9 +17,9 @@ from django.core.cache import cache
 from django.db import IntegrityError, transaction
 
 from accounts.backends import name_key
-from accounts.models import User
+from accounts.models import GroupMapping, Upstream, UpstreamGroup, User
+from accounts.models.upstream import LONGEST_VALUE
 from accounts.upstreams.claim_texts import is_identifier
-from accounts.upstreams.models import LONGEST_VALUE, GroupMapping, Upstream, UpstreamGroup
 from authgate.audit import record
 
 LONGEST_NAME = 150

@@ -8,9 +8,8 @@ from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.utils.translation import gettext as _
 
-from accounts.models import User
+from accounts.models import Identity, Upstream, User
 from accounts.upstreams.claim_texts import is_identifier
-from accounts.upstreams.models import Identity, Upstream
 from authgate.audit import record
 
 

@@ -29,12 +29,11 @@ from django.utils import timezone
 
 from accounts.backends import account_named
 from accounts.look_alikes import is_disguised, skeleton
-from accounts.models import User
+from accounts.models import ClaimMapping, Identity, Upstream, UpstreamSession, User
 from accounts.privilege import privileged
 from accounts.upstreams.claim_texts import readable
 from accounts.upstreams.errors import Blame, Trouble
 from accounts.upstreams.groups import follow_groups
-from accounts.upstreams.models import ClaimMapping, Identity, Upstream, UpstreamSession
 from accounts.usernames import is_misleading
 from authgate.audit import record
 from authgate.encryption import Secret, Undecryptable

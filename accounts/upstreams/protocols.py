@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from django.http import HttpRequest
 
+from accounts.models import Upstream
 from accounts.upstreams.attempts import Attempt, Own, Purpose
 from accounts.upstreams.cas import flow as cas
 from accounts.upstreams.linking import Arrival
-from accounts.upstreams.models import Upstream
 from accounts.upstreams.oidc import connection_test as trial
 from accounts.upstreams.oidc import flow as oidc
 

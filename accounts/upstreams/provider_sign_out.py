@@ -15,8 +15,8 @@ from django.db.models import Q
 from django.http import HttpResponse
 from django.urls import reverse
 
+from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.errors import Trouble
-from accounts.upstreams.models import Upstream, UpstreamSession
 from accounts.upstreams.oidc.metadata import metadata_of
 from authgate.encryption import Undecryptable
 

@@ -25,14 +25,13 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.destinations import destination, judged, with_fragment
-from accounts.models import User
+from accounts.models import Identity, Upstream, User
 from accounts.second_factor.adapter import has_factor
 from accounts.upstreams import attempts, provider_threads
 from accounts.upstreams import provider_sign_out as leaving
 from accounts.upstreams.attempts import Attempt, Purpose
 from accounts.upstreams.errors import Blame, Trouble
 from accounts.upstreams.linking import Arrival, has_second_factor, is_last_way_in, let_in, link
-from accounts.upstreams.models import Identity, Upstream
 from accounts.upstreams.protocols import PROTOCOLS
 from authgate.audit import record
 from authgate.models import SignIn

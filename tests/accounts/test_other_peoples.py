@@ -17,10 +17,9 @@ from django.urls import URLPattern, URLResolver, get_resolver, reverse
 from django.utils import timezone
 
 from accounts.machines.api_tokens import make_token
-from accounts.models import Invitation, RememberedDevice, StrictGroup, User
+from accounts.models import Identity, Invitation, RememberedDevice, StrictGroup, UpstreamPicture, User
 from accounts.onboarding import first_administrator, invitations
 from accounts.second_factor.middleware import OPEN
-from accounts.upstreams.models import Identity, UpstreamPicture
 from authgate.models import Icon, SignIn
 from tests.accounts.conftest import PORTAL
 from tests.accounts.signing_in import is_signed_in, sign_in

@@ -14,8 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.machines.api_tokens import make_token
-from accounts.models import ApiToken, User
-from accounts.upstreams.models import Upstream
+from accounts.models import ApiToken, Upstream, User
 from authgate.audit import record
 from authgate.models import Application, ConfigurationEvent, GateSession, Rule, SignIn
 from tests.factories import ApplicationFactory, RuleFactory, UserFactory

@@ -13,8 +13,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import User
-from accounts.upstreams.models import Upstream
+from accounts.models import Upstream, User
 from authgate import audit
 from authgate.models import Application, AuditEvent, ConfigurationEvent
 from tests.admin.forms import errors_in, save

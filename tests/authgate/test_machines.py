@@ -16,8 +16,7 @@ from pytest_django import Settings
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from accounts.machines.api_tokens import end_tokens, make_token
-from accounts.models import ApiToken, StrictGroup, User
-from accounts.upstreams.models import Identity
+from accounts.models import ApiToken, Identity, StrictGroup, User
 from authgate.check.credentials import new_token
 from authgate.check.memory import WorkerMemory
 from authgate.check.responses import Answer

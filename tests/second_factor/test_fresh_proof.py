@@ -11,8 +11,7 @@ from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from django.test import Client
 
-from accounts.models import User
-from accounts.upstreams.models import Identity
+from accounts.models import Identity, User
 from tests.accounts.signing_in import sign_in
 from tests.factories import PASSWORD, UpstreamFactory
 from tests.second_factor.factors import CONFIRM, add_app, add_recovery_codes, code, give, sign_in_with_both

@@ -10,10 +10,9 @@ from django.core.cache import cache
 from django.db import OperationalError, connection
 from django.test import Client
 
-from accounts.models import Upstream
+from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.cas.flow import cache_key, digest
 from accounts.upstreams.cas.views import LARGEST_LOGOUT
-from accounts.upstreams.models import UpstreamSession
 from authgate import sign_ins as sessions
 from authgate.check.responses import cookie_name
 from authgate.models import AuditEvent, SignIn

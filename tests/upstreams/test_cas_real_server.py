@@ -10,9 +10,8 @@ import requests
 from django.core.cache import cache
 from django.test import Client
 
-from accounts.models import Upstream, User
+from accounts.models import ClaimMapping, GroupMapping, Upstream, User
 from accounts.upstreams.cas.flow import Refusal, examine, service_url, validated
-from accounts.upstreams.models import ClaimMapping, GroupMapping
 from accounts.upstreams.oidc.connection_test import Level
 from tests.accounts.signing_in import is_signed_in
 from tests.factories import GroupFactory, UpstreamFactory

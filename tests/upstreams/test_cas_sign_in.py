@@ -14,10 +14,9 @@ import pytest
 from django.core.cache import cache
 from django.test import Client
 
-from accounts.models import Upstream, User
+from accounts.models import GroupMapping, Identity, Upstream, UpstreamSession, User
 from accounts.upstreams import http_client as fetching
 from accounts.upstreams.cas.flow import examine
-from accounts.upstreams.models import GroupMapping, Identity, UpstreamSession
 from accounts.upstreams.oidc.connection_test import Level
 from authgate.check.responses import LONGEST_LOCATION
 from authgate.models import AuditEvent, SignIn

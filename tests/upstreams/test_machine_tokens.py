@@ -15,9 +15,8 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pytest_django.fixtures import DjangoAssertNumQueries
 
-from accounts.models import StrictGroup, User
+from accounts.models import Identity, StrictGroup, Upstream, User
 from accounts.upstreams.errors import Trouble
-from accounts.upstreams.models import Identity, Upstream
 from accounts.upstreams.oidc import metadata
 from accounts.upstreams.oidc.signed_tokens import PROGRAM_TOKEN
 from authgate.check.memory import WorkerMemory

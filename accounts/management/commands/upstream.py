@@ -11,9 +11,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.utils.text import slugify
 
-from accounts.models import User
+from accounts.models import Identity, Upstream, User
 from accounts.upstreams.identities import Linked, link_to
-from accounts.upstreams.models import Identity, Upstream
 from accounts.upstreams.oidc.connection_test import Level, examine
 from accounts.upstreams.protocols import PROTOCOLS
 from authgate.audit import record

@@ -21,12 +21,12 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext as _
 
+from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.attempts import Attempt, Own, Purpose
 from accounts.upstreams.claim_texts import identifier, is_identifier, optional_identifier
 from accounts.upstreams.errors import Blame, Trouble
 from accounts.upstreams.http_client import fetch
 from accounts.upstreams.linking import Arrival
-from accounts.upstreams.models import Upstream, UpstreamSession
 from accounts.upstreams.oidc.connection_test import Finding, Level
 
 LONGEST_TICKET = 512

@@ -19,9 +19,9 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.destinations import destination
+from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams import views
 from accounts.upstreams.cas.flow import TICKET_KNOWN_FOR, cache_key, digest, service_address, ticket_ended_by
-from accounts.upstreams.models import Upstream, UpstreamSession
 from authgate.audit import record
 from authgate.check.responses import CHALLENGE, header_value
 from authgate.models import SignIn

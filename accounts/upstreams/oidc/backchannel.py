@@ -24,10 +24,10 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_POST
 
+from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.claim_texts import identifier
 from accounts.upstreams.concurrency import turns
 from accounts.upstreams.errors import Blame, Trouble
-from accounts.upstreams.models import Upstream, UpstreamSession
 from accounts.upstreams.oidc.metadata import Source, verified
 from accounts.upstreams.oidc.signed_tokens import LEEWAY, LOGOUT_TOKEN, LONGEST
 from authgate.audit import record

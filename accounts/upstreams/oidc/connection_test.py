@@ -13,12 +13,12 @@ from urllib.parse import parse_qs, urlsplit
 
 from django.utils.translation import gettext as _
 
+from accounts.models import Upstream
 from accounts.upstreams.attempts import Own, Purpose
 from accounts.upstreams.claim_texts import readable
 from accounts.upstreams.concurrency import turns
 from accounts.upstreams.errors import Trouble
 from accounts.upstreams.http_client import Answer, fetch
-from accounts.upstreams.models import Upstream
 from accounts.upstreams.oidc.flow import authorization_url, redirect_uri
 from accounts.upstreams.oidc.metadata import Metadata, discover, read_keys
 from accounts.upstreams.oidc.signed_tokens import LEEWAY, Header, matching_key

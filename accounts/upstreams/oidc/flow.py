@@ -15,12 +15,12 @@ from django.urls import reverse
 from django.utils import timezone
 from mozilla_django_oidc.auth import OIDCAuthenticationBackend
 
+from accounts.models import Upstream
 from accounts.upstreams.attempts import Attempt, Own, Purpose
 from accounts.upstreams.claim_texts import identifier, is_identifier, optional_identifier
 from accounts.upstreams.errors import Blame, Trouble
 from accounts.upstreams.http_client import fetch
 from accounts.upstreams.linking import Arrival
-from accounts.upstreams.models import Upstream
 from accounts.upstreams.oidc.metadata import Metadata, Source, metadata_of, verified
 from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, LEEWAY, USERINFO, judge_for_sign_in
 from authgate.encryption import Undecryptable

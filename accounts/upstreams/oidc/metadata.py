@@ -15,10 +15,10 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any
 
+from accounts.models import Upstream
 from accounts.upstreams.claim_texts import web_address
 from accounts.upstreams.errors import Blame, Trouble
 from accounts.upstreams.http_client import Answer, fetch
-from accounts.upstreams.models import Upstream
 from accounts.upstreams.oidc.signed_tokens import (
     ALGORITHMS,
     ID_TOKEN,

@@ -17,7 +17,7 @@ from django.db import close_old_connections
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from accounts.upstreams.models import Upstream, UpstreamSession
+from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.oidc.refresh import Outcome, end, free_of_lease, refresh
 from authgate import kept_pages
 from authgate.audit import record

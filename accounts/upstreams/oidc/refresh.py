@@ -19,11 +19,11 @@ from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
 
+from accounts.models import UpstreamSession
 from accounts.upstreams.concurrency import turns
 from accounts.upstreams.errors import Blame, Trouble
 from accounts.upstreams.groups import follow_groups, follows_later
 from accounts.upstreams.http_client import Answer, fetch
-from accounts.upstreams.models import UpstreamSession
 from accounts.upstreams.oidc.flow import client_authentication, expiry_in, merged, token_in, userinfo
 from accounts.upstreams.oidc.metadata import Source, metadata_of, verified
 from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, judge_client

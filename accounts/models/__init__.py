@@ -1,0 +1,38 @@
+"""Users with their credentials, groups, sessions and providers."""
+
+from accounts.models.api_token import ApiToken
+from accounts.models.brand import Brand
+from accounts.models.group import Group, StrictGroup
+from accounts.models.invitation import Invitation
+from accounts.models.portal_session import PortalSession
+from accounts.models.remembered_device import RememberedDevice
+from accounts.models.upstream import (
+    ClaimMapping,
+    GroupMapping,
+    Identity,
+    Upstream,
+    UpstreamGroup,
+    UpstreamPicture,
+    UpstreamSession,
+)
+from accounts.models.user import LOOKS_ALIKE, PeopleManager, User
+
+__all__ = [
+    "LOOKS_ALIKE",
+    "ApiToken",
+    "Brand",
+    "ClaimMapping",
+    "Group",
+    "GroupMapping",
+    "Identity",
+    "Invitation",
+    "PeopleManager",
+    "PortalSession",
+    "RememberedDevice",
+    "StrictGroup",
+    "Upstream",
+    "UpstreamGroup",
+    "UpstreamPicture",
+    "UpstreamSession",
+    "User",
+]

@@ -1,0 +1,41 @@
+"""The portal's name and looks."""
+
+from __future__ import annotations
+
+from django.core.validators import RegexValidator
+from django.db import models
+from django.utils.translation import gettext_lazy as _
+
+
+class Brand(models.Model):
+    """What the portal is called and looks like. There is one row at most."""
+
+    THE_ONE = 1
+
+    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
+    name = models.CharField(
+        _("name"), max_length=60, default="ikD Portal", help_text=_("Stands at the top of every page.")
+    )
+    accent = models.CharField(
+        _("accent colour"),
+        max_length=7,
+        blank=True,
+        validators=[
+            RegexValidator(r"\A#[0-9a-fA-F]{6}\Z", _("Write # and six hexadecimal digits, such as #14594f."))
+        ],
+        help_text=_(
+            "Such as #14594f, for links and buttons; empty: the portal's own. "
+            "Where it could not be read, pages show a darker or a lighter one."
+        ),
+    )
+    logo = models.BinaryField(null=True, editable=False)
+    logo_digest = models.CharField(max_length=64, blank=True, editable=False)
+
+    class Meta:
+        verbose_name = _("brand")
+        verbose_name_plural = _("brand")
+        default_permissions = ("view", "change")
+        constraints = [models.CheckConstraint(condition=models.Q(id=1), name="one_brand")]
+
+    def __str__(self) -> str:
+        return self.name

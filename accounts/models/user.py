@@ -1,0 +1,130 @@
+"""Users, unique by name and address whatever the letter case."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractUser, UserManager
+from django.core.exceptions import ValidationError
+from django.db import models
+from django.db.models import QuerySet
+from django.db.models.functions import Lower
+from django.utils.translation import gettext_lazy as _
+
+from accounts.look_alikes import LONGEST_SKELETON, readings, skeleton
+from authgate.models import SignIn
+from authgate.sign_ins import end_sign_ins
+
+LOOKS_ALIKE = _("Another user has a name that looks the same. Choose another.")
+
+
+class PeopleManager(UserManager["User"]):
+    def look_alikes(self, username: str) -> QuerySet[User]:
+        """Return the users whose name a reader could take for this one."""
+        return self.filter(skeleton__in=readings(username))
+
+    def bulk_create(self, objs: Iterable[User], *args: Any, **kwargs: Any) -> list[User]:
+        users = list(objs)
+        for user in users:
+            user.note_skeleton()
+        return super().bulk_create(users, *args, **kwargs)
+
+    def _create_user_object(self, username: str, *args: Any, **kwargs: Any) -> User:
+        """Make a user for `createsuperuser` and `create_user`. Raises ValidationError for a look-alike."""
+        if self.look_alikes(username).exists():
+            raise ValidationError(LOOKS_ALIKE, code="look_alike")
+        user: User = super()._create_user_object(username, *args, **kwargs)  # type: ignore[misc]
+        return user
+
+    def get_by_natural_key(self, username: str | None) -> User:
+        return self.get(username__iexact=username)
+
+
+class User(AbstractUser):
+    """A person. `username` and `email` are unique whatever their letter case."""
+
+    first_name = None  # type: ignore[assignment]
+    last_name = None  # type: ignore[assignment]
+    uuid = models.UUIDField(_("UUID"), default=uuid.uuid4, unique=True, editable=False)
+    email = models.EmailField(_("e-mail address"), blank=True)
+    display_name = models.CharField(_("display name"), max_length=150, blank=True)
+
+    language = models.CharField(_("language"), max_length=10, blank=True, editable=False)
+    """The one in which they used the portal last."""
+
+    skeleton = models.CharField(max_length=LONGEST_SKELETON, blank=True, editable=False)
+    skeleton_copy = models.PositiveIntegerField(default=0, editable=False)
+    """Numbers users who looked alike before that was refused. A new name is always 0."""
+
+    objects: ClassVar[PeopleManager] = PeopleManager()
+
+    class Meta:
+        verbose_name = _("user")
+        verbose_name_plural = _("users")
+        indexes = [models.Index(fields=["skeleton"], name="users_by_skeleton")]
+        constraints = [
+            # Forms refuse look-alikes with words; this one stops two that come at the same moment.
+            models.UniqueConstraint(
+                fields=["skeleton", "skeleton_copy"],
+                condition=~models.Q(skeleton=""),
+                name="username_looks_like_no_other",
+                violation_error_message=LOOKS_ALIKE,
+            ),
+            models.UniqueConstraint(
+                Lower("username"),
+                name="username_whatever_case",
+                violation_error_message=_(
+                    "There is a user of this name already, perhaps in other letter case. Choose another."
+                ),
+            ),
+            models.UniqueConstraint(
+                Lower("email"),
+                condition=~models.Q(email=""),
+                name="email_whatever_case",
+                violation_error_message=_(
+                    "Another user has this e-mail address. Remove it there first, or leave it empty here."
+                ),
+            ),
+        ]
+
+    _password_replaced = False
+    _kept_sign_in: SignIn | None = None
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save. A new password, and being disabled, end the person's sign-ins."""
+        # A hash made anew after a right password is no new password: Django takes `_password` back then.
+        replaced = getattr(self, "_password", None) is not None or self._password_replaced
+        fields = kwargs.get("update_fields")
+        if fields is None or "username" in fields:
+            self.note_skeleton()
+            kwargs["update_fields"] = fields and {*fields, "skeleton", "skeleton_copy"}
+        super().save(*args, **kwargs)
+        if replaced or not self.is_active:
+            self._end_sign_ins()
+
+    def note_skeleton(self) -> None:
+        """Note what the name looks like. A user who looked like another before keeps that number."""
+        found = skeleton(self.username)
+        if found != self.skeleton:
+            self.skeleton, self.skeleton_copy = found, 0
+
+    def set_unusable_password(self) -> None:
+        super().set_unusable_password()
+        self._password_replaced = True
+
+    def keep_sign_in(self, sign_in: SignIn | None) -> None:
+        """Spare the sign-in in which a person changes their own password when it is saved."""
+        self._kept_sign_in = sign_in
+
+    def _end_sign_ins(self) -> None:
+        kept = self._kept_sign_in if self.is_active else None
+        end_sign_ins(self.sign_ins.exclude(pk=kept.pk) if kept else self.sign_ins.all())
+        self._password_replaced, self._kept_sign_in = False, None
+
+    def get_full_name(self) -> str:
+        return self.display_name or self.username
+
+    def get_short_name(self) -> str:
+        return self.get_full_name()
