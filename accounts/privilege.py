@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from django.contrib.auth.models import Group
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.http import HttpRequest
 
 from accounts.models import User
 
@@ -41,3 +44,7 @@ def are_the_last_superusers(users: QuerySet[User]) -> bool:
     keys = {user.pk for user in able}
     lost = set(users.filter(pk__in=keys).values_list("pk", flat=True))
     return bool(lost) and lost == keys
+
+
+def requester_of(request: HttpRequest) -> User:
+    return cast(User, request.user)

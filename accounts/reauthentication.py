@@ -5,11 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Concatenate, ParamSpec, cast
+from typing import Any, Concatenate, ParamSpec, cast
 from urllib.parse import urlencode
 
 from allauth.account import app_settings
 from allauth.account.decorators import reauthentication_required
+from allauth.account.internal.flows.login import get_authentication_records
 from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -17,7 +18,6 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 
 from accounts.models import Upstream, User
-from accounts.upstreams.views import is_freshly_confirmed
 
 P = ParamSpec("P")
 View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
@@ -61,3 +61,13 @@ def _is_fresh(request: HttpRequest) -> bool:
         return False
     age: float = time.time() - sign_in.started_at.timestamp()
     return bool(age < app_settings.REAUTHENTICATION_TIMEOUT)
+
+
+CONFIRMED_FOR = 300
+"""Seconds that a proof of who one is counts as fresh."""
+
+
+def is_freshly_confirmed(request: HttpRequest) -> bool:
+    """Tell whether the person proved who they are within the last minutes."""
+    records: list[dict[str, Any]] = get_authentication_records(request, cast(User, request.user))
+    return any(0 <= time.time() - float(entry.get("at", 0)) < CONFIRMED_FOR for entry in records)

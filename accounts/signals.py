@@ -24,10 +24,10 @@ from accounts import mails
 from accounts.backends import account_named
 from accounts.language import keep_language
 from accounts.models import User
-from accounts.second_factor.adapter import has_factor
 from accounts.second_factor.remembered import is_remembered
 from accounts.sign_in.devices import is_new_device
 from authgate.audit import record
+from authgate.factor_policy import has_factor
 from authgate.models import SignIn
 from authgate.peer import client_address
 from authgate.sign_ins import begin_sign_in, end_sign_ins

@@ -21,8 +21,11 @@ from datetime import timedelta
 from typing import Any
 
 import idna
+from django import forms
 from django.conf import settings
 from django.core.cache import cache
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
 
@@ -203,3 +206,26 @@ def _tell_once(counter: Counter, address: str | None, event: str) -> None:
     """Leave one event for each time that a limit is reached, however long somebody goes on."""
     if cache.add(f"{counter.key}:told", 1, counter.limit.seconds):
         record(event, reason="too many attempts", address=address)
+
+
+class PasswordFormMixin:
+    """Say with the status, too, that a password was not even tried."""
+
+    def form_invalid(self, form: forms.Form) -> HttpResponse:
+        response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]
+        return self.with_status(response, form)
+
+    def with_status(self, response: HttpResponse, form: forms.Form) -> HttpResponse:
+        for errors in form.errors.as_data().values():
+            for error in errors:
+                if error.code == "too_many_attempts":
+                    response.status_code = 429
+                    response.headers["Retry-After"] = str((error.params or {}).get("wait", 60))
+        return response
+
+
+def wait_page(request: HttpRequest, wait: int) -> HttpResponse:
+    """Say that a limit is reached, of this network and not of any account."""
+    response = render(request, "accounts/wait.html", {"minutes": -(-wait // 60)}, status=429)
+    response.headers["Retry-After"] = str(wait)
+    return response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 from allauth.mfa.models import Authenticator
 from django.conf import settings
@@ -11,6 +12,9 @@ from django.db.models import Exists, OuterRef
 from django.utils import timezone
 
 from authgate.models import SignIn
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import _User as User
 
 FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
 """What makes a second factor; recovery codes only stand in for one."""
@@ -50,3 +54,7 @@ def owes(sign_in: SignIn) -> bool:
     return is_owed(
         sign_in.second_factor_at, sign_in.remembered_device, user.is_staff, user.is_superuser, strict
     )
+
+
+def has_factor(user: User) -> bool:
+    return bool(Authenticator.objects.filter(user=user, type__in=FACTORS).exists())

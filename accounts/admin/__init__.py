@@ -1,3 +1,11 @@
-"""People, groups and providers in the Django admin."""
+"""Users, groups, credentials, sessions, providers and the brand in the Django admin."""
 
-from accounts.admin import brand, roles, upstreams, users  # noqa: F401 (they register their pages)
+from accounts.admin import (  # noqa: F401 (they register their pages)
+    api_tokens,
+    brand,
+    groups,
+    invitations,
+    sessions,
+    upstreams,
+    users,
+)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin
@@ -14,6 +14,7 @@ from django.utils.html import format_html
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
+from accounts.privilege import requester_of
 from accounts.roles import ROLES, Role, held_roles, permissions_of
 
 
@@ -89,7 +90,7 @@ class ShowsRoles(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
         fieldsets = super().get_fieldsets(request, obj)
-        if cast(User, request.user).is_superuser:
+        if requester_of(request).is_superuser:
             return fieldsets
         return tuple(
             (

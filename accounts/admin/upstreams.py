@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
@@ -18,7 +18,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamPicture, User
-from accounts.privilege import may_touch, privileged
+from accounts.privilege import may_touch, privileged, requester_of
 from accounts.upstreams.cas.flow import service_address
 from accounts.upstreams.identities import judge_subject, record_link
 from accounts.upstreams.oidc.connection_test import examine
@@ -103,13 +103,13 @@ class GroupMappingInline(ReadableText, admin.TabularInline):  # type: ignore[typ
 
 class SuperusersOnly(AuditedAdmin):
     def has_add_permission(self, request: HttpRequest) -> bool:
-        return cast(User, request.user).is_superuser
+        return requester_of(request).is_superuser
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return cast(User, request.user).is_superuser
+        return requester_of(request).is_superuser
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return cast(User, request.user).is_superuser
+        return requester_of(request).is_superuser
 
 
 @admin.register(Upstream)
@@ -262,7 +262,7 @@ class UpstreamAdmin(SuperusersOnly):
         if formset.model is GroupMapping:
             for row in formset.forms:
                 if row.has_changed():
-                    row.instance.made_by_superuser = cast(User, request.user).is_superuser
+                    row.instance.made_by_superuser = requester_of(request).is_superuser
         super().save_formset(request, form, formset, change)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
@@ -326,7 +326,7 @@ class IdentityAdmin(AuditedAdmin):
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)
-        form.requester = cast(User, request.user)
+        form.requester = requester_of(request)
         return form
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -344,7 +344,7 @@ class IdentityAdmin(AuditedAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Identity | None = None) -> bool:
         may = super().has_delete_permission(request, obj)
-        return may and (obj is None or may_touch(cast(User, request.user), obj.user))
+        return may and (obj is None or may_touch(requester_of(request), obj.user))
 
     def delete_model(self, request: HttpRequest, obj: Identity) -> None:
         super().delete_model(request, obj)
@@ -352,7 +352,7 @@ class IdentityAdmin(AuditedAdmin):
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Identity]) -> None:
         """Leave alone whose accounts only superusers may touch."""
-        if not cast(User, request.user).is_superuser:
+        if not requester_of(request).is_superuser:
             queryset = queryset.exclude(user__in=privileged(User.objects.all()))
         super().delete_queryset(request, queryset)
         ended_here.any = True

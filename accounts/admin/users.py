@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 import allauth.account.admin
 import allauth.mfa.admin  # noqa: F401  (this too)
 from allauth.account.models import EmailAddress, EmailConfirmation
 from allauth.mfa.models import Authenticator
-from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.contrib.auth.models import Group as DjangoGroup
-from django.db.models import Count, Exists, Model, OuterRef, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
-from django.urls import URLPattern, reverse
+from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
@@ -24,24 +22,18 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts import mails
 from accounts.admin.forms import (
-    ADDRESS_TAKEN,
     AddressForm,
     AddressFormSet,
     AddUserForm,
     ChangeUserForm,
-    GroupForm,
     NewPasswordForm,
-    is_address_of_another,
     with_permissions_in_words,
 )
 from accounts.admin.roles import ShowsRoles
-from accounts.machines.api_tokens import end_tokens
-from accounts.models import ApiToken, Group, Invitation, StrictGroup, User
-from accounts.onboarding.invitations import LONGEST_DAYS, invite
-from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach, privileged
+from accounts.models import User
+from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach, requester_of
 from accounts.second_factor.events import reset_factors
-from authgate.admin.applications import SessionAdmin
-from authgate.admin.audited import AuditedAdmin, ReadableText, ask_first, atomic_where_it_writes, record_by
+from authgate.admin.audited import AuditedAdmin, ReadableText, ask_first, atomic_where_it_writes
 from authgate.admin.list_columns import chips, cut
 from authgate.admin.list_filters import BoundedRelatedFilter
 from authgate.audit import record
@@ -55,12 +47,7 @@ NEWEST = 20
 admin.site.unregister(EmailAddress)
 if admin.site.is_registered(EmailConfirmation):
     admin.site.unregister(EmailConfirmation)
-admin.site.unregister(DjangoGroup)
 admin.site.unregister(Authenticator)  # its page shows secrets, and lets staff exchange them
-
-
-def requester_of(request: HttpRequest) -> User:
-    return cast(User, request.user)
 
 
 class AddressInline(ReadableText, admin.TabularInline):  # type: ignore[type-arg]
@@ -367,254 +354,3 @@ class UserAdmin(ShowsRoles, AuditedAdmin, DjangoUserAdmin):  # type: ignore[type
             self.log_change(request, user, [{"changed": {"fields": ["Active"]}}])
         text = ngettext("%d user was changed.", "%d users were changed.", len(changed))
         self.message_user(request, text % len(changed), messages.SUCCESS)
-
-
-@admin.register(Group)
-class GroupAdmin(ShowsRoles, AuditedAdmin):
-    permissions_field = "permissions"
-    form = GroupForm
-    list_display = ("name", "member_count", "carries_permissions", "is_strict")
-    search_fields = ("name",)
-    search_help_text = _("Name")
-    filter_horizontal = ("permissions",)
-    chosen_by_name = ("add_members", "remove_members")
-    readonly_fields = ("members",)
-    fieldsets = (
-        (None, {"fields": ("name", "second_factor")}),
-        (_("Members"), {"fields": ("members", "add_members", "remove_members")}),
-        (_("Power in the administration"), {"fields": ("roles",)}),
-        (_("Single permissions"), {"classes": ("collapse",), "fields": ("permissions",)}),
-    )
-    ordering = ("name",)
-
-    @admin.display(description=_("members"), ordering="how_many")
-    def member_count(self, group: Group) -> int:
-        return int(group.how_many)  # type: ignore[attr-defined]
-
-    @admin.display(description=_("carries permissions"), boolean=True, ordering="is_powerful")
-    def carries_permissions(self, group: Group) -> bool:
-        return bool(group.is_powerful)  # type: ignore[attr-defined]
-
-    @admin.display(description=_("second factor needed"), boolean=True)
-    def is_strict(self, group: Group) -> bool:
-        return hasattr(group, "strict_group")
-
-    @admin.display(description=_("members"))
-    def members(self, group: Group) -> SafeString | str:
-        if group.pk is None:
-            return "-"
-        people = group.user_set.order_by("username")
-        context = {"people": people[:NEWEST], "count": people.count(), "group": group}
-        return render_to_string("admin/members.html", context)
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
-        powerful = Group.permissions.through.objects.filter(group=OuterRef("pk"))
-        groups: QuerySet[Group] = super().get_queryset(request).select_related("strict_group")
-        return groups.annotate(how_many=Count("user", distinct=True), is_powerful=Exists(powerful))
-
-    def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        if db_field.name == "permissions":
-            everything = db_field.remote_field.model.objects.select_related("content_type")
-            kwargs.setdefault("queryset", everything)  # else a query for each permission's name
-        return with_permissions_in_words(super().formfield_for_manytomany(db_field, request, **kwargs))
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form: Any = super().get_form(request, obj, change=change, **kwargs)
-        form.requester = requester_of(request)
-        return form
-
-    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> tuple[str, ...]:
-        if requester_of(request).is_superuser:
-            return self.readonly_fields
-        return (*self.readonly_fields, "held_roles")
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return super().has_change_permission(request, obj) and self._is_harmless(request, obj)
-
-    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        if not super().has_delete_permission(request, obj) or not self._is_harmless(request, obj):
-            return False
-        # A group that goes changes the groups of its members.
-        return (
-            obj is None
-            or requester_of(request).is_superuser
-            or not privileged(User.objects.filter(groups=obj)).exists()
-        )
-
-    def _is_harmless(self, request: HttpRequest, group: Group | None) -> bool:
-        if group is None or requester_of(request).is_superuser:
-            return True
-        return not group.permissions.exists()
-
-    def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
-        super().save_related(request, form, formsets, change)
-        if form.cleaned_data["second_factor"]:
-            StrictGroup.objects.get_or_create(group_id=form.instance.pk)
-        else:
-            StrictGroup.objects.filter(group_id=form.instance.pk).delete()
-        form.instance.user_set.add(*form.cleaned_data["add_members"])
-        form.instance.user_set.remove(*form.cleaned_data["remove_members"])
-
-    def construct_change_message(
-        self, request: HttpRequest, form: forms.Form, formsets: Any, add: bool = False
-    ) -> Any:
-        """Tell who came and who went."""
-        message: list[Any] = super().construct_change_message(request, form, formsets, add)
-        for kind, field in (("added", "add_members"), ("deleted", "remove_members")):
-            for user in form.cleaned_data[field]:
-                message.append({kind: {"name": "member", "object": user.username}})
-        return message
-
-
-@admin.register(ApiToken)
-class ApiTokenAdmin(SessionAdmin):
-    """Tokens can be looked at and ended. People make their own; for others `manage.py api_token` does."""
-
-    secret_fields = ("token_digest",)
-    list_display = ("name", "user", "application_names", "created_at", "last_used_at", "expires_at", "live")
-    list_filter = (("ended_at", admin.EmptyFieldListFilter), ("applications", BoundedRelatedFilter))
-    list_select_related = ("user",)
-    search_fields = ("name", "user__username", "user__display_name")
-    search_help_text = _("Name or user")
-    fields = (
-        "name",
-        "user",
-        "application_names",
-        "created_at",
-        "last_used_at",
-        "expires_at",
-        "ended_at",
-        "live",
-    )
-    readonly_fields = fields
-    actions = ("end_chosen",)
-
-    @admin.display(description=_("applications"))
-    def application_names(self, token: ApiToken) -> SafeString:
-        return chips(sorted(application.name for application in token.applications.all()))
-
-    @admin.display(description=_("live"), boolean=True)
-    def live(self, token: ApiToken) -> bool:
-        return token.is_live and token.user.is_active
-
-    def get_queryset(self, request: HttpRequest) -> QuerySet[ApiToken]:
-        return super().get_queryset(request).prefetch_related("applications")
-
-    def has_end_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("accounts.change_apitoken")
-
-    def users_of(self, queryset: QuerySet[Any]) -> QuerySet[User]:
-        return User.objects.filter(pk__in=queryset.order_by().values("user"))
-
-    @admin.action(permissions=["end"], description=_("End the chosen API tokens"))
-    def end_chosen(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> HttpResponse | None:
-        if self.is_out_of_reach(request, queryset):
-            return None
-        question = gettext("End these API tokens? Programs that use them are refused from now on.")
-        asked = ask_first(
-            self, request, queryset, action="end_chosen", question=question, button=gettext("End them")
-        )
-        if asked is None:
-            self._end(request, queryset)
-        return asked
-
-    def _end(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
-        ending = list(queryset.filter(ended_at=None).select_related("user"))
-        end_tokens(ApiToken.objects.filter(pk__in=[token.pk for token in ending]))
-        for token in ending:
-            record_by(request, "token_ended", token, {"user": token.user.username})
-        text = ngettext("%d API token was ended.", "%d API tokens were ended.", len(ending))
-        self.message_user(request, text % len(ending), messages.SUCCESS)
-
-
-class InvitationForm(forms.ModelForm):  # type: ignore[type-arg]
-    requester: User
-    days = forms.IntegerField(
-        label=_("Works for"), min_value=1, max_value=LONGEST_DAYS, initial=7, help_text=_("Days.")
-    )
-
-    class Meta:
-        model = Invitation
-        fields = ("email", "groups")
-
-    def clean_email(self) -> str:
-        email = str(self.cleaned_data["email"]).lower()
-        if email and is_address_of_another(email):
-            raise forms.ValidationError(ADDRESS_TAKEN, code="unique")
-        return email
-
-    def clean_groups(self) -> QuerySet[DjangoGroup]:
-        groups: QuerySet[DjangoGroup] = self.cleaned_data["groups"]
-        if not self.requester.is_superuser and groups.filter(permissions__isnull=False).exists():
-            message = _("Only superusers may invite into a group that carries permissions.")
-            raise forms.ValidationError(message, code="privilege")
-        return groups
-
-
-@admin.register(Invitation)
-class InvitationAdmin(AuditedAdmin):
-    """Invitations are made and withdrawn; their link is shown once."""
-
-    form = InvitationForm
-    list_display = ("__str__", "made_by", "created_at", "expires_at", "used_at", "used_by")
-    list_filter = (("used_at", admin.EmptyFieldListFilter),)
-    list_select_related = ("made_by", "used_by")
-    search_fields = ("email", "used_by__username")
-    search_help_text = _("E-mail address, or who used it")
-    autocomplete_fields = ("groups",)
-    fields = ("email", "groups", "days")
-
-    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
-        return False
-
-    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
-        if obj is None:
-            return self.fields
-        return ("email", "groups", "made_by", "created_at", "expires_at", "used_at", "used_by")
-
-    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
-        form: Any = super().get_form(request, obj, change=change, **kwargs)
-        form.requester = requester_of(request)
-        return form
-
-    def save_model(self, request: HttpRequest, obj: Invitation, form: Any, change: bool) -> None:
-        made, link = invite(
-            email=form.cleaned_data["email"],
-            groups=form.cleaned_data["groups"],
-            days=form.cleaned_data["days"],
-            inviter=requester_of(request),
-        )
-        obj.pk, obj.created_at, obj.expires_at = made.pk, made.created_at, made.expires_at
-        obj._state.adding = False
-        text = gettext("This link makes one account. It is shown this once: %(link)s")
-        self.message_user(request, text % {"link": link}, messages.SUCCESS)
-
-
-class GroupLookup(admin.ModelAdmin):  # type: ignore[type-arg]
-    """Answers the autocompletion of fields that point at Django's own group; has no pages."""
-
-    search_fields = ("name",)
-    ordering = ("name",)
-
-    def get_urls(self) -> list[URLPattern]:
-        return []
-
-    def has_module_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return admin.site.get_model_admin(Group).has_view_permission(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-
-admin.site.register(DjangoGroup, GroupLookup)
-
-# The admin looks for an app's registrations here.

@@ -2,68 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
-
-from django import forms
+from allauth.account.internal.flows.login import record_authentication
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.forms import BaseUserCreationForm, UsernameField
-from django.core.exceptions import ValidationError
+from django.contrib.auth import login
 from django.db import IntegrityError
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.translation import gettext
-from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 from django.views.decorators.http import require_http_methods
 
 from accounts import mails
-from accounts.backends import account_named
-from accounts.look_alikes import refuse_disguised_address
-from accounts.models import LOOKS_ALIKE, User
-from accounts.onboarding import invitations
-from accounts.self_service.password_views import wait_page
-from accounts.sign_in.forms import NamesOneself, name_new_passwords
-from accounts.throttle import TooManyAttempts, count_mail
-from accounts.usernames import is_misleading
+from accounts.models import User
+from accounts.onboarding import first_administrator, invitations
+from accounts.onboarding.forms import AcceptForm, FirstAdministratorForm, RegisterForm
+from accounts.throttle import TooManyAttempts, count_mail, wait_page
+from authgate.audit import record
 from authgate.peer import client_address
-from authgate.validation import refuse_hidden
-
-
-class AcceptForm(NamesOneself, BaseUserCreationForm):  # type: ignore[type-arg]
-    class Meta:
-        model = User
-        fields = ("username", "display_name")
-        field_classes = {"username": UsernameField}
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        name_new_passwords(self, _("Password"), _("Password again"))
-        self.fields["username"].help_text = _("Letters, digits and . + - _")
-        self.fields["display_name"].help_text = _("Optional: how others read your name.")
-
-    def clean_username(self) -> str:
-        """Refuse a name that is taken, and one with an at sign: it could pass for somebody's address."""
-        username: str = self.cleaned_data["username"]
-        if "@" in username:
-            raise ValidationError(_("A username has no @. Your e-mail address signs you in as well."))
-        if is_misleading(username):
-            raise ValidationError(_("That name could be taken for somebody else's. Choose another."))
-        if account_named(username) is not None:
-            raise ValidationError(_("There is a user of this name already. Choose another."), code="unique")
-        if User.objects.look_alikes(username).exists():
-            raise ValidationError(LOOKS_ALIKE, code="look_alike")
-        return username
-
-
-class RegisterForm(forms.Form):
-    email = forms.EmailField(
-        label=_("E-mail address"),
-        max_length=254,
-        validators=[refuse_hidden, refuse_disguised_address],
-        widget=forms.EmailInput(attrs={"autocomplete": "email", "autofocus": True}),
-    )
 
 
 @never_cache
@@ -116,3 +73,22 @@ def register(request: HttpRequest) -> HttpResponse:
     except TooManyAttempts as error:
         return wait_page(request, error.wait)
     return render(request, "accounts/registration_sent.html")
+
+
+@never_cache
+@sensitive_post_parameters("password1", "password2")
+@require_http_methods(["GET", "HEAD", "POST"])
+def make_first_administrator(request: HttpRequest, token: str) -> HttpResponse:
+    form = FirstAdministratorForm(request.POST or None)
+    if not first_administrator.is_valid(token):
+        return render(request, "accounts/first_administrator_too_late.html", status=404)
+    if request.method != "POST" or not form.is_valid():
+        return render(request, "accounts/first_administrator.html", {"form": form})
+    if not first_administrator.take(token):
+        return render(request, "accounts/first_administrator_too_late.html", status=404)
+    user = form.save()
+    address = client_address(request)
+    record("first_administrator_made", actor=user.username, subject=user.username, address=address)
+    record_authentication(request, user, method="password", username=user.username)
+    login(request, user)
+    return redirect("launcher")

@@ -15,11 +15,6 @@ from accounts.branding import brand
 from accounts.models import User
 from accounts.second_factor.key_uri import account_of, issuer_of, key_uri
 from authgate.encryption import Secret
-from authgate.factor_policy import FACTORS
-
-
-def has_factor(user: User) -> bool:
-    return bool(Authenticator.objects.filter(user=user, type__in=FACTORS).exists())
 
 
 class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]

@@ -19,9 +19,8 @@ from django.utils import timezone
 
 from accounts import mails
 from accounts.models import User
-from accounts.second_factor.adapter import has_factor
 from authgate.audit import record
-from authgate.factor_policy import FACTORS
+from authgate.factor_policy import FACTORS, has_factor
 from authgate.models import SignIn
 from authgate.peer import client_address
 from authgate.sign_ins import end_sign_ins

@@ -20,8 +20,8 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from accounts.models import RememberedDevice, User
-from accounts.second_factor.adapter import has_factor
 from authgate.audit import printable, record
+from authgate.factor_policy import has_factor
 from authgate.models import SignIn
 from authgate.peer import client_address
 from authgate.sign_ins import digest

@@ -27,12 +27,12 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.destinations import destination
 from accounts.models import User
 from accounts.reauthentication import freshly_proven
-from accounts.second_factor.adapter import has_factor
 from accounts.second_factor.codes import note_first_code
 from accounts.second_factor.forms import PENDING
 from accounts.second_factor.remembered import forget, remember, remembered_devices
 from accounts.sign_in.devices import browser_named
-from accounts.sign_in.views import PasswordFormMixin
+from accounts.throttle import PasswordFormMixin
+from authgate.factor_policy import has_factor
 
 METHODS = ["get", "head", "post"]
 sensitive = method_decorator([never_cache, freshly_proven], name="dispatch")
@@ -104,7 +104,7 @@ def forget_device(request: HttpRequest, pk: int | None = None) -> HttpResponse:
 
 
 @method_decorator(never_cache, name="dispatch")
-class ReauthenticateView(PasswordFormMixin, base_views.ReauthenticateView):  # type: ignore[misc]
+class ReauthenticateByCodeView(PasswordFormMixin, base_views.ReauthenticateView):  # type: ignore[misc]
     http_method_names = METHODS
 
 

@@ -6,13 +6,12 @@ from typing import Any
 
 from allauth.account import views as allauth_views
 from django import forms
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import render
+from django.http import HttpResponse
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_post_parameters
 
-from accounts.throttle import TooManyAttempts
+from accounts.throttle import TooManyAttempts, wait_page
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -49,10 +48,3 @@ class PasswordResetFromKeyView(allauth_views.PasswordResetFromKeyView):  # type:
 @method_decorator(never_cache, name="dispatch")
 class PasswordResetFromKeyDoneView(allauth_views.PasswordResetFromKeyDoneView):  # type: ignore[misc]
     http_method_names = ["get", "head"]
-
-
-def wait_page(request: HttpRequest, wait: int) -> HttpResponse:
-    """Say that a limit is reached, of this network and not of any account."""
-    response = render(request, "accounts/wait.html", {"minutes": -(-wait // 60)}, status=429)
-    response.headers["Retry-After"] = str(wait)
-    return response

@@ -23,9 +23,8 @@ from accounts.backends import account_named
 from accounts.destinations import judged
 from accounts.models import User
 from accounts.reauthentication import is_vouched_for
-from accounts.self_service.password_views import wait_page
 from accounts.sign_in.pending import is_still_right
-from accounts.throttle import TooManyAttempts, begin_password, count_mail, give_back
+from accounts.throttle import TooManyAttempts, begin_password, count_mail, give_back, wait_page
 from authgate.peer import client_address
 
 WRONG = _("That name and password do not belong together. Check both, letter case counts in the password.")

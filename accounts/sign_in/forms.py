@@ -6,17 +6,14 @@ from typing import Any
 
 from allauth.account import forms as allauth_forms
 from allauth.account.adapter import get_adapter
-from allauth.account.models import EmailAddress
 from django import forms
 from django.conf import settings
-from django.contrib.auth.forms import BaseUserCreationForm, UsernameField
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 from django.utils.translation import gettext_lazy as _
 
 from accounts.backends import LONGEST_LOGIN
 from accounts.look_alikes import refuse_disguised_address
-from accounts.models import LOOKS_ALIKE, User
+from accounts.models import User
 from accounts.password_validation import LONGEST_PASSWORD
 from accounts.sign_in.pending import note_password
 from authgate.validation import readable, refuse_hidden
@@ -98,37 +95,6 @@ class NamesOneself:
 
     def clean_display_name(self) -> str:
         return readable(self.cleaned_data["display_name"])
-
-
-class FirstAdministratorForm(NamesOneself, BaseUserCreationForm):  # type: ignore[type-arg]
-    class Meta:
-        model = User
-        fields = ("username", "display_name", "email")
-        field_classes = {"username": UsernameField}
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        name_new_passwords(self, _("Password"), _("Password again"))
-        self.fields["username"].help_text = _("Letters, digits and @ . + - _")
-        self.fields["email"].help_text = _("Optional.")
-        self.fields["email"].validators += [refuse_hidden, refuse_disguised_address]
-        self.fields["display_name"].help_text = _("Optional: how others read your name.")
-
-    def clean_username(self) -> str:
-        username: str = self.cleaned_data["username"]
-        if User.objects.look_alikes(username).exists():
-            raise forms.ValidationError(LOOKS_ALIKE, code="look_alike")
-        return username
-
-    @transaction.atomic
-    def save(self, commit: bool = True) -> User:
-        """Make the administrator. Their address counts as verified: an administrator says so."""
-        user: User = super().save(commit=False)
-        user.is_staff = user.is_superuser = True
-        user.save()
-        if user.email:
-            EmailAddress.objects.create(user=user, email=user.email.lower(), verified=True, primary=True)
-        return user
 
 
 def name_new_passwords(form: forms.Form | forms.ModelForm[User], label: Any, again: Any) -> None:

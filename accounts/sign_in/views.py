@@ -6,49 +6,23 @@ from typing import Any, cast
 from urllib.parse import urlencode
 
 from allauth.account import views as allauth_views
-from allauth.account.internal.flows.login import record_authentication
-from django import forms
 from django.conf import settings
-from django.contrib.auth import login, logout
+from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.cache import add_never_cache_headers
 from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
-from django.views.decorators.debug import sensitive_post_parameters
-from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.destinations import destination, judged
-from accounts.launcher.tiles import applications_for, keep_favourite, shelves_of
 from accounts.models import Upstream, User
-from accounts.onboarding import first_administrator
-from accounts.sign_in.forms import FirstAdministratorForm
+from accounts.throttle import PasswordFormMixin
 from accounts.upstreams import provider_sign_out as leaving
 from accounts.upstreams.views import offered
-from authgate.audit import record
 from authgate.endpoints.portal import application_named_in
-from authgate.peer import client_address
-
-FEW_TILES = 6
-"""Up to so many are seen at a glance, without a field to search them."""
-
-
-class PasswordFormMixin:
-    """Say with the status, too, that a password was not even tried."""
-
-    def form_invalid(self, form: forms.Form) -> HttpResponse:
-        response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]
-        return self.with_status(response, form)
-
-    def with_status(self, response: HttpResponse, form: forms.Form) -> HttpResponse:
-        for errors in form.errors.as_data().values():
-            for error in errors:
-                if error.code == "too_many_attempts":
-                    response.status_code = 429
-                    response.headers["Retry-After"] = str((error.params or {}).get("wait", 60))
-        return response
 
 
 class SignInView(PasswordFormMixin, allauth_views.LoginView):  # type: ignore[misc]
@@ -161,43 +135,3 @@ def switch_account(request: HttpRequest) -> HttpResponse:
     if not request.user.is_authenticated:
         return redirect(sign_in)
     return render(request, "accounts/switch_account.html", {"target": target})
-
-
-@never_cache
-@login_required
-@require_safe
-def launcher(request: HttpRequest) -> HttpResponse:
-    tiles = applications_for(cast(User, request.user), client_address(request) or "")
-    context = {"tiles": tiles, "shelves": shelves_of(tiles), "is_searchable": len(tiles) > FEW_TILES}
-    return render(request, "accounts/launcher.html", context)
-
-
-@never_cache
-@login_required
-@require_POST
-def favourite(request: HttpRequest, application: int) -> HttpResponse:
-    """Put an application that one may open among the favourites, or take it out."""
-    user = cast(User, request.user)
-    if application not in {tile.id for tile in applications_for(user, client_address(request) or "")}:
-        raise Http404
-    keep_favourite(user, application, request.POST.get("wanted") == "yes")
-    return redirect(f"{reverse('launcher')}#application-{application}")
-
-
-@never_cache
-@sensitive_post_parameters("password1", "password2")
-@require_http_methods(["GET", "HEAD", "POST"])
-def make_first_administrator(request: HttpRequest, token: str) -> HttpResponse:
-    form = FirstAdministratorForm(request.POST or None)
-    if not first_administrator.is_valid(token):
-        return render(request, "accounts/first_administrator_too_late.html", status=404)
-    if request.method != "POST" or not form.is_valid():
-        return render(request, "accounts/first_administrator.html", {"form": form})
-    if not first_administrator.take(token):
-        return render(request, "accounts/first_administrator_too_late.html", status=404)
-    user = form.save()
-    address = client_address(request)
-    record("first_administrator_made", actor=user.username, subject=user.username, address=address)
-    record_authentication(request, user, method="password", username=user.username)
-    login(request, user)
-    return redirect("launcher")

@@ -6,10 +6,10 @@ import logging
 import random
 import secrets
 import time
-from typing import Any, cast
+from typing import cast
 from urllib.parse import urlencode
 
-from allauth.account.internal.flows.login import get_authentication_records, record_authentication
+from allauth.account.internal.flows.login import record_authentication
 from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -26,7 +26,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts.destinations import destination, judged, with_fragment
 from accounts.models import Identity, Upstream, User
-from accounts.second_factor.adapter import has_factor
+from accounts.reauthentication import is_freshly_confirmed
 from accounts.upstreams import attempts, provider_threads
 from accounts.upstreams import provider_sign_out as leaving
 from accounts.upstreams.attempts import Attempt, Purpose
@@ -34,15 +34,13 @@ from accounts.upstreams.errors import Blame, Trouble
 from accounts.upstreams.linking import Arrival, has_second_factor, is_last_way_in, let_in, link
 from accounts.upstreams.protocols import PROTOCOLS
 from authgate.audit import record
+from authgate.factor_policy import has_factor
 from authgate.models import SignIn
 from authgate.network_limits import network_of
 from authgate.peer import client_address, is_turned_away
 from authgate.sign_ins import ended_here, live_sign_ins
 
 log = logging.getLogger("ikd.upstreams")
-
-CONFIRMED_FOR = 300
-"""Seconds that a proof of who one is counts as fresh."""
 
 
 def upstream_of(slug: str) -> Upstream:
@@ -303,12 +301,6 @@ def _end_session_url(request: HttpRequest, way: leaving.WayOut) -> str | None:
 
 
 # ---- one's own identities ---------------------------------------------------------------------------------
-
-
-def is_freshly_confirmed(request: HttpRequest) -> bool:
-    """Tell whether the person proved who they are within the last minutes."""
-    records: list[dict[str, Any]] = get_authentication_records(request, cast(User, request.user))
-    return any(0 <= time.time() - float(entry.get("at", 0)) < CONFIRMED_FOR for entry in records)
 
 
 def ask_to_confirm(request: HttpRequest) -> HttpResponse:

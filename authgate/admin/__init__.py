@@ -1,3 +1,3 @@
-"""The gate in the Django admin."""
+"""Applications and events in the Django admin."""
 
-from authgate.admin import applications  # noqa: F401 (registers its pages)
+from authgate.admin import applications, configuration_events, events  # noqa: F401 (they register their pages)

@@ -1,0 +1,40 @@
+"""The launcher, and its favourites."""
+
+from __future__ import annotations
+
+from typing import cast
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_POST, require_safe
+
+from accounts.launcher.tiles import applications_for, keep_favourite, shelves_of
+from accounts.models import User
+from authgate.peer import client_address
+
+FEW_TILES = 6
+"""Up to so many are seen at a glance, without a field to search them."""
+
+
+@never_cache
+@login_required
+@require_safe
+def launcher(request: HttpRequest) -> HttpResponse:
+    tiles = applications_for(cast(User, request.user), client_address(request) or "")
+    context = {"tiles": tiles, "shelves": shelves_of(tiles), "is_searchable": len(tiles) > FEW_TILES}
+    return render(request, "accounts/launcher.html", context)
+
+
+@never_cache
+@login_required
+@require_POST
+def favourite(request: HttpRequest, application: int) -> HttpResponse:
+    """Put an application that one may open among the favourites, or take it out."""
+    user = cast(User, request.user)
+    if application not in {tile.id for tile in applications_for(user, client_address(request) or "")}:
+        raise Http404
+    keep_favourite(user, application, request.POST.get("wanted") == "yes")
+    return redirect(f"{reverse('launcher')}#application-{application}")

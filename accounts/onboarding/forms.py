@@ -1,0 +1,85 @@
+"""Forms in which accounts are created."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.models import EmailAddress
+from django import forms
+from django.contrib.auth.forms import BaseUserCreationForm, UsernameField
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.utils.translation import gettext_lazy as _
+
+from accounts.backends import account_named
+from accounts.look_alikes import refuse_disguised_address
+from accounts.models import LOOKS_ALIKE, User
+from accounts.sign_in.forms import NamesOneself, name_new_passwords
+from accounts.usernames import is_misleading
+from authgate.validation import refuse_hidden
+
+
+class FirstAdministratorForm(NamesOneself, BaseUserCreationForm):  # type: ignore[type-arg]
+    class Meta:
+        model = User
+        fields = ("username", "display_name", "email")
+        field_classes = {"username": UsernameField}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        name_new_passwords(self, _("Password"), _("Password again"))
+        self.fields["username"].help_text = _("Letters, digits and @ . + - _")
+        self.fields["email"].help_text = _("Optional.")
+        self.fields["email"].validators += [refuse_hidden, refuse_disguised_address]
+        self.fields["display_name"].help_text = _("Optional: how others read your name.")
+
+    def clean_username(self) -> str:
+        username: str = self.cleaned_data["username"]
+        if User.objects.look_alikes(username).exists():
+            raise forms.ValidationError(LOOKS_ALIKE, code="look_alike")
+        return username
+
+    @transaction.atomic
+    def save(self, commit: bool = True) -> User:
+        """Make the administrator. Their address counts as verified: an administrator says so."""
+        user: User = super().save(commit=False)
+        user.is_staff = user.is_superuser = True
+        user.save()
+        if user.email:
+            EmailAddress.objects.create(user=user, email=user.email.lower(), verified=True, primary=True)
+        return user
+
+
+class AcceptForm(NamesOneself, BaseUserCreationForm):  # type: ignore[type-arg]
+    class Meta:
+        model = User
+        fields = ("username", "display_name")
+        field_classes = {"username": UsernameField}
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        name_new_passwords(self, _("Password"), _("Password again"))
+        self.fields["username"].help_text = _("Letters, digits and . + - _")
+        self.fields["display_name"].help_text = _("Optional: how others read your name.")
+
+    def clean_username(self) -> str:
+        """Refuse a name that is taken, and one with an at sign: it could pass for somebody's address."""
+        username: str = self.cleaned_data["username"]
+        if "@" in username:
+            raise ValidationError(_("A username has no @. Your e-mail address signs you in as well."))
+        if is_misleading(username):
+            raise ValidationError(_("That name could be taken for somebody else's. Choose another."))
+        if account_named(username) is not None:
+            raise ValidationError(_("There is a user of this name already. Choose another."), code="unique")
+        if User.objects.look_alikes(username).exists():
+            raise ValidationError(LOOKS_ALIKE, code="look_alike")
+        return username
+
+
+class RegisterForm(forms.Form):
+    email = forms.EmailField(
+        label=_("E-mail address"),
+        max_length=254,
+        validators=[refuse_hidden, refuse_disguised_address],
+        widget=forms.EmailInput(attrs={"autocomplete": "email", "autofocus": True}),
+    )

@@ -1,0 +1,56 @@
+"""Warnings about applications that can be saved, but hardly work as meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.db.models import Q
+from django.utils import timezone
+from django.utils.translation import gettext
+
+from authgate.check.target import without_port
+from authgate.models import (
+    Application,
+    Origin,
+    Rule,
+)
+
+
+def warnings_about(application: Application) -> list[str]:
+    """Return warnings about what may be saved, but is hardly meant."""
+    warnings = list(_warnings_about_shared_hosts(application))
+    rules = list(application.rules.prefetch_related("groups", "users"))
+    if not rules:
+        return [*warnings, gettext("The application has no rule: nobody gets in.")]
+    return warnings + [warning for rule in rules for warning in _warnings_about_rule(rule)]
+
+
+def _warnings_about_shared_hosts(application: Application) -> Iterator[str]:
+    """Warn about other applications on the same host: each receives what browsers keep for the other."""
+    for origin in application.origins.all():
+        host = without_port(origin.value).partition("://")[2]
+        on_host = Q()
+        for scheme in ("https", "http"):
+            on_host |= Q(value=f"{scheme}://{host}") | Q(value__startswith=f"{scheme}://{host}:")
+        other = Origin.objects.filter(on_host).exclude(application=application).select_related("application")
+        for taken in other[:1]:
+            yield gettext(
+                "%(origin)s is on the host of the application “%(other)s”, and browsers send cookies to "
+                "every port. A proxy that cannot remove cookies (Traefik, ingress-nginx) passes each the "
+                "sessions of the other: use another name there."
+            ) % {"origin": origin.value, "other": taken.application}
+
+
+def _warnings_about_rule(rule: Rule) -> Iterator[str]:
+    names_somebody = bool(rule.groups.all() or rule.users.all())
+    if rule.who == Rule.Who.CHOSEN and not names_somebody:
+        yield gettext("Nobody gets in by the rule for %s: choose groups or users for it.") % rule.path
+    if rule.who != Rule.Who.CHOSEN and names_somebody:
+        yield gettext(
+            "The rule for %(path)s lets in %(who)s: the groups and users chosen for it do not count."
+        ) % {
+            "path": rule.path,
+            "who": rule.get_who_display(),
+        }
+    if rule.expires_at is not None and rule.expires_at <= timezone.now():
+        yield gettext("The rule for %s has expired: nobody gets in by it.") % rule.path
