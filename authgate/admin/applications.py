@@ -212,9 +212,3 @@ class ApplicationAdmin(AuditedAdmin):
         super().save_related(request, form, formsets, change)
         for warning in warnings_about(form.instance):
             self.message_user(request, warning, messages.WARNING)
-
-
-# ---- sign-ins and gate sessions ---------------------------------------------------------------------------
-
-
-# ---- events -----------------------------------------------------------------------------------------------
