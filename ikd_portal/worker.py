@@ -140,6 +140,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
         rechecking.start()
 
     async def _serve(self) -> None:
+        from authgate.endpoints.check_view import answer_alone
         from authgate.worker import lookups
 
         server = self._server = PortalServer(self._server_config(), self._show_life)
@@ -150,7 +151,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
             sockets = [socket.socket(fileno=os.dup(self.pages[0]))]
             server.is_for_pages = True
         else:
-            lookups.start(self.feed, asyncio.get_running_loop())
+            lookups.start(self.feed, asyncio.get_running_loop(), answer_alone)
         asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, self.handle_exit, signal.SIGQUIT, None)
         await server.serve(sockets=sockets)
         if not server.started:

@@ -25,7 +25,6 @@ from authgate.check.memory import OverMemory, Session
 from authgate.check.pipeline import Missing, Need, check
 from authgate.check.responses import Answer
 from authgate.check.target import BadTarget
-from authgate.endpoints import check_view as views
 from authgate.network_limits import network_of
 from authgate.worker import loader as loading
 from authgate.worker import stale_connections
@@ -146,7 +145,10 @@ class FairQueue:
 class Lookups:
     """The waiting checks of one worker. `submit` and the deliveries run on the loop, `_run` in a thread."""
 
-    def __init__(self, feed: Feed, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(
+        self, feed: Feed, loop: asyncio.AbstractEventLoop, answer_alone: Callable[[Facts], Answer]
+    ) -> None:
+        self._answer_alone = answer_alone
         self.shed = self.batches = self.looked_up = self._told_shed = 0
         self._feed, self._loop = feed, loop
         self._queue = FairQueue()
@@ -298,7 +300,7 @@ class Lookups:
         """Answer checks one by one in threads, as the view would, a few at the same time."""
         while self._alone_running < ALONE_AT_ONCE and (taken := self._alone.take(1)):
             self._alone_running += 1
-            future = self._loop.run_in_executor(self._alone_threads, views.answer_alone, taken[0].facts)
+            future = self._loop.run_in_executor(self._alone_threads, self._answer_alone, taken[0].facts)
             future.add_done_callback(partial(self._end_alone, taken[0]))
 
     def _end_alone(self, lookup: Lookup, done: asyncio.Future[Answer]) -> None:
@@ -348,8 +350,11 @@ current: Lookups | None = None
 """The waiting checks of this worker process; None where no server runs."""
 
 
-def start(feed: Feed, loop: asyncio.AbstractEventLoop) -> None:
-    """Let this process's checks wait for the database together."""
+def start(feed: Feed, loop: asyncio.AbstractEventLoop, answer_alone: Callable[[Facts], Answer]) -> None:
+    """Let this process's checks wait for the database together.
+
+    `answer_alone` answers a check in a thread, as the view does.
+    """
     global current
-    current = Lookups(feed, loop)
+    current = Lookups(feed, loop, answer_alone)
     current.start()

@@ -18,6 +18,7 @@ from authgate.check.contracts import Facts, RequestHeaders
 from authgate.check.memory import WorkerMemory
 from authgate.check.pipeline import Missing, Need
 from authgate.check.responses import Answer
+from authgate.endpoints.check_view import answer_alone
 from authgate.worker import feed as feed_module
 from authgate.worker import loader as loading
 from authgate.worker import lookups
@@ -88,7 +89,7 @@ class Waiters:
     def __init__(self, worker: Feed) -> None:
         self.loop = asyncio.new_event_loop()
         self.answers: list[Answer] = []
-        self.lookups = Lookups(worker, self.loop)
+        self.lookups = Lookups(worker, self.loop, answer_alone)
 
     def ask(self, *tokens: str) -> list[Lookup | None]:
         return [
