@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -27,20 +28,40 @@ class _Turns:
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.count = 0
+        self.count = self.done = self.shed = 0
+        self.seconds = 0.0
         self.threads = ThreadPoolExecutor(1, "ikd-hash", initializer=_step_back)
 
     def run(self, work: Callable[[], T]) -> T:
         """Return what `work` returns. Raise Overloaded if too many wait already."""
         with self.lock:
             if self.count > settings.IKD_PASSWORD_QUEUE:
+                self.shed += 1
                 raise Overloaded
             self.count += 1
         try:
-            return self.threads.submit(work).result()
+            return self.threads.submit(self._timed, work).result()
         finally:
             with self.lock:
                 self.count -= 1
+
+    def _timed(self, work: Callable[[], T]) -> T:
+        began = time.monotonic()
+        try:
+            return work()
+        finally:
+            self.seconds += time.monotonic() - began
+            self.done += 1
+
+
+def numbers() -> dict[str, float]:
+    """Return what this process's metrics say of its hashes."""
+    return {
+        "ikd_password_hashes_waiting": _turns.count,
+        "ikd_password_hashes_total": _turns.done,
+        "ikd_password_hash_seconds_total": _turns.seconds,
+        "ikd_password_hashes_shed_total": _turns.shed,
+    }
 
 
 def _step_back() -> None:

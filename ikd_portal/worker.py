@@ -32,6 +32,9 @@ PATIENCE = 10.0
 
 TICKS_A_SECOND = 10
 
+PUBLISH_EVERY = 5
+"""Seconds after which a page process publishes its metrics again."""
+
 SWITCH_INTERVAL = 0.0005
 """Seconds after which a thread that reads the database lets the thread go on that answers checks."""
 
@@ -125,24 +128,29 @@ class PortalWorker(Worker):  # type: ignore[misc]
             runner.run(self._serve())
 
     def _begin_checks(self) -> None:
-        from authgate.worker import feed
+        from authgate.worker import feed, metrics
 
         sys.setswitchinterval(SWITCH_INTERVAL)
         self.feed = feed.start()
+        metrics.sources.append(self.feed.numbers)
 
     def _begin_pages(self) -> None:
+        from accounts import password_hasher
         from accounts.upstreams.oidc import recheck_worker as rechecking
         from authgate.endpoints.middleware import GateMiddleware
+        from authgate.worker import metrics
         from authgate.worker.write_behind import writer
 
         writer.start()
+        metrics.sources.append(password_hasher.numbers)
         GateMiddleware.workers_remember = True
         rechecking.start()
 
     async def _serve(self) -> None:
         from authgate.endpoints.check_view import answer_alone
-        from authgate.worker import lookups
+        from authgate.worker import lookups, metrics
 
+        metrics.sources.append(self._numbers)
         server = self._server = PortalServer(self._server_config(), self._show_life)
         sockets = self.sockets
         if self.is_for_pages and self.pages is not None:
@@ -177,15 +185,24 @@ class PortalWorker(Worker):  # type: ignore[misc]
             timeout_graceful_shutdown=self.cfg.graceful_timeout,
         )
 
+    def _numbers(self) -> dict[str, float]:
+        return {
+            "ikd_connections": len(self._server.server_state.connections),
+            "ikd_connections_refused_total": connections.refused,
+        }
+
     def _show_life(self) -> None:
         """Tell the master that this worker lives, or end if the master is gone: nobody else would end it."""
         self.notify()
         from authgate.endpoints.protocol import Front
+        from authgate.worker import metrics
         from authgate.worker.write_behind import CONNECTIONS_SHED, writer
 
         if refused := connections.take_refused():
             writer.note_shed(CONNECTIONS_SHED, refused)
         connections.seconds += 1
+        if self.is_for_pages and connections.seconds % PUBLISH_EVERY == 0:
+            asyncio.get_running_loop().run_in_executor(None, metrics.publish)
         for each in list(self._server.server_state.connections):
             if isinstance(each, Front):
                 each.look()

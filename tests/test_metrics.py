@@ -11,18 +11,24 @@ from authgate.worker import metrics
 
 
 @pytest.fixture(autouse=True)
-def token(settings: Settings, tmp_path: Path) -> None:
+def token(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(metrics, "sources", [])
     settings.IKD_METRICS_TOKEN, settings.IKD_VAR = "the token of Prometheus", tmp_path
 
 
 def test_workers_that_live_are_told_to_who_has_the_token() -> None:
-    metrics.publish({"ikd_memory_sessions": 3, "ikd_memory_hits_total": 41})
+    metrics.sources[:] = [
+        lambda: {"ikd_memory_sessions": 3},
+        lambda: {"ikd_memory_hits_total": 41, 'ikd_checks_shed_total{reason="queue full"}': 2},
+    ]
+    metrics.publish()
 
     told = Client().get("/metrics", headers={"authorization": "Bearer the token of Prometheus"})
 
     assert told.status_code == 200
     assert f'ikd_memory_sessions{{worker="{os.getpid()}"}} 3\n' in told.text
     assert "# TYPE ikd_memory_hits_total counter\n" in told.text
+    assert f'ikd_checks_shed_total{{worker="{os.getpid()}",reason="queue full"}} 2\n' in told.text
 
 
 def test_a_worker_that_is_gone_is_told_no_more(tmp_path: Path) -> None:
@@ -47,4 +53,4 @@ def test_a_folder_that_cannot_be_written_costs_nothing_else(settings: Settings, 
     (tmp_path / "file").write_text("")
     settings.IKD_VAR = tmp_path / "file"
 
-    metrics.publish({"ikd_memory_sessions": 3})
+    metrics.publish()

@@ -94,7 +94,6 @@ class Feed:
         self._reread_at = clock()
         self._published_at = -1e9
         self.answered = 0
-        self.more_numbers: Callable[[], dict[str, float]] = dict
         self._marks: list[tuple[float, int]] = []
         self._thread: threading.Thread | None = None
 
@@ -318,19 +317,20 @@ class Feed:
         if now - self._published_at < PUBLISH_EVERY:
             return
         self._published_at = now
+        metrics.publish()
+
+    def numbers(self) -> metrics.Numbers:
+        """Return what this worker's metrics say of its memory."""
         memory = self.memory
-        metrics.publish(
-            {
-                "ikd_memory_sessions": len(memory),
-                "ikd_memory_applications": len(memory.known_applications()),
-                "ikd_memory_hits_total": memory.hits,
-                "ikd_memory_misses_total": memory.misses,
-                "ikd_memory_heads": len(self.heads),
-                "ikd_checks_from_memory_total": self.answered,
-                "ikd_feed_read_seconds_ago": now - self.last_read_began,
-                **self.more_numbers(),
-            }
-        )
+        return {
+            "ikd_memory_sessions": len(memory),
+            "ikd_memory_applications": len(memory.known_applications()),
+            "ikd_memory_hits_total": memory.hits,
+            "ikd_memory_misses_total": memory.misses,
+            "ikd_memory_heads": len(self.heads),
+            "ikd_checks_from_memory_total": self.answered,
+            "ikd_feed_read_seconds_ago": self.clock() - self.last_read_began,
+        }
 
     def _reread(self) -> None:
         """Read again, off the checks' path, what has been held for most of its time: a few in each round."""

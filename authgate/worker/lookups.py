@@ -27,7 +27,7 @@ from authgate.check.responses import Answer
 from authgate.check.target import BadTarget
 from authgate.network_limits import network_of
 from authgate.worker import loader as loading
-from authgate.worker import stale_connections
+from authgate.worker import metrics, stale_connections
 from authgate.worker.feed import Feed, Source
 from authgate.worker.write_behind import CHECKS_SHED, writer
 
@@ -149,7 +149,7 @@ class Lookups:
         self, feed: Feed, loop: asyncio.AbstractEventLoop, answer_alone: Callable[[Facts], Answer]
     ) -> None:
         self._answer_alone = answer_alone
-        self.shed = self.batches = self.looked_up = self._told_shed = 0
+        self.shed_when_full = self.shed_when_late = self.batches = self.looked_up = self._told_shed = 0
         self._feed, self._loop = feed, loop
         self._queue = FairQueue()
         self._alone = FairQueue(ALONE_QUEUE, ALONE_OF_A_NETWORK)
@@ -163,17 +163,22 @@ class Lookups:
 
     def start(self) -> None:
         """Begin to serve. Not before the worker has forked."""
-        self._feed.more_numbers = self.numbers
+        metrics.sources.append(self.numbers)
         self._start_thread()
         self._loop.call_later(LOOK_EVERY, self._look)
 
-    def numbers(self) -> dict[str, float]:
+    @property
+    def shed(self) -> int:
+        return self.shed_when_full + self.shed_when_late
+
+    def numbers(self) -> metrics.Numbers:
         """Return what `metrics` publishes of the waiting checks."""
         return {
             "ikd_checks_waiting": len(self._queue) + len(self._alone),
             "ikd_lookup_batches_total": self.batches,
             "ikd_lookups_total": self.looked_up,
-            "ikd_checks_shed_total": self.shed,
+            'ikd_checks_shed_total{reason="queue full"}': self.shed_when_full,
+            'ikd_checks_shed_total{reason="waited too long"}': self.shed_when_late,
         }
 
     def submit(
@@ -187,7 +192,7 @@ class Lookups:
         is_queued = self._put_alone(lookup) if _is_alone(missing) else self._put(lookup)
         if is_queued:
             return lookup
-        self.shed += 1
+        self.shed_when_full += 1
         log.error("checks get 503 because too many wait for the database")
         return None
 
@@ -267,7 +272,7 @@ class Lookups:
             if isinstance(found, Answer):
                 self._finish(lookup, found)
             elif not self._queue_again(lookup, found):
-                self.shed += 1
+                self.shed_when_full += 1
                 self._finish(lookup, answer.overloaded())
         if rest:
             self._loop.call_soon(self._deliver, rest, source, loaded)
@@ -334,7 +339,7 @@ class Lookups:
             self._under_way = []
             self._start_thread()
         for lookup in overdue + self._alone.take_overdue(before):
-            self.shed += 1
+            self.shed_when_late += 1
             log.error("checks get 503 after they waited %.0f s for the database", PATIENCE)
             self._finish(lookup, answer.overloaded())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,9 +17,13 @@ from accounts import password_hasher
 from accounts.checks import check_argon2
 from accounts.password_hasher import PasswordHasher
 from authgate.pages.outage import Overloaded
-from tests.front.serving import Cast, Connection, Database, Portal, sign_in_bytes
+from tests.front.serving import Cast, Connection, Database, Portal, eventually, sign_in_bytes
 
+TOKEN = "the token of the tests"
 PAGE = b"GET /accounts/login/ HTTP/1.1\r\nHost: sso.example.com\r\nConnection: close\r\n\r\n"
+METRICS = (
+    b"GET /metrics HTTP/1.1\r\nHost: sso.example.com\r\nAuthorization: Bearer the token of the tests\r\n\r\n"
+)
 
 
 @pytest.fixture
@@ -95,7 +100,8 @@ def test_weak_parameters_are_a_mistake(name: str, value: int, settings: Any) -> 
 @pytest.fixture
 def crowded(database: Database, people: Cast, tmp_path: Path) -> Iterator[Portal]:
     """A portal at which hardly anybody may wait."""
-    portal = Portal(tmp_path, database, IKD_PASSWORD_QUEUE="0", IKD_LOGIN_LIMIT_PER_ADDRESS="999/300").start()
+    limits = {"IKD_PASSWORD_QUEUE": "0", "IKD_LOGIN_LIMIT_PER_ADDRESS": "999/300"}
+    portal = Portal(tmp_path, database, IKD_METRICS_TOKEN=TOKEN, **limits).start()
     yield portal
     portal.stop()
 
@@ -126,3 +132,15 @@ def test_many_who_sign_in_at_once_keep_no_check_and_no_page_waiting(crowded: Por
     assert {reply[0] for reply in replies} == {200, 503}
     assert {reply[1] for reply in replies if reply[0] == 503} == {"5"}
     assert all(b"Many people are signing in" in reply[2] for reply in replies if reply[0] == 503)
+    assert eventually(lambda: metric(crowded, "ikd_password_hashes_shed_total") > 0, 20)
+    assert metric(crowded, "ikd_password_hashes_total") > 0
+    assert metric(crowded, "ikd_password_hash_seconds_total") > 0
+    assert metric(crowded, "ikd_connections") > 0
+
+
+def metric(portal: Portal, name: str) -> float:
+    """Return the sum of a metric over all processes."""
+    with Connection(portal.address) as connection:
+        connection.send(METRICS)
+        told = connection.reply().body.decode()
+    return sum(map(float, re.findall(rf"(?m)^{name}\{{.*\}} (\S+)$", told)))
