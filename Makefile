@@ -34,6 +34,7 @@ lint: $(VENV)/requirements-dev.done
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
+	@$(VENV)/bin/lint-imports >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
 
 format: $(VENV)/requirements-dev.done
 	@$(PYTHON) -m ruff check --fix .
@@ -65,7 +66,7 @@ programs:
 
 # The data in var/ stay.
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/requirements-demo.done: requirements.txt

@@ -51,7 +51,7 @@ from accounts.sign_in.views import (
     signed_out,
     switch_account,
 )
-from accounts.upstreams.cas.views import sso_login, verification
+from accounts.upstreams.cas_pages import sso_login, verification
 from accounts.upstreams.oidc.backchannel import backchannel_logout
 from accounts.upstreams.views import (
     begin_link,

@@ -20,8 +20,8 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamPicture, User
 from accounts.privilege import may_touch, privileged, requester_of
 from accounts.upstreams.cas.flow import service_address
+from accounts.upstreams.findings import examine
 from accounts.upstreams.identities import judge_subject, record_link
-from accounts.upstreams.oidc.connection_test import examine
 from accounts.upstreams.oidc.flow import redirect_uri
 from accounts.upstreams.protocols import PROTOCOLS
 from accounts.upstreams.provider_sign_out import backchannel_url, signed_out_url

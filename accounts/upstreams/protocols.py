@@ -1,4 +1,4 @@
-"""What each kind of provider does in its own way; everything else is the same for all."""
+"""OpenID Connect and CAS: the steps in which they differ."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ from django.http import HttpRequest
 
 from accounts.models import Upstream
 from accounts.upstreams.attempts import Attempt, Own, Purpose
-from accounts.upstreams.cas import flow as cas
+from accounts.upstreams.cas.flow import examine_cas, login_url, redeem_ticket
+from accounts.upstreams.findings import Finding
 from accounts.upstreams.linking import Arrival
-from accounts.upstreams.oidc import connection_test as trial
-from accounts.upstreams.oidc import flow as oidc
+from accounts.upstreams.oidc.connection_test import examine_oidc
+from accounts.upstreams.oidc.flow import authorization_url, redeem_code
 
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """`leave` gives where the browser goes, `redeem` who came back from there; both raise Trouble.
+    """`leave` returns the URL at the provider, `redeem` the user who came back; both raise Trouble.
 
-    `examine` tries the provider out and says what is wrong, each finding as it is found.
+    `examine` tests the connection and yields each finding at once.
     """
 
     leave: Callable[[Upstream, str, Own, Purpose], str]
     redeem: Callable[[HttpRequest, Upstream, Attempt, Own], Arrival]
-    examine: Callable[[Upstream], Iterator[trial.Finding]]
+    examine: Callable[[Upstream], Iterator[Finding]]
 
 
 PROTOCOLS: dict[str, Protocol] = {
-    Upstream.Kind.OIDC: Protocol(oidc.authorization_url, oidc.redeem, trial.examine_oidc),
-    Upstream.Kind.CAS: Protocol(cas.login_url, cas.redeem, cas.examine),
+    Upstream.Kind.OIDC: Protocol(authorization_url, redeem_code, examine_oidc),
+    Upstream.Kind.CAS: Protocol(login_url, redeem_ticket, examine_cas),
 }

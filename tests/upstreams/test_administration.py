@@ -15,7 +15,7 @@ from django.core.management import CommandError, call_command
 from django.test import Client
 
 from accounts.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamPicture, User
-from accounts.upstreams.oidc.connection_test import Level, examine
+from accounts.upstreams.findings import Level, examine
 from accounts.upstreams.protocols import PROTOCOLS
 from authgate.models import AuditEvent
 from tests.admin.conftest import browser_of, carols, sam  # noqa: F401

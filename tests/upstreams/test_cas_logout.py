@@ -12,7 +12,7 @@ from django.test import Client
 
 from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.cas.flow import cache_key, digest
-from accounts.upstreams.cas.views import LARGEST_LOGOUT
+from accounts.upstreams.cas.single_logout import LARGEST_LOGOUT
 from authgate import sign_ins as sessions
 from authgate.check.responses import cookie_name
 from authgate.models import AuditEvent, SignIn

@@ -11,8 +11,8 @@ from django.core.cache import cache
 from django.test import Client
 
 from accounts.models import ClaimMapping, GroupMapping, Upstream, User
-from accounts.upstreams.cas.flow import Refusal, examine, service_url, validated
-from accounts.upstreams.oidc.connection_test import Level
+from accounts.upstreams.cas.flow import Refusal, examine_cas, service_url, validated
+from accounts.upstreams.findings import Level
 from tests.accounts.signing_in import is_signed_in
 from tests.factories import GroupFactory, UpstreamFactory
 from tests.upstreams.cas_server import asked_in, leave, path_of
@@ -78,7 +78,7 @@ def test_a_ticket_is_worth_nothing_twice_or_for_another_service(client: Client, 
 
 
 def test_the_trial_finds_it_good(campus: Upstream) -> None:
-    assert {finding.level for finding in examine(campus)} == {Level.GOOD}
+    assert {finding.level for finding in examine_cas(campus)} == {Level.GOOD}
 
 
 def test_signing_out_of_the_portal_signs_out_there_and_comes_back(client: Client, campus: Upstream) -> None:

@@ -16,8 +16,8 @@ from django.test import Client
 
 from accounts.models import GroupMapping, Identity, Upstream, UpstreamSession, User
 from accounts.upstreams import http_client as fetching
-from accounts.upstreams.cas.flow import examine
-from accounts.upstreams.oidc.connection_test import Level
+from accounts.upstreams.cas.flow import examine_cas
+from accounts.upstreams.findings import Level
 from authgate.check.responses import LONGEST_LOCATION
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.signing_in import is_signed_in, sign_in
@@ -425,7 +425,7 @@ def test_an_address_inside_the_network_is_asked_only_where_allowed(
 
 
 def test_a_good_server_is_found_good(server: CasServer, campus: Upstream) -> None:
-    assert {finding.level for finding in examine(campus)} == {Level.GOOD}
+    assert {finding.level for finding in examine_cas(campus)} == {Level.GOOD}
 
 
 @pytest.mark.parametrize(
@@ -441,7 +441,7 @@ def test_a_good_server_is_found_good(server: CasServer, campus: Upstream) -> Non
 def test_a_bad_server_is_found_wrong(server: CasServer, campus: Upstream, answer: Any) -> None:
     server.answer = answer
 
-    assert Level.WRONG in {finding.level for finding in examine(campus)}
+    assert Level.WRONG in {finding.level for finding in examine_cas(campus)}
 
 
 def test_what_the_database_keeps_of_a_ticket_is_its_digest(

@@ -11,8 +11,8 @@ from django.core.cache import caches
 from pytest_django.plugin import DjangoDbBlocker
 
 from accounts.models import ClaimMapping, GroupMapping, Upstream, UpstreamSession, User
+from accounts.upstreams.findings import examine
 from accounts.upstreams.oidc import backchannel, metadata
-from accounts.upstreams.oidc.connection_test import examine
 from accounts.upstreams.protocols import PROTOCOLS
 from authgate.models import AuditEvent
 from authgate.network_limits import WrongTries

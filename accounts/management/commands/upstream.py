@@ -12,8 +12,8 @@ from django.db import transaction
 from django.utils.text import slugify
 
 from accounts.models import Identity, Upstream, User
+from accounts.upstreams.findings import Level, examine
 from accounts.upstreams.identities import Linked, link_to
-from accounts.upstreams.oidc.connection_test import Level, examine
 from accounts.upstreams.protocols import PROTOCOLS
 from authgate.audit import record
 

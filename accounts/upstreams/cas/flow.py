@@ -25,9 +25,9 @@ from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.attempts import Attempt, Own, Purpose
 from accounts.upstreams.claim_texts import identifier, is_identifier, optional_identifier
 from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.findings import Finding, Level
 from accounts.upstreams.http_client import fetch
 from accounts.upstreams.linking import Arrival
-from accounts.upstreams.oidc.connection_test import Finding, Level
 
 LONGEST_TICKET = 512
 MOST_VALUES = 1000
@@ -96,7 +96,7 @@ def login_url(upstream: Upstream, state: str, own: Own, purpose: Purpose) -> str
     return f"{_server(upstream)}/login?{urlencode(parameters)}"
 
 
-def redeem(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Arrival:
+def redeem_ticket(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Arrival:
     """Give who came back from the server with a ticket. Raises Trouble."""
     if any(len(request.GET.getlist(name)) > 1 for name in ("ticket", "state", "upstream")):
         raise Trouble("the answer has a parameter twice")
@@ -243,7 +243,7 @@ def ticket_ended_by(logout_request: str) -> str | None:
 # ---- trying a provider out --------------------------------------------------------------------------------
 
 
-def examine(upstream: Upstream) -> Iterator[Finding]:
+def examine_cas(upstream: Upstream) -> Iterator[Finding]:
     """Give what is right and wrong with a server: it is asked about a ticket that it never issued."""
     service = service_url(upstream, secrets.token_urlsafe(32))
     told = {"uri": service_address()}

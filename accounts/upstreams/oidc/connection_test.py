@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from django.utils.translation import gettext as _
@@ -16,24 +13,12 @@ from django.utils.translation import gettext as _
 from accounts.models import Upstream
 from accounts.upstreams.attempts import Own, Purpose
 from accounts.upstreams.claim_texts import readable
-from accounts.upstreams.concurrency import turns
 from accounts.upstreams.errors import Trouble
+from accounts.upstreams.findings import Finding, Level
 from accounts.upstreams.http_client import Answer, fetch
 from accounts.upstreams.oidc.flow import authorization_url, redirect_uri
 from accounts.upstreams.oidc.metadata import Metadata, discover, read_keys
 from accounts.upstreams.oidc.signed_tokens import LEEWAY, Header, matching_key
-
-
-class Level(StrEnum):
-    GOOD = "good"
-    DOUBTFUL = "doubtful"
-    WRONG = "wrong"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    level: Level
-    text: str
 
 
 def examine_oidc(upstream: Upstream) -> Iterator[Finding]:
@@ -111,15 +96,3 @@ def _redirect_uri(upstream: Upstream) -> Finding:
         text = _("Redirect URI or client id: the provider refuses them. Register exactly %(uri)s there.")
         return Finding(Level.WRONG, text % told)
     return Finding(Level.DOUBTFUL, _("Redirect URI: not to be told. Register exactly %(uri)s there.") % told)
-
-
-def examine(upstream: Upstream, protocols: Mapping[str, Any]) -> list[Finding]:
-    """Give the findings for a provider of any kind, within the limits that hold for sign-ins."""
-    protocol = protocols.get(upstream.kind)
-    if protocol is None:
-        return [Finding(Level.WRONG, _("This kind of provider cannot be used yet."))]
-    try:
-        with turns.turn(upstream.pk or 0):
-            return list(protocol.examine(upstream))
-    except Trouble as trouble:
-        return [Finding(Level.WRONG, f"{trouble.reason}.")]

@@ -70,7 +70,7 @@ def authorization_url(upstream: Upstream, state: str, own: Own, purpose: Purpose
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
 
 
-def redeem(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Arrival:
+def redeem_code(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Arrival:
     """Give who came back from the provider with a code. Raises Trouble."""
     _judge_answer(request, upstream)
     return Redemption(upstream, attempt, own).redeem(request)

@@ -1,29 +1,21 @@
-"""CAS at the portal: where tickets and logout requests arrive, and what a single-page application asks."""
+"""Single logout: a CAS server ends the sign-in that a ticket began."""
 
 from __future__ import annotations
 
 import logging
 from typing import Any
-from urllib.parse import parse_qs, urlencode
+from urllib.parse import parse_qs
 
-from django.conf import settings
 from django.core.cache import cache
 from django.db import DatabaseError, transaction
 from django.db.models.signals import post_save
 from django.dispatch import receiver
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
-from django.urls import reverse
-from django.views.decorators.cache import never_cache
-from django.views.decorators.csrf import csrf_exempt
+from django.http import HttpRequest, HttpResponse
 from django.views.decorators.debug import sensitive_variables
-from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.destinations import destination
 from accounts.models import Upstream, UpstreamSession
-from accounts.upstreams import views
-from accounts.upstreams.cas.flow import TICKET_KNOWN_FOR, cache_key, digest, service_address, ticket_ended_by
+from accounts.upstreams.cas.flow import TICKET_KNOWN_FOR, cache_key, digest, ticket_ended_by
 from authgate.audit import record
-from authgate.check.responses import CHALLENGE, header_value
 from authgate.models import SignIn
 from authgate.peer import client_address
 from authgate.sign_ins import end_sign_ins
@@ -32,56 +24,6 @@ log = logging.getLogger("ikd.security")
 
 LARGEST_LOGOUT = 16 * 1024
 """Octets of a logout request."""
-
-# ---- signing in -------------------------------------------------------------------------------------------
-
-
-@csrf_exempt  # A POST is the CAS server's. It ends what the ticket in it began, and reads no cookie.
-@never_cache
-@require_http_methods(["GET", "HEAD", "POST"])
-def sso_login(request: HttpRequest) -> HttpResponse:
-    """Begin a sign-in by CAS, take the browser back with its ticket, or hear that a ticket has ended."""
-    if request.method == "POST":
-        return single_logout(request)
-    upstream = chosen(request.GET.get("upstream", ""))
-    if "ticket" in request.GET or "state" in request.GET:
-        if upstream is None:
-            raise Http404
-        return views.callback(request, upstream.slug)
-    if upstream is None:
-        target = destination(request, "next")
-        then = f"?{urlencode({'next': target})}" if target else ""
-        return HttpResponseRedirect(f"{reverse(settings.LOGIN_URL)}{then}")
-    return views.start(request, upstream.slug)
-
-
-def chosen(slug: str) -> Upstream | None:
-    """Give the CAS server of that name; without a name the default, or the only one."""
-    servers = Upstream.objects.filter(kind=Upstream.Kind.CAS, enabled=True)
-    if slug:
-        return servers.filter(slug=slug).first()
-    found = list(servers.order_by("-is_default")[:2])
-    return found[0] if len(found) == 1 or (found and found[0].is_default) else None
-
-
-@never_cache
-@require_safe
-def verification(request: HttpRequest) -> HttpResponse:
-    """Tell a page of the portal's own host who is signed in there, or where to sign in.
-
-    It judges no rule: a proxy that guards an application asks a check.
-    """
-    sign_in: SignIn | None = getattr(request, "sign_in", None)
-    if sign_in is None:
-        location = service_address()
-        told = {"error": "sign_in_required", "location": location, "targetURL": location}
-        headers = {name.decode().title(): value.decode() for name, value in CHALLENGE}
-        return JsonResponse(told, status=401, headers={**headers, "targetURL": location})
-    username = sign_in.user.username
-    return JsonResponse({"username": username}, headers={"username": header_value(username).decode("ascii")})
-
-
-# ---- single logout ----------------------------------------------------------------------------------------
 
 
 @sensitive_variables()

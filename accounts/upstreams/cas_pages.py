@@ -1,0 +1,65 @@
+"""CAS at the portal: where tickets and logout requests arrive, and what a single-page application asks."""
+
+from __future__ import annotations
+
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.urls import reverse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods, require_safe
+
+from accounts.destinations import destination
+from accounts.models import Upstream
+from accounts.upstreams.cas.flow import service_address
+from accounts.upstreams.cas.single_logout import single_logout
+from accounts.upstreams.views import callback, start
+from authgate.check.responses import CHALLENGE, header_value
+from authgate.models import SignIn
+
+
+@csrf_exempt  # A POST is the CAS server's. It ends what the ticket in it began, and reads no cookie.
+@never_cache
+@require_http_methods(["GET", "HEAD", "POST"])
+def sso_login(request: HttpRequest) -> HttpResponse:
+    """Begin a sign-in by CAS, take the browser back with its ticket, or hear that a ticket has ended."""
+    if request.method == "POST":
+        return single_logout(request)
+    upstream = chosen(request.GET.get("upstream", ""))
+    if "ticket" in request.GET or "state" in request.GET:
+        if upstream is None:
+            raise Http404
+        return callback(request, upstream.slug)
+    if upstream is None:
+        target = destination(request, "next")
+        then = f"?{urlencode({'next': target})}" if target else ""
+        return HttpResponseRedirect(f"{reverse(settings.LOGIN_URL)}{then}")
+    return start(request, upstream.slug)
+
+
+def chosen(slug: str) -> Upstream | None:
+    """Give the CAS server of that name; without a name the default, or the only one."""
+    servers = Upstream.objects.filter(kind=Upstream.Kind.CAS, enabled=True)
+    if slug:
+        return servers.filter(slug=slug).first()
+    found = list(servers.order_by("-is_default")[:2])
+    return found[0] if len(found) == 1 or (found and found[0].is_default) else None
+
+
+@never_cache
+@require_safe
+def verification(request: HttpRequest) -> HttpResponse:
+    """Tell a page of the portal's own host who is signed in there, or where to sign in.
+
+    It judges no rule: a proxy that guards an application asks a check.
+    """
+    sign_in: SignIn | None = getattr(request, "sign_in", None)
+    if sign_in is None:
+        location = service_address()
+        told = {"error": "sign_in_required", "location": location, "targetURL": location}
+        headers = {name.decode().title(): value.decode() for name, value in CHALLENGE}
+        return JsonResponse(told, status=401, headers={**headers, "targetURL": location})
+    username = sign_in.user.username
+    return JsonResponse({"username": username}, headers={"username": header_value(username).decode("ascii")})

@@ -1,0 +1,38 @@
+"""What a test of a provider's settings finds, and how grave each finding is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from django.utils.translation import gettext as _
+
+from accounts.models import Upstream
+from accounts.upstreams.concurrency import turns
+from accounts.upstreams.errors import Trouble
+
+
+class Level(StrEnum):
+    GOOD = "good"
+    DOUBTFUL = "doubtful"
+    WRONG = "wrong"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    level: Level
+    text: str
+
+
+def examine(upstream: Upstream, protocols: Mapping[str, Any]) -> list[Finding]:
+    """Give the findings for a provider of any kind, within the limits that hold for sign-ins."""
+    protocol = protocols.get(upstream.kind)
+    if protocol is None:
+        return [Finding(Level.WRONG, _("This kind of provider cannot be used yet."))]
+    try:
+        with turns.turn(upstream.pk or 0):
+            return list(protocol.examine(upstream))
+    except Trouble as trouble:
+        return [Finding(Level.WRONG, f"{trouble.reason}.")]
