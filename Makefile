@@ -45,7 +45,7 @@ format: $(VENV)/requirements-dev.done
 bench: programs $(VENV)/requirements-dev.done
 	@exec $(PYTHON) -m benchmarks
 
-# What people wait while strangers flood the portal, hundreds sign in, or all workers are killed.
+# What people wait while strangers flood the portal, hundreds sign in, or all workers are killed. QUICK=1: in two minutes.
 storm: programs $(VENV)/requirements-dev.done
 	@exec $(PYTHON) -m benchmarks.storm
 

@@ -14,7 +14,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks import databases, growth, machine, pages, report, revocation, servers, sign_in, single, sizes
+from benchmarks import (
+    databases,
+    growth,
+    machine,
+    pages,
+    report,
+    revocation,
+    servers,
+    sign_in,
+    single,
+    sizes,
+    storm,
+)
 from benchmarks.load import Unexpected
 from benchmarks.plan import FULL, QUICK, Plan, Run
 
@@ -59,7 +71,10 @@ def measure(plan: Plan, folder: Path, kind: str) -> dict[str, Any]:
         f"on {databases.NOTES[kind]}"
     )
     with databases.begun(kind, folder) as make:
-        _measure(run, found, *_databases(run, make))
+        var, tokens, empty = _databases(run, make)
+        _measure(run, found, var, tokens)
+        report.heading("everybody at once")
+        found["storm"] = storm.run(folder, make, empty, storm.SMALL if plan is QUICK else storm.WHOLE)
     found["machine"]["load_average_after"] = report.load_average()
     return found
 
@@ -80,8 +95,8 @@ def _measure(run: Run, found: dict[str, Any], var: dict[str, Path], tokens: dict
     report.show_revocation(found["revocation_ms"])
 
 
-def _databases(run: Run, make: databases.Make) -> tuple[dict[str, Path], dict[str, Any]]:
-    """Make the portals' databases, and give where they are and the tokens of the first one."""
+def _databases(run: Run, make: databases.Make) -> tuple[dict[str, Path], dict[str, Any], Path]:
+    """Create the portals' databases. Return their folders, the tokens of the first, and an empty one."""
     plan, few = run.plan, growth.FEW_SESSIONS
     wanted: dict[str, dict[str, Any]] = {
         "site": {
@@ -100,7 +115,7 @@ def _databases(run: Run, make: databases.Make) -> tuple[dict[str, Path], dict[st
         run.say(f"making a database: {name}")
         folders[name] = make(run.folder / f"var-{name}", empty)
         tokens[name] = json.loads(databases.fill(folders[name], json.dumps(content)))
-    return folders, tokens["site"]
+    return folders, tokens["site"], empty
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ import django
 if TYPE_CHECKING:
     from django.db.models import Model
 
+from benchmarks.issuer import AUDIENCE
 from benchmarks.sign_in import PASSWORD, username
 from benchmarks.tokens import digest_of, token_of
 
@@ -44,6 +45,7 @@ def fill(wanted: dict[str, Any]) -> dict[str, Any]:
 
     `trials` asks for as many more sessions of each of KINDS, each of a user of its own, numbered on from
     the others; those of the last kind are on applications of their own. `passwords` are people who have one.
+    `issuer` is the URL of a provider whose JWTs are credentials.
     """
     from django.contrib.auth.models import Group
 
@@ -60,6 +62,7 @@ def fill(wanted: dict[str, Any]) -> dict[str, Any]:
     _sessions(members, wanted.get("users", 1_000), wanted["sessions"])
     tokens = {value: _session(members, value) for value in wanted.get("origins", ())}
     _passwords(wanted.get("passwords", 0))
+    _trusted_issuer(wanted.get("issuer", ""))
     tokens["outsider"] = _session(_outsider(), SITE)
     tokens["api_token"] = _api_token(members, site)
     _trials(wanted.get("trials", 0), wanted["sessions"], staff.pk)
@@ -77,6 +80,21 @@ def _passwords(count: int) -> None:
         for n in range(count)
     )
     User.objects.bulk_create(made)
+
+
+def _trusted_issuer(url: str) -> None:
+    from accounts.models import Upstream
+
+    if url:
+        Upstream.objects.create(
+            slug="issuer",
+            name="Issuer",
+            issuer=url,
+            client_id="portal",
+            allow_private=True,
+            trusted_for_machines=True,
+            machine_audience=AUDIENCE,
+        )
 
 
 def _multiply(model: type[Model], pk: int, count: int, **columns: str) -> int:

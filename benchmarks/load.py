@@ -49,26 +49,29 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Requests to send again and again, and the status that each of them has to get."""
+    """Requests to send repeatedly, the status that each has to get, and over how many connections."""
 
     path: Path
     first: bytes
     status: int
+    connections: int = CONNECTIONS
 
 
-def prepare(folder: Path, name: str, requests: Iterable[bytes], status: int = 200) -> Load:
-    """Write requests down where wrk finds them."""
+def prepare(
+    folder: Path, name: str, requests: Iterable[bytes], status: int = 200, connections: int = CONNECTIONS
+) -> Load:
+    """Write requests to a file that wrk reads."""
     every = list(requests)
     path = folder / f"{name}.requests"
     path.write_bytes(b"\1".join(every))
     path.with_suffix(".lua").write_text(SCRIPT % path)
-    return Load(path, every[0], status)
+    return Load(path, every[0], status, connections)
 
 
-def wrk(address: tuple[str, int], load: Load, seconds: int, connections: int = CONNECTIONS) -> list[str]:
+def wrk(address: tuple[str, int], load: Load, seconds: int) -> list[str]:
     url = f"http://{address[0]}:{address[1]}/"
     script = str(load.path.with_suffix(".lua"))
-    return ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script, url]
+    return ["wrk", "-t1", f"-c{load.connections}", f"-d{seconds}s", "--timeout", "10s", "-s", script, url]
 
 
 def measure(server: Server, load: Load, seconds: int, others: Iterable[Server] = ()) -> Figures:

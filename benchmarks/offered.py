@@ -31,6 +31,11 @@ class Outcome:
         waits = sorted(wait for _, wait, found in self.answers if status in (None, found))
         return round(waits[min(len(waits) - 1, int(len(waits) * share))] * 1000, 1) if waits else float("nan")
 
+    def within(self, seconds: float, status: int) -> int:
+        """Return how many answers of a status came within so many seconds of the first request."""
+        until = min((due for due, _, _ in self.answers), default=0.0) + seconds
+        return sum(due + wait <= until and found == status for due, wait, found in self.answers)
+
     def failed(self, wanted: frozenset[int], since: float = 0.0) -> int:
         """Return how many were not answered as wanted, of those that were due since a moment."""
         wrong = sum(due >= since and status not in wanted for due, _, status in self.answers)

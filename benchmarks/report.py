@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.pages import NAMES as PROXIES
 from benchmarks.peers import NAMES as PEERS
-from benchmarks.single import EMPTY
+from benchmarks.single import COLD_CONNECTIONS, EMPTY, cold_name
 
 BEGAN = time.monotonic()
 
@@ -104,6 +104,9 @@ def bars(found: dict[str, Any]) -> list[tuple[str, float, float]]:
         ("a signed-in check, times nginx's constant one", signed_in["ratio_to_nginx"], 3.5),
         ("a signed-in check, p99 ms", signed_in["p99_ms"], 3.0),
     ]
+    for connections in COLD_CONNECTIONS:
+        name = cold_name(connections)
+        wanted.append((f"{name.replace('_', ' ')}, times a warm one", checks[name]["times_signed_in"], 10.0))
     if PEERS[0] in checks:
         wanted.append((f"a signed-in check, times {PEERS[0]}", checks[PEERS[0]]["signed_in_to_it"], 1.0))
     second = pages["nginx, a second nginx"]["added_us"]
@@ -118,7 +121,29 @@ def bars(found: dict[str, Any]) -> list[tuple[str, float, float]]:
     wanted.append(("revocation, p50 ms of the slowest kind", max(row["p50"] for row in slowest), 150.0))
     wanted.append(("revocation, worst ms", max(row["worst"] for row in slowest), 1000.0))
     wanted.append(("revoked sessions that came back", sum(row["came_back"] for row in slowest), 0.0))
-    return wanted
+    return wanted + _bars_of_the_storm(found["storm"])
+
+
+def _bars_of_the_storm(storm: dict[str, Any]) -> list[tuple[str, float, float]]:
+    quiet, *others = storm["table"]
+    most = 2 * quiet["p99_ms"] + 5
+    wanted = [
+        (f"{row['name']}, p99 ms", row["p99_ms"], most)
+        for row in others
+        if row["name"].startswith("flood") or "sign in" in row["name"]
+    ]
+    wanted.append(
+        (
+            "a session ended during a flood, ms",
+            next(row["revoked_ms"] for row in others if "revoked_ms" in row),
+            1000.0,
+        )
+    )
+    share = storm["overload"]["share_at_the_highest_rate"]
+    return [
+        *wanted,
+        ("overload, the most let in over those let in at the highest rate", 1 / max(share, 0.01), 1.25),
+    ]
 
 
 def show_bars(found: dict[str, Any]) -> bool:

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,7 @@ def measure_revocation(run: Run, var: Path, first: int) -> dict[str, dict[str, f
 @contextmanager
 def _full_load(portal: Server, load: Any) -> Iterator[None]:
     """Keep every worker busy while the block runs."""
-    command = wrk(portal.address, load, 3600, connections=64)
+    command = wrk(portal.address, replace(load, connections=64), 3600)
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield

@@ -15,6 +15,13 @@ PEOPLE = 1_000
 UNLIKE = 20_000
 """More heads than a worker remembers, so that each is new to it."""
 
+COLD_CONNECTIONS = (1, 16, 64)
+"""Checks that wait for the database at the same time share a query."""
+
+
+def cold_name(connections: int) -> str:
+    return f"cold_session,_{connections}_connections"
+
 
 def measure_checks(run: Run, var: Path, tokens: dict[str, str], sessions: int) -> dict[str, dict[str, float]]:
     """Give the figures of each kind of check, of the baselines, and of the peers that are there."""
@@ -27,6 +34,7 @@ def measure_checks(run: Run, var: Path, tokens: dict[str, str], sessions: int) -
         table[name] = {field: round(getattr(one, field), 3) for field in one.__slots__}
         table[name]["ratio_to_empty"] = round(ratio(figures, found[EMPTY]), 3)
         table[name]["ratio_to_nginx"] = round(ratio(figures, found[NGINX]), 3)
+        table[name]["times_signed_in"] = round(ratio(figures, found["signed_in"]), 3)
     for peer in set(found) & set(peers.NAMES):
         table[peer]["signed_in_to_it"] = round(ratio(found["signed_in"], found[peer]), 3)
     return table
@@ -53,10 +61,12 @@ def _cases(run: Run, stack: ExitStack, var: Path, tokens: dict[str, str], sessio
         ("API_token", portal, requests.checks(authorization=f"Bearer {tokens['api_token']}"), 200),
         ("signed_in_own_Authorization", portal, requests.checks(ours, authorization="Basic eDp5"), 200),
         ("refused", portal, requests.checks([tokens["outsider"]]), 403),
-        ("cold_session", cold, requests.checks(spread), 200),
     ]
     cases = [
         Case(name, server, prepare(run.folder, name, sent, status)) for name, server, sent, status in kinds
     ]
+    for count in COLD_CONNECTIONS:
+        load = prepare(run.folder, cold_name(count), requests.checks(spread), connections=count)
+        cases.append(Case(cold_name(count), cold, load))
     same = cases[0].load
     return [Case(NGINX, nginx, same), Case(EMPTY, empty, same), *cases]

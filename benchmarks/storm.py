@@ -13,22 +13,47 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import databases, machine, servers
+from benchmarks.issuer import issuer, made_up_jwt
+from benchmarks.load import status_of
 from benchmarks.offered import Offered, Outcome
 from benchmarks.requests import check, request
+from benchmarks.revocation import NOW
 from benchmarks.servers import Server
 from benchmarks.sign_in import sign_in
-from benchmarks.tokens import token_of
+from benchmarks.tokens import digest_of, token_of
 
-SESSIONS, PEOPLE, RATE, FLOOD, SECONDS, AT_ONCE = 50_000, 2_000, 500.0, 2_000.0, 8.0, 256
-KILLED_AFTER, AFTERWARDS = 4.0, 20.0
+PEOPLE, RATE, FLOOD = 2_000, 500.0, 2_000.0
+KILLED_AFTER = 4.0
+OVERLOADS = (500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0)
+"""Cold checks a second that one worker is offered: the last ones are more than it can answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    sessions: int
+    seconds: float
+    at_once: int
+    afterwards: float
+    """Seconds of load after all workers were killed."""
+
+    revocations: int
+
+
+WHOLE = Size(sessions=50_000, seconds=8.0, at_once=256, afterwards=20.0, revocations=20)
+SMALL = Size(sessions=5_000, seconds=1.0, at_once=16, afterwards=3.0, revocations=2)
 LINE = "{:<44} {:>7} {:>8} {:>8} {:>7}  {}"
 HEALTH = request("/healthz", "a", [])
+END = (
+    "UPDATE authgate_signin SET ended_at = NOW WHERE id = "
+    "(SELECT sign_in_id FROM authgate_gatesession WHERE token_digest = :digest)"
+)
 Make = Callable[[int], bytes]
 
 
@@ -47,16 +72,19 @@ def from_address(octets: bytes, number: int) -> bytes:
     return octets.replace(b"198.51.100.7", address)
 
 
-FLOODS: dict[str, Make] = {
-    "made-up cookies, one address": lambda n: check("/", f"x{n:042x}"),
-    "made-up cookies, 10,000 addresses": lambda n: from_address(check("/", f"x{n:042x}"), n % 10_000),
-    "made-up API tokens": lambda n: check("/", authorization=f"Bearer ikd_{n:049d}"),
-    "made-up codes": lambda n: check(f"/?ikdcode=x{n:042x}", url="/authgate/traefik"),
-    "no cookie": lambda n: check(f"/page-{n}"),
-}
+def floods(issuer: str) -> dict[str, Make]:
+    """Return the strangers' requests by name, each a function of the request's number."""
+    return {
+        "made-up cookies, one address": lambda n: check("/", f"x{n:042x}"),
+        "made-up cookies, 10,000 addresses": lambda n: from_address(check("/", f"x{n:042x}"), n % 10_000),
+        "made-up API tokens": lambda n: check("/", authorization=f"Bearer ikd_{n:049d}"),
+        "made-up JWTs": lambda n: check("/", authorization=f"Bearer {made_up_jwt(issuer, n)}"),
+        "made-up codes": lambda n: check(f"/?ikdcode=x{n:042x}", url="/authgate/traefik"),
+        "no cookie": lambda n: check(f"/page-{n}"),
+    }
 
 
-def offer(*loads: tuple[Server, Make, float], seconds: float = SECONDS) -> list[Outcome]:
+def offer(*loads: tuple[Server, Make, float], seconds: float) -> list[Outcome]:
     """Send several loads at once."""
 
     async def run() -> list[Outcome]:
@@ -79,29 +107,136 @@ def row(name: str, people: Outcome, others: str = "") -> dict[str, Any]:
     return found | {"others": others}
 
 
-def measure(portal: Server) -> list[dict[str, Any]]:
-    """Run every scenario against a portal."""
-    print(LINE.format("what", "checks", "p50 ms", "p99 ms", "failed", "others"))
-    offer((portal, person, RATE), seconds=2 * PEOPLE / RATE)
-    found = [row("quiet: warm checks", offer((portal, person, RATE))[0])]
-    for name, make in FLOODS.items():
-        people, strangers = offer((portal, person, RATE), (portal, make, FLOOD))
-        others = f"strangers {strangers.statuses()}, {strangers.unanswered} open"
-        found.append(row(f"flood: {name}", people, others))
-    flood = FLOODS["made-up cookies, 10,000 addresses"]
-    cold, strangers = offer((portal, newcomer, 50.0), (portal, flood, FLOOD))
-    found.append(row("flood: newcomers meanwhile", cold, f"strangers {strangers.statuses()}"))
-    return [*found, _half_heads(portal), _restart(portal), _signing_in(portal)]
+@dataclass(frozen=True, slots=True)
+class Storm:
+    """A portal under load, and all that its scenarios need."""
+
+    portal: Server
+    var: Path
+    issuer: str
+    size: Size
+
+    def measure(self) -> list[dict[str, Any]]:
+        """Run every scenario but the overload."""
+        print(LINE.format("what", "checks", "p50 ms", "p99 ms", "failed", "others"))
+        seconds = self.size.seconds
+        offer((self.portal, person, RATE), seconds=2 * PEOPLE / RATE)
+        found = [row("quiet: warm checks", offer((self.portal, person, RATE), seconds=seconds)[0])]
+        for name, make in floods(self.issuer).items():
+            people, strangers = offer(
+                (self.portal, person, RATE), (self.portal, make, FLOOD), seconds=seconds
+            )
+            others = f"strangers {strangers.statuses()}, {strangers.unanswered} open"
+            found.append(row(f"flood: {name}", people, others))
+        flood = floods(self.issuer)["made-up cookies, 10,000 addresses"]
+        cold, strangers = offer((self.portal, newcomer, 50.0), (self.portal, flood, FLOOD), seconds=seconds)
+        found.append(row("flood: newcomers meanwhile", cold, f"strangers {strangers.statuses()}"))
+        found.append(self._revocation(flood))
+        return [*found, self._half_heads(), self._restart(), self._signing_in()]
+
+    def _revocation(self, flood: Make) -> dict[str, Any]:
+        """End sessions during a flood."""
+        count = self.size.revocations
+        with ThreadPoolExecutor(1) as pool:
+            revoking = pool.submit(revoked_after, self.portal, self.var, range(count))
+            people, _ = offer(
+                (self.portal, person_kept, RATE), (self.portal, flood, FLOOD), seconds=self.size.seconds
+            )
+            delays = revoking.result()
+        others = f"{len(delays)} sessions ended, refused everywhere after at most {max(delays):.0f} ms"
+        return row("flood: sessions end meanwhile", people, others) | {"revoked_ms": max(delays)}
+
+    def _signing_in(self) -> dict[str, Any]:
+        """Let many sign in at once by password."""
+        at_once = self.size.at_once
+        with ThreadPoolExecutor(at_once) as pool:
+            signing_in = [pool.submit(_signs_in, self.portal, number) for number in range(at_once)]
+            people, health = offer(
+                (self.portal, person_kept, RATE),
+                (self.portal, lambda _: HEALTH, 20.0),
+                seconds=self.size.seconds,
+            )
+            done = sum(each.result() for each in signing_in)
+        others = f"{done} at the first try, /healthz p99 {health.wait_ms(0.99)} ms"
+        return row(f"{at_once} sign in at once", people, others)
+
+    def _half_heads(self) -> dict[str, Any]:
+        """Open 2,000 connections that send half a head."""
+
+        async def run() -> Outcome:
+            writers = []
+            for _ in range(2_000):
+                try:
+                    _, writer = await asyncio.open_connection(*self.portal.address)
+                except OSError:
+                    break
+                writer.write(person(0)[:60])
+                writers.append(writer)
+            outcome = await Offered(self.portal.address, person_kept, RATE).run(self.size.seconds)
+            for writer in writers:
+                writer.close()
+            return outcome
+
+        return row("2,000 half heads", asyncio.run(run()))
+
+    def _restart(self) -> dict[str, Any]:
+        """Kill all processes that answer checks, under 2,000 checks a second of all sessions."""
+        killed_at = time.monotonic() + KILLED_AFTER
+
+        def kill() -> None:
+            for pid in machine.checkers(self.portal.pid):
+                os.kill(pid, signal.SIGKILL)
+
+        threading.Timer(KILLED_AFTER, kill).start()
+        kept = self.size.sessions - PEOPLE
+        everybody = (self.portal, lambda n: check("/docs/", token_of(PEOPLE + n * 7919 % kept)), FLOOD)
+        (people,) = offer(everybody, seconds=KILLED_AFTER + self.size.afterwards)
+        late = Outcome([answer for answer in people.answers if answer[0] > killed_at + 10])
+        wrong = people.failed(frozenset((200,)), killed_at + 2)
+        others = f"2 s after it {wrong} failed, 10 s after it p99 {late.wait_ms(0.99)} ms"
+        return row("all workers killed", people, others)
 
 
-def _signing_in(portal: Server) -> dict[str, Any]:
-    """Let many sign in at once by password."""
-    with ThreadPoolExecutor(AT_ONCE) as pool:
-        signing_in = [pool.submit(_signs_in, portal, number) for number in range(AT_ONCE)]
-        people, health = offer((portal, person, RATE), (portal, lambda _: HEALTH, 20.0))
-        done = sum(each.result() for each in signing_in)
-    others = f"{done} at the first try, /healthz p99 {health.wait_ms(0.99)} ms"
-    return row(f"{AT_ONCE} sign in at once", people, others)
+def person_kept(number: int) -> bytes:
+    """Return the check of a user whose session no scenario ends."""
+    return person(PEOPLE // 2 + number % (PEOPLE // 2))
+
+
+def revoked_after(portal: Server, var: Path, numbers: Iterable[int]) -> list[float]:
+    """End sessions in the database. Return for each the ms until no worker let it in any more."""
+    delays = []
+    with databases.opened(var) as database:
+        for number in numbers:
+            asked = check("/docs/", token_of(number))
+            committed = database.change(END.replace("NOW", NOW[database.kind]), {"digest": digest_of(number)})
+            last, refused = committed, 0
+            while refused < 8:  # new connections, so that each worker is asked
+                began = time.monotonic()
+                if status_of(portal, asked) == 200:
+                    last, refused = began, 0
+                else:
+                    refused += 1
+            delays.append((last - committed) * 1000)
+    return delays
+
+
+def overload(var: Path, size: Size) -> dict[str, Any]:
+    """Offer one worker more and more cold checks. Return how many it answered with 200 in a second."""
+    found = {}
+    with servers.portal("overload", var, IKD_MEMORY_SESSIONS="1") as portal:
+        for rate in OVERLOADS:
+            cold = (
+                portal,
+                lambda n: check("/docs/", token_of(PEOPLE + n * 7919 % (size.sessions - PEOPLE))),
+                rate,
+            )
+            (people,) = offer(cold, seconds=size.seconds)
+            found[rate] = people.within(size.seconds, 200) / size.seconds
+            others = f"{found[rate]:.0f} let in a second, {people.statuses()}"
+            row(f"one worker, {rate:.0f} cold checks a second", people, others)
+    share = found[OVERLOADS[-1]] / max(found.values())
+    print(f"  at the highest rate it let in {share:.0%} of the most that it let in at any rate")
+    return {"let_in_a_second": found, "share_at_the_highest_rate": share}
 
 
 def _signs_in(portal: Server, number: int) -> bool:
@@ -112,41 +247,15 @@ def _signs_in(portal: Server, number: int) -> bool:
     return True
 
 
-def _half_heads(portal: Server) -> dict[str, Any]:
-    """Open 2,000 connections that send half a head."""
-
-    async def run() -> Outcome:
-        writers = []
-        for _ in range(2_000):
-            try:
-                _, writer = await asyncio.open_connection(*portal.address)
-            except OSError:
-                break
-            writer.write(person(0)[:60])
-            writers.append(writer)
-        outcome = await Offered(portal.address, person, RATE).run(SECONDS)
-        for writer in writers:
-            writer.close()
-        return outcome
-
-    return row("2,000 half heads", asyncio.run(run()))
-
-
-def _restart(portal: Server) -> dict[str, Any]:
-    """Kill all processes that answer checks, under 2,000 checks a second of all sessions."""
-    killed_at = time.monotonic() + KILLED_AFTER
-
-    def kill() -> None:
-        for pid in machine.checkers(portal.pid):
-            os.kill(pid, signal.SIGKILL)
-
-    threading.Timer(KILLED_AFTER, kill).start()
-    everybody = (portal, lambda n: check("/docs/", token_of(n * 7919 % SESSIONS)), FLOOD)
-    (people,) = offer(everybody, seconds=KILLED_AFTER + AFTERWARDS)
-    late = Outcome([answer for answer in people.answers if answer[0] > killed_at + 10])
-    wrong = people.failed(frozenset((200,)), killed_at + 2)
-    others = f"2 s after it {wrong} failed, 10 s after it p99 {late.wait_ms(0.99)} ms"
-    return row("all workers killed", people, others)
+def run(folder: Path, make: databases.Make, empty: Path, size: Size) -> dict[str, Any]:
+    """Fill a database, run every scenario and print the table."""
+    with issuer() as url:
+        var = make(folder / "var-storm", empty)
+        wanted = {"sessions": size.sessions, "users": 10_000, "passwords": size.at_once + 1, "issuer": url}
+        databases.fill(var, json.dumps(wanted))
+        with servers.portal("storm", var, workers=2, core=None) as portal:
+            table = Storm(portal, var, url, size).measure()
+    return {"table": table, "overload": overload(var, size)}
 
 
 def main() -> None:
@@ -159,11 +268,9 @@ def main() -> None:
         with databases.begun(kind, folder) as make:
             empty = make(folder / "var-empty", None)
             databases.fill(empty, "")
-            var = make(folder / "var", empty)
-            databases.fill(var, json.dumps({"sessions": SESSIONS, "users": 10_000, "passwords": AT_ONCE + 1}))
-            print(f"{SESSIONS} sessions on {databases.NOTES[kind]}, {os.cpu_count()} cores for all")
-            with servers.portal("storm", var, workers=2, core=None) as portal:
-                found = measure(portal)
+            size = SMALL if os.environ.get("QUICK", "") not in ("", "0") else WHOLE
+            print(f"{size.sessions} sessions on {databases.NOTES[kind]}, {os.cpu_count()} cores for all")
+            found = run(folder, make, empty, size)
     output = Path(os.environ.get("IKD_VAR") or servers.ROOT / "var") / f"storm-{kind}.json"
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(found, indent=2) + "\n")
