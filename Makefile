@@ -14,6 +14,9 @@ NEEDS_NETWORK := No package index to be reached: is there a network?
 PROGRAMS := nginx:nginx-light haproxy:haproxy redis-server:redis-server initdb:postgresql pgbouncer:pgbouncer chromium:chromium msgfmt:gettext wrk:wrk zbarimg:zbar-tools
 PROGRAMS += git:git skopeo:skopeo docker-registry:docker-registry cadaver:cadaver rclone:rclone wget:wget curl:curl
 
+# Many tests wait for a server, so two run on each processor.
+WORKERS := $(shell expr 2 \* $$(nproc))
+
 .PHONY: demo run test lint format bench storm screenshots programs clean
 
 demo: $(VENV)/requirements-demo.done
@@ -22,13 +25,15 @@ demo: $(VENV)/requirements-demo.done
 run: $(VENV)/requirements.done
 	@exec $(PYTHON) -m ikd_portal.run
 
+# Tests start hundreds of Python processes: each would compile the portal's own modules without a cache.
+test: export PYTHONDONTWRITEBYTECODE :=
 test: programs lint
 	@echo "Checking settings and migrations …"
 	@IKD_VAR=$$(mktemp -d) IKD_PORTAL_URL=https://sso.example.com sh -c '\
 	  trap "rm -rf $$IKD_VAR" EXIT; \
 	  $(PYTHON) manage.py check --deploy --fail-level WARNING && \
 	  $(PYTHON) manage.py makemigrations --check --dry-run'
-	@exec $(PYTHON) -m pytest -n 2 --dist loadgroup $(TESTS)
+	@exec $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
 
 lint: $(VENV)/requirements-dev.done
 	@$(PYTHON) -m ruff check .

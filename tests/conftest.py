@@ -2,12 +2,41 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING, Any
+
 import pytest
+from django.db import connection
 
 from accounts.branding import brand
 from accounts.models import User
 from authgate.sampling import sample
 from tests.factories import UserFactory
+from tests.pattern import fill_from_pattern
+
+if TYPE_CHECKING:
+    from tests.distribution import LongestFirst
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst | None:
+    """Divide the tests as tests/distribution.py says, if they run under `--dist loadgroup`."""
+    if config.getvalue("dist") != "loadgroup":
+        return None
+    from tests.distribution import LongestFirst
+
+    return LongestFirst(config, log)
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: None) -> Iterator[None]:
+    """Copy all tables into the tests' database before pytest-django migrates it, so that it finds no work."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    with closing(fill_from_pattern(str(connection.creation._get_test_db_name()))):
+        yield
 
 
 @pytest.fixture(autouse=True)

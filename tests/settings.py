@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
+
+if "TESTS_OF_ONE_RUN" not in os.environ:
+    # Processes of pytest-xdist share it: they inherit the variable from the process that starts them.
+    os.environ["TESTS_OF_ONE_RUN"] = tempfile.mkdtemp(prefix="ikd-tests-of-one-run-")
+    atexit.register(shutil.rmtree, os.environ["TESTS_OF_ONE_RUN"], ignore_errors=True)
 
 # Below IKD_VAR the paths of the tests' Unix sockets would become too long.
 os.environ.setdefault("TMPDIR", tempfile.gettempdir())

@@ -9,16 +9,14 @@ from pathlib import Path
 import pytest
 from pytest_django.plugin import DjangoDbBlocker
 
-from tests.front.serving import Cast, Database, Portal, cast, migrate
+from tests.front.serving import Cast, Database, Portal, cast
+from tests.pattern import pattern as migrated_pattern
 
 
 @pytest.fixture(scope="session")
-def pattern(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Path:
+def pattern() -> Path:
     """A migrated SQLite file, to be copied."""
-    path = tmp_path_factory.mktemp("pattern") / "ikd.sqlite3"
-    with django_db_blocker.unblock():
-        migrate(Database(f"sqlite:///{path}"))
-    return path
+    return migrated_pattern()
 
 
 @pytest.fixture(scope="module")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +10,10 @@ from pathlib import Path
 from authgate.check.responses import cookie_name
 from authgate.check.target import origin_of
 from tests.behaviour import PORTAL, SITES
+from tests.pattern import ROOT, copy_pattern
+from tests.pattern import portals_environment as _environment
+from tests.pattern import run as _run
 from tests.proxies.processes import Server, free_port
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass
@@ -72,8 +71,7 @@ def start_portal(
         **settings,
     }
     sites = {name: host for name, host in names.items() if name != "portal"} if domains else {}
-    for command in (["manage.py", "migrate", "-v0"], ["manage.py", "createcachetable"]):
-        _run(command, environment)
+    copy_pattern(folder / "ikd.sqlite3")
     tokens = json.loads(_run(["-m", "tests.proxies.cast", shown, json.dumps(sites)], environment))
     server = Server(
         [
@@ -91,17 +89,3 @@ def start_portal(
     bind = environment["IKD_BIND"]
     server.wait_for(bind.removeprefix("unix:") if bind.startswith("unix:") else ("127.0.0.1", own_port))
     return Portal(scheme, names, port, plain_port, bind, tokens["gates"], server, tokens["api"])
-
-
-def _environment() -> dict[str, str]:
-    """Give this process's environment without settings of the tests' own portal."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("IKD_", "DJANGO_"))}
-    return kept | {"DJANGO_SETTINGS_MODULE": "ikd_portal.settings"}
-
-
-def _run(arguments: list[str], environment: dict[str, str]) -> str:
-    command = [sys.executable, *arguments]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise RuntimeError(f"{command} failed:\n{done.stderr[-4000:]}")
-    return done.stdout

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.proxies.portal import Portal, _environment
-from tests.proxies.portal import _run as run
+from tests.pattern import portals_environment, run
+from tests.proxies.portal import Portal
 from tests.proxies.processes import Server, binary, free_port
 
 NPM = Path(__file__).parent / "npm"
@@ -28,7 +28,7 @@ def add_upstream(portal: Portal, folder: Path, slug: str, issuer: str, secret: s
     """Add a provider by the command that administrators use, and give what it says."""
     file = folder / f"{slug}-secret"
     file.write_text(secret)
-    environment = _environment() | {"IKD_VAR": str(folder), "IKD_PORTAL_URL": url_of(portal)}
+    environment = portals_environment() | {"IKD_VAR": str(folder), "IKD_PORTAL_URL": url_of(portal)}
     arguments = ["--client-id", "portal", "--client-secret-file", str(file), "--allow-private"]
     return run(
         ["manage.py", "upstream", "add", "oidc", slug.title(), "--issuer", issuer, *arguments], environment

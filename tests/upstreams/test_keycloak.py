@@ -16,10 +16,10 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.behaviour import FETCH
 from tests.browser.test_story import DOMAINS, FLAGS, chromium_path, resolver
+from tests.pattern import portals_environment, run
 from tests.proxies.backend import Backend
 from tests.proxies.nginx import start_nginx
-from tests.proxies.portal import Portal, _environment, start_portal
-from tests.proxies.portal import _run as run
+from tests.proxies.portal import Portal, start_portal
 from tests.proxies.proxy import Proxy
 from tests.upstreams.keycloak import PAGE, PASSWORD, REALM, Keycloak, shown_client, shown_command
 from tests.upstreams.keycloak_console import CLIENT, enter_client
@@ -63,7 +63,7 @@ class Installation:
 
     def manage(self, *arguments: str) -> str:
         environment = {"IKD_VAR": str(self.folder), "IKD_PORTAL_URL": self.portal.origin("portal")}
-        return run([*arguments], _environment() | environment)
+        return run([*arguments], portals_environment() | environment)
 
     def app(self, path: str = "/") -> str:
         return f"{self.portal.origin('app')}{path}"

@@ -1,0 +1,78 @@
+"""One migrated SQLite file for all processes of a test run, to be copied: migrating takes seconds each time.
+
+Run as a program, it migrates the database of its environment.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from contextlib import closing
+from pathlib import Path
+
+import django
+from django.core.management import call_command
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def pattern() -> Path:
+    """Return the migrated file. The first process of a run makes it; copy it, and never write to it."""
+    folder = Path(os.environ["TESTS_OF_ONE_RUN"])
+    path = folder / "pattern.sqlite3"
+    with (folder / "pattern.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not path.exists():
+            _migrated(folder / "made").rename(path)
+    return path
+
+
+def copy_pattern(path: Path) -> None:
+    """Make a migrated database at `path`, as a portal that starts for the first time does."""
+    shutil.copy(pattern(), path)
+
+
+def fill_from_pattern(uri: str) -> sqlite3.Connection:
+    """Copy the pattern into a database in memory. It lives as long as the connection that is returned."""
+    target = sqlite3.connect(uri, uri=True, check_same_thread=False)
+    with closing(sqlite3.connect(pattern())) as source:
+        source.backup(target)
+    return target
+
+
+def portals_environment() -> dict[str, str]:
+    """Return this process's environment without settings of the tests' own portal."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("IKD_", "DJANGO_"))}
+    return kept | {"DJANGO_SETTINGS_MODULE": "ikd_portal.settings"}
+
+
+def _migrated(var: Path) -> Path:
+    """Migrate a database in the folder `var` and return its path. Raises RuntimeError."""
+    environment = portals_environment() | {"IKD_VAR": str(var), "IKD_PORTAL_URL": "https://sso.example.com"}
+    environment.pop("DATABASE_URL", None)
+    var.mkdir(exist_ok=True)
+    run(["-m", "tests.pattern"], environment)
+    return var / "ikd.sqlite3"
+
+
+def run(arguments: list[str], environment: dict[str, str]) -> str:
+    """Return what a Python program prints. Raises RuntimeError if it fails."""
+    command = [sys.executable, *arguments]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise RuntimeError(f"{command} failed:\n{done.stderr[-4000:]}")
+    return done.stdout
+
+
+def main() -> None:
+    django.setup()
+    call_command("migrate", interactive=False, verbosity=0)
+    call_command("createcachetable", verbosity=0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""Tests of a module stay in one process, and no row of the behaviour table is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.distribution import NOTHING_SHARED, SECONDS, seconds_of, unit_of
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.mark.parametrize(
+    ("test", "unit"),
+    [
+        ("tests/front/test_limits.py::test_a", "tests/front/test_limits.py"),
+        ("tests/front/test_limits.py::test_a[x@y]", "tests/front/test_limits.py"),
+        ("tests/demo/test_first_run.py::test_a@demo", "demo"),
+        ("tests/demo/test_proxies.py::test_a[nginx]@demo", "demo"),
+        ("tests/proxies/test_warm.py::test_a[nginx]", "tests/proxies [nginx]"),
+        ("tests/proxies/test_warm.py::test_a[ingress_nginx-x]", "tests/proxies [ingress_nginx]"),
+        ("tests/proxies/test_envoy.py::test_a[envoys own]", "tests/proxies/test_envoy.py"),
+        ("tests/accounts/test_bad_input.py::test_a[x]", "tests/accounts/test_bad_input.py::test_a[x]"),
+    ],
+)
+def test_a_test_belongs_to(test: str, unit: str) -> None:
+    assert unit_of(test) == unit
+
+
+def test_a_unit_of_known_length_counts_as_that_long() -> None:
+    unit, seconds = next(iter(SECONDS.items()))
+
+    assert seconds_of(unit, 1) == seconds
+    assert seconds_of("tests/test_x.py", 10) < seconds_of("tests/test_x.py", 20)
+
+
+@pytest.mark.parametrize("name", [*NOTHING_SHARED, *(unit for unit in SECONDS if unit.endswith(".py"))])
+def test_a_file_with_a_place_in_the_tables_is_there(name: str) -> None:
+    assert (ROOT / name).is_file()
