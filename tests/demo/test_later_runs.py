@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo.conftest import Demo, is_open
+from tests.demo.conftest import END_LIMIT, Demo, is_open
 from tests.demo.visitor import Visitor
 
 pytestmark = [pytest.mark.proxy, pytest.mark.xdist_group("demo")]
@@ -66,7 +66,7 @@ def test_a_program_that_dies_ends_the_demo_which_says_why(history: History) -> N
 
     os.kill(backend, signal.SIGKILL)
 
-    assert demo.process.wait(20) == 1
+    assert demo.process.wait(END_LIMIT) == 1
     assert "The backend ended by itself (signal 9). The last lines of " in demo.said()
     assert demo.processes() == {}
 
@@ -89,7 +89,7 @@ def test_even_a_kill_that_nobody_can_catch_leaves_nothing_running(tmp_path: Path
 
 
 def _nothing_stays(demo: Demo) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + END_LIMIT
     while demo.processes() and time.monotonic() < deadline:
         time.sleep(0.1)
     return demo.processes() == {}

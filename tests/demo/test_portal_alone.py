@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.demo.conftest import ROOT, environment, free_port
+from tests.demo.conftest import END_LIMIT, ROOT, environment, free_port
 
 COMMAND = [sys.executable, "-m", "ikd_portal.run"]
 
@@ -25,7 +25,7 @@ def portal(tmp_path: Path) -> Iterator[tuple[str, Path]]:
         process = subprocess.Popen(COMMAND, cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT)
     yield f"http://localhost:{port}", said
     process.terminate()
-    process.wait(40)
+    process.wait(END_LIMIT)
 
 
 def test_without_an_administrator_it_prints_the_link_that_makes_one(portal: tuple[str, Path]) -> None:
@@ -66,7 +66,7 @@ def test_a_mistake_in_a_setting_is_said_in_one_line(tmp_path: Path) -> None:
 def _wait_for(address: str) -> None:
     """Return once the portal answers, by its own name, as the first visitor would ask."""
     ready = address.replace("localhost", "127.0.0.1") + "/readyz"
-    for _ in range(200):
+    for _ in range(600):
         try:
             urllib.request.urlopen(ready, timeout=5).close()
         except OSError:

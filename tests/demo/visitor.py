@@ -26,7 +26,7 @@ class Visitor:
         """Open a page, follow its redirects, and give its text, whatever its status."""
         request = urllib.request.Request(url, data, {"Accept": accept, "Sec-Fetch-Mode": "navigate"})
         try:
-            answer = self._opener.open(request, timeout=10)
+            answer = self._opener.open(request, timeout=60)
         except urllib.error.HTTPError as error:
             answer = error
         with answer:
@@ -48,7 +48,7 @@ def _hidden_fields(page: str) -> list[tuple[str, str]]:
 def _handler(port: int) -> type[urllib.request.HTTPHandler]:
     class ToProxy(http.client.HTTPConnection):
         def connect(self) -> None:
-            self.sock = socket.create_connection(("127.0.0.1", port), timeout=10)
+            self.sock = socket.create_connection(("127.0.0.1", port), timeout=60)
 
     class Handler(urllib.request.HTTPHandler):
         def http_open(self, request: urllib.request.Request) -> Any:

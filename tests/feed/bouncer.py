@@ -56,7 +56,7 @@ class Bouncer:
 
     def stop(self) -> None:
         self._process.terminate()
-        self._process.wait(10)
+        self._process.wait(60)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _write(self, name: str) -> None:

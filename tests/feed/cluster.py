@@ -49,7 +49,7 @@ class Cluster:
                 [self._postgres, "-D", str(self.folder / "data"), *options],
                 cwd=self.folder, user=self._user, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
-        if not eventually(self._is_up, 30):
+        if not eventually(self._is_up):
             raise RuntimeError((self.folder / "log").read_text()[-2000:])
         return self
 
@@ -58,7 +58,7 @@ class Cluster:
         if self.process is not None and self.process.poll() is None:
             self.resume()
             self.process.send_signal(number)
-            self.process.wait(20)
+            self.process.wait(60)
 
     def remove(self) -> None:
         self.stop(signal.SIGQUIT)

@@ -60,7 +60,7 @@ class Pause:
 
     def __call__(self, execute: Statement, *arguments: Any) -> Any:
         self.reached.set()
-        assert self.go_on.wait(10)
+        assert self.go_on.wait(60)
         return execute(*arguments)
 
 
@@ -73,7 +73,7 @@ def _reading(feed: Feed, pause: Pause) -> Iterator[None]:
 
     thread = threading.Thread(target=read)
     thread.start()
-    assert pause.reached.wait(10)
+    assert pause.reached.wait(60)
     try:
         yield
     finally:

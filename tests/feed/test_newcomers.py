@@ -42,7 +42,7 @@ def all_choosing_before_one_is_made() -> Iterator[None]:
     def wait(instance: User, **kwargs: object) -> None:
         if instance.pk is None and connection.vendor == "postgresql":
             with suppress(threading.BrokenBarrierError):
-                everybody.wait(5)
+                everybody.wait(60)
 
     pre_save.connect(wait, sender=User)
     try:

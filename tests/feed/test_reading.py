@@ -45,12 +45,12 @@ class Elsewhere:
         with transaction.atomic():
             write(self._key)
             self._written.set()
-            assert self._commit.wait(10)
+            assert self._commit.wait(60)
         connection.close()
 
     def begin(self) -> None:
         self._thread.start()
-        assert self._written.wait(10)
+        assert self._written.wait(60)
 
     def commit(self) -> None:
         self._commit.set()

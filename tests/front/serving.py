@@ -31,6 +31,9 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 WIKI = "https://wiki.example.com"
 PUBLIC = "https://public.example.com"
 
+PATIENCE = 60.0
+"""Seconds for what should take a moment, on a machine that runs many servers at once."""
+
 
 def program(name: str, package: str, *folders: str) -> str:
     """Give a program's path. Skips where Debian's package is not installed; on CI that fails."""
@@ -48,7 +51,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def eventually(is_so: Callable[[], bool], within: float = 15.0, every: float = 0.05) -> bool:
+def eventually(is_so: Callable[[], bool], within: float = PATIENCE, every: float = 0.05) -> bool:
     """Wait until something holds; tell whether it came to that in time."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
@@ -173,7 +176,7 @@ class Portal:
             self.process = subprocess.Popen(
                 command, cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT
             )
-        if not eventually(lambda: self.has_ended() or self.is_up(), 20) or self.has_ended():
+        if not eventually(lambda: self.has_ended() or self.is_up()) or self.has_ended():
             self.stop()
             raise RuntimeError(self.log.read_text()[-3000:])
         return self
@@ -189,7 +192,7 @@ class Portal:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             try:
-                self.process.wait(10)
+                self.process.wait(30)
             except subprocess.TimeoutExpired:
                 for worker in children(self.process.pid):
                     with suppress(ProcessLookupError):
@@ -294,7 +297,7 @@ def sign_in_bytes(login: bytes) -> bytes:
 class Connection:
     """A connection to a server, kept alive; answers are read one by one, by the book and no further."""
 
-    def __init__(self, address: tuple[str, int] | str, timeout: float = 20) -> None:
+    def __init__(self, address: tuple[str, int] | str, timeout: float = PATIENCE) -> None:
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         self.socket.settimeout(timeout)

@@ -310,7 +310,7 @@ def test_a_reload_loses_no_request(database: Database, people: Cast, tmp_path: P
     for thread in threads:
         thread.start()
     portal.reload()
-    replaced = eventually(lambda: len(portal.workers()) == 2 and not before & set(portal.workers()), 20)
+    replaced = eventually(lambda: len(portal.workers()) == 2 and not before & set(portal.workers()))
     time.sleep(0.5)
     ended.set()
     for thread in threads:

@@ -188,7 +188,7 @@ def test_a_reload_loses_no_page(database: Database, people: Cast, tmp_path: Path
     asking = threading.Thread(target=ask)
     asking.start()
     portal.reload()
-    replaced = eventually(lambda: before not in portal.page_workers() and len(portal.page_workers()) == 1, 20)
+    replaced = eventually(lambda: before not in portal.page_workers() and len(portal.page_workers()) == 1)
     time.sleep(0.3)
     ended.set()
     asking.join(10)

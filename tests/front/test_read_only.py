@@ -87,9 +87,7 @@ class Server:
             with Connection(("127.0.0.1", self.port)) as one:
                 return one.get("/readyz", Connection="close").status == 200
 
-        return (
-            eventually(lambda: self.process.poll() is not None or is_up(), 30) and self.process.poll() is None
-        )
+        return eventually(lambda: self.process.poll() is not None or is_up()) and self.process.poll() is None
 
     def takes_uploads(self) -> bool:
         """Send a form that is larger than what is kept in memory; return whether a page read it whole."""
@@ -110,10 +108,10 @@ class Server:
         with suppress(ProcessLookupError):
             os.killpg(self.process.pid, signal.SIGTERM)
         try:
-            self.process.wait(15)
+            self.process.wait(60)
         except subprocess.TimeoutExpired:
             os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(5)
+            self.process.wait(60)
         return self.log.read_text()
 
 

@@ -65,7 +65,7 @@ def test_the_page_of_a_failure_shows_the_number_of_its_traceback(portal: Portal,
     assert [line for line in found if "no such table" in line.get("exception", "")]
     assert all("onboarding/views.py" in line["exception"] for line in found if "exception" in line)
     # The others failed like the first: a count names them.
-    assert eventually(lambda: shown[1][0] in str(lines(portal)) and shown[2][0] in str(lines(portal)), 10)
+    assert eventually(lambda: shown[1][0] in str(lines(portal)) and shown[2][0] in str(lines(portal)))
     (count,) = [line for line in lines(portal) if shown[1][0] in line.get("requests", ())]
     assert (count["repeated"], "no such table" in count["exception"]) == (2, True)
     assert TOKEN not in portal.log.read_text()
@@ -188,7 +188,7 @@ def test_a_flood_of_checks_without_a_database_is_a_handful_of_lines(
     before = len(portal.log.read_text())
     (cluster.suspend if how == "hangs" else cluster.stop)()
     try:
-        assert eventually(lambda: portal.ask(people.alice_cookie).status == 503, 20)
+        assert eventually(lambda: portal.ask(people.alice_cookie).status == 503)
         with portal.connect() as one:
             decisions = [
                 one.check(people.alice_cookie if number % 2 else f"__Host-ikd_gate=cold-{number}")
@@ -197,7 +197,7 @@ def test_a_flood_of_checks_without_a_database_is_a_handful_of_lines(
         pages = [page(portal, "/accounts/login/").status for _ in range(50 if how == "is gone" else 0)]
     finally:
         (cluster.resume if how == "hangs" else cluster.start)()
-    assert eventually(lambda: portal.ask(people.alice_cookie).status == 200, 20)
+    assert eventually(lambda: portal.ask(people.alice_cookie).status == 200)
     portal.stop()
 
     said = lines(portal, before)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE = 30
+PATIENCE = 120
 
 
 def binary(name: str, package: str) -> str:

@@ -11,7 +11,7 @@ from typing import Protocol
 from tests.proxies.backend import Backend
 from tests.proxies.portal import Portal
 from tests.proxies.processes import Server, binary
-from tests.proxies.wire import Address, Headers, Reply, exchange, request_bytes
+from tests.proxies.wire import PATIENCE, Address, Headers, Reply, exchange, request_bytes
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 
@@ -40,7 +40,7 @@ class Proxy:
     tells_why: bool = True
     keeps_connections: bool = True
 
-    def send(self, request: bytes, *, tls_name: str = "", timeout: float = 15) -> Reply | None:
+    def send(self, request: bytes, *, tls_name: str = "", timeout: float = PATIENCE) -> Reply | None:
         """Send bytes just as they are; the backend forgets what reached it before."""
         self.backend.take()
         name = (tls_name or self.portal.names["portal"]) if self.portal.scheme == "https" else None

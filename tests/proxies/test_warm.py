@@ -13,6 +13,7 @@ from tests.behaviour import FETCH
 from tests.proxies.conftest import METRICS_TOKEN
 from tests.proxies.portal import Portal
 from tests.proxies.proxy import Proxy
+from tests.proxies.wire import PATIENCE
 
 pytestmark = pytest.mark.proxy
 
@@ -22,7 +23,7 @@ CHECKS, PAUSE = 25, 0.1
 
 def answered_from_memory(portal: Portal) -> int:
     """Give the counter as it was published last."""
-    connection = http.client.HTTPConnection(portal.bind, timeout=5)
+    connection = http.client.HTTPConnection(portal.bind, timeout=PATIENCE)
     headers = {"Authorization": f"Bearer {METRICS_TOKEN}", "Host": portal.host("portal")}
     connection.request("GET", "/metrics", headers=headers)
     told = connection.getresponse().read().decode()

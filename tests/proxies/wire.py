@@ -9,6 +9,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 
+PATIENCE = 60.0
+"""Seconds for an answer, on a machine that runs many servers at once."""
+
 Address = tuple[str, int]
 Headers = Mapping[str, str] | Sequence[tuple[str, str]]
 
@@ -44,7 +47,9 @@ def request_bytes(
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
 
 
-def exchange(address: Address, request: bytes, *, tls_name: str | None, timeout: float = 15) -> Reply | None:
+def exchange(
+    address: Address, request: bytes, *, tls_name: str | None, timeout: float = PATIENCE
+) -> Reply | None:
     """Send bytes and give the answer; None where the other side closed without one. Raises TimeoutError."""
     with closing(connected(address, tls_name, timeout)) as connection:
         with suppress(
@@ -78,7 +83,7 @@ def _read(response: http.client.HTTPResponse) -> bytes:
         return cut.partial
 
 
-def connected(address: Address, tls_name: str | None, timeout: float = 15) -> socket.socket:
+def connected(address: Address, tls_name: str | None, timeout: float = PATIENCE) -> socket.socket:
     """Give a connection; over TLS where a name is given (the tests' certificate is nobody's)."""
     host, port = address
     plain = socket.create_connection((host.strip("[]"), port), timeout=timeout)

@@ -175,7 +175,7 @@ def ends_of_tabs(portal: Portal, slug: str, cookies: dict[str, str], sign_in: ob
     def tab(number: int) -> str:
         visitor = Visitor(url_of(portal), cookies, at_most=90)
         location = f"/upstreams/{slug}/start?next=/accounts/?tab={number}"
-        everybody.wait(30)
+        everybody.wait(60)
         for step in range(30):
             status, location, body = visitor.get(location.removeprefix(url_of(portal)))
             if status != 302:
@@ -185,7 +185,7 @@ def ends_of_tabs(portal: Portal, slug: str, cookies: dict[str, str], sign_in: ob
             if not location.startswith("/"):
                 location = sign_in(location)  # type: ignore[operator]
             if step == 0:
-                everybody.wait(30)
+                everybody.wait(60)
         return "loops"
 
     with ThreadPoolExecutor(TABS) as pool:

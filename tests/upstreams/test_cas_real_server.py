@@ -42,12 +42,12 @@ def campus(request: pytest.FixtureRequest, real: RealCas, db: None) -> Upstream:
 def sign_in_there(location: str, browser: requests.Session | None = None) -> str:
     """Fill in the server's form, and give where it sends the browser back to."""
     browser = browser or requests.Session()
-    page = browser.get(location, timeout=10)
+    page = browser.get(location, timeout=60)
     form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)"', page.text))
     form |= {"username": USER, "password": PASSWORD}
     assert {"csrfmiddlewaretoken", "lt", "service"} <= set(form), page.text
     form["service"] = form["service"].replace("&amp;", "&")
-    answer = browser.post(location, form, allow_redirects=False, timeout=10)
+    answer = browser.post(location, form, allow_redirects=False, timeout=60)
     assert answer.status_code == 302, answer.text
     return answer.headers["Location"]
 

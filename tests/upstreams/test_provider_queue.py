@@ -153,7 +153,7 @@ def test_few_threads_work_while_many_wait(monkeypatch: pytest.MonkeyPatch) -> No
             with counting:
                 working -= 1
             with provider_threads.waiting():
-                everybody.wait(20)  # each waits at the same time as all others
+                everybody.wait(60)  # each waits at the same time as all others
         return [b"done"]
 
     application = provider_threads.few_at_once(work)
