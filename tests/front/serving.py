@@ -26,6 +26,7 @@ from authgate.models import SignIn
 from authgate.worker import stale_connections
 from ikd_portal.settings import database as database_settings
 from tests.factories import ApplicationFactory, UserFactory
+from tests.pattern import copy_pattern
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WIKI = "https://wiki.example.com"
@@ -92,7 +93,11 @@ class Database:
 
 
 def migrate(database: Database) -> None:
-    """Make all tables, triggers and cache tables."""
+    """Make all tables, triggers and cache tables. A new SQLite file is a copy of the pattern."""
+    path = Path(database.url.removeprefix("sqlite:///"))
+    if database.url.startswith("sqlite:") and not path.exists():
+        copy_pattern(path)
+        return
     with database.connected():
         call_command("migrate", interactive=False, verbosity=0)
         call_command("createcachetable", verbosity=0)
