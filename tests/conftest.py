@@ -42,7 +42,7 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 @pytest.fixture(scope="session", autouse=True)
 def static_files_found_once() -> Iterator[None]:
-    """Every `Client` loads the middleware again, and WhiteNoise then reads all static files: remember them."""
+    """Remember static files: every `Client` loads the middleware again, which reads them all."""
     found: dict[tuple[str, int | None], dict[str, Any]] = {}
     find = WhiteNoiseMiddleware.add_files_from_finders
 
