@@ -48,6 +48,14 @@ def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
     assert {name for name in targets if not re.search(rf"^{name}:", MAKEFILE, re.MULTILINE)} == set()
 
 
+def test_every_name_that_contributing_looks_for_in_a_file_is_there() -> None:
+    pairs = re.findall(r"`(\w+)`(?:,? (?:and|or) `(\w+)`)? in\s`([\w./-]+\.py)`", CONTRIBUTING.read_text())
+    looked_for = {(name, path) for *names, path in pairs for name in names if name}
+
+    assert len(looked_for) > 15
+    assert {(name, path) for name, path in looked_for if name not in (ROOT / path).read_text()} == set()
+
+
 def test_paths_are_found() -> None:
     """A reader that finds no path would let every page pass."""
     named = paths_named("See `authgate/check/decision.py`, docs/decisions/, tests/proxies/<name>.py and a/b.")
