@@ -11,9 +11,8 @@ class AuthgateConfig(AppConfig):
 
     def ready(self) -> None:
         from authgate import checks  # noqa: F401
-        from authgate.worker import stale_connections
-        from authgate.worker import triggers as changes
+        from authgate.worker import stale_connections, triggers
 
         stale_connections.watch()
-        pre_migrate.connect(lambda using, plan, **_: changes.make_way(using, plan), sender=self, weak=False)
-        post_migrate.connect(lambda using, **_: changes.install(using), sender=self, weak=False)
+        pre_migrate.connect(lambda using, plan, **_: triggers.make_way(using, plan), sender=self, weak=False)
+        post_migrate.connect(lambda using, **_: triggers.install(using), sender=self, weak=False)

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from django.urls import path
 
-from authgate import identity_jwt as signing
-from authgate.endpoints import portal as portal_views
+from authgate.endpoints.portal import continue_, enter
+from authgate.identity_jwt import key_set
 
 urlpatterns = [
-    path("continue", portal_views.continue_, name="continue"),
-    path(".well-known/jwks.json", signing.key_set, name="key_set"),
-    path("enter", portal_views.enter, name="enter"),
+    path("continue", continue_, name="continue"),
+    path(".well-known/jwks.json", key_set, name="key_set"),
+    path("enter", enter, name="enter"),
 ]

@@ -195,9 +195,9 @@ def _sign_in(user: int) -> Any:
 
 
 def _session(user: int, origin: str) -> str:
-    from authgate import sign_ins as sessions
+    from authgate.sign_ins import open_gate
 
-    return sessions.open_gate(_sign_in(user), origin)
+    return open_gate(_sign_in(user), origin)
 
 
 def _api_token(user: int, site: Any) -> str:

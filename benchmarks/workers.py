@@ -44,8 +44,7 @@ class FilledWorker(PortalWorker):
 
 
 def _fill(count: int) -> None:
-    from authgate.worker import feed
-    from authgate.worker import loader as loading
+    from authgate.worker import feed, loader
     from benchmarks.tokens import digest_of
 
     current: Any = feed.current
@@ -53,7 +52,7 @@ def _fill(count: int) -> None:
     for start in range(0, count, 1000):
         digests = [digest_of(number) for number in range(start, min(start + 1000, count))]
         generation = current.memory.generation
-        for digest, session in loading.load_sessions(digests).items():
+        for digest, session in loader.load_sessions(digests).items():
             current.memory.hold(digest, session, generation)
     if len(current.memory) != count:
         raise RuntimeError(f"{len(current.memory)} sessions are held instead of {count}")

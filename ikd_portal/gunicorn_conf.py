@@ -9,7 +9,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 from authgate import folders
-from authgate.logs import configuration as logs
+from authgate.logs.configuration import configuration, configure, watch_uncaught_exceptions
 from ikd_portal import page_socket, readiness
 
 
@@ -26,13 +26,13 @@ def _number(name: str, text: str) -> int:
 
 
 try:
-    logconfig_dict = logs.configuration()
+    logconfig_dict = configuration()
 except ValueError as mistake:
     os.environ["IKD_LOG_FORMAT"], os.environ["IKD_LOG_LEVEL"] = "json", "info"
-    logs.configure(logs.configuration())
+    configure(configuration())
     _give_up(f"{mistake}")
-logs.configure(logconfig_dict)
-logs.watch_uncaught_exceptions()
+configure(logconfig_dict)
+watch_uncaught_exceptions()
 
 bind = os.environ.get("IKD_BIND", "127.0.0.1:8000")
 page_workers = _number("IKD_PAGE_WORKERS", os.environ.get("IKD_PAGE_WORKERS", "2"))

@@ -13,7 +13,7 @@ from django.core.exceptions import ImproperlyConfigured
 
 from authgate import folders
 from authgate.check.target import BadTarget, origin_of
-from authgate.logs import configuration as logs
+from authgate.logs.configuration import configuration
 from ikd_portal import __version__, secret_file
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -321,6 +321,6 @@ APPEND_SLASH = False
 # IKD_LOG_FORMAT and IKD_LOG_LEVEL are read in authgate/logs, for gunicorn's master too.
 LOGGING_CONFIG = "authgate.logs.configuration.configure"
 try:
-    LOGGING = logs.configuration()
+    LOGGING = configuration()
 except ValueError as mistake:
     raise ImproperlyConfigured(str(mistake)) from None

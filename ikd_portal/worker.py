@@ -24,7 +24,7 @@ from uvicorn.config import Config
 from uvicorn.server import Server
 
 from authgate.endpoints.connections import connections
-from authgate.logs import handler as logs
+from authgate.logs import handler
 from authgate.worker import patience
 
 PATIENCE = 10.0
@@ -77,7 +77,7 @@ class PortalServer(Server):
         await super().shutdown(sockets)
         # Not in this thread: a database that hangs must not keep the worker from being told to hurry.
         await asyncio.get_running_loop().run_in_executor(None, writer.end)
-        logs.flush()
+        handler.flush()
 
 
 def _is_asked_by_others() -> bool:
@@ -136,7 +136,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
 
     def _begin_pages(self) -> None:
         from accounts import password_hasher
-        from accounts.upstreams.oidc import recheck_worker as rechecking
+        from accounts.upstreams.oidc import recheck_worker
         from authgate.endpoints.middleware import GateMiddleware
         from authgate.worker import metrics
         from authgate.worker.write_behind import writer
@@ -144,7 +144,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
         writer.start()
         metrics.sources.append(password_hasher.numbers)
         GateMiddleware.workers_remember = True
-        rechecking.start()
+        recheck_worker.start()
 
     async def _serve(self) -> None:
         from authgate.endpoints.check_view import answer_alone

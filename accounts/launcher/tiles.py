@@ -12,7 +12,7 @@ from django.db.models import Exists, F, OuterRef
 from authgate import models
 from authgate.check.decision import Verdict, decide
 from authgate.check.target import BadTarget, Target, origin_of, uri_from
-from authgate.worker import loader as loading
+from authgate.worker import loader
 
 if TYPE_CHECKING:
     from accounts.models import User
@@ -47,8 +47,8 @@ class Shelf:
 
 def applications_for(user: User, client: str = "") -> list[Tile]:
     """Give the applications whose start page `user` may open from the address `client`. Seven queries."""
-    subject, now = loading.subject_of(user), time.time()
-    compiled = {application.id: application for application in loading.load_applications()}
+    subject, now = loader.subject_of(user), time.time()
+    compiled = {application.id: application for application in loader.load_applications()}
     chosen = models.Favourite.objects.filter(user=user, application=OuterRef("pk"))
     rows = (
         models.Application.objects.filter(in_launcher=True, enabled=True)
@@ -69,10 +69,10 @@ def applications_for(user: User, client: str = "") -> list[Tile]:
 
 def applications_open_to(user: User) -> set[int]:
     """Give the ids of applications of which a rule is for `user`, whatever its path, method or network."""
-    subject, now = loading.subject_of(user), time.time()
+    subject, now = loader.subject_of(user), time.time()
     return {
         application.id
-        for application in loading.load_applications()
+        for application in loader.load_applications()
         if application.enabled
         and any(rule.is_for(subject, now) for scope in application.scopes.values() for rule in scope.rules)
     }

@@ -20,7 +20,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.destinations import destination, judged
 from accounts.models import Upstream, User
 from accounts.throttle import PasswordFormMixin
-from accounts.upstreams import provider_sign_out as leaving
+from accounts.upstreams import provider_sign_out
 from accounts.upstreams.views import offered
 from authgate.endpoints.portal import application_named_in
 
@@ -35,7 +35,7 @@ class SignInView(PasswordFormMixin, allauth_views.LoginView):  # type: ignore[mi
         """
         self.upstreams = offered()
         default = next((upstream for upstream in self.upstreams if upstream.is_default), None)
-        waits = "local" in request.GET or leaving.cookie_name() in request.COOKIES
+        waits = "local" in request.GET or provider_sign_out.cookie_name() in request.COOKIES
         if default is None or waits or request.user.is_authenticated:
             response: HttpResponse = super().get(request, *args, **kwargs)
             return response
@@ -81,8 +81,8 @@ class SignOutView(allauth_views.LogoutView):  # type: ignore[misc]
         """Sign out here, whatever the provider does; then at the provider."""
         sign_in = getattr(request, "sign_in", None)
         response: HttpResponse = super().post(request, *args, **kwargs)
-        on = leaving.way_out(sign_in.pk, self.get_next_url()) if sign_in else None
-        return leaving.remember(redirect(on) if on else response)
+        on = provider_sign_out.way_out(sign_in.pk, self.get_next_url()) if sign_in else None
+        return provider_sign_out.remember(redirect(on) if on else response)
 
     def get_next_url(self) -> str | None:
         return destination(self.request, "rd", "next")
@@ -114,11 +114,11 @@ class ReauthenticateView(PasswordFormMixin, allauth_views.ReauthenticateView):  
 @require_safe
 def signed_out(request: HttpRequest) -> HttpResponse:
     """Say so; a provider that brings the browser back may bring along where it goes on to."""
-    target = judged(leaving.then_in(request.GET.get("state", "")))
+    target = judged(provider_sign_out.then_in(request.GET.get("state", "")))
     if target and not request.user.is_authenticated:
-        return leaving.remember(redirect(target))
+        return provider_sign_out.remember(redirect(target))
     response = render(request, "accounts/signed_out.html")
-    return response if request.user.is_authenticated else leaving.remember(response)
+    return response if request.user.is_authenticated else provider_sign_out.remember(response)
 
 
 @never_cache
@@ -130,8 +130,10 @@ def switch_account(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         before = getattr(request, "sign_in", None)
         logout(request)
-        on = leaving.way_out(before.pk, f"{settings.IKD_PORTAL_ORIGIN}{sign_in}") if before else None
-        return leaving.remember(redirect(on or sign_in))
+        on = (
+            provider_sign_out.way_out(before.pk, f"{settings.IKD_PORTAL_ORIGIN}{sign_in}") if before else None
+        )
+        return provider_sign_out.remember(redirect(on or sign_in))
     if not request.user.is_authenticated:
         return redirect(sign_in)
     return render(request, "accounts/switch_account.html", {"target": target})

@@ -27,8 +27,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.destinations import destination, judged, with_fragment
 from accounts.models import Identity, Upstream, User
 from accounts.reauthentication import is_freshly_confirmed
-from accounts.upstreams import attempts, provider_threads
-from accounts.upstreams import provider_sign_out as leaving
+from accounts.upstreams import attempts, provider_sign_out, provider_threads
 from accounts.upstreams.attempts import Attempt, Purpose
 from accounts.upstreams.errors import Blame, Trouble
 from accounts.upstreams.linking import Arrival, has_second_factor, is_last_way_in, let_in, link
@@ -162,7 +161,7 @@ def _failed(
     if request.user.is_authenticated:
         return HttpResponseRedirect(target or reverse("launcher"))
     has_tries = not is_taken or attempt.tries < attempts.TRIES
-    has_just_left = leaving.cookie_name() in request.COOKIES
+    has_just_left = provider_sign_out.cookie_name() in request.COOKIES
     if trouble.begins_again and has_tries and not has_just_left and attempts.may_begin_again(attempt):
         if is_taken:
             _let_other_tabs_finish(attempt)
@@ -273,22 +272,22 @@ def sign_out_at_provider(request: HttpRequest) -> HttpResponse:
 
     Whatever is wrong with the provider, the browser ends where it wanted to go, signed out here.
     """
-    way = leaving.unsealed(request.GET.get("at", "")) if request.method == "GET" else None
+    way = provider_sign_out.unsealed(request.GET.get("at", "")) if request.method == "GET" else None
     then = judged(way.then) if way else None
     url = _end_session_url(request, way) if way else None
     response = HttpResponse(status=302, headers={"Location": url or then or reverse("signed_out")})
     response.headers["Referrer-Policy"] = "no-referrer"
-    return leaving.remember(response)
+    return provider_sign_out.remember(response)
 
 
-def _end_session_url(request: HttpRequest, way: leaving.WayOut) -> str | None:
-    taken = leaving.taken(way.session)
+def _end_session_url(request: HttpRequest, way: provider_sign_out.WayOut) -> str | None:
+    taken = provider_sign_out.taken(way.session)
     if taken is None:
         return None
     upstream, hint = taken
     try:
         _require_turn(request)
-        return leaving.end_session_url(upstream, hint, way.then)
+        return provider_sign_out.end_session_url(upstream, hint, way.then)
     except Trouble as trouble:
         details = {"upstream": upstream.slug}
         record(

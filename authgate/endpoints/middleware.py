@@ -6,12 +6,12 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from authgate import sign_ins as sessions
 from authgate.check.target import BadTarget, origin_from
 from authgate.endpoints.check_view import answer_gate_request
 from authgate.logs.request_ids import begin_request
 from authgate.pages.outage import Overloaded
 from authgate.peer import is_overloaded
+from authgate.sign_ins import ended_here
 from authgate.worker import metrics, readiness, stale_connections
 
 BELIEVED_AFTER = 0.2
@@ -33,9 +33,9 @@ class GateMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         begin_request()
-        sessions.ended_here.any = False
+        ended_here.any = False
         response = self._answer(request)
-        if sessions.ended_here.any and self.workers_remember:
+        if ended_here.any and self.workers_remember:
             time.sleep(BELIEVED_AFTER)
         return response
 

@@ -28,12 +28,12 @@ from authgate.pages.onward import LONGEST_HEADER
 from authgate.pages.refused import context_of
 from authgate.peer import client_address
 from authgate.sign_ins import digest, open_gate
-from authgate.worker import loader as loading
+from authgate.worker import loader
 from authgate.worker.write_behind import writer
 
 
 def state_in(sealed: str) -> State | None:
-    return unseal(sealed, loading.gate_settings().state_keys, time.time())
+    return unseal(sealed, loader.gate_settings().state_keys, time.time())
 
 
 def with_kept_page(state: State) -> State:
@@ -65,12 +65,12 @@ def _continued(request: HttpRequest, state: State) -> HttpResponse:
     if sign_in is None:
         query = urlencode({"next": request.get_full_path()})
         return HttpResponseRedirect(f"{reverse(settings.LOGIN_URL)}?{query}")
-    application = loading.load_application(state.origin)
+    application = loader.load_application(state.origin)
     if application is None:
         return render(request, "authgate/broken_link.html", status=400)
     state = with_kept_page(state)
     target = Target(state.origin, "GET", state.uri, client_address(request) or "")
-    decision = decide(application, target, loading.subject_of(sign_in.user, sign_in), time.time())
+    decision = decide(application, target, loader.subject_of(sign_in.user, sign_in), time.time())
     if decision.verdict is Verdict.STEP_UP:
         return _to_second_factor(request.get_full_path())
     if decision.verdict is not Verdict.ALLOW:
@@ -104,19 +104,19 @@ def enter(request: HttpRequest) -> HttpResponse:
 def _enter(request: HttpRequest, page: str) -> HttpResponse:
     parts = urlsplit(page)
     origin = f"{parts.scheme}://{parts.netloc}"
-    place = place_of(origin, loading.shared_domains())
-    if not place.startswith(".") or place != place_of(settings.IKD_PORTAL_ORIGIN, loading.shared_domains()):
+    place = place_of(origin, loader.shared_domains())
+    if not place.startswith(".") or place != place_of(settings.IKD_PORTAL_ORIGIN, loader.shared_domains()):
         return HttpResponseRedirect(f"{origin}/authgate/start?{urlencode({'rd': _shortened(page)})}")
     sign_in = getattr(request, "sign_in", None)
     if sign_in is None:
         query = urlencode({"next": _enter_url(request, page)})
         return HttpResponseRedirect(f"{reverse(settings.LOGIN_URL)}?{query}")
     uri = without_code(page.removeprefix(origin))
-    application = loading.load_application(origin)
+    application = loader.load_application(origin)
     if application is None:
         return render(request, "authgate/broken_link.html", status=400)
     target = Target(origin, "GET", uri, client_address(request) or "")
-    decision = decide(application, target, loading.subject_of(sign_in.user, sign_in), time.time())
+    decision = decide(application, target, loader.subject_of(sign_in.user, sign_in), time.time())
     if decision.verdict is Verdict.STEP_UP:
         return _to_second_factor(_enter_url(request, page))
     if decision.verdict is not Verdict.ALLOW:
@@ -140,7 +140,7 @@ def _page_to_enter(request: HttpRequest) -> str | None:
         except signing.BadSignature:
             page = None
     return judge(
-        page, base=settings.IKD_PORTAL_ORIGIN, allowed=loading.is_allowed_origin, longest=LONGEST_PAGE
+        page, base=settings.IKD_PORTAL_ORIGIN, allowed=loader.is_allowed_origin, longest=LONGEST_PAGE
     )
 
 
@@ -169,7 +169,7 @@ def _entered(request: HttpRequest, sign_in: SignIn, place: str, origin: str, uri
     response["Referrer-Policy"] = "no-referrer"
     _set_cookie(response, name, str(entries + 1), max_age=ENTRIES_AGE)
     held = request.COOKIES.get(cookie_name(place, "gate"), "")
-    session = loading.load_session(digest(held)) if held else None
+    session = loader.load_session(digest(held)) if held else None
     is_good = session is not None and session.origin == place and session.sign_in_id == sign_in.pk
     if request.method == "GET" and not is_good:
         token = open_gate(sign_in, place, instead_of=held)
@@ -210,7 +210,7 @@ def _return_url(state: State, code: str) -> str:
 
 
 def _refused(request: HttpRequest, target: Target, application: str, decision: Decision) -> HttpResponse:
-    decision_id = new_id(loading.memory_for_one_request())
+    decision_id = new_id(loader.memory_for_one_request())
     username = request.user.get_username()
     writer.note_refusal(
         Refusal(
@@ -236,5 +236,5 @@ def application_named_in(next_url: str | None) -> str | None:
     if parts.path != reverse("continue"):
         return None
     state = state_in(parse_qs(parts.query).get("state", [""])[0])
-    application = loading.load_application(state.origin) if state else None
+    application = loader.load_application(state.origin) if state else None
     return application.name if application else None

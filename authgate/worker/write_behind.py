@@ -15,7 +15,7 @@ from django.db import close_old_connections, transaction
 from django.db.models import F
 from django.utils import timezone
 
-from authgate import sign_ins as sessions
+from authgate import sign_ins
 from authgate.audit import record
 from authgate.check.responses import Answer, Refusal
 from authgate.models import AuditEvent, ConfigurationEvent
@@ -129,7 +129,7 @@ class Writer:
         self._dropped = self._unlogged = 0
         self._counters: Counter[tuple[str, str, str]] = Counter()
         self._sign_ins, self._tokens = (
-            Uses(sessions.touch),
+            Uses(sign_ins.touch),
             Uses(lambda tokens, at: people().touch_tokens(tokens, at)),
         )
         self._shed: Counter[str] = Counter()

@@ -10,14 +10,14 @@ from django.http import HttpResponse
 from django.test import Client
 
 from accounts.models import User
-from authgate import sign_ins as sessions
 from authgate.check.contracts import Facts, headers_from
 from authgate.check.memory import Memory
 from authgate.check.responses import Answer, cookie_name
 from authgate.endpoints.check_view import answer_check
 from authgate.models import SignIn
 from authgate.peer import SENT_TARGET
-from authgate.worker import loader as loading
+from authgate.sign_ins import begin_sign_in, open_gate
+from authgate.worker import loader
 
 WIKI = "https://wiki.example.com"
 Headers = list[tuple[bytes, bytes]]
@@ -55,7 +55,7 @@ def facts(
 
 
 def ask(asked: Facts, memory: Memory | None = None) -> Answer:
-    return answer_check(asked, memory or loading.memory_for_one_request())
+    return answer_check(asked, memory or loader.memory_for_one_request())
 
 
 def header(answer: Answer, name: bytes) -> bytes | None:
@@ -130,7 +130,7 @@ def scope_of(path: str, query: str, headers: Headers, peer: str | None) -> dict[
 
 def begin(user: User, *, keep: bool = False) -> SignIn:
     """Sign somebody in; a portal session is not made."""
-    return sessions.begin_sign_in(
+    return begin_sign_in(
         user,
         session_digest=secrets.token_hex(32),
         address=None,
@@ -142,4 +142,4 @@ def begin(user: User, *, keep: bool = False) -> SignIn:
 
 def signed_in(user: User, origin: str = WIKI) -> str:
     """Sign somebody in on an origin and give their browser's Cookie header."""
-    return f"{cookie_name(origin, 'gate')}={sessions.open_gate(begin(user), origin)}"
+    return f"{cookie_name(origin, 'gate')}={open_gate(begin(user), origin)}"

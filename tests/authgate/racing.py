@@ -19,15 +19,15 @@ from django.db import connections  # noqa: E402
 
 from accounts.models import User  # noqa: E402
 from authgate import handover  # noqa: E402
-from authgate import sign_ins as sessions  # noqa: E402
 from authgate.check.state import State, nonce_hash  # noqa: E402
+from authgate.sign_ins import begin_sign_in  # noqa: E402
 
 ORIGIN = "https://wiki.example.com"
 RACERS, AT_ONCE = 1_000, 40
 
 
 def mint() -> str:
-    sign_in = sessions.begin_sign_in(
+    sign_in = begin_sign_in(
         User.objects.create(username=secrets.token_hex(4)),
         session_digest=secrets.token_hex(32),
         address=None,

@@ -18,9 +18,9 @@ from accounts.models import User
 from authgate.check.decision import Verdict, decide
 from authgate.check.responses import Answer
 from authgate.check.target import Target
-from authgate.endpoints import check_view as views
+from authgate.endpoints import check_view
 from authgate.models import Rule
-from authgate.worker import loader as loading
+from authgate.worker import loader
 from tests.authgate.asking import NAVIGATION, WIKI, Headers, endpoint, forwarded, raw_endpoint, signed_in
 from tests.authgate.browser import Browser
 from tests.factories import ApplicationFactory
@@ -128,7 +128,7 @@ def test_a_trusted_network_that_is_none_trusts_nobody(alice: User, settings: Set
 def test_an_endpoint_that_answers_a_check_never_lets_it_through(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(views.ENDPOINTS, path, lambda visit, memory: Answer(200))
+    monkeypatch.setitem(check_view.ENDPOINTS, path, lambda visit, memory: Answer(200))
 
     assert check("/authgate/traefik", f"{WIKI}/authgate/{path}")("").status_code == 503
 
@@ -216,6 +216,6 @@ def test_networks_that_name_none_admit_nobody(text: str) -> None:
     """Validation lets no such text in; raw SQL might."""
     Rule.objects.update(who="everyone", networks=text)
 
-    for found in (loading.load_application(WIKI), *loading.load_applications()):
+    for found in (loader.load_application(WIKI), *loader.load_applications()):
         assert found is not None
         assert decide(found, Target(WIKI, "GET", "/", "192.0.2.1"), None, 0.0).verdict is Verdict.REFUSE

@@ -13,7 +13,7 @@ from authgate.check.decision import Rule, Subject, Who, application_of
 from authgate.check.memory import Memory, Session
 from authgate.check.pipeline import Missing, Need, check
 from authgate.check.responses import Answer
-from authgate.worker import loader as loading
+from authgate.worker import loader
 from tests.authgate.asking import WIKI
 
 OPEN = "https://open.example.com"
@@ -86,7 +86,7 @@ ALICE = Subject(1, "uuid", "alice", "Alice", "a@example.com", ((1, "staff"),))
 
 def memory() -> Memory:
     """Give a memory that knows two applications, and that nobody is signed in but with `TOKEN`."""
-    known = Memory(loading.gate_settings())
+    known = Memory(loader.gate_settings())
     known.applications = {WIKI: STAFF_ONLY, OPEN: PUBLIC}
     known.sessions = {hashlib.sha256(TOKEN.encode()).digest(): Session(WIKI, 1, ALICE, 2e10, 2e10)}
     return known

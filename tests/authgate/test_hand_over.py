@@ -18,9 +18,9 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import User
-from authgate import sign_ins as sessions
 from authgate.check.target import code_in
 from authgate.models import Application, GateSession, Rule, SignIn
+from authgate.sign_ins import end_sign_ins
 from tests.authgate.asking import WIKI, begin, cookies_set
 from tests.authgate.browser import PORTAL, Browser
 from tests.factories import ApplicationFactory
@@ -480,7 +480,7 @@ def test_codes_are_long_and_never_alike(browser: Browser) -> None:
 def test_a_code_of_a_sign_in_that_is_over_opens_nothing(browser: Browser, what: str) -> None:
     url = browser.code_url(f"{WIKI}/")
     if what == "ended":
-        sessions.end_sign_ins(SignIn.objects.all())
+        end_sign_ins(SignIn.objects.all())
     if what == "expired":
         SignIn.objects.update(expires_at=timezone.now())
     if what == "idle":

@@ -17,13 +17,13 @@ from pytest_django.fixtures import DjangoAssertNumQueries
 
 from accounts.machines.api_tokens import make_token
 from accounts.models import User
-from authgate import identity_jwt as signing
+from authgate import identity_jwt
 from authgate.check.memory import WorkerMemory
 from authgate.check.responses import Answer
 from authgate.endpoints.check_view import _memory
 from authgate.models import Application, AuditEvent, SigningKey
 from authgate.worker import feed as feed_module
-from authgate.worker import loader as loading
+from authgate.worker import loader
 from authgate.worker.feed import Feed
 from tests.authgate.asking import WIKI, ask, facts, header, signed_in
 from tests.factories import ApplicationFactory, RuleFactory
@@ -39,8 +39,8 @@ def wiki(db: None) -> Application:
 
 @pytest.fixture
 def worker(wiki: Application) -> Iterator[Feed]:
-    worker = Feed(WorkerMemory(loading.gate_settings(), clock=feed_module.boottime))
-    signing.signer_with_a_key()
+    worker = Feed(WorkerMemory(loader.gate_settings(), clock=feed_module.boottime))
+    identity_jwt.signer_with_a_key()
     worker.ensure_fresh()
     worker.fresh_until = float("inf")
     feed_module.current = worker
@@ -134,7 +134,7 @@ def test_reading_a_session_again_does_not_sign_again(alice: User, worker: Feed) 
     cookie = signed_in(alice)
     first = ask(facts(WIKI, cookie=cookie), _memory())
     [key] = worker.memory._held
-    worker.memory.renew(key, loading.load_held([key])[key], worker.memory.generation)
+    worker.memory.renew(key, loader.load_held([key])[key], worker.memory.generation)
 
     assert ask(facts(WIKI, cookie=cookie), _memory()) is first
 

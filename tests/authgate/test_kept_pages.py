@@ -17,7 +17,7 @@ from authgate.check.pipeline import Missing, Need, check
 from authgate.check.responses import LONGEST_LOCATION
 from authgate.check.state import State, nonce_hash, seal, unseal
 from authgate.models import KeptPage
-from authgate.worker import loader as loading
+from authgate.worker import loader
 from tests.authgate.asking import NAVIGATION, WIKI, ask, endpoint, facts, header
 from tests.authgate.browser import Browser
 from tests.factories import ApplicationFactory, UserFactory
@@ -35,7 +35,7 @@ def wiki() -> None:
 
 
 def state_in(location: str) -> State:
-    keys = loading.gate_settings().state_keys
+    keys = loader.gate_settings().state_keys
     state = unseal(location.partition("state=")[2], keys, time.time())
     assert state is not None
     return state
@@ -75,8 +75,8 @@ def link_in(page: str) -> str:
 
 
 def test_an_ordinary_page_is_answered_from_memory_and_writes_nothing(django_assert_num_queries: Any) -> None:
-    memory = loading.memory_for_one_request()
-    loading.load_application_into(memory, WIKI)
+    memory = loader.memory_for_one_request()
+    loader.load_application_into(memory, WIKI)
 
     with django_assert_num_queries(0):
         found = check(facts(f"{WIKI}{ORDINARY}", NAVIGATION), memory)
@@ -86,8 +86,8 @@ def test_an_ordinary_page_is_answered_from_memory_and_writes_nothing(django_asse
 
 
 def test_a_long_page_is_asked_to_be_kept_first() -> None:
-    memory = loading.memory_for_one_request()
-    loading.load_application_into(memory, WIKI)
+    memory = loader.memory_for_one_request()
+    loader.load_application_into(memory, WIKI)
 
     found = check(facts(f"{WIKI}{LONG}", NAVIGATION), memory)
 
@@ -183,7 +183,7 @@ def test_a_page_of_another_origin_is_never_put_in_its_place() -> None:
     other = kept_pages.keep(f"https://other.example.com{LONG}", "198.51.100.7")
     browser = Browser()
     browser.sign_in(UserFactory())
-    settings = loading.gate_settings()
+    settings = loader.gate_settings()
     state = State(WIKI, "/page", nonce_hash("n" * 22), "", int(time.time()), kept=other or "")
     response = browser.ask(f"{PORTAL}/continue?state={seal(state, settings.state_keys[0])}")
 

@@ -9,8 +9,8 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from authgate import sign_ins as sessions
 from authgate.models import Application, AuditEvent, Origin, SignIn
+from authgate.sign_ins import open_gate
 from tests.authgate.asking import (
     NAVIGATION,
     WIKI,
@@ -44,7 +44,7 @@ def test_signing_out_ends_the_sign_in_on_every_origin_and_at_the_portal(alice: U
     browser = Client(HTTP_HOST="sso.example.com")
     browser.force_login(alice)
     sign_in = SignIn.objects.get()
-    here, there = (f"__Host-ikd_gate={sessions.open_gate(sign_in, origin)}" for origin in (WIKI, BLOG))
+    here, there = (f"__Host-ikd_gate={open_gate(sign_in, origin)}" for origin in (WIKI, BLOG))
     assert [ask(facts(f"{origin}/", cookie=c)).status for origin, c in ((WIKI, here), (BLOG, there))] == [
         200,
         200,

@@ -24,7 +24,7 @@ from authgate.endpoints.check_view import _memory
 from authgate.models import Application, AuditEvent
 from authgate.network_limits import WrongTries
 from authgate.worker import feed as feed_module
-from authgate.worker import loader as loading
+from authgate.worker import loader
 from authgate.worker.feed import Feed
 from authgate.worker.write_behind import writer
 from tests.authgate.asking import NAVIGATION, WIKI, Headers, ask, endpoint, facts, header, signed_in
@@ -257,7 +257,7 @@ def test_the_applications_own_is_not_given_back_under_the_urls_of_oauth2_proxy(
 
 
 def test_one_session_never_gets_what_another_request_of_it_sent(alice: User, wiki: Application) -> None:
-    memory, cookie = loading.memory_for_one_request(), signed_in(alice)
+    memory, cookie = loader.memory_for_one_request(), signed_in(alice)
     first = ask(facts(WIKI, [(b"authorization", b"Basic eDp5")], cookie=cookie), memory)
 
     second = ask(facts(WIKI, cookie=cookie), memory)
@@ -322,7 +322,7 @@ def test_last_use_is_written_once_a_minute_at_most(token: str) -> None:
 
 @pytest.fixture
 def worker(db: None) -> Iterator[Feed]:
-    worker = Feed(WorkerMemory(loading.gate_settings(), clock=feed_module.boottime))
+    worker = Feed(WorkerMemory(loader.gate_settings(), clock=feed_module.boottime))
     worker.ensure_fresh()
     feed_module.current = worker
     yield worker

@@ -20,7 +20,7 @@ from authgate.check.state import State, seal
 from authgate.checks import check_origins
 from authgate.models import Origin, Rule
 from authgate.validation import canonical_origin
-from authgate.worker import loader as loading
+from authgate.worker import loader
 from tests.authgate.asking import NAVIGATION, endpoint
 from tests.authgate.test_ports import ask, both_memories
 from tests.factories import ApplicationFactory
@@ -89,8 +89,7 @@ def test_a_wildcard_still_opens_the_names_beside_the_portal() -> None:
     ApplicationFactory(origins=["https://*.example.com:8443"], who=Rule.Who.EVERYONE)
 
     assert (
-        ask("/authgate/nginx", "https://app.example.com:8443/", loading.memory_for_one_request()).status
-        == 200
+        ask("/authgate/nginx", "https://app.example.com:8443/", loader.memory_for_one_request()).status == 200
     )
 
 
@@ -106,10 +105,10 @@ def test_no_code_is_made_for_it_and_nobody_is_sent_there(alice: User) -> None:
     ApplicationFactory(origins=[origin], who=Rule.Who.EVERYONE)
     client = Client(HTTP_HOST="sso.example.com")
     client.force_login(alice)
-    sealed = seal(State(origin, "/", "0" * 32, "", int(time.time())), loading.gate_settings().state_keys[0])
+    sealed = seal(State(origin, "/", "0" * 32, "", int(time.time())), loader.gate_settings().state_keys[0])
 
     assert client.get(f"/continue?state={sealed}", secure=True).status_code == 400
-    assert not loading.is_allowed_origin(origin)
+    assert not loader.is_allowed_origin(origin)
 
 
 @pytest.mark.parametrize(

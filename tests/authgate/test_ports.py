@@ -11,7 +11,7 @@ from authgate.check.contracts import Facts, headers_from
 from authgate.check.memory import Memory, OverMemory, WorkerMemory
 from authgate.check.responses import Answer, cookie_name
 from authgate.endpoints.check_view import answer_check
-from authgate.worker import loader as loading
+from authgate.worker import loader
 from authgate.worker.feed import boottime
 from tests.authgate.asking import facts, signed_in
 from tests.dialects import told
@@ -30,12 +30,12 @@ def nas(db: None) -> None:
 
 
 def one_request() -> Memory:
-    return loading.memory_for_one_request()
+    return loader.memory_for_one_request()
 
 
 def a_workers() -> Memory:
-    worker = WorkerMemory(loading.gate_settings(), clock=boottime)
-    worker.hold_applications(loading.load_compiled())
+    worker = WorkerMemory(loader.gate_settings(), clock=boottime)
+    worker.hold_applications(loader.load_compiled())
     return OverMemory(worker)
 
 
@@ -175,8 +175,8 @@ def test_the_session_of_one_port_opens_no_other_under_any_name(
 
 
 def test_a_port_that_is_given_up_no_longer_counts(nas: None) -> None:
-    worker = WorkerMemory(loading.gate_settings(), clock=boottime)
-    worker.hold_applications(loading.load_compiled())
+    worker = WorkerMemory(loader.gate_settings(), clock=boottime)
+    worker.hold_applications(loader.load_compiled())
     files, photos = sorted(worker.known_applications())
     assert worker.is_at_several_ports("https://nas.example.com")
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pytest_django import Settings
 
 from authgate.check.state import AGE_LIMIT, State, nonce_hash, seal, unseal
-from authgate.worker import loader as loading
+from authgate.worker import loader
 
 KEY, OTHER = b"k" * 32, b"o" * 32
 NOW = 1_800_000_000
@@ -49,11 +49,11 @@ def test_an_earlier_key_still_opens_one() -> None:
 
 
 def test_the_fallbacks_of_the_secret_key_are_earlier_keys(settings: Settings) -> None:
-    sealed = seal(STATE, loading.gate_settings().state_keys[0])
+    sealed = seal(STATE, loader.gate_settings().state_keys[0])
     settings.SECRET_KEY, settings.SECRET_KEY_FALLBACKS = "a new one", [settings.SECRET_KEY]
-    rotated = loading.gate_settings().state_keys
+    rotated = loader.gate_settings().state_keys
     settings.SECRET_KEY_FALLBACKS = []
-    later = loading.gate_settings().state_keys
+    later = loader.gate_settings().state_keys
 
     assert unseal(sealed, rotated, NOW) == STATE
     assert unseal(sealed, later, NOW) is None
@@ -64,8 +64,8 @@ def test_what_another_part_signed_with_the_secret_key_is_no_state(settings: Sett
 
     signed = Signer(sep=".").sign(seal(STATE, settings.SECRET_KEY.encode()).partition(".")[0])
 
-    assert unseal(signed, loading.gate_settings().state_keys, NOW) is None
-    assert unseal(seal(STATE, settings.SECRET_KEY.encode()), loading.gate_settings().state_keys, NOW) is None
+    assert unseal(signed, loader.gate_settings().state_keys, NOW) is None
+    assert unseal(seal(STATE, settings.SECRET_KEY.encode()), loader.gate_settings().state_keys, NOW) is None
 
 
 @pytest.mark.parametrize(

@@ -14,9 +14,9 @@ from django.utils import timezone
 
 from accounts.models import User
 from authgate import handover
-from authgate import sign_ins as sessions
 from authgate.check.state import State, nonce_hash
 from authgate.models import Application, GateSession, Origin, Rule, SignIn
+from authgate.sign_ins import end_sign_ins, open_gate
 from tests.authgate.asking import NAVIGATION, WIKI, ask, begin, facts, signed_in
 from tests.factories import ApplicationFactory
 
@@ -69,7 +69,7 @@ def test_no_other_token_of_ours_opens_anything(alice: User) -> None:
 
 
 def test_a_gate_token_is_no_portal_session(alice: User) -> None:
-    token = sessions.open_gate(begin(alice), ANYBODY)
+    token = open_gate(begin(alice), ANYBODY)
     browser = Client(HTTP_HOST="sso.example.com")
     browser.cookies[settings.SESSION_COOKIE_NAME] = token
 
@@ -146,7 +146,7 @@ def test_a_token_of_a_sibling_under_the_same_wildcard_opens_nothing(elsewhere: s
 def test_a_token_of_the_https_site_opens_nothing_without_https(alice: User) -> None:
     app = ApplicationFactory(name="Plain", origins=["http://plain.example.com"], who=Rule.Who.SIGNED_IN)
     Origin.objects.create(application=app, value="https://plain.example.com")
-    token = sessions.open_gate(begin(alice), "https://plain.example.com")
+    token = open_gate(begin(alice), "https://plain.example.com")
 
     assert status(f"ikd_gate={token}; {GATE}={token}", "http://plain.example.com/") == 401
     assert status(f"ikd_gate={token}; {GATE}={token}", "https://plain.example.com/") == 200
@@ -160,7 +160,7 @@ def end_gate_session(alice: User) -> None:
 
 
 def end_sign_in(alice: User) -> None:
-    sessions.end_sign_ins(SignIn.objects.all())
+    end_sign_ins(SignIn.objects.all())
 
 
 def disable(alice: User) -> None:

@@ -11,7 +11,7 @@ import pytest
 from pytest_django.plugin import DjangoDbBlocker
 
 from authgate.check.memory import WorkerMemory
-from authgate.worker import loader as loading
+from authgate.worker import loader
 from authgate.worker.feed import Feed, boottime
 from tests.feed.cluster import Cluster
 from tests.front.conftest import pattern  # noqa: F401
@@ -73,4 +73,4 @@ def clock() -> Clock:
 @pytest.fixture
 def feed(database: Database, clock: Clock) -> Feed:
     """A worker's feed and memory, without the thread that reads: tests read when they want to."""
-    return Feed(WorkerMemory(loading.gate_settings(), clock=clock), clock)
+    return Feed(WorkerMemory(loader.gate_settings(), clock=clock), clock)

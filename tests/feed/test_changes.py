@@ -14,8 +14,8 @@ from django.test import RequestFactory
 from django.utils import timezone
 
 from accounts.models import StrictGroup, User
-from authgate import sign_ins as sessions
 from authgate.models import Application, Change, GateSession, Origin, Rule, SignIn
+from authgate.sign_ins import end_sign_ins, open_gate
 from authgate.worker.triggers import TABLE
 from tests.factories import GroupFactory, RuleFactory
 from tests.front.serving import Cast, Database, begin
@@ -135,7 +135,7 @@ SIGN_IN: dict[str, Callable[[SignIn], object]] = {
         second_factor_at=timezone.now()
     ),
     "a second factor taken back": lambda row: SignIn.objects.filter(pk=row.pk).update(remembered_device=True),
-    "ended": lambda sign_in: sessions.end_sign_ins(SignIn.objects.filter(pk=sign_in.pk)),
+    "ended": lambda sign_in: end_sign_ins(SignIn.objects.filter(pk=sign_in.pk)),
     "deleted": lambda sign_in: sign_in.delete(),
     "shortened": lambda sign_in: SignIn.objects.filter(pk=sign_in.pk).update(expires_at=timezone.now()),
     "idle timeout": lambda sign_in: SignIn.objects.filter(pk=sign_in.pk).update(idle_timeout=1),
@@ -222,7 +222,7 @@ SILENT: dict[str, Callable[[Cast], object]] = {
     "last seen": lambda people: SignIn.objects.update(last_seen_at=timezone.now()),
     "last login": lambda people: save_last_login(people.alice),
     "a new sign-in": lambda people: begin(people.bob),
-    "a new gate session": lambda people: sessions.open_gate(begin(people.bob), "https://a.example.com"),
+    "a new gate session": lambda people: open_gate(begin(people.bob), "https://a.example.com"),
     "a portal session's new key": lambda people: SignIn.objects.filter(user=people.bob).update(
         session_digest="0" * 64
     ),

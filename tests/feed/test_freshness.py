@@ -18,8 +18,7 @@ from django.test.utils import CaptureQueriesContext
 from accounts.models import User
 from authgate.check.memory import REREAD_AFTER, UNKNOWN
 from authgate.models import Application, Change, GateSession, Rule, SignIn
-from authgate.worker import loader as loading
-from authgate.worker import triggers as changes
+from authgate.worker import loader, triggers
 from authgate.worker.feed import FAILING_AFTER, FORGET_AFTER, FRESH_FOR, ROUNDS_TO_REREAD, Feed, Source
 from authgate.worker.triggers import ENDINGS, WATCHED, trigger_names
 from tests.factories import GroupFactory
@@ -38,7 +37,7 @@ def remember(feed: Feed, cookie: str) -> bytes:
     """Read the feed and load a session, as a check does whose session memory lacks."""
     assert feed.ensure_fresh() is Source.MEMORY
     digest = digest_of(cookie)
-    assert feed.memory.hold(digest, loading.load_session(digest), feed.memory.generation)
+    assert feed.memory.hold(digest, loader.load_session(digest), feed.memory.generation)
     return digest
 
 
@@ -179,7 +178,7 @@ def test_memory_is_believed_again_once_the_triggers_are_back(feed: Feed, clock: 
     clock.added += FRESH_FOR
     feed.ensure_fresh()
 
-    changes.install()
+    triggers.install()
 
     assert feed.ensure_fresh() is Source.MEMORY
 
@@ -198,7 +197,7 @@ def test_a_load_that_began_before_a_change_and_ended_after_it_is_not_kept(feed: 
     feed.ensure_fresh()
     digest = digest_of(people.alice_cookie)
     generation = feed.memory.generation
-    loaded = loading.load_session(digest)
+    loaded = loader.load_session(digest)
     SignIn.objects.filter(user=people.alice).update(ended_at="2026-01-01T00:00Z")
     feed.fresh_until = 0.0
     feed.ensure_fresh()
@@ -214,7 +213,7 @@ def test_a_rereading_that_began_before_a_change_does_not_bring_the_session_back(
     feed: Feed, people: Cast
 ) -> None:
     digest = remember(feed, people.alice_cookie)
-    generation, loaded = feed.memory.generation, loading.load_session(digest)
+    generation, loaded = feed.memory.generation, loader.load_session(digest)
     SignIn.objects.filter(user=people.alice).update(ended_at="2026-01-01T00:00Z")
     feed.fresh_until = 0.0
     feed.ensure_fresh()
@@ -229,7 +228,7 @@ def test_sessions_are_read_again_a_few_in_each_round_and_all_before_they_are_too
 ) -> None:
     feed.ensure_fresh()
     digest = digest_of(people.alice_cookie)
-    session = loading.load_session(digest)
+    session = loader.load_session(digest)
     assert session is not None
     gone = [number.to_bytes(32) for number in range(6_000)]
     for each in [*gone, digest]:
@@ -253,7 +252,7 @@ def test_many_sessions_are_looked_up_by_their_digests(feed: Feed, people: Cast) 
         return
 
     with CaptureQueriesContext(connection) as queries:
-        loading.load_sessions([number.to_bytes(32) for number in range(200)])
+        loader.load_sessions([number.to_bytes(32) for number in range(200)])
 
     with connection.cursor() as cursor:
         cursor.execute("EXPLAIN QUERY PLAN " + queries[0]["sql"])
@@ -402,6 +401,6 @@ def test_every_watched_table_has_its_triggers(database: Database, vendor: str) -
     names = {name for watched in WATCHED for name in trigger_names(watched, vendor)}
     names |= {ending.name for ending in ENDINGS}
 
-    assert changes.missing() == set()
+    assert triggers.missing() == set()
     assert len(names) > 30
     assert FAILING_AFTER > FRESH_FOR

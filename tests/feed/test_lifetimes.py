@@ -10,10 +10,10 @@ import time_machine
 from django.db import OperationalError
 from django.utils import timezone
 
-from authgate import sign_ins as sessions
 from authgate.check.memory import OverMemory
 from authgate.endpoints.check_view import answer_check
 from authgate.models import SignIn
+from authgate.sign_ins import end_sign_ins
 from authgate.worker.feed import Feed
 from authgate.worker.write_behind import Writer
 from tests.authgate.asking import facts
@@ -119,7 +119,7 @@ def test_last_seen_never_revives_an_ended_session(feed: Feed, people: Cast) -> N
     sign_in = seen_at(people, timezone.now() - timedelta(hours=1))
     writer = Writer()
     writer.note_use(sign_in, time.time())
-    sessions.end_sign_ins(SignIn.objects.filter(pk=sign_in))
+    end_sign_ins(SignIn.objects.filter(pk=sign_in))
     before = last_seen(people)
 
     writer.flush()

@@ -16,8 +16,7 @@ from authgate.endpoints.check_view import _memory as memory_of_the_worker
 from authgate.endpoints.check_view import answer_check
 from authgate.models import Change
 from authgate.worker import feed as feed_module
-from authgate.worker import loader as loading
-from authgate.worker import triggers as changes
+from authgate.worker import loader, triggers
 from authgate.worker.feed import FRESH_FOR, Feed, Source
 from tests.authgate.asking import facts
 from tests.factories import UpstreamFactory, UserFactory
@@ -52,7 +51,7 @@ def test_after_backwards_and_forwards_the_triggers_are_there(database: Database)
     migrate()
 
     assert "authgate_change" not in tables_between
-    assert changes.missing() == set()
+    assert triggers.missing() == set()
 
 
 def test_the_pictures_of_providers_go_back_and_forwards(database: Database) -> None:
@@ -64,7 +63,7 @@ def test_the_pictures_of_providers_go_back_and_forwards(database: Database) -> N
 
     assert UpstreamPicture._meta.db_table not in tables_between
     assert Upstream.objects.filter(pk=picture.pk, picture=None).exists()
-    assert changes.missing() == set()
+    assert triggers.missing() == set()
 
 
 def test_users_who_looked_alike_before_are_kept(database: Database, people: Cast) -> None:
@@ -77,7 +76,7 @@ def test_users_who_looked_alike_before_are_kept(database: Database, people: Cast
     found = User.objects.order_by("pk").filter(skeleton="alice").values_list("username", "skeleton_copy")
     assert "skeleton" not in columns_between
     assert list(found) == [("alice", 0), ("al\u0131ce", 1)]
-    assert changes.missing() == set()
+    assert triggers.missing() == set()
 
 
 def table_columns(table: str) -> set[str]:
@@ -89,7 +88,7 @@ def test_all_the_way_back_and_forwards_again(database: Database) -> None:
     migrate("authgate", "zero")
     migrate()
 
-    assert changes.missing() == set()
+    assert triggers.missing() == set()
 
 
 def test_tables_can_be_written_while_the_feed_is_migrated_away(database: Database, people: Cast) -> None:
@@ -111,7 +110,7 @@ def test_a_migration_tells_every_worker_to_forget_what_it_holds(
 
     assert feed.ensure_fresh() is Source.MEMORY
     assert len(feed.memory) == 0
-    assert loading.load_session(digest) is not None
+    assert loader.load_session(digest) is not None
 
 
 @pytest.mark.parametrize("vendor", ["sqlite"], indirect=True)
@@ -122,10 +121,10 @@ def test_a_table_made_anew_without_its_triggers_is_noticed_at_once(
 
     with table_made_anew():
         clock.added += FRESH_FOR
-        lacking = changes.missing()
+        lacking = triggers.missing()
         source = feed.ensure_fresh()
 
-    assert lacking or changes.missing() == set()
+    assert lacking or triggers.missing() == set()
     assert source is (Source.DATABASE if lacking else Source.MEMORY)
 
 

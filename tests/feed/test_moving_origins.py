@@ -9,7 +9,7 @@ import pytest
 
 from authgate.check.decision import Application, Rule, Who, application_of
 from authgate.check.memory import WorkerMemory
-from authgate.worker import loader as loading
+from authgate.worker import loader
 
 SITE = "https://site.example.com"
 WILD = "https://*.example.com"
@@ -35,7 +35,7 @@ class Watched(dict[str, Any]):
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)], ids=["loser first", "winner first"])
 def test_an_origin_that_moves_is_no_wildcards_in_between(order: tuple[int, int]) -> None:
-    memory = WorkerMemory(loading.gate_settings(), clock=lambda: 0.0)
+    memory = WorkerMemory(loader.gate_settings(), clock=lambda: 0.0)
     watched = Watched()
     memory.applications = watched
     loser, winner = application(1, Who.SIGNED_IN), application(2, Who.SIGNED_IN)

@@ -13,8 +13,7 @@ import pytest
 from django.db import connection
 
 from authgate.models import GateSession
-from authgate.worker import loader as loading
-from authgate.worker import stale_connections
+from authgate.worker import loader, stale_connections
 from authgate.worker.feed import Feed, Source
 from tests.feed.bouncer import Bouncer
 from tests.feed.cluster import Cluster
@@ -74,8 +73,8 @@ def test_a_session_that_an_older_dump_lacks_is_forgotten_by_the_next_reading(
 
     assert source is Source.MEMORY
     assert len(feed.memory) == 0
-    assert loading.load_session(digest) is None
-    assert loading.load_session(digest_of(people.alice_cookie)) is not None
+    assert loader.load_session(digest) is None
+    assert loader.load_session(digest_of(people.alice_cookie)) is not None
 
 
 @on_postgresql
@@ -159,8 +158,8 @@ def test_an_older_file_put_back_is_read_from_then_on(
 
     assert source is Source.MEMORY
     assert len(feed.memory) == 0
-    assert loading.load_session(digest) is None
-    assert loading.load_session(digest_of(people.alice_cookie)) is not None
+    assert loader.load_session(digest) is None
+    assert loader.load_session(digest_of(people.alice_cookie)) is not None
 
 
 @on_sqlite

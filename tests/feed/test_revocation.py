@@ -20,8 +20,8 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from accounts.machines.api_tokens import end_tokens, make_token
 from accounts.models import User
-from authgate import sign_ins as sessions
 from authgate.models import Application, GateSession, Origin, Rule, SignIn
+from authgate.sign_ins import end_sign_ins
 from tests.factories import ApplicationFactory, UserFactory
 from tests.front.serving import Connection, Database, Portal, check_bytes, eventually, signed_in
 
@@ -49,7 +49,7 @@ class Admitted:
 
 
 KINDS: dict[str, Revoke] = {
-    "session ended": lambda who: sessions.end_sign_ins(SignIn.objects.filter(user=who.user)),
+    "session ended": lambda who: end_sign_ins(SignIn.objects.filter(user=who.user)),
     "gate session ended": lambda who: GateSession.objects.filter(origin=who.origin).update(
         ended_at=timezone.now()
     ),

@@ -21,8 +21,8 @@ from django.db import connections
 from django.db.utils import ConnectionHandler
 
 from accounts.models import User
-from authgate import sign_ins as sessions
 from authgate.models import SignIn
+from authgate.sign_ins import begin_sign_in, open_gate
 from authgate.worker import stale_connections
 from ikd_portal.settings import database as database_settings
 from tests.factories import ApplicationFactory, UserFactory
@@ -105,11 +105,11 @@ def migrate(database: Database) -> None:
 
 def signed_in(user: User, origin: str = WIKI) -> str:
     """Begin a sign-in and open a gate session; give the gate cookie."""
-    return f"__Host-ikd_gate={sessions.open_gate(begin(user), origin)}"
+    return f"__Host-ikd_gate={open_gate(begin(user), origin)}"
 
 
 def begin(user: User) -> SignIn:
-    return sessions.begin_sign_in(
+    return begin_sign_in(
         user,
         session_digest=os.urandom(32).hex(),
         address=None,

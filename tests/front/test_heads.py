@@ -20,7 +20,7 @@ from authgate.check.decision import Application, Rule, Subject, Who, application
 from authgate.check.memory import Machine, Session, WorkerMemory
 from authgate.endpoints.protocol import Front
 from authgate.worker import feed as feed_module
-from authgate.worker import loader as loading
+from authgate.worker import loader
 from authgate.worker.feed import Feed
 from authgate.worker.head_cache import Head, Heads, parted, path_header_in
 from tests.front.serving import WIKI, check_bytes
@@ -52,7 +52,7 @@ def wiki(staff: int = 1, **wishes: Any) -> Application:
 def worker() -> Iterator[Feed]:
     """A worker that holds one application, one session and one program's token, whatever a database says."""
     memory = WorkerMemory(
-        loading.gate_settings(), clock=feed_module.boottime, random=lambda length: bytes(range(length))
+        loader.gate_settings(), clock=feed_module.boottime, random=lambda length: bytes(range(length))
     )
     feed_module.current = worker = Feed(memory)
     worker.fresh_until = float("inf")

@@ -20,8 +20,7 @@ from authgate.check.pipeline import Missing, Need
 from authgate.check.responses import Answer
 from authgate.endpoints.check_view import answer_alone
 from authgate.worker import feed as feed_module
-from authgate.worker import loader as loading
-from authgate.worker import lookups
+from authgate.worker import loader, lookups
 from authgate.worker.feed import Feed
 from authgate.worker.lookups import FairQueue, Lookup, Lookups
 from tests.front.serving import PUBLIC, Cast, Connection, Database, Portal, check_bytes, eventually, signed_in
@@ -118,7 +117,7 @@ def facts(token: str) -> Facts:
 
 @pytest.fixture
 def waiters(database: Database, people: Cast) -> Iterator[Waiters]:
-    feed_module.current = worker = Feed(WorkerMemory(loading.gate_settings(), clock=feed_module.boottime))
+    feed_module.current = worker = Feed(WorkerMemory(loader.gate_settings(), clock=feed_module.boottime))
     worker.ensure_fresh()
     worker.fresh_until = float("inf")
     waiters = Waiters(worker)
@@ -168,14 +167,14 @@ def test_a_database_that_does_not_answer_holds_no_check_for_long(
 ) -> None:
     """The thread hangs. Its checks get 503, and another thread serves those that come later."""
     hangs = threading.Event()
-    load = loading.load_held
+    load = loader.load_held
 
     def load_or_hang(keys: list[bytes]) -> Any:
         if keys == [digest("h")]:
             hangs.wait(20)
         return load(keys)
 
-    monkeypatch.setattr(loading, "load_held", load_or_hang)
+    monkeypatch.setattr(loader, "load_held", load_or_hang)
     monkeypatch.setattr(lookups, "PATIENCE", 0.2)
     monkeypatch.setattr(lookups, "LOOK_EVERY", 0.05)
     waiters.lookups.start()
@@ -194,7 +193,7 @@ def test_a_query_that_fails_lets_nobody_in(waiters: Waiters, monkeypatch: pytest
     def fail(keys: list[bytes]) -> Any:
         raise RuntimeError("no")
 
-    monkeypatch.setattr(loading, "load_held", fail)
+    monkeypatch.setattr(loader, "load_held", fail)
     waiters.lookups.start()
     waiters.ask("n", "m")
     waiters.run_until(lambda: len(waiters.answers) == 2)

@@ -29,8 +29,7 @@ from authgate.endpoints.protocol import Front
 from authgate.models import Application, ConfigurationEvent, GateSession, SignIn
 from authgate.network_limits import WrongTries
 from authgate.worker import feed as feed_module
-from authgate.worker import loader as loading
-from authgate.worker import lookups
+from authgate.worker import loader, lookups
 from authgate.worker.feed import Feed
 from authgate.worker.lookups import Lookup, Lookups
 from authgate.worker.write_behind import writer
@@ -187,7 +186,7 @@ def authorizations(people: Cast, cookies: list[str]) -> list[str]:
 def worker(database: Database, cookies: list[str]) -> Iterator[Feed]:
     """A worker's memory whose ids and nonces are always the same ones."""
     memory = WorkerMemory(
-        loading.gate_settings(), clock=feed_module.boottime, random=lambda length: bytes(range(length))
+        loader.gate_settings(), clock=feed_module.boottime, random=lambda length: bytes(range(length))
     )
     worker = Feed(memory)
     worker.ensure_fresh()

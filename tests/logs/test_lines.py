@@ -14,7 +14,6 @@ import pytest
 from django.db import IntegrityError
 from django.urls import URLPattern, URLResolver, get_resolver
 
-from authgate.logs import handler as handlers
 from authgate.logs.configuration import configuration
 from authgate.logs.handler import COUNT_EVERY, ERRORS_AT_ONCE, REMEMBERED_FOR, StandardError
 from authgate.logs.lines import JsonLines, TextLines
@@ -35,7 +34,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    monkeypatch.setattr(handlers, "time", clock)
+    monkeypatch.setattr("authgate.logs.handler.time", clock)
     monkeypatch.setattr(StandardError, "_ensure_timer", lambda self: None)
     return clock
 
@@ -381,9 +380,9 @@ def test_a_command_speaks_plainly_and_its_log_lines_are_readable(tmp_path: Path)
 
 UNCAUGHT = """
 import threading, warnings
-from authgate.logs import configuration as logs
-logs.configure(logs.configuration())
-logs.watch_uncaught_exceptions()
+from authgate.logs.configuration import configuration, configure, watch_uncaught_exceptions
+configure(configuration())
+watch_uncaught_exceptions()
 def fail(): raise ValueError("in a thread\\nsecret=SECRET")
 thread = threading.Thread(target=fail, name="mine"); thread.start(); thread.join()
 class Fragile:

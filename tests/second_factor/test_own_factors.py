@@ -17,8 +17,8 @@ from django.utils import timezone
 from accounts.branding import brand
 from accounts.models import Brand, RememberedDevice, StrictGroup, User
 from accounts.second_factor.remembered import remember as remember_device
-from authgate import sign_ins as sessions
 from authgate.models import AuditEvent, SignIn
+from authgate.sign_ins import digest
 from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.factories import PASSWORD, GroupFactory, UserFactory
 from tests.second_factor.factors import (
@@ -298,7 +298,7 @@ def test_a_cookie_that_was_known_before_is_worth_nothing_after_remembering(
 
     value = client.cookies["__Host-ikd_device"].value
     assert value != "x" * 43 and len(value) == 43
-    assert [bytes(row.token_digest) for row in remembered_rows(alice)] == [sessions.digest(value)]
+    assert [bytes(row.token_digest) for row in remembered_rows(alice)] == [digest(value)]
 
 
 def test_two_people_are_remembered_by_one_browser(

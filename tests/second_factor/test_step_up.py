@@ -15,7 +15,7 @@ from accounts.models import StrictGroup, User
 from authgate.check.state import State, nonce_hash, seal
 from authgate.models import Application, GateSession, Rule, SignIn
 from authgate.sign_ins import digest, open_gate
-from authgate.worker import loader as loading
+from authgate.worker import loader
 from tests.accounts.signing_in import sign_in
 from tests.factories import ApplicationFactory, GroupFactory
 from tests.second_factor.factors import CONFIRM, add_app, code, give, sign_in_with_both
@@ -33,13 +33,13 @@ def wiki(db: None) -> Application:
 
 
 def session_of(sign_in: SignIn) -> Any:
-    return loading.load_session(digest(open_gate(sign_in, WIKI)))
+    return loader.load_session(digest(open_gate(sign_in, WIKI)))
 
 
 def arriving() -> str:
     """Give where a browser comes from the application to get a code."""
     state = State(WIKI, "/page", nonce_hash("nonce"), "/authgate", int(time.time()))
-    return f"/continue?state={seal(state, loading.gate_settings().state_keys[0])}"
+    return f"/continue?state={seal(state, loader.gate_settings().state_keys[0])}"
 
 
 def strict(name: str) -> None:

@@ -14,10 +14,10 @@ from django.db import OperationalError, connection
 from accounts.models import Identity, Upstream, UpstreamSession
 from accounts.upstreams.oidc import backchannel, metadata
 from accounts.upstreams.oidc.backchannel import EVENT, LARGEST
-from authgate import sign_ins as sessions
 from authgate.encryption import Secret
 from authgate.models import AuditEvent, SignIn
 from authgate.network_limits import WrongTries
+from authgate.sign_ins import open_gate
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
 from tests.authgate.asking import WIKI, ask, facts
@@ -176,7 +176,7 @@ def test_every_protected_origin_believes_it(
     there: PortalClient, other_browser: PortalClient, provider: Provider
 ) -> None:
     ApplicationFactory(origins=[WIKI], who="signed_in")
-    cookie = f"__Host-ikd_gate={sessions.open_gate(SignIn.objects.get(), WIKI)}"
+    cookie = f"__Host-ikd_gate={open_gate(SignIn.objects.get(), WIKI)}"
     assert ask(facts(f"{WIKI}/", cookie=cookie)).status == 200
 
     send(other_browser, logout_token(provider))

@@ -13,9 +13,9 @@ from django.test import Client
 from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.cas.flow import cache_key, digest
 from accounts.upstreams.cas.single_logout import LARGEST_LOGOUT
-from authgate import sign_ins as sessions
 from authgate.check.responses import cookie_name
 from authgate.models import AuditEvent, SignIn
+from authgate.sign_ins import ended_here, open_gate
 from tests.accounts.signing_in import is_signed_in
 from tests.authgate.asking import WIKI, ask, facts
 from tests.factories import ApplicationFactory, UpstreamFactory
@@ -49,7 +49,7 @@ def ticket(client: Client, server: CasServer, campus: Upstream) -> str:
 def test_ends_the_sign_in_and_what_hangs_on_it(client: Client, server_side: Client, ticket: str) -> None:
     ApplicationFactory(origins=[WIKI], who="signed_in")
     sign_in = SignIn.objects.get()
-    cookie = f"{cookie_name(WIKI, 'gate')}={sessions.open_gate(sign_in, WIKI)}"
+    cookie = f"{cookie_name(WIKI, 'gate')}={open_gate(sign_in, WIKI)}"
     assert ask(facts(f"{WIKI}/", cookie=cookie)).status == 200
 
     assert told(server_side, form(ticket)).status_code == 200
@@ -137,13 +137,13 @@ def test_ends_one_sign_in_of_several(
 def test_only_a_request_that_ends_something_waits_for_the_workers(server_side: Client, ticket: str) -> None:
     """Else strangers could keep all threads waiting."""
     told(server_side, form("ST-2"))
-    assert not sessions.ended_here.any
+    assert not ended_here.any
 
     told(server_side, form(ticket))
-    assert sessions.ended_here.any
+    assert ended_here.any
 
     told(server_side, form(ticket))
-    assert not sessions.ended_here.any
+    assert not ended_here.any
     assert AuditEvent.objects.filter(kind="sign_out").count() == 1
 
 

@@ -15,7 +15,7 @@ from django.core.cache import cache
 from django.test import Client
 
 from accounts.models import GroupMapping, Identity, Upstream, UpstreamSession, User
-from accounts.upstreams import http_client as fetching
+from accounts.upstreams import http_client
 from accounts.upstreams.cas.flow import examine_cas
 from accounts.upstreams.findings import Level
 from authgate.check.responses import LONGEST_LOCATION
@@ -256,7 +256,7 @@ HOSTILE: dict[str, tuple[Any, int, str]] = {
 def test_a_hostile_server_gets_a_page_and_an_event(
     client: Client, server: CasServer, monkeypatch: pytest.MonkeyPatch, answer: Any, status: int, why: str
 ) -> None:
-    monkeypatch.setattr(fetching, "ANSWER_WITHIN", 1.0)
+    monkeypatch.setattr(http_client, "ANSWER_WITHIN", 1.0)
     server.answer = answer
 
     page = come_in(client, server)

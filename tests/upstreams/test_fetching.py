@@ -12,7 +12,7 @@ import jwt
 import pytest
 
 from accounts.models import Upstream
-from accounts.upstreams import http_client as fetching
+from accounts.upstreams import http_client
 from accounts.upstreams.concurrency import Turns
 from accounts.upstreams.errors import Trouble
 from accounts.upstreams.http_client import fetch, judged_addresses
@@ -138,7 +138,7 @@ SLOW = {
 
 @pytest.mark.parametrize("how", SLOW.values(), ids=SLOW)
 def test_a_server_that(provider: Provider, monkeypatch: pytest.MonkeyPatch, how: Any) -> None:
-    monkeypatch.setattr(fetching, "ANSWER_WITHIN", 0.5)
+    monkeypatch.setattr(http_client, "ANSWER_WITHIN", 0.5)
     provider.answers["/keys"] = how
     began = time.monotonic()
 

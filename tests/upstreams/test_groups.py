@@ -11,8 +11,8 @@ from accounts.models import ClaimMapping, GroupMapping, Identity, Upstream, Upst
 from accounts.upstreams import groups as groups_module
 from accounts.upstreams.groups import follow_groups
 from accounts.upstreams.oidc.recheck_worker import recheck_due
-from authgate import sign_ins as sessions
 from authgate.models import AuditEvent, SignIn
+from authgate.sign_ins import open_gate
 from tests.accounts.conftest import PortalClient
 from tests.authgate.asking import WIKI, ask, facts, header
 from tests.factories import ApplicationFactory, GroupFactory, UpstreamFactory, UserFactory
@@ -54,7 +54,7 @@ def test_groups_and_address_arrive_at_an_application_with_nothing_mapped(
     Upstream.objects.update(trusted_email_domains="", trusts_every_address=True)
 
     sign_in(client, provider, {"sub": "1", "groups": ["crew", "ops"], "email": "erin@anywhere.example"})
-    cookie = f"__Host-ikd_gate={sessions.open_gate(SignIn.objects.get(), WIKI)}"
+    cookie = f"__Host-ikd_gate={open_gate(SignIn.objects.get(), WIKI)}"
 
     asked = {"check": "/authgate/traefik", "cookie": cookie}
     answer = ask(facts(f"{WIKI}/", query="allowed_groups=crew", **asked))

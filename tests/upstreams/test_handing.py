@@ -14,13 +14,13 @@ from accounts.machines.api_tokens import make_token
 from accounts.models import Upstream, UpstreamSession, User
 from accounts.upstreams.application_tokens import LOOK_AGAIN
 from accounts.upstreams.oidc.recheck_worker import recheck_due
-from authgate import sign_ins as sessions
 from authgate.check.memory import WorkerMemory
 from authgate.check.pipeline import check
 from authgate.endpoints.check_view import _memory
 from authgate.models import Application, Change, ConfigurationEvent, SignIn
+from authgate.sign_ins import open_gate
 from authgate.worker import feed as feed_module
-from authgate.worker import loader as loading
+from authgate.worker import loader
 from authgate.worker.feed import Feed
 from authgate.worker.write_behind import writer
 from tests.accounts.conftest import PortalClient
@@ -42,12 +42,12 @@ def wiki(db: None) -> Application:
 def cookie(client: PortalClient, provider: Provider, upstream: Upstream, wiki: Application) -> str:
     """The gate cookie of somebody who came by the provider."""
     sign_in(client, provider)
-    return f"__Host-ikd_gate={sessions.open_gate(SignIn.objects.get(), WIKI)}"
+    return f"__Host-ikd_gate={open_gate(SignIn.objects.get(), WIKI)}"
 
 
 @pytest.fixture
 def worker(cookie: str) -> Iterator[Feed]:
-    worker = Feed(WorkerMemory(loading.gate_settings(), clock=feed_module.boottime))
+    worker = Feed(WorkerMemory(loader.gate_settings(), clock=feed_module.boottime))
     worker.ensure_fresh()
     worker.fresh_until = float("inf")
     feed_module.current = worker

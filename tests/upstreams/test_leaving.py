@@ -10,8 +10,8 @@ from django.test import Client
 
 from accounts.models import Upstream, UpstreamSession, User
 from accounts.upstreams.oidc import metadata
-from authgate import sign_ins as sessions
 from authgate.models import AuditEvent, SignIn
+from authgate.sign_ins import open_gate
 from tests.accounts.conftest import PORTAL, PortalClient
 from tests.accounts.signing_in import is_signed_in
 from tests.accounts.signing_in import sign_in as sign_in_with_password
@@ -201,7 +201,7 @@ def test_from_a_protected_origin_the_sign_in_ends_and_the_provider_is_next(
 ) -> None:
     ApplicationFactory(origins=[WIKI], who="signed_in")
     sign_in(client, provider)
-    cookie = f"__Host-ikd_gate={sessions.open_gate(SignIn.objects.get(), WIKI)}"
+    cookie = f"__Host-ikd_gate={open_gate(SignIn.objects.get(), WIKI)}"
     assert ask(facts(f"{WIKI}/", cookie=cookie)).status == 200
 
     on = endpoint("/authgate/sign_out?rd=/bye", WIKI, SAME, cookie=cookie)["Location"]

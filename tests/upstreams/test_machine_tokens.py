@@ -24,7 +24,7 @@ from authgate.check.responses import Answer
 from authgate.endpoints.check_view import _memory
 from authgate.models import Application
 from authgate.worker import feed as feed_module
-from authgate.worker import loader as loading
+from authgate.worker import loader
 from authgate.worker.feed import Feed
 from tests.authgate.asking import NAVIGATION, WIKI, ask, facts, header
 from tests.factories import ApplicationFactory, RuleFactory, UpstreamFactory
@@ -74,7 +74,7 @@ def linked(upstream: Upstream, alice: User, wiki: Application) -> Identity:
 
 @pytest.fixture
 def worker(linked: Identity) -> Iterator[Feed]:
-    worker = Feed(WorkerMemory(loading.gate_settings(), clock=feed_module.boottime))
+    worker = Feed(WorkerMemory(loader.gate_settings(), clock=feed_module.boottime))
     worker.ensure_fresh()
     worker.fresh_until = float("inf")
     feed_module.current = worker
@@ -395,7 +395,7 @@ def test_a_token_that_is_not_read_again_is_forgotten(provider: Provider, worker:
     answer_to(provider.token())
     [key] = worker.memory._held
 
-    assert loading.load_held([key]) == {}
+    assert loader.load_held([key]) == {}
 
 
 # ---- asking for keys --------------------------------------------------------------------------------------

@@ -13,12 +13,11 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import GroupMapping, Upstream, UpstreamSession, User
-from accounts.upstreams.oidc import metadata
-from accounts.upstreams.oidc import recheck_worker as rechecking
+from accounts.upstreams.oidc import metadata, recheck_worker
 from accounts.upstreams.oidc.recheck_worker import empty_ended, recheck_due
 from accounts.upstreams.oidc.refresh import LEASE, Outcome, refresh
-from authgate import sign_ins as sessions
 from authgate.models import AuditEvent, SignIn
+from authgate.sign_ins import open_gate
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
 from tests.authgate.asking import WIKI, ask, facts
@@ -307,7 +306,7 @@ def test_what_is_taken_is_taken_from_applications_too(there: PortalClient, provi
     mapped("groups", "crew", "crew")
     in_groups("crew")
     ApplicationFactory(origins=[WIKI], groups=["crew"])
-    cookie = f"__Host-ikd_gate={sessions.open_gate(SignIn.objects.get(), WIKI)}"
+    cookie = f"__Host-ikd_gate={open_gate(SignIn.objects.get(), WIKI)}"
     before = ask(facts(f"{WIKI}/", cookie=cookie)).status
 
     recheck_due()
@@ -490,7 +489,7 @@ def test_tokens_of_sign_ins_that_are_over_are_emptied(
 def test_without_a_cache_providers_are_asked_all_the_same(
     there: PortalClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rechecking, "cache", NoCache())
+    monkeypatch.setattr(recheck_worker, "cache", NoCache())
     provider.answers[TOKENS] = (503, {}, b"")
 
     assert recheck_due() == 1
