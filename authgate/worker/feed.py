@@ -16,15 +16,13 @@ from functools import partial
 from django.conf import settings
 from django.db import ProgrammingError, close_old_connections, connection
 
-from authgate import identity_jwt as signing
+from authgate import identity_jwt
 from authgate.check.memory import REREAD_AFTER, WorkerMemory
 from authgate.logs.lines import cause_of
-from authgate.pages import framed as framed_page
-from authgate.pages import refused as refused_page
+from authgate.pages import framed, refused
 from authgate.people import people
-from authgate.worker import loader as loading
-from authgate.worker import metrics, patience, stale_connections
-from authgate.worker import triggers as changes
+from authgate.worker import loader, metrics, patience, stale_connections, triggers
+from authgate.worker.change_readers import Changes, reader_for
 from authgate.worker.head_cache import Heads
 from authgate.worker.stale_connections import Overwritten
 
@@ -82,7 +80,7 @@ class Feed:
         self._failing_since: float | None = None
         self._lock = threading.Lock()
         self._wanted = threading.Event()
-        self._reader = changes.reader_for(connection.vendor)
+        self._reader = reader_for(connection.vendor)
         self._triggers_seen = -1e9
         self._place: object = None
         self._is_believable = True
@@ -90,7 +88,7 @@ class Feed:
         self._due: list[int] = []
         self._due_sessions: list[bytes] = []
         self._looked_for_due_at = -1e9
-        self._compiled: dict[int, loading.Compiled | None] = {}
+        self._compiled: dict[int, loader.Compiled | None] = {}
         self._reread_at = clock()
         self._published_at = -1e9
         self.answered = 0
@@ -169,7 +167,7 @@ class Feed:
                 self._swept_at = began
                 self.memory.forget_overdue()
             if began - self.last_read_began > FORGET_AFTER:
-                self._reader = changes.reader_for(connection.vendor)
+                self._reader = reader_for(connection.vendor)
             # Applications are loaded by several queries, between which changes may come: they are held when a
             # reading after them named none. One who changes them without end gets them held all the same.
             for _ in range(READINGS_AT_ONCE):
@@ -183,7 +181,7 @@ class Feed:
             # whoever was thrown out while this worker was idle.
             self._has_failed, self._cause = True, cause_of(error)
             self._failing_since = began if self._failing_since is None else self._failing_since
-            self._reader = changes.reader_for(connection.vendor)
+            self._reader = reader_for(connection.vendor)
             if isinstance(error, ProgrammingError | Overwritten):
                 # The feed's table is gone, or the file is a mixture: memory is of another database.
                 self._place, self._is_believable, self.fresh_until = None, False, 0.0
@@ -227,14 +225,14 @@ class Feed:
         self._marks.clear()  # they count another database's transactions
 
     def _look_for_triggers(self, now: float) -> None:
-        lacking = changes.missing()
+        lacking = triggers.missing()
         self._triggers_seen = -1e9 if lacking else now
         self._is_believable = not lacking
         if lacking:
             self.fresh_until = 0.0
             raise RuntimeError(f"triggers of the change feed are missing, run migrate: {sorted(lacking)}")
 
-    def _apply(self, found: changes.Changes) -> bool:
+    def _apply(self, found: Changes) -> bool:
         keys: dict[str, set[int | None]] = {"sign_in": set(), "user": set(), "application": set()}
         for kind, key in found.rows:
             keys[kind].add(key)
@@ -254,10 +252,10 @@ class Feed:
 
     def _load_applications(self, which: set[int] | None) -> None:
         """Load applications to be held when this reading is over; None for all, and for one that is gone."""
-        compiled = loading.load_everything_compiled() if which is None else loading.load_compiled(which)
+        compiled = loader.load_everything_compiled() if which is None else loader.load_compiled(which)
         if which is None:
             self.memory.issuers = people().load_issuers()
-            self.memory.signer = signing.load_signer()
+            self.memory.signer = identity_jwt.load_signer()
             which = self.memory.known_applications() | self._compiled.keys()
         self._compiled.update(dict.fromkeys(which))
         self._compiled.update((each[0].id, each) for each in compiled)
@@ -307,7 +305,7 @@ class Feed:
         """Read applications again in small batches: as a last bound, no row is held for over a minute."""
         if not self._due and self.clock() - self._reread_at > REREAD_AFTER * 0.5:
             self._reread_at = self.clock()
-            self._due = list(self.memory.known_applications() | loading.application_ids())
+            self._due = list(self.memory.known_applications() | loader.application_ids())
         if self._due:
             batch, self._due = self._due[:APPLICATIONS_A_ROUND], self._due[APPLICATIONS_A_ROUND:]
             self._load_applications(set(batch))
@@ -342,7 +340,7 @@ class Feed:
         if not due:
             return
         generation = self.memory.generation
-        loaded = loading.load_held(due)
+        loaded = loader.load_held(due)
         for digest in due:
             self.memory.renew(digest, loaded.get(digest), generation)
 
@@ -365,9 +363,9 @@ current: Feed | None = None
 def start() -> Feed:
     """Give this process a memory and begin to read the feed. Called once, after the worker has forked."""
     global current
-    refused_page.make_ready()
-    framed_page.make_ready()
-    memory = WorkerMemory(loading.gate_settings(), limit=settings.IKD_MEMORY_SESSIONS, clock=boottime)
+    refused.make_ready()
+    framed.make_ready()
+    memory = WorkerMemory(loader.gate_settings(), limit=settings.IKD_MEMORY_SESSIONS, clock=boottime)
     current = Feed(memory)
     current.start()
     return current

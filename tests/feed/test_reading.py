@@ -10,7 +10,7 @@ import pytest
 from django.db import connection
 
 from authgate.models import Change
-from authgate.worker.triggers import PostgresqlReader, SqliteReader, reader_for
+from authgate.worker.change_readers import PostgresqlReader, SqliteReader, reader_for
 from tests.front.serving import Cast, Database
 
 on_postgresql = pytest.mark.parametrize("vendor", ["postgresql"], indirect=True)
