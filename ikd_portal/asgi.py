@@ -27,8 +27,8 @@ from authgate.peer import (
     peer_from,
 )
 from ikd_portal import slow_clients
-from ikd_portal.provider_queue import ProviderQueue, line_of
 from ikd_portal.slow_clients import Receive, Send
+from ikd_portal.thread_queue import ThreadQueue, line_of
 from ikd_portal.wsgi import application as django_application
 
 Scope = MutableMapping[str, Any]
@@ -52,9 +52,9 @@ _in_threads = WSGIMiddleware(with_forwarded, workers=settings.IKD_THREADS, send_
 _in_provider_threads = WSGIMiddleware(
     few_at_once(with_forwarded), workers=settings.IKD_PROVIDER_THREADS, send_queue_size=0
 )
-_queue = ProviderQueue(settings.IKD_PROVIDER_THREADS)
+_queue = ThreadQueue(settings.IKD_PROVIDER_THREADS)
 # Forms may hash passwords, which takes long when many sign in: half of the threads are left to the others.
-_forms = ProviderQueue(max(1, settings.IKD_THREADS // 2), wait=FORMS_WAIT)
+_forms = ThreadQueue(max(1, settings.IKD_THREADS // 2), wait=FORMS_WAIT)
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -62,18 +62,8 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
     if scope["type"] != "http":
         return
     scope["query_string"] = slow_clients.plain_query(scope["query_string"])
-    try:
-        body = await slow_clients.body_for(scope, receive)
-    except slow_clients.Gone:
-        return
-    except slow_clients.Unfit as unfit:
-        await slow_clients.say(unfit, send)
-        return
-    try:
+    async with slow_clients.answering_unfit(send), slow_clients.whole_body(scope, receive) as body:
         await _answer(scope, slow_clients.given_again(body), send)
-    finally:
-        if body is not None:
-            body.close()
 
 
 async def _answer(scope: Scope, receive: Receive, send: Send) -> None:

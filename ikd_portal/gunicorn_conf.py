@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from authgate import folders
 from authgate.logs.configuration import configuration, configure, watch_uncaught_exceptions
-from ikd_portal import page_socket, readiness
+from ikd_portal import page_socket, startup_checks
 
 
 def _give_up(reason: str) -> NoReturn:
@@ -45,12 +45,12 @@ umask = 0o117  # a Unix socket of mode 0660: its group may speak for a proxy, no
 control_socket_disable = True
 forwarded_allow_ips = ""
 with suppress(folders.NotWritable):  # on_starting says so; a reload goes on
-    worker_tmp_dir = str(folders.heartbeat_folder(folders.use_temporary_folder(readiness.var_folder())))
+    worker_tmp_dir = str(folders.heartbeat_folder(folders.use_temporary_folder(startup_checks.var_folder())))
 
 
 def on_starting(server: Any) -> None:
     """Refuse to listen if workers could not start."""
-    if mistake := readiness.mistake_in_settings():
+    if mistake := startup_checks.mistake_in_settings():
         _give_up(mistake)
 
 
@@ -62,7 +62,7 @@ def pre_fork(server: Any, worker: Any) -> None:
     """Choose what a worker is for: pages, until as many of these live as are wanted, or checks."""
     living = [each for each in _spawned if each.pid in server.WORKERS]
     for_pages = sum(each.is_for_pages for each in living)
-    worker.pages = page_socket.made_in(readiness.var_folder()) if page_workers else None
+    worker.pages = page_socket.made_in(startup_checks.var_folder()) if page_workers else None
     worker.is_for_pages = for_pages < page_workers
     _spawned[:] = [*living, worker]
 

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
 from tempfile import SpooledTemporaryFile
 from typing import IO, Any
 
@@ -64,11 +65,30 @@ class Gone(Exception):
     """The client went away before its body was there."""
 
 
-async def body_for(scope: Message, receive: Receive) -> IO[bytes] | None:
-    """Return the body of a request as `body_of` does, None for a path of which nothing reads a body."""
-    if scope["path"].startswith(WITHOUT_BODIES):
-        return None
-    return await body_of(scope["headers"], receive)
+@asynccontextmanager
+async def answering_unfit(send: Send) -> AsyncIterator[None]:
+    """Answer an Unfit raised within with its sentence, and end quietly if the client left."""
+    try:
+        yield
+    except Gone:
+        return
+    except Unfit as unfit:
+        await say(unfit, send)
+
+
+@asynccontextmanager
+async def whole_body(scope: Message, receive: Receive) -> AsyncIterator[IO[bytes] | None]:
+    """Provide the body of a request, and close it afterwards. None without one, or if nothing reads it.
+
+    Raises as `body_of`.
+    """
+    is_read = not scope["path"].startswith(WITHOUT_BODIES)
+    body = await body_of(scope["headers"], receive) if is_read else None
+    try:
+        yield body
+    finally:
+        if body is not None:
+            body.close()
 
 
 async def body_of(headers: list[tuple[bytes, bytes]], receive: Receive) -> IO[bytes] | None:

@@ -25,9 +25,9 @@ from uvicorn.server import Server
 
 from authgate.endpoints.connections import connections
 from authgate.logs import handler
-from authgate.worker import patience
+from authgate.worker import database_timeout
 
-PATIENCE = 10.0
+DATABASE_TIMEOUT = 10.0
 """Seconds that a page waits for one answer of the database."""
 
 TICKS_A_SECOND = 10
@@ -115,7 +115,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
 
     def run(self) -> None:
         # Django is set up by now, and this process has forked: threads may begin.
-        patience.limit_everywhere(PATIENCE)
+        database_timeout.limit_everywhere(DATABASE_TIMEOUT)
         connections.limit = _raise_open_files() // 2
         Path("/proc/self/comm").write_text(PAGES_NAME if self.is_for_pages else CHECKS_NAME)
         if self.is_for_pages:
@@ -167,7 +167,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
 
     def _server_config(self) -> Config:
         from authgate.endpoints.protocol import Front
-        from ikd_portal.pages import Forwarder, Pages
+        from ikd_portal.page_processes import Forwarder, Pages
 
         passes_on = self.pages is not None and not self.is_for_pages
         return Config(

@@ -21,7 +21,7 @@ from authgate.check.memory import REREAD_AFTER, WorkerMemory
 from authgate.logs.lines import cause_of
 from authgate.pages import framed, refused
 from authgate.people import people
-from authgate.worker import loader, metrics, patience, stale_connections, triggers
+from authgate.worker import database_timeout, loader, metrics, stale_connections, triggers
 from authgate.worker.change_readers import Changes, reader_for
 from authgate.worker.head_cache import Heads
 from authgate.worker.stale_connections import Overwritten
@@ -153,7 +153,7 @@ class Feed:
     # ---- reading ------------------------------------------------------------------------------------------
 
     def _read(self, *, reread: bool = False) -> None:
-        with patience.limited_to(GIVE_UP_AFTER):
+        with database_timeout.limited_to(GIVE_UP_AFTER):
             self._read_in_time(reread=reread)
 
     def _read_in_time(self, *, reread: bool) -> None:

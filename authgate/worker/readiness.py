@@ -15,14 +15,14 @@ from django.db import connection
 from django.utils import timezone
 
 from authgate.pages.outage import outage_in
-from authgate.worker import feed, patience, stale_connections
+from authgate.worker import database_timeout, feed, stale_connections
 
 log = logging.getLogger("ikd.pages")
 
 WRITE_EVERY = 5.0
 """Seconds between two attempts to write: anybody may ask."""
 
-PATIENCE = 2.0
+DATABASE_TIMEOUT = 2.0
 """Seconds that the database may take for one answer."""
 
 ROOM = 1 << 20
@@ -41,7 +41,7 @@ class _LastWrite:
 def trouble() -> str | None:
     """Return what keeps this worker from serving, in English; None if nothing does."""
     try:
-        with patience.limited_to(PATIENCE):
+        with database_timeout.limited_to(DATABASE_TIMEOUT):
             stale_connections.close_stale()
             return _stale_memory() or _last_write()
     except Exception as error:

@@ -12,14 +12,14 @@ import psycopg
 from django.db.backends.postgresql import base
 from psycopg.abc import RV, PQGen
 
-from authgate.worker import patience
+from authgate.worker import database_timeout
 
 
 class ImpatientConnection(psycopg.Connection[Any]):
     """Every statement, commit and rollback passes `wait`."""
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
-        seconds = patience.limit()
+        seconds = database_timeout.limit()
         if timeout is not None or seconds is None:
             return super().wait(gen, interval, timeout)
         try:

@@ -19,7 +19,7 @@ from django.db import connection
 from authgate.models import AuditEvent
 from authgate.peer import ABORT, SENT_TARGET
 from ikd_portal import page_socket
-from ikd_portal.pages import Forwarder
+from ikd_portal.page_processes import Forwarder
 from ikd_portal.slow_clients import Message
 from tests.front.serving import (
     Cast,

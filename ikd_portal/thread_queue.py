@@ -1,7 +1,8 @@
-"""The queue before the threads that may wait for a provider.
+"""A fair queue before a pool of threads.
 
-Requests wait here without a thread, in the order in which they came, each provider's in a line of its own. A
-provider gets at most as many threads as it leaves free for the others, so no number of slow ones takes all.
+Requests wait here without a thread, in the order in which they came, in lines: one for each provider, or for
+each client network that sends forms. A line gets at most as many threads as it leaves free for the others,
+so no number of slow requests in one line takes all.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ class _Line:
     slow_in_a_row: int = 0
 
 
-class ProviderQueue:
+class ThreadQueue:
     """Lets `threads` requests run at once. Belongs to one event loop."""
 
     def __init__(self, threads: int, *, wait: float = WAIT) -> None:

@@ -80,26 +80,14 @@ class Forwarder:
         """Serve one request (ASGI)."""
         if scope["type"] != "http":
             return
-        try:
-            body = await slow_clients.body_for(scope, receive)
-        except slow_clients.Gone:
-            return
-        except slow_clients.Unfit as unfit:
-            await slow_clients.say(unfit, send)
-            return
-        in_time = slow_clients.read_in_time(send, scope["state"][ABORT])
-        try:
+        async with slow_clients.answering_unfit(send), slow_clients.whole_body(scope, receive) as body:
+            in_time = slow_clients.read_in_time(send, scope["state"][ABORT])
             if (answered := await _answer_check(scope)) is not None:
                 await _send_answer(answered, scope["method"], in_time)
                 return
             if scope["path"] == READY_PATH and (trouble := await self._trouble()):
                 raise NotReady(trouble)
             await self._pass_on(scope, body, in_time)
-        except slow_clients.Unfit as unfit:
-            await slow_clients.say(unfit, send)
-        finally:
-            if body is not None:
-                body.close()
 
     async def _trouble(self) -> str | None:
         """Return what keeps this process from answering checks. All who ask at one time share an answer."""

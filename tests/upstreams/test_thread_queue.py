@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from accounts.upstreams import provider_threads
-from ikd_portal import provider_queue
-from ikd_portal.provider_queue import ProviderQueue, line_of
+from ikd_portal import thread_queue
+from ikd_portal.thread_queue import ThreadQueue, line_of
 
 LINES: dict[str, tuple[str, bytes, str | None]] = {
     "going to a provider": ("/upstreams/campus/start", b"next=/", "campus"),
@@ -35,7 +35,7 @@ def test_who_waits_in_which_line(path: str, query: bytes, line: str | None) -> N
     assert line_of(path, query) == line
 
 
-async def hold(queue: ProviderQueue, line: str, done: asyncio.Event) -> bool:
+async def hold(queue: ThreadQueue, line: str, done: asyncio.Event) -> bool:
     async with queue.turn(line) as is_admitted:
         if is_admitted:
             await done.wait()
@@ -53,7 +53,7 @@ async def settled() -> None:
 
 def test_no_number_of_slow_providers_takes_all_threads() -> None:
     async def story() -> bool:
-        queue, never, at_once = ProviderQueue(32), asyncio.Event(), asyncio.Event()
+        queue, never, at_once = ThreadQueue(32), asyncio.Event(), asyncio.Event()
         at_once.set()
         slow = begun(*(hold(queue, f"slow-{n % 4}", never) for n in range(200)))
         await settled()
@@ -67,7 +67,7 @@ def test_no_number_of_slow_providers_takes_all_threads() -> None:
 
 def test_everybody_gets_a_turn_in_order() -> None:
     async def story() -> list[int]:
-        queue, served = ProviderQueue(4), []
+        queue, served = ThreadQueue(4), []
 
         async def ask(number: int) -> None:
             async with queue.turn("campus") as is_admitted:
@@ -83,7 +83,7 @@ def test_everybody_gets_a_turn_in_order() -> None:
 
 def test_who_waits_too_long_is_turned_away_and_leaves_no_trace() -> None:
     async def story() -> tuple[bool, bool]:
-        queue, done = ProviderQueue(2, wait=0.05), asyncio.Event()
+        queue, done = ThreadQueue(2, wait=0.05), asyncio.Event()
         [first] = begun(hold(queue, "campus", done))
         await settled()
         late = await hold(queue, "campus", done)
@@ -95,10 +95,10 @@ def test_who_waits_too_long_is_turned_away_and_leaves_no_trace() -> None:
 
 
 def test_a_provider_that_hangs_keeps_nobody_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_queue, "HUNG", 0.0)
+    monkeypatch.setattr(thread_queue, "HUNG", 0.0)
 
     async def story() -> list[bool]:
-        queue, done = ProviderQueue(16, wait=60), asyncio.Event()
+        queue, done = ThreadQueue(16, wait=60), asyncio.Event()
         visits = begun(*(hold(queue, "campus", done) for _ in range(40)))
         await settled()
         done.set()
@@ -112,7 +112,7 @@ def test_a_provider_that_hangs_keeps_nobody_in_the_queue(monkeypatch: pytest.Mon
 
 def test_a_visitor_who_goes_away_frees_the_place_in_the_queue() -> None:
     async def story() -> bool:
-        queue, done = ProviderQueue(2), asyncio.Event()
+        queue, done = ThreadQueue(2), asyncio.Event()
         first, waits, goes, last = begun(*(hold(queue, "campus", done) for _ in range(4)))
         await settled()
         goes.cancel()
@@ -124,10 +124,10 @@ def test_a_visitor_who_goes_away_frees_the_place_in_the_queue() -> None:
 
 
 def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(provider_queue, "LONGEST_QUEUE", 3)
+    monkeypatch.setattr(thread_queue, "LONGEST_QUEUE", 3)
 
     async def story() -> list[bool]:
-        queue, done = ProviderQueue(2), asyncio.Event()
+        queue, done = ThreadQueue(2), asyncio.Event()
         visits = begun(*(hold(queue, "campus", done) for _ in range(6)))
         await settled()
         done.set()
