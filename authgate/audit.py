@@ -55,12 +55,12 @@ def record(
 
 
 def printable(text: str, length: int) -> str:
-    """Give what a client said in so few characters at most, and none that would write over others."""
+    """Return a client's text, cut to a length and without control characters."""
     return "".join(filter(str.isprintable, text))[:length]
 
 
 def _line(event: AuditEvent) -> dict[str, Any]:
-    """Return what the log says of an event: of a change the names of fields, not their values."""
+    """Return an event for the log. A change has the names of its fields, not their values."""
     fields = ("actor", "subject", "application", "reason", "address")
     told = {name: getattr(event, name) for name in fields if getattr(event, name)}
     details = {name: value for name, value in event.details.items() if name != "values"}

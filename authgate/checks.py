@@ -18,7 +18,7 @@ from authgate.validation import canonical_cookie_domains
 
 @register()
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    """Give an error for each setting with which no check could be answered as it is meant."""
+    """Return an error for each setting that would break checks."""
     found: list[CheckMessage] = [
         Error(
             f"IKD_TRUSTED_PROXIES must be networks such as 10.0.0.0/8 or 192.0.2.7, one is {network!r}",

@@ -1,4 +1,4 @@
-"""Configuration events in the reader's language: what a proxy does wrong, and the line that cures it."""
+"""Configuration events in the reader's language: a proxy's mistake, and the line that fixes it."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ LINES: dict[str, dict[str, str]] = {
     "endpoint": NGINX,
     "oauth2 endpoint": {**NGINX, **OAUTH2_NGINX},
 }
-"""The lines of the shipped configurations, by contract and by what they are about."""
+"""The lines of the shipped configurations, by contract and subject."""
 
 HEADERS_OF_VALUES = {
     "scheme": ("x-forwarded-proto", "x-scheme", "x-original-url"),

@@ -1,4 +1,4 @@
-"""Secrets at rest: what the database keeps of them is worth nothing without the installation's key."""
+"""Secrets at rest: encrypted in the database, and useless without the installation's key."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Undecryptable(Exception):
 
 
 def fernet() -> MultiFernet:
-    """Give what encrypts with the first of IKD_ENCRYPTION_KEYS and decrypts with any."""
+    """Return a cipher that encrypts with the first of IKD_ENCRYPTION_KEYS and decrypts with any."""
     return MultiFernet([Fernet(_key(text)) for text in settings.IKD_ENCRYPTION_KEYS])
 
 
@@ -44,7 +44,7 @@ class Secret:
         return cls(fernet().encrypt(plain.encode()).decode() if plain else "")
 
     def reveal(self) -> str:
-        """Give the secret, "" where there is none. Raises Undecryptable."""
+        """Return the secret, "" if there is none. Raises Undecryptable."""
         if not self._token:
             return ""
         try:
@@ -53,7 +53,7 @@ class Secret:
             raise Undecryptable from None
 
     def rotated(self) -> Secret:
-        """Give the same secret under the first key. Raises Undecryptable."""
+        """Return the same secret encrypted with the first key. Raises Undecryptable."""
         return Secret.of(self.reveal())
 
     @property
@@ -83,7 +83,7 @@ class _SecretAttribute(DeferredAttribute):
 
 
 class EncryptedField(models.TextField):  # type: ignore[type-arg]
-    """A secret: text is encrypted when it is saved, and what is read is a `Secret`, never the text."""
+    """A secret. Text is encrypted when it is saved; reading returns a `Secret`, never the text."""
 
     descriptor_class = _SecretAttribute
 

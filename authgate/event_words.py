@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What a kind of event is called, and what it means in one sentence."""
+    """The name of a kind of event, and its meaning in one sentence."""
 
     label: _StrPromise
     sentence: _StrPromise
@@ -401,7 +401,7 @@ reason_words = Phrases(REASONS)
 
 
 def label_of(kind: str) -> str:
-    """Return what a kind of event is called; the machine name of one that has no words."""
+    """Return the name of a kind of event, or its machine name without words."""
     return str(EVENTS[kind].label) if kind in EVENTS else kind
 
 

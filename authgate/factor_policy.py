@@ -1,4 +1,4 @@
-"""Whether a sign-in has the second factor that a rule, a group or the installation wants of it."""
+"""Whether a sign-in has the second factor that a rule, a group or the installation requires."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import _User as User
 
 FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
-"""What makes a second factor; recovery codes only stand in for one."""
+"""The types of second factors. Recovery codes only replace one."""
 
 
 def in_strict_group(user: str) -> Exists:
-    """Give the expression for "is in a group that wants a second factor"; `user` is the path to the user."""
+    """Return the condition "is in a group that requires a second factor"; `user` is the path to the user."""
     return Exists(
         get_user_model().groups.through.objects.filter(
             user_id=OuterRef(user), group__strict_group__isnull=False
@@ -30,7 +30,7 @@ def in_strict_group(user: str) -> Exists:
 
 
 def is_given(at: datetime | None) -> bool:
-    """Tell whether a factor given at that moment still counts for a rule that wants one."""
+    """Return whether a factor given at that moment still counts for a rule that requires one."""
     lifetime: int = settings.IKD_SECOND_FACTOR_LIFETIME
     return at is not None and (not lifetime or timezone.now() - at < timedelta(seconds=lifetime))
 
@@ -38,9 +38,9 @@ def is_given(at: datetime | None) -> bool:
 def is_owed(
     at: datetime | None, remembered_device: bool, is_staff: bool, is_superuser: bool, in_strict_group: bool
 ) -> bool:
-    """Tell whether a sign-in opens nothing yet, because its person must have a second factor.
+    """Return whether a sign-in opens nothing yet because its user must have a second factor.
 
-    A remembered device is enough here. It is not for a rule that wants a second factor.
+    A remembered device is enough here, but not for a rule that requires a second factor.
     """
     if at is not None or remembered_device:
         return False
@@ -48,7 +48,7 @@ def is_owed(
 
 
 def owes(sign_in: SignIn) -> bool:
-    """Tell the same of the sign-in of a page, which `sign_in_of` has found."""
+    """Return `is_owed` for a page's sign-in, as `sign_in_of` returns it."""
     user = sign_in.user
     strict: bool = getattr(sign_in, "in_strict_group")  # noqa: B009  (an annotation)
     return is_owed(

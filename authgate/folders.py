@@ -55,7 +55,7 @@ def temporary_folder(var: Path) -> Path:
 
 
 def use_temporary_folder(var: Path) -> Path:
-    """Let this process and its children put temporary files into `temporary_folder`. Raises NotWritable."""
+    """Use `temporary_folder` for the temporary files of this process and its children. Raises NotWritable."""
     folder = temporary_folder(var)
     tempfile.tempdir = os.environ["TMPDIR"] = os.environ["SQLITE_TMPDIR"] = str(folder)
     return folder

@@ -33,7 +33,7 @@ class Failure:
 
 
 def mint(sign_in: SignIn, state: State) -> str:
-    """Give a new code that takes `sign_in` to the state's origin."""
+    """Create a code that carries `sign_in` to the state's origin, and return it."""
     code = secrets.token_urlsafe(32)
     record = {
         "origin": state.origin,
@@ -48,7 +48,7 @@ def mint(sign_in: SignIn, state: State) -> str:
 
 
 def redeem(code: str, *, origin: str, nonce: str) -> tuple[SignIn, str] | Failure:
-    """Take a code and give its sign-in and the URI to go on to. Of any number that race, one wins.
+    """Redeem a code, and return its sign-in and the URI to continue at. One request alone can redeem it.
 
     Origin and nonce are compared before the code is taken, so that no foreign hand can use it up.
     """

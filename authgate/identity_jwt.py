@@ -27,7 +27,7 @@ log = logging.getLogger("ikd.security")
 
 ALGORITHM = "ES256"
 KEPT_BY_READERS = 300
-"""Seconds for which whoever reads the key set may keep it."""
+"""Seconds for which applications may cache the key set."""
 
 PUBLISHED_BEFORE = timedelta(seconds=2 * KEPT_BY_READERS)
 PUBLISHED_AFTER = timedelta(hours=1)
@@ -41,7 +41,7 @@ class Key:
 
 
 class Signer:
-    """Signs with the newest key whose time has come. Without any it is false."""
+    """Signs with the newest key whose time has come. Without a key it is false."""
 
     def __init__(self, keys: list[Key]) -> None:
         self.keys = sorted(keys, key=lambda key: key.signs_from)
@@ -55,7 +55,7 @@ class Signer:
         return jwt.encode(claims, key.private, ALGORITHM, headers={"kid": key.id}).encode("ascii")
 
     def key_set(self) -> dict[str, Any]:
-        """Give the public keys as a JWK set (RFC 7517)."""
+        """Return the public keys as a JWK set (RFC 7517)."""
         return {"keys": [_public(key) for key in self.keys]}
 
 
@@ -65,7 +65,7 @@ def _public(key: Key) -> dict[str, Any]:
 
 
 def load_signer() -> Signer:
-    """Give what signs, with every key that can be read. One query."""
+    """Return the signer, with every key that can be decrypted. One query."""
     keys = []
     for row in SigningKey.objects.all():
         try:
@@ -83,7 +83,7 @@ def load_signer() -> Signer:
 
 
 def signer_with_a_key() -> Signer:
-    """Give what signs; the first key is made where there is none."""
+    """Return the signer. Create the first key if there is none."""
     signer = load_signer()
     if not signer:
         make_key(timezone.now())
@@ -101,9 +101,9 @@ def make_key(signs_from: datetime) -> SigningKey:
 
 
 def rotate(*, at_once: bool = False) -> SigningKey:
-    """Make a key that signs once everybody can know it, and delete those that signed long ago.
+    """Create a key that signs as soon as no cached key set lacks it, and delete keys that signed long ago.
 
-    `at_once` is for a key that somebody else may have: it signs from now on, and no other is believed.
+    `at_once` is for a stolen key: the new key signs at once, and no other key is published.
     """
     now = timezone.now()
     with transaction.atomic():

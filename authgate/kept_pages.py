@@ -1,6 +1,7 @@
-"""Addresses that travel through a sign-in and fit into no URL, kept in the database for an hour.
+"""Addresses that a sign-in needs and that fit into no URL, kept in the database for an hour.
 
-Only a signed state names one, so its key is no secret. Both bounds hold against a flood of long addresses.
+Only a signed state names one, so its key is no secret. Both limits
+protect against a flood of long addresses.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def kept(key: str, *, only_of: str | None = None) -> str | None:
 
 
 def remove_expired(now: datetime) -> None:
-    """Remove some of what is over. What another transaction removes at this moment is left to it."""
+    """Delete some of the expired addresses. Skip rows that another transaction deletes now."""
     with transaction.atomic():
         over = KeptPage.objects.select_for_update(skip_locked=True).filter(expires_at__lte=now)
         KeptPage.objects.filter(pk__in=list(over.values_list("pk", flat=True)[:500])).delete()

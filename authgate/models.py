@@ -122,7 +122,7 @@ def new_icon_key() -> str:
 
 
 class Icon(models.Model):
-    """An application's icon, drawn anew from what was uploaded."""
+    """An application's icon, drawn again from the upload."""
 
     application = models.OneToOneField(
         Application, models.CASCADE, primary_key=True, related_name="icon", verbose_name=_("application")
@@ -139,7 +139,7 @@ class Icon(models.Model):
 
 
 class Favourite(models.Model):
-    """An application that somebody wants first in their launcher."""
+    """An application that a user wants first in the launcher."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
     application = models.ForeignKey(Application, models.CASCADE, related_name="+")
@@ -239,7 +239,7 @@ class Rule(models.Model):
         return f"{self.path} → {self.get_who_display()}"
 
     judged_with_siblings = False
-    """Set where all rules of the application are saved together and judged as they will be."""
+    """Set if all rules of the application are saved together and validated as a whole."""
 
     def clean(self) -> None:
         errors = {}
@@ -269,7 +269,7 @@ class Rule(models.Model):
 
 
 class SignIn(models.Model):
-    """One portal session of one user in one browser; every other session hangs on it."""
+    """One portal session of one user in one browser. Its gate sessions end with it."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     user = models.ForeignKey(
@@ -319,7 +319,7 @@ class GateSession(models.Model):
 
 
 class AuditEvent(models.Model):
-    """Something that happened and that an administrator may have to account for. Append-only."""
+    """An event that an administrator may have to account for. Append-only."""
 
     at = models.DateTimeField(_("at"), db_index=True)
     kind = models.CharField(_("event"), max_length=40, db_index=True)
@@ -382,7 +382,7 @@ class SigningKey(models.Model):
 
 
 class Change(models.Model):
-    """A row of the change feed: what a worker must forget. Database triggers write it."""
+    """A row of the change feed, which makes workers forget. Database triggers write it."""
 
     kind = models.CharField(max_length=16)
     key = models.BigIntegerField(null=True)

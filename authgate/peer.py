@@ -15,7 +15,7 @@ SENT_TARGET = "target"
 """Where the front keeps the request target in the scope's state."""
 
 ABORT = "abort"
-"""Where it keeps what ends the connection at once, whatever is still to be sent."""
+"""The key of the function that ends the connection at once, with or without data left to send."""
 
 TURNED_AWAY = "turned away"
 """Where it says that too many wait for the provider that this request would ask."""
@@ -27,7 +27,7 @@ NEVER_A_LIST = (FORWARDED | HOST_AND_SCHEME | ORIGINAL) - {b"x-forwarded-for"}
 
 
 def raw_headers(request: HttpRequest) -> list[tuple[bytes, bytes]]:
-    """Give a request's headers as they came, names in lower case, doubled ones twice.
+    """Return a request's headers as sent, names in lower case, repeated ones repeated.
 
     Our server hands them through; under `runserver` they are rebuilt from META, where doubled ones are
     joined with a comma, which contracts refuse.
@@ -66,7 +66,7 @@ def peer_address(request: HttpRequest) -> str | None:
 
 
 def sent_target(request: HttpRequest) -> bytes | None:
-    """Give the request target as it was sent (RFC 9112, section 3.2); None where only a reading is left."""
+    """Return the request target as sent (RFC 9112, section 3.2); None if only a decoded form is left."""
     scope = request.META.get("asgi.scope")
     return None if scope is None else scope["state"].get(SENT_TARGET)
 
@@ -84,12 +84,12 @@ def is_overloaded(request: HttpRequest) -> bool:
 
 
 def is_trusted_peer(peer: str | None) -> bool:
-    """Tell whether a peer may say what the original request was. A Unix socket is guarded by its mode."""
+    """Return whether a peer may describe the original request. A Unix socket is guarded by its mode."""
     return peer is None or is_within(peer, tuple(settings.IKD_TRUSTED_PROXIES))
 
 
 def client_of(headers: list[tuple[bytes, bytes]], peer: str | None) -> str | None:
-    """Give the client's address as a trusted peer tells it, the peer's own otherwise."""
+    """Return the client's address: from a trusted peer's header, otherwise the peer's own."""
     if not is_trusted_peer(peer):
         return peer
     values = [value for name, value in headers if name == b"x-forwarded-for"]
@@ -106,5 +106,5 @@ def client_network(scope: Any) -> str:
 
 
 def client_address(request: HttpRequest) -> str | None:
-    """Give the address of whoever asks for a page of the portal; None where nobody told it."""
+    """Return the address of a page's client; None if it is unknown."""
     return client_of(raw_headers(request), peer_address(request))

@@ -48,7 +48,7 @@ _registered: list[People] = []
 
 
 def register(implementation: People) -> None:
-    """Have the gate ask this implementation. `AppConfig.ready` of the app that keeps users calls it."""
+    """Register the implementation. `AppConfig.ready` of the app that keeps users calls it."""
     _registered[:] = [implementation]
 
 

@@ -1,4 +1,4 @@
-"""Uploaded pictures, drawn anew: what else a file carries is never kept, let alone served."""
+"""Uploaded pictures, drawn again: other content of a file is neither kept nor served."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CONTENT_TYPE = "image/webp"
 
 
 def drawn_anew(upload: UploadedFile[bytes], box: tuple[int, int]) -> bytes:
-    """Give the picture as WebP, no larger than `box`. Raises ValidationError with what to do instead."""
+    """Return the picture as WebP, no larger than `box`. Raises ValidationError with the remedy."""
     if (upload.size or 0) > LARGEST_UPLOAD:
         raise ValidationError(_("The picture is larger than 2 MB: make it smaller."))
     try:
@@ -41,7 +41,7 @@ def drawn_anew(upload: UploadedFile[bytes], box: tuple[int, int]) -> bytes:
 
 
 def upload_field(label: Any, help_text: Any) -> forms.FileField:
-    """Give a form's field for a picture, which may be left empty."""
+    """Return an optional form field for a picture."""
     accepted = ",".join(f"image/{name.lower()}" for name in FORMATS)
     widget = forms.FileInput(attrs={"accept": accepted})
     return forms.FileField(label=label, required=False, help_text=help_text, widget=widget)

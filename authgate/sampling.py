@@ -20,7 +20,7 @@ PART_OF_A_USER = 5
 
 USERS = 4_096
 SUMMARY_EVERY = 3_600.0
-"""Seconds between two rows that count what was not kept."""
+"""Seconds between two rows that count discarded events."""
 
 
 class Bucket:
@@ -91,4 +91,4 @@ class Sample:
 
 
 sample = Sample()
-"""The budgets of this process. `writer` writes what they did not allow."""
+"""The budgets of this process. `writer` counts the events beyond them."""

@@ -1,4 +1,4 @@
-"""Sign-ins and gate sessions: beginning, finding and ending them. The database is the only authority."""
+"""Create, find and end sign-ins and gate sessions. The database is the only authority."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def digest(token: str) -> bytes:
-    """Give what the database keeps of a token: a reader of it gains no session."""
+    """Return the digest of a token. The database keeps this alone, so its readers gain no session."""
     return hashlib.sha256(token.encode("latin-1", "replace")).digest()
 
 
@@ -58,12 +58,12 @@ def begin_sign_in(
 
 
 def live_sign_ins() -> QuerySet[SignIn]:
-    """Give the sign-ins that count, but for the idle timeout, which `is_idle` tells."""
+    """Return the live sign-ins. `is_idle` decides on the idle timeout."""
     return SignIn.objects.filter(ended_at=None, expires_at__gt=timezone.now(), user__is_active=True)
 
 
 def without_idle(sign_ins: QuerySet[SignIn]) -> QuerySet[SignIn]:
-    """Leave out those that are idle. One query more: there are as many timeouts as the settings have had."""
+    """Exclude idle sign-ins. One query more, for the timeouts that the settings have had."""
     now = timezone.now()
     busy = Q(pk__in=[])
     for timeout in sign_ins.order_by().values_list("idle_timeout", flat=True).distinct():
@@ -76,7 +76,7 @@ def is_idle(sign_in: SignIn) -> bool:
 
 
 def sign_in_of(session_digest: str) -> SignIn | None:
-    """Give the live sign-in of a portal session, with its user; None when it ended in any way."""
+    """Return the live sign-in of a portal session, with its user; None if it has ended in any way."""
     sign_ins = live_sign_ins().select_related("user").annotate(in_strict_group=in_strict_group("user"))
     found = sign_ins.filter(session_digest=session_digest).first()
     return None if found is None or is_idle(found) else found
@@ -87,13 +87,13 @@ ended_here = threading.local()
 
 
 def end_sign_ins(which: QuerySet[SignIn]) -> int:
-    """End sign-ins, and with each its portal session and every gate session. Give how many."""
+    """End sign-ins, each with its portal session and gate sessions. Return their number."""
     ended_here.any = True
     return which.filter(ended_at=None).update(ended_at=timezone.now(), session_digest=None)
 
 
 def touch(sign_in_ids: Iterable[int], at: datetime | None = None) -> None:
-    """Note that sign-ins were used just now, or at `at`, unless not a minute has passed since the last note.
+    """Note that sign-ins were used now, or at `at`, at most once a minute.
 
     One that ended stays ended (CVE-2022-37186 of LemonLDAP::NG).
     """
@@ -103,7 +103,7 @@ def touch(sign_in_ids: Iterable[int], at: datetime | None = None) -> None:
 
 
 def open_gate(sign_in: SignIn, origin: str, *, instead_of: str = "") -> str:
-    """Open a gate session and give its token, which nobody can read again.
+    """Open a gate session and return its token, which is not stored.
 
     `origin` is a concrete one, or a shared cookie domain: `.example.com`.
 

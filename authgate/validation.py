@@ -42,12 +42,12 @@ _SPELLED_TWO_WAYS = re.compile(r"[\\;?#%*]")
 
 
 def readable(name: str) -> str:
-    """Give a name without what hides in it, or turns the text around it."""
+    """Return a name without invisible characters and those that change the direction of text."""
     return "".join(filter(str.isprintable, name)).strip()
 
 
 def refuse_hidden(text: str) -> None:
-    """Refuse what hides in a line, or turns the text around it. Raises ValidationError."""
+    """Raise ValidationError for invisible characters and those that change the direction of text."""
     if any(unicodedata.category(character) in _HIDING for character in text):
         raise ValidationError(_("There is an invisible character in it. Type it anew."), code="hidden")
 
@@ -61,7 +61,7 @@ def refuse_hidden_in_lines(text: str) -> None:
 
 
 def canonical_origin(text: str, *, without_https: bool) -> str:
-    """Give the one spelling of an origin or of a wildcard for origins. Raises ValidationError."""
+    """Return the canonical form of an origin or a wildcard. Raises ValidationError."""
     match = _ORIGIN.fullmatch(text.strip())
     if match is None:
         raise ValidationError(_("Write the scheme too, as in https://wiki.example.com."), code="origin")
@@ -128,7 +128,7 @@ def _refuse_more_than_an_origin(scheme: str, authority: str, rest: str) -> None:
 
 
 def _parts(authority: str) -> tuple[bool, str, str]:
-    """Give whether it is a wildcard, the host (below the wildcard) in ASCII, and the port with its colon."""
+    """Return whether it is a wildcard, its host (below the wildcard) in ASCII, and its port with colon."""
     match = _HOST_AND_PORT.fullmatch(authority)
     if match is None:
         raise _no_host()
@@ -200,7 +200,7 @@ def _refuse_too_wide(wildcard: str) -> None:
 
 @lru_cache(maxsize=8)
 def canonical_cookie_domains(domains: tuple[str, ...]) -> tuple[str, ...]:
-    """Give the one spelling of each domain for a shared cookie. Raises ValidationError."""
+    """Return the canonical form of each domain for a shared cookie. Raises ValidationError."""
     found = []
     for text in domains:
         try:
@@ -252,7 +252,7 @@ def _has_hidden(text: str) -> bool:
 
 
 def canonical_path(text: str) -> str:
-    """Give the one spelling of a rule's path. Raises ValidationError."""
+    """Return the canonical form of a rule's path. Raises ValidationError."""
     if not text.startswith("/"):
         raise ValidationError(_("A path begins with /. Write / for everything."), code="path")
     if _has_hidden(text):
@@ -279,7 +279,7 @@ def _refuse_two_readings(text: str) -> None:
 
 
 def canonical_methods(text: str) -> str:
-    """Give methods in upper case, each once, parted by a space. Raises ValidationError."""
+    """Return methods in upper case, each once, separated by spaces. Raises ValidationError."""
     methods = dict.fromkeys(text.upper().replace(",", " ").split())
     for method in methods:
         try:
@@ -297,7 +297,7 @@ def canonical_methods(text: str) -> str:
 
 
 def canonical_networks(text: str) -> str:
-    """Give networks in their canonical form, each once, parted by a space. Raises ValidationError."""
+    """Return networks in canonical form, each once, separated by spaces. Raises ValidationError."""
     return " ".join(dict.fromkeys(_network(word) for word in text.replace(",", " ").split()))
 
 

@@ -1,4 +1,4 @@
-"""The admin, which one enters only through the portal's own sign-in."""
+"""The admin, reached only through the portal's own sign-in."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ class PortalAdminSite(AdminSite):
     def i18n_javascript(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Give the words of Django's scripts: its own, and ours for those that it lacks."""
+        """Return the words of Django's scripts: its own, and ours for those that it lacks."""
         return cast(HttpResponse, WordsOfScripts.as_view(packages=["django.contrib.admin"])(request))
 
     def logout(  # type: ignore[override]
@@ -84,13 +84,13 @@ class PortalAdminSite(AdminSite):
         return [path("logout", self.logout), *super().get_urls()]
 
     def _turn_away(self, request: HttpRequest, target: str) -> HttpResponse:
-        """Send to the sign-in page, but whoever is signed in already to words instead of in circles."""
+        """Redirect to the sign-in page. A signed-in user gets an explanation instead of a loop."""
         if not request.user.is_authenticated:
             return redirect_to_login(target, reverse("account_login"))
         return render(request, "admin/not_staff.html", {"next": target}, status=403)
 
     def _next(self, request: HttpRequest) -> str:
-        """Give the page of the admin that was asked for, as a path; its first page for anything else."""
+        """Return the requested page of the admin as a path; the first page for anything else."""
         first_page = reverse("admin:index", current_app=self.name)
         target = within_portal(request.GET.get("next"))
         return target if target is not None and target.startswith(first_page) else first_page

@@ -38,7 +38,7 @@ FORMS_WAIT = 15.0
 
 
 def with_forwarded(environ: Any, start_response: Any) -> Any:
-    """Give Django the client's address and scheme as a trusted peer's headers tell them."""
+    """Set the client's address and scheme from a trusted peer's headers, and call Django."""
     headers, client = environ["asgi.scope"]["headers"], environ["asgi.scope"].get("client")
     peer = peer_from(client[0]) if client else None
     environ["REMOTE_ADDR"] = client_of(headers, peer) or ""
@@ -67,7 +67,7 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
-    """Have a thread answer, after its turn if the request may take long."""
+    """Answer in a thread. A request that may take long waits for its turn."""
     in_time = slow_clients.read_in_time(send, scope["state"][ABORT])
     line, queue, threads = line_of(scope["path"], scope["query_string"]), _queue, _in_provider_threads
     if line is None and scope["method"] == "POST":

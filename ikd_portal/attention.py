@@ -1,4 +1,4 @@
-"""What the admin's first page says needs attention: each line is one cheap query."""
+"""What needs attention on the admin's first page: each entry is one cheap query."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ PROVIDER_TROUBLES = (
     "backchannel_logout_failed",
 )
 PEOPLES_OWN = ("refused", "stale")
-"""Attempts that ended because of who made them, or when."""
+"""Attempts that ended because of the user, or because of their time."""
 
 LOOKED_AT = 50
 """Applications with a wildcard that are looked at one by one; each may cost a query."""
 NAMED = 3
-"""So many are named; of more it is said that there are more."""
+"""Names shown; an ellipsis stands for more."""
 MOST_COUNTED = 1000
 """A flood of events must not make the first page slow: beyond this it says "more than"."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matter:
-    """Something to look at: what it is, what to do, and where."""
+    """A matter for administrators: its title, the advice, and the page."""
 
     title: str
     advice: str
@@ -52,7 +52,7 @@ class Matter:
 
 
 def matters_for(request: HttpRequest) -> list[Matter]:
-    """Give what needs attention, as far as this administrator may see it; what is serious first."""
+    """Return the matters that this administrator may see, serious ones first."""
     found = [
         matter
         for permission, look in LOOKS
@@ -76,7 +76,7 @@ def _mistakes() -> Matter | None:
 
 
 def _mistake_in(event: ConfigurationEvent) -> str:
-    """Return the mistake in words, without the sentence that says what to do."""
+    """Return the mistake in words, without the advice."""
     words = mistake_words(event.reason) or event.reason
     return words.partition(". ")[0].partition("。")[0].rstrip(".")
 
@@ -109,7 +109,7 @@ def _without_origin() -> Matter | None:
 
 
 def _silent() -> Matter | None:
-    """Name applications that nobody came into by the portal: unused, or with a proxy that never asks."""
+    """Return applications that no user entered by the portal: unused, or their proxy never asks."""
     since = timezone.now() - SILENT_AFTER
     lately = GateSession.objects.filter(Q(created_at__gte=since) | Q(sign_in__last_seen_at__gte=since))
     entered = Origin.objects.filter(
@@ -135,7 +135,7 @@ def _silent() -> Matter | None:
 
 
 def _is_entered(origin: str, lately: QuerySet[GateSession]) -> bool:
-    """Tell whether somebody came in below a wildcard, or may have by the cookie of a shared domain."""
+    """Return whether a user entered below a wildcard, or may have by the cookie of a shared domain."""
     scheme, _separator, host = origin.partition("://")
     if place_of(origin, tuple(settings.IKD_SHARED_COOKIE_DOMAINS)).startswith("."):
         return True
@@ -159,7 +159,7 @@ def _expiring_tokens() -> Matter | None:
 
 
 def _providers_in_trouble() -> Matter | None:
-    """Name providers that failed lately; by whom somebody was merely refused is no trouble of theirs."""
+    """Return providers that failed lately. A refused user is no failure of the provider."""
     lately = AuditEvent.objects.filter(kind__in=PROVIDER_TROUBLES, at__gte=timezone.now() - LATELY)
     events = lately.values_list("details", flat=True)[:MOST_COUNTED]
     slugs = Counter(event.get("upstream") for event in events if event.get("blame") not in PEOPLES_OWN)
@@ -222,7 +222,7 @@ LOOKS: tuple[tuple[str, Callable[[], Matter | None]], ...] = (
     ("authgate.view_auditevent", _failed_sign_ins),
     ("authgate.view_auditevent", _refusals),
 )
-"""Which permission one needs to be told, and who looks."""
+"""The permission needed to see a matter, and the function that looks for it."""
 
 
 def _names_of(condition: Q) -> list[str]:
@@ -235,7 +235,7 @@ def _named(names: list[str]) -> str:
 
 
 def _how_many(kind: str) -> tuple[int, str]:
-    """Give how often something happened lately, and that in words."""
+    """Return how many events of a kind there were lately, as a number and in words."""
     lately = AuditEvent.objects.filter(kind=kind, at__gte=timezone.now() - LATELY).order_by()
     count = lately[: MOST_COUNTED + 1].count()
     return count, str(count) if count <= MOST_COUNTED else _("More than %d") % MOST_COUNTED

@@ -41,7 +41,7 @@ worker_class = "ikd_portal.worker.PortalWorker"
 keepalive = 75  # longer than proxies keep an idle connection, so that they are the ones to close it
 timeout = 30
 graceful_timeout = 30
-umask = 0o117  # a Unix socket of mode 0660: its group may speak for a proxy, nobody else
+umask = 0o117  # a Unix socket of mode 0660: only its group may act as the proxy
 control_socket_disable = True
 forwarded_allow_ips = ""
 with suppress(folders.NotWritable):  # on_starting says so; a reload goes on
@@ -59,7 +59,7 @@ _spawned: list[Any] = []
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Choose what a worker is for: pages, until as many of these live as are wanted, or checks."""
+    """Assign a worker to pages until enough page workers live, otherwise to checks."""
     living = [each for each in _spawned if each.pid in server.WORKERS]
     for_pages = sum(each.is_for_pages for each in living)
     worker.pages = page_socket.made_in(startup_checks.var_folder()) if page_workers else None

@@ -39,10 +39,10 @@ NOT_PASSED_ON = frozenset(
         *(b"transfer-encoding", b"content-length", b"expect"),
     )
 )
-"""Headers of the connection rather than of the request (RFC 9110, section 7.6.1), and those written again."""
+"""Headers of the connection (RFC 9110, section 7.6.1), and headers that are written again."""
 
 READY_PATH = "/readyz"
-"""What this process answers itself if it is not ready; otherwise the page process says whether it is."""
+"""This process answers this path itself if it is not ready; otherwise the page process answers."""
 
 HEAD_WITHIN = 120.0
 """Seconds in which a page has to begin; longer than a provider may keep a visitor waiting."""
@@ -90,7 +90,7 @@ class Forwarder:
             await self._pass_on(scope, body, in_time)
 
     async def _trouble(self) -> str | None:
-        """Return what keeps this process from answering checks. All who ask at one time share an answer."""
+        """Return the reason why this process cannot answer checks. Concurrent requests share it."""
         if self._asked is None or self._asked.done():
             self._asked = asyncio.ensure_future(asyncio.to_thread(readiness.trouble))
         return await asyncio.shield(self._asked)
@@ -163,7 +163,7 @@ async def _write(stream: asyncio.StreamWriter, scope: Any, body: IO[bytes] | Non
 
 
 def _head(scope: Any, length: int) -> bytes:
-    """Return a request's head for the page process: what came, less what belongs to the connection."""
+    """Return a request's head for the page process, without the headers of the connection."""
     client = scope.get("client")
     peer = f"{client[0]} {client[1]}".encode() if client else b""
     lines = [b"%s %s HTTP/1.1" % (scope["method"].encode(), scope["state"][SENT_TARGET])]
@@ -173,7 +173,7 @@ def _head(scope: Any, length: int) -> bytes:
 
 
 class _Reply:
-    """What the parser of an answer has found so far."""
+    """The parts of an answer that its parser has found."""
 
     def __init__(self) -> None:
         self.headers: Headers = []

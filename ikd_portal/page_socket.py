@@ -59,7 +59,7 @@ def remove() -> None:
 
 
 def _known() -> tuple[int, int] | None:
-    """Return what VARIABLE names; None unless a master of ours has set it."""
+    """Return the descriptors in VARIABLE; None unless a master of this portal set it."""
     try:
         number, folder = map(int, os.environ.get(VARIABLE, "").split(":"))
         is_ours = Path(address(folder)).is_socket() and stat.S_ISSOCK(os.fstat(number).st_mode)
@@ -69,7 +69,7 @@ def _known() -> tuple[int, int] | None:
 
 
 def _remove_abandoned(var: Path) -> None:
-    """Remove what a master left that was killed."""
+    """Remove the folders of masters that were killed."""
     for folder in var.glob("pages-*"):
         with suppress(OSError):
             number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

@@ -40,13 +40,13 @@ def say(line: str) -> None:
 
 
 def server_command() -> list[str]:
-    """Give the command line of the portal's server; it reads IKD_BIND and IKD_WORKERS itself."""
+    """Return the command line of the portal's server, which reads IKD_BIND and IKD_WORKERS itself."""
     settings = str(ROOT / "ikd_portal" / "gunicorn_conf.py")
     return [sys.executable, "-m", "gunicorn", "-c", settings, "ikd_portal.asgi:application"]
 
 
 def port_from(text: str) -> int:
-    """Give the port that PORT names. Raises NotReady."""
+    """Return the port in PORT. Raises NotReady."""
     if not text.isascii() or not text.isdigit() or not 1 <= int(text) <= 65535:
         raise NotReady(f"PORT must be a number from 1 to 65535, is {text!r}.")
     return int(text)
@@ -67,7 +67,7 @@ def require_free(port: int) -> None:
 
 
 def prepare(var: Path, progress: Callable[[str], None]) -> None:
-    """Make folder, secrets, tables and cache tables, where they are not there yet. Raises NotReady.
+    """Create the folder, secrets, tables and cache tables that are missing. Raises NotReady.
 
     Django is set up afterwards.
     """

@@ -10,7 +10,7 @@ from authgate.folders import make_private
 
 
 def read_or_create(path: Path) -> str:
-    """Give the secret kept in `path`, made on first use (256 bits, mode 0600).
+    """Return the secret in the file `path`, created on first use (256 bits, mode 0600).
 
     Two processes that start together agree on one secret: the file is written beside its place and
     linked there, which fails for the second. Raises OSError where the folder cannot be written.

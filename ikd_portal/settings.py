@@ -161,7 +161,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 
 def cache(alias: str) -> dict[str, Any]:
-    """Give a cache: Redis where REDIS_URL is set, a table of the database otherwise.
+    """Return a cache: Redis if REDIS_URL is set, otherwise a table of the database.
 
     Codes have an alias of their own, so that a flood of other keys can never push one out.
     """
@@ -277,7 +277,7 @@ PASSWORD_RESET_TIMEOUT = 3600
 ACCOUNT_MAX_EMAIL_ADDRESSES = 5
 IKD_LOGIN_LIMIT_PER_ACCOUNT = env.str("IKD_LOGIN_LIMIT_PER_ACCOUNT", default="30/3600")
 
-# ---- what browsers are told -------------------------------------------------------------------------------
+# ---- headers for browsers ---------------------------------------------------------------------------------
 
 # An HTTPS redirect would answer checks, which proxies send over plain HTTP, with 301.
 SECURE_SSL_REDIRECT = False

@@ -2,7 +2,7 @@
 
 A thread that waited for the rest of a body, or for a client to read its answer, would make no pages: as many
 connections as there are threads would stop the portal. So bodies are read before a thread is asked, answers
-are kept for whoever reads them slowly, and both for a time.
+are kept for clients that read slowly, and both for a limited time.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
 LARGEST_BODY = 10 * 2**20
-"""Octets of a body. The largest that a page takes are pictures."""
+"""Bytes of a body. The largest that a page takes are pictures."""
 
 IN_MEMORY = 2**18
-"""Octets of a body that are kept in memory; what is larger waits in a file without a name."""
+"""Bytes of a body that are kept in memory. A larger body waits in an unnamed file."""
 
 BODY_WITHIN = 60.0
 """Seconds within which a body has to arrive whole."""
@@ -33,7 +33,7 @@ READ_WITHIN = 60.0
 CHUNK = 2**16
 
 WITHOUT_BODIES = ("/authgate/", "/oauth2/")
-"""Paths of which nothing reads a body: a check's may be the one that its proxy forgot to leave out."""
+"""Paths that read no body. A proxy may have forgotten to remove the body of a check."""
 
 
 _NOT_ASCII = re.compile(rb"[^\x21-\x7e]")
@@ -45,7 +45,7 @@ def plain_query(query: bytes) -> bytes:
 
 
 class Unfit(Exception):
-    """A body that is not taken, with the status and the sentence that say so."""
+    """A request that is not answered as asked, with its status and sentence."""
 
     status: int
     sentence: str
@@ -92,16 +92,16 @@ async def whole_body(scope: Message, receive: Receive) -> AsyncIterator[IO[bytes
 
 
 async def body_of(headers: list[tuple[bytes, bytes]], receive: Receive) -> IO[bytes] | None:
-    """Give a request's whole body, to be closed; None where there is none.
+    """Return a request's whole body, which the caller closes; None without a body.
 
-    Raises Unfit for one that is too large or too slow, Gone where the client left.
+    Raises Unfit for one that is too large or too slow, Gone if the client left.
     """
     declared = [value for name, value in headers if name == b"content-length"]
     if not declared and not any(name == b"transfer-encoding" for name, _ in headers):
         return None
     if declared and declared[0].isdigit() and int(declared[0]) > LARGEST_BODY:
         raise TooLarge
-    body = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # whoever asked closes it
+    body = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115  # the caller closes it
     try:
         async with asyncio.timeout(BODY_WITHIN):
             await _read_into(body, receive)
@@ -128,7 +128,7 @@ async def _read_into(body: IO[bytes], receive: Receive) -> None:
 
 
 def given_again(body: IO[bytes] | None) -> Receive:
-    """Give what hands a body out that was read before."""
+    """Return an ASGI `receive` that replays a body."""
 
     async def receive() -> Message:
         chunk = body.read(CHUNK) if body is not None else b""
@@ -138,7 +138,7 @@ def given_again(body: IO[bytes] | None) -> Receive:
 
 
 def read_in_time(send: Send, abort: Callable[[], None]) -> Send:
-    """Give what sends an answer on, and gives the connection up where the client does not read it."""
+    """Return an ASGI `send` that aborts the connection if the client does not read the answer."""
 
     async def send_in_time(message: Message) -> None:
         try:
@@ -151,7 +151,7 @@ def read_in_time(send: Send, abort: Callable[[], None]) -> Send:
 
 
 async def say(unfit: Unfit, send: Send) -> None:
-    """Answer with why a body is not taken, and let the connection end: the rest of the body is not read."""
+    """Answer with the reason, and close the connection: the rest of the body is not read."""
     text = unfit.sentence.encode()
     headers = [
         (b"content-type", b"text/plain; charset=utf-8"),

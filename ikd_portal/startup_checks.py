@@ -1,4 +1,4 @@
-"""What the server needs before it listens: folders to write to, and settings that can be read."""
+"""Checks before the server listens: folders can be written, and settings can be read."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def var_folder() -> Path:
 
 
 def mistake_in_settings() -> str:
-    """Return what keeps workers from reading the settings, in one line; empty if nothing does.
+    """Return the mistake that prevents workers from reading the settings, in one line; empty without one.
 
     A child process reads them: the master keeps none of the portal's code, so that a reload takes new code.
     """

@@ -30,7 +30,7 @@ class TableCache(DatabaseCache):
         self._emptied_at = time.monotonic()
 
     def _base_set(self, mode: str, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT) -> bool:
-        """Write an entry and return whether that was done. Raises what the database raises."""
+        """Write an entry and return whether it was written. Raises the database's errors."""
         connection = connections[router.db_for_write(self.cache_model_class)]
         now, expires = (
             connection.ops.adapt_datetimefield_value(moment)
@@ -58,7 +58,7 @@ class TableCache(DatabaseCache):
         return datetime.max.replace(microsecond=0, tzinfo=UTC) if seconds is None else _whole(seconds)
 
     def _cull_now_and_then(self, alias: str, cursor: Any) -> None:
-        """Delete what has expired, and more if the table is too full. Counting a big table takes long."""
+        """Delete expired entries, and more if the table is too full. Counting a big table takes long."""
         if time.monotonic() - self._emptied_at < EMPTY_EVERY:
             return
         self._emptied_at = time.monotonic()

@@ -16,13 +16,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 WAIT = 30.0
-"""Seconds in the queue after which a visitor is told that the provider is too slow."""
+"""Seconds in the queue after which a request is turned away."""
 
 LONGEST_QUEUE = 2_000
 """Requests that wait in this process; above it they are turned away at once."""
 
 HUNG, HUNG_IN_A_ROW = 5.0, 8
-"""A provider whose last requests all took longer than so many seconds is taken to hang."""
+"""A line hangs if its last `HUNG_IN_A_ROW` requests all took longer than `HUNG` seconds."""
 
 _BY_SLUG = re.compile(r"/upstreams/([^/]+)/(?:start|callback)|/accounts/providers/link/([^/]+)/")
 _OTHER = frozenset(("/accounts/providers/confirm/", "/signed-out/provider"))
@@ -49,7 +49,7 @@ class _Line:
 
 
 class ThreadQueue:
-    """Lets `threads` requests run at once. Belongs to one event loop."""
+    """Runs up to `threads` requests at once. Belongs to one event loop."""
 
     def __init__(self, threads: int, *, wait: float = WAIT) -> None:
         self._threads, self._wait = threads, wait
@@ -58,7 +58,7 @@ class ThreadQueue:
 
     @asynccontextmanager
     async def turn(self, name: str) -> AsyncIterator[bool]:
-        """Wait for a thread. False says that the request is turned away: then it must use none of these."""
+        """Wait for a thread. False turns the request away: it must use none of these threads."""
         line = self._lines.setdefault(name, _Line())
         if not await self._admitted(line):
             self._forget(name)
@@ -108,7 +108,7 @@ class ThreadQueue:
         self._running += 1
 
     def _wake(self) -> None:
-        """Let in whom there is room for, one of each line in turn; turn away who waits for what hangs."""
+        """Admit requests while there is room, one of each line in turn. Turn away lines that hang."""
         is_anyone_let_in = True
         while is_anyone_let_in:
             is_anyone_let_in = False

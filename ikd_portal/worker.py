@@ -1,4 +1,4 @@
-"""gunicorn's worker: uvicorn's HTTP protocol without what would weaken a check.
+"""gunicorn's worker: uvicorn's HTTP protocol without the parts that would weaken a check.
 
 Proxy headers are off: uvicorn would take the client's own X-Forwarded-For for the peer's address.
 WebSockets are off: a proxy's check of a WebSocket is an ordinary request.
@@ -52,7 +52,7 @@ NICENESS = 5
 
 
 class PortalServer(Server):
-    """uvicorn's server. After `serve` the process ends by its signal: what comes before happens here."""
+    """uvicorn's server. After `serve` the process ends by its signal, so shutdown work happens here."""
 
     is_for_pages = False
 
@@ -92,7 +92,7 @@ def _is_asked_by_others() -> bool:
 
 
 def _raise_open_files() -> int:
-    """Let this process open as many files as it may, and return how many those are."""
+    """Raise this process's limit of open files to its maximum, and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = max(soft, min(hard, MOST_OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
@@ -192,7 +192,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
         }
 
     def _show_life(self) -> None:
-        """Tell the master that this worker lives, or end if the master is gone: nobody else would end it."""
+        """Report to the master that this worker lives. End if the master is gone."""
         self.notify()
         from authgate.endpoints.protocol import Front
         from authgate.worker import metrics

@@ -17,7 +17,7 @@ from authgate.models import (
 
 
 def warnings_about(application: Application) -> list[str]:
-    """Return warnings about what may be saved, but is hardly meant."""
+    """Return warnings about settings that can be saved, but hardly work as meant."""
     warnings = list(_warnings_about_shared_hosts(application))
     rules = list(application.rules.prefetch_related("groups", "users"))
     if not rules:
@@ -26,7 +26,7 @@ def warnings_about(application: Application) -> list[str]:
 
 
 def _warnings_about_shared_hosts(application: Application) -> Iterator[str]:
-    """Warn about other applications on the same host: each receives what browsers keep for the other."""
+    """Warn about other applications on the same host: browsers send each the other's cookies."""
     for origin in application.origins.all():
         host = without_port(origin.value).partition("://")[2]
         on_host = Q()

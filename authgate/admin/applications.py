@@ -33,7 +33,7 @@ from authgate.pictures import drawn_anew, upload_field
 
 
 def kept_forms(formset: Any) -> Iterator[Any]:
-    """Give the forms of the rows that there will be, as far as each alone is right."""
+    """Yield the valid forms of the rows that remain after saving."""
     for form in formset.forms:
         if form.errors or form.cleaned_data.get("DELETE"):
             continue
@@ -77,10 +77,10 @@ class RuleFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
 
 
 def may_move(request: HttpRequest, application: Application | None) -> bool:
-    """Tell whether somebody may say where an application is.
+    """Return whether the requester may change the origins of an application.
 
-    One that is told tokens of a provider is given those of whoever opens it, superusers among them: who moved
-    it to a server of their own would have them.
+    An application that receives providers' tokens receives those of every user who opens it, superusers
+    included. An administrator who moved it to another server would receive them there.
     """
     if application is None or request.user.is_superuser:
         return True

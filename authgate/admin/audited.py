@@ -28,7 +28,7 @@ SHOWN_BEFORE_AN_ACTION = 50
 
 
 def is_number_of_a_row(text: str) -> bool:
-    """Tell whether a row can have this number, which is to fit into 64 bits."""
+    """Return whether a row can have this number: it must fit into 64 bits."""
     return text.isdecimal() and len(text) < 19
 
 
@@ -78,12 +78,12 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):  # type: ignore[type-arg]
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Save, or show the form again when somebody else saved the same name or origin meanwhile."""
+        """Save, or show the form again if another administrator saved the same name or origin meanwhile."""
         self._refuse_what_is_no_row(request)
         try:
             return super().changeform_view(request, object_id, form_url, extra_context)
         except IntegrityError:
-            # Rolled back; now the other row can be seen, and validation says what it says of it.
+            # Rolled back. Validation now sees the other row, and names the field.
             return self._changeform_again(request, object_id, form_url, extra_context)
 
     def _changeform_again(self, request: HttpRequest, *arguments: Any) -> HttpResponse:
@@ -113,7 +113,7 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):  # type: ignore[type-arg]
             return super().changelist_view(request, extra_context)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Name what goes with some rows, but for who was in a group and the like: nobody counts those."""
+        """Return the objects deleted together with some rows, without join rows such as group memberships."""
         found, counts, lacking, kept = super().get_deleted_objects(objs, request)
         joins = [
             model._meta for model in apps.get_models(include_auto_created=True) if model._meta.auto_created
@@ -147,7 +147,7 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):  # type: ignore[type-arg]
 
 
 def _without(beginnings: tuple[str, ...], found: list[Any]) -> list[Any]:
-    """Leave out of nested lists what begins so, and lists in which nothing is left."""
+    """Return nested lists without the texts that begin so, and without empty lists."""
     kept = [_without(beginnings, each) if isinstance(each, list) else each for each in found]
     return [
         each for each in kept if each != [] and not (isinstance(each, str) and each.startswith(beginnings))
@@ -155,14 +155,14 @@ def _without(beginnings: tuple[str, ...], found: list[Any]) -> list[Any]:
 
 
 def name_fields(form: Any) -> None:
-    """Name the fields of a table's row: the word at the top of a column is no label of what is below."""
+    """Label the fields of a table's row: a column's heading is no label for assistive technology."""
     for field in form.fields.values():
         if field.label:
             field.widget.attrs["aria-label"] = str(field.label)
 
 
 def atomic_where_it_writes(request: HttpRequest) -> AbstractContextManager[Any]:
-    """Give a transaction for a POST. Merely looking must not take SQLite's one lock for writers."""
+    """Return a transaction for a POST. A GET must not take SQLite's only write lock."""
     return transaction.atomic() if request.method == "POST" else nullcontext()
 
 
@@ -184,7 +184,7 @@ class ReadOnlyAdmin(AuditedAdmin):
 def record_by(
     request: HttpRequest, kind: str, obj: Model, changes: Any, values: list[dict[str, Any]] | None = None
 ) -> None:
-    """Write the audit event of what an administrator did: names of fields, and values that are no secret."""
+    """Write the audit event of an administrator's change: names of fields, and values that are not secret."""
     details = {"object": obj._meta.label_lower, "key": obj.pk, "changes": json.loads(json.dumps(changes))}
     if values:
         details["values"] = values
@@ -206,7 +206,7 @@ def ask_first(
     question: str,
     button: str,
 ) -> HttpResponse | None:
-    """Give the page that asks whether an action is meant; None once that was answered."""
+    """Return the page that asks to confirm an action; None after the confirmation."""
     if request.POST.get("confirmed"):
         return None
     across = request.POST.get("select_across") == "1"

@@ -1,4 +1,4 @@
-"""The admin's pages of what events name, looked up for all rows of a page at once."""
+"""Links from events to the admin's pages, looked up for all rows of a page at once."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class EventLinks:
         return self._person(event.actor, event.at)
 
     def subject(self, event: AuditEvent) -> SafeString:
-        """Return the link to what an event is about: the row that was changed, else the user of that name."""
+        """Return the link to an event's subject: the changed row, or else the user of that name."""
         changed = _object_of(event)
         if changed is None:
             return self._person(event.subject, event.at)
@@ -49,7 +49,7 @@ class EventLinks:
         return _link(_page_of(Application, key) if key else "", event.application)
 
     def _person(self, name: str, at: datetime) -> SafeString:
-        """Link to the user of a name. Who joined after the event is another user of the same name."""
+        """Link to the user of a name, unless that user joined after the event."""
         key, joined = self._users.get(name, (None, at))
         return _link(_page_of(User, key) if key and joined <= at else "", name)
 
@@ -78,7 +78,7 @@ class EventLinks:
 
 
 class SiteLinks:
-    """Links to the applications whose origins configuration events name."""
+    """Links from configuration events to the applications of their origins."""
 
     def __init__(self, request: HttpRequest, events: Iterable[ConfigurationEvent]) -> None:
         self._owners: dict[str, int] = {}

@@ -119,7 +119,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("rules that did not admit"))
     def failed_rules(self, event: AuditEvent) -> SafeString:
-        """Return what failed first in each rule of the path, with a link to the rule's application."""
+        """Return the criterion that failed first in each rule of the path."""
         failed = [pair for pair in event.details.get("failed") or () if len(pair) == 2]
         rules = Rule.objects.filter(pk__in=[key for key, _criterion in failed]).in_bulk()
         lines = [
@@ -146,7 +146,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("details"))
     def details_as_text(self, event: AuditEvent) -> SafeString:
-        """Return what no other field of the page shows."""
+        """Return the details that no other field of the page shows."""
         details = {name: value for name, value in dict(event.details or {}).items() if name != "values"}
         if not details:
             return NOTHING

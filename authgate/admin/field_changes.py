@@ -1,4 +1,4 @@
-"""What a form of the admin changed, for the audit trail: old and new values, never those of secrets."""
+"""Changes that an admin form made, for the audit trail: old and new values, never secret ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from authgate.models import AuditEvent
 
 LONGEST_VALUE = 200
 MOST_NAMES = 30
-"""Names that one field's row of an event tells: a group of thousands must not fill the table."""
+"""Names that an event keeps for one field: a group of thousands must not fill the table."""
 
 SECRET_WIDGETS = (forms.PasswordInput, forms.FileInput)
 SECRET_WORDS = ("password", "secret", "token_digest")
@@ -64,7 +64,7 @@ def _change(form: Any, name: str, secret_fields: Collection[str]) -> Change:
 
 
 def _is_secret(form: Any, name: str, secret_fields: Collection[str]) -> bool:
-    """Return whether a value must not be told. What is encrypted in the database is secret by its type."""
+    """Return whether a value must not be kept. A value encrypted in the database is secret by its type."""
     values = (form.initial.get(name), form.cleaned_data.get(name), getattr(form.instance, name, None))
     return (
         name in secret_fields
@@ -99,13 +99,13 @@ def _value(value: Any) -> bool | int | float | str | None:
 
 
 def label_of_change(change: Change) -> str:
-    """Return what a field is called; its machine name where it has no label."""
+    """Return a field's label, or its machine name without one."""
     label = str(change.get("label") or "")
     return _(label) if label else str(change.get("field", ""))
 
 
 def values_of(event: AuditEvent) -> list[Change]:
-    """Return what an event keeps of old and new values. Events of earlier versions keep none."""
+    """Return an event's old and new values. Events of earlier versions have none."""
     values = event.details.get("values") if isinstance(event.details, dict) else None
     return [change for change in values or () if isinstance(change, dict)]
 

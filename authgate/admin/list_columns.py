@@ -99,5 +99,5 @@ def _as_chips(names: list[str]) -> SafeString:
 
 
 def machine_name(name: str) -> SafeString:
-    """Return the name by which logs and searches know what stands beside it in words."""
+    """Return the machine name beside the words: logs and searches use it."""
     return format_html('<code class="machine">{}</code>', name)

@@ -1,4 +1,4 @@
-"""Which loggers write what, and what becomes of exceptions that nothing caught."""
+"""Configuration of the loggers, and of exceptions that no code caught."""
 
 from __future__ import annotations
 

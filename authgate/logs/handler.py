@@ -29,7 +29,7 @@ Key = tuple[object, ...]
 
 @dataclass
 class Fold:
-    """An error that came before: how often it came again since that was written last, and what it said."""
+    """A repeated error: its text, and how often it came since that was last written."""
 
     seen_at: float
     count: int = 0
@@ -72,7 +72,7 @@ class StandardError(logging.Handler):
             self._write(json.dumps(said | {"from": f"{record.name} {record.lineno}"}))
 
     def flush(self) -> None:
-        """Write what was counted until now."""
+        """Write the counts so far."""
         self.acquire()
         try:
             for fold in list(self._folds.values()):
@@ -169,7 +169,7 @@ class StandardError(logging.Handler):
 
 
 def _key_of(record: logging.LogRecord) -> Key:
-    """Return what is the same for all repetitions of an error, and no client's choice."""
+    """Return the parts of an error that all its repetitions share and that no client chooses."""
     trace = record.exc_info[2] if record.exc_info else None
     frames = []
     while trace is not None:

@@ -18,7 +18,7 @@ LONGEST_MESSAGE, LONGEST_VALUE, LONGEST_EXCEPTION = 2_000, 500, 16_000
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return what a line says: bounded, without secrets, not escaped yet."""
+    """Return a line's text: cut to a length, without secrets, not escaped yet."""
     fields: dict[str, Any] = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
         "level": record.levelname.lower(),

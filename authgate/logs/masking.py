@@ -11,7 +11,7 @@ SECRET_PATHS = (
     "/invitation/",
     "/first-administrator/",
 )
-"""Pages of the portal whose path goes on with a secret."""
+"""Paths of the portal that end in a secret."""
 
 _NAMES = r"pass(?:word|wd)?|secret|token|ticket|nonce|assertion|cookie|authorization|csrf|session"
 _RULES = (
@@ -41,7 +41,7 @@ _OPAQUE = re.compile(r"[A-Za-z0-9_-]{32,}")
 
 
 def masked(text: str) -> str:
-    """Return the text without what is, or looks like, a secret."""
+    """Return the text without anything that is, or looks like, a secret."""
     for rule, instead in _RULES:
         text = rule.sub(instead, text)
     return _OPAQUE.sub(lambda match: MASK if _looks_random(match[0]) else match[0], text)

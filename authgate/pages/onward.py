@@ -23,7 +23,7 @@ KEPT_HEADERS = ("Cache-Control", "Expires", "Referrer-Policy", "Vary")
 
 
 class LongRedirectMiddleware:
-    """Replaces a redirect of the portal whose address is too long for a header."""
+    """Replaces a redirect of the portal if its address is too long for a header."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response

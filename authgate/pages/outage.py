@@ -27,7 +27,7 @@ class Outage(Enum):
 
 
 class Overloaded(Exception):
-    """Too many wait for what takes long: hashing passwords, above all."""
+    """Too many requests wait for slow work, such as password hashes."""
 
 
 SQLITE = {
@@ -45,7 +45,7 @@ SQLSTATES = {"53100": Outage.FULL, "25006": Outage.READ_ONLY, "55P03": Outage.BU
 
 
 def outage_in(error: BaseException | None) -> Outage | None:
-    """Return what is out of order if that is what an exception comes from; None if it is a fault of ours."""
+    """Return the outage that caused an exception; None if the portal's own code did."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))

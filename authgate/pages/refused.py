@@ -1,4 +1,4 @@
-"""The refused page: what was refused, to whom, and what one can do about it."""
+"""The refused page: the refused address, the user, and what the user can do."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from authgate.check.target import Target
 
 
 def reason_in_words(reason: str) -> str:
-    """Say for a person what a decision's reason means; rules and groups are not named."""
+    """Return a decision's reason in words for the user. Rules and groups are not named."""
     sentences = {
         "no rule admits": _("You are not in a group that may open it."),
         "allowed_groups": _("You are not in a group that may open it."),
@@ -33,7 +33,7 @@ def reason_in_words(reason: str) -> str:
 
 
 def context_of(page: RefusedPage, portal: str = "") -> dict[str, object]:
-    """Give what the template shows; `portal` is the portal's origin where the page stands elsewhere."""
+    """Return the template's context. `portal` is the portal's origin if the page is shown on another."""
     switch = f"{reverse('switch_account')}?{urlencode({'next': page.target.url})}"
     return {
         "page": page,
@@ -49,7 +49,7 @@ def context_of(page: RefusedPage, portal: str = "") -> dict[str, object]:
 
 
 def render_refused(page: RefusedPage) -> bytes:
-    """Give the refused page as HTML. Works on any origin: every address in it is the portal's.
+    """Return the refused page as HTML. It works on any origin: all its addresses are the portal's.
 
     No cookie of the portal comes there, so the language is the one that the browser asks for.
     """
@@ -59,7 +59,7 @@ def render_refused(page: RefusedPage) -> bytes:
 
 
 def preferred_language(accepted: str) -> str:
-    """Give the language of ours that an Accept-Language wants most."""
+    """Return the portal's language that an Accept-Language prefers."""
     for wanted, _quality in parse_accept_lang_header(accepted):
         try:
             return get_supported_language_variant(wanted)

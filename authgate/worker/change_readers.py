@@ -12,12 +12,12 @@ from authgate.worker.triggers import TABLE
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """What came since the last reading; `everything` where that can no longer be told."""
+    """The changes since the last reading. `everything` if they are no longer known."""
 
     rows: tuple[tuple[str, int | None], ...] = ()
     everything: bool = False
     place: object = None
-    """What differs in another database, and in this one when its tables or triggers were made again."""
+    """Differs in another database, and in this one after its tables or triggers were recreated."""
 
 
 class SqliteReader:
@@ -27,17 +27,17 @@ class SqliteReader:
         self._last: tuple[Any, ...] | None = None
 
     def mark(self, cursor: Any) -> int | None:
-        """Give where the feed stands now; None where it is empty."""
+        """Return the newest row's id; None if the feed is empty."""
         cursor.execute(f"SELECT max(id) FROM {TABLE}")  # noqa: S608
         newest: int | None = cursor.fetchone()[0]
         return newest
 
     def cut(self, cursor: Any, mark: int) -> None:
-        """Delete what came before a mark, which every worker read long ago."""
+        """Delete the rows before a mark, which every worker read long ago."""
         cursor.execute(f"DELETE FROM {TABLE} WHERE id < %s", [mark])  # noqa: S608
 
     def read(self, cursor: Any) -> Changes:
-        """Return what changed. Raises ProgrammingError if the feed's table is gone."""
+        """Return the changes since the last reading. Raises ProgrammingError if the feed's table is gone."""
         schema = cursor.execute("PRAGMA schema_version").fetchone()[0]
         after = self._last[0] if self._last else 0
         query = f"SELECT id, kind, key, transaction_id FROM {TABLE} WHERE id >= %s ORDER BY id"  # noqa: S608
@@ -85,17 +85,17 @@ class PostgresqlReader:
         self._known: dict[int, int] = {}
 
     def mark(self, cursor: Any) -> int | None:
-        """Give the oldest transaction that may be open now: what it writes may come as late as it likes."""
+        """Return the oldest transaction that may be open now: its rows may still appear."""
         cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
         oldest: int = cursor.fetchone()[0]
         return oldest
 
     def cut(self, cursor: Any, mark: int) -> None:
-        """Delete what was committed before a mark, which every worker read long ago."""
+        """Delete the rows committed before a mark, which every worker read long ago."""
         cursor.execute(f"DELETE FROM {TABLE} WHERE transaction_id < %s", [mark])  # noqa: S608
 
     def read(self, cursor: Any) -> Changes:
-        """Return what changed. Raises ProgrammingError if the feed's table is gone."""
+        """Return the changes since the last reading. Raises ProgrammingError if the feed's table is gone."""
         since = self._oldest
         cursor.execute(self.QUERY, [2**62 if since is None else since])
         rows = cursor.fetchall()

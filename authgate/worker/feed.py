@@ -1,7 +1,7 @@
-"""Keeps a worker's memory true: reads the change feed, and says until when memory may answer.
+"""Keeps a worker's memory correct: reads the change feed, and decides until when memory may answer.
 
 A change that committed is believed within a second, because memory answers only while a reading began
-less than `FRESH_FOR` ago. Whoever finds it older reads first; one reads for all who wait.
+less than `FRESH_FOR` ago. A check that finds it older reads first, once for all checks that wait.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ LOOK_FOR_DUE_EVERY = 1.0
 
 
 boottime = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
-"""Gives seconds on a clock that nobody steps and that goes on while the machine is suspended."""
+"""Seconds on a clock that is never set and that runs while the machine is suspended."""
 
 
 class Source(Enum):
@@ -64,7 +64,7 @@ class Source(Enum):
 
 
 class Feed:
-    """The one who reads the change feed for a worker. Times are on `boottime`."""
+    """Reads the change feed for a worker. Times are on `boottime`."""
 
     def __init__(self, memory: WorkerMemory, clock: Callable[[], float] = boottime) -> None:
         self.memory = memory
@@ -98,7 +98,7 @@ class Feed:
     # ---- asked by checks ----------------------------------------------------------------------------------
 
     def may_answer(self) -> bool:
-        """Tell whether memory may answer now: it is fresh, or the database cannot be read for a while yet."""
+        """Return whether memory may answer now: it is fresh, or within its grace without a database."""
         now = self.last_asked = self.clock()
         if now < self.fresh_until:
             return True
@@ -107,22 +107,22 @@ class Feed:
         return is_in_grace and self._is_believable and self._is_failing()
 
     def is_fresh(self) -> bool:
-        """Return whether the feed was read just now: not that memory may answer for a grace all the same."""
+        """Return whether the feed was read just now. A grace does not count."""
         return self._is_believable and self.clock() < self.fresh_until
 
     def is_without_database(self) -> bool:
-        """Tell whether the last reading failed, or hangs. The thread tries on, and says when that is over."""
+        """Return whether the last reading failed, or hangs. The thread keeps trying."""
         return self._is_believable and self._is_failing()
 
     def hangs(self) -> bool:
-        """Tell whether a reading has begun that the database does not answer."""
+        """Return whether the database has left a reading unanswered for too long."""
         since = self._reading_since
         return since is not None and self.clock() - since > FAILING_AFTER
 
     def ensure_fresh(self) -> Source:
-        """Read the feed unless that was done just now, and tell who may answer."""
+        """Read the feed unless it was read just now, and return who may answer."""
         asked = self.clock()
-        # Who waits in vain for as long knows of the reading that he waits for that it fails.
+        # A check that waits this long in vain knows that the reading fails.
         if not self._lock.acquire(timeout=0.0 if self.hangs() else FAILING_AFTER + 0.1):
             return self._source()
         try:
@@ -161,7 +161,7 @@ class Feed:
         self._compiled.clear()
         try:
             stale_connections.close_stale()
-            if reread:  # before the reading, which loads anew what changed meanwhile
+            if reread:  # before the reading, which loads again what changed meanwhile
                 self._reread_applications()
             if began - self._swept_at > SWEEP_EVERY:
                 self._swept_at = began
@@ -201,7 +201,7 @@ class Feed:
         self._failing_since = None
 
     def _read_once(self, now: float) -> bool:
-        """Read and apply what changed; tell whether applications were loaded anew."""
+        """Read and apply the changes. Return whether applications were loaded again."""
         with connection.cursor() as cursor:
             found = self._reader.read(cursor)
         is_elsewhere = found.place != self._place
@@ -217,7 +217,7 @@ class Feed:
         return bool(found.rows) and self._apply(found)
 
     def _arrive_at(self, place: object) -> None:
-        """Note where the database is read now, and have all threads of this process read it there."""
+        """Note the database that is read now, and have all threads of this process read the same one."""
         if self._place is not None:
             log.warning("the database was restored or replaced: everything is forgotten")
             stale_connections.expire_all()
@@ -292,7 +292,7 @@ class Feed:
     def _round(self) -> None:
         if self.clock() - self.last_asked > FRESH_FOR:
             with self._lock:
-                self.fresh_until = 0.0  # nobody reads on: whoever asks next reads first
+                self.fresh_until = 0.0  # nobody reads on: the next check reads first
             self._wanted.wait(timeout=60.0)
         self._wanted.clear()
         with self._lock:
@@ -331,7 +331,7 @@ class Feed:
         }
 
     def _reread(self) -> None:
-        """Read again, off the checks' path, what has been held for most of its time: a few in each round."""
+        """Read again, off the checks' path, sessions held for most of their time: a few in each round."""
         if not self._due_sessions and self.clock() - self._looked_for_due_at > LOOK_FOR_DUE_EVERY:
             self._looked_for_due_at = self.clock()
             self._due_sessions = self.memory.due_for_rereading(REREAD_AFTER * 0.5)
@@ -345,7 +345,7 @@ class Feed:
             self.memory.renew(digest, loaded.get(digest), generation)
 
     def _cut(self) -> None:
-        """Cut the feed where it stood long ago on our own clock: a stepped one may not cut what is unread."""
+        """Cut the feed at a mark of long ago, by a clock that is never set: unread rows must stay."""
         now = self.clock()
         with connection.cursor() as cursor:
             if (mark := self._reader.mark(cursor)) is not None:
@@ -361,7 +361,7 @@ current: Feed | None = None
 
 
 def start() -> Feed:
-    """Give this process a memory and begin to read the feed. Called once, after the worker has forked."""
+    """Create this process's memory and begin to read the feed. Called once, after the worker has forked."""
     global current
     refused.make_ready()
     framed.make_ready()

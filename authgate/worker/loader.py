@@ -1,4 +1,4 @@
-"""From the database to memory: applications with their rules compiled, sessions with who they are."""
+"""Loads rows into memory: applications with compiled rules, sessions with their users."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 def gate_settings() -> GateSettings:
-    """Give what a check needs of the settings."""
+    """Return the settings that a check needs."""
     keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     return GateSettings(
         portal_origin=settings.IKD_PORTAL_ORIGIN,
@@ -49,7 +49,7 @@ def gate_settings() -> GateSettings:
 
 
 def shared_domains() -> tuple[str, ...]:
-    """Give IKD_SHARED_COOKIE_DOMAINS. Raises ValidationError: with a mistake there no check is answered."""
+    """Return IKD_SHARED_COOKIE_DOMAINS. Raises ValidationError: with a mistake there no check is answered."""
     return canonical_cookie_domains(tuple(settings.IKD_SHARED_COOKIE_DOMAINS))
 
 
@@ -58,26 +58,26 @@ def memory_for_one_request() -> Memory:
 
 
 Compiled = tuple[Application, tuple[str, ...]]
-"""An application made ready, and its origins as they are written."""
+"""A compiled application, and its origins as written."""
 
 
 # ---- applications -----------------------------------------------------------------------------------------
 
 
 def load_application(origin: str) -> Application | None:
-    """Give the application that claims an origin, made ready; None where none does. Two queries."""
+    """Return the compiled application that claims an origin; None without one. Two queries."""
     return _load_application(origin)[0]
 
 
 def load_application_into(memory: Memory, origin: str) -> None:
-    """Put the application that claims an origin into the memory of one request. Two queries."""
+    """Load the application that claims an origin into the memory of one request. Two queries."""
     memory.applications[origin], is_at_several_ports = _load_application(origin)
     if is_at_several_ports:
         memory.at_several_ports.add(origin)
 
 
 def _load_application(origin: str) -> tuple[Application | None, bool]:
-    """Give the application that claims an origin, and whether other ports of its host are another's."""
+    """Return the application that claims an origin, and whether other ports of its host are another's."""
     if is_beside_the_portal(origin):
         return None, False
     plain = origins_claiming(without_port(origin))
@@ -108,12 +108,12 @@ def _nearest(origin: str, claims: Container[str]) -> str | None:
 
 
 def load_applications() -> list[Application]:
-    """Give all applications made ready, by name. Three queries."""
+    """Return all compiled applications, by name. Three queries."""
     return _compiled(models.Application.objects.all(), models.Rule.objects.all())
 
 
 def load_compiled(which: set[int] | None = None) -> list[Compiled]:
-    """Give applications made ready with their origins: all, or those of the given ids. Four queries."""
+    """Return compiled applications with their origins: all, or those of the given ids. Four queries."""
     applications, origins = models.Application.objects.all(), models.Origin.objects.all()
     rules = models.Rule.objects.all()
     if which is not None and len(which) < 500:
@@ -127,9 +127,9 @@ def load_compiled(which: set[int] | None = None) -> list[Compiled]:
 
 
 def load_everything_compiled() -> list[Compiled]:
-    """Give all applications made ready, and spare the garbage collector them.
+    """Return all compiled applications, and exempt them from garbage collection.
 
-    It would go through all of them again and again while they are made, and later in the midst of checks.
+    The collector would visit them repeatedly while they are created, and later during checks.
     """
     gc.disable()
     try:
@@ -141,7 +141,7 @@ def load_everything_compiled() -> list[Compiled]:
 
 
 def application_ids() -> set[int]:
-    """Give the ids of all applications. One query."""
+    """Return the ids of all applications. One query."""
     return set(models.Application.objects.values_list("pk", flat=True))
 
 
@@ -184,7 +184,7 @@ References = dict[str, dict[int, list[str]]]
 
 
 def _references(applications: list[int]) -> References:
-    """Give in one query whom rules name and which groups applications want to be told."""
+    """Return the users and groups of rules, and the groups that applications receive. One query."""
     groups: Any = models.Rule.groups.through.objects.all()
     users: Any = models.Rule.users.through.objects.all()
     named: Any = models.Application.named_groups.through.objects.all()
@@ -218,7 +218,7 @@ def _application(row: Row, rules: list[Row], references: References) -> Applicat
 
 
 def _rule(row: Row, references: References) -> Rule:
-    """Compile one rule. One that cannot be read still claims its scope, and admits nobody."""
+    """Compile one rule. An unreadable rule still claims its scope, and admits nobody."""
     id, _, _, methods, networks_text, who, second_factor, expires_at, _ = row
     try:
         networks = _parts(networks_text) if networks_text != "" else None
@@ -255,7 +255,7 @@ def _unix(moment: datetime | None) -> float | None:
 
 
 def is_allowed_origin(origin: str) -> bool:
-    """Tell whether anyone may be sent to this origin: an application's, a trusted domain's, the portal's."""
+    """Return whether browsers may be sent to an origin: an application's, a trusted one, the portal's."""
     if origin == settings.IKD_PORTAL_ORIGIN or domain_matches(origin, settings.IKD_TRUSTED_DOMAINS):
         return True
     if is_beside_the_portal(origin):
@@ -282,7 +282,7 @@ IDLE_SLACK = 60
 
 
 def load_session(digest: bytes) -> Session | None:
-    """Give the gate session of a token's digest with its user and groups; None unless all is live. One query.
+    """Return the gate session of a token's digest with its user and groups; None unless live. One query.
 
     Idle and absolute lifetimes are left to `Session.is_live`, which memory asks again and again.
     """
@@ -310,7 +310,7 @@ def load_sessions(digests: list[bytes]) -> dict[bytes, Session]:
     living = (row[3:] for row in _SESSIONS.rows(digests) if _lives(*row[:3]))
     by_token = groupby(living, key=lambda row: bytes(row[0]))
     found = {digest: list(group) for digest, group in by_token}
-    # Who owes a second factor is nobody yet: the portal asks for it when the browser comes for a code.
+    # Without a required second factor a sign-in opens nothing. The portal asks for it before a code.
     return {digest: _session(group) for digest, group in found.items() if not is_owed(*group[0][1:6])}
 
 
@@ -352,9 +352,9 @@ def _session(rows: list[tuple[Any, ...]]) -> Session:
 
 
 def load_held(keys: list[bytes]) -> dict[bytes, Session]:
-    """Give what memory holds under some keys, read again: gate sessions and API tokens.
+    """Load again the gate sessions and API tokens that memory holds under some keys.
 
-    A JWT is not in the database: it is forgotten, and verified anew when it comes again.
+    A JWT is not in the database: it is forgotten, and verified again when it is sent again.
     """
     tokens = {key[1:]: key for key in keys if len(key) == KEY_LENGTH and key[:1] == TOKEN_KIND}
     gates = [key for key in keys if len(key) != KEY_LENGTH]
@@ -365,7 +365,7 @@ def load_held(keys: list[bytes]) -> dict[bytes, Session]:
 
 
 def subject_of(user: User, sign_in: models.SignIn | None = None) -> Subject:
-    """Give a user as decisions see them, with the second factor of `sign_in`. Two queries."""
+    """Return a user as decisions use them, with the second factor of `sign_in`. Two queries."""
     verified = EmailAddress.objects.filter(user=user, email__iexact=user.email, verified=True).exists()
     groups = tuple(user.groups.values_list("pk", "name"))
     email = user.email if verified else ""

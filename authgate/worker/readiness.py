@@ -20,7 +20,7 @@ from authgate.worker import database_timeout, feed, stale_connections
 log = logging.getLogger("ikd.pages")
 
 WRITE_EVERY = 5.0
-"""Seconds between two attempts to write: anybody may ask."""
+"""Seconds between two attempts to write: any client may ask."""
 
 DATABASE_TIMEOUT = 2.0
 """Seconds that the database may take for one answer."""
@@ -29,7 +29,7 @@ ROOM = 1 << 20
 """Bytes that have to be free on the disk of SQLite's file. Its log may have room when the disk has none."""
 
 KEY = "readiness"
-"""No session has it: theirs are digests."""
+"""No session has this key: theirs are digests."""
 
 
 class _LastWrite:
@@ -39,7 +39,7 @@ class _LastWrite:
 
 
 def trouble() -> str | None:
-    """Return what keeps this worker from serving, in English; None if nothing does."""
+    """Return the reason why this worker cannot serve, in English; None if it can."""
     try:
         with database_timeout.limited_to(DATABASE_TIMEOUT):
             stale_connections.close_stale()
@@ -59,7 +59,7 @@ def _stale_memory() -> str | None:
 
 
 def _last_write() -> str | None:
-    """Try to write unless that was tried just now; who asks meanwhile hears of the last attempt."""
+    """Try to write unless that was tried just now. Other requests get the last attempt's result."""
     if not _LastWrite.lock.acquire(blocking=False):
         return _LastWrite.trouble
     try:

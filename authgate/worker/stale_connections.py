@@ -55,12 +55,12 @@ _abandoned: list[Any] = []
 
 
 def watch() -> None:
-    """Note from when each connection is. Called once, when Django is set up."""
+    """Record when each connection was opened. Called once, when Django is set up."""
     connection_created.connect(_note_opened, dispatch_uid="stale_connections")
 
 
 def expire_all() -> None:
-    """Have every thread open a new connection before it asks the database again."""
+    """Make every thread open a new connection before its next query."""
     with _Seen.lock:
         _Seen.epoch += 1
 
@@ -155,7 +155,7 @@ def _compare_marks(path: Path, written_at: int) -> None:
 
 
 def _mark(path: Path) -> tuple[int, int] | None:
-    """Return what only grows in the file, read past SQLite's locks and log; None while it is half written."""
+    """Return the file's growing counter, read past SQLite's locks and log; None while half written."""
     try:
         raw = sqlite3.connect(f"file:{quote(str(path))}?immutable=1", uri=True)
     except sqlite3.Error:

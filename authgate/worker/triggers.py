@@ -17,7 +17,7 @@ TABLE = "authgate_change"
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """A table whose rows tell about access: what kind of thing is to be forgotten, and its key.
+    """A table on which access depends: the kind of entry to forget, and its key.
 
     `key` is SQL with `{row}` for OLD or NEW; NULL means everything of that kind. `columns` limits what
     an UPDATE must touch to count; `inserts` is off where a new row takes nothing away.
@@ -103,7 +103,7 @@ WATCHED = (
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """A change of another table that ends sign-ins, whose own triggers then tell of it.
+    """A change of another table that ends sign-ins. The triggers of sign-ins then write the feed.
 
     `which` is SQL that selects their ids.
     """
@@ -132,7 +132,7 @@ ENDINGS = (
 
 
 def install(using: str = "default") -> None:
-    """Make every trigger anew, and tell every worker to forget what it holds.
+    """Recreate every trigger, and make every worker forget its memory.
 
     A table that SQLite rebuilds in a migration loses its triggers, and what changed meanwhile went untold.
     """
@@ -178,7 +178,7 @@ def _now(connection: BaseDatabaseWrapper) -> str:
 
 
 def missing(using: str = "default") -> set[str]:
-    """Give the names of triggers that the database lacks; empty when the feed can be believed."""
+    """Return the names of triggers that the database lacks; empty if the feed can be trusted."""
     connection = connections[using]
     wanted = {name for watched in WATCHED for name in trigger_names(watched, connection.vendor)}
     wanted |= {ending.name for ending in ENDINGS}
@@ -208,7 +208,7 @@ def _statements(connection: BaseDatabaseWrapper, watched: Watched) -> list[str]:
 
 
 def _events(watched: Watched) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Give for each trigger its event, the SQL for it, and the rows it tells of."""
+    """Return for each trigger its event, the SQL for it, and the rows that it reports."""
     update = f"UPDATE OF {', '.join(watched.columns)}" if watched.columns else "UPDATE"
     events: list[tuple[str, str, tuple[str, ...]]] = [
         ("update", update, ("OLD", "NEW")),

@@ -1,4 +1,4 @@
-"""What checks leave behind, written in batches by a thread of its own: refusals, and who was seen last."""
+"""Refusals and last-seen times of checks, written in batches by a thread."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ SEEN_EVERY = 60.0
 STEP = 10
 
 SHED_EVERY = 600.0
-"""Seconds between two events that say what the portal shed."""
+"""Seconds between two events that count what the portal shed."""
 
 CHECKS_SHED = "too many checks waited"
 SIGN_INS_SHED = "too many people signed in"
@@ -58,7 +58,7 @@ class Uses:
         self._due: dict[int, float] = {}
 
     def note(self, key: int, now: float) -> bool:
-        """Remember that a row was used just now (Unix time). Tell whether that has to be written soon."""
+        """Note that a row was used just now (Unix time). Return whether that has to be written soon."""
         self._used[key] = now
         if key in self._written:
             return False
@@ -68,7 +68,7 @@ class Uses:
         return True
 
     def write(self, now: float) -> None:
-        """Write what is due. What the database refuses stays due."""
+        """Write the due uses. If the database refuses them, they stay due."""
         with self._lock:
             self._collect(now)
             due, self._due = self._due, {}
@@ -80,7 +80,7 @@ class Uses:
             raise
 
     def end(self) -> None:
-        """Make everything due, also what would not be yet."""
+        """Make every use due, before its time too."""
         with self._lock:
             self._due.update({key: at for key, at in self._used.items() if at > self._written.get(key, 0.0)})
 
@@ -91,12 +91,12 @@ class Uses:
             self._due.clear()
 
     def _collect(self, now: float) -> None:
-        """Make due what was used since it was last written a minute ago, and forget what was not."""
+        """Make uses due whose last write was a minute ago, and forget unused rows."""
         while self._written:
             key, written_at = next(iter(self._written.items()))
             if 0 <= now - written_at < SEEN_EVERY:
                 return
-            # First out of `_written`, then the look: whoever notes a use meanwhile sees it gone, or is seen.
+            # Remove from `_written` first, then look: a use noted meanwhile finds it gone, or is found.
             del self._written[key]
             used_at = self._used.get(key, 0.0)
             if used_at > written_at:
@@ -137,13 +137,13 @@ class Writer:
         self._thread: threading.Thread | None = None
 
     def note_shed(self, reason: str, count: int = 1) -> None:
-        """Count what was turned away because too much came at once."""
+        """Count requests turned away because of overload."""
         with self._lock:
             self._shed[reason] += count
         self._ensure_thread()
 
     def note_answer(self, found: Answer, now: float) -> None:
-        """Queue what an answer leaves behind; `now` is Unix time."""
+        """Queue an answer's refusal or use. `now` is Unix time."""
         if found.sign_in_id is not None:
             self.note_use(found.sign_in_id, now)
         elif found.token_id is not None:
@@ -152,7 +152,7 @@ class Writer:
             self.note_refusal(found.refusal)
 
     def note_refusal(self, refusal: Refusal) -> None:
-        """Queue a refusal, or count it where a proxy's configuration is at fault."""
+        """Queue a refusal, or count it if a proxy's configuration is at fault."""
         with self._lock:
             if len(self._lines) < REFUSALS_A_FLUSH:
                 self._lines.append((time.time(), refusal))
@@ -171,7 +171,7 @@ class Writer:
                 self._dropped += 1
 
     def note_configuration(self, contract: str, origin: str, reason: str) -> None:
-        """Count what shows that a proxy is set up wrongly, whether or not the check was refused for it."""
+        """Count a proxy's configuration mistake, whether or not the check was refused for it."""
         key = (contract, origin, reason)
         with self._lock:
             if key in self._counters or len(self._counters) < COUNTERS_LIMIT:
@@ -199,7 +199,7 @@ class Writer:
         sample.clear()
 
     def flush(self) -> None:
-        """Write what was collected. Raises what the database raises; refusals are lost then, uses are not."""
+        """Write the queue. Raises the database's errors; refusals are lost then, uses are not."""
         self._log_refusals()
         now = time.time()
         self._sign_ins.write(now)
@@ -218,7 +218,7 @@ class Writer:
         self._write_shed()
 
     def _write_shed(self, *, at_once: bool = False) -> None:
-        """Write what was shed: at once at first, then every ten minutes."""
+        """Write an event for what was shed: at once, then every ten minutes."""
         now = time.monotonic()
         with self._lock:
             if not self._shed or (now - self._shed_told_at < SHED_EVERY and not at_once):
@@ -239,7 +239,7 @@ class Writer:
             )
 
     def _log_refusals(self) -> None:
-        """Log refusals here rather than in checks, which must not wait for whoever reads the log."""
+        """Log refusals here rather than in checks, which must not wait for a slow reader of the log."""
         with self._lock:
             lines, self._lines = self._lines, []
             unlogged, self._unlogged = self._unlogged, 0
@@ -249,7 +249,7 @@ class Writer:
             log.info("more refusals", extra={"event": {"count": unlogged}})
 
     def end(self) -> None:
-        """Write everything before this process ends gracefully, also what would not be due yet."""
+        """Write everything before this process ends gracefully, uses that are not due included."""
         try:
             self._sign_ins.end()
             self._tokens.end()
@@ -289,7 +289,7 @@ def _count(counters: Counter[tuple[str, str, str]]) -> None:
             if known.update(count=F("count") + times, last_at=now):
                 continue
             if ConfigurationEvent.objects.count() >= COUNTERS_LIMIT:
-                # What outsiders made up came once; what a proxy does wrong comes again and again.
+                # Made-up names come once; a proxy's mistake comes repeatedly.
                 ConfigurationEvent.objects.order_by("count", "last_at")[:1].get().delete()
             ConfigurationEvent.objects.create(
                 contract=contract, origin=origin, reason=reason, count=times, first_at=now, last_at=now
