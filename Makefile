@@ -3,6 +3,7 @@
 # make bench  what a check costs, beside nginx, peers and an empty answer   QUICK=1: in about a minute   DATABASE=postgresql
 # make storm  what happens when everybody comes at once             DATABASE=postgresql
 # make screenshots   pictures of every page in var/screenshots   DOCS=1: those in docs/ too
+# make quick  the tests that start no server, in about a minute and a half   TESTS=tests/authgate
 # make test   installs what the tests need, and runs everything  TESTS=tests/demo, CI=true: a missing program fails
 
 MAKEFLAGS += --no-print-directory
@@ -17,7 +18,7 @@ PROGRAMS += git:git skopeo:skopeo docker-registry:docker-registry cadaver:cadave
 # Many tests wait for a server, so two run on each processor.
 WORKERS := $(shell expr 2 \* $$(nproc))
 
-.PHONY: demo run test lint format bench storm screenshots programs clean
+.PHONY: demo run test quick lint format bench storm screenshots programs clean
 
 demo: $(VENV)/requirements-demo.done
 	@exec $(PYTHON) demo/run.py
@@ -34,6 +35,10 @@ test: programs lint
 	  $(PYTHON) manage.py check --deploy --fail-level WARNING && \
 	  $(PYTHON) manage.py makemigrations --check --dry-run'
 	@exec $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+
+quick: export PYTHONDONTWRITEBYTECODE :=
+quick: $(VENV)/requirements-dev.done
+	@exec $(PYTHON) -m pytest -n $$(nproc) --dist loadgroup -m quick $(TESTS)
 
 lint: $(VENV)/requirements-dev.done
 	@$(PYTHON) -m ruff check .

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,6 +16,7 @@ from accounts.models import User
 from authgate.sampling import sample
 from tests.factories import UserFactory
 from tests.pattern import fill_from_pattern
+from tests.quick import FOLDERS_OF_SERVERS, is_quick
 
 if TYPE_CHECKING:
     from tests.distribution import LongestFirst
@@ -28,6 +30,21 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst
     from tests.distribution import LongestFirst
 
     return LongestFirst(config, log)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Import nothing of what `make quick` leaves out: that takes longer than many tests."""
+    if config.option.markexpr == "quick" and collection_path.name in FOLDERS_OF_SERVERS:
+        return True
+    return None
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
+    """Mark what `make quick` runs."""
+    for item in items:
+        if is_quick(item):
+            item.add_marker("quick")
 
 
 @pytest.fixture(scope="session")

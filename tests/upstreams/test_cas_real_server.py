@@ -18,6 +18,8 @@ from tests.factories import GroupFactory, UpstreamFactory
 from tests.upstreams.cas_server import asked_in, leave, path_of
 from tests.upstreams.real_cas import PASSWORD, USER, RealCas, start_real_cas
 
+pytestmark = pytest.mark.server
+
 
 @pytest.fixture(scope="module")
 def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCas]:

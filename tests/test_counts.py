@@ -1,0 +1,128 @@
+"""No proxy, database or row of a table goes missing: what pytest collects is counted."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.behaviour import ROWS
+from tests.proxies.registry import CUT_COOKIES, PUBLISH_NO_CHECK, SPEAK_HTTP2, STARTERS
+from tests.test_behaviour import STYLES, WITH_FILTERS
+
+ROOT = Path(__file__).resolve().parent.parent
+pytestmark = pytest.mark.server  # it takes as long as one
+
+COLLECTED = ("tests/proxies", "tests/feed", "tests/test_behaviour.py")
+OF_A_PROXY = re.compile(rf"tests/proxies/(\w+)\.py::(\w+)\[({'|'.join(STARTERS)})[-\]]")
+
+ROWS_AT_LEAST = 112
+PROXIES_AT_LEAST = {"nginx", "traefik", "envoy", "haproxy", "caddy", "ingress_nginx"}
+
+EVERY_PROXY = {
+    "test_reachability test_the_answer_to_a_check_is_the_proxys_alone": 128,
+    "test_reachability test_no_check_can_be_asked_for": 96,
+    "test_reachability test_the_portals_own_site_hides_its_checks": 6,
+    "test_oddities test_nobody_gets_in_by": 75,
+    "test_oddities test_an_application_hears_of_nobody_whom_the_check_did_not_name_by": 75,
+    "test_oddities test_no_request_hides_in_another_by": 44,
+    "test_oddities test_a_guests_cookie_opens_no_other_site_by": 17,
+    "test_oddities test_half_a_request_reaches_nobody": 6,
+    "test_spoofing test_what_a_client_calls_itself_is_lost": 70,
+    "test_spoofing test_what_a_client_calls_itself_twice_is_lost": 10,
+    "test_spoofing test_a_client_does_not_speak_past_the_proxy": 10,
+    "test_spoofing test_a_client_does_not_say_what_it_asked_for": 8,
+    "test_unsound_portal test_nobody_gets_in_by": 34,
+    "test_unsound_portal test_nobody_gets_in_by_an_answer_that_drips": 6,
+    "test_portal_down test_without_a_portal_nobody_gets_in": 1,
+    "test_portal_down test_with_a_silent_portal_nobody_gets_in": 1,
+    "test_minimal test_who_may_not_is_refused": 1,
+    "test_warm test_checks_are_answered_from_memory": 2,
+}
+"""Rows of a table that runs behind every proxy, at least."""
+
+SOME_PROXIES = {
+    "test_spoofing test_the_portals_cookies_stay_out_of_applications": (CUT_COOKIES, 40),
+    "test_reachability test_no_check_of_a_site_is_published": (PUBLISH_NO_CHECK, 54),
+    "test_http2 test_nobody_gets_in_by": (SPEAK_HTTP2, 11),
+}
+
+Rows = Counter[tuple[str, str]]
+
+BOTH_DATABASES = {
+    "test_changes": 64,
+    "test_endings": 4,
+    "test_freshness": 23,
+    "test_migrations": 7,
+    "test_newcomers": 3,
+    "test_revocation": 9,
+}
+"""Tests of the change feed on each database, at least."""
+
+
+@pytest.fixture(scope="module")
+def collected() -> list[str]:
+    """The ids of all tests that a run of the tables' folders collects."""
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *COLLECTED]
+    outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    done = subprocess.run(command, cwd=ROOT, env=outside, capture_output=True, text=True, check=True)
+    return [line for line in done.stdout.splitlines() if "::" in line]
+
+
+@pytest.fixture(scope="module")
+def of_proxies(collected: list[str]) -> Rows:
+    """The number of rows of each test behind each proxy."""
+    found = [found for test in collected if (found := OF_A_PROXY.match(test))]
+    return Counter((f"{match[1]} {match[2]}", match[3]) for match in found)
+
+
+def test_the_behaviour_table_keeps_its_rows() -> None:
+    assert len(ROWS) >= ROWS_AT_LEAST
+    assert len({row.name for row in ROWS}) == len(ROWS)
+
+
+def test_no_proxy_is_left_out() -> None:
+    assert STARTERS.keys() >= PROXIES_AT_LEAST
+    assert {"nginx", "envoy", "haproxy", "caddy"} <= set(CUT_COOKIES) & set(PUBLISH_NO_CHECK)
+    assert {"traefik", "envoy", "haproxy", "caddy"} <= set(SPEAK_HTTP2)
+
+
+@pytest.mark.parametrize("proxy", STARTERS)
+def test_each_row_of_the_behaviour_table_runs_behind(proxy: str, of_proxies: Rows) -> None:
+    rows = [row for row in ROWS if not row.query]
+
+    assert of_proxies["test_behaviour test_behaves_as_the_table_says", proxy] == len(rows)
+
+
+def test_each_row_of_the_behaviour_table_runs_against_the_view(collected: list[str]) -> None:
+    rows = sum(1 for check in STYLES for row in ROWS if check in WITH_FILTERS or not row.query)
+
+    assert rows >= 769
+    assert (
+        sum("tests/test_behaviour.py::test_answers_as_the_table_says[" in test for test in collected) == rows
+    )
+
+
+@pytest.mark.parametrize("test", EVERY_PROXY)
+def test_runs_behind_every_proxy(test: str, of_proxies: Rows) -> None:
+    assert [proxy for proxy in STARTERS if of_proxies[test, proxy] < EVERY_PROXY[test]] == []
+
+
+@pytest.mark.parametrize("test", SOME_PROXIES)
+def test_runs_behind_each_proxy_that_can(test: str, of_proxies: Rows) -> None:
+    proxies, rows = SOME_PROXIES[test]
+
+    assert [proxy for proxy in proxies if of_proxies[test, proxy] < rows] == []
+
+
+@pytest.mark.parametrize("vendor", ["sqlite", "postgresql"])
+@pytest.mark.parametrize("module", BOTH_DATABASES)
+def test_runs_on_both_databases(module: str, vendor: str, collected: list[str]) -> None:
+    found = re.compile(rf"tests/feed/{module}\.py::.*{vendor}")
+
+    assert sum(found.match(test) is not None for test in collected) >= BOTH_DATABASES[module]
