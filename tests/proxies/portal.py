@@ -14,6 +14,7 @@ from tests.pattern import ROOT, copy_pattern
 from tests.pattern import portals_environment as _environment
 from tests.pattern import run as _run
 from tests.proxies.processes import Server, free_port
+from tests.proxies.wire import exchange, request_bytes
 
 
 @dataclass
@@ -88,4 +89,7 @@ def start_portal(
     )
     bind = environment["IKD_BIND"]
     server.wait_for(bind.removeprefix("unix:") if bind.startswith("unix:") else ("127.0.0.1", own_port))
+    if not bind.startswith("unix:"):
+        # It listens before its processes are ready, and a proxy would give up on the first check.
+        exchange(("127.0.0.1", own_port), request_bytes("GET", "/healthz", "portal"), tls_name=None)
     return Portal(scheme, names, port, plain_port, bind, tokens["gates"], server, tokens["api"])
