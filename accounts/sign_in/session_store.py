@@ -29,6 +29,11 @@ def digest_of(session_key: str) -> str:
 class SessionStore(SessionBase):
     """Keys are 256 bits from the system's generator; only keys of that form are looked up."""
 
+    @classmethod
+    def get_model_class(cls) -> type[PortalSession]:
+        """Return the sessions' model, as Django's own database store does."""
+        return PortalSession
+
     @property
     def digest(self) -> str | None:
         """Give the digest of the current key, by which a sign-in names its portal session."""
