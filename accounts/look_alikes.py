@@ -52,7 +52,7 @@ def refuse_disguised_address(email: str) -> None:
     Django's own check lets four of them in, and programs that fold letters read another user's address.
     """
     if not email.rpartition("@")[0].isascii():
-        raise ValidationError(_("Write the part before the @ in ASCII letters."), code="look_alike")
+        raise ValidationError(_("Use only ASCII characters before the @."), code="look_alike")
 
 
 @lru_cache(maxsize=1)

@@ -41,7 +41,7 @@ NOT_YOU = "/accounts/sessions/"
 KINDS = {
     "new_device": Kind(
         _("New sign-in to your account"),
-        _("Somebody signed in to your account from a browser or network that is new to us."),
+        _("Someone signed in to your account from a new browser or network."),
         _("See your sessions"),
         NOT_YOU,
     ),
@@ -70,8 +70,8 @@ KINDS = {
         "/accounts/login/",
     ),
     "recovery_codes_made": Kind(
-        _("New recovery codes were made"),
-        _("New recovery codes were made for your account. The earlier ones are worth nothing now."),
+        _("New recovery codes were created"),
+        _("New recovery codes were created for your account. The old codes no longer work."),
         _("See your second factors"),
         "/accounts/second-factor/",
     ),
@@ -83,18 +83,24 @@ KINDS = {
     ),
     "password_reset": Kind(
         _("Choose a new password"),
-        _("Somebody, probably you, asked for a new password for your account. The link works for one hour."),
+        _(
+            "Someone asked to reset the password of your account. If it was you, use the link within one "
+            "hour."
+        ),
         _("Choose a new password"),
     ),
     "confirm_address": Kind(
         _("Confirm your e-mail address"),
-        _("This address was entered for an account at the portal. If that was you, confirm it."),
+        _(
+            "This e-mail address was entered for an account in the portal. If you did this, confirm the "
+            "address."
+        ),
         _("Confirm the address"),
     ),
     "invitation": Kind(
         _("You are invited"),
-        _("You are invited to the portal. The link makes your account; it works once."),
-        _("Make your account"),
+        _("You are invited to the portal. Use the link to create your account. The link works once."),
+        _("Create your account"),
     ),
 }
 ASKED_FOR = ("password_reset", "confirm_address", "invitation")

@@ -17,4 +17,4 @@ class MaximumLengthValidator:
             raise ValidationError(self.get_help_text(), code="password_too_long")
 
     def get_help_text(self) -> str:
-        return _("It may have %(longest)d characters at most.") % {"longest": LONGEST_PASSWORD}
+        return _("The password can have at most %(longest)d characters.") % {"longest": LONGEST_PASSWORD}

@@ -48,7 +48,7 @@ EVENTS: dict[str, Words] = {
         _("A recovery code was used"), _("A user gave a recovery code instead of another second factor.")
     ),
     "recovery_codes_made": Words(
-        _("New recovery codes were made"), _("A user made new recovery codes. The earlier codes are void.")
+        _("New recovery codes were created"), _("A user made new recovery codes. The earlier codes are void.")
     ),
     "factor_added": Words(
         _("A second factor was added"), _("A user set up an authenticator app or a passkey.")

@@ -22,9 +22,7 @@ from authgate.worker.write_behind import SIGN_INS_SHED, writer
 
 log = logging.getLogger("ikd.pages")
 
-BARE = (
-    "<!doctype html><html lang=en><title>Something went wrong here</title><p>Something went wrong here.</p>"
-)
+BARE = "<!doctype html><html lang=en><title>Something went wrong</title><p>Something went wrong.</p>"
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:

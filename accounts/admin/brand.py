@@ -25,7 +25,7 @@ LOGO_BOX = (400, 80)
 class BrandForm(forms.ModelForm):  # type: ignore[type-arg]
     logo_file = upload_field(
         _("Logo"),
-        _("PNG, JPEG or WebP with a transparent ground; it is shown 40 points high, on light and on dark."),
+        _("PNG, JPEG or WebP with a transparent background. Shown 40 pixels high on light and dark pages."),
     )
     remove_logo = forms.BooleanField(label=_("Remove the logo"), required=False)
 
@@ -50,9 +50,9 @@ class BrandAdmin(AuditedAdmin):
     @admin.display(description=_("shown as"))
     def accent_shown(self, row: Brand) -> str:
         if not row.accent:
-            return gettext("the portal's own")
+            return gettext("built-in colour")
         light, dark = brand.Look(accent=row.accent).shades
-        return gettext("%(light)s by light, %(dark)s in the dark") % {
+        return gettext("%(light)s in light mode, %(dark)s in dark mode") % {
             "light": light.accent,
             "dark": dark.accent,
         }
@@ -92,7 +92,5 @@ class BrandAdmin(AuditedAdmin):
             return
         shown = brand.Look(accent=row.accent).shades[0].accent
         if shown != row.accent:
-            message = gettext(
-                "%(chosen)s is too pale to be read on white: light pages show %(shown)s instead."
-            )
+            message = gettext("%(chosen)s is too pale to read on white. Light pages use %(shown)s instead.")
             self.message_user(request, message % {"chosen": row.accent, "shown": shown}, messages.WARNING)

@@ -22,8 +22,8 @@ from accounts.privilege import are_the_last_superusers, out_of_reach
 from authgate.admin.audited import name_fields
 from authgate.models import SignIn
 
-NAME_TAKEN = _("There is a user of this name already, perhaps in other letter case. Choose another.")
-ADDRESS_TAKEN = _("Another user has this e-mail address. Remove it there first.")
+NAME_TAKEN = _("A user with this name already exists. Letter case does not count. Choose a different name.")
+ADDRESS_TAKEN = _("Another user has this e-mail address. Remove it from that user first.")
 
 
 NEVER_SHOWN = ("admin", "contenttypes", "mfa", "sessions")

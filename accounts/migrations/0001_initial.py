@@ -66,7 +66,7 @@ class Migration(migrations.Migration):
             options={
                 'verbose_name': 'user',
                 'verbose_name_plural': 'users',
-                'constraints': [models.UniqueConstraint(django.db.models.functions.text.Lower('username'), name='username_whatever_case', violation_error_message='There is a user of this name already, perhaps in other letter case. Choose another.'), models.UniqueConstraint(django.db.models.functions.text.Lower('email'), condition=models.Q(('email', ''), _negated=True), name='email_whatever_case', violation_error_message='Another user has this e-mail address. Remove it there first, or leave it empty here.')],
+                'constraints': [models.UniqueConstraint(django.db.models.functions.text.Lower('username'), name='username_whatever_case', violation_error_message="A user with this name already exists. Letter case does not count. Choose a different name."), models.UniqueConstraint(django.db.models.functions.text.Lower('email'), condition=models.Q(('email', ''), _negated=True), name='email_whatever_case', violation_error_message="Another user has this e-mail address. Remove it from that user first, or leave this field empty.")],
             },
             managers=[
                 ('objects', accounts.models.PeopleManager()),

@@ -15,8 +15,8 @@ class Migration(migrations.Migration):
             name='Brand',
             fields=[
                 ('id', models.PositiveSmallIntegerField(default=1, editable=False, primary_key=True, serialize=False)),
-                ('name', models.CharField(default='ikD Portal', help_text='Stands at the top of every page.', max_length=60, verbose_name='name')),
-                ('accent', models.CharField(blank=True, help_text="Such as #14594f, for links and buttons; empty: the portal's own. Where it could not be read, pages show a darker or a lighter one.", max_length=7, validators=[django.core.validators.RegexValidator('\\A#[0-9a-fA-F]{6}\\Z', 'Write # and six hexadecimal digits, such as #14594f.')], verbose_name='accent colour')),
+                ('name', models.CharField(default='ikD Portal', help_text="Shown at the top of every page.", max_length=60, verbose_name='name')),
+                ('accent', models.CharField(blank=True, help_text="Colour of links and buttons, such as #14594f. If it is hard to read, pages use a darker or lighter one. Default: the built-in colour.", max_length=7, validators=[django.core.validators.RegexValidator('\\A#[0-9a-fA-F]{6}\\Z', "Enter # and six hexadecimal digits, such as #14594f.")], verbose_name='accent colour')),
                 ('logo', models.BinaryField(null=True)),
                 ('logo_digest', models.CharField(blank=True, editable=False, max_length=64)),
             ],

@@ -18,14 +18,14 @@ class Migration(migrations.Migration):
             fields=[
                 ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
                 ('token_digest', models.BinaryField(max_length=32, unique=True)),
-                ('email', models.EmailField(blank=True, help_text='The link is mailed to it, and it counts as confirmed. Empty: copy the link yourself.', max_length=254, verbose_name='e-mail address')),
-                ('by_superuser', models.BooleanField(default=False, editable=False, verbose_name='made by a superuser')),
+                ('email', models.EmailField(blank=True, help_text="The portal sends the link to this address and marks it as confirmed. If empty, you copy the link yourself.", max_length=254, verbose_name='e-mail address')),
+                ('by_superuser', models.BooleanField(default=False, editable=False, verbose_name="created by a superuser")),
                 ('is_by_oneself', models.BooleanField(default=False, editable=False, verbose_name='by registering')),
-                ('created_at', models.DateTimeField(verbose_name='made')),
+                ('created_at', models.DateTimeField(verbose_name="created")),
                 ('expires_at', models.DateTimeField(verbose_name='expires')),
                 ('used_at', models.DateTimeField(blank=True, null=True, verbose_name='used')),
                 ('groups', models.ManyToManyField(blank=True, related_name='+', to='auth.group', verbose_name='groups')),
-                ('made_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='invitations', to=settings.AUTH_USER_MODEL, verbose_name='made by')),
+                ('made_by', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='invitations', to=settings.AUTH_USER_MODEL, verbose_name="created by")),
                 ('used_by', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to=settings.AUTH_USER_MODEL, verbose_name='used by')),
             ],
             options={

@@ -43,6 +43,6 @@ class Migration(migrations.Migration):
         ),
         migrations.AddConstraint(
             model_name='user',
-            constraint=models.UniqueConstraint(condition=models.Q(('skeleton', ''), _negated=True), fields=('skeleton', 'skeleton_copy'), name='username_looks_like_no_other', violation_error_message='Another user has a name that looks the same. Choose another.'),
+            constraint=models.UniqueConstraint(condition=models.Q(('skeleton', ''), _negated=True), fields=('skeleton', 'skeleton_copy'), name='username_looks_like_no_other', violation_error_message="Another user has a name that looks the same. Choose a different name."),
         ),
     ]

@@ -14,18 +14,18 @@ class Brand(models.Model):
 
     id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
     name = models.CharField(
-        _("name"), max_length=60, default="ikD Portal", help_text=_("Stands at the top of every page.")
+        _("name"), max_length=60, default="ikD Portal", help_text=_("Shown at the top of every page.")
     )
     accent = models.CharField(
         _("accent colour"),
         max_length=7,
         blank=True,
         validators=[
-            RegexValidator(r"\A#[0-9a-fA-F]{6}\Z", _("Write # and six hexadecimal digits, such as #14594f."))
+            RegexValidator(r"\A#[0-9a-fA-F]{6}\Z", _("Enter # and six hexadecimal digits, such as #14594f."))
         ],
         help_text=_(
-            "Such as #14594f, for links and buttons; empty: the portal's own. "
-            "Where it could not be read, pages show a darker or a lighter one."
+            "Colour of links and buttons, such as #14594f. If it is hard to read, pages use a darker or "
+            "lighter one. Default: the built-in colour."
         ),
     )
     logo = models.BinaryField(null=True, editable=False)

@@ -16,15 +16,18 @@ class Invitation(models.Model):
     email = models.EmailField(
         _("e-mail address"),
         blank=True,
-        help_text=_("The link is mailed to it, and it counts as confirmed. Empty: copy the link yourself."),
+        help_text=_(
+            "The portal sends the link to this address and marks it as confirmed. If empty, you "
+            "copy the link yourself."
+        ),
     )
     groups = models.ManyToManyField(DjangoGroup, blank=True, related_name="+", verbose_name=_("groups"))
     made_by = models.ForeignKey(
-        User, models.SET_NULL, null=True, related_name="invitations", verbose_name=_("made by")
+        User, models.SET_NULL, null=True, related_name="invitations", verbose_name=_("created by")
     )
-    by_superuser = models.BooleanField(_("made by a superuser"), default=False, editable=False)
+    by_superuser = models.BooleanField(_("created by a superuser"), default=False, editable=False)
     is_by_oneself = models.BooleanField(_("by registering"), default=False, editable=False)
-    created_at = models.DateTimeField(_("made"))
+    created_at = models.DateTimeField(_("created"))
     expires_at = models.DateTimeField(_("expires"))
     used_at = models.DateTimeField(_("used"), null=True, blank=True)
     used_by = models.ForeignKey(

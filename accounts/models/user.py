@@ -17,7 +17,7 @@ from accounts.look_alikes import LONGEST_SKELETON, readings, skeleton
 from authgate.models import SignIn
 from authgate.sign_ins import end_sign_ins
 
-LOOKS_ALIKE = _("Another user has a name that looks the same. Choose another.")
+LOOKS_ALIKE = _("Another user has a name that looks the same. Choose a different name.")
 
 
 class PeopleManager(UserManager["User"]):
@@ -76,7 +76,8 @@ class User(AbstractUser):
                 Lower("username"),
                 name="username_whatever_case",
                 violation_error_message=_(
-                    "There is a user of this name already, perhaps in other letter case. Choose another."
+                    "A user with this name already exists. Letter case does not count. Choose a different "
+                    "name."
                 ),
             ),
             models.UniqueConstraint(
@@ -84,7 +85,8 @@ class User(AbstractUser):
                 condition=~models.Q(email=""),
                 name="email_whatever_case",
                 violation_error_message=_(
-                    "Another user has this e-mail address. Remove it there first, or leave it empty here."
+                    "Another user has this e-mail address. Remove it from that user first, or leave this "
+                    "field empty."
                 ),
             ),
         ]

@@ -31,7 +31,7 @@ class FirstAdministratorForm(NamesOneself, BaseUserCreationForm):  # type: ignor
         self.fields["username"].help_text = _("Letters, digits and @ . + - _")
         self.fields["email"].help_text = _("Optional.")
         self.fields["email"].validators += [refuse_hidden, refuse_disguised_address]
-        self.fields["display_name"].help_text = _("Optional: how others read your name.")
+        self.fields["display_name"].help_text = _("Optional. The name that other people see.")
 
     def clean_username(self) -> str:
         username: str = self.cleaned_data["username"]
@@ -60,17 +60,23 @@ class AcceptForm(NamesOneself, BaseUserCreationForm):  # type: ignore[type-arg]
         super().__init__(*args, **kwargs)
         name_new_passwords(self, _("Password"), _("Password again"))
         self.fields["username"].help_text = _("Letters, digits and . + - _")
-        self.fields["display_name"].help_text = _("Optional: how others read your name.")
+        self.fields["display_name"].help_text = _("Optional. The name that other people see.")
 
     def clean_username(self) -> str:
         """Refuse a name that is taken, and one with an at sign: it could pass for somebody's address."""
         username: str = self.cleaned_data["username"]
         if "@" in username:
-            raise ValidationError(_("A username has no @. Your e-mail address signs you in as well."))
+            raise ValidationError(
+                _("A username cannot contain @. You can also sign in with your e-mail address.")
+            )
         if is_misleading(username):
-            raise ValidationError(_("That name could be taken for somebody else's. Choose another."))
+            raise ValidationError(
+                _("This name could be mistaken for another user's. Choose a different name.")
+            )
         if account_named(username) is not None:
-            raise ValidationError(_("There is a user of this name already. Choose another."), code="unique")
+            raise ValidationError(
+                _("A user with this name already exists. Choose a different name."), code="unique"
+            )
         if User.objects.look_alikes(username).exists():
             raise ValidationError(LOOKS_ALIKE, code="look_alike")
         return username

@@ -40,11 +40,11 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     except invitations.Spent:
         return _spent(request)
     except IntegrityError:  # another newcomer of this name was quicker
-        form.add_error("username", gettext("There is a user of this name already. Choose another."))
+        form.add_error("username", gettext("A user with this name already exists. Choose a different name."))
         return render(request, "accounts/invitation.html", {"form": form, "email": found.email})
     if not user.is_active:
         return render(request, "accounts/registration_waits.html")
-    messages.success(request, gettext("Your account is made. Sign in."))
+    messages.success(request, gettext("Your account was created. Sign in."))
     return redirect("account_login")
 
 
@@ -64,7 +64,7 @@ def register(request: HttpRequest) -> HttpResponse:
         return render(request, "accounts/register.html", context)
     email = form.cleaned_data["email"]
     if not invitations.may_register(email):
-        form.add_error("email", gettext("Addresses of this domain cannot register here."))
+        form.add_error("email", gettext("E-mail addresses of this domain cannot be used to register."))
         context = {"form": form, "domains": settings.IKD_REGISTRATION_DOMAINS}
         return render(request, "accounts/register.html", context)
     try:

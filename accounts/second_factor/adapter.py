@@ -19,8 +19,8 @@ from authgate.encryption import Secret
 
 class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
     error_messages = DefaultMFAAdapter.error_messages | {
-        "incorrect_code": _("That code is not right, or it was used already. Wait for the next one."),
-        "incorrect_passkey": _("That passkey was not accepted. Try again, or use another way."),
+        "incorrect_code": _("The code is wrong or was already used. Wait for the next one."),
+        "incorrect_passkey": _("The passkey was not accepted. Try again, or use another method."),
     }
 
     def encrypt(self, text: str) -> str:

@@ -89,7 +89,7 @@ class ActivateTotpForm(totp_forms.ActivateTOTPForm):  # type: ignore[misc]
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.user = kwargs.pop("user")
         forms.Form.__init__(self, *args, **kwargs)
-        self.fields["code"] = _code_field(_("Code that the app shows"))
+        self.fields["code"] = _code_field(_("Code shown in the app"))
         self.secret = _pending_secret(anew=not self.is_bound)
 
     def clean_code(self) -> str:
@@ -179,7 +179,7 @@ def _name_field() -> forms.CharField:
         label=_("Name"),
         max_length=LONGEST_NAME,
         required=False,
-        help_text=_("By which you will know it again, such as “phone” or “key on the key ring”."),
+        help_text=_("A name that helps you recognise it, such as “phone” or “security key”."),
         widget=forms.TextInput(attrs={"autocomplete": "off"}),
     )
 
@@ -190,7 +190,9 @@ class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):  # type: ignore[misc]
         self.fields["name"] = _name_field()
         self.fields["credential"] = CredentialField()
         self.fields["passwordless"] = forms.BooleanField(
-            label=_("Also sign in with it alone, without the password"), required=False, initial=True
+            label=_("Allow signing in with this passkey alone, without a password"),
+            required=False,
+            initial=True,
         )
         self.order_fields(["name", "passwordless"])
 
@@ -219,5 +221,5 @@ class EditWebAuthnForm(webauthn_forms.EditWebAuthnForm):  # type: ignore[misc]
     def clean_name(self) -> str:
         name = readable(self.cleaned_data["name"])
         if not name:
-            raise ValidationError(_("Give it a name that can be read."))
+            raise ValidationError(_("Enter a name with visible characters."))
         return name

@@ -99,7 +99,7 @@ def forget_device(request: HttpRequest, pk: int | None = None) -> HttpResponse:
     """Forget one remembered device of one's own, or all."""
     if not forget(request, cast(User, request.user), pk) and pk is not None:
         raise Http404
-    messages.success(request, gettext("Signing in there needs your second factor again."))
+    messages.success(request, gettext("The next sign-in there asks for your second factor again."))
     return redirect("mfa_index")
 
 

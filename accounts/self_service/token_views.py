@@ -46,16 +46,16 @@ class TokenForm(forms.Form):
     name = forms.CharField(
         label=_("Name"),
         max_length=100,
-        help_text=_("What it is for, such as “backup of the wiki”."),
+        help_text=_("What the token is for, such as “wiki backup”."),
         widget=forms.TextInput(attrs={"autocomplete": "off", "autofocus": True}),
     )
     applications = ChosenApplications(
         label=_("Applications"),
         queryset=Application.objects.none(),
         widget=forms.CheckboxSelectMultiple,
-        help_text=_("It opens these alone, and in them only what you may open yourself."),
+        help_text=_("The token works only for the selected applications, and only where you have access."),
     )
-    days = forms.TypedChoiceField(label=_("Ends after"), coerce=int)
+    days = forms.TypedChoiceField(label=_("Expires after"), coerce=int)
 
     def __init__(self, user: User, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -70,7 +70,7 @@ class TokenForm(forms.Form):
     def clean_name(self) -> str:
         name = readable(self.cleaned_data["name"])
         if not name:
-            raise ValidationError(_("Give it a name that can be read."))
+            raise ValidationError(_("Enter a name with visible characters."))
         return name
 
     @property
@@ -110,7 +110,7 @@ def _new_token(request: HttpRequest) -> HttpResponse:
     try:
         row, token = make_token(user, form.cleaned_data["name"], chosen, form.lifetime)
     except TooManyTokens:
-        form.add_error(None, gettext("You have as many tokens as one person may have. End one first."))
+        form.add_error(None, gettext("You have reached the maximum number of tokens. Revoke one first."))
         return render(request, "accounts/token_new.html", {"form": form})
     details = {"token": row.pk, "name": row.name, "applications": [each.name for each in chosen]}
     address = client_address(request)
@@ -128,7 +128,7 @@ def end_token(request: HttpRequest, pk: int) -> HttpResponse:
         details = {"token": row.pk, "name": row.name}
         address = client_address(request)
         record("token_ended", actor=user.username, subject=user.username, address=address, details=details)
-    messages.success(request, gettext("“%(name)s” opens nothing any more.") % {"name": row.name})
+    messages.success(request, gettext("“%(name)s” was revoked.") % {"name": row.name})
     return redirect("tokens")
 
 

@@ -66,7 +66,7 @@ class ProfileForm(NamesOneself, forms.ModelForm):  # type: ignore[type-arg]
         model = User
         fields = ("display_name",)
         widgets = {"display_name": forms.TextInput(attrs={"autocomplete": "name", "autofocus": True})}
-        help_texts = {"display_name": _("How others read your name. Empty: your username.")}
+        help_texts = {"display_name": _("The name that other people see. Default: your username.")}
 
 
 def _user(request: HttpRequest) -> User:
@@ -89,7 +89,7 @@ def profile(request: HttpRequest) -> HttpResponse:
     if request.method != "POST" or not form.is_valid():
         return render(request, "accounts/profile.html", {"form": form})
     person.save(update_fields=["display_name"])
-    messages.success(request, gettext("Your name is changed."))
+    messages.success(request, gettext("Your name was changed."))
     return redirect("account")
 
 

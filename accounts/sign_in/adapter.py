@@ -27,15 +27,15 @@ from accounts.sign_in.pending import is_still_right
 from accounts.throttle import TooManyAttempts, begin_password, count_mail, give_back, wait_page
 from authgate.peer import client_address
 
-WRONG = _("That name and password do not belong together. Check both, letter case counts in the password.")
+WRONG = _("The username and password do not match. Check both. Passwords are case-sensitive.")
 
 
 class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     error_messages = DefaultAccountAdapter.error_messages | {
         "username_password_mismatch": WRONG,
         "email_password_mismatch": WRONG,
-        "incorrect_password": _("That is not your password."),
-        "enter_current_password": _("That is not your current password."),
+        "incorrect_password": _("The password is wrong."),
+        "enter_current_password": _("The current password is wrong."),
     }
 
     def is_open_for_signup(self, request: HttpRequest) -> bool:

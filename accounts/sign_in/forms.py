@@ -99,7 +99,7 @@ class NamesOneself:
 
 def name_new_passwords(form: forms.Form | forms.ModelForm[User], label: Any, again: Any) -> None:
     form.fields["password1"].label, form.fields["password2"].label = label, again
-    form.fields["password1"].help_text = _("At least 8 characters, not a common one, and not like your name.")
+    form.fields["password1"].help_text = _("Use at least 8 characters. Avoid common passwords and your name.")
     form.fields["password2"].help_text = ""
     for name in ("password1", "password2"):
         form.fields[name].widget.attrs.pop("placeholder", None)

@@ -136,7 +136,7 @@ def test_tokens_can_be_switched_off(confirmed: Client, wiki: Application, settin
     settings.IKD_API_TOKEN_LIFETIME = 0
 
     assert make(confirmed, wiki).headers["Location"] == LIST
-    assert "Make a token" not in confirmed.get(LIST).content.decode()
+    assert "Create a token" not in confirmed.get(LIST).content.decode()
 
 
 def test_a_person_has_only_so_many(confirmed: Client, wiki: Application, settings: Settings) -> None:
@@ -145,7 +145,7 @@ def test_a_person_has_only_so_many(confirmed: Client, wiki: Application, setting
 
     answer = make(confirmed, wiki)
 
-    assert "as many tokens as one person may have" in answer.content.decode()
+    assert "reached the maximum number of tokens" in answer.content.decode()
     assert ApiToken.objects.count() == 1
 
 

@@ -17,8 +17,8 @@ from tests.accounts.signing_in import sign_in
 @pytest.mark.parametrize(
     ("page", "status", "advice"),
     [
-        (lambda r: defaults.bad_request(r, SuspiciousOperation()), 400, "start again"),
-        (lambda r: defaults.permission_denied(r, PermissionDenied()), 403, "ask your administrator"),
+        (lambda r: defaults.bad_request(r, SuspiciousOperation()), 400, "Start again"),
+        (lambda r: defaults.permission_denied(r, PermissionDenied()), 403, "Ask your administrator"),
         (lambda r: defaults.page_not_found(r, Exception()), 404, "My applications"),
         (lambda r: defaults.server_error(r), 500, "Try again in a minute"),
     ],
@@ -67,7 +67,7 @@ def test_a_form_whose_session_was_replaced_is_not_sent_again(client: Client, rep
 
     assert answer.status_code == 409
     assert "You signed in or out in another tab" in answer.content.decode()
-    assert "Check whether your change is there" in answer.content.decode()
+    assert "Check whether your change was saved" in answer.content.decode()
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,7 @@ def test_the_link_works_once(client: Client, other_browser: Client, page: str) -
     again = fill_in(other_browser, page, username="second", email="")
 
     assert again.status_code == 404
-    assert "used up" in again.content.decode()
+    assert "no longer works" in again.content.decode()
     assert User.objects.count() == 1
 
 

@@ -38,7 +38,7 @@ def test_who_may_open_nothing_is_told_what_to_do(client: Client, bob: User) -> N
 
     body = client.get("/").content.decode()
 
-    assert "Nothing to open yet" in body
+    assert "No applications yet" in body
     assert "<code>bob</code>" in body
 
 

@@ -134,7 +134,7 @@ def test_of_two_guests_at_the_same_moment_the_later_chooses_again(client: Client
         pre_save.disconnect(be_faster, sender=User)
 
     assert answer.status_code == 200
-    assert "Choose another" in answer.content.decode()
+    assert "Choose a different name" in answer.content.decode()
     assert not User.objects.filter(username="frank").exists()
     assert accept(client, page, "grace").status_code == 302
 

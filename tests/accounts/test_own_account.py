@@ -101,7 +101,7 @@ def test_a_session_says_which_browser_from_where_and_for_what(own: Client, alice
     assert "Firefox 140, Linux" in body
     assert "127.0.0.1" in body
     assert "wiki.example.com" in body
-    assert "this one" in body
+    assert "current session" in body
 
 
 def test_sessions_that_were_idle_for_too_long_take_no_places(own: Client, alice: User) -> None:

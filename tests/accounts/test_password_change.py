@@ -83,13 +83,13 @@ def test_who_has_no_password_is_told_so(client: Client, alice: User) -> None:
     alice.save()
     client.force_login(alice)
 
-    assert "You have no password here" in client.get(PAGE).content.decode()
-    assert "You have no password here" in change(client).content.decode()
+    assert "Your account has no password" in client.get(PAGE).content.decode()
+    assert "Your account has no password" in change(client).content.decode()
 
 
 def test_confirming_that_it_is_you_asks_for_the_password(signed_in: Client) -> None:
     page = "/accounts/reauthenticate/"
 
     assert "Confirm that it is you" in signed_in.get(page).content.decode()
-    assert "That is not your password" in signed_in.post(page, {"password": "wrong"}).content.decode()
+    assert "The password is wrong" in signed_in.post(page, {"password": "wrong"}).content.decode()
     assert signed_in.post(page, {"password": PASSWORD, "next": "//evil.example"}).headers["Location"] == "/"

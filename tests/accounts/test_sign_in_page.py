@@ -79,7 +79,7 @@ def test_wrong_unknown_and_disabled_look_the_same(client: Client, alice: User, d
     }
 
     assert len(answers) == 1
-    assert "do not belong together" in answers.pop()
+    assert "do not match" in answers.pop()
 
 
 def test_a_failure_leaves_no_session_behind(client: Client, alice: User) -> None:

@@ -97,7 +97,7 @@ def test_what_one_looks_for_stands_on_the_first_page(crowded: Client) -> None:
     sessions = crowded.get("/accounts/sessions/").content.decode()
     tokens = crowded.get("/accounts/tokens/").content.decode()
 
-    assert "this one" in sessions
+    assert "current session" in sessions
     assert ">token 0<" in tokens
 
 

@@ -30,7 +30,7 @@ def test_a_new_name_and_colour_count_at_once_and_leave_an_event(carols: Client) 
 def test_a_pale_colour_is_taken_and_said_to_be_shown_darker(carols: Client) -> None:
     save(carols, PAGE, name="Acme", accent="#ffe680")
 
-    assert "too pale to be read on white" in messages_in(carols)
+    assert "too pale to read on white" in messages_in(carols)
     assert Brand.objects.get().accent == "#ffe680"
 
 

@@ -44,7 +44,7 @@ def test_a_name_taken_in_other_letter_case_is_refused_with_words(
     for response in (added, renamed):
         errors = response.context["adminform"].form.errors
         assert list(errors) == ["username"]
-        assert "perhaps in other letter case" in str(errors)
+        assert "Letter case does not count" in str(errors)
 
 
 def test_a_name_may_change_its_letter_case(carols: Client, alice: User) -> None:

@@ -58,7 +58,7 @@ def a_stale_form(page: Page, portal: str) -> None:
     page.goto(f"{portal}/accounts/login/")
     page.context.clear_cookies()
     sign_in(page)
-    page.get_by_role("heading", name="This form is too old").wait_for()
+    page.get_by_role("heading", name="This form has expired").wait_for()
 
 
 def a_wrong_new_password(page: Page, portal: str) -> None:
@@ -84,20 +84,20 @@ def confirmed(path: str) -> Callable[[Page, str], object]:
 def a_wrong_address(page: Page, portal: str) -> None:
     confirmed("/accounts/addresses/")(page, portal)
     page.get_by_label("Another e-mail address").fill("alice@example.com")
-    page.get_by_role("button", name="Add it").click()
+    page.get_by_role("button", name="Add address").click()
 
 
 def a_new_token(page: Page, portal: str) -> None:
     confirmed("/accounts/tokens/new/")(page, portal)
     page.get_by_label("Name").fill("backup")
     page.get_by_label("Wiki").check()
-    page.get_by_role("button", name="Make it").click()
+    page.get_by_role("button", name="Create token").click()
 
 
 def a_wrong_code(page: Page, portal: str) -> None:
     confirmed("/accounts/second-factor/app/")(page, portal)
-    page.get_by_label("Code that the app shows").fill("000000")
-    page.get_by_role("button", name="Set it up").click()
+    page.get_by_label("Code shown in the app").fill("000000")
+    page.get_by_role("button", name="Set up").click()
 
 
 def a_form_shown_again(page: Page, portal: str) -> None:

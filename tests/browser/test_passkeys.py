@@ -57,7 +57,7 @@ def add_passkey(page: Page, site: str) -> None:
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Confirm").click()
     page.get_by_label("Name").fill("this laptop")
-    page.get_by_role("button", name="Add it").click()
+    page.get_by_role("button", name="Add address").click()
     page.get_by_role("heading", name="Recovery codes").wait_for()
 
 
@@ -139,6 +139,6 @@ def test_it_proves_who_one_is(page: Page, site: str, alice: User) -> None:
     page.get_by_role("heading", name="My applications").wait_for()
     page.goto(f"{site}/accounts/second-factor/codes/new/")
     page.get_by_role("button", name="Use a passkey").click()
-    page.get_by_role("heading", name="Make new recovery codes?").wait_for()
+    page.get_by_role("heading", name="Create new recovery codes?").wait_for()
 
     assert "passkey" not in page.url

@@ -29,7 +29,7 @@ def test_what_was_typed_outlives_a_sign_in_in_another_tab(
     sign_in_in_another_tab(page, portal, "alice")
 
     page.get_by_role("button", name="Save").click()
-    page.get_by_role("heading", name="This form is too old").wait_for()
+    page.get_by_role("heading", name="This form has expired").wait_for()
     alice.refresh_from_db()
     assert alice.display_name == "Alice"
 
@@ -44,7 +44,7 @@ def test_the_password_alone_is_typed_once_more(page: Page, portal: str, alice: U
     page.goto(f"{portal}/accounts/profile/#chapter")
     page.context.clear_cookies()
     sign_in(page)
-    page.get_by_role("heading", name="This form is too old").wait_for()
+    page.get_by_role("heading", name="This form has expired").wait_for()
 
     assert page.get_by_label("Username or e-mail address").input_value() == "alice"
     assert page.get_by_label("Password").input_value() == ""

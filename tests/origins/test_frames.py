@@ -122,7 +122,7 @@ def test_a_refusal_in_a_frame_opens_a_tab_that_says_why(sites: Sites, page: Page
 
     tab = opened(page, framed(page, sites.board, f"{sites.ops}/machines"))
 
-    expect(tab.locator("h1")).to_contain_text("You have no access")
+    expect(tab.locator("h1")).to_contain_text("You do not have access")
 
 
 @pytest.mark.parametrize("path", ["/accounts/login/", "/", "/continue?state=forged"])

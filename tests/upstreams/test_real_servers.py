@@ -141,7 +141,7 @@ def test_two_real_providers_side_by_side_in_a_browser(
         page.locator("[name=password]").fill("anything")
         page.get_by_role("button", name="Sign-in").click()
         page.get_by_role("button", name="Continue").click()
-        expect(page.get_by_role("heading", name="Providers")).to_be_visible()
+        expect(page.get_by_role("heading", name="Identity providers")).to_be_visible()
         who[slug] = page.locator(".who").inner_text()
         context.close()
 
