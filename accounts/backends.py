@@ -61,5 +61,5 @@ class PasswordBackend(AuthenticationBackend):  # type: ignore[misc]
         if user is None:
             make_password(password)
             return None
-        # The password is judged before whether the user is disabled: one hash either way.
+        # The password is checked before the user's state: one hash either way.
         return user if user.check_password(password) and self.user_can_authenticate(user) else None

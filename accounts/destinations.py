@@ -17,13 +17,13 @@ _FRAGMENT = re.compile(r"[\x21-\x7e]+")
 _TOKENS = re.compile(r"(?:^|[?&])(?:access_token|id_token|refresh_token|code|token|password)=", re.IGNORECASE)
 
 
-def judged(text: str | None) -> str | None:
-    """Give the URL that `text` means, seen from the portal, or None where nobody may be sent."""
+def allowed_target(text: str | None) -> str | None:
+    """Return the URL of `text`, relative to the portal; None if redirects there are not allowed."""
     return judge(text, base=settings.IKD_PORTAL_ORIGIN, allowed=is_allowed_origin)
 
 
 def with_fragment(url: str | None, fragment: str) -> str | None:
-    """Return a judged URL with the fragment that its visitor's browser has, if that can be kept.
+    """Return a validated URL with the fragment that its visitor's browser has, if that can be kept.
 
     What other flows leave there, such as tokens, is not taken.
     """
@@ -46,5 +46,5 @@ def destination(request: HttpRequest, *names: str) -> str | None:
     for name in names:
         text = request.POST.get(name) or request.GET.get(name)
         if text:
-            return judged(text)
+            return allowed_target(text)
     return None

@@ -238,7 +238,7 @@ class Rule(models.Model):
     def __str__(self) -> str:
         return f"{self.path} → {self.get_who_display()}"
 
-    judged_with_siblings = False
+    validated_with_siblings = False
     """Set if all rules of the application are saved together and validated as a whole."""
 
     def clean(self) -> None:
@@ -254,7 +254,7 @@ class Rule(models.Model):
                 errors[name] = error
         if errors:
             raise ValidationError(errors)
-        if self.application_id and not self.judged_with_siblings:
+        if self.application_id and not self.validated_with_siblings:
             siblings = Rule.objects.filter(application_id=self.application_id).exclude(pk=self.pk)
             self.refuse_other_case(siblings.values_list("path", flat=True))
 

@@ -19,7 +19,7 @@ FORMATS = ("PNG", "JPEG", "WEBP")
 CONTENT_TYPE = "image/webp"
 
 
-def drawn_anew(upload: UploadedFile[bytes], box: tuple[int, int]) -> bytes:
+def redrawn(upload: UploadedFile[bytes], box: tuple[int, int]) -> bytes:
     """Return the picture as WebP, no larger than `box`. Raises ValidationError with the remedy."""
     if (upload.size or 0) > LARGEST_UPLOAD:
         raise ValidationError(_("The picture is larger than 2 MB: make it smaller."))

@@ -17,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.branding import brand
 from accounts.models import Brand
 from authgate.admin.audited import AuditedAdmin
-from authgate.pictures import digest_of, drawn_anew, upload_field
+from authgate.pictures import digest_of, redrawn, upload_field
 
 LOGO_BOX = (400, 80)
 
@@ -35,7 +35,7 @@ class BrandForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_logo_file(self) -> bytes | None:
         upload = self.cleaned_data["logo_file"]
-        return drawn_anew(upload, LOGO_BOX) if upload else None
+        return redrawn(upload, LOGO_BOX) if upload else None
 
     def clean_accent(self) -> str:
         return str(self.cleaned_data["accent"]).lower()

@@ -21,7 +21,7 @@ from accounts.models import ClaimMapping, GroupMapping, Identity, Upstream, Upst
 from accounts.privilege import may_touch, privileged, requester_of
 from accounts.upstreams.cas.flow import service_address
 from accounts.upstreams.findings import examine
-from accounts.upstreams.identities import judge_subject, record_link
+from accounts.upstreams.identities import record_link, validate_subject
 from accounts.upstreams.oidc.flow import redirect_uri
 from accounts.upstreams.protocols import PROTOCOLS
 from accounts.upstreams.provider_sign_out import backchannel_url, signed_out_url
@@ -31,7 +31,7 @@ from authgate.admin.list_filters import BoundedRelatedFilter
 from authgate.encryption import Secret
 from authgate.models import new_icon_key
 from authgate.peer import client_address
-from authgate.pictures import drawn_anew, upload_field
+from authgate.pictures import redrawn, upload_field
 from authgate.sign_ins import ended_here
 
 PICTURE_BOX = (96, 96)
@@ -68,7 +68,7 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_picture_file(self) -> bytes | None:
         upload = self.cleaned_data["picture_file"]
-        return drawn_anew(upload, PICTURE_BOX) if upload else None
+        return redrawn(upload, PICTURE_BOX) if upload else None
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -290,7 +290,7 @@ class IdentityForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_subject(self) -> str:
         subject: str = self.cleaned_data["subject"]
-        judge_subject(subject)
+        validate_subject(subject)
         return subject
 
     def clean_user(self) -> User:

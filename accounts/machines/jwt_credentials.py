@@ -8,7 +8,7 @@ from accounts.machines import loader
 from accounts.models import Identity, Upstream
 from accounts.upstreams.errors import Blame, Trouble
 from accounts.upstreams.oidc.metadata import Source, verified
-from accounts.upstreams.oidc.signed_tokens import PROGRAM_TOKEN, TooEarly, Unproven, judge_for_program
+from accounts.upstreams.oidc.signed_tokens import PROGRAM_TOKEN, TooEarly, Unproven, verify_for_program
 from authgate.check.contracts import RequestHeaders
 from authgate.check.credentials import TOKEN_KIND, credential_in, issuer_of
 from authgate.check.memory import Machine, Memory, Unknown
@@ -36,7 +36,7 @@ def _of_jwt(token: bytes) -> tuple[Machine | None, bool]:
     for upstream in loader.trusted_upstreams().filter(issuer=issuer_of(token) or ""):
         try:
             claims, _ = verified(upstream, token.decode("ascii"), PROGRAM_TOKEN, Source.ANYBODY)
-            judge_for_program(claims, Upstream.client_ids_at(upstream.issuer))
+            verify_for_program(claims, Upstream.client_ids_at(upstream.issuer))
         except Trouble as trouble:
             is_passing = isinstance(trouble, TooEarly | Unproven) or trouble.blame is Blame.UNAVAILABLE
             lasts = lasts and not is_passing

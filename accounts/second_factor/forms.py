@@ -150,7 +150,7 @@ class TakesCredential:
         except ValidationError:
             raise FactorAdapter().validation_error("incorrect_passkey") from None
         except Exception:
-            log.info("a passkey could not be judged", exc_info=True)
+            log.info("a passkey could not be verified", exc_info=True)
             raise FactorAdapter().validation_error("incorrect_passkey") from None
 
 
@@ -207,7 +207,7 @@ class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):  # type: ignore[misc]
         except ValidationError:
             raise FactorAdapter().validation_error("incorrect_passkey") from None
         except Exception:
-            log.info("a passkey could not be judged", exc_info=True)
+            log.info("a passkey could not be verified", exc_info=True)
             raise FactorAdapter().validation_error("incorrect_passkey") from None
         return cleaned
 

@@ -20,7 +20,7 @@ from django.utils.translation import ngettext
 
 from accounts import mails
 from accounts.backends import account_named
-from accounts.destinations import judged
+from accounts.destinations import allowed_target
 from accounts.models import User
 from accounts.reauthentication import is_vouched_for
 from accounts.sign_in.pending import is_still_right
@@ -42,7 +42,7 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
         return False
 
     def is_safe_url(self, url: str) -> bool:
-        return judged(url) is not None
+        return allowed_target(url) is not None
 
     def is_ajax(self, request: HttpRequest) -> bool:
         """Answer everybody with pages: nothing asks for the JSON form of a sign-in page."""

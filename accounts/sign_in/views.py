@@ -17,7 +17,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.destinations import destination, judged
+from accounts.destinations import allowed_target, destination
 from accounts.models import Upstream, User
 from accounts.throttle import PasswordFormMixin
 from accounts.upstreams import provider_sign_out
@@ -114,7 +114,7 @@ class ReauthenticateView(PasswordFormMixin, allauth_views.ReauthenticateView):  
 @require_safe
 def signed_out(request: HttpRequest) -> HttpResponse:
     """Say so; a provider that brings the browser back may bring along where it goes on to."""
-    target = judged(provider_sign_out.then_in(request.GET.get("state", "")))
+    target = allowed_target(provider_sign_out.then_in(request.GET.get("state", "")))
     if target and not request.user.is_authenticated:
         return provider_sign_out.remember(redirect(target))
     response = render(request, "accounts/signed_out.html")

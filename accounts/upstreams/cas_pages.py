@@ -53,7 +53,7 @@ def chosen(slug: str) -> Upstream | None:
 def verification(request: HttpRequest) -> HttpResponse:
     """Tell a page of the portal's own host who is signed in there, or where to sign in.
 
-    It judges no rule: a proxy that guards an application asks a check.
+    It evaluates no rule: a proxy that guards an application asks a check.
     """
     sign_in: SignIn | None = getattr(request, "sign_in", None)
     if sign_in is None:

@@ -1,8 +1,8 @@
 """Asking providers over HTTP: only whom administrators meant, never for long, never for much.
 
 The address of a provider is typed by an administrator, and more addresses come from the provider itself.
-None may point the portal at services inside the network: every address of a name is judged, and the
-connection goes to a judged one, so that a name that means another address a moment later gains nothing.
+None may point the portal at services inside the network: every address of a name is checked, and the
+connection goes to a checked one, so that a name that means another address a moment later gains nothing.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def fetch(
     try:
         with waiting(), _ended_after(seconds) as deadline:
             encrypted = parts.scheme == "https"
-            addresses = judged_addresses(host, port, allow_private=allow_private, encrypted=encrypted)
+            addresses = allowed_addresses(host, port, allow_private=allow_private, encrypted=encrypted)
             sock = _connected(addresses, port, deadline)
             if encrypted:
                 sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
@@ -96,7 +96,7 @@ def fetch(
         raise Trouble("the provider cannot be reached", Blame.UNAVAILABLE) from None
 
 
-def judged_addresses(host: str, port: int, *, allow_private: bool, encrypted: bool) -> list[str]:
+def allowed_addresses(host: str, port: int, *, allow_private: bool, encrypted: bool) -> list[str]:
     """Give the addresses of a host. Raises Trouble if any is one that may not be asked."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

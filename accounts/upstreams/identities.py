@@ -22,7 +22,7 @@ def link_to(
     upstream: Upstream, subject: str, user: User, *, actor: str, address: str | None = None
 ) -> Linked:
     """Link a subject to a user, with an audit event. Raises ValidationError if it is another user's."""
-    judge_subject(subject)
+    validate_subject(subject)
     with transaction.atomic():
         identity, is_new = Identity.objects.get_or_create(
             upstream=upstream, subject=subject, defaults={"user": user}
@@ -34,7 +34,7 @@ def link_to(
     return Linked.NOW if is_new else Linked.BEFORE
 
 
-def judge_subject(subject: str) -> None:
+def validate_subject(subject: str) -> None:
     """Raise ValidationError for a subject that no token can have."""
     if not is_identifier(subject):
         raise ValidationError(_("No token can have this subject."))

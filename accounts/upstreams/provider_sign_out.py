@@ -39,7 +39,7 @@ COOKIE_AGE = 300
 
 @dataclass(frozen=True, slots=True)
 class WayOut:
-    """Which provider's session is to be ended, and the judged page to go on to, "" for none."""
+    """The provider's session to end, and the validated page to continue at, "" for none."""
 
     session: int
     then: str
@@ -48,7 +48,7 @@ class WayOut:
 def way_out(sign_in_id: int | None, then: str | None) -> str | None:
     """Give the portal's page that leads on to the provider of a sign-in; None where it came by none.
 
-    `then` was judged. The sign-in must have ended before the page is asked for.
+    `then` is validated. The sign-in must have ended before the page is requested.
     """
     session = UpstreamSession.objects.filter(sign_in=sign_in_id, upstream__enabled=True).order_by().first()
     if session is None:

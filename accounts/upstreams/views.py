@@ -24,7 +24,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.destinations import destination, judged, with_fragment
+from accounts.destinations import allowed_target, destination, with_fragment
 from accounts.models import Identity, Upstream, User
 from accounts.reauthentication import is_freshly_confirmed
 from accounts.upstreams import attempts, provider_sign_out, provider_threads
@@ -62,7 +62,7 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
     """
     upstream = upstream_of(slug)
     failed, page = _failed_attempt(request, upstream)
-    target = judged(page) if failed else destination(request, "next")
+    target = allowed_target(page) if failed else destination(request, "next")
     target = with_fragment(target, request.POST.get("fragment", ""))
     if request.user.is_authenticated:
         return HttpResponseRedirect(target or reverse("launcher"))
@@ -115,7 +115,7 @@ def callback(request: HttpRequest, slug: str) -> HttpResponse:
         attempt, own = attempts.read(request, upstream, request.GET.get("state", ""))
     except Trouble as trouble:
         return _without_referrer(trouble_page(request, upstream, trouble, told=False))
-    target, is_taken = judged(attempts.page_of(request, attempt, own)), False
+    target, is_taken = allowed_target(attempts.page_of(request, attempt, own)), False
     try:
         if own is None:
             # One that another tab's cookie replaced may begin again; a stranger's link may not.
@@ -273,7 +273,7 @@ def sign_out_at_provider(request: HttpRequest) -> HttpResponse:
     Whatever is wrong with the provider, the browser ends where it wanted to go, signed out here.
     """
     way = provider_sign_out.unsealed(request.GET.get("at", "")) if request.method == "GET" else None
-    then = judged(way.then) if way else None
+    then = allowed_target(way.then) if way else None
     url = _end_session_url(request, way) if way else None
     response = HttpResponse(status=302, headers={"Location": url or then or reverse("signed_out")})
     response.headers["Referrer-Policy"] = "no-referrer"

@@ -29,7 +29,7 @@ from authgate.models import (
     Rule,
     new_icon_key,
 )
-from authgate.pictures import drawn_anew, upload_field
+from authgate.pictures import redrawn, upload_field
 
 
 def kept_forms(formset: Any) -> Iterator[Any]:
@@ -61,7 +61,7 @@ class OriginFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
 class RuleFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
     def _construct_form(self, i: int, **kwargs: Any) -> Any:
         form = super()._construct_form(i, **kwargs)  # type: ignore[misc]
-        form.instance.judged_with_siblings = True
+        form.instance.validated_with_siblings = True
         return form
 
     def clean(self) -> None:
@@ -135,7 +135,7 @@ class ApplicationForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_icon_file(self) -> bytes | None:
         upload = self.cleaned_data["icon_file"]
-        return drawn_anew(upload, ICON_BOX) if upload else None
+        return redrawn(upload, ICON_BOX) if upload else None
 
 
 @admin.register(Application)

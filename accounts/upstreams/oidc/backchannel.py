@@ -199,7 +199,7 @@ def _is_marked(session: UpstreamSession) -> bool:
 
 
 def _made_at(session: UpstreamSession) -> float:
-    """Give when the session's ID token was made, which was judged when it came."""
+    """Return when the session's ID token was issued. It was verified when it came."""
     try:
         claims = jwt.decode(session.id_token.reveal(), options={"verify_signature": False})
         return float(claims["iat"])

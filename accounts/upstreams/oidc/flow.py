@@ -1,4 +1,4 @@
-"""OpenID Connect: the authorization code flow of mozilla-django-oidc, with every answer judged."""
+"""OpenID Connect: the authorization code flow of mozilla-django-oidc, with every answer verified."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from accounts.upstreams.errors import Blame, Trouble
 from accounts.upstreams.http_client import fetch
 from accounts.upstreams.linking import Arrival
 from accounts.upstreams.oidc.metadata import Metadata, Source, metadata_of, verified
-from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, LEEWAY, USERINFO, judge_for_sign_in
+from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, LEEWAY, USERINFO, verify_for_sign_in
 from authgate.encryption import Undecryptable
 
 LONGEST_TOKEN = 32 * 1024
@@ -72,11 +72,11 @@ def authorization_url(upstream: Upstream, state: str, own: Own, purpose: Purpose
 
 def redeem_code(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Arrival:
     """Give who came back from the provider with a code. Raises Trouble."""
-    _judge_answer(request, upstream)
+    _verify_answer(request, upstream)
     return Redemption(upstream, attempt, own).redeem(request)
 
 
-def _judge_answer(request: HttpRequest, upstream: Upstream) -> None:
+def _verify_answer(request: HttpRequest, upstream: Upstream) -> None:
     """Judge what the browser brought besides the state (RFC 6749, 4.1.2; RFC 9207). Raises Trouble."""
     doubled = [name for name in ("code", "state", "iss", "error") if len(request.GET.getlist(name)) > 1]
     if doubled:
@@ -149,7 +149,7 @@ class Redemption(OIDCAuthenticationBackend):  # type: ignore[misc]
     def verify_token(self, token: Any, **kwargs: Any) -> dict[str, Any]:
         claims, header = verified(self.upstream, token, ID_TOKEN, Source.PROVIDER)
         confirms = self.attempt.purpose is Purpose.CONFIRM
-        judge_for_sign_in(
+        verify_for_sign_in(
             claims,
             header,
             client_id=self.upstream.client_id,

@@ -28,7 +28,7 @@ from accounts.upstreams.oidc.signed_tokens import (
     Kind,
     Unproven,
     header_of,
-    judged,
+    verified_claims,
 )
 from accounts.upstreams.provider_threads import waiting
 
@@ -158,11 +158,11 @@ def verified(upstream: Upstream, token: Any, kind: Kind, source: Source) -> tupl
     _keep_fresh(upstream, entry, source)
     read_at = entry.read_at
     try:
-        claims = judged(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
+        claims = verified_claims(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
     except Unproven:
         if not _read_again(upstream, entry, source, read_at):
             raise
-        claims = judged(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
+        claims = verified_claims(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
     return claims, header
 
 

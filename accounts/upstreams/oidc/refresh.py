@@ -26,7 +26,7 @@ from accounts.upstreams.groups import follow_groups, follows_later
 from accounts.upstreams.http_client import Answer, fetch
 from accounts.upstreams.oidc.flow import client_authentication, expiry_in, merged, token_in, userinfo
 from accounts.upstreams.oidc.metadata import Source, metadata_of, verified
-from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, judge_client
+from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, verify_client
 from authgate.audit import record
 from authgate.encryption import Undecryptable
 from authgate.models import SignIn
@@ -61,7 +61,7 @@ def free_of_lease(now: datetime) -> Q:
 def refresh(session_id: int) -> Result:
     """Ask the provider, and keep what it says. Ends the sign-in if the provider does not know it any more."""
     lease = timezone.now()
-    # By columns of this row alone: only so does PostgreSQL judge them again for the second of two who race.
+    # Columns of this row alone: PostgreSQL evaluates only these again for the second of two that race.
     if not UpstreamSession.objects.filter(free_of_lease(lease), pk=session_id).update(tried_at=lease):
         return Result(Outcome.BUSY)
     live = UpstreamSession.objects.filter(pk=session_id, sign_in__ended_at=None)
@@ -142,7 +142,7 @@ def _asked(session: UpstreamSession) -> tuple[dict[str, Any], dict[str, Any] | N
         fresh["refresh_token"] = newer
     claims = None
     if found.get("id_token"):
-        claims = _judged(session, found["id_token"])
+        claims = _verified(session, found["id_token"])
         fresh["id_token"] = found["id_token"]
     return fresh, claims
 
@@ -159,18 +159,18 @@ def _refusal(answer: Answer) -> Exception:
     return Trouble(f"the token endpoint answered with status {answer.status}", Blame.UNAVAILABLE)
 
 
-def _judged(session: UpstreamSession, token: Any) -> dict[str, Any]:
+def _verified(session: UpstreamSession, token: Any) -> dict[str, Any]:
     """Give the claims of a new ID token (section 12.2). Raises Trouble, and _Over for somebody else's."""
     upstream = session.upstream
     claims, _ = verified(upstream, token, ID_TOKEN, Source.PROVIDER)
     if not hmac.compare_digest(claims["sub"].encode(), session.subject.encode()):
         raise _Over("the provider answered for somebody else")
-    judge_client(claims, upstream.client_id)
+    verify_client(claims, upstream.client_id)
     return claims
 
 
 def expiry_of(token: str) -> float:
-    """Give when a JWT that was judged before expires, in Unix time; 0 for what is none."""
+    """Give when a JWT that was verified before expires, in Unix time; 0 for what is none."""
     try:
         return float(jwt.decode(token, options={"verify_signature": False})["exp"])
     except (jwt.PyJWTError, KeyError, TypeError, ValueError):

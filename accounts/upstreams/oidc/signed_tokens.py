@@ -145,7 +145,7 @@ def _fits(key: Mapping[str, Any], header: Header) -> bool:
     )
 
 
-def judged(
+def verified_claims(
     token: str,
     header: Header,
     keys: Sequence[Mapping[str, Any]],
@@ -179,11 +179,11 @@ def judged(
         raise Trouble(f"the {kind.name} {_REASONS.get(type(error), 'is not valid')}") from None
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise Trouble(f"the {kind.name} is not valid") from None
-    _judge_claims(claims, kind)
+    _verify_claims(claims, kind)
     return claims
 
 
-def _judge_claims(claims: Mapping[str, Any], kind: Kind) -> None:
+def _verify_claims(claims: Mapping[str, Any], kind: Kind) -> None:
     if alien := next((name for name in kind.forbidden if name in claims), None):
         raise Trouble(f"the {kind.name} is of another kind ({alien})")
     if not all(_is_time(claims[name]) for name in ("exp", "iat", "nbf") if name in claims):
@@ -206,7 +206,7 @@ def _is_time(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LATEST
 
 
-def judge_for_sign_in(
+def verify_for_sign_in(
     claims: Mapping[str, Any],
     header: Header,
     *,
@@ -222,7 +222,7 @@ def judge_for_sign_in(
     said = identifier(claims.get("nonce"), "nonce", LONGEST)
     if not hmac.compare_digest(said.encode(), nonce.encode()):
         raise Trouble("the ID token belongs to another attempt (nonce)")
-    judge_client(claims, client_id)
+    verify_client(claims, client_id)
     if "at_hash" in claims and (not access_token or claims["at_hash"] != _at_hash(access_token, header)):
         raise Trouble("the access token does not belong to the ID token (at_hash)")
     if authenticated_since is not None:
@@ -231,14 +231,14 @@ def judge_for_sign_in(
             raise Trouble("the provider did not ask the person again (auth_time)")
 
 
-def judge_client(claims: Mapping[str, Any], client_id: str) -> None:
+def verify_client(claims: Mapping[str, Any], client_id: str) -> None:
     """Judge for which client an ID token was made (OpenID Connect Core, section 3.1.3.7). Raises Trouble."""
     several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if (several or "azp" in claims) and claims.get("azp") != client_id:
         raise Trouble("the ID token was made for another client (azp)")
 
 
-def judge_for_program(claims: Mapping[str, Any], client_ids: Iterable[str]) -> None:
+def verify_for_program(claims: Mapping[str, Any], client_ids: Iterable[str]) -> None:
     """Judge an access token that a program sends. `client_ids` are the portal's own. Raises Trouble.
 
     A token that was made for the portal as client is an ID token, or the access token of a person who signed
