@@ -17,6 +17,7 @@ from django.forms.models import BaseInlineFormSet
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.roles import GivesRoles, roles_field
+from accounts.email_addresses import is_address_taken
 from accounts.models import LOOKS_ALIKE, Group, User
 from accounts.privilege import are_the_last_superusers, out_of_reach
 from authgate.admin.audited import name_fields
@@ -47,14 +48,6 @@ def permission_in_words(permission: Permission) -> str:
     return f"{permission.content_type.name}: {ACTS.get(act, permission.name)}"
 
 
-def is_address_of_another(email: str, user_id: int = 0) -> bool:
-    """Tell whether somebody else has an address, confirmed or not: it must never lead to two people."""
-    return (
-        User.objects.filter(email__iexact=email).exclude(pk=user_id).exists()
-        or EmailAddress.objects.filter(email__iexact=email).exclude(user=user_id).exists()
-    )
-
-
 def refuse_taken_name(username: str, user_id: int = 0) -> None:
     """Raise ValidationError for another user's name, a name that looks like it, or another's address."""
     others = User.objects.exclude(pk=user_id)
@@ -64,7 +57,7 @@ def refuse_taken_name(username: str, user_id: int = 0) -> None:
     is_kept = User.objects.filter(pk=user_id, username=username).exists()
     if not is_kept and User.objects.look_alikes(username).exclude(pk=user_id).exists():
         raise ValidationError(LOOKS_ALIKE, code="look_alike")
-    if is_address_of_another(username, user_id):
+    if is_address_taken(username, except_by=user_id):
         raise ValidationError(ADDRESS_TAKEN, code="unique")
 
 
@@ -80,7 +73,7 @@ class AddUserForm(AdminUserCreationForm):  # type: ignore[type-arg]
 
     def clean_email(self) -> str:
         email = str(self.cleaned_data["email"]).lower()
-        if email and is_address_of_another(email):
+        if email and is_address_taken(email):
             raise ValidationError(ADDRESS_TAKEN, code="unique")
         return email
 
@@ -136,7 +129,7 @@ class AddressForm(forms.ModelForm):  # type: ignore[type-arg]
         others = EmailAddress.objects.filter(user=self.instance.user_id).exclude(pk=self.instance.pk or 0)
         if others.filter(email__iexact=email).exists():
             raise ValidationError(_("The user has this address already."), code="unique")
-        if is_address_of_another(email, self.instance.user_id or 0):
+        if is_address_taken(email, except_by=self.instance.user_id):
             raise ValidationError(ADDRESS_TAKEN, code="unique")
         return email
 

@@ -14,8 +14,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.forms import (
     ADDRESS_TAKEN,
-    is_address_of_another,
 )
+from accounts.email_addresses import is_address_taken
 from accounts.models import Invitation, User
 from accounts.onboarding.invitations import LONGEST_DAYS, invite
 from accounts.privilege import requester_of
@@ -34,7 +34,7 @@ class InvitationForm(forms.ModelForm):  # type: ignore[type-arg]
 
     def clean_email(self) -> str:
         email = str(self.cleaned_data["email"]).lower()
-        if email and is_address_of_another(email):
+        if email and is_address_taken(email):
             raise forms.ValidationError(ADDRESS_TAKEN, code="unique")
         return email
 

@@ -19,6 +19,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from accounts import mails
+from accounts.email_addresses import is_address_taken
 from accounts.models import Invitation, User
 from accounts.self_service.password_reset import send_link
 from authgate.audit import record
@@ -82,7 +83,7 @@ def accept(invitation: Invitation, user: User, address: str | None) -> User:
         _refuse_lost_inviter(invitation)
     user.is_active = not (invitation.is_by_oneself and settings.IKD_REGISTRATION == "approval")
     # Whoever has the link has read the mail; but the address may have become another's meanwhile.
-    is_free = bool(invitation.email) and not _is_taken(invitation.email)
+    is_free = bool(invitation.email) and not is_address_taken(invitation.email)
     user.email = invitation.email if is_free else ""
     user.save()
     if is_free:
@@ -112,13 +113,6 @@ def _groups_of(invitation: Invitation) -> list[Group]:
     return list(groups if may_grant else groups.filter(permissions__isnull=True))
 
 
-def _is_taken(email: str) -> bool:
-    return (
-        User.objects.filter(email__iexact=email).exists()
-        or EmailAddress.objects.filter(email__iexact=email).exists()
-    )
-
-
 def may_register(email: str) -> bool:
     """Tell whether an address is of a domain that may register; of any where none is named."""
     domains = [domain.lower().lstrip("@") for domain in settings.IKD_REGISTRATION_DOMAINS]
@@ -127,7 +121,7 @@ def may_register(email: str) -> bool:
 
 def send_own_invitation(email: str) -> None:
     """Send a link that makes an account, or to whom has one, the link for a new password."""
-    if _is_taken(email):
+    if is_address_taken(email):
         send_link(email)
         return
     if may_register(email):

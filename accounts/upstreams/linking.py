@@ -28,6 +28,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from accounts.backends import account_named
+from accounts.email_addresses import is_address_taken
 from accounts.look_alikes import is_disguised, skeleton
 from accounts.models import ClaimMapping, Identity, Upstream, UpstreamSession, User
 from accounts.privilege import privileged
@@ -339,7 +340,7 @@ def _take_over_address(upstream: Upstream, user: User, arrival: Arrival) -> None
     Never of a person with power here: who receives their mail may set their password anew.
     """
     address = verified_address(upstream, arrival)
-    if address is None or address == user.email.lower() or is_address_of_another(address, user):
+    if address is None or address == user.email.lower() or is_address_taken(address, except_by=user.pk):
         return
     if privileged(User.objects.filter(pk=user.pk)).exists():
         return
@@ -349,13 +350,6 @@ def _take_over_address(upstream: Upstream, user: User, arrival: Arrival) -> None
     )
     user.email = address
     user.save(update_fields=["email"])
-
-
-def is_address_of_another(address: str, user: User) -> bool:
-    return (
-        User.objects.filter(email__iexact=address).exclude(pk=user.pk).exists()
-        or EmailAddress.objects.filter(email__iexact=address).exclude(user=user).exists()
-    )
 
 
 # ---- linking ----------------------------------------------------------------------------------------------

@@ -1,0 +1,16 @@
+"""E-mail addresses across all users: an address must never lead to two of them."""
+
+from __future__ import annotations
+
+from allauth.account.models import EmailAddress
+
+from accounts.models import User
+
+
+def is_address_taken(email: str, *, except_by: int | None = None) -> bool:
+    """Return whether a user has an address, confirmed or not. `except_by` is the key of a user to ignore."""
+    users = User.objects.filter(email__iexact=email)
+    addresses = EmailAddress.objects.filter(email__iexact=email)
+    if except_by is not None:
+        users, addresses = users.exclude(pk=except_by), addresses.exclude(user=except_by)
+    return users.exists() or addresses.exists()
