@@ -9,7 +9,8 @@ from datetime import timedelta
 from django.utils import timezone
 
 from accounts.models import UpstreamSession
-from accounts.upstreams.oidc.refresh import Outcome, expiry_of, refresh
+from accounts.upstreams.oidc.refresh import Outcome, refresh
+from accounts.upstreams.oidc.signed_tokens import stored_time
 from authgate.check.memory import Tokens
 from authgate.encryption import Secret, Undecryptable
 
@@ -65,7 +66,7 @@ def _renewed(session: UpstreamSession) -> UpstreamSession | None:
 def _of(session: UpstreamSession, now: float) -> Tokens:
     access, id_token = _fit(session.access_token), _fit(session.id_token)
     access_until = session.expires_at.timestamp() if session.expires_at else now + LOOK_AGAIN
-    id_until = expiry_of(id_token)
+    id_until = stored_time(id_token, "exp")
     access, id_token = access if now < access_until else "", id_token if now < id_until else ""
     ends = [
         until if token else now + LOOK_AGAIN

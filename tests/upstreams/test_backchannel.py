@@ -12,6 +12,7 @@ import pytest
 from django.db import OperationalError, connection
 
 from accounts.models import Identity, Upstream, UpstreamSession
+from accounts.upstreams import logout_requests
 from accounts.upstreams.oidc import backchannel, metadata
 from accounts.upstreams.oidc.backchannel import EVENT, LARGEST
 from authgate.encryption import Secret
@@ -391,6 +392,7 @@ def test_without_a_cache_a_token_is_obeyed_and_junk_is_refused(
 ) -> None:
     token = logout_token(provider)
     monkeypatch.setattr(backchannel, "cache", NoCache())
+    monkeypatch.setattr(logout_requests, "cache", NoCache())
 
     assert send(other_browser, "a.b.c").status_code == 400
     assert send(other_browser, token).status_code == 200
@@ -402,6 +404,7 @@ def test_without_a_cache_a_sign_in_that_may_have_ended_on_its_way_ends(
     client: PortalClient, provider: Provider, upstream: Upstream, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backchannel, "cache", NoCache())
+    monkeypatch.setattr(logout_requests, "cache", NoCache())
 
     sign_in(client, provider)
 

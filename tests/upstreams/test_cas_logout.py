@@ -13,6 +13,7 @@ from django.test import Client
 from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.cas.flow import cache_key, digest
 from accounts.upstreams.cas.single_logout import LARGEST_LOGOUT
+from accounts.upstreams.logout_requests import mark_key
 from authgate.check.responses import cookie_name
 from authgate.models import AuditEvent, SignIn
 from authgate.sign_ins import ended_here, open_gate
@@ -178,3 +179,4 @@ def test_tickets_that_nobody_took_are_not_remembered(server_side: Client, campus
     told(server_side, form("ST-invented"))
 
     assert cache.get(cache_key(campus.pk, digest("ST-invented"))) is None
+    assert cache.get(mark_key(campus.pk, "ticket", digest("ST-invented"))) is None

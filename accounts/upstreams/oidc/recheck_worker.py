@@ -18,7 +18,8 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import Upstream, UpstreamSession
-from accounts.upstreams.oidc.refresh import Outcome, end, free_of_lease, refresh
+from accounts.upstreams.logout_requests import end_session
+from accounts.upstreams.oidc.refresh import Outcome, free_of_lease, refresh
 from authgate import kept_pages
 from authgate.audit import record
 from authgate.sign_ins import is_idle
@@ -79,7 +80,7 @@ def _end_overdue(upstream: Upstream) -> None:
     now = timezone.now()
     longest = timedelta(seconds=upstream.recheck_every + settings.IKD_RECHECK_GRACE)
     for session in _live(upstream, now).filter(checked_at__lt=now - longest):
-        end(session, "the provider could not be asked for too long")
+        end_session(session, "the provider could not be asked for too long")
 
 
 def _tell(upstream: Upstream, reason: str) -> None:

@@ -14,7 +14,6 @@ from enum import Enum, auto
 from typing import Any
 from urllib.parse import urlencode
 
-import jwt
 from django.db import transaction
 from django.db.models import Q
 from django.utils import timezone
@@ -24,13 +23,11 @@ from accounts.upstreams.concurrency import turns
 from accounts.upstreams.errors import Blame, Trouble
 from accounts.upstreams.groups import follow_groups, follows_later
 from accounts.upstreams.http_client import Answer, fetch
+from accounts.upstreams.logout_requests import end_session
 from accounts.upstreams.oidc.flow import client_authentication, expiry_in, merged, token_in, userinfo
 from accounts.upstreams.oidc.metadata import Source, metadata_of, verified
 from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, verify_client
-from authgate.audit import record
 from authgate.encryption import Undecryptable
-from authgate.models import SignIn
-from authgate.sign_ins import end_sign_ins
 
 LEASE = timedelta(seconds=60)
 """Longer than asking can take. So long nobody else asks, nor after a failure the same process again."""
@@ -72,7 +69,7 @@ def refresh(session_id: int) -> Result:
         with turns.turn(session.upstream_id):
             fresh, claims = _asked(session)
     except _Over as over:
-        end(session, str(over))
+        end_session(session, str(over))
         return Result(Outcome.ENDED, str(over))
     except Trouble as trouble:
         return Result(Outcome.FAILED, trouble.reason)
@@ -99,17 +96,6 @@ def _follow_groups(session: UpstreamSession, access_token: str, id_token: Mappin
         is_all = id_token is not None and not reason
         follow_groups(upstream, session.sign_in.user, merged(id_token or {}, told), is_all=is_all)
     return reason
-
-
-def end(session: UpstreamSession, reason: str) -> None:
-    """End the sign-in of a session, and say why."""
-    if end_sign_ins(SignIn.objects.filter(pk=session.sign_in_id)):
-        record(
-            "sign_out",
-            subject=session.sign_in.user.username,
-            reason=reason,
-            details={"upstream": session.upstream.slug},
-        )
 
 
 def _asked(session: UpstreamSession) -> tuple[dict[str, Any], dict[str, Any] | None]:
@@ -167,11 +153,3 @@ def _verified(session: UpstreamSession, token: Any) -> dict[str, Any]:
         raise _Over("the provider answered for somebody else")
     verify_client(claims, upstream.client_id)
     return claims
-
-
-def expiry_of(token: str) -> float:
-    """Give when a JWT that was verified before expires, in Unix time; 0 for what is none."""
-    try:
-        return float(jwt.decode(token, options={"verify_signature": False})["exp"])
-    except (jwt.PyJWTError, KeyError, TypeError, ValueError):
-        return 0.0

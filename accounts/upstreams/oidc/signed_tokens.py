@@ -206,6 +206,15 @@ def _is_time(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LATEST
 
 
+def stored_time(token: str, claim: str) -> float:
+    """Return a time of a JWT that was verified before it was stored, in Unix time; 0 if it has none."""
+    try:
+        value = jwt.decode(token, options={"verify_signature": False})[claim]
+    except (jwt.PyJWTError, KeyError, TypeError, ValueError):
+        return 0.0
+    return float(value) if _is_time(value) else 0.0
+
+
 def verify_for_sign_in(
     claims: Mapping[str, Any],
     header: Header,
