@@ -17,25 +17,22 @@ from django.utils.translation import gettext_lazy as _
 from accounts.branding import brand
 from accounts.models import Brand
 from authgate.admin.audited import AuditedAdmin
-from authgate.pictures import digest_of, redrawn, upload_field
+from authgate.pictures import PictureField, picture_change
 
 LOGO_BOX = (400, 80)
 
 
 class BrandForm(forms.ModelForm):  # type: ignore[type-arg]
-    logo_file = upload_field(
+    logo_file = PictureField(
         _("Logo"),
         _("PNG, JPEG or WebP with a transparent background. Shown 40 pixels high on light and dark pages."),
+        box=LOGO_BOX,
     )
     remove_logo = forms.BooleanField(label=_("Remove the logo"), required=False)
 
     class Meta:
         model = Brand
         fields = ("name", "accent")
-
-    def clean_logo_file(self) -> bytes | None:
-        upload = self.cleaned_data["logo_file"]
-        return redrawn(upload, LOGO_BOX) if upload else None
 
     def clean_accent(self) -> str:
         return str(self.cleaned_data["accent"]).lower()
@@ -78,11 +75,8 @@ class BrandAdmin(AuditedAdmin):
         return super().get_object(request, object_id, from_field) or Brand() if object_id == "1" else None
 
     def save_model(self, request: HttpRequest, obj: Brand, form: Any, change: bool) -> None:
-        content = form.cleaned_data.get("logo_file")
-        if content:
-            obj.logo, obj.logo_digest = content, digest_of(content)
-        elif form.cleaned_data.get("remove_logo"):
-            obj.logo, obj.logo_digest = None, ""
+        if (logo := picture_change(form, "logo")) is not None:
+            obj.logo, obj.logo_digest = logo.content, logo.digest
         obj.save()
         transaction.on_commit(brand.forget)
         self._tell_of_other_shades(request, obj)

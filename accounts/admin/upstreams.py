@@ -29,9 +29,8 @@ from authgate.admin.audited import AuditedAdmin, ReadableText, record_by
 from authgate.admin.list_columns import cut
 from authgate.admin.list_filters import BoundedRelatedFilter
 from authgate.encryption import Secret
-from authgate.models import new_icon_key
 from authgate.peer import client_address
-from authgate.pictures import redrawn, upload_field
+from authgate.pictures import PictureField, save_picture
 from authgate.sign_ins import ended_here
 
 PICTURE_BOX = (96, 96)
@@ -49,9 +48,10 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
         help_text=_("Never shown again. Empty keeps the one there is."),
     )
     remove_secret = forms.BooleanField(label=_("remove the client secret"), required=False)
-    picture_file = upload_field(
+    picture_file = PictureField(
         _("Picture"),
         _("PNG, JPEG or WebP, best square; shown 24 points wide, in place of letters."),
+        box=PICTURE_BOX,
     )
     remove_picture = forms.BooleanField(label=_("Remove the picture"), required=False)
 
@@ -65,10 +65,6 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
         # Else browsers take it for somebody's user name, and the secret for a password of theirs.
         if "client_id" in self.fields:
             self.fields["client_id"].widget.attrs["autocomplete"] = "off"
-
-    def clean_picture_file(self) -> bytes | None:
-        upload = self.cleaned_data["picture_file"]
-        return redrawn(upload, PICTURE_BOX) if upload else None
 
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
@@ -247,12 +243,7 @@ class UpstreamAdmin(SuperusersOnly):
 
     def save_model(self, request: HttpRequest, obj: Upstream, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        content = form.cleaned_data.get("picture_file")
-        if content:
-            values = {"content": content, "key": new_icon_key()}
-            UpstreamPicture.objects.update_or_create(upstream=obj, defaults=values)
-        elif form.cleaned_data.get("remove_picture"):
-            UpstreamPicture.objects.filter(upstream=obj).delete()
+        save_picture(UpstreamPicture.objects, form, "picture", upstream=obj)
         if not obj.enabled:
             ended_here.any = True
         messages.info(request, gettext("Test it before people do: the button is above its form."))

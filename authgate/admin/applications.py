@@ -27,9 +27,8 @@ from authgate.models import (
     Icon,
     Origin,
     Rule,
-    new_icon_key,
 )
-from authgate.pictures import redrawn, upload_field
+from authgate.pictures import PictureField, save_picture
 
 
 def kept_forms(formset: Any) -> Iterator[Any]:
@@ -127,15 +126,12 @@ ICON_BOX = (128, 128)
 
 
 class ApplicationForm(forms.ModelForm):  # type: ignore[type-arg]
-    icon_file = upload_field(
+    icon_file = PictureField(
         _("Icon"),
         _("PNG, JPEG or WebP, best square; the launcher shows it 48 points wide."),
+        box=ICON_BOX,
     )
     remove_icon = forms.BooleanField(label=_("Remove the icon"), required=False)
-
-    def clean_icon_file(self) -> bytes | None:
-        upload = self.cleaned_data["icon_file"]
-        return redrawn(upload, ICON_BOX) if upload else None
 
 
 @admin.register(Application)
@@ -201,12 +197,7 @@ class ApplicationAdmin(AuditedAdmin):
 
     def save_model(self, request: HttpRequest, obj: Application, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)
-        content = form.cleaned_data.get("icon_file")
-        if content:
-            values = {"content": content, "key": new_icon_key()}
-            Icon.objects.update_or_create(application=obj, defaults=values)
-        elif form.cleaned_data.get("remove_icon"):
-            Icon.objects.filter(application=obj).delete()
+        save_picture(Icon.objects, form, "icon", application=obj)
 
     def save_related(self, request: HttpRequest, form: Any, formsets: Any, change: bool) -> None:
         super().save_related(request, form, formsets, change)

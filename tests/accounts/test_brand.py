@@ -10,7 +10,7 @@ from django.test import Client
 
 from accounts.branding import brand
 from accounts.models import Brand, User
-from authgate.pictures import digest_of, redrawn
+from authgate.pictures import PictureChange, redrawn
 from tests.accounts.signing_in import sign_in
 from tests.uploads import picture
 
@@ -77,7 +77,7 @@ def test_only_what_cannot_change_is_kept_for_good(
 def test_a_logo_runs_and_loads_nothing_even_by_itself(client: Client, db: None) -> None:
     own = client.get(LOGO)
     content = redrawn(picture(), (400, 80))
-    make_brand(logo=content, logo_digest=digest_of(content))
+    make_brand(logo=content, logo_digest=PictureChange(content).digest)
     uploaded = client.get(LOGO)
 
     assert own.headers["Content-Type"] == "image/svg+xml"
