@@ -12,6 +12,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.destinations import within_portal
 from accounts.models import User
+from authgate.portal_cookies import set_portal_cookie
 
 
 @never_cache
@@ -28,14 +29,8 @@ def choose_language(request: HttpRequest) -> HttpResponse:
         return response
     if request.user.is_authenticated:
         keep_language(request.user, language)
-    response.set_cookie(
-        settings.LANGUAGE_COOKIE_NAME,
-        language,
-        max_age=settings.LANGUAGE_COOKIE_AGE,
-        secure=settings.LANGUAGE_COOKIE_SECURE,
-        httponly=True,
-        samesite="Lax",
-    )
+    name, age = settings.LANGUAGE_COOKIE_NAME, settings.LANGUAGE_COOKIE_AGE
+    set_portal_cookie(response, name, language, max_age=age)
     return response
 
 

@@ -24,6 +24,7 @@ from authgate.audit import printable, record
 from authgate.factor_policy import has_factor
 from authgate.models import SignIn
 from authgate.peer import client_address
+from authgate.portal_cookies import set_portal_cookie
 from authgate.sign_ins import digest
 
 MOST = 20
@@ -87,14 +88,8 @@ def remember(request: HttpRequest, user: User, response: HttpResponse) -> None:
     )
     kept = _not_over(user).order_by("-created_at")[:MOST]
     RememberedDevice.objects.filter(user=user).exclude(pk__in=[row.pk for row in kept]).delete()
-    response.set_cookie(
-        settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME,
-        token,
-        max_age=settings.IKD_REMEMBERED_DEVICE_LIFETIME,
-        secure=settings.SESSION_COOKIE_SECURE,
-        httponly=True,
-        samesite="Lax",
-    )
+    name, age = settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME, settings.IKD_REMEMBERED_DEVICE_LIFETIME
+    set_portal_cookie(response, name, token, max_age=age)
     _record("device_remembered", request, user)
 
 

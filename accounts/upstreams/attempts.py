@@ -27,6 +27,7 @@ from accounts.models import Upstream
 from accounts.upstreams.errors import Blame, Trouble
 from authgate import kept_pages
 from authgate.peer import client_address
+from authgate.portal_cookies import set_portal_cookie
 
 AGE_LIMIT = 600
 """Seconds from leaving for the provider to coming back."""
@@ -134,13 +135,7 @@ def _shortened(page: str) -> str:
 
 
 def set_cookie(response: HttpResponse, cookie: tuple[str, str]) -> None:
-    response.set_cookie(
-        *cookie,
-        max_age=RESUMED_WITHIN,
-        secure=settings.SESSION_COOKIE_SECURE,
-        httponly=True,
-        samesite="Lax",
-    )
+    set_portal_cookie(response, *cookie, max_age=RESUMED_WITHIN)
 
 
 def _cookie_name(slot: str) -> str:

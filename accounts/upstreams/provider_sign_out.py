@@ -19,6 +19,7 @@ from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.errors import Trouble
 from accounts.upstreams.oidc.metadata import metadata_of
 from authgate.encryption import Undecryptable
+from authgate.portal_cookies import set_portal_cookie
 
 SALT = "ikd sign-out"
 AGE_LIMIT = 60
@@ -128,14 +129,7 @@ def remember(response: HttpResponse) -> HttpResponse:
 
     again by itself whoever has just signed out.
     """
-    response.set_cookie(
-        cookie_name(),
-        "1",
-        max_age=COOKIE_AGE,
-        secure=settings.SESSION_COOKIE_SECURE,
-        httponly=True,
-        samesite="Lax",
-    )
+    set_portal_cookie(response, cookie_name(), "1", max_age=COOKIE_AGE)
     return response
 
 

@@ -8,6 +8,7 @@ space and tab alone, compares bytes, and gives nothing for a name that comes twi
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal, TypedDict
 
 
 def cookies_in(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -50,6 +51,47 @@ def cookie_in(line: bytes, name: bytes) -> bytes | None:
         return line[end + 1 : stop if stop >= 0 else None].strip(b" \t")
     value = cookies_of(line).get(name.decode("latin-1"))
     return None if value is None else value.encode("latin-1")
+
+
+class Attributes(TypedDict):
+    """Attributes of a cookie, under the names that Django's `set_cookie` has for them."""
+
+    path: str
+    httponly: bool
+    samesite: Literal["Lax"]
+    secure: bool
+    domain: str | None
+    max_age: int | None
+
+
+def attributes_of(name: str, *, is_https: bool, domain: str = "", max_age: int | None = None) -> Attributes:
+    """Return the attributes that every cookie of ours has. `max_age` is in seconds.
+
+    No script reads the cookie, and no other site's form or frame sends it. Raise ValueError where the prefix
+    of its name would not hold (RFC 6265bis, section 4.1.3).
+    """
+    is_of_one_host = name.startswith("__Host-")
+    if (is_of_one_host and domain) or (name.startswith(("__Host-", "__Secure-")) and not is_https):
+        raise ValueError(f"a cookie with these attributes cannot be named {name}")
+    return {
+        "path": "/",
+        "httponly": True,
+        "samesite": "Lax",
+        "secure": is_https,
+        "domain": domain or None,
+        "max_age": max_age,
+    }
+
+
+def set_cookie_line(name: str, value: str, attributes: Attributes) -> str:
+    """Return the value of a Set-Cookie header."""
+    parts = [f"{name}={value}", f"Path={attributes['path']}"]
+    parts += ["HttpOnly"] if attributes["httponly"] else []
+    parts += [f"SameSite={attributes['samesite']}"]
+    parts += ["Secure"] if attributes["secure"] else []
+    parts += [f"Domain={attributes['domain']}"] if attributes["domain"] else []
+    parts += [f"Max-Age={attributes['max_age']}"] if attributes["max_age"] is not None else []
+    return "; ".join(parts)
 
 
 def place_of(origin: str, shared_domains: tuple[str, ...]) -> str:

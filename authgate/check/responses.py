@@ -12,6 +12,7 @@ from typing import Any
 from urllib.parse import quote
 
 from authgate.check.contracts import REDIRECT, STATUS, Contract
+from authgate.check.cookies import attributes_of, set_cookie_line
 from authgate.check.decision import NO_RULE, Application, Decision, Subject
 from authgate.check.memory import GateSettings, Memory, RefusedPage, Session, Tokens
 from authgate.check.state import State, nonce_hash, seal
@@ -479,13 +480,11 @@ def gate_name(place: str) -> bytes:
 
 
 def set_cookie(origin: str, kind: str, value: str, *, max_age: int | None = None) -> tuple[bytes, bytes]:
-    """Give a Set-Cookie header for one origin alone, or a shared domain (RFC 6265bis, section 4.1.3.2)."""
-    secure = "; Secure" if origin.startswith(("https:", ".")) else ""
-    if origin.startswith("."):
-        secure += f"; Domain={origin[1:]}"
-    age = "" if max_age is None else f"; Max-Age={max_age}"
-    line = f"{cookie_name(origin, kind)}={value}; Path=/; HttpOnly; SameSite=Lax{secure}{age}"
-    return b"set-cookie", line.encode("ascii")
+    """Return a Set-Cookie header for one origin alone, or a shared domain (RFC 6265bis, section 4.1.3.2)."""
+    name, domain = cookie_name(origin, kind), origin[1:] if origin.startswith(".") else ""
+    is_https = origin.startswith(("https:", "."))
+    attributes = attributes_of(name, is_https=is_https, domain=domain, max_age=max_age)
+    return b"set-cookie", set_cookie_line(name, value, attributes).encode("ascii")
 
 
 def redirect(url: str, *more: tuple[bytes, bytes], status: int = 302) -> Answer:

@@ -27,6 +27,7 @@ from authgate.pages.framed import unless_framed
 from authgate.pages.onward import LONGEST_HEADER
 from authgate.pages.refused import context_of
 from authgate.peer import client_address
+from authgate.portal_cookies import set_portal_cookie
 from authgate.sign_ins import digest, open_gate
 from authgate.worker import loader
 from authgate.worker.write_behind import writer
@@ -167,14 +168,14 @@ def _entered(request: HttpRequest, sign_in: SignIn, place: str, origin: str, uri
         return render(request, "authgate/no_cookies.html", {"origin": origin}, status=400)
     response = HttpResponseRedirect(origin + uri)
     response["Referrer-Policy"] = "no-referrer"
-    _set_cookie(response, name, str(entries + 1), max_age=ENTRIES_AGE)
+    set_portal_cookie(response, name, str(entries + 1), max_age=ENTRIES_AGE)
     held = request.COOKIES.get(cookie_name(place, "gate"), "")
     session = loader.load_session(digest(held)) if held else None
     is_good = session is not None and session.origin == place and session.sign_in_id == sign_in.pk
     if request.method == "GET" and not is_good:
         token = open_gate(sign_in, place, instead_of=held)
         remaining = int(sign_in.expires_at.timestamp() - time.time()) if sign_in.keep else None
-        _set_cookie(response, cookie_name(place, "gate"), token, max_age=remaining, domain=place[1:])
+        set_portal_cookie(response, cookie_name(place, "gate"), token, max_age=remaining, domain=place[1:])
     return response
 
 
@@ -185,14 +186,6 @@ def _to_second_factor(then: str) -> HttpResponse:
     """Ask for the factor, and come back by `then`, where the rules are asked again."""
     query = urlencode({"next": then})
     return HttpResponseRedirect(f"{reverse('second_factor')}?{query}")
-
-
-def _set_cookie(
-    response: HttpResponse, name: str, value: str, *, max_age: int | None, domain: str | None = None
-) -> None:
-    response.set_cookie(
-        name, value, max_age=max_age, domain=domain, secure=True, httponly=True, samesite="Lax"
-    )
 
 
 def _return_url(state: State, code: str) -> str:

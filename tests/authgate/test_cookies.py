@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authgate.check.cookies import cookies_in
+from authgate.check.cookies import attributes_of, cookies_in, set_cookie_line
 
 GATE = "__Host-ikd_gate"
 EXACT = {
@@ -97,3 +97,24 @@ def test_any_bytes_at_all_are_read(lines: list[bytes]) -> None:
     pairs = [pair.partition(b"=") for line in lines for pair in line.split(b";")]
     names = [name.strip(b" \t") for name, separator, _ in pairs if separator]
     assert {name.encode("latin-1") for name in found} == {name for name in names if names.count(name) == 1}
+
+
+@pytest.mark.parametrize(
+    ("name", "is_https", "domain"),
+    [
+        ("__Host-ikd_portal", True, "example.com"),
+        ("__Host-ikd_portal", False, ""),
+        ("__Secure-ikd_shared", False, "example.com"),
+    ],
+    ids=["of one host, with a domain", "of one host, without https", "secure, without https"],
+)
+def test_no_cookie_is_set_whose_prefix_would_not_hold(name: str, is_https: bool, domain: str) -> None:
+    """A browser would drop it without a word."""
+    with pytest.raises(ValueError, match=name):
+        attributes_of(name, is_https=is_https, domain=domain)
+
+
+def test_every_cookie_is_hidden_from_scripts_and_other_sites() -> None:
+    line = set_cookie_line("__Host-ikd_gate", "v", attributes_of("__Host-ikd_gate", is_https=True, max_age=0))
+
+    assert line == "__Host-ikd_gate=v; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=0"

@@ -38,6 +38,8 @@ def portal(live_server: Any, settings: Any) -> str:
     settings.IKD_PORTAL_URL = settings.IKD_PORTAL_ORIGIN = live_server.url
     settings.SESSION_COOKIE_NAME, settings.SESSION_COOKIE_SECURE = "ikd_portal", False
     settings.CSRF_COOKIE_NAME, settings.CSRF_COOKIE_SECURE = "ikd_csrf", False
+    settings.LANGUAGE_COOKIE_NAME, settings.LANGUAGE_COOKIE_SECURE = "ikd_language", False
+    settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME, settings.COOKIE_PREFIX = "ikd_device", ""
     settings.CSRF_TRUSTED_ORIGINS = []
     url: str = live_server.url
     return url

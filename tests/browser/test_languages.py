@@ -60,23 +60,17 @@ def speak_chinese(page: Page, portal: str) -> None:
     page.context.add_cookies([{"name": "ikd_language", "value": "zh-hans", "url": portal}])
 
 
-@pytest.fixture
-def portal_with_language(portal: str, settings: Any) -> str:
-    settings.LANGUAGE_COOKIE_NAME, settings.LANGUAGE_COOKIE_SECURE = "ikd_language", False
-    return portal
-
-
 @pytest.mark.parametrize("name", PAGES)
 def test_nothing_of_a_page_is_left_in_english(
     chromium: Browser,
-    portal_with_language: str,
+    portal: str,
     furnished: None,  # noqa: F811
     marked: None,
     name: str,
 ) -> None:
     page = chromium.new_page()
-    come_to(page, portal_with_language, name)
-    speak_chinese(page, portal_with_language)
+    come_to(page, portal, name)
+    speak_chinese(page, portal)
     page.reload()
     page.wait_for_load_state("networkidle")
 
@@ -97,8 +91,8 @@ def chinese(chromium: Browser) -> Iterator[Page]:
     context.close()
 
 
-def test_a_chinese_browser_signs_in_in_chinese(chinese: Page, portal_with_language: str, alice: User) -> None:
-    chinese.goto(portal_with_language)
+def test_a_chinese_browser_signs_in_in_chinese(chinese: Page, portal: str, alice: User) -> None:
+    chinese.goto(portal)
     chinese.get_by_label("用户名或电子邮箱").fill("alice")
     chinese.get_by_label("密码").fill("不是这个")
     chinese.get_by_role("button", name="登录").click()
@@ -111,10 +105,8 @@ def test_a_chinese_browser_signs_in_in_chinese(chinese: Page, portal_with_langua
     assert User.objects.get(username="alice").language == "zh-hans"
 
 
-def test_a_language_that_was_chosen_stays_over_signing_in(
-    page: Page, portal_with_language: str, alice: User
-) -> None:
-    page.goto(f"{portal_with_language}/accounts/login/?next=/accounts/")
+def test_a_language_that_was_chosen_stays_over_signing_in(page: Page, portal: str, alice: User) -> None:
+    page.goto(f"{portal}/accounts/login/?next=/accounts/")
     page.get_by_role("button", name="简体中文").click()
     expect(page.get_by_label("用户名或电子邮箱")).to_be_visible()
     page.get_by_label("用户名或电子邮箱").fill("alice")
@@ -127,21 +119,19 @@ def test_a_language_that_was_chosen_stays_over_signing_in(
     assert User.objects.get(username="alice").language == "en"
 
 
-def test_the_administration_is_switched_too(page: Page, portal_with_language: str, carol: User) -> None:
-    page.goto(f"{portal_with_language}/admin/")
+def test_the_administration_is_switched_too(page: Page, portal: str, carol: User) -> None:
+    page.goto(f"{portal}/admin/")
     page.get_by_label("Username or e-mail address").fill("carol")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name="简体中文").click()
 
     expect(page.get_by_role("heading", name="需要关注")).to_be_visible()
-    assert page.url == f"{portal_with_language}/admin/"
+    assert page.url == f"{portal}/admin/"
 
 
-def test_signing_in_by_script_free_english_is_as_before(
-    page: Page, portal_with_language: str, alice: User
-) -> None:
-    page.goto(portal_with_language)
+def test_signing_in_by_script_free_english_is_as_before(page: Page, portal: str, alice: User) -> None:
+    page.goto(portal)
     sign_in_and_wait(page, "alice")
 
     assert page.locator("html").get_attribute("lang") == "en"
