@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from urllib.parse import parse_qs, urlencode, urlsplit
 
@@ -62,23 +63,35 @@ def _page_of(state: State) -> str:
 def _continued(request: HttpRequest, state: State) -> HttpResponse:
     if state.rounds >= handover.ROUNDS_LIMIT:
         return render(request, "authgate/no_cookies.html", {"origin": state.origin}, status=400)
-    sign_in = getattr(request, "sign_in", None)
-    if sign_in is None:
-        query = urlencode({"next": request.get_full_path()})
-        return HttpResponseRedirect(f"{reverse(settings.LOGIN_URL)}?{query}")
-    application = loader.load_application(state.origin)
-    if application is None:
-        return render(request, "authgate/broken_link.html", status=400)
     state = with_kept_page(state)
-    target = Target(state.origin, "GET", state.uri, client_address(request) or "")
-    decision = decide(application, target, loader.subject_of(sign_in.user, sign_in), time.time())
-    if decision.verdict is Verdict.STEP_UP:
-        return _to_second_factor(request.get_full_path())
-    if decision.verdict is not Verdict.ALLOW:
-        return _refused(request, target, application.name, decision)
+    sign_in = _admitted(request, state.origin, state.uri, request.get_full_path)
+    if isinstance(sign_in, HttpResponse):
+        return sign_in
     response = HttpResponseRedirect(_return_url(state, handover.mint(sign_in, state)))
     response["Referrer-Policy"] = "no-referrer"
     return response
+
+
+def _admitted(
+    request: HttpRequest, origin: str, uri: str, back_url: Callable[[], str]
+) -> SignIn | HttpResponse:
+    """Return the browser's sign-in if the rules let its user open a page, otherwise the response to send.
+
+    A user who signs in or gives a second factor comes back by `back_url`, where the rules are asked again.
+    """
+    sign_in: SignIn | None = getattr(request, "sign_in", None)
+    if sign_in is None:
+        return HttpResponseRedirect(f"{reverse(settings.LOGIN_URL)}?{urlencode({'next': back_url()})}")
+    application = loader.load_application(origin)
+    if application is None:
+        return render(request, "authgate/broken_link.html", status=400)
+    target = Target(origin, "GET", uri, client_address(request) or "")
+    decision = decide(application, target, loader.subject_of(sign_in.user, sign_in), time.time())
+    if decision.verdict is Verdict.STEP_UP:
+        return HttpResponseRedirect(f"{reverse('second_factor')}?{urlencode({'next': back_url()})}")
+    if decision.verdict is not Verdict.ALLOW:
+        return _refused(request, target, application.name, decision)
+    return sign_in
 
 
 ENTRIES_LIMIT = 8
@@ -108,20 +121,10 @@ def _enter(request: HttpRequest, page: str) -> HttpResponse:
     place = place_of(origin, loader.shared_domains())
     if not place.startswith(".") or place != place_of(settings.IKD_PORTAL_ORIGIN, loader.shared_domains()):
         return HttpResponseRedirect(f"{origin}/authgate/start?{urlencode({'rd': _shortened(page)})}")
-    sign_in = getattr(request, "sign_in", None)
-    if sign_in is None:
-        query = urlencode({"next": _enter_url(request, page)})
-        return HttpResponseRedirect(f"{reverse(settings.LOGIN_URL)}?{query}")
     uri = without_code(page.removeprefix(origin))
-    application = loader.load_application(origin)
-    if application is None:
-        return render(request, "authgate/broken_link.html", status=400)
-    target = Target(origin, "GET", uri, client_address(request) or "")
-    decision = decide(application, target, loader.subject_of(sign_in.user, sign_in), time.time())
-    if decision.verdict is Verdict.STEP_UP:
-        return _to_second_factor(_enter_url(request, page))
-    if decision.verdict is not Verdict.ALLOW:
-        return _refused(request, target, application.name, decision)
+    sign_in = _admitted(request, origin, uri, lambda: _enter_url(request, page))
+    if isinstance(sign_in, HttpResponse):
+        return sign_in
     return _entered(request, sign_in, place, origin, uri)
 
 
@@ -180,12 +183,6 @@ def _entered(request: HttpRequest, sign_in: SignIn, place: str, origin: str, uri
 
 
 ENTRIES = frozenset(map(str, range(ENTRIES_LIMIT + 1)))
-
-
-def _to_second_factor(then: str) -> HttpResponse:
-    """Ask for the factor, and come back by `then`, where the rules are asked again."""
-    query = urlencode({"next": then})
-    return HttpResponseRedirect(f"{reverse('second_factor')}?{query}")
 
 
 def _return_url(state: State, code: str) -> str:
