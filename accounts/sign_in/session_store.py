@@ -1,6 +1,6 @@
-"""The portal's session engine: Django's sessions under SHA-256 of their key.
+"""The portal's session engine: Django's, with the SHA-256 of a session key in place of the key.
 
-A reader of the table gains no session: what is stored is no key, and is looked up as none.
+A reader of the table gains no session: what it holds is not a key, and is not looked up as one.
 """
 
 from __future__ import annotations
@@ -10,8 +10,11 @@ import re
 import secrets
 from typing import Any
 
-from django.contrib.sessions.backends.base import CreateError, SessionBase, UpdateError
-from django.db import DatabaseError, IntegrityError, router, transaction
+from asgiref.sync import sync_to_async
+from django.contrib.sessions.backends import db
+from django.contrib.sessions.backends.base import SessionBase, UpdateError
+from django.contrib.sessions.base_session import AbstractBaseSession
+from django.db import DatabaseError, IntegrityError
 from django.utils import timezone
 
 from accounts.models import PortalSession
@@ -22,12 +25,12 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def digest_of(session_key: str) -> str:
-    """Give what the database keeps of a session key."""
+    """Return what the database keeps of a session key."""
     return hashlib.sha256(session_key.encode()).hexdigest()
 
 
-class SessionStore(SessionBase):
-    """Keys are 256 bits from the system's generator; only keys of that form are looked up."""
+class SessionStore(db.SessionStore):
+    """Sessions whose keys are 256 bits of the system's generator. Only keys of that form are looked up."""
 
     @classmethod
     def get_model_class(cls) -> type[PortalSession]:
@@ -36,8 +39,19 @@ class SessionStore(SessionBase):
 
     @property
     def digest(self) -> str | None:
-        """Give the digest of the current key, by which a sign-in names its portal session."""
+        """Return the digest of the current key, by which a sign-in names its portal session."""
         return digest_of(self.session_key) if self.session_key else None
+
+    # ---- Django's hooks ----
+
+    @classmethod
+    def get_model_class(cls) -> type[PortalSession]:
+        return PortalSession
+
+    def create_model_instance(self, data: dict[str, Any]) -> AbstractBaseSession:
+        row = super().create_model_instance(data)
+        row.session_key = digest_of(row.session_key)
+        return row
 
     def _validate_session_key(self, key: Any) -> bool:
         return isinstance(key, str) and _KEY.fullmatch(key) is not None
@@ -45,43 +59,31 @@ class SessionStore(SessionBase):
     def _get_new_session_key(self) -> str:
         return secrets.token_urlsafe(32)
 
-    def exists(self, session_key: str) -> bool:
-        return PortalSession.objects.filter(session_key=digest_of(session_key)).exists()
-
-    def load(self) -> dict[str, Any]:
+    def _get_session_from_db(self) -> PortalSession | None:
         row = PortalSession.objects.filter(session_key=self.digest, expire_date__gt=timezone.now()).first()
         if row is None:
             self._session_key = None
-            return {}
-        return self.decode(row.session_data)
+        return row
 
-    def create(self) -> None:
-        self._session_key = self._get_new_session_key()
-        self.save(must_create=True)
-        self.modified = True
+    # ---- the store's own methods ----
+
+    def exists(self, session_key: str) -> bool:
+        return super().exists(digest_of(session_key))
 
     def save(self, must_create: bool = False) -> None:
-        """Save the data. Raises UpdateError if the session is gone meanwhile, CreateError for a taken key."""
-        if self.session_key is None:
-            return self.create()
-        data = self._get_session(no_load=must_create)  # type: ignore[attr-defined]
-        row = PortalSession(
-            session_key=digest_of(self.session_key),
-            session_data=self.encode(data),
-            expire_date=self.get_expiry_date(),
-        )
-        using = router.db_for_write(PortalSession, instance=row)
+        """Save the data. Raise UpdateError if the session has been deleted, and the database's own errors.
+
+        Django also takes a locked or full database for a deleted session.
+        """
         try:
-            with transaction.atomic(using=using):
-                row.save(force_insert=must_create, force_update=not must_create, using=using)
+            super().save(must_create)
         except IntegrityError as error:
-            raise (CreateError if must_create else UpdateError) from error
-        except DatabaseError as error:
-            # Django raises the plain class if there was no row to update; others say nothing of the session.
-            if must_create or type(error) is not DatabaseError:
-                raise
             raise UpdateError from error
-        return None
+        except UpdateError as error:
+            cause = error.__context__
+            if isinstance(cause, DatabaseError) and type(cause) is not DatabaseError:
+                raise cause from None
+            raise
 
     def delete(self, session_key: str | None = None) -> None:
         key = session_key or self.session_key
@@ -89,18 +91,26 @@ class SessionStore(SessionBase):
             PortalSession.objects.filter(session_key=digest_of(key)).delete()
 
     def flush(self) -> None:
-        """Forget the data and the key, and end the sign-in that hangs on it."""
+        """Remove the data and the key, and end the sign-in of this session."""
         if self.digest:
             end_sign_ins(SignIn.objects.filter(session_digest=self.digest))
         super().flush()
 
     def cycle_key(self) -> None:
-        """Change the key. The sign-in that hangs on the old one goes along: only its key is new."""
+        """Change the key, and take the sign-in of this session along."""
         before = self.digest
         super().cycle_key()
         if before:
             SignIn.objects.filter(session_digest=before).update(session_digest=self.digest)
 
-    @classmethod
-    def clear_expired(cls) -> None:
-        PortalSession.objects.filter(expire_date__lt=timezone.now()).delete()
+    # ---- the same for asynchronous callers ----
+
+    # These run the methods above. Those of Django's database store would write the key into the table.
+    aexists, aload = SessionBase.aexists, SessionBase.aload
+    acreate, asave, adelete = SessionBase.acreate, SessionBase.asave, SessionBase.adelete
+
+    async def aflush(self) -> None:
+        await sync_to_async(self.flush)()
+
+    async def acycle_key(self) -> None:
+        await sync_to_async(self.cycle_key)()

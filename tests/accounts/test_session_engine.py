@@ -1,13 +1,18 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
+from asgiref.sync import async_to_sync
 from django.contrib.sessions.backends.base import UpdateError
+from django.db import DatabaseError, DataError, OperationalError, connection
 from django.utils import timezone
 
-from accounts.models import PortalSession
+from accounts.models import PortalSession, User
 from accounts.sign_in.session_store import SessionStore, digest_of
+from authgate.models import SignIn
+from authgate.sign_ins import begin_sign_in
 
 pytestmark = pytest.mark.django_db
 
@@ -34,6 +39,49 @@ def test_the_table_holds_the_digest_and_not_the_key() -> None:
 
     assert row.session_key == digest_of(store.session_key) == store.digest
     assert store.session_key not in row.session_data
+
+
+async def _saved_and_moved() -> SessionStore:
+    store = SessionStore()
+    await store.aset("colour", "green")
+    await store.asave()
+    await store.acycle_key()
+    await store.asave()
+    return store
+
+
+def test_the_table_holds_the_digest_for_asynchronous_callers_too() -> None:
+    """Django's own methods for them would write the key itself."""
+    store = async_to_sync(_saved_and_moved)()
+
+    assert PortalSession.objects.get().session_key == digest_of(store.session_key)
+    assert async_to_sync(SessionStore(store.session_key).aget)("colour") == "green"
+    assert async_to_sync(store.aexists)(store.session_key)
+
+
+def test_a_session_flushed_by_an_asynchronous_caller_ends_its_sign_in(alice: User) -> None:
+    store = saved(colour="green")
+    begin_sign_in(
+        alice, session_digest=store.digest or "", address=None, user_agent="", methods=[], keep=False
+    )
+
+    async_to_sync(store.aflush)()
+
+    assert SignIn.objects.get().ended_at is not None
+    assert not PortalSession.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "trouble", [OperationalError("locked"), DataError("too long")], ids=["locked", "long"]
+)
+def test_a_database_that_fails_is_no_deleted_session(trouble: DatabaseError) -> None:
+    store = saved(colour="green")
+
+    def fail(*args: Any) -> None:
+        raise trouble
+
+    with connection.execute_wrapper(fail), pytest.raises(type(trouble)):
+        store.save()
 
 
 def test_what_the_table_holds_is_no_key() -> None:
