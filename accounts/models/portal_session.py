@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-
-from django.conf import settings
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import models
 from django.utils.translation import gettext_lazy as _
@@ -19,9 +16,3 @@ class PortalSession(AbstractBaseSession):
     class Meta:
         verbose_name = _("portal session")
         verbose_name_plural = _("portal sessions")
-
-    @classmethod
-    def get_session_store_class(cls) -> type:
-        """Return the store of SESSION_ENGINE, which imports this model."""
-        store: type = import_module(settings.SESSION_ENGINE).SessionStore
-        return store
