@@ -82,13 +82,33 @@ def sign_in_of(session_digest: str) -> SignIn | None:
     return None if found is None or is_idle(found) else found
 
 
-ended_here = threading.local()
-"""Whether the request that this thread answers has ended a sign-in."""
+class _Request(threading.local):
+    """The request that this thread answers."""
+
+    revokes_access = False
+
+
+_request = _Request()
+
+
+def note_revocation() -> None:
+    """Note that this request takes access away: its answer waits until every worker knows."""
+    _request.revokes_access = True
+
+
+def revokes_access() -> bool:
+    """Return whether the request that this thread answers has taken access away."""
+    return _request.revokes_access
+
+
+def forget_revocation() -> None:
+    """Begin another request in this thread."""
+    _request.revokes_access = False
 
 
 def end_sign_ins(which: QuerySet[SignIn]) -> int:
     """End sign-ins, each with its portal session and gate sessions. Return their number."""
-    ended_here.any = True
+    note_revocation()
     return which.filter(ended_at=None).update(ended_at=timezone.now(), session_digest=None)
 
 

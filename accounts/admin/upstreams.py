@@ -31,7 +31,7 @@ from authgate.admin.list_filters import BoundedRelatedFilter
 from authgate.encryption import Secret
 from authgate.peer import client_address
 from authgate.pictures import PictureField, save_picture
-from authgate.sign_ins import ended_here
+from authgate.sign_ins import note_revocation
 
 PICTURE_BOX = (96, 96)
 """Pixels: 24 points on the finest screens."""
@@ -245,7 +245,7 @@ class UpstreamAdmin(SuperusersOnly):
         super().save_model(request, obj, form, change)
         save_picture(UpstreamPicture.objects, form, "picture", upstream=obj)
         if not obj.enabled:
-            ended_here.any = True
+            note_revocation()
         messages.info(request, gettext("Test it before people do: the button is above its form."))
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
@@ -265,11 +265,11 @@ class UpstreamAdmin(SuperusersOnly):
 
     def delete_model(self, request: HttpRequest, obj: Upstream) -> None:
         super().delete_model(request, obj)
-        ended_here.any = True
+        note_revocation()
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Upstream]) -> None:
         super().delete_queryset(request, queryset)
-        ended_here.any = True
+        note_revocation()
 
 
 class IdentityForm(forms.ModelForm):  # type: ignore[type-arg]
@@ -339,11 +339,11 @@ class IdentityAdmin(AuditedAdmin):
 
     def delete_model(self, request: HttpRequest, obj: Identity) -> None:
         super().delete_model(request, obj)
-        ended_here.any = True
+        note_revocation()
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Identity]) -> None:
         """Leave alone whose accounts only superusers may touch."""
         if not requester_of(request).is_superuser:
             queryset = queryset.exclude(user__in=privileged(User.objects.all()))
         super().delete_queryset(request, queryset)
-        ended_here.any = True
+        note_revocation()

@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.models import ApiToken, User
 from authgate.check.credentials import new_token
 from authgate.models import Application
-from authgate.sign_ins import ended_here
+from authgate.sign_ins import note_revocation
 
 
 class TooManyTokens(Exception):
@@ -52,7 +52,7 @@ def make_token(
 
 def end_tokens(which: QuerySet[ApiToken]) -> int:
     """End tokens. Give how many there were to end."""
-    ended_here.any = True
+    note_revocation()
     return which.filter(ended_at=None).update(ended_at=timezone.now())
 
 

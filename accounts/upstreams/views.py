@@ -37,7 +37,7 @@ from authgate.factor_policy import has_factor
 from authgate.models import SignIn
 from authgate.network_limits import network_of
 from authgate.peer import client_address, is_turned_away
-from authgate.sign_ins import ended_here, live_sign_ins
+from authgate.sign_ins import live_sign_ins, note_revocation
 
 log = logging.getLogger("ikd.upstreams")
 
@@ -347,7 +347,7 @@ def unlink(request: HttpRequest, key: int) -> HttpResponse:
             messages.error(request, _("It is your only way to sign in. Link another one first."))
             return redirect("upstream_identities")
         identity.delete()
-        ended_here.any = True
+        note_revocation()
         record(
             "identity_unlinked",
             actor=user.username,

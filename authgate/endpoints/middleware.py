@@ -11,7 +11,7 @@ from authgate.endpoints.check_view import answer_gate_request
 from authgate.logs.request_ids import begin_request
 from authgate.pages.outage import Overloaded
 from authgate.peer import is_overloaded
-from authgate.sign_ins import ended_here
+from authgate.sign_ins import forget_revocation, revokes_access
 from authgate.worker import metrics, readiness, stale_connections
 
 BELIEVED_AFTER = 0.2
@@ -33,9 +33,9 @@ class GateMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
         begin_request()
-        ended_here.any = False
+        forget_revocation()
         response = self._answer(request)
-        if ended_here.any and self.workers_remember:
+        if revokes_access() and self.workers_remember:
             time.sleep(BELIEVED_AFTER)
         return response
 
