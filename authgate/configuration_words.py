@@ -202,8 +202,7 @@ LINES_FOR_ALL = {
 
 
 def line_that_cures(contract: str, reason: str) -> str:
-    """Return the line of this kind of proxy's configuration that cures a mistake; empty where no "
-    "line does."""
+    """Return the line of a proxy's configuration that cures a mistake, "" if no line does."""
     name, parts = mistake_words.parted(reason)
     if name in LINES_FOR_ALL:
         return LINES_FOR_ALL[name]

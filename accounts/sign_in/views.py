@@ -29,9 +29,9 @@ class SignInView(PasswordFormMixin, allauth_views.LoginView):  # type: ignore[mi
     http_method_names = ["get", "head", "post"]
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Show the ways to sign in, or go straight to the default provider unless `local` asks otherwise,
+        """Show the ways to sign in, or redirect to the default provider.
 
-        or somebody has just signed out.
+        No redirect follows a sign-out, or if the query has `local`.
         """
         self.upstreams = offered()
         default = next((upstream for upstream in self.upstreams if upstream.is_default), None)

@@ -243,9 +243,9 @@ def verified_address(upstream: Upstream, arrival: Arrival) -> str | None:
 
 
 def _linked_by_address(upstream: Upstream, arrival: Arrival) -> User | None:
-    """Give whose address, verified on both sides, the arrival has. Nobody with power is found so:
+    """Return the user who has the provider's address, if both sides verified it.
 
-    an administrator's account is worth linking by hand.
+    Raise Trouble for a user with power in the administration: such accounts are linked by hand.
     """
     address = verified_address(upstream, arrival)
     if upstream.linking != Upstream.Linking.VERIFIED_EMAIL or address is None:

@@ -125,9 +125,9 @@ def then_in(state: str) -> str | None:
 
 
 def remember(response: HttpResponse) -> HttpResponse:
-    """Have the sign-in page wait for a person to choose: a provider that is the default must not sign in
+    """Set the cookie that makes the sign-in page wait for the user's choice.
 
-    again by itself whoever has just signed out.
+    Otherwise the default provider would sign the user in again right after the sign-out.
     """
     set_portal_cookie(response, cookie_name(), "1", max_age=COOKIE_AGE)
     return response

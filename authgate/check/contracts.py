@@ -69,9 +69,12 @@ def headers_from(raw: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
 
 
 class Facts(NamedTuple):
-    """A check as it came in: the URL that names its contract, its own query, the headers, the socket's
-    other end (None for a Unix socket), Unix time, its own method, and its request target as it was sent
-    (None where the server cannot tell it)."""
+    """A check as it came in.
+
+    `path` names its contract, and `query` is its own. `peer` is the socket's other end, None for a Unix
+    socket. `now` is Unix time. `sent_target` is the request target as the proxy sent it, None where the
+    server does not know it.
+    """
 
     path: str
     query: str
@@ -87,13 +90,13 @@ Read = Callable[[Facts, int], Target]
 
 @dataclass(frozen=True, slots=True)
 class Contract:
-    """`read` gives the target, out of the headers that this kind of proxy vouches for and no others; `prefix`
-    is where its endpoints live.
+    """What one kind of proxy sends with a check.
 
-    `parameters` of the check's own query belong to the contract. `has_filters` tells whether that query is
-    the administrator's at all, `believes_port` whether the proxy vouches for the port of the origin,
-    `reads_forwarded_uri` whether X-Forwarded-Uri is the only thing in a check that says the path. `site` are
-    the headers of the scheme and the host.
+    `read` returns the target from the headers that this kind of proxy vouches for, and from no others.
+    `prefix` is the path of its endpoints. `parameters` of the check's own query belong to the contract.
+    `has_filters` tells whether that query is the administrator's at all, `believes_port` whether the proxy
+    vouches for the port of the origin, `reads_forwarded_uri` whether X-Forwarded-Uri is the only thing in a
+    check that says the path. `site` are the headers of the scheme and the host.
     """
 
     name: str

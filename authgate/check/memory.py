@@ -42,9 +42,9 @@ UNKNOWN = Unknown.UNKNOWN
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """An upstream's tokens for an application, empty where there is none; until when both are good as they
+    """A provider's tokens for an application, each empty if there is none.
 
-    are, in Unix time.
+    Both are good until `good_until`, in Unix time.
     """
 
     access: bytes
@@ -54,10 +54,10 @@ class Tokens:
 
 @dataclass(slots=True)
 class Session:
-    """A gate session as a check needs it; times are Unix time. `allowed` keeps its answers ready made: for
-    each origin the application they were made for, and until when they may be given.
+    """A gate session as a check needs it. Times are Unix time.
 
-    `origin` may be a shared cookie domain: `.example.com`.
+    `allowed` has the prepared answer for each origin, with its application and the time until which it may be
+    sent. `origin` may be a shared cookie domain: `.example.com`.
     """
 
     origin: str

@@ -196,11 +196,11 @@ def allow(headers: Headers, sign_in_id: int | None = None, token_id: int | None 
 
 
 def with_authorization(allowed: Answer, contract: Contract, value: bytes) -> Answer | None:
-    """Give the application's own Authorization back to proxies that take it from the answer (Traefik and its
-    kind), for without it they would remove it; None where it cannot be given back.
+    """Return the answer with the application's own Authorization, or None if it cannot hold that.
 
-    Not under the URLs of oauth2-proxy, whose configurations may trust what comes back as the proxy's word.
-    nginx passes it on by itself, and has no room for a long one here.
+    Traefik and similar proxies take the header from the answer, and would remove it otherwise. Not under the
+    URLs of oauth2-proxy, whose configurations may trust what comes back as the proxy's word. nginx passes it
+    on by itself, and has no room for a long one here.
     """
     if contract.prefix != "/authgate":
         return allowed

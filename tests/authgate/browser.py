@@ -1,5 +1,8 @@
-"""A browser without a proxy: it keeps cookies for each origin, and follows redirects between the portal and
-protected origins, which it visits through the check in either answer style."""
+"""A browser without a proxy.
+
+It keeps cookies for each origin, and follows redirects between the portal and protected origins. It visits
+protected origins through the check, in either answer style.
+"""
 
 from __future__ import annotations
 

@@ -41,10 +41,11 @@ def hash_of(token: str) -> str:
 
 
 class Provider:
-    """Answers rightly, but for what a test changes: `claims`, `metadata`, `token_answer`, `answers`, …
+    """A provider that answers as the specification says, except where a test changes it.
 
-    A claim or field set to None is left out. `answers` maps a path to (status, headers, body) or to a
-    function that writes to the handler itself.
+    Tests change `claims`, `metadata`, `token_answer`, `answers` and others. A claim or field set to None is
+    left out. `answers` maps a path to (status, headers, body) or to a function that writes to the handler
+    itself.
     """
 
     def __init__(self) -> None:

@@ -92,9 +92,9 @@ def _verify_answer(request: HttpRequest, upstream: Upstream) -> None:
 
 
 class Redemption(OIDCAuthenticationBackend):  # type: ignore[misc]
-    """Exchanges one code. Made for one provider and attempt, and in no list of Django's backends:
+    """The exchange of one code at one provider.
 
-    there it would be asked about every password form, too.
+    It is in no list of Django's backends, where Django would also ask it about every password.
     """
 
     def __init__(self, upstream: Upstream, attempt: Attempt, own: Own) -> None:
@@ -209,9 +209,10 @@ def userinfo(upstream: Upstream, metadata: Metadata, access_token: str, subject:
 
 
 def merged(id_token: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the claims of both, what userinfo told first. `email_verified` is of where the address is from:
+    """Return the claims of both. Those of userinfo take precedence.
 
-    one that somebody typed there must not borrow the word on an older one.
+    `email_verified` comes from the same source as the address. Otherwise an address that a user typed at the
+    provider would count as verified because an older one was.
     """
     source = told if "email" in told else id_token
     found = {**id_token, **told, "email_verified": source.get("email_verified")}

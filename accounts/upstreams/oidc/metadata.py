@@ -280,9 +280,9 @@ def _address(found: dict[str, Any], name: str) -> str:
 
 
 def _optional_address(found: dict[str, Any], name: str) -> str:
-    """Return an address that a provider need not have. An unusable one is no reason to go on without it:
+    """Return an address, or "" if the document has none. Raise Trouble for an unusable one.
 
-    what userinfo says of a person's groups would count as gone.
+    Without userinfo, the groups that it names would count as removed.
     """
     return _address(found, name) if found.get(name) else ""
 
