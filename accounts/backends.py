@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from typing import Any, cast
+from typing import Any
 
 from allauth.account.auth_backends import AuthenticationBackend
 from allauth.account.models import EmailAddress
@@ -40,7 +40,8 @@ def account_named(login: str) -> User | None:
     if user is not None and name_key(user.username) == name_key(login):
         return user
     if address is not None and name_key(address.email) == name_key(login):
-        return cast(User, address.user)
+        holder: User = address.user
+        return holder
     return None
 
 

@@ -47,4 +47,5 @@ def are_the_last_superusers(users: QuerySet[User]) -> bool:
 
 
 def requester_of(request: HttpRequest) -> User:
+    """Return the user behind a request to the admin, which no visitor reaches."""
     return cast(User, request.user)

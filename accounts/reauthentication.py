@@ -1,73 +1,80 @@
-"""Proof of who one is, asked for anew before anything that a finder of an open browser must not do."""
+"""Reauthentication: a new proof of identity before actions that nobody else at an open browser may take."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
 from functools import wraps
-from typing import Any, Concatenate, ParamSpec, cast
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 from urllib.parse import urlencode
 
-from allauth.account import app_settings
-from allauth.account.decorators import reauthentication_required
+from allauth.account import app_settings, decorators
 from allauth.account.internal.flows.login import get_authentication_records
 from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
-from accounts.models import Upstream, User
+from accounts.models import Upstream
+from accounts.requests import Request, SignedInRequest, login_required
 
 P = ParamSpec("P")
-View = Callable[Concatenate[HttpRequest, P], HttpResponseBase]
+R = TypeVar("R", bound=HttpResponseBase)
 
 
-def freshly_proven(view: View[P]) -> Callable[Concatenate[HttpRequest, P], HttpResponse]:
-    """Let in only whoever gave their second factor or password lately, or was confirmed by their provider."""
-    proven = reauthentication_required(view)
+class ProvenRequest(SignedInRequest):
+    """A request of a user whose proof allauth does not know."""
+
+    is_proven_without_allauth: bool
+
+
+def reauthentication_required(
+    view: Callable[Concatenate[SignedInRequest, P], R],
+) -> Callable[Concatenate[Request, P], R | HttpResponse]:
+    """Ask for a new proof of identity unless the user gave one lately.
+
+    The proof is a second factor or the password. A user who has neither proves it by a provider.
+    """
+    by_allauth = decorators.reauthentication_required(view)
 
     @login_required
     @wraps(view)
-    def inner(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponse:
-        user = cast(User, request.user)
-        if get_reauthentication_flows(user):
-            return cast(HttpResponse, proven(request, *args, **kwargs))
+    def inner(request: SignedInRequest, /, *args: P.args, **kwargs: P.kwargs) -> R | HttpResponse:
+        if get_reauthentication_flows(request.user):
+            response: R | HttpResponse = by_allauth(request, *args, **kwargs)
+            return response
         if _is_fresh(request):
-            request.is_vouched_for = True  # type: ignore[attr-defined]
-            return cast(HttpResponse, view(request, *args, **kwargs))
-        if Upstream.objects.filter(enabled=True, identities__user=user).exists():
+            cast(ProvenRequest, request).is_proven_without_allauth = True
+            return view(request, *args, **kwargs)
+        if Upstream.objects.filter(enabled=True, identities__user=request.user).exists():
             query = urlencode({"next": request.get_full_path()})
             return redirect(f"{reverse('upstream_confirm')}?{query}")
         return render(request, "accounts/token_sign_in_again.html", status=403)
 
-    return cast(Callable[Concatenate[HttpRequest, P], HttpResponse], inner)
+    return inner
 
 
-def is_vouched_for(request: HttpRequest) -> bool:
-    """Return whether the user has neither a password nor a factor, and has proved who they are without.
+def is_proven_without_allauth(request: HttpRequest) -> bool:
+    """Return whether the user proved their identity by a provider in this request.
 
-    allauth would refuse every such user: it knows no other proof.
+    Such a user has neither a password nor a factor. allauth knows no other proof, and would refuse them.
     """
-    return getattr(request, "is_vouched_for", False)
+    return getattr(request, "is_proven_without_allauth", False)
 
 
-def _is_fresh(request: HttpRequest) -> bool:
+def _is_fresh(request: SignedInRequest) -> bool:
     """Return whether a user without a password signed in minutes ago, or was confirmed by their provider."""
     if is_freshly_confirmed(request):
         return True
-    sign_in = getattr(request, "sign_in", None)
-    if sign_in is None:
-        return False
-    age: float = time.time() - sign_in.started_at.timestamp()
+    age = time.time() - request.sign_in.started_at.timestamp()
     return bool(age < app_settings.REAUTHENTICATION_TIMEOUT)
 
 
 CONFIRMED_FOR = 300
-"""Seconds that a proof of who one is counts as fresh."""
+"""Seconds for which a proof of identity counts."""
 
 
-def is_freshly_confirmed(request: HttpRequest) -> bool:
-    """Tell whether the person proved who they are within the last minutes."""
-    records: list[dict[str, Any]] = get_authentication_records(request, cast(User, request.user))
+def is_freshly_confirmed(request: SignedInRequest) -> bool:
+    """Return whether the user proved their identity within the last minutes."""
+    records: list[dict[str, Any]] = get_authentication_records(request, request.user)
     return any(0 <= time.time() - float(entry.get("at", 0)) < CONFIRMED_FOR for entry in records)

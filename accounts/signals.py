@@ -24,6 +24,7 @@ from accounts import mails
 from accounts.backends import account_named
 from accounts.language import keep_language
 from accounts.models import User
+from accounts.requests import Request, sign_in_in
 from accounts.second_factor.remembered import is_remembered
 from accounts.sign_in.devices import is_new_device
 from authgate.audit import record
@@ -34,7 +35,7 @@ from authgate.sign_ins import begin_sign_in, end_sign_ins
 
 
 @receiver(user_logged_in, dispatch_uid="begin sign-in")
-def begin(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
+def begin(sender: Any, request: Request, user: User, **kwargs: Any) -> None:
     """Begin a sign-in under a key that nobody knew before; an earlier one of this browser ends."""
     session = request.session
     ended = end_sign_ins(_sign_ins_of(request))
@@ -48,7 +49,7 @@ def begin(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     is_new = is_new_device(user, address, agent)
     sign_in = begin_sign_in(
         user,
-        session_digest=session.digest,  # type: ignore[attr-defined]
+        session_digest=session.digest,
         address=address,
         user_agent=agent,
         methods=methods,
@@ -56,7 +57,7 @@ def begin(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
         second_factor=second_factor,
         remembered_device=not second_factor and _is_remembered(request, user),
     )
-    request.sign_in = sign_in  # type: ignore[attr-defined]
+    request.sign_in = sign_in
     keep_language(user)
     record(
         "sign_in",
@@ -87,9 +88,9 @@ def _is_remembered(request: HttpRequest, user: User) -> bool:
 
 
 @receiver(user_logged_out, dispatch_uid="end sign-in")
-def end(sender: Any, request: HttpRequest, user: User | None, **kwargs: Any) -> None:
+def end(sender: Any, request: Request, user: User | None, **kwargs: Any) -> None:
     ended = end_sign_ins(_sign_ins_of(request))
-    request.sign_in = None  # type: ignore[attr-defined]
+    request.sign_in = None
     if ended and user is not None:
         record("sign_out", actor=user.username, subject=user.username, address=client_address(request))
 
@@ -154,7 +155,7 @@ def _record_address(request: HttpRequest, user: User, kind: str) -> None:
 def _sign_ins_of(request: HttpRequest) -> Any:
     """Give the sign-in of this browser, by its session and by what the middleware found at first."""
     digest = getattr(request.session, "digest", None)
-    sign_in = getattr(request, "sign_in", None)
+    sign_in = sign_in_in(request)
     none = Q(pk__in=[])
     by_digest = Q(session_digest=digest) if digest else none
     return SignIn.objects.filter(by_digest | (Q(pk=sign_in.pk) if sign_in else none))

@@ -29,7 +29,7 @@ def digest(token: str) -> bytes:
 def begin_sign_in(
     user: User,
     *,
-    session_digest: str,
+    session_digest: str | None,
     address: str | None,
     user_agent: str,
     methods: list[str],

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.launcher.tiles import applications_for, keep_favourite, shelves_of
-from accounts.models import User
+from accounts.requests import SignedInRequest, login_required
 from authgate.peer import client_address
 
 FEW_TILES = 6
@@ -22,8 +19,8 @@ FEW_TILES = 6
 @never_cache
 @login_required
 @require_safe
-def launcher(request: HttpRequest) -> HttpResponse:
-    tiles = applications_for(cast(User, request.user), client_address(request) or "")
+def launcher(request: SignedInRequest) -> HttpResponse:
+    tiles = applications_for(request.user, client_address(request) or "")
     context = {"tiles": tiles, "shelves": shelves_of(tiles), "is_searchable": len(tiles) > FEW_TILES}
     return render(request, "accounts/launcher.html", context)
 
@@ -31,9 +28,9 @@ def launcher(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 @require_POST
-def favourite(request: HttpRequest, application: int) -> HttpResponse:
-    """Put an application that one may open among the favourites, or take it out."""
-    user = cast(User, request.user)
+def favourite(request: SignedInRequest, application: int) -> HttpResponse:
+    """Add an application that the user may open to their favourites, or remove it from there."""
+    user = request.user
     if application not in {tile.id for tile in applications_for(user, client_address(request) or "")}:
         raise Http404
     keep_favourite(user, application, request.POST.get("wanted") == "yes")

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from accounts import mails
 from accounts.models import User
+from accounts.requests import sign_in_in
 from authgate.audit import record
 from authgate.factor_policy import FACTORS, has_factor
 from authgate.models import SignIn
@@ -28,7 +29,7 @@ from authgate.sign_ins import end_sign_ins
 
 def note_factor(request: HttpRequest, method: str) -> None:
     """Note on the sign-in of this browser that a factor was given, under a key that nobody knew before."""
-    sign_in: SignIn | None = getattr(request, "sign_in", None)
+    sign_in = sign_in_in(request)
     if sign_in is None:
         return
     request.session.cycle_key()
@@ -67,7 +68,7 @@ def reset_factors(request: HttpRequest, user: User) -> int:
 
 @receiver(authenticator_used, dispatch_uid="note second factor")
 def used(sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any) -> None:
-    sign_in = getattr(request, "sign_in", None)
+    sign_in = sign_in_in(request)
     if sign_in is not None and sign_in.user_id == user.pk:
         note_factor(request, authenticator.type)
     if authenticator.type == Authenticator.Type.RECOVERY_CODES:

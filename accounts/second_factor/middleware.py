@@ -6,12 +6,13 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from accounts.requests import Request
 from authgate.factor_policy import owes
 
-GetResponse = Callable[[HttpRequest], HttpResponse]
+GetResponse = Callable[[Request], HttpResponse]
 
 OPEN = frozenset(
     (
@@ -44,13 +45,13 @@ class SecondFactorMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: Request) -> HttpResponse:
         return self.get_response(request)
 
     def process_view(
-        self, request: HttpRequest, view: Any, args: Any, kwargs: Any
+        self, request: Request, view: Any, args: Any, kwargs: Any
     ) -> HttpResponseRedirect | None:
-        sign_in = getattr(request, "sign_in", None)
+        sign_in = request.sign_in
         if sign_in is None or not owes(sign_in):
             return None
         match = request.resolver_match

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 from allauth.account.adapter import get_adapter
@@ -15,7 +15,6 @@ from allauth.mfa.webauthn import views as webauthn_views
 from allauth.mfa.webauthn.internal import auth as webauthn
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -26,7 +25,8 @@ from django.views.decorators.http import require_POST, require_safe
 
 from accounts.destinations import destination
 from accounts.models import User
-from accounts.reauthentication import freshly_proven
+from accounts.reauthentication import reauthentication_required
+from accounts.requests import SignedInRequest, login_required
 from accounts.second_factor.codes import note_first_code
 from accounts.second_factor.forms import PENDING
 from accounts.second_factor.remembered import forget, remember, remembered_devices
@@ -35,7 +35,7 @@ from accounts.throttle import PasswordFormMixin
 from authgate.factor_policy import has_factor
 
 METHODS = ["get", "head", "post"]
-sensitive = method_decorator([never_cache, freshly_proven], name="dispatch")
+sensitive = method_decorator([never_cache, reauthentication_required], name="dispatch")
 
 
 def _with_next(request: HttpRequest, url: str) -> str:
@@ -49,9 +49,9 @@ def _with_next(request: HttpRequest, url: str) -> str:
 @never_cache
 @login_required
 @require_safe
-def second_factor(request: HttpRequest) -> HttpResponse:
+def second_factor(request: SignedInRequest) -> HttpResponse:
     """Ask for a factor, or say that one has to be set up; then go where `next` leads."""
-    user = cast(User, request.user)
+    user = request.user
     if has_factor(user):
         method = get_adapter().get_reauthentication_methods(user)[0]
         return HttpResponseRedirect(_with_next(request, method["url"]))
@@ -95,9 +95,9 @@ class TrustView(base_views.TrustView):  # type: ignore[misc]
 @never_cache
 @login_required
 @require_POST
-def forget_device(request: HttpRequest, pk: int | None = None) -> HttpResponse:
+def forget_device(request: SignedInRequest, pk: int | None = None) -> HttpResponse:
     """Forget one remembered device of one's own, or all."""
-    if not forget(request, cast(User, request.user), pk) and pk is not None:
+    if not forget(request, request.user, pk) and pk is not None:
         raise Http404
     messages.success(request, gettext("The next sign-in there asks for your second factor again."))
     return redirect("mfa_index")
@@ -148,7 +148,7 @@ class FactorsView(base_views.IndexView):  # type: ignore[misc]
     http_method_names = ["get", "head"]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        user = cast(User, self.request.user)
+        user: User = self.request.user
         rows = list(Authenticator.objects.filter(user=user).order_by("pk"))
         by_type = {row.type: row.wrap() for row in rows}
         codes = by_type.get(Authenticator.Type.RECOVERY_CODES)
@@ -167,7 +167,7 @@ class ActivateTotpView(PasswordFormMixin, totp_views.ActivateTOTPView):  # type:
 
     def form_valid(self, form: forms.Form) -> HttpResponse:
         response: HttpResponse = super().form_valid(form)
-        row = Authenticator.objects.get(user=cast(User, self.request.user), type=Authenticator.Type.TOTP)
+        row = Authenticator.objects.get(user=self.request.user, type=Authenticator.Type.TOTP)
         note_first_code(row, form.secret, form.cleaned_data["code"])  # type: ignore[attr-defined]
         self.request.session.pop(PENDING, None)
         return response

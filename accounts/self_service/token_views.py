@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Case, When
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils import timezone
 from django.utils.translation import gettext
@@ -22,7 +21,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.launcher.tiles import applications_open_to
 from accounts.machines.api_tokens import TooManyTokens, end_tokens, make_token
 from accounts.models import ApiToken, User
-from accounts.reauthentication import freshly_proven
+from accounts.reauthentication import reauthentication_required
+from accounts.requests import SignedInRequest, login_required
 from authgate.admin.audited import is_number_of_a_row
 from authgate.audit import record
 from authgate.models import Application
@@ -81,9 +81,9 @@ class TokenForm(forms.Form):
 @never_cache
 @login_required
 @require_safe
-def tokens(request: HttpRequest) -> HttpResponse:
+def tokens(request: SignedInRequest) -> HttpResponse:
     """Show the tokens: those that open something, then the newest first."""
-    rows = ApiToken.objects.filter(user=_user(request)).prefetch_related("applications")
+    rows = ApiToken.objects.filter(user=request.user).prefetch_related("applications")
     live_first = Case(When(ended_at=None, expires_at__gt=timezone.now(), then=0), default=1)
     page = Paginator(rows.order_by(live_first, "-created_at", "-pk"), PAGE).get_page(request.GET.get("page"))
     context = {"page": page, "are_offered": settings.IKD_API_TOKEN_LIFETIME > 0}
@@ -93,16 +93,16 @@ def tokens(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def new_token(request: HttpRequest) -> HttpResponse:
+def new_token(request: SignedInRequest) -> HttpResponse:
     """Make a token and show it, this once. Whoever finds an open browser must not be able to."""
     if settings.IKD_API_TOKEN_LIFETIME <= 0:
         return redirect("tokens")
     return _new_token(request)
 
 
-@freshly_proven
-def _new_token(request: HttpRequest) -> HttpResponse:
-    user = _user(request)
+@reauthentication_required
+def _new_token(request: SignedInRequest) -> HttpResponse:
+    user = request.user
     form = TokenForm(user, request.POST or None)
     if request.method != "POST" or not form.is_valid():
         return render(request, "accounts/token_new.html", {"form": form})
@@ -121,8 +121,8 @@ def _new_token(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 @require_POST
-def end_token(request: HttpRequest, pk: int) -> HttpResponse:
-    user = _user(request)
+def end_token(request: SignedInRequest, pk: int) -> HttpResponse:
+    user = request.user
     row = get_object_or_404(ApiToken, pk=pk, user=user)
     if end_tokens(ApiToken.objects.filter(pk=row.pk)):
         details = {"token": row.pk, "name": row.name}
@@ -130,7 +130,3 @@ def end_token(request: HttpRequest, pk: int) -> HttpResponse:
         record("token_ended", actor=user.username, subject=user.username, address=address, details=details)
     messages.success(request, gettext("“%(name)s” was revoked.") % {"name": row.name})
     return redirect("tokens")
-
-
-def _user(request: HttpRequest) -> User:
-    return cast(User, request.user)

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from allauth.account import views as allauth_views
 from django import forms
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.paginator import Paginator
 from django.db.models import Case, QuerySet, When
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext, ngettext
@@ -20,7 +19,8 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.models import User
-from accounts.reauthentication import freshly_proven
+from accounts.reauthentication import reauthentication_required
+from accounts.requests import SignedInRequest, login_required
 from accounts.sign_in.devices import browser_named
 from accounts.sign_in.forms import NamesOneself
 from authgate.audit import record
@@ -69,22 +69,18 @@ class ProfileForm(NamesOneself, forms.ModelForm):  # type: ignore[type-arg]
         help_texts = {"display_name": _("The name that other people see. Default: your username.")}
 
 
-def _user(request: HttpRequest) -> User:
-    return cast(User, request.user)
-
-
 @never_cache
 @login_required
 @require_safe
-def account(request: HttpRequest) -> HttpResponse:
+def account(request: SignedInRequest) -> HttpResponse:
     return render(request, "accounts/account.html")
 
 
 @never_cache
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def profile(request: HttpRequest) -> HttpResponse:
-    person = User.objects.get(pk=_user(request).pk)  # a name that is not taken must not show in the header
+def profile(request: SignedInRequest) -> HttpResponse:
+    person = User.objects.get(pk=request.user.pk)  # a name that is not taken must not show in the header
     form = ProfileForm(request.POST or None, instance=person)
     if request.method != "POST" or not form.is_valid():
         return render(request, "accounts/profile.html", {"form": form})
@@ -105,16 +101,16 @@ class Shown:
     more: int
 
 
-def _own(request: HttpRequest) -> QuerySet[SignIn]:
-    return live_sign_ins().filter(user=_user(request))
+def _own(request: SignedInRequest) -> QuerySet[SignIn]:
+    return live_sign_ins().filter(user=request.user)
 
 
 @never_cache
 @login_required
 @require_safe
-def sessions(request: HttpRequest) -> HttpResponse:
+def sessions(request: SignedInRequest) -> HttpResponse:
     """Show the live sessions: this one, then the newest first. Five queries, however many there are."""
-    this = request.sign_in.pk  # type: ignore[attr-defined]
+    this = request.sign_in.pk
     this_first = Case(When(pk=this, then=0), default=1)
     rows_in_order = without_idle(_own(request)).order_by(this_first, "-started_at", "-pk")
     page = Paginator(rows_in_order, PAGE).get_page(request.GET.get("page"))
@@ -135,10 +131,10 @@ def _shown(sign_in: SignIn, is_this: bool, origins: list[str]) -> Shown:
 @never_cache
 @login_required
 @require_POST
-def end_session(request: HttpRequest, uuid: Any) -> HttpResponse:
-    row = get_object_or_404(SignIn, uuid=uuid, user=_user(request))
+def end_session(request: SignedInRequest, uuid: Any) -> HttpResponse:
+    row = get_object_or_404(SignIn, uuid=uuid, user=request.user)
     _end(request, SignIn.objects.filter(pk=row.pk))
-    if row.pk == request.sign_in.pk:  # type: ignore[attr-defined]
+    if row.pk == request.sign_in.pk:
         return redirect("account_login")
     return redirect("sessions")
 
@@ -146,16 +142,16 @@ def end_session(request: HttpRequest, uuid: Any) -> HttpResponse:
 @never_cache
 @login_required
 @require_POST
-def end_other_sessions(request: HttpRequest) -> HttpResponse:
-    this = request.sign_in.pk  # type: ignore[attr-defined]
-    _end(request, SignIn.objects.filter(user=_user(request)).exclude(pk=this))
+def end_other_sessions(request: SignedInRequest) -> HttpResponse:
+    this = request.sign_in.pk
+    _end(request, SignIn.objects.filter(user=request.user).exclude(pk=this))
     return redirect("sessions")
 
 
-def _end(request: HttpRequest, which: QuerySet[SignIn]) -> None:
+def _end(request: SignedInRequest, which: QuerySet[SignIn]) -> None:
     ended = end_sign_ins(which)
     if ended:
-        name = _user(request).username
+        name = request.user.username
         address = client_address(request)
         record("session_ended", actor=name, subject=name, address=address, details={"sign_ins": ended})
     text = ngettext("%(count)d session was ended.", "%(count)d sessions were ended.", ended)
@@ -168,9 +164,9 @@ def _end(request: HttpRequest, which: QuerySet[SignIn]) -> None:
 @never_cache
 @login_required
 @require_safe
-def events(request: HttpRequest) -> HttpResponse:
+def events(request: SignedInRequest) -> HttpResponse:
     """Show the newest events about oneself. What happened before the account was made is another's."""
-    user = _user(request)
+    user = request.user
     found = AuditEvent.objects.filter(subject=user.username, kind__in=OWN_KINDS, at__gte=user.date_joined)
     rows = [(event, label_of(event.kind), _own_reason(event)) for event in found[:EVENTS_SHOWN]]
     return render(request, "accounts/events.html", {"events": rows})
@@ -183,7 +179,7 @@ def _own_reason(event: AuditEvent) -> str:
 # ---- addresses --------------------------------------------------------------------------------------------
 
 
-@method_decorator([never_cache, freshly_proven], name="dispatch")
+@method_decorator([never_cache, reauthentication_required], name="dispatch")
 class AddressesView(allauth_views.EmailView):  # type: ignore[misc]
     """E-mail addresses: what may sign in and receive a link for a new password, so nobody finds it open."""
 

@@ -22,7 +22,8 @@ from accounts import mails
 from accounts.backends import account_named
 from accounts.destinations import allowed_target
 from accounts.models import User
-from accounts.reauthentication import is_vouched_for
+from accounts.reauthentication import is_proven_without_allauth
+from accounts.requests import sign_in_in
 from accounts.sign_in.pending import is_still_right
 from accounts.throttle import TooManyAttempts, begin_password, count_mail, give_back, wait_page
 from authgate.peer import client_address
@@ -111,11 +112,11 @@ class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
         """Return whether `app` needs a fresh proof that the portal itself has not seen in this request."""
         is_required: bool = super().is_reauthentication_required(app=app, **kwargs)
-        return is_required and not is_vouched_for(self.request)
+        return is_required and not is_proven_without_allauth(self.request)
 
     def set_password(self, user: User, password: str) -> None:
         """Set a password. The person's other sign-ins end, this one stays."""
-        sign_in = getattr(self.request, "sign_in", None)
+        sign_in = sign_in_in(self.request)
         user.set_password(password)
         user.keep_sign_in(sign_in)
         user.save(update_fields=["password"])

@@ -8,16 +8,17 @@ from datetime import timedelta
 
 from django.contrib.auth import SESSION_KEY
 from django.contrib.auth.models import AnonymousUser
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.utils import timezone
 
+from accounts.requests import Request
 from authgate.check.cookies import cookies_in
 from authgate.models import SignIn
 from authgate.peer import raw_headers
 from authgate.sign_ins import end_sign_ins, sign_in_of
 from authgate.worker.write_behind import writer
 
-GetResponse = Callable[[HttpRequest], HttpResponse]
+GetResponse = Callable[[Request], HttpResponse]
 
 TOUCH_INTERVAL = timedelta(minutes=1)
 
@@ -31,7 +32,7 @@ class OwnCookiesMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: Request) -> HttpResponse:
         request.COOKIES = cookies_in(raw_headers(request))
         return self.get_response(request)
 
@@ -42,9 +43,9 @@ class SignInMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
 
-    def __call__(self, request: HttpRequest) -> HttpResponse:
+    def __call__(self, request: Request) -> HttpResponse:
         sign_in = _live_sign_in(request) if SESSION_KEY in request.session else None
-        request.sign_in = sign_in  # type: ignore[attr-defined]
+        request.sign_in = sign_in
         if sign_in is None:
             _forget_user(request)
         elif timezone.now() - sign_in.last_seen_at >= TOUCH_INTERVAL:
@@ -52,9 +53,9 @@ class SignInMiddleware:
         return self.get_response(request)
 
 
-def _live_sign_in(request: HttpRequest) -> SignIn | None:
+def _live_sign_in(request: Request) -> SignIn | None:
     """Give the sign-in of a session that names a user, if both still say the same."""
-    digest = request.session.digest  # type: ignore[attr-defined]
+    digest = request.session.digest
     sign_in = sign_in_of(digest) if digest else None
     if sign_in is None:
         return None
@@ -65,7 +66,7 @@ def _live_sign_in(request: HttpRequest) -> SignIn | None:
     return sign_in
 
 
-def _forget_user(request: HttpRequest) -> None:
+def _forget_user(request: Request) -> None:
     if SESSION_KEY in request.session:
         request.session.flush()
     request.user = AnonymousUser()

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 from urllib.parse import urlencode
 
 from allauth.account import views as allauth_views
 from django.conf import settings
 from django.contrib.auth import logout
-from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -17,8 +16,9 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.destinations import allowed_target, destination
-from accounts.models import Upstream, User
+from accounts.destinations import destination
+from accounts.models import Upstream
+from accounts.requests import Request, SignedInRequest, login_required
 from accounts.throttle import PasswordFormMixin
 from accounts.upstreams import provider_sign_out
 from accounts.upstreams.views import offered
@@ -77,9 +77,9 @@ class SignInView(PasswordFormMixin, allauth_views.LoginView):  # type: ignore[mi
 class SignOutView(allauth_views.LogoutView):  # type: ignore[misc]
     http_method_names = ["get", "head", "post"]
 
-    def post(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def post(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
         """Sign out here, whatever the provider does; then at the provider."""
-        sign_in = getattr(request, "sign_in", None)
+        sign_in = request.sign_in
         response: HttpResponse = super().post(request, *args, **kwargs)
         on = provider_sign_out.way_out(sign_in.pk, self.get_next_url()) if sign_in else None
         return provider_sign_out.remember(redirect(on) if on else response)
@@ -92,8 +92,8 @@ class SignOutView(allauth_views.LogoutView):  # type: ignore[misc]
 class PasswordChangeView(PasswordFormMixin, allauth_views.PasswordChangeView):  # type: ignore[misc]
     http_method_names = ["get", "head", "post"]
 
-    def dispatch(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        if not cast(User, request.user).has_usable_password():
+    def dispatch(self, request: SignedInRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        if not request.user.has_usable_password():
             return render(request, "accounts/no_password.html")
         response: HttpResponse = super().dispatch(request, *args, **kwargs)
         return response
@@ -123,12 +123,12 @@ def signed_out(request: HttpRequest) -> HttpResponse:
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-def switch_account(request: HttpRequest) -> HttpResponse:
+def switch_account(request: Request) -> HttpResponse:
     """Sign out, then sign in as somebody else and go where `next` leads. Only POST changes anything."""
     target = destination(request, "next")
     sign_in = reverse("account_login") + (f"?{urlencode({'next': target})}" if target else "")
     if request.method == "POST":
-        before = getattr(request, "sign_in", None)
+        before = request.sign_in
         logout(request)
         on = (
             provider_sign_out.way_out(before.pk, f"{settings.IKD_PORTAL_ORIGIN}{sign_in}") if before else None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import Http404, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -13,17 +13,17 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.destinations import destination
 from accounts.models import Upstream
+from accounts.requests import Request
 from accounts.upstreams.cas.flow import service_address
 from accounts.upstreams.cas.single_logout import single_logout
 from accounts.upstreams.views import callback, start
 from authgate.check.responses import CHALLENGE, header_value
-from authgate.models import SignIn
 
 
 @csrf_exempt  # A POST is the CAS server's. It ends what the ticket in it began, and reads no cookie.
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-def sso_login(request: HttpRequest) -> HttpResponse:
+def sso_login(request: Request) -> HttpResponse:
     """Begin a sign-in by CAS, take the browser back with its ticket, or hear that a ticket has ended."""
     if request.method == "POST":
         return single_logout(request)
@@ -50,12 +50,12 @@ def chosen(slug: str) -> Upstream | None:
 
 @never_cache
 @require_safe
-def verification(request: HttpRequest) -> HttpResponse:
+def verification(request: Request) -> HttpResponse:
     """Tell a page of the portal's own host who is signed in there, or where to sign in.
 
     It evaluates no rule: a proxy that guards an application asks a check.
     """
-    sign_in: SignIn | None = getattr(request, "sign_in", None)
+    sign_in = request.sign_in
     if sign_in is None:
         location = service_address()
         told = {"error": "sign_in_required", "location": location, "targetURL": location}

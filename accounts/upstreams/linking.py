@@ -32,6 +32,7 @@ from accounts.email_addresses import is_address_taken
 from accounts.look_alikes import is_disguised, skeleton
 from accounts.models import ClaimMapping, Identity, Upstream, UpstreamSession, User
 from accounts.privilege import privileged
+from accounts.requests import sign_in_in
 from accounts.upstreams.claim_texts import readable
 from accounts.upstreams.errors import Blame, Trouble
 from accounts.upstreams.groups import follow_groups
@@ -140,7 +141,7 @@ def is_still_known(request: HttpRequest, user: User) -> bool:
 def keep(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     """Hang what the provider said on the sign-in that has just begun."""
     sealed = request.session.pop(STASH, None)
-    sign_in: SignIn | None = getattr(request, "sign_in", None)
+    sign_in = sign_in_in(request)
     if sealed is None or sign_in is None:
         return
     kept = _unsealed(sealed)

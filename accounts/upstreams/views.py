@@ -6,17 +6,15 @@ import logging
 import random
 import secrets
 import time
-from typing import cast
 from urllib.parse import urlencode
 
 from allauth.account.internal.flows.login import record_authentication
 from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
 from django.contrib import messages
-from django.contrib.auth.decorators import login_required
 from django.core.cache import cache
 from django.db import transaction
 from django.db.models import F, QuerySet
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -27,6 +25,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.destinations import allowed_target, destination, with_fragment
 from accounts.models import Identity, Upstream, User
 from accounts.reauthentication import is_freshly_confirmed
+from accounts.requests import Request, SignedInRequest, login_required
 from accounts.upstreams import attempts, provider_sign_out, provider_threads
 from accounts.upstreams.attempts import Attempt, Purpose
 from accounts.upstreams.errors import Blame, Trouble
@@ -54,7 +53,7 @@ def offered() -> list[Upstream]:
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
-def start(request: HttpRequest, slug: str) -> HttpResponse:
+def start(request: Request, slug: str) -> HttpResponse:
     """Send the browser to the provider, or on to its page if it is signed in.
 
     `attempt` is the state of an attempt that failed: the new one leads to the same page. A POST brings the
@@ -69,7 +68,7 @@ def start(request: HttpRequest, slug: str) -> HttpResponse:
     return leave_for(request, upstream, Purpose.SIGN_IN, target, tries=failed.tries + 1 if failed else 0)
 
 
-def _failed_attempt(request: HttpRequest, upstream: Upstream) -> tuple[Attempt | None, str]:
+def _failed_attempt(request: Request, upstream: Upstream) -> tuple[Attempt | None, str]:
     """Return the attempt to be followed by another, and the page that it leads to."""
     try:
         attempt, own = attempts.read(request, upstream, request.GET.get("attempt", ""))
@@ -81,9 +80,9 @@ def _failed_attempt(request: HttpRequest, upstream: Upstream) -> tuple[Attempt |
 
 
 def leave_for(
-    request: HttpRequest, upstream: Upstream, purpose: Purpose, target: str | None, *, tries: int = 0
+    request: Request, upstream: Upstream, purpose: Purpose, target: str | None, *, tries: int = 0
 ) -> HttpResponse:
-    sign_in = request.sign_in.pk if purpose is not Purpose.SIGN_IN else 0  # type: ignore[attr-defined]
+    sign_in = request.sign_in.pk if request.sign_in and purpose is not Purpose.SIGN_IN else 0
     state, own, cookie = attempts.begin(request, upstream, purpose, target, sign_in, tries)
     try:
         _require_turn(request)
@@ -106,7 +105,7 @@ def _start_url(upstream: Upstream, state: str) -> str:
 @never_cache
 @require_safe
 @sensitive_variables()
-def callback(request: HttpRequest, slug: str) -> HttpResponse:
+def callback(request: Request, slug: str) -> HttpResponse:
     """Take the browser back from the provider. HEAD uses nothing up."""
     upstream = upstream_of(slug)
     if request.method == "HEAD":
@@ -131,7 +130,7 @@ def callback(request: HttpRequest, slug: str) -> HttpResponse:
     return _without_referrer(response)
 
 
-def _require_turn(request: HttpRequest) -> None:
+def _require_turn(request: Request) -> None:
     """Raise Trouble for a request that waited too long for others at the same provider."""
     if is_turned_away(request):
         raise Trouble("too many wait for the provider already", Blame.UNAVAILABLE)
@@ -143,7 +142,7 @@ def _without_referrer(response: HttpResponse) -> HttpResponse:
 
 
 def _failed(
-    request: HttpRequest,
+    request: Request,
     upstream: Upstream,
     attempt: Attempt,
     trouble: Trouble,
@@ -176,7 +175,7 @@ def _let_other_tabs_finish(attempt: Attempt) -> None:
 
 
 def _arrived(
-    request: HttpRequest, upstream: Upstream, attempt: Attempt, arrival: Arrival, target: str | None
+    request: Request, upstream: Upstream, attempt: Attempt, arrival: Arrival, target: str | None
 ) -> HttpResponse:
     if attempt.purpose is Purpose.SIGN_IN:
         _refuse_if_switched_off(Upstream.objects.all(), upstream)
@@ -199,9 +198,9 @@ def _refuse_if_switched_off(upstreams: QuerySet[Upstream], upstream: Upstream) -
         raise Trouble("the provider was switched off meanwhile", Blame.REFUSED)
 
 
-def _still_signed_in(request: HttpRequest, attempt: Attempt) -> SignIn:
+def _still_signed_in(request: Request, attempt: Attempt) -> SignIn:
     """Give the sign-in that began the attempt, if it has not ended while the provider was asked."""
-    own: SignIn | None = getattr(request, "sign_in", None)
+    own = request.sign_in
     if own is None or own.pk != attempt.sign_in:
         raise Trouble("another sign-in began meanwhile", Blame.STALE)
     locked = live_sign_ins().select_for_update(of=("self",), no_key=True).order_by()
@@ -210,7 +209,7 @@ def _still_signed_in(request: HttpRequest, attempt: Attempt) -> SignIn:
     return own
 
 
-def _confirm_with(request: HttpRequest, upstream: Upstream, arrival: Arrival, user: User) -> None:
+def _confirm_with(request: Request, upstream: Upstream, arrival: Arrival, user: User) -> None:
     """Note that the provider asked the person again. Raises Trouble where that proves too little."""
     if not Identity.objects.filter(upstream=upstream, subject=arrival.subject, user=user).exists():
         raise Trouble("the person confirmed with another identity", Blame.REFUSED)
@@ -220,7 +219,7 @@ def _confirm_with(request: HttpRequest, upstream: Upstream, arrival: Arrival, us
 
 
 def trouble_page(
-    request: HttpRequest,
+    request: Request,
     upstream: Upstream,
     trouble: Trouble,
     target: str | None = None,
@@ -267,7 +266,7 @@ def _may_leave_an_event(address: str | None) -> bool:
 @never_cache
 @require_safe
 @sensitive_variables()
-def sign_out_at_provider(request: HttpRequest) -> HttpResponse:
+def sign_out_at_provider(request: Request) -> HttpResponse:
     """Send a browser that the portal has signed out on to its provider, which is to do the same.
 
     Whatever is wrong with the provider, the browser ends where it wanted to go, signed out here.
@@ -280,7 +279,7 @@ def sign_out_at_provider(request: HttpRequest) -> HttpResponse:
     return provider_sign_out.remember(response)
 
 
-def _end_session_url(request: HttpRequest, way: provider_sign_out.WayOut) -> str | None:
+def _end_session_url(request: Request, way: provider_sign_out.WayOut) -> str | None:
     taken = provider_sign_out.taken(way.session)
     if taken is None:
         return None
@@ -302,10 +301,10 @@ def _end_session_url(request: HttpRequest, way: provider_sign_out.WayOut) -> str
 # ---- one's own identities ---------------------------------------------------------------------------------
 
 
-def ask_to_confirm(request: HttpRequest) -> HttpResponse:
+def ask_to_confirm(request: SignedInRequest) -> HttpResponse:
     """Send to the proof of who one is: second factor or password, or for those without any their provider."""
     target = reverse("upstream_identities")
-    if get_reauthentication_flows(cast(User, request.user)):
+    if get_reauthentication_flows(request.user):
         return HttpResponseRedirect(f"{reverse('account_reauthenticate')}?{urlencode({'next': target})}")
     return redirect("upstream_confirm")
 
@@ -313,8 +312,8 @@ def ask_to_confirm(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 @require_safe
-def identities(request: HttpRequest) -> HttpResponse:
-    linked = list(Identity.objects.filter(user=cast(User, request.user)).select_related("upstream"))
+def identities(request: SignedInRequest) -> HttpResponse:
+    linked = list(Identity.objects.filter(user=request.user).select_related("upstream"))
     known = {identity.upstream_id for identity in linked}
     others = [upstream for upstream in offered() if upstream.pk not in known]
     context = {"identities": linked, "others": others}
@@ -324,7 +323,7 @@ def identities(request: HttpRequest) -> HttpResponse:
 @never_cache
 @login_required
 @require_POST
-def begin_link(request: HttpRequest, slug: str) -> HttpResponse:
+def begin_link(request: SignedInRequest, slug: str) -> HttpResponse:
     upstream = upstream_of(slug)
     if not is_freshly_confirmed(request):
         return ask_to_confirm(request)
@@ -334,8 +333,8 @@ def begin_link(request: HttpRequest, slug: str) -> HttpResponse:
 @never_cache
 @login_required
 @require_POST
-def unlink(request: HttpRequest, key: int) -> HttpResponse:
-    user = cast(User, request.user)
+def unlink(request: SignedInRequest, key: int) -> HttpResponse:
+    user = request.user
     get_object_or_404(Identity, pk=key, user=user)
     if not is_freshly_confirmed(request):
         return ask_to_confirm(request)
@@ -362,12 +361,12 @@ def unlink(request: HttpRequest, key: int) -> HttpResponse:
 @never_cache
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-def confirm(request: HttpRequest) -> HttpResponse:
+def confirm(request: SignedInRequest) -> HttpResponse:
     """Let people without a password prove who they are, by one of their providers.
 
     Whoever has a second factor gives that, unless a provider may stand in for it.
     """
-    user, target = cast(User, request.user), destination(request, "next") or reverse("upstream_identities")
+    user, target = request.user, destination(request, "next") or reverse("upstream_identities")
     target = with_fragment(target, request.POST.get("fragment", "")) or target
     own = Upstream.objects.filter(enabled=True, identities__user=user).distinct()
     if has_factor(user):

@@ -61,9 +61,7 @@ def test_the_table_holds_the_digest_for_asynchronous_callers_too() -> None:
 
 def test_a_session_flushed_by_an_asynchronous_caller_ends_its_sign_in(alice: User) -> None:
     store = saved(colour="green")
-    begin_sign_in(
-        alice, session_digest=store.digest or "", address=None, user_agent="", methods=[], keep=False
-    )
+    begin_sign_in(alice, session_digest=store.digest, address=None, user_agent="", methods=[], keep=False)
 
     async_to_sync(store.aflush)()
 

@@ -1,0 +1,47 @@
+"""Requests as the portal's own pages receive them, once `accounts.sign_in.middleware` has run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
+
+from django.contrib.auth import decorators
+from django.http import HttpRequest, HttpResponseBase
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import AnonymousUser
+
+    from accounts.models import User
+    from accounts.sign_in.session_store import SessionStore
+    from authgate.models import SignIn
+
+P = ParamSpec("P")
+R = TypeVar("R", bound=HttpResponseBase)
+
+
+class Request(HttpRequest):
+    """A request of any visitor. `sign_in` is the live sign-in of the session, if it has one."""
+
+    user: User | AnonymousUser
+    session: SessionStore
+    sign_in: SignIn | None
+
+
+class SignedInRequest(Request):
+    """A request behind `login_required`."""
+
+    user: User
+    sign_in: SignIn
+
+
+def login_required(
+    view: Callable[Concatenate[SignedInRequest, P], R],
+) -> Callable[Concatenate[Request, P], R]:
+    """Redirect visitors who are not signed in to the sign-in page. The middleware ties user and sign-in."""
+    return cast(Callable[Concatenate[Request, P], R], decorators.login_required(view))
+
+
+def sign_in_in(request: HttpRequest) -> SignIn | None:
+    """Return the live sign-in of a request that may not have passed the middleware, such as a signal's."""
+    sign_in: SignIn | None = getattr(request, "sign_in", None)
+    return sign_in
