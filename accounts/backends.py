@@ -45,7 +45,7 @@ def account_named(login: str) -> User | None:
     return None
 
 
-class PasswordBackend(AuthenticationBackend):  # type: ignore[misc]
+class PasswordBackend(AuthenticationBackend):
     """Names and passwords. Unknown, disabled, no password and wrong password cost one hash each."""
 
     def authenticate(

@@ -212,7 +212,7 @@ class PasswordFormMixin:
     """Say with the status, too, that a password was not even tried."""
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
-        response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]
+        response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]  # the view's, not object's
         return self.with_status(response, form)
 
     def with_status(self, response: HttpResponse, form: forms.Form) -> HttpResponse:

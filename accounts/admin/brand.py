@@ -22,7 +22,7 @@ from authgate.pictures import PictureField, picture_change
 LOGO_BOX = (400, 80)
 
 
-class BrandForm(forms.ModelForm):  # type: ignore[type-arg]
+class BrandForm(forms.ModelForm):
     logo_file = PictureField(
         _("Logo"),
         _("PNG, JPEG or WebP with a transparent background. Shown 40 pixels high on light and dark pages."),

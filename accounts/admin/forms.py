@@ -61,7 +61,7 @@ def refuse_taken_name(username: str, user_id: int = 0) -> None:
         raise ValidationError(ADDRESS_TAKEN, code="unique")
 
 
-class AddUserForm(AdminUserCreationForm):  # type: ignore[type-arg]
+class AddUserForm(AdminUserCreationForm):
     class Meta(AdminUserCreationForm.Meta):
         model = User
         fields = ("username", "display_name", "email")
@@ -78,10 +78,10 @@ class AddUserForm(AdminUserCreationForm):  # type: ignore[type-arg]
         return email
 
 
-class ChangeUserForm(GivesRoles, UserChangeForm):  # type: ignore[type-arg]
+class ChangeUserForm(GivesRoles, UserChangeForm):
     """The admin sets `requester` on the class that it makes for each request."""
 
-    password = None  # type: ignore[assignment]
+    password = None  # type: ignore[assignment]  # so Django drops an inherited field
     permissions_field = "user_permissions"
     roles = roles_field()
 
@@ -119,7 +119,7 @@ class ChangeUserForm(GivesRoles, UserChangeForm):  # type: ignore[type-arg]
         return cleaned
 
 
-class AddressForm(forms.ModelForm):  # type: ignore[type-arg]
+class AddressForm(forms.ModelForm):
     class Meta:
         model = EmailAddress
         fields = ("email", "verified", "primary")
@@ -134,7 +134,7 @@ class AddressForm(forms.ModelForm):  # type: ignore[type-arg]
         return email
 
 
-class AddressFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
+class AddressFormSet(BaseInlineFormSet):
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
         name_fields(form)
@@ -175,7 +175,7 @@ def _people(label: Any) -> forms.ModelMultipleChoiceField[User]:
     )
 
 
-class NewPasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]
+class NewPasswordForm(AdminPasswordChangeForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         # Django's own words are put together before it is known who reads them: always in English.
@@ -185,7 +185,7 @@ class NewPasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]
             )
 
 
-class GroupForm(GivesRoles, forms.ModelForm):  # type: ignore[type-arg]
+class GroupForm(GivesRoles, forms.ModelForm):
     """Members come and go by name, so that a group of thousands needs no form of thousands of rows."""
 
     permissions_field = "permissions"

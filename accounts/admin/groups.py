@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import django.contrib.auth.admin  # noqa: F401 (registers the page that is removed below)
 from django import forms
@@ -24,9 +24,19 @@ from accounts.models import Group, StrictGroup, User
 from accounts.privilege import privileged, requester_of
 from authgate.admin.audited import AuditedAdmin
 
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
 NEWEST = 20
 
 admin.site.unregister(DjangoGroup)
+
+
+class Counted(TypedDict):
+    """What `GroupAdmin.get_queryset` adds to a group."""
+
+    how_many: int
+    is_powerful: bool
 
 
 @admin.register(Group)
@@ -48,12 +58,12 @@ class GroupAdmin(ShowsRoles, AuditedAdmin):
     ordering = ("name",)
 
     @admin.display(description=_("members"), ordering="how_many")
-    def member_count(self, group: Group) -> int:
-        return int(group.how_many)  # type: ignore[attr-defined]
+    def member_count(self, group: WithAnnotations[Group, Counted]) -> int:
+        return group.how_many
 
     @admin.display(description=_("carries permissions"), boolean=True, ordering="is_powerful")
-    def carries_permissions(self, group: Group) -> bool:
-        return bool(group.is_powerful)  # type: ignore[attr-defined]
+    def carries_permissions(self, group: WithAnnotations[Group, Counted]) -> bool:
+        return group.is_powerful
 
     @admin.display(description=_("second factor needed"), boolean=True)
     def is_strict(self, group: Group) -> bool:
@@ -127,7 +137,7 @@ class GroupAdmin(ShowsRoles, AuditedAdmin):
 
 
 @admin.register(DjangoGroup)
-class GroupLookup(admin.ModelAdmin):  # type: ignore[type-arg]
+class GroupLookup(admin.ModelAdmin):
     """Answers the autocompletion of fields that point at Django's own group; has no pages."""
 
     search_fields = ("name",)

@@ -22,7 +22,7 @@ from accounts.privilege import requester_of
 from authgate.admin.audited import AuditedAdmin
 
 
-class InvitationForm(forms.ModelForm):  # type: ignore[type-arg]
+class InvitationForm(forms.ModelForm):
     requester: User
     days = forms.IntegerField(
         label=_("Works for"), min_value=1, max_value=LONGEST_DAYS, initial=7, help_text=_("Days.")

@@ -33,6 +33,7 @@ class GivesRoles:
 
     permissions_field: str
     requester: User
+    instance: Model
     fields: dict[str, forms.Field]
     cleaned_data: dict[str, Any]
 
@@ -46,12 +47,11 @@ class GivesRoles:
         field.choices = [
             (role.key, format_html("{} <small>{}</small>", role.name, role.sentence)) for role in ROLES
         ]
-        holder: Model = self.instance  # type: ignore[attr-defined]
-        self.held_before = {role.key for role in roles_of(holder, self.permissions_field)}
+        self.held_before = {role.key for role in roles_of(self.instance, self.permissions_field)}
         field.initial = sorted(self.held_before)
 
     def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data  # type: ignore[misc]
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data  # type: ignore[misc]  # the form's, not object's
         if "roles" in cleaned and self.permissions_field in cleaned:
             cleaned[self.permissions_field] = self._with_roles(
                 cleaned[self.permissions_field], set(cleaned["roles"])
@@ -79,7 +79,7 @@ def roles_field() -> forms.MultipleChoiceField:
     )
 
 
-class ShowsRoles(admin.ModelAdmin):  # type: ignore[type-arg]
+class ShowsRoles(admin.ModelAdmin):
     """An admin of what holds permissions. Its fieldsets are those of superusers."""
 
     permissions_field: str

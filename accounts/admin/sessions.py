@@ -27,7 +27,7 @@ from authgate.peer import client_address
 from authgate.sign_ins import end_sign_ins, is_idle
 
 
-class GateSessionInline(admin.TabularInline):  # type: ignore[type-arg]
+class GateSessionInline(admin.TabularInline):
     model = GateSession
     fields = ("origin", "created_at", "ended_at")
     readonly_fields = fields

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django import forms
 from django.contrib import admin, messages
@@ -33,13 +33,16 @@ from authgate.peer import client_address
 from authgate.pictures import PictureField, save_picture
 from authgate.sign_ins import note_revocation
 
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
 PICTURE_BOX = (96, 96)
 """Pixels: 24 points on the finest screens."""
 
 ONLY_IN_THE_FORM = ("client_secret", "remove_secret", "picture_file", "remove_picture")
 
 
-class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
+class UpstreamForm(forms.ModelForm):
     client_secret = forms.CharField(
         label=_("client secret"),
         required=False,
@@ -79,12 +82,12 @@ class UpstreamForm(forms.ModelForm):  # type: ignore[type-arg]
         return cleaned
 
 
-class ClaimMappingInline(ReadableText, admin.TabularInline):  # type: ignore[type-arg]
+class ClaimMappingInline(ReadableText, admin.TabularInline):
     model = ClaimMapping
     extra = 0
 
 
-class GroupMappingInline(ReadableText, admin.TabularInline):  # type: ignore[type-arg]
+class GroupMappingInline(ReadableText, admin.TabularInline):
     model = GroupMapping
     extra = 0
     autocomplete_fields = ("group",)
@@ -106,6 +109,12 @@ class SuperusersOnly(AuditedAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return requester_of(request).is_superuser
+
+
+class Counted(TypedDict):
+    """What `UpstreamAdmin.get_queryset` adds to a provider."""
+
+    how_many: int
 
 
 @admin.register(Upstream)
@@ -179,8 +188,8 @@ class UpstreamAdmin(SuperusersOnly):
     )
 
     @admin.display(description=_("people"), ordering="how_many")
-    def people(self, upstream: Upstream) -> int:
-        return int(upstream.how_many)  # type: ignore[attr-defined]
+    def people(self, upstream: WithAnnotations[Upstream, Counted]) -> int:
+        return upstream.how_many
 
     @admin.display(description=_("shown now"))
     def picture_shown(self, upstream: Upstream) -> SafeString | str:
@@ -272,7 +281,7 @@ class UpstreamAdmin(SuperusersOnly):
         note_revocation()
 
 
-class IdentityForm(forms.ModelForm):  # type: ignore[type-arg]
+class IdentityForm(forms.ModelForm):
     requester: User
 
     class Meta:

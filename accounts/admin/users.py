@@ -50,7 +50,7 @@ if admin.site.is_registered(EmailConfirmation):
 admin.site.unregister(Authenticator)  # its page shows secrets, and lets staff exchange them
 
 
-class AddressInline(ReadableText, admin.TabularInline):  # type: ignore[type-arg]
+class AddressInline(ReadableText, admin.TabularInline):
     model = EmailAddress
     form = AddressForm
     formset = AddressFormSet
@@ -73,7 +73,7 @@ def _is_within_reach(request: HttpRequest, user: User | None) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(ShowsRoles, AuditedAdmin, DjangoUserAdmin):  # type: ignore[type-arg]
+class UserAdmin(ShowsRoles, AuditedAdmin, DjangoUserAdmin):
     permissions_field = "user_permissions"
     form = ChangeUserForm
     add_form = AddUserForm

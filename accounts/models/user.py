@@ -35,7 +35,7 @@ class PeopleManager(UserManager["User"]):
         """Make a user for `createsuperuser` and `create_user`. Raises ValidationError for a look-alike."""
         if self.look_alikes(username).exists():
             raise ValidationError(LOOKS_ALIKE, code="look_alike")
-        user: User = super()._create_user_object(username, *args, **kwargs)  # type: ignore[misc]
+        user: User = super()._create_user_object(username, *args, **kwargs)  # type: ignore[misc]  # not in the stubs
         return user
 
     def get_by_natural_key(self, username: str | None) -> User:
@@ -45,8 +45,8 @@ class PeopleManager(UserManager["User"]):
 class User(AbstractUser):
     """A person. `username` and `email` are unique whatever their letter case."""
 
-    first_name = None  # type: ignore[assignment]
-    last_name = None  # type: ignore[assignment]
+    first_name = None  # type: ignore[assignment]  # so Django drops an inherited field
+    last_name = None  # type: ignore[assignment]  # likewise
     uuid = models.UUIDField(_("UUID"), default=uuid.uuid4, unique=True, editable=False)
     email = models.EmailField(_("e-mail address"), blank=True)
     display_name = models.CharField(_("display name"), max_length=150, blank=True)

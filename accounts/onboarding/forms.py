@@ -19,7 +19,7 @@ from accounts.usernames import is_misleading
 from authgate.validation import refuse_hidden
 
 
-class FirstAdministratorForm(NamesOneself, BaseUserCreationForm):  # type: ignore[type-arg]
+class FirstAdministratorForm(NamesOneself, BaseUserCreationForm):
     class Meta:
         model = User
         fields = ("username", "display_name", "email")
@@ -50,7 +50,7 @@ class FirstAdministratorForm(NamesOneself, BaseUserCreationForm):  # type: ignor
         return user
 
 
-class AcceptForm(NamesOneself, BaseUserCreationForm):  # type: ignore[type-arg]
+class AcceptForm(NamesOneself, BaseUserCreationForm):
     class Meta:
         model = User
         fields = ("username", "display_name")

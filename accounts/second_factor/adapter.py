@@ -17,7 +17,7 @@ from accounts.second_factor.key_uri import account_of, issuer_of, key_uri
 from authgate.encryption import Secret
 
 
-class FactorAdapter(DefaultMFAAdapter):  # type: ignore[misc]
+class FactorAdapter(DefaultMFAAdapter):
     error_messages = DefaultMFAAdapter.error_messages | {
         "incorrect_code": _("The code is wrong or was already used. Wait for the next one."),
         "incorrect_passkey": _("The passkey was not accepted. Try again, or use another method."),

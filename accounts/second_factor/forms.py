@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from allauth.account.adapter import get_adapter as get_account_adapter
@@ -54,12 +55,13 @@ class TakesCode:
 
     user: User
     cleaned_data: dict[str, Any]
+    _emit_authentication_failed: Callable[[Authenticator | None], None]
 
     def clean_code(self) -> str:
         slots = _count_try(self.user)
         found = take_code(self.user, self.cleaned_data["code"])
         if found is None:
-            self._emit_authentication_failed(_main_factor(self.user))  # type: ignore[attr-defined]
+            self._emit_authentication_failed(_main_factor(self.user))
             raise FactorAdapter().validation_error("incorrect_code")
         give_back(slots)
         found.user = self.user
@@ -71,19 +73,19 @@ def _main_factor(user: User) -> Authenticator | None:
     return Authenticator.objects.filter(user=user).order_by("-type").first()
 
 
-class AuthenticateForm(TakesCode, base_forms.AuthenticateForm):  # type: ignore[misc]
+class AuthenticateForm(TakesCode, base_forms.AuthenticateForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["code"] = _code_field(_("Code"))
 
 
-class ReauthenticateForm(TakesCode, base_forms.ReauthenticateForm):  # type: ignore[misc]
+class ReauthenticateForm(TakesCode, base_forms.ReauthenticateForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["code"] = _code_field(_("Code"))
 
 
-class ActivateTotpForm(totp_forms.ActivateTOTPForm):  # type: ignore[misc]
+class ActivateTotpForm(totp_forms.ActivateTOTPForm):
     """The secret waits in the session under the installation's key until the first code is right."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -146,7 +148,7 @@ class TakesCredential:
 
     def clean_credential(self) -> Any:
         try:
-            return super().clean_credential()  # type: ignore[misc]
+            return super().clean_credential()  # type: ignore[misc]  # the form's, not object's
         except ValidationError:
             raise FactorAdapter().validation_error("incorrect_passkey") from None
         except Exception:
@@ -154,13 +156,13 @@ class TakesCredential:
             raise FactorAdapter().validation_error("incorrect_passkey") from None
 
 
-class AuthenticateWebAuthnForm(TakesCredential, webauthn_forms.AuthenticateWebAuthnForm):  # type: ignore[misc]
+class AuthenticateWebAuthnForm(TakesCredential, webauthn_forms.AuthenticateWebAuthnForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["credential"] = CredentialField()
 
 
-class LoginWebAuthnForm(TakesCredential, webauthn_forms.LoginWebAuthnForm):  # type: ignore[misc]
+class LoginWebAuthnForm(TakesCredential, webauthn_forms.LoginWebAuthnForm):
     """A passkey instead of the password. allauth refuses a key that asked for neither PIN nor finger."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -168,7 +170,7 @@ class LoginWebAuthnForm(TakesCredential, webauthn_forms.LoginWebAuthnForm):  # t
         self.fields["credential"] = CredentialField()
 
 
-class ReauthenticateWebAuthnForm(TakesCredential, webauthn_forms.ReauthenticateWebAuthnForm):  # type: ignore[misc]
+class ReauthenticateWebAuthnForm(TakesCredential, webauthn_forms.ReauthenticateWebAuthnForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["credential"] = CredentialField()
@@ -184,7 +186,7 @@ def _name_field() -> forms.CharField:
     )
 
 
-class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):  # type: ignore[misc]
+class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["name"] = _name_field()
@@ -212,7 +214,7 @@ class AddWebAuthnForm(webauthn_forms.AddWebAuthnForm):  # type: ignore[misc]
         return cleaned
 
 
-class EditWebAuthnForm(webauthn_forms.EditWebAuthnForm):  # type: ignore[misc]
+class EditWebAuthnForm(webauthn_forms.EditWebAuthnForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["name"] = _name_field()

@@ -31,7 +31,7 @@ MOST = 20
 """Devices of one person; of more, those remembered longest ago are forgotten."""
 
 
-class AuthenticateStage(TheirAuthenticateStage):  # type: ignore[misc]
+class AuthenticateStage(TheirAuthenticateStage):
     """Ask for a factor, unless the device is remembered by a row of ours rather than by allauth's cookie."""
 
     def _should_handle(self, request: HttpRequest) -> bool:

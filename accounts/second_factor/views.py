@@ -28,7 +28,7 @@ from accounts.models import User
 from accounts.reauthentication import reauthentication_required
 from accounts.requests import SignedInRequest, login_required
 from accounts.second_factor.codes import note_first_code
-from accounts.second_factor.forms import PENDING
+from accounts.second_factor.forms import PENDING, ActivateTotpForm
 from accounts.second_factor.remembered import forget, remember, remembered_devices
 from accounts.sign_in.devices import browser_named
 from accounts.throttle import PasswordFormMixin
@@ -66,11 +66,11 @@ class PasskeyOptions:
     """Give templates as JSON what the browser has to sign."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        context: dict[str, Any] = super().get_context_data(**kwargs)  # type: ignore[misc]
+        context: dict[str, Any] = super().get_context_data(**kwargs)  # type: ignore[misc]  # the view's
         return {**context, "passkey_options": json.dumps(context.get("js_data"))}
 
 
-class AuthenticateView(PasskeyOptions, PasswordFormMixin, base_views.AuthenticateView):  # type: ignore[misc]
+class AuthenticateView(PasskeyOptions, PasswordFormMixin, base_views.AuthenticateView):
     """The step between the password and the sign-in; whoever stops here is nobody yet."""
 
     http_method_names = METHODS
@@ -81,7 +81,7 @@ class AuthenticateView(PasskeyOptions, PasswordFormMixin, base_views.Authenticat
 
 
 @method_decorator(never_cache, name="dispatch")
-class TrustView(base_views.TrustView):  # type: ignore[misc]
+class TrustView(base_views.TrustView):
     http_method_names = METHODS
 
     def form_valid(self, form: forms.Form) -> HttpResponse:
@@ -104,17 +104,18 @@ def forget_device(request: SignedInRequest, pk: int | None = None) -> HttpRespon
 
 
 @method_decorator(never_cache, name="dispatch")
-class ReauthenticateByCodeView(PasswordFormMixin, base_views.ReauthenticateView):  # type: ignore[misc]
+class ReauthenticateByCodeView(PasswordFormMixin, base_views.ReauthenticateView):
     http_method_names = METHODS
 
 
 @method_decorator(never_cache, name="dispatch")
-class ReauthenticateWebAuthnView(PasskeyOptions, webauthn_views.ReauthenticateWebAuthnView):  # type: ignore[misc]
+class ReauthenticateWebAuthnView(PasskeyOptions, webauthn_views.ReauthenticateWebAuthnView):
     http_method_names = METHODS
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
         context = {**self.get_context_data(), "form": form}
-        return self.render_to_response(context)  # type: ignore[no-any-return]
+        response: HttpResponse = self.render_to_response(context)
+        return response
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)
@@ -122,7 +123,7 @@ class ReauthenticateWebAuthnView(PasskeyOptions, webauthn_views.ReauthenticateWe
 
 
 @method_decorator(never_cache, name="dispatch")
-class PasskeySignInView(webauthn_views.LoginWebAuthnView):  # type: ignore[misc]
+class PasskeySignInView(webauthn_views.LoginWebAuthnView):
     """Sign in by a passkey alone: GET gives the browser what it has to sign, as JSON."""
 
     http_method_names = METHODS
@@ -144,7 +145,7 @@ class PasskeySignInView(webauthn_views.LoginWebAuthnView):  # type: ignore[misc]
 
 
 @method_decorator([never_cache, login_required], name="dispatch")
-class FactorsView(base_views.IndexView):  # type: ignore[misc]
+class FactorsView(base_views.IndexView):
     http_method_names = ["get", "head"]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -162,13 +163,13 @@ class FactorsView(base_views.IndexView):  # type: ignore[misc]
 
 
 @sensitive
-class ActivateTotpView(PasswordFormMixin, totp_views.ActivateTOTPView):  # type: ignore[misc]
+class ActivateTotpView(PasswordFormMixin, totp_views.ActivateTOTPView):
     http_method_names = METHODS
 
-    def form_valid(self, form: forms.Form) -> HttpResponse:
+    def form_valid(self, form: ActivateTotpForm) -> HttpResponse:
         response: HttpResponse = super().form_valid(form)
         row = Authenticator.objects.get(user=self.request.user, type=Authenticator.Type.TOTP)
-        note_first_code(row, form.secret, form.cleaned_data["code"])  # type: ignore[attr-defined]
+        note_first_code(row, form.secret, form.cleaned_data["code"])
         self.request.session.pop(PENDING, None)
         return response
 
@@ -182,12 +183,12 @@ class ActivateTotpView(PasswordFormMixin, totp_views.ActivateTOTPView):  # type:
 
 
 @sensitive
-class DeactivateTotpView(totp_views.DeactivateTOTPView):  # type: ignore[misc]
+class DeactivateTotpView(totp_views.DeactivateTOTPView):
     http_method_names = METHODS
 
 
 @sensitive
-class AddPasskeyView(PasskeyOptions, webauthn_views.AddWebAuthnView):  # type: ignore[misc]
+class AddPasskeyView(PasskeyOptions, webauthn_views.AddWebAuthnView):
     http_method_names = METHODS
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -206,17 +207,17 @@ class OwnPasskey:
 
 
 @sensitive
-class RenamePasskeyView(OwnPasskey, webauthn_views.EditWebAuthnView):  # type: ignore[misc]
+class RenamePasskeyView(OwnPasskey, webauthn_views.EditWebAuthnView):
     http_method_names = METHODS
 
 
 @sensitive
-class RemovePasskeyView(OwnPasskey, webauthn_views.RemoveWebAuthnView):  # type: ignore[misc]
+class RemovePasskeyView(OwnPasskey, webauthn_views.RemoveWebAuthnView):
     http_method_names = METHODS
 
 
 @sensitive
-class RecoveryCodesView(recovery_views.ViewRecoveryCodesView):  # type: ignore[misc]
+class RecoveryCodesView(recovery_views.ViewRecoveryCodesView):
     """Show the codes, this once."""
 
     http_method_names = ["get"]
@@ -227,5 +228,5 @@ class RecoveryCodesView(recovery_views.ViewRecoveryCodesView):  # type: ignore[m
 
 
 @sensitive
-class MakeRecoveryCodesView(recovery_views.GenerateRecoveryCodesView):  # type: ignore[misc]
+class MakeRecoveryCodesView(recovery_views.GenerateRecoveryCodesView):
     http_method_names = METHODS

@@ -15,7 +15,7 @@ from accounts.throttle import TooManyAttempts, wait_page
 
 
 @method_decorator(never_cache, name="dispatch")
-class PasswordResetView(allauth_views.PasswordResetView):  # type: ignore[misc]
+class PasswordResetView(allauth_views.PasswordResetView):
     http_method_names = ["get", "head", "post"]
 
     def form_valid(self, form: forms.Form) -> HttpResponse:
@@ -27,12 +27,12 @@ class PasswordResetView(allauth_views.PasswordResetView):  # type: ignore[misc]
 
 
 @method_decorator(never_cache, name="dispatch")
-class PasswordResetDoneView(allauth_views.PasswordResetDoneView):  # type: ignore[misc]
+class PasswordResetDoneView(allauth_views.PasswordResetDoneView):
     http_method_names = ["get", "head"]
 
 
 @method_decorator([never_cache, sensitive_post_parameters("password1", "password2")], name="dispatch")
-class PasswordResetFromKeyView(allauth_views.PasswordResetFromKeyView):  # type: ignore[misc]
+class PasswordResetFromKeyView(allauth_views.PasswordResetFromKeyView):
     """The link of the mail: its key goes into the session at once, and out of the address."""
 
     # Not "no-referrer": a browser would then send the form as of no origin, and be refused.
@@ -46,5 +46,5 @@ class PasswordResetFromKeyView(allauth_views.PasswordResetFromKeyView):  # type:
 
 
 @method_decorator(never_cache, name="dispatch")
-class PasswordResetFromKeyDoneView(allauth_views.PasswordResetFromKeyDoneView):  # type: ignore[misc]
+class PasswordResetFromKeyDoneView(allauth_views.PasswordResetFromKeyDoneView):
     http_method_names = ["get", "head"]

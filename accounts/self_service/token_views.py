@@ -34,7 +34,7 @@ LIFETIMES = (7, 30, 90, 180, 365)
 PAGE = 50
 
 
-class ChosenApplications(forms.ModelMultipleChoiceField):  # type: ignore[type-arg]
+class ChosenApplications(forms.ModelMultipleChoiceField):
     def clean(self, value: Any) -> Any:
         """Refuse a number that no row can have before a database chokes on it."""
         if not all(is_number_of_a_row(str(key)) for key in value or ()):
@@ -61,11 +61,10 @@ class TokenForm(forms.Form):
         super().__init__(*args, **kwargs)
         most = settings.IKD_API_TOKEN_LIFETIME / DAY
         offered = [days for days in LIFETIMES if days <= most] or [max(1, int(most))]
-        self.fields["days"].choices = [  # type: ignore[attr-defined]
-            (days, gettext("%(days)d days") % {"days": days}) for days in offered
-        ]
+        fields: dict[str, Any] = self.fields
+        fields["days"].choices = [(days, gettext("%(days)d days") % {"days": days}) for days in offered]
         open_to_them = Application.objects.filter(pk__in=applications_open_to(user))
-        self.fields["applications"].queryset = open_to_them  # type: ignore[attr-defined]
+        fields["applications"].queryset = open_to_them
 
     def clean_name(self) -> str:
         name = readable(self.cleaned_data["name"])

@@ -61,7 +61,7 @@ OWN_REASONS = frozenset(("by a link in a mail", "wrong password", "wrong code"))
 """Reasons that people read: others name what only administrators can change."""
 
 
-class ProfileForm(NamesOneself, forms.ModelForm):  # type: ignore[type-arg]
+class ProfileForm(NamesOneself, forms.ModelForm):
     class Meta:
         model = User
         fields = ("display_name",)
@@ -180,7 +180,7 @@ def _own_reason(event: AuditEvent) -> str:
 
 
 @method_decorator([never_cache, reauthentication_required], name="dispatch")
-class AddressesView(allauth_views.EmailView):  # type: ignore[misc]
+class AddressesView(allauth_views.EmailView):
     """E-mail addresses: what may sign in and receive a link for a new password, so nobody finds it open."""
 
     http_method_names = ["get", "head", "post"]
@@ -188,7 +188,7 @@ class AddressesView(allauth_views.EmailView):  # type: ignore[misc]
 
 
 @method_decorator(never_cache, name="dispatch")
-class ConfirmAddressView(allauth_views.ConfirmEmailView):  # type: ignore[misc]
+class ConfirmAddressView(allauth_views.ConfirmEmailView):
     """The link of the mail asks; only the button confirms, as mail scanners follow links."""
 
     http_method_names = ["get", "head", "post"]

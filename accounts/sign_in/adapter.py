@@ -31,7 +31,7 @@ from authgate.peer import client_address
 WRONG = _("The username and password do not match. Check both. Passwords are case-sensitive.")
 
 
-class AccountAdapter(DefaultAccountAdapter):  # type: ignore[misc]
+class AccountAdapter(DefaultAccountAdapter):
     error_messages = DefaultAccountAdapter.error_messages | {
         "username_password_mismatch": WRONG,
         "email_password_mismatch": WRONG,

@@ -19,7 +19,7 @@ from accounts.sign_in.pending import note_password
 from authgate.validation import readable, refuse_hidden
 
 
-class SignInForm(allauth_forms.LoginForm):  # type: ignore[misc]
+class SignInForm(allauth_forms.LoginForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         focused = "password" if self.data.get("login") else "login"
@@ -48,7 +48,7 @@ class SignInForm(allauth_forms.LoginForm):  # type: ignore[misc]
         return response
 
 
-class PasswordChangeForm(allauth_forms.ChangePasswordForm):  # type: ignore[misc]
+class PasswordChangeForm(allauth_forms.ChangePasswordForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["oldpassword"] = _password_field(_("Current password"), "current-password")
@@ -63,14 +63,14 @@ class PasswordChangeForm(allauth_forms.ChangePasswordForm):  # type: ignore[misc
         return password
 
 
-class PasswordResetKeyForm(allauth_forms.ResetPasswordKeyForm):  # type: ignore[misc]
+class PasswordResetKeyForm(allauth_forms.ResetPasswordKeyForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         name_new_passwords(self, _("New password"), _("New password again"))
         self.fields["password1"].widget.attrs["autofocus"] = True
 
 
-class AddAddressForm(allauth_forms.AddEmailForm):  # type: ignore[misc]
+class AddAddressForm(allauth_forms.AddEmailForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["email"] = forms.EmailField(
@@ -81,7 +81,7 @@ class AddAddressForm(allauth_forms.AddEmailForm):  # type: ignore[misc]
         )
 
 
-class ReauthenticateForm(allauth_forms.ReauthenticateForm):  # type: ignore[misc]
+class ReauthenticateForm(allauth_forms.ReauthenticateForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["password"] = _password_field(_("Password"), "current-password")

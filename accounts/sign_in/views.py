@@ -25,7 +25,7 @@ from accounts.upstreams.views import offered
 from authgate.endpoints.portal import application_named_in
 
 
-class SignInView(PasswordFormMixin, allauth_views.LoginView):  # type: ignore[misc]
+class SignInView(PasswordFormMixin, allauth_views.LoginView):
     http_method_names = ["get", "head", "post"]
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -74,7 +74,7 @@ class SignInView(PasswordFormMixin, allauth_views.LoginView):  # type: ignore[mi
 
 
 @method_decorator(never_cache, name="dispatch")
-class SignOutView(allauth_views.LogoutView):  # type: ignore[misc]
+class SignOutView(allauth_views.LogoutView):
     http_method_names = ["get", "head", "post"]
 
     def post(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -89,7 +89,7 @@ class SignOutView(allauth_views.LogoutView):  # type: ignore[misc]
 
 
 @method_decorator([never_cache, login_required], name="dispatch")
-class PasswordChangeView(PasswordFormMixin, allauth_views.PasswordChangeView):  # type: ignore[misc]
+class PasswordChangeView(PasswordFormMixin, allauth_views.PasswordChangeView):
     http_method_names = ["get", "head", "post"]
 
     def dispatch(self, request: SignedInRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -103,7 +103,7 @@ class PasswordChangeView(PasswordFormMixin, allauth_views.PasswordChangeView):  
 
 
 @method_decorator([never_cache, login_required], name="dispatch")
-class ReauthenticateView(PasswordFormMixin, allauth_views.ReauthenticateView):  # type: ignore[misc]
+class ReauthenticateView(PasswordFormMixin, allauth_views.ReauthenticateView):
     http_method_names = ["get", "head", "post"]
 
     def get_next_url(self) -> str | None:

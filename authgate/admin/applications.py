@@ -40,7 +40,7 @@ def kept_forms(formset: Any) -> Iterator[Any]:
             yield form
 
 
-class OriginFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
+class OriginFormSet(BaseInlineFormSet):
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
         name_fields(form)
@@ -57,7 +57,7 @@ class OriginFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
             seen.add(form.instance.value)
 
 
-class RuleFormSet(BaseInlineFormSet):  # type: ignore[type-arg]
+class RuleFormSet(BaseInlineFormSet):
     def _construct_form(self, i: int, **kwargs: Any) -> Any:
         form = super()._construct_form(i, **kwargs)  # type: ignore[misc]
         form.instance.validated_with_siblings = True
@@ -86,7 +86,7 @@ def may_move(request: HttpRequest, application: Application | None) -> bool:
     return not (application.access_token or application.id_token)
 
 
-class OriginInline(ReadableText, admin.TabularInline):  # type: ignore[type-arg]
+class OriginInline(ReadableText, admin.TabularInline):
     model = Origin
     formset = OriginFormSet
     extra = 0
@@ -104,7 +104,7 @@ class OriginInline(ReadableText, admin.TabularInline):  # type: ignore[type-arg]
         return 0 if obj else 1
 
 
-class RuleInline(ReadableText, admin.StackedInline):  # type: ignore[type-arg]
+class RuleInline(ReadableText, admin.StackedInline):
     model = Rule
     formset = RuleFormSet
     extra = 0
@@ -125,7 +125,7 @@ class RuleInline(ReadableText, admin.StackedInline):  # type: ignore[type-arg]
 ICON_BOX = (128, 128)
 
 
-class ApplicationForm(forms.ModelForm):  # type: ignore[type-arg]
+class ApplicationForm(forms.ModelForm):
     icon_file = PictureField(
         _("Icon"),
         _("PNG, JPEG or WebP, best square; the launcher shows it 48 points wide."),

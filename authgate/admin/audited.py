@@ -32,7 +32,7 @@ def is_number_of_a_row(text: str) -> bool:
     return text.isdecimal() and len(text) < 19
 
 
-class ReadableText(admin.options.BaseModelAdmin):  # type: ignore[type-arg]
+class ReadableText(admin.options.BaseModelAdmin):
     """Texts without characters that hide: none may pass for another, or turn the line it stands in."""
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
@@ -43,7 +43,7 @@ class ReadableText(admin.options.BaseModelAdmin):  # type: ignore[type-arg]
         return field
 
 
-class AuditedAdmin(ReadableText, admin.ModelAdmin):  # type: ignore[type-arg]
+class AuditedAdmin(ReadableText, admin.ModelAdmin):
     """A model's admin whose every change is an audit event in the same transaction."""
 
     secret_fields: tuple[str, ...] = ()

@@ -91,7 +91,7 @@ def _verify_answer(request: HttpRequest, upstream: Upstream) -> None:
         raise Trouble(f"the provider refused: {named}", Blame.UNAVAILABLE if down else Blame.REFUSED)
 
 
-class Redemption(OIDCAuthenticationBackend):  # type: ignore[misc]
+class Redemption(OIDCAuthenticationBackend):
     """The exchange of one code at one provider.
 
     It is in no list of Django's backends, where Django would also ask it about every password.
