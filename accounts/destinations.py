@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlencode
 
 from django.conf import settings
 from django.http import HttpRequest
@@ -39,6 +40,11 @@ def within_portal(text: str | None) -> str | None:
     origin: str = settings.IKD_PORTAL_ORIGIN
     url = judge(text, base=origin, allowed=lambda other: other == origin)
     return url.removeprefix(origin) if url is not None and url.startswith(f"{origin}/") else None
+
+
+def with_next(url: str, target: str | None) -> str:
+    """Return the URL of a page that leads to `target` afterwards, or just the page's if there is none."""
+    return f"{url}?{urlencode({'next': target})}" if target else url
 
 
 def destination(request: HttpRequest, *names: str) -> str | None:

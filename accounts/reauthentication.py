@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
-from urllib.parse import urlencode
 
 from allauth.account import app_settings, decorators
 from allauth.account.internal.flows.login import get_authentication_records
@@ -15,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
 from django.urls import reverse
 
+from accounts.destinations import with_next
 from accounts.models import Upstream
 from accounts.requests import Request, SignedInRequest, login_required
 
@@ -47,8 +47,7 @@ def reauthentication_required(
             cast(ProvenRequest, request).is_proven_without_allauth = True
             return view(request, *args, **kwargs)
         if Upstream.objects.filter(enabled=True, identities__user=request.user).exists():
-            query = urlencode({"next": request.get_full_path()})
-            return redirect(f"{reverse('upstream_confirm')}?{query}")
+            return redirect(with_next(reverse("upstream_confirm"), request.get_full_path()))
         return render(request, "accounts/token_sign_in_again.html", status=403)
 
     return inner

@@ -24,6 +24,7 @@ from accounts import mails
 from accounts.backends import account_named
 from accounts.language import keep_language
 from accounts.models import User
+from accounts.own_events import record_own
 from accounts.requests import Request, sign_in_in
 from accounts.second_factor.remembered import is_remembered
 from accounts.sign_in.devices import is_new_device
@@ -59,13 +60,7 @@ def begin(sender: Any, request: Request, user: User, **kwargs: Any) -> None:
     )
     request.sign_in = sign_in
     keep_language(user)
-    record(
-        "sign_in",
-        actor=user.username,
-        subject=user.username,
-        address=sign_in.address,
-        details={"methods": methods, "keep": sign_in.keep},
-    )
+    record_own("sign_in", request, user, {"methods": methods, "keep": sign_in.keep})
     if is_new:
         mails.tell(user, "new_device", address)
 
@@ -92,7 +87,7 @@ def end(sender: Any, request: Request, user: User | None, **kwargs: Any) -> None
     ended = end_sign_ins(_sign_ins_of(request))
     request.sign_in = None
     if ended and user is not None:
-        record("sign_out", actor=user.username, subject=user.username, address=client_address(request))
+        record_own("sign_out", request, user)
 
 
 @receiver(user_login_failed, dispatch_uid="record failed sign-in")
@@ -114,9 +109,8 @@ def record_failure(
 
 @receiver(password_changed, dispatch_uid="record password change")
 def record_password_change(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
-    address = client_address(request)
-    record("password_changed", actor=user.username, subject=user.username, address=address)
-    mails.tell(user, "password_changed", address)
+    record_own("password_changed", request, user)
+    mails.tell(user, "password_changed", client_address(request))
 
 
 @receiver(password_reset, dispatch_uid="record password reset")
@@ -147,9 +141,8 @@ def record_changed_address(
 
 
 def _record_address(request: HttpRequest, user: User, kind: str) -> None:
-    address = client_address(request)
-    record(kind, actor=user.username, subject=user.username, address=address)
-    mails.tell(user, "address_changed", address)
+    record_own(kind, request, user)
+    mails.tell(user, "address_changed", client_address(request))
 
 
 def _sign_ins_of(request: HttpRequest) -> Any:

@@ -18,8 +18,8 @@ from accounts import mails
 from accounts.models import User
 from accounts.onboarding import first_administrator, invitations
 from accounts.onboarding.forms import AcceptForm, FirstAdministratorForm, RegisterForm
+from accounts.own_events import record_own
 from accounts.throttle import TooManyAttempts, count_mail, wait_page
-from authgate.audit import record
 from authgate.peer import client_address
 
 
@@ -87,8 +87,7 @@ def make_first_administrator(request: HttpRequest, token: str) -> HttpResponse:
     if not first_administrator.take(token):
         return render(request, "accounts/first_administrator_too_late.html", status=404)
     user = form.save()
-    address = client_address(request)
-    record("first_administrator_made", actor=user.username, subject=user.username, address=address)
+    record_own("first_administrator_made", request, user)
     record_authentication(request, user, method="password", username=user.username)
     login(request, user)
     return redirect("launcher")

@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from accounts import mails
 from accounts.models import User
+from accounts.own_events import record_own
 from accounts.requests import sign_in_in
 from authgate.audit import record
 from authgate.factor_policy import FACTORS, has_factor
@@ -106,12 +107,6 @@ def failed(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None
 
 
 def _record(kind: str, request: HttpRequest, user: User, authenticator: Authenticator) -> None:
-    record(
-        kind,
-        actor=user.username,
-        subject=user.username,
-        address=client_address(request),
-        details={"factor": authenticator.type},
-    )
+    record_own(kind, request, user, {"factor": authenticator.type})
     if kind in mails.KINDS:
         mails.tell(user, kind, client_address(request))

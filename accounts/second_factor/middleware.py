@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
 
 from django.http import HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 
+from accounts.destinations import with_next
 from accounts.requests import Request
 from authgate.factor_policy import owes
 
@@ -58,4 +58,4 @@ class SecondFactorMiddleware:
         if match is not None and not match.namespaces and match.url_name in OPEN:
             return None
         asked_for = request.get_full_path() if request.method == "GET" else reverse("launcher")
-        return HttpResponseRedirect(f"{reverse('second_factor')}?{urlencode({'next': asked_for})}")
+        return HttpResponseRedirect(with_next(reverse("second_factor"), asked_for))

@@ -20,7 +20,8 @@ from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
 from accounts.models import RememberedDevice, User
-from authgate.audit import printable, record
+from accounts.own_events import record_own
+from authgate.audit import printable
 from authgate.factor_policy import has_factor
 from authgate.models import SignIn
 from authgate.peer import client_address
@@ -90,7 +91,7 @@ def remember(request: HttpRequest, user: User, response: HttpResponse) -> None:
     RememberedDevice.objects.filter(user=user).exclude(pk__in=[row.pk for row in kept]).delete()
     name, age = settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME, settings.IKD_REMEMBERED_DEVICE_LIFETIME
     set_portal_cookie(response, name, token, max_age=age)
-    _record("device_remembered", request, user)
+    record_own("device_remembered", request, user)
 
 
 def remembered_devices(user: User) -> list[RememberedDevice]:
@@ -109,9 +110,5 @@ def forget(request: HttpRequest, user: User, key: int | None = None) -> bool:
     deleted, _ = (rows if key is None else rows.filter(pk=key)).delete()
     if deleted:
         SignIn.objects.filter(user=user, ended_at=None).update(remembered_device=False)
-        _record("device_forgotten", request, user)
+        record_own("device_forgotten", request, user)
     return bool(deleted)
-
-
-def _record(kind: str, request: HttpRequest, user: User) -> None:
-    record(kind, actor=user.username, subject=user.username, address=client_address(request))

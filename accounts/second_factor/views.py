@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from typing import Any
-from urllib.parse import urlencode
 
 from allauth.account.adapter import get_adapter
 from allauth.mfa.base import views as base_views
@@ -23,7 +22,7 @@ from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.destinations import destination
+from accounts.destinations import destination, with_next
 from accounts.models import User
 from accounts.reauthentication import reauthentication_required
 from accounts.requests import SignedInRequest, login_required
@@ -39,8 +38,7 @@ sensitive = method_decorator([never_cache, reauthentication_required], name="dis
 
 
 def _with_next(request: HttpRequest, url: str) -> str:
-    target = destination(request, "next")
-    return f"{url}?{urlencode({'next': target})}" if target else url
+    return with_next(url, destination(request, "next"))
 
 
 # ---- giving one -------------------------------------------------------------------------------------------

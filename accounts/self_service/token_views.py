@@ -21,12 +21,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.launcher.tiles import applications_open_to
 from accounts.machines.api_tokens import TooManyTokens, end_tokens, make_token
 from accounts.models import ApiToken, User
+from accounts.own_events import record_own
 from accounts.reauthentication import reauthentication_required
 from accounts.requests import SignedInRequest, login_required
 from authgate.admin.audited import is_number_of_a_row
-from authgate.audit import record
 from authgate.models import Application
-from authgate.peer import client_address
 from authgate.validation import readable
 
 DAY = 86_400
@@ -112,8 +111,7 @@ def _new_token(request: SignedInRequest) -> HttpResponse:
         form.add_error(None, gettext("You have reached the maximum number of tokens. Revoke one first."))
         return render(request, "accounts/token_new.html", {"form": form})
     details = {"token": row.pk, "name": row.name, "applications": [each.name for each in chosen]}
-    address = client_address(request)
-    record("token_made", actor=user.username, subject=user.username, address=address, details=details)
+    record_own("token_made", request, user, details)
     return render(request, "accounts/token_made.html", {"row": row, "token": token})
 
 
@@ -125,7 +123,6 @@ def end_token(request: SignedInRequest, pk: int) -> HttpResponse:
     row = get_object_or_404(ApiToken, pk=pk, user=user)
     if end_tokens(ApiToken.objects.filter(pk=row.pk)):
         details = {"token": row.pk, "name": row.name}
-        address = client_address(request)
-        record("token_ended", actor=user.username, subject=user.username, address=address, details=details)
+        record_own("token_ended", request, user, details)
     messages.success(request, gettext("“%(name)s” was revoked.") % {"name": row.name})
     return redirect("tokens")

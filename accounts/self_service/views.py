@@ -19,14 +19,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.models import User
+from accounts.own_events import record_own
 from accounts.reauthentication import reauthentication_required
 from accounts.requests import SignedInRequest, login_required
 from accounts.sign_in.devices import browser_named
 from accounts.sign_in.forms import NamesOneself
-from authgate.audit import record
 from authgate.event_words import label_of, reason_words
 from authgate.models import AuditEvent, GateSession, SignIn
-from authgate.peer import client_address
 from authgate.sign_ins import end_sign_ins, live_sign_ins, without_idle
 
 PAGE = 25
@@ -151,9 +150,7 @@ def end_other_sessions(request: SignedInRequest) -> HttpResponse:
 def _end(request: SignedInRequest, which: QuerySet[SignIn]) -> None:
     ended = end_sign_ins(which)
     if ended:
-        name = request.user.username
-        address = client_address(request)
-        record("session_ended", actor=name, subject=name, address=address, details={"sign_ins": ended})
+        record_own("session_ended", request, request.user, {"sign_ins": ended})
     text = ngettext("%(count)d session was ended.", "%(count)d sessions were ended.", ended)
     messages.success(request, text % {"count": ended})
 

@@ -16,7 +16,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.destinations import destination
+from accounts.destinations import destination, with_next
 from accounts.models import Upstream
 from accounts.requests import Request, SignedInRequest, login_required
 from accounts.throttle import PasswordFormMixin
@@ -69,8 +69,7 @@ class SignInView(PasswordFormMixin, allauth_views.LoginView):
         }
 
     def _then(self) -> str:
-        target = self.get_next_url()
-        return f"?{urlencode({'next': target})}" if target else ""
+        return with_next("", self.get_next_url())
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -126,7 +125,7 @@ def signed_out(request: HttpRequest) -> HttpResponse:
 def switch_account(request: Request) -> HttpResponse:
     """Sign out, then sign in as somebody else and go where `next` leads. Only POST changes anything."""
     target = destination(request, "next")
-    sign_in = reverse("account_login") + (f"?{urlencode({'next': target})}" if target else "")
+    sign_in = with_next(reverse("account_login"), target)
     if request.method == "POST":
         before = request.sign_in
         logout(request)

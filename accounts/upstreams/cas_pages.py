@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
-
 from django.conf import settings
 from django.http import Http404, HttpResponse, HttpResponseRedirect, JsonResponse
 from django.urls import reverse
@@ -11,7 +9,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.destinations import destination
+from accounts.destinations import destination, with_next
 from accounts.models import Upstream
 from accounts.requests import Request
 from accounts.upstreams.cas.flow import service_address
@@ -33,9 +31,7 @@ def sso_login(request: Request) -> HttpResponse:
             raise Http404
         return callback(request, upstream.slug)
     if upstream is None:
-        target = destination(request, "next")
-        then = f"?{urlencode({'next': target})}" if target else ""
-        return HttpResponseRedirect(f"{reverse(settings.LOGIN_URL)}{then}")
+        return HttpResponseRedirect(with_next(reverse(settings.LOGIN_URL), destination(request, "next")))
     return start(request, upstream.slug)
 
 

@@ -13,13 +13,13 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from django.contrib.auth.models import Group
-from django.core.cache import cache
 from django.db import IntegrityError, transaction
 
 from accounts.backends import name_key
 from accounts.models import GroupMapping, Upstream, UpstreamGroup, User
 from accounts.models.upstream import LONGEST_VALUE
 from accounts.upstreams.claim_texts import is_identifier
+from accounts.upstreams.event_limits import may_record
 from authgate.audit import record
 
 LONGEST_NAME = 150
@@ -155,11 +155,7 @@ def _created(upstream: Upstream, name: str, value: str) -> int | None:
 def _tell_once(kind: str, upstream: Upstream, username: str, reason: str) -> None:
     """Write an event, at most one an hour for each person and reason."""
     digest = hashlib.sha256(f"{username}\n{reason}".encode()).hexdigest()
-    try:
-        is_first = cache.add(f"{kind}:{upstream.pk}:{digest}", 1, 3600)
-    except Exception:
-        is_first = False
-    if is_first:
+    if may_record(f"{kind}:{upstream.pk}:{digest}", 3600):
         record(kind, subject=username, reason=reason, details={"upstream": upstream.slug})
 
 

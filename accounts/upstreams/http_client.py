@@ -43,6 +43,11 @@ class Answer:
     headers: Mapping[str, str]
     body: bytes
 
+    @property
+    def blame(self) -> Blame:
+        """Return the page for a status that was not expected."""
+        return Blame.UNAVAILABLE if self.status >= 500 else Blame.BROKEN
+
     def json(self) -> dict[str, Any]:
         """Give the JSON object. Raises Trouble for anything else."""
         try:

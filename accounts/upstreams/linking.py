@@ -31,6 +31,7 @@ from accounts.backends import account_named
 from accounts.email_addresses import is_address_taken
 from accounts.look_alikes import is_disguised, skeleton
 from accounts.models import ClaimMapping, Identity, Upstream, UpstreamSession, User
+from accounts.own_events import record_own
 from accounts.privilege import privileged
 from accounts.requests import sign_in_in
 from accounts.upstreams.claim_texts import readable
@@ -40,7 +41,6 @@ from accounts.usernames import is_misleading
 from authgate.audit import record
 from authgate.encryption import Secret, Undecryptable
 from authgate.models import SignIn
-from authgate.peer import client_address
 
 STASH = "upstream_arrival"
 LONGEST_USERNAME = 100
@@ -364,13 +364,7 @@ def link(request: HttpRequest, upstream: Upstream, arrival: Arrival, user: User)
     if identity.user_id != user.pk:
         raise Trouble("the identity belongs to another account", Blame.REFUSED)
     if is_new:
-        record(
-            "identity_linked",
-            actor=user.username,
-            subject=user.username,
-            address=client_address(request),
-            details={"upstream": upstream.slug},
-        )
+        record_own("identity_linked", request, user, {"upstream": upstream.slug})
 
 
 def is_last_way_in(identity: Identity) -> bool:

@@ -11,7 +11,6 @@ from urllib.parse import urlencode
 from allauth.account.internal.flows.login import record_authentication
 from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
 from django.contrib import messages
-from django.core.cache import cache
 from django.db import transaction
 from django.db.models import F, QuerySet
 from django.http import HttpResponse, HttpResponseRedirect
@@ -22,13 +21,15 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.destinations import allowed_target, destination, with_fragment
+from accounts.destinations import destination, with_fragment, with_next
 from accounts.models import Identity, Upstream, User
+from accounts.own_events import record_own
 from accounts.reauthentication import is_freshly_confirmed
 from accounts.requests import Request, SignedInRequest, login_required
 from accounts.upstreams import attempts, provider_sign_out, provider_threads
 from accounts.upstreams.attempts import Attempt, Purpose
 from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.event_limits import may_record
 from accounts.upstreams.linking import Arrival, has_second_factor, is_last_way_in, let_in, link
 from accounts.upstreams.protocols import PROTOCOLS
 from authgate.audit import record
@@ -234,7 +235,8 @@ def trouble_page(
     reference = secrets.token_hex(6)
     log.warning("signing in by %s failed: %s", upstream.slug, trouble.reason, extra={"decision": reference})
     user = request.user
-    if told and _may_leave_an_event(client_address(request)):
+    # One in two seconds for each network: an attacker must not fill the audit trail.
+    if told and may_record(f"upstream-failed:{network_of(client_address(request))}", 2):
         record(
             "upstream_failed",
             subject=user.get_username() if user.is_authenticated else "",
@@ -253,14 +255,6 @@ def trouble_page(
         "other_ways": f"{reverse('account_login')}?{urlencode({'local': 1, **then})}{hash}{fragment}",
     }
     return render(request, "accounts/upstream_trouble.html", context, status=trouble.blame.value)
-
-
-def _may_leave_an_event(address: str | None) -> bool:
-    """Tell whether this network left none for two seconds: strangers must not fill the audit trail."""
-    try:
-        return cache.add(f"upstream-failed:{network_of(address)}", 1, 2)
-    except Exception:
-        return False
 
 
 @never_cache
@@ -305,7 +299,7 @@ def ask_to_confirm(request: SignedInRequest) -> HttpResponse:
     """Send to the proof of who one is: second factor or password, or for those without any their provider."""
     target = reverse("upstream_identities")
     if get_reauthentication_flows(request.user):
-        return HttpResponseRedirect(f"{reverse('account_reauthenticate')}?{urlencode({'next': target})}")
+        return HttpResponseRedirect(with_next(reverse("account_reauthenticate"), target))
     return redirect("upstream_confirm")
 
 
@@ -347,13 +341,7 @@ def unlink(request: SignedInRequest, key: int) -> HttpResponse:
             return redirect("upstream_identities")
         identity.delete()
         note_revocation()
-        record(
-            "identity_unlinked",
-            actor=user.username,
-            subject=user.username,
-            address=client_address(request),
-            details={"upstream": identity.upstream.slug},
-        )
+        record_own("identity_unlinked", request, user, {"upstream": identity.upstream.slug})
     messages.success(request, _("%(name)s is no longer linked.") % {"name": identity.upstream.name})
     return redirect("upstream_identities")
 
@@ -372,7 +360,7 @@ def confirm(request: SignedInRequest) -> HttpResponse:
     if has_factor(user):
         own = own.exclude(second_factor_values="")
         if not own.exists():
-            return HttpResponseRedirect(f"{reverse('account_reauthenticate')}?{urlencode({'next': target})}")
+            return HttpResponseRedirect(with_next(reverse("account_reauthenticate"), target))
     if request.method == "POST":
         upstream = get_object_or_404(own, slug=request.POST.get("upstream", ""))
         return leave_for(request, upstream, Purpose.CONFIRM, target)

@@ -12,7 +12,7 @@ import pytest
 from django.db import OperationalError, connection
 
 from accounts.models import Identity, Upstream, UpstreamSession
-from accounts.upstreams import logout_requests
+from accounts.upstreams import event_limits, logout_requests
 from accounts.upstreams.oidc import backchannel, metadata
 from accounts.upstreams.oidc.backchannel import EVENT, LARGEST
 from authgate.encryption import Secret
@@ -393,6 +393,7 @@ def test_without_a_cache_a_token_is_obeyed_and_junk_is_refused(
     token = logout_token(provider)
     monkeypatch.setattr(backchannel, "cache", NoCache())
     monkeypatch.setattr(logout_requests, "cache", NoCache())
+    monkeypatch.setattr(event_limits, "cache", NoCache())
 
     assert send(other_browser, "a.b.c").status_code == 400
     assert send(other_browser, token).status_code == 200
@@ -405,6 +406,7 @@ def test_without_a_cache_a_sign_in_that_may_have_ended_on_its_way_ends(
 ) -> None:
     monkeypatch.setattr(backchannel, "cache", NoCache())
     monkeypatch.setattr(logout_requests, "cache", NoCache())
+    monkeypatch.setattr(event_limits, "cache", NoCache())
 
     sign_in(client, provider)
 

@@ -13,7 +13,8 @@ from django.db import connection
 from django.utils import timezone
 
 from accounts.models import GroupMapping, Upstream, UpstreamSession, User
-from accounts.upstreams.oidc import metadata, recheck_worker
+from accounts.upstreams import event_limits
+from accounts.upstreams.oidc import metadata
 from accounts.upstreams.oidc.recheck_worker import empty_ended, recheck_due
 from accounts.upstreams.oidc.refresh import LEASE, Outcome, refresh
 from authgate.models import AuditEvent, SignIn
@@ -489,7 +490,7 @@ def test_tokens_of_sign_ins_that_are_over_are_emptied(
 def test_without_a_cache_providers_are_asked_all_the_same(
     there: PortalClient, provider: Provider, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(recheck_worker, "cache", NoCache())
+    monkeypatch.setattr(event_limits, "cache", NoCache())
     provider.answers[TOKENS] = (503, {}, b"")
 
     assert recheck_due() == 1

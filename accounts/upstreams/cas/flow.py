@@ -168,8 +168,7 @@ def validated(upstream: Upstream, service: str, ticket: str, *, renew: bool = Fa
     url = f"{_server(upstream)}/{path}?{urlencode(parameters)}"
     answer = fetch(url, allow_private=upstream.allow_private)
     if answer.status != 200:
-        blame = Blame.UNAVAILABLE if answer.status >= 500 else Blame.BROKEN
-        raise Trouble(f"the ticket's validation was answered with status {answer.status}", blame)
+        raise Trouble(f"the ticket's validation was answered with status {answer.status}", answer.blame)
     return person_in(answer.body)
 
 

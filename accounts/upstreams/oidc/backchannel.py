@@ -24,6 +24,7 @@ from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.claim_texts import identifier
 from accounts.upstreams.concurrency import turns
 from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.event_limits import may_record
 from accounts.upstreams.logout_requests import end_sessions, mark_ended, parameter_of
 from accounts.upstreams.oidc.metadata import Source, verified
 from accounts.upstreams.oidc.signed_tokens import LEEWAY, LOGOUT_TOKEN, LONGEST
@@ -134,11 +135,7 @@ def _answer(status: int, error: str = "") -> HttpResponse:
 
 def _tell(upstream: Upstream, trouble: Trouble, address: str | None) -> None:
     """Leave an event, at most one in ten seconds for each provider: strangers can send what they like."""
-    try:
-        may = cache.add(f"logout-failed:{upstream.pk}", 1, 10)
-    except Exception:
-        may = False
-    if may:
+    if may_record(f"logout-failed:{upstream.pk}", 10):
         record(
             "backchannel_logout_failed",
             reason=trouble.reason,

@@ -19,7 +19,7 @@ from accounts.models import Upstream
 from accounts.upstreams.attempts import Attempt, Own, Purpose
 from accounts.upstreams.claim_texts import identifier, is_identifier, optional_identifier
 from accounts.upstreams.errors import Blame, Trouble
-from accounts.upstreams.http_client import fetch
+from accounts.upstreams.http_client import Answer, fetch
 from accounts.upstreams.linking import Arrival
 from accounts.upstreams.oidc.metadata import Metadata, Source, metadata_of, verified
 from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, LEEWAY, USERINFO, verify_for_sign_in
@@ -123,15 +123,7 @@ class Redemption(OIDCAuthenticationBackend):
     def get_token(self, payload: dict[str, Any]) -> dict[str, Any]:
         form = {name: payload[name] for name in ("grant_type", "code", "code_verifier")}
         form["redirect_uri"] = redirect_uri(self.upstream)
-        headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
-        headers |= client_authentication(self.upstream, self.metadata, form)
-        answer = fetch(
-            self.metadata.token_endpoint,
-            allow_private=self.upstream.allow_private,
-            method="POST",
-            body=urlencode(form).encode(),
-            headers=headers,
-        )
+        answer = request_tokens(self.upstream, self.metadata, form)
         if answer.status >= 500:
             raise Trouble(f"the token endpoint answered with status {answer.status}", Blame.UNAVAILABLE)
         if answer.status != 200:
@@ -140,11 +132,8 @@ class Redemption(OIDCAuthenticationBackend):
             blame = Blame.STALE if error == "invalid_grant" else Blame.BROKEN
             reason = f"the provider refused the code ({error})"
             raise Trouble(reason, blame, begins_again=error == "invalid_grant")
-        found = answer.json()
-        if str(found.get("token_type", "")).lower() != "bearer" or not token_in(found, "access_token"):
-            raise Trouble("the provider sent no bearer token")
-        self._answer = found
-        return found
+        self._answer = bearer_tokens_in(answer)
+        return self._answer
 
     def verify_token(self, token: Any, **kwargs: Any) -> dict[str, Any]:
         claims, header = verified(self.upstream, token, ID_TOKEN, Source.PROVIDER)
@@ -195,8 +184,7 @@ def userinfo(upstream: Upstream, metadata: Metadata, access_token: str, subject:
         headers={"Authorization": f"Bearer {access_token}", "Accept": "application/json"},
     )
     if answer.status != 200:
-        blame = Blame.UNAVAILABLE if answer.status >= 500 else Blame.BROKEN
-        raise Trouble(f"the userinfo endpoint answered with status {answer.status}", blame)
+        raise Trouble(f"the userinfo endpoint answered with status {answer.status}", answer.blame)
     if answer.headers.get("content-type", "").lower().startswith("application/jwt"):
         token = answer.body.decode("ascii", "replace").strip()
         found, _ = verified(upstream, token, USERINFO, Source.PROVIDER)
@@ -220,6 +208,27 @@ def merged(id_token: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, An
     named = [each["_claim_names"] for each in (id_token, told) if isinstance(each.get("_claim_names"), dict)]
     if named:
         found["_claim_names"] = {name: where for each in named for name, where in each.items()}
+    return found
+
+
+def request_tokens(upstream: Upstream, metadata: Metadata, form: dict[str, Any]) -> Answer:
+    """Send a grant to the token endpoint (RFC 6749, section 3.2), and return the answer. Raise Trouble."""
+    headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
+    headers |= client_authentication(upstream, metadata, form)
+    return fetch(
+        metadata.token_endpoint,
+        allow_private=upstream.allow_private,
+        method="POST",
+        body=urlencode(form).encode(),
+        headers=headers,
+    )
+
+
+def bearer_tokens_in(answer: Answer) -> dict[str, Any]:
+    """Return the members of an answer with a bearer token. Raise Trouble for any other."""
+    found = answer.json()
+    if str(found.get("token_type", "")).lower() != "bearer" or not token_in(found, "access_token"):
+        raise Trouble("the provider sent no bearer token")
     return found
 
 

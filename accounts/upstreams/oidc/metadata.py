@@ -228,7 +228,7 @@ def discover(upstream: Upstream) -> tuple[Metadata, Answer]:
     url = f"{upstream.issuer.rstrip('/')}/.well-known/openid-configuration"
     answer = fetch(url, allow_private=upstream.allow_private, headers={"Accept": "application/json"})
     if answer.status != 200:
-        raise Trouble(f"the discovery document was answered with status {answer.status}", _blame(answer))
+        raise Trouble(f"the discovery document was answered with status {answer.status}", answer.blame)
     found = answer.json()
     if found.get("issuer") != upstream.issuer:
         raise Trouble("the discovery document is of another issuer: it must be written exactly alike")
@@ -242,15 +242,11 @@ def read_keys(upstream: Upstream, metadata: Metadata) -> Sequence[Mapping[str, A
     """Read the provider's keys. Raises Trouble."""
     answer = fetch(metadata.jwks_uri, allow_private=upstream.allow_private)
     if answer.status != 200:
-        raise Trouble(f"the provider's keys were answered with status {answer.status}", _blame(answer))
+        raise Trouble(f"the provider's keys were answered with status {answer.status}", answer.blame)
     keys = answer.json().get("keys")
     if not isinstance(keys, list) or len(keys) > MOST_KEYS:
         raise Trouble("the provider's keys cannot be read")
     return [key for key in keys if isinstance(key, dict)]
-
-
-def _blame(answer: Answer) -> Blame:
-    return Blame.UNAVAILABLE if answer.status >= 500 else Blame.BROKEN
 
 
 def _metadata(found: dict[str, Any]) -> Metadata:

@@ -12,12 +12,12 @@ import time
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.core.cache import cache
 from django.db import close_old_connections
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import Upstream, UpstreamSession
+from accounts.upstreams.event_limits import may_record
 from accounts.upstreams.logout_requests import end_session
 from accounts.upstreams.oidc.refresh import Outcome, free_of_lease, refresh
 from authgate import kept_pages
@@ -85,11 +85,7 @@ def _end_overdue(upstream: Upstream) -> None:
 
 def _tell(upstream: Upstream, reason: str) -> None:
     """Leave an event, at most one in ten minutes for each provider."""
-    try:
-        may = cache.add(f"recheck-failed:{upstream.pk}", 1, 600)
-    except Exception:
-        may = False
-    if may:
+    if may_record(f"recheck-failed:{upstream.pk}", 600):
         record("upstream_not_asked", reason=reason, details={"upstream": upstream.slug})
 
 

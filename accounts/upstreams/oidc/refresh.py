@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum, auto
 from typing import Any
-from urllib.parse import urlencode
 
 from django.db import transaction
 from django.db.models import Q
@@ -22,9 +21,16 @@ from accounts.models import UpstreamSession
 from accounts.upstreams.concurrency import turns
 from accounts.upstreams.errors import Blame, Trouble
 from accounts.upstreams.groups import follow_groups, follows_later
-from accounts.upstreams.http_client import Answer, fetch
+from accounts.upstreams.http_client import Answer
 from accounts.upstreams.logout_requests import end_session
-from accounts.upstreams.oidc.flow import client_authentication, expiry_in, merged, token_in, userinfo
+from accounts.upstreams.oidc.flow import (
+    bearer_tokens_in,
+    expiry_in,
+    merged,
+    request_tokens,
+    token_in,
+    userinfo,
+)
 from accounts.upstreams.oidc.metadata import Source, metadata_of, verified
 from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, verify_client
 from authgate.encryption import Undecryptable
@@ -108,22 +114,14 @@ def _asked(session: UpstreamSession) -> tuple[dict[str, Any], dict[str, Any] | N
         form = {"grant_type": "refresh_token", "refresh_token": session.refresh_token.reveal()}
     except Undecryptable as error:
         raise Trouble(str(error), Blame.UNAVAILABLE) from None
-    headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
-    headers |= client_authentication(upstream, metadata, form)
-    answer = fetch(
-        metadata.token_endpoint,
-        allow_private=upstream.allow_private,
-        method="POST",
-        body=urlencode(form).encode(),
-        headers=headers,
-    )
+    answer = request_tokens(upstream, metadata, form)
     if answer.status != 200:
         raise _refusal(answer)
-    found = answer.json()
-    access_token = token_in(found, "access_token")
-    if str(found.get("token_type", "")).lower() != "bearer" or not access_token:
-        raise Trouble("the provider sent no bearer token")
-    fresh: dict[str, Any] = {"access_token": access_token, "expires_at": expiry_in(found.get("expires_in"))}
+    found = bearer_tokens_in(answer)
+    fresh: dict[str, Any] = {
+        "access_token": token_in(found, "access_token"),
+        "expires_at": expiry_in(found.get("expires_in")),
+    }
     if newer := token_in(found, "refresh_token"):
         fresh["refresh_token"] = newer
     claims = None
