@@ -9,8 +9,8 @@ from datetime import timedelta
 from django.utils import timezone
 
 from accounts.models import UpstreamSession
+from accounts.upstreams.claim_times import stored_time
 from accounts.upstreams.oidc.refresh import Outcome, refresh
-from accounts.upstreams.oidc.signed_tokens import stored_time
 from authgate.check.memory import Tokens
 from authgate.encryption import Secret, Undecryptable
 

@@ -21,8 +21,8 @@ from django.http import HttpRequest
 from django.views.decorators.debug import sensitive_variables
 
 from accounts.models import UpstreamSession
+from accounts.upstreams.claim_times import stored_time
 from accounts.upstreams.errors import Trouble
-from accounts.upstreams.oidc.signed_tokens import stored_time
 from authgate.audit import record
 from authgate.encryption import Undecryptable
 from authgate.models import SignIn

@@ -16,6 +16,7 @@ from typing import Any
 import jwt
 
 from accounts.upstreams.claim_texts import identifier, is_identifier
+from accounts.upstreams.claim_times import is_time
 from accounts.upstreams.errors import Trouble
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
@@ -26,8 +27,6 @@ LEEWAY = 60
 
 LONGEST = 16 * 1024
 SMALLEST_RSA = 2048
-LATEST = 253_402_300_799
-"""Unix time of the last second that a calendar can hold."""
 
 _KTY = {
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), "RSA"),
@@ -186,7 +185,7 @@ def verified_claims(
 def _verify_claims(claims: Mapping[str, Any], kind: Kind) -> None:
     if alien := next((name for name in kind.forbidden if name in claims), None):
         raise Trouble(f"the {kind.name} is of another kind ({alien})")
-    if not all(_is_time(claims[name]) for name in ("exp", "iat", "nbf") if name in claims):
+    if not all(is_time(claims[name]) for name in ("exp", "iat", "nbf") if name in claims):
         raise Trouble(f"the {kind.name} has a time that is none")
     if "sub" in kind.required and not (isinstance(claims["sub"], str) and is_identifier(claims["sub"])):
         raise Trouble(f"the {kind.name} has no usable subject")
@@ -200,22 +199,7 @@ _REASONS: dict[type, str] = {
 }
 
 
-def _is_time(value: Any) -> bool:
-    """Tell whether a claim is a NumericDate (RFC 7519, section 2): PyJWT takes a number in a text, too."""
-    # NaN and infinity, which JSON readers accept, are in no range.
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LATEST
-
-
-def stored_time(token: str, claim: str) -> float:
-    """Return a time of a JWT that was verified before it was stored, in Unix time; 0 if it has none."""
-    try:
-        value = jwt.decode(token, options={"verify_signature": False})[claim]
-    except (jwt.PyJWTError, KeyError, TypeError, ValueError):
-        return 0.0
-    return float(value) if _is_time(value) else 0.0
-
-
-def verify_for_sign_in(
+def judge_for_sign_in(
     claims: Mapping[str, Any],
     header: Header,
     *,
@@ -236,7 +220,7 @@ def verify_for_sign_in(
         raise Trouble("the access token does not belong to the ID token (at_hash)")
     if authenticated_since is not None:
         at: Any = claims.get("auth_time")
-        if not _is_time(at) or at < authenticated_since - LEEWAY:
+        if not is_time(at) or at < authenticated_since - LEEWAY:
             raise Trouble("the provider did not ask the person again (auth_time)")
 
 
