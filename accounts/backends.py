@@ -18,12 +18,12 @@ LONGEST_LOGIN = 254
 
 
 def name_key(login: str) -> str:
-    """Give the form in which two spellings of one name are equal. Attempts are counted under it."""
+    """Return the form in which two spellings of one name are equal. Attempts are counted under it."""
     return unicodedata.normalize("NFKC", login.strip()).casefold()
 
 
 def account_named(login: str) -> User | None:
-    """Give whom a username or a verified e-mail address belongs to, whatever its letter case.
+    """Return whom a username or a verified e-mail address belongs to, whatever its letter case.
 
     A username comes first: administrators give it, while an address may be added by anybody who reads
     its mail. An address that is not verified counts for nothing, or claiming another's would shadow it.

@@ -18,8 +18,8 @@ _FRAGMENT = re.compile(r"[\x21-\x7e]+")
 _TOKENS = re.compile(r"(?:^|[?&])(?:access_token|id_token|refresh_token|code|token|password)=", re.IGNORECASE)
 
 
-def allowed_target(text: str | None) -> str | None:
-    """Return the URL of `text`, relative to the portal; None if redirects there are not allowed."""
+def judged(text: str | None) -> str | None:
+    """Return the URL that `text` means, seen from the portal, or None where nobody may be sent."""
     return judge(text, base=settings.IKD_PORTAL_ORIGIN, allowed=is_allowed_origin)
 
 
@@ -36,7 +36,7 @@ def with_fragment(url: str | None, fragment: str) -> str | None:
 
 
 def within_portal(text: str | None) -> str | None:
-    """Give the path and query of a page of the portal's own that `text` means, None for anything else."""
+    """Return the path and query of a page of the portal's own that `text` means, None for anything else."""
     origin: str = settings.IKD_PORTAL_ORIGIN
     url = judge(text, base=origin, allowed=lambda other: other == origin)
     return url.removeprefix(origin) if url is not None and url.startswith(f"{origin}/") else None
@@ -48,7 +48,7 @@ def with_next(url: str, target: str | None) -> str:
 
 
 def destination(request: HttpRequest, *names: str) -> str | None:
-    """Give where the first of these parameters leads that a request has, in its form or its query."""
+    """Return where the first of these parameters leads that a request has, in its form or its query."""
     for name in names:
         text = request.POST.get(name) or request.GET.get(name)
         if text:

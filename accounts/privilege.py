@@ -13,7 +13,10 @@ from accounts.models import User
 
 
 def privileged(users: QuerySet[User]) -> QuerySet[User]:
-    """Give those with any power in the admin: staff, superusers, holders of permissions, also by a group."""
+    """Return the users with power in the admin.
+
+    They are staff, superusers, and users who have a permission, also by a group.
+    """
     own = User.user_permissions.through.objects.filter(user=OuterRef("pk"))
     by_group = User.groups.through.objects.filter(
         user=OuterRef("pk"), group__in=Group.objects.filter(permissions__isnull=False)
@@ -26,14 +29,14 @@ def may_touch(requester: User, user: User) -> bool:
 
 
 def out_of_reach(requester: User, users: QuerySet[User]) -> list[str]:
-    """Give the names of those among `users` whom only a superuser may touch, and the requester is none."""
+    """Return the names of those among `users` whom only a superuser may touch, and the requester is none."""
     if requester.is_superuser:
         return []
     return [user.username for user in privileged(users).order_by("username")]
 
 
 def are_the_last_superusers(users: QuerySet[User]) -> bool:
-    """Tell whether nobody could administer everything without `users`.
+    """Return whether nobody could administer everything without `users`.
 
     In a transaction all are locked first: of two superusers who disable one another at the same moment
     only one succeeds.

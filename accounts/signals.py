@@ -66,7 +66,7 @@ def begin(sender: Any, request: Request, user: User, **kwargs: Any) -> None:
 
 
 def _methods_of(request: HttpRequest, user: User) -> tuple[list[str], bool]:
-    """Give by what somebody has just signed in, and whether a second factor was among it.
+    """Return by what somebody has just signed in, and whether a second factor was among it.
 
     What an earlier sign-in of the same browser left in the session counts for nothing.
     """
@@ -78,7 +78,7 @@ def _methods_of(request: HttpRequest, user: User) -> tuple[list[str], bool]:
 
 
 def _is_remembered(request: HttpRequest, user: User) -> bool:
-    """Tell whether the factor was not asked for because it was given on this device before."""
+    """Return whether the factor was not asked for because it was given on this device before."""
     return is_remembered(request, user) and has_factor(user)
 
 
@@ -146,7 +146,7 @@ def _record_address(request: HttpRequest, user: User, kind: str) -> None:
 
 
 def _sign_ins_of(request: HttpRequest) -> Any:
-    """Give the sign-in of this browser, by its session and by what the middleware found at first."""
+    """Return the sign-in of this browser, by its session and by what the middleware found at first."""
     digest = getattr(request.session, "digest", None)
     sign_in = sign_in_in(request)
     none = Q(pk__in=[])

@@ -80,7 +80,7 @@ class Counter:
 
 
 def limit_of(text: str) -> Limit:
-    """Read a limit such as `5/300`: attempts within seconds. Raises ValueError."""
+    """Read a limit such as `5/300`: attempts within seconds. Raise ValueError."""
     match = re.fullmatch(r"([1-9][0-9]{0,2})/([1-9][0-9]{0,5})", text)
     if match is None:
         raise ValueError(text)
@@ -90,7 +90,7 @@ def limit_of(text: str) -> Limit:
 def begin_password(login: str, account: User | None, address: str | None) -> list[str]:
     """Count a try of a password and return its slots, for `give_back`.
 
-    `account` is whom `login` names. Raises TooManyAttempts, and what the cache raises.
+    `account` is whom `login` names. Raise TooManyAttempts, and what the cache raises.
     """
     return _begin("password", _holder(account, login), account, address)
 
@@ -108,7 +108,7 @@ def count_mail(purpose: str, recipient: str, address: str | None, *, is_known: b
     """Count a mail that a visitor asks for, and return whether the recipient may get it.
 
     `is_known` is whether the mail goes to `recipient`; otherwise nobody gets it, and no mailbox is
-    charged. The limit of a recipient is nobody's to see. Raises TooManyAttempts if the limit of the
+    charged. The limit of a recipient is nobody's to see. Raise TooManyAttempts if the limit of the
     asking network is reached, and what the cache raises.
     """
     network = network_of(address)
@@ -168,7 +168,7 @@ def _counter(kind: str, limit: str, *parts: str) -> Counter:
 
 
 def _is_familiar(account: User | None, network: str) -> bool:
-    """Tell whether the account has signed in from this network lately. Asked for nobody, too: same time."""
+    """Return whether the account has signed in from this network lately. Asked for nobody, too: same time."""
     since = timezone.now() - FAMILIAR_FOR
     addresses = (
         SignIn.objects.filter(user_id=account.pk if account else 0, started_at__gt=since)

@@ -16,7 +16,13 @@ FOLDERS = ("accounts", "authgate", "ikd_portal")
 KIND_WRITERS = {"record": 0, "record_own": 0, "record_by": 1}
 """Functions that write audit events, and which argument is the kind. Functions that pass one on are found."""
 
-REASONS_OF_PROVIDERS = {"Trouble": 0, "_Over": 0, "end_session": 1, "end_sessions": 1, "_tell_once": 3}
+REASONS_OF_PROVIDERS = {
+    "ProviderError": 0,
+    "_SignInEnded": 0,
+    "end_session": 1,
+    "end_sessions": 1,
+    "_tell_once": 3,
+}
 REASONS_OF_TOKENS = "the {} {}"
 """How the verifier of tokens puts a token's name and its fault together."""
 

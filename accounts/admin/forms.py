@@ -156,7 +156,7 @@ class AddressFormSet(BaseInlineFormSet):
         return _("An address stands here twice. Delete one.")
 
     def kept(self) -> list[Any]:
-        """Give the forms of the addresses that there will be."""
+        """Return the forms of the addresses that there will be."""
         return [
             form
             for form in self.forms

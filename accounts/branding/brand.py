@@ -30,7 +30,7 @@ class Look:
 
     @property
     def version(self) -> str:
-        """Give what changes whenever the style sheet or the logo does, for their addresses."""
+        """Return what changes whenever the style sheet or the logo does, for their addresses."""
         return hashlib.sha256(f"{self.accent} {self.logo_digest}".encode()).hexdigest()[:12]
 
     @property
@@ -43,7 +43,7 @@ _remembered: tuple[float, Look] = (0.0, Look())
 
 
 def current() -> Look:
-    """Give the brand, at most 5 seconds old; the last one known while the database does not answer."""
+    """Return the brand, at most 5 seconds old; the last one known while the database does not answer."""
     global _remembered
     read_at, look = _remembered
     now = time.monotonic()
@@ -70,7 +70,7 @@ def _read(known: Look) -> Look:
 
 
 def style_sheet(look: Look) -> str:
-    """Give the rules that put the accent in the place of the portal's own."""
+    """Return the rules that put the accent in the place of the portal's own."""
     if not look.accent:
         return "/* The portal's own colours. */\n"
     light, dark = look.shades
@@ -86,7 +86,7 @@ def style_sheet(look: Look) -> str:
 
 
 def own_logo(look: Look) -> bytes:
-    """Give the portal's own logo, in the accent colour."""
+    """Return the portal's own logo, in the accent colour."""
     drawing = (settings.BASE_DIR / "static" / "logo.svg").read_text()
     if look.accent:
         light, _ = look.shades

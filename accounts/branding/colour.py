@@ -29,19 +29,19 @@ class Shades:
 
 
 def light_shades(accent: str) -> Shades:
-    """Give the accent for the light scheme, as dark as it must be."""
+    """Return the accent for the light scheme, as dark as it must be."""
     readable = _until_readable(accent, LIGHT_SURFACES, -STEP)
     return Shades(readable, _mix(readable, "#000000", 0.24), _mix("#ffffff", readable, TINT), "#ffffff")
 
 
 def dark_shades(accent: str) -> Shades:
-    """Give the accent for the dark scheme, as light as it must be."""
+    """Return the accent for the dark scheme, as light as it must be."""
     readable = _until_readable(accent, DARK_SURFACES, STEP)
     return Shades(readable, _mix(readable, "#ffffff", 0.3), _mix("#1a2220", readable, TINT), "#0b1412")
 
 
 def contrast(one: str, other: str) -> float:
-    """Give the contrast of two colours, from 1 to 21."""
+    """Return the contrast of two colours, from 1 to 21."""
     lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
     return (lighter + 0.05) / (darker + 0.05)
 

@@ -44,18 +44,18 @@ def logo(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_safe
 def icon(request: HttpRequest, key: str) -> HttpResponse:
-    """Give an icon by its key, which only those learn whose launcher shows it."""
+    """Return an icon by its key, which only those learn whose launcher shows it."""
     return _by_key(Icon.objects.filter(key=key), private=True)
 
 
 @require_safe
 def provider_icon(request: HttpRequest, key: str) -> HttpResponse:
-    """Give a provider's icon by its key: the sign-in page shows it, so anybody may have it."""
+    """Return a provider's icon by its key: the sign-in page shows it, so anybody may have it."""
     return _by_key(UpstreamPicture.objects.filter(key=key), public=True)
 
 
 def _by_key(found: QuerySet[Any], **may_keep: bool) -> HttpResponse:
-    """Give the one picture that has a key, which changes with it: it is kept for good."""
+    """Return the one picture that has a key, which changes with it: it is kept for good."""
     content = found.values_list("content", flat=True).first()
     if content is None:
         raise Http404

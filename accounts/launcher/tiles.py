@@ -32,7 +32,7 @@ class Tile:
 
     @property
     def hue(self) -> int:
-        """Give which of the style sheet's six grounds the letter stands on, where there is no icon."""
+        """Return which of the style sheet's six grounds the letter stands on, where there is no icon."""
         return sum(self.name.encode()) % 6
 
 
@@ -46,7 +46,7 @@ class Shelf:
 
 
 def applications_for(user: User, client: str = "") -> list[Tile]:
-    """Give the applications whose start page `user` may open from the address `client`. Seven queries."""
+    """Return the applications whose start page `user` may open from the address `client`. Seven queries."""
     subject, now = loader.subject_of(user), time.time()
     compiled = {application.id: application for application in loader.load_applications()}
     chosen = models.Favourite.objects.filter(user=user, application=OuterRef("pk"))
@@ -68,7 +68,7 @@ def applications_for(user: User, client: str = "") -> list[Tile]:
 
 
 def applications_open_to(user: User) -> set[int]:
-    """Give the ids of applications of which a rule is for `user`, whatever its path, method or network."""
+    """Return the ids of applications of which a rule is for `user`, whatever its path, method or network."""
     subject, now = loader.subject_of(user), time.time()
     return {
         application.id
@@ -99,7 +99,7 @@ def keep_favourite(user: User, application: int, wanted: bool) -> None:
 
 
 def _start_page(application: models.Application, client: str) -> Target | None:
-    """Give where an application opens; None for one that has wildcards alone."""
+    """Return where an application opens; None for one that has wildcards alone."""
     if application.launch_url:
         scheme, _, rest = application.launch_url.partition("://")
         authority, _, path = rest.partition("/")

@@ -30,7 +30,7 @@ def make_token(
 ) -> tuple[ApiToken, str]:
     """Make a token that lives for some seconds, and give it: nobody can read it again.
 
-    Raises TooManyTokens, and ValueError for a lifetime that is longer than IKD_API_TOKEN_LIFETIME.
+    Raise TooManyTokens, and ValueError for a lifetime that is longer than IKD_API_TOKEN_LIFETIME.
     """
     if not 0 < lifetime <= settings.IKD_API_TOKEN_LIFETIME:
         raise ValueError(lifetime)

@@ -6,9 +6,9 @@ from typing import Any
 
 from accounts.machines import loader
 from accounts.models import Identity, Upstream
-from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.oidc.metadata import Source, verified
-from accounts.upstreams.oidc.signed_tokens import PROGRAM_TOKEN, TooEarly, Unproven, verify_for_program
+from accounts.upstreams.oidc.signed_tokens import PROGRAM_TOKEN, NotYetValid, UnknownKey, judge_for_program
 from authgate.check.contracts import RequestHeaders
 from authgate.check.credentials import TOKEN_KIND, credential_in, issuer_of
 from authgate.check.memory import Machine, Memory, Unknown
@@ -16,7 +16,7 @@ from authgate.worker.loader import subject_of
 
 
 def machine_of(key: bytes, headers: RequestHeaders, memory: Memory) -> tuple[Machine | None, bool]:
-    """Give what the credential of that key stands for, and whether memory may keep the answer."""
+    """Return what the credential of that key stands for, and whether memory may keep the answer."""
     if key[:1] == TOKEN_KIND:
         return loader.load_tokens([key[1:]]).get(key[1:]), True
     issuers = loader.load_issuers() if isinstance(memory.issuers, Unknown) else memory.issuers
@@ -36,9 +36,9 @@ def _of_jwt(token: bytes) -> tuple[Machine | None, bool]:
     for upstream in loader.trusted_upstreams().filter(issuer=issuer_of(token) or ""):
         try:
             claims, _ = verified(upstream, token.decode("ascii"), PROGRAM_TOKEN, Source.ANYBODY)
-            verify_for_program(claims, Upstream.client_ids_at(upstream.issuer))
-        except Trouble as trouble:
-            is_passing = isinstance(trouble, TooEarly | Unproven) or trouble.blame is Blame.UNAVAILABLE
+            judge_for_program(claims, Upstream.client_ids_at(upstream.issuer))
+        except ProviderError as error:
+            is_passing = isinstance(error, NotYetValid | UnknownKey) or error.page is ErrorPage.UNAVAILABLE
             lasts = lasts and not is_passing
             continue
         return _of_subject(upstream, claims), True
@@ -46,7 +46,7 @@ def _of_jwt(token: bytes) -> tuple[Machine | None, bool]:
 
 
 def _of_subject(upstream: Upstream, claims: dict[str, Any]) -> Machine | None:
-    """Give the user linked to a subject, unless they owe a second factor.
+    """Return the user linked to a subject, unless they owe a second factor.
 
     Never one of the same name or address, and none is made.
     """

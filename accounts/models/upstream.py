@@ -174,7 +174,7 @@ class Upstream(models.Model):
         return self.kind == self.Kind.OIDC
 
     def trusts_address(self, email: str) -> bool:
-        """Tell whether the provider's word on an address of this domain is taken."""
+        """Return whether the provider's word on an address of this domain is taken."""
         domain = email.rpartition("@")[2].lower()
         return bool(domain) and (self.trusts_every_address or domain in self.trusted_email_domains.split())
 
@@ -241,7 +241,7 @@ class Upstream(models.Model):
             errors["client_id"] = _("Another upstream of this issuer has it as audience of programs.")
 
     def _would_take_over(self) -> bool:
-        """Tell whether its people would become those whom another provider gives the same subjects."""
+        """Return whether its people would become those whom another provider gives the same subjects."""
         if self.pk is None:
             return False
         before = Upstream.objects.filter(pk=self.pk).values_list("kind", "issuer", "server_url").first()

@@ -32,7 +32,7 @@ class PeopleManager(UserManager["User"]):
         return super().bulk_create(users, *args, **kwargs)
 
     def _create_user_object(self, username: str, *args: Any, **kwargs: Any) -> User:
-        """Make a user for `createsuperuser` and `create_user`. Raises ValidationError for a look-alike."""
+        """Make a user for `createsuperuser` and `create_user`. Raise ValidationError for a look-alike."""
         if self.look_alikes(username).exists():
             raise ValidationError(LOOKS_ALIKE, code="look_alike")
         user: User = super()._create_user_object(username, *args, **kwargs)  # type: ignore[misc]  # not in the stubs

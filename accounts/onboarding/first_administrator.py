@@ -23,7 +23,7 @@ def is_wanted() -> bool:
 
 
 def make_link() -> str:
-    """Give a link that makes one administrator. What is kept of it cannot be turned back into one."""
+    """Return a link that makes one administrator. What is kept of it cannot be turned back into one."""
     token = secrets.token_urlsafe(32)
     caches["codes"].set(_key(token), 1, LIFETIME)
     return f"{settings.IKD_PORTAL_URL}{reverse('first_administrator', args=[token])}"

@@ -64,7 +64,7 @@ def _digest(token: str) -> bytes:
 
 
 def invitation_of(token: str) -> Invitation | None:
-    """Give the live invitation of a token."""
+    """Return the live invitation of a token."""
     if _TOKEN.fullmatch(token) is None:
         return None
     return Invitation.objects.filter(
@@ -101,20 +101,20 @@ def accept(invitation: Invitation, user: User, address: str | None) -> User:
 
 
 def _refuse_lost_inviter(invitation: Invitation) -> None:
-    """Let nobody in by the word of somebody who has been disabled or deleted since. Raises Spent."""
+    """Let nobody in by the word of somebody who has been disabled or deleted since. Raise Spent."""
     if invitation.made_by is None or not invitation.made_by.is_active:
         raise Spent
 
 
 def _groups_of(invitation: Invitation) -> list[Group]:
-    """Give the groups, without those that have come to carry permissions since no superuser chose them."""
+    """Return the groups, without those that have come to carry permissions since no superuser chose them."""
     groups = invitation.groups.all()
     may_grant = invitation.by_superuser and invitation.made_by is not None and invitation.made_by.is_superuser
     return list(groups if may_grant else groups.filter(permissions__isnull=True))
 
 
 def may_register(email: str) -> bool:
-    """Tell whether an address is of a domain that may register; of any where none is named."""
+    """Return whether an address is of a domain that may register; of any where none is named."""
     domains = [domain.lower().lstrip("@") for domain in settings.IKD_REGISTRATION_DOMAINS]
     return not domains or email.lower().rpartition("@")[2] in domains
 

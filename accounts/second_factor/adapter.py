@@ -27,7 +27,7 @@ class FactorAdapter(DefaultMFAAdapter):
         return Secret.of(text).token
 
     def decrypt(self, encrypted_text: str) -> str:
-        """Give the secret. Raises Undecryptable."""
+        """Return the secret. Raise Undecryptable."""
         return Secret(encrypted_text).reveal()
 
     def get_totp_issuer(self) -> str:

@@ -24,13 +24,13 @@ _SEPARATORS = re.compile(r"[\s-]+")
 
 
 def digits_of(text: str) -> str:
-    """Give a code as people type it without what parts its digits; "" for what is no code."""
+    """Return a code as people type it without what parts its digits; "" for what is no code."""
     bare = _SEPARATORS.sub("", unicodedata.normalize("NFKC", text[:LONGEST_CODE]))
     return bare if bare.isascii() and bare.isdigit() else ""
 
 
 def counter_of(secret: str, code: str, after: int = -1) -> int | None:
-    """Give the time step whose code this is, of those later than `after`; None if it is none's."""
+    """Return the time step whose code this is, of those later than `after`; None if it is none's."""
     now = int(time.time()) // app_settings.TOTP_PERIOD
     for counter in range(now - TOLERANCE, now + TOLERANCE + 1):
         expected = format_hotp_value(hotp_value(secret, counter))

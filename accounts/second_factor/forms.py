@@ -45,7 +45,7 @@ def _code_field(label: Any) -> forms.CharField:
 
 
 def _count_try(user: User) -> list[str]:
-    """Count a try of a user's codes. Raises ValidationError where a limit is reached."""
+    """Count a try of a user's codes. Raise ValidationError where a limit is reached."""
     slots: list[str] = get_account_adapter().counted(begin_code, user)
     return slots
 
@@ -134,7 +134,7 @@ class CredentialField(forms.JSONField):
 
 
 def _is_ours(credential: Any) -> bool:
-    """Tell whether the browser made it on a page of the portal itself, not of a host below its own."""
+    """Return whether the browser made it on a page of the portal itself, not of a host below its own."""
     try:
         text = credential["response"]["clientDataJSON"]
         told = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))

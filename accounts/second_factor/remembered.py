@@ -36,7 +36,7 @@ class AuthenticateStage(TheirAuthenticateStage):
     """Ask for a factor, unless the device is remembered by a row of ours rather than by allauth's cookie."""
 
     def _should_handle(self, request: HttpRequest) -> bool:
-        """Tell whether to ask. allauth would believe its own signed cookie, which nobody can take back."""
+        """Return whether to ask. allauth would believe its own signed cookie, which nobody can take back."""
         user = self.login.user
         if user is None or not has_factor(user) or did_use_passwordless_login(request, user):
             return False
@@ -44,7 +44,7 @@ class AuthenticateStage(TheirAuthenticateStage):
 
 
 def is_remembered(request: HttpRequest, user: User) -> bool:
-    """Tell whether this browser is one on which this person wanted to be remembered, and still may be."""
+    """Return whether this browser is one on which this person wanted to be remembered, and still may be."""
     row = _row_of(request, user)
     if row is None:
         return False
@@ -64,7 +64,7 @@ def _row_of(request: HttpRequest, user: User) -> RememberedDevice | None:
 
 
 def _not_over(user: User) -> QuerySet[RememberedDevice]:
-    """Give the rows that count still. A lifetime that was made shorter since holds of earlier ones, too."""
+    """Return the rows that count still. A lifetime that was made shorter since holds of earlier ones, too."""
     now = timezone.now()
     since = now - timedelta(seconds=settings.IKD_REMEMBERED_DEVICE_LIFETIME)
     return RememberedDevice.objects.filter(user=user, expires_at__gt=now, created_at__gt=since)
@@ -95,7 +95,7 @@ def remember(request: HttpRequest, user: User, response: HttpResponse) -> None:
 
 
 def remembered_devices(user: User) -> list[RememberedDevice]:
-    """Give the devices on which somebody is remembered now, the newest first."""
+    """Return the devices on which somebody is remembered now, the newest first."""
     rows = _not_over(user).filter(fingerprint=create_config_fingerprint(user))
     return list(rows.order_by("-created_at"))
 

@@ -61,7 +61,7 @@ def second_factor(request: SignedInRequest) -> HttpResponse:
 
 
 class PasskeyOptions:
-    """Give templates as JSON what the browser has to sign."""
+    """Return templates as JSON what the browser has to sign."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)  # type: ignore[misc]  # the view's

@@ -26,7 +26,7 @@ class PasswordResetForm(forms.Form):
     )
 
     def save(self, request: HttpRequest, **kwargs: Any) -> str:
-        """Send the link, if there is somebody to send it to. Raises TooManyAttempts."""
+        """Send the link, if there is somebody to send it to. Raise TooManyAttempts."""
         email: str = self.cleaned_data["email"]
         rows = confirmed_rows(email)
         recipient = rows[0].email if rows else email

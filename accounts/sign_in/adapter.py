@@ -60,7 +60,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return reverse("launcher")
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
-        """Authenticate within the limits. Raises ValidationError where one is reached."""
+        """Authenticate within the limits. Raise ValidationError where one is reached."""
         login = credentials.get("username") or credentials.get("email") or ""
         slots = self.counted(begin_password, login, account_named(login))
         user = authenticate(request, username=login, password=credentials.get("password"))
@@ -91,14 +91,14 @@ class AccountAdapter(DefaultAccountAdapter):
         super().login(request, user)
 
     def counted(self, begin: Callable[..., list[str]], *whose: Any) -> list[str]:
-        """Count a try by a function of accounts/throttle.py. Raises ValidationError at a limit."""
+        """Count a try by a function of accounts/throttle.py. Raise ValidationError at a limit."""
         try:
             return begin(*whose, client_address(self.request))
         except TooManyAttempts as error:
             raise _too_many(error.wait) from error
 
     def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
-        """Give the ways to prove who one is, the first to be offered first.
+        """Return the ways to prove who one is, the first to be offered first.
 
         Whoever has a second factor gives that: the password alone could otherwise take it away.
         """

@@ -54,7 +54,7 @@ class SignInMiddleware:
 
 
 def _live_sign_in(request: Request) -> SignIn | None:
-    """Give the sign-in of a session that names a user, if both still say the same."""
+    """Return the sign-in of a session that names a user, if both still say the same."""
     digest = request.session.digest
     sign_in = sign_in_of(digest) if digest else None
     if sign_in is None:

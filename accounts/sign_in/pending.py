@@ -17,7 +17,7 @@ def note_password(request: HttpRequest, user: User) -> None:
 
 
 def is_still_right(request: HttpRequest, user: User) -> bool:
-    """Tell whether neither the password was changed since, nor the provider or the person disabled."""
+    """Return whether neither the password was changed since, nor the provider or the person disabled."""
     proof = request.session.pop(PROOF, None)
     if proof is not None and not constant_time_compare(proof, user.get_session_auth_hash()):
         return False

@@ -90,7 +90,7 @@ def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpR
 
 
 def is_of_the_portal(request: HttpRequest) -> bool:
-    """Tell whether the browser says that a page of the portal's own origin has sent this."""
+    """Return whether the browser says that a page of the portal's own origin has sent this."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if origin is not None and origin != settings.IKD_PORTAL_ORIGIN:
         return False
@@ -98,9 +98,9 @@ def is_of_the_portal(request: HttpRequest) -> bool:
 
 
 def _fields_of(request: HttpRequest) -> Iterator[Field]:
-    """Give all fields of a form, or none: half of one could be saved and mean something else.
+    """Return all fields of a form, or none: half of one could be saved and mean something else.
 
-    Raises NotRepeatable, and what Django raises where it takes no such form either.
+    Raise NotRepeatable, and what Django raises where it takes no such form either.
     """
     if request.method != "POST" or request.content_type not in FORM_TYPES or not is_of_the_portal(request):
         raise NotRepeatable

@@ -27,7 +27,7 @@ _FIT = re.compile(r"[\x21-\x7e]+")
 
 
 def tokens_of(sign_in_id: int | None) -> Tokens:
-    """Give the tokens of a sign-in, renewed if they are nearly out; two queries if they are not.
+    """Return the tokens of a sign-in, renewed if they are nearly out; two queries if they are not.
 
     From now on they are renewed in the background before they run out.
     """
@@ -52,7 +52,7 @@ def _is_nearly_out(session: UpstreamSession) -> bool:
 
 
 def _renewed(session: UpstreamSession) -> UpstreamSession | None:
-    """Give the session after asking the provider, or after another process has."""
+    """Return the session after asking the provider, or after another process has."""
     if refresh(session.pk).outcome is Outcome.BUSY:
         deadline = time.monotonic() + WAIT
         while time.monotonic() < deadline:

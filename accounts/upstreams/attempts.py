@@ -24,7 +24,7 @@ from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 
 from accounts.models import Upstream
-from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.errors import ErrorPage, ProviderError
 from authgate import kept_pages
 from authgate.peer import client_address
 from authgate.portal_cookies import set_portal_cookie
@@ -159,16 +159,16 @@ def _browser(browser_secret: str) -> str:
 def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt, Own | None]:
     """Return the attempt that a browser comes back from, and its secrets, None if it began elsewhere.
 
-    Raises Trouble for a state that is not the portal's, is of another provider, or is so old that it cannot
-    even begin again.
+    Raise ProviderError for a state that is not the portal's, is of another provider, or is so old that it
+    cannot even begin again.
     """
     try:
         said: dict[str, Any] = signing.loads(state, salt=SALT, max_age=RESUMED_WITHIN)
         attempt = Attempt(**{**said, "purpose": Purpose(said["purpose"])})
     except (signing.BadSignature, ValueError, TypeError, KeyError):
-        raise Trouble("the state is not of this portal, or too old", Blame.STALE) from None
+        raise ProviderError("the state is not of this portal, or too old", ErrorPage.STALE) from None
     if attempt.upstream != upstream.pk:
-        raise Trouble("the state is of another provider", Blame.STALE)
+        raise ProviderError("the state is of another provider", ErrorPage.STALE)
     for browser_secret in _held(request).values():
         if hmac.compare_digest(_browser(browser_secret), attempt.browser):
             return attempt, Own.of(browser_secret, attempt.id)
@@ -187,17 +187,17 @@ def page_of(request: HttpRequest, attempt: Attempt, own: Own | None) -> str:
 
 
 def take(attempt: Attempt) -> None:
-    """Use an attempt up: of any number that race, one wins. Raises Trouble for the others.
+    """Use an attempt up: of any number that race, one wins. Raise ProviderError for the others.
 
     What the cache raises is no word about the attempt: the page for an outage says so.
     """
     if attempt.is_over:
-        raise Trouble("the state is too old", Blame.STALE, begins_again=True)
+        raise ProviderError("the state is too old", ErrorPage.STALE, is_retryable=True)
     if not cache.add(f"upstream-attempt:{attempt.id}", 1, AGE_LIMIT + 60):
-        raise Trouble("the attempt was used already", Blame.STALE, begins_again=True)
+        raise ProviderError("the attempt was used already", ErrorPage.STALE, is_retryable=True)
 
 
-def may_begin_again(attempt: Attempt) -> bool:
+def may_retry(attempt: Attempt) -> bool:
     """Return whether another attempt may follow this one by itself, and count that it does.
 
     Bounded twice: a provider may send every browser back with the same old answer, or refuse every new one.

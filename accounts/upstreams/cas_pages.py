@@ -36,7 +36,7 @@ def sso_login(request: Request) -> HttpResponse:
 
 
 def chosen(slug: str) -> Upstream | None:
-    """Give the CAS server of that name; without a name the default, or the only one."""
+    """Return the CAS server of that name; without a name the default, or the only one."""
     servers = Upstream.objects.filter(kind=Upstream.Kind.CAS, enabled=True)
     if slug:
         return servers.filter(slug=slug).first()

@@ -9,19 +9,19 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
-from accounts.upstreams.errors import Trouble
+from accounts.upstreams.errors import ProviderError
 
 LONGEST = 255
 LONGEST_ADDRESS = 2000
 
 
 def identifier(value: Any, name: str, longest: int = LONGEST) -> str:
-    """Return a text that names something, unchanged. Raises Trouble for any other value.
+    """Return a text that names something, unchanged. Raise ProviderError for any other value.
 
     Repairing it instead would make one name of two.
     """
     if not isinstance(value, str) or not is_identifier(value, longest):
-        raise Trouble(f"the provider sent no usable text where a name must be ({name})")
+        raise ProviderError(f"the provider sent no usable text where a name must be ({name})")
     return value
 
 
@@ -31,7 +31,7 @@ def is_identifier(text: str, longest: int = LONGEST) -> bool:
 
 
 def optional_identifier(value: Any, name: str, longest: int = LONGEST) -> str:
-    """Return a text that names something, "" where the provider sent none. Raises Trouble."""
+    """Return a text that names something, "" where the provider sent none. Raise ProviderError."""
     return "" if value is None or value == "" else identifier(value, name, longest)
 
 
@@ -41,15 +41,18 @@ def readable(value: Any, longest: int) -> str:
 
 
 def web_address(value: Any, name: str) -> str:
-    """Return an address to which a request or a browser may be sent. Raises Trouble for any other value."""
+    """Return an address to which a request or a browser may be sent.
+
+    Raise ProviderError for any other value.
+    """
     is_text = isinstance(value, str) and value.isascii() and is_identifier(value, LONGEST_ADDRESS)
     if not is_text or not value.startswith(("https://", "http://")) or not {*' "<>\\#'}.isdisjoint(value):
-        raise Trouble(f"the discovery document has an unusable {name}")
+        raise ProviderError(f"the discovery document has an unusable {name}")
     try:
         parts = urlsplit(value)
         is_usable = bool(parts.hostname) and parts.port != 0 and parts.username is None
     except ValueError:
         is_usable = False
     if not is_usable:
-        raise Trouble(f"the discovery document has an unusable {name}")
+        raise ProviderError(f"the discovery document has an unusable {name}")
     return str(value)

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from django.conf import settings
 
-from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.errors import ErrorPage, ProviderError
 
 WAIT = 1.0
 """Seconds that one waits for a turn, while those before get theirs."""
@@ -25,7 +25,7 @@ class Turns:
 
     @contextmanager
     def turn(self, upstream_id: int) -> Iterator[None]:
-        """Wait for a turn. Raises Trouble at once where the provider hangs, otherwise after a second."""
+        """Wait for a turn. Raise ProviderError at once where the provider hangs, otherwise after a second."""
         began = self._begin(upstream_id)
         try:
             yield
@@ -42,7 +42,7 @@ class Turns:
             while not self._is_free(upstream_id):
                 left = give_up - time.monotonic()
                 if left <= 0 or self._hangs(upstream_id):
-                    raise Trouble("too many wait for the provider already", Blame.UNAVAILABLE)
+                    raise ProviderError("too many wait for the provider already", ErrorPage.UNAVAILABLE)
                 self._changed.wait(left)
             began = time.monotonic()
             self._busy.setdefault(upstream_id, []).append(began)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from enum import Enum
 
 
-class Blame(Enum):
+class ErrorPage(Enum):
     """Which page a visitor gets, with its status."""
 
     UNAVAILABLE = 503
@@ -14,14 +14,16 @@ class Blame(Enum):
     STALE = 400
 
 
-class Trouble(Exception):
+class ProviderError(Exception):
     """Signing in by a provider came to an end. `reason` is for administrators and holds no secret.
 
-    `begins_again` says that another attempt may succeed: another tab, or an earlier answer, was quicker.
+    `is_retryable` says that another attempt may succeed: another tab, or an earlier answer, was quicker.
     """
 
-    def __init__(self, reason: str, blame: Blame = Blame.BROKEN, *, begins_again: bool = False) -> None:
+    def __init__(
+        self, reason: str, page: ErrorPage = ErrorPage.BROKEN, *, is_retryable: bool = False
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
-        self.blame = blame
-        self.begins_again = begins_again
+        self.page = page
+        self.is_retryable = is_retryable

@@ -11,7 +11,7 @@ from django.utils.translation import gettext as _
 
 from accounts.models import Upstream
 from accounts.upstreams.concurrency import turns
-from accounts.upstreams.errors import Trouble
+from accounts.upstreams.errors import ProviderError
 
 
 class Level(StrEnum):
@@ -27,12 +27,12 @@ class Finding:
 
 
 def examine(upstream: Upstream, protocols: Mapping[str, Any]) -> list[Finding]:
-    """Give the findings for a provider of any kind, within the limits that hold for sign-ins."""
+    """Return the findings for a provider of any kind, within the limits that hold for sign-ins."""
     protocol = protocols.get(upstream.kind)
     if protocol is None:
         return [Finding(Level.WRONG, _("This kind of provider cannot be used yet."))]
     try:
         with turns.turn(upstream.pk or 0):
             return list(protocol.examine(upstream))
-    except Trouble as trouble:
-        return [Finding(Level.WRONG, f"{trouble.reason}.")]
+    except ProviderError as error:
+        return [Finding(Level.WRONG, f"{error.reason}.")]

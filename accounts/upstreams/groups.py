@@ -44,7 +44,7 @@ class _Following:
         self.powerful = set(Group.permissions.through.objects.values_list("group_id", flat=True).distinct())
 
     def tells_nothing_of(self, claim: str) -> bool:
-        """Tell whether the absence of a claim says nothing of the groups that hang on it."""
+        """Return whether the absence of a claim says nothing of the groups that hang on it."""
         if is_withheld(self.claims, claim):
             self.withheld.add(claim)
             return True
@@ -108,7 +108,7 @@ def follow_groups(upstream: Upstream, user: User, claims: Mapping[str, Any], *, 
 
 
 def follows_later(upstream: Upstream) -> bool:
-    """Tell whether groups are taken away, too, so that they follow each time the provider is asked."""
+    """Return whether groups are taken away, too, so that they follow each time the provider is asked."""
     mirrors = upstream.group_mappings.filter(mode=GroupMapping.Mode.MIRROR)
     return bool(upstream.groups_claim) or mirrors.exists()
 
@@ -170,7 +170,7 @@ def values_of(claims: Mapping[str, Any], path: str) -> set[str]:
 
 
 def is_withheld(claims: Mapping[str, Any], path: str) -> bool:
-    """Tell whether a provider says that it left a claim out, which it does when the claim grew too long.
+    """Return whether a provider says that it left a claim out, which it does when the claim grew too long.
 
     OpenID Connect Core, section 5.6.2, has `_claim_names` for claims that are elsewhere. Entra ID also sends
     `hasgroups`, `groups:src1`, and in attributes of SAML origin `…/claims/groups.link`.

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
-from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.provider_threads import seconds_left, waiting
 
 CONNECT_WITHIN = 3.0
@@ -44,18 +44,18 @@ class Answer:
     body: bytes
 
     @property
-    def blame(self) -> Blame:
+    def error_page(self) -> ErrorPage:
         """Return the page for a status that was not expected."""
-        return Blame.UNAVAILABLE if self.status >= 500 else Blame.BROKEN
+        return ErrorPage.UNAVAILABLE if self.status >= 500 else ErrorPage.BROKEN
 
     def json(self) -> dict[str, Any]:
-        """Give the JSON object. Raises Trouble for anything else."""
+        """Return the JSON object. Raise ProviderError for anything else."""
         try:
             found = json.loads(self.body)
         except (ValueError, RecursionError):
-            raise Trouble("the provider answered something that is no JSON") from None
+            raise ProviderError("the provider answered something that is no JSON") from None
         if not isinstance(found, dict):
-            raise Trouble("the provider answered JSON that is no object")
+            raise ProviderError("the provider answered JSON that is no object")
         return found
 
 
@@ -67,17 +67,17 @@ def fetch(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Give the answer, whatever its status. Follows no redirect. Raises Trouble."""
+    """Return the answer, whatever its status. Follows no redirect. Raise ProviderError."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
     except ValueError:
         host = None
     if not host or parts.scheme not in ("http", "https") or not url.isascii() or not url.isprintable():
-        raise Trouble("an address of the provider cannot be read")
+        raise ProviderError("an address of the provider cannot be read")
     seconds = seconds_left(ANSWER_WITHIN)
     if seconds <= 0:
-        raise Trouble("the provider did not answer in time", Blame.UNAVAILABLE)
+        raise ProviderError("the provider did not answer in time", ErrorPage.UNAVAILABLE)
     path = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
     sent = {
         "Accept-Encoding": "identity",
@@ -94,27 +94,33 @@ def fetch(
                 sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
             return _asked(sock, parts.netloc.rpartition("@")[2], method, path, body, sent)
     except ssl.SSLCertVerificationError:
-        raise Trouble("the provider's certificate is not valid for its name", Blame.UNAVAILABLE) from None
+        raise ProviderError(
+            "the provider's certificate is not valid for its name", ErrorPage.UNAVAILABLE
+        ) from None
     except TimeoutError:
-        raise Trouble("the provider did not answer in time", Blame.UNAVAILABLE) from None
+        raise ProviderError("the provider did not answer in time", ErrorPage.UNAVAILABLE) from None
     except (OSError, http.client.HTTPException, ValueError):
-        raise Trouble("the provider cannot be reached", Blame.UNAVAILABLE) from None
+        raise ProviderError("the provider cannot be reached", ErrorPage.UNAVAILABLE) from None
 
 
-def allowed_addresses(host: str, port: int, *, allow_private: bool, encrypted: bool) -> list[str]:
-    """Give the addresses of a host. Raises Trouble if any is one that may not be asked."""
+def judged_addresses(host: str, port: int, *, allow_private: bool, encrypted: bool) -> list[str]:
+    """Return the addresses of a host. Raise ProviderError if any is one that may not be asked."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
-        raise Trouble("the provider's name is not known to the DNS", Blame.UNAVAILABLE) from None
+        raise ProviderError("the provider's name is not known to the DNS", ErrorPage.UNAVAILABLE) from None
     addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
     public = [_is_public(address) for address in addresses]
     if not allow_private and not all(public):
-        raise Trouble("the provider's name leads inside the network: allow that for it (--allow-private)")
+        raise ProviderError(
+            "the provider's name leads inside the network: allow that for it (--allow-private)"
+        )
     if any(_is_never_meant(address) for address in addresses):
-        raise Trouble("the provider's name leads to an address that is nobody's service")
+        raise ProviderError("the provider's name leads to an address that is nobody's service")
     if not encrypted and (not allow_private or any(public)):
-        raise Trouble("an address of the provider is not encrypted: http:// is for the inner network only")
+        raise ProviderError(
+            "an address of the provider is not encrypted: http:// is for the inner network only"
+        )
     return addresses
 
 
@@ -130,7 +136,7 @@ def _is_never_meant(text: str) -> bool:
 
 
 def _meanings(text: str) -> Iterator[Address]:
-    """Give an address, and the IPv4 address that a gateway may take it for."""
+    """Return an address, and the IPv4 address that a gateway may take it for."""
     address = ipaddress.ip_address(text)
     if not isinstance(address, ipaddress.IPv6Address) or address.ipv4_mapped is None:
         yield address
@@ -220,11 +226,11 @@ def _asked(
         response = connection.getresponse()
         content = response.read(LARGEST + 1)
         if len(content) > LARGEST:
-            raise Trouble("the provider's answer is larger than any honest one")
+            raise ProviderError("the provider's answer is larger than any honest one")
         if response.length:
             raise http.client.IncompleteRead(content)
         if response.getheader("Content-Encoding", "identity") != "identity":
-            raise Trouble("the provider's answer is packed, which was not asked for")
+            raise ProviderError("the provider's answer is packed, which was not asked for")
         return Answer(response.status, {name.lower(): text for name, text in response.getheaders()}, content)
     finally:
         connection.close()

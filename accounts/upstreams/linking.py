@@ -35,7 +35,7 @@ from accounts.own_events import record_own
 from accounts.privilege import privileged
 from accounts.requests import sign_in_in
 from accounts.upstreams.claim_texts import readable
-from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.groups import follow_groups
 from accounts.usernames import is_misleading
 from authgate.audit import record
@@ -70,7 +70,7 @@ class Arrival:
 
 
 def let_in(request: HttpRequest, upstream: Upstream, arrival: Arrival, target: str | None) -> HttpResponse:
-    """Sign in whoever arrived, by the same door as with a password. Raises Trouble."""
+    """Sign in whoever arrived, by the same door as with a password. Raise ProviderError."""
     user = _settled(upstream, arrival)
     with transaction.atomic():
         request.session.set_expiry(0)
@@ -80,7 +80,7 @@ def let_in(request: HttpRequest, upstream: Upstream, arrival: Arrival, target: s
         user.backend = settings.AUTHENTICATION_BACKENDS[0]
         try:
             response: HttpResponse = perform_login(request, Login(user=user, redirect_url=target))
-        except Trouble:
+        except ProviderError:
             # What the session holds by now must not outlive the sign-in that did not come about.
             logout(request)
             raise
@@ -89,14 +89,14 @@ def let_in(request: HttpRequest, upstream: Upstream, arrival: Arrival, target: s
 
 
 def _settled(upstream: Upstream, arrival: Arrival) -> User:
-    """Give the user, once more if somebody took the subject or the address at this very moment."""
+    """Return the user, once more if somebody took the subject or the address at this very moment."""
     for _ in range(TRIES):
         try:
             with transaction.atomic():
                 return user_of(upstream, arrival)
         except IntegrityError:
             continue
-    raise Trouble("others arrive with the same subject or address all the time", Blame.UNAVAILABLE)
+    raise ProviderError("others arrive with the same subject or address all the time", ErrorPage.UNAVAILABLE)
 
 
 def _stash(upstream: Upstream, user: User, arrival: Arrival) -> str:
@@ -126,7 +126,7 @@ def _unsealed(sealed: str) -> dict[str, Any] | None:
 
 
 def is_still_known(request: HttpRequest, user: User) -> bool:
-    """Tell whether what a provider said at the first step, if one did, still counts at the last."""
+    """Return whether what a provider said at the first step, if one did, still counts at the last."""
     sealed = request.session.get(STASH)
     if sealed is None:
         return True
@@ -146,7 +146,7 @@ def keep(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
         return
     kept = _unsealed(sealed)
     if kept is None:
-        raise Trouble("what the provider said cannot be read any more", Blame.UNAVAILABLE)
+        raise ProviderError("what the provider said cannot be read any more", ErrorPage.UNAVAILABLE)
     if kept.pop("user") != user.pk:
         return
     with transaction.atomic():
@@ -160,7 +160,7 @@ def _hang_on(sign_in: SignIn, upstream_id: int, kept: dict[str, Any]) -> None:
     identities = Identity.objects.select_for_update(no_key=True).order_by()
     known = identities.filter(upstream=upstream_id, subject=kept["subject"], user=sign_in.user_id).first()
     if upstream is None or known is None:
-        raise Trouble("the provider or the identity was switched off meanwhile", Blame.REFUSED)
+        raise ProviderError("the provider or the identity was switched off meanwhile", ErrorPage.REFUSED)
     expires_at = kept.pop("expires_at")
     UpstreamSession.objects.create(
         sign_in=sign_in,
@@ -192,7 +192,10 @@ def has_second_factor(upstream: Upstream, arrival: Arrival) -> bool:
 
 
 def user_of(upstream: Upstream, arrival: Arrival) -> User:
-    """Give the user whom an arrival belongs to, linked or made if the upstream does that. Raises Trouble."""
+    """Return the user whom an arrival belongs to, linked or made if the upstream does that.
+
+    Raise ProviderError.
+    """
     known = (
         Identity.objects.select_related("user")
         .filter(upstream=upstream, subject=arrival.subject)
@@ -204,7 +207,7 @@ def user_of(upstream: Upstream, arrival: Arrival) -> User:
     if user is None:
         user = _made(upstream, arrival)
     if not user.is_active:
-        raise Trouble("the user is disabled", Blame.REFUSED)
+        raise ProviderError("the user is disabled", ErrorPage.REFUSED)
     identity, _ = Identity.objects.get_or_create(
         upstream=upstream, subject=arrival.subject, defaults={"user": user}
     )
@@ -217,7 +220,7 @@ def user_of(upstream: Upstream, arrival: Arrival) -> User:
 
 
 def verified_address(upstream: Upstream, arrival: Arrival) -> str | None:
-    """Give the address on which the provider's word is taken: verified there, of a domain trusted here.
+    """Return the address on which the provider's word is taken: verified there, of a domain trusted here.
 
     `email_verified` speaks of the claim `email` alone (OpenID Connect Core, section 5.1): anything else that
     is mapped, people may have typed themselves. CAS has no such word, so its domains speak for any. Of a
@@ -246,7 +249,7 @@ def verified_address(upstream: Upstream, arrival: Arrival) -> str | None:
 def _linked_by_address(upstream: Upstream, arrival: Arrival) -> User | None:
     """Return the user who has the provider's address, if both sides verified it.
 
-    Raise Trouble for a user with power in the administration: such accounts are linked by hand.
+    Raise ProviderError for a user with power in the administration: such accounts are linked by hand.
     """
     address = verified_address(upstream, arrival)
     if upstream.linking != Upstream.Linking.VERIFIED_EMAIL or address is None:
@@ -256,7 +259,9 @@ def _linked_by_address(upstream: Upstream, arrival: Arrival) -> User | None:
     if len(users) != 1:
         return None
     if privileged(User.objects.filter(pk=users[0].pk)).exists():
-        raise Trouble("accounts with power in the administration are linked while signed in", Blame.REFUSED)
+        raise ProviderError(
+            "accounts with power in the administration are linked while signed in", ErrorPage.REFUSED
+        )
     record(
         "identity_linked",
         subject=users[0].username,
@@ -268,7 +273,9 @@ def _linked_by_address(upstream: Upstream, arrival: Arrival) -> User | None:
 
 def _made(upstream: Upstream, arrival: Arrival) -> User:
     if not upstream.create_users:
-        raise Trouble("nobody is linked to this subject, and the provider makes no accounts", Blame.REFUSED)
+        raise ProviderError(
+            "nobody is linked to this subject, and the provider makes no accounts", ErrorPage.REFUSED
+        )
     for username in free_usernames(upstream, arrival):
         user = User(username=username)
         user.set_unusable_password()
@@ -279,11 +286,11 @@ def _made(upstream: Upstream, arrival: Arrival) -> User:
             continue  # another newcomer of this name was quicker
         record("user_made", subject=user.username, details={"upstream": upstream.slug})
         return user
-    raise Trouble("no free name was found for a new account")
+    raise ProviderError("no free name was found for a new account")
 
 
 def free_usernames(upstream: Upstream, arrival: Arrival) -> Iterator[str]:
-    """Give names for a new account that are nobody's yet, as near as can be to what the provider has.
+    """Return names for a new account that are nobody's yet, as near as can be to what the provider has.
 
     They obey the rules for names that people choose: no at sign, which before a password would stand in for
     somebody's address, and nothing that sounds like power.
@@ -357,18 +364,18 @@ def _take_over_address(upstream: Upstream, user: User, arrival: Arrival) -> None
 
 
 def link(request: HttpRequest, upstream: Upstream, arrival: Arrival, user: User) -> None:
-    """Link an identity to the person who is signed in. Raises Trouble if it is another's."""
+    """Link an identity to the person who is signed in. Raise ProviderError if it is another's."""
     identity, is_new = Identity.objects.get_or_create(
         upstream=upstream, subject=arrival.subject, defaults={"user": user}
     )
     if identity.user_id != user.pk:
-        raise Trouble("the identity belongs to another account", Blame.REFUSED)
+        raise ProviderError("the identity belongs to another account", ErrorPage.REFUSED)
     if is_new:
         record_own("identity_linked", request, user, {"upstream": upstream.slug})
 
 
 def is_last_way_in(identity: Identity) -> bool:
-    """Tell whether a person could not sign in any more without this identity."""
+    """Return whether a person could not sign in any more without this identity."""
     if identity.user.has_usable_password():
         return False
     others = Identity.objects.filter(user=identity.user, upstream__enabled=True).exclude(pk=identity.pk)

@@ -22,7 +22,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from accounts.models import UpstreamSession
 from accounts.upstreams.claim_times import stored_time
-from accounts.upstreams.errors import Trouble
+from accounts.upstreams.errors import ProviderError
 from authgate.audit import record
 from authgate.encryption import Undecryptable
 from authgate.models import SignIn
@@ -38,22 +38,22 @@ MARKED_FOR = 3600
 
 @sensitive_variables()
 def parameter_of(request: HttpRequest, name: str, *, largest: int, encoding: str) -> str:
-    """Return the one value of a parameter of a form. Raise Trouble.
+    """Return the one value of a parameter of a form. Raise ProviderError.
 
     `largest` is the most bytes that the form may have. A form of more is not read.
     """
     length = request.META.get("CONTENT_LENGTH") or ""
     if request.content_type != "application/x-www-form-urlencoded" or not length.isdecimal():
-        raise Trouble("a logout request is no form")
+        raise ProviderError("a logout request is no form")
     if not 0 < int(length) <= largest:
-        raise Trouble("a logout request is empty, or larger than any honest one")
+        raise ProviderError("a logout request is empty, or larger than any honest one")
     try:
         form = parse_qs(request.read(int(length)).decode(encoding), max_num_fields=10)
     except (ValueError, OSError):
-        raise Trouble("a logout request is no form") from None
+        raise ProviderError("a logout request is no form") from None
     values = form.get(name, [])
     if len(values) != 1:
-        raise Trouble("a logout request has no logout token, or several")
+        raise ProviderError("a logout request has no logout token, or several")
     return values[0]
 
 

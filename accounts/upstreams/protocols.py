@@ -18,7 +18,7 @@ from accounts.upstreams.oidc.flow import authorization_url, redeem_code
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """`leave` returns the URL at the provider, `redeem` the user who came back; both raise Trouble.
+    """`leave` returns the URL at the provider, `redeem` the user who came back; both raise ProviderError.
 
     `examine` tests the connection and yields each finding at once.
     """

@@ -16,7 +16,7 @@ from django.http import HttpResponse
 from django.urls import reverse
 
 from accounts.models import Upstream, UpstreamSession
-from accounts.upstreams.errors import Trouble
+from accounts.upstreams.errors import ProviderError
 from accounts.upstreams.oidc.metadata import metadata_of
 from authgate.encryption import Undecryptable
 from authgate.portal_cookies import set_portal_cookie
@@ -47,7 +47,7 @@ class WayOut:
 
 
 def way_out(sign_in_id: int | None, then: str | None) -> str | None:
-    """Give the portal's page that leads on to the provider of a sign-in; None where it came by none.
+    """Return the portal's page that leads on to the provider of a sign-in; None where it came by none.
 
     `then` is validated. The sign-in must have ended before the page is requested.
     """
@@ -60,7 +60,7 @@ def way_out(sign_in_id: int | None, then: str | None) -> str | None:
 
 
 def unsealed(sealed: str) -> WayOut | None:
-    """Give what the portal sealed within the last minute."""
+    """Return what the portal sealed within the last minute."""
     try:
         session, then = signing.loads(sealed, salt=SALT, max_age=AGE_LIMIT)
     except (signing.BadSignature, ValueError, TypeError):
@@ -88,7 +88,10 @@ def taken(session_id: int) -> tuple[Upstream, str] | None:
 
 
 def end_session_url(upstream: Upstream, hint: str, then: str) -> str | None:
-    """Give where the provider signs a browser out; None where it offers no such place. Raises Trouble."""
+    """Return where the provider signs a browser out; None where it offers no such place.
+
+    Raise ProviderError.
+    """
     state = signing.dumps(then, salt=f"{SALT} back") if then else ""
     if not upstream.is_oidc:
         service = f"{signed_out_url()}?{urlencode({'state': state})}" if state else signed_out_url()
@@ -97,7 +100,7 @@ def end_session_url(upstream: Upstream, hint: str, then: str) -> str | None:
     if not endpoint:
         return None
     if not upstream.allow_private and not endpoint.startswith("https://"):
-        raise Trouble("the provider has people sign out on a page that is not encrypted")
+        raise ProviderError("the provider has people sign out on a page that is not encrypted")
     parameters = {"client_id": upstream.client_id, "post_logout_redirect_uri": signed_out_url()}
     if state:
         parameters["state"] = state
@@ -106,17 +109,17 @@ def end_session_url(upstream: Upstream, hint: str, then: str) -> str | None:
 
 
 def signed_out_url() -> str:
-    """Give the address that providers send people back to, which must be registered there."""
+    """Return the address that providers send people back to, which must be registered there."""
     return f"{settings.IKD_PORTAL_ORIGIN}{reverse('signed_out')}"
 
 
 def backchannel_url(upstream: Upstream) -> str:
-    """Give the address to which a provider sends its logout tokens."""
+    """Return the address to which a provider sends its logout tokens."""
     return f"{settings.IKD_PORTAL_ORIGIN}{reverse('backchannel_logout', args=[upstream.slug])}"
 
 
 def then_in(state: str) -> str | None:
-    """Give the page to go on to that the portal gave a provider to bring back."""
+    """Return the page to go on to that the portal gave a provider to bring back."""
     try:
         then = signing.loads(state, salt=f"{SALT} back", max_age=BACK_WITHIN)
     except (signing.BadSignature, ValueError):

@@ -28,7 +28,7 @@ from accounts.reauthentication import is_freshly_confirmed
 from accounts.requests import Request, SignedInRequest, login_required
 from accounts.upstreams import attempts, provider_sign_out, provider_threads
 from accounts.upstreams.attempts import Attempt, Purpose
-from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.event_limits import may_record
 from accounts.upstreams.linking import Arrival, has_second_factor, is_last_way_in, let_in, link
 from accounts.upstreams.protocols import PROTOCOLS
@@ -47,7 +47,7 @@ def upstream_of(slug: str) -> Upstream:
 
 
 def offered() -> list[Upstream]:
-    """Give the providers that people may choose from, in their order, with their icons' keys. One query."""
+    """Return the providers that people may choose from, in their order, with their icons' keys. One query."""
     found = Upstream.objects.filter(enabled=True, kind__in=list(PROTOCOLS))
     return list(found.annotate(picture_key=F("picture__key")))
 
@@ -73,7 +73,7 @@ def _failed_attempt(request: Request, upstream: Upstream) -> tuple[Attempt | Non
     """Return the attempt to be followed by another, and the page that it leads to."""
     try:
         attempt, own = attempts.read(request, upstream, request.GET.get("attempt", ""))
-    except Trouble:
+    except ProviderError:
         return None, ""
     if attempt.purpose is not Purpose.SIGN_IN:
         return None, ""
@@ -91,9 +91,9 @@ def leave_for(
         # Without a fragment of its own a browser takes the one of this page along to the provider.
         url += "#" if request.headers.get("Sec-Fetch-Mode") == "navigate" else ""
         response = HttpResponse(status=302, headers={"Location": url, "Referrer-Policy": "no-referrer"})
-    except Trouble as trouble:
+    except ProviderError as error:
         again = _start_url(upstream, state) if purpose is Purpose.SIGN_IN else None
-        response = trouble_page(request, upstream, trouble, target, again=again)
+        response = error_page(request, upstream, error, target, again=again)
     attempts.set_cookie(response, cookie)
     return response
 
@@ -113,28 +113,28 @@ def callback(request: Request, slug: str) -> HttpResponse:
         return HttpResponse(status=204)
     try:
         attempt, own = attempts.read(request, upstream, request.GET.get("state", ""))
-    except Trouble as trouble:
-        return _without_referrer(trouble_page(request, upstream, trouble, told=False))
-    target, is_taken = allowed_target(attempts.page_of(request, attempt, own)), False
+    except ProviderError as error:
+        return _without_referrer(error_page(request, upstream, error, told=False))
+    target, is_taken = judged(attempts.page_of(request, attempt, own)), False
     try:
         if own is None:
             # One that another tab's cookie replaced may begin again; a stranger's link may not.
             reason = "the attempt began in another browser, or its cookie is gone"
-            raise Trouble(reason, Blame.STALE, begins_again=attempts.is_under_way(request))
+            raise ProviderError(reason, ErrorPage.STALE, is_retryable=attempts.is_under_way(request))
         _require_turn(request)
         attempts.take(attempt)
         is_taken = True
         arrival = PROTOCOLS[upstream.kind].redeem(request, upstream, attempt, own)
         response = _arrived(request, upstream, attempt, arrival, target)
-    except Trouble as trouble:
-        response = _failed(request, upstream, attempt, trouble, target, is_taken=is_taken)
+    except ProviderError as error:
+        response = _failed(request, upstream, attempt, error, target, is_taken=is_taken)
     return _without_referrer(response)
 
 
 def _require_turn(request: Request) -> None:
-    """Raise Trouble for a request that waited too long for others at the same provider."""
+    """Raise ProviderError for a request that waited too long for others at the same provider."""
     if is_turned_away(request):
-        raise Trouble("too many wait for the provider already", Blame.UNAVAILABLE)
+        raise ProviderError("too many wait for the provider already", ErrorPage.UNAVAILABLE)
 
 
 def _without_referrer(response: HttpResponse) -> HttpResponse:
@@ -146,7 +146,7 @@ def _failed(
     request: Request,
     upstream: Upstream,
     attempt: Attempt,
-    trouble: Trouble,
+    error: ProviderError,
     target: str | None,
     *,
     is_taken: bool,
@@ -156,17 +156,17 @@ def _failed(
     Of several tabs that a browser restores at once, one may have signed it in meanwhile.
     """
     again = _start_url(upstream, request.GET["state"])
-    if attempt.purpose is not Purpose.SIGN_IN or trouble.blame is Blame.REFUSED:
-        return trouble_page(request, upstream, trouble, target)
+    if attempt.purpose is not Purpose.SIGN_IN or error.page is ErrorPage.REFUSED:
+        return error_page(request, upstream, error, target)
     if request.user.is_authenticated:
         return HttpResponseRedirect(target or reverse("launcher"))
     has_tries = not is_taken or attempt.tries < attempts.TRIES
     has_just_left = provider_sign_out.cookie_name() in request.COOKIES
-    if trouble.begins_again and has_tries and not has_just_left and attempts.may_begin_again(attempt):
+    if error.is_retryable and has_tries and not has_just_left and attempts.may_retry(attempt):
         if is_taken:
             _let_other_tabs_finish(attempt)
         return HttpResponseRedirect(again)
-    return trouble_page(request, upstream, trouble, target, again=again)
+    return error_page(request, upstream, error, target, again=again)
 
 
 def _let_other_tabs_finish(attempt: Attempt) -> None:
@@ -194,35 +194,37 @@ def _arrived(
 
 
 def _refuse_if_switched_off(upstreams: QuerySet[Upstream], upstream: Upstream) -> None:
-    """Take no word of a provider that was switched off while it was asked. Raises Trouble."""
+    """Take no word of a provider that was switched off while it was asked. Raise ProviderError."""
     if upstreams.order_by().filter(pk=upstream.pk, enabled=True).first() is None:
-        raise Trouble("the provider was switched off meanwhile", Blame.REFUSED)
+        raise ProviderError("the provider was switched off meanwhile", ErrorPage.REFUSED)
 
 
 def _still_signed_in(request: Request, attempt: Attempt) -> SignIn:
-    """Give the sign-in that began the attempt, if it has not ended while the provider was asked."""
+    """Return the sign-in that began the attempt, if it has not ended while the provider was asked."""
     own = request.sign_in
     if own is None or own.pk != attempt.sign_in:
-        raise Trouble("another sign-in began meanwhile", Blame.STALE)
+        raise ProviderError("another sign-in began meanwhile", ErrorPage.STALE)
     locked = live_sign_ins().select_for_update(of=("self",), no_key=True).order_by()
     if not locked.filter(pk=own.pk).first():
-        raise Trouble("the sign-in ended meanwhile", Blame.STALE)
+        raise ProviderError("the sign-in ended meanwhile", ErrorPage.STALE)
     return own
 
 
 def _confirm_with(request: Request, upstream: Upstream, arrival: Arrival, user: User) -> None:
-    """Note that the provider asked the person again. Raises Trouble where that proves too little."""
+    """Note that the provider asked the person again. Raise ProviderError where that proves too little."""
     if not Identity.objects.filter(upstream=upstream, subject=arrival.subject, user=user).exists():
-        raise Trouble("the person confirmed with another identity", Blame.REFUSED)
+        raise ProviderError("the person confirmed with another identity", ErrorPage.REFUSED)
     if has_factor(user) and not has_second_factor(upstream, arrival):
-        raise Trouble("the person has a second factor, which the provider did not ask for", Blame.REFUSED)
+        raise ProviderError(
+            "the person has a second factor, which the provider did not ask for", ErrorPage.REFUSED
+        )
     record_authentication(request, user, method="upstream", provider=upstream.slug, reauthenticated=True)
 
 
-def trouble_page(
+def error_page(
     request: Request,
     upstream: Upstream,
-    trouble: Trouble,
+    error: ProviderError,
     target: str | None = None,
     *,
     told: bool = True,
@@ -233,28 +235,28 @@ def trouble_page(
     An attempt that never began here leaves none. `again` is where the next attempt begins.
     """
     reference = secrets.token_hex(6)
-    log.warning("signing in by %s failed: %s", upstream.slug, trouble.reason, extra={"decision": reference})
+    log.warning("signing in by %s failed: %s", upstream.slug, error.reason, extra={"decision": reference})
     user = request.user
     # One in two seconds for each network: an attacker must not fill the audit trail.
     if told and may_record(f"upstream-failed:{network_of(client_address(request))}", 2):
         record(
             "upstream_failed",
             subject=user.get_username() if user.is_authenticated else "",
-            reason=trouble.reason,
+            reason=error.reason,
             address=client_address(request),
             decision_id=reference,
-            details={"upstream": upstream.slug, "blame": trouble.blame.name.lower()},
+            details={"upstream": upstream.slug, "blame": error.page.name.lower()},
         )
     page, hash, fragment = (target or "").partition("#")
     then = {"next": page} if page else {}
     context = {
         "upstream": upstream,
-        "blame": trouble.blame.name,
+        "blame": error.page.name,
         "reference": reference,
         "again": again or f"{reverse('upstream_start', args=[upstream.slug])}?{urlencode(then)}",
         "other_ways": f"{reverse('account_login')}?{urlencode({'local': 1, **then})}{hash}{fragment}",
     }
-    return render(request, "accounts/upstream_trouble.html", context, status=trouble.blame.value)
+    return render(request, "accounts/upstream_trouble.html", context, status=error.page.value)
 
 
 @never_cache
@@ -281,11 +283,11 @@ def _end_session_url(request: Request, way: provider_sign_out.WayOut) -> str | N
     try:
         _require_turn(request)
         return provider_sign_out.end_session_url(upstream, hint, way.then)
-    except Trouble as trouble:
+    except ProviderError as error:
         details = {"upstream": upstream.slug}
         record(
             "upstream_sign_out_failed",
-            reason=trouble.reason,
+            reason=error.reason,
             address=client_address(request),
             details=details,
         )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from accounts.upstreams.cas.flow import Refusal, checked_ticket, person_in, ticket_ended_by
-from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.errors import ErrorPage, ProviderError
 
 NS = "xmlns:cas='http://www.yale.edu/tp/cas'"
 
@@ -98,26 +98,26 @@ HOSTILE = {
 
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_answer_names_nobody(body: bytes) -> None:
-    with pytest.raises(Trouble):
+    with pytest.raises(ProviderError):
         person_in(body)
 
 
 @pytest.mark.parametrize(
-    ("code", "known", "blame"),
+    ("code", "known", "page"),
     [
-        ("INVALID_TICKET", "INVALID_TICKET", Blame.STALE),
-        ("INVALID_SERVICE", "INVALID_SERVICE", Blame.BROKEN),
-        ("INTERNAL_ERROR", "INTERNAL_ERROR", Blame.UNAVAILABLE),
-        ("ST-1-the-ticket", "", Blame.BROKEN),
+        ("INVALID_TICKET", "INVALID_TICKET", ErrorPage.STALE),
+        ("INVALID_SERVICE", "INVALID_SERVICE", ErrorPage.BROKEN),
+        ("INTERNAL_ERROR", "INTERNAL_ERROR", ErrorPage.UNAVAILABLE),
+        ("ST-1-the-ticket", "", ErrorPage.BROKEN),
     ],
 )
-def test_a_failure_is_told_by_its_known_codes_alone(code: str, known: str, blame: Blame) -> None:
+def test_a_failure_is_told_by_its_known_codes_alone(code: str, known: str, page: ErrorPage) -> None:
     verdict = f"<cas:authenticationFailure code='{code}'>ST-1-the-ticket</cas:authenticationFailure>"
 
     with pytest.raises(Refusal) as told:
         person_in(f"<cas:serviceResponse {NS}>{verdict}</cas:serviceResponse>".encode())
 
-    assert (told.value.code, told.value.blame) == (known, blame)
+    assert (told.value.code, told.value.page) == (known, page)
     assert "ST-1-the-ticket" not in told.value.reason
 
 
@@ -153,7 +153,7 @@ def test_a_ticket_of_the_right_form_is_asked_about(ticket: str, prefix: str) -> 
 
 @pytest.mark.parametrize(("ticket", "prefix"), BAD_TICKETS.values(), ids=BAD_TICKETS)
 def test_a_ticket_of_another_form_is_not(ticket: str, prefix: str) -> None:
-    with pytest.raises(Trouble):
+    with pytest.raises(ProviderError):
         checked_ticket(ticket, prefix)
 
 

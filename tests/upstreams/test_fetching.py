@@ -14,8 +14,8 @@ import pytest
 from accounts.models import Upstream
 from accounts.upstreams import http_client
 from accounts.upstreams.concurrency import Turns
-from accounts.upstreams.errors import Trouble
-from accounts.upstreams.http_client import allowed_addresses, fetch
+from accounts.upstreams.errors import ProviderError
+from accounts.upstreams.http_client import fetch, judged_addresses
 from accounts.upstreams.oidc import metadata
 from accounts.upstreams.oidc.signed_tokens import LOGOUT_TOKEN
 from tests.accounts.conftest import PortalClient
@@ -47,30 +47,30 @@ INSIDE = [
 
 @pytest.mark.parametrize("host", INSIDE)
 def test_a_name_inside_the_network_is_refused(host: str) -> None:
-    with pytest.raises(Trouble, match="inside the network"):
-        allowed_addresses(host, 443, allow_private=False, encrypted=True)
+    with pytest.raises(ProviderError, match="inside the network"):
+        judged_addresses(host, 443, allow_private=False, encrypted=True)
 
 
 @pytest.mark.parametrize(
     "host", ["169.254.169.254", "0.0.0.0", "fe80::1", "224.0.0.1", "::ffff:169.254.169.254"]
 )
 def test_some_addresses_are_nobodys_even_where_the_network_is_allowed(host: str) -> None:
-    with pytest.raises(Trouble, match="nobody's service"):
-        allowed_addresses(host, 443, allow_private=True, encrypted=True)
+    with pytest.raises(ProviderError, match="nobody's service"):
+        judged_addresses(host, 443, allow_private=True, encrypted=True)
 
 
 @pytest.mark.parametrize("allow_private", [False, True])
 def test_http_is_for_the_inner_network_only(allow_private: bool) -> None:
-    with pytest.raises(Trouble, match="not encrypted"):
-        allowed_addresses("8.8.8.8", 80, allow_private=allow_private, encrypted=False)
+    with pytest.raises(ProviderError, match="not encrypted"):
+        judged_addresses("8.8.8.8", 80, allow_private=allow_private, encrypted=False)
 
 
 def test_one_inner_address_among_outer_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     both = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (ip, 443)) for ip in ("8.8.8.8", "10.0.0.1")]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: both)
 
-    with pytest.raises(Trouble, match="inside the network"):
-        allowed_addresses("rebinding.example.com", 443, allow_private=False, encrypted=True)
+    with pytest.raises(ProviderError, match="inside the network"):
+        judged_addresses("rebinding.example.com", 443, allow_private=False, encrypted=True)
 
 
 def test_the_connection_goes_to_the_address_that_was_judged(
@@ -142,7 +142,7 @@ def test_a_server_that(provider: Provider, monkeypatch: pytest.MonkeyPatch, how:
     provider.answers["/keys"] = how
     began = time.monotonic()
 
-    with pytest.raises(Trouble, match="in time"):
+    with pytest.raises(ProviderError, match="in time"):
         fetch(f"{provider.issuer}/keys", allow_private=True)
 
     assert time.monotonic() - began < 2
@@ -228,7 +228,7 @@ def test_a_new_key_is_found(
 
 def test_invented_key_ids_read_the_keys_no_more_often(provider: Provider, upstream: Upstream) -> None:
     for number in range(20):
-        with pytest.raises(Trouble, match="does not publish"):
+        with pytest.raises(ProviderError, match="does not publish"):
             token = jwt.encode({}, OTHER_RSA_KEY, "RS256", {"kid": f"invented-{number}"})
             metadata.verified(upstream, token, LOGOUT_TOKEN, metadata.Source.ANYBODY)
 
@@ -246,7 +246,7 @@ def test_a_key_replaced_under_the_same_id_is_found_while_strangers_send_junk(
     monkeypatch.setattr(metadata, "clock", lambda: now)
     sign_in(client, provider)
     now += metadata.AGAIN_AFTER
-    with pytest.raises(Trouble, match="signature"):
+    with pytest.raises(ProviderError, match="signature"):
         junk = jwt.encode({}, OTHER_RSA_KEY, "RS256", {"kid": "one"})
         metadata.verified(upstream, junk, LOGOUT_TOKEN, metadata.Source.ANYBODY)
     provider.key, provider.keys = OTHER_RSA_KEY, [jwk(OTHER_RSA_KEY, "one")]
@@ -269,7 +269,7 @@ def test_a_provider_that_hangs_keeps_few_threads_and_no_other_provider_waiting()
         thread.start()
     time.sleep(1.1)
     began = time.monotonic()
-    with pytest.raises(Trouble, match="too many"), turns.turn(1):
+    with pytest.raises(ProviderError, match="too many"), turns.turn(1):
         pass
     with turns.turn(2):
         waited = time.monotonic() - began

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from pytest_django.fixtures import DjangoAssertNumQueries
 
 from accounts.models import Identity, StrictGroup, Upstream, User
-from accounts.upstreams.errors import Trouble
+from accounts.upstreams.errors import ProviderError
 from accounts.upstreams.oidc import metadata
 from accounts.upstreams.oidc.signed_tokens import PROGRAM_TOKEN
 from authgate.check.memory import WorkerMemory
@@ -524,7 +524,7 @@ def test_keys_inside_the_network_are_asked_for_only_where_that_is_allowed(
 def test_no_private_address_is_asked(issuer: str, db: None) -> None:
     upstream = UpstreamFactory(issuer=issuer)
 
-    with pytest.raises(Trouble, match="inside the network"):
+    with pytest.raises(ProviderError, match="inside the network"):
         metadata.discover(upstream)
 
 

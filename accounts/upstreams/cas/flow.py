@@ -24,7 +24,7 @@ from django.utils.translation import gettext as _
 from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.attempts import Attempt, Own, Purpose
 from accounts.upstreams.claim_texts import identifier, is_identifier, optional_identifier
-from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.findings import Finding, Level
 from accounts.upstreams.http_client import fetch
 from accounts.upstreams.linking import Arrival
@@ -61,17 +61,17 @@ class Person:
     attributes: Mapping[str, list[str]]
 
 
-class Refusal(Trouble):
+class TicketRefused(ProviderError):
     """The server answered as CAS servers do, and refused. `code` is one of KNOWN_FAILURES or ""."""
 
     def __init__(self, code: str) -> None:
-        blame = Blame.UNAVAILABLE if code == "INTERNAL_ERROR" else Blame.BROKEN
+        page = ErrorPage.UNAVAILABLE if code == "INTERNAL_ERROR" else ErrorPage.BROKEN
         if code in ("INVALID_TICKET", "INVALID_TICKET_SPEC"):
-            blame = Blame.STALE
+            page = ErrorPage.STALE
         # Servers may keep the newest ticket alone: of several tabs that come back, one has it.
         overtaken = code == "INVALID_TICKET"
         reason = f"the provider refused the ticket ({code or 'no known reason'})"
-        super().__init__(reason, blame, begins_again=overtaken)
+        super().__init__(reason, page, is_retryable=overtaken)
         self.code = code
 
 
@@ -79,17 +79,17 @@ class Refusal(Trouble):
 
 
 def service_address() -> str:
-    """Give the address to be registered with a server: the portal's own, whatever Host was asked."""
+    """Return the address to be registered with a server: the portal's own, whatever Host was asked."""
     return f"{settings.IKD_PORTAL_ORIGIN}{reverse('sso_login')}"
 
 
 def service_url(upstream: Upstream, state: str) -> str:
-    """Give the service that a ticket is issued for: one for each attempt."""
+    """Return the service that a ticket is issued for: one for each attempt."""
     return f"{service_address()}?{urlencode({'upstream': upstream.slug, 'state': state})}"
 
 
 def login_url(upstream: Upstream, state: str, own: Own, purpose: Purpose) -> str:
-    """Give where a browser goes to sign in (section 2.1). The server asks anew who wants to confirm."""
+    """Return where a browser goes to sign in (section 2.1). The server asks anew who wants to confirm."""
     parameters = {"service": service_url(upstream, state)}
     if purpose is Purpose.CONFIRM:
         parameters["renew"] = "true"
@@ -97,9 +97,9 @@ def login_url(upstream: Upstream, state: str, own: Own, purpose: Purpose) -> str
 
 
 def redeem_ticket(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Arrival:
-    """Give who came back from the server with a ticket. Raises Trouble."""
+    """Return who came back from the server with a ticket. Raise ProviderError."""
     if any(len(request.GET.getlist(name)) > 1 for name in ("ticket", "state", "upstream")):
-        raise Trouble("the answer has a parameter twice")
+        raise ProviderError("the answer has a parameter twice")
     ticket = checked_ticket(request.GET.get("ticket", ""), upstream.ticket_prefix)
     _use_up(ticket, upstream)
     service = service_url(upstream, request.GET.get("state", ""))
@@ -108,7 +108,7 @@ def redeem_ticket(request: HttpRequest, upstream: Upstream, attempt: Attempt, ow
 
 
 def digest(ticket: str) -> str:
-    """Give what the database keeps of a ticket: who reads it there cannot end a sign-in by it."""
+    """Return what the database keeps of a ticket: who reads it there cannot end a sign-in by it."""
     return hashlib.sha256(ticket.encode()).hexdigest()
 
 
@@ -117,16 +117,19 @@ def cache_key(upstream_id: int, ticket_digest: str) -> str:
 
 
 def _use_up(ticket: str, upstream: Upstream) -> None:
-    """Take a ticket before the server is asked. Raises Trouble if it was taken, and what the cache raises."""
+    """Take a ticket before the server is asked.
+
+    Raise ProviderError if it was taken, and what the cache raises.
+    """
     found = digest(ticket)
     if UpstreamSession.objects.filter(upstream=upstream, ticket_digest=found).exists():
-        raise Trouble("the ticket was used already", Blame.STALE)
+        raise ProviderError("the ticket was used already", ErrorPage.STALE)
     if not cache.add(cache_key(upstream.pk, found), "taken", TICKET_KNOWN_FOR):
-        raise Trouble("the ticket was used already", Blame.STALE)
+        raise ProviderError("the ticket was used already", ErrorPage.STALE)
 
 
 def arrival_of(person: Person, ticket: str) -> Arrival:
-    """Give a person as mappings read them: an attribute of one value is that text, of several a list."""
+    """Return a person as mappings read them: an attribute of one value is that text, of several a list."""
     found = person.attributes
     claims: dict[str, Any] = {
         name: values[0] if len(values) == 1 else values for name, values in found.items()
@@ -151,61 +154,66 @@ def arrival_of(person: Person, ticket: str) -> Arrival:
 
 
 def checked_ticket(ticket: str, prefix: str) -> str:
-    """Give a ticket that may be asked about (section 3.1). Raises Trouble."""
+    """Return a ticket that may be asked about (section 3.1). Raise ProviderError."""
     if not ticket:
-        raise Trouble("the provider sent the browser back without a ticket", Blame.REFUSED)
+        raise ProviderError("the provider sent the browser back without a ticket", ErrorPage.REFUSED)
     if len(ticket) > LONGEST_TICKET or not _TICKET.fullmatch(ticket):
-        raise Trouble("the ticket has a form that no ticket has", Blame.STALE)
+        raise ProviderError("the ticket has a form that no ticket has", ErrorPage.STALE)
     if not ticket.startswith(prefix) or ticket.startswith(("PT-", "PGT-", "PGTIOU-", "TGC-", "TGT-")):
-        raise Trouble("the ticket is none of this provider's service tickets", Blame.STALE)
+        raise ProviderError("the ticket is none of this provider's service tickets", ErrorPage.STALE)
     return ticket
 
 
 def validated(upstream: Upstream, service: str, ticket: str, *, renew: bool = False) -> Person:
-    """Ask the server whom a ticket belongs to (sections 2.5 and 2.8). Raises Trouble, Refusal among it."""
+    """Ask the server whom a ticket belongs to (sections 2.5 and 2.8).
+
+    Raise ProviderError, TicketRefused among it.
+    """
     path = "p3/serviceValidate" if upstream.cas_version == Upstream.CasVersion.THREE else "serviceValidate"
     parameters = {"service": service, "ticket": ticket, **({"renew": "true"} if renew else {})}
     url = f"{_server(upstream)}/{path}?{urlencode(parameters)}"
     answer = fetch(url, allow_private=upstream.allow_private)
     if answer.status != 200:
-        raise Trouble(f"the ticket's validation was answered with status {answer.status}", answer.blame)
+        raise ProviderError(
+            f"the ticket's validation was answered with status {answer.status}", answer.error_page
+        )
     return person_in(answer.body)
 
 
 def person_in(body: bytes) -> Person:
-    """Give whom an answer to a validation names. Raises Trouble, Refusal among it."""
+    """Return whom an answer to a validation names. Raise ProviderError, TicketRefused among it."""
     root = _parsed(body)
     if root is None or root.tag != f"{_CAS}serviceResponse":
-        raise Trouble("the provider's answer is no CAS answer")
+        raise ProviderError("the provider's answer is no CAS answer")
     verdicts = list(root)
     if len(verdicts) != 1:
-        raise Trouble("the provider's answer has more than one verdict, or none")
+        raise ProviderError("the provider's answer has more than one verdict, or none")
     verdict = verdicts[0]
     if verdict.tag == f"{_CAS}authenticationFailure":
         code = verdict.get("code", "")
-        raise Refusal(code if code in KNOWN_FAILURES else "")
+        raise TicketRefused(code if code in KNOWN_FAILURES else "")
     if verdict.tag != f"{_CAS}authenticationSuccess":
-        raise Trouble("the provider's answer has a verdict that CAS does not know")
+        raise ProviderError("the provider's answer has a verdict that CAS does not know")
     if next(verdict.iter(f"{_CAS}proxies"), None) is not None:
-        raise Trouble("the ticket came by a proxy, which is not accepted", Blame.REFUSED)
+        raise ProviderError("the ticket came by a proxy, which is not accepted", ErrorPage.REFUSED)
     return Person(_user(verdict), _attributes(verdict))
 
 
 def _user(verdict: Element) -> str:
-    """Give the one `cas:user` right below the verdict: an attribute may be called `user` too."""
+    """Return the one `cas:user` right below the verdict: an attribute may be called `user` too."""
     users = verdict.findall(f"{_CAS}user")
     user = (users[0].text or "").strip(_SPACE) if len(users) == 1 and not len(users[0]) else ""
     if not is_identifier(user):
-        raise Trouble("the provider's answer names no user, or more than one")
+        raise ProviderError("the provider's answer names no user, or more than one")
     return user
 
 
 def _attributes(verdict: Element) -> dict[str, list[str]]:
-    """Give the attributes right below `cas:attributes`; what has elements of its own is none."""
+    """Return the attributes right below `cas:attributes`; what has elements of its own is none."""
     found: dict[str, list[str]] = {}
     for number, element in enumerate(verdict.iterfind(f"{_CAS}attributes/*")):
         if number >= MOST_VALUES:
-            raise Trouble("the provider's answer has more attributes than any honest one")
+            raise ProviderError("the provider's answer has more attributes than any honest one")
         if not len(element) and element.tag.startswith(_CAS):
             text = (element.text or "").strip(_SPACE)
             found.setdefault(element.tag.removeprefix(_CAS), []).append(text)
@@ -213,7 +221,7 @@ def _attributes(verdict: Element) -> dict[str, list[str]]:
 
 
 def _parsed(body: bytes) -> Element | None:
-    """Give the root of an XML document without a document type (so without entities); None if it is none."""
+    """Return the root of an XML document, or None. A document type, and so an entity, is refused."""
     try:
         root: Element = ElementTree.fromstring(body, forbid_dtd=True)
     except (ParseError, ValueError, LookupError):
@@ -229,7 +237,7 @@ def _server(upstream: Upstream) -> str:
 
 
 def ticket_ended_by(logout_request: str) -> str | None:
-    """Give the ticket that a server's logout request names (section 2.3.3); None for anything else."""
+    """Return the ticket that a server's logout request names (section 2.3.3); None for anything else."""
     # As text it may still say `encoding="UTF-8"`, so it is read as those octets again.
     root = _parsed(logout_request.encode("utf-8", "replace"))
     if root is None or root.tag != f"{_SAML_PROTOCOL}LogoutRequest":
@@ -243,18 +251,18 @@ def ticket_ended_by(logout_request: str) -> str | None:
 
 
 def examine_cas(upstream: Upstream) -> Iterator[Finding]:
-    """Give what is right and wrong with a server: it is asked about a ticket that it never issued."""
+    """Return what is right and wrong with a server: it is asked about a ticket that it never issued."""
     service = service_url(upstream, secrets.token_urlsafe(32))
     told = {"uri": service_address()}
     try:
         validated(upstream, service, f"{upstream.ticket_prefix}trial-of-the-portal")
-    except Refusal as refusal:
+    except TicketRefused as error:
         yield Finding(Level.GOOD, _("Validation: the server answers as a CAS server does."))
-        if refusal.code in SERVICE_REFUSED:
+        if error.code in SERVICE_REFUSED:
             text = _("Service: the server does not know the portal. Register %(uri)s there, with any query.")
             yield Finding(Level.WRONG, text % told)
-    except Trouble as trouble:
-        yield Finding(Level.WRONG, _("Validation: %(reason)s.") % {"reason": trouble.reason})
+    except ProviderError as error:
+        yield Finding(Level.WRONG, _("Validation: %(reason)s.") % {"reason": error.reason})
         return
     else:
         yield Finding(Level.WRONG, _("Validation: the server takes a ticket that it never issued."))
@@ -266,8 +274,8 @@ def _login_page(upstream: Upstream, told: dict[str, str]) -> Finding:
     try:
         url = login_url(upstream, secrets.token_urlsafe(32), Own(secrets.token_urlsafe(32)), Purpose.SIGN_IN)
         answer = fetch(url, allow_private=upstream.allow_private)
-    except Trouble as trouble:
-        return Finding(Level.WRONG, _("Sign-in page: %(reason)s.") % {"reason": trouble.reason})
+    except ProviderError as error:
+        return Finding(Level.WRONG, _("Sign-in page: %(reason)s.") % {"reason": error.reason})
     if answer.status >= 400:
         text = _("Sign-in page: status %(status)d. Register the service %(uri)s there, with any query.")
         return Finding(Level.WRONG, text % {**told, "status": answer.status})

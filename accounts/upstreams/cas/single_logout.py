@@ -12,7 +12,7 @@ from django.views.decorators.debug import sensitive_variables
 
 from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.cas.flow import TICKET_KNOWN_FOR, cache_key, digest, ticket_ended_by
-from accounts.upstreams.errors import Trouble
+from accounts.upstreams.errors import ProviderError
 from accounts.upstreams.logout_requests import end_sessions, mark_ended, parameter_of
 from authgate.peer import client_address
 
@@ -33,7 +33,7 @@ def single_logout(request: HttpRequest) -> HttpResponse:
         ticket = ticket_ended_by(
             parameter_of(request, "logoutRequest", largest=LARGEST_LOGOUT, encoding="utf-8")
         )
-    except Trouble:
+    except ProviderError:
         ticket = None
     if ticket is not None:
         try:

@@ -23,7 +23,7 @@ from django.views.decorators.http import require_POST
 from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.claim_texts import identifier
 from accounts.upstreams.concurrency import turns
-from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.event_limits import may_record
 from accounts.upstreams.logout_requests import end_sessions, mark_ended, parameter_of
 from accounts.upstreams.oidc.metadata import Source, verified
@@ -61,11 +61,11 @@ def backchannel_logout(request: HttpRequest, slug: str) -> HttpResponse:
     try:
         claims = claims_of(parameter_of(request, "logout_token", largest=LARGEST, encoding="ascii"), upstream)
         _end_once(upstream, claims, address)
-    except Trouble as trouble:
-        if trouble.blame is not Blame.UNAVAILABLE:
+    except ProviderError as error:
+        if error.page is not ErrorPage.UNAVAILABLE:
             with _wrong_lock:
                 _wrong.note(address or "", time.time())
-        _tell(upstream, trouble, address)
+        _tell(upstream, error, address)
         return _answer(400, "invalid_request")
     except DatabaseError:
         log.exception("a back-channel logout could not be written")
@@ -74,16 +74,16 @@ def backchannel_logout(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def claims_of(token: str, upstream: Upstream) -> dict[str, Any]:
-    """Give the claims of a logout token that is all section 2.6 asks for. Raises Trouble."""
+    """Return the claims of a logout token that is all section 2.6 asks for. Raise ProviderError."""
     with turns.turn(upstream.pk):
         claims, _ = verified(upstream, token, LOGOUT_TOKEN, Source.ANYBODY)
     events = claims["events"]
     if not isinstance(events, Mapping) or not isinstance(events.get(EVENT), Mapping):
-        raise Trouble("the logout token tells of no logout (events)")
+        raise ProviderError("the logout token tells of no logout (events)")
     if claims["iat"] < time.time() - OLDEST - LEEWAY:
-        raise Trouble("the logout token was made too long ago")
+        raise ProviderError("the logout token was made too long ago")
     if "sub" not in claims and "sid" not in claims:
-        raise Trouble("the logout token names neither a session nor a person")
+        raise ProviderError("the logout token names neither a session nor a person")
     for name in ("sub", "sid", "jti"):
         if name in claims:
             identifier(claims[name], name)
@@ -101,7 +101,7 @@ def _end_once(upstream: Upstream, claims: Mapping[str, Any], address: str | None
         )
         first = True
     if not first:
-        raise Trouble("the logout token was used already")
+        raise ProviderError("the logout token was used already")
     try:
         _end(upstream, claims.get("sid", ""), claims.get("sub", ""), claims["iat"], address)
     except DatabaseError:
@@ -133,12 +133,12 @@ def _answer(status: int, error: str = "") -> HttpResponse:
     return response
 
 
-def _tell(upstream: Upstream, trouble: Trouble, address: str | None) -> None:
+def _tell(upstream: Upstream, error: ProviderError, address: str | None) -> None:
     """Leave an event, at most one in ten seconds for each provider: strangers can send what they like."""
     if may_record(f"logout-failed:{upstream.pk}", 10):
         record(
             "backchannel_logout_failed",
-            reason=trouble.reason,
+            reason=error.reason,
             address=address,
             details={"upstream": upstream.slug},
         )

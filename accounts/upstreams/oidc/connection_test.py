@@ -13,7 +13,7 @@ from django.utils.translation import gettext as _
 from accounts.models import Upstream
 from accounts.upstreams.attempts import Own, Purpose
 from accounts.upstreams.claim_texts import readable
-from accounts.upstreams.errors import Trouble
+from accounts.upstreams.errors import ProviderError
 from accounts.upstreams.findings import Finding, Level
 from accounts.upstreams.http_client import Answer, fetch
 from accounts.upstreams.oidc.flow import authorization_url, redirect_uri
@@ -22,11 +22,11 @@ from accounts.upstreams.oidc.signed_tokens import LEEWAY, Header, matching_key
 
 
 def examine_oidc(upstream: Upstream) -> Iterator[Finding]:
-    """Give what is right and wrong with a provider: discovery, clock, keys, PKCE, redirect URI."""
+    """Return what is right and wrong with a provider: discovery, clock, keys, PKCE, redirect URI."""
     try:
         metadata, answer = discover(upstream)
-    except Trouble as trouble:
-        yield Finding(Level.WRONG, _("Discovery: %(reason)s.") % {"reason": trouble.reason})
+    except ProviderError as error:
+        yield Finding(Level.WRONG, _("Discovery: %(reason)s.") % {"reason": error.reason})
         return
     yield Finding(Level.GOOD, _("Discovery: the document is there, and of this issuer."))
     yield _clock(answer)
@@ -53,8 +53,8 @@ def _clock(answer: Answer) -> Finding:
 def _keys(upstream: Upstream, metadata: Metadata) -> Finding:
     try:
         keys = read_keys(upstream, metadata)
-    except Trouble as trouble:
-        return Finding(Level.WRONG, _("Keys: %(reason)s.") % {"reason": trouble.reason})
+    except ProviderError as error:
+        return Finding(Level.WRONG, _("Keys: %(reason)s.") % {"reason": error.reason})
     usable = [
         algorithm
         for algorithm in metadata.algorithms
@@ -83,15 +83,15 @@ def _redirect_uri(upstream: Upstream) -> Finding:
         state, own_secret = secrets.token_urlsafe(32), Own(secrets.token_urlsafe(32))
         url = authorization_url(upstream, state, own_secret, Purpose.SIGN_IN)
         answer = fetch(f"{url}&prompt=none", allow_private=upstream.allow_private)
-    except Trouble as trouble:
-        return Finding(Level.WRONG, _("Redirect URI: %(reason)s.") % {"reason": trouble.reason})
+    except ProviderError as error:
+        return Finding(Level.WRONG, _("Redirect URI: %(reason)s.") % {"reason": error.reason})
     location = answer.headers.get("location", "")
     if answer.status in (302, 303) and location.startswith(f"{own}?"):
-        error = parse_qs(urlsplit(location).query).get("error", [""])[0]
-        if error in ("login_required", "interaction_required", "consent_required"):
+        code = parse_qs(urlsplit(location).query).get("error", [""])[0]
+        if code in ("login_required", "interaction_required", "consent_required"):
             return Finding(Level.GOOD, _("Redirect URI: the provider knows %(uri)s.") % told)
         text = _("Redirect URI: the provider knows %(uri)s, but refuses the client (%(error)s).")
-        return Finding(Level.WRONG, text % {**told, "error": readable(error, 60)})
+        return Finding(Level.WRONG, text % {**told, "error": readable(code, 60)})
     if answer.status >= 400:
         text = _("Redirect URI or client id: the provider refuses them. Register exactly %(uri)s there.")
         return Finding(Level.WRONG, text % told)

@@ -18,7 +18,7 @@ from mozilla_django_oidc.auth import OIDCAuthenticationBackend
 from accounts.models import Upstream
 from accounts.upstreams.attempts import Attempt, Own, Purpose
 from accounts.upstreams.claim_texts import identifier, is_identifier, optional_identifier
-from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.http_client import Answer, fetch
 from accounts.upstreams.linking import Arrival
 from accounts.upstreams.oidc.metadata import Metadata, Source, metadata_of, verified
@@ -46,12 +46,12 @@ KNOWN_AUTHORIZATION_ERRORS = frozenset(
 
 
 def redirect_uri(upstream: Upstream) -> str:
-    """Give the address that the provider sends people back to, which must be registered there."""
+    """Return the address that the provider sends people back to, which must be registered there."""
     return f"{settings.IKD_PORTAL_ORIGIN}{reverse('upstream_callback', args=[upstream.slug])}"
 
 
 def authorization_url(upstream: Upstream, state: str, own: Own, purpose: Purpose) -> str:
-    """Give where a browser goes to sign in. Raises Trouble."""
+    """Return where a browser goes to sign in. Raise ProviderError."""
     endpoint = metadata_of(upstream).authorization_endpoint
     parameters = {
         "response_type": "code",
@@ -71,24 +71,26 @@ def authorization_url(upstream: Upstream, state: str, own: Own, purpose: Purpose
 
 
 def redeem_code(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Arrival:
-    """Give who came back from the provider with a code. Raises Trouble."""
-    _verify_answer(request, upstream)
+    """Return who came back from the provider with a code. Raise ProviderError."""
+    _judge_answer(request, upstream)
     return Redemption(upstream, attempt, own).redeem(request)
 
 
-def _verify_answer(request: HttpRequest, upstream: Upstream) -> None:
-    """Judge what the browser brought besides the state (RFC 6749, 4.1.2; RFC 9207). Raises Trouble."""
+def _judge_answer(request: HttpRequest, upstream: Upstream) -> None:
+    """Judge what the browser brought besides the state (RFC 6749, 4.1.2; RFC 9207). Raise ProviderError."""
     doubled = [name for name in ("code", "state", "iss", "error") if len(request.GET.getlist(name)) > 1]
     if doubled:
-        raise Trouble(f"the answer has {doubled[0]} twice")
+        raise ProviderError(f"the answer has {doubled[0]} twice")
     issuer = request.GET.get("iss")
     if (issuer is None and metadata_of(upstream).tells_issuer) or issuer not in (None, upstream.issuer):
-        raise Trouble("the answer comes from another issuer (iss)")
+        raise ProviderError("the answer comes from another issuer (iss)")
     error = request.GET.get("error")
     if error is not None:
         named = error if error in KNOWN_AUTHORIZATION_ERRORS else "no known reason"
         down = error in ("server_error", "temporarily_unavailable")
-        raise Trouble(f"the provider refused: {named}", Blame.UNAVAILABLE if down else Blame.REFUSED)
+        raise ProviderError(
+            f"the provider refused: {named}", ErrorPage.UNAVAILABLE if down else ErrorPage.REFUSED
+        )
 
 
 class Redemption(OIDCAuthenticationBackend):
@@ -110,12 +112,12 @@ class Redemption(OIDCAuthenticationBackend):
         return {"OIDC_AUTHENTICATION_CALLBACK_URL": "launcher"}.get(attr, args[0] if args else None)
 
     def redeem(self, request: HttpRequest) -> Arrival:
-        """Give who comes with the request's code. Raises Trouble."""
+        """Return who comes with the request's code. Raise ProviderError."""
         arrival: Arrival | None = self.authenticate(
             request, nonce=self.own.nonce, code_verifier=self.own.verifier
         )
         if arrival is None:
-            raise Trouble("the provider sent the browser back without a code")
+            raise ProviderError("the provider sent the browser back without a code")
         return arrival
 
     # ---- what the base class calls, in this order ----
@@ -125,13 +127,15 @@ class Redemption(OIDCAuthenticationBackend):
         form["redirect_uri"] = redirect_uri(self.upstream)
         answer = request_tokens(self.upstream, self.metadata, form)
         if answer.status >= 500:
-            raise Trouble(f"the token endpoint answered with status {answer.status}", Blame.UNAVAILABLE)
+            raise ProviderError(
+                f"the token endpoint answered with status {answer.status}", ErrorPage.UNAVAILABLE
+            )
         if answer.status != 200:
             error = _error_named(answer.body)
             # Servers may keep one code for each person: of several tabs that come back, one has it.
-            blame = Blame.STALE if error == "invalid_grant" else Blame.BROKEN
+            page = ErrorPage.STALE if error == "invalid_grant" else ErrorPage.BROKEN
             reason = f"the provider refused the code ({error})"
-            raise Trouble(reason, blame, begins_again=error == "invalid_grant")
+            raise ProviderError(reason, page, is_retryable=error == "invalid_grant")
         self._answer = bearer_tokens_in(answer)
         return self._answer
 
@@ -152,7 +156,7 @@ class Redemption(OIDCAuthenticationBackend):
         """Keep none in the session: they go to the sign-in's own row, encrypted."""
 
     def get_or_create_user(self, access_token: str, id_token: str, payload: dict[str, Any]) -> Arrival:
-        """Give who arrived; which user that is, arriving.py decides for every kind of provider."""
+        """Return who arrived; which user that is, arriving.py decides for every kind of provider."""
         claims = {**self.get_userinfo(access_token, id_token, payload), **_protocol_claims(payload)}
         return Arrival(
             subject=payload["sub"],
@@ -167,14 +171,14 @@ class Redemption(OIDCAuthenticationBackend):
         )
 
     def get_userinfo(self, access_token: str, id_token: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """Give the ID token's claims with those of the userinfo endpoint, if there is one."""
+        """Return the ID token's claims with those of the userinfo endpoint, if there is one."""
         return merged(payload, userinfo(self.upstream, self.metadata, access_token, payload["sub"]))
 
 
 def userinfo(upstream: Upstream, metadata: Metadata, access_token: str, subject: str) -> dict[str, Any]:
-    """Give what the userinfo endpoint says of somebody (OpenID Connect Core, section 5.3); {} without one.
+    """Return what the userinfo endpoint says of somebody (OpenID Connect Core, section 5.3); {} without one.
 
-    Raises Trouble, also where it tells of somebody else.
+    Raise ProviderError, also where it tells of somebody else.
     """
     if not metadata.userinfo_endpoint:
         return {}
@@ -184,7 +188,7 @@ def userinfo(upstream: Upstream, metadata: Metadata, access_token: str, subject:
         headers={"Authorization": f"Bearer {access_token}", "Accept": "application/json"},
     )
     if answer.status != 200:
-        raise Trouble(f"the userinfo endpoint answered with status {answer.status}", answer.blame)
+        raise ProviderError(f"the userinfo endpoint answered with status {answer.status}", answer.error_page)
     if answer.headers.get("content-type", "").lower().startswith("application/jwt"):
         token = answer.body.decode("ascii", "replace").strip()
         found, _ = verified(upstream, token, USERINFO, Source.PROVIDER)
@@ -192,7 +196,7 @@ def userinfo(upstream: Upstream, metadata: Metadata, access_token: str, subject:
         found = answer.json()
     sub = identifier(found.get("sub"), "sub")
     if not hmac.compare_digest(sub.encode(), subject.encode()):
-        raise Trouble("the userinfo endpoint tells of somebody else (sub)")
+        raise ProviderError("the userinfo endpoint tells of somebody else (sub)")
     return found
 
 
@@ -212,7 +216,10 @@ def merged(id_token: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, An
 
 
 def request_tokens(upstream: Upstream, metadata: Metadata, form: dict[str, Any]) -> Answer:
-    """Send a grant to the token endpoint (RFC 6749, section 3.2), and return the answer. Raise Trouble."""
+    """Send a grant to the token endpoint (RFC 6749, section 3.2), and return the answer.
+
+    Raise ProviderError.
+    """
     headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
     headers |= client_authentication(upstream, metadata, form)
     return fetch(
@@ -225,22 +232,22 @@ def request_tokens(upstream: Upstream, metadata: Metadata, form: dict[str, Any])
 
 
 def bearer_tokens_in(answer: Answer) -> dict[str, Any]:
-    """Return the members of an answer with a bearer token. Raise Trouble for any other."""
+    """Return the members of an answer with a bearer token. Raise ProviderError for any other."""
     found = answer.json()
     if str(found.get("token_type", "")).lower() != "bearer" or not token_in(found, "access_token"):
-        raise Trouble("the provider sent no bearer token")
+        raise ProviderError("the provider sent no bearer token")
     return found
 
 
 def client_authentication(upstream: Upstream, metadata: Metadata, form: dict[str, Any]) -> dict[str, str]:
     """Prove who asks, in a way that the provider knows (OpenID Connect Core, section 9).
 
-    Gives headers, or adds to the form. Raises Trouble.
+    Gives headers, or adds to the form. Raise ProviderError.
     """
     try:
         secret = upstream.client_secret.reveal()
     except Undecryptable as error:
-        raise Trouble(str(error), Blame.UNAVAILABLE) from None
+        raise ProviderError(str(error), ErrorPage.UNAVAILABLE) from None
     if secret and "client_secret_basic" in metadata.token_auth_methods:
         pair = f"{quote_plus(upstream.client_id)}:{quote_plus(secret)}"
         return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
@@ -251,28 +258,28 @@ def client_authentication(upstream: Upstream, metadata: Metadata, form: dict[str
 
 
 def _protocol_claims(payload: dict[str, Any]) -> dict[str, Any]:
-    """Give the claims that userinfo must not speak over: they are signed for this very attempt."""
+    """Return the claims that userinfo must not speak over: they are signed for this very attempt."""
     return {
         name: payload[name] for name in ("iss", "sub", "aud", "amr", "acr", "auth_time") if name in payload
     }
 
 
 def token_in(answer: dict[str, Any], name: str) -> str:
-    """Give a token of the provider's answer; "" where it has none that could be one."""
+    """Return a token of the provider's answer; "" where it has none that could be one."""
     token = answer.get(name)
     fits = isinstance(token, str) and token.isascii() and is_identifier(token, LONGEST_TOKEN)
     return token if fits and isinstance(token, str) else ""
 
 
 def expiry_in(seconds: Any) -> datetime | None:
-    """Give the moment that `expires_in` means; None where it means none."""
+    """Return the moment that `expires_in` means; None where it means none."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 10**9:
         return None
     return timezone.now() + timedelta(seconds=seconds)
 
 
 def _context(acr: Any) -> str:
-    """Return acr as text: some providers send their level as a number. Raises Trouble."""
+    """Return acr as text: some providers send their level as a number. Raise ProviderError."""
     is_number = isinstance(acr, int) and not isinstance(acr, bool)
     return str(acr) if is_number and abs(acr) < 10**9 else optional_identifier(acr, "acr")
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from accounts.models import Upstream
 from accounts.upstreams.claim_texts import web_address
-from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.http_client import Answer, fetch
 from accounts.upstreams.oidc.signed_tokens import (
     ALGORITHMS,
@@ -26,7 +26,7 @@ from accounts.upstreams.oidc.signed_tokens import (
     USERINFO,
     Header,
     Kind,
-    Unproven,
+    UnknownKey,
     header_of,
     verified_claims,
 )
@@ -101,7 +101,7 @@ class _Document:
     metadata: Metadata | None = None
     read_at: float = float("-inf")
     tries: int = 0
-    failure: tuple[str, Blame] = ("", Blame.UNAVAILABLE)
+    failure: tuple[str, ErrorPage] = ("", ErrorPage.UNAVAILABLE)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
 
@@ -117,7 +117,7 @@ def forget_all() -> None:
 
 
 def metadata_of(upstream: Upstream) -> Metadata:
-    """Return a provider's metadata, read again after ten minutes. Raises Trouble."""
+    """Return a provider's metadata, read again after ten minutes. Raise ProviderError."""
     with _lock:
         document = _documents.setdefault((upstream.issuer, upstream.allow_private), _Document())
     if document.metadata is not None and clock() - document.read_at <= KEPT_FOR:
@@ -127,25 +127,27 @@ def metadata_of(upstream: Upstream) -> Metadata:
 
 
 def _read_document(upstream: Upstream, document: _Document) -> Metadata:
-    """Read the discovery document once for all threads that want it at this moment. Raises Trouble."""
+    """Read the discovery document once for all threads that want it at this moment. Raise ProviderError."""
     tries = document.tries
     with document.lock:
         if document.metadata is not None and clock() - document.read_at <= KEPT_FOR:
             return document.metadata
         if document.tries != tries:  # another thread tried in vain: threads must not fail one after the other
-            raise Trouble(*document.failure)
+            raise ProviderError(*document.failure)
         document.tries += 1
         try:
             document.metadata, _ = discover(upstream)
-        except Trouble as trouble:
-            document.failure = trouble.reason, trouble.blame
+        except ProviderError as error:
+            document.failure = error.reason, error.page
             raise
         document.read_at = clock()
         return document.metadata
 
 
 def verified(upstream: Upstream, token: Any, kind: Kind, source: Source) -> tuple[dict[str, Any], Header]:
-    """Return the claims of a token of this kind that the provider signed, and its header. Raises Trouble.
+    """Return the claims of a token of this kind that the provider signed, and its header.
+
+    Raise ProviderError.
 
     If no known key made the signature, the keys are read again first: providers replace keys, also under
     the same key id.
@@ -158,8 +160,8 @@ def verified(upstream: Upstream, token: Any, kind: Kind, source: Source) -> tupl
     _keep_fresh(upstream, entry, source)
     read_at = entry.read_at
     try:
-        claims = verified_claims(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
-    except Unproven:
+        claims = judged(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
+    except UnknownKey:
         if not _read_again(upstream, entry, source, read_at):
             raise
         claims = verified_claims(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
@@ -172,30 +174,30 @@ def _entry(upstream: Upstream) -> _Keys:
 
 
 def _keep_fresh(upstream: Upstream, entry: _Keys, source: Source) -> None:
-    """Read keys that are missing or old. Raises Trouble where there are none to believe."""
+    """Read keys that are missing or old. Raise ProviderError where there are none to believe."""
     if not entry.is_older_than(KEYS_KEPT_FOR):
         return
     if entry.is_older_than(STALE_AT_MOST):
         if not _read_again(upstream, entry, source, entry.read_at):
-            raise Trouble("the provider's keys are not known", Blame.UNAVAILABLE)
+            raise ProviderError("the provider's keys are not known", ErrorPage.UNAVAILABLE)
     elif entry.lock.acquire(blocking=False):  # Everybody else goes on with the keys there are.
         try:
             if entry.is_older_than(KEYS_KEPT_FOR) and not entry.was_tried(source):
                 _read(upstream, entry, source)
-        except Trouble as trouble:
-            log.warning("upstream_keys_unavailable", extra={"event": _told(upstream, trouble)})
+        except ProviderError as error:
+            log.warning("upstream_keys_unavailable", extra={"event": _told(upstream, error)})
         finally:
             entry.lock.release()
 
 
-def _told(upstream: Upstream, trouble: Trouble) -> dict[str, str]:
-    return {"upstream": upstream.slug, "reason": trouble.reason}
+def _told(upstream: Upstream, error: ProviderError) -> dict[str, str]:
+    return {"upstream": upstream.slug, "reason": error.reason}
 
 
 def _read_again(upstream: Upstream, entry: _Keys, source: Source, read_at: float) -> bool:
     """Read the keys, unless that was tried just now; return whether they are newer than `read_at`.
 
-    Raises Trouble.
+    Raise ProviderError.
     """
     is_stranger, tries = source is Source.ANYBODY, entry.tries
     if is_stranger and not entry.strangers.acquire(blocking=False):
@@ -224,28 +226,32 @@ def _read(upstream: Upstream, entry: _Keys, source: Source) -> None:
 
 
 def discover(upstream: Upstream) -> tuple[Metadata, Answer]:
-    """Read the discovery document (OpenID Connect Discovery, section 4). Raises Trouble."""
+    """Read the discovery document (OpenID Connect Discovery, section 4). Raise ProviderError."""
     url = f"{upstream.issuer.rstrip('/')}/.well-known/openid-configuration"
     answer = fetch(url, allow_private=upstream.allow_private, headers={"Accept": "application/json"})
     if answer.status != 200:
-        raise Trouble(f"the discovery document was answered with status {answer.status}", answer.blame)
+        raise ProviderError(
+            f"the discovery document was answered with status {answer.status}", answer.error_page
+        )
     found = answer.json()
     if found.get("issuer") != upstream.issuer:
-        raise Trouble("the discovery document is of another issuer: it must be written exactly alike")
+        raise ProviderError("the discovery document is of another issuer: it must be written exactly alike")
     metadata = _metadata(found)
     if not upstream.allow_private and not metadata.authorization_endpoint.startswith("https://"):
-        raise Trouble("the provider has people sign in on a page that is not encrypted")
+        raise ProviderError("the provider has people sign in on a page that is not encrypted")
     return metadata, answer
 
 
 def read_keys(upstream: Upstream, metadata: Metadata) -> Sequence[Mapping[str, Any]]:
-    """Read the provider's keys. Raises Trouble."""
+    """Read the provider's keys. Raise ProviderError."""
     answer = fetch(metadata.jwks_uri, allow_private=upstream.allow_private)
     if answer.status != 200:
-        raise Trouble(f"the provider's keys were answered with status {answer.status}", answer.blame)
+        raise ProviderError(
+            f"the provider's keys were answered with status {answer.status}", answer.error_page
+        )
     keys = answer.json().get("keys")
     if not isinstance(keys, list) or len(keys) > MOST_KEYS:
-        raise Trouble("the provider's keys cannot be read")
+        raise ProviderError("the provider's keys cannot be read")
     return [key for key in keys if isinstance(key, dict)]
 
 
@@ -253,7 +259,7 @@ def _metadata(found: dict[str, Any]) -> Metadata:
     said = _texts(found, "id_token_signing_alg_values_supported") or ("RS256",)
     algorithms = tuple(name for name in ALGORITHMS if name in said)
     if not algorithms:
-        raise Trouble("the provider signs ID tokens in no way that is accepted")
+        raise ProviderError("the provider signs ID tokens in no way that is accepted")
     challenge_methods = _texts(found, "code_challenge_methods_supported")
     return Metadata(
         issuer=found["issuer"],
@@ -271,12 +277,12 @@ def _metadata(found: dict[str, Any]) -> Metadata:
 
 def _address(found: dict[str, Any], name: str) -> str:
     if not found.get(name):
-        raise Trouble(f"the discovery document has no {name}")
+        raise ProviderError(f"the discovery document has no {name}")
     return web_address(found[name], name)
 
 
 def _optional_address(found: dict[str, Any], name: str) -> str:
-    """Return an address, or "" if the document has none. Raise Trouble for an unusable one.
+    """Return an address, or "" if the document has none. Raise ProviderError for an unusable one.
 
     Without userinfo, the groups that it names would count as removed.
     """

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from accounts.models import UpstreamSession
 from accounts.upstreams.concurrency import turns
-from accounts.upstreams.errors import Blame, Trouble
+from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.groups import follow_groups, follows_later
 from accounts.upstreams.http_client import Answer
 from accounts.upstreams.logout_requests import end_session
@@ -32,7 +32,7 @@ from accounts.upstreams.oidc.flow import (
     userinfo,
 )
 from accounts.upstreams.oidc.metadata import Source, metadata_of, verified
-from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, verify_client
+from accounts.upstreams.oidc.signed_tokens import ID_TOKEN
 from authgate.encryption import Undecryptable
 
 LEASE = timedelta(seconds=60)
@@ -46,7 +46,7 @@ class Outcome(Enum):
     BUSY = auto()
 
 
-class _Over(Exception):
+class _SignInEnded(Exception):
     """The provider knows the sign-in no more. Holds the reason."""
 
 
@@ -57,7 +57,7 @@ class Result:
 
 
 def free_of_lease(now: datetime) -> Q:
-    """Give the condition under which nobody asks about a row; one of the future is a clock's mistake."""
+    """Return the condition under which nobody asks about a row; one of the future is a clock's mistake."""
     return Q(tried_at=None) | Q(tried_at__lt=now - LEASE) | Q(tried_at__gt=now + LEASE)
 
 
@@ -74,11 +74,11 @@ def refresh(session_id: int) -> Result:
     try:
         with turns.turn(session.upstream_id):
             fresh, claims = _asked(session)
-    except _Over as over:
+    except _SignInEnded as over:
         end_session(session, str(over))
         return Result(Outcome.ENDED, str(over))
-    except Trouble as trouble:
-        return Result(Outcome.FAILED, trouble.reason)
+    except ProviderError as error:
+        return Result(Outcome.FAILED, error.reason)
     held = UpstreamSession.objects.filter(pk=session.pk, tried_at=lease).exclude(refresh_token="")
     if not held.update(**fresh, checked_at=timezone.now(), tried_at=None):
         return Result(Outcome.FRESH)
@@ -96,8 +96,8 @@ def _follow_groups(session: UpstreamSession, access_token: str, id_token: Mappin
     try:
         with turns.turn(upstream.pk):
             told = userinfo(upstream, metadata_of(upstream), access_token, session.subject)
-    except Trouble as trouble:
-        reason = trouble.reason
+    except ProviderError as error:
+        reason = error.reason
     with transaction.atomic():
         is_all = id_token is not None and not reason
         follow_groups(upstream, session.sign_in.user, merged(id_token or {}, told), is_all=is_all)
@@ -105,15 +105,15 @@ def _follow_groups(session: UpstreamSession, access_token: str, id_token: Mappin
 
 
 def _asked(session: UpstreamSession) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Give the row's new values, and the claims of a new ID token if there is one.
+    """Return the row's new values, and the claims of a new ID token if there is one.
 
-    Raises _Over, and Trouble where the provider does not say.
+    Raise _SignInEnded, and ProviderError where the provider does not say.
     """
     upstream, metadata = session.upstream, metadata_of(session.upstream)
     try:
         form = {"grant_type": "refresh_token", "refresh_token": session.refresh_token.reveal()}
     except Undecryptable as error:
-        raise Trouble(str(error), Blame.UNAVAILABLE) from None
+        raise ProviderError(str(error), ErrorPage.UNAVAILABLE) from None
     answer = request_tokens(upstream, metadata, form)
     if answer.status != 200:
         raise _refusal(answer)
@@ -136,18 +136,21 @@ def _refusal(answer: Answer) -> Exception:
     if answer.status in (400, 401):
         try:
             error = answer.json().get("error")
-        except Trouble:
+        except ProviderError:
             error = None
         if error == "invalid_grant":
-            return _Over("the provider no longer knows the sign-in")
-    return Trouble(f"the token endpoint answered with status {answer.status}", Blame.UNAVAILABLE)
+            return _SignInEnded("the provider no longer knows the sign-in")
+    return ProviderError(f"the token endpoint answered with status {answer.status}", ErrorPage.UNAVAILABLE)
 
 
-def _verified(session: UpstreamSession, token: Any) -> dict[str, Any]:
-    """Give the claims of a new ID token (section 12.2). Raises Trouble, and _Over for somebody else's."""
+def _judged(session: UpstreamSession, token: Any) -> dict[str, Any]:
+    """Return the claims of a new ID token (section 12.2).
+
+    Raise ProviderError, and _SignInEnded for somebody else's.
+    """
     upstream = session.upstream
     claims, _ = verified(upstream, token, ID_TOKEN, Source.PROVIDER)
     if not hmac.compare_digest(claims["sub"].encode(), session.subject.encode()):
-        raise _Over("the provider answered for somebody else")
-    verify_client(claims, upstream.client_id)
+        raise _SignInEnded("the provider answered for somebody else")
+    judge_client(claims, upstream.client_id)
     return claims

@@ -17,7 +17,7 @@ import jwt
 
 from accounts.upstreams.claim_texts import identifier, is_identifier
 from accounts.upstreams.claim_times import is_time
-from accounts.upstreams.errors import Trouble
+from accounts.upstreams.errors import ProviderError
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
 """Signatures of ID tokens, with a key that only the provider has. Never HS*: the portal has that key too."""
@@ -78,11 +78,11 @@ _NO_ACCESS_TOKENS = frozenset(("id", "id_token", "refresh", "refresh_token", "of
 """What providers write into `typ` (Keycloak) or `token_use` (Cognito) among the claims of other tokens."""
 
 
-class Unproven(Trouble):
+class UnknownKey(ProviderError):
     """No known key made the signature: the provider may have newer keys."""
 
 
-class TooEarly(Trouble):
+class NotYetValid(ProviderError):
     """The token counts later."""
 
 
@@ -93,20 +93,23 @@ class Header:
 
 
 def header_of(token: Any, algorithms: Iterable[str], kind: Kind = ID_TOKEN) -> Header:
-    """Return the key that a token asks for. Raises Trouble where no key of a provider can have signed it."""
+    """Return the key that a token asks for.
+
+    Raise ProviderError where no key of a provider can have signed it.
+    """
     if not isinstance(token, str) or not token or not token.isascii() or len(token) > LONGEST:
-        raise Trouble(f"the provider sent no {kind.name}, or one of an absurd length")
+        raise ProviderError(f"the provider sent no {kind.name}, or one of an absurd length")
     try:
         found = jwt.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError, RecursionError):
-        raise Trouble(f"the {kind.name} cannot be read") from None
+        raise ProviderError(f"the {kind.name} cannot be read") from None
     algorithm, key_id = found.get("alg"), found.get("kid")
     if not isinstance(algorithm, str) or algorithm not in kind.algorithms or algorithm not in algorithms:
-        raise Trouble(f"the {kind.name} is signed in a way that is not accepted")
+        raise ProviderError(f"the {kind.name} is signed in a way that is not accepted")
     if "crit" in found or str(found.get("typ", "JWT")).upper() not in kind.types:
-        raise Trouble(f"the {kind.name} is of another kind")
+        raise ProviderError(f"the {kind.name} is of another kind")
     if key_id is not None and not isinstance(key_id, str):
-        raise Trouble(f"the {kind.name} has a key id that is no text")
+        raise ProviderError(f"the {kind.name} has a key id that is no text")
     return Header(algorithm, key_id)
 
 
@@ -129,7 +132,7 @@ def _is_rsa(header: Header) -> bool:
 
 
 def _is_for_signatures(key: Mapping[str, Any]) -> bool:
-    """Tell whether a published key may verify one (RFC 7517, sections 4.2 and 4.3)."""
+    """Return whether a published key may verify one (RFC 7517, sections 4.2 and 4.3)."""
     operations = key.get("key_ops", ["verify"])
     return key.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
 
@@ -153,13 +156,13 @@ def verified_claims(
     issuer: str,
     audience: str,
 ) -> dict[str, Any]:
-    """Return the claims of a token that this issuer made for this audience. Raises Trouble.
+    """Return the claims of a token that this issuer made for this audience. Raise ProviderError.
 
-    Unproven among it where none of `keys` made the signature.
+    UnknownKey among it where none of `keys` made the signature.
     """
     key = matching_key(header, keys)
     if key is None:
-        raise Unproven(f"the {kind.name} is signed with a key that the provider does not publish")
+        raise UnknownKey(f"the {kind.name} is signed with a key that the provider does not publish")
     try:
         claims: dict[str, Any] = jwt.decode(
             token,
@@ -171,24 +174,24 @@ def verified_claims(
             options={"require": list(kind.required)},
         )
     except jwt.InvalidSignatureError:
-        raise Unproven(f"the {kind.name}'s signature is wrong") from None
+        raise UnknownKey(f"the {kind.name}'s signature is wrong") from None
     except jwt.ImmatureSignatureError:
-        raise TooEarly(f"the {kind.name} is from the future: compare the clocks") from None
+        raise NotYetValid(f"the {kind.name} is from the future: compare the clocks") from None
     except jwt.PyJWTError as error:
-        raise Trouble(f"the {kind.name} {_REASONS.get(type(error), 'is not valid')}") from None
+        raise ProviderError(f"the {kind.name} {_REASONS.get(type(error), 'is not valid')}") from None
     except (ValueError, TypeError, OverflowError, RecursionError):
-        raise Trouble(f"the {kind.name} is not valid") from None
-    _verify_claims(claims, kind)
+        raise ProviderError(f"the {kind.name} is not valid") from None
+    _judge_claims(claims, kind)
     return claims
 
 
 def _verify_claims(claims: Mapping[str, Any], kind: Kind) -> None:
     if alien := next((name for name in kind.forbidden if name in claims), None):
-        raise Trouble(f"the {kind.name} is of another kind ({alien})")
+        raise ProviderError(f"the {kind.name} is of another kind ({alien})")
     if not all(is_time(claims[name]) for name in ("exp", "iat", "nbf") if name in claims):
-        raise Trouble(f"the {kind.name} has a time that is none")
+        raise ProviderError(f"the {kind.name} has a time that is none")
     if "sub" in kind.required and not (isinstance(claims["sub"], str) and is_identifier(claims["sub"])):
-        raise Trouble(f"the {kind.name} has no usable subject")
+        raise ProviderError(f"the {kind.name} has no usable subject")
 
 
 _REASONS: dict[type, str] = {
@@ -208,31 +211,34 @@ def judge_for_sign_in(
     access_token: str | None,
     authenticated_since: float | None = None,
 ) -> None:
-    """Judge what OpenID Connect Core asks besides, sections 3.1.3.7 and 3.1.3.8. Raises Trouble.
+    """Judge what OpenID Connect Core asks besides, sections 3.1.3.7 and 3.1.3.8. Raise ProviderError.
 
     `authenticated_since` is Unix time: the person must have proved who they are no earlier.
     """
     said = identifier(claims.get("nonce"), "nonce", LONGEST)
     if not hmac.compare_digest(said.encode(), nonce.encode()):
-        raise Trouble("the ID token belongs to another attempt (nonce)")
-    verify_client(claims, client_id)
+        raise ProviderError("the ID token belongs to another attempt (nonce)")
+    judge_client(claims, client_id)
     if "at_hash" in claims and (not access_token or claims["at_hash"] != _at_hash(access_token, header)):
-        raise Trouble("the access token does not belong to the ID token (at_hash)")
+        raise ProviderError("the access token does not belong to the ID token (at_hash)")
     if authenticated_since is not None:
         at: Any = claims.get("auth_time")
         if not is_time(at) or at < authenticated_since - LEEWAY:
-            raise Trouble("the provider did not ask the person again (auth_time)")
+            raise ProviderError("the provider did not ask the person again (auth_time)")
 
 
-def verify_client(claims: Mapping[str, Any], client_id: str) -> None:
-    """Judge for which client an ID token was made (OpenID Connect Core, section 3.1.3.7). Raises Trouble."""
+def judge_client(claims: Mapping[str, Any], client_id: str) -> None:
+    """Judge for which client an ID token was made (OpenID Connect Core, section 3.1.3.7).
+
+    Raise ProviderError.
+    """
     several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if (several or "azp" in claims) and claims.get("azp") != client_id:
-        raise Trouble("the ID token was made for another client (azp)")
+        raise ProviderError("the ID token was made for another client (azp)")
 
 
-def verify_for_program(claims: Mapping[str, Any], client_ids: Iterable[str]) -> None:
-    """Judge an access token that a program sends. `client_ids` are the portal's own. Raises Trouble.
+def judge_for_program(claims: Mapping[str, Any], client_ids: Iterable[str]) -> None:
+    """Judge an access token that a program sends. `client_ids` are the portal's own. Raise ProviderError.
 
     A token that was made for the portal as client is an ID token, or the access token of a person who signed
     in. Applications receive both, and none may open another application with it.
@@ -241,10 +247,10 @@ def verify_for_program(claims: Mapping[str, Any], client_ids: Iterable[str]) -> 
     audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
     named = [*audience, claims.get("azp"), claims.get("client_id")]
     if any(name in own for name in named if isinstance(name, str)):
-        raise Trouble("the token was made for the portal's own client")
+        raise ProviderError("the token was made for the portal's own client")
     said = [claims.get("typ"), claims.get("token_use")]
     if any(isinstance(text, str) and text.lower() in _NO_ACCESS_TOKENS for text in said):
-        raise Trouble("the token is of another kind")
+        raise ProviderError("the token is of another kind")
 
 
 def _at_hash(access_token: str, header: Header) -> str:
