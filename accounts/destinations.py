@@ -18,7 +18,7 @@ _FRAGMENT = re.compile(r"[\x21-\x7e]+")
 _TOKENS = re.compile(r"(?:^|[?&])(?:access_token|id_token|refresh_token|code|token|password)=", re.IGNORECASE)
 
 
-def judged(text: str | None) -> str | None:
+def redirect_target(text: str | None) -> str | None:
     """Return the URL that `text` means, seen from the portal, or None where nobody may be sent."""
     return judge(text, base=settings.IKD_PORTAL_ORIGIN, allowed=is_allowed_origin)
 
@@ -52,5 +52,5 @@ def destination(request: HttpRequest, *names: str) -> str | None:
     for name in names:
         text = request.POST.get(name) or request.GET.get(name)
         if text:
-            return allowed_target(text)
+            return redirect_target(text)
     return None

@@ -7,8 +7,8 @@ from typing import Any
 from accounts.machines import loader
 from accounts.models import Identity, Upstream
 from accounts.upstreams.errors import ErrorPage, ProviderError
-from accounts.upstreams.oidc.metadata import Source, verified
-from accounts.upstreams.oidc.signed_tokens import PROGRAM_TOKEN, NotYetValid, UnknownKey, judge_for_program
+from accounts.upstreams.oidc.metadata import Source, verify_token
+from accounts.upstreams.oidc.signed_tokens import PROGRAM_TOKEN, NotYetValid, UnknownKey, validate_for_program
 from authgate.check.contracts import RequestHeaders
 from authgate.check.credentials import TOKEN_KIND, credential_in, issuer_of
 from authgate.check.memory import Machine, Memory, Unknown
@@ -35,8 +35,8 @@ def _of_jwt(token: bytes) -> tuple[Machine | None, bool]:
     lasts = True
     for upstream in loader.trusted_upstreams().filter(issuer=issuer_of(token) or ""):
         try:
-            claims, _ = verified(upstream, token.decode("ascii"), PROGRAM_TOKEN, Source.ANYBODY)
-            judge_for_program(claims, Upstream.client_ids_at(upstream.issuer))
+            claims, _ = verify_token(upstream, token.decode("ascii"), PROGRAM_TOKEN, Source.ANYBODY)
+            validate_for_program(claims, Upstream.client_ids_at(upstream.issuer))
         except ProviderError as error:
             is_passing = isinstance(error, NotYetValid | UnknownKey) or error.page is ErrorPage.UNAVAILABLE
             lasts = lasts and not is_passing

@@ -20,7 +20,7 @@ from django.utils.translation import ngettext
 
 from accounts import mails
 from accounts.backends import account_named
-from accounts.destinations import allowed_target
+from accounts.destinations import redirect_target
 from accounts.models import User
 from accounts.reauthentication import is_proven_without_allauth
 from accounts.requests import sign_in_in
@@ -43,7 +43,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return False
 
     def is_safe_url(self, url: str) -> bool:
-        return allowed_target(url) is not None
+        return redirect_target(url) is not None
 
     def is_ajax(self, request: HttpRequest) -> bool:
         """Answer everybody with pages: nothing asks for the JSON form of a sign-in page."""

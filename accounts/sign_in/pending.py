@@ -6,7 +6,7 @@ from django.http import HttpRequest
 from django.utils.crypto import constant_time_compare
 
 from accounts.models import User
-from accounts.upstreams.linking import is_still_known
+from accounts.upstreams.linking import is_identity_valid
 
 PROOF = "password_given"
 
@@ -21,4 +21,4 @@ def is_still_right(request: HttpRequest, user: User) -> bool:
     proof = request.session.pop(PROOF, None)
     if proof is not None and not constant_time_compare(proof, user.get_session_auth_hash()):
         return False
-    return user.is_active and is_still_known(request, user)
+    return user.is_active and is_identity_valid(request, user)

@@ -109,12 +109,12 @@ def _fields_of(request: HttpRequest) -> Iterator[Field]:
     size = sum(len(name) + len(value) for name, value in typed)
     if len(typed) + len(files) > MOST_FIELDS or size > LONGEST:
         raise NotRepeatable
-    yield from _validated(typed)
+    yield from _fields_with_values(typed)
     for name in files:
         yield _typed_anew(name, "file")
 
 
-def _validated(typed: Iterable[tuple[str, str]]) -> Iterator[Field]:
+def _fields_with_values(typed: Iterable[tuple[str, str]]) -> Iterator[Field]:
     for name, value in typed:
         if "\0" in name + value:  # no page could hold it
             raise NotRepeatable

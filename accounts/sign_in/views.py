@@ -16,7 +16,7 @@ from django.utils.decorators import method_decorator
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
-from accounts.destinations import destination, with_next
+from accounts.destinations import destination, redirect_target, with_next
 from accounts.models import Upstream
 from accounts.requests import Request, SignedInRequest, login_required
 from accounts.throttle import PasswordFormMixin
@@ -113,7 +113,7 @@ class ReauthenticateView(PasswordFormMixin, allauth_views.ReauthenticateView):
 @require_safe
 def signed_out(request: HttpRequest) -> HttpResponse:
     """Say so; a provider that brings the browser back may bring along where it goes on to."""
-    target = allowed_target(provider_sign_out.then_in(request.GET.get("state", "")))
+    target = redirect_target(provider_sign_out.then_in(request.GET.get("state", "")))
     if target and not request.user.is_authenticated:
         return provider_sign_out.remember(redirect(target))
     response = render(request, "accounts/signed_out.html")

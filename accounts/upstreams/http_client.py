@@ -103,7 +103,7 @@ def fetch(
         raise ProviderError("the provider cannot be reached", ErrorPage.UNAVAILABLE) from None
 
 
-def judged_addresses(host: str, port: int, *, allow_private: bool, encrypted: bool) -> list[str]:
+def allowed_addresses(host: str, port: int, *, allow_private: bool, encrypted: bool) -> list[str]:
     """Return the addresses of a host. Raise ProviderError if any is one that may not be asked."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)

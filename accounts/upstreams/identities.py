@@ -22,7 +22,7 @@ def link_to(
     upstream: Upstream, subject: str, user: User, *, actor: str, address: str | None = None
 ) -> Linked:
     """Link a subject to a user, with an audit event. Raise ValidationError if it is another user's."""
-    judge_subject(subject)
+    validate_subject(subject)
     with transaction.atomic():
         identity, is_new = Identity.objects.get_or_create(
             upstream=upstream, subject=subject, defaults={"user": user}

@@ -42,7 +42,7 @@ from authgate.audit import record
 from authgate.encryption import Secret, Undecryptable
 from authgate.models import SignIn
 
-STASH = "upstream_arrival"
+SEALED_ASSERTION = "upstream_arrival"
 LONGEST_USERNAME = 100
 TRIES = 5
 """Whoever comes too late sees in the next what the others have written by then."""
@@ -51,7 +51,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w.+-]")
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class Assertion:
     """What a provider said of somebody. `methods` and `context` are amr and acr."""
 
     subject: str
@@ -69,12 +69,14 @@ class Arrival:
 # ---- letting in -------------------------------------------------------------------------------------------
 
 
-def let_in(request: HttpRequest, upstream: Upstream, arrival: Arrival, target: str | None) -> HttpResponse:
+def sign_in_by_provider(
+    request: HttpRequest, upstream: Upstream, assertion: Assertion, target: str | None
+) -> HttpResponse:
     """Sign in whoever arrived, by the same door as with a password. Raise ProviderError."""
-    user = _settled(upstream, arrival)
+    user = _user_after_races(upstream, assertion)
     with transaction.atomic():
         request.session.set_expiry(0)
-        request.session[STASH] = _stash(upstream, user, arrival)
+        request.session[SEALED_ASSERTION] = _sealed(upstream, user, assertion)
         record_authentication(request, user, method="upstream", provider=upstream.slug)
         # Whoever signs in without their password keeps it: only how they were recognised is new.
         user.backend = settings.AUTHENTICATION_BACKENDS[0]
@@ -88,49 +90,49 @@ def let_in(request: HttpRequest, upstream: Upstream, arrival: Arrival, target: s
     return response
 
 
-def _settled(upstream: Upstream, arrival: Arrival) -> User:
+def _user_after_races(upstream: Upstream, assertion: Assertion) -> User:
     """Return the user, once more if somebody took the subject or the address at this very moment."""
     for _ in range(TRIES):
         try:
             with transaction.atomic():
-                return user_of(upstream, arrival)
+                return find_or_create_user(upstream, assertion)
         except IntegrityError:
             continue
     raise ProviderError("others arrive with the same subject or address all the time", ErrorPage.UNAVAILABLE)
 
 
-def _stash(upstream: Upstream, user: User, arrival: Arrival) -> str:
+def _sealed(upstream: Upstream, user: User, assertion: Assertion) -> str:
     """Seal what the sign-in's row will keep: in between may be the question for a second factor."""
     kept = {
         "upstream": upstream.pk,
         "user": user.pk,
-        "subject": arrival.subject,
-        "sid": arrival.sid,
-        "ticket_digest": arrival.ticket_digest,
-        "id_token": arrival.id_token,
-        "access_token": arrival.access_token,
-        "refresh_token": arrival.refresh_token,
-        "expires_at": arrival.expires_at.isoformat() if arrival.expires_at else None,
-        "methods": arrival.methods,
-        "context": arrival.context,
-        "has_second_factor": has_second_factor(upstream, arrival),
+        "subject": assertion.subject,
+        "sid": assertion.sid,
+        "ticket_digest": assertion.ticket_digest,
+        "id_token": assertion.id_token,
+        "access_token": assertion.access_token,
+        "refresh_token": assertion.refresh_token,
+        "expires_at": assertion.expires_at.isoformat() if assertion.expires_at else None,
+        "methods": assertion.methods,
+        "context": assertion.context,
+        "has_second_factor": has_second_factor(upstream, assertion),
     }
     return Secret.of(json.dumps(kept)).token
 
 
-def _unsealed(sealed: str) -> dict[str, Any] | None:
+def _unseal(sealed: str) -> dict[str, Any] | None:
     try:
         return cast(dict[str, Any], json.loads(Secret(sealed).reveal()))
     except Undecryptable:
         return None
 
 
-def is_still_known(request: HttpRequest, user: User) -> bool:
+def is_identity_valid(request: HttpRequest, user: User) -> bool:
     """Return whether what a provider said at the first step, if one did, still counts at the last."""
-    sealed = request.session.get(STASH)
+    sealed = request.session.get(SEALED_ASSERTION)
     if sealed is None:
         return True
-    kept = _unsealed(sealed)
+    kept = _unseal(sealed)
     if kept is None:
         return False
     known = Identity.objects.filter(upstream=kept["upstream"], subject=kept["subject"], user=user)
@@ -140,20 +142,20 @@ def is_still_known(request: HttpRequest, user: User) -> bool:
 @receiver(user_logged_in, dispatch_uid="keep what the upstream said")
 def keep(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     """Hang what the provider said on the sign-in that has just begun."""
-    sealed = request.session.pop(STASH, None)
+    sealed = request.session.pop(SEALED_ASSERTION, None)
     sign_in = sign_in_in(request)
     if sealed is None or sign_in is None:
         return
-    kept = _unsealed(sealed)
+    kept = _unseal(sealed)
     if kept is None:
         raise ProviderError("what the provider said cannot be read any more", ErrorPage.UNAVAILABLE)
     if kept.pop("user") != user.pk:
         return
     with transaction.atomic():
-        _hang_on(sign_in, kept.pop("upstream"), kept)
+        _create_provider_session(sign_in, kept.pop("upstream"), kept)
 
 
-def _hang_on(sign_in: SignIn, upstream_id: int, kept: dict[str, Any]) -> None:
+def _create_provider_session(sign_in: SignIn, upstream_id: int, kept: dict[str, Any]) -> None:
     """Make the row. Provider and identity are locked: neither can go while nothing hangs on it yet."""
     locked = Upstream.objects.select_for_update(no_key=True).order_by()
     upstream = locked.filter(pk=upstream_id, enabled=True).first()
@@ -183,43 +185,43 @@ def _count_as_second_factor(sign_in: SignIn) -> None:
     sign_in.save(update_fields=["methods", "second_factor_at"])
 
 
-def has_second_factor(upstream: Upstream, arrival: Arrival) -> bool:
+def has_second_factor(upstream: Upstream, assertion: Assertion) -> bool:
     counted = set(upstream.second_factor_values.split())
-    return bool(counted & {*arrival.methods, arrival.context})
+    return bool(counted & {*assertion.methods, assertion.context})
 
 
 # ---- who it is --------------------------------------------------------------------------------------------
 
 
-def user_of(upstream: Upstream, arrival: Arrival) -> User:
-    """Return the user whom an arrival belongs to, linked or made if the upstream does that.
+def find_or_create_user(upstream: Upstream, assertion: Assertion) -> User:
+    """Return the user whom an assertion belongs to, linked or made if the upstream does that.
 
     Raise ProviderError.
     """
     known = (
         Identity.objects.select_related("user")
-        .filter(upstream=upstream, subject=arrival.subject)
+        .filter(upstream=upstream, subject=assertion.subject)
         .order_by()
         .first()
     )
-    user = known.user if known else _linked_by_address(upstream, arrival)
+    user = known.user if known else _linked_by_address(upstream, assertion)
     is_new = user is None
     if user is None:
-        user = _made(upstream, arrival)
+        user = _create_user(upstream, assertion)
     if not user.is_active:
         raise ProviderError("the user is disabled", ErrorPage.REFUSED)
     identity, _ = Identity.objects.get_or_create(
-        upstream=upstream, subject=arrival.subject, defaults={"user": user}
+        upstream=upstream, subject=assertion.subject, defaults={"user": user}
     )
     if identity.user_id != user.pk:
         raise IntegrityError("the subject was linked to another user at this moment")
     Identity.objects.filter(pk=identity.pk).update(last_used_at=timezone.now())
-    _take_over_fields(upstream, user, arrival, is_new=is_new)
-    follow_groups(upstream, user, arrival.claims)
+    _update_fields(upstream, user, assertion, is_new=is_new)
+    follow_groups(upstream, user, assertion.claims)
     return user
 
 
-def verified_address(upstream: Upstream, arrival: Arrival) -> str | None:
+def verified_address(upstream: Upstream, assertion: Assertion) -> str | None:
     """Return the address on which the provider's word is taken: verified there, of a domain trusted here.
 
     `email_verified` speaks of the claim `email` alone (OpenID Connect Core, section 5.1): anything else that
@@ -227,12 +229,12 @@ def verified_address(upstream: Upstream, arrival: Arrival) -> str | None:
     provider whose every address is trusted, an address counts unless it says itself that it is not verified.
     """
     claim = _claim_for(upstream, ClaimMapping.Field.EMAIL) or "email"
-    verified = arrival.claims.get("email_verified")
+    verified = assertion.claims.get("email_verified")
     if upstream.trusts_every_address:
         verified = verified in (True, None) or (upstream.is_oidc and claim != "email")
     elif upstream.is_oidc and claim != "email":
         return None
-    text = arrival.claims.get(claim)
+    text = assertion.claims.get(claim)
     # Judged before letters are folded: the Kelvin sign becomes a k, and the address somebody else's.
     if not isinstance(text, str) or not text.isascii() or not text.isprintable():
         return None
@@ -246,12 +248,12 @@ def verified_address(upstream: Upstream, arrival: Arrival) -> str | None:
     return address if upstream.trusts_address(address) else None
 
 
-def _linked_by_address(upstream: Upstream, arrival: Arrival) -> User | None:
+def _linked_by_address(upstream: Upstream, assertion: Assertion) -> User | None:
     """Return the user who has the provider's address, if both sides verified it.
 
     Raise ProviderError for a user with power in the administration: such accounts are linked by hand.
     """
-    address = verified_address(upstream, arrival)
+    address = verified_address(upstream, assertion)
     if upstream.linking != Upstream.Linking.VERIFIED_EMAIL or address is None:
         return None
     holders = EmailAddress.objects.filter(email__iexact=address, verified=True).values("user")
@@ -271,12 +273,12 @@ def _linked_by_address(upstream: Upstream, arrival: Arrival) -> User | None:
     return users[0]
 
 
-def _made(upstream: Upstream, arrival: Arrival) -> User:
+def _create_user(upstream: Upstream, assertion: Assertion) -> User:
     if not upstream.create_users:
         raise ProviderError(
             "nobody is linked to this subject, and the provider makes no accounts", ErrorPage.REFUSED
         )
-    for username in free_usernames(upstream, arrival):
+    for username in free_usernames(upstream, assertion):
         user = User(username=username)
         user.set_unusable_password()
         try:
@@ -289,15 +291,15 @@ def _made(upstream: Upstream, arrival: Arrival) -> User:
     raise ProviderError("no free name was found for a new account")
 
 
-def free_usernames(upstream: Upstream, arrival: Arrival) -> Iterator[str]:
+def free_usernames(upstream: Upstream, assertion: Assertion) -> Iterator[str]:
     """Return names for a new account that are nobody's yet, as near as can be to what the provider has.
 
     They obey the rules for names that people choose: no at sign, which before a password would stand in for
     somebody's address, and nothing that sounds like power.
     """
     claim = _claim_for(upstream, ClaimMapping.Field.USERNAME)
-    claims = [arrival.claims.get(name) for name in ([claim] if claim else ["preferred_username", "email"])]
-    text = next((value for value in claims if isinstance(value, str) and value.strip()), arrival.subject)
+    claims = [assertion.claims.get(name) for name in ([claim] if claim else ["preferred_username", "email"])]
+    text = next((value for value in claims if isinstance(value, str) and value.strip()), assertion.subject)
     name = unicodedata.normalize("NFKC", text).strip().partition("@")[0]
     name = _NOT_IN_NAMES.sub("-", name)[:LONGEST_USERNAME].strip("-.")
     if is_disguised(name):
@@ -331,23 +333,23 @@ def _claim_for(upstream: Upstream, name: str) -> str | None:
 # ---- fields -----------------------------------------------------------------------------------------------
 
 
-def _take_over_fields(upstream: Upstream, user: User, arrival: Arrival, *, is_new: bool) -> None:
+def _update_fields(upstream: Upstream, user: User, assertion: Assertion, *, is_new: bool) -> None:
     """Fill a new account; of an older one only what a mapping names, and an address that is missing."""
     claim = _claim_for(upstream, ClaimMapping.Field.DISPLAY_NAME)
-    name = readable(arrival.claims.get(claim or "name"), 150)
+    name = readable(assertion.claims.get(claim or "name"), 150)
     if (claim or is_new) and name and name != user.display_name:
         user.display_name = name
         user.save(update_fields=["display_name"])
     if is_new or not user.email or _claim_for(upstream, ClaimMapping.Field.EMAIL):
-        _take_over_address(upstream, user, arrival)
+        _update_address(upstream, user, assertion)
 
 
-def _take_over_address(upstream: Upstream, user: User, arrival: Arrival) -> None:
+def _update_address(upstream: Upstream, user: User, assertion: Assertion) -> None:
     """Make a believed address the user's own, unless it is somebody else's.
 
     Never of a person with power here: who receives their mail may set their password anew.
     """
-    address = verified_address(upstream, arrival)
+    address = verified_address(upstream, assertion)
     if address is None or address == user.email.lower() or is_address_taken(address, except_by=user.pk):
         return
     if privileged(User.objects.filter(pk=user.pk)).exists():
@@ -363,10 +365,10 @@ def _take_over_address(upstream: Upstream, user: User, arrival: Arrival) -> None
 # ---- linking ----------------------------------------------------------------------------------------------
 
 
-def link(request: HttpRequest, upstream: Upstream, arrival: Arrival, user: User) -> None:
+def link(request: HttpRequest, upstream: Upstream, assertion: Assertion, user: User) -> None:
     """Link an identity to the person who is signed in. Raise ProviderError if it is another's."""
     identity, is_new = Identity.objects.get_or_create(
-        upstream=upstream, subject=arrival.subject, defaults={"user": user}
+        upstream=upstream, subject=assertion.subject, defaults={"user": user}
     )
     if identity.user_id != user.pk:
         raise ProviderError("the identity belongs to another account", ErrorPage.REFUSED)
@@ -374,7 +376,7 @@ def link(request: HttpRequest, upstream: Upstream, arrival: Arrival, user: User)
         record_own("identity_linked", request, user, {"upstream": upstream.slug})
 
 
-def is_last_way_in(identity: Identity) -> bool:
+def is_only_sign_in_method(identity: Identity) -> bool:
     """Return whether a person could not sign in any more without this identity."""
     if identity.user.has_usable_password():
         return False

@@ -11,7 +11,7 @@ from accounts.models import Upstream
 from accounts.upstreams.attempts import Attempt, Own, Purpose
 from accounts.upstreams.cas.flow import examine_cas, login_url, redeem_ticket
 from accounts.upstreams.findings import Finding
-from accounts.upstreams.linking import Arrival
+from accounts.upstreams.linking import Assertion
 from accounts.upstreams.oidc.connection_test import examine_oidc
 from accounts.upstreams.oidc.flow import authorization_url, redeem_code
 
@@ -24,7 +24,7 @@ class Protocol:
     """
 
     leave: Callable[[Upstream, str, Own, Purpose], str]
-    redeem: Callable[[HttpRequest, Upstream, Attempt, Own], Arrival]
+    redeem: Callable[[HttpRequest, Upstream, Attempt, Own], Assertion]
     examine: Callable[[Upstream], Iterator[Finding]]
 
 

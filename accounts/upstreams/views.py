@@ -21,7 +21,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from accounts.destinations import destination, with_fragment, with_next
+from accounts.destinations import destination, redirect_target, with_fragment, with_next
 from accounts.models import Identity, Upstream, User
 from accounts.own_events import record_own
 from accounts.reauthentication import is_freshly_confirmed
@@ -30,7 +30,13 @@ from accounts.upstreams import attempts, provider_sign_out, provider_threads
 from accounts.upstreams.attempts import Attempt, Purpose
 from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.event_limits import may_record
-from accounts.upstreams.linking import Arrival, has_second_factor, is_last_way_in, let_in, link
+from accounts.upstreams.linking import (
+    Assertion,
+    has_second_factor,
+    is_only_sign_in_method,
+    link,
+    sign_in_by_provider,
+)
 from accounts.upstreams.protocols import PROTOCOLS
 from authgate.audit import record
 from authgate.factor_policy import has_factor
@@ -62,7 +68,7 @@ def start(request: Request, slug: str) -> HttpResponse:
     """
     upstream = upstream_of(slug)
     failed, page = _failed_attempt(request, upstream)
-    target = allowed_target(page) if failed else destination(request, "next")
+    target = redirect_target(page) if failed else destination(request, "next")
     target = with_fragment(target, request.POST.get("fragment", ""))
     if request.user.is_authenticated:
         return HttpResponseRedirect(target or reverse("launcher"))
@@ -115,7 +121,7 @@ def callback(request: Request, slug: str) -> HttpResponse:
         attempt, own = attempts.read(request, upstream, request.GET.get("state", ""))
     except ProviderError as error:
         return _without_referrer(error_page(request, upstream, error, told=False))
-    target, is_taken = judged(attempts.page_of(request, attempt, own)), False
+    target, is_taken = redirect_target(attempts.page_of(request, attempt, own)), False
     try:
         if own is None:
             # One that another tab's cookie replaced may begin again; a stranger's link may not.
@@ -124,8 +130,8 @@ def callback(request: Request, slug: str) -> HttpResponse:
         _require_turn(request)
         attempts.take(attempt)
         is_taken = True
-        arrival = PROTOCOLS[upstream.kind].redeem(request, upstream, attempt, own)
-        response = _arrived(request, upstream, attempt, arrival, target)
+        assertion = PROTOCOLS[upstream.kind].redeem(request, upstream, attempt, own)
+        response = _arrived(request, upstream, attempt, assertion, target)
     except ProviderError as error:
         response = _failed(request, upstream, attempt, error, target, is_taken=is_taken)
     return _without_referrer(response)
@@ -176,20 +182,20 @@ def _let_other_tabs_finish(attempt: Attempt) -> None:
 
 
 def _arrived(
-    request: Request, upstream: Upstream, attempt: Attempt, arrival: Arrival, target: str | None
+    request: Request, upstream: Upstream, attempt: Attempt, assertion: Assertion, target: str | None
 ) -> HttpResponse:
     if attempt.purpose is Purpose.SIGN_IN:
         _refuse_if_switched_off(Upstream.objects.all(), upstream)
-        return let_in(request, upstream, arrival, target)
+        return sign_in_by_provider(request, upstream, assertion, target)
     with transaction.atomic():
         # Locked, as by a sign-in: neither the provider nor the sign-in may end while its word is taken.
         _refuse_if_switched_off(Upstream.objects.select_for_update(no_key=True), upstream)
         sign_in = _still_signed_in(request, attempt)
         if attempt.purpose is Purpose.LINK:
-            link(request, upstream, arrival, sign_in.user)
+            link(request, upstream, assertion, sign_in.user)
             messages.success(request, _("%(name)s is linked to your account.") % {"name": upstream.name})
             return redirect("upstream_identities")
-        _confirm_with(request, upstream, arrival, sign_in.user)
+        _confirm_with(request, upstream, assertion, sign_in.user)
     return HttpResponseRedirect(target or reverse("upstream_identities"))
 
 
@@ -210,11 +216,11 @@ def _still_signed_in(request: Request, attempt: Attempt) -> SignIn:
     return own
 
 
-def _confirm_with(request: Request, upstream: Upstream, arrival: Arrival, user: User) -> None:
+def _confirm_with(request: Request, upstream: Upstream, assertion: Assertion, user: User) -> None:
     """Note that the provider asked the person again. Raise ProviderError where that proves too little."""
-    if not Identity.objects.filter(upstream=upstream, subject=arrival.subject, user=user).exists():
+    if not Identity.objects.filter(upstream=upstream, subject=assertion.subject, user=user).exists():
         raise ProviderError("the person confirmed with another identity", ErrorPage.REFUSED)
-    if has_factor(user) and not has_second_factor(upstream, arrival):
+    if has_factor(user) and not has_second_factor(upstream, assertion):
         raise ProviderError(
             "the person has a second factor, which the provider did not ask for", ErrorPage.REFUSED
         )
@@ -268,7 +274,7 @@ def sign_out_at_provider(request: Request) -> HttpResponse:
     Whatever is wrong with the provider, the browser ends where it wanted to go, signed out here.
     """
     way = provider_sign_out.unsealed(request.GET.get("at", "")) if request.method == "GET" else None
-    then = allowed_target(way.then) if way else None
+    then = redirect_target(way.then) if way else None
     url = _end_session_url(request, way) if way else None
     response = HttpResponse(status=302, headers={"Location": url or then or reverse("signed_out")})
     response.headers["Referrer-Policy"] = "no-referrer"
@@ -338,7 +344,7 @@ def unlink(request: SignedInRequest, key: int) -> HttpResponse:
         # Locked, so that of two identities unlinked at the same moment one stays.
         User.objects.select_for_update().get(pk=user.pk)
         identity = get_object_or_404(Identity.objects.select_related("user", "upstream"), pk=key, user=user)
-        if is_last_way_in(identity):
+        if is_only_sign_in_method(identity):
             messages.error(request, _("It is your only way to sign in. Link another one first."))
             return redirect("upstream_identities")
         identity.delete()

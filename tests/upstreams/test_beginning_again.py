@@ -16,7 +16,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 
 from accounts.models import Upstream
 from accounts.upstreams import views
-from accounts.upstreams.linking import Arrival
+from accounts.upstreams.linking import Assertion
 from accounts.upstreams.protocols import PROTOCOLS
 from authgate.models import AuditEvent
 from authgate.peer import TURNED_AWAY
@@ -74,7 +74,7 @@ def test_two_tabs_of_a_signed_in_browser_arrive_at_once(
     other.cookies = SimpleCookie(client.cookies.output(header="", sep=";"))
     openid = PROTOCOLS["oidc"]
 
-    def slow(*arguments: Any) -> Arrival:
+    def slow(*arguments: Any) -> Assertion:
         monkeypatch.setitem(PROTOCOLS, "oidc", openid)
         assert other.get(third)["Location"] == f"{PAGE}?tab=2"
         return openid.redeem(*arguments)

@@ -15,7 +15,7 @@ from accounts.models import Upstream
 from accounts.upstreams import http_client
 from accounts.upstreams.concurrency import Turns
 from accounts.upstreams.errors import ProviderError
-from accounts.upstreams.http_client import fetch, judged_addresses
+from accounts.upstreams.http_client import allowed_addresses, fetch
 from accounts.upstreams.oidc import metadata
 from accounts.upstreams.oidc.signed_tokens import LOGOUT_TOKEN
 from tests.accounts.conftest import PortalClient
@@ -48,7 +48,7 @@ INSIDE = [
 @pytest.mark.parametrize("host", INSIDE)
 def test_a_name_inside_the_network_is_refused(host: str) -> None:
     with pytest.raises(ProviderError, match="inside the network"):
-        judged_addresses(host, 443, allow_private=False, encrypted=True)
+        allowed_addresses(host, 443, allow_private=False, encrypted=True)
 
 
 @pytest.mark.parametrize(
@@ -56,13 +56,13 @@ def test_a_name_inside_the_network_is_refused(host: str) -> None:
 )
 def test_some_addresses_are_nobodys_even_where_the_network_is_allowed(host: str) -> None:
     with pytest.raises(ProviderError, match="nobody's service"):
-        judged_addresses(host, 443, allow_private=True, encrypted=True)
+        allowed_addresses(host, 443, allow_private=True, encrypted=True)
 
 
 @pytest.mark.parametrize("allow_private", [False, True])
 def test_http_is_for_the_inner_network_only(allow_private: bool) -> None:
     with pytest.raises(ProviderError, match="not encrypted"):
-        judged_addresses("8.8.8.8", 80, allow_private=allow_private, encrypted=False)
+        allowed_addresses("8.8.8.8", 80, allow_private=allow_private, encrypted=False)
 
 
 def test_one_inner_address_among_outer_ones_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -70,7 +70,7 @@ def test_one_inner_address_among_outer_ones_is_enough(monkeypatch: pytest.Monkey
     monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **kwargs: both)
 
     with pytest.raises(ProviderError, match="inside the network"):
-        judged_addresses("rebinding.example.com", 443, allow_private=False, encrypted=True)
+        allowed_addresses("rebinding.example.com", 443, allow_private=False, encrypted=True)
 
 
 def test_the_connection_goes_to_the_address_that_was_judged(

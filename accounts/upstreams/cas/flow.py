@@ -27,7 +27,7 @@ from accounts.upstreams.claim_texts import identifier, is_identifier, optional_i
 from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.findings import Finding, Level
 from accounts.upstreams.http_client import fetch
-from accounts.upstreams.linking import Arrival
+from accounts.upstreams.linking import Assertion
 
 LONGEST_TICKET = 512
 MOST_VALUES = 1000
@@ -96,7 +96,7 @@ def login_url(upstream: Upstream, state: str, own: Own, purpose: Purpose) -> str
     return f"{_server(upstream)}/login?{urlencode(parameters)}"
 
 
-def redeem_ticket(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Arrival:
+def redeem_ticket(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Assertion:
     """Return who came back from the server with a ticket. Raise ProviderError."""
     if any(len(request.GET.getlist(name)) > 1 for name in ("ticket", "state", "upstream")):
         raise ProviderError("the answer has a parameter twice")
@@ -104,7 +104,7 @@ def redeem_ticket(request: HttpRequest, upstream: Upstream, attempt: Attempt, ow
     _use_up(ticket, upstream)
     service = service_url(upstream, request.GET.get("state", ""))
     person = validated(upstream, service, ticket, renew=attempt.purpose is Purpose.CONFIRM)
-    return arrival_of(person, ticket)
+    return assertion_of(person, ticket)
 
 
 def digest(ticket: str) -> str:
@@ -128,7 +128,7 @@ def _use_up(ticket: str, upstream: Upstream) -> None:
         raise ProviderError("the ticket was used already", ErrorPage.STALE)
 
 
-def arrival_of(person: Person, ticket: str) -> Arrival:
+def assertion_of(person: Person, ticket: str) -> Assertion:
     """Return a person as mappings read them: an attribute of one value is that text, of several a list."""
     found = person.attributes
     claims: dict[str, Any] = {
@@ -138,7 +138,7 @@ def arrival_of(person: Person, ticket: str) -> Arrival:
     # Other than OpenID Connect, CAS has no word for a verified address. Which domains it knows for certain
     # the administrator says; a server that says of an address that it is not verified is believed.
     claims["email_verified"] = found.get("email_verified", ["true"]) in (["true"], ["True"], ["1"])
-    return Arrival(
+    return Assertion(
         subject=person.user,
         claims=claims,
         ticket_digest=digest(ticket),

@@ -26,7 +26,7 @@ from accounts.upstreams.concurrency import turns
 from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.event_limits import may_record
 from accounts.upstreams.logout_requests import end_sessions, mark_ended, parameter_of
-from accounts.upstreams.oidc.metadata import Source, verified
+from accounts.upstreams.oidc.metadata import Source, verify_token
 from accounts.upstreams.oidc.signed_tokens import LEEWAY, LOGOUT_TOKEN, LONGEST
 from authgate.audit import record
 from authgate.network_limits import WrongTries
@@ -76,7 +76,7 @@ def backchannel_logout(request: HttpRequest, slug: str) -> HttpResponse:
 def claims_of(token: str, upstream: Upstream) -> dict[str, Any]:
     """Return the claims of a logout token that is all section 2.6 asks for. Raise ProviderError."""
     with turns.turn(upstream.pk):
-        claims, _ = verified(upstream, token, LOGOUT_TOKEN, Source.ANYBODY)
+        claims, _ = verify_token(upstream, token, LOGOUT_TOKEN, Source.ANYBODY)
     events = claims["events"]
     if not isinstance(events, Mapping) or not isinstance(events.get(EVENT), Mapping):
         raise ProviderError("the logout token tells of no logout (events)")

@@ -20,9 +20,9 @@ from accounts.upstreams.attempts import Attempt, Own, Purpose
 from accounts.upstreams.claim_texts import identifier, is_identifier, optional_identifier
 from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.http_client import Answer, fetch
-from accounts.upstreams.linking import Arrival
-from accounts.upstreams.oidc.metadata import Metadata, Source, metadata_of, verified
-from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, LEEWAY, USERINFO, verify_for_sign_in
+from accounts.upstreams.linking import Assertion
+from accounts.upstreams.oidc.metadata import Metadata, Source, metadata_of, verify_token
+from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, LEEWAY, USERINFO, validate_for_sign_in
 from authgate.encryption import Undecryptable
 
 LONGEST_TOKEN = 32 * 1024
@@ -70,13 +70,13 @@ def authorization_url(upstream: Upstream, state: str, own: Own, purpose: Purpose
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
 
 
-def redeem_code(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Arrival:
+def redeem_code(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Assertion:
     """Return who came back from the provider with a code. Raise ProviderError."""
-    _judge_answer(request, upstream)
+    _validate_answer(request, upstream)
     return Redemption(upstream, attempt, own).redeem(request)
 
 
-def _judge_answer(request: HttpRequest, upstream: Upstream) -> None:
+def _validate_answer(request: HttpRequest, upstream: Upstream) -> None:
     """Judge what the browser brought besides the state (RFC 6749, 4.1.2; RFC 9207). Raise ProviderError."""
     doubled = [name for name in ("code", "state", "iss", "error") if len(request.GET.getlist(name)) > 1]
     if doubled:
@@ -111,14 +111,14 @@ class Redemption(OIDCAuthenticationBackend):
         """Answer for every setting of the base class: none is read from the portal's settings."""
         return {"OIDC_AUTHENTICATION_CALLBACK_URL": "launcher"}.get(attr, args[0] if args else None)
 
-    def redeem(self, request: HttpRequest) -> Arrival:
+    def redeem(self, request: HttpRequest) -> Assertion:
         """Return who comes with the request's code. Raise ProviderError."""
-        arrival: Arrival | None = self.authenticate(
+        assertion: Assertion | None = self.authenticate(
             request, nonce=self.own.nonce, code_verifier=self.own.verifier
         )
-        if arrival is None:
+        if assertion is None:
             raise ProviderError("the provider sent the browser back without a code")
-        return arrival
+        return assertion
 
     # ---- what the base class calls, in this order ----
 
@@ -140,9 +140,9 @@ class Redemption(OIDCAuthenticationBackend):
         return self._answer
 
     def verify_token(self, token: Any, **kwargs: Any) -> dict[str, Any]:
-        claims, header = verified(self.upstream, token, ID_TOKEN, Source.PROVIDER)
+        claims, header = verify_token(self.upstream, token, ID_TOKEN, Source.PROVIDER)
         confirms = self.attempt.purpose is Purpose.CONFIRM
-        verify_for_sign_in(
+        validate_for_sign_in(
             claims,
             header,
             client_id=self.upstream.client_id,
@@ -155,10 +155,10 @@ class Redemption(OIDCAuthenticationBackend):
     def store_tokens(self, access_token: str, id_token: str) -> None:
         """Keep none in the session: they go to the sign-in's own row, encrypted."""
 
-    def get_or_create_user(self, access_token: str, id_token: str, payload: dict[str, Any]) -> Arrival:
+    def get_or_create_user(self, access_token: str, id_token: str, payload: dict[str, Any]) -> Assertion:
         """Return who arrived; which user that is, arriving.py decides for every kind of provider."""
         claims = {**self.get_userinfo(access_token, id_token, payload), **_protocol_claims(payload)}
-        return Arrival(
+        return Assertion(
             subject=payload["sub"],
             claims=claims,
             sid=optional_identifier(payload.get("sid"), "sid"),
@@ -191,7 +191,7 @@ def userinfo(upstream: Upstream, metadata: Metadata, access_token: str, subject:
         raise ProviderError(f"the userinfo endpoint answered with status {answer.status}", answer.error_page)
     if answer.headers.get("content-type", "").lower().startswith("application/jwt"):
         token = answer.body.decode("ascii", "replace").strip()
-        found, _ = verified(upstream, token, USERINFO, Source.PROVIDER)
+        found, _ = verify_token(upstream, token, USERINFO, Source.PROVIDER)
     else:
         found = answer.json()
     sub = identifier(found.get("sub"), "sub")

@@ -28,7 +28,7 @@ from accounts.upstreams.oidc.signed_tokens import (
     Kind,
     UnknownKey,
     header_of,
-    verified_claims,
+    verify_claims,
 )
 from accounts.upstreams.provider_threads import waiting
 
@@ -144,7 +144,7 @@ def _read_document(upstream: Upstream, document: _Document) -> Metadata:
         return document.metadata
 
 
-def verified(upstream: Upstream, token: Any, kind: Kind, source: Source) -> tuple[dict[str, Any], Header]:
+def verify_token(upstream: Upstream, token: Any, kind: Kind, source: Source) -> tuple[dict[str, Any], Header]:
     """Return the claims of a token of this kind that the provider signed, and its header.
 
     Raise ProviderError.
@@ -160,11 +160,11 @@ def verified(upstream: Upstream, token: Any, kind: Kind, source: Source) -> tupl
     _keep_fresh(upstream, entry, source)
     read_at = entry.read_at
     try:
-        claims = judged(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
+        claims = verify_claims(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
     except UnknownKey:
         if not _read_again(upstream, entry, source, read_at):
             raise
-        claims = verified_claims(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
+        claims = verify_claims(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
     return claims, header
 
 

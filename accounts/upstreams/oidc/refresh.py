@@ -31,8 +31,8 @@ from accounts.upstreams.oidc.flow import (
     token_in,
     userinfo,
 )
-from accounts.upstreams.oidc.metadata import Source, metadata_of, verified
-from accounts.upstreams.oidc.signed_tokens import ID_TOKEN
+from accounts.upstreams.oidc.metadata import Source, metadata_of, verify_token
+from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, validate_client
 from authgate.encryption import Undecryptable
 
 LEASE = timedelta(seconds=60)
@@ -126,7 +126,7 @@ def _asked(session: UpstreamSession) -> tuple[dict[str, Any], dict[str, Any] | N
         fresh["refresh_token"] = newer
     claims = None
     if found.get("id_token"):
-        claims = _verified(session, found["id_token"])
+        claims = _verified_claims(session, found["id_token"])
         fresh["id_token"] = found["id_token"]
     return fresh, claims
 
@@ -143,14 +143,14 @@ def _refusal(answer: Answer) -> Exception:
     return ProviderError(f"the token endpoint answered with status {answer.status}", ErrorPage.UNAVAILABLE)
 
 
-def _judged(session: UpstreamSession, token: Any) -> dict[str, Any]:
+def _verified_claims(session: UpstreamSession, token: Any) -> dict[str, Any]:
     """Return the claims of a new ID token (section 12.2).
 
     Raise ProviderError, and _SignInEnded for somebody else's.
     """
     upstream = session.upstream
-    claims, _ = verified(upstream, token, ID_TOKEN, Source.PROVIDER)
+    claims, _ = verify_token(upstream, token, ID_TOKEN, Source.PROVIDER)
     if not hmac.compare_digest(claims["sub"].encode(), session.subject.encode()):
         raise _SignInEnded("the provider answered for somebody else")
-    judge_client(claims, upstream.client_id)
+    validate_client(claims, upstream.client_id)
     return claims

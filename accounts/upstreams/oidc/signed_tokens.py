@@ -147,7 +147,7 @@ def _fits(key: Mapping[str, Any], header: Header) -> bool:
     )
 
 
-def verified_claims(
+def verify_claims(
     token: str,
     header: Header,
     keys: Sequence[Mapping[str, Any]],
@@ -181,11 +181,11 @@ def verified_claims(
         raise ProviderError(f"the {kind.name} {_REASONS.get(type(error), 'is not valid')}") from None
     except (ValueError, TypeError, OverflowError, RecursionError):
         raise ProviderError(f"the {kind.name} is not valid") from None
-    _judge_claims(claims, kind)
+    _validate_claims(claims, kind)
     return claims
 
 
-def _verify_claims(claims: Mapping[str, Any], kind: Kind) -> None:
+def _validate_claims(claims: Mapping[str, Any], kind: Kind) -> None:
     if alien := next((name for name in kind.forbidden if name in claims), None):
         raise ProviderError(f"the {kind.name} is of another kind ({alien})")
     if not all(is_time(claims[name]) for name in ("exp", "iat", "nbf") if name in claims):
@@ -202,7 +202,7 @@ _REASONS: dict[type, str] = {
 }
 
 
-def judge_for_sign_in(
+def validate_for_sign_in(
     claims: Mapping[str, Any],
     header: Header,
     *,
@@ -218,7 +218,7 @@ def judge_for_sign_in(
     said = identifier(claims.get("nonce"), "nonce", LONGEST)
     if not hmac.compare_digest(said.encode(), nonce.encode()):
         raise ProviderError("the ID token belongs to another attempt (nonce)")
-    judge_client(claims, client_id)
+    validate_client(claims, client_id)
     if "at_hash" in claims and (not access_token or claims["at_hash"] != _at_hash(access_token, header)):
         raise ProviderError("the access token does not belong to the ID token (at_hash)")
     if authenticated_since is not None:
@@ -227,7 +227,7 @@ def judge_for_sign_in(
             raise ProviderError("the provider did not ask the person again (auth_time)")
 
 
-def judge_client(claims: Mapping[str, Any], client_id: str) -> None:
+def validate_client(claims: Mapping[str, Any], client_id: str) -> None:
     """Judge for which client an ID token was made (OpenID Connect Core, section 3.1.3.7).
 
     Raise ProviderError.
@@ -237,7 +237,7 @@ def judge_client(claims: Mapping[str, Any], client_id: str) -> None:
         raise ProviderError("the ID token was made for another client (azp)")
 
 
-def judge_for_program(claims: Mapping[str, Any], client_ids: Iterable[str]) -> None:
+def validate_for_program(claims: Mapping[str, Any], client_ids: Iterable[str]) -> None:
     """Judge an access token that a program sends. `client_ids` are the portal's own. Raise ProviderError.
 
     A token that was made for the portal as client is an ID token, or the access token of a person who signed
