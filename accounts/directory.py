@@ -6,7 +6,7 @@ from datetime import datetime
 
 from accounts.machines import api_tokens, jwt_credentials, loader
 from accounts.upstreams.application_tokens import tokens_of
-from accounts.upstreams.provider_sign_out import way_out
+from accounts.upstreams.provider_sign_out import sign_out_url
 from authgate.check.contracts import RequestHeaders
 from authgate.check.memory import Machine, Memory, Tokens
 
@@ -23,7 +23,7 @@ class Directory:
     def load_credential(
         self, key: bytes, headers: RequestHeaders, memory: Memory
     ) -> tuple[Machine | None, bool]:
-        return jwt_credentials.machine_of(key, headers, memory)
+        return jwt_credentials.load_machine(key, headers, memory)
 
     def touch_tokens(self, tokens: list[int], at: datetime) -> None:
         api_tokens.touch(tokens, at)
@@ -32,4 +32,4 @@ class Directory:
         return tokens_of(sign_in_id)
 
     def provider_sign_out(self, sign_in_id: int | None, then: str | None) -> str | None:
-        return way_out(sign_in_id, then)
+        return sign_out_url(sign_in_id, then)

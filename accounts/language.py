@@ -28,13 +28,13 @@ def choose_language(request: HttpRequest) -> HttpResponse:
     if language not in dict(settings.LANGUAGES) or not check_for_language(language):
         return response
     if request.user.is_authenticated:
-        keep_language(request.user, language)
+        save_language(request.user, language)
     name, age = settings.LANGUAGE_COOKIE_NAME, settings.LANGUAGE_COOKIE_AGE
     set_portal_cookie(response, name, language, max_age=age)
     return response
 
 
-def keep_language(user: User, language: str = "") -> None:
+def save_language(user: User, language: str = "") -> None:
     """Keep the language in which somebody uses the portal, for mails that nobody at a browser waits for."""
     language = language or translation.get_language() or settings.LANGUAGE_CODE
     if user.language != language:

@@ -32,7 +32,7 @@ def skeleton(name: str) -> str:
     return re.sub("(?<=[ij])\u0307", "", unicodedata.normalize("NFD", folded))[:LONGEST_SKELETON]
 
 
-def readings(name: str) -> set[str]:
+def skeletons(name: str) -> set[str]:
     """Return the skeletons of a name as typed and in small letters, which can look like different names."""
     return {skeleton(name), skeleton(unicodedata.normalize("NFKC", name).casefold())}
 

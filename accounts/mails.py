@@ -109,14 +109,14 @@ _waiting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mails")
 _room = threading.BoundedSemaphore(WAITING_LIMIT)
 
 
-def tell(user: User, kind: str, address: str | None = None, *, to: str = "") -> None:
+def notify(user: User, kind: str, address: str | None = None, *, to: str = "") -> None:
     """Tell somebody what happened to their account, and from which network address."""
     if to or user.email:
         facts = {"username": user.username, "address": address or ""}
-        later(send, kind, to or user.email, facts, language=user.language)
+        queue(send, kind, to or user.email, facts, language=user.language)
 
 
-def later(act: Callable[..., None], *args: Any, language: str = "") -> None:
+def queue(act: Callable[..., None], *args: Any, language: str = "") -> None:
     """Do it after the page is on its way: how long it takes tells nobody whether there is an account.
 
     In `language`, or else in the one of the page.

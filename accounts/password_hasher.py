@@ -23,7 +23,7 @@ NICENESS = 10
 T = TypeVar("T")
 
 
-class _Turns:
+class _HashQueue:
     """Hashes of this process: `running` and waiting ones are counted together."""
 
     def __init__(self) -> None:
@@ -57,10 +57,10 @@ class _Turns:
 def numbers() -> dict[str, float]:
     """Return what this process's metrics say of its hashes."""
     return {
-        "ikd_password_hashes_waiting": _turns.count,
-        "ikd_password_hashes_total": _turns.done,
-        "ikd_password_hash_seconds_total": _turns.seconds,
-        "ikd_password_hashes_shed_total": _turns.shed,
+        "ikd_password_hashes_waiting": _hash_queue.count,
+        "ikd_password_hashes_total": _hash_queue.done,
+        "ikd_password_hash_seconds_total": _hash_queue.seconds,
+        "ikd_password_hashes_shed_total": _hash_queue.shed,
     }
 
 
@@ -69,8 +69,8 @@ def _step_back() -> None:
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + NICENESS)
 
 
-_turns = _Turns()
-os.register_at_fork(after_in_child=lambda: globals().update(_turns=_Turns()))
+_hash_queue = _HashQueue()
+os.register_at_fork(after_in_child=lambda: globals().update(_hash_queue=_HashQueue()))
 
 
 class PasswordHasher(Argon2PasswordHasher):
@@ -82,8 +82,8 @@ class PasswordHasher(Argon2PasswordHasher):
 
     def encode(self, password: str, salt: str) -> str:
         """Return the hash of a password. Raise Overloaded."""
-        return _turns.run(lambda: super(PasswordHasher, self).encode(password, salt))
+        return _hash_queue.run(lambda: super(PasswordHasher, self).encode(password, salt))
 
     def verify(self, password: str, encoded: str) -> bool:
         """Return whether a hash is the password's. Raise Overloaded."""
-        return _turns.run(lambda: super(PasswordHasher, self).verify(password, encoded))
+        return _hash_queue.run(lambda: super(PasswordHasher, self).verify(password, encoded))

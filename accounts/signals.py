@@ -22,7 +22,7 @@ from django.http import HttpRequest
 
 from accounts import mails
 from accounts.backends import account_named
-from accounts.language import keep_language
+from accounts.language import save_language
 from accounts.models import User
 from accounts.own_events import record_own
 from accounts.requests import Request, sign_in_in
@@ -59,10 +59,10 @@ def begin(sender: Any, request: Request, user: User, **kwargs: Any) -> None:
         remembered_device=not second_factor and _is_remembered(request, user),
     )
     request.sign_in = sign_in
-    keep_language(user)
+    save_language(user)
     record_own("sign_in", request, user, {"methods": methods, "keep": sign_in.keep})
     if is_new:
-        mails.tell(user, "new_device", address)
+        mails.notify(user, "new_device", address)
 
 
 def _methods_of(request: HttpRequest, user: User) -> tuple[list[str], bool]:
@@ -110,14 +110,14 @@ def record_failure(
 @receiver(password_changed, dispatch_uid="record password change")
 def record_password_change(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     record_own("password_changed", request, user)
-    mails.tell(user, "password_changed", client_address(request))
+    mails.notify(user, "password_changed", client_address(request))
 
 
 @receiver(password_reset, dispatch_uid="record password reset")
 def record_password_reset(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     address = client_address(request)
     record("password_changed", subject=user.username, reason="by a link in a mail", address=address)
-    mails.tell(user, "password_changed", address)
+    mails.notify(user, "password_changed", address)
 
 
 @receiver(email_added, dispatch_uid="record added address")
@@ -137,12 +137,12 @@ def record_changed_address(
     """Tell the address of before, too: it is where the person is who did not do this."""
     _record_address(request, user, "address_changed")
     if from_email_address is not None:
-        mails.tell(user, "address_changed", client_address(request), to=from_email_address.email)
+        mails.notify(user, "address_changed", client_address(request), to=from_email_address.email)
 
 
 def _record_address(request: HttpRequest, user: User, kind: str) -> None:
     record_own(kind, request, user)
-    mails.tell(user, "address_changed", client_address(request))
+    mails.notify(user, "address_changed", client_address(request))
 
 
 def _sign_ins_of(request: HttpRequest) -> Any:

@@ -87,16 +87,16 @@ def limit_of(text: str) -> Limit:
     return Limit(int(match[1]), int(match[2]))
 
 
-def begin_password(login: str, account: User | None, address: str | None) -> list[str]:
-    """Count a try of a password and return its slots, for `give_back`.
+def count_password_attempt(login: str, account: User | None, address: str | None) -> list[str]:
+    """Count a try of a password and return its slots, for `release_attempt`.
 
     `account` is whom `login` names. Raise TooManyAttempts, and what the cache raises.
     """
     return _begin("password", _holder(account, login), account, address)
 
 
-def begin_code(account: User, address: str | None) -> list[str]:
-    """Count a try of a second factor's code, apart from passwords. Returns and raises as `begin_password`."""
+def count_code_attempt(account: User, address: str | None) -> list[str]:
+    """Count a try of a second factor's code, apart from passwords. Otherwise as `count_password_attempt`."""
     return _begin("code", _holder(account), account, address)
 
 
@@ -133,7 +133,7 @@ def mailbox_key(email: str) -> str:
     return name_key(f"{local}@{domain}")
 
 
-def give_back(slots: list[str]) -> None:
+def release_attempt(slots: list[str]) -> None:
     """Take an attempt back: the password was right."""
     try:
         cache.delete_many(slots)
@@ -184,13 +184,13 @@ def _take_all(counters: list[Counter], address: str | None, event: str = SIGN_IN
     taken = cache.get_many([slot for counter in counters for slot in counter.slots])
     full = [counter for counter in counters if next(counter.free(taken), None) is None]
     if full:
-        _tell_once(full[0], address, event)
+        _record_once(full[0], address, event)
         raise TooManyAttempts(max(counter.wait(taken) for counter in full))
     slots: list[str] = []
     for counter in counters:
         slot = _take(counter, taken)
         if slot is None:
-            give_back(slots)
+            release_attempt(slots)
             raise TooManyAttempts(counter.limit.seconds)
         slots.append(slot)
     return slots
@@ -202,13 +202,13 @@ def _take(counter: Counter, taken: dict[str, Any]) -> str | None:
     return next(won, None)
 
 
-def _tell_once(counter: Counter, address: str | None, event: str) -> None:
+def _record_once(counter: Counter, address: str | None, event: str) -> None:
     """Leave one event for each time that a limit is reached, however long somebody goes on."""
     if cache.add(f"{counter.key}:told", 1, counter.limit.seconds):
         record(event, reason="too many attempts", address=address)
 
 
-class PasswordFormMixin:
+class ThrottledFormMixin:
     """Say with the status, too, that a password was not even tried."""
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:

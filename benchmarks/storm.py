@@ -236,7 +236,7 @@ def overload(var: Path, size: Size) -> dict[str, Any]:
             row(f"one worker, {rate:.0f} cold checks a second", people, others)
     share = found[OVERLOADS[-1]] / max(found.values())
     print(f"  at the highest rate it let in {share:.0%} of the most that it let in at any rate")
-    return {"sign_in_by_provider_a_second": found, "share_at_the_highest_rate": share}
+    return {"let_in_a_second": found, "share_at_the_highest_rate": share}
 
 
 def _signs_in(portal: Server, number: int) -> bool:

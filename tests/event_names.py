@@ -21,7 +21,7 @@ REASONS_OF_PROVIDERS = {
     "_SignInEnded": 0,
     "end_session": 1,
     "end_sessions": 1,
-    "_tell_once": 3,
+    "_record_once": 3,
 }
 REASONS_OF_TOKENS = "the {} {}"
 """How the verifier of tokens puts a token's name and its fault together."""

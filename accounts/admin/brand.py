@@ -48,7 +48,7 @@ class BrandAdmin(AuditedAdmin):
     def accent_shown(self, row: Brand) -> str:
         if not row.accent:
             return gettext("built-in colour")
-        light, dark = brand.Look(accent=row.accent).shades
+        light, dark = brand.BrandStyle(accent=row.accent).shades
         return gettext("%(light)s in light mode, %(dark)s in dark mode") % {
             "light": light.accent,
             "dark": dark.accent,
@@ -84,7 +84,7 @@ class BrandAdmin(AuditedAdmin):
     def _tell_of_other_shades(self, request: HttpRequest, row: Brand) -> None:
         if not row.accent:
             return
-        shown = brand.Look(accent=row.accent).shades[0].accent
+        shown = brand.BrandStyle(accent=row.accent).shades[0].accent
         if shown != row.accent:
             message = gettext("%(chosen)s is too pale to read on white. Light pages use %(shown)s instead.")
             self.message_user(request, message % {"chosen": row.accent, "shown": shown}, messages.WARNING)

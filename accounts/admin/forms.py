@@ -16,7 +16,7 @@ from django.db.models import QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin.roles import GivesRoles, roles_field
+from accounts.admin.roles import RolesFormMixin, roles_field
 from accounts.email_addresses import is_address_taken
 from accounts.models import LOOKS_ALIKE, Group, User
 from accounts.privilege import are_the_last_superusers, out_of_reach
@@ -78,7 +78,7 @@ class AddUserForm(AdminUserCreationForm):
         return email
 
 
-class ChangeUserForm(GivesRoles, UserChangeForm):
+class ChangeUserForm(RolesFormMixin, UserChangeForm):
     """The admin sets `requester` on the class that it makes for each request."""
 
     password = None  # type: ignore[assignment]  # so Django drops an inherited field
@@ -185,7 +185,7 @@ class NewPasswordForm(AdminPasswordChangeForm):
             )
 
 
-class GroupForm(GivesRoles, forms.ModelForm):
+class GroupForm(RolesFormMixin, forms.ModelForm):
     """Members come and go by name, so that a group of thousands needs no form of thousands of rows."""
 
     permissions_field = "permissions"

@@ -19,7 +19,7 @@ from accounts.admin.forms import (
     GroupForm,
     with_permissions_in_words,
 )
-from accounts.admin.roles import ShowsRoles
+from accounts.admin.roles import RolesAdminMixin
 from accounts.models import Group, StrictGroup, User
 from accounts.privilege import privileged, requester_of
 from authgate.admin.audited import AuditedAdmin
@@ -40,7 +40,7 @@ class Counted(TypedDict):
 
 
 @admin.register(Group)
-class GroupAdmin(ShowsRoles, AuditedAdmin):
+class GroupAdmin(RolesAdminMixin, AuditedAdmin):
     permissions_field = "permissions"
     form = GroupForm
     list_display = ("name", "member_count", "carries_permissions", "is_strict")

@@ -25,7 +25,7 @@ def roles_of(holder: Model, permissions_field: str) -> list[Role]:
     return held_roles(getattr(holder, permissions_field).select_related("content_type"))
 
 
-class GivesRoles:
+class RolesFormMixin:
     """A form of whoever holds permissions, with roles to tick above the raw list. Only superusers get either.
 
     `requester` is who fills it in.
@@ -79,7 +79,7 @@ def roles_field() -> forms.MultipleChoiceField:
     )
 
 
-class ShowsRoles(admin.ModelAdmin):
+class RolesAdminMixin(admin.ModelAdmin):
     """An admin of what holds permissions. Its fieldsets are those of superusers."""
 
     permissions_field: str

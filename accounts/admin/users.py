@@ -29,7 +29,7 @@ from accounts.admin.forms import (
     NewPasswordForm,
     with_permissions_in_words,
 )
-from accounts.admin.roles import ShowsRoles
+from accounts.admin.roles import RolesAdminMixin
 from accounts.models import User
 from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach, requester_of
 from accounts.second_factor.events import reset_factors
@@ -73,7 +73,7 @@ def _is_within_reach(request: HttpRequest, user: User | None) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(ShowsRoles, AuditedAdmin, DjangoUserAdmin):
+class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
     permissions_field = "user_permissions"
     form = ChangeUserForm
     add_form = AddUserForm
@@ -197,7 +197,7 @@ class UserAdmin(ShowsRoles, AuditedAdmin, DjangoUserAdmin):
             response: HttpResponse = super().user_change_password(request, id, form_url)
         person = self.get_object(request, id) if response.status_code == 302 else None
         if request.method == "POST" and person is not None:
-            mails.tell(person, "password_changed")
+            mails.notify(person, "password_changed")
         return response
 
     # ---- saving ----

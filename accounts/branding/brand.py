@@ -23,7 +23,7 @@ REMEMBERED_FOR = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class BrandStyle:
     name: str = "ikD Portal"
     accent: str = ""
     logo_digest: str = ""
@@ -39,10 +39,10 @@ class Look:
         return (light_shades(self.accent), dark_shades(self.accent)) if self.accent else OWN
 
 
-_remembered: tuple[float, Look] = (0.0, Look())
+_remembered: tuple[float, BrandStyle] = (0.0, BrandStyle())
 
 
-def current() -> Look:
+def current() -> BrandStyle:
     """Return the brand, at most 5 seconds old; the last one known while the database does not answer."""
     global _remembered
     read_at, look = _remembered
@@ -58,18 +58,18 @@ def current() -> Look:
 
 def forget() -> None:
     global _remembered
-    _remembered = (0.0, Look())
+    _remembered = (0.0, BrandStyle())
 
 
-def _read(known: Look) -> Look:
+def _read(known: BrandStyle) -> BrandStyle:
     try:
         row = Brand.objects.values_list("name", "accent", "logo_digest").first()
     except DatabaseError:
         return known
-    return Look(*row) if row else Look()
+    return BrandStyle(*row) if row else BrandStyle()
 
 
-def style_sheet(look: Look) -> str:
+def style_sheet(look: BrandStyle) -> str:
     """Return the rules that put the accent in the place of the portal's own."""
     if not look.accent:
         return "/* The portal's own colours. */\n"
@@ -85,7 +85,7 @@ def style_sheet(look: Look) -> str:
     return "\n".join([":root {", *lines, "}", ""])
 
 
-def own_logo(look: Look) -> bytes:
+def own_logo(look: BrandStyle) -> bytes:
     """Return the portal's own logo, in the accent colour."""
     drawing = (settings.BASE_DIR / "static" / "logo.svg").read_text()
     if look.accent:

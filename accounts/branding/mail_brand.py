@@ -8,7 +8,7 @@ from io import BytesIO
 
 from PIL import Image
 
-from accounts.branding.brand import Look
+from accounts.branding.brand import BrandStyle
 from accounts.models import Brand
 
 LOGO_HEIGHT = 36
@@ -17,7 +17,7 @@ LOGO_HEIGHT = 36
 WIDEST_LOGO = 240
 
 
-def logo_part(look: Look) -> MIMEImage | None:
+def logo_part(look: BrandStyle) -> MIMEImage | None:
     """Return the uploaded logo as a part of a mail. None without one: mail programs show no SVG."""
     content = _png(look.logo_digest) if look.logo_digest else None
     if content is None:

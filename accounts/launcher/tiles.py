@@ -90,7 +90,7 @@ def shelves_of(tiles: list[Tile]) -> list[Shelf]:
     return shelves
 
 
-def keep_favourite(user: User, application: int, wanted: bool) -> None:
+def set_favourite(user: User, application: int, wanted: bool) -> None:
     """Put an application among the favourites of a user, or take it out. Twice is no error."""
     if wanted:
         models.Favourite.objects.get_or_create(user=user, application_id=application)

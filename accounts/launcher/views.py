@@ -8,7 +8,7 @@ from django.urls import reverse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
-from accounts.launcher.tiles import applications_for, keep_favourite, shelves_of
+from accounts.launcher.tiles import applications_for, set_favourite, shelves_of
 from accounts.requests import SignedInRequest, login_required
 from authgate.peer import client_address
 
@@ -33,5 +33,5 @@ def favourite(request: SignedInRequest, application: int) -> HttpResponse:
     user = request.user
     if application not in {tile.id for tile in applications_for(user, client_address(request) or "")}:
         raise Http404
-    keep_favourite(user, application, request.POST.get("wanted") == "yes")
+    set_favourite(user, application, request.POST.get("wanted") == "yes")
     return redirect(f"{reverse('launcher')}#application-{application}")

@@ -15,7 +15,7 @@ from authgate.check.memory import Machine, Memory, Unknown
 from authgate.worker.loader import subject_of
 
 
-def machine_of(key: bytes, headers: RequestHeaders, memory: Memory) -> tuple[Machine | None, bool]:
+def load_machine(key: bytes, headers: RequestHeaders, memory: Memory) -> tuple[Machine | None, bool]:
     """Return what the credential of that key stands for, and whether memory may keep the answer."""
     if key[:1] == TOKEN_KIND:
         return loader.load_tokens([key[1:]]).get(key[1:]), True

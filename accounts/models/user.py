@@ -13,7 +13,7 @@ from django.db.models import QuerySet
 from django.db.models.functions import Lower
 from django.utils.translation import gettext_lazy as _
 
-from accounts.look_alikes import LONGEST_SKELETON, readings, skeleton
+from accounts.look_alikes import LONGEST_SKELETON, skeleton, skeletons
 from authgate.models import SignIn
 from authgate.sign_ins import end_sign_ins
 
@@ -23,7 +23,7 @@ LOOKS_ALIKE = _("Another user has a name that looks the same. Choose a different
 class PeopleManager(UserManager["User"]):
     def look_alikes(self, username: str) -> QuerySet[User]:
         """Return the users whose name a reader could take for this one."""
-        return self.filter(skeleton__in=readings(username))
+        return self.filter(skeleton__in=skeletons(username))
 
     def bulk_create(self, objs: Iterable[User], *args: Any, **kwargs: Any) -> list[User]:
         users = list(objs)

@@ -14,12 +14,12 @@ from django.utils.translation import gettext_lazy as _
 from accounts.backends import account_named
 from accounts.look_alikes import refuse_disguised_address
 from accounts.models import LOOKS_ALIKE, User
-from accounts.sign_in.forms import NamesOneself, name_new_passwords
+from accounts.sign_in.forms import DisplayNameMixin, name_new_passwords
 from accounts.usernames import is_misleading
 from authgate.validation import refuse_hidden
 
 
-class FirstAdministratorForm(NamesOneself, BaseUserCreationForm):
+class FirstAdministratorForm(DisplayNameMixin, BaseUserCreationForm):
     class Meta:
         model = User
         fields = ("username", "display_name", "email")
@@ -50,7 +50,7 @@ class FirstAdministratorForm(NamesOneself, BaseUserCreationForm):
         return user
 
 
-class AcceptForm(NamesOneself, BaseUserCreationForm):
+class AcceptForm(DisplayNameMixin, BaseUserCreationForm):
     class Meta:
         model = User
         fields = ("username", "display_name")

@@ -28,7 +28,7 @@ LONGEST_DAYS = 30
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-class Spent(Exception):
+class InvitationUsed(Exception):
     """The invitation was used, was withdrawn or is too old."""
 
 
@@ -55,7 +55,7 @@ def invite(*, email: str, groups: Iterable[Group], days: int, inviter: User | No
         row.groups.set(chosen)
     path = reverse("invitation", args=[token])
     if email:
-        mails.later(mails.send, "invitation", row.email, {}, path)
+        mails.queue(mails.send, "invitation", row.email, {}, path)
     return row, f"{settings.IKD_PORTAL_URL}{path}"
 
 
@@ -74,11 +74,11 @@ def invitation_of(token: str) -> Invitation | None:
 
 @transaction.atomic
 def accept(invitation: Invitation, user: User, address: str | None) -> User:
-    """Make the account. Of those who race with one link only one gets it; the others raise Spent."""
+    """Make the account. Of those who race with one link only one gets it; the others raise InvitationUsed."""
     now = timezone.now()
     live = Invitation.objects.filter(pk=invitation.pk, used_at=None, expires_at__gt=now)
     if not live.update(used_at=now):
-        raise Spent
+        raise InvitationUsed
     if not invitation.is_by_oneself:
         _refuse_lost_inviter(invitation)
     user.is_active = not (invitation.is_by_oneself and settings.IKD_REGISTRATION == "approval")
@@ -101,9 +101,9 @@ def accept(invitation: Invitation, user: User, address: str | None) -> User:
 
 
 def _refuse_lost_inviter(invitation: Invitation) -> None:
-    """Let nobody in by the word of somebody who has been disabled or deleted since. Raise Spent."""
+    """Let nobody in by the word of somebody who has been disabled or deleted since. Raise InvitationUsed."""
     if invitation.made_by is None or not invitation.made_by.is_active:
-        raise Spent
+        raise InvitationUsed
 
 
 def _groups_of(invitation: Invitation) -> list[Group]:

@@ -30,15 +30,15 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     """Make an account by a link. Opening it uses nothing up: mail scanners do."""
     found = invitations.invitation_of(token)
     if found is None:
-        return _spent(request)
+        return _used(request)
     # With the address that the person will have, which their password must not be like.
     form = AcceptForm(request.POST or None, instance=User(email=found.email))
     if request.method != "POST" or not form.is_valid():
         return render(request, "accounts/invitation.html", {"form": form, "email": found.email})
     try:
         user = invitations.accept(found, form.save(commit=False), client_address(request))
-    except invitations.Spent:
-        return _spent(request)
+    except invitations.InvitationUsed:
+        return _used(request)
     except IntegrityError:  # another newcomer of this name was quicker
         form.add_error("username", gettext("A user with this name already exists. Choose a different name."))
         return render(request, "accounts/invitation.html", {"form": form, "email": found.email})
@@ -48,7 +48,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     return redirect("account_login")
 
 
-def _spent(request: HttpRequest) -> HttpResponse:
+def _used(request: HttpRequest) -> HttpResponse:
     return render(request, "accounts/invitation_spent.html", status=404)
 
 
@@ -69,7 +69,7 @@ def register(request: HttpRequest) -> HttpResponse:
         return render(request, "accounts/register.html", context)
     try:
         if count_mail("register", email, client_address(request)):
-            mails.later(invitations.send_own_invitation, email)
+            mails.queue(invitations.send_own_invitation, email)
     except TooManyAttempts as error:
         return wait_page(request, error.wait)
     return render(request, "accounts/registration_sent.html")

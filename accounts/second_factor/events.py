@@ -63,12 +63,14 @@ def reset_factors(request: HttpRequest, user: User) -> int:
         address=client_address(request),
         details={"factors": kinds},
     )
-    mails.tell(user, "factors_reset")
+    mails.notify(user, "factors_reset")
     return len(kinds)
 
 
 @receiver(authenticator_used, dispatch_uid="note second factor")
-def used(sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any) -> None:
+def note_used_factor(
+    sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any
+) -> None:
     sign_in = sign_in_in(request)
     if sign_in is not None and sign_in.user_id == user.pk:
         note_factor(request, authenticator.type)
@@ -77,14 +79,16 @@ def used(sender: Any, request: HttpRequest, user: User, authenticator: Authentic
 
 
 @receiver(authenticator_added, dispatch_uid="record factor")
-def added(sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any) -> None:
+def note_added_factor(
+    sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any
+) -> None:
     if authenticator.type in FACTORS:
         note_factor(request, authenticator.type)
         _record("factor_added", request, user, authenticator)
 
 
 @receiver(authenticator_removed, dispatch_uid="record removed factor")
-def removed(
+def note_removed_factor(
     sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any
 ) -> None:
     if authenticator.type in FACTORS:
@@ -93,14 +97,14 @@ def removed(
 
 
 @receiver(authenticator_reset, dispatch_uid="record new recovery codes")
-def codes_made(
+def note_new_recovery_codes(
     sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any
 ) -> None:
     _record("recovery_codes_made", request, user, authenticator)
 
 
 @receiver(authentication_failed, dispatch_uid="record failed factor")
-def failed(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
+def note_failed_factor(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     record(
         "second_factor_failed", subject=user.username, reason="wrong code", address=client_address(request)
     )
@@ -109,4 +113,4 @@ def failed(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None
 def _record(kind: str, request: HttpRequest, user: User, authenticator: Authenticator) -> None:
     record_own(kind, request, user, {"factor": authenticator.type})
     if kind in mails.KINDS:
-        mails.tell(user, kind, client_address(request))
+        mails.notify(user, kind, client_address(request))

@@ -23,7 +23,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts.models import User
 from accounts.second_factor.adapter import FactorAdapter
 from accounts.second_factor.codes import LONGEST_CODE, counter_of, digits_of, take_code
-from accounts.throttle import begin_code, give_back
+from accounts.throttle import count_code_attempt, release_attempt
 from authgate.encryption import Secret, Undecryptable
 from authgate.validation import readable
 
@@ -46,11 +46,11 @@ def _code_field(label: Any) -> forms.CharField:
 
 def _count_try(user: User) -> list[str]:
     """Count a try of a user's codes. Raise ValidationError where a limit is reached."""
-    slots: list[str] = get_account_adapter().counted(begin_code, user)
+    slots: list[str] = get_account_adapter().counted(count_code_attempt, user)
     return slots
 
 
-class TakesCode:
+class CodeFormMixin:
     """Judge a code within the limits, apart from those of passwords but for the one of an address."""
 
     user: User
@@ -63,7 +63,7 @@ class TakesCode:
         if found is None:
             self._emit_authentication_failed(_main_factor(self.user))
             raise FactorAdapter().validation_error("incorrect_code")
-        give_back(slots)
+        release_attempt(slots)
         found.user = self.user
         self.authenticator = found
         return ""
@@ -73,13 +73,13 @@ def _main_factor(user: User) -> Authenticator | None:
     return Authenticator.objects.filter(user=user).order_by("-type").first()
 
 
-class AuthenticateForm(TakesCode, base_forms.AuthenticateForm):
+class AuthenticateForm(CodeFormMixin, base_forms.AuthenticateForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["code"] = _code_field(_("Code"))
 
 
-class ReauthenticateForm(TakesCode, base_forms.ReauthenticateForm):
+class ReauthenticateForm(CodeFormMixin, base_forms.ReauthenticateForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["code"] = _code_field(_("Code"))
@@ -99,7 +99,7 @@ class ActivateTotpForm(totp_forms.ActivateTOTPForm):
         code: str = self.cleaned_data["code"]
         if counter_of(self.secret, digits_of(code)) is None:
             raise FactorAdapter().validation_error("incorrect_code")
-        give_back(slots)
+        release_attempt(slots)
         return code
 
 
@@ -143,7 +143,7 @@ def _is_ours(credential: Any) -> bool:
         return False
 
 
-class TakesCredential:
+class CredentialFormMixin:
     """Judge a credential. What a stranger's bytes make a parser do ends here, as a wrong passkey."""
 
     def clean_credential(self) -> Any:
@@ -156,13 +156,13 @@ class TakesCredential:
             raise FactorAdapter().validation_error("incorrect_passkey") from None
 
 
-class AuthenticateWebAuthnForm(TakesCredential, webauthn_forms.AuthenticateWebAuthnForm):
+class AuthenticateWebAuthnForm(CredentialFormMixin, webauthn_forms.AuthenticateWebAuthnForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["credential"] = CredentialField()
 
 
-class LoginWebAuthnForm(TakesCredential, webauthn_forms.LoginWebAuthnForm):
+class LoginWebAuthnForm(CredentialFormMixin, webauthn_forms.LoginWebAuthnForm):
     """A passkey instead of the password. allauth refuses a key that asked for neither PIN nor finger."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -170,7 +170,7 @@ class LoginWebAuthnForm(TakesCredential, webauthn_forms.LoginWebAuthnForm):
         self.fields["credential"] = CredentialField()
 
 
-class ReauthenticateWebAuthnForm(TakesCredential, webauthn_forms.ReauthenticateWebAuthnForm):
+class ReauthenticateWebAuthnForm(CredentialFormMixin, webauthn_forms.ReauthenticateWebAuthnForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.fields["credential"] = CredentialField()

@@ -30,7 +30,7 @@ from accounts.second_factor.codes import note_first_code
 from accounts.second_factor.forms import PENDING, ActivateTotpForm
 from accounts.second_factor.remembered import forget, remember, remembered_devices
 from accounts.sign_in.devices import browser_named
-from accounts.throttle import PasswordFormMixin
+from accounts.throttle import ThrottledFormMixin
 from authgate.factor_policy import has_factor
 
 METHODS = ["get", "head", "post"]
@@ -60,7 +60,7 @@ def second_factor(request: SignedInRequest) -> HttpResponse:
     return render(request, "mfa/needed.html", context)
 
 
-class PasskeyOptions:
+class PasskeyOptionsMixin:
     """Return templates as JSON what the browser has to sign."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -68,13 +68,13 @@ class PasskeyOptions:
         return {**context, "passkey_options": json.dumps(context.get("js_data"))}
 
 
-class AuthenticateView(PasskeyOptions, PasswordFormMixin, base_views.AuthenticateView):
+class AuthenticateView(PasskeyOptionsMixin, ThrottledFormMixin, base_views.AuthenticateView):
     """The step between the password and the sign-in; whoever stops here is nobody yet."""
 
     http_method_names = METHODS
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
-        response: HttpResponse = super(PasswordFormMixin, self).form_invalid(form)
+        response: HttpResponse = super(ThrottledFormMixin, self).form_invalid(form)
         return self.with_status(response, form)
 
 
@@ -102,12 +102,12 @@ def forget_device(request: SignedInRequest, pk: int | None = None) -> HttpRespon
 
 
 @method_decorator(never_cache, name="dispatch")
-class ReauthenticateByCodeView(PasswordFormMixin, base_views.ReauthenticateView):
+class ReauthenticateByCodeView(ThrottledFormMixin, base_views.ReauthenticateView):
     http_method_names = METHODS
 
 
 @method_decorator(never_cache, name="dispatch")
-class ReauthenticateWebAuthnView(PasskeyOptions, webauthn_views.ReauthenticateWebAuthnView):
+class ReauthenticateWebAuthnView(PasskeyOptionsMixin, webauthn_views.ReauthenticateWebAuthnView):
     http_method_names = METHODS
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
@@ -161,7 +161,7 @@ class FactorsView(base_views.IndexView):
 
 
 @sensitive
-class ActivateTotpView(PasswordFormMixin, totp_views.ActivateTOTPView):
+class ActivateTotpView(ThrottledFormMixin, totp_views.ActivateTOTPView):
     http_method_names = METHODS
 
     def form_valid(self, form: ActivateTotpForm) -> HttpResponse:
@@ -186,7 +186,7 @@ class DeactivateTotpView(totp_views.DeactivateTOTPView):
 
 
 @sensitive
-class AddPasskeyView(PasskeyOptions, webauthn_views.AddWebAuthnView):
+class AddPasskeyView(PasskeyOptionsMixin, webauthn_views.AddWebAuthnView):
     http_method_names = METHODS
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
@@ -197,7 +197,7 @@ class AddPasskeyView(PasskeyOptions, webauthn_views.AddWebAuthnView):
         return _with_next(self.request, super().get_success_url())
 
 
-class OwnPasskey:
+class FactorListMixin:
     """allauth leads back to a list of its own; here all factors are on one page."""
 
     def get_success_url(self) -> str:
@@ -205,12 +205,12 @@ class OwnPasskey:
 
 
 @sensitive
-class RenamePasskeyView(OwnPasskey, webauthn_views.EditWebAuthnView):
+class RenamePasskeyView(FactorListMixin, webauthn_views.EditWebAuthnView):
     http_method_names = METHODS
 
 
 @sensitive
-class RemovePasskeyView(OwnPasskey, webauthn_views.RemoveWebAuthnView):
+class RemovePasskeyView(FactorListMixin, webauthn_views.RemoveWebAuthnView):
     http_method_names = METHODS
 
 

@@ -31,7 +31,7 @@ class PasswordResetForm(forms.Form):
         rows = confirmed_rows(email)
         recipient = rows[0].email if rows else email
         if count_mail("reset", recipient, client_address(request), is_known=bool(rows)):
-            mails.later(send_link, email)
+            mails.queue(send_link, email)
         return email
 
 

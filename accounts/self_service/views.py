@@ -23,7 +23,7 @@ from accounts.own_events import record_own
 from accounts.reauthentication import reauthentication_required
 from accounts.requests import SignedInRequest, login_required
 from accounts.sign_in.devices import browser_named
-from accounts.sign_in.forms import NamesOneself
+from accounts.sign_in.forms import DisplayNameMixin
 from authgate.event_words import label_of, reason_words
 from authgate.models import AuditEvent, GateSession, SignIn
 from authgate.sign_ins import end_sign_ins, live_sign_ins, without_idle
@@ -60,7 +60,7 @@ OWN_REASONS = frozenset(("by a link in a mail", "wrong password", "wrong code"))
 """Reasons that people read: others name what only administrators can change."""
 
 
-class ProfileForm(NamesOneself, forms.ModelForm):
+class ProfileForm(DisplayNameMixin, forms.ModelForm):
     class Meta:
         model = User
         fields = ("display_name",)
@@ -92,7 +92,7 @@ def profile(request: SignedInRequest) -> HttpResponse:
 
 
 @dataclass(frozen=True, slots=True)
-class Shown:
+class SessionRow:
     sign_in: SignIn
     browser: str
     is_this: bool
@@ -118,13 +118,13 @@ def sessions(request: SignedInRequest) -> HttpResponse:
     origins: dict[int, list[str]] = {}
     for sign_in_id, origin in gates.values_list("sign_in_id", "origin").distinct():
         origins.setdefault(sign_in_id, []).append(origin.partition("://")[2] or origin)
-    shown = [_shown(row, row.pk == this, origins.get(row.pk, [])) for row in rows]
+    shown = [_session_row(row, row.pk == this, origins.get(row.pk, [])) for row in rows]
     return render(request, "accounts/sessions.html", {"page": page, "sessions": shown})
 
 
-def _shown(sign_in: SignIn, is_this: bool, origins: list[str]) -> Shown:
+def _session_row(sign_in: SignIn, is_this: bool, origins: list[str]) -> SessionRow:
     more = max(0, len(origins) - ORIGINS_SHOWN)
-    return Shown(sign_in, browser_named(sign_in.user_agent), is_this, origins[:ORIGINS_SHOWN], more)
+    return SessionRow(sign_in, browser_named(sign_in.user_agent), is_this, origins[:ORIGINS_SHOWN], more)
 
 
 @never_cache

@@ -24,8 +24,8 @@ from accounts.destinations import redirect_target
 from accounts.models import User
 from accounts.reauthentication import is_proven_without_allauth
 from accounts.requests import sign_in_in
-from accounts.sign_in.pending import is_still_right
-from accounts.throttle import TooManyAttempts, begin_password, count_mail, give_back, wait_page
+from accounts.sign_in.pending import is_still_valid
+from accounts.throttle import TooManyAttempts, count_mail, count_password_attempt, release_attempt, wait_page
 from authgate.peer import client_address
 
 WRONG = _("The username and password do not match. Check both. Passwords are case-sensitive.")
@@ -62,10 +62,10 @@ class AccountAdapter(DefaultAccountAdapter):
     def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
         """Authenticate within the limits. Raise ValidationError where one is reached."""
         login = credentials.get("username") or credentials.get("email") or ""
-        slots = self.counted(begin_password, login, account_named(login))
+        slots = self.counted(count_password_attempt, login, account_named(login))
         user = authenticate(request, username=login, password=credentials.get("password"))
         if user is not None:
-            give_back(slots)
+            release_attempt(slots)
         return user
 
     def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: Any) -> str:
@@ -81,11 +81,11 @@ class AccountAdapter(DefaultAccountAdapter):
         if is_allowed:
             path = reverse("account_confirm_email", args=[emailconfirmation.key])
             facts = {"username": emailconfirmation.email_address.user.username}
-            mails.later(mails.send, "confirm_address", to, facts, path)
+            mails.queue(mails.send, "confirm_address", to, facts, path)
 
     def login(self, request: HttpRequest, user: User) -> None:
         """Sign in at the end of all steps, if the first still holds."""
-        if not is_still_right(request, user):
+        if not is_still_valid(request, user):
             clear_login(request)
             raise ImmediateHttpResponse(redirect("account_login"))
         super().login(request, user)

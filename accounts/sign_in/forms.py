@@ -88,7 +88,7 @@ class ReauthenticateForm(allauth_forms.ReauthenticateForm):
         self.fields["password"].widget.attrs["autofocus"] = True
 
 
-class NamesOneself:
+class DisplayNameMixin:
     """A form in which somebody says how others read their name."""
 
     cleaned_data: dict[str, Any]

@@ -16,7 +16,7 @@ def note_password(request: HttpRequest, user: User) -> None:
     request.session[PROOF] = user.get_session_auth_hash()
 
 
-def is_still_right(request: HttpRequest, user: User) -> bool:
+def is_still_valid(request: HttpRequest, user: User) -> bool:
     """Return whether neither the password was changed since, nor the provider or the person disabled."""
     proof = request.session.pop(PROOF, None)
     if proof is not None and not constant_time_compare(proof, user.get_session_auth_hash()):

@@ -42,7 +42,7 @@ class Field:
 # prevent. What a missing entry could cost is little: only whoever has just typed it, on a page of the
 # portal's own, gets it back, in a hidden field that no cache keeps. So that none is missing, what merely
 # sounds secret counts as secret, and a test looks at every form for fields that hide what is typed.
-TYPED_ANEW = {
+TYPED_AGAIN = {
     field.name: field
     for field in (
         Field("password", label=_("Password"), kind="password", autocomplete="current-password"),
@@ -111,7 +111,7 @@ def _fields_of(request: HttpRequest) -> Iterator[Field]:
         raise NotRepeatable
     yield from _fields_with_values(typed)
     for name in files:
-        yield _typed_anew(name, "file")
+        yield _field_to_type_again(name, "file")
 
 
 def _fields_with_values(typed: Iterable[tuple[str, str]]) -> Iterator[Field]:
@@ -119,7 +119,7 @@ def _fields_with_values(typed: Iterable[tuple[str, str]]) -> Iterator[Field]:
         if "\0" in name + value:  # no page could hold it
             raise NotRepeatable
         if value and is_secret(name):
-            yield _typed_anew(name, "password", "text")
+            yield _field_to_type_again(name, "password", "text")
         elif name in NAMES_OF_PEOPLE:
             yield Field(name, value, NAMES_OF_PEOPLE[name], "text", "username")
         else:
@@ -127,11 +127,11 @@ def _fields_with_values(typed: Iterable[tuple[str, str]]) -> Iterator[Field]:
 
 
 def is_secret(name: str) -> bool:
-    return name in TYPED_ANEW or (name not in NO_SECRETS and _SOUNDS_SECRET.search(name) is not None)
+    return name in TYPED_AGAIN or (name not in NO_SECRETS and _SOUNDS_SECRET.search(name) is not None)
 
 
-def _typed_anew(name: str, *kinds: str) -> Field:
-    field = TYPED_ANEW.get(name)
+def _field_to_type_again(name: str, *kinds: str) -> Field:
+    field = TYPED_AGAIN.get(name)
     if field is None or field.kind not in kinds:
         raise NotRepeatable
     return field

@@ -19,13 +19,13 @@ from django.views.decorators.http import require_http_methods, require_safe
 from accounts.destinations import destination, redirect_target, with_next
 from accounts.models import Upstream
 from accounts.requests import Request, SignedInRequest, login_required
-from accounts.throttle import PasswordFormMixin
+from accounts.throttle import ThrottledFormMixin
 from accounts.upstreams import provider_sign_out
-from accounts.upstreams.views import offered
+from accounts.upstreams.views import enabled_providers
 from authgate.endpoints.portal import application_named_in
 
 
-class SignInView(PasswordFormMixin, allauth_views.LoginView):
+class SignInView(ThrottledFormMixin, allauth_views.LoginView):
     http_method_names = ["get", "head", "post"]
 
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -33,7 +33,7 @@ class SignInView(PasswordFormMixin, allauth_views.LoginView):
 
         No redirect follows a sign-out, or if the query has `local`.
         """
-        self.upstreams = offered()
+        self.upstreams = enabled_providers()
         default = next((upstream for upstream in self.upstreams if upstream.is_default), None)
         waits = "local" in request.GET or provider_sign_out.cookie_name() in request.COOKIES
         if default is None or waits or request.user.is_authenticated:
@@ -63,7 +63,7 @@ class SignInView(PasswordFormMixin, allauth_views.LoginView):
         return {
             **super().get_context_data(**kwargs),
             "application": application_named_in(self.get_next_url()),
-            "upstreams": self.upstreams if hasattr(self, "upstreams") else offered(),
+            "upstreams": self.upstreams if hasattr(self, "upstreams") else enabled_providers(),
             "then": self._then(),
             "next": self.get_next_url(),
         }
@@ -80,15 +80,15 @@ class SignOutView(allauth_views.LogoutView):
         """Sign out here, whatever the provider does; then at the provider."""
         sign_in = request.sign_in
         response: HttpResponse = super().post(request, *args, **kwargs)
-        on = provider_sign_out.way_out(sign_in.pk, self.get_next_url()) if sign_in else None
-        return provider_sign_out.remember(redirect(on) if on else response)
+        on = provider_sign_out.sign_out_url(sign_in.pk, self.get_next_url()) if sign_in else None
+        return provider_sign_out.remember_sign_out(redirect(on) if on else response)
 
     def get_next_url(self) -> str | None:
         return destination(self.request, "rd", "next")
 
 
 @method_decorator([never_cache, login_required], name="dispatch")
-class PasswordChangeView(PasswordFormMixin, allauth_views.PasswordChangeView):
+class PasswordChangeView(ThrottledFormMixin, allauth_views.PasswordChangeView):
     http_method_names = ["get", "head", "post"]
 
     def dispatch(self, request: SignedInRequest, *args: Any, **kwargs: Any) -> HttpResponse:
@@ -102,7 +102,7 @@ class PasswordChangeView(PasswordFormMixin, allauth_views.PasswordChangeView):
 
 
 @method_decorator([never_cache, login_required], name="dispatch")
-class ReauthenticateView(PasswordFormMixin, allauth_views.ReauthenticateView):
+class ReauthenticateView(ThrottledFormMixin, allauth_views.ReauthenticateView):
     http_method_names = ["get", "head", "post"]
 
     def get_next_url(self) -> str | None:
@@ -113,11 +113,11 @@ class ReauthenticateView(PasswordFormMixin, allauth_views.ReauthenticateView):
 @require_safe
 def signed_out(request: HttpRequest) -> HttpResponse:
     """Say so; a provider that brings the browser back may bring along where it goes on to."""
-    target = redirect_target(provider_sign_out.then_in(request.GET.get("state", "")))
+    target = redirect_target(provider_sign_out.target_in(request.GET.get("state", "")))
     if target and not request.user.is_authenticated:
-        return provider_sign_out.remember(redirect(target))
+        return provider_sign_out.remember_sign_out(redirect(target))
     response = render(request, "accounts/signed_out.html")
-    return response if request.user.is_authenticated else provider_sign_out.remember(response)
+    return response if request.user.is_authenticated else provider_sign_out.remember_sign_out(response)
 
 
 @never_cache
@@ -130,9 +130,11 @@ def switch_account(request: Request) -> HttpResponse:
         before = request.sign_in
         logout(request)
         on = (
-            provider_sign_out.way_out(before.pk, f"{settings.IKD_PORTAL_ORIGIN}{sign_in}") if before else None
+            provider_sign_out.sign_out_url(before.pk, f"{settings.IKD_PORTAL_ORIGIN}{sign_in}")
+            if before
+            else None
         )
-        return provider_sign_out.remember(redirect(on or sign_in))
+        return provider_sign_out.remember_sign_out(redirect(on or sign_in))
     if not request.user.is_authenticated:
         return redirect(sign_in)
     return render(request, "accounts/switch_account.html", {"target": target})

@@ -77,13 +77,13 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Own:
+class AttemptSecrets:
     """What only this browser and the portal know of an attempt."""
 
     secret: str
 
     @classmethod
-    def of(cls, browser_secret: str, id: str) -> Own:
+    def of(cls, browser_secret: str, id: str) -> AttemptSecrets:
         return cls(_text(hmac.digest(browser_secret.encode(), f"attempt:{id}".encode(), hashlib.sha256)))
 
     @property
@@ -107,7 +107,7 @@ def begin(
     target: str | None,
     sign_in: int = 0,
     tries: int = 0,
-) -> tuple[str, Own, tuple[str, str]]:
+) -> tuple[str, AttemptSecrets, tuple[str, str]]:
     """Return the state of a new attempt, its own secrets, and the browser's cookie."""
     new = (_cookie_name(secrets.choice(SLOTS)), secrets.token_urlsafe(16))
     name, browser_secret = next(iter(_held(request).items()), new)
@@ -120,7 +120,7 @@ def begin(
     )
     return (
         signing.dumps(asdict(attempt), salt=SALT, compress=True),
-        Own.of(browser_secret, id),
+        AttemptSecrets.of(browser_secret, id),
         (name, browser_secret),
     )
 
@@ -156,7 +156,7 @@ def _browser(browser_secret: str) -> str:
     return hashlib.sha256(f"browser:{browser_secret}".encode()).hexdigest()[:32]
 
 
-def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt, Own | None]:
+def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt, AttemptSecrets | None]:
     """Return the attempt that a browser comes back from, and its secrets, None if it began elsewhere.
 
     Raise ProviderError for a state that is not the portal's, is of another provider, or is so old that it
@@ -171,11 +171,11 @@ def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt,
         raise ProviderError("the state is of another provider", ErrorPage.STALE)
     for browser_secret in _held(request).values():
         if hmac.compare_digest(_browser(browser_secret), attempt.browser):
-            return attempt, Own.of(browser_secret, attempt.id)
+            return attempt, AttemptSecrets.of(browser_secret, attempt.id)
     return attempt, None
 
 
-def page_of(request: HttpRequest, attempt: Attempt, own: Own | None) -> str:
+def page_of(request: HttpRequest, attempt: Attempt, own: AttemptSecrets | None) -> str:
     """Return the page that an attempt leads to.
 
     Providers see the state, so another browser that brings it gets to know a kept page only in the network

@@ -12,10 +12,10 @@ from django.conf import settings
 from accounts.upstreams.errors import ErrorPage, ProviderError
 
 WAIT = 1.0
-"""Seconds that one waits for a turn, while those before get theirs."""
+"""Seconds that one waits for a hold, while those before get theirs."""
 
 
-class Turns:
+class ProviderSlots:
     """Lets so many threads at once ask each provider, and so many ask any."""
 
     def __init__(self, each: int, together: int) -> None:
@@ -24,8 +24,8 @@ class Turns:
         self._changed = threading.Condition()
 
     @contextmanager
-    def turn(self, upstream_id: int) -> Iterator[None]:
-        """Wait for a turn. Raise ProviderError at once where the provider hangs, otherwise after a second."""
+    def hold(self, upstream_id: int) -> Iterator[None]:
+        """Wait for a hold. Raise ProviderError at once where the provider hangs, otherwise after a second."""
         began = self._begin(upstream_id)
         try:
             yield
@@ -60,4 +60,6 @@ class Turns:
         return bool(own) and time.monotonic() - min(own) > WAIT
 
 
-turns = Turns(each=max(1, settings.IKD_THREADS // 4), together=max(1, settings.IKD_THREADS // 2))
+provider_slots = ProviderSlots(
+    each=max(1, settings.IKD_THREADS // 4), together=max(1, settings.IKD_THREADS // 2)
+)

@@ -10,7 +10,7 @@ from typing import Any
 from django.utils.translation import gettext as _
 
 from accounts.models import Upstream
-from accounts.upstreams.concurrency import turns
+from accounts.upstreams.concurrency import provider_slots
 from accounts.upstreams.errors import ProviderError
 
 
@@ -32,7 +32,7 @@ def examine(upstream: Upstream, protocols: Mapping[str, Any]) -> list[Finding]:
     if protocol is None:
         return [Finding(Level.WRONG, _("This kind of provider cannot be used yet."))]
     try:
-        with turns.turn(upstream.pk or 0):
+        with provider_slots.hold(upstream.pk or 0):
             return list(protocol.examine(upstream))
     except ProviderError as error:
         return [Finding(Level.WRONG, f"{error.reason}.")]

@@ -30,7 +30,7 @@ MOST_OF_A_PROVIDER = 5000
 """Groups that are created for a provider. Beyond, values that are new are left out, with an event."""
 
 
-class _Following:
+class _GroupUpdate:
     """The groups of one person, as one answer of the provider has them."""
 
     def __init__(self, upstream: Upstream, user: User, claims: Mapping[str, Any], *, is_all: bool) -> None:
@@ -43,7 +43,7 @@ class _Following:
         # Only a superuser's mapping leads into groups with permissions in the administration.
         self.powerful = set(Group.permissions.through.objects.values_list("group_id", flat=True).distinct())
 
-    def tells_nothing_of(self, claim: str) -> bool:
+    def is_unknown(self, claim: str) -> bool:
         """Return whether the absence of a claim says nothing of the groups that hang on it."""
         if is_withheld(self.claims, claim):
             self.withheld.add(claim)
@@ -58,7 +58,7 @@ class _Following:
                 self.mirrored.add(mapping.group_id)
             if not mapping.claim or mapping.value in values_of(self.claims, mapping.claim):
                 self.wanted.add(mapping.group_id)
-            elif self.tells_nothing_of(mapping.claim):
+            elif self.is_unknown(mapping.claim):
                 self.unknown.add(mapping.group_id)
 
     def by_taking_all(self) -> None:
@@ -66,7 +66,7 @@ class _Following:
         own = UpstreamGroup.objects.filter(upstream=self.upstream)
         held = set(own.filter(group__in=self.held).values_list("group_id", flat=True))
         self.mirrored |= held
-        if self.tells_nothing_of(claim):
+        if self.is_unknown(claim):
             self.unknown |= held
             return
         values = [value for value in sorted(values_of(self.claims, claim)) if self._is_meant(value)]
@@ -75,7 +75,9 @@ class _Following:
         created = _created_for(self.upstream, new) if new else []
         self.wanted |= {*known.values(), *created} - self.powerful
         if len(values) > MOST_OF_A_PERSON:
-            _tell_once("group_not_taken", self.upstream, self.user.username, "more groups than can be taken")
+            _record_once(
+                "group_not_taken", self.upstream, self.user.username, "more groups than can be taken"
+            )
 
     def _is_meant(self, value: str) -> bool:
         patterns = self.upstream.groups_pattern.split("\n")
@@ -91,23 +93,23 @@ class _Following:
             self.user.groups.remove(*removed)
         for claim in sorted(self.withheld):
             reason = f"the provider left out the claim {claim}: its groups stay as they are"
-            _tell_once("groups_withheld", self.upstream, self.user.username, reason)
+            _record_once("groups_withheld", self.upstream, self.user.username, reason)
 
 
-def follow_groups(upstream: Upstream, user: User, claims: Mapping[str, Any], *, is_all: bool = True) -> None:
+def update_groups(upstream: Upstream, user: User, claims: Mapping[str, Any], *, is_all: bool = True) -> None:
     """Add a person to the groups that the claims name; remove them from mirrored groups that none names.
 
     `is_all` says that the claims are all that the provider has: an absent claim then has no value. If it is
     false, or the provider says that it left the claim out, groups that hang on an absent claim stay.
     """
-    following = _Following(upstream, user, claims, is_all=is_all)
-    following.by_mappings()
+    update = _GroupUpdate(upstream, user, claims, is_all=is_all)
+    update.by_mappings()
     if upstream.groups_claim:
-        following.by_taking_all()
-    following.apply()
+        update.by_taking_all()
+    update.apply()
 
 
-def follows_later(upstream: Upstream) -> bool:
+def updates_groups_on_recheck(upstream: Upstream) -> bool:
     """Return whether groups are taken away, too, so that they follow each time the provider is asked."""
     mirrors = upstream.group_mappings.filter(mode=GroupMapping.Mode.MIRROR)
     return bool(upstream.groups_claim) or mirrors.exists()
@@ -129,11 +131,11 @@ def _created_for(upstream: Upstream, values: list[str]) -> list[int]:
     for value in values:
         name = unicodedata.normalize("NFC", f"{upstream.groups_prefix}{value}")
         if not is_identifier(name, LONGEST_NAME) or name != name.strip():
-            _tell_once("group_not_taken", upstream, "", f"no group can have this name: {name}")
+            _record_once("group_not_taken", upstream, "", f"no group can have this name: {name}")
         elif name_key(name) in taken:
-            _tell_once("group_not_taken", upstream, "", f"another group has this name: {name}")
+            _record_once("group_not_taken", upstream, "", f"another group has this name: {name}")
         elif len(created) >= room:
-            _tell_once("group_not_taken", upstream, "", "the provider has more groups than can be taken")
+            _record_once("group_not_taken", upstream, "", "the provider has more groups than can be taken")
             break
         elif (group := _created(upstream, name, value)) is not None:
             created.append(group)
@@ -152,7 +154,7 @@ def _created(upstream: Upstream, name: str, value: str) -> int | None:
     return group.pk
 
 
-def _tell_once(kind: str, upstream: Upstream, username: str, reason: str) -> None:
+def _record_once(kind: str, upstream: Upstream, username: str, reason: str) -> None:
     """Write an event, at most one an hour for each person and reason."""
     digest = hashlib.sha256(f"{username}\n{reason}".encode()).hexdigest()
     if may_record(f"{kind}:{upstream.pk}:{digest}", 3600):

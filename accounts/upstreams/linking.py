@@ -36,7 +36,7 @@ from accounts.privilege import privileged
 from accounts.requests import sign_in_in
 from accounts.upstreams.claim_texts import readable
 from accounts.upstreams.errors import ErrorPage, ProviderError
-from accounts.upstreams.groups import follow_groups
+from accounts.upstreams.groups import update_groups
 from accounts.usernames import is_misleading
 from authgate.audit import record
 from authgate.encryption import Secret, Undecryptable
@@ -140,7 +140,7 @@ def is_identity_valid(request: HttpRequest, user: User) -> bool:
 
 
 @receiver(user_logged_in, dispatch_uid="keep what the upstream said")
-def keep(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
+def store_provider_session(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     """Hang what the provider said on the sign-in that has just begun."""
     sealed = request.session.pop(SEALED_ASSERTION, None)
     sign_in = sign_in_in(request)
@@ -217,7 +217,7 @@ def find_or_create_user(upstream: Upstream, assertion: Assertion) -> User:
         raise IntegrityError("the subject was linked to another user at this moment")
     Identity.objects.filter(pk=identity.pk).update(last_used_at=timezone.now())
     _update_fields(upstream, user, assertion, is_new=is_new)
-    follow_groups(upstream, user, assertion.claims)
+    update_groups(upstream, user, assertion.claims)
     return user
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from django.http import HttpRequest
 
 from accounts.models import Upstream
-from accounts.upstreams.attempts import Attempt, Own, Purpose
+from accounts.upstreams.attempts import Attempt, AttemptSecrets, Purpose
 from accounts.upstreams.cas.flow import examine_cas, login_url, redeem_ticket
 from accounts.upstreams.findings import Finding
 from accounts.upstreams.linking import Assertion
@@ -23,8 +23,8 @@ class Protocol:
     `examine` tests the connection and yields each finding at once.
     """
 
-    leave: Callable[[Upstream, str, Own, Purpose], str]
-    redeem: Callable[[HttpRequest, Upstream, Attempt, Own], Assertion]
+    leave: Callable[[Upstream, str, AttemptSecrets, Purpose], str]
+    redeem: Callable[[HttpRequest, Upstream, Attempt, AttemptSecrets], Assertion]
     examine: Callable[[Upstream], Iterator[Finding]]
 
 

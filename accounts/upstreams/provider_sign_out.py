@@ -39,14 +39,14 @@ COOKIE_AGE = 300
 
 
 @dataclass(frozen=True, slots=True)
-class WayOut:
-    """The provider's session to end, and the validated page to continue at, "" for none."""
+class ProviderSignOut:
+    """Which provider's session is to be ended, and the judged page to go on to, "" for none."""
 
     session: int
     then: str
 
 
-def way_out(sign_in_id: int | None, then: str | None) -> str | None:
+def sign_out_url(sign_in_id: int | None, then: str | None) -> str | None:
     """Return the portal's page that leads on to the provider of a sign-in; None where it came by none.
 
     `then` is validated. The sign-in must have ended before the page is requested.
@@ -59,16 +59,16 @@ def way_out(sign_in_id: int | None, then: str | None) -> str | None:
     return f"{settings.IKD_PORTAL_ORIGIN}{reverse('sign_out_at_provider')}?{query}"
 
 
-def unsealed(sealed: str) -> WayOut | None:
+def unseal(sealed: str) -> ProviderSignOut | None:
     """Return what the portal sealed within the last minute."""
     try:
         session, then = signing.loads(sealed, salt=SALT, max_age=AGE_LIMIT)
     except (signing.BadSignature, ValueError, TypeError):
         return None
-    return WayOut(session, then)
+    return ProviderSignOut(session, then)
 
 
-def taken(session_id: int) -> tuple[Upstream, str] | None:
+def take_id_token(session_id: int) -> tuple[Upstream, str] | None:
     """Take the ID token of an ended sign-in out of the database, for this one use; None if it was taken.
 
     The sign-in's other tokens go with it: nobody asks for them any more.
@@ -118,7 +118,7 @@ def backchannel_url(upstream: Upstream) -> str:
     return f"{settings.IKD_PORTAL_ORIGIN}{reverse('backchannel_logout', args=[upstream.slug])}"
 
 
-def then_in(state: str) -> str | None:
+def target_in(state: str) -> str | None:
     """Return the page to go on to that the portal gave a provider to bring back."""
     try:
         then = signing.loads(state, salt=f"{SALT} back", max_age=BACK_WITHIN)
@@ -127,7 +127,7 @@ def then_in(state: str) -> str | None:
     return then if isinstance(then, str) else None
 
 
-def remember(response: HttpResponse) -> HttpResponse:
+def remember_sign_out(response: HttpResponse) -> HttpResponse:
     """Set the cookie that makes the sign-in page wait for the user's choice.
 
     Otherwise the default provider would sign the user in again right after the sign-out.

@@ -48,11 +48,11 @@ from authgate.sign_ins import live_sign_ins, note_revocation
 log = logging.getLogger("ikd.upstreams")
 
 
-def upstream_of(slug: str) -> Upstream:
+def enabled_provider(slug: str) -> Upstream:
     return get_object_or_404(Upstream, slug=slug, kind__in=list(PROTOCOLS), enabled=True)
 
 
-def offered() -> list[Upstream]:
+def enabled_providers() -> list[Upstream]:
     """Return the providers that people may choose from, in their order, with their icons' keys. One query."""
     found = Upstream.objects.filter(enabled=True, kind__in=list(PROTOCOLS))
     return list(found.annotate(picture_key=F("picture__key")))
@@ -66,13 +66,15 @@ def start(request: Request, slug: str) -> HttpResponse:
     `attempt` is the state of an attempt that failed: the new one leads to the same page. A POST brings the
     fragment of the page along, which stays out of addresses and logs.
     """
-    upstream = upstream_of(slug)
+    upstream = enabled_provider(slug)
     failed, page = _failed_attempt(request, upstream)
     target = redirect_target(page) if failed else destination(request, "next")
     target = with_fragment(target, request.POST.get("fragment", ""))
     if request.user.is_authenticated:
         return HttpResponseRedirect(target or reverse("launcher"))
-    return leave_for(request, upstream, Purpose.SIGN_IN, target, tries=failed.tries + 1 if failed else 0)
+    return redirect_to_provider(
+        request, upstream, Purpose.SIGN_IN, target, tries=failed.tries + 1 if failed else 0
+    )
 
 
 def _failed_attempt(request: Request, upstream: Upstream) -> tuple[Attempt | None, str]:
@@ -86,7 +88,7 @@ def _failed_attempt(request: Request, upstream: Upstream) -> tuple[Attempt | Non
     return attempt, attempts.page_of(request, attempt, own)
 
 
-def leave_for(
+def redirect_to_provider(
     request: Request, upstream: Upstream, purpose: Purpose, target: str | None, *, tries: int = 0
 ) -> HttpResponse:
     sign_in = request.sign_in.pk if request.sign_in and purpose is not Purpose.SIGN_IN else 0
@@ -114,7 +116,7 @@ def _start_url(upstream: Upstream, state: str) -> str:
 @sensitive_variables()
 def callback(request: Request, slug: str) -> HttpResponse:
     """Take the browser back from the provider. HEAD uses nothing up."""
-    upstream = upstream_of(slug)
+    upstream = enabled_provider(slug)
     if request.method == "HEAD":
         return HttpResponse(status=204)
     try:
@@ -273,16 +275,16 @@ def sign_out_at_provider(request: Request) -> HttpResponse:
 
     Whatever is wrong with the provider, the browser ends where it wanted to go, signed out here.
     """
-    way = provider_sign_out.unsealed(request.GET.get("at", "")) if request.method == "GET" else None
+    way = provider_sign_out.unseal(request.GET.get("at", "")) if request.method == "GET" else None
     then = redirect_target(way.then) if way else None
     url = _end_session_url(request, way) if way else None
     response = HttpResponse(status=302, headers={"Location": url or then or reverse("signed_out")})
     response.headers["Referrer-Policy"] = "no-referrer"
-    return provider_sign_out.remember(response)
+    return provider_sign_out.remember_sign_out(response)
 
 
-def _end_session_url(request: Request, way: provider_sign_out.WayOut) -> str | None:
-    taken = provider_sign_out.taken(way.session)
+def _end_session_url(request: Request, way: provider_sign_out.ProviderSignOut) -> str | None:
+    taken = provider_sign_out.take_id_token(way.session)
     if taken is None:
         return None
     upstream, hint = taken
@@ -303,7 +305,7 @@ def _end_session_url(request: Request, way: provider_sign_out.WayOut) -> str | N
 # ---- one's own identities ---------------------------------------------------------------------------------
 
 
-def ask_to_confirm(request: SignedInRequest) -> HttpResponse:
+def redirect_to_reauthentication(request: SignedInRequest) -> HttpResponse:
     """Send to the proof of who one is: second factor or password, or for those without any their provider."""
     target = reverse("upstream_identities")
     if get_reauthentication_flows(request.user):
@@ -317,7 +319,7 @@ def ask_to_confirm(request: SignedInRequest) -> HttpResponse:
 def identities(request: SignedInRequest) -> HttpResponse:
     linked = list(Identity.objects.filter(user=request.user).select_related("upstream"))
     known = {identity.upstream_id for identity in linked}
-    others = [upstream for upstream in offered() if upstream.pk not in known]
+    others = [upstream for upstream in enabled_providers() if upstream.pk not in known]
     context = {"identities": linked, "others": others}
     return render(request, "accounts/identities.html", context)
 
@@ -326,10 +328,10 @@ def identities(request: SignedInRequest) -> HttpResponse:
 @login_required
 @require_POST
 def begin_link(request: SignedInRequest, slug: str) -> HttpResponse:
-    upstream = upstream_of(slug)
+    upstream = enabled_provider(slug)
     if not is_freshly_confirmed(request):
-        return ask_to_confirm(request)
-    return leave_for(request, upstream, Purpose.LINK, None)
+        return redirect_to_reauthentication(request)
+    return redirect_to_provider(request, upstream, Purpose.LINK, None)
 
 
 @never_cache
@@ -339,7 +341,7 @@ def unlink(request: SignedInRequest, key: int) -> HttpResponse:
     user = request.user
     get_object_or_404(Identity, pk=key, user=user)
     if not is_freshly_confirmed(request):
-        return ask_to_confirm(request)
+        return redirect_to_reauthentication(request)
     with transaction.atomic():
         # Locked, so that of two identities unlinked at the same moment one stays.
         User.objects.select_for_update().get(pk=user.pk)
@@ -371,5 +373,5 @@ def confirm(request: SignedInRequest) -> HttpResponse:
             return HttpResponseRedirect(with_next(reverse("account_reauthenticate"), target))
     if request.method == "POST":
         upstream = get_object_or_404(own, slug=request.POST.get("upstream", ""))
-        return leave_for(request, upstream, Purpose.CONFIRM, target)
+        return redirect_to_provider(request, upstream, Purpose.CONFIRM, target)
     return render(request, "accounts/confirm_by_upstream.html", {"upstreams": own})

@@ -66,7 +66,7 @@ def test_of_two_who_opened_the_form_one_gets_it(client: Client, carol: User) -> 
     row, _ = invitations.invite(email="", groups=[], days=1, inviter=carol)
     invitations.accept(row, User(username="frank"), None)
 
-    with pytest.raises(invitations.Spent):
+    with pytest.raises(invitations.InvitationUsed):
         invitations.accept(row, User(username="grace"), None)
 
 

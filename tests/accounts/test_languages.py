@@ -108,7 +108,7 @@ def test_a_mail_that_nobody_waits_for_is_in_the_language_used_last(client: Clien
     sign_in(client, "alice")
     mail.outbox.clear()
 
-    mails.tell(User.objects.get(pk=alice.pk), "factors_reset")
+    mails.notify(User.objects.get(pk=alice.pk), "factors_reset")
 
     assert mail.outbox[0].subject == "您的两步验证已重置"
 

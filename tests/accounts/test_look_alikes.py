@@ -14,7 +14,7 @@ from django.test import Client
 from hypothesis import given
 from hypothesis import strategies as st
 
-from accounts.look_alikes import LONGEST_SKELETON, _prototypes, readings, skeleton
+from accounts.look_alikes import LONGEST_SKELETON, _prototypes, skeleton, skeletons
 from accounts.models import User
 from accounts.onboarding import first_administrator
 from accounts.usernames import is_misleading
@@ -46,27 +46,27 @@ def carols(client: Client, carol: User) -> Client:
 
 @pytest.mark.parametrize("name", ALICES)
 def test_a_look_alike_reads_as_the_name(name: str) -> None:
-    assert "alice" in readings(name)
+    assert "alice" in skeletons(name)
 
 
 @pytest.mark.parametrize("name", OTHERS)
 def test_another_name_does_not(name: str) -> None:
-    assert "alice" not in readings(name)
+    assert "alice" not in skeletons(name)
 
 
 def test_capitals_look_like_capitals() -> None:
-    assert "bob" in readings("\u0412\u041e\u0412")
-    assert "bob" not in readings("\u0432\u043e\u0432")
+    assert "bob" in skeletons("\u0412\u041e\u0412")
+    assert "bob" not in skeletons("\u0432\u043e\u0432")
 
 
 @given(st.text(string.ascii_letters + string.digits + "@.+-_"))
 def test_ascii_letters_stand_for_themselves(name: str) -> None:
-    assert readings(name) == {name.lower()}
+    assert skeletons(name) == {name.lower()}
 
 
 @given(st.text(max_size=150))
 def test_any_text_has_a_skeleton_that_fits(name: str) -> None:
-    assert all(len(reading) <= LONGEST_SKELETON for reading in readings(name))
+    assert all(len(reading) <= LONGEST_SKELETON for reading in skeletons(name))
 
 
 def test_the_list_of_letters_is_the_one_that_the_rows_were_noted_with() -> None:

@@ -160,7 +160,7 @@ def test_every_mail_has_brand_button_and_both_schemes(
     brand.forget()
     path = "/invitation/x/" if kind == "invitation" else ""
 
-    mails.later(mails.send, kind, "alice@example.com", FACTS, path, language=language)
+    mails.queue(mails.send, kind, "alice@example.com", FACTS, path, language=language)
 
     (mail,) = mailoutbox
     html, light, dark = str(mail.alternatives[0][0]), *brand.current().shades

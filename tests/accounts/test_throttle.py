@@ -25,8 +25,8 @@ from accounts.throttle import (
     TooManyAttempts,
     _counter,
     _holder,
-    begin_password,
     count_mail,
+    count_password_attempt,
     limit_of,
     mailbox_key,
 )
@@ -111,7 +111,7 @@ def test_an_address_that_is_not_confirmed_counts_for_nobody(client: Client, alic
 
 
 def test_a_longer_name_is_no_other_name(db: None) -> None:
-    begun = {tuple(begin_password("x" * length, None, None)) for length in (254, 255, 9999)}
+    begun = {tuple(count_password_attempt("x" * length, None, None)) for length in (254, 255, 9999)}
 
     assert {slot.rpartition(":")[0] for slots in begun for slot in slots[:1]} == {
         min(begun)[0].rpartition(":")[0]
@@ -291,7 +291,7 @@ def test_counters_that_cannot_be_written_are_not_taken_for_too_many_attempts(
 
 def attempt(_: int) -> bool:
     try:
-        begin_password("alice", None, HOME)
+        count_password_attempt("alice", None, HOME)
     except TooManyAttempts:
         return False
     finally:

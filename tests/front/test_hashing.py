@@ -58,7 +58,7 @@ def test_hashes_are_made_one_at_a_time_by_a_thread_that_steps_back(hasher: Passw
         seen.append((threading.get_ident(), os.getpriority(os.PRIO_PROCESS, threading.get_native_id())))
 
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: password_hasher._turns.run(note), range(8)))
+        list(pool.map(lambda _: password_hasher._hash_queue.run(note), range(8)))
 
     assert len(set(seen)) == 1
     assert seen[0][0] != threading.get_ident()
@@ -70,8 +70,8 @@ def test_above_its_queue_a_process_hashes_nothing(hasher: PasswordHasher, settin
     may_end = threading.Event()
 
     with ThreadPoolExecutor(3) as pool:
-        waiting = [pool.submit(password_hasher._turns.run, may_end.wait) for _ in range(3)]
-        while password_hasher._turns.count < 3:
+        waiting = [pool.submit(password_hasher._hash_queue.run, may_end.wait) for _ in range(3)]
+        while password_hasher._hash_queue.count < 3:
             pass
         with pytest.raises(Overloaded):
             make_password("correct horse")

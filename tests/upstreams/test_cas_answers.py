@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from accounts.upstreams.cas.flow import Refusal, checked_ticket, person_in, ticket_ended_by
+from accounts.upstreams.cas.flow import TicketRefused, parse_person, parse_ticket, ticket_ended_by
 from accounts.upstreams.errors import ErrorPage, ProviderError
 
 NS = "xmlns:cas='http://www.yale.edu/tp/cas'"
@@ -16,7 +16,7 @@ def success(inner: str, root: str = "cas:serviceResponse", namespace: str = NS) 
 
 
 def test_the_user_and_every_attribute_as_a_list() -> None:
-    person = person_in(
+    person = parse_person(
         success(
             "<cas:user>\n  alice </cas:user><cas:attributes><cas:mail>a@example.com</cas:mail>"
             "<cas:memberOf>staff</cas:memberOf><cas:memberOf>ops</cas:memberOf><cas:empty/></cas:attributes>"
@@ -28,7 +28,7 @@ def test_the_user_and_every_attribute_as_a_list() -> None:
 
 
 def test_an_attribute_called_user_in_front_is_not_the_user() -> None:
-    person = person_in(
+    person = parse_person(
         success("<cas:attributes><cas:user>admin</cas:user></cas:attributes><cas:user>eve</cas:user>")
     )
 
@@ -36,11 +36,11 @@ def test_an_attribute_called_user_in_front_is_not_the_user() -> None:
 
 
 def test_a_comment_does_not_cut_the_users_name() -> None:
-    assert person_in(success("<cas:user>admin<!-- -->istrator</cas:user>")).user == "administrator"
+    assert parse_person(success("<cas:user>admin<!-- -->istrator</cas:user>")).user == "administrator"
 
 
 def test_only_attributes_of_the_first_level_and_of_cas_count() -> None:
-    person = person_in(
+    person = parse_person(
         success(
             "<cas:user>eve</cas:user><cas:attributes>"
             "<cas:memberOf>a<cas:memberOf>staff</cas:memberOf></cas:memberOf>"
@@ -99,7 +99,7 @@ HOSTILE = {
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_answer_names_nobody(body: bytes) -> None:
     with pytest.raises(ProviderError):
-        person_in(body)
+        parse_person(body)
 
 
 @pytest.mark.parametrize(
@@ -114,8 +114,8 @@ def test_a_hostile_answer_names_nobody(body: bytes) -> None:
 def test_a_failure_is_told_by_its_known_codes_alone(code: str, known: str, page: ErrorPage) -> None:
     verdict = f"<cas:authenticationFailure code='{code}'>ST-1-the-ticket</cas:authenticationFailure>"
 
-    with pytest.raises(Refusal) as told:
-        person_in(f"<cas:serviceResponse {NS}>{verdict}</cas:serviceResponse>".encode())
+    with pytest.raises(TicketRefused) as told:
+        parse_person(f"<cas:serviceResponse {NS}>{verdict}</cas:serviceResponse>".encode())
 
     assert (told.value.code, told.value.page) == (known, page)
     assert "ST-1-the-ticket" not in told.value.reason
@@ -148,13 +148,13 @@ BAD_TICKETS = {
 
 @pytest.mark.parametrize(("ticket", "prefix"), GOOD_TICKETS.values(), ids=GOOD_TICKETS)
 def test_a_ticket_of_the_right_form_is_asked_about(ticket: str, prefix: str) -> None:
-    assert checked_ticket(ticket, prefix) == ticket
+    assert parse_ticket(ticket, prefix) == ticket
 
 
 @pytest.mark.parametrize(("ticket", "prefix"), BAD_TICKETS.values(), ids=BAD_TICKETS)
 def test_a_ticket_of_another_form_is_not(ticket: str, prefix: str) -> None:
     with pytest.raises(ProviderError):
-        checked_ticket(ticket, prefix)
+        parse_ticket(ticket, prefix)
 
 
 def logout(inner: str, root: str = "samlp:LogoutRequest") -> str:

@@ -11,7 +11,7 @@ from django.core.cache import cache
 from django.test import Client
 
 from accounts.models import ClaimMapping, GroupMapping, Upstream, User
-from accounts.upstreams.cas.flow import Refusal, examine_cas, service_url, validated
+from accounts.upstreams.cas.flow import Refusal, examine_cas, service_url, validate_ticket
 from accounts.upstreams.findings import Level
 from tests.accounts.signing_in import is_signed_in
 from tests.factories import GroupFactory, UpstreamFactory
@@ -70,13 +70,13 @@ def test_somebody_signs_in_with_attributes(client: Client, campus: Upstream) -> 
 def test_a_ticket_is_worth_nothing_twice_or_for_another_service(client: Client, campus: Upstream) -> None:
     location = leave(client)
     service, ticket = asked_in(location)["service"], asked_in(sign_in_there(location))["ticket"]
-    assert validated(campus, service, ticket).user == USER
+    assert validate_ticket(campus, service, ticket).user == USER
     with pytest.raises(Refusal, match="INVALID_TICKET"):
-        validated(campus, service, ticket)
+        validate_ticket(campus, service, ticket)
 
     another = asked_in(sign_in_there(leave(client)))["ticket"]
     with pytest.raises(Refusal, match="INVALID_SERVICE"):
-        validated(campus, service_url(campus, "another"), another)
+        validate_ticket(campus, service_url(campus, "another"), another)
 
 
 def test_the_trial_finds_it_good(campus: Upstream) -> None:

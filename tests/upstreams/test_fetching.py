@@ -13,7 +13,7 @@ import pytest
 
 from accounts.models import Upstream
 from accounts.upstreams import http_client
-from accounts.upstreams.concurrency import Turns
+from accounts.upstreams.concurrency import ProviderSlots
 from accounts.upstreams.errors import ProviderError
 from accounts.upstreams.http_client import allowed_addresses, fetch
 from accounts.upstreams.oidc import metadata
@@ -254,14 +254,14 @@ def test_a_key_replaced_under_the_same_id_is_found_while_strangers_send_junk(
     assert sign_in(other_browser, provider).status_code == 302, reason()
 
 
-# ---- turns ------------------------------------------------------------------------------------------------
+# ---- slots ------------------------------------------------------------------------------------------------
 
 
 def test_a_provider_that_hangs_keeps_few_threads_and_no_other_provider_waiting() -> None:
-    turns, done = Turns(each=2, together=4), threading.Event()
+    slots, done = ProviderSlots(each=2, together=4), threading.Event()
 
     def occupy() -> None:
-        with turns.turn(1):
+        with slots.hold(1):
             done.wait(10)
 
     threads = [threading.Thread(target=occupy) for _ in range(2)]
@@ -269,9 +269,9 @@ def test_a_provider_that_hangs_keeps_few_threads_and_no_other_provider_waiting()
         thread.start()
     time.sleep(1.1)
     began = time.monotonic()
-    with pytest.raises(ProviderError, match="too many"), turns.turn(1):
+    with pytest.raises(ProviderError, match="too many"), slots.hold(1):
         pass
-    with turns.turn(2):
+    with slots.hold(2):
         waited = time.monotonic() - began
     done.set()
 
@@ -279,10 +279,10 @@ def test_a_provider_that_hangs_keeps_few_threads_and_no_other_provider_waiting()
 
 
 def test_who_waits_for_a_quick_provider_gets_a_turn() -> None:
-    turns, served = Turns(each=2, together=4), []
+    slots, served = ProviderSlots(each=2, together=4), []
 
     def ask(number: int) -> None:
-        with turns.turn(1):
+        with slots.hold(1):
             time.sleep(0.02)
             served.append(number)
 

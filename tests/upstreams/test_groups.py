@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group, Permission
 
 from accounts.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamGroup, User
 from accounts.upstreams import groups as groups_module
-from accounts.upstreams.groups import follow_groups
+from accounts.upstreams.groups import update_groups
 from accounts.upstreams.oidc.recheck_worker import recheck_due
 from authgate.models import AuditEvent, SignIn
 from authgate.sign_ins import open_gate
@@ -36,7 +36,7 @@ def erin(taking_all: Upstream) -> User:
 
 
 def follow(upstream: Upstream, user: User, **claims: Any) -> set[str]:
-    follow_groups(upstream, user, claims)
+    update_groups(upstream, user, claims)
     return {group.name for group in user.groups.all()}
 
 

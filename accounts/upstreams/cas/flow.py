@@ -22,7 +22,7 @@ from django.urls import reverse
 from django.utils.translation import gettext as _
 
 from accounts.models import Upstream, UpstreamSession
-from accounts.upstreams.attempts import Attempt, Own, Purpose
+from accounts.upstreams.attempts import Attempt, AttemptSecrets, Purpose
 from accounts.upstreams.claim_texts import identifier, is_identifier, optional_identifier
 from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.findings import Finding, Level
@@ -88,7 +88,7 @@ def service_url(upstream: Upstream, state: str) -> str:
     return f"{service_address()}?{urlencode({'upstream': upstream.slug, 'state': state})}"
 
 
-def login_url(upstream: Upstream, state: str, own: Own, purpose: Purpose) -> str:
+def login_url(upstream: Upstream, state: str, own: AttemptSecrets, purpose: Purpose) -> str:
     """Return where a browser goes to sign in (section 2.1). The server asks anew who wants to confirm."""
     parameters = {"service": service_url(upstream, state)}
     if purpose is Purpose.CONFIRM:
@@ -96,14 +96,16 @@ def login_url(upstream: Upstream, state: str, own: Own, purpose: Purpose) -> str
     return f"{_server(upstream)}/login?{urlencode(parameters)}"
 
 
-def redeem_ticket(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Assertion:
+def redeem_ticket(
+    request: HttpRequest, upstream: Upstream, attempt: Attempt, own: AttemptSecrets
+) -> Assertion:
     """Return who came back from the server with a ticket. Raise ProviderError."""
     if any(len(request.GET.getlist(name)) > 1 for name in ("ticket", "state", "upstream")):
         raise ProviderError("the answer has a parameter twice")
-    ticket = checked_ticket(request.GET.get("ticket", ""), upstream.ticket_prefix)
+    ticket = parse_ticket(request.GET.get("ticket", ""), upstream.ticket_prefix)
     _use_up(ticket, upstream)
     service = service_url(upstream, request.GET.get("state", ""))
-    person = validated(upstream, service, ticket, renew=attempt.purpose is Purpose.CONFIRM)
+    person = validate_ticket(upstream, service, ticket, renew=attempt.purpose is Purpose.CONFIRM)
     return assertion_of(person, ticket)
 
 
@@ -153,7 +155,7 @@ def assertion_of(person: Person, ticket: str) -> Assertion:
 # ---- tickets and their validation -------------------------------------------------------------------------
 
 
-def checked_ticket(ticket: str, prefix: str) -> str:
+def parse_ticket(ticket: str, prefix: str) -> str:
     """Return a ticket that may be asked about (section 3.1). Raise ProviderError."""
     if not ticket:
         raise ProviderError("the provider sent the browser back without a ticket", ErrorPage.REFUSED)
@@ -164,7 +166,7 @@ def checked_ticket(ticket: str, prefix: str) -> str:
     return ticket
 
 
-def validated(upstream: Upstream, service: str, ticket: str, *, renew: bool = False) -> Person:
+def validate_ticket(upstream: Upstream, service: str, ticket: str, *, renew: bool = False) -> Person:
     """Ask the server whom a ticket belongs to (sections 2.5 and 2.8).
 
     Raise ProviderError, TicketRefused among it.
@@ -177,10 +179,10 @@ def validated(upstream: Upstream, service: str, ticket: str, *, renew: bool = Fa
         raise ProviderError(
             f"the ticket's validation was answered with status {answer.status}", answer.error_page
         )
-    return person_in(answer.body)
+    return parse_person(answer.body)
 
 
-def person_in(body: bytes) -> Person:
+def parse_person(body: bytes) -> Person:
     """Return whom an answer to a validation names. Raise ProviderError, TicketRefused among it."""
     root = _parsed(body)
     if root is None or root.tag != f"{_CAS}serviceResponse":
@@ -255,7 +257,7 @@ def examine_cas(upstream: Upstream) -> Iterator[Finding]:
     service = service_url(upstream, secrets.token_urlsafe(32))
     told = {"uri": service_address()}
     try:
-        validated(upstream, service, f"{upstream.ticket_prefix}trial-of-the-portal")
+        validate_ticket(upstream, service, f"{upstream.ticket_prefix}trial-of-the-portal")
     except TicketRefused as error:
         yield Finding(Level.GOOD, _("Validation: the server answers as a CAS server does."))
         if error.code in SERVICE_REFUSED:
@@ -272,7 +274,9 @@ def examine_cas(upstream: Upstream) -> Iterator[Finding]:
 
 def _login_page(upstream: Upstream, told: dict[str, str]) -> Finding:
     try:
-        url = login_url(upstream, secrets.token_urlsafe(32), Own(secrets.token_urlsafe(32)), Purpose.SIGN_IN)
+        url = login_url(
+            upstream, secrets.token_urlsafe(32), AttemptSecrets(secrets.token_urlsafe(32)), Purpose.SIGN_IN
+        )
         answer = fetch(url, allow_private=upstream.allow_private)
     except ProviderError as error:
         return Finding(Level.WRONG, _("Sign-in page: %(reason)s.") % {"reason": error.reason})

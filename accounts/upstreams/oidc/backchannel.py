@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST
 
 from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.claim_texts import identifier
-from accounts.upstreams.concurrency import turns
+from accounts.upstreams.concurrency import provider_slots
 from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.event_limits import may_record
 from accounts.upstreams.logout_requests import end_sessions, mark_ended, parameter_of
@@ -75,7 +75,7 @@ def backchannel_logout(request: HttpRequest, slug: str) -> HttpResponse:
 
 def claims_of(token: str, upstream: Upstream) -> dict[str, Any]:
     """Return the claims of a logout token that is all section 2.6 asks for. Raise ProviderError."""
-    with turns.turn(upstream.pk):
+    with provider_slots.hold(upstream.pk):
         claims, _ = verify_token(upstream, token, LOGOUT_TOKEN, Source.ANYBODY)
     events = claims["events"]
     if not isinstance(events, Mapping) or not isinstance(events.get(EVENT), Mapping):

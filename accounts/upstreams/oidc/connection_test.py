@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from django.utils.translation import gettext as _
 
 from accounts.models import Upstream
-from accounts.upstreams.attempts import Own, Purpose
+from accounts.upstreams.attempts import AttemptSecrets, Purpose
 from accounts.upstreams.claim_texts import readable
 from accounts.upstreams.errors import ProviderError
 from accounts.upstreams.findings import Finding, Level
@@ -80,7 +80,7 @@ def _redirect_uri(upstream: Upstream) -> Finding:
     told = {"uri": own}
     try:
         # As long and as random as in a sign-in: some providers refuse a short state before all else.
-        state, own_secret = secrets.token_urlsafe(32), Own(secrets.token_urlsafe(32))
+        state, own_secret = secrets.token_urlsafe(32), AttemptSecrets(secrets.token_urlsafe(32))
         url = authorization_url(upstream, state, own_secret, Purpose.SIGN_IN)
         answer = fetch(f"{url}&prompt=none", allow_private=upstream.allow_private)
     except ProviderError as error:

@@ -16,7 +16,7 @@ from django.utils import timezone
 from mozilla_django_oidc.auth import OIDCAuthenticationBackend
 
 from accounts.models import Upstream
-from accounts.upstreams.attempts import Attempt, Own, Purpose
+from accounts.upstreams.attempts import Attempt, AttemptSecrets, Purpose
 from accounts.upstreams.claim_texts import identifier, is_identifier, optional_identifier
 from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.http_client import Answer, fetch
@@ -50,7 +50,7 @@ def redirect_uri(upstream: Upstream) -> str:
     return f"{settings.IKD_PORTAL_ORIGIN}{reverse('upstream_callback', args=[upstream.slug])}"
 
 
-def authorization_url(upstream: Upstream, state: str, own: Own, purpose: Purpose) -> str:
+def authorization_url(upstream: Upstream, state: str, own: AttemptSecrets, purpose: Purpose) -> str:
     """Return where a browser goes to sign in. Raise ProviderError."""
     endpoint = metadata_of(upstream).authorization_endpoint
     parameters = {
@@ -70,7 +70,7 @@ def authorization_url(upstream: Upstream, state: str, own: Own, purpose: Purpose
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
 
 
-def redeem_code(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: Own) -> Assertion:
+def redeem_code(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: AttemptSecrets) -> Assertion:
     """Return who came back from the provider with a code. Raise ProviderError."""
     _validate_answer(request, upstream)
     return Redemption(upstream, attempt, own).redeem(request)
@@ -99,7 +99,7 @@ class Redemption(OIDCAuthenticationBackend):
     It is in no list of Django's backends, where Django would also ask it about every password.
     """
 
-    def __init__(self, upstream: Upstream, attempt: Attempt, own: Own) -> None:
+    def __init__(self, upstream: Upstream, attempt: Attempt, own: AttemptSecrets) -> None:
         # Not super().__init__(), which reads one provider from the settings.
         self.upstream, self.attempt, self.own = upstream, attempt, own
         self.metadata: Metadata = metadata_of(upstream)
@@ -172,10 +172,12 @@ class Redemption(OIDCAuthenticationBackend):
 
     def get_userinfo(self, access_token: str, id_token: str, payload: dict[str, Any]) -> dict[str, Any]:
         """Return the ID token's claims with those of the userinfo endpoint, if there is one."""
-        return merged(payload, userinfo(self.upstream, self.metadata, access_token, payload["sub"]))
+        return merge_claims(
+            payload, fetch_userinfo(self.upstream, self.metadata, access_token, payload["sub"])
+        )
 
 
-def userinfo(upstream: Upstream, metadata: Metadata, access_token: str, subject: str) -> dict[str, Any]:
+def fetch_userinfo(upstream: Upstream, metadata: Metadata, access_token: str, subject: str) -> dict[str, Any]:
     """Return what the userinfo endpoint says of somebody (OpenID Connect Core, section 5.3); {} without one.
 
     Raise ProviderError, also where it tells of somebody else.
@@ -200,7 +202,7 @@ def userinfo(upstream: Upstream, metadata: Metadata, access_token: str, subject:
     return found
 
 
-def merged(id_token: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+def merge_claims(id_token: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
     """Return the claims of both. Those of userinfo take precedence.
 
     `email_verified` comes from the same source as the address. Otherwise an address that a user typed at the

@@ -157,12 +157,12 @@ def verify_token(upstream: Upstream, token: Any, kind: Kind, source: Source) -> 
     header = header_of(token, algorithms, kind)
     audience = upstream.client_id if of_provider else upstream.machine_audience
     entry = _entry(upstream)
-    _keep_fresh(upstream, entry, source)
+    _reload_if_old(upstream, entry, source)
     read_at = entry.read_at
     try:
         claims = verify_claims(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
     except UnknownKey:
-        if not _read_again(upstream, entry, source, read_at):
+        if not _reload(upstream, entry, source, read_at):
             raise
         claims = verify_claims(token, header, entry.keys, kind, issuer=upstream.issuer, audience=audience)
     return claims, header
@@ -173,12 +173,12 @@ def _entry(upstream: Upstream) -> _Keys:
         return _keys.setdefault((upstream.issuer, upstream.allow_private), _Keys())
 
 
-def _keep_fresh(upstream: Upstream, entry: _Keys, source: Source) -> None:
+def _reload_if_old(upstream: Upstream, entry: _Keys, source: Source) -> None:
     """Read keys that are missing or old. Raise ProviderError where there are none to believe."""
     if not entry.is_older_than(KEYS_KEPT_FOR):
         return
     if entry.is_older_than(STALE_AT_MOST):
-        if not _read_again(upstream, entry, source, entry.read_at):
+        if not _reload(upstream, entry, source, entry.read_at):
             raise ProviderError("the provider's keys are not known", ErrorPage.UNAVAILABLE)
     elif entry.lock.acquire(blocking=False):  # Everybody else goes on with the keys there are.
         try:
@@ -194,7 +194,7 @@ def _told(upstream: Upstream, error: ProviderError) -> dict[str, str]:
     return {"upstream": upstream.slug, "reason": error.reason}
 
 
-def _read_again(upstream: Upstream, entry: _Keys, source: Source, read_at: float) -> bool:
+def _reload(upstream: Upstream, entry: _Keys, source: Source, read_at: float) -> bool:
     """Read the keys, unless that was tried just now; return whether they are newer than `read_at`.
 
     Raise ProviderError.

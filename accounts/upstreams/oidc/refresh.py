@@ -18,18 +18,18 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import UpstreamSession
-from accounts.upstreams.concurrency import turns
+from accounts.upstreams.concurrency import provider_slots
 from accounts.upstreams.errors import ErrorPage, ProviderError
-from accounts.upstreams.groups import follow_groups, follows_later
+from accounts.upstreams.groups import update_groups, updates_groups_on_recheck
 from accounts.upstreams.http_client import Answer
 from accounts.upstreams.logout_requests import end_session
 from accounts.upstreams.oidc.flow import (
     bearer_tokens_in,
     expiry_in,
-    merged,
+    fetch_userinfo,
+    merge_claims,
     request_tokens,
     token_in,
-    userinfo,
 )
 from accounts.upstreams.oidc.metadata import Source, metadata_of, verify_token
 from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, validate_client
@@ -72,7 +72,7 @@ def refresh(session_id: int) -> Result:
     if session is None or not session.upstream.enabled:
         return Result(Outcome.BUSY)
     try:
-        with turns.turn(session.upstream_id):
+        with provider_slots.hold(session.upstream_id):
             fresh, claims = _asked(session)
     except _SignInEnded as over:
         end_session(session, str(over))
@@ -89,18 +89,18 @@ def refresh(session_id: int) -> Result:
 def _follow_groups(session: UpstreamSession, access_token: str, id_token: Mapping[str, Any] | None) -> str:
     """Add to and remove from groups where they follow; return the reason where that was not possible."""
     upstream = session.upstream
-    if not follows_later(upstream):
+    if not updates_groups_on_recheck(upstream):
         return ""
     told: dict[str, Any] = {}
     reason = ""
     try:
-        with turns.turn(upstream.pk):
-            told = userinfo(upstream, metadata_of(upstream), access_token, session.subject)
+        with provider_slots.hold(upstream.pk):
+            told = fetch_userinfo(upstream, metadata_of(upstream), access_token, session.subject)
     except ProviderError as error:
         reason = error.reason
     with transaction.atomic():
         is_all = id_token is not None and not reason
-        follow_groups(upstream, session.sign_in.user, merged(id_token or {}, told), is_all=is_all)
+        update_groups(upstream, session.sign_in.user, merge_claims(id_token or {}, told), is_all=is_all)
     return reason
 
 
