@@ -11,7 +11,7 @@ from django.core.cache import cache
 from django.test import Client
 
 from accounts.models import ClaimMapping, GroupMapping, Upstream, User
-from accounts.upstreams.cas.flow import Refusal, examine_cas, service_url, validate_ticket
+from accounts.upstreams.cas.flow import TicketRefused, examine_cas, service_url, validate_ticket
 from accounts.upstreams.findings import Level
 from tests.accounts.signing_in import is_signed_in
 from tests.factories import GroupFactory, UpstreamFactory
@@ -71,11 +71,11 @@ def test_a_ticket_is_worth_nothing_twice_or_for_another_service(client: Client, 
     location = leave(client)
     service, ticket = asked_in(location)["service"], asked_in(sign_in_there(location))["ticket"]
     assert validate_ticket(campus, service, ticket).user == USER
-    with pytest.raises(Refusal, match="INVALID_TICKET"):
+    with pytest.raises(TicketRefused, match="INVALID_TICKET"):
         validate_ticket(campus, service, ticket)
 
     another = asked_in(sign_in_there(leave(client)))["ticket"]
-    with pytest.raises(Refusal, match="INVALID_SERVICE"):
+    with pytest.raises(TicketRefused, match="INVALID_SERVICE"):
         validate_ticket(campus, service_url(campus, "another"), another)
 
 
