@@ -1,4 +1,4 @@
-"""Who a name and a password belong to."""
+"""Users by their name and password."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ LONGEST_LOGIN = 254
 
 
 def name_key(login: str) -> str:
-    """Return the form in which two spellings of one name are equal. Attempts are counted under it."""
+    """Return the form in which all spellings of a name are equal. Attempts are counted under it."""
     return unicodedata.normalize("NFKC", login.strip()).casefold()
 
 
 def account_named(login: str) -> User | None:
-    """Return whom a username or a verified e-mail address belongs to, whatever its letter case.
+    """Return the user with a username or a verified e-mail address, in any letter case.
 
-    A username comes first: administrators give it, while an address may be added by anybody who reads
-    its mail. An address that is not verified counts for nothing, or claiming another's would shadow it.
+    Usernames take precedence: administrators assign them, while a user can add any address whose mail they
+    can read. Unverified addresses do not count, because a user could claim another user's address.
     """
     spelling = unicodedata.normalize("NFKC", login.strip())
     if not spelling or len(spelling) > LONGEST_LOGIN or "\0" in spelling:
@@ -46,7 +46,10 @@ def account_named(login: str) -> User | None:
 
 
 class PasswordBackend(AuthenticationBackend):
-    """Names and passwords. Unknown, disabled, no password and wrong password cost one hash each."""
+    """Authentication by name and password.
+
+    An unknown name, a disabled user, a missing and a wrong password each cost one hash.
+    """
 
     def authenticate(
         self,

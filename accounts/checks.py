@@ -1,4 +1,4 @@
-"""Settings mistakes of this app, told by `manage.py check`."""
+"""Checks of this app's settings, for `manage.py check`."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def check_encryption_keys(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_argon2(**kwargs: Any) -> list[CheckMessage]:
-    """Hold the parameters of Argon2id to the least that OWASP's cheat sheet on password storage allows."""
+    """Return errors for Argon2id parameters below the minimum of OWASP's password storage cheat sheet."""
     least = {"IKD_ARGON2_TIME_COST": 2, "IKD_ARGON2_MEMORY_COST": 19_456, "IKD_ARGON2_PARALLELISM": 1}
     return [
         Error(f"{name} must be {number} or more, is {getattr(settings, name)!r}", id="accounts.E005")

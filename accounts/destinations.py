@@ -1,4 +1,4 @@
-"""Where a page of the portal leads afterwards."""
+"""The URLs to which a page of the portal may redirect."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ _TOKENS = re.compile(r"(?:^|[?&])(?:access_token|id_token|refresh_token|code|tok
 
 
 def redirect_target(text: str | None) -> str | None:
-    """Return the URL that `text` means, seen from the portal, or None where nobody may be sent."""
+    """Return the URL to which a browser may be sent, or None. A relative URL is one of the portal's."""
     return judge(text, base=settings.IKD_PORTAL_ORIGIN, allowed=is_allowed_origin)
 
 
 def with_fragment(url: str | None, fragment: str) -> str | None:
-    """Return a validated URL with the fragment that its visitor's browser has, if that can be kept.
+    """Return an allowed URL with the fragment that the visitor's browser has, if it fits.
 
-    What other flows leave there, such as tokens, is not taken.
+    Fragments with tokens of other protocols are left out.
     """
     fragment = fragment.removeprefix("#")
     fits = url is not None and len(fragment) <= LONGEST_FRAGMENT and len(url) + len(fragment) < LONGEST
@@ -36,19 +36,19 @@ def with_fragment(url: str | None, fragment: str) -> str | None:
 
 
 def within_portal(text: str | None) -> str | None:
-    """Return the path and query of a page of the portal's own that `text` means, None for anything else."""
+    """Return path and query of a URL within the portal, or None for any other URL."""
     origin: str = settings.IKD_PORTAL_ORIGIN
     url = judge(text, base=origin, allowed=lambda other: other == origin)
     return url.removeprefix(origin) if url is not None and url.startswith(f"{origin}/") else None
 
 
 def with_next(url: str, target: str | None) -> str:
-    """Return the URL of a page that leads to `target` afterwards, or just the page's if there is none."""
+    """Return the URL of a page with `target` as its `next` parameter, if there is one."""
     return f"{url}?{urlencode({'next': target})}" if target else url
 
 
 def destination(request: HttpRequest, *names: str) -> str | None:
-    """Return where the first of these parameters leads that a request has, in its form or its query."""
+    """Return the allowed URL in the first of these parameters that the form or query has, or None."""
     for name in names:
         text = request.POST.get(name) or request.GET.get(name)
         if text:

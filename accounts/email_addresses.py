@@ -1,4 +1,4 @@
-"""E-mail addresses across all users: an address must never lead to two of them."""
+"""E-mail addresses across all users. An address never belongs to two of them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from accounts.models import User
 
 
 def is_address_taken(email: str, *, except_by: int | None = None) -> bool:
-    """Return whether a user has an address, confirmed or not. `except_by` is the key of a user to ignore."""
+    """Return whether a user has an address, verified or not.
+
+    `except_by` is the key of a user to ignore.
+    """
     users = User.objects.filter(email__iexact=email)
     addresses = EmailAddress.objects.filter(email__iexact=email)
     if except_by is not None:

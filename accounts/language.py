@@ -1,4 +1,4 @@
-"""In which language somebody wants the portal."""
+"""The user's choice of a language."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from authgate.portal_cookies import set_portal_cookie
 @never_cache
 @require_POST
 def choose_language(request: HttpRequest) -> HttpResponse:
-    """Remember the language that this browser wants, and go back to the page on which it was chosen.
+    """Set the language of this browser, and redirect to the page on which the user chose it.
 
-    That is by Referer: no page repeats its own address, in which a code or a ticket may be.
+    The page is taken from Referer: a page that repeated its own URL could repeat a code or a ticket.
     """
     page = within_portal(request.headers.get("Referer"))
     response = redirect(page if page and page != request.path else "launcher")
@@ -35,7 +35,7 @@ def choose_language(request: HttpRequest) -> HttpResponse:
 
 
 def save_language(user: User, language: str = "") -> None:
-    """Keep the language in which somebody uses the portal, for mails that nobody at a browser waits for."""
+    """Save the language in which a user uses the portal, for mails that they receive later."""
     language = language or translation.get_language() or settings.LANGUAGE_CODE
     if user.language != language:
         user.language = language

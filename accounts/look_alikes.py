@@ -22,7 +22,7 @@ _DIRECTION = str.maketrans("", "", "\u200e\u200f")
 
 
 def skeleton(name: str) -> str:
-    """Return the form in which all names that look like this one are equal."""
+    """Return the form in which all names that look alike are equal."""
     if name.isascii():
         return name.casefold()[:LONGEST_SKELETON]
     letters = unicodedata.normalize("NFD", NO_INK.sub("", unicodedata.normalize("NFKC", name)))
@@ -57,7 +57,7 @@ def refuse_disguised_address(email: str) -> None:
 
 @lru_cache(maxsize=1)
 def _prototypes() -> dict[str, str]:
-    """Return for each letter beyond ASCII what it looks like: a letter of ASCII if there is one."""
+    """Return what each letter beyond ASCII looks like, a letter of ASCII if possible."""
     # Not at the start: the list takes megabytes, and only names beyond ASCII need it.
     from confusable_homoglyphs.confusables import confusables_data
 
@@ -81,5 +81,5 @@ def _prototypes() -> dict[str, str]:
 
 
 def _plainness(text: str) -> tuple[bool, bool, bool, bool, int, str]:
-    """Return a key by which the plainest of several texts comes first: a small letter of ASCII."""
+    """Return a sort key by which the plainest text comes first, such as a small letter of ASCII."""
     return (not text.isascii(), len(text) != 1, not text.isalpha(), not text.islower(), len(text), text)

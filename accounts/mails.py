@@ -1,4 +1,4 @@
-"""Mails to people. Every link is built from IKD_PORTAL_URL, whatever Host was sent."""
+"""Mails to users. Every link is built from IKD_PORTAL_URL, whatever the Host header was."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ WAITING_LIMIT = 1000
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a mail says. `button` is the words of its link, `path` where that leads unless it is given."""
+    """The texts of a mail. `button` labels its link, which leads to `path` unless `send` gets another."""
 
     subject: Any
     sentence: Any
@@ -110,16 +110,16 @@ _room = threading.BoundedSemaphore(WAITING_LIMIT)
 
 
 def notify(user: User, kind: str, address: str | None = None, *, to: str = "") -> None:
-    """Tell somebody what happened to their account, and from which network address."""
+    """Send a user a mail about a change to their account. `address` is the network address of the change."""
     if to or user.email:
         facts = {"username": user.username, "address": address or ""}
         queue(send, kind, to or user.email, facts, language=user.language)
 
 
 def queue(act: Callable[..., None], *args: Any, language: str = "") -> None:
-    """Do it after the page is on its way: how long it takes tells nobody whether there is an account.
+    """Call a function after the response is sent, in `language` or the language of the page.
 
-    In `language`, or else in the one of the page.
+    So the response time does not reveal whether an account exists.
     """
     language = language or translation.get_language() or settings.LANGUAGE_CODE
     if not settings.IKD_WRITE_BEHIND:
@@ -142,7 +142,7 @@ def _in_thread(request: str, language: str, act: Callable[..., None], *args: Any
 
 
 def _do(language: str, act: Callable[..., None], *args: Any) -> None:
-    """Do it in a language. Whatever fails stops nobody's page."""
+    """Call a function in a language. An error is only logged."""
     try:
         with translation.override(language):
             act(*args)
@@ -151,7 +151,7 @@ def _do(language: str, act: Callable[..., None], *args: Any) -> None:
 
 
 def send(kind: str, to: str, facts: dict[str, Any], path: str = "") -> None:
-    """Send a mail as plain text and HTML. If the mail server refuses, log its reply."""
+    """Send a mail as plain text and HTML. If the mail server refuses it, log the server's reply."""
     message = _message(kind, to, facts, path)
     try:
         message.send()

@@ -12,6 +12,6 @@ from authgate.peer import client_address
 
 
 def record_own(kind: str, request: HttpRequest, user: User, details: dict[str, Any] | None = None) -> None:
-    """Write an event of a user about themselves, from the address of the request."""
+    """Write an audit event of a user about themselves, with the address of the request."""
     name = user.username
     record(kind, actor=name, subject=name, address=client_address(request), details=details)

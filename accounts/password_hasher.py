@@ -1,6 +1,6 @@
-"""Argon2 hashes in a thread of their own, one after the other, at the lowest priority.
+"""Argon2 hashes in a thread of their own, one at a time, at the lowest priority.
 
-A hash takes about 100 MB and all cores for a moment. Many at once would slow everything else on the machine.
+A hash takes about 100 MB and all cores for a moment. Many at once would slow down the machine.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class _HashQueue:
-    """Hashes of this process: `running` and waiting ones are counted together."""
+    """The hashes of this process. Running and waiting ones are counted together."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -33,7 +33,7 @@ class _HashQueue:
         self.threads = ThreadPoolExecutor(1, "ikd-hash", initializer=_step_back)
 
     def run(self, work: Callable[[], T]) -> T:
-        """Return what `work` returns. Raise Overloaded if too many wait already."""
+        """Return the result of `work`. Raise Overloaded if too many are waiting."""
         with self.lock:
             if self.count > settings.IKD_PASSWORD_QUEUE:
                 self.shed += 1
@@ -85,5 +85,5 @@ class PasswordHasher(Argon2PasswordHasher):
         return _hash_queue.run(lambda: super(PasswordHasher, self).encode(password, salt))
 
     def verify(self, password: str, encoded: str) -> bool:
-        """Return whether a hash is the password's. Raise Overloaded."""
+        """Return whether a hash is that of the password. Raise Overloaded."""
         return _hash_queue.run(lambda: super(PasswordHasher, self).verify(password, encoded))

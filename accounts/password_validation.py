@@ -1,4 +1,4 @@
-"""What a new password must be, besides Django's own demands."""
+"""The portal's own rules for new passwords, besides Django's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom only superusers may touch, and which superuser the portal cannot do without."""
+"""Users whom only superusers may change, and superusers whom the portal needs."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ def may_touch(requester: User, user: User) -> bool:
 
 
 def out_of_reach(requester: User, users: QuerySet[User]) -> list[str]:
-    """Return the names of those among `users` whom only a superuser may touch, and the requester is none."""
+    """Return the names of users whom only a superuser may change, unless the requester is one."""
     if requester.is_superuser:
         return []
     return [user.username for user in privileged(users).order_by("username")]
 
 
 def are_the_last_superusers(users: QuerySet[User]) -> bool:
-    """Return whether nobody could administer everything without `users`.
+    """Return whether no superuser would be left without `users`.
 
-    In a transaction all are locked first: of two superusers who disable one another at the same moment
-    only one succeeds.
+    In a transaction all superusers are locked first. Of two who disable each other at the same moment, one
+    succeeds.
     """
     able = User.objects.filter(is_active=True, is_staff=True, is_superuser=True).order_by("pk")
     if transaction.get_connection().in_atomic_block:
@@ -50,5 +50,5 @@ def are_the_last_superusers(users: QuerySet[User]) -> bool:
 
 
 def requester_of(request: HttpRequest) -> User:
-    """Return the user behind a request to the admin, which no visitor reaches."""
+    """Return the user behind a request to the admin. No anonymous visitor reaches the admin."""
     return cast(User, request.user)

@@ -1,4 +1,7 @@
-"""Reauthentication: a new proof of identity before actions that nobody else at an open browser may take."""
+"""Reauthentication: a new proof of identity before sensitive actions.
+
+It protects a user who leaves their browser open.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ R = TypeVar("R", bound=HttpResponseBase)
 
 
 class ProvenRequest(SignedInRequest):
-    """A request of a user whose proof allauth does not know."""
+    """A request of a user whose proof of identity allauth does not know."""
 
     is_proven_without_allauth: bool
 
@@ -33,7 +36,7 @@ def reauthentication_required(
 ) -> Callable[Concatenate[Request, P], R | HttpResponse]:
     """Ask for a new proof of identity unless the user gave one lately.
 
-    The proof is a second factor or the password. A user who has neither proves it by a provider.
+    The proof is a second factor or the password. A user with neither proves their identity at a provider.
     """
     by_allauth = decorators.reauthentication_required(view)
 

@@ -1,4 +1,4 @@
-"""Requests as the portal's own pages receive them, once `accounts.sign_in.middleware` has run."""
+"""Requests to the portal's own pages, as `accounts.sign_in.middleware` passes them on."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ R = TypeVar("R", bound=HttpResponseBase)
 
 
 class Request(HttpRequest):
-    """A request of any visitor. `sign_in` is the live sign-in of the session, if it has one."""
+    """A request of any visitor. `sign_in` is the live sign-in of the session, or None."""
 
     user: User | AnonymousUser
     session: SessionStore
@@ -37,11 +37,17 @@ class SignedInRequest(Request):
 def login_required(
     view: Callable[Concatenate[SignedInRequest, P], R],
 ) -> Callable[Concatenate[Request, P], R]:
-    """Redirect visitors who are not signed in to the sign-in page. The middleware ties user and sign-in."""
+    """Redirect visitors who are not signed in to the sign-in page.
+
+    The middleware sets a user only together with their sign-in.
+    """
     return cast(Callable[Concatenate[Request, P], R], decorators.login_required(view))
 
 
 def sign_in_in(request: HttpRequest) -> SignIn | None:
-    """Return the live sign-in of a request that may not have passed the middleware, such as a signal's."""
+    """Return the live sign-in of a request, or None.
+
+    For requests that may not have passed the middleware, such as those of signals.
+    """
     sign_in: SignIn | None = getattr(request, "sign_in", None)
     return sign_in

@@ -1,7 +1,7 @@
-"""Roles for staff: named sets of permissions, which superusers give to users and groups.
+"""Roles for staff: named sets of permissions, which superusers assign to users and groups.
 
-What a user or group holds is Django's permissions alone, so that whatever asks for a permission asks for
-nothing else. A role is held if all of its permissions are.
+Only Django's permissions are stored, so every check of a permission works as usual. A user or group has a
+role if it has all of its permissions.
 """
 
 from __future__ import annotations

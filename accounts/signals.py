@@ -1,4 +1,4 @@
-"""What hangs on signing in and out: the sign-in's row, and the audit trail."""
+"""Effects of signing in and out: the sign-in's row, the audit trail and mails."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ from authgate.sign_ins import begin_sign_in, end_sign_ins
 
 @receiver(user_logged_in, dispatch_uid="begin sign-in")
 def begin(sender: Any, request: Request, user: User, **kwargs: Any) -> None:
-    """Begin a sign-in under a key that nobody knew before; an earlier one of this browser ends."""
+    """Begin a sign-in under a new session key. An earlier sign-in of this browser ends."""
     session = request.session
     ended = end_sign_ins(_sign_ins_of(request))
     # Django changes the key only when an anonymous session becomes somebody's, and gives a flushed
@@ -66,9 +66,9 @@ def begin(sender: Any, request: Request, user: User, **kwargs: Any) -> None:
 
 
 def _methods_of(request: HttpRequest, user: User) -> tuple[list[str], bool]:
-    """Return by what somebody has just signed in, and whether a second factor was among it.
+    """Return the methods of this sign-in, and whether a second factor is among them.
 
-    What an earlier sign-in of the same browser left in the session counts for nothing.
+    Records of an earlier sign-in in the same session do not count.
     """
     since = time.time() - allauth_settings.LOGIN_TIMEOUT
     records = [entry for entry in get_authentication_records(request, user) if entry.get("at", 0) > since]
@@ -78,7 +78,7 @@ def _methods_of(request: HttpRequest, user: User) -> tuple[list[str], bool]:
 
 
 def _is_remembered(request: HttpRequest, user: User) -> bool:
-    """Return whether the factor was not asked for because it was given on this device before."""
+    """Return whether the user skipped the second factor because this device is remembered."""
     return is_remembered(request, user) and has_factor(user)
 
 
@@ -94,7 +94,7 @@ def end(sender: Any, request: Request, user: User | None, **kwargs: Any) -> None
 def record_failure(
     sender: Any, credentials: dict[str, Any], request: HttpRequest | None, **kwargs: Any
 ) -> None:
-    """Record who was tried. A name that is nobody's stays out: people type passwords there."""
+    """Record a failed sign-in. An unknown name is left out, because users type passwords there."""
     account = account_named(credentials.get("username") or "")
     reason = "unknown account"
     if account is not None:
@@ -134,7 +134,7 @@ def record_removed_address(sender: Any, request: HttpRequest, user: User, **kwar
 def record_changed_address(
     sender: Any, request: HttpRequest, user: User, from_email_address: Any, **kwargs: Any
 ) -> None:
-    """Tell the address of before, too: it is where the person is who did not do this."""
+    """Notify the previous address, too: its owner may not have made the change."""
     _record_address(request, user, "address_changed")
     if from_email_address is not None:
         mails.notify(user, "address_changed", client_address(request), to=from_email_address.email)
@@ -146,7 +146,7 @@ def _record_address(request: HttpRequest, user: User, kind: str) -> None:
 
 
 def _sign_ins_of(request: HttpRequest) -> Any:
-    """Return the sign-in of this browser, by its session and by what the middleware found at first."""
+    """Return the sign-in of this browser, by its session and by what the middleware found."""
     digest = getattr(request.session, "digest", None)
     sign_in = sign_in_in(request)
     none = Q(pk__in=[])

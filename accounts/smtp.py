@@ -1,4 +1,4 @@
-"""Sending mails by SMTP as the portal: under its own name, and marked as a program's."""
+"""Sending mail by SMTP, under the portal's own name and marked as automatic."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ AUTO_SUBMITTED = {"Auto-Submitted": "auto-generated"}
 
 
 class EmailBackend(smtp.EmailBackend):
-    """Django's, with the portal's name in EHLO and Message-ID, and a mark on every mail."""
+    """Django's backend, with the portal's name in EHLO and Message-ID, and a mark on every mail."""
 
     @property
     def connection_class(self) -> Any:
@@ -45,7 +45,7 @@ class EmailBackend(smtp.EmailBackend):
 def own_name() -> str:
     """Return the portal's host for EHLO: a name or an address literal (RFC 5321, section 4.1.3).
 
-    Mail servers refuse names without a dot, such as localhost: the machine's own name stands for these.
+    Mail servers refuse names without a dot, such as localhost. The machine's own name replaces these.
     """
     host = urlsplit(settings.IKD_PORTAL_ORIGIN).hostname or ""
     try:
@@ -56,7 +56,7 @@ def own_name() -> str:
 
 
 def refusal_of(error: OSError) -> dict[str, Any]:
-    """Return what the mail server answered, for the log: no address, no password, one line."""
+    """Return the mail server's reply for the log: one line, without addresses or passwords."""
     reply: bytes | str
     if isinstance(error, smtplib.SMTPRecipientsRefused) and error.recipients:
         code, reply = next(iter(error.recipients.values()))

@@ -1,11 +1,11 @@
-"""How often a password or a code may be tried: per account and address, per address, per account.
+"""Limits for attempts at passwords and codes: per account and address, per address, per account.
 
-Each limit is a number of slots, and an attempt takes one for the limit's duration before any hash is
-computed. Taking is the cache's `add`, which only one of those who race can win, on every backend; a
-slot comes back by itself, or at once when the secret was right.
+Each limit is a number of slots. An attempt takes a slot for the limit's duration before any hash is computed.
+It takes it by the cache's `add`, which only one of several concurrent requests can win, on every backend. A
+slot is free again after that time, or at once if the secret was right.
 
-Attempts count for the account itself, whichever of its names was typed. What names no account, or no
-confirmed mailbox, counts under its own spelling, in a space of keys apart from those of accounts.
+Attempts count for the account itself, whichever of its names was typed. A name of no account, or of no
+confirmed mailbox, counts under its own spelling. Those keys cannot be equal to keys of accounts.
 """
 
 from __future__ import annotations
@@ -80,7 +80,7 @@ class Counter:
 
 
 def limit_of(text: str) -> Limit:
-    """Read a limit such as `5/300`: attempts within seconds. Raise ValueError."""
+    """Return a limit written as `5/300`: attempts within seconds. Raise ValueError."""
     match = re.fullmatch(r"([1-9][0-9]{0,2})/([1-9][0-9]{0,5})", text)
     if match is None:
         raise ValueError(text)
@@ -88,15 +88,18 @@ def limit_of(text: str) -> Limit:
 
 
 def count_password_attempt(login: str, account: User | None, address: str | None) -> list[str]:
-    """Count a try of a password and return its slots, for `release_attempt`.
+    """Count an attempt at a password, and return its slots, for `release_attempt`.
 
-    `account` is whom `login` names. Raise TooManyAttempts, and what the cache raises.
+    `account` is the user with the name `login`, or None. Raise TooManyAttempts, and what the cache raises.
     """
     return _begin("password", _holder(account, login), account, address)
 
 
 def count_code_attempt(account: User, address: str | None) -> list[str]:
-    """Count a try of a second factor's code, apart from passwords. Otherwise as `count_password_attempt`."""
+    """Count an attempt at a second factor's code, apart from passwords.
+
+    Return and raise as `count_password_attempt`.
+    """
     return _begin("code", _holder(account), account, address)
 
 
@@ -105,11 +108,11 @@ def _begin(secret: str, holder: Holder, account: User | None, address: str | Non
 
 
 def count_mail(purpose: str, recipient: str, address: str | None, *, is_known: bool = True) -> bool:
-    """Count a mail that a visitor asks for, and return whether the recipient may get it.
+    """Count a mail that a visitor requests, and return whether the recipient may get it.
 
-    `is_known` is whether the mail goes to `recipient`; otherwise nobody gets it, and no mailbox is
-    charged. The limit of a recipient is nobody's to see. Raise TooManyAttempts if the limit of the
-    asking network is reached, and what the cache raises.
+    `is_known` is whether the mail goes to `recipient`. Otherwise no mail is sent, and no mailbox is charged.
+    Visitors cannot see the limit of a recipient. Raise TooManyAttempts if the limit of the visitor's network
+    is reached, and what the cache raises.
     """
     network = network_of(address)
     holder = ("mailbox", mailbox_key(recipient)) if is_known else ("typed", _typed(recipient))
@@ -124,7 +127,7 @@ def count_mail(purpose: str, recipient: str, address: str | None, *, is_known: b
 
 
 def mailbox_key(email: str) -> str:
-    """Return the form in which spellings of one mailbox are equal: quoted names, and hosts in Unicode."""
+    """Return the form in which all spellings of a mailbox are equal: quoted names, and hosts in Unicode."""
     local, _, domain = email.strip().rpartition("@")
     if len(local) > 1 and local[0] == local[-1] == '"':
         local = re.sub(r"\\(.)", r"\1", local[1:-1])
@@ -134,7 +137,7 @@ def mailbox_key(email: str) -> str:
 
 
 def release_attempt(slots: list[str]) -> None:
-    """Take an attempt back: the password was right."""
+    """Give an attempt's slots back, because the secret was right."""
     try:
         cache.delete_many(slots)
     except Exception:
@@ -168,7 +171,10 @@ def _counter(kind: str, limit: str, *parts: str) -> Counter:
 
 
 def _is_familiar(account: User | None, network: str) -> bool:
-    """Return whether the account has signed in from this network lately. Asked for nobody, too: same time."""
+    """Return whether the account has signed in from this network lately.
+
+    An unknown account is also looked up, so that it takes the same time.
+    """
     since = timezone.now() - FAMILIAR_FOR
     addresses = (
         SignIn.objects.filter(user_id=account.pk if account else 0, started_at__gt=since)
@@ -203,13 +209,13 @@ def _take(counter: Counter, taken: dict[str, Any]) -> str | None:
 
 
 def _record_once(counter: Counter, address: str | None, event: str) -> None:
-    """Leave one event for each time that a limit is reached, however long somebody goes on."""
+    """Write one event each time a limit is reached, however long the attempts go on."""
     if cache.add(f"{counter.key}:told", 1, counter.limit.seconds):
         record(event, reason="too many attempts", address=address)
 
 
 class ThrottledFormMixin:
-    """Say with the status, too, that a password was not even tried."""
+    """A view whose status is 429 if a limit was reached and the password was not tried."""
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
         response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]  # the view's, not object's
@@ -225,7 +231,7 @@ class ThrottledFormMixin:
 
 
 def wait_page(request: HttpRequest, wait: int) -> HttpResponse:
-    """Say that a limit is reached, of this network and not of any account."""
+    """Return the page for a limit of the visitor's network, which reveals nothing of any account."""
     response = render(request, "accounts/wait.html", {"minutes": -(-wait // 60)}, status=429)
     response.headers["Retry-After"] = str(wait)
     return response

@@ -1,4 +1,4 @@
-"""People's pages. Of allauth's only those that are meant to exist are routed."""
+"""The portal's pages. Of allauth's pages only those in use are routed."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Names that users choose, or that a provider chooses for them: none may pass for another's.
+"""Usernames that users or providers choose: none may pass for another's.
 
-An application may take `admin` for its own administrator. Administrators give whatever names they like,
-except those that look like another user's (accounts/look_alikes.py). Display names are free: two users may
-share a name, and no application is told it as an identity.
+An application may take `admin` for its own administrator. Administrators assign any names, except those that
+look like another user's (accounts/look_alikes.py). Display names are free: two users may have the same, and
+applications do not identify users by it.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _LOOK_ALIKE = frozenset(("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"))
 
 
 def is_misleading(username: str) -> bool:
-    """Return whether a name sounds like power or an address, hides letters, or is ASCII in disguise."""
+    """Return whether a name suggests power or an address, has hidden letters, or imitates ASCII letters."""
     scripts = {unicodedata.name(letter, "").partition(" ")[0] for letter in username}
     return (
         "@" in unicodedata.normalize("NFKC", username)

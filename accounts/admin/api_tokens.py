@@ -21,7 +21,10 @@ from authgate.admin.list_filters import BoundedRelatedFilter
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(SessionAdmin):
-    """Tokens can be looked at and ended. People make their own; for others `manage.py api_token` does."""
+    """API tokens, to be viewed and ended.
+
+    Users create their own tokens. Administrators create tokens for others with `manage.py api_token`.
+    """
 
     secret_fields = ("token_digest",)
     list_display = ("name", "user", "application_names", "created_at", "last_used_at", "expires_at", "live")

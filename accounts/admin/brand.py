@@ -68,7 +68,7 @@ class BrandAdmin(AuditedAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Lead to the one row, instead of a list of one."""
+        """Redirect to the one row instead of showing a list of one."""
         return HttpResponseRedirect(reverse("admin:accounts_brand_change", args=[Brand.THE_ONE]))
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Brand | None:

@@ -1,4 +1,4 @@
-"""The admin's forms for people: names nobody else has, and nothing a member of staff may not give."""
+"""The admin's forms for users and groups, with the rules that staff must keep."""
 
 from __future__ import annotations
 
@@ -32,9 +32,9 @@ ACTS = {"add": _("add"), "change": _("change"), "delete": _("delete"), "view": _
 
 
 def with_permissions_in_words(field: Any) -> Any:
-    """Have a field for permissions say them in the reader's language; the database has Django's English.
+    """Return a field for permissions that names them in the reader's language.
 
-    Those of tables that the admin does not show are left out.
+    The database has Django's English names. Permissions on tables without a page in the admin are left out.
     """
     queryset = getattr(field, "queryset", None)
     if queryset is not None and queryset.model is Permission:
@@ -49,7 +49,7 @@ def permission_in_words(permission: Permission) -> str:
 
 
 def refuse_taken_name(username: str, user_id: int = 0) -> None:
-    """Raise ValidationError for another user's name, a name that looks like it, or another's address."""
+    """Raise ValidationError for another user's name or address, and for a name that looks like another's."""
     others = User.objects.exclude(pk=user_id)
     if others.filter(username__iexact=username).exists():
         raise ValidationError(NAME_TAKEN, code="unique")
@@ -156,7 +156,7 @@ class AddressFormSet(BaseInlineFormSet):
         return _("An address stands here twice. Delete one.")
 
     def kept(self) -> list[Any]:
-        """Return the forms of the addresses that there will be."""
+        """Return the forms of the addresses that will exist after saving."""
         return [
             form
             for form in self.forms
@@ -186,7 +186,7 @@ class NewPasswordForm(AdminPasswordChangeForm):
 
 
 class GroupForm(RolesFormMixin, forms.ModelForm):
-    """Members come and go by name, so that a group of thousands needs no form of thousands of rows."""
+    """The form of a group. Members are added and removed by name, so a group of thousands stays usable."""
 
     permissions_field = "permissions"
     roles = roles_field()

@@ -128,7 +128,7 @@ class GroupAdmin(RolesAdminMixin, AuditedAdmin):
     def construct_change_message(
         self, request: HttpRequest, form: forms.Form, formsets: Any, add: bool = False
     ) -> Any:
-        """Tell who came and who went."""
+        """Return the change message with the names of added and removed members."""
         message: list[Any] = super().construct_change_message(request, form, formsets, add)
         for kind, field in (("added", "add_members"), ("deleted", "remove_members")):
             for user in form.cleaned_data[field]:
@@ -138,7 +138,7 @@ class GroupAdmin(RolesAdminMixin, AuditedAdmin):
 
 @admin.register(DjangoGroup)
 class GroupLookup(admin.ModelAdmin):
-    """Answers the autocompletion of fields that point at Django's own group; has no pages."""
+    """Autocompletion for fields that refer to Django's own group. It has no pages."""
 
     search_fields = ("name",)
     ordering = ("name",)

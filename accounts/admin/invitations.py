@@ -48,7 +48,7 @@ class InvitationForm(forms.ModelForm):
 
 @admin.register(Invitation)
 class InvitationAdmin(AuditedAdmin):
-    """Invitations are made and withdrawn; their link is shown once."""
+    """Invitations, to be created and withdrawn. Their link is shown once."""
 
     form = InvitationForm
     list_display = ("__str__", "made_by", "created_at", "expires_at", "used_at", "used_by")

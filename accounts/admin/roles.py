@@ -1,4 +1,4 @@
-"""How the admin shows and gives roles: boxes for superusers, words for other staff."""
+"""Roles in the admin: checkboxes for superusers, names for other staff."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from accounts.roles import ROLES, Role, held_roles, permissions_of
 
 
 def roles_of(holder: Model, permissions_field: str) -> list[Role]:
-    """Return the roles of a user or a group, whose permissions are in that field."""
+    """Return the roles of a user or a group. `permissions_field` names the field of its permissions."""
     if holder.pk is None:
         return []
     return held_roles(getattr(holder, permissions_field).select_related("content_type"))
 
 
 class RolesFormMixin:
-    """A form of whoever holds permissions, with roles to tick above the raw list. Only superusers get either.
+    """A form of a user or group with checkboxes for roles above the list of permissions.
 
-    `requester` is who fills it in.
+    Only superusers get either. `requester` is the user who fills in the form.
     """
 
     permissions_field: str
@@ -59,7 +59,10 @@ class RolesFormMixin:
         return cleaned
 
     def _with_roles(self, permissions: Iterable[Permission], chosen: set[str]) -> QuerySet[Permission]:
-        """Return the raw list with what was ticked, and without what only the unticked roles need."""
+        """Return the permissions with those of newly checked roles, and without those of unchecked ones.
+
+        A permission stays if another checked role needs it.
+        """
         kept = {each.pk for each in permissions}
         added = set(permissions_of(chosen - self.held_before).values_list("pk", flat=True))
         dropped = set(permissions_of(self.held_before - chosen).values_list("pk", flat=True))
@@ -80,7 +83,7 @@ def roles_field() -> forms.MultipleChoiceField:
 
 
 class RolesAdminMixin(admin.ModelAdmin):
-    """An admin of what holds permissions. Its fieldsets are those of superusers."""
+    """An admin page of users or groups. Its `fieldsets` are those for superusers."""
 
     permissions_field: str
 

@@ -1,4 +1,4 @@
-"""Sign-ins and gate sessions in the admin. Those of staff are ended by superusers only."""
+"""Sign-ins and gate sessions in the admin. Only superusers end those of staff."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class GateSessionInline(admin.TabularInline):
 
 
 class SessionAdmin(ReadOnlyAdmin):
-    """Sessions can be looked at and ended. Those of staff are ended by superusers only."""
+    """Sign-ins, to be viewed and ended. Only superusers end those of staff."""
 
     def users_of(self, queryset: QuerySet[Any]) -> QuerySet[User]:
         raise NotImplementedError

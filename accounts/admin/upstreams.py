@@ -1,4 +1,7 @@
-"""Providers in the admin. Only superusers change them: who holds a provider holds everybody it brings."""
+"""Providers in the admin.
+
+Only superusers change them: with a provider comes control over all its users.
+"""
 
 from __future__ import annotations
 
@@ -93,7 +96,7 @@ class GroupMappingInline(ReadableText, admin.TabularInline):
     autocomplete_fields = ("group",)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Link to no page of Django's own group, which has none."""
+        """Return the field without links to pages of Django's own group, which has none."""
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
         for power in ("add", "change", "delete", "view") if db_field.name == "group" else ():
             setattr(field.widget, f"can_{power}_related", False)
@@ -220,7 +223,7 @@ class UpstreamAdmin(SuperusersOnly):
         return upstreams
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Show those who may only look no field of a secret, and none to upload with."""
+        """Return the fieldsets, for viewers without secrets and uploads."""
         if self.has_change_permission(request, obj):
             return self.fieldsets
         return tuple(
@@ -236,7 +239,7 @@ class UpstreamAdmin(SuperusersOnly):
         return [test, *super().get_urls()]
 
     def test(self, request: HttpRequest, key: int) -> HttpResponse:
-        """Try a provider out, and show what was found."""
+        """Test the connection to a provider, and show the findings."""
         upstream = get_object_or_404(Upstream, pk=key)
         if request.method != "POST" or not self.has_change_permission(request, upstream):
             return HttpResponse(status=405 if request.method != "POST" else 403)
@@ -258,7 +261,7 @@ class UpstreamAdmin(SuperusersOnly):
         messages.info(request, gettext("Test it before people do: the button is above its form."))
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Note who made a group mapping: power is given only by superusers."""
+        """Note who created a group mapping. Only superusers grant power."""
         if formset.model is GroupMapping:
             for row in formset.forms:
                 if row.has_changed():
@@ -303,7 +306,10 @@ class IdentityForm(forms.ModelForm):
 
 @admin.register(Identity)
 class IdentityAdmin(AuditedAdmin):
-    """People and programs of providers, and their users. Deleting one ends the sign-ins that came by it."""
+    """Links of users to people and programs of providers.
+
+    Deleting a link ends the sign-ins that used it.
+    """
 
     form = IdentityForm
     list_display = ("upstream", "subject_column", "user", "created_at", "last_used_at")
@@ -351,7 +357,7 @@ class IdentityAdmin(AuditedAdmin):
         note_revocation()
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Identity]) -> None:
-        """Leave alone whose accounts only superusers may touch."""
+        """Delete links, except those of users whom only superusers may change."""
         if not requester_of(request).is_superuser:
             queryset = queryset.exclude(user__in=privileged(User.objects.all()))
         super().delete_queryset(request, queryset)

@@ -1,4 +1,7 @@
-"""People in the admin. Only superusers may make staff or superusers, or touch who has any power here."""
+"""Users in the admin.
+
+Only superusers create staff and superusers, or change users with power in the admin.
+"""
 
 from __future__ import annotations
 
@@ -148,7 +151,7 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
 
     @admin.display(description=_("second factor"))
     def factors(self, user: User) -> str:
-        """Name the kinds alone; what they hold is nobody's to see."""
+        """Return the kinds of the user's factors. Their contents are never shown."""
         kinds = Authenticator.objects.filter(user=user).order_by("pk").values_list("type", flat=True)
         labels = dict(Authenticator.Type.choices)
         return ", ".join(str(labels.get(kind, kind)) for kind in kinds) or "-"
@@ -208,7 +211,10 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
             EmailAddress.objects.create(user=obj, email=obj.email.lower(), primary=True, verified=False)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Save addresses with none primary, then the chosen one: the database never sees two."""
+        """Save addresses with none primary first, then the chosen one.
+
+        So the database never has two.
+        """
         if not isinstance(formset, AddressFormSet) or not formset.has_changed():
             super().save_formset(request, form, formset, change)
             return
@@ -219,7 +225,7 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
         self._make_primary(form.instance, primary)
 
     def _make_primary(self, user: User, chosen: list[EmailAddress]) -> None:
-        """Make the chosen address the user's own, or the first there is."""
+        """Make the chosen address primary, or the first one."""
         addresses = EmailAddress.objects.filter(user=user).order_by("-verified", "pk")
         primary = chosen[0] if chosen else addresses.first()
         if primary is not None:
@@ -246,7 +252,7 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
         return delete_selected(self, request, queryset)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Name the users; of what goes with them only sign-ins are worth counting."""
+        """Return the users to be deleted. Of their rows, only sign-ins are counted."""
         users = list(objs)
         counts = {
             str(self.opts.verbose_name_plural): len(users),
@@ -263,7 +269,7 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
         return bool(names)
 
     def _refuses_to_lose(self, request: HttpRequest, users: QuerySet[User]) -> bool:
-        """Refuse, with words, to delete or disable oneself or the last superuser who can enter."""
+        """Return whether the requester or the last superuser is among the users, with a message."""
         message = ""
         if users.filter(pk=requester_of(request).pk).exists():
             message = gettext("You are among them. Ask another administrator. Nothing was changed.")

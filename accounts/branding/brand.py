@@ -1,4 +1,4 @@
-"""What the portal is called and looks like, as every page asks for it."""
+"""The portal's name, accent colour and logo, as every page needs them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ class BrandStyle:
 
     @property
     def version(self) -> str:
-        """Return what changes whenever the style sheet or the logo does, for their addresses."""
+        """Return a text for URLs that changes with the style sheet or the logo."""
         return hashlib.sha256(f"{self.accent} {self.logo_digest}".encode()).hexdigest()[:12]
 
     @property
     def shades(self) -> tuple[Shades, Shades]:
-        """Return the accent as the light and as the dark scheme shows it."""
+        """Return the accent for the light and for the dark scheme."""
         return (light_shades(self.accent), dark_shades(self.accent)) if self.accent else OWN
 
 
@@ -43,7 +43,10 @@ _remembered: tuple[float, BrandStyle] = (0.0, BrandStyle())
 
 
 def current() -> BrandStyle:
-    """Return the brand, at most 5 seconds old; the last one known while the database does not answer."""
+    """Return the brand, at most 5 seconds old.
+
+    While the database does not answer, return the last known one.
+    """
     global _remembered
     read_at, look = _remembered
     now = time.monotonic()
@@ -70,7 +73,7 @@ def _read(known: BrandStyle) -> BrandStyle:
 
 
 def style_sheet(look: BrandStyle) -> str:
-    """Return the rules that put the accent in the place of the portal's own."""
+    """Return the CSS rules that replace the portal's own accent."""
     if not look.accent:
         return "/* The portal's own colours. */\n"
     light, dark = look.shades

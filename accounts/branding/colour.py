@@ -1,4 +1,4 @@
-"""An accent colour that can be read: as text on what it stands on, and under the words of a button.
+"""An accent colour that is readable, as text and as the background of a button's label.
 
 Contrast is WCAG 2.2's (success criterion 1.4.3: 4.5 to 1). The surfaces are those of static/colours.css.
 """
@@ -20,7 +20,7 @@ RGB = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Shades:
-    """An accent as one of the two colour schemes shows it."""
+    """An accent in one of the two colour schemes."""
 
     accent: str
     strong: str
@@ -29,13 +29,13 @@ class Shades:
 
 
 def light_shades(accent: str) -> Shades:
-    """Return the accent for the light scheme, as dark as it must be."""
+    """Return the accent for the light scheme, darkened until it is readable."""
     readable = _until_readable(accent, LIGHT_SURFACES, -STEP)
     return Shades(readable, _mix(readable, "#000000", 0.24), _mix("#ffffff", readable, TINT), "#ffffff")
 
 
 def dark_shades(accent: str) -> Shades:
-    """Return the accent for the dark scheme, as light as it must be."""
+    """Return the accent for the dark scheme, lightened until it is readable."""
     readable = _until_readable(accent, DARK_SURFACES, STEP)
     return Shades(readable, _mix(readable, "#ffffff", 0.3), _mix("#1a2220", readable, TINT), "#0b1412")
 

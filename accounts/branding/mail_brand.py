@@ -1,4 +1,4 @@
-"""What mails look like: the brand's colours, and its logo in a format that mail programs show."""
+"""The brand in mails: its colours, and its logo in a format that mail programs show."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ WIDEST_LOGO = 240
 
 
 def logo_part(look: BrandStyle) -> MIMEImage | None:
-    """Return the uploaded logo as a part of a mail. None without one: mail programs show no SVG."""
+    """Return the uploaded logo as a part of a mail, or None. Mail programs show no SVG."""
     content = _png(look.logo_digest) if look.logo_digest else None
     if content is None:
         return None

@@ -1,4 +1,4 @@
-"""The brand's style sheet and logo, and the icons of applications and providers: what browsers keep."""
+"""The brand's style sheet and logo, and the icons of applications and providers."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def logo(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_safe
 def icon(request: HttpRequest, key: str) -> HttpResponse:
-    """Return an icon by its key, which only those learn whose launcher shows it."""
+    """Return an application's icon. Only users whose launcher shows it learn its key."""
     return _by_key(Icon.objects.filter(key=key), private=True)
 
 
 @require_safe
 def provider_icon(request: HttpRequest, key: str) -> HttpResponse:
-    """Return a provider's icon by its key: the sign-in page shows it, so anybody may have it."""
+    """Return a provider's icon to any visitor, because the sign-in page shows it."""
     return _by_key(UpstreamPicture.objects.filter(key=key), public=True)
 
 
 def _by_key(found: QuerySet[Any], **may_keep: bool) -> HttpResponse:
-    """Return the one picture that has a key, which changes with it: it is kept for good."""
+    """Return the picture with this key. Its key changes with its content, so browsers cache it for a year."""
     content = found.values_list("content", flat=True).first()
     if content is None:
         raise Http404
@@ -70,7 +70,7 @@ def _picture(content: bytes, content_type: str) -> HttpResponse:
 
 
 def _keep(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """Let browsers keep it: for good under its version, for a minute under the address without one."""
+    """Allow browsers to cache a response: for a year under its version, for a minute without one."""
     asked = request.GET.get("v")
     if asked == brand.current().version:
         patch_cache_control(response, public=True, max_age=A_YEAR, immutable=True)

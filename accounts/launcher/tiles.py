@@ -1,4 +1,4 @@
-"""What the launcher shows: the applications that one may open, and nothing of the others."""
+"""The launcher's contents: the applications that the user may open, and no others."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Tile:
 
     @property
     def hue(self) -> int:
-        """Return which of the style sheet's six grounds the letter stands on, where there is no icon."""
+        """Return the number of one of the style sheet's six backgrounds, for a tile without an icon."""
         return sum(self.name.encode()) % 6
 
 
@@ -68,7 +68,7 @@ def applications_for(user: User, client: str = "") -> list[Tile]:
 
 
 def applications_open_to(user: User) -> set[int]:
-    """Return the ids of applications of which a rule is for `user`, whatever its path, method or network."""
+    """Return the ids of applications with a rule for `user`, at any path, method or network."""
     subject, now = loader.subject_of(user), time.time()
     return {
         application.id
@@ -79,7 +79,7 @@ def applications_open_to(user: User) -> set[int]:
 
 
 def shelves_of(tiles: list[Tile]) -> list[Shelf]:
-    """Sort tiles as the launcher shows them: favourites, then each category, then what has none."""
+    """Return the tiles as the launcher orders them: favourites, categories, then those without one."""
     favourites = [tile for tile in tiles if tile.favourite]
     others = [tile for tile in tiles if not tile.favourite]
     others.sort(key=lambda tile: (not tile.category, tile.category.casefold(), tile.name.casefold()))
@@ -91,7 +91,7 @@ def shelves_of(tiles: list[Tile]) -> list[Shelf]:
 
 
 def set_favourite(user: User, application: int, wanted: bool) -> None:
-    """Put an application among the favourites of a user, or take it out. Twice is no error."""
+    """Add an application to a user's favourites, or remove it. Repeating it is no error."""
     if wanted:
         models.Favourite.objects.get_or_create(user=user, application_id=application)
     else:
@@ -99,7 +99,7 @@ def set_favourite(user: User, application: int, wanted: bool) -> None:
 
 
 def _start_page(application: models.Application, client: str) -> Target | None:
-    """Return where an application opens; None for one that has wildcards alone."""
+    """Return the page that opens an application, or None if all its origins are wildcards."""
     if application.launch_url:
         scheme, _, rest = application.launch_url.partition("://")
         authority, _, path = rest.partition("/")

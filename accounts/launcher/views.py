@@ -1,4 +1,4 @@
-"""The launcher, and its favourites."""
+"""The launcher and its favourites."""
 
 from __future__ import annotations
 

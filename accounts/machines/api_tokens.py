@@ -1,4 +1,4 @@
-"""API tokens: making one, ending them, and who may have one for what."""
+"""Creating and ending API tokens."""
 
 from __future__ import annotations
 
@@ -28,9 +28,10 @@ def live_tokens(user: User) -> QuerySet[ApiToken]:
 def make_token(
     user: User, name: str, applications: Iterable[Application], lifetime: float
 ) -> tuple[ApiToken, str]:
-    """Make a token that lives for some seconds, and give it: nobody can read it again.
+    """Create a token that lives for some seconds, and return its row and the token.
 
-    Raise TooManyTokens, and ValueError for a lifetime that is longer than IKD_API_TOKEN_LIFETIME.
+    The token cannot be read again. Raise TooManyTokens, and ValueError for a lifetime longer than
+    IKD_API_TOKEN_LIFETIME.
     """
     if not 0 < lifetime <= settings.IKD_API_TOKEN_LIFETIME:
         raise ValueError(lifetime)
@@ -51,7 +52,7 @@ def make_token(
 
 
 def end_tokens(which: QuerySet[ApiToken]) -> int:
-    """End tokens. Give how many there were to end."""
+    """End tokens, and return how many."""
     note_revocation()
     return which.filter(ended_at=None).update(ended_at=timezone.now())
 

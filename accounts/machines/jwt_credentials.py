@@ -1,4 +1,4 @@
-"""What a machine's credential stands for, asked of the database where memory does not know it."""
+"""Programs' credentials that are not in memory, looked up in the database."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from authgate.worker.loader import subject_of
 
 
 def load_machine(key: bytes, headers: RequestHeaders, memory: Memory) -> tuple[Machine | None, bool]:
-    """Return what the credential of that key stands for, and whether memory may keep the answer."""
+    """Return what a credential stands for, and whether memory may keep the answer."""
     if key[:1] == TOKEN_KIND:
         return loader.load_tokens([key[1:]]).get(key[1:]), True
     issuers = loader.load_issuers() if isinstance(memory.issuers, Unknown) else memory.issuers
@@ -27,10 +27,10 @@ def load_machine(key: bytes, headers: RequestHeaders, memory: Memory) -> tuple[M
 
 
 def _of_jwt(token: bytes) -> tuple[Machine | None, bool]:
-    """Verify a JWT of a trusted upstream, and return the user whom its subject is linked to.
+    """Return the user to whom the subject of a trusted provider's JWT is linked.
 
-    The flag says whether the answer lasts. A token that is too early, or whose key is not known, may count
-    in a moment.
+    The flag says whether the answer lasts. A token that is not valid yet, or whose key is unknown, may be
+    accepted a moment later.
     """
     lasts = True
     for upstream in loader.trusted_upstreams().filter(issuer=issuer_of(token) or ""):
@@ -46,9 +46,9 @@ def _of_jwt(token: bytes) -> tuple[Machine | None, bool]:
 
 
 def _of_subject(upstream: Upstream, claims: dict[str, Any]) -> Machine | None:
-    """Return the user linked to a subject, unless they owe a second factor.
+    """Return the user linked to a subject, unless a required second factor is missing.
 
-    Never one of the same name or address, and none is made.
+    Users are never found by name or address, and none is created.
     """
     subject = claims["sub"]
     identity = (

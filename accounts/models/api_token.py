@@ -10,9 +10,9 @@ from accounts.models.user import User
 
 
 class ApiToken(models.Model):
-    """A credential that a program uses in its owner's name, at the applications chosen for it.
+    """A credential with which a program acts for its owner at chosen applications.
 
-    Only SHA-256 of the token is kept: whoever reads the table gains no access.
+    Only SHA-256 of the token is stored, so a reader of the table gains no access.
     """
 
     user = models.ForeignKey(User, models.CASCADE, related_name="api_tokens", verbose_name=_("user"))

@@ -1,4 +1,4 @@
-"""The portal's name and looks."""
+"""The portal's name, colour and logo."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Brand(models.Model):
-    """What the portal is called and looks like. There is one row at most."""
+    """The portal's name, accent colour and logo. There is at most one row."""
 
     THE_ONE = 1
 

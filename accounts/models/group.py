@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Group(DjangoGroup):
-    """Django's group, shown beside the users."""
+    """Django's group, under the heading of the users."""
 
     class Meta:
         proxy = True
@@ -17,7 +17,7 @@ class Group(DjangoGroup):
 
 
 class StrictGroup(models.Model):
-    """A group whose members open nothing without a second factor."""
+    """A group whose members need a second factor for every application."""
 
     group = models.OneToOneField(
         DjangoGroup,

@@ -10,7 +10,7 @@ from accounts.models.user import User
 
 
 class Invitation(models.Model):
-    """A link that makes one account. Only SHA-256 of its token is kept."""
+    """A link that creates one account. Only SHA-256 of its token is stored."""
 
     token_digest = models.BinaryField(max_length=32, unique=True, editable=False)
     email = models.EmailField(

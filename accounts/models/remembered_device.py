@@ -9,7 +9,7 @@ from accounts.models.user import User
 
 
 class RememberedDevice(models.Model):
-    """A browser on which a person is asked for the password alone, until it ends or they forget it."""
+    """A browser on which a user needs no second factor, until the row expires or the user removes it."""
 
     user = models.ForeignKey(User, models.CASCADE, related_name="remembered_devices", verbose_name=_("user"))
     token_digest = models.BinaryField(max_length=32, editable=False)

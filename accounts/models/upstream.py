@@ -1,4 +1,4 @@
-"""Providers that people may sign in with, whom they know, and what they said of a sign-in."""
+"""Identity providers, the users whom they know, and their sessions."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63
 
 
 class Upstream(models.Model):
-    """An OIDC or CAS provider that people may sign in with."""
+    """An identity provider: OpenID Connect or CAS."""
 
     class Kind(models.TextChoices):
         OIDC = "oidc", "OpenID Connect"
@@ -174,7 +174,7 @@ class Upstream(models.Model):
         return self.kind == self.Kind.OIDC
 
     def trusts_address(self, email: str) -> bool:
-        """Return whether the provider's word on an address of this domain is taken."""
+        """Return whether the provider's claim about an address of this domain is trusted."""
         domain = email.rpartition("@")[2].lower()
         return bool(domain) and (self.trusts_every_address or domain in self.trusted_email_domains.split())
 
@@ -224,12 +224,12 @@ class Upstream(models.Model):
 
     @classmethod
     def client_ids_at(cls, issuer: str) -> frozenset[str]:
-        """Return the client ids of the portal at an issuer, also those of disabled rows. One query."""
+        """Return the portal's client ids at an issuer, including those of disabled rows. One query."""
         clients = cls.objects.filter(kind=cls.Kind.OIDC, issuer=issuer).exclude(client_id="")
         return frozenset(clients.values_list("client_id", flat=True))
 
     def _clean_audience(self, errors: dict[str, Any]) -> None:
-        """Refuse an audience of programs that is a client id of the portal: ID tokens have it, too."""
+        """Refuse an audience of programs that is a client id of the portal. ID tokens have that audience."""
         taken = self.client_ids_at(self.issuer) | {self.client_id}
         if self.trusted_for_machines and self.machine_audience in taken:
             errors["machine_audience"] = _(
@@ -241,7 +241,7 @@ class Upstream(models.Model):
             errors["client_id"] = _("Another upstream of this issuer has it as audience of programs.")
 
     def _would_take_over(self) -> bool:
-        """Return whether its people would become those whom another provider gives the same subjects."""
+        """Return whether users would be linked to subjects of another provider."""
         if self.pk is None:
             return False
         before = Upstream.objects.filter(pk=self.pk).values_list("kind", "issuer", "server_url").first()
@@ -250,7 +250,7 @@ class Upstream(models.Model):
 
 
 class UpstreamPicture(models.Model):
-    """What stands on a provider's button instead of letters, drawn anew from what was uploaded."""
+    """The picture on a provider's button in place of letters, redrawn from the upload."""
 
     upstream = models.OneToOneField(
         Upstream, models.CASCADE, primary_key=True, related_name="picture", verbose_name=_("upstream")
@@ -268,7 +268,7 @@ class UpstreamPicture(models.Model):
 
 
 class ClaimMapping(models.Model):
-    """Which claim of a provider a field of the user is taken from, at each sign-in."""
+    """The claim that fills a field of the user at each sign-in."""
 
     class Field(models.TextChoices):
         USERNAME = "username", _("username (for new accounts)")
@@ -291,7 +291,7 @@ class ClaimMapping(models.Model):
 
 
 class GroupMapping(models.Model):
-    """Which value of a claim puts people into a group. Without a claim, everybody of the provider."""
+    """The value of a claim that adds users to a group. Without a claim, all users of the provider."""
 
     class Mode(models.TextChoices):
         ADD = "add", _("adds")
@@ -324,7 +324,10 @@ class GroupMapping(models.Model):
 
 
 class UpstreamGroup(models.Model):
-    """A group that was created for a value of a provider. No other group is filled by taking all."""
+    """A group that was created for a value of a provider.
+
+    Only such groups are filled when a provider's groups are imported.
+    """
 
     group = models.OneToOneField(
         Group, models.CASCADE, primary_key=True, related_name="upstream_group", verbose_name=_("group")
@@ -343,7 +346,7 @@ class UpstreamGroup(models.Model):
 
 
 class Identity(models.Model):
-    """The link (upstream, subject) → user."""
+    """The link from a provider's subject to a user."""
 
     upstream = models.ForeignKey(
         Upstream, models.CASCADE, related_name="identities", verbose_name=_("upstream")
@@ -379,10 +382,10 @@ class Identity(models.Model):
 
 
 class UpstreamSession(models.Model):
-    """What a provider said of a sign-in. A sign-in whose row goes has ended.
+    """What a provider said of a sign-in. If the row is deleted, the sign-in ends.
 
-    `tried_at` is the lease of whoever asks the provider again; `wants_tokens` says that an application gets
-    its tokens, so that they are renewed before they run out.
+    `tried_at` is the lease of the process that asks the provider again. `wants_tokens` is true if an
+    application gets the tokens, so they are renewed before they expire.
     """
 
     sign_in = models.OneToOneField(

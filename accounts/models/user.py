@@ -22,7 +22,7 @@ LOOKS_ALIKE = _("Another user has a name that looks the same. Choose a different
 
 class PeopleManager(UserManager["User"]):
     def look_alikes(self, username: str) -> QuerySet[User]:
-        """Return the users whose name a reader could take for this one."""
+        """Return the users whose name looks like this one."""
         return self.filter(skeleton__in=skeletons(username))
 
     def bulk_create(self, objs: Iterable[User], *args: Any, **kwargs: Any) -> list[User]:
@@ -32,7 +32,7 @@ class PeopleManager(UserManager["User"]):
         return super().bulk_create(users, *args, **kwargs)
 
     def _create_user_object(self, username: str, *args: Any, **kwargs: Any) -> User:
-        """Make a user for `createsuperuser` and `create_user`. Raise ValidationError for a look-alike."""
+        """Create a user for `createsuperuser` and `create_user`. Raise ValidationError for a look-alike."""
         if self.look_alikes(username).exists():
             raise ValidationError(LOOKS_ALIKE, code="look_alike")
         user: User = super()._create_user_object(username, *args, **kwargs)  # type: ignore[misc]  # not in the stubs
@@ -43,7 +43,7 @@ class PeopleManager(UserManager["User"]):
 
 
 class User(AbstractUser):
-    """A person. `username` and `email` are unique whatever their letter case."""
+    """A user. `username` and `email` are unique in any letter case."""
 
     first_name = None  # type: ignore[assignment]  # so Django drops an inherited field
     last_name = None  # type: ignore[assignment]  # likewise
@@ -95,7 +95,7 @@ class User(AbstractUser):
     _kept_sign_in: SignIn | None = None
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save. A new password, and being disabled, end the person's sign-ins."""
+        """Save the user. A new password ends the user's sign-ins, and so does disabling the user."""
         # A hash made anew after a right password is no new password: Django takes `_password` back then.
         replaced = getattr(self, "_password", None) is not None or self._password_replaced
         fields = kwargs.get("update_fields")
@@ -107,7 +107,7 @@ class User(AbstractUser):
             self._end_sign_ins()
 
     def note_skeleton(self) -> None:
-        """Note what the name looks like. A user who looked like another before keeps that number."""
+        """Set the skeleton of the name. A user who looked like another before keeps their number."""
         found = skeleton(self.username)
         if found != self.skeleton:
             self.skeleton, self.skeleton_copy = found, 0
@@ -117,7 +117,7 @@ class User(AbstractUser):
         self._password_replaced = True
 
     def keep_sign_in(self, sign_in: SignIn | None) -> None:
-        """Spare the sign-in in which a person changes their own password when it is saved."""
+        """Keep this sign-in when the user's new password is saved."""
         self._kept_sign_in = sign_in
 
     def _end_sign_ins(self) -> None:

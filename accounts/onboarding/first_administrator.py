@@ -1,4 +1,4 @@
-"""The one-time link by which an installation gets its first administrator."""
+"""The one-time link that creates the first administrator of an installation."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def is_wanted() -> bool:
 
 
 def make_link() -> str:
-    """Return a link that makes one administrator. What is kept of it cannot be turned back into one."""
+    """Return a link that creates one administrator. Only a digest of its token is stored."""
     token = secrets.token_urlsafe(32)
     caches["codes"].set(_key(token), 1, LIFETIME)
     return f"{settings.IKD_PORTAL_URL}{reverse('first_administrator', args=[token])}"
@@ -34,7 +34,7 @@ def is_valid(token: str) -> bool:
 
 
 def take(token: str) -> bool:
-    """Use a link up. Of those who race only one gets True."""
+    """Use a link. Of several concurrent requests one gets True."""
     return is_valid(token) and bool(caches["codes"].delete(_key(token)))
 
 

@@ -41,7 +41,7 @@ class FirstAdministratorForm(DisplayNameMixin, BaseUserCreationForm):
 
     @transaction.atomic
     def save(self, commit: bool = True) -> User:
-        """Make the administrator. Their address counts as verified: an administrator says so."""
+        """Create the administrator. Their address counts as verified."""
         user: User = super().save(commit=False)
         user.is_staff = user.is_superuser = True
         user.save()
@@ -63,7 +63,7 @@ class AcceptForm(DisplayNameMixin, BaseUserCreationForm):
         self.fields["display_name"].help_text = _("Optional. The name that other people see.")
 
     def clean_username(self) -> str:
-        """Refuse a name that is taken, and one with an at sign: it could pass for somebody's address."""
+        """Refuse a taken name, and a name with an at sign, which looks like an address."""
         username: str = self.cleaned_data["username"]
         if "@" in username:
             raise ValidationError(

@@ -1,6 +1,6 @@
-"""Invitations: a link that makes one account, in groups that were chosen beforehand.
+"""Invitations: a link that creates one account, in groups chosen beforehand.
 
-Only SHA-256 of its token is kept. Registering oneself, where it is allowed, is inviting oneself by mail.
+Only SHA-256 of its token is stored. Users who register, where it is allowed, invite themselves by mail.
 """
 
 from __future__ import annotations
@@ -29,14 +29,15 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class InvitationUsed(Exception):
-    """The invitation was used, was withdrawn or is too old."""
+    """The invitation was used, was withdrawn or has expired."""
 
 
 def invite(*, email: str, groups: Iterable[Group], days: int, inviter: User | None) -> tuple[Invitation, str]:
-    """Make an invitation and give it with its link, which nobody can read again. Mail it to `email`, if any.
+    """Create an invitation and return it with its link, which cannot be read again.
 
-    Without an inviter it is of somebody who registers.
-    Who is no superuser invites into no group that carries permissions: raises PermissionError.
+    If there is an `email`, the link is mailed to it. Without an inviter, the invitation is of a user who
+    registers. Raise PermissionError if an inviter without superuser status chooses a group that carries
+    permissions.
     """
     chosen = list(groups)
     if not (inviter and inviter.is_superuser) and any(group.permissions.exists() for group in chosen):
@@ -64,7 +65,7 @@ def _digest(token: str) -> bytes:
 
 
 def invitation_of(token: str) -> Invitation | None:
-    """Return the live invitation of a token."""
+    """Return the live invitation of a token, or None."""
     if _TOKEN.fullmatch(token) is None:
         return None
     return Invitation.objects.filter(
@@ -74,7 +75,7 @@ def invitation_of(token: str) -> Invitation | None:
 
 @transaction.atomic
 def accept(invitation: Invitation, user: User, address: str | None) -> User:
-    """Make the account. Of those who race with one link only one gets it; the others raise InvitationUsed."""
+    """Create the account. Of several concurrent requests with one link, all but one raise InvitationUsed."""
     now = timezone.now()
     live = Invitation.objects.filter(pk=invitation.pk, used_at=None, expires_at__gt=now)
     if not live.update(used_at=now):
@@ -101,26 +102,29 @@ def accept(invitation: Invitation, user: User, address: str | None) -> User:
 
 
 def _refuse_lost_inviter(invitation: Invitation) -> None:
-    """Let nobody in by the word of somebody who has been disabled or deleted since. Raise InvitationUsed."""
+    """Raise InvitationUsed if the inviter has been disabled or deleted."""
     if invitation.made_by is None or not invitation.made_by.is_active:
         raise InvitationUsed
 
 
 def _groups_of(invitation: Invitation) -> list[Group]:
-    """Return the groups, without those that have come to carry permissions since no superuser chose them."""
+    """Return the groups.
+
+    A group that carries permissions is left out unless the inviter is a superuser and was one before.
+    """
     groups = invitation.groups.all()
     may_grant = invitation.by_superuser and invitation.made_by is not None and invitation.made_by.is_superuser
     return list(groups if may_grant else groups.filter(permissions__isnull=True))
 
 
 def may_register(email: str) -> bool:
-    """Return whether an address is of a domain that may register; of any where none is named."""
+    """Return whether an address is of a domain that may register. Without a setting, any may."""
     domains = [domain.lower().lstrip("@") for domain in settings.IKD_REGISTRATION_DOMAINS]
     return not domains or email.lower().rpartition("@")[2] in domains
 
 
 def send_own_invitation(email: str) -> None:
-    """Send a link that makes an account, or to whom has one, the link for a new password."""
+    """Send a link that creates an account. To users with an account, send one for a new password."""
     if is_address_taken(email):
         send_link(email)
         return

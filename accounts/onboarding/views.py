@@ -1,4 +1,4 @@
-"""Accepting an invitation, and asking for one where everybody may."""
+"""Accepting an invitation, registration, and the first administrator."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from authgate.peer import client_address
 @sensitive_post_parameters("password1", "password2")
 @require_http_methods(["GET", "HEAD", "POST"])
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """Make an account by a link. Opening it uses nothing up: mail scanners do."""
+    """Create an account by a link. Opening the link does not use it up, because mail scanners open links."""
     found = invitations.invitation_of(token)
     if found is None:
         return _used(request)
@@ -55,7 +55,7 @@ def _used(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def register(request: HttpRequest) -> HttpResponse:
-    """Ask for a link by mail. The answer is the same, whether there is an account or not."""
+    """Send a link by mail. The response does not reveal whether an account exists."""
     if settings.IKD_REGISTRATION not in ("open", "approval"):
         raise Http404
     form = RegisterForm(request.POST or None)

@@ -1,4 +1,4 @@
-"""What allauth's mfa app asks of this portal: secrets at rest, and how the portal is named to devices."""
+"""allauth's adapter for second factors: encrypted secrets, and the portal's name on devices."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class FactorAdapter(DefaultMFAAdapter):
         return key_uri(secret, self.get_totp_issuer(), account)
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
-        """Return the portal as devices name it: by its configured address, whatever Host was sent."""
+        """Return the portal's name and id for devices, from its configured URL."""
         return {"id": urlsplit(settings.IKD_PORTAL_ORIGIN).hostname or "", "name": brand.current().name}
 
     def get_public_key_credential_user_entity(self, user: User) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Codes of authenticator apps, and recovery codes: each opens once."""
+"""Codes of authenticator apps, and recovery codes. Each code works once."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ _SEPARATORS = re.compile(r"[\s-]+")
 
 
 def digits_of(text: str) -> str:
-    """Return a code as people type it without what parts its digits; "" for what is no code."""
+    """Return the digits of a code as users type it, or "" for any other text."""
     bare = _SEPARATORS.sub("", unicodedata.normalize("NFKC", text[:LONGEST_CODE]))
     return bare if bare.isascii() and bare.isdigit() else ""
 
 
 def counter_of(secret: str, code: str, after: int = -1) -> int | None:
-    """Return the time step whose code this is, of those later than `after`; None if it is none's."""
+    """Return the time step of a code, if it is later than `after`, or None."""
     now = int(time.time()) // app_settings.TOTP_PERIOD
     for counter in range(now - TOLERANCE, now + TOLERANCE + 1):
         expected = format_hotp_value(hotp_value(secret, counter))
@@ -41,7 +41,10 @@ def counter_of(secret: str, code: str, after: int = -1) -> int | None:
 
 @transaction.atomic
 def take_code(user: User, text: str) -> Authenticator | None:
-    """Use a code up and give whose it was. Of those who race with one code only one gets it."""
+    """Use a code, and return the authenticator that accepted it, or None.
+
+    Of several concurrent requests with one code, one succeeds.
+    """
     code = digits_of(text)
     if not code:
         return None
@@ -67,7 +70,7 @@ def _take_totp(row: Authenticator, code: str) -> bool:
 
 
 def note_first_code(row: Authenticator, secret: str, text: str) -> None:
-    """Keep the code with which an app was set up from being used once more to sign in."""
+    """Mark the code with which an app was set up as used."""
     counter = counter_of(secret, digits_of(text))
     if counter is not None:
         row.data[LAST_COUNTER] = counter

@@ -1,4 +1,4 @@
-"""What hangs on factors: the sign-in that has one now, the audit trail, and the mail to the person."""
+"""Effects of second factors: the sign-in's row, the audit trail, and mails to the user."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from authgate.sign_ins import end_sign_ins
 
 
 def note_factor(request: HttpRequest, method: str) -> None:
-    """Note on the sign-in of this browser that a factor was given, under a key that nobody knew before."""
+    """Note on the sign-in of this browser that a factor was given, and change the session key."""
     sign_in = sign_in_in(request)
     if sign_in is None:
         return
@@ -42,14 +42,17 @@ def note_factor(request: HttpRequest, method: str) -> None:
 
 
 def forget_factor(user: User) -> None:
-    """Let no sign-in of somebody without a factor count as having one."""
+    """If a user has no factor left, no sign-in of theirs counts as having one."""
     if not has_factor(user):
         SignIn.objects.filter(user=user, ended_at=None).update(second_factor_at=None, remembered_device=False)
 
 
 @transaction.atomic
 def reset_factors(request: HttpRequest, user: User) -> int:
-    """Remove every factor of somebody, as an administrator, and end their sign-ins. Give how many."""
+    """Remove all factors of a user and end their sign-ins. Return how many factors.
+
+    `request` is that of an administrator.
+    """
     rows = Authenticator.objects.filter(user=user)
     kinds = sorted(rows.values_list("type", flat=True))
     rows.delete()

@@ -1,4 +1,4 @@
-"""allauth's forms for factors, within the portal's limits and without what would end in an error page."""
+"""allauth's forms for second factors, with the portal's limits and error messages."""
 
 from __future__ import annotations
 
@@ -45,13 +45,16 @@ def _code_field(label: Any) -> forms.CharField:
 
 
 def _count_try(user: User) -> list[str]:
-    """Count a try of a user's codes. Raise ValidationError where a limit is reached."""
+    """Count an attempt at a user's codes. Raise ValidationError if a limit is reached."""
     slots: list[str] = get_account_adapter().counted(count_code_attempt, user)
     return slots
 
 
 class CodeFormMixin:
-    """Judge a code within the limits, apart from those of passwords but for the one of an address."""
+    """A form with a code.
+
+    Its attempts are counted apart from those of passwords, except the limit of an address.
+    """
 
     user: User
     cleaned_data: dict[str, Any]
@@ -86,7 +89,7 @@ class ReauthenticateForm(CodeFormMixin, base_forms.ReauthenticateForm):
 
 
 class ActivateTotpForm(totp_forms.ActivateTOTPForm):
-    """The secret waits in the session under the installation's key until the first code is right."""
+    """The form that sets up an app. Until the first code, the session has the secret, encrypted."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.user = kwargs.pop("user")
@@ -116,7 +119,7 @@ def _pending_secret(*, anew: bool) -> str:
 
 
 class CredentialField(forms.JSONField):
-    """What a browser says of a passkey: an object, no longer than one can be, of this very portal."""
+    """A passkey's response: a JSON object of limited length, made on a page of this portal."""
 
     def __init__(self) -> None:
         super().__init__(widget=forms.HiddenInput, max_length=None)
@@ -134,7 +137,7 @@ class CredentialField(forms.JSONField):
 
 
 def _is_ours(credential: Any) -> bool:
-    """Return whether the browser made it on a page of the portal itself, not of a host below its own."""
+    """Return whether the browser created it on the portal's own origin, and not on a host below it."""
     try:
         text = credential["response"]["clientDataJSON"]
         told = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
@@ -144,7 +147,10 @@ def _is_ours(credential: Any) -> bool:
 
 
 class CredentialFormMixin:
-    """Judge a credential. What a stranger's bytes make a parser do ends here, as a wrong passkey."""
+    """A form with a passkey's response.
+
+    Any error that an attacker's bytes cause in a parser is reported as a wrong passkey.
+    """
 
     def clean_credential(self) -> Any:
         try:
@@ -163,7 +169,10 @@ class AuthenticateWebAuthnForm(CredentialFormMixin, webauthn_forms.AuthenticateW
 
 
 class LoginWebAuthnForm(CredentialFormMixin, webauthn_forms.LoginWebAuthnForm):
-    """A passkey instead of the password. allauth refuses a key that asked for neither PIN nor finger."""
+    """Sign-in by passkey instead of the password.
+
+    allauth refuses a passkey that asked for neither PIN nor fingerprint.
+    """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -25,7 +25,7 @@ def key_uri(secret: str, issuer: str, account: str) -> str:
 
 
 def issuer_of(brand: str, origin: str) -> str:
-    """Return the name of a portal for apps: its brand, and its host, which tells two portals apart."""
+    """Return the portal's name for apps: its brand, and its host, which distinguishes two portals."""
     host = _host_in(origin)
     name = _bounded(_plain(brand), LONGEST_ISSUER - len(quote(host, safe="")) - len("%20"))
     return f"{name} {host}".strip()
@@ -36,20 +36,20 @@ def account_of(username: str, fallback: str) -> str:
 
 
 def _host_in(origin: str) -> str:
-    """Return the host and port of an origin without a colon; of a long host its end, which is registered."""
+    """Return host and port of an origin without a colon. Of a long host, return its registered end."""
     parts = urlsplit(origin)
     host = (parts.hostname or "").replace(":", "-")[-LONGEST_HOST:].lstrip("-.")
     return f"{host} {parts.port}" if parts.port else host
 
 
 def _plain(text: str) -> str:
-    """Return a name without colons of any script, and without characters that cannot be seen."""
+    """Return a name without colons of any script, and without invisible characters."""
     shown = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(re.sub("[:\ufe55\uff1a\ua789\u2236]", " ", unicodedata.normalize("NFC", shown)).split())
 
 
 def _bounded(text: str, length: int) -> str:
-    """Return as much of a text as `length` bytes hold once it is encoded, whole characters only."""
+    """Return the beginning of a text that fits into `length` bytes once encoded."""
     used = 0
     for index, letter in enumerate(text):
         used += len(quote(letter, safe=""))

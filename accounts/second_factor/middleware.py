@@ -1,4 +1,4 @@
-"""Keep whoever owes a second factor to the pages where it is given or set up."""
+"""Redirects for users without a required second factor: only pages to give or set up one are open."""
 
 from __future__ import annotations
 

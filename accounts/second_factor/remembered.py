@@ -1,7 +1,7 @@
-"""Devices on which somebody gave a second factor and wants to be asked for the password alone.
+"""Remembered devices, on which a user needs no second factor.
 
-A browser holds one random number for whoever is remembered on it; a row for each person has its digest. What
-changes a password or a factor makes every earlier row worthless, for it was made under another fingerprint.
+A browser has one random number for all users who are remembered on it. A row for each user has its digest. A
+change of password or factors invalidates earlier rows, because it changes the fingerprint.
 """
 
 from __future__ import annotations
@@ -33,10 +33,13 @@ MOST = 20
 
 
 class AuthenticateStage(TheirAuthenticateStage):
-    """Ask for a factor, unless the device is remembered by a row of ours rather than by allauth's cookie."""
+    """Ask for a factor unless the device is remembered by a row, not by allauth's own cookie."""
 
     def _should_handle(self, request: HttpRequest) -> bool:
-        """Return whether to ask. allauth would believe its own signed cookie, which nobody can take back."""
+        """Return whether to ask for a factor.
+
+        allauth would trust its own signed cookie, which cannot be revoked.
+        """
         user = self.login.user
         if user is None or not has_factor(user) or did_use_passwordless_login(request, user):
             return False
@@ -44,7 +47,7 @@ class AuthenticateStage(TheirAuthenticateStage):
 
 
 def is_remembered(request: HttpRequest, user: User) -> bool:
-    """Return whether this browser is one on which this person wanted to be remembered, and still may be."""
+    """Return whether the user is remembered on this browser."""
     row = _row_of(request, user)
     if row is None:
         return False
@@ -64,7 +67,10 @@ def _row_of(request: HttpRequest, user: User) -> RememberedDevice | None:
 
 
 def _not_over(user: User) -> QuerySet[RememberedDevice]:
-    """Return the rows that count still. A lifetime that was made shorter since holds of earlier ones, too."""
+    """Return the rows that still count.
+
+    Shortening the lifetime also applies to existing rows.
+    """
     now = timezone.now()
     since = now - timedelta(seconds=settings.IKD_REMEMBERED_DEVICE_LIFETIME)
     return RememberedDevice.objects.filter(user=user, expires_at__gt=now, created_at__gt=since)
@@ -72,7 +78,7 @@ def _not_over(user: User) -> QuerySet[RememberedDevice]:
 
 @transaction.atomic
 def remember(request: HttpRequest, user: User, response: HttpResponse) -> None:
-    """Remember this browser for somebody, under a number that nobody knew before."""
+    """Remember this browser for a user, under a new random number."""
     before = digest(request.COOKIES.get(settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME, ""))
     token, now = secrets.token_urlsafe(32), timezone.now()
     RememberedDevice.objects.filter(user=user, token_digest=before).delete()
@@ -95,16 +101,16 @@ def remember(request: HttpRequest, user: User, response: HttpResponse) -> None:
 
 
 def remembered_devices(user: User) -> list[RememberedDevice]:
-    """Return the devices on which somebody is remembered now, the newest first."""
+    """Return the devices on which a user is remembered, the newest first."""
     rows = _not_over(user).filter(fingerprint=create_config_fingerprint(user))
     return list(rows.order_by("-created_at"))
 
 
 @transaction.atomic
 def forget(request: HttpRequest, user: User, key: int | None = None) -> bool:
-    """Forget one device of somebody, or all of them. Tell whether there was one.
+    """Forget one remembered device of a user, or all. Return whether there was one.
 
-    Which sign-in came by which device is not known, so each that did without a factor is asked for one.
+    A sign-in does not know its device. So every sign-in without a factor has to give one again.
     """
     rows = RememberedDevice.objects.filter(user=user)
     deleted, _ = (rows if key is None else rows.filter(pk=key)).delete()

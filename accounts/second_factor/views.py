@@ -1,4 +1,4 @@
-"""Second factors: giving one, setting one up, taking one away."""
+"""Pages for second factors: giving one, setting one up, removing one."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _with_next(request: HttpRequest, url: str) -> str:
 @login_required
 @require_safe
 def second_factor(request: SignedInRequest) -> HttpResponse:
-    """Ask for a factor, or say that one has to be set up; then go where `next` leads."""
+    """Ask for a factor, or have the user set one up. Then redirect to `next`."""
     user = request.user
     if has_factor(user):
         method = get_adapter().get_reauthentication_methods(user)[0]
@@ -61,7 +61,7 @@ def second_factor(request: SignedInRequest) -> HttpResponse:
 
 
 class PasskeyOptionsMixin:
-    """Return templates as JSON what the browser has to sign."""
+    """A view whose template gets what the browser has to sign, as JSON."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)  # type: ignore[misc]  # the view's
@@ -69,7 +69,7 @@ class PasskeyOptionsMixin:
 
 
 class AuthenticateView(PasskeyOptionsMixin, ThrottledFormMixin, base_views.AuthenticateView):
-    """The step between the password and the sign-in; whoever stops here is nobody yet."""
+    """The step between password and sign-in. Until it succeeds, nobody is signed in."""
 
     http_method_names = METHODS
 
@@ -94,7 +94,7 @@ class TrustView(base_views.TrustView):
 @login_required
 @require_POST
 def forget_device(request: SignedInRequest, pk: int | None = None) -> HttpResponse:
-    """Forget one remembered device of one's own, or all."""
+    """Forget one remembered device of the user, or all."""
     if not forget(request, request.user, pk) and pk is not None:
         raise Http404
     messages.success(request, gettext("The next sign-in there asks for your second factor again."))
@@ -122,7 +122,7 @@ class ReauthenticateWebAuthnView(PasskeyOptionsMixin, webauthn_views.Reauthentic
 
 @method_decorator(never_cache, name="dispatch")
 class PasskeySignInView(webauthn_views.LoginWebAuthnView):
-    """Sign in by a passkey alone: GET gives the browser what it has to sign, as JSON."""
+    """Sign-in by passkey alone. GET returns what the browser has to sign, as JSON."""
 
     http_method_names = METHODS
 
@@ -198,7 +198,7 @@ class AddPasskeyView(PasskeyOptionsMixin, webauthn_views.AddWebAuthnView):
 
 
 class FactorListMixin:
-    """allauth leads back to a list of its own; here all factors are on one page."""
+    """A view that redirects to the list of all factors instead of allauth's list of passkeys."""
 
     def get_success_url(self) -> str:
         return reverse("mfa_index")
@@ -216,7 +216,7 @@ class RemovePasskeyView(FactorListMixin, webauthn_views.RemoveWebAuthnView):
 
 @sensitive
 class RecoveryCodesView(recovery_views.ViewRecoveryCodesView):
-    """Show the codes, this once."""
+    """Show the recovery codes once."""
 
     http_method_names = ["get"]
 

@@ -1,4 +1,4 @@
-"""A new password by mail. Whoever asks learns nothing of whether there is an account."""
+"""New passwords by mail. The response never reveals whether an account exists."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PasswordResetForm(forms.Form):
     )
 
     def save(self, request: HttpRequest, **kwargs: Any) -> str:
-        """Send the link, if there is somebody to send it to. Raise TooManyAttempts."""
+        """Send the link if a user has the address. Raise TooManyAttempts."""
         email: str = self.cleaned_data["email"]
         rows = confirmed_rows(email)
         recipient = rows[0].email if rows else email
@@ -36,15 +36,15 @@ class PasswordResetForm(forms.Form):
 
 
 def confirmed_rows(email: str) -> list[EmailAddress]:
-    """Return the confirmed addresses that `email` spells, of users who are not disabled."""
+    """Return the confirmed addresses that match `email`, of active users."""
     rows = EmailAddress.objects.filter(email__in=[email, email.lower()], verified=True, user__is_active=True)
     return [row for row in rows.select_related("user") if name_key(row.email) == name_key(email)]
 
 
 def send_link(email: str) -> None:
-    """Send the link to an address that was confirmed: to nobody who has another's written down as theirs.
+    """Send the link to confirmed addresses only, so no user can name another's address as theirs.
 
-    Nor to who has no password here, whose provider is the one to ask.
+    Users without a password get no mail: they reset it at their provider.
     """
     for row in confirmed_rows(email):
         if not row.user.has_usable_password():

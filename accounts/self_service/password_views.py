@@ -33,13 +33,13 @@ class PasswordResetDoneView(allauth_views.PasswordResetDoneView):
 
 @method_decorator([never_cache, sensitive_post_parameters("password1", "password2")], name="dispatch")
 class PasswordResetFromKeyView(allauth_views.PasswordResetFromKeyView):
-    """The link of the mail: its key goes into the session at once, and out of the address."""
+    """The page of the mail's link. Its key moves from the URL into the session at once."""
 
     # Not "no-referrer": a browser would then send the form as of no origin, and be refused.
     http_method_names = ["get", "head", "post"]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Name whose password it is, as the mail did, so that password managers keep it under that name."""
+        """Add the user whose password is reset, so password managers save it under their name."""
         context: dict[str, Any] = super().get_context_data(**kwargs)
         person = getattr(self, "reset_user", None)
         return {**context, "person": person}

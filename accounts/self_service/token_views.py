@@ -1,4 +1,4 @@
-"""One's own API tokens: a list, a form that makes one, and a button that ends one."""
+"""A user's own API tokens: a list, a form to create one, and a button to end one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PAGE = 50
 
 class ChosenApplications(forms.ModelMultipleChoiceField):
     def clean(self, value: Any) -> Any:
-        """Refuse a number that no row can have before a database chokes on it."""
+        """Refuse a number that no row can have, which would be an error in the database."""
         if not all(is_number_of_a_row(str(key)) for key in value or ()):
             raise ValidationError(self.error_messages["required"], code="required")
         return super().clean(value)
@@ -80,7 +80,7 @@ class TokenForm(forms.Form):
 @login_required
 @require_safe
 def tokens(request: SignedInRequest) -> HttpResponse:
-    """Show the tokens: those that open something, then the newest first."""
+    """Show the tokens: live ones first, then the newest first."""
     rows = ApiToken.objects.filter(user=request.user).prefetch_related("applications")
     live_first = Case(When(ended_at=None, expires_at__gt=timezone.now(), then=0), default=1)
     page = Paginator(rows.order_by(live_first, "-created_at", "-pk"), PAGE).get_page(request.GET.get("page"))
@@ -92,7 +92,10 @@ def tokens(request: SignedInRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def new_token(request: SignedInRequest) -> HttpResponse:
-    """Make a token and show it, this once. Whoever finds an open browser must not be able to."""
+    """Create a token and show it once.
+
+    A recent proof of identity is required, because the browser may have been left open.
+    """
     if settings.IKD_API_TOKEN_LIFETIME <= 0:
         return redirect("tokens")
     return _new_token(request)

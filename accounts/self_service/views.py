@@ -1,4 +1,4 @@
-"""My account: one's name, addresses, sessions, and what happened lately."""
+"""The user's own account: name, addresses, sessions and recent events."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def _own(request: SignedInRequest) -> QuerySet[SignIn]:
 @login_required
 @require_safe
 def sessions(request: SignedInRequest) -> HttpResponse:
-    """Show the live sessions: this one, then the newest first. Five queries, however many there are."""
+    """Show the live sessions: this one first, then the newest first. Five queries for any number."""
     this = request.sign_in.pk
     this_first = Case(When(pk=this, then=0), default=1)
     rows_in_order = without_idle(_own(request)).order_by(this_first, "-started_at", "-pk")
@@ -162,7 +162,10 @@ def _end(request: SignedInRequest, which: QuerySet[SignIn]) -> None:
 @login_required
 @require_safe
 def events(request: SignedInRequest) -> HttpResponse:
-    """Show the newest events about oneself. What happened before the account was made is another's."""
+    """Show the newest events about the user.
+
+    Events before the account was created belong to an earlier user of the name.
+    """
     user = request.user
     found = AuditEvent.objects.filter(subject=user.username, kind__in=OWN_KINDS, at__gte=user.date_joined)
     rows = [(event, label_of(event.kind), _own_reason(event)) for event in found[:EVENTS_SHOWN]]
@@ -178,7 +181,10 @@ def _own_reason(event: AuditEvent) -> str:
 
 @method_decorator([never_cache, reauthentication_required], name="dispatch")
 class AddressesView(allauth_views.EmailView):
-    """E-mail addresses: what may sign in and receive a link for a new password, so nobody finds it open."""
+    """The user's e-mail addresses.
+
+    An address can sign in and receive links for a new password, so a recent proof of identity is required.
+    """
 
     http_method_names = ["get", "head", "post"]
     template_name = "accounts/addresses.html"
@@ -186,7 +192,7 @@ class AddressesView(allauth_views.EmailView):
 
 @method_decorator(never_cache, name="dispatch")
 class ConfirmAddressView(allauth_views.ConfirmEmailView):
-    """The link of the mail asks; only the button confirms, as mail scanners follow links."""
+    """The page of the mail's link. Only its button confirms, because mail scanners open links."""
 
     http_method_names = ["get", "head", "post"]
     template_name = "accounts/confirm_address.html"

@@ -1,4 +1,4 @@
-"""What allauth asks of this portal."""
+"""allauth's adapter for accounts: the portal's limits, redirects and mails."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return redirect_target(url) is not None
 
     def is_ajax(self, request: HttpRequest) -> bool:
-        """Answer everybody with pages: nothing asks for the JSON form of a sign-in page."""
+        """Return False: no client of the portal asks for the JSON form of a sign-in page."""
         return False
 
     def get_client_ip(self, request: HttpRequest) -> str:
@@ -60,7 +60,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return reverse("launcher")
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
-        """Authenticate within the limits. Raise ValidationError where one is reached."""
+        """Authenticate within the limits. Raise ValidationError if one is reached."""
         login = credentials.get("username") or credentials.get("email") or ""
         slots = self.counted(count_password_attempt, login, account_named(login))
         user = authenticate(request, username=login, password=credentials.get("password"))
@@ -72,7 +72,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return f"{settings.IKD_PORTAL_URL}" + reverse("account_confirm_email", args=[emailconfirmation.key])
 
     def send_confirmation_mail(self, request: HttpRequest, emailconfirmation: Any, signup: bool) -> None:
-        """Send the link that confirms an address, as often as its holder may be bothered."""
+        """Send the link that confirms an address, within the limit for mails."""
         to = emailconfirmation.email_address.email
         try:
             is_allowed = count_mail("confirm", to, client_address(request))
@@ -84,23 +84,23 @@ class AccountAdapter(DefaultAccountAdapter):
             mails.queue(mails.send, "confirm_address", to, facts, path)
 
     def login(self, request: HttpRequest, user: User) -> None:
-        """Sign in at the end of all steps, if the first still holds."""
+        """Sign in after all steps, unless the first step is no longer valid."""
         if not is_still_valid(request, user):
             clear_login(request)
             raise ImmediateHttpResponse(redirect("account_login"))
         super().login(request, user)
 
     def counted(self, begin: Callable[..., list[str]], *whose: Any) -> list[str]:
-        """Count a try by a function of accounts/throttle.py. Raise ValidationError at a limit."""
+        """Count an attempt by a function of accounts/throttle.py. Raise ValidationError at a limit."""
         try:
             return begin(*whose, client_address(self.request))
         except TooManyAttempts as error:
             raise _too_many(error.wait) from error
 
     def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
-        """Return the ways to prove who one is, the first to be offered first.
+        """Return the ways to prove an identity, the preferred one first.
 
-        Whoever has a second factor gives that: the password alone could otherwise take it away.
+        A user with a second factor must give it. Otherwise the password alone could remove the factor.
         """
         methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
         factors = [method for method in methods if method["id"] != "reauthenticate"]
@@ -110,12 +110,12 @@ class AccountAdapter(DefaultAccountAdapter):
         )
 
     def is_reauthentication_required(self, *, app: str, **kwargs: Any) -> bool:
-        """Return whether `app` needs a fresh proof that the portal itself has not seen in this request."""
+        """Return whether `app` needs a new proof of identity that this request does not have yet."""
         is_required: bool = super().is_reauthentication_required(app=app, **kwargs)
         return is_required and not is_proven_without_allauth(self.request)
 
     def set_password(self, user: User, password: str) -> None:
-        """Set a password. The person's other sign-ins end, this one stays."""
+        """Set a password. The user's other sign-ins end, this one stays."""
         sign_in = sign_in_in(self.request)
         user.set_password(password)
         user.keep_sign_in(sign_in)

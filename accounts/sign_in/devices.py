@@ -1,4 +1,4 @@
-"""Browsers, as people would name them, and whether one is new to an account."""
+"""Names of browsers, and whether a browser is new to an account."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def browser_named(user_agent: str) -> str:
 
 @lru_cache(maxsize=2048)
 def _parsed(user_agent: str) -> tuple[str, str]:
-    """Return browser and system; for a program that the library does not know, what it calls itself."""
+    """Return browser and system. For an unknown program, return the name that it gives itself."""
     found = _parser()(user_agent, Domain.USER_AGENT | Domain.OS)
     family = _name(found.user_agent.family) if found.user_agent else ""
     system = _name(found.os.family) if found.os else ""
@@ -55,7 +55,7 @@ def _parsed(user_agent: str) -> tuple[str, str]:
 
 @cache
 def _parser() -> Parser:
-    """Return the parser in pure Python: which of the faster ones are installed must not change a name."""
+    """Return the parser in pure Python. The optional faster ones may return other names."""
     return Parser(Resolver(load_lazy_builtins()))
 
 
@@ -70,7 +70,7 @@ def _shortened(text: str) -> str:
 def is_new_device(user: User, address: str | None, user_agent: str) -> bool:
     """Return whether the user signed in before, but never with this browser from this network.
 
-    The browser's version does not count.
+    The browser's version is ignored.
     """
     earlier = SignIn.objects.filter(user=user, started_at__gt=timezone.now() - KNOWN_FOR)
     known = earlier.order_by("-started_at").values_list("address", "user_agent")[:LOOKED_AT]

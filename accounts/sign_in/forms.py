@@ -1,4 +1,4 @@
-"""The forms of people's own pages."""
+"""The forms of the sign-in pages and of the user's password and addresses."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class PasswordChangeForm(allauth_forms.ChangePasswordForm):
         name_new_passwords(self, _("New password"), _("New password again"))
 
     def clean_oldpassword(self) -> str:
-        """Judge it within the limits of signing in: it is the same secret."""
+        """Verify the password within the limits of signing in, because it is the same secret."""
         password: str = self.cleaned_data["oldpassword"]
         if not get_adapter().reauthenticate(self.user, password):
             raise get_adapter().validation_error("enter_current_password")
@@ -89,7 +89,7 @@ class ReauthenticateForm(allauth_forms.ReauthenticateForm):
 
 
 class DisplayNameMixin:
-    """A form in which somebody says how others read their name."""
+    """A form with a user's display name."""
 
     cleaned_data: dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Who asks for a page: cookies by our own parser, and sessions only while their sign-in lives."""
+"""Middleware that reads cookies strictly, and accepts a session only while its sign-in lives."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TOUCH_INTERVAL = timedelta(minutes=1)
 
 
 class OwnCookiesMiddleware:
-    """Replace Django's reading of the Cookie header by ours, for every page of the portal.
+    """Parse the Cookie header with the portal's own parser, for every page.
 
     Django's strips Unicode spaces from names, so a sibling host could plant `\\u2003__Host-ikd_portal`.
     """
@@ -38,7 +38,7 @@ class OwnCookiesMiddleware:
 
 
 class SignInMiddleware:
-    """Set `request.sign_in`, and take a session whose sign-in is over for none at all."""
+    """Set `request.sign_in`. A session whose sign-in has ended counts as none."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -54,7 +54,7 @@ class SignInMiddleware:
 
 
 def _live_sign_in(request: Request) -> SignIn | None:
-    """Return the sign-in of a session that names a user, if both still say the same."""
+    """Return the sign-in of a session with a user, if both name the same user."""
     digest = request.session.digest
     sign_in = sign_in_of(digest) if digest else None
     if sign_in is None:

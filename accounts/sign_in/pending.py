@@ -1,4 +1,7 @@
-"""Between the first step and the second factor: what was right at the first must be right at the last."""
+"""Sign-ins between the first step and the second factor.
+
+What was valid at the first step must still be valid at the last.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,12 @@ PROOF = "password_given"
 
 
 def note_password(request: HttpRequest, user: User) -> None:
-    """Note which password it was, in a form that the session holds of everybody who is signed in."""
+    """Note which password was given, as the hash that every signed-in session has."""
     request.session[PROOF] = user.get_session_auth_hash()
 
 
 def is_still_valid(request: HttpRequest, user: User) -> bool:
-    """Return whether neither the password was changed since, nor the provider or the person disabled."""
+    """Return whether password, provider and user are the same and still active."""
     proof = request.session.pop(PROOF, None)
     if proof is not None and not constant_time_compare(proof, user.get_session_auth_hash()):
         return False

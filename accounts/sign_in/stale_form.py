@@ -1,8 +1,8 @@
-"""The page for a form whose CSRF token is missing or stale: what was typed, to be sent again by a button.
+"""The page for a form whose CSRF token is missing or stale: the input, with a button to send it again.
 
-The portal's own pages alone are answered with it. A form that another site has sent gets the plain page, so
-that nobody who is made to click sends on what a stranger filled in. The portal never sends anything again by
-itself: only the person's click carries the fresh token.
+Only forms from the portal's own pages get it. A form that another site has sent gets the plain page, so no
+user can be tricked into sending an attacker's input. The portal sends nothing again by itself: only the
+user's click carries the new token.
 """
 
 from __future__ import annotations
@@ -67,13 +67,13 @@ NO_SECRETS = frozenset(("access_token", "id_token", "passwordless", "remove_secr
 
 
 class NotRepeatable(Exception):
-    """The form holds something that may not be repeated, and that nobody could type here once more."""
+    """The form has a field that must not be repeated, and that the user cannot type again here."""
 
 
 @sensitive_post_parameters()
 @never_cache
 def stale_form(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Answer what CsrfViewMiddleware refused."""
+    """Return the response to a request that CsrfViewMiddleware refused."""
     try:
         fields = list(_fields_of(request))
     except (NotRepeatable, MultiPartParserError, UnreadablePostError):
@@ -90,7 +90,7 @@ def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpR
 
 
 def is_of_the_portal(request: HttpRequest) -> bool:
-    """Return whether the browser says that a page of the portal's own origin has sent this."""
+    """Return whether the browser says that a page of the portal's own origin sent the request."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if origin is not None and origin != settings.IKD_PORTAL_ORIGIN:
         return False
@@ -98,9 +98,9 @@ def is_of_the_portal(request: HttpRequest) -> bool:
 
 
 def _fields_of(request: HttpRequest) -> Iterator[Field]:
-    """Return all fields of a form, or none: half of one could be saved and mean something else.
+    """Return all fields of a form, or none: half a form could be saved with another meaning.
 
-    Raise NotRepeatable, and what Django raises where it takes no such form either.
+    Raise NotRepeatable, and what Django raises for a form that it does not accept either.
     """
     if request.method != "POST" or request.content_type not in FORM_TYPES or not is_of_the_portal(request):
         raise NotRepeatable

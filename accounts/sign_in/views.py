@@ -1,4 +1,4 @@
-"""People's side of the portal: signing in and out, the launcher, one's own password."""
+"""Signing in and out, and the user's password."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class SignInView(ThrottledFormMixin, allauth_views.LoginView):
         return self._to_provider(request, default)
 
     def _to_provider(self, request: HttpRequest, upstream: Upstream) -> HttpResponse:
-        """Send a browser on by a page whose script knows the fragment, and everything else by a redirect."""
+        """Redirect to the provider. Browsers get a page whose script keeps the fragment."""
         start_url = f"{reverse('upstream_start', args=[upstream.slug])}{self._then()}"
         if "text/html" not in request.headers.get("Accept", ""):
             return redirect(start_url)
@@ -77,7 +77,7 @@ class SignOutView(allauth_views.LogoutView):
     http_method_names = ["get", "head", "post"]
 
     def post(self, request: Request, *args: Any, **kwargs: Any) -> HttpResponse:
-        """Sign out here, whatever the provider does; then at the provider."""
+        """Sign out of the portal first, then at the provider."""
         sign_in = request.sign_in
         response: HttpResponse = super().post(request, *args, **kwargs)
         on = provider_sign_out.sign_out_url(sign_in.pk, self.get_next_url()) if sign_in else None
@@ -112,7 +112,7 @@ class ReauthenticateView(ThrottledFormMixin, allauth_views.ReauthenticateView):
 @never_cache
 @require_safe
 def signed_out(request: HttpRequest) -> HttpResponse:
-    """Say so; a provider that brings the browser back may bring along where it goes on to."""
+    """Show that the user is signed out, or redirect to the target that the provider brings back."""
     target = redirect_target(provider_sign_out.target_in(request.GET.get("state", "")))
     if target and not request.user.is_authenticated:
         return provider_sign_out.remember_sign_out(redirect(target))
@@ -123,7 +123,7 @@ def signed_out(request: HttpRequest) -> HttpResponse:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def switch_account(request: Request) -> HttpResponse:
-    """Sign out, then sign in as somebody else and go where `next` leads. Only POST changes anything."""
+    """Sign out, then let another user sign in, and redirect to `next`. Only POST changes anything."""
     target = destination(request, "next")
     sign_in = with_next(reverse("account_login"), target)
     if request.method == "POST":

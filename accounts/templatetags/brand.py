@@ -10,5 +10,5 @@ register = template.Library()
 # A tag and no context processor: the page for a failure (500) is made without a request.
 @register.simple_tag
 def current_brand() -> brand.BrandStyle:
-    """Return what the portal is called and looks like: `{% current_brand as brand %}`."""
+    """Return the portal's brand: `{% current_brand as brand %}`."""
     return brand.current()

@@ -1,4 +1,4 @@
-"""What tables of the admin show of a moment and of a user agent."""
+"""Cells of the admin's tables: moments and user agents."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ register = template.Library()
 
 @register.filter
 def moment(at: datetime | None) -> SafeString | str:
-    """Return a moment in one line, the whole on hover; a dash for none."""
+    """Return a moment in one line with the full form as its title, or a dash."""
     return list_columns.moment(at) or "-"
 
 

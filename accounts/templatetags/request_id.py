@@ -10,5 +10,5 @@ register = template.Library()
 # A tag and no context: the page for a failure (500) is made without a request.
 @register.simple_tag
 def request_id() -> str:
-    """Return the number under which the log has this request: `{% request_id as reference %}`."""
+    """Return the id of this request in the log: `{% request_id as reference %}`."""
     return current_request.get()

@@ -1,4 +1,4 @@
-"""Tokens of an upstream for applications that ask for them, fresh as long as the upstream renews them."""
+"""A provider's tokens for applications that need them, renewed as long as the provider allows."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ _FIT = re.compile(r"[\x21-\x7e]+")
 
 
 def tokens_of(sign_in_id: int | None) -> Tokens:
-    """Return the tokens of a sign-in, renewed if they are nearly out; two queries if they are not.
+    """Return the tokens of a sign-in, renewed if they expire soon. Two queries without renewal.
 
-    From now on they are renewed in the background before they run out.
+    From the first call on, a thread renews them before they expire.
     """
     now = time.time()
     session = _session(sign_in_id)
@@ -52,7 +52,7 @@ def _is_nearly_out(session: UpstreamSession) -> bool:
 
 
 def _renewed(session: UpstreamSession) -> UpstreamSession | None:
-    """Return the session after asking the provider, or after another process has."""
+    """Return the session after this process or another one has asked the provider."""
     if refresh(session.pk).outcome is Outcome.BUSY:
         deadline = time.monotonic() + WAIT
         while time.monotonic() < deadline:

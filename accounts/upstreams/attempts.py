@@ -1,9 +1,9 @@
-"""One attempt to sign in by a provider: what its `state` says, and the cookie that binds it to a browser.
+"""One attempt to sign in by a provider: its `state`, and the cookie that binds it to a browser.
 
-A browser has one small cookie for all its attempts, in as many tabs as it likes; tabs that begin at the same
-moment may each set one of SLOTS. The state is signed and travels by the provider; nonce and PKCE verifier are
-derived from the cookie's secret, which does not. Nothing is stored, unless the page to return to is long or
-has a fragment.
+A browser has one small cookie for all its attempts, in any number of tabs. Tabs that begin at the same moment
+may each set one of SLOTS. The state is signed and travels by the provider. Nonce and PKCE verifier are
+derived from the cookie's secret, which stays in the browser. Nothing is stored unless the page to return to
+is long or has a fragment.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """`sign_in` is the sign-in that links an identity or confirms itself; 0 for signing in.
+    """An attempt, as its state says.
 
-    `next` is the page to return to, or `kept` the key under which that page is kept. `tries` counts the
-    attempts before this one that failed.
+    `sign_in` is the sign-in that links an identity or confirms itself, or 0. `next` is the page to return to,
+    or `kept` the key under which that page is stored. `tries` counts the failed attempts before this one.
     """
 
     id: str
@@ -78,7 +78,7 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class AttemptSecrets:
-    """What only this browser and the portal know of an attempt."""
+    """The secrets of an attempt, which only the portal and this browser know."""
 
     secret: str
 
@@ -92,7 +92,7 @@ class AttemptSecrets:
 
     @property
     def verifier(self) -> str:
-        """PKCE's code verifier (RFC 7636, section 4.1)."""
+        """Return PKCE's code verifier (RFC 7636, section 4.1)."""
         return _text(hashlib.sha256(f"verifier:{self.secret}".encode("latin-1", "replace")).digest())
 
     @property
@@ -108,7 +108,7 @@ def begin(
     sign_in: int = 0,
     tries: int = 0,
 ) -> tuple[str, AttemptSecrets, tuple[str, str]]:
-    """Return the state of a new attempt, its own secrets, and the browser's cookie."""
+    """Return the state of a new attempt, its secrets, and the browser's cookie."""
     new = (_cookie_name(secrets.choice(SLOTS)), secrets.token_urlsafe(16))
     name, browser_secret = next(iter(_held(request).items()), new)
     id, page, kept = secrets.token_hex(16), target or "", ""
@@ -126,7 +126,7 @@ def begin(
 
 
 def _shortened(page: str) -> str:
-    """Return the page, or as much of its address as a state has room for."""
+    """Return the page, or the part of its URL that fits into a state."""
     page = page.partition("#")[0]
     for shorter in (page, page.partition("?")[0]):
         if len(shorter) <= LONGEST_IN_STATE:
@@ -157,10 +157,10 @@ def _browser(browser_secret: str) -> str:
 
 
 def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt, AttemptSecrets | None]:
-    """Return the attempt that a browser comes back from, and its secrets, None if it began elsewhere.
+    """Return the attempt of a state, and its secrets, or None for them in another browser.
 
-    Raise ProviderError for a state that is not the portal's, is of another provider, or is so old that it
-    cannot even begin again.
+    Raise ProviderError for a state that is not the portal's, is of another provider, or is too old to begin
+    again.
     """
     try:
         said: dict[str, Any] = signing.loads(state, salt=SALT, max_age=RESUMED_WITHIN)
@@ -178,8 +178,8 @@ def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt,
 def page_of(request: HttpRequest, attempt: Attempt, own: AttemptSecrets | None) -> str:
     """Return the page that an attempt leads to.
 
-    Providers see the state, so another browser that brings it gets to know a kept page only in the network
-    from which the attempt began.
+    Providers see the state. So another browser learns a stored page only in the network from which the
+    attempt began.
     """
     client = client_address(request) if own is None else None
     found = kept_pages.kept(attempt.kept, only_of=client) if attempt.kept else None
@@ -187,9 +187,9 @@ def page_of(request: HttpRequest, attempt: Attempt, own: AttemptSecrets | None) 
 
 
 def take(attempt: Attempt) -> None:
-    """Use an attempt up: of any number that race, one wins. Raise ProviderError for the others.
+    """Use an attempt. Of several concurrent requests, all but one raise ProviderError.
 
-    What the cache raises is no word about the attempt: the page for an outage says so.
+    Errors of the cache are raised as they are, and lead to the page for an outage.
     """
     if attempt.is_over:
         raise ProviderError("the state is too old", ErrorPage.STALE, is_retryable=True)
@@ -198,9 +198,9 @@ def take(attempt: Attempt) -> None:
 
 
 def may_retry(attempt: Attempt) -> bool:
-    """Return whether another attempt may follow this one by itself, and count that it does.
+    """Return whether another attempt may follow this one without a click, and count it.
 
-    Bounded twice: a provider may send every browser back with the same old answer, or refuse every new one.
+    There are two bounds: a provider may repeat one old answer, or refuse every new attempt.
     """
     try:
         return any(cache.add(f"upstream-again:{attempt.id}:{n}", 1, RESUMED_WITHIN) for n in range(TRIES))

@@ -1,4 +1,4 @@
-"""CAS at the portal: where tickets and logout requests arrive, and what a single-page application asks."""
+"""The portal's CAS pages: where tickets and logout requests arrive, and who is signed in."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from authgate.check.responses import CHALLENGE, header_value
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def sso_login(request: Request) -> HttpResponse:
-    """Begin a sign-in by CAS, take the browser back with its ticket, or hear that a ticket has ended."""
+    """Begin a sign-in by CAS, receive the browser with its ticket, or receive a logout request."""
     if request.method == "POST":
         return single_logout(request)
     upstream = chosen(request.GET.get("upstream", ""))
@@ -36,7 +36,7 @@ def sso_login(request: Request) -> HttpResponse:
 
 
 def chosen(slug: str) -> Upstream | None:
-    """Return the CAS server of that name; without a name the default, or the only one."""
+    """Return the CAS server with that name. Without a name, return the default or the only one."""
     servers = Upstream.objects.filter(kind=Upstream.Kind.CAS, enabled=True)
     if slug:
         return servers.filter(slug=slug).first()
@@ -47,9 +47,9 @@ def chosen(slug: str) -> Upstream | None:
 @never_cache
 @require_safe
 def verification(request: Request) -> HttpResponse:
-    """Tell a page of the portal's own host who is signed in there, or where to sign in.
+    """Return the user who is signed in to a page of the portal's own host, or the sign-in URL.
 
-    It evaluates no rule: a proxy that guards an application asks a check.
+    No rules are evaluated here: a proxy that protects an application sends a check.
     """
     sign_in = request.sign_in
     if sign_in is None:

@@ -1,6 +1,6 @@
-"""The one gate for text that a provider sends: what no database, header or page can hold ends here.
+"""Validation of every text that a provider sends.
 
-JSON can hold lone surrogates, NUL and line breaks. PostgreSQL refuses the first two, SQLite and UTF-8 the
+JSON can contain lone surrogates, NUL and line breaks. PostgreSQL refuses the first two, SQLite and UTF-8 the
 first, HTTP headers the last.
 """
 
@@ -16,9 +16,9 @@ LONGEST_ADDRESS = 2000
 
 
 def identifier(value: Any, name: str, longest: int = LONGEST) -> str:
-    """Return a text that names something, unchanged. Raise ProviderError for any other value.
+    """Return a text that identifies something, unchanged. Raise ProviderError for any other value.
 
-    Repairing it instead would make one name of two.
+    A repaired text could be equal to another identifier.
     """
     if not isinstance(value, str) or not is_identifier(value, longest):
         raise ProviderError(f"the provider sent no usable text where a name must be ({name})")
@@ -31,17 +31,17 @@ def is_identifier(text: str, longest: int = LONGEST) -> bool:
 
 
 def optional_identifier(value: Any, name: str, longest: int = LONGEST) -> str:
-    """Return a text that names something, "" where the provider sent none. Raise ProviderError."""
+    """Return a text that identifies something, "" if the provider sent none. Raise ProviderError."""
     return "" if value is None or value == "" else identifier(value, name, longest)
 
 
 def readable(value: Any, longest: int) -> str:
-    """Return a text for people without the characters that cannot be shown; "" for any other value."""
+    """Return a text for display without unprintable characters, "" for any other value."""
     return "".join(filter(str.isprintable, value)).strip()[:longest] if isinstance(value, str) else ""
 
 
 def web_address(value: Any, name: str) -> str:
-    """Return an address to which a request or a browser may be sent.
+    """Return a URL to which a request or a browser may be sent.
 
     Raise ProviderError for any other value.
     """

@@ -1,4 +1,4 @@
-"""Times in JWTs: a NumericDate is a number of seconds (RFC 7519, section 2), and never a text."""
+"""Times in JWTs: a NumericDate is a number of seconds (RFC 7519, section 2), never a text."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LATEST = 253_402_300_799
 
 
 def is_time(value: Any) -> bool:
-    """Return whether a claim is a NumericDate. PyJWT also takes a number in a text for one."""
+    """Return whether a claim is a NumericDate. PyJWT would also accept a text with a number."""
     # NaN and infinity, which JSON readers accept, are in no range.
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LATEST
 

@@ -1,4 +1,4 @@
-"""How many threads may wait for a provider: one that hangs must leave the others to everybody else."""
+"""Limits on how many threads may wait for a provider, so that one that hangs does not block others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WAIT = 1.0
 
 
 class ProviderSlots:
-    """Lets so many threads at once ask each provider, and so many ask any."""
+    """Slots for threads that ask providers: so many for each provider, and so many in all."""
 
     def __init__(self, each: int, together: int) -> None:
         self._each, self._together = each, together
@@ -25,7 +25,10 @@ class ProviderSlots:
 
     @contextmanager
     def hold(self, upstream_id: int) -> Iterator[None]:
-        """Wait for a hold. Raise ProviderError at once where the provider hangs, otherwise after a second."""
+        """Wait for a slot, and hold it.
+
+        Raise ProviderError after a second, or at once if the provider hangs.
+        """
         began = self._begin(upstream_id)
         try:
             yield

@@ -1,4 +1,4 @@
-"""What can go wrong with a provider: a reason for administrators, a page for the visitor."""
+"""Errors of providers: a reason for administrators, a page for the visitor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class ErrorPage(Enum):
-    """Which page a visitor gets, with its status."""
+    """The page that a visitor gets, with its status."""
 
     UNAVAILABLE = 503
     BROKEN = 502
@@ -15,9 +15,9 @@ class ErrorPage(Enum):
 
 
 class ProviderError(Exception):
-    """Signing in by a provider came to an end. `reason` is for administrators and holds no secret.
+    """A sign-in by a provider failed. `reason` is for administrators, and has no secret.
 
-    `is_retryable` says that another attempt may succeed: another tab, or an earlier answer, was quicker.
+    `is_retryable` is true if another attempt may succeed, because another tab was faster.
     """
 
     def __init__(

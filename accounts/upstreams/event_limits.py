@@ -1,4 +1,4 @@
-"""How often an event may be written that repeats, or that an attacker can cause at will."""
+"""Limits on events that repeat, or that an attacker can cause at will."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from django.core.cache import cache
 
 
 def may_record(key: str, seconds: int) -> bool:
-    """Return whether no event of this key was written in the last seconds, and count this one as written.
+    """Return whether no event with this key was written in the last seconds, and count this one.
 
-    If the cache cannot be reached, none may be written.
+    If the cache cannot be reached, return False.
     """
     try:
         return cache.add(key, 1, seconds)

@@ -1,4 +1,4 @@
-"""What a test of a provider's settings finds, and how grave each finding is."""
+"""Findings of a connection test, and how serious each is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Finding:
 
 
 def examine(upstream: Upstream, protocols: Mapping[str, Any]) -> list[Finding]:
-    """Return the findings for a provider of any kind, within the limits that hold for sign-ins."""
+    """Return the findings for a provider of any kind, within the limits for sign-ins."""
     protocol = protocols.get(upstream.kind)
     if protocol is None:
         return [Finding(Level.WRONG, _("This kind of provider cannot be used yet."))]

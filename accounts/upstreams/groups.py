@@ -1,7 +1,7 @@
-"""Groups that follow what a provider says of a person: by mappings, and by taking all that it has.
+"""Groups that follow a provider's claims, by mappings or by importing all of a claim's values.
 
-A provider reaches only groups that a mapping names or that were created for it. A local group of the same
-name stays out of its reach, however the name is spelled.
+A provider changes only groups that a mapping names or that were created for it. Local groups with the same
+name, in any spelling, are out of its reach.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MOST_OF_A_PROVIDER = 5000
 
 
 class _GroupUpdate:
-    """The groups of one person, as one answer of the provider has them."""
+    """An update of one user's groups from one answer of the provider."""
 
     def __init__(self, upstream: Upstream, user: User, claims: Mapping[str, Any], *, is_all: bool) -> None:
         self.upstream, self.user, self.claims, self.is_all = upstream, user, claims, is_all
@@ -44,7 +44,7 @@ class _GroupUpdate:
         self.powerful = set(Group.permissions.through.objects.values_list("group_id", flat=True).distinct())
 
     def is_unknown(self, claim: str) -> bool:
-        """Return whether the absence of a claim says nothing of the groups that hang on it."""
+        """Return whether a claim's absence says nothing about the groups that depend on it."""
         if is_withheld(self.claims, claim):
             self.withheld.add(claim)
             return True
@@ -97,10 +97,10 @@ class _GroupUpdate:
 
 
 def update_groups(upstream: Upstream, user: User, claims: Mapping[str, Any], *, is_all: bool = True) -> None:
-    """Add a person to the groups that the claims name; remove them from mirrored groups that none names.
+    """Add a user to the groups that the claims name, and remove them from other mirrored groups.
 
-    `is_all` says that the claims are all that the provider has: an absent claim then has no value. If it is
-    false, or the provider says that it left the claim out, groups that hang on an absent claim stay.
+    If `is_all` is true, the claims are complete: an absent claim has no value. Otherwise, or if the provider
+    says that it left the claim out, groups that depend on an absent claim stay.
     """
     update = _GroupUpdate(upstream, user, claims, is_all=is_all)
     update.by_mappings()
@@ -110,7 +110,7 @@ def update_groups(upstream: Upstream, user: User, claims: Mapping[str, Any], *, 
 
 
 def updates_groups_on_recheck(upstream: Upstream) -> bool:
-    """Return whether groups are taken away, too, so that they follow each time the provider is asked."""
+    """Return whether groups can be removed, so they are updated at each recheck."""
     mirrors = upstream.group_mappings.filter(mode=GroupMapping.Mode.MIRROR)
     return bool(upstream.groups_claim) or mirrors.exists()
 
@@ -121,8 +121,8 @@ def updates_groups_on_recheck(upstream: Upstream) -> bool:
 def _created_for(upstream: Upstream, values: list[str]) -> list[int]:
     """Create the groups for new values, and return their ids.
 
-    A value is left out, with an event, if a group that is not the provider's has its name, or one that
-    applications may take for it.
+    A value is left out, with an event, if another group has its name or a name that applications may confuse
+    with it.
     """
     others = Group.objects.exclude(upstream_group__upstream=upstream).values_list("name", flat=True)
     taken = {name_key(name) for name in others}
@@ -155,7 +155,7 @@ def _created(upstream: Upstream, name: str, value: str) -> int | None:
 
 
 def _record_once(kind: str, upstream: Upstream, username: str, reason: str) -> None:
-    """Write an event, at most one an hour for each person and reason."""
+    """Write an event at most once an hour for each user and reason."""
     digest = hashlib.sha256(f"{username}\n{reason}".encode()).hexdigest()
     if may_record(f"{kind}:{upstream.pk}:{digest}", 3600):
         record(kind, subject=username, reason=reason, details={"upstream": upstream.slug})
@@ -165,17 +165,17 @@ def _record_once(kind: str, upstream: Upstream, username: str, reason: str) -> N
 
 
 def values_of(claims: Mapping[str, Any], path: str) -> set[str]:
-    """Return the texts of a claim of that name, else of one inside another (`realm_access.roles`)."""
+    """Return the texts of a claim, or of a claim inside another (`realm_access.roles`)."""
     found = _found(claims, path)
     values: Iterable[Any] = found if isinstance(found, list | tuple) else [found]
     return {value for value in values if isinstance(value, str)}
 
 
 def is_withheld(claims: Mapping[str, Any], path: str) -> bool:
-    """Return whether a provider says that it left a claim out, which it does when the claim grew too long.
+    """Return whether a provider says that it left a claim out, usually because it is too long.
 
     OpenID Connect Core, section 5.6.2, has `_claim_names` for claims that are elsewhere. Entra ID also sends
-    `hasgroups`, `groups:src1`, and in attributes of SAML origin `…/claims/groups.link`.
+    `hasgroups`, `groups:src1`, and `…/claims/groups.link` for attributes of SAML origin.
     """
     if _found(claims, path) not in (None, "", [], {}):
         return False

@@ -1,8 +1,8 @@
-"""Asking providers over HTTP: only whom administrators meant, never for long, never for much.
+"""HTTP requests to providers, limited in target, time and size.
 
-The address of a provider is typed by an administrator, and more addresses come from the provider itself.
-None may point the portal at services inside the network: every address of a name is checked, and the
-connection goes to a checked one, so that a name that means another address a moment later gains nothing.
+An administrator types the URL of a provider, and the provider itself names more. None may lead the portal to
+services inside the network. So every address of a host is checked, and the connection uses a checked address.
+A host name that changes its address a moment later gains nothing.
 """
 
 from __future__ import annotations
@@ -45,11 +45,11 @@ class Answer:
 
     @property
     def error_page(self) -> ErrorPage:
-        """Return the page for a status that was not expected."""
+        """Return the error page for an unexpected status."""
         return ErrorPage.UNAVAILABLE if self.status >= 500 else ErrorPage.BROKEN
 
     def json(self) -> dict[str, Any]:
-        """Return the JSON object. Raise ProviderError for anything else."""
+        """Return the JSON object. Raise ProviderError for any other body."""
         try:
             found = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -67,7 +67,7 @@ def fetch(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Return the answer, whatever its status. Follows no redirect. Raise ProviderError."""
+    """Return the response, whatever its status. Redirects are not followed. Raise ProviderError."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
@@ -104,7 +104,7 @@ def fetch(
 
 
 def allowed_addresses(host: str, port: int, *, allow_private: bool, encrypted: bool) -> list[str]:
-    """Return the addresses of a host. Raise ProviderError if any is one that may not be asked."""
+    """Return the addresses of a host. Raise ProviderError if any of them is not allowed."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):
@@ -129,14 +129,17 @@ def _is_public(text: str) -> bool:
 
 
 def _is_never_meant(text: str) -> bool:
-    """Tell of link-local addresses, where clouds keep credentials of machines, and of those of no host."""
+    """Return whether an address is link-local, multicast or unspecified.
+
+    Clouds serve the credentials of machines at link-local addresses.
+    """
     return any(
         address.is_link_local or address.is_multicast or address.is_unspecified for address in _meanings(text)
     )
 
 
 def _meanings(text: str) -> Iterator[Address]:
-    """Return an address, and the IPv4 address that a gateway may take it for."""
+    """Yield an address, and the IPv4 address to which a gateway may translate it."""
     address = ipaddress.ip_address(text)
     if not isinstance(address, ipaddress.IPv6Address) or address.ipv4_mapped is None:
         yield address
@@ -152,7 +155,7 @@ def _meanings(text: str) -> Iterator[Address]:
 
 
 class _Deadline:
-    """Cuts the one connection it guards when time is up; reading timeouts alone bound no slow drip."""
+    """Closes one connection when the time is up. Read timeouts alone do not limit a slow response."""
 
     def __init__(self, seconds: float) -> None:
         self.at = time.monotonic() + seconds
@@ -181,7 +184,7 @@ class _Deadline:
 
 @contextmanager
 def _ended_after(seconds: float) -> Iterator[_Deadline]:
-    """Raise TimeoutError when what is done within took longer, whatever else came of it."""
+    """Raise TimeoutError if the block took longer, whatever else it raised."""
     deadline = _Deadline(seconds)
     timer = threading.Timer(seconds, deadline.cut)
     timer.daemon = True

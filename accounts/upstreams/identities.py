@@ -1,4 +1,4 @@
-"""Links that an administrator makes: a person or a program of a provider, and the user that it stands for."""
+"""Links that an administrator creates between a provider's subject and a user."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Linked(Enum):
 def link_to(
     upstream: Upstream, subject: str, user: User, *, actor: str, address: str | None = None
 ) -> Linked:
-    """Link a subject to a user, with an audit event. Raise ValidationError if it is another user's."""
+    """Link a subject to a user, with an audit event. Raise ValidationError if another user has it."""
     validate_subject(subject)
     with transaction.atomic():
         identity, is_new = Identity.objects.get_or_create(

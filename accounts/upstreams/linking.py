@@ -1,7 +1,7 @@
-"""Whoever comes from a provider: which user that is, and how they are let in.
+"""Sign-ins by any provider: finding, linking and creating the user.
 
-The same for every kind of provider. People are known by (upstream, subject) alone. Nobody gets into an
-existing account by a name, nor by an address that the portal or a trusted provider has not verified.
+Users are identified by (upstream, subject) alone. No existing account is opened by a name, or by an address
+that neither the portal nor a trusted provider has verified.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _NOT_IN_NAMES = re.compile(r"[^\w.+-]")
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """What a provider said of somebody. `methods` and `context` are amr and acr."""
+    """What a provider asserts about a user. `methods` and `context` are amr and acr."""
 
     subject: str
     claims: Mapping[str, Any] = field(default_factory=dict)
@@ -72,7 +72,7 @@ class Assertion:
 def sign_in_by_provider(
     request: HttpRequest, upstream: Upstream, assertion: Assertion, target: str | None
 ) -> HttpResponse:
-    """Sign in whoever arrived, by the same door as with a password. Raise ProviderError."""
+    """Sign in the user of an assertion, in the same steps as with a password. Raise ProviderError."""
     user = _user_after_races(upstream, assertion)
     with transaction.atomic():
         request.session.set_expiry(0)
@@ -91,7 +91,7 @@ def sign_in_by_provider(
 
 
 def _user_after_races(upstream: Upstream, assertion: Assertion) -> User:
-    """Return the user, once more if somebody took the subject or the address at this very moment."""
+    """Return the user. Try again if a concurrent sign-in takes the subject or the address."""
     for _ in range(TRIES):
         try:
             with transaction.atomic():
@@ -102,7 +102,7 @@ def _user_after_races(upstream: Upstream, assertion: Assertion) -> User:
 
 
 def _sealed(upstream: Upstream, user: User, assertion: Assertion) -> str:
-    """Seal what the sign-in's row will keep: in between may be the question for a second factor."""
+    """Return what the sign-in's row will store, encrypted, while the second factor is pending."""
     kept = {
         "upstream": upstream.pk,
         "user": user.pk,
@@ -128,7 +128,7 @@ def _unseal(sealed: str) -> dict[str, Any] | None:
 
 
 def is_identity_valid(request: HttpRequest, user: User) -> bool:
-    """Return whether what a provider said at the first step, if one did, still counts at the last."""
+    """Return whether the identity of the first step, if any, is still linked and enabled."""
     sealed = request.session.get(SEALED_ASSERTION)
     if sealed is None:
         return True
@@ -141,7 +141,7 @@ def is_identity_valid(request: HttpRequest, user: User) -> bool:
 
 @receiver(user_logged_in, dispatch_uid="keep what the upstream said")
 def store_provider_session(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
-    """Hang what the provider said on the sign-in that has just begun."""
+    """Store what the provider asserted with the sign-in that has just begun."""
     sealed = request.session.pop(SEALED_ASSERTION, None)
     sign_in = sign_in_in(request)
     if sealed is None or sign_in is None:
@@ -156,7 +156,7 @@ def store_provider_session(sender: Any, request: HttpRequest, user: User, **kwar
 
 
 def _create_provider_session(sign_in: SignIn, upstream_id: int, kept: dict[str, Any]) -> None:
-    """Make the row. Provider and identity are locked: neither can go while nothing hangs on it yet."""
+    """Create the row. Provider and identity are locked, so neither can be deleted meanwhile."""
     locked = Upstream.objects.select_for_update(no_key=True).order_by()
     upstream = locked.filter(pk=upstream_id, enabled=True).first()
     identities = Identity.objects.select_for_update(no_key=True).order_by()
@@ -179,7 +179,7 @@ def _create_provider_session(sign_in: SignIn, upstream_id: int, kept: dict[str, 
 
 
 def _count_as_second_factor(sign_in: SignIn) -> None:
-    """Take the provider's second factor for one of the portal's own: the administrator trusts it so far."""
+    """Accept the provider's second factor as one of the portal's, as the administrator configured."""
     sign_in.methods = [*sign_in.methods, "upstream_second_factor"]
     sign_in.second_factor_at = timezone.now()
     sign_in.save(update_fields=["methods", "second_factor_at"])
@@ -194,7 +194,7 @@ def has_second_factor(upstream: Upstream, assertion: Assertion) -> bool:
 
 
 def find_or_create_user(upstream: Upstream, assertion: Assertion) -> User:
-    """Return the user whom an assertion belongs to, linked or made if the upstream does that.
+    """Return the user of an assertion, linked or created as the provider's settings allow.
 
     Raise ProviderError.
     """
@@ -222,11 +222,12 @@ def find_or_create_user(upstream: Upstream, assertion: Assertion) -> User:
 
 
 def verified_address(upstream: Upstream, assertion: Assertion) -> str | None:
-    """Return the address on which the provider's word is taken: verified there, of a domain trusted here.
+    """Return the address that the provider has verified, if its domain is trusted here.
 
-    `email_verified` speaks of the claim `email` alone (OpenID Connect Core, section 5.1): anything else that
-    is mapped, people may have typed themselves. CAS has no such word, so its domains speak for any. Of a
-    provider whose every address is trusted, an address counts unless it says itself that it is not verified.
+    `email_verified` is about the claim `email` alone (OpenID Connect Core, section 5.1). Users may have typed
+    any other mapped claim themselves. CAS has no such claim, so its trusted domains apply to every claim. If
+    all addresses of a provider are trusted, an address counts unless the provider says that it is not
+    verified.
     """
     claim = _claim_for(upstream, ClaimMapping.Field.EMAIL) or "email"
     verified = assertion.claims.get("email_verified")
@@ -292,10 +293,10 @@ def _create_user(upstream: Upstream, assertion: Assertion) -> User:
 
 
 def free_usernames(upstream: Upstream, assertion: Assertion) -> Iterator[str]:
-    """Return names for a new account that are nobody's yet, as near as can be to what the provider has.
+    """Yield free names for a new account, similar to the provider's name for the user.
 
-    They obey the rules for names that people choose: no at sign, which before a password would stand in for
-    somebody's address, and nothing that sounds like power.
+    They follow the rules for names that users choose. They have no at sign, because such a name could pass
+    for another user's address, and no word of power.
     """
     claim = _claim_for(upstream, ClaimMapping.Field.USERNAME)
     claims = [assertion.claims.get(name) for name in ([claim] if claim else ["preferred_username", "email"])]
@@ -334,7 +335,7 @@ def _claim_for(upstream: Upstream, name: str) -> str | None:
 
 
 def _update_fields(upstream: Upstream, user: User, assertion: Assertion, *, is_new: bool) -> None:
-    """Fill a new account; of an older one only what a mapping names, and an address that is missing."""
+    """Fill the fields of a new account. For an older one, fill mapped fields and a missing address."""
     claim = _claim_for(upstream, ClaimMapping.Field.DISPLAY_NAME)
     name = readable(assertion.claims.get(claim or "name"), 150)
     if (claim or is_new) and name and name != user.display_name:
@@ -345,9 +346,9 @@ def _update_fields(upstream: Upstream, user: User, assertion: Assertion, *, is_n
 
 
 def _update_address(upstream: Upstream, user: User, assertion: Assertion) -> None:
-    """Make a believed address the user's own, unless it is somebody else's.
+    """Set a verified address as the user's own, unless another user has it.
 
-    Never of a person with power here: who receives their mail may set their password anew.
+    Users with power in the admin keep their address: its owner may set their password.
     """
     address = verified_address(upstream, assertion)
     if address is None or address == user.email.lower() or is_address_taken(address, except_by=user.pk):
@@ -366,7 +367,7 @@ def _update_address(upstream: Upstream, user: User, assertion: Assertion) -> Non
 
 
 def link(request: HttpRequest, upstream: Upstream, assertion: Assertion, user: User) -> None:
-    """Link an identity to the person who is signed in. Raise ProviderError if it is another's."""
+    """Link an identity to the signed-in user. Raise ProviderError if another user has it."""
     identity, is_new = Identity.objects.get_or_create(
         upstream=upstream, subject=assertion.subject, defaults={"user": user}
     )
@@ -377,7 +378,7 @@ def link(request: HttpRequest, upstream: Upstream, assertion: Assertion, user: U
 
 
 def is_only_sign_in_method(identity: Identity) -> bool:
-    """Return whether a person could not sign in any more without this identity."""
+    """Return whether the user could not sign in without this identity."""
     if identity.user.has_usable_password():
         return False
     others = Identity.objects.filter(user=identity.user, upstream__enabled=True).exclude(pk=identity.pk)

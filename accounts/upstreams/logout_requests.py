@@ -38,9 +38,9 @@ MARKED_FOR = 3600
 
 @sensitive_variables()
 def parameter_of(request: HttpRequest, name: str, *, largest: int, encoding: str) -> str:
-    """Return the one value of a parameter of a form. Raise ProviderError.
+    """Return the value of a form parameter that must occur once. Raise ProviderError.
 
-    `largest` is the most bytes that the form may have. A form of more is not read.
+    A form of more than `largest` bytes is not read.
     """
     length = request.META.get("CONTENT_LENGTH") or ""
     if request.content_type != "application/x-www-form-urlencoded" or not length.isdecimal():
@@ -130,7 +130,7 @@ def _is_marked(session: UpstreamSession) -> bool:
 
 
 def _issued_at(session: UpstreamSession) -> float:
-    """Return when the session's ID token was issued, which was verified when it came."""
+    """Return when the session's ID token was issued. The token was verified before it was stored."""
     try:
         return stored_time(session.id_token.reveal(), "iat")
     except Undecryptable:

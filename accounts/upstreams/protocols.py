@@ -18,9 +18,10 @@ from accounts.upstreams.oidc.flow import authorization_url, redeem_code
 
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """`leave` returns the URL at the provider, `redeem` the user who came back; both raise ProviderError.
+    """The steps of a protocol.
 
-    `examine` tests the connection and yields each finding at once.
+    `leave` returns the URL at the provider, `redeem` the assertion about the user who came back. Both raise
+    ProviderError. `examine` tests the connection and yields each finding at once.
     """
 
     leave: Callable[[Upstream, str, AttemptSecrets, Purpose], str]

@@ -1,7 +1,7 @@
-"""Signing out at the provider, once the portal has: OpenID Connect RP-Initiated Logout 1.0, and CAS.
+"""Signing out at the provider after the portal: OpenID Connect RP-Initiated Logout 1.0, and CAS.
 
-The portal's own sign-out comes first and needs no provider. What comes after is a page of the portal that
-sends the browser on, so that neither an ID token nor a provider that hangs is in the way before.
+The portal's own sign-out comes first, and needs no provider. A page of the portal then redirects the browser
+to the provider. So neither an ID token nor a slow provider can delay the sign-out.
 """
 
 from __future__ import annotations
@@ -40,16 +40,16 @@ COOKIE_AGE = 300
 
 @dataclass(frozen=True, slots=True)
 class ProviderSignOut:
-    """Which provider's session is to be ended, and the judged page to go on to, "" for none."""
+    """The provider's session to end, and the allowed page to redirect to afterwards, or ""."""
 
     session: int
     then: str
 
 
 def sign_out_url(sign_in_id: int | None, then: str | None) -> str | None:
-    """Return the portal's page that leads on to the provider of a sign-in; None where it came by none.
+    """Return the portal's page that redirects to the sign-out at the provider, or None.
 
-    `then` is validated. The sign-in must have ended before the page is requested.
+    `then` must be an allowed target. The sign-in must have ended before the page is requested.
     """
     session = UpstreamSession.objects.filter(sign_in=sign_in_id, upstream__enabled=True).order_by().first()
     if session is None:
@@ -60,7 +60,7 @@ def sign_out_url(sign_in_id: int | None, then: str | None) -> str | None:
 
 
 def unseal(sealed: str) -> ProviderSignOut | None:
-    """Return what the portal sealed within the last minute."""
+    """Return what the portal sealed within the last minute, or None."""
     try:
         session, then = signing.loads(sealed, salt=SALT, max_age=AGE_LIMIT)
     except (signing.BadSignature, ValueError, TypeError):
@@ -69,9 +69,9 @@ def unseal(sealed: str) -> ProviderSignOut | None:
 
 
 def take_id_token(session_id: int) -> tuple[Upstream, str] | None:
-    """Take the ID token of an ended sign-in out of the database, for this one use; None if it was taken.
+    """Return the provider and the ID token of an ended sign-in, and delete its tokens.
 
-    The sign-in's other tokens go with it: nobody asks for them any more.
+    Return None if they were deleted before.
     """
     ended = UpstreamSession.objects.filter(pk=session_id, sign_in__ended_at__isnull=False)
     session = ended.select_related("upstream").order_by().first()
@@ -88,10 +88,7 @@ def take_id_token(session_id: int) -> tuple[Upstream, str] | None:
 
 
 def end_session_url(upstream: Upstream, hint: str, then: str) -> str | None:
-    """Return where the provider signs a browser out; None where it offers no such place.
-
-    Raise ProviderError.
-    """
+    """Return the provider's page that signs the browser out, or None. Raise ProviderError."""
     state = signing.dumps(then, salt=f"{SALT} back") if then else ""
     if not upstream.is_oidc:
         service = f"{signed_out_url()}?{urlencode({'state': state})}" if state else signed_out_url()
@@ -109,17 +106,17 @@ def end_session_url(upstream: Upstream, hint: str, then: str) -> str | None:
 
 
 def signed_out_url() -> str:
-    """Return the address that providers send people back to, which must be registered there."""
+    """Return the URL to register at providers, to which they redirect signed-out users."""
     return f"{settings.IKD_PORTAL_ORIGIN}{reverse('signed_out')}"
 
 
 def backchannel_url(upstream: Upstream) -> str:
-    """Return the address to which a provider sends its logout tokens."""
+    """Return the URL to which a provider sends its logout tokens."""
     return f"{settings.IKD_PORTAL_ORIGIN}{reverse('backchannel_logout', args=[upstream.slug])}"
 
 
 def target_in(state: str) -> str | None:
-    """Return the page to go on to that the portal gave a provider to bring back."""
+    """Return the page in the state that a provider brings back, or None."""
     try:
         then = signing.loads(state, salt=f"{SALT} back", max_age=BACK_WITHIN)
     except (signing.BadSignature, ValueError):

@@ -1,7 +1,7 @@
-"""Threads that may wait for a provider: many of them wait, few of them work at the same time.
+"""Threads that may wait for a provider: many wait, few work at the same time.
 
-A thread that waits holds no database connection and none of the places of those that work. So a hundred
-people can sign in at one slow provider, while the database sees no more connections than IKD_THREADS.
+A waiting thread holds no database connection and no place among the working threads. So a hundred users can
+sign in at one slow provider, with no more connections than IKD_THREADS.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Application = Callable[[Any, Any], Iterable[bytes]]
 
 
 class _Held(threading.local):
-    """What this thread holds. Threads that make other pages hold nothing, and are left alone."""
+    """What this thread holds. Threads for other pages hold nothing, and are not limited here."""
 
     place = False
     waited = 0.0
@@ -34,7 +34,7 @@ _places = threading.BoundedSemaphore(max(1, settings.IKD_THREADS))
 
 
 def few_at_once(application: Application) -> Application:
-    """Return a WSGI application whose answer is made by a thread that holds a place."""
+    """Return a WSGI application that runs only in threads that hold a place."""
 
     def answer(environ: Any, start_response: Any) -> Iterable[bytes]:
         with _place():
@@ -50,9 +50,9 @@ def few_at_once(application: Application) -> Application:
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """Hold neither a place nor a connection while this thread waits for a provider, or for one that does.
+    """Release place and connection while this thread waits for a provider.
 
-    Within, no query may be made.
+    Within the block, no query may be made.
     """
     if not _held.place or any(connection.in_atomic_block for connection in connections.all()):
         yield
@@ -68,7 +68,7 @@ def waiting() -> Iterator[None]:
 
 
 def seconds_left(limit: float) -> float:
-    """Return how long the next answer may take, `limit` at most."""
+    """Return how long the next response may take, at most `limit`."""
     waited = _held.waited
     if _held.waits_since is not None:
         waited += time.monotonic() - _held.waits_since

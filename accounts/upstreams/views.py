@@ -1,4 +1,4 @@
-"""Signing in by a provider, and the page on which people link and unlink theirs."""
+"""Signing in by a provider, and the page on which users link and unlink identities."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def enabled_provider(slug: str) -> Upstream:
 
 
 def enabled_providers() -> list[Upstream]:
-    """Return the providers that people may choose from, in their order, with their icons' keys. One query."""
+    """Return the providers that users may choose, in their order, with the keys of their icons. One query."""
     found = Upstream.objects.filter(enabled=True, kind__in=list(PROTOCOLS))
     return list(found.annotate(picture_key=F("picture__key")))
 
@@ -61,10 +61,10 @@ def enabled_providers() -> list[Upstream]:
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def start(request: Request, slug: str) -> HttpResponse:
-    """Send the browser to the provider, or on to its page if it is signed in.
+    """Redirect the browser to the provider, or to `next` if the user is signed in.
 
-    `attempt` is the state of an attempt that failed: the new one leads to the same page. A POST brings the
-    fragment of the page along, which stays out of addresses and logs.
+    `attempt` is the state of a failed attempt: the new one leads to the same page. A POST carries the page's
+    fragment, which stays out of URLs and logs.
     """
     upstream = enabled_provider(slug)
     failed, page = _failed_attempt(request, upstream)
@@ -78,7 +78,7 @@ def start(request: Request, slug: str) -> HttpResponse:
 
 
 def _failed_attempt(request: Request, upstream: Upstream) -> tuple[Attempt | None, str]:
-    """Return the attempt to be followed by another, and the page that it leads to."""
+    """Return the failed attempt to follow, and the page that it leads to."""
     try:
         attempt, own = attempts.read(request, upstream, request.GET.get("attempt", ""))
     except ProviderError:
@@ -107,7 +107,7 @@ def redirect_to_provider(
 
 
 def _start_url(upstream: Upstream, state: str) -> str:
-    """Return where an attempt begins that leads to the same page as an earlier one."""
+    """Return the URL that begins another attempt for the same page."""
     return f"{reverse('upstream_start', args=[upstream.slug])}?{urlencode({'attempt': state})}"
 
 
@@ -115,7 +115,7 @@ def _start_url(upstream: Upstream, state: str) -> str:
 @require_safe
 @sensitive_variables()
 def callback(request: Request, slug: str) -> HttpResponse:
-    """Take the browser back from the provider. HEAD uses nothing up."""
+    """Receive the browser from the provider. HEAD changes nothing."""
     upstream = enabled_provider(slug)
     if request.method == "HEAD":
         return HttpResponse(status=204)
@@ -159,9 +159,9 @@ def _failed(
     *,
     is_taken: bool,
 ) -> HttpResponse:
-    """Return the way on from an attempt that failed: its page, another attempt, or an explanation.
+    """Return the response to a failed attempt: its page, another attempt, or an error page.
 
-    Of several tabs that a browser restores at once, one may have signed it in meanwhile.
+    If a browser restores several tabs at once, one of them may have signed in meanwhile.
     """
     again = _start_url(upstream, request.GET["state"])
     if attempt.purpose is not Purpose.SIGN_IN or error.page is ErrorPage.REFUSED:
@@ -178,7 +178,7 @@ def _failed(
 
 
 def _let_other_tabs_finish(attempt: Attempt) -> None:
-    """Wait a moment, longer each time, so that tabs do not take each other's tickets again and again."""
+    """Wait a moment, longer each time, so that tabs do not use each other's tickets."""
     with provider_threads.waiting():
         time.sleep(random.uniform(0.2, 0.4) * 2**attempt.tries)  # noqa: S311, no secret
 
@@ -202,13 +202,13 @@ def _arrived(
 
 
 def _refuse_if_switched_off(upstreams: QuerySet[Upstream], upstream: Upstream) -> None:
-    """Take no word of a provider that was switched off while it was asked. Raise ProviderError."""
+    """Raise ProviderError if the provider was disabled while it was asked."""
     if upstreams.order_by().filter(pk=upstream.pk, enabled=True).first() is None:
         raise ProviderError("the provider was switched off meanwhile", ErrorPage.REFUSED)
 
 
 def _still_signed_in(request: Request, attempt: Attempt) -> SignIn:
-    """Return the sign-in that began the attempt, if it has not ended while the provider was asked."""
+    """Return the sign-in that began the attempt. Raise ProviderError if it has ended meanwhile."""
     own = request.sign_in
     if own is None or own.pk != attempt.sign_in:
         raise ProviderError("another sign-in began meanwhile", ErrorPage.STALE)
@@ -219,7 +219,10 @@ def _still_signed_in(request: Request, attempt: Attempt) -> SignIn:
 
 
 def _confirm_with(request: Request, upstream: Upstream, assertion: Assertion, user: User) -> None:
-    """Note that the provider asked the person again. Raise ProviderError where that proves too little."""
+    """Record that the user authenticated at the provider again.
+
+    Raise ProviderError if that proves too little.
+    """
     if not Identity.objects.filter(upstream=upstream, subject=assertion.subject, user=user).exists():
         raise ProviderError("the person confirmed with another identity", ErrorPage.REFUSED)
     if has_factor(user) and not has_second_factor(upstream, assertion):
@@ -238,9 +241,9 @@ def error_page(
     told: bool = True,
     again: str | None = None,
 ) -> HttpResponse:
-    """Return the page that says so, and leave an event under the same reference number.
+    """Return the page for an error, and write an event with the same reference number.
 
-    An attempt that never began here leaves none. `again` is where the next attempt begins.
+    An attempt that never began here leaves no event. `again` is the URL of the next attempt.
     """
     reference = secrets.token_hex(6)
     log.warning("signing in by %s failed: %s", upstream.slug, error.reason, extra={"decision": reference})
@@ -271,9 +274,9 @@ def error_page(
 @require_safe
 @sensitive_variables()
 def sign_out_at_provider(request: Request) -> HttpResponse:
-    """Send a browser that the portal has signed out on to its provider, which is to do the same.
+    """Redirect a signed-out browser to the sign-out page of its provider.
 
-    Whatever is wrong with the provider, the browser ends where it wanted to go, signed out here.
+    If the provider fails, redirect to the target instead.
     """
     way = provider_sign_out.unseal(request.GET.get("at", "")) if request.method == "GET" else None
     then = redirect_target(way.then) if way else None
@@ -306,7 +309,7 @@ def _end_session_url(request: Request, way: provider_sign_out.ProviderSignOut) -
 
 
 def redirect_to_reauthentication(request: SignedInRequest) -> HttpResponse:
-    """Send to the proof of who one is: second factor or password, or for those without any their provider."""
+    """Redirect to the proof of identity: second factor or password, or the user's provider."""
     target = reverse("upstream_identities")
     if get_reauthentication_flows(request.user):
         return HttpResponseRedirect(with_next(reverse("account_reauthenticate"), target))
@@ -360,9 +363,9 @@ def unlink(request: SignedInRequest, key: int) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def confirm(request: SignedInRequest) -> HttpResponse:
-    """Let people without a password prove who they are, by one of their providers.
+    """Let users without a password prove their identity at one of their providers.
 
-    Whoever has a second factor gives that, unless a provider may stand in for it.
+    A user with a second factor must give it, unless the provider's factor counts.
     """
     user, target = request.user, destination(request, "next") or reverse("upstream_identities")
     target = with_fragment(target, request.POST.get("fragment", "")) or target

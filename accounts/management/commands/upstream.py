@@ -226,7 +226,7 @@ class Command(BaseCommand):
         record(kind, actor="manage.py", subject=upstream.name, details=details)
 
     def _validate(self, upstream: Upstream) -> None:
-        """Judge a provider as its form in the admin does. Disabling one needs none of that."""
+        """Validate a provider as its form in the admin does. Disabling one needs no validation."""
         try:
             upstream.full_clean()
         except ValidationError as error:
@@ -234,7 +234,7 @@ class Command(BaseCommand):
             raise CommandError("\n".join(lines)) from None
 
     def _tell(self, upstream: Upstream) -> bool:
-        """Write what a trial finds, and tell whether nothing is wrong."""
+        """Print the findings of a connection test, and return whether none is wrong."""
         findings = examine(upstream, PROTOCOLS)
         for finding in findings:
             self.stdout.write(f"{finding.level:>8}  {finding.text}")
@@ -273,7 +273,7 @@ def _add_settings(parser: ArgumentParser, own: dict[str, str], needed: tuple[str
 
 
 def _apply(upstream: Upstream, options: dict[str, Any]) -> list[str]:
-    """Set what the options name, and return the names of the fields that change."""
+    """Set the fields that the options name, and return their names."""
     wanted: dict[str, Any] = {
         name: options[name]
         for name in ("name", *FOR_OIDC, *FOR_CAS, *TEXTS, *NUMBERS, *SWITCHES)
@@ -300,7 +300,10 @@ def _names_secret(options: dict[str, Any]) -> bool:
 
 
 def _secret(options: dict[str, Any]) -> str:
-    """Return the client secret, which is never an argument: other users of the machine see those."""
+    """Return the client secret.
+
+    It is never an argument, because other users of the machine can see those.
+    """
     if options.get("remove_client_secret"):
         return ""
     if options.get("client_secret_env"):

@@ -1,6 +1,6 @@
-"""CAS 2 and 3 (Apereo CAS Protocol Specification 3.0.3): service tickets, their validation, single logout.
+"""CAS 2 and 3 (Apereo CAS Protocol Specification 3.0.3): service tickets and their validation.
 
-A ticket is taken once, for the very service address it was issued for, and never one that came by a proxy.
+A ticket is accepted once, for the exact service URL it was issued for, and never through a proxy.
 """
 
 from __future__ import annotations
@@ -55,14 +55,14 @@ ticket."""
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Whom a server says a ticket belongs to. Each attribute has the list of its values, one or more."""
+    """The person to whom a ticket belongs. Each attribute has a list of one or more values."""
 
     user: str
     attributes: Mapping[str, list[str]]
 
 
 class TicketRefused(ProviderError):
-    """The server answered as CAS servers do, and refused. `code` is one of KNOWN_FAILURES or ""."""
+    """The server answered as a CAS server does, and refused. `code` is one of KNOWN_FAILURES or ""."""
 
     def __init__(self, code: str) -> None:
         page = ErrorPage.UNAVAILABLE if code == "INTERNAL_ERROR" else ErrorPage.BROKEN
@@ -79,17 +79,20 @@ class TicketRefused(ProviderError):
 
 
 def service_address() -> str:
-    """Return the address to be registered with a server: the portal's own, whatever Host was asked."""
+    """Return the portal's URL to register at a server, from its configured origin."""
     return f"{settings.IKD_PORTAL_ORIGIN}{reverse('sso_login')}"
 
 
 def service_url(upstream: Upstream, state: str) -> str:
-    """Return the service that a ticket is issued for: one for each attempt."""
+    """Return the service for which a ticket is issued. Each attempt has its own."""
     return f"{service_address()}?{urlencode({'upstream': upstream.slug, 'state': state})}"
 
 
 def login_url(upstream: Upstream, state: str, own: AttemptSecrets, purpose: Purpose) -> str:
-    """Return where a browser goes to sign in (section 2.1). The server asks anew who wants to confirm."""
+    """Return the server's sign-in page (section 2.1).
+
+    If the user confirms their identity, the server asks for credentials again.
+    """
     parameters = {"service": service_url(upstream, state)}
     if purpose is Purpose.CONFIRM:
         parameters["renew"] = "true"
@@ -99,7 +102,7 @@ def login_url(upstream: Upstream, state: str, own: AttemptSecrets, purpose: Purp
 def redeem_ticket(
     request: HttpRequest, upstream: Upstream, attempt: Attempt, own: AttemptSecrets
 ) -> Assertion:
-    """Return who came back from the server with a ticket. Raise ProviderError."""
+    """Return the server's assertion for the ticket in a request. Raise ProviderError."""
     if any(len(request.GET.getlist(name)) > 1 for name in ("ticket", "state", "upstream")):
         raise ProviderError("the answer has a parameter twice")
     ticket = parse_ticket(request.GET.get("ticket", ""), upstream.ticket_prefix)
@@ -110,7 +113,7 @@ def redeem_ticket(
 
 
 def digest(ticket: str) -> str:
-    """Return what the database keeps of a ticket: who reads it there cannot end a sign-in by it."""
+    """Return what the database keeps of a ticket. A reader of it cannot end a sign-in."""
     return hashlib.sha256(ticket.encode()).hexdigest()
 
 
@@ -119,9 +122,9 @@ def cache_key(upstream_id: int, ticket_digest: str) -> str:
 
 
 def _use_up(ticket: str, upstream: Upstream) -> None:
-    """Take a ticket before the server is asked.
+    """Mark a ticket as used before the server is asked.
 
-    Raise ProviderError if it was taken, and what the cache raises.
+    Raise ProviderError if it was used before, and what the cache raises.
     """
     found = digest(ticket)
     if UpstreamSession.objects.filter(upstream=upstream, ticket_digest=found).exists():
@@ -131,7 +134,10 @@ def _use_up(ticket: str, upstream: Upstream) -> None:
 
 
 def assertion_of(person: Person, ticket: str) -> Assertion:
-    """Return a person as mappings read them: an attribute of one value is that text, of several a list."""
+    """Return a person as an assertion.
+
+    An attribute with one value becomes that text, one with several a list.
+    """
     found = person.attributes
     claims: dict[str, Any] = {
         name: values[0] if len(values) == 1 else values for name, values in found.items()
@@ -156,7 +162,7 @@ def assertion_of(person: Person, ticket: str) -> Assertion:
 
 
 def parse_ticket(ticket: str, prefix: str) -> str:
-    """Return a ticket that may be asked about (section 3.1). Raise ProviderError."""
+    """Return a ticket in the form of a service ticket (section 3.1). Raise ProviderError."""
     if not ticket:
         raise ProviderError("the provider sent the browser back without a ticket", ErrorPage.REFUSED)
     if len(ticket) > LONGEST_TICKET or not _TICKET.fullmatch(ticket):
@@ -167,9 +173,9 @@ def parse_ticket(ticket: str, prefix: str) -> str:
 
 
 def validate_ticket(upstream: Upstream, service: str, ticket: str, *, renew: bool = False) -> Person:
-    """Ask the server whom a ticket belongs to (sections 2.5 and 2.8).
+    """Return the person to whom the server says a ticket belongs (sections 2.5 and 2.8).
 
-    Raise ProviderError, TicketRefused among it.
+    Raise TicketRefused if the server refuses it, and ProviderError otherwise.
     """
     path = "p3/serviceValidate" if upstream.cas_version == Upstream.CasVersion.THREE else "serviceValidate"
     parameters = {"service": service, "ticket": ticket, **({"renew": "true"} if renew else {})}
@@ -183,7 +189,7 @@ def validate_ticket(upstream: Upstream, service: str, ticket: str, *, renew: boo
 
 
 def parse_person(body: bytes) -> Person:
-    """Return whom an answer to a validation names. Raise ProviderError, TicketRefused among it."""
+    """Return the person in a validation response. Raise ProviderError, or TicketRefused for a refusal."""
     root = _parsed(body)
     if root is None or root.tag != f"{_CAS}serviceResponse":
         raise ProviderError("the provider's answer is no CAS answer")
@@ -202,7 +208,7 @@ def parse_person(body: bytes) -> Person:
 
 
 def _user(verdict: Element) -> str:
-    """Return the one `cas:user` right below the verdict: an attribute may be called `user` too."""
+    """Return the one `cas:user` directly below the verdict. An attribute may also be named `user`."""
     users = verdict.findall(f"{_CAS}user")
     user = (users[0].text or "").strip(_SPACE) if len(users) == 1 and not len(users[0]) else ""
     if not is_identifier(user):
@@ -211,7 +217,7 @@ def _user(verdict: Element) -> str:
 
 
 def _attributes(verdict: Element) -> dict[str, list[str]]:
-    """Return the attributes right below `cas:attributes`; what has elements of its own is none."""
+    """Return the attributes directly below `cas:attributes`, except those with child elements."""
     found: dict[str, list[str]] = {}
     for number, element in enumerate(verdict.iterfind(f"{_CAS}attributes/*")):
         if number >= MOST_VALUES:
@@ -239,7 +245,7 @@ def _server(upstream: Upstream) -> str:
 
 
 def ticket_ended_by(logout_request: str) -> str | None:
-    """Return the ticket that a server's logout request names (section 2.3.3); None for anything else."""
+    """Return the ticket that a server's logout request names (section 2.3.3), or None."""
     # As text it may still say `encoding="UTF-8"`, so it is read as those octets again.
     root = _parsed(logout_request.encode("utf-8", "replace"))
     if root is None or root.tag != f"{_SAML_PROTOCOL}LogoutRequest":
@@ -253,7 +259,7 @@ def ticket_ended_by(logout_request: str) -> str | None:
 
 
 def examine_cas(upstream: Upstream) -> Iterator[Finding]:
-    """Return what is right and wrong with a server: it is asked about a ticket that it never issued."""
+    """Yield findings about a server, which is asked about a ticket that it never issued."""
     service = service_url(upstream, secrets.token_urlsafe(32))
     told = {"uri": service_address()}
     try:

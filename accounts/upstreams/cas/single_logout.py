@@ -26,8 +26,8 @@ LARGEST_LOGOUT = 16 * 1024
 def single_logout(request: HttpRequest) -> HttpResponse:
     """End the sign-ins that came by the ticket in a logout request (CAS Protocol 3.0.3, section 2.3.3).
 
-    The ticket is what proves that the server asks: nobody else has it, and without it nothing ends. The
-    answer is the same whatever was sent and whatever ended.
+    The ticket proves that the request comes from the server, because only the server and the portal know it.
+    The response is the same for every request.
     """
     try:
         ticket = ticket_ended_by(

@@ -1,4 +1,4 @@
-"""OpenID Connect Back-Channel Logout 1.0: a provider says that somebody signed out there."""
+"""OpenID Connect Back-Channel Logout 1.0: a provider reports that a user signed out there."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ _wrong, _wrong_lock = WrongTries(), threading.Lock()
 @require_POST
 @sensitive_variables()
 def backchannel_logout(request: HttpRequest, slug: str) -> HttpResponse:
-    """End the sign-ins that a logout token names: 200, or 400 for whatever is wrong (section 2.8)."""
+    """End the sign-ins that a logout token names. Return 200, or 400 for any error (section 2.8)."""
     upstream = get_object_or_404(Upstream, slug=slug, kind=Upstream.Kind.OIDC, enabled=True)
     address = client_address(request)
     with _wrong_lock:
@@ -74,7 +74,7 @@ def backchannel_logout(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def claims_of(token: str, upstream: Upstream) -> dict[str, Any]:
-    """Return the claims of a logout token that is all section 2.6 asks for. Raise ProviderError."""
+    """Return the claims of a logout token that meets section 2.6. Raise ProviderError."""
     with provider_slots.hold(upstream.pk):
         claims, _ = verify_token(upstream, token, LOGOUT_TOKEN, Source.ANYBODY)
     events = claims["events"]
@@ -91,7 +91,10 @@ def claims_of(token: str, upstream: Upstream) -> dict[str, Any]:
 
 
 def _end_once(upstream: Upstream, claims: Mapping[str, Any], address: str | None) -> None:
-    """End the sign-ins unless this token was taken before. What could not be written may come again."""
+    """End the sign-ins unless this token was used before.
+
+    If the database fails, the provider may send the token again.
+    """
     used = f"logout-token:{upstream.pk}:{hashlib.sha256(claims['jti'].encode()).hexdigest()}"
     try:
         first = cache.add(used, 1, KNOWN_FOR)
@@ -111,9 +114,9 @@ def _end_once(upstream: Upstream, claims: Mapping[str, Any], address: str | None
 
 
 def _end(upstream: Upstream, sid: str, subject: str, at: float, address: str | None) -> None:
-    """End the sign-ins of a session, or all of a person if `sid` is empty.
+    """End the sign-ins of a session, or all of a user if `sid` is empty.
 
-    A sign-in of the person of which the provider never told the session may be this one, and ends.
+    A sign-in whose session the provider never named may be the one, and ends too.
     """
     mark_ended(upstream.pk, {"sid": sid, "sub-without-sid": subject} if sid else {"sub": subject}, at)
     meant = Q(sid=sid) | Q(sid="", subject=subject) if sid else Q(subject=subject)
@@ -134,7 +137,7 @@ def _answer(status: int, error: str = "") -> HttpResponse:
 
 
 def _tell(upstream: Upstream, error: ProviderError, address: str | None) -> None:
-    """Leave an event, at most one in ten seconds for each provider: strangers can send what they like."""
+    """Write an event, at most one in ten seconds for each provider, because attackers can cause it."""
     if may_record(f"logout-failed:{upstream.pk}", 10):
         record(
             "backchannel_logout_failed",

@@ -1,4 +1,4 @@
-"""Trying a provider out before people do: one examination for the admin and for the command."""
+"""The connection test of an OpenID Connect provider, for the admin and the command."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from accounts.upstreams.oidc.signed_tokens import LEEWAY, Header, matching_key
 
 
 def examine_oidc(upstream: Upstream) -> Iterator[Finding]:
-    """Return what is right and wrong with a provider: discovery, clock, keys, PKCE, redirect URI."""
+    """Yield findings about a provider: discovery, clock, keys, PKCE and redirect URI."""
     try:
         metadata, answer = discover(upstream)
     except ProviderError as error:
@@ -75,7 +75,10 @@ def _challenge(metadata: Metadata) -> Finding:
 
 
 def _redirect_uri(upstream: Upstream) -> Finding:
-    """Ask as a browser would that nobody is signed in with; a provider that knows us sends it back."""
+    """Send the request of a browser that is not signed in.
+
+    A provider that knows the client redirects it back.
+    """
     own = redirect_uri(upstream)
     told = {"uri": own}
     try:

@@ -1,4 +1,4 @@
-"""OpenID Connect: the authorization code flow of mozilla-django-oidc, with every answer verified."""
+"""OpenID Connect: the authorization code flow of mozilla-django-oidc, with every response validated."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ KNOWN_AUTHORIZATION_ERRORS = frozenset(
 
 
 def redirect_uri(upstream: Upstream) -> str:
-    """Return the address that the provider sends people back to, which must be registered there."""
+    """Return the URL to register at the provider, to which it redirects users."""
     return f"{settings.IKD_PORTAL_ORIGIN}{reverse('upstream_callback', args=[upstream.slug])}"
 
 
 def authorization_url(upstream: Upstream, state: str, own: AttemptSecrets, purpose: Purpose) -> str:
-    """Return where a browser goes to sign in. Raise ProviderError."""
+    """Return the provider's page on which the user signs in. Raise ProviderError."""
     endpoint = metadata_of(upstream).authorization_endpoint
     parameters = {
         "response_type": "code",
@@ -71,13 +71,13 @@ def authorization_url(upstream: Upstream, state: str, own: AttemptSecrets, purpo
 
 
 def redeem_code(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: AttemptSecrets) -> Assertion:
-    """Return who came back from the provider with a code. Raise ProviderError."""
+    """Return the provider's assertion for the code in a request. Raise ProviderError."""
     _validate_answer(request, upstream)
     return Redemption(upstream, attempt, own).redeem(request)
 
 
 def _validate_answer(request: HttpRequest, upstream: Upstream) -> None:
-    """Judge what the browser brought besides the state (RFC 6749, 4.1.2; RFC 9207). Raise ProviderError."""
+    """Validate the parameters besides the state (RFC 6749, section 4.1.2; RFC 9207). Raise ProviderError."""
     doubled = [name for name in ("code", "state", "iss", "error") if len(request.GET.getlist(name)) > 1]
     if doubled:
         raise ProviderError(f"the answer has {doubled[0]} twice")
@@ -108,11 +108,11 @@ class Redemption(OIDCAuthenticationBackend):
         self._answer: dict[str, Any] = {}
 
     def get_settings(self, attr: str, *args: Any) -> Any:
-        """Answer for every setting of the base class: none is read from the portal's settings."""
+        """Return the value of a setting for the base class. None is read from the portal's settings."""
         return {"OIDC_AUTHENTICATION_CALLBACK_URL": "launcher"}.get(attr, args[0] if args else None)
 
     def redeem(self, request: HttpRequest) -> Assertion:
-        """Return who comes with the request's code. Raise ProviderError."""
+        """Return the provider's assertion for the request's code. Raise ProviderError."""
         assertion: Assertion | None = self.authenticate(
             request, nonce=self.own.nonce, code_verifier=self.own.verifier
         )
@@ -153,10 +153,10 @@ class Redemption(OIDCAuthenticationBackend):
         return claims
 
     def store_tokens(self, access_token: str, id_token: str) -> None:
-        """Keep none in the session: they go to the sign-in's own row, encrypted."""
+        """Store no tokens in the session. They go to the sign-in's own row, encrypted."""
 
     def get_or_create_user(self, access_token: str, id_token: str, payload: dict[str, Any]) -> Assertion:
-        """Return who arrived; which user that is, arriving.py decides for every kind of provider."""
+        """Return the assertion. `linking` finds its user, for every kind of provider."""
         claims = {**self.get_userinfo(access_token, id_token, payload), **_protocol_claims(payload)}
         return Assertion(
             subject=payload["sub"],
@@ -178,9 +178,9 @@ class Redemption(OIDCAuthenticationBackend):
 
 
 def fetch_userinfo(upstream: Upstream, metadata: Metadata, access_token: str, subject: str) -> dict[str, Any]:
-    """Return what the userinfo endpoint says of somebody (OpenID Connect Core, section 5.3); {} without one.
+    """Return the claims of the userinfo endpoint (OpenID Connect Core, section 5.3), {} without one.
 
-    Raise ProviderError, also where it tells of somebody else.
+    Raise ProviderError, also if the claims are of another subject.
     """
     if not metadata.userinfo_endpoint:
         return {}
@@ -242,9 +242,9 @@ def bearer_tokens_in(answer: Answer) -> dict[str, Any]:
 
 
 def client_authentication(upstream: Upstream, metadata: Metadata, form: dict[str, Any]) -> dict[str, str]:
-    """Prove who asks, in a way that the provider knows (OpenID Connect Core, section 9).
+    """Authenticate the portal in a way that the provider supports (OpenID Connect Core, section 9).
 
-    Gives headers, or adds to the form. Raise ProviderError.
+    Return headers, or add to the form. Raise ProviderError.
     """
     try:
         secret = upstream.client_secret.reveal()
@@ -260,21 +260,21 @@ def client_authentication(upstream: Upstream, metadata: Metadata, form: dict[str
 
 
 def _protocol_claims(payload: dict[str, Any]) -> dict[str, Any]:
-    """Return the claims that userinfo must not speak over: they are signed for this very attempt."""
+    """Return the signed claims that userinfo must not override."""
     return {
         name: payload[name] for name in ("iss", "sub", "aud", "amr", "acr", "auth_time") if name in payload
     }
 
 
 def token_in(answer: dict[str, Any], name: str) -> str:
-    """Return a token of the provider's answer; "" where it has none that could be one."""
+    """Return a token of the provider's response, "" if it has no usable one."""
     token = answer.get(name)
     fits = isinstance(token, str) and token.isascii() and is_identifier(token, LONGEST_TOKEN)
     return token if fits and isinstance(token, str) else ""
 
 
 def expiry_in(seconds: Any) -> datetime | None:
-    """Return the moment that `expires_in` means; None where it means none."""
+    """Return the moment that `expires_in` means, or None."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 10**9:
         return None
     return timezone.now() + timedelta(seconds=seconds)

@@ -1,8 +1,8 @@
-"""What a provider publishes of itself: its discovery document and its keys, kept for a while.
+"""A provider's discovery document and keys, cached for a while.
 
-Anybody may send the portal a token with any key id and any signature. However many come, a provider is asked
-for its keys once in ten seconds for all of them, and few threads wait for its answer. Tokens that the portal
-fetched from the provider itself have a budget of their own, which no stranger uses up.
+Attackers may send tokens with any key id and any signature. However many come, a provider is asked for its
+keys once in ten seconds for all of them, and few threads wait for the response. Tokens that the portal
+fetched from the provider itself have a limit of their own.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ clock = time.monotonic
 
 
 class Source(Enum):
-    """How a token came: from the provider's own endpoint, or in a request that anybody can send."""
+    """The origin of a token: the provider's own endpoint, or a request that any client can send."""
 
     PROVIDER = auto()
     ANYBODY = auto()
@@ -62,7 +62,7 @@ class Source(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """The parts of a discovery document that are used, each of the right type."""
+    """The used parts of a discovery document, each validated."""
 
     issuer: str
     authorization_endpoint: str
@@ -96,7 +96,7 @@ class _Keys:
 
 @dataclass(slots=True)
 class _Document:
-    """The discovery document of one provider, or why it could not be read last."""
+    """The discovery document of one provider, or the error of the last request for it."""
 
     metadata: Metadata | None = None
     read_at: float = float("-inf")
@@ -117,7 +117,7 @@ def forget_all() -> None:
 
 
 def metadata_of(upstream: Upstream) -> Metadata:
-    """Return a provider's metadata, read again after ten minutes. Raise ProviderError."""
+    """Return a provider's metadata, at most ten minutes old. Raise ProviderError."""
     with _lock:
         document = _documents.setdefault((upstream.issuer, upstream.allow_private), _Document())
     if document.metadata is not None and clock() - document.read_at <= KEPT_FOR:
@@ -127,7 +127,7 @@ def metadata_of(upstream: Upstream) -> Metadata:
 
 
 def _read_document(upstream: Upstream, document: _Document) -> Metadata:
-    """Read the discovery document once for all threads that want it at this moment. Raise ProviderError."""
+    """Fetch the discovery document once for all threads that wait for it. Raise ProviderError."""
     tries = document.tries
     with document.lock:
         if document.metadata is not None and clock() - document.read_at <= KEPT_FOR:
@@ -147,10 +147,8 @@ def _read_document(upstream: Upstream, document: _Document) -> Metadata:
 def verify_token(upstream: Upstream, token: Any, kind: Kind, source: Source) -> tuple[dict[str, Any], Header]:
     """Return the claims of a token of this kind that the provider signed, and its header.
 
-    Raise ProviderError.
-
-    If no known key made the signature, the keys are read again first: providers replace keys, also under
-    the same key id.
+    Raise ProviderError. If no known key made the signature, the keys are fetched again first, because
+    providers replace keys, also under the same key id.
     """
     of_provider = kind in (ID_TOKEN, USERINFO, LOGOUT_TOKEN)
     algorithms = metadata_of(upstream).algorithms if of_provider else kind.algorithms
@@ -174,7 +172,7 @@ def _entry(upstream: Upstream) -> _Keys:
 
 
 def _reload_if_old(upstream: Upstream, entry: _Keys, source: Source) -> None:
-    """Read keys that are missing or old. Raise ProviderError where there are none to believe."""
+    """Fetch missing or old keys. Raise ProviderError if no usable ones are known."""
     if not entry.is_older_than(KEYS_KEPT_FOR):
         return
     if entry.is_older_than(STALE_AT_MOST):
@@ -195,7 +193,7 @@ def _told(upstream: Upstream, error: ProviderError) -> dict[str, str]:
 
 
 def _reload(upstream: Upstream, entry: _Keys, source: Source, read_at: float) -> bool:
-    """Read the keys, unless that was tried just now; return whether they are newer than `read_at`.
+    """Fetch the keys unless that was tried just now. Return whether they are newer than `read_at`.
 
     Raise ProviderError.
     """
@@ -226,7 +224,7 @@ def _read(upstream: Upstream, entry: _Keys, source: Source) -> None:
 
 
 def discover(upstream: Upstream) -> tuple[Metadata, Answer]:
-    """Read the discovery document (OpenID Connect Discovery, section 4). Raise ProviderError."""
+    """Fetch the discovery document (OpenID Connect Discovery, section 4). Raise ProviderError."""
     url = f"{upstream.issuer.rstrip('/')}/.well-known/openid-configuration"
     answer = fetch(url, allow_private=upstream.allow_private, headers={"Accept": "application/json"})
     if answer.status != 200:
@@ -243,7 +241,7 @@ def discover(upstream: Upstream) -> tuple[Metadata, Answer]:
 
 
 def read_keys(upstream: Upstream, metadata: Metadata) -> Sequence[Mapping[str, Any]]:
-    """Read the provider's keys. Raise ProviderError."""
+    """Fetch the provider's keys. Raise ProviderError."""
     answer = fetch(metadata.jwks_uri, allow_private=upstream.allow_private)
     if answer.status != 200:
         raise ProviderError(

@@ -1,7 +1,7 @@
-"""Asking providers again about everybody, in the background: who was disabled there loses access here.
+"""Rechecks of sign-ins at their providers, in the background. A user disabled there loses access here.
 
-A thread of each process looks every few seconds for sign-ins that are due. Which of them asks about one,
-the lease of its row says, so any number of processes on any number of machines share the work.
+A thread of each process looks for due sign-ins every few seconds. The lease of a row says which process asks,
+so processes on any number of machines share the work.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ EMPTY_EVERY = 600.0
 
 
 def recheck_due() -> int:
-    """Ask about every sign-in that is due, and give how many were asked about."""
+    """Ask providers about every due sign-in, and return how many."""
     now, asked = timezone.now(), 0
     for upstream in Upstream.objects.filter(enabled=True, kind=Upstream.Kind.OIDC):
         for session in _due(upstream, now)[:BATCH]:
@@ -74,7 +74,7 @@ def _due(upstream: Upstream, now: datetime) -> QuerySet[UpstreamSession]:
 
 
 def _end_overdue(upstream: Upstream) -> None:
-    """End whom the provider, which has just failed again, could not be asked about for too long."""
+    """End sign-ins whose provider could not be asked for too long, after it has failed again."""
     if not upstream.recheck_every:
         return
     now = timezone.now()
@@ -84,13 +84,13 @@ def _end_overdue(upstream: Upstream) -> None:
 
 
 def _tell(upstream: Upstream, reason: str) -> None:
-    """Leave an event, at most one in ten minutes for each provider."""
+    """Write an event, at most one in ten minutes for each provider."""
     if may_record(f"recheck-failed:{upstream.pk}", 600):
         record("upstream_not_asked", reason=reason, details={"upstream": upstream.slug})
 
 
 def empty_ended() -> int:
-    """Empty the tokens of sign-ins that ended an hour ago, and give how many."""
+    """Delete the tokens of sign-ins that ended an hour ago, and return how many."""
     before = timezone.now() - EMPTIED_AFTER
     over = Q(sign_in__ended_at__lt=before) | Q(sign_in__expires_at__lt=before)
     left = UpstreamSession.objects.filter(over).exclude(id_token="", access_token="", refresh_token="")
@@ -98,7 +98,7 @@ def empty_ended() -> int:
 
 
 def start() -> None:
-    """Begin to ask in the background. Called once, after the worker has forked."""
+    """Start the thread. Called once, after the worker has forked."""
     threading.Thread(target=_run, name="ikd-recheck", daemon=True).start()
 
 

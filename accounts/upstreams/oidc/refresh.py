@@ -1,7 +1,7 @@
-"""Asking a provider again about one sign-in, by its refresh token (OpenID Connect Core, section 12).
+"""Asking a provider about one sign-in by its refresh token (OpenID Connect Core, section 12).
 
-A provider may give a new refresh token each time and forget the old one. So one process at a time asks,
-whoever takes the row's lease, and what came is written only while the lease is still its own.
+A provider may issue a new refresh token each time and revoke the old one. So only the process that has the
+row's lease asks, and it writes the response only while it still has the lease.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Outcome(Enum):
 
 
 class _SignInEnded(Exception):
-    """The provider knows the sign-in no more. Holds the reason."""
+    """The provider no longer knows the sign-in. Its text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,12 @@ class Result:
 
 
 def free_of_lease(now: datetime) -> Q:
-    """Return the condition under which nobody asks about a row; one of the future is a clock's mistake."""
+    """Return the condition for rows without a lease. A lease in the future is an error of a clock."""
     return Q(tried_at=None) | Q(tried_at__lt=now - LEASE) | Q(tried_at__gt=now + LEASE)
 
 
 def refresh(session_id: int) -> Result:
-    """Ask the provider, and keep what it says. Ends the sign-in if the provider does not know it any more."""
+    """Ask the provider, and store its response. If the provider no longer knows the sign-in, end it."""
     lease = timezone.now()
     # Columns of this row alone: PostgreSQL evaluates only these again for the second of two that race.
     if not UpstreamSession.objects.filter(free_of_lease(lease), pk=session_id).update(tried_at=lease):
@@ -87,7 +87,7 @@ def refresh(session_id: int) -> Result:
 
 
 def _follow_groups(session: UpstreamSession, access_token: str, id_token: Mapping[str, Any] | None) -> str:
-    """Add to and remove from groups where they follow; return the reason where that was not possible."""
+    """Update the user's groups if the provider's settings say so. Return the reason if it failed."""
     upstream = session.upstream
     if not updates_groups_on_recheck(upstream):
         return ""
@@ -105,9 +105,9 @@ def _follow_groups(session: UpstreamSession, access_token: str, id_token: Mappin
 
 
 def _asked(session: UpstreamSession) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Return the row's new values, and the claims of a new ID token if there is one.
+    """Return the row's new values, and the claims of a new ID token or None.
 
-    Raise _SignInEnded, and ProviderError where the provider does not say.
+    Raise _SignInEnded, or ProviderError if the provider gives no answer.
     """
     upstream, metadata = session.upstream, metadata_of(session.upstream)
     try:
@@ -132,7 +132,7 @@ def _asked(session: UpstreamSession) -> tuple[dict[str, Any], dict[str, Any] | N
 
 
 def _refusal(answer: Answer) -> Exception:
-    """Tell a sign-in that is over from a provider that is down, or a client that it does not know."""
+    """Return _SignInEnded for a sign-in that is over, and ProviderError for any other error."""
     if answer.status in (400, 401):
         try:
             error = answer.json().get("error")
@@ -146,7 +146,7 @@ def _refusal(answer: Answer) -> Exception:
 def _verified_claims(session: UpstreamSession, token: Any) -> dict[str, Any]:
     """Return the claims of a new ID token (section 12.2).
 
-    Raise ProviderError, and _SignInEnded for somebody else's.
+    Raise ProviderError, or _SignInEnded if it is another subject's.
     """
     upstream = session.upstream
     claims, _ = verify_token(upstream, token, ID_TOKEN, Source.PROVIDER)

@@ -1,7 +1,7 @@
-"""Judging every token that a provider signs: pure, from a token, keys and the time to claims or a refusal.
+"""Verification of every token that a provider signs, as pure functions of token, keys and time.
 
-ID tokens, logout tokens, signed userinfo answers and the JWTs of programs pass the same function. A `Kind`
-holds what differs, so that no token of one kind passes for another (RFC 8725, sections 3.11 and 3.12).
+ID tokens, logout tokens, signed userinfo responses and programs' JWTs pass the same function. A `Kind` has
+the differences, so no token of one kind passes for another (RFC 8725, sections 3.11 and 3.12).
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _CURVES = {
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What a token of one kind must be. `types` are values of `typ` in its header, in capitals."""
+    """The requirements of one kind of token. `types` are values of `typ` in its header, in capitals."""
 
     name: str
     types: tuple[str, ...] = ("JWT",)
@@ -79,11 +79,11 @@ _NO_ACCESS_TOKENS = frozenset(("id", "id_token", "refresh", "refresh_token", "of
 
 
 class UnknownKey(ProviderError):
-    """No known key made the signature: the provider may have newer keys."""
+    """No known key made the signature. The provider may have newer keys."""
 
 
 class NotYetValid(ProviderError):
-    """The token counts later."""
+    """The token is not valid yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +93,9 @@ class Header:
 
 
 def header_of(token: Any, algorithms: Iterable[str], kind: Kind = ID_TOKEN) -> Header:
-    """Return the key that a token asks for.
+    """Return algorithm and key id of a token.
 
-    Raise ProviderError where no key of a provider can have signed it.
+    Raise ProviderError if no key of a provider can have signed it.
     """
     if not isinstance(token, str) or not token or not token.isascii() or len(token) > LONGEST:
         raise ProviderError(f"the provider sent no {kind.name}, or one of an absurd length")
@@ -114,7 +114,7 @@ def header_of(token: Any, algorithms: Iterable[str], kind: Kind = ID_TOKEN) -> H
 
 
 def matching_key(header: Header, keys: Sequence[Mapping[str, Any]]) -> jwt.PyJWK | None:
-    """Return the key that a token asks for; None without any, and where several fit."""
+    """Return the key that a header names, or None if no key or several match."""
     fitting = [key for key in keys if _fits(key, header)]
     if header.key_id is not None:
         fitting = [key for key in fitting if key.get("kid") == header.key_id]
@@ -132,7 +132,7 @@ def _is_rsa(header: Header) -> bool:
 
 
 def _is_for_signatures(key: Mapping[str, Any]) -> bool:
-    """Return whether a published key may verify one (RFC 7517, sections 4.2 and 4.3)."""
+    """Return whether a published key may verify signatures (RFC 7517, sections 4.2 and 4.3)."""
     operations = key.get("key_ops", ["verify"])
     return key.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
 
@@ -156,9 +156,9 @@ def verify_claims(
     issuer: str,
     audience: str,
 ) -> dict[str, Any]:
-    """Return the claims of a token that this issuer made for this audience. Raise ProviderError.
+    """Return the claims of a token that this issuer signed for this audience.
 
-    UnknownKey among it where none of `keys` made the signature.
+    Raise UnknownKey if none of `keys` made the signature, and ProviderError for any other error.
     """
     key = matching_key(header, keys)
     if key is None:
@@ -211,9 +211,10 @@ def validate_for_sign_in(
     access_token: str | None,
     authenticated_since: float | None = None,
 ) -> None:
-    """Judge what OpenID Connect Core asks besides, sections 3.1.3.7 and 3.1.3.8. Raise ProviderError.
+    """Validate an ID token as OpenID Connect Core requires, sections 3.1.3.7 and 3.1.3.8.
 
-    `authenticated_since` is Unix time: the person must have proved who they are no earlier.
+    `authenticated_since` is the earliest Unix time at which the user may have authenticated. Raise
+    ProviderError.
     """
     said = identifier(claims.get("nonce"), "nonce", LONGEST)
     if not hmac.compare_digest(said.encode(), nonce.encode()):
@@ -228,7 +229,7 @@ def validate_for_sign_in(
 
 
 def validate_client(claims: Mapping[str, Any], client_id: str) -> None:
-    """Judge for which client an ID token was made (OpenID Connect Core, section 3.1.3.7).
+    """Validate for which client an ID token was issued (OpenID Connect Core, section 3.1.3.7).
 
     Raise ProviderError.
     """
@@ -238,10 +239,10 @@ def validate_client(claims: Mapping[str, Any], client_id: str) -> None:
 
 
 def validate_for_program(claims: Mapping[str, Any], client_ids: Iterable[str]) -> None:
-    """Judge an access token that a program sends. `client_ids` are the portal's own. Raise ProviderError.
+    """Validate an access token that a program sends. `client_ids` are the portal's own.
 
-    A token that was made for the portal as client is an ID token, or the access token of a person who signed
-    in. Applications receive both, and none may open another application with it.
+    Raise ProviderError. A token for the portal's own client is an ID token, or the access token of a user who
+    signed in. Applications receive both, and must not open other applications with them.
     """
     own = frozenset(client_ids)
     audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
