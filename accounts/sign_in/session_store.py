@@ -32,11 +32,6 @@ def digest_of(session_key: str) -> str:
 class SessionStore(db.SessionStore):
     """Sessions whose keys are 256 bits of the system's generator. Only keys of that form are looked up."""
 
-    @classmethod
-    def get_model_class(cls) -> type[PortalSession]:
-        """Return the sessions' model, as Django's own database store does."""
-        return PortalSession
-
     @property
     def digest(self) -> str | None:
         """Return the digest of the current key, by which a sign-in names its portal session."""

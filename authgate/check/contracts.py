@@ -71,9 +71,8 @@ def headers_from(raw: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
 class Facts(NamedTuple):
     """A check as it came in.
 
-    `path` names its contract, and `query` is its own. `peer` is the socket's other end, None for a Unix
-    socket. `now` is Unix time. `sent_target` is the request target as the proxy sent it, None where the
-    server does not know it.
+    `peer` is None for a Unix socket. `sent_target` is the request target, None if the server does not know
+    it.
     """
 
     path: str

@@ -8,7 +8,7 @@ space and tab alone, compares bytes, and gives nothing for a name that comes twi
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Literal, TypedDict
+from typing import Any
 
 
 def cookies_in(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -53,45 +53,26 @@ def cookie_in(line: bytes, name: bytes) -> bytes | None:
     return None if value is None else value.encode("latin-1")
 
 
-class Attributes(TypedDict):
-    """Attributes of a cookie, under the names that Django's `set_cookie` has for them."""
+def attributes_of(name: str, is_https: bool, domain: str = "", max_age: int | None = None) -> dict[str, Any]:
+    """Return the attributes of a cookie, for Django's `set_cookie` and ours. `max_age` is in seconds.
 
-    path: str
-    httponly: bool
-    samesite: Literal["Lax"]
-    secure: bool
-    domain: str | None
-    max_age: int | None
-
-
-def attributes_of(name: str, *, is_https: bool, domain: str = "", max_age: int | None = None) -> Attributes:
-    """Return the attributes that every cookie of ours has. `max_age` is in seconds.
-
-    No script reads the cookie, and no other site's form or frame sends it. Raise ValueError where the prefix
-    of its name would not hold (RFC 6265bis, section 4.1.3).
+    Raise ValueError if the prefix of the name forbids them (RFC 6265bis, section 4.1.3).
     """
-    is_of_one_host = name.startswith("__Host-")
-    if (is_of_one_host and domain) or (name.startswith(("__Host-", "__Secure-")) and not is_https):
+    is_prefixed = name.startswith(("__Host-", "__Secure-"))
+    if is_prefixed and (not is_https or (domain and name.startswith("__Host-"))):
         raise ValueError(f"a cookie with these attributes cannot be named {name}")
-    return {
-        "path": "/",
-        "httponly": True,
-        "samesite": "Lax",
-        "secure": is_https,
-        "domain": domain or None,
-        "max_age": max_age,
-    }
+    wanted = {"path": "/", "httponly": True, "samesite": "Lax", "secure": is_https, "domain": domain or False}
+    age = {} if max_age is None else {"max_age": max_age}
+    return {key: value for key, value in wanted.items() if value} | age
 
 
-def set_cookie_line(name: str, value: str, attributes: Attributes) -> str:
+_NAMES = {"httponly": "HttpOnly", "samesite": "SameSite", "max_age": "Max-Age"}
+
+
+def set_cookie_line(name: str, value: str, attributes: dict[str, Any]) -> str:
     """Return the value of a Set-Cookie header."""
-    parts = [f"{name}={value}", f"Path={attributes['path']}"]
-    parts += ["HttpOnly"] if attributes["httponly"] else []
-    parts += [f"SameSite={attributes['samesite']}"]
-    parts += ["Secure"] if attributes["secure"] else []
-    parts += [f"Domain={attributes['domain']}"] if attributes["domain"] else []
-    parts += [f"Max-Age={attributes['max_age']}"] if attributes["max_age"] is not None else []
-    return "; ".join(parts)
+    named = ((_NAMES.get(key, key.title()), each) for key, each in attributes.items())
+    return "; ".join([f"{name}={value}", *(key if each is True else f"{key}={each}" for key, each in named)])
 
 
 def place_of(origin: str, shared_domains: tuple[str, ...]) -> str:

@@ -482,8 +482,7 @@ def gate_name(place: str) -> bytes:
 def set_cookie(origin: str, kind: str, value: str, *, max_age: int | None = None) -> tuple[bytes, bytes]:
     """Return a Set-Cookie header for one origin alone, or a shared domain (RFC 6265bis, section 4.1.3.2)."""
     name, domain = cookie_name(origin, kind), origin[1:] if origin.startswith(".") else ""
-    is_https = origin.startswith(("https:", "."))
-    attributes = attributes_of(name, is_https=is_https, domain=domain, max_age=max_age)
+    attributes = attributes_of(name, origin.startswith(("https:", ".")), domain, max_age)
     return b"set-cookie", set_cookie_line(name, value, attributes).encode("ascii")
 
 
