@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.models import AnonymousUser
 
     from accounts.models import User
-    from accounts.sign_in.session_store import SessionStore
+    from accounts.session_store import SessionStore
     from authgate.models import SignIn
 
 P = ParamSpec("P")

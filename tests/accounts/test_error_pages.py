@@ -10,7 +10,7 @@ from django.views import defaults
 
 from accounts import checks
 from accounts.models import User
-from accounts.sign_in.session_store import SessionStore
+from accounts.session_store import SessionStore
 from tests.accounts.signing_in import sign_in
 
 

@@ -10,7 +10,7 @@ from django.db import DatabaseError, DataError, OperationalError, connection
 from django.utils import timezone
 
 from accounts.models import PortalSession, User
-from accounts.sign_in.session_store import SessionStore, digest_of
+from accounts.session_store import SessionStore, digest_of
 from authgate.models import SignIn
 from authgate.sign_ins import begin_sign_in
 

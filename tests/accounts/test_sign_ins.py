@@ -9,7 +9,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.models import PortalSession, User
-from accounts.sign_in.session_store import SessionStore, digest_of
+from accounts.session_store import SessionStore, digest_of
 from authgate.models import AuditEvent, SignIn
 from authgate.sign_ins import end_sign_ins
 from authgate.worker.write_behind import writer
