@@ -44,8 +44,11 @@ MOST_OPEN_FILES = 65_536
 PAGES_END_LATER = 1.5
 """Seconds that a page process goes on, once told to end, while others still pass requests on to it."""
 
-CHECKS_NAME, PAGES_NAME = "ikd-checks", "ikd-pages"
-"""What `ps` and `top` call the processes."""
+HAND_OVER_WITHIN = 20.0
+"""Seconds that a process goes on, once told to end, while others are starting to take its place."""
+
+STARTS_NAME, CHECKS_NAME, PAGES_NAME = "ikd-starts", "ikd-checks", "ikd-pages"
+"""What `ps` and `top` call the processes: until they serve, and then by what they serve."""
 
 NICENESS = 5
 """How much page processes step back behind those that answer checks, as of nice(2)."""
@@ -60,6 +63,10 @@ class PortalServer(Server):
         super().__init__(config)
         self._each_second = each_second
 
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        name_process(PAGES_NAME if self.is_for_pages else CHECKS_NAME)
+
     async def on_tick(self, counter: int) -> bool:
         # uvicorn's own callback goes by the time of day: a clock that was set back would silence it.
         if counter % TICKS_A_SECOND == 0:
@@ -70,25 +77,36 @@ class PortalServer(Server):
         from authgate.endpoints.protocol import Front
         from authgate.worker.write_behind import writer
 
-        deadline = time.monotonic() + PAGES_END_LATER
-        while self.is_for_pages and time.monotonic() < deadline and _is_asked_by_others():
-            await asyncio.sleep(0.05)
+        await self._go_on_while(STARTS_NAME, HAND_OVER_WITHIN)
+        if self.is_for_pages:
+            await self._go_on_while(CHECKS_NAME, PAGES_END_LATER)
         Front.is_ending = True
         await super().shutdown(sockets)
         # Not in this thread: a database that hangs must not keep the worker from being told to hurry.
         await asyncio.get_running_loop().run_in_executor(None, writer.end)
         handler.flush()
 
+    async def _go_on_while(self, name: str, seconds: float) -> None:
+        """Serve on while a process of that name lives beside this one, for some seconds at most."""
+        deadline, ticks = time.monotonic() + seconds, 0
+        while time.monotonic() < deadline and name in _names_of_siblings():
+            await asyncio.sleep(1 / TICKS_A_SECOND)
+            ticks += 1
+            await self.on_tick(ticks)
 
-def _is_asked_by_others() -> bool:
-    """Return whether this process has siblings that answer checks."""
-    siblings = Path(f"/proc/{os.getppid()}/task/{os.getppid()}/children")
+
+def name_process(name: str) -> None:
+    Path("/proc/self/comm").write_text(name)
+
+
+def _names_of_siblings() -> set[str]:
+    """Return the names of all processes that this one's master started."""
+    names = set()
     with suppress(OSError):
-        for pid in siblings.read_text().split():
+        for pid in Path(f"/proc/{os.getppid()}/task/{os.getppid()}/children").read_text().split():
             with suppress(OSError):
-                if Path(f"/proc/{pid}/comm").read_text().strip() == CHECKS_NAME:
-                    return True
-    return False
+                names.add(Path(f"/proc/{pid}/comm").read_text().strip())
+    return names
 
 
 def _raise_open_files() -> int:
@@ -107,6 +125,10 @@ class PortalWorker(Worker):  # type: ignore[misc]
 
     is_for_pages = False
 
+    def init_process(self) -> None:
+        name_process(STARTS_NAME)
+        super().init_process()
+
     def init_signals(self) -> None:
         for number in self.SIGNALS:
             signal.signal(number, signal.SIG_DFL)
@@ -117,7 +139,6 @@ class PortalWorker(Worker):  # type: ignore[misc]
         # Django is set up by now, and this process has forked: threads may begin.
         database_timeout.limit_everywhere(DATABASE_TIMEOUT)
         connections.limit = _raise_open_files() // 2
-        Path("/proc/self/comm").write_text(PAGES_NAME if self.is_for_pages else CHECKS_NAME)
         if self.is_for_pages:
             os.nice(NICENESS)
         else:

@@ -141,17 +141,28 @@ def cast() -> Cast:
 
 
 class Portal:
-    """gunicorn with the portal's own configuration. `address` is (host, port) or the path of a socket."""
+    """gunicorn with the portal's own configuration. `address` is (host, port) or the path of a socket.
 
-    def __init__(self, folder: Path, database: Database, *, workers: int = 1, **settings: str) -> None:
+    `run_by` is a command that runs the server, such as `ip netns exec`.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        database: Database,
+        *,
+        workers: int = 1,
+        run_by: tuple[str, ...] = (),
+        **settings: str,
+    ) -> None:
         self.folder = folder
+        self._run_by = run_by
         self.log = folder / "portal.log"
         bind = settings.pop("IKD_BIND", "") or f"127.0.0.1:{free_port()}"
         self.address: tuple[str, int] | str = bind.removeprefix("unix:")
         if not bind.startswith("unix:"):
             host, _, port = bind.partition(":")
             self.address = (host, int(port))
-        self._options = ()
         self._environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": "ikd_portal.settings",
             "IKD_VAR": str(folder),
@@ -169,6 +180,7 @@ class Portal:
     def start(self, *options: str) -> Portal:
         configuration = str(ROOT / "ikd_portal" / "gunicorn_conf.py")
         command = [
+            *self._run_by,
             sys.executable,
             "-m",
             "gunicorn",
@@ -190,6 +202,9 @@ class Portal:
         return self.process is not None and self.process.poll() is not None
 
     def is_up(self) -> bool:
+        wanted = int(self._environment["IKD_WORKERS"]), int(self._environment["IKD_PAGE_WORKERS"])
+        if (len(self.workers()), len(self.page_workers())) < wanted:
+            return False
         with self.connect() as connection:
             return connection.get("/healthz", Connection="close").status == 200
 

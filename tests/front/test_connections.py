@@ -284,6 +284,23 @@ def test_a_graceful_end_answers_what_is_under_way_and_takes_no_more(
         assert portal.process.wait(10) == 0
 
 
+def test_a_kept_connection_is_told_that_it_ends(database: Database, people: Cast, tmp_path: Path) -> None:
+    portal = Portal(tmp_path, database).start()
+    assert portal.process is not None
+    replies = []
+    with portal.connect() as kept:
+        replies.append(kept.check(people.alice_cookie))
+        portal.process.terminate()
+        while replies[-1].header("connection") != "close":
+            replies.append(kept.check(people.alice_cookie))
+            time.sleep(0.01)
+        is_closed = kept.is_closed(5)
+    portal.stop()
+
+    assert {reply.status for reply in replies} == {200}
+    assert is_closed
+
+
 def test_a_reload_loses_no_request(database: Database, people: Cast, tmp_path: Path) -> None:
     portal = Portal(tmp_path, database, workers=2).start()
     before = set(portal.workers())
@@ -320,3 +337,43 @@ def test_a_reload_loses_no_request(database: Database, people: Cast, tmp_path: P
     assert replaced
     assert unanswered == []
     assert set(statuses) == {200}
+
+
+SLOW_SETTINGS = """
+import pathlib, time
+from ikd_portal.settings import *
+time.sleep(float(pathlib.Path({seconds!r}).read_text()))
+"""
+STARTS_FOR = 5.0
+LOGIN = b"GET /accounts/login/ HTTP/1.1\r\nHost: sso.example.com\r\nX-Forwarded-Proto: https\r\n\r\n"
+
+
+def test_a_reload_leaves_nobody_waiting_for_the_new_processes(
+    database: Database, people: Cast, tmp_path: Path
+) -> None:
+    """The new processes take seconds to start: until then the old ones answer checks and pages."""
+    seconds = tmp_path / "seconds"
+    seconds.write_text("0")
+    (tmp_path / "slow_settings.py").write_text(SLOW_SETTINGS.format(seconds=str(seconds)))
+    settings = {"PYTHONPATH": str(tmp_path), "DJANGO_SETTINGS_MODULE": "slow_settings"}
+    portal = Portal(tmp_path, database, **settings).start()
+    before = {*portal.workers(), *portal.page_workers()}
+    seconds.write_text(str(STARTS_FOR))
+    waits, statuses = [], []
+
+    def is_replaced() -> bool:
+        for request in (check_bytes(people.alice_cookie), LOGIN):
+            asked = time.monotonic()
+            with portal.connect() as connection:
+                connection.send(request)
+                statuses.append(connection.reply().status)
+            waits.append(time.monotonic() - asked)
+        return not before & {*portal.workers(), *portal.page_workers()}
+
+    portal.reload()
+    has_ended = eventually(is_replaced, 60)
+    portal.stop()
+
+    assert has_ended
+    assert set(statuses) == {200}
+    assert max(waits) < STARTS_FOR
