@@ -13,7 +13,7 @@ PYTHON := $(VENV)/bin/python
 NEEDS_PYTHON := Python 3.11 or newer is missing, or its module venv (Debian: apt install python3-venv).
 NEEDS_NETWORK := No package index to be reached: is there a network?
 PROGRAMS := nginx:nginx-light haproxy:haproxy redis-server:redis-server initdb:postgresql pgbouncer:pgbouncer chromium:chromium msgfmt:gettext wrk:wrk zbarimg:zbar-tools
-PROGRAMS += git:git skopeo:skopeo docker-registry:docker-registry cadaver:cadaver rclone:rclone wget:wget curl:curl
+PROGRAMS += ip:iproute2 git:git skopeo:skopeo docker-registry:docker-registry cadaver:cadaver rclone:rclone wget:wget curl:curl
 
 # Many tests wait for a server, so two run on each processor.
 WORKERS := $(shell expr 2 \* $$(nproc))

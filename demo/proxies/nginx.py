@@ -34,7 +34,7 @@ def write(program: str, place: Place) -> list[str]:
     folder = place.folder
     shutil.copytree(DEPLOY / "nginx" / "ikd", folder / "ikd")
     portal, site = ([pair] for pair in place.addresses.items())
-    upstream = folder / "ikd" / "http.conf"
+    upstream = folder / "ikd" / "upstream.conf"
     upstream.write_text(substitute(upstream.read_text(), dict(portal), {}))
     names = {
         "sso.example.com;": f"{PORTAL_HOST};",

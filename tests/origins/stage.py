@@ -108,8 +108,8 @@ def _nginx(
     sites: list[Site], portal: str, portal_port: int, folder: Path, certificate: Certificate | None
 ) -> Server:
     shutil.copytree(DEPLOY / "nginx" / "ikd", folder / "ikd")
-    http = folder / "ikd" / "http.conf"
-    http.write_text(http.read_text().replace("server 127.0.0.1:8000", f"server {portal}"))
+    upstream = folder / "ikd" / "upstream.conf"
+    upstream.write_text(upstream.read_text().replace("server 127.0.0.1:8000", f"server {portal}"))
     tls = (
         f"ssl_certificate {certificate.certificate}; ssl_certificate_key {certificate.key};"
         if certificate

@@ -37,15 +37,21 @@ def start_nginx(
     portal_at: str = "",
     loopback: str = "127.0.0.2",
     shipped: Path = DEPLOY,
+    second_at: str = "",
 ) -> Proxy:
-    """Start nginx with one of the shipped files; names, ports and addresses replaced, all else as it is."""
+    """Start nginx with one of the shipped files; names, ports and addresses replaced, all else as it is.
+
+    `second_at` is where a second portal listens.
+    """
     program = binary("nginx", "nginx-light")
     address = (loopback, portal.port)
     shutil.copytree(shipped / "nginx" / "ikd", folder / "ikd")
-    http = folder / "ikd" / "http.conf"
-    http.write_text(
-        substituted(http.read_text(), {"server 127.0.0.1:8000": f"server {portal_at or portal.bind}"})
-    )
+    addresses = {"server 127.0.0.1:8000": f"server {portal_at or portal.bind}"}
+    if second_at:
+        shutil.copytree(shipped / "nginx" / "several", folder / "ikd", dirs_exist_ok=True)
+        addresses["server 127.0.0.1:8001"] = f"server {second_at}"
+    upstream = folder / "ikd" / "upstream.conf"
+    upstream.write_text(substituted(upstream.read_text(), addresses))
     text = (shipped / "nginx" / file).read_text()
     (folder / file).write_text(substituted(text, _replacements(text, portal, backend, folder, loopback)))
     (folder / "nginx.conf").write_text(AROUND.format(file=file))

@@ -18,13 +18,14 @@ class Connection(socketserver.StreamRequestHandler):
         while (line := self.rfile.readline()) not in (b"", b"\r\n"):
             lines.append(line)
         if lines:
-            self.server.stub.asked.append(Received("portal", b"".join(lines).removesuffix(b"\r\n"), 0))
-            self._answer(self.server.stub)
+            asked = Received("portal", b"".join(lines).removesuffix(b"\r\n"), 0)
+            self.server.stub.asked.append(asked)
+            self._answer(self.server.stub, self.server.stub.answer_to(asked))
 
-    def _answer(self, stub: Stub) -> None:
+    def _answer(self, stub: Stub, answer: bytes) -> None:
         if not stub.seconds_an_octet:
-            self.wfile.write(stub.answer)
-        for octet in stub.answer if stub.seconds_an_octet else b"":
+            self.wfile.write(answer)
+        for octet in answer if stub.seconds_an_octet else b"":
             self.wfile.write(bytes([octet]))
             time.sleep(stub.seconds_an_octet)
 
@@ -54,6 +55,9 @@ class Stub:
         self._server = StubServer(self)
         self.bind = f"127.0.0.1:{self._server.server_address[1]}"
         threading.Thread(target=self._server.serve_forever, daemon=True).start()
+
+    def answer_to(self, asked: Received) -> bytes:
+        return self.answer
 
     def close(self) -> None:
         self._server.shutdown()

@@ -8,10 +8,12 @@ import pytest
 
 from tests.behaviour import FETCH, NAVIGATION
 from tests.proxies.backend import Backend
+from tests.proxies.nginx import start_nginx
 from tests.proxies.portal import Portal
 from tests.proxies.proxy import Proxy
 from tests.proxies.registry import STARTERS
 from tests.proxies.test_spoofing import EVIL, IDENTITY
+from tests.proxies.traefik import start_traefik
 from tests.proxies.wire import request_bytes
 
 pytestmark = pytest.mark.proxy
@@ -26,14 +28,25 @@ SMALLEST = {
 }
 
 
-@pytest.fixture(scope="module", params=list(STARTERS))
+FOR_SEVERAL = {
+    "nginx for several": (start_nginx, "minimal.conf"),
+    "traefik for several": (start_traefik, "several.yaml"),
+}
+"""The files for several portals; here all of these are one."""
+
+
+@pytest.fixture(scope="module", params=[*STARTERS, *FOR_SEVERAL])
 def smallest(
     request: pytest.FixtureRequest, portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Proxy]:
     """Each proxy with its smallest configuration, beside the one with the complete one."""
-    folder = tmp_path_factory.mktemp(f"smallest-{request.param}")
-    start, file = STARTERS[request.param], SMALLEST[request.param]
-    proxy = start(portal, backend, folder, file=file, loopback="127.0.0.4")
+    folder = tmp_path_factory.mktemp("smallest")
+    if request.param in FOR_SEVERAL:
+        start, file = FOR_SEVERAL[request.param]
+        proxy = start(portal, backend, folder, file=file, loopback="127.0.0.4", second_at=portal.bind)
+    else:
+        start_one, file = STARTERS[request.param], SMALLEST[request.param]
+        proxy = start_one(portal, backend, folder, file=file, loopback="127.0.0.4")
     yield proxy
     proxy.server.stop()
 

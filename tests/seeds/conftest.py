@@ -62,8 +62,8 @@ def nginx(ports: None, backend: Backend, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("published-nginx")
     portal = start_portal(folder, scheme="http", domains=NAMES, port=80)
     shutil.copytree(DEPLOY / "nginx" / "ikd", folder / "ikd")
-    http = folder / "ikd" / "http.conf"
-    http.write_text(substituted(http.read_text(), {"server 127.0.0.1:8000": f"server {portal.bind}"}))
+    upstream = folder / "ikd" / "upstream.conf"
+    upstream.write_text(substituted(upstream.read_text(), {"server 127.0.0.1:8000": f"server {portal.bind}"}))
     text = (DATA / "nginx.conf").read_text().rstrip().removesuffix("}")
     text += (DATA / "nginx-group.conf").read_text() + (DATA / "nginx-sign-out.conf").read_text() + "}\n"
     changes = dict.fromkeys(("oauth2-proxy.svc:4180", "oauth2-proxy:4180"), portal.bind)

@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import shutil
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from pytest_django.plugin import DjangoDbBlocker
+
+from tests.feed.cluster import Cluster
+from tests.feed.conftest import cluster  # noqa: F401
+from tests.front.conftest import pattern  # noqa: F401
+from tests.front.serving import Database
+from tests.several.stage import Network, Several, two_portals
+
+FIRST = "ikd_first"
+"""The role as which the first portal signs in at PostgreSQL, so that it alone can be kept out."""
+
+
+@pytest.fixture(scope="module")
+def network() -> Iterator[Network | None]:
+    """A network for the second portal; None if this user may not make one."""
+    network = Network()
+    if not network.make():
+        yield None
+        return
+    yield network
+    network.remove()
+
+
+@pytest.fixture(scope="module")
+def several(
+    cluster: Cluster,  # noqa: F811
+    network: Network | None,
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[Several]:
+    """Two portals on one PostgreSQL, which they reach over its Unix socket."""
+    name = f"s{uuid.uuid4().hex}"
+    over_tcp = cluster.database(name, "pattern")
+    cluster.execute(f"DROP ROLE IF EXISTS {FIRST}", f"CREATE ROLE {FIRST} LOGIN SUPERUSER")
+    first, second = (
+        Database(f"postgres://{role}@/{name}?host={cluster.folder}&port={cluster.port}")
+        for role in (FIRST, "ikd")
+    )
+    folder = tmp_path_factory.mktemp("several")
+    with (
+        django_db_blocker.unblock(),
+        over_tcp.connected(),
+        two_portals(second, folder, network, first) as several,
+    ):
+        yield several
+
+
+@pytest.fixture
+def on_sqlite(
+    pattern: Path,  # noqa: F811
+    tmp_path: Path,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[Several]:
+    """Two portals on one file of SQLite."""
+    shutil.copy(pattern, tmp_path / "ikd.sqlite3")
+    database = Database(f"sqlite:///{tmp_path / 'ikd.sqlite3'}")
+    with django_db_blocker.unblock(), database.connected(), two_portals(database, tmp_path, None) as several:
+        yield several

@@ -1,0 +1,278 @@
+"""Two real portals on one database, a real nginx and a real Traefik before them, and load that counts."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from accounts.models import User
+from authgate.models import Origin
+from authgate.sign_ins import open_gate
+from tests import behaviour
+from tests.behaviour import FETCH, NAVIGATION, PORTAL, SITES
+from tests.front.serving import Database, Portal, begin, children, eventually, free_port, program
+from tests.proxies import portal as proxied
+from tests.proxies.backend import Backend
+from tests.proxies.nginx import start_nginx
+from tests.proxies.processes import Server
+from tests.proxies.proxy import Proxy
+from tests.proxies.traefik import start_traefik
+from tests.proxies.wire import connected
+
+SESSIONS = 60
+"""alice's gate sessions: with so many, checks come that a portal has not seen yet, too."""
+
+PATIENCE = 60.0
+"""Seconds after which a page counts as lost."""
+
+
+# ---- a network apart --------------------------------------------------------------------------------------
+
+
+class Network:
+    """A network namespace with a portal in it, which can be cut off: what it answers gets lost."""
+
+    def __init__(self) -> None:
+        number = os.getpid() % 16_000
+        self.name = f"ikd-{number}"
+        begins = f"198.18.{number >> 6}.{(number & 63) * 4}"
+        self.outside, self.inside = (begins.rsplit(".", 1)[0] + f".{(number & 63) * 4 + n}" for n in (1, 2))
+
+    def make(self) -> bool:
+        """Make it. Return False if this user may not."""
+        program("ip", "iproute2", "/sbin")
+        if _ip("netns", "add", self.name).returncode:
+            return False
+        inside = ("-n", self.name)
+        for command in (
+            ("link", "add", self.name, "type", "veth", "peer", "name", "ikd0", "netns", self.name),
+            ("addr", "add", f"{self.outside}/30", "dev", self.name),
+            ("link", "set", self.name, "up"),
+            (*inside, "addr", "add", f"{self.inside}/30", "dev", "ikd0"),
+            (*inside, "link", "set", "ikd0", "up"),
+            (*inside, "link", "set", "lo", "up"),
+        ):
+            assert _ip(*command).returncode == 0, command
+        return True
+
+    def remove(self) -> None:
+        _ip("netns", "delete", self.name)
+
+    @contextmanager
+    def cut_off(self) -> Iterator[None]:
+        assert _ip("-n", self.name, "route", "add", "blackhole", f"{self.outside}/32").returncode == 0
+        try:
+            yield
+        finally:
+            _ip("-n", self.name, "route", "del", "blackhole", f"{self.outside}/32")
+
+
+def _ip(*arguments: str) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(["ip", *arguments], capture_output=True, check=False)
+
+
+# ---- the load ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A page that somebody asked for: when, for how long, and the status; 0 if no answer came."""
+
+    who: str
+    at: float
+    seconds: float
+    status: int
+
+
+@dataclass
+class Load:
+    """What became of the pages that one proxy was asked for."""
+
+    proxy: Proxy
+    requests: dict[str, list[dict[str, str]]]
+    answers: list[Asked] = field(default_factory=list)
+    _ended: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list)
+
+    def start(self) -> None:
+        for who in self.requests:
+            self._threads.append(threading.Thread(target=self._ask, args=(who,)))
+            self._threads[-1].start()
+
+    def stop(self) -> None:
+        self._ended.set()
+        for thread in self._threads:
+            thread.join(2 * PATIENCE)
+
+    def statuses(self, who: str) -> set[int]:
+        return {answer.status for answer in self.answers if answer.who == who}
+
+    def count(self, who: str) -> int:
+        return sum(answer.who == who for answer in self.answers)
+
+    def _ask(self, who: str) -> None:
+        """Ask again and again on one connection, as a browser does."""
+        connection, number = None, 0
+        while not self._ended.is_set():
+            headers = self.requests[who][number % len(self.requests[who])]
+            number += 1
+            asked = time.monotonic()
+            try:
+                connection = connection or self._connect()
+                connection.request("GET", "/staff/x" if who == "bob" else "/page", headers=headers)
+                response = connection.getresponse()
+                response.read()
+                status = response.status
+                if response.will_close:
+                    connection = None
+            except (OSError, http.client.HTTPException):
+                status, connection = 0, None
+            self.answers.append(Asked(who, asked, time.monotonic() - asked, status))
+            time.sleep(0.01)
+        if connection is not None:
+            connection.close()
+
+    def _connect(self) -> http.client.HTTPConnection:
+        portal = self.proxy.portal
+        connection = http.client.HTTPConnection(portal.host("app"), timeout=PATIENCE)
+        connection.sock = connected(self.proxy.address, portal.names["app"], PATIENCE)
+        return connection
+
+
+# ---- all of it --------------------------------------------------------------------------------------------
+
+
+class Several:
+    """Two portals behind both proxies; bob may not see /staff/, and nobody is signed in for nothing."""
+
+    def __init__(self, portals: dict[str, Portal], proxies: list[Proxy], tokens: list[str]) -> None:
+        self.portals, self.proxies = portals, proxies
+        name = proxies[0].portal.cookie_name("app")
+        alice, bob = (
+            [FETCH | {"Cookie": f"{name}={token}"} for token in some] for some in (tokens[:-1], tokens[-1:])
+        )
+        self._requests = {
+            "alice": alice[:1],
+            "alice in many browsers": alice,
+            "bob": bob,
+            "nobody": [FETCH],
+            "nobody's page": [NAVIGATION],
+        }
+
+    def is_open(self) -> bool:
+        return all(
+            proxy.ask("/page", headers=self._requests["alice"][0]).status == 200 for proxy in self.proxies
+        )
+
+    @contextmanager
+    def load(self) -> Iterator[list[Load]]:
+        """Ask both proxies at once meanwhile, and let the portals be as they were before it ends."""
+        loads = [Load(proxy, self._requests) for proxy in self.proxies]
+        for each in loads:
+            each.start()
+        try:
+            time.sleep(0.7)
+            yield loads
+            time.sleep(0.7)
+        finally:
+            for each in loads:
+                each.stop()
+
+
+def assert_nothing_lost(load: Load) -> None:
+    """Hold every answer to what it was to be: nobody is let in who should not be, and nobody kept out."""
+    expected = {
+        "alice": 200,
+        "alice in many browsers": 200,
+        "bob": 403,
+        "nobody": 401,
+        "nobody's page": 302,
+    }
+    lost = [answer for answer in load.answers if answer.status != expected[answer.who]]
+    assert lost == [], f"{load.proxy.name} lost {len(lost)} of {len(load.answers)}: {lost[:9]}"
+    assert min(map(load.count, expected)) > 10
+
+
+def processes(portal: Portal) -> list[int]:
+    assert portal.process is not None
+    return [portal.process.pid, *children(portal.process.pid)]
+
+
+def kill(portal: Portal) -> None:
+    for pid in processes(portal):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    assert portal.process is not None
+    portal.process.wait(20)
+
+
+@contextmanager
+def stopped(portal: Portal) -> Iterator[None]:
+    """Stop all of a portal's processes where they stand: connections stay open, and nobody answers."""
+    pids = processes(portal)
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in reversed(pids):
+            os.kill(pid, signal.SIGCONT)
+
+
+@contextmanager
+def two_portals(
+    database: Database, folder: Path, network: Network | None, first: Database | None = None
+) -> Iterator[Several]:
+    """Run two portals on a database, the second in a network of its own, and both proxies before them.
+
+    `first` is the same database as the first portal is to reach it.
+    """
+    port, plain_port = free_port(), free_port()
+    origin = f"https://{SITES['app']}:{port}"
+    behaviour.lay_out(f":{port}")
+    assert Origin.objects.filter(value=origin).exists()
+    alice, bob = (User.objects.get(username=name) for name in ("alice", "bob"))
+    tokens = [open_gate(begin(user), origin) for user in [alice] * SESSIONS + [bob]]
+    settings = {"IKD_PORTAL_URL": f"https://{PORTAL}:{port}"}
+    for name in ("a", "b"):
+        (folder / name).mkdir()
+    apart = {"IKD_BIND": f"{network.inside}:8000", "IKD_TRUSTED_PROXIES": network.outside} if network else {}
+    run_by = ("ip", "netns", "exec", network.name) if network else ()
+    portals = {
+        "a": Portal(folder / "a", first or database, **settings, IKD_STALE_GRACE="0"),
+        "b": Portal(folder / "b", database, run_by=run_by, **settings, **apart),
+    }
+    backend = Backend(("app",))
+    backend.start()
+    names = {"portal": PORTAL, **SITES}
+    binds = [f"{portal.address[0]}:{portal.address[1]}" for portal in portals.values()]
+    shown = proxied.Portal("https", names, port, plain_port, binds[0], {}, None, {})  # type: ignore[arg-type]
+    proxies: list[Proxy] = []
+    try:
+        _all_at_once(Portal.start, portals.values())
+        for start, file in ((start_nginx, "minimal.conf"), (start_traefik, "several.yaml")):
+            place = folder / file
+            place.mkdir()
+            proxies.append(start(shown, backend, place, file=file, second_at=binds[1]))
+        several = Several(portals, proxies, tokens)
+        assert eventually(several.is_open, 30)
+        yield several
+    finally:
+        _all_at_once(Server.stop, [proxy.server for proxy in proxies])
+        _all_at_once(Portal.stop, portals.values())
+        backend.stop()
+
+
+def _all_at_once(do: Callable[[Any], object], each: Iterable[Any]) -> None:
+    with ThreadPoolExecutor() as threads:
+        list(threads.map(do, each))
