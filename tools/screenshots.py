@@ -305,7 +305,7 @@ def furnish(var: Path, facts: dict[str, Any]) -> Site:
         now = timezone.now()
         ConfigurationEvent.objects.create(
             contract="nginx",
-            origin="https://intranet.example.com",
+            origin="https://reports.example.com",
             reason="unknown origin",
             count=42,
             first_at=now,
