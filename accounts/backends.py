@@ -31,12 +31,12 @@ def account_named(login: str) -> User | None:
     spelling = unicodedata.normalize("NFKC", login.strip())
     if not spelling or len(spelling) > LONGEST_LOGIN or "\0" in spelling:
         return None
-    # Both are always looked for, so that the time does not tell which of them exists.
+    # Both are always looked up, so the response time does not reveal which of them exists.
     user = User.objects.alias(folded=Lower("username")).filter(folded=Lower(Value(spelling))).first()
     addresses = EmailAddress.objects.filter(email__in=[spelling, spelling.lower()], verified=True)
     address = addresses.select_related("user").first()
-    # Databases fold letters in their own ways. Without the comparison one account could have many
-    # names, each with attempts of its own.
+    # Databases fold letters in different ways. Without this comparison an account could have several
+    # names, each with its own count of attempts.
     if user is not None and name_key(user.username) == name_key(login):
         return user
     if address is not None and name_key(address.email) == name_key(login):

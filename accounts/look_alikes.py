@@ -18,7 +18,7 @@ from authgate.validation import NO_INK
 
 LONGEST_SKELETON = 300
 _DIRECTION = str.maketrans("", "", "\u200e\u200f")
-"""Marks that the list puts around letters of scripts that run from right to left."""
+"""Marks that the list puts around letters of right-to-left scripts."""
 
 
 def skeleton(name: str) -> str:
@@ -28,7 +28,7 @@ def skeleton(name: str) -> str:
     letters = unicodedata.normalize("NFD", NO_INK.sub("", unicodedata.normalize("NFKC", name)))
     prototypes = _prototypes()
     folded = "".join(prototypes.get(letter, letter) for letter in letters).casefold()
-    # The dot of an i and j is there already.
+    # An i or j already has its dot.
     return re.sub("(?<=[ij])\u0307", "", unicodedata.normalize("NFD", folded))[:LONGEST_SKELETON]
 
 
@@ -40,7 +40,7 @@ def skeletons(name: str) -> set[str]:
 def is_disguised(name: str) -> bool:
     """Return whether each letter of a name beyond ASCII looks like a letter of ASCII."""
     letters = unicodedata.normalize("NFKC", name)
-    # Letter by letter: a ligature or a sharp s is read as two letters, but is no disguise of them.
+    # Letter by letter: a ligature or a sharp s reads as two letters, but does not imitate them.
     return not letters.isascii() and all(
         skeleton(each).isascii() and len(skeleton(each)) == 1 for each in letters
     )
@@ -58,7 +58,7 @@ def refuse_disguised_address(email: str) -> None:
 @lru_cache(maxsize=1)
 def _prototypes() -> dict[str, str]:
     """Return what each letter beyond ASCII looks like, a letter of ASCII if possible."""
-    # Not at the start: the list takes megabytes, and only names beyond ASCII need it.
+    # Imported late: the list takes megabytes, and only names beyond ASCII need it.
     from confusable_homoglyphs.confusables import confusables_data
 
     kin: dict[str, set[str]] = defaultdict(set)

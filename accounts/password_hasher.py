@@ -18,7 +18,7 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 from authgate.pages.outage import Overloaded
 
 NICENESS = 10
-"""How much hashing steps back behind the rest of its process, as of nice(2)."""
+"""How much lower the priority of hashing is than that of its process, as in nice(2)."""
 
 T = TypeVar("T")
 
@@ -65,7 +65,7 @@ def numbers() -> dict[str, float]:
 
 
 def _step_back() -> None:
-    # On Linux the priority is the thread's own, and the threads that it starts inherit it.
+    # On Linux a thread has its own priority, which the threads that it starts inherit.
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + NICENESS)
 
 

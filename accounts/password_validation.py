@@ -8,7 +8,7 @@ from django.utils.translation import gettext as _
 from accounts.models import User
 
 LONGEST_PASSWORD = 4096
-"""Characters. The sign-in form takes no more, so a longer one could be set and never used."""
+"""Characters. The sign-in form accepts no more, so a longer password could never be used."""
 
 
 class MaximumLengthValidator:

@@ -61,7 +61,7 @@ ROLES = (
         _of("authgate", "view", "auditevent", "configurationevent"),
     ),
 )
-"""Providers, the brand and power itself are in none of them: superusers see to those."""
+"""No role covers providers, the brand or roles themselves. Only superusers manage those."""
 
 
 def held_roles(permissions: Iterable[Permission]) -> list[Role]:

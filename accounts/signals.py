@@ -40,9 +40,9 @@ def begin(sender: Any, request: Request, user: User, **kwargs: Any) -> None:
     """Begin a sign-in under a new session key. An earlier sign-in of this browser ends."""
     session = request.session
     ended = end_sign_ins(_sign_ins_of(request))
-    # Django changes the key only when an anonymous session becomes somebody's, and gives a flushed
-    # session its key as late as the response. A key that still is the browser's may belong to a session
-    # that another tab has replaced by now.
+    # Django changes the key only when an anonymous session gets a user, and gives a flushed session its
+    # key only with the response. The key that the browser sent may belong to a session that another tab
+    # has replaced meanwhile.
     if ended or session.session_key in (None, request.COOKIES.get(settings.SESSION_COOKIE_NAME)):
         session.cycle_key()
     methods, second_factor = _methods_of(request, user)

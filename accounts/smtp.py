@@ -19,7 +19,7 @@ from django.core.mail.utils import DNS_NAME
 from authgate.logs.lines import cause_of
 
 AUTO_SUBMITTED = {"Auto-Submitted": "auto-generated"}
-"""Keeps out-of-office programs from answering (RFC 3834, section 5)."""
+"""Prevents replies of out-of-office programs (RFC 3834, section 5)."""
 
 
 class EmailBackend(smtp.EmailBackend):
@@ -70,7 +70,7 @@ def refusal_of(error: OSError) -> dict[str, Any]:
 
 def _without_secrets(text: str) -> str:
     user, password = settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD
-    if password:  # some servers repeat the command that they do not like
+    if password:  # some servers repeat the command that they refuse
         for secret in (password, f"\0{user}\0{password}"):
             text = text.replace(base64.b64encode(secret.encode()).decode(), "…").replace(secret, "…")
     return re.sub(r"[^\s<>]+@[^\s<>]+", "…", text)

@@ -39,7 +39,7 @@ log = logging.getLogger("ikd.security")
 
 FAMILIAR_FOR = timedelta(days=30)
 SIGN_INS, MAILS = "sign_in_limited", "mails_limited"
-"""The events that a limit leaves."""
+"""The kinds of events for reached limits."""
 
 
 class TooManyAttempts(Exception):
@@ -51,7 +51,7 @@ class TooManyAttempts(Exception):
 
 
 Holder = tuple[str, str]
-"""Whom an attempt counts for: the kind of key, which no visitor writes, and the key."""
+"""The owner of an attempt: the kind of the key, which no visitor can choose, and the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ def count_code_attempt(account: User, address: str | None) -> list[str]:
 
 
 def _begin(secret: str, holder: Holder, account: User | None, address: str | None) -> list[str]:
-    return _take_all(_counters(secret, holder, account, address), address)
+    return _take_slots(_counters(secret, holder, account, address), address)
 
 
 def count_mail(purpose: str, recipient: str, address: str | None, *, is_known: bool = True) -> bool:
@@ -116,9 +116,9 @@ def count_mail(purpose: str, recipient: str, address: str | None, *, is_known: b
     """
     network = network_of(address)
     holder = ("mailbox", mailbox_key(recipient)) if is_known else ("typed", _typed(recipient))
-    _take_all([_counter(f"{purpose} asked", settings.IKD_MAIL_LIMIT_PER_ADDRESS, network)], address, MAILS)
+    _take_slots([_counter(f"{purpose} asked", settings.IKD_MAIL_LIMIT_PER_ADDRESS, network)], address, MAILS)
     try:
-        _take_all(
+        _take_slots(
             [_counter(f"{purpose} got", settings.IKD_MAIL_LIMIT_PER_RECIPIENT, *holder)], address, MAILS
         )
     except TooManyAttempts:
@@ -158,14 +158,14 @@ def _counters(secret: str, holder: Holder, account: User | None, address: str | 
         _counter(f"{secret} both", settings.IKD_LOGIN_LIMIT_PER_ACCOUNT_AND_ADDRESS, *holder, network),
         _counter("address", settings.IKD_LOGIN_LIMIT_PER_ADDRESS, network),
     ]
-    # Strangers who try an account from many addresses must not lock out the person it belongs to.
+    # Attackers who try an account from many addresses must not lock out its user.
     if not _is_familiar(account, network):
         counters.append(_counter(f"{secret} account", settings.IKD_LOGIN_LIMIT_PER_ACCOUNT, *holder))
     return counters
 
 
 def _counter(kind: str, limit: str, *parts: str) -> Counter:
-    # Keyed, because users type passwords where a name belongs; as JSON, so that no part can pass for two.
+    # A keyed hash, because users type passwords into the name. JSON, so that no part can pass for two.
     text = json.dumps([kind, limit, *parts])
     return Counter(f"sign-in:{salted_hmac(__name__, text, algorithm='sha256').hexdigest()}", limit_of(limit))
 
@@ -186,7 +186,7 @@ def _is_familiar(account: User | None, network: str) -> bool:
     return any(network_of(address) == network for address in addresses[:1000])
 
 
-def _take_all(counters: list[Counter], address: str | None, event: str = SIGN_INS) -> list[str]:
+def _take_slots(counters: list[Counter], address: str | None, event: str = SIGN_INS) -> list[str]:
     taken = cache.get_many([slot for counter in counters for slot in counter.slots])
     full = [counter for counter in counters if next(counter.free(taken), None) is None]
     if full:

@@ -22,11 +22,11 @@ OF_POWER = frozenset(
         "sudo", "superuser", "support", "sysadmin", "system", "sysop", "undefined", "webmaster",
     )
 )  # fmt: skip
-"""Read without case, digits and punctuation, so that `Admin_2` is one of them."""
+"""Compared without case, digits and punctuation, so `Admin_2` is one of them."""
 
 _NO_LETTERS = re.compile(r"[\W\d_]+")
 _LOOK_ALIKE = frozenset(("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"))
-"""Scripts with letters that look like another's. A name has letters of one of them at most."""
+"""Scripts whose letters look alike. A name may have letters of only one of them."""
 
 
 def is_misleading(username: str) -> bool:

@@ -79,9 +79,9 @@ class BrandAdmin(AuditedAdmin):
             obj.logo, obj.logo_digest = logo.content, logo.digest
         obj.save()
         transaction.on_commit(brand.forget)
-        self._tell_of_other_shades(request, obj)
+        self._warn_of_other_shade(request, obj)
 
-    def _tell_of_other_shades(self, request: HttpRequest, row: Brand) -> None:
+    def _warn_of_other_shade(self, request: HttpRequest, row: Brand) -> None:
         if not row.accent:
             return
         shown = brand.BrandStyle(accent=row.accent).shades[0].accent

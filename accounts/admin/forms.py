@@ -53,7 +53,7 @@ def refuse_taken_name(username: str, user_id: int = 0) -> None:
     others = User.objects.exclude(pk=user_id)
     if others.filter(username__iexact=username).exists():
         raise ValidationError(NAME_TAKEN, code="unique")
-    # Users who looked alike before that was refused keep their names.
+    # Users whose names looked alike before that was refused keep them.
     is_kept = User.objects.filter(pk=user_id, username=username).exists()
     if not is_kept and User.objects.look_alikes(username).exclude(pk=user_id).exists():
         raise ValidationError(LOOKS_ALIKE, code="look_alike")
@@ -178,7 +178,7 @@ def _people(label: Any) -> forms.ModelMultipleChoiceField[User]:
 class NewPasswordForm(AdminPasswordChangeForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Django's own words are put together before it is known who reads them: always in English.
+        # Django translates its own text before the reader's language is known, so it stays English.
         if "usable_password" in self.fields:
             self.fields["usable_password"].help_text = _(
                 "Without one the user signs in by a provider or not at all, and the present password is lost."

@@ -104,7 +104,7 @@ class GroupAdmin(RolesAdminMixin, AuditedAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         if not super().has_delete_permission(request, obj) or not self._is_harmless(request, obj):
             return False
-        # A group that goes changes the groups of its members.
+        # Deleting a group changes the groups of its members.
         return (
             obj is None
             or requester_of(request).is_superuser

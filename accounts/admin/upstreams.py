@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
 
 PICTURE_BOX = (96, 96)
-"""Pixels: 24 points on the finest screens."""
+"""Pixels, for 24 CSS pixels on the densest screens."""
 
 ONLY_IN_THE_FORM = ("client_secret", "remove_secret", "picture_file", "remove_picture")
 
@@ -68,7 +68,7 @@ class UpstreamForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial["client_secret"] = ""
-        # Else browsers take it for somebody's user name, and the secret for a password of theirs.
+        # Otherwise browsers take it for a username, and the secret for its password.
         if "client_id" in self.fields:
             self.fields["client_id"].widget.attrs["autocomplete"] = "off"
 
@@ -76,7 +76,7 @@ class UpstreamForm(forms.ModelForm):
         cleaned = super().clean() or {}
         typed, kept = cleaned.get("client_secret"), self.instance.client_secret
         if kept and not typed and not cleaned.get("remove_secret") and "issuer" in self.changed_data:
-            # Otherwise a new address would be told the secret that the old one knows.
+            # Otherwise the new issuer would receive the secret of the old one.
             raise ValidationError({"client_secret": _("For another issuer enter the secret anew.")})
         if cleaned.get("remove_secret"):
             cleaned["client_secret"] = Secret()

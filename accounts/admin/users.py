@@ -46,11 +46,11 @@ from authgate.sign_ins import end_sign_ins
 
 NEWEST = 20
 
-# allauth's pages search and change addresses of anybody, and list the keys that confirm them.
+# allauth's pages change the addresses of any user, and list the keys that confirm them.
 admin.site.unregister(EmailAddress)
 if admin.site.is_registered(EmailConfirmation):
     admin.site.unregister(EmailConfirmation)
-admin.site.unregister(Authenticator)  # its page shows secrets, and lets staff exchange them
+admin.site.unregister(Authenticator)  # its page shows secrets, and lets staff replace them
 
 
 class AddressInline(ReadableText, admin.TabularInline):

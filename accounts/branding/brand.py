@@ -19,7 +19,7 @@ OWN = (
 """The portal's own accent in light and in dark, as in static/colours.css."""
 
 REMEMBERED_FOR = 5.0
-"""Seconds; a page asks the database for the brand no more often."""
+"""Seconds for which pages use the same brand without a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def current() -> BrandStyle:
     now = time.monotonic()
     if read_at and now - read_at < REMEMBERED_FOR:
         return look
-    # Before the query: while the database is away, one page in five seconds waits for it and not all.
+    # Set before the query: while the database is down, one page in five seconds waits for it, not all.
     _remembered = (now, look)
     look = _read(look)
     _remembered = (now, look)

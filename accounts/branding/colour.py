@@ -13,7 +13,7 @@ STEP = 0.005
 LIGHT_SURFACES = ("#ffffff", "#f4f2ec")
 DARK_SURFACES = ("#1a2220", "#111715")
 TINT = 0.12
-"""How much of the accent is in the tint, on which it stands as text too."""
+"""The share of the accent in the tint, which is also a background for text in the accent."""
 
 RGB = tuple[float, float, float]
 

@@ -12,7 +12,7 @@ from accounts.branding.brand import BrandStyle
 from accounts.models import Brand
 
 LOGO_HEIGHT = 36
-"""Pixels on a page; the picture has twice as many, for dense screens."""
+"""CSS pixels. The picture has twice as many, for dense screens."""
 
 WIDEST_LOGO = 240
 

@@ -16,7 +16,7 @@ from authgate.models import Icon
 from authgate.pictures import CONTENT_TYPE
 
 NOTHING_ELSE = "default-src 'none'; sandbox"
-"""For a picture that somebody opens by itself: whatever is in it, it runs and loads nothing."""
+"""The policy for a picture opened by itself: its contents run and load nothing."""
 A_YEAR = 365 * 24 * 3600
 
 
@@ -75,7 +75,7 @@ def _keep(request: HttpRequest, response: HttpResponse) -> HttpResponse:
     if asked == brand.current().version:
         patch_cache_control(response, public=True, max_age=A_YEAR, immutable=True)
     elif asked:
-        # Another worker knows of a change that this one will know of in seconds.
+        # Another worker has a newer brand, which this one will read within seconds.
         patch_cache_control(response, no_cache=True)
     else:
         patch_cache_control(response, public=True, max_age=60)

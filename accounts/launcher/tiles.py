@@ -27,7 +27,7 @@ class Tile:
     host: str
     category: str
     icon: str
-    """The key of its icon; empty without one."""
+    """The key of its icon, or "" without one."""
     favourite: bool
 
     @property

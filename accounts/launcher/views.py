@@ -13,7 +13,7 @@ from accounts.requests import SignedInRequest, login_required
 from authgate.peer import client_address
 
 FEW_TILES = 6
-"""Up to so many are seen at a glance, without a field to search them."""
+"""Up to this many tiles the launcher has no search field."""
 
 
 @never_cache

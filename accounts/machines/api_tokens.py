@@ -37,7 +37,8 @@ def make_token(
         raise ValueError(lifetime)
     token, now = new_token(), timezone.now()
     with transaction.atomic():
-        User.objects.select_for_update().get(pk=user.pk)  # else two at once would both be the last one
+        # Locked, so that two requests do not both create the last token.
+        User.objects.select_for_update().get(pk=user.pk)
         if live_tokens(user).count() >= settings.IKD_API_TOKENS_PER_USER:
             raise TooManyTokens
         row = ApiToken.objects.create(

@@ -35,7 +35,7 @@ def _of_jwt(token: bytes) -> tuple[Machine | None, bool]:
     lasts = True
     for upstream in loader.trusted_upstreams().filter(issuer=issuer_of(token) or ""):
         try:
-            claims, _ = verify_token(upstream, token.decode("ascii"), PROGRAM_TOKEN, Source.ANYBODY)
+            claims, _ = verify_token(upstream, token.decode("ascii"), PROGRAM_TOKEN, Source.CLIENT)
             validate_for_program(claims, Upstream.client_ids_at(upstream.issuer))
         except ProviderError as error:
             is_passing = isinstance(error, NotYetValid | UnknownKey) or error.page is ErrorPage.UNAVAILABLE

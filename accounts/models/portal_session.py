@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 class PortalSession(AbstractBaseSession):
     """Django's session under SHA-256 of its key, so a reader of the table gains no session."""
 
-    # Longer than Django's own: a digest in hexadecimal. SQLite does not mind, PostgreSQL does.
+    # Longer than Django's own, for a digest in hexadecimal. PostgreSQL enforces the length, SQLite does not.
     session_key = models.CharField(_("session key"), max_length=64, primary_key=True)
 
     class Meta:

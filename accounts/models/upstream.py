@@ -17,10 +17,10 @@ from authgate.encryption import EncryptedField
 from authgate.models import new_icon_key
 
 LONGEST_SUBJECT = 255
-"""Characters, as OpenID Connect Core has it for `sub`, section 2."""
+"""Characters, the maximum of `sub` (OpenID Connect Core, section 2)."""
 
 LONGEST_VALUE = 300
-"""Characters of a value that stands for a group."""
+"""Characters of a claim's value that is mapped to a group."""
 
 _DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9-]{2,63}")
 
@@ -58,7 +58,7 @@ class Upstream(models.Model):
         help_text=_("The sign-in page leads to it at once. The password form stays at ?local=1."),
     )
 
-    # ---- whom it may bring ----
+    # ---- users ----
 
     create_users = models.BooleanField(
         _("makes accounts"), default=True, help_text=_("Whoever comes for the first time gets an account.")

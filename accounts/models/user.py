@@ -52,11 +52,11 @@ class User(AbstractUser):
     display_name = models.CharField(_("display name"), max_length=150, blank=True)
 
     language = models.CharField(_("language"), max_length=10, blank=True, editable=False)
-    """The one in which they used the portal last."""
+    """The language in which the user last used the portal."""
 
     skeleton = models.CharField(max_length=LONGEST_SKELETON, blank=True, editable=False)
     skeleton_copy = models.PositiveIntegerField(default=0, editable=False)
-    """Numbers users who looked alike before that was refused. A new name is always 0."""
+    """Numbers users whose names looked alike before that was refused. It is 0 for every new name."""
 
     objects: ClassVar[PeopleManager] = PeopleManager()
 
@@ -65,7 +65,7 @@ class User(AbstractUser):
         verbose_name_plural = _("users")
         indexes = [models.Index(fields=["skeleton"], name="users_by_skeleton")]
         constraints = [
-            # Forms refuse look-alikes with words; this one stops two that come at the same moment.
+            # Forms refuse look-alikes with a message. This constraint stops two concurrent ones.
             models.UniqueConstraint(
                 fields=["skeleton", "skeleton_copy"],
                 condition=~models.Q(skeleton=""),
@@ -96,7 +96,7 @@ class User(AbstractUser):
 
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the user. A new password ends the user's sign-ins, and so does disabling the user."""
-        # A hash made anew after a right password is no new password: Django takes `_password` back then.
+        # Django may replace only the hash after a right password. It then resets `_password`.
         replaced = getattr(self, "_password", None) is not None or self._password_replaced
         fields = kwargs.get("update_fields")
         if fields is None or "username" in fields:

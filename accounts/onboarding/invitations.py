@@ -83,7 +83,7 @@ def accept(invitation: Invitation, user: User, address: str | None) -> User:
     if not invitation.is_by_oneself:
         _refuse_lost_inviter(invitation)
     user.is_active = not (invitation.is_by_oneself and settings.IKD_REGISTRATION == "approval")
-    # Whoever has the link has read the mail; but the address may have become another's meanwhile.
+    # A user with the link has read the mail. But another user may have the address by now.
     is_free = bool(invitation.email) and not is_address_taken(invitation.email)
     user.email = invitation.email if is_free else ""
     user.save()

@@ -31,7 +31,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
     found = invitations.invitation_of(token)
     if found is None:
         return _used(request)
-    # With the address that the person will have, which their password must not be like.
+    # With the user's future address, because the password must not resemble it.
     form = AcceptForm(request.POST or None, instance=User(email=found.email))
     if request.method != "POST" or not form.is_valid():
         return render(request, "accounts/invitation.html", {"form": form, "email": found.email})
@@ -39,7 +39,7 @@ def invitation(request: HttpRequest, token: str) -> HttpResponse:
         user = invitations.accept(found, form.save(commit=False), client_address(request))
     except invitations.InvitationUsed:
         return _used(request)
-    except IntegrityError:  # another newcomer of this name was quicker
+    except IntegrityError:  # a concurrent request created a user with this name
         form.add_error("username", gettext("A user with this name already exists. Choose a different name."))
         return render(request, "accounts/invitation.html", {"form": form, "email": found.email})
     if not user.is_active:

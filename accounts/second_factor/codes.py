@@ -17,7 +17,7 @@ from accounts.second_factor.adapter import FactorAdapter
 
 LONGEST_CODE = 64
 TOLERANCE = 1
-"""Periods that a device's clock may be off, either way."""
+"""Periods by which a device's clock may differ, in either direction."""
 
 LAST_COUNTER = "last_counter"
 _SEPARATORS = re.compile(r"[\s-]+")
@@ -48,7 +48,7 @@ def take_code(user: User, text: str) -> Authenticator | None:
     code = digits_of(text)
     if not code:
         return None
-    # Locked one after the other: a lock that comes with several rows is taken in no certain order.
+    # Locked one after the other: a lock on several rows has no fixed order, and could deadlock.
     for kind in (Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODES):
         row = Authenticator.objects.select_for_update().filter(user=user, type=kind).first()
         if row is None:

@@ -95,7 +95,7 @@ class ActivateTotpForm(totp_forms.ActivateTOTPForm):
         self.user = kwargs.pop("user")
         forms.Form.__init__(self, *args, **kwargs)
         self.fields["code"] = _code_field(_("Code shown in the app"))
-        self.secret = _pending_secret(anew=not self.is_bound)
+        self.secret = _pending_secret(new=not self.is_bound)
 
     def clean_code(self) -> str:
         slots = _count_try(self.user)
@@ -106,10 +106,10 @@ class ActivateTotpForm(totp_forms.ActivateTOTPForm):
         return code
 
 
-def _pending_secret(*, anew: bool) -> str:
+def _pending_secret(*, new: bool) -> str:
     session = context.request.session
     try:
-        secret = "" if anew else Secret(session.get(PENDING, "")).reveal()
+        secret = "" if new else Secret(session.get(PENDING, "")).reveal()
     except Undecryptable:
         secret = ""
     if not secret:

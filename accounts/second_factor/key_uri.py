@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 from allauth.mfa import app_settings
 
 LONGEST_HOST, LONGEST_ISSUER, LONGEST_ACCOUNT = 100, 180, 150
-"""Encoded bytes. With all three the QR code is still one that a phone's camera reads."""
+"""Encoded bytes. With all three at their maximum, a phone's camera still reads the QR code."""
 
 
 def key_uri(secret: str, issuer: str, account: str) -> str:

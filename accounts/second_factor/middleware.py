@@ -38,7 +38,7 @@ OPEN = frozenset(
         "brand_accent",
     )
 )
-"""Pages that tell nothing of the person, and those that lead to a second factor."""
+"""Pages without personal data, and those that lead to a second factor."""
 
 
 class SecondFactorMiddleware:

@@ -29,7 +29,7 @@ from authgate.portal_cookies import set_portal_cookie
 from authgate.sign_ins import digest
 
 MOST = 20
-"""Devices of one person; of more, those remembered longest ago are forgotten."""
+"""Devices of one user. Beyond that, the oldest are forgotten."""
 
 
 class AuthenticateStage(TheirAuthenticateStage):
@@ -82,7 +82,7 @@ def remember(request: HttpRequest, user: User, response: HttpResponse) -> None:
     before = digest(request.COOKIES.get(settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME, ""))
     token, now = secrets.token_urlsafe(32), timezone.now()
     RememberedDevice.objects.filter(user=user, token_digest=before).delete()
-    # Others who are remembered here stay so; whoever knew the old number has nothing of it.
+    # Other users stay remembered on this browser. The old number becomes worthless.
     RememberedDevice.objects.filter(token_digest=before).update(token_digest=digest(token))
     RememberedDevice.objects.create(
         user=user,

@@ -35,7 +35,7 @@ class PasswordResetDoneView(allauth_views.PasswordResetDoneView):
 class PasswordResetFromKeyView(allauth_views.PasswordResetFromKeyView):
     """The page of the mail's link. Its key moves from the URL into the session at once."""
 
-    # Not "no-referrer": a browser would then send the form as of no origin, and be refused.
+    # Not "no-referrer": with it, browsers send forms without an origin, which are refused.
     http_method_names = ["get", "head", "post"]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:

@@ -54,10 +54,10 @@ OWN_KINDS = (
     "device_remembered",
     "device_forgotten",
 )
-"""The kinds of events that people read about themselves."""
+"""The kinds of events that users see about themselves."""
 
 OWN_REASONS = frozenset(("by a link in a mail", "wrong password", "wrong code"))
-"""Reasons that people read: others name what only administrators can change."""
+"""Reasons that users see. Other reasons are about what only administrators can change."""
 
 
 class ProfileForm(DisplayNameMixin, forms.ModelForm):
@@ -79,7 +79,7 @@ def account(request: SignedInRequest) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def profile(request: SignedInRequest) -> HttpResponse:
-    person = User.objects.get(pk=request.user.pk)  # a name that is not taken must not show in the header
+    person = User.objects.get(pk=request.user.pk)  # the page's header must not show an invalid name
     form = ProfileForm(request.POST or None, instance=person)
     if request.method != "POST" or not form.is_valid():
         return render(request, "accounts/profile.html", {"form": form})

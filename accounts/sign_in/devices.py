@@ -21,11 +21,11 @@ KNOWN_FOR = timedelta(days=90)
 LOOKED_AT = 500
 
 LONGEST_AGENT = 300
-"""Characters of a user agent that are parsed: the library's patterns cost time by the length."""
+"""Characters of a user agent that are parsed. The library's patterns take time by the length."""
 
 LONGEST_NAME = 40
 SAME_BROWSERS = re.compile(r"^Mobile | Mobile$| iOS$| Mobile iOS$| Mobile WebView$| UI/WKWebView$")
-"""What the library adds to a browser's name and the name of the system says already."""
+"""Additions of the library to a browser's name that repeat the system's name."""
 
 NAMES = {"Mac OS X": "macOS", "IE": "Internet Explorer", "Other": ""}
 UNKNOWN_PROGRAM = re.compile(r"([A-Za-z][\w.+-]{0,30})/v?(\d[\w.]{0,12})")

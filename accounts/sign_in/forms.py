@@ -41,7 +41,7 @@ class SignInForm(allauth_forms.LoginForm):
     def login(self, request: HttpRequest, redirect_url: str | None = None) -> HttpResponse:
         note_password(request, self.user)
         expiry = settings.IKD_KEEP_SIGNED_IN_LIFETIME if self.cleaned_data["remember"] else 0
-        # Before the sign-in begins, whose lifetime hangs on it; afterwards allauth has set its own.
+        # The sign-in's lifetime depends on the expiry. allauth changes it, so it is set again below.
         request.session.set_expiry(expiry)
         response: HttpResponse = super().login(request, redirect_url)
         request.session.set_expiry(expiry)

@@ -49,7 +49,7 @@ class SignInMiddleware:
         if sign_in is None:
             _forget_user(request)
         elif timezone.now() - sign_in.last_seen_at >= TOUCH_INTERVAL:
-            writer.note_use(sign_in.pk, time.time())  # not here: a database that is busy must not stop pages
+            writer.note_use(sign_in.pk, time.time())  # in the background: a busy database must not stop pages
         return self.get_response(request)
 
 
@@ -59,7 +59,7 @@ def _live_sign_in(request: Request) -> SignIn | None:
     sign_in = sign_in_of(digest) if digest else None
     if sign_in is None:
         return None
-    # Django compares the session with the password's hash here, and flushes it where they differ.
+    # Here Django compares the session with the password's hash, and flushes it if they differ.
     if request.user.pk != sign_in.user_id:
         end_sign_ins(SignIn.objects.filter(pk=sign_in.pk))
         return None

@@ -37,11 +37,11 @@ class Field:
     autocomplete: str = "off"
 
 
-# Denied are names, rather than others allowed. The admin's forms have hundreds of names, of rows that come
-# and go; a list of those would be out of date unnoticed, and lose what somebody typed, the very thing to
-# prevent. What a missing entry could cost is little: only whoever has just typed it, on a page of the
-# portal's own, gets it back, in a hidden field that no cache keeps. So that none is missing, what merely
-# sounds secret counts as secret, and a test looks at every form for fields that hide what is typed.
+# This list denies names; it does not allow them. The admin's forms have hundreds of names that change. A list
+# of allowed names would be out of date unnoticed, and lose the user's input. A missing entry costs little:
+# only the user who has just typed the value, on a page of the portal, gets it back, in a hidden field that no
+# cache stores. Names that only sound secret count as secret, and a test checks every form for password
+# fields.
 TYPED_AGAIN = {
     field.name: field
     for field in (
@@ -56,14 +56,14 @@ TYPED_AGAIN = {
         Field("picture_file", label=_("Picture"), kind="file"),
     )
 }
-"""What is asked for once more, where something was typed or chosen."""
+"""Fields that the user must fill in again if they had a value."""
 
 NAMES_OF_PEOPLE = {"login": _("Username or e-mail address"), "username": _("Username")}
-"""Shown beside an empty password, so that password managers know whose it is."""
+"""Shown beside an empty password field, so that password managers know the user."""
 
 _SOUNDS_SECRET = re.compile(r"pass|secret|token|code|credential|key|otp|pin\b", re.IGNORECASE)
 NO_SECRETS = frozenset(("access_token", "id_token", "passwordless", "remove_secret", "usable_password"))
-"""Mere choices, whatever they sound like."""
+"""Names that sound secret, but hold only a choice."""
 
 
 class NotRepeatable(Exception):
@@ -84,7 +84,7 @@ def stale_form(request: HttpRequest, reason: str = "") -> HttpResponse:
 
 def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpResponse:
     response = render(request, template, context, status=403)
-    # Not "no-referrer": the browser would name no origin when it sends the form, and be refused again.
+    # Not "no-referrer": with it, the browser would send the form without an origin, and be refused again.
     response.headers["Referrer-Policy"] = "same-origin"
     return response
 

@@ -7,7 +7,7 @@ from accounts.branding import brand
 register = template.Library()
 
 
-# A tag and no context processor: the page for a failure (500) is made without a request.
+# A tag and no context processor: the error page (500) is rendered without a request.
 @register.simple_tag
 def current_brand() -> brand.BrandStyle:
     """Return the portal's brand: `{% current_brand as brand %}`."""

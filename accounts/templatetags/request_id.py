@@ -7,7 +7,7 @@ from authgate.logs.request_ids import current_request
 register = template.Library()
 
 
-# A tag and no context: the page for a failure (500) is made without a request.
+# A tag and no context: the error page (500) is rendered without a request.
 @register.simple_tag
 def request_id() -> str:
     """Return the id of this request in the log: `{% request_id as reference %}`."""

@@ -15,13 +15,13 @@ from authgate.check.memory import Tokens
 from authgate.encryption import Secret, Undecryptable
 
 NEARLY_OUT = timedelta(seconds=10)
-"""How little of its time an access token may have left to be handed out without being renewed."""
+"""An access token with less time left is renewed before an application gets it."""
 
 LOOK_AGAIN = 30.0
-"""Seconds after which tokens that are missing are looked for again."""
+"""Seconds after which missing tokens are looked up again."""
 
 WAIT = 2.0
-"""Seconds to wait for another process that renews them at this moment."""
+"""Seconds to wait for another process that is renewing the tokens."""
 
 _FIT = re.compile(r"[\x21-\x7e]+")
 

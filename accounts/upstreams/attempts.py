@@ -30,16 +30,16 @@ from authgate.peer import client_address
 from authgate.portal_cookies import set_portal_cookie
 
 AGE_LIMIT = 600
-"""Seconds from leaving for the provider to coming back."""
+"""Seconds from the redirect to the provider to the way back."""
 
 RESUMED_WITHIN = 3600
-"""Seconds for which an attempt that failed can begin again with its page."""
+"""Seconds for which a failed attempt can begin again with its page."""
 
 TRIES = 3
-"""How often an attempt that another tab overtook begins again by itself."""
+"""How often an attempt that lost to another tab begins again without a click."""
 
 LONGEST_IN_STATE = 1600
-"""Characters of a page that travels in the state. Longer ones are kept in the database."""
+"""Characters of a page in the state. Longer pages are stored in the database."""
 
 SALT = "ikd upstream attempt"
 COOKIE = "ikd_attempt_"

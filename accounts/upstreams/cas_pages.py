@@ -18,7 +18,7 @@ from accounts.upstreams.views import callback, start
 from authgate.check.responses import CHALLENGE, header_value
 
 
-@csrf_exempt  # A POST is the CAS server's. It ends what the ticket in it began, and reads no cookie.
+@csrf_exempt  # A POST comes from the CAS server. It reads no cookie, and needs the ticket.
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def sso_login(request: Request) -> HttpResponse:

@@ -26,7 +26,7 @@ def identifier(value: Any, name: str, longest: int = LONGEST) -> str:
 
 
 def is_identifier(text: str, longest: int = LONGEST) -> bool:
-    # Neither surrogates nor control characters nor line separators are printable.
+    # Surrogates, control characters and line separators are not printable.
     return 0 < len(text) <= longest and text.isprintable()
 
 

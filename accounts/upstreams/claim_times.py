@@ -7,12 +7,12 @@ from typing import Any
 import jwt
 
 LATEST = 253_402_300_799
-"""Unix time of the last second that a calendar can hold."""
+"""Unix time of the last second of the year 9999, the end of Python's calendar."""
 
 
 def is_time(value: Any) -> bool:
     """Return whether a claim is a NumericDate. PyJWT would also accept a text with a number."""
-    # NaN and infinity, which JSON readers accept, are in no range.
+    # JSON parsers accept NaN and infinity, which are in no range.
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LATEST
 
 

@@ -12,7 +12,7 @@ from django.conf import settings
 from accounts.upstreams.errors import ErrorPage, ProviderError
 
 WAIT = 1.0
-"""Seconds that one waits for a hold, while those before get theirs."""
+"""Seconds for which a thread waits for a slot."""
 
 
 class ProviderSlots:

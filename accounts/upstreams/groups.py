@@ -27,7 +27,7 @@ LONGEST_NAME = 150
 
 MOST_OF_A_PERSON = 500
 MOST_OF_A_PROVIDER = 5000
-"""Groups that are created for a provider. Beyond, values that are new are left out, with an event."""
+"""Groups that are created for a provider. Further new values are left out, with an event."""
 
 
 class _GroupUpdate:
@@ -40,7 +40,7 @@ class _GroupUpdate:
         self.unknown: set[int] = set()
         self.withheld: set[str] = set()
         self.held: set[int] = set(user.groups.values_list("pk", flat=True))
-        # Only a superuser's mapping leads into groups with permissions in the administration.
+        # Only a superuser's mapping may add users to groups with permissions in the admin.
         self.powerful = set(Group.permissions.through.objects.values_list("group_id", flat=True).distinct())
 
     def is_unknown(self, claim: str) -> bool:
@@ -147,7 +147,7 @@ def _created(upstream: Upstream, name: str, value: str) -> int | None:
         with transaction.atomic():
             group = Group.objects.create(name=name)
             UpstreamGroup.objects.create(group=group, upstream=upstream, value=value)
-    except IntegrityError:  # Another sign-in created it at this moment.
+    except IntegrityError:  # A concurrent sign-in created it.
         found = UpstreamGroup.objects.filter(upstream=upstream, value=value).first()
         return found.group_id if found else None
     record("group_made", subject=name, details={"upstream": upstream.slug})

@@ -28,10 +28,10 @@ CONNECT_WITHIN = 3.0
 """Seconds for each address."""
 
 ANSWER_WITHIN = 6.0
-"""Seconds from the first connection to the last byte, however steadily a server drips."""
+"""Seconds from the first connection to the last byte, however slowly a server sends."""
 
 LARGEST = 256 * 1024
-"""Bytes of an answer."""
+"""Bytes of a response."""
 
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
@@ -164,7 +164,7 @@ class _Deadline:
         self._lock = threading.Lock()
 
     def guard(self, sock: socket.socket) -> None:
-        # A duplicate: a TLS socket that another thread shuts down has its reader go on in the clear.
+        # A duplicate: if another thread shuts down a TLS socket, its reader continues unencrypted.
         with self._lock:
             self._guarded = socket.socket(fileno=os.dup(sock.fileno()))
 

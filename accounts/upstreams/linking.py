@@ -45,7 +45,7 @@ from authgate.models import SignIn
 SEALED_ASSERTION = "upstream_arrival"
 LONGEST_USERNAME = 100
 TRIES = 5
-"""Whoever comes too late sees in the next what the others have written by then."""
+"""After each failure the next try sees what concurrent sign-ins have written."""
 
 _NOT_IN_NAMES = re.compile(r"[^\w.+-]")
 
@@ -78,12 +78,12 @@ def sign_in_by_provider(
         request.session.set_expiry(0)
         request.session[SEALED_ASSERTION] = _sealed(upstream, user, assertion)
         record_authentication(request, user, method="upstream", provider=upstream.slug)
-        # Whoever signs in without their password keeps it: only how they were recognised is new.
+        # The user keeps their password. Only the method of this sign-in differs.
         user.backend = settings.AUTHENTICATION_BACKENDS[0]
         try:
             response: HttpResponse = perform_login(request, Login(user=user, redirect_url=target))
         except ProviderError:
-            # What the session holds by now must not outlive the sign-in that did not come about.
+            # The session's contents must not outlive the failed sign-in.
             logout(request)
             raise
     request.session.set_expiry(0)
@@ -236,7 +236,7 @@ def verified_address(upstream: Upstream, assertion: Assertion) -> str | None:
     elif upstream.is_oidc and claim != "email":
         return None
     text = assertion.claims.get(claim)
-    # Judged before letters are folded: the Kelvin sign becomes a k, and the address somebody else's.
+    # Validated before folding: the Kelvin sign would become a k, and the address another user's.
     if not isinstance(text, str) or not text.isascii() or not text.isprintable():
         return None
     if verified is not True:
@@ -286,7 +286,7 @@ def _create_user(upstream: Upstream, assertion: Assertion) -> User:
             with transaction.atomic():
                 user.save()
         except IntegrityError:
-            continue  # another newcomer of this name was quicker
+            continue  # a concurrent sign-in created a user with this name
         record("user_made", subject=user.username, details={"upstream": upstream.slug})
         return user
     raise ProviderError("no free name was found for a new account")

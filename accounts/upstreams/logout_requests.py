@@ -62,7 +62,7 @@ def parameter_of(request: HttpRequest, name: str, *, largest: int, encoding: str
 
 def end_sessions(sessions: QuerySet[UpstreamSession], reason: str, address: str | None) -> None:
     """End the sign-ins of these sessions that are still live, each with an audit event."""
-    # Found first, so that a request that ends nothing is not kept waiting as one that does.
+    # Selected first: a request that ends nothing must not wait for the workers.
     for session in sessions.filter(sign_in__ended_at=None).select_related("upstream", "sign_in__user"):
         end_session(session, reason, address)
 

@@ -23,19 +23,19 @@ from authgate.portal_cookies import set_portal_cookie
 
 SALT = "ikd sign-out"
 AGE_LIMIT = 60
-"""Seconds from the portal's sign-out to leaving for the provider."""
+"""Seconds from the portal's sign-out to the redirect to the provider."""
 
 BACK_WITHIN = 600
-"""Seconds for the way back, some of them spent on a question of the provider's."""
+"""Seconds for the way back, including the user's answer to a question of the provider."""
 
 LONGEST_URL = 4000
-"""Characters. Keycloak reads a request's first line of 4096; rather no hint than no sign-out there."""
+"""Characters. Keycloak reads 4096 of a request line; a longer URL is sent without the hint."""
 
 LONGEST_THEN = 1000
 
 COOKIE = "ikd_signed_out"
 COOKIE_AGE = 300
-"""Seconds for which the sign-in page waits for a person to choose, whatever provider is the default."""
+"""Seconds for which the sign-in page waits for a choice, even if a provider is the default."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from django.conf import settings
 from django.db import connections
 
 WAITING_WITHIN = 10.0
-"""Seconds that all answers of a provider to one request may take together."""
+"""Seconds that all responses of a provider to one request may take together."""
 
 Application = Callable[[Any, Any], Iterable[bytes]]
 

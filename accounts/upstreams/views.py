@@ -96,7 +96,7 @@ def redirect_to_provider(
     try:
         _require_turn(request)
         url = PROTOCOLS[upstream.kind].leave(upstream, state, own, purpose)
-        # Without a fragment of its own a browser takes the one of this page along to the provider.
+        # Without a fragment in the URL, browsers would send this page's fragment to the provider's page.
         url += "#" if request.headers.get("Sec-Fetch-Mode") == "navigate" else ""
         response = HttpResponse(status=302, headers={"Location": url, "Referrer-Policy": "no-referrer"})
     except ProviderError as error:
@@ -126,16 +126,16 @@ def callback(request: Request, slug: str) -> HttpResponse:
     target, is_taken = redirect_target(attempts.page_of(request, attempt, own)), False
     try:
         if own is None:
-            # One that another tab's cookie replaced may begin again; a stranger's link may not.
+            # If another tab replaced the cookie, the attempt may begin again. An attacker's link may not.
             reason = "the attempt began in another browser, or its cookie is gone"
             raise ProviderError(reason, ErrorPage.STALE, is_retryable=attempts.is_under_way(request))
         _require_turn(request)
         attempts.take(attempt)
         is_taken = True
         assertion = PROTOCOLS[upstream.kind].redeem(request, upstream, attempt, own)
-        response = _arrived(request, upstream, attempt, assertion, target)
+        response = _complete(request, upstream, attempt, assertion, target)
     except ProviderError as error:
-        response = _failed(request, upstream, attempt, error, target, is_taken=is_taken)
+        response = _failure_response(request, upstream, attempt, error, target, is_taken=is_taken)
     return _without_referrer(response)
 
 
@@ -150,7 +150,7 @@ def _without_referrer(response: HttpResponse) -> HttpResponse:
     return response
 
 
-def _failed(
+def _failure_response(
     request: Request,
     upstream: Upstream,
     attempt: Attempt,
@@ -183,14 +183,14 @@ def _let_other_tabs_finish(attempt: Attempt) -> None:
         time.sleep(random.uniform(0.2, 0.4) * 2**attempt.tries)  # noqa: S311, no secret
 
 
-def _arrived(
+def _complete(
     request: Request, upstream: Upstream, attempt: Attempt, assertion: Assertion, target: str | None
 ) -> HttpResponse:
     if attempt.purpose is Purpose.SIGN_IN:
         _refuse_if_switched_off(Upstream.objects.all(), upstream)
         return sign_in_by_provider(request, upstream, assertion, target)
     with transaction.atomic():
-        # Locked, as by a sign-in: neither the provider nor the sign-in may end while its word is taken.
+        # Locked, as by a sign-in: neither the provider nor the sign-in may end meanwhile.
         _refuse_if_switched_off(Upstream.objects.select_for_update(no_key=True), upstream)
         sign_in = _still_signed_in(request, attempt)
         if attempt.purpose is Purpose.LINK:
@@ -305,7 +305,7 @@ def _end_session_url(request: Request, way: provider_sign_out.ProviderSignOut) -
         return None
 
 
-# ---- one's own identities ---------------------------------------------------------------------------------
+# ---- the user's identities ---------------------------------------------------------------------------------
 
 
 def redirect_to_reauthentication(request: SignedInRequest) -> HttpResponse:
@@ -346,7 +346,7 @@ def unlink(request: SignedInRequest, key: int) -> HttpResponse:
     if not is_freshly_confirmed(request):
         return redirect_to_reauthentication(request)
     with transaction.atomic():
-        # Locked, so that of two identities unlinked at the same moment one stays.
+        # Locked, so that one of two identities unlinked at the same moment stays.
         User.objects.select_for_update().get(pk=user.pk)
         identity = get_object_or_404(Identity.objects.select_related("user", "upstream"), pk=key, user=user)
         if is_only_sign_in_method(identity):

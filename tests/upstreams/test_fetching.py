@@ -230,7 +230,7 @@ def test_invented_key_ids_read_the_keys_no_more_often(provider: Provider, upstre
     for number in range(20):
         with pytest.raises(ProviderError, match="does not publish"):
             token = jwt.encode({}, OTHER_RSA_KEY, "RS256", {"kid": f"invented-{number}"})
-            metadata.verify_token(upstream, token, LOGOUT_TOKEN, metadata.Source.ANYBODY)
+            metadata.verify_token(upstream, token, LOGOUT_TOKEN, metadata.Source.CLIENT)
 
     assert [path for _, path in provider.asked].count("/keys") == 1
 
@@ -248,7 +248,7 @@ def test_a_key_replaced_under_the_same_id_is_found_while_strangers_send_junk(
     now += metadata.AGAIN_AFTER
     with pytest.raises(ProviderError, match="signature"):
         junk = jwt.encode({}, OTHER_RSA_KEY, "RS256", {"kid": "one"})
-        metadata.verify_token(upstream, junk, LOGOUT_TOKEN, metadata.Source.ANYBODY)
+        metadata.verify_token(upstream, junk, LOGOUT_TOKEN, metadata.Source.CLIENT)
     provider.key, provider.keys = OTHER_RSA_KEY, [jwk(OTHER_RSA_KEY, "one")]
 
     assert sign_in(other_browser, provider).status_code == 302, reason()

@@ -50,7 +50,7 @@ SWITCHES = {
     "trusts_every_address": "believe its addresses of all domains",
 }
 NAMED = {"server_url": "--server", "is_default": "--default", "trusts_every_address": "--trust-every-address"}
-"""Options that are named otherwise than their fields."""
+"""Options whose names differ from their fields."""
 
 
 def option(field: str) -> str:
@@ -107,7 +107,7 @@ class Command(BaseCommand):
         upstream.save()
         self._record("added", upstream, {})
         self.stdout.write(f"{upstream.slug} is added.")
-        self._tell(upstream)
+        self._print_findings(upstream)
 
     def _change(self, options: dict[str, Any]) -> None:
         upstream = self._named(options)
@@ -120,13 +120,13 @@ class Command(BaseCommand):
         if not changed:
             raise CommandError("Nothing to change: name at least one setting.")
         if secret and upstream.issuer != issuer and "client_secret" not in changed:
-            # Otherwise the new address would be sent the secret that the old one knows.
+            # Otherwise the new issuer would receive the secret of the old one.
             raise CommandError("For another issuer enter the client secret again (--client-secret-file).")
         self._validate(upstream)
         upstream.save(update_fields=changed)
         self._record("changed", upstream, {"changes": [{"changed": {"fields": sorted(changed)}}]})
         self.stdout.write(f"{upstream.slug} is changed: {', '.join(sorted(changed))}.")
-        self._tell(upstream)
+        self._print_findings(upstream)
 
     def _remove(self, options: dict[str, Any]) -> None:
         upstream = self._named(options)
@@ -173,7 +173,7 @@ class Command(BaseCommand):
         self.stdout.write(f"people\t{upstream.identities.count()}")
 
     def _test(self, options: dict[str, Any]) -> None:
-        if not self._tell(self._named(options)):
+        if not self._print_findings(self._named(options)):
             raise CommandError("People cannot sign in by it as it stands.")
 
     def _disable(self, options: dict[str, Any]) -> None:
@@ -233,7 +233,7 @@ class Command(BaseCommand):
             lines = [f"{name}: {' '.join(texts)}" for name, texts in error.message_dict.items()]
             raise CommandError("\n".join(lines)) from None
 
-    def _tell(self, upstream: Upstream) -> bool:
+    def _print_findings(self, upstream: Upstream) -> bool:
         """Print the findings of a connection test, and return whether none is wrong."""
         findings = examine(upstream, PROTOCOLS)
         for finding in findings:

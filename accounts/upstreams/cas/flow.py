@@ -31,10 +31,10 @@ from accounts.upstreams.linking import Assertion
 
 LONGEST_TICKET = 512
 MOST_VALUES = 1000
-"""Attribute values of one person."""
+"""The maximum of attribute values of one person."""
 
 TICKET_KNOWN_FOR = 3600
-"""Seconds that a taken ticket is refused without asking; servers forget theirs within minutes."""
+"""Seconds for which a used ticket is refused without a request. Servers forget tickets within minutes."""
 
 _CAS = "{http://www.yale.edu/tp/cas}"
 _SAML_PROTOCOL = "{urn:oasis:names:tc:SAML:2.0:protocol}"
@@ -49,8 +49,7 @@ KNOWN_FAILURES = SERVICE_REFUSED | {
     "INVALID_PROXY_CALLBACK",
     "INTERNAL_ERROR",
 }
-"""Of section 2.5.3, and of Apereo's server. What else a server writes there is not repeated: it may hold the
-ticket."""
+"""Of section 2.5.3, and of Apereo's server. Other texts are not repeated: they may contain the ticket."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class TicketRefused(ProviderError):
         page = ErrorPage.UNAVAILABLE if code == "INTERNAL_ERROR" else ErrorPage.BROKEN
         if code in ("INVALID_TICKET", "INVALID_TICKET_SPEC"):
             page = ErrorPage.STALE
-        # Servers may keep the newest ticket alone: of several tabs that come back, one has it.
+        # Servers may keep only the newest ticket: of several tabs that come back, one has it.
         overtaken = code == "INVALID_TICKET"
         reason = f"the provider refused the ticket ({code or 'no known reason'})"
         super().__init__(reason, page, is_retryable=overtaken)
@@ -143,8 +142,8 @@ def assertion_of(person: Person, ticket: str) -> Assertion:
         name: values[0] if len(values) == 1 else values for name, values in found.items()
     }
     claims.setdefault("preferred_username", person.user)
-    # Other than OpenID Connect, CAS has no word for a verified address. Which domains it knows for certain
-    # the administrator says; a server that says of an address that it is not verified is believed.
+    # CAS has no claim for a verified address. The administrator lists the domains that the server verifies.
+    # If a server says that an address is not verified, that counts.
     claims["email_verified"] = found.get("email_verified", ["true"]) in (["true"], ["True"], ["1"])
     return Assertion(
         subject=person.user,
@@ -246,7 +245,7 @@ def _server(upstream: Upstream) -> str:
 
 def ticket_ended_by(logout_request: str) -> str | None:
     """Return the ticket that a server's logout request names (section 2.3.3), or None."""
-    # As text it may still say `encoding="UTF-8"`, so it is read as those octets again.
+    # The text may declare `encoding="UTF-8"`, so it is parsed as bytes in that encoding.
     root = _parsed(logout_request.encode("utf-8", "replace"))
     if root is None or root.tag != f"{_SAML_PROTOCOL}LogoutRequest":
         return None

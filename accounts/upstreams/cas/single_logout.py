@@ -19,7 +19,7 @@ from authgate.peer import client_address
 log = logging.getLogger("ikd.security")
 
 LARGEST_LOGOUT = 16 * 1024
-"""Octets of a logout request."""
+"""Bytes of a logout request."""
 
 
 @sensitive_variables()

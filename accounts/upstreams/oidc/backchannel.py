@@ -36,13 +36,13 @@ log = logging.getLogger("ikd.security")
 
 EVENT = "http://schemas.openid.net/event/backchannel-logout"
 LARGEST = LONGEST + 1024
-"""Octets of a request."""
+"""Bytes of a request."""
 
 OLDEST = 300
-"""Seconds since a token was made. A provider sends one at once; whatever is older need not be remembered."""
+"""Seconds since a token was issued. Providers send it at once, so older tokens are refused."""
 
 KNOWN_FOR = OLDEST + 2 * LEEWAY + 60
-"""Seconds for which a token that was taken is known, longer than it could be taken again."""
+"""Seconds for which a used token is stored, longer than it is valid."""
 
 _wrong, _wrong_lock = WrongTries(), threading.Lock()
 
@@ -65,7 +65,7 @@ def backchannel_logout(request: HttpRequest, slug: str) -> HttpResponse:
         if error.page is not ErrorPage.UNAVAILABLE:
             with _wrong_lock:
                 _wrong.note(address or "", time.time())
-        _tell(upstream, error, address)
+        _record_failure(upstream, error, address)
         return _answer(400, "invalid_request")
     except DatabaseError:
         log.exception("a back-channel logout could not be written")
@@ -76,7 +76,7 @@ def backchannel_logout(request: HttpRequest, slug: str) -> HttpResponse:
 def claims_of(token: str, upstream: Upstream) -> dict[str, Any]:
     """Return the claims of a logout token that meets section 2.6. Raise ProviderError."""
     with provider_slots.hold(upstream.pk):
-        claims, _ = verify_token(upstream, token, LOGOUT_TOKEN, Source.ANYBODY)
+        claims, _ = verify_token(upstream, token, LOGOUT_TOKEN, Source.CLIENT)
     events = claims["events"]
     if not isinstance(events, Mapping) or not isinstance(events.get(EVENT), Mapping):
         raise ProviderError("the logout token tells of no logout (events)")
@@ -136,7 +136,7 @@ def _answer(status: int, error: str = "") -> HttpResponse:
     return response
 
 
-def _tell(upstream: Upstream, error: ProviderError, address: str | None) -> None:
+def _record_failure(upstream: Upstream, error: ProviderError, address: str | None) -> None:
     """Write an event, at most one in ten seconds for each provider, because attackers can cause it."""
     if may_record(f"logout-failed:{upstream.pk}", 10):
         record(

@@ -82,7 +82,7 @@ def _redirect_uri(upstream: Upstream) -> Finding:
     own = redirect_uri(upstream)
     told = {"uri": own}
     try:
-        # As long and as random as in a sign-in: some providers refuse a short state before all else.
+        # As long and random as in a sign-in: some providers refuse a short state first.
         state, own_secret = secrets.token_urlsafe(32), AttemptSecrets(secrets.token_urlsafe(32))
         url = authorization_url(upstream, state, own_secret, Purpose.SIGN_IN)
         answer = fetch(f"{url}&prompt=none", allow_private=upstream.allow_private)

@@ -64,8 +64,8 @@ def authorization_url(upstream: Upstream, state: str, own: AttemptSecrets, purpo
         "code_challenge_method": "S256",
     }
     if purpose is Purpose.CONFIRM:
-        # It is max_age that makes auth_time required. Never 0, which Authelia takes for "ask again, always",
-        # also after the person proved who they are. The leeway is what the answer's auth_time may have, too.
+        # max_age makes auth_time required. It is never 0: Authelia would ask again and again, also after the
+        # user has authenticated. The same leeway applies to auth_time in the answer.
         parameters |= {"prompt": "login", "max_age": str(LEEWAY)}
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
 
@@ -100,7 +100,7 @@ class Redemption(OIDCAuthenticationBackend):
     """
 
     def __init__(self, upstream: Upstream, attempt: Attempt, own: AttemptSecrets) -> None:
-        # Not super().__init__(), which reads one provider from the settings.
+        # Not super().__init__(), which reads a single provider from the settings.
         self.upstream, self.attempt, self.own = upstream, attempt, own
         self.metadata: Metadata = metadata_of(upstream)
         self.OIDC_RP_CLIENT_ID = upstream.client_id
@@ -132,7 +132,7 @@ class Redemption(OIDCAuthenticationBackend):
             )
         if answer.status != 200:
             error = _error_named(answer.body)
-            # Servers may keep one code for each person: of several tabs that come back, one has it.
+            # Servers may keep one code for each user: of several tabs that come back, one has it.
             page = ErrorPage.STALE if error == "invalid_grant" else ErrorPage.BROKEN
             reason = f"the provider refused the code ({error})"
             raise ProviderError(reason, page, is_retryable=error == "invalid_grant")
@@ -210,7 +210,7 @@ def merge_claims(id_token: Mapping[str, Any], told: Mapping[str, Any]) -> dict[s
     """
     source = told if "email" in told else id_token
     found = {**id_token, **told, "email_verified": source.get("email_verified")}
-    # Either may say of other claims that they are elsewhere.
+    # Either may list claims that are elsewhere.
     named = [each["_claim_names"] for each in (id_token, told) if isinstance(each.get("_claim_names"), dict)]
     if named:
         found["_claim_names"] = {name: where for each in named for name, where in each.items()}
@@ -293,7 +293,7 @@ def _list(value: Any) -> list[Any]:
 KNOWN_ERRORS = frozenset(
     ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type")
 )
-"""Of RFC 6749, section 5.2. Whatever else a provider writes there is not repeated: it may hold the code."""
+"""Of RFC 6749, section 5.2. Other texts are not repeated, because they may contain the code."""
 
 
 def _error_named(body: bytes) -> str:

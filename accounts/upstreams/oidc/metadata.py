@@ -35,20 +35,20 @@ from accounts.upstreams.provider_threads import waiting
 log = logging.getLogger("ikd.security")
 
 KEPT_FOR = 600.0
-"""Seconds for which a discovery document is kept."""
+"""Seconds for which a discovery document is cached."""
 
 KEYS_KEPT_FOR = 300.0
-"""Seconds after which keys are read again."""
+"""Seconds after which keys are fetched again."""
 
 AGAIN_AFTER = 10.0
-"""Seconds between two readings of the keys because of a key id or a signature that fits none."""
+"""Seconds between two requests for the keys because of an unknown key id or signature."""
 
 STALE_AT_MOST = 3600.0
-"""Seconds for which keys are believed while their provider does not answer."""
+"""Seconds for which keys are used while their provider does not answer."""
 
 MOST_KEYS = 100
-STRANGERS_WAITING = 2
-"""Threads that may wait for keys because of a token that anybody can have sent."""
+CLIENT_TOKENS_WAITING = 2
+"""Threads that may wait for keys because of a token that any client can send."""
 
 clock = time.monotonic
 
@@ -57,7 +57,7 @@ class Source(Enum):
     """The origin of a token: the provider's own endpoint, or a request that any client can send."""
 
     PROVIDER = auto()
-    ANYBODY = auto()
+    CLIENT = auto()
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +85,9 @@ class _Keys:
     tries: int = 0
     tried_at: dict[Source, float] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    strangers: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(STRANGERS_WAITING))
+    client_slots: threading.Semaphore = field(
+        default_factory=lambda: threading.Semaphore(CLIENT_TOKENS_WAITING)
+    )
 
     def is_older_than(self, seconds: float) -> bool:
         return clock() - self.read_at > seconds
@@ -132,7 +134,7 @@ def _read_document(upstream: Upstream, document: _Document) -> Metadata:
     with document.lock:
         if document.metadata is not None and clock() - document.read_at <= KEPT_FOR:
             return document.metadata
-        if document.tries != tries:  # another thread tried in vain: threads must not fail one after the other
+        if document.tries != tries:  # another thread failed: threads must not fail one after the other
             raise ProviderError(*document.failure)
         document.tries += 1
         try:
@@ -178,17 +180,17 @@ def _reload_if_old(upstream: Upstream, entry: _Keys, source: Source) -> None:
     if entry.is_older_than(STALE_AT_MOST):
         if not _reload(upstream, entry, source, entry.read_at):
             raise ProviderError("the provider's keys are not known", ErrorPage.UNAVAILABLE)
-    elif entry.lock.acquire(blocking=False):  # Everybody else goes on with the keys there are.
+    elif entry.lock.acquire(blocking=False):  # Other threads use the keys there are.
         try:
             if entry.is_older_than(KEYS_KEPT_FOR) and not entry.was_tried(source):
                 _read(upstream, entry, source)
         except ProviderError as error:
-            log.warning("upstream_keys_unavailable", extra={"event": _told(upstream, error)})
+            log.warning("upstream_keys_unavailable", extra={"event": _log_details(upstream, error)})
         finally:
             entry.lock.release()
 
 
-def _told(upstream: Upstream, error: ProviderError) -> dict[str, str]:
+def _log_details(upstream: Upstream, error: ProviderError) -> dict[str, str]:
     return {"upstream": upstream.slug, "reason": error.reason}
 
 
@@ -197,23 +199,23 @@ def _reload(upstream: Upstream, entry: _Keys, source: Source, read_at: float) ->
 
     Raise ProviderError.
     """
-    is_stranger, tries = source is Source.ANYBODY, entry.tries
-    if is_stranger and not entry.strangers.acquire(blocking=False):
+    is_from_client, tries = source is Source.CLIENT, entry.tries
+    if is_from_client and not entry.client_slots.acquire(blocking=False):
         return False
     try:
         with waiting(), entry.lock:
             if entry.read_at > read_at:
-                return True  # another thread read them meanwhile
+                return True  # another thread has fetched them meanwhile
             if entry.tries != tries:
-                return False  # another thread tried in vain: threads must not fail one after the other
+                return False  # another thread failed: threads must not fail one after the other
             has_none = entry.is_older_than(STALE_AT_MOST)
-            if entry.was_tried(source) and (is_stranger or not has_none):
+            if entry.was_tried(source) and (is_from_client or not has_none):
                 return False
             _read(upstream, entry, source)
             return True
     finally:
-        if is_stranger:
-            entry.strangers.release()
+        if is_from_client:
+            entry.client_slots.release()
 
 
 def _read(upstream: Upstream, entry: _Keys, source: Source) -> None:

@@ -31,13 +31,13 @@ ROUND_EVERY = 5.0
 """Seconds."""
 
 BATCH = 50
-"""Sign-ins of one provider in a round."""
+"""Sign-ins of one provider in each round."""
 
 AHEAD = timedelta(seconds=60)
-"""How long before they run out tokens that an application gets are renewed."""
+"""How long before their expiry the tokens of applications are renewed."""
 
 USED_WITHIN = timedelta(minutes=15)
-"""For whom that is done: others have them renewed when they come back."""
+"""Tokens are renewed for sign-ins used this recently. Others are renewed at their next use."""
 
 EMPTIED_AFTER = timedelta(hours=1)
 EMPTY_EVERY = 600.0
@@ -49,11 +49,11 @@ def recheck_due() -> int:
     for upstream in Upstream.objects.filter(enabled=True, kind=Upstream.Kind.OIDC):
         for session in _due(upstream, now)[:BATCH]:
             if is_idle(session.sign_in):
-                continue  # asking would keep the provider's session awake for somebody who has gone
+                continue  # asking would keep the provider's session alive for a user who has left
             result = refresh(session.pk)
             asked += result.outcome is not Outcome.BUSY
             if result.reason and result.outcome is not Outcome.ENDED:
-                _tell(upstream, result.reason)
+                _record_failure(upstream, result.reason)
             if result.outcome is Outcome.FAILED:
                 _end_overdue(upstream)
                 break
@@ -83,7 +83,7 @@ def _end_overdue(upstream: Upstream) -> None:
         end_session(session, "the provider could not be asked for too long")
 
 
-def _tell(upstream: Upstream, reason: str) -> None:
+def _record_failure(upstream: Upstream, reason: str) -> None:
     """Write an event, at most one in ten minutes for each provider."""
     if may_record(f"recheck-failed:{upstream.pk}", 600):
         record("upstream_not_asked", reason=reason, details={"upstream": upstream.slug})

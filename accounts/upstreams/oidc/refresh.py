@@ -36,7 +36,7 @@ from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, validate_client
 from authgate.encryption import Undecryptable
 
 LEASE = timedelta(seconds=60)
-"""Longer than asking can take. So long nobody else asks, nor after a failure the same process again."""
+"""Longer than a request can take. Meanwhile no process asks again, even after a failure."""
 
 
 class Outcome(Enum):
@@ -82,7 +82,7 @@ def refresh(session_id: int) -> Result:
     held = UpstreamSession.objects.filter(pk=session.pk, tried_at=lease).exclude(refresh_token="")
     if not held.update(**fresh, checked_at=timezone.now(), tried_at=None):
         return Result(Outcome.FRESH)
-    # Only now: the provider may have forgotten the old refresh token already, whatever comes of the rest.
+    # Only now: the provider may have revoked the old refresh token, so the new one is stored first.
     return Result(Outcome.FRESH, _follow_groups(session, fresh["access_token"], claims))
 
 

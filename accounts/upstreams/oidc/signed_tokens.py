@@ -20,10 +20,10 @@ from accounts.upstreams.claim_times import is_time
 from accounts.upstreams.errors import ProviderError
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
-"""Signatures of ID tokens, with a key that only the provider has. Never HS*: the portal has that key too."""
+"""Signatures of ID tokens, with a key that only the provider has. Not HS*: the portal has that key, too."""
 
 LEEWAY = 60
-"""Seconds that the provider's clock may differ."""
+"""Seconds by which the provider's clock may differ."""
 
 LONGEST = 16 * 1024
 SMALLEST_RSA = 2048
@@ -67,15 +67,15 @@ PROGRAM_TOKEN = Kind(
     "token",
     types=("AT+JWT", "APPLICATION/AT+JWT", "JWT"),
     algorithms=tuple(_KTY),
-    # A logout or another event; what only ID tokens have; a key or certificate that the sender would have to
-    # prove (RFC 8705, RFC 9449), which nobody who sends a plain bearer token does.
+    # Claims of logout tokens and other events, of ID tokens, and of tokens bound to a key or certificate
+    # (RFC 8705, RFC 9449), whose possession a bearer token cannot prove.
     forbidden=("events", "nonce", "at_hash", "c_hash", "s_hash", "cnf"),
     leeway=30,
 )
 """An access token that a program sends (RFC 9068, RFC 6750)."""
 
 _NO_ACCESS_TOKENS = frozenset(("id", "id_token", "refresh", "refresh_token", "offline", "logout", "dpop"))
-"""What providers write into `typ` (Keycloak) or `token_use` (Cognito) among the claims of other tokens."""
+"""Values of the claims `typ` (Keycloak) or `token_use` (Cognito) in tokens of other kinds."""
 
 
 class UnknownKey(ProviderError):
