@@ -61,6 +61,14 @@ def refuse_taken_name(username: str, user_id: int = 0) -> None:
         raise ValidationError(ADDRESS_TAKEN, code="unique")
 
 
+def free_address(email: str, except_by: int | None = None) -> str:
+    """Return an address in small letters. Raise ValidationError if another user has it."""
+    email = email.lower()
+    if email and is_address_taken(email, except_by=except_by):
+        raise ValidationError(ADDRESS_TAKEN, code="unique")
+    return email
+
+
 class AddUserForm(AdminUserCreationForm):
     class Meta(AdminUserCreationForm.Meta):
         model = User
@@ -72,10 +80,7 @@ class AddUserForm(AdminUserCreationForm):
         return username
 
     def clean_email(self) -> str:
-        email = str(self.cleaned_data["email"]).lower()
-        if email and is_address_taken(email):
-            raise ValidationError(ADDRESS_TAKEN, code="unique")
-        return email
+        return free_address(self.cleaned_data["email"])
 
 
 class ChangeUserForm(RolesFormMixin, UserChangeForm):
@@ -125,13 +130,11 @@ class AddressForm(forms.ModelForm):
         fields = ("email", "verified", "primary")
 
     def clean_email(self) -> str:
-        email = str(self.cleaned_data["email"]).lower()
+        email: str = self.cleaned_data["email"]
         others = EmailAddress.objects.filter(user=self.instance.user_id).exclude(pk=self.instance.pk or 0)
         if others.filter(email__iexact=email).exists():
             raise ValidationError(_("The user has this address already."), code="unique")
-        if is_address_taken(email, except_by=self.instance.user_id):
-            raise ValidationError(ADDRESS_TAKEN, code="unique")
-        return email
+        return free_address(email, self.instance.user_id)
 
 
 class AddressFormSet(BaseInlineFormSet):

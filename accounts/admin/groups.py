@@ -22,7 +22,7 @@ from accounts.admin.forms import (
 from accounts.admin.roles import RolesAdminMixin
 from accounts.models import Group, StrictGroup, User
 from accounts.privilege import privileged, requester_of
-from authgate.admin.audited import AuditedAdmin
+from authgate.admin.audited import AuditedAdmin, ReadOnlyAdmin
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -137,7 +137,7 @@ class GroupAdmin(RolesAdminMixin, AuditedAdmin):
 
 
 @admin.register(DjangoGroup)
-class GroupLookup(admin.ModelAdmin):
+class GroupLookup(ReadOnlyAdmin):
     """Autocompletion for fields that refer to Django's own group. It has no pages."""
 
     search_fields = ("name",)
@@ -151,12 +151,3 @@ class GroupLookup(admin.ModelAdmin):
 
     def has_view_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
         return admin.site.get_model_admin(Group).has_view_permission(request)
-
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
-
-    def has_change_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False
-
-    def has_delete_permission(self, request: HttpRequest, obj: Model | None = None) -> bool:
-        return False

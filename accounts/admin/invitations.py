@@ -12,10 +12,7 @@ from django.http import HttpRequest
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from accounts.admin.forms import (
-    ADDRESS_TAKEN,
-)
-from accounts.email_addresses import is_address_taken
+from accounts.admin.forms import free_address
 from accounts.models import Invitation, User
 from accounts.onboarding.invitations import LONGEST_DAYS, invite
 from accounts.privilege import requester_of
@@ -33,10 +30,7 @@ class InvitationForm(forms.ModelForm):
         fields = ("email", "groups")
 
     def clean_email(self) -> str:
-        email = str(self.cleaned_data["email"]).lower()
-        if email and is_address_taken(email):
-            raise forms.ValidationError(ADDRESS_TAKEN, code="unique")
-        return email
+        return free_address(self.cleaned_data["email"])
 
     def clean_groups(self) -> QuerySet[DjangoGroup]:
         groups: QuerySet[DjangoGroup] = self.cleaned_data["groups"]

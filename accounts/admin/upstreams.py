@@ -85,6 +85,13 @@ class UpstreamForm(forms.ModelForm):
         return cleaned
 
 
+def without_links(field: Any, db_field: Any, *names: str) -> Any:
+    """Return a form field, without links to pages of the related object if its name is among these."""
+    for power in ("add", "change", "delete", "view") if db_field.name in names else ():
+        setattr(field.widget, f"can_{power}_related", False)
+    return field
+
+
 class ClaimMappingInline(ReadableText, admin.TabularInline):
     model = ClaimMapping
     extra = 0
@@ -97,10 +104,7 @@ class GroupMappingInline(ReadableText, admin.TabularInline):
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         """Return the field without links to pages of Django's own group, which has none."""
-        field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        for power in ("add", "change", "delete", "view") if db_field.name == "group" else ():
-            setattr(field.widget, f"can_{power}_related", False)
-        return field
+        return without_links(super().formfield_for_dbfield(db_field, request, **kwargs), db_field, "group")
 
 
 class SuperusersOnly(AuditedAdmin):
@@ -337,9 +341,7 @@ class IdentityAdmin(AuditedAdmin):
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
-        for power in ("add", "change", "delete", "view") if db_field.name in ("upstream", "user") else ():
-            setattr(field.widget, f"can_{power}_related", False)
-        return field
+        return without_links(field, db_field, "upstream", "user")
 
     def save_model(self, request: HttpRequest, obj: Identity, form: Any, change: bool) -> None:
         super().save_model(request, obj, form, change)

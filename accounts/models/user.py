@@ -25,6 +25,11 @@ class PeopleManager(UserManager["User"]):
         """Return the users whose name looks like this one."""
         return self.filter(skeleton__in=skeletons(username))
 
+    def refuse_look_alike(self, username: str) -> None:
+        """Raise ValidationError if a user's name looks like this one."""
+        if self.look_alikes(username).exists():
+            raise ValidationError(LOOKS_ALIKE, code="look_alike")
+
     def bulk_create(self, objs: Iterable[User], *args: Any, **kwargs: Any) -> list[User]:
         users = list(objs)
         for user in users:
@@ -33,8 +38,7 @@ class PeopleManager(UserManager["User"]):
 
     def _create_user_object(self, username: str, *args: Any, **kwargs: Any) -> User:
         """Create a user for `createsuperuser` and `create_user`. Raise ValidationError for a look-alike."""
-        if self.look_alikes(username).exists():
-            raise ValidationError(LOOKS_ALIKE, code="look_alike")
+        self.refuse_look_alike(username)
         user: User = super()._create_user_object(username, *args, **kwargs)  # type: ignore[misc]  # not in the stubs
         return user
 

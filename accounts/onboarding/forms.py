@@ -13,7 +13,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.backends import account_named
 from accounts.look_alikes import refuse_disguised_address
-from accounts.models import LOOKS_ALIKE, User
+from accounts.models import User
 from accounts.sign_in.forms import DisplayNameMixin, name_new_passwords
 from accounts.usernames import is_misleading
 from authgate.validation import refuse_hidden
@@ -35,8 +35,7 @@ class FirstAdministratorForm(DisplayNameMixin, BaseUserCreationForm):
 
     def clean_username(self) -> str:
         username: str = self.cleaned_data["username"]
-        if User.objects.look_alikes(username).exists():
-            raise forms.ValidationError(LOOKS_ALIKE, code="look_alike")
+        User.objects.refuse_look_alike(username)
         return username
 
     @transaction.atomic
@@ -77,8 +76,7 @@ class AcceptForm(DisplayNameMixin, BaseUserCreationForm):
             raise ValidationError(
                 _("A user with this name already exists. Choose a different name."), code="unique"
             )
-        if User.objects.look_alikes(username).exists():
-            raise ValidationError(LOOKS_ALIKE, code="look_alike")
+        User.objects.refuse_look_alike(username)
         return username
 
 
