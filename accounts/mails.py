@@ -28,7 +28,7 @@ WAITING_LIMIT = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class MailKind:
     """The texts of a mail. `button` labels its link, which leads to `path` unless `send` gets another."""
 
     subject: Any
@@ -39,49 +39,49 @@ class Kind:
 
 NOT_YOU = "/accounts/sessions/"
 KINDS = {
-    "new_device": Kind(
+    "new_device": MailKind(
         _("New sign-in to your account"),
         _("Someone signed in to your account from a new browser or network."),
         _("See your sessions"),
         NOT_YOU,
     ),
-    "password_changed": Kind(
+    "password_changed": MailKind(
         _("Your password was changed"),
         _("The password of your account was changed."),
         _("See your sessions"),
         NOT_YOU,
     ),
-    "factor_added": Kind(
+    "factor_added": MailKind(
         _("A second factor was added"),
         _("A second factor was added to your account."),
         _("See your second factors"),
         "/accounts/second-factor/",
     ),
-    "factor_removed": Kind(
+    "factor_removed": MailKind(
         _("A second factor was removed"),
         _("A second factor was removed from your account."),
         _("See your second factors"),
         "/accounts/second-factor/",
     ),
-    "factors_reset": Kind(
+    "factors_reset": MailKind(
         _("Your second factors were reset"),
         _("An administrator removed all second factors of your account and ended your sign-ins."),
         _("Sign in"),
         "/accounts/login/",
     ),
-    "recovery_codes_made": Kind(
+    "recovery_codes_made": MailKind(
         _("New recovery codes were created"),
         _("New recovery codes were created for your account. The old codes no longer work."),
         _("See your second factors"),
         "/accounts/second-factor/",
     ),
-    "address_changed": Kind(
+    "address_changed": MailKind(
         _("Your e-mail address was changed"),
         _("The e-mail addresses of your account were changed."),
         _("See your addresses"),
         "/accounts/addresses/",
     ),
-    "password_reset": Kind(
+    "password_reset": MailKind(
         _("Choose a new password"),
         _(
             "Someone asked to reset the password of your account. If it was you, use the link within one "
@@ -89,7 +89,7 @@ KINDS = {
         ),
         _("Choose a new password"),
     ),
-    "confirm_address": Kind(
+    "confirm_address": MailKind(
         _("Confirm your e-mail address"),
         _(
             "This e-mail address was entered for an account in the portal. If you did this, confirm the "
@@ -97,7 +97,7 @@ KINDS = {
         ),
         _("Confirm the address"),
     ),
-    "invitation": Kind(
+    "invitation": MailKind(
         _("You are invited"),
         _("You are invited to the portal. Use the link to create your account. The link works once."),
         _("Create your account"),
@@ -123,7 +123,7 @@ def queue(act: Callable[..., None], *args: Any, language: str = "") -> None:
     """
     language = language or translation.get_language() or settings.LANGUAGE_CODE
     if not settings.IKD_WRITE_BEHIND:
-        _do(language, act, *args)
+        _call(language, act, *args)
         return
     if not _room.acquire(blocking=False):
         log.error("a mail was dropped: %d are waiting already", WAITING_LIMIT)
@@ -135,13 +135,13 @@ def _in_thread(request: str, language: str, act: Callable[..., None], *args: Any
     current_request.set(request)
     close_old_connections()
     try:
-        _do(language, act, *args)
+        _call(language, act, *args)
     finally:
         _room.release()
         connection.close()
 
 
-def _do(language: str, act: Callable[..., None], *args: Any) -> None:
+def _call(language: str, act: Callable[..., None], *args: Any) -> None:
     """Call a function in a language. An error is only logged."""
     try:
         with translation.override(language):

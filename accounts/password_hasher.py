@@ -30,7 +30,7 @@ class _HashQueue:
         self.lock = threading.Lock()
         self.count = self.done = self.shed = 0
         self.seconds = 0.0
-        self.threads = ThreadPoolExecutor(1, "ikd-hash", initializer=_step_back)
+        self.threads = ThreadPoolExecutor(1, "ikd-hash", initializer=_lower_priority)
 
     def run(self, work: Callable[[], T]) -> T:
         """Return the result of `work`. Raise Overloaded if too many are waiting."""
@@ -64,7 +64,7 @@ def numbers() -> dict[str, float]:
     }
 
 
-def _step_back() -> None:
+def _lower_priority() -> None:
     # On Linux a thread has its own priority, which the threads that it starts inherit.
     os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), os.nice(0) + NICENESS)
 

@@ -44,7 +44,7 @@ def login_required(
     return cast(Callable[Concatenate[Request, P], R], decorators.login_required(view))
 
 
-def sign_in_in(request: HttpRequest) -> SignIn | None:
+def sign_in_of_request(request: HttpRequest) -> SignIn | None:
     """Return the live sign-in of a request, or None.
 
     For requests that may not have passed the middleware, such as those of signals.

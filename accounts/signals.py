@@ -25,7 +25,7 @@ from accounts.backends import account_named
 from accounts.language import save_language
 from accounts.models import User
 from accounts.own_events import record_own
-from accounts.requests import Request, sign_in_in
+from accounts.requests import Request, sign_in_of_request
 from accounts.second_factor.remembered import is_remembered
 from accounts.sign_in.devices import is_new_device
 from authgate.audit import record
@@ -148,7 +148,7 @@ def _record_address(request: HttpRequest, user: User, kind: str) -> None:
 def _sign_ins_of(request: HttpRequest) -> Any:
     """Return the sign-in of this browser, by its session and by what the middleware found."""
     digest = getattr(request.session, "digest", None)
-    sign_in = sign_in_in(request)
+    sign_in = sign_in_of_request(request)
     none = Q(pk__in=[])
     by_digest = Q(session_digest=digest) if digest else none
     return SignIn.objects.filter(by_digest | (Q(pk=sign_in.pk) if sign_in else none))

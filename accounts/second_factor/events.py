@@ -20,7 +20,7 @@ from django.utils import timezone
 from accounts import mails
 from accounts.models import User
 from accounts.own_events import record_own
-from accounts.requests import sign_in_in
+from accounts.requests import sign_in_of_request
 from authgate.audit import record
 from authgate.factor_policy import FACTORS, has_factor
 from authgate.models import SignIn
@@ -30,7 +30,7 @@ from authgate.sign_ins import end_sign_ins
 
 def note_factor(request: HttpRequest, method: str) -> None:
     """Note on the sign-in of this browser that a factor was given, and change the session key."""
-    sign_in = sign_in_in(request)
+    sign_in = sign_in_of_request(request)
     if sign_in is None:
         return
     request.session.cycle_key()
@@ -74,7 +74,7 @@ def reset_factors(request: HttpRequest, user: User) -> int:
 def note_used_factor(
     sender: Any, request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any
 ) -> None:
-    sign_in = sign_in_in(request)
+    sign_in = sign_in_of_request(request)
     if sign_in is not None and sign_in.user_id == user.pk:
         note_factor(request, authenticator.type)
     if authenticator.type == Authenticator.Type.RECOVERY_CODES:

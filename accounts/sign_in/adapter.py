@@ -23,7 +23,7 @@ from accounts.backends import account_named
 from accounts.destinations import redirect_target
 from accounts.models import User
 from accounts.reauthentication import is_proven_without_allauth
-from accounts.requests import sign_in_in
+from accounts.requests import sign_in_of_request
 from accounts.sign_in.pending import is_still_valid
 from accounts.throttle import TooManyAttempts, count_mail, count_password_attempt, release_attempt, wait_page
 from authgate.peer import client_address
@@ -116,7 +116,7 @@ class AccountAdapter(DefaultAccountAdapter):
 
     def set_password(self, user: User, password: str) -> None:
         """Set a password. The user's other sign-ins end, this one stays."""
-        sign_in = sign_in_in(self.request)
+        sign_in = sign_in_of_request(self.request)
         user.set_password(password)
         user.keep_sign_in(sign_in)
         user.save(update_fields=["password"])

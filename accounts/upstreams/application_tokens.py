@@ -23,7 +23,7 @@ LOOK_AGAIN = 30.0
 WAIT = 2.0
 """Seconds to wait for another process that is renewing the tokens."""
 
-_FIT = re.compile(r"[\x21-\x7e]+")
+_TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 def tokens_of(sign_in_id: int | None) -> Tokens:
@@ -39,7 +39,7 @@ def tokens_of(sign_in_id: int | None) -> Tokens:
         UpstreamSession.objects.filter(pk=session.pk).update(wants_tokens=True)
     if session.refresh_token and _is_nearly_out(session):
         session = _renewed(session)
-    return _of(session, now) if session else Tokens(b"", b"", now + LOOK_AGAIN)
+    return _tokens(session, now) if session else Tokens(b"", b"", now + LOOK_AGAIN)
 
 
 def _session(sign_in_id: int | None) -> UpstreamSession | None:
@@ -63,8 +63,8 @@ def _renewed(session: UpstreamSession) -> UpstreamSession | None:
     return _session(session.sign_in_id)
 
 
-def _of(session: UpstreamSession, now: float) -> Tokens:
-    access, id_token = _fit(session.access_token), _fit(session.id_token)
+def _tokens(session: UpstreamSession, now: float) -> Tokens:
+    access, id_token = _usable(session.access_token), _usable(session.id_token)
     access_until = session.expires_at.timestamp() if session.expires_at else now + LOOK_AGAIN
     id_until = stored_time(id_token, "exp")
     access, id_token = access if now < access_until else "", id_token if now < id_until else ""
@@ -75,9 +75,9 @@ def _of(session: UpstreamSession, now: float) -> Tokens:
     return Tokens(access.encode(), id_token.encode(), min(ends))
 
 
-def _fit(secret: Secret) -> str:
+def _usable(secret: Secret) -> str:
     try:
         token = secret.reveal()
     except Undecryptable:
         return ""
-    return token if _FIT.fullmatch(token) else ""
+    return token if _TOKEN.fullmatch(token) else ""

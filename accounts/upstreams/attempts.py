@@ -84,7 +84,7 @@ class AttemptSecrets:
 
     @classmethod
     def of(cls, browser_secret: str, id: str) -> AttemptSecrets:
-        return cls(_text(hmac.digest(browser_secret.encode(), f"attempt:{id}".encode(), hashlib.sha256)))
+        return cls(_base64url(hmac.digest(browser_secret.encode(), f"attempt:{id}".encode(), hashlib.sha256)))
 
     @property
     def nonce(self) -> str:
@@ -93,11 +93,11 @@ class AttemptSecrets:
     @property
     def verifier(self) -> str:
         """Return PKCE's code verifier (RFC 7636, section 4.1)."""
-        return _text(hashlib.sha256(f"verifier:{self.secret}".encode("latin-1", "replace")).digest())
+        return _base64url(hashlib.sha256(f"verifier:{self.secret}".encode("latin-1", "replace")).digest())
 
     @property
     def challenge(self) -> str:
-        return _text(hashlib.sha256(self.verifier.encode()).digest())
+        return _base64url(hashlib.sha256(self.verifier.encode()).digest())
 
 
 def begin(
@@ -110,7 +110,7 @@ def begin(
 ) -> tuple[str, AttemptSecrets, tuple[str, str]]:
     """Return the state of a new attempt, its secrets, and the browser's cookie."""
     new = (_cookie_name(secrets.choice(SLOTS)), secrets.token_urlsafe(16))
-    name, browser_secret = next(iter(_held(request).items()), new)
+    name, browser_secret = next(iter(_browser_secrets(request).items()), new)
     id, page, kept = secrets.token_hex(16), target or "", ""
     if len(page) > LONGEST_IN_STATE or "#" in page:
         kept = kept_pages.keep(page, client_address(request)) or ""
@@ -142,14 +142,14 @@ def _cookie_name(slot: str) -> str:
     return f"{settings.COOKIE_PREFIX}{COOKIE}{slot}"
 
 
-def _held(request: HttpRequest) -> dict[str, str]:
+def _browser_secrets(request: HttpRequest) -> dict[str, str]:
     found = {name: request.COOKIES.get(name, "") for name in map(_cookie_name, SLOTS)}
     return {name: value for name, value in found.items() if _SECRET.fullmatch(value)}
 
 
-def is_under_way(request: HttpRequest) -> bool:
+def has_attempt(request: HttpRequest) -> bool:
     """Return whether the browser has begun an attempt within the hour."""
-    return bool(_held(request))
+    return bool(_browser_secrets(request))
 
 
 def _browser(browser_secret: str) -> str:
@@ -169,7 +169,7 @@ def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt,
         raise ProviderError("the state is not of this portal, or too old", ErrorPage.STALE) from None
     if attempt.upstream != upstream.pk:
         raise ProviderError("the state is of another provider", ErrorPage.STALE)
-    for browser_secret in _held(request).values():
+    for browser_secret in _browser_secrets(request).values():
         if hmac.compare_digest(_browser(browser_secret), attempt.browser):
             return attempt, AttemptSecrets.of(browser_secret, attempt.id)
     return attempt, None
@@ -186,7 +186,7 @@ def page_of(request: HttpRequest, attempt: Attempt, own: AttemptSecrets | None) 
     return found or attempt.next
 
 
-def take(attempt: Attempt) -> None:
+def use(attempt: Attempt) -> None:
     """Use an attempt. Of several concurrent requests, all but one raise ProviderError.
 
     Errors of the cache are raised as they are, and lead to the page for an outage.
@@ -208,5 +208,5 @@ def may_retry(attempt: Attempt) -> bool:
         return False
 
 
-def _text(octets: bytes) -> str:
+def _base64url(octets: bytes) -> str:
     return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()

@@ -61,7 +61,7 @@ class _GroupUpdate:
             elif self.is_unknown(mapping.claim):
                 self.unknown.add(mapping.group_id)
 
-    def by_taking_all(self) -> None:
+    def by_importing_all(self) -> None:
         claim = self.upstream.groups_claim
         own = UpstreamGroup.objects.filter(upstream=self.upstream)
         held = set(own.filter(group__in=self.held).values_list("group_id", flat=True))
@@ -105,7 +105,7 @@ def update_groups(upstream: Upstream, user: User, claims: Mapping[str, Any], *, 
     update = _GroupUpdate(upstream, user, claims, is_all=is_all)
     update.by_mappings()
     if upstream.groups_claim:
-        update.by_taking_all()
+        update.by_importing_all()
     update.apply()
 
 

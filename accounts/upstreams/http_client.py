@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.provider_threads import seconds_left, waiting
@@ -68,13 +68,7 @@ def fetch(
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
     """Return the response, whatever its status. Redirects are not followed. Raise ProviderError."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
-    except ValueError:
-        host = None
-    if not host or parts.scheme not in ("http", "https") or not url.isascii() or not url.isprintable():
-        raise ProviderError("an address of the provider cannot be read")
+    parts, host, port = _split(url)
     seconds = seconds_left(ANSWER_WITHIN)
     if seconds <= 0:
         raise ProviderError("the provider did not answer in time", ErrorPage.UNAVAILABLE)
@@ -101,6 +95,18 @@ def fetch(
         raise ProviderError("the provider did not answer in time", ErrorPage.UNAVAILABLE) from None
     except (OSError, http.client.HTTPException, ValueError):
         raise ProviderError("the provider cannot be reached", ErrorPage.UNAVAILABLE) from None
+
+
+def _split(url: str) -> tuple[SplitResult, str, int]:
+    """Return the parts of a URL, its host and its port. Raise ProviderError if it is not usable."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+    except ValueError:
+        host = None
+    if not host or parts.scheme not in ("http", "https") or not url.isascii() or not url.isprintable():
+        raise ProviderError("an address of the provider cannot be read")
+    return parts, host, port
 
 
 def allowed_addresses(host: str, port: int, *, allow_private: bool, encrypted: bool) -> list[str]:

@@ -33,7 +33,7 @@ from accounts.look_alikes import is_disguised, skeleton
 from accounts.models import ClaimMapping, Identity, Upstream, UpstreamSession, User
 from accounts.own_events import record_own
 from accounts.privilege import privileged
-from accounts.requests import sign_in_in
+from accounts.requests import sign_in_of_request
 from accounts.upstreams.claim_texts import readable
 from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.groups import update_groups
@@ -143,7 +143,7 @@ def is_identity_valid(request: HttpRequest, user: User) -> bool:
 def store_provider_session(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
     """Store what the provider asserted with the sign-in that has just begun."""
     sealed = request.session.pop(SEALED_ASSERTION, None)
-    sign_in = sign_in_in(request)
+    sign_in = sign_in_of_request(request)
     if sealed is None or sign_in is None:
         return
     kept = _unseal(sealed)

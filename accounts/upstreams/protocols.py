@@ -20,11 +20,11 @@ from accounts.upstreams.oidc.flow import authorization_url, redeem_code
 class Protocol:
     """The steps of a protocol.
 
-    `leave` returns the URL at the provider, `redeem` the assertion about the user who came back. Both raise
-    ProviderError. `examine` tests the connection and yields each finding at once.
+    `sign_in_url` returns the URL at the provider, `redeem` the assertion about the user who came back. Both
+    raise ProviderError. `examine` tests the connection and yields each finding at once.
     """
 
-    leave: Callable[[Upstream, str, AttemptSecrets, Purpose], str]
+    sign_in_url: Callable[[Upstream, str, AttemptSecrets, Purpose], str]
     redeem: Callable[[HttpRequest, Upstream, Attempt, AttemptSecrets], Assertion]
     examine: Callable[[Upstream], Iterator[Finding]]
 

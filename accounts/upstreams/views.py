@@ -95,7 +95,7 @@ def redirect_to_provider(
     state, own, cookie = attempts.begin(request, upstream, purpose, target, sign_in, tries)
     try:
         _require_turn(request)
-        url = PROTOCOLS[upstream.kind].leave(upstream, state, own, purpose)
+        url = PROTOCOLS[upstream.kind].sign_in_url(upstream, state, own, purpose)
         # Without a fragment in the URL, browsers would send this page's fragment to the provider's page.
         url += "#" if request.headers.get("Sec-Fetch-Mode") == "navigate" else ""
         response = HttpResponse(status=302, headers={"Location": url, "Referrer-Policy": "no-referrer"})
@@ -128,9 +128,9 @@ def callback(request: Request, slug: str) -> HttpResponse:
         if own is None:
             # If another tab replaced the cookie, the attempt may begin again. An attacker's link may not.
             reason = "the attempt began in another browser, or its cookie is gone"
-            raise ProviderError(reason, ErrorPage.STALE, is_retryable=attempts.is_under_way(request))
+            raise ProviderError(reason, ErrorPage.STALE, is_retryable=attempts.has_attempt(request))
         _require_turn(request)
-        attempts.take(attempt)
+        attempts.use(attempt)
         is_taken = True
         assertion = PROTOCOLS[upstream.kind].redeem(request, upstream, attempt, own)
         response = _complete(request, upstream, attempt, assertion, target)
@@ -169,8 +169,8 @@ def _failure_response(
     if request.user.is_authenticated:
         return HttpResponseRedirect(target or reverse("launcher"))
     has_tries = not is_taken or attempt.tries < attempts.TRIES
-    has_just_left = provider_sign_out.cookie_name() in request.COOKIES
-    if error.is_retryable and has_tries and not has_just_left and attempts.may_retry(attempt):
+    has_just_signed_out = provider_sign_out.cookie_name() in request.COOKIES
+    if error.is_retryable and has_tries and not has_just_signed_out and attempts.may_retry(attempt):
         if is_taken:
             _let_other_tabs_finish(attempt)
         return HttpResponseRedirect(again)

@@ -59,7 +59,9 @@ def backchannel_logout(request: HttpRequest, slug: str) -> HttpResponse:
     if too_many:
         return _answer(429, "invalid_request")
     try:
-        claims = claims_of(parameter_of(request, "logout_token", largest=LARGEST, encoding="ascii"), upstream)
+        claims = logout_claims(
+            parameter_of(request, "logout_token", largest=LARGEST, encoding="ascii"), upstream
+        )
         _end_once(upstream, claims, address)
     except ProviderError as error:
         if error.page is not ErrorPage.UNAVAILABLE:
@@ -73,7 +75,7 @@ def backchannel_logout(request: HttpRequest, slug: str) -> HttpResponse:
     return _answer(200)
 
 
-def claims_of(token: str, upstream: Upstream) -> dict[str, Any]:
+def logout_claims(token: str, upstream: Upstream) -> dict[str, Any]:
     """Return the claims of a logout token that meets section 2.6. Raise ProviderError."""
     with provider_slots.hold(upstream.pk):
         claims, _ = verify_token(upstream, token, LOGOUT_TOKEN, Source.CLIENT)

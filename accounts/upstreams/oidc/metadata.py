@@ -25,7 +25,7 @@ from accounts.upstreams.oidc.signed_tokens import (
     LOGOUT_TOKEN,
     USERINFO,
     Header,
-    Kind,
+    TokenKind,
     UnknownKey,
     header_of,
     verify_claims,
@@ -146,7 +146,9 @@ def _read_document(upstream: Upstream, document: _Document) -> Metadata:
         return document.metadata
 
 
-def verify_token(upstream: Upstream, token: Any, kind: Kind, source: Source) -> tuple[dict[str, Any], Header]:
+def verify_token(
+    upstream: Upstream, token: Any, kind: TokenKind, source: Source
+) -> tuple[dict[str, Any], Header]:
     """Return the claims of a token of this kind that the provider signed, and its header.
 
     Raise ProviderError. If no known key made the signature, the keys are fetched again first, because

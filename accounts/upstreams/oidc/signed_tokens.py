@@ -1,7 +1,7 @@
 """Verification of every token that a provider signs, as pure functions of token, keys and time.
 
-ID tokens, logout tokens, signed userinfo responses and programs' JWTs pass the same function. A `Kind` has
-the differences, so no token of one kind passes for another (RFC 8725, sections 3.11 and 3.12).
+ID tokens, logout tokens, signed userinfo responses and programs' JWTs pass the same function. A `TokenKind`
+has the differences, so no token of one kind passes for another (RFC 8725, sections 3.11 and 3.12).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _CURVES = {
 
 
 @dataclass(frozen=True, slots=True)
-class Kind:
+class TokenKind:
     """The requirements of one kind of token. `types` are values of `typ` in its header, in capitals."""
 
     name: str
@@ -53,9 +53,9 @@ class Kind:
     leeway: int = LEEWAY
 
 
-ID_TOKEN = Kind("ID token")
-USERINFO = Kind("userinfo answer", required=("iss", "aud", "sub"))
-LOGOUT_TOKEN = Kind(
+ID_TOKEN = TokenKind("ID token")
+USERINFO = TokenKind("userinfo answer", required=("iss", "aud", "sub"))
+LOGOUT_TOKEN = TokenKind(
     "logout token",
     types=("LOGOUT+JWT", "JWT"),
     required=("iss", "aud", "iat", "exp", "jti", "events"),
@@ -63,7 +63,7 @@ LOGOUT_TOKEN = Kind(
 )
 """Back-Channel Logout 1.0, section 2.4."""
 
-PROGRAM_TOKEN = Kind(
+PROGRAM_TOKEN = TokenKind(
     "token",
     types=("AT+JWT", "APPLICATION/AT+JWT", "JWT"),
     algorithms=tuple(_KTY),
@@ -92,7 +92,7 @@ class Header:
     key_id: str | None
 
 
-def header_of(token: Any, algorithms: Iterable[str], kind: Kind = ID_TOKEN) -> Header:
+def header_of(token: Any, algorithms: Iterable[str], kind: TokenKind = ID_TOKEN) -> Header:
     """Return algorithm and key id of a token.
 
     Raise ProviderError if no key of a provider can have signed it.
@@ -151,7 +151,7 @@ def verify_claims(
     token: str,
     header: Header,
     keys: Sequence[Mapping[str, Any]],
-    kind: Kind,
+    kind: TokenKind,
     *,
     issuer: str,
     audience: str,
@@ -185,7 +185,7 @@ def verify_claims(
     return claims
 
 
-def _validate_claims(claims: Mapping[str, Any], kind: Kind) -> None:
+def _validate_claims(claims: Mapping[str, Any], kind: TokenKind) -> None:
     if alien := next((name for name in kind.forbidden if name in claims), None):
         raise ProviderError(f"the {kind.name} is of another kind ({alien})")
     if not all(is_time(claims[name]) for name in ("exp", "iat", "nbf") if name in claims):
