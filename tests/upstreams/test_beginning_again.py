@@ -239,6 +239,6 @@ def test_who_waited_too_long_for_a_turn_gets_a_page_that_a_reload_leaves(
 
     turned_away = client.get(back, **{"asgi.scope": scope})
 
-    assert turned_away.status_code == 503 and "does not answer" in turned_away.content.decode()
+    assert turned_away.status_code == 503 and "is not responding" in turned_away.content.decode()
     assert not provider.forms
     assert client.get(back)["Location"] == PAGE

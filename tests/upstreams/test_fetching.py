@@ -196,7 +196,7 @@ def test_a_provider_that_is_down(client: PortalClient, upstream: Upstream, provi
 
     page = client.get(START)
 
-    assert page.status_code == 503 and "does not answer" in page.content.decode()
+    assert page.status_code == 503 and "is not responding" in page.content.decode()
     provider.server.server_close()
 
 
