@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.http import HttpRequest
 
-from authgate.check.redirects import LONGEST, judge
+from authgate.redirect_targets import LONGEST, judge
 from authgate.worker.loader import is_allowed_origin
 
 LONGEST_FRAGMENT = 2048

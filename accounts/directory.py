@@ -7,14 +7,14 @@ from datetime import datetime
 from accounts.machines import api_tokens, jwt_credentials, loader
 from accounts.upstreams.application_tokens import tokens_of
 from accounts.upstreams.provider_sign_out import sign_out_url
-from authgate.check.contracts import RequestHeaders
-from authgate.check.memory import Machine, Memory, Tokens
+from authgate.check.memory import Memory, Program, Tokens
+from authgate.check.request import RequestHeaders
 
 
 class Directory:
     """Implements `authgate.people.People`."""
 
-    def load_tokens(self, digests: list[bytes]) -> dict[bytes, Machine]:
+    def load_tokens(self, digests: list[bytes]) -> dict[bytes, Program]:
         return loader.load_tokens(digests)
 
     def load_issuers(self) -> frozenset[str]:
@@ -22,8 +22,8 @@ class Directory:
 
     def load_credential(
         self, key: bytes, headers: RequestHeaders, memory: Memory
-    ) -> tuple[Machine | None, bool]:
-        return jwt_credentials.load_machine(key, headers, memory)
+    ) -> tuple[Program | None, bool]:
+        return jwt_credentials.load_program(key, headers, memory)
 
     def touch_tokens(self, tokens: list[int], at: datetime) -> None:
         api_tokens.touch(tokens, at)

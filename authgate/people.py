@@ -8,18 +8,18 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Protocol
 
-from authgate.check.contracts import RequestHeaders
-from authgate.check.memory import Machine, Memory, Tokens
+from authgate.check.memory import Memory, Program, Tokens
+from authgate.check.request import RequestHeaders
 
 
 class People(Protocol):
     """Users' credentials for programs, and the providers that users sign in with."""
 
-    def load_tokens(self, digests: list[bytes]) -> dict[bytes, Machine]:
+    def load_tokens(self, digests: list[bytes]) -> dict[bytes, Program]:
         """Return what API tokens stand for, by their digests. Two queries.
 
         A token is left out if it has ended, or if its user is disabled or lacks a required second factor.
-        Its end in time is left to `Machine.opens`.
+        Its end in time is left to `Program.counts`.
         """
 
     def load_issuers(self) -> frozenset[str]:
@@ -27,7 +27,7 @@ class People(Protocol):
 
     def load_credential(
         self, key: bytes, headers: RequestHeaders, memory: Memory
-    ) -> tuple[Machine | None, bool]:
+    ) -> tuple[Program | None, bool]:
         """Return what a program's credential stands for, and whether memory may keep the answer."""
 
     def touch_tokens(self, tokens: list[int], at: datetime) -> None:

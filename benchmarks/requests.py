@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from authgate.check.responses import cookie_name
+from authgate.check.cookies import cookie_name
 from authgate.check.target import origin_from
 from benchmarks.tokens import token_of
 

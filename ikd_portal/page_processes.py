@@ -17,8 +17,10 @@ from typing import IO, Any
 import httptools
 from django.conf import settings
 
-from authgate.check.contracts import Facts, check_url, headers_from
-from authgate.check.pipeline import Missing, check
+from authgate.check.contracts import check_url
+from authgate.check.missing import Missing
+from authgate.check.pipeline import check
+from authgate.check.request import Facts, headers_from
 from authgate.check.responses import Answer, overloaded
 from authgate.endpoints.protocol import Front
 from authgate.peer import ABORT, SENT_TARGET, client_network, peer_from

@@ -192,9 +192,12 @@ def configuration_reasons() -> set[str]:
     )
     for _call, reason in calls(of_any_module(REASONS_OF_CONFIGURATION)):
         found |= texts_of(reason)
-    check = modules()[ROOT / "authgate" / "check" / "pipeline.py"]
-    for function in ast.walk(check):
-        if isinstance(function, ast.FunctionDef) and function.name == "filters_from":
-            returned = (node.value for node in ast.walk(function) if isinstance(node, ast.Return))
-            found |= set().union(*map(texts_of, returned))
+    query = modules()[ROOT / "authgate" / "check" / "query.py"]
+    for node in ast.walk(query):
+        if isinstance(node, ast.FunctionDef) and node.name == "_filters_from":
+            found |= set().union(
+                *(texts_of(each.value) for each in ast.walk(node) if isinstance(each, ast.Return))
+            )
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "fault":
+            found |= texts_of(node.value)
     return found

@@ -364,13 +364,11 @@ def give_icon(application: Any, colour: str) -> None:
 
 def link_without_cookies(origin: str) -> str:
     """Give the address at which a browser arrives that has come round too often without a cookie."""
-    from dataclasses import replace
-
     from authgate.check.state import State, seal
     from authgate.handover import ROUNDS_LIMIT
     from authgate.worker.loader import gate_settings
 
-    state = replace(State(origin, "/", "0" * 32, "", int(time.time())), rounds=ROUNDS_LIMIT)
+    state = State(origin, "/", "0" * 32, "", int(time.time()), ROUNDS_LIMIT)
     return f"/continue?state={seal(state, gate_settings().state_keys[0])}"
 
 

@@ -9,13 +9,13 @@ from accounts.models import Identity, Upstream
 from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.oidc.metadata import Source, verify_token
 from accounts.upstreams.oidc.signed_tokens import PROGRAM_TOKEN, NotYetValid, UnknownKey, validate_for_program
-from authgate.check.contracts import RequestHeaders
 from authgate.check.credentials import TOKEN_KIND, credential_in, issuer_of
-from authgate.check.memory import Machine, Memory, Unknown
+from authgate.check.memory import Memory, Program, Unknown
+from authgate.check.request import RequestHeaders
 from authgate.worker.loader import subject_of
 
 
-def load_machine(key: bytes, headers: RequestHeaders, memory: Memory) -> tuple[Machine | None, bool]:
+def load_program(key: bytes, headers: RequestHeaders, memory: Memory) -> tuple[Program | None, bool]:
     """Return what a credential stands for, and whether memory may keep the answer."""
     if key[:1] == TOKEN_KIND:
         return loader.load_tokens([key[1:]]).get(key[1:]), True
@@ -26,7 +26,7 @@ def load_machine(key: bytes, headers: RequestHeaders, memory: Memory) -> tuple[M
     return _of_jwt(credential.jwt)
 
 
-def _of_jwt(token: bytes) -> tuple[Machine | None, bool]:
+def _of_jwt(token: bytes) -> tuple[Program | None, bool]:
     """Return the user to whom the subject of a trusted provider's JWT is linked.
 
     The flag says whether the answer lasts. A token that is not valid yet, or whose key is unknown, may be
@@ -45,7 +45,7 @@ def _of_jwt(token: bytes) -> tuple[Machine | None, bool]:
     return None, lasts
 
 
-def _of_subject(upstream: Upstream, claims: dict[str, Any]) -> Machine | None:
+def _of_subject(upstream: Upstream, claims: dict[str, Any]) -> Program | None:
     """Return the user linked to a subject, unless a required second factor is missing.
 
     Users are never found by name or address, and none is created.
@@ -59,10 +59,7 @@ def _of_subject(upstream: Upstream, claims: dict[str, Any]) -> Machine | None:
     )
     if identity is None or identity.subject != subject:
         return None
-    return Machine(
-        origin="",
-        sign_in_id=None,
+    return Program(
         subject=subject_of(identity.user),
         expires_at=float(claims["exp"]) + PROGRAM_TOKEN.leeway,
-        idle_at=float("inf"),
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from itertools import groupby
 from typing import Any
 
@@ -13,7 +12,7 @@ from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from accounts.models import ApiToken, Identity, Upstream
 from authgate.check.decision import Subject
-from authgate.check.memory import Machine
+from authgate.check.memory import Program
 from authgate.factor_policy import FACTORS, in_strict_group
 
 TOKEN_VERIFIED = Exists(
@@ -33,7 +32,7 @@ TOKEN_FIELDS = (
 )
 
 
-def load_tokens(digests: list[bytes]) -> dict[bytes, Machine]:
+def load_tokens(digests: list[bytes]) -> dict[bytes, Program]:
     """Return what API tokens stand for, by their digests, as `People.load_tokens` describes. Two queries.
 
     Ended tokens are left out here rather than by the query: for many digests SQLite would go through the
@@ -52,19 +51,16 @@ def load_tokens(digests: list[bytes]) -> dict[bytes, Machine]:
     for token_id, application_id in opened.values_list("apitoken_id", "application_id") if rows else ():
         applications.setdefault(token_id, set()).add(application_id)
     by_token = groupby(rows, key=lambda row: bytes(row[0]))
-    return {digest: _machine([row[1:] for row in group], applications) for digest, group in by_token}
+    return {digest: _program([row[1:] for row in group], applications) for digest, group in by_token}
 
 
-def _machine(rows: list[tuple[Any, ...]], applications: dict[int, set[int]]) -> Machine:
+def _program(rows: list[tuple[Any, ...]], applications: dict[int, set[int]]) -> Program:
     id, expires, verified, user, uuid, username, name, email, *_ = rows[0]
     groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
     subject = Subject(user, str(uuid), username, name, email if verified else "", groups)
-    return Machine(
-        origin="",
-        sign_in_id=None,
+    return Program(
         subject=subject,
         expires_at=expires.timestamp(),
-        idle_at=math.inf,
         applications=frozenset(applications.get(id, ())),
         token_id=id,
     )

@@ -15,7 +15,8 @@ from accounts.requests import Request
 from accounts.upstreams.cas.flow import service_address
 from accounts.upstreams.cas.single_logout import single_logout
 from accounts.upstreams.views import callback, start
-from authgate.check.responses import CHALLENGE, header_value
+from authgate.check.admission import header_value
+from authgate.check.responses import CHALLENGE
 
 
 @csrf_exempt  # A POST comes from the CAS server. It reads no cookie, and needs the ticket.

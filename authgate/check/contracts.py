@@ -6,13 +6,14 @@ other header: what one proxy sets, another passes on as the client sent it.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
-from typing import NamedTuple, NoReturn
+from typing import NoReturn
 
+from authgate.check.query import NO_QUERY, Query, query_from
+from authgate.check.request import Facts, RequestHeaders
 from authgate.check.target import (
     USUAL_METHODS,
     BadTarget,
@@ -38,53 +39,7 @@ FORWARDED_FOR_LIMIT = 512
 """Octets of an X-Forwarded-For; nobody honest sits behind so many proxies."""
 
 
-class RequestHeaders(NamedTuple):
-    """A request's headers by lower-case name; what came more than once is named in `doubled` and joined."""
-
-    values: dict[bytes, bytes]
-    doubled: frozenset[bytes] = frozenset()
-
-    def require(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
-        """Give the headers, each of `names` once and not empty. Raises BadTarget with the one at fault."""
-        values = self.values
-        if self.doubled:
-            for name in sorted(names & self.doubled):
-                raise BadTarget(f"{name.decode()} doubled")
-        if not all(map(values.get, names)):
-            lacking = next(name for name in sorted(names) if not values.get(name))
-            raise BadTarget(f"{lacking.decode()} missing")
-        return values
-
-
-def headers_from(raw: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
-    """Give a raw header list by name. Names are lower case already."""
-    values: dict[bytes, bytes] = {}
-    doubled: set[bytes] = set()
-    for name, value in raw:
-        if name in values:
-            doubled.add(name)
-            value = values[name] + (b"; " if name == b"cookie" else b", ") + value
-        values[name] = value
-    return RequestHeaders(values, frozenset(doubled))
-
-
-class Facts(NamedTuple):
-    """A check as it came in.
-
-    `peer` is None for a Unix socket. `sent_target` is the request target, None if the server does not know
-    it.
-    """
-
-    path: str
-    query: str
-    headers: RequestHeaders
-    peer: str | None
-    now: float
-    method: str = "GET"
-    sent_target: bytes | None = None
-
-
-Read = Callable[[Facts, int], Target]
+Read = Callable[[Facts, Query, int], Target]
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +63,9 @@ class Contract:
     reads_forwarded_uri: bool = False
     site: tuple[bytes, bytes] = (b"x-forwarded-proto", b"x-forwarded-host")
 
-
-_PORT = re.compile("[1-9][0-9]{0,4}")
+    def query(self, text: str) -> Query:
+        """Return a check's own query, parsed; an empty one if it is the browser's."""
+        return query_from(text, self.parameters) if self.has_filters else NO_QUERY
 
 
 @lru_cache(maxsize=16_384)
@@ -142,7 +98,7 @@ def _origin(scheme: bytes, authority: bytes) -> str:
 _METHODS = {method.encode(): method for method in USUAL_METHODS}
 
 
-def _forwarded(facts: Facts, hops: int) -> Target:
+def _forwarded(facts: Facts, query: Query, hops: int) -> Target:
     """Read X-Forwarded-{Method,Proto,Host,Uri,For}, which these proxies set whatever the client sent."""
     headers = facts.headers
     values = headers.values
@@ -175,53 +131,34 @@ def _refuse_rewritten(values: dict[bytes, bytes]) -> NoReturn:
     raise BadTarget(f"{name.decode()}: the path was rewritten before the check")
 
 
-def _forwarded_raw_host(facts: Facts, hops: int) -> Target:
+def _forwarded_raw_host(facts: Facts, query: Query, hops: int) -> Target:
     """Read X-Forwarded-* where the host is as the client wrote it, with a port of its own choice.
 
     `port` in the check's own query says which it is.
     """
-    target = _forwarded(facts, hops)
-    if not facts.query:
-        return target
-    named = port_named(facts.query)
-    if named is not None and named != port_of(target.origin):
+    target = _forwarded(facts, query, hops)
+    if query.fault_of_parameter:
+        raise BadTarget(query.fault_of_parameter)
+    if query.port and query.port != port_of(target.origin):
         raise BadTarget("port of x-forwarded-host is not the one in the check's URL")
     return target
 
 
-def port_named(query: str) -> str | None:
-    """Give the port that a check's own URL names. Raises BadTarget where it does twice, or none."""
-    named = _values(query, "port")
-    if not named:
-        return None
-    if len(named) > 1 or not _PORT.fullmatch(named[0]):
-        raise BadTarget("port in the check's URL")
-    return named[0]
-
-
-ALLOW_PORTAL = "allow_portal"
-
-
-def allows_portal(query: str) -> bool:
-    """Tell whether a check's own URL says that the portal is among what its proxy asks about."""
-    return _values(query, ALLOW_PORTAL) == ["true"]
-
-
-def _host_and_scheme(facts: Facts, hops: int) -> Target:
+def _host_and_scheme(facts: Facts, query: Query, hops: int) -> Target:
     """Read Host, X-Scheme and X-Real-IP, as oauth2-proxy's documentation has nginx send them."""
     values = facts.headers.require(HOST_AND_SCHEME)
     origin = _origin(values[b"x-scheme"], values[b"host"])
     return Target(origin, None, None, _address_from(values[b"x-real-ip"].decode("latin-1"), "x-real-ip"))
 
 
-def _address(facts: Facts, hops: int) -> Target:
+def _address(facts: Facts, query: Query, hops: int) -> Target:
     """Read where an endpoint's request came in; the page asked for is in `x-forwarded-uri`, if anywhere."""
     values = facts.headers.require(ADDRESS)
     origin = _origin(values[b"x-forwarded-proto"], values[b"x-forwarded-host"])
     return Target(origin, None, None, forwarded_client(values[b"x-forwarded-for"], hops))
 
 
-def _sent(facts: Facts, hops: int) -> Target:
+def _sent(facts: Facts, query: Query, hops: int) -> Target:
     """Read the check's own Host, method and path: Envoy's ext_authz over HTTP puts a prefix before the path.
 
     x-forwarded-proto is Envoy's own, and the last entry of x-forwarded-for. Everything else that the
@@ -241,7 +178,7 @@ def _sent(facts: Facts, hops: int) -> Target:
     )
 
 
-def _original_url(facts: Facts, hops: int) -> Target:
+def _original_url(facts: Facts, query: Query, hops: int) -> Target:
     """Read X-Original-URL, X-Original-Method and X-Real-IP, as ingress-nginx sends them.
 
     The URL's host is `$http_host`, which the client writes and which in an absolute-form request is not
@@ -254,13 +191,10 @@ def _original_url(facts: Facts, hops: int) -> Target:
         raise BadTarget("x-forwarded-proto, which ingress-nginx never sends")
     scheme, _, rest = values[b"x-original-url"].partition(b"://")
     authority, slash, path = rest.partition(b"/")
-    named = _values(facts.query, "host")
-    if len(named) != 1 or not named[0]:
-        raise BadTarget(
-            "host in the check's URL missing" if not any(named) else "host in the check's URL doubled"
-        )
+    if query.fault_of_parameter:
+        raise BadTarget(query.fault_of_parameter)
     origin = _origin(scheme, authority)
-    if _origin(scheme, named[0].encode("latin-1")) != origin:
+    if _origin(scheme, query.host.encode("latin-1")) != origin:
         raise BadTarget("host of x-original-url is not the one that is served")
     uri, plain_path = uri_and_plain_path(slash + path)
     return Target(
@@ -284,11 +218,6 @@ def site_named(contract: Contract, headers: RequestHeaders) -> str:
         )
     except BadTarget:
         return ""
-
-
-def _values(query: str, wanted: str) -> list[str]:
-    parameters = (parameter.partition("=") for parameter in query.split("&"))
-    return [value for name, _, value in parameters if name == wanted]
 
 
 FORWARDED = frozenset(

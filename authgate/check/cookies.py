@@ -8,7 +8,10 @@ space and tab alone, compares bytes, and gives nothing for a name that comes twi
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
+
+from authgate.check.target import without_port
 
 
 def cookies_in(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
@@ -66,15 +69,6 @@ def attributes_of(name: str, is_https: bool, domain: str = "", max_age: int | No
     return {key: value for key, value in wanted.items() if value} | age
 
 
-_NAMES = {"httponly": "HttpOnly", "samesite": "SameSite", "max_age": "Max-Age"}
-
-
-def set_cookie_line(name: str, value: str, attributes: dict[str, Any]) -> str:
-    """Return the value of a Set-Cookie header."""
-    named = ((_NAMES.get(key, key.title()), each) for key, each in attributes.items())
-    return "; ".join([f"{name}={value}", *(key if each is True else f"{key}={each}" for key, each in named)])
-
-
 def place_of(origin: str, shared_domains: tuple[str, ...]) -> str:
     """Give where a gate session opened on `origin` counts: `.example.com` in a shared cookie domain.
 
@@ -86,3 +80,40 @@ def place_of(origin: str, shared_domains: tuple[str, ...]) -> str:
             if host.endswith(f".{domain}"):
                 return f".{domain}"
     return origin
+
+
+@lru_cache(maxsize=8192)
+def cookie_name(origin: str, kind: str) -> str:
+    """Return the name of our cookie of that kind: `gate` or `nonce`. Without https no prefix is possible.
+
+    Browsers share cookies among the ports of a host (RFC 6265, section 8.5), so each port has its own names:
+    `__Host-ikd_gate_8443`. A gate cookie's place may be a shared domain (`.example.com`), where `__Host-`
+    would not allow it.
+    """
+    if origin.startswith("."):
+        return "__Secure-ikd_shared"
+    port = origin.removeprefix(without_port(origin)).replace(":", "_")
+    return f"{'__Host-' if origin.startswith('https:') else ''}ikd_{kind}{port}"
+
+
+@lru_cache(maxsize=8192)
+def gate_name(place: str) -> bytes:
+    return cookie_name(place, "gate").encode("ascii")
+
+
+def set_cookie(origin: str, kind: str, value: str, *, max_age: int | None = None) -> tuple[bytes, bytes]:
+    """Return a Set-Cookie header for one origin alone, or a shared domain (RFC 6265bis, section 4.1.3.2)."""
+    return b"set-cookie", f"{cookie_name(origin, kind)}={value}{_attributes(origin, kind, max_age)}".encode(
+        "ascii"
+    )
+
+
+_NAMES = {"httponly": "HttpOnly", "samesite": "SameSite", "max_age": "Max-Age"}
+
+
+@lru_cache(maxsize=1024)
+def _attributes(origin: str, kind: str, max_age: int | None) -> str:
+    domain = origin[1:] if origin.startswith(".") else ""
+    attributes = attributes_of(cookie_name(origin, kind), origin.startswith(("https:", ".")), domain, max_age)
+    named = ((_NAMES.get(key, key.title()), value) for key, value in attributes.items())
+    return "".join(f"; {key}" if value is True else f"; {key}={value}" for key, value in named)

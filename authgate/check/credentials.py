@@ -13,10 +13,11 @@ import re
 import secrets
 import string
 import zlib
-from dataclasses import dataclass, field
 from hashlib import sha256
+from typing import NamedTuple
 
-from authgate.check.contracts import RequestHeaders
+from authgate.check.cookies import cookie_in, gate_name, place_of
+from authgate.check.request import RequestHeaders
 
 DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SECRET_LENGTH, CHECKSUM_LENGTH = 43, 6
@@ -37,16 +38,20 @@ _NOT_BASE64 = bytes(set(range(256)) - {*b"+/-_", *DIGITS.encode()})
 _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
-@dataclass(frozen=True, slots=True)
-class Credential:
-    """A credential of ours. `key` is what memory knows it by, empty where it is wrong as it stands.
+class Credential(NamedTuple):
+    """A credential of ours. `key` is what memory knows it by, empty if it is wrong as it stands.
 
-    `name` is Basic's user name; `jwt` is what has to be verified.
+    `place` is where the gate session of a cookie has to count, empty for a program's credential. `name` is
+    the user name of Basic, `jwt` what has to be verified.
     """
 
     key: bytes
+    place: str = ""
     name: str | None = None
-    jwt: bytes = field(default=b"", repr=False)
+    jwt: bytes = b""
+
+    def __repr__(self) -> str:
+        return f"Credential(place={self.place!r}, name={self.name!r})"
 
 
 WRONG = Credential(b"")
@@ -63,11 +68,23 @@ def token_key(digest: bytes) -> bytes:
     return TOKEN_KIND + digest
 
 
-def plain_token_key(headers: RequestHeaders) -> bytes | None:
-    """Give what memory knows the token in a plain `Bearer ikd_…` by; None for every other Authorization.
+def gate_credential(
+    headers: RequestHeaders, origin: str, shared_domains: tuple[str, ...]
+) -> Credential | None:
+    """Return the gate cookie of an origin, or of its shared cookie domain; None without one."""
+    line = headers.values.get(b"cookie")
+    if line is None:
+        return None
+    place = place_of(origin, shared_domains)
+    token = cookie_in(line, gate_name(place))
+    return Credential(sha256(token).digest(), place) if token else None
 
-    Its form is not judged: what memory holds under this key was judged when it was made, and whatever
-    memory does not hold has to be read by `credential_in`.
+
+def plain_token_key(headers: RequestHeaders) -> bytes | None:
+    """Return what memory knows the token in a plain `Bearer ikd_…` by; None for every other Authorization.
+
+    Its form is not validated here. What memory holds under this key was validated when it was created;
+    for everything else call `credential_in`.
     """
     value = headers.values[b"authorization"]
     if len(value) != PLAIN_LENGTH or not value.startswith(b"Bearer ikd_") or headers.doubled:
@@ -114,7 +131,7 @@ def _token(octets: bytes, name: str | None = None) -> Credential:
     secret = octets[len(PREFIX) : -CHECKSUM_LENGTH].decode("ascii")
     if octets[-CHECKSUM_LENGTH:].decode("ascii") != _checksum(secret):
         return WRONG
-    return Credential(token_key(sha256(octets).digest()), name)
+    return Credential(token_key(sha256(octets).digest()), name=name)
 
 
 def _basic(encoded: bytes) -> Credential | None:

@@ -6,15 +6,11 @@ access. Rules only grant: one that cannot be evaluated still claims its scope an
 
 from __future__ import annotations
 
-import unicodedata
-from collections.abc import Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
-from functools import lru_cache
-from typing import Any
-from urllib.parse import quote
 
-from authgate.check.target import BadTarget, Target, composed, folded, is_read_alike, is_within, readings
+from authgate.check.paths import composed, folded, readings
+from authgate.check.target import BadTarget, Target, is_within
 
 NO_RULE = "no rule covers the path"
 
@@ -113,6 +109,10 @@ class Application:
     """What a program without a credential is asked for: bearer, basic or both."""
     named_groups: frozenset[str] | None = None
 
+    @property
+    def gets_tokens(self) -> bool:
+        return self.access_token or self.id_token
+
 
 @dataclass(frozen=True, slots=True)
 class Subject:
@@ -138,68 +138,6 @@ class Filters:
     groups: frozenset[str] | None = None
     emails: frozenset[str] | None = None
     email_domains: tuple[str, ...] | None = None
-
-
-def application_of(
-    *,
-    id: int,
-    name: str,
-    rules: Iterable[tuple[str, bool, Rule]],
-    enabled: bool = True,
-    **wishes: Any,
-) -> Application:
-    """Make an application ready from its rules, each with its path and whether it is exact."""
-    by_scope: dict[tuple[str, bool], list[Rule]] = {}
-    for path, exact, rule in rules:
-        paths = _paths_claimed(path)
-        for claimed in paths:
-            # Written in a way that reads as several paths, it claims them all and grants none of them.
-            claims = rule if len(paths) == 1 else replace(rule, readable=False)
-            by_scope.setdefault((claimed, exact), []).append(claims)
-    scopes: dict[tuple[str, bool], Scope] = {}
-    by_folded = scopes  # one and the same while all paths read alike, which most do
-    for claim, scope_rules in by_scope.items():
-        path, exact = claim
-        scope = Scope(path, exact, tuple(scope_rules))
-        if is_read_alike(path):
-            scopes[claim] = by_folded[claim] = scope
-            continue
-        if by_folded is scopes:
-            by_folded = dict(scopes)
-        for spelling in _spellings(path):
-            scopes[spelling, exact] = scope
-            by_folded[folded(spelling), exact] = scope
-    every = scopes if by_folded is scopes else (*scopes, *by_folded)
-    return Application(
-        id=id,
-        name=name,
-        enabled=enabled,
-        scopes=scopes,
-        folded=by_folded,
-        longest=max([len(path) for path, _ in every], default=0),
-        heeds_case=by_folded is not scopes and scopes.keys() != by_folded.keys(),
-        **wishes,
-    )
-
-
-def _spellings(path: str) -> set[str]:
-    """Return a path as written, and as browsers and stricter programs encode it, composed or decomposed."""
-    found = {path}
-    for form in {path, unicodedata.normalize("NFD", path)}:
-        found |= {quote(form, safe="/!$&'()*+,:=@~[]^|"), quote(form, safe="/!$&'()*+,:=@~")}
-    return found
-
-
-@lru_cache(maxsize=4096)
-def _paths_claimed(path: str) -> tuple[str, ...]:
-    """Return the path that a rule speaks of; several for one that saving would have refused."""
-    if is_read_alike(path):
-        return (path,)
-    slashed = composed(path if path.startswith("/") else f"/{path}")
-    try:
-        return readings(slashed.rstrip("/") or "/")
-    except BadTarget:
-        return (slashed, slashed.partition("#")[0] or "/")
 
 
 def decide(

@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol
 
 from authgate.check.contracts import Contract
 from authgate.check.decision import Application, Subject
-from authgate.check.target import Target, origins_claiming, without_port
-from authgate.network_limits import WrongTries
+from authgate.check.target import Target, without_port
 
 if TYPE_CHECKING:
+    from authgate.check.credentials import Credential
     from authgate.check.responses import Answer
-
-ABSENT_LIMIT = 10_000
-"""Tokens known to open nothing: apart from the sessions, so that a flood of them pushes none out."""
 
 ANYBODY = frozenset(("", "x-access-token", "x-token-auth", "oauth2", "token"))
 """User names that programs send where the password is a token, and that name nobody."""
 
 ANSWERS_LIMIT = 64
 """Answers kept ready made for one session: a machine may ask at any number of names below a wildcard."""
-
-REREAD_AFTER = 60.0
-"""Seconds after which whatever is held has to be read again, whatever the change feed said."""
 
 
 class Unknown(Enum):
@@ -52,45 +45,63 @@ class Tokens:
     good_until: float
 
 
+Kept = dict[str, tuple[Application, "Answer", float]]
+"""Answers ready made: for each origin the application they are for, and until when they may be given."""
+
+
 @dataclass(slots=True)
 class Session:
-    """A gate session as a check needs it. Times are Unix time.
+    """A gate session. Times are Unix time. `origin` may be a shared cookie domain: `.example.com`."""
 
-    `allowed` has the prepared answer for each origin, with its application and the time until which it may be
-    sent. `origin` may be a shared cookie domain: `.example.com`.
-    """
+    is_program: ClassVar[bool] = False
+    token_id: ClassVar[int | None] = None
 
     origin: str
-    sign_in_id: int | None
+    sign_in_id: int
     subject: Subject
     expires_at: float
     idle_at: float
     tokens: Tokens | None = field(default=None, compare=False, kw_only=True)
-    allowed: dict[str, tuple[Application, Answer, float]] = field(default_factory=dict, compare=False)
+    allowed: Kept = field(default_factory=dict, compare=False)
+
+    def counts(self, credential: Credential, application_id: int, now: float) -> bool:
+        """Return whether a cookie opens this session where it came, and whether the session still lives."""
+        return self.origin == credential.place and self.is_live(now)
 
     def is_live(self, now: float) -> bool:
         return now < self.expires_at and now < self.idle_at
 
 
 @dataclass(slots=True)
-class Machine(Session):
-    """What a machine's credential stands for. It has no origin and no sign-in, so no cookie is taken for it.
+class Program:
+    """What a program's credential stands for. `applications` are those that it opens, None for all.
 
-    `applications` are those that it opens, None for all; `token_id` is an API token's.
+    `token_id` is that of an API token.
     """
 
+    is_program: ClassVar[bool] = True
+    sign_in_id: ClassVar[int | None] = None
+    tokens: ClassVar[Tokens | None] = None
+    idle_at: ClassVar[float] = math.inf
+
+    subject: Subject
+    expires_at: float
     applications: frozenset[int] | None = None
     token_id: int | None = None
+    allowed: Kept = field(default_factory=dict, compare=False)
 
-    def opens(self, application_id: int, name: str | None, now: float) -> bool:
-        """Tell whether it counts there now, sent by itself or as Basic under a name."""
-        if not self.is_live(now) or not self.is_named(name):
+    def counts(self, credential: Credential, application_id: int, now: float) -> bool:
+        """Return whether a credential opens this application now. No cookie does."""
+        if credential.place or now >= self.expires_at or not self.is_named(credential.name):
             return False
         return self.applications is None or application_id in self.applications
 
     def is_named(self, name: str | None) -> bool:
-        """Tell whether Basic may name this user so: a program must not act as one while it says another."""
+        """Return whether Basic may name this user so: a program must not act as one and say another."""
         return name is None or name in ANYBODY or name.casefold() == self.subject.username.casefold()
+
+
+Principal = Session | Program
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +147,7 @@ class Memory:
         self.settings = settings
         self.random = random
         self.applications: dict[str, Application | None] = {}
-        self.sessions: dict[bytes, Session | None] = {}
+        self.sessions: dict[bytes, Principal | None] = {}
         self.at_several_ports: set[str] = set()
         self.issuers: frozenset[str] | Unknown = UNKNOWN
         self.signer: Signs | None = None
@@ -156,9 +167,9 @@ class Memory:
         """Give the application that claims an origin, None where none does."""
         return self.applications.get(origin, UNKNOWN)
 
-    def session(self, digest: bytes, now: float) -> Session | Unknown | None:
-        """Give the gate session of a token's digest, None where there is none."""
-        return self.sessions.get(digest, UNKNOWN)
+    def session(self, key: bytes, now: float) -> Principal | Unknown | None:
+        """Return what a credential of that key stands for, None if nothing."""
+        return self.sessions.get(key, UNKNOWN)
 
 
 def are_several(origin: str, claims: Iterable[str], owner: Callable[[str], int | None]) -> bool:
@@ -169,247 +180,3 @@ def are_several(origin: str, claims: Iterable[str], owner: Callable[[str], int |
     ports = {claim[len(without_port(claim)) :] for claim in claims}
     owners = {owner(without_port(origin) + port) for port in ("", *ports)}
     return len(owners - {None}) > 1
-
-
-class OverMemory(Memory):
-    """A worker's memory for one request, with what this request itself loaded laid over it."""
-
-    def __init__(self, under: WorkerMemory) -> None:
-        super().__init__(under.settings, under.random)
-        self.under = under
-        self.issuers = under.issuers
-        self.signer = under.signer
-
-    def is_throttled(self, client: str, key: bytes, now: float) -> bool:
-        return self.under.is_throttled(client, key, now)
-
-    def note_wrong(self, client: str, now: float) -> None:
-        self.under.note_wrong(client, now)
-
-    def application(self, origin: str) -> Application | Unknown | None:
-        return self.under.application(origin)
-
-    def is_at_several_ports(self, origin: str) -> bool:
-        return self.under.is_at_several_ports(origin)
-
-    def session(self, digest: bytes, now: float) -> Session | Unknown | None:
-        if digest in self.sessions:
-            return self.sessions[digest]
-        return self.under.session(digest, now)
-
-
-@dataclass(slots=True)
-class Held:
-    """A session in a worker's memory; `read_at` on the feed's clock."""
-
-    session: Session
-    read_at: float
-
-
-class WorkerMemory(Memory):
-    """What a worker holds over many requests: all applications, and the sessions used last.
-
-    Whoever loads notes `generation` before the first query; what was loaded is thrown away if that moved
-    meanwhile, for then a change may have come between. Only the change feed moves it.
-    """
-
-    def __init__(
-        self,
-        settings: GateSettings,
-        *,
-        limit: int = 100_000,
-        clock: Callable[[], float],
-        random: Callable[[int], bytes] = os.urandom,
-    ) -> None:
-        super().__init__(settings, random)
-        self.limit = limit
-        self.generation = 0
-        self.hits = 0
-        self.misses = 0
-        self.lock = Lock()
-        self._clock = clock
-        self._held: OrderedDict[bytes, Held] = OrderedDict()
-        self._absent: OrderedDict[bytes, float] = OrderedDict()
-        self._by_sign_in: dict[int, set[bytes]] = {}
-        self._by_user: dict[int, set[bytes]] = {}
-        self._origins_of: dict[int, tuple[str, ...]] = {}
-        self._with_port: dict[str, frozenset[str]] = {}
-        self._wrong = WrongTries()
-        self._once_right: OrderedDict[bytes, None] = OrderedDict()
-
-    def __len__(self) -> int:
-        return len(self._held)
-
-    def application(self, origin: str) -> Application | Unknown | None:
-        found = self.applications.get(origin)
-        if found is not None:
-            return found
-        for claiming in origins_claiming(origin):
-            found = self.applications.get(claiming)
-            if found is not None:
-                return found
-        return None
-
-    def is_at_several_ports(self, origin: str) -> bool:
-        if not self._with_port:
-            return False
-        claiming = origins_claiming(without_port(origin))
-        claims = [claim for each in claiming for claim in self._with_port.get(each, ())]
-        return are_several(origin, claims, self._owner)
-
-    def _owner(self, origin: str) -> int | None:
-        found = self.application(origin)
-        return found.id if isinstance(found, Application) else None
-
-    def session(self, digest: bytes, now: float) -> Session | Unknown | None:
-        """Give a session; UNKNOWN also where the database has to say whether it is idle by now."""
-        held = self._held.get(digest)
-        if held is None:
-            if digest in self._absent:
-                self.hits += 1
-                return None
-            self.misses += 1
-            return UNKNOWN
-        if now >= held.session.idle_at:
-            self.misses += 1
-            return UNKNOWN
-        try:
-            self._held.move_to_end(digest)
-        except KeyError:  # a change took it away just now
-            return UNKNOWN
-        self.hits += 1
-        return held.session
-
-    def is_throttled(self, client: str, key: bytes, now: float) -> bool:
-        # What was right once is looked up again, whoever else sends junk from the same address.
-        return key not in self._once_right and self._wrong.is_full(client, now)
-
-    def note_wrong(self, client: str, now: float) -> None:
-        with self.lock:
-            self._wrong.note(client, now)
-
-    def forget_overdue(self) -> None:
-        """Forget what was read too long ago, whatever the change feed said. The feed's reader calls it."""
-        before = self._clock() - REREAD_AFTER
-        with self.lock:
-            for digest in [digest for digest, held in list(self._held.items()) if held.read_at < before]:
-                self._drop(digest)
-            for digest in [digest for digest, read_at in self._absent.items() if read_at < before]:
-                del self._absent[digest]
-
-    def hold(self, digest: bytes, session: Session | None, generation: int) -> bool:
-        """Keep what was loaded, unless a change was read since `generation` was noted. Tell whether kept."""
-        with self.lock:
-            if generation != self.generation:
-                return False
-            self._drop(digest)
-            if session is None:
-                self._absent[digest] = self._clock()
-                while len(self._absent) > ABSENT_LIMIT:
-                    self._absent.popitem(last=False)
-                return True
-            self._absent.pop(digest, None)
-            self._held[digest] = Held(session, self._clock())
-            if session.sign_in_id is not None:
-                self._by_sign_in.setdefault(session.sign_in_id, set()).add(digest)
-            else:
-                self._note_right(digest)
-            self._by_user.setdefault(session.subject.user_id, set()).add(digest)
-            while len(self._held) > self.limit:
-                self._drop(next(iter(self._held)))
-            return True
-
-    def _note_right(self, key: bytes) -> None:
-        self._once_right[key] = None
-        while len(self._once_right) > ABSENT_LIMIT:
-            self._once_right.popitem(last=False)
-
-    def renew(self, digest: bytes, session: Session | None, generation: int) -> None:
-        """Put what was read again in the place of what is held, which keeps its turn to be dropped."""
-        with self.lock:
-            held = self._held.get(digest)
-            if held is None or generation != self.generation:
-                return
-            if session is None or session.sign_in_id != held.session.sign_in_id:
-                self._drop(digest)
-                return
-            if session.subject == held.session.subject:
-                session.allowed = held.session.allowed
-            held.session, held.read_at = session, self._clock()
-
-    def hold_applications(self, compiled: Iterable[tuple[Application, tuple[str, ...]]]) -> None:
-        """Replace applications and their origins; the change feed's reader alone calls it.
-
-        An origin that moves is claimed anew before it is released: no wildcard has it in between.
-        """
-        released: dict[int, set[str]] = {}
-        for application, origins in compiled:
-            released[application.id] = set(self._origins_of.get(application.id, ())) - set(origins)
-            for origin in origins:
-                plain = without_port(origin)
-                if plain != origin:
-                    self._with_port[plain] = self._with_port.get(plain, frozenset()) | {origin}
-                self.applications[origin] = application
-            self._origins_of[application.id] = origins
-        for application_id, origins_left in released.items():
-            self._release(application_id, origins_left)
-
-    def forget_application(self, application_id: int) -> None:
-        self._release(application_id, set(self._origins_of.pop(application_id, ())))
-
-    def known_applications(self) -> set[int]:
-        return set(self._origins_of)
-
-    def forget(
-        self, *, sign_ins: Iterable[int] = (), users: Iterable[int] = (), everybody: bool = False
-    ) -> None:
-        """Forget the sessions of sign-ins or users, and void every load that is under way."""
-        with self.lock:
-            self.generation += 1
-            self._absent.clear()
-            digests: set[bytes] = set(self._held) if everybody else set()
-            for sign_in in sign_ins:
-                digests |= self._by_sign_in.get(sign_in, set())
-            for user in users:
-                digests |= self._by_user.get(user, set())
-            for digest in digests:
-                self._drop(digest)
-
-    def due_for_rereading(self, age: float) -> list[bytes]:
-        """Return the keys of sessions that were read `age` seconds ago or longer."""
-        before = self._clock() - age
-        with self.lock:
-            held = list(self._held.items())
-        return [digest for digest, one in held if one.read_at <= before]
-
-    def _release(self, application_id: int, origins: set[str]) -> None:
-        for origin in origins:
-            claimed = self.applications.get(origin)
-            if claimed is not None and claimed.id == application_id:
-                del self.applications[origin]
-                self._release_port(origin)
-
-    def _release_port(self, origin: str) -> None:
-        plain = without_port(origin)
-        left = self._with_port.get(plain, frozenset()) - {origin}
-        if left:
-            self._with_port[plain] = left
-        else:
-            self._with_port.pop(plain, None)
-
-    def _drop(self, digest: bytes) -> None:
-        held = self._held.pop(digest, None)
-        if held is None:
-            return
-        session = held.session
-        if session.sign_in_id is not None:
-            _discard(self._by_sign_in, session.sign_in_id, digest)
-        _discard(self._by_user, session.subject.user_id, digest)
-
-
-def _discard(index: dict[int, set[bytes]], key: int, digest: bytes) -> None:
-    digests = index.get(key)
-    if digests is not None:
-        digests.discard(digest)
-        if not digests:
-            del index[key]

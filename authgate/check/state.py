@@ -9,14 +9,13 @@ import base64
 import hashlib
 import hmac
 import json
-from dataclasses import astuple, dataclass
+from typing import NamedTuple
 
 AGE_LIMIT = 24 * 3600
 """Seconds; a sign-in page left open for longer starts anew."""
 
 
-@dataclass(frozen=True, slots=True)
-class State:
+class State(NamedTuple):
     """`back` is the prefix whose callback takes the code, empty where the target's own URL takes it.
 
     `issued_at` is Unix time; `rounds` counts attempts that ended without a gate cookie. `kept` is the key of
@@ -36,9 +35,12 @@ def nonce_hash(nonce: str) -> str:
     return hashlib.sha256(f"nonce:{nonce}".encode("latin-1")).hexdigest()[:32]
 
 
+_compact = json.JSONEncoder(separators=(",", ":")).encode
+
+
 def seal(state: State, key: bytes) -> str:
     """Give the state as URL-safe text that only a holder of `key` can have made."""
-    payload = json.dumps(astuple(state), separators=(",", ":")).encode()
+    payload = _compact(state).encode()
     return f"{_text(payload)}.{_text(_mac(payload, key))}"
 
 

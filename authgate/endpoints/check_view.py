@@ -19,17 +19,33 @@ from django.utils import translation
 
 from authgate import audit, handover, kept_pages
 from authgate import identity_jwt as signing
+from authgate import redirect_targets as redirects
 from authgate import sign_ins as sessions
-from authgate.check import contracts, redirects
+from authgate.check import contracts
 from authgate.check import responses as answer
-from authgate.check.contracts import OAUTH2_ENDPOINT, Contract, Facts, RequestHeaders, headers_from
-from authgate.check.cookies import place_of
-from authgate.check.credentials import credential_in
+from authgate.check.admission import header_value
+from authgate.check.context import Context
+from authgate.check.contracts import OAUTH2_ENDPOINT, Contract
+from authgate.check.cookies import cookie_name, cookies_of, place_of, set_cookie
+from authgate.check.credentials import Credential, credential_in
 from authgate.check.decision import Application, Verdict, decide
-from authgate.check.memory import UNKNOWN, Memory, OverMemory, RefusedPage, Session, Unknown
-from authgate.check.pipeline import Missing, Need, asking_of, check
-from authgate.check.redirects import judge
-from authgate.check.responses import Answer, Asking
+from authgate.check.memory import UNKNOWN, Memory, Program, RefusedPage, Session, Unknown
+from authgate.check.missing import (
+    Missing,
+    MissingApplication,
+    MissingCode,
+    MissingEndpoint,
+    MissingIssuers,
+    MissingPage,
+    MissingProgram,
+    MissingSession,
+    MissingSigner,
+    MissingTokens,
+)
+from authgate.check.pipeline import check
+from authgate.check.query import NO_QUERY
+from authgate.check.request import Facts, RequestHeaders, headers_from
+from authgate.check.responses import Answer
 from authgate.check.target import BadTarget, Target, in_ascii, method_from, uri_from, without_code
 from authgate.models import SignIn
 from authgate.pages import onward as onward_page
@@ -37,8 +53,10 @@ from authgate.pages.outage import outage_in, render_outage
 from authgate.pages.refused import preferred_language
 from authgate.peer import is_trusted_peer, peer_address, raw_headers, sent_target
 from authgate.people import people
+from authgate.redirect_targets import judge
 from authgate.worker import feed, stale_connections
 from authgate.worker import loader as loading
+from authgate.worker.memory import OverMemory
 from authgate.worker.write_behind import writer
 
 log = logging.getLogger("ikd.gate")
@@ -133,16 +151,16 @@ def _load_session(digest: bytes, memory: Memory) -> Session | None:
     return session
 
 
-def _load_credential(key: bytes, asking: Asking | None, facts: Facts, memory: Memory) -> Session | None:
-    """Load what a machine's credential stands for, for this request and for the worker, as a session is."""
+def _load_program(missing: MissingProgram, facts: Facts, memory: Memory) -> Program | None:
+    """Load what a program's credential stands for, for this request and for the worker, as a session is."""
     generation = memory.under.generation if isinstance(memory, OverMemory) else 0
     stale_connections.close_stale()
-    machine, lasts = people().load_credential(key, facts.headers, memory)
+    program, lasts = people().load_credential(missing.key, facts.headers, memory)
     if isinstance(memory, OverMemory) and lasts:
-        memory.under.hold(key, machine, generation)
-    if machine is None and asking is not None:
-        memory.note_wrong(asking.target.client, facts.now)
-    return machine
+        memory.under.hold(missing.key, program, generation)
+    if program is None:
+        memory.note_wrong(missing.context.target.client, facts.now)
+    return program
 
 
 def as_response(found: Answer, is_head: bool = False) -> HttpResponse:
@@ -166,22 +184,36 @@ def answer_check(facts: Facts, memory: Memory) -> Answer:
             return found
         if feed.current is not None and feed.current.is_without_database():
             raise DatabaseError(feed.current.trouble())  # rather than wait for it with every thread
-        if found.need is Need.APPLICATION:
-            loading.load_application_into(memory, str(found.key))
-        elif found.need is Need.SESSION:
-            digest = found.key if isinstance(found.key, bytes) else b""
+        answered = _load_missing(found, facts, memory)
+        if answered is not None:
+            return answered
+
+
+def _load_missing(found: Missing, facts: Facts, memory: Memory) -> Answer | None:
+    """Load what memory lacks. Return an answer where there is nothing to load, but something to do."""
+    match found:
+        case MissingApplication(origin=origin):
+            loading.load_application_into(memory, origin)
+        case MissingSession(digest=digest):
             memory.sessions[digest] = _load_session(digest, memory)
-        elif found.need is Need.ISSUERS:
+        case MissingProgram(key=key):
+            memory.sessions[key] = _load_program(found, facts, memory)
+        case MissingIssuers():
             memory.issuers = people().load_issuers()
-        elif found.need is Need.SIGNER:
+        case MissingSigner():
             memory.signer = signing.signer_with_a_key()
-        elif found.need is Need.TOKENS and found.session is not None:
-            found.session.tokens = people().provider_tokens(found.session.sign_in_id)
-        elif found.need is Need.CREDENTIAL:
-            key = found.key if isinstance(found.key, bytes) else b""
-            memory.sessions[key] = _load_credential(key, found.asking, facts, memory)
-        else:
-            return _answer_missing(found, facts, memory)
+        case MissingTokens(session=session):
+            session.tokens = people().provider_tokens(session.sign_in_id)
+        case MissingCode(code=code, context=context):
+            return _take_code(context, code, memory)
+        case MissingPage(context=context):
+            uri, status = without_code(context.target.uri or "/"), answer.status_of_redirect(context.target)
+            return _to_portal(context, memory, uri, status=status)
+        case MissingEndpoint(name=name, context=context):
+            return _answer_endpoint_in_check(name, context, facts, memory)
+        case _:
+            raise TypeError(found)
+    return None
 
 
 def note_aliases(path: str, peer: str | None) -> None:
@@ -191,36 +223,27 @@ def note_aliases(path: str, peer: str | None) -> None:
         writer.note_configuration(contract.name, "", "header names with underscores or dots pass the proxy")
 
 
-def _answer_missing(found: Missing, facts: Facts, memory: Memory) -> Answer:
-    """Take a code, or run the endpoint that the target of a redirect-style check is."""
-    asking = found.asking
-    if asking is None:
-        raise ValueError(found.need)
-    if found.need is Need.CODE:
-        return _take_code(asking, str(found.key), memory)
-    if found.need is Need.PAGE:
-        status = answer.status_of_redirect(asking.target)
-        return _to_portal(asking, memory, without_code(asking.target.uri or "/"), status=status)
-    name = str(found.key).rpartition("/")[2]
+def _answer_endpoint_in_check(name: str, context: Context, facts: Facts, memory: Memory) -> Answer:
+    """Run the endpoint that the target of a redirect-style check is."""
     if name == "userinfo":
         # A check that says 2xx lets the request through to the application, which has no such page.
         body = b'{"error": "route this path to the portal"}'
         return Answer(404, answer.JSON, body)
-    query = (asking.target.uri or "").partition("?")[2]
-    answered = ENDPOINTS[name](Visit(asking, query, facts, in_check=True), memory)
+    query = (context.target.uri or "").partition("?")[2]
+    answered = ENDPOINTS[name](Visit(context, query, facts, in_check=True), memory)
     if answered.status < 300:
         raise RuntimeError(f"the endpoint {name} would let a request through to the application")
     return answered
 
 
 def _to_portal(
-    asking: Asking, memory: Memory, uri: str, *, back: str = "", status: int = 302, rounds: int = 0
+    context: Context, memory: Memory, uri: str, *, back: str = "", status: int = 302, rounds: int = 0
 ) -> Answer:
     """Redirect to the portal, and keep a page that is too long for the address."""
-    begin = partial(answer.to_portal, asking, memory, uri, back=back, status=status, rounds=rounds)
+    begin = partial(answer.to_portal, context, memory, uri, back=back, status=status, rounds=rounds)
     begun = begin()
     if begun is None:
-        kept = kept_pages.keep(asking.target.origin + uri, asking.target.client) or ""
+        kept = kept_pages.keep(context.target.origin + uri, context.target.client) or ""
         begun = begin(kept=kept)
     if begun is None:
         raise ValueError(uri[:100])
@@ -236,11 +259,11 @@ class Visit:
     `in_check` says that it came as a check, where 200 would let it through to the application.
     """
 
-    def __init__(self, asking: Asking, query: str, facts: Facts, *, in_check: bool = False) -> None:
-        self.asking = asking
+    def __init__(self, context: Context, query: str, facts: Facts, *, in_check: bool = False) -> None:
+        self.context, self.browser = context, context.browser
         self.in_check = in_check
-        self.origin = asking.target.origin
-        self.prefix = asking.contract.prefix
+        self.origin = context.target.origin
+        self.prefix = context.contract.prefix
         self._query = query
         self._headers = facts.headers
         self._own_method = facts.method
@@ -248,8 +271,8 @@ class Visit:
     @property
     def method(self) -> str:
         """The browser's method. A proxy that asks for endpoints by GET alone tells it in a header."""
-        if self.asking.target.method is not None:
-            return self.asking.target.method
+        if self.context.target.method is not None:
+            return self.context.target.method
         told = self.header(b"x-forwarded-method")
         return told if told and self._own_method == "GET" else self._own_method
 
@@ -280,22 +303,23 @@ class Visit:
 def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory) -> Answer:
     """Answer an endpoint that the proxy routed here: the same peers are trusted as for checks."""
     if not is_trusted_peer(facts.peer):
-        return answer.misconfigured(
-            contract, memory, "peer is no trusted proxy", status=403, client=facts.peer or ""
-        )
+        return answer.misconfigured(contract, memory, "peer is no trusted proxy", client=facts.peer or "")
     try:
-        target = contract.read(_with_scheme(contract, facts, memory), settings.IKD_FORWARDED_HOPS)
+        facts = _with_scheme(contract, facts, memory)
+        target = contract.read(facts, NO_QUERY, settings.IKD_FORWARDED_HOPS)
     except BadTarget as problem:
         site = contracts.site_named(contract, facts.headers)
         origin = site if _application(site, memory) else ""
         return answer.misconfigured(contract, memory, str(problem), status=400, origin=origin)
     if loading.is_beside_the_portal(target.origin):
         return answer.on_the_portals_host(contract, memory, target)
-    if _application(target.origin, memory) is None:
+    application = _application(target.origin, memory)
+    if application is None:
         return answer.misconfigured(
-            contract, memory, "unknown origin", status=403, origin=target.origin, client=target.client
+            contract, memory, "unknown origin", origin=target.origin, client=target.client
         )
-    return ENDPOINTS[name](Visit(asking_of(contract, target, facts), facts.query, facts), memory)
+    context = Context(contract, target, NO_QUERY, application, facts.headers, facts.now)
+    return ENDPOINTS[name](Visit(context, facts.query, facts), memory)
 
 
 def _with_scheme(contract: Contract, facts: Facts, memory: Memory) -> Facts:
@@ -313,8 +337,8 @@ def _with_scheme(contract: Contract, facts: Facts, memory: Memory) -> Facts:
     )
     hops = settings.IKD_FORWARDED_HOPS
     is_only_http = (
-        _application(contract.read(over_https, hops).origin, memory) is None
-        and _application(contract.read(over_http, hops).origin, memory) is not None
+        _application(contract.read(over_https, NO_QUERY, hops).origin, memory) is None
+        and _application(contract.read(over_http, NO_QUERY, hops).origin, memory) is not None
     )
     return over_http if is_only_http else over_https
 
@@ -331,18 +355,17 @@ def start(visit: Visit, memory: Memory) -> Answer:
     """Begin a sign-in: to the portal, and back to the page asked for by way of the callback."""
     if visit.has_credential(memory):
         # nginx comes here for every 401: a program with a wrong credential is not to sign in.
-        application = _application(visit.origin, memory)
-        return answer.wrong_credential_of(visit.asking, application, visit.decision_id)
-    if not visit.asking.navigates:
-        return answer.unauthorized(visit.asking, _application(visit.origin, memory))
+        return answer.wrong_credential_of(visit.context, visit.decision_id)
+    if not visit.browser.navigates:
+        return answer.unauthorized(visit.context)
     page = _page_asked_for(visit)
     origin, uri = _parts(page)
     if origin != visit.origin:
         return answer.redirect(page)
-    if visit.asking.is_framed and visit.asking.is_cross_site:
-        return answer.framed_page(visit.asking, memory.settings, origin + without_code(uri))
+    if visit.browser.is_framed and visit.browser.is_cross_site:
+        return answer.framed_page(visit.context, memory.settings, origin + without_code(uri))
     status = 302 if visit.header(b"x-forwarded-method") in (None, "GET", "HEAD") else 303
-    return _to_portal(visit.asking, memory, without_code(uri), back=visit.prefix, status=status)
+    return _to_portal(visit.context, memory, without_code(uri), back=visit.prefix, status=status)
 
 
 def sign_in(visit: Visit, memory: Memory) -> Answer:
@@ -352,12 +375,12 @@ def sign_in(visit: Visit, memory: Memory) -> Answer:
     refresh leads to `start`, which finds the page asked for in the Referer.
     """
     begun = start(visit, memory)
-    if visit.asking.contract is OAUTH2_ENDPOINT["nginx"]:
+    if visit.context.contract is OAUTH2_ENDPOINT["nginx"]:
         # nginx comes here by `error_page`, and adds the challenge of the check itself.
         begun = replace(
             begun, headers=tuple(pair for pair in begun.headers if pair[0] != b"www-authenticate")
         )
-    if not visit.asking.navigates or begun.body:
+    if not visit.browser.navigates or begun.body:
         return begun
     body = b'<!doctype html><meta http-equiv="refresh" content="0;url=/oauth2/start"><title>Sign in</title>'
     headers = tuple((name, value) for name, value in begun.headers if name != b"referrer-policy")
@@ -367,9 +390,9 @@ def sign_in(visit: Visit, memory: Memory) -> Answer:
 
 def callback(visit: Visit, memory: Memory) -> Answer:
     """Take a code, and go on to the page asked for with a gate cookie. Only a page being opened takes one."""
-    if visit.method != "GET" or visit.asking.prefetches:
-        return answer.redirect(visit.origin + _own_uri(visit.asking, visit), status=303)
-    return _take_code(visit.asking, visit.parameter("ikdcode") or "", memory, visit)
+    if visit.method != "GET" or visit.browser.prefetches:
+        return answer.redirect(visit.origin + _own_uri(visit.context, visit), status=303)
+    return _take_code(visit.context, visit.parameter("ikdcode") or "", memory, visit)
 
 
 def sign_out(visit: Visit, memory: Memory) -> Answer:
@@ -380,26 +403,26 @@ def sign_out(visit: Visit, memory: Memory) -> Answer:
     rd = judge(visit.parameter("rd"), base=visit.origin, allowed=loading.is_allowed_origin)
     site = visit.header(b"sec-fetch-site")
     if site is None:
-        site = "same-origin" if visit.asking.referer.startswith(f"{visit.origin}/") else "cross-site"
-    session = _session_of(visit.asking, memory)
-    is_meant = visit.method in ("GET", "POST") and not visit.asking.prefetches
+        site = "same-origin" if visit.browser.referer.startswith(f"{visit.origin}/") else "cross-site"
+    session = _session_of(visit.context, memory)
+    is_meant = visit.method in ("GET", "POST") and not visit.browser.prefetches
     if site not in ("same-origin", "none") or session is None or not is_meant:
         query = f"?{urlencode({'rd': rd})}" if rd else ""
         return answer.redirect(f"{settings.IKD_PORTAL_ORIGIN}{reverse('account_logout')}{query}")
     sessions.end_sign_ins(SignIn.objects.filter(pk__in=[session.sign_in_id]))
     audit.record(
-        "sign_out", actor=session.subject.username, address=visit.asking.target.client, reason=visit.origin
+        "sign_out", actor=session.subject.username, address=visit.context.target.client, reason=visit.origin
     )
-    cleared = answer.set_cookie(_place(visit.asking, memory), "gate", "", max_age=0)
+    cleared = set_cookie(_place(visit.context, memory), "gate", "", max_age=0)
     on = people().provider_sign_out(session.sign_in_id, rd) or rd
     return answer.redirect(on or f"{settings.IKD_PORTAL_ORIGIN}{reverse('signed_out')}", cleared)
 
 
 def userinfo(visit: Visit, memory: Memory) -> Answer:
     """Return who is signed in here, as oauth2-proxy does, and as butterfly-auth if the application wishes."""
-    session = _session_of(visit.asking, memory)
+    session = _session_of(visit.context, memory)
     if session is None:
-        return answer.unauthorized(visit.asking, _application(visit.origin, memory), to_a_program=True)
+        return answer.unauthorized(visit.context, to_a_program=True)
     subject = session.subject
     told = {
         "user": subject.username,
@@ -408,35 +431,32 @@ def userinfo(visit: Visit, memory: Memory) -> Answer:
         "preferredUsername": subject.username,
     }
     headers = answer.JSON
-    application = _application(visit.origin, memory)
-    if application is not None and application.username_header:
-        headers += ((b"username", answer.header_value(subject.username)),)
+    if visit.context.application.username_header:
+        headers += ((b"username", header_value(subject.username)),)
     return Answer(200, headers, json.dumps(told).encode())
 
 
 def refused(visit: Visit, memory: Memory) -> Answer:
     """Show why the page was refused. Status style: the proxy knows the status, we know the reason."""
     target = _page_refused(visit)
-    session = _session_of(visit.asking, memory)
+    session = _session_of(visit.context, memory)
     subject = session.subject if session else None
-    application = _application(visit.origin, memory)
-    reason = "no rule admits"
-    if application is not None:
-        decision = decide(application, target, subject, visit.asking.now)
-        reason = decision.reason if decision.verdict is Verdict.REFUSE else reason
+    application = visit.context.application
+    decision = decide(application, target, subject, visit.context.now)
+    reason = decision.reason if decision.verdict is Verdict.REFUSE else "no rule admits"
     decision_id = visit.decision_id
-    if not visit.asking.navigates:
+    if not visit.browser.navigates:
         body = json.dumps({"error": "refused", "decision": decision_id}).encode()
         return Answer(403, ((b"x-auth-decision", decision_id.encode()), *answer.JSON), body)
-    if visit.asking.is_framed:
-        return answer.framed_page(visit.asking, memory.settings, target.url, status=403)
+    if visit.browser.is_framed:
+        return answer.framed_page(visit.context, memory.settings, target.url, status=403)
     page = RefusedPage(
         decision_id,
         target,
-        application.name if application and subject else "",
+        application.name if subject else "",
         subject.username if subject else "",
         reason,
-        visit.asking.languages,
+        visit.browser.languages,
     )
     return answer.refused_page(page, memory.settings, None)
 
@@ -458,7 +478,7 @@ def _page_asked_for(visit: Visit) -> str:
         visit.parameter("rd"),
         in_ascii(visit.header(b"x-auth-request-redirect") or ""),
         in_ascii(visit.header(b"x-forwarded-uri") or ""),
-        visit.asking.referer if visit.asking.referer.startswith(f"{visit.origin}/") else None,
+        visit.browser.referer if visit.browser.referer.startswith(f"{visit.origin}/") else None,
     )
     for candidate in candidates:
         page = judge(
@@ -472,7 +492,7 @@ def _page_asked_for(visit: Visit) -> str:
 
 
 def _page_refused(visit: Visit) -> Target:
-    target = visit.asking.target
+    target = visit.context.target
     try:
         uri = uri_from((visit.header(b"x-forwarded-uri") or "/").encode("latin-1"))
         method = method_from(visit.header(b"x-forwarded-method") or "GET")
@@ -495,56 +515,59 @@ def _parts(url: str) -> tuple[str, str]:
 # ---- codes and sessions -----------------------------------------------------------------------------------
 
 
-def _take_code(asking: Asking, code: str, memory: Memory, visit: Visit | None = None) -> Answer:
+def _take_code(context: Context, code: str, memory: Memory, visit: Visit | None = None) -> Answer:
     """Take a code and open a gate session, or send the browser round once more."""
-    origin = asking.target.origin
-    nonce = asking.cookies.get(answer.cookie_name(origin, "nonce"), "")
+    origin = context.target.origin
+    nonce = _cookie(context, cookie_name(origin, "nonce"))
     taken = handover.redeem(code, origin=origin, nonce=nonce)
     if not isinstance(taken, handover.Failure):
         sign_in_taken, uri = taken
-        place = _place(asking, memory)
-        token = sessions.open_gate(sign_in_taken, place, instead_of=_gate_token(asking, place))
+        place = _place(context, memory)
+        token = sessions.open_gate(sign_in_taken, place, instead_of=_gate_token(context, place))
         return _onward(origin + uri, visit, _gate_cookie(sign_in_taken, place, token))
-    uri = taken.uri or _own_uri(asking, visit)
-    if _session_of(asking, memory) is not None:
+    uri = taken.uri or _own_uri(context, visit)
+    if _session_of(context, memory) is not None:
         return _onward(origin + uri, visit)
     back = visit.prefix if visit else ""
-    return _to_portal(asking, memory, uri, back=back, rounds=taken.rounds)
+    return _to_portal(context, memory, uri, back=back, rounds=taken.rounds)
 
 
 def _onward(url: str, visit: Visit | None, *more: tuple[bytes, bytes]) -> Answer:
     """Send the browser on to its page. Proxies with small buffers get a page that does it, not a header."""
     if visit is None or visit.in_check or len(url) <= onward_page.LONGEST_HEADER:
         return answer.redirect(url, *more)
-    return onward_page.answer_at_another_origin(url, visit.asking.languages, *more)
+    return onward_page.answer_at_another_origin(url, visit.browser.languages, *more)
 
 
-def _own_uri(asking: Asking, visit: Visit | None) -> str:
+def _own_uri(context: Context, visit: Visit | None) -> str:
     """Give where a request with a code that opened nothing wants to go."""
     if visit is None:
-        return without_code(asking.target.uri or "/")
+        return without_code(context.target.uri or "/")
     judged = judge(visit.parameter("rd"), base=visit.origin, allowed=lambda origin: origin == visit.origin)
     return without_code(_parts(judged)[1]) if judged else "/"
 
 
-def _place(asking: Asking, memory: Memory) -> str:
-    return place_of(asking.target.origin, memory.settings.shared_domains)
+def _place(context: Context, memory: Memory) -> str:
+    return place_of(context.target.origin, memory.settings.shared_domains)
 
 
-def _gate_token(asking: Asking, place: str) -> str:
-    return asking.cookies.get(answer.cookie_name(place, "gate"), "")
+def _cookie(context: Context, name: str) -> str:
+    return cookies_of(context.headers.values.get(b"cookie", b"")).get(name, "")
+
+
+def _gate_token(context: Context, place: str) -> str:
+    return _cookie(context, cookie_name(place, "gate"))
 
 
 def _gate_cookie(sign_in: SignIn, place: str, token: str) -> tuple[bytes, bytes]:
     remaining = int(sign_in.expires_at.timestamp() - time.time())
-    return answer.set_cookie(place, "gate", token, max_age=remaining if sign_in.keep else None)
+    return set_cookie(place, "gate", token, max_age=remaining if sign_in.keep else None)
 
 
-def _session_of(asking: Asking, memory: Memory) -> Session | None:
+def _session_of(context: Context, memory: Memory) -> Session | None:
     """Give the live gate session of this browser on this very origin, or in its shared cookie domain."""
-    place = _place(asking, memory)
-    token = _gate_token(asking, place)
+    place = _place(context, memory)
+    token = _gate_token(context, place)
     session = loading.load_session(sessions.digest(token)) if token else None
-    if session is None or session.origin != place or not session.is_live(asking.now):
-        return None
-    return session
+    credential = Credential(b"", place)
+    return session if session and session.counts(credential, context.application.id, context.now) else None

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 from django.conf import settings
@@ -16,11 +15,10 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from authgate import handover, kept_pages
-from authgate.check.cookies import place_of
+from authgate.check.cookies import cookie_name, place_of
 from authgate.check.decision import Decision, Verdict, decide
 from authgate.check.memory import RefusedPage
-from authgate.check.redirects import LONGEST_PAGE, judge
-from authgate.check.responses import Refusal, cookie_name, new_id
+from authgate.check.responses import Refusal, new_id
 from authgate.check.state import State, unseal
 from authgate.check.target import Target, with_code, without_code
 from authgate.models import SignIn
@@ -29,6 +27,7 @@ from authgate.pages.onward import LONGEST_HEADER
 from authgate.pages.refused import context_of
 from authgate.peer import client_address
 from authgate.portal_cookies import set_portal_cookie
+from authgate.redirect_targets import LONGEST_PAGE, judge
 from authgate.sign_ins import digest, open_gate
 from authgate.worker import loader
 from authgate.worker.write_behind import writer
@@ -43,7 +42,7 @@ def with_kept_page(state: State) -> State:
     page = kept_pages.kept(state.kept) if state.kept else None
     if page is None or not page.startswith(f"{state.origin}/"):
         return state
-    return replace(state, uri=page.removeprefix(state.origin))
+    return state._replace(uri=page.removeprefix(state.origin))
 
 
 @never_cache

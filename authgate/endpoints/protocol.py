@@ -15,8 +15,10 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from authgate.check import responses as answer
-from authgate.check.contracts import ALIASES, BEFORE_A_PATH, Facts, RequestHeaders, headers_from
-from authgate.check.pipeline import Missing, check
+from authgate.check.contracts import ALIASES, BEFORE_A_PATH
+from authgate.check.missing import Missing
+from authgate.check.pipeline import check
+from authgate.check.request import Facts, RequestHeaders, headers_from
 from authgate.check.responses import Answer
 from authgate.endpoints.check_view import note_aliases
 from authgate.endpoints.connections import HEAD_WITHIN, LARGEST_HEAD, TOO_LARGE, connections
@@ -56,6 +58,7 @@ class Front(HttpToolsProtocol):
     """uvicorn's HTTP protocol with checks answered at once. Leans on what tests/test_uvicorn.py lists."""
 
     peer: str | None = None
+    is_trusted = False
     answered = False
     """Whether the message under way was answered here, so that uvicorn must not hear of its end."""
 
@@ -71,8 +74,10 @@ class Front(HttpToolsProtocol):
     is_counted = False
     """Whether `connections` counts it: its peer is no trusted proxy."""
 
-    let_in: Facts | None = None
-    """The check answered last, if nothing came after it, it was let in, and its head may be remembered."""
+    answered_check: Facts | None = None
+    """The check answered last, if nothing came after it, and its head may be remembered."""
+
+    was_let_in = False
 
     path_header: bytes | None = None
     """What stands before the path in this connection's heads, as its proxy spells it."""
@@ -93,7 +98,8 @@ class Front(HttpToolsProtocol):
         super().connection_made(transport)
         self.peer = peer_from(self.client[0]) if self.client else None
         self.quiet_since = connections.seconds
-        self.is_counted = self.peer is not None and not is_trusted_peer(self.peer)
+        self.is_trusted = is_trusted_peer(self.peer)
+        self.is_counted = not self.is_trusted
         if self.is_counted and not connections.admit(self.peer or ""):
             self.is_counted = False
             transport.abort()
@@ -110,13 +116,13 @@ class Front(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Answer a head that reads as one before but for its path; let the parser have everything else.
+        """Answer a head that reads as one before except for its path; let the parser have everything else.
 
-        Only after a check that was let in: then the peer is trusted, and the parser stands between two
+        Only after a check of a trusted peer that was answered here: then the parser stands between two
         messages that keep the connection, with nothing left from one that would count for the next.
         """
         worker = feed.current
-        if self.let_in is None or worker is None or self.is_ending:
+        if self.answered_check is None or worker is None or self.is_ending:
             self._parse(data)
             return
         if self.unlike >= UNLIKE_IN_A_ROW:
@@ -126,14 +132,14 @@ class Front(HttpToolsProtocol):
         if self.path_header is None:
             self.path_header = path_header_in(data)
         parts = parted(data, self.path_header) if self.path_header else None
-        if parts is not None and self._answer_again(worker, *parts):
+        if parts is not None and self._answer_again(worker, data, *parts):
             self.unlike = 0
             return
         self.unlike += 1
         self.heads_begun = 0
         self._parse(data)
-        if parts is not None and self.let_in is not None and self.heads_begun == 1:
-            self._remember(worker, *parts, self.let_in)
+        if parts is not None and self.answered_check is not None and self.heads_begun == 1:
+            self._remember(worker, data, *parts, self.answered_check)
 
     def _parse(self, data: bytes) -> None:
         """Let the parser have what came, until a head is too large."""
@@ -176,7 +182,7 @@ class Front(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         # The scope is built when it turns out to be needed.
         self.heads_begun += 1
-        self.let_in = None
+        self.answered_check = None
         self.in_head = True
         self.in_message = True
         self.head_size, self.to_count = self.to_count, 0
@@ -308,9 +314,8 @@ class Front(HttpToolsProtocol):
             return False
         self.server_state.total_requests += 1
         self._write(worker, found, octets, now)
-        is_plain_credential = found.token_id is not None or b"authorization" not in headers
-        if found.status == 200 and is_plain_credential and self._keeps_alive():
-            self.let_in = facts
+        if self.is_trusted and self._keeps_alive():
+            self.answered_check, self.was_let_in = facts, found.status == 200
         return True
 
     def _wait(self, facts: Facts, found: Answer | Missing, *, is_head: bool) -> bool:
@@ -337,14 +342,14 @@ class Front(HttpToolsProtocol):
         self._write(worker, found, self._octets(found, is_head=is_head), time.time(), waiting)
         self.on_response_complete()
 
-    def _answer_again(self, worker: feed.Feed, known_by: bytes, raw_uri: bytes) -> bool:
-        """Answer a check whose head, but for its path, reads as one before; tell whether that was done."""
+    def _answer_again(self, worker: feed.Feed, data: bytes, known_by: bytes, raw_uri: bytes) -> bool:
+        """Answer a check whose head, without its path, reads as one before; return whether that was done."""
         head = worker.heads.get(known_by)
         if head is None or self.flow.write_paused or self.transport.is_closing():
             return False
         now = time.time()
         try:
-            found = check_again(head, raw_uri, now, worker.memory) if worker.may_answer() else None
+            found = check_again(head, data, raw_uri, now, worker.memory) if worker.may_answer() else None
             if found is None:
                 return False
             octets = self._octets(found)
@@ -355,11 +360,14 @@ class Front(HttpToolsProtocol):
         self._write(worker, found, octets, now)
         return True
 
-    def _remember(self, worker: feed.Feed, known_by: bytes, raw_uri: bytes, facts: Facts) -> None:
-        """Remember how a head reads that was let in, if its path is what it was taken for: no folded line."""
+    def _remember(
+        self, worker: feed.Feed, data: bytes, known_by: bytes, raw_uri: bytes, facts: Facts
+    ) -> None:
+        """Remember how a head reads, if its path is what it was taken for: no folded line."""
         is_head_request = self.parser.get_method() == b"HEAD"
         if facts.headers.values.get(b"x-forwarded-uri") == raw_uri and not is_head_request:
-            worker.heads.note(known_by, partial(head_of, facts, worker.memory))
+            read = partial(head_of, facts, worker.memory, data, self.path_header or b"")
+            worker.heads.note(known_by, read, was_let_in=self.was_let_in)
 
     def _write(
         self, worker: feed.Feed, found: Answer, octets: bytes, now: float, waiting: Waiting | None = None

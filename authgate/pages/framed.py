@@ -13,7 +13,8 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import translation
 
-from authgate.check.responses import FRAMES, framed_headers
+from authgate.check.request import FRAMES
+from authgate.check.responses import framed_headers
 from authgate.pages.refused import preferred_language
 
 

@@ -17,13 +17,13 @@ from django.conf import settings
 from django.db import ProgrammingError, close_old_connections, connection
 
 from authgate import identity_jwt
-from authgate.check.memory import REREAD_AFTER, WorkerMemory
 from authgate.logs.lines import cause_of
 from authgate.pages import framed, refused
 from authgate.people import people
 from authgate.worker import database_timeout, loader, metrics, stale_connections, triggers
 from authgate.worker.change_readers import Changes, reader_for
 from authgate.worker.head_cache import Heads
+from authgate.worker.memory import REREAD_AFTER, WorkerMemory
 from authgate.worker.stale_connections import Overwritten
 
 log = logging.getLogger("ikd.feed")

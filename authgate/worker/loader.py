@@ -18,16 +18,17 @@ from django.db.models.functions import Cast
 from authgate import models
 from authgate.check.contracts import checks
 from authgate.check.credentials import KEY_LENGTH, TOKEN_KIND
-from authgate.check.decision import Application, Rule, Subject, Who, application_of
-from authgate.check.memory import GateSettings, Memory, Session, are_several
-from authgate.check.redirects import domain_matches
+from authgate.check.decision import Application, Rule, Subject, Who
+from authgate.check.memory import GateSettings, Memory, Principal, Session, are_several
 from authgate.check.target import is_on_same_host, is_within, origins_claiming, without_port
 from authgate.factor_policy import in_strict_group, is_given, is_owed
 from authgate.pages.framed import render_framed
 from authgate.pages.refused import render_refused
 from authgate.people import people
+from authgate.redirect_targets import domain_matches
 from authgate.validation import canonical_cookie_domains
 from authgate.worker.prepared import PreparedQuery
+from authgate.worker.rule_compiler import application_of
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import _User as User
@@ -351,14 +352,14 @@ def _session(rows: list[tuple[Any, ...]]) -> Session:
     return Session(origin, sign_in, subject, expires.timestamp(), seen.timestamp() + idle + IDLE_SLACK)
 
 
-def load_held(keys: list[bytes]) -> dict[bytes, Session]:
+def load_held(keys: list[bytes]) -> dict[bytes, Principal]:
     """Load again the gate sessions and API tokens that memory holds under some keys.
 
     A JWT is not in the database: it is forgotten, and verified again when it is sent again.
     """
     tokens = {key[1:]: key for key in keys if len(key) == KEY_LENGTH and key[:1] == TOKEN_KIND}
     gates = [key for key in keys if len(key) != KEY_LENGTH]
-    found: dict[bytes, Session] = dict(load_sessions(gates)) if gates else {}
+    found: dict[bytes, Principal] = dict(load_sessions(gates)) if gates else {}
     if tokens:
         found |= {tokens[digest]: machine for digest, machine in people().load_tokens(list(tokens)).items()}
     return found

@@ -19,16 +19,18 @@ from functools import partial
 from django.db import close_old_connections
 
 from authgate.check import responses as answer
-from authgate.check.contracts import Facts
 from authgate.check.credentials import KEY_LENGTH, TOKEN_KIND
-from authgate.check.memory import OverMemory, Session
-from authgate.check.pipeline import Missing, Need, check
+from authgate.check.memory import Principal
+from authgate.check.missing import Missing, MissingCode, MissingEndpoint, MissingProgram, MissingSession
+from authgate.check.pipeline import check
+from authgate.check.request import Facts
 from authgate.check.responses import Answer
 from authgate.check.target import BadTarget
 from authgate.network_limits import network_of
 from authgate.worker import loader as loading
 from authgate.worker import metrics, stale_connections
 from authgate.worker.feed import Feed, Source
+from authgate.worker.memory import OverMemory
 from authgate.worker.write_behind import CHECKS_SHED, writer
 
 log = logging.getLogger("ikd.gate")
@@ -75,22 +77,28 @@ class Lookup:
 
 
 def can_wait_for(missing: Missing) -> bool:
-    """Return whether a check may wait here. Codes and endpoints are pages' business."""
-    return missing.need not in (Need.CODE, Need.ENDPOINT)
+    """Return whether a check may wait here. Codes and endpoints are the view's business."""
+    return not isinstance(missing, MissingCode | MissingEndpoint)
 
 
 def _key_of(missing: Missing | Answer) -> bytes | None:
     """Return what the query for many checks has to look for; None if memory only is stale."""
-    if isinstance(missing, Answer) or not isinstance(missing.key, bytes):
-        return None
-    return missing.key
+    match missing:
+        case MissingSession(digest=digest):
+            return digest
+        case MissingProgram(key=key):
+            return key
+    return None
 
 
 def _is_alone(missing: Missing | Answer) -> bool:
     """Return whether a check needs more than the query for many checks loads."""
-    if isinstance(missing, Answer) or missing.need is Need.SESSION:
-        return False
-    return missing.need is not Need.CREDENTIAL or _key_of(missing) is None or missing.key[:1] != TOKEN_KIND
+    match missing:
+        case MissingSession() | Answer():
+            return False
+        case MissingProgram(key=key):
+            return key[:1] != TOKEN_KIND
+    return True
 
 
 class FairQueue:
@@ -210,7 +218,8 @@ class Lookups:
     def _client(self, facts: Facts) -> str:
         settings = self._feed.memory.settings
         try:
-            return settings.checks[facts.path].read(facts, settings.forwarded_hops).client
+            contract = settings.checks[facts.path]
+            return contract.read(facts, contract.query(facts.query), settings.forwarded_hops).client
         except BadTarget:
             return facts.peer or ""
 
@@ -237,7 +246,7 @@ class Lookups:
         self._taken_at, self._under_way = self._feed.clock(), batch
         return batch
 
-    def _load(self, batch: list[Lookup]) -> tuple[Source, dict[bytes, Session | None]]:
+    def _load(self, batch: list[Lookup]) -> tuple[Source, dict[bytes, Principal | None]]:
         """Return who may answer these checks, and what all their keys stand for."""
         try:
             close_old_connections()
@@ -260,7 +269,7 @@ class Lookups:
 
     # ---- on the loop --------------------------------------------------------------------------------------
 
-    def _deliver(self, batch: list[Lookup], source: Source, loaded: dict[bytes, Session | None]) -> None:
+    def _deliver(self, batch: list[Lookup], source: Source, loaded: dict[bytes, Principal | None]) -> None:
         """Answer some checks of a batch, and the rest in the loop's next rounds: others wait as well."""
         now, batch, rest = time.time(), batch[:DELIVERED_AT_ONCE], batch[DELIVERED_AT_ONCE:]
         memory = OverMemory(self._feed.memory)

@@ -10,9 +10,10 @@ from django.http import HttpResponse
 from django.test import Client
 
 from accounts.models import User
-from authgate.check.contracts import Facts, headers_from
+from authgate.check.cookies import cookie_name
 from authgate.check.memory import Memory
-from authgate.check.responses import Answer, cookie_name
+from authgate.check.request import Facts, headers_from
+from authgate.check.responses import Answer
 from authgate.endpoints.check_view import answer_check
 from authgate.models import SignIn
 from authgate.peer import SENT_TARGET

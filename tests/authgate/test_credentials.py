@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authgate.check.contracts import RequestHeaders
 from authgate.check.credentials import WRONG, Credential, credential_in, new_token, plain_token_key, token_key
+from authgate.check.request import RequestHeaders
 
 TOKEN = new_token()
 KEY = token_key(hashlib.sha256(TOKEN.encode()).digest())

@@ -6,18 +6,10 @@ from typing import Any
 
 import pytest
 
-from authgate.check.decision import (
-    Application,
-    Decision,
-    Filters,
-    Rule,
-    Subject,
-    Verdict,
-    Who,
-    application_of,
-    decide,
-)
-from authgate.check.target import Target, is_read_alike
+from authgate.check.decision import Application, Decision, Filters, Rule, Subject, Verdict, Who, decide
+from authgate.check.paths import is_read_alike
+from authgate.check.target import Target
+from authgate.worker.rule_compiler import application_of
 
 ALLOW, STEP_UP, SIGN_IN, REFUSE = Verdict.ALLOW, Verdict.STEP_UP, Verdict.SIGN_IN, Verdict.REFUSE
 STAFF, GUESTS = 1, 2

@@ -5,8 +5,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authgate.check.decision import Filters, Rule, Subject, Verdict, Who, application_of, decide
-from authgate.check.target import Target, is_read_alike
+from authgate.check.decision import Filters, Rule, Subject, Verdict, Who, decide
+from authgate.check.paths import is_read_alike
+from authgate.check.target import Target
+from authgate.worker.rule_compiler import application_of
 
 GROUPS = ("staff", "guests", "ops")
 group_ids = st.frozensets(st.integers(0, 2), max_size=3)

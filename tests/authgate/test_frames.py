@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
-from authgate.check.responses import FRAMES
+from authgate.check.request import FRAMES
 from tests.authgate.asking import NAVIGATION, WIKI, Headers, ask, endpoint, facts, header, signed_in
 
 pytestmark = pytest.mark.usefixtures("wiki")

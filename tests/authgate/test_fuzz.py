@@ -8,12 +8,21 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authgate.check.contracts import Facts, headers_from
-from authgate.check.decision import Rule, Subject, Who, application_of
+from authgate.check.decision import Rule, Subject, Who
 from authgate.check.memory import Memory, Session
-from authgate.check.pipeline import Missing, Need, check
+from authgate.check.missing import (
+    Missing,
+    MissingApplication,
+    MissingCode,
+    MissingEndpoint,
+    MissingProgram,
+    MissingSession,
+)
+from authgate.check.pipeline import check
+from authgate.check.request import Facts, headers_from
 from authgate.check.responses import Answer
 from authgate.worker import loader
+from authgate.worker.rule_compiler import application_of
 from tests.authgate.asking import WIKI
 
 OPEN = "https://open.example.com"
@@ -97,12 +106,13 @@ def answered(facts: Facts) -> Answer | Missing:
     known = memory()
     while True:
         found = check(facts, known)
-        if isinstance(found, Answer) or found.need in (Need.CODE, Need.ENDPOINT):
+        if isinstance(found, Answer | MissingCode | MissingEndpoint):
             return found
-        if found.need is Need.APPLICATION:
-            known.applications[str(found.key)] = None
-        if isinstance(found.key, bytes):
-            known.sessions[found.key] = None
+        match found:
+            case MissingApplication(origin=origin):
+                known.applications[origin] = None
+            case MissingSession(digest=key) | MissingProgram(key=key):
+                known.sessions[key] = None
 
 
 many = settings(max_examples=10 * settings().max_examples)

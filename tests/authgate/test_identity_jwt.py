@@ -18,13 +18,13 @@ from pytest_django.fixtures import DjangoAssertNumQueries
 from accounts.machines.api_tokens import make_token
 from accounts.models import User
 from authgate import identity_jwt
-from authgate.check.memory import WorkerMemory
 from authgate.check.responses import Answer
 from authgate.endpoints.check_view import _memory
 from authgate.models import Application, AuditEvent, SigningKey
 from authgate.worker import feed as feed_module
 from authgate.worker import loader
 from authgate.worker.feed import Feed
+from authgate.worker.memory import WorkerMemory
 from tests.authgate.asking import WIKI, ask, facts, header, signed_in
 from tests.factories import ApplicationFactory, RuleFactory
 

@@ -13,7 +13,8 @@ from django.db import DatabaseError, connection
 from django.test import Client
 
 from authgate import kept_pages
-from authgate.check.pipeline import Missing, Need, check
+from authgate.check.missing import Missing, MissingPage
+from authgate.check.pipeline import check
 from authgate.check.responses import LONGEST_LOCATION
 from authgate.check.state import State, nonce_hash, seal, unseal
 from authgate.models import KeptPage
@@ -91,7 +92,7 @@ def test_a_long_page_is_asked_to_be_kept_first() -> None:
 
     found = check(facts(f"{WIKI}{LONG}", NAVIGATION), memory)
 
-    assert isinstance(found, Missing) and found.need is Need.PAGE
+    assert isinstance(found, MissingPage)
 
 
 def test_a_program_keeps_nothing() -> None:

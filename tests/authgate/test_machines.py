@@ -18,7 +18,6 @@ from pytest_django.fixtures import DjangoAssertNumQueries
 from accounts.machines.api_tokens import end_tokens, make_token
 from accounts.models import ApiToken, Identity, StrictGroup, User
 from authgate.check.credentials import new_token
-from authgate.check.memory import WorkerMemory
 from authgate.check.responses import Answer
 from authgate.endpoints.check_view import _memory
 from authgate.models import Application, AuditEvent
@@ -26,6 +25,7 @@ from authgate.network_limits import WrongTries
 from authgate.worker import feed as feed_module
 from authgate.worker import loader
 from authgate.worker.feed import Feed
+from authgate.worker.memory import WorkerMemory
 from authgate.worker.write_behind import writer
 from tests.authgate.asking import NAVIGATION, WIKI, Headers, ask, endpoint, facts, header, signed_in
 from tests.factories import ApplicationFactory, RuleFactory, UpstreamFactory

@@ -16,8 +16,10 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from authgate.check import target
-from authgate.check.decision import Application, Rule, Verdict, Who, application_of, decide
-from authgate.check.target import LONGEST_READINGS, BadTarget, Target, readings
+from authgate.check.decision import Application, Rule, Verdict, Who, decide
+from authgate.check.paths import LONGEST_READINGS, readings
+from authgate.check.target import BadTarget, Target
+from authgate.worker.rule_compiler import application_of
 
 OPEN = Rule(1, Who.EVERYONE)
 STAFF = Rule(2, Who.CHOSEN, groups=frozenset({1}))

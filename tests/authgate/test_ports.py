@@ -7,12 +7,14 @@ from collections.abc import Callable
 import pytest
 
 from accounts.models import User
-from authgate.check.contracts import Facts, headers_from
-from authgate.check.memory import Memory, OverMemory, WorkerMemory
-from authgate.check.responses import Answer, cookie_name
+from authgate.check.cookies import cookie_name
+from authgate.check.memory import Memory
+from authgate.check.request import Facts, headers_from
+from authgate.check.responses import Answer
 from authgate.endpoints.check_view import answer_check
 from authgate.worker import loader
 from authgate.worker.feed import boottime
+from authgate.worker.memory import OverMemory, WorkerMemory
 from tests.authgate.asking import facts, signed_in
 from tests.dialects import told
 from tests.factories import ApplicationFactory

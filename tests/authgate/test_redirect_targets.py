@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authgate.check.redirects import LONGEST_PAGE, domain_matches, judge
+from authgate.redirect_targets import LONGEST_PAGE, domain_matches, judge
 
 APP = "https://app.example.com"
 ALLOWED = {APP, "https://wiki.example.org:8443", "http://plain.example.com"}

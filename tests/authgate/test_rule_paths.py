@@ -6,8 +6,9 @@ from urllib.parse import quote
 
 import pytest
 
-from authgate.check.decision import Rule, Verdict, Who, application_of, decide
+from authgate.check.decision import Rule, Verdict, Who, decide
 from authgate.check.target import Target
+from authgate.worker.rule_compiler import application_of
 
 OPEN = Rule(1, Who.EVERYONE)
 STAFF = Rule(2, Who.CHOSEN, groups=frozenset({1}))

@@ -9,11 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authgate.check.contracts import forwarded_client
+from authgate.check.paths import is_read_alike
 from authgate.check.target import (
     BadTarget,
     client_from,
     code_in,
-    is_read_alike,
     method_from,
     uri_and_plain_path,
     uri_from,

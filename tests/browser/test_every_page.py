@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,7 +37,7 @@ NARROW_CELLS = "cells => cells.filter(e => e.offsetWidth && e.offsetWidth < 200)
 
 
 def link_for(origin: str, rounds: int = 0) -> str:
-    state = replace(State(origin, "/", "0" * 32, "", int(time.time())), rounds=rounds)
+    state = State(origin, "/", "0" * 32, "", int(time.time()), rounds)
     return f"/continue?state={seal(state, gate_settings().state_keys[0])}"
 
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from pytest_django.plugin import DjangoDbBlocker
 
-from authgate.check.memory import WorkerMemory
 from authgate.worker import loader
 from authgate.worker.feed import Feed, boottime
+from authgate.worker.memory import WorkerMemory
 from tests.feed.cluster import Cluster
 from tests.front.conftest import pattern  # noqa: F401
 from tests.front.serving import Cast, Database, cast, migrate

@@ -16,10 +16,11 @@ from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 
 from accounts.models import User
-from authgate.check.memory import REREAD_AFTER, UNKNOWN
+from authgate.check.memory import UNKNOWN
 from authgate.models import Application, Change, GateSession, Rule, SignIn
 from authgate.worker import loader, triggers
 from authgate.worker.feed import FAILING_AFTER, FORGET_AFTER, FRESH_FOR, ROUNDS_TO_REREAD, Feed, Source
+from authgate.worker.memory import REREAD_AFTER
 from authgate.worker.triggers import ENDINGS, WATCHED, trigger_names
 from tests.factories import GroupFactory
 from tests.feed.conftest import Clock

@@ -10,11 +10,11 @@ import time_machine
 from django.db import OperationalError
 from django.utils import timezone
 
-from authgate.check.memory import OverMemory
 from authgate.endpoints.check_view import answer_check
 from authgate.models import SignIn
 from authgate.sign_ins import end_sign_ins
 from authgate.worker.feed import Feed
+from authgate.worker.memory import OverMemory
 from authgate.worker.write_behind import Writer
 from tests.authgate.asking import facts
 from tests.feed.test_freshness import refuse, remember, statements_go_through

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from authgate.check.decision import Application, Rule, Who, application_of
-from authgate.check.memory import WorkerMemory
+from authgate.check.decision import Application, Rule, Who
 from authgate.worker import loader
+from authgate.worker.memory import WorkerMemory
+from authgate.worker.rule_compiler import application_of
 
 SITE = "https://site.example.com"
 WILD = "https://*.example.com"

@@ -14,15 +14,15 @@ from typing import Any
 
 import pytest
 
-from authgate.check.contracts import Facts, RequestHeaders
-from authgate.check.memory import WorkerMemory
-from authgate.check.pipeline import Missing, Need
+from authgate.check.missing import MissingSession
+from authgate.check.request import Facts, RequestHeaders
 from authgate.check.responses import Answer
 from authgate.endpoints.check_view import answer_alone
 from authgate.worker import feed as feed_module
 from authgate.worker import loader, lookups
 from authgate.worker.feed import Feed
 from authgate.worker.lookups import FairQueue, Lookup, Lookups
+from authgate.worker.memory import WorkerMemory
 from tests.front.serving import PUBLIC, Cast, Connection, Database, Portal, check_bytes, eventually, signed_in
 
 
@@ -92,7 +92,7 @@ class Waiters:
 
     def ask(self, *tokens: str) -> list[Lookup | None]:
         return [
-            self.lookups.submit(facts(token), Missing(Need.SESSION, digest(token)), self.answers.append)
+            self.lookups.submit(facts(token), MissingSession(digest(token)), self.answers.append)
             for token in tokens
         ]
 

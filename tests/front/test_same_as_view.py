@@ -20,11 +20,12 @@ from uvicorn.server import ServerState
 
 from accounts.machines.api_tokens import make_token
 from accounts.models import ApiToken
-from authgate.check.contracts import Facts, checks
+from authgate.check.contracts import checks
 from authgate.check.credentials import new_token
-from authgate.check.memory import WorkerMemory
-from authgate.check.pipeline import Missing
+from authgate.check.missing import Missing
+from authgate.check.request import Facts
 from authgate.check.responses import Answer
+from authgate.endpoints.check_view import answer_alone
 from authgate.endpoints.protocol import Front
 from authgate.models import Application, ConfigurationEvent, GateSession, SignIn
 from authgate.network_limits import WrongTries
@@ -32,6 +33,7 @@ from authgate.worker import feed as feed_module
 from authgate.worker import loader, lookups
 from authgate.worker.feed import Feed
 from authgate.worker.lookups import Lookup, Lookups
+from authgate.worker.memory import WorkerMemory
 from authgate.worker.write_behind import writer
 from ikd_portal.asgi import with_forwarded
 from tests.factories import ApplicationFactory, RuleFactory
@@ -85,7 +87,7 @@ def through_the_front(octets: bytes, peer: str | None) -> tuple[bytes, Any]:
     async def run() -> tuple[bytes, Any]:
         left = Left()
         worker = feed_module.current
-        lookups.current = LoadedAtOnce(worker, asyncio.get_running_loop()) if worker else None
+        lookups.current = LoadedAtOnce(worker, asyncio.get_running_loop(), answer_alone) if worker else None
         config = Config(app=left, http=Front, ws="none", lifespan="off", log_config=None, proxy_headers=False)
         front, wire = Front(config, ServerState(), {}, asyncio.get_running_loop()), PeerAt(peer)
         front.connection_made(wire)

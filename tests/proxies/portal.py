@@ -7,7 +7,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from authgate.check.responses import cookie_name
+from authgate.check.cookies import cookie_name
 from authgate.check.target import origin_of
 from tests.behaviour import PORTAL, SITES
 from tests.pattern import ROOT, copy_pattern

@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from authgate.check.responses import cookie_name
+from authgate.check.cookies import cookie_name
 from tests.proxies.portal import ROOT, Portal, start_portal
 from tests.upstreams.cas_server import CasServer
 from tests.upstreams.real import Visitor, url_of

@@ -14,7 +14,6 @@ from accounts.machines.api_tokens import make_token
 from accounts.models import Upstream, UpstreamSession, User
 from accounts.upstreams.application_tokens import LOOK_AGAIN
 from accounts.upstreams.oidc.recheck_worker import recheck_due
-from authgate.check.memory import WorkerMemory
 from authgate.check.pipeline import check
 from authgate.endpoints.check_view import _memory
 from authgate.models import Application, Change, ConfigurationEvent, SignIn
@@ -22,6 +21,7 @@ from authgate.sign_ins import open_gate
 from authgate.worker import feed as feed_module
 from authgate.worker import loader
 from authgate.worker.feed import Feed
+from authgate.worker.memory import WorkerMemory
 from authgate.worker.write_behind import writer
 from tests.accounts.conftest import PortalClient
 from tests.authgate.asking import WIKI, ask, facts, header, signed_in

@@ -19,13 +19,13 @@ from accounts.models import Identity, StrictGroup, Upstream, User
 from accounts.upstreams.errors import ProviderError
 from accounts.upstreams.oidc import metadata
 from accounts.upstreams.oidc.signed_tokens import PROGRAM_TOKEN
-from authgate.check.memory import WorkerMemory
 from authgate.check.responses import Answer
 from authgate.endpoints.check_view import _memory
 from authgate.models import Application
 from authgate.worker import feed as feed_module
 from authgate.worker import loader
 from authgate.worker.feed import Feed
+from authgate.worker.memory import WorkerMemory
 from tests.authgate.asking import NAVIGATION, WIKI, ask, facts, header
 from tests.factories import ApplicationFactory, RuleFactory, UpstreamFactory
 from tests.upstreams.provider import SHORT_RSA_KEY

@@ -1,0 +1,169 @@
+"""The answer that lets a request in: who asks, in headers for the application."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable
+from typing import Any
+
+from authgate.check.context import Context
+from authgate.check.contracts import STATUS, Contract
+from authgate.check.decision import Application, Subject
+from authgate.check.memory import ANSWERS_LIMIT, Memory, Principal, Session, Tokens
+from authgate.check.missing import Missing, MissingSigner, MissingTokens
+from authgate.check.responses import LONGEST_HEADERS, Answer, Headers
+
+IDENTITY_LIFETIME = 120
+"""Seconds that a signed identity is good for. One is used for half of them, and then signed again."""
+
+OURS: Headers = ((b"x-auth-credential", b"portal"),)
+"""Tells nginx that Authorization was for the portal, and must not go on."""
+
+TOKENS: Headers = ((b"x-auth-authorization", b"tokens"),)
+"""Tells nginx to set Authorization to what the answer has there."""
+
+LONGEST_ECHO = 16_384
+
+_UNFIT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
+_TO_ENCODE = re.compile(rb"[^\x20-\x7e]|%|\A +| +\Z")
+
+
+def admit(context: Context, principal: Principal | None, memory: Memory) -> Answer | Missing | None:
+    """Return the answer that lets this principal into this application, None if its headers are too long.
+
+    It is made once, and kept with the principal.
+    """
+    application, now = context.application, context.now
+    if principal is not None:
+        kept = principal.allowed.get(context.target.origin)
+        if kept is not None and kept[0] is application and now < kept[2]:
+            return kept[1]
+    headers, good_until = identity_headers(application, principal.subject if principal else None), math.inf
+    if application.identity_jwt:
+        signed = b""
+        if principal is not None:
+            if not memory.signer:
+                return MissingSigner()
+            signed = memory.signer.sign(identity_claims(context, principal, memory), now)
+            good_until = now + IDENTITY_LIFETIME / 2
+        headers += ((b"x-ikd-jwt", signed),)
+    if application.gets_tokens:
+        tokens = principal.tokens if principal is not None else None
+        if isinstance(principal, Session):
+            if tokens is None or now >= tokens.good_until:
+                return MissingTokens(principal)
+            good_until = min(good_until, tokens.good_until)
+        headers += token_headers(application, tokens)
+    if is_too_long(headers):
+        return None
+    return _kept(context, principal, headers, good_until)
+
+
+def _kept(context: Context, principal: Principal | None, headers: Headers, good_until: float) -> Answer:
+    """Return the answer with these headers, after it was kept with the principal."""
+    application = context.application
+    if principal is None:
+        return Answer(200, headers)
+    if principal.is_program and not application.id_token:
+        headers += OURS
+    made = Answer(200, headers, sign_in_id=principal.sign_in_id, token_id=principal.token_id)
+    if len(principal.allowed) >= ANSWERS_LIMIT:
+        principal.allowed.clear()
+    principal.allowed[context.target.origin] = (application, made, good_until)
+    return made
+
+
+def with_authorization(allowed: Answer, contract: Contract, value: bytes) -> Answer | None:
+    """Return the answer with the application's own Authorization; None if it cannot be given back.
+
+    Proxies that take the header from the answer, as Traefik does, would remove it otherwise. It is left out
+    under the URLs of oauth2-proxy, whose configurations may trust what comes back as the proxy's word, and
+    for nginx if it is long: nginx passes it on by itself.
+    """
+    if contract.prefix != "/authgate":
+        return allowed
+    if _UNFIT.search(value):
+        return None
+    headers = (*allowed.headers, (b"authorization", value))
+    if contract.style is STATUS:
+        if is_too_long(headers):
+            return allowed
+    elif len(value) > LONGEST_ECHO:
+        return None
+    return Answer(200, headers, b"", None, allowed.sign_in_id, allowed.token_id)
+
+
+def header_value(text: str, *, comma: bool = False) -> bytes:
+    """Return text as a header value in printable ASCII. Other bytes, `%` and edge spaces become %XX."""
+    octets = text.encode("utf-8", "surrogatepass")
+    encoded = _TO_ENCODE.sub(lambda match: b"".join(b"%%%02X" % octet for octet in match[0]), octets)
+    return encoded.replace(b",", b"%2C") if comma else encoded
+
+
+def identity_headers(application: Application | None, subject: Subject | None) -> Headers:
+    """Return the identity headers of an allowed request. Every name is always there, empty for nobody."""
+    user = username = email = groups = name = b""
+    if subject is not None:
+        username, email = header_value(subject.username), header_value(subject.email)
+        name = header_value(subject.display_name)
+        user = username
+        if application is not None and application.user_header == "uuid":
+            user = subject.uuid.encode()
+        groups = b",".join(header_value(group, comma=True) for group in _told_groups(application, subject))
+    headers = [
+        (b"x-auth-request-user", user),
+        (b"x-auth-request-email", email),
+        (b"x-auth-request-groups", groups),
+        (b"x-auth-request-preferred-username", username),
+    ]
+    if application is not None and application.remote_headers:
+        headers += [(b"remote-user", user), (b"remote-email", email)]
+        headers += [(b"remote-groups", groups), (b"remote-name", name)]
+    if application is not None and application.forwarded_user_header:
+        headers.append((b"x-forwarded-user", user))
+    if application is not None and application.username_header:
+        headers.append((b"username", username))
+    return tuple(headers)
+
+
+def identity_claims(context: Context, principal: Principal, memory: Memory) -> dict[str, Any]:
+    """Return what X-Ikd-Jwt says of a principal. It is good on one origin, for IDENTITY_LIFETIME."""
+    subject = principal.subject
+    claims: dict[str, Any] = {
+        "iss": memory.settings.portal_origin,
+        "aud": context.target.origin,
+        "sub": subject.uuid,
+        "iat": int(context.now),
+        "exp": int(min(context.now + IDENTITY_LIFETIME, principal.expires_at)),
+        "preferred_username": subject.username,
+        "name": subject.display_name,
+        "groups": list(_told_groups(context.application, subject)),
+    }
+    return claims | ({"email": subject.email} if subject.email else {})
+
+
+def token_headers(application: Application, tokens: Tokens | None) -> Headers:
+    """Return an upstream's tokens for an application that asks for them.
+
+    If there are none, nothing that a client sent in their place goes on.
+    """
+    headers: Headers = ()
+    if application.access_token:
+        headers += ((b"x-auth-request-access-token", tokens.access if tokens else b""),)
+    if application.id_token:
+        headers += OURS
+    if application.id_token and tokens and tokens.id:
+        headers += ((b"authorization", b"Bearer " + tokens.id), *TOKENS)
+    return headers
+
+
+def _told_groups(application: Application | None, subject: Subject) -> Iterable[str]:
+    names = sorted(name for _, name in subject.groups)
+    if application is None or application.named_groups is None:
+        return names
+    return [name for name in names if name in application.named_groups]
+
+
+def is_too_long(headers: Headers) -> bool:
+    return sum(len(name) + len(value) + 4 for name, value in headers) > LONGEST_HEADERS

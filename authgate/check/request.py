@@ -1,0 +1,115 @@
+"""A check as it came in."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from authgate.check.target import BadTarget, in_ascii
+
+
+class RequestHeaders(NamedTuple):
+    """Headers by lower-case name. Those that came more than once are joined, and named in `doubled`."""
+
+    values: dict[bytes, bytes]
+    doubled: frozenset[bytes] = frozenset()
+
+    def require(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
+        """Return the headers. Raises BadTarget unless each of `names` came once and is not empty."""
+        values = self.values
+        if self.doubled:
+            for name in sorted(names & self.doubled):
+                raise BadTarget(f"{name.decode()} doubled")
+        if not all(map(values.get, names)):
+            lacking = next(name for name in sorted(names) if not values.get(name))
+            raise BadTarget(f"{lacking.decode()} missing")
+        return values
+
+
+def headers_from(raw: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
+    """Return a raw header list by name. The names are lower case already."""
+    values: dict[bytes, bytes] = {}
+    doubled: set[bytes] = set()
+    for name, value in raw:
+        if name in values:
+            doubled.add(name)
+            value = values[name] + (b"; " if name == b"cookie" else b", ") + value
+        values[name] = value
+    return RequestHeaders(values, frozenset(doubled))
+
+
+class Facts(NamedTuple):
+    """A check's own request. `path` is the URL that names its contract, `now` is Unix time.
+
+    `peer` is None for a Unix socket, `sent_target` if the server cannot tell the request target.
+    """
+
+    path: str
+    query: str
+    headers: RequestHeaders
+    peer: str | None
+    now: float
+    method: str = "GET"
+    sent_target: bytes | None = None
+
+
+class Browser(NamedTuple):
+    """How a browser or a program asked, by hints that decide on no access."""
+
+    navigates: bool
+    prefetches: bool
+    is_browser: bool
+    """Whether a browser asks, for a page or for a script. It gets no challenge for Basic."""
+    is_framed: bool
+    """Whether the page is to stand inside another one, where the portal's own pages are never shown."""
+    is_cross_site: bool
+    """Whether another site's page asks. In a frame of it browsers send and keep no cookie of ours."""
+    referer: str
+    languages: str
+
+
+FRAMES = frozenset((b"iframe", b"frame", b"embed", b"object"))
+"""Values of Sec-Fetch-Dest for a page inside another one."""
+
+FETCH_METADATA = (b"sec-fetch-mode", b"sec-fetch-dest", b"sec-fetch-site")
+ONLY_BROWSERS_SEND = (*FETCH_METADATA, b"origin", b"sec-websocket-key")
+
+
+def browser_of(hints: dict[bytes, bytes]) -> Browser:
+    """Return how the browser asked. A hint that came twice is joined, and so no hint of a navigation."""
+    get = hints.get
+    accepts_html = b"text/html" in get(b"accept", b"").lower()
+    return Browser(
+        _navigates(hints, accepts_html),
+        b"prefetch" in get(b"sec-purpose", b"") + get(b"purpose", b""),
+        _is_browser(hints, accepts_html),
+        get(b"sec-fetch-dest") in FRAMES,
+        get(b"sec-fetch-site") == b"cross-site",
+        in_ascii(get(b"referer", b"").decode("latin-1")),
+        get(b"accept-language", b"").decode("latin-1"),
+    )
+
+
+def _navigates(hints: dict[bytes, bytes], accepts_html: bool) -> bool:
+    """Return whether a browser opens a page: by Fetch Metadata, else by Accept and X-Requested-With.
+
+    Browsers send Fetch Metadata to https only. An Android WebView names its app in X-Requested-With.
+    """
+    if b"sec-websocket-key" in hints:
+        return False
+    for name in FETCH_METADATA:
+        if name in hints:
+            return hints.get(b"sec-fetch-mode") == b"navigate"
+    return accepts_html and not _is_by_script(hints)
+
+
+def _is_by_script(hints: dict[bytes, bytes]) -> bool:
+    requested_with = hints.get(b"x-requested-with", b"").lower().split(b",")
+    return any(each.strip() == b"xmlhttprequest" for each in requested_with)
+
+
+def _is_browser(hints: dict[bytes, bytes], accepts_html: bool) -> bool:
+    """Return whether a browser may have sent this. All of them begin User-Agent with Mozilla/ by now."""
+    if accepts_html or not hints.keys().isdisjoint(ONLY_BROWSERS_SEND) or _is_by_script(hints):
+        return True
+    return hints.get(b"user-agent", b"").lower().startswith(b"mozilla/")
