@@ -10,32 +10,16 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
+CHECK = sorted((ROOT / "authgate" / "check").glob("*.py"))
 PURE = (
-    "check.pipeline",
-    "check.contracts",
-    "check.target",
-    "check.cookies",
-    "check.decision",
-    "check.responses",
-    "check.state",
-    "check.memory",
+    *(f"check.{path.stem}" for path in CHECK if path.stem != "__init__"),
     "network_limits",
-    "check.redirects",
-    "check.credentials",
+    "redirect_targets",
     "worker.head_cache",
+    "worker.memory",
+    "worker.rule_compiler",
 )
-WAY_OF_A_CHECK = (
-    "check.pipeline",
-    "check.contracts",
-    "check.target",
-    "check.cookies",
-    "check.decision",
-    "check.responses",
-    "check.state",
-    "check.memory",
-    "check.credentials",
-)
-STANDARD_LIBRARY_ALONE = ("check.target", "check.decision", "check.cookies", "check.state", "check.redirects")
+LINES_OF_THE_CHECK, LINES_OF_A_FUNCTION = 2_500, 40
 
 
 def file_of(module: str) -> Path:
@@ -88,9 +72,33 @@ def test_the_gate_knows_no_server(path: Path) -> None:
         }
 
 
-def test_the_way_of_a_check_is_counted(capsys: pytest.CaptureFixture[str]) -> None:
-    lines = {name: len(file_of(name).read_text().splitlines()) for name in WAY_OF_A_CHECK}
-    with capsys.disabled():
-        print(f"\nlines that a check passes through: {sum(lines.values())} ({lines})")
+@pytest.mark.parametrize("path", CHECK, ids=lambda path: path.stem)
+def test_the_check_imports_itself_and_the_standard_library_alone(path: Path) -> None:
+    ours = {name for name in imports(path) if name.startswith("authgate")}
+    foreign = {name for name in imports(path) - ours if name.partition(".")[0] not in sys.stdlib_module_names}
 
-    assert sum(lines.values()) < 2_700
+    assert not foreign
+    assert all(name.startswith("authgate.check") for name in ours)
+
+
+def test_the_check_is_short() -> None:
+    lines = {path.stem: len(path.read_text().splitlines()) for path in CHECK}
+
+    assert sum(lines.values()) < LINES_OF_THE_CHECK, lines
+
+
+@pytest.mark.parametrize("path", CHECK, ids=lambda path: path.stem)
+def test_every_function_of_the_check_is_short(path: Path) -> None:
+    functions = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.FunctionDef)]
+
+    assert not {
+        node.name: node.end_lineno - node.lineno + 1
+        for node in functions
+        if node.end_lineno and node.end_lineno - node.lineno >= LINES_OF_A_FUNCTION
+    }
+
+
+def test_the_way_through_the_check_is_told_in_one_place() -> None:
+    told = (ROOT / "authgate" / "check" / "__init__.py").read_text()
+
+    assert all(f"`{path.stem}`" in told for path in CHECK if path.stem != "__init__")

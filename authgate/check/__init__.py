@@ -13,5 +13,6 @@ which a request passes them:
 8. `memory`: settings, gate sessions and programs.
 9. `credentials` and `cookies`: the credential of a request.
 10. `decision` and `paths`: the rules, and every way in which a path can be read.
-11. `responses`: the decision on the wire; `state` seals what a redirect carries.
+11. `admission`: the answer that lets a request in.
+12. `responses`: every other answer; `state` seals what a redirect to the portal carries.
 """

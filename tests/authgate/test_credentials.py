@@ -61,7 +61,7 @@ OURS = {
 
 @pytest.mark.parametrize(("value", "name"), OURS.values(), ids=OURS)
 def test_reads_a_token(value: str, name: str | None) -> None:
-    assert read(value) == Credential(KEY, name)
+    assert read(value) == Credential(KEY, name=name)
 
 
 MISTAKEN = {
