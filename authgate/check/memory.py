@@ -7,7 +7,7 @@ import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from authgate.check.contracts import Contract
 from authgate.check.decision import Application, Subject
@@ -104,8 +104,7 @@ class Program:
 Principal = Session | Program
 
 
-@dataclass(frozen=True, slots=True)
-class RefusedPage:
+class RefusedPage(NamedTuple):
     """What the refused page tells. `application` is empty for people whom nobody may tell."""
 
     decision_id: str

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+import re
+import secrets
+from functools import lru_cache
+from urllib.parse import quote_plus, urlencode
 
 from django.conf import settings
+from django.template.defaultfilters import truncatechars
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import translation
+from django.utils.html import escape
 from django.utils.translation import get_supported_language_variant
 from django.utils.translation import gettext as _
 from django.utils.translation.trans_real import parse_accept_lang_header
@@ -51,11 +56,40 @@ def context_of(page: RefusedPage, portal: str = "") -> dict[str, object]:
 def render_refused(page: RefusedPage) -> bytes:
     """Return the refused page as HTML. It works on any origin: all its addresses are the portal's.
 
-    No cookie of the portal comes there, so the language is the one that the browser asks for.
+    No cookie of the portal comes there, so the language is the one that the browser asks for. The page is
+    rendered once for all paths; path and decision id are put in.
     """
-    with translation.override(preferred_language(page.languages)):
-        context = context_of(page, settings.IKD_PORTAL_ORIGIN)
-        return render_to_string("authgate/refused.html", context).encode()
+    target = page.target
+    pieces = _pieces(
+        preferred_language(page.languages),
+        (settings.IKD_PORTAL_ORIGIN, settings.STATIC_URL),
+        page._replace(
+            decision_id=_ID if page.decision_id else "",
+            target=Target(target.origin, None, f"/{_PATH}", ""),
+            languages="",
+        ),
+    )
+    parts = {
+        _ID: escape(page.decision_id),
+        f"/{_PATH}": escape(truncatechars(target.path or "/", 120)),
+        f"%2F{_PATH}": quote_plus(target.uri or "/"),
+    }
+    return "".join([parts.get(piece, piece) for piece in pieces]).encode()
+
+
+_ID, _PATH = secrets.token_hex(16), secrets.token_hex(16)
+"""Stand for the decision id and the path in a page that is kept. No outsider knows them."""
+
+
+@lru_cache(maxsize=512)
+def _pieces(language: str, _settings: tuple[str, str], page: RefusedPage) -> tuple[str, ...]:
+    """Return a rendered page in pieces: the places for the decision id and the path, and what is between."""
+    return tuple(re.split(f"({_ID}|/{_PATH}|%2F{_PATH})", _rendered(page, language)))
+
+
+def _rendered(page: RefusedPage, language: str) -> str:
+    with translation.override(language):
+        return render_to_string("authgate/refused.html", context_of(page, settings.IKD_PORTAL_ORIGIN))
 
 
 def preferred_language(accepted: str) -> str:
