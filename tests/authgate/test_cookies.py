@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authgate.check.cookies import attributes_of, cookies_in, set_cookie_line
+from authgate.check.cookies import attributes_of, cookies_in, set_cookie
 
 GATE = "__Host-ikd_gate"
 EXACT = {
@@ -115,6 +115,7 @@ def test_no_cookie_is_set_whose_prefix_would_not_hold(name: str, is_https: bool,
 
 
 def test_every_cookie_is_hidden_from_scripts_and_other_sites() -> None:
-    line = set_cookie_line("__Host-ikd_gate", "v", attributes_of("__Host-ikd_gate", is_https=True, max_age=0))
+    _, octets = set_cookie("https://wiki.example.com", "gate", "v", max_age=0)
+    line = octets.decode()
 
     assert line == "__Host-ikd_gate=v; Path=/; HttpOnly; SameSite=Lax; Secure; Max-Age=0"
