@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
+from django.db import transaction
 from django.http import HttpResponse
 from django.test import Client
 from pytest_django import Settings
+from pytest_django.plugin import DjangoDbBlocker
 
 from authgate.models import ConfigurationEvent
 from authgate.worker.write_behind import writer
@@ -59,10 +62,18 @@ MISTAKES = {
 }
 
 
+@pytest.fixture(scope="module")
+def people_and_applications(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """The table's rows of the database, once: what a test adds is rolled back to them."""
+    with django_db_blocker.unblock(), transaction.atomic():
+        lay_out()
+        yield
+        transaction.set_rollback(True)
+
+
 @pytest.fixture(autouse=True)
-def laid_out(db: None, settings: Settings) -> None:
+def laid_out(people_and_applications: None, db: None, settings: Settings) -> None:
     settings.IKD_OAUTH2_CONTRACT = "traefik"
-    lay_out()
 
 
 def ask(check: str, row: Row) -> HttpResponse:
