@@ -137,7 +137,7 @@ def mailbox_key(email: str) -> str:
 
 
 def release_attempt(slots: list[str]) -> None:
-    """Give an attempt's slots back, because the secret was right."""
+    """Release the slots of an attempt, because the secret was right."""
     try:
         cache.delete_many(slots)
     except Exception:

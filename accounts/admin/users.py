@@ -225,7 +225,7 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
         self._make_primary(form.instance, primary)
 
     def _make_primary(self, user: User, chosen: list[EmailAddress]) -> None:
-        """Make the chosen address primary, or the first one."""
+        """Set the chosen address as primary, or the first one."""
         addresses = EmailAddress.objects.filter(user=user).order_by("-verified", "pk")
         primary = chosen[0] if chosen else addresses.first()
         if primary is not None:

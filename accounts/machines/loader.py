@@ -35,7 +35,7 @@ TOKEN_FIELDS = (
 def load_tokens(digests: list[bytes]) -> dict[bytes, Program]:
     """Return what API tokens stand for, by their digests, as `People.load_tokens` describes. Two queries.
 
-    Ended tokens are left out here rather than by the query: for many digests SQLite would go through the
+    Ended tokens are left out here, not by the query. For many digests SQLite would go through the
     index of all rows that have not ended.
     """
     found = (

@@ -363,7 +363,7 @@ def unlink(request: SignedInRequest, key: int) -> HttpResponse:
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def confirm(request: SignedInRequest) -> HttpResponse:
-    """Let users without a password prove their identity at one of their providers.
+    """Ask users without a password to prove their identity at one of their providers.
 
     A user with a second factor must give it, unless the provider's factor counts.
     """
