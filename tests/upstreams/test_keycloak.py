@@ -69,7 +69,7 @@ class Installation:
         return f"{self.portal.origin('app')}{path}"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
     started = Keycloak(tmp_path_factory.mktemp("keycloak"))
     yield started
