@@ -14,6 +14,7 @@ from whitenoise.middleware import WhiteNoiseMiddleware
 from accounts.branding import brand
 from accounts.models import User
 from authgate.sampling import sample
+from authgate.worker import readiness
 from tests.factories import UserFactory
 from tests.pattern import fill_from_pattern
 from tests.quick import FOLDERS_OF_SERVERS, is_quick
@@ -85,6 +86,13 @@ def forget_the_brand() -> None:
 def full_budgets() -> None:
     """Events that one test caused are no reason to keep none of the next."""
     sample.clear()
+
+
+@pytest.fixture(autouse=True)
+def readiness_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test hear for five seconds that the database of another one refused a write."""
+    monkeypatch.setattr(readiness._LastWrite, "at", -1e9)
+    monkeypatch.setattr(readiness._LastWrite, "trouble", None)
 
 
 @pytest.fixture

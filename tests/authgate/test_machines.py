@@ -5,11 +5,13 @@ from __future__ import annotations
 import base64
 import json
 import logging
+import time
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+import time_machine
 from allauth.mfa.models import Authenticator
 from django.utils import timezone
 from pytest_django import Settings
@@ -346,12 +348,13 @@ def test_junk_from_an_address_does_not_lock_out_what_is_held_or_was_right_once(
 ) -> None:
     worker.fresh_until = float("inf")
     assert ask(facts(WIKI, bearer(token)), _memory()).status == 200
-    for _ in range(40):
-        ask(facts(WIKI, bearer(new_token())), _memory())
+    with time_machine.travel(time.time(), tick=False):  # the bucket runs out while the machine is slow
+        for _ in range(40):
+            ask(facts(WIKI, bearer(new_token())), _memory())
 
-    with django_assert_num_queries(0):
-        assert ask(facts(WIKI, bearer(new_token())), _memory()).status == 401
-        assert ask(facts(WIKI, bearer(token)), _memory()).status == 200
+        with django_assert_num_queries(0):
+            assert ask(facts(WIKI, bearer(new_token())), _memory()).status == 401
+            assert ask(facts(WIKI, bearer(token)), _memory()).status == 200
     worker.memory.forget(everybody=True)
     assert ask(facts(WIKI, bearer(token)), _memory()).status == 200
 
