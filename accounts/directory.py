@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from django.db.models import Exists
+
+from accounts import email_addresses
 from accounts.machines import api_tokens, jwt_credentials, loader
+from accounts.models import User
 from accounts.upstreams.application_tokens import tokens_of
 from accounts.upstreams.provider_sign_out import sign_out_url
 from authgate.check.memory import Memory, Program, Tokens
@@ -13,6 +17,12 @@ from authgate.check.request import RequestHeaders
 
 class Directory:
     """Implements `authgate.people.People`."""
+
+    def has_verified_address(self, user: str) -> Exists:
+        return email_addresses.has_verified_address(user)
+
+    def verified_address(self, user: User) -> str:
+        return email_addresses.verified_address(user)
 
     def load_tokens(self, digests: list[bytes]) -> dict[bytes, Program]:
         return loader.load_tokens(digests)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from allauth.account.models import EmailAddress
+from django.db.models import Exists, OuterRef
 
 from accounts.models import User
 
@@ -17,3 +18,15 @@ def is_address_taken(email: str, *, except_by: int | None = None) -> bool:
     if except_by is not None:
         users, addresses = users.exclude(pk=except_by), addresses.exclude(user=except_by)
     return users.exists() or addresses.exists()
+
+
+def has_verified_address(user: str) -> Exists:
+    """Return the condition "the user's address is verified". `user` is the path to the user."""
+    own = EmailAddress.objects.filter(user=OuterRef(user), email__iexact=OuterRef(f"{user}__email"))
+    return Exists(own.filter(verified=True))
+
+
+def verified_address(user: User) -> str:
+    """Return the user's address if it is verified, otherwise "". One query."""
+    rows = EmailAddress.objects.filter(user=user, email__iexact=user.email, verified=True)
+    return user.email if rows.exists() else ""

@@ -22,6 +22,7 @@ from django.http import HttpRequest
 
 from accounts import mails
 from accounts.backends import account_named
+from accounts.factors import has_factor
 from accounts.language import save_language
 from accounts.models import User
 from accounts.own_events import record_own
@@ -29,7 +30,6 @@ from accounts.requests import Request, sign_in_of_request
 from accounts.second_factor.remembered import is_remembered
 from accounts.sign_in.devices import is_new_device
 from authgate.audit import record
-from authgate.factor_policy import has_factor
 from authgate.models import SignIn
 from authgate.peer import client_address
 from authgate.sign_ins import begin_sign_in, end_sign_ins

@@ -5,7 +5,6 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from allauth.mfa.models import Authenticator
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db.models import Exists, OuterRef
@@ -14,10 +13,7 @@ from django.utils import timezone
 from authgate.models import SignIn
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import _User as User
-
-FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
-"""The types of second factors. Recovery codes only replace one."""
+    pass
 
 
 def in_strict_group(user: str) -> Exists:
@@ -54,7 +50,3 @@ def owes(sign_in: SignIn) -> bool:
     return is_owed(
         sign_in.second_factor_at, sign_in.remembered_device, user.is_staff, user.is_superuser, strict
     )
-
-
-def has_factor(user: User) -> bool:
-    return bool(Authenticator.objects.filter(user=user, type__in=FACTORS).exists())

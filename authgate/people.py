@@ -6,14 +6,25 @@ That app implements `People` and registers itself when Django starts. The gate n
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
+
+from django.db.models import Exists
 
 from authgate.check.memory import Memory, Program, Tokens
 from authgate.check.request import RequestHeaders
 
+if TYPE_CHECKING:
+    from django.contrib.auth.models import _User as User
+
 
 class People(Protocol):
-    """Users' credentials for programs, and the providers that users sign in with."""
+    """Users' addresses, their credentials for programs, and the providers that they sign in with."""
+
+    def has_verified_address(self, user: str) -> Exists:
+        """Return the condition "the user's address is verified". `user` is the path to the user."""
+
+    def verified_address(self, user: User) -> str:
+        """Return the user's address if it is verified, otherwise "". One query."""
 
     def load_tokens(self, digests: list[bytes]) -> dict[bytes, Program]:
         """Return what API tokens stand for, by their digests. Two queries.

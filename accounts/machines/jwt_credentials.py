@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from accounts.factors import lacks_factor
 from accounts.machines import loader
 from accounts.models import Identity, Upstream
 from accounts.upstreams.errors import ErrorPage, ProviderError
@@ -54,7 +55,7 @@ def _of_subject(upstream: Upstream, claims: dict[str, Any]) -> Program | None:
     identity = (
         Identity.objects.select_related("user")
         .filter(upstream=upstream, subject=subject, user__is_active=True)
-        .exclude(loader.lacks_factor("user"))
+        .exclude(lacks_factor("user"))
         .first()
     )
     if identity is None or identity.subject != subject:

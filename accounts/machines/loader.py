@@ -5,19 +5,14 @@ from __future__ import annotations
 from itertools import groupby
 from typing import Any
 
-from allauth.account.models import EmailAddress
-from allauth.mfa.models import Authenticator
-from django.conf import settings
-from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models import F, QuerySet
 
-from accounts.models import ApiToken, Identity, Upstream
+from accounts.email_addresses import has_verified_address
+from accounts.factors import lacks_factor
+from accounts.models import ApiToken, Upstream
 from authgate.check.decision import Subject
 from authgate.check.memory import Program
-from authgate.factor_policy import FACTORS, in_strict_group
 
-TOKEN_VERIFIED = Exists(
-    EmailAddress.objects.filter(user=OuterRef("user"), email__iexact=OuterRef("user__email"), verified=True)
-)
 TOKEN_FIELDS = (
     "pk",
     "expires_at",
@@ -41,7 +36,7 @@ def load_tokens(digests: list[bytes]) -> dict[bytes, Program]:
     found = (
         ApiToken.objects.filter(token_digest__in=digests)
         .exclude(lacks_factor("user"))
-        .annotate(verified=TOKEN_VERIFIED)
+        .annotate(verified=has_verified_address("user"))
         .order_by("pk")
         .values_list("ended_at", "user__is_active", "token_digest", *TOKEN_FIELDS)
     )
@@ -64,20 +59,6 @@ def _program(rows: list[tuple[Any, ...]], applications: dict[int, set[int]]) -> 
         applications=frozenset(applications.get(id, ())),
         token_id=id,
     )
-
-
-def lacks_factor(user: str) -> Q:
-    """Return the condition for "must have a second factor, and has none".
-
-    A factor counts here, or at a provider trusted for it. `user` is the path to the user.
-    The programs of such a user open as little as their sign-ins do.
-    """
-    wants = Q(in_strict_group(user))
-    if settings.IKD_SECOND_FACTOR_FOR_STAFF:
-        wants |= Q(**{f"{user}__is_staff": True}) | Q(**{f"{user}__is_superuser": True})
-    own = Authenticator.objects.filter(user=OuterRef(user), type__in=FACTORS)
-    elsewhere = Identity.objects.filter(user=OuterRef(user), upstream__enabled=True)
-    return wants & ~Exists(own) & ~Exists(elsewhere.exclude(upstream__second_factor_values=""))
 
 
 def trusted_upstreams() -> QuerySet[Upstream]:

@@ -18,11 +18,11 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import mails
+from accounts.factors import FACTORS, has_factor
 from accounts.models import User
 from accounts.own_events import record_own
 from accounts.requests import sign_in_of_request
 from authgate.audit import record
-from authgate.factor_policy import FACTORS, has_factor
 from authgate.models import SignIn
 from authgate.peer import client_address
 from authgate.sign_ins import end_sign_ins

@@ -19,10 +19,10 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
+from accounts.factors import has_factor
 from accounts.models import RememberedDevice, User
 from accounts.own_events import record_own
 from authgate.audit import printable
-from authgate.factor_policy import has_factor
 from authgate.models import SignIn
 from authgate.peer import client_address
 from authgate.portal_cookies import set_portal_cookie

@@ -23,6 +23,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.destinations import destination, with_next
+from accounts.factors import has_factor
 from accounts.models import User
 from accounts.reauthentication import reauthentication_required
 from accounts.requests import SignedInRequest, login_required
@@ -31,7 +32,6 @@ from accounts.second_factor.forms import PENDING, ActivateTotpForm
 from accounts.second_factor.remembered import forget, remember, remembered_devices
 from accounts.sign_in.devices import browser_named
 from accounts.throttle import ThrottledFormMixin
-from authgate.factor_policy import has_factor
 
 METHODS = ["get", "head", "post"]
 sensitive = method_decorator([never_cache, reauthentication_required], name="dispatch")

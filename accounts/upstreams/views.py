@@ -22,6 +22,7 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.destinations import destination, redirect_target, with_fragment, with_next
+from accounts.factors import has_factor
 from accounts.models import Identity, Upstream, User
 from accounts.own_events import record_own
 from accounts.reauthentication import is_freshly_confirmed
@@ -39,7 +40,6 @@ from accounts.upstreams.linking import (
 )
 from accounts.upstreams.protocols import PROTOCOLS
 from authgate.audit import record
-from authgate.factor_policy import has_factor
 from authgate.models import SignIn
 from authgate.network_limits import network_of
 from authgate.peer import client_address, is_turned_away

@@ -10,9 +10,8 @@ from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
-from allauth.account.models import EmailAddress
 from django.conf import settings
-from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet, Value
+from django.db.models import CharField, F, Q, QuerySet, Value
 from django.db.models.functions import Cast
 
 from authgate import models
@@ -271,13 +270,6 @@ def is_beside_the_portal(origin: str) -> bool:
 
 # ---- sessions ---------------------------------------------------------------------------------------------
 
-VERIFIED = Exists(
-    EmailAddress.objects.filter(
-        user=OuterRef("sign_in__user"), email__iexact=OuterRef("sign_in__user__email"), verified=True
-    )
-)
-
-
 IDLE_SLACK = 60
 """Seconds that last seen, written in batches, may lag: an idle session ends that late, never early."""
 
@@ -293,7 +285,10 @@ def load_session(digest: bytes) -> Session | None:
 def _sessions_of(digests: list[bytes]) -> QuerySet[models.GateSession, Row]:
     return (
         models.GateSession.objects.filter(token_digest__in=digests)
-        .annotate(verified=VERIFIED, in_strict_group=in_strict_group("sign_in__user"))
+        .annotate(
+            verified=people().has_verified_address("sign_in__user"),
+            in_strict_group=in_strict_group("sign_in__user"),
+        )
         .order_by("pk")
         .values_list(*LIFE_FIELDS, "token_digest", *FACTOR_FIELDS, "origin", *SESSION_FIELDS)
     )
@@ -367,9 +362,8 @@ def load_held(keys: list[bytes]) -> dict[bytes, Principal]:
 
 def subject_of(user: User, sign_in: models.SignIn | None = None) -> Subject:
     """Return a user as decisions use them, with the second factor of `sign_in`. Two queries."""
-    verified = EmailAddress.objects.filter(user=user, email__iexact=user.email, verified=True).exists()
+    email = people().verified_address(user)
     groups = tuple(user.groups.values_list("pk", "name"))
-    email = user.email if verified else ""
     given = sign_in is not None and is_given(sign_in.second_factor_at)
     return Subject(
         user.pk, str(user.uuid), user.username, user.display_name, email, groups, second_factor=given
