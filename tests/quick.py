@@ -12,7 +12,14 @@ STARTS_SERVERS = frozenset(("Cluster", "Demo", "Portal", "Proxy", "start_portal"
 
 FIXTURES_OF_SERVERS = frozenset(("cluster", "redis"))
 
-LONG = frozenset(("tests/accounts/test_bad_input.py", "tests/accounts/test_ten_thousand.py"))
+LONG = frozenset(
+    (
+        "tests/accounts/test_bad_input.py",
+        "tests/accounts/test_ten_thousand.py",
+        "tests/admin/test_staff_and_superusers.py",
+        "tests/second_factor/test_own_factors.py",
+    )
+)
 
 
 def starts_servers(test: pytest.Function) -> bool:
