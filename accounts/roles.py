@@ -32,7 +32,10 @@ ROLES = (
     Role(
         "people",
         _("People"),
-        _("Adds, changes and deletes users, groups and invitations, except users with power here."),
+        _(
+            "Can add, change and delete users, groups and invitations, except users with administration "
+            "rights."
+        ),
         _of("accounts", "view add change delete", "user", "group")
         | _of("account", "view add change delete", "emailaddress")
         | _of("accounts", "view add delete", "invitation")
@@ -41,7 +44,7 @@ ROLES = (
     Role(
         "applications",
         _("Applications"),
-        _("Adds, changes and deletes applications and their rules, and reads what proxies do wrong."),
+        _("Can add, change and delete applications and their rules, and view the errors of proxies."),
         _of("authgate", "view add change delete", "application", "origin", "rule")
         | _of("authgate", "view delete", "configurationevent")
         | _of("accounts", "view", "user", "group"),
@@ -49,7 +52,7 @@ ROLES = (
     Role(
         "sessions",
         _("Sessions"),
-        _("Sees who is signed in from where, and ends sign-ins and API tokens."),
+        _("Can see who is signed in from where, and end sign-ins and API tokens."),
         _of("authgate", "view change", "signin")
         | _of("authgate", "view", "gatesession")
         | _of("accounts", "view change", "apitoken"),
@@ -57,7 +60,7 @@ ROLES = (
     Role(
         "audit",
         pgettext_lazy("role", "Audit"),
-        _("Reads the audit trail and the configuration events, and changes nothing."),
+        _("Can view the audit trail and the configuration events. Cannot change anything."),
         _of("authgate", "view", "auditevent", "configurationevent"),
     ),
 )

@@ -13,80 +13,82 @@ if TYPE_CHECKING:
 
 MISTAKES: dict[str, _StrPromise] = {
     "{} missing": _("The proxy does not send %s."),
-    "{} doubled": _("The proxy sends %s twice: a client can add its own."),
+    "{} doubled": _("The proxy sends %s twice, so a client can add its own."),
     "{}: the path was rewritten before the check": _(
-        "The proxy changed the path before it asked (%s). Ask first, change the path afterwards."
+        "The proxy changed the path before the check (%s). Check first, then change the path."
     ),
     "x-forwarded-for": _(
-        "X-Forwarded-For names no address, or fewer proxies than IKD_FORWARDED_HOPS expects."
+        "X-Forwarded-For contains no address, or fewer proxies than IKD_FORWARDED_HOPS expects."
     ),
-    "x-real-ip": _("X-Real-IP names no address."),
-    "address": _("The header for the client's address names no address."),
-    "scheme": _("The proxy sends a scheme other than http and https."),
-    "host": _("The proxy sends a host that is no host name and no address."),
-    "port": _("The proxy sends a port that no service can have."),
-    "origin": _("The proxy sends an origin that cannot be read."),
-    "uri": _("The path does not begin with a slash, or has spaces or control characters."),
+    "x-real-ip": _("X-Real-IP contains no address."),
+    "address": _("The header for the client's address contains no address."),
+    "scheme": _("The proxy sends a scheme other than http or https."),
+    "host": _("The proxy sends a host that is neither a host name nor an address."),
+    "port": _("The proxy sends an invalid port."),
+    "origin": _("The proxy sends an invalid origin."),
+    "uri": _("The path does not begin with a slash, or contains spaces or control characters."),
     "path": _(
-        "The path can be read in several ways. Clients cause this, too: look for a program that sends "
+        "The path can be read in several ways. Clients can also cause this. Look for a program that sends "
         "such paths."
     ),
-    "method": _("The proxy sends a method that is none. Clients cause this, too."),
-    "location": _("An address to redirect to has characters that no address has."),
+    "method": _("The proxy sends an invalid method. Clients can also cause this."),
+    "location": _("A redirect address contains invalid characters."),
     "request target": _("The path of the check does not begin with /authgate/envoy/."),
     "authorization cannot be given back": _(
-        "A client's Authorization header has characters that cannot be passed on."
+        "A client's Authorization header contains characters that cannot be passed on."
     ),
     "header names with underscores or dots pass the proxy": _(
-        "Header names with underscores or dots pass the proxy. Many applications take them for those "
+        "The proxy passes header names with underscores or dots. Many applications treat them like names "
         "with dashes."
     ),
-    "host in the check's URL missing": _("The check's URL does not name the host that is served."),
+    "host in the check's URL missing": _("The check's URL does not name the requested host."),
     "host in the check's URL doubled": _("The check's URL names the host twice."),
     "host of several applications": _(
-        "Several applications use this host at different ports, and the check's URL names no port."
+        "Several applications use this host on different ports, and the check's URL names no port."
     ),
     "host of x-original-url is not the one that is served": _(
-        "The check's URL names another host or port than the browser asked for."
+        "The check's URL names a different host or port than the browser requested."
     ),
     "identity headers too long": _(
-        "A user is in more groups than fit into the headers. Choose the groups that the application is told."
+        "A user is in more groups than fit into the headers. Select the groups that are sent to the "
+        "application."
     ),
     "tokens too long for the headers": _(
-        "The provider's tokens and the identity do not fit into the headers. Have the provider put less "
-        "into them."
+        "The provider's tokens and the identity do not fit into the headers. Configure the provider to "
+        "send smaller tokens."
     ),
     "no rule covers the path": _(
-        "The check tells no path, so every path of the application needs a rule. Add a rule for the path /."
+        "The check contains no path, so every path of the application needs a rule. Add a rule for the "
+        "path /."
     ),
     "peer is no trusted proxy": _(
-        "A program that is not a trusted proxy asked for a check. The log names its address."
+        "A program that is not a trusted proxy requested a check. The log contains its address."
     ),
-    "port in the check's URL": _("The check's URL names no usable port, or two."),
+    "port in the check's URL": _("The check's URL contains an invalid port, or two ports."),
     "port of x-forwarded-host is not the one in the check's URL": _(
-        "The check's URL names another port than the browser asked for."
+        "The check's URL names a different port than the browser requested."
     ),
     "the portal's own origin": _(
-        "The proxy asks about the portal itself. Leave the portal's own pages unchecked, or allow them "
-        "in the check's URL."
+        "The proxy checks the portal itself. Exclude the portal's pages from checks, or allow them in the "
+        "check's URL."
     ),
     "the portal's host at another port or scheme": _(
-        "The site is the portal's own host at another port or scheme. Its browsers would send the "
-        "portal's cookie there."
+        "The site uses the portal's host with another port or scheme. Browsers would send the portal's "
+        "cookie there."
     ),
     "unknown origin": _(
         "No application has this origin. Add it to an application, or correct the scheme, host or port "
         "that the proxy sends."
     ),
     "unknown parameter in the check's URL": _(
-        "The check's URL has a parameter that the portal does not know, or the visitor's own query."
+        "The check's URL contains an unknown parameter, or the visitor's own query."
     ),
     "{} empty": _("%s in the check's URL is empty."),
-    "{} repeated": _("%s stands twice in the check's URL. Write one list, with commas."),
-    "{} other than true": _("%s in the check's URL can only be true."),
+    "{} repeated": _("%s appears twice in the check's URL. Use one comma-separated list."),
+    "{} other than true": _("%s in the check's URL must be true."),
     "x-forwarded-proto, which ingress-nginx never sends": _(
-        "Another proxy than ingress-nginx asks at its address. Traefik's provider for the same "
-        "annotations is such a proxy."
+        "A proxy other than ingress-nginx uses the check for ingress-nginx. Traefik's provider for the "
+        "same annotations is such a proxy."
     ),
 }
 """Reasons of configuration events. `{}` stands for a part that varies, such as a header's name."""

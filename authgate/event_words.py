@@ -25,30 +25,32 @@ class Words:
 EVENTS: dict[str, Words] = {
     # ---- signing in
     "sign_in": Words(_("Signed in"), _("A user signed in to the portal.")),
-    "sign_out": Words(_("Signed out"), _("A sign-in ended: by the user, or by the provider.")),
+    "sign_out": Words(_("Signed out"), _("The user or the provider ended a sign-in.")),
     "sign_in_failed": Words(
-        _("Somebody tried to sign in"), _("A sign-in failed. The account is named only if it exists.")
+        _("A sign-in failed"), _("A sign-in attempt failed. The account is shown only if it exists.")
     ),
     "sign_in_limited": Words(
         _("Too many sign-in attempts"),
-        _("The limit for sign-in attempts was reached. Further attempts have to wait."),
+        _("The limit for sign-in attempts was reached. Further attempts must wait."),
     ),
     "session_ended": Words(_("Sessions were ended"), _("A user or an administrator ended sessions.")),
     "password_changed": Words(
         _("The password was changed"), _("A user or an administrator set a new password.")
     ),
     "mails_limited": Words(
-        _("Too many mails were asked for"), _("The limit for mails was reached. No further mail was sent.")
+        _("Too many e-mails were requested"),
+        _("The limit for e-mails was reached. No further e-mail was sent."),
     ),
     # ---- second factors
     "second_factor_failed": Words(
-        _("A wrong code was entered"), _("After the right password, a wrong second factor was given.")
+        _("A wrong code was entered"), _("The password was correct, but the second factor was wrong.")
     ),
     "recovery_code_used": Words(
-        _("A recovery code was used"), _("A user gave a recovery code instead of another second factor.")
+        _("A recovery code was used"), _("A user entered a recovery code instead of another second factor.")
     ),
     "recovery_codes_made": Words(
-        _("New recovery codes were created"), _("A user made new recovery codes. The earlier codes are void.")
+        _("New recovery codes were created"),
+        _("A user created new recovery codes. The old codes no longer work."),
     ),
     "factor_added": Words(
         _("A second factor was added"), _("A user set up an authenticator app or a passkey.")
@@ -61,19 +63,23 @@ EVENTS: dict[str, Words] = {
         _("An administrator removed all second factors of a user and ended the user's sign-ins."),
     ),
     "device_remembered": Words(
-        _("A device was remembered"), _("On this browser the user is no longer asked for the second factor.")
+        _("A device was remembered"), _("The user is no longer asked for the second factor in this browser.")
     ),
     "device_forgotten": Words(
         _("A remembered device was forgotten"), _("The user is asked for the second factor again.")
     ),
     # ---- accounts
     "user_made": Words(
-        _("An account was made"), _("A provider brought a new user, and the portal made the account.")
+        _("An account was created"),
+        _("A new user signed in with a provider, and the portal created the account."),
     ),
-    "registered": Words(_("A visitor registered"), _("A visitor made an account by the link of a mail.")),
-    "invitation_accepted": Words(_("An invitation was accepted"), _("An invited person made an account.")),
+    "registered": Words(
+        _("A visitor registered"), _("A visitor created an account with the link in an e-mail.")
+    ),
+    "invitation_accepted": Words(_("An invitation was accepted"), _("An invited person created an account.")),
     "first_administrator_made": Words(
-        _("The first administrator was made"), _("The link of the first start made an administrator.")
+        _("The first administrator was created"),
+        _("The setup link from the first start created an administrator."),
     ),
     "address_added": Words(
         _("An e-mail address was added"), _("A user added an e-mail address to the account.")
@@ -82,55 +88,57 @@ EVENTS: dict[str, Words] = {
         _("An e-mail address was removed"), _("A user removed an e-mail address from the account.")
     ),
     "address_changed": Words(
-        _("The main e-mail address was changed"), _("A user chose another main e-mail address.")
+        _("The primary e-mail address was changed"), _("A user chose another primary e-mail address.")
     ),
     "token_made": Words(
-        _("An API token was made"), _("A program can now use applications in the user's name.")
+        _("An API token was created"), _("A program can now use applications on the user's behalf.")
     ),
-    "token_ended": Words(_("An API token was ended"), _("Programs with this token are refused from now on.")),
+    "token_ended": Words(_("An API token was revoked"), _("Programs with this token are now refused.")),
     # ---- access
-    "refused": Words(_("Access refused"), _("A user was signed in and was not let into an application.")),
+    "refused": Words(_("Access refused"), _("A signed-in user was refused access to an application.")),
     "overloaded": Words(
         _("The portal was overloaded"),
-        _("More came at once than the portal could answer. It asked the rest to try again."),
+        _("More requests arrived at once than the portal could answer. It asked the others to try again."),
     ),
     # ---- providers
-    "group_made": Words(_("A group was made"), _("A provider named a new group, and the portal made it.")),
+    "group_made": Words(
+        _("A group was created"), _("A provider sent a new group, and the portal created it.")
+    ),
     "group_not_taken": Words(
-        _("A provider's group was not taken"), _("The user is not added to this group. The reason says why.")
+        _("A provider's group was rejected"), _("The user is not added to this group. See the reason.")
     ),
     "groups_withheld": Words(
-        _("A provider left out its groups"),
-        _("The groups of the user stay as they are until the provider names them again."),
+        _("A provider omitted its groups"),
+        _("The groups of the user stay unchanged until the provider sends them again."),
     ),
     "identity_linked": Words(
-        _("A provider was linked"), _("An account of a provider now signs in to this account.")
+        _("A provider was linked"), _("An account at a provider can now sign in to this account.")
     ),
     "identity_unlinked": Words(
-        _("A provider was unlinked"), _("The account of a provider no longer signs in to this account.")
+        _("A provider was unlinked"), _("The account at the provider can no longer sign in to this account.")
     ),
     "upstream_failed": Words(
-        _("Signing in by a provider failed"), _("The visitor saw an error page with this event's number.")
+        _("Sign-in with a provider failed"), _("The visitor saw an error page with the number of this event.")
     ),
     "upstream_not_asked": Words(
-        _("A provider could not be asked again"),
-        _("The portal could not check whether users are still known to the provider."),
+        _("A provider could not be rechecked"),
+        _("The portal could not check whether the provider still accepts the users."),
     ),
     "upstream_sign_out_failed": Words(
-        _("Signing out at a provider failed"),
-        _("The user is signed out here, and perhaps still signed in at the provider."),
+        _("Sign-out at a provider failed"),
+        _("The user is signed out here, but may still be signed in at the provider."),
     ),
     "backchannel_logout_failed": Words(
         _("A provider's sign-out notice was refused"),
-        _("The provider reported the end of a session, and the portal could not accept the report."),
+        _("The provider reported the end of a session, but the portal could not accept the report."),
     ),
     # ---- administration
-    "added": Words(_("Added"), _("An administrator added a row.")),
-    "changed": Words(_("Changed"), _("An administrator changed a row.")),
-    "deleted": Words(_("Deleted"), _("An administrator deleted a row.")),
-    "tested": Words(_("A provider was tested"), _("An administrator tried a provider's settings.")),
+    "added": Words(_("Added"), _("An administrator added an object.")),
+    "changed": Words(_("Changed"), _("An administrator changed an object.")),
+    "deleted": Words(_("Deleted"), _("An administrator deleted an object.")),
+    "tested": Words(_("A provider was tested"), _("An administrator tested the settings of a provider.")),
     "signing_key_made": Words(
-        _("A signing key was made"), _("The portal signs X-Ikd-Jwt with a new key from a set time on.")
+        _("A signing key was created"), _("From a set time on, the portal signs X-Ikd-Jwt with a new key.")
     ),
 }
 
@@ -141,78 +149,80 @@ REASONS: dict[str, _StrPromise] = {
     "user disabled": _("The user is disabled."),
     "wrong code": _("The code was wrong."),
     "too many attempts": _("There were too many attempts."),
-    "by a link in a mail": _("By a link in a mail."),
-    "waits for approval": _("The account waits for an administrator's approval."),
-    "verified address": _("Both sides have verified the same e-mail address."),
-    "too many checks waited": _("Too many checks waited for the database."),
+    "by a link in a mail": _("With the link in an e-mail."),
+    "waits for approval": _("The account is waiting for approval by an administrator."),
+    "verified address": _("Both the portal and the provider verified the same e-mail address."),
+    "too many checks waited": _("Too many checks were waiting for the database."),
     "too many people signed in": _("Too many people signed in at the same time."),
     "too many connections were open": _("Too many connections were open."),
-    "only counted": _("Many such events. Only their number was kept."),
+    "only counted": _("Many similar events. Only their number was recorded."),
     # ---- decisions
-    "no rule admits": _("No rule of this path admits the user."),
+    "no rule admits": _("No rule for this path admits the user."),
     "no rule covers the path": _("No rule covers this path."),
-    "application disabled": _("The application is switched off."),
+    "application disabled": _("The application is disabled."),
     "path cannot be read safely": _("The path can be read in several ways."),
     "not signed in": _("The visitor is not signed in."),
     "second factor": _("The sign-in has no second factor."),
-    "allowed_groups": _("The user is in no group that the check's URL names."),
-    "allowed_emails": _("The user's address is not one that the check's URL names."),
-    "allowed_email_domains": _("The user's address is in no domain that the check's URL names."),
+    "allowed_groups": _("The user is in none of the groups in the check's URL."),
+    "allowed_emails": _("The address of the user is not in the check's URL."),
+    "allowed_email_domains": _("The domain of the user's address is not in the check's URL."),
     "identity headers too long": _("The user is in more groups than fit into the headers."),
     "tokens too long for the headers": _("The provider's tokens do not fit into the headers."),
     "cannot be evaluated": _("The rule cannot be read."),
     "expired": _("The rule has expired."),
-    "method": _("The rule is for other methods."),
-    "network": _("The rule is for other networks."),
-    "nobody chosen": _("The rule names no group and no user."),
-    "group": _("The user is neither named nor in a group of the rule."),
-    "more groups than can be taken": _("The user has more groups than can be taken."),
-    "the provider has more groups than can be taken": _("The provider has more groups than can be taken."),
+    "method": _("The rule applies to other methods."),
+    "network": _("The rule applies to other networks."),
+    "nobody chosen": _("The rule contains no group and no user."),
+    "group": _("The rule contains neither the user nor a group of the user."),
+    "more groups than can be taken": _("The user has more groups than the portal accepts."),
+    "the provider has more groups than can be taken": _(
+        "The provider has more groups than the portal accepts."
+    ),
     "no group can have this name: {}": _("No group can have this name: %s"),
-    "another group has this name: {}": _("Another group has this name: %s"),
+    "another group has this name: {}": _("Another group already has this name: %s"),
     "by an administrator": _("By an administrator."),
     "the provider left out the claim {}: its groups stay as they are": _(
-        "The provider left out the claim %s. Its groups stay as they are."
+        "The provider omitted the claim %s. The groups stay unchanged."
     ),
     # ---- sessions that a provider ended
     "back-channel logout by the provider": _("The provider ended the session (back-channel logout)."),
     "single logout by the provider": _("The provider ended the session (single logout)."),
-    "the provider could not be asked for too long": _("The provider could not be asked for too long."),
-    "the provider no longer knows the sign-in": _("The provider no longer knows the sign-in."),
-    "the provider answered for somebody else": _("The provider answered for another user."),
+    "the provider could not be asked for too long": _("The provider was unreachable for too long."),
+    "the provider no longer knows the sign-in": _("The provider no longer accepts the sign-in."),
+    "the provider answered for somebody else": _("The provider's response is for another user."),
     # ---- attempts
-    "the state is not of this portal, or too old": _("The attempt is not of this portal, or is too old."),
+    "the state is not of this portal, or too old": _("The attempt is not from this portal, or is too old."),
     "the state is too old": _("The attempt is too old."),
     "the state is of another provider": _("The attempt belongs to another provider."),
     "the attempt began in another browser, or its cookie is gone": _(
-        "The attempt began in another browser, or its cookie is gone."
+        "The attempt began in another browser, or its cookie is missing."
     ),
     "attempts cannot be counted: is the cache reachable?": _(
-        "Attempts cannot be counted. Check whether the cache can be reached."
+        "Attempts cannot be counted. Check whether the cache is reachable."
     ),
-    "the attempt was used already": _("The attempt was used already."),
-    "another sign-in began meanwhile": _("Another sign-in began meanwhile."),
-    "the sign-in ended meanwhile": _("The sign-in ended meanwhile."),
-    "the provider was switched off meanwhile": _("The provider was switched off meanwhile."),
+    "the attempt was used already": _("The attempt was already used."),
+    "another sign-in began meanwhile": _("Another sign-in began in the meantime."),
+    "the sign-in ended meanwhile": _("The sign-in ended in the meantime."),
+    "the provider was switched off meanwhile": _("The provider was disabled in the meantime."),
     "the provider or the identity was switched off meanwhile": _(
-        "The provider or the identity was switched off meanwhile."
+        "The provider or the identity was disabled in the meantime."
     ),
     "what the provider said cannot be read any more": _(
-        "The provider's statement was kept too long and is gone."
+        "The provider's response was kept for too long and was deleted."
     ),
-    "too many wait for the provider already": _("Too many users wait for the provider already."),
+    "too many wait for the provider already": _("Too many users are already waiting for the provider."),
     "others arrive with the same subject or address all the time": _(
-        "Others arrive with the same subject or address at the same time."
+        "Other users are signing in with the same subject or address at the same time."
     ),
     # ---- accounts of providers
     "the user is disabled": _("The user is disabled."),
     "accounts with power in the administration are linked while signed in": _(
-        "Accounts of administrators are linked only while signed in."
+        "Administrator accounts can be linked only while signed in."
     ),
     "nobody is linked to this subject, and the provider makes no accounts": _(
-        "No account is linked to this subject, and the provider makes no accounts."
+        "No account is linked to this subject, and the provider does not create accounts."
     ),
-    "no free name was found for a new account": _("No free name was found for a new account."),
+    "no free name was found for a new account": _("No username is available for a new account."),
     "the identity belongs to another account": _("The identity is linked to another account."),
     "the person confirmed with another identity": _("The user confirmed with another identity."),
     "the person has a second factor, which the provider did not ask for": _(
@@ -224,23 +234,24 @@ REASONS: dict[str, _StrPromise] = {
     "the provider's certificate is not valid for its name": _(
         "The provider's certificate is not valid for its name."
     ),
-    "the provider's name is not known to the DNS": _("The provider's name is not known to the DNS."),
+    "the provider's name is not known to the DNS": _("The provider's name was not found in the DNS."),
     "the provider's name leads inside the network: allow that for it (--allow-private)": _(
-        "The provider's name leads into the inner network. Allow that in its form, or with --allow-private."
+        "The provider's name points to a private network. Allow private addresses in its form, or use "
+        "--allow-private."
     ),
     "the provider's name leads to an address that is nobody's service": _(
-        "The provider's name leads to an address that no service has."
+        "The provider's name points to an unusable address."
     ),
-    "an address of the provider cannot be read": _("An address of the provider cannot be read."),
+    "an address of the provider cannot be read": _("A URL of the provider cannot be read."),
     "an address of the provider is not encrypted: http:// is for the inner network only": _(
-        "An address of the provider is not encrypted. Only the inner network may use http://."
+        "A URL of the provider is not encrypted. http:// is allowed only in private networks."
     ),
-    "the provider's answer is larger than any honest one": _("The provider's answer is too large."),
+    "the provider's answer is larger than any honest one": _("The provider's response is too large."),
     "the provider's answer is packed, which was not asked for": _(
-        "The provider compressed its answer, which was not asked for."
+        "The provider compressed its response, which the portal did not request."
     ),
-    "the provider answered something that is no JSON": _("The provider's answer is not JSON."),
-    "the provider answered JSON that is no object": _("The provider's answer is JSON, but not an object."),
+    "the provider answered something that is no JSON": _("The provider's response is not JSON."),
+    "the provider answered JSON that is no object": _("The provider's response is JSON, but not an object."),
     "the provider sent no usable text where a name must be ({})": _(
         "The provider sent no usable text for %s."
     ),
@@ -252,31 +263,31 @@ REASONS: dict[str, _StrPromise] = {
         "The provider's sign-out page is not encrypted."
     ),
     "the discovery document was answered with status {}": _(
-        "The discovery document was answered with status %s."
+        "The request for the discovery document returned status %s."
     ),
     "the discovery document is of another issuer: it must be written exactly alike": _(
-        "The discovery document names another issuer. It must be written exactly alike."
+        "The discovery document names a different issuer. Both must match exactly."
     ),
     "the discovery document has no {}": _("The discovery document lacks %s."),
     "the discovery document has an unusable {}": _("The discovery document has an unusable %s."),
     "the provider signs ID tokens in no way that is accepted": _(
-        "The provider signs ID tokens with no accepted algorithm."
+        "The provider does not sign ID tokens with an accepted algorithm."
     ),
     "the provider's keys were answered with status {}": _(
-        "The provider's keys were answered with status %s."
+        "The request for the provider's keys returned status %s."
     ),
     "the provider's keys cannot be read": _("The provider's keys cannot be read."),
-    "the provider's keys are not known": _("The provider's keys are not known yet."),
+    "the provider's keys are not known": _("The provider's keys are not available yet."),
     "the provider refused: {}": _("The provider refused: %s."),
     "the provider refused the code ({})": _("The provider refused the code (%s)."),
     "the provider sent the browser back without a code": _(
         "The provider sent the browser back without a code."
     ),
-    "the answer has {} twice": _("The answer has %s twice."),
-    "the answer comes from another issuer (iss)": _("The answer comes from another issuer (iss)."),
-    "the token endpoint answered with status {}": _("The token endpoint answered with status %s."),
+    "the answer has {} twice": _("The response contains %s twice."),
+    "the answer comes from another issuer (iss)": _("The response comes from another issuer (iss)."),
+    "the token endpoint answered with status {}": _("The token endpoint returned status %s."),
     "the provider sent no bearer token": _("The provider sent no bearer token."),
-    "the userinfo endpoint answered with status {}": _("The userinfo endpoint answered with status %s."),
+    "the userinfo endpoint answered with status {}": _("The userinfo endpoint returned status %s."),
     "the userinfo endpoint tells of somebody else (sub)": _(
         "The userinfo endpoint names another user (sub)."
     ),
@@ -289,22 +300,24 @@ REASONS: dict[str, _StrPromise] = {
     "the {} is of another kind": _("The %s is of another kind."),
     "the token is of another kind": _("The token is of another kind."),
     "the {} is of another kind ({})": _("The %s is of another kind (%s)."),
-    "the {} is signed in a way that is not accepted": _("The %s is signed in a way that is not accepted."),
+    "the {} is signed in a way that is not accepted": _(
+        "The %s is signed with a method that is not accepted."
+    ),
     "the {} is signed with a key that the provider does not publish": _(
         "The %s is signed with a key that the provider does not publish."
     ),
-    "the {} has a key id that is no text": _("The key id of the %s is no text."),
+    "the {} has a key id that is no text": _("The key ID of the %s is not text."),
     "the {} has a time that is none": _("The %s has an invalid time."),
     "the {} has no usable subject": _("The %s has no usable subject."),
-    "the {} has expired: compare the clocks": _("The %s has expired. Compare the clocks."),
-    "the {} is from the future: compare the clocks": _("The %s is from the future. Compare the clocks."),
+    "the {} has expired: compare the clocks": _("The %s has expired. Check the clocks."),
+    "the {} is from the future: compare the clocks": _("The %s is dated in the future. Check the clocks."),
     "the {} is for another client": _("The %s is for another client."),
     "the {} is of another issuer": _("The %s is of another issuer."),
     "the {}'s signature is wrong": _("The signature of the %s is wrong."),
     "the {} lacks a claim that it must have": _("The %s lacks a required claim."),
     "the ID token belongs to another attempt (nonce)": _("The ID token belongs to another attempt (nonce)."),
-    "the ID token was made for another client (azp)": _("The ID token was made for another client (azp)."),
-    "the token was made for the portal's own client": _("The token was made for the portal's own client."),
+    "the ID token was made for another client (azp)": _("The ID token was issued for another client (azp)."),
+    "the token was made for the portal's own client": _("The token was issued for the portal's own client."),
     "the access token does not belong to the ID token (at_hash)": _(
         "The access token does not belong to the ID token (at_hash)."
     ),
@@ -317,50 +330,50 @@ REASONS: dict[str, _StrPromise] = {
         "The sign-out notice is empty or too large."
     ),
     "a logout request has no logout token, or several": _(
-        "The sign-out notice has no logout token, or several."
+        "The sign-out notice contains no logout token, or several."
     ),
-    "the logout token tells of no logout (events)": _("The logout token names no logout (events)."),
-    "the logout token has a nonce, as ID tokens do": _("The logout token has a nonce, as ID tokens do."),
+    "the logout token tells of no logout (events)": _("The logout token contains no logout event (events)."),
+    "the logout token has a nonce, as ID tokens do": _(
+        "The logout token has a nonce, which only ID tokens have."
+    ),
     "the logout token was made too long ago": _("The logout token is too old."),
     "the logout token names neither a session nor a person": _(
         "The logout token names neither a session nor a user."
     ),
-    "the logout token has a name that is none": _(
-        "The logout token names a session or user by no usable text."
-    ),
-    "the logout token was used already": _("The logout token was used already."),
+    "the logout token has a name that is none": _("The logout token has an unusable session or user."),
+    "the logout token was used already": _("The logout token was already used."),
     # ---- CAS
-    "the answer has a parameter twice": _("The answer has a parameter twice."),
+    "the answer has a parameter twice": _("The response contains a parameter twice."),
     "the provider sent the browser back without a ticket": _(
         "The provider sent the browser back without a ticket."
     ),
-    "the ticket has a form that no ticket has": _("The ticket does not look like a ticket."),
+    "the ticket has a form that no ticket has": _("The ticket has the wrong format."),
     "the ticket is none of this provider's service tickets": _(
         "The ticket is not a service ticket of this provider."
     ),
-    "the ticket was used already": _("The ticket was used already."),
+    "the ticket was used already": _("The ticket was already used."),
     "tickets cannot be counted: is the cache reachable?": _(
-        "Tickets cannot be counted. Check whether the cache can be reached."
+        "Tickets cannot be counted. Check whether the cache is reachable."
     ),
     "the ticket's validation was answered with status {}": _(
-        "The ticket's validation was answered with status %s."
+        "The request to validate the ticket returned status %s."
     ),
     "the provider refused the ticket ({})": _("The provider refused the ticket (%s)."),
     "the ticket came by a proxy, which is not accepted": _(
-        "The ticket came by a CAS proxy, which is not accepted."
+        "The ticket came through a CAS proxy, which is not accepted."
     ),
-    "the provider's answer is no CAS answer": _("The provider's answer is not a CAS answer."),
+    "the provider's answer is no CAS answer": _("The provider's response is not a CAS response."),
     "the provider's answer has more than one verdict, or none": _(
-        "The provider's answer has more than one verdict, or none."
+        "The provider's response contains no result, or several."
     ),
     "the provider's answer has a verdict that CAS does not know": _(
-        "The provider's answer has a verdict that CAS does not know."
+        "The provider's response contains a result that CAS does not define."
     ),
     "the provider's answer names no user, or more than one": _(
-        "The provider's answer names no user, or more than one."
+        "The provider's response names no user, or several."
     ),
     "the provider's answer has more attributes than any honest one": _(
-        "The provider's answer has too many attributes."
+        "The provider's response has too many attributes."
     ),
 }
 """Reasons of audit events, and criteria of rules that failed. `{}` stands for a part that varies."""

@@ -21,7 +21,7 @@ class Application(models.Model):
 
     class UserHeader(models.TextChoices):
         USERNAME = "username", _("username")
-        UUID = "uuid", _("UUID, which a rename does not change")
+        UUID = "uuid", _("UUID (stays the same after renaming)")
 
     class Challenges(models.TextChoices):
         BEARER = "bearer", _("Bearer")
@@ -35,73 +35,75 @@ class Application(models.Model):
         _("enabled"),
         default=True,
         help_text=_(
-            "Switched off, nobody gets in; its origins stay claimed, so no wildcard takes them over."
+            "If disabled, no user has access. The origins stay reserved, so no wildcard takes them over."
         ),
     )
     launch_url = models.URLField(
         _("start page"),
         blank=True,
-        help_text=_("Where the launcher leads; empty: the first origin that is no wildcard."),
+        help_text=_("The page that the launcher opens. Default: the first origin without a wildcard."),
     )
-    in_launcher = models.BooleanField(_("shown in the launcher"), default=True)
+    in_launcher = models.BooleanField(_("show in the launcher"), default=True)
     category = models.CharField(
         _("category"),
         max_length=60,
         blank=True,
         help_text=_(
-            "The launcher's heading above it, such as Finance. Write it alike for all of a category."
+            "The heading in the launcher, such as Finance. Spell it the same for every application in the "
+            "category."
         ),
     )
     without_https = models.BooleanField(
-        _("may be used without https"),
+        _("allow use without https"),
         default=False,
-        help_text=_("For development. Cookies of its http:// origins can be read on the wire."),
+        help_text=_("For development only. Anyone on the network can read the cookies of http:// origins."),
     )
     user_header = models.CharField(
-        _("X-Auth-Request-User carries"),
+        _("content of X-Auth-Request-User"),
         max_length=10,
         choices=UserHeader.choices,
         default=UserHeader.USERNAME,
     )
-    remote_headers = models.BooleanField(_("also Remote-User, -Email, -Groups, -Name"), default=False)
-    forwarded_user_header = models.BooleanField(_("also X-Forwarded-User"), default=False)
+    remote_headers = models.BooleanField(_("send Remote-User, -Email, -Groups, -Name"), default=False)
+    forwarded_user_header = models.BooleanField(_("send X-Forwarded-User"), default=False)
     identity_jwt = models.BooleanField(
-        _("also X-Ikd-Jwt"),
+        _("send X-Ikd-Jwt"),
         default=False,
-        help_text=_("The same, signed by the portal; its keys are at /.well-known/jwks.json."),
+        help_text=_("The same data, signed by the portal. The keys are at /.well-known/jwks.json."),
     )
-    username_header = models.BooleanField(_("also username"), default=False)
+    username_header = models.BooleanField(_("send username"), default=False)
     access_token = models.BooleanField(
-        _("also X-Auth-Request-Access-Token"),
+        _("send X-Auth-Request-Access-Token"),
         default=False,
         help_text=_(
-            "The upstream's access token of who signed in by one; whoever reads it may use it there."
+            "The access token of the identity provider that the user signed in with. Anyone who can read "
+            "it can use it there."
         ),
     )
     id_token = models.BooleanField(
-        _("also Authorization: Bearer with the upstream's ID token"),
+        _("send Authorization: Bearer with the ID token of the identity provider"),
         default=False,
         help_text=_(
-            "In place of what a browser sends there. All headers together may have 4 KiB: whose tokens and "
-            "groups are longer is refused, which the configuration events tell."
+            "Replaces the header that the browser sends. Users whose headers exceed 4 KiB in total are "
+            "refused. See the configuration events."
         ),
     )
     challenges = models.CharField(
-        _("programs are asked for"),
+        _("challenge for programs"),
         max_length=10,
         choices=Challenges.choices,
         default=Challenges.BEARER,
         help_text=_(
-            "The challenge in a 401. docker, git, wget and WebDAV clients need Basic: they send an API token "
-            "as the password when asked for it. Browsers never receive that challenge. Default: Bearer."
+            "The challenge in a 401 response. docker, git, wget and WebDAV clients need Basic. They then "
+            "send an API token as the password. Browsers never receive this challenge. Default: Bearer."
         ),
     )
     named_groups = models.ManyToManyField(
         Group,
         blank=True,
-        verbose_name=_("groups it is told"),
+        verbose_name=_("groups sent to the application"),
         related_name="+",
-        help_text=_("Empty: all groups of the user."),
+        help_text=_("Default: all groups of the user."),
     )
 
     class Meta:
@@ -114,7 +116,7 @@ class Application(models.Model):
 
     def clean(self) -> None:
         if self.launch_url and not self.launch_url.lower().startswith(("https://", "http://")):
-            raise ValidationError({"launch_url": _("Write an address that begins with https://.")})
+            raise ValidationError({"launch_url": _("Enter an address that begins with https://.")})
 
 
 def new_icon_key() -> str:
@@ -164,8 +166,13 @@ class Origin(models.Model):
         _("origin"),
         max_length=300,
         unique=True,
-        error_messages={"unique": _("Another application has this origin. Remove it there first.")},
-        help_text=_("https://wiki.example.com, or https://*.example.com for all names below, at any depth."),
+        error_messages={
+            "unique": _("Another application has this origin. Remove it from that application first.")
+        },
+        help_text=_(
+            "Such as https://wiki.example.com. Use https://*.example.com for all names below it, "
+            "at any depth."
+        ),
     )
 
     class Meta:
@@ -194,8 +201,10 @@ class Origin(models.Model):
         if taken is None:
             return
         if taken.application_id == self.application_id:
-            raise ValidationError({"value": _("The application has this origin already. Delete one.")})
-        message = _("%(origin)s belongs to the application “%(application)s”. Remove it there first.")
+            raise ValidationError({"value": _("The application already has this origin. Delete one entry.")})
+        message = _(
+            "%(origin)s belongs to the application “%(application)s”. Remove it from that application first."
+        )
         names = {"origin": self.value, "application": taken.application}
         raise ValidationError({"value": ValidationError(message, code="unique", params=names)})
 
@@ -204,29 +213,37 @@ class Rule(models.Model):
     """Grants access to a path scope of an application. Rules only grant."""
 
     class Who(models.TextChoices):
-        EVERYONE = "everyone", _("everyone, also without signing in")
-        SIGNED_IN = "signed_in", _("anyone signed in")
-        CHOSEN = "chosen", _("the groups and users chosen here")
+        EVERYONE = "everyone", _("everyone, including visitors who are not signed in")
+        SIGNED_IN = "signed_in", _("any signed-in user")
+        CHOSEN = "chosen", _("the groups and users selected here")
 
     application = models.ForeignKey(
         Application, models.CASCADE, related_name="rules", verbose_name=_("application")
     )
     path = models.CharField(
-        _("path"), max_length=500, default="/", help_text=_("/ for everything, /admin for it and all below.")
+        _("path"),
+        max_length=500,
+        default="/",
+        help_text=_("/ covers everything, /admin covers it and everything below."),
     )
     exact = models.BooleanField(_("exactly this path"), default=False)
     methods = models.CharField(
-        _("methods"), max_length=200, blank=True, help_text=_("GET POST …; GET covers HEAD. Empty: all.")
+        _("methods"),
+        max_length=200,
+        blank=True,
+        help_text=_("Such as GET POST. GET includes HEAD. Default: all methods."),
     )
     networks = models.TextField(
-        _("client networks"), blank=True, help_text=_("10.0.0.0/8 2001:db8::/32 …; empty: all.")
+        _("client networks"),
+        blank=True,
+        help_text=_("Such as 10.0.0.0/8 2001:db8::/32. Default: all networks."),
     )
-    who = models.CharField(_("who"), max_length=10, choices=Who.choices, default=Who.CHOSEN)
+    who = models.CharField(_("access for"), max_length=10, choices=Who.choices, default=Who.CHOSEN)
     groups = models.ManyToManyField(Group, blank=True, verbose_name=_("groups"), related_name="+")
     users = models.ManyToManyField(
         settings.AUTH_USER_MODEL, blank=True, verbose_name=_("users"), related_name="+"
     )
-    second_factor = models.BooleanField(_("second factor needed"), default=False)
+    second_factor = models.BooleanField(_("second factor required"), default=False)
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
     note = models.CharField(_("note"), max_length=200, blank=True)
 
@@ -263,7 +280,8 @@ class Rule(models.Model):
         for path in paths:
             if path != self.path and path.casefold() == self.path.casefold():
                 message = _(
-                    "There is a rule for %(path)s too, which some servers take for it. Write both alike."
+                    "There is also a rule for %(path)s, and some servers treat both paths as the same. "
+                    "Spell both the same way."
                 )
                 raise ValidationError({"path": ValidationError(message, code="case", params={"path": path})})
 
@@ -278,15 +296,15 @@ class SignIn(models.Model):
     session_digest = models.CharField(max_length=64, unique=True, null=True, editable=False)  # noqa: DJ001
     started_at = models.DateTimeField(_("started"))
     last_seen_at = models.DateTimeField(_("last seen"))
-    expires_at = models.DateTimeField(_("ends at the latest"))
-    idle_timeout = models.PositiveIntegerField(_("ends when idle for"), help_text=_("seconds"))
+    expires_at = models.DateTimeField(_("expires at the latest"))
+    idle_timeout = models.PositiveIntegerField(_("idle timeout"), help_text=_("seconds"))
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True, db_index=True)
     address = models.GenericIPAddressField(_("address"), null=True, blank=True)
     user_agent = models.CharField(_("browser"), max_length=300, blank=True)
-    keep = models.BooleanField(_("keeps signed in"), default=False)
-    methods = models.JSONField(_("signed in by"), default=list)
-    second_factor_at = models.DateTimeField(_("second factor given"), null=True, blank=True)
-    remembered_device = models.BooleanField(_("second factor left out on a known device"), default=False)
+    keep = models.BooleanField(_("keep signed in"), default=False)
+    methods = models.JSONField(_("sign-in method"), default=list)
+    second_factor_at = models.DateTimeField(_("second factor confirmed"), null=True, blank=True)
+    remembered_device = models.BooleanField(_("second factor skipped on a remembered device"), default=False)
 
     class Meta:
         verbose_name = _("sign-in")
@@ -321,10 +339,10 @@ class GateSession(models.Model):
 class AuditEvent(models.Model):
     """An event that an administrator may have to account for. Append-only."""
 
-    at = models.DateTimeField(_("at"), db_index=True)
+    at = models.DateTimeField(_("time"), db_index=True)
     kind = models.CharField(_("event"), max_length=40, db_index=True)
-    actor = models.CharField(_("by"), max_length=150, blank=True)
-    subject = models.CharField(_("about"), max_length=150, blank=True)
+    actor = models.CharField(_("actor"), max_length=150, blank=True)
+    subject = models.CharField(_("affected user"), max_length=150, blank=True)
     application = models.CharField(_("application"), max_length=100, blank=True)
     decision_id = models.CharField(_("decision"), max_length=20, blank=True, db_index=True)
     reason = models.CharField(_("reason"), max_length=100, blank=True)
@@ -348,7 +366,7 @@ class ConfigurationEvent(models.Model):
     contract = models.CharField(_("contract"), max_length=20)
     origin = models.CharField(_("origin"), max_length=300, blank=True)
     reason = models.CharField(_("reason"), max_length=60)
-    count = models.PositiveBigIntegerField(_("times"), default=0)
+    count = models.PositiveBigIntegerField(_("count"), default=0)
     first_at = models.DateTimeField(_("first"))
     last_at = models.DateTimeField(_("last"))
 

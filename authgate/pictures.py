@@ -26,16 +26,16 @@ CONTENT_TYPE = "image/webp"
 def redrawn(upload: UploadedFile[bytes], box: tuple[int, int]) -> bytes:
     """Return the picture as WebP, no larger than `box`. Raise ValidationError with what to do instead."""
     if (upload.size or 0) > LARGEST_UPLOAD:
-        raise ValidationError(_("The picture is larger than 2 MB: make it smaller."))
+        raise ValidationError(_("The picture is larger than 2 MB. Use a smaller one."))
     try:
         with Image.open(upload, formats=FORMATS) as picture:
             if picture.width * picture.height > MOST_PIXELS:
-                raise ValidationError(_("The picture has more than 16 million pixels: make it smaller."))
+                raise ValidationError(_("The picture has more than 16 million pixels. Use a smaller one."))
             drawn = ImageOps.exif_transpose(picture).convert("RGBA")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         message = _(
-            "That is no PNG, JPEG or WebP picture, or a broken one. "
-            "SVG is not taken, since it may carry scripts: export it as PNG."
+            "The file is not a valid PNG, JPEG or WebP picture. SVG is not accepted, because it can "
+            "contain scripts. Export it as PNG."
         )
         raise ValidationError(message) from None
     drawn.thumbnail(box)

@@ -49,7 +49,7 @@ def readable(name: str) -> str:
 def refuse_hidden(text: str) -> None:
     """Raise ValidationError for invisible characters and those that change the direction of text."""
     if any(unicodedata.category(character) in _HIDING for character in text):
-        raise ValidationError(_("There is an invisible character in it. Type it anew."), code="hidden")
+        raise ValidationError(_("It contains an invisible character. Type it again."), code="hidden")
 
 
 def refuse_hidden_in_lines(text: str) -> None:
@@ -64,7 +64,7 @@ def canonical_origin(text: str, *, without_https: bool) -> str:
     """Return the canonical form of an origin or a wildcard. Raises ValidationError."""
     match = _ORIGIN.fullmatch(text.strip())
     if match is None:
-        raise ValidationError(_("Write the scheme too, as in https://wiki.example.com."), code="origin")
+        raise ValidationError(_("Include the scheme, such as https://wiki.example.com."), code="origin")
     scheme, authority, rest = match[1].lower(), match[2], match[3]
     _refuse_more_than_an_origin(scheme, authority, rest)
     wildcard, host, port = _parts(authority)
@@ -74,11 +74,14 @@ def canonical_origin(text: str, *, without_https: bool) -> str:
         _refuse_too_wide(origin)
     if scheme == "http" and not without_https:
         raise ValidationError(
-            _("Write https://, or tick “may be used without https” at the application."), code="origin"
+            _("Use https://, or select “allow use without https” for the application."), code="origin"
         )
     if origin == settings.IKD_PORTAL_ORIGIN:
         raise ValidationError(
-            _("This is the portal itself, which guards itself. Give the application a name of its own."),
+            _(
+                "This is the address of the portal, which protects itself. Use a different host name for the "
+                "application."
+            ),
             code="origin",
         )
     _refuse_the_portals_host(origin)
@@ -92,8 +95,8 @@ def _refuse_the_portals_host(origin: str) -> None:
     host = urlsplit(settings.IKD_PORTAL_ORIGIN).hostname or ""
     raise ValidationError(
         _(
-            "The portal is on the same host, %(host)s, and browsers send its cookies to every port. "
-            "Use another name for the application, such as %(name)s."
+            "The portal is on the same host, %(host)s, and browsers send its cookies to every port. Use a "
+            "different host name for the application, such as %(name)s."
         ),
         code="origin",
         params={"host": host, "name": _name_beside(host)},
@@ -112,17 +115,18 @@ def _name_beside(host: str) -> str:
 def _refuse_more_than_an_origin(scheme: str, authority: str, rest: str) -> None:
     if scheme not in ("http", "https"):
         raise ValidationError(
-            _("Write https:// in front; WebSockets (wss://) of the origin are covered by it."), code="origin"
+            _("Begin with https:// instead. It includes the WebSockets (wss://) of the origin."),
+            code="origin",
         )
     if _has_hidden(authority) or " " in authority:
         raise ValidationError(
-            _("There is a space or an invisible character in it. Type the name anew."), code="origin"
+            _("It contains a space or an invisible character. Type the name again."), code="origin"
         )
     if "@" in authority:
-        raise ValidationError(_("An origin has no user name. Cut off everything up to the @."), code="origin")
+        raise ValidationError(_("An origin has no user name. Remove everything up to the @."), code="origin")
     if rest not in ("", "/"):
         raise ValidationError(
-            _("An origin ends after its name and port. Cut off the rest; paths are for the rules."),
+            _("An origin ends after the name and port. Remove the rest. Paths belong in the rules."),
             code="origin",
         )
 
@@ -136,7 +140,7 @@ def _parts(authority: str) -> tuple[bool, str, str]:
     host = match[1][2:] if wildcard else match[1]
     if "*" in host:
         raise ValidationError(
-            _("One * may stand for the leftmost names only, as in https://*.apps.example.com."), code="origin"
+            _("A * can stand only for the leftmost names, as in https://*.apps.example.com."), code="origin"
         )
     return wildcard, _in_ascii(host), match[2]
 
@@ -158,7 +162,7 @@ def _origin_from(scheme: str, host: str, port: str) -> str:
     # Browsers take such a name for an IPv4 address (WHATWG URL), so it would never be asked for as written.
     if _NUMERIC_LABEL.fullmatch(host.rstrip(".").rpartition(".")[2]) and not _is_address(host):
         raise ValidationError(
-            _("This is neither a name nor an address. Write an IPv4 address as in https://192.0.2.1."),
+            _("This is neither a name nor an address. Enter an IPv4 address as in https://192.0.2.1."),
             code="origin",
         )
     return origin
@@ -166,7 +170,7 @@ def _origin_from(scheme: str, host: str, port: str) -> str:
 
 def _no_host() -> ValidationError:
     return ValidationError(
-        _("This is no name with an optional port. Write it as in https://wiki.example.com:8443."),
+        _("This is not a name with an optional port. Enter it as in https://wiki.example.com:8443."),
         code="origin",
     )
 
@@ -185,13 +189,13 @@ def _refuse_too_wide(wildcard: str) -> None:
         host = host.partition(":")[0]
     if host.startswith("[") or _is_address(host):
         raise ValidationError(
-            _("An address has no names below it. Write the address without the *."), code="origin"
+            _("An IP address has no names below it. Enter it without the *."), code="origin"
         )
     if not _is_private_zone(host) and _is_shared_by_strangers(host):
         raise ValidationError(
             _(
-                "Below %(host)s are other people's names too. Put a name of your own after the *, "
-                "as in https://*.apps.example.com."
+                "Names below %(host)s belong to other people too. Add your own name after the *, as in "
+                "https://*.apps.example.com."
             ),
             code="origin",
             params={"host": host},
@@ -214,17 +218,19 @@ def canonical_cookie_domains(domains: tuple[str, ...]) -> tuple[str, ...]:
             or host.startswith(".")
             or _is_address(host)
         ):
-            raise ValidationError(_("is no domain such as apps.example.com"))
+            raise ValidationError(_("is not a domain such as apps.example.com"))
         if _is_private_zone(host):
             # Browsers take it for a public suffix: it is in their list (home.arpa) or a single label.
             raise ValidationError(
-                _("is a whole zone, for which browsers take no cookie; name a domain below it")
+                _("is a whole zone, for which browsers accept no cookies; use a domain below it")
             )
         if _is_shared_by_strangers(host):
-            raise ValidationError(_("is a domain below which other people's names are"))
+            raise ValidationError(_("is a domain below which other people own names"))
         found.append(host)
     if any(f".{one}".endswith(f".{other}") for one in found for other in found if one is not other):
-        raise ValidationError(_("has one below another, and a browser would send two cookies of one name"))
+        raise ValidationError(
+            _("contains a domain below another one, so browsers would send two cookies with the same name")
+        )
     return tuple(found)
 
 
@@ -254,9 +260,9 @@ def _has_hidden(text: str) -> bool:
 def canonical_path(text: str) -> str:
     """Return the canonical form of a rule's path. Raises ValidationError."""
     if not text.startswith("/"):
-        raise ValidationError(_("A path begins with /. Write / for everything."), code="path")
+        raise ValidationError(_("A path begins with /. Enter / for everything."), code="path")
     if _has_hidden(text):
-        raise ValidationError(_("There is an invisible character in it. Type the path anew."), code="path")
+        raise ValidationError(_("It contains an invisible character. Type the path again."), code="path")
     _refuse_two_readings(text)
     return unicodedata.normalize("NFC", text).removesuffix("/") or "/"
 
@@ -265,17 +271,17 @@ def _refuse_two_readings(text: str) -> None:
     odd = _SPELLED_TWO_WAYS.search(text)
     if odd is not None:
         cures = {
-            "%": _("Write the character itself, not its percent code."),
-            "*": _("Cut the * off: a path covers everything below it."),
-            "?": _("Cut it off at the ?: rules do not look at the query."),
-            "#": _("Cut it off at the #: browsers do not send what follows."),
+            "%": _("Enter the character itself, not its percent code."),
+            "*": _("Remove the *. A path covers everything below it."),
+            "?": _("Remove the ? and everything after it. Rules ignore the query."),
+            "#": _("Remove the # and everything after it. Browsers do not send it."),
         }
-        cure = cures.get(odd[0], _("Servers read \\ and ; in different ways. Write the path without them."))
+        cure = cures.get(odd[0], _("Servers read \\ and ; in different ways. Enter the path without them."))
         raise ValidationError(cure, code="path")
     if "//" in text:
-        raise ValidationError(_("Write one / where there are several."), code="path")
+        raise ValidationError(_("Use a single / instead of several."), code="path")
     if {".", ".."} & set(text.split("/")):
-        raise ValidationError(_("Write the path that is meant, without . and .. in it."), code="path")
+        raise ValidationError(_("Enter the resulting path, without . and .. in it."), code="path")
 
 
 def canonical_methods(text: str) -> str:
@@ -286,12 +292,12 @@ def canonical_methods(text: str) -> str:
             method_from(method)
         except BadTarget:
             raise ValidationError(
-                _("“%(method)s” is no method. Write methods as in GET POST."),
+                _("“%(method)s” is not a method. Enter methods as in GET POST."),
                 code="methods",
                 params={"method": method},
             ) from None
     if "HEAD" in methods and "GET" not in methods:
-        raise ValidationError(_("HEAD is asked for as GET. Write GET, which covers both."), code="methods")
+        raise ValidationError(_("GET includes HEAD. Enter GET instead."), code="methods")
     methods.pop("HEAD", None)
     return " ".join(methods)
 
@@ -307,19 +313,22 @@ def _network(word: str) -> str:
         address = ipaddress.ip_interface(word.partition("%")[0]).ip
     except ValueError:
         raise ValidationError(
-            _("“%(word)s” is no network. Write networks as in 10.0.0.0/8 or 2001:db8::/32."),
+            _("“%(word)s” is not a network. Enter networks as in 10.0.0.0/8 or 2001:db8::/32."),
             code="networks",
             params={"word": word},
         ) from None
     if address != network.network_address:
         raise ValidationError(
-            _("“%(word)s” is one address in a network. Write %(network)s for all of it, or %(address)s."),
+            _(
+                "“%(word)s” is an address in a network. Enter %(network)s for the whole network, "
+                "or %(address)s."
+            ),
             code="networks",
             params={"word": word, "network": network, "address": ipaddress.ip_network(address)},
         )
     if "%" in word or (isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped):
         raise ValidationError(
-            _("“%(word)s”: write IPv4 networks as such, as in 10.0.0.0/8, and IPv6 without a zone."),
+            _("“%(word)s”: enter IPv4 networks as in 10.0.0.0/8, and IPv6 networks without a zone."),
             code="networks",
             params={"word": word},
         )

@@ -49,7 +49,7 @@ PEOPLE = (
     Person("dave", "Dave Bowman", "disabled: cannot sign in", groups=("staff",), active=False),
 )
 SITES = (
-    Site("app", "app.localhost", "Where everybody begins.", "anyone signed in"),
+    Site("app", "app.localhost", "Where everybody begins.", "any signed-in user"),
     Site(
         "wiki",
         "wiki.example.localhost",

@@ -66,9 +66,12 @@ def _mistakes() -> Matter | None:
     if not events:
         return None
     names = _named([f"{event.origin or event.contract} ({_mistake_in(event)})" for event in events])
-    advice = _("Proxies ask in ways that are refused: %(names)s. Each event has the line that cures it.")
+    advice = _(
+        "The portal refuses checks from these proxies: %(names)s. Each event shows the "
+        "configuration line that fixes it."
+    )
     return Matter(
-        _("Configuration mistakes within a day"),
+        _("Configuration errors in the last 24 hours"),
         advice % {"names": names},
         reverse("admin:authgate_configurationevent_changelist"),
         is_serious=True,
@@ -86,7 +89,7 @@ def _open_to_everyone() -> Matter | None:
     names = _names_of(Q(Exists(public)))
     if not names:
         return None
-    advice = _("Anybody gets in without signing in, unless a rule for a longer path says otherwise: %s.")
+    advice = _("Anyone can open them without signing in, unless a rule for a longer path says otherwise: %s.")
     return Matter(_("Open to everyone"), advice % _named(names), _applications(), is_serious=True)
 
 
@@ -96,7 +99,7 @@ def _closed_to_everyone() -> Matter | None:
     names = _names_of(~Q(Exists(usable)))
     if not names:
         return None
-    advice = _("No rule of theirs is in force, so nobody gets in: %s.")
+    advice = _("They have no active rule, so no user has access: %s.")
     return Matter(_("Applications without a rule"), advice % _named(names), _applications())
 
 
@@ -104,7 +107,7 @@ def _without_origin() -> Matter | None:
     names = _names_of(Q(origins=None))
     if not names:
         return None
-    advice = _("They have no origin, so the portal cannot tell which requests are theirs: %s.")
+    advice = _("They have no origin, so the portal cannot recognise their requests: %s.")
     return Matter(_("Applications without an origin"), advice % _named(names), _applications())
 
 
@@ -127,8 +130,9 @@ def _silent() -> Matter | None:
     if not names:
         return None
     advice = _(
-        "Nobody has come in by the portal for %(days)d days: %(names)s. If people use them all the same, "
-        "their proxy does not ask. What is open to everyone, or used by programs, looks the same from here."
+        "No user has come through the portal for %(days)d days: %(names)s. If users still open them, their "
+        "proxy does not ask the portal. Applications that are open to everyone, or used only by programs, "
+        "also appear here."
     )
     title = _("Silent applications")
     return Matter(title, advice % {"days": SILENT_AFTER.days, "names": _named(names)}, _applications())
@@ -153,9 +157,12 @@ def _expiring_tokens() -> Matter | None:
     if not tokens:
         return None
     names = _named([f"{token.name} ({token.user.username})" for token in tokens])
-    advice = _("Within %(days)d days what uses them is refused: %(names)s. Their owners make new ones.")
+    advice = _(
+        "Programs that use them will be refused within %(days)d days: %(names)s. Their owners can "
+        "create new ones."
+    )
     url = reverse("admin:accounts_apitoken_changelist")
-    return Matter(_("API tokens that end soon"), advice % {"days": SOON.days, "names": names}, url)
+    return Matter(_("API tokens that expire soon"), advice % {"days": SOON.days, "names": names}, url)
 
 
 def _providers_in_trouble() -> Matter | None:
@@ -168,10 +175,11 @@ def _providers_in_trouble() -> Matter | None:
     if not names:
         return None
     advice = _(
-        "Signing in, signing out or asking again failed within a day: %s. Test them, and read the events."
+        "Sign-ins, sign-outs or rechecks failed in the last 24 hours: %s. Test the providers and read the "
+        "events."
     )
     url = reverse("admin:accounts_upstream_changelist")
-    return Matter(_("Providers in trouble"), advice % _named(names), url, is_serious=True)
+    return Matter(_("Providers with errors"), advice % _named(names), url, is_serious=True)
 
 
 def _overload() -> Matter | None:
@@ -181,8 +189,8 @@ def _overload() -> Matter | None:
     if not counts:
         return None
     advice = _(
-        "It asked %(count)d requests within a day to try again. If people were among them, add processes "
-        "(IKD_WORKERS for checks, IKD_PAGE_WORKERS for sign-ins) or processor cores."
+        "It asked %(count)d requests in the last 24 hours to try again. If users were affected, add "
+        "processes (IKD_WORKERS for checks, IKD_PAGE_WORKERS for sign-ins) or processor cores."
     )
     return Matter(
         _("The portal was overloaded"),
@@ -196,8 +204,11 @@ def _failed_sign_ins() -> Matter | None:
     count, words = _how_many("sign_in_failed")
     if not count:
         return None
-    title = ngettext("%s failed sign-in within a day", "%s failed sign-ins within a day", count) % words
-    advice = _("A few are people who mistype. Many from one address, or for one account, are not.")
+    title = (
+        ngettext("%s failed sign-in in the last 24 hours", "%s failed sign-ins in the last 24 hours", count)
+        % words
+    )
+    advice = _("A few are typing errors. Many from one address, or for one account, can be an attack.")
     return Matter(title, advice, _events("sign_in_failed"), is_serious=count >= 50)
 
 
@@ -205,8 +216,8 @@ def _refusals() -> Matter | None:
     count, words = _how_many("refused")
     if not count:
         return None
-    title = ngettext("%s refusal within a day", "%s refusals within a day", count) % words
-    advice = _("Somebody was signed in and not let in. Perhaps they miss a group.")
+    title = ngettext("%s refusal in the last 24 hours", "%s refusals in the last 24 hours", count) % words
+    advice = _("A signed-in user was refused access. The user may need to be in a group.")
     return Matter(title, advice, _events("refused"))
 
 

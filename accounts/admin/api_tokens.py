@@ -49,7 +49,7 @@ class ApiTokenAdmin(SessionAdmin):
     def application_names(self, token: ApiToken) -> SafeString:
         return chips(sorted(application.name for application in token.applications.all()))
 
-    @admin.display(description=_("live"), boolean=True)
+    @admin.display(description=_("active"), boolean=True)
     def live(self, token: ApiToken) -> bool:
         return token.is_live and token.user.is_active
 
@@ -62,13 +62,13 @@ class ApiTokenAdmin(SessionAdmin):
     def users_of(self, queryset: QuerySet[Any]) -> QuerySet[User]:
         return User.objects.filter(pk__in=queryset.order_by().values("user"))
 
-    @admin.action(permissions=["end"], description=_("End the chosen API tokens"))
+    @admin.action(permissions=["end"], description=_("Revoke the selected API tokens"))
     def end_chosen(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> HttpResponse | None:
         if self.is_out_of_reach(request, queryset):
             return None
-        question = gettext("End these API tokens? Programs that use them are refused from now on.")
+        question = gettext("Revoke these API tokens? Programs that use them will be refused.")
         asked = ask_first(
-            self, request, queryset, action="end_chosen", question=question, button=gettext("End them")
+            self, request, queryset, action="end_chosen", question=question, button=gettext("Revoke")
         )
         if asked is None:
             self._end(request, queryset)
@@ -79,5 +79,5 @@ class ApiTokenAdmin(SessionAdmin):
         end_tokens(ApiToken.objects.filter(pk__in=[token.pk for token in ending]))
         for token in ending:
             record_by(request, "token_ended", token, {"user": token.user.username})
-        text = ngettext("%d API token was ended.", "%d API tokens were ended.", len(ending))
+        text = ngettext("%d API token was revoked.", "%d API tokens were revoked.", len(ending))
         self.message_user(request, text % len(ending), messages.SUCCESS)

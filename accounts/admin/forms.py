@@ -101,7 +101,9 @@ class ChangeUserForm(RolesFormMixin, UserChangeForm):
     def clean_is_active(self) -> bool:
         is_active: bool = self.cleaned_data["is_active"]
         if not is_active and self.instance == self.requester:
-            raise ValidationError(_("This is you. Ask another administrator to disable you."), code="oneself")
+            raise ValidationError(
+                _("You cannot disable yourself. Ask another administrator."), code="oneself"
+            )
         return is_active
 
     def clean_groups(self) -> QuerySet[DjangoGroup]:
@@ -111,7 +113,7 @@ class ChangeUserForm(RolesFormMixin, UserChangeForm):
         powerful = groups.filter(permissions__isnull=False).distinct()
         if powerful:
             names = ", ".join(group.name for group in powerful)
-            message = _("Only superusers may put somebody into a group that carries permissions: %(names)s.")
+            message = _("Only superusers can add users to groups with permissions: %(names)s.")
             raise ValidationError(message, code="privilege", params={"names": names})
         return groups
 
@@ -119,7 +121,7 @@ class ChangeUserForm(RolesFormMixin, UserChangeForm):
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         flags = [cleaned.get(name, True) for name in ("is_active", "is_staff", "is_superuser")]
         if not all(flags) and are_the_last_superusers(User.objects.filter(pk=self.instance.pk)):
-            message = _("This is the last superuser who can enter. Make another one first.")
+            message = _("This is the last superuser who can sign in. Create another one first.")
             raise ValidationError(message, code="last")
         return cleaned
 
@@ -133,7 +135,7 @@ class AddressForm(forms.ModelForm):
         email: str = self.cleaned_data["email"]
         others = EmailAddress.objects.filter(user=self.instance.user_id).exclude(pk=self.instance.pk or 0)
         if others.filter(email__iexact=email).exists():
-            raise ValidationError(_("The user has this address already."), code="unique")
+            raise ValidationError(_("The user already has this address."), code="unique")
         return free_address(email, self.instance.user_id)
 
 
@@ -149,14 +151,14 @@ class AddressFormSet(BaseInlineFormSet):
         for form in self.kept():
             email = form.cleaned_data["email"]
             if email in seen:
-                form.add_error("email", _("This address stands here twice. Delete one."))
+                form.add_error("email", _("This address is listed twice. Delete one entry."))
             seen.add(email)
             primary += bool(form.cleaned_data.get("primary"))
         if primary > 1:
-            raise ValidationError(_("Only one address can be the primary one. Untick the others."))
+            raise ValidationError(_("Only one address can be the primary one. Clear the others."))
 
     def get_unique_error_message(self, unique_check: Any) -> Any:
-        return _("An address stands here twice. Delete one.")
+        return _("An address is listed twice. Delete one entry.")
 
     def kept(self) -> list[Any]:
         """Return the forms of the addresses that will exist after saving."""
@@ -184,7 +186,8 @@ class NewPasswordForm(AdminPasswordChangeForm):
         # Django translates its own text before the reader's language is known, so it stays English.
         if "usable_password" in self.fields:
             self.fields["usable_password"].help_text = _(
-                "Without one the user signs in by a provider or not at all, and the present password is lost."
+                "If disabled, the user can sign in only with an identity provider. The current password is "
+                "lost."
             )
 
 
@@ -194,9 +197,9 @@ class GroupForm(RolesFormMixin, forms.ModelForm):
     permissions_field = "permissions"
     roles = roles_field()
     second_factor = forms.BooleanField(
-        label=_("Second factor needed"),
+        label=_("Second factor required"),
         required=False,
-        help_text=_("Members open nothing with their password alone, from the next request on."),
+        help_text=_("Members can open nothing with their password alone. Applies from the next request."),
     )
     add_members = _people(_("add members"))
     remove_members = _people(_("remove members"))
@@ -219,6 +222,6 @@ class GroupForm(RolesFormMixin, forms.ModelForm):
     def _within_reach(self, users: QuerySet[User]) -> QuerySet[User]:
         names = out_of_reach(self.requester, users)
         if names:
-            message = _("Only superusers may change the groups of staff: %(names)s.")
+            message = _("Only superusers can change the groups of staff: %(names)s.")
             raise ValidationError(message, code="privilege", params={"names": ", ".join(names)})
         return users

@@ -52,8 +52,8 @@ class GroupAdmin(RolesAdminMixin, AuditedAdmin):
     fieldsets = (
         (None, {"fields": ("name", "second_factor")}),
         (_("Members"), {"fields": ("members", "add_members", "remove_members")}),
-        (_("Power in the administration"), {"fields": ("roles",)}),
-        (_("Single permissions"), {"classes": ("collapse",), "fields": ("permissions",)}),
+        (_("Administration rights"), {"fields": ("roles",)}),
+        (_("Individual permissions"), {"classes": ("collapse",), "fields": ("permissions",)}),
     )
     ordering = ("name",)
 
@@ -61,11 +61,11 @@ class GroupAdmin(RolesAdminMixin, AuditedAdmin):
     def member_count(self, group: WithAnnotations[Group, Counted]) -> int:
         return group.how_many
 
-    @admin.display(description=_("carries permissions"), boolean=True, ordering="is_powerful")
+    @admin.display(description=_("has permissions"), boolean=True, ordering="is_powerful")
     def carries_permissions(self, group: WithAnnotations[Group, Counted]) -> bool:
         return group.is_powerful
 
-    @admin.display(description=_("second factor needed"), boolean=True)
+    @admin.display(description=_("second factor required"), boolean=True)
     def is_strict(self, group: Group) -> bool:
         return hasattr(group, "strict_group")
 

@@ -22,7 +22,7 @@ from authgate.admin.audited import AuditedAdmin
 class InvitationForm(forms.ModelForm):
     requester: User
     days = forms.IntegerField(
-        label=_("Works for"), min_value=1, max_value=LONGEST_DAYS, initial=7, help_text=_("Days.")
+        label=_("Valid for"), min_value=1, max_value=LONGEST_DAYS, initial=7, help_text=_("Number of days.")
     )
 
     class Meta:
@@ -35,7 +35,7 @@ class InvitationForm(forms.ModelForm):
     def clean_groups(self) -> QuerySet[DjangoGroup]:
         groups: QuerySet[DjangoGroup] = self.cleaned_data["groups"]
         if not self.requester.is_superuser and groups.filter(permissions__isnull=False).exists():
-            message = _("Only superusers may invite into a group that carries permissions.")
+            message = _("Only superusers can invite users to groups with permissions.")
             raise forms.ValidationError(message, code="privilege")
         return groups
 
@@ -49,7 +49,7 @@ class InvitationAdmin(AuditedAdmin):
     list_filter = (("used_at", admin.EmptyFieldListFilter),)
     list_select_related = ("made_by", "used_by")
     search_fields = ("email", "used_by__username")
-    search_help_text = _("E-mail address, or who used it")
+    search_help_text = _("E-mail address or user")
     autocomplete_fields = ("groups",)
     fields = ("email", "groups", "days")
 
@@ -75,5 +75,5 @@ class InvitationAdmin(AuditedAdmin):
         )
         obj.pk, obj.created_at, obj.expires_at = made.pk, made.created_at, made.expires_at
         obj._state.adding = False
-        text = gettext("This link makes one account. It is shown this once: %(link)s")
+        text = gettext("This link creates one account. It is shown only once: %(link)s")
         self.message_user(request, text % {"link": link}, messages.SUCCESS)

@@ -76,9 +76,7 @@ def roles_field() -> forms.MultipleChoiceField:
         required=False,
         choices=[(role.key, role.name) for role in ROLES],
         widget=forms.CheckboxSelectMultiple,
-        help_text=_(
-            "Roles take effect for users with staff status. Unticking one takes its permissions away."
-        ),
+        help_text=_("Roles apply only to users with staff status. Clearing a role removes its permissions."),
     )
 
 

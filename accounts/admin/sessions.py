@@ -53,7 +53,7 @@ class SessionAdmin(ReadOnlyAdmin):
     def is_out_of_reach(self, request: HttpRequest, queryset: QuerySet[Any]) -> bool:
         names = out_of_reach(requester_of(request), self.users_of(queryset))
         if names:
-            message = gettext("Only superusers may do this to staff: %(names)s. Nothing was changed.")
+            message = gettext("Only superusers can do this to staff: %(names)s. Nothing was changed.")
             self.message_user(request, message % {"names": ", ".join(names)}, messages.ERROR)
         return bool(names)
 
@@ -103,11 +103,11 @@ class SignInAdmin(SessionAdmin):
         name = browser_named(sign_in.user_agent)
         return format_html('<bdi class="cut" title="{}">{}</bdi>', sign_in.user_agent or name, name)
 
-    @admin.display(description=_("signed in by"))
+    @admin.display(description=_("sign-in method"))
     def signed_in_by(self, sign_in: SignIn) -> str:
         return ", ".join(map(str, sign_in.methods)) or "-"
 
-    @admin.display(description=_("live"), boolean=True)
+    @admin.display(description=_("active"), boolean=True)
     def is_live(self, sign_in: SignIn) -> bool:
         return (
             sign_in.ended_at is None
@@ -119,13 +119,13 @@ class SignInAdmin(SessionAdmin):
     def users_of(self, queryset: QuerySet[Any]) -> QuerySet[User]:
         return User.objects.filter(pk__in=queryset.order_by().values("user"))
 
-    @admin.action(permissions=["end"], description=_("End the chosen sign-ins"))
+    @admin.action(permissions=["end"], description=_("End the selected sign-ins"))
     def end_chosen(self, request: HttpRequest, queryset: QuerySet[SignIn]) -> HttpResponse | None:
         if self.is_out_of_reach(request, queryset):
             return None
-        question = gettext("End these sign-ins, with every session on an application that hangs on them?")
+        question = gettext("End these sign-ins and all their gate sessions?")
         asked = ask_first(
-            self, request, queryset, action="end_chosen", question=question, button=gettext("End them")
+            self, request, queryset, action="end_chosen", question=question, button=gettext("End")
         )
         if asked is None:
             self._end(request, queryset)
@@ -159,15 +159,15 @@ class GateSessionAdmin(SessionAdmin):
     def users_of(self, queryset: QuerySet[Any]) -> QuerySet[User]:
         return User.objects.filter(pk__in=queryset.order_by().values("sign_in__user"))
 
-    @admin.action(permissions=["end"], description=_("End the chosen gate sessions"))
+    @admin.action(permissions=["end"], description=_("End the selected gate sessions"))
     def end_chosen(self, request: HttpRequest, queryset: QuerySet[GateSession]) -> HttpResponse | None:
         if self.is_out_of_reach(request, queryset):
             return None
         question = gettext(
-            "End these gate sessions? Whoever is still signed in at the portal gets new ones unasked."
+            "End these gate sessions? Users who are still signed in at the portal get new ones automatically."
         )
         asked = ask_first(
-            self, request, queryset, action="end_chosen", question=question, button=gettext("End them")
+            self, request, queryset, action="end_chosen", question=question, button=gettext("End")
         )
         if asked is None:
             self._end(request, queryset)

@@ -51,12 +51,12 @@ class UpstreamForm(forms.ModelForm):
         required=False,
         strip=True,
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
-        help_text=_("Never shown again. Empty keeps the one there is."),
+        help_text=_("Never shown again. If empty, the current secret is kept."),
     )
     remove_secret = forms.BooleanField(label=_("remove the client secret"), required=False)
     picture_file = PictureField(
         _("Picture"),
-        _("PNG, JPEG or WebP, best square; shown 24 points wide, in place of letters."),
+        _("PNG, JPEG or WebP, preferably square. Shown 24 pixels wide instead of the letters."),
         box=PICTURE_BOX,
     )
     remove_picture = forms.BooleanField(label=_("Remove the picture"), required=False)
@@ -77,7 +77,7 @@ class UpstreamForm(forms.ModelForm):
         typed, kept = cleaned.get("client_secret"), self.instance.client_secret
         if kept and not typed and not cleaned.get("remove_secret") and "issuer" in self.changed_data:
             # Otherwise the new issuer would receive the secret of the old one.
-            raise ValidationError({"client_secret": _("For another issuer enter the secret anew.")})
+            raise ValidationError({"client_secret": _("If you change the issuer, enter the secret again.")})
         if cleaned.get("remove_secret"):
             cleaned["client_secret"] = Secret()
         else:
@@ -194,7 +194,7 @@ class UpstreamAdmin(SuperusersOnly):
         (_("Programs"), {"classes": ("collapse",), "fields": ("trusted_for_machines", "machine_audience")}),
     )
 
-    @admin.display(description=_("people"), ordering="how_many")
+    @admin.display(description=_("users"), ordering="how_many")
     def people(self, upstream: WithAnnotations[Upstream, Counted]) -> int:
         return upstream.how_many
 
@@ -208,17 +208,17 @@ class UpstreamAdmin(SuperusersOnly):
 
     @admin.display(description=_("redirect URI"))
     def redirect_uri(self, upstream: Upstream) -> str:
-        return redirect_uri(upstream) if upstream.slug else gettext("shown once it is saved")
+        return redirect_uri(upstream) if upstream.slug else gettext("shown after saving")
 
-    @admin.display(description=_("where people come back to after signing out there"))
+    @admin.display(description=_("post-logout redirect URI"))
     def signed_out_address(self, upstream: Upstream) -> str:
         return signed_out_url()
 
     @admin.display(description=_("back-channel logout"))
     def backchannel_address(self, upstream: Upstream) -> str:
-        return backchannel_url(upstream) if upstream.slug else gettext("shown once it is saved")
+        return backchannel_url(upstream) if upstream.slug else gettext("shown after saving")
 
-    @admin.display(description=_("service to register, with any query"))
+    @admin.display(description=_("service URL to register, with any query"))
     def service_address(self, upstream: Upstream) -> str:
         return service_address()
 
@@ -262,7 +262,9 @@ class UpstreamAdmin(SuperusersOnly):
         save_picture(UpstreamPicture.objects, form, "picture", upstream=obj)
         if not obj.enabled:
             note_revocation()
-        messages.info(request, gettext("Test it before people do: the button is above its form."))
+        messages.info(
+            request, gettext("Test the provider before users sign in with it. The button is above the form.")
+        )
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
         """Note who created a group mapping. Only superusers grant power."""
@@ -276,7 +278,9 @@ class UpstreamAdmin(SuperusersOnly):
         super().save_related(request, form, formsets, change)
         addresses = form.instance.claim_mappings.filter(field=ClaimMapping.Field.EMAIL)
         if form.instance.is_oidc and addresses.exclude(claim="email").exists():
-            warning = gettext("No address is taken over: a provider verifies the claim email and no other.")
+            warning = gettext(
+                "E-mail addresses are not used, because a provider verifies only the claim email."
+            )
             self.message_user(request, warning, messages.WARNING)
 
     def delete_model(self, request: HttpRequest, obj: Upstream) -> None:
@@ -304,7 +308,9 @@ class IdentityForm(forms.ModelForm):
         user: User = self.cleaned_data["user"]
         if not may_touch(self.requester, user):
             # The program or person linked here acts as this user.
-            raise ValidationError(_("Only superusers link this user: it has power in the administration."))
+            raise ValidationError(
+                _("Only superusers can link this user, because it has administration rights.")
+            )
         return user
 
 

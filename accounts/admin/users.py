@@ -111,10 +111,10 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
         (None, {"fields": ("username", "display_name", "email", "password_state", "factors", "uuid")}),
         (_("Groups"), {"fields": ("groups",)}),
         (
-            _("Power in the administration"),
+            _("Administration rights"),
             {"fields": ("is_active", "is_staff", "is_superuser", "roles")},
         ),
-        (_("Single permissions"), {"classes": ("collapse",), "fields": ("user_permissions",)}),
+        (_("Individual permissions"), {"classes": ("collapse",), "fields": ("user_permissions",)}),
         (_("Sign-ins"), {"fields": ("date_joined", "last_login", "newest_sign_ins")}),
     )
     add_fieldsets = (
@@ -156,7 +156,7 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
         labels = dict(Authenticator.Type.choices)
         return ", ".join(str(labels.get(kind, kind)) for kind in kinds) or "-"
 
-    @admin.display(description=_("newest sign-ins"))
+    @admin.display(description=_("recent sign-ins"))
     def newest_sign_ins(self, user: User) -> SafeString:
         sign_ins = SignIn.objects.filter(user=user).select_related("user")[:NEWEST]
         return render_to_string("admin/newest_sign_ins.html", {"sign_ins": sign_ins, "person": user})
@@ -264,7 +264,7 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
     def _is_out_of_reach(self, request: HttpRequest, users: QuerySet[User]) -> bool:
         names = out_of_reach(requester_of(request), users)
         if names:
-            message = gettext("Only superusers may do this to staff: %(names)s. Nothing was changed.")
+            message = gettext("Only superusers can do this to staff: %(names)s. Nothing was changed.")
             self.message_user(request, message % {"names": ", ".join(names)}, messages.ERROR)
         return bool(names)
 
@@ -272,16 +272,19 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
         """Return whether the requester or the last superuser is among the users, with a message."""
         message = ""
         if users.filter(pk=requester_of(request).pk).exists():
-            message = gettext("You are among them. Ask another administrator. Nothing was changed.")
+            message = gettext("You selected yourself. Ask another administrator. Nothing was changed.")
         elif are_the_last_superusers(users):
-            message = gettext("Then no superuser could enter. Make another one first. Nothing was changed.")
+            message = gettext(
+                "This would leave no superuser who can sign in. Create another one first. "
+                "Nothing was changed."
+            )
         if message:
             self.message_user(request, message, messages.ERROR)
         return bool(message)
 
     # ---- actions ----
 
-    @admin.action(permissions=["end"], description=_("End all sign-ins of the chosen users"))
+    @admin.action(permissions=["end"], description=_("End all sign-ins of the selected users"))
     def end_sign_ins(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         if self._is_out_of_reach(request, queryset):
             return None
@@ -292,7 +295,7 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
             queryset,
             action="end_sign_ins",
             question=question,
-            button=gettext("End their sign-ins"),
+            button=gettext("End sign-ins"),
         )
         if asked is None:
             ended = sum(self._end_sign_ins_of(request, user) for user in queryset)
@@ -311,42 +314,42 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
         )
         return ended
 
-    @admin.action(permissions=["change"], description=_("Reset the second factors of the chosen users"))
+    @admin.action(permissions=["change"], description=_("Reset the second factors of the selected users"))
     def reset_factors(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         if self._is_out_of_reach(request, queryset):
             return None
         question = gettext(
-            "Remove all second factors of these users, and end their sign-ins? Make sure that it was they "
-            "who asked: from now on their password alone signs them in."
+            "Remove all second factors of these users and end their sign-ins? First make sure that the "
+            "users asked for this. From then on, their password alone signs them in."
         )
         asked = ask_first(
-            self, request, queryset, action="reset_factors", question=question, button=gettext("Reset them")
+            self, request, queryset, action="reset_factors", question=question, button=gettext("Reset")
         )
         if asked is None:
             reset = sum(reset_factors(request, user) for user in queryset)
-            text = ngettext("%d factor was removed.", "%d factors were removed.", reset)
+            text = ngettext("%d second factor was removed.", "%d second factors were removed.", reset)
             self.message_user(request, text % reset, messages.SUCCESS)
         return asked
 
-    @admin.action(permissions=["change"], description=_("Disable the chosen users"))
+    @admin.action(permissions=["change"], description=_("Disable the selected users"))
     def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         if self._is_out_of_reach(request, queryset) or self._refuses_to_lose(request, queryset):
             return None
         question = gettext("Disable these users and end their sign-ins?")
         asked = ask_first(
-            self, request, queryset, action="disable", question=question, button=gettext("Disable them")
+            self, request, queryset, action="disable", question=question, button=gettext("Disable")
         )
         if asked is None:
             self._set_active(request, queryset.filter(is_active=True), False)
         return asked
 
-    @admin.action(permissions=["change"], description=_("Enable the chosen users"))
+    @admin.action(permissions=["change"], description=_("Enable the selected users"))
     def enable(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         if self._is_out_of_reach(request, queryset):
             return None
         question = gettext("Enable these users?")
         asked = ask_first(
-            self, request, queryset, action="enable", question=question, button=gettext("Enable them")
+            self, request, queryset, action="enable", question=question, button=gettext("Enable")
         )
         if asked is None:
             self._set_active(request, queryset.filter(is_active=False), True)

@@ -22,7 +22,7 @@ class Migration(migrations.Migration):
                 ('created_at', models.DateTimeField(verbose_name='created')),
                 ('expires_at', models.DateTimeField(verbose_name='expires')),
                 ('last_used_at', models.DateTimeField(blank=True, null=True, verbose_name='last used')),
-                ('ended_at', models.DateTimeField(blank=True, null=True, verbose_name='ended')),
+                ('ended_at', models.DateTimeField(blank=True, null=True, verbose_name="revoked at")),
                 ('applications', models.ManyToManyField(related_name='+', to='authgate.application', verbose_name='applications')),
                 ('user', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='api_tokens', to=settings.AUTH_USER_MODEL, verbose_name='user')),
             ],

@@ -23,6 +23,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='upstream',
             name='recheck_every',
-            field=models.PositiveIntegerField(default=0, help_text='Seconds, 0 for never: whether the sign-in still counts there, by its refresh token.', verbose_name='asked again every'),
+            field=models.PositiveIntegerField(default=0, help_text="In seconds. The portal uses the refresh token to check that the sign-in is still valid at the provider. 0 disables the check.", verbose_name="recheck interval"),
         ),
     ]

@@ -15,13 +15,13 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='UpstreamPicture',
             fields=[
-                ('upstream', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='picture', serialize=False, to='accounts.upstream', verbose_name='upstream')),
+                ('upstream', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='picture', serialize=False, to='accounts.upstream', verbose_name="identity provider")),
                 ('key', models.CharField(default=authgate.models.new_icon_key, editable=False, max_length=32, unique=True)),
                 ('content', models.BinaryField()),
             ],
             options={
-                'verbose_name': 'picture of a provider',
-                'verbose_name_plural': 'pictures of providers',
+                'verbose_name': "provider picture",
+                'verbose_name_plural': "provider pictures",
                 'default_permissions': (),
             },
         ),

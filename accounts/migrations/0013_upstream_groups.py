@@ -15,33 +15,33 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='upstream',
             name='groups_claim',
-            field=models.CharField(blank=True, help_text='Such as groups. Every value becomes a group of this provider, which people enter and leave with it. Local groups are never taken, whatever their name. Empty: only the mappings below.', max_length=200, verbose_name='take all groups of the claim'),
+            field=models.CharField(blank=True, help_text="A claim such as groups. Each of its values becomes a group of this provider, and users join and leave it with the claim. Local groups with the same name are never used. If empty, only the mappings below apply.", max_length=200, verbose_name="groups claim"),
         ),
         migrations.AddField(
             model_name='upstream',
             name='groups_pattern',
-            field=models.TextField(blank=True, help_text='Patterns of values, one a line, such as portal-* (case matters). Empty: all.', verbose_name='only these'),
+            field=models.TextField(blank=True, help_text="Patterns, one per line, such as portal-*. Case-sensitive. Default: all values.", verbose_name="allowed values"),
         ),
         migrations.AddField(
             model_name='upstream',
             name='groups_prefix',
-            field=models.CharField(blank=True, help_text='Put before each name, such as campus-. Without it, applications cannot tell these groups from yours.', max_length=50, verbose_name='prefix'),
+            field=models.CharField(blank=True, help_text="Added before each group name, such as campus-. Without a prefix, applications cannot distinguish these groups from yours.", max_length=50, verbose_name='prefix'),
         ),
         migrations.AddField(
             model_name='upstream',
             name='trusts_every_address',
-            field=models.BooleanField(default=False, help_text="Its addresses of all domains count as verified, unless it says that one is not. If people can choose their address there, anyone can take another person's: here, at applications, and with links by address also their account. Off: only the domains above.", verbose_name='every e-mail address is trusted'),
+            field=models.BooleanField(default=False, help_text="Addresses in all domains count as verified, unless the provider says that one is not. If users can choose their address there, anyone can claim the address of another user. This affects the portal, its applications and, if accounts are linked by address, accounts. If off, only the domains above are trusted.", verbose_name="trust every e-mail address"),
         ),
         migrations.CreateModel(
             name='UpstreamGroup',
             fields=[
                 ('group', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='upstream_group', serialize=False, to='auth.group', verbose_name='group')),
                 ('value', models.CharField(max_length=300, verbose_name='value')),
-                ('upstream', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='groups', to='accounts.upstream', verbose_name='upstream')),
+                ('upstream', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='groups', to='accounts.upstream', verbose_name="identity provider")),
             ],
             options={
-                'verbose_name': 'group of a provider',
-                'verbose_name_plural': 'groups of providers',
+                'verbose_name': "provider group",
+                'verbose_name_plural': "provider groups",
                 'default_permissions': (),
                 'constraints': [models.UniqueConstraint(fields=('upstream', 'value'), name='one_group_for_a_value')],
             },

@@ -13,11 +13,11 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name='identity',
             name='subject',
-            field=models.CharField(help_text='The claim sub of its tokens, exactly; in CAS the user. Anyone who comes with it, a person or a program, acts as the user chosen here.', max_length=255, verbose_name='subject'),
+            field=models.CharField(help_text="The exact sub claim of its tokens. For CAS, the user name. Any user or program with this subject acts as the user selected here.", max_length=255, verbose_name='subject'),
         ),
         migrations.AlterConstraint(
             model_name='identity',
             name='one_user_for_a_subject',
-            constraint=models.UniqueConstraint(fields=('upstream', 'subject'), name='one_user_for_a_subject', violation_error_message='This subject is linked to a user already. Unlink it first.'),
+            constraint=models.UniqueConstraint(fields=('upstream', 'subject'), name='one_user_for_a_subject', violation_error_message="This subject is already linked to a user. Unlink it first."),
         ),
     ]

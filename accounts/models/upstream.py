@@ -33,60 +33,75 @@ class Upstream(models.Model):
         CAS = "cas", "CAS"
 
     class Linking(models.TextChoices):
-        NEVER = "never", _("never: people link their account themselves, while signed in")
-        VERIFIED_EMAIL = "email", _("by verified e-mail address of a trusted domain")
+        NEVER = "never", _("never: users link their accounts themselves while signed in")
+        VERIFIED_EMAIL = "email", _("by verified e-mail address in a trusted domain")
 
     class CasVersion(models.IntegerChoices):
         TWO = 2, "CAS 2"
         THREE = 3, "CAS 3"
 
     kind = models.CharField(_("kind"), max_length=4, choices=Kind.choices, default=Kind.OIDC)
-    name = models.CharField(_("name"), max_length=100, unique=True, help_text=_("As the button says it."))
+    name = models.CharField(
+        _("name"), max_length=100, unique=True, help_text=_("Shown on the sign-in button.")
+    )
     slug = models.SlugField(
-        _("name in addresses"), unique=True, help_text=_("Part of the redirect URI that the provider knows.")
+        _("name in URLs"),
+        unique=True,
+        help_text=_("Part of the redirect URI that you register with the provider."),
     )
     enabled = models.BooleanField(
-        _("enabled"), default=True, help_text=_("Switched off, the sign-ins that came by it end.")
+        _("enabled"), default=True, help_text=_("Disabling the provider ends all sign-ins made with it.")
     )
     icon = models.CharField(
-        _("icon"), max_length=2, blank=True, help_text=_("One or two letters, or an emoji, for the button.")
+        _("icon"),
+        max_length=2,
+        blank=True,
+        help_text=_("One or two letters, or an emoji, shown on the button."),
     )
     order = models.PositiveSmallIntegerField(_("order"), default=0)
     is_default = models.BooleanField(
-        _("goes straight there"),
+        _("default provider"),
         default=False,
-        help_text=_("The sign-in page leads to it at once. The password form stays at ?local=1."),
+        help_text=_(
+            "The sign-in page redirects to this provider. The password form stays available at ?local=1."
+        ),
     )
 
     # ---- users ----
 
     create_users = models.BooleanField(
-        _("makes accounts"), default=True, help_text=_("Whoever comes for the first time gets an account.")
+        _("create accounts"),
+        default=True,
+        help_text=_("New users who sign in with this provider get an account."),
     )
     linking = models.CharField(
-        _("links existing accounts"), max_length=5, choices=Linking.choices, default=Linking.NEVER
+        _("link existing accounts"), max_length=5, choices=Linking.choices, default=Linking.NEVER
     )
     trusted_email_domains = models.TextField(
         _("trusted e-mail domains"),
         blank=True,
-        help_text=_("One a line. Of other domains, and if empty of all, its word on addresses is not taken."),
+        help_text=_(
+            "One per line. Addresses in other domains are not trusted. If empty, no address is trusted."
+        ),
     )
     trusts_every_address = models.BooleanField(
-        _("every e-mail address is trusted"),
+        _("trust every e-mail address"),
         default=False,
         help_text=_(
-            "Its addresses of all domains count as verified, unless it says that one is not. If people can"
-            " choose their address there, anyone can take another person's: here, at applications, and with"
-            " links by address also their account. Off: only the domains above."
+            "Addresses in all domains count as verified, unless the provider says that one is not. If "
+            "users can choose their address there, anyone can claim the address of another user. This "
+            "affects the portal, its applications and, if accounts are linked by address, accounts. If "
+            "off, only the domains above are trusted."
         ),
     )
     groups_claim = models.CharField(
-        _("take all groups of the claim"),
+        _("groups claim"),
         max_length=200,
         blank=True,
         help_text=_(
-            "Such as groups. Every value becomes a group of this provider, which people enter and leave with"
-            " it. Local groups are never taken, whatever their name. Empty: only the mappings below."
+            "A claim such as groups. Each of its values becomes a group of this provider, and users join "
+            "and leave it with the claim. Local groups with the same name are never used. If empty, only "
+            "the mappings below apply."
         ),
     )
     groups_prefix = models.CharField(
@@ -94,43 +109,54 @@ class Upstream(models.Model):
         max_length=50,
         blank=True,
         help_text=_(
-            "Put before each name, such as campus-. Without it, applications cannot tell these groups from"
-            " yours."
+            "Added before each group name, such as campus-. Without a prefix, applications cannot "
+            "distinguish these groups from yours."
         ),
     )
     groups_pattern = models.TextField(
-        _("only these"),
+        _("allowed values"),
         blank=True,
-        help_text=_("Patterns of values, one a line, such as portal-* (case matters). Empty: all."),
+        help_text=_("Patterns, one per line, such as portal-*. Case-sensitive. Default: all values."),
     )
     second_factor_values = models.TextField(
         _("counts as second factor"),
         blank=True,
-        help_text=_("Values of amr or acr, one a line, such as mfa or otp. Empty: never."),
+        help_text=_(
+            "Values of amr or acr, one per line, such as mfa or otp. If empty, the provider never counts."
+        ),
     )
     recheck_every = models.PositiveIntegerField(
-        _("asked again every"),
+        _("recheck interval"),
         default=0,
-        help_text=_("Seconds, 0 for never: whether the sign-in still counts there, by its refresh token."),
+        help_text=_(
+            "In seconds. The portal uses the refresh token to check that the sign-in is still "
+            "valid at the provider. 0 disables the check."
+        ),
     )
     max_lifetime = models.PositiveIntegerField(
-        _("sign-ins end after"),
+        _("sign-in lifetime"),
         default=0,
         validators=[MaxValueValidator(10 * 365 * 86400)],
-        help_text=_("Seconds, 0 for what holds of every sign-in."),
+        help_text=_("In seconds. 0 uses the lifetime of all sign-ins."),
     )
     trusted_for_machines = models.BooleanField(
-        _("its tokens are credentials"),
+        _("accept tokens from programs"),
         default=False,
-        help_text=_("Programs may send a JWT of this provider as bearer token."),
+        help_text=_("Programs can send a JWT of this provider as a bearer token."),
     )
     machine_audience = models.CharField(
-        _("audience of such tokens"), max_length=255, blank=True, help_text=_("Required with the above.")
+        _("audience of these tokens"),
+        max_length=255,
+        blank=True,
+        help_text=_("Required if the option above is on."),
     )
     allow_private = models.BooleanField(
-        _("may be inside the network"),
+        _("allow private addresses"),
         default=False,
-        help_text=_("Its addresses may be private or this machine's own, then also with http://."),
+        help_text=_(
+            "The provider can have addresses in a private network or on this machine, and can then "
+            "use http://."
+        ),
     )
 
     # ---- OpenID Connect ----
@@ -139,9 +165,9 @@ class Upstream(models.Model):
         _("issuer"),
         max_length=500,
         blank=True,
-        help_text=_("Exactly as the provider's discovery document has it."),
+        help_text=_("Exactly as in the discovery document of the provider."),
     )
-    client_id = models.CharField(_("client id"), max_length=255, blank=True)
+    client_id = models.CharField(_("client ID"), max_length=255, blank=True)
     client_secret = EncryptedField(_("client secret"), blank=True, default="")
     scopes = models.CharField(_("scopes"), max_length=300, blank=True, default="openid profile email")
 
@@ -151,18 +177,18 @@ class Upstream(models.Model):
     cas_version = models.PositiveSmallIntegerField(
         _("version"), choices=CasVersion.choices, default=CasVersion.THREE
     )
-    ticket_prefix = models.CharField(_("tickets begin with"), max_length=20, blank=True, default="ST-")
+    ticket_prefix = models.CharField(_("ticket prefix"), max_length=20, blank=True, default="ST-")
 
     class Meta:
-        verbose_name = _("upstream")
-        verbose_name_plural = _("upstreams")
+        verbose_name = _("identity provider")
+        verbose_name_plural = _("identity providers")
         ordering = ["order", "name"]
         constraints = [
             models.UniqueConstraint(
                 fields=["is_default"],
                 condition=models.Q(is_default=True),
                 name="one_default_upstream",
-                violation_error_message=_("Another upstream is the default. Change that first."),
+                violation_error_message=_("Another identity provider is the default. Change that one first."),
             ),
         ]
 
@@ -182,18 +208,19 @@ class Upstream(models.Model):
         errors: dict[str, Any] = {}
         for name in self._required():
             if not getattr(self, name):
-                errors[name] = _("This is needed.")
+                errors[name] = _("This field is required.")
         for name in ("issuer", "server_url"):
             if getattr(self, name) and name not in errors:
                 self._clean_address(name, errors)
         self._clean_domains(errors)
         if self.is_oidc and "openid" not in self.scopes.split():
-            errors["scopes"] = _("Without openid among them there is no ID token.")
+            errors["scopes"] = _("Include openid. Without it there is no ID token.")
         if "machine_audience" not in errors:
             self._clean_audience(errors)
         if self._would_take_over():
             errors["issuer" if self.is_oidc else "server_url"] = _(
-                "People are linked to it under the address it has. Add another upstream for another provider."
+                "Users are linked with this address, so it cannot change. Add another identity provider "
+                "instead."
             )
         if errors:
             raise ValidationError(errors)
@@ -211,9 +238,12 @@ class Upstream(models.Model):
         except ValueError:
             strange = True
         if strange or parts.query or parts.fragment or not text.isascii() or not text.isprintable():
-            errors[name] = _("Write an address such as https://id.example.com, without query and fragment.")
+            errors[name] = _("Enter a URL such as https://id.example.com, without a query or fragment.")
         elif parts.scheme != "https" and not (parts.scheme == "http" and self.allow_private):
-            errors[name] = _("It must begin with https://. Inside the network http:// can be allowed below.")
+            errors[name] = _(
+                "It must begin with https://. To use http:// in a private network, allow "
+                "private addresses below."
+            )
 
     def _clean_domains(self, errors: dict[str, Any]) -> None:
         domains = [line.strip().lower().removeprefix("@") for line in self.trusted_email_domains.split()]
@@ -233,12 +263,14 @@ class Upstream(models.Model):
         taken = self.client_ids_at(self.issuer) | {self.client_id}
         if self.trusted_for_machines and self.machine_audience in taken:
             errors["machine_audience"] = _(
-                "This is a client id of the portal. Applications receive ID tokens with this audience, which"
-                " would open every other application. Use an audience of its own for programs."
+                "This is a client ID of the portal. Applications receive ID tokens with this audience, and "
+                "such a token would open every other application. Use a separate audience for programs."
             )
         others = Upstream.objects.filter(kind=self.Kind.OIDC, issuer=self.issuer).exclude(pk=self.pk)
         if others.filter(trusted_for_machines=True, machine_audience=self.client_id).exists():
-            errors["client_id"] = _("Another upstream of this issuer has it as audience of programs.")
+            errors["client_id"] = _(
+                "Another identity provider with this issuer already uses this audience for programs."
+            )
 
     def _would_take_over(self) -> bool:
         """Return whether users would be linked to subjects of another provider."""
@@ -253,14 +285,18 @@ class UpstreamPicture(models.Model):
     """The picture on a provider's button in place of letters, redrawn from the upload."""
 
     upstream = models.OneToOneField(
-        Upstream, models.CASCADE, primary_key=True, related_name="picture", verbose_name=_("upstream")
+        Upstream,
+        models.CASCADE,
+        primary_key=True,
+        related_name="picture",
+        verbose_name=_("identity provider"),
     )
     key = models.CharField(max_length=32, unique=True, editable=False, default=new_icon_key)
     content = models.BinaryField(editable=False)
 
     class Meta:
-        verbose_name = _("picture of a provider")
-        verbose_name_plural = _("pictures of providers")
+        verbose_name = _("provider picture")
+        verbose_name_plural = _("provider pictures")
         default_permissions = ()
 
     def __str__(self) -> str:
@@ -276,7 +312,7 @@ class ClaimMapping(models.Model):
         EMAIL = "email", _("e-mail address")
 
     upstream = models.ForeignKey(
-        Upstream, models.CASCADE, related_name="claim_mappings", verbose_name=_("upstream")
+        Upstream, models.CASCADE, related_name="claim_mappings", verbose_name=_("identity provider")
     )
     claim = models.CharField(_("claim"), max_length=200)
     field = models.CharField(_("field"), max_length=12, choices=Field.choices)
@@ -294,13 +330,15 @@ class GroupMapping(models.Model):
     """The value of a claim that adds users to a group. Without a claim, all users of the provider."""
 
     class Mode(models.TextChoices):
-        ADD = "add", _("adds")
-        MIRROR = "mirror", _("adds and takes away")
+        ADD = "add", _("add only")
+        MIRROR = "mirror", _("add and remove")
 
     upstream = models.ForeignKey(
-        Upstream, models.CASCADE, related_name="group_mappings", verbose_name=_("upstream")
+        Upstream, models.CASCADE, related_name="group_mappings", verbose_name=_("identity provider")
     )
-    claim = models.CharField(_("claim"), max_length=200, blank=True, help_text=_("Empty: everybody."))
+    claim = models.CharField(
+        _("claim"), max_length=200, blank=True, help_text=_("If empty, the mapping applies to all users.")
+    )
     value = models.CharField(_("value"), max_length=LONGEST_VALUE, blank=True)
     group = models.ForeignKey(Group, models.CASCADE, related_name="+", verbose_name=_("group"))
     mode = models.CharField(_("mode"), max_length=6, choices=Mode.choices, default=Mode.ADD)
@@ -320,7 +358,7 @@ class GroupMapping(models.Model):
 
     def clean(self) -> None:
         if bool(self.claim) != bool(self.value):
-            raise ValidationError(_("Give a claim with its value, or neither for everybody."))
+            raise ValidationError(_("Enter both a claim and a value, or leave both empty for all users."))
 
 
 class UpstreamGroup(models.Model):
@@ -332,12 +370,14 @@ class UpstreamGroup(models.Model):
     group = models.OneToOneField(
         Group, models.CASCADE, primary_key=True, related_name="upstream_group", verbose_name=_("group")
     )
-    upstream = models.ForeignKey(Upstream, models.CASCADE, related_name="groups", verbose_name=_("upstream"))
+    upstream = models.ForeignKey(
+        Upstream, models.CASCADE, related_name="groups", verbose_name=_("identity provider")
+    )
     value = models.CharField(_("value"), max_length=LONGEST_VALUE)
 
     class Meta:
-        verbose_name = _("group of a provider")
-        verbose_name_plural = _("groups of providers")
+        verbose_name = _("provider group")
+        verbose_name_plural = _("provider groups")
         default_permissions = ()
         constraints = [models.UniqueConstraint(fields=["upstream", "value"], name="one_group_for_a_value")]
 
@@ -349,14 +389,14 @@ class Identity(models.Model):
     """The link from a provider's subject to a user."""
 
     upstream = models.ForeignKey(
-        Upstream, models.CASCADE, related_name="identities", verbose_name=_("upstream")
+        Upstream, models.CASCADE, related_name="identities", verbose_name=_("identity provider")
     )
     subject = models.CharField(
         _("subject"),
         max_length=LONGEST_SUBJECT,
         help_text=_(
-            "The claim sub of its tokens, exactly; in CAS the user. Anyone who comes with it, a person or a"
-            " program, acts as the user chosen here."
+            "The exact sub claim of its tokens. For CAS, the user name. Any user or program with this "
+            "subject acts as the user selected here."
         ),
     )
     user = models.ForeignKey(
@@ -373,7 +413,7 @@ class Identity(models.Model):
             models.UniqueConstraint(
                 fields=["upstream", "subject"],
                 name="one_user_for_a_subject",
-                violation_error_message=_("This subject is linked to a user already. Unlink it first."),
+                violation_error_message=_("This subject is already linked to a user. Unlink it first."),
             )
         ]
 
@@ -392,25 +432,25 @@ class UpstreamSession(models.Model):
         "authgate.SignIn", models.CASCADE, related_name="upstream_session", verbose_name=_("sign-in")
     )
     upstream = models.ForeignKey(
-        Upstream, models.CASCADE, related_name="sessions", verbose_name=_("upstream")
+        Upstream, models.CASCADE, related_name="sessions", verbose_name=_("identity provider")
     )
     subject = models.CharField(_("subject"), max_length=LONGEST_SUBJECT)
-    sid = models.CharField(_("session there"), max_length=255, blank=True)
+    sid = models.CharField(_("provider session"), max_length=255, blank=True)
     ticket_digest = models.CharField(max_length=64, blank=True, editable=False)
     id_token = EncryptedField(blank=True, default="", editable=False)
     access_token = EncryptedField(blank=True, default="", editable=False)
     refresh_token = EncryptedField(blank=True, default="", editable=False)
     expires_at = models.DateTimeField(_("access token expires"), null=True, blank=True)
-    checked_at = models.DateTimeField(_("last asked"))
+    checked_at = models.DateTimeField(_("last checked"))
     tried_at = models.DateTimeField(null=True, blank=True, editable=False)
     wants_tokens = models.BooleanField(default=False, editable=False)
     methods = models.JSONField(_("amr"), default=list)
     context = models.CharField(_("acr"), max_length=255, blank=True)
-    has_second_factor = models.BooleanField(_("with a second factor there"), default=False)
+    has_second_factor = models.BooleanField(_("second factor at the provider"), default=False)
 
     class Meta:
-        verbose_name = _("upstream session")
-        verbose_name_plural = _("upstream sessions")
+        verbose_name = _("identity provider session")
+        verbose_name_plural = _("identity provider sessions")
         indexes = [
             models.Index(fields=["upstream", "sid"], name="upstream_session_by_sid"),
             models.Index(fields=["upstream", "subject"], name="upstream_session_by_subject"),

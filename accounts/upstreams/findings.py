@@ -30,7 +30,7 @@ def examine(upstream: Upstream, protocols: Mapping[str, Any]) -> list[Finding]:
     """Return the findings for a provider of any kind, within the limits for sign-ins."""
     protocol = protocols.get(upstream.kind)
     if protocol is None:
-        return [Finding(Level.WRONG, _("This kind of provider cannot be used yet."))]
+        return [Finding(Level.WRONG, _("This kind of provider is not supported yet."))]
     try:
         with provider_slots.hold(upstream.pk or 0):
             return list(protocol.examine(upstream))

@@ -28,7 +28,7 @@ def link_to(
             upstream=upstream, subject=subject, defaults={"user": user}
         )
         if identity.user_id != user.pk:
-            raise ValidationError(_("This subject is linked to a user already. Unlink it first."))
+            raise ValidationError(_("This subject is already linked to a user. Unlink it first."))
         if is_new:
             record_link(identity, actor, address)
     return Linked.NOW if is_new else Linked.BEFORE
@@ -37,7 +37,7 @@ def link_to(
 def validate_subject(subject: str) -> None:
     """Raise ValidationError for a subject that no token can have."""
     if not is_identifier(subject):
-        raise ValidationError(_("No token can have this subject."))
+        raise ValidationError(_("No token can contain this subject."))
 
 
 def record_link(identity: Identity, actor: str, address: str | None) -> None:

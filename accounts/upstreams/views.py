@@ -195,7 +195,7 @@ def _complete(
         sign_in = _still_signed_in(request, attempt)
         if attempt.purpose is Purpose.LINK:
             link(request, upstream, assertion, sign_in.user)
-            messages.success(request, _("%(name)s is linked to your account.") % {"name": upstream.name})
+            messages.success(request, _("%(name)s was linked to your account.") % {"name": upstream.name})
             return redirect("upstream_identities")
         _confirm_with(request, upstream, assertion, sign_in.user)
     return HttpResponseRedirect(target or reverse("upstream_identities"))
@@ -350,7 +350,7 @@ def unlink(request: SignedInRequest, key: int) -> HttpResponse:
         User.objects.select_for_update().get(pk=user.pk)
         identity = get_object_or_404(Identity.objects.select_related("user", "upstream"), pk=key, user=user)
         if is_only_sign_in_method(identity):
-            messages.error(request, _("It is your only way to sign in. Link another one first."))
+            messages.error(request, _("This is your only way to sign in. Link another one first."))
             return redirect("upstream_identities")
         identity.delete()
         note_revocation()

@@ -21,7 +21,7 @@ def warnings_about(application: Application) -> list[str]:
     warnings = list(_warnings_about_shared_hosts(application))
     rules = list(application.rules.prefetch_related("groups", "users"))
     if not rules:
-        return [*warnings, gettext("The application has no rule: nobody gets in.")]
+        return [*warnings, gettext("The application has no rule, so no user has access.")]
     return warnings + [warning for rule in rules for warning in _warnings_about_rule(rule)]
 
 
@@ -35,22 +35,22 @@ def _warnings_about_shared_hosts(application: Application) -> Iterator[str]:
         other = Origin.objects.filter(on_host).exclude(application=application).select_related("application")
         for taken in other[:1]:
             yield gettext(
-                "%(origin)s is on the host of the application “%(other)s”, and browsers send cookies to "
-                "every port. A proxy that cannot remove cookies (Traefik, ingress-nginx) passes each the "
-                "sessions of the other: use another name there."
+                "%(origin)s is on the same host as the application “%(other)s”, and browsers send cookies "
+                "to every port. If the proxy cannot remove cookies (Traefik, ingress-nginx), each "
+                "application receives the sessions of the other. Use a different host name."
             ) % {"origin": origin.value, "other": taken.application}
 
 
 def _warnings_about_rule(rule: Rule) -> Iterator[str]:
     names_somebody = bool(rule.groups.all() or rule.users.all())
     if rule.who == Rule.Who.CHOSEN and not names_somebody:
-        yield gettext("Nobody gets in by the rule for %s: choose groups or users for it.") % rule.path
+        yield gettext("The rule for %s gives no user access. Select groups or users for it.") % rule.path
     if rule.who != Rule.Who.CHOSEN and names_somebody:
         yield gettext(
-            "The rule for %(path)s lets in %(who)s: the groups and users chosen for it do not count."
+            "The rule for %(path)s admits %(who)s. The groups and users selected for it have no effect."
         ) % {
             "path": rule.path,
             "who": rule.get_who_display(),
         }
     if rule.expires_at is not None and rule.expires_at <= timezone.now():
-        yield gettext("The rule for %s has expired: nobody gets in by it.") % rule.path
+        yield gettext("The rule for %s has expired and no longer gives access.") % rule.path

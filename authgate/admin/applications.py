@@ -46,14 +46,14 @@ class OriginFormSet(BaseInlineFormSet):
         name_fields(form)
 
     def get_unique_error_message(self, unique_check: Any) -> Any:
-        return _("An origin stands here twice. Delete one of the two.")
+        return _("An origin is listed twice. Delete one entry.")
 
     def clean(self) -> None:
         super().clean()
         seen: set[str] = set()
         for form in kept_forms(self):
             if form.instance.value in seen:
-                form.add_error("value", _("This origin stands here twice. Delete one of the two."))
+                form.add_error("value", _("This origin is listed twice. Delete one entry."))
             seen.add(form.instance.value)
 
 
@@ -111,7 +111,7 @@ class RuleInline(ReadableText, admin.StackedInline):
     autocomplete_fields = ("groups", "users")
     fieldsets = (
         (None, {"fields": (("path", "exact"), "who", "groups", "users", "second_factor")}),
-        (_("Only for"), {"fields": (("methods", "expires_at"), "networks", "note")}),
+        (_("Restrictions"), {"fields": (("methods", "expires_at"), "networks", "note")}),
     )
     formfield_overrides = {models.TextField: {"widget": AdminTextareaWidget(attrs={"rows": 2})}}
 
@@ -128,7 +128,7 @@ ICON_BOX = (128, 128)
 class ApplicationForm(forms.ModelForm):
     icon_file = PictureField(
         _("Icon"),
-        _("PNG, JPEG or WebP, best square; the launcher shows it 48 points wide."),
+        _("PNG, JPEG or WebP, preferably square. The launcher shows it 48 pixels wide."),
         box=ICON_BOX,
     )
     remove_icon = forms.BooleanField(label=_("Remove the icon"), required=False)
@@ -153,7 +153,7 @@ class ApplicationAdmin(AuditedAdmin):
         ),
         (_("Programs"), {"fields": ("challenges",)}),
         (
-            _("What the application is told"),
+            _("Data sent to the application"),
             {
                 "classes": ("collapse",),
                 "fields": (

@@ -90,7 +90,9 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):
         try:
             return super().changeform_view(request, *arguments)
         except IntegrityError:
-            message = _("Somebody else changed the same thing at this moment, nothing was saved. Try again.")
+            message = _(
+                "Someone else changed the same data at the same time, so nothing was saved. Try again."
+            )
             self.message_user(request, message, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 

@@ -46,7 +46,7 @@ class ConfigurationEventAdmin(ReadOnlyAdmin):
     fields = ("mistake", "site", "contract", "cure", "count", "first_at", "last_at")
     readonly_fields = fields
 
-    @admin.display(description=_("what the proxy does"), ordering="reason")
+    @admin.display(description=_("problem"), ordering="reason")
     def what(self, event: ConfigurationEvent) -> SafeString:
         words = mistake_words(event.reason) or event.reason
         return format_html(
@@ -58,16 +58,16 @@ class ConfigurationEventAdmin(ReadOnlyAdmin):
         links: SiteLinks = event.links  # type: ignore[attr-defined]
         return links.site(event)
 
-    @admin.display(description=_("what the proxy does"))
+    @admin.display(description=_("problem"))
     def mistake(self, event: ConfigurationEvent) -> SafeString:
         words = mistake_words(event.reason) or event.reason
         return format_html("<strong>{}</strong> {}", words, machine_name(event.reason))
 
-    @admin.display(description=_("the line that cures it"))
+    @admin.display(description=_("configuration line that fixes it"))
     def cure(self, event: ConfigurationEvent) -> SafeString | str:
         line = line_that_cures(event.contract, event.reason)
         if not line:
-            return gettext("No line of the proxy's configuration alone: read what the proxy does.")
+            return gettext("No single configuration line fixes this. See the problem.")
         return format_html("<pre>{}</pre>", line)
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:

@@ -51,7 +51,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
     )
     list_filter = (KindFilter,)
     search_fields = ("actor", "subject", "application", "decision_id", "address")
-    search_help_text = _("By whom, about whom, application, address or decision")
+    search_help_text = _("Actor, affected user, application, address or decision")
     date_hierarchy = "at"
     fields = (
         "at",
@@ -86,11 +86,11 @@ class AuditEventAdmin(ReadOnlyAdmin):
         changed = ", ".join(label_of_change(change) for change in values_of(event) if "field" in change)
         return format_html('<span class="why">{}</span>', changed) if changed else ""
 
-    @admin.display(description=_("by"), ordering="actor")
+    @admin.display(description=_("actor"), ordering="actor")
     def actor_column(self, event: AuditEvent) -> SafeString:
         return links_of(event).actor(event)
 
-    @admin.display(description=_("about"), ordering="subject")
+    @admin.display(description=_("affected user"), ordering="subject")
     def subject_column(self, event: AuditEvent) -> SafeString:
         return links_of(event).subject(event)
 
@@ -117,14 +117,14 @@ class AuditEventAdmin(ReadOnlyAdmin):
             return NOTHING
         return format_html("{} {}", words_of_reason(event), machine_name(event.reason))
 
-    @admin.display(description=_("rules that did not admit"))
+    @admin.display(description=_("rules that did not match"))
     def failed_rules(self, event: AuditEvent) -> SafeString:
         """Return the criterion that failed first in each rule of the path."""
         failed = [pair for pair in event.details.get("failed") or () if len(pair) == 2]
         rules = Rule.objects.filter(pk__in=[key for key, _criterion in failed]).in_bulk()
         lines = [
             (
-                cut(str(rules[key])) if key in rules else gettext("a rule that is gone"),
+                cut(str(rules[key])) if key in rules else gettext("a deleted rule"),
                 reason_words(criterion) or criterion,
                 machine_name(criterion),
             )

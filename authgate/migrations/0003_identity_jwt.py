@@ -28,6 +28,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='application',
             name='identity_jwt',
-            field=models.BooleanField(default=False, help_text='The same, signed by the portal; its keys are at /.well-known/jwks.json.', verbose_name='also X-Ikd-Jwt'),
+            field=models.BooleanField(default=False, help_text="The same data, signed by the portal. The keys are at /.well-known/jwks.json.", verbose_name="send X-Ikd-Jwt"),
         ),
     ]

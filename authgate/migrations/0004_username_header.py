@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='application',
             name='username_header',
-            field=models.BooleanField(default=False, verbose_name='also username'),
+            field=models.BooleanField(default=False, verbose_name="send username"),
         ),
     ]

@@ -28,7 +28,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='application',
             name='category',
-            field=models.CharField(blank=True, help_text="The launcher's heading above it, such as Finance. Write it alike for all of a category.", max_length=60, verbose_name='category'),
+            field=models.CharField(blank=True, help_text="The heading in the launcher, such as Finance. Spell it the same for every application in the category.", max_length=60, verbose_name='category'),
         ),
         migrations.CreateModel(
             name='Favourite',

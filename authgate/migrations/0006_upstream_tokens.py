@@ -13,11 +13,11 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='application',
             name='access_token',
-            field=models.BooleanField(default=False, help_text="The upstream's access token of who signed in by one; whoever reads it may use it there.", verbose_name='also X-Auth-Request-Access-Token'),
+            field=models.BooleanField(default=False, help_text="The access token of the identity provider that the user signed in with. Anyone who can read it can use it there.", verbose_name="send X-Auth-Request-Access-Token"),
         ),
         migrations.AddField(
             model_name='application',
             name='id_token',
-            field=models.BooleanField(default=False, help_text='In place of what a browser sends there. All headers together may have 4 KiB: whose tokens and groups are longer is refused, which the configuration events tell.', verbose_name="also Authorization: Bearer with the upstream's ID token"),
+            field=models.BooleanField(default=False, help_text="Replaces the header that the browser sends. Users whose headers exceed 4 KiB in total are refused. See the configuration events.", verbose_name="send Authorization: Bearer with the ID token of the identity provider"),
         ),
     ]

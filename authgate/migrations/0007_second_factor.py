@@ -13,12 +13,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='signin',
             name='remembered_device',
-            field=models.BooleanField(default=False, verbose_name='second factor left out on a known device'),
+            field=models.BooleanField(default=False, verbose_name="second factor skipped on a remembered device"),
         ),
         migrations.AddField(
             model_name='signin',
             name='second_factor_at',
-            field=models.DateTimeField(blank=True, null=True, verbose_name='second factor given'),
+            field=models.DateTimeField(blank=True, null=True, verbose_name="second factor confirmed"),
         ),
         migrations.AddIndex(
             model_name='auditevent',

@@ -13,6 +13,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='application',
             name='challenges',
-            field=models.CharField(choices=[('bearer', 'Bearer'), ('basic', 'Basic'), ('both', 'Basic and Bearer')], default='bearer', help_text='The challenge in a 401. docker, git, wget and WebDAV clients need Basic: they send an API token as the password when asked for it. Browsers never receive that challenge. Default: Bearer.', max_length=10, verbose_name='programs are asked for'),
+            field=models.CharField(choices=[('bearer', 'Bearer'), ('basic', 'Basic'), ('both', 'Basic and Bearer')], default='bearer', help_text="The challenge in a 401 response. docker, git, wget and WebDAV clients need Basic. They then send an API token as the password. Browsers never receive this challenge. Default: Bearer.", max_length=10, verbose_name="challenge for programs"),
         ),
     ]

@@ -24,17 +24,17 @@ from authgate.check.target import Target
 def reason_in_words(reason: str) -> str:
     """Return a decision's reason in words for the user. Rules and groups are not named."""
     sentences = {
-        "no rule admits": _("You are not in a group that may open it."),
-        "allowed_groups": _("You are not in a group that may open it."),
-        "allowed_emails": _("It is open to certain e-mail addresses only."),
-        "allowed_email_domains": _("It is open to e-mail addresses of certain domains only."),
-        "application disabled": _("It is switched off at the moment."),
-        "no rule covers the path": _("Nobody has been given access to this page."),
-        "path cannot be read safely": _("Its address cannot be read in exactly one way."),
-        "second factor": _("It needs a second factor, which your sign-in does not have."),
-        "identity headers too long": _("You are in more groups than can be passed on to it."),
+        "no rule admits": _("You are not in a group that has access."),
+        "allowed_groups": _("You are not in a group that has access."),
+        "allowed_emails": _("Only certain e-mail addresses have access."),
+        "allowed_email_domains": _("Only e-mail addresses in certain domains have access."),
+        "application disabled": _("The application is disabled at the moment."),
+        "no rule covers the path": _("No user has access to this page."),
+        "path cannot be read safely": _("The address can be read in more than one way."),
+        "second factor": _("A second factor is required, and your sign-in has none."),
+        "identity headers too long": _("You are in more groups than can be passed on to the application."),
     }
-    return sentences.get(reason, _("You may not open it."))
+    return sentences.get(reason, _("You do not have access to this page."))
 
 
 def context_of(page: RefusedPage, portal: str = "") -> dict[str, object]:

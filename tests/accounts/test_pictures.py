@@ -43,11 +43,11 @@ def test_what_stands_behind_a_picture_in_its_file_is_gone() -> None:
 @pytest.mark.parametrize(
     ("content", "advice"),
     [
-        (SVG, "export it as PNG"),
-        (b"<html><script>alert(1)</script>", "no PNG, JPEG or WebP"),
-        (picture("GIF").read(), "no PNG, JPEG or WebP"),
-        (b"", "no PNG, JPEG or WebP"),
-        (picture().read()[:60], "a broken one"),
+        (SVG, "Export it as PNG"),
+        (b"<html><script>alert(1)</script>", "not a valid PNG, JPEG or WebP"),
+        (picture("GIF").read(), "not a valid PNG, JPEG or WebP"),
+        (b"", "not a valid PNG, JPEG or WebP"),
+        (picture().read()[:60], "not a valid PNG, JPEG or WebP"),
         (claiming(100_000, 100_000), "smaller|a broken one"),
         (picture(size=(5_000, 4_000)).read(), "16 million"),
         (bytes(LARGEST_UPLOAD + 1), "larger than 2 MB"),

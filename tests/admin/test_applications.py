@@ -70,16 +70,16 @@ def test_staff_with_permission_may_do_it_too(request: pytest.FixtureRequest, sta
 
 
 REFUSED = {
-    "no origin": (origins("wiki.example.com"), "Write the scheme too"),
+    "no origin": (origins("wiki.example.com"), "Include the scheme"),
     "the portal": (origins("https://sso.example.com"), "portal itself"),
     "the portal's host": (origins("https://sso.example.com:8443"), "such as app.example.com"),
     "a public suffix": (origins("https://*.co.uk"), "other people"),
-    "plain http": (origins("http://wiki.example.com"), "may be used without https"),
+    "plain http": (origins("http://wiki.example.com"), "allow use without https"),
     "taken": (origins("https://Taken.example.com:443"), "belongs to the application “Other”"),
     "twice": (origins("https://wiki.example.com", "https://wiki.example.com"), "twice"),
     "twice in two spellings": (origins("https://wiki.example.com", "https://WIKI.example.com:443"), "twice"),
-    "a bad path": (rules("/a//b"), "Write one /"),
-    "a bad method": (rules("/", methods="GET;"), "is no method"),
+    "a bad path": (rules("/a//b"), "Use a single /"),
+    "a bad method": (rules("/", methods="GET;"), "is not a method"),
     "a bad network": (rules("/", networks="10.0.0.5/8"), "10.0.0.0/8 for all of it"),
     "two letter cases": (rules("/admin", "/Admin"), "/admin too"),
     "two letter cases, far apart": (rules("/ADMIN", "/x", "/Admin"), "/ADMIN too"),
@@ -154,7 +154,7 @@ def test_plain_http_is_allowed_and_taken_back_with_the_applications_mark(carols:
     taken_back = save(carols, change(Application.objects.get()), without_https=None)
 
     assert errors_in(made) == ""
-    assert "may be used without https" in errors_in(taken_back)
+    assert "allow use without https" in errors_in(taken_back)
 
 
 def test_the_mark_can_be_taken_back_along_with_the_http_origin(carols: Client) -> None:
@@ -167,12 +167,12 @@ def test_the_mark_can_be_taken_back_along_with_the_http_origin(carols: Client) -
 
 WARNED = {
     "chosen without anybody": (rules("/ops", who="chosen"), "Nobody gets in by the rule for /ops"),
-    "chosen and yet for all": (rules("/ops", groups=["{staff}"]), "do not count"),
+    "chosen and yet for all": (rules("/ops", groups=["{staff}"]), "have no effect"),
     "expired": (
         rules("/ops", expires_at_0="2020-01-01", expires_at_1="00:00"),
         "The rule for /ops has expired",
     ),
-    "no rule": ({}, "no rule: nobody gets in"),
+    "no rule": ({}, "no rule, so no user has access"),
 }
 
 
@@ -192,7 +192,7 @@ def test_the_ports_of_one_application_are_not_warned_of(carols: Client) -> None:
     own = origins("https://nas.example.com", "https://nas.example.com:8443")
     save(carols, ADD, name="Files", **own, **rules("/", who="signed_in"))
 
-    assert "on the host of" not in messages_in(carols)
+    assert "on the same host as" not in messages_in(carols)
 
 
 @pytest.mark.parametrize(("fields", "words"), WARNED.values(), ids=WARNED)
@@ -229,7 +229,7 @@ def test_every_change_of_an_application_is_recorded(carols: Client) -> None:
         ("deleted", "carol", "Wiki"),
     ]
     assert events[1].details["changes"] == [
-        {"added": {"name": "rule", "object": "/admin → anyone signed in"}}
+        {"added": {"name": "rule", "object": "/admin → any signed-in user"}}
     ]
 
 
@@ -351,7 +351,7 @@ def test_an_icon_that_may_carry_scripts_is_refused(carols: Client) -> None:
 
     answer = save(carols, f"/admin/authgate/application/{wiki.pk}/change/", icon_file=file(SVG, "icon.svg"))
 
-    assert "export it as PNG" in errors_in(answer)
+    assert "Export it as PNG" in errors_in(answer)
     assert not Icon.objects.exists()
 
 

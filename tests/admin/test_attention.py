@@ -73,10 +73,10 @@ def test_a_proxys_mistake_is_told_for_a_day_and_comes_first(carols: Client) -> N
 
     found = matters(carols)
 
-    assert next(iter(found)) == "Configuration mistakes within a day"
+    assert next(iter(found)) == "Configuration errors in the last 24 hours"
     named = "https://wiki.example.net (No application has this origin)"
-    assert named in found["Configuration mistakes within a day"]
-    assert "peer not trusted" not in found["Configuration mistakes within a day"]
+    assert named in found["Configuration errors in the last 24 hours"]
+    assert "peer not trusted" not in found["Configuration errors in the last 24 hours"]
 
 
 def test_failed_sign_ins_and_refusals_of_the_last_day_are_counted(carols: Client) -> None:
@@ -86,7 +86,9 @@ def test_failed_sign_ins_and_refusals_of_the_last_day_are_counted(carols: Client
     record("sign_in_failed")
     record("refused", subject="bob")
 
-    assert {"2 failed sign-ins within a day", "1 refusal within a day"} <= matters(carols).keys()
+    assert {"2 failed sign-ins in the last 24 hours", "1 refusal in the last 24 hours"} <= matters(
+        carols
+    ).keys()
 
 
 def test_of_many_only_three_are_named(carols: Client) -> None:
@@ -102,7 +104,7 @@ def test_nobody_is_told_of_what_they_may_not_see(db: None, browser_of: Callable[
     pat = UserFactory(username="pat", is_staff=True)
     pat.user_permissions.set(Permission.objects.filter(codename="view_auditevent"))
 
-    assert list(matters(browser_of(pat))) == ["1 refusal within a day"]
+    assert list(matters(browser_of(pat))) == ["1 refusal in the last 24 hours"]
 
 
 @pytest.mark.usefixtures("known_brand")
@@ -187,7 +189,7 @@ def test_tokens_that_end_soon_are_named_with_their_owners(carols: Client, alice:
     make_token(alice, "ended", [], 3600)
     ApiToken.objects.filter(name="ended").update(ended_at=timezone.now())
 
-    assert "14 days what uses them is refused: soon (alice)." in matters(carols)["API tokens that end soon"]
+    assert "will be refused within 14 days: soon (alice)." in matters(carols)["API tokens that expire soon"]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +213,7 @@ def test_a_provider_that_fails_is_told_but_not_a_person_who_was_refused(
     details = {"upstream": "corporate"} | ({"blame": blame} if blame else {})
     record(kind, reason="it does not answer", details=details)
 
-    assert (matters(carols).get("Providers in trouble", "").find("Corporate (1)") > 0) is is_told
+    assert (matters(carols).get("Providers with errors", "").find("Corporate (1)") > 0) is is_told
 
 
 def test_a_provider_that_is_off_or_was_in_trouble_yesterday_is_not_told(carols: Client) -> None:
@@ -222,4 +224,4 @@ def test_a_provider_that_is_off_or_was_in_trouble_yesterday_is_not_told(carols: 
     with time_machine.travel(timezone.now() - timedelta(days=2)):
         record("upstream_failed", details={"upstream": "mended", "blame": "broken"})
 
-    assert "Providers in trouble" not in matters(carols)
+    assert "Providers with errors" not in matters(carols)

@@ -55,7 +55,7 @@ def test_a_logo_is_drawn_anew_and_can_be_removed(carols: Client) -> None:
 def test_an_svg_is_refused_with_advice(carols: Client) -> None:
     answer = save(carols, PAGE, logo_file=file(SVG, "logo.svg"))
 
-    assert "export it as PNG" in errors_in(answer)
+    assert "Export it as PNG" in errors_in(answer)
 
 
 def test_the_list_leads_to_the_one_brand(carols: Client) -> None:

@@ -56,7 +56,7 @@ def test_an_event_stands_in_words_with_its_machine_name(carols: Client) -> None:
         assert "Too many sign-in attempts" in shown
         assert ">sign_in_limited</code>" in shown
         assert "There were too many attempts." in shown
-    assert "Further attempts have to wait." in page
+    assert "Further attempts must wait." in page
     assert ">too many attempts</code>" in page
 
 
@@ -95,7 +95,7 @@ def test_a_person_reads_the_same_words(alice: User, browser_of: Callable[[User],
 
     page = browser_of(alice).get("/accounts/events/").content.decode()
 
-    assert "The password was changed" in page and "By a link in a mail." in page
+    assert "The password was changed" in page and "With the link in an e-mail." in page
     assert "secret-host" not in page
 
 

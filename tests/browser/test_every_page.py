@@ -149,7 +149,7 @@ PAGES: dict[str, tuple[str, Way]] = {
     "new token": ("alice", confirmed("/accounts/tokens/new/")),
     "token made": ("alice", a_new_token),
     "second factors": ("alice", "/accounts/second-factor/"),
-    "second factor needed": ("alice", "/accounts/second-factor/needed/"),
+    "second factor required": ("alice", "/accounts/second-factor/needed/"),
     "set up an app": ("alice", confirmed("/accounts/second-factor/app/")),
     "wrong code of an app": ("alice", a_wrong_code),
     "add a passkey": ("alice", confirmed("/accounts/second-factor/passkeys/add/")),

@@ -53,5 +53,5 @@ def test_a_whole_zone_cannot(page: Page, pages: Pages, domain: str) -> None:
 
 @pytest.mark.parametrize("zone", ["lan", "internal", "home.arpa", "local"])
 def test_the_message_for_a_zone_says_what_to_name(zone: str) -> None:
-    with pytest.raises(ValidationError, match="name a domain below it"):
+    with pytest.raises(ValidationError, match="use a domain below it"):
         canonical_cookie_domains((zone,))

@@ -101,7 +101,7 @@ def test_a_client_id_of_the_portal_is_refused_as_audience_of_programs(
     refused = save(carols, page(upstream), machine_audience=client_id, **fields)
     taken = save(carols, page(upstream), machine_audience="https://api.example.com", **fields)
 
-    assert "client id of the portal" in errors_in(refused)
+    assert "client ID of the portal" in errors_in(refused)
     assert errors_in(taken) == "" and taken.status_code == 302
 
 
@@ -113,7 +113,9 @@ def test_an_audience_of_programs_is_refused_as_client_id(
         issuer=upstream.issuer, client_id="x", trusted_for_machines=True, machine_audience="https://api"
     )
 
-    assert "audience of programs" in errors_in(save(carols, page(upstream), client_id="https://api"))
+    assert "already uses this audience for programs" in errors_in(
+        save(carols, page(upstream), client_id="https://api")
+    )
 
 
 def test_no_secret_is_in_the_audit_trail(carols: Client, upstream: Upstream) -> None:  # noqa: F811
@@ -195,7 +197,7 @@ def test_an_address_from_a_claim_that_is_never_believed_is_warned_of(
     answer = save(carols, page(upstream), **{"claim_mappings-TOTAL_FORMS": 1, **mapping})
 
     assert errors_in(answer) == "" and ClaimMapping.objects.get().claim == claim
-    assert ("No address is taken over" in messages_in(carols)) is warned
+    assert ("E-mail addresses are not used" in messages_in(carols)) is warned
 
 
 # ---- pictures ---------------------------------------------------------------------------------------------
@@ -250,7 +252,7 @@ def test_a_picture_is_replaced_and_removed(
 def test_a_picture_that_may_carry_scripts_is_refused(carols: Client, upstream: Upstream) -> None:  # noqa: F811
     answer = save(carols, page(upstream), picture_file=file(SVG, "icon.svg"))
 
-    assert "export it as PNG" in errors_in(answer)
+    assert "Export it as PNG" in errors_in(answer)
     assert not UpstreamPicture.objects.exists()
 
 
@@ -317,13 +319,13 @@ WRONG: dict[str, tuple[Any, str]] = {
         lambda p, u: p.answers.update({"/.well-known/openid-configuration": (404, {}, b"")}),
         "404",
     ),
-    "another issuer": (lambda p, u: p.metadata.update(issuer=f"{p.issuer}/"), "exactly alike"),
+    "another issuer": (lambda p, u: p.metadata.update(issuer=f"{p.issuer}/"), "Both must match exactly"),
     "no token endpoint": (lambda p, u: p.metadata.update(token_endpoint=None), "token_endpoint"),
     "keys missing": (lambda p, u: p.answers.update({"/keys": (500, {}, b"")}), "Keys"),
-    "no key of use": (lambda p, u: p.keys.__setitem__(0, jwk(SHORT_RSA_KEY, "one")), "none that could"),
+    "no key of use": (lambda p, u: p.keys.__setitem__(0, jwk(SHORT_RSA_KEY, "one")), "no usable key"),
     "keys for encryption only": (
         lambda p, u: p.keys.__setitem__(0, jwk(OTHER_RSA_KEY, "one", use="enc")),
-        "none that could",
+        "no usable key",
     ),
     "only HS256": (
         lambda p, u: p.metadata.update(id_token_signing_alg_values_supported=["HS256"]),
@@ -340,7 +342,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     "clock": (clock_off, "seconds off"),
     "programs with the portal's client id as audience": (
         lambda p, u: Upstream.objects.update(trusted_for_machines=True, machine_audience="portal"),
-        "their audience is a client id",
+        "their audience is a client ID",
     ),
     "down": (lambda p, u: p.stop(), "cannot be reached"),
 }
@@ -483,7 +485,7 @@ REFUSED_CHANGES: dict[str, tuple[tuple[str, ...], str]] = {
         "enter the client secret",
     ),
     "what the form refuses": (("--scopes", "profile"), "scopes: Without openid"),
-    "the client id as audience": (("--machine-audience", "portal"), "client id of the portal"),
+    "the client id as audience": (("--machine-audience", "portal"), "client ID of the portal"),
     "a negative number": (("--recheck-every=-1",), "recheck_every"),
     "an absent file": (("--client-secret-file", "/nonexistent"), "cannot be read"),
     "an absent variable": (("--client-secret-env", "NO_SUCH"), "environment has no NO_SUCH"),

@@ -134,7 +134,7 @@ def test_staff_without_the_permission_link_nobody(
 @pytest.mark.parametrize(
     ("subject", "told"),
     [
-        ("taken", "linked to a user already"),
+        ("taken", "already linked to a user"),
         ("a\nb", "invisible character"),
         ("x" * 256, "255"),
         ("", "required"),
@@ -158,10 +158,10 @@ def test_the_form_refuses(
 
 
 REFUSED: dict[str, tuple[tuple[str, ...], str]] = {
-    "another's subject": (("campus", "taken", "bob"), "linked to a user already"),
+    "another's subject": (("campus", "taken", "bob"), "already linked to a user"),
     "nobody": (("campus", "new", "nobody"), "no user 'nobody'"),
     "no such provider": (("other", "new", "bob"), "no provider 'other'"),
-    "a subject that is none": (("campus", "a\x1b[31m", "bob"), "No token can have"),
+    "a subject that is none": (("campus", "a\x1b[31m", "bob"), "No token can contain"),
 }
 
 

@@ -163,5 +163,5 @@ def test_a_provider_with_people_does_not_become_another(alice: User) -> None:
     signed_in_by(upstream, alice)
     upstream.issuer = "https://other.example.com"
 
-    with pytest.raises(ValidationError, match="Add another upstream"):
+    with pytest.raises(ValidationError, match="Add another identity provider"):
         upstream.full_clean()

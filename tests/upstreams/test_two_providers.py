@@ -97,7 +97,7 @@ def test_first_sign_in_link_sign_out_and_back(installation: Installation, page: 
     page.goto(installation.at_portal("/accounts/providers/"))
     page.get_by_role("button", name="Link", exact=True).click()
     sign_in_there(page, "kim")
-    expect(page.get_by_text("Clinic is linked to your account.")).to_be_visible()
+    expect(page.get_by_text("Clinic was linked to your account.")).to_be_visible()
 
     page.goto(installation.app("/authgate/sign_out"))
     page.get_by_role("button", name="Yes, sign me out").click()

@@ -264,15 +264,17 @@ def examine_cas(upstream: Upstream) -> Iterator[Finding]:
     try:
         validate_ticket(upstream, service, f"{upstream.ticket_prefix}trial-of-the-portal")
     except TicketRefused as error:
-        yield Finding(Level.GOOD, _("Validation: the server answers as a CAS server does."))
+        yield Finding(Level.GOOD, _("Validation: the server responds like a CAS server."))
         if error.code in SERVICE_REFUSED:
-            text = _("Service: the server does not know the portal. Register %(uri)s there, with any query.")
+            text = _(
+                "Service: the server does not accept the portal. Register %(uri)s there, with any query."
+            )
             yield Finding(Level.WRONG, text % told)
     except ProviderError as error:
         yield Finding(Level.WRONG, _("Validation: %(reason)s.") % {"reason": error.reason})
         return
     else:
-        yield Finding(Level.WRONG, _("Validation: the server takes a ticket that it never issued."))
+        yield Finding(Level.WRONG, _("Validation: the server accepts a ticket that it never issued."))
         return
     yield _login_page(upstream, told)
 

@@ -28,13 +28,13 @@ def examine_oidc(upstream: Upstream) -> Iterator[Finding]:
     except ProviderError as error:
         yield Finding(Level.WRONG, _("Discovery: %(reason)s.") % {"reason": error.reason})
         return
-    yield Finding(Level.GOOD, _("Discovery: the document is there, and of this issuer."))
+    yield Finding(Level.GOOD, _("Discovery: the document exists and matches the issuer."))
     yield _clock(answer)
     yield _keys(upstream, metadata)
     yield _challenge(metadata)
     yield _redirect_uri(upstream)
     if upstream.trusted_for_machines and upstream.machine_audience in Upstream.client_ids_at(upstream.issuer):
-        text = _("Programs: their audience is a client id of the portal, so their tokens are refused.")
+        text = _("Programs: their audience is a client ID of the portal, so their tokens are refused.")
         yield Finding(Level.WRONG, text)
 
 
@@ -42,12 +42,12 @@ def _clock(answer: Answer) -> Finding:
     try:
         there = parsedate_to_datetime(answer.headers["date"]).timestamp()
     except (KeyError, ValueError, TypeError):
-        return Finding(Level.DOUBTFUL, _("Clock: the provider does not tell the time."))
+        return Finding(Level.DOUBTFUL, _("Clock: the provider does not send its time."))
     off = round(there - time.time())
     if abs(off) > LEEWAY:
-        text = _("Clock: the provider's is %(seconds)d seconds off. Its tokens will be refused.")
+        text = _("Clock: the provider is %(seconds)d seconds off. Its tokens will be refused.")
         return Finding(Level.WRONG, text % {"seconds": off})
-    return Finding(Level.GOOD, _("Clock: the provider's agrees."))
+    return Finding(Level.GOOD, _("Clock: the provider has the same time."))
 
 
 def _keys(upstream: Upstream, metadata: Metadata) -> Finding:
@@ -62,15 +62,19 @@ def _keys(upstream: Upstream, metadata: Metadata) -> Finding:
         if matching_key(Header(algorithm, key.get("kid")), [key])
     ]
     if not usable:
-        return Finding(Level.WRONG, _("Keys: the provider publishes none that could be used."))
+        return Finding(Level.WRONG, _("Keys: the provider publishes no usable key."))
     return Finding(Level.GOOD, _("Keys: %(names)s.") % {"names": ", ".join(sorted(set(usable)))})
 
 
 def _challenge(metadata: Metadata) -> Finding:
     if metadata.challenge_methods is None:
-        return Finding(Level.DOUBTFUL, _("PKCE: the provider does not say that it knows it. It is sent."))
+        return Finding(
+            Level.DOUBTFUL, _("PKCE: the provider does not announce support. The portal sends it anyway.")
+        )
     if "S256" not in metadata.challenge_methods:
-        return Finding(Level.DOUBTFUL, _("PKCE: the provider does not know S256, so it may refuse attempts."))
+        return Finding(
+            Level.DOUBTFUL, _("PKCE: the provider does not support S256, so it may refuse sign-ins.")
+        )
     return Finding(Level.GOOD, _("PKCE: S256."))
 
 
@@ -92,10 +96,12 @@ def _redirect_uri(upstream: Upstream) -> Finding:
     if answer.status in (302, 303) and location.startswith(f"{own}?"):
         code = parse_qs(urlsplit(location).query).get("error", [""])[0]
         if code in ("login_required", "interaction_required", "consent_required"):
-            return Finding(Level.GOOD, _("Redirect URI: the provider knows %(uri)s.") % told)
-        text = _("Redirect URI: the provider knows %(uri)s, but refuses the client (%(error)s).")
+            return Finding(Level.GOOD, _("Redirect URI: the provider accepts %(uri)s.") % told)
+        text = _("Redirect URI: the provider accepts %(uri)s, but refuses the client (%(error)s).")
         return Finding(Level.WRONG, text % {**told, "error": readable(code, 60)})
     if answer.status >= 400:
-        text = _("Redirect URI or client id: the provider refuses them. Register exactly %(uri)s there.")
+        text = _("Redirect URI or client ID: the provider refuses them. Register exactly %(uri)s there.")
         return Finding(Level.WRONG, text % told)
-    return Finding(Level.DOUBTFUL, _("Redirect URI: not to be told. Register exactly %(uri)s there.") % told)
+    return Finding(
+        Level.DOUBTFUL, _("Redirect URI: could not be checked. Register exactly %(uri)s there.") % told
+    )
