@@ -222,7 +222,7 @@ def test_networks_are_stored_in_one_spelling(text: str, canonical: str) -> None:
 
 
 NO_NETWORKS = {
-    "an address in a network": ("10.0.0.5/8", "10.0.0.0/8 for all of it, or 10.0.0.5/32"),
+    "an address in a network": ("10.0.0.5/8", "10.0.0.0/8 for the whole network, or 10.0.0.5/32"),
     "a name": ("office", "is not a network"),
     "a range": ("10.0.0.1-10.0.0.9", "is not a network"),
     "octal": ("010.0.0.0/8", "is not a network"),
@@ -300,7 +300,7 @@ def test_a_start_page_is_a_web_page() -> None:
 
 
 def test_names_of_users_differ_in_more_than_letter_case(alice: User) -> None:
-    with pytest.raises(ValidationError, match="other letter case"):
+    with pytest.raises(ValidationError, match="Letter case does not count"):
         User(username="Alice", password="x").full_clean()
 
 

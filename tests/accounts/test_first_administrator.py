@@ -83,7 +83,7 @@ def test_the_link_is_worthless_once_there_is_an_administrator(client: Client, pa
 
 
 def test_with_an_administrator_there_is_no_link(carol: User) -> None:
-    with pytest.raises(CommandError, match="There is an administrator already"):
+    with pytest.raises(CommandError, match="An administrator already exists"):
         make_link()
 
 

@@ -28,7 +28,7 @@ def test_ending_one_asks_first(carols: Client, row: ApiToken) -> None:
     response = end(carols, TOKENS, row.pk, confirmed="")
 
     row.refresh_from_db()
-    assert b"End these API tokens" in response.content
+    assert b"Revoke these API tokens" in response.content
     assert row.ended_at is None
 
 

@@ -71,7 +71,7 @@ def test_staff_with_permission_may_do_it_too(request: pytest.FixtureRequest, sta
 
 REFUSED = {
     "no origin": (origins("wiki.example.com"), "Include the scheme"),
-    "the portal": (origins("https://sso.example.com"), "portal itself"),
+    "the portal": (origins("https://sso.example.com"), "address of the portal"),
     "the portal's host": (origins("https://sso.example.com:8443"), "such as app.example.com"),
     "a public suffix": (origins("https://*.co.uk"), "other people"),
     "plain http": (origins("http://wiki.example.com"), "allow use without https"),
@@ -80,10 +80,10 @@ REFUSED = {
     "twice in two spellings": (origins("https://wiki.example.com", "https://WIKI.example.com:443"), "twice"),
     "a bad path": (rules("/a//b"), "Use a single /"),
     "a bad method": (rules("/", methods="GET;"), "is not a method"),
-    "a bad network": (rules("/", networks="10.0.0.5/8"), "10.0.0.0/8 for all of it"),
-    "two letter cases": (rules("/admin", "/Admin"), "/admin too"),
-    "two letter cases, far apart": (rules("/ADMIN", "/x", "/Admin"), "/ADMIN too"),
-    "two letter cases beyond ASCII": (rules("/straße", "/STRASSE"), "/straße too"),
+    "a bad network": (rules("/", networks="10.0.0.5/8"), "10.0.0.0/8 for the whole network"),
+    "two letter cases": (rules("/admin", "/Admin"), "also a rule for /admin,"),
+    "two letter cases, far apart": (rules("/ADMIN", "/x", "/Admin"), "also a rule for /ADMIN,"),
+    "two letter cases beyond ASCII": (rules("/straße", "/STRASSE"), "also a rule for /straße,"),
     "no name": ({"name": ""}, "required"),
     "an unknown user": (rules("/", who="chosen", users=["4711"]), "valid choice"),
     "a bad number of rows": ({"rules-TOTAL_FORMS": "x"}, "ManagementForm"),
@@ -108,7 +108,7 @@ def test_letter_case_counts_between_prefix_and_exact_too(carols: Client, first: 
 
     response = save(carols, ADD, name="Wiki", **fields)
 
-    assert "/admin too" in errors_in(response)
+    assert "also a rule for /admin," in errors_in(response)
 
 
 def test_one_scope_may_have_several_rules_and_be_prefix_and_exact(carols: Client) -> None:
@@ -125,7 +125,7 @@ def test_a_new_rule_may_not_differ_from_a_saved_one_in_letter_case_only(carols: 
 
     response = save(carols, change(wiki), **rules("/admin", before=1))
 
-    assert "/Admin too" in errors_in(response)
+    assert "also a rule for /Admin," in errors_in(response)
 
 
 def test_all_rules_of_a_scope_may_change_their_letter_case_at_once(carols: Client) -> None:
@@ -166,7 +166,7 @@ def test_the_mark_can_be_taken_back_along_with_the_http_origin(carols: Client) -
 
 
 WARNED = {
-    "chosen without anybody": (rules("/ops", who="chosen"), "Nobody gets in by the rule for /ops"),
+    "chosen without anybody": (rules("/ops", who="chosen"), "The rule for /ops gives no user access"),
     "chosen and yet for all": (rules("/ops", groups=["{staff}"]), "have no effect"),
     "expired": (
         rules("/ops", expires_at_0="2020-01-01", expires_at_1="00:00"),
@@ -185,7 +185,7 @@ def test_another_application_on_the_same_host_is_warned_of(carols: Client, taken
 
     save(carols, ADD, name="Files", **origins("https://nas.example.com:8443"), **rules("/", who="signed_in"))
 
-    assert "is on the host of the application “Photos”" in messages_in(carols)
+    assert "is on the same host as the application “Photos”" in messages_in(carols)
 
 
 def test_the_ports_of_one_application_are_not_warned_of(carols: Client) -> None:

@@ -128,7 +128,7 @@ def test_a_portal_that_was_overloaded_is_named_with_how_many_it_turned_away(caro
     page = carols.get("/admin/").content.decode()
 
     assert "The portal was overloaded" in page
-    assert "It asked 42 requests within a day to try again." in page
+    assert "It asked 42 requests in the last 24 hours to try again." in page
 
 
 # ---- silent applications ----------------------------------------------------------------------------------

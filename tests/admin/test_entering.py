@@ -79,7 +79,7 @@ def test_whoever_is_not_staff_reads_why_instead_of_going_in_circles(
     response = browser_of(alice).get(page)
 
     assert response.status_code == 403
-    assert b"who is not staff" in response.content
+    assert b"without staff status" in response.content
     assert b"/switch-account?next=" in response.content
 
 

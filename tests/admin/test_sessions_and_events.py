@@ -113,7 +113,7 @@ def test_ending_a_gate_session_leaves_the_others_and_is_recorded(carols: Client,
     end(carols, GATES, wiki.pk)
 
     event = AuditEvent.objects.get(kind="session_ended")
-    assert b"gets new ones unasked" in asked.content
+    assert b"get new ones automatically" in asked.content
     assert [gate.origin for gate in GateSession.objects.filter(ended_at=None)] == [
         "https://other.example.com"
     ]

@@ -424,7 +424,7 @@ def test_nobody_disables_oneself(carols: Client, carol: User) -> None:
 
     response = save(carols, change(carol), is_active=None)
 
-    assert "This is you" in errors_in(response)
+    assert "You cannot disable yourself" in errors_in(response)
 
 
 def test_a_disabled_superuser_does_not_count_as_another_one(carols: Client, carol: User) -> None:

@@ -15,13 +15,15 @@ DAY = 86_400
 
 
 class Command(BaseCommand):
-    help = "Make an API token for a user and print it. Nobody can read it again."
+    help = "Create an API token for a user and print it. It cannot be shown again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username")
-        parser.add_argument("--name", required=True, help="what it is for")
-        parser.add_argument("--application", action="append", required=True, help="by name; may be repeated")
-        parser.add_argument("--days", type=float, default=90, help="how long it lives")
+        parser.add_argument("--name", required=True, help="what the token is for")
+        parser.add_argument(
+            "--application", action="append", required=True, help="name of an application; can be repeated"
+        )
+        parser.add_argument("--days", type=float, default=90, help="days until it expires")
 
     def handle(self, *args: Any, **options: Any) -> None:
         user = User.objects.filter(username__iexact=options["username"]).first()

@@ -8,12 +8,12 @@ from accounts.onboarding.first_administrator import is_wanted, make_link
 
 
 class Command(BaseCommand):
-    help = "Print a one-time link, good for an hour, that makes the first administrator."
+    help = "Print a one-time link, valid for an hour, that creates the first administrator."
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not is_wanted():
             raise CommandError(
-                "There is an administrator already. To make another, sign in as one and use the admin, "
-                "or run: manage.py createsuperuser"
+                "An administrator already exists. To create another, sign in as administrator and use the "
+                "admin, or run: manage.py createsuperuser"
             )
         self.stdout.write(make_link())

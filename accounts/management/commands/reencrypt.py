@@ -36,7 +36,7 @@ class Command(BaseCommand):
                 if sealed:
                     row.save(update_fields=["data"])
                     done += 1
-        self.stdout.write(f"mfa.Authenticator.data: {done} encrypted anew")
+        self.stdout.write(f"mfa.Authenticator.data: {done} encrypted again")
         if lost:
             self.stderr.write(f"mfa.Authenticator.data: {lost} cannot be read with any key, left alone")
 
@@ -53,6 +53,6 @@ class Command(BaseCommand):
                 if rotated is not None:
                     model._default_manager.filter(pk=key).update(**{name: rotated})
                     done += 1
-        self.stdout.write(f"{model._meta.label}.{name}: {done} encrypted anew")
+        self.stdout.write(f"{model._meta.label}.{name}: {done} encrypted again")
         if lost:
             self.stderr.write(f"{model._meta.label}.{name}: {lost} cannot be read with any key, left alone")

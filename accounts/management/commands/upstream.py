@@ -18,36 +18,40 @@ from accounts.upstreams.protocols import PROTOCOLS
 from authgate.audit import record
 
 FOR_OIDC = {
-    "issuer": "exactly as its discovery document has it",
-    "client_id": "what it knows the portal by",
-    "scopes": "what to ask for, separated by spaces",
+    "issuer": "exactly as in its discovery document",
+    "client_id": "client ID of the portal at the provider",
+    "scopes": "scopes to request, separated by spaces",
 }
 FOR_CAS = {
     "server_url": "its address before /login",
     "cas_version": "2 or 3",
-    "ticket_prefix": "what its service tickets begin with",
+    "ticket_prefix": "prefix of its service tickets",
 }
 TEXTS = {
-    "icon": "one or two letters for its button",
-    "groups_claim": "take all groups of this claim; empty for none",
-    "groups_prefix": "what the names of these groups begin with",
-    "machine_audience": "accept tokens of programs with this audience; empty for none",
+    "icon": "one or two letters on its button",
+    "groups_claim": "create a group for each value of this claim; empty for none",
+    "groups_prefix": "prefix of the names of these groups",
+    "machine_audience": "accept tokens from programs with this audience; empty for none",
 }
 NUMBERS = {
-    "order": "its place among the buttons",
-    "recheck_every": "seconds between two questions whether a sign-in still counts there; 0 for never",
-    "max_lifetime": "seconds after which sign-ins by it end; 0 for the general limit",
+    "order": "position of its button",
+    "recheck_every": "seconds between checks that a sign-in is still valid there; 0 for never",
+    "max_lifetime": "lifetime of its sign-ins in seconds; 0 for the general limit",
 }
 LISTS = {
-    "trusted_email_domains": ("--trusted-email-domain", "DOMAIN", "believe its addresses of this domain"),
-    "groups_pattern": ("--groups-pattern", "PATTERN", "take only groups like this, such as portal-*"),
-    "second_factor_values": ("--second-factor-value", "VALUE", "value of amr or acr that counts as one"),
+    "trusted_email_domains": ("--trusted-email-domain", "DOMAIN", "trust its addresses in this domain"),
+    "groups_pattern": ("--groups-pattern", "PATTERN", "accept only groups like this, such as portal-*"),
+    "second_factor_values": (
+        "--second-factor-value",
+        "VALUE",
+        "value of amr or acr that counts as a second factor",
+    ),
 }
 SWITCHES = {
-    "allow_private": "it may be inside the network",
-    "is_default": "the sign-in page leads straight there",
-    "create_users": "people who come for the first time get an account",
-    "trusts_every_address": "believe its addresses of all domains",
+    "allow_private": "allow private addresses",
+    "is_default": "the sign-in page redirects to it",
+    "create_users": "create an account for each new user",
+    "trusts_every_address": "trust its addresses in all domains",
 }
 NAMED = {"server_url": "--server", "is_default": "--default", "trusts_every_address": "--trust-every-address"}
 """Options whose names differ from their fields."""
@@ -58,7 +62,7 @@ def option(field: str) -> str:
 
 
 class Command(BaseCommand):
-    help = "Add, change, remove, show and test the providers that people may sign in with."
+    help = "Add, change, remove, show and test the identity providers that users can sign in with."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         actions = parser.add_subparsers(dest="action", required=True)
@@ -68,31 +72,33 @@ class Command(BaseCommand):
             ("cas", FOR_CAS, ("server_url",)),
         ):
             new = kinds.add_parser(kind, help="OpenID Connect" if kind == "oidc" else "CAS")
-            new.add_argument("name", help="as its button says it")
-            new.add_argument("--slug", help="its name in addresses; from NAME by default")
+            new.add_argument("name", help="its name on the sign-in button")
+            new.add_argument("--slug", help="its name in URLs; default: from NAME")
             _add_settings(new, own, needed)
         actions.add_parser("list", help="list the providers")
-        change = actions.add_parser("change", help="change settings; those not named stay")
+        change = actions.add_parser("change", help="change the named settings")
         change.add_argument("slug")
-        change.add_argument("--name", help="as its button says it")
+        change.add_argument("--name", help="its name on the sign-in button")
         _add_settings(change, {**FOR_OIDC, **FOR_CAS}, ())
         for name, text in (
             ("show", "show its settings, without the secret"),
-            ("test", "try it out"),
-            ("disable", "end its sign-ins and let nobody in by it"),
-            ("enable", "let people in by it again"),
+            ("test", "test it"),
+            ("disable", "end its sign-ins and refuse new ones"),
+            ("enable", "accept sign-ins again"),
         ):
             actions.add_parser(name, help=text).add_argument("slug")
         remove = actions.add_parser("remove", help="remove it with its links to users, and end its sign-ins")
         remove.add_argument("slug")
-        remove.add_argument("--yes", action="store_true", help="do not only say what would go")
+        remove.add_argument(
+            "--yes", action="store_true", help="remove it; without this, only show what would be removed"
+        )
         for name, text in (
-            ("link", "link a person or program of a provider to a user"),
+            ("link", "link a user or program of a provider to a user of the portal"),
             ("unlink", "remove such a link"),
         ):
             linking = actions.add_parser(name, help=text)
             linking.add_argument("slug")
-            linking.add_argument("subject", help="sub of its tokens, or the user of CAS, exactly")
+            linking.add_argument("subject", help="exact sub of its tokens, or the CAS user")
             if name == "link":
                 linking.add_argument("username")
 
@@ -106,7 +112,7 @@ class Command(BaseCommand):
         self._validate(upstream)
         upstream.save()
         self._record("added", upstream, {})
-        self.stdout.write(f"{upstream.slug} is added.")
+        self.stdout.write(f"{upstream.slug} was added.")
         self._print_findings(upstream)
 
     def _change(self, options: dict[str, Any]) -> None:
@@ -121,11 +127,13 @@ class Command(BaseCommand):
             raise CommandError("Nothing to change: name at least one setting.")
         if secret and upstream.issuer != issuer and "client_secret" not in changed:
             # Otherwise the new issuer would receive the secret of the old one.
-            raise CommandError("For another issuer enter the client secret again (--client-secret-file).")
+            raise CommandError(
+                "If you change the issuer, enter the client secret again (--client-secret-file)."
+            )
         self._validate(upstream)
         upstream.save(update_fields=changed)
         self._record("changed", upstream, {"changes": [{"changed": {"fields": sorted(changed)}}]})
-        self.stdout.write(f"{upstream.slug} is changed: {', '.join(sorted(changed))}.")
+        self.stdout.write(f"{upstream.slug} was changed: {', '.join(sorted(changed))}.")
         self._print_findings(upstream)
 
     def _remove(self, options: dict[str, Any]) -> None:
@@ -134,11 +142,11 @@ class Command(BaseCommand):
         sign_ins = upstream.sessions.filter(sign_in__ended_at=None).count()
         told = f"{links} links to users and {sign_ins} open sign-ins"
         if not options["yes"]:
-            raise CommandError(f"{upstream.slug} would go, and with it {told}. Repeat with --yes.")
+            raise CommandError(f"{upstream.slug} would be removed, and with it {told}. Repeat with --yes.")
         with transaction.atomic():
             self._record("deleted", upstream, {})
             upstream.delete()
-        self.stdout.write(f"{options['slug']} is removed, and with it {told}.")
+        self.stdout.write(f"{options['slug']} was removed, and with it {told}.")
 
     def _list(self, options: dict[str, Any]) -> None:
         for upstream in Upstream.objects.all():
@@ -174,7 +182,7 @@ class Command(BaseCommand):
 
     def _test(self, options: dict[str, Any]) -> None:
         if not self._print_findings(self._named(options)):
-            raise CommandError("People cannot sign in by it as it stands.")
+            raise CommandError("Users cannot sign in with it. See the findings above.")
 
     def _disable(self, options: dict[str, Any]) -> None:
         self._set_enabled(options, False)
@@ -261,15 +269,15 @@ def _add_settings(parser: ArgumentParser, own: dict[str, str], needed: tuple[str
     parser.add_argument(
         "--link-by-email",
         action=BooleanOptionalAction,
-        help="link people to the account that has their verified address",
+        help="link users to the account with their verified address",
     )
     if "issuer" in own:
         secret = parser.add_mutually_exclusive_group()
         secret.add_argument(
-            "--client-secret-file", help="a file that holds nothing else; - reads standard input"
+            "--client-secret-file", help="a file that contains only the secret; - reads standard input"
         )
         secret.add_argument("--client-secret-env", metavar="NAME", help="the environment variable with it")
-        secret.add_argument("--remove-client-secret", action="store_true", help="a public client needs none")
+        secret.add_argument("--remove-client-secret", action="store_true", help="for a public client")
 
 
 def _apply(upstream: Upstream, options: dict[str, Any]) -> list[str]:

@@ -10,13 +10,13 @@ from authgate.identity_jwt import rotate
 
 
 class Command(BaseCommand):
-    help = "Make a new key for X-Ikd-Jwt. It signs in ten minutes, when every application can know it."
+    help = "Create a new key for X-Ikd-Jwt. It signs in ten minutes, when every application can have it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--at-once",
             action="store_true",
-            help="somebody else may have the key: sign with the new one now, and publish no other",
+            help="sign with the new key now and withdraw all others, if someone else may have the key",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
