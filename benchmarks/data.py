@@ -41,7 +41,7 @@ SQL = {
 
 
 def fill(wanted: dict[str, Any]) -> dict[str, Any]:
-    """Give a database `applications`, `users` with `sessions` on SITE, and sessions on more `origins`.
+    """Fill a database with `applications`, `users` with `sessions` on SITE, and sessions on more `origins`.
 
     `trials` asks for as many more sessions of each of KINDS, each of a user of its own, numbered on from
     the others; those of the last kind are on applications of their own. `passwords` are people who have one.
@@ -153,7 +153,7 @@ def _users(count: int, group: int) -> int:
 
 
 def _sessions(first_user: int, users: int, count: int, start: int = 0, origin: str = f"'{SITE}'") -> None:
-    """Give users sign-ins with a gate session each, numbered from `start`; `origin` is SQL of `_multiply`."""
+    """Create sign-ins with a gate session each, numbered from `start`; `origin` is SQL of `_multiply`."""
     from django.db import connection
 
     from authgate.models import GateSession, SignIn

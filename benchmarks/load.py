@@ -98,7 +98,7 @@ def measure(server: Server, load: Load, seconds: int, others: Iterable[Server] =
 
 
 def wait_ms(server: Server, load: Load, times: int = 300) -> float:
-    """Give how long one client waits for an answer, p50, who asks alone and again and again."""
+    """Return how long one client waits for an answer, p50, while it sends requests one after the other."""
     waits = []
     with machine.on_core(machine.LOAD_CORE), socket.create_connection(server.address, timeout=10) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -30,7 +30,7 @@ def on_core(core: int) -> Iterator[None]:
 
 
 def family(pid: int) -> list[int]:
-    """Give a process and all below it."""
+    """Return a process and all its descendants."""
     parents: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -50,7 +50,7 @@ def checkers(pid: int) -> list[int]:
 
 
 def cpu_seconds(pids: list[int]) -> float:
-    """Give the CPU time, user and system, that these processes have used since they began."""
+    """Return the CPU time, user and system, of these processes since they started."""
     ticks = 0
     for pid in pids:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
@@ -59,7 +59,7 @@ def cpu_seconds(pids: list[int]) -> float:
 
 
 def memory_mb(pid: int) -> dict[str, float]:
-    """Give what a process holds in memory, and what of it is its own (`uss`; absent if it cannot be read)."""
+    """Return the memory of a process, and its private part (`uss`; absent if it cannot be read)."""
     status = Path(f"/proc/{pid}/status").read_text()
     found = {"rss": _kib(status, "VmRSS")}
     try:
@@ -75,7 +75,7 @@ def _kib(text: str, name: str) -> float:
 
 
 def sockets_of(pid: int) -> set[str]:
-    """Give the inodes of the sockets that a process has open."""
+    """Return the inodes of a process's open sockets."""
     found = set()
     for link in Path(f"/proc/{pid}/fd").iterdir():
         try:
@@ -88,7 +88,7 @@ def sockets_of(pid: int) -> set[str]:
 
 
 def server_socket(server_port: int, client_port: int) -> str | None:
-    """Give the inode of the server's end of a TCP connection over IPv4 on this machine."""
+    """Return the inode of the server's end of a TCP connection over IPv4 on this machine."""
     local, remote = f":{server_port:04X}", f":{client_port:04X}"
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()

@@ -33,12 +33,12 @@ PORTS = {name: servers.free_port() for name in ("plain", "tcp", "unix", "constan
 
 
 def origins() -> list[str]:
-    """Give the origins of the pages: nginx's have its ports in them, all others are told one without."""
+    """Return the origins of the pages. Only nginx's contain ports."""
     return [*(f"http://{HOST}:{port}" for port in PORTS.values()), f"http://{HOST}"]
 
 
 def measure_pages(run: Run, var: Path, tokens: dict[str, str]) -> dict[str, Any]:
-    """Give CPU times of all that work on a page's one core, and what the check added to them."""
+    """Return CPU times of all processes on a page's one core, and what the check added to them."""
     with ExitStack() as stack:
         socket = run.folder / "portal.sock"
         portal = stack.enter_context(servers.portal("portal", var, unix=socket))
@@ -131,7 +131,7 @@ def _nginx_cases(
 
 
 def _site(folder: Path, port: int, asked: str, root: Path) -> str:
-    """Give a site with the shipped files, but for the portal's address; without them if nobody is asked."""
+    """Return a site with the shipped files, or without them if no portal is asked."""
     server = f"listen 127.0.0.1:{port}; server_name {HOST}; root {root}; location / {{ }}"
     if not asked:
         return f"server {{ {server} }}"
@@ -171,7 +171,7 @@ def _traefik_cases(
 
 
 def _traefik_file(portal: Server, second: Server, web: int) -> dict[str, Any]:
-    """Give the shipped middlewares, once with the portal and once with the other server that says 200."""
+    """Return the shipped middlewares, once with the portal and once with a server that always returns 200."""
     shipped = yaml.safe_load(TRAEFIK_FILE.read_text())["http"]["middlewares"]
     check = shipped["ikd-check"]["forwardAuth"]
 

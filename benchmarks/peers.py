@@ -44,7 +44,7 @@ def _start(run: Run, stack: ExitStack, name: str, port: int, options: Iterable[s
 
 
 def _checks(url: str, cookie: str) -> list[bytes]:
-    """Give the very checks that the portal gets, with another address and cookie."""
+    """Return the same checks that the portal gets, with another address and cookie."""
     mark = "token-goes-here"
     return [
         check.replace(f"__Host-ikd_gate={mark}".encode(), cookie.encode())
@@ -53,7 +53,7 @@ def _checks(url: str, cookie: str) -> list[bytes]:
 
 
 def _case(run: Run, server: Server, url: str, cookie: str, status: int = 200) -> Case:
-    """Give a peer's case. Raises Unexpected if it lets anybody in without the cookie too."""
+    """Return a peer's case. Raise Unexpected if it also allows requests without the cookie."""
     nobody = _checks(url, "nobody=here")[0]
     if status_of(server, nobody) < 300:
         raise Unexpected(f"{server.name} lets in who is not signed in: its check is none")

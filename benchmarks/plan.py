@@ -63,5 +63,5 @@ def middle(figures: Sequence[Figures]) -> Figures:
 
 
 def ratio(over: Sequence[Figures], under: Sequence[Figures]) -> float:
-    """Give the median of the rounds' own ratios of CPU time."""
+    """Return the median of the CPU time ratios of the rounds."""
     return median(one.cpu_us / max(other.cpu_us, 1e-9) for one, other in zip(over, under, strict=True))

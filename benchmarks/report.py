@@ -96,7 +96,7 @@ def show_revocation(revocation: dict[str, dict[str, float]]) -> None:
 
 
 def bars(found: dict[str, Any]) -> list[tuple[str, float, float]]:
-    """Give what is promised, what was measured, and the most that it may be."""
+    """Return each promise with its measured value and its limit."""
     checks, pages, growth = found["checks"], found["pages"], found["growth"]
     signed_in = checks["signed_in"]
     wanted = [

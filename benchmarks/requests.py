@@ -32,7 +32,7 @@ def check(
     url: str = "/authgate/nginx",
     authorization: str = "",
 ) -> bytes:
-    """Give a check as nginx sends it for a page asked for by a browser over https: 11 headers."""
+    """Return a check as nginx sends it for a page that a browser requests over https: 11 headers."""
     forwarded = [
         ("X-Forwarded-Method", "GET"),
         ("X-Forwarded-Proto", "https"),
@@ -51,7 +51,7 @@ def checks(
     url: str = "/authgate/nginx",
     authorization: str = "",
 ) -> list[bytes]:
-    """Give checks for PAGES different paths, the tokens taken in turn."""
+    """Return checks for PAGES different paths, with the tokens in turn."""
     every = list(tokens)
     count = max(PAGES, len(every))
     return [
@@ -61,7 +61,7 @@ def checks(
 
 
 def unlike_heads(every: list[str], count: int) -> list[bytes]:
-    """Give checks of which no two have the same head: each tells of another page that it was found on."""
+    """Return checks with different heads: each has another Referer."""
     referers = [f"https://app.example.com/docs/page-{n}.html" for n in range(count)]
     alike = checks(every)
     return [
@@ -71,7 +71,7 @@ def unlike_heads(every: list[str], count: int) -> list[bytes]:
 
 
 def tokens(count: int, step: int = 1, of: int = 0) -> list[str]:
-    """Give `count` tokens, each `step` further on, out of the first `of`."""
+    """Return `count` tokens out of the first `of`, each `step` after the one before."""
     return [token_of(n * step % (of or count)) for n in range(count)]
 
 

@@ -72,7 +72,7 @@ class Probe:
 
 
 def measure_revocation(run: Run, var: Path, first: int) -> dict[str, dict[str, float]]:
-    """Give delays in ms for each kind of change; its sessions are numbered from `first` on, `trials` each."""
+    """Return delays in ms for each kind of change. Sessions are numbered from `first`, `trials` each."""
     found: dict[str, dict[str, float]] = {}
     with servers.portal("four workers", var, workers=WORKERS, core=None) as portal:
         load = prepare(run.folder, "full-load", requests.checks(requests.tokens(min(first, 1_000))))

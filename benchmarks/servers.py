@@ -135,7 +135,7 @@ def _wait_for_workers(server: Server, workers: int) -> None:
 
 
 def environment(var: Path) -> dict[str, str]:
-    """Give the environment of a portal of its own, whatever this process was started with."""
+    """Return the environment of a separate portal, independent of this process's environment."""
     ours = {name: "" for name in os.environ if name.startswith("IKD_")}
     ours |= {
         "IKD_VAR": str(var),
@@ -152,7 +152,7 @@ def name_database(var: Path, url: str) -> None:
 
 
 def database_url(var: Path) -> str:
-    """Give the database that goes with `var`; empty if it is SQLite's file there."""
+    """Return the database URL for `var`, or an empty text for SQLite's file there."""
     named = var / "database-url"
     return named.read_text() if named.exists() else ""
 
@@ -181,5 +181,5 @@ def nginx(name: str, folder: Path, block: str, port: int) -> Iterator[Server]:
 
 
 def constant(port: int) -> str:
-    """Give the configuration of a server that says 200 to everything."""
+    """Return the configuration of a server that answers every request with 200."""
     return f"server {{ listen 127.0.0.1:{port}; location / {{ return 200; }} }}"

@@ -21,17 +21,17 @@ _TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
 
 
 def username(number: int) -> str:
-    """Give the name of one of the people who have a password."""
+    """Return the name of a user with a password."""
     return f"person-{number}"
 
 
 def people(trials: int) -> int:
-    """Give how many people sign in for so many trials: each once, and so nobody's limit is reached."""
+    """Return how many users sign in for so many trials. Each signs in once, so no limit is reached."""
     return trials * len(AT_ONCE)
 
 
 def measure_sign_in(run: Run, var: Path) -> dict[str, dict[str, float]]:
-    """Give p50 in ms of the page and of a sign-in by password, by how many sign in at once; one worker."""
+    """Return p50 in ms of the page and of a password sign-in, by number of concurrent users; one worker."""
     found: dict[str, dict[str, float]] = {"page": {}, "password": {}}
     with servers.portal("sign in", var) as portal:
         sign_in(portal, people(run.plan.trials))  # the first one pays for what is loaded late

@@ -24,7 +24,7 @@ def cold_name(connections: int) -> str:
 
 
 def measure_checks(run: Run, var: Path, tokens: dict[str, str], sessions: int) -> dict[str, dict[str, float]]:
-    """Give the figures of each kind of check, of the baselines, and of the peers that are there."""
+    """Return the figures of each kind of check, of the baselines, and of the available peers."""
     with ExitStack() as stack:
         cases = _cases(run, stack, var, tokens, sessions)
         found = measure_in_turn(run, [*cases, *peers.cases(run, stack)])

@@ -10,7 +10,7 @@ from benchmarks.plan import Run
 
 
 def measure_memory(run: Run, var: Path) -> dict[str, dict[str, float]]:
-    """Give RSS and USS of a worker by sessions held, each of which has been asked about."""
+    """Return RSS and USS of a worker by number of sessions in memory, each checked once."""
     found = {}
     for count in run.plan.held:
         run.say(f"memory of a worker with {count} sessions")

@@ -6,7 +6,7 @@ import hashlib
 
 
 def token_of(number: int) -> str:
-    """Give a token of the length of a real one."""
+    """Return a token with the length of a real one."""
     return f"{number:043d}"
 
 

@@ -34,7 +34,7 @@ class Site:
         return url_of(self.host, port)
 
     def who(self) -> list[str]:
-        """Give the usernames of those who may enter."""
+        """Return the usernames of those who have access."""
         return [
             person.username
             for person in PEOPLE

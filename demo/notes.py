@@ -18,7 +18,7 @@ STARTING = "demo.json.starting"
 
 
 def describe(port: int, passwords: dict[str, str]) -> dict[str, Any]:
-    """Give the notes of a demo on that port."""
+    """Return the notes of a demo on that port."""
     return {
         "portal": url_of(PORTAL_HOST, port),
         "connect": f"127.0.0.1:{port}",
@@ -28,7 +28,7 @@ def describe(port: int, passwords: dict[str, str]) -> dict[str, Any]:
 
 
 def read(var: Path) -> dict[str, Any] | None:
-    """Give the notes of the last run, None before the first. Raises NotReady."""
+    """Return the notes of the last run, or None before the first. Raise NotReady."""
     for name in (STARTING, READY):
         try:
             notes: dict[str, Any] = json.loads((var / name).read_text())
@@ -50,5 +50,5 @@ def write(var: Path, notes: dict[str, Any]) -> None:
 
 
 def publish(var: Path) -> Path:
-    """Give the notes the name under which others look for them."""
+    """Rename the notes, so that others find them under their final name."""
     return (var / STARTING).replace(var / READY)

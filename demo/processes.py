@@ -67,7 +67,7 @@ def end(programs: list[Program]) -> None:
 
 
 def free_port() -> int:
-    """Give a port of 127.0.0.1 on which nothing listens at this moment."""
+    """Return a port of 127.0.0.1 on which no program listens."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]

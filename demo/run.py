@@ -149,7 +149,7 @@ def _wait_until_answering(programs: list[Program], place: Place) -> None:
 
 
 def _answer_of(port: int, host: str) -> str:
-    """Give the status of a page, or why there is none."""
+    """Return the status of a page, or the reason why there is none."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=5)
     try:
         connection.request("GET", "/", headers={"Host": f"{host}:{port}", "Accept": "text/html"})

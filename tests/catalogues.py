@@ -26,7 +26,7 @@ Key = str | tuple[str, int]
 
 
 def catalogue(compiled: Path) -> dict[Key, str]:
-    """Give what a compiled catalogue says, by message; plural forms by message and number."""
+    """Return a compiled catalogue by message; plural forms by message and number."""
     with compiled.open("rb") as file:
         found: dict[Key, str] = dict(gettext.GNUTranslations(file)._catalog)  # type: ignore[attr-defined]
     found.pop("", None)
@@ -40,7 +40,7 @@ def compiled(source: Path, into: Path) -> dict[Key, str]:
 
 
 def to_translate(folder: Path) -> set[Key]:
-    """Give every message in the sources, as makemessages finds them in a copy of the tree."""
+    """Return every message in the sources, as makemessages finds them in a copy of the tree."""
     for name in SOURCES:
         source = ROOT / name
         if source.is_dir():
@@ -93,7 +93,7 @@ def _quoted(text: str) -> str:
 
 
 def outside_marks(text: str) -> str:
-    """Give what of a text stands outside all marks."""
+    """Return the parts of a text outside all marks."""
     depth, left = 0, []
     for character in text:
         if character == OPENS:

@@ -16,7 +16,7 @@ class Told(NamedTuple):
 
 
 def told(check: str, url: str, *, method: str = "GET", client: str = "198.51.100.7", query: str = "") -> Told:
-    """Give the check of a request for `url`, asked at the URL `check`; `query` are its filters."""
+    """Return the check of a request for `url`, sent to the URL `check`; `query` contains its filters."""
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     path = slash + path or "/"

@@ -18,7 +18,7 @@ UNKNOWN = object()
 
 
 def _calls() -> list[tuple[str, object]]:
-    """Give name and default of every variable that is read; UNKNOWN where the default is computed."""
+    """Return name and default of every variable that is read; UNKNOWN if the default is computed."""
     found = []
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):

@@ -28,7 +28,7 @@ def file_of(module: str) -> Path:
 
 
 def imports(path: Path) -> set[str]:
-    """Give the modules that a file imports, wherever in it; what only type checkers see is left out."""
+    """Return the modules that a file imports anywhere, except those for type checkers only."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":

@@ -14,7 +14,7 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg"><script>alert(1)</script></svg>'
 def picture(
     kind: str = "PNG", size: tuple[int, int] = (300, 200), name: str = "icon.png"
 ) -> SimpleUploadedFile:
-    """Give a picture, with words in it that are no part of what one sees."""
+    """Return a picture with text metadata."""
     content, info = BytesIO(), PngImagePlugin.PngInfo()
     info.add_text("Comment", SECRET)
     Image.new("RGB", size, "#c04020").save(content, kind, **({"pnginfo": info} if kind == "PNG" else {}))

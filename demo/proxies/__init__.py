@@ -23,7 +23,7 @@ KINDS: dict[str, Kind] = {
 
 
 def kind_from(text: str) -> Kind:
-    """Give the proxy that PROXY names. Raises NotReady."""
+    """Return the proxy that PROXY names. Raise NotReady."""
     if text not in KINDS:
         raise NotReady(f"PROXY must be one of {', '.join(KINDS)}, is {text!r}.")
     return KINDS[text]

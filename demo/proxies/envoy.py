@@ -31,7 +31,7 @@ def _endpoint(address: str) -> str:
 
 
 def _names(port: int, *hosts: str) -> str:
-    """Give hosts as browsers write them, with the port where it is not http's own."""
+    """Return hosts as browsers write them, with any port other than http's default."""
     return json.dumps([url_of(host, port).removeprefix("http://") for host in hosts])
 
 

@@ -28,7 +28,7 @@ class Place:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Give the addresses that deploy/ shows for portal and application, with the demo's."""
+        """Return the addresses in deploy/ for portal and application, with those of the demo."""
         return {"127.0.0.1:8000": self.portal, "127.0.0.1:9001": self.backend}
 
 
@@ -47,7 +47,7 @@ class Kind:
     write: Callable[[str, Place], list[str]]
 
     def find(self) -> str | None:
-        """Give the program's path, None where it is not installed."""
+        """Return the program's path, or None if it is not installed."""
         return shutil.which(self.program, path=PROGRAM_FOLDERS)
 
 

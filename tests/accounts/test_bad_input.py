@@ -272,7 +272,7 @@ def hides(character: str) -> bool:
 
 
 def hidden_in_the_database() -> list[tuple[str, str, str]]:
-    """Give what is saved with characters that hide; texts of several lines may have those that part them."""
+    """Return saved texts with invisible characters; texts of several lines can have line breaks."""
     found = []
     for model in apps.get_models():
         if model._meta.app_label == "sessions":
@@ -336,7 +336,7 @@ def test_the_form_of_an_honest_browser_is_taken(cast: People, name: str) -> None
 
 
 def text_fields(client: Client, url: str) -> list[str]:
-    """Give the fields of an admin's form that are typed into."""
+    """Return the text fields of an admin's form."""
     body = client.get(url).content.decode()
     names = re.findall(r'<textarea name="([^"]+)"', body)
     for tag in re.findall(r"<input [^>]*>", body):

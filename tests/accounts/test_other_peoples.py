@@ -108,7 +108,7 @@ NOBODYS = {
 
 
 def pages() -> Iterator[URLPattern]:
-    """Give every page of people's."""
+    """Return every page of users."""
     for resolver in get_resolver().url_patterns:
         if isinstance(resolver, URLResolver) and resolver.app_name != "admin":
             yield from resolver.url_patterns  # type: ignore[misc]

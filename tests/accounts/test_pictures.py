@@ -16,7 +16,7 @@ BOX = (128, 128)
 
 
 def claiming(width: int, height: int) -> bytes:
-    """Give the head of a PNG that claims to be so large."""
+    """Return the head of a PNG that claims this size."""
     head = b"IHDR" + width.to_bytes(4) + height.to_bytes(4) + bytes([8, 2, 0, 0, 0])
     return b"\x89PNG\r\n\x1a\n" + (13).to_bytes(4) + head + zlib.crc32(head).to_bytes(4)
 

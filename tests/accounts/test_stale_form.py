@@ -37,7 +37,7 @@ def alices(strict: Client, alice: User) -> Client:
 
 
 def inputs(answer: Any) -> dict[str, tuple[str, str]]:
-    """Give the kind and value of each input of the form that is sent again."""
+    """Return the type and value of each input in the repeated form."""
     form = answer.content.decode().split("<form ")[1].partition("</form>")[0]
     found = {}
     for tag in re.findall(r"<input [^>]*>", form):

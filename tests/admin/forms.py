@@ -8,7 +8,7 @@ from django.test import Client
 
 
 def form_on(client: Client, url: str) -> dict[str, Any]:
-    """Give the fields of the form at `url` with their values."""
+    """Return the fields of the form at `url` with their values."""
     context = client.get(url).context
     fields: dict[str, Any] = {}
     forms = [context["adminform"].form]
@@ -31,7 +31,7 @@ def save(client: Client, url: str, **changes: Any) -> Any:
 
 
 def errors_in(response: Any) -> str:
-    """Give all that a form shown again complains about; empty when it was saved."""
+    """Return all errors of a repeated form; empty if it was saved."""
     if response.context is None or "errors" not in response.context:
         return ""
     lists = response.context["errors"]
@@ -39,5 +39,5 @@ def errors_in(response: Any) -> str:
 
 
 def messages_in(client: Client, url: str = "/admin/") -> str:
-    """Give the words waiting for a browser."""
+    """Return the pending messages of a browser."""
     return " ".join(map(str, client.get(url).context["messages"]))

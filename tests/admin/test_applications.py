@@ -23,7 +23,7 @@ def change(application: Application) -> str:
 
 
 def rows(prefix: str, name: str, *values: str, before: int = 0, **more: Any) -> dict[str, Any]:
-    """Give an inline's fields for new rows, after `before` that are there already."""
+    """Return an inline's fields for new rows, after `before` existing ones."""
     fields: dict[str, Any] = {f"{prefix}-TOTAL_FORMS": before + len(values)}
     for number, value in enumerate(values, start=before):
         fields[f"{prefix}-{number}-{name}"] = value

@@ -61,7 +61,7 @@ def test_an_address_taken_in_other_letter_case_is_refused_with_words(carols: Cli
 
 
 def addresses(user: User, *rows: tuple[str, str, str]) -> dict[str, Any]:
-    """Give an inline's fields: rows of (email, verified, primary), first the address that is there."""
+    """Return an inline's fields: rows of (email, verified, primary), the existing address first."""
     fields: dict[str, Any] = {"emailaddress_set-TOTAL_FORMS": len(rows)}
     for number, (email, verified, primary) in enumerate(rows):
         fields |= {

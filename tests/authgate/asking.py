@@ -26,7 +26,7 @@ NAVIGATION: Headers = [(b"sec-fetch-mode", b"navigate"), (b"accept", b"text/html
 
 
 def forwarded(url: str, *, method: str = "GET", client: str = "198.51.100.7") -> Headers:
-    """Give the X-Forwarded-* headers of a request for `url`."""
+    """Return the X-Forwarded-* headers of a request for `url`."""
     scheme, _, rest = url.partition("://")
     host, slash, path = rest.partition("/")
     return [
@@ -73,7 +73,7 @@ _CLIENT = Client()
 
 
 def cookies_set(answer: Answer | HttpResponse) -> dict[str, str]:
-    """Give the cookies that an answer sets, by name; the value is the whole rest of the line."""
+    """Return the cookies of an answer by name; the value is the whole rest of the line."""
     if isinstance(answer, Answer):
         lines = [value.decode() for name, value in answer.headers if name == b"set-cookie"]
     else:
@@ -123,7 +123,7 @@ def raw_endpoint(
 
 
 def scope_of(path: str, query: str, headers: Headers, peer: str | None) -> dict[str, object]:
-    """Give the scope of a request as the server hands it on."""
+    """Return the scope of a request as the server passes it on."""
     sent = f"{path}?{query}" if query else path
     client = (peer, 40000) if peer else None
     return {"type": "http", "headers": headers, "client": client, "state": {SENT_TARGET: sent.encode()}}

@@ -94,7 +94,7 @@ ALICE = Subject(1, "uuid", "alice", "Alice", "a@example.com", ((1, "staff"),))
 
 
 def memory() -> Memory:
-    """Give a memory that knows two applications, and that nobody is signed in but with `TOKEN`."""
+    """Return a memory with two applications, in which only `TOKEN` is signed in."""
     known = Memory(loader.gate_settings())
     known.applications = {WIKI: STAFF_ONLY, OPEN: PUBLIC}
     known.sessions = {hashlib.sha256(TOKEN.encode()).digest(): Session(WIKI, 1, ALICE, 2e10, 2e10)}

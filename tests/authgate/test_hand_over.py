@@ -39,7 +39,7 @@ def browser(request: pytest.FixtureRequest, alice: User) -> Browser:
 
 
 def stranger(browser: Browser) -> Browser:
-    """Give somebody else's browser, not signed in."""
+    """Return another user's browser, not signed in."""
     return Browser(style=browser.style)
 
 

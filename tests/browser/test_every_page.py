@@ -266,7 +266,7 @@ def come_to(page: Page, portal: str, name: str) -> None:
 
 
 def weight_of(page: Page) -> int:
-    """Give the octets of a page with all that it loads, unpacked."""
+    """Return the uncompressed size in bytes of a page with everything it loads."""
     entries = "[...performance.getEntriesByType('navigation'), ...performance.getEntriesByType('resource')]"
     return int(page.evaluate(f"{entries}.reduce((sum, each) => sum + each.decodedBodySize, 0)"))
 
@@ -297,7 +297,7 @@ def listen(page: Page, console: list[str]) -> None:
 
 
 def unfit_for_people(page: Page) -> list[str]:
-    """Give what axe-core holds against a page: what is serious, and what is critical."""
+    """Return the serious and critical findings of axe-core for a page."""
     return [
         f"{each['id']}: {node['html']} {node['failureSummary']}"
         for each in Axe().run(page).response["violations"]

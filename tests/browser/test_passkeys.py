@@ -36,7 +36,7 @@ def page(chromium: Browser, console: list[str]) -> Iterator[Page]:
 
 
 def plug_in(page: Page, *, verifies: bool = True) -> None:
-    """Give the page a device that keeps passkeys, and a finger on it."""
+    """Attach a virtual authenticator with passkeys and user verification to the page."""
     session = page.context.new_cdp_session(page)
     session.send("WebAuthn.enable")
     options = {

@@ -214,7 +214,7 @@ def chromium_path() -> str:
 
 
 def resolver(proxy: Proxy, names: str = "*") -> str:
-    """Give the flag by which Chromium finds these names, or all, at the proxy."""
+    """Return the flag with which Chromium resolves these names, or all, to the proxy."""
     return f"--host-resolver-rules=MAP {names} {proxy.address[0]}"
 
 

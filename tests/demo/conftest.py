@@ -71,7 +71,7 @@ class Demo:
         return f"{self.notes['applications'][application]['url']}{path}"
 
     def processes(self) -> dict[int, str]:
-        """Give what runs of this demo: process ids with their command lines."""
+        """Return the running processes of this demo: process ids with their command lines."""
         mark = f"IKD_VAR={self.var}\0".encode()
         found = {}
         for folder in Path("/proc").glob("[0-9]*"):
@@ -89,7 +89,7 @@ def run_command() -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    """Give an environment with nothing of the tests' own portal in it."""
+    """Return an environment without the tests' own portal."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("IKD_", "DJANGO_"))}
     return kept | more
 

@@ -94,6 +94,6 @@ class Load:
             time.sleep(0.01)
 
     def statuses(self, name: str, since: float = 0.0, until: float = 1e12) -> list[int]:
-        """Give the statuses of what somebody asked after `since` and was answered before `until`."""
+        """Return the statuses of requests that began after `since` and were answered before `until`."""
         return [status for asked, answered, who, status in self.answers
                 if who == name and asked >= since and answered <= until]  # fmt: skip

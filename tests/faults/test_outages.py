@@ -73,7 +73,7 @@ def locked(file: Path) -> Iterator[None]:
 
 
 def says(reply: Reply, reason: str) -> bool:
-    """Tell whether a page names the true reason, when to try again, how, and nothing else."""
+    """Return whether a page names the true reason, when and how to try again, and nothing else."""
     page = reply.body.decode()
     is_right = reason in page and ">Try again</a>" in page and "Reference:" in page
     return reply.status == 503 and is_right and reply.header("retry-after") != "" and "many" not in page

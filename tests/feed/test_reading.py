@@ -25,7 +25,7 @@ def reader(database: Database) -> SqliteReader | PostgresqlReader:
 
 
 def read(reader: SqliteReader | PostgresqlReader) -> list[tuple[str, int | None]] | None:
-    """Give what a reading tells, None for "everything"."""
+    """Return what a read of the feed reports, None for "everything"."""
     with connection.cursor() as cursor:
         found = reader.read(cursor)
     return None if found.everything else list(found.rows)

@@ -37,7 +37,7 @@ PATIENCE = 60.0
 
 
 def program(name: str, package: str, *folders: str) -> str:
-    """Give a program's path. Skips where Debian's package is not installed; on CI that fails."""
+    """Return a program's path. Skip the test if Debian's package is missing; on CI, fail."""
     found = shutil.which(name, path=os.pathsep.join((os.environ["PATH"], "/usr/sbin", *folders)))
     if found is None and os.environ.get("CI") == "true":
         pytest.fail(f"{name} is missing: apt install {package}")
@@ -252,7 +252,7 @@ def _name_of(pid: int) -> str:
 
 
 def children(pid: int) -> list[int]:
-    """Give the processes that a process started and that live."""
+    """Return the live child processes of a process."""
     try:
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
     except (FileNotFoundError, ProcessLookupError):
@@ -283,7 +283,7 @@ def check_bytes(
     body: bytes = b"",
     **more: str,
 ) -> bytes:
-    """Give a check as a proxy sends it, as bytes. Names of `more` have `_` for `-`."""
+    """Return a check as a proxy sends it, as bytes. Names of `more` have `_` for `-`."""
     scheme, _, host = origin.partition("://")
     headers = {
         "Host": "portal",
@@ -309,7 +309,7 @@ WAITS_FOR_ITS_BODY = (
 
 
 def sign_in_bytes(login: bytes) -> bytes:
-    """Give the form of the sign-in page with a password that is wrong."""
+    """Return the sign-in form with a wrong password."""
     form = b"login=" + login + b"&password=wrong&csrfmiddlewaretoken=" + b"a" * 32
     return WAITS_FOR_ITS_BODY + b"Content-Length: %d\r\n\r\n" % len(form) + form
 
@@ -363,7 +363,7 @@ class Connection:
         return Reply(status, headers, body)
 
     def is_closed(self, within: float) -> bool:
-        """Tell whether the other side closes within some seconds."""
+        """Return whether the other side closes within some seconds."""
         self.socket.settimeout(within)
         try:
             return self.socket.recv(1) == b""
@@ -373,7 +373,7 @@ class Connection:
             return True
 
     def says_nothing(self, seconds: float) -> bool:
-        """Tell whether neither an answer nor an end comes for some seconds."""
+        """Return whether neither an answer nor an end arrives for some seconds."""
         self.socket.settimeout(seconds)
         try:
             self._more()

@@ -37,7 +37,7 @@ def connection(portal: Portal, people: Cast) -> Iterator[Connection]:
 
 
 def kinds(people: Cast) -> dict[str, tuple[bytes, int]]:
-    """Give requests of every kind that a connection may see, each with the status of its answer."""
+    """Return requests of every kind on a connection, each with the status of its answer."""
     alice, bob = people.alice_cookie, people.bob_cookie
     return {
         "allowed": (check_bytes(alice), 200),
@@ -195,7 +195,7 @@ def test_whoever_reads_late_gets_every_answer(portal: Portal, people: Cast) -> N
 
 
 def resident(portal: Portal) -> int:
-    """Give the octets of memory that the only worker holds."""
+    """Return the resident memory of the only worker, in bytes."""
     (worker,) = portal.workers()
     return int(Path(f"/proc/{worker}/statm").read_text().split()[1]) * os.sysconf("SC_PAGESIZE")
 

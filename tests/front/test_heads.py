@@ -93,7 +93,7 @@ class Connection:
         self.front.connection_made(self.wire)
 
     def ask(self, octets: bytes) -> tuple[bytes, bool]:
-        """Give what came back, and whether the parser was left out of it."""
+        """Return the answer, and whether the parser was skipped."""
         before, begun = len(self.wire.written), self.front.heads_begun
         self.front.heads_begun = 0
         self.front.data_received(octets)
@@ -112,7 +112,7 @@ class Connection:
 
 
 def knowing(octets: bytes, kind: type[Front] = Front) -> Connection:
-    """Give a connection on which this head was let in so often that it is remembered."""
+    """Return a connection on which this head was allowed often enough to be remembered."""
     connection = Connection(kind=kind)
     for _ in range(4):
         connection.ask(octets)
@@ -229,7 +229,7 @@ BASES = [
 
 @st.composite
 def changed(draw: st.DrawFn, base: bytes) -> bytes:
-    """Give a head much like `base`: another path, a line more or less, other octets, or more after it."""
+    """Return a head similar to `base`: with another path, line, or other bytes, or more after it."""
     octets = base
     if draw(st.booleans()):
         path = draw(st.sampled_from(PATHS) | st.text("/.%2eE;\\#?aP ", max_size=12))
@@ -305,7 +305,7 @@ class Forgetful(Front):
 
 @st.composite
 def talks(draw: st.DrawFn) -> tuple[list[bytes], str, list[bytes]]:
-    """Give what comes on a connection before and after memory changes, much of it often."""
+    """Return the data of a connection before and after memory changes, much of it repeated."""
     base = draw(st.sampled_from(BASES))
     odd = [base, *(draw(changed(base)) for _ in range(draw(st.integers(0, 3))))]
     before = [base] * draw(st.integers(0, 4))

@@ -140,7 +140,7 @@ def test_a_temporary_folder_that_cannot_be_used_is_not_used(named: str, var: Pat
 
 
 def read_only(var: Path, become: str) -> list[str]:
-    """Give the beginning of a command that runs where nothing but IKD_VAR can be written."""
+    """Return a command prefix under which only IKD_VAR is writable."""
     if os.geteuid() or not shutil.which("unshare") or not shutil.which("setpriv"):
         pytest.skip("root alone can make file systems read-only")
     command = ["unshare", "-m", "sh", "-c", f'{ALL_READ_ONLY} exec setpriv {become} "$@"', "sh"]

@@ -104,7 +104,7 @@ def through_the_front(octets: bytes, peer: str | None) -> tuple[bytes, Any]:
 
 
 def through_the_view(octets: bytes, peer: str | None) -> tuple[int, list[tuple[str, str]], bytes]:
-    """Give status, headers and body that Django answers, below our WSGI wrapper as in the server."""
+    """Return status, headers and body from Django, below our WSGI wrapper as in the server."""
     feed_module.current, worker = None, feed_module.current
     try:
         _, scope = through_the_front(octets, peer)

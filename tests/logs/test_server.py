@@ -24,7 +24,7 @@ UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Versi
 
 
 def lines(portal: Portal, since: int = 0) -> list[dict[str, Any]]:
-    """Give what the server wrote, every line of it as JSON."""
+    """Return every line of the server's output as JSON."""
     return [json.loads(line) for line in portal.log.read_text()[since:].splitlines()]
 
 
@@ -106,7 +106,7 @@ def test_an_event_of_security_is_a_line(portal: Portal, people: Cast) -> None:
 
 
 def sent(start: str, *headers: str, body: bytes = b"") -> bytes:
-    """Give a request of a page, in Latin-1."""
+    """Return a request of a page, in Latin-1."""
     wanted = [f"{start} HTTP/1.1", "Host: sso.example.com", "X-Forwarded-Proto: https", *headers]
     return "\r\n".join([*wanted, "", ""]).encode("latin-1") + body
 

@@ -109,6 +109,6 @@ class Backend:
             server.server_close()
 
     def take(self) -> list[Received]:
-        """Give what arrived, and forget it."""
+        """Return and remove the requests that arrived."""
         taken, self.received[:] = list(self.received), []
         return taken

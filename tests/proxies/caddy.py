@@ -62,5 +62,5 @@ def _certificates(portal: Portal, folder: Path) -> dict[str, str]:
 
 
 def _caddys_name(bind: str) -> str:
-    """Give an address of the portal's (IKD_BIND) as Caddy writes it."""
+    """Return an address of the portal (IKD_BIND) as Caddy writes it."""
     return bind.replace("unix:", "unix/", 1)

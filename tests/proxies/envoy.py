@@ -61,7 +61,7 @@ def _replacements(text: str, portal: Portal, backend: Backend, portal_at: str) -
 
 
 def _endpoint(bind: str) -> str:
-    """Give an address as the configuration has it."""
+    """Return an address as the configuration has it."""
     if bind.startswith("unix:"):
         return f"{{pipe: {{path: {bind.removeprefix('unix:')}}}}}"
     address, _, port = bind.rpartition(":")

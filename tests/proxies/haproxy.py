@@ -65,5 +65,5 @@ def _certificates(is_complete: bool, portal: Portal, folder: Path) -> dict[str, 
 
 
 def _haproxys_name(bind: str) -> str:
-    """Give an address of the portal's (IKD_BIND) as HAProxy writes it."""
+    """Return an address of the portal (IKD_BIND) as HAProxy writes it."""
     return bind.replace("unix:", "unix@", 1)

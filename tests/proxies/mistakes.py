@@ -87,11 +87,11 @@ class Events:
         [(self._refused_before,)] = self._ask("SELECT coalesce(max(id), 0) FROM authgate_auditevent")
 
     def tell(self, event: str, origin: str | None = None) -> bool:
-        """Tell whether a mistake was counted, `<contract>: <reason>`; where one is given, of that origin."""
+        """Return whether a mistake was counted, `<contract>: <reason>`, optionally for one origin."""
         return eventually(lambda: self.has_counted(event, origin))
 
     def name_a_refused_client(self, address: str) -> bool:
-        """Tell whether somebody was refused whom the portal took to be at that address, and nobody else."""
+        """Return whether the portal recorded a refusal for exactly this client address."""
         ask = "SELECT DISTINCT address FROM authgate_auditevent WHERE kind = 'refused' AND id > ?"
         return eventually(lambda: self._ask(ask, self._refused_before) == [(address,)])
 

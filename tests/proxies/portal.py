@@ -37,7 +37,7 @@ class Portal:
         return f"{self.scheme}://{self.host(site)}"
 
     def cookie(self, who: str, site: str) -> str:
-        """Give the Cookie header of a browser in which somebody is signed in at a site."""
+        """Return the Cookie header of a browser that is signed in at a site."""
         return f"{self.cookie_name(site)}={self.tokens[who][site]}"
 
     def cookie_name(self, site: str, kind: str = "gate") -> str:

@@ -17,7 +17,7 @@ PATIENCE = 120
 
 
 def binary(name: str, package: str) -> str:
-    """Give a program's path. Skips the test where it is not installed; on CI it fails instead."""
+    """Return a program's path. Skip the test if it is not installed; on CI, fail."""
     beside_python = Path(sys.executable).with_name(name)
     found = (
         str(beside_python)
@@ -30,7 +30,7 @@ def binary(name: str, package: str) -> str:
 
 
 def free_port() -> int:
-    """Give a port that is free on every loopback address."""
+    """Return a port that is free on every loopback address."""
     with socket.socket() as probe:
         probe.bind(("0.0.0.0", 0))
         return int(probe.getsockname()[1])

@@ -71,7 +71,7 @@ def test_nobody_gets_in_and_the_administrator_sees_why(
 
 
 def origin_of(name: str, portal: Portal) -> str:
-    """Give the origin that the event names."""
+    """Return the origin in the event."""
     app = portal.origin("app")
     return {
         "without the question mark": app,

@@ -116,7 +116,7 @@ def test_over_a_unix_socket_everything_is_as_over_tcp(over_a_socket: Proxy, fold
 
 
 def refused_addresses(folder: Path) -> set[str]:
-    """Give the client addresses of refusals that the portal wrote down, once it did."""
+    """Return the client addresses of recorded refusals, once they are written."""
     for _ in range(50):
         with closing(sqlite3.connect(folder / "ikd.sqlite3")) as database:
             rows = database.execute(

@@ -47,7 +47,7 @@ TELLS_ITS_VERSION = {
 
 
 def head(path: Path) -> str:
-    """Give the comment that a file begins with, as one line."""
+    """Return the first comment of a file, as one line."""
     lines = re.match(r"(?:(?:#|--).*\n)*", path.read_text())
     assert lines is not None
     return " ".join(line.lstrip("#-").strip() for line in lines[0].splitlines())

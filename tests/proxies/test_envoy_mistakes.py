@@ -21,7 +21,7 @@ SHIPPED = (DEPLOY / "envoy" / "complete.yaml").read_text()
 
 
 def between(start: str, end: str) -> str:
-    """Give a part of the shipped configuration, up to where the next begins."""
+    """Return a part of the shipped configuration, up to the start of the next."""
     at = SHIPPED.index(start)
     return SHIPPED[at : SHIPPED.index(end, at)]
 

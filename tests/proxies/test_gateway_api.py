@@ -47,7 +47,7 @@ def external_auth() -> Any:
 
 
 def envoys_headers() -> set[str]:
-    """Give the headers that deploy/envoy tells the portal."""
+    """Return the headers that deploy/envoy sends to the portal."""
     bootstrap = yaml.safe_load((DEPLOY / "envoy" / "complete.yaml").read_text())
     [https] = [each for each in bootstrap["static_resources"]["listeners"] if each["name"] == "https"]
     filters = https["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"]
@@ -117,7 +117,7 @@ def test_the_policy_holds_for_the_listener_that_sites_attach_to() -> None:
 
 
 def is_removed(name: str) -> bool:
-    """Tell whether Envoy Gateway's policy takes a header out of what clients send."""
+    """Return whether Envoy Gateway's policy removes a header from client requests."""
     headers = spec("ClientTrafficPolicy", "ikd-clean")["headers"]
     matches = {
         "Prefix": lambda value: name.startswith(value),
@@ -152,7 +152,7 @@ def test_what_the_check_needs_stays(name: str) -> None:
 
 
 def outside(path: str) -> bool:
-    """Tell whether the portal's route answers 404 for a path."""
+    """Return whether the portal's route answers 404 for a path."""
     rule = spec("HTTPRoute", "ikd-portal")["rules"][0]
     return any(re.fullmatch(match["path"]["value"], path) for match in rule["matches"])
 

@@ -140,7 +140,7 @@ def test_an_application_hears_of_nobody_whom_the_check_did_not_name_by(proxy: Pr
 
 
 def named(head: bytes) -> list[bytes]:
-    """Give who is signed in, to an application that reads lines and names as loosely as any does."""
+    """Return the user for an application that reads lines and names leniently."""
     lines = (line.partition(b":") for line in re.split(rb"[\r\n]+", head))
     return [
         value.strip()

@@ -77,7 +77,7 @@ def test_with_a_silent_portal_nobody_gets_in(
 
 
 def _status_within(proxy: Proxy, seconds: float) -> int | None:
-    """Give the answer's status; None while there is no answer (Traefik waits 30 s, then says 500)."""
+    """Return the answer's status, or None without an answer (Traefik waits 30 s, then returns 500)."""
     request = request_bytes(
         "GET", "/", proxy.portal.host("app"), [("Cookie", proxy.portal.cookie("alice", "app"))]
     )

@@ -82,7 +82,7 @@ def test_no_check_can_be_asked_for_in_absolute_form(proxy: Proxy, path: str, sit
 
 
 def is_sent_to_start(proxy: Proxy, site: str, reply: Reply) -> bool:
-    """Tell whether that is what ingress-nginx makes of a check's 401."""
+    """Return whether this is the response of ingress-nginx to a check's 401."""
     start = f"{proxy.portal.origin(site)}/authgate/start?rd="
     return proxy.sends_everybody_to_start and reply.header("Location").startswith(start)
 
@@ -148,7 +148,7 @@ def test_the_answer_to_a_check_is_the_proxys_alone(
 
 
 def spoofed(proxy: Proxy, url: str) -> dict[str, str]:
-    """Give the headers of a check's contract, about a page of the app that alice may open."""
+    """Return the headers of a check's contract for a page that alice can open."""
     told = {
         "X-Forwarded-Method": "GET",
         "X-Forwarded-Proto": "https",

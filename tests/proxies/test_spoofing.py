@@ -143,7 +143,7 @@ def test_a_client_comes_back_to_the_page_that_it_asked_for(proxy: Proxy, claim: 
 
 
 def page_to_come_back_to(reply: Reply) -> str:
-    """Give the page in the state that the portal gets; it is signed, not secret."""
+    """Return the page in the state that the portal receives; it is signed, not secret."""
     sealed = parse_qs(urlsplit(reply.header("Location")).query)["state"][0].partition(".")[0]
     uri: str = json.loads(base64.urlsafe_b64decode(sealed + "=" * (-len(sealed) % 4)))[1]
     return uri

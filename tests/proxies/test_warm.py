@@ -22,7 +22,7 @@ CHECKS, PAUSE = 25, 0.1
 
 
 def answered_from_memory(portal: Portal) -> int:
-    """Give the counter as it was published last."""
+    """Return the last published counter."""
     connection = http.client.HTTPConnection(portal.bind, timeout=PATIENCE)
     headers = {"Authorization": f"Bearer {METRICS_TOKEN}", "Host": portal.host("portal")}
     connection.request("GET", "/metrics", headers=headers)

@@ -26,7 +26,7 @@ class Reply:
         return [value for header, value in self.headers if header.lower() == name.lower()]
 
     def header(self, name: str) -> str:
-        """Give the value of a header, empty where there is none."""
+        """Return the value of a header, or an empty text."""
         return next(iter(self.all(name)), "")
 
 
@@ -37,7 +37,7 @@ def request_bytes(
     headers: Headers = (),
     body: bytes = b"",
 ) -> bytes:
-    """Give a request as bytes, just as told; texts are latin-1."""
+    """Return a request as bytes, exactly as given; texts are Latin-1."""
     pairs = list(headers.items()) if isinstance(headers, Mapping) else list(headers)
     if not any(name.lower() == "connection" for name, _ in pairs):
         pairs.append(("Connection", "close"))
@@ -76,7 +76,7 @@ def conversation(address: Address, request: bytes, *, tls_name: str | None, pati
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
-    """Give the body, as much of it as came."""
+    """Return the body, as much as arrived."""
     try:
         return response.read()
     except http.client.IncompleteRead as cut:
@@ -84,7 +84,7 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 
 
 def connected(address: Address, tls_name: str | None, timeout: float = PATIENCE) -> socket.socket:
-    """Give a connection; over TLS where a name is given (the tests' certificate is nobody's)."""
+    """Return a connection, with TLS if a name is given (the tests' certificate is for no name)."""
     host, port = address
     plain = socket.create_connection((host.strip("[]"), port), timeout=timeout)
     if tls_name is None:

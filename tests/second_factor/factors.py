@@ -29,7 +29,7 @@ def add_recovery_codes(user: User) -> list[str]:
 
 
 def code(secret: str, steps: int = 0) -> str:
-    """Give the code of now, or of so many time steps later."""
+    """Return the current code, or the one after so many time steps."""
     return format_hotp_value(hotp_value(secret, int(time.time()) // 30 + steps))
 
 

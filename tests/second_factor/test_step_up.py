@@ -37,7 +37,7 @@ def session_of(sign_in: SignIn) -> Any:
 
 
 def arriving() -> str:
-    """Give where a browser comes from the application to get a code."""
+    """Return the URL with which a browser comes from the application to get a code."""
     state = State(WIKI, "/page", nonce_hash("nonce"), "/authgate", int(time.time()))
     return f"/continue?state={seal(state, loader.gate_settings().state_keys[0])}"
 

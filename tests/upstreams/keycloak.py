@@ -37,7 +37,7 @@ LITTLE_COMPILED = "-XX:TieredStopAtLevel=1"
 
 
 def shown_client() -> dict[str, Any]:
-    """Give the client that the page has administrators import."""
+    """Return the client file on the page."""
     found = re.search(r"```json\n(.*?)```", PAGE.read_text(), re.DOTALL)
     assert found
     client: dict[str, Any] = json.loads(found[1])
@@ -45,7 +45,7 @@ def shown_client() -> dict[str, Any]:
 
 
 def shown_command() -> list[str]:
-    """Give the arguments of the command that the page shows."""
+    """Return the arguments of the command on the page."""
     found = re.search(r"^manage\.py (upstream add .*)$", PAGE.read_text(), re.MULTILINE)
     assert found
     return found[1].split()
@@ -58,7 +58,7 @@ def _caches() -> Path:
 
 
 def installed() -> Path:
-    """Give the folder of a Keycloak, fetched once. Skips where it cannot be; on CI it fails instead."""
+    """Return the folder of a Keycloak, fetched once. Skip the test if it cannot be; on CI, fail."""
     folder = _caches() / f"keycloak-{VERSION}"
     if (folder / "bin" / "kc.sh").exists():
         return folder

@@ -162,7 +162,7 @@ class Provider:
         )
 
     def _refreshed(self, refresh_token: str) -> tuple[int, dict[str, str], bytes]:
-        """Give new tokens for old: each refresh token is good once."""
+        """Return new tokens for old ones: each refresh token works once."""
         attempt, first = self.refresh_tokens.pop(refresh_token, (None, ""))
         if attempt is None:
             return 400, {}, b'{"error": "invalid_grant"}'
@@ -180,7 +180,7 @@ class Provider:
         return _json(_without_none({**answer, **self.token_answer}))
 
     def _of_a_program(self, form: dict[str, str]) -> tuple[int, dict[str, str], bytes]:
-        """Give the access token of a program, which comes with its own client id (RFC 9068)."""
+        """Return the access token of a program, with its own client id (RFC 9068)."""
         now = int(time.time())
         claims = {
             "iss": self.issuer, "aud": form["audience"], "sub": f"service-{form['client_id']}",
@@ -214,7 +214,7 @@ class Provider:
     # ---- the person at the browser ----
 
     def sign_in(self, location: str, person: dict[str, Any] | None = None, **answer: Any) -> str:
-        """Give the path that the browser is sent back to; a parameter that is None is left out."""
+        """Return the path that the browser is redirected to; a parameter that is None is omitted."""
         asked = {name: values[0] for name, values in parse_qs(urlsplit(location).query).items()}
         code = hashlib.sha256(location.encode()).hexdigest()[:20]
         self.attempts[code] = asked

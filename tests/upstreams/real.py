@@ -45,7 +45,7 @@ class Visitor:
     """Seconds for an answer."""
 
     def get(self, path: str) -> tuple[int, str, str]:
-        """Give status, Location and body."""
+        """Return status, Location and body."""
         connection = http.client.HTTPConnection(urlsplit(self.url).netloc, timeout=self.at_most)
         cookie = "; ".join(f"{name}={value}" for name, value in list(self.cookies.items()))
         connection.request("GET", path, headers={"Cookie": cookie, "Accept": "text/html"})
@@ -59,7 +59,7 @@ class Visitor:
 
 
 def installed() -> Path:
-    """Give a folder with npm's oidc-provider, installed once for each state of the lock file."""
+    """Return a folder with npm's oidc-provider, installed once for each state of the lock file."""
     npm = binary("npm", "npm")
     state = hashlib.sha256((NPM / "package-lock.json").read_bytes()).hexdigest()[:12]
     caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))

@@ -121,7 +121,7 @@ def _find_every_name_at(address: str) -> None:
 
 
 def __getattr__(name: str) -> Any:
-    """Give `urlpatterns` as soon as there are settings: this module is the URL configuration, too."""
+    """Return `urlpatterns` once there are settings: this module is also the URL configuration."""
     if name != "urlpatterns":
         raise AttributeError(name)
     from django.urls import include, path

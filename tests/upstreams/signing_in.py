@@ -18,5 +18,5 @@ def sign_in(client: Client, provider: Provider, person: dict[str, Any] | None = 
 
 
 def reason() -> str:
-    """Give the reason of the newest failure, as administrators read it."""
+    """Return the reason of the newest failure, as administrators read it."""
     return AuditEvent.objects.filter(kind="upstream_failed").latest("pk").reason

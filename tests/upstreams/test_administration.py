@@ -204,7 +204,7 @@ def test_an_address_from_a_claim_that_is_never_believed_is_warned_of(
 
 
 def shown_to(browser: Client) -> list[str]:
-    """Give the addresses of the pictures on the sign-in page's buttons."""
+    """Return the addresses of the pictures on the sign-in page's buttons."""
     return re.findall(r'src="(/icons/providers/[^"]+)"', browser.get("/accounts/login/").content.decode())
 
 

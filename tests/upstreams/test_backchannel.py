@@ -39,7 +39,7 @@ def nobody_was_wrong_yet(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def logout_token(provider: Provider, *, key: Any = RSA_KEY, header: Any = None, **changed: Any) -> str:
-    """Give a logout token as the provider makes it; a claim set to None is left out."""
+    """Return a logout token of the provider; a claim set to None is omitted."""
     now = int(time.time())
     claims = {
         "iss": provider.issuer, "aud": "portal", "iat": now, "exp": now + 120, "jti": f"jti-{time.time_ns()}",

@@ -170,7 +170,7 @@ def test_people_without_a_password_confirm_by_their_provider(
 
 
 def authelia_asks(location: str, *, authenticated: float, requested: float) -> bool:
-    """Tell whether Authelia has a person prove who they are before it goes on with a request."""
+    """Return whether Authelia asks the user to confirm their identity before it continues."""
     asked = parse_qs(urlsplit(location).query)
     if "login" in asked.get("prompt", []) and authenticated < requested:
         return True

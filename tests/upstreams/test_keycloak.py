@@ -252,7 +252,7 @@ def test_signing_out_at_keycloak_oneself_ends_it_here(
 
 
 def sessions_of(installation: Installation, name: str) -> list[Any]:
-    """Give for each of somebody's: when Keycloak was asked last, whether it lives, whether all was kept."""
+    """Return each session of a user: the time of the last recheck, and whether it is live and complete."""
     return [row[1:] for row in json.loads(installation.manage("-c", SESSIONS)) if row[0] == name]
 
 

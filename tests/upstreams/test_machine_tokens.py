@@ -207,7 +207,7 @@ def test_clocks_may_differ_by_seconds(provider: Provider, linked: Identity, chan
 
 
 def forged(provider: Provider, header: dict[str, Any], signature: str = "c2ln") -> str:
-    """Give a right token's claims under another header and signature."""
+    """Return a valid token's claims with another header and signature."""
     encoded = base64.urlsafe_b64encode(json.dumps(header).encode()).decode().rstrip("=")
     return ".".join([encoded, provider.token().split(".")[1], signature])
 

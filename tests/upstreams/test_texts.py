@@ -105,7 +105,7 @@ def test_nobody_comes_in_with(
 
 
 def refuses(client: PortalClient, provider: Provider, field: Field, bad: str) -> bool:
-    """Tell whether the person sees the page of a refusal, whose number an event has."""
+    """Return whether the user sees the page of a refusal with the number of an event."""
     field(provider, bad)
 
     left = client.get(START)

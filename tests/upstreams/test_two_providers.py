@@ -76,7 +76,7 @@ def sign_in_there(page: Page, name: str) -> None:
 
 
 def users_seen(installation: Installation) -> list[str]:
-    """Give whom the application was told for each request of a page."""
+    """Return the user that the application received for each request of a page."""
     return [
         name
         for received in installation.proxy.backend.take()
