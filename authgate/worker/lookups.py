@@ -18,7 +18,7 @@ from functools import partial
 
 from django.db import close_old_connections
 
-from authgate.check import responses as answer
+from authgate.check import responses
 from authgate.check.credentials import KEY_LENGTH, TOKEN_KIND
 from authgate.check.memory import Principal
 from authgate.check.missing import Missing, MissingCode, MissingEndpoint, MissingProgram, MissingSession
@@ -27,8 +27,7 @@ from authgate.check.request import Facts
 from authgate.check.responses import Answer
 from authgate.check.target import BadTarget
 from authgate.network_limits import network_of
-from authgate.worker import loader as loading
-from authgate.worker import metrics, stale_connections
+from authgate.worker import loader, metrics, stale_connections
 from authgate.worker.feed import Feed, Source
 from authgate.worker.memory import OverMemory
 from authgate.worker.write_behind import CHECKS_SHED, writer
@@ -257,7 +256,7 @@ class Lookups:
             generation = memory.generation
             stale_connections.close_stale()  # after the generation: what an old connection shows is not kept
             keys = list({lookup.key for lookup in batch if lookup.key is not None})
-            held = loading.load_held(keys) if keys else {}
+            held = loader.load_held(keys) if keys else {}
             for key in keys:
                 memory.hold(key, held.get(key), generation)
             self.batches += 1
@@ -282,7 +281,7 @@ class Lookups:
                 self._finish(lookup, found)
             elif not self._queue_again(lookup, found):
                 self.shed_when_full += 1
-                self._finish(lookup, answer.overloaded())
+                self._finish(lookup, responses.overloaded())
         if rest:
             self._loop.call_soon(self._deliver, rest, source, loaded)
 
@@ -350,14 +349,14 @@ class Lookups:
         for lookup in overdue + self._alone.take_overdue(before):
             self.shed_when_late += 1
             log.error("checks get 503 after they waited %.0f s for the database", PATIENCE)
-            self._finish(lookup, answer.overloaded())
+            self._finish(lookup, responses.overloaded())
 
 
 def without_database(feed: Feed) -> Answer:
     """Return the answer to a check that memory cannot answer while the database is away, and log it."""
-    decision_id = answer.new_id(feed.memory)
+    decision_id = responses.new_id(feed.memory)
     log.error("checks that need the database get 503: %s", feed.trouble(), extra={"decision": decision_id})
-    return answer.broken(decision_id)
+    return responses.broken(decision_id)
 
 
 current: Lookups | None = None
