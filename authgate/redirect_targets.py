@@ -21,7 +21,7 @@ _ABSOLUTE = re.compile(r"(https?)://([^/?#]*)([/?#].*)?", re.IGNORECASE | re.DOT
 def judge(
     target: str | None, *, base: str, allowed: Callable[[str], bool], longest: int = LONGEST
 ) -> str | None:
-    """Give the absolute URL that `target` means, in ASCII, or None where nobody may be sent.
+    """Return the absolute URL of `target` in ASCII, or None if no browser may be redirected there.
 
     `target` is a path on the origin `base` or an absolute URL of an origin that is `allowed`. Refused
     before any parsing is whatever browsers and `urlsplit` read differently: backslashes, white space,
@@ -47,7 +47,7 @@ def judge(
 
 
 def domain_matches(origin: str, domains: Iterable[str]) -> bool:
-    """Tell whether an https origin is one of `domains`: `example.com`, or `.example.com` with all below it.
+    """Return whether an https origin is one of `domains`: `example.com`, or `.example.com` with all below it.
 
     A domain may name a port; without one only the default port is meant.
     """

@@ -363,7 +363,7 @@ def give_icon(application: Any, colour: str) -> None:
 
 
 def link_without_cookies(origin: str) -> str:
-    """Give the address at which a browser arrives that has come round too often without a cookie."""
+    """Return the address of a browser that was redirected too often without a cookie."""
     from authgate.check.state import State, seal
     from authgate.handover import ROUNDS_LIMIT
     from authgate.worker.loader import gate_settings

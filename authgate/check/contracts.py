@@ -281,7 +281,7 @@ ENDPOINTS = ("start", "callback", "sign_out", "userinfo", "refused")
 
 @lru_cache(maxsize=2)
 def checks(oauth2: str) -> dict[str, Contract]:
-    """Give the contract of each check's URL; `oauth2` is IKD_OAUTH2_CONTRACT. See `check_url` for Envoy's."""
+    """Return the contract of each check URL; `oauth2` is IKD_OAUTH2_CONTRACT. `check_url` has Envoy's."""
     ours = (NGINX, INGRESS_NGINX, TRAEFIK, CADDY, HAPROXY, ENVOY)
     table = {f"/authgate/{contract.name}": contract for contract in ours}
     table["/oauth2/auth"] = OAUTH2_CHECK[oauth2]
@@ -292,7 +292,7 @@ BEFORE_A_PATH = "/authgate/envoy/"
 
 
 def check_url(path: str, oauth2: str) -> str | None:
-    """Give the URL that `checks` knows a check by; None for what is none. Envoy's goes on with any path."""
+    """Return the key of a check URL in `checks`, or None. Any path can follow the URL for Envoy."""
     if path.startswith(BEFORE_A_PATH):
         return BEFORE_A_PATH
     return path if path in checks(oauth2) else None
@@ -300,7 +300,7 @@ def check_url(path: str, oauth2: str) -> str | None:
 
 @lru_cache(maxsize=2)
 def endpoints(oauth2: str) -> dict[str, tuple[str, Contract]]:
-    """Give the name and contract of each endpoint's URL on a protected origin."""
+    """Return the name and contract of each endpoint's URL on a protected origin."""
     ours = {f"/authgate/{name}": (name, ENDPOINT) for name in ENDPOINTS}
     theirs = {f"/oauth2/{name}": (name, OAUTH2_ENDPOINT[oauth2]) for name in ENDPOINTS}
     return ours | theirs | {"/oauth2/sign_in": ("sign_in", OAUTH2_ENDPOINT[oauth2])}

@@ -15,12 +15,12 @@ from authgate.check.target import without_port
 
 
 def cookies_in(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Give the cookies of a raw header list (names in lower case), doubled names left out."""
+    """Return the cookies of a raw header list (names in lower case) without doubled names."""
     return cookies_of(b"; ".join(value for name, value in headers if name == b"cookie"))
 
 
 def cookies_of(line: bytes) -> dict[str, str]:
-    """Give the cookies of a Cookie header (RFC 6265, section 4.2.1), doubled names left out.
+    """Return the cookies of a Cookie header (RFC 6265, section 4.2.1) without doubled names.
 
     Names and values are latin-1 text, so that every byte is kept.
     """
@@ -40,7 +40,7 @@ def cookies_of(line: bytes) -> dict[str, str]:
 
 
 def cookie_in(line: bytes, name: bytes) -> bytes | None:
-    """Give the one cookie of that name, as `cookies_of` would; None where it is absent or doubled.
+    """Return the one cookie of that name, as `cookies_of` would; None if it is absent or doubled.
 
     Where the name stands once in the whole line, as browsers write it, nothing else is parsed.
     """
@@ -70,7 +70,7 @@ def attributes_of(name: str, is_https: bool, domain: str = "", max_age: int | No
 
 
 def place_of(origin: str, shared_domains: tuple[str, ...]) -> str:
-    """Give where a gate session opened on `origin` counts: `.example.com` in a shared cookie domain.
+    """Return where a gate session opened on `origin` is valid: `.example.com` in a shared cookie domain.
 
     Everywhere else, and without https, on that origin alone. No origin begins with a dot.
     """

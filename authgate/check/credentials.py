@@ -96,7 +96,7 @@ PLAIN_LENGTH = len("Bearer ikd_") + SECRET_LENGTH + CHECKSUM_LENGTH
 
 
 def credential_in(headers: RequestHeaders, issuers: frozenset[str] = NO_ISSUERS) -> Credential | None:
-    """Give the credential of ours in Authorization (RFC 9110, section 11.6.2); None for anything else.
+    """Return the portal's credential in Authorization (RFC 9110, section 11.6.2), or None for other values.
 
     `issuers` are those whose JWTs are accepted.
     """
@@ -155,7 +155,7 @@ def _jwt(rest: bytes) -> Credential:
 
 
 def issuer_of(rest: bytes) -> str | None:
-    """Give whom a JWT says it is of, before anything of it is verified."""
+    """Return the issuer that a JWT names, before anything in it is verified."""
     parts = rest.split(b".")
     if len(parts) < 2:
         return None

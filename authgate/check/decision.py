@@ -69,7 +69,7 @@ class Rule:
         return self.kept[0]
 
     def is_for(self, subject: Subject, now: float) -> bool:
-        """Tell whether it would admit somebody at all, with the right method, from the right network."""
+        """Return whether the rule would admit any user, with the right method, from the right network."""
         if not self.readable or (self.expires_at is not None and now >= self.expires_at):
             return False
         is_chosen = subject.user_id in self.users or not self.groups.isdisjoint(subject.group_ids)
@@ -175,7 +175,7 @@ def _decide_for_every_reading(
 
 
 def _scopes_meant(application: Application, path: str | None) -> list[Scope | None]:
-    """Give each scope that a request may fall under once, None for "no rule covers it"."""
+    """Return each scope that a request may fall under once, None for "no rule covers it"."""
     if path is None:
         every: dict[int, Scope | None] = {id(scope): scope for scope in application.scopes.values()}
         if ("/", False) not in application.scopes:

@@ -152,18 +152,18 @@ class Memory:
         self.signer: Signs | None = None
 
     def is_throttled(self, client: str, key: bytes, now: float) -> bool:
-        """Tell whether an address had too many wrong credentials to have another one looked up now."""
+        """Return whether an address had too many wrong credentials to look up another one now."""
         return False
 
     def note_wrong(self, client: str, now: float) -> None:
         """Remember that a credential which had to be looked up was wrong."""
 
     def is_at_several_ports(self, origin: str) -> bool:
-        """Tell whether another port of this origin's host is another application's."""
+        """Return whether another port of this origin's host belongs to another application."""
         return origin in self.at_several_ports
 
     def application(self, origin: str) -> Application | Unknown | None:
-        """Give the application that claims an origin, None where none does."""
+        """Return the application that claims an origin, or None."""
         return self.applications.get(origin, UNKNOWN)
 
     def session(self, key: bytes, now: float) -> Principal | Unknown | None:
@@ -172,7 +172,7 @@ class Memory:
 
 
 def are_several(origin: str, claims: Iterable[str], owner: Callable[[str], int | None]) -> bool:
-    """Tell whether the ports of an origin's host are several applications'.
+    """Return whether the ports of an origin's host belong to several applications.
 
     `claims` are origins as written that name a port, `owner` gives the id of whoever claims an origin.
     """

@@ -60,7 +60,7 @@ def readings(path: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=4096)
 def is_read_alike(path: str) -> bool:
-    """Tell whether everybody takes this path for itself, whether they heed letter case or not."""
+    """Return whether every server reads this path the same way, in any letter case."""
     return _PLAIN_LOWER_PATH.fullmatch(path) is not None
 
 

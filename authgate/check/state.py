@@ -39,13 +39,13 @@ _compact = json.JSONEncoder(separators=(",", ":")).encode
 
 
 def seal(state: State, key: bytes) -> str:
-    """Give the state as URL-safe text that only a holder of `key` can have made."""
+    """Return the state as URL-safe text that only a holder of `key` can create."""
     payload = _compact(state).encode()
     return f"{_text(payload)}.{_text(_mac(payload, key))}"
 
 
 def unseal(sealed: str, keys: tuple[bytes, ...], now: float) -> State | None:
-    """Give the state back; None if it was not sealed with one of the keys, or too long ago."""
+    """Return the state, or None if it was not sealed with one of the keys, or too long ago."""
     try:
         payload, mac = (_octets(part) for part in sealed.split("."))
     except ValueError:

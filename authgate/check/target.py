@@ -39,7 +39,7 @@ class BadTarget(ValueError):
 
 
 def host_of(host: str) -> str:
-    """Give the canonical name of a host without its port: lower case, no trailing dot, IPv6 compressed.
+    """Return the canonical name of a host without its port: lower case, no trailing dot, IPv6 compressed.
 
     Raises BadTarget for whatever is no host name in ASCII (IDNA's A-labels, RFC 5890) nor an address.
     """
@@ -56,7 +56,7 @@ def host_of(host: str) -> str:
 
 
 def origin_from(scheme: str, authority: str) -> str:
-    """Give the canonical origin of a scheme and a `host[:port]` (RFC 6454, section 4).
+    """Return the canonical origin of a scheme and a `host[:port]` (RFC 6454, section 4).
 
     A WebSocket's scheme counts as that of its handshake. Raises BadTarget.
     """
@@ -75,7 +75,7 @@ def origin_from(scheme: str, authority: str) -> str:
 
 
 def origins_claiming(origin: str) -> list[str]:
-    """Give the origins as administrators write them that cover this one, the most specific first."""
+    """Return the origins, as administrators write them, that cover this one, the most specific first."""
     scheme, _, authority = origin.partition("://")
     if authority.startswith("["):
         return [origin]
@@ -84,7 +84,7 @@ def origins_claiming(origin: str) -> list[str]:
 
 
 def without_port(origin: str) -> str:
-    """Give a canonical origin, or a wildcard, as it is at its scheme's own port."""
+    """Return a canonical origin, or a wildcard, with the default port of its scheme."""
     return _PORT.sub("", origin)
 
 
@@ -99,12 +99,12 @@ def _host_in(origin: str) -> str:
 
 
 def port_of(origin: str) -> str:
-    """Give the port of a canonical origin, also where it is the scheme's own."""
+    """Return the port of a canonical origin, including the scheme's default."""
     return origin[len(without_port(origin)) + 1 :] or DEFAULT_PORTS[origin.partition(":")[0]]
 
 
 def origin_of(text: str) -> str:
-    """Give the canonical origin that `text` spells out, path excluded. Raises BadTarget."""
+    """Return the canonical origin in `text`, which has no path. Raise BadTarget."""
     scheme, separator, authority = text.partition("://")
     if not separator:
         raise BadTarget("origin")
@@ -131,7 +131,7 @@ def client_from(text: str) -> str:
 
 @lru_cache(maxsize=65536)
 def is_within(address: str, networks: tuple[str, ...]) -> bool:
-    """Tell whether an address is in one of the networks; an IPv4 address mapped into IPv6 counts as itself.
+    """Return whether an address is in one of the networks; an IPv4 address mapped into IPv6 counts as IPv4.
 
     Raises ValueError where a network is none.
     """
@@ -167,7 +167,7 @@ class Target(NamedTuple):
 
 
 def uri_from(raw: bytes) -> str:
-    """Give path and query of a request as ASCII, each byte outside it percent-encoded (RFC 3987, 3.1).
+    """Return path and query of a request as ASCII, other bytes percent-encoded (RFC 3987, 3.1).
 
     Raises BadTarget unless it starts with a slash and holds no control character and no space.
     """
@@ -180,7 +180,7 @@ def uri_from(raw: bytes) -> str:
 
 
 def uri_and_plain_path(raw: bytes) -> tuple[str, str | None]:
-    """Give what `uri_from` does, and the path in it if `is_read_alike`, all by one scan. Raises BadTarget."""
+    """Return what `uri_from` does, and the path in it if `is_read_alike`, in one scan. Raise BadTarget."""
     plain = _PLAIN_LOWER_URI.fullmatch(raw)
     if plain is None:
         return uri_from(raw), None
@@ -189,19 +189,19 @@ def uri_and_plain_path(raw: bytes) -> tuple[str, str | None]:
 
 
 def in_ascii(header: str) -> str:
-    """Give a header's value, read as latin-1, with each byte outside ASCII percent-encoded."""
+    """Return a header's value, read as latin-1, with each byte outside ASCII percent-encoded."""
     return _NOT_ASCII.sub(lambda match: f"%{ord(match[0]):02X}", header)
 
 
 def method_from(text: str) -> str:
-    """Give a request's method. Raises BadTarget for what no server would take for one."""
+    """Return a request's method. Raise BadTarget for values that no server accepts as a method."""
     if text not in USUAL_METHODS and not _METHOD.fullmatch(text):
         raise BadTarget("method")
     return text
 
 
 def code_in(uri: str) -> str | None:
-    """Give the one-time code in a URI's query; None without one of exactly the right form."""
+    """Return the one-time code in a URI's query, or None if none has exactly the right form."""
     if "ikdcode=" not in uri:
         return None
     matches = map(_CODE.fullmatch, uri.partition("?")[2].split("&"))
@@ -209,7 +209,7 @@ def code_in(uri: str) -> str | None:
 
 
 def without_code(uri: str) -> str:
-    """Give the URI with every code cut out of its query, every other byte as it was."""
+    """Return the URI without any code in its query, every other byte unchanged."""
     if code_in(uri) is None:
         return uri
     path, _, query = uri.partition("?")
@@ -218,5 +218,5 @@ def without_code(uri: str) -> str:
 
 
 def with_code(uri: str, code: str) -> str:
-    """Give the URI with the code added, so that `without_code` gives back the very same bytes."""
+    """Return the URI with the code added, so that `without_code` returns the same bytes again."""
     return f"{uri}{'&' if '?' in uri else '?'}ikdcode={code}"

@@ -125,7 +125,7 @@ def _page_for(error: Exception, facts: Facts, decision_id: str) -> bytes:
 
 
 def _memory() -> Memory:
-    """Give the worker's memory where it is fresh; what one request loads where there is none to believe.
+    """Return the worker's memory if it is fresh, or else what one request loads.
 
     Raises DatabaseError while the database cannot be read for longer than IKD_STALE_GRACE.
     """
@@ -164,7 +164,7 @@ def _load_program(missing: MissingProgram, facts: Facts, memory: Memory) -> Prog
 
 
 def as_response(found: Answer, is_head: bool = False) -> HttpResponse:
-    """Give an answer as a Django response of exactly these headers."""
+    """Return an answer as a Django response with exactly these headers."""
     response = HttpResponse(b"" if is_head else found.body, status=found.status)  # one cookie at most
     del response["Content-Type"]
     for name, value in found.headers:
@@ -284,14 +284,14 @@ class Visit:
         return given if is_id else ""
 
     def has_credential(self, memory: Memory) -> bool:
-        """Tell whether Authorization holds a credential of ours, right or wrong."""
+        """Return whether Authorization contains a credential of the portal, valid or not."""
         if b"authorization" not in self._headers.values:
             return False
         issuers = people().load_issuers() if isinstance(memory.issuers, Unknown) else memory.issuers
         return credential_in(self._headers, issuers) is not None
 
     def parameter(self, name: str) -> str | None:
-        """Give the value of a parameter that is there once; any number of others may stand around it."""
+        """Return the value of a parameter that appears once, among any number of others."""
         values = [value for key, _, value in map(_parted, self._query.split("&")) if key == name]
         return unquote_plus(values[0], errors="surrogateescape") if len(values) == 1 else None
 
@@ -473,7 +473,7 @@ ENDPOINTS: dict[str, Endpoint] = {
 
 
 def _page_asked_for(visit: Visit) -> str:
-    """Give the page that the browser wanted: judged, and never one of our own endpoints."""
+    """Return the page that the browser requested: validated, and never one of the portal's endpoints."""
     candidates = (
         visit.parameter("rd"),
         in_ascii(visit.header(b"x-auth-request-redirect") or ""),
@@ -540,7 +540,7 @@ def _onward(url: str, visit: Visit | None, *more: tuple[bytes, bytes]) -> Answer
 
 
 def _own_uri(context: Context, visit: Visit | None) -> str:
-    """Give where a request with a code that opened nothing wants to go."""
+    """Return the destination of a request whose code was invalid."""
     if visit is None:
         return without_code(context.target.uri or "/")
     judged = judge(visit.parameter("rd"), base=visit.origin, allowed=lambda origin: origin == visit.origin)
@@ -565,7 +565,7 @@ def _gate_cookie(sign_in: SignIn, place: str, token: str) -> tuple[bytes, bytes]
 
 
 def _session_of(context: Context, memory: Memory) -> Session | None:
-    """Give the live gate session of this browser on this very origin, or in its shared cookie domain."""
+    """Return the live gate session of this browser on this exact origin, or in its shared cookie domain."""
     place = _place(context, memory)
     token = _gate_token(context, place)
     session = loading.load_session(sessions.digest(token)) if token else None

@@ -57,7 +57,7 @@ class GateMiddleware:
 
 
 def is_portal_host(host: str) -> bool:
-    """Tell whether a Host header names the portal."""
+    """Return whether a Host header names the portal."""
     scheme = settings.IKD_PORTAL_ORIGIN.partition("://")[0]
     try:
         return origin_from(scheme, host) == settings.IKD_PORTAL_ORIGIN

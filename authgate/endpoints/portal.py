@@ -103,7 +103,7 @@ ENTRIES_AGE = 20
 @never_cache
 @require_safe
 def enter(request: HttpRequest) -> HttpResponse:
-    """Give a browser the cookie of a shared domain that the portal is in too, and send it back to `rd`.
+    """Set the cookie of a shared domain that the portal is in too, and redirect to `rd`.
 
     For ingress-nginx's auth-signin, where an application has no route to the portal and so no code can be
     taken there. The page of another origin goes on to the `start` of that origin.
@@ -220,7 +220,7 @@ def _refused(request: HttpRequest, target: Target, application: str, decision: D
 
 
 def application_named_in(next_url: str | None) -> str | None:
-    """Give the name of the application that a sign-in page's `next` leads to; None for anything else."""
+    """Return the name of the application that a sign-in page's `next` points to, or None."""
     parts = urlsplit(next_url or "")
     if parts.path != reverse("continue"):
         return None

@@ -431,7 +431,7 @@ class Front(HttpToolsProtocol):
             self.transport.close()
 
     def _octets(self, found: Answer, *, is_head: bool = False) -> bytes:
-        """Give the answer on the wire; what never differs for it is made once."""
+        """Return the answer as bytes. The parts that never differ are built once."""
         defaults = self.server_state.default_headers
         if defaults is not _Date.of:
             _Date.of, _Date.octets = defaults, b"".join([b"%s: %s\r\n" % header for header in defaults])

@@ -119,7 +119,7 @@ class WorkerMemory(Memory):
         return found.id if isinstance(found, Application) else None
 
     def session(self, digest: bytes, now: float) -> Principal | Unknown | None:
-        """Give a session; UNKNOWN also where the database has to say whether it is idle by now."""
+        """Return a session, or UNKNOWN, also if the database must decide whether it is idle."""
         held = self._held.get(digest)
         if held is None:
             if digest in self._absent:
