@@ -100,6 +100,21 @@ EVENTS: dict[str, Words] = {
         _("The portal was overloaded"),
         _("More requests arrived at once than the portal could answer. It asked the others to try again."),
     ),
+    # ---- OpenID Connect
+    "openid_sign_in": Words(
+        _("Signed in at an application"),
+        _("An application that speaks OpenID Connect got a code for the user."),
+    ),
+    "openid_consent": Words(
+        _("A user gave consent"), _("The user agreed that an application learns the scopes in the details.")
+    ),
+    "openid_key_made": Words(
+        _("A key for ID tokens was made"), _("The portal signs ID tokens with a new key from a set time on.")
+    ),
+    "openid_reuse": Words(
+        _("A code or token was used twice"),
+        _("The portal revoked all tokens of this grant: a thief may have one of the two."),
+    ),
     # ---- providers
     "group_made": Words(
         _("A group was created"), _("A provider sent a new group, and the portal created it.")
@@ -145,6 +160,8 @@ EVENTS: dict[str, Words] = {
 REASONS: dict[str, _StrPromise] = {
     # ---- signing in
     "wrong password": _("The password was wrong."),
+    "a code was used twice": _("A code was used twice."),
+    "a refresh token was used twice": _("A refresh token was used twice."),
     "unknown account": _("There is no such account."),
     "user disabled": _("The user is disabled."),
     "wrong code": _("The code was wrong."),

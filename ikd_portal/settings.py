@@ -83,6 +83,7 @@ WSGI_APPLICATION = "ikd_portal.wsgi.application"
 INSTALLED_APPS = [
     "accounts",
     "authgate",
+    "openid",
     "ikd_portal.apps.PortalAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",

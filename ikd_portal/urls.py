@@ -11,6 +11,7 @@ handler500 = "ikd_portal.error_pages.server_error"
 urlpatterns = [
     path("", include("accounts.urls")),
     path("", include("authgate.urls")),
+    path("", include("openid.urls")),
     path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
 ]

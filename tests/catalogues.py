@@ -14,7 +14,7 @@ import django
 
 ROOT = Path(__file__).resolve().parent.parent
 CHINESE = ROOT / "locale" / "zh_Hans" / "LC_MESSAGES"
-SOURCES = ("accounts", "authgate", "ikd_portal", "templates", "manage.py")
+SOURCES = ("accounts", "authgate", "openid", "ikd_portal", "templates", "manage.py")
 THEIRS = (
     *sorted(Path(django.__file__).parent.glob("contrib/*/locale/zh_Hans/LC_MESSAGES/django.mo")),
     Path(django.__file__).parent / "conf/locale/zh_Hans/LC_MESSAGES/django.mo",

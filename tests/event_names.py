@@ -11,7 +11,7 @@ from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-FOLDERS = ("accounts", "authgate", "ikd_portal")
+FOLDERS = ("accounts", "authgate", "openid", "ikd_portal")
 
 KIND_WRITERS = {"record": 0, "record_own": 0, "record_by": 1}
 """Functions that write audit events, and which argument is the kind. Functions that pass one on are found."""

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-PACKAGES = ("ikd_portal", "accounts", "authgate", "demo")
+PACKAGES = ("ikd_portal", "accounts", "authgate", "openid", "demo")
 READERS = {"env", "os.environ", "environ"}
 # What belongs to Django, to a shell or to a server rather than to the portal.
 FOREIGN = {"DJANGO_SETTINGS_MODULE", "PATH"}

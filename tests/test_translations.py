@@ -41,7 +41,7 @@ def test_the_words_of_the_admins_scripts_are_compiled_too(tmp_path: Path) -> Non
     assert compiled(CHINESE / "djangojs.po", tmp_path / "js.mo") == catalogue(CHINESE / "djangojs.mo")
 
 
-@pytest.mark.parametrize("folder", ["accounts", "authgate", "ikd_portal"])
+@pytest.mark.parametrize("folder", ["accounts", "authgate", "openid", "ikd_portal"])
 def test_translating_functions_have_names_that_are_looked_for(folder: str) -> None:
     """makemessages finds no string in a function of another name."""
     alias = re.compile(r"import n?p?gettext(?:_lazy)? as (?!_\b)")

@@ -110,7 +110,7 @@ def identity_headers(application: Application | None, subject: Subject | None) -
         user = username
         if application is not None and application.user_header == "uuid":
             user = subject.uuid.encode()
-        groups = b",".join(header_value(group, comma=True) for group in _told_groups(application, subject))
+        groups = b",".join(header_value(group, comma=True) for group in told_groups(application, subject))
     headers = [
         (b"x-auth-request-user", user),
         (b"x-auth-request-email", email),
@@ -138,7 +138,7 @@ def identity_claims(context: Context, principal: Principal, memory: Memory) -> d
         "exp": int(min(context.now + IDENTITY_LIFETIME, principal.expires_at)),
         "preferred_username": subject.username,
         "name": subject.display_name,
-        "groups": list(_told_groups(context.application, subject)),
+        "groups": list(told_groups(context.application, subject)),
     }
     return claims | ({"email": subject.email} if subject.email else {})
 
@@ -158,7 +158,7 @@ def token_headers(application: Application, tokens: Tokens | None) -> Headers:
     return headers
 
 
-def _told_groups(application: Application | None, subject: Subject) -> Iterable[str]:
+def told_groups(application: Application | None, subject: Subject) -> Iterable[str]:
     names = sorted(name for _, name in subject.groups)
     if application is None or application.named_groups is None:
         return names

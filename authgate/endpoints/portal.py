@@ -89,7 +89,7 @@ def _admitted(
     if decision.verdict is Verdict.STEP_UP:
         return HttpResponseRedirect(f"{reverse('second_factor')}?{urlencode({'next': back_url()})}")
     if decision.verdict is not Verdict.ALLOW:
-        return _refused(request, target, application.name, decision)
+        return refuse(request, target, application.name, decision)
     return sign_in
 
 
@@ -198,7 +198,10 @@ def _return_url(state: State, code: str) -> str:
     return url if len(url) <= LONGEST_HEADER else callback
 
 
-def _refused(request: HttpRequest, target: Target, application: str, decision: Decision) -> HttpResponse:
+def refuse(
+    request: HttpRequest, target: Target, application: str, decision: Decision, **shown: object
+) -> HttpResponse:
+    """Return the refused page, and note the refusal. `shown` replaces values of the page's context."""
     decision_id = new_id(loader.memory_for_one_request())
     username = request.user.get_username()
     writer.note_refusal(
@@ -216,7 +219,7 @@ def _refused(request: HttpRequest, target: Target, application: str, decision: D
         )
     )
     page = RefusedPage(decision_id, target, application, username, decision.reason)
-    return render(request, "authgate/refused.html", context_of(page), status=403)
+    return render(request, "authgate/refused.html", {**context_of(page), **shown}, status=403)
 
 
 def application_named_in(next_url: str | None) -> str | None:

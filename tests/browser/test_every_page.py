@@ -21,6 +21,7 @@ from authgate.models import Application, AuditEvent, ConfigurationEvent, GateSes
 from authgate.worker.loader import gate_settings
 from tests.browser.signing_in import sign_in, sign_in_and_wait
 from tests.factories import PASSWORD, ApplicationFactory, UserFactory
+from tests.openid.relying_party import register
 
 pytestmark = [
     pytest.mark.browser,
@@ -116,6 +117,12 @@ def row(path: str, model: Any, what: str = "change") -> Callable[[Page, str], ob
     return lambda page, portal: page.goto(f"{portal}/admin/{path}/{model.objects.first().pk}/{what}/")
 
 
+def a_consent(page: Page, portal: str) -> None:
+    rp = register(Application.objects.get(name="Wiki"), asks_consent=True)
+    page.goto(portal + rp.url(scope="openid profile email groups offline_access"))
+    page.get_by_role("heading", name="Continue to Wiki?").wait_for()
+
+
 Way = str | Callable[[Page, str], object]
 PAGES: dict[str, tuple[str, Way]] = {
     "sign in": ("", "/accounts/login/"),
@@ -157,6 +164,8 @@ PAGES: dict[str, tuple[str, Way]] = {
     "mail sent": ("", "/accounts/password/reset/sent/"),
     "reset link used up": ("", "/accounts/password/reset/key/1-x/"),
     "invitation used up": ("", "/invitation/x/"),
+    "consent": ("alice", a_consent),
+    "broken request of an application": ("", "/openid/authorize"),
     "switch account": ("alice", "/switch-account"),
     "sign out": ("alice", "/accounts/logout/"),
     "still signed in": ("alice", "/signed-out"),

@@ -1,0 +1,331 @@
+"""The authorization endpoint, and the page on which users consent."""
+
+from __future__ import annotations
+
+import re
+from typing import cast
+from urllib.parse import urlencode
+
+from django.conf import settings
+from django.core import signing
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods, require_POST
+
+from accounts.models import User
+from authgate.audit import record
+from authgate.check.decision import Verdict
+from authgate.check.redirects import LONGEST
+from authgate.check.target import Target
+from authgate.endpoints.portal import refuse
+from authgate.factor_policy import owes
+from authgate.models import SignIn
+from authgate.peer import client_address
+from openid import grants, keys, policy, proof
+from openid.client_requests import client_named, form_octets, query_octets
+from openid.models import Client, Consent
+from openid.policy import Judged
+from openid.protocol import authorization, parameters, signed
+from openid.protocol.authorization import AuthorizationRequest, ClientFacts, Place
+from openid.protocol.errors import AuthorizationError, Unredirectable
+from openid.protocol.parameters import Parameters, Unreadable
+
+CONSENT_SALT = "openid consent"
+CONSENT_WITHIN = 900
+"""Seconds between the question and its answer."""
+
+_QUERY = re.compile(rb"[\x21-\x7e]*")
+
+
+class Onward(Exception):
+    """The browser has to go to a page of the portal first, and comes back."""
+
+    def __init__(self, page: str, back: str) -> None:
+        super().__init__(page)
+        self.url = f"{page}?{urlencode({'next': back})}"
+        if len(back) > LONGEST:
+            raise AuthorizationError("invalid_request", "the request is too long")
+
+
+class Shown(Exception):
+    """The user has to see a page."""
+
+    def __init__(self, response: HttpResponse) -> None:
+        super().__init__()
+        self.response = response
+
+
+@csrf_exempt
+@never_cache
+@require_http_methods(["GET", "POST"])
+def authorize(request: HttpRequest) -> HttpResponse:
+    """Answer an authorization request (Core, section 3.1.2). A POST is asked again as GET, with cookies."""
+    try:
+        if request.method == "POST":
+            return _as_get(form_octets(request))
+        found = parameters.parse(query_octets(request))
+        client, place = _client_and_place(found)
+    except Unreadable as error:
+        return _broken(request, error.description)
+    except Unredirectable as error:
+        return _broken(request, error.reason)
+    return _answered(request, client, place, found)
+
+
+authorize.asks_for_factor = True  # type: ignore[attr-defined]
+
+
+def _as_get(form: bytes) -> HttpResponse:
+    if not _QUERY.fullmatch(form):
+        raise Unreadable("the parameters cannot be read")
+    url = f"{reverse('openid_authorize')}?{form.decode('ascii')}"
+    return HttpResponseRedirect(url, status=303)
+
+
+def _client_and_place(found: Parameters) -> tuple[Client, Place]:
+    """Return who asks and where the answer goes. Raises Unredirectable."""
+    client = client_named(found.get("client_id"))
+    if client is None:
+        raise Unredirectable("the application is unknown here, or switched off")
+    return client, authorization.place_of(found, facts_of(client))
+
+
+def facts_of(client: Client) -> ClientFacts:
+    return ClientFacts(
+        client.client_id,
+        tuple(client.redirect_uris.split()),
+        client.is_public,
+        frozenset(client.scopes.split()),
+    )
+
+
+def _broken(request: HttpRequest, reason: str) -> HttpResponse:
+    return render(request, "openid/broken.html", {"reason": reason}, status=400)
+
+
+def _answered(
+    request: HttpRequest, client: Client, place: Place, found: Parameters, *, consents: bool = False
+) -> HttpResponse:
+    """Return the redirect to the client, or to a page that stands before it."""
+    issuer = settings.IKD_PORTAL_ORIGIN
+    try:
+        asked = authorization.parse(found, facts_of(client), place)
+        code = _code(request, client, asked, found, consents=consents)
+        url = authorization.answer_url(place, issuer, code=code)
+    except AuthorizationError as error:
+        url = authorization.answer_url(place, issuer, error=error.error, error_description=error.description)
+    except Onward as onward:
+        return _redirect(request, onward.url)
+    except Shown as shown:
+        return shown.response
+    return _redirect(request, url)
+
+
+def _redirect(request: HttpRequest, url: str) -> HttpResponse:
+    """Return a redirect that never repeats a form (RFC 9700, section 4.12), to any scheme registered."""
+    response = HttpResponse(status=303 if request.method == "POST" else 302)
+    response["Location"] = url
+    response["Referrer-Policy"] = "no-referrer"
+    return response
+
+
+# ---- step by step -----------------------------------------------------------------------------------------
+
+
+def _code(
+    request: HttpRequest, client: Client, asked: AuthorizationRequest, found: Parameters, *, consents: bool
+) -> str:
+    """Return a code. Raises AuthorizationError, Onward and Shown for whatever stands before it."""
+    here = f"{reverse('openid_authorize')}?{urlencode(found.values)}"
+    hinted = _hinted_subject(asked)
+    sign_in: SignIn | None = getattr(request, "sign_in", None)
+    if sign_in is None:
+        _require_interaction(asked, "login_required")
+        raise Onward(reverse(settings.LOGIN_URL), proof.ask(request, client, found))
+    user = cast(User, request.user)
+    if hinted not in ("", str(user.uuid)):
+        raise AuthorizationError("login_required", "somebody else is signed in")
+    _require_fresh_proof(request, client, asked, found)
+    if owes(sign_in):
+        _require_interaction(asked, "interaction_required")
+        raise Onward(reverse("second_factor"), here)
+    judged = _require_access(request, client, asked, sign_in, here)
+    _require_acr(asked, judged, here)
+    scopes = _require_consent(request, client, asked, found, consents=consents)
+    return _granted(request, client, asked, scopes, judged)
+
+
+def _require_interaction(asked: AuthorizationRequest, error: str) -> None:
+    """Raise AuthorizationError if the user must not be asked anything."""
+    if asked.is_silent:
+        raise AuthorizationError(error, "the user has to be asked")
+
+
+def _hinted_subject(asked: AuthorizationRequest) -> str:
+    """Return whom id_token_hint names; "" without one. Raises AuthorizationError."""
+    if not asked.id_token_hint:
+        return ""
+    issuer = settings.IKD_PORTAL_ORIGIN
+    claims = signed.claims_of_hint(asked.id_token_hint, keys.public_keys(), issuer)
+    if claims is None:
+        raise AuthorizationError("invalid_request", "id_token_hint is no ID token of this provider")
+    return str(claims["sub"])
+
+
+def _require_fresh_proof(
+    request: HttpRequest, client: Client, asked: AuthorizationRequest, found: Parameters
+) -> None:
+    if proof.is_fresh(request, client, asked, found):
+        return
+    _require_interaction(asked, "login_required")
+    page = proof.page_of(cast(User, request.user))
+    if not page:
+        raise AuthorizationError("login_required", "the user has no way to prove again who they are")
+    raise Onward(page, proof.ask(request, client, found))
+
+
+def _require_access(
+    request: HttpRequest, client: Client, asked: AuthorizationRequest, sign_in: SignIn, here: str
+) -> Judged:
+    """Return the decision of the application's rules if it allows."""
+    judged = policy.decide(client, cast(User, request.user), sign_in, client_address(request))
+    if judged.decision.verdict is Verdict.STEP_UP:
+        _require_interaction(asked, "interaction_required")
+        raise Onward(reverse("second_factor"), here)
+    if not judged.is_allowed:
+        _require_interaction(asked, "access_denied")
+        switch = f"{reverse('switch_account')}?{urlencode({'next': here})}"
+        target = Target(_origin_of(asked.place), "GET", "/", judged.target.client)
+        raise Shown(refuse(request, target, client.application.name, judged.decision, switch_url=switch))
+    return judged
+
+
+def _origin_of(place: Place) -> str:
+    return "/".join(place.redirect_uri.split("/", 3)[:3])
+
+
+def _require_acr(asked: AuthorizationRequest, judged: Judged, here: str) -> None:
+    """Raise for an essential acr that the sign-in lacks (Core, section 5.5.1.1)."""
+    wanted = asked.essential_acr
+    if wanted is None or policy.satisfies(policy.acr_of(judged.subject), wanted):
+        return
+    if policy.TWO_FACTORS not in wanted or asked.is_silent:
+        raise AuthorizationError("unmet_authentication_requirements", "the acr cannot be had")
+    raise Onward(reverse("second_factor"), here)
+
+
+def _granted(
+    request: HttpRequest,
+    client: Client,
+    asked: AuthorizationRequest,
+    scopes: tuple[str, ...],
+    judged: Judged,
+) -> str:
+    sign_in: SignIn = request.sign_in  # type: ignore[attr-defined]
+    address = client_address(request)
+    proven = grants.Authentication(
+        proof.proven_at(request, sign_in),
+        policy.amr_of(sign_in, judged.subject),
+        policy.acr_of(judged.subject),
+    )
+    code = grants.grant_code(
+        client,
+        sign_in,
+        scopes,
+        proven,
+        redirect_uri=asked.place.redirect_uri,
+        challenge=asked.challenge,
+        nonce=asked.nonce,
+        address=address,
+    )
+    proof.forget(request, client)
+    record(
+        "openid_sign_in",
+        actor=judged.subject.username,
+        subject=judged.subject.username,
+        application=client.application.name,
+        address=address,
+        details={"client": client.client_id, "scopes": list(scopes)},
+    )
+    return code
+
+
+# ---- consent ----------------------------------------------------------------------------------------------
+
+
+def _require_consent(
+    request: HttpRequest, client: Client, asked: AuthorizationRequest, found: Parameters, *, consents: bool
+) -> tuple[str, ...]:
+    """Return the scopes that the client gets. Raises AuthorizationError, and Shown with the question."""
+    if consents:
+        _keep_consent(request, client, asked.scopes)
+        return asked.scopes
+    is_asked_to = bool(asked.prompts & {"consent", "select_account"})
+    if not client.asks_consent and not is_asked_to:
+        return asked.scopes
+    given = Consent.objects.filter(user=cast(User, request.user), client=client).first()
+    allowed = set(given.scopes.split()) if given else set()
+    missing = [scope for scope in asked.scopes if scope not in allowed]
+    if not missing and not is_asked_to:
+        return asked.scopes
+    if asked.is_silent and missing == ["offline_access"]:
+        return tuple(scope for scope in asked.scopes if scope != "offline_access")
+    _require_interaction(asked, "consent_required")
+    raise Shown(_question(request, client, asked, found))
+
+
+def _question(
+    request: HttpRequest, client: Client, asked: AuthorizationRequest, found: Parameters
+) -> HttpResponse:
+    here = f"{reverse('openid_authorize')}?{urlencode(found.values)}"
+    sign_in: SignIn = request.sign_in  # type: ignore[attr-defined]
+    context = {
+        "application": client.application.name,
+        "place": _origin_of(asked.place),
+        "scopes": asked.scopes,
+        "sealed": signing.dumps([urlencode(found.values), sign_in.pk], salt=CONSENT_SALT, compress=True),
+        "switch_url": f"{reverse('switch_account')}?{urlencode({'next': here})}",
+    }
+    return render(request, "openid/consent.html", context)
+
+
+@never_cache
+@require_POST
+def consent(request: HttpRequest) -> HttpResponse:
+    """Take the answer to the question, and ask everything else again before the client gets a code."""
+    sign_in: SignIn | None = getattr(request, "sign_in", None)
+    try:
+        sealed = request.POST.get("request", "")
+        query, asked_of = signing.loads(sealed, salt=CONSENT_SALT, max_age=CONSENT_WITHIN)
+        found = parameters.parse(query.encode())
+        client, place = _client_and_place(found)
+    except (signing.BadSignature, Unreadable, Unredirectable):
+        return _broken(request, "the question is too old, or was not the portal's")
+    if sign_in is None or sign_in.pk != asked_of:
+        return _redirect(request, f"{reverse('openid_authorize')}?{query}")
+    if request.POST.get("answer") != "allow":
+        url = authorization.answer_url(place, settings.IKD_PORTAL_ORIGIN, error="access_denied")
+        return _redirect(request, url)
+    return _answered(request, client, place, found, consents=True)
+
+
+def _keep_consent(request: HttpRequest, client: Client, wanted: tuple[str, ...]) -> None:
+    user = cast(User, request.user)
+    given = Consent.objects.filter(user=user, client=client).first()
+    scopes = {*wanted, *(given.scopes.split() if given else [])}
+    kept = " ".join(scope for scope in authorization.SCOPES if scope in scopes)
+    Consent.objects.update_or_create(
+        user=user, client=client, defaults={"scopes": kept, "given_at": timezone.now()}
+    )
+    record(
+        "openid_consent",
+        actor=user.username,
+        subject=user.username,
+        application=client.application.name,
+        address=client_address(request),
+        details={"client": client.client_id, "scopes": kept.split()},
+    )

@@ -1,0 +1,115 @@
+"""HTTP requests as the protocol reads them: raw octets, never Django's reading of a form."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from functools import wraps
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.debug import sensitive_variables
+from django.views.decorators.http import require_http_methods
+
+from authgate.peer import raw_headers
+from openid.grants import digest
+from openid.models import Client, ClientSecret
+from openid.protocol import parameters
+from openid.protocol.client_authentication import credentials_in
+from openid.protocol.errors import ProtocolError, invalid_client
+from openid.protocol.parameters import Parameters, Unreadable
+
+FORM = "application/x-www-form-urlencoded"
+
+
+def query_octets(request: HttpRequest) -> bytes:
+    return str(request.META.get("QUERY_STRING", "")).encode("latin-1", "replace")
+
+
+def form_octets(request: HttpRequest) -> bytes:
+    """Return the body of a form. Raises Unreadable."""
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if request.content_type != FORM or not length.isdecimal() or int(length) > parameters.LONGEST:
+        raise Unreadable("the request is no form, or too long")
+    try:
+        return request.read(int(length))
+    except OSError:
+        raise Unreadable("the request broke off") from None
+
+
+def form_of(request: HttpRequest) -> Parameters:
+    """Return the form of a request whose query is empty. Raises ProtocolError.
+
+    A client's secret in a query would stand in logs (RFC 6749, section 2.3.1).
+    """
+    if request.META.get("QUERY_STRING"):
+        raise ProtocolError("invalid_request", "parameters belong in the body")
+    return parameters.parse(form_octets(request))
+
+
+def authorization_of(request: HttpRequest) -> list[str]:
+    headers = raw_headers(request)
+    return [value.decode("latin-1") for name, value in headers if name == b"authorization"]
+
+
+def client_named(client_id: str) -> Client | None:
+    clients = Client.objects.filter(client_id=client_id, enabled=True, application__enabled=True)
+    return clients.select_related("application").first()
+
+
+def authenticated_client(request: HttpRequest, form: Parameters) -> Client:
+    """Return who asks. Raises ProtocolError.
+
+    A confidential client never passes without its secret, nor a public one with something in its place.
+    """
+    credentials = credentials_in(authorization_of(request), form)
+    client = client_named(credentials.client_id)
+    if client is None:
+        raise invalid_client("the client is unknown, or its secret is wrong")
+    if client.is_public:
+        if credentials.method != "none":
+            raise invalid_client("the client is public: it has no secret")
+        return client
+    secrets = ClientSecret.objects.filter(client=client, digest=digest(credentials.secret))
+    if not credentials.secret or not secrets.exists():
+        raise invalid_client("the client is unknown, or its secret is wrong")
+    return client
+
+
+def answer(told: Mapping[str, Any], status: int = 200) -> HttpResponse:
+    """Return JSON that no cache keeps (RFC 6749, section 5.1)."""
+    response = HttpResponse(json.dumps(told), status=status, content_type="application/json")
+    response["Cache-Control"] = "no-store"
+    response["Pragma"] = "no-cache"
+    return response
+
+
+def error_answer(error: ProtocolError) -> HttpResponse:
+    told = {"error": error.error, "error_description": error.description} if error.error else {}
+    response = answer(told, error.status)
+    if error.challenge:
+        response["WWW-Authenticate"] = error.challenge
+    return response
+
+
+View = Callable[[HttpRequest], HttpResponse]
+
+
+def for_clients(*methods: str) -> Callable[[View], View]:
+    """Make an endpoint that clients call, with no cookie: errors are JSON, and nothing is cached."""
+
+    def decorate(view: View) -> View:
+        @wraps(view)
+        def inner(request: HttpRequest) -> HttpResponse:
+            try:
+                return view(request)
+            except ProtocolError as error:
+                return error_answer(error)
+
+        made: View = csrf_exempt(never_cache(require_http_methods(methods)(sensitive_variables()(inner))))
+        made.asks_for_factor = True  # type: ignore[attr-defined]
+        return made
+
+    return decorate

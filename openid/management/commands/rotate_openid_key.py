@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from authgate.audit import record
+from openid.keys import rotate
+
+
+class Command(BaseCommand):
+    help = "Create a key for ID tokens. It signs in ten minutes, when every client can know it."
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument(
+            "--at-once",
+            action="store_true",
+            help="somebody else may have the key: sign with the new one now, and publish no other",
+        )
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        key = rotate(at_once=options["at_once"])
+        details = {"key": key.kid, "at_once": options["at_once"]}
+        record("openid_key_made", actor="manage.py", details=details)
+        self.stdout.write(f"{key.kid} signs from {key.signs_from:%Y-%m-%d %H:%M:%S} UTC on")

@@ -1,0 +1,254 @@
+"""Clients that sign people in through the portal, and what they were granted.
+
+A grant counts only while its sign-in does: codes and tokens die with the sign-in, in its transaction, without
+a row of theirs being touched. Codes, tokens and client secrets are kept as SHA-256.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+from django.conf import settings
+from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
+from django.db import models
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from authgate.encryption import EncryptedField
+from authgate.models import Application, SignIn
+from openid.protocol import redirect_uris
+from openid.protocol.authorization import SCOPES
+
+MANY_URIS = 20
+
+PROBLEMS = {
+    "characters": _("%(uri)s has characters that no address has, or is too long."),
+    "fragment": _("%(uri)s has a fragment (#…). Leave it out."),
+    "unreadable": _("%(uri)s cannot be read."),
+    "scheme": _("%(uri)s must begin with https://, or be the scheme of a public client's app."),
+    "host": _("%(uri)s must not have a user name or a wildcard."),
+    "without https": _("%(uri)s must begin with https://: the application may not be used without."),
+}
+
+
+def new_client_id() -> str:
+    return secrets.token_hex(10)
+
+
+def lines_of(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+class Client(models.Model):
+    """A program that signs people in by OpenID Connect, under the rules of its application."""
+
+    class Kind(models.TextChoices):
+        CONFIDENTIAL = "confidential", _("confidential: a server that keeps a secret")
+        PUBLIC = "public", _("public: an app or a page in the browser, without a secret")
+
+    application = models.ForeignKey(
+        Application, models.CASCADE, related_name="clients", verbose_name=_("application")
+    )
+    client_id = models.CharField(
+        _("client ID"),
+        max_length=64,
+        unique=True,
+        default=new_client_id,
+        validators=[RegexValidator(r"^[A-Za-z0-9_-]{3,64}\Z", _("Letters, digits, - and _ only."))],
+    )
+    kind = models.CharField(_("kind"), max_length=12, choices=Kind.choices, default=Kind.CONFIDENTIAL)
+    enabled = models.BooleanField(_("enabled"), default=True)
+    redirect_uris = models.TextField(
+        _("redirect URIs"),
+        help_text=_("One a line. The portal compares them octet for octet."),
+    )
+    post_logout_uris = models.TextField(
+        _("URIs after signing out"), blank=True, help_text=_("One a line. Default: none.")
+    )
+    scopes = models.CharField(
+        _("scopes"),
+        max_length=200,
+        default="openid profile email groups",
+        help_text=_("Of openid profile email groups offline_access. The portal ignores all others."),
+    )
+    asks_consent = models.BooleanField(
+        _("asks for consent"),
+        default=False,
+        help_text=_("Users confirm once what the client learns. Default: no."),
+    )
+    access_lifetime = models.PositiveIntegerField(
+        _("lifetime of access tokens"),
+        default=300,
+        validators=[MinValueValidator(30), MaxValueValidator(3600)],
+        help_text=_("Seconds. Default: 300."),
+    )
+    refresh_lifetime = models.PositiveIntegerField(
+        _("lifetime of refresh tokens"),
+        default=30 * 24 * 3600,
+        validators=[MaxValueValidator(365 * 24 * 3600)],
+        help_text=_(
+            "Seconds from the sign-in at the client. They end with the user's sign-in at the latest, unless "
+            "the client was granted offline_access. 0 disables refresh tokens. Default: 30 days."
+        ),
+    )
+    created_at = models.DateTimeField(_("created"), default=timezone.now, editable=False)
+
+    class Meta:
+        verbose_name = _("OpenID Connect client")
+        verbose_name_plural = _("OpenID Connect clients")
+        ordering = ["client_id"]
+
+    def __str__(self) -> str:
+        return self.client_id
+
+    @property
+    def is_public(self) -> bool:
+        return self.kind == self.Kind.PUBLIC
+
+    def clean(self) -> None:
+        errors = {
+            name: found
+            for name in ("redirect_uris", "post_logout_uris")
+            if (found := self._wrong_uris(getattr(self, name)))
+        }
+        if self.scopes and (unknown := set(self.scopes.split()) - set(SCOPES)):
+            message = _("Unknown scope: %(scope)s") % {"scope": ", ".join(sorted(unknown))}
+            errors["scopes"] = [ValidationError(message)]
+        if errors:
+            raise ValidationError(errors)
+        self.redirect_uris = "\n".join(lines_of(self.redirect_uris))
+        self.post_logout_uris = "\n".join(lines_of(self.post_logout_uris))
+        self.scopes = " ".join(scope for scope in SCOPES if scope in self.scopes.split() or scope == "openid")
+
+    def _wrong_uris(self, text: str) -> list[ValidationError]:
+        uris = lines_of(text)
+        if len(uris) > MANY_URIS:
+            return [ValidationError(_("No more than %(many)d."), params={"many": MANY_URIS})]
+        application = getattr(self, "application", None)
+        without_https = application is not None and application.without_https
+        found = (
+            (uri, redirect_uris.problem_of(uri, is_public=self.is_public, without_https=without_https))
+            for uri in uris
+        )
+        return [
+            ValidationError(PROBLEMS[problem], params={"uri": uri[:100]}) for uri, problem in found if problem
+        ]
+
+
+class ClientSecret(models.Model):
+    """A secret of a confidential client. Two may live at once, so that one can be replaced."""
+
+    client = models.ForeignKey(Client, models.CASCADE, related_name="secrets")
+    digest = models.BinaryField(max_length=32, unique=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        default_permissions = ()
+        ordering = ["created_at"]
+
+    def __str__(self) -> str:
+        return f"{self.client_id} {self.created_at:%Y-%m-%d %H:%M}"
+
+
+class Grant(models.Model):
+    """What one authorization gave a client: the family of its code, access tokens and refresh tokens.
+
+    `sid` names the client's session of a sign-in, and is the same for all grants of both. `address` is the
+    browser's, by which rules for networks decide. `revoked_at` ends the tokens; `ended_at` also the
+    client's session. A `superseded` grant is deleted without a word to the client.
+    """
+
+    client = models.ForeignKey(Client, models.CASCADE, related_name="grants")
+    sign_in = models.ForeignKey(SignIn, models.CASCADE, related_name="+")
+    sid = models.CharField(max_length=43)
+    subject = models.CharField(max_length=36)
+    scopes = models.CharField(max_length=200)
+    auth_time = models.DateTimeField()
+    amr = models.JSONField(default=list)
+    acr = models.CharField(max_length=20)
+    address = models.GenericIPAddressField(null=True)
+    offline = models.BooleanField(default=False)
+    created_at = models.DateTimeField()
+    revoked_at = models.DateTimeField(null=True)
+    ended_at = models.DateTimeField(null=True)
+    superseded = models.BooleanField(default=False)
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["sign_in", "client"], name="openid_grants_of_sign_in")]
+
+    def __str__(self) -> str:
+        return self.sid
+
+
+class Code(models.Model):
+    """An authorization code. A code that was taken stays, so that its second use is noticed."""
+
+    grant = models.OneToOneField(Grant, models.CASCADE, related_name="code")
+    digest = models.BinaryField(max_length=32, unique=True)
+    redirect_uri = models.CharField(max_length=redirect_uris.LONGEST + 10)
+    challenge = models.CharField(max_length=43)
+    nonce = models.CharField(max_length=512, blank=True)
+    expires_at = models.DateTimeField()
+    taken_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class Token(models.Model):
+    """An access token or a refresh token. `sequence` counts the refreshes of its grant."""
+
+    class Kind(models.TextChoices):
+        ACCESS = "access"
+        REFRESH = "refresh"
+
+    grant = models.ForeignKey(Grant, models.CASCADE, related_name="tokens")
+    kind = models.CharField(max_length=7, choices=Kind.choices)
+    digest = models.BinaryField(max_length=32, unique=True)
+    sequence = models.PositiveIntegerField()
+    scopes = models.CharField(max_length=200)
+    expires_at = models.DateTimeField()
+    taken_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.sequence}"
+
+
+class Consent(models.Model):
+    """What a user agreed that a client learns."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
+    client = models.ForeignKey(Client, models.CASCADE, related_name="+")
+    scopes = models.CharField(max_length=200)
+    given_at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+        constraints = [models.UniqueConstraint(fields=["user", "client"], name="openid_one_consent_each")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} {self.client_id}"
+
+
+class ProviderKey(models.Model):
+    """A key that signs ID tokens and logout tokens from a moment on. X-Ikd-Jwt has keys of its own."""
+
+    kid = models.CharField(max_length=40, unique=True)
+    private_key = EncryptedField(editable=False)
+    signs_from = models.DateTimeField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        default_permissions = ()
+        ordering = ["signs_from", "pk"]
+
+    def __str__(self) -> str:
+        return self.kid

@@ -1,0 +1,59 @@
+"""Whether the rules of a client's application let a user in, asked at every step."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+from accounts.models import User
+from authgate.check import decision as decisions
+from authgate.check.decision import Decision, Subject, Verdict
+from authgate.check.target import Target
+from authgate.models import SignIn
+from authgate.worker import loader as loading
+from openid.models import Client
+
+ONE_FACTOR, TWO_FACTORS = "1fa", "2fa"
+ACR_VALUES = (ONE_FACTOR, TWO_FACTORS)
+
+_AMR = {"password": ("pwd",), "totp": ("otp",), "webauthn": ("hwk",), "recovery_codes": ("otp",)}
+"""Authentication methods (8176) by the portal's names of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A decision with what it was made from."""
+
+    decision: Decision
+    subject: Subject
+    application: decisions.Application | None
+    target: Target
+
+    @property
+    def is_allowed(self) -> bool:
+        return self.decision.verdict is Verdict.ALLOW
+
+
+def decide(client: Client, user: User, sign_in: SignIn, address: str | None) -> Judged:
+    """Decide by the rules for the path `/`; `address` is the client address of rules for networks."""
+    target = Target("", "GET", "/", address or "")
+    subject = loading.subject_of(user, sign_in)
+    compiled = loading.load_compiled({client.application_id})
+    if not compiled:
+        return Judged(Decision(Verdict.REFUSE, decisions.NO_RULE), subject, None, target)
+    application = compiled[0][0]
+    return Judged(decisions.decide(application, target, subject, time.time()), subject, application, target)
+
+
+def acr_of(subject: Subject) -> str:
+    return TWO_FACTORS if subject.second_factor else ONE_FACTOR
+
+
+def amr_of(sign_in: SignIn, subject: Subject) -> list[str]:
+    found = [value for method in sign_in.methods for value in _AMR.get(method, ())]
+    return list(dict.fromkeys([*found, *(["mfa"] if subject.second_factor else [])]))
+
+
+def satisfies(acr: str, wanted: frozenset[str]) -> bool:
+    """Return whether an acr value is one of those wanted; two factors include one."""
+    return acr in wanted or (acr == TWO_FACTORS and ONE_FACTOR in wanted)

@@ -1,0 +1,97 @@
+"""When the user of a sign-in proved who they are, and whether a client's request wants it proven again.
+
+A browser that is sent to prove it comes back with `asked`: signed, when and for which request that was. A
+sign-in also remembers the time for each client, so that a request without `prompt` gets round nothing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from typing import cast
+from urllib.parse import urlencode
+
+from allauth.account.adapter import get_adapter
+from allauth.account.authentication import get_authentication_records
+from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
+from django.core import signing
+from django.http import HttpRequest
+from django.urls import reverse
+
+from accounts.models import User
+from accounts.models.upstream import Upstream
+from authgate.models import SignIn
+from openid.models import Client
+from openid.protocol.authorization import AuthorizationRequest
+from openid.protocol.parameters import Parameters
+
+ASKED = "ikd_asked"
+SALT = "openid proof asked"
+ASKED_FOR = 900
+"""Seconds that a browser has to come back."""
+
+PENDING = "openid_proof_asked"
+CLIENTS_LIMIT = 20
+
+
+def proven_at(request: HttpRequest, sign_in: SignIn) -> float:
+    """Return when the user proved who they are last, in this sign-in. Unix time."""
+    began = sign_in.started_at.timestamp()
+    records = get_authentication_records(request, cast(User, request.user))
+    return max([began, *(float(each.get("at", 0)) for each in records)])
+
+
+def is_fresh(
+    request: HttpRequest, client: Client, asked: AuthorizationRequest, parameters: Parameters
+) -> bool:
+    """Return whether the proof is as fresh as the request wants, or has been given since it was asked for."""
+    at = proven_at(request, request.sign_in)  # type: ignore[attr-defined]
+    pending = request.session.get(PENDING, {}).get(str(client.pk), 0.0)
+    if at < pending:
+        return False
+    since = _asked_at(parameters)
+    if since is not None and at >= since:
+        return True
+    if "login" in asked.prompts:
+        return False
+    return asked.max_age is None or time.time() - at < asked.max_age
+
+
+def ask(request: HttpRequest, client: Client, parameters: Parameters) -> str:
+    """Note that the proof is asked for now, and return where the browser comes back to."""
+    now = time.time()
+    if request.user.is_authenticated:
+        pending = {**request.session.get(PENDING, {}), str(client.pk): now}
+        request.session[PENDING] = dict(list(pending.items())[-CLIENTS_LIMIT:])
+    values = {name: text for name, text in parameters.values.items() if name != ASKED}
+    values[ASKED] = signing.dumps([now, _fingerprint(parameters)], salt=SALT)
+    return f"{reverse('openid_authorize')}?{urlencode(values)}"
+
+
+def forget(request: HttpRequest, client: Client) -> None:
+    """Forget that the proof was asked for: the client has its answer."""
+    pending = request.session.get(PENDING, {})
+    if pending.pop(str(client.pk), None) is not None:
+        request.session[PENDING] = pending
+
+
+def page_of(user: User) -> str:
+    """Return the page on which a user proves who they are; "" if there is none for them."""
+    if get_reauthentication_flows(user):
+        return str(get_adapter().get_reauthentication_methods(user)[0]["url"])
+    if Upstream.objects.filter(enabled=True, identities__user=user).exists():
+        return reverse("upstream_confirm")
+    return ""
+
+
+def _asked_at(parameters: Parameters) -> float | None:
+    try:
+        at, fingerprint = signing.loads(parameters.get(ASKED), salt=SALT, max_age=ASKED_FOR)
+    except (signing.BadSignature, ValueError, TypeError):
+        return None
+    return float(at) if fingerprint == _fingerprint(parameters) else None
+
+
+def _fingerprint(parameters: Parameters) -> str:
+    told = sorted((name, text) for name, text in parameters.values.items() if name != ASKED)
+    return hashlib.sha256(urlencode(told).encode()).hexdigest()

@@ -1,0 +1,16 @@
+from __future__ import annotations
+
+from django.urls import path
+
+from openid import authorize_views, metadata_views, token_views
+
+urlpatterns = [
+    path(".well-known/openid-configuration", metadata_views.configuration, name="openid_configuration"),
+    path("openid/keys.json", metadata_views.key_set, name="openid_keys"),
+    path("openid/authorize", authorize_views.authorize, name="openid_authorize"),
+    path("openid/consent", authorize_views.consent, name="openid_consent"),
+    path("openid/token", token_views.token, name="openid_token"),
+    path("openid/userinfo", token_views.userinfo, name="openid_userinfo"),
+    path("openid/introspect", token_views.introspect, name="openid_introspect"),
+    path("openid/revoke", token_views.revoke, name="openid_revoke"),
+]

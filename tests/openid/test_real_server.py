@@ -1,0 +1,123 @@
+"""The provider in the real server: a whole sign-in at a client, and many that race for one code or token."""
+
+from __future__ import annotations
+
+import http.client
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+
+from authgate.models import SignIn
+from authgate.sign_ins import end_sign_ins
+from openid.models import Grant
+from tests.accounts.conftest import PortalClient
+from tests.front.serving import Database, Portal
+from tests.openid.relying_party import CALLBACK, FORM, RelyingParty, basic
+
+RACERS = 20
+
+
+@pytest.fixture
+def portal(database: Database, tmp_path: Path) -> Iterator[Portal]:
+    portal = Portal(tmp_path, database, IKD_PAGE_WORKERS="2").start()
+    yield portal
+    portal.stop()
+
+
+def send(portal: Portal, method: str, path: str, form: dict[str, str] | None = None, **headers: str) -> Any:
+    assert not isinstance(portal.address, str)
+    connection = http.client.HTTPConnection(*portal.address, timeout=30)
+    sent = {"Host": "sso.example.com", "X-Forwarded-Proto": "https", **headers}
+    body = urlencode(form) if form else None
+    connection.request(method, path, body, sent | ({"Content-Type": FORM} if form else {}))
+    answer = connection.getresponse()
+    told = answer.read()
+    connection.close()
+    return answer.status, json.loads(told) if told.startswith(b"{") else told
+
+
+def exchange(portal: Portal, rp: RelyingParty, fields: dict[str, str]) -> Any:
+    credentials = basic(rp.client.client_id, rp.secret)
+    return send(portal, "POST", "/openid/token", fields, Authorization=credentials)
+
+
+def code_fields(rp: RelyingParty, code: str) -> dict[str, str]:
+    return {
+        "grant_type": "authorization_code",
+        "code": code,
+        "redirect_uri": CALLBACK,
+        "code_verifier": rp.verifier,
+    }
+
+
+def raced(portal: Portal, rp: RelyingParty, fields: dict[str, str]) -> list[Any]:
+    with ThreadPoolExecutor(RACERS) as racers:
+        return list(racers.map(lambda _: exchange(portal, rp, fields), range(RACERS)))
+
+
+def userinfo(portal: Portal, token: str) -> int:
+    return int(send(portal, "GET", "/openid/userinfo", Authorization=f"Bearer {token}")[0])
+
+
+def test_case_15_of_many_that_race_for_a_code_one_wins(
+    browser: PortalClient, rp: RelyingParty, portal: Portal
+) -> None:
+    answers = raced(portal, rp, code_fields(rp, rp.code(browser)))
+
+    assert sorted(status for status, _ in answers) == [200, *[400] * (RACERS - 1)]
+    assert Grant.objects.exclude(revoked_at=None).count() == 1
+
+
+def test_of_many_that_race_for_a_refresh_one_wins_and_none_goes_on(
+    browser: PortalClient, rp: RelyingParty, portal: Portal
+) -> None:
+    _, first = exchange(portal, rp, code_fields(rp, rp.code(browser)))
+    fields = {"grant_type": "refresh_token", "refresh_token": first["refresh_token"]}
+
+    answers = raced(portal, rp, fields)
+    won = [told for status, told in answers if status == 200]
+
+    assert len(won) == 1
+    assert userinfo(portal, won[0]["access_token"]) == 401
+    assert exchange(portal, rp, {**fields, "refresh_token": won[0]["refresh_token"]})[0] == 400
+
+
+def test_tokens_end_with_the_transaction_that_ends_the_sign_in(
+    browser: PortalClient, rp: RelyingParty, portal: Portal
+) -> None:
+    _, tokens = exchange(portal, rp, code_fields(rp, rp.code(browser)))
+    before = userinfo(portal, tokens["access_token"])
+
+    end_sign_ins(SignIn.objects.all())
+
+    assert (before, userinfo(portal, tokens["access_token"])) == (200, 401)
+
+
+def test_what_clients_read_first_is_there(rp: RelyingParty, portal: Portal) -> None:
+    status, told = send(portal, "GET", "/.well-known/openid-configuration")
+    _, published = send(portal, "GET", "/openid/keys.json")
+
+    assert (status, told["issuer"]) == (200, "https://sso.example.com")
+    assert [key["alg"] for key in published["keys"]] == ["RS256"]
+
+
+def test_no_secret_stands_in_the_servers_log(browser: PortalClient, rp: RelyingParty, portal: Portal) -> None:
+    code = rp.code(browser)
+    _, tokens = exchange(portal, rp, code_fields(rp, code))
+    exchange(portal, rp, code_fields(rp, code))
+    send(portal, "GET", f"/openid/userinfo?access_token={tokens['access_token']}")
+    log = portal.log.read_text()
+
+    assert '"openid_reuse"' in log
+    for secret in (
+        code,
+        rp.secret,
+        rp.verifier,
+        *(tokens[name] for name in ("access_token", "refresh_token")),
+    ):
+        assert secret not in log
