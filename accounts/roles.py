@@ -46,6 +46,7 @@ ROLES = (
         _("Applications"),
         _("Can add, change and delete applications and their rules, and view the errors of proxies."),
         _of("authgate", "view add change delete", "application", "origin", "rule")
+        | _of("openid", "view add change delete", "client")
         | _of("authgate", "view delete", "configurationevent")
         | _of("accounts", "view", "user", "group"),
     ),

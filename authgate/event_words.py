@@ -111,6 +111,17 @@ EVENTS: dict[str, Words] = {
     "openid_key_made": Words(
         _("A key for ID tokens was made"), _("The portal signs ID tokens with a new key from a set time on.")
     ),
+    "openid_logout_failed": Words(
+        _("An application could not be told of a sign-out"),
+        _("Its own session may go on. The portal tried five times; the details say why it failed."),
+    ),
+    "openid_secret_made": Words(
+        _("A client secret was made"), _("An administrator made a secret for an OpenID Connect client.")
+    ),
+    "openid_secret_deleted": Words(
+        _("A client secret was deleted"),
+        _("An administrator deleted a secret. The client is refused if it still uses this one."),
+    ),
     "openid_reuse": Words(
         _("A code or token was used twice"),
         _("The portal revoked all tokens of this grant: a thief may have one of the two."),
@@ -160,6 +171,7 @@ EVENTS: dict[str, Words] = {
 REASONS: dict[str, _StrPromise] = {
     # ---- signing in
     "wrong password": _("The password was wrong."),
+    "the client could not be told": _("The application's address for sign-outs gave no answer."),
     "a code was used twice": _("A code was used twice."),
     "a refresh token was used twice": _("A refresh token was used twice."),
     "unknown account": _("There is no such account."),

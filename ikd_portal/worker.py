@@ -161,11 +161,13 @@ class PortalWorker(Worker):  # type: ignore[misc]
         from authgate.endpoints.middleware import GateMiddleware
         from authgate.worker import metrics
         from authgate.worker.write_behind import writer
+        from openid import deliveries
 
         writer.start()
         metrics.sources.append(password_hasher.numbers)
         GateMiddleware.workers_remember = True
         recheck_worker.start()
+        deliveries.start()
 
     async def _serve(self) -> None:
         from authgate.endpoints.check_view import answer_alone

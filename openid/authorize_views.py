@@ -303,7 +303,7 @@ def consent(request: HttpRequest) -> HttpResponse:
         query, asked_of = signing.loads(sealed, salt=CONSENT_SALT, max_age=CONSENT_WITHIN)
         found = parameters.parse(query.encode())
         client, place = _client_and_place(found)
-    except (signing.BadSignature, Unreadable, Unredirectable):
+    except (signing.BadSignature, ValueError, TypeError, Unreadable, Unredirectable):
         return _broken(request, "the question is too old, or was not the portal's")
     if sign_in is None or sign_in.pk != asked_of:
         return _redirect(request, f"{reverse('openid_authorize')}?{query}")

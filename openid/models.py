@@ -21,6 +21,7 @@ from openid.protocol import redirect_uris
 from openid.protocol.authorization import SCOPES
 
 MANY_URIS = 20
+LONGEST_URI = redirect_uris.LONGEST
 
 PROBLEMS = {
     "characters": _("%(uri)s has characters that no address has, or is too long."),
@@ -65,6 +66,17 @@ class Client(models.Model):
     )
     post_logout_uris = models.TextField(
         _("URIs after signing out"), blank=True, help_text=_("One a line. Default: none.")
+    )
+    backchannel_logout_uri = models.CharField(
+        _("back-channel logout URI"),
+        max_length=LONGEST_URI,
+        blank=True,
+        help_text=_("The portal tells this address when a user's sign-in ends. Default: none."),
+    )
+    allow_private = models.BooleanField(
+        _("logout URI inside the network"),
+        default=False,
+        help_text=_("Allows private addresses and http:// for the back-channel logout URI. Default: no."),
     )
     scopes = models.CharField(
         _("scopes"),
@@ -112,6 +124,9 @@ class Client(models.Model):
             for name in ("redirect_uris", "post_logout_uris")
             if (found := self._wrong_uris(getattr(self, name)))
         }
+        if self.backchannel_logout_uri and (problem := self._logout_problem()):
+            params = {"uri": self.backchannel_logout_uri[:100]}
+            errors["backchannel_logout_uri"] = [ValidationError(PROBLEMS[problem], params=params)]
         if self.scopes and (unknown := set(self.scopes.split()) - set(SCOPES)):
             message = _("Unknown scope: %(scope)s") % {"scope": ", ".join(sorted(unknown))}
             errors["scopes"] = [ValidationError(message)]
@@ -120,6 +135,10 @@ class Client(models.Model):
         self.redirect_uris = "\n".join(lines_of(self.redirect_uris))
         self.post_logout_uris = "\n".join(lines_of(self.post_logout_uris))
         self.scopes = " ".join(scope for scope in SCOPES if scope in self.scopes.split() or scope == "openid")
+
+    def _logout_problem(self) -> str:
+        uri = self.backchannel_logout_uri
+        return redirect_uris.problem_of(uri, is_public=False, without_https=self.allow_private)
 
     def _wrong_uris(self, text: str) -> list[ValidationError]:
         uris = lines_of(text)
@@ -187,7 +206,7 @@ class Code(models.Model):
 
     grant = models.OneToOneField(Grant, models.CASCADE, related_name="code")
     digest = models.BinaryField(max_length=32, unique=True)
-    redirect_uri = models.CharField(max_length=redirect_uris.LONGEST + 10)
+    redirect_uri = models.CharField(max_length=LONGEST_URI + 10)
     challenge = models.CharField(max_length=43)
     nonce = models.CharField(max_length=512, blank=True)
     expires_at = models.DateTimeField()
@@ -236,6 +255,31 @@ class Consent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user_id} {self.client_id}"
+
+
+class LogoutDelivery(models.Model):
+    """A logout token that a client is to be sent. Database triggers write it when a grant ends.
+
+    It names its client by value, so that a client that is deleted is told, too.
+    """
+
+    uri = models.CharField(max_length=LONGEST_URI)
+    audience = models.CharField(max_length=64)
+    subject = models.CharField(max_length=36)
+    sid = models.CharField(max_length=43, unique=True)
+    allow_private = models.BooleanField()
+    created_at = models.DateTimeField()
+    due_at = models.DateTimeField(db_index=True)
+    tries = models.PositiveSmallIntegerField()
+    leased_until = models.DateTimeField(null=True)
+    done_at = models.DateTimeField(null=True)
+    answer = models.CharField(max_length=100)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.audience} {self.sid}"
 
 
 class ProviderKey(models.Model):

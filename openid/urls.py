@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from django.urls import path
 
-from openid import authorize_views, metadata_views, token_views
+from openid import authorize_views, logout_views, metadata_views, token_views
 
 urlpatterns = [
     path(".well-known/openid-configuration", metadata_views.configuration, name="openid_configuration"),
@@ -12,5 +12,7 @@ urlpatterns = [
     path("openid/token", token_views.token, name="openid_token"),
     path("openid/userinfo", token_views.userinfo, name="openid_userinfo"),
     path("openid/introspect", token_views.introspect, name="openid_introspect"),
+    path("openid/logout", logout_views.logout, name="openid_logout"),
+    path("openid/logout/confirmed", logout_views.logout_confirmed, name="openid_logout_confirmed"),
     path("openid/revoke", token_views.revoke, name="openid_revoke"),
 ]

@@ -127,6 +127,12 @@ ENDINGS = (
         "UPDATE OF upstream_id, subject, user_id",
         f"{_SESSIONS}OLD.upstream_id AND subject = OLD.subject",
     ),
+    Ending(
+        "accounts_user",
+        "UPDATE OF is_active",
+        "SELECT id FROM authgate_signin WHERE user_id = NEW.id",
+        when="NOT NEW.is_active",
+    ),
     Ending("accounts_upstream", "UPDATE OF enabled", f"{_SESSIONS}NEW.id", when="NOT NEW.enabled"),
 )
 

@@ -188,6 +188,9 @@ FORMS = {
         at("/accounts/providers/confirm/"), {"upstream": "id"}, ("upstream", "next"), is_right=False
     ),
     "device": Form(at(f"{FACTORS}/device/"), {"action": "trust"}, ("action",), "half", False),
+    "logout for an application": Form(
+        at("/openid/logout/confirmed"), {"request": "x"}, ("request",), is_right=False
+    ),
     "consent": Form(
         at("/openid/consent"), {"request": "x", "answer": "allow"}, ("request", "answer"), is_right=False
     ),
@@ -425,7 +428,7 @@ NO_FORM = frozenset(
         # Servers send these; what may be wrong with them has tests of its own.
         *("backchannel_logout", "sso_login", "verification"),
         *("openid_configuration", "openid_keys", "openid_authorize", "openid_token", "openid_userinfo"),
-        *("openid_introspect", "openid_revoke"),
+        *("openid_introspect", "openid_revoke", "openid_logout"),
         # A button without a field.
         *("end_session", "end_other_sessions", "end_token", "account_confirm_email", "forget_device"),
         *("forget_devices", "upstream_link", "upstream_unlink", "mfa_deactivate_totp", "mfa_remove_webauthn"),

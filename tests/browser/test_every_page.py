@@ -117,6 +117,13 @@ def row(path: str, model: Any, what: str = "change") -> Callable[[Page, str], ob
     return lambda page, portal: page.goto(f"{portal}/admin/{path}/{model.objects.first().pk}/{what}/")
 
 
+def a_new_secret(page: Page, portal: str) -> None:
+    rp = register(Application.objects.get(name="Wiki"))
+    page.goto(f"{portal}/admin/openid/client/{rp.client.pk}/secrets/")
+    page.get_by_role("button", name="Create a secret").click()
+    page.get_by_label("New secret").wait_for()
+
+
 def a_consent(page: Page, portal: str) -> None:
     rp = register(Application.objects.get(name="Wiki"), asks_consent=True)
     page.goto(portal + rp.url(scope="openid profile email groups offline_access"))
@@ -165,6 +172,7 @@ PAGES: dict[str, tuple[str, Way]] = {
     "reset link used up": ("", "/accounts/password/reset/key/1-x/"),
     "invitation used up": ("", "/invitation/x/"),
     "consent": ("alice", a_consent),
+    "logout for an application": ("alice", "/openid/logout"),
     "broken request of an application": ("", "/openid/authorize"),
     "switch account": ("alice", "/switch-account"),
     "sign out": ("alice", "/accounts/logout/"),
@@ -199,6 +207,8 @@ PAGES: dict[str, tuple[str, Way]] = {
     "admin event": ("carol", row("authgate/auditevent", AuditEvent)),
     "admin mistake": ("carol", row("authgate/configurationevent", ConfigurationEvent)),
     "admin identities": ("carol", "/admin/accounts/identity/"),
+    "admin clients": ("carol", "/admin/openid/client/"),
+    "admin client's secrets": ("carol", a_new_secret),
     "admin brand": ("carol", "/admin/accounts/brand/1/change/"),
 }
 FAILING_RESPONSE = "Failed to load resource: the server responded with a status of"

@@ -1,0 +1,138 @@
+"""Clients in the admin: in their application's form, and a page for the secrets of each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.widgets import AdminTextareaWidget
+from django.core.exceptions import PermissionDenied
+from django.db import models, transaction
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from authgate.admin.applications import ApplicationAdmin
+from authgate.admin.audited import ReadableText, ReadOnlyAdmin, record_by
+from openid.client_secrets import LIVE_SECRETS, new_secret
+from openid.models import Client, ClientSecret
+
+
+class ClientInline(ReadableText, admin.StackedInline):  # type: ignore[type-arg]
+    model = Client
+    extra = 0
+    readonly_fields = ("client_id", "secrets")
+    fieldsets = (
+        (None, {"fields": (("client_id", "secrets"), ("kind", "enabled"), "redirect_uris", "scopes")}),
+        (
+            _("Signing out"),
+            {
+                "classes": ("collapse",),
+                "fields": ("post_logout_uris", "backchannel_logout_uri", "allow_private"),
+            },
+        ),
+        (
+            _("Consent and lifetimes"),
+            {"classes": ("collapse",), "fields": ("asks_consent", "access_lifetime", "refresh_lifetime")},
+        ),
+    )
+    formfield_overrides = {models.TextField: {"widget": AdminTextareaWidget(attrs={"rows": 3})}}
+
+    @admin.display(description=_("secrets"))
+    def secrets(self, client: Client) -> SafeString | str:
+        if client.pk is None:
+            return gettext("shown once it is saved")
+        return link_to_secrets(client)
+
+
+def link_to_secrets(client: Client) -> SafeString | str:
+    if client.is_public:
+        return gettext("none: the client is public")
+    url = reverse("admin:openid_client_secrets", args=[client.pk])
+    return format_html('<a href="{}">{}</a>', url, gettext("Secrets of %(client)s") % {"client": client})
+
+
+ApplicationAdmin.inlines = (*ApplicationAdmin.inlines, ClientInline)  # type: ignore[assignment]
+
+
+@admin.register(Client)
+class ClientAdmin(ReadOnlyAdmin):
+    """All clients, to be looked at: they are changed in their application's form."""
+
+    list_display = ("client_id", "application_column", "kind", "enabled", "secrets", "created_at")
+    list_display_links = None
+    list_filter = ("kind", "enabled")
+    search_fields = ("client_id", "application__name")
+    search_help_text = _("Client ID or application")
+    list_select_related = ("application",)
+
+    @admin.display(description=_("application"), ordering="application__name")
+    def application_column(self, client: Client) -> SafeString:
+        url = reverse("admin:authgate_application_change", args=[client.application_id])
+        return format_html('<a href="{}">{}</a>', url, client.application)
+
+    @admin.display(description=_("secrets"))
+    def secrets(self, client: Client) -> SafeString | str:
+        return link_to_secrets(client)
+
+    def get_urls(self) -> list[URLPattern]:
+        page = self.admin_site.admin_view(self.secrets_page)
+        return [path("<int:key>/secrets/", page, name="openid_client_secrets"), *super().get_urls()]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Client]:
+        clients: QuerySet[Client] = super().get_queryset(request)
+        return clients
+
+    def secrets_page(self, request: HttpRequest, key: int) -> HttpResponse:
+        """Show when secrets were made; create one and show it in this answer alone, or delete one."""
+        view = never_cache(require_http_methods(["GET", "HEAD", "POST"])(self._secrets_page))
+        return view(request, key)
+
+    def _secrets_page(self, request: HttpRequest, key: int) -> HttpResponse:
+        if not request.user.has_perm("openid.change_client"):
+            raise PermissionDenied
+        if not Client.objects.filter(pk=min(key, 2**63 - 1), kind=Client.Kind.CONFIDENTIAL).exists():
+            return HttpResponseRedirect(reverse("admin:openid_client_changelist"))
+        client = get_object_or_404(Client, pk=key)
+        secret = ""
+        if request.method == "POST" and "delete" in request.POST:
+            self._delete(request, client, request.POST["delete"])
+            return HttpResponseRedirect(request.path)
+        if request.method == "POST":
+            secret = self._create(request, client)
+        return TemplateResponse(request, "admin/client_secrets.html", self._context(request, client, secret))
+
+    def _context(self, request: HttpRequest, client: Client, secret: str) -> dict[str, Any]:
+        rows = list(client.secrets.all())
+        return {
+            **self.admin_site.each_context(request),
+            "title": gettext("Secrets of %(client)s") % {"client": client},
+            "opts": self.opts,
+            "client": client,
+            "rows": rows,
+            "secret": secret,
+            "may_create": len(rows) < LIVE_SECRETS,
+        }
+
+    def _create(self, request: HttpRequest, client: Client) -> str:
+        with transaction.atomic():
+            secret = new_secret(client)
+            if secret:
+                record_by(request, "openid_secret_made", client, [])
+        return secret
+
+    def _delete(self, request: HttpRequest, client: Client, key: str) -> None:
+        if not (key.isascii() and key.isdecimal() and len(key) < 19):
+            return
+        with transaction.atomic():
+            deleted, _rows = ClientSecret.objects.filter(client=client, pk=int(key)).delete()
+            if deleted:
+                record_by(request, "openid_secret_deleted", client, [])

@@ -1,0 +1,112 @@
+"""Grants that no row ends: their sign-in expired or is idle, or no rule admits the user any more.
+
+Their tokens are refused without this. It ends the grants, so that clients are told to end their sessions.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+
+from allauth.account.models import EmailAddress
+from django.db.models import F, Max, Q, QuerySet
+from django.utils import timezone
+
+from accounts.models import User
+from authgate.check.decision import Application, Subject, Verdict, decide
+from authgate.check.target import Target
+from authgate.factor_policy import is_given
+from authgate.models import Change, SignIn
+from authgate.worker import loader
+from openid.models import Grant, LogoutDelivery
+
+BATCH = 500
+IDLE_SLACK = timedelta(seconds=60)
+"""How late the last use of a sign-in may be written. An ended grant stays ended, so this ends none early."""
+
+KEPT_FOR = timedelta(days=1)
+DELIVERIES_KEPT_FOR = timedelta(days=7)
+
+
+def end_overdue() -> int:
+    """End the grants of sign-ins that expired or are idle, except offline ones. Return how many."""
+    now = timezone.now()
+    live = Grant.objects.filter(ended_at=None, offline=False)
+    over = Q(sign_in__expires_at__lte=now)
+    for timeout in SignIn.objects.order_by().values_list("idle_timeout", flat=True).distinct():
+        seen_before = now - timedelta(seconds=timeout) - IDLE_SLACK
+        over |= Q(sign_in__idle_timeout=timeout, sign_in__last_seen_at__lt=seen_before)
+    return _end(live.filter(over).values_list("pk", flat=True)[:BATCH], now)
+
+
+def newest_change() -> int:
+    """Return a number that grows when a user, group, application or rule changes."""
+    found = Change.objects.filter(kind__in=("user", "application")).aggregate(newest=Max("pk"))
+    return found["newest"] or 0
+
+
+def end_unadmitted() -> int:
+    """End the grants that the rules refuse now; one that merely lacks a second factor stays."""
+    ended, after, now = 0, 0, timezone.now()
+    live = Grant.objects.filter(ended_at=None).select_related("sign_in", "client").order_by("pk")
+    while batch := list(live.filter(pk__gt=after)[:BATCH]):
+        after = batch[-1].pk
+        ended += _end([grant.pk for grant in _refused(batch)], now)
+    return ended
+
+
+def _refused(grants: list[Grant]) -> list[Grant]:
+    """Return those of a batch that no rule admits. The same number of queries for each batch."""
+    wanted = {grant.client.application_id for grant in grants}
+    applications = {each.id: each for each, _ in loader.load_compiled(wanted)}
+    people = _people({grant.sign_in.user_id for grant in grants})
+    return [
+        grant
+        for grant in grants
+        if _is_refused(
+            grant, applications.get(grant.client.application_id), people.get(grant.sign_in.user_id)
+        )
+    ]
+
+
+def _is_refused(grant: Grant, application: Application | None, person: Subject | None) -> bool:
+    if application is None or person is None:
+        return True
+    subject = Subject(
+        person.user_id,
+        person.uuid,
+        person.username,
+        email=person.email,
+        groups=person.groups,
+        second_factor=is_given(grant.sign_in.second_factor_at),
+    )
+    target = Target("", "GET", "/", grant.address or "")
+    return decide(application, target, subject, time.time()).verdict is Verdict.REFUSE
+
+
+def _people(ids: set[int]) -> dict[int, Subject]:
+    """Return active users as rules see them. Three queries."""
+    groups: dict[int, list[tuple[int, str]]] = {}
+    member = User.groups.through.objects.filter(user_id__in=ids)
+    for user, group, name in member.values_list("user_id", "group_id", "group__name"):
+        groups.setdefault(user, []).append((group, name))
+    verified = EmailAddress.objects.filter(user__in=ids, verified=True, email__iexact=F("user__email"))
+    addresses = dict(verified.values_list("user_id", "email"))
+    users = User.objects.filter(pk__in=ids, is_active=True).values_list("pk", "uuid", "username")
+    return {
+        pk: Subject(pk, str(uuid), name, email=addresses.get(pk, ""), groups=tuple(groups.get(pk, ())))
+        for pk, uuid, name in users
+    }
+
+
+def _end(which: Iterable[int] | QuerySet[Grant, int], now: datetime) -> int:
+    return Grant.objects.filter(pk__in=list(which), ended_at=None).update(ended_at=now)
+
+
+def delete_old() -> None:
+    """Delete ended grants after a day, with their codes and tokens, and deliveries after a week."""
+    now = timezone.now()
+    over = Grant.objects.filter(ended_at__lt=now - KEPT_FOR).values_list("pk", flat=True)[:BATCH]
+    Grant.objects.filter(pk__in=list(over)).delete()
+    LogoutDelivery.objects.filter(done_at__lt=now - DELIVERIES_KEPT_FOR).delete()

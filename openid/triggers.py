@@ -1,0 +1,105 @@
+"""Database triggers that end grants with their sign-ins, and write what clients are to be told.
+
+Triggers, so that raw SQL, cascades and `QuerySet.update` end grants, too. No look-up relies on them: tokens
+of an ended sign-in are refused without. Only the client's own session is ended by what they write.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from django.db import connections
+
+TABLES = {"authgate_signin", "openid_grant", "openid_client", "openid_logoutdelivery"}
+ENDS = "OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL"
+
+
+@dataclass(frozen=True, slots=True)
+class Trigger:
+    """SQL of a trigger; `{now}` in `action` is the moment."""
+
+    name: str
+    table: str
+    event: str
+    when: str
+    action: str
+
+
+_TELL = (
+    "INSERT INTO openid_logoutdelivery "
+    "(uri, audience, subject, sid, allow_private, created_at, due_at, tries, answer) "
+    "SELECT c.backchannel_logout_uri, c.client_id, OLD.subject, OLD.sid, c.allow_private, "
+    "{now}, {now}, 0, '' "
+    "FROM openid_client c WHERE c.id = OLD.client_id AND c.backchannel_logout_uri <> '' "
+    "ON CONFLICT DO NOTHING;"
+)
+TRIGGERS = (
+    Trigger(
+        "openid_sign_in_ends",
+        "authgate_signin",
+        "UPDATE OF ended_at",
+        ENDS,
+        "UPDATE openid_grant SET ended_at = {now} WHERE sign_in_id = NEW.id AND ended_at IS NULL;",
+    ),
+    Trigger("openid_grant_ends", "openid_grant", "UPDATE OF ended_at", ENDS, _TELL),
+    Trigger(
+        "openid_grant_goes", "openid_grant", "DELETE", "OLD.ended_at IS NULL AND NOT OLD.superseded", _TELL
+    ),
+)
+
+
+def install(using: str = "default") -> None:
+    """Create every trigger again: SQLite loses those of a table that a migration rebuilds."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
+        if not TABLES.issubset(connection.introspection.table_names(cursor)):
+            return
+        for trigger in TRIGGERS:
+            for statement in _statements(connection.vendor, trigger):
+                cursor.execute(statement)
+
+
+def make_way(using: str, plan: Sequence[tuple[object, bool]]) -> None:
+    """Drop the triggers before a migration that they would stand in the way of."""
+    connection = connections[using]
+    if not any(backwards or connection.vendor == "sqlite" for _, backwards in plan):
+        return
+    with connection.cursor() as cursor:
+        tables = set(connection.introspection.table_names(cursor))
+        for trigger in TRIGGERS:
+            if trigger.table in tables:
+                cursor.execute(_drop(connection.vendor, trigger))
+
+
+def missing(using: str = "default") -> set[str]:
+    """Return the names of triggers that the database lacks."""
+    connection = connections[using]
+    query = (
+        "SELECT tgname FROM pg_trigger WHERE tgenabled IN ('O', 'A')"
+        if connection.vendor == "postgresql"
+        else "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(query)
+        return {trigger.name for trigger in TRIGGERS} - {row[0] for row in cursor.fetchall()}
+
+
+def _drop(vendor: str, trigger: Trigger) -> str:
+    on = f" ON {trigger.table}" if vendor == "postgresql" else ""
+    return f"DROP TRIGGER IF EXISTS {trigger.name}{on}"
+
+
+def _statements(vendor: str, trigger: Trigger) -> list[str]:
+    now = "now()" if vendor == "postgresql" else "strftime('%Y-%m-%d %H:%M:%f', 'now')"
+    action = trigger.action.format(now=now)
+    head = (
+        f"TRIGGER {trigger.name} AFTER {trigger.event} ON {trigger.table} FOR EACH ROW WHEN ({trigger.when})"
+    )
+    if vendor == "sqlite":
+        return [_drop(vendor, trigger), f"CREATE {head} BEGIN {action} END"]
+    return [
+        f"CREATE OR REPLACE FUNCTION {trigger.name}() RETURNS trigger LANGUAGE plpgsql "
+        f"AS $openid$ BEGIN {action} RETURN NULL; END $openid$",
+        f"CREATE OR REPLACE {head} EXECUTE FUNCTION {trigger.name}()",
+    ]

@@ -1,0 +1,440 @@
+"""Signing out: a client sends the browser to the portal, and the portal tells clients that sessions ended."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import jwt
+import pytest
+import time_machine
+from django.core.cache import cache
+from django.db import connection
+from django.utils import timezone
+
+from accounts.models import User
+from authgate import sign_ins
+from authgate.models import Application, AuditEvent, Rule, SignIn
+from openid import sweep, triggers
+from openid.deliveries import Rounds, deliver_due
+from openid.models import Client, Grant, LogoutDelivery, Token
+from tests.accounts.conftest import PORTAL, PortalClient
+from tests.accounts.signing_in import is_signed_in, sign_in
+from tests.front.serving import Database, Portal, eventually
+from tests.openid.logout_receiver import Receiver, listening
+from tests.openid.relying_party import FORM, RelyingParty, register
+
+AFTER = "https://wiki.example.com/signed-out"
+
+
+# ---- a client sends the browser: cases 54 to 56 ----
+
+
+@pytest.fixture
+def ending(rp: RelyingParty) -> RelyingParty:
+    Client.objects.update(post_logout_uris=AFTER)
+    return rp
+
+
+def logout(browser: PortalClient, method: str = "GET", **fields: str) -> Any:
+    query = urlencode(fields)
+    if method == "GET":
+        return browser.get(f"/openid/logout?{query}")
+    return browser.generic("POST", "/openid/logout", query, FORM)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_the_hint_of_this_very_session_signs_out_at_once(
+    browser: PortalClient, ending: RelyingParty, method: str
+) -> None:
+    hint = ending.tokens(browser)["id_token"]
+
+    answer = logout(browser, method, id_token_hint=hint, post_logout_redirect_uri=AFTER, state="a b")
+
+    assert (answer.status_code, answer["Location"]) == (303, f"{AFTER}?state=a+b")
+    assert not is_signed_in(browser)
+    assert SignIn.objects.get(user__username="alice", ended_at__isnull=False, address="127.0.0.1")
+
+
+def test_case_54_without_a_hint_the_user_is_asked(browser: PortalClient, ending: RelyingParty) -> None:
+    question = logout(browser, client_id=ending.client.client_id, post_logout_redirect_uri=AFTER)
+    still = is_signed_in(browser)
+    answer = browser.post("/openid/logout/confirmed", {"request": question.context["sealed"]})
+
+    assert question.status_code == 200
+    assert b"Wiki asks the portal to sign you out" in question.content
+    assert still
+    assert (answer.status_code, answer["Location"]) == (303, AFTER)
+    assert not is_signed_in(browser)
+
+
+def test_case_54_a_hint_of_another_session_only_asks(
+    browser: PortalClient, other_browser: PortalClient, ending: RelyingParty
+) -> None:
+    hint = ending.tokens(browser)["id_token"]
+    sign_in(other_browser, "alice")
+
+    assert logout(other_browser, id_token_hint=hint).status_code == 200
+    assert is_signed_in(other_browser)
+
+
+@pytest.mark.parametrize(
+    "uri", ["https://evil.example/", f"{AFTER}?x=1", f"{AFTER}/", AFTER.upper(), "javascript:alert(1)"]
+)
+def test_case_55_a_uri_that_is_not_registered_is_not_followed(
+    browser: PortalClient, ending: RelyingParty, uri: str
+) -> None:
+    hint = ending.tokens(browser)["id_token"]
+
+    answer = logout(browser, id_token_hint=hint, post_logout_redirect_uri=uri)
+
+    assert answer["Location"] == f"{PORTAL}/signed-out"
+    assert not is_signed_in(browser)
+
+
+def test_case_55_nor_one_of_another_client(
+    browser: PortalClient, ending: RelyingParty, wiki: Application
+) -> None:
+    other = register(wiki)
+    hint = other.tokens(browser)["id_token"]
+
+    named = logout(
+        browser, id_token_hint=hint, client_id=ending.client.client_id, post_logout_redirect_uri=AFTER
+    )
+    assert named.status_code == 200
+    answer = logout(browser, id_token_hint=hint, post_logout_redirect_uri=AFTER)
+    assert answer["Location"] == f"{PORTAL}/signed-out"
+
+
+def test_case_55_a_uri_without_a_client_is_not_followed(client: PortalClient, ending: RelyingParty) -> None:
+    assert logout(client, post_logout_redirect_uri=AFTER)["Location"] == f"{PORTAL}/signed-out"
+
+
+def test_case_56_an_expired_hint_is_accepted(browser: PortalClient, ending: RelyingParty) -> None:
+    hint = ending.tokens(browser)["id_token"]
+
+    with time_machine.travel(time.time() + 3600):
+        answer = logout(browser, id_token_hint=hint, post_logout_redirect_uri=AFTER)
+
+    assert answer["Location"] == AFTER
+
+
+def test_case_46_a_hint_that_is_no_id_token_of_ours_only_asks(
+    browser: PortalClient, ending: RelyingParty
+) -> None:
+    claims = jwt.decode(ending.tokens(browser)["id_token"], options={"verify_signature": False})
+
+    for hint in (jwt.encode(claims, "", "none"), jwt.encode(claims, "x" * 32, "HS256"), "x"):
+        assert logout(browser, id_token_hint=hint, post_logout_redirect_uri=AFTER).status_code == 200
+    assert is_signed_in(browser)
+
+
+def test_an_answer_to_a_question_of_another_sign_in_ends_nothing(
+    browser: PortalClient, other_browser: PortalClient, ending: RelyingParty
+) -> None:
+    sealed = logout(browser).context["sealed"]
+    sign_in(other_browser, "alice")
+
+    other_browser.post("/openid/logout/confirmed", {"request": sealed})
+    other_browser.post("/openid/logout/confirmed", {"request": "x"})
+
+    assert is_signed_in(other_browser)
+
+
+def test_a_forged_answer_ends_nothing(browser: PortalClient, ending: RelyingParty) -> None:
+    strict = PortalClient(enforce_csrf_checks=True, HTTP_HOST="sso.example.com")
+    strict.cookies = browser.cookies
+
+    answer = strict.post("/openid/logout/confirmed", {"request": logout(browser).context["sealed"]})
+
+    assert answer.status_code == 403
+    assert is_signed_in(browser)
+
+
+def test_what_cannot_be_read_is_an_error(client: PortalClient, rp: RelyingParty) -> None:
+    assert client.get("/openid/logout?state=a&state=b").status_code == 400
+    assert client.generic("POST", "/openid/logout", b"\xff=%00", FORM).status_code == 400
+
+
+# ---- clients are told: case 57 ----
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with listening() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def told(rp: RelyingParty, receiver: Receiver) -> RelyingParty:
+    """A client that wants to be told, on the same machine."""
+    Client.objects.filter(pk=rp.client.pk).update(backchannel_logout_uri=receiver.uri, allow_private=True)
+    return rp
+
+
+def raw(sql: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+
+
+def disabled(alice: User) -> None:
+    alice.is_active = False
+    alice.save()
+
+
+def swept(change: Callable[[], object]) -> Callable[[User], None]:
+    def end(alice: User) -> None:
+        change()
+        sweep.end_overdue()
+        sweep.end_unadmitted()
+
+    return end
+
+
+def long_idle() -> None:
+    SignIn.objects.update(last_seen_at=timezone.now() - timedelta(days=1))
+
+
+ENDS: dict[str, Callable[[User], object]] = {
+    "signed out": lambda alice: sign_ins.end_sign_ins(SignIn.objects.all()),
+    "ended by raw SQL": lambda alice: raw("UPDATE authgate_signin SET ended_at = started_at"),
+    "disabled": disabled,
+    "disabled by raw SQL": lambda alice: raw("UPDATE accounts_user SET is_active = false"),
+    "user deleted": lambda alice: alice.delete(),
+    "sign-in deleted": lambda alice: SignIn.objects.all().delete(),
+    "client deleted": lambda alice: Client.objects.all().delete(),
+    "application deleted": lambda alice: Application.objects.all().delete(),
+    "expired": swept(lambda: SignIn.objects.update(expires_at=timezone.now())),
+    "idle": swept(long_idle),
+    "out of the group": swept(lambda: User.groups.through.objects.all().delete()),
+    "rule removed": swept(lambda: Rule.objects.all().delete()),
+    "rule expired": swept(lambda: Rule.objects.update(expires_at=timezone.now())),
+    "application switched off": swept(lambda: Application.objects.update(enabled=False)),
+}
+
+
+@pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
+def test_case_57_whatever_ends_a_session_tells_its_client(
+    browser: PortalClient, told: RelyingParty, receiver: Receiver, alice: User, end: Callable[[User], object]
+) -> None:
+    id_token = told.verified(told.tokens(browser)["id_token"])
+    told.tokens(browser)
+
+    end(alice)
+    deliver_due()
+
+    assert len(receiver.tokens) == 1
+    claims = told.verified(receiver.tokens[0], typ="logout+jwt")
+    assert set(claims) == {"iss", "aud", "sub", "iat", "exp", "jti", "sid", "events"}
+    assert (claims["sid"], claims["sub"]) == (id_token["sid"], id_token["sub"])
+    assert claims["events"] == {"http://schemas.openid.net/event/backchannel-logout": {}}
+    assert claims["exp"] - claims["iat"] == 120
+
+
+SPARED: dict[str, Callable[[], object]] = {
+    "nothing happened": lambda: None,
+    "a token revoked": lambda: Grant.objects.update(revoked_at=timezone.now()),
+    "a second factor wanted": lambda: Rule.objects.update(second_factor=True),
+    "seen a minute late": lambda: SignIn.objects.update(
+        last_seen_at=timezone.now() - timedelta(seconds=4 * 3600 + 30)
+    ),
+    "superseded": lambda: (Grant.objects.update(superseded=True), Grant.objects.all().delete()),
+}
+
+
+@pytest.mark.parametrize("change", SPARED.values(), ids=SPARED)
+def test_what_ends_no_session_tells_nobody(
+    browser: PortalClient, told: RelyingParty, receiver: Receiver, change: Callable[[], object]
+) -> None:
+    told.tokens(browser)
+
+    swept(change)(User())
+
+    assert not LogoutDelivery.objects.exists()
+
+
+def test_an_offline_grant_outlives_expiry(browser: PortalClient, told: RelyingParty) -> None:
+    told.tokens(browser, scope="openid offline_access")
+
+    swept(lambda: SignIn.objects.update(expires_at=timezone.now()))(User())
+    assert not LogoutDelivery.objects.exists()
+    sign_ins.end_sign_ins(SignIn.objects.all())
+    assert LogoutDelivery.objects.count() == 1
+
+
+def test_only_the_sign_in_that_ended_is_told_of(
+    browser: PortalClient, other_browser: PortalClient, told: RelyingParty
+) -> None:
+    sign_in(other_browser, "alice")
+    first = told.verified(told.tokens(browser)["id_token"])["sid"]
+    second = told.verified(told.tokens(other_browser)["id_token"])["sid"]
+    browser.post("/accounts/logout/")
+
+    assert [each.sid for each in LogoutDelivery.objects.all()] == [first]
+    assert first != second
+
+
+def test_a_client_that_was_told_gets_a_new_session_from_the_same_sign_in(
+    browser: PortalClient, told: RelyingParty, alice: User
+) -> None:
+    group, first = alice.groups.get(), told.verified(told.tokens(browser)["id_token"])["sid"]
+    swept(alice.groups.clear)(alice)
+    alice.groups.add(group)
+    second = told.verified(told.tokens(browser)["id_token"])["sid"]
+    browser.post("/accounts/logout/")
+
+    assert first != second
+    assert {each.sid for each in LogoutDelivery.objects.all()} == {first, second}
+
+
+def test_a_client_without_an_address_is_not_told(browser: PortalClient, rp: RelyingParty) -> None:
+    rp.tokens(browser)
+    browser.post("/accounts/logout/")
+
+    assert not LogoutDelivery.objects.exists()
+
+
+def test_enabling_a_disabled_user_brings_no_sign_in_back(browser: PortalClient, told: RelyingParty) -> None:
+    token = told.tokens(browser)["access_token"]
+    raw("UPDATE accounts_user SET is_active = false")
+    raw("UPDATE accounts_user SET is_active = true")
+
+    assert told.userinfo(token).status_code == 401
+    assert not is_signed_in(browser)
+
+
+# ---- delivery: case 58 ----
+
+
+def fail_all(delivery: LogoutDelivery) -> list[float]:
+    """Try until it is over; return how long each wait was."""
+    waits = []
+    while deliver_due():
+        delivery.refresh_from_db()
+        waits.append(round((delivery.due_at - timezone.now()).total_seconds()))
+        if delivery.done_at:
+            break
+        LogoutDelivery.objects.update(due_at=timezone.now())
+    return waits
+
+
+def test_case_58_a_client_that_is_down_is_tried_again(
+    browser: PortalClient, told: RelyingParty, receiver: Receiver
+) -> None:
+    receiver.statuses = [503, 500]
+    told.tokens(browser)
+    browser.post("/accounts/logout/")
+    delivery = LogoutDelivery.objects.get()
+
+    waits = fail_all(delivery)
+
+    assert waits[:2] == [2, 10]
+    assert (len(receiver.tokens), delivery.tries, delivery.answer) == (3, 3, "taken")
+    assert (
+        len({jwt.decode(each, options={"verify_signature": False})["jti"] for each in receiver.tokens}) == 3
+    )
+
+
+def test_case_58_after_five_tries_an_event_says_so(browser: PortalClient, told: RelyingParty) -> None:
+    Client.objects.update(backchannel_logout_uri="http://127.0.0.1:1/logout")
+    told.tokens(browser)
+    browser.post("/accounts/logout/")
+
+    waits = fail_all(LogoutDelivery.objects.get())
+
+    assert waits[:4] == [2, 10, 60, 300]
+    assert LogoutDelivery.objects.get().tries == 5
+    assert AuditEvent.objects.filter(kind="openid_logout_failed").count() == 1
+    assert deliver_due() == 0
+
+
+def test_case_58_a_redirect_is_not_followed(
+    browser: PortalClient, told: RelyingParty, receiver: Receiver
+) -> None:
+    receiver.statuses = [302]
+    told.tokens(browser)
+    browser.post("/accounts/logout/")
+    deliver_due()
+
+    assert receiver.paths == ["/logout"]
+    assert LogoutDelivery.objects.get().answer == "status 302"
+
+
+def test_case_58_a_private_address_is_refused_unless_allowed(
+    browser: PortalClient, told: RelyingParty, receiver: Receiver
+) -> None:
+    Client.objects.update(allow_private=False)
+    told.tokens(browser)
+    browser.post("/accounts/logout/")
+    deliver_due()
+
+    assert receiver.tokens == []
+    assert "inside the network" in LogoutDelivery.objects.get().answer
+
+
+def test_a_delivery_that_another_process_sends_is_left_to_it(
+    browser: PortalClient, told: RelyingParty
+) -> None:
+    told.tokens(browser)
+    browser.post("/accounts/logout/")
+    LogoutDelivery.objects.update(leased_until=timezone.now() + timedelta(seconds=30))
+
+    assert deliver_due() == 0
+    with time_machine.travel(time.time() + 31):
+        assert deliver_due() == 1
+
+
+def test_a_round_sweeps_and_sends(browser: PortalClient, told: RelyingParty, receiver: Receiver) -> None:
+    cache.clear()
+    told.tokens(browser)
+    Rule.objects.all().delete()
+
+    Rounds().go()
+
+    assert len(receiver.tokens) == 1
+
+
+def test_what_is_over_is_deleted(browser: PortalClient, told: RelyingParty) -> None:
+    told.tokens(browser)
+    browser.post("/accounts/logout/")
+    deliver_due()
+
+    with time_machine.travel(time.time() + 8 * 24 * 3600):
+        sweep.delete_old()
+
+    assert not (Grant.objects.exists() or Token.objects.exists() or LogoutDelivery.objects.exists())
+
+
+def test_grants_by_the_hundred_are_judged_in_few_queries(
+    browser: PortalClient, rp: RelyingParty, django_assert_num_queries: Any
+) -> None:
+    rp.tokens(browser)
+    row = Grant.objects.values().first()
+    assert row is not None
+    Grant.objects.bulk_create(Grant(**{**row, "id": None, "sid": f"sid{number}"}) for number in range(600))
+
+    with django_assert_num_queries(17):  # two batches and a look for a third
+        assert sweep.end_unadmitted() == 0
+
+
+def test_every_trigger_is_there(database: Database) -> None:
+    assert triggers.missing() == set()
+
+
+def test_the_real_server_tells_a_client_by_itself(
+    browser: PortalClient, told: RelyingParty, receiver: Receiver, database: Database, tmp_path: Path
+) -> None:
+    told.tokens(browser)
+    portal = Portal(tmp_path, database).start()
+    try:
+        sign_ins.end_sign_ins(SignIn.objects.all())
+        came = eventually(lambda: bool(receiver.tokens), 20)
+    finally:
+        portal.stop()
+
+    assert came
+    assert LogoutDelivery.objects.get().tries == 1
