@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
@@ -495,4 +496,6 @@ def test_a_stranger_leaves_no_row(client: PortalClient, rp: RelyingParty) -> Non
 
 
 def test_a_request_that_is_too_long_to_come_back_is_an_error(client: PortalClient, rp: RelyingParty) -> None:
-    assert parameters_of(rp.authorize(client, state="x" * 3_900))["error"] == "invalid_request"
+    claims = json.dumps({"unknown": "x" * 3_900})
+
+    assert parameters_of(rp.authorize(client, claims=claims))["error"] == "invalid_request"
