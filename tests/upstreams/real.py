@@ -58,16 +58,16 @@ class Visitor:
         return answer
 
 
-def installed() -> Path:
-    """Return a folder with npm's oidc-provider, installed once for each state of the lock file."""
+def installed(source: Path = NPM, package: str = "oidc-provider", script: str = "provider.mjs") -> Path:
+    """Return a folder with a package of npm, installed once for each state of the lock file in `source`."""
     npm = binary("npm", "npm")
-    state = hashlib.sha256((NPM / "package-lock.json").read_bytes()).hexdigest()[:12]
+    state = hashlib.sha256((source / "package-lock.json").read_bytes()).hexdigest()[:12]
     caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
-    folder = caches / "ikd-portal-tests" / f"oidc-provider-{state}"
+    folder = caches / "ikd-portal-tests" / f"{package}-{state}"
     if not (folder / "done").exists():
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("package.json", "package-lock.json"):
-            shutil.copy(NPM / name, folder)
+            shutil.copy(source / name, folder)
         done = subprocess.run(
             [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
             cwd=folder,
@@ -76,10 +76,10 @@ def installed() -> Path:
             check=False,
         )
         if done.returncode and os.environ.get("CI") != "true":
-            pytest.skip("npm cannot install oidc-provider: is the registry reachable?")
+            pytest.skip(f"npm cannot install {package}: is the registry reachable?")
         assert done.returncode == 0, done.stderr
         (folder / "done").touch()
-    shutil.copy(NPM / "provider.mjs", folder)
+    shutil.copy(source / script, folder)
     return folder
 
 
