@@ -232,16 +232,19 @@ def _granted(
         policy.amr_of(sign_in, judged.subject),
         policy.acr_of(judged.subject),
     )
-    code = grants.grant_code(
-        client,
-        sign_in,
-        scopes,
-        proven,
-        redirect_uri=asked.place.redirect_uri,
-        challenge=asked.challenge,
-        nonce=asked.nonce,
-        address=address,
-    )
+    try:
+        code = grants.grant_code(
+            client,
+            sign_in,
+            scopes,
+            proven,
+            redirect_uri=asked.place.redirect_uri,
+            challenge=asked.challenge,
+            nonce=asked.nonce,
+            address=address,
+        )
+    except grants.TooManyGrants:
+        raise AuthorizationError("temporarily_unavailable", "too many codes within an hour") from None
     proof.forget(request, client)
     record(
         "openid_sign_in",

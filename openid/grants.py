@@ -22,6 +22,16 @@ from openid.models import Client, Code, Grant, Token
 
 CODE_AGE = timedelta(seconds=60)
 
+GRANTS_AN_HOUR = 200
+"""Grants that one sign-in gives one client within an hour."""
+
+LONGEST_FAMILY = 20_000
+"""Refreshes of one grant: each leaves a row, by which a second use of its token is noticed."""
+
+
+class TooManyGrants(Exception):
+    """A browser asks for codes without end."""
+
 
 def digest(secret: str) -> bytes:
     """Return what the database keeps of a code, token or client secret."""
@@ -48,7 +58,7 @@ def grant_code(
     nonce: str,
     address: str | None,
 ) -> str:
-    """Create a grant and return its code, which is good once, for a minute."""
+    """Create a grant and return its code, which is good once, for a minute. Raises TooManyGrants."""
     now, code = timezone.now(), secrets.token_urlsafe(32)
     with transaction.atomic():
         _supersede(client, sign_in, now)
@@ -91,6 +101,8 @@ def _supersede(client: Client, sign_in: SignIn, now: datetime) -> None:
     """
     usable = Token.objects.filter(grant=OuterRef("pk"), expires_at__gt=now, taken_at=None)
     earlier = Grant.objects.filter(client=client, sign_in=sign_in, ended_at=None).order_by("-pk")
+    if earlier.filter(created_at__gt=now - timedelta(hours=1)).count() >= GRANTS_AN_HOUR:
+        raise TooManyGrants
     newest = earlier.values_list("pk", flat=True).first() or 0
     spent = earlier.filter(created_at__lt=now - timedelta(hours=1)).exclude(pk=newest)
     spent = spent.filter(~Q(revoked_at=None) | ~Exists(usable))

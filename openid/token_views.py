@@ -70,7 +70,7 @@ def _exchange_code(request: HttpRequest, client: Client, asked: CodeRequest) -> 
 
 def _refresh(request: HttpRequest, client: Client, asked: RefreshRequest) -> HttpResponse:
     found = grants.token_named(asked.token, Token.Kind.REFRESH)
-    if found is None or found.grant.client_id != client.pk:
+    if found is None or found.grant.client_id != client.pk or found.sequence >= grants.LONGEST_FAMILY:
         raise invalid_grant("the refresh token is unknown or expired")
     scopes = token_requests.narrowed(asked.scopes, tuple(found.scopes.split()))
     with transaction.atomic():

@@ -13,6 +13,7 @@ from django.core.cache import cache
 
 from accounts.models import User
 from authgate.models import Application, AuditEvent, Rule, SignIn
+from openid import grants
 from openid.models import Client, Code, Consent
 from tests.accounts.conftest import PORTAL, PortalClient
 from tests.accounts.signing_in import sign_in
@@ -482,6 +483,16 @@ def test_the_rules_are_asked_again_after_the_question(
 
 
 # ---- what strangers leave behind ----
+
+
+def test_a_browser_that_asks_without_end_gets_no_more_codes(
+    browser: PortalClient, rp: RelyingParty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grants, "GRANTS_AN_HOUR", 3)
+    answers = [parameters_of(rp.authorize(browser)) for _ in range(4)]
+
+    assert [answer.get("error") for answer in answers] == [None, None, None, "temporarily_unavailable"]
+    assert Code.objects.count() == 3
 
 
 def test_a_stranger_leaves_no_row(client: PortalClient, rp: RelyingParty) -> None:

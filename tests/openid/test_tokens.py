@@ -20,7 +20,7 @@ from accounts.models import StrictGroup, User
 from authgate import identity_jwt as signing
 from authgate import sign_ins as sessions
 from authgate.models import Application, AuditEvent, Rule, SignIn
-from openid import keys
+from openid import grants, keys
 from openid.models import Client, ClientSecret, Code, Grant, ProviderKey, Token
 from tests.accounts.conftest import PORTAL, PortalClient
 from tests.accounts.signing_in import sign_in
@@ -429,6 +429,13 @@ def test_refresh_tokens_end_at_their_time(browser: PortalClient, rp: RelyingPart
 
     with time_machine.travel(time.time() + 3601):
         assert error_of(rp.refresh(tokens["refresh_token"])) == "invalid_grant"
+
+
+def test_a_family_of_refreshes_ends(browser: PortalClient, rp: RelyingParty) -> None:
+    token = rp.tokens(browser)["refresh_token"]
+    Token.objects.update(sequence=grants.LONGEST_FAMILY)
+
+    assert error_of(rp.refresh(token)) == "invalid_grant"
 
 
 def test_a_client_may_do_without_refresh_tokens(browser: PortalClient, rp: RelyingParty) -> None:
