@@ -62,8 +62,8 @@ def logout_confirmed(request: HttpRequest) -> HttpResponse:
     try:
         then, asked_of = signing.loads(request.POST.get("request", ""), salt=SALT, max_age=ASKED_FOR)
     except (signing.BadSignature, ValueError, TypeError):
-        reason = "the question is too old, or was not the portal's"
-        return render(request, "openid/broken.html", {"reason": reason}, status=400)
+        problem = "the question is too old, or was not the portal's"
+        return render(request, "openid/broken.html", {"reason": problem}, status=400)
     if sign_in is None:
         return _onward(then)
     if sign_in.pk != asked_of:

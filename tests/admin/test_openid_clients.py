@@ -57,7 +57,7 @@ def test_a_client_is_made_in_its_applications_form(made: Client, wiki: Applicati
         (clients("javascript:alert(1)"), "must begin with https"),
         (clients("https://wiki.example.com/#f"), "fragment"),
         (clients("https://*.example.com/"), "wildcard"),
-        (clients("https://a.example/\u202e"), "hide"),
+        (clients("https://a.example/\u202e"), "invisible character"),
         (clients(""), "required"),
         (clients("\n".join(f"https://a.example/{n}" for n in range(21))), "No more than 20"),
         (clients(CALLBACK, scopes="openid phone"), "Unknown scope: phone"),
