@@ -28,7 +28,7 @@ from authgate.peer import client_address
 from openid import grants, keys, policy, proof
 from openid.client_requests import client_named, form_octets, query_octets
 from openid.models import Client, Consent
-from openid.policy import Judged
+from openid.policy import Ruling
 from openid.protocol import authorization, parameters, signed
 from openid.protocol.authorization import AuthorizationRequest, ClientFacts, Place
 from openid.protocol.errors import AuthorizationError, Unredirectable
@@ -153,10 +153,10 @@ def _code(
     if owes(sign_in):
         _require_interaction(asked, "interaction_required")
         raise Onward(reverse("second_factor"), here)
-    judged = _require_access(request, client, asked, sign_in, here)
-    _require_acr(asked, judged, here)
+    ruling = _require_access(request, client, asked, sign_in, here)
+    _require_acr(asked, ruling, here)
     scopes = _require_consent(request, client, asked, found, consents=consents)
-    return _granted(request, client, asked, scopes, judged)
+    return _granted(request, client, asked, scopes, ruling)
 
 
 def _require_interaction(asked: AuthorizationRequest, error: str) -> None:
@@ -190,28 +190,28 @@ def _require_fresh_proof(
 
 def _require_access(
     request: HttpRequest, client: Client, asked: AuthorizationRequest, sign_in: SignIn, here: str
-) -> Judged:
+) -> Ruling:
     """Return the decision of the application's rules if it allows."""
-    judged = policy.decide(client, cast(User, request.user), sign_in, client_address(request))
-    if judged.decision.verdict is Verdict.STEP_UP:
+    ruling = policy.decide(client, cast(User, request.user), sign_in, client_address(request))
+    if ruling.decision.verdict is Verdict.STEP_UP:
         _require_interaction(asked, "interaction_required")
         raise Onward(reverse("second_factor"), here)
-    if not judged.is_allowed:
+    if not ruling.is_allowed:
         _require_interaction(asked, "access_denied")
         switch = f"{reverse('switch_account')}?{urlencode({'next': here})}"
-        target = Target(_origin_of(asked.place), "GET", "/", judged.target.client)
-        raise Shown(refuse(request, target, client.application.name, judged.decision, switch_url=switch))
-    return judged
+        target = Target(_origin_of(asked.place), "GET", "/", ruling.target.client)
+        raise Shown(refuse(request, target, client.application.name, ruling.decision, switch_url=switch))
+    return ruling
 
 
 def _origin_of(place: Place) -> str:
     return "/".join(place.redirect_uri.split("/", 3)[:3])
 
 
-def _require_acr(asked: AuthorizationRequest, judged: Judged, here: str) -> None:
+def _require_acr(asked: AuthorizationRequest, ruling: Ruling, here: str) -> None:
     """Raise for an essential acr that the sign-in lacks (Core, section 5.5.1.1)."""
     wanted = asked.essential_acr
-    if wanted is None or policy.satisfies(policy.acr_of(judged.subject), wanted):
+    if wanted is None or policy.satisfies(policy.acr_of(ruling.subject), wanted):
         return
     if policy.TWO_FACTORS not in wanted or asked.is_silent:
         raise AuthorizationError("unmet_authentication_requirements", "the acr cannot be had")
@@ -223,14 +223,14 @@ def _granted(
     client: Client,
     asked: AuthorizationRequest,
     scopes: tuple[str, ...],
-    judged: Judged,
+    ruling: Ruling,
 ) -> str:
     sign_in: SignIn = request.sign_in  # type: ignore[attr-defined]
     address = client_address(request)
     proven = grants.Authentication(
         proof.proven_at(request, sign_in),
-        policy.amr_of(sign_in, judged.subject),
-        policy.acr_of(judged.subject),
+        policy.amr_of(sign_in, ruling.subject),
+        policy.acr_of(ruling.subject),
     )
     try:
         code = grants.grant_code(
@@ -248,8 +248,8 @@ def _granted(
     proof.forget(request, client)
     record(
         "openid_sign_in",
-        actor=judged.subject.username,
-        subject=judged.subject.username,
+        actor=ruling.subject.username,
+        subject=ruling.subject.username,
         application=client.application.name,
         address=address,
         details={"client": client.client_id, "scopes": list(scopes)},

@@ -19,7 +19,7 @@ from django.db import close_old_connections
 from django.db.models import Q
 from django.utils import timezone
 
-from accounts.upstreams.errors import Trouble
+from accounts.upstreams.errors import ProviderError
 from accounts.upstreams.http_client import fetch
 from authgate.audit import record
 from authgate.worker import stale_connections
@@ -93,8 +93,8 @@ def _send(delivery: LogoutDelivery, token: str) -> str:
         answer = fetch(
             delivery.uri, allow_private=delivery.allow_private, method="POST", body=body, headers=FORM
         )
-    except Trouble as trouble:
-        return trouble.reason
+    except ProviderError as error:
+        return error.reason
     return "" if answer.status in (200, 204) else f"status {answer.status}"
 
 

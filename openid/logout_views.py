@@ -12,7 +12,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts.destinations import judged
+from accounts.destinations import redirect_target
 from accounts.upstreams import provider_sign_out
 from authgate.models import SignIn
 from openid import keys
@@ -97,8 +97,8 @@ def _is_of_this_session(client: Client, sid: str, sign_in: SignIn) -> bool:
 def _sign_out(request: HttpRequest, sign_in: SignIn, then: str) -> HttpResponse:
     """End the sign-in, and go on by its provider if it came by one."""
     end_session(request)
-    on = provider_sign_out.way_out(sign_in.pk, judged(then))
-    return provider_sign_out.remember(_redirect(on) if on else _onward(then))
+    on = provider_sign_out.sign_out_url(sign_in.pk, redirect_target(then))
+    return provider_sign_out.remember_sign_out(_redirect(on) if on else _onward(then))
 
 
 def _onward(then: str) -> HttpResponse:

@@ -21,7 +21,7 @@ _AMR = {"password": ("pwd",), "totp": ("otp",), "webauthn": ("hwk",), "recovery_
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Ruling:
     """A decision with what it was made from."""
 
     decision: Decision
@@ -34,15 +34,15 @@ class Judged:
         return self.decision.verdict is Verdict.ALLOW
 
 
-def decide(client: Client, user: User, sign_in: SignIn, address: str | None) -> Judged:
+def decide(client: Client, user: User, sign_in: SignIn, address: str | None) -> Ruling:
     """Decide by the rules for the path `/`; `address` is the client address of rules for networks."""
     target = Target("", "GET", "/", address or "")
     subject = loading.subject_of(user, sign_in)
     compiled = loading.load_compiled({client.application_id})
     if not compiled:
-        return Judged(Decision(Verdict.REFUSE, decisions.NO_RULE), subject, None, target)
+        return Ruling(Decision(Verdict.REFUSE, decisions.NO_RULE), subject, None, target)
     application = compiled[0][0]
-    return Judged(decisions.decide(application, target, subject, time.time()), subject, application, target)
+    return Ruling(decisions.decide(application, target, subject, time.time()), subject, application, target)
 
 
 def acr_of(subject: Subject) -> str:

@@ -23,7 +23,7 @@ from openid.client_requests import (
 )
 from openid.grants import Issued
 from openid.models import Client, Code, Grant, Token
-from openid.policy import Judged
+from openid.policy import Ruling
 from openid.protocol import bearer, parameters, pkce, signed
 from openid.protocol import token as token_requests
 from openid.protocol.errors import ProtocolError
@@ -58,14 +58,14 @@ def _exchange_code(request: HttpRequest, client: Client, asked: CodeRequest) -> 
     with transaction.atomic():
         is_taken = grants.take_code(code)
         grant = grants.live_grant(code.grant_id) if is_taken else None
-        judged = _judged(request, grant) if grant else None
-        if grant and judged:
+        ruling = _ruling(request, grant) if grant else None
+        if grant and ruling:
             issued = grants.issue(grant, tuple(grant.scopes.split()), 0)
     if not is_taken:
         _note_reuse(request, client, code.grant, "a code was used twice", code)
-    if not grant or not judged:
+    if not grant or not ruling:
         raise invalid_grant("the code has expired, or its sign-in has ended")
-    return _token_answer(grant, judged, issued, grant.scopes.split(), nonce=code.nonce)
+    return _token_answer(grant, ruling, issued, grant.scopes.split(), nonce=code.nonce)
 
 
 def _refresh(request: HttpRequest, client: Client, asked: RefreshRequest) -> HttpResponse:
@@ -76,27 +76,27 @@ def _refresh(request: HttpRequest, client: Client, asked: RefreshRequest) -> Htt
     with transaction.atomic():
         is_taken = grants.take_refresh(found)
         grant = grants.live_grant(found.grant_id) if is_taken else None
-        judged = _judged(request, grant) if grant else None
-        if grant and judged:
+        ruling = _ruling(request, grant) if grant else None
+        if grant and ruling:
             issued = grants.issue(grant, scopes, found.sequence + 1)
         elif is_taken:
             # The rules may admit the user again tomorrow: the client has this token alone.
             Token.objects.filter(pk=found.pk).update(taken_at=None)
     if not is_taken:
         _note_reuse(request, client, found.grant, "a refresh token was used twice")
-    if not grant or not judged:
+    if not grant or not ruling:
         raise invalid_grant("the sign-in has ended, or the user has no access any more")
-    return _token_answer(grant, judged, issued, scopes)
+    return _token_answer(grant, ruling, issued, scopes)
 
 
-def _judged(request: HttpRequest, grant: Grant) -> Judged | None:
+def _ruling(request: HttpRequest, grant: Grant) -> Ruling | None:
     """Return the decision if the rules let the user of a grant in, None otherwise.
 
     A public client runs where its user is; a server asks for a user whose address it was at the sign-in.
     """
     address = client_address(request) if grant.client.is_public else grant.address
-    judged = policy.decide(grant.client, grant.sign_in.user, grant.sign_in, address)
-    return judged if judged.is_allowed else None
+    ruling = policy.decide(grant.client, grant.sign_in.user, grant.sign_in, address)
+    return ruling if ruling.is_allowed else None
 
 
 def _note_reuse(
@@ -116,7 +116,7 @@ def _note_reuse(
 
 
 def _token_answer(
-    grant: Grant, judged: Judged, issued: Issued, scopes: list[str] | tuple[str, ...], nonce: str = ""
+    grant: Grant, ruling: Ruling, issued: Issued, scopes: list[str] | tuple[str, ...], nonce: str = ""
 ) -> HttpResponse:
     told: dict[str, Any] = {
         "access_token": issued.access,
@@ -125,15 +125,15 @@ def _token_answer(
         "scope": " ".join(scopes),
     }
     if "openid" in scopes:
-        told["id_token"] = _id_token(grant, judged, issued.access, scopes, nonce)
+        told["id_token"] = _id_token(grant, ruling, issued.access, scopes, nonce)
     return answer(told | ({"refresh_token": issued.refresh} if issued.refresh else {}))
 
 
-def _id_token(grant: Grant, judged: Judged, access: str, scopes: Any, nonce: str) -> str:
+def _id_token(grant: Grant, ruling: Ruling, access: str, scopes: Any, nonce: str) -> str:
     """Return an ID token (Core, section 2). A refreshed one has no nonce (section 12.2)."""
     now = int(time.time())
     claims = {
-        **claims_of(judged.subject, scopes, judged.application),
+        **claims_of(ruling.subject, scopes, ruling.application),
         "iss": settings.IKD_PORTAL_ORIGIN,
         "sub": grant.subject,
         "aud": grant.client.client_id,
@@ -157,13 +157,13 @@ def userinfo(request: HttpRequest) -> HttpResponse:
     access = bearer.token_in(authorization_of(request), parameters.parse(query_octets(request)))
     found = grants.token_named(access, Token.Kind.ACCESS)
     grant = grants.live_grant(found.grant_id) if found else None
-    judged = _judged(request, grant) if grant else None
-    if found is None or grant is None or judged is None:
+    ruling = _ruling(request, grant) if grant else None
+    if found is None or grant is None or ruling is None:
         raise bearer.invalid_token()
     scopes = found.scopes.split()
     if "openid" not in scopes:
         raise bearer.refused("insufficient_scope", "the token lacks the scope openid", status=403)
-    return answer(claims_of(judged.subject, scopes, judged.application))
+    return answer(claims_of(ruling.subject, scopes, ruling.application))
 
 
 @for_clients("POST")
@@ -177,7 +177,7 @@ def introspect(request: HttpRequest) -> HttpResponse:
     if found is None or found.taken_at is not None or found.grant.client_id != client.pk:
         return answer({"active": False})
     grant = grants.live_grant(found.grant_id)
-    if grant is None or _judged(request, grant) is None:
+    if grant is None or _ruling(request, grant) is None:
         return answer({"active": False})
     told = {
         "active": True,

@@ -409,7 +409,7 @@ def test_what_is_over_is_deleted(browser: PortalClient, told: RelyingParty) -> N
     assert not (Grant.objects.exists() or Token.objects.exists() or LogoutDelivery.objects.exists())
 
 
-def test_grants_by_the_hundred_are_judged_in_few_queries(
+def test_grants_by_the_hundred_are_decided_in_few_queries(
     browser: PortalClient, rp: RelyingParty, django_assert_num_queries: Any
 ) -> None:
     rp.tokens(browser)
