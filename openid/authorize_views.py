@@ -19,12 +19,12 @@ from django.views.decorators.http import require_http_methods, require_POST
 from accounts.models import User
 from authgate.audit import record
 from authgate.check.decision import Verdict
-from authgate.check.redirects import LONGEST
 from authgate.check.target import Target
 from authgate.endpoints.portal import refuse
 from authgate.factor_policy import owes
 from authgate.models import SignIn
 from authgate.peer import client_address
+from authgate.redirect_targets import LONGEST
 from openid import grants, keys, policy, proof
 from openid.client_requests import client_named, form_octets, query_octets
 from openid.models import Client, Consent

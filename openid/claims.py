@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import Any
 
-from authgate.check.decision import Application, Subject
 from authgate.check.admission import told_groups
+from authgate.check.decision import Application, Subject
 
 
 def claims_of(subject: Subject, scopes: Collection[str], application: Application | None) -> dict[str, Any]:
