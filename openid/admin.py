@@ -49,7 +49,7 @@ class ClientInline(ReadableText, admin.StackedInline):  # type: ignore[type-arg]
     @admin.display(description=_("secrets"))
     def secrets(self, client: Client) -> SafeString | str:
         if client.pk is None:
-            return gettext("shown once it is saved")
+            return gettext("shown after saving")
         return link_to_secrets(client)
 
 
