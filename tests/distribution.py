@@ -20,7 +20,9 @@ NOTHING_SHARED = ("tests/accounts/test_bad_input.py",)
 
 SECONDS = {
     "tests/browser/test_every_page.py": 300,
+    "tests/faults/test_faults.py": 250,
     "tests/proxies [envoy]": 170,
+    "tests/origins/test_recipes.py": 150,
     "keycloak": 160,
     "tests/front/test_pages.py": 160,
     "demo": 160,
@@ -28,6 +30,7 @@ SECONDS = {
     "tests/proxies [caddy]": 130,
     "tests/proxies [traefik]": 105,
     "tests/proxies [haproxy]": 104,
+    "tests/several/test_failures.py": 100,
     "tests/proxies [nginx]": 103,
     "tests/feed/test_revocation.py": 75,
     "tests/front/test_same_as_view.py": 60,
