@@ -8,7 +8,7 @@ from urllib.parse import urlencode
 from django.conf import settings
 from django.http import HttpRequest
 
-from authgate.redirect_targets import LONGEST, judge
+from authgate.redirect_targets import LONGEST, validate_target
 from authgate.worker.loader import is_allowed_origin
 
 LONGEST_FRAGMENT = 2048
@@ -20,7 +20,7 @@ _TOKENS = re.compile(r"(?:^|[?&])(?:access_token|id_token|refresh_token|code|tok
 
 def redirect_target(text: str | None) -> str | None:
     """Return the URL to which a browser may be sent, or None. A relative URL is one of the portal's."""
-    return judge(text, base=settings.IKD_PORTAL_ORIGIN, allowed=is_allowed_origin)
+    return validate_target(text, base=settings.IKD_PORTAL_ORIGIN, allowed=is_allowed_origin)
 
 
 def with_fragment(url: str | None, fragment: str) -> str | None:
@@ -38,7 +38,7 @@ def with_fragment(url: str | None, fragment: str) -> str | None:
 def within_portal(text: str | None) -> str | None:
     """Return path and query of a URL within the portal, or None for any other URL."""
     origin: str = settings.IKD_PORTAL_ORIGIN
-    url = judge(text, base=origin, allowed=lambda other: other == origin)
+    url = validate_target(text, base=origin, allowed=lambda other: other == origin)
     return url.removeprefix(origin) if url is not None and url.startswith(f"{origin}/") else None
 
 

@@ -18,7 +18,7 @@ _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
 _ABSOLUTE = re.compile(r"(https?)://([^/?#]*)([/?#].*)?", re.IGNORECASE | re.DOTALL)
 
 
-def judge(
+def validate_target(
     target: str | None, *, base: str, allowed: Callable[[str], bool], longest: int = LONGEST
 ) -> str | None:
     """Return the absolute URL of `target` in ASCII, or None if no browser may be redirected there.

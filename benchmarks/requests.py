@@ -61,9 +61,20 @@ def checks(
 
 
 def unlike_heads(every: list[str], count: int) -> list[bytes]:
-    """Return checks with different heads: each has another Referer."""
-    referers = [f"https://app.example.com/docs/page-{n}.html" for n in range(count)]
+    """Return checks of which no two have the same head: each has a request id of its own."""
     alike = checks(every)
+    return [
+        alike[n % len(alike)].replace(
+            b"\r\nUser-Agent:", f"\r\nX-Request-Id: {n:032x}\r\nUser-Agent:".encode()
+        )
+        for n in range(count)
+    ]
+
+
+def with_referers(every: list[str], count: int) -> list[bytes]:
+    """Return checks that differ in the page that they were found on too."""
+    alike = checks(every)
+    referers = [f"https://app.example.com/docs/page-{n}.html" for n in range(count)]
     return [
         alike[n % len(alike)].replace(b"\r\nUser-Agent:", f"\r\nReferer: {referer}\r\nUser-Agent:".encode())
         for n, referer in enumerate(referers)

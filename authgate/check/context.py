@@ -15,7 +15,8 @@ from authgate.check.target import Target
 class Context(NamedTuple):
     """A check as it was read, built once. `now` is Unix time.
 
-    For a remembered head `headers` are empty, and `head` says what was found in them.
+    `hints` are set as soon as an answer needs them. For a remembered head `headers` are empty, and `head`
+    says which credentials were found in them.
     """
 
     contract: Contract
@@ -24,16 +25,20 @@ class Context(NamedTuple):
     application: Application
     headers: RequestHeaders
     now: float
-    head: ReadHeaders | None = None
+    hints: Browser | None = None
+    head: ReadCredentials | None = None
 
     @property
     def browser(self) -> Browser:
-        return self.head.browser if self.head is not None else browser_of(self.headers.values)
+        return self.hints or browser_of(self.headers.values)
+
+    def with_hints(self) -> Context:
+        """Return the context with the browser's hints read, which several parts of an answer look at."""
+        return self if self.hints else self._replace(hints=browser_of(self.headers.values))
 
 
-class ReadHeaders(NamedTuple):
-    """What a remembered head says beside its target. `authorization` is the application's own."""
+class ReadCredentials(NamedTuple):
+    """The credential of ours in a remembered head, and an Authorization that is the application's own."""
 
-    browser: Browser
-    credential: Credential | None
+    ours: Credential | None
     authorization: bytes | None

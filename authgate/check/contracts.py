@@ -36,7 +36,7 @@ class Style(Enum):
 STATUS, REDIRECT = Style
 
 FORWARDED_FOR_LIMIT = 512
-"""Octets of an X-Forwarded-For; nobody honest sits behind so many proxies."""
+"""Bytes of an X-Forwarded-For; nobody honest sits behind so many proxies."""
 
 
 Read = Callable[[Facts, Query, int], Target]

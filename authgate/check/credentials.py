@@ -25,7 +25,7 @@ SECRET_LENGTH, CHECKSUM_LENGTH = 43, 6
 
 PREFIX = b"ikd_"
 LONGEST = 8192
-"""Octets of an Authorization that a credential of ours may be in."""
+"""Bytes of an Authorization that a credential of ours may be in."""
 
 TOKEN_KIND, JWT_KIND = b"t", b"j"
 KEY_LENGTH = 33
@@ -59,7 +59,7 @@ NO_ISSUERS: frozenset[str] = frozenset()
 
 
 def new_token() -> str:
-    """Make an API token: 256 random bits, and a checksum."""
+    """Create an API token: 256 random bits, and a checksum."""
     secret = _base62(int.from_bytes(secrets.token_bytes(32)), SECRET_LENGTH)
     return f"ikd_{secret}{_checksum(secret)}"
 

@@ -1,7 +1,7 @@
-"""Who may do what: the pure part. Standard library only; nothing here knows HTTP or a database.
+"""Who may do what.
 
-The most specific path scope that covers a path decides, and within it any rule admits; no rule, no
-access. Rules only grant: one that cannot be evaluated still claims its scope and admits nobody.
+The most specific path scope that covers a path decides, and within it any rule admits. Without a rule
+there is no access. Rules only grant: one that cannot be evaluated still claims its scope and admits nobody.
 """
 
 from __future__ import annotations
@@ -217,10 +217,10 @@ def _decide_in_scope(scope: Scope | None, target: Target, subject: Subject | Non
     best: Decision | None = None
     failed: list[tuple[int, str]] = []
     for rule in scope.rules:
-        judged = _judge(rule, target, subject, now)
-        if judged is ADMITS:
+        outcome = _decide_by_rule(rule, target, subject, now)
+        if outcome is ADMITS:
             return rule.admitted
-        verdict, criterion = judged
+        verdict, criterion = outcome
         failed.append((rule.id, criterion))
         if best is None or verdict.value < best.verdict.value:
             best = Decision(verdict, criterion, rule.id)
@@ -229,8 +229,8 @@ def _decide_in_scope(scope: Scope | None, target: Target, subject: Subject | Non
     return Decision(best.verdict, best.reason, best.rule, tuple(failed))
 
 
-def _judge(rule: Rule, target: Target, subject: Subject | None, now: float) -> tuple[Verdict, str]:
-    """Judge one rule: whether it admits, would after a sign-in, or what fails first."""
+def _decide_by_rule(rule: Rule, target: Target, subject: Subject | None, now: float) -> tuple[Verdict, str]:
+    """Decide by one rule: whether it admits, would after a sign-in, or what fails first."""
     if not rule.readable:
         return REFUSE, "cannot be evaluated"
     if rule.expires_at is not None and now >= rule.expires_at:

@@ -105,7 +105,7 @@ Principal = Session | Program
 
 
 class RefusedPage(NamedTuple):
-    """What the refused page tells. `application` is empty for people whom nobody may tell."""
+    """What the refused page shows. `application` is empty for visitors who must not learn its name."""
 
     decision_id: str
     target: Target

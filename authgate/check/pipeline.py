@@ -59,7 +59,7 @@ def read(facts: Facts, memory: Memory) -> Context | Answer | Missing:
 
 def answer(context: Context, memory: Memory) -> Answer | Missing:
     """Answer a check that was read: find who asks, decide by the rules, and put that on the wire."""
-    contract, target, query, application, headers, now, head = context
+    contract, target, query, application, headers, now, _, head = context
     if not (contract.believes_port or query.port) and memory.is_at_several_ports(target.origin):
         # The client could choose an application by a port that it merely wrote into its Host.
         return misconfigured(contract, memory, "host of several applications", origin=target.origin)
@@ -77,13 +77,14 @@ def answer(context: Context, memory: Memory) -> Answer | Missing:
     if decision.verdict is ALLOW:
         admitted = admit(context, principal, memory)
         if admitted is not None:
-            if is_program or application.id_token or not isinstance(admitted, Answer):
+            value = headers.values.get(b"authorization") if head is None else head.authorization
+            if value is None or is_program or application.id_token or not isinstance(admitted, Answer):
                 # What a client sent must not stand where an application takes the upstream's word.
                 return admitted
-            value = headers.values.get(b"authorization") if head is None else head.authorization
             return _with_authorization(admitted, contract, value, memory)
         reason = responses.TOKENS_TOO_LONG if application.gets_tokens else responses.IDENTITY_TOO_LONG
         decision = Decision(REFUSE, reason)
+    context = context.with_hints()
     if decision.verdict is REFUSE or is_program:
         # A program is refused what needs a second factor: no user sits there who could present one.
         return responses.refuse(context, memory, subject, decision, to_a_program=is_program)
@@ -128,6 +129,7 @@ def is_endpoint(contract: Contract, uri: str) -> bool:
 
 def _with_code(context: Context) -> Answer | Missing:
     """Never let a code through to the application, and let nobody else use it up."""
+    context = context.with_hints()
     target, browser = context.target, context.browser
     uri = target.uri or "/"
     if not browser.navigates or target.method not in ("GET", "HEAD"):
@@ -142,7 +144,7 @@ def _principal(context: Context, memory: Memory) -> Principal | Answer | Missing
 
     A program's credential counts alone, whatever cookie came with it: if it is wrong, so is the check.
     """
-    credential = _credential(context, memory) if context.head is None else context.head.credential
+    credential = _credential(context, memory) if context.head is None else context.head.ours
     if credential is None or isinstance(credential, Missing):
         return credential
     key, now = credential.key, context.now
@@ -153,7 +155,7 @@ def _principal(context: Context, memory: Memory) -> Principal | Answer | Missing
         return MissingProgram(key, context)
     if not isinstance(found, Unknown | None) and found.counts(credential, context.application.id, now):
         return found
-    return None if credential.place else responses.wrong_credential(context, memory)
+    return None if credential.place else responses.wrong_credential(context.with_hints(), memory)
 
 
 def _credential(context: Context, memory: Memory) -> Credential | Missing | None:

@@ -12,7 +12,7 @@ import json
 from typing import NamedTuple
 
 AGE_LIMIT = 24 * 3600
-"""Seconds; a sign-in page left open for longer starts anew."""
+"""Seconds; a sign-in page left open for longer starts again."""
 
 
 class State(NamedTuple):

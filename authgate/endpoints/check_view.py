@@ -17,9 +17,7 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import translation
 
-from authgate import audit, handover, kept_pages
-from authgate import identity_jwt as signing
-from authgate import redirect_targets as redirects
+from authgate import audit, handover, identity_jwt, kept_pages
 from authgate import sign_ins as sessions
 from authgate.check import contracts
 from authgate.check import responses as answer
@@ -53,9 +51,8 @@ from authgate.pages.outage import outage_in, render_outage
 from authgate.pages.refused import preferred_language
 from authgate.peer import is_trusted_peer, peer_address, raw_headers, sent_target
 from authgate.people import people
-from authgate.redirect_targets import judge
-from authgate.worker import feed, stale_connections
-from authgate.worker import loader as loading
+from authgate.redirect_targets import LONGEST, LONGEST_PAGE, validate_target
+from authgate.worker import feed, loader, stale_connections
 from authgate.worker.memory import OverMemory
 from authgate.worker.write_behind import writer
 
@@ -131,22 +128,22 @@ def _memory() -> Memory:
     """
     stale_connections.close_stale()
     if feed.current is None:
-        return loading.memory_for_one_request()
+        return loader.memory_for_one_request()
     source = feed.current.ensure_fresh()
     if source is feed.Source.NOBODY:
         raise DatabaseError(feed.current.trouble())
     if source is feed.Source.DATABASE:
-        return loading.memory_for_one_request()
+        return loader.memory_for_one_request()
     return OverMemory(feed.current.memory)
 
 
 def _load_session(digest: bytes, memory: Memory) -> Session | None:
     """Load a session for this request, and for the worker unless a change came meanwhile."""
     if not isinstance(memory, OverMemory):
-        return loading.load_session(digest)
+        return loader.load_session(digest)
     generation = memory.under.generation
     stale_connections.close_stale()  # after the generation: what comes from an old connection is not kept
-    session = loading.load_session(digest)
+    session = loader.load_session(digest)
     memory.under.hold(digest, session, generation)
     return session
 
@@ -193,7 +190,7 @@ def _load_missing(found: Missing, facts: Facts, memory: Memory) -> Answer | None
     """Load what memory lacks. Return an answer where there is nothing to load, but something to do."""
     match found:
         case MissingApplication(origin=origin):
-            loading.load_application_into(memory, origin)
+            loader.load_application_into(memory, origin)
         case MissingSession(digest=digest):
             memory.sessions[digest] = _load_session(digest, memory)
         case MissingProgram(key=key):
@@ -201,7 +198,7 @@ def _load_missing(found: Missing, facts: Facts, memory: Memory) -> Answer | None
         case MissingIssuers():
             memory.issuers = people().load_issuers()
         case MissingSigner():
-            memory.signer = signing.signer_with_a_key()
+            memory.signer = identity_jwt.signer_with_a_key()
         case MissingTokens(session=session):
             session.tokens = people().provider_tokens(session.sign_in_id)
         case MissingCode(code=code, context=context):
@@ -311,14 +308,14 @@ def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory
         site = contracts.site_named(contract, facts.headers)
         origin = site if _application(site, memory) else ""
         return answer.misconfigured(contract, memory, str(problem), status=400, origin=origin)
-    if loading.is_beside_the_portal(target.origin):
+    if loader.is_beside_the_portal(target.origin):
         return answer.on_the_portals_host(contract, memory, target)
     application = _application(target.origin, memory)
     if application is None:
         return answer.misconfigured(
             contract, memory, "unknown origin", origin=target.origin, client=target.client
         )
-    context = Context(contract, target, NO_QUERY, application, facts.headers, facts.now)
+    context = Context(contract, target, NO_QUERY, application, facts.headers, facts.now).with_hints()
     return ENDPOINTS[name](Visit(context, facts.query, facts), memory)
 
 
@@ -346,7 +343,7 @@ def _with_scheme(contract: Contract, facts: Facts, memory: Memory) -> Facts:
 def _application(origin: str, memory: Memory) -> Application | None:
     found = memory.application(origin)
     if found is UNKNOWN:
-        loading.load_application_into(memory, origin)
+        loader.load_application_into(memory, origin)
         found = memory.application(origin)
     return found if isinstance(found, Application) else None
 
@@ -400,7 +397,7 @@ def sign_out(visit: Visit, memory: Memory) -> Answer:
 
     Another site's link gets the portal's question first.
     """
-    rd = judge(visit.parameter("rd"), base=visit.origin, allowed=loading.is_allowed_origin)
+    rd = validate_target(visit.parameter("rd"), base=visit.origin, allowed=loader.is_allowed_origin)
     site = visit.header(b"sec-fetch-site")
     if site is None:
         site = "same-origin" if visit.browser.referer.startswith(f"{visit.origin}/") else "cross-site"
@@ -481,12 +478,12 @@ def _page_asked_for(visit: Visit) -> str:
         visit.browser.referer if visit.browser.referer.startswith(f"{visit.origin}/") else None,
     )
     for candidate in candidates:
-        page = judge(
-            candidate, base=visit.origin, allowed=loading.is_allowed_origin, longest=redirects.LONGEST_PAGE
+        page = validate_target(
+            candidate, base=visit.origin, allowed=loader.is_allowed_origin, longest=LONGEST_PAGE
         )
         if not page or page.startswith((f"{visit.origin}/authgate/", f"{visit.origin}/oauth2/")):
             continue
-        if page.startswith(f"{visit.origin}/") or len(page) <= redirects.LONGEST:
+        if page.startswith(f"{visit.origin}/") or len(page) <= LONGEST:
             return page
     return f"{visit.origin}/"
 
@@ -506,7 +503,7 @@ def _parted(parameter: str) -> tuple[str, str, str]:
 
 
 def _parts(url: str) -> tuple[str, str]:
-    """Split an absolute URL that was judged into its origin and the rest."""
+    """Split an absolute URL that was validated into its origin and the rest."""
     scheme, _, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     return f"{scheme}://{authority}", slash + path
@@ -543,8 +540,10 @@ def _own_uri(context: Context, visit: Visit | None) -> str:
     """Return the destination of a request whose code was invalid."""
     if visit is None:
         return without_code(context.target.uri or "/")
-    judged = judge(visit.parameter("rd"), base=visit.origin, allowed=lambda origin: origin == visit.origin)
-    return without_code(_parts(judged)[1]) if judged else "/"
+    page = validate_target(
+        visit.parameter("rd"), base=visit.origin, allowed=lambda origin: origin == visit.origin
+    )
+    return without_code(_parts(page)[1]) if page else "/"
 
 
 def _place(context: Context, memory: Memory) -> str:
@@ -568,6 +567,6 @@ def _session_of(context: Context, memory: Memory) -> Session | None:
     """Return the live gate session of this browser on this exact origin, or in its shared cookie domain."""
     place = _place(context, memory)
     token = _gate_token(context, place)
-    session = loading.load_session(sessions.digest(token)) if token else None
+    session = loader.load_session(sessions.digest(token)) if token else None
     credential = Credential(b"", place)
     return session if session and session.counts(credential, context.application.id, context.now) else None

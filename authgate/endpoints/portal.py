@@ -27,7 +27,7 @@ from authgate.pages.onward import LONGEST_HEADER
 from authgate.pages.refused import context_of
 from authgate.peer import client_address
 from authgate.portal_cookies import set_portal_cookie
-from authgate.redirect_targets import LONGEST_PAGE, judge
+from authgate.redirect_targets import LONGEST_PAGE, validate_target
 from authgate.sign_ins import digest, open_gate
 from authgate.worker import loader
 from authgate.worker.write_behind import writer
@@ -142,7 +142,7 @@ def _page_to_enter(request: HttpRequest) -> str | None:
             page = kept_pages.kept(signing.loads(request.GET["kept"], salt=ENTER_SALT))
         except signing.BadSignature:
             page = None
-    return judge(
+    return validate_target(
         page, base=settings.IKD_PORTAL_ORIGIN, allowed=loader.is_allowed_origin, longest=LONGEST_PAGE
     )
 

@@ -24,7 +24,7 @@ from authgate.endpoints.check_view import note_aliases
 from authgate.endpoints.connections import HEAD_WITHIN, LARGEST_HEAD, TOO_LARGE, connections
 from authgate.peer import ABORT, SENT_TARGET, is_trusted_peer, peer_from
 from authgate.worker import feed, lookups
-from authgate.worker.head_cache import check_again, head_of, parted, path_header_in
+from authgate.worker.head_cache import Parts, check_again, head_of, parted, path_header_in
 from authgate.worker.write_behind import writer
 
 log = logging.getLogger("ikd.gate")
@@ -132,14 +132,14 @@ class Front(HttpToolsProtocol):
         if self.path_header is None:
             self.path_header = path_header_in(data)
         parts = parted(data, self.path_header) if self.path_header else None
-        if parts is not None and self._answer_again(worker, data, *parts):
+        if parts is not None and self._answer_again(worker, parts):
             self.unlike = 0
             return
         self.unlike += 1
         self.heads_begun = 0
         self._parse(data)
         if parts is not None and self.answered_check is not None and self.heads_begun == 1:
-            self._remember(worker, data, *parts, self.answered_check)
+            self._remember(worker, parts, self.answered_check)
 
     def _parse(self, data: bytes) -> None:
         """Let the parser have what came, until a head is too large."""
@@ -342,14 +342,14 @@ class Front(HttpToolsProtocol):
         self._write(worker, found, self._octets(found, is_head=is_head), time.time(), waiting)
         self.on_response_complete()
 
-    def _answer_again(self, worker: feed.Feed, data: bytes, known_by: bytes, raw_uri: bytes) -> bool:
+    def _answer_again(self, worker: feed.Feed, parts: Parts) -> bool:
         """Answer a check whose head, without its path, reads as one before; return whether that was done."""
-        head = worker.heads.get(known_by)
+        head = worker.heads.get(parts.known_by)
         if head is None or self.flow.write_paused or self.transport.is_closing():
             return False
         now = time.time()
         try:
-            found = check_again(head, data, raw_uri, now, worker.memory) if worker.may_answer() else None
+            found = check_again(head, parts, now, worker.memory) if worker.may_answer() else None
             if found is None:
                 return False
             octets = self._octets(found)
@@ -360,14 +360,11 @@ class Front(HttpToolsProtocol):
         self._write(worker, found, octets, now)
         return True
 
-    def _remember(
-        self, worker: feed.Feed, data: bytes, known_by: bytes, raw_uri: bytes, facts: Facts
-    ) -> None:
-        """Remember how a head reads, if its path is what it was taken for: no folded line."""
-        is_head_request = self.parser.get_method() == b"HEAD"
-        if facts.headers.values.get(b"x-forwarded-uri") == raw_uri and not is_head_request:
-            read = partial(head_of, facts, worker.memory, data, self.path_header or b"")
-            worker.heads.note(known_by, read, was_let_in=self.was_let_in)
+    def _remember(self, worker: feed.Feed, parts: Parts, facts: Facts) -> None:
+        """Remember how a head reads that was just answered."""
+        if self.parser.get_method() != b"HEAD":
+            read = partial(head_of, facts, worker.memory, parts)
+            worker.heads.note(parts.known_by, read, was_let_in=self.was_let_in)
 
     def _write(
         self, worker: feed.Feed, found: Answer, octets: bytes, now: float, waiting: Waiting | None = None

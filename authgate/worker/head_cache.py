@@ -1,18 +1,20 @@
 """What a worker remembers of the heads of checks: how they read, whatever path they ask for.
 
-The requests of one page differ in their paths and hardly in anything else, and to read the rest of a head
-costs more than to decide. So how a head reads is kept under SHA-256 of its bytes, without those of the path.
+A browser's requests differ in path and Referer and hardly in anything else, and to read the rest of a head
+costs more than to decide. So how a head reads is kept under SHA-256 of its bytes without those two values.
 No secret is kept, and no decision: session, rules and lifetimes are looked up for each check.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 from hashlib import sha256
+from typing import NamedTuple
 
-from authgate.check.context import Context, ReadHeaders
+from authgate.check.context import Context, ReadCredentials
 from authgate.check.contracts import Contract
 from authgate.check.cookies import cookie_name
 from authgate.check.credentials import Credential, credential_in, gate_credential, plain_token_key
@@ -31,6 +33,8 @@ LONGEST = 8_192
 
 _HEADER = b"\r\nx-forwarded-uri: "
 _AUTHORIZATION = b"\r\nauthorization: "
+_REFERERS = (b"\r\nReferer: ", b"\r\nreferer: ")
+_PLAIN_VALUE = re.compile(rb"[\x21-\x7e]+")
 _END = b"\r\n"
 _NO_HEADERS = RequestHeaders({})
 
@@ -55,7 +59,16 @@ class Head:
     issuers: frozenset[str] | None = None
 
 
-def head_of(facts: Facts, memory: Memory, octets: bytes, path_header: bytes) -> Head | None:
+class Parts(NamedTuple):
+    """A head in parts: what it is known by, what of it is constant, its path, and a Referer cut out of it."""
+
+    known_by: bytes
+    constant: bytes
+    path: bytes
+    referer: bytes | None
+
+
+def head_of(facts: Facts, memory: Memory, parts: Parts) -> Head | None:
     """Return how the head of an answered check reads; None if it is not to be remembered.
 
     That is a head whose path stands elsewhere, one that is refused whatever it asks for, and one with a
@@ -65,6 +78,10 @@ def head_of(facts: Facts, memory: Memory, octets: bytes, path_header: bytes) -> 
     if not isinstance(found, Context) or not found.contract.reads_forwarded_uri:
         return None
     headers, target = found.headers, found.target
+    if headers.values.get(b"x-forwarded-uri") != parts.path:
+        return None  # a folded line
+    if parts.referer is not None and headers.values.get(b"referer") != parts.referer:
+        return None
     authorization, issuers = None, None
     credential = gate_credential(headers, target.origin, memory.settings.shared_domains)
     if b"authorization" in headers.values:
@@ -75,7 +92,7 @@ def head_of(facts: Facts, memory: Memory, octets: bytes, path_header: bytes) -> 
             return None
         else:
             issuers = memory.issuers
-            authorization = _where(octets, headers.values[b"authorization"], path_header)
+            authorization = _where(parts.constant, headers.values[b"authorization"])
             if authorization is None:
                 return None
     nonce = cookie_name(target.origin, "nonce").encode("ascii")
@@ -93,19 +110,17 @@ def head_of(facts: Facts, memory: Memory, octets: bytes, path_header: bytes) -> 
     )
 
 
-def _where(octets: bytes, value: bytes, path_header: bytes) -> slice | None:
-    """Return where Authorization's value stands, from the end if the path comes before it."""
-    lower = octets.lower()
+def _where(constant: bytes, value: bytes) -> slice | None:
+    """Return where the value of Authorization stands in a head; None if that is not plain."""
+    lower = constant.lower()
     start = lower.find(_AUTHORIZATION) + len(_AUTHORIZATION)
     end = start + len(value)
-    if lower.count(_AUTHORIZATION) != 1 or octets[start : end + 2] != value + _END:
+    if lower.count(_AUTHORIZATION) != 1 or constant[start : end + 2] != value + _END:
         return None
-    if start < octets.find(path_header):
-        return slice(start, end)
-    return slice(start - len(octets), end - len(octets))
+    return slice(start, end)
 
 
-def check_again(head: Head, octets: bytes, raw_uri: bytes, now: float, memory: Memory) -> Answer | None:
+def check_again(head: Head, parts: Parts, now: float, memory: Memory) -> Answer | None:
     """Answer a check whose head, without its path, reads as one before; None if `check` has to answer.
 
     Nothing is taken from what was answered then: application, session and rules are looked up again. The
@@ -117,13 +132,16 @@ def check_again(head: Head, octets: bytes, raw_uri: bytes, now: float, memory: M
     if head.issuers is not None and head.issuers != memory.issuers:
         return None
     try:
-        uri, plain_path = uri_and_plain_path(raw_uri)
+        uri, plain_path = uri_and_plain_path(parts.path)
     except BadTarget:
         return None
     target = Target(head.origin, head.method, uri, head.client, plain_path)
-    own = octets[head.authorization] if head.authorization is not None else None
-    read_headers = ReadHeaders(head.browser, head.credential, own)
-    context = Context(head.contract, target, head.query, application, _NO_HEADERS, now, read_headers)
+    own = parts.constant[head.authorization] if head.authorization is not None else None
+    browser = head.browser
+    if parts.referer is not None:
+        browser = Browser(*browser[:5], parts.referer.decode("ascii"), browser.languages)
+    found_in_it = ReadCredentials(head.credential, own)
+    context = Context(head.contract, target, head.query, application, _NO_HEADERS, now, browser, found_in_it)
     found = answer(context, memory)
     if not isinstance(found, Answer) or (head.has_nonce and found.status != 200):
         return None  # the browser's own nonce goes on, which is not kept here
@@ -136,14 +154,26 @@ def path_header_in(octets: bytes) -> bytes:
     return octets[at : at + len(_HEADER)] if at >= 0 else b""
 
 
-def parted(octets: bytes, path_header: bytes) -> tuple[bytes, bytes] | None:
-    """Return what a head is known by, and the path in it as sent; None for one that is not remembered."""
+def parted(octets: bytes, path_header: bytes) -> Parts | None:
+    """Return the parts of a head, or None for one that is not remembered.
+
+    A Referer is a part only in the plainest form. What it leaves is marked, so that nothing else is known by
+    the same key: no value holds a line's end.
+    """
     before, found, rest = octets.partition(path_header)
     path, end, after = rest.partition(_END)
     if not end or len(octets) > LONGEST:
         return None
-    # No path holds a line's end: with `found` in its place nothing else has the same bytes.
-    return sha256(b"".join((before, found, after))).digest(), path
+    constant = b"".join((before, found, end, after))
+    for name in _REFERERS:
+        before, found, rest = constant.partition(name)
+        if found:
+            referer, end, after = rest.partition(_END)
+            if not end or not _PLAIN_VALUE.fullmatch(referer):
+                break
+            constant = b"".join((before, found, end, after))
+            return Parts(sha256(constant).digest() + b"r", constant, path, referer)
+    return Parts(sha256(constant).digest(), constant, path, None)
 
 
 class Noted(Enum):

@@ -197,7 +197,7 @@ class WorkerMemory(Memory):
     def hold_applications(self, compiled: Iterable[tuple[Application, tuple[str, ...]]]) -> None:
         """Replace applications and their origins; the change feed's reader alone calls it.
 
-        An origin that moves is claimed anew before it is released: no wildcard has it in between.
+        An origin that moves is claimed again before it is released: no wildcard has it in between.
         """
         released: dict[int, set[str]] = {}
         for application, origins in compiled:

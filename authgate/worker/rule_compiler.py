@@ -22,7 +22,7 @@ def application_of(
     enabled: bool = True,
     **wishes: Any,
 ) -> Application:
-    """Make an application ready from its rules, each with its path and whether it is exact."""
+    """Compile an application from its rules, each with its path and whether it is exact."""
     by_scope: dict[tuple[str, bool], list[Rule]] = {}
     for path, exact, rule in rules:
         paths = _paths_claimed(path)

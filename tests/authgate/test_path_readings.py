@@ -15,7 +15,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from authgate.check import target
+from authgate.check import paths as check_paths
 from authgate.check.decision import Application, Rule, Verdict, Who, decide
 from authgate.check.paths import LONGEST_READINGS, readings
 from authgate.check.target import BadTarget, Target
@@ -187,7 +187,7 @@ def test_a_long_path_with_many_readings_is_refused_before_they_are_all_made(star
     made: list[str] = []
     path = (start + end * 8_000)[:8_000]
 
-    with pytest.raises(BadTarget), patch.object(target, "_steps", noting_in(made, target._steps)):
+    with pytest.raises(BadTarget), patch.object(check_paths, "_steps", noting_in(made, check_paths._steps)):
         readings(path)
 
     # Each reading that is kept is looked at in seven ways.

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authgate.redirect_targets import LONGEST_PAGE, domain_matches, judge
+from authgate.redirect_targets import LONGEST_PAGE, domain_matches, validate_target
 
 APP = "https://app.example.com"
 ALLOWED = {APP, "https://wiki.example.org:8443", "http://plain.example.com"}
@@ -141,7 +141,7 @@ EVIL = {
 
 
 def verdict(target: str | None) -> str | None:
-    return judge(target, base=APP, allowed=ALLOWED.__contains__)
+    return validate_target(target, base=APP, allowed=ALLOWED.__contains__)
 
 
 @pytest.mark.parametrize(("target", "url"), GOOD.values(), ids=GOOD)
@@ -287,8 +287,10 @@ def test_trusted_domains(origin: str, expected: bool) -> None:
 def test_only_a_page_that_is_kept_may_be_longer_than_a_header() -> None:
     page = "/" + "a" * 5_000
 
-    assert judge(page, base="https://sso.example.com", allowed=lambda origin: False) is None
+    assert validate_target(page, base="https://sso.example.com", allowed=lambda origin: False) is None
     assert (
-        judge(page, base="https://sso.example.com", allowed=lambda origin: False, longest=LONGEST_PAGE)
+        validate_target(
+            page, base="https://sso.example.com", allowed=lambda origin: False, longest=LONGEST_PAGE
+        )
         == f"https://sso.example.com{page}"
     )

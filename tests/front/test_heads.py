@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import pickle
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -195,6 +196,8 @@ LINES = [
     b"Expect: 100-continue\r\n",
     b"Upgrade: h2c\r\nConnection: Upgrade\r\n",
     b" folded\r\n",
+    b"Referer: https://wiki.example.com/x\r\n",
+    b"referer: a b\r\n",
     b"\r\n",
 ]
 FRAME = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Site": "cross-site"}
@@ -224,6 +227,20 @@ BASES = [
         b"Host: portal\r\n", b"Host: portal\r\nAuthorization: a\r\n", 1
     ),
     AUTHORIZATION_FIRST,
+    check_bytes(COOKIE, Referer=f"{WIKI}/a", Authorization="Basic eDp5", check="/authgate/traefik"),
+    check_bytes(Accept="*/*", Authorization="Basic eDp5", Referer=f"{WIKI}/a"),
+]
+REFERERS = [
+    f"{WIKI}/b",
+    f"{WIKI}/b?c=d&e",
+    "https://evil.example/",
+    "a b",
+    "",
+    "é",
+    " x",
+    "x ",
+    "\x01",
+    "Accept:",
 ]
 
 
@@ -236,6 +253,9 @@ def changed(draw: st.DrawFn, base: bytes) -> bytes:
         octets = octets.replace(
             b"X-Forwarded-Uri: /", b"X-Forwarded-Uri: " + path.encode("utf-8", "surrogateescape"), 1
         )
+    if draw(st.booleans()):
+        referer = draw(st.sampled_from(REFERERS)).encode()
+        octets = re.sub(rb"(?m)^Referer: .*\r$", b"Referer: " + referer + b"\r", octets, count=1)
     kind = draw(st.sampled_from(["as it is", "as it is", "line", "octet", "cut", "twice", "less"]))
     lines = octets.split(b"\r\n")
     at = draw(st.integers(1, len(lines) - 2))
@@ -492,23 +512,47 @@ def test_no_secret_is_kept(worker: Feed) -> None:
 
 
 MARK = b"\r\nX-Forwarded-Uri: "
-pieces = st.lists(st.sampled_from([b"a", MARK, b"\r\n", b"/p"]), max_size=6).map(b"".join)
+REFERER = b"\r\nReferer: "
+pieces = st.lists(st.sampled_from([b"a", MARK, REFERER, b"\r\n", b"/p"]), max_size=7).map(b"".join)
 
 
 @settings(max_examples=2000)
 @given(pieces, pieces)
 @example(b"a" + MARK + b"/p\r\nb", b"ab" + MARK + b"\r\n")
 @example(MARK + b"/p\r\n" + MARK + b"/q\r\n", MARK + b"/q\r\n" + MARK + b"/q\r\n")
-def test_heads_known_by_the_same_differ_in_their_path_alone(one: bytes, other: bytes) -> None:
+def test_heads_known_by_the_same_differ_in_path_and_referer_alone(one: bytes, other: bytes) -> None:
     found = parted(one, MARK), parted(other, MARK)
 
-    if found[0] is None or found[1] is None or found[0][0] != found[1][0]:
+    if found[0] is None or found[1] is None or found[0].known_by != found[1].known_by:
         return
-    without = [
-        octets.replace(MARK + path + b"\r\n", MARK + b"\r\n", 1)
-        for octets, (_, path) in zip((one, other), (found[0], found[1]), strict=True)
-    ]
-    assert without[0] == without[1]
+    assert found[0].constant == found[1].constant
+    assert (found[0].referer is None) == (found[1].referer is None)
+    for octets, parts in zip((one, other), (found[0], found[1]), strict=True):
+        without = octets.replace(MARK + parts.path + b"\r\n", MARK + b"\r\n", 1)
+        if parts.referer is not None:
+            without = without.replace(REFERER + parts.referer + b"\r\n", REFERER + b"\r\n", 1)
+        assert without == parts.constant
+
+
+def test_a_head_with_another_referer_is_known(worker: Feed) -> None:
+    base = check_bytes(COOKIE, Referer=f"{WIKI}/a")
+    connection = knowing(base)
+
+    found = connection.ask(base.replace(b"/a\r\n", b"/b?c\r\n"))
+
+    connection.close()
+    assert found[0][9:12] == b"200" and found[1]
+
+
+def test_where_a_user_signs_in_follows_the_referer_of_a_known_head(worker: Feed) -> None:
+    base = check_bytes(Accept="*/*", Referer=f"{WIKI}/a")
+    connection = knowing(base)
+
+    written, left_out = connection.ask(base.replace(b"/a\r\n", b"/b?c\r\n"))
+
+    connection.close()
+    assert left_out
+    assert b"/authgate/start?rd=https%3A%2F%2Fwiki.example.com%2Fb%3Fc\r\n" in written
 
 
 def test_the_header_of_the_path_is_taken_as_the_proxy_spells_it() -> None:
