@@ -21,10 +21,11 @@ from authgate.check.contracts import check_url
 from authgate.check.missing import Missing
 from authgate.check.pipeline import check
 from authgate.check.request import Facts, headers_from
-from authgate.check.responses import Answer, overloaded
+from authgate.check.responses import Answer
 from authgate.endpoints.protocol import Front
 from authgate.peer import ABORT, SENT_TARGET, client_network, peer_from
 from authgate.worker import feed, lookups, readiness
+from authgate.worker.failures import overloaded
 from authgate.worker.write_behind import writer
 from ikd_portal import page_socket, slow_clients
 from ikd_portal.slow_clients import CHUNK, Receive, Send, plain_query

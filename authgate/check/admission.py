@@ -12,7 +12,7 @@ from authgate.check.contracts import STATUS, Contract
 from authgate.check.decision import Application, Subject
 from authgate.check.memory import ANSWERS_LIMIT, Memory, Principal, Session, Tokens
 from authgate.check.missing import Missing, MissingSigner, MissingTokens
-from authgate.check.responses import LONGEST_HEADERS, Answer, Headers
+from authgate.check.responses import LONGEST_HEADERS, Answer, Headers, misconfigured
 
 IDENTITY_LIFETIME = 120
 """Seconds that a signed identity is good for. One is used for half of them, and then signed again."""
@@ -74,8 +74,8 @@ def _kept(context: Context, principal: Principal | None, headers: Headers, good_
     return made
 
 
-def with_authorization(allowed: Answer, contract: Contract, value: bytes) -> Answer | None:
-    """Return the answer with the application's own Authorization; None if it cannot be given back.
+def with_authorization(allowed: Answer, contract: Contract, value: bytes, memory: Memory) -> Answer:
+    """Return the answer with the application's own Authorization; refuse if it cannot be given back.
 
     Proxies that take the header from the answer, as Traefik does, would remove it otherwise. It is left out
     under the URLs of oauth2-proxy, whose configurations may trust what comes back as the proxy's word, and
@@ -83,14 +83,12 @@ def with_authorization(allowed: Answer, contract: Contract, value: bytes) -> Ans
     """
     if contract.prefix != "/authgate":
         return allowed
-    if _UNFIT.search(value):
-        return None
     headers = (*allowed.headers, (b"authorization", value))
-    if contract.style is STATUS:
-        if is_too_long(headers):
-            return allowed
-    elif len(value) > LONGEST_ECHO:
-        return None
+    is_status = contract.style is STATUS
+    if _UNFIT.search(value) or (not is_status and len(value) > LONGEST_ECHO):
+        return misconfigured(contract, memory, "authorization cannot be given back")
+    if is_status and is_too_long(headers):
+        return allowed
     return Answer(200, headers, b"", None, allowed.sign_in_id, allowed.token_id)
 
 

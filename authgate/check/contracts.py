@@ -229,20 +229,6 @@ ADDRESS = frozenset((b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-fo
 SENT = frozenset((b"host", b"x-forwarded-proto", b"x-forwarded-for"))
 ORIGINAL = frozenset((b"x-original-url", b"x-original-method", b"x-real-ip"))
 
-IDENTITY = (
-    *(
-        b"x-auth-request-" + name
-        for name in (b"user", b"email", b"groups", b"preferred-username", b"access-token")
-    ),
-    *(b"remote-" + name for name in (b"user", b"email", b"groups", b"name")),
-    b"x-forwarded-user",
-    b"x-ikd-jwt",
-)
-ALIASES = frozenset(
-    name.replace(b"-", mark) for name in (*FORWARDED, *ORIGINAL, *IDENTITY) for mark in (b"_", b".")
-)
-"""Names that a proxy should not pass on: many applications take them for those with dashes."""
-
 SCHEME_AND_HOST = (b"x-scheme", b"host")
 
 NGINX = Contract("nginx", STATUS, _forwarded, reads_forwarded_uri=True)

@@ -81,7 +81,7 @@ def answer(context: Context, memory: Memory) -> Answer | Missing:
             if value is None or is_program or application.id_token or not isinstance(admitted, Answer):
                 # What a client sent must not stand where an application takes the upstream's word.
                 return admitted
-            return _with_authorization(admitted, contract, value, memory)
+            return with_authorization(admitted, contract, value, memory)
         reason = responses.TOKENS_TOO_LONG if application.gets_tokens else responses.IDENTITY_TOO_LONG
         decision = Decision(REFUSE, reason)
     context = context.with_hints()
@@ -117,7 +117,8 @@ def _at_the_portal(
         reason = "the portal's own origin"
         return misconfigured(contract, memory, reason, origin=target.origin, client=target.client)
     allowed = Answer(200, identity_headers(None, None))
-    return _with_authorization(allowed, contract, facts.headers.values.get(b"authorization"), memory)
+    value = facts.headers.values.get(b"authorization")
+    return allowed if value is None else with_authorization(allowed, contract, value, memory)
 
 
 def is_endpoint(contract: Contract, uri: str) -> bool:
@@ -171,11 +172,3 @@ def _credential(context: Context, memory: Memory) -> Credential | Missing | None
         if credential is not None:
             return credential
     return gate_credential(headers, context.target.origin, memory.settings.shared_domains)
-
-
-def _with_authorization(allowed: Answer, contract: Contract, value: bytes | None, memory: Memory) -> Answer:
-    """Return the answer with the application's own Authorization, if there is one."""
-    if value is None:
-        return allowed
-    found = with_authorization(allowed, contract, value)
-    return found or misconfigured(contract, memory, "authorization cannot be given back")

@@ -291,19 +291,6 @@ def on_the_portals_host(contract: Contract, memory: Memory, target: Target) -> A
     return misconfigured(contract, memory, reason, origin=target.origin, client=target.client)
 
 
-def broken(decision_id: str, page: bytes = b"") -> Answer:
-    """Return 503 for whatever failed inside. `page` is what a browser shows."""
-    headers = ((b"x-auth-decision", decision_id.encode()), (b"retry-after", b"2"), *NO_STORE)
-    if page:
-        headers += ((b"content-type", b"text/html; charset=utf-8"), (b"x-content-type-options", b"nosniff"))
-    return Answer(503, headers, page)
-
-
-def overloaded() -> Answer:
-    """Return 503 for a check that is shed, to be asked again in a second."""
-    return Answer(503, ((b"retry-after", b"1"), *NO_STORE))
-
-
 def new_id(memory: Memory) -> str:
     return memory.random(6).hex()
 

@@ -45,6 +45,7 @@ from authgate.check.query import NO_QUERY
 from authgate.check.request import Facts, RequestHeaders, headers_from
 from authgate.check.responses import Answer
 from authgate.check.target import BadTarget, Target, in_ascii, method_from, uri_from, without_code
+from authgate.endpoints.header_aliases import ALIASES, note_aliases
 from authgate.models import SignIn
 from authgate.pages import onward as onward_page
 from authgate.pages.outage import outage_in, render_outage
@@ -53,6 +54,7 @@ from authgate.peer import is_trusted_peer, peer_address, raw_headers, sent_targe
 from authgate.people import people
 from authgate.redirect_targets import LONGEST, LONGEST_PAGE, validate_target
 from authgate.worker import feed, loader, stale_connections
+from authgate.worker.failures import broken
 from authgate.worker.memory import OverMemory
 from authgate.worker.write_behind import writer
 
@@ -105,7 +107,7 @@ def _answered(facts: Facts, work: Work) -> Answer:
     except Exception as error:
         decision_id = os.urandom(6).hex()
         log.exception("a check could not be answered", extra={"decision": decision_id})
-        return answer.broken(decision_id, _page_for(error, facts, decision_id))
+        return broken(decision_id, _page_for(error, facts, decision_id))
 
 
 def _page_for(error: Exception, facts: Facts, decision_id: str) -> bytes:
@@ -173,7 +175,7 @@ def as_response(found: Answer, is_head: bool = False) -> HttpResponse:
 
 def answer_check(facts: Facts, memory: Memory) -> Answer:
     """Answer a check, loading what memory lacks: each thing once, three queries at most."""
-    if not facts.headers.values.keys().isdisjoint(contracts.ALIASES):
+    if not facts.headers.values.keys().isdisjoint(ALIASES):
         note_aliases(facts.path, facts.peer)
     while True:
         found = check(facts, memory)
@@ -211,13 +213,6 @@ def _load_missing(found: Missing, facts: Facts, memory: Memory) -> Answer | None
         case _:
             raise TypeError(found)
     return None
-
-
-def note_aliases(path: str, peer: str | None) -> None:
-    """Report that header names with underscores or dots pass the proxy, if it is one that is trusted."""
-    if is_trusted_peer(peer):
-        contract = contracts.checks(settings.IKD_OAUTH2_CONTRACT)[path]
-        writer.note_configuration(contract.name, "", "header names with underscores or dots pass the proxy")
 
 
 def _answer_endpoint_in_check(name: str, context: Context, facts: Facts, memory: Memory) -> Answer:

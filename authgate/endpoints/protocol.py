@@ -15,15 +15,16 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from authgate.check import responses as answer
-from authgate.check.contracts import ALIASES, BEFORE_A_PATH
+from authgate.check.contracts import BEFORE_A_PATH
 from authgate.check.missing import Missing
 from authgate.check.pipeline import check
 from authgate.check.request import Facts, RequestHeaders, headers_from
 from authgate.check.responses import Answer
-from authgate.endpoints.check_view import note_aliases
 from authgate.endpoints.connections import HEAD_WITHIN, LARGEST_HEAD, TOO_LARGE, connections
+from authgate.endpoints.header_aliases import ALIASES, note_aliases
 from authgate.peer import ABORT, SENT_TARGET, is_trusted_peer, peer_from
 from authgate.worker import feed, lookups
+from authgate.worker.failures import overloaded
 from authgate.worker.head_cache import Parts, check_again, head_of, parted, path_header_in
 from authgate.worker.write_behind import writer
 
@@ -327,7 +328,7 @@ class Front(HttpToolsProtocol):
         waiting.lookup = lookups.current.submit(facts, found, deliver)
         self.waiting = self.cycle = waiting  # type: ignore[assignment]
         if waiting.lookup is None:
-            deliver(answer.overloaded())
+            deliver(overloaded())
         else:
             self.flow.pause_reading()
         return True

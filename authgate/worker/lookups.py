@@ -28,6 +28,7 @@ from authgate.check.responses import Answer
 from authgate.check.target import BadTarget
 from authgate.network_limits import network_of
 from authgate.worker import loader, metrics, stale_connections
+from authgate.worker.failures import broken, overloaded
 from authgate.worker.feed import Feed, Source
 from authgate.worker.memory import OverMemory
 from authgate.worker.write_behind import CHECKS_SHED, writer
@@ -281,7 +282,7 @@ class Lookups:
                 self._finish(lookup, found)
             elif not self._queue_again(lookup, found):
                 self.shed_when_full += 1
-                self._finish(lookup, responses.overloaded())
+                self._finish(lookup, overloaded())
         if rest:
             self._loop.call_soon(self._deliver, rest, source, loaded)
 
@@ -349,14 +350,14 @@ class Lookups:
         for lookup in overdue + self._alone.take_overdue(before):
             self.shed_when_late += 1
             log.error("checks get 503 after they waited %.0f s for the database", PATIENCE)
-            self._finish(lookup, responses.overloaded())
+            self._finish(lookup, overloaded())
 
 
 def without_database(feed: Feed) -> Answer:
     """Return the answer to a check that memory cannot answer while the database is away, and log it."""
     decision_id = responses.new_id(feed.memory)
     log.error("checks that need the database get 503: %s", feed.trouble(), extra={"decision": decision_id})
-    return responses.broken(decision_id)
+    return broken(decision_id)
 
 
 current: Lookups | None = None

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from authgate.check.contracts import FORWARDED, HOST_AND_SCHEME, IDENTITY, ORIGINAL, SENT, checks
+from authgate.check.contracts import FORWARDED, HOST_AND_SCHEME, ORIGINAL, SENT, checks
+from authgate.endpoints.header_aliases import IDENTITY
 from tests.behaviour import FETCH, NAVIGATION
 from tests.proxies.proxy import Proxy
 from tests.proxies.wire import Reply, exchange, request_bytes

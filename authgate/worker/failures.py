@@ -1,0 +1,18 @@
+"""The answers to checks that cannot be answered: 503, never a way in."""
+
+from __future__ import annotations
+
+from authgate.check.responses import NO_STORE, Answer
+
+
+def broken(decision_id: str, page: bytes = b"") -> Answer:
+    """Return 503 for whatever failed inside. `page` is what a browser shows."""
+    headers = ((b"x-auth-decision", decision_id.encode()), (b"retry-after", b"2"), *NO_STORE)
+    if page:
+        headers += ((b"content-type", b"text/html; charset=utf-8"), (b"x-content-type-options", b"nosniff"))
+    return Answer(503, headers, page)
+
+
+def overloaded() -> Answer:
+    """Return 503 for a check that is shed, to be asked again in a second."""
+    return Answer(503, ((b"retry-after", b"1"), *NO_STORE))
