@@ -15,8 +15,7 @@ NEEDS_NETWORK := No package index to be reached: is there a network?
 PROGRAMS := nginx:nginx-light haproxy:haproxy redis-server:redis-server initdb:postgresql pgbouncer:pgbouncer chromium:chromium msgfmt:gettext wrk:wrk zbarimg:zbar-tools
 PROGRAMS += ip:iproute2 git:git skopeo:skopeo docker-registry:docker-registry cadaver:cadaver rclone:rclone wget:wget curl:curl
 
-# Many tests wait for a server, so two run on each processor.
-WORKERS := $(shell expr 2 \* $$(nproc))
+WORKERS := $(shell nproc)
 
 .PHONY: demo run test quick lint format bench storm screenshots programs clean
 

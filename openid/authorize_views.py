@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST
@@ -103,8 +104,22 @@ def facts_of(client: Client) -> ClientFacts:
     )
 
 
+REASONS = (
+    gettext_noop("the application is unknown here, or switched off"),
+    gettext_noop("the request names no redirect URI, or several"),
+    gettext_noop("the redirect URI is not registered for the application"),
+    gettext_noop("the parameters cannot be read"),
+    gettext_noop("a parameter has control characters"),
+    gettext_noop("the request is too long"),
+    gettext_noop("the request is no form, or too long"),
+    gettext_noop("the request broke off"),
+    gettext_noop("the question is too old, or was not the portal's"),
+)
+"""What the page of a broken request may say, for translators."""
+
+
 def _broken(request: HttpRequest, reason: str) -> HttpResponse:
-    return render(request, "openid/broken.html", {"reason": reason}, status=400)
+    return render(request, "openid/broken.html", {"reason": gettext(reason)}, status=400)
 
 
 def _answered(

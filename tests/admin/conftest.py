@@ -46,3 +46,9 @@ def carols(carol: User, browser_of: Callable[[User], Client]) -> Client:
 @pytest.fixture
 def sams(sam: User, browser_of: Callable[[User], Client]) -> Client:
     return browser_of(sam)
+
+
+def permission_keys(count: int = 1) -> list[str]:
+    """Return the primary keys of some permissions; a database that was flushed numbers them differently."""
+    keys = Permission.objects.order_by("pk").values_list("pk", flat=True)[:count]
+    return [str(key) for key in keys]

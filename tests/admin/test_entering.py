@@ -123,6 +123,7 @@ def test_only_what_is_meant_to_be_administered_is(db: None) -> None:
         "authgate.ConfigurationEvent",
         "authgate.GateSession",
         "authgate.SignIn",
+        "openid.Client",
     }
 
 

@@ -12,6 +12,7 @@ from django.test import Client
 from accounts.models import User
 from accounts.roles import ROLES, permissions_of
 from authgate.models import SignIn
+from tests.admin.conftest import permission_keys
 from tests.admin.forms import errors_in, form_on, save
 from tests.factories import ApplicationFactory, GroupFactory, UserFactory
 
@@ -144,13 +145,16 @@ def test_staff_read_the_roles_of_whoever_has_some(sams: Client, alice: User) -> 
     assert "People, Audit" in sams.get(change(alice)).content.decode()
 
 
-CRAFTED = {
-    "roles": KEYS,
-    "user_permissions": ["1"],
-    "permissions": ["1"],
-    "held_roles": KEYS,
-    "is_staff": "on",
-}
+def crafted() -> dict[str, Any]:
+    """Return fields that no form of staff has."""
+    keys = permission_keys()
+    return {
+        "roles": KEYS,
+        "user_permissions": keys,
+        "permissions": keys,
+        "held_roles": KEYS,
+        "is_staff": "on",
+    }
 
 
 @pytest.mark.parametrize("page", ["user", "new user", "group", "new group"])
@@ -159,13 +163,13 @@ def test_staff_give_no_role_not_even_one_they_hold(
 ) -> None:
     new = {"usable_password": "true", "password1": "a new secret 123", "password2": "a new secret 123"}
     if page == "user":
-        assert save(sams, change(alice), **CRAFTED).status_code == 302
+        assert save(sams, change(alice), **crafted()).status_code == 302
     elif page == "group":
-        assert save(sams, change(guests), **CRAFTED).status_code == 302
+        assert save(sams, change(guests), **crafted()).status_code == 302
     elif page == "new user":
-        sams.post("/admin/accounts/user/add/", {"username": "mallory", **new, **CRAFTED})
+        sams.post("/admin/accounts/user/add/", {"username": "mallory", **new, **crafted()})
     else:
-        sams.post("/admin/accounts/group/add/", {"name": "new", **CRAFTED})
+        sams.post("/admin/accounts/group/add/", {"name": "new", **crafted()})
 
     assert not User.objects.filter(user_permissions__isnull=False).exclude(username="sam").exists()
     assert not Group.objects.filter(permissions__isnull=False).exists()

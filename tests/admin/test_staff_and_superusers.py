@@ -14,6 +14,7 @@ from django.test.utils import CaptureQueriesContext
 
 from accounts.models import StrictGroup, User
 from authgate.models import SignIn
+from tests.admin.conftest import permission_keys
 from tests.admin.forms import errors_in, form_on, messages_in, save
 from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, UserFactory
 
@@ -279,8 +280,8 @@ def test_staff_may_not_give_permissions_to_a_group_they_are_in(sams: Client, sam
     guests = GroupFactory(name="guests")
     sam.groups.add(guests)
 
-    save(sams, f"/admin/accounts/group/{guests.pk}/change/", permissions=["1", "2"])
-    sams.post("/admin/accounts/group/add/", {"name": "new", "permissions": ["1"]})
+    save(sams, f"/admin/accounts/group/{guests.pk}/change/", permissions=permission_keys(2))
+    sams.post("/admin/accounts/group/add/", {"name": "new", "permissions": permission_keys()})
 
     assert not Group.objects.filter(permissions__isnull=False).exists()
 
@@ -376,7 +377,9 @@ def test_the_history_of_a_superuser_tells_no_values(sams: Client, carols: Client
 
 
 def test_superusers_make_staff_and_superusers(carols: Client, alice: User) -> None:
-    response = save(carols, change(alice), is_staff="on", is_superuser="on", user_permissions=["1"])
+    response = save(
+        carols, change(alice), is_staff="on", is_superuser="on", user_permissions=permission_keys()
+    )
 
     alice.refresh_from_db()
     assert errors_in(response) == ""

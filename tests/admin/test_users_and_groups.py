@@ -10,6 +10,7 @@ from django.test import Client
 
 from accounts.models import User
 from authgate.models import AuditEvent, SignIn
+from tests.admin.conftest import permission_keys
 from tests.admin.forms import errors_in, messages_in, save
 from tests.factories import GroupFactory, UserFactory
 
@@ -326,9 +327,8 @@ def test_members_come_and_go_by_name_and_are_recorded(carols: Client, alice: Use
 
 
 def test_a_group_is_added_with_members_and_permissions(carols: Client, alice: User) -> None:
-    carols.post(
-        "/admin/accounts/group/add/", {"name": "ops", "permissions": ["1"], "add_members": [alice.pk]}
-    )
+    chosen = {"name": "ops", "permissions": permission_keys(), "add_members": [alice.pk]}
+    carols.post("/admin/accounts/group/add/", chosen)
 
     ops = Group.objects.get(name="ops")
     assert (list(ops.user_set.all()), ops.permissions.count()) == ([alice], 1)
