@@ -3,7 +3,7 @@
 # make bench  what a check costs, beside nginx, peers and an empty answer   QUICK=1: in about a minute   DATABASE=postgresql
 # make storm  what happens when everybody comes at once             DATABASE=postgresql
 # make screenshots   pictures of every page in var/screenshots   DOCS=1: those in docs/ too
-# make quick  the tests that start no server, in about a minute and a half   TESTS=tests/authgate
+# make quick  the tests that start no server   TESTS=tests/authgate
 # make test   installs what the tests need, and runs everything  TESTS=tests/demo, CI=true: a missing program fails
 
 MAKEFLAGS += --no-print-directory
