@@ -8,11 +8,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from django.core.cache import caches
+from django.core.cache.backends.db import DatabaseCache
 from django.db import connection
+from pytest_django.plugin import DjangoDbBlocker
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from accounts.branding import brand
 from accounts.models import User
+from authgate.models import Application, SignIn
 from authgate.sampling import sample
 from authgate.worker import readiness
 from tests.factories import UserFactory
@@ -74,6 +78,30 @@ def static_files_found_once() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", find_once)
         yield
+
+
+@pytest.fixture(autouse=True)
+def empty_cache_tables(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Delete what a test without a transaction left in caches: Django empties only the tables of models."""
+    yield
+    marker = request.node.get_closest_marker("django_db")
+    if "transactional_db" in request.fixturenames or (marker and marker.kwargs.get("transaction")):
+        with django_db_blocker.unblock():
+            for cache in caches.all():
+                cache.clear()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def nothing_left_behind(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Fail in the module that leaves rows in the process's own database, not in one that finds them."""
+    yield
+    if connection.vendor != "sqlite" or not str(connection.settings_dict["NAME"]).startswith("file:memorydb"):
+        return
+    tables = [User._meta.db_table, Application._meta.db_table, SignIn._meta.db_table]
+    tables += [cache._table for cache in caches.all() if isinstance(cache, DatabaseCache)]
+    with django_db_blocker.unblock(), connection.cursor() as cursor:
+        left = [table for table in tables if cursor.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()]
+    assert not left, f"this module left rows in {left}"
 
 
 @pytest.fixture(autouse=True)

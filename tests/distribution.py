@@ -33,7 +33,6 @@ SECONDS = {
     "tests/several/test_failures.py": 100,
     "tests/proxies [nginx]": 103,
     "tests/feed/test_revocation.py": 75,
-    "tests/front/test_same_as_view.py": 400,  # first: after other modules its threads may ask their database
     "tests/proxies [ingress_nginx]": 57,
     "tests/feed/test_changes.py": 53,
     "tests/feed/test_migrations.py": 52,

@@ -82,14 +82,27 @@ class Database:
         # A file of another test may have had the number that this one's has now.
         stale_connections.forget()
         before, settings_before = connections["default"], connections.settings["default"]
+        _forget_connections_of_loops()
         connections.settings["default"] = made_ready
-        connections["default"] = connections.create_connection("default")
+        connections["default"] = ours = connections.create_connection("default")
         try:
             yield
         finally:
-            connections["default"].close()
+            ours.close()
+            _forget_connections_of_loops()
             connections.settings["default"] = settings_before
             connections["default"] = before
+
+
+def _forget_connections_of_loops() -> None:
+    """Let code below an event loop open its connection again.
+
+    Django keeps a second set of connections for a thread while it runs a loop, in context variables. Playwright
+    runs one in the thread of the tests, so what a test of a browser opened there was found by every later loop.
+    """
+    thread_storage = connections._connections._storage
+    if hasattr(thread_storage, "cvar"):
+        del thread_storage.cvar
 
 
 def migrate(database: Database) -> None:
