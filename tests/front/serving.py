@@ -97,8 +97,8 @@ class Database:
 def _forget_connections_of_loops() -> None:
     """Let code below an event loop open its connection again.
 
-    Django keeps a second set of connections for a thread while it runs a loop, in context variables. Playwright
-    runs one in the thread of the tests, so what a test of a browser opened there was found by every later loop.
+    While a thread runs a loop, Django keeps its connections in context variables. Playwright runs a loop in
+    the thread of the tests, so what a test of a browser opened was found by every later loop.
     """
     thread_storage = connections._connections._storage
     if hasattr(thread_storage, "cvar"):
