@@ -44,7 +44,7 @@ SECONDS = {
     "tests/front/test_lookups.py": 31,
     "tests/front/test_read_only.py": 30,
     "cas browser": 29,
-    "tests/accounts/test_ten_thousand.py": 27,
+    "tests/accounts/test_large_accounts.py": 27,
     "tests/upstreams/test_busy_minute.py": 24,
     "tests/upstreams/test_two_providers.py": 24,
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 FOLDERS_OF_SERVERS = frozenset(
-    ("browser", "clients", "demo", "faults", "feed", "front", "logs", "origins", "proxies", "seeds")
+    ("browser", "clients", "demo", "faults", "feed", "front", "logs", "origins", "proxies", "published")
 )
 STARTS_SERVERS = frozenset(("Cluster", "Demo", "Portal", "Proxy", "start_portal", "sync_playwright"))
 """A module that has one of these names starts what they stand for."""
@@ -15,7 +15,7 @@ FIXTURES_OF_SERVERS = frozenset(("cluster", "redis"))
 LONG = frozenset(
     (
         "tests/accounts/test_bad_input.py",
-        "tests/accounts/test_ten_thousand.py",
+        "tests/accounts/test_large_accounts.py",
         "tests/admin/test_staff_and_superusers.py",
         "tests/second_factor/test_own_factors.py",
     )

@@ -56,10 +56,10 @@ Rows = Counter[tuple[str, str]]
 
 BOTH_DATABASES = {
     "test_changes": 64,
-    "test_endings": 4,
+    "test_ended_sign_ins": 4,
     "test_freshness": 23,
     "test_migrations": 7,
-    "test_newcomers": 3,
+    "test_first_sign_ins": 3,
     "test_revocation": 9,
 }
 """Tests of the change feed on each database, at least."""

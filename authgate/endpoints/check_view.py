@@ -17,10 +17,8 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils import translation
 
-from authgate import audit, handover, identity_jwt, kept_pages
-from authgate import sign_ins as sessions
-from authgate.check import contracts
-from authgate.check import responses as answer
+from authgate import audit, handover, identity_jwt, kept_pages, sign_ins
+from authgate.check import contracts, responses
 from authgate.check.admission import header_value
 from authgate.check.context import Context
 from authgate.check.contracts import OAUTH2_ENDPOINT, Contract
@@ -47,7 +45,7 @@ from authgate.check.responses import Answer
 from authgate.check.target import BadTarget, Target, in_ascii, method_from, uri_from, without_code
 from authgate.endpoints.header_aliases import ALIASES, note_aliases
 from authgate.models import SignIn
-from authgate.pages import onward as onward_page
+from authgate.pages import onward
 from authgate.pages.outage import outage_in, render_outage
 from authgate.pages.refused import preferred_language
 from authgate.peer import is_trusted_peer, peer_address, raw_headers, sent_target
@@ -206,7 +204,10 @@ def _load_missing(found: Missing, facts: Facts, memory: Memory) -> Answer | None
         case MissingCode(code=code, context=context):
             return _take_code(context, code, memory)
         case MissingPage(context=context):
-            uri, status = without_code(context.target.uri or "/"), answer.status_of_redirect(context.target)
+            uri, status = (
+                without_code(context.target.uri or "/"),
+                responses.status_of_redirect(context.target),
+            )
             return _to_portal(context, memory, uri, status=status)
         case MissingEndpoint(name=name, context=context):
             return _answer_endpoint_in_check(name, context, facts, memory)
@@ -220,7 +221,7 @@ def _answer_endpoint_in_check(name: str, context: Context, facts: Facts, memory:
     if name == "userinfo":
         # A check that says 2xx lets the request through to the application, which has no such page.
         body = b'{"error": "route this path to the portal"}'
-        return Answer(404, answer.JSON, body)
+        return Answer(404, responses.JSON, body)
     query = (context.target.uri or "").partition("?")[2]
     answered = ENDPOINTS[name](Visit(context, query, facts, in_check=True), memory)
     if answered.status < 300:
@@ -232,7 +233,7 @@ def _to_portal(
     context: Context, memory: Memory, uri: str, *, back: str = "", status: int = 302, rounds: int = 0
 ) -> Answer:
     """Redirect to the portal, and keep a page that is too long for the address."""
-    begin = partial(answer.to_portal, context, memory, uri, back=back, status=status, rounds=rounds)
+    begin = partial(responses.to_portal, context, memory, uri, back=back, status=status, rounds=rounds)
     begun = begin()
     if begun is None:
         kept = kept_pages.keep(context.target.origin + uri, context.target.client) or ""
@@ -295,19 +296,19 @@ class Visit:
 def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory) -> Answer:
     """Answer an endpoint that the proxy routed here: the same peers are trusted as for checks."""
     if not is_trusted_peer(facts.peer):
-        return answer.misconfigured(contract, memory, "peer is no trusted proxy", client=facts.peer or "")
+        return responses.misconfigured(contract, memory, "peer is no trusted proxy", client=facts.peer or "")
     try:
         facts = _with_scheme(contract, facts, memory)
         target = contract.read(facts, NO_QUERY, settings.IKD_FORWARDED_HOPS)
     except BadTarget as problem:
         site = contracts.site_named(contract, facts.headers)
         origin = site if _application(site, memory) else ""
-        return answer.misconfigured(contract, memory, str(problem), status=400, origin=origin)
+        return responses.misconfigured(contract, memory, str(problem), status=400, origin=origin)
     if loader.is_beside_the_portal(target.origin):
-        return answer.on_the_portals_host(contract, memory, target)
+        return responses.on_the_portals_host(contract, memory, target)
     application = _application(target.origin, memory)
     if application is None:
-        return answer.misconfigured(
+        return responses.misconfigured(
             contract, memory, "unknown origin", origin=target.origin, client=target.client
         )
     context = Context(contract, target, NO_QUERY, application, facts.headers, facts.now).with_hints()
@@ -347,15 +348,15 @@ def start(visit: Visit, memory: Memory) -> Answer:
     """Begin a sign-in: to the portal, and back to the page asked for by way of the callback."""
     if visit.has_credential(memory):
         # nginx comes here for every 401: a program with a wrong credential is not to sign in.
-        return answer.wrong_credential_of(visit.context, visit.decision_id)
+        return responses.wrong_credential_of(visit.context, visit.decision_id)
     if not visit.browser.navigates:
-        return answer.unauthorized(visit.context)
+        return responses.unauthorized(visit.context)
     page = _page_asked_for(visit)
     origin, uri = _parts(page)
     if origin != visit.origin:
-        return answer.redirect(page)
+        return responses.redirect(page)
     if visit.browser.is_framed and visit.browser.is_cross_site:
-        return answer.framed_page(visit.context, memory.settings, origin + without_code(uri))
+        return responses.framed_page(visit.context, memory.settings, origin + without_code(uri))
     status = 302 if visit.header(b"x-forwarded-method") in (None, "GET", "HEAD") else 303
     return _to_portal(visit.context, memory, without_code(uri), back=visit.prefix, status=status)
 
@@ -383,7 +384,7 @@ def sign_in(visit: Visit, memory: Memory) -> Answer:
 def callback(visit: Visit, memory: Memory) -> Answer:
     """Take a code, and go on to the page asked for with a gate cookie. Only a page being opened takes one."""
     if visit.method != "GET" or visit.browser.prefetches:
-        return answer.redirect(visit.origin + _own_uri(visit.context, visit), status=303)
+        return responses.redirect(visit.origin + _own_uri(visit.context, visit), status=303)
     return _take_code(visit.context, visit.parameter("ikdcode") or "", memory, visit)
 
 
@@ -400,21 +401,21 @@ def sign_out(visit: Visit, memory: Memory) -> Answer:
     is_meant = visit.method in ("GET", "POST") and not visit.browser.prefetches
     if site not in ("same-origin", "none") or session is None or not is_meant:
         query = f"?{urlencode({'rd': rd})}" if rd else ""
-        return answer.redirect(f"{settings.IKD_PORTAL_ORIGIN}{reverse('account_logout')}{query}")
-    sessions.end_sign_ins(SignIn.objects.filter(pk__in=[session.sign_in_id]))
+        return responses.redirect(f"{settings.IKD_PORTAL_ORIGIN}{reverse('account_logout')}{query}")
+    sign_ins.end_sign_ins(SignIn.objects.filter(pk__in=[session.sign_in_id]))
     audit.record(
         "sign_out", actor=session.subject.username, address=visit.context.target.client, reason=visit.origin
     )
     cleared = set_cookie(_place(visit.context, memory), "gate", "", max_age=0)
     on = people().provider_sign_out(session.sign_in_id, rd) or rd
-    return answer.redirect(on or f"{settings.IKD_PORTAL_ORIGIN}{reverse('signed_out')}", cleared)
+    return responses.redirect(on or f"{settings.IKD_PORTAL_ORIGIN}{reverse('signed_out')}", cleared)
 
 
 def userinfo(visit: Visit, memory: Memory) -> Answer:
     """Return who is signed in here, as oauth2-proxy does, and as butterfly-auth if the application wishes."""
     session = _session_of(visit.context, memory)
     if session is None:
-        return answer.unauthorized(visit.context, to_a_program=True)
+        return responses.unauthorized(visit.context, to_a_program=True)
     subject = session.subject
     told = {
         "user": subject.username,
@@ -422,7 +423,7 @@ def userinfo(visit: Visit, memory: Memory) -> Answer:
         "groups": sorted(name for _, name in subject.groups),
         "preferredUsername": subject.username,
     }
-    headers = answer.JSON
+    headers = responses.JSON
     if visit.context.application.username_header:
         headers += ((b"username", header_value(subject.username)),)
     return Answer(200, headers, json.dumps(told).encode())
@@ -439,9 +440,9 @@ def refused(visit: Visit, memory: Memory) -> Answer:
     decision_id = visit.decision_id
     if not visit.browser.navigates:
         body = json.dumps({"error": "refused", "decision": decision_id}).encode()
-        return Answer(403, ((b"x-auth-decision", decision_id.encode()), *answer.JSON), body)
+        return Answer(403, ((b"x-auth-decision", decision_id.encode()), *responses.JSON), body)
     if visit.browser.is_framed:
-        return answer.framed_page(visit.context, memory.settings, target.url, status=403)
+        return responses.framed_page(visit.context, memory.settings, target.url, status=403)
     page = RefusedPage(
         decision_id,
         target,
@@ -450,7 +451,7 @@ def refused(visit: Visit, memory: Memory) -> Answer:
         reason,
         visit.browser.languages,
     )
-    return answer.refused_page(page, memory.settings, None)
+    return responses.refused_page(page, memory.settings, None)
 
 
 Endpoint = Callable[[Visit, Memory], Answer]
@@ -515,7 +516,7 @@ def _take_code(context: Context, code: str, memory: Memory, visit: Visit | None 
     if not isinstance(taken, handover.Failure):
         sign_in_taken, uri = taken
         place = _place(context, memory)
-        token = sessions.open_gate(sign_in_taken, place, instead_of=_gate_token(context, place))
+        token = sign_ins.open_gate(sign_in_taken, place, instead_of=_gate_token(context, place))
         return _onward(origin + uri, visit, _gate_cookie(sign_in_taken, place, token))
     uri = taken.uri or _own_uri(context, visit)
     if _session_of(context, memory) is not None:
@@ -526,9 +527,9 @@ def _take_code(context: Context, code: str, memory: Memory, visit: Visit | None 
 
 def _onward(url: str, visit: Visit | None, *more: tuple[bytes, bytes]) -> Answer:
     """Send the browser on to its page. Proxies with small buffers get a page that does it, not a header."""
-    if visit is None or visit.in_check or len(url) <= onward_page.LONGEST_HEADER:
-        return answer.redirect(url, *more)
-    return onward_page.answer_at_another_origin(url, visit.browser.languages, *more)
+    if visit is None or visit.in_check or len(url) <= onward.LONGEST_HEADER:
+        return responses.redirect(url, *more)
+    return onward.answer_at_another_origin(url, visit.browser.languages, *more)
 
 
 def _own_uri(context: Context, visit: Visit | None) -> str:
@@ -562,6 +563,6 @@ def _session_of(context: Context, memory: Memory) -> Session | None:
     """Return the live gate session of this browser on this exact origin, or in its shared cookie domain."""
     place = _place(context, memory)
     token = _gate_token(context, place)
-    session = loader.load_session(sessions.digest(token)) if token else None
+    session = loader.load_session(sign_ins.digest(token)) if token else None
     credential = Credential(b"", place)
     return session if session and session.counts(credential, context.application.id, context.now) else None

@@ -14,7 +14,7 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
-from authgate.check import responses as answer
+from authgate.check import responses
 from authgate.check.contracts import BEFORE_A_PATH
 from authgate.check.missing import Missing
 from authgate.check.pipeline import check
@@ -39,7 +39,7 @@ UNLIKE_IN_A_ROW, LEFT_OUT = 8, 32
 ENVOY_URL = BEFORE_A_PATH.encode()
 LEFT_ALONE = {b"transfer-encoding", b"expect", b"upgrade"}
 HEALTH_URL = b"/healthz"
-HEALTHY = Answer(200, ((b"content-type", b"text/plain; charset=utf-8"), *answer.NO_STORE), b"ok\n")
+HEALTHY = Answer(200, ((b"content-type", b"text/plain; charset=utf-8"), *responses.NO_STORE), b"ok\n")
 UNUSUAL = LEFT_ALONE | ALIASES | {b"connection", b"content-length"}
 
 

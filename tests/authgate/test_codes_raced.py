@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def race(tmp_path: Path, **more: str) -> str:
     environment = {**os.environ, "IKD_VAR": str(tmp_path), "DATABASE_URL": "", "REDIS_URL": "", **more}
-    command = [sys.executable, "-m", "tests.authgate.racing"]
+    command = [sys.executable, "-m", "tests.authgate.code_race"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
