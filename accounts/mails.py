@@ -13,11 +13,13 @@ from django.conf import settings
 from django.core.mail import EmailMultiAlternatives
 from django.db import close_old_connections, connection
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.utils import timezone, translation
 from django.utils.translation import gettext_lazy as _
 
 from accounts.branding import brand
 from accounts.branding.mail_brand import logo_part
+from accounts.lock_links import new_link
 from accounts.models import User
 from accounts.smtp import AUTO_SUBMITTED, refusal_of
 from authgate.logs.request_ids import current_request
@@ -81,6 +83,24 @@ KINDS = {
         _("See your addresses"),
         "/accounts/addresses/",
     ),
+    "account_locked": MailKind(
+        _("Your account was locked"),
+        _(
+            "Someone used the link in an e-mail about your account. All sign-ins and API tokens have ended, "
+            "and nobody can sign in until there is a new password. Choose one now. If you get no link for "
+            "it, ask your administrator."
+        ),
+        _("Choose a new password"),
+        "/accounts/password/reset/",
+    ),
+    "other_account_locked": MailKind(
+        _("A user locked their account"),
+        _(
+            "The user reported that a change or sign-in was not theirs. All sign-ins and API tokens of the "
+            "account have ended. Look for factors, addresses and providers that an attacker added."
+        ),
+        _("See the account"),
+    ),
     "password_reset": MailKind(
         _("Choose a new password"),
         _(
@@ -104,16 +124,29 @@ KINDS = {
     ),
 }
 ASKED_FOR = ("password_reset", "confirm_address", "invitation")
+WITHOUT_LOCK = (*ASKED_FOR, "factors_reset", "account_locked", "other_account_locked")
+"""Mails without a link that locks the account. All others report what an attacker may have done."""
 
 _waiting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mails")
 _room = threading.BoundedSemaphore(WAITING_LIMIT)
 
 
-def notify(user: User, kind: str, address: str | None = None, *, to: str = "") -> None:
-    """Send a user a mail about a change to their account. `address` is the network address of the change."""
+def notify(
+    user: User, kind: str, address: str | None = None, *, to: str = "", about: User | None = None
+) -> None:
+    """Send a user a mail about a change to their account, or to that of `about`, to an administrator.
+
+    `address` is the network address of the change.
+    """
     if to or user.email:
-        facts = {"username": user.username, "address": address or ""}
-        queue(send, kind, to or user.email, facts, language=user.language)
+        facts = {"username": (about or user).username, "address": address or ""}
+        path = reverse("admin:accounts_user_change", args=[about.pk]) if about else ""
+        queue(_send_notice, kind, user.pk, to or user.email, facts, path, language=user.language)
+
+
+def _send_notice(kind: str, user_id: int, to: str, facts: dict[str, Any], path: str) -> None:
+    lock_url = "" if kind in WITHOUT_LOCK else new_link(user_id, to)
+    send(kind, to, {**facts, "lock_url": lock_url}, path)
 
 
 def queue(act: Callable[..., None], *args: Any, language: str = "") -> None:

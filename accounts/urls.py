@@ -26,6 +26,7 @@ from accounts.second_factor.views import (
     forget_device,
     second_factor,
 )
+from accounts.self_service.lock import account_locked, lock_account
 from accounts.self_service.password_views import (
     PasswordResetDoneView,
     PasswordResetFromKeyDoneView,
@@ -103,6 +104,8 @@ urlpatterns = [
         ConfirmAddressView.as_view(),
         name="account_confirm_email",
     ),
+    path("accounts/lock/<str:token>/", lock_account, name="lock_account"),
+    path("accounts/locked/", account_locked, name="account_locked"),
     path("invitation/<str:token>/", invitation, name="invitation"),
     path("register/", register, name="register"),
     path("accounts/tokens/", tokens, name="tokens"),

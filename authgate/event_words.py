@@ -33,6 +33,10 @@ EVENTS: dict[str, Words] = {
         _("Too many sign-in attempts"),
         _("The limit for sign-in attempts was reached. Further attempts must wait."),
     ),
+    "account_locked": Words(
+        _("An account was locked"),
+        _("The link in an e-mail about the account was used. A new password opens the account again."),
+    ),
     "session_ended": Words(_("Sessions were ended"), _("A user or an administrator ended sessions.")),
     "password_changed": Words(
         _("The password was changed"), _("A user or an administrator set a new password.")

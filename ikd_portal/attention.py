@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
-from accounts.models import ApiToken, Upstream
+from accounts.models import ApiToken, Upstream, User
 from authgate.check.cookies import place_of
 from authgate.configuration_words import mistake_words
 from authgate.models import Application, AuditEvent, ConfigurationEvent, GateSession, Origin, Rule
@@ -82,6 +82,19 @@ def _mistake_in(event: ConfigurationEvent) -> str:
     """Return the mistake in words, without the advice."""
     words = mistake_words(event.reason) or event.reason
     return words.partition(". ")[0].partition("。")[0].rstrip(".")
+
+
+def _locked_accounts() -> Matter | None:
+    locked = User.objects.filter(locked_at__isnull=False).order_by("locked_at")
+    names = list(locked.values_list("username", flat=True)[: NAMED + 1])
+    if not names:
+        return None
+    advice = _(
+        "Their users reported something that was not theirs: %s. Look for factors, addresses and providers "
+        "that an attacker added. A new password opens each account again."
+    )
+    url = f"{reverse('admin:accounts_user_changelist')}?is_active__exact=0"
+    return Matter(_("Locked accounts"), advice % _named(names), url, is_serious=True)
 
 
 def _open_to_everyone() -> Matter | None:
@@ -223,6 +236,7 @@ def _refusals() -> Matter | None:
 
 LOOKS: tuple[tuple[str, Callable[[], Matter | None]], ...] = (
     ("authgate.view_configurationevent", _mistakes),
+    ("accounts.view_user", _locked_accounts),
     ("authgate.view_application", _open_to_everyone),
     ("authgate.view_application", _closed_to_everyone),
     ("authgate.view_application", _without_origin),

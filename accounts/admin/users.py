@@ -14,10 +14,12 @@ from allauth.mfa.models import Authenticator
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import reverse
+from django.utils import timezone
+from django.utils.formats import date_format
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
@@ -102,6 +104,7 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
         "email",
         "password_state",
         "factors",
+        "lock_state",
         "uuid",
         "last_login",
         "date_joined",
@@ -112,7 +115,7 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
         (_("Groups"), {"fields": ("groups",)}),
         (
             _("Administration rights"),
-            {"fields": ("is_active", "is_staff", "is_superuser", "roles")},
+            {"fields": ("is_active", "lock_state", "is_staff", "is_superuser", "roles")},
         ),
         (_("Individual permissions"), {"classes": ("collapse",), "fields": ("user_permissions",)}),
         (_("Sign-ins"), {"fields": ("date_joined", "last_login", "newest_sign_ins")}),
@@ -155,6 +158,20 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
         kinds = Authenticator.objects.filter(user=user).order_by("pk").values_list("type", flat=True)
         labels = dict(Authenticator.Type.choices)
         return ", ".join(str(labels.get(kind, kind)) for kind in kinds) or "-"
+
+    @admin.display(description=_("locked"))
+    def lock_state(self, user: User) -> str:
+        if not user.locked_at:
+            return "-"
+        moment = date_format(timezone.localtime(user.locked_at), "DATETIME_FORMAT")
+        if user.unlock_address:
+            text = gettext("Since %(moment)s. A new password opens it. %(address)s can ask for one.")
+            return text % {"moment": moment, "address": user.unlock_address}
+        text = gettext(
+            "Since %(moment)s. A new password set by an administrator opens it. First remove factors, "
+            "addresses and providers that an attacker added."
+        )
+        return text % {"moment": moment}
 
     @admin.display(description=_("recent sign-ins"))
     def newest_sign_ins(self, user: User) -> SafeString:
@@ -340,7 +357,8 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
             self, request, queryset, action="disable", question=question, button=gettext("Disable")
         )
         if asked is None:
-            self._set_active(request, queryset.filter(is_active=True), False)
+            lockable = Q(is_active=True) | Q(locked_at__isnull=False)  # no mail opens a disabled account
+            self._set_active(request, queryset.filter(lockable), False)
         return asked
 
     @admin.action(permissions=["change"], description=_("Enable the selected users"))
@@ -358,7 +376,7 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
     def _set_active(self, request: HttpRequest, users: QuerySet[User], is_active: bool) -> None:
         changed = list(users)
         for user in changed:
-            user.is_active = is_active
+            user.is_active, user.locked_at, user.unlock_address = is_active, None, ""
             user.save(update_fields=["is_active"])  # ends their sign-ins, so that none comes back later
             self.log_change(request, user, [{"changed": {"fields": ["Active"]}}])
         text = ngettext("%d user was changed.", "%d users were changed.", len(changed))

@@ -4,6 +4,7 @@ from accounts.models.api_token import ApiToken
 from accounts.models.brand import Brand
 from accounts.models.group import Group, StrictGroup
 from accounts.models.invitation import Invitation
+from accounts.models.lock_link import LockLink
 from accounts.models.portal_session import PortalSession
 from accounts.models.remembered_device import RememberedDevice
 from accounts.models.upstream import (
@@ -26,6 +27,7 @@ __all__ = [
     "GroupMapping",
     "Identity",
     "Invitation",
+    "LockLink",
     "PeopleManager",
     "PortalSession",
     "RememberedDevice",

@@ -17,6 +17,7 @@ from accounts.look_alikes import LONGEST_SKELETON, skeleton, skeletons
 from authgate.models import SignIn
 from authgate.sign_ins import end_sign_ins
 
+LOCK_FIELDS = ("locked_at", "unlock_address")
 LOOKS_ALIKE = _("Another user has a name that looks the same. Choose a different name.")
 
 
@@ -58,6 +59,12 @@ class User(AbstractUser):
     language = models.CharField(_("language"), max_length=10, blank=True, editable=False)
     """The language in which the user last used the portal."""
 
+    locked_at = models.DateTimeField(_("locked"), null=True, blank=True, editable=False)
+    """When a link in a mail about the account locked it. Such a user is disabled until a new password."""
+
+    unlock_address = models.EmailField(blank=True, editable=False)
+    """The only address that gets a link for that password. If empty, only administrators set one."""
+
     skeleton = models.CharField(max_length=LONGEST_SKELETON, blank=True, editable=False)
     skeleton_copy = models.PositiveIntegerField(default=0, editable=False)
     """Numbers users whose names looked alike before that was refused. It is 0 for every new name."""
@@ -69,6 +76,10 @@ class User(AbstractUser):
         verbose_name_plural = _("users")
         indexes = [models.Index(fields=["skeleton"], name="users_by_skeleton")]
         constraints = [
+            # A user enabled by raw SQL would keep the mark, and could leave a later disabling by a mail.
+            models.CheckConstraint(
+                condition=models.Q(locked_at=None) | models.Q(is_active=False), name="locked_is_disabled"
+            ),
             # Forms refuse look-alikes with a message. This constraint stops two concurrent ones.
             models.UniqueConstraint(
                 fields=["skeleton", "skeleton_copy"],
@@ -99,10 +110,20 @@ class User(AbstractUser):
     _kept_sign_in: SignIn | None = None
 
     def save(self, *args: Any, **kwargs: Any) -> None:
-        """Save the user. A new password ends the user's sign-ins, and so does disabling the user."""
+        """Save the user. A new password ends the user's sign-ins, and so does disabling the user.
+
+        A new password also opens a locked account.
+        """
         # Django may replace only the hash after a right password. It then resets `_password`.
         replaced = getattr(self, "_password", None) is not None or self._password_replaced
+        if replaced and self.locked_at and self.has_usable_password():
+            self.is_active = True
+            kwargs["update_fields"] = _with(kwargs.get("update_fields"), "is_active")
+        if self.is_active:
+            self.locked_at, self.unlock_address = None, ""
         fields = kwargs.get("update_fields")
+        if fields is not None and "is_active" in fields:
+            kwargs["update_fields"] = fields = _with(fields, *LOCK_FIELDS)
         if fields is None or "username" in fields:
             self.note_skeleton()
             kwargs["update_fields"] = fields and {*fields, "skeleton", "skeleton_copy"}
@@ -134,3 +155,8 @@ class User(AbstractUser):
 
     def get_short_name(self) -> str:
         return self.get_full_name()
+
+
+def _with(fields: Iterable[str] | None, *more: str) -> set[str] | None:
+    """Return the fields of an update with some more; None for a save of all fields."""
+    return None if fields is None else {*fields, *more}

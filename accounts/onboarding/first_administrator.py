@@ -8,6 +8,7 @@ import secrets
 
 from django.conf import settings
 from django.core.cache import caches
+from django.db.models import Q
 from django.urls import reverse
 
 from accounts.models import User
@@ -19,7 +20,9 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def is_wanted() -> bool:
-    return not User.objects.filter(is_superuser=True, is_active=True).exists()
+    """Return whether no superuser can sign in. One with a locked account still can, with a new password."""
+    able = Q(is_active=True) | Q(locked_at__isnull=False)
+    return not User.objects.filter(able, is_superuser=True).exists()
 
 
 def make_link() -> str:

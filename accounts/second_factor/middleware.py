@@ -32,6 +32,8 @@ OPEN = frozenset(
         "account_reset_password_from_key",
         "account_reset_password_from_key_done",
         "account_confirm_email",
+        "lock_account",
+        "account_locked",
         "invitation",
         "key_set",
         "brand_logo",

@@ -8,6 +8,7 @@ from allauth.account.forms import default_token_generator
 from allauth.account.models import EmailAddress
 from allauth.account.utils import user_pk_to_url_str
 from django import forms
+from django.db.models import F, Q
 from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.translation import gettext_lazy as _
@@ -36,8 +37,13 @@ class PasswordResetForm(forms.Form):
 
 
 def confirmed_rows(email: str) -> list[EmailAddress]:
-    """Return the confirmed addresses that match `email`, of active users."""
-    rows = EmailAddress.objects.filter(email__in=[email, email.lower()], verified=True, user__is_active=True)
+    """Return the confirmed addresses that match `email`, of active users.
+
+    A locked account has at most one: that of the mail whose link locked it.
+    """
+    locked = Q(user__locked_at__isnull=False, email__iexact=F("user__unlock_address"))
+    may_open = Q(user__is_active=True) | locked
+    rows = EmailAddress.objects.filter(may_open, email__in=[email, email.lower()], verified=True)
     return [row for row in rows.select_related("user") if name_key(row.email) == name_key(email)]
 
 

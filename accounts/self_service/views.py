@@ -51,6 +51,7 @@ OWN_KINDS = (
     "identity_linked",
     "identity_unlinked",
     "session_ended",
+    "account_locked",
     "device_remembered",
     "device_forgotten",
 )

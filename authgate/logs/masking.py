@@ -8,6 +8,7 @@ MASK = "…"
 SECRET_PATHS = (
     "/accounts/password/reset/key/",
     "/accounts/addresses/confirm/",
+    "/accounts/lock/",
     "/invitation/",
     "/first-administrator/",
 )

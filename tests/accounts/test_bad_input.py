@@ -25,6 +25,7 @@ from django.test import Client, RequestFactory
 from django.urls import get_resolver, resolve
 
 from accounts.branding import brand
+from accounts.lock_links import new_link
 from accounts.models import User
 from accounts.onboarding import first_administrator, invitations
 from tests.accounts.conftest import PORTAL, PortalClient
@@ -85,6 +86,10 @@ def invitation_link(cast: Any) -> str:
     return link.removeprefix(PORTAL)
 
 
+def lock_link(cast: Any) -> str:
+    return new_link(cast.alice.pk, "alice@example.com").removeprefix(PORTAL)
+
+
 def administrator_link(cast: Any) -> str:
     User.objects.filter(is_superuser=True).update(is_superuser=False)
     return first_administrator.make_link().removeprefix(PORTAL)
@@ -130,6 +135,7 @@ FORMS = {
         ("username", "display_name", "email", "password1", "password2"),
         "nobody",
     ),
+    "lock": Form(lock_link, {"user": "alice"}, ("user",), "nobody"),
     "profile": Form(at("/accounts/profile/"), {"display_name": "Alice"}, ("display_name",)),
     "password": Form(
         at("/accounts/password/change/"),
@@ -432,7 +438,7 @@ NO_FORM = frozenset(
         # A button without a field.
         *("end_session", "end_other_sessions", "end_token", "account_confirm_email", "forget_device"),
         *("forget_devices", "upstream_link", "upstream_unlink", "mfa_deactivate_totp", "mfa_remove_webauthn"),
-        "mfa_generate_recovery_codes",
+        *("mfa_generate_recovery_codes", "account_locked"),
     )
 )
 

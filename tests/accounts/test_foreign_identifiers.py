@@ -95,6 +95,7 @@ NOBODYS = {
     "invitation": lambda a: {"token": a.invitation_token},
     "first_administrator": lambda a: {"token": "x" * 43},
     "account_confirm_email": lambda a: {"key": EmailConfirmationHMAC(a.address).key},
+    "lock_account": lambda a: {"token": "x" * 43},
     "account_reset_password_from_key": lambda a: {"uidb36": a.uid, "key": "set-password"},
     # A picture, by a key that is drawn by lot.
     "icon": lambda a: {"key": a.icon.key},
@@ -204,6 +205,7 @@ FOR_EVERYBODY = frozenset(
         "provider_icon",
         *("account_reset_password", "account_reset_password_done", "account_reset_password_from_key"),
         *("account_reset_password_from_key_done", "account_confirm_email", "invitation"),
+        *("lock_account", "account_locked"),
         *("first_administrator", "brand_accent", "brand_logo", "key_set", "signed_out", "switch_account"),
         *("account_logout", "sign_out_at_provider", "upstream_start", "upstream_callback"),
         *("backchannel_logout", "sso_login", "verification", "continue", "enter"),

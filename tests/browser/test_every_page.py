@@ -12,6 +12,7 @@ from axe_playwright_python.sync_playwright import Axe
 from django.utils import timezone
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
+from accounts.lock_links import new_link
 from accounts.models import Group, User
 from accounts.onboarding import first_administrator
 from authgate.audit import record
@@ -130,6 +131,10 @@ def a_consent(page: Page, portal: str) -> None:
     page.get_by_role("heading", name="Continue to Wiki?").wait_for()
 
 
+def a_lock_link() -> str:
+    return urlsplit(new_link(User.objects.get(username="alice").pk, "alice@example.com")).path
+
+
 Way = str | Callable[[Page, str], object]
 PAGES: dict[str, tuple[str, Way]] = {
     "sign in": ("", "/accounts/login/"),
@@ -171,6 +176,9 @@ PAGES: dict[str, tuple[str, Way]] = {
     "mail sent": ("", "/accounts/password/reset/sent/"),
     "reset link used up": ("", "/accounts/password/reset/key/1-x/"),
     "invitation used up": ("", "/invitation/x/"),
+    "lock link": ("", lambda page, portal: page.goto(portal + a_lock_link())),
+    "lock link used up": ("", "/accounts/lock/x/"),
+    "account locked": ("", "/accounts/locked/"),
     "consent": ("alice", a_consent),
     "logout for an application": ("alice", "/openid/logout"),
     "broken request of an application": ("", "/openid/authorize"),

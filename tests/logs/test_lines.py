@@ -156,6 +156,7 @@ SECRETS = [
     "<a href='/x?a=1&amp;state=SECRET'>",
     "Not Found: /accounts/password/reset/key/3-SECRET/",
     "Not Found: /invitation/SECRET/",
+    "Not Found: /accounts/lock/SECRET/",
     "/accounts/addresses/confirm/SECRET/",
     "/first-administrator/SECRET",
     "postgres://ikd:SECRET@db.example.com/ikd",
