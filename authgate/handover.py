@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from django.core.cache import caches
 
-from authgate.check.state import State, nonce_hash
+from authgate.check.state import State, new_code, nonce_hash
 from authgate.models import SignIn
 from authgate.sign_ins import is_idle, live_sign_ins
 
@@ -32,9 +32,9 @@ class Failure:
     rounds: int = 0
 
 
-def mint(sign_in: SignIn, state: State) -> str:
-    """Create a code that carries `sign_in` to the state's origin, and return it."""
-    code = secrets.token_urlsafe(32)
+def mint(sign_in: SignIn, state: State, key: bytes) -> str:
+    """Create a code that carries `sign_in` to the state's origin, tagged with `key`, and return it."""
+    code = new_code(secrets.token_bytes(24), key)
     record = {
         "origin": state.origin,
         "nonce_hash": state.nonce_hash,
@@ -63,6 +63,11 @@ def redeem(code: str, *, origin: str, nonce: str) -> tuple[SignIn, str] | Failur
     if sign_in is None or is_idle(sign_in):
         return Failure(record["uri"])
     return sign_in, record["uri"]
+
+
+def with_code(uri: str, code: str) -> str:
+    """Return the URI with the code added, so that `without_code` returns the same bytes again."""
+    return f"{uri}{'&' if '?' in uri else '?'}ikdcode={code}"
 
 
 def _key(code: str) -> str:

@@ -6,6 +6,7 @@ ASGI handler costs several times as much with the stock middleware.
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import MutableMapping
 from typing import Any
@@ -27,7 +28,7 @@ from authgate.peer import (
     peer_from,
 )
 from ikd_portal import slow_clients
-from ikd_portal.slow_clients import Receive, Send
+from ikd_portal.slow_clients import Message, Receive, Send
 from ikd_portal.thread_queue import ThreadQueue, line_of
 from ikd_portal.wsgi import application as django_application
 
@@ -35,6 +36,10 @@ Scope = MutableMapping[str, Any]
 
 FORMS_WAIT = 15.0
 """Seconds that a form waits for a thread before its sender is asked to try again."""
+
+
+PAGES_WAIT, PAGES_OF_A_NETWORK = 10.0, 250
+"""Seconds that a page waits for a thread, and how many of one client network may wait at once."""
 
 
 def with_forwarded(environ: Any, start_response: Any) -> Any:
@@ -53,6 +58,7 @@ _in_provider_threads = WSGIMiddleware(
     few_at_once(with_forwarded), workers=settings.IKD_PROVIDER_THREADS, send_queue_size=0
 )
 _queue = ThreadQueue(settings.IKD_PROVIDER_THREADS)
+_pages = ThreadQueue(settings.IKD_THREADS, wait=PAGES_WAIT, longest_line=PAGES_OF_A_NETWORK)
 # Forms may hash passwords, which takes long when many sign in: half of the threads are left to the others.
 _forms = ThreadQueue(max(1, settings.IKD_THREADS // 2), wait=FORMS_WAIT)
 
@@ -73,7 +79,7 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
     if line is None and scope["method"] == "POST":
         line, queue, threads = client_network(scope), _forms, _in_threads
     if line is None:
-        await _in_threads(scope, receive, in_time)  # type: ignore[arg-type]
+        await _answer_page(scope, receive, in_time)
         return
     async with queue.turn(line) as is_admitted:
         if is_admitted:
@@ -81,3 +87,26 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
             return
     scope["state"][TURNED_AWAY if queue is _queue else OVERLOADED] = True
     await _in_threads(scope, receive, in_time)  # type: ignore[arg-type]
+
+
+async def _answer_page(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer in a thread, and let the next page have its turn before a slow client has read this one.
+
+    Raise Busy if too many wait.
+    """
+    messages: asyncio.Queue[Message | None] = asyncio.Queue()
+    sending = asyncio.create_task(_send_all(messages, send))
+    try:
+        async with _pages.turn(client_network(scope)) as is_admitted:
+            if not is_admitted:
+                raise slow_clients.Busy
+            await _in_threads(scope, receive, messages.put)  # type: ignore[arg-type]
+        messages.put_nowait(None)
+        await sending
+    finally:
+        sending.cancel()
+
+
+async def _send_all(messages: asyncio.Queue[Message | None], send: Send) -> None:
+    while (message := await messages.get()) is not None:
+        await send(message)

@@ -51,12 +51,9 @@ HEAD_WITHIN = 120.0
 """Seconds in which a page has to begin; longer than a provider may keep a visitor waiting."""
 
 
-class Busy(slow_clients.Unfit):
-    status, sentence = 503, "Too many requests are being answered. Try again in a few seconds.\n"
-
-
 class Broken(slow_clients.Unfit):
     status, sentence = 503, "The portal could not answer. Try again in a few seconds.\n"
+    retry_after = 5
 
 
 class NotReady(slow_clients.Unfit):
@@ -101,7 +98,7 @@ class Forwarder:
     async def _pass_on(self, scope: Any, body: IO[bytes] | None, send: Send) -> None:
         network = client_network(scope)
         if self._under_way.total() >= self._limit or self._under_way[network] >= self._limit // 4:
-            raise Busy
+            raise slow_clients.Busy
         self._under_way[network] += 1
         try:
             reader, stream = await asyncio.open_unix_connection(self._address)

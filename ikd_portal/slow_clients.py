@@ -45,10 +45,14 @@ def plain_query(query: bytes) -> bytes:
 
 
 class Unfit(Exception):
-    """A request that is not answered as asked, with its status and sentence."""
+    """A request that is not answered as asked, with its status and sentence.
+
+    `retry_after` is the number of seconds after which the client may try again, 0 if it makes no sense.
+    """
 
     status: int
     sentence: str
+    retry_after = 0
 
 
 class TooLarge(Unfit):
@@ -59,6 +63,11 @@ class TooLarge(Unfit):
 class TooSlow(Unfit):
     status = 408
     sentence = "The request did not arrive within a minute. Go back and send it again.\n"
+
+
+class Busy(Unfit):
+    status, sentence = 503, "Too many requests are being answered. Try again in a few seconds.\n"
+    retry_after = 5
 
 
 class Gone(Exception):
@@ -159,5 +168,7 @@ async def say(unfit: Unfit, send: Send) -> None:
         (b"cache-control", b"no-store"),
         (b"connection", b"close"),
     ]
+    if unfit.retry_after:
+        headers.append((b"retry-after", b"%d" % unfit.retry_after))
     await send({"type": "http.response.start", "status": unfit.status, "headers": headers})
     await send({"type": "http.response.body", "body": text})

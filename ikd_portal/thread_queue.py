@@ -1,7 +1,7 @@
 """A fair queue before a pool of threads.
 
 Requests wait here without a thread, in the order in which they came, in lines: one for each provider, or for
-each client network that sends forms. A line gets at most as many threads as it leaves free for the others,
+each client network. A line gets at most as many threads as it leaves free for the others,
 so no number of slow requests in one line takes all.
 """
 
@@ -51,8 +51,8 @@ class _Line:
 class ThreadQueue:
     """Runs up to `threads` requests at once. Belongs to one event loop."""
 
-    def __init__(self, threads: int, *, wait: float = WAIT) -> None:
-        self._threads, self._wait = threads, wait
+    def __init__(self, threads: int, *, wait: float = WAIT, longest_line: int = LONGEST_QUEUE) -> None:
+        self._threads, self._wait, self._longest_line = threads, wait, longest_line
         self._lines: dict[str, _Line] = {}
         self._running = self._waiting = 0
 
@@ -78,7 +78,8 @@ class ThreadQueue:
         if not line.waiting and self._has_room(line):
             self._begin(line)
             return True
-        if self._hangs(line) or self._waiting >= LONGEST_QUEUE:
+        is_full = self._waiting >= LONGEST_QUEUE or len(line.waiting) >= self._longest_line
+        if is_full or self._hangs(line):
             return False
         turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         line.waiting.append(turn)

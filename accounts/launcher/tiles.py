@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Exists, F, OuterRef
 
 from authgate import models
-from authgate.check.decision import Verdict, decide
+from authgate.check.decision import Rule, Subject, Verdict, Who, decide
 from authgate.check.target import BadTarget, Target, origin_of, uri_from
 from authgate.worker import loader
 
@@ -74,8 +74,16 @@ def applications_open_to(user: User) -> set[int]:
         application.id
         for application in loader.load_applications()
         if application.enabled
-        and any(rule.is_for(subject, now) for scope in application.scopes.values() for rule in scope.rules)
+        and any(_is_for(rule, subject, now) for scope in application.scopes.values() for rule in scope.rules)
     }
+
+
+def _is_for(rule: Rule, subject: Subject, now: float) -> bool:
+    """Return whether the rule would admit a user, with the right method, from the right network."""
+    if not rule.readable or (rule.expires_at is not None and now >= rule.expires_at):
+        return False
+    is_chosen = subject.user_id in rule.users or not rule.groups.isdisjoint(subject.group_ids)
+    return rule.who is not Who.CHOSEN or is_chosen
 
 
 def shelves_of(tiles: list[Tile]) -> list[Shelf]:

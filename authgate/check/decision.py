@@ -68,13 +68,6 @@ class Rule:
             self.kept.append(Decision(ALLOW, reason, self.id))
         return self.kept[0]
 
-    def is_for(self, subject: Subject, now: float) -> bool:
-        """Return whether the rule would admit any user, with the right method, from the right network."""
-        if not self.readable or (self.expires_at is not None and now >= self.expires_at):
-            return False
-        is_chosen = subject.user_id in self.users or not self.groups.isdisjoint(subject.group_ids)
-        return self.who is not Who.CHOSEN or is_chosen
-
 
 @dataclass(frozen=True, slots=True)
 class Scope:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from authgate.check.contracts import Contract
 from authgate.check.decision import Application, Subject
-from authgate.check.target import Target, without_port
+from authgate.check.target import Target
 
 if TYPE_CHECKING:
     from authgate.check.credentials import Credential
@@ -169,13 +169,3 @@ class Memory:
     def session(self, key: bytes, now: float) -> Principal | Unknown | None:
         """Return what a credential of that key stands for, None if nothing."""
         return self.sessions.get(key, UNKNOWN)
-
-
-def are_several(origin: str, claims: Iterable[str], owner: Callable[[str], int | None]) -> bool:
-    """Return whether the ports of an origin's host belong to several applications.
-
-    `claims` are origins as written that name a port, `owner` gives the id of whoever claims an origin.
-    """
-    ports = {claim[len(without_port(claim)) :] for claim in claims}
-    owners = {owner(without_port(origin) + port) for port in ("", *ports)}
-    return len(owners - {None}) > 1

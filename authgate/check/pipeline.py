@@ -24,6 +24,7 @@ from authgate.check.missing import (
 )
 from authgate.check.request import Facts
 from authgate.check.responses import Answer, misconfigured
+from authgate.check.state import is_made_up
 from authgate.check.target import BadTarget, Target, code_in, is_on_same_host, is_within, without_code
 
 
@@ -67,7 +68,7 @@ def answer(context: Context, memory: Memory) -> Answer | Missing:
         if is_endpoint(contract, target.uri):
             return MissingEndpoint(target.uri.partition("?")[0].rpartition("/")[2], context)
         if "ikdcode=" in target.uri and code_in(target.uri) is not None:
-            return _with_code(context)
+            return _with_code(context, memory)
     principal = _principal(context, memory)
     if isinstance(principal, Answer | Missing):
         return principal
@@ -128,16 +129,21 @@ def is_endpoint(contract: Contract, uri: str) -> bool:
     return uri.partition("?")[0].removeprefix(f"{contract.prefix}/") in (*ENDPOINTS, "sign_in")
 
 
-def _with_code(context: Context) -> Answer | Missing:
+def _with_code(context: Context, memory: Memory) -> Answer | Missing:
     """Never let a code through to the application, and let nobody else use it up."""
     context = context.with_hints()
     target, browser = context.target, context.browser
     uri = target.uri or "/"
+    code, rest = code_in(uri) or "", without_code(uri)
     if not browser.navigates or target.method not in ("GET", "HEAD"):
         return responses.unauthorized(context, to_a_program=True)
     if target.method == "HEAD" or browser.prefetches:
-        return responses.redirect(target.origin + without_code(uri))
-    return MissingCode(code_in(uri) or "", context)
+        return responses.redirect(target.origin + rest)
+    if not is_made_up(code, memory.settings.state_keys):
+        return MissingCode(code, context)
+    found = answer(context._replace(target=target._replace(uri=rest)), memory)
+    is_let_in = isinstance(found, Answer) and found.status == 200
+    return responses.redirect(target.origin + rest) if is_let_in else found
 
 
 def _principal(context: Context, memory: Memory) -> Principal | Answer | Missing | None:

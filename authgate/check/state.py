@@ -1,6 +1,6 @@
-"""The sealed state of one attempt to sign in: where it began, and what it must return to.
+"""The sealed state of one attempt to sign in: where it began, and what it must return to; and its code.
 
-It travels in a URL, so it holds no secret: of the browser's nonce only the hash.
+The state travels in a URL, so it holds no secret: of the browser's nonce only the hash.
 """
 
 from __future__ import annotations
@@ -54,6 +54,21 @@ def unseal(sealed: str, keys: tuple[bytes, ...], now: float) -> State | None:
         return None
     state = State(*json.loads(payload))
     return state if now - state.issued_at <= AGE_LIMIT else None
+
+
+def new_code(random: bytes, key: bytes) -> str:
+    """Return a one-time code of 24 random bytes, with a tag that tells it from a made-up one."""
+    return _text(random + _tag(random, key))
+
+
+def is_made_up(code: str, keys: tuple[bytes, ...]) -> bool:
+    """Return whether no holder of one of the keys created a code. It costs no look-up to say so."""
+    octets = base64.urlsafe_b64decode(f"{code}=")
+    return not any(hmac.compare_digest(_tag(octets[:24], key), octets[24:]) for key in keys)
+
+
+def _tag(random: bytes, key: bytes) -> bytes:
+    return hmac.digest(key, b"ikd code:" + random, "sha256")[:8]
 
 
 def _mac(payload: bytes, key: bytes) -> bytes:

@@ -215,8 +215,3 @@ def without_code(uri: str) -> str:
     path, _, query = uri.partition("?")
     kept = [parameter for parameter in query.split("&") if not _CODE.fullmatch(parameter)]
     return f"{path}?{'&'.join(kept)}" if kept else path
-
-
-def with_code(uri: str, code: str) -> str:
-    """Return the URI with the code added, so that `without_code` returns the same bytes again."""
-    return f"{uri}{'&' if '?' in uri else '?'}ikdcode={code}"

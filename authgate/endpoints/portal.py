@@ -20,7 +20,7 @@ from authgate.check.decision import Decision, Verdict, decide
 from authgate.check.memory import RefusedPage
 from authgate.check.responses import Refusal, new_id
 from authgate.check.state import State, unseal
-from authgate.check.target import Target, with_code, without_code
+from authgate.check.target import Target, without_code
 from authgate.models import SignIn
 from authgate.pages.framed import unless_framed
 from authgate.pages.onward import LONGEST_HEADER
@@ -66,7 +66,8 @@ def _continued(request: HttpRequest, state: State) -> HttpResponse:
     sign_in = _admitted(request, state.origin, state.uri, request.get_full_path)
     if isinstance(sign_in, HttpResponse):
         return sign_in
-    response = HttpResponseRedirect(_return_url(state, handover.mint(sign_in, state)))
+    code = handover.mint(sign_in, state, loader.gate_settings().state_keys[0])
+    response = HttpResponseRedirect(_return_url(state, code))
     response["Referrer-Policy"] = "no-referrer"
     return response
 
@@ -187,11 +188,11 @@ ENTRIES = frozenset(map(str, range(ENTRIES_LIMIT + 1)))
 def _return_url(state: State, code: str) -> str:
     """Return where the code is taken. The code leads to the page, and `rd` does if the code is too late."""
     if not state.back:
-        url = state.origin + with_code(state.uri, code)
+        url = state.origin + handover.with_code(state.uri, code)
         path = state.uri.partition("?")[0]
         for shorter in (path, "/"):
             if len(url) > LONGEST_HEADER:
-                url = state.origin + with_code(shorter, code)
+                url = state.origin + handover.with_code(shorter, code)
         return url
     callback = f"{state.origin}{state.back}/callback?ikdcode={code}"
     url = f"{callback}&{urlencode({'rd': state.uri})}"

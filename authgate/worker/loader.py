@@ -18,7 +18,7 @@ from authgate import models
 from authgate.check.contracts import checks
 from authgate.check.credentials import KEY_LENGTH, TOKEN_KIND
 from authgate.check.decision import Application, Rule, Subject, Who
-from authgate.check.memory import GateSettings, Memory, Principal, Session, are_several
+from authgate.check.memory import GateSettings, Memory, Principal, Session
 from authgate.check.target import is_on_same_host, is_within, origins_claiming, without_port
 from authgate.factor_policy import in_strict_group, is_given, is_owed
 from authgate.pages.framed import render_framed
@@ -26,6 +26,7 @@ from authgate.pages.refused import render_refused
 from authgate.people import people
 from authgate.redirect_targets import domain_matches
 from authgate.validation import canonical_cookie_domains
+from authgate.worker.memory import are_several
 from authgate.worker.prepared import PreparedQuery
 from authgate.worker.rule_compiler import application_of
 

@@ -16,7 +16,6 @@ from authgate.check.memory import (
     Principal,
     Session,
     Unknown,
-    are_several,
 )
 from authgate.check.target import origins_claiming, without_port
 from authgate.network_limits import WrongTries
@@ -270,3 +269,13 @@ def _discard(index: dict[int, set[bytes]], key: int, digest: bytes) -> None:
         digests.discard(digest)
         if not digests:
             del index[key]
+
+
+def are_several(origin: str, claims: Iterable[str], owner: Callable[[str], int | None]) -> bool:
+    """Return whether the ports of an origin's host belong to several applications.
+
+    `claims` are origins as written that name a port, `owner` gives the id of whoever claims an origin.
+    """
+    ports = {claim[len(without_port(claim)) :] for claim in claims}
+    owners = {owner(without_port(origin) + port) for port in ("", *ports)}
+    return len(owners - {None}) > 1

@@ -35,7 +35,7 @@ def mint() -> str:
         methods=[],
         keep=False,
     )
-    return handover.mint(sign_in, State(ORIGIN, "/", nonce_hash("right"), "", int(time.time())))
+    return handover.mint(sign_in, State(ORIGIN, "/", nonce_hash("right"), "", int(time.time())), b"key")
 
 
 def winners(code: str, nonce: str = "right") -> int:

@@ -53,7 +53,7 @@ def test_no_other_token_of_ours_opens_anything(alice: User) -> None:
     portal_key = browser.cookies[settings.SESSION_COOKIE_NAME].value
     state = State(ANYBODY, "/", nonce_hash("nonce"), "", int(timezone.now().timestamp()))
     sign_in = begin(alice)
-    code = handover.mint(sign_in, state)
+    code = handover.mint(sign_in, state, b"key")
     tokens = (
         portal_key,
         code,

@@ -17,9 +17,9 @@ from authgate.check.target import (
     method_from,
     uri_and_plain_path,
     uri_from,
-    with_code,
     without_code,
 )
+from authgate.handover import with_code
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 CODE = "C" * 43

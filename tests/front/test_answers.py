@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.front.serving import PUBLIC, Cast, Portal, check_bytes
+from tests.front.serving import PUBLIC, WIKI, Cast, Portal, check_bytes
 
 
 @pytest.fixture
@@ -42,11 +42,19 @@ def test_a_check_needs_no_page_process(portal: Portal, people: Cast, request: py
             connection.check(origin="https://nobody.example.com").status,
         ]
         cold = connection.check("__Host-ikd_gate=not-known-to-memory").status
+        code = f"/page?a&ikdcode={'x' * 43}"
+        made_up = connection.check(path=code, check="/authgate/traefik", Sec_Fetch_Mode="navigate")
+        made_up_by_alice = connection.check(
+            people.alice_cookie, path=code, check="/authgate/traefik", Sec_Fetch_Mode="navigate"
+        )
         connection.send(check_bytes(check="/authgate/start", Sec_Fetch_Mode="navigate"))
         is_taken = connection.says_nothing(0.5)
 
     assert statuses == [200, 401, 403, 200, 302, 403]
     assert cold == 401
+    assert made_up.status == 302
+    assert made_up.header("location").startswith("https://sso.example.com/continue?state=")
+    assert (made_up_by_alice.status, made_up_by_alice.header("location")) == (302, f"{WIKI}/page?a")
     assert is_taken
 
 

@@ -10,7 +10,7 @@ import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from django.db import connection
 from authgate.models import AuditEvent
 from authgate.peer import ABORT, SENT_TARGET
 from ikd_portal import page_socket
+from ikd_portal.asgi import PAGES_OF_A_NETWORK
 from ikd_portal.page_processes import Forwarder
 from ikd_portal.slow_clients import Message
 from tests.front.serving import (
@@ -279,6 +280,32 @@ def test_no_network_has_more_than_its_part_of_the_requests_under_way(
         os.close(number)
 
     assert statuses == {"192.0.2.1": [503] * 3, "192.0.2.2": []}
+
+
+def test_a_flood_of_pages_from_one_network_is_shed(portal: Portal) -> None:
+    """More wait than one network may have in the queue, and another network has its turn beside them."""
+    for pid in portal.page_workers():
+        os.kill(pid, signal.SIGSTOP)
+    with ExitStack() as open_ones:
+        flood = [open_ones.enter_context(portal.connect()) for _ in range(PAGES_OF_A_NETWORK + 40)]
+        other = open_ones.enter_context(portal.connect())
+        for connection_of_one in flood:
+            connection_of_one.send(page_for("192.0.2.1"))
+        other.send(page_for("192.0.2.2"))
+        time.sleep(0.5)
+        for pid in portal.page_workers():
+            os.kill(pid, signal.SIGCONT)
+        honest = other.reply()
+        replies = [each.reply() for each in flood]
+
+    assert honest.status == 200
+    assert {reply.status for reply in replies} == {200, 503}
+    assert all(reply.header("retry-after") for reply in replies if reply.status == 503)
+
+
+def page_for(client: str) -> bytes:
+    head = f"GET /accounts/login/ HTTP/1.1\r\nHost: sso.example.com\r\nX-Forwarded-For: {client}"
+    return f"{head}\r\n\r\n".encode()
 
 
 @pytest.mark.parametrize("told", ["99:98", "0:0", "x", "1"])
