@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from functools import cache
 from itertools import groupby
 from typing import Any
 
+from django.conf import settings
 from django.db.models import F, QuerySet
 
 from accounts.email_addresses import has_verified_address
@@ -12,6 +14,7 @@ from accounts.factors import lacks_factor
 from accounts.models import ApiToken, Upstream
 from authgate.check.decision import Subject
 from authgate.check.memory import Program
+from authgate.worker.prepared import PreparedQuery
 
 TOKEN_FIELDS = (
     "pk",
@@ -33,13 +36,7 @@ def load_tokens(digests: list[bytes]) -> dict[bytes, Program]:
     Ended tokens are left out here, not by the query. For many digests SQLite would go through the
     index of all rows that have not ended.
     """
-    found = (
-        ApiToken.objects.filter(token_digest__in=digests)
-        .exclude(lacks_factor("user"))
-        .annotate(verified=has_verified_address("user"))
-        .order_by("pk")
-        .values_list("ended_at", "user__is_active", "token_digest", *TOKEN_FIELDS)
-    )
+    found = _prepared(settings.IKD_SECOND_FACTOR_FOR_STAFF).rows(digests)
     rows = [row[2:] for row in found if row[0] is None and row[1] is True]
     opened = ApiToken.applications.through._default_manager.filter(apitoken__in={row[1] for row in rows})
     applications: dict[int, set[int]] = {}
@@ -47,6 +44,22 @@ def load_tokens(digests: list[bytes]) -> dict[bytes, Program]:
         applications.setdefault(token_id, set()).add(application_id)
     by_token = groupby(rows, key=lambda row: bytes(row[0]))
     return {digest: _program([row[1:] for row in group], applications) for digest, group in by_token}
+
+
+def _tokens_of(digests: list[bytes]) -> QuerySet[ApiToken, Any]:
+    return (
+        ApiToken.objects.filter(token_digest__in=digests)
+        .exclude(lacks_factor("user"))
+        .annotate(verified=has_verified_address("user"))
+        .order_by("pk")
+        .values_list("ended_at", "user__is_active", "token_digest", *TOKEN_FIELDS)
+    )
+
+
+@cache
+def _prepared(for_staff: bool) -> PreparedQuery:
+    """Return the query for tokens. Its condition on second factors depends on the setting for staff."""
+    return PreparedQuery(_tokens_of)
 
 
 def _program(rows: list[tuple[Any, ...]], applications: dict[int, set[int]]) -> Program:

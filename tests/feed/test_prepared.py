@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import timedelta
 
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from pytest_django import Settings
 
+from accounts.machines import loader as machines
+from accounts.machines.api_tokens import make_token
 from authgate.models import GateSession, SignIn
 from authgate.worker import loader
+from tests.factories import UserFactory
 from tests.front.serving import Cast, Database
 
 
@@ -45,6 +50,23 @@ def test_it_loads_the_rows_and_types_of_its_queryset(digests: list[bytes], numbe
 
 def _plain(row: tuple[object, ...]) -> tuple[object, ...]:
     return tuple(bytes(value) if isinstance(value, memoryview) else value for value in row)
+
+
+@pytest.mark.parametrize("for_staff", [True, False])
+def test_it_loads_the_api_tokens_of_its_queryset(for_staff: bool, people: Cast, settings: Settings) -> None:
+    """alice is no member of staff, carol is and has no second factor."""
+    settings.IKD_SECOND_FACTOR_FOR_STAFF = for_staff
+    carol = UserFactory(username="carol", is_staff=True)
+    digests = [
+        hashlib.sha256(make_token(user, "a token", [], 3600)[1].encode()).digest()
+        for user in (people.alice, people.alice, carol)
+    ]
+
+    rows = list(machines._prepared(for_staff).rows(digests))
+
+    assert [_plain(row) for row in rows] == [_plain(row) for row in machines._tokens_of(digests)]
+    assert len(rows) >= 2
+    assert len(machines.load_tokens(digests)) == (2 if for_staff else 3)
 
 
 @pytest.mark.parametrize(("number", "queries"), [(1, 1), (512, 1), (601, 2)])
