@@ -1,4 +1,4 @@
-"""Words of Django's that its Chinese catalogue lacks, so that ours has them.
+"""Words of Django's that its Chinese catalogue lacks, or translates with other terms than ours.
 
 Nothing calls them here: they stand in Django's own code and templates.
 """
@@ -21,4 +21,39 @@ VALIDATION = (
         "number",
     ),
     gettext_noop("%(model)s instance with %(field)s %(value)r is not a valid choice."),
+)
+
+# Django's catalogue says 你 for 您, 组 for 用户组 and 帐号 for 账号.
+OTHER_TERMS = (
+    gettext_noop("Are you sure?"),
+    gettext_noop(
+        'Are you sure you want to delete the %(object_name)s "%(escaped_object)s"? All of the following '
+        "related items will be deleted:"
+    ),
+    gettext_noop(
+        "Deleting the %(object_name)s '%(escaped_object)s' would result in deleting related objects, but "
+        "your account doesn't have permission to delete the following types of objects:"
+    ),
+    gettext_noop(
+        "Deleting the selected %(objects_name)s would result in deleting related objects, but your account "
+        "doesn't have permission to delete the following types of objects:"
+    ),
+    gettext_noop(
+        "Designates whether this user should be treated as active. "
+        "Unselect this instead of deleting accounts."
+    ),
+    gettext_noop(
+        "First, enter a username and password. Then, you’ll be able to edit more user options."  # noqa: RUF001
+    ),
+    gettext_noop(
+        "The groups this user belongs to. A user will get all permissions granted to each of their groups."
+    ),
+    gettext_noop("The {name} “{obj}” was added successfully. You may add another {name} below."),
+    gettext_noop("The {name} “{obj}” was changed successfully. You may add another {name} below."),
+    gettext_noop("The {name} “{obj}” was changed successfully. You may edit it again below."),
+    gettext_noop("This account is inactive."),
+    gettext_noop("You don’t have permission to view or edit anything."),  # noqa: RUF001
+    gettext_noop("Your password can’t be a commonly used password."),  # noqa: RUF001
+    gettext_noop("Your password can’t be entirely numeric."),  # noqa: RUF001
+    gettext_noop("Your password can’t be too similar to your other personal information."),  # noqa: RUF001
 )

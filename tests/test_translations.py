@@ -78,3 +78,64 @@ def test_a_mail_is_all_in_one_language(
     words = " ".join((mail.subject, mail.body, html))  # type: ignore[attr-defined]
     left = re.sub(r"https?://\S+|ikD Portal|UTC", "", outside_marks(words))
     assert re.findall(r"[A-Za-z]{2,}", left) == []
+
+
+TERMS = {
+    "你": "您",
+    "登陆": "登录",
+    "注销": "退出登录",
+    "登出": "退出登录",
+    "帐": "账号",
+    "账户": "账号",
+    "(?<!用户)组": "用户组",
+    "群组": "用户组",
+    "双(因|重)|二次验证|二步": "两步验证",
+    "身份提供[者商]|供应商": "身份提供方",
+    "口令": "密码",
+    "恢复码": "恢复代码",
+    "管理人员|职员": "工作人员",
+    "内部(网络|地址)|专用网络|私有": "内网",
+    "(?<!授权)范围(?!内)": "授权范围",
+    "发行[者方]|颁发": "签发者",
+    "(?<!来)源": "来源",
+    "解除关联": "取消关联",
+    "请求头|头部": "标头",
+    "cookie|Cookies": "Cookie",
+    r"(?<![\w-])[Tt]oken": "令牌",
+}
+"""Words that the catalogue does not use, each with the term that it has instead."""
+
+
+@pytest.mark.parametrize("variant", TERMS)
+def test_one_thing_has_one_chinese_name(variant: str) -> None:
+    found = [text for text in catalogue(CHINESE / "django.mo").values() if re.search(variant, text)]
+
+    assert found == [], TERMS[variant]
+
+
+PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w+\}")
+DATES = {"j F Y, H:i:s e", "j M Y", "j M, H:i"}
+
+
+def test_chinese_is_set_apart_from_latin_letters_and_digits() -> None:
+    joined = re.compile(r"[\u4e00-\u9fff][A-Za-z0-9]|[A-Za-z0-9][\u4e00-\u9fff]")
+
+    assert {
+        key
+        for key, text in catalogue(CHINESE / "django.mo").items()
+        if key not in DATES and joined.search(PLACEHOLDER.sub("", text))
+    } == set()
+
+
+def test_punctuation_beside_chinese_is_full_width() -> None:
+    halves = re.compile(r"[\u4e00-\u9fff][,.;:!?()\"']|[,;:!?()\"'][\u4e00-\u9fff]|[，。；：！？（）“”、] ")  # noqa: RUF001
+
+    assert [text for text in catalogue(CHINESE / "django.mo").values() if halves.search(text)] == []
+
+
+def test_a_sentence_ends_as_one_in_both_languages() -> None:
+    assert {
+        key
+        for key, text in catalogue(CHINESE / "django.mo").items()
+        if text and (str(key[0] if isinstance(key, tuple) else key)[-1] in ".?:") != (text[-1] in "。？：")  # noqa: RUF001
+    } == set()
