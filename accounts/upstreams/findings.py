@@ -12,6 +12,7 @@ from django.utils.translation import gettext as _
 from accounts.models import Upstream
 from accounts.upstreams.concurrency import provider_slots
 from accounts.upstreams.errors import ProviderError
+from authgate.event_words import reason_words
 
 
 class Level(StrEnum):
@@ -35,4 +36,9 @@ def examine(upstream: Upstream, protocols: Mapping[str, Any]) -> list[Finding]:
         with provider_slots.hold(upstream.pk or 0):
             return list(protocol.examine(upstream))
     except ProviderError as error:
-        return [Finding(Level.WRONG, f"{error.reason}.")]
+        return [Finding(Level.WRONG, words_of(error))]
+
+
+def words_of(error: ProviderError) -> str:
+    """Return what an administrator reads of an error: the words of its audit event."""
+    return reason_words(error.reason) or error.reason

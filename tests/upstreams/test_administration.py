@@ -13,6 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from django.core.management import CommandError, call_command
 from django.test import Client
+from django.utils import translation
 
 from accounts.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamPicture, User
 from accounts.upstreams.findings import Level, examine
@@ -319,7 +320,7 @@ WRONG: dict[str, tuple[Any, str]] = {
         lambda p, u: p.answers.update({"/.well-known/openid-configuration": (404, {}, b"")}),
         "404",
     ),
-    "another issuer": (lambda p, u: p.metadata.update(issuer=f"{p.issuer}/"), "exactly alike"),
+    "another issuer": (lambda p, u: p.metadata.update(issuer=f"{p.issuer}/"), "Both must match exactly."),
     "no token endpoint": (lambda p, u: p.metadata.update(token_endpoint=None), "token_endpoint"),
     "keys missing": (lambda p, u: p.answers.update({"/keys": (500, {}, b"")}), "Keys"),
     "no key of use": (lambda p, u: p.keys.__setitem__(0, jwk(SHORT_RSA_KEY, "one")), "no usable key"),
@@ -329,7 +330,7 @@ WRONG: dict[str, tuple[Any, str]] = {
     ),
     "only HS256": (
         lambda p, u: p.metadata.update(id_token_signing_alg_values_supported=["HS256"]),
-        "no way that is accepted",
+        "with an accepted algorithm.",
     ),
     "redirect URI unknown": (
         lambda p, u: p.answers.update({"/authorize": (400, {}, b"")}),
@@ -355,6 +356,19 @@ def test_the_trial_says_what_is_wrong(provider: Provider, upstream: Upstream, be
     upstream.refresh_from_db()
 
     assert told in said(upstream, Level.WRONG)
+
+
+@pytest.mark.parametrize(
+    "fault", ["discovery missing", "another issuer", "keys missing", "only HS256", "down"]
+)
+def test_the_trial_says_it_in_chinese(provider: Provider, upstream: Upstream, fault: str) -> None:
+    WRONG[fault][0](provider, upstream)
+
+    with translation.override("zh-hans"):
+        told = said(upstream, Level.WRONG)
+
+    assert "身份提供方" in told or "发现文档" in told
+    assert not re.search(r"\b(the|provider|answered|is)\b", told)
 
 
 # ---- the command ------------------------------------------------------------------------------------------

@@ -25,7 +25,7 @@ from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.attempts import Attempt, AttemptSecrets, Purpose
 from accounts.upstreams.claim_texts import identifier, is_identifier, optional_identifier
 from accounts.upstreams.errors import ErrorPage, ProviderError
-from accounts.upstreams.findings import Finding, Level
+from accounts.upstreams.findings import Finding, Level, words_of
 from accounts.upstreams.http_client import fetch
 from accounts.upstreams.linking import Assertion
 
@@ -271,7 +271,7 @@ def examine_cas(upstream: Upstream) -> Iterator[Finding]:
             )
             yield Finding(Level.WRONG, text % told)
     except ProviderError as error:
-        yield Finding(Level.WRONG, _("Validation: %(reason)s.") % {"reason": error.reason})
+        yield Finding(Level.WRONG, _("Validation: %(reason)s") % {"reason": words_of(error)})
         return
     else:
         yield Finding(Level.WRONG, _("Validation: the server accepts a ticket that it never issued."))
@@ -286,7 +286,7 @@ def _login_page(upstream: Upstream, told: dict[str, str]) -> Finding:
         )
         answer = fetch(url, allow_private=upstream.allow_private)
     except ProviderError as error:
-        return Finding(Level.WRONG, _("Sign-in page: %(reason)s.") % {"reason": error.reason})
+        return Finding(Level.WRONG, _("Sign-in page: %(reason)s") % {"reason": words_of(error)})
     if answer.status >= 400:
         text = _("Sign-in page: status %(status)d. Register the service %(uri)s there, with any query.")
         return Finding(Level.WRONG, text % {**told, "status": answer.status})

@@ -14,7 +14,7 @@ from accounts.models import Upstream
 from accounts.upstreams.attempts import AttemptSecrets, Purpose
 from accounts.upstreams.claim_texts import readable
 from accounts.upstreams.errors import ProviderError
-from accounts.upstreams.findings import Finding, Level
+from accounts.upstreams.findings import Finding, Level, words_of
 from accounts.upstreams.http_client import Answer, fetch
 from accounts.upstreams.oidc.flow import authorization_url, redirect_uri
 from accounts.upstreams.oidc.metadata import Metadata, discover, read_keys
@@ -26,7 +26,7 @@ def examine_oidc(upstream: Upstream) -> Iterator[Finding]:
     try:
         metadata, answer = discover(upstream)
     except ProviderError as error:
-        yield Finding(Level.WRONG, _("Discovery: %(reason)s.") % {"reason": error.reason})
+        yield Finding(Level.WRONG, _("Discovery: %(reason)s") % {"reason": words_of(error)})
         return
     yield Finding(Level.GOOD, _("Discovery: the document exists and matches the issuer."))
     yield _clock(answer)
@@ -54,7 +54,7 @@ def _keys(upstream: Upstream, metadata: Metadata) -> Finding:
     try:
         keys = read_keys(upstream, metadata)
     except ProviderError as error:
-        return Finding(Level.WRONG, _("Keys: %(reason)s.") % {"reason": error.reason})
+        return Finding(Level.WRONG, _("Keys: %(reason)s") % {"reason": words_of(error)})
     usable = [
         algorithm
         for algorithm in metadata.algorithms
@@ -91,7 +91,7 @@ def _redirect_uri(upstream: Upstream) -> Finding:
         url = authorization_url(upstream, state, own_secret, Purpose.SIGN_IN)
         answer = fetch(f"{url}&prompt=none", allow_private=upstream.allow_private)
     except ProviderError as error:
-        return Finding(Level.WRONG, _("Redirect URI: %(reason)s.") % {"reason": error.reason})
+        return Finding(Level.WRONG, _("Redirect URI: %(reason)s") % {"reason": words_of(error)})
     location = answer.headers.get("location", "")
     if answer.status in (302, 303) and location.startswith(f"{own}?"):
         code = parse_qs(urlsplit(location).query).get("error", [""])[0]
