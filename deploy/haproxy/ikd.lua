@@ -1,31 +1,31 @@
--- Asks the portal about a request. Loaded once for each HAProxy, by `lua-load-per-thread`.
--- Tested with HAProxy 2.6.12 of Debian 12; needs 2.6 or newer. Unsafe before 2.6.15, 2.7.10 and 2.8.2, and before
--- Debian 12's 2.6.12-1+deb12u1: a `#` in a path or an empty Content-Length could mean one thing to the check and another
--- to the application (CVE-2023-45539, CVE-2023-40225).
+-- Asks the portal about a request. Load it once, with `lua-load-per-thread`. Tested with HAProxy 2.6.12 of Debian
+-- 12; needs 2.6 or newer. Unsafe before 2.6.15, 2.7.10 and 2.8.2, and before Debian 12's 2.6.12-1+deb12u1: a `#` in
+-- a path or an empty Content-Length could mean one thing to the check and another to the application
+-- (CVE-2023-45539, CVE-2023-40225).
 --
--- An error in Lua lets a request go on to the next rule. So nothing here lets anybody in by itself: it sets
--- txn.ikd_allowed at the very end, and the configuration denies whatever comes without it.
+-- After an error in Lua, HAProxy continues with the next rule. So this code allows a request only by setting
+-- txn.ikd_allowed at the very end, and the configuration denies every request without it.
 
 local PORTAL = assert(os.getenv("IKD_PORTAL"), "the global section has no `setenv IKD_PORTAL` above this file")
-local LIMIT_MS = 2000        -- HAProxy asks four times: a portal that hangs refuses after 8 seconds
-local LARGEST_BODY = 16384   -- a page has to fit into tune.bufsize with its headers
+local LIMIT_MS = 2000        -- HAProxy asks four times: if a portal hangs, it refuses after 8 seconds
+local LARGEST_BODY = 16384   -- a page must fit into tune.bufsize with its headers
 
--- What of a request the portal is told: who asks, and whether a page can be shown. Nothing else passes.
+-- The request headers that the portal receives: who asks, and whether a page can be shown. No other header passes.
 local ASKED = {
   "cookie", "authorization", "accept", "accept-language", "user-agent", "x-requested-with", "origin", "referer",
   "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-purpose", "sec-websocket-key",
 }
 
--- What of the portal's 200 the application is told. What the answer lacks, the application does not get from
--- the client either.
+-- The headers of the portal's 200 that the application receives. If the answer lacks one, the client's value is
+-- removed, too.
 local IDENTITY = {
   "x-auth-request-user", "x-auth-request-email", "x-auth-request-groups", "x-auth-request-preferred-username",
   "x-auth-request-access-token", "remote-user", "remote-email", "remote-groups", "remote-name",
   "x-forwarded-user", "x-ikd-jwt",
 }
 
--- What goes on to the browser as it is. Everything else, 5xx and 304 too, is no answer to a check, nor is a 200
--- with a body, which is a page.
+-- The statuses that go to the browser unchanged. Any other status, such as 5xx or 304, is not an answer to a check,
+-- and neither is a 200 with a body, which is a page.
 local RELAYED = { [302] = true, [303] = true, [400] = true, [401] = true, [403] = true, [404] = true, [405] = true }
 
 -- HAProxy writes these itself.
@@ -59,7 +59,7 @@ local function relayed(txn, answer)
   return txn:reply({ status = answer.status, headers = headers, body = answer.body })
 end
 
--- Give the only value of a header, nil where there is none. Raises an error for two, which nobody can tell apart.
+-- Return the only value of a header, or nil. Raises an error if there are two.
 local function only(headers, name)
   local values = headers[name]
   if not values then return nil end
@@ -67,8 +67,8 @@ local function only(headers, name)
   return values[0]
 end
 
--- The contract of /authgate/haproxy. The host, the scheme and the address as sent are the configuration's, the rest
--- HAProxy's own.
+-- The contract of /authgate/haproxy. Host, scheme and original URI come from the configuration, the rest from
+-- HAProxy.
 local function question(txn)
   local headers = { ["host"] = { "portal" } }
   local sent = txn.http:req_get_headers()
@@ -89,14 +89,14 @@ local function let_through(txn, headers)
     local value = only(headers, name)
     if value then txn.http:req_set_header(name, value) end
   end
-  -- Authorization is the application's own, unless the portal says that it was for the portal, or gives another.
+  -- Authorization is the application's own, unless it was for the portal, or the portal sends another.
   local authorization = only(headers, "authorization")
   if authorization or headers["x-auth-credential"] then txn.http:req_del_header("authorization") end
   if authorization then txn.http:req_set_header("authorization", authorization) end
   txn:set_var("txn.ikd_allowed", true)
 end
 
--- Give the reply for the browser; nil where the request may go on. Raises an error for an answer of nobody's.
+-- Return the reply for the browser, or nil if the request is allowed. Raises an error for any other answer.
 local function ask(txn)
   local url = "http://portal" .. txn:get_var("txn.ikd_check")
   local answer = core.httpclient():get({ url = url, headers = question(txn), dst = PORTAL, timeout = LIMIT_MS })
@@ -121,13 +121,13 @@ local function without_our_cookies(line)
   local kept, has_ours = {}, false
   for pair in (line .. ";"):gmatch("([^;]*);") do
     local name = pair:match("^[ \t]*(.-)[ \t]*=") or ""
-    -- An origin with a port has the port behind the names of its cookies.
+    -- Cookies of an origin with a port have the port at the end of their names.
     if OURS[(name:gsub("_%d+$", ""))] then has_ours = true else kept[#kept + 1] = pair end
   end
   return has_ours and table.concat(kept, ";"):gsub("^[ \t]+", "") or line
 end
 
--- API tokens are known by their form, also where no check is made: as Bearer, and as the password of Basic.
+-- API tokens are recognised by their form, also where there is no check: as Bearer, and as the password of Basic.
 local function without_our_token(line, txn)
   local scheme, value = line:match("^[ \t]*(%a+)[ \t]+(.*)$")
   if not scheme then return line end
@@ -138,7 +138,7 @@ local function without_our_token(line, txn)
   return value:sub(1, 4) ~= "ikd_" and line or ""
 end
 
--- A header is gone before what remains of it is put back, so that an error takes all of it away.
+-- The header is deleted before its remaining part is set, so that an error removes all of it.
 local function cut(txn, name, without)
   local lines = txn.http:req_get_headers()[name]
   if not lines then return end
@@ -149,8 +149,8 @@ local function cut(txn, name, without)
   end
 end
 
--- Cuts the portal's cookies and tokens out of what an application receives: with them it could act at the portal,
--- and at other applications, as the person who visits it.
+-- Removes the portal's cookies and tokens before the application receives the request. With them it could act as the
+-- visitor at the portal and at other applications.
 core.register_action("ikd-cut-credentials", { "http-req" }, function(txn)
   cut(txn, "cookie", without_our_cookies)
   cut(txn, "authorization", without_our_token)
