@@ -37,6 +37,15 @@ EVENTS: dict[str, Words] = {
         _("An account was locked"),
         _("The link in an e-mail about the account was used. A new password opens the account again."),
     ),
+    "locked_down": Words(
+        _("Locked down"),
+        _("An administrator ended all sessions, tokens and grants. Nobody enters until this is undone."),
+    ),
+    "lockdown_lifted": Words(_("A lockdown was undone"), _("Users can enter again. What ended stays ended.")),
+    "signed_out_of_application": Words(
+        _("Everybody was signed out of an application"),
+        _("An administrator ended all sessions and grants of an application."),
+    ),
     "session_ended": Words(_("Sessions were ended"), _("A user or an administrator ended sessions.")),
     "password_changed": Words(
         _("The password was changed"), _("A user or an administrator set a new password.")

@@ -3,6 +3,7 @@ from __future__ import annotations
 import secrets
 import uuid
 from collections.abc import Iterable
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.models import Group
@@ -38,6 +39,9 @@ class Application(models.Model):
             "If disabled, no user has access. The origins stay reserved, so no wildcard takes them over."
         ),
     )
+    locked_down_at = models.DateTimeField(_("locked down"), null=True, blank=True, editable=False)
+    """When an administrator locked it down. It is disabled until that is undone."""
+
     launch_url = models.URLField(
         _("start page"),
         blank=True,
@@ -110,9 +114,24 @@ class Application(models.Model):
         verbose_name = _("application")
         verbose_name_plural = _("applications")
         ordering = ["name"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(locked_down_at=None) | models.Q(enabled=False),
+                name="application_locked_down_is_disabled",
+            )
+        ]
 
     def __str__(self) -> str:
         return self.name
+
+    def save(self, *args: Any, **kwargs: Any) -> None:
+        """Save the application. Enabling it also undoes a lockdown."""
+        fields = kwargs.get("update_fields")
+        if self.enabled:
+            self.locked_down_at = None
+            if fields is not None:
+                kwargs["update_fields"] = {*fields, "locked_down_at"}
+        super().save(*args, **kwargs)
 
     def clean(self) -> None:
         if self.launch_url and not self.launch_url.lower().startswith(("https://", "http://")):

@@ -10,7 +10,11 @@ class OpenidConfig(AppConfig):
     verbose_name = _("OpenID Connect")
 
     def ready(self) -> None:
+        from accounts.lockdown import ending
         from openid import triggers
+        from openid.lockdowns import end_grants
+
+        ending.connect(end_grants, dispatch_uid="end grants")
 
         pre_migrate.connect(lambda using, plan, **_: triggers.make_way(using, plan), sender=self, weak=False)
         post_migrate.connect(lambda using, **_: triggers.install(using), sender=self, weak=False)

@@ -15,6 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.privilege import out_of_reach, requester_of
+from accounts.requests import sign_in_of_request
 from accounts.sign_in.devices import browser_named
 from authgate.admin.audited import ReadOnlyAdmin, ask_first
 from authgate.admin.list_columns import cut
@@ -91,7 +92,7 @@ class SignInAdmin(SessionAdmin):
     )
     readonly_fields = fields
     inlines = (GateSessionInline,)
-    actions = ("end_chosen",)
+    actions = ("end_chosen", "end_others")
     change_form_template = "admin/sign_in.html"
 
     @admin.display(description=_("address"), ordering="address")
@@ -129,6 +130,24 @@ class SignInAdmin(SessionAdmin):
         )
         if asked is None:
             self._end(request, queryset)
+        return asked
+
+    @admin.action(permissions=["end"], description=_("End the selected sign-ins except this one of yours"))
+    def end_others(self, request: HttpRequest, queryset: QuerySet[SignIn]) -> HttpResponse | None:
+        this = sign_in_of_request(request)
+        others = queryset.exclude(pk=this.pk) if this else queryset
+        if self.is_out_of_reach(request, others):
+            return None
+        asked = ask_first(
+            self,
+            request,
+            others,
+            action="end_others",
+            question=gettext("End these sign-ins and all their gate sessions?"),
+            button=gettext("End"),
+        )
+        if asked is None:
+            self._end(request, others)
         return asked
 
     def _end(self, request: HttpRequest, queryset: QuerySet[SignIn]) -> None:

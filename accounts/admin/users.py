@@ -34,7 +34,9 @@ from accounts.admin.forms import (
     NewPasswordForm,
     with_permissions_in_words,
 )
+from accounts.admin.lockdowns import end_each, lift_each
 from accounts.admin.roles import RolesAdminMixin
+from accounts.lockdown import lift_user, lock_down_user
 from accounts.models import User
 from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach, requester_of
 from accounts.second_factor.events import reset_factors
@@ -99,7 +101,16 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
     autocomplete_fields = ("groups",)
     filter_horizontal = ("user_permissions",)
     inlines = (AddressInline,)
-    actions = ("end_sign_ins", "reset_factors", "disable", "enable", "delete_selected")
+    change_form_template = "admin/user.html"
+    actions = (
+        "lock_down",
+        "lift_lockdown",
+        "end_sign_ins",
+        "reset_factors",
+        "disable",
+        "enable",
+        "delete_selected",
+    )
     readonly_fields = (
         "email",
         "password_state",
@@ -161,6 +172,9 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
 
     @admin.display(description=_("locked"))
     def lock_state(self, user: User) -> str:
+        if user.locked_down_at:
+            moment = date_format(timezone.localtime(user.locked_down_at), "DATETIME_FORMAT")
+            return gettext("Locked down by an administrator since %(moment)s.") % {"moment": moment}
         if not user.locked_at:
             return "-"
         moment = date_format(timezone.localtime(user.locked_at), "DATETIME_FORMAT")
@@ -301,6 +315,37 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
 
     # ---- actions ----
 
+    @admin.action(permissions=["change"], description=_("Lock down the selected users"))
+    def lock_down(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        if self._is_out_of_reach(request, queryset) or self._refuses_to_lose(request, queryset):
+            return None
+        question = gettext(
+            "Lock down these users? All their sign-ins, API tokens and grants end, and they cannot sign in "
+            "until you undo this."
+        )
+        asked = ask_first(
+            self, request, queryset, action="lock_down", question=question, button=gettext("Lock down")
+        )
+        if asked is None:
+            end_each(self, request, queryset, lock_down_user)
+        return asked
+
+    @admin.action(permissions=["change"], description=_("Undo the lockdown of the selected users"))
+    def lift_lockdown(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
+        if self._is_out_of_reach(request, queryset):
+            return None
+        asked = ask_first(
+            self,
+            request,
+            queryset,
+            action="lift_lockdown",
+            question=gettext("Let these users sign in again?"),
+            button=gettext("Undo the lockdown"),
+        )
+        if asked is None:
+            lift_each(self, request, queryset, lift_user)
+        return asked
+
     @admin.action(permissions=["end"], description=_("End all sign-ins of the selected users"))
     def end_sign_ins(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
         if self._is_out_of_reach(request, queryset):
@@ -357,8 +402,9 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
             self, request, queryset, action="disable", question=question, button=gettext("Disable")
         )
         if asked is None:
-            lockable = Q(is_active=True) | Q(locked_at__isnull=False)  # no mail opens a disabled account
-            self._set_active(request, queryset.filter(lockable), False)
+            # Afterwards neither a mail nor an undone lockdown opens the account.
+            marked = Q(locked_at__isnull=False) | Q(locked_down_at__isnull=False)
+            self._set_active(request, queryset.filter(Q(is_active=True) | marked), False)
         return asked
 
     @admin.action(permissions=["change"], description=_("Enable the selected users"))
@@ -376,7 +422,8 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
     def _set_active(self, request: HttpRequest, users: QuerySet[User], is_active: bool) -> None:
         changed = list(users)
         for user in changed:
-            user.is_active, user.locked_at, user.unlock_address = is_active, None, ""
+            user.is_active = is_active
+            user.locked_at, user.unlock_address, user.locked_down_at = None, "", None
             user.save(update_fields=["is_active"])  # ends their sign-ins, so that none comes back later
             self.log_change(request, user, [{"changed": {"fields": ["Active"]}}])
         text = ngettext("%d user was changed.", "%d users were changed.", len(changed))

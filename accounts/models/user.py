@@ -17,7 +17,7 @@ from accounts.look_alikes import LONGEST_SKELETON, skeleton, skeletons
 from authgate.models import SignIn
 from authgate.sign_ins import end_sign_ins
 
-LOCK_FIELDS = ("locked_at", "unlock_address")
+LOCK_FIELDS = ("locked_at", "unlock_address", "locked_down_at")
 LOOKS_ALIKE = _("Another user has a name that looks the same. Choose a different name.")
 
 
@@ -65,6 +65,9 @@ class User(AbstractUser):
     unlock_address = models.EmailField(blank=True, editable=False)
     """The only address that gets a link for that password. If empty, only administrators set one."""
 
+    locked_down_at = models.DateTimeField(_("locked down"), null=True, blank=True, editable=False)
+    """When an administrator locked the user down. Such a user is disabled until that is undone."""
+
     skeleton = models.CharField(max_length=LONGEST_SKELETON, blank=True, editable=False)
     skeleton_copy = models.PositiveIntegerField(default=0, editable=False)
     """Numbers users whose names looked alike before that was refused. It is 0 for every new name."""
@@ -79,6 +82,10 @@ class User(AbstractUser):
             # A user enabled by raw SQL would keep the mark, and could leave a later disabling by a mail.
             models.CheckConstraint(
                 condition=models.Q(locked_at=None) | models.Q(is_active=False), name="locked_is_disabled"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(locked_down_at=None) | models.Q(is_active=False),
+                name="user_locked_down_is_disabled",
             ),
             # Forms refuse look-alikes with a message. This constraint stops two concurrent ones.
             models.UniqueConstraint(
@@ -112,15 +119,16 @@ class User(AbstractUser):
     def save(self, *args: Any, **kwargs: Any) -> None:
         """Save the user. A new password ends the user's sign-ins, and so does disabling the user.
 
-        A new password also opens a locked account.
+        A new password also opens a locked account, unless an administrator locked the user down.
         """
         # Django may replace only the hash after a right password. It then resets `_password`.
         replaced = getattr(self, "_password", None) is not None or self._password_replaced
         if replaced and self.locked_at and self.has_usable_password():
-            self.is_active = True
+            self.is_active = self.locked_down_at is None
+            self.locked_at, self.unlock_address = None, ""
             kwargs["update_fields"] = _with(kwargs.get("update_fields"), "is_active")
         if self.is_active:
-            self.locked_at, self.unlock_address = None, ""
+            self.locked_at, self.unlock_address, self.locked_down_at = None, "", None
         fields = kwargs.get("update_fields")
         if fields is not None and "is_active" in fields:
             kwargs["update_fields"] = fields = _with(fields, *LOCK_FIELDS)

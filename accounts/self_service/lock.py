@@ -64,7 +64,7 @@ def lock(link: LockLink, address: str | None) -> bool:
             "api_tokens": end_tokens(ApiToken.objects.filter(user=user)),
         }
         user.remembered_devices.all().delete()
-        if user.is_active or user.locked_at:
+        if user.is_active or user.locked_at or user.locked_down_at:
             _disable(user, link)
         record("account_locked", subject=user.username, address=address, details=ended)
     _tell(user, link, address)

@@ -41,7 +41,8 @@ def confirmed_rows(email: str) -> list[EmailAddress]:
 
     A locked account has at most one: that of the mail whose link locked it.
     """
-    locked = Q(user__locked_at__isnull=False, email__iexact=F("user__unlock_address"))
+    locked = Q(user__locked_at__isnull=False, user__locked_down_at=None)
+    locked &= Q(email__iexact=F("user__unlock_address"))
     may_open = Q(user__is_active=True) | locked
     rows = EmailAddress.objects.filter(may_open, email__in=[email, email.lower()], verified=True)
     return [row for row in rows.select_related("user") if name_key(row.email) == name_key(email)]

@@ -52,6 +52,8 @@ OWN_KINDS = (
     "identity_unlinked",
     "session_ended",
     "account_locked",
+    "locked_down",
+    "lockdown_lifted",
     "device_remembered",
     "device_forgotten",
 )

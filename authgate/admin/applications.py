@@ -137,8 +137,9 @@ class ApplicationForm(forms.ModelForm):
 @admin.register(Application)
 class ApplicationAdmin(AuditedAdmin):
     form = ApplicationForm
+    change_form_template = "admin/application.html"
     list_display = ("name", "origin_list", "rule_count", "category", "enabled", "in_launcher")
-    list_filter = ("enabled", "without_https")
+    list_filter = ("enabled", "without_https", ("locked_down_at", admin.EmptyFieldListFilter))
     search_fields = ("name", "category", "origins__value")
     search_help_text = _("Name, category or origin")
     autocomplete_fields = ("named_groups",)

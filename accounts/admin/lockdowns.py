@@ -1,0 +1,151 @@
+"""Lockdowns in the admin: actions on users and applications, and what their messages say."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+
+from accounts import lockdown
+from accounts.requests import sign_in_of_request
+from authgate.admin.applications import ApplicationAdmin
+from authgate.admin.audited import AuditedAdmin, ask_first
+from authgate.models import Application
+from authgate.peer import client_address
+
+SHOWN = 20
+
+
+def end_each(
+    model_admin: AuditedAdmin, request: HttpRequest, rows: QuerySet[Any], act: Callable[..., lockdown.Ended]
+) -> None:
+    """Call a function of `accounts.lockdown` for each row, and say what has ended."""
+    by, address = request.user.get_username(), client_address(request)
+    for row in rows:
+        ended = act(row, by=by, address=address)
+        model_admin.message_user(request, _counts(str(row), ended), messages.SUCCESS)
+        for entry in ended.entries[:SHOWN]:
+            model_admin.message_user(request, _proof(entry, ended), messages.INFO)
+
+
+def lift_each(
+    model_admin: AuditedAdmin, request: HttpRequest, rows: QuerySet[Any], act: Callable[..., bool]
+) -> None:
+    """Undo the lockdown of each row."""
+    by, address = request.user.get_username(), client_address(request)
+    for row in rows:
+        if act(row, by=by, address=address):
+            text = gettext("%(name)s is no longer locked down. What ended stays ended.")
+            model_admin.message_user(request, text % {"name": row}, messages.SUCCESS)
+        else:
+            text = gettext("%(name)s is not locked down. Nothing was changed.")
+            model_admin.message_user(request, text % {"name": row}, messages.WARNING)
+
+
+def _counts(name: str, ended: lockdown.Ended) -> str:
+    text = gettext(
+        "%(name)s. Ended: sign-ins %(sign_ins)d, gate sessions %(gate_sessions)d, API tokens "
+        "%(api_tokens)d, grants %(grants)d."
+    )
+    return text % {"name": name, **ended.details()}
+
+
+def _proof(entry: lockdown.LastEntry, ended: lockdown.Ended) -> str:
+    text = gettext("%(application)s: entered %(entered)s, last used %(used)s, nobody since %(since)s.")
+    moments = {"entered": entry.entered_at, "used": entry.used_at, "since": ended.at}
+    shown = {name: date_format(timezone.localtime(at), "Y-m-d H:i:s") for name, at in moments.items()}
+    return text % {"application": entry.application, **shown}
+
+
+@admin.action(permissions=["change"], description=_("Lock down the selected applications"))
+def lock_down_applications(
+    model_admin: ApplicationAdmin, request: HttpRequest, queryset: QuerySet[Application]
+) -> HttpResponse | None:
+    question = gettext(
+        "Lock down these applications? All their sessions and grants end, API tokens no longer open them, "
+        "and nobody can enter until you undo this."
+    )
+    asked = ask_first(
+        model_admin,
+        request,
+        queryset,
+        action="lock_down_applications",
+        question=question,
+        button=gettext("Lock down"),
+    )
+    if asked is None:
+        end_each(model_admin, request, queryset, lockdown.lock_down_application)
+    return asked
+
+
+@admin.action(permissions=["change"], description=_("Undo the lockdown of the selected applications"))
+def lift_applications(
+    model_admin: ApplicationAdmin, request: HttpRequest, queryset: QuerySet[Application]
+) -> HttpResponse | None:
+    question = gettext("Let users enter these applications again?")
+    asked = ask_first(
+        model_admin,
+        request,
+        queryset,
+        action="lift_applications",
+        question=question,
+        button=gettext("Undo the lockdown"),
+    )
+    if asked is None:
+        lift_each(model_admin, request, queryset, lockdown.lift_application)
+    return asked
+
+
+@admin.action(permissions=["change"], description=_("Sign everybody out of the selected applications"))
+def sign_everybody_out(
+    model_admin: ApplicationAdmin, request: HttpRequest, queryset: QuerySet[Application]
+) -> HttpResponse | None:
+    return _sign_out(model_admin, request, queryset, "sign_everybody_out", is_kept=False)
+
+
+@admin.action(
+    permissions=["change"], description=_("Sign everybody but you out of the selected applications")
+)
+def sign_others_out(
+    model_admin: ApplicationAdmin, request: HttpRequest, queryset: QuerySet[Application]
+) -> HttpResponse | None:
+    return _sign_out(model_admin, request, queryset, "sign_others_out", is_kept=True)
+
+
+def _sign_out(
+    model_admin: ApplicationAdmin,
+    request: HttpRequest,
+    queryset: QuerySet[Application],
+    action: str,
+    *,
+    is_kept: bool,
+) -> HttpResponse | None:
+    question = gettext(
+        "End all sessions and grants of these applications? Users who are still signed in at the portal get "
+        "new ones automatically."
+    )
+    asked = ask_first(model_admin, request, queryset, action=action, question=question, button=gettext("End"))
+    if asked is None:
+        kept = sign_in_of_request(request) if is_kept else None
+
+        def act(application: Application, **by: Any) -> lockdown.Ended:
+            return lockdown.sign_out_of(application, kept=kept, **by)
+
+        end_each(model_admin, request, queryset, act)
+    return asked
+
+
+ApplicationAdmin.actions = (  # type: ignore[misc]
+    *(ApplicationAdmin.actions or ()),  # type: ignore[misc]
+    lock_down_applications,
+    lift_applications,
+    sign_everybody_out,
+    sign_others_out,
+)
