@@ -34,9 +34,9 @@ BEHIND_A_BALANCER = {
         )
     },
     "haproxy": {
-        "    # Whatever a client calls": (
+        "    # Removes every identity header": (
             '    http-request set-src \'req.hdr(x-forwarded-for,-1),regsub("^\\[|\\].*$",,g),'
-            'regsub("^([0-9.]+):[0-9]+$","\\1")\'\n    # Whatever a client calls'
+            'regsub("^([0-9.]+):[0-9]+$","\\1")\'\n    # Removes every identity header'
         )
     },
     "caddy": {

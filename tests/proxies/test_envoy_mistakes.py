@@ -26,11 +26,11 @@ def between(start: str, end: str) -> str:
     return SHIPPED[at : SHIPPED.index(end, at)]
 
 
-CLEAN = between("                  # Whatever a client calls itself", "                  # The check.")
-CHECK = between("                  # The check.", "                  # What the application does not")
+CLEAN = between("                  # Removes every identity header", "                  # The check.")
+CHECK = between("                  # The check.", "                  # Removes the portal's cookies")
 ENCRYPTION = between("- transport_socket:", "filters:\n            - name: envoy.filters.network")
 HIDDEN_CHECKS = between(
-    "                        # Without this a visitor", "                    - name: app\n"
+    "                        # Without this, visitors", "                    - name: app\n"
 )
 PREFIX = "path_prefix: /authgate/envoy\n                        # No `allowed"
 LAST_ROUTE = between(

@@ -105,7 +105,7 @@ def test_a_load_balancer_that_is_believed_speaks_for_its_clients(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
     """No mistake, but what docs/haproxy.md has for one in front."""
-    cleaning = "    # Whatever a client calls"
+    cleaning = "    # Removes every identity header"
     believed = {cleaning: f"    http-request set-src req.hdr(x-forwarded-for,-1)\n{cleaning}"}
     with haproxy_with(believed, portal, backend, tmp_path) as haproxy:
         forwarded = {"X-Forwarded-For": "198.51.100.1, 203.0.113.7"}
@@ -257,7 +257,7 @@ def test_an_identity_header_that_is_left_in_arrives_where_the_check_sets_none(
 def test_an_address_out_of_a_clients_header_is_the_clients_own(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    cleaning = "    # Whatever a client calls"
+    cleaning = "    # Removes every identity header"
     mistake = {cleaning: f"    http-request set-src req.hdr(x-forwarded-for)\n{cleaning}"}
     with haproxy_with(mistake, portal, backend, tmp_path) as haproxy:
         reply = haproxy.ask("/office", headers=FETCH | {"X-Forwarded-For": "203.0.113.7"}, who="alice")

@@ -17,7 +17,7 @@ def for_caddy(shipped: Path, second: str) -> None:
     several.write_text(substituted(several.read_text(), {"127.0.0.1:8001": second}))
     asks = "\treverse_proxy 127.0.0.1:8000 {\n"
     changes = {
-        "# What the portal and": f"import {several}\n\n# What the portal and",
+        "# The host that the portal": f"import {several}\n\n# The host that the portal",
         f"{asks}\t\tmethod": f"{asks}\t\timport ikd_several\n\t\timport ikd_next\n\t\tmethod",
         f"{asks}\t\timport": f"{asks}\t\timport ikd_several\n\t\timport",
     }
