@@ -266,7 +266,7 @@ def test_a_route_that_is_chosen_after_the_check_is_unchecked(
 ) -> None:
     mistake = {
         LAST_ROUTE: LAST_ROUTE.replace("prefix: /}", "prefix: /page}"),
-        "clear_route_cache: false      # true, with": "clear_route_cache: true      # with",
+        "clear_route_cache: false      # true: a path": "clear_route_cache: true      # with",
         "cut_cookies(headers)\n                          end": 'headers:replace(":path", "/page") end',
     }
     with envoy_with(mistake, portal, backend, tmp_path) as envoy:

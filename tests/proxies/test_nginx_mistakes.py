@@ -113,7 +113,7 @@ def test_an_error_page_with_200_shows_a_page_and_lets_nobody_in(
 def test_a_check_that_a_site_publishes_tells_people_their_own_name_alone(
     portal: Portal, backend: Backend, tmp_path: Path
 ) -> None:
-    internal = "    internal;\n    auth_request off;\n    client_max_body_size 0;             # else"
+    internal = "    internal;\n    auth_request off;\n    client_max_body_size 0;             # by default"
     mistake = {internal: internal.replace("    internal;\n", "")}
     with mistaken("nginx", mistake, portal, backend, tmp_path) as nginx:
         claims = {"X-Forwarded-Host": portal.host("ops"), "X-Forwarded-Uri": "/", "X-Auth-Request-User": "x"}
