@@ -161,13 +161,14 @@ class PortalWorker(Worker):  # type: ignore[misc]
         from authgate.endpoints.middleware import GateMiddleware
         from authgate.worker import metrics
         from authgate.worker.write_behind import writer
-        from openid import deliveries
+        from openid import deliveries, token_feed
 
         writer.start()
         metrics.sources.append(password_hasher.numbers)
         GateMiddleware.workers_remember = True
         recheck_worker.start()
         deliveries.start()
+        token_feed.start()
 
     async def _serve(self) -> None:
         from authgate.endpoints.check_view import answer_alone

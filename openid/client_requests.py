@@ -14,12 +14,14 @@ from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
 from authgate.peer import raw_headers
+from openid import standing
 from openid.grants import digest
-from openid.models import Client, ClientSecret
+from openid.models import Client
 from openid.protocol import parameters
 from openid.protocol.client_authentication import credentials_in
 from openid.protocol.errors import ProtocolError, invalid_client
 from openid.protocol.parameters import Parameters, Unreadable
+from openid.standing import ClientFacts
 
 FORM = "application/x-www-form-urlencoded"
 
@@ -59,21 +61,23 @@ def client_named(client_id: str) -> Client | None:
     return clients.select_related("application").first()
 
 
-def authenticated_client(request: HttpRequest, form: Parameters) -> Client:
-    """Return who asks. Raises ProtocolError.
+def authenticated_client(
+    request: HttpRequest, form: Parameters, known: ClientFacts | None = None
+) -> ClientFacts:
+    """Return who asks. Raises ProtocolError. One query, or none if `known` is who it says it is.
 
     A confidential client never passes without its secret, nor a public one with something in its place.
     """
     credentials = credentials_in(authorization_of(request), form)
-    client = client_named(credentials.client_id)
-    if client is None:
+    is_known = known is not None and known.client_id == credentials.client_id
+    client = known if is_known else standing.client_named(credentials.client_id)
+    if client is None or not client.is_enabled:
         raise invalid_client("the client is unknown, or its secret is wrong")
     if client.is_public:
         if credentials.method != "none":
             raise invalid_client("the client is public: it has no secret")
         return client
-    secrets = ClientSecret.objects.filter(client=client, digest=digest(credentials.secret))
-    if not credentials.secret or not secrets.exists():
+    if not credentials.secret or digest(credentials.secret) not in client.secrets:
         raise invalid_client("the client is unknown, or its secret is wrong")
     return client
 

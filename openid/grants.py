@@ -1,24 +1,26 @@
-"""Grants, codes and tokens: giving them, taking them once, and whether they still count.
+"""Grants, codes and tokens: giving them, and taking them once.
 
 A grant counts while its sign-in does. Whatever ends the sign-in or disables the user ends the grant in the
-same transaction, since each look-up asks for both.
+same transaction, since each look-up asks for both (`openid/standing.py`).
 """
 
 from __future__ import annotations
 
 import hashlib
 import secrets
+import time
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
-from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db import connection, transaction
+from django.db.models import Exists, Model, OuterRef, Q
+from django.db.models.sql import InsertQuery
 from django.utils import timezone
 
-from authgate.factor_policy import in_strict_group, owes
 from authgate.models import SignIn
-from authgate.sign_ins import is_idle
+from authgate.sign_ins import note_revocation
 from openid.models import Client, Code, Grant, Token
+from openid.standing import CODE, Standing
 
 CODE_AGE = timedelta(seconds=60)
 
@@ -112,64 +114,30 @@ def _supersede(client: Client, sign_in: SignIn, now: datetime) -> None:
         Grant.objects.filter(pk__in=found).delete()
 
 
-# ---- whether a grant counts -------------------------------------------------------------------------------
-
-
-def live(grants: QuerySet[Grant]) -> QuerySet[Grant]:
-    """Return those that count by their rows; `is_live` asks for what time and second factors add."""
-    return (
-        grants.filter(revoked_at=None, ended_at=None, superseded=False, client__enabled=True)
-        .filter(sign_in__ended_at=None, sign_in__user__is_active=True)
-        .select_related("client", "sign_in__user")
-        .annotate(in_strict_group=in_strict_group("sign_in__user"))
-    )
-
-
-def is_live(grant: Grant) -> bool:
-    """Return whether a grant of `live` counts now. Offline grants outlive expiry and idleness only."""
-    sign_in = grant.sign_in
-    sign_in.in_strict_group = grant.in_strict_group  # type: ignore[attr-defined]
-    if owes(sign_in):
-        return False
-    return grant.offline or (timezone.now() < sign_in.expires_at and not is_idle(sign_in))
-
-
-def live_grant(pk: int) -> Grant | None:
-    """Return the grant if it counts. One query."""
-    found = live(Grant.objects.filter(pk=pk)).first()
-    return found if found is not None and is_live(found) else None
-
-
 def revoke(grant_id: int) -> bool:
     """Revoke a grant with its code and all its tokens; return whether it counted before."""
-    return bool(Grant.objects.filter(pk=grant_id, revoked_at=None).update(revoked_at=timezone.now()))
+    is_revoked = bool(Grant.objects.filter(pk=grant_id, revoked_at=None).update(revoked_at=timezone.now()))
+    if is_revoked:
+        note_revocation()
+    return is_revoked
+
+
+def revoke_access(token_id: int) -> None:
+    """Revoke an access token alone."""
+    Token.objects.filter(pk=token_id).delete()
+    note_revocation()
 
 
 # ---- codes and tokens -------------------------------------------------------------------------------------
 
 
-def code_named(code: str, client: Client) -> Code | None:
-    """Return a client's own code, taken or not."""
-    found = Code.objects.filter(digest=digest(code), grant__client=client)
-    return found.select_related("grant").first()
-
-
-def take_code(code: Code) -> bool:
-    """Take a code; of any number that race, one gets True."""
+def take(found: Standing) -> bool:
+    """Take a code or a refresh token; of any number that race, one gets True."""
     now = timezone.now()
-    return bool(Code.objects.filter(pk=code.pk, taken_at=None, expires_at__gt=now).update(taken_at=now))
-
-
-def token_named(token: str, kind: Token.Kind | None = None) -> Token | None:
-    """Return a token that has not expired, whatever has become of its grant."""
-    found = Token.objects.filter(digest=digest(token), expires_at__gt=timezone.now())
-    found = found.filter(kind=kind) if kind else found
-    return found.select_related("grant").first()
-
-
-def take_refresh(token: Token) -> bool:
-    """Take a refresh token; of any number that race, one gets True."""
-    return bool(Token.objects.filter(pk=token.pk, taken_at=None).update(taken_at=timezone.now()))
+    if found.kind == CODE:
+        free = Code.objects.filter(pk=found.pk, taken_at=None, expires_at__gt=now)
+        return bool(free.update(taken_at=now))
+    return bool(Token.objects.filter(pk=found.pk, taken_at=None).update(taken_at=now))
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,25 +149,46 @@ class Issued:
     refresh: str
 
 
-def issue(grant: Grant, scopes: tuple[str, ...], sequence: int) -> Issued:
-    """Create an access token for `scopes`, and a refresh token for all of the grant's.
+def issue(found: Standing, scopes: tuple[str, ...], sequence: int) -> Issued:
+    """Create an access token for `scopes`, and a refresh token for all of the grant's. One query.
 
-    Expired access tokens of the grant are deleted. Refresh tokens stay, so that a second use is noticed.
+    Call it before `take`: after a crash in between nobody has these tokens, and the client's own is good.
     """
-    now = timezone.now()
-    access_ends = now + timedelta(seconds=grant.client.access_lifetime)
-    refresh_ends = grant.created_at + timedelta(seconds=grant.client.refresh_lifetime)
-    if not grant.offline:
-        access_ends = min(access_ends, grant.sign_in.expires_at)
-        refresh_ends = min(refresh_ends, grant.sign_in.expires_at)
+    now, client = time.time(), found.client
+    access_ends = now + client.access_lifetime
+    refresh_ends = found.granted_at + client.refresh_lifetime
+    if not found.is_offline:
+        access_ends = min(access_ends, found.sign_in_ends_at)
+        refresh_ends = min(refresh_ends, found.sign_in_ends_at)
     access = f"oat_{secrets.token_urlsafe(32)}"
     refresh = f"ort_{secrets.token_urlsafe(32)}" if refresh_ends > now else ""
-    rows = [(Token.Kind.ACCESS, access, " ".join(scopes), access_ends)]
+    rows = [(Token.Kind.ACCESS, access, scopes, access_ends)]
     if refresh:
-        rows.append((Token.Kind.REFRESH, refresh, grant.scopes, refresh_ends))
-    grant.tokens.filter(kind=Token.Kind.ACCESS, expires_at__lte=now).delete()
-    Token.objects.bulk_create(
-        Token(grant=grant, kind=kind, digest=digest(text), sequence=sequence, scopes=told, expires_at=until)
-        for kind, text, told, until in rows
+        rows.append((Token.Kind.REFRESH, refresh, found.grant_scopes, refresh_ends))
+    _insert(
+        [
+            Token(
+                grant_id=found.grant_id,
+                kind=kind,
+                digest=digest(text),
+                sequence=sequence,
+                scopes=" ".join(told),
+                expires_at=datetime.fromtimestamp(until, tz=UTC),
+            )
+            for kind, text, told, until in rows
+        ]
     )
-    return Issued(access, int((access_ends - now).total_seconds()), refresh)
+    return Issued(access, int(access_ends - now), refresh)
+
+
+def _insert(tokens: list[Model]) -> None:
+    """Insert rows by one statement. `bulk_create` would open a transaction for it."""
+    query = InsertQuery(Token)
+    fields = [field for field in Token._meta.local_concrete_fields if not field.primary_key]
+    query.insert_values(fields, tokens)
+    query.get_compiler(connection=connection).execute_sql()
+
+
+def withdraw(issued: Issued) -> None:
+    """Delete tokens that nobody was told of: another request was faster."""
+    Token.objects.filter(digest__in=[digest(issued.access), digest(issued.refresh)]).delete()

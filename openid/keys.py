@@ -85,9 +85,12 @@ def rotate(*, at_once: bool = False) -> ProviderKey:
         return create(now if is_first else now + PUBLISHED_BEFORE)
 
 
-def sign(claims: dict[str, Any], typ: str) -> str:
-    """Return a signed token of the kind `typ`. The newest key whose time has come signs."""
-    now, keys = timezone.now(), load_or_create()
+def sign(claims: dict[str, Any], typ: str, keys: Keys | None = None) -> str:
+    """Return a signed token of the kind `typ`. The newest key whose time has come signs.
+
+    `keys` are those that a process has in memory. Without them: one query.
+    """
+    now, keys = timezone.now(), keys or load_or_create()
     ready = [kid for kid, (signs_from, _) in keys.items() if signs_from <= now]
     kid = ready[-1] if ready else next(iter(keys))
     return signed.sign(claims, typ, kid, keys[kid][1])

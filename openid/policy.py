@@ -36,12 +36,14 @@ class Ruling:
 
 def decide(client: Client, user: User, sign_in: SignIn, address: str | None) -> Ruling:
     """Decide by the rules for the path `/`; `address` is the client address of rules for networks."""
+    return ruling_of(loading.load_one(client.application_id), loading.subject_of(user, sign_in), address)
+
+
+def ruling_of(application: decisions.Application | None, subject: Subject, address: str | None) -> Ruling:
+    """Decide by an application's rules for the path `/`; nobody is admitted to one that is gone."""
     target = Target("", "GET", "/", address or "")
-    subject = loading.subject_of(user, sign_in)
-    compiled = loading.load_compiled({client.application_id})
-    if not compiled:
+    if application is None:
         return Ruling(Decision(Verdict.REFUSE, decisions.NO_RULE), subject, None, target)
-    application = compiled[0][0]
     return Ruling(decisions.decide(application, target, subject, time.time()), subject, application, target)
 
 

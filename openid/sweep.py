@@ -19,7 +19,7 @@ from authgate.check.target import Target
 from authgate.factor_policy import is_given
 from authgate.models import Change, SignIn
 from authgate.worker import loader
-from openid.models import Grant, LogoutDelivery
+from openid.models import Grant, LogoutDelivery, Token
 
 BATCH = 500
 IDLE_SLACK = timedelta(seconds=60)
@@ -105,8 +105,12 @@ def _end(which: Iterable[int] | QuerySet[Grant, int], now: datetime) -> int:
 
 
 def delete_old() -> None:
-    """Delete ended grants after a day, with their codes and tokens, and deliveries after a week."""
+    """Delete expired access tokens, ended grants after a day, and deliveries after a week.
+
+    Expired refresh tokens stay with their grant, so that a second use is noticed.
+    """
     now = timezone.now()
+    Token.objects.filter(kind=Token.Kind.ACCESS, expires_at__lte=now).delete()
     over = Grant.objects.filter(ended_at__lt=now - KEPT_FOR).values_list("pk", flat=True)[:BATCH]
     Grant.objects.filter(pk__in=list(over)).delete()
     LogoutDelivery.objects.filter(done_at__lt=now - DELIVERIES_KEPT_FOR).delete()

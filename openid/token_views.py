@@ -6,12 +6,11 @@ import time
 from typing import Any
 
 from django.conf import settings
-from django.db import transaction
 from django.http import HttpRequest, HttpResponse
 
 from authgate.audit import record
 from authgate.peer import client_address
-from openid import grants, keys, policy
+from openid import grants, keys, policy, standing, token_feed
 from openid.claims import claims_of
 from openid.client_requests import (
     answer,
@@ -22,12 +21,14 @@ from openid.client_requests import (
     query_octets,
 )
 from openid.grants import Issued
-from openid.models import Client, Code, Grant, Token
+from openid.models import Code, Token
 from openid.policy import Ruling
 from openid.protocol import bearer, parameters, pkce, signed
 from openid.protocol import token as token_requests
 from openid.protocol.errors import ProtocolError
+from openid.protocol.parameters import Parameters
 from openid.protocol.token import CodeRequest, RefreshRequest
+from openid.standing import Standing
 
 ID_TOKEN_LIFETIME = 300
 """Seconds. Clients read an ID token once, when they receive it."""
@@ -41,83 +42,98 @@ def invalid_grant(description: str) -> ProtocolError:
 def token(request: HttpRequest) -> HttpResponse:
     """Exchange a code or a refresh token (RFC 6749, section 3.2)."""
     form = form_of(request)
-    client = authenticated_client(request, form)
+    found = _named_in(form)
+    client = authenticated_client(request, form, found.client if found else None)
     asked = token_requests.parse(form)
+    mine = found if found is not None and found.client.pk == client.pk else None
     if isinstance(asked, CodeRequest):
-        return _exchange_code(request, client, asked)
-    return _refresh(request, client, asked)
+        return _exchange_code(request, mine, asked)
+    return _refresh(request, mine, asked)
 
 
-def _exchange_code(request: HttpRequest, client: Client, asked: CodeRequest) -> HttpResponse:
-    code = grants.code_named(asked.code, client)
+def _named_in(form: Parameters) -> Standing | None:
+    """Return what a request wants to exchange, loaded together with its client. One query."""
+    kind = form.get("grant_type")
+    if kind == "authorization_code" and form.get("code"):
+        return standing.code(grants.digest(form.get("code")))
+    if kind == "refresh_token" and form.get("refresh_token"):
+        return standing.token(grants.digest(form.get("refresh_token")))
+    return None
+
+
+def _exchange_code(request: HttpRequest, code: Standing | None, asked: CodeRequest) -> HttpResponse:
     if code is None or code.redirect_uri != asked.redirect_uri:
         raise invalid_grant("the code is unknown")
     # Before the code counts as used: a reader of logs has no verifier, and could end the user's tokens.
     if not pkce.is_right(asked.verifier, code.challenge):
         raise invalid_grant("the code verifier is missing or wrong")
-    with transaction.atomic():
-        is_taken = grants.take_code(code)
-        grant = grants.live_grant(code.grant_id) if is_taken else None
-        ruling = _ruling(request, grant) if grant else None
-        if grant and ruling:
-            issued = grants.issue(grant, tuple(grant.scopes.split()), 0)
-    if not is_taken:
-        _note_reuse(request, client, code.grant, "a code was used twice", code)
-    if not grant or not ruling:
+    if code.is_taken:
+        _note_reuse(request, code, "a code was used twice")
+    ruling = _ruling(request, code)
+    if code.is_taken or ruling is None:
         raise invalid_grant("the code has expired, or its sign-in has ended")
-    return _token_answer(grant, ruling, issued, grant.scopes.split(), nonce=code.nonce)
+    issued = _issued(request, code, code.grant_scopes, 0, "a code was used twice")
+    return _token_answer(code, ruling, issued, code.grant_scopes)
 
 
-def _refresh(request: HttpRequest, client: Client, asked: RefreshRequest) -> HttpResponse:
-    found = grants.token_named(asked.token, Token.Kind.REFRESH)
-    if found is None or found.grant.client_id != client.pk or found.sequence >= grants.LONGEST_FAMILY:
+def _refresh(request: HttpRequest, found: Standing | None, asked: RefreshRequest) -> HttpResponse:
+    if found is None or found.kind != Token.Kind.REFRESH or time.time() >= found.ends_at:
         raise invalid_grant("the refresh token is unknown or expired")
-    scopes = token_requests.narrowed(asked.scopes, tuple(found.scopes.split()))
-    with transaction.atomic():
-        is_taken = grants.take_refresh(found)
-        grant = grants.live_grant(found.grant_id) if is_taken else None
-        ruling = _ruling(request, grant) if grant else None
-        if grant and ruling:
-            issued = grants.issue(grant, scopes, found.sequence + 1)
-        elif is_taken:
-            # The rules may admit the user again tomorrow: the client has this token alone.
-            Token.objects.filter(pk=found.pk).update(taken_at=None)
-    if not is_taken:
-        _note_reuse(request, client, found.grant, "a refresh token was used twice")
-    if not grant or not ruling:
+    if found.sequence >= grants.LONGEST_FAMILY:
+        raise invalid_grant("the refresh token is unknown or expired")
+    scopes = token_requests.narrowed(asked.scopes, found.scopes)
+    if found.is_taken:
+        _note_reuse(request, found, "a refresh token was used twice")
+    # The rules may admit the user again tomorrow: a token that they refuse now is not taken.
+    ruling = _ruling(request, found)
+    if found.is_taken or ruling is None:
         raise invalid_grant("the sign-in has ended, or the user has no access any more")
-    return _token_answer(grant, ruling, issued, scopes)
+    issued = _issued(request, found, scopes, found.sequence + 1, "a refresh token was used twice")
+    return _token_answer(found, ruling, issued, scopes)
 
 
-def _ruling(request: HttpRequest, grant: Grant) -> Ruling | None:
-    """Return the decision if the rules let the user of a grant in, None otherwise.
+def _issued(
+    request: HttpRequest, found: Standing, scopes: tuple[str, ...], sequence: int, reason: str
+) -> Issued:
+    """Return new tokens for a code or refresh token, which is then used. Raises ProtocolError."""
+    issued = grants.issue(found, scopes, sequence)
+    if not grants.take(found):
+        grants.withdraw(issued)
+        _note_reuse(request, found, reason)
+        raise invalid_grant("the code or token was used by another request")
+    return issued
+
+
+def _ruling(request: HttpRequest, found: Standing) -> Ruling | None:
+    """Return the decision if a grant counts and the rules let its user in, None otherwise.
 
     A public client runs where its user is; a server asks for a user whose address it was at the sign-in.
     """
-    address = client_address(request) if grant.client.is_public else grant.address
-    ruling = policy.decide(grant.client, grant.sign_in.user, grant.sign_in, address)
+    if not found.counts_by_rows or not found.is_live(time.time()):
+        return None
+    address = client_address(request) if found.client.is_public else found.address
+    application = token_feed.application(found.client.application_id)
+    ruling = policy.ruling_of(application, found.subject, address)
     return ruling if ruling.is_allowed else None
 
 
-def _note_reuse(
-    request: HttpRequest, client: Client, grant: Grant, reason: str, code: Code | None = None
-) -> None:
+def _note_reuse(request: HttpRequest, found: Standing, reason: str) -> None:
     """Revoke the grant of what was used twice (RFC 9700, section 4.14.2): a thief may have one of the two."""
-    was_taken = code is None or Code.objects.filter(pk=code.pk).exclude(taken_at=None).exists()
-    if was_taken and grants.revoke(grant.pk):
+    is_expired_code = found.kind == standing.CODE and not (
+        found.is_taken or Code.objects.filter(pk=found.pk).exclude(taken_at=None).exists()
+    )
+    if not is_expired_code and grants.revoke(found.grant_id):
         record(
             "openid_reuse",
-            subject=grant.sign_in.user.username,
-            application=client.application.name,
+            subject=found.subject.username,
+            application=found.client.application,
             reason=reason,
             address=client_address(request),
-            details={"client": client.client_id},
+            details={"client": found.client.client_id},
         )
 
 
-def _token_answer(
-    grant: Grant, ruling: Ruling, issued: Issued, scopes: list[str] | tuple[str, ...], nonce: str = ""
-) -> HttpResponse:
+def _token_answer(found: Standing, ruling: Ruling, issued: Issued, scopes: tuple[str, ...]) -> HttpResponse:
     told: dict[str, Any] = {
         "access_token": issued.access,
         "token_type": "Bearer",
@@ -125,27 +141,28 @@ def _token_answer(
         "scope": " ".join(scopes),
     }
     if "openid" in scopes:
-        told["id_token"] = _id_token(grant, ruling, issued.access, scopes, nonce)
+        told["id_token"] = _id_token(found, ruling, issued.access, scopes)
     return answer(told | ({"refresh_token": issued.refresh} if issued.refresh else {}))
 
 
-def _id_token(grant: Grant, ruling: Ruling, access: str, scopes: Any, nonce: str) -> str:
+def _id_token(found: Standing, ruling: Ruling, access: str, scopes: tuple[str, ...]) -> str:
     """Return an ID token (Core, section 2). A refreshed one has no nonce (section 12.2)."""
     now = int(time.time())
     claims = {
         **claims_of(ruling.subject, scopes, ruling.application),
         "iss": settings.IKD_PORTAL_ORIGIN,
-        "sub": grant.subject,
-        "aud": grant.client.client_id,
+        "sub": found.grant_subject,
+        "aud": found.client.client_id,
         "iat": now,
         "exp": now + ID_TOKEN_LIFETIME,
-        "auth_time": int(grant.auth_time.timestamp()),
-        "acr": grant.acr,
-        "amr": grant.amr,
-        "sid": grant.sid,
+        "auth_time": found.auth_time,
+        "acr": found.acr,
+        "amr": found.amr,
+        "sid": found.sid,
         "at_hash": signed.access_token_hash(access),
     }
-    return keys.sign(claims | ({"nonce": nonce} if nonce else {}), signed.ID_TOKEN)
+    nonce = {"nonce": found.nonce} if found.nonce else {}
+    return keys.sign(claims | nonce, signed.ID_TOKEN, token_feed.signing_keys())
 
 
 # ---- about a token ----------------------------------------------------------------------------------------
@@ -155,39 +172,36 @@ def _id_token(grant: Grant, ruling: Ruling, access: str, scopes: Any, nonce: str
 def userinfo(request: HttpRequest) -> HttpResponse:
     """Return the claims of an access token's scopes (Core, section 5.3)."""
     access = bearer.token_in(authorization_of(request), parameters.parse(query_octets(request)))
-    found = grants.token_named(access, Token.Kind.ACCESS)
-    grant = grants.live_grant(found.grant_id) if found else None
-    ruling = _ruling(request, grant) if grant else None
-    if found is None or grant is None or ruling is None:
+    found = token_feed.token(grants.digest(access))
+    ruling = _ruling(request, found) if found is not None and found.kind == Token.Kind.ACCESS else None
+    if found is None or ruling is None:
         raise bearer.invalid_token()
-    scopes = found.scopes.split()
-    if "openid" not in scopes:
+    if "openid" not in found.scopes:
         raise bearer.refused("insufficient_scope", "the token lacks the scope openid", status=403)
-    return answer(claims_of(ruling.subject, scopes, ruling.application))
+    return answer(claims_of(ruling.subject, found.scopes, ruling.application))
 
 
 @for_clients("POST")
 def introspect(request: HttpRequest) -> HttpResponse:
     """Say whether a token of the asking client counts (RFC 7662). Of any other token nothing is told."""
     form = form_of(request)
-    client = authenticated_client(request, form)
+    named = form.get("token")
+    found = standing.token(grants.digest(named)) if named else None
+    client = authenticated_client(request, form, found.client if found else None)
     if client.is_public:
         raise ProtocolError("unauthorized_client", "public clients may not introspect", status=403)
-    found = grants.token_named(token_requests.token_named(form))
-    if found is None or found.taken_at is not None or found.grant.client_id != client.pk:
-        return answer({"active": False})
-    grant = grants.live_grant(found.grant_id)
-    if grant is None or _ruling(request, grant) is None:
+    token_requests.token_named(form)
+    if found is None or found.is_taken or found.client.pk != client.pk or _ruling(request, found) is None:
         return answer({"active": False})
     told = {
         "active": True,
-        "scope": found.scopes,
+        "scope": " ".join(found.scopes),
         "client_id": client.client_id,
-        "username": grant.sign_in.user.username,
-        "sub": grant.subject,
+        "username": found.subject.username,
+        "sub": found.grant_subject,
         "aud": client.client_id,
         "iss": settings.IKD_PORTAL_ORIGIN,
-        "exp": int(found.expires_at.timestamp()),
+        "exp": int(found.ends_at),
     }
     return answer(told | ({"token_type": "Bearer"} if found.kind == Token.Kind.ACCESS else {}))
 
@@ -199,11 +213,13 @@ def revoke(request: HttpRequest) -> HttpResponse:
     The answer is the same for a token that is unknown or another client's, of which nothing is revoked.
     """
     form = form_of(request)
-    client = authenticated_client(request, form)
-    found = grants.token_named(token_requests.token_named(form))
-    if found is not None and found.grant.client_id == client.pk:
+    named = form.get("token")
+    found = standing.token(grants.digest(named)) if named else None
+    client = authenticated_client(request, form, found.client if found else None)
+    token_requests.token_named(form)
+    if found is not None and found.client.pk == client.pk:
         if found.kind == Token.Kind.REFRESH:
             grants.revoke(found.grant_id)
         else:
-            found.delete()
+            grants.revoke_access(found.pk)
     return answer({})

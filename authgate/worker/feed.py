@@ -17,6 +17,7 @@ from django.conf import settings
 from django.db import ProgrammingError, close_old_connections, connection
 
 from authgate import identity_jwt
+from authgate.check.memory import Principal
 from authgate.logs.lines import cause_of
 from authgate.pages import framed, refused
 from authgate.people import people
@@ -234,6 +235,7 @@ class Feed:
 
     def _apply(self, found: Changes) -> bool:
         keys: dict[str, set[int | None]] = {"sign_in": set(), "user": set(), "application": set()}
+        keys["client"] = set()  # of these only the OpenID provider holds anything
         for kind, key in found.rows:
             keys[kind].add(key)
         everybody = None in keys["user"] or None in keys["sign_in"]
@@ -254,11 +256,15 @@ class Feed:
         """Load applications to be held when this reading is over; None for all, and for one that is gone."""
         compiled = loader.load_everything_compiled() if which is None else loader.load_compiled(which)
         if which is None:
-            self.memory.issuers = people().load_issuers()
-            self.memory.signer = identity_jwt.load_signer()
+            self._load_keys()
             which = self.memory.known_applications() | self._compiled.keys()
         self._compiled.update(dict.fromkeys(which))
         self._compiled.update((each[0].id, each) for each in compiled)
+
+    def _load_keys(self) -> None:
+        """Load by what workers sign and verify."""
+        self.memory.issuers = people().load_issuers()
+        self.memory.signer = identity_jwt.load_signer()
 
     def _hold_compiled(self) -> None:
         if not self._compiled:
@@ -340,9 +346,12 @@ class Feed:
         if not due:
             return
         generation = self.memory.generation
-        loaded = loader.load_held(due)
+        loaded = self._load_held(due)
         for digest in due:
             self.memory.renew(digest, loaded.get(digest), generation)
+
+    def _load_held(self, keys: list[bytes]) -> dict[bytes, Principal]:
+        return loader.load_held(keys)
 
     def _cut(self) -> None:
         """Cut the feed at a mark of long ago, by a clock that is never set: unread rows must stay."""

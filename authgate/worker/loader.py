@@ -127,6 +127,21 @@ def load_compiled(which: set[int] | None = None) -> list[Compiled]:
     return [(application, tuple(by_application.get(application.id, ()))) for application in compiled]
 
 
+def load_one(id: int) -> Application | None:
+    """Return a compiled application; None if it is gone. Two queries."""
+    rule_fields = [f"rules__{field}" for field in RULE_FIELDS]
+    rows = list(
+        models.Application.objects.filter(pk=id)
+        .order_by("rules__path", "rules__pk")
+        .values_list(*APPLICATION_FIELDS, *rule_fields)
+    )
+    if not rows:
+        return None
+    columns = len(APPLICATION_FIELDS)
+    rules = [row[columns:] for row in rows if row[columns] is not None]
+    return _application(rows[0][:columns], rules, _references([id]))
+
+
 def load_everything_compiled() -> list[Compiled]:
     """Return all compiled applications, and exempt them from garbage collection.
 

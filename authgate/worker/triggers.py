@@ -20,7 +20,8 @@ class Watched:
     """A table on which access depends: the kind of entry to forget, and its key.
 
     `key` is SQL with `{row}` for OLD or NEW; NULL means everything of that kind. `columns` limits what
-    an UPDATE must touch to count; `inserts` is off where a new row takes nothing away.
+    an UPDATE must touch to count; `inserts` is off where a new row takes nothing away. `when` is SQL over
+    OLD, and only for tables without `inserts`.
     """
 
     table: str
@@ -28,9 +29,11 @@ class Watched:
     key: str
     columns: tuple[str, ...] = ()
     inserts: bool = True
+    when: str = ""
 
 
 _RULE = "(SELECT application_id FROM authgate_rule WHERE id = {row}.rule_id)"
+_SIGN_IN = "(SELECT sign_in_id FROM openid_grant WHERE id = {row}.grant_id)"
 _OWNER = "(SELECT user_id FROM accounts_apitoken WHERE id = {row}.apitoken_id)"
 WATCHED = (
     Watched(
@@ -98,6 +101,18 @@ WATCHED = (
     Watched("authgate_rule_groups", "application", _RULE),
     Watched("authgate_rule_users", "application", _RULE),
     Watched("authgate_application_named_groups", "application", "{row}.application_id"),
+    Watched("openid_client", "client", "{row}.id", inserts=False),
+    Watched("openid_clientsecret", "client", "{row}.client_id"),
+    Watched("openid_providerkey", "client", "NULL"),
+    Watched("openid_grant", "sign_in", "{row}.sign_in_id", inserts=False),
+    Watched(
+        "openid_token",
+        "sign_in",
+        _SIGN_IN,
+        ("grant_id", "kind", "digest", "scopes", "expires_at"),
+        inserts=False,
+        when="OLD.kind = 'access' AND OLD.expires_at > CURRENT_TIMESTAMP",
+    ),
 )
 
 
@@ -233,8 +248,9 @@ def _for_sqlite(watched: Watched) -> list[str]:
             for row in rows
         )
         statements.append(f"DROP TRIGGER IF EXISTS {name}")
+        when = f"WHEN ({watched.when}) " if watched.when else ""
         statements.append(
-            f"CREATE TRIGGER {name} AFTER {sql} ON {watched.table} FOR EACH ROW BEGIN {inserts}END"
+            f"CREATE TRIGGER {name} AFTER {sql} ON {watched.table} FOR EACH ROW {when}BEGIN {inserts}END"
         )
     return statements
 
@@ -250,11 +266,12 @@ def _for_postgresql(watched: Watched) -> list[str]:
             for key in keys
         )
         each = "STATEMENT" if event == "truncate" else "ROW"
+        when = f" WHEN ({watched.when})" if watched.when and each == "ROW" else ""
         body = f"BEGIN {inserts} RETURN NULL; END"
         statements += [
             f"CREATE OR REPLACE FUNCTION {name}() RETURNS trigger LANGUAGE plpgsql AS $ikd$ {body} $ikd$",
             f"CREATE OR REPLACE TRIGGER {name} AFTER {sql} ON {watched.table} "
-            f"FOR EACH {each} EXECUTE FUNCTION {name}()",
+            f"FOR EACH {each}{when} EXECUTE FUNCTION {name}()",
         ]
     return statements
 

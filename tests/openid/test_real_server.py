@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 
 from authgate.models import SignIn
 from authgate.sign_ins import end_sign_ins
+from authgate.worker.feed import FRESH_FOR
 from openid.models import Grant
 from tests.accounts.conftest import PortalClient
 from tests.front.serving import Database, Portal
@@ -87,15 +89,50 @@ def test_of_many_that_race_for_a_refresh_one_wins_and_none_goes_on(
     assert exchange(portal, rp, {**fields, "refresh_token": won[0]["refresh_token"]})[0] == 400
 
 
+def is_active(portal: Portal, rp: RelyingParty, token: str) -> bool:
+    credentials = basic(rp.client.client_id, rp.secret)
+    _, told = send(portal, "POST", "/openid/introspect", {"token": token}, Authorization=credentials)
+    return bool(told["active"])
+
+
 def test_tokens_end_with_the_transaction_that_ends_the_sign_in(
     browser: PortalClient, rp: RelyingParty, portal: Portal
 ) -> None:
     _, tokens = exchange(portal, rp, code_fields(rp, rp.code(browser)))
-    before = userinfo(portal, tokens["access_token"])
+    access, refresh = tokens["access_token"], tokens["refresh_token"]
+    before = (is_active(portal, rp, access), is_active(portal, rp, refresh))
 
     end_sign_ins(SignIn.objects.all())
 
-    assert (before, userinfo(portal, tokens["access_token"])) == (200, 401)
+    assert before == (True, True)
+    assert (is_active(portal, rp, access), is_active(portal, rp, refresh)) == (False, False)
+    assert exchange(portal, rp, {"grant_type": "refresh_token", "refresh_token": refresh})[0] == 400
+
+
+def test_userinfo_in_memory_believes_the_end_of_a_sign_in_within_a_second(
+    browser: PortalClient, rp: RelyingParty, portal: Portal
+) -> None:
+    _, tokens = exchange(portal, rp, code_fields(rp, rp.code(browser)))
+    access = tokens["access_token"]
+    before = [userinfo(portal, access) for _ in range(5)]
+
+    end_sign_ins(SignIn.objects.all())
+    time.sleep(FRESH_FOR)  # no memory that was read earlier counts any longer
+
+    assert before == [200] * 5
+    assert userinfo(portal, access) == 401
+
+
+def test_a_client_that_revokes_finds_its_token_revoked(
+    browser: PortalClient, rp: RelyingParty, portal: Portal
+) -> None:
+    _, tokens = exchange(portal, rp, code_fields(rp, rp.code(browser)))
+    credentials = basic(rp.client.client_id, rp.secret)
+    before = userinfo(portal, tokens["access_token"])
+    send(portal, "POST", "/openid/revoke", {"token": tokens["refresh_token"]}, Authorization=credentials)
+
+    assert before == 200
+    assert not is_active(portal, rp, tokens["access_token"])
 
 
 def test_what_clients_read_first_is_there(rp: RelyingParty, portal: Portal) -> None:

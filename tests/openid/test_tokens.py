@@ -8,7 +8,6 @@ import json
 import time
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 import pytest
 import time_machine
@@ -684,16 +683,3 @@ def test_the_user_who_signs_in_next_has_no_part_in_it(
 
     assert rp.userinfo(tokens["access_token"]).status_code == 401
     assert Code.objects.filter(grant__sign_in__user=bob).count() == 0
-
-
-def test_what_an_exchange_costs(
-    browser: PortalClient, rp: RelyingParty, django_assert_max_num_queries: Any
-) -> None:
-    rp.tokens(browser)
-    code = rp.code(browser)
-    with django_assert_max_num_queries(22):
-        tokens = rp.exchange(code).json()
-    with django_assert_max_num_queries(22):
-        tokens = rp.refresh(tokens["refresh_token"]).json()
-    with django_assert_max_num_queries(10):
-        rp.userinfo(tokens["access_token"])

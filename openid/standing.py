@@ -1,0 +1,264 @@
+"""What a code or token stands for, with everything that decides whether it counts. One query.
+
+A grant counts while its sign-in does: each look-up reads both, with the client, and the user as rules see
+them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+from typing import Any
+
+from django.db.models import OuterRef, QuerySet, Subquery
+
+from authgate.check.decision import Subject
+from authgate.check.memory import Session
+from authgate.factor_policy import in_strict_group, is_given, is_owed
+from authgate.people import people
+from authgate.worker.prepared import PreparedQuery
+from openid.models import Client, ClientSecret, Code, Token
+
+Row = tuple[Any, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientFacts:
+    """A client as its calls need it. `secrets` are digests: two, or one twice, or none."""
+
+    pk: int
+    client_id: str
+    kind: str
+    is_enabled: bool
+    application_id: int
+    application: str
+    access_lifetime: int
+    refresh_lifetime: int
+    secrets: frozenset[bytes]
+
+    @property
+    def is_public(self) -> bool:
+        return self.kind == Client.Kind.PUBLIC
+
+
+CLIENT_FIELDS = (
+    "pk",
+    "client_id",
+    "kind",
+    "enabled",
+    "application__enabled",
+    "application_id",
+    "application__name",
+    "access_lifetime",
+    "refresh_lifetime",
+)
+
+
+@dataclass(slots=True, kw_only=True)
+class Standing(Session):
+    """A code or token, its grant, its client and its user. Memory keeps those of access tokens.
+
+    `counts_by_rows` is false once a row ended the grant; `is_live` adds the times. `ends_at` is the end of
+    the code or token itself.
+    """
+
+    pk: int
+    kind: str
+    ends_at: float
+    is_taken: bool
+    scopes: tuple[str, ...]
+    sequence: int
+    redirect_uri: str
+    challenge: str
+    nonce: str
+    grant_id: int
+    sid: str
+    grant_subject: str
+    grant_scopes: tuple[str, ...]
+    auth_time: int
+    amr: list[str]
+    acr: str
+    address: str | None
+    is_offline: bool
+    granted_at: float
+    sign_in_ends_at: float
+    counts_by_rows: bool
+    client: ClientFacts
+
+
+CODE = "code"
+TOKEN_FIELDS = ("kind", "scopes", "sequence")
+CODE_FIELDS = ("redirect_uri", "challenge", "nonce")
+SHARED_FIELDS = ("digest", "pk", "expires_at", "taken_at")
+GRANT_FIELDS = (
+    "pk",
+    "sid",
+    "subject",
+    "scopes",
+    "auth_time",
+    "amr",
+    "acr",
+    "address",
+    "offline",
+    "created_at",
+)
+LIFE_FIELDS = ("revoked_at", "ended_at", "superseded", "sign_in__ended_at", "sign_in__user__is_active")
+SIGN_IN_FIELDS = (
+    "sign_in__second_factor_at",
+    "sign_in__remembered_device",
+    "sign_in__user__is_staff",
+    "sign_in__user__is_superuser",
+    "sign_in_id",
+    "sign_in__expires_at",
+    "sign_in__last_seen_at",
+    "sign_in__idle_timeout",
+)
+USER_FIELDS = ("pk", "uuid", "username", "display_name", "email", "groups__pk", "groups__name")
+
+
+def _first_secret(client: str, order: str) -> Subquery:
+    rows = ClientSecret.objects.filter(client=OuterRef(client)).order_by(order)
+    return Subquery(rows.values("digest")[:1])
+
+
+def _with_everything(rows: QuerySet[Any], own: tuple[str, ...]) -> QuerySet[Any, Row]:
+    found: QuerySet[Any, Row] = (
+        rows.annotate(
+            verified=people().has_verified_address("grant__sign_in__user"),
+            in_strict_group=in_strict_group("grant__sign_in__user"),
+            oldest_secret=_first_secret("grant__client", "pk"),
+            newest_secret=_first_secret("grant__client", "-pk"),
+        )
+        .order_by("pk")
+        .values_list(
+            *SHARED_FIELDS,
+            *own,
+            *(f"grant__{field}" for field in GRANT_FIELDS),
+            *(f"grant__{field}" for field in LIFE_FIELDS),
+            *(f"grant__{field}" for field in SIGN_IN_FIELDS),
+            "in_strict_group",
+            *(f"grant__client__{field}" for field in CLIENT_FIELDS),
+            "oldest_secret",
+            "newest_secret",
+            "verified",
+            *(f"grant__sign_in__user__{field}" for field in USER_FIELDS),
+        )
+    )
+    return found
+
+
+_TOKENS = PreparedQuery(
+    lambda digests: _with_everything(Token.objects.filter(digest__in=digests), TOKEN_FIELDS)
+)
+_CODES = PreparedQuery(lambda digests: _with_everything(Code.objects.filter(digest__in=digests), CODE_FIELDS))
+
+
+def tokens(digests: list[bytes]) -> dict[bytes, Standing]:
+    """Return what tokens stand for, by their digests, whether they count or not. One query."""
+    return _standings(_TOKENS, digests, _token)
+
+
+def token(digest: bytes) -> Standing | None:
+    return tokens([digest]).get(digest)
+
+
+def code(digest: bytes) -> Standing | None:
+    """Return what a code stands for, taken or not. One query."""
+    return _standings(_CODES, [digest], _code).get(digest)
+
+
+def client_named(client_id: str) -> ClientFacts | None:
+    """Return a client, enabled or not. One query."""
+    found = (
+        Client.objects.filter(client_id=client_id)
+        .annotate(oldest_secret=_first_secret("pk", "pk"), newest_secret=_first_secret("pk", "-pk"))
+        .values_list(*CLIENT_FIELDS, "oldest_secret", "newest_secret")
+        .first()
+    )
+    return _client(found) if found else None
+
+
+def _standings(
+    query: PreparedQuery, digests: list[bytes], own: Callable[[Row], dict[str, Any]]
+) -> dict[bytes, Standing]:
+    by_digest = groupby(query.rows(digests), key=lambda row: bytes(row[0]))
+    return {digest: _standing(list(rows), own) for digest, rows in by_digest}
+
+
+def _token(own: Row) -> dict[str, Any]:
+    kind, scopes, sequence = own
+    place = dict.fromkeys(CODE_FIELDS, "")
+    return {"kind": kind, "scopes": tuple(scopes.split()), "sequence": sequence, **place}
+
+
+def _code(own: Row) -> dict[str, Any]:
+    return {"kind": CODE, "scopes": (), "sequence": 0, **dict(zip(CODE_FIELDS, own, strict=True))}
+
+
+def _standing(rows: list[Row], own: Callable[[Row], dict[str, Any]]) -> Standing:
+    """Return what the rows of one code or token say: one for each of the user's groups."""
+    parts = list(rows[0])
+
+    def take(count: int) -> list[Any]:
+        taken, parts[:] = parts[:count], parts[count:]
+        return taken
+
+    _, pk, expires_at, taken_at = take(len(SHARED_FIELDS))
+    kept = own(tuple(take(len(CODE_FIELDS))))
+    grant = dict(zip(GRANT_FIELDS, take(len(GRANT_FIELDS)), strict=True))
+    revoked, ended, is_superseded, sign_in_ended, is_active = take(len(LIFE_FIELDS))
+    given, remembered, is_staff, is_superuser, sign_in_id, sign_in_ends, seen, idle = take(
+        len(SIGN_IN_FIELDS)
+    )
+    owes = is_owed(given, remembered, is_staff, is_superuser, take(1)[0])
+    client = _client(tuple(take(len(CLIENT_FIELDS) + 2)))
+    life = (revoked, ended, sign_in_ended)
+    counts = life == (None, None, None) and is_active is True and not is_superseded and client.is_enabled
+    ends, sign_in_ends_at = _unix(expires_at), _unix(sign_in_ends)
+    return Standing(
+        "",
+        sign_in_id,
+        _subject(tuple(parts), rows, is_given(given)),
+        ends if grant["offline"] else min(ends, sign_in_ends_at),
+        math.inf if grant["offline"] else _unix(seen) + idle,
+        pk=pk,
+        ends_at=ends,
+        is_taken=taken_at is not None,
+        **kept,
+        grant_id=grant["pk"],
+        sid=grant["sid"],
+        grant_subject=grant["subject"],
+        grant_scopes=tuple(grant["scopes"].split()),
+        auth_time=int(_unix(grant["auth_time"])),
+        amr=grant["amr"],
+        acr=grant["acr"],
+        address=grant["address"],
+        is_offline=grant["offline"],
+        granted_at=_unix(grant["created_at"]),
+        sign_in_ends_at=sign_in_ends_at,
+        counts_by_rows=counts and not owes,
+        client=client,
+    )
+
+
+def _client(row: Row) -> ClientFacts:
+    pk, client_id, kind, enabled, application_enabled, application_id, application, *lifetimes = row
+    secrets = frozenset(bytes(each) for each in lifetimes[2:] if each is not None)
+    is_enabled = enabled and application_enabled
+    return ClientFacts(
+        pk, client_id, kind, is_enabled, application_id, application, lifetimes[0], lifetimes[1], secrets
+    )
+
+
+def _subject(user: Row, rows: list[Row], second_factor: bool) -> Subject:
+    is_verified, pk, uuid, username, name, email, *_ = user
+    groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
+    address = email if is_verified else ""
+    return Subject(pk, str(uuid), username, name, address, groups, second_factor=second_factor)
+
+
+def _unix(moment: datetime) -> float:
+    return moment.timestamp()
