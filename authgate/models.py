@@ -402,8 +402,8 @@ class ConfigurationEvent(models.Model):
         return f"{self.contract} {self.origin} {self.reason}"
 
 
-class SigningKey(models.Model):
-    """A key of the portal's own, which signs X-Ikd-Jwt from a moment on."""
+class KeyRow(models.Model):
+    """A private key that signs from a moment on. Each kind of signature has a table of its own."""
 
     kid = models.CharField(max_length=40, unique=True)
     private_key = EncryptedField(editable=False)
@@ -411,11 +411,16 @@ class SigningKey(models.Model):
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
+        abstract = True
         default_permissions = ()
         ordering = ["signs_from", "pk"]
 
     def __str__(self) -> str:
         return self.kid
+
+
+class SigningKey(KeyRow):
+    """A key of the portal's own, which signs X-Ikd-Jwt."""
 
 
 class Change(models.Model):

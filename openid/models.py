@@ -15,8 +15,7 @@ from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
-from authgate.encryption import EncryptedField
-from authgate.models import Application, SignIn
+from authgate.models import Application, KeyRow, SignIn
 from openid.protocol import redirect_uris
 from openid.protocol.authorization import SCOPES
 
@@ -282,17 +281,5 @@ class LogoutDelivery(models.Model):
         return f"{self.audience} {self.sid}"
 
 
-class ProviderKey(models.Model):
-    """A key that signs ID tokens and logout tokens from a moment on. X-Ikd-Jwt has keys of its own."""
-
-    kid = models.CharField(max_length=40, unique=True)
-    private_key = EncryptedField(editable=False)
-    signs_from = models.DateTimeField()
-    created_at = models.DateTimeField(auto_now_add=True)
-
-    class Meta:
-        default_permissions = ()
-        ordering = ["signs_from", "pk"]
-
-    def __str__(self) -> str:
-        return self.kid
+class ProviderKey(KeyRow):
+    """A key that signs ID tokens and logout tokens. X-Ikd-Jwt has keys of its own."""
