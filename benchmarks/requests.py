@@ -61,23 +61,24 @@ def checks(
 
 
 def unlike_heads(every: list[str], count: int) -> list[bytes]:
-    """Return checks of which no two have the same head: each has a request id of its own."""
+    """Return checks of which no two have the same head, as if each came from another browser."""
     alike = checks(every)
     return [
-        alike[n % len(alike)].replace(
-            b"\r\nUser-Agent:", f"\r\nX-Request-Id: {n:032x}\r\nUser-Agent:".encode()
-        )
+        alike[n % len(alike)].replace(b"\r\nUser-Agent: ", f"\r\nUser-Agent: {n:032x} ".encode())
         for n in range(count)
     ]
 
 
-def with_referers(every: list[str], count: int) -> list[bytes]:
-    """Return checks that differ in the page that they were found on too."""
+def varying_heads(every: list[str], count: int) -> list[bytes]:
+    """Return checks for the parts of a page: each has its own Referer, If-None-Match and X-Request-Id."""
     alike = checks(every)
-    referers = [f"https://app.example.com/docs/page-{n}.html" for n in range(count)]
     return [
-        alike[n % len(alike)].replace(b"\r\nUser-Agent:", f"\r\nReferer: {referer}\r\nUser-Agent:".encode())
-        for n, referer in enumerate(referers)
+        alike[n % len(alike)].replace(
+            b"\r\nUser-Agent:",
+            f'\r\nReferer: https://app.example.com/docs/page-{n}.html\r\nIf-None-Match: "{n:x}"\r\n'
+            f"X-Request-Id: {n:032x}\r\nUser-Agent:".encode(),
+        )
+        for n in range(count)
     ]
 
 

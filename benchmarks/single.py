@@ -54,8 +54,8 @@ def _cases(run: Run, stack: ExitStack, var: Path, tokens: dict[str, str], sessio
     kinds = [
         ("signed_in", portal, requests.checks(ours), 200),
         ("signed_in_1000_people", warm, requests.checks(many), 200),
+        ("signed_in_varying_headers", portal, requests.varying_heads(ours, UNLIKE), 200),
         ("signed_in_no_head_known", portal, requests.unlike_heads(ours, UNLIKE), 200),
-        ("signed_in_other_Referers", portal, requests.with_referers(ours, UNLIKE), 200),
         ("anonymous", portal, requests.checks(), 401),
         ("anonymous_redirect", portal, traefik, 302),
         ("public", portal, requests.checks(prefix="/public"), 200),

@@ -25,7 +25,7 @@ from authgate.endpoints.header_aliases import ALIASES, note_aliases
 from authgate.peer import ABORT, SENT_TARGET, is_trusted_peer, peer_from
 from authgate.worker import feed, lookups
 from authgate.worker.failures import overloaded
-from authgate.worker.head_cache import Parts, check_again, head_of, parted, path_header_in
+from authgate.worker.head_cache import Parts, check_again, head_of, parted, path_header_in, unread_in
 from authgate.worker.write_behind import writer
 
 log = logging.getLogger("ikd.gate")
@@ -83,6 +83,9 @@ class Front(HttpToolsProtocol):
     path_header: bytes | None = None
     """What stands before the path in this connection's heads, as its proxy spells it."""
 
+    unread: tuple[bytes, ...] = ()
+    """Those of the headers that no check reads which this connection's last new head had."""
+
     heads_begun = 0
     unlike = 0
     """Heads in a row that were like none before."""
@@ -132,10 +135,14 @@ class Front(HttpToolsProtocol):
             return
         if self.path_header is None:
             self.path_header = path_header_in(data)
-        parts = parted(data, self.path_header) if self.path_header else None
+        parts = parted(data, self.path_header, self.unread) if self.path_header else None
         if parts is not None and self._answer_again(worker, parts):
-            self.unlike = 0
             return
+        if parts is not None and (unread := unread_in(data)) != self.unread:
+            self.unread = unread
+            parts = parted(data, self.path_header, unread)
+            if parts is not None and self._answer_again(worker, parts):
+                return
         self.unlike += 1
         self.heads_begun = 0
         self._parse(data)
@@ -357,6 +364,7 @@ class Front(HttpToolsProtocol):
         except Exception:
             log.exception("the front could not answer a check")
             return False
+        self.unlike = 0
         self.server_state.total_requests += 1
         self._write(worker, found, octets, now)
         return True

@@ -1,8 +1,8 @@
 """What a worker remembers of the heads of checks: how they read, whatever path they ask for.
 
-A browser's requests differ in path and Referer and hardly in anything else, and to read the rest of a head
-costs more than to decide. So how a head reads is kept under SHA-256 of its bytes without those two values.
-No secret is kept, and no decision: session, rules and lifetimes are looked up for each check.
+A browser's requests differ in their path, in Referer and in a few headers that no check reads. To read the
+rest of a head costs more than to decide. So how a head reads is kept under SHA-256 of its bytes without those
+values. No secret is kept, and no decision: session, rules and lifetimes are looked up for each check.
 """
 
 from __future__ import annotations
@@ -34,7 +34,12 @@ LONGEST = 8_192
 _HEADER = b"\r\nx-forwarded-uri: "
 _AUTHORIZATION = b"\r\nauthorization: "
 _REFERERS = (b"\r\nReferer: ", b"\r\nreferer: ")
+UNREAD = ("If-None-Match", "If-Modified-Since", "Range", "X-Request-Id", "Traceparent", "X-Correlation-Id")
+"""Headers that no check reads, and that differ from one request of a page to the next."""
+
+_UNREAD = tuple(f"\r\n{spelt}: ".encode() for name in UNREAD for spelt in (name, name.lower()))
 _PLAIN_VALUE = re.compile(rb"[\x21-\x7e]+")
+_PLAIN_TEXT = re.compile(rb"[\x20-\x7e]*")
 _END = b"\r\n"
 _NO_HEADERS = RequestHeaders({})
 
@@ -154,8 +159,8 @@ def path_header_in(octets: bytes) -> bytes:
     return octets[at : at + len(_HEADER)] if at >= 0 else b""
 
 
-def parted(octets: bytes, path_header: bytes) -> Parts | None:
-    """Return the parts of a head, or None for one that is not remembered.
+def parted(octets: bytes, path_header: bytes, unread: tuple[bytes, ...] = ()) -> Parts | None:
+    """Return the parts of a head, or None for one that is not remembered. `unread` is from `unread_in`.
 
     A Referer is a part only in the plainest form. What it leaves is marked, so that nothing else is known by
     the same key: no value holds a line's end.
@@ -165,6 +170,8 @@ def parted(octets: bytes, path_header: bytes) -> Parts | None:
     if not end or len(octets) > LONGEST:
         return None
     constant = b"".join((before, found, end, after))
+    for name in unread:
+        constant = _without(name, constant)
     for name in _REFERERS:
         before, found, rest = constant.partition(name)
         if found:
@@ -174,6 +181,18 @@ def parted(octets: bytes, path_header: bytes) -> Parts | None:
             constant = b"".join((before, found, end, after))
             return Parts(sha256(constant).digest() + b"r", constant, path, referer)
     return Parts(sha256(constant).digest(), constant, path, None)
+
+
+def _without(name: bytes, constant: bytes) -> bytes:
+    """Return a head without the plain value of a header. Its name stays, so that no line joins another."""
+    before, found, rest = constant.partition(name)
+    value, end, after = rest.partition(_END)
+    return b"".join((before, found, end, after)) if end and _PLAIN_TEXT.fullmatch(value) else constant
+
+
+def unread_in(octets: bytes) -> tuple[bytes, ...]:
+    """Return which of the headers that no check reads a head has, as its sender spells them."""
+    return tuple(name for name in _UNREAD if name in octets)
 
 
 class Noted(Enum):

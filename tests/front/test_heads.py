@@ -198,6 +198,10 @@ LINES = [
     b" folded\r\n",
     b"Referer: https://wiki.example.com/x\r\n",
     b"referer: a b\r\n",
+    b"X-Request-Id: 1\r\n",
+    b"range: bytes=0-\r\n folded\r\n",
+    b"If-None-Match: \x01\r\n",
+    b"Traceparent: a\r\ntraceparent: b\r\n",
     b"\r\n",
 ]
 FRAME = {"Sec-Fetch-Dest": "iframe", "Sec-Fetch-Site": "cross-site"}
@@ -229,6 +233,8 @@ BASES = [
     AUTHORIZATION_FIRST,
     check_bytes(COOKIE, Referer=f"{WIKI}/a", Authorization="Basic eDp5", check="/authgate/traefik"),
     check_bytes(Accept="*/*", Authorization="Basic eDp5", Referer=f"{WIKI}/a"),
+    check_bytes(COOKIE, Referer=f"{WIKI}/a", If_None_Match='"a"', X_Request_Id="1"),
+    check_bytes(COOKIE, check="/authgate/traefik", Authorization="Basic eDp5", Traceparent="00-1-2-01"),
 ]
 REFERERS = [
     f"{WIKI}/b",
@@ -256,6 +262,9 @@ def changed(draw: st.DrawFn, base: bytes) -> bytes:
     if draw(st.booleans()):
         referer = draw(st.sampled_from(REFERERS)).encode()
         octets = re.sub(rb"(?m)^Referer: .*\r$", b"Referer: " + referer + b"\r", octets, count=1)
+    if draw(st.booleans()):
+        tag = draw(st.sampled_from(REFERERS)).encode()
+        octets = re.sub(rb"(?m)^If-None-Match: .*\r$", b"If-None-Match: " + tag + b"\r", octets, count=1)
     kind = draw(st.sampled_from(["as it is", "as it is", "line", "octet", "cut", "twice", "less"]))
     lines = octets.split(b"\r\n")
     at = draw(st.integers(1, len(lines) - 2))
@@ -580,10 +589,35 @@ def test_a_head_that_cannot_be_read_is_not_read_again() -> None:
     assert len(readings) == 1 and heads.get(b"unfit") is None
 
 
+def test_a_head_that_differs_in_what_no_check_reads_is_known(worker: Feed) -> None:
+    connection = Connection()
+
+    def ask(number: int) -> tuple[bytes, bool]:
+        octets = check_bytes(
+            COOKIE,
+            path=f"/{number}",
+            Referer=f"{WIKI}/{number}",
+            X_Request_Id=str(number),
+            If_None_Match=f'"{number}"',
+            range=f"bytes={number}-",
+        )
+        return connection.ask(octets)
+
+    for number in range(4):
+        ask(number)
+
+    found = [ask(number) for number in range(4, 200)]
+    plain = [connection.ask(check_bytes(COOKIE)) for _ in range(4)]
+
+    connection.close()
+    assert {(written[9:12], left_out) for written, left_out in found} == {(b"200", True)}
+    assert plain[-1][1]
+
+
 def test_where_every_head_is_new_few_are_compared_and_one_that_comes_again_is_found(worker: Feed) -> None:
     connection = Connection()
     for number in range(200):
-        connection.ask(check_bytes(COOKIE, X_Request_Id=str(number)))
+        connection.ask(check_bytes(COOKIE, X_Unknown=str(number)))
     noted = len(worker.heads)
 
     found = [connection.ask(BASES[0]) for _ in range(150)]
