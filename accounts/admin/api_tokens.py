@@ -6,15 +6,15 @@ from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils.safestring import SafeString
-from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import ngettext
 
 from accounts.admin.sessions import SessionAdmin
 from accounts.machines.api_tokens import end_tokens
 from accounts.models import ApiToken, User
-from authgate.admin.audited import ask_first, record_by
+from authgate.admin.audited import confirmed, record_by
 from authgate.admin.list_columns import chips
 from authgate.admin.list_filters import BoundedRelatedFilter
 
@@ -63,18 +63,12 @@ class ApiTokenAdmin(SessionAdmin):
         return User.objects.filter(pk__in=queryset.order_by().values("user"))
 
     @admin.action(permissions=["end"], description=_("Revoke the selected API tokens"))
-    def end_chosen(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> HttpResponse | None:
-        if self.is_out_of_reach(request, queryset):
-            return None
-        question = gettext("Revoke these API tokens? Programs that use them will be refused.")
-        asked = ask_first(
-            self, request, queryset, action="end_chosen", question=question, button=gettext("Revoke")
-        )
-        if asked is None:
-            self._end(request, queryset)
-        return asked
-
-    def _end(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
+    @confirmed(
+        _("Revoke these API tokens? Programs that use them will be refused."),
+        _("Revoke"),
+        unless=(SessionAdmin.is_out_of_reach,),
+    )
+    def end_chosen(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
         ending = list(queryset.filter(ended_at=None).select_related("user"))
         end_tokens(ApiToken.objects.filter(pk__in=[token.pk for token in ending]))
         for token in ending:

@@ -17,7 +17,7 @@ from accounts.models import User
 from accounts.privilege import out_of_reach, requester_of
 from accounts.requests import sign_in_of_request
 from accounts.sign_in.devices import browser_named
-from authgate.admin.audited import ReadOnlyAdmin, ask_first
+from authgate.admin.audited import ReadOnlyAdmin, ask_first, confirmed
 from authgate.admin.list_columns import cut
 from authgate.audit import record
 from authgate.models import (
@@ -121,16 +121,13 @@ class SignInAdmin(SessionAdmin):
         return User.objects.filter(pk__in=queryset.order_by().values("user"))
 
     @admin.action(permissions=["end"], description=_("End the selected sign-ins"))
-    def end_chosen(self, request: HttpRequest, queryset: QuerySet[SignIn]) -> HttpResponse | None:
-        if self.is_out_of_reach(request, queryset):
-            return None
-        question = gettext("End these sign-ins and all their gate sessions?")
-        asked = ask_first(
-            self, request, queryset, action="end_chosen", question=question, button=gettext("End")
-        )
-        if asked is None:
-            self._end(request, queryset)
-        return asked
+    @confirmed(
+        _("End these sign-ins and all their gate sessions?"),
+        _("End"),
+        unless=(SessionAdmin.is_out_of_reach,),
+    )
+    def end_chosen(self, request: HttpRequest, queryset: QuerySet[SignIn]) -> None:
+        self._end(request, queryset)
 
     @admin.action(permissions=["end"], description=_("End the selected sign-ins except this one of yours"))
     def end_others(self, request: HttpRequest, queryset: QuerySet[SignIn]) -> HttpResponse | None:
@@ -179,20 +176,12 @@ class GateSessionAdmin(SessionAdmin):
         return User.objects.filter(pk__in=queryset.order_by().values("sign_in__user"))
 
     @admin.action(permissions=["end"], description=_("End the selected gate sessions"))
-    def end_chosen(self, request: HttpRequest, queryset: QuerySet[GateSession]) -> HttpResponse | None:
-        if self.is_out_of_reach(request, queryset):
-            return None
-        question = gettext(
-            "End these gate sessions? Users who are still signed in at the portal get new ones automatically."
-        )
-        asked = ask_first(
-            self, request, queryset, action="end_chosen", question=question, button=gettext("End")
-        )
-        if asked is None:
-            self._end(request, queryset)
-        return asked
-
-    def _end(self, request: HttpRequest, queryset: QuerySet[GateSession]) -> None:
+    @confirmed(
+        _("End these gate sessions? Users who are still signed in at the portal get new ones automatically."),
+        _("End"),
+        unless=(SessionAdmin.is_out_of_reach,),
+    )
+    def end_chosen(self, request: HttpRequest, queryset: QuerySet[GateSession]) -> None:
         ending = list(queryset.filter(ended_at=None).select_related("sign_in__user"))
         open_ones = GateSession.objects.filter(pk__in=[session.pk for session in ending], ended_at=None)
         open_ones.update(ended_at=timezone.now())

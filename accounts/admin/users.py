@@ -40,7 +40,7 @@ from accounts.lockdown import lift_user, lock_down_user
 from accounts.models import User
 from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach, requester_of
 from accounts.second_factor.events import reset_factors
-from authgate.admin.audited import AuditedAdmin, ReadableText, ask_first, atomic_where_it_writes
+from authgate.admin.audited import AuditedAdmin, ReadableText, ask_first, atomic_where_it_writes, confirmed
 from authgate.admin.list_columns import chips, cut
 from authgate.admin.list_filters import BoundedRelatedFilter
 from authgate.audit import record
@@ -347,23 +347,11 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
         return asked
 
     @admin.action(permissions=["end"], description=_("End all sign-ins of the selected users"))
-    def end_sign_ins(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
-        if self._is_out_of_reach(request, queryset):
-            return None
-        question = gettext("End all sign-ins of these users?")
-        asked = ask_first(
-            self,
-            request,
-            queryset,
-            action="end_sign_ins",
-            question=question,
-            button=gettext("End sign-ins"),
-        )
-        if asked is None:
-            ended = sum(self._end_sign_ins_of(request, user) for user in queryset)
-            text = ngettext("%d sign-in was ended.", "%d sign-ins were ended.", ended)
-            self.message_user(request, text % ended, messages.SUCCESS)
-        return asked
+    @confirmed(_("End all sign-ins of these users?"), _("End sign-ins"), unless=(_is_out_of_reach,))
+    def end_sign_ins(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        ended = sum(self._end_sign_ins_of(request, user) for user in queryset)
+        text = ngettext("%d sign-in was ended.", "%d sign-ins were ended.", ended)
+        self.message_user(request, text % ended, messages.SUCCESS)
 
     def _end_sign_ins_of(self, request: HttpRequest, user: User) -> int:
         ended = end_sign_ins(SignIn.objects.filter(user=user))
@@ -377,47 +365,34 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
         return ended
 
     @admin.action(permissions=["change"], description=_("Reset the second factors of the selected users"))
-    def reset_factors(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
-        if self._is_out_of_reach(request, queryset):
-            return None
-        question = gettext(
+    @confirmed(
+        _(
             "Remove all second factors of these users and end their sign-ins? First make sure that the "
             "users asked for this. From then on, their password alone signs them in."
-        )
-        asked = ask_first(
-            self, request, queryset, action="reset_factors", question=question, button=gettext("Reset")
-        )
-        if asked is None:
-            reset = sum(reset_factors(request, user) for user in queryset)
-            text = ngettext("%d second factor was removed.", "%d second factors were removed.", reset)
-            self.message_user(request, text % reset, messages.SUCCESS)
-        return asked
+        ),
+        _("Reset"),
+        unless=(_is_out_of_reach,),
+    )
+    def reset_factors(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        reset = sum(reset_factors(request, user) for user in queryset)
+        text = ngettext("%d second factor was removed.", "%d second factors were removed.", reset)
+        self.message_user(request, text % reset, messages.SUCCESS)
 
     @admin.action(permissions=["change"], description=_("Disable the selected users"))
-    def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
-        if self._is_out_of_reach(request, queryset) or self._refuses_to_lose(request, queryset):
-            return None
-        question = gettext("Disable these users and end their sign-ins?")
-        asked = ask_first(
-            self, request, queryset, action="disable", question=question, button=gettext("Disable")
-        )
-        if asked is None:
-            # Afterwards neither a mail nor an undone lockdown opens the account.
-            marked = Q(locked_at__isnull=False) | Q(locked_down_at__isnull=False)
-            self._set_active(request, queryset.filter(Q(is_active=True) | marked), False)
-        return asked
+    @confirmed(
+        _("Disable these users and end their sign-ins?"),
+        _("Disable"),
+        unless=(_is_out_of_reach, _refuses_to_lose),
+    )
+    def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        # Afterwards neither a mail nor an undone lockdown opens the account.
+        marked = Q(locked_at__isnull=False) | Q(locked_down_at__isnull=False)
+        self._set_active(request, queryset.filter(Q(is_active=True) | marked), False)
 
     @admin.action(permissions=["change"], description=_("Enable the selected users"))
-    def enable(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
-        if self._is_out_of_reach(request, queryset):
-            return None
-        question = gettext("Enable these users?")
-        asked = ask_first(
-            self, request, queryset, action="enable", question=question, button=gettext("Enable")
-        )
-        if asked is None:
-            self._set_active(request, queryset.filter(is_active=False), True)
-        return asked
+    @confirmed(_("Enable these users?"), _("Enable"), unless=(_is_out_of_reach,))
+    def enable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
+        self._set_active(request, queryset.filter(is_active=False), True)
 
     def _set_active(self, request: HttpRequest, users: QuerySet[User], is_active: bool) -> None:
         changed = list(users)

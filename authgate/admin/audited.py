@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from typing import Any
+from functools import wraps
+from typing import TYPE_CHECKING, Any
 
 from django import forms
 from django.apps import apps
@@ -23,6 +25,9 @@ from authgate.admin.list_columns import moment_column
 from authgate.audit import record
 from authgate.peer import client_address
 from authgate.validation import refuse_hidden, refuse_hidden_in_lines
+
+if TYPE_CHECKING:
+    from django.utils.functional import _StrPromise
 
 SHOWN_BEFORE_AN_ACTION = 50
 
@@ -227,3 +232,30 @@ def ask_first(
     }
     request.current_app = model_admin.admin_site.name
     return TemplateResponse(request, "admin/ask_first.html", context)
+
+
+Refuses = Callable[[Any, HttpRequest, QuerySet[Any]], bool]
+Act = Callable[[Any, HttpRequest, QuerySet[Any]], None]
+Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponse | None]
+
+
+def confirmed(
+    question: _StrPromise, button: _StrPromise, *, unless: tuple[Refuses, ...]
+) -> Callable[[Act], Action]:
+    """Run an action of the list after a confirmation, and not at all if one of `unless` refuses."""
+
+    def decorate(act: Act) -> Action:
+        @wraps(act)
+        def action(self: Any, request: HttpRequest, queryset: QuerySet[Any]) -> HttpResponse | None:
+            if any(refuses(self, request, queryset) for refuses in unless):
+                return None
+            asked = ask_first(
+                self, request, queryset, action=act.__name__, question=str(question), button=str(button)
+            )
+            if asked is None:
+                act(self, request, queryset)
+            return asked
+
+        return action
+
+    return decorate
