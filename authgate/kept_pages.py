@@ -68,11 +68,16 @@ def kept(key: str, *, only_of: str | None = None) -> str | None:
         return None
 
 
-def remove_expired(now: datetime) -> None:
-    """Delete some of the expired addresses. Skip rows that another transaction deletes now."""
+def remove_expired(now: datetime) -> int:
+    """Delete up to 500 expired addresses, and return how many.
+
+    Skip rows that another transaction deletes now.
+    """
     with transaction.atomic():
         over = KeptPage.objects.select_for_update(skip_locked=True).filter(expires_at__lte=now)
-        KeptPage.objects.filter(pk__in=list(over.values_list("pk", flat=True)[:500])).delete()
+        keys = list(over.values_list("pk", flat=True)[:500])
+        KeptPage.objects.filter(pk__in=keys).delete()
+    return len(keys)
 
 
 def _is_full(network: str, now: datetime) -> bool:

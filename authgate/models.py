@@ -315,7 +315,7 @@ class SignIn(models.Model):
     session_digest = models.CharField(max_length=64, unique=True, null=True, editable=False)  # noqa: DJ001
     started_at = models.DateTimeField(_("started"))
     last_seen_at = models.DateTimeField(_("last seen"))
-    expires_at = models.DateTimeField(_("expires at the latest"))
+    expires_at = models.DateTimeField(_("expires at the latest"), db_index=True)
     idle_timeout = models.PositiveIntegerField(_("idle timeout"), help_text=_("seconds"))
     ended_at = models.DateTimeField(_("ended"), null=True, blank=True, db_index=True)
     address = models.GenericIPAddressField(_("address"), null=True, blank=True)
@@ -349,7 +349,12 @@ class GateSession(models.Model):
         verbose_name = _("gate session")
         verbose_name_plural = _("gate sessions")
         ordering = ["-created_at"]
-        indexes = [models.Index(fields=["origin", "created_at"], name="gatesession_origin_created")]
+        indexes = [
+            models.Index(fields=["origin", "created_at"], name="gatesession_origin_created"),
+            models.Index(
+                fields=["ended_at"], condition=models.Q(ended_at__isnull=False), name="gatesession_ended"
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.origin
@@ -359,7 +364,7 @@ class AuditEvent(models.Model):
     """An event that an administrator may have to account for. Append-only."""
 
     at = models.DateTimeField(_("time"), db_index=True)
-    kind = models.CharField(_("event"), max_length=40, db_index=True)
+    kind = models.CharField(_("event"), max_length=40)
     actor = models.CharField(_("actor"), max_length=150, blank=True)
     subject = models.CharField(_("affected user"), max_length=150, blank=True)
     application = models.CharField(_("application"), max_length=100, blank=True)
@@ -373,7 +378,10 @@ class AuditEvent(models.Model):
         verbose_name_plural = _("audit events")
         ordering = ["-at", "-pk"]
         default_permissions = ("view",)
-        indexes = [models.Index(fields=["subject", "-at"], name="events_about_somebody")]
+        indexes = [
+            models.Index(fields=["subject", "-at"], name="events_about_somebody"),
+            models.Index(fields=["kind", "at"], name="events_of_a_kind"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.at:%Y-%m-%d %H:%M:%S} {label_of(self.kind)}"
@@ -435,6 +443,20 @@ class Change(models.Model):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.key}"
+
+
+class Lease(models.Model):
+    """The right of one process to do a job that no two processes should do at once."""
+
+    name = models.CharField(primary_key=True, max_length=40)
+    holder = models.CharField(max_length=40)
+    until = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.name
 
 
 class KeptPage(models.Model):

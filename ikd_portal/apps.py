@@ -1,6 +1,19 @@
 from __future__ import annotations
 
+from django.apps import AppConfig
 from django.contrib.admin.apps import AdminConfig
+from django.db.models.signals import pre_migrate
+
+
+class PortalConfig(AppConfig):
+    name = "ikd_portal"
+
+    def ready(self) -> None:
+        from ikd_portal import checks  # noqa: F401
+        from ikd_portal.tidy import sqlite
+
+        # Of any sender: Django sends the signal only for apps with models.
+        pre_migrate.connect(lambda using, **_: sqlite.choose_vacuum(using), weak=False)
 
 
 class PortalAdminConfig(AdminConfig):

@@ -69,6 +69,17 @@ IKD_KEEP_SIGNED_IN_IDLE_TIMEOUT = env.int("IKD_KEEP_SIGNED_IN_IDLE_TIMEOUT", def
 # How long a sign-in outlives a provider that cannot be asked about it again.
 IKD_RECHECK_GRACE = env.int("IKD_RECHECK_GRACE", default=4 * 3600)
 
+# ---- how long rows are kept after their end, in seconds ---------------------------------------------------
+
+IKD_TIDY_EVERY = env.int("IKD_TIDY_EVERY", default=300)
+IKD_KEEP_SESSIONS = env.int("IKD_KEEP_SESSIONS", default=30 * 24 * 3600)
+IKD_KEEP_INVITATIONS = env.int("IKD_KEEP_INVITATIONS", default=90 * 24 * 3600)
+IKD_KEEP_API_TOKENS = env.int("IKD_KEEP_API_TOKENS", default=90 * 24 * 3600)
+IKD_KEEP_REFUSALS = env.int("IKD_KEEP_REFUSALS", default=30 * 24 * 3600)
+IKD_KEEP_SIGN_IN_EVENTS = env.int("IKD_KEEP_SIGN_IN_EVENTS", default=90 * 24 * 3600)
+IKD_KEEP_SECURITY_EVENTS = env.int("IKD_KEEP_SECURITY_EVENTS", default=400 * 24 * 3600)
+IKD_KEEP_CONFIGURATION_EVENTS = env.int("IKD_KEEP_CONFIGURATION_EVENTS", default=30 * 24 * 3600)
+
 # ---- machines ---------------------------------------------------------------------------------------------
 
 IKD_API_TOKEN_LIFETIME = env.int("IKD_API_TOKEN_LIFETIME", default=365 * 24 * 3600)
@@ -84,6 +95,7 @@ INSTALLED_APPS = [
     "accounts",
     "authgate",
     "openid",
+    "ikd_portal.apps.PortalConfig",
     "ikd_portal.apps.PortalAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -137,7 +149,8 @@ def database(url: str) -> dict[str, Any]:
         config["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",
             "timeout": 5,
-            "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;",
+            "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;"
+            "PRAGMA journal_size_limit=67108864;",
         }
     if config["ENGINE"].endswith("postgresql"):
         config["ENGINE"] = "ikd_portal.postgresql"

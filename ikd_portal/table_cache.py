@@ -53,6 +53,16 @@ class TableCache(DatabaseCache):
             cursor.execute(query, parameters)
             return bool(cursor.rowcount)
 
+    def delete_expired(self, limit: int) -> int:
+        """Delete up to `limit` entries that have expired, and return how many."""
+        connection = connections[router.db_for_write(self.cache_model_class)]
+        now = connection.ops.adapt_datetimefield_value(datetime.now(UTC).replace(microsecond=0))
+        table = connection.ops.quote_name(self._table)
+        some = f"SELECT cache_key FROM {table} WHERE expires < %s LIMIT %s"  # noqa: S608
+        with connection.cursor() as cursor:
+            cursor.execute(f"DELETE FROM {table} WHERE cache_key IN ({some})", [now, limit])  # noqa: S608
+            return int(cursor.rowcount)
+
     def _expiry(self, timeout: Any) -> datetime:
         seconds = self.get_backend_timeout(timeout)
         return datetime.max.replace(microsecond=0, tzinfo=UTC) if seconds is None else _whole(seconds)

@@ -161,6 +161,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
         from authgate.endpoints.middleware import GateMiddleware
         from authgate.worker import metrics
         from authgate.worker.write_behind import writer
+        from ikd_portal.tidy import rounds
         from openid import deliveries, token_feed
 
         writer.start()
@@ -169,6 +170,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
         recheck_worker.start()
         deliveries.start()
         token_feed.start()
+        rounds.start()
 
     async def _serve(self) -> None:
         from authgate.endpoints.check_view import answer_alone

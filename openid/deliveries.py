@@ -36,7 +36,6 @@ SWEEP_EVERY = 5.0
 SWEEP_ALL_EVERY = 60.0
 """Seconds between two looks at all grants: rules expire, and no change tells of that."""
 
-DELETE_EVERY = 600.0
 BATCH = 16
 AT_ONCE = 8
 LEASE = timedelta(seconds=60)
@@ -120,7 +119,7 @@ class Rounds:
     """What one process does in the background, round by round."""
 
     def __init__(self) -> None:
-        self._swept = self._swept_all = self._deleted = 0.0
+        self._swept = self._swept_all = 0.0
         self._change = 0
 
     def go(self) -> None:
@@ -130,9 +129,6 @@ class Rounds:
         if now - self._swept > SWEEP_EVERY:
             self._swept = now
             self._sweep(now)
-        if now - self._deleted > DELETE_EVERY:
-            self._deleted = now
-            sweep.delete_old()
         while deliver_due():
             pass
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from typing import Any
 
 from allauth.account.models import EmailAddress
-from django.db.models import F, Max, Q, QuerySet
+from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
@@ -104,13 +105,29 @@ def _end(which: Iterable[int] | QuerySet[Grant, int], now: datetime) -> int:
     return Grant.objects.filter(pk__in=list(which), ended_at=None).update(ended_at=now)
 
 
-def delete_old() -> None:
+def end_spent() -> int:
+    """End offline grants that nothing can use any more, once their sign-in is over. Return how many."""
+    now = timezone.now()
+    usable = Token.objects.filter(grant=OuterRef("pk"), expires_at__gt=now, taken_at=None)
+    spent = Grant.objects.filter(ended_at=None, offline=True, created_at__lt=now - timedelta(hours=1))
+    spent = spent.filter(sign_in__expires_at__lte=now).filter(~Q(revoked_at=None) | ~Exists(usable))
+    return _end(spent.values_list("pk", flat=True)[:BATCH], now)
+
+
+def delete_old() -> int:
     """Delete expired access tokens, ended grants after a day, and deliveries after a week.
 
-    Expired refresh tokens stay with their grant, so that a second use is noticed.
+    Expired refresh tokens stay with their grant, so that a second use is noticed. Return the largest number
+    of the three; at most `BATCH` of each.
     """
     now = timezone.now()
-    Token.objects.filter(kind=Token.Kind.ACCESS, expires_at__lte=now).delete()
-    over = Grant.objects.filter(ended_at__lt=now - KEPT_FOR).values_list("pk", flat=True)[:BATCH]
-    Grant.objects.filter(pk__in=list(over)).delete()
-    LogoutDelivery.objects.filter(done_at__lt=now - DELIVERIES_KEPT_FOR).delete()
+    tokens = Token.objects.filter(kind=Token.Kind.ACCESS, expires_at__lte=now)
+    grants = Grant.objects.filter(ended_at__lt=now - KEPT_FOR)
+    deliveries = LogoutDelivery.objects.filter(done_at__lt=now - DELIVERIES_KEPT_FOR)
+    return max(map(_delete_some, (tokens, grants, deliveries)))
+
+
+def _delete_some(over: QuerySet[Any]) -> int:
+    keys = list(over.values_list("pk", flat=True)[:BATCH])
+    over.filter(pk__in=keys).delete()
+    return len(keys)

@@ -5,7 +5,10 @@ from __future__ import annotations
 import pytest
 
 FOLDERS_OF_SERVERS = frozenset(
-    ("browser", "clients", "demo", "faults", "feed", "front", "logs", "origins", "proxies", "published")
+    (
+        *("browser", "clients", "demo", "faults", "feed", "front", "logs", "origins", "proxies"),
+        *("published", "years"),
+    )
 )
 STARTS_SERVERS = frozenset(("Cluster", "Demo", "Portal", "Proxy", "start_portal", "sync_playwright"))
 """A module that has one of these names starts what they stand for."""

@@ -20,7 +20,6 @@ from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.event_limits import may_record
 from accounts.upstreams.logout_requests import end_session
 from accounts.upstreams.oidc.refresh import Outcome, free_of_lease, refresh
-from authgate import kept_pages
 from authgate.audit import record
 from authgate.sign_ins import is_idle
 from authgate.worker import stale_connections
@@ -113,6 +112,5 @@ def _run() -> None:
             if time.monotonic() - emptied_at > EMPTY_EVERY:
                 emptied_at = time.monotonic()
                 empty_ended()
-                kept_pages.remove_expired(timezone.now())
         except Exception:
             log.exception("asking providers again goes on after an error")

@@ -1,0 +1,91 @@
+"""Rounds of deletions, in a thread of the processes that answer pages. A lease says whose turn it is."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from django.conf import settings
+from django.db import close_old_connections
+
+from authgate import leases
+from authgate.worker import stale_connections
+from ikd_portal.tidy import sqlite
+from ikd_portal.tidy.kinds import KINDS, Kind
+
+log = logging.getLogger("ikd.tidy")
+
+LEASE = "tidy"
+LEASE_SECONDS = 60.0
+"""How long a process may take for one batch until another may begin."""
+
+PAUSE = 0.05
+"""Seconds between two batches, in which others may write."""
+
+BATCHES = 50
+"""Batches of each kind in one round: a large backlog is deleted over many rounds."""
+
+
+class LeaseLost(Exception):
+    """Another process tidies now."""
+
+
+def go(holder: str, batches: int | None = BATCHES, pause: float = PAUSE) -> Counter[str]:
+    """Delete what is over, and return the number of rows of each kind. `batches` None: all of it.
+
+    Raises LeaseLost if another process has the lease.
+    """
+    done: Counter[str] = Counter()
+    for kind in KINDS:
+        done[kind.name] += _delete(kind, batches, pause, lambda: _hold(holder))
+    sqlite.keep_up()
+    return +done
+
+
+def _hold(holder: str) -> None:
+    if not leases.hold(LEASE, holder, LEASE_SECONDS):
+        raise LeaseLost
+
+
+def _delete(kind: Kind, batches: int | None, pause: float, hold: Callable[[], None]) -> int:
+    total = count = 0
+    while batches is None or count < batches:
+        hold()
+        deleted = kind.delete()
+        total, count = total + deleted, count + 1
+        if deleted < kind.batch:
+            break
+        time.sleep(pause)
+    return total
+
+
+def new_holder() -> str:
+    return secrets.token_hex(8)
+
+
+# ---- in the background ------------------------------------------------------------------------------------
+
+
+def start() -> None:
+    """Start the thread, unless a setting forbids it. Called once, after the worker has forked."""
+    if settings.IKD_TIDY_EVERY:
+        threading.Thread(target=_run, name="ikd-tidy", daemon=True).start()
+
+
+def _run() -> None:
+    holder = new_holder()
+    while True:
+        time.sleep(settings.IKD_TIDY_EVERY)
+        try:
+            close_old_connections()
+            stale_connections.close_stale()
+            if done := go(holder):
+                log.info("tidied", extra={"event": dict(done)})
+        except LeaseLost:
+            pass
+        except Exception:
+            log.exception("tidying goes on after an error")

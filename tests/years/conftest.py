@@ -1,0 +1,6 @@
+"""Databases of both kinds, and a clock that travels."""
+
+from __future__ import annotations
+
+from tests.feed.conftest import cluster, database, people, vendor  # noqa: F401
+from tests.front.conftest import pattern  # noqa: F401
