@@ -41,7 +41,7 @@ FURNITURE = (
     ("Invoices", "What customers owe.", "Finance", "#3f8f5b"),
     ("Builds", "Every commit, built and tested.", "Engineering", ""),
     ("Dashboards", "How the machines are.", "Engineering", "#b5476c"),
-    ("Tickets", "What is broken, and who mends it.", "Engineering", ""),
+    ("Tickets", "What is broken, and who repairs it.", "Engineering", ""),
 )
 """More applications than the demo has: name, description, category, and the colour of an icon."""
 
@@ -141,6 +141,20 @@ def confirmed(path: str) -> Callable[[Page, Site], object]:
     return come
 
 
+def tested_provider(page: Page, site: Site) -> None:
+    of_row("accounts/upstream", "provider")(page, site)
+    page.locator("form[action$='/test/'] [type=submit], [formaction$='/test/']").first.click()
+
+
+def framed(page: Page, site: Site) -> None:
+    """Show a protected site inside another page, where browsers send it no cookie."""
+    page.goto(f"{site.portal}/healthz")
+    page.set_content(
+        f'<h1>Intranet</h1><iframe src="{site.applications["wiki"]}/" width="90%" height="500"></iframe>'
+    )
+    page.wait_for_timeout(1000)
+
+
 def new_token(page: Page, site: Site) -> None:
     confirmed("/accounts/tokens/new/")(page, site)
     page.locator("input[name=name]").fill("backup")
@@ -180,6 +194,7 @@ SHOTS = (
     Shot("switch-account", "alice", at("/switch-account")),
     Shot("sign-out", "alice", at("/accounts/logout/")),
     Shot("refused", "bob", to_application("ops")),
+    Shot("framed", "", framed),
     Shot("not-staff", "bob", at("/admin/")),
     Shot("signed-out", "bob", signing_out),
     Shot("admin", "carol", at("/admin/"), in_docs=True),
@@ -189,6 +204,7 @@ SHOTS = (
     Shot("admin-sign-in", "carol", of_row("authgate/signin", "sign-in")),
     Shot("admin-group", "carol", of_row("accounts/group", "group")),
     Shot("admin-provider", "carol", of_row("accounts/upstream", "provider")),
+    Shot("admin-provider-tested", "carol", tested_provider),
     Shot("admin-invitation", "carol", at("/admin/accounts/invitation/add/")),
     Shot("admin-brand", "carol", at("/admin/accounts/brand/1/change/")),
 )
@@ -287,8 +303,8 @@ def furnish(var: Path, facts: dict[str, Any]) -> Site:
             Rule.objects.create(application=made, path="/").groups.add(everyone)
             if colour:
                 give_icon(made, colour)
-        Application.objects.create(name="Archive", description="What nobody may read any more.")
-        # So that somebody may open nothing: the demo's own lets in anyone signed in.
+        Application.objects.create(name="Archive", description="Old documents.")
+        # So that a user has no application: the demo's rule admits any signed-in user.
         company_only = Rule.objects.filter(application__name__in=("App", "Wiki"), path="/")
         for rule in company_only:
             rule.groups.set([everyone, *Group.objects.filter(name__in=("guests", "staff"))])

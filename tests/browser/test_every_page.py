@@ -331,3 +331,25 @@ def unfit_for_people(page: Page) -> list[str]:
         if each["impact"] in ("serious", "critical")
         for node in each["nodes"][:3]
     ]
+
+
+BROKEN = """cells => cells.filter(cell => {
+    const text = document.createRange();
+    text.selectNodeContents(cell.firstChild);
+    return new Set([...text.getClientRects()].map(line => Math.round(line.top))).size > 1;
+}).map(cell => cell.textContent.trim())"""
+"""The cells and buttons whose first text takes more than one line."""
+
+
+def test_headings_buttons_and_addresses_of_tables_stay_on_one_line(
+    chromium: Browser, portal: str, furnished: None
+) -> None:
+    page = chromium.new_page(viewport={"width": 1280, "height": 800})
+    come_to(page, portal, "sessions")
+    SignIn.objects.update(address="198.51.100.200")
+    page.reload()
+
+    broken = page.eval_on_selector_all("main .rows :is(thead th, button, .address)", BROKEN)
+    page.close()
+
+    assert broken == []
