@@ -176,6 +176,10 @@ EVENTS: dict[str, Words] = {
     "changed": Words(_("Changed"), _("An administrator changed an object.")),
     "deleted": Words(_("Deleted"), _("An administrator deleted an object.")),
     "tested": Words(_("A provider was tested"), _("An administrator tested the settings of a provider.")),
+    "restored": Words(
+        _("A backup was restored"),
+        _("Everything that changed after the backup is gone. All users had to sign in again, by default."),
+    ),
     "signing_key_made": Words(
         _("A signing key was created"), _("From a set time on, the portal signs X-Ikd-Jwt with a new key.")
     ),

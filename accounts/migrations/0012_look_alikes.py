@@ -7,7 +7,7 @@ from accounts.look_alikes import skeleton
 
 def note_skeletons(apps, schema_editor):
     """Note what each name looks like. Users who look alike are numbered in the order in which they came."""
-    users = apps.get_model("accounts", "User").objects
+    users = apps.get_model("accounts", "User").objects.using(schema_editor.connection.alias)
     copies = {}
     waiting = []
     for user in users.order_by("pk").only("pk", "username").iterator(1000):

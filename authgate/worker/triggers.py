@@ -168,6 +168,13 @@ def install(using: str = "default") -> None:
         for ending in ENDINGS:
             for statement in _ending(connection.vendor, ending):
                 cursor.execute(statement)
+    forget_everything(using)
+
+
+def forget_everything(using: str = "default") -> None:
+    """Make every worker forget its memory when this transaction commits."""
+    connection = connections[using]
+    with connection.cursor() as cursor:
         for kind in ("user", "application"):
             now = _now(connection)
             cursor.execute(f"INSERT INTO {TABLE} (kind, transaction_id) VALUES (%s, {now})", [kind])  # noqa: S608

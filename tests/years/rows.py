@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from datetime import timedelta
 
 from django.core.cache import caches
+from django.db.models import Model
 from django.utils import timezone
 
 from accounts.models import ApiToken, Invitation, LockLink, PortalSession, RememberedDevice, User
@@ -124,6 +126,11 @@ def delivery() -> LogoutDelivery:
         uri="https://x/", audience="wiki", subject="s", sid=os.urandom(16).hex(), allow_private=False,
         created_at=now, due_at=now, tries=1, done_at=now, answer="taken",
     )  # fmt: skip
+
+
+def save_all(*lists: Sequence[Model]) -> None:
+    for each in lists:
+        type(each[0])._default_manager.bulk_create(each)
 
 
 def cache_entry() -> None:

@@ -56,19 +56,14 @@ def a_day(users: list[User], number: int) -> None:
     )
     for each in sign_ins[:4]:
         rows.grant(each, offline=each is sign_ins[0], ended=each.ended_at is not None)
-    save_all([rows.portal_session() for _ in users], [rows.kept_page() for _ in range(4)])
-    save_all([rows.event(kind) for kind, count in EVENTS.items() for _ in range(count)])
-    save_all([rows.invitation(used=bool(number % 2))], [rows.api_token(users[0])], [rows.delivery()])
-    save_all([rows.remembered_device(users[1])])
+    rows.save_all([rows.portal_session() for _ in users], [rows.kept_page() for _ in range(4)])
+    rows.save_all([rows.event(kind) for kind, count in EVENTS.items() for _ in range(count)])
+    rows.save_all([rows.invitation(used=bool(number % 2))], [rows.api_token(users[0])], [rows.delivery()])
+    rows.save_all([rows.remembered_device(users[1])])
     if number % 28 == 0:
-        save_all([rows.configuration_event(f"mistake {number}")])
+        rows.save_all([rows.configuration_event(f"mistake {number}")])
     for _ in range(10):
         rows.cache_entry()
-
-
-def save_all(*lists: list[Model]) -> None:
-    for each in lists:
-        type(each[0])._default_manager.bulk_create(each)
 
 
 def size(database: Database) -> Size:
