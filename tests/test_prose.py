@@ -19,7 +19,10 @@ STILTED = re.compile(
 LONGEST = 30
 """Words in a sentence of the documentation."""
 
-DOCS = sorted(path for path in (ROOT / "docs").glob("*.md"))
+DOCS = [
+    *sorted((ROOT / "docs").glob("*.md")),
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")),
+]
 PACKAGES = ("accounts", "authgate", "ikd_portal", "openid", "demo", "benchmarks", "tools", "tests")
 TEMPLATES = sorted(path for path in (ROOT / "templates").rglob("*") if path.suffix in {".html", ".txt"})
 
