@@ -149,10 +149,11 @@ class PortalWorker(Worker):  # type: ignore[misc]
             runner.run(self._serve())
 
     def _begin_checks(self) -> None:
-        from authgate.worker import feed, metrics
+        from authgate.worker import feed, metrics, warm_up
 
         sys.setswitchinterval(SWITCH_INTERVAL)
         self.feed = feed.start()
+        warm_up.start(self.feed)
         metrics.sources.append(self.feed.numbers)
 
     def _begin_pages(self) -> None:

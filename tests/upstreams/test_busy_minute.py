@@ -100,7 +100,12 @@ def portal(
 
 
 def come_back(visitor: Visitor, back: str) -> tuple[int, str]:
+    """Return the answer in the end: on a machine that is too busy the portal asks to try again."""
+    deadline = time.monotonic() + 120
     status, location, _ = visitor.get(back)
+    while status == 503 and time.monotonic() < deadline:
+        time.sleep(5)
+        status, location, _ = visitor.get(back)
     return status, location
 
 
