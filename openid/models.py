@@ -61,10 +61,10 @@ class Client(models.Model):
     enabled = models.BooleanField(_("enabled"), default=True)
     redirect_uris = models.TextField(
         _("redirect URIs"),
-        help_text=_("One a line. The portal compares them octet for octet."),
+        help_text=_("One per line. They must match byte for byte."),
     )
     post_logout_uris = models.TextField(
-        _("URIs after signing out"), blank=True, help_text=_("One a line. Default: none.")
+        _("URIs after signing out"), blank=True, help_text=_("One per line. Default: none.")
     )
     backchannel_logout_uri = models.CharField(
         _("back-channel logout URI"),
@@ -81,7 +81,7 @@ class Client(models.Model):
         _("scopes"),
         max_length=200,
         default="openid profile email groups",
-        help_text=_("Of openid profile email groups offline_access. The portal ignores all others."),
+        help_text=_("Any of openid profile email groups offline_access. The portal ignores all others."),
     )
     asks_consent = models.BooleanField(
         _("asks for consent"),

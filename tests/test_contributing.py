@@ -12,6 +12,7 @@ MAKEFILE = (ROOT / "Makefile").read_text()
 CONTRIBUTING = ROOT / "CONTRIBUTING.md"
 DECISIONS = sorted((ROOT / "docs" / "decisions").glob("*.md"))
 PAGES = [CONTRIBUTING, *DECISIONS, ROOT / "SECURITY.md", ROOT / "CHANGELOG.md"]
+EVERY_PAGE = sorted({*PAGES, ROOT / "README.md", *(ROOT / "docs").glob("*.md")})
 TOP = {path.name for path in ROOT.iterdir() if path.is_dir() and not path.name.startswith(".")} - {"var"}
 PLACEHOLDER = re.compile(r"<\w+>")
 
@@ -39,6 +40,24 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
     links = re.findall(r"\]\(([^):#]+)(?:#[^)]*)?\)", page.read_text())
 
     assert {link for link in links if not (page.parent / link).exists()} == set()
+
+
+def anchors_of(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and GitLab make them."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: page.stem)
+def test_every_anchor_is_a_heading(page: Path) -> None:
+    links = re.findall(r"\]\(([^):#]*)#([^)]+)\)", page.read_text())
+
+    assert {
+        f"{file}#{anchor}"
+        for file, anchor in links
+        if anchor not in anchors_of(page.parent / file if file else page)
+    } == set()
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)

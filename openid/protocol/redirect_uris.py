@@ -1,4 +1,4 @@
-"""Redirect URIs: which may be registered, and which one a request names. Compared octet for octet."""
+"""Redirect URIs: which may be registered, and which one a request names. Compared byte for byte."""
 
 from __future__ import annotations
 
