@@ -15,4 +15,6 @@ class Migration(migrations.Migration):
             name='session_key',
             field=models.CharField(max_length=64, primary_key=True, serialize=False, verbose_name='session key'),
         ),
+        # Backwards first: digests are too long for the earlier column, and no earlier version finds a session by one.
+        migrations.RunSQL(migrations.RunSQL.noop, reverse_sql="DELETE FROM accounts_portalsession"),
     ]

@@ -1,0 +1,42 @@
+"""All migrations run back to zero and forwards again, with rows in the tables."""
+
+from __future__ import annotations
+
+import pytest
+from django.core.management import call_command
+from django.db import connection
+
+from accounts.models import User
+from authgate.models import SignIn
+from authgate.worker import triggers
+from openid import triggers as openid_triggers
+from tests.factories import UpstreamFactory, UserFactory
+from tests.front.serving import Cast
+from tests.years import rows
+
+APPS = ("openid", "accounts", "authgate", "admin", "mfa", "account", "sessions", "auth", "contenttypes")
+
+
+def fill(people: Cast) -> None:
+    UpstreamFactory()
+    rows.grant(SignIn.objects.filter(user=people.alice)[0])
+    rows.save_all([rows.event("sign_in")], [rows.portal_session()], [rows.api_token(people.alice)])
+    rows.save_all([rows.remembered_device(people.bob)], [rows.lock_link(people.bob)], [rows.kept_page()])
+    rows.save_all([rows.invitation()], [rows.delivery()], [rows.configuration_event("a mistake")])
+
+
+@pytest.mark.parametrize(
+    "order", [APPS, APPS[2:3] + APPS[:2] + APPS[3:]], ids=["downwards", "the gate first"]
+)
+def test_back_to_zero_with_rows_and_forwards_again(people: Cast, order: tuple[str, ...]) -> None:
+    fill(people)
+
+    for app in order:
+        call_command("migrate", app, "zero", interactive=False, verbosity=0)
+    left = set(connection.introspection.table_names())
+    call_command("migrate", interactive=False, verbosity=0)
+
+    assert {name for name in left if not name.startswith("ikd_cache")} == {"django_migrations"}
+    assert triggers.missing() | openid_triggers.missing() == set()
+    UserFactory(username="the first")
+    assert User.objects.get().username == "the first"
