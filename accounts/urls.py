@@ -24,6 +24,7 @@ from accounts.second_factor.views import (
     RenamePasskeyView,
     TrustView,
     forget_device,
+    passkey_required,
     second_factor,
 )
 from accounts.self_service.lock import account_locked, lock_account
@@ -117,6 +118,7 @@ urlpatterns = [
     path("accounts/providers/unlink/<int:key>/", unlink, name="upstream_unlink"),
     path("accounts/second-factor/", FactorsView.as_view(), name="mfa_index"),
     path("accounts/second-factor/needed/", second_factor, name="second_factor"),
+    path("accounts/second-factor/passkey-needed/", passkey_required, name="passkey_required"),
     path("accounts/second-factor/sign-in/", AuthenticateView.as_view(), name="mfa_authenticate"),
     path("accounts/second-factor/device/", TrustView.as_view(), name="mfa_trust"),
     path("accounts/second-factor/devices/forget/", forget_device, name="forget_devices"),

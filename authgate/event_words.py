@@ -209,6 +209,8 @@ REASONS: dict[str, _StrPromise] = {
     "path cannot be read safely": _("The path can be read in several ways."),
     "not signed in": _("The visitor is not signed in."),
     "second factor": _("The sign-in has no second factor."),
+    "recent second factor": _("The sign-in has no second factor within the minutes of the rule."),
+    "passkey": _("The sign-in has no passkey, or none within the minutes of the rule."),
     "allowed_groups": _("The user is in none of the groups in the check's URL."),
     "allowed_emails": _("The address of the user is not in the check's URL."),
     "allowed_email_domains": _("The domain of the user's address is not in the check's URL."),

@@ -2,18 +2,42 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.db.models import Exists, OuterRef
+from django.urls import reverse
 from django.utils import timezone
 
 from authgate.models import SignIn
 
 if TYPE_CHECKING:
-    pass
+    from authgate.check.decision import Decision
+
+ANY_FACTOR, PASSKEY = "recent second factor", "passkey"
+"""Kinds of proofs that rules ask for. Each is also the reason of the decision that lacks it."""
+
+
+def proof_of(minutes: int | None, passkey: bool) -> tuple[str, float] | None:
+    """Return the proof that a rule asks for, and for how many seconds it counts; None without one."""
+    if minutes is None and not passkey:
+        return None
+    longest = settings.IKD_SECOND_FACTOR_LIFETIME or math.inf
+    return PASSKEY if passkey else ANY_FACTOR, longest if minutes is None else min(minutes * 60.0, longest)
+
+
+def proofs_of(second_factor_at: datetime | None, passkey_at: datetime | None) -> dict[str, float]:
+    """Return when a sign-in gave each kind of proof last, in Unix time."""
+    given = {ANY_FACTOR: second_factor_at, PASSKEY: passkey_at}
+    return {kind: at.timestamp() for kind, at in given.items() if at is not None}
+
+
+def step_up_page(decision: Decision) -> str:
+    """Return the page that asks for what a decision lacks."""
+    return reverse("passkey_required" if decision.reason == PASSKEY else "second_factor")
 
 
 def in_strict_group(user: str) -> Exists:

@@ -8,6 +8,7 @@ from typing import Any
 from django.conf import settings
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
+from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
@@ -228,6 +229,10 @@ class Origin(models.Model):
         raise ValidationError({"value": ValidationError(message, code="unique", params=names)})
 
 
+LONGEST_PROOF = 43_200
+"""Minutes within which a rule can want a second factor: 30 days."""
+
+
 class Rule(models.Model):
     """Grants access to a path scope of an application. Rules only grant."""
 
@@ -263,6 +268,24 @@ class Rule(models.Model):
         settings.AUTH_USER_MODEL, blank=True, verbose_name=_("users"), related_name="+"
     )
     second_factor = models.BooleanField(_("second factor required"), default=False)
+    factor_minutes = models.PositiveIntegerField(
+        _("second factor within the last minutes"),
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_PROOF)],
+        help_text=_(
+            "The user must have given a second factor in the last minutes, otherwise the portal asks for "
+            "it again. Default: any time in the sign-in, if one is required."
+        ),
+    )
+    passkey = models.BooleanField(
+        _("passkey required"),
+        default=False,
+        help_text=_(
+            "Only a passkey counts as second factor, within the minutes above if there are any. API tokens "
+            "and JWTs never have one."
+        ),
+    )
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
     note = models.CharField(_("note"), max_length=200, blank=True)
 
@@ -323,6 +346,7 @@ class SignIn(models.Model):
     keep = models.BooleanField(_("keep signed in"), default=False)
     methods = models.JSONField(_("sign-in method"), default=list)
     second_factor_at = models.DateTimeField(_("second factor confirmed"), null=True, blank=True)
+    passkey_at = models.DateTimeField(_("passkey confirmed"), null=True, blank=True)
     remembered_device = models.BooleanField(_("second factor skipped on a remembered device"), default=False)
 
     class Meta:

@@ -53,6 +53,7 @@ def begin_sign_in(
         keep=keep,
         methods=methods,
         second_factor_at=now if second_factor else None,
+        passkey_at=now if second_factor and "webauthn" in methods else None,
         remembered_device=remembered_device,
     )
 

@@ -22,7 +22,7 @@ from authgate.audit import record
 from authgate.check.decision import Verdict
 from authgate.check.target import Target
 from authgate.endpoints.portal import refuse
-from authgate.factor_policy import owes
+from authgate.factor_policy import owes, step_up_page
 from authgate.models import SignIn
 from authgate.peer import client_address
 from authgate.redirect_targets import LONGEST
@@ -210,7 +210,7 @@ def _require_access(
     ruling = policy.decide(client, cast(User, request.user), sign_in, client_address(request))
     if ruling.decision.verdict is Verdict.STEP_UP:
         _require_interaction(asked, "interaction_required")
-        raise Onward(reverse("second_factor"), here)
+        raise Onward(step_up_page(ruling.decision), here)
     if not ruling.is_allowed:
         _require_interaction(asked, "access_denied")
         switch = f"{reverse('switch_account')}?{urlencode({'next': here})}"

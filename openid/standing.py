@@ -17,7 +17,7 @@ from django.db.models import OuterRef, QuerySet, Subquery
 
 from authgate.check.decision import Subject
 from authgate.check.memory import Session
-from authgate.factor_policy import in_strict_group, is_given, is_owed
+from authgate.factor_policy import in_strict_group, is_given, is_owed, proofs_of
 from authgate.people import people
 from authgate.worker.prepared import PreparedQuery
 from openid.models import Client, ClientSecret, Code, Token
@@ -107,6 +107,7 @@ GRANT_FIELDS = (
 )
 LIFE_FIELDS = ("revoked_at", "ended_at", "superseded", "sign_in__ended_at", "sign_in__user__is_active")
 SIGN_IN_FIELDS = (
+    "sign_in__passkey_at",
     "sign_in__second_factor_at",
     "sign_in__remembered_device",
     "sign_in__user__is_staff",
@@ -210,7 +211,7 @@ def _standing(rows: list[Row], own: Callable[[Row], dict[str, Any]]) -> Standing
     kept = own(tuple(take(len(CODE_FIELDS))))
     grant = dict(zip(GRANT_FIELDS, take(len(GRANT_FIELDS)), strict=True))
     revoked, ended, is_superseded, sign_in_ended, is_active = take(len(LIFE_FIELDS))
-    given, remembered, is_staff, is_superuser, sign_in_id, sign_in_ends, seen, idle = take(
+    passkey, given, remembered, is_staff, is_superuser, sign_in_id, sign_in_ends, seen, idle = take(
         len(SIGN_IN_FIELDS)
     )
     owes = is_owed(given, remembered, is_staff, is_superuser, take(1)[0])
@@ -221,7 +222,7 @@ def _standing(rows: list[Row], own: Callable[[Row], dict[str, Any]]) -> Standing
     return Standing(
         "",
         sign_in_id,
-        _subject(tuple(parts), rows, is_given(given)),
+        _subject(tuple(parts), rows, given, passkey),
         ends if grant["offline"] else min(ends, sign_in_ends_at),
         math.inf if grant["offline"] else _unix(seen) + idle,
         pk=pk,
@@ -253,11 +254,20 @@ def _client(row: Row) -> ClientFacts:
     )
 
 
-def _subject(user: Row, rows: list[Row], second_factor: bool) -> Subject:
+def _subject(user: Row, rows: list[Row], given: datetime | None, passkey: datetime | None) -> Subject:
     is_verified, pk, uuid, username, name, email, *_ = user
     groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
     address = email if is_verified else ""
-    return Subject(pk, str(uuid), username, name, address, groups, second_factor=second_factor)
+    return Subject(
+        pk,
+        str(uuid),
+        username,
+        name,
+        address,
+        groups,
+        second_factor=is_given(given),
+        proofs=proofs_of(given, passkey),
+    )
 
 
 def _unix(moment: datetime) -> float:

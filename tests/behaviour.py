@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 
 from django.utils import timezone
@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.machines.api_tokens import make_token
 from accounts.models import ApiToken, User
 from authgate.check.credentials import new_token
-from authgate.models import Application, Rule
+from authgate.models import Application, Rule, SignIn
 from authgate.sign_ins import begin_sign_in, open_gate
 from tests.factories import ApplicationFactory, RuleFactory, UserFactory
 
@@ -24,6 +24,9 @@ PORTAL = "sso.example.com"
 SITES = {"app": "app.example.com", "wiki": "wiki.example.org", "ops": "ops.example.com"}
 CODE = "A" * 43
 """Of the form of a one-time code, and nobody's."""
+
+RECENT = 600
+"""Minutes within which some rules want a second factor: frank and grace gave one when they signed in."""
 
 NAVIGATION = {
     "Sec-Fetch-Site": "none",
@@ -192,6 +195,23 @@ ROWS = (
     ),
     Row("what is no code", O.NAMED, "/page?ikdcode=short", "alice"),
     Row("a code in another parameter", O.NAMED, f"/page?xikdcode={CODE}", "alice"),
+    # ---- a recent second factor, or a passkey ----
+    Row("a recent code", O.NAMED, "/recent", "grace"),
+    Row("a recent passkey", O.NAMED, "/recent/x", "frank", headers=FETCH),
+    Row("no second factor where a recent one is wanted", O.SIGN_IN, "/recent?x=1", "alice"),
+    Row("the same, fetched", O.TOLD, "/recent", "alice", headers=FETCH),
+    Row("the same, a form", O.SIGN_IN_AFTER_FORM, "/recent", "alice", "POST"),
+    Row("the same, a WebSocket", O.TOLD, "/recent/feed", "alice", headers=WEBSOCKET),
+    Row("a recent passkey where one is wanted", O.NAMED, "/key", "frank"),
+    Row("a recent code and an old passkey there", O.SIGN_IN, "/key", "grace"),
+    Row("the same passkey, fetched", O.TOLD, "/key/x", "grace", headers=FETCH),
+    Row(
+        "a token where a second factor is wanted",
+        O.TOLD_REFUSED,
+        "/recent",
+        headers={},
+        authorization="Bearer {token}",
+    ),
     # ---- credentials of machines ----
     Row("a token", O.BY_CREDENTIAL, "/data", "alice", headers={}, authorization="Bearer {token}"),
     Row("a token, in a page", O.BY_CREDENTIAL, "/page", "alice", authorization="Bearer {token}"),
@@ -322,6 +342,8 @@ def lay_out(port: str = "") -> None:
     UserFactory(username="alice", email="alice@example.com", verified=True, groups=["staff"])
     UserFactory(username="bob", email="bob@example.com", verified=True, groups=["guests"])
     UserFactory(username="erin", email="erin@example.com")
+    UserFactory(username="frank", email="frank@example.com", verified=True)
+    UserFactory(username="grace", email="grace@example.com", verified=True)
     app = ApplicationFactory(name="App", origins=[f"https://{SITES['app']}{port}"], who=Rule.Who.SIGNED_IN)
     RuleFactory(application=app, path="/open", who=Rule.Who.EVERYONE)
     RuleFactory(application=app, path="/public", who=Rule.Who.EVERYONE)
@@ -330,6 +352,8 @@ def lay_out(port: str = "") -> None:
     RuleFactory(application=app, path="/old", expires_at=datetime(2020, 1, 1, tzinfo=UTC))
     RuleFactory(application=app, path="/office", networks="203.0.113.0/24")
     RuleFactory(application=app, path="/read", methods="GET")
+    RuleFactory(application=app, path="/recent", factor_minutes=RECENT)
+    RuleFactory(application=app, path="/key", passkey=True, factor_minutes=RECENT)
     wiki = f"https://{SITES['wiki']}{port}"
     ApplicationFactory(name="Wiki", origins=[wiki], who=Rule.Who.SIGNED_IN, identity_jwt=True)
     ops = f"https://{SITES['ops']}{port}"
@@ -353,6 +377,10 @@ def token_for(username: str, origin: str) -> str:
         methods=["password"],
         keep=False,
     )
+    now = timezone.now()
+    SignIn.objects.filter(pk=sign_in.pk, user__username__in=["frank", "grace"]).update(second_factor_at=now)
+    for who, at in (("frank", now), ("grace", now - timedelta(minutes=RECENT + 1))):
+        SignIn.objects.filter(pk=sign_in.pk, user__username=who).update(passkey_at=at)
     return open_gate(sign_in, origin)
 
 

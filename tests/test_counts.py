@@ -21,7 +21,7 @@ pytestmark = pytest.mark.server  # it takes as long as one
 COLLECTED = ("tests/proxies", "tests/feed", "tests/test_behaviour.py")
 OF_A_PROXY = re.compile(rf"tests/proxies/(\w+)\.py::(\w+)\[({'|'.join(STARTERS)})[-\]]")
 
-ROWS_AT_LEAST = 112
+ROWS_AT_LEAST = 122
 PROXIES_AT_LEAST = {"nginx", "traefik", "envoy", "haproxy", "caddy", "ingress_nginx"}
 
 EVERY_PROXY = {

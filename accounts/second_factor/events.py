@@ -18,7 +18,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from accounts import mails
-from accounts.factors import FACTORS, has_factor
+from accounts.factors import FACTORS, has_factor, has_passkey
 from accounts.models import User
 from accounts.own_events import record_own
 from accounts.requests import sign_in_of_request
@@ -35,16 +35,21 @@ def note_factor(request: HttpRequest, method: str) -> None:
         return
     request.session.cycle_key()
     sign_in.methods = list(dict.fromkeys([*sign_in.methods, method]))
-    sign_in.second_factor_at = timezone.now()
-    SignIn.objects.filter(pk=sign_in.pk, ended_at=None).update(
-        methods=sign_in.methods, second_factor_at=sign_in.second_factor_at
-    )
+    given = {"second_factor_at": timezone.now()}
+    if method == Authenticator.Type.WEBAUTHN:
+        given["passkey_at"] = given["second_factor_at"]
+    for name, at in given.items():
+        setattr(sign_in, name, at)
+    SignIn.objects.filter(pk=sign_in.pk, ended_at=None).update(methods=sign_in.methods, **given)
 
 
 def forget_factor(user: User) -> None:
-    """If a user has no factor left, no sign-in of theirs counts as having one."""
+    """If a user has no factor or no passkey left, no sign-in of theirs counts as having one."""
+    live = SignIn.objects.filter(user=user, ended_at=None)
     if not has_factor(user):
-        SignIn.objects.filter(user=user, ended_at=None).update(second_factor_at=None, remembered_device=False)
+        live.update(second_factor_at=None, passkey_at=None, remembered_device=False)
+    elif not has_passkey(user):
+        live.update(passkey_at=None)
 
 
 @transaction.atomic

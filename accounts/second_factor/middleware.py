@@ -17,6 +17,7 @@ GetResponse = Callable[[Request], HttpResponse]
 OPEN = frozenset(
     (
         "second_factor",
+        "passkey_required",
         "mfa_reauthenticate",
         "mfa_reauthenticate_webauthn",
         "mfa_activate_totp",

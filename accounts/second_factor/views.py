@@ -23,7 +23,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
 
 from accounts.destinations import destination, with_next
-from accounts.factors import has_factor
+from accounts.factors import has_factor, has_passkey
 from accounts.models import User
 from accounts.reauthentication import reauthentication_required
 from accounts.requests import SignedInRequest, login_required
@@ -58,6 +58,17 @@ def second_factor(request: SignedInRequest) -> HttpResponse:
         "passkey_url": _with_next(request, reverse("mfa_add_webauthn")),
     }
     return render(request, "mfa/needed.html", context)
+
+
+@never_cache
+@login_required
+@require_safe
+def passkey_required(request: SignedInRequest) -> HttpResponse:
+    """Ask for a passkey, or have the user add one. Then redirect to `next`."""
+    if has_passkey(request.user):
+        return HttpResponseRedirect(_with_next(request, reverse("mfa_reauthenticate_webauthn")))
+    context = {"passkey_url": _with_next(request, reverse("mfa_add_webauthn"))}
+    return render(request, "mfa/passkey_required.html", context)
 
 
 class PasskeyOptionsMixin:

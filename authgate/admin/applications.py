@@ -104,13 +104,27 @@ class OriginInline(ReadableText, admin.TabularInline):
         return 0 if obj else 1
 
 
+FACTOR_FIELDS = ("second_factor", "factor_minutes", "passkey")
+
+
 class RuleInline(ReadableText, admin.StackedInline):
     model = Rule
     formset = RuleFormSet
     extra = 0
     autocomplete_fields = ("groups", "users")
     fieldsets = (
-        (None, {"fields": (("path", "exact"), "who", "groups", "users", "second_factor")}),
+        (
+            None,
+            {
+                "fields": (
+                    ("path", "exact"),
+                    "who",
+                    "groups",
+                    "users",
+                    ("second_factor", "factor_minutes", "passkey"),
+                )
+            },
+        ),
         (_("Restrictions"), {"fields": (("methods", "expires_at"), "networks", "note")}),
     )
     formfield_overrides = {models.TextField: {"widget": AdminTextareaWidget(attrs={"rows": 2})}}

@@ -56,6 +56,8 @@ class Rule:
     groups: frozenset[int] = frozenset()
     users: frozenset[int] = frozenset()
     second_factor: bool = False
+    proof: tuple[str, float] | None = None
+    """A kind of proof in `Subject.proofs` that the rule asks for, and for how many seconds it counts."""
     expires_at: float | None = None
     readable: bool = True
     kept: list[Decision] = field(default_factory=list, init=False, compare=False, repr=False)
@@ -118,6 +120,8 @@ class Subject:
     email: str = ""
     groups: tuple[tuple[int, str], ...] = ()
     second_factor: bool = False
+    proofs: dict[str, float] = field(default_factory=dict, hash=False)
+    """When each kind of second factor was given last, in Unix time."""
     group_ids: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
@@ -228,24 +232,22 @@ def _decide_by_rule(rule: Rule, target: Target, subject: Subject | None, now: fl
         return REFUSE, "cannot be evaluated"
     if rule.expires_at is not None and now >= rule.expires_at:
         return REFUSE, "expired"
-    if rule.methods is not None and _method_asked(target) not in rule.methods:
+    if rule.methods is not None and ("GET" if target.method == "HEAD" else target.method) not in rule.methods:
         return REFUSE, "method"
     if rule.networks is not None and not is_within(target.client, rule.networks):
         return REFUSE, "network"
     if rule.who is CHOSEN and not (rule.users or rule.groups):
         return REFUSE, "nobody chosen"
-    if rule.who is not EVERYONE or rule.second_factor:
+    if rule.who is not EVERYONE or rule.second_factor or rule.proof:
         if subject is None:
             return SIGN_IN, "not signed in"
         if rule.who is CHOSEN and not (subject.user_id in rule.users or subject.group_ids & rule.groups):
             return REFUSE, "group"
         if rule.second_factor and not subject.second_factor:
             return STEP_UP, "second factor"
+        if rule.proof and now - subject.proofs.get(rule.proof[0], float("-inf")) >= rule.proof[1]:
+            return STEP_UP, rule.proof[0]
     return ADMITS
-
-
-def _method_asked(target: Target) -> str | None:
-    return "GET" if target.method == "HEAD" else target.method
 
 
 def _narrow(decision: Decision, subject: Subject | None, filters: Filters) -> Decision:

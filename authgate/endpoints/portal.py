@@ -21,6 +21,7 @@ from authgate.check.memory import RefusedPage
 from authgate.check.responses import Refusal, new_id
 from authgate.check.state import State, unseal
 from authgate.check.target import Target, without_code
+from authgate.factor_policy import step_up_page
 from authgate.models import SignIn
 from authgate.pages.framed import unless_framed
 from authgate.pages.onward import LONGEST_HEADER
@@ -88,7 +89,7 @@ def _admitted(
     target = Target(origin, "GET", uri, client_address(request) or "")
     decision = decide(application, target, loader.subject_of(sign_in.user, sign_in), time.time())
     if decision.verdict is Verdict.STEP_UP:
-        return HttpResponseRedirect(f"{reverse('second_factor')}?{urlencode({'next': back_url()})}")
+        return HttpResponseRedirect(f"{step_up_page(decision)}?{urlencode({'next': back_url()})}")
     if decision.verdict is not Verdict.ALLOW:
         return refuse(request, target, application.name, decision)
     return sign_in

@@ -20,7 +20,7 @@ from authgate.check.credentials import KEY_LENGTH, TOKEN_KIND
 from authgate.check.decision import Application, Rule, Subject, Who
 from authgate.check.memory import GateSettings, Memory, Principal, Session
 from authgate.check.target import is_on_same_host, is_within, origins_claiming, without_port
-from authgate.factor_policy import in_strict_group, is_given, is_owed
+from authgate.factor_policy import in_strict_group, is_given, is_owed, proof_of, proofs_of
 from authgate.pages.framed import render_framed
 from authgate.pages.refused import render_refused
 from authgate.people import people
@@ -180,6 +180,8 @@ RULE_FIELDS = (
     "networks",
     "who",
     "second_factor",
+    "factor_minutes",
+    "passkey",
     "expires_at",
     "application_id",
 )
@@ -235,7 +237,7 @@ def _application(row: Row, rules: list[Row], references: References) -> Applicat
 
 def _rule(row: Row, references: References) -> Rule:
     """Compile one rule. An unreadable rule still claims its scope, and admits nobody."""
-    id, _, _, methods, networks_text, who, second_factor, expires_at, _ = row
+    id, _, _, methods, networks_text, who, second_factor, minutes, passkey, expires_at, _ = row
     try:
         networks = _parts(networks_text) if networks_text != "" else None
         for network in networks or ():
@@ -248,6 +250,7 @@ def _rule(row: Row, references: References) -> Rule:
             groups=_ids(references["group"].get(id)),
             users=_ids(references["user"].get(id)),
             second_factor=second_factor,
+            proof=proof_of(minutes, passkey),
             expires_at=_unix(expires_at),
         )
     except (LookupError, ValueError, TypeError, AttributeError):
@@ -343,6 +346,7 @@ SESSION_FIELDS = (
     "sign_in__expires_at",
     "sign_in__last_seen_at",
     "sign_in__idle_timeout",
+    "sign_in__passkey_at",
     "verified",
     "sign_in__user__pk",
     "sign_in__user__uuid",
@@ -356,10 +360,20 @@ SESSION_FIELDS = (
 
 def _session(rows: list[tuple[Any, ...]]) -> Session:
     _, given, *_ = rows[0]
-    origin, sign_in, expires, seen, idle, verified, user, uuid, username, name, email, *_ = rows[0][6:]
+    origin, sign_in, expires, seen, idle, passkey, verified, *person = rows[0][6:]
+    user, uuid, username, name, email, *_ = person
     groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
     email = email if verified else ""
-    subject = Subject(user, str(uuid), username, name, email, groups, second_factor=is_given(given))
+    subject = Subject(
+        user,
+        str(uuid),
+        username,
+        name,
+        email,
+        groups,
+        second_factor=is_given(given),
+        proofs=proofs_of(given, passkey),
+    )
     return Session(origin, sign_in, subject, expires.timestamp(), seen.timestamp() + idle + IDLE_SLACK)
 
 
@@ -380,7 +394,14 @@ def subject_of(user: User, sign_in: models.SignIn | None = None) -> Subject:
     """Return a user as decisions use them, with the second factor of `sign_in`. Two queries."""
     email = people().verified_address(user)
     groups = tuple(user.groups.values_list("pk", "name"))
-    given = sign_in is not None and is_given(sign_in.second_factor_at)
+    given, passkey = (sign_in.second_factor_at, sign_in.passkey_at) if sign_in else (None, None)
     return Subject(
-        user.pk, str(user.uuid), user.username, user.display_name, email, groups, second_factor=given
+        user.pk,
+        str(user.uuid),
+        user.username,
+        user.display_name,
+        email,
+        groups,
+        second_factor=is_given(given),
+        proofs=proofs_of(given, passkey),
     )

@@ -47,6 +47,7 @@ WATCHED = (
             "user_id",
             "methods",
             "second_factor_at",
+            "passkey_at",
             "remembered_device",
         ),
         inserts=False,

@@ -429,7 +429,14 @@ NO_FORM = frozenset(
             "tokens",
         ),
         *("account_inactive", "account_reset_password_done", "account_reset_password_from_key_done"),
-        *("upstream_identities", "mfa_index", "second_factor", "mfa_view_recovery_codes", "signed_out"),
+        *(
+            "upstream_identities",
+            "mfa_index",
+            "second_factor",
+            "passkey_required",
+            "mfa_view_recovery_codes",
+            "signed_out",
+        ),
         *("upstream_start", "upstream_callback", "sign_out_at_provider", "continue", "enter", "key_set"),
         # Servers send these; what may be wrong with them has tests of its own.
         *("backchannel_logout", "sso_login", "verification"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -297,3 +299,51 @@ def test_a_refusal_names_for_each_rule_what_failed_first() -> None:
         (4, "network"),
         (5, "group"),
     )
+
+
+# ---- a recent second factor, or a passkey ----
+
+RECENT, PASSKEY = ("recent second factor", 300.0), ("passkey", 300.0)
+
+
+def with_proofs(**proofs: float) -> Subject:
+    names = {"factor": "recent second factor", "passkey": "passkey"}
+    return replace(ALICE, proofs={names[name]: at for name, at in proofs.items()})
+
+
+@pytest.mark.parametrize(
+    ("proof", "proofs", "verdict"),
+    [
+        (RECENT, {}, STEP_UP),
+        (RECENT, {"factor": NOW - 299.9}, ALLOW),
+        (RECENT, {"factor": NOW - 300}, STEP_UP),
+        (PASSKEY, {"factor": NOW}, STEP_UP),
+        (PASSKEY, {"factor": NOW, "passkey": NOW - 299.9}, ALLOW),
+        (PASSKEY, {"factor": NOW, "passkey": NOW - 300}, STEP_UP),
+        (("passkey", math.inf), {"passkey": NOW - 1e6}, ALLOW),
+        (("passkey", math.inf), {"factor": NOW}, STEP_UP),
+        (("passkey", math.inf), {}, STEP_UP),
+        (("recent second factor", 0.0), {"factor": NOW}, STEP_UP),
+    ],
+)
+def test_a_proof_is_as_recent_as_the_rule_wants(
+    proof: tuple[str, float], proofs: dict[str, float], verdict: Verdict
+) -> None:
+    decision = decided(app(rule(proof=proof)), with_proofs(**proofs))
+
+    assert decision.verdict is verdict
+    assert decision.reason == ("admitted" if verdict is ALLOW else proof[0])
+
+
+def test_a_proof_for_everyone_needs_somebody() -> None:
+    everyone = app(rule(Who.EVERYONE, proof=RECENT))
+
+    assert decided(everyone).verdict is SIGN_IN
+    assert decided(everyone, with_proofs(factor=NOW)).verdict is ALLOW
+
+
+def test_a_proof_is_asked_of_those_alone_whom_it_lets_in() -> None:
+    members = app(rule(CHOSEN, groups=frozenset({STAFF}), proof=RECENT))
+
+    assert decided(members, BOB).verdict is REFUSE
+    assert decided(members, ALICE).verdict is STEP_UP

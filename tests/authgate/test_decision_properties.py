@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,6 +14,7 @@ from authgate.check.target import Target
 from authgate.worker.rule_compiler import application_of
 
 GROUPS = ("staff", "guests", "ops")
+KINDS = ("recent second factor", "passkey")
 group_ids = st.frozensets(st.integers(0, 2), max_size=3)
 rules = st.builds(
     Rule,
@@ -21,19 +25,28 @@ rules = st.builds(
     groups=group_ids,
     users=st.frozensets(st.integers(1, 3), max_size=2),
     second_factor=st.booleans(),
+    proof=st.one_of(st.none(), st.tuples(st.sampled_from(KINDS), st.sampled_from([1.0, 5.0, math.inf]))),
     expires_at=st.sampled_from([None, 5.0, 15.0]),
     readable=st.sampled_from([True, True, True, False]),
 )
 SCOPES = ("/", "/a", "/a/b", "/A/c", "/admin", "/public")
 scoped = st.lists(st.tuples(st.sampled_from(SCOPES), st.booleans(), rules), max_size=6)
 subjects = st.builds(
-    lambda key, groups, second, email: Subject(
-        key, "uuid", f"user-{key}", "", email, tuple((each, GROUPS[each]) for each in sorted(groups)), second
+    lambda key, groups, second, email, proofs: Subject(
+        key,
+        "uuid",
+        f"user-{key}",
+        "",
+        email,
+        tuple((each, GROUPS[each]) for each in sorted(groups)),
+        second,
+        proofs,
     ),
     st.integers(1, 3),
     group_ids,
     st.booleans(),
     st.sampled_from(["", "a@example.com", "a@sub.example.com", "b@evil.example"]),
+    st.dictionaries(st.sampled_from(KINDS), st.sampled_from([4.0, 5.0, 8.0, 9.0, 10.0])),
 )
 paths = st.sampled_from(
     [
@@ -153,3 +166,35 @@ def test_without_a_path_nothing_is_allowed_that_some_path_refuses(
 ) -> None:
     if verdict(rules, Target(target.origin, None, None, target.client), subject) is Verdict.ALLOW:
         assert verdict(rules, target, subject) is Verdict.ALLOW
+
+
+@given(scoped, targets, subjects)
+def test_a_later_proof_never_takes_access_away(rules: Scoped, target: Target, subject: Subject) -> None:
+    earlier = verdict(rules, target, subject)
+    now = replace(subject, proofs=dict.fromkeys(KINDS, 10.0))
+
+    assert verdict(rules, target, now).value <= earlier.value
+
+
+@given(scoped, targets, subjects)
+def test_who_is_let_in_gave_what_some_rule_asks_for(rules: Scoped, target: Target, subject: Subject) -> None:
+    """Without their proofs, the rules that ask for one let nobody in."""
+    without = replace(subject, proofs={})
+    asked = [(path, exact, rule) for path, exact, rule in rules if rule.proof is None]
+    if len(asked) == len(rules) or verdict(rules, target, subject) is not Verdict.ALLOW:
+        return
+    if verdict(rules, target, without) is not Verdict.ALLOW:
+        used = [rule.proof for _, _, rule in rules if rule.proof]
+        assert any(10.0 - subject.proofs.get(kind, -math.inf) < seconds for kind, seconds in used)
+
+
+@given(subjects, st.sampled_from(KINDS), st.sampled_from([1.0, 5.0, math.inf]))
+def test_a_proof_counts_for_its_seconds_alone(subject: Subject, kind: str, seconds: float) -> None:
+    one = Rule(1, Who.SIGNED_IN, proof=(kind, seconds))
+    target = Target("https://a.example", "GET", "/", "192.0.2.1", None)
+
+    found = verdict([("/", False, one)], target, subject)
+
+    given_at = subject.proofs.get(kind)
+    is_fresh = given_at is not None and 10.0 - given_at < seconds
+    assert found is (Verdict.ALLOW if is_fresh else Verdict.STEP_UP)

@@ -169,6 +169,7 @@ PAGES: dict[str, tuple[str, Way]] = {
     "token made": ("alice", a_new_token),
     "second factors": ("alice", "/accounts/second-factor/"),
     "second factor required": ("alice", "/accounts/second-factor/needed/"),
+    "passkey required": ("alice", "/accounts/second-factor/passkey-needed/"),
     "set up an app": ("alice", confirmed("/accounts/second-factor/app/")),
     "wrong code of an app": ("alice", a_wrong_code),
     "add a passkey": ("alice", confirmed("/accounts/second-factor/passkeys/add/")),

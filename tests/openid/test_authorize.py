@@ -10,6 +10,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 import time_machine
 from django.core.cache import cache
+from django.utils import timezone
 
 from accounts.models import User
 from authgate.models import Application, AuditEvent, Rule, SignIn
@@ -234,6 +235,21 @@ def test_a_rule_that_wants_a_second_factor_leads_to_its_page_and_back(
     assert silent["error"] == "interaction_required"
     assert page == "/accounts/second-factor/needed/"
     assert "code" in parameters_of(client.get(confirmed["Location"]))
+
+
+def test_a_rule_that_wants_a_passkey_leads_to_its_own_page(
+    client: PortalClient, alice: User, rp: RelyingParty, wiki: Application
+) -> None:
+    wiki.rules.update(passkey=True, factor_minutes=5)
+    sign_in_with_both(client, alice, add_app(alice))
+
+    silent = parameters_of(rp.authorize(client, prompt="none"))
+    page, _ = page_of(rp.authorize(client))
+    SignIn.objects.update(passkey_at=timezone.now())
+
+    assert silent["error"] == "interaction_required"
+    assert page == "/accounts/second-factor/passkey-needed/"
+    assert "code" in parameters_of(rp.authorize(client))
 
 
 def test_case_33_a_second_factor_that_is_owed(

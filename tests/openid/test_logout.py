@@ -239,6 +239,7 @@ SPARED: dict[str, Callable[[], object]] = {
     "nothing happened": lambda: None,
     "a token revoked": lambda: Grant.objects.update(revoked_at=timezone.now()),
     "a second factor wanted": lambda: Rule.objects.update(second_factor=True),
+    "a passkey wanted": lambda: Rule.objects.update(passkey=True),
     "seen a minute late": lambda: SignIn.objects.update(
         last_seen_at=timezone.now() - timedelta(seconds=4 * 3600 + 30)
     ),

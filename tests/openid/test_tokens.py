@@ -304,8 +304,25 @@ ENDS: dict[str, Callable[[User], object]] = {
     "rule removed": rule_removed,
     "rule expired": lambda alice: Rule.objects.update(expires_at=timezone.now()),
     "second factor wanted": lambda alice: Rule.objects.update(second_factor=True),
+    "recent second factor wanted": lambda alice: Rule.objects.update(factor_minutes=5),
+    "passkey wanted": lambda alice: Rule.objects.update(passkey=True),
     "second factor owed": owes_a_factor,
 }
+
+
+def test_a_token_counts_while_the_proof_that_its_rule_wants_does(
+    browser: PortalClient, rp: RelyingParty
+) -> None:
+    Rule.objects.update(passkey=True, factor_minutes=5)
+    now = timezone.now()
+    SignIn.objects.update(second_factor_at=now, passkey_at=now)
+    tokens = rp.tokens(browser)
+
+    assert rp.userinfo(tokens["access_token"]).status_code == 200
+    SignIn.objects.update(passkey_at=now - timedelta(seconds=301))
+    assert rp.userinfo(tokens["access_token"]).status_code == 401
+
+
 TIME = {"idle": idle, "expired": expired}
 
 

@@ -23,7 +23,7 @@ def main(port: str, domains: dict[str, str]) -> None:
     origins = {
         name: Origin.objects.get(value__contains=host).value for name, host in (domains or SITES).items()
     }
-    people = ("alice", "bob", "erin")
+    people = ("alice", "bob", "erin", "frank", "grace")
     gates = {who: {name: token_for(who, origin) for name, origin in origins.items()} for who in people}
     print(json.dumps({"gates": gates, "api": api_tokens()}))
 

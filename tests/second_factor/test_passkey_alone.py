@@ -9,6 +9,7 @@ import pytest
 from django.test import Client
 
 from accounts.models import User
+from authgate.models import SignIn
 from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.second_factor.security_key import SecurityKey
 
@@ -42,6 +43,7 @@ def test_a_passkey_signs_in_alone_with_its_pin_only(client: Client, alice: User,
     client.post(ALONE, {"credential": key.answer(asked, alice, with_pin=with_pin)})
 
     assert is_signed_in(client) is with_pin
+    assert SignIn.objects.filter(passkey_at__isnull=False).exists() is with_pin
 
 
 def test_a_stolen_key_does_not_sign_in_by_a_challenge_of_the_thief_s_own_second_step(

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import time
 from datetime import timedelta
 from typing import Any
 from urllib.parse import quote
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.test import Client
 from django.utils import timezone
 
 from accounts.models import StrictGroup, User
+from accounts.second_factor.events import forget_factor
 from authgate.check.state import State, nonce_hash, seal
 from authgate.models import Application, GateSession, Rule, SignIn
 from authgate.sign_ins import digest, open_gate
@@ -19,6 +22,7 @@ from authgate.worker import loader
 from tests.accounts.signing_in import sign_in
 from tests.factories import ApplicationFactory, GroupFactory
 from tests.second_factor.factors import CONFIRM, add_app, code, give, sign_in_with_both
+from tests.second_factor.security_key import SecurityKey
 
 pytestmark = pytest.mark.django_db
 
@@ -200,3 +204,104 @@ def test_a_factor_that_was_a_condition_is_set_up_and_opens(
     give(client, code(secret), "/accounts/second-factor/app/")
 
     assert client.get("/admin/").status_code == 200
+
+
+# ---- a recent second factor, or a passkey ----
+
+
+@pytest.fixture
+def recent(wiki: Application) -> Application:
+    wiki.rules.update(second_factor=False, factor_minutes=5)
+    return wiki
+
+
+def proofs_of(client: Client) -> dict[str, float]:
+    return dict(session_of(SignIn.objects.get(ended_at=None)).subject.proofs)
+
+
+def test_an_old_factor_is_asked_for_again_and_then_counts(
+    client: Client, alice: User, recent: Application
+) -> None:
+    secret = add_app(alice)
+    sign_in_with_both(client, alice, secret)
+    assert client.get(arriving())["Location"].startswith(f"{WIKI}/authgate/callback?ikdcode=")
+    SignIn.objects.update(second_factor_at=timezone.now() - timedelta(seconds=301))
+
+    asked = client.get(arriving(), follow=True)
+    url = asked.request["PATH_INFO"] + "?" + asked.request["QUERY_STRING"]
+    confirmed = client.post(url, {"code": code(secret, 1)})
+
+    assert asked.request["PATH_INFO"] == CONFIRM
+    assert client.get(confirmed["Location"])["Location"].startswith(f"{WIKI}/authgate/callback?ikdcode=")
+    assert time.time() - proofs_of(client)["recent second factor"] < 60
+
+
+def test_a_code_is_no_passkey(client: Client, alice: User, wiki: Application) -> None:
+    wiki.rules.update(passkey=True)
+    sign_in_with_both(client, alice, add_app(alice))
+
+    page = client.get(arriving(), follow=True)
+
+    assert page.templates[0].name == "mfa/passkey_required.html"
+    assert "/accounts/second-factor/passkeys/add/?next=" in page.content.decode()
+    assert not GateSession.objects.exists()
+
+
+def test_who_has_a_passkey_is_asked_for_it_and_lets_in_by_it(
+    client: Client, alice: User, wiki: Application
+) -> None:
+    wiki.rules.update(passkey=True, factor_minutes=5)
+    key = SecurityKey()
+    key.enrol(alice)
+    sign_in_with_both(client, alice, add_app(alice))
+
+    asked = client.get(arriving(), follow=True)
+    url = asked.request["PATH_INFO"] + "?" + asked.request["QUERY_STRING"]
+    challenge = json.loads(asked.context["passkey_options"])["request_options"]["publicKey"]["challenge"]
+    given = client.post(url, {"credential": key.answer(challenge, alice)})
+
+    assert asked.request["PATH_INFO"] == "/accounts/second-factor/passkey/"
+    assert client.get(given["Location"])["Location"].startswith(f"{WIKI}/authgate/callback?ikdcode=")
+    assert time.time() - proofs_of(client)["passkey"] < 60
+
+
+def test_a_recent_passkey_lets_in(client: Client, alice: User, wiki: Application) -> None:
+    wiki.rules.update(passkey=True, factor_minutes=5)
+    sign_in(client, "alice")
+    SignIn.objects.update(passkey_at=timezone.now() - timedelta(seconds=290), second_factor_at=timezone.now())
+
+    assert client.get(arriving())["Location"].startswith(f"{WIKI}/authgate/callback?ikdcode=")
+
+
+def test_a_removed_passkey_no_longer_counts(client: Client, alice: User) -> None:
+    passkey = add_passkey(alice)
+    sign_in_with_both(client, alice, add_app(alice))
+    SignIn.objects.update(passkey_at=timezone.now())
+
+    passkey.delete()
+    forget_factor(alice)
+
+    found = SignIn.objects.get()
+    assert found.passkey_at is None and found.second_factor_at is not None
+
+
+def test_the_settings_lifetime_is_the_longest(settings: Any, wiki: Application) -> None:
+    wiki.rules.update(passkey=True)
+    assert compiled_proof() == ("passkey", float("inf"))
+
+    settings.IKD_SECOND_FACTOR_LIFETIME = 600
+    assert compiled_proof() == ("passkey", 600)
+    wiki.rules.update(factor_minutes=60, passkey=False)
+    assert compiled_proof() == ("recent second factor", 600)
+    wiki.rules.update(factor_minutes=5)
+    assert compiled_proof() == ("recent second factor", 300)
+
+
+def compiled_proof() -> Any:
+    application = loader.load_application(WIKI)
+    assert application is not None
+    return application.scopes["/", False].rules[0].proof
+
+
+def add_passkey(user: User) -> Authenticator:
+    return Authenticator.objects.create(user=user, type="webauthn", data={"name": "key", "credential": {}})
