@@ -103,6 +103,11 @@ def count_code_attempt(account: User, address: str | None) -> list[str]:
     return _begin("code", _holder(account), account, address)
 
 
+def count_device_code_attempt(account: User, address: str | None) -> list[str]:
+    """Count an attempt at the code of a device. Return and raise as `count_password_attempt`."""
+    return _begin("device code", _holder(account), account, address)
+
+
 def _begin(secret: str, holder: Holder, account: User | None, address: str | None) -> list[str]:
     return _take_slots(_counters(secret, holder, account, address), address)
 

@@ -121,6 +121,10 @@ EVENTS: dict[str, Words] = {
     "openid_consent": Words(
         _("A user gave consent"), _("The user agreed that an application learns the scopes in the details.")
     ),
+    "openid_device_refused": Words(
+        _("A user refused a device"),
+        _("The user typed the code of a device and did not let it sign in. Did an attacker send the code?"),
+    ),
     "openid_key_made": Words(
         _("A key for ID tokens was made"), _("The portal signs ID tokens with a new key from a set time on.")
     ),
@@ -190,6 +194,7 @@ REASONS: dict[str, _StrPromise] = {
     "wrong password": _("The password was wrong."),
     "the client could not be told": _("The application's address for sign-outs gave no answer."),
     "a code was used twice": _("A code was used twice."),
+    "the code of a device was used twice": _("The code of a device was used twice."),
     "a refresh token was used twice": _("A refresh token was used twice."),
     "unknown account": _("There is no such account."),
     "user disabled": _("The user is disabled."),

@@ -41,7 +41,10 @@ class ClientInline(ReadableText, admin.StackedInline):  # type: ignore[type-arg]
         ),
         (
             _("Consent and lifetimes"),
-            {"classes": ("collapse",), "fields": ("asks_consent", "access_lifetime", "refresh_lifetime")},
+            {
+                "classes": ("collapse",),
+                "fields": ("asks_consent", "allows_devices", "access_lifetime", "refresh_lifetime"),
+            },
         ),
     )
     formfield_overrides = {models.TextField: {"widget": AdminTextareaWidget(attrs={"rows": 3})}}

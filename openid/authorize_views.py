@@ -11,7 +11,6 @@ from django.core import signing
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
-from django.utils import timezone
 from django.utils.translation import gettext, gettext_noop
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
@@ -26,6 +25,7 @@ from authgate.factor_policy import owes, step_up_page
 from authgate.models import SignIn
 from authgate.peer import client_address
 from authgate.redirect_targets import LONGEST
+from openid import consents as consents_of
 from openid import grants, keys, policy, proof
 from openid.client_requests import client_named, form_octets, query_octets
 from openid.models import Client, Consent
@@ -280,7 +280,7 @@ def _require_consent(
 ) -> tuple[str, ...]:
     """Return the scopes that the client gets. Raises AuthorizationError, and Shown with the question."""
     if consents:
-        _keep_consent(request, client, asked.scopes)
+        consents_of.keep(request, client, asked.scopes)
         return asked.scopes
     is_asked_to = bool(asked.prompts & {"consent", "select_account"})
     if not client.asks_consent and not is_asked_to:
@@ -329,21 +329,3 @@ def consent(request: HttpRequest) -> HttpResponse:
         url = authorization.answer_url(place, settings.IKD_PORTAL_ORIGIN, error="access_denied")
         return _redirect(request, url)
     return _answered(request, client, place, found, consents=True)
-
-
-def _keep_consent(request: HttpRequest, client: Client, wanted: tuple[str, ...]) -> None:
-    user = cast(User, request.user)
-    given = Consent.objects.filter(user=user, client=client).first()
-    scopes = {*wanted, *(given.scopes.split() if given else [])}
-    kept = " ".join(scope for scope in authorization.SCOPES if scope in scopes)
-    Consent.objects.update_or_create(
-        user=user, client=client, defaults={"scopes": kept, "given_at": timezone.now()}
-    )
-    record(
-        "openid_consent",
-        actor=user.username,
-        subject=user.username,
-        application=client.application.name,
-        address=client_address(request),
-        details={"client": client.client_id, "scopes": kept.split()},
-    )

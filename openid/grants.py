@@ -11,6 +11,7 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db import connection, transaction
 from django.db.models import Exists, Model, OuterRef, Q
@@ -19,8 +20,8 @@ from django.utils import timezone
 
 from authgate.models import SignIn
 from authgate.sign_ins import note_revocation
-from openid.models import Client, Code, Grant, Token
-from openid.standing import CODE, Standing
+from openid.models import Client, Code, DeviceCode, Grant, Token
+from openid.standing import CODE, DEVICE, Standing
 
 CODE_AGE = timedelta(seconds=60)
 
@@ -61,31 +62,39 @@ def grant_code(
     address: str | None,
 ) -> str:
     """Create a grant and return its code, which is good once, for a minute. Raises TooManyGrants."""
-    now, code = timezone.now(), secrets.token_urlsafe(32)
+    code = secrets.token_urlsafe(32)
     with transaction.atomic():
-        _supersede(client, sign_in, now)
-        grant = Grant.objects.create(
-            client=client,
-            sign_in=sign_in,
-            sid=_sid(client, sign_in),
-            subject=str(sign_in.user.uuid),
-            scopes=" ".join(scopes),
-            auth_time=datetime.fromtimestamp(int(proven.at), tz=now.tzinfo),
-            amr=proven.amr,
-            acr=proven.acr,
-            address=address or None,
-            offline="offline_access" in scopes,
-            created_at=now,
-        )
+        grant = new_grant(client, sign_in, scopes, proven, address)
         Code.objects.create(
             grant=grant,
             digest=digest(code),
             redirect_uri=redirect_uri,
             challenge=challenge,
             nonce=nonce,
-            expires_at=now + CODE_AGE,
+            expires_at=grant.created_at + CODE_AGE,
         )
     return code
+
+
+def new_grant(
+    client: Client, sign_in: SignIn, scopes: tuple[str, ...], proven: Authentication, address: str | None
+) -> Grant:
+    """Create a grant, in a transaction of the caller's. Raises TooManyGrants."""
+    now = timezone.now()
+    _supersede(client, sign_in, now)
+    return Grant.objects.create(
+        client=client,
+        sign_in=sign_in,
+        sid=_sid(client, sign_in),
+        subject=str(sign_in.user.uuid),
+        scopes=" ".join(scopes),
+        auth_time=datetime.fromtimestamp(int(proven.at), tz=now.tzinfo),
+        amr=proven.amr,
+        acr=proven.acr,
+        address=address or None,
+        offline="offline_access" in scopes,
+        created_at=now,
+    )
 
 
 def _sid(client: Client, sign_in: SignIn) -> str:
@@ -135,9 +144,18 @@ def take(found: Standing) -> bool:
     """Take a code or a refresh token; of any number that race, one gets True."""
     now = timezone.now()
     if found.kind == CODE:
-        free = Code.objects.filter(pk=found.pk, taken_at=None, expires_at__gt=now)
-        return bool(free.update(taken_at=now))
+        return bool(Code.objects.filter(pk=found.pk, taken_at=None, expires_at__gt=now).update(taken_at=now))
+    if found.kind == DEVICE:
+        devices = DeviceCode.objects.filter(pk=found.pk, taken_at=None, expires_at__gt=now)
+        return bool(devices.update(taken_at=now))
     return bool(Token.objects.filter(pk=found.pk, taken_at=None).update(taken_at=now))
+
+
+def was_taken(found: Standing) -> bool:
+    """Return whether a code or token was used, and has not merely expired."""
+    models: dict[str, Any] = {CODE: Code, DEVICE: DeviceCode}
+    rows = models.get(found.kind, Token).objects
+    return found.is_taken or bool(rows.filter(pk=found.pk).exclude(taken_at=None).exists())
 
 
 @dataclass(frozen=True, slots=True)

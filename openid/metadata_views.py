@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from openid import keys, policy
-from openid.protocol import client_authentication, signed
+from openid.protocol import client_authentication, device, signed
 from openid.protocol.authorization import SCOPES
 
 
@@ -22,6 +22,7 @@ def configuration(request: HttpRequest) -> HttpResponse:
     told: dict[str, Any] = {
         "issuer": settings.IKD_PORTAL_ORIGIN,
         "authorization_endpoint": _url("openid_authorize"),
+        "device_authorization_endpoint": _url("openid_device_authorization"),
         "token_endpoint": _url("openid_token"),
         "userinfo_endpoint": _url("openid_userinfo"),
         "introspection_endpoint": _url("openid_introspect"),
@@ -33,7 +34,7 @@ def configuration(request: HttpRequest) -> HttpResponse:
         "scopes_supported": list(SCOPES),
         "response_types_supported": ["code"],
         "response_modes_supported": ["query"],
-        "grant_types_supported": ["authorization_code", "refresh_token"],
+        "grant_types_supported": ["authorization_code", "refresh_token", device.GRANT_TYPE],
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [signed.ALGORITHM],
         "token_endpoint_auth_methods_supported": list(client_authentication.METHODS),

@@ -61,6 +61,7 @@ class Client(models.Model):
     enabled = models.BooleanField(_("enabled"), default=True)
     redirect_uris = models.TextField(
         _("redirect URIs"),
+        blank=True,
         help_text=_("One per line. They must match byte for byte."),
     )
     post_logout_uris = models.TextField(
@@ -87,6 +88,14 @@ class Client(models.Model):
         _("asks for consent"),
         default=False,
         help_text=_("Users confirm once what the client learns. Default: no."),
+    )
+    allows_devices = models.BooleanField(
+        _("sign-in of devices"),
+        default=False,
+        help_text=_(
+            "Lets devices without a browser sign users in by a code, which users type at another device. An "
+            "attacker may talk a user into typing a code. Default: no."
+        ),
     )
     access_lifetime = models.PositiveIntegerField(
         _("lifetime of access tokens"),
@@ -123,6 +132,8 @@ class Client(models.Model):
             for name in ("redirect_uris", "post_logout_uris")
             if (found := self._wrong_uris(getattr(self, name)))
         }
+        if not lines_of(self.redirect_uris) and not self.allows_devices:
+            errors.setdefault("redirect_uris", [ValidationError(_("Enter a redirect URI."))])
         if self.backchannel_logout_uri and (problem := self._logout_problem()):
             params = {"uri": self.backchannel_logout_uri[:100]}
             errors["backchannel_logout_uri"] = [ValidationError(PROBLEMS[problem], params=params)]
@@ -213,6 +224,34 @@ class Code(models.Model):
 
     class Meta:
         default_permissions = ()
+
+    def __str__(self) -> str:
+        return str(self.pk)
+
+
+class DeviceCode(models.Model):
+    """A device that waits until a user types its code (8628). It has a grant once a user allowed it.
+
+    `user_code` is a keyed hash. `interval` is how many seconds the device has to wait between two polls.
+    """
+
+    client = models.ForeignKey(Client, models.CASCADE, related_name="+")
+    grant = models.OneToOneField(Grant, models.CASCADE, related_name="+", null=True)
+    digest = models.BinaryField(max_length=32, unique=True)
+    user_code = models.CharField(max_length=64, unique=True)
+    scopes = models.CharField(max_length=200)
+    address = models.GenericIPAddressField(null=True)
+    network = models.CharField(max_length=64)
+    interval = models.PositiveSmallIntegerField()
+    created_at = models.DateTimeField()
+    expires_at = models.DateTimeField(db_index=True)
+    polled_at = models.DateTimeField(null=True)
+    refused_at = models.DateTimeField(null=True)
+    taken_at = models.DateTimeField(null=True)
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["network", "expires_at"], name="openid_devices_of_network")]
 
     def __str__(self) -> str:
         return str(self.pk)

@@ -20,7 +20,7 @@ from authgate.check.memory import Session
 from authgate.factor_policy import in_strict_group, is_given, is_owed, proofs_of
 from authgate.people import people
 from authgate.worker.prepared import PreparedQuery
-from openid.models import Client, ClientSecret, Code, Token
+from openid.models import Client, ClientSecret, Code, DeviceCode, Token
 
 Row = tuple[Any, ...]
 
@@ -89,8 +89,9 @@ class Standing(Session):
     client: ClientFacts
 
 
-CODE = "code"
+CODE, DEVICE = "code", "device"
 TOKEN_FIELDS = ("kind", "scopes", "sequence")
+DEVICE_FIELDS = ("created_at", "interval", "polled_at")
 CODE_FIELDS = ("redirect_uri", "challenge", "nonce")
 SHARED_FIELDS = ("digest", "pk", "expires_at", "taken_at")
 GRANT_FIELDS = (
@@ -155,6 +156,11 @@ _TOKENS = PreparedQuery(
     lambda digests: _with_everything(Token.objects.filter(digest__in=digests), TOKEN_FIELDS)
 )
 _CODES = PreparedQuery(lambda digests: _with_everything(Code.objects.filter(digest__in=digests), CODE_FIELDS))
+_DEVICES = PreparedQuery(
+    lambda digests: _with_everything(
+        DeviceCode.objects.filter(digest__in=digests, grant__isnull=False), DEVICE_FIELDS
+    )
+)
 
 
 def tokens(digests: list[bytes]) -> dict[bytes, Standing]:
@@ -169,6 +175,11 @@ def token(digest: bytes) -> Standing | None:
 def code(digest: bytes) -> Standing | None:
     """Return what a code stands for, taken or not. One query."""
     return _standings(_CODES, [digest], _code).get(digest)
+
+
+def device(digest: bytes) -> Standing | None:
+    """Return what the code of a device stands for that a user allowed. One query."""
+    return _standings(_DEVICES, [digest], _device).get(digest)
 
 
 def client_named(client_id: str) -> ClientFacts | None:
@@ -197,6 +208,10 @@ def _token(own: Row) -> dict[str, Any]:
 
 def _code(own: Row) -> dict[str, Any]:
     return {"kind": CODE, "scopes": (), "sequence": 0, **dict(zip(CODE_FIELDS, own, strict=True))}
+
+
+def _device(own: Row) -> dict[str, Any]:
+    return {"kind": DEVICE, "scopes": (), "sequence": 0, **dict.fromkeys(CODE_FIELDS, "")}
 
 
 def _standing(rows: list[Row], own: Callable[[Row], dict[str, Any]]) -> Standing:

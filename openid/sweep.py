@@ -20,13 +20,16 @@ from authgate.check.target import Target
 from authgate.factor_policy import is_given
 from authgate.models import Change, SignIn
 from authgate.worker import loader
-from openid.models import Grant, LogoutDelivery, Token
+from openid.models import DeviceCode, Grant, LogoutDelivery, Token
 
 BATCH = 500
 IDLE_SLACK = timedelta(seconds=60)
 """How late the last use of a sign-in may be written. An ended grant stays ended, so this ends none early."""
 
 KEPT_FOR = timedelta(days=1)
+DEVICES_KEPT_FOR = timedelta(hours=1)
+"""Of a code after its end: a second use of one that was taken is noticed for so long."""
+
 DELIVERIES_KEPT_FOR = timedelta(days=7)
 
 
@@ -115,16 +118,17 @@ def end_spent() -> int:
 
 
 def delete_old() -> int:
-    """Delete expired access tokens, ended grants after a day, and deliveries after a week.
+    """Delete expired tokens and device codes, ended grants after a day, and deliveries after a week.
 
     Expired refresh tokens stay with their grant, so that a second use is noticed. Return the largest number
-    of the three; at most `BATCH` of each.
+    of these; at most `BATCH` of each.
     """
     now = timezone.now()
     tokens = Token.objects.filter(kind=Token.Kind.ACCESS, expires_at__lte=now)
     grants = Grant.objects.filter(ended_at__lt=now - KEPT_FOR)
     deliveries = LogoutDelivery.objects.filter(done_at__lt=now - DELIVERIES_KEPT_FOR)
-    return max(map(_delete_some, (tokens, grants, deliveries)))
+    devices = DeviceCode.objects.filter(expires_at__lt=now - DEVICES_KEPT_FOR)
+    return max(map(_delete_some, (tokens, devices, grants, deliveries)))
 
 
 def _delete_some(over: QuerySet[Any]) -> int:

@@ -20,15 +20,16 @@ from openid.client_requests import (
     form_of,
     query_octets,
 )
+from openid.device_views import note_poll
 from openid.grants import Issued
-from openid.models import Code, Token
+from openid.models import Token
 from openid.policy import Ruling
-from openid.protocol import bearer, parameters, pkce, signed
+from openid.protocol import bearer, device, parameters, pkce, signed
 from openid.protocol import token as token_requests
 from openid.protocol.errors import ProtocolError
 from openid.protocol.parameters import Parameters
-from openid.protocol.token import CodeRequest, RefreshRequest
-from openid.standing import Standing
+from openid.protocol.token import CodeRequest, DeviceRequest, RefreshRequest
+from openid.standing import ClientFacts, Standing
 
 ID_TOKEN_LIFETIME = 300
 """Seconds. Clients read an ID token once, when they receive it."""
@@ -48,6 +49,8 @@ def token(request: HttpRequest) -> HttpResponse:
     mine = found if found is not None and found.client.pk == client.pk else None
     if isinstance(asked, CodeRequest):
         return _exchange_code(request, mine, asked)
+    if isinstance(asked, DeviceRequest):
+        return _exchange_device_code(request, client, mine, asked)
     return _refresh(request, mine, asked)
 
 
@@ -58,6 +61,8 @@ def _named_in(form: Parameters) -> Standing | None:
         return standing.code(grants.digest(form.get("code")))
     if kind == "refresh_token" and form.get("refresh_token"):
         return standing.token(grants.digest(form.get("refresh_token")))
+    if kind == device.GRANT_TYPE and form.get("device_code"):
+        return standing.device(grants.digest(form.get("device_code")))
     return None
 
 
@@ -74,6 +79,22 @@ def _exchange_code(request: HttpRequest, code: Standing | None, asked: CodeReque
         raise invalid_grant("the code has expired, or its sign-in has ended")
     issued = _issued(request, code, code.grant_scopes, 0, "a code was used twice")
     return _token_answer(code, ruling, issued, code.grant_scopes)
+
+
+def _exchange_device_code(
+    request: HttpRequest, client: ClientFacts, found: Standing | None, asked: DeviceRequest
+) -> HttpResponse:
+    """Answer a device that polls (RFC 8628, section 3.5)."""
+    if found is None:
+        raise note_poll(asked.device_code, client.pk)
+    reason = "the code of a device was used twice"
+    if found.is_taken:
+        _note_reuse(request, found, reason)
+    ruling = _ruling(request, found)
+    if found.is_taken or ruling is None:
+        raise invalid_grant("the code was used or has expired, or its sign-in has ended")
+    issued = _issued(request, found, found.grant_scopes, 0, reason)
+    return _token_answer(found, ruling, issued, found.grant_scopes)
 
 
 def _refresh(request: HttpRequest, found: Standing | None, asked: RefreshRequest) -> HttpResponse:
@@ -119,10 +140,7 @@ def _ruling(request: HttpRequest, found: Standing) -> Ruling | None:
 
 def _note_reuse(request: HttpRequest, found: Standing, reason: str) -> None:
     """Revoke the grant of what was used twice (RFC 9700, section 4.14.2): a thief may have one of the two."""
-    is_expired_code = found.kind == standing.CODE and not (
-        found.is_taken or Code.objects.filter(pk=found.pk).exclude(taken_at=None).exists()
-    )
-    if not is_expired_code and grants.revoke(found.grant_id):
+    if grants.was_taken(found) and grants.revoke(found.grant_id):
         record(
             "openid_reuse",
             subject=found.subject.username,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from openid.protocol import device
 from openid.protocol.errors import ProtocolError
 from openid.protocol.parameters import Parameters
 
@@ -25,7 +26,14 @@ class RefreshRequest:
     scopes: frozenset[str] | None
 
 
-def parse(parameters: Parameters) -> CodeRequest | RefreshRequest:
+@dataclass(frozen=True, slots=True)
+class DeviceRequest:
+    """A device code to be exchanged (8628, section 3.4)."""
+
+    device_code: str
+
+
+def parse(parameters: Parameters) -> CodeRequest | RefreshRequest | DeviceRequest:
     """Return what is to be exchanged. Raises ProtocolError."""
     parameters.require_single()
     kind = parameters.get("grant_type")
@@ -35,6 +43,8 @@ def parse(parameters: Parameters) -> CodeRequest | RefreshRequest:
         return _code_request(parameters)
     if kind == "refresh_token":
         return _refresh_request(parameters)
+    if kind == device.GRANT_TYPE:
+        return _device_request(parameters)
     raise ProtocolError("unsupported_grant_type", "the grant type is not supported")
 
 
@@ -50,6 +60,13 @@ def _refresh_request(parameters: Parameters) -> RefreshRequest:
     if not token:
         raise ProtocolError("invalid_request", "refresh_token is missing")
     return RefreshRequest(token, frozenset(scope.split()) if scope else None)
+
+
+def _device_request(parameters: Parameters) -> DeviceRequest:
+    code = parameters.get("device_code")
+    if not code:
+        raise ProtocolError("invalid_request", "device_code is missing")
+    return DeviceRequest(code)
 
 
 def narrowed(asked: frozenset[str] | None, granted: tuple[str, ...]) -> tuple[str, ...]:

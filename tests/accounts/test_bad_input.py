@@ -197,6 +197,13 @@ FORMS = {
     "logout for an application": Form(
         at("/openid/logout/confirmed"), {"request": "x"}, ("request",), is_right=False
     ),
+    "device code": Form(at("/openid/device"), {"user_code": "BCDF-GHJK"}, ("user_code",), is_right=False),
+    "answer to a device": Form(
+        at("/openid/device/answer"),
+        {"request": "x", "answer": "allow"},
+        ("request", "answer"),
+        is_right=False,
+    ),
     "consent": Form(
         at("/openid/consent"), {"request": "x", "answer": "allow"}, ("request", "answer"), is_right=False
     ),
@@ -442,6 +449,7 @@ NO_FORM = frozenset(
         *("backchannel_logout", "sso_login", "verification"),
         *("openid_configuration", "openid_keys", "openid_authorize", "openid_token", "openid_userinfo"),
         *("openid_introspect", "openid_revoke", "openid_logout"),
+        *("openid_device_authorization", "openid_device_qr"),
         # A button without a field.
         *("end_session", "end_other_sessions", "end_token", "account_confirm_email", "forget_device"),
         *("forget_devices", "upstream_link", "upstream_unlink", "mfa_deactivate_totp", "mfa_remove_webauthn"),

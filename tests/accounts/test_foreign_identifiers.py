@@ -223,7 +223,7 @@ def urls(alices: Alices) -> Iterator[tuple[str, str]]:
 
 OF_CLIENTS = {
     *("openid_configuration", "openid_keys", "openid_token", "openid_userinfo", "openid_introspect"),
-    "openid_revoke",
+    *("openid_revoke", "openid_device_authorization", "openid_device_qr"),
 }
 """What servers ask for, without a cookie."""
 

@@ -135,6 +135,26 @@ def a_lock_link() -> str:
     return urlsplit(new_link(User.objects.get(username="alice").pk, "alice@example.com")).path
 
 
+def a_device(page: Page, portal: str) -> None:
+    rp = register(Application.objects.get(name="Wiki"), kind="public", redirect_uris="", allows_devices=True)
+    begun = rp.post("/openid/device_authorization", {"scope": "openid profile"}).json()
+    page.goto(f"{portal}/openid/device?user_code={begun['user_code']}")
+    page.get_by_role("button", name="Continue").click()
+    page.get_by_role("heading", name="Let a device sign in at Wiki?").wait_for()
+
+
+def an_answered_device(page: Page, portal: str) -> None:
+    a_device(page, portal)
+    page.get_by_role("button", name="Allow").click()
+    page.get_by_role("heading", name="The device is signed in").wait_for()
+
+
+def a_refused_device(page: Page, portal: str) -> None:
+    a_device(page, portal)
+    page.get_by_role("button", name="Refuse").click()
+    page.get_by_role("heading", name="The device was refused").wait_for()
+
+
 Way = str | Callable[[Page, str], object]
 PAGES: dict[str, tuple[str, Way]] = {
     "sign in": ("", "/accounts/login/"),
@@ -182,6 +202,10 @@ PAGES: dict[str, tuple[str, Way]] = {
     "account locked": ("", "/accounts/locked/"),
     "consent": ("alice", a_consent),
     "logout for an application": ("alice", "/openid/logout"),
+    "code of a device": ("alice", "/openid/device"),
+    "question for a device": ("alice", a_device),
+    "allowed device": ("alice", an_answered_device),
+    "refused device": ("alice", a_refused_device),
     "broken request of an application": ("", "/openid/authorize"),
     "switch account": ("alice", "/switch-account"),
     "sign out": ("alice", "/accounts/logout/"),
