@@ -39,6 +39,7 @@ class ClientInline(ReadableText, admin.StackedInline):  # type: ignore[type-arg]
                 "fields": ("post_logout_uris", "backchannel_logout_uri", "allow_private"),
             },
         ),
+        (_("Keys of the client"), {"classes": ("collapse",), "fields": ("jwks", "jwks_uri")}),
         (
             _("Consent and lifetimes"),
             {
@@ -59,6 +60,8 @@ class ClientInline(ReadableText, admin.StackedInline):  # type: ignore[type-arg]
 def link_to_secrets(client: Client) -> SafeString | str:
     if client.is_public:
         return gettext("none: the client is public")
+    if client.jwks or client.jwks_uri:
+        return gettext("none: the client has keys")
     url = reverse("admin:openid_client_secrets", args=[client.pk])
     return format_html('<a href="{}">{}</a>', url, gettext("Secrets of %(client)s") % {"client": client})
 

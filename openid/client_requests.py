@@ -15,6 +15,7 @@ from django.views.decorators.http import require_http_methods
 
 from authgate.peer import raw_headers
 from openid import standing
+from openid.client_keys import require_assertion
 from openid.grants import digest
 from openid.models import Client
 from openid.protocol import parameters
@@ -66,7 +67,8 @@ def authenticated_client(
 ) -> ClientFacts:
     """Return who asks. Raises ProtocolError. One query, or none if `known` is who it says it is.
 
-    A confidential client never passes without its secret, nor a public one with something in its place.
+    A confidential client never passes without its secret or key, nor a public one with something in its
+    place. A client with keys has no secret that counts.
     """
     credentials = credentials_in(authorization_of(request), form)
     is_known = known is not None and known.client_id == credentials.client_id
@@ -76,6 +78,11 @@ def authenticated_client(
     if client.is_public:
         if credentials.method != "none":
             raise invalid_client("the client is public: it has no secret")
+        return client
+    if client.has_keys != (credentials.method == "private_key_jwt"):
+        raise invalid_client("the client does not authenticate in this way")
+    if client.has_keys:
+        require_assertion(client, credentials.secret)
         return client
     if not credentials.secret or digest(credentials.secret) not in client.secrets:
         raise invalid_client("the client is unknown, or its secret is wrong")

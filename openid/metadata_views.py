@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from openid import keys, policy
-from openid.protocol import client_authentication, device, signed
+from openid.protocol import assertions, client_authentication, device, signed
 from openid.protocol.authorization import SCOPES
 
 
@@ -38,6 +38,7 @@ def configuration(request: HttpRequest) -> HttpResponse:
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": [signed.ALGORITHM],
         "token_endpoint_auth_methods_supported": list(client_authentication.METHODS),
+        "token_endpoint_auth_signing_alg_values_supported": list(assertions.ALGORITHMS),
         "introspection_endpoint_auth_methods_supported": secrets,
         "revocation_endpoint_auth_methods_supported": list(client_authentication.METHODS),
         "code_challenge_methods_supported": ["S256"],

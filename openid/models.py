@@ -12,15 +12,18 @@ from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator, RegexValidator
 from django.db import models
+from django.forms import Field
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from authgate.models import Application, KeyRow, SignIn
-from openid.protocol import redirect_uris
+from openid.protocol import assertions, redirect_uris
 from openid.protocol.authorization import SCOPES
 
 MANY_URIS = 20
 LONGEST_URI = redirect_uris.LONGEST
+LONGEST_KEYS = 4000
+"""Characters of a client's JWK set: calls load it."""
 
 PROBLEMS = {
     "characters": _("%(uri)s has characters that no address has, or is too long."),
@@ -29,6 +32,12 @@ PROBLEMS = {
     "scheme": _("%(uri)s must begin with https://, or be the scheme of a public client's app."),
     "host": _("%(uri)s must not have a user name or a wildcard."),
     "without https": _("%(uri)s must begin with https://: the application may not be used without."),
+}
+KEY_PROBLEMS = {
+    "no JSON": _("This is no JSON."),
+    "no keys": _('A JWK set begins with {"keys": [ and has at least one key.'),
+    "many keys": _("There are too many keys."),
+    "private key": _("This is a private key. Enter public keys only, and replace this one."),
 }
 
 
@@ -73,10 +82,27 @@ class Client(models.Model):
         blank=True,
         help_text=_("The portal tells this address when a user's sign-in ends. Default: none."),
     )
+    jwks = models.TextField(
+        _("public keys"),
+        blank=True,
+        help_text=_(
+            "A JWK set. The client then authenticates by JWTs that it signs (private_key_jwt), and its "
+            "secrets no longer count. Default: none."
+        ),
+    )
+    jwks_uri = models.CharField(
+        _("address of its public keys"),
+        max_length=LONGEST_URI,
+        blank=True,
+        help_text=_("Replaces pasted keys. The portal fetches them every five minutes. Default: none."),
+    )
     allow_private = models.BooleanField(
-        _("logout URI inside the network"),
+        _("addresses inside the network"),
         default=False,
-        help_text=_("Allows private addresses and http:// for the back-channel logout URI. Default: no."),
+        help_text=_(
+            "Allows private addresses and http:// for the back-channel logout URI and the address of public "
+            "keys. Default: no."
+        ),
     )
     scopes = models.CharField(
         _("scopes"),
@@ -133,10 +159,11 @@ class Client(models.Model):
             if (found := self._wrong_uris(getattr(self, name)))
         }
         if not lines_of(self.redirect_uris) and not self.allows_devices:
-            errors.setdefault("redirect_uris", [ValidationError(_("Enter a redirect URI."))])
+            errors.setdefault("redirect_uris", [ValidationError(Field.default_error_messages["required"])])
         if self.backchannel_logout_uri and (problem := self._logout_problem()):
             params = {"uri": self.backchannel_logout_uri[:100]}
             errors["backchannel_logout_uri"] = [ValidationError(PROBLEMS[problem], params=params)]
+        errors |= self._wrong_keys()
         if self.scopes and (unknown := set(self.scopes.split()) - set(SCOPES)):
             message = _("Unknown scope: %(scope)s") % {"scope": ", ".join(sorted(unknown))}
             errors["scopes"] = [ValidationError(message)]
@@ -147,8 +174,28 @@ class Client(models.Model):
         self.scopes = " ".join(scope for scope in SCOPES if scope in self.scopes.split() or scope == "openid")
 
     def _logout_problem(self) -> str:
-        uri = self.backchannel_logout_uri
+        return self._problem_of(self.backchannel_logout_uri)
+
+    def _problem_of(self, uri: str) -> str:
         return redirect_uris.problem_of(uri, is_public=False, without_https=self.allow_private)
+
+    def _wrong_keys(self) -> dict[str, list[ValidationError]]:
+        if self.jwks_uri and (problem := self._problem_of(self.jwks_uri)):
+            params = {"uri": self.jwks_uri[:100]}
+            return {"jwks_uri": [ValidationError(PROBLEMS[problem], params=params)]}
+        if (self.jwks or self.jwks_uri) and self.is_public:
+            return {"kind": [ValidationError(_("A public client has no keys."))]}
+        if self.jwks and self.jwks_uri:
+            return {"jwks_uri": [ValidationError(_("Enter keys or their address, not both."))]}
+        if not self.jwks:
+            return {}
+        try:
+            if len(self.jwks) > LONGEST_KEYS:
+                raise ValueError("many keys")
+            assertions.keys_in(self.jwks)
+        except ValueError as error:
+            return {"jwks": [ValidationError(KEY_PROBLEMS[str(error)])]}
+        return {}
 
     def _wrong_uris(self, text: str) -> list[ValidationError]:
         uris = lines_of(text)

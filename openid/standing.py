@@ -37,7 +37,15 @@ class ClientFacts:
     application: str
     access_lifetime: int
     refresh_lifetime: int
+    jwks: str
+    jwks_uri: str
+    allow_private: bool
     secrets: frozenset[bytes]
+
+    @property
+    def has_keys(self) -> bool:
+        """Whether the client authenticates by assertions, and by nothing else."""
+        return bool(self.jwks or self.jwks_uri)
 
     @property
     def is_public(self) -> bool:
@@ -54,6 +62,9 @@ CLIENT_FIELDS = (
     "application__name",
     "access_lifetime",
     "refresh_lifetime",
+    "jwks",
+    "jwks_uri",
+    "allow_private",
 )
 
 
@@ -261,11 +272,22 @@ def _standing(rows: list[Row], own: Callable[[Row], dict[str, Any]]) -> Standing
 
 
 def _client(row: Row) -> ClientFacts:
-    pk, client_id, kind, enabled, application_enabled, application_id, application, *lifetimes = row
-    secrets = frozenset(bytes(each) for each in lifetimes[2:] if each is not None)
-    is_enabled = enabled and application_enabled
+    pk, client_id, kind, enabled, application_enabled, application_id, application, *more = row
+    access, refresh, jwks, jwks_uri, allow_private, oldest, newest = more
+    secrets = frozenset(bytes(each) for each in (oldest, newest) if each is not None)
     return ClientFacts(
-        pk, client_id, kind, is_enabled, application_id, application, lifetimes[0], lifetimes[1], secrets
+        pk=pk,
+        client_id=client_id,
+        kind=kind,
+        is_enabled=enabled and application_enabled,
+        application_id=application_id,
+        application=application,
+        access_lifetime=access,
+        refresh_lifetime=refresh,
+        jwks=jwks,
+        jwks_uri=jwks_uri,
+        allow_private=allow_private,
+        secrets=secrets,
     )
 
 

@@ -8,15 +8,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_plus
 
+from openid.protocol import assertions
 from openid.protocol.errors import ProtocolError, invalid_client
 from openid.protocol.parameters import Parameters
 
-METHODS = ("client_secret_basic", "client_secret_post", "none")
+METHODS = ("client_secret_basic", "client_secret_post", "private_key_jwt", "none")
 
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who the client says it is. `secret` is empty for a public client."""
+    """Who the client says it is. `secret` is a secret or an assertion; it is empty for a public client."""
 
     client_id: str
     secret: str
@@ -30,7 +31,7 @@ def credentials_in(authorization: Sequence[str], parameters: Parameters) -> Cred
     """
     parameters.require_single()
     if parameters.get("client_assertion") or parameters.get("client_assertion_type"):
-        raise invalid_client("client assertions are not supported")
+        return _by_assertion(authorization, parameters)
     client_id, secret = parameters.get("client_id"), parameters.get("client_secret")
     if not authorization:
         if not client_id:
@@ -42,6 +43,18 @@ def credentials_in(authorization: Sequence[str], parameters: Parameters) -> Cred
     if client_id and client_id != name:
         raise ProtocolError("invalid_request", "the client is named twice, and differently")
     return Credentials(name, password, "client_secret_basic")
+
+
+def _by_assertion(authorization: Sequence[str], parameters: Parameters) -> Credentials:
+    if authorization or parameters.get("client_secret"):
+        raise ProtocolError("invalid_request", "the client authenticated in two ways")
+    if parameters.get("client_assertion_type") != assertions.TYPE:
+        raise invalid_client("the type of the client assertion is not supported")
+    assertion, client_id = parameters.get("client_assertion"), parameters.get("client_id")
+    named = assertions.client_in(assertion)
+    if client_id and client_id != named:
+        raise ProtocolError("invalid_request", "the client is named twice, and differently")
+    return Credentials(named, assertion, "private_key_jwt")
 
 
 def _basic(header: str) -> tuple[str, str]:

@@ -137,7 +137,8 @@ def a_lock_link() -> str:
 
 def a_device(page: Page, portal: str) -> None:
     rp = register(Application.objects.get(name="Wiki"), kind="public", redirect_uris="", allows_devices=True)
-    begun = rp.post("/openid/device_authorization", {"scope": "openid profile"}).json()
+    asked = {"client_id": rp.client.client_id, "scope": "openid profile"}
+    begun = page.request.post(f"{portal}/openid/device_authorization", form=asked).json()
     page.goto(f"{portal}/openid/device?user_code={begun['user_code']}")
     page.get_by_role("button", name="Continue").click()
     page.get_by_role("heading", name="Let a device sign in at Wiki?").wait_for()
