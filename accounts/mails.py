@@ -101,6 +101,20 @@ KINDS = {
         ),
         _("See the account"),
     ),
+    "access_requested": MailKind(
+        _("A user asks for access"),
+        _("A user asks for access to an application that you own. Answer on the page below."),
+        _("Answer the request"),
+    ),
+    "access_granted": MailKind(
+        _("You have access"), _("An owner granted your request for access."), _("My applications"), "/"
+    ),
+    "access_declined": MailKind(
+        _("Your request was declined"),
+        _("An owner declined your request for access."),
+        _("My applications"),
+        "/",
+    ),
     "password_reset": MailKind(
         _("Choose a new password"),
         _(
@@ -124,7 +138,8 @@ KINDS = {
     ),
 }
 ASKED_FOR = ("password_reset", "confirm_address", "invitation")
-WITHOUT_LOCK = (*ASKED_FOR, "factors_reset", "account_locked", "other_account_locked")
+ABOUT_ACCESS = ("access_requested", "access_granted", "access_declined")
+WITHOUT_LOCK = (*ASKED_FOR, *ABOUT_ACCESS, "factors_reset", "account_locked", "other_account_locked")
 """Mails without a link that locks the account. All others report what an attacker may have done."""
 
 _waiting = ThreadPoolExecutor(max_workers=1, thread_name_prefix="mails")

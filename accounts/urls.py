@@ -5,6 +5,7 @@ from __future__ import annotations
 from allauth.account.views import account_inactive
 from django.urls import path, re_path
 
+from accounts.access_requests.views import access_request, ask_for_access
 from accounts.branding.views import accent, icon, logo, provider_icon
 from accounts.language import choose_language
 from accounts.launcher.views import favourite, launcher
@@ -67,6 +68,8 @@ from accounts.upstreams.views import (
 
 urlpatterns = [
     path("", launcher, name="launcher"),
+    path("access/ask/", ask_for_access, name="ask_for_access"),
+    path("access/requests/<int:pk>/", access_request, name="access_request"),
     path("favourites/<int:application>", favourite, name="favourite"),
     path("icons/<str:key>", icon, name="icon"),
     path("icons/providers/<str:key>", provider_icon, name="provider_icon"),

@@ -109,6 +109,11 @@ EVENTS: dict[str, Words] = {
     "token_ended": Words(_("An API token was revoked"), _("Programs with this token are now refused.")),
     # ---- access
     "refused": Words(_("Access refused"), _("A signed-in user was refused access to an application.")),
+    "access_requested": Words(_("Access was asked for"), _("A user asked the owners of an application.")),
+    "access_granted": Words(
+        _("Access was granted"), _("An owner granted a request. The rule for the user is in the application.")
+    ),
+    "access_declined": Words(_("Access was declined"), _("An owner declined a request for access.")),
     "overloaded": Words(
         _("The portal was overloaded"),
         _("More requests arrived at once than the portal could answer. It asked the others to try again."),

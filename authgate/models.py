@@ -110,6 +110,20 @@ class Application(models.Model):
         related_name="+",
         help_text=_("Default: all groups of the user."),
     )
+    owners = models.ManyToManyField(
+        settings.AUTH_USER_MODEL,
+        blank=True,
+        verbose_name=_("owners"),
+        related_name="+",
+        help_text=_("They answer requests for access. Without an owner, users cannot ask for access."),
+    )
+    owner_groups = models.ManyToManyField(
+        Group,
+        blank=True,
+        verbose_name=_("owners by group"),
+        related_name="+",
+        help_text=_("All members are owners."),
+    )
 
     class Meta:
         verbose_name = _("application")

@@ -1,5 +1,6 @@
 """Users with their credentials, groups, sessions and providers."""
 
+from accounts.models.access_request import AccessRequest
 from accounts.models.api_token import ApiToken
 from accounts.models.brand import Brand
 from accounts.models.group import Group, StrictGroup
@@ -20,6 +21,7 @@ from accounts.models.user import LOOKS_ALIKE, PeopleManager, User
 
 __all__ = [
     "LOOKS_ALIKE",
+    "AccessRequest",
     "ApiToken",
     "Brand",
     "ClaimMapping",

@@ -156,7 +156,7 @@ class ApplicationAdmin(AuditedAdmin):
     list_filter = ("enabled", "without_https", ("locked_down_at", admin.EmptyFieldListFilter))
     search_fields = ("name", "category", "origins__value")
     search_help_text = _("Name, category or origin")
-    autocomplete_fields = ("named_groups",)
+    autocomplete_fields = ("named_groups", "owners", "owner_groups")
     readonly_fields = ("icon_shown",)
     inlines = (OriginInline, RuleInline)
     formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
@@ -166,6 +166,7 @@ class ApplicationAdmin(AuditedAdmin):
             _("Launcher"),
             {"fields": ("in_launcher", "launch_url", "category", ("icon_file", "icon_shown", "remove_icon"))},
         ),
+        (_("Requests for access"), {"fields": ("owners", "owner_groups")}),
         (_("Programs"), {"fields": ("challenges",)}),
         (
             _("Data sent to the application"),

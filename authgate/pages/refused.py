@@ -49,6 +49,9 @@ def context_of(page: RefusedPage, portal: str = "") -> dict[str, object]:
         "logo_url": f"{portal}{reverse('brand_logo')}",
         "portal_host": settings.IKD_PORTAL_ORIGIN.partition("://")[2],
         "switch_url": f"{portal}{switch}",
+        "ask_url": f"{portal}{reverse('ask_for_access')}?{urlencode({'page': page.target.url})}"
+        if page.username and page.reason == "no rule admits"
+        else "",
         "launcher_url": f"{portal}{reverse('launcher')}",
     }
 

@@ -23,10 +23,11 @@ from django.core.cache import cache
 from django.db import models, transaction
 from django.test import Client, RequestFactory
 from django.urls import get_resolver, resolve
+from django.utils import timezone
 
 from accounts.branding import brand
 from accounts.lock_links import new_link
-from accounts.models import User
+from accounts.models import AccessRequest, User
 from accounts.onboarding import first_administrator, invitations
 from tests.accounts.conftest import PORTAL, PortalClient
 from tests.accounts.signing_in import sign_in
@@ -90,6 +91,20 @@ def lock_link(cast: Any) -> str:
     return new_link(cast.alice.pk, "alice@example.com").removeprefix(PORTAL)
 
 
+def access_page(cast: Any) -> str:
+    payroll = ApplicationFactory(name="Payroll", origins=["https://pay.example.com"], groups=["accountants"])
+    payroll.owners.set([cast.carol])
+    return "/access/ask/"
+
+
+def access_request(cast: Any) -> str:
+    cast.wiki.owners.set([cast.alice])
+    row = AccessRequest.objects.create(
+        application=cast.wiki, user=cast.carol, path="/", asked_at=timezone.now()
+    )
+    return f"/access/requests/{row.pk}/"
+
+
 def administrator_link(cast: Any) -> str:
     User.objects.filter(is_superuser=True).update(is_superuser=False)
     return first_administrator.make_link().removeprefix(PORTAL)
@@ -135,6 +150,10 @@ FORMS = {
         ("username", "display_name", "email", "password1", "password2"),
         "nobody",
     ),
+    "ask for access": Form(
+        access_page, {"words": "month end", "page": "https://pay.example.com/"}, ("words", "page")
+    ),
+    "answer": Form(access_request, {"answer": "no", "words": "later"}, ("answer", "words")),
     "lock": Form(lock_link, {"user": "alice"}, ("user",), "nobody"),
     "profile": Form(at("/accounts/profile/"), {"display_name": "Alice"}, ("display_name",)),
     "password": Form(

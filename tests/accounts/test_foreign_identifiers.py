@@ -17,7 +17,15 @@ from django.urls import URLPattern, URLResolver, get_resolver, resolve, reverse
 from django.utils import timezone
 
 from accounts.machines.api_tokens import make_token
-from accounts.models import Identity, Invitation, RememberedDevice, StrictGroup, UpstreamPicture, User
+from accounts.models import (
+    AccessRequest,
+    Identity,
+    Invitation,
+    RememberedDevice,
+    StrictGroup,
+    UpstreamPicture,
+    User,
+)
 from accounts.onboarding import first_administrator, invitations
 from accounts.second_factor.middleware import OPEN
 from authgate.models import Icon, SignIn
@@ -60,6 +68,8 @@ class Alices:
             user=alice, type="webauthn", data={"name": "key", "credential": {}}
         )
         self.address = EmailAddress.objects.create(user=alice, email="second@example.com")
+        self.wiki.owners.set([alice])
+        self.request = AccessRequest.objects.create(application=self.wiki, user=carol, path="/", asked_at=now)
         self.uid = user_pk_to_url_str(alice)
         self.invitation, link = invitations.invite(email="", groups=[], days=1, inviter=carol)
         self.invitation_token = link.rstrip("/").rpartition("/")[2]
@@ -87,6 +97,7 @@ HERS = {
     "mfa_edit_webauthn": lambda a: {"pk": a.passkey.pk},
     "mfa_remove_webauthn": lambda a: {"pk": a.passkey.pk},
     "favourite": lambda a: {"application": a.wiki.pk},
+    "access_request": lambda a: {"pk": a.request.pk},
 }
 """What is hers alone, or nothing of bob's."""
 

@@ -13,7 +13,7 @@ from django.utils import timezone
 from playwright.sync_api import Browser, ConsoleMessage, Page
 
 from accounts.lock_links import new_link
-from accounts.models import Group, User
+from accounts.models import AccessRequest, Group, User
 from accounts.onboarding import first_administrator
 from authgate.audit import record
 from authgate.check.state import State, seal
@@ -131,6 +131,22 @@ def a_consent(page: Page, portal: str) -> None:
     page.get_by_role("heading", name="Continue to Wiki?").wait_for()
 
 
+def a_page_to_ask_for() -> str:
+    Application.objects.get(name="Payroll").owners.set([User.objects.get(username="carol")])
+    return f"/access/ask/?page={PAYROLL}/"
+
+
+def a_request_for_access() -> str:
+    row = AccessRequest.objects.create(
+        application=Application.objects.get(name="Payroll"),
+        user=User.objects.get(username="bob"),
+        path="/",
+        words="For the month's end",
+        asked_at=timezone.now(),
+    )
+    return f"/access/requests/{row.pk}/"
+
+
 def a_lock_link() -> str:
     return urlsplit(new_link(User.objects.get(username="alice").pk, "alice@example.com")).path
 
@@ -198,6 +214,10 @@ PAGES: dict[str, tuple[str, Way]] = {
     "mail sent": ("", "/accounts/password/reset/sent/"),
     "reset link used up": ("", "/accounts/password/reset/key/1-x/"),
     "invitation used up": ("", "/invitation/x/"),
+    "ask for access": ("alice", lambda page, portal: page.goto(portal + a_page_to_ask_for())),
+    "nothing to ask for": ("alice", "/access/ask/"),
+    "a request for access": ("carol", lambda page, portal: page.goto(portal + a_request_for_access())),
+    "admin access requests": ("carol", "/admin/accounts/accessrequest/"),
     "lock link": ("", lambda page, portal: page.goto(portal + a_lock_link())),
     "lock link used up": ("", "/accounts/lock/x/"),
     "account locked": ("", "/accounts/locked/"),

@@ -1,0 +1,167 @@
+"""Requests for access and their answers. A grant is a rule for one user, with an end."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from django.db import IntegrityError, transaction
+from django.db.models import Q, QuerySet
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.translation import gettext_lazy as _
+
+from accounts import mails
+from accounts.models import AccessRequest, User
+from authgate.audit import record
+from authgate.check.decision import Verdict, decide
+from authgate.check.target import Target
+from authgate.models import Application, Rule, SignIn
+from authgate.worker import loader
+
+PERIODS = {
+    "hour": (_("for an hour"), timedelta(hours=1)),
+    "day": (_("for a day"), timedelta(days=1)),
+    "month": (_("for 30 days"), timedelta(days=30)),
+    "forever": (_("for good"), None),
+}
+OPEN_LIMIT = 10
+"""Open requests of one user."""
+
+
+class CannotAsk(Exception):
+    """There is nothing to ask for, or nobody to ask."""
+
+
+class Answered(Exception):
+    """Another owner has answered the request, or its rule has gone."""
+
+
+def rule_wanted(page: str, sign_in: SignIn, address: str) -> Rule:
+    """Return the rule that would let the user open a page if it named them. Raise CannotAsk.
+
+    `page` is an allowed URL. Only a user who lacks nothing but the group can ask.
+    """
+    parts = urlsplit(page)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    compiled = loader.load_application(origin)
+    if compiled is None or not compiled.enabled:
+        raise CannotAsk
+    target = Target(origin, "GET", page.removeprefix(origin) or "/", address)
+    decision = decide(compiled, target, loader.subject_of(sign_in.user, sign_in), time.time())
+    lacking = [rule for rule, criterion in decision.failed if criterion == "group"]
+    if decision.verdict is not Verdict.REFUSE or not lacking:
+        raise CannotAsk
+    rule = Rule.objects.select_related("application").filter(pk=lacking[0]).first()
+    if rule is None or not owners_of(rule.application).exclude(pk=sign_in.user.pk).exists():
+        raise CannotAsk
+    return rule
+
+
+def owners_of(application: Application) -> QuerySet[User]:
+    """Return the active users who answer requests for an application."""
+    by_group = Q(groups__in=application.owner_groups.all())
+    named = Q(pk__in=application.owners.values("pk"))
+    return User.objects.filter(named | by_group, is_active=True).distinct()
+
+
+def ask(rule: Rule, user: User, *, page: str, words: str, address: str | None) -> bool:
+    """Create a request and tell the owners. Return False if one is open, or too many are."""
+    if AccessRequest.objects.filter(user=user, answered_at=None).count() >= OPEN_LIMIT:
+        return False
+    application = rule.application
+    try:
+        with transaction.atomic():
+            request = AccessRequest.objects.create(
+                application=application,
+                user=user,
+                rule=rule,
+                path=urlsplit(page).path[:500] or "/",
+                words=words,
+                asked_at=timezone.now(),
+            )
+            record(
+                "access_requested",
+                actor=user.username,
+                subject=user.username,
+                application=application.name,
+                address=address,
+            )
+    except IntegrityError:
+        return False
+    for owner in owners_of(application).exclude(pk=user.pk):
+        if owner.email:
+            facts = {"username": user.username, "application": application.name, "words": words}
+            path = reverse("access_request", args=[request.pk])
+            mails.queue(mails.send, "access_requested", owner.email, facts, path, language=owner.language)
+    return True
+
+
+def may_answer(owner: User, request: AccessRequest) -> bool:
+    """Return whether a user may answer a request: superusers and owners may, and nobody their own."""
+    if owner.pk == request.user_id:
+        return False
+    return owner.is_superuser or owners_of(request.application).filter(pk=owner.pk).exists()
+
+
+@transaction.atomic
+def grant(request: AccessRequest, owner: User, period: str, words: str, address: str | None) -> Rule:
+    """Grant the user what the rule grants, for a period at most as long as the rule's. Raise Answered.
+
+    The rule for the user has every other restriction of the one that it is made from.
+    """
+    _take(request, owner, AccessRequest.Answer.GRANTED, words)
+    rule = Rule.objects.select_for_update().filter(pk=request.rule_id or 0).first()
+    if rule is None or not request.user.is_active:
+        raise Answered
+    length = PERIODS[period][1]
+    ends = [at for at in (rule.expires_at, length and timezone.now() + length) if at]
+    rule.pk, rule.who, rule.expires_at = None, Rule.Who.CHOSEN, min(ends, default=None)
+    rule.note = f"{request.user.username}: granted by {owner.username}"[:200]
+    rule._state.adding = True
+    rule.save(force_insert=True)
+    rule.users.set([request.user])
+    AccessRequest.objects.filter(pk=request.pk).update(grant=rule, until=rule.expires_at)
+    _record("access_granted", request, owner, address, until=rule.expires_at and rule.expires_at.isoformat())
+    return rule
+
+
+@transaction.atomic
+def decline(request: AccessRequest, owner: User, words: str, address: str | None) -> None:
+    """Decline a request. Raise Answered."""
+    _take(request, owner, AccessRequest.Answer.DECLINED, words)
+    _record("access_declined", request, owner, address)
+
+
+def tell(request: AccessRequest) -> None:
+    """Send the user the answer."""
+    request.refresh_from_db()
+    kind = f"access_{request.answer}"
+    facts = {
+        "username": request.user.username,
+        "application": request.application.name,
+        "words": request.answer_words,
+        "until": request.until,
+    }
+    if request.user.email:
+        mails.queue(mails.send, kind, request.user.email, facts, language=request.user.language)
+
+
+def _take(request: AccessRequest, owner: User, answer: str, words: str) -> None:
+    """Answer a request once. Of several owners at the same moment, all but one raise Answered."""
+    open_one = AccessRequest.objects.filter(pk=request.pk, answered_at=None)
+    facts = {"answer": answer, "answered_by": owner.username, "answer_words": words}
+    if not open_one.update(answered_at=timezone.now(), **facts):
+        raise Answered
+
+
+def _record(kind: str, request: AccessRequest, owner: User, address: str | None, **details: object) -> None:
+    record(
+        kind,
+        actor=owner.username,
+        subject=request.user.username,
+        application=request.application.name,
+        address=address,
+        details=details,
+    )

@@ -1,0 +1,91 @@
+"""The pages on which a user asks for access, and on which an owner answers."""
+
+from __future__ import annotations
+
+from django import forms
+from django.contrib import messages
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods
+
+from accounts.access_requests import requests
+from accounts.destinations import destination
+from accounts.models import AccessRequest
+from accounts.requests import SignedInRequest, login_required
+from authgate.peer import client_address
+from authgate.validation import refuse_hidden
+
+METHODS = ["GET", "HEAD", "POST"]
+
+
+class AskForm(forms.Form):
+    words = forms.CharField(
+        label=_("Why you need access"), max_length=300, required=False, validators=[refuse_hidden]
+    )
+
+
+class AnswerForm(forms.Form):
+    answer = forms.ChoiceField(
+        label=_("Answer"),
+        choices=[*((key, label) for key, (label, _length) in requests.PERIODS.items()), ("no", _("decline"))],
+    )
+    words = forms.CharField(
+        label=_("A word to the user"), max_length=300, required=False, validators=[refuse_hidden]
+    )
+
+
+@never_cache
+@login_required
+@require_http_methods(METHODS)
+def ask_for_access(request: SignedInRequest) -> HttpResponse:
+    """Ask the owners of an application for access to the page in `page`."""
+    page, address = destination(request, "page"), client_address(request)
+    try:
+        if page is None:
+            raise requests.CannotAsk
+        rule = requests.rule_wanted(page, request.sign_in, address or "")
+    except requests.CannotAsk:
+        return render(request, "accounts/access_not_asked.html", status=404)
+    form = AskForm(request.POST or None)
+    if request.method != "POST" or not form.is_valid():
+        return render(request, "accounts/access_ask.html", {"form": form, "rule": rule, "page": page})
+    words = form.cleaned_data["words"]
+    if requests.ask(rule, request.user, page=page, words=words, address=address):
+        messages.success(request, gettext("The owners were asked. You get an e-mail with their answer."))
+    else:
+        messages.warning(request, gettext("You have asked already. You get an e-mail with the answer."))
+    return redirect("launcher")
+
+
+@never_cache
+@login_required
+@require_http_methods(METHODS)
+def access_request(request: SignedInRequest, pk: int) -> HttpResponse:
+    """Answer a request for access. It does not exist for those who may not."""
+    if pk >= 2**63:
+        raise Http404
+    found = get_object_or_404(AccessRequest.objects.select_related("application", "user", "rule"), pk=pk)
+    if not requests.may_answer(request.user, found):
+        raise Http404
+    form = AnswerForm(request.POST or None)
+    if found.answered_at or request.method != "POST" or not form.is_valid():
+        return render(request, "accounts/access_request.html", {"form": form, "found": found})
+    try:
+        _answer(request, found, form.cleaned_data["answer"], form.cleaned_data["words"])
+    except requests.Answered:
+        messages.warning(request, gettext("The request was answered meanwhile, or its rule has gone."))
+        return redirect("access_request", pk=pk)
+    requests.tell(found)
+    messages.success(request, gettext("The user gets an e-mail with your answer."))
+    return redirect("access_request", pk=pk)
+
+
+def _answer(request: SignedInRequest, found: AccessRequest, answer: str, words: str) -> None:
+    address = client_address(request)
+    if answer == "no":
+        requests.decline(found, request.user, words, address)
+    else:
+        requests.grant(found, request.user, answer, words, address)

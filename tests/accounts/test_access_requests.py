@@ -1,0 +1,314 @@
+"""Asking for access: who may ask, who answers, what is granted, and when it ends."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+import time_machine
+from django.core import mail
+from django.core.cache import cache
+from django.test import Client
+from django.utils import timezone
+
+from accounts.access_requests import requests
+from accounts.models import AccessRequest, User
+from authgate.check.decision import Verdict, decide
+from authgate.check.memory import RefusedPage
+from authgate.check.target import Target
+from authgate.models import Application, AuditEvent, Rule
+from authgate.pages.refused import render_refused
+from authgate.worker import loader
+from tests.accounts.conftest import PORTAL
+from tests.accounts.signing_in import sign_in
+from tests.factories import ApplicationFactory, GroupFactory, RuleFactory, UserFactory
+
+pytestmark = pytest.mark.django_db
+
+PAYROLL = "https://pay.example.com"
+ASK = "/access/ask/?" + urlencode({"page": f"{PAYROLL}/slips"})
+
+
+@pytest.fixture(autouse=True)
+def nothing_counted(db: None) -> None:
+    cache.clear()
+
+
+@pytest.fixture
+def olga(db: None) -> User:
+    return UserFactory(username="olga", email="olga@example.com", verified=True)
+
+
+@pytest.fixture
+def payroll(olga: User) -> Application:
+    application = ApplicationFactory(name="Payroll", origins=[PAYROLL], groups=["accountants"])
+    application.owners.set([olga])
+    return application
+
+
+def verdict_of(user: User, path: str = "/slips", method: str = "GET") -> Verdict:
+    application = loader.load_application(PAYROLL)
+    assert application is not None
+    target = Target(PAYROLL, method, path, "192.0.2.1")
+    return decide(application, target, loader.subject_of(user), timezone.now().timestamp()).verdict
+
+
+def asked(client: Client, who: str = "bob", words: str = "month end") -> AccessRequest:
+    client.cookies.clear()
+    sign_in(client, who)
+    client.post(ASK, {"words": words})
+    return AccessRequest.objects.latest("pk")
+
+
+def answer(client: Client, request: AccessRequest, answer: str, who: str = "olga", words: str = "") -> Any:
+    client.cookies.clear()
+    sign_in(client, who)
+    return client.post(f"/access/requests/{request.pk}/", {"answer": answer, "words": words})
+
+
+# ---- asking ----
+
+
+def test_the_refused_page_leads_to_the_question(client: Client, bob: User, payroll: Application) -> None:
+    page = RefusedPage("x", Target(PAYROLL, "GET", "/slips", ""), "Payroll", "bob", "no rule admits")
+    (link,) = set(re.findall(rf'href="({PORTAL}/access/ask/[^"]+)"', render_refused(page).decode()))
+    sign_in(client, "bob")
+
+    shown = client.get(link.removeprefix(PORTAL).replace("&amp;", "&"))
+
+    assert "Ask for access to Payroll" in shown.content.decode()
+
+
+@pytest.mark.parametrize(("username", "reason"), [("", "no rule admits"), ("bob", "application disabled")])
+def test_it_does_so_for_nobody_else(username: str, reason: str) -> None:
+    page = RefusedPage("x", Target(PAYROLL, "GET", "/slips", ""), "Payroll", username, reason)
+
+    assert b"/access/ask/" not in render_refused(page)
+
+
+def test_the_owners_get_a_mail_that_leads_to_the_answer(
+    client: Client, bob: User, payroll: Application
+) -> None:
+    payroll.owner_groups.set([GroupFactory(name="heads")])
+    UserFactory(username="hans", email="hans@example.com", groups=["heads"])
+    UserFactory(username="gone", email="gone@example.com", groups=["heads"], is_active=False)
+    request = asked(client)
+
+    assert sorted(message.to[0] for message in mail.outbox) == ["hans@example.com", "olga@example.com"]
+    body = str(mail.outbox[0].body)
+    assert f"{PORTAL}/access/requests/{request.pk}/" in body
+    assert "bob" in body and "Payroll" in body and "month end" in body
+    assert AuditEvent.objects.get(kind="access_requested").actor == "bob"
+
+
+def test_a_second_question_asks_nobody(client: Client, bob: User, payroll: Application) -> None:
+    asked(client)
+    client.post(ASK, {"words": "again"})
+
+    assert AccessRequest.objects.count() == 1
+    assert len(mail.outbox) == 1
+
+
+@pytest.mark.parametrize("page", ["", "x", "https://evil.example/", f"{PAYROLL}.evil.example/", PORTAL])
+def test_there_is_nothing_to_ask_for_elsewhere(
+    client: Client, bob: User, payroll: Application, page: str
+) -> None:
+    sign_in(client, "bob")
+
+    assert client.post("/access/ask/?" + urlencode({"page": page}), {"words": ""}).status_code == 404
+    assert not AccessRequest.objects.exists()
+
+
+def nobody_owns(application: Application, bob: User) -> None:
+    application.owners.clear()
+
+
+def bob_alone_owns(application: Application, bob: User) -> None:
+    application.owners.set([bob])
+
+
+def bob_has_access(application: Application, bob: User) -> None:
+    bob.groups.add(GroupFactory(name="accountants"))
+
+
+def switched_off(application: Application, bob: User) -> None:
+    Application.objects.update(enabled=False)
+
+
+def another_network(application: Application, bob: User) -> None:
+    application.rules.update(networks="198.51.100.0/24")
+
+
+def expired(application: Application, bob: User) -> None:
+    application.rules.update(expires_at=timezone.now())
+
+
+@pytest.mark.parametrize(
+    "change",
+    [nobody_owns, bob_alone_owns, bob_has_access, switched_off, another_network, expired],
+    ids=lambda each: each.__name__,
+)
+def test_who_lacks_more_than_the_group_cannot_ask(
+    client: Client, bob: User, payroll: Application, change: Any
+) -> None:
+    change(payroll, bob)
+    sign_in(client, "bob")
+
+    assert client.post(ASK, {"words": ""}).status_code == 404
+    assert not AccessRequest.objects.exists()
+
+
+# ---- answering ----
+
+
+@pytest.mark.parametrize(
+    ("period", "length"),
+    [("hour", timedelta(hours=1)), ("day", timedelta(days=1)), ("month", timedelta(days=30))],
+)
+def test_granted_access_ends_at_its_time(
+    client: Client, bob: User, payroll: Application, period: str, length: timedelta
+) -> None:
+    now = timezone.now().replace(microsecond=0)
+    request = asked(client)
+    with time_machine.travel(now, tick=False):
+        answer(client, request, period)
+
+    for seconds, verdict in ((-1, Verdict.ALLOW), (0, Verdict.REFUSE)):
+        with time_machine.travel(now + length + timedelta(seconds=seconds), tick=False):
+            assert verdict_of(bob) is verdict
+    request.refresh_from_db()
+    assert (request.answer, request.answered_by, request.until) == ("granted", "olga", now + length)
+    event = AuditEvent.objects.get(kind="access_granted")
+    assert (event.actor, event.subject, event.application) == ("olga", "bob", "Payroll")
+
+
+def test_access_for_good_has_no_end_and_is_marked(client: Client, bob: User, payroll: Application) -> None:
+    request = asked(client)
+
+    answer(client, request, "forever", words="Welcome")
+
+    request.refresh_from_db()
+    assert request.grant is not None
+    assert (request.grant.expires_at, list(request.grant.users.all())) == (None, [bob])
+    assert request.grant.note == "bob: granted by olga"
+    assert mail.outbox[-1].to == ["bob@example.com"] and "Welcome" in str(mail.outbox[-1].body)
+
+
+def test_it_is_for_the_user_and_the_rules_own_scope_and_limits(
+    client: Client, alice: User, bob: User, payroll: Application
+) -> None:
+    ends = timezone.now() + timedelta(minutes=5)
+    RuleFactory(
+        application=payroll,
+        path="/slips",
+        who=Rule.Who.CHOSEN,
+        groups=["accountants"],
+        methods="GET",
+        second_factor=True,
+        expires_at=ends,
+    )
+
+    answer(client, asked(client), "forever")
+
+    rule = Rule.objects.get(note__startswith="bob:")
+    assert (rule.path, rule.methods, rule.second_factor, rule.expires_at) == ("/slips", "GET", True, ends)
+    assert list(rule.groups.all()) == []
+    assert verdict_of(bob) is Verdict.STEP_UP
+    assert verdict_of(bob, method="POST") is Verdict.REFUSE
+    assert verdict_of(bob, "/") is Verdict.REFUSE
+    assert verdict_of(alice) is Verdict.REFUSE
+
+
+def test_who_is_declined_hears_why_and_may_ask_again(client: Client, bob: User, payroll: Application) -> None:
+    answer(client, asked(client), "no", words="Ask me in May.")
+
+    assert verdict_of(bob) is Verdict.REFUSE
+    assert "Ask me in May." in str(mail.outbox[-1].body)
+    assert AuditEvent.objects.filter(kind="access_declined", actor="olga", subject="bob").exists()
+    asked(client)
+    assert AccessRequest.objects.count() == 2
+
+
+@pytest.mark.parametrize("who", ["bob", "alice", "sam"])
+def test_nobody_else_answers(client: Client, alice: User, bob: User, payroll: Application, who: str) -> None:
+    UserFactory(username="sam", is_staff=True)
+    request = asked(client)
+
+    assert answer(client, request, "forever", who=who).status_code == 404
+    assert client.get(f"/access/requests/{request.pk}/").status_code == 404
+    assert verdict_of(bob) is Verdict.REFUSE
+
+
+@pytest.mark.parametrize("is_superuser", [True, False])
+def test_nobody_grants_themselves_anything(
+    client: Client, bob: User, payroll: Application, is_superuser: bool
+) -> None:
+    payroll.owners.add(bob)
+    User.objects.filter(pk=bob.pk).update(is_superuser=is_superuser, is_staff=is_superuser)
+    request = asked(client)
+
+    assert answer(client, request, "forever", who="bob").status_code == 404
+    assert verdict_of(bob) is Verdict.REFUSE
+
+
+def test_an_owner_who_is_none_any_more_answers_nothing(
+    client: Client, bob: User, payroll: Application
+) -> None:
+    request = asked(client)
+    payroll.owners.clear()
+
+    assert answer(client, request, "day").status_code == 404
+
+
+def test_of_two_answers_the_first_counts(client: Client, bob: User, olga: User, payroll: Application) -> None:
+    first = asked(client)
+    second = AccessRequest.objects.get(pk=first.pk)
+    requests.decline(first, olga, "", None)
+
+    with pytest.raises(requests.Answered):
+        requests.grant(second, olga, "forever", "", None)
+    answer(client, second, "forever")
+
+    assert verdict_of(bob) is Verdict.REFUSE
+
+
+def test_what_has_gone_meanwhile_is_not_granted(client: Client, bob: User, payroll: Application) -> None:
+    request = asked(client)
+    payroll.rules.all().delete()
+
+    answer(client, request, "day")
+
+    request.refresh_from_db()
+    assert (request.answer, Rule.objects.count()) == ("", 0)
+
+
+@pytest.mark.parametrize("given", ["", "year", "999", "granted"])
+def test_a_made_up_answer_is_none(client: Client, bob: User, payroll: Application, given: str) -> None:
+    request = asked(client)
+
+    assert answer(client, request, given).status_code == 200
+    request.refresh_from_db()
+    assert request.answered_at is None
+
+
+def test_another_sites_form_answers_nothing(client: Client, bob: User, payroll: Application) -> None:
+    request = asked(client)
+    client.cookies.clear()
+    sign_in(client, "olga")
+    client.handler.enforce_csrf_checks = True
+
+    assert client.post(f"/access/requests/{request.pk}/", {"answer": "day"}).status_code == 403
+    assert verdict_of(bob) is Verdict.REFUSE
+
+
+def test_administrators_see_the_list(client: Client, bob: User, carol: User, payroll: Application) -> None:
+    request = asked(client)
+    client.cookies.clear()
+    sign_in(client, "carol")
+
+    page = client.get("/admin/accounts/accessrequest/").content.decode()
+
+    assert f"/access/requests/{request.pk}/" in page
