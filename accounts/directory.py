@@ -27,6 +27,9 @@ class Directory:
     def load_tokens(self, digests: list[bytes]) -> dict[bytes, Program]:
         return loader.load_tokens(digests)
 
+    def token_named(self, user_id: int, name: str) -> bytes | None:
+        return loader.token_named(user_id, name)
+
     def load_issuers(self) -> frozenset[str]:
         return loader.load_issuers()
 

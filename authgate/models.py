@@ -135,6 +135,7 @@ class Application(models.Model):
                 name="application_locked_down_is_disabled",
             )
         ]
+        permissions = [("explain_access", "Can explain access")]
 
     def __str__(self) -> str:
         return self.name

@@ -33,6 +33,9 @@ class People(Protocol):
         Its end in time is left to `Program.counts`.
         """
 
+    def token_named(self, user_id: int, name: str) -> bytes | None:
+        """Return the digest of a user's API token by its name, a live one before ended ones. One query."""
+
     def load_issuers(self) -> frozenset[str]:
         """Return the issuers whose JWTs are credentials for programs. One query."""
 

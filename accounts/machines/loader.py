@@ -62,6 +62,14 @@ def _prepared(for_staff: bool) -> PreparedQuery:
     return PreparedQuery(_tokens_of)
 
 
+def token_named(user_id: int, name: str) -> bytes | None:
+    """Return the digest of a user's API token by its name, as `People.token_named` describes. One query."""
+    named = ApiToken.objects.filter(user_id=user_id, name=name)
+    newest = named.order_by(F("ended_at").desc(nulls_first=True), "-expires_at", "-pk")
+    digest = newest.values_list("token_digest", flat=True).first()
+    return None if digest is None else bytes(digest)
+
+
 def _program(rows: list[tuple[Any, ...]], applications: dict[int, set[int]]) -> Program:
     id, expires, verified, user, uuid, username, name, email, *_ = rows[0]
     groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)

@@ -1,0 +1,314 @@
+"""An explanation in the reader's language, and as values for JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.utils.translation import gettext as _
+
+from authgate.check.decision import NO_RULE, Scope, Verdict
+from authgate.check.responses import Answer
+from authgate.configuration_words import mistake_words
+from authgate.event_words import reason_words
+from authgate.explain.explanation import ENDPOINT, ONE_TIME_CODE, Explanation, Outcome
+from authgate.explain.persons import (
+    DISABLED,
+    FACTOR_OWED,
+    NO_SUCH_TOKEN,
+    NO_SUCH_USER,
+    TOKEN_OPENS_NOTHING,
+)
+from authgate.explain.question import BadQuestion
+from authgate.explain.trace import TracedRule
+from authgate.factor_policy import ANY_FACTOR, PASSKEY
+from authgate.models import Rule
+
+User = get_user_model()
+
+NAMED = 20
+"""Names of groups and users in one sentence; an ellipsis stands for more."""
+
+
+@dataclass(frozen=True, slots=True)
+class RuleLine:
+    """A rule on the result page: `wanted` are sentences about what would have to be true."""
+
+    traced: TracedRule
+    who: str
+    first: str
+    wanted: tuple[str, ...]
+    application_id: int
+
+    @property
+    def path(self) -> str:
+        return self.traced.path
+
+
+def verdict_words(explanation: Explanation) -> str:
+    """Return the verdict in one sentence."""
+    step = explanation.outcome.step
+    if step == ONE_TIME_CODE:
+        return _("The address contains a one-time code. Explain takes no code. Remove it from the address.")
+    if step == ENDPOINT:
+        return _("The portal answers this address itself. The application never receives the request.")
+    if explanation.verdict is Verdict.ALLOW and explanation.application is None:
+        return _("The request goes to the portal's own pages, which check access themselves.")
+    if explanation.verdict is Verdict.REFUSE and explanation.decision is None:
+        return _("The check refuses the request before it asks the rules.")
+    return {
+        Verdict.ALLOW: _("The request is allowed."),
+        Verdict.STEP_UP: _("The user is asked for a second factor first."),
+        Verdict.SIGN_IN: _("The visitor is asked to sign in first."),
+        Verdict.REFUSE: _("The request is refused."),
+    }[explanation.verdict]
+
+
+def reason_in_words(explanation: Explanation) -> str:
+    if explanation.reason in ("public", "admitted", *STEPS):
+        return ""
+    if explanation.reason == NO_RULE:
+        return reason_words(NO_RULE)
+    is_rules = explanation.decision is not None
+    first, second = (reason_words, mistake_words) if is_rules else (mistake_words, reason_words)
+    return first(explanation.reason) or second(explanation.reason) or explanation.reason
+
+
+STEPS = (ONE_TIME_CODE, ENDPOINT, "the portal's own pages")
+
+
+def person_words(explanation: Explanation) -> str:
+    """Return who asks."""
+    person = explanation.standing.person
+    if not person.username:
+        return _("a visitor who is not signed in")
+    if person.token:
+        return _("a program with the API token “%(token)s” of %(name)s") % {
+            "token": person.token,
+            "name": person.username,
+        }
+    if person.second_factor:
+        return _("%s, signed in with a second factor") % person.username
+    return _("%s, signed in without a second factor") % person.username
+
+
+def note_words(note: str) -> str:
+    """Return why a person's credential counts for nothing, "" if it counts."""
+    return {
+        DISABLED: _("The user is disabled. No session of the user counts, so the user is a visitor."),
+        FACTOR_OWED: _(
+            "The user must have a second factor. Without it no session counts, so the user is a visitor."
+        ),
+        TOKEN_OPENS_NOTHING: _(
+            "The API token opens nothing. It has ended, or its user is disabled or lacks a second factor."
+        ),
+    }.get(note, "")
+
+
+def fault_words(problem: BadQuestion) -> str:
+    """Return what is wrong with a field of the question."""
+    return {
+        "userinfo": _("Remove the part before @. Browsers do not send it."),
+        "scheme": _("Enter an address that begins with https:// or http://."),
+        "host": _("Enter a host name in ASCII, without a wildcard. Write other characters as xn--…"),
+        "port": _("Enter a port from 1 to 65535."),
+        "uri": _("The path contains a space, a control character or half a character."),
+        "long": _("The address is longer than 8000 characters."),
+        "method": _("Enter a method in ASCII, such as GET."),
+        "address": _("Enter an IPv4 or IPv6 address."),
+        "query": _("Enter a query in ASCII without spaces, such as allowed_groups=staff."),
+    }.get(problem.fault, problem.fault)
+
+
+def unknown_person_words(problem: str) -> str:
+    return {
+        NO_SUCH_USER: _("There is no user with this name."),
+        NO_SUCH_TOKEN: _("The user has no API token with this name."),
+    }[problem]
+
+
+def lines_of(explanation: Explanation) -> list[RuleLine]:
+    """Return each rule with what would have to be true for it to admit. Three queries."""
+    ids = {traced.rule for traced in explanation.rules}
+    rows = Rule.objects.filter(pk__in=ids).prefetch_related("groups", "users").in_bulk()
+    return [_line(traced, rows[traced.rule]) for traced in explanation.rules if traced.rule in rows]
+
+
+def _line(traced: TracedRule, row: Rule) -> RuleLine:
+    first = reason_words(traced.lacking[0]) if traced.lacking else ""
+    wanted = tuple(_wanted(criterion, row) for criterion in dict.fromkeys(traced.lacking))
+    return RuleLine(traced, who_words(row), first, wanted, row.application_id)
+
+
+def who_words(row: Rule) -> str:
+    """Return for whom a rule is, with the names of its groups and users."""
+    if row.who != Rule.Who.CHOSEN:
+        return str(row.get_who_display())
+    names = [group.name for group in row.groups.all()] + [user.username for user in row.users.all()]
+    return _named(names) or str(_("no group and no user"))
+
+
+def _wanted(criterion: str, row: Rule) -> str:
+    groups = _named(group.name for group in row.groups.all())
+    users = _named(user.username for user in row.users.all())
+    if criterion == "group":
+        if groups and users:
+            text = _("The user is in a group of the rule (%(groups)s), or is a user of the rule (%(users)s).")
+            return text % {"groups": groups, "users": users}
+        if groups:
+            return _("The user is in one of the groups: %s.") % groups
+        return _("The user is one of: %s.") % users
+    return {
+        "method": _("The method is one of: %s.") % row.methods,
+        "network": _("The request comes from one of the networks: %s.") % " ".join(row.networks.split()),
+        "expired": _("The rule ends later."),
+        "nobody chosen": _("The rule contains groups or users."),
+        "not signed in": _("The visitor signs in."),
+        "second factor": _("The sign-in has a second factor."),
+        ANY_FACTOR: _("The user has given a second factor recently."),
+        PASSKEY: _("The user has given a passkey recently."),
+        "cannot be evaluated": _("The rule is saved again with values that can be read."),
+    }.get(criterion, criterion)
+
+
+def _named(names: Iterable[str]) -> str:
+    listed = sorted(names)
+    return ", ".join(listed[:NAMED]) + (" …" if len(listed) > NAMED else "")
+
+
+def scope_words(scope: Scope | None) -> str:
+    if scope is None:
+        return _("no rule")
+    return _("exactly %s") % scope.path if scope.exact else scope.path
+
+
+def body_kind(found: Answer) -> str:
+    """Return the media type of an answer's body, "" for an empty one."""
+    if not found.body:
+        return ""
+    return dict(found.headers).get(b"content-type", b"").partition(b";")[0].decode("ascii")
+
+
+def header_pairs(found: Answer) -> list[tuple[str, str]]:
+    return [(name.decode("ascii"), value.decode("latin-1")) for name, value in found.headers]
+
+
+def group_names(explanation: Explanation) -> list[str]:
+    """Return the user's groups by name. One query."""
+    user = explanation.standing.user
+    return sorted(Group.objects.filter(user=user).values_list("name", flat=True)) if user else []
+
+
+def as_values(explanation: Explanation) -> dict[str, Any]:
+    """Return an explanation as values for JSON. Names of fields and reasons are not translated."""
+    question, person = explanation.question, explanation.standing.person
+    decision = explanation.decision
+    return {
+        "verdict": explanation.verdict.name.lower(),
+        "reason": explanation.reason,
+        "rule": decision.rule if decision else None,
+        "application": explanation.application.name if explanation.application else None,
+        "at": datetime.fromtimestamp(explanation.at, UTC).isoformat(timespec="seconds"),
+        "request": {
+            "url": question.url,
+            "method": question.method,
+            "client": question.client,
+            "query": question.query,
+            "proxy": explanation.contract,
+            "page": question.navigates,
+        },
+        "person": {
+            "username": person.username,
+            "second_factor": person.second_factor,
+            "token": person.token,
+            "note": explanation.standing.note,
+        },
+        "readings": [
+            {
+                "path": reading.path,
+                "scope": reading.scope.path if reading.scope else None,
+                "exact": reading.scope.exact if reading.scope else False,
+                "verdict": reading.verdict.name.lower(),
+            }
+            for reading in explanation.readings
+        ],
+        "rules": [
+            {
+                "rule": line.traced.rule,
+                "path": line.path,
+                "exact": line.traced.exact,
+                "covers": line.traced.decides,
+                "verdict": line.traced.verdict.name.lower(),
+                "failed": list(line.traced.lacking),
+                "wanted": list(line.wanted),
+            }
+            for line in lines_of(explanation)
+        ],
+        "answers": [_outcome_values(outcome) for outcome in explanation.outcomes],
+    }
+
+
+def _outcome_values(outcome: Outcome) -> dict[str, Any]:
+    found = outcome.answer
+    if found is None:
+        return {"proxy": outcome.contract, "step": outcome.step}
+    return {
+        "proxy": outcome.contract,
+        "status": found.status,
+        "headers": [list(pair) for pair in header_pairs(found)],
+        "body": body_kind(found),
+    }
+
+
+def as_text(explanation: Explanation) -> str:
+    """Return an explanation for a terminal."""
+    lines = [verdict_words(explanation), reason_in_words(explanation), note_words(explanation.standing.note)]
+    application = explanation.application.name if explanation.application else "-"
+    rule = explanation.decision.rule if explanation.decision else None
+    lines += [
+        "",
+        f"{_('Who asks')}: {person_words(explanation)}",
+        f"{_('Request')}: {explanation.question.method} {explanation.question.url}",
+        f"{_('Client address')}: {explanation.question.client}",
+        f"{_('Application')}: {application}",
+        f"{_('Deciding rule')}: {rule or '-'}",
+        "",
+        f"{_('Rules')}:",
+    ]
+    for line in lines_of(explanation):
+        traced = line.traced
+        place = scope_words(Scope(traced.path, traced.exact, ()))
+        lines.append(f"  {traced.rule} {place} ({line.who}): {rule_state(line)}")
+        lines += [f"      {sentence}" for sentence in line.wanted if traced.decides]
+    if len(explanation.readings) > 1:
+        lines += ["", f"{_('Path readings')}:"]
+        lines += [
+            f"  {reading.path} -> {scope_words(reading.scope)}: {reading.verdict.name}"
+            for reading in explanation.readings
+        ]
+    return "\n".join([line for line in lines[:3] if line] + lines[3:] + _answer_lines(explanation.outcome))
+
+
+def rule_state(line: RuleLine) -> str:
+    """Return what became of a rule."""
+    if not line.traced.decides:
+        return _("Another path decides.")
+    return line.first or _("Admits the request.")
+
+
+def _answer_lines(outcome: Outcome) -> list[str]:
+    if outcome.answer is None:
+        return []
+    found = outcome.answer
+    heading = _("Answer to %s") % outcome.contract
+    kind = body_kind(found)
+    lines = ["", f"{heading}:", f"  {found.status}"]
+    return [
+        *lines,
+        *(f"  {name}: {value}" for name, value in header_pairs(found)),
+        *([f"  [{kind}]"] if kind else []),
+    ]

@@ -1,0 +1,19 @@
+from __future__ import annotations
+
+from django.db import migrations
+
+
+class Migration(migrations.Migration):
+    dependencies = [("authgate", "0013_fresh_proof")]
+
+    operations = [
+        migrations.AlterModelOptions(
+            name="application",
+            options={
+                "ordering": ["name"],
+                "permissions": [("explain_access", "Can explain access")],
+                "verbose_name": "application",
+                "verbose_name_plural": "applications",
+            },
+        )
+    ]
