@@ -28,7 +28,13 @@ ADDRESS_TAKEN = _("Another user has this e-mail address. Remove it from that use
 
 
 NEVER_SHOWN = ("admin", "contenttypes", "mfa", "sessions")
-ACTS = {"add": _("add"), "change": _("change"), "delete": _("delete"), "view": _("view")}
+ACTS = {
+    "add": _("add"),
+    "change": _("change"),
+    "delete": _("delete"),
+    "view": _("view"),
+    "explain": _("explain access"),
+}
 
 
 def with_permissions_in_words(field: Any) -> Any:

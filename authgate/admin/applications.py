@@ -13,14 +13,16 @@ from django.db import models
 from django.db.models import Count, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
+from authgate.admin import access
 from authgate.admin.application_warnings import warnings_about
 from authgate.admin.audited import AuditedAdmin, ReadableText, name_fields
+from authgate.admin.explain import explain_page
 from authgate.admin.list_columns import chips
 from authgate.models import (
     Application,
@@ -190,6 +192,17 @@ class ApplicationAdmin(AuditedAdmin):
         if request.user.is_superuser:
             return self.readonly_fields
         return (*self.readonly_fields, "access_token", "id_token")
+
+    def get_urls(self) -> list[URLPattern]:
+        guarded = self.admin_site.admin_view
+        name = "authgate_application"
+        return [
+            path("explain/", guarded(explain_page), name=f"{name}_explain"),
+            path("access/", guarded(access.everything), name=f"{name}_access_of_all"),
+            path("opened-by/<int:key>/", guarded(access.user_page), name=f"{name}_opened_by"),
+            path("<int:key>/access/", guarded(access.application_page), name=f"{name}_access"),
+            *super().get_urls(),
+        ]
 
     @admin.display(description=_("origins"))
     def origin_list(self, application: Application) -> SafeString:

@@ -30,7 +30,8 @@ TOKEN_OPENS_NOTHING = "token opens nothing"  # noqa: S105 (no password)
 class Person:
     """Who asks. Without a username it is a visitor who is not signed in.
 
-    `second_factor` tells whether the sign-in has just had one, no passkey. With `token`, the name of an API token, a program asks.
+    `second_factor` tells whether the sign-in has just had one, no passkey. With `token`, the name of an API
+    token, a program asks.
     """
 
     username: str = ""

@@ -87,8 +87,8 @@ def person_words(explanation: Explanation) -> str:
     if not person.username:
         return _("a visitor who is not signed in")
     if person.token:
-        return _("a program with the API token “%(token)s” of %(name)s") % {
-            "token": person.token,
+        return _("a program with the API token “%(label)s” of %(name)s") % {
+            "label": person.token,
             "name": person.username,
         }
     if person.second_factor:

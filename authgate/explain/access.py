@@ -1,0 +1,137 @@
+"""Who can open an application, and what a person can open: by sets of groups, not by requests.
+
+A person can open a path scope if a rule of it would admit the person with some method, from some network,
+and with a second factor where the rule asks for one. A property test holds this equal to `decide`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+
+from authgate.check.decision import Application, Rule, Scope, Who
+from authgate.check.target import BadTarget, method_from
+from authgate.worker import loader
+
+EVERYONE, SIGNED_IN, DIRECT, GROUP = "everyone", "signed in", "direct", "group"
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a person can open a scope: by which rule, and in it as whom. `group` is an id for GROUP."""
+
+    rule: int
+    kind: str
+    group: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Directory:
+    """Active users by id, and the active members of each group."""
+
+    users: Mapping[int, str]
+    names: Mapping[int, str]
+    groups: Mapping[int, str]
+    members: Mapping[int, frozenset[int]]
+
+    def groups_of(self, user: int) -> frozenset[int]:
+        return frozenset(group for group, members in self.members.items() if user in members)
+
+
+def load_directory() -> Directory:
+    """Load active users, groups and memberships. Three queries, however many there are."""
+    users = get_user_model()
+    rows = users._default_manager.filter(is_active=True).values_list("pk", "username", "display_name")
+    usernames: dict[int, str] = {}
+    names: dict[int, str] = {}
+    for key, username, name in rows.order_by("username"):
+        usernames[key], names[key] = username, name
+    members: dict[int, set[int]] = {}
+    for user, group in users.groups.through._default_manager.values_list("user_id", "group_id"):
+        if user in usernames:
+            members.setdefault(group, set()).add(user)
+    groups = dict(Group.objects.values_list("pk", "name"))
+    return Directory(usernames, names, groups, {key: frozenset(found) for key, found in members.items()})
+
+
+def scopes_of(application: Application) -> list[Scope]:
+    """Return the scopes of an application as written, by path."""
+    found = {(scope.path, scope.exact): scope for scope in application.scopes.values()}
+    return [found[key] for key in sorted(found)]
+
+
+def openers(application: Application, scope: Scope, people: Directory, now: float) -> dict[int, list[Reason]]:
+    """Return the users who can open a scope, each with every reason. `now` is Unix time."""
+    found: dict[int, list[Reason]] = {}
+    for rule in scope.rules if application.enabled else ():
+        if can_admit(rule, now):
+            for user, reason in _admitted(rule, people):
+                found.setdefault(user, []).append(reason)
+    return found
+
+
+def is_public(application: Application, scope: Scope, now: float) -> bool:
+    """Return whether visitors who are not signed in can open a scope."""
+    return application.enabled and any(
+        rule.who is Who.EVERYONE and not needs_factor(rule) and can_admit(rule, now) for rule in scope.rules
+    )
+
+
+def needs_factor(rule: Rule) -> bool:
+    return rule.second_factor or rule.proof is not None
+
+
+def can_admit(rule: Rule, now: float) -> bool:
+    """Return whether a rule admits anyone at all now: with some method, from some network."""
+    if not rule.readable or (rule.expires_at is not None and now >= rule.expires_at):
+        return False
+    return rule.networks != () and (rule.methods is None or any(map(is_asked_by, rule.methods)))
+
+
+def is_asked_by(method: str) -> bool:
+    """Return whether a request can have a method. The check compares HEAD as GET."""
+    try:
+        return method_from(method) != "HEAD"
+    except BadTarget:
+        return False
+
+
+def _admitted(rule: Rule, people: Directory) -> Iterator[tuple[int, Reason]]:
+    if rule.who is not Who.CHOSEN:
+        reason = Reason(rule.id, EVERYONE if rule.who is Who.EVERYONE else SIGNED_IN)
+        yield from ((user, reason) for user in people.users)
+        return
+    direct = Reason(rule.id, DIRECT)
+    yield from ((user, direct) for user in sorted(rule.users) if user in people.users)
+    for group in sorted(rule.groups):
+        by_group = Reason(rule.id, GROUP, group)
+        yield from ((user, by_group) for user in people.members.get(group, ()))
+
+
+def openings(user: int, people: Directory, now: float) -> list[tuple[Application, Scope, list[Reason]]]:
+    """Return each scope that a user can open, with the reasons. Three queries."""
+    alone = Directory(
+        {user: people.users[user]} if user in people.users else {},
+        people.names,
+        people.groups,
+        {group: frozenset({user}) for group in people.groups_of(user)},
+    )
+    return [
+        (application, scope, reasons[user])
+        for application in loader.load_applications()
+        for scope in scopes_of(application)
+        if user in (reasons := openers(application, scope, alone, now))
+    ]
+
+
+def everybody(
+    applications: Iterable[Application], people: Directory, now: float
+) -> Iterator[tuple[Application, Scope, int, list[Reason]]]:
+    """Yield each pair of a scope and a user who can open it."""
+    for application in applications:
+        for scope in scopes_of(application):
+            for user, reasons in openers(application, scope, people, now).items():
+                yield application, scope, user, reasons
