@@ -31,6 +31,7 @@ from authgate.audit import record
 from authgate.check.decision import Verdict
 from authgate.check.target import Target
 from authgate.endpoints.portal import refuse
+from authgate.factor_policy import step_up_page
 from authgate.network_limits import network_of
 from authgate.peer import client_address
 from openid import consents, grants, policy, proof
@@ -196,7 +197,7 @@ def _stopped(request: SignedInRequest, found: DeviceCode) -> HttpResponse | None
         return None
     here = reverse("openid_device")
     if ruling.decision.verdict is Verdict.STEP_UP:
-        return HttpResponseRedirect(f"{reverse('second_factor')}?{urlencode({'next': here})}")
+        return HttpResponseRedirect(f"{step_up_page(ruling.decision)}?{urlencode({'next': here})}")
     switch = f"{reverse('switch_account')}?{urlencode({'next': here})}"
     target = Target(settings.IKD_PORTAL_ORIGIN, "GET", "/", ruling.target.client)
     return refuse(request, target, found.client.application.name, ruling.decision, switch_url=switch)
