@@ -17,10 +17,10 @@ from benchmarks.plan import Case, Run, measure_in_turn, middle, ratio
 COMPILE = """
 import django, time
 django.setup()
-from authgate import loading
-loading.load_compiled({1})
+from authgate.worker import loader
+loader.load_compiled({1})
 began = time.perf_counter(), time.process_time()
-count = len(loading.load_everything_compiled())
+count = len(loader.load_everything_compiled())
 print([count, time.perf_counter() - began[0], time.process_time() - began[1]])
 """
 

@@ -155,7 +155,8 @@ class Storm:
         cold, strangers = offer((self.portal, newcomer, 50.0), (self.portal, flood, FLOOD), seconds=seconds)
         found.append(row("flood: newcomers meanwhile", cold, f"strangers {strangers.statuses()}"))
         found.append(self._revocation(flood))
-        return [*found, self._half_heads(), self._restart(), self._signing_in()]
+        # The restart comes last: it leaves processes behind that know fewer people.
+        return [*found, self._half_heads(), self._signing_in(), self._restart()]
 
     def _revocation(self, flood: Make) -> dict[str, Any]:
         """End sessions during a flood."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from itertools import takewhile
 from threading import Lock
 
 from authgate.check.decision import Application
@@ -54,14 +54,6 @@ class OverMemory(Memory):
         return self.under.session(digest, now)
 
 
-@dataclass(slots=True)
-class Held:
-    """A session in a worker's memory; `read_at` on the feed's clock."""
-
-    session: Principal
-    read_at: float
-
-
 class WorkerMemory(Memory):
     """What a worker holds over many requests: all applications, and the sessions used last.
 
@@ -84,7 +76,9 @@ class WorkerMemory(Memory):
         self.misses = 0
         self.lock = Lock()
         self._clock = clock
-        self._held: OrderedDict[bytes, Held] = OrderedDict()
+        self._held: OrderedDict[bytes, Principal] = OrderedDict()
+        self._read_at: OrderedDict[bytes, float] = OrderedDict()
+        """When each session was read, on the feed's clock: the one read first comes first."""
         self._absent: OrderedDict[bytes, float] = OrderedDict()
         self._by_sign_in: dict[int, set[bytes]] = {}
         self._by_user: dict[int, set[bytes]] = {}
@@ -126,7 +120,7 @@ class WorkerMemory(Memory):
                 return None
             self.misses += 1
             return UNKNOWN
-        if now >= held.session.idle_at:
+        if now >= held.idle_at:
             self.misses += 1
             return UNKNOWN
         try:
@@ -134,7 +128,7 @@ class WorkerMemory(Memory):
         except KeyError:  # a change took it away just now
             return UNKNOWN
         self.hits += 1
-        return held.session
+        return held
 
     def is_throttled(self, client: str, key: bytes, now: float) -> bool:
         # What was right once is looked up again, whoever else sends junk from the same address.
@@ -148,7 +142,7 @@ class WorkerMemory(Memory):
         """Forget what was read too long ago, whatever the change feed said. The feed's reader calls it."""
         before = self._clock() - REREAD_AFTER
         with self.lock:
-            for digest in [digest for digest, held in list(self._held.items()) if held.read_at < before]:
+            for digest in self._read_before(before):
                 self._drop(digest)
             for digest in [digest for digest, read_at in self._absent.items() if read_at < before]:
                 del self._absent[digest]
@@ -165,7 +159,7 @@ class WorkerMemory(Memory):
                     self._absent.popitem(last=False)
                 return True
             self._absent.pop(digest, None)
-            self._held[digest] = Held(session, self._clock())
+            self._held[digest], self._read_at[digest] = session, self._clock()
             if isinstance(session, Session):
                 self._by_sign_in.setdefault(session.sign_in_id, set()).add(digest)
             else:
@@ -186,12 +180,13 @@ class WorkerMemory(Memory):
             held = self._held.get(digest)
             if held is None or generation != self.generation:
                 return
-            if session is None or session.sign_in_id != held.session.sign_in_id:
+            if session is None or session.sign_in_id != held.sign_in_id:
                 self._drop(digest)
                 return
-            if session.subject == held.session.subject:
-                session.allowed = held.session.allowed
-            held.session, held.read_at = session, self._clock()
+            if session.subject == held.subject:
+                session.allowed = held.allowed
+            self._held[digest], self._read_at[digest] = session, self._clock()
+            self._read_at.move_to_end(digest)
 
     def hold_applications(self, compiled: Iterable[tuple[Application, tuple[str, ...]]]) -> None:
         """Replace applications and their origins; the change feed's reader alone calls it.
@@ -233,10 +228,12 @@ class WorkerMemory(Memory):
 
     def due_for_rereading(self, age: float) -> list[bytes]:
         """Return the keys of sessions that were read `age` seconds ago or longer."""
-        before = self._clock() - age
         with self.lock:
-            held = list(self._held.items())
-        return [digest for digest, one in held if one.read_at <= before]
+            return self._read_before(self._clock() - age)
+
+    def _read_before(self, moment: float) -> list[bytes]:
+        """Return the keys of sessions that were read until a moment, without a look at the others."""
+        return [digest for digest, _ in takewhile(lambda read: read[1] <= moment, self._read_at.items())]
 
     def _release(self, application_id: int, origins: set[str]) -> None:
         for origin in origins:
@@ -254,10 +251,10 @@ class WorkerMemory(Memory):
             self._with_port.pop(plain, None)
 
     def _drop(self, digest: bytes) -> None:
-        held = self._held.pop(digest, None)
-        if held is None:
+        session = self._held.pop(digest, None)
+        if session is None:
             return
-        session = held.session
+        del self._read_at[digest]
         if isinstance(session, Session):
             _discard(self._by_sign_in, session.sign_in_id, digest)
         _discard(self._by_user, session.subject.user_id, digest)
