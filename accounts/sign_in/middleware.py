@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 
 from django.contrib.auth import SESSION_KEY
@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from django.utils import timezone
 
 from accounts.requests import Request
-from authgate.check.cookies import cookies_in
+from authgate.check.cookies import cookies_of
 from authgate.models import SignIn
 from authgate.peer import raw_headers
 from authgate.sign_ins import end_sign_ins, sign_in_of
@@ -21,6 +21,11 @@ from authgate.worker.write_behind import writer
 GetResponse = Callable[[Request], HttpResponse]
 
 TOUCH_INTERVAL = timedelta(minutes=1)
+
+
+def cookies_in(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Return the cookies of a raw header list (names in lower case) without doubled names."""
+    return cookies_of(b"; ".join(value for name, value in headers if name == b"cookie"))
 
 
 class OwnCookiesMiddleware:

@@ -7,16 +7,10 @@ space and tab alone, compares bytes, and gives nothing for a name that comes twi
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any
 
 from authgate.check.target import without_port
-
-
-def cookies_in(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return the cookies of a raw header list (names in lower case) without doubled names."""
-    return cookies_of(b"; ".join(value for name, value in headers if name == b"cookie"))
 
 
 def cookies_of(line: bytes) -> dict[str, str]:

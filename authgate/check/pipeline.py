@@ -27,6 +27,9 @@ from authgate.check.responses import Answer, misconfigured
 from authgate.check.state import is_made_up
 from authgate.check.target import BadTarget, Target, code_in, is_on_same_host, is_within, without_code
 
+NO_PRINCIPAL = (Answer, Missing)
+"""As a tuple: to build `Answer | Missing` for each check would take longer than to look at the class."""
+
 
 def check(facts: Facts, memory: Memory) -> Answer | Missing:
     """Answer a check, or say what is missing from memory to answer it."""
@@ -70,7 +73,7 @@ def answer(context: Context, memory: Memory) -> Answer | Missing:
         if "ikdcode=" in target.uri and code_in(target.uri) is not None:
             return _with_code(context, memory)
     principal = _principal(context, memory)
-    if isinstance(principal, Answer | Missing):
+    if isinstance(principal, NO_PRINCIPAL):
         return principal
     subject = principal.subject if principal is not None else None
     is_program = principal is not None and principal.is_program
@@ -160,7 +163,7 @@ def _principal(context: Context, memory: Memory) -> Principal | Answer | Missing
         return MissingSession(key)
     if found is UNKNOWN and not memory.is_throttled(context.target.client, key, now):
         return MissingProgram(key, context)
-    if not isinstance(found, Unknown | None) and found.counts(credential, context.application.id, now):
+    if found and found is not UNKNOWN and found.counts(credential, context.application.id, now):
         return found
     return None if credential.place else responses.wrong_credential(context.with_hints(), memory)
 

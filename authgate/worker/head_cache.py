@@ -48,8 +48,8 @@ _NO_HEADERS = RequestHeaders({})
 class Head:
     """How a check's head reads without its path.
 
-    `credential` is None if it holds none of ours. If Authorization is the application's own, `authorization`
-    is where its value stands, and `issuers` are those by whose names no JWT of ours was found in it.
+    If Authorization is the application's own, `authorization` is where its value stands, and `issuers` are
+    those by whose names no JWT of ours was found in it.
     """
 
     contract: Contract
@@ -58,7 +58,7 @@ class Head:
     client: str
     query: Query
     browser: Browser
-    credential: Credential | None
+    credentials: ReadCredentials
     has_nonce: bool
     authorization: slice | None = None
     issuers: frozenset[str] | None = None
@@ -108,7 +108,7 @@ def head_of(facts: Facts, memory: Memory, parts: Parts) -> Head | None:
         target.client,
         found.query,
         found.browser,
-        credential,
+        ReadCredentials(credential, None),
         nonce in headers.values.get(b"cookie", b""),
         authorization,
         issuers,
@@ -141,12 +141,12 @@ def check_again(head: Head, parts: Parts, now: float, memory: Memory) -> Answer 
     except BadTarget:
         return None
     target = Target(head.origin, head.method, uri, head.client, plain_path)
-    own = parts.constant[head.authorization] if head.authorization is not None else None
-    browser = head.browser
+    credentials, browser = head.credentials, head.browser
+    if head.authorization is not None:
+        credentials = ReadCredentials(credentials.ours, parts.constant[head.authorization])
     if parts.referer is not None:
         browser = Browser(*browser[:5], parts.referer.decode("ascii"), browser.languages)
-    found_in_it = ReadCredentials(head.credential, own)
-    context = Context(head.contract, target, head.query, application, _NO_HEADERS, now, browser, found_in_it)
+    context = Context(head.contract, target, head.query, application, _NO_HEADERS, now, browser, credentials)
     found = answer(context, memory)
     if not isinstance(found, Answer) or (head.has_nonce and found.status != 200):
         return None  # the browser's own nonce goes on, which is not kept here
@@ -207,8 +207,12 @@ class Generations:
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._newer: dict[bytes, Head | Noted] = {}
         self._older: dict[bytes, Head | Noted] = {}
+        self._begin()
+
+    def _begin(self) -> None:
+        self._newer: dict[bytes, Head | Noted] = {}
+        self.newest = self._newer.get
 
     def __len__(self) -> int:
         return len(self._newer) + len(self._older)
@@ -223,7 +227,8 @@ class Generations:
 
     def keep(self, known_by: bytes, noted: Head | Noted) -> None:
         if len(self._newer) >= self._limit:
-            self._newer, self._older = {}, self._newer
+            self._older = self._newer
+            self._begin()
         self._newer[known_by] = noted
 
 
@@ -237,7 +242,9 @@ class Heads:
         return len(self._let_in) + len(self._turned_away)
 
     def get(self, known_by: bytes) -> Head | None:
-        found = self._let_in.get(known_by) or self._turned_away.get(known_by)
+        found = self._let_in.newest(known_by)
+        if found is None:
+            found = self._let_in.get(known_by) or self._turned_away.get(known_by)
         return found if isinstance(found, Head) else None
 
     def note(self, known_by: bytes, read: Callable[[], Head | None], *, was_let_in: bool = True) -> None:

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authgate.check.cookies import attributes_of, cookies_in, set_cookie
+from accounts.sign_in.middleware import cookies_in
+from authgate.check.cookies import attributes_of, set_cookie
 
 GATE = "__Host-ikd_gate"
 EXACT = {
