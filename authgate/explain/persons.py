@@ -71,9 +71,11 @@ def standing_of(person: Person) -> Standing:
     """Load a person. Raise UnknownPerson."""
     if not person.username:
         return Standing(person)
+    if "\0" in person.username:  # which PostgreSQL refuses to look for
+        raise UnknownPerson(NO_SUCH_USER)
     users = get_user_model()._default_manager.annotate(strict=in_strict_group("pk"))
     user = users.filter(username__iexact=person.username).first()
-    if user is None or "\0" in person.username:
+    if user is None:
         raise UnknownPerson(NO_SUCH_USER)
     if person.token:
         return _program_of(person, user)
