@@ -62,7 +62,9 @@ NAMES_OF_PEOPLE = {"login": _("Username or e-mail address"), "username": _("User
 """Shown beside an empty password field, so that password managers know the user."""
 
 _SOUNDS_SECRET = re.compile(r"pass|secret|token|code|credential|key|otp|pin\b", re.IGNORECASE)
-NO_SECRETS = frozenset(("access_token", "id_token", "passwordless", "remove_secret", "usable_password"))
+NO_SECRETS = frozenset(
+    ("access_token", "id_token", "passkey", "passwordless", "remove_secret", "usable_password")
+)
 """Names that sound secret, but hold only a choice."""
 
 
@@ -127,7 +129,9 @@ def _fields_with_values(typed: Iterable[tuple[str, str]]) -> Iterator[Field]:
 
 
 def is_secret(name: str) -> bool:
-    return name in TYPED_AGAIN or (name not in NO_SECRETS and _SOUNDS_SECRET.search(name) is not None)
+    if name.rpartition("-")[2] in NO_SECRETS:  # behind the prefix of a row: `rules-0-passkey`
+        return False
+    return name in TYPED_AGAIN or _SOUNDS_SECRET.search(name) is not None
 
 
 def _field_to_type_again(name: str, *kinds: str) -> Field:

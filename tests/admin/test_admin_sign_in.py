@@ -110,6 +110,7 @@ def test_only_what_is_meant_to_be_administered_is(db: None) -> None:
     registered = {model._meta.label for model in admin.site._registry}
 
     assert registered == {
+        "accounts.AccessRequest",
         "accounts.ApiToken",
         "accounts.Brand",
         "accounts.Group",

@@ -22,7 +22,8 @@ DATA = re.compile(
     r"""https?://\S+ | \S+@\S+ | \S+\.example\.\S+ | (?:127\.0\.0\.1|localhost)(?::\d+)? | [0-9a-f-]{12,}
     | \b(?:alice|bob|carol|erin|staff|guests|accountants|Wiki|Payroll|Tool\s\d|Finance|Engineering)\b
     | \bWhat\sit\sis\sfor\. | \bbackup\b | \bikD\sPortal\b | \bEnglish\b
-    | \b(?:HeadlessChrome|Chrome|Linux)\b | \bMozilla/\S+.* | \b(?:nginx|traefik)\b
+    | \b(?:HeadlessChrome|Chrome|Linux)\b | \bMozilla/\S+.* | \b(?:ingress-nginx|nginx|traefik)\b
+    | \b(?:caddy|haproxy|envoy|oauth2|CSV)\b | \bFor\sthe\smonth's\send\b
     | \b(?:OIDC|CAS|OpenID\sConnect)\b | \b(?:Alice|Bob|Carol|Erin)\b
     | \b(?:refused|sign_in|password|unknown\sorigin|no\srule\sadmits)\b | \b(?:True|False)\b""",
     re.VERBOSE,

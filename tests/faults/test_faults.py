@@ -20,7 +20,17 @@ from accounts.models import User
 from authgate.models import AuditEvent, GateSession, SignIn
 from tests.faults.site import Load, Site
 from tests.feed.cluster import Cluster
-from tests.front.serving import Cast, Database, Portal, cast, eventually, free_port, program, signed_in
+from tests.front.serving import (
+    Cast,
+    Database,
+    Portal,
+    cast,
+    eventually,
+    free_port,
+    program,
+    signed_in,
+    unused_code,
+)
 
 GRACE = 4
 
@@ -316,7 +326,9 @@ def test_redis_killed_costs_no_session_and_lets_nobody_in(
                     cold = stage.site.ask(signed_in(stage.people.alice))
                     with stage.portal.connect() as proxy:
                         code = proxy.check(
-                            path="/?ikdcode=" + "a" * 43, check="/authgate/traefik", Sec_Fetch_Mode="navigate"
+                            path=f"/?ikdcode={unused_code()}",
+                            check="/authgate/traefik",
+                            Sec_Fetch_Mode="navigate",
                         )
 
                 assert stage.nobody_got_in(load)

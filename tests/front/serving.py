@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hmac
 import os
 import shutil
 import signal
@@ -21,6 +22,7 @@ from django.db import connections
 from django.db.utils import ConnectionHandler
 
 from accounts.models import User
+from authgate.check.state import new_code
 from authgate.models import SignIn
 from authgate.sign_ins import begin_sign_in, open_gate
 from authgate.worker import stale_connections
@@ -32,6 +34,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 WIKI = "https://wiki.example.com"
 PUBLIC = "https://public.example.com"
 
+SECRET_KEY = "a key of the tests' own server, which no installation has: 0123456789"
 PATIENCE = 60.0
 """Seconds for what should take a moment, on a machine that runs many servers at once."""
 
@@ -121,6 +124,12 @@ def signed_in(user: User, origin: str = WIKI) -> str:
     return f"__Host-ikd_gate={open_gate(begin(user), origin)}"
 
 
+def unused_code() -> str:
+    """Return a one-time code that the tests' own server has to look up: one that it might have created."""
+    key = hmac.digest(SECRET_KEY.encode(), b"ikd sealed state", "sha256")
+    return new_code(os.urandom(24), key)
+
+
 def begin(user: User) -> SignIn:
     return begin_sign_in(
         user,
@@ -180,7 +189,7 @@ class Portal:
             "DJANGO_SETTINGS_MODULE": "ikd_portal.settings",
             "IKD_VAR": str(folder),
             "IKD_PORTAL_URL": "https://sso.example.com",
-            "IKD_SECRET_KEY": "a key of the tests' own server, which no installation has: 0123456789",
+            "IKD_SECRET_KEY": SECRET_KEY,
             "IKD_BIND": bind,
             "IKD_WORKERS": str(workers),
             "IKD_PAGE_WORKERS": "1",

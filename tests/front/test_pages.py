@@ -287,7 +287,7 @@ def test_a_flood_of_pages_from_one_network_is_shed(portal: Portal) -> None:
     for pid in portal.page_workers():
         os.kill(pid, signal.SIGSTOP)
     with ExitStack() as open_ones:
-        flood = [open_ones.enter_context(portal.connect()) for _ in range(PAGES_OF_A_NETWORK + 40)]
+        flood = [open_ones.enter_context(portal.connect()) for _ in range(2 * PAGES_OF_A_NETWORK + 100)]
         other = open_ones.enter_context(portal.connect())
         for connection_of_one in flood:
             connection_of_one.send(page_for("192.0.2.1"))

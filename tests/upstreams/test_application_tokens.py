@@ -193,7 +193,7 @@ def test_workers_are_told_of_renewed_tokens(worker: Feed, cookie: str, provider:
 def test_an_answer_is_not_given_for_longer_than_its_tokens_are_good(worker: Feed, cookie: str) -> None:
     UpstreamSession.objects.update(expires_at=timezone.now() + timedelta(seconds=20), refresh_token="")
     ask(facts(WIKI, cookie=cookie), _memory())
-    held = next(iter(worker.memory._held.values())).session
+    held = next(iter(worker.memory._held.values()))
 
     assert held.tokens is not None
     assert held.tokens.good_until <= time.time() + 20
@@ -208,7 +208,7 @@ def test_whoever_has_no_tokens_is_looked_for_again_but_not_at_each_check(
 
     with django_assert_num_queries(0):
         assert told(check(facts(WIKI, cookie=cookie), worker.memory)) == ("", None)
-    held = list(worker.memory._held.values())[-1].session
+    held = list(worker.memory._held.values())[-1]
     assert held.tokens is not None and held.tokens.good_until <= time.time() + LOOK_AGAIN
 
 

@@ -386,8 +386,8 @@ def test_it_ends_in_memory_when_it_expires(provider: Provider, worker: Feed) -> 
     assert answer_to(token).status == 200
     [held] = worker.memory._held.values()
 
-    assert held.session.expires_at <= time.time() + 5 + PROGRAM_TOKEN.leeway
-    held.session.expires_at = time.time()
+    assert held.expires_at <= time.time() + 5 + PROGRAM_TOKEN.leeway
+    held.expires_at = time.time()
     assert is_wrong(answer_to(token))
 
 
