@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from django.contrib import admin, messages
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext
@@ -16,7 +17,7 @@ from django.utils.translation import gettext_lazy as _
 from accounts import lockdown
 from accounts.requests import sign_in_of_request
 from authgate.admin.applications import ApplicationAdmin
-from authgate.admin.audited import AuditedAdmin, ask_first
+from authgate.admin.audited import AuditedAdmin, confirmed
 from authgate.models import Application
 from authgate.peer import client_address
 
@@ -65,81 +66,51 @@ def _proof(entry: lockdown.LastEntry, ended: lockdown.Ended) -> str:
 
 
 @admin.action(permissions=["change"], description=_("Lock down the selected applications"))
-def lock_down_applications(
-    model_admin: ApplicationAdmin, request: HttpRequest, queryset: QuerySet[Application]
-) -> HttpResponse | None:
-    question = gettext(
+@confirmed(
+    _(
         "Lock down these applications? All their sessions and grants end, API tokens no longer open them, "
         "and nobody can enter until you undo this."
-    )
-    asked = ask_first(
-        model_admin,
-        request,
-        queryset,
-        action="lock_down_applications",
-        question=question,
-        button=gettext("Lock down"),
-    )
-    if asked is None:
-        end_each(model_admin, request, queryset, lockdown.lock_down_application)
-    return asked
+    ),
+    _("Lock down"),
+    unless=(),
+)
+def lock_down_applications(
+    model_admin: ApplicationAdmin, request: HttpRequest, queryset: QuerySet[Application]
+) -> None:
+    end_each(model_admin, request, queryset, lockdown.lock_down_application)
 
 
 @admin.action(permissions=["change"], description=_("Undo the lockdown of the selected applications"))
+@confirmed(_("Let users enter these applications again?"), _("Undo the lockdown"), unless=())
 def lift_applications(
     model_admin: ApplicationAdmin, request: HttpRequest, queryset: QuerySet[Application]
-) -> HttpResponse | None:
-    question = gettext("Let users enter these applications again?")
-    asked = ask_first(
-        model_admin,
-        request,
-        queryset,
-        action="lift_applications",
-        question=question,
-        button=gettext("Undo the lockdown"),
-    )
-    if asked is None:
-        lift_each(model_admin, request, queryset, lockdown.lift_application)
-    return asked
+) -> None:
+    lift_each(model_admin, request, queryset, lockdown.lift_application)
+
+
+END_SESSIONS = _(
+    "End all sessions and grants of these applications? Users who are still signed in at the portal get "
+    "new ones automatically."
+)
 
 
 @admin.action(permissions=["change"], description=_("Sign everybody out of the selected applications"))
+@confirmed(END_SESSIONS, _("End"), unless=())
 def sign_everybody_out(
     model_admin: ApplicationAdmin, request: HttpRequest, queryset: QuerySet[Application]
-) -> HttpResponse | None:
-    return _sign_out(model_admin, request, queryset, "sign_everybody_out", is_kept=False)
+) -> None:
+    end_each(model_admin, request, queryset, lockdown.sign_out_of)
 
 
 @admin.action(
     permissions=["change"], description=_("Sign everybody but you out of the selected applications")
 )
+@confirmed(END_SESSIONS, _("End"), unless=())
 def sign_others_out(
     model_admin: ApplicationAdmin, request: HttpRequest, queryset: QuerySet[Application]
-) -> HttpResponse | None:
-    return _sign_out(model_admin, request, queryset, "sign_others_out", is_kept=True)
-
-
-def _sign_out(
-    model_admin: ApplicationAdmin,
-    request: HttpRequest,
-    queryset: QuerySet[Application],
-    action: str,
-    *,
-    is_kept: bool,
-) -> HttpResponse | None:
-    question = gettext(
-        "End all sessions and grants of these applications? Users who are still signed in at the portal get "
-        "new ones automatically."
-    )
-    asked = ask_first(model_admin, request, queryset, action=action, question=question, button=gettext("End"))
-    if asked is None:
-        kept = sign_in_of_request(request) if is_kept else None
-
-        def act(application: Application, **by: Any) -> lockdown.Ended:
-            return lockdown.sign_out_of(application, kept=kept, **by)
-
-        end_each(model_admin, request, queryset, act)
-    return asked
+) -> None:
+    act = partial(lockdown.sign_out_of, kept=sign_in_of_request(request))
+    end_each(model_admin, request, queryset, act)
 
 
 ApplicationAdmin.actions = (  # type: ignore[misc]
