@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.behaviour import FETCH, NAVIGATION
+from tests.kubernetes.rendering import CUSTOM
 from tests.proxies.backend import Backend
 from tests.proxies.conftest import backend, portal  # noqa: F401
 from tests.proxies.portal import Portal
@@ -37,7 +38,7 @@ OF_KUBERNETES = [
     pytest.param(manifest, id=name_of(path, manifest))
     for path in FILES
     for manifest in manifests(path)
-    if "traefik.io" not in manifest["apiVersion"]
+    if not manifest["apiVersion"].startswith(CUSTOM)
 ]
 
 
@@ -69,7 +70,7 @@ def test_an_ingress_names_a_middleware_that_is_there() -> None:
     [ingress] = manifests(DEPLOY / "kubernetes" / "traefik-ingress.yaml")
     named = ingress["metadata"]["annotations"]["traefik.ingress.kubernetes.io/router.middlewares"]
     there = {
-        f"{one['metadata']['namespace']}-{one['metadata']['name']}@kubernetescrd"
+        f"{one['metadata']['namespace']}_{one['metadata']['name']}@kubernetescrd"
         for one in manifests(DEPLOY / "kubernetes" / "traefik.yaml")
         if one["kind"] == "Middleware"
     }
@@ -119,7 +120,11 @@ def test_the_custom_resources_protect_in_a_real_traefik(traefik: Proxy) -> None:
     member = traefik.ask("/page", headers=[*FETCH.items(), ("X-Auth-Request-User", "mallory")], who="alice")
     [received] = traefik.backend.take()
     guest = traefik.ask("/staff/rota", headers=FETCH, who="bob")
+    token = f"Bearer {traefik.portal.api_tokens['token']}"
+    machine = traefik.ask("/page", headers=[*FETCH.items(), ("Authorization", token)])
+    [sent_by_machine] = traefik.backend.take()
 
+    assert (machine.status, sent_by_machine.all("Authorization")) == (200, [])
     assert (page.status, program.status, member.status, guest.status) == (302, 401, 200, 403)
     assert received.all("X-Auth-Request-User") == ["alice"]
     assert traefik.backend.take() == []
