@@ -51,7 +51,7 @@ def test_the_packages_metadata_have_no_version_of_their_own() -> None:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
     assert "version" not in pyproject["project"]
-    assert pyproject["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "ikd_portal.__version__"}
+    assert pyproject["tool"]["hatch"]["version"] == {"path": "ikd_portal/__init__.py"}
 
 
 def test_the_newest_version_of_the_changelog_is_this_one() -> None:
