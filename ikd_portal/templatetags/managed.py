@@ -1,0 +1,33 @@
+"""On the page of an object: that a configuration file manages it, and how it differs from the file."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django import template
+from django.db.models import Model
+
+from ikd_portal.configuration_file.document import APPLICATION, CLIENT, GROUP, PROVIDER
+from ikd_portal.configuration_file.managed import Drift, drifts
+from ikd_portal.models import ManagedObject
+
+register = template.Library()
+
+KIND_OF = {"application": APPLICATION, "group": GROUP, "upstream": PROVIDER}
+
+
+@register.inclusion_tag("admin/managed.html")
+def managed_by_file(original: Model | None) -> dict[str, Any]:
+    """Return what the note above a form shows. Clients are on the page of their application."""
+    if original is None or original.pk is None:
+        return {"managed": []}
+    kind = KIND_OF[str(original._meta.model_name)]
+    managed = list(ManagedObject.objects.filter(kind=kind, object_key=original.pk))
+    if kind == APPLICATION:
+        clients = original.clients.values_list("pk", flat=True)  # type: ignore[attr-defined]  # of an application
+        managed += ManagedObject.objects.filter(kind=CLIENT, object_key__in=list(clients))
+    return {"managed": managed, "drifts": [_shown(drift) for drift in drifts(managed)]}
+
+
+def _shown(drift: Drift) -> dict[str, str]:
+    return {"name": drift.managed.name, "keys": ", ".join(sorted(drift.keys))}

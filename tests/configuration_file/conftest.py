@@ -1,0 +1,34 @@
+"""Files that are applied, and what the commands say of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import call_command
+
+from tests.feed.conftest import cluster, database, vendor  # noqa: F401
+from tests.front.conftest import pattern  # noqa: F401
+
+Apply = Callable[..., str]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "portal.yaml"
+
+
+@pytest.fixture
+def apply(file: Path) -> Apply:
+    """Apply a text, and return what the command says. `version` is added."""
+
+    def run(text: str, *options: str, command: str = "apply") -> str:
+        file.write_text(f"version: 1\n{text}")
+        output = StringIO()
+        more = ("--yes",) if command == "apply" else ()
+        call_command(command, str(file), *more, *options, stdout=output)
+        return output.getvalue()
+
+    return run
