@@ -1,0 +1,237 @@
+"""Findings about ordinary requests: whether they are checked, and what the check learns of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from email.utils import parsedate_to_datetime
+
+from authgate.check.contracts import STATUS
+from authgate.check.target import BadTarget, client_from, is_within
+from authgate.configuration_words import line_that_cures
+from authgate.doctor.arrivals import CHECK
+from authgate.doctor.findings import Finding, Level, passed
+from authgate.doctor.probes import AUTHORIZATION, COOKIE, ENDPOINTS
+from authgate.doctor.seen import Result, Seen
+
+REFUSED = 403
+"""The status of the portal's answer to every probe."""
+
+SKEW_DOUBTFUL, SKEW_WRONG = 30, 300
+"""Seconds between the proxy's clock and the portal's."""
+
+
+def protected(seen: Seen) -> Iterator[Finding]:
+    """Report requests that were not checked, and answers of the portal that the proxy ignored."""
+    problems = [problem for result in seen.results if (problem := _unprotected(seen, result))]
+    yield from _each_once(problems)
+    if not problems:
+        yield passed("protected")
+
+
+def _unprotected(seen: Seen, result: Result) -> Finding | None:
+    name, path = result.probe.name, result.probe.path.partition("?")[0]
+    if name not in ("plain", "path", "websocket", "method", "spoofed", "identity", "odd path"):
+        return None
+    test = "WebSocket" if name == "websocket" else "protected"
+    if result.check is None:
+        if result.status and (result.status < 300 or (result.status == 404 and name == "plain")):
+            return seen.fail(test, "unchecked", "check", path=path, status=str(result.status))
+        return None
+    if result.status != REFUSED:
+        return seen.fail(test, "ignored", "answer", path=path, status=str(result.status or "-"))
+    return None
+
+
+def asked(seen: Seen) -> Iterator[Finding]:
+    """Report that no check with the token arrived, although the proxy may ask the portal."""
+    [plain] = seen.named("plain")
+    if plain.check is not None:
+        return
+    if plain.status == 0:
+        yield seen.fail("protected", "no response")
+    elif _is_of_the_portal(seen, plain):
+        yield seen.warn("protected", "token lost", "token")
+    elif plain.status >= 300 and plain.status != 404:
+        yield seen.fail("protected", "not asked", "check", status=str(plain.status))
+
+
+def _is_of_the_portal(seen: Seen, result: Result) -> bool:
+    """Return whether a response shows that the portal was asked."""
+    if result.reply is None:
+        return False
+    location = result.reply.header("location")
+    if result.reply.header("x-auth-location") or result.reply.header("x-auth-decision"):
+        return True
+    starts = (f"{seen.portal}/continue?", f"{seen.portal}/enter", f"{seen.origin}/authgate/start")
+    return location.startswith(starts)
+
+
+def visitor(seen: Seen) -> Iterator[Finding]:
+    """Report what a visitor who is not signed in gets."""
+    [result] = seen.named("visitor")
+    path = result.probe.path
+    if path in seen.public or result.status == 0:
+        return
+    status = str(result.status)
+    if result.status < 300:
+        yield seen.fail("visitors", "let in", "check", "answer", status=status)
+    elif result.status in (302, 303, 307) and _is_of_the_portal(seen, result):
+        yield passed("visitors")
+    elif result.status == 403:
+        yield passed("visitors", "refused")
+    elif result.status == 401:
+        yield seen.warn("visitors", "bare 401", "sign-in", status=status)
+    else:
+        yield seen.warn("visitors", "other answer", "sign-in", status=status)
+
+
+def readable(seen: Seen) -> Iterator[Finding]:
+    """Report checks that the portal refuses, because of what the proxy sends."""
+    [plain] = seen.named("plain")
+    for result in (plain, *seen.named("path")):
+        if result.check is None:
+            continue
+        contract = seen.checks[result.check.facts.path]
+        try:
+            seen.target(result.check)
+        except BadTarget as problem:
+            line = line_that_cures(contract.name, str(problem))
+            values = {"reason": str(problem), "contract": contract.name, "path": result.probe.path}
+            yield Finding("check", Level.FAIL, "unreadable", values, line, seen.origin)
+            return
+    if plain.check is not None:
+        yield passed("check")
+
+
+def trusted(networks: tuple[str, ...]) -> Callable[[Seen], Iterator[Finding]]:
+    """Return the test whether the proxy's address is one of IKD_TRUSTED_PROXIES."""
+
+    def verdict(seen: Seen) -> Iterator[Finding]:
+        [plain] = seen.named("plain")
+        peer = plain.check.facts.peer if plain.check else None
+        if peer is not None and not is_within(peer, networks):
+            yield seen.fail("proxy", "untrusted peer", "peer", peer=peer)
+        elif plain.check is not None:
+            yield passed("proxy")
+
+    return verdict
+
+
+def origin(seen: Seen) -> Iterator[Finding]:
+    """Report a scheme, host or port other than that of the request."""
+    [plain] = seen.named("plain")
+    target = seen.readable(plain)
+    if target is None:
+        return
+    if target.origin == seen.origin:
+        yield passed("address")
+        return
+    subjects = ("x-forwarded-host", "host", "x-original-url")
+    if target.origin.partition(":")[0] != seen.origin.partition(":")[0]:
+        subjects = ("x-forwarded-proto", "x-scheme", "x-original-url")
+    yield seen.fail("address", "other origin", *subjects, sent=seen.origin, seen=target.origin)
+
+
+def method(seen: Seen) -> Iterator[Finding]:
+    """Report a method other than that of the request."""
+    [result] = seen.named("method")
+    target = seen.readable(result)
+    if target is None or target.method is None:
+        return
+    if target.method == result.probe.method:
+        yield passed("method")
+        return
+    subjects = ("x-forwarded-method", "x-original-method")
+    yield seen.fail("method", "other method", *subjects, sent=result.probe.method, seen=target.method)
+
+
+def client(seen: Seen) -> Iterator[Finding]:
+    """Report a client address that is the proxy's, or another than this portal's own."""
+    [plain] = seen.named("plain")
+    target = seen.readable(plain)
+    if target is None or plain.reply is None or plain.check is None:
+        return
+    own = plain.reply.own_address
+    if target.client == own:
+        yield passed("client address")
+        return
+    subjects = ("x-forwarded-for", "x-real-ip")
+    peer = plain.check.facts.peer
+    if target.client in (plain.reply.proxy_address, peer and client_from(peer)):
+        yield seen.fail("client address", "address of the proxy", *subjects, seen=target.client, own=own)
+    else:
+        yield seen.warn("client address", "other address", *subjects, seen=target.client, own=own)
+
+
+def credentials(seen: Seen) -> Iterator[Finding]:
+    """Report cookies, Authorization and hints of browsers that the check does not receive."""
+    [plain] = seen.named("plain")
+    if plain.check is None:
+        return
+    values = plain.check.facts.headers.values
+    if COOKIE.encode() not in values.get(b"cookie", b""):
+        yield seen.fail("cookies", "no cookie", "cookie")
+    else:
+        yield passed("cookies")
+    if values.get(b"authorization") != AUTHORIZATION.encode():
+        yield seen.warn("Authorization", "no authorization", "authorization")
+    else:
+        yield passed("Authorization")
+    if values.get(b"sec-fetch-mode") != b"navigate" or b"text/html" not in values.get(b"accept", b""):
+        yield seen.warn("browsers", "no hints", "browser")
+    else:
+        yield passed("browsers")
+
+
+def websocket(seen: Seen) -> Iterator[Finding]:
+    """Report that a WebSocket was checked. `protected` reports the opposite."""
+    [result] = seen.named("websocket")
+    if result.check is not None and result.status == REFUSED:
+        yield passed("WebSocket")
+    elif result.status == 101:
+        yield seen.fail("WebSocket", "unchecked", "check", path=result.probe.path, status="101")
+
+
+def endpoints(seen: Seen) -> Iterator[Finding]:
+    """Report pages of the portal on the application's origin that lead elsewhere."""
+    if seen.contract is None:
+        return
+    for name in ENDPOINTS:
+        [result] = seen.named(f"endpoint {name}")
+        if _reaches_the_portal(seen, result, name):
+            continue
+        is_needed = name != "userinfo"
+        level = Level.FAIL if is_needed else Level.WARN
+        values = {"path": f"/authgate/{name}", "status": str(result.status or "-")}
+        yield seen.problem(level, "pages of the portal", "no endpoint", "endpoint", **values)
+        return
+    yield passed("pages of the portal")
+
+
+def _reaches_the_portal(seen: Seen, result: Result, name: str) -> bool:
+    if any(arrival.place == name for arrival in result.arrivals):
+        return True
+    in_check = name != "userinfo" and seen.contract is not None and seen.contract.style is not STATUS
+    return in_check and any(arrival.place == CHECK for arrival in result.arrivals)
+
+
+def clock(seen: Seen) -> Iterator[Finding]:
+    """Report a proxy whose clock differs from the portal's."""
+    [plain] = seen.named("plain")
+    if plain.check is None or plain.reply is None:
+        return
+    try:
+        there = parsedate_to_datetime(plain.reply.header("date")).timestamp()
+    except (ValueError, TypeError):
+        return
+    skew = round(there - plain.check.facts.now)
+    if abs(skew) > SKEW_DOUBTFUL:
+        level = Level.FAIL if abs(skew) > SKEW_WRONG else Level.WARN
+        yield Finding("clock", level, "skew", {"seconds": str(skew)}, "", seen.origin)
+    else:
+        yield passed("clock")
+
+
+def _each_once(problems: list[Finding]) -> Iterator[Finding]:
+    """Yield one finding of each kind, for the first path that shows it."""
+    yield from {(problem.test, problem.reason): problem for problem in reversed(problems)}.values()
