@@ -1,0 +1,152 @@
+"""The tables that the journal has, and of each the columns.
+
+Columns are named one by one, so that no secret enters the journal with a new column. A test compares them
+with the models.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+NUMBER, TEXT, TRUTH, MOMENT, UUID = "number", "text", "truth", "moment", "uuid"
+
+ENTRIES = "authgate_journalentry"
+CONTEXT = "authgate_journalcontext"
+GAPS = "authgate_journalgap"
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table in the journal: its columns with their kinds, and whom or what its rows are about.
+
+    `person`, `group` and `application` are SQL with `{row}` for OLD or NEW; NULL where there is none.
+    `left_out` are columns that the journal must not have, or need not.
+    """
+
+    name: str
+    columns: Mapping[str, str]
+    person: str = "NULL"
+    group: str = "NULL"
+    application: str = "NULL"
+    key: str = "id"
+    left_out: frozenset[str] = field(default=frozenset())
+
+
+def _pair(
+    name: str, one: str, other: str, *, person: str = "NULL", group: str = "NULL", application: str = "NULL"
+) -> Table:
+    return Table(name, {"id": NUMBER, one: NUMBER, other: NUMBER}, person, group, application)
+
+
+_PERSON, _GROUP, _APPLICATION = "{row}.user_id", "{row}.group_id", "{row}.application_id"
+_OF_RULE = "(SELECT r.application_id FROM authgate_rule r WHERE r.id = {row}.rule_id)"
+
+TABLES = (
+    Table(
+        "accounts_user",
+        {
+            "id": NUMBER,
+            "uuid": UUID,
+            "username": TEXT,
+            "display_name": TEXT,
+            "email": TEXT,
+            "is_active": TRUTH,
+            "is_staff": TRUTH,
+            "is_superuser": TRUTH,
+            "date_joined": MOMENT,
+            "locked_at": MOMENT,
+            "locked_down_at": MOMENT,
+        },
+        person="{row}.id",
+        left_out=frozenset(
+            ("password", "last_login", "language", "unlock_address", "skeleton", "skeleton_copy")
+        ),
+    ),
+    Table(
+        "account_emailaddress",
+        {"id": NUMBER, "user_id": NUMBER, "email": TEXT, "verified": TRUTH, "primary": TRUTH},
+        person=_PERSON,
+    ),
+    Table("auth_group", {"id": NUMBER, "name": TEXT}, group="{row}.id"),
+    Table("accounts_strictgroup", {"group_id": NUMBER}, group=_GROUP, key="group_id"),
+    _pair("auth_group_permissions", "group_id", "permission_id", group=_GROUP),
+    _pair("accounts_user_groups", "user_id", "group_id", person=_PERSON, group=_GROUP),
+    _pair("accounts_user_user_permissions", "user_id", "permission_id", person=_PERSON),
+    Table(
+        "authgate_application",
+        {
+            "id": NUMBER,
+            "name": TEXT,
+            "description": TEXT,
+            "created_at": MOMENT,
+            "enabled": TRUTH,
+            "locked_down_at": MOMENT,
+            "launch_url": TEXT,
+            "in_launcher": TRUTH,
+            "category": TEXT,
+            "without_https": TRUTH,
+            "user_header": TEXT,
+            "remote_headers": TRUTH,
+            "forwarded_user_header": TRUTH,
+            "identity_jwt": TRUTH,
+            "username_header": TRUTH,
+            "access_token": TRUTH,  # whether it is sent
+            "id_token": TRUTH,
+            "challenges": TEXT,
+            "refusal_text": TEXT,
+            "maintenance": TRUTH,
+            "maintenance_text": TEXT,
+            "maintenance_minutes": NUMBER,
+            "backend": TEXT,
+        },
+        application="{row}.id",
+        left_out=frozenset(("backend",)),  # only the doctor reads it
+    ),
+    _pair(
+        "authgate_application_named_groups",
+        "application_id",
+        "group_id",
+        application=_APPLICATION,
+        group=_GROUP,
+    ),
+    _pair(
+        "authgate_application_owners", "application_id", "user_id", application=_APPLICATION, person=_PERSON
+    ),
+    _pair(
+        "authgate_application_owner_groups",
+        "application_id",
+        "group_id",
+        application=_APPLICATION,
+        group=_GROUP,
+    ),
+    Table(
+        "authgate_origin",
+        {"id": NUMBER, "application_id": NUMBER, "value": TEXT},
+        application=_APPLICATION,
+    ),
+    Table(
+        "authgate_rule",
+        {
+            "id": NUMBER,
+            "application_id": NUMBER,
+            "path": TEXT,
+            "exact": TRUTH,
+            "methods": TEXT,
+            "networks": TEXT,
+            "who": TEXT,
+            "second_factor": TRUTH,
+            "factor_minutes": NUMBER,
+            "passkey": TRUTH,
+            "expires_at": MOMENT,
+            "only_watch": TRUTH,
+            "note": TEXT,
+        },
+        application=_APPLICATION,
+    ),
+    _pair("authgate_rule_groups", "rule_id", "group_id", application=_OF_RULE, group=_GROUP),
+    _pair("authgate_rule_users", "rule_id", "user_id", application=_OF_RULE, person=_PERSON),
+)
+"""In an order in which rows can be created: each after those that it refers to."""
+
+BY_NAME = {table.name: table for table in TABLES}
