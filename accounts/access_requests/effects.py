@@ -1,0 +1,69 @@
+"""What granting a request for access changes, shown to the owner before the grant."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+
+from django.db import transaction
+
+from accounts.access_requests import requests
+from accounts.models import AccessRequest, User
+from authgate import outbox
+from authgate.check.decision import Application, Rule, Scope, Who
+from authgate.effect.comparison import Bounds, load_state, measured
+from authgate.effect.differences import compare
+from authgate.effect.values import Effect
+
+
+class EffectDiffers(Exception):
+    """The effect is not the one that the owner saw. Nothing was granted."""
+
+
+def effect_of_grant(request: AccessRequest) -> Effect | None:
+    """Return whom a grant would affect; None if the request can no longer be granted. Writes nothing."""
+    before = load_state(_bounds_of(request))
+    application = before.applications.get(request.application_id)
+    granted = _with_grant(application, request) if application and request.user.is_active else None
+    if granted is None:
+        return None
+    after = replace(before, applications={**before.applications, granted.id: granted})
+    return compare(before, after, time.time())
+
+
+def grant_as_shown(
+    request: AccessRequest, owner: User, period: str, words: str, address: str | None, *, shown: str
+) -> None:
+    """Grant a request if the digest of its effect is `shown`. Raise EffectDiffers, and Answered."""
+    with outbox.hold() as held, transaction.atomic():
+        _rule, effect = measured(
+            lambda: requests.grant(request, owner, period, words, address), _bounds_of(request)
+        )
+        if digest_of(effect) != shown:
+            raise EffectDiffers
+    outbox.release(held)
+
+
+def digest_of(effect: Effect) -> str:
+    """Return a digest of what the user gains. It does not depend on the period."""
+    return Effect(gained=effect.gained).digest
+
+
+def _bounds_of(request: AccessRequest) -> Bounds:
+    return Bounds(users={request.user_id}, applications={request.application_id})
+
+
+def _with_grant(application: Application, request: AccessRequest) -> Application | None:
+    """Return an application with a rule for the user as well, made from the one of the request."""
+    for scope in application.scopes.values():
+        for rule in scope.rules:
+            if rule.id == request.rule_id:
+                return _extended(application, scope, rule, request.user_id)
+    return None
+
+
+def _extended(application: Application, scope: Scope, rule: Rule, user: int) -> Application:
+    own = replace(rule, id=0, who=Who.CHOSEN, groups=frozenset(), users=frozenset({user}))
+    extended = replace(scope, rules=(*scope.rules, own))
+    scopes = {key: extended if each is scope else each for key, each in application.scopes.items()}
+    return replace(application, scopes=scopes)

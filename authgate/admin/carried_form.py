@@ -1,0 +1,76 @@
+"""A form carried over the page that shows its effect: sealed, for one user and one address of the admin."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from django.core import signing
+from django.http import HttpRequest, QueryDict
+
+from authgate.admin.field_changes import SECRET_WORDS
+from authgate.encryption import Secret, Undecryptable
+
+FIELD, SURE, AS_CSV, EDIT = "_carried", "_sure", "_as_csv", "_edit_again"
+SALT = "ikd effect of a form"
+LONGEST = 3600
+"""Seconds for which a page can be confirmed."""
+
+
+class NoLongerCarried(Exception):
+    """The sealed form is too old, altered, or belongs to another user or address."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the requester answered on the page. `shown` is the digest of the effect that it showed."""
+
+    shown: str = ""
+    is_sure: bool = False
+    wants_csv: bool = False
+    edits_again: bool = False
+
+
+def seal(request: HttpRequest, digest: str) -> str:
+    """Return the fields of a form with the digest of the effect that is shown.
+
+    Fields whose names speak of secrets are encrypted. Files are left out.
+    """
+    fields: dict[str, list[Any]] = {}
+    secret: dict[str, list[Any]] = {}
+    for name, values in request.POST.lists():
+        if name != "csrfmiddlewaretoken":
+            is_secret = any(word in name for word in SECRET_WORDS)
+            (secret if is_secret else fields)[name] = values
+    encrypted = Secret.of(json.dumps(secret)).token if secret else ""
+    carried = {**_bound(request), "shown": digest, "fields": fields, "secret": encrypted}
+    return signing.dumps(carried, salt=SALT, compress=True)
+
+
+def restore(request: HttpRequest) -> Answer:
+    """Put a carried form into `request.POST`, and return the answer. A form that is not carried has none."""
+    if FIELD not in request.POST:
+        return Answer()
+    posted = request.POST
+    try:
+        carried = signing.loads(posted[FIELD], salt=SALT, max_age=LONGEST)
+        secret = json.loads(Secret(carried.get("secret", "")).reveal() or "{}")
+    except (signing.BadSignature, Undecryptable):
+        raise NoLongerCarried from None
+    if {name: carried.get(name) for name in ("user", "path")} != _bound(request):
+        raise NoLongerCarried
+    request.POST = _query_of({**carried["fields"], **secret})  # type: ignore[assignment]  # a property with a setter
+    return Answer(carried["shown"], *(bool(posted.get(name)) for name in (SURE, AS_CSV, EDIT)))
+
+
+def _bound(request: HttpRequest) -> dict[str, Any]:
+    return {"user": request.user.pk, "path": request.get_full_path()}
+
+
+def _query_of(fields: dict[str, list[str]]) -> QueryDict:
+    query = QueryDict(mutable=True)
+    for name, values in fields.items():
+        query.setlist(name, values)
+    query._mutable = False
+    return query

@@ -1,0 +1,251 @@
+"""Pages of the admin that show the effect of a change on access before they save it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.contrib.admin.options import IS_POPUP_VAR, TO_FIELD_VAR
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDict
+from django.utils.translation import gettext as _
+
+from authgate import outbox
+from authgate.admin.audited import AuditedAdmin, is_number_of_a_row
+from authgate.admin.carried_form import Answer, NoLongerCarried, restore
+from authgate.admin.effect_page import (
+    Question,
+    as_csv,
+    effect_page,
+    may_see_people,
+    needs_a_tick,
+    question_of,
+)
+from authgate.effect.comparison import EVERYTHING, Bounds, measured
+from authgate.effect.values import Effect
+
+Act = Callable[[], HttpResponse]
+View = Callable[..., HttpResponse]
+NO_QUESTION = Question()
+
+
+class EffectAdmin(AuditedAdmin):
+    """A model's admin that saves a change which affects access only after its effect was confirmed."""
+
+    actions_with_effect: tuple[str, ...] = ()
+    """Actions of the list that can alter who has access."""
+
+    def bounds_of(self, keys: set[int] | None) -> Bounds:
+        """Return what a change of some rows can alter at most. `keys` is None for a new row, or all rows."""
+        return EVERYTHING
+
+    # ---- Django's views ----
+
+    def changeform_view(
+        self,
+        request: HttpRequest,
+        object_id: str | None = None,
+        form_url: str = "",
+        extra_context: dict[str, Any] | None = None,
+    ) -> HttpResponse:
+        return self._answered(request, super().changeform_view, object_id, form_url, extra_context)
+
+    def delete_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Ask whether to delete a row, with the effect of that on the same page."""
+
+        def delete(request: HttpRequest) -> HttpResponse:
+            view = super(EffectAdmin, self).delete_view
+            bounds = self.bounds_of(_keys_of(object_id))
+            return Trial(self, request, bounds).delete(partial(view, request, object_id, extra_context))
+
+        return self._answered(request, delete)
+
+    def changelist_view(
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        return self._answered(request, super().changelist_view, extra_context)
+
+    def _answered(self, request: HttpRequest, view: View, *arguments: Any) -> HttpResponse:
+        """Call a view with the form that was carried over the page of its effect."""
+        if request.method == "POST":
+            try:
+                request.effect_answer = restore(request)  # type: ignore[attr-defined]
+            except NoLongerCarried:
+                message = _("This page was too old, or belongs to another form. Nothing was saved.")
+                self.message_user(request, message, messages.ERROR)
+                return HttpResponseRedirect(request.get_full_path())
+        return view(request, *arguments)
+
+    # ---- making a change, and its effect ----
+
+    def carry_out(
+        self,
+        request: HttpRequest,
+        act: Act,
+        object_id: str | None = None,
+        *,
+        is_list: bool = False,
+    ) -> HttpResponse:
+        """Save a change that affects nobody, or that was confirmed. Otherwise show whom it affects."""
+        if request.method != "POST":
+            return act()
+        if is_list:
+            if {*request.POST.getlist("action")}.isdisjoint(self.actions_with_effect):
+                return act()
+            return Trial(self, request, self.bounds_of(_chosen(request)), is_list=True).run(act)
+        return Trial(self, request, self.bounds_of(_keys_of(object_id)), is_form=True).run(act)
+
+    def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
+        if _answer_to(request).edits_again:
+            return type(form)(form.__name__, (EditedAgain, form), {"__module__": form.__module__})
+        return form
+
+
+def _answer_to(request: HttpRequest) -> Answer:
+    return getattr(request, "effect_answer", Answer())
+
+
+def _keys_of(object_id: str | None) -> set[int] | None:
+    return {int(object_id)} if object_id is not None and is_number_of_a_row(object_id) else None
+
+
+def _chosen(request: HttpRequest) -> set[int] | None:
+    """Return the rows that are chosen in a list; None for all. The caller has refused what is no number."""
+    if request.POST.get("select_across") == "1":
+        return None
+    return set(map(int, request.POST.getlist(ACTION_CHECKBOX_NAME)))
+
+
+class EditedAgain:
+    """A form that is shown again with the requester's values, and not saved."""
+
+    def clean(self) -> None:
+        super().clean()  # type: ignore[misc]  # the form's
+        raise ValidationError(_("Nothing was saved yet. Change the form, and save it again."))
+
+
+class Trial:
+    """One request that changes rows. The change stays if it affects nobody, or was confirmed as shown."""
+
+    def __init__(
+        self,
+        model_admin: EffectAdmin,
+        request: HttpRequest,
+        bounds: Bounds,
+        *,
+        is_list: bool = False,
+        is_form: bool = False,
+    ) -> None:
+        self._admin = model_admin
+        self._request = request
+        self._bounds = bounds
+        self._is_list, self._is_form = is_list, is_form
+        self._answer = _answer_to(request)
+
+    def run(self, act: Act) -> HttpResponse:
+        """Make the change, and return its answer, or the page that shows its effect."""
+        response, effect, stays = self._try(act, keeps=True)
+        if stays:
+            return self._asked_at_once(act, response)
+        return self._page(effect)
+
+    def ask(self, act: Act, question: Question) -> HttpResponse:
+        """Make a change if that affects nobody, or was confirmed. Otherwise ask, together with the effect.
+
+        A GET always asks.
+        """
+        response, effect, stays = self._try(act, keeps=self._request.method == "POST")
+        return response if stays else self._page(effect, question)
+
+    def delete(self, view: Act) -> HttpResponse:
+        """Delete a row if that affects nobody, or was confirmed. Otherwise ask, together with the effect.
+
+        `view` is Django's: without posted fields it asks, with fields it deletes.
+        """
+        request = self._request
+        if request.method == "POST":
+            response, effect, stays = self._try(view, keeps=True)
+            if stays:
+                return response
+        posted = request.POST or _confirmation(request)
+        request.POST = QueryDict()
+        response = view()
+        question = question_of(response)
+        if question is None:
+            return response
+        request.POST = posted  # type: ignore[assignment]  # as above
+        if request.method != "POST":
+            _response, effect, _stays = self._try(view, keeps=False)
+        return self._page(effect, question) if effect else response
+
+    def _try(self, act: Act, *, keeps: bool) -> tuple[HttpResponse, Effect, bool]:
+        """Make the change, and undo it unless it may stay. Nothing leaves a change that is undone."""
+        with outbox.hold() as held, kept_messages(self._request) as forget, transaction.atomic():
+            response, effect = measured(act, self._bounds)
+            stays = keeps and self._may_stay(effect)
+            if not stays:
+                transaction.set_rollback(True)
+                held.clear()
+                forget()
+        outbox.release(held)
+        return response, effect, stays
+
+    def _may_stay(self, effect: Effect) -> bool:
+        answer = self._answer
+        if not effect:
+            return True
+        if answer.shown != effect.digest or answer.wants_csv:
+            return False
+        return answer.is_sure or not needs_a_tick(effect)
+
+    def _asked_at_once(self, act: Act, response: HttpResponse) -> HttpResponse:
+        """Return the question of an action together with its effect, so that nobody is asked twice."""
+        posted, question = self._request.POST, question_of(response)
+        if question is None or not self._is_list or posted.get("confirmed") or posted.get("post"):
+            return response
+        confirmed = posted.copy()
+        confirmed["confirmed"] = confirmed["post"] = "yes"
+        self._request.POST = confirmed  # type: ignore[assignment]  # a property with a setter
+        _response, effect, _stays = self._try(act, keeps=False)
+        if not effect:
+            self._request.POST = posted
+            return response
+        return self._page(effect, question)
+
+    def _page(self, effect: Effect, question: Question = NO_QUESTION) -> HttpResponse:
+        request, answer = self._request, self._answer
+        if answer.wants_csv and may_see_people(request):
+            return as_csv(effect)
+        problem = ""
+        if answer.shown and answer.shown != effect.digest:
+            problem = _("The effect is different from the one that you saw. Check it again.")
+        elif answer.shown and not answer.wants_csv:
+            problem = _("Nothing was saved. Tick the box to confirm.")
+        return effect_page(
+            self._admin, request, effect, question=question, problem=problem, is_form=self._is_form
+        )
+
+
+def _confirmation(request: HttpRequest) -> QueryDict:
+    """Return the fields with which Django's page would confirm a deletion."""
+    fields = QueryDict("post=yes", mutable=True)
+    for name in (IS_POPUP_VAR, TO_FIELD_VAR):
+        if name in request.GET:
+            fields[name] = request.GET[name]
+    return fields
+
+
+@contextmanager
+def kept_messages(request: HttpRequest) -> Iterator[Callable[[], None]]:
+    """Yield a function that drops the messages which were added inside."""
+    queued = getattr(messages.get_messages(request), "_queued_messages", [])  # no public way removes one
+    count = len(queued)
+    yield lambda: queued.__delitem__(slice(count, None))

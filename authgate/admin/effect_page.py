@@ -1,0 +1,219 @@
+"""The page that shows the effect of a change before it is saved, and the same as CSV."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.urls import reverse
+from django.utils.translation import gettext as _
+
+from authgate.admin import carried_form
+from authgate.admin.access import safe_cell
+from authgate.effect.real_requests import real_requests
+from authgate.effect.values import EVERY_APPLICATION, Difference, Effect, Person, people_of
+from authgate.explain.words import path_words
+
+if TYPE_CHECKING:
+    from authgate.admin.audited import AuditedAdmin
+
+NAMES_OF_FIELDS = {
+    "carried": carried_form.FIELD,
+    "sure": carried_form.SURE,
+    "as_csv": carried_form.AS_CSV,
+    "edit": carried_form.EDIT,
+}
+
+NAMES = 12
+"""People who are named in a line of the page. The CSV file has all."""
+
+LINES = 100
+"""Lines of the page in each of its parts."""
+
+
+def may_see_people(request: HttpRequest) -> bool:
+    """Return whether the requester may see who can open what. Others see numbers only."""
+    users = get_user_model()._meta
+    needed = (f"{users.app_label}.view_{users.model_name}", "authgate.view_application")
+    return request.user.has_perm("authgate.explain_access") or request.user.has_perms(needed)
+
+
+def needs_a_tick(effect: Effect) -> bool:
+    """Return whether a click alone does not confirm: many people, or an application that becomes public."""
+    opens = any(each.visitors for each in effect.gained)
+    return opens or effect.people >= settings.IKD_CONFIRM_PEOPLE
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    difference: Difference
+
+    @property
+    def path(self) -> str:
+        return path_words(self.difference.path, self.difference.exact)
+
+    @property
+    def names(self) -> Sequence[Person]:
+        return self.difference.people[:NAMES]
+
+    @property
+    def count(self) -> int:
+        return len(self.difference.people)
+
+    @property
+    def others(self) -> int:
+        return max(0, self.count - NAMES)
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """People who gain access, who lose it, or who keep it under other conditions."""
+
+    title: str
+    differences: tuple[Difference, ...]
+
+    @property
+    def people(self) -> int:
+        return len(people_of(self.differences))
+
+    @property
+    def visitors(self) -> bool:
+        return any(each.visitors for each in self.differences)
+
+    @property
+    def applications(self) -> int:
+        """The number of applications, 0 if all are concerned."""
+        return len({each.application for each in self.differences} - {EVERY_APPLICATION})
+
+    @property
+    def lines(self) -> list[Line]:
+        return [Line(each) for each in self.differences[:LINES]]
+
+    @property
+    def more(self) -> int:
+        return max(0, len(self.differences) - LINES)
+
+
+def parts_of(effect: Effect) -> list[Part]:
+    """Return what a page shows of an effect, with its titles."""
+    parts = (
+        Part(_("Lose access"), effect.lost),
+        Part(_("Gain access"), effect.gained),
+        Part(_("Keep access under other conditions"), effect.changed),
+        Part(_("See the maintenance page"), effect.closed),
+        Part(_("Get in again after maintenance"), effect.reopened),
+        Part(_("Need a second factor for every application"), effect.stricter),
+        Part(_("No longer need a second factor for every application"), effect.looser),
+    )
+    return [part for part in parts if part.differences]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a page asks besides showing an effect: a title, and the rows that the change is about.
+
+    `rows` may be nested, and `counts` are numbers of rows by kind. `more` rows are not in the list. `cancel`
+    is the page without the change; empty for the one that asks. `lead` is a sentence before the effect, and
+    `notes` are warnings. `template` and `context` are those of a page
+    of its own.
+    """
+
+    title: str = ""
+    rows: Sequence[Any] = ()
+    counts: Sequence[tuple[str, int]] = ()
+    more: int = 0
+    is_deletion: bool = False
+    cancel: str = ""
+    button: str = ""
+    lead: str = ""
+    notes: Sequence[str] = ()
+    template: str = "admin/effect.html"
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+def question_of(response: HttpResponse) -> Question | None:
+    """Return what a page of the admin asks, so that another can ask it together with the effect.
+
+    None if it asks nothing, or says that the change is not allowed.
+    """
+    context = getattr(response, "context_data", None)
+    if not isinstance(response, TemplateResponse) or context is None:
+        return None
+    if context.get("perms_lacking") or context.get("protected"):
+        return None
+    counts = tuple(context.get("model_count", ()))
+    if "object" in context and "deleted_objects" in context:
+        row = context["object"]
+        title = _("Delete %(name)s?") % {"name": row}
+        back = reverse(f"admin:{row._meta.app_label}_{row._meta.model_name}_change", args=[row.pk])
+        rows = context["deleted_objects"]
+        return Question(title, rows, counts, is_deletion=True, cancel=back, button=_("Confirm and delete"))
+    if "deletable_objects" in context:
+        rows = [row for some in context["deletable_objects"] for row in some]
+        title = _("Delete the selected objects?")
+        return Question(title, rows, counts, is_deletion=True, button=_("Confirm and delete"))
+    if "objects" not in context:
+        return None
+    rows = list(map(str, context["objects"]))
+    return Question(str(context.get("title", "")), rows, more=context["count"] - len(rows))
+
+
+def effect_page(
+    model_admin: AuditedAdmin,
+    request: HttpRequest,
+    effect: Effect,
+    *,
+    question: Question,
+    problem: str,
+    is_form: bool,
+) -> HttpResponse:
+    """Return the page that shows an effect, with the form that confirms it.
+
+    A change that was made by a form (`is_form`) can go back to it.
+    """
+    context: dict[str, Any] = {
+        **model_admin.admin_site.each_context(request),
+        "title": question.title or _("Check who is affected"),
+        "question": question,
+        "opts": model_admin.opts,
+        "problem": problem,
+        "effect": effect,
+        "parts": parts_of(effect),
+        "may_see_people": may_see_people(request),
+        "may_see_applications": may_see_people(request) or request.user.has_perm("authgate.view_application"),
+        "names": NAMES_OF_FIELDS,
+        "is_form": is_form,
+        "needs_a_tick": needs_a_tick(effect),
+        "real": real_requests(effect) if may_see_people(request) else None,
+        "carried": carried_form.seal(request, effect.digest),
+        "files": list(request.FILES.items()),
+        "is_popup": "_popup" in request.POST or "_popup" in request.GET,
+        **question.context,
+    }
+    request.current_app = model_admin.admin_site.name
+    return TemplateResponse(request, question.template, context)
+
+
+def as_csv(effect: Effect) -> HttpResponse:
+    """Return an effect as CSV (RFC 4180), a line for each person and path."""
+    response = HttpResponse(content_type="text/csv; charset=utf-8")
+    response["Content-Disposition"] = 'attachment; filename="effect.csv"'
+    writer = csv.writer(response)
+    writer.writerow(("change", "application", "path", "exact", "origin", "username", "name"))
+    for part in fields(effect):
+        for each in getattr(effect, part.name):
+            writer.writerows(tuple(map(safe_cell, (part.name, *row))) for row in _rows(each))
+    return response
+
+
+def _rows(each: Difference) -> Iterator[tuple[str, ...]]:
+    where = (each.name, each.path, "yes" if each.exact else "no", each.origin)
+    if each.visitors:
+        yield (*where, "", "visitors who are not signed in")
+    yield from ((*where, person.username, person.name) for person in each.people)

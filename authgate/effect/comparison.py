@@ -1,0 +1,85 @@
+"""Makes a change, looks at who can open what before and after, and undoes it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection
+from dataclasses import dataclass
+from typing import TypeVar
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.db.models import Q
+
+from authgate import outbox
+from authgate.effect.differences import State, compare
+from authgate.effect.values import Effect
+from authgate.explain.access import FEW, load_directory
+from authgate.factor_policy import in_strict_group, is_owed
+from authgate.models import Origin
+from authgate.worker import loader
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a change can alter at most: users and applications by id. None means all."""
+
+    users: Collection[int] | None = None
+    applications: Collection[int] | None = None
+
+
+EVERYTHING = Bounds()
+
+
+def rehearse(change: Callable[[], Result], bounds: Bounds = EVERYTHING) -> tuple[Result, Effect]:
+    """Make a change, undo it, and return its result with its effect.
+
+    The change runs in a transaction, or in a savepoint of the caller's, that is always rolled back. Its log
+    lines and mails are dropped, and so is what waits for a commit. Errors of the change are raised. People
+    are compared after it: SQLite has one lock for all that write.
+    """
+    before = load_state(bounds)
+    with outbox.hold(), transaction.atomic():
+        result = change()
+        after = load_state(bounds)
+        transaction.set_rollback(True)
+    return result, compare(before, after, time.time())
+
+
+def measured(change: Callable[[], Result], bounds: Bounds = EVERYTHING) -> tuple[Result, Effect]:
+    """Make a change, and return its result with its effect. It stays if the caller's transaction commits.
+
+    With READ COMMITTED, another transaction that commits meanwhile can be part of the effect.
+    """
+    before = load_state(bounds)
+    result = change()
+    return result, compare(before, load_state(bounds), time.time())
+
+
+def load_state(bounds: Bounds = EVERYTHING) -> State:
+    """Load who can open what: at most nine queries."""
+    origins = dict(Origin.objects.values_list("value", "application_id"))
+    which = None
+    if bounds.applications is not None:
+        which = {*bounds.applications, *_wildcards_of(origins)}
+    applications = {application.id: application for application, _origins in loader.load_compiled(which)}
+    superusers, owing = _superusers_and_owing(bounds.users)
+    return State(applications, origins, load_directory(bounds.users), superusers, owing)
+
+
+def _superusers_and_owing(only: Collection[int] | None) -> tuple[set[int], set[int]]:
+    """Return the active superusers, and the active users who need a second factor for every application."""
+    users = get_user_model()._default_manager.filter(is_active=True).annotate(strict=in_strict_group("pk"))
+    if only is not None and len(only) < FEW:
+        users = users.filter(pk__in=only)
+    found = users.filter(Q(strict=True) | Q(is_staff=True) | Q(is_superuser=True))
+    rows = list(found.values_list("pk", "is_staff", "is_superuser", "strict"))
+    owing = {key for key, *flags in rows if is_owed(None, False, *flags)}
+    return {key for key, _is_staff, is_superuser, _strict in rows if is_superuser}, owing
+
+
+def _wildcards_of(origins: dict[str, int]) -> set[int]:
+    """Return the applications with wildcards: they answer at an origin that another one loses."""
+    return {application for origin, application in origins.items() if "://*." in origin}

@@ -1,0 +1,3 @@
+from tests.admin.conftest import browser_of, carols, sam, sams
+
+__all__ = ["browser_of", "carols", "sam", "sams"]
