@@ -1,0 +1,87 @@
+"""Why people can open an application: as stored values, and in words.
+
+An application that is disabled counts as enabled: access would come back with it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from django.utils.translation import gettext
+
+from accounts.models import User
+from authgate.check.decision import Application as Compiled
+from authgate.check.decision import Scope
+from authgate.explain import access
+from authgate.explain.access import DIRECT, EVERYONE, SIGNED_IN, Directory, Reason
+from authgate.explain.words import path_words
+from authgate.worker import loader
+
+REASONS_KEPT = 20
+"""Reasons of one person that are stored."""
+
+Values = dict[str, Any]
+
+
+def compiled(key: int) -> Compiled | None:
+    """Return an application as if it were enabled; None if it is gone. Two queries."""
+    found = loader.load_one(key)
+    return found and replace(found, enabled=True)
+
+
+def reasons_of(application: Compiled | None, people: Directory) -> dict[int, list[tuple[Scope, Reason]]]:
+    """Return the users of a directory who can open an application, each with every reason."""
+    found: dict[int, list[tuple[Scope, Reason]]] = {}
+    if application is None:
+        return found
+    now = time.time()
+    for scope in access.scopes_of(application):
+        for user, reasons in access.openers(application, scope, people, now).items():
+            found.setdefault(user, []).extend((scope, reason) for reason in reasons)
+    return found
+
+
+def directory_of(user: User) -> Directory:
+    """Return a directory with one user, active or not. A user who is enabled again has the access again."""
+    groups = dict(user.groups.values_list("pk", "name"))
+    members = {group: frozenset({user.pk}) for group in groups}
+    return Directory({user.pk: user.username}, {user.pk: user.display_name}, groups, members)
+
+
+def as_values(reasons: list[tuple[Scope, Reason]], people: Directory) -> list[Values]:
+    """Return reasons as they are stored, with the names of groups. Reasons beyond a limit are counted."""
+    found: list[Values] = [
+        {
+            "path": scope.path,
+            "exact": scope.exact,
+            "rule": reason.rule,
+            "kind": reason.kind,
+            **({"group": people.groups.get(reason.group, "?")} if reason.group else {}),
+        }
+        for scope, reason in reasons[:REASONS_KEPT]
+    ]
+    more = len(reasons) - len(found)
+    return [*found, {"kind": "more", "count": more}] if more else found
+
+
+def in_words(reasons: list[Values]) -> list[str]:
+    """Return stored reasons in the reader's language."""
+    return list(dict.fromkeys(map(_words, reasons)))
+
+
+def _words(reason: Mapping[str, Any]) -> str:
+    kind = reason["kind"]
+    if kind == "more":
+        return gettext("and %d more") % int(reason["count"])
+    if kind == EVERYONE:
+        said = gettext("everyone")
+    elif kind == SIGNED_IN:
+        said = gettext("any signed-in user")
+    elif kind == DIRECT:
+        said = gettext("named in the rule")
+    else:
+        said = gettext("group %s") % reason.get("group", "?")
+    return f"{path_words(reason['path'], reason['exact'])}: {said}"

@@ -1,0 +1,64 @@
+"""Rounds of reviews, in a thread of the processes that answer pages. A lease says whose turn it is."""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import threading
+import time
+
+from django.db import close_old_connections
+
+from accounts.access_reviews import answers, reviews
+from authgate import leases
+from authgate.worker import stale_connections
+
+log = logging.getLogger("ikd.reviews")
+
+LEASE = "access reviews"
+LEASE_SECONDS = 300.0
+"""How long one application may take until another process may begin."""
+
+FIRST_AFTER = 30.0
+"""Seconds between the start of a process and its first round."""
+
+LOOKS_EVERY = 600.0
+"""Seconds between two rounds."""
+
+
+def go(holder: str) -> int:
+    """Close tasks that are done, and begin the reviews that are due. Return how many began.
+
+    Another process that has the lease does both instead.
+    """
+    if not leases.hold(LEASE, holder, LEASE_SECONDS):
+        return 0
+    answers.close_done_tasks()
+    begun = 0
+    for application in list(reviews.due()):
+        if not leases.hold(LEASE, holder, LEASE_SECONDS):
+            break
+        try:
+            begun += reviews.begin(application) is not None
+        except Exception:
+            log.exception("a review of access could not begin")
+    return begun
+
+
+def start() -> None:
+    """Start the thread. Called once, after the worker has forked."""
+    threading.Thread(target=_run, name="ikd-reviews", daemon=True).start()
+
+
+def _run() -> None:
+    holder = secrets.token_hex(8)
+    pause = FIRST_AFTER
+    while True:
+        time.sleep(pause)
+        pause = LOOKS_EVERY
+        try:
+            close_old_connections()
+            stale_connections.close_stale()
+            go(holder)
+        except Exception:
+            log.exception("reviews of access go on after an error")

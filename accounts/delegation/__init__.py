@@ -1,0 +1,1 @@
+"""Owners manage their application, and group managers the members of a group, without being staff."""

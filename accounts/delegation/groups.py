@@ -1,0 +1,78 @@
+"""Group managers: which groups they manage, and how they add and remove members."""
+
+from __future__ import annotations
+
+from django.contrib.auth.models import Group
+from django.core.exceptions import ValidationError
+from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
+from django.utils.translation import gettext_lazy as _
+
+from accounts.models import StrictGroup, User
+from accounts.privilege import privileged
+from authgate.audit import record
+from authgate.models import Application
+from authgate.sign_ins import note_revocation
+
+
+def harmless_groups() -> QuerySet[Group]:
+    """Return the groups whose members may be managed by users who are not staff.
+
+    They have no permission, require no second factor, and own no application.
+    """
+    own = Group.permissions.through.objects.filter(group=OuterRef("pk"))
+    owning = Application.owner_groups.through.objects.filter(group=OuterRef("pk"))
+    strict = StrictGroup.objects.filter(group=OuterRef("pk"))
+    return Group.objects.filter(~Exists(own), ~Exists(owning), ~Exists(strict))
+
+
+def managed_by(manager: User) -> QuerySet[Group]:
+    """Return the groups that a user manages now, by name."""
+    return harmless_groups().filter(managed_group__managers=manager).order_by("name")
+
+
+@transaction.atomic
+def add_member(group: Group, name: str, *, manager: User, address: str | None) -> User:
+    """Add the active user of a username to a group. Raises ValidationError, and Group.DoesNotExist."""
+    group = _locked(group, manager)
+    user = User.objects.filter(username__iexact=name, is_active=True).first()
+    if user is None:
+        raise ValidationError(_("There is no active user with this name."), code="unknown")
+    _require_reach(user)
+    if group.user_set.filter(pk=user.pk).exists():
+        raise ValidationError(_("The user is already a member."), code="member")
+    group.user_set.add(user)
+    _record("group_member_added", group, user, manager, address)
+    return user
+
+
+@transaction.atomic
+def remove_member(group: Group, key: int, *, manager: User, address: str | None) -> User:
+    """Remove a member from a group. Raises ValidationError, and Group.DoesNotExist."""
+    group = _locked(group, manager)
+    user = group.user_set.filter(pk=key).first()
+    if not isinstance(user, User):
+        raise ValidationError(_("The user is not a member."), code="unknown")
+    _require_reach(user)
+    note_revocation()
+    group.user_set.remove(user)
+    _record("group_member_removed", group, user, manager, address)
+    return user
+
+
+def _locked(group: Group, manager: User) -> Group:
+    """Return the group if the user still manages it, and let nobody change it meanwhile."""
+    locked = Group.objects.select_for_update().get(pk=group.pk)
+    managed_by(manager).get(pk=locked.pk)
+    return locked
+
+
+def _require_reach(user: User) -> None:
+    """Raise ValidationError for a user with administration rights: only superusers change their groups."""
+    if privileged(User.objects.filter(pk=user.pk)).exists():
+        raise ValidationError(_("Only superusers can change the groups of this user."), code="privilege")
+
+
+def _record(kind: str, group: Group, user: User, manager: User, address: str | None) -> None:
+    details = {"group": group.name}
+    record(kind, actor=manager.username, subject=user.username, address=address, details=details)

@@ -1,0 +1,158 @@
+"""Group managers add and remove members of one group, unless that would give or take power."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import Group, Permission
+from django.test import Client
+
+from accounts.models import ManagedGroup, StrictGroup, User
+from authgate.models import AuditEvent
+from tests.accounts.signing_in import sign_in
+from tests.admin.forms import save
+from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, UserFactory
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def team(alice: User) -> Group:
+    """A group that alice manages."""
+    group: Group = GroupFactory(name="team")
+    ManagedGroup.objects.create(group=group).managers.set([alice])
+    return group
+
+
+@pytest.fixture
+def manager(client: Client, alice: User, team: Group) -> Client:
+    sign_in(client, "alice")
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    return client
+
+
+def page(group: Group) -> str:
+    return f"/accounts/managed/groups/{group.pk}/"
+
+
+def members(group: Group) -> list[str]:
+    return list(User.objects.filter(groups=group).order_by("username").values_list("username", flat=True))
+
+
+def test_a_manager_adds_and_removes_a_member(manager: Client, team: Group, bob: User) -> None:
+    manager.post(page(team), {"name": "Bob"})
+    assert members(team) == ["bob"]
+    manager.post(page(team), {"remove_user": bob.pk})
+    assert members(team) == []
+
+    found = AuditEvent.objects.filter(kind__startswith="group_member_").order_by("pk")
+    assert [(each.kind, each.actor, each.subject, each.details) for each in found] == [
+        ("group_member_added", "alice", "bob", {"group": "team"}),
+        ("group_member_removed", "alice", "bob", {"group": "team"}),
+    ]
+
+
+def make_powerful(group: Group) -> None:
+    group.permissions.add(Permission.objects.get(codename="view_user"))
+
+
+def make_strict(group: Group) -> None:
+    StrictGroup.objects.create(group=group)
+
+
+def make_owner(group: Group) -> None:
+    ApplicationFactory().owner_groups.add(group)
+
+
+@pytest.mark.parametrize("change", [make_powerful, make_strict, make_owner])
+def test_a_group_that_gives_power_is_out_of_reach(
+    manager: Client, team: Group, bob: User, change: Any
+) -> None:
+    assert manager.get(page(team)).status_code == 200
+    change(team)
+
+    assert manager.get(page(team)).status_code == 404
+    assert manager.post(page(team), {"name": "bob"}).status_code == 404
+    assert page(team) not in manager.get("/accounts/managed/").content.decode()
+    assert members(team) == []
+
+
+@pytest.mark.parametrize("change", [make_powerful, make_strict, make_owner])
+def test_a_group_that_gains_power_meanwhile_is_out_of_reach(
+    manager: Client, team: Group, bob: User, change: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from accounts.delegation import groups
+
+    locked = groups._locked
+    monkeypatch.setattr(groups, "_locked", lambda *given: (change(team), locked(*given))[1])
+
+    assert manager.post(page(team), {"name": "bob"}).status_code == 404
+    assert members(team) == []
+
+
+@pytest.mark.parametrize("who", ["carol", "sam"])
+def test_users_with_administration_rights_are_neither_added_nor_removed(
+    manager: Client, team: Group, carol: User, sam: User, who: str
+) -> None:
+    manager.post(page(team), {"name": who})
+    assert members(team) == []
+    user = User.objects.get(username=who)
+    team.user_set.add(user)
+    manager.post(page(team), {"remove_user": user.pk})
+
+    assert members(team) == [who]
+
+
+def test_another_group_does_not_exist(manager: Client, bob: User) -> None:
+    other = GroupFactory(name="other")
+    ManagedGroup.objects.create(group=other).managers.set([bob])
+
+    assert manager.get(page(other)).status_code == 404
+    assert manager.post(page(other), {"name": "bob"}).status_code == 404
+    assert manager.post(page(other), {"remove_user": bob.pk}).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        *[{}, {"name": ""}, {"name": "nobody"}, {"name": "dave"}, {"name": "x" * 200}, {"name": "a\0b"}],
+        *[{"remove_user": "0"}, {"remove_user": "x"}, {"remove_user": "9" * 30}, {"name": "%"}],
+    ],
+)
+def test_odd_input_changes_nothing(manager: Client, team: Group, dave: User, fields: dict[str, str]) -> None:
+    answer = manager.post(page(team), fields, follow=True)
+
+    assert answer.status_code == 200
+    assert members(team) == []
+
+
+def test_the_list_is_filtered_and_has_pages(
+    manager: Client, team: Group, django_assert_max_num_queries: Any
+) -> None:
+    for number in range(60):
+        team.user_set.add(UserFactory(username=f"person-{number:02}"))
+    with django_assert_max_num_queries(14):
+        first = manager.get(page(team)).content.decode()
+    third = manager.get(page(team), {"page": "3"}).content.decode()
+    filtered = manager.get(page(team), {"q": "person-59\0"}).content.decode()
+
+    assert "person-00" in first and "person-59" not in first
+    assert "person-59" in third
+    assert "person-59" in filtered and "person-00" not in filtered
+
+
+def test_superusers_alone_choose_managers(sams: Client, carols: Client, team: Group, bob: User) -> None:
+    url = f"/admin/accounts/group/{team.pk}/change/"
+    save(sams, url, managers=[bob.pk])
+    assert [user.username for user in team.managed_group.managers.all()] == ["alice"]
+
+    save(carols, url, managers=[bob.pk])
+    assert [user.username for user in team.managed_group.managers.all()] == ["bob"]
+    assert "bob" in str(AuditEvent.objects.filter(kind="changed").latest("pk").details)
+
+
+def test_who_manages_nothing_reads_so(client: Client, bob: User) -> None:
+    sign_in(client, "bob")
+
+    assert "You do not manage any application or group." in client.get("/accounts/managed/").content.decode()
