@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlencode
 
@@ -20,10 +19,10 @@ from accounts.models import ApiToken, Upstream, User
 from authgate.check.cookies import place_of
 from authgate.configuration_words import mistake_words
 from authgate.models import Application, AuditEvent, ConfigurationEvent, GateSession, Origin, Rule
+from ikd_portal.attention import clients, configuration_file, doctor, journal, reviews
+from ikd_portal.attention.matter import LATELY, NAMED, SOON, Matter, named
 
-LATELY = timedelta(days=1)
 SILENT_AFTER = timedelta(days=30)
-SOON = timedelta(days=14)
 PROVIDER_TROUBLES = (
     "upstream_failed",
     "upstream_not_asked",
@@ -35,20 +34,8 @@ PEOPLES_OWN = ("refused", "stale")
 
 LOOKED_AT = 50
 """Applications with a wildcard that are looked at one by one; each may cost a query."""
-NAMED = 3
-"""Names shown; an ellipsis stands for more."""
 MOST_COUNTED = 1000
 """A flood of events must not make the first page slow: beyond this it says "more than"."""
-
-
-@dataclass(frozen=True, slots=True)
-class Matter:
-    """A matter for administrators: its title, the advice, and the page."""
-
-    title: str
-    advice: str
-    url: str
-    is_serious: bool = False
 
 
 def matters_for(request: HttpRequest) -> list[Matter]:
@@ -65,7 +52,7 @@ def _mistakes() -> Matter | None:
     events = list(ConfigurationEvent.objects.filter(last_at__gte=timezone.now() - LATELY)[: NAMED + 1])
     if not events:
         return None
-    names = _named([f"{event.origin or event.contract} ({_mistake_in(event)})" for event in events])
+    names = named([f"{event.origin or event.contract} ({_mistake_in(event)})" for event in events])
     advice = _(
         "The portal refuses checks from these proxies: %(names)s. Each event shows the "
         "configuration line that fixes it."
@@ -90,30 +77,31 @@ def _locked_accounts() -> Matter | None:
     if not names:
         return None
     advice = _(
-        "Their users reported something that was not theirs: %s. Look for factors, addresses and providers "
-        "that an attacker added. A new password opens each account again."
+        "Their users reported changes or sign-ins that they did not make: %s. Look for factors, addresses "
+        "and providers that an attacker added. A new password unlocks each account."
     )
     url = f"{reverse('admin:accounts_user_changelist')}?is_active__exact=0"
-    return Matter(_("Locked accounts"), advice % _named(names), url, is_serious=True)
+    return Matter(_("Locked accounts"), advice % named(names), url, is_serious=True)
 
 
 def _open_to_everyone() -> Matter | None:
-    public = Rule.objects.filter(application=OuterRef("pk"), who=Rule.Who.EVERYONE, path="/", exact=False)
+    deciding = Rule.objects.filter(application=OuterRef("pk"), only_watch=False)
+    public = deciding.filter(who=Rule.Who.EVERYONE, path="/", exact=False)
     names = _names_of(Q(Exists(public)))
     if not names:
         return None
     advice = _("Anyone can open them without signing in, unless a rule for a longer path says otherwise: %s.")
-    return Matter(_("Open to everyone"), advice % _named(names), _applications(), is_serious=True)
+    return Matter(_("Open to everyone"), advice % named(names), _applications(), is_serious=True)
 
 
 def _closed_to_everyone() -> Matter | None:
-    rules = Rule.objects.filter(application=OuterRef("pk"))
+    rules = Rule.objects.filter(application=OuterRef("pk"), only_watch=False)
     usable = rules.filter(Q(expires_at=None) | Q(expires_at__gt=timezone.now()))
     names = _names_of(~Q(Exists(usable)))
     if not names:
         return None
     advice = _("They have no active rule, so no user has access: %s.")
-    return Matter(_("Applications without a rule"), advice % _named(names), _applications())
+    return Matter(_("Applications without a rule"), advice % named(names), _applications())
 
 
 def _without_origin() -> Matter | None:
@@ -121,7 +109,7 @@ def _without_origin() -> Matter | None:
     if not names:
         return None
     advice = _("They have no origin, so the portal cannot recognise their requests: %s.")
-    return Matter(_("Applications without an origin"), advice % _named(names), _applications())
+    return Matter(_("Applications without an origin"), advice % named(names), _applications())
 
 
 def _silent() -> Matter | None:
@@ -148,7 +136,7 @@ def _silent() -> Matter | None:
         "also appear here."
     )
     title = _("Silent applications")
-    return Matter(title, advice % {"days": SILENT_AFTER.days, "names": _named(names)}, _applications())
+    return Matter(title, advice % {"days": SILENT_AFTER.days, "names": named(names)}, _applications())
 
 
 def _is_entered(origin: str, lately: QuerySet[GateSession]) -> bool:
@@ -169,7 +157,7 @@ def _expiring_tokens() -> Matter | None:
     )
     if not tokens:
         return None
-    names = _named([f"{token.name} ({token.user.username})" for token in tokens])
+    names = named([f"{token.name} ({token.user.username})" for token in tokens])
     advice = _(
         "Programs that use them will be refused within %(days)d days: %(names)s. Their owners can "
         "create new ones."
@@ -183,8 +171,8 @@ def _providers_in_trouble() -> Matter | None:
     lately = AuditEvent.objects.filter(kind__in=PROVIDER_TROUBLES, at__gte=timezone.now() - LATELY)
     events = lately.values_list("details", flat=True)[:MOST_COUNTED]
     slugs = Counter(event.get("upstream") for event in events if event.get("blame") not in PEOPLES_OWN)
-    named = Upstream.objects.filter(enabled=True, slug__in=slugs).order_by("order", "name")
-    names = [f"{upstream.name} ({slugs[upstream.slug]})" for upstream in named[: NAMED + 1]]
+    failing = Upstream.objects.filter(enabled=True, slug__in=slugs).order_by("order", "name")
+    names = [f"{upstream.name} ({slugs[upstream.slug]})" for upstream in failing[: NAMED + 1]]
     if not names:
         return None
     advice = _(
@@ -192,7 +180,7 @@ def _providers_in_trouble() -> Matter | None:
         "events."
     )
     url = reverse("admin:accounts_upstream_changelist")
-    return Matter(_("Providers with errors"), advice % _named(names), url, is_serious=True)
+    return Matter(_("Providers with errors"), advice % named(names), url, is_serious=True)
 
 
 def _overload() -> Matter | None:
@@ -202,7 +190,8 @@ def _overload() -> Matter | None:
     if not counts:
         return None
     advice = _(
-        "It asked %(count)d requests in the last 24 hours to try again. If users were affected, add "
+        "It refused %(count)d requests in the last 24 hours and asked clients to try again. If users were "
+        "affected, add "
         "processes (IKD_WORKERS for checks, IKD_PAGE_WORKERS for sign-ins) or processor cores."
     )
     return Matter(
@@ -243,6 +232,11 @@ LOOKS: tuple[tuple[str, Callable[[], Matter | None]], ...] = (
     ("authgate.view_application", _silent),
     ("accounts.view_upstream", _providers_in_trouble),
     ("accounts.view_apitoken", _expiring_tokens),
+    *clients.LOOKS,
+    *configuration_file.LOOKS,
+    *doctor.LOOKS,
+    *reviews.LOOKS,
+    ("authgate.view_journalentry", journal.off),
     ("authgate.view_auditevent", _overload),
     ("authgate.view_auditevent", _failed_sign_ins),
     ("authgate.view_auditevent", _refusals),
@@ -253,10 +247,6 @@ LOOKS: tuple[tuple[str, Callable[[], Matter | None]], ...] = (
 def _names_of(condition: Q) -> list[str]:
     enabled = Application.objects.filter(condition, enabled=True)
     return list(enabled.values_list("name", flat=True)[: NAMED + 1])
-
-
-def _named(names: list[str]) -> str:
-    return ", ".join(names[:NAMED]) + (" …" if len(names) > NAMED else "")
 
 
 def _how_many(kind: str) -> tuple[int, str]:

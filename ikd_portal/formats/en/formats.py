@@ -1,0 +1,6 @@
+"""English: 3 Mar 2026, 09:00 UTC."""
+
+DATE_FORMAT = "j M Y"
+DATETIME_FORMAT = "j M Y, H:i T"
+MONTH_DAY_FORMAT = "j M"
+TIME_FORMAT = "H:i"
