@@ -13,8 +13,10 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
-from django.utils.html import format_html
-from django.utils.safestring import SafeString
+from django.utils import timezone
+from django.utils.formats import date_format
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString, mark_safe
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
@@ -24,14 +26,28 @@ from authgate.admin.applications import ApplicationAdmin
 from authgate.admin.audited import ReadableText, ReadOnlyAdmin, record_by
 from openid.client_secrets import LIVE_SECRETS, new_secret
 from openid.models import Client, ClientSecret
+from openid.preview import preview_page
+from openid.setup_page import setup_page
+from openid.sign_out_pages import sign_in_proof, user_proof
+
+LIFETIMES = (90, 180, 365)
+"""Days after which a secret may expire."""
+
+
+def _days(text: str) -> int | None:
+    """Return a lifetime that is offered, or None for a secret that does not expire."""
+    return next((days for days in LIFETIMES if text == str(days)), None)
 
 
 class ClientInline(ReadableText, admin.StackedInline):  # type: ignore[type-arg]
     model = Client
     extra = 0
-    readonly_fields = ("client_id", "secrets")
+    readonly_fields = ("client_id", "secrets", "pages")
     fieldsets = (
-        (None, {"fields": (("client_id", "secrets"), ("kind", "enabled"), "redirect_uris", "scopes")}),
+        (
+            None,
+            {"fields": (("client_id", "secrets", "pages"), ("kind", "enabled"), "redirect_uris", "scopes")},
+        ),
         (
             _("Signing out"),
             {
@@ -56,6 +72,20 @@ class ClientInline(ReadableText, admin.StackedInline):  # type: ignore[type-arg]
             return gettext("shown after saving")
         return link_to_secrets(client)
 
+    @admin.display(description=_("pages"))
+    def pages(self, client: Client) -> SafeString | str:
+        return gettext("shown after saving") if client.pk is None else links_to_pages(client)
+
+
+def links_to_pages(client: Client) -> SafeString:
+    """Return links to what the admin shows of a client. Each page checks permissions itself."""
+    pages = [
+        ("openid_client_setup", gettext("Set up an application")),
+        ("openid_client_preview", gettext("What it receives")),
+    ]
+    links = [(reverse(f"admin:{name}", args=[client.pk]), label, client) for name, label in pages]
+    return format_html_join(" · ", '<a href="{}">{}<span class="visually-hidden"> {}</span></a>', links)
+
 
 def link_to_secrets(client: Client) -> SafeString | str:
     if client.is_public:
@@ -73,7 +103,15 @@ ApplicationAdmin.inlines = (*ApplicationAdmin.inlines, ClientInline)  # type: ig
 class ClientAdmin(ReadOnlyAdmin):
     """All clients, to be looked at: they are changed in their application's form."""
 
-    list_display = ("client_id", "application_column", "kind", "enabled", "secrets", "created_at")
+    list_display = (
+        "client_id",
+        "application_column",
+        "enabled",
+        "secrets",
+        "pages",
+        "errors",
+        "created_at",
+    )
     list_display_links = None
     list_filter = ("kind", "enabled")
     search_fields = ("client_id", "application__name")
@@ -89,13 +127,32 @@ class ClientAdmin(ReadOnlyAdmin):
     def secrets(self, client: Client) -> SafeString | str:
         return link_to_secrets(client)
 
+    @admin.display(description=_("pages"))
+    def pages(self, client: Client) -> SafeString:
+        return links_to_pages(client)
+
+    @admin.display(description=_("newest errors"))
+    def errors(self, client: Client) -> SafeString | str:
+        shown = [
+            (date_format(timezone.localtime(each.last_at), "DATETIME_FORMAT"), each.words())
+            for each in client.troubles.all()
+        ]
+        return format_html_join(mark_safe("<br>"), "{}: {}", shown) or "-"
+
     def get_urls(self) -> list[URLPattern]:
-        page = self.admin_site.admin_view(self.secrets_page)
-        return [path("<int:key>/secrets/", page, name="openid_client_secrets"), *super().get_urls()]
+        guarded = self.admin_site.admin_view
+        return [
+            path("<int:key>/secrets/", guarded(self.secrets_page), name="openid_client_secrets"),
+            path("proof/sign-in/<int:key>/", guarded(sign_in_proof), name="openid_proof_of_sign_in"),
+            path("proof/user/<int:key>/", guarded(user_proof), name="openid_proof_of_user"),
+            path("<int:key>/setup/", guarded(setup_page), name="openid_client_setup"),
+            path("<int:key>/preview/", guarded(preview_page), name="openid_client_preview"),
+            *super().get_urls(),
+        ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Client]:
         clients: QuerySet[Client] = super().get_queryset(request)
-        return clients
+        return clients.prefetch_related("troubles")
 
     def secrets_page(self, request: HttpRequest, key: int) -> HttpResponse:
         """Show when secrets were made; create one and show it in this answer alone, or delete one."""
@@ -117,7 +174,7 @@ class ClientAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "admin/client_secrets.html", self._context(request, client, secret))
 
     def _context(self, request: HttpRequest, client: Client, secret: str) -> dict[str, Any]:
-        rows = list(client.secrets.all())
+        rows = list(client.secrets.select_related("use"))
         return {
             **self.admin_site.each_context(request),
             "title": gettext("Secrets of %(client)s") % {"client": client},
@@ -125,12 +182,13 @@ class ClientAdmin(ReadOnlyAdmin):
             "client": client,
             "rows": rows,
             "secret": secret,
-            "may_create": len(rows) < LIVE_SECRETS,
+            "may_create": sum(not row.is_over for row in rows) < LIVE_SECRETS,
+            "lifetimes": LIFETIMES,
         }
 
     def _create(self, request: HttpRequest, client: Client) -> str:
         with transaction.atomic():
-            secret = new_secret(client)
+            secret = new_secret(client, _days(request.POST.get("days", "")))
             if secret:
                 record_by(request, "openid_secret_made", client, [])
         return secret

@@ -25,10 +25,10 @@ from authgate.factor_policy import owes, step_up_page
 from authgate.models import SignIn
 from authgate.peer import client_address
 from authgate.redirect_targets import LONGEST
+from openid import client_notes, grants, keys, policy, proof, usage
 from openid import consents as consents_of
-from openid import grants, keys, policy, proof
 from openid.client_requests import client_named, form_octets, query_octets
-from openid.models import Client, Consent
+from openid.models import Client, ClientTrouble, Consent
 from openid.policy import Ruling
 from openid.protocol import authorization, parameters, signed
 from openid.protocol.authorization import AuthorizationRequest, ClientFacts, Place
@@ -91,8 +91,13 @@ def _client_and_place(found: Parameters) -> tuple[Client, Place]:
     """Return who asks and where the answer goes. Raises Unredirectable."""
     client = client_named(found.get("client_id"))
     if client is None:
-        raise Unredirectable("the application is unknown here, or switched off")
-    return client, authorization.place_of(found, facts_of(client))
+        raise Unredirectable("the application is unknown or disabled")
+    try:
+        return client, authorization.place_of(found, facts_of(client))
+    except Unredirectable:
+        uri = client_notes.without_query(found.get("redirect_uri"))
+        client_notes.note_trouble(client.pk, ClientTrouble.Kind.REDIRECT_URI, uri)
+        raise
 
 
 def facts_of(client: Client) -> ClientFacts:
@@ -105,15 +110,15 @@ def facts_of(client: Client) -> ClientFacts:
 
 
 REASONS = (
-    gettext_noop("the application is unknown here, or switched off"),
+    gettext_noop("the application is unknown or disabled"),
     gettext_noop("the request names no redirect URI, or several"),
     gettext_noop("the redirect URI is not registered for the application"),
     gettext_noop("the parameters cannot be read"),
     gettext_noop("a parameter has control characters"),
     gettext_noop("the request is too long"),
-    gettext_noop("the request is no form, or too long"),
-    gettext_noop("the request broke off"),
-    gettext_noop("the question is too old, or was not the portal's"),
+    gettext_noop("the request is not a form, or is too long"),
+    gettext_noop("the request is incomplete"),
+    gettext_noop("the question has expired, or is not from the portal"),
 )
 """What the page of a broken request may say, for translators."""
 
@@ -128,7 +133,7 @@ def _answered(
     """Return the redirect to the client, or to a page that stands before it."""
     issuer = settings.IKD_PORTAL_ORIGIN
     try:
-        asked = authorization.parse(found, facts_of(client), place)
+        asked = _parsed(client, place, found)
         code = _code(request, client, asked, found, consents=consents)
         url = authorization.answer_url(place, issuer, code=code)
     except AuthorizationError as error:
@@ -138,6 +143,15 @@ def _answered(
     except Shown as shown:
         return shown.response
     return _redirect(request, url)
+
+
+def _parsed(client: Client, place: Place, found: Parameters) -> AuthorizationRequest:
+    """Return the request. Raises AuthorizationError, and notes for administrators what was wrong."""
+    try:
+        return authorization.parse(found, facts_of(client), place)
+    except AuthorizationError as error:
+        client_notes.note_trouble(client.pk, ClientTrouble.Kind.REQUEST, error.description)
+        raise
 
 
 def _redirect(request: HttpRequest, url: str) -> HttpResponse:
@@ -208,14 +222,16 @@ def _require_access(
 ) -> Ruling:
     """Return the decision of the application's rules if it allows."""
     ruling = policy.decide(client, cast(User, request.user), sign_in, client_address(request))
+    if not ruling.is_allowed:
+        usage.count(ruling)
     if ruling.decision.verdict is Verdict.STEP_UP:
         _require_interaction(asked, "interaction_required")
         raise Onward(step_up_page(ruling.decision), here)
     if not ruling.is_allowed:
-        _require_interaction(asked, "access_denied")
+        _require_interaction(asked, "temporarily_unavailable" if ruling.maintenance else "access_denied")
         switch = f"{reverse('switch_account')}?{urlencode({'next': here})}"
         target = Target(_origin_of(asked.place), "GET", "/", ruling.target.client)
-        raise Shown(refuse(request, target, client.application.name, ruling.decision, switch_url=switch))
+        raise Shown(refuse(request, target, ruling.application, ruling.decision, switch_url=switch))
     return ruling
 
 
@@ -261,6 +277,7 @@ def _granted(
     except grants.TooManyGrants:
         raise AuthorizationError("temporarily_unavailable", "too many codes within an hour") from None
     proof.forget(request, client)
+    usage.count(ruling)
     record(
         "openid_sign_in",
         actor=ruling.subject.username,
@@ -322,7 +339,7 @@ def consent(request: HttpRequest) -> HttpResponse:
         found = parameters.parse(query.encode())
         client, place = _client_and_place(found)
     except (signing.BadSignature, ValueError, TypeError, Unreadable, Unredirectable):
-        return _broken(request, "the question is too old, or was not the portal's")
+        return _broken(request, "the question has expired, or is not from the portal")
     if sign_in is None or sign_in.pk != asked_of:
         return _redirect(request, f"{reverse('openid_authorize')}?{query}")
     if request.POST.get("answer") != "allow":

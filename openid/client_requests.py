@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
-from authgate.peer import raw_headers
-from openid import standing
+from authgate.models import Application
+from authgate.peer import client_address, raw_headers
+from authgate.prepared import PreparedLookup, column_names, instance_of
+from openid import client_notes, standing, wrong_clients
 from openid.client_keys import require_assertion
 from openid.grants import digest
-from openid.models import Client
+from openid.models import Client, ClientTrouble
 from openid.protocol import parameters
-from openid.protocol.client_authentication import credentials_in
+from openid.protocol.client_authentication import Credentials, credentials_in
 from openid.protocol.errors import ProtocolError, invalid_client
 from openid.protocol.parameters import Parameters, Unreadable
 from openid.standing import ClientFacts
@@ -35,11 +39,11 @@ def form_octets(request: HttpRequest) -> bytes:
     """Return the body of a form. Raises Unreadable."""
     length = request.META.get("CONTENT_LENGTH") or "0"
     if request.content_type != FORM or not length.isdecimal() or int(length) > parameters.LONGEST:
-        raise Unreadable("the request is no form, or too long")
+        raise Unreadable("the request is not a form, or is too long")
     try:
         return request.read(int(length))
     except OSError:
-        raise Unreadable("the request broke off") from None
+        raise Unreadable("the request is incomplete") from None
 
 
 def form_of(request: HttpRequest) -> Parameters:
@@ -57,36 +61,78 @@ def authorization_of(request: HttpRequest) -> list[str]:
     return [value.decode("latin-1") for name, value in headers if name == b"authorization"]
 
 
-def client_named(client_id: str) -> Client | None:
+def _clients_named(client_id: str) -> QuerySet[Client, tuple[Any, ...]]:
     clients = Client.objects.filter(client_id=client_id, enabled=True, application__enabled=True)
-    return clients.select_related("application").first()
+    return clients.values_list(*column_names(Client), *column_names(Application, "application__"))[:1]
 
 
-def authenticated_client(
-    request: HttpRequest, form: Parameters, known: ClientFacts | None = None
-) -> ClientFacts:
+_CLIENTS_NAMED = PreparedLookup(_clients_named, str)
+
+
+def client_named(client_id: str) -> Client | None:
+    """Return an enabled client with its application. One query."""
+    rows = _CLIENTS_NAMED.rows(client_id)
+    if not rows:
+        return None
+    own = len(column_names(Client))
+    client = instance_of(Client, rows[0][:own])
+    client.application = instance_of(Application, rows[0][own:])
+    return client
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a client sent, and from where."""
+
+    form: Parameters
+    credentials: Credentials
+    address: str
+
+
+def call_of(request: HttpRequest) -> Call:
+    """Return a client's call, before anything is looked up. Raises ProtocolError."""
+    form, address = form_of(request), client_address(request) or ""
+    credentials = credentials_in(authorization_of(request), form)
+    wrong_clients.require_room(credentials, address)
+    return Call(form, credentials, address)
+
+
+def authenticated_client(call: Call, known: ClientFacts | None = None) -> ClientFacts:
     """Return who asks. Raises ProtocolError. One query, or none if `known` is who it says it is.
 
     A confidential client never passes without its secret or key, nor a public one with something in its
     place. A client with keys has no secret that counts.
     """
-    credentials = credentials_in(authorization_of(request), form)
+    credentials = call.credentials
     is_known = known is not None and known.client_id == credentials.client_id
     client = known if is_known else standing.client_named(credentials.client_id)
     if client is None or not client.is_enabled:
+        wrong_clients.note_wrong(call.address)
         raise invalid_client("the client is unknown, or its secret is wrong")
+    try:
+        _authenticate(client, credentials)
+    except ProtocolError as error:
+        wrong_clients.note_wrong(call.address)
+        client_notes.note_trouble(client.pk, ClientTrouble.Kind.AUTHENTICATION, error.description)
+        raise
+    wrong_clients.note_right(credentials)
+    return client
+
+
+def _authenticate(client: ClientFacts, credentials: Credentials) -> None:
     if client.is_public:
         if credentials.method != "none":
             raise invalid_client("the client is public: it has no secret")
-        return client
+        return
     if client.has_keys != (credentials.method == "private_key_jwt"):
         raise invalid_client("the client does not authenticate in this way")
     if client.has_keys:
         require_assertion(client, credentials.secret)
-        return client
-    if not credentials.secret or digest(credentials.secret) not in client.secrets:
+        return
+    hashed = digest(credentials.secret)
+    if not credentials.secret or hashed not in client.secrets:
         raise invalid_client("the client is unknown, or its secret is wrong")
-    return client
+    client_notes.note_use(hashed)
 
 
 def answer(told: Mapping[str, Any], status: int = 200) -> HttpResponse:
@@ -102,6 +148,8 @@ def error_answer(error: ProtocolError) -> HttpResponse:
     response = answer(told, error.status)
     if error.challenge:
         response["WWW-Authenticate"] = error.challenge
+    if error.retry_after:
+        response["Retry-After"] = str(error.retry_after)
     return response
 
 

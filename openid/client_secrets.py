@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from datetime import timedelta
 
 from django.db import transaction
+from django.utils import timezone
 
 from openid.grants import digest
 from openid.models import Client, ClientSecret
@@ -13,13 +15,19 @@ LIVE_SECRETS = 2
 """Secrets of a client at once, so that one is replaced without an outage."""
 
 
-def new_secret(client: Client) -> str:
-    """Create a secret and return it; "" if the client has as many as it may."""
+def new_secret(client: Client, days: int | None = None) -> str:
+    """Create a secret that lives for so many days and return it; "" if the client has as many as it may.
+
+    None is for ever. Secrets that are over are deleted first.
+    """
+    now = timezone.now()
     with transaction.atomic():
         # Locked, so that two administrators at once do not create a third.
         Client.objects.select_for_update().get(pk=client.pk)
+        ClientSecret.objects.filter(client=client, expires_at__lte=now).delete()
         if ClientSecret.objects.filter(client=client).count() >= LIVE_SECRETS:
             return ""
         secret = secrets.token_urlsafe(32)
-        ClientSecret.objects.create(client=client, digest=digest(secret))
+        expires_at = now + timedelta(days=days) if days else None
+        ClientSecret.objects.create(client=client, digest=digest(secret), expires_at=expires_at)
     return secret

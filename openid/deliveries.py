@@ -1,4 +1,4 @@
-"""Telling clients that a session ended: OpenID Connect Back-Channel Logout 1.0.
+"""Notifies clients that a session ended: OpenID Connect Back-Channel Logout 1.0.
 
 Any number of processes share the work: a lease says which of them sends a token.
 """
@@ -23,13 +23,13 @@ from accounts.upstreams.errors import ProviderError
 from accounts.upstreams.http_client import fetch
 from authgate.audit import record
 from authgate.worker import stale_connections
-from openid import keys, sweep
+from openid import client_notes, keys, sweep
 from openid.models import LogoutDelivery
 from openid.protocol import signed
 
 log = logging.getLogger("ikd.openid")
 
-ROUND_EVERY = 1.0
+ROUND_EVERY = 0.5
 """Seconds."""
 
 SWEEP_EVERY = 5.0
@@ -53,8 +53,8 @@ def deliver_due() -> int:
     tokens = [_token(each) for each in leased]
     with ThreadPoolExecutor(min(AT_ONCE, len(leased))) as threads:
         answers = list(threads.map(_send, leased, tokens))
-    for delivery, problem in zip(leased, answers, strict=True):
-        _note(delivery, problem)
+    for delivery, (problem, at) in zip(leased, answers, strict=True):
+        _note(delivery, problem, at)
     return len(leased)
 
 
@@ -85,8 +85,13 @@ def _token(delivery: LogoutDelivery) -> str:
     return keys.sign(claims, signed.LOGOUT_TOKEN)
 
 
-def _send(delivery: LogoutDelivery, token: str) -> str:
-    """Send a token, and return what went wrong; "" for an answer that says it was taken (section 2.8)."""
+def _send(delivery: LogoutDelivery, token: str) -> tuple[str, datetime]:
+    """Send a token. Return what went wrong, "" if the client took it (section 2.8), and when it answered."""
+    problem = _problem_of(delivery, token)
+    return problem, timezone.now()
+
+
+def _problem_of(delivery: LogoutDelivery, token: str) -> str:
     body = urlencode({"logout_token": token}).encode()
     try:
         answer = fetch(
@@ -97,8 +102,8 @@ def _send(delivery: LogoutDelivery, token: str) -> str:
     return "" if answer.status in (200, 204) else f"status {answer.status}"
 
 
-def _note(delivery: LogoutDelivery, problem: str) -> None:
-    now, tries = timezone.now(), delivery.tries + 1
+def _note(delivery: LogoutDelivery, problem: str, now: datetime) -> None:
+    tries = delivery.tries + 1
     is_over = not problem or tries > len(DELAYS)
     LogoutDelivery.objects.filter(pk=delivery.pk).update(
         tries=tries,
@@ -128,6 +133,7 @@ class Rounds:
         now = time.monotonic()
         if now - self._swept > SWEEP_EVERY:
             self._swept = now
+            client_notes.write()
             self._sweep(now)
         while deliver_due():
             pass

@@ -34,8 +34,8 @@ from authgate.endpoints.portal import refuse
 from authgate.factor_policy import step_up_page
 from authgate.network_limits import network_of
 from authgate.peer import client_address
-from openid import consents, grants, policy, proof
-from openid.client_requests import answer, authenticated_client, for_clients, form_of
+from openid import consents, grants, policy, proof, usage
+from openid.client_requests import answer, authenticated_client, call_of, for_clients
 from openid.models import Client, DeviceCode
 from openid.policy import Ruling
 from openid.protocol import device as devices
@@ -54,8 +54,8 @@ SALT = "openid device"
 @for_clients("POST")
 def device_authorization(request: HttpRequest) -> HttpResponse:
     """Create a code for a device and one for its user (section 3.1)."""
-    form = form_of(request)
-    asking = authenticated_client(request, form)
+    call = call_of(request)
+    form, asking = call.form, authenticated_client(call)
     client = Client.objects.get(pk=asking.pk)
     if not client.allows_devices:
         raise ProtocolError("unauthorized_client", "the client may not sign devices in")
@@ -170,7 +170,9 @@ def device(request: SignedInRequest) -> HttpResponse:
         return throttle.wait_page(request, error.wait)
     found = _waiting(form.cleaned_data["user_code"])
     if found is None:
-        form.add_error("user_code", gettext("No device waits with this code. It may have expired."))
+        form.add_error(
+            "user_code", gettext("No device is waiting with this code. The code may have expired.")
+        )
         return render(request, "openid/device.html", {"form": form}, status=400)
     throttle.release_attempt(slots)
     return _stopped(request, found) or _question(request, found)
@@ -200,7 +202,7 @@ def _stopped(request: SignedInRequest, found: DeviceCode) -> HttpResponse | None
         return HttpResponseRedirect(f"{step_up_page(ruling.decision)}?{urlencode({'next': here})}")
     switch = f"{reverse('switch_account')}?{urlencode({'next': here})}"
     target = Target(settings.IKD_PORTAL_ORIGIN, "GET", "/", ruling.target.client)
-    return refuse(request, target, found.client.application.name, ruling.decision, switch_url=switch)
+    return refuse(request, target, ruling.application, ruling.decision, switch_url=switch)
 
 
 def _question(request: SignedInRequest, found: DeviceCode) -> HttpResponse:
@@ -269,6 +271,7 @@ def _allowed(request: SignedInRequest, found: DeviceCode) -> HttpResponse:
         return throttle.wait_page(request, 3600)
     if found.client.asks_consent:
         consents.keep(request, found.client, scopes)
+    usage.count(ruling)
     _record(request, found, "openid_sign_in")
     return render(request, "openid/device_done.html", {"is_allowed": True})
 

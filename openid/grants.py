@@ -1,4 +1,4 @@
-"""Grants, codes and tokens: giving them, and taking them once.
+"""Grants, codes and tokens: creating them, and accepting each only once.
 
 A grant counts while its sign-in does. Whatever ends the sign-in or disables the user ends the grant in the
 same transaction, since each look-up asks for both (`openid/standing.py`).
@@ -11,14 +11,14 @@ import secrets
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db import connection, transaction
-from django.db.models import Exists, Model, OuterRef, Q
-from django.db.models.sql import InsertQuery
+from django.db import transaction
+from django.db.models import Case, Exists, OuterRef, Q, QuerySet, When
 from django.utils import timezone
 
 from authgate.models import SignIn
+from authgate.prepared import PreparedInsert, PreparedLookup
 from authgate.sign_ins import note_revocation
 from openid.models import Client, Code, DeviceCode, Grant, Token
 from openid.standing import CODE, DEVICE, Standing
@@ -28,8 +28,16 @@ CODE_AGE = timedelta(seconds=60)
 GRANTS_AN_HOUR = 200
 """Grants that one sign-in gives one client within an hour."""
 
+RACE = 10
+"""Seconds after its first use in which a confidential client may use a refresh token again."""
+
+EARLIER_GRANTS = 1_000
+"""Grants of a sign-in to a client that are looked at when it gets another one."""
+
 LONGEST_FAMILY = 20_000
 """Refreshes of one grant: each leaves a row, by which a second use of its token is noticed."""
+
+_GRANTS, _CODES, _TOKENS = PreparedInsert(Grant), PreparedInsert(Code), PreparedInsert(Token)
 
 
 class TooManyGrants(Exception):
@@ -65,13 +73,15 @@ def grant_code(
     code = secrets.token_urlsafe(32)
     with transaction.atomic():
         grant = new_grant(client, sign_in, scopes, proven, address)
-        Code.objects.create(
-            grant=grant,
-            digest=digest(code),
-            redirect_uri=redirect_uri,
-            challenge=challenge,
-            nonce=nonce,
-            expires_at=grant.created_at + CODE_AGE,
+        _CODES.insert(
+            Code(
+                grant=grant,
+                digest=digest(code),
+                redirect_uri=redirect_uri,
+                challenge=challenge,
+                nonce=nonce,
+                expires_at=grant.created_at + CODE_AGE,
+            )
         )
     return code
 
@@ -81,11 +91,12 @@ def new_grant(
 ) -> Grant:
     """Create a grant, in a transaction of the caller's. Raises TooManyGrants."""
     now = timezone.now()
-    _supersede(client, sign_in, now)
-    return Grant.objects.create(
+    earlier = _earlier(client, sign_in, now)
+    _supersede(earlier, now)
+    grant = Grant(
         client=client,
         sign_in=sign_in,
-        sid=_sid(client, sign_in),
+        sid=earlier[-1].sid if earlier else secrets.token_urlsafe(24),
         subject=str(sign_in.user.uuid),
         scopes=" ".join(scopes),
         auth_time=datetime.fromtimestamp(int(proven.at), tz=now.tzinfo),
@@ -95,32 +106,51 @@ def new_grant(
         offline="offline_access" in scopes,
         created_at=now,
     )
+    _GRANTS.insert(grant)
+    return grant
 
 
-def _sid(client: Client, sign_in: SignIn) -> str:
-    """Return the name of the client's session: that of an earlier grant, or a new one."""
-    earlier = Grant.objects.filter(client=client, sign_in=sign_in, ended_at=None).values_list(
-        "sid", flat=True
+class EarlierGrant(NamedTuple):
+    """A grant of the same sign-in to the same client. All of them share a `sid`."""
+
+    pk: int
+    sid: str
+    created_at: datetime
+    is_spent: bool
+    """Whether it is older than an hour, and nothing of it can be used any more."""
+
+
+def _earlier_grants(client: int, sign_in: int, now: datetime, hour_ago: datetime) -> QuerySet[Grant, Any]:
+    usable = Token.objects.filter(grant=OuterRef("pk"), expires_at__gt=now, taken_at=None)
+    spent = Q(created_at__lt=hour_ago) & (Q(revoked_at__isnull=False) | ~Exists(usable))
+    return (
+        Grant.objects.filter(client=client, sign_in=sign_in, ended_at=None)
+        .annotate(is_spent=Case(When(spent, then=True), default=False))
+        .order_by("-pk")
+        .values_list("pk", "sid", "created_at", "is_spent")[:EARLIER_GRANTS]
     )
-    return earlier.first() or secrets.token_urlsafe(24)
 
 
-def _supersede(client: Client, sign_in: SignIn, now: datetime) -> None:
-    """Delete earlier grants of the same session of which nothing can be used any more.
+_EARLIER = PreparedLookup(_earlier_grants, int, int, datetime, datetime)
+
+
+def _earlier(client: Client, sign_in: SignIn, now: datetime) -> list[EarlierGrant]:
+    """Return earlier grants, the newest first. One query."""
+    found = _EARLIER.rows(client.pk, sign_in.pk, now, now - timedelta(hours=1))
+    return [EarlierGrant(pk, sid, created_at, bool(spent)) for pk, sid, created_at, spent in found]
+
+
+def _supersede(earlier: list[EarlierGrant], now: datetime) -> None:
+    """Delete grants of which nothing can be used any more. Raises TooManyGrants.
 
     Their code stays known for an hour, so that its second use is noticed. The newest stays: it has the sid.
     """
-    usable = Token.objects.filter(grant=OuterRef("pk"), expires_at__gt=now, taken_at=None)
-    earlier = Grant.objects.filter(client=client, sign_in=sign_in, ended_at=None).order_by("-pk")
-    if earlier.filter(created_at__gt=now - timedelta(hours=1)).count() >= GRANTS_AN_HOUR:
+    if sum(grant.created_at > now - timedelta(hours=1) for grant in earlier) >= GRANTS_AN_HOUR:
         raise TooManyGrants
-    newest = earlier.values_list("pk", flat=True).first() or 0
-    spent = earlier.filter(created_at__lt=now - timedelta(hours=1)).exclude(pk=newest)
-    spent = spent.filter(~Q(revoked_at=None) | ~Exists(usable))
-    found = list(spent.values_list("pk", flat=True)[:100])
-    if found:
-        Grant.objects.filter(pk__in=found).update(superseded=True)
-        Grant.objects.filter(pk__in=found).delete()
+    spent = [grant.pk for grant in earlier[1:] if grant.is_spent][:100]
+    if spent:
+        Grant.objects.filter(pk__in=spent).update(superseded=True)
+        Grant.objects.filter(pk__in=spent).delete()
 
 
 def revoke(grant_id: int) -> bool:
@@ -158,6 +188,17 @@ def was_taken(found: Standing) -> bool:
     return found.is_taken or bool(rows.filter(pk=found.pk).exclude(taken_at=None).exists())
 
 
+def may_race(found: Standing) -> bool:
+    """Return whether a second use of a refresh token is a race of its client's own requests, and no theft.
+
+    Servers refresh in each request that finds an old token, often in several at once. They authenticate, so
+    a thief of the token alone gets nothing from it (RFC 9700, section 4.14.2). Public clients never race.
+    """
+    if found.kind != Token.Kind.REFRESH or found.client.is_public:
+        return False
+    return found.taken_at is None or time.time() - found.taken_at < RACE
+
+
 @dataclass(frozen=True, slots=True)
 class Issued:
     """New tokens. `access_seconds` is the lifetime of the access token; `refresh` is empty where none is."""
@@ -183,8 +224,8 @@ def issue(found: Standing, scopes: tuple[str, ...], sequence: int) -> Issued:
     rows = [(Token.Kind.ACCESS, access, scopes, access_ends)]
     if refresh:
         rows.append((Token.Kind.REFRESH, refresh, found.grant_scopes, refresh_ends))
-    _insert(
-        [
+    _TOKENS.insert(
+        *(
             Token(
                 grant_id=found.grant_id,
                 kind=kind,
@@ -194,17 +235,9 @@ def issue(found: Standing, scopes: tuple[str, ...], sequence: int) -> Issued:
                 expires_at=datetime.fromtimestamp(until, tz=UTC),
             )
             for kind, text, told, until in rows
-        ]
+        )
     )
     return Issued(access, int(access_ends - now), refresh)
-
-
-def _insert(tokens: list[Model]) -> None:
-    """Insert rows by one statement. `bulk_create` would open a transaction for it."""
-    query = InsertQuery(Token)
-    fields = [field for field in Token._meta.local_concrete_fields if not field.primary_key]
-    query.insert_values(fields, tokens)
-    query.get_compiler(connection=connection).execute_sql()
 
 
 def withdraw(issued: Issued) -> None:

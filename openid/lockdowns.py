@@ -14,8 +14,11 @@ from openid.models import Grant
 def end_grants(
     sender: Any, *, user: User | None, application: Application | None, kept: SignIn | None, **more: Any
 ) -> int:
-    """End the grants of a user or at an application, and return how many. Triggers tell the clients."""
-    live = Grant.objects.filter(ended_at=None, revoked_at=None, superseded=False)
+    """End the grants of a user or at an application, and return how many. Triggers tell the clients.
+
+    A client may have revoked its tokens and still have its session.
+    """
+    live = Grant.objects.filter(ended_at=None, superseded=False)
     live = live.filter(sign_in__user=user) if user else live.filter(client__application=application)
     live = live.exclude(sign_in=kept) if kept else live
     return live.update(ended_at=timezone.now())

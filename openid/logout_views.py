@@ -62,7 +62,7 @@ def logout_confirmed(request: HttpRequest) -> HttpResponse:
     try:
         then, asked_of = signing.loads(request.POST.get("request", ""), salt=SALT, max_age=ASKED_FOR)
     except (signing.BadSignature, ValueError, TypeError):
-        problem = "the question is too old, or was not the portal's"
+        problem = "the question has expired, or is not from the portal"
         return render(request, "openid/broken.html", {"reason": problem}, status=400)
     if sign_in is None:
         return _onward(then)

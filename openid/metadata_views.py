@@ -11,10 +11,12 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from openid import keys, policy
+from openid.cross_origin import from_any_page
 from openid.protocol import assertions, client_authentication, device, signed
 from openid.protocol.authorization import SCOPES
 
 
+@from_any_page
 @require_safe
 def configuration(request: HttpRequest) -> HttpResponse:
     """Return the provider's metadata (OpenID Connect Discovery, section 3), whatever Host was sent."""
@@ -53,6 +55,7 @@ def configuration(request: HttpRequest) -> HttpResponse:
     return _public(told, "application/json")
 
 
+@from_any_page
 @require_safe
 def key_set(request: HttpRequest) -> HttpResponse:
     """Publish the public keys of ID tokens and logout tokens."""
@@ -66,7 +69,6 @@ def _url(name: str) -> str:
 def _public(told: dict[str, Any], content_type: str) -> HttpResponse:
     response = HttpResponse(json.dumps(told), content_type=content_type)
     response["Cache-Control"] = f"public, max-age={keys.KEPT_BY_READERS}"
-    response["Access-Control-Allow-Origin"] = "*"
     return response
 
 

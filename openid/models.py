@@ -26,18 +26,18 @@ LONGEST_KEYS = 4000
 """Characters of a client's JWK set: calls load it."""
 
 PROBLEMS = {
-    "characters": _("%(uri)s has characters that no address has, or is too long."),
-    "fragment": _("%(uri)s has a fragment (#…). Leave it out."),
-    "unreadable": _("%(uri)s cannot be read."),
-    "scheme": _("%(uri)s must begin with https://, or be the scheme of a public client's app."),
+    "characters": _("%(uri)s is too long or has characters that are not allowed."),
+    "fragment": _("%(uri)s has a fragment (#…). Remove it."),
+    "unreadable": _("%(uri)s is not a valid URI."),
+    "scheme": _("%(uri)s must begin with https://, or with the private scheme of a public client's app."),
     "host": _("%(uri)s must not have a user name or a wildcard."),
-    "without https": _("%(uri)s must begin with https://: the application may not be used without."),
+    "without https": _("%(uri)s must begin with https://, because the application requires it."),
 }
 KEY_PROBLEMS = {
-    "no JSON": _("This is no JSON."),
+    "no JSON": _("This is not valid JSON."),
     "no keys": _('A JWK set begins with {"keys": [ and has at least one key.'),
     "many keys": _("There are too many keys."),
-    "private key": _("This is a private key. Enter public keys only, and replace this one."),
+    "private key": _("This is a private key. Replace it with a new key, and enter only public keys."),
 }
 
 
@@ -53,7 +53,7 @@ class Client(models.Model):
     """A program that signs people in by OpenID Connect, under the rules of its application."""
 
     class Kind(models.TextChoices):
-        CONFIDENTIAL = "confidential", _("confidential: a server that keeps a secret")
+        CONFIDENTIAL = "confidential", _("confidential: a server that can keep a secret")
         PUBLIC = "public", _("public: an app or a page in the browser, without a secret")
 
     application = models.ForeignKey(
@@ -64,7 +64,7 @@ class Client(models.Model):
         max_length=64,
         unique=True,
         default=new_client_id,
-        validators=[RegexValidator(r"^[A-Za-z0-9_-]{3,64}\Z", _("Letters, digits, - and _ only."))],
+        validators=[RegexValidator(r"^[A-Za-z0-9_-]{3,64}\Z", _("Use only letters, digits, - and _."))],
     )
     kind = models.CharField(_("kind"), max_length=12, choices=Kind.choices, default=Kind.CONFIDENTIAL)
     enabled = models.BooleanField(_("enabled"), default=True)
@@ -80,14 +80,14 @@ class Client(models.Model):
         _("back-channel logout URI"),
         max_length=LONGEST_URI,
         blank=True,
-        help_text=_("The portal tells this address when a user's sign-in ends. Default: none."),
+        help_text=_("The portal notifies this URI when a user's sign-in ends. Default: none."),
     )
     jwks = models.TextField(
         _("public keys"),
         blank=True,
         help_text=_(
-            "A JWK set. The client then authenticates by JWTs that it signs (private_key_jwt), and its "
-            "secrets no longer count. Default: none."
+            "A JWK set. The client then authenticates with JWTs that it signs (private_key_jwt), and the "
+            "portal refuses its secrets. Default: none."
         ),
     )
     jwks_uri = models.CharField(
@@ -113,28 +113,29 @@ class Client(models.Model):
     asks_consent = models.BooleanField(
         _("asks for consent"),
         default=False,
-        help_text=_("Users confirm once what the client learns. Default: no."),
+        help_text=_("Users confirm once which data the client receives. Default: no."),
     )
     allows_devices = models.BooleanField(
         _("sign-in of devices"),
         default=False,
         help_text=_(
-            "Lets devices without a browser sign users in by a code, which users type at another device. An "
-            "attacker may talk a user into typing a code. Default: no."
+            "Lets devices without a browser sign users in with a code that users enter on another device. "
+            "An attacker may persuade a user to enter a code. Default: no."
         ),
     )
     access_lifetime = models.PositiveIntegerField(
         _("lifetime of access tokens"),
         default=300,
         validators=[MinValueValidator(30), MaxValueValidator(3600)],
-        help_text=_("Seconds. Default: 300."),
+        help_text=_("In seconds. Default: 300."),
     )
     refresh_lifetime = models.PositiveIntegerField(
         _("lifetime of refresh tokens"),
         default=30 * 24 * 3600,
         validators=[MaxValueValidator(365 * 24 * 3600)],
         help_text=_(
-            "Seconds from the sign-in at the client. They end with the user's sign-in at the latest, unless "
+            "In seconds, from the sign-in at the client. Refresh tokens end with the user's sign-in at the "
+            "latest, unless "
             "the client was granted offline_access. 0 disables refresh tokens. Default: 30 days."
         ),
     )
@@ -184,7 +185,7 @@ class Client(models.Model):
             params = {"uri": self.jwks_uri[:100]}
             return {"jwks_uri": [ValidationError(PROBLEMS[problem], params=params)]}
         if (self.jwks or self.jwks_uri) and self.is_public:
-            return {"kind": [ValidationError(_("A public client has no keys."))]}
+            return {"kind": [ValidationError(_("A public client cannot have keys."))]}
         if self.jwks and self.jwks_uri:
             return {"jwks_uri": [ValidationError(_("Enter keys or their address, not both."))]}
         if not self.jwks:
@@ -200,7 +201,7 @@ class Client(models.Model):
     def _wrong_uris(self, text: str) -> list[ValidationError]:
         uris = lines_of(text)
         if len(uris) > MANY_URIS:
-            return [ValidationError(_("No more than %(many)d."), params={"many": MANY_URIS})]
+            return [ValidationError(_("Enter at most %(many)d."), params={"many": MANY_URIS})]
         application = getattr(self, "application", None)
         without_https = application is not None and application.without_https
         found = (
@@ -218,6 +219,7 @@ class ClientSecret(models.Model):
     client = models.ForeignKey(Client, models.CASCADE, related_name="secrets")
     digest = models.BinaryField(max_length=32, unique=True, editable=False)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
+    expires_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         default_permissions = ()
@@ -225,6 +227,54 @@ class ClientSecret(models.Model):
 
     def __str__(self) -> str:
         return f"{self.client_id} {self.created_at:%Y-%m-%d %H:%M}"
+
+    @property
+    def is_over(self) -> bool:
+        return self.expires_at is not None and self.expires_at <= timezone.now()
+
+
+class SecretUse(models.Model):
+    """When a secret was used last, to about ten minutes.
+
+    It has a table of its own: the change feed watches secrets, and a use changes nothing of them.
+    """
+
+    secret = models.OneToOneField(ClientSecret, models.CASCADE, related_name="use")
+    at = models.DateTimeField()
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.secret_id} {self.at:%Y-%m-%d %H:%M}"
+
+
+class ClientTrouble(models.Model):
+    """The newest error of a kind that a client's requests had. Anybody can cause one, so none counts much."""
+
+    class Kind(models.TextChoices):
+        AUTHENTICATION = "authentication", _("a wrong secret, key or method of authentication")
+        REDIRECT_URI = "redirect_uri", _("a redirect URI that is not registered")
+        REQUEST = "request", _("a request that the portal refused")
+
+    client = models.ForeignKey(Client, models.CASCADE, related_name="troubles")
+    kind = models.CharField(max_length=20, choices=Kind.choices)
+    detail = models.CharField(max_length=200)
+    first_at = models.DateTimeField()
+    last_at = models.DateTimeField(db_index=True)
+
+    class Meta:
+        default_permissions = ()
+        ordering = ["-last_at"]
+        constraints = [models.UniqueConstraint(fields=["client", "kind"], name="openid_one_trouble_each")]
+
+    def __str__(self) -> str:
+        return f"{self.client_id} {self.kind}"
+
+    def words(self) -> str:
+        """Return the error in the reader's language, with what the request said."""
+        label = str(self.get_kind_display())
+        return f"{label}: {self.detail}" if self.detail else label
 
 
 class Grant(models.Model):

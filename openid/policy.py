@@ -7,10 +7,11 @@ from dataclasses import dataclass
 
 from accounts.models import User
 from authgate.check import decision as decisions
-from authgate.check.decision import Decision, Subject, Verdict
+from authgate.check.decision import MAINTENANCE, Decision, Maintenance, Subject, Verdict
 from authgate.check.target import Target
 from authgate.models import SignIn
 from authgate.worker import loader as loading
+from openid import token_feed
 from openid.models import Client
 
 ONE_FACTOR, TWO_FACTORS = "1fa", "2fa"
@@ -33,10 +34,18 @@ class Ruling:
     def is_allowed(self) -> bool:
         return self.decision.verdict is Verdict.ALLOW
 
+    @property
+    def maintenance(self) -> Maintenance | None:
+        """The maintenance that keeps the subject out, or None."""
+        if self.application is None or self.decision.reason != MAINTENANCE:
+            return None
+        return self.application.maintenance
+
 
 def decide(client: Client, user: User, sign_in: SignIn, address: str | None) -> Ruling:
     """Decide by the rules for the path `/`; `address` is the client address of rules for networks."""
-    return ruling_of(loading.load_one(client.application_id), loading.subject_of(user, sign_in), address)
+    application = token_feed.application(client.application_id)
+    return ruling_of(application, loading.subject_of(user, sign_in), address)
 
 
 def ruling_of(application: decisions.Application | None, subject: Subject, address: str | None) -> Ruling:

@@ -1,4 +1,4 @@
-"""What a code or token stands for, with everything that decides whether it counts. One query.
+"""Loads a code or token with everything that decides whether it is valid, in one query.
 
 A grant counts while its sign-in does: each look-up reads both, with the client, and the user as rules see
 them.
@@ -13,13 +13,14 @@ from datetime import datetime
 from itertools import groupby
 from typing import Any
 
-from django.db.models import OuterRef, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
+from django.db.models.functions import Now
 
 from authgate.check.decision import Subject
 from authgate.check.memory import Session
 from authgate.factor_policy import in_strict_group, is_given, is_owed, proofs_of
 from authgate.people import people
-from authgate.worker.prepared import PreparedQuery
+from authgate.prepared import PreparedLookup, PreparedQuery
 from openid.models import Client, ClientSecret, Code, DeviceCode, Token
 
 Row = tuple[Any, ...]
@@ -73,13 +74,13 @@ class Standing(Session):
     """A code or token, its grant, its client and its user. Memory keeps those of access tokens.
 
     `counts_by_rows` is false once a row ended the grant; `is_live` adds the times. `ends_at` is the end of
-    the code or token itself.
+    the code or token itself, `taken_at` is when it was used.
     """
 
     pk: int
     kind: str
     ends_at: float
-    is_taken: bool
+    taken_at: float | None
     scopes: tuple[str, ...]
     sequence: int
     redirect_uri: str
@@ -98,6 +99,10 @@ class Standing(Session):
     sign_in_ends_at: float
     counts_by_rows: bool
     client: ClientFacts
+
+    @property
+    def is_taken(self) -> bool:
+        return self.taken_at is not None
 
 
 CODE, DEVICE = "code", "device"
@@ -133,7 +138,8 @@ USER_FIELDS = ("pk", "uuid", "username", "display_name", "email", "groups__pk", 
 
 
 def _first_secret(client: str, order: str) -> Subquery:
-    rows = ClientSecret.objects.filter(client=OuterRef(client)).order_by(order)
+    lives = Q(expires_at=None) | Q(expires_at__gt=Now())
+    rows = ClientSecret.objects.filter(lives, client=OuterRef(client)).order_by(order)
     return Subquery(rows.values("digest")[:1])
 
 
@@ -193,15 +199,21 @@ def device(digest: bytes) -> Standing | None:
     return _standings(_DEVICES, [digest], _device).get(digest)
 
 
-def client_named(client_id: str) -> ClientFacts | None:
-    """Return a client, enabled or not. One query."""
-    found = (
+def _clients_named(client_id: str) -> QuerySet[Client, Row]:
+    return (
         Client.objects.filter(client_id=client_id)
         .annotate(oldest_secret=_first_secret("pk", "pk"), newest_secret=_first_secret("pk", "-pk"))
         .values_list(*CLIENT_FIELDS, "oldest_secret", "newest_secret")
-        .first()
     )
-    return _client(found) if found else None
+
+
+_CLIENTS_NAMED = PreparedLookup(_clients_named, str)
+
+
+def client_named(client_id: str) -> ClientFacts | None:
+    """Return a client, enabled or not. One query."""
+    rows = _CLIENTS_NAMED.rows(client_id)
+    return _client(rows[0]) if rows else None
 
 
 def _standings(
@@ -248,12 +260,12 @@ def _standing(rows: list[Row], own: Callable[[Row], dict[str, Any]]) -> Standing
     return Standing(
         "",
         sign_in_id,
-        _subject(tuple(parts), rows, given, passkey),
+        _subject(tuple(parts), rows, given, passkey, is_superuser),
         ends if grant["offline"] else min(ends, sign_in_ends_at),
         math.inf if grant["offline"] else _unix(seen) + idle,
         pk=pk,
         ends_at=ends,
-        is_taken=taken_at is not None,
+        taken_at=_unix(taken_at) if taken_at else None,
         **kept,
         grant_id=grant["pk"],
         sid=grant["sid"],
@@ -291,7 +303,9 @@ def _client(row: Row) -> ClientFacts:
     )
 
 
-def _subject(user: Row, rows: list[Row], given: datetime | None, passkey: datetime | None) -> Subject:
+def _subject(
+    user: Row, rows: list[Row], given: datetime | None, passkey: datetime | None, is_superuser: bool
+) -> Subject:
     is_verified, pk, uuid, username, name, email, *_ = user
     groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
     address = email if is_verified else ""
@@ -304,6 +318,7 @@ def _subject(user: Row, rows: list[Row], given: datetime | None, passkey: dateti
         groups,
         second_factor=is_given(given),
         proofs=proofs_of(given, passkey),
+        is_superuser=is_superuser,
     )
 
 

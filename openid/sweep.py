@@ -1,4 +1,4 @@
-"""Grants that no row ends: their sign-in expired or is idle, or no rule admits the user any more.
+"""Ends grants that no trigger ends: the sign-in expired or is idle, or no rule admits the user any more.
 
 Their tokens are refused without this. It ends the grants, so that clients are told to end their sessions.
 """
@@ -15,7 +15,7 @@ from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import User
-from authgate.check.decision import Application, Subject, Verdict, decide
+from authgate.check.decision import Application, Subject, Verdict, decide, without_maintenance
 from authgate.check.target import Target
 from authgate.factor_policy import is_given
 from authgate.models import Change, SignIn
@@ -75,6 +75,7 @@ def _refused(grants: list[Grant]) -> list[Grant]:
 
 
 def _is_refused(grant: Grant, application: Application | None, person: Subject | None) -> bool:
+    """Return whether the rules refuse a grant. Maintenance ends none: afterwards users go on."""
     if application is None or person is None:
         return True
     subject = Subject(
@@ -86,7 +87,8 @@ def _is_refused(grant: Grant, application: Application | None, person: Subject |
         second_factor=is_given(grant.sign_in.second_factor_at),
     )
     target = Target("", "GET", "/", grant.address or "")
-    return decide(application, target, subject, time.time()).verdict is Verdict.REFUSE
+    decision = decide(without_maintenance(application), target, subject, time.time())
+    return decision.verdict is Verdict.REFUSE
 
 
 def _people(ids: set[int]) -> dict[int, Subject]:

@@ -44,6 +44,7 @@ class TokenFeed(Feed):
     """Reads the change feed for access tokens, while clients call."""
 
     memory: TokenMemory
+    reads_idle_every = None
 
     def __init__(self, memory: TokenMemory, clock: Callable[[], float] = boottime) -> None:
         super().__init__(memory, clock)

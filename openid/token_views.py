@@ -10,19 +10,20 @@ from django.http import HttpRequest, HttpResponse
 
 from authgate.audit import record
 from authgate.peer import client_address
-from openid import grants, keys, policy, standing, token_feed
-from openid.claims import claims_of
+from openid import client_notes, grants, keys, policy, standing, token_feed, usage
+from openid.claims import Authentication, claims_of, id_token_claims
 from openid.client_requests import (
     answer,
     authenticated_client,
     authorization_of,
+    call_of,
     for_clients,
-    form_of,
     query_octets,
 )
+from openid.cross_origin import from_clients_pages
 from openid.device_views import note_poll
 from openid.grants import Issued
-from openid.models import Token
+from openid.models import ClientTrouble, Token
 from openid.policy import Ruling
 from openid.protocol import bearer, device, parameters, pkce, signed
 from openid.protocol import token as token_requests
@@ -31,20 +32,19 @@ from openid.protocol.parameters import Parameters
 from openid.protocol.token import CodeRequest, DeviceRequest, RefreshRequest
 from openid.standing import ClientFacts, Standing
 
-ID_TOKEN_LIFETIME = 300
-"""Seconds. Clients read an ID token once, when they receive it."""
-
 
 def invalid_grant(description: str) -> ProtocolError:
     return ProtocolError("invalid_grant", description)
 
 
+@from_clients_pages
 @for_clients("POST")
 def token(request: HttpRequest) -> HttpResponse:
     """Exchange a code or a refresh token (RFC 6749, section 3.2)."""
-    form = form_of(request)
+    call = call_of(request)
+    form = call.form
     found = _named_in(form)
-    client = authenticated_client(request, form, found.client if found else None)
+    client = authenticated_client(call, found.client if found else None)
     asked = token_requests.parse(form)
     mine = found if found is not None and found.client.pk == client.pk else None
     if isinstance(asked, CodeRequest):
@@ -71,7 +71,9 @@ def _exchange_code(request: HttpRequest, code: Standing | None, asked: CodeReque
         raise invalid_grant("the code is unknown")
     # Before the code counts as used: a reader of logs has no verifier, and could end the user's tokens.
     if not pkce.is_right(asked.verifier, code.challenge):
-        raise invalid_grant("the code verifier is missing or wrong")
+        wrong = "the code verifier is missing or wrong"
+        client_notes.note_trouble(code.client.pk, ClientTrouble.Kind.REQUEST, wrong)
+        raise invalid_grant(wrong)
     if code.is_taken:
         _note_reuse(request, code, "a code was used twice")
     ruling = _ruling(request, code)
@@ -103,13 +105,15 @@ def _refresh(request: HttpRequest, found: Standing | None, asked: RefreshRequest
     if found.sequence >= grants.LONGEST_FAMILY:
         raise invalid_grant("the refresh token is unknown or expired")
     scopes = token_requests.narrowed(asked.scopes, found.scopes)
-    if found.is_taken:
+    is_reused = found.is_taken and not grants.may_race(found)
+    if is_reused:
         _note_reuse(request, found, "a refresh token was used twice")
     # The rules may admit the user again tomorrow: a token that they refuse now is not taken.
     ruling = _ruling(request, found)
-    if found.is_taken or ruling is None:
+    if is_reused or ruling is None:
         raise invalid_grant("the sign-in has ended, or the user has no access any more")
     issued = _issued(request, found, scopes, found.sequence + 1, "a refresh token was used twice")
+    usage.count(ruling)
     return _token_answer(found, ruling, issued, scopes)
 
 
@@ -118,7 +122,7 @@ def _issued(
 ) -> Issued:
     """Return new tokens for a code or refresh token, which is then used. Raises ProtocolError."""
     issued = grants.issue(found, scopes, sequence)
-    if not grants.take(found):
+    if not grants.take(found) and not (grants.may_race(found) and grants.was_taken(found)):
         grants.withdraw(issued)
         _note_reuse(request, found, reason)
         raise invalid_grant("the code or token was used by another request")
@@ -129,12 +133,17 @@ def _ruling(request: HttpRequest, found: Standing) -> Ruling | None:
     """Return the decision if a grant counts and the rules let its user in, None otherwise.
 
     A public client runs where its user is; a server asks for a user whose address it was at the sign-in.
+    Raises ProtocolError under maintenance: the grant stays, and clients try again.
     """
     if not found.counts_by_rows or not found.is_live(time.time()):
         return None
     address = client_address(request) if found.client.is_public else found.address
     application = token_feed.application(found.client.application_id)
     ruling = policy.ruling_of(application, found.subject, address)
+    if ruling.maintenance is not None:
+        retry = ruling.maintenance.retry_after
+        text = "the application is under maintenance"
+        raise ProtocolError("temporarily_unavailable", text, status=503, retry_after=retry)
     return ruling if ruling.is_allowed else None
 
 
@@ -160,32 +169,31 @@ def _token_answer(found: Standing, ruling: Ruling, issued: Issued, scopes: tuple
     }
     if "openid" in scopes:
         told["id_token"] = _id_token(found, ruling, issued.access, scopes)
+        # Keycloak as a broker finds the session that a logout token names by this, and not by the ID token.
+        told["session_state"] = found.sid
     return answer(told | ({"refresh_token": issued.refresh} if issued.refresh else {}))
 
 
 def _id_token(found: Standing, ruling: Ruling, access: str, scopes: tuple[str, ...]) -> str:
-    """Return an ID token (Core, section 2). A refreshed one has no nonce (section 12.2)."""
-    now = int(time.time())
-    claims = {
-        **claims_of(ruling.subject, scopes, ruling.application),
-        "iss": settings.IKD_PORTAL_ORIGIN,
-        "sub": found.grant_subject,
-        "aud": found.client.client_id,
-        "iat": now,
-        "exp": now + ID_TOKEN_LIFETIME,
-        "auth_time": found.auth_time,
-        "acr": found.acr,
-        "amr": found.amr,
-        "sid": found.sid,
-        "at_hash": signed.access_token_hash(access),
-    }
-    nonce = {"nonce": found.nonce} if found.nonce else {}
-    return keys.sign(claims | nonce, signed.ID_TOKEN, token_feed.signing_keys())
+    authentication = Authentication(
+        issuer=settings.IKD_PORTAL_ORIGIN,
+        client_id=found.client.client_id,
+        subject=found.grant_subject,
+        auth_time=found.auth_time,
+        acr=found.acr,
+        amr=found.amr,
+        sid=found.sid,
+        nonce=found.nonce,
+    )
+    access_hash, now = signed.access_token_hash(access), int(time.time())
+    claims = id_token_claims(ruling.subject, scopes, ruling.application, authentication, access_hash, now)
+    return keys.sign(claims, signed.ID_TOKEN, token_feed.signing_keys())
 
 
 # ---- about a token ----------------------------------------------------------------------------------------
 
 
+@from_clients_pages
 @for_clients("GET", "POST")
 def userinfo(request: HttpRequest) -> HttpResponse:
     """Return the claims of an access token's scopes (Core, section 5.3)."""
@@ -202,10 +210,11 @@ def userinfo(request: HttpRequest) -> HttpResponse:
 @for_clients("POST")
 def introspect(request: HttpRequest) -> HttpResponse:
     """Say whether a token of the asking client counts (RFC 7662). Of any other token nothing is told."""
-    form = form_of(request)
+    call = call_of(request)
+    form = call.form
     named = form.get("token")
     found = standing.token(grants.digest(named)) if named else None
-    client = authenticated_client(request, form, found.client if found else None)
+    client = authenticated_client(call, found.client if found else None)
     if client.is_public:
         raise ProtocolError("unauthorized_client", "public clients may not introspect", status=403)
     token_requests.token_named(form)
@@ -224,16 +233,18 @@ def introspect(request: HttpRequest) -> HttpResponse:
     return answer(told | ({"token_type": "Bearer"} if found.kind == Token.Kind.ACCESS else {}))
 
 
+@from_clients_pages
 @for_clients("POST")
 def revoke(request: HttpRequest) -> HttpResponse:
     """Revoke a token of the asking client (RFC 7009); a refresh token with all of its grant's tokens.
 
     The answer is the same for a token that is unknown or another client's, of which nothing is revoked.
     """
-    form = form_of(request)
+    call = call_of(request)
+    form = call.form
     named = form.get("token")
     found = standing.token(grants.digest(named)) if named else None
-    client = authenticated_client(request, form, found.client if found else None)
+    client = authenticated_client(call, found.client if found else None)
     token_requests.token_named(form)
     if found is not None and found.client.pk == client.pk:
         if found.kind == Token.Kind.REFRESH:

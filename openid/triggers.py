@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from django.db import connections
 
+from authgate.database_triggers import installed
+
 TABLES = {"authgate_signin", "openid_grant", "openid_client", "openid_logoutdelivery"}
 ENDS = "OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL"
 
@@ -74,15 +76,7 @@ def make_way(using: str, plan: Sequence[tuple[object, bool]]) -> None:
 
 def missing(using: str = "default") -> set[str]:
     """Return the names of triggers that the database lacks."""
-    connection = connections[using]
-    query = (
-        "SELECT tgname FROM pg_trigger WHERE tgenabled IN ('O', 'A')"
-        if connection.vendor == "postgresql"
-        else "SELECT name FROM sqlite_master WHERE type = 'trigger'"
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        return {trigger.name for trigger in TRIGGERS} - {row[0] for row in cursor.fetchall()}
+    return {trigger.name for trigger in TRIGGERS} - installed(using)
 
 
 def _drop(vendor: str, trigger: Trigger) -> str:

@@ -3,8 +3,11 @@ from __future__ import annotations
 from django.urls import path
 
 from openid import authorize_views, device_views, logout_views, metadata_views, token_views
+from openid.own_clients import end_own_client, own_clients
 
 urlpatterns = [
+    path("accounts/applications/", own_clients, name="own_clients"),
+    path("accounts/applications/<int:pk>/end/", end_own_client, name="end_own_client"),
     path(".well-known/openid-configuration", metadata_views.configuration, name="openid_configuration"),
     path("openid/keys.json", metadata_views.key_set, name="openid_keys"),
     path("openid/authorize", authorize_views.authorize, name="openid_authorize"),

@@ -38,6 +38,6 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='client',
             name='backchannel_logout_uri',
-            field=models.CharField(blank=True, help_text="The portal tells this address when a user's sign-in ends. Default: none.", max_length=1000, verbose_name='back-channel logout URI'),
+            field=models.CharField(blank=True, help_text="The portal notifies this URI when a user's sign-in ends. Default: none.", max_length=1000, verbose_name='back-channel logout URI'),
         ),
     ]

@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='client',
             name='allows_devices',
-            field=models.BooleanField(default=False, help_text='Lets devices without a browser sign users in by a code, which users type at another device. An attacker may talk a user into typing a code. Default: no.', verbose_name='sign-in of devices'),
+            field=models.BooleanField(default=False, help_text='Lets devices without a browser sign users in with a code that users enter on another device. An attacker may persuade a user to enter a code. Default: no.', verbose_name='sign-in of devices'),
         ),
         migrations.AlterField(
             model_name='client',

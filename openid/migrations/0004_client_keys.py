@@ -13,7 +13,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='client',
             name='jwks',
-            field=models.TextField(blank=True, help_text='A JWK set. The client then authenticates by JWTs that it signs (private_key_jwt), and its secrets no longer count. Default: none.', verbose_name='public keys'),
+            field=models.TextField(blank=True, help_text='A JWK set. The client then authenticates with JWTs that it signs (private_key_jwt), and the portal refuses its secrets. Default: none.', verbose_name='public keys'),
         ),
         migrations.AddField(
             model_name='client',

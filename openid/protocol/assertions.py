@@ -100,7 +100,7 @@ def _claims(assertion: str, key: Mapping[str, Any], algorithm: str) -> dict[str,
             return None
         options: Any = {"require": ["exp", "jti", "aud", "iss", "sub"], "verify_aud": False}
         return dict(jwt.decode(assertion, public, algorithms=[algorithm], leeway=LEEWAY, options=options))
-    except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError):
+    except (jwt.PyJWTError, ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
         return None
 
 
@@ -112,7 +112,9 @@ def _judged(
     is_for_us = len(named) == 1 and isinstance(named[0], str) and named[0] in audiences
     is_its_own = claims["iss"] == claims["sub"] == client_id
     jti, exp = claims["jti"], claims["exp"]
-    is_short = isinstance(jti, str) and 0 < len(jti) <= LONGEST_JTI and exp <= now + LONGEST_LIFE + LEEWAY
-    if not (is_for_us and is_its_own and is_short):
+    is_time = isinstance(exp, int | float) and not isinstance(exp, bool)
+    is_short = is_time and exp <= now + LONGEST_LIFE + LEEWAY
+    is_named = isinstance(jti, str) and 0 < len(jti) <= LONGEST_JTI
+    if not (is_for_us and is_its_own and is_short and is_named):
         raise wrong()
     return jti, float(exp)

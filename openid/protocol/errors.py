@@ -6,13 +6,15 @@ from __future__ import annotations
 class ProtocolError(Exception):
     """An error that is answered to the client as JSON (6749, section 5.2).
 
-    `challenge` is the WWW-Authenticate header of a 401.
+    `challenge` is the WWW-Authenticate header of a 401, and `retry_after` that of a 429 in seconds.
     """
 
-    def __init__(self, error: str, description: str, *, status: int = 400, challenge: str = "") -> None:
+    def __init__(
+        self, error: str, description: str, *, status: int = 400, challenge: str = "", retry_after: int = 0
+    ) -> None:
         super().__init__(f"{error}: {description}")
         self.error, self.description = error, description
-        self.status, self.challenge = status, challenge
+        self.status, self.challenge, self.retry_after = status, challenge, retry_after
 
 
 class Unredirectable(Exception):

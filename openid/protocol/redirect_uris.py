@@ -14,6 +14,7 @@ _SAFE = re.compile(r"[\x21\x23-\x3b\x3d\x3f-\x5b\x5d\x5f\x61-\x7a\x7e]+")
 
 _PRIVATE_SCHEME = re.compile(r"[a-z][a-z0-9+-]*(?:\.[a-z0-9+-]+)+:/(?:[^/].*)?")
 _LOOPBACK = re.compile(r"(http://(?:127\.0\.0\.1|\[::1\]))(?::[0-9]{1,5})?(/.*)?")
+_PORTS = {"http": 80, "https": 443}
 _LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
 
 
@@ -43,6 +44,11 @@ def problem_of(uri: str, *, is_public: bool, without_https: bool = False) -> str
     return ""
 
 
+def is_loopback(uri: str) -> bool:
+    """Return whether a registered URI stays on the machine of the browser."""
+    return urlsplit(uri).hostname in _LOCAL_HOSTS
+
+
 def matches(uri: str, registered: Iterable[str], *, is_public: bool) -> bool:
     """Return whether a request's redirect URI is registered.
 
@@ -66,3 +72,17 @@ def with_parameters(uri: str, parameters: dict[str, str]) -> str:
     """Return a registered URI with parameters added; its own query stays as it is."""
     separator = "&" if "?" in uri else "?"
     return f"{uri}{separator}{urlencode(parameters)}"
+
+
+def origin_of(uri: str) -> str:
+    """Return the origin of a redirect URI as browsers send it (6454, section 6.2); "" for an app's scheme."""
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return ""
+    if parts.scheme not in _PORTS or not host:
+        return ""
+    shown = f"[{host}]" if ":" in host else host
+    origin = f"{parts.scheme}://{shown}"
+    return origin if port in (None, _PORTS[parts.scheme]) else f"{origin}:{port}"

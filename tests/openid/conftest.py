@@ -2,19 +2,34 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Iterator
+from functools import cache as cache_of_one_result
+
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 from django.core.cache import cache
+from django.utils import timezone
+from playwright.sync_api import Browser, Page, sync_playwright
+from pytest_django.plugin import DjangoDbBlocker
 
 from accounts.models import User
+from authgate.encryption import Secret
 from authgate.models import Application
-from openid.models import Client
+from authgate.network_limits import WrongTries
+from openid import wrong_clients
+from openid.models import Client, ProviderKey
 from tests.accounts.conftest import PortalClient, client, other_browser  # noqa: F401
 from tests.accounts.signing_in import sign_in
+from tests.browser.conftest import FLAGS
 from tests.factories import ApplicationFactory
 from tests.feed.conftest import cluster, database, vendor  # noqa: F401
 from tests.front.conftest import pattern  # noqa: F401
 from tests.front.serving import Database
+from tests.openid.installation import PATIENCE, Provider
 from tests.openid.relying_party import CALLBACK, RelyingParty, register
+from tests.proxies.processes import binary
 
 
 @pytest.fixture
@@ -22,9 +37,27 @@ def db(database: Database) -> None:  # noqa: F811
     """Stand for pytest-django's database: each test runs on both."""
 
 
+@cache_of_one_result
+def signing_key() -> Secret:
+    """Return a key for all databases: to generate and to parse one takes longer than most tests."""
+    private = rsa.generate_private_key(65537, 2048)
+    pem = private.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    return Secret.of(pem.decode())
+
+
+@pytest.fixture(autouse=True)
+def no_wrong_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let no test use up the wrong requests that another one may send."""
+    monkeypatch.setattr(wrong_clients, "_wrong", WrongTries())
+    monkeypatch.setattr(wrong_clients, "_right", OrderedDict())
+
+
 @pytest.fixture
 def wiki(db: None) -> Application:
     cache.clear()
+    ProviderKey.objects.create(kid="known", private_key=signing_key(), signs_from=timezone.now())
     return ApplicationFactory(name="Wiki", origins=["https://wiki.example.com"], groups=["staff"])
 
 
@@ -45,3 +78,36 @@ def browser(client: PortalClient, alice: User, rp: RelyingParty) -> PortalClient
     """A browser in which alice is signed in."""
     sign_in(client, "alice")
     return client
+
+
+# ---- clients that others wrote, in a real browser ---------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def running_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provider]:
+    started = Provider.start(tmp_path_factory.mktemp("provider"))
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def provider(running_provider: Provider, django_db_blocker: DjangoDbBlocker) -> Iterator[Provider]:
+    """The portal of all these tests. Models read and write its database meanwhile."""
+    with django_db_blocker.unblock(), running_provider.rows():
+        yield running_provider
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=binary("chromium", "chromium"), args=FLAGS)
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def page(chromium: Browser) -> Iterator[Page]:
+    context = chromium.new_context()
+    context.set_default_timeout(PATIENCE)
+    yield context.new_page()
+    context.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,6 +18,8 @@ class Receiver:
         self.tokens: list[str] = []
         self.paths: list[str] = []
         self.statuses: list[int] = []
+        self.delay = 0.0
+        """Seconds before each answer."""
 
 
 @contextmanager
@@ -24,6 +27,7 @@ def listening() -> Iterator[Receiver]:
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
             form = parse_qs(self.rfile.read(int(self.headers["Content-Length"])).decode())
+            time.sleep(receiver.delay)
             receiver.paths.append(self.path)
             receiver.tokens += form.get("logout_token", [])
             self.send_response(receiver.statuses.pop(0) if receiver.statuses else 200)
@@ -36,7 +40,7 @@ def listening() -> Iterator[Receiver]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     receiver = Receiver(server.server_address[1])
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     try:
         yield receiver

@@ -216,7 +216,7 @@ class Published:
 
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.uri = f"http://127.0.0.1:{self.server.server_address[1]}/keys"
-        threading.Thread(target=self.server.serve_forever, daemon=True).start()
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
 
 
 @pytest.fixture
@@ -267,13 +267,13 @@ def test_what_is_no_key_set_admits_nobody(wiki: Application, published: Publishe
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
-        ({"jwks": "x"}, "This is no JSON."),
+        ({"jwks": "x"}, "This is not valid JSON."),
         ({"jwks": "{}"}, "A JWK set begins"),
         ({"jwks": key_set({**public(KEY), "d": "secret"})}, "This is a private key."),
         ({"jwks": key_set({"kty": "oct", "k": "secret"})}, "This is a private key."),
         ({"jwks": key_set(*[public(KEY)] * 11)}, "There are too many keys."),
         ({"jwks": key_set(public(KEY)), "jwks_uri": "https://a.example/keys"}, "not both"),
-        ({"jwks": key_set(public(KEY)), "kind": Client.Kind.PUBLIC}, "A public client has no keys."),
+        ({"jwks": key_set(public(KEY)), "kind": Client.Kind.PUBLIC}, "A public client cannot have keys."),
         ({"jwks_uri": "http://a.example/keys"}, "must begin with https://"),
         ({"jwks_uri": "javascript:alert(1)"}, "must begin with https://"),
     ],

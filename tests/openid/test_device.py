@@ -101,7 +101,7 @@ def test_case_53_a_link_does_nothing_and_the_page_warns_names_and_asks(
     page = typed(browser, begun).content.decode()
 
     assert begun["user_code"] in opened.content.decode()
-    assert all(text in page for text in ("Wiki", tv.client.client_id, "192.0.2.80", "refuse: its sender"))
+    assert all(text in page for text in ("Wiki", tv.client.client_id, "192.0.2.80", "refuse: the sender"))
     assert Grant.objects.count() == 0
     assert error_of(poll(tv, begun)) == "authorization_pending"
 

@@ -16,6 +16,7 @@ from django.core.cache import cache
 from django.db import connection
 from django.utils import timezone
 
+from accounts import lockdown
 from accounts.models import User
 from authgate import sign_ins
 from authgate.models import Application, AuditEvent, Rule, SignIn
@@ -439,3 +440,14 @@ def test_the_real_server_tells_a_client_by_itself(
 
     assert came
     assert LogoutDelivery.objects.get().tries == 1
+
+
+def test_a_client_that_revoked_its_tokens_is_told_when_everybody_is_signed_out_of_it(
+    browser: PortalClient, told: RelyingParty, receiver: Receiver, wiki: Application
+) -> None:
+    told.revoke(told.tokens(browser)["refresh_token"])
+
+    lockdown.sign_out_of(wiki, by="carol")
+    deliver_due()
+
+    assert len(receiver.tokens) == 1

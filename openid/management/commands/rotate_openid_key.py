@@ -10,13 +10,13 @@ from openid.keys import rotate
 
 
 class Command(BaseCommand):
-    help = "Create a key for ID tokens. It signs in ten minutes, when every client can know it."
+    help = "Create a key for ID tokens. It signs after ten minutes, when every client can have it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--at-once",
             action="store_true",
-            help="somebody else may have the key: sign with the new one now, and publish no other",
+            help="sign with the new key now and withdraw all others, if an attacker may have a key",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
