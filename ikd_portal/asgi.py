@@ -63,6 +63,12 @@ _pages = ThreadQueue(settings.IKD_THREADS, wait=PAGES_WAIT, longest_line=PAGES_O
 _forms = ThreadQueue(max(1, settings.IKD_THREADS // 2), wait=FORMS_WAIT)
 
 
+def numbers() -> dict[str, float]:
+    """Return what this process's metrics say of its queues."""
+    queues = {"pages": _pages, "forms": _forms, "providers": _queue}
+    return {f'ikd_pages_waiting{{queue="{name}"}}': each.waiting for name, each in queues.items()}
+
+
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
     """Serve HTTP; a query in other bytes than ASCII is percent-encoded, which WSGI needs."""
     if scope["type"] != "http":

@@ -10,7 +10,9 @@ from typing import Any, NoReturn
 
 from authgate import folders
 from authgate.logs.configuration import configuration, configure, watch_uncaught_exceptions
-from ikd_portal import page_socket, startup_checks
+from ikd_portal import page_socket, shared_memory, startup_checks
+from ikd_portal.installation import var_folder
+from ikd_portal.reload import prepare_reload, take_over  # gunicorn has a setting called `reload`
 
 
 def _give_up(reason: str) -> NoReturn:
@@ -45,24 +47,31 @@ umask = 0o117  # a Unix socket of mode 0660: only its group may act as the proxy
 control_socket_disable = True
 forwarded_allow_ips = ""
 with suppress(folders.NotWritable):  # on_starting says so; a reload goes on
-    worker_tmp_dir = str(folders.heartbeat_folder(folders.use_temporary_folder(startup_checks.var_folder())))
+    worker_tmp_dir = str(folders.heartbeat_folder(folders.use_temporary_folder(var_folder())))
 
 
 def on_starting(server: Any) -> None:
-    """Refuse to listen if workers could not start."""
-    if mistake := startup_checks.mistake_in_settings():
+    """Refuse to listen if workers could not start. Load the portal, so that workers share its memory."""
+    prepare_reload(server)
+    if mistake := startup_checks.mistake():
         _give_up(mistake)
+    shared_memory.load(server.app)
+
+
+def when_ready(server: Any) -> None:
+    """Take over the workers of the master before a reload."""
+    take_over(server)
 
 
 _spawned: list[Any] = []
-"""The workers that were spawned since this file was read: a reload reads it again."""
+"""The workers that this master spawned."""
 
 
 def pre_fork(server: Any, worker: Any) -> None:
     """Assign a worker to pages until enough page workers live, otherwise to checks."""
     living = [each for each in _spawned if each.pid in server.WORKERS]
     for_pages = sum(each.is_for_pages for each in living)
-    worker.pages = page_socket.made_in(startup_checks.var_folder()) if page_workers else None
+    worker.pages = page_socket.made_in(var_folder()) if page_workers else None
     worker.is_for_pages = for_pages < page_workers
     _spawned[:] = [*living, worker]
 

@@ -22,9 +22,11 @@ from authgate.check.missing import Missing
 from authgate.check.pipeline import check
 from authgate.check.request import Facts, headers_from
 from authgate.check.responses import Answer
+from authgate.doctor import tokens
 from authgate.endpoints.protocol import Front
 from authgate.peer import ABORT, SENT_TARGET, client_network, peer_from
-from authgate.worker import feed, lookups, readiness
+from authgate.worker import feed, lookups, metrics, readiness, readiness_report
+from authgate.worker.check_counts import WAITED, count
 from authgate.worker.failures import overloaded
 from authgate.worker.write_behind import writer
 from ikd_portal import page_socket, slow_clients
@@ -86,7 +88,7 @@ class Forwarder:
                 await _send_answer(answered, scope["method"], in_time)
                 return
             if scope["path"] == READY_PATH and (trouble := await self._trouble()):
-                raise NotReady(trouble)
+                raise NotReady(f"{trouble}\n{await _report(scope)}".rstrip())
             await self._pass_on(scope, body, in_time)
 
     async def _trouble(self) -> str | None:
@@ -115,6 +117,13 @@ class Forwarder:
                 del self._under_way[network]
 
 
+async def _report(scope: Any) -> str:
+    """Return what operators see of each part of this process; empty for all others."""
+    given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
+    is_operator = len(given) == 1 and metrics.has_token(given[0])
+    return await asyncio.to_thread(readiness_report.report) if is_operator else ""
+
+
 async def _answer_check(scope: Any) -> Answer | None:
     """Return the answer to a check that the protocol left alone, as one with a body; None for all else.
 
@@ -125,6 +134,8 @@ async def _answer_check(scope: Any) -> Answer | None:
     if url is None or worker is None or waiting is None:
         return None
     facts = _facts(scope, url)
+    if tokens.token_in(facts.headers.values, worker.memory.settings.state_keys) is not None:
+        return None  # the view notes requests of the doctor
     try:
         found = check(facts, worker.memory)
     except Exception:
@@ -135,6 +146,7 @@ async def _answer_check(scope: Any) -> Answer | None:
     if waiting.submit(facts, found, answered.set_result) is None:
         return overloaded()
     final = await answered
+    count(worker.memory.settings.checks[url], facts, final, WAITED, facts.now)
     writer.note_answer(final, facts.now)
     return final
 

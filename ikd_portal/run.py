@@ -11,8 +11,7 @@ from io import StringIO
 from pathlib import Path
 
 from authgate.folders import NotWritable, require_writable, use_temporary_folder
-
-ROOT = Path(__file__).resolve().parent.parent
+from ikd_portal import installation
 
 
 class NotReady(Exception):
@@ -24,14 +23,14 @@ def main() -> None:
     os.umask(0o077)
     try:
         address = _address()
-        var = Path(os.environ.get("IKD_VAR") or ROOT / "var").resolve()
+        var = installation.var_folder().resolve()
         os.environ["IKD_VAR"] = str(var)
         prepare(var, say)
         _offer_first_administrator(var)
     except NotReady as problem:
         sys.exit(f"{problem}")
-    say(f"The portal is {os.environ['IKD_PORTAL_URL']}, listening on {address}. Ctrl-C ends it.")
-    os.chdir(ROOT)
+    say(f"The portal is {os.environ['IKD_PORTAL_URL']}, listening on {address}. Press Ctrl-C to stop it.")
+    os.chdir(installation.ROOT)  # which is where gunicorn looks for the packages
     os.execv(sys.executable, server_command())  # noqa: S606, the shell would only stand between
 
 
@@ -41,7 +40,7 @@ def say(line: str) -> None:
 
 def server_command() -> list[str]:
     """Return the command line of the portal's server, which reads IKD_BIND and IKD_WORKERS itself."""
-    settings = str(ROOT / "ikd_portal" / "gunicorn_conf.py")
+    settings = str(installation.PACKAGE / "gunicorn_conf.py")
     return [sys.executable, "-m", "gunicorn", "-c", settings, "ikd_portal.asgi:application"]
 
 
@@ -54,16 +53,41 @@ def port_from(text: str) -> int:
 
 def require_free(port: int) -> None:
     """Raise NotReady unless a server could listen on that port of 127.0.0.1."""
-    with socket.socket() as probe:
+    error = _refusal("127.0.0.1", port)
+    if error == errno.EACCES:
+        raise NotReady(f"Port {port} needs more rights than you have: choose one with PORT=8000.")
+    if error:
+        raise NotReady(f"Port {port} is taken: choose another with PORT={_other(port)}.")
+
+
+def _refusal(host: str, port: int) -> int:
+    """Return the number of the error that a server would get there, or 0."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError as error:
-            if error.errno == errno.EACCES:
-                raise NotReady(
-                    f"Port {port} needs more rights than you have: choose one with PORT=8000."
-                ) from None
-            raise NotReady(f"Port {port} is taken: choose another with PORT={_other(port)}.") from None
+            return error.errno or errno.EINVAL
+    return 0
+
+
+def _require_free_address(address: str) -> None:
+    """Raise NotReady if another program listens on the address of IKD_BIND. gunicorn would try for seconds.
+
+    Forms that only gunicorn knows, such as a list or a Unix socket, are left to gunicorn.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or "," in address or "/" in address or not (port.isascii() and port.isdigit()):
+        return
+    error = _refusal(host.strip("[]"), min(int(port), 65535))
+    if error == errno.EADDRINUSE:
+        raise NotReady(f"IKD_BIND={address}: another program listens there. Choose another port.")
+    if error == errno.EACCES:
+        raise NotReady(
+            f"IKD_BIND={address}: this port needs more rights than you have. Choose one above 1023."
+        )
+    if error == errno.EADDRNOTAVAIL:
+        raise NotReady(f"IKD_BIND={address}: this machine does not have this address.")
 
 
 def prepare(var: Path, progress: Callable[[str], None]) -> None:
@@ -82,17 +106,20 @@ def prepare(var: Path, progress: Callable[[str], None]) -> None:
     from django.core.management import CommandError, call_command
     from django.db import DatabaseError
 
+    from ikd_portal.migration_turn import turn_to_migrate
+
     try:
         (var / "static").mkdir(exist_ok=True)  # collectstatic's; WhiteNoise warns where it is missing
         django.setup()
         call_command("check", stdout=StringIO())
         progress("Bringing the database up to date …")
-        call_command("migrate", interactive=False, verbosity=0)
-        call_command("createcachetable", verbosity=0)
+        with turn_to_migrate(progress):
+            call_command("migrate", interactive=False, verbosity=0)
+            call_command("createcachetable", verbosity=0)
     except (ImproperlyConfigured, CommandError) as mistake:
         raise NotReady(str(mistake)) from None
     except DatabaseError as error:
-        raise NotReady(f"The database does not take what it is told: {error}".rstrip()) from None
+        raise NotReady(f"The database refused a command: {error}".rstrip()) from None
     except OSError as error:
         raise NotReady(f"{error.strerror}: {error.filename}") from None
 
@@ -103,6 +130,8 @@ def _address() -> str:
     if "IKD_BIND" not in os.environ:
         require_free(port)
         os.environ["IKD_BIND"] = f"127.0.0.1:{port}"
+    else:
+        _require_free_address(os.environ["IKD_BIND"])
     return os.environ["IKD_BIND"]
 
 
@@ -112,9 +141,9 @@ def _offer_first_administrator(var: Path) -> None:
     from accounts.onboarding.first_administrator import is_wanted
 
     if (var / "demo.json").exists():
-        say("Beware: this folder holds the demo's people and their passwords. IKD_VAR= chooses an empty one.")
+        say("Warning: this folder contains the demo's users and passwords. To use an empty one, set IKD_VAR.")
     if is_wanted():
-        say("Nobody is an administrator yet. Open this link within the hour to become the first:")
+        say("There is no administrator yet. Open this link within an hour to become the first one:")
         call_command("first_admin_link")
 
 

@@ -56,6 +56,11 @@ class ThreadQueue:
         self._lines: dict[str, _Line] = {}
         self._running = self._waiting = 0
 
+    @property
+    def waiting(self) -> int:
+        """Return how many requests wait in this process."""
+        return self._waiting
+
     @asynccontextmanager
     async def turn(self, name: str) -> AsyncIterator[bool]:
         """Wait for a thread. False turns the request away: it must use none of these threads."""

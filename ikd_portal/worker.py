@@ -27,6 +27,8 @@ from uvicorn.server import Server
 from authgate.endpoints.connections import connections
 from authgate.logs import handler
 from authgate.worker import database_timeout
+from ikd_portal.postgresql import turns
+from ikd_portal.process_names import CHECKS_NAME, PAGES_NAME, STARTS_NAME, name_process
 
 DATABASE_TIMEOUT = 10.0
 """Seconds that a page waits for one answer of the database."""
@@ -51,9 +53,6 @@ PAGES_END_LATER = 1.5
 
 HAND_OVER_WITHIN = 20.0
 """Seconds that a process goes on, once told to end, while others are starting to take its place."""
-
-STARTS_NAME, CHECKS_NAME, PAGES_NAME = "ikd-starts", "ikd-checks", "ikd-pages"
-"""What `ps` and `top` call the processes: until they serve, and then by what they serve."""
 
 NICENESS = 5
 """How much page processes step back behind those that answer checks, as of nice(2)."""
@@ -80,6 +79,8 @@ class PortalServer(Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         from authgate.endpoints.protocol import Front
+        from authgate.traces import spans
+        from authgate.worker import metrics
         from authgate.worker.write_behind import writer
 
         await self._go_on_while(STARTS_NAME, HAND_OVER_WITHIN)
@@ -87,8 +88,10 @@ class PortalServer(Server):
             await self._go_on_while(CHECKS_NAME, PAGES_END_LATER)
         Front.is_ending = True
         await super().shutdown(sockets)
+        metrics.publish()
         # Not in this thread: a database that hangs must not keep the worker from being told to hurry.
         await asyncio.get_running_loop().run_in_executor(None, writer.end)
+        await asyncio.get_running_loop().run_in_executor(None, spans.end)
         handler.flush()
 
     async def _go_on_while(self, name: str, seconds: float) -> None:
@@ -98,10 +101,6 @@ class PortalServer(Server):
             await asyncio.sleep(1 / TICKS_A_SECOND)
             ticks += 1
             await self.on_tick(ticks)
-
-
-def name_process(name: str) -> None:
-    Path("/proc/self/comm").write_text(name)
 
 
 def _names_of_siblings() -> set[str]:
@@ -122,6 +121,17 @@ def _raise_open_files() -> int:
     return wanted
 
 
+def _protocol_of_checks() -> type[asyncio.Protocol]:
+    from authgate.endpoints.protocol import Front
+    from authgate.traces import spans
+
+    if spans.exporting is None:
+        return Front
+    from authgate.endpoints.traced_protocol import TracedFront
+
+    return TracedFront
+
+
 class PortalWorker(Worker):  # type: ignore[misc]
     """Answers checks, or pages, or both where there are no processes for pages."""
 
@@ -139,17 +149,24 @@ class PortalWorker(Worker):  # type: ignore[misc]
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGUSR1, self.handle_usr1)
         signal.siginterrupt(signal.SIGUSR1, False)
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a master that reloads has them wait until here
 
     def run(self) -> None:
+        from authgate.traces import spans
+
         # Django is set up by now, and this process has forked: threads may begin.
         database_timeout.limit_everywhere(DATABASE_TIMEOUT)
         connections.limit = _raise_open_files() // 2
+        spans.start()
         if self.is_for_pages:
             os.nice(NICENESS)
+            turns.take_turns()
         else:
             self._begin_checks()
         if self.is_for_pages or self.pages is None:
-            self._begin_pages()
+            from ikd_portal import background
+
+            background.start()
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(self._serve())
 
@@ -160,23 +177,6 @@ class PortalWorker(Worker):  # type: ignore[misc]
         gc.set_threshold(*COLLECT_EVERY)
         self.feed = feed.start()
         metrics.sources.append(self.feed.numbers)
-
-    def _begin_pages(self) -> None:
-        from accounts import password_hasher
-        from accounts.upstreams.oidc import recheck_worker
-        from authgate.endpoints.middleware import GateMiddleware
-        from authgate.worker import metrics
-        from authgate.worker.write_behind import writer
-        from ikd_portal.tidy import rounds
-        from openid import deliveries, token_feed
-
-        writer.start()
-        metrics.sources.append(password_hasher.numbers)
-        GateMiddleware.workers_remember = True
-        recheck_worker.start()
-        deliveries.start()
-        token_feed.start()
-        rounds.start()
 
     async def _serve(self) -> None:
         from authgate.endpoints.check_view import answer_alone
@@ -198,13 +198,12 @@ class PortalWorker(Worker):  # type: ignore[misc]
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
 
     def _server_config(self) -> Config:
-        from authgate.endpoints.protocol import Front
         from ikd_portal.page_processes import Forwarder, Pages
 
         passes_on = self.pages is not None and not self.is_for_pages
         return Config(
             app=Forwarder(self.pages[1]) if self.pages and passes_on else self.wsgi,
-            http=Pages if self.is_for_pages else Front,
+            http=Pages if self.is_for_pages else _protocol_of_checks(),
             loop="uvloop",
             ws="none",
             lifespan="off",
@@ -218,7 +217,9 @@ class PortalWorker(Worker):  # type: ignore[misc]
         )
 
     def _numbers(self) -> dict[str, float]:
+        kind = "pages" if self.is_for_pages else "checks"
         return {
+            f'ikd_processes{{kind="{kind}"}}': 1,
             "ikd_connections": len(self._server.server_state.connections),
             "ikd_connections_refused_total": connections.refused,
         }

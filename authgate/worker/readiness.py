@@ -15,7 +15,7 @@ from django.db import connection
 from django.utils import timezone
 
 from authgate.pages.outage import outage_in
-from authgate.worker import database_timeout, feed, stale_connections
+from authgate.worker import database_timeout, feed, migrations, stale_connections
 
 log = logging.getLogger("ikd.pages")
 
@@ -38,17 +38,22 @@ class _LastWrite:
     trouble: str | None = None
 
 
+class _Migrated:
+    completely = False
+
+
 def trouble() -> str | None:
     """Return the reason why this worker cannot serve, in English; None if it can."""
     try:
         with database_timeout.limited_to(DATABASE_TIMEOUT):
             stale_connections.close_stale()
-            return _stale_memory() or _last_write()
+            return stale_memory() or last_write() or _missing_migrations()
     except Exception as error:
-        return _words(error)
+        return words_for(error)
 
 
-def _stale_memory() -> str | None:
+def stale_memory() -> str | None:
+    """Return why this process's memory cannot answer, or None. Without a memory, ask the database."""
     worker = feed.current
     if worker is None:
         with connection.cursor() as cursor:
@@ -58,7 +63,7 @@ def _stale_memory() -> str | None:
     return None if worker.is_fresh() else f"this worker's memory is stale: {worker.trouble()}"
 
 
-def _last_write() -> str | None:
+def last_write() -> str | None:
     """Try to write unless that was tried just now. Other requests get the last attempt's result."""
     if not _LastWrite.lock.acquire(blocking=False):
         return _LastWrite.trouble
@@ -69,6 +74,14 @@ def _last_write() -> str | None:
         return _LastWrite.trouble
     finally:
         _LastWrite.lock.release()
+
+
+def _missing_migrations() -> str | None:
+    """Return that migrations are missing, or None. Once all are applied, this process does not look again."""
+    if not _Migrated.completely and migrations.missing():
+        return "the database is older than the portal: run migrate"
+    _Migrated.completely = True
+    return None
 
 
 def _write() -> str | None:
@@ -85,7 +98,7 @@ def _write() -> str | None:
         )
         caches["codes"].set(KEY, os.getpid(), 60)
     except Exception as error:
-        return _words(error)
+        return words_for(error)
     return None
 
 
@@ -94,7 +107,8 @@ def _is_disk_full() -> bool:
     return connection.vendor == "sqlite" and file.is_file() and shutil.disk_usage(file).free < ROOM
 
 
-def _words(error: Exception) -> str:
+def words_for(error: Exception) -> str:
+    """Return what users may read of an error, and log the error."""
     outage = outage_in(error)
     log.warning("the portal is not ready: %s", error)
     return outage.value if outage is not None else "the database does not answer"

@@ -1,4 +1,4 @@
-"""Connections that give up on a server that keeps the connection open and says nothing.
+"""Connections that time out if the server keeps them open but does not answer.
 
 Neither `statement_timeout` nor TCP notices a backend that was stopped: its kernel still acknowledges. A lock
 that is never released, a storage that hangs and a pooler without a free connection look the same.
@@ -13,6 +13,8 @@ from django.db.backends.postgresql import base
 from psycopg.abc import RV, PQGen
 
 from authgate.worker import database_timeout
+from ikd_portal.postgresql import turns
+from ikd_portal.postgresql.operations import OPERATORS, DatabaseOperations
 
 
 class ImpatientConnection(psycopg.Connection[Any]):
@@ -31,7 +33,11 @@ class ImpatientConnection(psycopg.Connection[Any]):
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    ops_class = DatabaseOperations
+    operators = {**base.DatabaseWrapper.operators, **OPERATORS}
+
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        connection = super().get_new_connection(conn_params)
+        with turns.turn():
+            connection = super().get_new_connection(conn_params)
         connection.__class__ = ImpatientConnection
         return connection

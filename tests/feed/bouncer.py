@@ -38,12 +38,17 @@ class Bouncer:
         self.port = free_port()
         self._write(name)
         shutil.chown(self._folder, self._user)
+        self.start()
+
+    def start(self) -> None:
+        log = self._folder / "log"
+        log.unlink(missing_ok=True)
         self._process = subprocess.Popen(
             [self._program, "-q", str(self._folder / "settings.ini")],
             user=self._user if os.geteuid() == 0 else None,
             stderr=subprocess.DEVNULL,
         )
-        assert eventually(lambda: "process up" in (self._folder / "log").read_text())
+        assert eventually(lambda: "process up" in log.read_text())
 
     @property
     def database(self) -> Database:
@@ -53,6 +58,10 @@ class Bouncer:
         """Lead to another database of the cluster, as an administrator does: new settings, and a reload."""
         self._write(name)
         self._process.send_signal(signal.SIGHUP)
+
+    def kill(self) -> None:
+        self._process.kill()
+        self._process.wait(10)
 
     def stop(self) -> None:
         self._process.terminate()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import shutil
@@ -14,43 +15,58 @@ from typing import Any
 
 import psycopg
 
-from tests.front.serving import Database, children, eventually, free_port, program
+from tests.front.serving import Database, children, eventually, free_port, migrate, program
+from tests.memory_folder import memory_folder
 
 FOLDERS = [str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
 
 
 class Cluster:
-    """PostgreSQL on a free port of 127.0.0.1. It refuses to run as root, so it runs as somebody else then."""
+    """PostgreSQL on a free port of 127.0.0.1. It refuses to run as root, so it runs as somebody else then.
 
-    def __init__(self) -> None:
+    `data` is the folder of a cluster that has ended, to begin with a copy of it.
+    """
+
+    def __init__(self, data: Path | None = None) -> None:
         initdb = program("initdb", "postgresql", *FOLDERS)
         self._postgres = str(Path(initdb).with_name("postgres"))
         self._user = _somebody() if os.geteuid() == 0 else None
-        self.folder = Path(tempfile.mkdtemp(prefix="ikd-tests-postgresql-", dir="/tmp"))
+        self.folder = Path(tempfile.mkdtemp(prefix="ikd-tests-postgresql-", dir=memory_folder() or "/tmp"))
         if self._user:
             shutil.chown(self.folder, self._user)
         self.port = free_port()
         self.process: subprocess.Popen[bytes] | None = None
-        options = ["-D", str(self.folder / "data"), "-U", "ikd", "--auth=trust", "--no-sync", "-E", "UTF8"]
+        self.data = self.folder / "data"
+        if data is not None:
+            self._run(["cp", "-R", str(data), str(self.data)])
+        else:
+            self._fill(initdb)
+
+    def _fill(self, initdb: str) -> None:
+        options = ["-D", str(self.data), "-U", "ikd", "--auth=trust", "--no-sync", "-E", "UTF8"]
         self._run([initdb, *options, "--locale=C.UTF-8"])
 
-    def start(self) -> Cluster:
-        settings = {
+    def start(self, **more: object) -> Cluster:
+        """Start it; `more` are settings of PostgreSQL."""
+        settings: dict[str, object] = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
             "unix_socket_directories": self.folder,
             "fsync": "off",
+            "max_wal_size": "128MB",
             "max_connections": 60,
             "shared_buffers": "16MB",
+            **more,
         }
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with (self.folder / "log").open("ab") as log:
             self.process = subprocess.Popen(
-                [self._postgres, "-D", str(self.folder / "data"), *options],
+                [self._postgres, "-D", str(self.data), *options],
                 cwd=self.folder, user=self._user, stdout=log, stderr=subprocess.STDOUT,
             )  # fmt: skip
         if not eventually(self._is_up):
             raise RuntimeError((self.folder / "log").read_text()[-2000:])
+        self._version = int(self.rows("SHOW server_version_num")[0][0]) // 10_000
         return self
 
     def stop(self, number: int = signal.SIGINT) -> None:
@@ -82,12 +98,16 @@ class Cluster:
 
     def database(self, name: str, pattern: str | None = None) -> Database:
         """Make a database, as a copy of another where that is named."""
-        template = f" TEMPLATE {pattern}" if pattern else ""
-        # Without the checkpoint a crash would set the copy's sequences back to where the pattern's stood.
-        self.execute(
-            f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", f"CREATE DATABASE {name}{template}", "CHECKPOINT"
-        )
+        # Files are copied, as before version 15. This costs a quarter and ends with a checkpoint: without one
+        # a crash would set the copy's sequences back to where the pattern's stood.
+        copied = f" TEMPLATE {pattern or 'template1'}{' STRATEGY FILE_COPY' if self._version >= 15 else ''}"
+        self.drop(name)
+        self.execute(f"CREATE DATABASE {name}{copied}")
         return Database(f"postgres://ikd@127.0.0.1:{self.port}/{name}")
+
+    def drop(self, name: str) -> None:
+        """Remove a database with its thousand files, if it is there."""
+        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def _signal(self, number: int) -> None:
         assert self.process is not None
@@ -108,6 +128,43 @@ class Cluster:
         done = subprocess.run(command, cwd=self.folder, user=self._user, capture_output=True, timeout=60)
         if done.returncode:
             raise RuntimeError(done.stderr.decode())
+
+
+class Replica(Cluster):
+    """A streaming replica of another cluster, which answers reads."""
+
+    def __init__(self, primary: Cluster) -> None:
+        self._primary = primary
+        super().__init__()
+
+    def _fill(self, initdb: str) -> None:
+        copies = program("pg_basebackup", "postgresql-client", *FOLDERS)
+        source = ["-h", "127.0.0.1", "-p", str(self._primary.port), "-U", "ikd"]
+        how = ["--write-recovery-conf", "--checkpoint=fast", "--no-sync", "-D", str(self.data)]
+        self._run([copies, *source, *how])
+
+    def has_all_of(self, primary: Cluster) -> bool:
+        """Return whether everything that the other one has committed is here."""
+        position = primary.rows("SELECT pg_current_wal_flush_lsn()")[0][0]
+        return bool(self.rows(f"SELECT pg_last_wal_replay_lsn() >= '{position}'")[0][0])
+
+    def promote(self) -> None:
+        assert self.rows("SELECT pg_promote()") == [(True,)]
+
+
+def migrated() -> Cluster:
+    """Start a cluster with a migrated database `pattern`. The first process of a run makes it for all."""
+    folder = Path(os.environ["TESTS_OF_ONE_RUN"])
+    made = folder / "cluster"
+    with (folder / "cluster.lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not made.exists():
+            first = Cluster().start()
+            migrate(first.database("pattern"))
+            first.stop()
+            # Root's folder is closed to the user of the cluster, so it stays where it is.
+            made.symlink_to(first.folder)
+    return Cluster(made.resolve() / "data").start()
 
 
 def _somebody() -> str:

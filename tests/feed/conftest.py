@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,22 +12,25 @@ from pytest_django.plugin import DjangoDbBlocker
 from authgate.worker import loader
 from authgate.worker.feed import Feed, boottime
 from authgate.worker.memory import WorkerMemory
-from tests.feed.cluster import Cluster
+from tests.feed.cluster import Cluster, migrated
+from tests.feed.copies import copies_of
 from tests.front.conftest import pattern  # noqa: F401
-from tests.front.serving import Cast, Database, cast, migrate
+from tests.front.serving import Cast, Database, cast
+
+RUNNING = pytest.StashKey[Cluster]()
 
 
 @pytest.fixture(scope="session")
-def cluster(django_db_blocker: DjangoDbBlocker) -> Iterator[Cluster]:
-    """A PostgreSQL cluster with a migrated database `pattern`."""
-    cluster = Cluster()
-    try:
-        cluster.start()
+def cluster(pytestconfig: pytest.Config, django_db_blocker: DjangoDbBlocker) -> Cluster:
+    """The PostgreSQL cluster of this process, with a migrated database `pattern`.
+
+    Each folder that imports this fixture has one of its own to pytest; all share the cluster.
+    """
+    if RUNNING not in pytestconfig.stash:
         with django_db_blocker.unblock():
-            migrate(cluster.database("pattern"))
-        yield cluster
-    finally:
-        cluster.remove()
+            pytestconfig.stash[RUNNING] = started = migrated()
+        pytestconfig.add_cleanup(started.remove)
+    return pytestconfig.stash[RUNNING]
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -42,10 +44,12 @@ def database(
 ) -> Iterator[Database]:
     """A database of this test's own, which models read and write."""
     if vendor == "postgresql":
-        found = request.getfixturevalue("cluster").database(f"t{uuid.uuid4().hex}", "pattern")
-    else:
-        shutil.copy(request.getfixturevalue("pattern"), tmp_path / "ikd.sqlite3")
-        found = Database(f"sqlite:///{tmp_path / 'ikd.sqlite3'}")
+        copies = copies_of(request.getfixturevalue("cluster"))
+        with copies.lent() as lent, django_db_blocker.unblock(), lent.connected():
+            yield lent
+        return
+    shutil.copy(request.getfixturevalue("pattern"), tmp_path / "ikd.sqlite3")
+    found = Database(f"sqlite:///{tmp_path / 'ikd.sqlite3'}")
     with django_db_blocker.unblock(), found.connected():
         yield found
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from django.db import connection
 from django.db.models.signals import pre_save
+from django.test.utils import CaptureQueriesContext
 
 from accounts.models import Identity, Upstream, User
 from accounts.upstreams.oidc import metadata
@@ -36,13 +37,14 @@ def provider(database: Database) -> Iterator[Provider]:
 
 @contextmanager
 def all_choosing_before_one_is_made() -> Iterator[None]:
-    """Hold each new account back until everybody has chosen a name. SQLite lets one choose at a time."""
-    everybody = threading.Barrier(AT_ONCE)
+    """Hold each first account back until everybody has chosen a name. SQLite lets one choose at a time."""
+    all_chose = threading.Event()
+    everybody = threading.Barrier(AT_ONCE, action=all_chose.set)
 
     def wait(instance: User, **kwargs: object) -> None:
-        if instance.pk is None and connection.vendor == "postgresql":
-            with suppress(threading.BrokenBarrierError):
-                everybody.wait(60)
+        # The losers choose again, and no winner comes back to wait with them.
+        if instance.pk is None and connection.vendor == "postgresql" and not all_chose.is_set():
+            everybody.wait(60)
 
     pre_save.connect(wait, sender=User)
     try:
@@ -95,3 +97,28 @@ def test_one_person_with_many_browsers_gets_one_account(provider: Provider) -> N
 
     assert Identity.objects.get().user == User.objects.get(username="erin")
     assert not User.objects.filter(username__startswith="erin-").exists()
+
+
+def test_a_sign_in_locks_its_provider_before_its_user(provider: Provider) -> None:
+    # In another order, two sign-ins of one person could wait for each other, and PostgreSQL would end one.
+    browser = PortalClient(HTTP_HOST="sso.example.com")
+    location = browser.get("/upstreams/campus/start")["Location"]
+    path = provider.sign_in(location, {"sub": "7", "preferred_username": "erin"})
+
+    with CaptureQueriesContext(connection) as captured:
+        browser.get(path)
+
+    steps = [query["sql"] for query in captured.captured_queries]
+    begun = next(
+        number for number, sql in enumerate(steps) if sql.startswith('INSERT INTO "authgate_signin"')
+    )
+    provider_read = next(
+        number for number, sql in enumerate(steps) if number > begun and 'FROM "accounts_upstream"' in sql
+    )
+    written = [
+        number
+        for number, sql in enumerate(steps)
+        if number > begun and sql.startswith('UPDATE "accounts_user"')
+    ]
+    assert User.objects.get(username="erin").language and len(written) == 2
+    assert provider_read < min(written)

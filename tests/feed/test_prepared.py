@@ -3,20 +3,26 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 from django.db import connection
+from django.db.models import Model
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.machines import loader as machines
 from accounts.machines.api_tokens import make_token
-from authgate.models import GateSession, SignIn
+from authgate.models import AuditEvent, GateSession, SignIn
+from authgate.prepared import PreparedInsert, PreparedLookup
+from authgate.sign_ins import sign_in_of
 from authgate.worker import loader
-from tests.factories import UserFactory
+from openid.client_requests import client_named
+from openid.models import Client
+from tests.factories import ApplicationFactory, UserFactory
 from tests.front.serving import Cast, Database
+from tests.openid.relying_party import register
 
 
 @pytest.fixture
@@ -82,3 +88,83 @@ def test_no_digests_need_no_query(digests: list[bytes]) -> None:
         assert list(loader._SESSIONS.rows([])) == []
 
     assert len(asked) == 0
+
+
+# ---- look-ups of a single row -----------------------------------------------------------------------------
+
+
+def _columns(row: Model) -> dict[str, tuple[type, object]]:
+    values = {field.attname: getattr(row, field.attname) for field in row._meta.concrete_fields}
+    return {name: (type(value), value) for name, value in values.items()}
+
+
+def test_a_sign_in_is_read_as_the_orm_reads_it(people: Cast) -> None:
+    SignIn.objects.filter(user=people.alice).update(
+        session_digest="0" * 64, methods=["password", "totp"], second_factor_at=timezone.now()
+    )
+    expected = SignIn.objects.select_related("user").get(session_digest="0" * 64)
+
+    with CaptureQueriesContext(connection) as asked:
+        found = sign_in_of("0" * 64)
+        assert found is not None
+        assert _columns(found) == _columns(expected)
+        assert _columns(found.user) == _columns(expected.user)
+        assert getattr(found, "in_strict_group") is False  # noqa: B009
+
+    assert len(asked) == 1
+    assert sign_in_of("1" * 64) is None
+
+
+def test_a_client_is_read_as_the_orm_reads_it(database: Database) -> None:
+    wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.com"], groups=["staff"])
+    client = register(wiki).client
+    expected = Client.objects.select_related("application").get(pk=client.pk)
+
+    with CaptureQueriesContext(connection) as asked:
+        found = client_named(client.client_id)
+        assert found is not None
+        assert _columns(found) == _columns(expected)
+        assert _columns(found.application) == _columns(expected.application)
+
+    assert len(asked) == 1
+    assert client_named(client.client_id.upper()) is None
+    assert client_named("example 0 7d1c0f6a") is None
+
+
+def test_a_user_without_groups_and_one_who_is_gone_have_no_groups(people: Cast) -> None:
+    lonely = UserFactory(username="lonely", email="lonely@example.com")
+
+    assert loader.subject_of(lonely).groups == ()
+    lonely_pk = lonely.pk
+    lonely.delete()
+    lonely.pk = lonely_pk
+    gone = loader.subject_of(lonely)
+    assert (gone.groups, gone.email) == ((), "")
+
+
+def test_a_lookup_whose_value_has_no_place_is_refused(database: Database) -> None:
+    def ignores_its_second(pk: int, now: datetime) -> object:
+        return SignIn.objects.filter(pk=pk).values_list("pk")
+
+    with pytest.raises(ValueError, match="no place"):
+        PreparedLookup(ignores_its_second, int, datetime).rows(1, timezone.now())  # type: ignore[arg-type]
+
+
+def test_inserted_rows_are_those_that_the_orm_would_insert(database: Database) -> None:
+    moment = timezone.now()
+    prepared = PreparedInsert(AuditEvent)
+    columns = {"at": moment, "kind": "sign_in", "address": "2001:db8::1", "details": {"a": [1, "é"]}}
+    first = AuditEvent(**columns)
+
+    prepared.insert(first)
+    prepared.insert(AuditEvent(**columns), AuditEvent(**columns))
+    AuditEvent(**columns).save()
+
+    expected, *others = [_columns(row) for row in AuditEvent.objects.order_by("-pk")]
+    del expected["id"]
+    assert len(others) == 3
+    assert all({name: row[name] for name in expected} == expected for row in others)
+    assert AuditEvent.objects.filter(pk=first.pk).exists()
+    first.reason = "changed"
+    first.save()
+    assert AuditEvent.objects.count() == 4

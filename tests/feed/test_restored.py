@@ -104,6 +104,7 @@ def test_a_pooler_that_leads_to_an_older_copy_is_noticed(
 ) -> None:
     name = connection.settings_dict["NAME"]
     connection.close()
+    cluster.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'")
     cluster.database(f"{name}_older", name)
     with bouncer.database.connected():
         digest = remember(feed, signed_in(people.alice))

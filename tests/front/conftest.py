@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pytest
 from pytest_django.plugin import DjangoDbBlocker
 
 from tests.front.serving import Cast, Database, Portal, cast
+from tests.own_database import make_in
 from tests.pattern import pattern as migrated_pattern
 
 
@@ -21,12 +21,10 @@ def pattern() -> Path:
 
 @pytest.fixture(scope="module")
 def database(
-    pattern: Path, tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
+    tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Database]:
-    """A SQLite database which models and servers share."""
-    path = tmp_path_factory.mktemp("database") / "ikd.sqlite3"
-    shutil.copy(pattern, path)
-    database = Database(f"sqlite:///{path}")
+    """A database which models and servers share."""
+    database = Database(make_in(tmp_path_factory.mktemp("database")))
     with django_db_blocker.unblock(), database.connected():
         yield database
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.contrib.contenttypes.models import ContentType
 from django.core.management import call_command
 from django.db import connections
 from django.db.utils import ConnectionHandler
@@ -35,6 +36,9 @@ WIKI = "https://wiki.example.com"
 PUBLIC = "https://public.example.com"
 
 SECRET_KEY = "a key of the tests' own server, which no installation has: 0123456789"
+CACHE_TABLES = ("ikd_cache_default", "ikd_cache_codes")
+"""Made even if the tests run on Redis: a server of a test may not."""
+
 PATIENCE = 60.0
 """Seconds for what should take a moment, on a machine that runs many servers at once."""
 
@@ -85,24 +89,25 @@ class Database:
         # A file of another test may have had the number that this one's has now.
         stale_connections.forget()
         before, settings_before = connections["default"], connections.settings["default"]
-        _forget_connections_of_loops()
+        _forget_the_database()
         connections.settings["default"] = made_ready
         connections["default"] = ours = connections.create_connection("default")
         try:
             yield
         finally:
             ours.close()
-            _forget_connections_of_loops()
+            _forget_the_database()
             connections.settings["default"] = settings_before
             connections["default"] = before
 
 
-def _forget_connections_of_loops() -> None:
-    """Let code below an event loop open its connection again.
+def _forget_the_database() -> None:
+    """Forget what belongs to one database: the ids of its content types, and connections below a loop.
 
     While a thread runs a loop, Django keeps its connections in context variables. Playwright runs a loop in
     the thread of the tests, so what a test of a browser opened was found by every later loop.
     """
+    ContentType.objects.clear_cache()
     thread_storage = connections._connections._storage
     if hasattr(thread_storage, "cvar"):
         del thread_storage.cvar
@@ -116,7 +121,7 @@ def migrate(database: Database) -> None:
         return
     with database.connected():
         call_command("migrate", interactive=False, verbosity=0)
-        call_command("createcachetable", verbosity=0)
+        call_command("createcachetable", *CACHE_TABLES, verbosity=0)
 
 
 def signed_in(user: User, origin: str = WIKI) -> str:
@@ -165,7 +170,7 @@ def cast() -> Cast:
 class Portal:
     """gunicorn with the portal's own configuration. `address` is (host, port) or the path of a socket.
 
-    `run_by` is a command that runs the server, such as `ip netns exec`.
+    `run_by` is a command that runs the server, such as `ip netns exec`; `code` is the checkout that runs.
     """
 
     def __init__(
@@ -175,9 +180,10 @@ class Portal:
         *,
         workers: int = 1,
         run_by: tuple[str, ...] = (),
+        code: Path = ROOT,
         **settings: str,
     ) -> None:
-        self.folder = folder
+        self.folder, self.code, self.database = folder, code, database
         self._run_by = run_by
         self.log = folder / "portal.log"
         bind = settings.pop("IKD_BIND", "") or f"127.0.0.1:{free_port()}"
@@ -185,7 +191,7 @@ class Portal:
         if not bind.startswith("unix:"):
             host, _, port = bind.partition(":")
             self.address = (host, int(port))
-        self._environment = os.environ | {
+        self.environment = os.environ | {
             "DJANGO_SETTINGS_MODULE": "ikd_portal.settings",
             "IKD_VAR": str(folder),
             "IKD_PORTAL_URL": "https://sso.example.com",
@@ -200,7 +206,7 @@ class Portal:
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self, *options: str) -> Portal:
-        configuration = str(ROOT / "ikd_portal" / "gunicorn_conf.py")
+        configuration = str(self.code / "ikd_portal" / "gunicorn_conf.py")
         command = [
             *self._run_by,
             sys.executable,
@@ -213,7 +219,7 @@ class Portal:
         ]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
-                command, cwd=ROOT, env=self._environment, stdout=log, stderr=subprocess.STDOUT
+                command, cwd=self.code, env=self.environment, stdout=log, stderr=subprocess.STDOUT
             )
         if not eventually(lambda: self.has_ended() or self.is_up()) or self.has_ended():
             self.stop()
@@ -224,7 +230,7 @@ class Portal:
         return self.process is not None and self.process.poll() is not None
 
     def is_up(self) -> bool:
-        wanted = int(self._environment["IKD_WORKERS"]), int(self._environment["IKD_PAGE_WORKERS"])
+        wanted = int(self.environment["IKD_WORKERS"]), int(self.environment["IKD_PAGE_WORKERS"])
         if (len(self.workers()), len(self.page_workers())) < wanted:
             return False
         with self.connect() as connection:

@@ -143,4 +143,4 @@ def metric(portal: Portal, name: str) -> float:
     with Connection(portal.address) as connection:
         connection.send(METRICS)
         told = connection.reply().body.decode()
-    return sum(map(float, re.findall(rf"(?m)^{name}\{{.*\}} (\S+)$", told)))
+    return sum(map(float, re.findall(rf"(?m)^{name} (\S+)$", told)))

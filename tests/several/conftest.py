@@ -13,12 +13,13 @@ from tests.feed.conftest import cluster  # noqa: F401
 from tests.front.conftest import pattern  # noqa: F401
 from tests.front.serving import Database
 from tests.several.stage import Network, Several, two_portals
+from tests.several.stores import Redis, Relay
 
 FIRST = "ikd_first"
 """The role as which the first portal signs in at PostgreSQL, so that it alone can be kept out."""
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def network() -> Iterator[Network | None]:
     """A network for the second portal; None if this user may not make one."""
     network = Network()
@@ -29,28 +30,38 @@ def network() -> Iterator[Network | None]:
     network.remove()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
+def redis(network: Network | None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Redis]:
+    hosts = ("127.0.0.1", network.redis) if network else ("127.0.0.1",)
+    redis = Redis(tmp_path_factory.mktemp("redis"), *hosts).start()
+    yield redis
+    redis.stop()
+
+
+@pytest.fixture(scope="package")
 def several(
     cluster: Cluster,  # noqa: F811
+    redis: Redis,
     network: Network | None,
     tmp_path_factory: pytest.TempPathFactory,
     django_db_blocker: DjangoDbBlocker,
 ) -> Iterator[Several]:
-    """Two portals on one PostgreSQL, which they reach over its Unix socket."""
+    """Two portals on one PostgreSQL and one Redis. The second reaches both over its network."""
     name = f"s{uuid.uuid4().hex}"
     over_tcp = cluster.database(name, "pattern")
     cluster.execute(f"DROP ROLE IF EXISTS {FIRST}", f"CREATE ROLE {FIRST} LOGIN SUPERUSER")
-    first, second = (
-        Database(f"postgres://{role}@/{name}?host={cluster.folder}&port={cluster.port}")
-        for role in (FIRST, "ikd")
-    )
+    first = Database(f"postgres://{FIRST}@/{name}?host={cluster.folder}&port={cluster.port}")
+    relay = Relay(network.database if network else "127.0.0.1", cluster.port)
+    second = Database(f"postgres://ikd@{relay.host}:{relay.port}/{name}")
+    stores = tuple(f"redis://{host}:{redis.port}/0" for host in (redis.hosts[0], redis.hosts[-1]))
     folder = tmp_path_factory.mktemp("several")
     with (
         django_db_blocker.unblock(),
         over_tcp.connected(),
-        two_portals(second, folder, network, first) as several,
+        two_portals(second, folder, network, first, stores) as several,
     ):
         yield several
+    relay.close()
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import ipaddress
 import os
 import signal
 import subprocess
@@ -15,12 +16,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
+
 from accounts.models import User
+from authgate.check.credentials import new_token
 from authgate.models import Origin
 from authgate.sign_ins import open_gate
 from tests import behaviour
 from tests.behaviour import FETCH, NAVIGATION, PORTAL, SITES
-from tests.front.serving import Database, Portal, begin, children, eventually, free_port, program
+from tests.factories import PASSWORD
+from tests.front.serving import ROOT, Database, Portal, begin, children, eventually, free_port, program
 from tests.proxies import portal as proxied
 from tests.proxies.backend import Backend
 from tests.proxies.nginx import start_nginx
@@ -28,6 +33,9 @@ from tests.proxies.processes import Server
 from tests.proxies.proxy import Proxy
 from tests.proxies.traefik import start_traefik
 from tests.proxies.wire import connected
+
+GRACE = 3.0
+"""Seconds for which a portal answers without its database."""
 
 SESSIONS = 60
 """alice's gate sessions: with so many, checks come that a portal has not seen yet, too."""
@@ -45,20 +53,20 @@ class Network:
     def __init__(self) -> None:
         number = os.getpid() % 16_000
         self.name = f"ikd-{number}"
-        begins = f"198.18.{number >> 6}.{(number & 63) * 4}"
-        self.outside, self.inside = (begins.rsplit(".", 1)[0] + f".{(number & 63) * 4 + n}" for n in (1, 2))
+        begins = ipaddress.IPv4Address("198.18.0.0") + number * 8
+        self.outside, self.inside, self.database, self.redis = (str(begins + n) for n in (1, 2, 3, 4))
 
     def make(self) -> bool:
         """Make it. Return False if this user may not."""
         program("ip", "iproute2", "/sbin")
         if _ip("netns", "add", self.name).returncode:
             return False
-        inside = ("-n", self.name)
+        inside, outside = ("-n", self.name), (self.outside, self.database, self.redis)
         for command in (
             ("link", "add", self.name, "type", "veth", "peer", "name", "ikd0", "netns", self.name),
-            ("addr", "add", f"{self.outside}/30", "dev", self.name),
+            *(("addr", "add", f"{each}/29", "dev", self.name) for each in outside),
             ("link", "set", self.name, "up"),
-            (*inside, "addr", "add", f"{self.inside}/30", "dev", "ikd0"),
+            (*inside, "addr", "add", f"{self.inside}/29", "dev", "ikd0"),
             (*inside, "link", "set", "ikd0", "up"),
             (*inside, "link", "set", "lo", "up"),
         ):
@@ -75,6 +83,17 @@ class Network:
             yield
         finally:
             _ip("-n", self.name, "route", "del", "blackhole", f"{self.outside}/32")
+
+    @contextmanager
+    def cut_off_from(self, address: str) -> Iterator[None]:
+        """Lose every packet that the portal sends to an address: it goes to a card that nobody has."""
+        inside = ("-n", self.name, "neigh")
+        of_nobody = ("lladdr", "02:00:00:00:00:99", "nud", "permanent")
+        assert _ip(*inside, "replace", address, *of_nobody, "dev", "ikd0").returncode == 0
+        try:
+            yield
+        finally:
+            _ip(*inside, "del", address, "dev", "ikd0")
 
 
 def _ip(*arguments: str) -> subprocess.CompletedProcess[bytes]:
@@ -100,6 +119,7 @@ class Load:
 
     proxy: Proxy
     requests: dict[str, list[dict[str, str]]]
+    pause: float = 0.01
     answers: list[Asked] = field(default_factory=list)
     _ended: threading.Event = field(default_factory=threading.Event)
     _threads: list[threading.Thread] = field(default_factory=list)
@@ -138,7 +158,7 @@ class Load:
             except (OSError, http.client.HTTPException):
                 status, connection = 0, None
             self.answers.append(Asked(who, asked, time.monotonic() - asked, status))
-            time.sleep(0.01)
+            time.sleep(self.pause)
         if connection is not None:
             connection.close()
 
@@ -155,13 +175,19 @@ class Load:
 class Several:
     """Two portals behind both proxies; bob may not see /staff/, and nobody is signed in for nothing."""
 
+    hosts: dict[str, str]
+    """Where each portal reaches servers of this machine."""
+
     def __init__(self, portals: dict[str, Portal], proxies: list[Proxy], tokens: list[str]) -> None:
         self.portals, self.proxies = portals, proxies
-        name = proxies[0].portal.cookie_name("app")
+        self.origin = proxies[0].portal.origin("app")
+        self.portal_host = proxies[0].portal.host("portal")
+        self.cookie_name = proxies[0].portal.cookie_name("app")
         alice, bob = (
-            [FETCH | {"Cookie": f"{name}={token}"} for token in some] for some in (tokens[:-1], tokens[-1:])
+            [FETCH | {"Cookie": f"{self.cookie_name}={token}"} for token in some]
+            for some in (tokens[:-1], tokens[-1:])
         )
-        self._requests = {
+        self.requests = {
             "alice": alice[:1],
             "alice in many browsers": alice,
             "bob": bob,
@@ -171,13 +197,49 @@ class Several:
 
     def is_open(self) -> bool:
         return all(
-            proxy.ask("/page", headers=self._requests["alice"][0]).status == 200 for proxy in self.proxies
+            proxy.ask("/page", headers=self.requests["alice"][0]).status == 200 for proxy in self.proxies
         )
+
+    def is_healthy(self) -> bool:
+        """Return whether each portal answers checks: one that it knows, and one that it has to look up."""
+        known = self.requests["alice"][0]["Cookie"]
+        unknown = f"{self.cookie_name}={new_token()}"
+        return all(
+            (portal.ask(known, origin=self.origin).status, portal.ask(unknown, origin=self.origin).status)
+            == (200, 401)
+            for portal in self.portals.values()
+        )
+
+    def is_ready(self) -> bool:
+        return all(status_of(portal, "/readyz") == 200 for portal in self.portals.values())
+
+    def assert_healthy(self) -> None:
+        assert eventually(lambda: self.is_open() and self.is_healthy() and self.is_ready(), 30)
+
+    def lost_sessions(self) -> int:
+        """Return how many of alice's sessions one of the portals does not know."""
+        return sum(
+            any(
+                portal.ask(request["Cookie"], origin=self.origin).status != 200
+                for portal in self.portals.values()
+            )
+            for request in self.requests["alice in many browsers"]
+        )
+
+    def start_again(self, **settings: str | dict[str, str]) -> None:
+        """Start both portals again with other settings, the same for both or one for each."""
+        all_at_once(Portal.stop, self.portals.values())
+        for name, portal in self.portals.items():
+            portal.environment |= {
+                key: value if isinstance(value, str) else value[name] for key, value in settings.items()
+            }
+        all_at_once(Portal.start, self.portals.values())
+        self.assert_healthy()
 
     @contextmanager
     def load(self) -> Iterator[list[Load]]:
         """Ask both proxies at once meanwhile, and let the portals be as they were before it ends."""
-        loads = [Load(proxy, self._requests) for proxy in self.proxies]
+        loads = [Load(proxy, self.requests) for proxy in self.proxies]
         for each in loads:
             each.start()
         try:
@@ -201,6 +263,11 @@ def assert_nothing_lost(load: Load) -> None:
     lost = [answer for answer in load.answers if answer.status != expected[answer.who]]
     assert lost == [], f"{load.proxy.name} lost {len(lost)} of {len(load.answers)}: {lost[:9]}"
     assert min(map(load.count, expected)) > 2
+
+
+def status_of(portal: Portal, path: str) -> int:
+    with portal.connect() as connection:
+        return connection.get(path, Connection="close").status
 
 
 def processes(portal: Portal) -> list[int]:
@@ -231,11 +298,18 @@ def stopped(portal: Portal) -> Iterator[None]:
 
 @contextmanager
 def two_portals(
-    database: Database, folder: Path, network: Network | None, first: Database | None = None
+    database: Database,
+    folder: Path,
+    network: Network | None,
+    first: Database | None = None,
+    stores: tuple[str, str] = ("", ""),
+    code: Path = ROOT,
+    prepare: Callable[[], None] = lambda: None,
 ) -> Iterator[Several]:
     """Run two portals on a database, the second in a network of its own, and both proxies before them.
 
-    `first` is the same database as the first portal is to reach it.
+    `first` is the same database as the first portal is to reach it, `stores` their URLs of Redis.
+    `code` is the checkout that they run, and `prepare` what is done before they start.
     """
     port, plain_port = free_port(), free_port()
     origin = f"https://{SITES['app']}:{port}"
@@ -243,14 +317,18 @@ def two_portals(
     assert Origin.objects.filter(value=origin).exists()
     alice, bob = (User.objects.get(username=name) for name in ("alice", "bob"))
     tokens = [open_gate(begin(user), origin) for user in [alice] * SESSIONS + [bob]]
-    settings = {"IKD_PORTAL_URL": f"https://{PORTAL}:{port}"}
+    password = make_password(PASSWORD, hasher=Argon2PasswordHasher())  # the server knows no cheap hash
+    User.objects.filter(username__in=("alice", "erin", "frank")).update(password=password)
+    settings = {"IKD_PORTAL_URL": f"https://{PORTAL}:{port}", "IKD_STALE_GRACE": str(GRACE)}
     for name in ("a", "b"):
         (folder / name).mkdir()
     apart = {"IKD_BIND": f"{network.inside}:8000", "IKD_TRUSTED_PROXIES": network.outside} if network else {}
     run_by = ("ip", "netns", "exec", network.name) if network else ()
     portals = {
-        "a": Portal(folder / "a", first or database, **settings, IKD_STALE_GRACE="0"),
-        "b": Portal(folder / "b", database, run_by=run_by, **settings, **apart),
+        "a": Portal(folder / "a", first or database, **settings, code=code, REDIS_URL=stores[0]),
+        "b": Portal(
+            folder / "b", database, run_by=run_by, **settings, **apart, code=code, REDIS_URL=stores[1]
+        ),
     }
     backend = Backend(("app",))
     backend.start()
@@ -258,21 +336,23 @@ def two_portals(
     binds = [f"{portal.address[0]}:{portal.address[1]}" for portal in portals.values()]
     shown = proxied.Portal("https", names, port, plain_port, binds[0], {}, None, {})  # type: ignore[arg-type]
     proxies: list[Proxy] = []
+    prepare()
     try:
-        _all_at_once(Portal.start, portals.values())
+        all_at_once(Portal.start, portals.values())
         for start, file in ((start_nginx, "minimal.conf"), (start_traefik, "several.yaml")):
             place = folder / file
             place.mkdir()
             proxies.append(start(shown, backend, place, file=file, second_at=binds[1]))
         several = Several(portals, proxies, tokens)
+        several.hosts = {"a": "127.0.0.1", "b": network.outside if network else "127.0.0.1"}
         assert eventually(several.is_open, 30)
         yield several
     finally:
-        _all_at_once(Server.stop, [proxy.server for proxy in proxies])
-        _all_at_once(Portal.stop, portals.values())
+        all_at_once(Server.stop, [proxy.server for proxy in proxies])
+        all_at_once(Portal.stop, portals.values())
         backend.stop()
 
 
-def _all_at_once(do: Callable[[Any], object], each: Iterable[Any]) -> None:
+def all_at_once(do: Callable[[Any], object], each: Iterable[Any]) -> None:
     with ThreadPoolExecutor() as threads:
         list(threads.map(do, each))
