@@ -1,45 +1,103 @@
+"""What /metrics shows: sums over processes that never fall, to operators alone."""
+
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from django.test import Client
 from pytest_django import Settings
 
+from authgate import counters
+from authgate.counters import OTHER, Histogram, LabelledCounter
 from authgate.worker import metrics
+
+TOKEN = {"authorization": "Bearer the token of Prometheus"}
 
 
 @pytest.fixture(autouse=True)
-def token(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def folder(settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(metrics, "sources", [])
     settings.IKD_METRICS_TOKEN, settings.IKD_VAR = "the token of Prometheus", tmp_path
+    return tmp_path / "metrics"
 
 
-def test_workers_that_live_are_told_to_who_has_the_token() -> None:
-    metrics.sources[:] = [
-        lambda: {"ikd_memory_sessions": 3},
-        lambda: {"ikd_memory_hits_total": 41, 'ikd_checks_shed_total{reason="queue full"}': 2},
-    ]
+def publish(*numbers: counters.Numbers) -> None:
+    metrics.sources[:] = [lambda each=each: each for each in numbers]  # type: ignore[misc]
     metrics.publish()
 
-    told = Client().get("/metrics", headers={"authorization": "Bearer the token of Prometheus"})
 
-    assert told.status_code == 200
-    assert f'ikd_memory_sessions{{worker="{os.getpid()}"}} 3\n' in told.text
-    assert "# TYPE ikd_memory_hits_total counter\n" in told.text
-    assert f'ikd_checks_shed_total{{worker="{os.getpid()}",reason="queue full"}} 2\n' in told.text
+def told() -> list[str]:
+    return Client().get("/metrics", headers=TOKEN).text.splitlines()
 
 
-def test_a_worker_that_is_gone_is_told_no_more(tmp_path: Path) -> None:
-    (tmp_path / "metrics").mkdir()
-    (tmp_path / "metrics" / "4194399").write_text('{"ikd_memory_sessions": 3}')
+def of_another_process(folder: Path, numbers: counters.Numbers, *, lives: bool) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    name = f"{process.pid}-{metrics._started(process.pid)}-{metrics._namespace()}"
+    folder.mkdir(exist_ok=True)
+    (folder / name).write_text(json.dumps(numbers))
+    if not lives:
+        process.communicate()
 
-    assert "4194399" not in metrics.exposition(metrics._live())
+
+def test_operators_see_the_numbers() -> None:
+    publish(
+        {"ikd_memory_sessions": 3}, {"ikd_memory_hits_total": 41, 'ikd_checks_shed_total{reason="late"}': 2}
+    )
+
+    lines = told()
+
+    assert "ikd_memory_sessions 3" in lines
+    assert "# TYPE ikd_memory_hits_total counter" in lines
+    assert 'ikd_checks_shed_total{reason="late"} 2' in lines
+
+
+def test_processes_are_added_up(folder: Path) -> None:
+    publish({"ikd_memory_hits_total": 41, "ikd_memory_applications": 3, "ikd_connections": 2})
+    of_another_process(
+        folder, {"ikd_memory_hits_total": 1, "ikd_memory_applications": 5, "ikd_connections": 2}, lives=True
+    )
+
+    assert {"ikd_memory_hits_total 42", "ikd_memory_applications 5", "ikd_connections 4"} <= set(told())
+
+
+def test_counters_of_an_ended_process_stay_and_its_gauges_go(folder: Path) -> None:
+    publish({"ikd_memory_hits_total": 41, "ikd_connections": 2})
+    of_another_process(
+        folder,
+        {"ikd_memory_hits_total": 1, "ikd_connections": 9, 'ikd_check_seconds_bucket{way="view",le="1"}': 4},
+        lives=False,
+    )
+
+    for _ in range(3):
+        lines = told()
+        assert {"ikd_memory_hits_total 42", "ikd_connections 2"} <= set(lines)
+        assert 'ikd_check_seconds_bucket{way="view",le="1"} 4' in lines
+
+
+def test_a_process_with_the_number_of_an_ended_one_is_another(folder: Path) -> None:
+    folder.mkdir()
+    (folder / f"{os.getpid()}-1-{metrics._namespace()}").write_text('{"ikd_memory_hits_total": 1}')
+    publish({"ikd_memory_hits_total": 41})
+
+    assert "ikd_memory_hits_total 42" in told()
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '"x"'])
+def test_a_file_that_cannot_be_read_costs_only_its_numbers(text: str, folder: Path) -> None:
+    publish({"ikd_memory_hits_total": 41})
+    (folder / metrics.ENDED).write_text(text)
+    (folder / "77").write_text(text)
+
+    assert "ikd_memory_hits_total 41" in told()
 
 
 @pytest.mark.parametrize("given", ["", "Bearer ", "Bearer the token of Prometheus2", "Bearer \xe9"])
-def test_nobody_else_is_told(given: str) -> None:
+def test_nobody_else_sees_them(given: str) -> None:
     assert Client().get("/metrics", headers={"authorization": given}).status_code == 401
 
 
@@ -54,3 +112,49 @@ def test_a_folder_that_cannot_be_written_costs_nothing_else(settings: Settings, 
     settings.IKD_VAR = tmp_path / "file"
 
     metrics.publish()
+
+    assert Client().get("/metrics", headers=TOKEN).status_code == 200
+
+
+def test_the_number_of_series_is_bounded() -> None:
+    tally = LabelledCounter("ikd_x_total", "name", most=2)
+    for name in ("a", "b", "c", "d", "a"):
+        tally.add(name)
+
+    assert tally.numbers() == {
+        'ikd_x_total{name="a"}': 2,
+        'ikd_x_total{name="b"}': 1,
+        f'ikd_x_total{{name="{OTHER}"}}': 2,
+    }
+
+
+def test_a_label_cannot_end_its_line() -> None:
+    assert counters.series("a", {"b": 'c"} 1\nd\\'}) == 'a{b="c\\"} 1\\nd\\\\"}'
+
+
+def test_a_histogram_counts_from_below() -> None:
+    histogram = Histogram("ikd_x_seconds", "way")
+    for seconds in (0.0004, 0.0005, 20.0, -1.0):
+        histogram.observe(seconds, "a", 2)
+
+    numbers = histogram.numbers()
+
+    assert numbers['ikd_x_seconds_bucket{way="a",le="0.00025"}'] == 2
+    assert numbers['ikd_x_seconds_bucket{way="a",le="0.0005"}'] == 6
+    assert numbers['ikd_x_seconds_bucket{way="a",le="+Inf"}'] == 8
+    assert numbers['ikd_x_seconds_count{way="a"}'] == 8
+    assert numbers['ikd_x_seconds_sum{way="a"}'] == pytest.approx(40.0018)
+
+
+def test_sign_ins_are_counted_by_way_and_result() -> None:
+    before = counters.sign_ins.numbers()
+    counters.note_event("sign_in", ["password", "totp"])
+    counters.note_event("sign_in_failed")
+
+    after = counters.sign_ins.numbers()
+
+    grown = {name for name in after if after[name] > before.get(name, 0)}
+    assert grown == {
+        'ikd_sign_ins_total{way="password+totp",result="succeeded"}',
+        'ikd_sign_ins_total{way="password",result="failed"}',
+    }

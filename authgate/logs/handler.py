@@ -1,4 +1,4 @@
-"""Writes lines to standard error: an error once, and then how often it came again."""
+"""Writes lines to standard error: each error once, and then the number of its repetitions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets are masked in whatever a log line says, by the places in which they stand and by their looks."""
+"""Masks secrets in log lines, by their position and by their form."""
 
 from __future__ import annotations
 
