@@ -9,6 +9,7 @@ The change feed, leases, and codes and limits in tables belong to a place and a 
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import sqlite3
 from collections.abc import Iterator
@@ -26,12 +27,14 @@ from django.db.utils import ConnectionHandler
 from django.utils import timezone
 
 from accounts.models import PortalSession, RememberedDevice, User
-from authgate.models import Change, Lease, SignIn
+from authgate.journal import triggers as journal
+from authgate.journal.gaps import note_restored
+from authgate.models import Change, JournalContext, JournalEntry, Lease, SignIn
 from authgate.worker import triggers
 from ikd_portal.settings import database as settings_of
 
 COPY = "copy"
-LEFT_OUT = (Change, Lease)
+LEFT_OUT = (Change, Lease, JournalContext)
 ROWS_AT_ONCE = 500
 
 
@@ -88,6 +91,7 @@ def restore(path: Path, folder: Path, *, keep_sessions: bool) -> None:
             if not keep_sessions:
                 end_sessions()
             _compare_unless_ended(keep_sessions)
+            note_restored()
     finally:
         for ending in ("", "-wal", "-shm"):
             Path(f"{draft}{ending}").unlink(missing_ok=True)
@@ -142,13 +146,17 @@ def copied_models() -> list[type[models.Model]]:
 def copy_rows(source: str, target: str) -> None:
     """Replace all rows of `target` by those of `source`. The caller has opened a transaction."""
     to, tables = connections[target], copied_models()
-    with transaction.atomic(target), _unconstrained(to), to.cursor() as cursor:
+    with journal.passing(target), _unconstrained(to), to.cursor() as cursor:
         for model in tables:
             cursor.execute(f"DELETE FROM {to.ops.quote_name(model._meta.db_table)}")  # noqa: S608
         # Triggers wrote these on the way: nobody is to be told of the end of rows that come back.
         cursor.execute("DELETE FROM openid_logoutdelivery")
         for model in tables:
-            _copy_table(model, source, to, cursor)
+            if model is not JournalEntry:
+                _copy_table(model, source, to, cursor)
+        # Triggers journaled all of that. The copy has the journal of its source.
+        cursor.execute(f"DELETE FROM {JournalEntry._meta.db_table}")  # noqa: S608
+        _copy_table(JournalEntry, source, to, cursor)
         for statement in to.ops.sequence_reset_sql(no_style(), tables):
             cursor.execute(statement)
     triggers.forget_everything(target)
@@ -197,7 +205,7 @@ def _plain(field: models.Field[Any, Any], value: Any) -> str:
     if isinstance(field, models.BinaryField):
         return bytes(value).hex() if value is not None else "None"
     if isinstance(field, models.JSONField):
-        return repr(value)
+        return json.dumps(value, sort_keys=True)  # PostgreSQL keeps no order of names
     return str(field.get_prep_value(value))
 
 

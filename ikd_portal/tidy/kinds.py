@@ -14,15 +14,20 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from accounts.models import ApiToken, Invitation, LockLink, PortalSession, RememberedDevice
+from accounts.access_reviews.reviews import over_reviews
+from accounts.models import AccessReviewEntry, ApiToken, Invitation, LockLink, PortalSession, RememberedDevice
 from authgate import kept_pages
-from authgate.models import AuditEvent, ConfigurationEvent, GateSession, SignIn
+from authgate.journal import retention
+from authgate.models import AuditEvent, ConfigurationEvent, GateSession, RequestCount, SignIn, TrialCount
+from authgate.usage import requests
 from ikd_portal.table_cache import TableCache
 from openid import sweep
 from openid.models import Grant
 
 BATCH = 200
 """Rows that one transaction deletes. Each sign-in and gate session adds a row to the change feed."""
+
+COUNTS_BATCH = 2_000
 
 REFUSALS = ("refused", "overloaded")
 SIGN_IN_EVENTS = (
@@ -108,6 +113,16 @@ def _changes_in_the_admin() -> Rows:
     return LogEntry.objects.filter(action_time__lt=_before("IKD_KEEP_SECURITY_EVENTS"))
 
 
+def _people_in_access_reviews() -> Rows:
+    over = over_reviews(_before("IKD_KEEP_ACCESS_REVIEWS"))
+    return AccessReviewEntry.objects.filter(review__in=over.order_by())
+
+
+def _access_reviews() -> Rows:
+    """Return those whose entries are deleted: a review can have thousands."""
+    return over_reviews(_before("IKD_KEEP_ACCESS_REVIEWS")).filter(entries=None)
+
+
 def _configuration_events() -> Rows:
     return ConfigurationEvent.objects.filter(last_at__lt=_before("IKD_KEEP_CONFIGURATION_EVENTS"))
 
@@ -124,6 +139,21 @@ def _by(old: Callable[[], Rows]) -> Callable[[], int]:
         return len(keys)
 
     return delete
+
+
+def _delete_request_counts() -> int:
+    """Delete a batch of old counts. Nothing hangs on them, so that one statement takes many."""
+    return _delete_old(RequestCount.objects.all())
+
+
+def _delete_trial_counts() -> int:
+    return _delete_old(TrialCount.objects.all())
+
+
+def _delete_old(counts: Rows) -> int:
+    old = counts.filter(day__lt=requests.first_kept_day()).order_by("day")
+    keys = list(old.values_list("pk", flat=True)[:COUNTS_BATCH])
+    return counts.filter(pk__in=keys).delete()[0] if keys else 0
 
 
 def _delete_cache_entries() -> int:
@@ -147,6 +177,11 @@ KINDS = (
     Kind("sign-in events", _by(_sign_in_events)),
     Kind("security events", _by(_security_events)),
     Kind("Django's log of the administration", _by(_changes_in_the_admin)),
+    Kind("counts of requests", _delete_request_counts, COUNTS_BATCH),
+    Kind("changes in the journal", lambda: retention.delete(_before("IKD_KEEP_JOURNAL"), BATCH)),
+    Kind("results of rules on trial", _delete_trial_counts, COUNTS_BATCH),
+    Kind("people in access reviews", _by(_people_in_access_reviews)),
+    Kind("access reviews", _by(_access_reviews)),
     Kind("configuration events", _by(_configuration_events)),
     Kind("kept pages", lambda: kept_pages.remove_expired(timezone.now()), 500),
     Kind("codes and limits", _delete_cache_entries),

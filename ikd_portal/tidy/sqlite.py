@@ -1,4 +1,4 @@
-"""SQLite's file: free pages go back to the disk, and the planner's statistics stay true.
+"""SQLite's file: free pages go back to the disk, and the planner's statistics stay current.
 
 PostgreSQL does both by itself (autovacuum).
 """

@@ -10,8 +10,25 @@ from django.core.cache import caches
 from django.db.models import Model
 from django.utils import timezone
 
-from accounts.models import ApiToken, Invitation, LockLink, PortalSession, RememberedDevice, User
-from authgate.models import Application, AuditEvent, ConfigurationEvent, GateSession, KeptPage, SignIn
+from accounts.models import (
+    AccessReview,
+    ApiToken,
+    Invitation,
+    LockLink,
+    PortalSession,
+    RememberedDevice,
+    User,
+)
+from authgate.models import (
+    Application,
+    AuditEvent,
+    ConfigurationEvent,
+    GateSession,
+    KeptPage,
+    RequestCount,
+    SignIn,
+    TrialCount,
+)
 from openid.models import Client, Code, Grant, LogoutDelivery, Token
 
 DAY = timedelta(days=1)
@@ -53,6 +70,17 @@ def event(kind: str) -> AuditEvent:
         at=timezone.now(), kind=kind, actor="alice", subject="alice", reason="no rule admits the user",
         address="198.51.100.7", details={"url": "https://wiki.example.com/a/page"},
     )  # fmt: skip
+
+
+def request_count(user: User) -> RequestCount:
+    application, _ = Application.objects.get_or_create(name="wiki")
+    return RequestCount(
+        day=timezone.localdate(), application=application, person=user.pk, rule=1, method="GET", allowed=7
+    )
+
+
+def trial_count(user: User) -> TrialCount:
+    return TrialCount(day=timezone.localdate(), rule=1, version="v", person=user.pk, change="none", count=7)
 
 
 def configuration_event(reason: str) -> ConfigurationEvent:
@@ -136,3 +164,8 @@ def save_all(*lists: Sequence[Model]) -> None:
 def cache_entry() -> None:
     caches["default"].set(os.urandom(8).hex(), 1, 300)
     caches["codes"].set(os.urandom(8).hex(), "a code", 60)
+
+
+def access_review(user: User) -> AccessReview:
+    now = timezone.now()
+    return AccessReview(name="wiki", began_at=now, closed_at=now, asked=[user.username])

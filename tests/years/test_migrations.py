@@ -9,12 +9,16 @@ from django.db import connection
 from accounts.models import User
 from authgate.models import SignIn
 from authgate.worker import triggers
+from ikd_portal.models import ManagedObject
 from openid import triggers as openid_triggers
 from tests.factories import UpstreamFactory, UserFactory
 from tests.front.serving import Cast
 from tests.years import rows
 
-APPS = ("openid", "accounts", "authgate", "admin", "mfa", "account", "sessions", "auth", "contenttypes")
+APPS = (
+    *("openid", "accounts", "authgate", "ikd_portal"),
+    *("admin", "mfa", "account", "sessions", "auth", "contenttypes"),
+)
 
 
 def fill(people: Cast) -> None:
@@ -22,6 +26,7 @@ def fill(people: Cast) -> None:
     rows.grant(SignIn.objects.filter(user=people.alice)[0])
     rows.save_all([rows.event("sign_in")], [rows.portal_session()], [rows.api_token(people.alice)])
     rows.save_all([rows.remembered_device(people.bob)], [rows.lock_link(people.bob)], [rows.kept_page()])
+    ManagedObject.objects.create(kind="group", name="staff", object_key=1)
     rows.save_all([rows.invitation()], [rows.delivery()], [rows.configuration_event("a mistake")])
 
 

@@ -64,9 +64,21 @@ ENDS: dict[str, tuple[Callable[[Cast], Model], timedelta]] = {
     "a refusal": (lambda cast: rows.event("refused"), kept("IKD_KEEP_REFUSALS")),
     "the event of a sign-in": (lambda cast: rows.event("sign_in"), kept("IKD_KEEP_SIGN_IN_EVENTS")),
     "a security event": (lambda cast: rows.event("factor_removed"), kept("IKD_KEEP_SECURITY_EVENTS")),
+    "an access review": (
+        lambda cast: rows.access_review(cast.alice),
+        kept("IKD_KEEP_ACCESS_REVIEWS"),
+    ),
     "a configuration event": (
         lambda cast: rows.configuration_event("a mistake"),
         kept("IKD_KEEP_CONFIGURATION_EVENTS"),
+    ),
+    "a count of requests": (
+        lambda cast: rows.request_count(cast.alice),
+        kept("IKD_KEEP_REQUEST_COUNTS") + DAY,
+    ),
+    "a result of a rule on trial": (
+        lambda cast: rows.trial_count(cast.alice),
+        kept("IKD_KEEP_REQUEST_COUNTS") + DAY,
     ),
     "a kept page": (lambda cast: rows.kept_page(), HOUR),
     "a sign-out message that was sent": (lambda cast: rows.delivery(), 7 * DAY),
@@ -255,7 +267,7 @@ def test_by_hand_it_says_what_it_deleted(people: Cast) -> None:
 def test_by_hand_it_does_not_disturb_another_process(people: Cast) -> None:
     leases.hold("tidy", "first", 60)
 
-    with pytest.raises(CommandError, match="Another process tidies now"):
+    with pytest.raises(CommandError, match="Another process is already deleting"):
         call_command("tidy")
 
 

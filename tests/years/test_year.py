@@ -18,7 +18,7 @@ from django.db.models import Model, QuerySet
 from pytest_django import Settings
 
 from accounts.models import User
-from authgate.models import AuditEvent, Change, ConfigurationEvent, GateSession, SignIn
+from authgate.models import AuditEvent, Change, ConfigurationEvent, GateSession, RequestCount, SignIn
 from authgate.worker.feed import CUT_EVERY, FORGET_AFTER, Feed
 from authgate.worker.loader import gate_settings
 from authgate.worker.memory import WorkerMemory
@@ -59,7 +59,7 @@ def a_day(users: list[User], number: int) -> None:
     rows.save_all([rows.portal_session() for _ in users], [rows.kept_page() for _ in range(4)])
     rows.save_all([rows.event(kind) for kind, count in EVENTS.items() for _ in range(count)])
     rows.save_all([rows.invitation(used=bool(number % 2))], [rows.api_token(users[0])], [rows.delivery()])
-    rows.save_all([rows.remembered_device(users[1])])
+    rows.save_all([rows.remembered_device(users[1])], [rows.request_count(user) for user in users])
     if number % 28 == 0:
         rows.save_all([rows.configuration_event(f"mistake {number}")])
     for _ in range(10):
@@ -97,6 +97,7 @@ def plans() -> dict[str, str]:
         "ended sign-ins": kinds.over_sign_ins().order_by()[:200],
         "ended gate sessions": kinds._ended_gate_sessions().order_by()[:200],
         "portal sessions": kinds._portal_sessions().order_by()[:200],
+        "counts of requests": RequestCount.objects.filter(day__lt=now.date()).order_by("day")[:2000],
     }
     return {name: query.explain() for name, query in asked.items()}
 

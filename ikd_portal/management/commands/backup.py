@@ -10,9 +10,7 @@ from ikd_portal import copies
 
 
 class Command(BaseCommand):
-    help = (
-        "Write the whole database to a new file, while the portal runs. Keep the secret keys apart from it."
-    )
+    help = "Write the whole database to a new file, while the portal runs. Store the secret keys separately."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path)
@@ -22,4 +20,4 @@ class Command(BaseCommand):
             copies.backup(options["file"])
         except copies.NotCopied as problem:
             raise CommandError(str(problem)) from None
-        self.stdout.write(f"{options['file']} has every row. It does not have the secret keys.")
+        self.stdout.write(f"{options['file']} contains every row, but not the secret keys.")

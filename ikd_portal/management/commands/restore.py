@@ -12,7 +12,7 @@ from ikd_portal import copies
 
 
 class Command(BaseCommand):
-    help = "Replace the whole database by a backup, in one transaction. Every user has to sign in again."
+    help = "Replace the whole database with a backup, in one transaction. Every user has to sign in again."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("file", type=Path)

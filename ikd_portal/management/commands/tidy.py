@@ -10,13 +10,13 @@ from ikd_portal.tidy import rounds, sqlite
 
 
 class Command(BaseCommand):
-    help = "Delete everything that ended long enough ago. The portal does the same every few minutes."
+    help = "Delete data that ended longer ago than the settings say. The portal does this every few minutes."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--compact",
             action="store_true",
-            help="also write SQLite's file again without its free pages; nobody can sign in meanwhile",
+            help="also rewrite SQLite's file without its free pages; users cannot sign in meanwhile",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -24,7 +24,7 @@ class Command(BaseCommand):
         try:
             done = rounds.go(holder, batches=None)
         except rounds.LeaseLost:
-            raise CommandError("Another process tidies now. Try again in a minute.") from None
+            raise CommandError("Another process is already deleting. Try again in a minute.") from None
         finally:
             leases.release(rounds.LEASE, holder)
         for name, count in done.items():
