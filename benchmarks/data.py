@@ -44,8 +44,9 @@ def fill(wanted: dict[str, Any]) -> dict[str, Any]:
     """Fill a database with `applications`, `users` with `sessions` on SITE, and sessions on more `origins`.
 
     `trials` asks for as many more sessions of each of KINDS, each of a user of its own, numbered on from
-    the others; those of the last kind are on applications of their own. `passwords` are people who have one.
-    `issuer` is the URL of a provider whose JWTs are credentials.
+    the others; those of the last kind are on applications of their own. `passwords` are people who have one,
+    and the last of them are `administrators`.
+    `issuer` is the URL of a provider whose JWTs are credentials. `redirect_uri` is that of an OpenID client.
     """
     from django.contrib.auth.models import Group
 
@@ -60,23 +61,47 @@ def fill(wanted: dict[str, Any]) -> dict[str, Any]:
     _applications(wanted.get("applications", 1) - 1, staff.pk)
     members = _users(wanted.get("users", 1_000), staff.pk)
     _sessions(members, wanted.get("users", 1_000), wanted["sessions"])
-    tokens = {value: _session(members, value) for value in wanted.get("origins", ())}
-    _passwords(wanted.get("passwords", 0))
+    tokens: dict[str, Any] = {value: _session(members, value) for value in wanted.get("origins", ())}
+    _passwords(wanted.get("passwords", 0), wanted.get("administrators", 0))
     _trusted_issuer(wanted.get("issuer", ""))
     tokens["outsider"] = _session(_outsider(), SITE)
     tokens["api_token"] = _api_token(members, site)
     _trials(wanted.get("trials", 0), wanted["sessions"], staff.pk)
+    if redirect_uri := wanted.get("redirect_uri"):
+        tokens["client"] = _client(redirect_uri)
     return tokens
 
 
-def _passwords(count: int) -> None:
+def _client(redirect_uri: str) -> dict[str, str]:
+    """Make a client at which every user may sign in, and return its ID and secret."""
+    from authgate.models import Application, Rule
+    from openid.grants import digest
+    from openid.models import Client, ClientSecret
+
+    wiki = Application.objects.create(name="Wiki")
+    Rule.objects.create(application=wiki, path="/", who=Rule.Who.SIGNED_IN)
+    client, secret = (
+        Client.objects.create(application=wiki, redirect_uris=redirect_uri),
+        secrets.token_hex(32),
+    )
+    ClientSecret.objects.create(client=client, digest=digest(secret))
+    return {"client_id": client.client_id, "secret": secret}
+
+
+def _passwords(count: int, administrators: int) -> None:
     from django.contrib.auth.hashers import make_password
 
     from accounts.models import User
 
     password = make_password(PASSWORD)
     made = (
-        User(username=username(n), email=f"{username(n)}@example.com", password=password)
+        User(
+            username=username(n),
+            email=f"{username(n)}@example.com",
+            password=password,
+            is_staff=n >= count - administrators,
+            is_superuser=n >= count - administrators,
+        )
         for n in range(count)
     )
     User.objects.bulk_create(made)

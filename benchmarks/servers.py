@@ -55,6 +55,7 @@ def running(
     env: dict[str, str] | None = None,
     core: int | None = machine.SERVER_CORE,
     user: str | None = None,
+    within: float = STARTS_WITHIN,
 ) -> Iterator[Server]:
     """Run a server until the block is left; it is up when it accepts connections."""
     with log.open("ab") as output:
@@ -69,7 +70,7 @@ def running(
             user=user,
         )
     try:
-        _wait_for(process, port, log)
+        _wait_for(process, port, log, within)
         yield Server(name, process.pid, ("127.0.0.1", port))
     finally:
         process.send_signal(signal.SIGTERM)
@@ -80,8 +81,8 @@ def running(
             process.wait()
 
 
-def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    until = time.monotonic() + STARTS_WITHIN
+def _wait_for(process: subprocess.Popen[bytes], port: int, log: Path, within: float) -> None:
+    until = time.monotonic() + within
     while time.monotonic() < until and process.poll() is None:
         with socket.socket() as probe:
             probe.settimeout(1)

@@ -47,6 +47,16 @@ def measure_sign_in(run: Run, var: Path) -> dict[str, dict[str, float]]:
 
 def sign_in(portal: Server, number: int) -> tuple[float, float]:
     """Sign somebody in from an address of their own; give the seconds for the page and for the answer."""
+    page, answer, _ = _signed_in(portal, number)
+    return page, answer
+
+
+def browser_signed_in(portal: Server, number: int) -> str:
+    """Sign somebody in, and return the cookies of the browser."""
+    return _signed_in(portal, number)[2]
+
+
+def _signed_in(portal: Server, number: int) -> tuple[float, float, str]:
     headers = {
         "Host": servers.PORTAL_URL.partition("//")[2],
         "Origin": servers.PORTAL_URL,
@@ -73,4 +83,5 @@ def sign_in(portal: Server, number: int) -> tuple[float, float]:
     connection.close()
     if answer.status != 302:
         raise RuntimeError(f"a sign-in was answered with {answer.status}")
-    return seen - began, answered - asked
+    cookies = [line.partition(";")[0] for line in answer.headers.get_all("Set-Cookie") or []]
+    return seen - began, answered - asked, "; ".join(cookies)

@@ -15,4 +15,5 @@ which a request passes them:
 10. `decision` and `paths`: the rules, and every way in which a path can be read.
 11. `admission`: the answer that lets a request in.
 12. `responses`: every other answer; `state` seals what a redirect to the portal carries.
+13. `tally`: what counts the answers.
 """

@@ -5,40 +5,65 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from authgate.check.context import Context
 from authgate.check.contracts import STATUS, Contract
-from authgate.check.decision import Application, Subject
-from authgate.check.memory import ANSWERS_LIMIT, Memory, Principal, Session, Tokens
+from authgate.check.decision import Application, Decision, Subject
+from authgate.check.memory import ANSWERS_LIMIT, Memory, Picked, Principal, Session, Tokens
 from authgate.check.missing import Missing, MissingSigner, MissingTokens
 from authgate.check.responses import LONGEST_HEADERS, Answer, Headers, misconfigured
+from authgate.check.tally import ALLOWED, NOBODY, NOT_COUNTED, Tally
 
 IDENTITY_LIFETIME = 120
 """Seconds that a signed identity is good for. One is used for half of them, and then signed again."""
 
-OURS: Headers = ((b"x-auth-credential", b"portal"),)
-"""Tells nginx that Authorization was for the portal, and must not go on."""
+OURS: Headers = (
+    (b"x-auth-credential", b"portal"),
+    (b"x-envoy-auth-headers-to-remove", b"authorization"),
+)
+"""Tells nginx that Authorization was for the portal, and must not go on. Envoy removes it by itself."""
 
 TOKENS: Headers = ((b"x-auth-authorization", b"tokens"),)
 """Tells nginx to set Authorization to what the answer has there."""
 
 LONGEST_ECHO = 16_384
 
+PICKED_LIMIT = 32
+"""Tallies that a kept answer has, by rule and method."""
+
 _UNFIT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _TO_ENCODE = re.compile(rb"[^\x20-\x7e]|%|\A +| +\Z")
 
 
-def admit(context: Context, principal: Principal | None, memory: Memory) -> Answer | Missing | None:
+def admit(
+    context: Context, principal: Principal | None, decision: Decision, memory: Memory
+) -> Answer | Missing | None:
     """Return the answer that lets this principal into this application, None if its headers are too long.
 
-    It is made once, and kept with the principal.
+    It is made once, and kept with the principal, or in memory for visitors who are not signed in. Its tally
+    is that of the decision and the method.
     """
-    application, now = context.application, context.now
-    if principal is not None:
-        kept = principal.allowed.get(context.target.origin)
-        if kept is not None and kept[0] is application and now < kept[2]:
-            return kept[1]
+    application, target, now = context.application, context.target, context.now
+    kept = (memory.public if principal is None else principal.allowed).get(target.origin)
+    if kept is not None and kept[0] is application and now < kept[2]:
+        answer = kept[1]
+        tally = answer.tally
+        if tally.decision is not decision or tally.method != target.method:
+            again = kept[3].get((decision.rule, target.method))
+            if again is None or again.decision is not decision:
+                again = _new_tally(context, principal, decision, memory, kept[3])
+            answer.tally = again
+        return answer
+    return _admit_anew(context, principal, decision, memory)
+
+
+def _admit_anew(
+    context: Context, principal: Principal | None, decision: Decision, memory: Memory
+) -> Answer | Missing | None:
+    """Make the answer that lets a principal in, and keep it."""
+    application, target, now = context.application, context.target, context.now
     headers, good_until = identity_headers(application, principal.subject if principal else None), math.inf
     if application.identity_jwt:
         signed = b""
@@ -57,21 +82,42 @@ def admit(context: Context, principal: Principal | None, memory: Memory) -> Answ
         headers += token_headers(application, tokens)
     if is_too_long(headers):
         return None
-    return _kept(context, principal, headers, good_until)
+    picked = Picked()
+    tally = _new_tally(context, principal, decision, memory, picked)
+    made = _made(application, principal, headers, tally)
+    allowed = memory.public if principal is None else principal.allowed
+    if len(allowed) >= ANSWERS_LIMIT:
+        allowed.clear()
+    allowed[target.origin] = (application, made, good_until, picked)
+    return made
 
 
-def _kept(context: Context, principal: Principal | None, headers: Headers, good_until: float) -> Answer:
-    """Return the answer with these headers, after it was kept with the principal."""
-    application = context.application
+def _made(application: Application, principal: Principal | None, headers: Headers, tally: Tally) -> Answer:
+    """Return the answer with these headers."""
     if principal is None:
-        return Answer(200, headers)
+        return Answer(200, headers, tally=tally)
     if principal.is_program and not application.id_token:
         headers += OURS
-    made = Answer(200, headers, sign_in_id=principal.sign_in_id, token_id=principal.token_id)
-    if len(principal.allowed) >= ANSWERS_LIMIT:
-        principal.allowed.clear()
-    principal.allowed[context.target.origin] = (application, made, good_until)
-    return made
+    sign_in, token = principal.sign_in_id, principal.token_id
+    return Answer(200, headers, sign_in_id=sign_in, token_id=token, tally=tally)
+
+
+def _new_tally(
+    context: Context, principal: Principal | None, decision: Decision, memory: Memory, picked: Picked
+) -> Tally:
+    """Return what counts a kept answer to this request, after it was added to the answer's tallies."""
+    if memory.tallies is None:
+        return NOT_COUNTED
+    application, subject = context.application, None if principal is None else principal.subject
+    if application.watched:  # such a tally fits no other request, so that each comes here
+        return memory.tally(context, subject, decision, ALLOWED)
+    if len(picked) >= PICKED_LIMIT:
+        picked.clear()
+    person = NOBODY if subject is None else subject.user_id
+    method = context.target.method
+    tally = memory.tallies.kept(application.id, person, decision, method)
+    picked[decision.rule, method] = tally
+    return tally
 
 
 def with_authorization(allowed: Answer, contract: Contract, value: bytes, memory: Memory) -> Answer:
@@ -89,7 +135,8 @@ def with_authorization(allowed: Answer, contract: Contract, value: bytes, memory
         return misconfigured(contract, memory, "authorization cannot be given back")
     if is_status and is_too_long(headers):
         return allowed
-    return Answer(200, headers, b"", None, allowed.sign_in_id, allowed.token_id)
+    sign_in, token = allowed.sign_in_id, allowed.token_id
+    return Answer(200, headers, b"", None, sign_in, token, value, allowed.wire, allowed.tally)
 
 
 def header_value(text: str, *, comma: bool = False) -> bytes:
@@ -164,4 +211,4 @@ def told_groups(application: Application | None, subject: Subject) -> Iterable[s
 
 
 def is_too_long(headers: Headers) -> bool:
-    return sum(len(name) + len(value) + 4 for name, value in headers) > LONGEST_HEADERS
+    return sum(map(len, chain.from_iterable(headers))) + 4 * len(headers) > LONGEST_HEADERS

@@ -50,7 +50,8 @@ class Contract:
     `prefix` is the path of its endpoints. `parameters` of the check's own query belong to the contract.
     `has_filters` tells whether that query is the administrator's at all, `believes_port` whether the proxy
     vouches for the port of the origin, `reads_forwarded_uri` whether X-Forwarded-Uri is the only thing in a
-    check that says the path. `site` are the headers of the scheme and the host.
+    check that says the path. `site` are the headers of the scheme and the host. `shows_503` tells whether
+    browsers see a page with that status: the proxy passes it on, or asks for the page of a refusal.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Contract:
     has_filters: bool = True
     believes_port: bool = True
     reads_forwarded_uri: bool = False
+    shows_503: bool = True
     site: tuple[bytes, bytes] = (b"x-forwarded-proto", b"x-forwarded-host")
 
     def query(self, text: str) -> Query:
@@ -237,6 +239,7 @@ INGRESS_NGINX = Contract(
     STATUS,
     _original_url,
     parameters=frozenset(("host",)),
+    shows_503=False,
     site=(b"x-original-url", b"x-original-url"),
 )
 TRAEFIK = Contract(
@@ -250,9 +253,17 @@ TRAEFIK = Contract(
 CADDY = replace(TRAEFIK, name="caddy")
 HAPROXY = replace(TRAEFIK, name="haproxy")
 ENVOY = Contract(
-    "envoy", REDIRECT, _sent, has_filters=False, believes_port=False, site=(b"x-forwarded-proto", b"host")
+    "envoy",
+    REDIRECT,
+    _sent,
+    has_filters=False,
+    believes_port=False,
+    shows_503=False,
+    site=(b"x-forwarded-proto", b"host"),
 )
-OAUTH2_NGINX = Contract("oauth2 nginx", STATUS, _host_and_scheme, "/oauth2", site=SCHEME_AND_HOST)
+OAUTH2_NGINX = Contract(
+    "oauth2 nginx", STATUS, _host_and_scheme, "/oauth2", shows_503=False, site=SCHEME_AND_HOST
+)
 OAUTH2_TRAEFIK = replace(TRAEFIK, name="oauth2 traefik", prefix="/oauth2")
 
 ENDPOINT = Contract("endpoint", REDIRECT, _address)

@@ -6,13 +6,17 @@ there is no access. Rules only grant: one that cannot be evaluated still claims 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from authgate.check.paths import composed, folded, readings
-from authgate.check.target import BadTarget, Target, is_within
+from authgate.check.target import SHORT_URI, BadTarget, Target, is_within
 
 NO_RULE = "no rule covers the path"
+MAINTENANCE = "maintenance"
+
+SCOPES_LIMIT = 1_000
+"""Paths whose scope an application remembers."""
 
 
 class Verdict(Enum):
@@ -63,6 +67,13 @@ class Rule:
     kept: list[Decision] = field(default_factory=list, init=False, compare=False, repr=False)
     """Where `admitted` keeps what it made once."""
 
+    has_conditions: bool = field(default=False, init=False, compare=False, repr=False)
+    """Whether there is more to fulfil than who asks."""
+
+    def __post_init__(self) -> None:
+        is_bound = self.methods is not None or self.networks is not None or self.expires_at is not None
+        object.__setattr__(self, "has_conditions", is_bound or not self.readable)
+
     @property
     def admitted(self) -> Decision:
         if not self.kept:
@@ -76,6 +87,26 @@ class Scope:
     path: str
     exact: bool
     rules: tuple[Rule, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Maintenance:
+    """An application is closed to all but its owners and superusers, whom its rules admit as ever.
+
+    `text` is for those outside. `retry_after` is in seconds.
+    """
+
+    text: str = ""
+    retry_after: int = 900
+    owners: frozenset[int] = frozenset()
+    owner_groups: frozenset[int] = frozenset()
+
+    def is_over_for(self, subject: Subject | None) -> bool:
+        """Return whether the rules decide about this subject."""
+        if subject is None:
+            return False
+        is_owner = subject.user_id in self.owners or not self.owner_groups.isdisjoint(subject.group_ids)
+        return is_owner or subject.is_superuser
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +134,28 @@ class Application:
     challenges: str = "bearer"
     """What a program without a credential is asked for: bearer, basic or both."""
     named_groups: frozenset[str] | None = None
+    refusal_text: str = ""
+    """What signed-in users read on the refused page."""
+    maintenance: Maintenance | None = None
+    is_open: bool = field(default=True, init=False, compare=False, repr=False)
+    """Whether the rules decide about everyone. Kept as one value, since every check looks at it."""
+    watched: bool = False
+    """Whether its requests are sampled, since it has rules that only watch. They are not in `scopes`."""
+
+    kept: dict[str, Scope | None] = field(default_factory=dict, init=False, compare=False, repr=False)
+    """The scope of each plain path that was asked for last."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "is_open", self.enabled and self.maintenance is None)
+
+    def scope_of(self, plain_path: str) -> Scope | None:
+        """Return the scope that a path falls under which every server reads the same way, and keep it."""
+        scope = _most_specific(self.scopes, plain_path, self.longest)
+        if len(self.kept) >= SCOPES_LIMIT:
+            self.kept.clear()
+        if len(plain_path) <= SHORT_URI:
+            self.kept[plain_path] = scope
+        return scope
 
     @property
     def gets_tokens(self) -> bool:
@@ -122,6 +175,7 @@ class Subject:
     second_factor: bool = False
     proofs: dict[str, float] = field(default_factory=dict, hash=False)
     """When each kind of second factor was given last, in Unix time."""
+    is_superuser: bool = False
     group_ids: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
@@ -149,15 +203,32 @@ def decide(
     Every reading of the path must be admitted, whatever letter case the backend heeds. Where the
     contract tells no path, every scope must admit.
     """
-    if not application.enabled:
-        return Decision(REFUSE, "application disabled")
+    if not application.is_open and (closed := _closed(application, subject)) is not None:
+        return closed
     path = target.plain_path
     if path is not None and not application.heeds_case:
-        scope = _most_specific(application.scopes, path, application.longest)
+        try:
+            scope = application.kept[path]
+        except KeyError:
+            scope = application.scope_of(path)
         decision = _decide_in_scope(scope, target, subject, now)
     else:
         decision = _decide_for_every_reading(application, target, subject, now)
     return decision if filters is None else _narrow(decision, subject, filters)
+
+
+def _closed(application: Application, subject: Subject | None) -> Decision | None:
+    """Return the refusal of an application that is disabled or under maintenance, unless its rules decide."""
+    if not application.enabled:
+        return Decision(REFUSE, "application disabled")
+    if application.maintenance is None or application.maintenance.is_over_for(subject):
+        return None
+    return Decision(REFUSE, MAINTENANCE)
+
+
+def without_maintenance(application: Application) -> Application:
+    """Return the application as its rules alone would decide about it."""
+    return application if application.maintenance is None else replace(application, maintenance=None)
 
 
 def _decide_for_every_reading(
@@ -228,14 +299,8 @@ def _decide_in_scope(scope: Scope | None, target: Target, subject: Subject | Non
 
 def _decide_by_rule(rule: Rule, target: Target, subject: Subject | None, now: float) -> tuple[Verdict, str]:
     """Decide by one rule: whether it admits, would after a sign-in, or what fails first."""
-    if not rule.readable:
-        return REFUSE, "cannot be evaluated"
-    if rule.expires_at is not None and now >= rule.expires_at:
-        return REFUSE, "expired"
-    if rule.methods is not None and ("GET" if target.method == "HEAD" else target.method) not in rule.methods:
-        return REFUSE, "method"
-    if rule.networks is not None and not is_within(target.client, rule.networks):
-        return REFUSE, "network"
+    if rule.has_conditions and (failed := _condition_failed(rule, target, now)):
+        return failed
     if rule.who is CHOSEN and not (rule.users or rule.groups):
         return REFUSE, "nobody chosen"
     if rule.who is not EVERYONE or rule.second_factor or rule.proof:
@@ -248,6 +313,19 @@ def _decide_by_rule(rule: Rule, target: Target, subject: Subject | None, now: fl
         if rule.proof and now - subject.proofs.get(rule.proof[0], float("-inf")) >= rule.proof[1]:
             return STEP_UP, rule.proof[0]
     return ADMITS
+
+
+def _condition_failed(rule: Rule, target: Target, now: float) -> tuple[Verdict, str] | None:
+    """Return which condition of a rule a request fails, whoever asks; None if it fulfils all."""
+    if not rule.readable:
+        return REFUSE, "cannot be evaluated"
+    if rule.expires_at is not None and now >= rule.expires_at:
+        return REFUSE, "expired"
+    if rule.methods is not None and ("GET" if target.method == "HEAD" else target.method) not in rule.methods:
+        return REFUSE, "method"
+    if rule.networks is not None and not is_within(target.client, rule.networks):
+        return REFUSE, "network"
+    return None
 
 
 def _narrow(decision: Decision, subject: Subject | None, filters: Filters) -> Decision:

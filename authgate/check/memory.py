@@ -10,10 +10,12 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from authgate.check.contracts import Contract
-from authgate.check.decision import Application, Subject
+from authgate.check.decision import Application, Decision, Subject
+from authgate.check.tally import NOBODY, NOT_COUNTED, Counts, Tally
 from authgate.check.target import Target
 
 if TYPE_CHECKING:
+    from authgate.check.context import Context
     from authgate.check.credentials import Credential
     from authgate.check.responses import Answer
 
@@ -45,7 +47,10 @@ class Tokens:
     good_until: float
 
 
-Kept = dict[str, tuple[Application, "Answer", float]]
+Picked = dict[tuple[int | None, str | None], Tally]
+"""The tallies that a kept answer had, by rule and method."""
+
+Kept = dict[str, tuple[Application, "Answer", float, Picked]]
 """Answers ready made: for each origin the application they are for, and until when they may be given."""
 
 
@@ -66,9 +71,10 @@ class Session:
 
     def counts(self, credential: Credential, application_id: int, now: float) -> bool:
         """Return whether a cookie opens this session where it came, and whether the session still lives."""
-        return self.origin == credential.place and self.is_live(now)
+        return self.origin == credential.place and now < self.expires_at and now < self.idle_at
 
     def is_live(self, now: float) -> bool:
+        """Return whether the session still lives. `counts` says the same, without another call."""
         return now < self.expires_at and now < self.idle_at
 
 
@@ -114,6 +120,10 @@ class RefusedPage(NamedTuple):
     reason: str = ""
     languages: str = ""
     """What the browser would like to read, as in Accept-Language (RFC 9110, section 12.5.4)."""
+    text: str = ""
+    """The application's own words."""
+    prefix: str = ""
+    """Where the origin has its page `start`, if a visitor who is not signed in may be an owner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +160,19 @@ class Memory:
         self.at_several_ports: set[str] = set()
         self.issuers: frozenset[str] | Unknown = UNKNOWN
         self.signer: Signs | None = None
+        self.tallies: Counts | None = None
+        self.public: Kept = {}
+        """Answers to visitors who are not signed in, ready made."""
+
+    def tally(self, context: Context, subject: Subject | None, decision: Decision, outcome: str) -> Tally:
+        """Return what counts an answer that is not kept."""
+        if self.tallies is None:
+            return NOT_COUNTED
+        application = context.application
+        if application.watched:
+            self.tallies.watch(context, subject)
+        person = NOBODY if subject is None else subject.user_id
+        return self.tallies.once(application.id, person, decision, context.target.method, outcome)
 
     def is_throttled(self, client: str, key: bytes, now: float) -> bool:
         """Return whether an address had too many wrong credentials to look up another one now."""

@@ -25,8 +25,10 @@ from authgate.check.missing import (
 from authgate.check.request import Facts
 from authgate.check.responses import Answer, misconfigured
 from authgate.check.state import is_made_up
+from authgate.check.tally import ASKED, NOBODY, REFUSED
 from authgate.check.target import BadTarget, Target, code_in, is_on_same_host, is_within, without_code
 
+WRONG = Decision(REFUSE, "wrong credential")
 NO_PRINCIPAL = (Answer, Missing)
 """As a tuple: to build `Answer | Missing` for each check would take longer than to look at the class."""
 
@@ -79,7 +81,7 @@ def answer(context: Context, memory: Memory) -> Answer | Missing:
     is_program = principal is not None and principal.is_program
     decision = decide(application, target, subject, now, query.filters)
     if decision.verdict is ALLOW:
-        admitted = admit(context, principal, memory)
+        admitted = admit(context, principal, decision, memory)
         if admitted is not None:
             value = headers.values.get(b"authorization") if head is None else head.authorization
             if value is None or is_program or application.id_token or not isinstance(admitted, Answer):
@@ -89,10 +91,16 @@ def answer(context: Context, memory: Memory) -> Answer | Missing:
         reason = responses.TOKENS_TOO_LONG if application.gets_tokens else responses.IDENTITY_TOO_LONG
         decision = Decision(REFUSE, reason)
     context = context.with_hints()
-    if decision.verdict is REFUSE or is_program:
+    if is_program or (decision.verdict is REFUSE and not responses.is_shown_at_the_portal(decision, context)):
         # A program is refused what needs a second factor: no user sits there who could present one.
-        return responses.refuse(context, memory, subject, decision, to_a_program=is_program)
-    return responses.ask_to_sign_in(context, memory) or MissingPage(context)
+        refused = responses.refuse(context, memory, subject, decision, to_a_program=is_program)
+        refused.tally = memory.tally(context, subject, decision, REFUSED)
+        return refused
+    asked = responses.ask_to_sign_in(context, memory)
+    if asked is None:
+        return MissingPage(context)
+    asked.tally = memory.tally(context, subject, decision, ASKED)
+    return asked
 
 
 def _unreadable(contract: Contract, facts: Facts, memory: Memory, reason: str) -> Answer | Missing:
@@ -165,7 +173,13 @@ def _principal(context: Context, memory: Memory) -> Principal | Answer | Missing
         return MissingProgram(key, context)
     if found and found is not UNKNOWN and found.counts(credential, context.application.id, now):
         return found
-    return None if credential.place else responses.wrong_credential(context.with_hints(), memory)
+    if credential.place:
+        return None
+    wrong = responses.wrong_credential(context.with_hints(), memory)
+    if memory.tallies is not None:  # no sample: no rule could have let it in
+        application, method = context.application, context.target.method
+        wrong.tally = memory.tallies.once(application.id, NOBODY, WRONG, method, REFUSED)
+    return wrong
 
 
 def _credential(context: Context, memory: Memory) -> Credential | Missing | None:

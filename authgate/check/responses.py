@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from authgate.check.context import Context
 from authgate.check.contracts import REDIRECT, STATUS, Contract
 from authgate.check.cookies import cookie_name, cookies_of, set_cookie
-from authgate.check.decision import NO_RULE, Decision, Subject
+from authgate.check.decision import MAINTENANCE, NO_RULE, Decision, Maintenance, Subject
 from authgate.check.memory import GateSettings, Memory, RefusedPage
 from authgate.check.state import State, nonce_hash, seal
+from authgate.check.tally import NOT_COUNTED, Tally
 from authgate.check.target import BadTarget, Target, without_code
 
 Headers = tuple[tuple[bytes, bytes], ...]
@@ -60,9 +61,13 @@ class Refusal:
     is_configuration: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Answer:
-    """A complete answer. Header names are lower case; the server adds Content-Length and Date."""
+    """A complete answer. Header names are lower case; the server adds Content-Length and Date.
+
+    Nothing but `wire` and `tally` changes once it is built. It is not frozen, since that would make building
+    it slower.
+    """
 
     status: int
     headers: Headers = ()
@@ -70,8 +75,14 @@ class Answer:
     refusal: Refusal | None = None
     sign_in_id: int | None = None
     token_id: int | None = None
+    echo: bytes | None = None
+    """The application's own Authorization, which is the last of `headers`, and no part of `wire`."""
+
     wire: list[bytes] = field(default_factory=list, compare=False, repr=False)
     """Where the server's protocol keeps the bytes that it made of this answer once."""
+
+    tally: Tally = field(default=NOT_COUNTED, compare=False, repr=False)
+    """Counts this answer, each time that it is sent."""
 
 
 # ---- not signed in ----------------------------------------------------------------------------------------
@@ -215,11 +226,18 @@ def wrong_credential_of(context: Context, decision_id: str, refusal: Refusal | N
 # ---- refused ----------------------------------------------------------------------------------------------
 
 
+def is_shown_at_the_portal(decision: Decision, context: Context) -> bool:
+    """Return whether the portal shows a maintenance, with the status that this kind of proxy would lose."""
+    return decision.reason == MAINTENANCE and not context.contract.shows_503 and context.browser.navigates
+
+
 def refuse(
     context: Context, memory: Memory, subject: Subject | None, decision: Decision, *, to_a_program: bool
 ) -> Answer:
     """Refuse with a decision id: a page for a user, JSON for a program, the bare status for nginx."""
     target, reason = context.target, decision.reason
+    if reason == MAINTENANCE and context.application.maintenance is not None:
+        return closed(context, memory, subject, context.application.maintenance, to_a_program=to_a_program)
     username = subject.username if subject else ""
     is_configuration = reason in TOO_LONG or (target.uri is None and reason == NO_RULE)
     refusal = _refusal(context, memory, reason, username, decision.failed, is_configuration)
@@ -232,8 +250,34 @@ def refuse(
         url = target.origin + without_code(target.uri or "/")
         return framed_page(context, memory.settings, url, status=403, refusal=refusal)
     name = refusal.application if subject else ""
-    page = RefusedPage(refusal.decision_id, target, name, username, reason, browser.languages)
+    text = context.application.refusal_text if subject else ""
+    page = RefusedPage(refusal.decision_id, target, name, username, reason, browser.languages, text)
     return refused_page(page, memory.settings, refusal)
+
+
+def closed(
+    context: Context, memory: Memory, subject: Subject | None, closed_by: Maintenance, *, to_a_program: bool
+) -> Answer:
+    """Return 503 for an application under maintenance: its words as a page, or as JSON for a program.
+
+    nginx makes 500 of that status in a check. It gets 403, and asks `refused`, which answers 503.
+    """
+    retry: Headers = ((b"retry-after", b"%d" % closed_by.retry_after), (b"x-auth-maintenance", b"1"))
+    browser, target = context.browser, context.target
+    if context.contract.style is STATUS:
+        return Answer(403, retry + NO_STORE)
+    if to_a_program or not browser.navigates:
+        told = {"error": MAINTENANCE, "message": closed_by.text, "retry_after": closed_by.retry_after}
+        return Answer(503, retry + JSON, json.dumps(told).encode())
+    if browser.is_framed:
+        url = target.origin + without_code(target.uri or "/")
+        shown = framed_page(context, memory.settings, url, status=503)
+    else:
+        name, username = (context.application.name, subject.username) if subject else ("", "")
+        prefix = "" if subject else context.contract.prefix
+        page = RefusedPage("", target, name, username, MAINTENANCE, browser.languages, closed_by.text, prefix)
+        shown = refused_page(page, memory.settings, None)
+    return Answer(503, shown.headers + retry, shown.body)
 
 
 def _refusal(
@@ -268,9 +312,10 @@ def refused_page(page: RefusedPage, settings: GateSettings, refusal: Refusal | N
         (b"content-type", b"text/html; charset=utf-8"),
         (b"content-security-policy", policy),
         (b"x-content-type-options", b"nosniff"),
-        (b"x-auth-decision", page.decision_id.encode()),
         *NO_STORE,
     )
+    if page.decision_id:
+        headers += ((b"x-auth-decision", page.decision_id.encode()),)
     return Answer(403, headers, settings.render_refused(page), refusal)
 
 

@@ -6,6 +6,7 @@ The state travels in a URL, so it holds no secret: of the browser's nonce only t
 from __future__ import annotations
 
 import base64
+import binascii
 import hashlib
 import hmac
 import json
@@ -35,12 +36,14 @@ def nonce_hash(nonce: str) -> str:
     return hashlib.sha256(f"nonce:{nonce}".encode("latin-1")).hexdigest()[:32]
 
 
-_compact = json.JSONEncoder(separators=(",", ":")).encode
+_quoted = json.encoder.encode_basestring_ascii
+_URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def seal(state: State, key: bytes) -> str:
     """Return the state as URL-safe text that only a holder of `key` can create."""
-    payload = _compact(state).encode()
+    origin, uri, nonce, back, kept = map(_quoted, (*state[:4], state.kept))
+    payload = f"[{origin},{uri},{nonce},{back},{state.issued_at},{state.rounds},{kept}]".encode()
     return f"{_text(payload)}.{_text(_mac(payload, key))}"
 
 
@@ -76,7 +79,8 @@ def _mac(payload: bytes, key: bytes) -> bytes:
 
 
 def _text(octets: bytes) -> str:
-    return base64.urlsafe_b64encode(octets).rstrip(b"=").decode()
+    encoded = binascii.b2a_base64(octets, newline=False)
+    return encoded.translate(_URL_SAFE, b"=").decode()
 
 
 def _octets(text: str) -> bytes:

@@ -16,6 +16,9 @@ _LABELS = re.compile(
 _AUTHORITY = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::([1-9][0-9]{0,4}))?")
 USUAL_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
+SHORT_URI = 128
+"""Bytes of a URI whose reading is remembered."""
+
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 _USUAL_URI = re.compile(rb"/[\x21-\x7e]*")
 _UNSAFE = re.compile(r"[\x00-\x20\x7f]")
@@ -180,12 +183,22 @@ def uri_from(raw: bytes) -> str:
 
 
 def uri_and_plain_path(raw: bytes) -> tuple[str, str | None]:
-    """Return what `uri_from` does, and the path in it if `is_read_alike`, in one scan. Raise BadTarget."""
+    """Return what `uri_from` does, and the path in it if `is_read_alike`. Raise BadTarget.
+
+    Those of short URIs are remembered: a page's parts are asked for again and again.
+    """
+    return _short_uri(raw) if len(raw) <= SHORT_URI else _read_uri(raw)
+
+
+def _read_uri(raw: bytes) -> tuple[str, str | None]:
     plain = _PLAIN_LOWER_URI.fullmatch(raw)
     if plain is None:
         return uri_from(raw), None
     uri = raw.decode("ascii")
     return uri, uri[: plain.end(1)]
+
+
+_short_uri = lru_cache(maxsize=8192)(_read_uri)
 
 
 def in_ascii(header: str) -> str:

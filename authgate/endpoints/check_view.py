@@ -24,7 +24,7 @@ from authgate.check.context import Context
 from authgate.check.contracts import OAUTH2_ENDPOINT, Contract
 from authgate.check.cookies import cookie_name, cookies_of, place_of, set_cookie
 from authgate.check.credentials import Credential, credential_in
-from authgate.check.decision import Application, Verdict, decide
+from authgate.check.decision import MAINTENANCE, Application, Verdict, decide
 from authgate.check.memory import UNKNOWN, Memory, Program, RefusedPage, Session, Unknown
 from authgate.check.missing import (
     Missing,
@@ -43,6 +43,7 @@ from authgate.check.query import NO_QUERY
 from authgate.check.request import Facts, RequestHeaders, headers_from
 from authgate.check.responses import Answer
 from authgate.check.target import BadTarget, Target, in_ascii, method_from, uri_from, without_code
+from authgate.doctor.arrivals import CHECK, refuse_probe
 from authgate.endpoints.header_aliases import ALIASES, note_aliases
 from authgate.models import SignIn
 from authgate.pages import onward
@@ -52,6 +53,7 @@ from authgate.peer import is_trusted_peer, peer_address, raw_headers, sent_targe
 from authgate.people import people
 from authgate.redirect_targets import LONGEST, LONGEST_PAGE, validate_target
 from authgate.worker import feed, loader, stale_connections
+from authgate.worker.check_counts import VIEW, count
 from authgate.worker.failures import broken
 from authgate.worker.memory import OverMemory
 from authgate.worker.write_behind import writer
@@ -86,6 +88,8 @@ def _guarded(request: HttpRequest, path: str, work: Work) -> HttpResponse:
         sent_target(request),
     )
     found = _answered(facts, work)
+    if work is answer_check:
+        count(contracts.checks(settings.IKD_OAUTH2_CONTRACT)[path], facts, found, VIEW, facts.now)
     writer.note_answer(found, facts.now)
     return as_response(found, request.method == "HEAD")
 
@@ -173,6 +177,8 @@ def as_response(found: Answer, is_head: bool = False) -> HttpResponse:
 
 def answer_check(facts: Facts, memory: Memory) -> Answer:
     """Answer a check, loading what memory lacks: each thing once, three queries at most."""
+    if (refusal := refuse_probe(CHECK, facts, memory.settings.state_keys)) is not None:
+        return refusal
     if not facts.headers.values.keys().isdisjoint(ALIASES):
         note_aliases(facts.path, facts.peer)
     while True:
@@ -295,6 +301,8 @@ class Visit:
 
 def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory) -> Answer:
     """Answer an endpoint that the proxy routed here: the same peers are trusted as for checks."""
+    if (refusal := refuse_probe(name, facts, memory.settings.state_keys)) is not None:
+        return refusal
     if not is_trusted_peer(facts.peer):
         return responses.misconfigured(contract, memory, "peer is no trusted proxy", client=facts.peer or "")
     try:
@@ -436,6 +444,9 @@ def refused(visit: Visit, memory: Memory) -> Answer:
     subject = session.subject if session else None
     application = visit.context.application
     decision = decide(application, target, subject, visit.context.now)
+    if decision.reason == MAINTENANCE and application.maintenance is not None:
+        there = visit.context._replace(target=target)
+        return responses.closed(there, memory, subject, application.maintenance, to_a_program=False)
     reason = decision.reason if decision.verdict is Verdict.REFUSE else "no rule admits"
     decision_id = visit.decision_id
     if not visit.browser.navigates:
@@ -450,6 +461,7 @@ def refused(visit: Visit, memory: Memory) -> Answer:
         subject.username if subject else "",
         reason,
         visit.browser.languages,
+        application.refusal_text if subject else "",
     )
     return responses.refused_page(page, memory.settings, None)
 

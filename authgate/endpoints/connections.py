@@ -1,4 +1,4 @@
-"""What a connection may cost: the size and time of a request head, idleness, and how many a network opens."""
+"""Limits of a connection: size and time of a request head, idle time, and connections for each network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Header names that many applications take for those of the portal, and that a proxy should not pass on."""
+"""Header names that many applications treat as the portal's, and that a proxy should not pass on."""
 
 from __future__ import annotations
 

@@ -12,7 +12,8 @@ from authgate.logs.request_ids import begin_request
 from authgate.pages.outage import Overloaded
 from authgate.peer import is_overloaded
 from authgate.sign_ins import forget_revocation, revokes_access
-from authgate.worker import metrics, readiness, stale_connections
+from authgate.traces import spans
+from authgate.worker import access_log, metrics, readiness, readiness_report, stale_connections
 
 BELIEVED_AFTER = 0.2
 """Seconds after which the workers know: whoever ended a session finds it ended at the next click."""
@@ -34,7 +35,7 @@ class GateMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponse:
         begin_request()
         forget_revocation()
-        response = self._answer(request)
+        response = spans.page(request, self._answer)
         if revokes_access() and self.workers_remember:
             time.sleep(BELIEVED_AFTER)
         return response
@@ -45,7 +46,7 @@ class GateMiddleware:
         if request.path_info == "/healthz":
             return _health(request)
         if request.path_info == "/readyz":
-            return _readiness()
+            return _readiness(request)
         if request.path_info == "/metrics":
             return metrics.answer_metrics(request)
         if not is_portal_host(request.META.get("HTTP_HOST", "")):
@@ -53,7 +54,10 @@ class GateMiddleware:
         stale_connections.close_stale()
         if is_overloaded(request):
             raise Overloaded
-        return self.get_response(request)
+        began = time.monotonic()
+        response = self.get_response(request)
+        access_log.note_page(request, response, time.monotonic() - began)
+        return response
 
 
 def is_portal_host(host: str) -> bool:
@@ -70,8 +74,11 @@ def _health(request: HttpRequest) -> HttpResponse:
     return _plain(200, f"ok {settings.IKD_VERSION}" if metrics.is_operator(request) else "ok")
 
 
-def _readiness() -> HttpResponse:
+def _readiness(request: HttpRequest) -> HttpResponse:
+    """Answer whether this process can serve. Operators see each part."""
     trouble = readiness.trouble()
+    if metrics.is_operator(request):
+        return _plain(503 if trouble else 200, f"{trouble or 'ok'}\n{readiness_report.report()}".rstrip())
     return _plain(503, trouble) if trouble else _plain(200, "ok")
 
 

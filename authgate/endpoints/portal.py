@@ -16,7 +16,7 @@ from django.views.decorators.http import require_safe
 
 from authgate import handover, kept_pages
 from authgate.check.cookies import cookie_name, place_of
-from authgate.check.decision import Decision, Verdict, decide
+from authgate.check.decision import MAINTENANCE, Application, Decision, Verdict, decide
 from authgate.check.memory import RefusedPage
 from authgate.check.responses import Refusal, new_id
 from authgate.check.state import State, unseal
@@ -25,7 +25,7 @@ from authgate.factor_policy import step_up_page
 from authgate.models import SignIn
 from authgate.pages.framed import unless_framed
 from authgate.pages.onward import LONGEST_HEADER
-from authgate.pages.refused import context_of
+from authgate.pages.refused import context_of, template_of
 from authgate.peer import client_address
 from authgate.portal_cookies import set_portal_cookie
 from authgate.redirect_targets import LONGEST_PAGE, validate_target
@@ -91,7 +91,7 @@ def _admitted(
     if decision.verdict is Verdict.STEP_UP:
         return HttpResponseRedirect(f"{step_up_page(decision)}?{urlencode({'next': back_url()})}")
     if decision.verdict is not Verdict.ALLOW:
-        return refuse(request, target, application.name, decision)
+        return refuse(request, target, application, decision)
     return sign_in
 
 
@@ -201,11 +201,21 @@ def _return_url(state: State, code: str) -> str:
 
 
 def refuse(
-    request: HttpRequest, target: Target, application: str, decision: Decision, **shown: object
+    request: HttpRequest, target: Target, application: Application | None, decision: Decision, **shown: object
 ) -> HttpResponse:
-    """Return the refused page, and note the refusal. `shown` replaces values of the page's context."""
-    decision_id = new_id(loader.memory_for_one_request())
+    """Return the refused page, and note the refusal. `shown` replaces values of the page's context.
+
+    `application` is None if it is gone. Under maintenance, nobody is refused: the page says 503.
+    """
+    name, text = (application.name, application.refusal_text) if application else ("", "")
     username = request.user.get_username()
+    closed = application.maintenance if application and decision.reason == MAINTENANCE else None
+    if closed is not None:
+        page = RefusedPage("", target, name, username, MAINTENANCE, text=closed.text)
+        response = render(request, template_of(page), {**context_of(page), **shown}, status=503)
+        response["Retry-After"] = str(closed.retry_after)
+        return response
+    decision_id = new_id(loader.memory_for_one_request())
     writer.note_refusal(
         Refusal(
             decision_id,
@@ -216,12 +226,12 @@ def refuse(
             target.path or "",
             target.client,
             username,
-            application,
+            name,
             decision.failed,
         )
     )
-    page = RefusedPage(decision_id, target, application, username, decision.reason)
-    return render(request, "authgate/refused.html", {**context_of(page), **shown}, status=403)
+    page = RefusedPage(decision_id, target, name, username, decision.reason, text=text)
+    return render(request, template_of(page), {**context_of(page), **shown}, status=403)
 
 
 def application_named_in(next_url: str | None) -> str | None:

@@ -20,12 +20,15 @@ from authgate.check.missing import Missing
 from authgate.check.pipeline import check
 from authgate.check.request import Facts, RequestHeaders, headers_from
 from authgate.check.responses import Answer
+from authgate.doctor import tokens
 from authgate.endpoints.connections import HEAD_WITHIN, LARGEST_HEAD, TOO_LARGE, connections
 from authgate.endpoints.header_aliases import ALIASES, note_aliases
 from authgate.peer import ABORT, SENT_TARGET, is_trusted_peer, peer_from
 from authgate.worker import feed, lookups
+from authgate.worker.check_counts import ONE_IN, PROTOCOL, WAITED, cell_of, count, measure_known
 from authgate.worker.failures import overloaded
-from authgate.worker.head_cache import Parts, check_again, head_of, parted, path_header_in, unread_in
+from authgate.worker.head_cache import check_again, head_of
+from authgate.worker.head_parts import Lines, Parts, lines_in, parted
 from authgate.worker.write_behind import writer
 
 log = logging.getLogger("ikd.gate")
@@ -40,7 +43,7 @@ ENVOY_URL = BEFORE_A_PATH.encode()
 LEFT_ALONE = {b"transfer-encoding", b"expect", b"upgrade"}
 HEALTH_URL = b"/healthz"
 HEALTHY = Answer(200, ((b"content-type", b"text/plain; charset=utf-8"), *responses.NO_STORE), b"ok\n")
-UNUSUAL = LEFT_ALONE | ALIASES | {b"connection", b"content-length"}
+UNUSUAL = LEFT_ALONE | ALIASES | {b"connection", b"content-length", tokens.HEADER}
 
 
 class Waiting:
@@ -50,8 +53,8 @@ class Waiting:
     response_complete = False
     disconnected = False
 
-    def __init__(self, *, keep_alive: bool) -> None:
-        self.keep_alive = keep_alive
+    def __init__(self, began: float, *, keep_alive: bool) -> None:
+        self.began, self.keep_alive = began, keep_alive
         self.message_event = asyncio.Event()
 
 
@@ -63,7 +66,9 @@ class Front(HttpToolsProtocol):
     answered = False
     """Whether the message under way was answered here, so that uvicorn must not hear of its end."""
 
-    answered_at = 0.0
+    began = answered_at = 0.0
+    """When the parser received the last part of a head, and when a check was answered last, in Unix time."""
+
     in_head = False
     in_message = False
     head_size = to_count = 0
@@ -80,11 +85,8 @@ class Front(HttpToolsProtocol):
 
     was_let_in = False
 
-    path_header: bytes | None = None
-    """What stands before the path in this connection's heads, as its proxy spells it."""
-
-    unread: tuple[bytes, ...] = ()
-    """Those of the headers that no check reads which this connection's last new head had."""
+    cut_lines = Lines()
+    """The lines whose values are cut out of this connection's heads, as its proxy spells them."""
 
     heads_begun = 0
     unlike = 0
@@ -133,15 +135,14 @@ class Front(HttpToolsProtocol):
             self._leave_out()
             self._parse(data)
             return
-        if self.path_header is None:
-            self.path_header = path_header_in(data)
-        parts = parted(data, self.path_header, self.unread) if self.path_header else None
-        if parts is not None and self._answer_again(worker, parts):
+        now = time.time()
+        parts = parted(data, self.cut_lines)
+        if parts is not None and self._answer_again(worker, parts, now):
             return
-        if parts is not None and (unread := unread_in(data)) != self.unread:
-            self.unread = unread
-            parts = parted(data, self.path_header, unread)
-            if parts is not None and self._answer_again(worker, parts):
+        if (lines := lines_in(data)) != self.cut_lines:
+            self.cut_lines = lines
+            parts = parted(data, lines)
+            if parts is not None and self._answer_again(worker, parts, now):
                 return
         self.unlike += 1
         self.heads_begun = 0
@@ -158,6 +159,7 @@ class Front(HttpToolsProtocol):
             return
         # The first head that begins in what came counts all of it; one behind it or behind a body, nothing.
         self.to_count = 0 if self.in_message else len(data)
+        self.began = time.time()
         if self.in_head:
             self.head_size += len(data)
         super().data_received(data)
@@ -285,7 +287,6 @@ class Front(HttpToolsProtocol):
             return False
         self._send(self._octets(HEALTHY, is_head=method == b"HEAD"), keep_alive=self._keeps_alive())
         self.answered = True
-        self.server_state.total_requests += 1
         self._note_answered(time.time())
         return True
 
@@ -298,6 +299,8 @@ class Front(HttpToolsProtocol):
         if not headers.keys().isdisjoint(UNUSUAL):
             if not self._is_fit(headers):
                 return False
+            if tokens.token_in(headers, worker.memory.settings.state_keys) is not None:
+                return False  # the view notes requests of the doctor
             if not headers.keys().isdisjoint(ALIASES):
                 note_aliases(path, self.peer)
         now = time.time()
@@ -320,8 +323,7 @@ class Front(HttpToolsProtocol):
             # The view meets the same and says so; if it does not, this is a fault of the front's own.
             log.exception("the front could not answer a check")
             return False
-        self.server_state.total_requests += 1
-        self._write(worker, found, octets, now)
+        self._write(worker, facts, found, octets)
         if self.is_trusted and self._keeps_alive():
             self.answered_check, self.was_let_in = facts, found.status == 200
         return True
@@ -330,8 +332,8 @@ class Front(HttpToolsProtocol):
         """Let a check wait for the database with others; return False if it has to go the ordinary way."""
         if lookups.current is None or (isinstance(found, Missing) and not lookups.can_wait_for(found)):
             return False
-        waiting = Waiting(keep_alive=self._keeps_alive())
-        deliver = partial(self._answer_late, waiting, is_head=is_head)
+        waiting = Waiting(self.began, keep_alive=self._keeps_alive())
+        deliver = partial(self._answer_late, waiting, facts, is_head=is_head)
         waiting.lookup = lookups.current.submit(facts, found, deliver)
         self.waiting = self.cycle = waiting  # type: ignore[assignment]
         if waiting.lookup is None:
@@ -340,22 +342,24 @@ class Front(HttpToolsProtocol):
             self.flow.pause_reading()
         return True
 
-    def _answer_late(self, waiting: Waiting, found: Answer, *, is_head: bool) -> None:
+    def _answer_late(self, waiting: Waiting, facts: Facts, found: Answer, *, is_head: bool) -> None:
         """Answer a check that waited, and let uvicorn go on with what came after it."""
         waiting.response_complete = True
         self.waiting = None
         worker = feed.current
         if worker is None or self.transport.is_closing():
             return
-        self._write(worker, found, self._octets(found, is_head=is_head), time.time(), waiting)
+        self._write(worker, facts, found, self._octets(found, is_head=is_head), waiting)
         self.on_response_complete()
 
-    def _answer_again(self, worker: feed.Feed, parts: Parts) -> bool:
-        """Answer a check whose head, without its path, reads as one before; return whether that was done."""
+    def _answer_again(self, worker: feed.Feed, parts: Parts, now: float) -> bool:
+        """Answer a check whose head, without its path, reads as one before; return whether that was done.
+
+        `now` is when it was received, in Unix time.
+        """
         head = worker.heads.get(parts.known_by)
         if head is None or self.flow.write_paused or self.transport.is_closing():
             return False
-        now = time.time()
         try:
             found = check_again(head, parts, now, worker.memory) if worker.may_answer() else None
             if found is None:
@@ -365,8 +369,20 @@ class Front(HttpToolsProtocol):
             log.exception("the front could not answer a check")
             return False
         self.unlike = 0
-        self.server_state.total_requests += 1
-        self._write(worker, found, octets, now)
+        # A head is known only if it keeps the connection.
+        self.transport.write(octets)
+        self.answered_at = now
+        if self.idle_timer is None:
+            self._watch_idleness(self.timeout_keep_alive)
+        writer.note_answer(found, now)
+        if found.sign_in_id is not None:
+            counted = head.let_in
+        else:
+            worker.answered += 1
+            counted = cell_of(head.contract.name, found)
+        counted[0] += 1
+        if not counted[0] % ONE_IN:
+            measure_known(head, parts.path, found, now)
         return True
 
     def _remember(self, worker: feed.Feed, parts: Parts, facts: Facts) -> None:
@@ -376,11 +392,14 @@ class Front(HttpToolsProtocol):
             worker.heads.note(parts.known_by, read, was_let_in=self.was_let_in)
 
     def _write(
-        self, worker: feed.Feed, found: Answer, octets: bytes, now: float, waiting: Waiting | None = None
+        self, worker: feed.Feed, facts: Facts, found: Answer, octets: bytes, waiting: Waiting | None = None
     ) -> None:
         """Write an answer, and note what is to be told of it later."""
         self._send(octets, keep_alive=self._keeps_alive() if waiting is None else waiting.keep_alive)
+        now = facts.now if waiting is None else time.time()
         worker.answered += 1
+        way, began = (PROTOCOL, self.began) if waiting is None else (WAITED, waiting.began)
+        count(worker.memory.settings.checks[facts.path], facts, found, way, began)
         self._note_answered(now)
         writer.note_answer(found, now)
 
@@ -442,10 +461,16 @@ class Front(HttpToolsProtocol):
         if defaults is not _Date.of:
             _Date.of, _Date.octets = defaults, b"".join([b"%s: %s\r\n" % header for header in defaults])
         if is_head:
-            return STATUS_LINE[found.status] + _Date.octets + _tail(found)
-        if not found.wire:
-            found.wire.extend((STATUS_LINE[found.status], _tail(found) + found.body))
-        return found.wire[0] + _Date.octets + found.wire[1]
+            return STATUS_LINE[found.status] + _Date.octets + _tail(found, whole=True)
+        wire, date = found.wire, _Date.octets
+        if not wire:
+            status, rest = STATUS_LINE[found.status], _tail(found) + found.body
+            wire.extend((status, rest, date, status + date + rest))
+        elif wire[2] is not date:  # an answer that is sent again is most likely sent within the same second
+            wire[2], wire[3] = date, wire[0] + date + wire[1]
+        if found.echo is None:
+            return wire[3]
+        return b"%s%sauthorization: %s\r\n%s" % (wire[0], date, found.echo, wire[1])
 
 
 class _Date:
@@ -455,6 +480,8 @@ class _Date:
     octets = b""
 
 
-def _tail(found: Answer) -> bytes:
-    headers = b"".join([b"%s: %s\r\n" % header for header in found.headers])
-    return headers + b"content-length: %d\r\n\r\n" % len(found.body)
+def _tail(found: Answer, *, whole: bool = False) -> bytes:
+    """Return the headers of an answer, `whole` with the application's own Authorization."""
+    headers = found.headers if whole or found.echo is None else found.headers[:-1]
+    octets = b"".join([b"%s: %s\r\n" % header for header in headers])
+    return octets + b"content-length: %d\r\n\r\n" % len(found.body)

@@ -1,4 +1,4 @@
-"""The answers to checks that cannot be answered: 503, never a way in."""
+"""Answers to checks that fail: 503, never access."""
 
 from __future__ import annotations
 

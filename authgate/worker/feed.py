@@ -16,8 +16,9 @@ from functools import partial
 from django.conf import settings
 from django.db import ProgrammingError, close_old_connections, connection
 
-from authgate import identity_jwt
+from authgate import counters, identity_jwt
 from authgate.check.memory import Principal
+from authgate.counters import Numbers
 from authgate.logs.lines import cause_of
 from authgate.pages import framed, refused
 from authgate.people import people
@@ -26,6 +27,7 @@ from authgate.worker.change_readers import Changes, reader_for
 from authgate.worker.head_cache import Heads
 from authgate.worker.memory import REREAD_AFTER, WorkerMemory
 from authgate.worker.stale_connections import Overwritten
+from authgate.worker.usage import tallies
 
 log = logging.getLogger("ikd.feed")
 
@@ -66,6 +68,9 @@ class Source(Enum):
 
 class Feed:
     """Reads the change feed for a worker. Times are on `boottime`."""
+
+    reads_idle_every: float | None = 60.0
+    """Seconds between two readings while nobody asks. None: then it reads nothing."""
 
     def __init__(self, memory: WorkerMemory, clock: Callable[[], float] = boottime) -> None:
         self.memory = memory
@@ -234,6 +239,7 @@ class Feed:
             raise RuntimeError(f"triggers of the change feed are missing, run migrate: {sorted(lacking)}")
 
     def _apply(self, found: Changes) -> bool:
+        counters.change_seconds.observe(self._longest_unknown())
         keys: dict[str, set[int | None]] = {"sign_in": set(), "user": set(), "application": set()}
         keys["client"] = set()  # of these only the OpenID provider holds anything
         for kind, key in found.rows:
@@ -251,6 +257,15 @@ class Feed:
         elif keys["application"]:
             self._load_applications({key for key in keys["application"] if key is not None})
         return is_about_groups or bool(keys["application"])
+
+    def _longest_unknown(self) -> float:
+        """Return for how many seconds, at most, memory answered without knowing the changes just read.
+
+        They committed after the reading before this one began. Without a reading memory answers for
+        FRESH_FOR. While the database cannot be read, it answers for IKD_STALE_GRACE.
+        """
+        answers_for = settings.IKD_STALE_GRACE if self._failing_since is not None else FRESH_FOR
+        return min(self.clock() - self.last_read_began, max(answers_for, FRESH_FOR))
 
     def _load_applications(self, which: set[int] | None) -> None:
         """Load applications to be held when this reading is over; None for all, and for one that is gone."""
@@ -299,7 +314,7 @@ class Feed:
         if self.clock() - self.last_asked > FRESH_FOR:
             with self._lock:
                 self.fresh_until = 0.0  # nobody reads on: the next check reads first
-            self._wanted.wait(timeout=60.0)
+            self._wanted.wait(timeout=self.reads_idle_every)
         self._wanted.clear()
         with self._lock:
             self._read(reread=True)
@@ -323,7 +338,7 @@ class Feed:
         self._published_at = now
         metrics.publish()
 
-    def numbers(self) -> metrics.Numbers:
+    def numbers(self) -> Numbers:
         """Return what this worker's metrics say of its memory."""
         memory = self.memory
         return {
@@ -332,8 +347,9 @@ class Feed:
             "ikd_memory_hits_total": memory.hits,
             "ikd_memory_misses_total": memory.misses,
             "ikd_memory_heads": len(self.heads),
-            "ikd_checks_from_memory_total": self.answered,
-            "ikd_feed_read_seconds_ago": self.clock() - self.last_read_began,
+            "ikd_checks_from_memory_total": self.answered + counters.known_checks.total(),
+            "ikd_feed_read_seconds_ago": min(self.clock() - self.last_read_began, FORGET_AFTER),
+            "ikd_feed_failing": int(self._is_failing()),
         }
 
     def _reread(self) -> None:
@@ -375,6 +391,7 @@ def start() -> Feed:
     refused.make_ready()
     framed.make_ready()
     memory = WorkerMemory(loader.gate_settings(), limit=settings.IKD_MEMORY_SESSIONS, clock=boottime)
+    memory.tallies = tallies
     current = Feed(memory)
     current.start()
     return current

@@ -7,41 +7,30 @@ values. No secret is kept, and no decision: session, rules and lifetimes are loo
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from hashlib import sha256
-from typing import NamedTuple
 
-from authgate.check.context import Context, ReadCredentials
+from authgate.check.context import Context, KnownHead
 from authgate.check.contracts import Contract
 from authgate.check.cookies import cookie_name
 from authgate.check.credentials import Credential, credential_in, gate_credential, plain_token_key
-from authgate.check.memory import Memory, Unknown
+from authgate.check.memory import UNKNOWN, Memory, Unknown
 from authgate.check.pipeline import answer, read
 from authgate.check.query import Query
-from authgate.check.request import Browser, Facts, RequestHeaders
+from authgate.check.request import Facts, RequestHeaders
 from authgate.check.responses import Answer
 from authgate.check.target import BadTarget, Target, uri_and_plain_path
+from authgate.counters import known_checks
+from authgate.worker.head_parts import Parts
 
 LIMIT = 4_096
 """Heads of one generation, of which there are two. Each takes about a kilobyte."""
 
-LONGEST = 8_192
-"""Bytes of a head that is worth remembering."""
-
-_HEADER = b"\r\nx-forwarded-uri: "
 _AUTHORIZATION = b"\r\nauthorization: "
-_REFERERS = (b"\r\nReferer: ", b"\r\nreferer: ")
-UNREAD = ("If-None-Match", "If-Modified-Since", "Range", "X-Request-Id", "Traceparent", "X-Correlation-Id")
-"""Headers that no check reads, and that differ from one request of a page to the next."""
-
-_UNREAD = tuple(f"\r\n{spelt}: ".encode() for name in UNREAD for spelt in (name, name.lower()))
-_PLAIN_VALUE = re.compile(rb"[\x21-\x7e]+")
-_PLAIN_TEXT = re.compile(rb"[\x20-\x7e]*")
 _END = b"\r\n"
 _NO_HEADERS = RequestHeaders({})
+_new = tuple.__new__
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +38,7 @@ class Head:
     """How a check's head reads without its path.
 
     If Authorization is the application's own, `authorization` is where its value stands, and `issuers` are
-    those by whose names no JWT of ours was found in it.
+    those by whose names no JWT of ours was found in it. `let_in` counts the checks that a session let in.
     """
 
     contract: Contract
@@ -57,20 +46,11 @@ class Head:
     method: str | None
     client: str
     query: Query
-    browser: Browser
-    credentials: ReadCredentials
+    known: KnownHead
     has_nonce: bool
+    let_in: list[float]
     authorization: slice | None = None
     issuers: frozenset[str] | None = None
-
-
-class Parts(NamedTuple):
-    """A head in parts: what it is known by, what of it is constant, its path, and a Referer cut out of it."""
-
-    known_by: bytes
-    constant: bytes
-    path: bytes
-    referer: bytes | None
 
 
 def head_of(facts: Facts, memory: Memory, parts: Parts) -> Head | None:
@@ -107,9 +87,9 @@ def head_of(facts: Facts, memory: Memory, parts: Parts) -> Head | None:
         target.method,
         target.client,
         found.query,
-        found.browser,
-        ReadCredentials(credential, None),
+        KnownHead(credential, found.browser),
         nonce in headers.values.get(b"cookie", b""),
+        known_checks.cell(found.contract.name),
         authorization,
         issuers,
     )
@@ -132,7 +112,7 @@ def check_again(head: Head, parts: Parts, now: float, memory: Memory) -> Answer 
     caller knows that the peer is trusted.
     """
     application = memory.application(head.origin)
-    if application is None or isinstance(application, Unknown):
+    if application is None or application is UNKNOWN:
         return None
     if head.issuers is not None and head.issuers != memory.issuers:
         return None
@@ -140,59 +120,18 @@ def check_again(head: Head, parts: Parts, now: float, memory: Memory) -> Answer 
         uri, plain_path = uri_and_plain_path(parts.path)
     except BadTarget:
         return None
-    target = Target(head.origin, head.method, uri, head.client, plain_path)
-    credentials, browser = head.credentials, head.browser
+    known = head.known
     if head.authorization is not None:
-        credentials = ReadCredentials(credentials.ours, parts.constant[head.authorization])
+        known = _new(KnownHead, (*known[:2], parts.constant[head.authorization], None))
     if parts.referer is not None:
-        browser = Browser(*browser[:5], parts.referer.decode("ascii"), browser.languages)
-    context = Context(head.contract, target, head.query, application, _NO_HEADERS, now, browser, credentials)
+        known = _new(KnownHead, (*known[:3], parts.referer))
+    # A NamedTuple's own constructor takes twice as long.
+    target = _new(Target, (head.origin, head.method, uri, head.client, plain_path))
+    context = _new(Context, (head.contract, target, head.query, application, _NO_HEADERS, now, None, known))
     found = answer(context, memory)
     if not isinstance(found, Answer) or (head.has_nonce and found.status != 200):
         return None  # the browser's own nonce goes on, which is not kept here
     return found
-
-
-def path_header_in(octets: bytes) -> bytes:
-    """Return what stands before the path in this head, as its sender spells it; empty without one."""
-    at = octets.lower().find(_HEADER)
-    return octets[at : at + len(_HEADER)] if at >= 0 else b""
-
-
-def parted(octets: bytes, path_header: bytes, unread: tuple[bytes, ...] = ()) -> Parts | None:
-    """Return the parts of a head, or None for one that is not remembered. `unread` is from `unread_in`.
-
-    A Referer is a part only in the plainest form. What it leaves is marked, so that nothing else is known by
-    the same key: no value holds a line's end.
-    """
-    before, found, rest = octets.partition(path_header)
-    path, end, after = rest.partition(_END)
-    if not end or len(octets) > LONGEST:
-        return None
-    constant = b"".join((before, found, end, after))
-    for name in unread:
-        constant = _without(name, constant)
-    for name in _REFERERS:
-        before, found, rest = constant.partition(name)
-        if found:
-            referer, end, after = rest.partition(_END)
-            if not end or not _PLAIN_VALUE.fullmatch(referer):
-                break
-            constant = b"".join((before, found, end, after))
-            return Parts(sha256(constant).digest() + b"r", constant, path, referer)
-    return Parts(sha256(constant).digest(), constant, path, None)
-
-
-def _without(name: bytes, constant: bytes) -> bytes:
-    """Return a head without the plain value of a header. Its name stays, so that no line joins another."""
-    before, found, rest = constant.partition(name)
-    value, end, after = rest.partition(_END)
-    return b"".join((before, found, end, after)) if end and _PLAIN_TEXT.fullmatch(value) else constant
-
-
-def unread_in(octets: bytes) -> tuple[bytes, ...]:
-    """Return which of the headers that no check reads a head has, as its sender spells them."""
-    return tuple(name for name in _UNREAD if name in octets)
 
 
 class Noted(Enum):
@@ -243,6 +182,8 @@ class Heads:
 
     def get(self, known_by: bytes) -> Head | None:
         found = self._let_in.newest(known_by)
+        if found.__class__ is Head:
+            return found
         if found is None:
             found = self._let_in.get(known_by) or self._turned_away.get(known_by)
         return found if isinstance(found, Head) else None

@@ -5,30 +5,33 @@ from __future__ import annotations
 import gc
 import hashlib
 import hmac
-from collections.abc import Container
+from collections.abc import Collection, Container, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db.models import CharField, F, Q, QuerySet, Value
 from django.db.models.functions import Cast
 
 from authgate import models
 from authgate.check.contracts import checks
 from authgate.check.credentials import KEY_LENGTH, TOKEN_KIND
-from authgate.check.decision import Application, Rule, Subject, Who
+from authgate.check.decision import Application, Maintenance, Rule, Subject, Who
 from authgate.check.memory import GateSettings, Memory, Principal, Session
 from authgate.check.target import is_on_same_host, is_within, origins_claiming, without_port
 from authgate.factor_policy import in_strict_group, is_given, is_owed, proof_of, proofs_of
 from authgate.pages.framed import render_framed
 from authgate.pages.refused import render_refused
 from authgate.people import people
+from authgate.prepared import PreparedLookup, PreparedQuery
 from authgate.redirect_targets import domain_matches
 from authgate.validation import canonical_cookie_domains
 from authgate.worker.memory import are_several
-from authgate.worker.prepared import PreparedQuery
 from authgate.worker.rule_compiler import application_of
+from authgate.worker.usage import tallies
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import _User as User
@@ -55,7 +58,9 @@ def shared_domains() -> tuple[str, ...]:
 
 
 def memory_for_one_request() -> Memory:
-    return Memory(gate_settings())
+    memory = Memory(gate_settings())
+    memory.tallies = tallies
+    return memory
 
 
 Compiled = tuple[Application, tuple[str, ...]]
@@ -156,6 +161,40 @@ def load_everything_compiled() -> list[Compiled]:
     return compiled
 
 
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """An application without and with one rule that only watches. `version` stands for the rule as it is."""
+
+    rule: int
+    version: str
+    without: Application
+    with_it: Application
+
+
+def load_trials(which: Collection[int]) -> list[Trial]:
+    """Return the rules of applications that only watch. Three queries."""
+    rules = models.Rule.objects.filter(application__in=which)
+    by_application: dict[int, list[Row]] = {}
+    for row in rules.order_by("path", "pk").values_list(*RULE_FIELDS):
+        by_application.setdefault(row[-1], []).append(row)
+    applications = models.Application.objects.filter(pk__in=which).values_list(*APPLICATION_FIELDS)
+    references = _references(list(which))
+    found = []
+    for row in applications:
+        rows = by_application.get(row[0], [])
+        without = _application(row, rows, references)
+        for rule in rows:
+            if rule[ONLY_WATCH] is True:
+                with_it = _application(row, rows, references, trial=rule[0])
+                found.append(Trial(rule[0], _version(rule, references), without, with_it))
+    return found
+
+
+def _version(row: Row, references: References) -> str:
+    named = [sorted(references[kind].get(row[0], ())) for kind in ("group", "user")]
+    return hashlib.sha256(repr((row, named)).encode()).hexdigest()[:16]
+
+
 def application_ids() -> set[int]:
     """Return the ids of all applications. One query."""
     return set(models.Application.objects.values_list("pk", flat=True))
@@ -171,7 +210,8 @@ HEADER_WISHES = (
     "id_token",
     "challenges",
 )
-APPLICATION_FIELDS = ("pk", "name", "enabled", *HEADER_WISHES)
+CLOSING_FIELDS = ("refusal_text", "maintenance", "maintenance_text", "maintenance_minutes")
+APPLICATION_FIELDS = ("pk", "name", "enabled", *CLOSING_FIELDS, *HEADER_WISHES)
 RULE_FIELDS = (
     "pk",
     "path",
@@ -183,62 +223,87 @@ RULE_FIELDS = (
     "factor_minutes",
     "passkey",
     "expires_at",
+    "only_watch",
     "application_id",
 )
+ONLY_WATCH = RULE_FIELDS.index("only_watch")
 Row = tuple[Any, ...]
+References = dict[str, dict[int, list[str]]]
+"""The groups and users of rules, and the names of groups that applications receive, each by owner."""
 
 
 def _compiled(applications: QuerySet[models.Application], rules: QuerySet[models.Rule]) -> list[Application]:
     """Compile applications from their rows and those of their rules: joined, each would come ten times."""
-    by_application: dict[int, list[Row]] = {}
-    for row in rules.order_by("path", "pk").values_list(*RULE_FIELDS):
-        by_application.setdefault(row[-1], []).append(row)
+    rule_rows = rules.order_by("path", "pk").values_list(*RULE_FIELDS)
     rows = list(applications.order_by("name").values_list(*APPLICATION_FIELDS))
-    references = _references([row[0] for row in rows])
+    return compile_rows(rows, rule_rows, _references([row[0] for row in rows]))
+
+
+def compile_rows(rows: Iterable[Row], rules: Iterable[Row], references: References) -> list[Application]:
+    """Return compiled applications. `rows` are their APPLICATION_FIELDS, `rules` the RULE_FIELDS by path."""
+    by_application: dict[int, list[Row]] = {}
+    for row in rules:
+        by_application.setdefault(row[-1], []).append(row)
     return [_application(row, by_application.get(row[0], []), references) for row in rows]
 
 
-References = dict[str, dict[int, list[str]]]
-
-
 def _references(applications: list[int]) -> References:
-    """Return the users and groups of rules, and the groups that applications receive. One query."""
+    """Return the users and groups of rules, and the groups that applications receive. One query.
+
+    Owners are loaded for applications under maintenance alone.
+    """
     groups: Any = models.Rule.groups.through.objects.all()
     users: Any = models.Rule.users.through.objects.all()
     named: Any = models.Application.named_groups.through.objects.all()
+    owners: Any = models.Application.owners.through.objects.filter(application__maintenance=True)
+    teams: Any = models.Application.owner_groups.through.objects.filter(application__maintenance=True)
     if len(applications) < 500:
+        owners = owners.filter(application__in=applications)
+        teams = teams.filter(application__in=applications)
         groups = groups.filter(rule__application__in=applications)
         users = users.filter(rule__application__in=applications)
         named = named.filter(application__in=applications)
     union = groups.values_list(Value("group"), F("rule_id"), Cast("group_id", CharField())).union(
         users.values_list(Value("user"), F("rule_id"), Cast("user_id", CharField())),
         named.values_list(Value("named"), F("application_id"), F("group__name")),
+        owners.values_list(Value("owner"), F("application_id"), Cast("user_id", CharField())),
+        teams.values_list(Value("team"), F("application_id"), Cast("group_id", CharField())),
         all=True,
     )
-    found: References = {"group": {}, "user": {}, "named": {}}
+    found: References = {"group": {}, "user": {}, "named": {}, "owner": {}, "team": {}}
     for kind, owner, reference in union:
         found[kind].setdefault(owner, []).append(reference)
     return found
 
 
-def _application(row: Row, rules: list[Row], references: References) -> Application:
-    """Compile one application; `row` are its APPLICATION_FIELDS, `rules` the RULE_FIELDS of each rule."""
-    id, name, enabled, *wishes = row
+def _application(row: Row, rules: list[Row], references: References, trial: int | None = None) -> Application:
+    """Compile one application; `row` are its APPLICATION_FIELDS, `rules` the RULE_FIELDS of each rule.
+
+    Rules that only watch are left out, but for the one whose id is `trial`.
+    """
+    id, name, enabled, refusal_text, is_closed, text, minutes, *wishes = row
     named = references["named"].get(id)
+    owners, teams = _ids(references["owner"].get(id)), _ids(references["team"].get(id))
+    deciding = [rule for rule in rules if rule[ONLY_WATCH] is not True or rule[0] == trial]
     return application_of(
         id=id,
         name=name,
         enabled=enabled,
         **dict(zip(HEADER_WISHES, wishes, strict=True)),
         named_groups=frozenset(named) if named else None,
-        rules=[(rule[1], rule[2], _rule(rule, references)) for rule in rules],
+        refusal_text=refusal_text or "",  # a row of the journal may be older than the column
+        maintenance=Maintenance(text, minutes * 60, owners, teams) if is_closed else None,
+        rules=[(rule[1], rule[2], _rule(rule, references)) for rule in deciding],
+        watched=len(deciding) < len(rules),
     )
 
 
 def _rule(row: Row, references: References) -> Rule:
     """Compile one rule. An unreadable rule still claims its scope, and admits nobody."""
-    id, _, _, methods, networks_text, who, second_factor, minutes, passkey, expires_at, _ = row
+    id, _, _, methods, networks_text, who, second_factor, minutes, passkey, expires_at, only_watch, _ = row
     try:
+        if not isinstance(only_watch, bool | None):  # a row of the journal may be older than the column
+            raise TypeError(only_watch)
         networks = _parts(networks_text) if networks_text != "" else None
         for network in networks or ():
             is_within("192.0.2.1", (network,))
@@ -359,7 +424,7 @@ SESSION_FIELDS = (
 
 
 def _session(rows: list[tuple[Any, ...]]) -> Session:
-    _, given, *_ = rows[0]
+    _, given, _, _, is_superuser, *_ = rows[0]
     origin, sign_in, expires, seen, idle, passkey, verified, *person = rows[0][6:]
     user, uuid, username, name, email, *_ = person
     groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
@@ -373,6 +438,7 @@ def _session(rows: list[tuple[Any, ...]]) -> Session:
         groups,
         second_factor=is_given(given),
         proofs=proofs_of(given, passkey),
+        is_superuser=is_superuser,
     )
     return Session(origin, sign_in, subject, expires.timestamp(), seen.timestamp() + idle + IDLE_SLACK)
 
@@ -390,10 +456,20 @@ def load_held(keys: list[bytes]) -> dict[bytes, Principal]:
     return found
 
 
+def _groups_of(user: int) -> QuerySet[Any, tuple[Any, ...]]:
+    verified = people().has_verified_address("pk")
+    found = get_user_model()._default_manager.filter(pk=user).order_by("groups__pk")
+    return found.values_list(verified, "email", "groups__pk", "groups__name")
+
+
+_GROUPS_OF = PreparedLookup(_groups_of, int)
+
+
 def subject_of(user: User, sign_in: models.SignIn | None = None) -> Subject:
-    """Return a user as decisions use them, with the second factor of `sign_in`. Two queries."""
-    email = people().verified_address(user)
-    groups = tuple(user.groups.values_list("pk", "name"))
+    """Return a user as decisions use them, with the second factor of `sign_in`. One query."""
+    rows = _GROUPS_OF.rows(user.pk)
+    email = rows[0][1] if rows and rows[0][0] else ""
+    groups = tuple((pk, name) for *_, pk, name in rows if pk is not None)
     given, passkey = (sign_in.second_factor_at, sign_in.passkey_at) if sign_in else (None, None)
     return Subject(
         user.pk,
@@ -404,4 +480,5 @@ def subject_of(user: User, sign_in: models.SignIn | None = None) -> Subject:
         groups,
         second_factor=is_given(given),
         proofs=proofs_of(given, passkey),
+        is_superuser=user.is_superuser,
     )

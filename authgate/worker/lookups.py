@@ -26,7 +26,9 @@ from authgate.check.pipeline import check
 from authgate.check.request import Facts
 from authgate.check.responses import Answer
 from authgate.check.target import BadTarget
+from authgate.counters import Numbers
 from authgate.network_limits import network_of
+from authgate.traces import spans
 from authgate.worker import loader, metrics, stale_connections
 from authgate.worker.failures import broken, overloaded
 from authgate.worker.feed import Feed, Source
@@ -180,7 +182,7 @@ class Lookups:
     def shed(self) -> int:
         return self.shed_when_full + self.shed_when_late
 
-    def numbers(self) -> metrics.Numbers:
+    def numbers(self) -> Numbers:
         """Return what `metrics` publishes of the waiting checks."""
         return {
             "ikd_checks_waiting": len(self._queue) + len(self._alone),
@@ -235,7 +237,7 @@ class Lookups:
             self._wanted.wait()
             self._wanted.clear()
             while batch := self._take():
-                found = self._load(batch)
+                found = spans.look_up(self._load, batch)
                 if self._thread is not threading.current_thread():
                     return  # another has taken over, and these checks have their answers
                 self._under_way = []

@@ -35,6 +35,8 @@ class OverMemory(Memory):
         self.under = under
         self.issuers = under.issuers
         self.signer = under.signer
+        self.tallies = under.tallies
+        self.public = under.public
 
     def is_throttled(self, client: str, key: bytes, now: float) -> bool:
         return self.under.is_throttled(client, key, now)

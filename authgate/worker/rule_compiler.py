@@ -1,4 +1,4 @@
-"""Makes an application ready for checks: rules by the paths that they claim."""
+"""Compiles an application for checks: its rules, grouped by path."""
 
 from __future__ import annotations
 

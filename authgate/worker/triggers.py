@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from authgate.database_triggers import installed
+
 TABLE = "authgate_change"
 
 
@@ -102,6 +104,8 @@ WATCHED = (
     Watched("authgate_rule_groups", "application", _RULE),
     Watched("authgate_rule_users", "application", _RULE),
     Watched("authgate_application_named_groups", "application", "{row}.application_id"),
+    Watched("authgate_application_owners", "application", "{row}.application_id"),
+    Watched("authgate_application_owner_groups", "application", "{row}.application_id"),
     Watched("openid_client", "client", "{row}.id", inserts=False),
     Watched("openid_clientsecret", "client", "{row}.client_id"),
     Watched("openid_providerkey", "client", "NULL"),
@@ -208,17 +212,10 @@ def _now(connection: BaseDatabaseWrapper) -> str:
 
 def missing(using: str = "default") -> set[str]:
     """Return the names of triggers that the database lacks; empty if the feed can be trusted."""
-    connection = connections[using]
-    wanted = {name for watched in WATCHED for name in trigger_names(watched, connection.vendor)}
+    vendor = connections[using].vendor
+    wanted = {name for watched in WATCHED for name in trigger_names(watched, vendor)}
     wanted |= {ending.name for ending in ENDINGS}
-    query = (
-        "SELECT tgname FROM pg_trigger WHERE tgname LIKE 'ikd_%' AND tgenabled IN ('O', 'A')"
-        if connection.vendor == "postgresql"
-        else "SELECT name FROM sqlite_master WHERE type = 'trigger' AND name LIKE 'ikd_%'"
-    )
-    with connection.cursor() as cursor:
-        cursor.execute(query)
-        return wanted - {row[0] for row in cursor.fetchall()}
+    return wanted - installed(using)
 
 
 def trigger_names(watched: Watched, vendor: str = "") -> list[str]:

@@ -1,4 +1,4 @@
-"""Refusals and last-seen times of checks, written in batches by a thread."""
+"""Refusals, last-seen times and counts of checks, written in batches by a thread."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ from authgate.check.responses import Answer, Refusal
 from authgate.models import AuditEvent, ConfigurationEvent
 from authgate.people import people
 from authgate.sampling import sample
-from authgate.worker import stale_connections
+from authgate.worker import access_log, stale_connections
+from authgate.worker.trials import write_trials
+from authgate.worker.usage import tallies, usage
 
 log = logging.getLogger("ikd.refusals")
 
@@ -143,13 +145,18 @@ class Writer:
         self._ensure_thread()
 
     def note_answer(self, found: Answer, now: float) -> None:
-        """Queue an answer's refusal or use. `now` is Unix time."""
+        """Count an answer, and queue its refusal or use. `now` is Unix time."""
+        # No other thread runs between the parts of this addition, in CPython.
+        found.tally.count += 1
         if found.sign_in_id is not None:
-            self.note_use(found.sign_in_id, now)
+            if self._sign_ins.note(found.sign_in_id, now):
+                self._ensure_thread()
         elif found.token_id is not None:
             self.note_token_use(found.token_id, now)
         elif found.refusal is not None:
             self.note_refusal(found.refusal)
+        elif self._thread is None:
+            self._ensure_thread()
 
     def note_refusal(self, refusal: Refusal) -> None:
         """Queue a refusal, or count it if a proxy's configuration is at fault."""
@@ -196,11 +203,13 @@ class Writer:
             self._counters.clear()
         self._sign_ins.clear()
         self._tokens.clear()
+        usage.clear()
         sample.clear()
 
     def flush(self) -> None:
         """Write the queue. Raises the database's errors; refusals are lost then, uses are not."""
         self._log_refusals()
+        access_log.check_lines.flush()
         now = time.time()
         self._sign_ins.write(now)
         self._tokens.write(now)
@@ -216,6 +225,12 @@ class Writer:
             _count(counters)
         self._write_summary(sample.due())
         self._write_shed()
+        if usage.is_due():
+            self._write_usage()
+
+    def _write_usage(self) -> None:
+        usage.write()
+        write_trials(tallies)
 
     def _write_shed(self, *, at_once: bool = False) -> None:
         """Write an event for what was shed: at once, then every ten minutes."""
@@ -254,6 +269,7 @@ class Writer:
             self._sign_ins.end()
             self._tokens.end()
             self.flush()
+            self._write_usage()
             self._write_summary(sample.due(at_once=True))
             self._write_shed(at_once=True)
         except Exception:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import time
 
 import pytest
-from django.core.cache import caches
-from django.db import connection
 
 from accounts.models import User
 from authgate.check.responses import Refusal
 from authgate.models import AuditEvent, ConfigurationEvent, GateSession, SignIn
 from authgate.worker.write_behind import COUNTERS_LIMIT, REFUSALS_A_FLUSH, Writer, writer
 from tests.authgate.asking import NAVIGATION, WIKI, ask, begin, endpoint, facts, signed_in
+from tests.cache_entries import entries_of
 
 
 def event(number: int = 0, reason: str = "unknown origin") -> Refusal:
@@ -93,12 +92,7 @@ def test_a_refusal_can_be_found_by_its_decision() -> None:
 
 def rows_of_caches() -> list[int]:
     """Return how many rows the tables of codes and limits have; earlier tests may have left some."""
-    with connection.cursor() as cursor:
-        counts = []
-        for alias in ("codes", "default"):
-            cursor.execute(f"SELECT count(*) FROM {caches[alias]._table}")  # type: ignore[attr-defined]
-            counts.append(cursor.fetchone()[0])
-    return counts
+    return [len(entries_of(alias)) for alias in ("codes", "default")]
 
 
 @pytest.mark.parametrize("check", ["/authgate/nginx", "/authgate/traefik"])

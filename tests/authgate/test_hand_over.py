@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import pickle
 from base64 import b64decode
 from datetime import timedelta
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import time_machine
-from django.core.cache import caches
-from django.db import connection
 from django.http import HttpResponse
 from django.utils import timezone
 from pytest_django import Settings
@@ -23,6 +20,7 @@ from authgate.models import Application, GateSession, Rule, SignIn
 from authgate.sign_ins import end_sign_ins
 from tests.authgate.asking import WIKI, begin, cookies_set
 from tests.authgate.browser import PORTAL, Browser
+from tests.cache_entries import entries_of
 from tests.factories import ApplicationFactory
 
 pytestmark = pytest.mark.usefixtures("wiki")
@@ -109,9 +107,7 @@ def test_a_reader_of_logs_and_of_the_store_gains_nothing(
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         url = browser.code_url(f"{WIKI}/")
-        with connection.cursor() as cursor:
-            cursor.execute(f"SELECT cache_key, value FROM {caches['codes']._table}")
-            stored = [(key, pickle.loads(b64decode(value))) for key, value in cursor.fetchall()]
+        stored = entries_of("codes")
         browser.follow(url)
 
     secrets = {code_of(url), *browser.jars[WIKI].values()}
@@ -223,14 +219,7 @@ def test_who_may_not_enter_gets_no_code(browser: Browser) -> None:
 
     assert response.status_code == 403
     assert browser.trail[-1].startswith(f"{PORTAL}/continue?")
-    assert _codes() == 0
-
-
-def _codes() -> int:
-    with connection.cursor() as cursor:
-        cursor.execute(f"SELECT count(*) FROM {caches['codes']._table}")
-        (count,) = cursor.fetchone()
-    return int(count)
+    assert entries_of("codes") == []
 
 
 def test_an_origin_that_is_no_longer_an_applications_gets_no_code(browser: Browser) -> None:
@@ -238,7 +227,7 @@ def test_an_origin_that_is_no_longer_an_applications_gets_no_code(browser: Brows
     Application.objects.filter(name="Wiki").delete()
 
     assert browser.ask(browser.trail[-1]).status_code == 400
-    assert _codes() == 0
+    assert entries_of("codes") == []
 
 
 # ---- 9: http and https ------------------------------------------------------------------------------------
@@ -428,7 +417,7 @@ def test_a_browser_without_cookies_comes_to_a_page_that_says_so(browser: Browser
 
     assert response.status_code == 400
     assert b"cookie" in response.content
-    assert _codes() <= 5
+    assert len(entries_of("codes")) <= 5
 
 
 # ---- 26: guessing -----------------------------------------------------------------------------------------
@@ -515,7 +504,7 @@ def test_a_state_is_worth_nothing_at_another_portal(browser: Browser, settings: 
     settings.SECRET_KEY = "another portal's"
 
     assert browser.ask(browser.trail[-1]).status_code in (400, 302)
-    assert _codes() == 0
+    assert entries_of("codes") == []
 
 
 def test_the_portal_takes_no_address_from_a_parameter(browser: Browser) -> None:
@@ -530,7 +519,7 @@ def test_a_state_is_carried_on_by_opening_a_page_alone(browser: Browser, method:
     browser.follow(f"{WIKI}/", until="/continue?")
 
     assert browser.ask(browser.trail[-1], method).status_code in (403, 405)
-    assert _codes() == 0
+    assert entries_of("codes") == []
 
 
 LONG = ["/page?" + "a&" * 1001, "/page?" + "x=%2F&" * 400, "/" + "p" * 9_000, "/?" + "é" * 300]

@@ -68,6 +68,7 @@ def test_a_token_opens_its_application_under_its_owners_name(token: str, check: 
     assert header(answer, b"x-auth-request-groups") == b"staff"
     assert header(answer, b"x-auth-request-email") == b"alice@example.com"
     assert header(answer, b"x-auth-credential") == b"portal"
+    assert header(answer, b"x-envoy-auth-headers-to-remove") == b"authorization"
     assert header(answer, b"authorization") is None
 
 
