@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import gc
+import os
+from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,20 +13,23 @@ import pytest
 from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
 from django.db import connection
+from django.db.backends.base.operations import BaseDatabaseOperations
 from pytest_django.plugin import DjangoDbBlocker
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from accounts.branding import brand
 from accounts.models import User
+from authgate.journal import triggers
 from authgate.models import Application, SignIn
 from authgate.sampling import sample
 from authgate.worker import readiness
-from tests.factories import UserFactory
+from tests.factories import person
 from tests.pattern import fill_from_pattern
 from tests.quick import FOLDERS_OF_SERVERS, is_quick
 
 if TYPE_CHECKING:
     from tests.distribution import LongestFirst
+    from tests.upstreams.keycloak import Keycloak
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -42,6 +47,17 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     if config.option.markexpr == "quick" and collection_path.name in FOLDERS_OF_SERVERS:
         return True
     return None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Let the garbage collector not search, again and again, what lives until the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -80,10 +96,42 @@ def static_files_found_once() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def journal_can_be_flushed() -> Iterator[None]:
+    """Let Django empty all tables after a test without a transaction. The journal guards its own."""
+    flush = BaseDatabaseOperations.execute_sql_flush
+
+    def flush_with_pass(self: BaseDatabaseOperations, sql_list: Any) -> None:
+        with triggers.passing(self.connection.alias):
+            # The pass is a row, too, and goes last.
+            flush(self, sorted(sql_list, key=lambda sql: "authgate_journalcontext" in sql))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(BaseDatabaseOperations, "execute_sql_flush", flush_with_pass)
+        yield
+
+
+@pytest.fixture(scope="session")
+def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
+    """A Keycloak of all tests of the group keycloak: starting one takes long."""
+    from tests.upstreams.keycloak import Keycloak
+
+    started = Keycloak(tmp_path_factory.mktemp("keycloak"))
+    yield started
+    started.stop()
+
+
 @pytest.fixture(autouse=True)
 def empty_cache_tables(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Delete what a test without a transaction left in caches: Django empties only the tables of models."""
+    """Delete what a test without a transaction left in caches: Django empties only the tables of models.
+
+    Redis knows no transactions.
+    """
     yield
+    if "TESTS_REDIS" in os.environ:
+        for cache in caches.all():
+            cache.clear()
+        return
     marker = request.node.get_closest_marker("django_db")
     if "transactional_db" in request.fixturenames or (marker and marker.kwargs.get("transaction")):
         with django_db_blocker.unblock():
@@ -132,21 +180,19 @@ def known_brand(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def alice(db: None) -> User:
-    return UserFactory(username="alice", email="alice@example.com", verified=True, groups=["staff"])
+    return person("alice")
 
 
 @pytest.fixture
 def bob(db: None) -> User:
-    return UserFactory(username="bob", email="bob@example.com", verified=True, groups=["guests"])
+    return person("bob")
 
 
 @pytest.fixture
 def carol(db: None) -> User:
-    return UserFactory(
-        username="carol", email="carol@example.com", verified=True, is_staff=True, is_superuser=True
-    )
+    return person("carol")
 
 
 @pytest.fixture
 def dave(db: None) -> User:
-    return UserFactory(username="dave", email="dave@example.com", verified=True, is_active=False)
+    return person("dave")

@@ -18,40 +18,70 @@ OF_ONE_PROXY = re.compile(rf"tests/proxies/.*\[({'|'.join(STARTERS)})[-\]]")
 NOTHING_SHARED = ("tests/accounts/test_bad_input.py",)
 """Long files whose tests share nothing worth keeping: each test is a unit."""
 
+PAGE_GROUPS = 4
+"""Units into which the visits of tests/browser/test_every_page.py are divided."""
+
 SECONDS = {
-    "tests/browser/test_every_page.py": 300,
-    "tests/faults/test_faults.py": 250,
-    "tests/proxies [envoy]": 170,
-    "tests/origins/test_recipes.py": 150,
-    "keycloak": 160,
-    "tests/front/test_pages.py": 160,
-    "demo": 160,
-    "tests/origins/test_frames.py": 140,
-    "tests/proxies [caddy]": 130,
-    "tests/proxies [traefik]": 105,
-    "tests/proxies [haproxy]": 104,
-    "tests/several/test_failures.py": 100,
-    "tests/proxies [nginx]": 103,
-    "tests/feed/test_revocation.py": 75,
-    "tests/proxies [ingress_nginx]": 57,
-    "tests/feed/test_changes.py": 53,
-    "tests/feed/test_migrations.py": 52,
-    "tests/proxies/test_traefik_mistakes.py": 45,
-    "tests/front/test_connections.py": 43,
-    "tests/front/test_limits.py": 35,
-    "tests/upstreams/test_real_servers.py": 32,
-    "tests/demo/test_portal_alone.py": 32,
-    "tests/front/test_lookups.py": 31,
-    "tests/front/test_read_only.py": 30,
+    "keycloak": 180,
+    "several": 150,
+    "tests/proxies [envoy]": 150,
+    "tests/delegation/test_every_url.py": 139,
+    "tests/proxies [caddy]": 120,
+    "demo": 100,
+    "tests/proxies [traefik]": 98,
+    "tests/proxies [haproxy]": 91,
+    "tests/faults/test_faults.py": 85,
+    "tests/browser/test_story.py": 81,
+    "tests/proxies [nginx]": 74,
+    **{f"pages {number}": 50 for number in range(PAGE_GROUPS)},
+    "tests/front/test_connections.py": 49,
+    "tests/install/test_installed.py": 47,
+    "tests/openid/test_real_server.py": 46,
+    "tests/faults/test_outages.py": 45,
+    "tests/feed/test_revocation.py": 45,
+    "tests/proxies [ingress_nginx]": 44,
+    "tests/proxies/test_traefik_mistakes.py": 40,
+    "tests/years/test_copies.py": 33,
+    "tests/openid/test_logout.py": 31,
+    "tests/openid/test_client_oauth2_proxy.py": 30,
+    "tests/openid/test_client_miniflux.py": 30,
+    "tests/openid/test_client_portal.py": 30,
+    "tests/journal/test_past.py": 30,
+    "tests/upstreams/test_busy_minute.py": 29,
+    "tests/front/test_pages.py": 29,
+    "tests/origins/test_frames.py": 29,
     "cas browser": 29,
-    "tests/accounts/test_large_accounts.py": 27,
-    "tests/upstreams/test_busy_minute.py": 24,
-    "tests/upstreams/test_two_providers.py": 24,
+    "tests/feed/test_migrations.py": 26,
+    "tests/proxies/test_ingress_nginx_mistakes.py": 23,
+    "tests/logs/test_server.py": 23,
+    "tests/openid/test_client_mod_auth_openidc.py": 21,
+    "tests/origins/test_recipes.py": 21,
+    "tests/origins/test_two_ports.py": 20,
+    "tests/upstreams/test_real_servers.py": 20,
+    "tests/openid/test_client_express.py": 20,
+    "tests/openid/test_client_oidc_client_ts.py": 20,
+    "tests/proxies/test_rewritten_paths.py": 20,
+    "tests/front/test_limits.py": 19,
+    "tests/years/test_year.py": 19,
+    "tests/years/test_migrations.py": 18,
+    "tests/openid/test_openid_client.py": 18,
+    "tests/proxies/test_envoy_mistakes.py": 18,
+    "tests/proxies/test_haproxy_mistakes.py": 18,
+    "tests/browser/test_fragments.py": 17,
+    "tests/proxies/test_nginx_mistakes.py": 17,
+    "tests/feed/test_changes.py": 17,
+    "tests/openid/test_any_parameters.py": 17,
+    "tests/proxies/test_caddy_mistakes.py": 16,
+    "tests/explain/test_same_as_check.py": 15,
+    "tests/admin/test_applications.py": 14,
+    "tests/openid/test_migrations.py": 10,
+    "tests/configuration_file/test_export.py": 10,
+    "tests/effect/test_confirmation.py": 10,
 }
 """Units that take longer than their number of tests suggests, in seconds; their order counts."""
 
 SECONDS_A_TEST = 0.1
-SECONDS_OF_A_FORM = 40
+SECONDS_OF_A_FORM = 17
 """What a test of NOTHING_SHARED takes at most."""
 
 
@@ -77,7 +107,26 @@ class LongestFirst(LoadGroupScheduling):
     def _split_scope(self, nodeid: str) -> str:
         return unit_of(nodeid)
 
+    def schedule(self) -> None:
+        first = next(iter(self.registered_collections.values()))
+        self._index_of = {test: index for index, test in enumerate(first)}
+        super().schedule()
+
+    def mark_test_complete(self, node: WorkerController, item_index: int, duration: float = 0) -> None:
+        """Forget a test that has run: xdist would count all that have run, several times for each test."""
+        test = self.registered_collections[node][item_index]
+        unit = self._split_scope(test)
+        left = self.assigned_work[node][unit]
+        del left[test]
+        if not left:
+            del self.assigned_work[node][unit]
+        self._reschedule(node)
+
+    def _pending_of(self, workload: dict[str, dict[str, bool]]) -> int:
+        return sum(map(len, workload.values()))
+
     def _assign_work_unit(self, node: WorkerController) -> None:
         longest = max(self.workqueue, key=lambda unit: seconds_of(unit, len(self.workqueue[unit])))
-        self.workqueue.move_to_end(longest, last=False)
-        super()._assign_work_unit(node)
+        tests = self.workqueue.pop(longest)
+        self.assigned_work.setdefault(node, {})[longest] = tests
+        node.send_runtest_some([self._index_of[test] for test in tests])

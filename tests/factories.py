@@ -42,6 +42,19 @@ class UserFactory(factory.django.DjangoModelFactory[User]):
         return user
 
 
+CAST: dict[str, dict[str, Any]] = {
+    "alice": {"groups": ["staff"]},
+    "bob": {"groups": ["guests"]},
+    "carol": {"is_staff": True, "is_superuser": True},
+    "dave": {"is_active": False},
+}
+
+
+def person(name: str) -> User:
+    """Return a new user of the cast."""
+    return UserFactory(username=name, email=f"{name}@example.com", verified=True, **CAST[name])
+
+
 class ApplicationFactory(factory.django.DjangoModelFactory[Application]):
     """An application; `origins=["https://…"]`, and `who`, `groups`, `users` of a rule for its whole site."""
 

@@ -6,19 +6,39 @@ import atexit
 import os
 import shutil
 import tempfile
+from pathlib import Path
 
+from tests.memory_folder import use_memory_folder
+from tests.own_database import RUN_ON, TEMPLATE
+
+
+def _remove(folder: Path) -> None:
+    """Remove what the processes of a run share, and what its links name."""
+    linked = [each.resolve() for each in folder.iterdir() if each.is_symlink()]
+    for path in (*linked, folder):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+# Below IKD_VAR the paths of the tests' Unix sockets would become too long.
+use_memory_folder()
 if "TESTS_OF_ONE_RUN" not in os.environ:
     # Processes of pytest-xdist share it: they inherit the variable from the process that starts them.
     os.environ["TESTS_OF_ONE_RUN"] = tempfile.mkdtemp(prefix="ikd-tests-of-one-run-")
-    atexit.register(shutil.rmtree, os.environ["TESTS_OF_ONE_RUN"], ignore_errors=True)
+    atexit.register(_remove, Path(os.environ["TESTS_OF_ONE_RUN"]))
 
-# Below IKD_VAR the paths of the tests' Unix sockets would become too long.
-os.environ.setdefault("TMPDIR", tempfile.gettempdir())
 os.environ.setdefault("IKD_VAR", tempfile.mkdtemp(prefix="ikd-tests-"))
 os.environ.setdefault("IKD_SECRET_KEY", "the tests' own secret key, which no installation has: 0123456789")
 os.environ.setdefault("IKD_PORTAL_URL", "https://sso.example.com")
 
-from ikd_portal.settings import *  # noqa: F403
+if store := os.environ.get("TESTS_REDIS"):
+    # A database of Redis for each process of pytest-xdist (gw0, gw1, …), and for its servers.
+    os.environ["REDIS_URL"] = f"{store}/{os.environ.get('PYTEST_XDIST_WORKER', 'gw0').removeprefix('gw')}"
+
+from ikd_portal.settings import *  # noqa: E402, F403
+
+if server := os.environ.get(RUN_ON):
+    # The tests' database is a copy of a migrated one, and that of no server.
+    DATABASES["default"] = database(f"{server}/postgres") | {"TEST": {"NAME": "tests", "TEMPLATE": TEMPLATE}}  # noqa: F405
 
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"

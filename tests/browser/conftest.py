@@ -1,4 +1,7 @@
-"""A Chromium under the policy as shipped, and the portal as a live server. `page` has no scripts."""
+"""A Chromium under the policy as shipped, and the portal as a live server. `page` has no scripts.
+
+The browser serves all modules of this folder that a process runs, and so does the empty database.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from django.db import connection
+from django.test import TransactionTestCase
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from pytest_django.plugin import DjangoDbBlocker
 
+from tests.browser.database_copy import DatabaseCopy
 from tests.proxies.processes import binary
 
 FLAGS = [
@@ -24,23 +31,63 @@ FLAGS = [
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 
-@pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
+@pytest.fixture(scope="package")
+def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=binary("chromium", "chromium"), args=FLAGS)
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="package")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    browser = playwright.chromium.launch(executable_path=binary("chromium", "chromium"), args=FLAGS)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="package")
+def empty_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[DatabaseCopy]:
+    if connection.vendor != "sqlite":
+        pytest.skip("these tests return to copies of an SQLite database")
+    with django_db_blocker.unblock():
+        copy = DatabaseCopy()
+    yield copy
+    copy.close()
+
+
+@pytest.fixture(scope="package", autouse=True)
+def emptied_at_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Bring the empty database back after each test, in place of Django's flush of a hundred tables."""
+    if connection.vendor != "sqlite":
+        yield
+        return
+    empty_database: DatabaseCopy = request.getfixturevalue("empty_database")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: empty_database.restore())
+        yield
+
+
+def portals_settings(url: str) -> dict[str, Any]:
+    """Return the settings of a portal at `url` over plain http: cookies without prefix and Secure."""
+    return {
+        "IKD_PORTAL_URL": url,
+        "IKD_PORTAL_ORIGIN": url,
+        "SESSION_COOKIE_NAME": "ikd_portal",
+        "SESSION_COOKIE_SECURE": False,
+        "CSRF_COOKIE_NAME": "ikd_csrf",
+        "CSRF_COOKIE_SECURE": False,
+        "LANGUAGE_COOKIE_NAME": "ikd_language",
+        "LANGUAGE_COOKIE_SECURE": False,
+        "IKD_REMEMBERED_DEVICE_COOKIE_NAME": "ikd_device",
+        "COOKIE_PREFIX": "",
+        "CSRF_TRUSTED_ORIGINS": [],
+    }
 
 
 @pytest.fixture
 def portal(live_server: Any, settings: Any) -> str:
-    """The portal at the live server's address, over plain http: cookies without prefix and Secure."""
-    settings.IKD_PORTAL_URL = settings.IKD_PORTAL_ORIGIN = live_server.url
-    settings.SESSION_COOKIE_NAME, settings.SESSION_COOKIE_SECURE = "ikd_portal", False
-    settings.CSRF_COOKIE_NAME, settings.CSRF_COOKIE_SECURE = "ikd_csrf", False
-    settings.LANGUAGE_COOKIE_NAME, settings.LANGUAGE_COOKIE_SECURE = "ikd_language", False
-    settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME, settings.COOKIE_PREFIX = "ikd_device", ""
-    settings.CSRF_TRUSTED_ORIGINS = []
+    """The portal at the live server's address."""
+    for name, value in portals_settings(live_server.url).items():
+        setattr(settings, name, value)
     url: str = live_server.url
     return url
 

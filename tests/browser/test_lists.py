@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from playwright.sync_api import Browser, Page
+from pytest_django.plugin import DjangoDbBlocker
 
-from accounts.models import User
 from demo import crowd
+from tests.browser.database_copy import DatabaseCopy
 from tests.browser.signing_in import sign_in_and_wait
+from tests.factories import person
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -23,6 +27,7 @@ LISTS = {
     "gate sessions": "authgate/gatesession/",
     "events": "authgate/auditevent/",
     "mistakes": "authgate/configurationevent/",
+    "changes": "authgate/journalentry/",
 }
 WIDTHS = (1280, 1440)
 PHONE = 390
@@ -44,6 +49,23 @@ MEASURES = """() => {
 }"""
 
 
+@pytest.fixture(scope="module")
+def company(empty_database: DatabaseCopy, django_db_blocker: DjangoDbBlocker) -> Iterator[DatabaseCopy]:
+    """Carol and a real company's rows: to create them takes longer than to look at a list."""
+    with django_db_blocker.unblock():
+        person("carol")
+        crowd.settle()
+        copy = DatabaseCopy()
+        empty_database.restore()
+    yield copy
+    copy.close()
+
+
+@pytest.fixture
+def crowded(company: DatabaseCopy, db: None) -> None:
+    company.restore()
+
+
 def faults(page: Page, *, tallest: int) -> list[str]:
     found = page.evaluate(MEASURES)
     return [
@@ -52,8 +74,7 @@ def faults(page: Page, *, tallest: int) -> list[str]:
 
 
 @pytest.mark.parametrize("locale", ["en-GB", "zh-CN"])
-def test_every_list_fits_its_screen(chromium: Browser, portal: str, carol: User, locale: str) -> None:
-    crowd.settle()
+def test_every_list_fits_its_screen(chromium: Browser, portal: str, crowded: None, locale: str) -> None:
     page = chromium.new_page(locale=locale)
     page.goto(f"{portal}/accounts/login/")
     page.locator("input[name=login]").fill("carol")
@@ -72,8 +93,7 @@ def test_every_list_fits_its_screen(chromium: Browser, portal: str, carol: User,
     assert {place: wrong for place, wrong in found.items() if wrong} == {}
 
 
-def test_a_long_filter_is_searched(chromium: Browser, portal: str, carol: User) -> None:
-    crowd.settle()
+def test_a_long_filter_is_searched(chromium: Browser, portal: str, crowded: None) -> None:
     page = chromium.new_page()
     page.goto(portal)
     sign_in_and_wait(page, "carol")
@@ -92,8 +112,7 @@ def test_a_long_filter_is_searched(chromium: Browser, portal: str, carol: User) 
     assert 0 < rows < 50
 
 
-def test_the_groups_behind_a_number_open_without_a_script(page: Page, portal: str, carol: User) -> None:
-    crowd.settle()
+def test_the_groups_behind_a_number_open_without_a_script(page: Page, portal: str, crowded: None) -> None:
     page.goto(portal)
     sign_in_and_wait(page, "carol")
     page.goto(f"{portal}/admin/accounts/user/")

@@ -1,0 +1,189 @@
+"""Visits to pages: a browser opens each page once, and tests judge what was seen of it.
+
+A visit sees a page in English in light, in dark and on a phone, and in Chinese. All visits of a process share
+a browser's context, the portal's rows, and a sign-in of each person: copies of the database bring those back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from axe_playwright_python.base import AXE_SCRIPT
+from django.utils import timezone
+from playwright.sync_api import Browser, ConsoleMessage, Page
+
+from accounts.branding import brand
+from authgate.models import GateSession, SignIn
+from authgate.sampling import sample
+from tests.browser.database_copy import DatabaseCopy
+from tests.browser.signing_in import sign_in_and_wait
+
+Way = str | Callable[[Page, str], object]
+"""How a browser comes to a page of a portal: a path, or what is done in the browser."""
+
+WIKI = "https://wiki.example.net"
+DESK = {"width": 1280, "height": 720}
+PHONE = {"width": 360, "height": 740}
+NARROW_CELLS = "cells => cells.filter(e => e.offsetWidth && e.offsetWidth < 200).map(e => e.textContent)"
+"""On a phone a row of a table takes the whole width, or its words break into single letters."""
+
+WEIGHT = """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
+  .reduce((sum, each) => sum + each.decodedBodySize, 0)"""
+
+TEXTS = """() => {
+  for (const each of document.querySelectorAll("code, pre, script, style, textarea")) each.hidden = true;
+  const texts = [document.title, document.body.innerText];
+  for (const each of document.body.querySelectorAll("*")) {
+    if (!each.checkVisibility() && each.tagName !== "OPTION") continue;
+    for (const name of ["placeholder", "aria-label", "title", "alt"])
+      if (each.hasAttribute(name)) texts.push(each.getAttribute(name));
+    if (each.tagName === "INPUT" && ["submit", "button"].includes(each.type)) texts.push(each.value);
+    if (each.tagName === "OPTION") texts.push(each.textContent);
+    for (const [name, value] of Object.entries(each.dataset)) if (/^words/.test(name)) texts.push(value);
+  }
+  return texts;
+}"""
+
+FAILING_RESPONSE = "Failed to load resource: the server responded with a status of"
+FOCUSED_ALREADY = "Autofocus processing was blocked because a document already has a focused element"
+"""A field was focused before the browser came to it: by the driver, on a slow machine."""
+
+FORGET = "() => { try { localStorage.clear(); sessionStorage.clear() } catch {} }"
+"""The browser's own page for a failure has no storage."""
+
+AXE_FINDINGS = """() => axe.run({resultTypes: ["violations"]}).then(({violations}) => violations
+  .filter(each => ["serious", "critical"].includes(each.impact))
+  .flatMap(each => each.nodes.slice(0, 3).map(node => `${each.id}: ${node.html} ${node.failureSummary}`)))"""
+
+
+@dataclass(frozen=True)
+class Visit:
+    """What was seen of a page. `weight` is in bytes, unpacked, `width` in points on a phone."""
+
+    weight: int
+    complaints: list[str]
+    problems: list[str]
+    problems_in_the_dark: list[str]
+    width: int
+    squeezed: list[str]
+    language: str | None
+    texts: list[str]
+
+
+@dataclass(frozen=True)
+class SignedIn:
+    """The database after a person has signed in, and the cookies that their browser then has."""
+
+    rows: DatabaseCopy
+    cookies: list[Any]
+
+
+class Visitor:
+    """A browser that visits pages of a portal. `empty` is the database without any row of a test."""
+
+    def __init__(
+        self, chromium: Browser, portal: str, empty: DatabaseCopy, furnish: Callable[[], object]
+    ) -> None:
+        self.portal, self.empty = portal, empty
+        self.page = chromium.new_page(viewport=DESK, reduced_motion="reduce")
+        self.console: list[str] = []
+        listen(self.page, self.console)
+        furnish()
+        self.signed_in = {"": SignedIn(DatabaseCopy(), [])}
+        empty.restore()
+
+    def close(self) -> None:
+        self.page.context.close()
+        for each in self.signed_in.values():
+            each.rows.close()
+
+    @contextmanager
+    def at(self, who: str, way: Way) -> Iterator[Page]:
+        """Open a page as a person, or as nobody. Its database ends with the block."""
+        try:
+            self._become(who)
+            if isinstance(way, str):
+                self.page.goto(self.portal + way)
+            else:
+                way(self.page, self.portal)
+            self.page.wait_for_load_state()
+            yield self.page
+        finally:
+            self._leave()
+
+    def visit(self, who: str, way: Way) -> Visit:
+        with self.at(who, way) as page:
+            weight, complaints = int(page.evaluate(WEIGHT)), list(self.console)
+            problems = unfit_for_people(page)
+            page.emulate_media(color_scheme="dark")
+            in_the_dark = unfit_for_people(page)
+            page.set_viewport_size(PHONE)
+            width = page.evaluate("document.documentElement.scrollWidth")
+            squeezed = page.eval_on_selector_all("main .rows :is(th, td)", NARROW_CELLS)
+            page.set_viewport_size(DESK)
+            page.emulate_media(color_scheme="light")
+            self._speak("zh-hans")
+            page.reload()
+            language = page.locator("html").get_attribute("lang")
+            texts = page.evaluate(TEXTS)
+        return Visit(weight, complaints, problems, in_the_dark, width, squeezed, language, texts)
+
+    def _speak(self, language: str) -> None:
+        self.page.context.add_cookies([{"name": "ikd_language", "value": language, "url": self.portal}])
+
+    def _become(self, who: str) -> None:
+        brand.forget()
+        sample.clear()
+        if who not in self.signed_in:
+            self.signed_in[who] = self._sign_in(who)
+        now = self.signed_in[who]
+        now.rows.restore()
+        self.page.context.add_cookies(now.cookies)
+        self.console.clear()
+
+    def _sign_in(self, who: str) -> SignedIn:
+        self.signed_in[""].rows.restore()
+        self.page.goto(self.portal)
+        sign_in_and_wait(self.page, who)
+        GateSession.objects.create(
+            sign_in=SignIn.objects.latest("pk"),
+            origin=WIKI,
+            token_digest=bytes(32),
+            created_at=timezone.now(),
+        )
+        return SignedIn(DatabaseCopy(), self.page.context.cookies())
+
+    def _leave(self) -> None:
+        """Leave no page, cookie, stored word or row behind."""
+        self.page.evaluate(FORGET)
+        self.page.goto("about:blank")
+        self.page.set_viewport_size(DESK)
+        self.page.emulate_media(color_scheme="light")
+        self.page.context.clear_cookies()
+        self.empty.restore()
+
+
+def listen(page: Page, console: list[str]) -> None:
+    """Collect what the browser complains of; that a page itself answers with an error is meant."""
+    documents: set[str] = set()
+    page.on("request", lambda request: request.is_navigation_request() and documents.add(request.url))
+
+    def heard(message: ConsoleMessage) -> None:
+        if message.text.startswith(FOCUSED_ALREADY):
+            return
+        if message.location.get("url") not in documents or not message.text.startswith(FAILING_RESPONSE):
+            console.append(f"{message.text} at {message.location.get('url')}")
+
+    page.on("console", heard)
+    page.on("pageerror", lambda error: console.append(str(error)))
+
+
+def unfit_for_people(page: Page) -> list[str]:
+    """Return the serious and critical findings of axe-core for a page."""
+    if not page.evaluate("'axe' in window"):
+        page.evaluate(AXE_SCRIPT)
+    findings: list[str] = page.evaluate(AXE_FINDINGS)
+    return findings

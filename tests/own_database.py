@@ -1,0 +1,58 @@
+"""The databases of the tests' own servers: files of SQLite, or databases of the run's PostgreSQL."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from tests import pattern
+
+RUN_ON = "TESTS_ON_POSTGRESQL"
+"""The variable with the URL of the run's PostgreSQL, without a database. Not set: the run is on SQLite."""
+
+in_tables = pytest.mark.skipif(
+    "TESTS_REDIS" in os.environ,
+    reason="looks into tables of codes and limits, or sets a clock: Redis has its own",
+)
+"""Marks a test that can only run where codes and limits are in tables of the database."""
+
+TEMPLATE = "pattern"
+"""The migrated database there."""
+
+
+def url_in(folder: Path) -> str:
+    """Return the URL of the database that belongs to a server's folder."""
+    if server := os.environ.get(RUN_ON):
+        return f"{server}/own_{hashlib.sha256(str(folder).encode()).hexdigest()[:16]}"
+    return f"sqlite:///{folder / 'ikd.sqlite3'}"
+
+
+def make_in(folder: Path) -> str:
+    """Make the migrated database of a folder, and return its URL."""
+    url = url_in(folder)
+    if url.startswith("sqlite:"):
+        shutil.copy(pattern.pattern(), url.removeprefix("sqlite:///"))
+        return url
+    with psycopg.connect(f"{os.environ[RUN_ON]}/postgres", autocommit=True) as connection:
+        name = url.rpartition("/")[2]
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}".encode())
+    return url
+
+
+def rows_in(folder: Path, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
+    """Run a statement with `?` for each parameter, and return its rows."""
+    url = url_in(folder)
+    if url.startswith("sqlite:"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10)) as database, database:
+            return database.execute(query, parameters).fetchall()
+    with psycopg.connect(url) as connection:
+        found = connection.execute(query.replace("?", "%s").encode(), parameters or None)
+        return found.fetchall() if found.description else []
