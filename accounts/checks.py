@@ -50,6 +50,14 @@ def check_token_limits(**kwargs: Any) -> list[CheckMessage]:
 
 
 @register()
+def check_reviews(**kwargs: Any) -> list[CheckMessage]:
+    if settings.IKD_REVIEW_ACCESS_DAYS == 0 or 30 <= settings.IKD_REVIEW_ACCESS_DAYS <= 3650:
+        return []
+    text = f"IKD_REVIEW_ACCESS_DAYS must be 0 or 30 to 3650 days, is {settings.IKD_REVIEW_ACCESS_DAYS!r}"
+    return [Error(text, id="accounts.E006")]
+
+
+@register()
 def check_registration(**kwargs: Any) -> list[CheckMessage]:
     if settings.IKD_REGISTRATION in ("off", "open", "approval"):
         return []

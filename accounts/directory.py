@@ -8,7 +8,6 @@ from django.db.models import Exists
 
 from accounts import email_addresses
 from accounts.machines import api_tokens, jwt_credentials, loader
-from accounts.models import User
 from accounts.upstreams.application_tokens import tokens_of
 from accounts.upstreams.provider_sign_out import sign_out_url
 from authgate.check.memory import Memory, Program, Tokens
@@ -20,9 +19,6 @@ class Directory:
 
     def has_verified_address(self, user: str) -> Exists:
         return email_addresses.has_verified_address(user)
-
-    def verified_address(self, user: User) -> str:
-        return email_addresses.verified_address(user)
 
     def load_tokens(self, digests: list[bytes]) -> dict[bytes, Program]:
         return loader.load_tokens(digests)

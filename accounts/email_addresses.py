@@ -21,12 +21,10 @@ def is_address_taken(email: str, *, except_by: int | None = None) -> bool:
 
 
 def has_verified_address(user: str) -> Exists:
-    """Return the condition "the user's address is verified". `user` is the path to the user."""
-    own = EmailAddress.objects.filter(user=OuterRef(user), email__iexact=OuterRef(f"{user}__email"))
+    """Return the condition "the user's address is verified".
+
+    `user` is the path to the user, or "pk" in a query for users.
+    """
+    email = "email" if user == "pk" else f"{user}__email"
+    own = EmailAddress.objects.filter(user=OuterRef(user), email__iexact=OuterRef(email))
     return Exists(own.filter(verified=True))
-
-
-def verified_address(user: User) -> str:
-    """Return the user's address if it is verified, otherwise "". One query."""
-    rows = EmailAddress.objects.filter(user=user, email__iexact=user.email, verified=True)
-    return user.email if rows.exists() else ""

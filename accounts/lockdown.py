@@ -169,7 +169,7 @@ def gates_at(application: Application) -> QuerySet[GateSession]:
         below = Q(origin__startswith=f"{scheme}://", origin__endswith=host[1:])
         near |= below if is_wildcard else Q(origin=origin)
     found = _live_gates().filter(near)
-    owners = _owners(set(found.order_by().values_list("origin", flat=True).distinct()))
+    owners = owners_of(set(found.order_by().values_list("origin", flat=True).distinct()))
     return found.filter(origin__in=[origin for origin, (pk, _) in owners.items() if pk == application.pk])
 
 
@@ -191,7 +191,7 @@ def _last_entries(gates: QuerySet[GateSession]) -> tuple[LastEntry, ...]:
     """Return for each application when these sessions were last used, the latest first."""
     rows = gates.values_list("origin").annotate(Max("created_at"), Max("sign_in__last_seen_at"))
     found = list(rows)
-    owners = _owners({origin for origin, *_ in found})
+    owners = owners_of({origin for origin, *_ in found})
     latest: dict[str, tuple[datetime, datetime]] = {}
     for origin, entered, seen in found:
         name = owners[origin][1]
@@ -201,7 +201,7 @@ def _last_entries(gates: QuerySet[GateSession]) -> tuple[LastEntry, ...]:
     return tuple(sorted(entries, key=lambda entry: entry.used_at, reverse=True))
 
 
-def _owners(origins: set[str]) -> dict[str, tuple[int, str]]:
+def owners_of(origins: set[str]) -> dict[str, tuple[int, str]]:
     """Return the application of each origin, with its name. An origin of none stands for itself."""
     claims = {origin: origins_claiming(origin) for origin in origins}
     rows = Origin.objects.filter(value__in={claim for each in claims.values() for claim in each})

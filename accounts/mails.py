@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.conf import settings
@@ -22,6 +23,7 @@ from accounts.branding.mail_brand import logo_part
 from accounts.lock_links import new_link
 from accounts.models import User
 from accounts.smtp import AUTO_SUBMITTED, refusal_of
+from authgate import outbox
 from authgate.logs.request_ids import current_request
 
 log = logging.getLogger("ikd.mails")
@@ -87,8 +89,8 @@ KINDS = {
         _("Your account was locked"),
         _(
             "Someone used the link in an e-mail about your account. All sign-ins and API tokens have ended, "
-            "and nobody can sign in until there is a new password. Choose one now. If you get no link for "
-            "it, ask your administrator."
+            "and nobody can sign in until a new password is set. Choose one now. If you receive no link "
+            "for it, ask your administrator."
         ),
         _("Choose a new password"),
         "/accounts/password/reset/",
@@ -96,7 +98,8 @@ KINDS = {
     "other_account_locked": MailKind(
         _("A user locked their account"),
         _(
-            "The user reported that a change or sign-in was not theirs. All sign-ins and API tokens of the "
+            "The user reported a change or sign-in that they did not make. All sign-ins and API tokens of "
+            "the "
             "account have ended. Look for factors, addresses and providers that an attacker added."
         ),
         _("See the account"),
@@ -114,6 +117,11 @@ KINDS = {
         _("An owner declined your request for access."),
         _("My applications"),
         "/",
+    ),
+    "access_review": MailKind(
+        _("Review who can open an application"),
+        _("Confirm or remove the access of each person to an application that you own."),
+        _("Review access"),
     ),
     "password_reset": MailKind(
         _("Choose a new password"),
@@ -138,7 +146,7 @@ KINDS = {
     ),
 }
 ASKED_FOR = ("password_reset", "confirm_address", "invitation")
-ABOUT_ACCESS = ("access_requested", "access_granted", "access_declined")
+ABOUT_ACCESS = ("access_requested", "access_granted", "access_declined", "access_review")
 WITHOUT_LOCK = (*ASKED_FOR, *ABOUT_ACCESS, "factors_reset", "account_locked", "other_account_locked")
 """Mails without a link that locks the account. All others report what an attacker may have done."""
 
@@ -167,9 +175,13 @@ def _send_notice(kind: str, user_id: int, to: str, facts: dict[str, Any], path: 
 def queue(act: Callable[..., None], *args: Any, language: str = "") -> None:
     """Call a function after the response is sent, in `language` or the language of the page.
 
-    So the response time does not reveal whether an account exists.
+    So the response time does not reveal whether an account exists. A change that is only tried sends none.
     """
     language = language or translation.get_language() or settings.LANGUAGE_CODE
+    outbox.send(partial(_queue, language, act, *args))
+
+
+def _queue(language: str, act: Callable[..., None], *args: Any) -> None:
     if not settings.IKD_WRITE_BEHIND:
         _call(language, act, *args)
         return

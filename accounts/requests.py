@@ -25,6 +25,8 @@ class Request(HttpRequest):
     user: User | AnonymousUser
     session: SessionStore
     sign_in: SignIn | None
+    provider_time: tuple[str, float]
+    """The provider that vouched for the user in this request, and the seconds that it took. Else unset."""
 
 
 class SignedInRequest(Request):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 import secrets
+from datetime import datetime
 from typing import Any
 
 from asgiref.sync import sync_to_async
@@ -15,10 +16,12 @@ from django.contrib.sessions.backends import db
 from django.contrib.sessions.backends.base import SessionBase, UpdateError
 from django.contrib.sessions.base_session import AbstractBaseSession
 from django.db import DatabaseError, IntegrityError
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from accounts.models import PortalSession
 from authgate.models import SignIn
+from authgate.prepared import PreparedLookup, column_names, instance_of
 from authgate.sign_ins import end_sign_ins
 
 _KEY = re.compile(r"[A-Za-z0-9_-]{43}")
@@ -27,6 +30,14 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{43}")
 def digest_of(session_key: str) -> str:
     """Return what the database keeps of a session key."""
     return hashlib.sha256(session_key.encode()).hexdigest()
+
+
+def _live(digest: str, now: datetime) -> QuerySet[PortalSession, tuple[Any, ...]]:
+    rows = PortalSession.objects.filter(session_key=digest, expire_date__gt=now)
+    return rows.values_list(*column_names(PortalSession))
+
+
+_LIVE = PreparedLookup(_live, str, datetime)
 
 
 class SessionStore(db.SessionStore):
@@ -55,10 +66,11 @@ class SessionStore(db.SessionStore):
         return secrets.token_urlsafe(32)
 
     def _get_session_from_db(self) -> PortalSession | None:
-        row = PortalSession.objects.filter(session_key=self.digest, expire_date__gt=timezone.now()).first()
-        if row is None:
+        rows = _LIVE.rows(self.digest, timezone.now()) if self.digest else []
+        if not rows:
             self._session_key = None
-        return row
+            return None
+        return instance_of(PortalSession, rows[0])
 
     # ---- the store's own methods ----
 

@@ -29,6 +29,7 @@ from accounts.own_events import record_own
 from accounts.requests import Request, sign_in_of_request
 from accounts.second_factor.remembered import is_remembered
 from accounts.sign_in.devices import is_new_device
+from accounts.upstreams.linking import store_provider_session
 from authgate.audit import record
 from authgate.models import SignIn
 from authgate.peer import client_address
@@ -59,10 +60,20 @@ def begin(sender: Any, request: Request, user: User, **kwargs: Any) -> None:
         remembered_device=not second_factor and _is_remembered(request, user),
     )
     request.sign_in = sign_in
+    details = {"methods": methods, "keep": sign_in.keep, **_provider_of(request)}
+    record_own("sign_in", request, user, details)
+    # The user's row comes last. Each sign-in through a provider locks the provider, the identity and the user
+    # in this order, so that two sign-ins of one person never wait for each other.
+    store_provider_session(request, user)
     save_language(user)
-    record_own("sign_in", request, user, {"methods": methods, "keep": sign_in.keep})
     if is_new:
         mails.notify(user, "new_device", address)
+
+
+def _provider_of(request: Request) -> dict[str, Any]:
+    """Return the provider that vouched for the user, and the seconds that it took, for the audit event."""
+    slug, seconds = getattr(request, "provider_time", ("", 0.0))
+    return {"upstream": slug, "provider_seconds": round(seconds, 3)} if slug else {}
 
 
 def _methods_of(request: HttpRequest, user: User) -> tuple[list[str], bool]:

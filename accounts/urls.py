@@ -6,7 +6,16 @@ from allauth.account.views import account_inactive
 from django.urls import path, re_path
 
 from accounts.access_requests.views import access_request, ask_for_access
+from accounts.access_reviews.views import access_review
 from accounts.branding.views import accent, icon, logo, provider_icon
+from accounts.delegation.views import (
+    managed,
+    managed_application,
+    managed_events,
+    managed_group,
+    managed_people,
+    managed_rule,
+)
 from accounts.language import choose_language
 from accounts.launcher.views import favourite, launcher
 from accounts.onboarding.views import invitation, make_first_administrator, register
@@ -112,6 +121,13 @@ urlpatterns = [
     path("accounts/locked/", account_locked, name="account_locked"),
     path("invitation/<str:token>/", invitation, name="invitation"),
     path("register/", register, name="register"),
+    path("accounts/managed/", managed, name="managed"),
+    path("accounts/managed/applications/<int:pk>/", managed_application, name="managed_application"),
+    path("accounts/managed/applications/<int:pk>/people/", managed_people, name="managed_people"),
+    path("accounts/managed/applications/<int:pk>/events/", managed_events, name="managed_events"),
+    path("accounts/managed/reviews/<int:pk>/", access_review, name="access_review"),
+    path("accounts/managed/rules/<int:pk>/", managed_rule, name="managed_rule"),
+    path("accounts/managed/groups/<int:pk>/", managed_group, name="managed_group"),
     path("accounts/tokens/", tokens, name="tokens"),
     path("accounts/tokens/new/", new_token, name="new_token"),
     path("accounts/tokens/<int:pk>/end/", end_token, name="end_token"),

@@ -1,7 +1,12 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from django.apps import AppConfig
-from django.db.models.signals import post_migrate, pre_migrate
+from django.conf import settings
+from django.db.backends.signals import connection_created
+from django.db.models.signals import post_delete, post_migrate, pre_migrate
 from django.utils.translation import gettext_lazy as _
 
 
@@ -11,8 +16,26 @@ class AuthgateConfig(AppConfig):
 
     def ready(self) -> None:
         from authgate import checks  # noqa: F401
+        from authgate.journal import actor
+        from authgate.journal import triggers as journal_triggers
+        from authgate.usage import requests
         from authgate.worker import stale_connections, triggers
 
         stale_connections.watch()
-        pre_migrate.connect(lambda using, plan, **_: triggers.make_way(using, plan), sender=self, weak=False)
-        post_migrate.connect(lambda using, **_: triggers.install(using), sender=self, weak=False)
+        connection_created.connect(actor.watch)
+        for each in (triggers, journal_triggers):
+            pre_migrate.connect(_making_way(each.make_way), sender=self, weak=False)
+            post_migrate.connect(_installing(each.install), sender=self, weak=False)
+        post_delete.connect(
+            lambda instance, **_: requests.forget_person(instance.pk),
+            sender=settings.AUTH_USER_MODEL,
+            weak=False,
+        )
+
+
+def _making_way(make_way: Callable[[str, Any], None]) -> Callable[..., None]:
+    return lambda using, plan, **_: make_way(using, plan)
+
+
+def _installing(install: Callable[[str], None]) -> Callable[..., None]:
+    return lambda using, **_: install(using)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from django.utils import timezone
 
+from authgate import counters, outbox
 from authgate.models import AuditEvent
+from authgate.prepared import PreparedInsert
 from authgate.sampling import sample
 
 log = logging.getLogger("ikd.security")
+_EVENTS = PreparedInsert(AuditEvent)
 
 OF_STRANGERS = frozenset(
     (
@@ -47,10 +51,11 @@ def record(
         decision_id=decision_id,
         details=details or {},
     )
+    counters.note_event(kind, event.details.get("methods"))
     is_strangers = kind in OF_STRANGERS and not (actor or subject)
     if not is_strangers or sample.keeps(kind, event.application):
-        event.save(force_insert=True)
-    log.info(event.kind, extra={"decision": decision_id, "event": _line(event)})
+        _EVENTS.insert(event)
+    outbox.send(partial(log.info, event.kind, extra={"decision": decision_id, "event": _line(event)}))
     return event
 
 

@@ -6,13 +6,14 @@ import ipaddress
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Error, register
+from django.core.checks import CheckMessage, Error, Warning, register
 from django.core.exceptions import ValidationError
 from django.db import DatabaseError
 
 from authgate.check.contracts import OAUTH2_CHECK
 from authgate.check.target import is_on_same_host
 from authgate.models import Origin
+from authgate.traces import configuration
 from authgate.validation import canonical_cookie_domains
 
 
@@ -27,6 +28,17 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
         for network in settings.IKD_TRUSTED_PROXIES
         if not _is_network(network)
     ]
+    found += [
+        Error(
+            f"IKD_DOCTOR_NETWORKS must be networks such as 10.0.0.0/8 or 192.0.2.7, one is {network!r}",
+            id="authgate.E006",
+        )
+        for network in settings.IKD_DOCTOR_NETWORKS
+        if not _is_network(network)
+    ]
+    if settings.IKD_DOCTOR_EVERY and settings.IKD_DOCTOR_EVERY < 3600:
+        text = f"IKD_DOCTOR_EVERY must be 0 or at least 3600 seconds, is {settings.IKD_DOCTOR_EVERY}"
+        found.append(Error(text, id="authgate.E007"))
     if settings.IKD_OAUTH2_CONTRACT not in OAUTH2_CHECK:
         named = " or ".join(OAUTH2_CHECK)
         text = f"IKD_OAUTH2_CONTRACT must be {named}, is {settings.IKD_OAUTH2_CONTRACT!r}"
@@ -34,6 +46,11 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
     if settings.IKD_FORWARDED_HOPS < 0:
         text = f"IKD_FORWARDED_HOPS must be 0 or more, is {settings.IKD_FORWARDED_HOPS}"
         found.append(Error(text, id="authgate.E003"))
+    if configuration.is_wanted() and (missing := configuration.what_is_missing()):
+        found.append(Warning(f"No traces are sent: {missing}", id="authgate.W001"))
+    if settings.IKD_TRACE_CHECKS < 0:
+        text = f"IKD_TRACE_CHECKS must be 0 or more, is {settings.IKD_TRACE_CHECKS}"
+        found.append(Error(text, id="authgate.E008"))
     try:
         canonical_cookie_domains(tuple(settings.IKD_SHARED_COOKIE_DOMAINS))
     except ValidationError as mistake:

@@ -35,15 +35,17 @@ EVENTS: dict[str, Words] = {
     ),
     "account_locked": Words(
         _("An account was locked"),
-        _("The link in an e-mail about the account was used. A new password opens the account again."),
+        _("Someone used the link in an e-mail about the account. A new password unlocks the account."),
     ),
     "locked_down": Words(
         _("Locked down"),
-        _("An administrator ended all sessions, tokens and grants. Nobody enters until this is undone."),
+        _("An administrator ended all sessions, tokens and grants. Nobody has access until this is undone."),
     ),
-    "lockdown_lifted": Words(_("A lockdown was undone"), _("Users can enter again. What ended stays ended.")),
+    "lockdown_lifted": Words(
+        _("A lockdown was undone"), _("Users have access again. Ended sessions and tokens stay ended.")
+    ),
     "signed_out_of_application": Words(
-        _("Everybody was signed out of an application"),
+        _("All users were signed out of an application"),
         _("An administrator ended all sessions and grants of an application."),
     ),
     "session_ended": Words(_("Sessions were ended"), _("A user or an administrator ended sessions.")),
@@ -109,36 +111,87 @@ EVENTS: dict[str, Words] = {
     "token_ended": Words(_("An API token was revoked"), _("Programs with this token are now refused.")),
     # ---- access
     "refused": Words(_("Access refused"), _("A signed-in user was refused access to an application.")),
+    "doctor_run": Words(
+        _("Proxies were tested"), _("An administrator tested the proxy of an application, or of all.")
+    ),
     "access_requested": Words(_("Access was asked for"), _("A user asked the owners of an application.")),
     "access_granted": Words(
         _("Access was granted"), _("An owner granted a request. The rule for the user is in the application.")
     ),
     "access_declined": Words(_("Access was declined"), _("An owner declined a request for access.")),
+    "access_review_begun": Words(
+        _("A review of access began"), _("The owners of the application confirm or remove each access.")
+    ),
+    "access_kept": Words(
+        _("Access was confirmed"), _("In a review, an owner or superuser confirmed a user's access.")
+    ),
+    "access_removed": Words(
+        _("Access is to be removed"),
+        _(
+            "In a review, an owner or superuser removed a user's access. What remains in the details is a "
+            "task for administrators."
+        ),
+    ),
+    "access_task_closed": Words(
+        _("A task of a review was closed"),
+        _("The user lost the remaining access, or an administrator closed the task."),
+    ),
+    "application_changed": Words(
+        _("An owner changed an application"), _("An owner changed the maintenance or the texts.")
+    ),
+    "rule_shared": Words(
+        _("An owner changed a rule"), _("An owner added a group or a user to a rule, or removed one.")
+    ),
+    "group_member_added": Words(
+        _("A member was added to a group"), _("A group manager added a user to the group in the details.")
+    ),
+    "group_member_removed": Words(
+        _("A member was removed from a group"),
+        _("A group manager removed a user from the group in the details."),
+    ),
     "overloaded": Words(
         _("The portal was overloaded"),
-        _("More requests arrived at once than the portal could answer. It asked the others to try again."),
+        _(
+            "More requests arrived at once than the portal could answer. It asked the remaining clients to "
+            "try again."
+        ),
+    ),
+    "change_undone": Words(
+        _("A change was taken back"),
+        _("An administrator took a change in the journal back. The rows are as they were before it."),
     ),
     # ---- OpenID Connect
     "openid_sign_in": Words(
         _("Signed in at an application"),
-        _("An application that speaks OpenID Connect got a code for the user."),
+        _("An application received a code for the user by OpenID Connect."),
     ),
     "openid_consent": Words(
-        _("A user gave consent"), _("The user agreed that an application learns the scopes in the details.")
+        _("A user gave consent"), _("The user agreed to share the scopes in the details with an application.")
+    ),
+    "openid_access_ended": Words(
+        _("The access of an application was ended"),
+        _("A user ended the grants and tokens of an application and withdrew the consent."),
     ),
     "openid_device_refused": Words(
         _("A user refused a device"),
-        _("The user typed the code of a device and did not let it sign in. Did an attacker send the code?"),
+        _(
+            "The user entered the code of a device and refused its sign-in. An attacker may have sent the "
+            "code."
+        ),
     ),
     "openid_key_made": Words(
-        _("A key for ID tokens was made"), _("The portal signs ID tokens with a new key from a set time on.")
+        _("A key for ID tokens was created"),
+        _("From a set time on, the portal signs ID tokens with a new key."),
     ),
     "openid_logout_failed": Words(
-        _("An application could not be told of a sign-out"),
-        _("Its own session may go on. The portal tried five times; the details say why it failed."),
+        _("An application could not be notified of a sign-out"),
+        _(
+            "The application's own session may continue. The portal tried five times. The details show the "
+            "error."
+        ),
     ),
     "openid_secret_made": Words(
-        _("A client secret was made"), _("An administrator made a secret for an OpenID Connect client.")
+        _("A client secret was created"), _("An administrator created a secret for an OpenID Connect client.")
     ),
     "openid_secret_deleted": Words(
         _("A client secret was deleted"),
@@ -146,7 +199,7 @@ EVENTS: dict[str, Words] = {
     ),
     "openid_reuse": Words(
         _("A code or token was used twice"),
-        _("The portal revoked all tokens of this grant: a thief may have one of the two."),
+        _("The portal revoked all tokens of this grant, because an attacker may have used one of the two."),
     ),
     # ---- providers
     "group_made": Words(
@@ -181,13 +234,17 @@ EVENTS: dict[str, Words] = {
         _("The provider reported the end of a session, but the portal could not accept the report."),
     ),
     # ---- administration
+    "configuration_applied": Words(
+        _("A configuration file was applied"),
+        _("An administrator applied a file with groups, applications, providers and clients."),
+    ),
     "added": Words(_("Added"), _("An administrator added an object.")),
     "changed": Words(_("Changed"), _("An administrator changed an object.")),
     "deleted": Words(_("Deleted"), _("An administrator deleted an object.")),
     "tested": Words(_("A provider was tested"), _("An administrator tested the settings of a provider.")),
     "restored": Words(
         _("A backup was restored"),
-        _("Everything that changed after the backup is gone. All users had to sign in again, by default."),
+        _("All changes made after the backup are lost. By default, all users have to sign in again."),
     ),
     "signing_key_made": Words(
         _("A signing key was created"), _("From a set time on, the portal signs X-Ikd-Jwt with a new key.")
@@ -197,7 +254,7 @@ EVENTS: dict[str, Words] = {
 REASONS: dict[str, _StrPromise] = {
     # ---- signing in
     "wrong password": _("The password was wrong."),
-    "the client could not be told": _("The application's address for sign-outs gave no answer."),
+    "the client could not be told": _("The application's back-channel logout URI did not respond."),
     "a code was used twice": _("A code was used twice."),
     "the code of a device was used twice": _("The code of a device was used twice."),
     "a refresh token was used twice": _("A refresh token was used twice."),
@@ -216,6 +273,7 @@ REASONS: dict[str, _StrPromise] = {
     "no rule admits": _("No rule for this path admits the user."),
     "no rule covers the path": _("No rule covers this path."),
     "application disabled": _("The application is disabled."),
+    "maintenance": _("The application is under maintenance. Only its owners and superusers can open it."),
     "path cannot be read safely": _("The path can be read in several ways."),
     "not signed in": _("The visitor is not signed in."),
     "second factor": _("The sign-in has no second factor."),

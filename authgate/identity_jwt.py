@@ -1,4 +1,4 @@
-"""The portal's own keys: who was let in, signed, so that an application need not trust the network before it.
+"""X-Ikd-Jwt and its keys: the user, signed, so that an application need not trust its network.
 
 A key is published before it signs and after it has signed: applications keep the key set for minutes.
 """

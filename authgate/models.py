@@ -12,10 +12,23 @@ from django.core.validators import MaxValueValidator, MinValueValidator
 from django.db import models
 from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
+from django.utils.translation import pgettext_lazy
 
 from authgate.encryption import EncryptedField
 from authgate.event_words import label_of
-from authgate.validation import canonical_methods, canonical_networks, canonical_origin, canonical_path
+from authgate.validation import (
+    canonical_authority,
+    canonical_methods,
+    canonical_networks,
+    canonical_origin,
+    canonical_path,
+)
+
+LONGEST_TEXT = 500
+"""Characters of an application's own words: every refused page loads them."""
+
+LONGEST_MAINTENANCE = 1440
+"""Minutes after which clients are asked to try again at the latest: a day."""
 
 
 class Application(models.Model):
@@ -43,6 +56,32 @@ class Application(models.Model):
     locked_down_at = models.DateTimeField(_("locked down"), null=True, blank=True, editable=False)
     """When an administrator locked it down. It is disabled until that is undone."""
 
+    refusal_text = models.TextField(
+        _("text on the refused page"),
+        max_length=LONGEST_TEXT,
+        blank=True,
+        help_text=_("Such as whom to ask for access. Plain text, shown to signed-in users who are refused."),
+    )
+    maintenance = models.BooleanField(
+        _("maintenance"),
+        default=False,
+        help_text=_(
+            "Only owners and superusers can open the application, as its rules allow. Everyone else gets the "
+            "text below, and clients status 503."
+        ),
+    )
+    maintenance_text = models.TextField(
+        _("text during maintenance"),
+        max_length=LONGEST_TEXT,
+        blank=True,
+        help_text=_("Plain text, shown to everyone, also to visitors who are not signed in."),
+    )
+    maintenance_minutes = models.PositiveSmallIntegerField(
+        _("try again after minutes"),
+        default=15,
+        validators=[MinValueValidator(1), MaxValueValidator(LONGEST_MAINTENANCE)],
+        help_text=_("Sent to clients as Retry-After. Default: 15."),
+    )
     launch_url = models.URLField(
         _("start page"),
         blank=True,
@@ -124,6 +163,26 @@ class Application(models.Model):
         related_name="+",
         help_text=_("All members are owners."),
     )
+    shareable_groups = models.ManyToManyField(
+        Group,
+        blank=True,
+        verbose_name=_("groups that owners may share with"),
+        related_name="+",
+        help_text=_(
+            "Owners may add these groups and their members to rules that select groups and users. Default: "
+            "owners add nobody."
+        ),
+    )
+
+    backend = models.CharField(
+        _("address behind the proxy"),
+        max_length=255,
+        blank=True,
+        help_text=_(
+            "Such as 10.0.0.5:8080. The configuration test reports if the application answers there "
+            "without the proxy. Default: not tested."
+        ),
+    )
 
     class Meta:
         verbose_name = _("application")
@@ -135,7 +194,10 @@ class Application(models.Model):
                 name="application_locked_down_is_disabled",
             )
         ]
-        permissions = [("explain_access", "Can explain access")]
+        permissions = [
+            ("explain_access", "Can explain access"),
+            ("run_doctor", "Can test proxy configurations"),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -152,6 +214,11 @@ class Application(models.Model):
     def clean(self) -> None:
         if self.launch_url and not self.launch_url.lower().startswith(("https://", "http://")):
             raise ValidationError({"launch_url": _("Enter an address that begins with https://.")})
+        if self.backend:
+            try:
+                self.backend = canonical_authority(self.backend)
+            except ValidationError as error:
+                raise ValidationError({"backend": error}) from None
 
 
 def new_icon_key() -> str:
@@ -289,8 +356,8 @@ class Rule(models.Model):
         blank=True,
         validators=[MinValueValidator(1), MaxValueValidator(LONGEST_PROOF)],
         help_text=_(
-            "The user must have given a second factor in the last minutes, otherwise the portal asks for "
-            "it again. Default: any time in the sign-in, if one is required."
+            "If the user's second factor is older, the portal asks for it again. Default: if a rule "
+            "requires one, it can be from any time in the sign-in."
         ),
     )
     passkey = models.BooleanField(
@@ -302,6 +369,14 @@ class Rule(models.Model):
         ),
     )
     expires_at = models.DateTimeField(_("expires at"), null=True, blank=True)
+    only_watch = models.BooleanField(
+        _("only watch"),
+        default=False,
+        help_text=_(
+            "The rule decides nothing. The portal shows what it would do to real requests. Default: the rule "
+            "decides."
+        ),
+    )
     note = models.CharField(_("note"), max_length=200, blank=True)
 
     class Meta:
@@ -420,6 +495,7 @@ class AuditEvent(models.Model):
         indexes = [
             models.Index(fields=["subject", "-at"], name="events_about_somebody"),
             models.Index(fields=["kind", "at"], name="events_of_a_kind"),
+            models.Index(fields=["application", "-at"], name="events_of_an_application"),
         ]
 
     def __str__(self) -> str:
@@ -484,6 +560,77 @@ class Change(models.Model):
         return f"{self.kind} {self.key}"
 
 
+class JournalEntry(models.Model):
+    """A change of a row that access depends on. Append-only: database triggers write it and guard it.
+
+    `change` is the same for the rows that one transaction changed together; None if that is not known.
+    `person`, `team` and `application` are keys of a user, a group and an application that it is about.
+    """
+
+    at = models.DateTimeField(_("time"), db_index=True)
+    change = models.BigIntegerField(null=True, db_index=True)
+    actor = models.CharField(_("changed by"), max_length=150, blank=True)
+    table_name = models.CharField(max_length=60)
+    key = models.BigIntegerField()
+    before = models.JSONField(_("before"), null=True)
+    after = models.JSONField(_("after"), null=True)
+    person = models.BigIntegerField(null=True)
+    team = models.BigIntegerField(null=True)
+    application = models.BigIntegerField(null=True)
+    is_baseline = models.BooleanField(default=False)
+    """Whether it is a row as the journal found it when it began."""
+
+    class Meta:
+        verbose_name = pgettext_lazy("journal", "change")
+        verbose_name_plural = pgettext_lazy("journal", "changes")
+        ordering = ["-pk"]
+        default_permissions = ("view",)
+        indexes = [
+            models.Index(fields=["table_name", "key", "id"], name="journal_of_a_row"),
+            *(
+                models.Index(
+                    fields=[name, "id"],
+                    name=f"journal_of_{name}",
+                    condition=models.Q(**{f"{name}__isnull": False}),
+                )
+                for name in ("person", "team", "application")
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.table_name} {self.key}"
+
+
+class JournalContext(models.Model):
+    """What SQLite's triggers of the journal need to know of a transaction. Outside of one it is empty."""
+
+    id = models.PositiveSmallIntegerField(primary_key=True)
+    actor = models.CharField(max_length=150)
+    number = models.BigIntegerField(null=True)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return self.actor
+
+
+class JournalGap(models.Model):
+    """A time of which the journal does not know every change. Its end is None while that goes on."""
+
+    BEGINNING, RETENTION, RESTORED, MIGRATION = "beginning", "retention", "restored", "migration"
+
+    since = models.DateTimeField(null=True)
+    until = models.DateTimeField(null=True)
+    reason = models.CharField(max_length=20)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.since} {self.until}"
+
+
 class Lease(models.Model):
     """The right of one process to do a job that no two processes should do at once."""
 
@@ -496,6 +643,23 @@ class Lease(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class DoctorReport(models.Model):
+    """The findings of the last configuration test of an application; without one, of the portal itself."""
+
+    application = models.OneToOneField(
+        Application, models.CASCADE, null=True, related_name="doctor_report", verbose_name=_("application")
+    )
+    at = models.DateTimeField(_("time"))
+    level = models.CharField(max_length=4)
+    findings = models.JSONField(default=list)
+
+    class Meta:
+        default_permissions = ()
+
+    def __str__(self) -> str:
+        return f"{self.application_id} {self.level}"
 
 
 class KeptPage(models.Model):
@@ -515,3 +679,68 @@ class KeptPage(models.Model):
 
     def __str__(self) -> str:
         return self.network
+
+
+class RequestCount(models.Model):
+    """How many requests of a person an application's rule decided about on a day, by method.
+
+    `person` is a user's id, 0 for visitors who are not signed in. `rule` is the one that admitted, or the
+    first of those that did not; 0 if no rule covers the path. No foreign keys: workers write in batches, and
+    a row that was deleted meanwhile must not make a batch fail.
+    """
+
+    day = models.DateField(db_index=True)
+    application = models.ForeignKey(
+        Application, models.CASCADE, related_name="+", db_constraint=False, db_index=False
+    )
+    person = models.PositiveBigIntegerField()
+    rule = models.PositiveBigIntegerField()
+    method = models.CharField(max_length=7)
+    allowed = models.PositiveBigIntegerField(default=0)
+    refused = models.PositiveBigIntegerField(default=0)
+    asked = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        indexes = [models.Index(fields=["application", "day"], name="requestcount_application_day")]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["person", "application", "day", "rule", "method"], name="requestcount_once_a_day"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.application_id} {self.person}"
+
+
+class TrialCount(models.Model):
+    """How a rule that only watches would have decided a day's requests of a person.
+
+    `version` stands for the rule as it was then, and `person` is a user's id, 0 for visitors. `change` is
+    what the rule would have changed. No foreign key to the rule: see `RequestCount`.
+    """
+
+    class Change(models.TextChoices):
+        NONE = "none", _("decided the same")
+        ADMITTED = "admitted", _("would be allowed")
+        REFUSED = "refused", _("would be refused")
+        ASKED = "asked", _("would be asked for a sign-in or a second factor")
+        LEFT_OUT = "left out", _("not compared")
+
+    day = models.DateField(db_index=True)
+    rule = models.PositiveBigIntegerField()
+    version = models.CharField(max_length=16)
+    person = models.PositiveBigIntegerField()
+    change = models.CharField(max_length=8, choices=Change.choices)
+    count = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(
+                fields=["rule", "version", "day", "person", "change"], name="trialcount_once_a_day"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.day} {self.rule} {self.change}"

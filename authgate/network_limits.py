@@ -1,4 +1,4 @@
-"""What a client network may cost. Standard library only."""
+"""Limits for each client network. Standard library only."""
 
 from __future__ import annotations
 

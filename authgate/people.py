@@ -14,17 +14,17 @@ from authgate.check.memory import Memory, Program, Tokens
 from authgate.check.request import RequestHeaders
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import _User as User
+    pass
 
 
 class People(Protocol):
     """Users' addresses, their credentials for programs, and the providers that they sign in with."""
 
     def has_verified_address(self, user: str) -> Exists:
-        """Return the condition "the user's address is verified". `user` is the path to the user."""
+        """Return the condition "the user's address is verified".
 
-    def verified_address(self, user: User) -> str:
-        """Return the user's address if it is verified, otherwise "". One query."""
+        `user` is the path to the user, or "pk" in a query for users.
+        """
 
     def load_tokens(self, digests: list[bytes]) -> dict[bytes, Program]:
         """Return what API tokens stand for, by their digests. Two queries.

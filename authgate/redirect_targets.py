@@ -1,5 +1,3 @@
-"""Where anyone may be sent: one judge for `rd`, `next`, X-Auth-Request-Redirect, Referer and sign-out."""
-
 from __future__ import annotations
 
 import re

@@ -1,4 +1,4 @@
-"""Which of a stranger's events are kept as rows, so that no flood fills the log of events.
+"""Limits on recorded events of unknown clients, so that no flood fills the audit events.
 
 The rest is counted, and every hour one row says how many there were.
 """

@@ -7,15 +7,17 @@ import secrets
 import threading
 from collections.abc import Iterable
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from authgate.audit import printable
 from authgate.factor_policy import in_strict_group
 from authgate.models import GateSession, SignIn
+from authgate.prepared import PreparedLookup, column_names, instance_of
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import _User as User
@@ -76,11 +78,29 @@ def is_idle(sign_in: SignIn) -> bool:
     return timezone.now() >= sign_in.last_seen_at + timedelta(seconds=sign_in.idle_timeout)
 
 
+def _live_of_session(session_digest: str, now: datetime) -> QuerySet[SignIn, tuple[Any, ...]]:
+    users = column_names(get_user_model(), "user__")
+    return (
+        SignIn.objects.filter(ended_at=None, expires_at__gt=now, user__is_active=True)
+        .filter(session_digest=session_digest)
+        .values_list(in_strict_group("user"), *column_names(SignIn), *users)[:1]
+    )
+
+
+_LIVE_OF_SESSION = PreparedLookup(_live_of_session, str, datetime)
+
+
 def sign_in_of(session_digest: str) -> SignIn | None:
     """Return the live sign-in of a portal session, with its user; None if it has ended in any way."""
-    sign_ins = live_sign_ins().select_related("user").annotate(in_strict_group=in_strict_group("user"))
-    found = sign_ins.filter(session_digest=session_digest).first()
-    return None if found is None or is_idle(found) else found
+    rows = _LIVE_OF_SESSION.rows(session_digest, timezone.now())
+    if not rows:
+        return None
+    is_in_strict_group, *columns = rows[0]
+    own = len(column_names(SignIn))
+    found = instance_of(SignIn, columns[:own])
+    found.user = instance_of(get_user_model(), columns[own:])
+    setattr(found, "in_strict_group", bool(is_in_strict_group))  # noqa: B010  (an annotation)
+    return None if is_idle(found) else found
 
 
 class _Request(threading.local):

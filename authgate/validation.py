@@ -1,5 +1,3 @@
-"""What saving makes of an administrator's words: their one canonical spelling, or a message with the cure."""
-
 from __future__ import annotations
 
 import ipaddress
@@ -48,7 +46,8 @@ def readable(name: str) -> str:
 
 def refuse_hidden(text: str) -> None:
     """Raise ValidationError for invisible characters and those that change the direction of text."""
-    if any(unicodedata.category(character) in _HIDING for character in text):
+    # None of these is printable, and Python answers that a hundred times as fast.
+    if not text.isprintable() and any(unicodedata.category(character) in _HIDING for character in text):
         raise ValidationError(_("It contains an invisible character. Type it again."), code="hidden")
 
 
@@ -129,6 +128,18 @@ def _refuse_more_than_an_origin(scheme: str, authority: str, rest: str) -> None:
             _("An origin ends after the name and port. Remove the rest. Paths belong in the rules."),
             code="origin",
         )
+
+
+def canonical_authority(text: str) -> str:
+    """Return the canonical form of `host:port`. Raises ValidationError."""
+    host, colon, port = text.strip().rpartition(":")
+    try:
+        canonical = origin_from("http", f"{host}:{port}").removeprefix("http://")
+    except BadTarget:
+        canonical = ""
+    if not colon or not canonical:
+        raise ValidationError(_("Enter a host and a port, such as 10.0.0.5:8080."), code="authority")
+    return canonical if port != "80" else f"{canonical}:80"
 
 
 def _parts(authority: str) -> tuple[bool, str, str]:

@@ -62,3 +62,15 @@ document.addEventListener("DOMContentLoaded", () => {
     [...row.cells].forEach((cell, number) => cell.tagName === "TD" && headings[number] && (cell.dataset.label = headings[number]));
   }
 });
+
+// Buttons that copy a text. Without a clipboard they stay hidden, and the text can be selected.
+document.addEventListener("DOMContentLoaded", () => {
+  if (!navigator.clipboard) return;
+  for (const button of document.querySelectorAll("button[data-copy]")) button.hidden = false;
+});
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("button[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(document.getElementById(button.dataset.copy).value);
+  button.textContent = button.dataset.copied;
+});

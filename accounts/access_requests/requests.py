@@ -24,7 +24,7 @@ PERIODS = {
     "hour": (_("for an hour"), timedelta(hours=1)),
     "day": (_("for a day"), timedelta(days=1)),
     "month": (_("for 30 days"), timedelta(days=30)),
-    "forever": (_("for good"), None),
+    "forever": (_("permanently"), None),
 }
 OPEN_LIMIT = 10
 """Open requests of one user."""
@@ -112,7 +112,8 @@ def grant(request: AccessRequest, owner: User, period: str, words: str, address:
     The rule for the user has every other restriction of the one that it is made from.
     """
     _take(request, owner, AccessRequest.Answer.GRANTED, words)
-    rule = Rule.objects.select_for_update().filter(pk=request.rule_id or 0).first()
+    # A rule that only watches grants nothing, and neither would a copy of it.
+    rule = Rule.objects.select_for_update().filter(pk=request.rule_id or 0, only_watch=False).first()
     if rule is None or not request.user.is_active:
         raise Answered
     length = PERIODS[period][1]

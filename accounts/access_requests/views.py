@@ -12,9 +12,12 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from accounts.access_requests import requests
+from accounts.access_requests.effects import EffectDiffers, digest_of, effect_of_grant, grant_as_shown
 from accounts.destinations import destination
 from accounts.models import AccessRequest
 from accounts.requests import SignedInRequest, login_required
+from authgate.effect.real_requests import real_requests
+from authgate.explain.words import path_words
 from authgate.peer import client_address
 from authgate.validation import refuse_hidden
 
@@ -33,7 +36,7 @@ class AnswerForm(forms.Form):
         choices=[*((key, label) for key, (label, _length) in requests.PERIODS.items()), ("no", _("decline"))],
     )
     words = forms.CharField(
-        label=_("A word to the user"), max_length=300, required=False, validators=[refuse_hidden]
+        label=_("Message to the user"), max_length=300, required=False, validators=[refuse_hidden]
     )
 
 
@@ -54,9 +57,13 @@ def ask_for_access(request: SignedInRequest) -> HttpResponse:
         return render(request, "accounts/access_ask.html", {"form": form, "rule": rule, "page": page})
     words = form.cleaned_data["words"]
     if requests.ask(rule, request.user, page=page, words=words, address=address):
-        messages.success(request, gettext("The owners were asked. You get an e-mail with their answer."))
+        messages.success(
+            request, gettext("We asked the owners. You will receive an e-mail with their answer.")
+        )
     else:
-        messages.warning(request, gettext("You have asked already. You get an e-mail with the answer."))
+        messages.warning(
+            request, gettext("You have already asked. You will receive an e-mail with the answer.")
+        )
     return redirect("launcher")
 
 
@@ -72,15 +79,36 @@ def access_request(request: SignedInRequest, pk: int) -> HttpResponse:
         raise Http404
     form = AnswerForm(request.POST or None)
     if found.answered_at or request.method != "POST" or not form.is_valid():
-        return render(request, "accounts/access_request.html", {"form": form, "found": found})
+        return _page(request, found, form)
     try:
         _answer(request, found, form.cleaned_data["answer"], form.cleaned_data["words"])
     except requests.Answered:
-        messages.warning(request, gettext("The request was answered meanwhile, or its rule has gone."))
+        messages.warning(request, gettext("The request was already answered, or its rule was deleted."))
         return redirect("access_request", pk=pk)
+    except EffectDiffers:
+        messages.warning(
+            request, gettext("Nothing was granted. Check what the user gains, and answer again.")
+        )
+        return _page(request, found, form)
     requests.tell(found)
-    messages.success(request, gettext("The user gets an e-mail with your answer."))
+    messages.success(request, gettext("The user will receive an e-mail with your answer."))
     return redirect("access_request", pk=pk)
+
+
+def _page(request: SignedInRequest, found: AccessRequest, form: AnswerForm) -> HttpResponse:
+    """Show a request. While it is open, show what a grant changes, too."""
+    effect = None if found.answered_at else effect_of_grant(found)
+    context = {
+        "form": form,
+        "found": found,
+        "effect": effect,
+        "paths": [path_words(each.path, each.exact) for each in effect.gained] if effect else [],
+        "changes_nothing": effect is not None and not effect,
+        "is_other": bool(effect and not effect.gained),
+        "real": real_requests(effect) if effect else None,
+        "shown": digest_of(effect) if effect is not None else "",
+    }
+    return render(request, "accounts/access_request.html", context)
 
 
 def _answer(request: SignedInRequest, found: AccessRequest, answer: str, words: str) -> None:
@@ -88,4 +116,5 @@ def _answer(request: SignedInRequest, found: AccessRequest, answer: str, words: 
     if answer == "no":
         requests.decline(found, request.user, words, address)
     else:
-        requests.grant(found, request.user, answer, words, address)
+        shown = request.POST.get("shown", "")
+        grant_as_shown(found, request.user, answer, words, address, shown=shown)

@@ -24,7 +24,7 @@ class AccessRequestAdmin(ReadOnlyAdmin):
     search_fields = ("user__username", "application__name")
     search_help_text = _("User or application")
 
-    @admin.display(description=_("page of the answer"))
+    @admin.display(description=_("answer page"))
     def page_of_answer(self, found: AccessRequest) -> SafeString:
         url = reverse("access_request", args=[found.pk])
         return format_html('<a href="{}">{}</a>', url, gettext("Open"))

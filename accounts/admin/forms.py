@@ -12,29 +12,23 @@ from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreation
 from django.contrib.auth.models import Group as DjangoGroup
 from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.forms.models import BaseInlineFormSet
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.roles import RolesFormMixin, roles_field
 from accounts.email_addresses import is_address_taken
-from accounts.models import LOOKS_ALIKE, Group, User
+from accounts.models import LOOKS_ALIKE, Group, ManagedGroup, User
 from accounts.privilege import are_the_last_superusers, out_of_reach
 from authgate.admin.audited import name_fields
 from authgate.models import SignIn
+from authgate.permission_words import permission_in_words
 
 NAME_TAKEN = _("A user with this name already exists. Letter case does not count. Choose a different name.")
 ADDRESS_TAKEN = _("Another user has this e-mail address. Remove it from that user first.")
 
 
 NEVER_SHOWN = ("admin", "contenttypes", "mfa", "sessions")
-ACTS = {
-    "add": _("add"),
-    "change": _("change"),
-    "delete": _("delete"),
-    "view": _("view"),
-    "explain": _("explain access"),
-}
 
 
 def with_permissions_in_words(field: Any) -> Any:
@@ -47,11 +41,6 @@ def with_permissions_in_words(field: Any) -> Any:
         field.queryset = queryset.exclude(content_type__app_label__in=NEVER_SHOWN)
         field.label_from_instance = permission_in_words
     return field
-
-
-def permission_in_words(permission: Permission) -> str:
-    act = permission.codename.partition("_")[0]
-    return f"{permission.content_type.name}: {ACTS.get(act, permission.name)}"
 
 
 def refuse_taken_name(username: str, user_id: int = 0) -> None:
@@ -75,10 +64,28 @@ def free_address(email: str, except_by: int | None = None) -> str:
     return email
 
 
-class AddUserForm(AdminUserCreationForm):
+class GroupsFormMixin:
+    """A form with a user's groups. The admin sets `requester` on the class that it makes for each request."""
+
+    requester: User
+    cleaned_data: dict[str, Any]
+
+    def clean_groups(self) -> QuerySet[DjangoGroup]:
+        groups: QuerySet[DjangoGroup] = self.cleaned_data["groups"]
+        if self.requester.is_superuser:
+            return groups
+        powerful = groups.filter(permissions__isnull=False).distinct()
+        if powerful:
+            names = ", ".join(group.name for group in powerful)
+            message = _("Only superusers can add users to groups with permissions: %(names)s.")
+            raise ValidationError(message, code="privilege", params={"names": names})
+        return groups
+
+
+class AddUserForm(GroupsFormMixin, AdminUserCreationForm):
     class Meta(AdminUserCreationForm.Meta):
         model = User
-        fields = ("username", "display_name", "email")
+        fields = ("username", "display_name", "email", "groups")
 
     def clean_username(self) -> str:
         username: str = self.cleaned_data["username"]
@@ -89,9 +96,7 @@ class AddUserForm(AdminUserCreationForm):
         return free_address(self.cleaned_data["email"])
 
 
-class ChangeUserForm(RolesFormMixin, UserChangeForm):
-    """The admin sets `requester` on the class that it makes for each request."""
-
+class ChangeUserForm(GroupsFormMixin, RolesFormMixin, UserChangeForm):
     password = None  # type: ignore[assignment]  # so Django drops an inherited field
     permissions_field = "user_permissions"
     roles = roles_field()
@@ -111,17 +116,6 @@ class ChangeUserForm(RolesFormMixin, UserChangeForm):
                 _("You cannot disable yourself. Ask another administrator."), code="oneself"
             )
         return is_active
-
-    def clean_groups(self) -> QuerySet[DjangoGroup]:
-        groups: QuerySet[DjangoGroup] = self.cleaned_data["groups"]
-        if self.requester.is_superuser:
-            return groups
-        powerful = groups.filter(permissions__isnull=False).distinct()
-        if powerful:
-            names = ", ".join(group.name for group in powerful)
-            message = _("Only superusers can add users to groups with permissions: %(names)s.")
-            raise ValidationError(message, code="privilege", params={"names": names})
-        return groups
 
     def clean(self) -> dict[str, Any]:
         cleaned: dict[str, Any] = super().clean() or self.cleaned_data
@@ -197,6 +191,15 @@ class NewPasswordForm(AdminPasswordChangeForm):
             )
 
 
+def managers_of(group: Model) -> QuerySet[Any, int]:
+    """Return the keys of a group's managers."""
+    through: Any = ManagedGroup.managers.through._default_manager
+    found: QuerySet[Any, int] = through.filter(managedgroup_id=group.pk or 0).values_list(
+        "user_id", flat=True
+    )
+    return found
+
+
 class GroupForm(RolesFormMixin, forms.ModelForm):
     """The form of a group. Members are added and removed by name, so a group of thousands stays usable."""
 
@@ -206,6 +209,16 @@ class GroupForm(RolesFormMixin, forms.ModelForm):
         label=_("Second factor required"),
         required=False,
         help_text=_("Members can open nothing with their password alone. Applies from the next request."),
+    )
+    managers = forms.ModelMultipleChoiceField(
+        User.objects.all(),
+        label=_("Group managers"),
+        required=False,
+        widget=AutocompleteSelectMultiple(SignIn._meta.get_field("user"), admin.site),
+        help_text=_(
+            "They add and remove members without being staff. This has no effect while the group has "
+            "permissions, requires a second factor, or owns an application."
+        ),
     )
     add_members = _people(_("add members"))
     remove_members = _people(_("remove members"))
@@ -218,6 +231,9 @@ class GroupForm(RolesFormMixin, forms.ModelForm):
         super().__init__(*args, **kwargs)
         self.fields["second_factor"].initial = hasattr(self.instance, "strict_group")
         self.fields["second_factor"].disabled = not self.requester.is_superuser
+        # Read now: what changed is asked after the new managers were saved.
+        self.fields["managers"].initial = list(managers_of(self.instance))
+        self.fields["managers"].disabled = not self.requester.is_superuser
 
     def clean_add_members(self) -> QuerySet[User]:
         return self._within_reach(self.cleaned_data["add_members"])

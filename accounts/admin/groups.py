@@ -20,9 +20,10 @@ from accounts.admin.forms import (
     with_permissions_in_words,
 )
 from accounts.admin.roles import RolesAdminMixin
-from accounts.models import Group, StrictGroup, User
+from accounts.models import Group, ManagedGroup, StrictGroup, User
 from accounts.privilege import privileged, requester_of
-from authgate.admin.audited import AuditedAdmin, ReadOnlyAdmin
+from authgate.admin.audited import ReadOnlyAdmin
+from authgate.admin.effect import EffectAdmin
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -40,18 +41,20 @@ class Counted(TypedDict):
 
 
 @admin.register(Group)
-class GroupAdmin(RolesAdminMixin, AuditedAdmin):
+class GroupAdmin(RolesAdminMixin, EffectAdmin):
     permissions_field = "permissions"
     form = GroupForm
+    change_form_template = "admin/group.html"
     list_display = ("name", "member_count", "carries_permissions", "is_strict")
     search_fields = ("name",)
     search_help_text = _("Name")
     filter_horizontal = ("permissions",)
-    chosen_by_name = ("add_members", "remove_members")
+    chosen_by_name = ("managers", "add_members", "remove_members")
     readonly_fields = ("members",)
+    actions_with_effect = ("delete_selected",)
     fieldsets = (
         (None, {"fields": ("name", "second_factor")}),
-        (_("Members"), {"fields": ("members", "add_members", "remove_members")}),
+        (_("Members"), {"fields": ("members", "managers", "add_members", "remove_members")}),
         (_("Administration rights"), {"fields": ("roles",)}),
         (_("Individual permissions"), {"classes": ("collapse",), "fields": ("permissions",)}),
     )
@@ -122,8 +125,16 @@ class GroupAdmin(RolesAdminMixin, AuditedAdmin):
             StrictGroup.objects.get_or_create(group_id=form.instance.pk)
         else:
             StrictGroup.objects.filter(group_id=form.instance.pk).delete()
+        if requester_of(request).is_superuser:
+            self._save_managers(form.instance, form.cleaned_data["managers"])
         form.instance.user_set.add(*form.cleaned_data["add_members"])
         form.instance.user_set.remove(*form.cleaned_data["remove_members"])
+
+    @staticmethod
+    def _save_managers(group: Group, managers: QuerySet[User]) -> None:
+        if managers or ManagedGroup._default_manager.filter(group_id=group.pk).exists():
+            row, _made = ManagedGroup._default_manager.get_or_create(group_id=group.pk)
+            row.managers.set(managers)
 
     def construct_change_message(
         self, request: HttpRequest, form: forms.Form, formsets: Any, add: bool = False

@@ -9,8 +9,10 @@ from typing import Any
 from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest
+from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
+from django.utils.html import format_html
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
@@ -22,16 +24,33 @@ from authgate.models import Application
 from authgate.peer import client_address
 
 SHOWN = 20
+PROOF_PERMISSIONS = ("authgate.view_signin", "openid.view_client")
+"""Needed to see the proof of a sign-out."""
 
 
 def end_each(
-    model_admin: AuditedAdmin, request: HttpRequest, rows: QuerySet[Any], act: Callable[..., lockdown.Ended]
+    model_admin: AuditedAdmin,
+    request: HttpRequest,
+    rows: QuerySet[Any],
+    act: Callable[..., lockdown.Ended],
+    proof_page: str = "",
 ) -> None:
-    """Call a function of `accounts.lockdown` for each row, and say what has ended."""
+    """Call a function of `accounts.lockdown` for each row, and say what has ended.
+
+    `proof_page` names the URL of the page that proves it for a row, if there is one.
+    """
     by, address = request.user.get_username(), client_address(request)
     for row in rows:
         ended = act(row, by=by, address=address)
-        model_admin.message_user(request, _counts(str(row), ended), messages.SUCCESS)
+        text = _counts(str(row), ended)
+        if proof_page and request.user.has_perms(PROOF_PERMISSIONS):
+            text = format_html(
+                '{} <a href="{}">{}</a>',
+                text,
+                reverse(proof_page, args=[row.pk]),
+                gettext("Proof of sign-out"),
+            )
+        model_admin.message_user(request, text, messages.SUCCESS)
         for entry in ended.entries[:SHOWN]:
             model_admin.message_user(request, _proof(entry, ended), messages.INFO)
 
@@ -43,7 +62,7 @@ def lift_each(
     by, address = request.user.get_username(), client_address(request)
     for row in rows:
         if act(row, by=by, address=address):
-            text = gettext("%(name)s is no longer locked down. What ended stays ended.")
+            text = gettext("%(name)s is no longer locked down. Ended sessions and tokens stay ended.")
             model_admin.message_user(request, text % {"name": row}, messages.SUCCESS)
         else:
             text = gettext("%(name)s is not locked down. Nothing was changed.")
@@ -59,9 +78,10 @@ def _counts(name: str, ended: lockdown.Ended) -> str:
 
 
 def _proof(entry: lockdown.LastEntry, ended: lockdown.Ended) -> str:
-    text = gettext("%(application)s: entered %(entered)s, last used %(used)s, nobody since %(since)s.")
+    text = gettext("%(application)s: last hand-over %(entered)s, last used %(used)s, closed since %(since)s.")
     moments = {"entered": entry.entered_at, "used": entry.used_at, "since": ended.at}
-    shown = {name: date_format(timezone.localtime(at), "Y-m-d H:i:s") for name, at in moments.items()}
+    to_the_second = gettext("j F Y, H:i:s e")
+    shown = {name: date_format(timezone.localtime(at), to_the_second) for name, at in moments.items()}
     return text % {"application": entry.application, **shown}
 
 
@@ -69,7 +89,7 @@ def _proof(entry: lockdown.LastEntry, ended: lockdown.Ended) -> str:
 @confirmed(
     _(
         "Lock down these applications? All their sessions and grants end, API tokens no longer open them, "
-        "and nobody can enter until you undo this."
+        "and nobody can open them until you undo this."
     ),
     _("Lock down"),
     unless=(),
@@ -81,7 +101,7 @@ def lock_down_applications(
 
 
 @admin.action(permissions=["change"], description=_("Undo the lockdown of the selected applications"))
-@confirmed(_("Let users enter these applications again?"), _("Undo the lockdown"), unless=())
+@confirmed(_("Let users open these applications again?"), _("Undo the lockdown"), unless=())
 def lift_applications(
     model_admin: ApplicationAdmin, request: HttpRequest, queryset: QuerySet[Application]
 ) -> None:
@@ -94,7 +114,7 @@ END_SESSIONS = _(
 )
 
 
-@admin.action(permissions=["change"], description=_("Sign everybody out of the selected applications"))
+@admin.action(permissions=["change"], description=_("Sign all users out of the selected applications"))
 @confirmed(END_SESSIONS, _("End"), unless=())
 def sign_everybody_out(
     model_admin: ApplicationAdmin, request: HttpRequest, queryset: QuerySet[Application]
@@ -103,7 +123,7 @@ def sign_everybody_out(
 
 
 @admin.action(
-    permissions=["change"], description=_("Sign everybody but you out of the selected applications")
+    permissions=["change"], description=_("Sign all users except you out of the selected applications")
 )
 @confirmed(END_SESSIONS, _("End"), unless=())
 def sign_others_out(

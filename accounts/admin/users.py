@@ -17,7 +17,7 @@ from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
-from django.urls import reverse
+from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.html import format_html
@@ -36,14 +36,17 @@ from accounts.admin.forms import (
 )
 from accounts.admin.lockdowns import end_each, lift_each
 from accounts.admin.roles import RolesAdminMixin
+from accounts.admin.user_import_page import import_page
 from accounts.lockdown import lift_user, lock_down_user
 from accounts.models import User
 from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach, requester_of
 from accounts.second_factor.events import reset_factors
-from authgate.admin.audited import AuditedAdmin, ReadableText, ask_first, atomic_where_it_writes, confirmed
+from authgate.admin.audited import ReadableText, ask_first, atomic_where_it_writes, confirmed
+from authgate.admin.effect import EffectAdmin
 from authgate.admin.list_columns import chips, cut
 from authgate.admin.list_filters import BoundedRelatedFilter
 from authgate.audit import record
+from authgate.effect.comparison import EVERYTHING, Bounds
 from authgate.models import SignIn
 from authgate.peer import client_address
 from authgate.sign_ins import end_sign_ins
@@ -80,7 +83,7 @@ def _is_within_reach(request: HttpRequest, user: User | None) -> bool:
 
 
 @admin.register(User)
-class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
+class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
     permissions_field = "user_permissions"
     form = ChangeUserForm
     add_form = AddUserForm
@@ -102,6 +105,7 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
     filter_horizontal = ("user_permissions",)
     inlines = (AddressInline,)
     change_form_template = "admin/user.html"
+    change_list_template = "admin/user_list.html"
     actions = (
         "lock_down",
         "lift_lockdown",
@@ -111,6 +115,7 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
         "enable",
         "delete_selected",
     )
+    actions_with_effect = ("lock_down", "lift_lockdown", "disable", "enable", "delete_selected")
     readonly_fields = (
         "email",
         "password_state",
@@ -140,6 +145,7 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
                     "username",
                     "display_name",
                     "email",
+                    "groups",
                     "usable_password",
                     "password1",
                     "password2",
@@ -179,10 +185,14 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
             return "-"
         moment = date_format(timezone.localtime(user.locked_at), "DATETIME_FORMAT")
         if user.unlock_address:
-            text = gettext("Since %(moment)s. A new password opens it. %(address)s can ask for one.")
+            text = gettext(
+                "Since %(moment)s. A new password unlocks the account. The user can request one with "
+                "%(address)s."
+            )
             return text % {"moment": moment, "address": user.unlock_address}
         text = gettext(
-            "Since %(moment)s. A new password set by an administrator opens it. First remove factors, "
+            "Since %(moment)s. Only an administrator can unlock the account, with a new password. First "
+            "remove factors, "
             "addresses and providers that an attacker added."
         )
         return text % {"moment": moment}
@@ -194,6 +204,17 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("groups")
+
+    def bounds_of(self, keys: set[int] | None) -> Bounds:
+        return EVERYTHING if keys is None else Bounds(users=keys)
+
+    def get_urls(self) -> list[URLPattern]:
+        guarded = self.admin_site.admin_view
+        return [path("import/", guarded(self.import_page), name="accounts_user_import"), *super().get_urls()]
+
+    def import_page(self, request: HttpRequest) -> HttpResponse:
+        """Import users from a file."""
+        return import_page(self, request)
 
     # ---- who may do what ----
 
@@ -327,7 +348,7 @@ class UserAdmin(RolesAdminMixin, AuditedAdmin, DjangoUserAdmin):
             self, request, queryset, action="lock_down", question=question, button=gettext("Lock down")
         )
         if asked is None:
-            end_each(self, request, queryset, lock_down_user)
+            end_each(self, request, queryset, lock_down_user, "admin:openid_proof_of_user")
         return asked
 
     @admin.action(permissions=["change"], description=_("Undo the lockdown of the selected users"))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from django.db.models import Exists, F, OuterRef
 
 from authgate import models
-from authgate.check.decision import Rule, Subject, Verdict, Who, decide
+from authgate.check.decision import Rule, Subject, Verdict, Who, decide, without_maintenance
 from authgate.check.target import BadTarget, Target, origin_of, uri_from
 from authgate.worker import loader
 
@@ -29,6 +29,8 @@ class Tile:
     icon: str
     """The key of its icon, or "" without one."""
     favourite: bool
+    is_under_maintenance: bool = False
+    """Whether the application is closed to this user until its maintenance is over."""
 
     @property
     def hue(self) -> int:
@@ -60,10 +62,13 @@ def applications_for(user: User, client: str = "") -> list[Tile]:
         target = _start_page(row, client)
         if target is None or row.pk not in compiled:
             continue
-        if decide(compiled[row.pk], target, subject, now).verdict in (Verdict.ALLOW, Verdict.STEP_UP):
+        application = compiled[row.pk]
+        verdict = decide(without_maintenance(application), target, subject, now).verdict
+        if verdict in (Verdict.ALLOW, Verdict.STEP_UP):
             host = target.origin.partition("://")[2]
             shown = (row.name, row.description, target.url, host, row.category)
-            tiles.append(Tile(row.pk, *shown, row.icon_key or "", row.is_favourite))
+            closed = application.maintenance is not None and not application.maintenance.is_over_for(subject)
+            tiles.append(Tile(row.pk, *shown, row.icon_key or "", row.is_favourite, closed))
     return tiles
 
 

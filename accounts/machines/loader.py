@@ -14,7 +14,7 @@ from accounts.factors import lacks_factor
 from accounts.models import ApiToken, Upstream
 from authgate.check.decision import Subject
 from authgate.check.memory import Program
-from authgate.worker.prepared import PreparedQuery
+from authgate.prepared import PreparedQuery
 
 TOKEN_FIELDS = (
     "pk",
@@ -25,6 +25,7 @@ TOKEN_FIELDS = (
     "user__username",
     "user__display_name",
     "user__email",
+    "user__is_superuser",
     "user__groups__pk",
     "user__groups__name",
 )
@@ -71,9 +72,10 @@ def token_named(user_id: int, name: str) -> bytes | None:
 
 
 def _program(rows: list[tuple[Any, ...]], applications: dict[int, set[int]]) -> Program:
-    id, expires, verified, user, uuid, username, name, email, *_ = rows[0]
+    id, expires, verified, user, uuid, username, name, email, is_superuser, *_ = rows[0]
     groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
-    subject = Subject(user, str(uuid), username, name, email if verified else "", groups)
+    address = email if verified else ""
+    subject = Subject(user, str(uuid), username, name, address, groups, is_superuser=is_superuser)
     return Program(
         subject=subject,
         expires_at=expires.timestamp(),

@@ -23,7 +23,7 @@ class Migration(migrations.Migration):
                 ('answer', models.CharField(blank=True, choices=[('granted', 'granted'), ('declined', 'declined')], max_length=8, verbose_name='answer')),
                 ('answered_at', models.DateTimeField(blank=True, null=True, verbose_name='answered')),
                 ('answered_by', models.CharField(blank=True, max_length=150, verbose_name='answered by')),
-                ('answer_words', models.CharField(blank=True, max_length=300, verbose_name='words of the answer')),
+                ('answer_words', models.CharField(blank=True, max_length=300, verbose_name='message with the answer')),
                 ('until', models.DateTimeField(blank=True, null=True, verbose_name='access until')),
                 ('application', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='authgate.application', verbose_name='application')),
                 ('grant', models.OneToOneField(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='access_request', to='authgate.rule', verbose_name='grant')),

@@ -1,11 +1,13 @@
 """Users with their credentials, groups, sessions and providers."""
 
 from accounts.models.access_request import AccessRequest
+from accounts.models.access_review import AccessReview, AccessReviewEntry
 from accounts.models.api_token import ApiToken
 from accounts.models.brand import Brand
 from accounts.models.group import Group, StrictGroup
 from accounts.models.invitation import Invitation
 from accounts.models.lock_link import LockLink
+from accounts.models.managed_group import ManagedGroup
 from accounts.models.portal_session import PortalSession
 from accounts.models.remembered_device import RememberedDevice
 from accounts.models.upstream import (
@@ -22,6 +24,8 @@ from accounts.models.user import LOOKS_ALIKE, PeopleManager, User
 __all__ = [
     "LOOKS_ALIKE",
     "AccessRequest",
+    "AccessReview",
+    "AccessReviewEntry",
     "ApiToken",
     "Brand",
     "ClaimMapping",
@@ -30,6 +34,7 @@ __all__ = [
     "Identity",
     "Invitation",
     "LockLink",
+    "ManagedGroup",
     "PeopleManager",
     "PortalSession",
     "RememberedDevice",

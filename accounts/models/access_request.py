@@ -28,7 +28,7 @@ class AccessRequest(models.Model):
     answer = models.CharField(_("answer"), max_length=8, choices=Answer.choices, blank=True)
     answered_at = models.DateTimeField(_("answered"), null=True, blank=True)
     answered_by = models.CharField(_("answered by"), max_length=150, blank=True)
-    answer_words = models.CharField(_("words of the answer"), max_length=300, blank=True)
+    answer_words = models.CharField(_("message with the answer"), max_length=300, blank=True)
     until = models.DateTimeField(_("access until"), null=True, blank=True)
     grant = models.OneToOneField(
         "authgate.Rule", models.SET_NULL, null=True, related_name="access_request", verbose_name=_("grant")

@@ -56,6 +56,8 @@ OWN_KINDS = (
     "lockdown_lifted",
     "device_remembered",
     "device_forgotten",
+    "openid_consent",
+    "openid_access_ended",
 )
 """The kinds of events that users see about themselves."""
 

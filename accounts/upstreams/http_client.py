@@ -8,7 +8,6 @@ A host name that changes its address a moment later gains nothing.
 from __future__ import annotations
 
 import http.client
-import ipaddress
 import json
 import os
 import socket
@@ -23,6 +22,9 @@ from urllib.parse import SplitResult, urlsplit
 
 from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.provider_threads import seconds_left, waiting
+from authgate import counters
+from authgate.addresses import is_never_meant, is_public
+from authgate.traces import spans
 
 CONNECT_WITHIN = 3.0
 """Seconds for each address."""
@@ -32,9 +34,6 @@ ANSWER_WITHIN = 6.0
 
 LARGEST = 256 * 1024
 """Bytes of a response."""
-
-_NAT64 = ipaddress.ip_network("64:ff9b::/96")
-Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +68,27 @@ def fetch(
 ) -> Answer:
     """Return the response, whatever its status. Redirects are not followed. Raise ProviderError."""
     parts, host, port = _split(url)
+    began, result = time.monotonic(), "failed"
+    try:
+        with spans.span(f"{method} {host}", {"http.request.method": method, "server.address": host}) as added:
+            answer = _fetched(parts, host, port, allow_private, method, body, headers or {})
+            added["http.response.status_code"] = answer.status
+        result = f"{answer.status // 100}xx"
+        return answer
+    finally:
+        counters.provider_calls.add(host, result)
+        counters.provider_seconds.observe(time.monotonic() - began)
+
+
+def _fetched(
+    parts: SplitResult,
+    host: str,
+    port: int,
+    allow_private: bool,
+    method: str,
+    body: bytes | None,
+    headers: Mapping[str, str],
+) -> Answer:
     seconds = seconds_left(ANSWER_WITHIN)
     if seconds <= 0:
         raise ProviderError("the provider did not answer in time", ErrorPage.UNAVAILABLE)
@@ -77,7 +97,7 @@ def fetch(
         "Accept-Encoding": "identity",
         "User-Agent": "ikd-portal",
         "Connection": "close",
-        **(headers or {}),
+        **headers,
     }
     try:
         with waiting(), _ended_after(seconds) as deadline:
@@ -116,48 +136,18 @@ def allowed_addresses(host: str, port: int, *, allow_private: bool, encrypted: b
     except (OSError, UnicodeError):
         raise ProviderError("the provider's name is not known to the DNS", ErrorPage.UNAVAILABLE) from None
     addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
-    public = [_is_public(address) for address in addresses]
+    public = [is_public(address) for address in addresses]
     if not allow_private and not all(public):
         raise ProviderError(
             "the provider's name leads inside the network: allow that for it (--allow-private)"
         )
-    if any(_is_never_meant(address) for address in addresses):
+    if any(is_never_meant(address) for address in addresses):
         raise ProviderError("the provider's name leads to an address that is nobody's service")
     if not encrypted and (not allow_private or any(public)):
         raise ProviderError(
             "an address of the provider is not encrypted: http:// is for the inner network only"
         )
     return addresses
-
-
-def _is_public(text: str) -> bool:
-    return all(address.is_global and not address.is_multicast for address in _meanings(text))
-
-
-def _is_never_meant(text: str) -> bool:
-    """Return whether an address is link-local, multicast or unspecified.
-
-    Clouds serve the credentials of machines at link-local addresses.
-    """
-    return any(
-        address.is_link_local or address.is_multicast or address.is_unspecified for address in _meanings(text)
-    )
-
-
-def _meanings(text: str) -> Iterator[Address]:
-    """Yield an address, and the IPv4 address to which a gateway may translate it."""
-    address = ipaddress.ip_address(text)
-    if not isinstance(address, ipaddress.IPv6Address) or address.ipv4_mapped is None:
-        yield address
-    if isinstance(address, ipaddress.IPv6Address):
-        if address.ipv4_mapped is not None:
-            yield address.ipv4_mapped
-        if address.sixtofour is not None:
-            yield address.sixtofour
-        if address.teredo is not None:
-            yield address.teredo[1]
-        if address in _NAT64:
-            yield ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
 
 
 class _Deadline:

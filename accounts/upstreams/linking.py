@@ -18,12 +18,10 @@ from allauth.account.internal.flows.login import perform_login, record_authentic
 from allauth.account.models import EmailAddress, Login
 from django.conf import settings
 from django.contrib.auth import logout
-from django.contrib.auth.signals import user_logged_in
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Least
-from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
@@ -139,9 +137,8 @@ def is_identity_valid(request: HttpRequest, user: User) -> bool:
     return kept["user"] != user.pk or known.filter(upstream__enabled=True).exists()
 
 
-@receiver(user_logged_in, dispatch_uid="keep what the upstream said")
-def store_provider_session(sender: Any, request: HttpRequest, user: User, **kwargs: Any) -> None:
-    """Store what the provider asserted with the sign-in that has just begun."""
+def store_provider_session(request: HttpRequest, user: User) -> None:
+    """Store what the provider asserted with the sign-in that has just begun. Raise ProviderError."""
     sealed = request.session.pop(SEALED_ASSERTION, None)
     sign_in = sign_in_of_request(request)
     if sealed is None or sign_in is None:

@@ -132,7 +132,9 @@ def callback(request: Request, slug: str) -> HttpResponse:
         _require_turn(request)
         attempts.use(attempt)
         is_taken = True
+        began = time.monotonic()
         assertion = PROTOCOLS[upstream.kind].redeem(request, upstream, attempt, own)
+        request.provider_time = (upstream.slug, time.monotonic() - began)
         response = _complete(request, upstream, attempt, assertion, target)
     except ProviderError as error:
         response = _failure_response(request, upstream, attempt, error, target, is_taken=is_taken)

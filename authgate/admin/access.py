@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import io
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import date
 from functools import lru_cache
 from itertools import islice
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.auth import get_user_model
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, StreamingHttpResponse
+from django.http import Http404, HttpRequest, HttpResponseBadRequest, StreamingHttpResponse
 from django.http.response import HttpResponseBase
 from django.template.response import TemplateResponse
 from django.urls import reverse
@@ -31,16 +32,20 @@ from authgate.explain.access import (
     Reason,
     everybody,
     is_public,
-    load_directory,
     needs_factor,
     openers,
     openings,
     scopes_of,
 )
-from authgate.explain.words import scope_words
-from authgate.worker import loader
+from authgate.explain.past import Past, moment_from
+from authgate.explain.words import scope_words, unknown_moment_words
+from authgate.explain.worlds import PRESENT, World
+from authgate.journal.gaps import UnknownMoment
+from authgate.usage.requests import counted_since, last_uses
 
 PER_PAGE = 50
+
+LastUses = Mapping[tuple[int, int, int], date]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,8 @@ class Opening:
     application: Application
     scope: Scope
     said: str
+    last: date | None = None
+    """The last day on which a rule of the scope let the person in."""
 
     @property
     def path(self) -> str:
@@ -67,8 +74,8 @@ class Opening:
 class Wording:
     """Says why people can open scopes. Many people have the same reasons, which are put into words once."""
 
-    def __init__(self, people: Directory) -> None:
-        self._people = people
+    def __init__(self, people: Directory, uses: LastUses) -> None:
+        self._people, self._uses = people, uses
         self._said: dict[tuple[Reason, ...], str] = {}
 
     def opening(self, user: int, application: Application, scope: Scope, reasons: list[Reason]) -> Opening:
@@ -78,7 +85,10 @@ class Wording:
             rules = {rule.id: rule for rule in scope.rules}
             words = (_words(reason, rules[reason.rule], self._people) for reason in reasons)
             said = self._said[key] = "; ".join(dict.fromkeys(words))
-        return Opening(user, self._people.users[user], self._people.names[user], application, scope, said)
+        days = [self._uses.get((application.id, user, rule.id)) for rule in scope.rules]
+        last = max((day for day in days if day is not None), default=None)
+        names = self._people
+        return Opening(user, names.users[user], names.names[user], application, scope, said, last)
 
 
 def _words(reason: Reason, rule: Rule, people: Directory) -> str:
@@ -108,15 +118,49 @@ def _limits(rule: Rule) -> list[str]:
     return found
 
 
+# ---- moments ----------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AskedMoment:
+    """The state that a list is asked of. A text that is no known moment asks of the present, with a fault."""
+
+    world: World
+    text: str = ""
+    fault: str = ""
+
+    @property
+    def unix(self) -> float:
+        return self.world.at.timestamp() if self.world.at else time.time()
+
+    @property
+    def context(self) -> dict[str, Any]:
+        """Return what the template shows of the moment."""
+        return {"at": self.world.at, "at_text": self.text, "at_fault": self.fault}
+
+
+def asked_moment(request: HttpRequest) -> AskedMoment:
+    text = request.GET.get("at", "").strip()[:40]
+    if not text:
+        return AskedMoment(PRESENT)
+    try:
+        return AskedMoment(Past(moment_from(text)), text)
+    except UnknownMoment as problem:
+        return AskedMoment(PRESENT, text, unknown_moment_words(problem))
+    except (ValueError, OverflowError):
+        return AskedMoment(PRESENT, text, gettext("Enter a moment such as 2026-03-03 09:00."))
+
+
 # ---- pages ------------------------------------------------------------------------------------------------
 
 
 def application_page(request: HttpRequest, key: int) -> HttpResponseBase:
     """List who can open an application, by path."""
     require_permission(request)
-    application = _application(key)
-    people, now = load_directory(), time.time()
-    wording = Wording(people)
+    asked = asked_moment(request)
+    application = _application(key, asked.world)
+    people, now = asked.world.directory(), asked.unix
+    wording = Wording(people, {} if asked.world.at else last_uses(application=key))
     found = [
         wording.opening(user, application, scope, reasons)
         for scope in scopes_of(application)
@@ -136,44 +180,51 @@ def application_page(request: HttpRequest, key: int) -> HttpResponseBase:
             for scope in scopes_of(application)
         ],
     }
-    return _list(request, found, context, f"access-{application.id}.csv")
+    return _list(request, found, context | asked.context, f"access-{application.id}.csv")
 
 
 def user_page(request: HttpRequest, key: int) -> HttpResponseBase:
     """List what a person can open, by application and path."""
     require_permission(request)
+    asked = asked_moment(request)
     users = get_user_model()._default_manager
     person = users.filter(pk=key).first() if is_number_of_a_row(str(key)) else None
-    if person is None:
+    name = asked.world.username_of(key) if is_number_of_a_row(str(key)) else None
+    if name is None:
         raise Http404
-    people = load_directory()
-    wording = Wording(people)
+    people = asked.world.directory()
+    applications = [application for application, _ in asked.world.applications()]
+    wording = Wording(people, {} if asked.world.at else last_uses(person=key))
     found = [
         wording.opening(key, application, scope, reasons)
-        for application, scope, reasons in openings(key, people, time.time())
+        for application, scope, reasons in openings(key, people, asked.unix, applications)
     ]
     context = {
-        "title": gettext("What %s can open") % person.get_username(),
+        "title": gettext("What %s can open") % name,
         "person": person,
         "explain": f"{reverse('admin:authgate_application_explain')}?user={key}",
     }
-    return _list(request, found, context, f"access-of-{key}.csv")
+    return _list(request, found, context | asked.context, f"access-of-{key}.csv")
 
 
 def everything(request: HttpRequest) -> HttpResponseBase:
     """Send who can open what as CSV: all applications and users."""
     require_permission(request)
-    people, applications = load_directory(), loader.load_applications()
-    wording = Wording(people)
+    asked = asked_moment(request)
+    if asked.fault:
+        return HttpResponseBadRequest(asked.fault, content_type="text/plain; charset=utf-8")
+    people = asked.world.directory()
+    applications = [application for application, _ in asked.world.applications()]
+    wording = Wording(people, {} if asked.world.at else last_uses())
     found = (
         wording.opening(user, application, scope, reasons)
-        for application, scope, user, reasons in everybody(applications, people, time.time())
+        for application, scope, user, reasons in everybody(applications, people, asked.unix)
     )
     return as_csv(found, "access.csv")
 
 
-def _application(key: int) -> Application:
-    compiled = loader.load_compiled({key}) if is_number_of_a_row(str(key)) else []
+def _application(key: int, world: World) -> Application:
+    compiled = world.applications({key}) if is_number_of_a_row(str(key)) else []
     if not compiled:
         raise Http404
     return compiled[0][0]
@@ -185,9 +236,14 @@ def _by_name(found: dict[int, list[Reason]], people: Directory) -> Iterator[tupl
 
 
 def _list(request: HttpRequest, found: list[Opening], context: dict[str, Any], name: str) -> HttpResponseBase:
+    if context["at_fault"]:  # never the present in place of a moment that is not known
+        found, context["scopes"] = [], []
     words = request.GET.get("q", "")[:200].casefold().split()
+    is_unused = request.GET.get("unused") == "1"
+    if is_unused:
+        found = _unused(found)
     chosen = [each for each in found if all(word in each.text for word in words)] if words else found
-    if request.GET.get("format") == "csv":
+    if request.GET.get("format") == "csv" and not context["at_fault"]:
         return as_csv(chosen, name)
     user_model = get_user_model()._meta
     may_see_users = request.user.has_perm(f"{user_model.app_label}.view_{user_model.model_name}")
@@ -198,10 +254,18 @@ def _list(request: HttpRequest, found: list[Opening], context: dict[str, Any], n
         "q": request.GET.get("q", "")[:200],
         "count": len(chosen),
         "may_see_users": may_see_users,
+        "counted_since": counted_since(),
+        "is_unused": is_unused,
         "numbers": page.paginator.get_elided_page_range(page.number),
     }
     request.current_app = admin.site.name
     return TemplateResponse(request, "admin/access.html", context)
+
+
+def _unused(found: list[Opening]) -> list[Opening]:
+    """Return the lines of people who opened no path of the application."""
+    used = {(each.user, each.application.id) for each in found if each.last is not None}
+    return [each for each in found if (each.user, each.application.id) not in used]
 
 
 # ---- CSV --------------------------------------------------------------------------------------------------
@@ -227,7 +291,9 @@ def as_csv(found: Iterable[Opening], name: str) -> StreamingHttpResponse:
 
 
 def _parts(found: Iterator[Opening]) -> Iterator[str]:
-    rows: list[tuple[str, ...]] = [("application", "path", "exact", "username", "name", "reason")]
+    rows: list[tuple[str, ...]] = [
+        ("application", "path", "exact", "username", "name", "reason", "last used")
+    ]
     while rows:
         part = io.StringIO()
         csv.writer(part).writerows(rows)
@@ -237,5 +303,6 @@ def _parts(found: Iterator[Opening]) -> Iterator[str]:
 
 def _cells(each: Opening) -> tuple[str, ...]:
     exact = "yes" if each.scope.exact else "no"
-    texts = (each.application.name, each.scope.path, exact, each.username, each.name, each.said)
+    last = each.last.isoformat() if each.last else ""
+    texts = (each.application.name, each.scope.path, exact, each.username, each.name, each.said, last)
     return tuple(map(safe_cell, texts))

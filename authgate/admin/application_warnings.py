@@ -20,7 +20,7 @@ def warnings_about(application: Application) -> list[str]:
     """Return warnings about settings that can be saved, but hardly work as meant."""
     warnings = list(_warnings_about_shared_hosts(application))
     rules = list(application.rules.prefetch_related("groups", "users"))
-    if not rules:
+    if all(rule.only_watch for rule in rules):
         return [*warnings, gettext("The application has no rule, so no user has access.")]
     return warnings + [warning for rule in rules for warning in _warnings_about_rule(rule)]
 

@@ -8,22 +8,26 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.widgets import AdminTextareaWidget
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
 from django.db.models import Count, QuerySet
 from django.forms.models import BaseInlineFormSet
-from django.http import HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from authgate.admin import access
+from authgate.admin import access, doctor, protection, tightening, trials
 from authgate.admin.application_warnings import warnings_about
-from authgate.admin.audited import AuditedAdmin, ReadableText, name_fields
+from authgate.admin.audited import ReadableText, is_number_of_a_row, name_fields
+from authgate.admin.effect import EffectAdmin
 from authgate.admin.explain import explain_page
 from authgate.admin.list_columns import chips
+from authgate.admin.proxy_configuration import configuration_page
+from authgate.admin.removals import RemovalPage
+from authgate.effect.comparison import EVERYTHING, Bounds
 from authgate.models import (
     Application,
     Icon,
@@ -31,6 +35,7 @@ from authgate.models import (
     Rule,
 )
 from authgate.pictures import PictureField, save_picture
+from authgate.usage.trials import Result, results
 
 
 def kept_forms(formset: Any) -> Iterator[Any]:
@@ -114,6 +119,7 @@ class RuleInline(ReadableText, admin.StackedInline):
     formset = RuleFormSet
     extra = 0
     autocomplete_fields = ("groups", "users")
+    readonly_fields = ("trial",)
     fieldsets = (
         (
             None,
@@ -128,6 +134,7 @@ class RuleInline(ReadableText, admin.StackedInline):
             },
         ),
         (_("Restrictions"), {"fields": (("methods", "expires_at"), "networks", "note")}),
+        (_("Trial"), {"fields": (("only_watch", "trial"),)}),
     )
     formfield_overrides = {models.TextField: {"widget": AdminTextareaWidget(attrs={"rows": 2})}}
 
@@ -137,8 +144,22 @@ class RuleInline(ReadableText, admin.StackedInline):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Rule]:
         return super().get_queryset(request).prefetch_related("groups", "users")
 
+    @admin.display(description=_("Result of the trial"))
+    def trial(self, rule: Rule) -> SafeString | str:
+        """Return what a saved rule that only watches would have done."""
+        if rule.pk is None or not rule.only_watch:
+            return "-"
+        if self._trials is None:
+            self._trials = results(rule.application_id)
+        found = self._trials.get(rule.pk)
+        return "-" if found is None else trials.summary(found, rule.application_id, rule.pk)
+
+    _trials: dict[int, Result] | None = None
+    """Of the one application that a request shows."""
+
 
 ICON_BOX = (128, 128)
+RULE_PERMISSIONS = ("authgate.add_rule", "authgate.change_rule", "authgate.delete_rule")
 
 
 class ApplicationForm(forms.ModelForm):
@@ -151,25 +172,34 @@ class ApplicationForm(forms.ModelForm):
 
 
 @admin.register(Application)
-class ApplicationAdmin(AuditedAdmin):
+class ApplicationAdmin(EffectAdmin):
     form = ApplicationForm
     change_form_template = "admin/application.html"
-    list_display = ("name", "origin_list", "rule_count", "category", "enabled", "in_launcher")
-    list_filter = ("enabled", "without_https", ("locked_down_at", admin.EmptyFieldListFilter))
+    list_display = ("name", "origin_list", "protection", "rule_count", "category", "enabled", "in_launcher")
+    list_filter = ("enabled", "maintenance", "without_https", ("locked_down_at", admin.EmptyFieldListFilter))
     search_fields = ("name", "category", "origins__value")
     search_help_text = _("Name, category or origin")
-    autocomplete_fields = ("named_groups", "owners", "owner_groups")
-    readonly_fields = ("icon_shown",)
+    autocomplete_fields = ("named_groups", "owners", "owner_groups", "shareable_groups")
+    readonly_fields = ("icon_shown", "protection")
+    actions_with_effect = ("lock_down_applications", "lift_applications", "delete_selected")
     inlines = (OriginInline, RuleInline)
-    formfield_overrides = {models.URLField: {"assume_scheme": "https"}}
+    formfield_overrides = {
+        models.URLField: {"assume_scheme": "https"},
+        models.TextField: {"widget": AdminTextareaWidget(attrs={"rows": 3})},
+    }
     fieldsets = (
-        (None, {"fields": ("name", "description", "enabled", "without_https")}),
+        (None, {"fields": ("protection", "name", "description", "enabled", "without_https")}),
         (
             _("Launcher"),
             {"fields": ("in_launcher", "launch_url", "category", ("icon_file", "icon_shown", "remove_icon"))},
         ),
-        (_("Requests for access"), {"fields": ("owners", "owner_groups")}),
+        (
+            _("Owners and requests for access"),
+            {"fields": ("owners", "owner_groups", "shareable_groups", "refusal_text")},
+        ),
+        (_("Maintenance"), {"fields": ("maintenance", "maintenance_text", "maintenance_minutes")}),
         (_("Programs"), {"fields": ("challenges",)}),
+        (_("Proxy tests"), {"fields": ("backend",)}),
         (
             _("Data sent to the application"),
             {
@@ -191,7 +221,14 @@ class ApplicationAdmin(AuditedAdmin):
     def get_readonly_fields(self, request: HttpRequest, obj: Application | None = None) -> tuple[str, ...]:
         if request.user.is_superuser:
             return self.readonly_fields
-        return (*self.readonly_fields, "access_token", "id_token")
+        bound: tuple[str, ...] = ("access_token", "id_token", "shareable_groups")
+        if not request.user.has_perms(RULE_PERMISSIONS):
+            # Owners change rules within the bound: nobody becomes one to gain a permission.
+            bound += ("owners", "owner_groups")
+        return (*self.readonly_fields, *bound)
+
+    def bounds_of(self, keys: set[int] | None) -> Bounds:
+        return EVERYTHING if keys is None else Bounds(applications=keys)
 
     def get_urls(self) -> list[URLPattern]:
         guarded = self.admin_site.admin_view
@@ -201,12 +238,35 @@ class ApplicationAdmin(AuditedAdmin):
             path("access/", guarded(access.everything), name=f"{name}_access_of_all"),
             path("opened-by/<int:key>/", guarded(access.user_page), name=f"{name}_opened_by"),
             path("<int:key>/access/", guarded(access.application_page), name=f"{name}_access"),
+            path("doctor/", guarded(doctor.page_of_all), name=f"{name}_doctor_of_all"),
+            path("<int:key>/doctor/", guarded(doctor.application_page), name=f"{name}_doctor"),
+            path("unused-access/", guarded(tightening.tightening_page), name=f"{name}_unused"),
+            path("<int:key>/unused-access/", guarded(self.removal_page), name=f"{name}_remove_unused"),
+            path("<int:key>/trials/", guarded(trials.trials_page), name=f"{name}_trials"),
+            path("<int:key>/proxy/", guarded(self.proxy_page), name=f"{name}_proxy"),
             *super().get_urls(),
         ]
+
+    def proxy_page(self, request: HttpRequest, key: int) -> HttpResponse:
+        """Show the configuration of a proxy to everyone who may view the application."""
+        found = self.get_object(request, str(key)) if is_number_of_a_row(str(key)) else None
+        if not self.has_view_permission(request, found):
+            raise PermissionDenied
+        if found is None:
+            raise Http404
+        return configuration_page(request, found)
+
+    def removal_page(self, request: HttpRequest, key: int) -> HttpResponse:
+        """Remove access that nobody used, after a confirmation."""
+        return RemovalPage(self, request, key).answer()
 
     @admin.display(description=_("origins"))
     def origin_list(self, application: Application) -> SafeString:
         return chips(origin.value for origin in application.origins.all())
+
+    @admin.display(description=_("protection"))
+    def protection(self, application: Application) -> SafeString | str:
+        return "-" if application.pk is None else protection.shown(protection.badges_of(application))
 
     @admin.display(description=_("rules"), ordering="how_many_rules")
     def rule_count(self, application: Application) -> int:
@@ -214,7 +274,8 @@ class ApplicationAdmin(AuditedAdmin):
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Application]:
         applications: QuerySet[Application] = super().get_queryset(request)
-        return applications.annotate(how_many_rules=Count("rules", distinct=True)).prefetch_related("origins")
+        counted = applications.annotate(how_many_rules=Count("rules", distinct=True))
+        return counted.prefetch_related("origins", "rules")
 
     @admin.display(description=_("shown now"))
     def icon_shown(self, application: Application) -> SafeString | str:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from functools import wraps
+from functools import partial, wraps
 from typing import TYPE_CHECKING, Any
 
 from django import forms
-from django.apps import apps
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import SuspiciousOperation
@@ -17,9 +16,9 @@ from django.db import IntegrityError, transaction
 from django.db.models import DateTimeField, Model, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.utils.text import capfirst
 from django.utils.translation import gettext as _
 
+from authgate.admin.deleted_rows import DeletedRows
 from authgate.admin.field_changes import changes_of
 from authgate.admin.list_columns import moment_column
 from authgate.audit import record
@@ -85,15 +84,29 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):
     ) -> HttpResponse:
         """Save, or show the form again if another administrator saved the same name or origin meanwhile."""
         self._refuse_what_is_no_row(request)
+        save = partial(super().changeform_view, request, object_id, form_url, extra_context)
         try:
-            return super().changeform_view(request, object_id, form_url, extra_context)
+            return self.carry_out(request, save, object_id)
         except IntegrityError:
             # Rolled back. Validation now sees the other row, and names the field.
-            return self._changeform_again(request, object_id, form_url, extra_context)
+            return self._changeform_again(request, save, object_id)
 
-    def _changeform_again(self, request: HttpRequest, *arguments: Any) -> HttpResponse:
+    def carry_out(
+        self,
+        request: HttpRequest,
+        act: Callable[[], HttpResponse],
+        object_id: str | None = None,
+        *,
+        is_list: bool = False,
+    ) -> HttpResponse:
+        """Call what shows or saves a form, or the list (`is_list`) with its actions."""
+        return act()
+
+    def _changeform_again(
+        self, request: HttpRequest, save: Callable[[], HttpResponse], object_id: str | None
+    ) -> HttpResponse:
         try:
-            return super().changeform_view(request, *arguments)
+            return self.carry_out(request, save, object_id)
         except IntegrityError:
             message = _(
                 "Someone else changed the same data at the same time, so nothing was saved. Try again."
@@ -116,19 +129,14 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):
     ) -> HttpResponse:
         if not all(map(is_number_of_a_row, request.POST.getlist(ACTION_CHECKBOX_NAME))):
             raise SuspiciousOperation("an action was asked for on what is no row")
+        show = partial(super().changelist_view, request, extra_context)
         with atomic_where_it_writes(request):
-            return super().changelist_view(request, extra_context)
+            return self.carry_out(request, show, is_list=True)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Return the objects deleted together with some rows, without join rows such as group memberships."""
-        found, counts, lacking, kept = super().get_deleted_objects(objs, request)
-        joins = [
-            model._meta for model in apps.get_models(include_auto_created=True) if model._meta.auto_created
-        ]
-        plurals = {str(meta.verbose_name_plural) for meta in joins}
-        beginnings = tuple(f"{capfirst(meta.verbose_name)}: " for meta in joins)
-        counted = {name: count for name, count in counts.items() if str(name) not in plurals}
-        return _without(beginnings, found), counted, lacking, kept
+        """Return the rows of a deletion, their numbers, what the requester lacks, and what prevents it."""
+        rows = DeletedRows(objs, self.admin_site, _is_record)
+        return rows.listed(), rows.counts(), rows.lacking(request), rows.protecting()
 
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
@@ -153,12 +161,8 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):
         return super().log_deletions(request, queryset)
 
 
-def _without(beginnings: tuple[str, ...], found: list[Any]) -> list[Any]:
-    """Return nested lists without the texts that begin so, and without empty lists."""
-    kept = [_without(beginnings, each) if isinstance(each, list) else each for each in found]
-    return [
-        each for each in kept if each != [] and not (isinstance(each, str) and each.startswith(beginnings))
-    ]
+def _is_record(model: type[Model]) -> bool:
+    return isinstance(admin.site._registry.get(model), ReadOnlyAdmin)
 
 
 def name_fields(form: Any) -> None:

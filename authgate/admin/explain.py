@@ -20,8 +20,11 @@ from authgate.admin.audited import is_number_of_a_row
 from authgate.explain import words
 from authgate.explain.decisions import described, event_of
 from authgate.explain.explanation import Explanation, contracts, explain
-from authgate.explain.persons import NO_SUCH_USER, Person, Standing, UnknownPerson, standing_of
+from authgate.explain.past import world_at
+from authgate.explain.persons import NO_SUCH_USER, Person, Standing, UnknownPerson
 from authgate.explain.question import LONGEST_METHOD, LONGEST_URL, BadQuestion, Question, question_from
+from authgate.explain.worlds import World
+from authgate.journal.gaps import UnknownMoment
 from authgate.models import Application, AuditEvent
 from authgate.validation import refuse_hidden
 
@@ -66,7 +69,7 @@ class ExplainForm(forms.Form):
         label=_("Name of the API token"),
         max_length=100,
         required=False,
-        help_text=_("Needed for a program. The token itself is never needed."),
+        help_text=_("Required for a program. Never enter the token itself."),
     )
     method = forms.CharField(label=_("Method"), max_length=LONGEST_METHOD, initial="GET", required=False)
     client = forms.CharField(
@@ -74,7 +77,7 @@ class ExplainForm(forms.Form):
         max_length=100,
         initial=EXAMPLE_CLIENT,
         required=False,
-        help_text=_("Rules for client networks look at it."),
+        help_text=_("Rules for client networks use this address."),
     )
     proxy = forms.ChoiceField(label=_("Proxy"), required=False)
     query = forms.CharField(
@@ -83,9 +86,16 @@ class ExplainForm(forms.Form):
         required=False,
         help_text=_("Only if the proxy's configuration has one, such as allowed_groups=staff."),
     )
+    at = forms.DateTimeField(
+        label=_("Moment"),
+        required=False,
+        widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"),
+        help_text=_("For a moment in the past, in the portal's time zone. Default: now."),
+    )
 
     standing: Standing
     question: Question
+    world: World
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -99,6 +109,11 @@ class ExplainForm(forms.Form):
     def clean(self) -> dict[str, Any]:
         given: dict[str, Any] = super().clean() or {}
         if self.errors:
+            return given
+        try:
+            self.world = world_at(given["at"])
+        except UnknownMoment as problem:
+            self.add_error("at", words.unknown_moment_words(problem))
             return given
         self._read_question(given)
         self._read_person(given)
@@ -123,7 +138,7 @@ class ExplainForm(forms.Form):
             return
         token = given["token"] if is_program else ""
         try:
-            self.standing = standing_of(Person(given["person"], given["how"] == How.FACTOR, token))
+            self.standing = self.world.standing_of(Person(given["person"], given["how"] == How.FACTOR, token))
         except UnknownPerson as problem:
             field = "person" if str(problem) == NO_SUCH_USER else "token"
             self.add_error(field, words.unknown_person_words(str(problem)))
@@ -146,7 +161,8 @@ def explain_page(request: HttpRequest) -> HttpResponse:
 
 def _explained(form: ExplainForm) -> Explanation:
     proxy = form.cleaned_data["proxy"] or contracts()[0]
-    return explain(form.question, form.standing, proxy, time.time())
+    now = form.world.at.timestamp() if form.world.at else time.time()
+    return explain(form.question, form.standing, proxy, now, form.world)
 
 
 def _initial(request: HttpRequest) -> tuple[dict[str, Any], str, AuditEvent | None]:
@@ -176,12 +192,13 @@ def _first_address(application: int) -> str:
 
 def _of_decision(request: HttpRequest, decision: str) -> tuple[dict[str, Any], str, AuditEvent | None]:
     if not request.user.has_perm("authgate.view_auditevent"):
-        return {}, gettext("Looking up a decision needs the permission to view audit events."), None
+        return {}, gettext("Looking up a decision requires the permission to view audit events."), None
     event = event_of(decision)
     if event is None:
         notice = gettext(
-            "No refusal with this id is kept. Allowed requests and requests to sign in are not recorded. "
-            "Configuration mistakes are in the log alone. If there are very many refusals, most are only "
+            "No refusal with this id is stored. Allowed requests and redirects to the sign-in page are not "
+            "recorded. Configuration errors are only in the log. If there are very many refusals, most are "
+            "only "
             "counted. Describe the request below instead."
         )
         return {}, notice, None

@@ -6,7 +6,7 @@ and with a second factor where the rule asks for one. A property test holds this
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 
 from django.contrib.auth import get_user_model
@@ -41,16 +41,23 @@ class Directory:
         return frozenset(group for group, members in self.members.items() if user in members)
 
 
-def load_directory() -> Directory:
-    """Load active users, groups and memberships. Three queries, however many there are."""
+FEW = 500
+"""Users of whom a query can name each."""
+
+
+def load_directory(only: Collection[int] | None = None) -> Directory:
+    """Load active users, groups and memberships: all, or at least those of `only`. Three queries."""
     users = get_user_model()
     rows = users._default_manager.filter(is_active=True).values_list("pk", "username", "display_name")
+    memberships = users.groups.through._default_manager.values_list("user_id", "group_id")
+    if only is not None and len(only) < FEW:
+        rows, memberships = rows.filter(pk__in=only), memberships.filter(user__in=only)
     usernames: dict[int, str] = {}
     names: dict[int, str] = {}
     for key, username, name in rows.order_by("username"):
         usernames[key], names[key] = username, name
     members: dict[int, set[int]] = {}
-    for user, group in users.groups.through._default_manager.values_list("user_id", "group_id"):
+    for user, group in memberships:
         if user in usernames:
             members.setdefault(group, set()).add(user)
     groups = dict(Group.objects.values_list("pk", "name"))
@@ -99,6 +106,14 @@ def is_asked_by(method: str) -> bool:
         return False
 
 
+def admitted(rule: Rule, people: Directory) -> Set[int]:
+    """Return the users whom a rule names, alone or by a group. `can_admit` has the rest of it."""
+    if rule.who is not Who.CHOSEN:
+        return people.users.keys()
+    by_group = (people.members.get(group, frozenset()) for group in rule.groups)
+    return (rule.users & people.users.keys()).union(*by_group)
+
+
 def _admitted(rule: Rule, people: Directory) -> Iterator[tuple[int, Reason]]:
     if rule.who is not Who.CHOSEN:
         reason = Reason(rule.id, EVERYONE if rule.who is Who.EVERYONE else SIGNED_IN)
@@ -111,8 +126,10 @@ def _admitted(rule: Rule, people: Directory) -> Iterator[tuple[int, Reason]]:
         yield from ((user, by_group) for user in people.members.get(group, ()))
 
 
-def openings(user: int, people: Directory, now: float) -> list[tuple[Application, Scope, list[Reason]]]:
-    """Return each scope that a user can open, with the reasons. Three queries."""
+def openings(
+    user: int, people: Directory, now: float, applications: Iterable[Application] | None = None
+) -> list[tuple[Application, Scope, list[Reason]]]:
+    """Return each scope that a user can open, with the reasons. Three queries without `applications`."""
     alone = Directory(
         {user: people.users[user]} if user in people.users else {},
         people.names,
@@ -121,7 +138,7 @@ def openings(user: int, people: Directory, now: float) -> list[tuple[Application
     )
     return [
         (application, scope, reasons[user])
-        for application in loader.load_applications()
+        for application in (loader.load_applications() if applications is None else applications)
         for scope in scopes_of(application)
         if user in (reasons := openers(application, scope, alone, now))
     ]

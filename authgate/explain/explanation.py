@@ -35,6 +35,7 @@ from authgate.explain.heads import cookie_for, facts_of, token_for, urls_of_chec
 from authgate.explain.persons import Standing
 from authgate.explain.question import Question
 from authgate.explain.trace import Reading, TracedRule, readings_of, rules_of
+from authgate.explain.worlds import PRESENT, World
 from authgate.worker import loader
 
 ONE_TIME_CODE = "one-time code"
@@ -75,6 +76,7 @@ class Explanation:
     readings: tuple[Reading, ...]
     rules: tuple[TracedRule, ...]
     at: float
+    world: World = PRESENT
 
     @property
     def outcome(self) -> Outcome:
@@ -103,17 +105,22 @@ def contracts() -> tuple[str, ...]:
     return tuple(urls_of_checks(settings.IKD_OAUTH2_CONTRACT))
 
 
-def explain(question: Question, standing: Standing, contract: str, now: float) -> Explanation:
-    """Return what the check would answer to a person's request at `now`, in Unix time. Nothing is written."""
+def explain(
+    question: Question, standing: Standing, contract: str, now: float, world: World = PRESENT
+) -> Explanation:
+    """Return what the check would answer to a person's request at `now`, in Unix time. Nothing is written.
+
+    `world` has the applications and persons, of the present or of a moment in the past.
+    """
     memory = Memory(loader.gate_settings(), placeholder)
     urls = urls_of_checks(settings.IKD_OAUTH2_CONTRACT)
     asked = {name: _facts(question, standing, name, url, memory, now) for name, url in urls.items()}
-    outcomes = tuple(_outcome(name, facts, memory) for name, facts in asked.items())
+    outcomes = tuple(_outcome(name, facts, memory, world) for name, facts in asked.items())
     context = read(asked[contract], memory)
     outcome = next(each for each in outcomes if each.contract == contract)
     if not isinstance(context, Context):
-        return _unread(question, standing, outcomes, outcome, memory, now)
-    return _explained(question, standing, outcomes, outcome, context)
+        return _unread(question, standing, outcomes, outcome, now, world)
+    return _explained(question, standing, outcomes, outcome, context, world)
 
 
 def _facts(
@@ -128,22 +135,22 @@ def _facts(
     return facts_of(question, contract, url, header, settings.IKD_FORWARDED_HOPS, now)
 
 
-def _outcome(contract: str, facts: Facts, memory: Memory) -> Outcome:
+def _outcome(contract: str, facts: Facts, memory: Memory, world: World) -> Outcome:
     """Return what the check answers, loading what it lacks as `check_view` does, but nothing that writes."""
     while True:
         context = read(facts, memory)
         found = answer(context, memory) if isinstance(context, Context) else context
         if isinstance(found, Answer):
             return Outcome(contract, found)
-        stopped = _supply(contract, found, memory)
+        stopped = _supply(contract, found, memory, world)
         if stopped is not None:
             return stopped
 
 
-def _supply(contract: str, found: Missing, memory: Memory) -> Outcome | None:
+def _supply(contract: str, found: Missing, memory: Memory, world: World) -> Outcome | None:
     match found:
         case MissingApplication(origin=origin):
-            loader.load_application_into(memory, origin)
+            world.load_application_into(memory, origin)
         case MissingSession(digest=key) | MissingProgram(key=key):
             memory.sessions[key] = None
         case MissingIssuers():
@@ -169,8 +176,8 @@ def _unread(
     standing: Standing,
     outcomes: tuple[Outcome, ...],
     outcome: Outcome,
-    memory: Memory,
     now: float,
+    world: World,
 ) -> Explanation:
     """Return the explanation of a check that ends before its application is known."""
     found = outcome.answer
@@ -189,6 +196,7 @@ def _unread(
         readings=(),
         rules=(),
         at=now,
+        world=world,
     )
 
 
@@ -198,6 +206,7 @@ def _explained(
     outcomes: tuple[Outcome, ...],
     outcome: Outcome,
     context: Context,
+    world: World,
 ) -> Explanation:
     subject = _subject(standing, context)
     application, target, now = context.application, context.target, context.now
@@ -222,6 +231,7 @@ def _explained(
         readings_of(application, target, subject, now),
         rules_of(application, target, subject, now),
         now,
+        world,
     )
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
+from authgate.check.decision import Subject
 from authgate.check.memory import Principal, Program, Session
 from authgate.factor_policy import in_strict_group, is_owed
 from authgate.models import SignIn
@@ -51,6 +52,8 @@ class Standing:
     program: Program | None = None
     user: User | None = None
     note: str = ""
+    past: Subject | None = None
+    """Who the person was at a moment in the past, as decisions use it. None for the present."""
 
     @property
     def has_credential(self) -> bool:
@@ -62,13 +65,15 @@ class Standing:
             return self.program
         if self.user is None or self.note:
             return None
+        if self.past is not None:
+            return Session(place, 0, self.past, math.inf, math.inf)
         given = timezone.now() if self.person.second_factor else None
         subject = loader.subject_of(self.user, SignIn(second_factor_at=given))
         return Session(place, 0, subject, math.inf, math.inf)
 
 
 def standing_of(person: Person) -> Standing:
-    """Load a person. Raise UnknownPerson."""
+    """Load a person as of now. Raise UnknownPerson."""
     if not person.username:
         return Standing(person)
     if "\0" in person.username:  # which PostgreSQL refuses to look for

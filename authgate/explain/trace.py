@@ -9,7 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from authgate.check.decision import Application, Rule, Scope, Subject, Verdict, Who, decide
+from authgate.check.decision import (
+    Application,
+    Rule,
+    Scope,
+    Subject,
+    Verdict,
+    Who,
+    decide,
+    without_maintenance,
+)
 from authgate.check.paths import composed, folded, readings
 from authgate.check.target import BadTarget, Target
 from authgate.factor_policy import ANY_FACTOR, PASSKEY
@@ -94,7 +103,8 @@ def _decided(
 
 def _alone(application: Application, scopes: Scopes) -> Application:
     longest = max([len(path) for path, _ in scopes], default=0)
-    return replace(application, enabled=True, scopes=scopes, folded=scopes, longest=longest, heeds_case=False)
+    open_one = without_maintenance(application)
+    return replace(open_one, enabled=True, scopes=scopes, folded=scopes, longest=longest, heeds_case=False)
 
 
 def rules_of(

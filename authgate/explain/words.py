@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
+from django.utils.formats import date_format
+from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
 from authgate.check.decision import NO_RULE, Scope, Verdict
@@ -16,6 +17,7 @@ from authgate.check.responses import Answer
 from authgate.configuration_words import mistake_words
 from authgate.event_words import reason_words
 from authgate.explain.explanation import ENDPOINT, ONE_TIME_CODE, Explanation, Outcome
+from authgate.explain.past import PROGRAMS_ARE_OF_TODAY
 from authgate.explain.persons import (
     DISABLED,
     FACTOR_OWED,
@@ -25,8 +27,10 @@ from authgate.explain.persons import (
 )
 from authgate.explain.question import BadQuestion
 from authgate.explain.trace import TracedRule
+from authgate.explain.worlds import NamedRule
 from authgate.factor_policy import ANY_FACTOR, PASSKEY
-from authgate.models import Rule
+from authgate.journal.gaps import UnknownMoment
+from authgate.models import JournalGap, Rule
 
 User = get_user_model()
 
@@ -53,13 +57,15 @@ def verdict_words(explanation: Explanation) -> str:
     """Return the verdict in one sentence."""
     step = explanation.outcome.step
     if step == ONE_TIME_CODE:
-        return _("The address contains a one-time code. Explain takes no code. Remove it from the address.")
+        return _(
+            "The address contains a one-time code. Explain does not use codes. Remove it from the address."
+        )
     if step == ENDPOINT:
         return _("The portal answers this address itself. The application never receives the request.")
     if explanation.verdict is Verdict.ALLOW and explanation.application is None:
         return _("The request goes to the portal's own pages, which check access themselves.")
     if explanation.verdict is Verdict.REFUSE and explanation.decision is None:
-        return _("The check refuses the request before it asks the rules.")
+        return _("The check refuses the request before it applies the rules.")
     return {
         Verdict.ALLOW: _("The request is allowed."),
         Verdict.STEP_UP: _("The user is asked for a second factor first."),
@@ -99,12 +105,17 @@ def person_words(explanation: Explanation) -> str:
 def note_words(note: str) -> str:
     """Return why a person's credential counts for nothing, "" if it counts."""
     return {
-        DISABLED: _("The user is disabled. No session of the user counts, so the user is a visitor."),
+        DISABLED: _(
+            "The user is disabled. The user's sessions are invalid, so the portal treats the user as a "
+            "visitor."
+        ),
         FACTOR_OWED: _(
-            "The user must have a second factor. Without it no session counts, so the user is a visitor."
+            "The user must have a second factor. Without one, the user's sessions are invalid, so the "
+            "portal treats the user as a visitor."
         ),
         TOKEN_OPENS_NOTHING: _(
-            "The API token opens nothing. It has ended, or its user is disabled or lacks a second factor."
+            "The API token gives no access. It has expired or was revoked, or its user is disabled or "
+            "lacks a second factor."
         ),
     }.get(note, "")
 
@@ -128,33 +139,51 @@ def unknown_person_words(problem: str) -> str:
     return {
         NO_SUCH_USER: _("There is no user with this name."),
         NO_SUCH_TOKEN: _("The user has no API token with this name."),
+        PROGRAMS_ARE_OF_TODAY: _(
+            "API tokens are not in the journal. For a moment in the past, choose a browser."
+        ),
     }[problem]
+
+
+def unknown_moment_words(problem: UnknownMoment) -> str:
+    """Return why the journal cannot say what was at a moment."""
+    sentences = {
+        "future": _("This moment is in the future."),
+        JournalGap.BEGINNING: _("The journal did not exist yet."),
+        JournalGap.RETENTION: _("The journal no longer has the changes of that time (IKD_KEEP_JOURNAL)."),
+        JournalGap.RESTORED: _(
+            "A backup was restored later, so the changes of that time are not in the journal."
+        ),
+        JournalGap.MIGRATION: _("The journal was off at that time, during a migration or without triggers."),
+    }
+    said = sentences.get(problem.reason, problem.reason)
+    if problem.until is None:
+        return said
+    moment = date_format(localtime(problem.until), "DATETIME_FORMAT")
+    return f"{said} " + _("The first moment after it that can be explained: %s.") % moment
 
 
 def lines_of(explanation: Explanation) -> list[RuleLine]:
     """Return each rule with what would have to be true for it to admit. Three queries."""
-    ids = {traced.rule for traced in explanation.rules}
-    rows = Rule.objects.filter(pk__in=ids).prefetch_related("groups", "users").in_bulk()
+    rows = explanation.world.rules({traced.rule for traced in explanation.rules})
     return [_line(traced, rows[traced.rule]) for traced in explanation.rules if traced.rule in rows]
 
 
-def _line(traced: TracedRule, row: Rule) -> RuleLine:
+def _line(traced: TracedRule, named: NamedRule) -> RuleLine:
     first = reason_words(traced.lacking[0]) if traced.lacking else ""
-    wanted = tuple(_wanted(criterion, row) for criterion in dict.fromkeys(traced.lacking))
-    return RuleLine(traced, who_words(row), first, wanted, row.application_id)
+    wanted = tuple(_wanted(criterion, named) for criterion in dict.fromkeys(traced.lacking))
+    return RuleLine(traced, who_words(named), first, wanted, named.row.application_id)
 
 
-def who_words(row: Rule) -> str:
+def who_words(named: NamedRule) -> str:
     """Return for whom a rule is, with the names of its groups and users."""
-    if row.who != Rule.Who.CHOSEN:
-        return str(row.get_who_display())
-    names = [group.name for group in row.groups.all()] + [user.username for user in row.users.all()]
-    return _named(names) or str(_("no group and no user"))
+    if named.row.who != Rule.Who.CHOSEN:
+        return str(named.row.get_who_display())
+    return _named([*named.groups, *named.users]) or str(_("no group and no user"))
 
 
-def _wanted(criterion: str, row: Rule) -> str:
-    groups = _named(group.name for group in row.groups.all())
-    users = _named(user.username for user in row.users.all())
+def _wanted(criterion: str, named: NamedRule) -> str:
+    row, groups, users = named.row, _named(named.groups), _named(named.users)
     if criterion == "group":
         if groups and users:
             text = _("The user is in a group of the rule (%(groups)s), or is a user of the rule (%(users)s).")
@@ -165,13 +194,13 @@ def _wanted(criterion: str, row: Rule) -> str:
     return {
         "method": _("The method is one of: %s.") % row.methods,
         "network": _("The request comes from one of the networks: %s.") % " ".join(row.networks.split()),
-        "expired": _("The rule ends later."),
+        "expired": _("The rule has not expired."),
         "nobody chosen": _("The rule contains groups or users."),
         "not signed in": _("The visitor signs in."),
         "second factor": _("The sign-in has a second factor."),
-        ANY_FACTOR: _("The user has given a second factor recently."),
-        PASSKEY: _("The user has given a passkey recently."),
-        "cannot be evaluated": _("The rule is saved again with values that can be read."),
+        ANY_FACTOR: _("The user has confirmed with a second factor recently."),
+        PASSKEY: _("The user has confirmed with a passkey recently."),
+        "cannot be evaluated": _("The rule is saved again with valid values."),
     }.get(criterion, criterion)
 
 
@@ -183,7 +212,11 @@ def _named(names: Iterable[str]) -> str:
 def scope_words(scope: Scope | None) -> str:
     if scope is None:
         return _("no rule")
-    return _("exactly %s") % scope.path if scope.exact else scope.path
+    return path_words(scope.path, scope.exact)
+
+
+def path_words(path: str, exact: bool) -> str:
+    return _("exactly %s") % path if exact else path
 
 
 def body_kind(found: Answer) -> str:
@@ -199,8 +232,7 @@ def header_pairs(found: Answer) -> list[tuple[str, str]]:
 
 def group_names(explanation: Explanation) -> list[str]:
     """Return the user's groups by name. One query."""
-    user = explanation.standing.user
-    return sorted(Group.objects.filter(user=user).values_list("name", flat=True)) if user else []
+    return sorted(explanation.world.groups_of(explanation.standing))
 
 
 def as_values(explanation: Explanation) -> dict[str, Any]:
@@ -269,9 +301,11 @@ def as_text(explanation: Explanation) -> str:
     lines = [verdict_words(explanation), reason_in_words(explanation), note_words(explanation.standing.note)]
     application = explanation.application.name if explanation.application else "-"
     rule = explanation.decision.rule if explanation.decision else None
+    if explanation.world.at is not None:
+        lines.append(_("As of %s.") % localtime(explanation.world.at).isoformat(" ", "seconds"))
     lines += [
         "",
-        f"{_('Who asks')}: {person_words(explanation)}",
+        f"{_('Requested by')}: {person_words(explanation)}",
         f"{_('Request')}: {explanation.question.method} {explanation.question.url}",
         f"{_('Client address')}: {explanation.question.client}",
         f"{_('Application')}: {application}",

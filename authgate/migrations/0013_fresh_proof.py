@@ -14,7 +14,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='rule',
             name='factor_minutes',
-            field=models.PositiveIntegerField(blank=True, help_text='The user must have given a second factor in the last minutes, otherwise the portal asks for it again. Default: any time in the sign-in, if one is required.', null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(43200)], verbose_name='second factor within the last minutes'),
+            field=models.PositiveIntegerField(blank=True, help_text="If the user's second factor is older, the portal asks for it again. Default: if a rule requires one, it can be from any time in the sign-in.", null=True, validators=[django.core.validators.MinValueValidator(1), django.core.validators.MaxValueValidator(43200)], verbose_name='second factor within the last minutes'),
         ),
         migrations.AddField(
             model_name='rule',

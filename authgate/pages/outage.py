@@ -1,4 +1,4 @@
-"""What the portal cannot do without: which part of it fails, and the page that says so (503)."""
+"""Outages of the database and Redis: which of them failed, and the page that names it (503)."""
 
 from __future__ import annotations
 

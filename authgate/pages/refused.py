@@ -17,6 +17,7 @@ from django.utils.translation import get_supported_language_variant
 from django.utils.translation import gettext as _
 from django.utils.translation.trans_real import parse_accept_lang_header
 
+from authgate.check.decision import MAINTENANCE
 from authgate.check.memory import RefusedPage
 from authgate.check.target import Target
 
@@ -29,6 +30,7 @@ def reason_in_words(reason: str) -> str:
         "allowed_emails": _("Only certain e-mail addresses have access."),
         "allowed_email_domains": _("Only e-mail addresses in certain domains have access."),
         "application disabled": _("The application is disabled at the moment."),
+        MAINTENANCE: _("The application is under maintenance. Try again later."),
         "no rule covers the path": _("No user has access to this page."),
         "path cannot be read safely": _("The address can be read in more than one way."),
         "second factor": _("A second factor is required, and your sign-in has none."),
@@ -53,7 +55,14 @@ def context_of(page: RefusedPage, portal: str = "") -> dict[str, object]:
         if page.username and page.reason == "no rule admits"
         else "",
         "launcher_url": f"{portal}{reverse('launcher')}",
+        "start_url": f"{page.target.origin}{page.prefix}/start?{urlencode({'rd': page.target.url})}"
+        if page.prefix
+        else "",
     }
+
+
+def template_of(page: RefusedPage) -> str:
+    return "authgate/maintenance.html" if page.reason == MAINTENANCE else "authgate/refused.html"
 
 
 def render_refused(page: RefusedPage) -> bytes:
@@ -92,7 +101,7 @@ def _pieces(language: str, _settings: tuple[str, str], page: RefusedPage) -> tup
 
 def _rendered(page: RefusedPage, language: str) -> str:
     with translation.override(language):
-        return render_to_string("authgate/refused.html", context_of(page, settings.IKD_PORTAL_ORIGIN))
+        return render_to_string(template_of(page), context_of(page, settings.IKD_PORTAL_ORIGIN))
 
 
 def preferred_language(accepted: str) -> str:

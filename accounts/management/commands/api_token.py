@@ -37,9 +37,7 @@ class Command(BaseCommand):
             raise CommandError(f"{user.username} has {most} tokens (IKD_API_TOKENS_PER_USER).") from None
         except ValueError:
             days = settings.IKD_API_TOKEN_LIFETIME / DAY
-            text = (
-                f"A token may live for up to {days:g} days (IKD_API_TOKEN_LIFETIME), not {options['days']:g}."
-            )
+            text = f"A token can last up to {days:g} days (IKD_API_TOKEN_LIFETIME), not {options['days']:g}."
             raise CommandError(text) from None
         details = {"token": row.pk, "name": row.name, "applications": [each.name for each in applications]}
         record("token_made", actor="manage.py", subject=user.username, details=details)

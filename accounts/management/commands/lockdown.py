@@ -15,18 +15,18 @@ BY = "manage.py"
 
 class Command(BaseCommand):
     help = (
-        "Lock a user or an application down: end sessions, API tokens and grants, and let nobody in until "
-        "the same command with --undo. It needs no running portal."
+        "Lock down a user or an application: end sessions, API tokens and grants, and refuse access until "
+        "you run the same command with --undo. It also works while the portal is stopped."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("username", nargs="?")
         parser.add_argument("--application", help="name of an application")
-        parser.add_argument("--undo", action="store_true", help="let the user or application in again")
+        parser.add_argument("--undo", action="store_true", help="undo the lockdown")
         parser.add_argument(
             "--sign-out",
             action="store_true",
-            help="sign everybody out of the application, without a lockdown",
+            help="sign all users out of the application, without a lockdown",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -34,7 +34,7 @@ class Command(BaseCommand):
         if bool(username) == bool(name):
             raise CommandError("Enter a username, or --application NAME.")
         if options["sign_out"] and (username or options["undo"]):
-            raise CommandError("--sign-out needs --application, and no --undo.")
+            raise CommandError("Use --sign-out with --application, and without --undo.")
         if username:
             self._user(_found_user(username), is_undone=options["undo"])
         else:
@@ -59,7 +59,7 @@ class Command(BaseCommand):
     def _lifted(self, name: str, was_locked_down: bool) -> None:
         if not was_locked_down:
             raise CommandError(f"{name} is not locked down. Nothing was changed.")
-        self.stdout.write(f"{name} is no longer locked down. What ended stays ended.")
+        self.stdout.write(f"{name} is no longer locked down. Ended sessions and tokens stay ended.")
 
     def _tell(self, ended: lockdown.Ended) -> None:
         self.stdout.write(
@@ -71,7 +71,7 @@ class Command(BaseCommand):
             used = entry.used_at.isoformat(timespec="seconds")
             entered = entry.entered_at.isoformat(timespec="seconds")
             self.stdout.write(
-                f"{entry.application}: entered {entered}, last used {used}, nobody since {since}."
+                f"{entry.application}: last hand-over {entered}, last used {used}, closed since {since}."
             )
 
 

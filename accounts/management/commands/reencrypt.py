@@ -38,7 +38,9 @@ class Command(BaseCommand):
                     done += 1
         self.stdout.write(f"mfa.Authenticator.data: {done} encrypted again")
         if lost:
-            self.stderr.write(f"mfa.Authenticator.data: {lost} cannot be read with any key, left alone")
+            self.stderr.write(
+                f"mfa.Authenticator.data: {lost} cannot be decrypted with any key, left unchanged"
+            )
 
     def _reencrypt(self, model: type[models.Model], name: str) -> None:
         done = lost = 0
@@ -55,4 +57,6 @@ class Command(BaseCommand):
                     done += 1
         self.stdout.write(f"{model._meta.label}.{name}: {done} encrypted again")
         if lost:
-            self.stderr.write(f"{model._meta.label}.{name}: {lost} cannot be read with any key, left alone")
+            self.stderr.write(
+                f"{model._meta.label}.{name}: {lost} cannot be decrypted with any key, left unchanged"
+            )

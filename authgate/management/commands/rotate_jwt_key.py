@@ -10,13 +10,13 @@ from authgate.identity_jwt import rotate
 
 
 class Command(BaseCommand):
-    help = "Create a new key for X-Ikd-Jwt. It signs in ten minutes, when every application can have it."
+    help = "Create a new key for X-Ikd-Jwt. It signs after ten minutes, when every application can have it."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument(
             "--at-once",
             action="store_true",
-            help="sign with the new key now and withdraw all others, if someone else may have the key",
+            help="sign with the new key now and withdraw all others, if an attacker may have a key",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
