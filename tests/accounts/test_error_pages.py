@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 from django.contrib.sessions.backends.base import UpdateError
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
+from django.db import connection
 from django.test import Client, RequestFactory
 from django.views import defaults
 
@@ -32,6 +33,16 @@ def test_an_error_page_says_what_to_do_next(
     assert answer.status_code == status
     assert advice in answer.content.decode()
     assert "ikd.css" in answer.content.decode()
+
+
+def test_a_text_with_nul_is_a_bad_request_and_no_failure(client: Client, alice: User) -> None:
+    """SQLite finds no provider of such a name. PostgreSQL cannot look for one."""
+    sign_in(client, "alice")
+    client.raise_request_exception = False
+
+    answer = client.post("/accounts/providers/confirm/", {"upstream": "a\0b"})
+
+    assert answer.status_code == (404 if connection.vendor == "sqlite" else 400)
 
 
 def test_a_page_that_is_not_there_keeps_who_is_signed_in(client: Client, alice: User) -> None:

@@ -12,6 +12,7 @@ from django.test import Client
 from accounts.models import User
 from authgate.models import AuditEvent, SignIn
 from tests.accounts.signing_in import is_signed_in
+from tests.own_database import in_tables
 
 PASSWORD = "a staple of the battery"
 pytestmark = pytest.mark.django_db
@@ -68,6 +69,7 @@ def test_looking_at_the_page_does_not_use_it_up(client: Client, page: str) -> No
     assert client.get(page).status_code == 200
 
 
+@in_tables
 def test_the_link_is_good_for_an_hour(client: Client) -> None:
     with time_machine.travel("2026-05-01T12:00:00Z", tick=False) as traveller:
         page = make_link().removeprefix("https://sso.example.com")

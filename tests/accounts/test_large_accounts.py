@@ -12,6 +12,8 @@ from django.utils import timezone
 
 from accounts.models import ApiToken, User
 from authgate.models import Application, AuditEvent, GateSession, SignIn
+from openid.models import Client as OpenidClient
+from openid.models import Consent, Grant
 from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.factories import PASSWORD, ApplicationFactory
 
@@ -31,6 +33,9 @@ PAGES = {
     "/accounts/second-factor/": 9,
     "/accounts/providers/": 9,
     "/accounts/tokens/new/": 15,
+    "/accounts/managed/": 9,
+    "/accounts/applications/": 15,
+    "/accounts/applications/?page=3": 15,
 }
 """And the queries that each may make at most."""
 
@@ -77,8 +82,36 @@ def crowded(client: Client, alice: User, bob: User, wiki: Application) -> Client
     through.objects.bulk_create(
         (through(apitoken_id=pk, application_id=wiki.pk) for pk in rows), batch_size=1000
     )
+    connect_sixty(alice, wiki)
     client.get("/accounts/")
     return client
+
+
+def connect_sixty(alice: User, wiki: Application) -> None:
+    """Let sixty OpenID Connect clients have grants of alice's first sign-in, some by consent."""
+    sign_in, now = SignIn.objects.order_by("pk").first(), timezone.now()
+    clients = OpenidClient.objects.bulk_create(
+        OpenidClient(application=wiki, client_id=f"client-{n}", redirect_uris="https://wiki.example.com/")
+        for n in range(60)
+    )
+    grants = (
+        Grant(
+            client=client,
+            sign_in=sign_in,
+            sid=f"{client.pk}-{n}",
+            subject=alice.uuid,
+            scopes="openid profile email groups",
+            auth_time=now,
+            acr="1fa",
+            created_at=now,
+        )
+        for client in clients
+        for n in range(50)
+    )
+    Grant.objects.bulk_create(grants, batch_size=1000)
+    Consent.objects.bulk_create(
+        Consent(user=alice, client=client, scopes="openid email", given_at=now) for client in clients
+    )
 
 
 def test_each_page_asks_little_and_shows_a_page_full(

@@ -60,8 +60,8 @@ def test_it_costs_the_same_however_many_applications_there_are(
         ApplicationFactory(origins=[f"https://app{number}.example.net"], groups=["staff"])
     sign_in(client, "alice")
 
-    # Session, sign-in, user, and seven for the applications.
-    with django_assert_num_queries(10):
+    # Session, sign-in, user, and six for the applications.
+    with django_assert_num_queries(9):
         client.get("/")
 
 

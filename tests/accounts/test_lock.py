@@ -175,7 +175,7 @@ def test_administrators_see_it_on_their_first_page(client: Client, alice: User, 
     page = client.get("/admin/").content.decode()
 
     assert "Locked accounts" in page
-    assert "reported something that was not theirs: alice." in page
+    assert "reported changes or sign-ins that they did not make: alice." in page
 
 
 # ---- once, for a day, for one user ----

@@ -24,7 +24,7 @@ from tests.factories import PASSWORD
 
 pytestmark = pytest.mark.django_db
 
-PAGES = ["", "profile/", "sessions/", "events/", "addresses/"]
+PAGES = ["", "profile/", "sessions/", "events/", "addresses/", "applications/", "managed/"]
 SESSIONS = "/accounts/sessions/"
 ADDRESSES = "/accounts/addresses/"
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"

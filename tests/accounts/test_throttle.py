@@ -34,6 +34,7 @@ from authgate.models import AuditEvent, SignIn
 from authgate.network_limits import network_of
 from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.factories import PASSWORD
+from tests.own_database import in_tables
 
 HOME, ELSEWHERE = "127.0.0.1", "127.0.9.9"
 
@@ -58,6 +59,7 @@ def test_even_the_right_password_waits_then(client: Client, alice: User) -> None
     assert not is_signed_in(client)
 
 
+@in_tables
 def test_the_limit_is_over_after_its_time(client: Client, alice: User) -> None:
     with time_machine.travel("2026-05-01T12:00:00Z", tick=False) as traveller:
         fail(client, "alice", 5)
@@ -251,6 +253,7 @@ def test_no_hash_is_computed_beyond_the_limit(client: Client, alice: User) -> No
     assert AuditEvent.objects.filter(kind__in=["sign_in_failed", "sign_in"]).count() == failed
 
 
+@in_tables
 def test_without_the_counters_nobody_signs_in(client: Client, alice: User) -> None:
     client.raise_request_exception = False
     with connection.cursor() as cursor:

@@ -25,9 +25,23 @@ def form_on(client: Client, url: str) -> dict[str, Any]:
 
 
 def save(client: Client, url: str, **changes: Any) -> Any:
+    """Send the form at `url` with these changes, and confirm its effect; None leaves a field out."""
+    return confirm(client, send(client, url, **changes))
+
+
+def send(client: Client, url: str, **changes: Any) -> Any:
     """Send the form at `url` with these changes; None leaves a field out."""
     fields = {**form_on(client, url), **changes}
     return client.post(url, {name: value for name, value in fields.items() if value is not None})
+
+
+def confirm(client: Client, response: Any, **answer: str) -> Any:
+    """Confirm the effect of a change if the response shows one; return that response otherwise."""
+    if response.context is None or "carried" not in response.context:
+        return response
+    fields = {"_carried": response.context["carried"], "_sure": "yes", **answer}
+    path, query = response.request["PATH_INFO"], response.request["QUERY_STRING"]
+    return client.post(f"{path}?{query}" if query else path, fields)
 
 
 def errors_in(response: Any) -> str:

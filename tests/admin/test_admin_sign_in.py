@@ -111,6 +111,8 @@ def test_only_what_is_meant_to_be_administered_is(db: None) -> None:
 
     assert registered == {
         "accounts.AccessRequest",
+        "accounts.AccessReview",
+        "accounts.AccessReviewEntry",
         "accounts.ApiToken",
         "accounts.Brand",
         "accounts.Group",
@@ -123,6 +125,7 @@ def test_only_what_is_meant_to_be_administered_is(db: None) -> None:
         "authgate.AuditEvent",
         "authgate.ConfigurationEvent",
         "authgate.GateSession",
+        "authgate.JournalEntry",
         "authgate.SignIn",
         "openid.Client",
     }

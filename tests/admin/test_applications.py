@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from authgate.models import Application, AuditEvent, Icon, Origin, Rule
-from tests.admin.forms import errors_in, messages_in, save
+from tests.admin.forms import confirm, errors_in, messages_in, save
 from tests.factories import ApplicationFactory, GroupFactory, RuleFactory
 from tests.uploads import SVG, file, picture
 
@@ -220,7 +220,7 @@ def test_every_change_of_an_application_is_recorded(carols: Client) -> None:
     save(carols, ADD, name="Wiki", **origins("https://wiki.example.com"), **rules("/"))
     wiki = Application.objects.get()
     save(carols, change(wiki), **rules("/admin", before=1))
-    carols.post(f"/admin/authgate/application/{wiki.pk}/delete/", {"post": "yes"})
+    confirm(carols, carols.post(f"/admin/authgate/application/{wiki.pk}/delete/", {"post": "yes"}))
 
     events = AuditEvent.objects.exclude(kind="sign_in").order_by("pk")
     assert [(event.kind, event.actor, event.subject) for event in events] == [
@@ -237,7 +237,7 @@ def test_a_deleted_application_is_recorded_from_the_list_too(carols: Client) -> 
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.com"], who="signed_in")
 
     chosen = {"_selected_action": wiki.pk, "action": "delete_selected", "post": "yes"}
-    carols.post("/admin/authgate/application/", chosen)
+    confirm(carols, carols.post("/admin/authgate/application/", chosen))
 
     assert AuditEvent.objects.filter(kind="deleted", subject="Wiki").exists()
 
@@ -269,7 +269,7 @@ def test_the_list_of_applications_asks_the_database_the_same_for_many(
     for number in range(50):
         ApplicationFactory(origins=[f"https://{number}.example.com"], who="signed_in")
 
-    with django_assert_num_queries(7):
+    with django_assert_num_queries(8):
         carols.get("/admin/authgate/application/")
 
 
@@ -280,7 +280,7 @@ def test_the_form_of_an_application_asks_little_for_each_of_many_rules(
     for number in range(50):
         RuleFactory(application=wiki, path=f"/{number}", who="chosen", groups=["staff"], users=[alice])
 
-    with django_assert_max_num_queries(2 * 50 + 15):
+    with django_assert_max_num_queries(2 * 50 + 19):
         carols.get(change(wiki))
 
 

@@ -129,7 +129,7 @@ def test_a_program_with_a_token(wiki: Application, alice: User, carols: Client) 
     assert "The request is allowed." in asked_by_program()
     ApiToken.objects.update(ended_at=timezone.now())
     ended = asked_by_program()
-    assert "The API token opens nothing." in ended and "The request is allowed." not in ended
+    assert "The API token gives no access." in ended and "The request is allowed." not in ended
     assert (
         "has no API token with this name"
         in asked(
@@ -214,7 +214,7 @@ def test_a_real_code_is_not_taken(wiki: Application, carols: Client) -> None:
 
     page = asked(carols, url=f"{WIKI}/?ikdcode={code}", proxy="traefik").content.decode()
 
-    assert "Explain takes no code." in page
+    assert "Explain does not use codes." in page
 
 
 def test_markup_in_names_and_paths_is_text(carols: Client) -> None:
@@ -267,7 +267,7 @@ def test_a_kept_refusal_fills_the_form(wiki: Application, refusal: AuditEvent, c
 def test_an_id_that_is_not_kept_is_said_plainly(text: str, refusal: AuditEvent, carols: Client) -> None:
     answer = carols.get(EXPLAIN, {"decision": text})
 
-    assert answer.status_code == 200 and "No refusal with this id is kept." in answer.content.decode()
+    assert answer.status_code == 200 and "No refusal with this id is stored." in answer.content.decode()
 
 
 def test_decisions_are_for_readers_of_events(refusal: AuditEvent, pats: tuple[User, Client]) -> None:
@@ -276,7 +276,7 @@ def test_decisions_are_for_readers_of_events(refusal: AuditEvent, pats: tuple[Us
 
     page = client.get(EXPLAIN, {"decision": "0123456789ab"}).content.decode()
 
-    assert "needs the permission to view audit events" in page
+    assert "requires the permission to view audit events" in page
     assert "bob" not in page and "10.1.2.3" not in page
 
 

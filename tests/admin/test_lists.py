@@ -203,7 +203,7 @@ def test_a_filter_by_nonsense_is_no_error(carols: Client) -> None:
 QUERIES = {
     USERS: 8,
     "/admin/accounts/group/": 6,
-    "/admin/authgate/application/": 7,
+    "/admin/authgate/application/": 8,
     "/admin/accounts/apitoken/": 7,
 }
 

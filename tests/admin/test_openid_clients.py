@@ -59,7 +59,7 @@ def test_a_client_is_made_in_its_applications_form(made: Client, wiki: Applicati
         (clients("https://*.example.com/"), "wildcard"),
         (clients("https://a.example/\u202e"), "invisible character"),
         (clients(""), "required"),
-        (clients("\n".join(f"https://a.example/{n}" for n in range(21))), "No more than 20"),
+        (clients("\n".join(f"https://a.example/{n}" for n in range(21))), "Enter at most 20"),
         (clients(CALLBACK, scopes="openid phone"), "Unknown scope: phone"),
         (clients(CALLBACK, access_lifetime=7200), "3600"),
         (clients(CALLBACK, post_logout_uris="ftp://a"), "must begin with https"),

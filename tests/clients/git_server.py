@@ -65,4 +65,4 @@ class GitServer(ThreadingHTTPServer):
         made = root / "project.git"
         subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(made)], check=True)
         subprocess.run(["git", "-C", str(made), "config", "http.receivepack", "true"], check=True)
-        threading.Thread(target=self.serve_forever, daemon=True).start()
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()

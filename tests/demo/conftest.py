@@ -39,7 +39,7 @@ class Demo:
                 run_command(), stdout=output, stderr=subprocess.STDOUT, env=self.environment(), cwd="/"
             )
         deadline = time.monotonic() + START_LIMIT
-        while "Ctrl-C ends" not in self.said():
+        while "Ctrl-C to stop" not in self.said():
             assert self.process.poll() is None and time.monotonic() < deadline, self.said()
             time.sleep(0.1)
         self.notes = json.loads((self.var / "demo.json").read_text())

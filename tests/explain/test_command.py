@@ -76,7 +76,7 @@ def test_a_decision_is_explained() -> None:
     ("arguments", "words"),
     [
         ([], "Name an address or a decision."),
-        (["--decision", "x"], "No refusal with this id is kept."),
+        (["--decision", "x"], "No refusal with this id is stored."),
         ([f"{WIKI}/", "--user", "nobody"], "There is no user with this name."),
         ([f"{WIKI}/", "--token", "x"], "Name the user of the API token."),
         ([f"{WIKI}/", "--user", "alice", "--token", "x"], "no API token with this name"),

@@ -12,17 +12,24 @@ TOKEN = re.compile(rb'name="csrfmiddlewaretoken" value="([^"]+)"')
 
 
 class Browser:
-    def __init__(self, portal: Portal) -> None:
-        self._portal = portal
+    def __init__(self, portal: Portal, host: str = HOST) -> None:
+        self._portal, self._host = portal, host
         self._cookies: dict[str, str] = {}
+        self.cookie_of_site = ""
+        """What the site keeps while the browser is at the portal."""
+
+    def at(self, portal: Portal) -> Browser:
+        """Go on at another portal that has the same host, as a proxy before both may decide."""
+        self._portal = portal
+        return self
 
     def get(self, path: str, method: str = "GET", form: bytes = b"") -> Reply:
         headers = {
-            "Host": HOST,
+            "Host": self._host,
             "X-Forwarded-Proto": "https",
             "X-Forwarded-For": "198.51.100.7",
             "Accept": "text/html",
-            "Origin": f"https://{HOST}",
+            "Origin": f"https://{self._host}",
             "Cookie": "; ".join(f"{name}={value}" for name, value in self._cookies.items()) or "a=b",
             "Content-Type": "application/x-www-form-urlencoded",
             "Content-Length": str(len(form)),
@@ -51,4 +58,5 @@ class Browser:
             reply = connection.check(
                 origin=origin, check="/authgate/traefik", Sec_Fetch_Mode="navigate", Accept="text/html"
             )
-        return reply.header("location").removeprefix(f"https://{HOST}")
+        self.cookie_of_site = reply.header("set-cookie").partition(";")[0]
+        return reply.header("location").removeprefix(f"https://{self._host}")

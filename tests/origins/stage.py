@@ -14,7 +14,8 @@ from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
 
 from accounts.models import User
 from tests.factories import PASSWORD, UserFactory
-from tests.front.serving import Database, Portal, eventually, migrate
+from tests.front.serving import Database, Portal, eventually
+from tests.own_database import make_in
 from tests.proxies.processes import Server, binary, free_port
 from tests.proxies.proxy import DEPLOY, Certificate, make_certificate
 from tests.proxies.wire import exchange, request_bytes
@@ -54,8 +55,7 @@ def staged(
     proxy: str, sites: list[Site], folder: Path, fill: Callable[[], None], *, scheme: str = "https"
 ) -> Iterator[Stage]:
     """Run a portal and a proxy for `sites`. `fill` makes the rows, beside the user alice."""
-    portal_port, database = free_port(), Database(f"sqlite:///{folder / 'portal.sqlite3'}")
-    migrate(database)
+    portal_port, database = free_port(), Database(make_in(folder))
     with database.connected():
         alice = UserFactory(username="alice", email="alice@example.com", verified=True, groups=["staff"])
         # The server knows no cheap hash of the tests.

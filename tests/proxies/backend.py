@@ -80,7 +80,7 @@ class Application(socketserver.ThreadingTCPServer):
     block_on_close = False
 
     def __init__(self, name: str, backend: Backend) -> None:
-        super().__init__(("127.0.0.1", 0), Connection)
+        super().__init__((backend.host, 0), Connection)
         self.name, self.backend = name, backend
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -92,6 +92,7 @@ class Backend:
     """The applications of a test session, by name, and what reached them since the last `take`."""
 
     names: tuple[str, ...]
+    host: str = "127.0.0.1"
     received: list[Received] = field(default_factory=list)
     addresses: dict[str, str] = field(default_factory=dict)
     _servers: list[Application] = field(default_factory=list)
@@ -100,8 +101,8 @@ class Backend:
         for name in self.names:
             server = Application(name, self)
             self._servers.append(server)
-            self.addresses[name] = f"127.0.0.1:{server.server_address[1]}"
-            threading.Thread(target=server.serve_forever, daemon=True).start()
+            self.addresses[name] = f"{self.host}:{server.server_address[1]}"
+            threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
 
     def stop(self) -> None:
         for server in self._servers:

@@ -68,6 +68,13 @@ def ingress_nginx(
     yield from _running("ingress_nginx", portal, backend, tmp_path_factory)
 
 
+@pytest.fixture(scope="session")
+def envoy_gateway(
+    portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Proxy]:
+    yield from _running("envoy_gateway", portal, backend, tmp_path_factory)
+
+
 @pytest.fixture(params=list(STARTERS))
 def proxy(request: pytest.FixtureRequest) -> Proxy:
     """Each real proxy in turn."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 from uuid import uuid4
 
 from tests.front.serving import eventually
+from tests.own_database import rows_in
 from tests.proxies.backend import Backend
 from tests.proxies.portal import Portal
 from tests.proxies.proxy import DEPLOY, Proxy
@@ -128,5 +128,4 @@ class Events:
         return {(contract, origin, reason): count for contract, origin, reason, count in rows}
 
     def _ask(self, query: str, *parameters: int) -> list[tuple]:
-        with closing(sqlite3.connect(self._portal.server.log.with_name("ikd.sqlite3"))) as database:
-            return database.execute(query, parameters).fetchall()
+        return rows_in(self._portal.server.log.parent, query, *parameters)

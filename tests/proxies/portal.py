@@ -10,7 +10,8 @@ from pathlib import Path
 from authgate.check.cookies import cookie_name
 from authgate.check.target import origin_of
 from tests.behaviour import PORTAL, SITES
-from tests.pattern import ROOT, copy_pattern
+from tests.own_database import make_in, url_in
+from tests.pattern import ROOT
 from tests.pattern import portals_environment as _environment
 from tests.pattern import run as _run
 from tests.proxies.processes import Server, free_port
@@ -31,7 +32,7 @@ class Portal:
     api_tokens: dict[str, str]
 
     def host(self, site: str) -> str:
-        return f"{self.names[site]}:{self.port}"
+        return self.names[site] if self.port in (80, 443) else f"{self.names[site]}:{self.port}"
 
     def origin(self, site: str) -> str:
         return f"{self.scheme}://{self.host(site)}"
@@ -51,18 +52,20 @@ def start_portal(
     domains: dict[str, str] | None = None,
     port: int = 0,
     without_proxy: bool = False,
+    own_host: str = "localhost",
     **settings: str,
 ) -> Portal:
     """Start a portal in `folder`; `domains` are the names over plain http; `port` is the proxies', or any.
 
-    `without_proxy` gives the portal an address of its own, which no proxy serves.
+    `without_proxy` gives the portal an address of its own, which no proxy serves; `own_host` is its name.
     """
     names = {"portal": PORTAL, **SITES} | (domains or {})
     port, plain_port, own_port = port or free_port(), free_port(), free_port()
     shown = "" if port in (80, 443) else f":{port}"
     environment = _environment() | {
         "IKD_VAR": str(folder),
-        "IKD_PORTAL_URL": f"http://localhost:{own_port}"
+        "DATABASE_URL": url_in(folder),
+        "IKD_PORTAL_URL": f"http://{own_host}:{own_port}"
         if without_proxy
         else f"{scheme}://{names['portal']}{shown}",
         "IKD_BIND": f"127.0.0.1:{own_port}",
@@ -72,7 +75,7 @@ def start_portal(
         **settings,
     }
     sites = {name: host for name, host in names.items() if name != "portal"} if domains else {}
-    copy_pattern(folder / "ikd.sqlite3")
+    make_in(folder)
     tokens = json.loads(_run(["-m", "tests.proxies.cast", shown, json.dumps(sites)], environment))
     server = Server(
         [
@@ -88,8 +91,9 @@ def start_portal(
         env=environment,
     )
     bind = environment["IKD_BIND"]
-    server.wait_for(bind.removeprefix("unix:") if bind.startswith("unix:") else ("127.0.0.1", own_port))
-    if not bind.startswith("unix:"):
+    host, _, listens_on = bind.rpartition(":")
+    server.wait_for(bind.removeprefix("unix:") if host == "unix" else (host, int(listens_on)))
+    if host != "unix":
         # It listens before its processes are ready, and a proxy would give up on the first check.
-        exchange(("127.0.0.1", own_port), request_bytes("GET", "/healthz", "portal"), tls_name=None)
+        exchange((host, int(listens_on)), request_bytes("GET", "/healthz", "portal"), tls_name=None)
     return Portal(scheme, names, port, plain_port, bind, tokens["gates"], server, tokens["api"])

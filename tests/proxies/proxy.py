@@ -80,7 +80,7 @@ class Proxy:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A certificate and its key, for whatever name: the tests verify none."""
+    """A certificate and its key, for the names of the portal and the sites. Few tests verify it."""
 
     certificate: Path
     key: Path
@@ -95,6 +95,8 @@ def make_certificate(folder: Path) -> Certificate:
         "-x509",
         "-subj",
         "/CN=tests",
+        "-addext",
+        "subjectAltName=DNS:*.example.com,DNS:*.example.org",
         "-days",
         "2",
         *key,

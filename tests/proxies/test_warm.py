@@ -28,7 +28,7 @@ def answered_from_memory(portal: Portal) -> int:
     connection.request("GET", "/metrics", headers=headers)
     told = connection.getresponse().read().decode()
     connection.close()
-    return sum(map(int, re.findall(r"(?m)^ikd_checks_from_memory_total\{.*\} (\d+)$", told)))
+    return sum(map(int, re.findall(r"(?m)^ikd_checks_from_memory_total (\d+)$", told)))
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])

@@ -43,14 +43,14 @@ def start_traefik(
     server.wait_for(address)
     proxy = Proxy("traefik", "redirect", False, address, portal, backend, server)
     try:
-        _wait_for_routes(proxy)
+        wait_for_routes(proxy)
     except BaseException:
         server.stop()
         raise
     return proxy
 
 
-def _wait_for_routes(proxy: Proxy) -> None:
+def wait_for_routes(proxy: Proxy) -> None:
     """Traefik listens before it has read its routes, and goes on without those that it cannot read."""
     deadline = time.monotonic() + PATIENCE
     while not _has_routes(proxy):

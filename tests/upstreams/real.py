@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import http.client
 import os
@@ -13,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.own_database import url_in
 from tests.pattern import portals_environment, run
 from tests.proxies.portal import Portal
 from tests.proxies.processes import Server, binary, free_port
@@ -24,11 +26,17 @@ def url_of(portal: Portal) -> str:
     return f"http://localhost:{portal.bind.rpartition(':')[2]}"
 
 
-def add_upstream(portal: Portal, folder: Path, slug: str, issuer: str, secret: str = "s3cr3t") -> str:
+def add_upstream(
+    portal: Portal, folder: Path, slug: str, issuer: str, secret: str = "s3cr3t", url: str = ""
+) -> str:
     """Add a provider by the command that administrators use, and give what it says."""
     file = folder / f"{slug}-secret"
     file.write_text(secret)
-    environment = portals_environment() | {"IKD_VAR": str(folder), "IKD_PORTAL_URL": url_of(portal)}
+    environment = portals_environment() | {
+        "IKD_VAR": str(folder),
+        "DATABASE_URL": url_in(folder),
+        "IKD_PORTAL_URL": url or url_of(portal),
+    }
     arguments = ["--client-id", "portal", "--client-secret-file", str(file), "--allow-private"]
     return run(
         ["manage.py", "upstream", "add", "oidc", slug.title(), "--issuer", issuer, *arguments], environment
@@ -64,23 +72,24 @@ def installed(source: Path = NPM, package: str = "oidc-provider", script: str = 
     state = hashlib.sha256((source / "package-lock.json").read_bytes()).hexdigest()[:12]
     caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     folder = caches / "ikd-portal-tests" / f"{package}-{state}"
-    if not (folder / "done").exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        for name in ("package.json", "package-lock.json"):
-            shutil.copy(source / name, folder)
-        done = subprocess.run(
-            [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        if done.returncode and os.environ.get("CI") != "true":
-            pytest.skip(f"npm cannot install {package}: is the registry reachable?")
-        assert done.returncode == 0, done.stderr
-        (folder / "done").touch()
-    shutil.copy(source / script, folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / "lock").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            for name in ("package.json", "package-lock.json"):
+                shutil.copy(source / name, folder)
+            _install(npm, folder, package)
+        shutil.copy(source / script, folder)
     return folder
+
+
+def _install(npm: str, folder: Path, package: str) -> None:
+    command = [npm, "ci", "--no-audit", "--no-fund", "--ignore-scripts"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if done.returncode and os.environ.get("CI") != "true":
+        pytest.skip(f"npm cannot install {package}: is the registry reachable?")
+    assert done.returncode == 0, done.stderr
+    (folder / "done").touch()
 
 
 def start_oidc_provider(

@@ -16,6 +16,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.behaviour import FETCH
 from tests.browser.test_story import DOMAINS, FLAGS, chromium_path, resolver
+from tests.own_database import url_in
 from tests.pattern import portals_environment, run
 from tests.proxies.backend import Backend
 from tests.proxies.nginx import start_nginx
@@ -62,18 +63,15 @@ class Installation:
     folder: Path
 
     def manage(self, *arguments: str) -> str:
-        environment = {"IKD_VAR": str(self.folder), "IKD_PORTAL_URL": self.portal.origin("portal")}
+        environment = {
+            "IKD_VAR": str(self.folder),
+            "DATABASE_URL": url_in(self.folder),
+            "IKD_PORTAL_URL": self.portal.origin("portal"),
+        }
         return run([*arguments], portals_environment() | environment)
 
     def app(self, path: str = "/") -> str:
         return f"{self.portal.origin('app')}{path}"
-
-
-@pytest.fixture(scope="module")
-def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
-    started = Keycloak(tmp_path_factory.mktemp("keycloak"))
-    yield started
-    started.stop()
 
 
 @pytest.fixture(scope="module")

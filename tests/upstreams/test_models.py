@@ -117,7 +117,7 @@ def test_the_wrong_key_is_told_and_breaks_no_reading(db: None, settings: Any) ->
     read = Upstream.objects.get(pk=upstream.pk)
     call_command("reencrypt", stdout=StringIO(), stderr=errors)
 
-    assert "1 cannot be read" in errors.getvalue()
+    assert "1 cannot be decrypted" in errors.getvalue()
     with pytest.raises(Undecryptable, match="IKD_ENCRYPTION_KEYS"):
         read.client_secret.reveal()
 
