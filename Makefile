@@ -1,10 +1,20 @@
 # make demo   the whole portal to try out, behind a real proxy   PORT=8000 IKD_VAR=var PROXY=traefik|nginx|caddy|haproxy|envoy
 # make run    the portal alone                                   PORT=8000, and all of docs/configuration.md
 # make bench  what a check costs, beside nginx, peers and an empty answer   QUICK=1: in about a minute   DATABASE=postgresql
+# make bench-openid   what sign-ins at OpenID clients cost, beside peers   QUICK=1   DATABASE=postgresql
 # make storm  what happens when everybody comes at once             DATABASE=postgresql
-# make screenshots   pictures of every page in var/screenshots   DOCS=1: those in docs/ too
+# make screenshots   pictures of every page in var/screenshots   DOCS=1: those in docs/ too   ONLY="admin sign-in" VIEWS="light dark"
 # make quick  the tests that start no server   TESTS=tests/authgate
+# make lock   writes the lock files and docs/licences.md after a change of requirements; make audit   looks for known vulnerabilities
+# make release   builds what a release publishes into dist/   DRAFT=1: of any commit, whatever the changelog says
+# make site   builds the documentation's site into site/, and fails at a broken link
+# make image-test   builds the container image, and runs it: root on Debian
+# make manifests   writes the plain manifests of deploy/kubernetes from the Helm chart
+# make kubernetes-test   the chart and the routes on Kubernetes' real API server, which it builds once
+# make gateway-test   builds Envoy Gateway, and runs the generated objects in it
 # make test   installs what the tests need, and runs everything  TESTS=tests/demo, CI=true: a missing program fails
+#             DATABASE=postgresql: everything on PostgreSQL and Redis; without it a part of it runs there, too
+# make outages   what fails behind two portals, each counted in a table   REPORT=var/outages.md
 
 MAKEFLAGS += --no-print-directory
 SHELL := /bin/sh
@@ -13,11 +23,20 @@ PYTHON := $(VENV)/bin/python
 NEEDS_PYTHON := Python 3.11 or newer is missing, or its module venv (Debian: apt install python3-venv).
 NEEDS_NETWORK := No package index to be reached: is there a network?
 PROGRAMS := nginx:nginx-light haproxy:haproxy redis-server:redis-server initdb:postgresql pgbouncer:pgbouncer chromium:chromium msgfmt:gettext wrk:wrk zbarimg:zbar-tools
-PROGRAMS += ip:iproute2 git:git skopeo:skopeo docker-registry:docker-registry cadaver:cadaver rclone:rclone wget:wget curl:curl
+PROGRAMS += ip:iproute2 git:git systemd-analyze:systemd skopeo:skopeo docker-registry:docker-registry cadaver:cadaver rclone:rclone wget:wget curl:curl
+PROGRAMS += apache2:apache2 go:golang-go /usr/lib/apache2/modules/mod_auth_openidc.so:libapache2-mod-auth-openidc
 
-WORKERS := $(shell nproc)
+# Half of a test's time is waiting for servers, so each processor has work for two workers.
+WORKERS := $(shell expr 2 \* $$(nproc))
 
-.PHONY: demo run test quick lint format bench storm screenshots programs clean
+# What `make test` runs on PostgreSQL and Redis after all on SQLite.
+ON_POSTGRESQL := tests/authgate/test_hand_over.py tests/authgate/test_configuration_events.py tests/accounts/test_throttle.py \
+	tests/accounts/test_look_alikes.py tests/accounts/test_sign_ins.py tests/accounts/test_password_reset.py \
+	tests/accounts/test_error_pages.py tests/openid/test_tokens.py tests/delegation/test_owners.py tests/glance
+PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup
+PYTEST_ON_POSTGRESQL := $(PYTHON) -m tests.on_postgresql -n $(WORKERS) --dist loadgroup
+
+.PHONY: outages demo run test image-test kubernetes-test gateway-test manifests quick lint format lock audit release site bench bench-openid storm screenshots programs clean
 
 demo: $(VENV)/requirements-demo.done
 	@exec $(PYTHON) demo/run.py
@@ -33,7 +52,42 @@ test: programs lint
 	  trap "rm -rf $$IKD_VAR" EXIT; \
 	  $(PYTHON) manage.py check --deploy --fail-level WARNING && \
 	  $(PYTHON) manage.py makemigrations --check --dry-run'
-	@exec $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup $(TESTS)
+ifeq ($(DATABASE),postgresql)
+	@exec $(PYTEST_ON_POSTGRESQL) $(TESTS)
+else ifneq ($(TESTS),)
+	@exec $(PYTEST) $(TESTS)
+else
+	@$(PYTEST)
+	@echo "A part of it on PostgreSQL and Redis …"
+	@exec $(PYTEST_ON_POSTGRESQL) $(ON_POSTGRESQL)
+endif
+
+# Minutes, in which most of the time is waiting: what must be noticed takes seconds each.
+outages: export IKD_OUTAGES := $(or $(REPORT),var/outages.md)
+outages: programs $(VENV)/requirements-dev.done
+	@mkdir -p $(dir $(IKD_OUTAGES)) && rm -f $(IKD_OUTAGES)
+	@$(PYTHON) -m pytest -q tests/several/test_bad_days.py
+	@cat $(IKD_OUTAGES)
+
+# Apart from `make test`: a first run downloads a Debian and every package, which takes minutes.
+image-test: PROGRAMS := buildah:buildah podman:podman mmdebstrap:mmdebstrap runc:runc
+image-test: export IKD_IMAGE_TESTS := 1
+image-test: programs $(VENV)/requirements-dev.done
+	@exec $(PYTHON) -m pytest $(or $(TESTS),tests/install/test_image.py)
+
+# Apart from `make test`: a first run builds Kubernetes' API server, which takes minutes.
+kubernetes-test: PROGRAMS := etcd:etcd-server ip:iproute2 unshare:util-linux openssl:openssl chromium:chromium
+kubernetes-test: programs $(VENV)/requirements-dev.done
+	@exec $(PYTHON) -m tests.kubernetes.apart $(or $(TESTS),tests/kubernetes)
+
+manifests: $(VENV)/requirements-dev.done
+	@exec $(PYTHON) -m tools.manifests
+
+# Apart from `make test`: a first run builds Envoy Gateway, which takes minutes.
+GATEWAY_TESTS := $(patsubst %,tests/proxies/test_%.py,envoy_gateway behaviour spoofing oddities machines maintenance warm long_pages)
+gateway-test: export IKD_GATEWAY_TESTS := 1
+gateway-test: programs $(VENV)/requirements-dev.done
+	@exec $(PYTHON) -m pytest -k envoy_gateway $(or $(TESTS),$(GATEWAY_TESTS))
 
 quick: export PYTHONDONTWRITEBYTECODE :=
 quick: $(VENV)/requirements-dev.done
@@ -49,6 +103,33 @@ format: $(VENV)/requirements-dev.done
 	@$(PYTHON) -m ruff check --fix .
 	@$(PYTHON) -m ruff format .
 
+# The lock files hold for Python 3.11 and newer, on every system.
+UV_COMPILE := $(VENV)/release/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--custom-compile-command 'make lock'
+lock: $(VENV)/requirements-dev.done $(VENV)/release/made
+	@$(UV_COMPILE) requirements.txt -o requirements.lock
+	@$(UV_COMPILE) requirements-build.txt -o requirements-build.lock
+	@$(VENV)/bin/pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(PYTHON) -m tools.licences
+
+audit: $(VENV)/release/made
+	@for lock in requirements.lock requirements-build.lock; do \
+	  $(VENV)/release/bin/pip-audit --strict --require-hashes --disable-pip -r $$lock || exit 1; done
+
+site: $(VENV)/docs/made
+	@NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/python -m mkdocs build --strict
+
+$(VENV)/docs/made: requirements-docs.txt $(VENV)/made
+	@$(PYTHON) -m venv --clear $(VENV)/docs
+	@$(VENV)/docs/bin/pip install --quiet --disable-pip-version-check -r requirements-docs.txt && touch $@
+
+release: $(VENV)/requirements-dev.done
+	@exec $(PYTHON) -m tools.release $(if $(DRAFT),--draft)
+
+$(VENV)/release/made: requirements-release.txt $(VENV)/made
+	@$(PYTHON) -m venv --clear $(VENV)/release
+	@$(VENV)/release/bin/pip install --quiet --disable-pip-version-check -r requirements-release.txt && touch $@
+
 # Tables of what checks and protected pages cost, and var/bench.json. Wants an idle machine. QUICK=1 takes about a minute;
 # DATABASE=postgresql runs a PostgreSQL of its own. Peers are measured where their programs are on PATH.
 bench: programs $(VENV)/requirements-dev.done
@@ -58,13 +139,19 @@ bench: programs $(VENV)/requirements-dev.done
 storm: programs $(VENV)/requirements-dev.done
 	@exec $(PYTHON) -m benchmarks.storm
 
+# What codes, exchanges and refreshes of OpenID clients cost, beside Keycloak and Dex where they are installed.
+bench-openid: programs $(VENV)/requirements-dev.done
+	@exec $(PYTHON) -m benchmarks.openid
+
+# Chinese pages need a font with their characters.
+screenshots: PROGRAMS += /usr/share/fonts/truetype/wqy/wqy-microhei.ttc:fonts-wqy-microhei
 screenshots: programs $(VENV)/requirements-dev.done
-	@exec $(PYTHON) -m tools.screenshots $(if $(DOCS),--docs)
+	@exec $(PYTHON) -m tools.screenshots $(if $(DOCS),--docs) $(if $(ONLY),--only $(ONLY)) $(if $(VIEWS),--views $(VIEWS))
 
 # What the tests need besides Python. They skip what is missing, and fail under CI=true.
 programs:
 	@missing=$$(PATH="$$PATH:/usr/sbin:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -1)"; \
-	  for each in $(PROGRAMS); do command -v $${each%%:*} >/dev/null || echo $${each##*:}; done); \
+	  for each in $(PROGRAMS); do command -v $${each%%:*} >/dev/null || test -f $${each%%:*} || echo $${each##*:}; done); \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" != 0 ] || ! command -v apt-get >/dev/null; then \
 	  echo "Going on without these of Debian's packages:" $$missing; exit 0; fi; \
@@ -79,7 +166,7 @@ clean:
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/requirements-demo.done: requirements.txt
-$(VENV)/requirements-dev.done: requirements.txt requirements-demo.txt
+$(VENV)/requirements-dev.done: requirements.txt requirements-demo.txt requirements-traces.txt
 $(VENV)/%.done: %.txt $(VENV)/made
 	@echo "Installing the packages of $< into $(VENV) …"
 	@$(PYTHON) -m pip install --quiet --no-input --disable-pip-version-check -r $< 2>$(VENV)/pip.log || { \

@@ -15,11 +15,15 @@ from django.urls import URLPattern, URLResolver, path, reverse
 from django.utils.decorators import method_decorator
 from django.utils.translation import gettext_lazy
 from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_safe
 from django.views.i18n import JavaScriptCatalog
 
 from accounts.branding import brand
 from accounts.destinations import within_portal
-from ikd_portal.attention import matters_for
+from ikd_portal.attention.portal import matters_for
+from ikd_portal.glance.figures import figures_for
+from ikd_portal.glance.plots import plots
+from ikd_portal.glance.search import SearchForm, search
 
 
 class WordsOfScripts(JavaScriptCatalog):
@@ -38,8 +42,27 @@ class PortalAdminSite(AdminSite):
         return {**super().each_context(request), **ours}
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        matters = {"matters": matters_for(request)}
-        return super().index(request, {**matters, **(extra_context or {})})
+        """Return the first page: what needs attention, figures and plots, as the permissions allow."""
+        shown = {
+            "matters": matters_for(request),
+            "figures": figures_for(request),
+            "plots": plots() if request.user.has_perm("authgate.view_auditevent") else [],
+        }
+        return super().index(request, {**shown, **(extra_context or {})})
+
+    def search_page(self, request: HttpRequest) -> TemplateResponse:
+        """Return what a search over everything finds among the rows that the requester may view."""
+        form = SearchForm(request.GET or None)
+        text = form.cleaned_data["q"] if form.is_valid() else ""
+        context = {
+            **self.each_context(request),
+            "title": gettext_lazy("Search"),
+            "form": form,
+            "text": text,
+            "found": search(request, text) if text else [],
+        }
+        request.current_app = self.name
+        return TemplateResponse(request, "admin/search.html", context)
 
     def has_permission(self, request: HttpRequest) -> bool:
         user = request.user
@@ -81,7 +104,12 @@ class PortalAdminSite(AdminSite):
         return HttpResponseRedirect(reverse("account_change_password"))
 
     def get_urls(self) -> list[URLPattern | URLResolver]:
-        return [path("logout", self.logout), *super().get_urls()]
+        search_page = self.admin_view(require_safe(self.search_page))
+        return [
+            path("logout", self.logout),
+            path("search/", search_page, name="search"),
+            *super().get_urls(),
+        ]
 
     def _turn_away(self, request: HttpRequest, target: str) -> HttpResponse:
         """Redirect to the sign-in page. A signed-in user gets an explanation instead of a loop."""

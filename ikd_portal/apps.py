@@ -9,9 +9,10 @@ class PortalConfig(AppConfig):
     name = "ikd_portal"
 
     def ready(self) -> None:
-        from ikd_portal import checks  # noqa: F401
+        from ikd_portal import checks, doctor  # noqa: F401
         from ikd_portal.tidy import sqlite
 
+        doctor.register()
         # Of any sender: Django sends the signal only for apps with models.
         pre_migrate.connect(lambda using, **_: sqlite.choose_vacuum(using), weak=False)
 

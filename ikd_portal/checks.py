@@ -13,9 +13,12 @@ FLOORS = {
     "IKD_KEEP_INVITATIONS": DAY,
     "IKD_KEEP_API_TOKENS": DAY,
     "IKD_KEEP_REFUSALS": DAY,
+    "IKD_KEEP_REQUEST_COUNTS": DAY,
     "IKD_KEEP_CONFIGURATION_EVENTS": DAY,
     "IKD_KEEP_SIGN_IN_EVENTS": 30 * DAY,
     "IKD_KEEP_SECURITY_EVENTS": 90 * DAY,
+    "IKD_KEEP_JOURNAL": 90 * DAY,
+    "IKD_KEEP_ACCESS_REVIEWS": 90 * DAY,
 }
 """An intruder who becomes an administrator must not be able to leave no trace by a setting."""
 

@@ -1,4 +1,4 @@
-"""The pages for a failure: 503 if the database or Redis is out of order, 500 for everything else.
+"""The pages for a failure: 503 if the database or Redis is out of order, 500 for almost everything else.
 
 Both show the number under which the log has the cause. A request whose session was replaced in the meantime
 is repeated if it only reads.
@@ -10,6 +10,8 @@ import logging
 import sys
 
 from django.contrib.sessions.exceptions import SessionInterrupted
+from django.core.exceptions import SuspiciousOperation
+from django.db import DataError
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.utils import translation
@@ -21,6 +23,9 @@ from authgate.pages.outage import RETRY_AFTER, Outage, outage_in, render_outage
 from authgate.worker.write_behind import SIGN_INS_SHED, writer
 
 log = logging.getLogger("ikd.pages")
+
+NO_TEXT = "NUL (0x00)"
+"""What psycopg says of a text that PostgreSQL cannot hold. No form of the portal sends one."""
 
 BARE = "<!doctype html><html lang=en><title>Something went wrong</title><p>Something went wrong.</p>"
 
@@ -51,6 +56,10 @@ def server_error(request: HttpRequest) -> HttpResponse:
     error = sys.exc_info()[1]
     if error is not None and (outage := outage_in(error)) is not None:
         return _unavailable(request, outage, error)
+    if isinstance(error, DataError) and NO_TEXT in str(error):
+        response = defaults.bad_request(request, SuspiciousOperation())
+        response._has_been_logged = True  # type: ignore[attr-defined]  # as below
+        return response
     try:
         page: str = render_to_string("500.html")
     except Exception:
@@ -60,7 +69,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 
 def _unavailable(request: HttpRequest, outage: Outage, error: BaseException) -> HttpResponse:
-    log.error("pages get 503: %s", cause_of(error))
+    log.error("pages get 503: %s (%s)", outage.value.rstrip("."), cause_of(error))
     if outage is Outage.OVERLOADED:
         writer.note_shed(SIGN_INS_SHED)
     # The failure may have come before the middleware that chooses the language.

@@ -1,4 +1,4 @@
-"""Secrets of an installation that nobody had to configure."""
+"""Secrets that an installation creates by itself on first use."""
 
 from __future__ import annotations
 

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import environ
 from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from authgate import folders
 from authgate.check.target import BadTarget, origin_of
 from authgate.logs.configuration import configuration
-from ikd_portal import __version__, secret_file
+from ikd_portal import __version__, installation, secret_file
+from ikd_portal.environment import Environment, database_config, mail_config, redis_config, time_zone
 
-BASE_DIR = Path(__file__).resolve().parent.parent
-env = environ.Env()
+BASE_DIR = installation.FILES
+env = Environment()
 
 # ---- the installation -------------------------------------------------------------------------------------
 
 IKD_VERSION = __version__
-IKD_VAR = Path(env.str("IKD_VAR", default="") or BASE_DIR / "var")
+IKD_VAR = installation.var_folder()
 with suppress(folders.NotWritable):  # a command may need no temporary file; the server refuses to start
     folders.use_temporary_folder(IKD_VAR)
 IKD_PORTAL_URL = env.str("IKD_PORTAL_URL", default="http://localhost:8000").rstrip("/")
@@ -52,9 +51,25 @@ IKD_SHARED_COOKIE_DOMAINS = env.list("IKD_SHARED_COOKIE_DOMAINS", default=[])
 IKD_STALE_GRACE = env.float("IKD_STALE_GRACE", default=10.0)
 IKD_MEMORY_SESSIONS = env.int("IKD_MEMORY_SESSIONS", default=100_000)
 IKD_METRICS_TOKEN = env.str("IKD_METRICS_TOKEN", default="")
+IKD_ACCESS_LOG = env.bool("IKD_ACCESS_LOG", default=False)
+IKD_ACCESS_LOG_CHECKS = env.int("IKD_ACCESS_LOG_CHECKS", default=0)
+# OpenTelemetry's own variables; its SDK reads further ones itself.
+IKD_TRACES_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", default="") or env.str(
+    "OTEL_EXPORTER_OTLP_ENDPOINT", default=""
+)
+IKD_TRACES_PROTOCOL = (
+    env.str("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", default="")
+    or env.str("OTEL_EXPORTER_OTLP_PROTOCOL", default="")
+    or "http/protobuf"
+)
+IKD_TRACES_OFF = env.str("OTEL_SDK_DISABLED", default="").strip().lower() == "true" or env.str(
+    "OTEL_TRACES_EXPORTER", default=""
+).strip() not in ("", "otlp")
+IKD_TRACE_CHECKS = env.int("IKD_TRACE_CHECKS", default=10)
 IKD_THREADS = env.int("IKD_THREADS", default=8)
 IKD_PROVIDER_THREADS = env.int("IKD_PROVIDER_THREADS", default=96)
 IKD_EVENTS_AT_ONCE = env.int("IKD_EVENTS_AT_ONCE", default=300)
+IKD_CONFIRM_PEOPLE = env.int("IKD_CONFIRM_PEOPLE", default=20)
 # On: one thread writes refusals and last-seen times once a second, another one sends mails.
 # Off, for tests: refusals and times wait for writer.flush(), and mails are sent within the request.
 IKD_WRITE_BEHIND = env.bool("IKD_WRITE_BEHIND", default=True)
@@ -72,13 +87,21 @@ IKD_RECHECK_GRACE = env.int("IKD_RECHECK_GRACE", default=4 * 3600)
 # ---- how long rows are kept after their end, in seconds ---------------------------------------------------
 
 IKD_TIDY_EVERY = env.int("IKD_TIDY_EVERY", default=300)
+IKD_DOCTOR_EVERY = env.int("IKD_DOCTOR_EVERY", default=0)
+IKD_DOCTOR_NETWORKS = env.list("IKD_DOCTOR_NETWORKS", default=[])
 IKD_KEEP_SESSIONS = env.int("IKD_KEEP_SESSIONS", default=30 * 24 * 3600)
 IKD_KEEP_INVITATIONS = env.int("IKD_KEEP_INVITATIONS", default=90 * 24 * 3600)
 IKD_KEEP_API_TOKENS = env.int("IKD_KEEP_API_TOKENS", default=90 * 24 * 3600)
 IKD_KEEP_REFUSALS = env.int("IKD_KEEP_REFUSALS", default=30 * 24 * 3600)
 IKD_KEEP_SIGN_IN_EVENTS = env.int("IKD_KEEP_SIGN_IN_EVENTS", default=90 * 24 * 3600)
 IKD_KEEP_SECURITY_EVENTS = env.int("IKD_KEEP_SECURITY_EVENTS", default=400 * 24 * 3600)
+IKD_KEEP_REQUEST_COUNTS = env.int("IKD_KEEP_REQUEST_COUNTS", default=100 * 24 * 3600)
+IKD_KEEP_JOURNAL = env.int("IKD_KEEP_JOURNAL", default=400 * 24 * 3600)
+IKD_KEEP_ACCESS_REVIEWS = env.int("IKD_KEEP_ACCESS_REVIEWS", default=3 * 365 * 24 * 3600)
 IKD_KEEP_CONFIGURATION_EVENTS = env.int("IKD_KEEP_CONFIGURATION_EVENTS", default=30 * 24 * 3600)
+
+# Days after which owners review again who can open their application. 0: never by itself.
+IKD_REVIEW_ACCESS_DAYS = env.int("IKD_REVIEW_ACCESS_DAYS", default=0)
 
 # ---- machines ---------------------------------------------------------------------------------------------
 
@@ -121,6 +144,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "accounts.sign_in.middleware.SignInMiddleware",
+    "authgate.journal.actor.JournalMiddleware",
     "accounts.second_factor.middleware.SecondFactorMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
@@ -144,7 +168,7 @@ TEMPLATES = [
 
 def database(url: str) -> dict[str, Any]:
     """Return the settings of the one database: SQLite in `var/` unless `url` names another."""
-    config: dict[str, Any] = env.db_url_config(url or f"sqlite:///{IKD_VAR / 'ikd.sqlite3'}")
+    config: dict[str, Any] = database_config(url or f"sqlite:///{IKD_VAR / 'ikd.sqlite3'}")
     if config["ENGINE"].endswith("sqlite3"):
         config["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",
@@ -179,7 +203,7 @@ def cache(alias: str) -> dict[str, Any]:
 
     Codes have an alias of their own, so that a flood of other keys can never push one out.
     """
-    url = env.str("REDIS_URL", default="")
+    url, sentinels = redis_config(env.str("REDIS_URL", default=""))
     if url:
         return {
             "BACKEND": "django_redis.cache.RedisCache",
@@ -190,6 +214,7 @@ def cache(alias: str) -> dict[str, Any]:
                 "SERIALIZER": "django_redis.serializers.json.JSONSerializer",
                 "SOCKET_CONNECT_TIMEOUT": 0.5,
                 "SOCKET_TIMEOUT": 0.5,
+                **sentinels,
             },
         }
     return {
@@ -312,10 +337,11 @@ CONTENT_SECURITY_POLICY = {
 
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
+FORMAT_MODULE_PATH = "ikd_portal.formats"
 LOCALE_PATHS = [BASE_DIR / "locale"]
 LANGUAGE_COOKIE_AGE = 365 * 24 * 3600
 USE_TZ = True
-TIME_ZONE = env.str("IKD_TIME_ZONE", default="UTC")
+TIME_ZONE = time_zone(env.str("IKD_TIME_ZONE", default="UTC"))
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = IKD_VAR / "static"
@@ -324,7 +350,7 @@ STORAGES = {
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
 }
 WHITENOISE_USE_FINDERS = True
-mail = env.email_url_config(env.str("IKD_MAIL_URL", default="") or "consolemail://")
+mail = mail_config(env.str("IKD_MAIL_URL", default="") or "consolemail://")
 if mail["EMAIL_BACKEND"] == "django.core.mail.backends.smtp.EmailBackend":
     mail["EMAIL_BACKEND"] = "accounts.smtp.EmailBackend"
 vars().update(mail)

@@ -5,37 +5,13 @@ from __future__ import annotations
 import importlib
 import os
 from contextlib import suppress
-from pathlib import Path
 
 from authgate.folders import NotWritable, make_private, require_writable, temporary_folder
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def var_folder() -> Path:
-    return Path(os.environ.get("IKD_VAR") or ROOT / "var")
+from ikd_portal.installation import var_folder
 
 
-def mistake_in_settings() -> str:
-    """Return the mistake that prevents workers from reading the settings, in one line; empty without one.
-
-    A child process reads them: the master keeps none of the portal's code, so that a reload takes new code.
-    """
-    reader, writer = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.write(writer, _mistake().encode(errors="replace")[:4000])
-        finally:
-            os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader, encoding="utf-8", errors="replace") as pipe:
-        said = pipe.read()
-    os.waitpid(child, 0)
-    return said
-
-
-def _mistake() -> str:
+def mistake() -> str:
+    """Return the mistake that keeps workers from starting, in one line; empty without one."""
     try:
         if not all(map(os.environ.get, ("DATABASE_URL", "IKD_SECRET_KEY", "IKD_ENCRYPTION_KEYS"))):
             require_writable(var_folder())
