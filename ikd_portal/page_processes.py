@@ -52,6 +52,9 @@ READY_PATH = "/readyz"
 HEAD_WITHIN = 120.0
 """Seconds in which a page has to begin; longer than a provider may keep a visitor waiting."""
 
+WHOLE = CHUNK
+"""Bytes of a body that are awaited before the head is sent. Proxies ask another portal after a 503 alone."""
+
 
 class Broken(slow_clients.Unfit):
     status, sentence = 503, "The portal could not answer. Try again in a few seconds.\n"
@@ -190,6 +193,7 @@ class _Reply:
     def __init__(self) -> None:
         self.headers: Headers = []
         self.chunks: list[bytes] = []
+        self.length = 0
         self.has_head = self.is_complete = False
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -200,22 +204,27 @@ class _Reply:
 
     def on_body(self, body: bytes) -> None:
         self.chunks.append(body)
+        self.length += len(body)
 
     def on_message_complete(self) -> None:
         self.is_complete = True
 
 
 async def _relay(reader: asyncio.StreamReader, scope: Any, send: Send) -> None:
-    """Send an answer on as it comes. Raise Broken if it ends before its head is complete."""
+    """Send an answer on: a small one when it is whole, a large one as it comes.
+
+    Raise Broken if it ends before anything was sent.
+    """
     reply = _Reply()
     parser = httptools.HttpResponseParser(reply)
+    has_body = scope["method"] != "HEAD"
     async with asyncio.timeout(HEAD_WITHIN):
-        while not reply.has_head:
+        while not reply.has_head or (has_body and not reply.is_complete and reply.length < WHOLE):
             parser.feed_data(await _read(reader))
     headers = [header for header in reply.headers if header[0] not in (b"connection", b"transfer-encoding")]
     await send({"type": "http.response.start", "status": parser.get_status_code(), "headers": headers})
     try:
-        while scope["method"] != "HEAD" and not reply.is_complete:
+        while has_body and not reply.is_complete:
             await _send_chunks(reply, send)
             parser.feed_data(await _read(reader))
     except (Broken, httptools.HttpParserError):

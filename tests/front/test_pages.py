@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import socket
 import sqlite3
 import stat
 import threading
@@ -20,7 +21,7 @@ from authgate.models import AuditEvent
 from authgate.peer import ABORT, SENT_TARGET
 from ikd_portal import page_socket
 from ikd_portal.asgi import PAGES_OF_A_NETWORK
-from ikd_portal.page_processes import Forwarder
+from ikd_portal.page_processes import WHOLE, Forwarder
 from ikd_portal.slow_clients import Message
 from tests.front.serving import (
     Cast,
@@ -156,6 +157,48 @@ def test_a_page_process_that_dies_while_it_answers_is_answered_for(
 
     assert reply.status == 503
     assert b"Try again" in reply.body
+
+
+@pytest.mark.parametrize(
+    ("body", "sent"),
+    [
+        (b"", [503]),
+        (b"a" * 1_000, [503]),
+        (b"a" * (WHOLE + 1), [200, "aborted"]),
+    ],
+    ids=["only the head", "a part of a small page", "a part of a large page"],
+)
+def test_half_an_answer_reaches_nobody_as_a_whole_one(
+    body: bytes, sent: list[int | str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A small page that is cut off becomes a 503, after which the proxies ask another portal."""
+    monkeypatch.setenv(page_socket.VARIABLE, "")
+    listening, folder = page_socket.made_in(tmp_path)
+    told: list[int | str] = []
+
+    async def half_an_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1000000\r\n\r\n" + body)
+        await writer.drain()
+        writer.close()
+
+    async def receive() -> Message:
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            told.append(message["status"])
+
+    async def run() -> None:
+        async with await asyncio.start_unix_server(half_an_answer, sock=socket.socket(fileno=listening)):
+            state = {ABORT: lambda: told.append("aborted"), SENT_TARGET: b"/"}
+            scope = {"type": "http", "path": "/", "method": "GET", "headers": [], "client": ("192.0.2.1", 1)}
+            await Forwarder(folder)({**scope, "state": state}, receive, send)
+
+    asyncio.run(run())
+    os.close(folder)
+
+    assert told == sent
 
 
 def test_a_page_that_waits_outlives_the_process_that_had_not_taken_it(

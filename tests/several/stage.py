@@ -105,12 +105,13 @@ def _ip(*arguments: str) -> subprocess.CompletedProcess[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A page that somebody asked for: when, for how long, and the status; 0 if no answer came."""
+    """A page that somebody asked for: when, for how long, and the status; 0 without an answer."""
 
     who: str
     at: float
     seconds: float
     status: int
+    error: str = ""
 
 
 @dataclass
@@ -146,7 +147,7 @@ class Load:
         while not self._ended.is_set():
             headers = self.requests[who][number % len(self.requests[who])]
             number += 1
-            asked = time.monotonic()
+            asked, error = time.monotonic(), ""
             try:
                 connection = connection or self._connect()
                 connection.request("GET", "/staff/x" if who == "bob" else "/page", headers=headers)
@@ -155,9 +156,9 @@ class Load:
                 status = response.status
                 if response.will_close:
                     connection = None
-            except (OSError, http.client.HTTPException):
-                status, connection = 0, None
-            self.answers.append(Asked(who, asked, time.monotonic() - asked, status))
+            except (OSError, http.client.HTTPException) as failed:
+                status, connection, error = 0, None, repr(failed)
+            self.answers.append(Asked(who, asked, time.monotonic() - asked, status, error))
             time.sleep(self.pause)
         if connection is not None:
             connection.close()
