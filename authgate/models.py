@@ -445,7 +445,7 @@ class SignIn(models.Model):
         ordering = ["-started_at"]
 
     def __str__(self) -> str:
-        return f"{self.user} · {self.started_at:%Y-%m-%d %H:%M}"
+        return f"{self.user} · {timezone.localtime(self.started_at):%Y-%m-%d %H:%M}"
 
 
 class GateSession(models.Model):
@@ -499,7 +499,7 @@ class AuditEvent(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.at:%Y-%m-%d %H:%M:%S} {label_of(self.kind)}"
+        return f"{timezone.localtime(self.at):%Y-%m-%d %H:%M:%S} {label_of(self.kind)}"
 
 
 class ConfigurationEvent(models.Model):
@@ -598,7 +598,7 @@ class JournalEntry(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.at:%Y-%m-%d %H:%M:%S} {self.table_name} {self.key}"
+        return f"{timezone.localtime(self.at):%Y-%m-%d %H:%M:%S} {self.table_name} {self.key}"
 
 
 class JournalContext(models.Model):

@@ -226,7 +226,7 @@ class ClientSecret(models.Model):
         ordering = ["created_at"]
 
     def __str__(self) -> str:
-        return f"{self.client_id} {self.created_at:%Y-%m-%d %H:%M}"
+        return f"{self.client_id} {timezone.localtime(self.created_at):%Y-%m-%d %H:%M}"
 
     @property
     def is_over(self) -> bool:
@@ -246,7 +246,7 @@ class SecretUse(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
-        return f"{self.secret_id} {self.at:%Y-%m-%d %H:%M}"
+        return f"{self.secret_id} {timezone.localtime(self.at):%Y-%m-%d %H:%M}"
 
 
 class ClientTrouble(models.Model):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.contrib.auth.models import Group as DjangoGroup
 from django.db import models
+from django.utils import timezone
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models.user import User
@@ -40,4 +41,4 @@ class Invitation(models.Model):
         ordering = ["-created_at", "-pk"]
 
     def __str__(self) -> str:
-        return self.email or f"{self.created_at:%Y-%m-%d %H:%M}"
+        return self.email or f"{timezone.localtime(self.created_at):%Y-%m-%d %H:%M}"

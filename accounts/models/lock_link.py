@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.db import models
+from django.utils import timezone
 
 from accounts.models.user import User
 
@@ -23,4 +24,4 @@ class LockLink(models.Model):
         default_permissions = ()
 
     def __str__(self) -> str:
-        return f"{self.user_id} {self.created_at:%Y-%m-%d %H:%M}"
+        return f"{self.user_id} {timezone.localtime(self.created_at):%Y-%m-%d %H:%M}"

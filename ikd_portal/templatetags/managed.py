@@ -29,5 +29,5 @@ def managed_by_file(original: Model | None) -> dict[str, Any]:
     return {"managed": managed, "drifts": [_shown(drift) for drift in drifts(managed)]}
 
 
-def _shown(drift: Drift) -> dict[str, str]:
-    return {"name": drift.managed.name, "keys": ", ".join(sorted(drift.keys))}
+def _shown(drift: Drift) -> dict[str, Any]:
+    return {"name": drift.managed.name, "keys": sorted(drift.keys)}
