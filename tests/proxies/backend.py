@@ -78,6 +78,7 @@ class Application(socketserver.ThreadingTCPServer):
     allow_reuse_address = True
     daemon_threads = True
     block_on_close = False
+    request_queue_size = 128
 
     def __init__(self, name: str, backend: Backend) -> None:
         super().__init__((backend.host, 0), Connection)

@@ -43,11 +43,12 @@ def start_generated(kind: str, portal: Portal, backend: Backend, folder: Path, l
     write_generated(kind, portal, backend, folder)
     address = (loopback, portal.port)
     command = PREPARE[kind](portal, backend, folder, loopback)
-    server = Server(command, log=folder / "proxy.log", env={"HOME": str(folder)})
+    is_traefik = kind.startswith("traefik")
+    server = Server(command, log=folder / "proxy.log", env={"HOME": str(folder)}, is_killed=is_traefik)
     server.wait_for(address)
     style, cuts = STYLES.get(kind, ("redirect", True))
     proxy = Proxy(kind, style, cuts, address, portal, backend, server)
-    if kind.startswith("traefik"):
+    if is_traefik:
         wait_for_routes(proxy)
     return proxy
 

@@ -46,8 +46,10 @@ class Server:
         log: Path,
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
+        is_killed: bool = False,
     ) -> None:
-        self.log = log
+        """Start it. `is_killed` if it would wait for connections at its end, and leaves no process behind."""
+        self.log, self._is_killed = log, is_killed
         with log.open("wb") as output:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, env=env
@@ -68,7 +70,10 @@ class Server:
         )
 
     def stop(self) -> None:
-        self.process.terminate()
+        if self._is_killed:
+            self.process.kill()
+        else:
+            self.process.terminate()
         try:
             self.process.wait(10)
         except subprocess.TimeoutExpired:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Protocol
 
@@ -87,24 +89,24 @@ class Certificate:
 
 
 def make_certificate(folder: Path) -> Certificate:
+    """Write the certificate of this process's tests into a folder."""
+    certificate, key = _certificate_and_key()
     made = Certificate(folder / "tests.pem", folder / "tests.key")
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", str(made.key)]
-    command = [
-        binary("openssl", "openssl"),
-        "req",
-        "-x509",
-        "-subj",
-        "/CN=tests",
-        "-addext",
-        "subjectAltName=DNS:*.example.com,DNS:*.example.org",
-        "-days",
-        "2",
-        *key,
-        "-out",
-        str(made.certificate),
-    ]
-    subprocess.run(command, check=True, capture_output=True)
+    made.certificate.write_bytes(certificate)
+    made.key.write_bytes(key)
     return made
+
+
+@cache
+def _certificate_and_key() -> tuple[bytes, bytes]:
+    with tempfile.TemporaryDirectory() as folder:
+        certificate, key = Path(folder, "tests.pem"), Path(folder, "tests.key")
+        names = "subjectAltName=DNS:*.example.com,DNS:*.example.org"
+        kind = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        command = [binary("openssl", "openssl"), "req", "-x509", "-subj", "/CN=tests", "-addext", names]
+        command += ["-days", "2", *kind, "-keyout", str(key), "-out", str(certificate)]
+        subprocess.run(command, check=True, capture_output=True)
+        return certificate.read_bytes(), key.read_bytes()
 
 
 class StartProxy(Protocol):

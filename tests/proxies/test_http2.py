@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from collections.abc import Iterator
 from contextlib import closing
@@ -16,6 +15,7 @@ import pytest
 from tests.behaviour import FETCH, NAVIGATION
 from tests.proxies.proxy import Proxy
 from tests.proxies.registry import SPEAK_HTTP2
+from tests.proxies.wire import plain_connection, tls_context
 
 pytestmark = pytest.mark.proxy
 
@@ -47,11 +47,8 @@ def ask(proxy: Proxy, fields: Fields, *, site: str = "app", wait: bool = True) -
 
     Raises AssertionError where HTTP/1.1 is spoken.
     """
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    context.set_alpn_protocols(["h2"])
-    plain = socket.create_connection(proxy.address, timeout=5)
-    with closing(context.wrap_socket(plain, server_hostname=proxy.portal.names[site])) as wire:
+    plain = plain_connection(proxy.address, 5)
+    with closing(tls_context("h2").wrap_socket(plain, server_hostname=proxy.portal.names[site])) as wire:
         assert wire.selected_alpn_protocol() == "h2"
         settings = h2.config.H2Configuration(
             validate_outbound_headers=False, normalize_outbound_headers=False, header_encoding="latin-1"

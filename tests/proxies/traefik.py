@@ -39,7 +39,8 @@ def start_traefik(
     if second_at:
         dynamic["127.0.0.1:8001"] = second_at
     (folder / "dynamic.yaml").write_text(substituted(text, dynamic))
-    server = Server([program, f"--configFile={folder / 'traefik.yaml'}"], log=folder / "traefik.log")
+    command = [program, f"--configFile={folder / 'traefik.yaml'}"]
+    server = Server(command, log=folder / "traefik.log", is_killed=True)
     server.wait_for(address)
     proxy = Proxy("traefik", "redirect", False, address, portal, backend, server)
     try:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import http.client
+import selectors
 import socket
 import ssl
 from collections.abc import Mapping, Sequence
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass
+from functools import cache
 
 PATIENCE = 60.0
 """Seconds for an answer, on a machine that runs many servers at once."""
@@ -65,14 +67,47 @@ def exchange(
         return Reply(response.status, response.getheaders(), body)
 
 
-def conversation(address: Address, request: bytes, *, tls_name: str | None, patience: float = 0.5) -> bytes:
-    """Send bytes and give all that comes back, until the other side closes, or is silent for `patience` s."""
-    heard = b""
-    with closing(connected(address, tls_name, patience)) as connection, suppress(OSError):
-        connection.sendall(request)
-        while octets := connection.recv(65536):
-            heard += octets
+def conversations(
+    address: Address,
+    requests: Sequence[bytes],
+    *,
+    tls_name: str | None,
+    first: float = PATIENCE,
+    quiet: float = 1.0,
+) -> list[bytes]:
+    """Send bytes on a connection for each, all at once, and return all that comes back on each.
+
+    Ends when the other side has closed all of them. Also ends when every one was answered and then none said
+    anything for `quiet` seconds, or after `first` seconds in which nothing came.
+    """
+    heard, unanswered = [b""] * len(requests), set(range(len(requests)))
+    with ExitStack() as stack, selectors.DefaultSelector() as unclosed:
+        for number, request in enumerate(requests):
+            connection = stack.enter_context(closing(connected(address, tls_name)))
+            with suppress(OSError):
+                connection.sendall(request)
+            connection.setblocking(False)
+            unclosed.register(connection, selectors.EVENT_READ, (number, connection))
+        while unclosed.get_map() and (ready := unclosed.select(first if unanswered else quiet)):
+            for number, connection in (key.data for key, _ in ready):
+                octets = _whatever_came(connection)
+                if octets is None:
+                    continue
+                heard[number] += octets
+                unanswered.discard(number)
+                if not octets:
+                    unclosed.unregister(connection)
     return heard
+
+
+def _whatever_came(connection: socket.socket) -> bytes | None:
+    """Return what can be read now: nothing if the other side closed, None if a TLS record is not whole."""
+    try:
+        return connection.recv(65536)
+    except ssl.SSLWantReadError:
+        return None
+    except OSError:
+        return b""
 
 
 def _read(response: http.client.HTTPResponse) -> bytes:
@@ -85,11 +120,26 @@ def _read(response: http.client.HTTPResponse) -> bytes:
 
 def connected(address: Address, tls_name: str | None, timeout: float = PATIENCE) -> socket.socket:
     """Return a connection, with TLS if a name is given (the tests' certificate is for no name)."""
+    plain = plain_connection(address, timeout)
+    return plain if tls_name is None else tls_context().wrap_socket(plain, server_hostname=tls_name)
+
+
+def plain_connection(address: Address, timeout: float) -> socket.socket:
+    """Return a TCP connection that sends at once.
+
+    By default, a request waits up to 40 ms for the acknowledgement of the TLS handshake's last record.
+    """
     host, port = address
     plain = socket.create_connection((host.strip("[]"), port), timeout=timeout)
-    if tls_name is None:
-        return plain
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return plain
+
+
+@cache
+def tls_context(*protocols: str) -> ssl.SSLContext:
+    """Return a context that believes every certificate, and offers protocols (ALPN)."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    return context.wrap_socket(plain, server_hostname=tls_name)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    if protocols:
+        context.set_alpn_protocols(protocols)
+    return context
