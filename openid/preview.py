@@ -54,7 +54,7 @@ class PreviewForm(forms.Form):
         widget=forms.CheckboxSelectMultiple,
         help_text=_("openid is always among them."),
     )
-    second_factor = forms.BooleanField(label=_("signed in with a second factor"), required=False)
+    second_factor = forms.BooleanField(label=_("Signed in with a second factor"), required=False)
     address = forms.CharField(
         label=_("Client address"),
         max_length=100,

@@ -47,13 +47,13 @@ ONLY_IN_THE_FORM = ("client_secret", "remove_secret", "picture_file", "remove_pi
 
 class UpstreamForm(forms.ModelForm):
     client_secret = forms.CharField(
-        label=_("client secret"),
+        label=_("Client secret"),
         required=False,
         strip=True,
         widget=forms.PasswordInput(render_value=False, attrs={"autocomplete": "new-password"}),
         help_text=_("Never shown again. If empty, the current secret is kept."),
     )
-    remove_secret = forms.BooleanField(label=_("remove the client secret"), required=False)
+    remove_secret = forms.BooleanField(label=_("Remove the client secret"), required=False)
     picture_file = PictureField(
         _("Picture"),
         _("PNG, JPEG or WebP, preferably square. Shown 24 pixels wide instead of the letters."),

@@ -28,7 +28,7 @@ LONGEST_TEXT = 200_000
 class ImportForm(forms.Form):
     file = forms.FileField(label=_("CSV file"), required=False)
     text = forms.CharField(
-        label=_("or its text"),
+        label=_("Or its content"),
         required=False,
         strip=False,
         max_length=LONGEST_TEXT,
@@ -36,7 +36,7 @@ class ImportForm(forms.Form):
         help_text=_("The first line names the columns: username,display_name,email,groups"),
     )
     create_groups = forms.BooleanField(
-        label=_("create missing groups"),
+        label=_("Create missing groups"),
         required=False,
         help_text=_("New groups have no permissions. If off, unknown groups are an error."),
     )

@@ -49,7 +49,7 @@ TYPED_AGAIN = {
         Field("oldpassword", label=_("Current password"), kind="password", autocomplete="current-password"),
         Field("password1", label=_("New password"), kind="password", autocomplete="new-password"),
         Field("password2", label=_("New password again"), kind="password", autocomplete="new-password"),
-        Field("client_secret", label=_("client secret"), kind="password", autocomplete="new-password"),
+        Field("client_secret", label=_("Client secret"), kind="password", autocomplete="new-password"),
         Field("code", label=_("Code"), kind="text", autocomplete="one-time-code"),
         Field("logo_file", label=_("Logo"), kind="file"),
         Field("icon_file", label=_("Icon"), kind="file"),

@@ -197,7 +197,7 @@ def an_access_list(page: Page, portal: str) -> None:
 
 def a_preview_of_an_import(page: Page, portal: str) -> None:
     page.goto(f"{portal}/admin/accounts/user/import/")
-    page.get_by_label("or its text:").fill(
+    page.get_by_label("Or its content:").fill(
         "username,display_name,email,groups\nerin,Erin,e@example.com,\nalice,,,"
     )
     send(page, "Preview")
