@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.front.serving import eventually
 from tests.own_database import rows_in
 from tests.proxies.backend import Backend
 from tests.proxies.portal import Portal, start_portal
@@ -77,28 +78,33 @@ def test_a_proxy_asks_again_and_again_on_the_same_connections(
     assert relay.accepted - before <= 4
 
 
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A folder with a name short enough for the path of a Unix socket."""
-    made = Path(tempfile.mkdtemp(prefix="ikd-"))
-    yield made
-    shutil.rmtree(made, ignore_errors=True)
-
-
-@pytest.fixture(params=["nginx", "envoy", "haproxy", "caddy"])
-def over_a_socket(
-    request: pytest.FixtureRequest, folder: Path, backend: Backend, tmp_path: Path
-) -> Iterator[Proxy]:
+@pytest.fixture(scope="module")
+def at_a_socket() -> Iterator[Portal]:
+    """A portal at a Unix socket, in a folder with a name short enough for the socket's path."""
+    folder = Path(tempfile.mkdtemp(prefix="ikd-"))
     portal = start_portal(folder, scheme="https", IKD_BIND=f"unix:{folder}/portal.sock")
-    try:
-        proxy = STARTERS[request.param](portal, backend, tmp_path)
-        yield proxy
-        proxy.server.stop()
-    finally:
-        portal.server.stop()
+    yield portal
+    portal.server.stop()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
-def test_over_a_unix_socket_everything_is_as_over_tcp(over_a_socket: Proxy, folder: Path) -> None:
+@pytest.fixture(
+    params=[
+        pytest.param(name, marks=pytest.mark.xdist_group("proxies at a socket"))
+        for name in ("nginx", "envoy", "haproxy", "caddy")
+    ]
+)
+def over_a_socket(
+    request: pytest.FixtureRequest, at_a_socket: Portal, backend: Backend, tmp_path: Path
+) -> Iterator[Proxy]:
+    proxy = STARTERS[request.param](at_a_socket, backend, tmp_path)
+    yield proxy
+    proxy.server.stop()
+
+
+def test_over_a_unix_socket_everything_is_as_over_tcp(over_a_socket: Proxy) -> None:
+    folder = over_a_socket.portal.server.log.parent
+    before = newest_refusal(folder)
     assert stat.S_IMODE((folder / "portal.sock").stat().st_mode) == 0o660
     assert over_a_socket.ask("/page", who="alice", headers=FETCH).status == 200
     assert over_a_socket.ask("/page", headers=FETCH).status == 401
@@ -112,14 +118,19 @@ def test_over_a_unix_socket_everything_is_as_over_tcp(over_a_socket: Proxy, fold
     assert sign_in.status == 200
     # Cookies of the portal are for https alone: it believed what the proxy said of the scheme.
     assert all("Secure" in cookie for cookie in sign_in.all("Set-Cookie"))
-    assert refused_addresses(folder) == {"127.0.0.1"}
+    assert eventually(lambda: newest_refusal(folder) > before)
+    assert refused_addresses(folder, before) == {"127.0.0.1"}
 
 
-def refused_addresses(folder: Path) -> set[str]:
-    """Return the client addresses of recorded refusals, once they are written."""
-    for _ in range(50):
-        rows = rows_in(folder, "SELECT address FROM authgate_auditevent WHERE kind = 'refused'")
-        if rows:
-            return {str(address) for (address,) in rows}
-        threading.Event().wait(0.1)
-    return set()
+def newest_refusal(folder: Path) -> int:
+    """Return the number of the last recorded refusal. They are written a second late."""
+    [(newest,)] = rows_in(
+        folder, "SELECT coalesce(max(id), 0) FROM authgate_auditevent WHERE kind = 'refused'"
+    )
+    return int(newest)
+
+
+def refused_addresses(folder: Path, after: int) -> set[str]:
+    """Return the client addresses of the refusals after one."""
+    ask = "SELECT address FROM authgate_auditevent WHERE kind = 'refused' AND id > ?"
+    return {str(address) for (address,) in rows_in(folder, ask, after)}

@@ -3,51 +3,52 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.behaviour import FETCH, NAVIGATION
-from tests.proxies.backend import Backend
+from tests.proxies.backend import Backend, Received
 from tests.proxies.portal import Portal
 from tests.proxies.processes import free_port
-from tests.proxies.proxy import Proxy
+from tests.proxies.proxy import StartProxy
 from tests.proxies.registry import STARTERS
-from tests.proxies.wire import request_bytes
+from tests.proxies.wire import conversations, exchange, request_bytes
 
 pytestmark = pytest.mark.proxy
 
 
-@pytest.fixture
-def elsewhere(portal: Portal) -> Portal:
-    """The same portal, for a second set of proxies on ports of their own."""
+def on_other_ports(portal: Portal) -> Portal:
+    """Return the same portal, for a second set of proxies on ports of their own."""
     other = Portal(**vars(portal))
     other.port, other.plain_port = free_port(), free_port()
     return other
 
 
 @pytest.fixture
-def silent() -> Iterator[str]:
-    """A portal that takes connections and never answers."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        yield f"127.0.0.1:{server.getsockname()[1]}"
+def elsewhere(portal: Portal) -> Portal:
+    return on_other_ports(portal)
 
 
 @pytest.mark.parametrize("name", STARTERS)
 def test_without_a_portal_nobody_gets_in(
     name: str, elsewhere: Portal, backend: Backend, tmp_path: Path
 ) -> None:
+    """Asked all at once: HAProxy tries to connect for three seconds."""
     proxy = STARTERS[name](elsewhere, backend, tmp_path, portal_at=f"127.0.0.1:{free_port()}")
+    cookie = {"Cookie": elsewhere.cookie("alice", "app")}
+    asked = [(path, NAVIGATION | cookie) for path in ("/", "/api/x", "/staff/", "/open")]
+    asked.append(("/authgate/userinfo", FETCH))
+    requests = [request_bytes("GET", path, elsewhere.host("app"), headers) for path, headers in asked]
+    backend.take()
     try:
-        replies = [
-            proxy.ask(path, who="alice", headers=NAVIGATION) for path in ("/", "/api/x", "/staff/", "/open")
-        ]
-        replies.append(proxy.ask("/authgate/userinfo", headers=FETCH))
+        heard = conversations(proxy.address, requests, tls_name=elsewhere.names["app"])
     finally:
         proxy.server.stop()
 
-    assert {reply.status for reply in replies} <= {500, 502, 503}
+    assert {int(each.split(b" ")[1]) for each in heard} <= {500, 502, 503}
     assert backend.take() == []
 
 
@@ -62,27 +63,54 @@ def test_nginx_says_that_the_portal_is_down(elsewhere: Portal, backend: Backend,
     assert b"try again" in reply.body
 
 
+@dataclass(frozen=True)
+class Silence:
+    """What came of a page behind each proxy whose portal takes connections and never answers.
+
+    By the proxy's name: its patience, and the status, None without an answer.
+    """
+
+    answers: dict[str, Future[tuple[float, int | None]]]
+    received: list[Received]
+
+
+@pytest.fixture(scope="module")
+def silence(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Silence:
+    """All proxies wait at the same time."""
+    backend.take()
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent, ThreadPoolExecutor() as threads:
+        at = f"127.0.0.1:{silent.getsockname()[1]}"
+        answers = {
+            name: threads.submit(
+                _answer_behind, start, on_other_ports(portal), backend, tmp_path_factory.mktemp(name), at
+            )
+            for name, start in STARTERS.items()
+        }
+        wait(answers.values())
+    return Silence(answers, backend.take())
+
+
+@pytest.mark.xdist_group("proxies before a silent portal")
 @pytest.mark.parametrize("name", STARTERS)
-def test_with_a_silent_portal_nobody_gets_in(
-    name: str, elsewhere: Portal, backend: Backend, silent: str, tmp_path: Path
-) -> None:
-    proxy = STARTERS[name](elsewhere, backend, tmp_path, portal_at=silent)
+def test_with_a_silent_portal_nobody_gets_in(name: str, silence: Silence) -> None:
+    patience, status = silence.answers[name].result()
+
+    assert status == (503 if patience else None)
+    assert silence.received == []
+
+
+def _answer_behind(
+    start: StartProxy, portal: Portal, backend: Backend, folder: Path, portal_at: str
+) -> tuple[float, int | None]:
+    """Ask with more patience than the proxy has. Traefik waits 30 s, and then returns 500."""
+    proxy = start(portal, backend, folder, portal_at=portal_at)
+    cookie = {"Cookie": portal.cookie("alice", "app")}
+    request = request_bytes("GET", "/", portal.host("app"), cookie)
+    seconds = proxy.patience + 2 if proxy.patience else 3
     try:
-        status = _status_within(proxy, proxy.patience + 2 if proxy.patience else 3)
+        reply = exchange(proxy.address, request, tls_name=portal.names["app"], timeout=seconds)
+    except TimeoutError:
+        return proxy.patience, None
     finally:
         proxy.server.stop()
-
-    assert status == (503 if proxy.patience else None)
-    assert backend.take() == []
-
-
-def _status_within(proxy: Proxy, seconds: float) -> int | None:
-    """Return the answer's status, or None without an answer (Traefik waits 30 s, then returns 500)."""
-    request = request_bytes(
-        "GET", "/", proxy.portal.host("app"), [("Cookie", proxy.portal.cookie("alice", "app"))]
-    )
-    try:
-        reply = proxy.send(request, tls_name=proxy.portal.names["app"], timeout=seconds)
-    except TimeoutError:
-        return None
-    return reply.status if reply else None
+    return proxy.patience, reply.status if reply else None
