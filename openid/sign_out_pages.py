@@ -14,6 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 from django.utils.formats import date_format
 from django.utils.translation import gettext
+from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
@@ -22,6 +23,30 @@ from accounts.models import User
 from authgate.admin.audited import is_number_of_a_row
 from authgate.models import SignIn
 from openid.sign_out_proof import ClientLine, Proof, Told, proof_of_sign_in, proof_of_user
+
+PROBLEMS = {
+    "the provider cannot be reached": _("The client cannot be reached."),
+    "the provider did not answer in time": _("The client did not answer in time."),
+    "the provider's certificate is not valid for its name": _(
+        "The client's certificate is not valid for its name."
+    ),
+    "the provider's name is not known to the DNS": _("The client's name was not found in the DNS."),
+    "the provider's name leads inside the network: allow that for it (--allow-private)": _(
+        "The client's name points to a private network, which its settings do not allow."
+    ),
+    "the provider's name leads to an address that is nobody's service": _(
+        "The client's name points to an unusable address."
+    ),
+    "an address of the provider cannot be read": _("The client's logout URI cannot be read."),
+    "an address of the provider is not encrypted: http:// is for the inner network only": _(
+        "The client's logout URI is not encrypted. http:// is allowed only in private networks."
+    ),
+    "the provider's answer is larger than any honest one": _("The client's response is too large."),
+    "the provider's answer is packed, which was not asked for": _(
+        "The client compressed its response, which the portal did not request."
+    ),
+}
+"""What is said of clients where the requests' own reasons say it of providers."""
 
 
 @never_cache
@@ -87,14 +112,22 @@ def told_words(line: ClientLine) -> str:
     if line.told is Told.WAITING:
         return gettext("The portal is notifying it now.")
     if line.told is Told.TRYING and line.delivery is not None:
-        text = gettext("Attempt %(tries)d failed (%(answer)s). The next one is at %(at)s.")
-        at = moment_words(line.delivery.due_at)
-        return text % {"tries": line.delivery.tries, "answer": line.delivery.answer, "at": at}
+        text = gettext("Attempt %(tries)d failed. The next one is at %(at)s.")
+        text %= {"tries": line.delivery.tries, "at": moment_words(line.delivery.due_at)}
+        return f"{problem_words(line.delivery.answer)} {text}"
     if line.delivery is not None:
-        text = gettext("The portal could not notify it (%(answer)s).") % {"answer": line.delivery.answer}
+        text = gettext("The portal could not notify it.")
+        text = f"{problem_words(line.delivery.answer)} {text}"
     else:
         text = gettext("The portal cannot notify it, because it had no back-channel logout URI.")
     return f"{text} {_end_words(line)}"
+
+
+def problem_words(answer: str) -> str:
+    """Return in one sentence why a client did not confirm. `answer` is that of a LogoutDelivery."""
+    if answer in PROBLEMS:
+        return str(PROBLEMS[answer])
+    return gettext("The client answered with %(answer)s.") % {"answer": answer}
 
 
 def _end_words(line: ClientLine) -> str:

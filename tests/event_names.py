@@ -159,6 +159,12 @@ def audit_reasons() -> set[str]:
     return {text for text in found if " " in text and text != REASONS_OF_TOKENS}
 
 
+def reasons_of_requests() -> set[str]:
+    """Return why a request to another server can fail, whoever it was sent to."""
+    path = ROOT / "accounts" / "upstreams" / "http_client.py"
+    return set().union(*(texts_of(reason) for _call, reason in calls({(path, "ProviderError"): 0})))
+
+
 def _faults_of_tokens() -> set[str]:
     """Return what the verifier of tokens says of each exception, such as "has expired"."""
     tables = (

@@ -104,8 +104,7 @@ def _line(cells: tuple[str, ...]) -> str:
 @admin.register(AccessReviewEntry)
 class AccessReviewEntryAdmin(ReadOnlyAdmin):
     list_display = (
-        *("person", "review", "access_by", "last_use", "answer", "answered_by", "answered_at"),
-        *("remaining_access", "task"),
+        *("person", "review", "access_by", "last_use", "answer", "answered", "remaining_access", "task"),
     )
     list_display_links = None
     list_filter = ("answer", "task_open")
@@ -124,6 +123,12 @@ class AccessReviewEntryAdmin(ReadOnlyAdmin):
     @admin.display(description=_("access by"))
     def access_by(self, entry: AccessReviewEntry) -> str:
         return "; ".join(current.in_words(entry.reasons))
+
+    @admin.display(description=_("answered"), ordering="answered_at")
+    def answered(self, entry: AccessReviewEntry) -> SafeString | str:
+        """Return when and by whom the question was answered."""
+        at = moment(entry.answered_at)
+        return format_html("{} {}", at, entry.answered_by) if at else "-"
 
     @admin.display(description=_("remaining access"))
     def remaining_access(self, entry: AccessReviewEntry) -> SafeString | str:

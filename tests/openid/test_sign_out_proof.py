@@ -16,7 +16,9 @@ from authgate.models import Application, GateSession, SignIn
 from authgate.sign_ins import end_sign_ins, open_gate
 from openid.deliveries import deliver_due
 from openid.models import Client, Grant, LogoutDelivery, Token
+from openid.sign_out_pages import PROBLEMS
 from openid.sign_out_proof import Told, proof_of_sign_in, proof_of_user
+from tests import event_names
 from tests.accounts.conftest import PortalClient
 from tests.admin.conftest import browser_of, carols, sam  # noqa: F401
 from tests.admin.forms import confirm
@@ -157,7 +159,7 @@ def test_a_client_that_is_tried_again_is_shown_with_the_next_attempt(
 
     [sentence] = words(carols, alice)
 
-    assert sentence.startswith("Attempt 1 failed (status 503). The next one is at 2")
+    assert sentence.startswith("The client answered with status 503. Attempt 1 failed. The next one is at 2")
     assert not proof_of_user(alice).is_whole
 
 
@@ -173,7 +175,9 @@ def test_a_client_that_could_not_be_told_ends_with_its_access_token(
 
     [sentence] = words(carols, alice)
 
-    assert sentence.startswith("The portal could not notify it (status 500). Its access token expires at 2")
+    assert sentence.startswith(
+        "The client answered with status 500. The portal could not notify it. Its access token expires at 2"
+    )
 
 
 def test_a_client_without_an_address_cannot_be_told(
@@ -292,3 +296,9 @@ def test_few_queries_make_it_for_many_applications(
         proof = proof_of_user(alice)
 
     assert (len(proof.gates), len(proof.clients)) == (20, 20)
+
+
+def test_every_problem_of_a_request_has_words_about_the_client() -> None:
+    of_json = {reason for reason in event_names.reasons_of_requests() if "JSON" in reason}
+
+    assert event_names.reasons_of_requests() - of_json == set(PROBLEMS)
