@@ -48,12 +48,12 @@ def signing_out(page: Page, site: Site) -> None:
     page.locator("main button[type=submit]").first.click()
 
 
-def confirmed(path: str, who: str = "alice") -> Callable[[Page, Site], object]:
-    """Come to a page that asks for the password once more."""
+def confirmed(path: str) -> Callable[[Page, Site], object]:
+    """Come as alice to a page that asks for the password once more."""
 
     def come(page: Page, site: Site) -> None:
         page.goto(f"{site.portal}/accounts/reauthenticate/?next={path}")
-        page.locator("input[name=password]").fill(site.passwords[who])
+        page.locator("input[name=password]").fill(site.passwords["alice"])
         page.locator("main form:has(input[name=password]) button").first.click()
         page.wait_for_url(f"{site.portal}{path}")
 
@@ -262,7 +262,7 @@ EMPTY = tuple(
         ("proof", "carol", of_key("/admin/openid/client/proof/user/{nobody}/")),
         ("explain", "carol", at("/admin/authgate/application/explain/?decision=x")),
         ("import", "carol", at("/admin/accounts/user/import/")),
-        ("managed", "bob", confirmed("/accounts/managed/", "bob")),
+        ("managed", "alice", confirmed("/accounts/managed/")),
         ("sign-in-at-device", "alice", at("/openid/device")),
         ("lock-spent", "", at("/accounts/lock/x/")),
         ("locked", "", at("/accounts/locked/")),
