@@ -56,17 +56,11 @@ def _migrated(var: Path) -> Path:
     for name in ("DATABASE_URL", "REDIS_URL"):  # with Redis it would lack the tables of caches
         environment.pop(name, None)
     var.mkdir(exist_ok=True)
-    run(["-m", "tests.pattern"], environment)
-    return var / "ikd.sqlite3"
-
-
-def run(arguments: list[str], environment: dict[str, str]) -> str:
-    """Return what a Python program prints. Raises RuntimeError if it fails."""
-    command = [sys.executable, *arguments]
+    command = [sys.executable, "-m", "tests.pattern"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RuntimeError(f"{command} failed:\n{done.stderr[-4000:]}")
-    return done.stdout
+    return var / "ikd.sqlite3"
 
 
 def main() -> None:

@@ -29,6 +29,7 @@ from authgate.sign_ins import begin_sign_in, open_gate
 from authgate.worker import stale_connections
 from ikd_portal.settings import database as database_settings
 from tests.factories import ApplicationFactory, UserFactory
+from tests.forks import Process, started
 from tests.pattern import copy_pattern
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -171,6 +172,7 @@ class Portal:
     """gunicorn with the portal's own configuration. `address` is (host, port) or the path of a socket.
 
     `run_by` is a command that runs the server, such as `ip netns exec`; `code` is the checkout that runs.
+    `as_fork` is False if the memory of its processes counts: forks share some with the tests' other programs.
     """
 
     def __init__(
@@ -181,10 +183,11 @@ class Portal:
         workers: int = 1,
         run_by: tuple[str, ...] = (),
         code: Path = ROOT,
+        as_fork: bool = True,
         **settings: str,
     ) -> None:
         self.folder, self.code, self.database = folder, code, database
-        self._run_by = run_by
+        self._run_by, self._as_fork = run_by, as_fork
         self.log = folder / "portal.log"
         bind = settings.pop("IKD_BIND", "") or f"127.0.0.1:{free_port()}"
         self.address: tuple[str, int] | str = bind.removeprefix("unix:")
@@ -203,7 +206,7 @@ class Portal:
             "DATABASE_URL": database.url,
             **settings,
         }
-        self.process: subprocess.Popen[bytes] | None = None
+        self.process: Process | None = None
 
     def start(self, *options: str) -> Portal:
         configuration = str(self.code / "ikd_portal" / "gunicorn_conf.py")
@@ -218,8 +221,8 @@ class Portal:
             "ikd_portal.asgi:application",
         ]
         with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=self.code, env=self.environment, stdout=log, stderr=subprocess.STDOUT
+            self.process = started(
+                command, output=log, cwd=self.code, env=self.environment, as_fork=self._as_fork
             )
         if not eventually(lambda: self.has_ended() or self.is_up()) or self.has_ended():
             self.stop()

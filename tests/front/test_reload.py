@@ -140,7 +140,7 @@ def test_a_portal_at_a_unix_socket_keeps_it_over_a_reload(
 
 
 def test_processes_share_memory(database: Database, people: Cast, tmp_path: Path) -> None:
-    portal = Portal(tmp_path, database, workers=2, IKD_PAGE_WORKERS="2").start()
+    portal = Portal(tmp_path, database, workers=2, as_fork=False, IKD_PAGE_WORKERS="2").start()
     assert portal.process is not None
 
     memory = sum(map(memory_of, (portal.process.pid, *everyone(portal))))

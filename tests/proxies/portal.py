@@ -10,10 +10,10 @@ from pathlib import Path
 from authgate.check.cookies import cookie_name
 from authgate.check.target import origin_of
 from tests.behaviour import PORTAL, SITES
+from tests.forks import printed_by
 from tests.own_database import make_in, url_in
 from tests.pattern import ROOT
 from tests.pattern import portals_environment as _environment
-from tests.pattern import run as _run
 from tests.proxies.processes import Server, free_port
 from tests.proxies.wire import exchange, request_bytes
 
@@ -76,7 +76,7 @@ def start_portal(
     }
     sites = {name: host for name, host in names.items() if name != "portal"} if domains else {}
     make_in(folder)
-    tokens = json.loads(_run(["-m", "tests.proxies.cast", shown, json.dumps(sites)], environment))
+    tokens = json.loads(printed_by(["-m", "tests.proxies.cast", shown, json.dumps(sites)], environment))
     server = Server(
         [
             sys.executable,

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.forks import started
+
 PATIENCE = 120
 
 
@@ -51,9 +53,7 @@ class Server:
         """Start it. `is_killed` if it would wait for connections at its end, and leaves no process behind."""
         self.log, self._is_killed = log, is_killed
         with log.open("wb") as output:
-            self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=cwd, env=env
-            )
+            self.process = started(command, output=output, cwd=cwd, env=env)
 
     def wait_for(self, address: tuple[str, int] | str) -> None:
         """Wait until it listens; a path is a Unix socket. Raises with its output if it ends before."""

@@ -14,8 +14,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from tests.forks import printed_by
 from tests.own_database import url_in
-from tests.pattern import portals_environment, run
+from tests.pattern import portals_environment
 from tests.proxies.portal import Portal
 from tests.proxies.processes import Server, binary, free_port
 
@@ -38,7 +39,7 @@ def add_upstream(
         "IKD_PORTAL_URL": url or url_of(portal),
     }
     arguments = ["--client-id", "portal", "--client-secret-file", str(file), "--allow-private"]
-    return run(
+    return printed_by(
         ["manage.py", "upstream", "add", "oidc", slug.title(), "--issuer", issuer, *arguments], environment
     )
 

@@ -16,8 +16,9 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.behaviour import FETCH
 from tests.browser.test_story import DOMAINS, FLAGS, chromium_path, resolver
+from tests.forks import printed_by
 from tests.own_database import url_in
-from tests.pattern import portals_environment, run
+from tests.pattern import portals_environment
 from tests.proxies.backend import Backend
 from tests.proxies.nginx import start_nginx
 from tests.proxies.portal import Portal, start_portal
@@ -68,7 +69,7 @@ class Installation:
             "DATABASE_URL": url_in(self.folder),
             "IKD_PORTAL_URL": self.portal.origin("portal"),
         }
-        return run([*arguments], portals_environment() | environment)
+        return printed_by([*arguments], portals_environment() | environment)
 
     def app(self, path: str = "/") -> str:
         return f"{self.portal.origin('app')}{path}"
