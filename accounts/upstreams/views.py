@@ -13,7 +13,7 @@ from allauth.account.internal.flows.reauthentication import get_reauthentication
 from django.contrib import messages
 from django.db import transaction
 from django.db.models import F, QuerySet
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils.translation import gettext as _
@@ -377,6 +377,10 @@ def confirm(request: SignedInRequest) -> HttpResponse:
         if not own.exists():
             return HttpResponseRedirect(with_next(reverse("account_reauthenticate"), target))
     if request.method == "POST":
-        upstream = get_object_or_404(own, slug=request.POST.get("upstream", ""))
+        slug = request.POST.get("upstream", "")
+        # PostgreSQL cannot look for every text: one with NUL is an error.
+        upstream = next((each for each in own if each.slug == slug), None)
+        if upstream is None:
+            raise Http404
         return redirect_to_provider(request, upstream, Purpose.CONFIRM, target)
     return render(request, "accounts/confirm_by_upstream.html", {"upstreams": own})

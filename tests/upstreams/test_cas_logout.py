@@ -73,6 +73,13 @@ def test_names_the_server_where_the_address_does(client: Client, server_side: Cl
     assert not is_signed_in(client)
 
 
+def test_a_name_that_postgresql_cannot_look_for_is_no_outage(
+    client: Client, server_side: Client, ticket: str
+) -> None:
+    assert told(server_side, form(ticket), path=f"{LOGIN}?upstream=a%00b").status_code == 200
+    assert is_signed_in(client)
+
+
 BODIES = {
     "nothing": "",
     "another ticket": form("ST-1-" + "a" * 32),

@@ -50,8 +50,9 @@ def _end(ticket: str, slug: str, address: str | None) -> None:
     Tickets that no sign-in has used are not marked: an attacker could fill the cache with them.
     """
     found = digest(ticket)
-    servers = Upstream.objects.filter(kind=Upstream.Kind.CAS, **({"slug": slug} if slug else {}))
-    ids = list(servers.values_list("pk", flat=True))
+    servers = Upstream.objects.filter(kind=Upstream.Kind.CAS).values_list("pk", "slug")
+    # PostgreSQL cannot look for every text: one with NUL is an error.
+    ids = [key for key, name in servers if slug in ("", name)]
     for id in ids:
         if _is_used(id, found):
             mark_ended(id, {"ticket": found}, time.time())
