@@ -14,6 +14,7 @@ from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
 from django.db import connection
 from django.db.backends.base.operations import BaseDatabaseOperations
+from pytest_django import Settings
 from pytest_django.plugin import DjangoDbBlocker
 from whitenoise.middleware import WhiteNoiseMiddleware
 
@@ -23,6 +24,7 @@ from authgate.journal import triggers
 from authgate.models import Application, SignIn
 from authgate.sampling import sample
 from authgate.worker import readiness
+from ikd_portal.settings import cache
 from tests.factories import person
 from tests.pattern import fill_from_pattern
 from tests.quick import FOLDERS_OF_SERVERS, is_quick
@@ -129,26 +131,34 @@ def empty_cache_tables(request: pytest.FixtureRequest, django_db_blocker: Django
     """
     yield
     if "TESTS_REDIS" in os.environ:
-        for cache in caches.all():
-            cache.clear()
+        for each in caches.all():
+            each.clear()
         return
     marker = request.node.get_closest_marker("django_db")
     if "transactional_db" in request.fixturenames or (marker and marker.kwargs.get("transaction")):
         with django_db_blocker.unblock():
-            for cache in caches.all():
-                cache.clear()
+            for each in caches.all():
+                each.clear()
+
+
+@pytest.fixture
+def caches_in_tables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep codes and limits in tables of the database, even if the tests run on Redis."""
+    monkeypatch.delenv("REDIS_URL", raising=False)
+    settings.CACHES = {alias: cache(alias) for alias in settings.CACHES}
 
 
 @pytest.fixture(autouse=True, scope="module")
 def nothing_left_behind(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """Fail in the module that leaves rows in the process's own database, not in one that finds them."""
     yield
-    if connection.vendor != "sqlite" or not str(connection.settings_dict["NAME"]).startswith("file:memorydb"):
+    if not str(connection.settings_dict["NAME"]).startswith(("file:memorydb", "tests")):
         return
     tables = [User._meta.db_table, Application._meta.db_table, SignIn._meta.db_table]
-    tables += [cache._table for cache in caches.all() if isinstance(cache, DatabaseCache)]
+    tables += [each._table for each in caches.all() if isinstance(each, DatabaseCache)]
     with django_db_blocker.unblock(), connection.cursor() as cursor:
-        left = [table for table in tables if cursor.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone()]
+        rows = {table: cursor.execute(f"SELECT 1 FROM {table} LIMIT 1").fetchone() for table in tables}
+    left = [table for table, row in rows.items() if row]
     assert not left, f"this module left rows in {left}"
 
 

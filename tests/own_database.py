@@ -6,7 +6,8 @@ import hashlib
 import os
 import shutil
 import sqlite3
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,8 @@ from tests import pattern
 RUN_ON = "TESTS_ON_POSTGRESQL"
 """The variable with the URL of the run's PostgreSQL, without a database. Not set: the run is on SQLite."""
 
-in_tables = pytest.mark.skipif(
-    "TESTS_REDIS" in os.environ,
-    reason="looks into tables of codes and limits, or sets a clock: Redis has its own",
-)
-"""Marks a test that can only run where codes and limits are in tables of the database."""
+in_tables = pytest.mark.usefixtures("caches_in_tables")
+"""Marks a test that looks into tables of codes and limits, or sets a clock: Redis has its own."""
 
 TEMPLATE = "pattern"
 """The migrated database there."""
@@ -45,6 +43,19 @@ def make_in(folder: Path) -> str:
         name = url.rpartition("/")[2]
         connection.execute(f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}".encode())
     return url
+
+
+@contextmanager
+def sign_ins_wait(url: str) -> Iterator[None]:
+    """Hold a lock for which every sign-in waits: on SQLite that of writers, on PostgreSQL that of users."""
+    if url.startswith("sqlite:"):
+        with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
+            database.execute("BEGIN IMMEDIATE")
+            yield
+    else:
+        with psycopg.connect(url) as connection:
+            connection.execute("LOCK TABLE accounts_user IN ACCESS EXCLUSIVE MODE")
+            yield
 
 
 def rows_in(folder: Path, query: str, *parameters: Any) -> list[tuple[Any, ...]]:

@@ -66,7 +66,7 @@ class Form:
     """A form of people's: how to get to it, what an honest browser sends, and which fields are tried."""
 
     path: Callable[[Any], str]
-    fields: dict[str, Any]
+    fields: dict[str, str]
     tried: tuple[str, ...]
     who: str = "alice"
     is_right: bool = True
@@ -154,7 +154,7 @@ FORMS = {
         "nobody",
     ),
     "passkey instead": Form(
-        at("/accounts/login/passkey/"), {"credential": "{}"}, ("credential", "next"), "nobody", False
+        at("/accounts/login/passkey/"), {"credential": "{{}}"}, ("credential", "next"), "nobody", False
     ),
     "sign-out": Form(at("/accounts/logout/"), {}, ("rd", "next")),
     "other account": Form(at("/switch-account"), {}, ("next",)),
@@ -215,14 +215,14 @@ FORMS = {
     ),
     "API token": Form(
         at("/accounts/tokens/new/"),
-        {"name": "backup", "applications": "1", "days": "30"},
+        {"name": "backup", "applications": "{wiki.pk}", "days": "30"},
         ("name", "applications", "days"),
     ),
-    "favourite": Form(at("/favourites/1"), {"wanted": "yes"}, ("wanted",)),
+    "favourite": Form(lambda cast: f"/favourites/{cast.wiki.pk}", {"wanted": "yes"}, ("wanted",)),
     "app": Form(at(f"{FACTORS}/app/"), {"code": "123456"}, ("code", "next"), is_right=False),
     "new passkey": Form(
         at(f"{FACTORS}/passkeys/add/"),
-        {"name": "key", "passwordless": "on", "credential": "{}"},
+        {"name": "key", "passwordless": "on", "credential": "{{}}"},
         ("name", "passwordless", "credential"),
         is_right=False,
     ),
@@ -234,7 +234,7 @@ FORMS = {
         at(f"{FACTORS}/code/"), {"code": "123456"}, ("code", "next"), "with app", False
     ),
     "passkey again": Form(
-        at(f"{FACTORS}/passkey/"), {"credential": "{}"}, ("credential", "next"), "with app", False
+        at(f"{FACTORS}/passkey/"), {"credential": "{{}}"}, ("credential", "next"), "with app", False
     ),
     "user's password": Form(
         lambda cast: f"/admin/accounts/user/{cast.alice.pk}/password/",
@@ -250,12 +250,12 @@ FORMS = {
     ),
     "action": Form(
         at("/admin/accounts/user/"),
-        {"action": "disable", "_selected_action": "1"},
+        {"action": "disable", "_selected_action": "{alice.pk}"},
         ("action", "_selected_action", "index", "select_across"),
         "carol",
     ),
     "effect of a change": Form(
-        at("/admin/authgate/application/1/change/"),
+        lambda cast: f"/admin/authgate/application/{cast.wiki.pk}/change/",
         {"_carried": "x"},
         ("_carried", "_sure", "_as_csv", "_edit_again"),
         "carol",
@@ -282,7 +282,7 @@ FORMS = {
 
 ADMINS = {
     "application": "/admin/authgate/application/add/",
-    "application changed": "/admin/authgate/application/1/change/",
+    "application changed": "/admin/authgate/application/{wiki.pk}/change/",
     "user": "/admin/accounts/user/add/",
     "user changed": "/admin/accounts/user/{alice.pk}/change/",
     "group": "/admin/accounts/group/add/",
@@ -310,9 +310,7 @@ class People:
         self.alice, self.carol = alice, carol
         self.group = GroupFactory(name="readers")
         self.upstream = UpstreamFactory(slug="id")
-        self.wiki = ApplicationFactory(
-            pk=1, name="Wiki", origins=["https://wiki.example.com"], groups=["staff"]
-        )
+        self.wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.com"], groups=["staff"])
 
 
 @pytest.fixture
@@ -407,6 +405,11 @@ def try_all(
         brand.forget()
 
 
+def filled(fields: dict[str, str], cast: People) -> dict[str, str]:
+    """Return fields with the keys of rows of the cast, such as `{wiki.pk}`."""
+    return {name: value.format(**vars(cast)) for name, value in fields.items()}
+
+
 def url_of(form: Form, client: Client, cast: People) -> str:
     path = form.path(cast)
     # The key of a link for a new password goes into the session at once.
@@ -417,9 +420,10 @@ def url_of(form: Form, client: Client, cast: People) -> str:
 def test_a_form_of_peoples_takes_nothing_bad(cast: People, name: str) -> None:
     form = FORMS[name]
     client = browser(form.who, cast)
+    fields = filled(form.fields, cast)
 
     for field in form.tried:
-        try_all(client, cast, lambda cast: url_of(form, client, cast), form.fields, field)
+        try_all(client, cast, lambda cast: url_of(form, client, cast), fields, field)
 
 
 @pytest.mark.parametrize("name", [name for name, form in FORMS.items() if form.is_right])
@@ -428,7 +432,7 @@ def test_the_form_of_an_honest_browser_is_taken(cast: People, name: str) -> None
     form = FORMS[name]
     client = browser(form.who, cast)
 
-    answer = post(client, url_of(form, client, cast), form.fields)
+    answer = post(client, url_of(form, client, cast), filled(form.fields, cast))
 
     assert answer.status_code in (200, 302)
     assert not is_refusal(answer)
@@ -447,7 +451,7 @@ def text_fields(client: Client, url: str) -> list[str]:
 
 def valid(name: str, cast: People) -> dict[str, str]:
     """Return what a form of the admin needs besides what stands on it."""
-    return {field: value.format(**vars(cast)) for field, value in VALID.get(name, {}).items()}
+    return filled(VALID.get(name, {}), cast)
 
 
 @pytest.mark.parametrize("name", ADMINS)

@@ -13,13 +13,17 @@ from pathlib import Path
 
 import pytest
 
+from tests.own_database import RUN_ON, make_in
+
 pytestmark = pytest.mark.server
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def race(tmp_path: Path, **more: str) -> str:
-    environment = {**os.environ, "IKD_VAR": str(tmp_path), "DATABASE_URL": "", "REDIS_URL": "", **more}
+    apart = {"IKD_VAR": str(tmp_path), "DATABASE_URL": make_in(tmp_path), "REDIS_URL": ""}
+    # The settings of tests would take the run's own database and Redis in their place.
+    environment = {**os.environ, RUN_ON: "", "TESTS_REDIS": "", **apart, **more}
     command = [sys.executable, "-m", "tests.authgate.code_race"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr

@@ -248,11 +248,9 @@ def test_sessions_are_read_again_a_few_in_each_round_and_all_before_they_are_too
     assert feed.memory.due_for_rereading(REREAD_AFTER * 0.5) == []
 
 
+@pytest.mark.parametrize("vendor", ["sqlite"], indirect=True)
 def test_many_sessions_are_looked_up_by_their_digests(feed: Feed, people: Cast) -> None:
     """SQLite goes through the index of all rows that have not ended, if a query for many asks for that."""
-    if connection.vendor != "sqlite":
-        return
-
     with CaptureQueriesContext(connection) as queries:
         loader.load_sessions([number.to_bytes(32) for number in range(200)])
 

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -257,8 +255,7 @@ def test_a_check_that_waits_when_the_server_ends_is_answered(
 ) -> None:
     assert cold.process is not None
     cold.ask()
-    path = database.url.removeprefix("sqlite:///")
-    with Connection(cold.address) as connection, closing(sqlite3.connect(path)):
+    with Connection(cold.address) as connection:
         connection.send(check_bytes(people.alice_cookie))
         cold.process.terminate()
 

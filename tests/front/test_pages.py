@@ -6,12 +6,11 @@ import asyncio
 import os
 import signal
 import socket
-import sqlite3
 import stat
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, closing
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -32,6 +31,7 @@ from tests.front.serving import (
     eventually,
     sign_in_bytes,
 )
+from tests.own_database import sign_ins_wait
 
 REQUESTS = {
     "a page": b"GET /accounts/login/?next=/a%20b HTTP/1.1\r\nHost: sso.example.com\r\n\r\n",
@@ -147,8 +147,7 @@ def test_a_page_process_that_dies_while_it_answers_is_answered_for(
 ) -> None:
     portal = Portal(tmp_path, database).start()
     (pages,) = portal.page_workers()
-    with closing(sqlite3.connect(database.url.removeprefix("sqlite:///"))) as other, portal.connect() as asks:
-        other.execute("BEGIN IMMEDIATE")
+    with sign_ins_wait(database.url), portal.connect() as asks:
         asks.send(sign_in_bytes(b"nobody"))
         time.sleep(0.5)
         os.kill(pages, signal.SIGKILL)

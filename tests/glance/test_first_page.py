@@ -18,6 +18,7 @@ from authgate.admin.protection import badges_of
 from authgate.models import Application, AuditEvent, Rule, SignIn
 from ikd_portal.glance import plots
 from tests.factories import ApplicationFactory, RuleFactory, UpstreamFactory, UserFactory
+from tests.plans import plan_of
 
 pytestmark = pytest.mark.django_db
 
@@ -238,9 +239,6 @@ def test_the_first_page_is_quick_with_many_events(carols: Client) -> None:
 
 
 def test_each_count_reads_a_stretch_of_the_index() -> None:
-    with connection.cursor() as cursor:
-        events = AuditEvent.objects.filter(kind="sign_in", at__gte=timezone.now()).order_by()
-        sql, parameters = events.values("pk")[:5].query.sql_with_params()
-        if connection.vendor == "sqlite":
-            cursor.execute(f"EXPLAIN QUERY PLAN {sql}", parameters)
-            assert "events_of_a_kind" in str(cursor.fetchall())
+    events = AuditEvent.objects.filter(kind="sign_in", at__gte=timezone.now()).order_by()
+
+    assert "events_of_a_kind" in plan_of(events.values("pk")[:5])

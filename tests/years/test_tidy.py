@@ -24,6 +24,7 @@ from ikd_portal import checks
 from ikd_portal.tidy import kinds, rounds, sqlite
 from openid.models import Code, Grant, Token
 from tests.front.serving import Cast, Database
+from tests.own_database import in_tables
 from tests.years import rows
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
@@ -169,6 +170,7 @@ def test_a_revoked_offline_grant_goes_with_its_sign_in(people: Cast) -> None:
     assert not SignIn.objects.filter(pk=parent.pk).exists()
 
 
+@in_tables
 def test_codes_and_limits_in_tables_go(people: Cast) -> None:
     with time_machine.travel(BEGIN, tick=False) as clock:
         for _ in range(250):
