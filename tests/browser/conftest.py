@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.test import TransactionTestCase
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from pytest_django.plugin import DjangoDbBlocker
@@ -46,8 +45,6 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
 
 @pytest.fixture(scope="package")
 def empty_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[DatabaseCopy]:
-    if connection.vendor != "sqlite":
-        pytest.skip("these tests return to copies of an SQLite database")
     with django_db_blocker.unblock():
         copy = DatabaseCopy()
     yield copy
@@ -55,12 +52,8 @@ def empty_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) ->
 
 
 @pytest.fixture(scope="package", autouse=True)
-def emptied_at_once(request: pytest.FixtureRequest) -> Iterator[None]:
+def emptied_at_once(empty_database: DatabaseCopy) -> Iterator[None]:
     """Bring the empty database back after each test, in place of Django's flush of a hundred tables."""
-    if connection.vendor != "sqlite":
-        yield
-        return
-    empty_database: DatabaseCopy = request.getfixturevalue("empty_database")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: empty_database.restore())
         yield
