@@ -14,9 +14,9 @@ import pytest
 os.environ["DJANGO_SETTINGS_MODULE"] = "tests.settings"
 django.setup()
 
-from tests.feed.cluster import Cluster  # noqa: E402
-from tests.front.serving import free_port, migrate, program  # noqa: E402
-from tests.own_database import RUN_ON, TEMPLATE  # noqa: E402
+from tests.feed.cluster import migrated  # noqa: E402
+from tests.front.serving import free_port, program  # noqa: E402
+from tests.own_database import RUN_ON  # noqa: E402
 
 CONNECTIONS = 200
 """Each worker of pytest-xdist has its own connections, and those of its servers."""
@@ -25,10 +25,8 @@ CONNECTIONS = 200
 @contextmanager
 def postgresql() -> Iterator[str]:
     """Run a cluster with the migrated database, and return its URL without a database."""
-    cluster = Cluster()
+    cluster = migrated(max_connections=CONNECTIONS)
     try:
-        cluster.start(max_connections=CONNECTIONS)
-        migrate(cluster.database(TEMPLATE))
         yield f"postgres://ikd@127.0.0.1:{cluster.port}"
     finally:
         cluster.remove()

@@ -11,6 +11,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -22,13 +23,17 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def pattern() -> Path:
     """Return the migrated file. The first process of a run makes it; copy it, and never write to it."""
-    folder = Path(os.environ["TESTS_OF_ONE_RUN"])
-    path = folder / "pattern.sqlite3"
-    with (folder / "pattern.lock").open("w") as turn:
+    return made_once("pattern", lambda: _migrated(Path(os.environ["TESTS_OF_ONE_RUN"]) / "made"))
+
+
+def made_once(name: str, make: Callable[[], Path]) -> Path:
+    """Return the path that the first process of a run makes for all of them."""
+    link = Path(os.environ["TESTS_OF_ONE_RUN"]) / name
+    with link.with_suffix(".lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        if not path.exists():
-            _migrated(folder / "made").rename(path)
-    return path
+        if not link.exists():
+            link.symlink_to(make())
+    return link.resolve()
 
 
 def copy_pattern(path: Path) -> None:

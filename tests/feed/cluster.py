@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import pwd
 import shutil
@@ -17,6 +16,7 @@ import psycopg
 
 from tests.front.serving import Database, children, eventually, free_port, migrate, program
 from tests.memory_folder import memory_folder
+from tests.pattern import made_once
 
 FOLDERS = [str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
 
@@ -152,19 +152,17 @@ class Replica(Cluster):
         assert self.rows("SELECT pg_promote()") == [(True,)]
 
 
-def migrated() -> Cluster:
+def migrated(**settings: object) -> Cluster:
     """Start a cluster with a migrated database `pattern`. The first process of a run makes it for all."""
-    folder = Path(os.environ["TESTS_OF_ONE_RUN"])
-    made = folder / "cluster"
-    with (folder / "cluster.lock").open("w") as turn:
-        fcntl.flock(turn, fcntl.LOCK_EX)
-        if not made.exists():
-            first = Cluster().start()
-            migrate(first.database("pattern"))
-            first.stop()
-            # Root's folder is closed to the user of the cluster, so it stays where it is.
-            made.symlink_to(first.folder)
-    return Cluster(made.resolve() / "data").start()
+    # It stays in its own folder: that of the run is root's, and closed to the user of the cluster.
+    return Cluster(made_once("cluster", _migrated) / "data").start(**settings)
+
+
+def _migrated() -> Path:
+    first = Cluster().start()
+    migrate(first.database("pattern"))
+    first.stop()
+    return first.folder
 
 
 def _somebody() -> str:
