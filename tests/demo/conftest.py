@@ -17,22 +17,30 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+from tests.pattern import ROOT, copy_pattern
+
 START_LIMIT = 180.0
 END_LIMIT = 60.0
 
 
 @dataclass
 class Demo:
-    """One run of the demo; `var` may hold what an earlier run left."""
+    """One run of the demo; `var` may hold what an earlier run left.
+
+    `migrates` a database of its own on its first run; otherwise it finds the migrated one of all tests.
+    """
 
     var: Path
     proxy: str = "traefik"
+    migrates: bool = False
     port: int = field(default_factory=lambda: free_port())
     notes: dict[str, Any] = field(default_factory=dict)
 
     def start(self) -> Demo:
         """Start it and wait until it says that everything answers."""
+        if not self.migrates and not self.var.exists():
+            self.var.mkdir()
+            copy_pattern(self.var / "ikd.sqlite3")
         self.output = self.var.with_suffix(f".{self.port}.txt")
         with self.output.open("wb") as output:
             self.process = subprocess.Popen(
@@ -109,6 +117,6 @@ def is_open(port: int) -> bool:
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     """The demo's first run, behind Traefik."""
-    running = Demo(tmp_path_factory.mktemp("demo") / "var").start()
+    running = Demo(tmp_path_factory.mktemp("demo") / "var", migrates=True).start()
     yield running
     running.stop()

@@ -15,7 +15,7 @@ import pytest
 from tests.demo.conftest import ROOT, Demo, environment, free_port, run_command
 from tests.demo.visitor import Visitor
 
-pytestmark = [pytest.mark.proxy, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.proxy
 
 
 def test_a_page_sends_somebody_who_is_not_signed_in_to_the_portal(demo: Demo) -> None:

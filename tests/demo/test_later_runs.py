@@ -15,7 +15,7 @@ import pytest
 from tests.demo.conftest import END_LIMIT, Demo, is_open
 from tests.demo.visitor import Visitor
 
-pytestmark = [pytest.mark.proxy, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.proxy
 
 
 @dataclass

@@ -16,11 +16,12 @@ from tests.demo.conftest import END_LIMIT, ROOT, environment, free_port
 COMMAND = [sys.executable, "-m", "ikd_portal.run"]
 
 
-@pytest.fixture
-def portal(tmp_path: Path) -> Iterator[tuple[str, Path]]:
-    """A portal on its first day: its address, and the file with what it says."""
-    port, said = free_port(), tmp_path / "said.txt"
-    variables = environment(PORT=str(port), IKD_VAR=str(tmp_path / "var"))
+@pytest.fixture(scope="module")
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """A portal on its first day: its address, and the file with what it says, beside its folder `var`."""
+    folder = tmp_path_factory.mktemp("alone")
+    port, said = free_port(), folder / "said.txt"
+    variables = environment(PORT=str(port), IKD_VAR=str(folder / "var"))
     with said.open("wb") as output:
         process = subprocess.Popen(COMMAND, cwd=ROOT, env=variables, stdout=output, stderr=subprocess.STDOUT)
     yield f"http://localhost:{port}", said
@@ -36,15 +37,15 @@ def test_without_an_administrator_it_prints_the_link_that_makes_one(portal: tupl
     assert f"{address}/first-administrator/" in said.read_text()
 
 
-def test_a_taken_port_is_said_in_one_line(portal: tuple[str, Path], tmp_path: Path) -> None:
-    address, _ = portal
+def test_a_taken_port_is_said_in_one_line(portal: tuple[str, Path]) -> None:
+    address, said = portal
     _wait_for(address)
     port = address.rpartition(":")[2]
 
     done = subprocess.run(
         COMMAND,
         cwd=ROOT,
-        env=environment(PORT=port, IKD_VAR=str(tmp_path / "var")),
+        env=environment(PORT=port, IKD_VAR=str(said.with_name("var"))),
         capture_output=True,
         text=True,
         timeout=30,

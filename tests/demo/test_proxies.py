@@ -15,7 +15,7 @@ from ikd_portal.run import NotReady
 from tests.demo.conftest import Demo
 from tests.demo.visitor import Visitor
 
-pytestmark = [pytest.mark.proxy, pytest.mark.xdist_group("demo")]
+pytestmark = pytest.mark.proxy
 
 OTHERS = [name for name in KINDS if name not in ("traefik", "nginx")]
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import shutil
 import uuid
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -64,14 +65,26 @@ def several(
     relay.close()
 
 
+@pytest.fixture(scope="package")
+def both_on_sqlite(
+    pattern: Path,  # noqa: F811
+    tmp_path_factory: pytest.TempPathFactory,
+    django_db_blocker: DjangoDbBlocker,
+) -> Iterator[tuple[Database, Several]]:
+    folder = tmp_path_factory.mktemp("on-sqlite")
+    shutil.copy(pattern, folder / "ikd.sqlite3")
+    database = Database(f"sqlite:///{folder / 'ikd.sqlite3'}")
+    with ExitStack() as stack:
+        with django_db_blocker.unblock(), database.connected():
+            several = stack.enter_context(two_portals(database, folder, None))
+        yield database, several
+
+
 @pytest.fixture
 def on_sqlite(
-    pattern: Path,  # noqa: F811
-    tmp_path: Path,
-    django_db_blocker: DjangoDbBlocker,
+    both_on_sqlite: tuple[Database, Several], django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Several]:
-    """Two portals on one file of SQLite."""
-    shutil.copy(pattern, tmp_path / "ikd.sqlite3")
-    database = Database(f"sqlite:///{tmp_path / 'ikd.sqlite3'}")
-    with django_db_blocker.unblock(), database.connected(), two_portals(database, tmp_path, None) as several:
+    """Two portals on one file of SQLite, which models read and write meanwhile."""
+    database, several = both_on_sqlite
+    with django_db_blocker.unblock(), database.connected():
         yield several

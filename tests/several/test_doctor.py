@@ -18,7 +18,7 @@ from tests.proxies.proxy import Proxy
 from tests.several.stage import Several
 from tests.several.stores import Redis
 
-pytestmark = pytest.mark.proxy
+pytestmark = [pytest.mark.proxy, pytest.mark.xdist_group("several")]
 
 NETWORK_OF_THE_SECOND = "198.18.0.0/15"
 

@@ -19,7 +19,7 @@ from tests.proxies.stub import Stub
 from tests.proxies.traefik import start_traefik
 from tests.several.others import shipped_for
 
-pytestmark = [pytest.mark.proxy, pytest.mark.xdist_group("several")]
+pytestmark = pytest.mark.proxy
 
 ALICE = {"Cookie": "who=alice"}
 LET_IN = b"HTTP/1.1 200 OK\r\nX-Auth-Request-User: alice\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"

@@ -20,7 +20,7 @@ from tests.front.serving import ROOT, Portal, eventually
 from tests.several.stage import Several, assert_nothing_lost, status_of, two_portals
 from tests.several.test_across import walk
 
-pytestmark = [pytest.mark.proxy, pytest.mark.xdist_group("several")]
+pytestmark = pytest.mark.proxy
 
 PARTS = ("accounts", "authgate", "openid", "ikd_portal", "templates", "static", "locale", "manage.py")
 MIGRATIONS = ":(glob)*/migrations/[0-9]*.py"
