@@ -12,6 +12,7 @@ from xdist.scheduler import LoadGroupScheduling
 from xdist.workermanage import WorkerController
 
 from tests.proxies.registry import STARTERS
+from tests.quick import FOLDERS_OF_SERVERS
 
 OF_ONE_PROXY = re.compile(rf"tests/proxies/.*\[({'|'.join(STARTERS)})[-\]]")
 
@@ -23,41 +24,43 @@ PAGE_GROUPS = 4
 
 SECONDS = {
     "keycloak": 180,
-    "several": 150,
-    "tests/proxies [envoy]": 150,
     "tests/delegation/test_every_url.py": 139,
-    "tests/proxies [caddy]": 120,
-    "demo": 100,
-    "tests/proxies [traefik]": 98,
-    "tests/proxies [haproxy]": 91,
+    "several": 120,
+    "tests/doctor/test_mistakes.py": 90,
     "tests/faults/test_faults.py": 85,
     "tests/browser/test_story.py": 81,
-    "tests/proxies [nginx]": 74,
     **{f"pages {number}": 50 for number in range(PAGE_GROUPS)},
+    **{f"tests/proxies [{proxy}]": 50 for proxy in STARTERS},
     "tests/front/test_connections.py": 49,
     "tests/install/test_installed.py": 47,
     "tests/openid/test_real_server.py": 46,
     "tests/faults/test_outages.py": 45,
     "tests/feed/test_revocation.py": 45,
-    "tests/proxies [ingress_nginx]": 44,
     "tests/proxies/test_traefik_mistakes.py": 40,
+    "tests/several/test_overload.py": 35,
+    "tests/several/test_upgrade.py": 35,
+    "tests/demo/test_later_runs.py": 35,
     "tests/years/test_copies.py": 33,
     "tests/openid/test_logout.py": 31,
     "tests/openid/test_client_oauth2_proxy.py": 30,
     "tests/openid/test_client_miniflux.py": 30,
     "tests/openid/test_client_portal.py": 30,
     "tests/journal/test_past.py": 30,
+    "tests/demo/test_proxies.py": 30,
     "tests/upstreams/test_busy_minute.py": 29,
     "tests/front/test_pages.py": 29,
     "tests/origins/test_frames.py": 29,
     "cas browser": 29,
     "tests/feed/test_migrations.py": 26,
     "tests/proxies/test_ingress_nginx_mistakes.py": 23,
+    "tests/demo/test_first_run.py": 25,
     "tests/logs/test_server.py": 23,
     "tests/openid/test_client_mod_auth_openidc.py": 21,
     "tests/origins/test_recipes.py": 21,
     "tests/origins/test_two_ports.py": 20,
     "tests/upstreams/test_real_servers.py": 20,
+    "proxies at a socket": 20,
+    "tests/several/test_first_start.py": 20,
     "tests/openid/test_client_express.py": 20,
     "tests/openid/test_client_oidc_client_ts.py": 20,
     "tests/proxies/test_rewritten_paths.py": 20,
@@ -77,10 +80,13 @@ SECONDS = {
     "tests/openid/test_migrations.py": 10,
     "tests/configuration_file/test_export.py": 10,
     "tests/effect/test_confirmation.py": 10,
+    "proxies before a silent portal": 10,
 }
 """Units that take longer than their number of tests suggests, in seconds; their order counts."""
 
 SECONDS_A_TEST = 0.1
+SECONDS_OF_A_START = 8
+"""What a unit takes whose folder starts servers, besides its tests."""
 SECONDS_OF_A_FORM = 17
 """What a test of NOTHING_SHARED takes at most."""
 
@@ -98,7 +104,8 @@ def unit_of(test: str) -> str:
 def seconds_of(unit: str, number_of_tests: int) -> float:
     if unit.startswith(NOTHING_SHARED):
         return SECONDS_OF_A_FORM
-    return SECONDS.get(unit) or SECONDS_A_TEST * number_of_tests
+    start = SECONDS_OF_A_START if FOLDERS_OF_SERVERS.intersection(unit.split("/")[1:2]) else 0
+    return SECONDS.get(unit) or SECONDS_A_TEST * number_of_tests + start
 
 
 class LongestFirst(LoadGroupScheduling):

@@ -16,8 +16,8 @@ ROOT = Path(__file__).resolve().parent.parent
     [
         ("tests/front/test_limits.py::test_a", "tests/front/test_limits.py"),
         ("tests/front/test_limits.py::test_a[x@y]", "tests/front/test_limits.py"),
-        ("tests/demo/test_first_run.py::test_a@demo", "demo"),
-        ("tests/demo/test_proxies.py::test_a[nginx]@demo", "demo"),
+        ("tests/several/test_across.py::test_a@several", "several"),
+        ("tests/proxies/test_connections.py::test_a[nginx]@at a socket", "at a socket"),
         ("tests/proxies/test_warm.py::test_a[nginx]", "tests/proxies [nginx]"),
         ("tests/proxies/test_warm.py::test_a[ingress_nginx-x]", "tests/proxies [ingress_nginx]"),
         ("tests/proxies/test_envoy.py::test_a[envoys own]", "tests/proxies/test_envoy.py"),
@@ -33,6 +33,10 @@ def test_a_unit_of_known_length_counts_as_that_long() -> None:
 
     assert seconds_of(unit, 1) == seconds
     assert seconds_of("tests/test_x.py", 10) < seconds_of("tests/test_x.py", 20)
+
+
+def test_a_unit_that_starts_servers_begins_before_one_that_does_not() -> None:
+    assert seconds_of("tests/front/test_x.py", 10) > seconds_of("tests/accounts/test_x.py", 20)
 
 
 @pytest.mark.parametrize("name", [*NOTHING_SHARED, *(unit for unit in SECONDS if unit.endswith(".py"))])
