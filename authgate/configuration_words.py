@@ -155,6 +155,7 @@ INGRESS_NGINX = {
     ),
     "port": f"{INGRESS_CHECK}:8443",
     "names": 'enable-underscores-in-headers: "false"',
+    "{} doubled": 'data: {Connection: ""}  # the map of auth-proxy-set-headers: no header of the check',
 }
 LINES: dict[str, dict[str, str]] = {
     "nginx": NGINX,
@@ -208,6 +209,6 @@ def line_that_cures(contract: str, reason: str) -> str:
     name, parts = mistake_words.parted(reason)
     if name in LINES_FOR_ALL:
         return LINES_FOR_ALL[name]
-    topics = HEADERS_OF_VALUES.get(name, (*parts[:1], name))
+    topics = HEADERS_OF_VALUES.get(name, (name, *parts[:1]))
     lines = LINES.get(contract, {})
     return next((lines[topic] for topic in topics if topic in lines), "")

@@ -33,12 +33,13 @@ class Unreachable(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The head of a response, and the two ends of its connection as addresses."""
+    """The head of a response, the two ends of its connection as addresses, and when it came (Unix time)."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
     own_address: str
     proxy_address: str
+    at: float
 
     def header(self, name: str) -> str:
         """Return the first value of a header, or an empty text."""
@@ -153,4 +154,4 @@ def _reply(head: bytes, own: str, proxy: str) -> Reply | None:
         return None
     pairs = (line.partition(":")[::2] for line in lines)
     headers = tuple((name.strip().lower(), value.strip()) for name, value in pairs)
-    return Reply(int(rest[:3]), headers, own, proxy)
+    return Reply(int(rest[:3]), headers, own, proxy, time.time())

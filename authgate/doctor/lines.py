@@ -8,6 +8,21 @@ from authgate.configuration_words import TRAEFIK_CHECK
 ASKED = '"cookie", "authorization", "accept", "accept-language", "user-agent", "x-requested-with", …'
 ASKED_FETCH = '"sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-purpose", "sec-websocket-key",'
 
+ENDPOINTS = ("start", "callback", "sign_out", "userinfo")
+"""Pages of the portal on an application's origin that are tested."""
+
+OF_ENDPOINTS = {
+    "nginx": (
+        "location = /authgate/{} {{ auth_request off; include ikd/ask.conf; "
+        "proxy_pass http://ikd-portal/authgate/{}; }}"
+    ),
+    "ingress-nginx": (
+        "- {{path: /authgate/{}, pathType: Exact, "
+        "backend: {{service: {{name: ikd-portal, port: {{number: 8000}}}}}}}}"
+    ),
+}
+"""Lines that a proxy needs once for each of these pages."""
+
 LINES: dict[str, dict[str, str]] = {
     "nginx": {
         "check": "include ikd/site.conf;",
@@ -19,10 +34,6 @@ LINES: dict[str, dict[str, str]] = {
         "browser": "proxy_set_header Sec-Fetch-Mode $http_sec_fetch_mode;",
         "names": "underscores_in_headers off;",
         "identity": "include ikd/application.conf;",
-        "endpoint": (
-            "location = /authgate/callback { auth_request off; include ikd/ask.conf; "
-            "proxy_pass http://ikd-portal/authgate/callback; }"
-        ),
         "published": "location = /authgate/nginx { internal; … }",
         "any host": "server { listen 443 ssl default_server; server_name _; return 421; }",
     },
@@ -38,7 +49,8 @@ LINES: dict[str, dict[str, str]] = {
         "identity": "middlewares: [ikd-clean, ikd-check]",
         "spoofed": "trustedIPs: []",
         "x-forwarded-uri": "middlewares: [ikd, strip-prefix]",
-        "endpoint": "rule: Host(`app.example.com`) && Path(`/authgate/userinfo`)",
+        "endpoint": "middlewares: [ikd]",
+        "endpoint userinfo": "rule: Host(`app.example.com`) && Path(`/authgate/userinfo`)",
         "any host": "rule: Host(`app.example.com`)",
     },
     "caddy": {
@@ -48,7 +60,8 @@ LINES: dict[str, dict[str, str]] = {
         "names": "request_header -*_*",
         "identity": "request_header -X-Auth-Request-*",
         "spoofed": "trusted_proxies static 192.0.2.1/32",
-        "endpoint": "handle @ikd_userinfo",
+        "endpoint": "not path /authgate/start /authgate/callback /authgate/sign_out /authgate/refused",
+        "endpoint userinfo": "handle @ikd_userinfo",
         "any host": "https:// { respond 421 }",
     },
     "haproxy": {
@@ -63,7 +76,11 @@ LINES: dict[str, dict[str, str]] = {
         "authorization": ASKED,
         "browser": ASKED_FETCH,
         "identity": "http-request del-header x-auth-request- -m beg",
-        "endpoint": "use_backend ikd-portal if is_portal || is_userinfo",
+        "endpoint": (
+            "acl is_endpoint path -m str /authgate/start /authgate/callback /authgate/sign_out "
+            "/authgate/userinfo /authgate/refused"
+        ),
+        "endpoint userinfo": "use_backend ikd-portal if is_portal || is_userinfo",
         "any host": "http-request return status 421 unless is_portal || is_app",
     },
     "envoy": {
@@ -76,7 +93,8 @@ LINES: dict[str, dict[str, str]] = {
         "browser": "- prefix: sec-fetch-",
         "identity": "- remove_on_match: {key_matcher: {prefix: x-auth-request-}}",
         "spoofed": "use_remote_address: true, xff_num_trusted_hops: 0",
-        "endpoint": "- match: {path: /authgate/userinfo}",
+        "endpoint": '- match: {safe_regex: {regex: "/authgate/(?:start|callback|sign_out|refused)"}}',
+        "endpoint userinfo": "- match: {path: /authgate/userinfo}",
         "any host": "domains: [app.example.com]",
     },
     "ingress-nginx": {
@@ -85,18 +103,20 @@ LINES: dict[str, dict[str, str]] = {
         "sign-in": "nginx.ingress.kubernetes.io/auth-signin: https://$host/authgate/start",
         "spoofed": 'use-forwarded-headers: "false"',
         "x-real-ip": 'use-forwarded-headers: "false"',
+        "mixed": LINES_OF_CHECKS["ingress-nginx"]["{} doubled"],
         "identity": "proxy-set-headers: ikd/clear-headers",
-        "endpoint": (
-            "- {path: /authgate/callback, pathType: Exact, "
-            "backend: {service: {name: ikd-portal, port: {number: 8000}}}}"
-        ),
+        "any host": "- host: app.example.com",
     },
 }
 """By contract and subject. Subjects that are headers of a check are in `configuration_words`, too."""
 
+for contract, line in OF_ENDPOINTS.items():
+    LINES[contract] |= {f"endpoint {name}": line.format(name, name) for name in ENDPOINTS}
+
 FOR_ALL = {
     "peer": "IKD_TRUSTED_PROXIES=127.0.0.0/8,::1,192.0.2.10",
     "private address": "IKD_DOCTOR_NETWORKS=10.0.0.0/8",
+    "clock": "timedatectl set-ntp true",
 }
 ALIKE = {"oauth2 nginx": "nginx", "oauth2 traefik": "traefik"}
 

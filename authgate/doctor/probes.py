@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from urllib.parse import quote
 
 from authgate.check.cookies import cookie_name
+from authgate.doctor.lines import ENDPOINTS
 from authgate.doctor.tokens import HEADER, MARK
 
 Lines = tuple[tuple[str, str], ...]
@@ -43,7 +44,6 @@ ODD_PATHS = ("a%2Fb", "a//b", "a/./b", "a/x/../b", "%61/b;c=d", "a/x/%2e%2e/b")
 """Ends of paths that servers read in several ways."""
 
 PUBLISHED = ("nginx", "traefik", "caddy", "haproxy", "ingress-nginx", "envoy/page")
-ENDPOINTS = ("start", "callback", "sign_out", "userinfo")
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +88,8 @@ def probes_for(origin: str, paths: tuple[str, ...]) -> Iterator[Probe]:
     yield Probe("websocket", f"{base}/socket", host, (*BROWSER[2:3], *WEBSOCKET, ("Origin", origin)))
     for times in (1, 2):
         yield Probe("spoofed", f"{base}/spoofed", host, (*BROWSER, *(_spoofed(secure) * times)))
-    identity = tuple((name, SPOOFED_USER) for name in IDENTITY)
-    yield Probe("identity", f"{base}/identity", host, (*BROWSER, *identity))
+    for spoofed in (_identity(), _identity_thrice()):
+        yield Probe("identity", f"{base}/identity", host, (*BROWSER, *spoofed))
     yield Probe("aliases", f"{base}/aliases", host, (*BROWSER, *_aliases()))
     yield Probe("alias of the token", f"{base}/aliases", host, spelled=HEADER.decode().replace("-", "_"))
     for end in ODD_PATHS:
@@ -117,6 +117,20 @@ def _spoofed(secure: bool) -> Lines:
         ("X-Original-URL", f"https://{SPOOFED_HOST}{SPOOFED_PATH}"),
         ("X-Original-Method", "DELETE"),
         ("Forwarded", f"for={SPOOFED_CLIENT};host={SPOOFED_HOST}"),
+    )
+
+
+def _identity() -> Lines:
+    """Return every identity header, with a user of the client's choice."""
+    return tuple((name, SPOOFED_USER) for name in IDENTITY)
+
+
+def _identity_thrice() -> Lines:
+    """Return each identity header three times, in other letters, the first one empty."""
+    return tuple(
+        line
+        for name in IDENTITY
+        for line in ((name, ""), (name.upper(), SPOOFED_USER), (name.lower(), SPOOFED_USER))
     )
 
 

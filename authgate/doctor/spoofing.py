@@ -51,7 +51,7 @@ def _believed(seen: Seen, result: Result, origin: str) -> Iterator[Finding]:
         if "doubled" not in str(problem):
             return  # it is unreadable without the client's headers, too
         header = str(problem).partition(" ")[0]
-        yield seen.fail("forged headers", "mixed", "spoofed", header, header=header)
+        yield seen.fail("forged headers", "mixed", "mixed", "spoofed", header, header=header)
         return
     for part, subjects in PARTS:
         if not _is_believed(part, target, origin, result):
@@ -74,11 +74,15 @@ def _is_believed(part: str, target: Target, origin: str, result: Result) -> bool
 
 def identity(seen: Seen) -> Iterator[Finding]:
     """Report identity headers of a client that are still there when the proxy asks the portal."""
-    [result] = seen.named("identity")
-    if result.check is None or seen.contract is None or seen.contract.name not in CLEAN_FIRST:
+    found = [result.check.facts.headers.values for result in seen.named("identity") if result.check]
+    if not found or seen.contract is None or seen.contract.name not in CLEAN_FIRST:
         return
-    values = result.check.facts.headers.values
-    names = [name for name in IDENTITY if SPOOFED_USER.encode() in values.get(name.lower().encode(), b"")]
+    spoofed = SPOOFED_USER.encode()
+    names = [
+        name
+        for name in IDENTITY
+        if any(spoofed in values.get(name.lower().encode(), b"") for values in found)
+    ]
     if names:
         yield seen.fail("identity headers", "identity passes", "identity", names=", ".join(names))
     elif seen.contract.name not in PASS_CHOSEN:
@@ -152,8 +156,10 @@ def _other_host(seen: Seen, result: Result) -> Finding | None:
             )
         return None
     target = seen.readable(result)
-    if name == "other host" and target is not None and target.origin == seen.origin:
-        return seen.fail("hosts", "any host", "any host", host=result.probe.host)
+    if name == "other host" and target is not None:
+        is_served = target.origin == seen.origin
+        found = "any host" if is_served else "any host checked"
+        return seen.fail("hosts", found, "any host", host=result.probe.host)
     if name == "absolute" and result.probe.host == SPOOFED_HOST and target and target.origin != seen.origin:
         return seen.fail("hosts", "host of the client", "x-forwarded-host", "host", seen=target.origin)
     return None

@@ -10,7 +10,8 @@ from authgate.check.target import BadTarget, client_from, is_within
 from authgate.configuration_words import line_that_cures
 from authgate.doctor.arrivals import CHECK
 from authgate.doctor.findings import Finding, Level, passed
-from authgate.doctor.probes import AUTHORIZATION, COOKIE, ENDPOINTS
+from authgate.doctor.lines import ENDPOINTS
+from authgate.doctor.probes import AUTHORIZATION, COOKIE
 from authgate.doctor.seen import Result, Seen
 
 REFUSED = 403
@@ -203,7 +204,8 @@ def endpoints(seen: Seen) -> Iterator[Finding]:
         is_needed = name != "userinfo"
         level = Level.FAIL if is_needed else Level.WARN
         values = {"path": f"/authgate/{name}", "status": str(result.status or "-")}
-        yield seen.problem(level, "pages of the portal", "no endpoint", "endpoint", **values)
+        subjects = (f"endpoint {name}", "endpoint")
+        yield seen.problem(level, "pages of the portal", "no endpoint", *subjects, **values)
         return
     yield passed("pages of the portal")
 
@@ -217,19 +219,33 @@ def _reaches_the_portal(seen: Seen, result: Result, name: str) -> bool:
 
 def clock(seen: Seen) -> Iterator[Finding]:
     """Report a proxy whose clock differs from the portal's."""
-    [plain] = seen.named("plain")
-    if plain.check is None or plain.reply is None:
+    skews = [skew for result in _with_own_date(seen) if (skew := _skew(result)) is not None]
+    if not skews:
         return
-    try:
-        there = parsedate_to_datetime(plain.reply.header("date")).timestamp()
-    except (ValueError, TypeError):
-        return
-    skew = round(there - plain.check.facts.now)
+    skew = max(skews, key=abs)
     if abs(skew) > SKEW_DOUBTFUL:
         level = Level.FAIL if abs(skew) > SKEW_WRONG else Level.WARN
-        yield Finding("clock", level, "skew", {"seconds": str(skew)}, "", seen.origin)
+        yield seen.problem(level, "clock", "skew", "clock", seconds=str(skew))
     else:
         yield passed("clock")
+
+
+def _with_own_date(seen: Seen) -> Iterator[Result]:
+    """Yield results that may have the proxy's own Date: some proxies pass on the one of the portal."""
+    yield from seen.named("plain")
+    for name in ("other host", "published check"):
+        yield from (result for result in seen.named(name) if not result.arrivals)
+
+
+def _skew(result: Result) -> int | None:
+    """Return the seconds by which the Date of a response is ahead, None without one."""
+    if result.reply is None:
+        return None
+    try:
+        there = parsedate_to_datetime(result.reply.header("date")).timestamp()
+    except (ValueError, TypeError):
+        return None
+    return round(there - result.reply.at)
 
 
 def _each_once(problems: list[Finding]) -> Iterator[Finding]:

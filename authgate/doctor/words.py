@@ -117,6 +117,10 @@ REASONS: dict[str, _StrPromise] = {
     ),
     "answered": _("The proxy answered %(status)s for the host %(host)s without a check."),
     "any host": _("The proxy serves the application under any host, such as %(host)s."),
+    "any host checked": _(
+        "The proxy checks requests for any host, such as %(host)s. A client that names the host of another "
+        "application opens this one by the other's rules."
+    ),
     "host of the client": _(
         "The check says the host that the client wrote, %(seen)s, not the one that the proxy serves."
     ),

@@ -84,6 +84,35 @@ def test_what_a_client_calls_itself_twice_is_lost(proxy: Proxy, path: str) -> No
     assert [value for value in received.all("X-Auth-Request-User") if value] == [who] * bool(who)
 
 
+Lines = list[tuple[str, str]]
+SEVERAL_LINES: dict[str, Callable[[str], Lines]] = {
+    "empty first": lambda name: [(name, ""), (name, EVIL)],
+    "empty last": lambda name: [(name, EVIL), (name, "")],
+    "other letters": lambda name: [(name.upper(), EVIL), (name.lower(), EVIL), (name, f"{EVIL}@example.com")],
+    "with underscores": lambda name: [(name, EVIL), (name.replace("-", "_"), EVIL)],
+    "underscores first": lambda name: [(name.replace("-", "_"), EVIL), (name.lower(), ""), (name, EVIL)],
+    "alone and in a list": lambda name: [(name, f"{EVIL}, alice"), (name, f"alice,{EVIL}")],
+}
+
+
+@pytest.mark.parametrize("lines", SEVERAL_LINES)
+@pytest.mark.parametrize("path", ["/page", "/open/news", "/open/news?signed-in", "/live/feed"])
+def test_a_client_that_names_itself_in_several_lines_keeps_the_portals_values_alone(
+    proxy: Proxy, path: str, lines: str
+) -> None:
+    site, who = LOCATIONS[path]
+    claims = [line for name in IDENTITY for line in SEVERAL_LINES[lines](name)]
+
+    reply = proxy.ask(path, site=site, who=who, headers=[*FETCH.items(), *claims])
+
+    received = proxy.backend.take()
+    assert (reply.status, len(received)) in ((200, 1), (400, 0))  # 400: a name that the proxy refuses
+    for each in received:
+        assert EVIL.encode() not in each.head
+        assert [value for value in each.all("X-Auth-Request-User") if value] == [who] * bool(who)
+        assert [value for value in each.all("X-Auth-Request-Groups") if value] == ["staff"] * bool(who)
+
+
 @pytest.mark.parametrize("path", [path for path, (_, who) in LOCATIONS.items() if who])
 def test_a_client_cannot_take_its_name_away(proxy: Proxy, path: str) -> None:
     site, who = LOCATIONS[path]

@@ -75,7 +75,7 @@ MISTAKES = {
         {ENDPOINTS: ENDPOINTS.replace(" /authgate/callback", "")},
         "pages of the portal",
         "no endpoint",
-        "ikd_userinfo",
+        "not path /authgate/start",
     ),
     "WebSocket unprotected": Mistake(
         {
@@ -94,6 +94,18 @@ MISTAKES = {
     ),
     "other hosts answered": Mistake(
         {"\trespond 421\n": "\trespond 200\n"}, "hosts", "answered", "respond 421"
+    ),
+    "clock wrong": Mistake(
+        {"\trespond 421\n": '\theader Date "Mon, 01 Jan 2024 00:00:00 GMT"\n\trespond 421\n'},
+        "clock",
+        "skew",
+        "set-ntp",
+    ),
+    "start missing": Mistake(
+        {ENDPOINTS: ENDPOINTS.replace(" /authgate/start", "")},
+        "pages of the portal",
+        "no endpoint",
+        "not path /authgate/start",
     ),
     "answer ignored": Mistake(
         {RELAYED: RELAYED.replace("copy_response", "request_header X-Refused yes")}, "protected", "ignored"

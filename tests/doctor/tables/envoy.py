@@ -126,7 +126,30 @@ MISTAKES = {
     "token dropped": Mistake(
         {"                          - exact: sec-purpose\n": ""}, "protected", "token lost", "sec-purpose"
     ),
-    "callback missing": Mistake({ANSWERED_BY_CHECK: ""}, "pages of the portal", "no endpoint", "/authgate/"),
+    "pages of the sign-in missing": Mistake(
+        {ANSWERED_BY_CHECK: ""}, "pages of the portal", "no endpoint", "(?:start|callback"
+    ),
+    "start missing": Mistake(
+        {ANSWERED_BY_CHECK: ANSWERED_BY_CHECK.replace("start|", "")},
+        "pages of the portal",
+        "no endpoint",
+        "(?:start|callback",
+    ),
+    "callback missing": Mistake(
+        {ANSWERED_BY_CHECK: ANSWERED_BY_CHECK.replace("callback|", "")},
+        "pages of the portal",
+        "no endpoint",
+        "(?:start|callback",
+    ),
+    "pages of the sign-in unchecked": Mistake(
+        {
+            ANSWERED_BY_CHECK: ANSWERED_BY_CHECK
+            + f"{' ' * 26}typed_per_filter_config: {{ikd-check: *unchecked}}\n"
+        },
+        "pages of the portal",
+        "no endpoint",
+        "(?:start|callback",
+    ),
     "userinfo not routed": Mistake(
         {"{path: /authgate/userinfo}": "{path: /authgate/other}"},
         "pages of the portal",

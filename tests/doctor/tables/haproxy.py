@@ -73,7 +73,7 @@ MISTAKES = {
         {"/authgate/start /authgate/callback": "/authgate/start"},
         "pages of the portal",
         "no endpoint",
-        "ikd-portal",
+        "acl is_endpoint",
     ),
     "userinfo not routed": Mistake(
         {"use_backend ikd-portal if is_portal || is_userinfo": "use_backend ikd-portal if is_portal"},
@@ -119,6 +119,7 @@ MISTAKES = {
         {DENY: f'{DENY}    http-after-response set-header Date "Mon, 01 Jan 2024 00:00:00 GMT"\n'},
         "clock",
         "skew",
+        "set-ntp",
     ),
 }
 

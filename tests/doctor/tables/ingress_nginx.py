@@ -46,7 +46,28 @@ MISTAKES = {
         "use-forwarded-headers",
     ),
     "client address twice": Mistake(
-        {MORE_HEADERS: f'{MORE_HEADERS}  X-Real-IP: "$server_addr"\n'}, "check", "unreadable", "auth-url"
+        {MORE_HEADERS: f'{MORE_HEADERS}  X-Real-IP: "$server_addr"\n'},
+        "check",
+        "unreadable",
+        "auth-proxy-set-headers",
+    ),
+    "method twice": Mistake(
+        {MORE_HEADERS: f'{MORE_HEADERS}  X-Original-Method: "GET"\n'},
+        "check",
+        "unreadable",
+        "auth-proxy-set-headers",
+    ),
+    "method of the client": Mistake(
+        {MORE_HEADERS: f'{MORE_HEADERS}  X-Original-Method: "$http_x_original_method"\n'},
+        "forged headers",
+        "mixed",
+        "auth-proxy-set-headers",
+    ),
+    "URL of the client": Mistake(
+        {MORE_HEADERS: f'{MORE_HEADERS}  X-Original-URL: "$http_x_original_url"\n'},
+        "forged headers",
+        "mixed",
+        "auth-proxy-set-headers",
     ),
     "underscores on": Mistake(
         {'enable-underscores-in-headers: "false"': 'enable-underscores-in-headers: "true"'},
@@ -81,6 +102,6 @@ NOT_SEEN = {
     "identity headers not cleared": "nginx clears them on the way to the application, after the check",
     "WebSocket unprotected": "cannot exist: an Ingress selects by host and path alone",
     "prefix cut before the check": "cannot exist: $request_uri is always what the client sent",
-    "X-Original-URL missing": "cannot exist: the controller always writes it",
+    "X-Original-URL or X-Original-Method missing": "cannot exist: the controller always writes both",
 }
 """Mistakes that cannot exist here, or that no request of a visitor shows, with the reason."""

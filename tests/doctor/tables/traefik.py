@@ -7,13 +7,29 @@ from tests.doctor.tables.mistake import Mistake
 TRUST = "trustForwardHeader: true "
 APP_ROUTER = "    app:\n      rule: Host(`app.example.com`)\n"
 CLEANED = '          X-Auth-Request-User: ""\n'
+NO_BALANCER = "trustedIPs: []"
 MISTAKES = {
     "check removed": Mistake({"middlewares: [ikd]": "middlewares: [ikd-clean]"}, "protected", "unchecked"),
     "identity headers not cleared": Mistake(
         {"[ikd-clean, ikd-check]": "[ikd-check]"}, "identity headers", "identity passes", "ikd-clean"
     ),
     "forwarded headers trusted from clients": Mistake(
-        {"trustedIPs: []": 'trustedIPs: ["127.0.0.0/8"]'}, "forged headers", "believed", "trustedIPs"
+        {NO_BALANCER: 'trustedIPs: ["127.0.0.0/8"]'}, "forged headers", "believed", "trustedIPs"
+    ),
+    "forwarded headers trusted from every client": Mistake(
+        {NO_BALANCER: "insecure: true"}, "forged headers", "believed", "trustedIPs"
+    ),
+    "forwarded headers trusted and no longer removed": Mistake(
+        {NO_BALANCER: "insecure: true", "[ikd-clean, ikd-check]": "[ikd-check]"},
+        "forged headers",
+        "believed",
+        "trustedIPs",
+    ),
+    "application under any host": Mistake(
+        {APP_ROUTER: "    app:\n      rule: HostRegexp(`.+`)\n      priority: 1\n"},
+        "hosts",
+        "any host checked",
+        "Host(`app.example.com`)",
     ),
     "prefix cut before the check": Mistake(
         {
