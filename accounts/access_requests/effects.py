@@ -10,6 +10,7 @@ from django.db import transaction
 from accounts.access_requests import requests
 from accounts.models import AccessRequest, User
 from authgate import outbox
+from authgate.admin.effect_page import needs_a_tick
 from authgate.check.decision import Application, Rule, Scope, Who
 from authgate.effect.comparison import Bounds, load_state, measured
 from authgate.effect.differences import compare
@@ -17,7 +18,7 @@ from authgate.effect.values import Effect
 
 
 class EffectDiffers(Exception):
-    """The effect is not the one that the owner saw. Nothing was granted."""
+    """The effect is not the one that the owner saw, or not confirmed. Nothing was granted."""
 
 
 def effect_of_grant(request: AccessRequest) -> Effect | None:
@@ -32,14 +33,24 @@ def effect_of_grant(request: AccessRequest) -> Effect | None:
 
 
 def grant_as_shown(
-    request: AccessRequest, owner: User, period: str, words: str, address: str | None, *, shown: str
+    request: AccessRequest,
+    owner: User,
+    period: str,
+    words: str,
+    address: str | None,
+    *,
+    shown: str,
+    is_sure: bool,
 ) -> None:
-    """Grant a request if the digest of its effect is `shown`. Raise EffectDiffers, and Answered."""
+    """Grant a request if the digest of its effect is `shown`. Raise EffectDiffers, and Answered.
+
+    If the effect needs a tick, `is_sure` must be true, too.
+    """
     with outbox.hold() as held, transaction.atomic():
         _rule, effect = measured(
             lambda: requests.grant(request, owner, period, words, address), _bounds_of(request)
         )
-        if digest_of(effect) != shown:
+        if digest_of(effect) != shown or not (is_sure or not needs_a_tick(effect)):
             raise EffectDiffers
     outbox.release(held)
 

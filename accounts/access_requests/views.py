@@ -16,6 +16,8 @@ from accounts.access_requests.effects import EffectDiffers, digest_of, effect_of
 from accounts.destinations import destination
 from accounts.models import AccessRequest
 from accounts.requests import SignedInRequest, login_required
+from authgate.admin.carried_form import SURE
+from authgate.admin.effect_page import needs_a_tick
 from authgate.effect.real_requests import real_requests
 from authgate.explain.words import path_words
 from authgate.peer import client_address
@@ -105,6 +107,9 @@ def _page(request: SignedInRequest, found: AccessRequest, form: AnswerForm) -> H
         "paths": [path_words(each.path, each.exact) for each in effect.gained] if effect else [],
         "changes_nothing": effect is not None and not effect,
         "is_other": bool(effect and not effect.gained),
+        "is_closed": bool(effect and effect.closed),
+        "needs_a_tick": effect is not None and needs_a_tick(effect),
+        "sure": SURE,
         "real": real_requests(effect) if effect else None,
         "shown": digest_of(effect) if effect is not None else "",
     }
@@ -116,5 +121,5 @@ def _answer(request: SignedInRequest, found: AccessRequest, answer: str, words: 
     if answer == "no":
         requests.decline(found, request.user, words, address)
     else:
-        shown = request.POST.get("shown", "")
-        grant_as_shown(found, request.user, answer, words, address, shown=shown)
+        shown, is_sure = request.POST.get("shown", ""), bool(request.POST.get(SURE))
+        grant_as_shown(found, request.user, answer, words, address, shown=shown, is_sure=is_sure)

@@ -10,7 +10,9 @@ from django.db import transaction
 from accounts.access_reviews import answers
 from accounts.models import AccessReview, AccessReviewEntry, User
 from authgate import outbox
+from authgate.admin.effect_page import needs_a_tick
 from authgate.effect.comparison import Bounds, measured, rehearse
+from authgate.effect.real_requests import RealRequests, real_requests
 from authgate.effect.values import Effect
 from authgate.explain.words import path_words
 
@@ -18,7 +20,7 @@ REMOVE = AccessReviewEntry.Answer.REMOVE
 
 
 class Differs(Exception):
-    """The effect is not the one that the owner saw. Nothing was saved."""
+    """The effect is not the one that the owner saw, or not confirmed. Nothing was saved."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +40,12 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
+    """What answers change. `real` are requests to the application of the review."""
+
     lines: tuple[Line, ...]
     shown: str
+    needs_a_tick: bool
+    real: RealRequests | None
 
     @property
     def kept(self) -> list[Line]:
@@ -59,19 +65,29 @@ def confirmation_of(review: AccessReview, chosen: Mapping[int, str], *, owner: U
         lambda: answers.answer(review, chosen, owner=owner, address=None), _bounds(entries)
     )
     lines = tuple(_line(review, entry, chosen[entry.pk], effect) for entry in entries)
-    return Confirmation(lines, effect.digest)
+    here = Effect(lost=tuple(each for each in effect.lost if each.application == review.application_id))
+    return Confirmation(lines, effect.digest, needs_a_tick(effect), real_requests(here) if here else None)
 
 
 def answer_as_shown(
-    review: AccessReview, chosen: Mapping[int, str], *, owner: User, address: str | None, shown: str
+    review: AccessReview,
+    chosen: Mapping[int, str],
+    *,
+    owner: User,
+    address: str | None,
+    shown: str,
+    is_sure: bool,
 ) -> tuple[int, int]:
-    """Save answers if the digest of their effect is `shown`. Raise Differs, and as `answers.answer` does."""
+    """Save answers if the digest of their effect is `shown`. Raise Differs, and as `answers.answer` does.
+
+    If the effect needs a tick, `is_sure` must be true, too.
+    """
     entries = list(answers.answerable(review, owner).filter(pk__in=chosen))
     with outbox.hold() as held, transaction.atomic():
         saved, effect = measured(
             lambda: answers.answer(review, chosen, owner=owner, address=address), _bounds(entries)
         )
-        if effect.digest != shown:
+        if effect.digest != shown or not (is_sure or not needs_a_tick(effect)):
             raise Differs
     outbox.release(held)
     return saved

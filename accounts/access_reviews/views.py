@@ -18,6 +18,7 @@ from accounts.access_reviews.reviews import may_answer
 from accounts.models import AccessReview, AccessReviewEntry
 from accounts.reauthentication import reauthentication_required
 from accounts.requests import SignedInRequest
+from authgate.admin.carried_form import SURE
 from authgate.peer import client_address
 
 METHODS = ["GET", "HEAD", "POST"]
@@ -75,6 +76,7 @@ def _question(
         "review": review,
         "asked": confirmation_of(review, chosen, owner=request.user),
         "problem": problem,
+        "sure": SURE,
     }
     return render(request, "accounts/access_review_confirm.html", context)
 
@@ -90,10 +92,13 @@ def _review(request: SignedInRequest, pk: int) -> AccessReview:
 
 def _save(request: SignedInRequest, review: AccessReview, chosen: dict[int, str]) -> HttpResponse:
     address, shown = client_address(request), request.POST["confirmed"]
+    is_sure = bool(request.POST.get(SURE))
     try:
-        saved, tasks = answer_as_shown(review, chosen, owner=request.user, address=address, shown=shown)
+        saved, tasks = answer_as_shown(
+            review, chosen, owner=request.user, address=address, shown=shown, is_sure=is_sure
+        )
     except Differs:
-        problem = gettext("Nothing was saved. The answers have another effect by now. Check it again.")
+        problem = gettext("Nothing was saved. Check what the answers change, and confirm it.")
         return _question(request, review, chosen, problem)
     text = ngettext("%d answer was saved.", "%d answers were saved.", saved) % saved
     messages.success(request, text)

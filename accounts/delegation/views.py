@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from functools import partial
 
 from django import forms
 from django.contrib import messages
 from django.contrib.auth.models import Group
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
 from django.core.paginator import Paginator
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
@@ -20,9 +21,11 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.delegation import applications, groups
+from accounts.delegation.effects import answer_to, asked_first, confirmable
 from accounts.models import AccessRequest, AccessReview, User
 from accounts.reauthentication import reauthentication_required
 from accounts.requests import SignedInRequest, login_required
+from authgate.effect.comparison import Bounds
 from authgate.event_words import label_of, reason_words
 from authgate.explain import access
 from authgate.models import Application, AuditEvent, Rule
@@ -117,14 +120,18 @@ def managed(request: SignedInRequest) -> HttpResponse:
 @never_cache
 @reauthentication_required
 @require_http_methods(METHODS)
+@confirmable
 def managed_application(request: SignedInRequest, pk: int) -> HttpResponse:
-    """Show an application with its rules and requests, and change its texts."""
+    """Show an application with its rules and requests, and change its texts after a confirmation."""
     application = _owned(request, pk)
     # The form writes into its own copy: the page's heading must not show what was refused.
     form = TextsForm(request.POST or None, instance=_owned(request, pk))
     if request.method == "POST" and form.is_valid():
-        _changed(request, application, form)
-        return redirect("managed_application", pk=pk)
+        if not answer_to(request).edits_again:
+            change = partial(_change_texts, request, application, form)
+            asks = _carry_out(request, change, Bounds(applications={pk}), is_form=True)
+            return asks or redirect("managed_application", pk=pk)
+        form.add_error(None, gettext("Nothing was saved yet. Change the form, and save it again."))
     requests = AccessRequest.objects.filter(application=application).select_related("user")
     context = {
         "application": application,
@@ -136,15 +143,24 @@ def managed_application(request: SignedInRequest, pk: int) -> HttpResponse:
     return render(request, "accounts/managed_application.html", context)
 
 
-def _changed(request: SignedInRequest, application: Application, form: TextsForm) -> None:
+def _change_texts(request: SignedInRequest, application: Application, form: TextsForm) -> str:
+    changed = applications.change_texts(
+        application, form.cleaned_data, owner=request.user, address=client_address(request)
+    )
+    return gettext("Your changes were saved.") if changed else ""
+
+
+def _carry_out(
+    request: SignedInRequest, change: Callable[[], str], bounds: Bounds, *, is_form: bool = False
+) -> HttpResponse | None:
+    """Make a change, or return the page that asks first. What cannot be done is said in a message."""
     try:
-        changed = applications.change_texts(
-            application, form.cleaned_data, owner=request.user, address=client_address(request)
-        )
+        return asked_first(request, change, bounds, is_form=is_form)
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
     except ObjectDoesNotExist:
         raise Http404 from None
-    if changed:
-        messages.success(request, gettext("Your changes were saved."))
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,15 +218,18 @@ def managed_events(request: SignedInRequest, pk: int) -> HttpResponse:
 @never_cache
 @reauthentication_required
 @require_http_methods(METHODS)
+@confirmable
 def managed_rule(request: SignedInRequest, pk: int) -> HttpResponse:
-    """Show a rule's groups and users; add some within the bound, or remove one."""
+    """Show a rule's groups and users; add some within the bound, or remove one, after a confirmation."""
     if pk >= LARGEST_KEY:
         raise Http404
     rules = Rule.objects.filter(application__in=applications.owned_by(request.user), only_watch=False)
     rule = get_object_or_404(rules.select_related("application", "access_request"), pk=pk)
     form = NameForm(request.POST if "name" in request.POST else None)
-    if request.method == "POST" and _done(request, form, lambda: _change_rule(request, rule, form)):
-        return redirect("managed_rule", pk=pk)
+    if request.method == "POST" and (not form.is_bound or form.is_valid()):
+        bounds = Bounds(applications={rule.application_id})
+        asks = _carry_out(request, partial(_change_rule, request, rule, form), bounds)
+        return asks or redirect("managed_rule", pk=pk)
     shareable = rule.application.shareable_groups.order_by("name")
     context = {
         "rule": rule,
@@ -241,39 +260,37 @@ def _change_rule(request: SignedInRequest, rule: Rule, form: NameForm) -> str:
     raise ValidationError(gettext("Choose what to add or remove."))
 
 
-def _done(request: HttpRequest, form: NameForm, act: Callable[[], str]) -> bool:
-    """Do what was asked for; return False if the form is wrong. What cannot be done is said in a message."""
-    if form.is_bound and not form.is_valid():
-        return False
-    try:
-        messages.success(request, act())
-    except ValidationError as error:
-        messages.error(request, " ".join(error.messages))
-    except ObjectDoesNotExist:
-        raise Http404 from None
-    return True
-
-
 # ---- a group ----------------------------------------------------------------------------------------------
 
 
 @never_cache
 @reauthentication_required
 @require_http_methods(METHODS)
+@confirmable
 def managed_group(request: SignedInRequest, pk: int) -> HttpResponse:
-    """Show the members of a group; add or remove one."""
+    """Show the members of a group; add or remove one after a confirmation."""
     if pk >= LARGEST_KEY:
         raise Http404
     group = get_object_or_404(groups.managed_by(request.user), pk=pk)
     form = NameForm(request.POST if "name" in request.POST else None)
-    if request.method == "POST" and _done(request, form, lambda: _change_members(request, group, form)):
-        return redirect("managed_group", pk=pk)
+    if request.method == "POST" and (not form.is_bound or form.is_valid()):
+        change = partial(_change_members, request, group, form)
+        asks = _carry_out(request, change, Bounds(users=_meant(request, form)))
+        return asks or redirect("managed_group", pk=pk)
     members = User.objects.filter(groups=group).order_by("username")
     if text := request.GET.get("q", "").replace("\0", "")[:150]:
         members = members.filter(username__icontains=text)
     page = Paginator(members, PAGE).get_page(request.GET.get("page"))
     context = {"group": group, "form": form, "page": page, "q": text}
     return render(request, "accounts/managed_group.html", context)
+
+
+def _meant(request: SignedInRequest, form: NameForm) -> set[int]:
+    """Return the user whose membership a button changes."""
+    if "name" in request.POST:
+        named = User.objects.filter(username__iexact=form.cleaned_data["name"])
+        return set(named.values_list("pk", flat=True))
+    return {_key(request.POST.get("remove_user", ""))}
 
 
 def _change_members(request: SignedInRequest, group: Group, form: NameForm) -> str:

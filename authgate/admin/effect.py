@@ -22,8 +22,9 @@ from authgate.admin.effect_page import (
     Question,
     as_csv,
     effect_page,
+    is_confirmed,
     may_see_people,
-    needs_a_tick,
+    problem_of,
     question_of,
 )
 from authgate.effect.comparison import EVERYTHING, Bounds, measured
@@ -190,21 +191,13 @@ class Trial:
         """Make the change, and undo it unless it may stay. Nothing leaves a change that is undone."""
         with outbox.hold() as held, kept_messages(self._request) as forget, transaction.atomic():
             response, effect = measured(act, self._bounds)
-            stays = keeps and self._may_stay(effect)
+            stays = keeps and is_confirmed(effect, self._answer)
             if not stays:
                 transaction.set_rollback(True)
                 held.clear()
                 forget()
         outbox.release(held)
         return response, effect, stays
-
-    def _may_stay(self, effect: Effect) -> bool:
-        answer = self._answer
-        if not effect:
-            return True
-        if answer.shown != effect.digest or answer.wants_csv:
-            return False
-        return answer.is_sure or not needs_a_tick(effect)
 
     def _asked_at_once(self, act: Act, response: HttpResponse) -> HttpResponse:
         """Return the question of an action together with its effect, so that nobody is asked twice."""
@@ -224,11 +217,7 @@ class Trial:
         request, answer = self._request, self._answer
         if answer.wants_csv and may_see_people(request):
             return as_csv(effect)
-        problem = ""
-        if answer.shown and answer.shown != effect.digest:
-            problem = _("The effect is different from the one that you saw. Check it again.")
-        elif answer.shown and not answer.wants_csv:
-            problem = _("Nothing was saved. Tick the box to confirm.")
+        problem = problem_of(effect, answer)
         return effect_page(
             self._admin, request, effect, question=question, problem=problem, is_form=self._is_form
         )

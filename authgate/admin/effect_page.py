@@ -16,6 +16,7 @@ from django.utils.translation import gettext as _
 
 from authgate.admin import carried_form
 from authgate.admin.access import safe_cell
+from authgate.admin.carried_form import Answer
 from authgate.effect.real_requests import real_requests
 from authgate.effect.values import EVERY_APPLICATION, Difference, Effect, Person, people_of
 from authgate.explain.words import path_words
@@ -48,6 +49,24 @@ def needs_a_tick(effect: Effect) -> bool:
     """Return whether a click alone does not confirm: many people, or an application that becomes public."""
     opens = any(each.visitors for each in effect.gained)
     return opens or effect.people >= settings.IKD_CONFIRM_PEOPLE
+
+
+def is_confirmed(effect: Effect, answer: Answer) -> bool:
+    """Return whether a change may stay: it affects nobody, or the requester confirmed what it does."""
+    if not effect:
+        return True
+    if answer.shown != effect.digest or answer.wants_csv:
+        return False
+    return answer.is_sure or not needs_a_tick(effect)
+
+
+def problem_of(effect: Effect, answer: Answer) -> str:
+    """Return why a page is shown again, or an empty text."""
+    if answer.shown and answer.shown != effect.digest:
+        return _("The effect is different from the one that you saw. Check it again.")
+    if answer.shown and not answer.wants_csv:
+        return _("Nothing was saved. Tick the box to confirm.")
+    return ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,6 +196,7 @@ def effect_page(
 
     A change that was made by a form (`is_form`) can go back to it.
     """
+    parts, names_people = parts_of(effect), may_see_people(request)
     context: dict[str, Any] = {
         **model_admin.admin_site.each_context(request),
         "title": question.title or _("Check who is affected"),
@@ -184,13 +204,13 @@ def effect_page(
         "opts": model_admin.opts,
         "problem": problem,
         "effect": effect,
-        "parts": parts_of(effect),
-        "may_see_people": may_see_people(request),
-        "may_see_applications": may_see_people(request) or request.user.has_perm("authgate.view_application"),
+        "parts": parts,
+        "detailed": parts if names_people or request.user.has_perm("authgate.view_application") else (),
+        "may_see_people": names_people,
         "names": NAMES_OF_FIELDS,
         "is_form": is_form,
         "needs_a_tick": needs_a_tick(effect),
-        "real": real_requests(effect) if may_see_people(request) else None,
+        "real": real_requests(effect) if names_people else None,
         "carried": carried_form.seal(request, effect.digest),
         "files": list(request.FILES.items()),
         "is_popup": "_popup" in request.POST or "_popup" in request.GET,

@@ -333,6 +333,13 @@ def managed(what: str) -> Callable[[Page, str], None]:
     return way
 
 
+def maintenance_to_confirm(page: Page, portal: str) -> None:
+    managed("applications/{application}/")(page, portal)
+    page.locator("[name=maintenance]").check()
+    page.locator("#texts ~ form button[type=submit]").click()
+    assert page.locator("[name=_carried]").count() == 1
+
+
 def a_review(where: str) -> Callable[[Page, str], None]:
     """Come to a page about a review with an open entry, an answered one, and a task."""
 
@@ -471,6 +478,7 @@ PAGES: dict[str, tuple[str, Way]] = {
     "managed application": ("alice", managed("applications/{application}/")),
     "managed application's people": ("alice", managed("applications/{application}/people/")),
     "managed application's events": ("alice", managed("applications/{application}/events/")),
+    "effect of maintenance by an owner": ("alice", maintenance_to_confirm),
     "managed rule": ("alice", managed("rules/{rule}/")),
     "managed group": ("alice", managed("groups/{group}/")),
     "access review": ("alice", a_review("/accounts/managed/reviews/{key}/")),

@@ -12,6 +12,7 @@ from accounts.models import ManagedGroup, StrictGroup, User
 from authgate.models import AuditEvent
 from tests.accounts.signing_in import sign_in
 from tests.admin.forms import save
+from tests.delegation.changes import change
 from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -41,9 +42,9 @@ def members(group: Group) -> list[str]:
 
 
 def test_a_manager_adds_and_removes_a_member(manager: Client, team: Group, bob: User) -> None:
-    manager.post(page(team), {"name": "Bob"})
+    change(manager, page(team), {"name": "Bob"})
     assert members(team) == ["bob"]
-    manager.post(page(team), {"remove_user": bob.pk})
+    change(manager, page(team), {"remove_user": bob.pk})
     assert members(team) == []
 
     found = AuditEvent.objects.filter(kind__startswith="group_member_").order_by("pk")
@@ -65,29 +66,29 @@ def make_owner(group: Group) -> None:
     ApplicationFactory().owner_groups.add(group)
 
 
-@pytest.mark.parametrize("change", [make_powerful, make_strict, make_owner])
+@pytest.mark.parametrize("empower", [make_powerful, make_strict, make_owner])
 def test_a_group_that_gives_power_is_out_of_reach(
-    manager: Client, team: Group, bob: User, change: Any
+    manager: Client, team: Group, bob: User, empower: Any
 ) -> None:
     assert manager.get(page(team)).status_code == 200
-    change(team)
+    empower(team)
 
     assert manager.get(page(team)).status_code == 404
-    assert manager.post(page(team), {"name": "bob"}).status_code == 404
+    assert change(manager, page(team), {"name": "bob"}).status_code == 404
     assert page(team) not in manager.get("/accounts/managed/").content.decode()
     assert members(team) == []
 
 
-@pytest.mark.parametrize("change", [make_powerful, make_strict, make_owner])
+@pytest.mark.parametrize("empower", [make_powerful, make_strict, make_owner])
 def test_a_group_that_gains_power_meanwhile_is_out_of_reach(
-    manager: Client, team: Group, bob: User, change: Any, monkeypatch: pytest.MonkeyPatch
+    manager: Client, team: Group, bob: User, empower: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from accounts.delegation import groups
 
     locked = groups._locked
-    monkeypatch.setattr(groups, "_locked", lambda *given: (change(team), locked(*given))[1])
+    monkeypatch.setattr(groups, "_locked", lambda *given: (empower(team), locked(*given))[1])
 
-    assert manager.post(page(team), {"name": "bob"}).status_code == 404
+    assert change(manager, page(team), {"name": "bob"}).status_code == 404
     assert members(team) == []
 
 
@@ -95,11 +96,11 @@ def test_a_group_that_gains_power_meanwhile_is_out_of_reach(
 def test_users_with_administration_rights_are_neither_added_nor_removed(
     manager: Client, team: Group, carol: User, sam: User, who: str
 ) -> None:
-    manager.post(page(team), {"name": who})
+    change(manager, page(team), {"name": who})
     assert members(team) == []
     user = User.objects.get(username=who)
     team.user_set.add(user)
-    manager.post(page(team), {"remove_user": user.pk})
+    change(manager, page(team), {"remove_user": user.pk})
 
     assert members(team) == [who]
 
@@ -109,8 +110,8 @@ def test_another_group_does_not_exist(manager: Client, bob: User) -> None:
     ManagedGroup.objects.create(group=other).managers.set([bob])
 
     assert manager.get(page(other)).status_code == 404
-    assert manager.post(page(other), {"name": "bob"}).status_code == 404
-    assert manager.post(page(other), {"remove_user": bob.pk}).status_code == 404
+    assert change(manager, page(other), {"name": "bob"}).status_code == 404
+    assert change(manager, page(other), {"remove_user": bob.pk}).status_code == 404
 
 
 @pytest.mark.parametrize(
@@ -121,7 +122,7 @@ def test_another_group_does_not_exist(manager: Client, bob: User) -> None:
     ],
 )
 def test_odd_input_changes_nothing(manager: Client, team: Group, dave: User, fields: dict[str, str]) -> None:
-    answer = manager.post(page(team), fields, follow=True)
+    answer = change(manager, page(team), fields, follow=True)
 
     assert answer.status_code == 200
     assert members(team) == []

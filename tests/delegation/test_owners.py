@@ -16,6 +16,7 @@ from authgate.audit import record
 from authgate.models import Application, AuditEvent, Rule
 from tests.accounts.signing_in import sign_in
 from tests.admin.forms import save
+from tests.delegation.changes import change
 from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, RuleFactory, UserFactory
 from tests.plans import plan_of
 
@@ -74,14 +75,14 @@ def test_another_ones_application_does_not_exist(owner: Client, what: str) -> No
     other = ApplicationFactory(name="Other")
 
     assert owner.get(f"{page(other)}{what}").status_code == 404
-    assert owner.post(page(other), {"maintenance": "on"}).status_code == 404
+    assert change(owner, page(other), {"maintenance": "on"}).status_code == 404
 
 
 def test_a_rule_of_another_application_does_not_exist(owner: Client, bob: User) -> None:
     rule = RuleFactory(application=ApplicationFactory(), who="chosen", users=[bob])
 
     for fields in ({}, {"remove_user": bob.pk}, {"name": "bob"}, {"add_group": 1}):
-        assert owner.post(rule_page(rule), fields).status_code == 404
+        assert change(owner, rule_page(rule), fields).status_code == 404
     assert names_in(rule) == {"bob"}
 
 
@@ -114,7 +115,7 @@ TEXTS = {
 
 
 def test_an_owner_closes_the_application_and_writes_its_texts(owner: Client, wiki: Application) -> None:
-    assert owner.post(page(wiki), TEXTS).status_code == 302
+    assert change(owner, page(wiki), TEXTS).status_code == 302
     wiki.refresh_from_db()
     [event] = events("application_changed")
 
@@ -134,7 +135,7 @@ def test_an_owner_changes_nothing_else_of_it(
     owner: Client, wiki: Application, field: str, value: str
 ) -> None:
     before = Application.objects.filter(pk=wiki.pk).values().get()
-    owner.post(page(wiki), {**TEXTS, field: value})
+    change(owner, page(wiki), {**TEXTS, field: value})
     after = Application.objects.filter(pk=wiki.pk).values().get()
 
     assert {name for name in after if after[name] != before[name]} == set(TEXTS) - {""} - (
@@ -151,7 +152,7 @@ def test_an_owner_changes_nothing_else_of_it(
     ],
 )
 def test_wrong_texts_are_refused_in_words(owner: Client, wiki: Application, wrong: dict[str, str]) -> None:
-    answer = owner.post(page(wiki), {**TEXTS, **wrong})
+    answer = change(owner, page(wiki), {**TEXTS, **wrong})
     wiki.refresh_from_db()
 
     assert answer.status_code == 200
@@ -161,7 +162,7 @@ def test_wrong_texts_are_refused_in_words(owner: Client, wiki: Application, wron
 def test_a_disabled_application_stays_disabled(owner: Client, wiki: Application) -> None:
     wiki.enabled, wiki.locked_down_at = False, timezone.now()
     wiki.save()
-    owner.post(page(wiki), TEXTS)
+    change(owner, page(wiki), TEXTS)
     wiki.refresh_from_db()
 
     assert not wiki.enabled
@@ -174,8 +175,8 @@ def test_a_disabled_application_stays_disabled(owner: Client, wiki: Application)
 def test_an_owner_adds_a_shareable_group_and_its_members(owner: Client, wiki: Application, bob: User) -> None:
     rule = wiki.rules.get()
     guests = wiki.shareable_groups.get()
-    owner.post(rule_page(rule), {"add_group": guests.pk})
-    owner.post(rule_page(rule), {"name": "BOB"})
+    change(owner, rule_page(rule), {"add_group": guests.pk})
+    change(owner, rule_page(rule), {"name": "BOB"})
 
     assert names_in(rule) == {"staff", "guests", "bob"}
     assert [event.details.get("added") for event in events("rule_shared")] == ["group guests", "user bob"]
@@ -186,7 +187,7 @@ def test_nobody_beyond_the_bound_is_added(owner: Client, wiki: Application, caro
     UserFactory(username="erin", groups=["accountants"])
     UserFactory(username="dave", groups=["guests"], is_active=False)
     rule = wiki.rules.get()
-    owner.post(rule_page(rule), {"name": name})
+    change(owner, rule_page(rule), {"name": name})
 
     assert names_in(rule) == {"staff"}
     assert events("rule_shared") == []
@@ -195,7 +196,7 @@ def test_nobody_beyond_the_bound_is_added(owner: Client, wiki: Application, caro
 def test_no_group_beyond_the_bound_is_added(owner: Client, wiki: Application) -> None:
     rule = wiki.rules.get()
     for key in (GroupFactory(name="accountants").pk, 0, "x", "9" * 30):
-        owner.post(rule_page(rule), {"add_group": key})
+        change(owner, rule_page(rule), {"add_group": key})
 
     assert names_in(rule) == {"staff"}
 
@@ -205,8 +206,8 @@ def test_only_a_rule_for_selected_people_is_shared(
     owner: Client, wiki: Application, bob: User, who: str
 ) -> None:
     rule = RuleFactory(application=wiki, path="/a", who=who)
-    owner.post(rule_page(rule), {"name": "bob"})
-    owner.post(rule_page(rule), {"add_group": wiki.shareable_groups.get().pk})
+    change(owner, rule_page(rule), {"name": "bob"})
+    change(owner, rule_page(rule), {"add_group": wiki.shareable_groups.get().pk})
 
     assert names_in(rule) == set()
 
@@ -214,10 +215,10 @@ def test_only_a_rule_for_selected_people_is_shared(
 def test_a_granted_request_stays_one_users(owner: Client, wiki: Application, bob: User, carol: User) -> None:
     rule = RuleFactory(application=wiki, who="chosen", users=[carol])
     AccessRequest.objects.create(application=wiki, user=carol, path="/", asked_at=timezone.now(), grant=rule)
-    owner.post(rule_page(rule), {"name": "bob"})
+    change(owner, rule_page(rule), {"name": "bob"})
     assert names_in(rule) == {"carol"}
 
-    owner.post(rule_page(rule), {"remove_user": carol.pk})
+    change(owner, rule_page(rule), {"remove_user": carol.pk})
     assert names_in(rule) == set()
 
 
@@ -225,7 +226,7 @@ def test_a_rule_that_loses_everybody_stays_and_lets_nobody_in(owner: Client, wik
     """Were it deleted, a shorter path would decide, and let more people in."""
     RuleFactory(application=wiki, path="/a", who="everyone")
     rule = wiki.rules.get(path="/")
-    owner.post(rule_page(rule), {"remove_group": rule.groups.get().pk})
+    change(owner, rule_page(rule), {"remove_group": rule.groups.get().pk})
 
     assert names_in(Rule.objects.get(pk=rule.pk)) == set()
     assert events("rule_shared")[0].details["removed"] == "group staff"
@@ -233,7 +234,7 @@ def test_a_rule_that_loses_everybody_stays_and_lets_nobody_in(owner: Client, wik
 
 @pytest.mark.parametrize("fields", [{}, {"remove_user": "1"}, {"remove_group": "0"}, {"remove_user": "x"}])
 def test_what_is_not_there_is_not_removed(owner: Client, wiki: Application, fields: dict[str, str]) -> None:
-    answer = owner.post(rule_page(wiki.rules.get()), fields, follow=True)
+    answer = change(owner, rule_page(wiki.rules.get()), fields, follow=True)
 
     assert answer.status_code == 200
     assert names_in(wiki.rules.get()) == {"staff"}
@@ -248,9 +249,9 @@ def test_an_owner_who_is_one_no_longer_changes_nothing(
     locked = applications._locked
     monkeypatch.setattr(applications, "_locked", lambda *given: (wiki.owners.clear(), locked(*given))[1])
 
-    assert owner.post(rule_page(wiki.rules.get()), {"name": "bob"}).status_code == 404
+    assert change(owner, rule_page(wiki.rules.get()), {"name": "bob"}).status_code == 404
     wiki.owners.add(User.objects.get(username="alice"))
-    assert owner.post(page(wiki), TEXTS).status_code == 404
+    assert change(owner, page(wiki), TEXTS).status_code == 404
     assert names_in(wiki.rules.get()) == {"staff"}
 
 

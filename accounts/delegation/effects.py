@@ -1,0 +1,112 @@
+"""Changes of owners and group managers, saved only after their effect on access was confirmed.
+
+The page is that of the administration, without names of applications that the user does not own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import fields
+from functools import wraps
+from typing import Concatenate, ParamSpec
+
+from django.contrib import messages
+from django.db import transaction
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.utils.translation import gettext as _
+
+from accounts.delegation import applications
+from accounts.requests import SignedInRequest
+from authgate import outbox
+from authgate.admin import carried_form
+from authgate.admin.carried_form import Answer, NoLongerCarried
+from authgate.admin.effect_page import (
+    NAMES_OF_FIELDS,
+    as_csv,
+    is_confirmed,
+    needs_a_tick,
+    parts_of,
+    problem_of,
+)
+from authgate.effect.comparison import Bounds, measured
+from authgate.effect.real_requests import real_requests
+from authgate.effect.values import Effect
+
+P = ParamSpec("P")
+View = Callable[Concatenate[SignedInRequest, P], HttpResponse]
+
+
+def confirmable(view: View[P]) -> View[P]:
+    """Restore the form that was carried over the page of its effect, before a view."""
+
+    @wraps(view)
+    def restored(request: SignedInRequest, /, *arguments: P.args, **named: P.kwargs) -> HttpResponse:
+        if request.method == "POST":
+            try:
+                request.effect_answer = carried_form.restore(request)  # type: ignore[attr-defined]  # read by answer_to
+            except NoLongerCarried:
+                text = _("This page was too old, or belongs to another form. Nothing was saved.")
+                messages.error(request, text)
+                return redirect(request.get_full_path())
+        return view(request, *arguments, **named)
+
+    return restored
+
+
+def answer_to(request: SignedInRequest) -> Answer:
+    """Return what the user answered on the page of an effect."""
+    answer: Answer = getattr(request, "effect_answer", Answer())
+    return answer
+
+
+def asked_first(
+    request: SignedInRequest, act: Callable[[], str], bounds: Bounds, *, is_form: bool = False
+) -> HttpResponse | None:
+    """Make a change that affects nobody, or that was confirmed. Otherwise return the page that asks.
+
+    `act` returns what was done, in words for a message. Raises what `act` raises. From the page of a form
+    (`is_form`), the user can go back to the form.
+    """
+    answer = answer_to(request)
+    with outbox.hold() as held, transaction.atomic():
+        words, effect = measured(act, bounds)
+        stays = is_confirmed(effect, answer)
+        if not stays:
+            transaction.set_rollback(True)
+            held.clear()
+    outbox.release(held)
+    if not stays:
+        return _page(request, effect, answer, is_form)
+    if words:
+        messages.success(request, words)
+    return None
+
+
+def _page(request: SignedInRequest, effect: Effect, answer: Answer, is_form: bool) -> HttpResponse:
+    own = set(applications.owned_by(request.user).values_list("pk", flat=True))
+    seen = _only(effect, own)
+    if answer.wants_csv:
+        return as_csv(seen)
+    context = {
+        "problem": problem_of(effect, answer),
+        "effect": seen,
+        "parts": parts_of(effect),
+        "detailed": parts_of(seen),
+        "hides_applications": seen != effect,
+        "may_see_people": True,
+        "real": real_requests(seen) if seen else None,
+        "needs_a_tick": needs_a_tick(effect),
+        "is_form": is_form,
+        "names": NAMES_OF_FIELDS,
+        "carried": carried_form.seal(request, effect.digest),
+    }
+    return render(request, "accounts/effect.html", context)
+
+
+def _only(effect: Effect, own: set[int]) -> Effect:
+    """Return the part of an effect that is about some applications."""
+    parts = {each.name: getattr(effect, each.name) for each in fields(Effect)}
+    return Effect(
+        **{name: tuple(each for each in part if each.application in own) for name, part in parts.items()}
+    )
