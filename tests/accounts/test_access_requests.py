@@ -352,6 +352,38 @@ def test_another_effect_than_the_shown_one_is_not_granted(
     assert Rule.objects.count() == 2
 
 
+def test_a_grant_that_affects_many_needs_a_tick(
+    client: Client, bob: User, payroll: Application, settings: Any
+) -> None:
+    settings.IKD_CONFIRM_PEOPLE = 1
+    request = asked(client)
+
+    assert b'name="_sure"' in answer(client, request, "hour").content
+    assert Rule.objects.count() == 1
+
+    url = f"/access/requests/{request.pk}/"
+    fields = {"answer": "hour", "shown": client.get(url).context["shown"], "_sure": "yes"}
+    assert client.post(url, fields).status_code == 302
+    assert Rule.objects.count() == 2
+
+
+def test_a_decline_needs_no_tick(client: Client, bob: User, payroll: Application, settings: Any) -> None:
+    settings.IKD_CONFIRM_PEOPLE = 1
+
+    assert answer(client, asked(client), "no").status_code == 302
+
+
+def test_an_owner_sees_that_maintenance_turns_the_user_away(
+    client: Client, bob: User, payroll: Application
+) -> None:
+    request = asked(client)
+    Application.objects.filter(pk=payroll.pk).update(maintenance=True)
+    client.cookies.clear()
+    sign_in(client, "olga")
+
+    assert "under maintenance" in client.get(f"/access/requests/{request.pk}/").content.decode()
+
+
 @pytest.mark.parametrize("why", ["rule", "user"])
 def test_a_request_that_cannot_be_granted_says_so(
     client: Client, bob: User, payroll: Application, why: str

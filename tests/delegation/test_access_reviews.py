@@ -531,3 +531,30 @@ def test_old_reviews_go_unless_a_task_is_open(review: AccessReview, settings: An
     tidy.go("tests", batches=None, pause=0)
 
     assert not AccessReview.objects.exists()
+
+
+def test_answers_that_affect_many_need_a_tick_and_show_real_requests(
+    owner: Client, wiki: Application, bob: User, review: AccessReview, settings: Any
+) -> None:
+    settings.IKD_CONFIRM_PEOPLE = 1
+    RequestCount.objects.create(
+        day=timezone.localdate(),
+        application=wiki,
+        person=bob.pk,
+        rule=wiki.rules.get(path="/a").pk,
+        method="GET",
+        allowed=7,
+    )
+    asked = select(owner, review, "remove", "bob")
+    text = asked.content.decode()
+    assert "at most 7, of people: 1." in text and 'name="_sure"' in text
+
+    again = confirm(owner, review, asked)
+    assert "Nothing was saved." in again.content.decode()
+    assert entry_of(review, "bob").answer == ""
+
+    entry = entry_of(review, "bob")
+    shown = again.context["asked"].shown
+    owner.post(page(review), {f"answer-{entry.pk}": "remove", "confirmed": shown, "_sure": "yes"})
+    assert entry_of(review, "bob").answer == "remove"
+    assert not can_open(wiki, bob)

@@ -82,7 +82,7 @@ def test_an_owner_sees_whom_maintenance_turns_away_before_it_begins(
 ) -> None:
     rule = wiki.rules.get()
     RequestCount.objects.create(
-        application=wiki.pk, person=bob.pk, rule=rule.pk, method="GET", day=timezone.localdate(), allowed=7
+        application=wiki, person=bob.pk, rule=rule.pk, method="GET", day=timezone.localdate(), allowed=7
     )
 
     asked = owner.post(application_page(wiki), TEXTS)
@@ -294,7 +294,7 @@ def test_the_requests_of_applications_of_others_are_not_told(
     team.user_set.add(frank)
     secret = ApplicationFactory(name="Takeover plans", groups=["team"])
     RequestCount.objects.create(
-        application=secret.pk,
+        application=secret,
         person=frank.pk,
         rule=secret.rules.get().pk,
         method="GET",

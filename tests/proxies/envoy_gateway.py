@@ -130,7 +130,7 @@ def _configuration(folder: Path) -> Manifest:
                 "infrastructure": {"type": "Host", "host": homes},
             },
         },
-        "extensionApis": {"enableBackend": True},
+        "extensionApis": {"enableBackend": True, "enableLua": True},
     }
 
 

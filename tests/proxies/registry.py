@@ -21,13 +21,14 @@ STARTERS: dict[str, StartProxy] = {
     "ingress_nginx": start_ingress_nginx,
 }
 
+CUT_COOKIES = ["nginx", "envoy", "haproxy", "caddy"]
+"""Those that can keep the portal's cookies from the application."""
+
 if os.environ.get("IKD_GATEWAY_TESTS"):  # `make gateway-test`
     from tests.proxies.envoy_gateway import start_envoy_gateway
 
     STARTERS["envoy_gateway"] = start_envoy_gateway
-
-CUT_COOKIES = ("nginx", "envoy", "haproxy", "caddy")
-"""Those that can keep the portal's cookies from the application."""
+    CUT_COOKIES.append("envoy_gateway")
 
 PUBLISH_NO_CHECK = ("nginx", "envoy", "haproxy", "caddy")
 """Those that answer 404 for a check's URL on a site too; the others ask the portal about any path."""
