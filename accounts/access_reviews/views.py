@@ -69,12 +69,17 @@ def _page(request: SignedInRequest, review: AccessReview) -> HttpResponse:
 
 
 def _question(
-    request: SignedInRequest, review: AccessReview, chosen: dict[int, str], problem: str = ""
+    request: SignedInRequest, review: AccessReview, chosen: dict[int, str], shown: str | None = None
 ) -> HttpResponse:
-    """Ask once for all answers, with what they change."""
+    """Ask once for all answers, with what they change. `shown` is what an unconfirmed page showed."""
+    asked, problem = confirmation_of(review, chosen, owner=request.user), ""
+    if shown is not None and asked.shown == shown:
+        problem = gettext("Nothing was saved. Tick the box to confirm.")
+    elif shown is not None:
+        problem = gettext("Nothing was saved. The answers have another effect by now. Check it again.")
     context = {
         "review": review,
-        "asked": confirmation_of(review, chosen, owner=request.user),
+        "asked": asked,
         "problem": problem,
         "sure": SURE,
     }
@@ -98,8 +103,7 @@ def _save(request: SignedInRequest, review: AccessReview, chosen: dict[int, str]
             review, chosen, owner=request.user, address=address, shown=shown, is_sure=is_sure
         )
     except Differs:
-        problem = gettext("Nothing was saved. Check what the answers change, and confirm it.")
-        return _question(request, review, chosen, problem)
+        return _question(request, review, chosen, shown)
     text = ngettext("%d answer was saved.", "%d answers were saved.", saved) % saved
     messages.success(request, text)
     if tasks:

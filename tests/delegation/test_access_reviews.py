@@ -550,7 +550,7 @@ def test_answers_that_affect_many_need_a_tick_and_show_real_requests(
     assert "at most 7, of people: 1." in text and 'name="_sure"' in text
 
     again = confirm(owner, review, asked)
-    assert "Nothing was saved." in again.content.decode()
+    assert "Tick the box to confirm." in again.content.decode()
     assert entry_of(review, "bob").answer == ""
 
     entry = entry_of(review, "bob")
