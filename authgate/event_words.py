@@ -149,6 +149,14 @@ EVENTS: dict[str, Words] = {
         _("A member was removed from a group"),
         _("A group manager removed a user from the group in the details."),
     ),
+    "group_member_end_changed": Words(
+        _("The end of a membership was changed"),
+        _("A group manager set or removed the end of a user's membership of the group in the details."),
+    ),
+    "group_membership_ended": Words(
+        _("A membership of a group ended"),
+        _("The user left the group in the details at the end that was set. The portal then deleted the row."),
+    ),
     "overloaded": Words(
         _("The portal was overloaded"),
         _(

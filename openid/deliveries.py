@@ -125,7 +125,7 @@ class Rounds:
 
     def __init__(self) -> None:
         self._swept = self._swept_all = 0.0
-        self._change = 0
+        self._change: tuple[int, datetime | None] = (0, None)
 
     def go(self) -> None:
         close_old_connections()

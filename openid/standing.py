@@ -7,6 +7,7 @@ them.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,7 @@ from django.db.models.functions import Now
 from authgate.check.decision import Subject
 from authgate.check.memory import Session
 from authgate.factor_policy import in_strict_group, is_given, is_owed, proofs_of
+from authgate.memberships import GROUP_FIELDS, Groups, groups_in
 from authgate.people import people
 from authgate.prepared import PreparedLookup, PreparedQuery
 from openid.models import Client, ClientSecret, Code, DeviceCode, Token
@@ -134,7 +136,7 @@ SIGN_IN_FIELDS = (
     "sign_in__last_seen_at",
     "sign_in__idle_timeout",
 )
-USER_FIELDS = ("pk", "uuid", "username", "display_name", "email", "groups__pk", "groups__name")
+USER_FIELDS = ("pk", "uuid", "username", "display_name", "email", *GROUP_FIELDS)
 
 
 def _first_secret(client: str, order: str) -> Subquery:
@@ -219,8 +221,9 @@ def client_named(client_id: str) -> ClientFacts | None:
 def _standings(
     query: PreparedQuery, digests: list[bytes], own: Callable[[Row], dict[str, Any]]
 ) -> dict[bytes, Standing]:
+    now = time.time()
     by_digest = groupby(query.rows(digests), key=lambda row: bytes(row[0]))
-    return {digest: _standing(list(rows), own) for digest, rows in by_digest}
+    return {digest: _standing(list(rows), own, now) for digest, rows in by_digest}
 
 
 def _token(own: Row) -> dict[str, Any]:
@@ -237,7 +240,7 @@ def _device(own: Row) -> dict[str, Any]:
     return {"kind": DEVICE, "scopes": (), "sequence": 0, **dict.fromkeys(CODE_FIELDS, "")}
 
 
-def _standing(rows: list[Row], own: Callable[[Row], dict[str, Any]]) -> Standing:
+def _standing(rows: list[Row], own: Callable[[Row], dict[str, Any]], now: float) -> Standing:
     """Return what the rows of one code or token say: one for each of the user's groups."""
     parts = list(rows[0])
 
@@ -260,7 +263,7 @@ def _standing(rows: list[Row], own: Callable[[Row], dict[str, Any]]) -> Standing
     return Standing(
         "",
         sign_in_id,
-        _subject(tuple(parts), rows, given, passkey, is_superuser),
+        _subject(tuple(parts), groups_in(rows, now), given, passkey, is_superuser),
         ends if grant["offline"] else min(ends, sign_in_ends_at),
         math.inf if grant["offline"] else _unix(seen) + idle,
         pk=pk,
@@ -304,10 +307,14 @@ def _client(row: Row) -> ClientFacts:
 
 
 def _subject(
-    user: Row, rows: list[Row], given: datetime | None, passkey: datetime | None, is_superuser: bool
+    user: Row,
+    member: tuple[Groups, float],
+    given: datetime | None,
+    passkey: datetime | None,
+    is_superuser: bool,
 ) -> Subject:
     is_verified, pk, uuid, username, name, email, *_ = user
-    groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
+    groups, until = member
     address = email if is_verified else ""
     return Subject(
         pk,
@@ -319,6 +326,7 @@ def _subject(
         second_factor=is_given(given),
         proofs=proofs_of(given, passkey),
         is_superuser=is_superuser,
+        groups_until=until,
     )
 
 

@@ -14,7 +14,8 @@ from allauth.account.models import EmailAddress
 from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.models import Membership, User
+from accounts.models.membership import ended
 from authgate.check.decision import Application, Subject, Verdict, decide, without_maintenance
 from authgate.check.target import Target
 from authgate.factor_policy import is_given
@@ -44,10 +45,11 @@ def end_overdue() -> int:
     return _end(live.filter(over).values_list("pk", flat=True)[:BATCH], now)
 
 
-def newest_change() -> int:
-    """Return a number that grows when a user, group, application or rule changes."""
+def newest_change() -> tuple[int, datetime | None]:
+    """Return what differs after a user, group, application or rule changed, or a membership ended."""
     found = Change.objects.filter(kind__in=("user", "application")).aggregate(newest=Max("pk"))
-    return found["newest"] or 0
+    over = Membership.everything.filter(ended()).aggregate(newest=Max("ends_at"))
+    return found["newest"] or 0, over["newest"]
 
 
 def end_unadmitted() -> int:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from django.utils.translation import gettext
@@ -18,6 +19,7 @@ from authgate.check.decision import Scope
 from authgate.explain import access
 from authgate.explain.access import DIRECT, EVERYONE, SIGNED_IN, Directory, Reason
 from authgate.explain.words import path_words
+from authgate.memberships import with_end
 from authgate.worker import loader
 
 REASONS_KEPT = 20
@@ -46,9 +48,10 @@ def reasons_of(application: Compiled | None, people: Directory) -> dict[int, lis
 
 def directory_of(user: User) -> Directory:
     """Return a directory with one user, active or not. A user who is enabled again has the access again."""
-    groups = dict(user.groups.values_list("pk", "name"))
-    members = {group: frozenset({user.pk}) for group in groups}
-    return Directory({user.pk: user.username}, {user.pk: user.display_name}, groups, members)
+    rows = list(user.memberships.values_list("group_id", "group__name", "ends_at"))
+    groups = {group: name for group, name, _ends_at in rows}
+    memberships = ((user.pk, group, ends_at) for group, _name, ends_at in rows)
+    return access.directory({user.pk: user.username}, {user.pk: user.display_name}, groups, memberships)
 
 
 def as_values(reasons: list[tuple[Scope, Reason]], people: Directory) -> list[Values]:
@@ -60,6 +63,7 @@ def as_values(reasons: list[tuple[Scope, Reason]], people: Directory) -> list[Va
             "rule": reason.rule,
             "kind": reason.kind,
             **({"group": people.groups.get(reason.group, "?")} if reason.group else {}),
+            **({"until": reason.until.isoformat()} if reason.until else {}),
         }
         for scope, reason in reasons[:REASONS_KEPT]
     ]
@@ -83,5 +87,6 @@ def _words(reason: Mapping[str, Any]) -> str:
     elif kind == DIRECT:
         said = gettext("named in the rule")
     else:
-        said = gettext("group %s") % reason.get("group", "?")
+        until = datetime.fromisoformat(reason["until"]) if "until" in reason else None
+        said = gettext("group %s") % with_end(reason.get("group", "?"), until)
     return f"{path_words(reason['path'], reason['exact'])}: {said}"

@@ -18,7 +18,8 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.roles import RolesFormMixin, roles_field
 from accounts.email_addresses import is_address_taken
-from accounts.models import LOOKS_ALIKE, Group, ManagedGroup, User
+from accounts.ends import EndField
+from accounts.models import LOOKS_ALIKE, Group, ManagedGroup, Membership, User
 from accounts.privilege import are_the_last_superusers, out_of_reach
 from authgate.admin.audited import name_fields
 from authgate.models import SignIn
@@ -64,11 +65,35 @@ def free_address(email: str, except_by: int | None = None) -> str:
     return email
 
 
+def groups_field() -> forms.ModelMultipleChoiceField[DjangoGroup]:
+    """Return the field of a user's groups. Django makes none, because memberships have an end."""
+    groups: Any = User._meta.get_field("groups")
+    return forms.ModelMultipleChoiceField(
+        DjangoGroup.objects.all(),
+        label=groups.verbose_name,
+        required=False,
+        widget=AutocompleteSelectMultiple(groups, admin.site),
+        help_text=groups.help_text,
+    )
+
+
+def until_field() -> EndField:
+    return EndField(label=_("End of new memberships"))
+
+
 class GroupsFormMixin:
     """A form with a user's groups. The admin sets `requester` on the class that it makes for each request."""
 
     requester: User
     cleaned_data: dict[str, Any]
+    instance: Model
+
+    def _save_m2m(self) -> None:
+        # First, with their end: what Django adds afterwards is there already.
+        until = {"ends_at": self.cleaned_data["groups_until"]}
+        user: User = self.instance  # type: ignore[assignment]  # the form's, not object's
+        user.groups.set(self.cleaned_data["groups"], through_defaults=until)
+        super()._save_m2m()  # type: ignore[misc]  # the form's, not object's
 
     def clean_groups(self) -> QuerySet[DjangoGroup]:
         groups: QuerySet[DjangoGroup] = self.cleaned_data["groups"]
@@ -83,6 +108,9 @@ class GroupsFormMixin:
 
 
 class AddUserForm(GroupsFormMixin, AdminUserCreationForm):
+    groups = groups_field()
+    groups_until = until_field()
+
     class Meta(AdminUserCreationForm.Meta):
         model = User
         fields = ("username", "display_name", "email", "groups")
@@ -100,6 +128,8 @@ class ChangeUserForm(GroupsFormMixin, RolesFormMixin, UserChangeForm):
     password = None  # type: ignore[assignment]  # so Django drops an inherited field
     permissions_field = "user_permissions"
     roles = roles_field()
+    groups = groups_field()
+    groups_until = until_field()
 
     class Meta(UserChangeForm.Meta):
         model = User
@@ -124,6 +154,22 @@ class ChangeUserForm(GroupsFormMixin, RolesFormMixin, UserChangeForm):
             message = _("This is the last superuser who can sign in. Create another one first.")
             raise ValidationError(message, code="last")
         return cleaned
+
+
+class MembershipForm(forms.ModelForm):
+    """The end of one membership."""
+
+    ends_at = EndField()
+
+    class Meta:
+        model = Membership
+        fields = ("ends_at",)
+
+    def save(self, commit: bool = True) -> Membership:
+        """Save the end, unless the membership has ended or was removed meanwhile, also by the same form."""
+        membership: Membership = super().save(commit=False)
+        Membership.objects.filter(pk=membership.pk).update(ends_at=membership.ends_at)
+        return membership
 
 
 class AddressForm(forms.ModelForm):
@@ -221,6 +267,10 @@ class GroupForm(RolesFormMixin, forms.ModelForm):
         ),
     )
     add_members = _people(_("add members"))
+    members_until = EndField(
+        label=_("End of their memberships"),
+        help_text=_("Also replaces the end of users selected above who are members already."),
+    )
     remove_members = _people(_("remove members"))
 
     class Meta:

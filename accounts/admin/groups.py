@@ -20,10 +20,11 @@ from accounts.admin.forms import (
     with_permissions_in_words,
 )
 from accounts.admin.roles import RolesAdminMixin
-from accounts.models import Group, ManagedGroup, StrictGroup, User
+from accounts.models import Group, ManagedGroup, Membership, StrictGroup, User
 from accounts.privilege import privileged, requester_of
 from authgate.admin.audited import ReadOnlyAdmin
 from authgate.admin.effect import EffectAdmin
+from authgate.memberships import with_end
 
 if TYPE_CHECKING:
     from django_stubs_ext import WithAnnotations
@@ -54,7 +55,7 @@ class GroupAdmin(RolesAdminMixin, EffectAdmin):
     actions_with_effect = ("delete_selected",)
     fieldsets = (
         (None, {"fields": ("name", "second_factor")}),
-        (_("Members"), {"fields": ("members", "managers", "add_members", "remove_members")}),
+        (_("Members"), {"fields": ("members", "managers", "add_members", "members_until", "remove_members")}),
         (_("Administration rights"), {"fields": ("roles",)}),
         (_("Individual permissions"), {"classes": ("collapse",), "fields": ("permissions",)}),
     )
@@ -76,8 +77,12 @@ class GroupAdmin(RolesAdminMixin, EffectAdmin):
     def members(self, group: Group) -> SafeString | str:
         if group.pk is None:
             return "-"
-        people = group.user_set.order_by("username")
-        context = {"people": people[:NEWEST], "count": people.count(), "group": group}
+        memberships = Membership.objects.filter(group=group.pk).select_related("user")
+        people = [
+            (each.user, with_end(each.user.username, each.ends_at))
+            for each in memberships.order_by("user__username")[:NEWEST]
+        ]
+        context = {"people": people, "count": memberships.count(), "group": group}
         return render_to_string("admin/members.html", context)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Group]:
@@ -127,7 +132,10 @@ class GroupAdmin(RolesAdminMixin, EffectAdmin):
             StrictGroup.objects.filter(group_id=form.instance.pk).delete()
         if requester_of(request).is_superuser:
             self._save_managers(form.instance, form.cleaned_data["managers"])
-        form.instance.user_set.add(*form.cleaned_data["add_members"])
+        added, until = form.cleaned_data["add_members"], form.cleaned_data["members_until"]
+        form.instance.user_set.add(*added, through_defaults={"ends_at": until})
+        if until is not None:
+            Membership.objects.filter(group=form.instance.pk, user__in=added).update(ends_at=until)
         form.instance.user_set.remove(*form.cleaned_data["remove_members"])
 
     @staticmethod

@@ -31,6 +31,7 @@ from accounts.admin.forms import (
     AddressFormSet,
     AddUserForm,
     ChangeUserForm,
+    MembershipForm,
     NewPasswordForm,
     with_permissions_in_words,
 )
@@ -38,7 +39,7 @@ from accounts.admin.lockdowns import end_each, lift_each
 from accounts.admin.roles import RolesAdminMixin
 from accounts.admin.user_import_page import import_page
 from accounts.lockdown import lift_user, lock_down_user
-from accounts.models import User
+from accounts.models import Membership, User
 from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach, requester_of
 from accounts.second_factor.events import reset_factors
 from authgate.admin.audited import ReadableText, ask_first, atomic_where_it_writes, confirmed
@@ -47,6 +48,7 @@ from authgate.admin.list_columns import chips, cut
 from authgate.admin.list_filters import BoundedRelatedFilter
 from authgate.audit import record
 from authgate.effect.comparison import EVERYTHING, Bounds
+from authgate.memberships import with_end
 from authgate.models import SignIn
 from authgate.peer import client_address
 from authgate.sign_ins import end_sign_ins
@@ -78,6 +80,32 @@ class AddressInline(ReadableText, admin.TabularInline):
         return super().has_delete_permission(request, obj) and _is_within_reach(request, obj)
 
 
+class MembershipInline(ReadableText, admin.TabularInline):
+    """The ends of a user's memberships. The field above adds and removes them."""
+
+    model = Membership
+    form = MembershipForm
+    extra = 0
+    fields = ("group", "ends_at")
+    readonly_fields = ("group",)
+    verbose_name_plural = _("ends of memberships")
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
+        return super().get_queryset(request).select_related("user", "group").order_by("group__name")
+
+    def has_add_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return request.user.has_perm("accounts.change_group") and _is_within_reach(request, obj)
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return False
+
+    def has_view_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return True
+
+
 def _is_within_reach(request: HttpRequest, user: User | None) -> bool:
     return user is None or user.pk is None or may_touch(requester_of(request), user)
 
@@ -101,9 +129,9 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
     list_filter = ("is_active", "is_staff", "is_superuser", ("groups", BoundedRelatedFilter))
     search_fields = ("username", "display_name", "email", "emailaddress__email")
     search_help_text = _("Name or e-mail address")
-    autocomplete_fields = ("groups",)
+    chosen_by_name = ("groups",)
     filter_horizontal = ("user_permissions",)
-    inlines = (AddressInline,)
+    inlines = (MembershipInline, AddressInline)
     change_form_template = "admin/user.html"
     change_list_template = "admin/user_list.html"
     actions = (
@@ -128,7 +156,6 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
     )
     fieldsets = (
         (None, {"fields": ("username", "display_name", "email", "password_state", "factors", "uuid")}),
-        (_("Groups"), {"fields": ("groups",)}),
         (
             _("Administration rights"),
             {"fields": ("is_active", "lock_state", "is_staff", "is_superuser", "roles")},
@@ -146,6 +173,7 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
                     "display_name",
                     "email",
                     "groups",
+                    "groups_until",
                     "usable_password",
                     "password1",
                     "password2",
@@ -162,7 +190,7 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
 
     @admin.display(description=_("groups"))
     def group_names(self, user: User) -> SafeString:
-        return chips(sorted(group.name for group in user.groups.all()))
+        return chips(sorted(with_end(each.group.name, each.ends_at) for each in user.memberships.all()))
 
     @admin.display(description=_("password"))
     def password_state(self, user: User) -> SafeString:
@@ -203,7 +231,7 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
         return render_to_string("admin/newest_sign_ins.html", {"sign_ins": sign_ins, "person": user})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        return super().get_queryset(request).prefetch_related("groups")
+        return super().get_queryset(request).prefetch_related("memberships__group")
 
     def bounds_of(self, keys: set[int] | None) -> Bounds:
         return EVERYTHING if keys is None else Bounds(users=keys)
@@ -239,6 +267,15 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
 
     def get_inlines(self, request: HttpRequest, obj: User | None) -> Any:
         return self.inlines if obj else ()
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        """Return the fieldsets with the groups. Django's check of the class lets none name them."""
+        fieldsets = super().get_fieldsets(request, obj)
+        if obj is None:
+            return fieldsets
+        may_change = self.has_change_permission(request, obj)
+        groups = (_("Groups"), {"fields": ("groups", "groups_until") if may_change else ("groups",)})
+        return (fieldsets[0], groups, *fieldsets[1:])
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
         form: Any = super().get_form(request, obj, change=change, **kwargs)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from django.contrib.auth.models import Group
 from django.core.exceptions import ValidationError
 from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 from django.utils.translation import gettext_lazy as _
 
-from accounts.models import StrictGroup, User
+from accounts.models import Membership, StrictGroup, User
 from accounts.privilege import privileged
 from authgate.audit import record
 from authgate.models import Application
@@ -32,7 +34,9 @@ def managed_by(manager: User) -> QuerySet[Group]:
 
 
 @transaction.atomic
-def add_member(group: Group, name: str, *, manager: User, address: str | None) -> User:
+def add_member(
+    group: Group, name: str, *, until: datetime | None = None, manager: User, address: str | None
+) -> User:
     """Add the active user of a username to a group. Raises ValidationError, and Group.DoesNotExist."""
     group = _locked(group, manager)
     user = User.objects.filter(username__iexact=name, is_active=True).first()
@@ -41,8 +45,8 @@ def add_member(group: Group, name: str, *, manager: User, address: str | None) -
     _require_reach(user)
     if group.user_set.filter(pk=user.pk).exists():
         raise ValidationError(_("The user is already a member."), code="member")
-    group.user_set.add(user)
-    _record("group_member_added", group, user, manager, address)
+    group.user_set.add(user, through_defaults={"ends_at": until})
+    _record("group_member_added", group, user, manager, address, **({"until": until} if until else {}))
     return user
 
 
@@ -50,13 +54,30 @@ def add_member(group: Group, name: str, *, manager: User, address: str | None) -
 def remove_member(group: Group, key: int, *, manager: User, address: str | None) -> User:
     """Remove a member from a group. Raises ValidationError, and Group.DoesNotExist."""
     group = _locked(group, manager)
+    user = _member(group, key)
+    note_revocation()
+    group.user_set.remove(user)
+    _record("group_member_removed", group, user, manager, address)
+    return user
+
+
+@transaction.atomic
+def set_end(group: Group, key: int, until: datetime | None, *, manager: User, address: str | None) -> User:
+    """Set the end of a membership, or remove it. Raises ValidationError, and Group.DoesNotExist."""
+    group = _locked(group, manager)
+    user = _member(group, key)
+    note_revocation()
+    Membership.objects.filter(group=group, user=user).update(ends_at=until)
+    _record("group_member_end_changed", group, user, manager, address, until=until)
+    return user
+
+
+def _member(group: Group, key: int) -> User:
+    """Return a member whom group managers may change. Raise ValidationError."""
     user = group.user_set.filter(pk=key).first()
     if not isinstance(user, User):
         raise ValidationError(_("The user is not a member."), code="unknown")
     _require_reach(user)
-    note_revocation()
-    group.user_set.remove(user)
-    _record("group_member_removed", group, user, manager, address)
     return user
 
 
@@ -73,6 +94,9 @@ def _require_reach(user: User) -> None:
         raise ValidationError(_("Only superusers can change the groups of this user."), code="privilege")
 
 
-def _record(kind: str, group: Group, user: User, manager: User, address: str | None) -> None:
-    details = {"group": group.name}
+def _record(
+    kind: str, group: Group, user: User, manager: User, address: str | None, **until: datetime | None
+) -> None:
+    ends = {name: moment and moment.isoformat() for name, moment in until.items()}
+    details = {"group": group.name, **ends}
     record(kind, actor=manager.username, subject=user.username, address=address, details=details)

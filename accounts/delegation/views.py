@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, datetime
 from functools import partial
 
 from django import forms
@@ -22,7 +22,8 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.delegation import applications, groups
 from accounts.delegation.effects import answer_to, asked_first, confirmable
-from accounts.models import AccessRequest, AccessReview, User
+from accounts.ends import EndField
+from accounts.models import AccessRequest, AccessReview, Membership, User
 from accounts.reauthentication import reauthentication_required
 from accounts.requests import SignedInRequest, login_required
 from authgate.effect.comparison import Bounds
@@ -86,6 +87,16 @@ class NameForm(forms.Form):
     """A username to add."""
 
     name = forms.CharField(label=_("Username"), max_length=150)
+
+
+class MemberForm(NameForm):
+    """A username to add to a group, and the end of the membership."""
+
+    until = EndField()
+
+
+class UntilForm(forms.Form):
+    until = EndField()
 
 
 def _key(text: str) -> int:
@@ -268,18 +279,18 @@ def _change_rule(request: SignedInRequest, rule: Rule, form: NameForm) -> str:
 @require_http_methods(METHODS)
 @confirmable
 def managed_group(request: SignedInRequest, pk: int) -> HttpResponse:
-    """Show the members of a group; add or remove one after a confirmation."""
+    """Show the members of a group; add or remove one after a confirmation, or set the end of a membership."""
     if pk >= LARGEST_KEY:
         raise Http404
     group = get_object_or_404(groups.managed_by(request.user), pk=pk)
-    form = NameForm(request.POST if "name" in request.POST else None)
+    form = MemberForm(request.POST if "name" in request.POST else None)
     if request.method == "POST" and (not form.is_bound or form.is_valid()):
         change = partial(_change_members, request, group, form)
         asks = _carry_out(request, change, Bounds(users=_meant(request, form)))
         return asks or redirect("managed_group", pk=pk)
-    members = User.objects.filter(groups=group).order_by("username")
+    members = Membership.objects.filter(group=group).select_related("user").order_by("user__username")
     if text := request.GET.get("q", "").replace("\0", "")[:150]:
-        members = members.filter(username__icontains=text)
+        members = members.filter(user__username__icontains=text)
     page = Paginator(members, PAGE).get_page(request.GET.get("page"))
     context = {"group": group, "form": form, "page": page, "q": text}
     return render(request, "accounts/managed_group.html", context)
@@ -290,17 +301,30 @@ def _meant(request: SignedInRequest, form: NameForm) -> set[int]:
     if "name" in request.POST:
         named = User.objects.filter(username__iexact=form.cleaned_data["name"])
         return set(named.values_list("pk", flat=True))
-    return {_key(request.POST.get("remove_user", ""))}
+    return {_key(request.POST.get("remove_user", request.POST.get("end_of", "")))}
 
 
 def _change_members(request: SignedInRequest, group: Group, form: NameForm) -> str:
     manager, address = request.user, client_address(request)
     if "name" in request.POST:
-        name = form.cleaned_data["name"]
-        user = groups.add_member(group, name, manager=manager, address=address)
+        name, until = form.cleaned_data["name"], form.cleaned_data["until"]
+        user = groups.add_member(group, name, until=until, manager=manager, address=address)
         return gettext("%s is now a member.") % user.username
     if "remove_user" in request.POST:
         key = _key(request.POST["remove_user"])
         user = groups.remove_member(group, key, manager=manager, address=address)
         return gettext("%s is no longer a member.") % user.username
+    if "end_of" in request.POST:
+        key, until = _key(request.POST["end_of"]), _end(request)
+        user = groups.set_end(group, key, until, manager=manager, address=address)
+        return gettext("The end for %s was saved.") % user.username
     raise ValidationError(gettext("Choose what to add or remove."))
+
+
+def _end(request: SignedInRequest) -> datetime | None:
+    """Return the end that was typed. Raise ValidationError."""
+    form = UntilForm(request.POST)
+    if not form.is_valid():
+        raise ValidationError([message for found in form.errors.values() for message in found])
+    until: datetime | None = form.cleaned_data["until"]
+    return until

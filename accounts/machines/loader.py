@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from functools import cache
 from itertools import groupby
 from typing import Any
@@ -14,6 +15,7 @@ from accounts.factors import lacks_factor
 from accounts.models import ApiToken, Upstream
 from authgate.check.decision import Subject
 from authgate.check.memory import Program
+from authgate.memberships import GROUP_FIELDS, groups_in
 from authgate.prepared import PreparedQuery
 
 TOKEN_FIELDS = (
@@ -26,8 +28,7 @@ TOKEN_FIELDS = (
     "user__display_name",
     "user__email",
     "user__is_superuser",
-    "user__groups__pk",
-    "user__groups__name",
+    *(f"user__{field}" for field in GROUP_FIELDS),
 )
 
 
@@ -37,6 +38,7 @@ def load_tokens(digests: list[bytes]) -> dict[bytes, Program]:
     Ended tokens are left out here, not by the query. For many digests SQLite would go through the
     index of all rows that have not ended.
     """
+    now = time.time()
     found = _prepared(settings.IKD_SECOND_FACTOR_FOR_STAFF).rows(digests)
     rows = [row[2:] for row in found if row[0] is None and row[1] is True]
     opened = ApiToken.applications.through._default_manager.filter(apitoken__in={row[1] for row in rows})
@@ -44,7 +46,7 @@ def load_tokens(digests: list[bytes]) -> dict[bytes, Program]:
     for token_id, application_id in opened.values_list("apitoken_id", "application_id") if rows else ():
         applications.setdefault(token_id, set()).add(application_id)
     by_token = groupby(rows, key=lambda row: bytes(row[0]))
-    return {digest: _program([row[1:] for row in group], applications) for digest, group in by_token}
+    return {digest: _program([row[1:] for row in group], applications, now) for digest, group in by_token}
 
 
 def _tokens_of(digests: list[bytes]) -> QuerySet[ApiToken, Any]:
@@ -71,11 +73,13 @@ def token_named(user_id: int, name: str) -> bytes | None:
     return None if digest is None else bytes(digest)
 
 
-def _program(rows: list[tuple[Any, ...]], applications: dict[int, set[int]]) -> Program:
+def _program(rows: list[tuple[Any, ...]], applications: dict[int, set[int]], now: float) -> Program:
     id, expires, verified, user, uuid, username, name, email, is_superuser, *_ = rows[0]
-    groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
+    groups, until = groups_in(rows, now)
     address = email if verified else ""
-    subject = Subject(user, str(uuid), username, name, address, groups, is_superuser=is_superuser)
+    subject = Subject(
+        user, str(uuid), username, name, address, groups, is_superuser=is_superuser, groups_until=until
+    )
     return Program(
         subject=subject,
         expires_at=expires.timestamp(),

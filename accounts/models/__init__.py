@@ -8,6 +8,7 @@ from accounts.models.group import Group, StrictGroup
 from accounts.models.invitation import Invitation
 from accounts.models.lock_link import LockLink
 from accounts.models.managed_group import ManagedGroup
+from accounts.models.membership import Membership
 from accounts.models.portal_session import PortalSession
 from accounts.models.remembered_device import RememberedDevice
 from accounts.models.upstream import (
@@ -35,6 +36,7 @@ __all__ = [
     "Invitation",
     "LockLink",
     "ManagedGroup",
+    "Membership",
     "PeopleManager",
     "PortalSession",
     "RememberedDevice",

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 from django.contrib.auth.models import AbstractUser, UserManager
+from django.contrib.auth.models import Group as DjangoGroup
 from django.core.exceptions import ValidationError
 from django.db import models
 from django.db.models import QuerySet
@@ -55,6 +56,19 @@ class User(AbstractUser):
     uuid = models.UUIDField(_("UUID"), default=uuid.uuid4, unique=True, editable=False)
     email = models.EmailField(_("e-mail address"), blank=True)
     display_name = models.CharField(_("display name"), max_length=150, blank=True)
+
+    groups = models.ManyToManyField(  # type: ignore[assignment]  # with an end, which Django's own has not
+        DjangoGroup,
+        through="accounts.Membership",
+        blank=True,
+        help_text=_(
+            "The groups this user belongs to. A user will get all permissions granted to each of their "
+            "groups."
+        ),
+        related_name="user_set",
+        related_query_name="user",
+        verbose_name=_("groups"),
+    )
 
     language = models.CharField(_("language"), max_length=10, blank=True, editable=False)
     """The language in which the user last used the portal."""

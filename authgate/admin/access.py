@@ -41,6 +41,7 @@ from authgate.explain.past import Past, moment_from
 from authgate.explain.words import scope_words, unknown_moment_words
 from authgate.explain.worlds import PRESENT, World
 from authgate.journal.gaps import UnknownMoment
+from authgate.memberships import with_end
 from authgate.usage.requests import counted_since, last_uses
 
 PER_PAGE = 50
@@ -99,7 +100,7 @@ def _words(reason: Reason, rule: Rule, people: Directory) -> str:
     elif reason.kind == DIRECT:
         said = gettext("named in the rule")
     else:
-        said = gettext("group %s") % people.groups.get(reason.group or 0, "?")
+        said = gettext("group %s") % with_end(people.groups.get(reason.group or 0, "?"), reason.until)
     limits = _limits(rule)
     return f"{said} ({', '.join(limits)})" if limits else said
 

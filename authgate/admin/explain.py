@@ -90,7 +90,7 @@ class ExplainForm(forms.Form):
         label=_("Moment"),
         required=False,
         widget=forms.DateTimeInput(attrs={"type": "datetime-local", "step": "1"}, format="%Y-%m-%dT%H:%M:%S"),
-        help_text=_("For a moment in the past, in the portal's time zone. Default: now."),
+        help_text=_("For another moment, in the portal's time zone. Default: now."),
     )
 
     standing: Standing

@@ -180,7 +180,7 @@ def identity_claims(context: Context, principal: Principal, memory: Memory) -> d
         "aud": context.target.origin,
         "sub": subject.uuid,
         "iat": int(context.now),
-        "exp": int(min(context.now + IDENTITY_LIFETIME, principal.expires_at)),
+        "exp": int(min(context.now + IDENTITY_LIFETIME, principal.expires_at, subject.groups_until)),
         "preferred_username": subject.username,
         "name": subject.display_name,
         "groups": list(told_groups(context.application, subject)),

@@ -6,6 +6,7 @@ there is no access. Rules only grant: one that cannot be evaluated still claims 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -164,7 +165,10 @@ class Application:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """Who is signed in. `email` is empty unless it is verified; `groups` are (id, name)."""
+    """Who is signed in. `email` is empty unless it is verified; `groups` are (id, name).
+
+    `groups_until` is the first end of a membership, in Unix time. From then on `groups` are out of date.
+    """
 
     user_id: int
     uuid: str
@@ -176,6 +180,7 @@ class Subject:
     proofs: dict[str, float] = field(default_factory=dict, hash=False)
     """When each kind of second factor was given last, in Unix time."""
     is_superuser: bool = False
+    groups_until: float = math.inf
     group_ids: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:

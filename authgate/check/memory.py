@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -68,6 +67,11 @@ class Session:
     idle_at: float
     tokens: Tokens | None = field(default=None, compare=False, kw_only=True)
     allowed: Kept = field(default_factory=dict, compare=False)
+    read_again_at: float = field(init=False, compare=False)
+    """From then on only the database can say whether the session is idle, and which groups the user is in."""
+
+    def __post_init__(self) -> None:
+        self.read_again_at = min(self.idle_at, self.subject.groups_until)
 
     def counts(self, credential: Credential, application_id: int, now: float) -> bool:
         """Return whether a cookie opens this session where it came, and whether the session still lives."""
@@ -88,13 +92,16 @@ class Program:
     is_program: ClassVar[bool] = True
     sign_in_id: ClassVar[int | None] = None
     tokens: ClassVar[Tokens | None] = None
-    idle_at: ClassVar[float] = math.inf
 
     subject: Subject
     expires_at: float
     applications: frozenset[int] | None = None
     token_id: int | None = None
     allowed: Kept = field(default_factory=dict, compare=False)
+    read_again_at: float = field(init=False, compare=False)
+
+    def __post_init__(self) -> None:
+        self.read_again_at = self.subject.groups_until
 
     def counts(self, credential: Credential, application_id: int, now: float) -> bool:
         """Return whether a credential opens this application now. No cookie does."""

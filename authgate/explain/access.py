@@ -7,7 +7,8 @@ and with a second factor where the rule asks for one. A property test holds this
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
@@ -21,21 +22,29 @@ EVERYONE, SIGNED_IN, DIRECT, GROUP = "everyone", "signed in", "direct", "group"
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a person can open a scope: by which rule, and in it as whom. `group` is an id for GROUP."""
+    """Why a person can open a scope: by which rule, and in it as whom. `group` is an id for GROUP.
+
+    `until` is the end of the membership, if it has one.
+    """
 
     rule: int
     kind: str
     group: int | None = None
+    until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Directory:
-    """Active users by id, and the active members of each group."""
+    """Active users by id, and the active members of each group.
+
+    `ends` has the ends of memberships that have one, by group and user.
+    """
 
     users: Mapping[int, str]
     names: Mapping[int, str]
     groups: Mapping[int, str]
     members: Mapping[int, frozenset[int]]
+    ends: Mapping[tuple[int, int], datetime] = field(default_factory=dict)
 
     def groups_of(self, user: int) -> frozenset[int]:
         return frozenset(group for group, members in self.members.items() if user in members)
@@ -49,19 +58,33 @@ def load_directory(only: Collection[int] | None = None) -> Directory:
     """Load active users, groups and memberships: all, or at least those of `only`. Three queries."""
     users = get_user_model()
     rows = users._default_manager.filter(is_active=True).values_list("pk", "username", "display_name")
-    memberships = users.groups.through._default_manager.values_list("user_id", "group_id")
+    memberships = users.groups.through._default_manager.values_list("user_id", "group_id", "ends_at")
     if only is not None and len(only) < FEW:
         rows, memberships = rows.filter(pk__in=only), memberships.filter(user__in=only)
     usernames: dict[int, str] = {}
     names: dict[int, str] = {}
     for key, username, name in rows.order_by("username"):
         usernames[key], names[key] = username, name
+    groups = dict(Group.objects.values_list("pk", "name"))
+    return directory(usernames, names, groups, memberships)
+
+
+def directory(
+    usernames: Mapping[int, str],
+    names: Mapping[int, str],
+    groups: Mapping[int, str],
+    memberships: Iterable[tuple[int, int, datetime | None]],
+) -> Directory:
+    """Return a directory of active users, with their memberships as (user, group, end)."""
     members: dict[int, set[int]] = {}
-    for user, group in memberships:
+    ends: dict[tuple[int, int], datetime] = {}
+    for user, group, ends_at in memberships:
         if user in usernames:
             members.setdefault(group, set()).add(user)
-    groups = dict(Group.objects.values_list("pk", "name"))
-    return Directory(usernames, names, groups, {key: frozenset(found) for key, found in members.items()})
+            if ends_at is not None:
+                ends[group, user] = ends_at
+    frozen = {key: frozenset(found) for key, found in members.items()}
+    return Directory(usernames, names, groups, frozen, ends)
 
 
 def scopes_of(application: Application) -> list[Scope]:
@@ -123,7 +146,9 @@ def _admitted(rule: Rule, people: Directory) -> Iterator[tuple[int, Reason]]:
     yield from ((user, direct) for user in sorted(rule.users) if user in people.users)
     for group in sorted(rule.groups):
         by_group = Reason(rule.id, GROUP, group)
-        yield from ((user, by_group) for user in people.members.get(group, ()))
+        for user in people.members.get(group, ()):
+            until = people.ends.get((group, user))
+            yield user, by_group if until is None else replace(by_group, until=until)
 
 
 def openings(
@@ -135,6 +160,7 @@ def openings(
         people.names,
         people.groups,
         {group: frozenset({user}) for group in people.groups_of(user)},
+        people.ends,
     )
     return [
         (application, scope, reasons[user])

@@ -1,4 +1,6 @@
-"""A moment in the past: what Explain reads, rebuilt from the journal.
+"""A moment in the past or future: what Explain reads, rebuilt from the journal.
+
+In the future, rows are those of the present, and memberships and rules that end until then have ended.
 
 Settings are those of today: the portal's address, which users must have a second factor, and for how long
 one counts.
@@ -12,16 +14,18 @@ from functools import cached_property
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.utils import timezone
 from django.utils.timezone import is_aware, make_aware
 
 from authgate.check.decision import Application, Subject
 from authgate.check.memory import Memory
-from authgate.explain.access import Directory
+from authgate.explain.access import Directory, directory
 from authgate.explain.persons import DISABLED, FACTOR_OWED, NO_SUCH_USER, Person, Standing, UnknownPerson
 from authgate.explain.worlds import PRESENT, NamedRule, World
 from authgate.factor_policy import is_owed, proofs_of
 from authgate.journal.gaps import require_known
 from authgate.journal.states import Row, rows_at
+from authgate.memberships import with_end
 from authgate.models import Rule
 from authgate.worker import loader
 from authgate.worker.loader import APPLICATION_FIELDS, RULE_FIELDS, Compiled, References
@@ -37,9 +41,10 @@ class Past:
         require_known(at)
         self.at: datetime | None = at
         self._at = at
+        self._known = min(at, timezone.now())
 
     def _rows(self, table: str, **about: int) -> list[Row]:
-        return rows_at(self._at, table, **about)
+        return rows_at(self._known, table, **about)
 
     # ---- applications ----
 
@@ -121,21 +126,19 @@ class Past:
     def username_of(self, user: int) -> str | None:
         return self._usernames.get(user)
 
+    def _memberships(self, **about: int) -> list[Row]:
+        """Return the memberships that counted at the moment."""
+        rows = self._rows("accounts_user_groups", **about)
+        return [row for row in rows if row["ends_at"] is None or self._at < row["ends_at"]]
+
     def directory(self) -> Directory:
         active = sorted(
             (row for row in self._users if row["is_active"]), key=lambda row: str(row["username"])
         )
         usernames = {row["id"]: row["username"] for row in active}
-        members: dict[int, set[int]] = {}
-        for row in self._rows("accounts_user_groups"):
-            if row["user_id"] in usernames:
-                members.setdefault(row["group_id"], set()).add(row["user_id"])
-        return Directory(
-            usernames,
-            {row["id"]: row["display_name"] for row in active},
-            dict(self._group_names),
-            {group: frozenset(found) for group, found in members.items()},
-        )
+        names = {row["id"]: row["display_name"] for row in active}
+        memberships = ((row["user_id"], row["group_id"], row["ends_at"]) for row in self._memberships())
+        return directory(usernames, names, dict(self._group_names), memberships)
 
     def standing_of(self, person: Person) -> Standing:
         """Load a person. Raise UnknownPerson, also for a program: API tokens are not in the journal."""
@@ -152,7 +155,7 @@ class Past:
 
     def _subject(self, row: Row, has_factor: bool) -> Subject:
         given = self._at if has_factor else None
-        memberships = self._rows("accounts_user_groups", person=row["id"])
+        memberships = self._memberships(person=row["id"])
         keys = [each["group_id"] for each in memberships if each["user_id"] == row["id"]]
         groups = tuple((key, self._group_names[key]) for key in keys if key in self._group_names)
         return Subject(
@@ -186,7 +189,11 @@ class Past:
         return FACTOR_OWED if owes else ""
 
     def groups_of(self, standing: Standing) -> list[str]:
-        return [name for _, name in standing.past.groups] if standing.past else []
+        if standing.past is None:
+            return []
+        rows = self._memberships(person=standing.past.user_id)
+        ends = {row["group_id"]: row["ends_at"] for row in rows if row["user_id"] == standing.past.user_id}
+        return [with_end(name, ends[key]) for key, name in standing.past.groups]
 
 
 def _fields(row: Row, names: tuple[str, ...]) -> tuple[Any, ...]:

@@ -139,16 +139,14 @@ def unknown_person_words(problem: str) -> str:
     return {
         NO_SUCH_USER: _("There is no user with this name."),
         NO_SUCH_TOKEN: _("The user has no API token with this name."),
-        PROGRAMS_ARE_OF_TODAY: _(
-            "API tokens are not in the journal. For a moment in the past, choose a browser."
-        ),
+        PROGRAMS_ARE_OF_TODAY: _("API tokens are not in the journal. For another moment, choose a browser."),
     }[problem]
 
 
 def unknown_moment_words(problem: UnknownMoment) -> str:
     """Return why the journal cannot say what was at a moment."""
     sentences = {
-        "future": _("This moment is in the future."),
+        "future": _("This moment is too far in the future."),
         JournalGap.BEGINNING: _("The journal did not exist yet."),
         JournalGap.RETENTION: _("The journal no longer has the changes of that time (IKD_KEEP_JOURNAL)."),
         JournalGap.RESTORED: _(
@@ -231,7 +229,7 @@ def header_pairs(found: Answer) -> list[tuple[str, str]]:
 
 
 def group_names(explanation: Explanation) -> list[str]:
-    """Return the user's groups by name. One query."""
+    """Return the user's groups by name, each with the end of the membership. One query."""
     return sorted(explanation.world.groups_of(explanation.standing))
 
 

@@ -1,4 +1,4 @@
-"""What Explain reads: the present from the database, or a moment in the past from the journal."""
+"""What Explain reads: the present from the database, or another moment from the journal."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from datetime import datetime
 from typing import Protocol
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import Group
 
 from authgate.check.memory import Memory
 from authgate.explain.access import Directory, load_directory
 from authgate.explain.persons import Person, Standing, standing_of
+from authgate.memberships import with_end
 from authgate.models import Rule
 from authgate.worker import loader
 from authgate.worker.loader import Compiled
@@ -51,7 +51,7 @@ class World(Protocol):
         """Return rules by their ids, with the names of their groups and users."""
 
     def groups_of(self, standing: Standing) -> list[str]:
-        """Return the names of a person's groups."""
+        """Return the names of a person's groups, each with the end of the membership."""
 
 
 class Present:
@@ -87,8 +87,9 @@ class Present:
         }
 
     def groups_of(self, standing: Standing) -> list[str]:
-        user = standing.user
-        return list(Group.objects.filter(user=user).values_list("name", flat=True)) if user else []
+        memberships = get_user_model().groups.through._default_manager.filter(user=standing.user)
+        found = memberships.values_list("group__name", "ends_at") if standing.user else ()
+        return [with_end(name, ends_at) for name, ends_at in found]
 
 
 PRESENT = Present()

@@ -9,11 +9,15 @@ from django.utils import timezone
 
 from authgate.models import AuditEvent, JournalEntry, JournalGap
 
+LAST_YEAR = 9998
+"""Dates end with the next one, and with it some time zones."""
+
 
 class UnknownMoment(ValueError):
     """The journal does not know the state at a moment.
 
-    `reason` is one of JournalGap's reasons, or "future". `until` is when it knows the state again, or None.
+    `reason` is one of JournalGap's reasons, or "future" if no calendar has it. `until` is when it knows the
+    state again, or None.
     """
 
     def __init__(self, reason: str, until: datetime | None) -> None:
@@ -22,9 +26,13 @@ class UnknownMoment(ValueError):
 
 
 def require_known(at: datetime) -> None:
-    """Raise UnknownMoment unless the journal knows every change until a moment."""
-    if at > timezone.now():
+    """Raise UnknownMoment unless the journal knows every change until a moment.
+
+    Nobody knows the changes to come, so a moment in the future is as known as the present.
+    """
+    if at.year > LAST_YEAR:
         raise UnknownMoment("future", None)
+    at = min(at, timezone.now())
     begun, ended = Q(since=None) | Q(since__lte=at), Q(until=None) | Q(until__gt=at)
     gap = JournalGap.objects.filter(begun, ended).order_by("-until").first()
     if gap is not None:

@@ -71,7 +71,12 @@ TABLES = (
     Table("auth_group", {"id": NUMBER, "name": TEXT}, group="{row}.id"),
     Table("accounts_strictgroup", {"group_id": NUMBER}, group=_GROUP, key="group_id"),
     _pair("auth_group_permissions", "group_id", "permission_id", group=_GROUP),
-    _pair("accounts_user_groups", "user_id", "group_id", person=_PERSON, group=_GROUP),
+    Table(
+        "accounts_user_groups",
+        {"id": NUMBER, "user_id": NUMBER, "group_id": NUMBER, "ends_at": MOMENT},
+        person=_PERSON,
+        group=_GROUP,
+    ),
     _pair("accounts_user_user_permissions", "user_id", "permission_id", person=_PERSON),
     Table(
         "authgate_application",

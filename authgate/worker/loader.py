@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import hashlib
 import hmac
+import time
 from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,6 +24,7 @@ from authgate.check.decision import Application, Maintenance, Rule, Subject, Who
 from authgate.check.memory import GateSettings, Memory, Principal, Session
 from authgate.check.target import is_on_same_host, is_within, origins_claiming, without_port
 from authgate.factor_policy import in_strict_group, is_given, is_owed, proof_of, proofs_of
+from authgate.memberships import GROUP_FIELDS, groups_in
 from authgate.pages.framed import render_framed
 from authgate.pages.refused import render_refused
 from authgate.people import people
@@ -387,11 +389,12 @@ def load_sessions(digests: list[bytes]) -> dict[bytes, Session]:
     Rows that ended are left out here rather than by the query: for many digests SQLite would go through the
     index of all rows that have not.
     """
+    now = time.time()
     living = (row[3:] for row in _SESSIONS.rows(digests) if _lives(*row[:3]))
     by_token = groupby(living, key=lambda row: bytes(row[0]))
     found = {digest: list(group) for digest, group in by_token}
     # Without a required second factor a sign-in opens nothing. The portal asks for it before a code.
-    return {digest: _session(group) for digest, group in found.items() if not is_owed(*group[0][1:6])}
+    return {digest: _session(group, now) for digest, group in found.items() if not is_owed(*group[0][1:6])}
 
 
 def _lives(ended_at: datetime | None, sign_in_ended_at: datetime | None, is_active: bool) -> bool:
@@ -418,16 +421,15 @@ SESSION_FIELDS = (
     "sign_in__user__username",
     "sign_in__user__display_name",
     "sign_in__user__email",
-    "sign_in__user__groups__pk",
-    "sign_in__user__groups__name",
+    *(f"sign_in__user__{field}" for field in GROUP_FIELDS),
 )
 
 
-def _session(rows: list[tuple[Any, ...]]) -> Session:
+def _session(rows: list[tuple[Any, ...]], now: float) -> Session:
     _, given, _, _, is_superuser, *_ = rows[0]
     origin, sign_in, expires, seen, idle, passkey, verified, *person = rows[0][6:]
     user, uuid, username, name, email, *_ = person
-    groups = tuple((row[-2], row[-1]) for row in rows if row[-2] is not None)
+    groups, until = groups_in(rows, now)
     email = email if verified else ""
     subject = Subject(
         user,
@@ -439,6 +441,7 @@ def _session(rows: list[tuple[Any, ...]]) -> Session:
         second_factor=is_given(given),
         proofs=proofs_of(given, passkey),
         is_superuser=is_superuser,
+        groups_until=until,
     )
     return Session(origin, sign_in, subject, expires.timestamp(), seen.timestamp() + idle + IDLE_SLACK)
 
@@ -459,7 +462,7 @@ def load_held(keys: list[bytes]) -> dict[bytes, Principal]:
 def _groups_of(user: int) -> QuerySet[Any, tuple[Any, ...]]:
     verified = people().has_verified_address("pk")
     found = get_user_model()._default_manager.filter(pk=user).order_by("groups__pk")
-    return found.values_list(verified, "email", "groups__pk", "groups__name")
+    return found.values_list(verified, "email", *GROUP_FIELDS)
 
 
 _GROUPS_OF = PreparedLookup(_groups_of, int)
@@ -467,9 +470,10 @@ _GROUPS_OF = PreparedLookup(_groups_of, int)
 
 def subject_of(user: User, sign_in: models.SignIn | None = None) -> Subject:
     """Return a user as decisions use them, with the second factor of `sign_in`. One query."""
+    now = time.time()
     rows = _GROUPS_OF.rows(user.pk)
     email = rows[0][1] if rows and rows[0][0] else ""
-    groups = tuple((pk, name) for *_, pk, name in rows if pk is not None)
+    groups, until = groups_in(rows, now)
     given, passkey = (sign_in.second_factor_at, sign_in.passkey_at) if sign_in else (None, None)
     return Subject(
         user.pk,
@@ -481,4 +485,5 @@ def subject_of(user: User, sign_in: models.SignIn | None = None) -> Subject:
         second_factor=is_given(given),
         proofs=proofs_of(given, passkey),
         is_superuser=user.is_superuser,
+        groups_until=until,
     )

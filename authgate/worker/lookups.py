@@ -307,7 +307,10 @@ class Lookups:
         return found
 
     def _queue_again(self, lookup: Lookup, missing: Missing | None) -> bool:
-        """Queue a check for what it lacks now; it never lacks the same key again. Return False if shed."""
+        """Queue a check for what it lacks now. Return False if shed.
+
+        It lacks the same key again only if a membership of the user ended since it was loaded.
+        """
         if missing is None or _is_alone(missing):
             return self._put_alone(lookup)
         lookup.key = _key_of(missing)

@@ -52,7 +52,9 @@ class OverMemory(Memory):
 
     def session(self, digest: bytes, now: float) -> Principal | Unknown | None:
         if digest in self.sessions:
-            return self.sessions[digest]
+            found = self.sessions[digest]
+            # A membership may have ended since it was loaded.
+            return found if found is None or now < found.subject.groups_until else UNKNOWN
         return self.under.session(digest, now)
 
 
@@ -114,7 +116,7 @@ class WorkerMemory(Memory):
         return found.id if isinstance(found, Application) else None
 
     def session(self, digest: bytes, now: float) -> Principal | Unknown | None:
-        """Return a session, or UNKNOWN, also if the database must decide whether it is idle."""
+        """Return a session, or UNKNOWN, also if the database must decide about it again."""
         held = self._held.get(digest)
         if held is None:
             if digest in self._absent:
@@ -122,7 +124,7 @@ class WorkerMemory(Memory):
                 return None
             self.misses += 1
             return UNKNOWN
-        if now >= held.idle_at:
+        if now >= held.read_again_at:
             self.misses += 1
             return UNKNOWN
         try:

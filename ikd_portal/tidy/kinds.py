@@ -15,7 +15,16 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from accounts.access_reviews.reviews import over_reviews
-from accounts.models import AccessReviewEntry, ApiToken, Invitation, LockLink, PortalSession, RememberedDevice
+from accounts.models import (
+    AccessReviewEntry,
+    ApiToken,
+    Invitation,
+    LockLink,
+    Membership,
+    PortalSession,
+    RememberedDevice,
+)
+from accounts.models.membership import clear, ended
 from authgate import kept_pages
 from authgate.journal import retention
 from authgate.models import AuditEvent, ConfigurationEvent, GateSession, RequestCount, SignIn, TrialCount
@@ -141,6 +150,12 @@ def _by(old: Callable[[], Rows]) -> Callable[[], int]:
     return delete
 
 
+def _end_memberships() -> int:
+    """Delete a batch of ended memberships, and record their ends. They counted nowhere since then."""
+    over = Membership.everything.filter(ended()).order_by("ends_at").values_list("pk", flat=True)
+    return clear(Membership.everything.filter(pk__in=list(over[:BATCH])))
+
+
 def _delete_request_counts() -> int:
     """Delete a batch of old counts. Nothing hangs on them, so that one statement takes many."""
     return _delete_old(RequestCount.objects.all())
@@ -165,6 +180,7 @@ def _delete_cache_entries() -> int:
 KINDS = (
     Kind("OpenID Connect grants that are spent", sweep.end_spent, sweep.BATCH),
     Kind("OpenID Connect grants and deliveries", sweep.delete_old, sweep.BATCH),
+    Kind("memberships that ended", _end_memberships),
     Kind("gate sessions", _by(_ended_gate_sessions)),
     Kind("gate sessions of ended sign-ins", _by(_gate_sessions_of_ended_sign_ins)),
     Kind("sign-ins", _by(_sign_ins)),

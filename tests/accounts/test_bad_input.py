@@ -192,7 +192,9 @@ FORMS = {
     "managed rule": Form(
         managed_rule, {"name": "x"}, ("name", "add_group", "remove_user", "remove_group"), is_right=False
     ),
-    "managed group": Form(managed_group, {"name": "x"}, ("name", "remove_user"), is_right=False),
+    "managed group": Form(
+        managed_group, {"name": "x"}, ("name", "until", "remove_user", "end_of"), is_right=False
+    ),
     "lock": Form(lock_link, {"user": "alice"}, ("user",), "nobody"),
     "profile": Form(at("/accounts/profile/"), {"display_name": "Alice"}, ("display_name",)),
     "password": Form(
@@ -444,7 +446,7 @@ def text_fields(client: Client, url: str) -> list[str]:
     names = re.findall(r'<textarea name="([^"]+)"', body)
     for tag in re.findall(r"<input [^>]*>", body):
         kind, name = re.search(r'type="(\w+)"', tag), re.search(r'name="([^"]+)"', tag)
-        if kind and name and kind[1] in ("text", "url", "email", "number", "password"):
+        if kind and name and kind[1] in ("text", "url", "email", "number", "password", "datetime-local"):
             names.append(name[1])
     return [name for name in names if "__prefix__" not in name]
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 import pytest
 from django.core.management import call_command
 from django.db import connection, migrations, models
 from django.db.migrations.executor import MigrationExecutor
 from django.db.migrations.state import ProjectState
+from django.utils import timezone
 
 from accounts.models import Upstream, UpstreamPicture, User
 from authgate.endpoints.check_view import _memory as memory_of_the_worker
@@ -76,6 +78,19 @@ def test_users_who_looked_alike_before_are_kept(database: Database, people: Cast
     found = User.objects.order_by("pk").filter(skeleton="alice").values_list("username", "skeleton_copy")
     assert "skeleton" not in columns_between
     assert list(found) == [("alice", 0), ("al\u0131ce", 1)]
+    assert triggers.missing() == set()
+
+
+def test_no_membership_outlives_its_end_backwards(database: Database, people: Cast) -> None:
+    """Without the column a membership would have no end."""
+    people.alice.memberships.update(ends_at=timezone.now() + timedelta(hours=1))
+    migrate("accounts", "0019")
+    columns_between = table_columns("accounts_user_groups")
+    migrate()
+
+    found = User.groups.through.objects.values_list("user__username", "group__name", "ends_at")
+    assert "ends_at" not in columns_between
+    assert list(found) == [("bob", "guests", None)]
     assert triggers.missing() == set()
 
 

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from datetime import UTC, datetime
 
 import pytest
 from django.contrib.auth.models import Group
@@ -19,7 +20,7 @@ from django.utils import timezone
 from pytest_django.plugin import DjangoDbBlocker
 
 from accounts.machines.api_tokens import end_tokens, make_token
-from accounts.models import User
+from accounts.models import Membership, User
 from authgate.models import Application, GateSession, Origin, Rule, SignIn
 from authgate.sign_ins import end_sign_ins
 from tests.factories import ApplicationFactory, UserFactory
@@ -182,6 +183,25 @@ def test_nobody_is_let_in_a_second_after_being_thrown_out(
 
     late = {kind: load.last_allowed - committed[kind] for kind, load in loads.items()}
     assert {kind for kind in late if late[kind] > BAR} == set()
+
+
+@pytest.mark.parametrize("by_token", [False, True], ids=["session", "token"])
+def test_a_membership_ends_to_the_second_in_warm_memory(
+    portal: Portal, who: Admitted, by_token: bool
+) -> None:
+    """No row changes at the end, and no background job runs: each worker knows the moment."""
+    with Load(portal, who, by_token=by_token) as load:
+        assert eventually(lambda: load.allowed > 20)
+        end = int(time.time()) + 4
+        who.user.memberships.update(ends_at=datetime.fromtimestamp(end, UTC))
+        ended = time.monotonic() + end - time.time()
+        before = load.allowed
+        assert eventually(lambda: load.refused > 20)
+
+    assert load.allowed > before
+    assert load.last_allowed < ended
+    assert load.last_allowed > ended - 2
+    assert Membership.everything.filter(user=who.user).exists()
 
 
 def test_a_renamed_group_is_told_by_its_new_name_a_second_later(portal: Portal, who: Admitted) -> None:

@@ -212,6 +212,9 @@ ENDS: dict[str, Callable[[User], object]] = {
     "expired": swept(lambda: SignIn.objects.update(expires_at=timezone.now())),
     "idle": swept(long_idle),
     "out of the group": swept(lambda: User.groups.through.objects.all().delete()),
+    "membership ended": swept(
+        lambda: User.groups.through.objects.update(ends_at=timezone.now() - timedelta(seconds=1))
+    ),
     "rule removed": swept(lambda: Rule.objects.all().delete()),
     "rule expired": swept(lambda: Rule.objects.update(expires_at=timezone.now())),
     "application switched off": swept(lambda: Application.objects.update(enabled=False)),

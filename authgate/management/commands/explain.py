@@ -40,7 +40,7 @@ class Command(BaseCommand):
         )
         parser.add_argument("--script", action="store_true", help="a script or program asks, not a page")
         parser.add_argument(
-            "--at", metavar="MOMENT", help="a moment in the past, such as '2026-03-03 09:00'; default: now"
+            "--at", metavar="MOMENT", help="another moment, such as '2026-03-03 09:00'; default: now"
         )
         parser.add_argument("--json", action="store_true", help="print JSON")
 

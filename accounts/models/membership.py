@@ -1,0 +1,106 @@
+"""Memberships of users in groups. One that has ended counts nowhere, though its row may still be there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import Group as DjangoGroup
+from django.db import models, transaction
+from django.db.models.fields.reverse_related import ManyToOneRel
+from django.db.models.functions import Now
+from django.db.models.lookups import GreaterThan, IsNull
+from django.db.models.sql.where import OR, WhereNode
+from django.utils.translation import gettext_lazy as _
+
+from authgate.audit import record
+
+
+class CountingRel(ManyToOneRel):
+    def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
+        return _counts(self.related_model, alias)
+
+
+class CountingKey(models.ForeignKey[Any, Any]):
+    """A foreign key of memberships. Joins from users or groups leave out memberships that have ended.
+
+    `User.groups` and all paths through it use these joins: ours, those of the admin, and Django's query for
+    permissions. So no reader can forget the end.
+    """
+
+    rel_class = CountingRel
+
+    def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
+        # Without the other table, this is the rest of a join that Django moved into a subquery (`exclude`).
+        return _counts(self.model, related_alias) if alias is None else None
+
+    def deconstruct(self) -> Any:
+        name, _path, args, kwargs = super().deconstruct()
+        return name, "django.db.models.ForeignKey", args, kwargs
+
+
+def _counts(model: type[models.Model], alias: str | None) -> WhereNode:
+    """Return the condition that a membership of the table `alias` counts now, by the database's clock."""
+    field: Any = model._meta.get_field("ends_at")
+    end = field.get_col(alias)
+    conditions: Any = [IsNull(end, True), GreaterThan(end, Now())]
+    return WhereNode(conditions, OR)
+
+
+def ended() -> models.Q:
+    return models.Q(ends_at__lte=Now())
+
+
+class MembershipQuerySet(models.QuerySet["Membership"]):
+    def bulk_create(self, objs: Iterable[Membership], *args: Any, **kwargs: Any) -> list[Membership]:
+        """Create memberships, in place of ended ones of the same users and groups.
+
+        `user.groups.add` and the like come here.
+        """
+        rows = list(objs)
+        users, groups = {row.user_id for row in rows}, {row.group_id for row in rows}
+        clear(Membership.everything.using(self.db).filter(ended(), user__in=users, group__in=groups))
+        return super().bulk_create(rows, *args, **kwargs)
+
+
+class CountingManager(models.Manager["Membership"]):
+    def get_queryset(self) -> MembershipQuerySet:
+        return MembershipQuerySet(self.model, using=self._db).exclude(ended())
+
+
+class Membership(models.Model):
+    """A user in a group. Without `ends_at` it has no end; otherwise it ends at that second."""
+
+    user = CountingKey("accounts.User", models.CASCADE, related_name="memberships", verbose_name=_("user"))
+    group = CountingKey(DjangoGroup, models.CASCADE, related_name="memberships", verbose_name=_("group"))
+    ends_at = models.DateTimeField(_("ends"), null=True, blank=True)
+
+    objects: ClassVar[CountingManager] = CountingManager()
+    everything: ClassVar[models.Manager[Membership]] = models.Manager()
+    """With those that have ended and are not cleared yet."""
+
+    class Meta:
+        db_table = "accounts_user_groups"
+        unique_together = (("user", "group"),)
+        default_permissions = ()
+        verbose_name = _("group membership")
+        verbose_name_plural = _("group memberships")
+        indexes = [
+            models.Index(
+                fields=["ends_at"], name="memberships_by_end", condition=models.Q(ends_at__isnull=False)
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.user} · {self.group}"
+
+
+def clear(rows: models.QuerySet[Membership]) -> int:
+    """Delete memberships that have ended, and record each end. Return how many."""
+    with transaction.atomic(rows.db):
+        over = list(rows.filter(ended()).select_for_update(of=("self",)).select_related("user", "group"))
+        for row in over:
+            details = {"group": row.group.name, "ended": row.ends_at and row.ends_at.isoformat()}
+            record("group_membership_ended", subject=row.user.username, details=details)
+        Membership.everything.using(rows.db).filter(pk__in=[row.pk for row in over]).delete()
+    return len(over)
