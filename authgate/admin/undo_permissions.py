@@ -96,7 +96,9 @@ class _Judge:
             # A row that comes back is asked about as a new one.
             return self._may_object(name, act, step.key)
         if name == "accounts_user_groups":
-            return self._may_object(USERS, "change", row["user_id"])
+            may = self._may_object(USERS, "change", row["user_id"])
+            # An end is changed on the user's page, but only by those who may change the group.
+            return may and (act != "change" or self._may_object(GROUPS, "change", row["group_id"]))
         if name == "account_emailaddress":
             may = self._request.user.has_perm(f"account.{act}_emailaddress")
             return may and all(self._may_object(USERS, "change", key) for key in _both(step, "user_id"))

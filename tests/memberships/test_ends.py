@@ -8,11 +8,13 @@ from datetime import datetime, timedelta
 
 import pytest
 import time_machine
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.db import transaction
+from django.test import RequestFactory
 from django.utils import timezone
 
 from accounts.models import Membership, User
+from authgate.admin.undo_permissions import refusals
 from authgate.check.admission import identity_claims
 from authgate.check.context import Context
 from authgate.check.memory import UNKNOWN, Session
@@ -29,7 +31,7 @@ from authgate.worker.memory import OverMemory
 from ikd_portal.tidy.kinds import _end_memberships
 from openid import sweep
 from tests.authgate.asking import facts
-from tests.factories import GroupFactory
+from tests.factories import GroupFactory, UserFactory
 from tests.feed.test_freshness import digest_of, remember
 from tests.front.serving import WIKI, Cast
 
@@ -249,6 +251,22 @@ def test_a_changed_end_is_taken_back(people: Cast, later: timedelta | None) -> N
     undo(newest_entry())
 
     assert people.alice.memberships.get().ends_at == end
+
+
+@pytest.mark.parametrize(("may", "expected"), [(("user",), False), (("user", "group"), True)])
+def test_who_may_not_change_groups_does_not_take_an_end_back(
+    people: Cast, rf: RequestFactory, may: tuple[str, ...], expected: bool
+) -> None:
+    ends(people.alice, timezone.now() + HOUR)
+    helper: User = UserFactory(username="helper", is_staff=True)
+    names = [f"change_{name}" for name in may]
+    helper.user_permissions.set(
+        Permission.objects.filter(codename__in=names, content_type__app_label="accounts")
+    )
+    request = rf.get("/")
+    request.user = helper
+
+    assert (refusals(request, steps_for(change_of(newest_entry()))) == []) is expected
 
 
 def test_a_removed_membership_comes_back_with_its_end(people: Cast) -> None:
