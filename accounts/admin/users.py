@@ -14,7 +14,7 @@ from allauth.mfa.models import Authenticator
 from django.contrib import admin, messages
 from django.contrib.admin.actions import delete_selected
 from django.contrib.auth.admin import UserAdmin as DjangoUserAdmin
-from django.db.models import Q, QuerySet
+from django.db.models import Prefetch, Q, QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.loader import render_to_string
 from django.urls import URLPattern, path, reverse
@@ -231,7 +231,8 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
         return render_to_string("admin/newest_sign_ins.html", {"sign_ins": sign_ins, "person": user})
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        return super().get_queryset(request).prefetch_related("memberships__group")
+        memberships = Prefetch("memberships", Membership.objects.select_related("group"))
+        return super().get_queryset(request).prefetch_related(memberships)
 
     def bounds_of(self, keys: set[int] | None) -> Bounds:
         return EVERYTHING if keys is None else Bounds(users=keys)

@@ -97,8 +97,12 @@ class Membership(models.Model):
 
 def clear(rows: models.QuerySet[Membership]) -> int:
     """Delete memberships that have ended, and record each end. Return how many."""
+    keys = list(rows.values_list("pk", flat=True))
+    if not keys:
+        return 0
     with transaction.atomic(rows.db):
-        over = list(rows.filter(ended()).select_for_update(of=("self",)).select_related("user", "group"))
+        again = Membership.everything.using(rows.db).filter(ended(), pk__in=keys)
+        over = list(again.select_for_update(of=("self",)).select_related("user", "group"))
         for row in over:
             details = {"group": row.group.name, "ended": row.ends_at and row.ends_at.isoformat()}
             record("group_membership_ended", subject=row.user.username, details=details)
