@@ -89,6 +89,7 @@ class MembershipInline(ReadableText, admin.TabularInline):
     fields = ("group", "ends_at")
     readonly_fields = ("group",)
     verbose_name_plural = _("ends of memberships")
+    is_listed_with_deleted = False
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Membership]:
         return super().get_queryset(request).select_related("user", "group").order_by("group__name")

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import ManagedGroup, Membership, User
 from authgate.models import AuditEvent
 from tests.accounts.signing_in import sign_in
-from tests.admin.forms import errors_in, form_on, save
+from tests.admin.forms import confirm, errors_in, form_on, save
 from tests.factories import PASSWORD, GroupFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -168,11 +168,14 @@ def test_members_are_added_again_without_an_end_and_keep_theirs(carols: Client, 
 def test_a_group_is_deleted_with_its_memberships(carols: Client, alice: User) -> None:
     staff = Group.objects.get(name="staff")
 
-    asked = carols.get(f"/admin/accounts/group/{staff.pk}/delete/").content.decode()
-    carols.post(f"/admin/accounts/group/{staff.pk}/delete/", {"post": "yes", "_sure": "yes"})
+    url = f"/admin/accounts/group/{staff.pk}/delete/"
 
-    assert "alice" in asked
-    assert not Group.objects.filter(name="staff").exists() or ends(alice)
+    asked = carols.get(url)
+    confirm(carols, carols.post(url, {"post": "yes"}))
+
+    assert "Group membership:" not in asked.content.decode()
+    assert not Group.objects.filter(name="staff").exists()
+    assert not Membership.everything.filter(user=alice).exists()
 
 
 # ---- the page of a group's managers -----------------------------------------------------------------------
