@@ -124,6 +124,7 @@ KNOWN = {
     "authgate/journal/words.py",
     "authgate/worker/triggers.py",
     "ikd_portal/tidy/kinds.py",
+    "openid/sweep.py",
 }
 """What names the table or reads ended memberships: the model, triggers, the journal, and what clears them."""
 
