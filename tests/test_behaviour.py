@@ -62,11 +62,22 @@ MISTAKES = {
 }
 
 
+gate_tokens: dict[tuple[str, str], str] = {}
+"""By the user and the site."""
+
+tokens_of_programs: dict[str, str] = {}
+
+
 @pytest.fixture(scope="module")
 def people_and_applications(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
     """The table's rows of the database, once: what a test adds is rolled back to them."""
+    users = {row.who for row in ROWS if row.who}
     with django_db_blocker.unblock(), transaction.atomic():
         lay_out()
+        tokens_of_programs.update(api_tokens())
+        gate_tokens.update(
+            ((who, site), token_for(who, f"https://{host}")) for who in users for site, host in SITES.items()
+        )
         yield
         transaction.set_rollback(True)
 
@@ -82,9 +93,9 @@ def ask(check: str, row: Row) -> HttpResponse:
     sent = told(check, f"https://{site}{row.path}", method=row.method, client="127.0.0.1", query=row.query)
     hints = {name: value for name, value in row.headers.items() if name not in ("Upgrade", "Connection")}
     if row.authorization:
-        hints["Authorization"] = row.authorization.format(**api_tokens())
+        hints["Authorization"] = row.authorization.format(**tokens_of_programs)
     if row.who and row.outcome is not Outcome.BY_CREDENTIAL:
-        hints["Cookie"] = f"__Host-ikd_gate={token_for(row.who, f'https://{site}')}"
+        hints["Cookie"] = f"__Host-ikd_gate={gate_tokens[row.who, row.site]}"
     headers = [*sent.headers, *((name.encode(), value.encode("latin-1")) for name, value in hints.items())]
     return ask_raw(sent.target, headers, sent.method)
 
@@ -125,7 +136,7 @@ def test_a_mistaken_query_refuses(check: str, query: str, who: str) -> None:
 
 @pytest.mark.parametrize("check", STYLES)
 def test_a_cookie_of_another_site_opens_nothing(check: str) -> None:
-    cookie = f"__Host-ikd_gate={token_for('alice', 'https://wiki.example.org')}"
+    cookie = f"__Host-ikd_gate={gate_tokens['alice', 'wiki']}"
 
     response = ask(check, Row("", Outcome.TOLD, headers=FETCH | {"Cookie": cookie}))
 
@@ -140,7 +151,7 @@ PORTAL_PATHS = ("/", "/accounts/login/", f"/x?ikdcode={'A' * 43}")
 @pytest.mark.parametrize("check", STYLES)
 def test_the_portals_name_opens_nothing(check: str, who: str, path: str) -> None:
     """Whoever asks writes the name, and many a proxy serves an application under any."""
-    cookie = {"Cookie": f"__Host-ikd_gate={token_for(who, 'https://app.example.com')}"} if who else {}
+    cookie = {"Cookie": f"__Host-ikd_gate={gate_tokens[who, 'app']}"} if who else {}
     for query in ("", "?", "?x=allow_portal=true"):
         response = ask(
             check, Row("", Outcome.REFUSED, path + query, site=PORTAL, headers=NAVIGATION | cookie)
@@ -194,7 +205,7 @@ def test_an_unknown_origin_refuses(check: str, headers: dict[str, str], site: st
 @pytest.mark.parametrize("query", ["", "?allowed_groups=staff"])
 def test_without_a_path_every_scope_must_admit(settings: Settings, query: str) -> None:
     settings.IKD_OAUTH2_CONTRACT = "nginx"
-    token = token_for("alice", "https://app.example.com")
+    token = gate_tokens["alice", "app"]
     headers = [(b"host", b"app.example.com"), (b"x-scheme", b"https"), (b"x-real-ip", b"127.0.0.1")]
 
     response = ask_raw(f"/oauth2/auth{query}", [*headers, (b"cookie", f"__Host-ikd_gate={token}".encode())])
@@ -207,7 +218,7 @@ def test_without_a_path_a_site_of_one_scope_is_opened(settings: Settings, who: s
     settings.IKD_OAUTH2_CONTRACT = "nginx"
     headers = [(b"host", b"ops.example.com"), (b"x-scheme", b"https"), (b"x-real-ip", b"127.0.0.1")]
     if who:
-        cookie = f"__Host-ikd_gate={token_for(who, 'https://ops.example.com')}"
+        cookie = f"__Host-ikd_gate={gate_tokens[who, 'ops']}"
         headers.append((b"cookie", cookie.encode()))
 
     response = ask_raw("/oauth2/auth", headers)
