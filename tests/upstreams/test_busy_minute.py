@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +10,9 @@ from http.server import BaseHTTPRequestHandler
 
 import pytest
 
-from tests.proxies.portal import ROOT, Portal, start_portal
+from tests.forks import printed_by
+from tests.pattern import portals_environment
+from tests.proxies.portal import Portal, start_portal
 from tests.upstreams.cas_server import CasServer
 from tests.upstreams.provider import Provider
 from tests.upstreams.real import Visitor, url_of
@@ -88,13 +87,11 @@ def portal(
 ) -> Iterator[Portal]:
     folder = tmp_path_factory.mktemp("portal")
     portal = start_portal(folder, scheme="http", without_proxy=True)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("IKD_", "DJANGO_"))}
-    environment = kept | {"IKD_VAR": str(folder), "IKD_PORTAL_URL": url_of(portal)}
+    environment = portals_environment() | {"IKD_VAR": str(folder), "IKD_PORTAL_URL": url_of(portal)}
     script = LAY_OUT.format(
         issuers={"healthy": healthy.issuer, "dripping": dripping.issuer}, cas=cas_server.url
     )
-    command = [sys.executable, "manage.py", "shell", "-v0", "-c", script]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=60)
+    printed_by(["manage.py", "shell", "-v0", "-c", script], environment)
     yield portal
     portal.server.stop()
 

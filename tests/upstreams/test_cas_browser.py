@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +13,11 @@ import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.browser.test_story import DOMAINS, FLAGS, chromium_path, resolver
+from tests.forks import printed_by
+from tests.pattern import portals_environment
 from tests.proxies.backend import Backend
 from tests.proxies.nginx import start_nginx
-from tests.proxies.portal import ROOT, Portal, start_portal
+from tests.proxies.portal import Portal, start_portal
 from tests.proxies.proxy import Proxy
 from tests.upstreams.real_cas import PASSWORD, USER, RealCas, start_real_cas
 
@@ -78,10 +77,8 @@ def portal(cas: RealCas, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 
 def lay_out(folder: Path, portal: Portal, cas: RealCas) -> None:
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("IKD_", "DJANGO_"))}
-    environment = kept | {"IKD_VAR": str(folder), "IKD_PORTAL_URL": portal.origin("portal")}
-    command = [sys.executable, "manage.py", "shell", "-v0", "-c", LAY_OUT.format(url=cas.url)]
-    subprocess.run(command, cwd=ROOT, env=environment, check=True, timeout=60)
+    environment = portals_environment() | {"IKD_VAR": str(folder), "IKD_PORTAL_URL": portal.origin("portal")}
+    printed_by(["manage.py", "shell", "-v0", "-c", LAY_OUT.format(url=cas.url)], environment)
 
 
 @pytest.fixture(scope="module")

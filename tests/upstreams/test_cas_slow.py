@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import http.client
-import os
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +13,9 @@ from urllib.parse import urlsplit
 import pytest
 
 from authgate.check.cookies import cookie_name
-from tests.proxies.portal import ROOT, Portal, start_portal
+from tests.forks import printed_by
+from tests.pattern import portals_environment
+from tests.proxies.portal import Portal, start_portal
 from tests.upstreams.cas_server import CasServer
 from tests.upstreams.real import Visitor, url_of
 
@@ -31,10 +30,9 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def portal(folder: Path, server: CasServer) -> Iterator[Portal]:
     portal = start_portal(folder, scheme="http", without_proxy=True)
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("IKD_", "DJANGO_"))}
-    environment = kept | {"IKD_VAR": str(folder), "IKD_PORTAL_URL": url_of(portal)}
+    environment = portals_environment() | {"IKD_VAR": str(folder), "IKD_PORTAL_URL": url_of(portal)}
     arguments = ["upstream", "add", "cas", "Campus", "--server", server.url, "--allow-private"]
-    subprocess.run([sys.executable, "manage.py", *arguments], cwd=ROOT, env=environment, check=True)
+    printed_by(["manage.py", *arguments], environment)
     yield portal
     portal.server.stop()
 
