@@ -13,23 +13,20 @@ from pathlib import Path
 import pytest
 from django.test import Client
 from pytest_django import Settings
-from pytest_django.plugin import DjangoDbBlocker
 
 from ikd_portal import __version__
-from tests.front.serving import Database, Portal, migrate
+from tests.front.serving import Database, Portal
+from tests.own_database import make_in
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "the token of the operators"
 
 
 @pytest.fixture(scope="module")
-def portal(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Iterator[Portal]:
+def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """A running portal with an operators' token."""
     folder = tmp_path_factory.mktemp("portal")
-    database = Database(f"sqlite:///{folder / 'ikd.sqlite3'}")
-    with django_db_blocker.unblock():
-        migrate(database)
-    portal = Portal(folder, database, IKD_METRICS_TOKEN=TOKEN).start()
+    portal = Portal(folder, Database(make_in(folder)), IKD_METRICS_TOKEN=TOKEN).start()
     yield portal
     portal.stop()
 

@@ -31,6 +31,7 @@ from tests.front.serving import (
     signed_in,
     unused_code,
 )
+from tests.own_database import make_in
 
 GRACE = 4
 
@@ -70,9 +71,8 @@ def staged(database: Database, folder: Path, **settings: str) -> Iterator[Stage]
 
 
 @pytest.fixture
-def on_sqlite(pattern: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[Stage]:
-    shutil.copy(pattern, tmp_path / "ikd.sqlite3")
-    database = Database(f"sqlite:///{tmp_path / 'ikd.sqlite3'}")
+def stage(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Iterator[Stage]:
+    database = Database(make_in(tmp_path))
     with django_db_blocker.unblock(), database.connected():
         yield from staged(database, tmp_path)
 
@@ -87,40 +87,40 @@ def on_postgresql(
 
 
 @pytest.mark.parametrize("how_many", ["one", "all"])
-def test_a_killed_worker_costs_nothing_but_what_it_was_answering(how_many: str, on_sqlite: Stage) -> None:
-    with on_sqlite.load() as load:
+def test_a_killed_worker_costs_nothing_but_what_it_was_answering(how_many: str, stage: Stage) -> None:
+    with stage.load() as load:
         time.sleep(0.5)
-        for worker in on_sqlite.portal.workers()[: 1 if how_many == "one" else None]:
+        for worker in stage.portal.workers()[: 1 if how_many == "one" else None]:
             os.kill(worker, signal.SIGKILL)
         killed = time.monotonic()
         time.sleep(0.3)
-        assert eventually(on_sqlite.is_open, 10)
+        assert eventually(stage.is_open, 10)
         open_again = time.monotonic()
         time.sleep(0.5)
 
-    assert on_sqlite.nobody_got_in(load)
+    assert stage.nobody_got_in(load)
     assert set(load.statuses("alice", until=killed - 0.1)) == {200}
     assert set(load.statuses("alice", since=open_again + 0.3)) == {200}
     assert set(load.statuses("alice")) <= {200, 500, 502, 504}
     assert SignIn.objects.filter(ended_at=None).count() == 2
 
 
-def test_who_is_thrown_out_while_all_workers_are_dead_stays_out(on_sqlite: Stage) -> None:
-    for worker in on_sqlite.portal.workers():
+def test_who_is_thrown_out_while_all_workers_are_dead_stays_out(stage: Stage) -> None:
+    for worker in stage.portal.workers():
         os.kill(worker, signal.SIGKILL)
-    on_sqlite.people.alice.groups.clear()
+    stage.people.alice.groups.clear()
 
-    assert eventually(lambda: on_sqlite.site.ask(on_sqlite.people.alice_cookie) == 403, 10)
+    assert eventually(lambda: stage.site.ask(stage.people.alice_cookie) == 403, 10)
 
 
-def test_last_seen_survives_a_graceful_end(on_sqlite: Stage) -> None:
-    sign_in = SignIn.objects.get(user=on_sqlite.people.alice)
+def test_last_seen_survives_a_graceful_end(stage: Stage) -> None:
+    sign_in = SignIn.objects.get(user=stage.people.alice)
     long_ago = sign_in.started_at.replace(year=2020)
     time.sleep(1.3)
     SignIn.objects.update(last_seen_at=long_ago)
-    assert on_sqlite.is_open()
+    assert stage.is_open()
 
-    on_sqlite.portal.stop()
+    stage.portal.stop()
 
     sign_in.refresh_from_db()
     assert (sign_in.last_seen_at - sign_in.started_at).total_seconds() > -15
@@ -309,11 +309,10 @@ def redis(tmp_path: Path) -> Iterator[tuple[list[str], int]]:
 
 
 def test_redis_killed_costs_no_session_and_lets_nobody_in(
-    redis: tuple[list[str], int], pattern: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker
+    redis: tuple[list[str], int], tmp_path: Path, django_db_blocker: DjangoDbBlocker
 ) -> None:
     command, port = redis
-    shutil.copy(pattern, tmp_path / "ikd.sqlite3")
-    database = Database(f"sqlite:///{tmp_path / 'ikd.sqlite3'}")
+    database = Database(make_in(tmp_path))
     server = subprocess.Popen(command, stdout=subprocess.DEVNULL, cwd=tmp_path)
     with django_db_blocker.unblock(), database.connected():
         try:

@@ -21,6 +21,7 @@ from tests.factories import PASSWORD
 from tests.faults.browser import Browser
 from tests.feed.cluster import Cluster
 from tests.front.serving import WIKI, Database, Portal, Reply, cast, eventually, free_port, program, signed_in
+from tests.own_database import make_in
 
 SIGNED_IN = 302
 
@@ -29,10 +30,11 @@ SIGNED_IN = 302
 def started(
     database: Database, folder: Path, blocker: DjangoDbBlocker, workers: int = 1, **settings: str
 ) -> Iterator[Portal]:
+    """Run a portal with the cast. Codes and limits are in the database, unless settings name a Redis."""
     hashers = override_settings(PASSWORD_HASHERS=own_settings.PASSWORD_HASHERS)
     with blocker.unblock(), database.connected(), hashers:  # the server's, not the tests' cheap ones
         cast()
-    portal = Portal(folder, database, workers=workers, **settings).start()
+    portal = Portal(folder, database, workers=workers, **{"REDIS_URL": "", **settings}).start()
     try:
         yield portal
     finally:
@@ -170,9 +172,8 @@ def test_a_file_moved_over_the_database_is_used_within_a_second(
             assert live.execute("SELECT count(*) FROM authgate_signin").fetchone() == (3,)
 
 
-def test_redis_that_is_gone(pattern: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> None:
-    shutil.copy(pattern, tmp_path / "ikd.sqlite3")
-    database = Database(f"sqlite:///{tmp_path / 'ikd.sqlite3'}")
+def test_redis_that_is_gone(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> None:
+    database = Database(make_in(tmp_path))
     port = free_port()
     command = [program("redis-server", "redis-server"), "--port", str(port), "--bind", "127.0.0.1"]
     server = subprocess.Popen([*command, "--save", ""], stdout=subprocess.DEVNULL, cwd=tmp_path)

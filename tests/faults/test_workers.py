@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from pytest_django.plugin import DjangoDbBlocker
 
 from tests.front.serving import Database, Portal, eventually
+from tests.own_database import make_in
 
 TIMEOUT = 3
 """Seconds after which the master kills a worker that says nothing."""
 
 
 @pytest.fixture
-def database(pattern: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> Database:
-    shutil.copy(pattern, tmp_path / "ikd.sqlite3")
-    return Database(f"sqlite:///{tmp_path / 'ikd.sqlite3'}")
+def database(tmp_path: Path) -> Database:
+    return Database(make_in(tmp_path))
 
 
 STEPPED = """
