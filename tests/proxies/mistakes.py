@@ -19,6 +19,9 @@ from tests.proxies.wire import Reply, exchange, request_bytes
 LOOPBACK = "127.0.0.5"
 """Where proxies with a mistake listen."""
 
+KEPT = "127.0.0.12"
+"""Where a proxy with a mistake listens that serves several tests."""
+
 
 @contextmanager
 def mistaken(

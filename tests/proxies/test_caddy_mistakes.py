@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.behaviour import FETCH, NAVIGATION
 from tests.proxies.backend import Backend
-from tests.proxies.mistakes import LOOPBACK, Events, ask_for_a_published_check, mistaken
+from tests.proxies.mistakes import KEPT, LOOPBACK, Events, ask_for_a_published_check, mistaken
 from tests.proxies.portal import Portal
 from tests.proxies.processes import free_port
 from tests.proxies.proxy import Proxy
@@ -94,12 +95,19 @@ def test_caddys_own_address_for_a_clients_is_seen_in_the_list_of_refusals(
     assert events.name_a_refused_client(LOOPBACK)
 
 
+@pytest.fixture(scope="module")
+def published(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A proxy whose site of the portal hides no check."""
+    folder = tmp_path_factory.mktemp("published")
+    with mistaken(
+        "caddy", {"respond @ikd_checks 404": "# published"}, portal, backend, folder, loopback=KEPT
+    ) as proxy:
+        yield proxy
+
+
 @pytest.mark.parametrize("contract", ["nginx", "traefik", "caddy", "haproxy", "envoy/page"])
-def test_a_check_that_was_published_tells_outsiders_nothing(
-    contract: str, portal: Portal, backend: Backend, tmp_path: Path
-) -> None:
-    with caddy_with({"respond @ikd_checks 404": "# published"}, portal, backend, tmp_path) as caddy:
-        reply = ask_for_a_published_check(caddy, contract)
+def test_a_check_that_was_published_tells_outsiders_nothing(contract: str, published: Proxy) -> None:
+    reply = ask_for_a_published_check(published, contract)
 
     assert reply.header("X-Auth-Request-User") == ""
 

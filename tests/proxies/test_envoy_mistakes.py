@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 
 from tests.behaviour import FETCH, NAVIGATION
 from tests.proxies.backend import Backend
-from tests.proxies.mistakes import Events, ask_for_a_published_check, mistaken
+from tests.proxies.mistakes import KEPT, Events, ask_for_a_published_check, mistaken
 from tests.proxies.portal import Portal
 from tests.proxies.processes import free_port
 from tests.proxies.proxy import DEPLOY, Proxy
@@ -147,16 +148,21 @@ def test_a_virtual_host_for_any_name_opens_none(
     assert events.tell("envoy: unknown origin", "https://other.example.com")
 
 
-@pytest.mark.parametrize("contract", ["nginx", "traefik", "caddy", "haproxy", "ingress-nginx?host=app"])
-def test_a_check_that_was_published_tells_outsiders_nothing(
-    contract: str, portal: Portal, backend: Backend, tmp_path: Path
-) -> None:
-    published = """\
+@pytest.fixture(scope="module")
+def published(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A proxy whose site of the portal hides no check."""
+    routes = """\
                         - match: {prefix: /}
                           route: {cluster: ikd-portal}
 """
-    with envoy_with({HIDDEN_CHECKS: published}, portal, backend, tmp_path) as envoy:
-        reply = ask_for_a_published_check(envoy, contract)
+    folder = tmp_path_factory.mktemp("published")
+    with mistaken("envoy", {HIDDEN_CHECKS: routes}, portal, backend, folder, loopback=KEPT) as proxy:
+        yield proxy
+
+
+@pytest.mark.parametrize("contract", ["nginx", "traefik", "caddy", "haproxy", "ingress-nginx?host=app"])
+def test_a_check_that_was_published_tells_outsiders_nothing(contract: str, published: Proxy) -> None:
+    reply = ask_for_a_published_check(published, contract)
 
     assert reply.status in (400, 403)
     assert reply.header("X-Auth-Request-User") == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import pytest
 
 from tests.behaviour import FETCH, NAVIGATION
 from tests.proxies.backend import Backend
-from tests.proxies.mistakes import LOOPBACK, Events, ask_for_a_published_check, mistaken
+from tests.proxies.mistakes import KEPT, LOOPBACK, Events, ask_for_a_published_check, mistaken
 from tests.proxies.portal import Portal
 from tests.proxies.processes import binary, free_port
 from tests.proxies.proxy import DEPLOY, Proxy
@@ -129,12 +130,17 @@ def test_a_port_that_nobody_typed_is_an_unknown_origin(
     assert events.tell("haproxy: unknown origin", f"https://app.example.com:{wrong}")
 
 
+@pytest.fixture(scope="module")
+def published(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A proxy whose site of the portal hides no check."""
+    folder = tmp_path_factory.mktemp("published")
+    with mistaken("haproxy", {HIDDEN: ""}, portal, backend, folder, loopback=KEPT) as proxy:
+        yield proxy
+
+
 @pytest.mark.parametrize("contract", ["nginx", "traefik", "caddy", "haproxy", "ingress-nginx?host=app"])
-def test_a_check_that_was_published_tells_outsiders_nothing(
-    contract: str, portal: Portal, backend: Backend, tmp_path: Path
-) -> None:
-    with haproxy_with({HIDDEN: ""}, portal, backend, tmp_path) as haproxy:
-        reply = ask_for_a_published_check(haproxy, contract)
+def test_a_check_that_was_published_tells_outsiders_nothing(contract: str, published: Proxy) -> None:
+    reply = ask_for_a_published_check(published, contract)
 
     assert reply.status in (400, 403, 404)
     assert reply.header("X-Auth-Request-User") == ""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.behaviour import FETCH, NAVIGATION
 from tests.proxies.backend import Backend
-from tests.proxies.mistakes import LOOPBACK, Events, ask_for_a_published_check, mistaken
+from tests.proxies.mistakes import KEPT, LOOPBACK, Events, ask_for_a_published_check, mistaken
 from tests.proxies.portal import Portal
 from tests.proxies.processes import free_port
+from tests.proxies.proxy import Proxy
 
 pytestmark = pytest.mark.proxy
 
@@ -125,12 +127,19 @@ def test_a_check_that_a_site_publishes_tells_people_their_own_name_alone(
     assert backend.take() == []
 
 
+@pytest.fixture(scope="module")
+def published(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A proxy whose site of the portal hides no check."""
+    folder = tmp_path_factory.mktemp("published")
+    with mistaken("nginx", {HIDDEN: ""}, portal, backend, folder, loopback=KEPT) as proxy:
+        yield proxy
+
+
 @pytest.mark.parametrize("contract", ["nginx", "traefik", "haproxy", "ingress-nginx?host=app", "envoy/page"])
 def test_a_check_that_the_portals_site_publishes_tells_outsiders_nothing(
-    contract: str, portal: Portal, backend: Backend, tmp_path: Path
+    contract: str, published: Proxy
 ) -> None:
-    with mistaken("nginx", {HIDDEN: ""}, portal, backend, tmp_path) as nginx:
-        reply = ask_for_a_published_check(nginx, contract)
+    reply = ask_for_a_published_check(published, contract)
 
     assert reply.header("X-Auth-Request-User") == ""
 

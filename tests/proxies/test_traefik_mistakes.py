@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.behaviour import FETCH, NAVIGATION
 from tests.proxies.backend import Backend
-from tests.proxies.mistakes import Events, ask_for_a_published_check, mistaken
+from tests.proxies.mistakes import KEPT, Events, ask_for_a_published_check, mistaken
 from tests.proxies.portal import Portal
 from tests.proxies.proxy import Proxy
 from tests.proxies.wire import Reply, exchange, request_bytes
@@ -160,13 +161,19 @@ def test_an_error_page_with_200_shows_a_page_and_lets_nobody_in(
     assert [received.application for received in backend.take()] == ["wiki"]
 
 
+@pytest.fixture(scope="module")
+def published(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Proxy]:
+    """A proxy whose site of the portal hides no check."""
+    folder = tmp_path_factory.mktemp("published")
+    with mistaken(
+        "traefik", {HIDDEN: "Host(`sso.example.com`)"}, portal, backend, folder, loopback=KEPT
+    ) as proxy:
+        yield proxy
+
+
 @pytest.mark.parametrize("contract", ["nginx", "traefik", "haproxy", "ingress-nginx?host=app", "envoy/page"])
-def test_a_check_that_was_published_tells_outsiders_nothing(
-    contract: str, portal: Portal, backend: Backend, tmp_path: Path
-) -> None:
-    mistake = {HIDDEN: "Host(`sso.example.com`)"}
-    with mistaken("traefik", mistake, portal, backend, tmp_path) as traefik:
-        reply = ask_for_a_published_check(traefik, contract)
+def test_a_check_that_was_published_tells_outsiders_nothing(contract: str, published: Proxy) -> None:
+    reply = ask_for_a_published_check(published, contract)
 
     assert reply.header("X-Auth-Request-User") == ""
 
