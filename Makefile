@@ -22,7 +22,7 @@ VENV := .venv
 PYTHON := $(VENV)/bin/python
 NEEDS_PYTHON := Python 3.11 or newer is missing, or its module venv (Debian: apt install python3-venv).
 NEEDS_NETWORK := No package index to be reached: is there a network?
-PROGRAMS := nginx:nginx-light haproxy:haproxy redis-server:redis-server initdb:postgresql pgbouncer:pgbouncer chromium:chromium msgfmt:gettext wrk:wrk zbarimg:zbar-tools
+PROGRAMS := nginx:nginx-light haproxy:haproxy redis-server:redis-server initdb:postgresql pgbouncer:pgbouncer chromium:chromium chromium-headless-shell:chromium-headless-shell msgfmt:gettext wrk:wrk zbarimg:zbar-tools
 PROGRAMS += ip:iproute2 git:git systemd-analyze:systemd skopeo:skopeo docker-registry:docker-registry cadaver:cadaver rclone:rclone wget:wget curl:curl
 PROGRAMS += apache2:apache2 go:golang-go /usr/lib/apache2/modules/mod_auth_openidc.so:libapache2-mod-auth-openidc
 

@@ -5,7 +5,6 @@ The browser serves all modules of this folder that a process runs, and so does t
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,20 +13,8 @@ from django.test import TransactionTestCase
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 from pytest_django.plugin import DjangoDbBlocker
 
+from tests.browser.chromium import launch
 from tests.browser.database_copy import DatabaseCopy
-from tests.proxies.processes import binary
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-# Playwright keeps an event loop in this thread, which Django would take for asynchronous code of ours.
-os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 
 @pytest.fixture(scope="package")
@@ -38,7 +25,7 @@ def playwright() -> Iterator[Playwright]:
 
 @pytest.fixture(scope="package")
 def chromium(playwright: Playwright) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(executable_path=binary("chromium", "chromium"), args=FLAGS)
+    browser = launch(playwright)
     yield browser
     browser.close()
 

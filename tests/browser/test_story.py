@@ -11,24 +11,15 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect
 
+from tests.browser.chromium import FLAGS, launch, whole_browser
 from tests.factories import PASSWORD
 from tests.proxies.backend import Backend
 from tests.proxies.portal import Portal, start_portal
-from tests.proxies.processes import binary
 from tests.proxies.proxy import Proxy
 from tests.proxies.registry import STARTERS
 
 pytestmark = [pytest.mark.browser, pytest.mark.proxy]
 
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
 DOMAINS = {
     "portal": "sso.localhost",
     "app": "app.localhost",
@@ -71,7 +62,7 @@ def proxy(
 
 @pytest.fixture(scope="module")
 def chromium(playwright: Playwright, proxy: Proxy) -> Iterator[Browser]:
-    browser = playwright.chromium.launch(executable_path=chromium_path(), args=[*FLAGS, resolver(proxy)])
+    browser = launch(playwright, resolver(proxy))
     yield browser
     browser.close()
 
@@ -206,10 +197,6 @@ def sign_in_or_on(page: Page, username: str) -> None:
         sign_in(page, username)
 
 
-def chromium_path() -> str:
-    return binary("chromium", "chromium")
-
-
 def resolver(proxy: Proxy, names: str = "*") -> str:
     """Return the flag with which Chromium resolves these names, or all, to the proxy."""
     return f"--host-resolver-rules=MAP {names} {proxy.address[0]}"
@@ -229,7 +216,7 @@ class without_cookies:
         preferences.parent.mkdir()
         preferences.write_text(json.dumps({"profile": profile}))
         self.context = playwright.chromium.launch_persistent_context(
-            str(folder), executable_path=chromium_path(), args=[*FLAGS, resolver(proxy)]
+            str(folder), executable_path=whole_browser(), args=[*FLAGS, resolver(proxy)]
         )
 
     def __enter__(self) -> Page:

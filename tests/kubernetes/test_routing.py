@@ -8,9 +8,8 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from tests.behaviour import NAVIGATION
+from tests.browser.chromium import launch_whole
 from tests.browser.test_story import (
-    FLAGS,
-    chromium_path,
     console,  # noqa: F401
     resolver,
     test_a_link_signs_out_at_once_and_a_foreign_one_asks_first,  # noqa: F401
@@ -53,7 +52,7 @@ def proxy(
 def page(proxy: Proxy, console: list[str]) -> Iterator[Page]:  # noqa: F811
     proxy.backend.take()
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=[*FLAGS, resolver(proxy)])
+        browser = launch_whole(playwright, resolver(proxy))
         page = browser.new_context(ignore_https_errors=True).new_page()
         page.on("console", lambda message: console.append(f"{message.text} at {message.location.get('url')}"))
         page.on("pageerror", lambda error: console.append(str(error)))

@@ -22,14 +22,13 @@ from openid import wrong_clients
 from openid.models import Client, ProviderKey
 from tests.accounts.conftest import PortalClient, client, other_browser  # noqa: F401
 from tests.accounts.signing_in import sign_in
-from tests.browser.conftest import FLAGS
+from tests.browser.chromium import launch
 from tests.factories import ApplicationFactory
 from tests.feed.conftest import cluster, database, vendor  # noqa: F401
 from tests.front.conftest import pattern  # noqa: F401
 from tests.front.serving import Database
 from tests.openid.installation import PATIENCE, Provider
 from tests.openid.relying_party import CALLBACK, RelyingParty, register
-from tests.proxies.processes import binary
 
 
 @pytest.fixture
@@ -100,7 +99,7 @@ def provider(running_provider: Provider, django_db_blocker: DjangoDbBlocker) -> 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=binary("chromium", "chromium"), args=FLAGS)
+        started = launch(playwright)
         yield started
         started.close()
 

@@ -6,8 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.browser.conftest import FLAGS
-from tests.proxies.processes import binary
+from tests.browser.chromium import launch_whole
 
 RESOLVER = "--host-resolver-rules=MAP * 127.0.0.1"
 
@@ -23,7 +22,6 @@ def databases_of_our_own(django_db_blocker: Any) -> Iterator[None]:
 def chromium() -> Iterator[Browser]:
     """A Chromium that finds every name on this machine."""
     with sync_playwright() as playwright:
-        path = binary("chromium", "chromium")
-        browser = playwright.chromium.launch(executable_path=path, args=[*FLAGS, RESOLVER])
+        browser = launch_whole(playwright, RESOLVER)
         yield browser
         browser.close()

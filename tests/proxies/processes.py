@@ -18,17 +18,20 @@ from tests.forks import started
 PATIENCE = 120
 
 
+def found(name: str) -> str | None:
+    """Return a program's path, if it is installed."""
+    beside_python = Path(sys.executable).with_name(name)
+    if beside_python.exists():
+        return str(beside_python)
+    return shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
+
+
 def binary(name: str, package: str) -> str:
     """Return a program's path. Skip the test if it is not installed; on CI, fail."""
-    beside_python = Path(sys.executable).with_name(name)
-    found = (
-        str(beside_python)
-        if beside_python.exists()
-        else shutil.which(name, path=f"{os.environ['PATH']}:/usr/sbin")
-    )
-    if found is None and os.environ.get("CI") == "true":
+    path = found(name)
+    if path is None and os.environ.get("CI") == "true":
         pytest.fail(f"{name} is missing: install {package}")
-    return found or pytest.skip(f"{name} is missing: install {package}")
+    return path or pytest.skip(f"{name} is missing: install {package}")
 
 
 def free_port() -> int:

@@ -7,7 +7,8 @@ import re
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from tests.browser.test_story import FLAGS, SIGN_IN, chromium_path, resolver, sign_in
+from tests.browser.chromium import launch_whole
+from tests.browser.test_story import SIGN_IN, resolver, sign_in
 from tests.proxies.proxy import Proxy
 
 pytestmark = [pytest.mark.proxy, pytest.mark.browser]
@@ -16,7 +17,7 @@ pytestmark = [pytest.mark.proxy, pytest.mark.browser]
 def test_one_sign_in_opens_two_domains_and_one_sign_out_closes_them(proxy: Proxy) -> None:
     app, wiki = proxy.portal.origin("app"), proxy.portal.origin("wiki")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=[*FLAGS, resolver(proxy)])
+        browser = launch_whole(playwright, resolver(proxy))
         context = browser.new_context(ignore_https_errors=True)
         page = context.new_page()
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import sync_playwright
 
-from tests.browser.test_story import FLAGS, chromium_path, resolver, sign_in
+from tests.browser.chromium import launch_whole
+from tests.browser.test_story import resolver, sign_in
 from tests.proxies.proxy import Proxy
 
 pytestmark = [pytest.mark.proxy, pytest.mark.browser]
@@ -23,7 +24,7 @@ def test_long_pages_are_opened_byte_for_byte(proxy: Proxy) -> None:
     app = proxy.portal.origin("app")
     opened = []
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=[*FLAGS, resolver(proxy)])
+        browser = launch_whole(playwright, resolver(proxy))
         context = browser.new_context(ignore_https_errors=True)
         page = context.new_page()
         for number, length in enumerate(LENGTHS):

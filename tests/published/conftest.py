@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import os
 import shutil
 import socket
 import tempfile
@@ -15,7 +14,7 @@ import pytest
 import yaml
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.test_story import FLAGS, chromium_path
+from tests.browser.chromium import launch
 from tests.proxies.backend import Backend
 from tests.proxies.nginx import AROUND
 from tests.proxies.portal import Portal, start_portal
@@ -148,10 +147,8 @@ def translated(portal: Portal, backend: Backend) -> dict[str, object]:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     with sync_playwright() as playwright:
-        resolver = "--host-resolver-rules=MAP * 127.0.0.1"
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=[*FLAGS, resolver])
+        browser = launch(playwright, "--host-resolver-rules=MAP * 127.0.0.1")
         yield browser
         browser.close()
 

@@ -12,7 +12,8 @@ from urllib.parse import quote
 import pytest
 from playwright.sync_api import Page, expect, sync_playwright
 
-from tests.browser.test_story import DOMAINS, FLAGS, chromium_path, resolver
+from tests.browser.chromium import launch
+from tests.browser.test_story import DOMAINS, resolver
 from tests.forks import printed_by
 from tests.pattern import portals_environment
 from tests.proxies.backend import Backend
@@ -93,7 +94,7 @@ def nginx(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(scope="module")
 def browser(nginx: Proxy) -> Iterator[Any]:
     with sync_playwright() as playwright:
-        started = playwright.chromium.launch(executable_path=chromium_path(), args=[*FLAGS, resolver(nginx)])
+        started = launch(playwright, resolver(nginx))
         yield started
         started.close()
 

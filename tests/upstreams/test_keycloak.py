@@ -15,7 +15,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.behaviour import FETCH
-from tests.browser.test_story import DOMAINS, FLAGS, chromium_path, resolver
+from tests.browser.chromium import launch
+from tests.browser.test_story import DOMAINS, resolver
 from tests.forks import printed_by
 from tests.own_database import url_in
 from tests.pattern import portals_environment
@@ -97,8 +98,7 @@ def installation(keycloak: Keycloak, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def chromium(installation: Installation) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        arguments = [*FLAGS, resolver(installation.proxy, "*.localhost")]
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=arguments)
+        browser = launch(playwright, resolver(installation.proxy, "*.localhost"))
         yield browser
         browser.close()
 

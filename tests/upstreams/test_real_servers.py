@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
+from tests.browser.chromium import launch
 from tests.proxies.portal import Portal, start_portal
-from tests.proxies.processes import binary
 from tests.upstreams.provider import Provider
 from tests.upstreams.real import Visitor, add_upstream, start_oidc_provider, url_of
 
@@ -99,9 +99,7 @@ def test_a_provider_that_hangs_hurts_nobody_else(
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(
-            executable_path=binary("chromium", "chromium"), args=["--no-sandbox", "--disable-gpu"]
-        )
+        browser = launch(playwright)
         yield browser
         browser.close()
 

@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.behaviour import FETCH
-from tests.browser.test_story import DOMAINS, FLAGS, chromium_path, resolver
+from tests.browser.chromium import launch
+from tests.browser.test_story import DOMAINS, resolver
 from tests.proxies.backend import Backend
 from tests.proxies.nginx import start_nginx
 from tests.proxies.portal import Portal, start_portal
@@ -54,8 +55,7 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 @pytest.fixture(scope="module")
 def chromium(installation: Installation) -> Iterator[Browser]:
     with sync_playwright() as playwright:
-        arguments = [*FLAGS, resolver(installation.proxy, "*.localhost")]
-        browser = playwright.chromium.launch(executable_path=chromium_path(), args=arguments)
+        browser = launch(playwright, resolver(installation.proxy, "*.localhost"))
         yield browser
         browser.close()
 
