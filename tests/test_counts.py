@@ -61,7 +61,7 @@ EVERY_PAGE = ("test_a_page_is_for_everybody", "test_nothing_of_a_page_is_left_in
 BOTH_DATABASES = {
     "test_changes": 64,
     "test_ended_sign_ins": 4,
-    "test_freshness": 23,
+    "test_freshness": 22,
     "test_migrations": 7,
     "test_first_sign_ins": 3,
     "test_revocation": 9,
