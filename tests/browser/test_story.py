@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, Playwright, expect
 from tests.browser.chromium import FLAGS, launch, whole_browser
 from tests.factories import PASSWORD
 from tests.proxies.backend import Backend
-from tests.proxies.portal import Portal, start_portal
+from tests.proxies.portal import CHEAPEST_HASHES, Portal, start_portal
 from tests.proxies.proxy import Proxy
 from tests.proxies.registry import STARTERS
 
@@ -26,8 +26,6 @@ DOMAINS = {
     "wiki": "wiki.example.localhost",
     "ops": "ops.localhost",
 }
-CHEAPEST_HASHES = {"IKD_ARGON2_MEMORY_COST": "19456", "IKD_ARGON2_PARALLELISM": "1"}
-"""The least that the portal's own checks accept."""
 SIGN_IN = re.compile(r"/accounts/login/\?next=")
 
 

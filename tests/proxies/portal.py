@@ -17,6 +17,9 @@ from tests.pattern import portals_environment as _environment
 from tests.proxies.processes import Server, free_port
 from tests.proxies.wire import exchange, request_bytes
 
+CHEAPEST_HASHES = {"IKD_ARGON2_MEMORY_COST": "19456", "IKD_ARGON2_PARALLELISM": "1"}
+"""The least that the portal's own checks accept: a ninth of the default's time for each sign-in."""
+
 
 @dataclass
 class Portal:
