@@ -12,7 +12,7 @@ from authgate import folders
 from authgate.logs.configuration import configuration, configure, watch_uncaught_exceptions
 from ikd_portal import page_socket, shared_memory, startup_checks
 from ikd_portal.installation import var_folder
-from ikd_portal.reload import prepare_reload, take_over  # gunicorn has a setting called `reload`
+from ikd_portal.reload import load_unless_ended, prepare_reload, take_over  # gunicorn knows `reload`
 
 
 def _give_up(reason: str) -> NoReturn:
@@ -55,7 +55,7 @@ def on_starting(server: Any) -> None:
     prepare_reload(server)
     if mistake := startup_checks.mistake():
         _give_up(mistake)
-    shared_memory.load(server.app)
+    load_unless_ended(lambda: shared_memory.load(server.app))
 
 
 def when_ready(server: Any) -> None:

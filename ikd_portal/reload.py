@@ -13,6 +13,8 @@ import queue
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -22,8 +24,18 @@ from ikd_portal.process_names import MASTER_NAME, STARTS_NAME, name_process
 VARIABLE = "IKD_RELOADED"
 """What a master leaves to its successor: its workers with their heartbeat files, and `systemd`."""
 
+ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+"""Signals that end the portal. They end a reload, too: its new code takes seconds to load, twice."""
+
 LOADS_WITHIN = 120.0
 """Seconds in which the new code has to load. No worker is watched meanwhile."""
+
+LOOKS_EVERY = 0.1
+"""Seconds between two looks meanwhile whether the portal is to end."""
+
+
+class _Ended(BaseException):
+    """A signal ends the portal while a reload loads the new code."""
 
 
 def prepare_reload(server: Any) -> None:
@@ -35,7 +47,10 @@ def prepare_reload(server: Any) -> None:
 def _begin(server: Any) -> None:
     """Replace this process. If the new code does not load, log why and keep everything as it is."""
     server.log.info("Reload: trying whether the new code loads")
-    if trouble := _trouble_of_new_code(server):
+    trouble = _trouble_of_new_code(server)
+    if _is_to_end(server):
+        return
+    if trouble:
         server.log.error("The new code does not load, so the old processes serve on: %s", trouble)
         return
     workers = [(pid, worker.tmp.fileno()) for pid, worker in server.WORKERS.items()]
@@ -72,16 +87,62 @@ def _send_again(server: Any) -> None:
 def _trouble_of_new_code(server: Any) -> str:
     """Return the last line that another process writes because it cannot load the new code; or nothing."""
     command = [*server.START_CTX["args"], "--check-config"]
+    deadline = time.monotonic() + LOADS_WITHIN
     try:
-        tried = subprocess.run(
-            command, cwd=server.START_CTX["cwd"], capture_output=True, text=True, timeout=LOADS_WITHIN
+        tried = subprocess.Popen(
+            command, cwd=server.START_CTX["cwd"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-    except (OSError, subprocess.TimeoutExpired) as error:
+    except OSError as error:
         return str(error)
+    with tried:
+        while True:
+            try:
+                _, errors = tried.communicate(timeout=LOOKS_EVERY)
+                break
+            except subprocess.TimeoutExpired:
+                if time.monotonic() > deadline or _is_to_end(server):
+                    tried.kill()
+                    return f"it does not within {LOADS_WITHIN:.0f} seconds"
     if tried.returncode == 0:
         return ""
-    lines = tried.stderr.strip().splitlines()
+    lines = errors.strip().splitlines()
     return lines[-1] if lines else f"code {tried.returncode}"
+
+
+def _is_to_end(server: Any) -> bool:
+    """Return whether a signal came that ends the portal, and leave all signals that came where they are."""
+    came = []
+    with suppress(queue.Empty):
+        while True:
+            came.append(server.SIG_QUEUE.get_nowait())
+    for number in came:
+        server.SIG_QUEUE.put_nowait(number)
+    return not set(ENDING).isdisjoint(came)
+
+
+def load_unless_ended(load: Callable[[], None]) -> None:
+    """Load the portal. After a reload, a signal that ends the portal interrupts this. `take_over` gets it."""
+    if VARIABLE not in os.environ:
+        load()
+        return
+    came: list[int] = []
+
+    def interrupt(number: int, _: object) -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+        came.append(number)
+        raise _Ended
+
+    before = {each: signal.signal(each, interrupt) for each in ENDING}
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
+        load()
+        signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)
+    except _Ended:
+        pass
+    for each, handler in before.items():
+        signal.signal(each, handler)
+    for number in came:
+        os.kill(os.getpid(), number)
 
 
 class _Heartbeat:
@@ -114,16 +175,17 @@ class _OldWorker:
 
 
 def take_over(server: Any) -> None:
-    """Start new workers if this master came from a reload. gunicorn ends the old ones afterwards."""
+    """Start new workers if this master came from a reload, and is not to end. gunicorn ends the old ones."""
     left = os.environ.pop(VARIABLE, None)
     if left is not None:
         before = json.loads(left)
         server.systemd = before["systemd"]
         for pid, heartbeat in before["workers"]:
             server.WORKERS[pid] = _OldWorker(pid, heartbeat)
-        name_process(STARTS_NAME)  # their name from the first moment: old workers look for it
-        for _ in range(server.num_workers):
-            server.spawn_worker()
+        if not signal.sigpending() & set(ENDING):
+            name_process(STARTS_NAME)  # their name from the first moment: old workers look for it
+            for _ in range(server.num_workers):
+                server.spawn_worker()
         server.SIG_QUEUE.put_nowait(signal.SIGCHLD)  # an old one may have ended while nobody listened
     name_process(MASTER_NAME)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, server.SIGNALS)  # each worker does so itself

@@ -17,6 +17,24 @@ TOKEN = "the token of operators"
 OTHER_VERSION = "import ikd_portal; ikd_portal.__version__ = {!r}"
 BROKEN = "import sys; sys.modules['ikd_portal.wsgi'] = None"
 
+SLOW_TO_TRY = """
+import pathlib, sys, time
+if "--check-config" in sys.orig_argv:
+    pathlib.Path({waits!r}).touch()
+    time.sleep(3600)
+"""
+
+SLOW_TO_LOAD = """
+import os, pathlib, sys, time
+class Slow:
+    def find_spec(self, name, *_):
+        if name == "ikd_portal.wsgi":
+            pathlib.Path({waits!r}).touch()
+            time.sleep(3600)
+if "IKD_RELOADED" in os.environ:
+    sys.meta_path.insert(0, Slow())
+"""
+
 MOST_MEMORY = 150 * 2**20
 """Bytes of an idle portal with two processes for checks and two for pages; docs/sizing.md has the figure."""
 
@@ -120,6 +138,21 @@ def test_a_signal_during_a_reload_waits_for_the_new_master(portal: Portal) -> No
 
     assert portal.process.wait(60) == 0
     assert not (portal.folder / "pid").exists()
+
+
+@pytest.mark.parametrize("slow", [SLOW_TO_TRY, SLOW_TO_LOAD], ids=["while the code is tried", "after that"])
+def test_an_end_during_a_reload_does_not_wait_for_the_new_code(portal: Portal, slow: str) -> None:
+    assert portal.process is not None
+    waits = portal.folder / "waits"
+    change_code(portal, slow.format(waits=str(waits)))
+
+    portal.reload()
+    assert eventually(waits.exists), log_of(portal)
+    portal.process.terminate()
+
+    assert portal.process.wait(60) == 0
+    assert not (portal.folder / "pid").exists()
+    assert not list(portal.folder.glob("pages-*"))
 
 
 def test_a_portal_at_a_unix_socket_keeps_it_over_a_reload(
