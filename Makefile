@@ -36,7 +36,7 @@ ON_POSTGRESQL := tests/authgate/test_hand_over.py tests/authgate/test_configurat
 PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup
 PYTEST_ON_POSTGRESQL := $(PYTHON) -m tests.on_postgresql -n $(WORKERS) --dist loadgroup
 
-.PHONY: outages demo run test image-test kubernetes-test gateway-test manifests quick lint format lock audit release site bench bench-openid storm screenshots programs clean
+.PHONY: outages demo run test image-test kubernetes-test gateway-test manifests quick lint format lock audit release site bench bench-openid storm screenshots programs promtool clean
 
 demo: $(VENV)/requirements-demo.done
 	@exec $(PYTHON) demo/run.py
@@ -46,7 +46,7 @@ run: $(VENV)/requirements.done
 
 # Tests start hundreds of Python processes: each would compile the portal's own modules without a cache.
 test: export PYTHONDONTWRITEBYTECODE :=
-test: programs lint
+test: programs promtool lint
 	@echo "Checking settings and migrations …"
 	@IKD_VAR=$$(mktemp -d) IKD_PORTAL_URL=https://sso.example.com sh -c '\
 	  trap "rm -rf $$IKD_VAR" EXIT; \
@@ -114,7 +114,12 @@ lock: $(VENV)/requirements-dev.done $(VENV)/release/made
 
 audit: $(VENV)/release/made
 	@for lock in requirements.lock requirements-build.lock; do \
-	  $(VENV)/release/bin/pip-audit --strict --require-hashes --disable-pip -r $$lock || exit 1; done
+	  $(VENV)/release/bin/pip-audit --strict --require-hashes --disable-pip -r $$lock >$(VENV)/audit.log 2>&1 \
+	    && cat $(VENV)/audit.log && continue; \
+	  cat $(VENV)/audit.log >&2; \
+	  if grep -qiE 'could not be audited|connection|resolution|timed out' $(VENV)/audit.log; then \
+	    echo "$$lock was not audited: https://pypi.org does not answer with its advisories. Run this where it does." >&2; fi; \
+	  exit 1; done
 
 site: $(VENV)/docs/made
 	@NO_MKDOCS_2_WARNING=1 $(VENV)/docs/bin/python -m mkdocs build --strict
@@ -159,6 +164,15 @@ programs:
 	export DEBIAN_FRONTEND=noninteractive; \
 	{ apt-get update && apt-get install -y --no-install-recommends $$missing; } </dev/null >/dev/null \
 	  || echo "Going on without what could not be installed."
+
+# Not by `programs`: Debian's package prometheus starts a server that listens on all addresses.
+promtool: $(VENV)/made
+	@command -v promtool >/dev/null || test -x $(VENV)/bin/promtool || { \
+	  folder=$$(mktemp -d); to=$$(cd $(VENV)/bin && pwd); \
+	  { cd $$folder && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } && \
+	    dpkg-deb -x prometheus_*.deb . && cp usr/bin/promtool $$to; } </dev/null >/dev/null 2>&1 \
+	    || echo "Going on without promtool."; \
+	  rm -rf $$folder; }
 
 # The data in var/ stay.
 clean:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from pytest_django import Settings
 
 from authgate.worker import metrics, migrations, readiness
 from tests.front.serving import Cast, Database, Portal, check_bytes, eventually
+from tests.proxies.processes import binary
 from tools.locks import ROOT
 
 TOKEN = "the token of Prometheus"
@@ -119,11 +119,11 @@ def test_the_dashboards_panels_do_not_overlap() -> None:
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
 
 
-@pytest.mark.skipif(not shutil.which("promtool"), reason="needs promtool, of Debian's package prometheus")
 def test_promtool_reads_rules_queries_and_configuration(tmp_path: Path) -> None:
     groups = [
         {"name": "panels", "rules": [{"record": f"a:{n}", "expr": q} for n, q in enumerate(QUERIES.values())]}
     ]
+    promtool = binary("promtool", "it with `make promtool`")
     text = json.dumps({"groups": groups}).replace("$instance", ".*")
     (tmp_path / "panels.yml").write_text(text)
     configuration = str(PROMETHEUS / "prometheus.yml")
@@ -132,7 +132,7 @@ def test_promtool_reads_rules_queries_and_configuration(tmp_path: Path) -> None:
         ["check", "rules", str(PROMETHEUS / "alerts.yml"), str(tmp_path / "panels.yml")],
         ["check", "config", "--syntax-only", configuration],
     ):
-        done = subprocess.run(["promtool", *command], capture_output=True, text=True)
+        done = subprocess.run([promtool, *command], capture_output=True, text=True)
         assert done.returncode == 0, done.stdout + done.stderr
 
 
