@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
+import logging
+import os
+import threading
+from pathlib import Path
+
+from django.conf import settings
+
 from accounts import password_hasher
 from accounts.access_reviews import rounds as review_rounds
 from accounts.upstreams.oidc import recheck_worker
@@ -11,13 +19,36 @@ from authgate.worker import metrics
 from authgate.worker.write_behind import writer
 from ikd_portal import asgi
 from ikd_portal.tidy import rounds
-from openid import deliveries, token_feed
+from openid import client_notes, deliveries, token_feed
+
+log = logging.getLogger("ikd.start")
+
+LOCK = "background.lock"
+"""The file in IKD_VAR that the process locks which does what one process of a portal does."""
 
 
 def start() -> None:
     """Start the threads. Called once, after the worker has forked."""
+    writer.also.append(client_notes.write_now_and_then)
     writer.start()
     metrics.sources += [password_hasher.numbers, asgi.numbers]
     GateMiddleware.workers_remember = True
-    for each in (recheck_worker, deliveries, token_feed, rounds, doctor_rounds, review_rounds):
+    for each in (recheck_worker, token_feed):
         each.start()
+    threading.Thread(target=_start_alone, name="ikd-turn", daemon=True).start()
+
+
+def _start_alone() -> None:
+    """Start what one process does, once no other does it. The system frees the lock when a process ends."""
+    try:
+        _lock()
+    except OSError as error:  # leases in the database part the work, so that several processes may do it
+        log.warning("%s cannot be locked, so each process looks for work: %s", LOCK, error)
+    for each in (deliveries, rounds, doctor_rounds, review_rounds):
+        each.start()
+
+
+def _lock() -> None:
+    """Wait for the lock. The file stays open until this process ends, and no child inherits it."""
+    number = os.open(Path(settings.IKD_VAR) / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(number, fcntl.LOCK_EX)

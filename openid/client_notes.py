@@ -1,7 +1,7 @@
 """Records of clients' calls: recent errors, and when each secret was last used.
 
-A call only notes it in memory. The background thread writes it, so that no call costs a query more, and no
-flood of wrong calls a row more than one for each client and kind.
+A call only notes it in memory. The thread that writes refusals writes it, so that no call costs a query more,
+and no flood of wrong calls a row more than one for each client and kind.
 """
 
 from __future__ import annotations
@@ -18,6 +18,9 @@ from openid.models import Client, ClientSecret, ClientTrouble, SecretUse
 USED_AGAIN_AFTER = 600.0
 """Seconds in which a second use of a secret is not noted."""
 
+WRITE_EVERY = 5.0
+"""Seconds."""
+
 MOST = 10_000
 """Notes of each sort that a process keeps until they are written."""
 
@@ -25,6 +28,7 @@ _lock = threading.Lock()
 _troubles: dict[tuple[int, str], tuple[str, datetime]] = {}
 _uses: dict[bytes, datetime] = {}
 _noted: dict[bytes, float] = {}
+_written_at = -WRITE_EVERY
 
 
 def note_trouble(client_pk: int, kind: str, detail: str) -> None:
@@ -49,6 +53,15 @@ def note_use(digest: bytes) -> None:
 def without_query(uri: str) -> str:
     """Return an address without query and fragment, where secrets may stand."""
     return uri.partition("?")[0].partition("#")[0]
+
+
+def write_now_and_then() -> None:
+    """Write what was noted, if the last time is long enough ago."""
+    global _written_at
+    now = time.monotonic()
+    if now - _written_at >= WRITE_EVERY:
+        _written_at = now
+        write()
 
 
 def write() -> None:

@@ -1,6 +1,7 @@
 """Notifies clients that a session ended: OpenID Connect Back-Channel Logout 1.0.
 
-Any number of processes share the work: a lease says which of them sends a token.
+Any number of portals share the work: a lease says which of them sends a token. One process of each portal
+asks what is due, when something was written or a moment that it knows has come.
 """
 
 from __future__ import annotations
@@ -9,32 +10,34 @@ import logging
 import secrets
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from urllib.parse import urlencode
 
 from django.conf import settings
-from django.core.cache import cache
-from django.db import close_old_connections
-from django.db.models import Q
+from django.db import close_old_connections, connection
+from django.db.models import Min, Q
 from django.utils import timezone
 
 from accounts.upstreams.errors import ProviderError
 from accounts.upstreams.http_client import fetch
 from authgate.audit import record
-from authgate.worker import stale_connections
-from openid import client_notes, keys, sweep
+from authgate.worker import stale_connections, written
+from openid import keys, sweep, triggers
 from openid.models import LogoutDelivery
 from openid.protocol import signed
 
 log = logging.getLogger("ikd.openid")
 
 ROUND_EVERY = 0.5
-"""Seconds."""
+"""Seconds between two rounds at least."""
 
 SWEEP_EVERY = 5.0
-SWEEP_ALL_EVERY = 60.0
-"""Seconds between two looks at all grants: rules expire, and no change tells of that."""
+"""Seconds between two sweeps at least."""
+
+LANES = 4
+"""Threads that send a batch each: a client that answers slowly delays no other batch."""
 
 BATCH = 16
 AT_ONCE = 8
@@ -121,36 +124,65 @@ def _note(delivery: LogoutDelivery, problem: str, now: datetime) -> None:
 
 
 class Rounds:
-    """What one process does in the background, round by round."""
+    """What one process does in the background. Each round begins what is due, and waits for none of it."""
 
     def __init__(self) -> None:
-        self._swept = self._swept_all = 0.0
-        self._change: tuple[int, datetime | None] = (0, None)
+        self._lanes: list[threading.Thread] = []
+        self._sweeping: threading.Thread | None = None
+        self._sweeps = sweep.Sweeps()
+        self._swept_at = self._sweep_at = -SWEEP_EVERY
+        self._is_written = True
 
-    def go(self) -> None:
+    def go(self, is_written: bool) -> float:
+        """Begin what is due, and return the seconds until something else is. `is_written`: since the last."""
         close_old_connections()
         stale_connections.close_stale()
-        now = time.monotonic()
-        if now - self._swept > SWEEP_EVERY:
-            self._swept = now
-            client_notes.write()
-            self._sweep(now)
-        while deliver_due():
-            pass
+        self._is_written |= is_written
+        return max(ROUND_EVERY, min(self._begin_deliveries(), self._begin_sweep()))
 
-    def _sweep(self, now: float) -> None:
-        """End what time or a changed rule ended. One process does it, unless the cache cannot be asked."""
-        try:
-            is_mine = cache.add("openid-sweep", 1, int(SWEEP_EVERY))
-        except Exception:
-            is_mine = True
-        if not is_mine:
-            return
-        sweep.end_overdue()
-        change = sweep.newest_change()
-        if change != self._change or now - self._swept_all > SWEEP_ALL_EVERY:
-            self._change, self._swept_all = change, now
-            sweep.end_unadmitted()
+    def _begin_deliveries(self) -> float:
+        due_at = LogoutDelivery.objects.filter(done_at=None).aggregate(due_at=Min("due_at"))["due_at"]
+        if due_at is None:
+            return sweep.NEVER
+        self._lanes = [each for each in self._lanes if each.is_alive()]
+        wait: float = (due_at - timezone.now()).total_seconds()
+        if wait <= 0 and len(self._lanes) < LANES:
+            self._lanes.append(_begin(_deliver_all))
+        return wait
+
+    def _begin_sweep(self) -> float:
+        if self._sweeping is not None and self._sweeping.is_alive():
+            return ROUND_EVERY
+        now = time.monotonic()
+        wait = (self._swept_at + SWEEP_EVERY if self._is_written else self._sweep_at) - now
+        if wait > 0:
+            return wait
+        self._is_written, self._swept_at, self._sweep_at = False, now, now + SWEEP_EVERY
+        self._sweeping = _begin(self._sweep)
+        return ROUND_EVERY
+
+    def _sweep(self) -> None:
+        self._sweep_at = self._swept_at + max(SWEEP_EVERY, self._sweeps.go())
+
+
+def _deliver_all() -> None:
+    while deliver_due():
+        pass
+
+
+def _begin(work: Callable[[], None]) -> threading.Thread:
+    thread = threading.Thread(target=_logged, args=(work,), name="ikd-openid-work", daemon=True)
+    thread.start()
+    return thread
+
+
+def _logged(work: Callable[[], None]) -> None:
+    try:
+        work()
+    except Exception:
+        log.exception("telling clients goes on after an error")
+    finally:
+        connection.close()
 
 
 def start() -> None:
@@ -158,11 +190,22 @@ def start() -> None:
     threading.Thread(target=_run, name="ikd-openid", daemon=True).start()
 
 
+def _wait(watch: written.Written, seconds: float) -> bool:
+    """Wait for a write, and keep no connection to PostgreSQL open meanwhile if none comes soon."""
+    if seconds > SWEEP_EVERY and connection.vendor == "postgresql":
+        if watch.wait(SWEEP_EVERY):
+            return True
+        connection.close()
+        seconds -= SWEEP_EVERY
+    return watch.wait(seconds)
+
+
 def _run() -> None:
-    rounds = Rounds()
+    rounds, watch, pause = Rounds(), written.watch(triggers.missing), ROUND_EVERY
     while True:
-        time.sleep(ROUND_EVERY)
+        is_written = _wait(watch, pause)
         try:
-            rounds.go()
+            pause = rounds.go(is_written)
         except Exception:
+            pause = ROUND_EVERY
             log.exception("telling clients goes on after an error")

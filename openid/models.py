@@ -404,7 +404,7 @@ class LogoutDelivery(models.Model):
     sid = models.CharField(max_length=43, unique=True)
     allow_private = models.BooleanField()
     created_at = models.DateTimeField()
-    due_at = models.DateTimeField(db_index=True)
+    due_at = models.DateTimeField()
     tries = models.PositiveSmallIntegerField()
     leased_until = models.DateTimeField(null=True)
     done_at = models.DateTimeField(null=True)
@@ -412,6 +412,7 @@ class LogoutDelivery(models.Model):
 
     class Meta:
         default_permissions = ()
+        indexes = [models.Index("due_at", condition=models.Q(done_at=None), name="openid_deliveries_due")]
 
     def __str__(self) -> str:
         return f"{self.audience} {self.sid}"

@@ -11,19 +11,26 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from allauth.account.models import EmailAddress
-from django.db.models import Exists, F, Max, OuterRef, Q, QuerySet
+from django.core.cache import cache
+from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import Membership, User
-from accounts.models.membership import ended
 from authgate.check.decision import Application, Subject, Verdict, decide, without_maintenance
 from authgate.check.target import Target
 from authgate.factor_policy import is_given
-from authgate.models import Change, SignIn
+from authgate.models import Change, Rule, SignIn
 from authgate.worker import loader
 from openid.models import DeviceCode, Grant, LogoutDelivery, Token
 
 BATCH = 500
+NEVER = 24 * 3600.0
+"""Seconds until time may end something, where nothing is known that it ends."""
+
+BY_ONE = "openid-sweep"
+"""The key in the cache with which one of several portals sweeps."""
+
+BY_ONE_FOR = 5
 IDLE_SLACK = timedelta(seconds=60)
 """How late the last use of a sign-in may be written. An ended grant stays ended, so this ends none early."""
 
@@ -45,11 +52,66 @@ def end_overdue() -> int:
     return _end(live.filter(over).values_list("pk", flat=True)[:BATCH], now)
 
 
-def newest_change() -> tuple[int, datetime | None]:
-    """Return what differs after a user, group, application or rule changed, or a membership ended."""
-    found = Change.objects.filter(kind__in=("user", "application")).aggregate(newest=Max("pk"))
-    over = Membership.everything.filter(ended()).aggregate(newest=Max("ends_at"))
-    return found["newest"] or 0, over["newest"]
+class Sweeps:
+    """Looks what time or a change of the rules may have ended, and ends it. Of several portals one does."""
+
+    def __init__(self) -> None:
+        self._changes: object = None
+        self._access_ends_at: datetime | None = None
+
+    def go(self) -> float:
+        """End what is over. Return the seconds until time ends something else that is known now."""
+        live = _live_ends()
+        if not live:
+            return NEVER
+        now, ends = timezone.now(), [at for at in live if at is not None]
+        changes, over_at = _changes(), self._access_ends_at
+        is_changed = changes != self._changes or (over_at is not None and over_at <= now)
+        if (is_changed or min(ends, default=now) < now) and not _is_mine():
+            return BY_ONE_FOR
+        if is_changed:
+            self._access_ends_at = _next_end_of_access(now)
+            end_unadmitted()
+            self._changes = changes
+        if min(ends, default=now) < now:
+            end_overdue()
+        ends += [self._access_ends_at] if self._access_ends_at else []
+        return min(((at - now).total_seconds() for at in ends), default=NEVER)
+
+
+def _next_end_of_access(now: datetime) -> datetime | None:
+    """Return when time ends the next rule or membership. No change tells of that."""
+    rules = Rule.objects.filter(expires_at__gt=now).aggregate(at=Min("expires_at"))["at"]
+    memberships = Membership.everything.filter(ends_at__gt=now).aggregate(at=Min("ends_at"))["at"]
+    return min((at for at in (rules, memberships) if at is not None), default=None)
+
+
+def _live_ends() -> list[datetime | None]:
+    """Return when time ends the next sign-in of each timeout that has a live grant; None for offline ones."""
+    groups = Grant.objects.filter(ended_at=None).order_by().values_list("offline", "sign_in__idle_timeout")
+    return [
+        None if offline else min(expires_at, seen_at + timedelta(seconds=timeout) + IDLE_SLACK)
+        for offline, timeout, expires_at, seen_at in groups.annotate(
+            Min("sign_in__expires_at"), Min("sign_in__last_seen_at")
+        )
+    ]
+
+
+def _changes() -> object:
+    """Return what differs after every change of a user, group, application or rule.
+
+    Not only the newest: on PostgreSQL, rows commit out of order.
+    """
+    found = Change.objects.filter(kind__in=("user", "application"))
+    return found.aggregate(newest=Max("pk"), count=Count("pk"))
+
+
+def _is_mine() -> bool:
+    """Return whether this portal sweeps now. If the cache cannot be asked, each does."""
+    try:
+        return cache.add(BY_ONE, 1, BY_ONE_FOR)
+    except Exception:
+        return True
 
 
 def end_unadmitted() -> int:

@@ -1,5 +1,7 @@
 """Database triggers that end grants with their sign-ins, and write what clients are to be told.
 
+On PostgreSQL, others notify the process that tells them (`authgate/worker/written.py`).
+
 Triggers, so that raw SQL, cascades and `QuerySet.update` end grants, too. No look-up relies on them: tokens
 of an ended sign-in are refused without. Only the client's own session is ended by what they write.
 """
@@ -12,20 +14,22 @@ from dataclasses import dataclass
 from django.db import connections
 
 from authgate.database_triggers import installed
+from authgate.worker.written import CHANNEL
 
-TABLES = {"authgate_signin", "openid_grant", "openid_client", "openid_logoutdelivery"}
+TABLES = {"authgate_signin", "authgate_change", "openid_grant", "openid_client", "openid_logoutdelivery"}
 ENDS = "OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL"
 
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """SQL of a trigger; `{now}` in `action` is the moment."""
+    """SQL of a trigger; `{now}` in `action` is the moment. Without `vendor` it is for every database."""
 
     name: str
     table: str
     event: str
     when: str
     action: str
+    vendor: str = ""
 
 
 _TELL = (
@@ -36,6 +40,7 @@ _TELL = (
     "FROM openid_client c WHERE c.id = OLD.client_id AND c.backchannel_logout_uri <> '' "
     "ON CONFLICT DO NOTHING;"
 )
+_NOTIFY = f"PERFORM pg_notify('{CHANNEL}', '');"
 TRIGGERS = (
     Trigger(
         "openid_sign_in_ends",
@@ -48,6 +53,15 @@ TRIGGERS = (
     Trigger(
         "openid_grant_goes", "openid_grant", "DELETE", "OLD.ended_at IS NULL AND NOT OLD.superseded", _TELL
     ),
+    Trigger("openid_delivery_waits", "openid_logoutdelivery", "INSERT", "TRUE", _NOTIFY, "postgresql"),
+    Trigger(
+        "openid_access_changes",
+        "authgate_change",
+        "INSERT",
+        "NEW.kind IN ('user', 'application')",
+        _NOTIFY,
+        "postgresql",
+    ),
 )
 
 
@@ -57,7 +71,7 @@ def install(using: str = "default") -> None:
     with connection.cursor() as cursor:
         if not TABLES.issubset(connection.introspection.table_names(cursor)):
             return
-        for trigger in TRIGGERS:
+        for trigger in _triggers(connection.vendor):
             for statement in _statements(connection.vendor, trigger):
                 cursor.execute(statement)
 
@@ -69,14 +83,18 @@ def make_way(using: str, plan: Sequence[tuple[object, bool]]) -> None:
         return
     with connection.cursor() as cursor:
         tables = set(connection.introspection.table_names(cursor))
-        for trigger in TRIGGERS:
+        for trigger in _triggers(connection.vendor):
             if trigger.table in tables:
                 cursor.execute(_drop(connection.vendor, trigger))
 
 
 def missing(using: str = "default") -> set[str]:
     """Return the names of triggers that the database lacks."""
-    return {trigger.name for trigger in TRIGGERS} - installed(using)
+    return {trigger.name for trigger in _triggers(connections[using].vendor)} - installed(using)
+
+
+def _triggers(vendor: str) -> list[Trigger]:
+    return [trigger for trigger in TRIGGERS if trigger.vendor in ("", vendor)]
 
 
 def _drop(vendor: str, trigger: Trigger) -> str:

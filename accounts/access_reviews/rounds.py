@@ -7,7 +7,7 @@ import secrets
 import threading
 import time
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 from accounts.access_reviews import answers, reviews
 from authgate import leases
@@ -62,3 +62,5 @@ def _run() -> None:
             go(holder)
         except Exception:
             log.exception("reviews of access go on after an error")
+        finally:
+            connection.close()

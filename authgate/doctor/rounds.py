@@ -11,7 +11,7 @@ from contextlib import suppress
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import close_old_connections, transaction
+from django.db import close_old_connections, connection, transaction
 from django.utils import timezone
 
 from authgate import leases
@@ -141,6 +141,8 @@ def _run_when_due() -> None:
             pass
         except Exception:
             log.exception("the doctor goes on after an error")
+        finally:
+            connection.close()
 
 
 def is_due() -> bool:

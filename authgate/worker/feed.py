@@ -133,7 +133,7 @@ class Feed:
             return self._source()
         try:
             if self.last_read_began < asked and self.clock() >= self.fresh_until:
-                self._read()
+                self._read(reread=asked - self._reread_at > REREAD_AFTER)
                 self._wanted.set()  # and the thread reads on while memory counts as fresh
         except Exception:
             log.exception("the change feed cannot be read")
@@ -311,14 +311,16 @@ class Feed:
                 time.sleep(READ_EVERY)
 
     def _round(self) -> None:
+        is_asked = True
         if self.clock() - self.last_asked > FRESH_FOR:
             with self._lock:
                 self.fresh_until = 0.0  # nobody reads on: the next check reads first
-            self._wanted.wait(timeout=self.reads_idle_every)
+            is_asked = self._wanted.wait(timeout=self.reads_idle_every)
         self._wanted.clear()
         with self._lock:
-            self._read(reread=True)
-        self._reread()
+            self._read(reread=is_asked)
+        if is_asked:
+            self._reread()
         self._publish()
         time.sleep(READ_EVERY)
 

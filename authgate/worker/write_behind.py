@@ -137,6 +137,8 @@ class Writer:
         self._shed: Counter[str] = Counter()
         self._shed_told_at = -SHED_EVERY
         self._thread: threading.Thread | None = None
+        self.also: list[Callable[[], None]] = []
+        """What the apps above the gate write in the same thread."""
 
     def note_shed(self, reason: str, count: int = 1) -> None:
         """Count requests turned away because of overload."""
@@ -227,6 +229,8 @@ class Writer:
         self._write_shed()
         if usage.is_due():
             self._write_usage()
+        for each in self.also:
+            each()
 
     def _write_usage(self) -> None:
         usage.write()

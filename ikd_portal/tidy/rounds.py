@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 
 from authgate import leases
 from authgate.worker import stale_connections
@@ -40,15 +40,28 @@ def go(holder: str, batches: int | None = BATCHES, pause: float = PAUSE) -> Coun
     Raises LeaseLost if another process has the lease.
     """
     done: Counter[str] = Counter()
+    turn = _Turn(holder)
     for kind in KINDS:
-        done[kind.name] += _delete(kind, batches, pause, lambda: _hold(holder))
+        done[kind.name] += _delete(kind, batches, pause, turn.hold)
     sqlite.keep_up()
     return +done
 
 
-def _hold(holder: str) -> None:
-    if not leases.hold(LEASE, holder, LEASE_SECONDS):
-        raise LeaseLost
+class _Turn:
+    """The lease of one round, extended when a third of it is over."""
+
+    def __init__(self, holder: str) -> None:
+        self._holder = holder
+        self._extend_at = 0.0
+
+    def hold(self) -> None:
+        """Keep the lease. Raises LeaseLost."""
+        now = time.monotonic()
+        if now < self._extend_at:
+            return
+        if not leases.hold(LEASE, self._holder, LEASE_SECONDS):
+            raise LeaseLost
+        self._extend_at = now + LEASE_SECONDS / 3
 
 
 def _delete(kind: Kind, batches: int | None, pause: float, hold: Callable[[], None]) -> int:
@@ -89,3 +102,5 @@ def _run() -> None:
             pass
         except Exception:
             log.exception("tidying goes on after an error")
+        finally:
+            connection.close()

@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts.models import GroupMapping, Upstream, UpstreamSession, User
 from accounts.upstreams import event_limits
 from accounts.upstreams.oidc import metadata
-from accounts.upstreams.oidc.recheck_worker import empty_ended, recheck_due
+from accounts.upstreams.oidc.recheck_worker import empty_ended, may_become_due, recheck_due
 from accounts.upstreams.oidc.refresh import LEASE, Outcome, refresh
 from authgate.models import AuditEvent, SignIn
 from authgate.sign_ins import open_gate
@@ -180,6 +180,28 @@ def test_after_a_failure_the_same_sign_in_waits_its_turn(there: PortalClient, pr
     provider.answers.clear()
     UpstreamSession.objects.update(tried_at=timezone.now() - LEASE)
     assert recheck_due() == 1
+
+
+QUIET: dict[str, Callable[[], object]] = {
+    "signed out": lambda: SignIn.objects.update(ended_at=timezone.now()),
+    "expired": lambda: SignIn.objects.update(expires_at=timezone.now()),
+    "idle": lambda: SignIn.objects.update(last_seen_at=timezone.now() - timedelta(days=1)),
+    "never asked again": lambda: Upstream.objects.update(recheck_every=0),
+    "switched off": lambda: Upstream.objects.update(enabled=False),
+    "without a token": lambda: UpstreamSession.objects.update(refresh_token=""),
+}
+
+
+@pytest.mark.parametrize("change", QUIET.values(), ids=QUIET)
+def test_a_portal_whose_sign_ins_cannot_become_due_looks_rarely(
+    there: PortalClient, change: Callable[[], object], django_assert_num_queries: Any
+) -> None:
+    with django_assert_num_queries(1):
+        assert may_become_due()
+
+    change()
+
+    assert not may_become_due()
 
 
 def test_a_lease_of_the_future_binds_nobody(there: PortalClient, provider: Provider) -> None:

@@ -1,7 +1,7 @@
 """Rechecks of sign-ins at their providers, in the background. A user disabled there loses access here.
 
-A thread of each process looks for due sign-ins every few seconds. The lease of a row says which process asks,
-so processes on any number of machines share the work.
+While any sign-in can become due, a thread of each process looks for due ones every few seconds. The lease of
+a row says which process asks, so processes on any number of machines share the work.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import time
 from datetime import datetime, timedelta
 
 from django.conf import settings
-from django.db import close_old_connections
-from django.db.models import Q, QuerySet
+from django.db import close_old_connections, connection
+from django.db.models import Max, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import Upstream, UpstreamSession
@@ -22,12 +22,15 @@ from accounts.upstreams.logout_requests import end_session
 from accounts.upstreams.oidc.refresh import Outcome, free_of_lease, refresh
 from authgate.audit import record
 from authgate.sign_ins import is_idle
-from authgate.worker import stale_connections
+from authgate.worker import stale_connections, written
 
 log = logging.getLogger("ikd.upstreams")
 
 ROUND_EVERY = 5.0
 """Seconds."""
+
+LOOKS_EVERY = 30.0
+"""Seconds between two looks on PostgreSQL whether any sign-in can become due. On SQLite, a write shows."""
 
 BATCH = 50
 """Sign-ins of one provider in each round."""
@@ -57,6 +60,17 @@ def recheck_due() -> int:
                 _end_overdue(upstream)
                 break
     return asked
+
+
+def may_become_due() -> bool:
+    """Return whether time can make any sign-in due, without a write to the database. One query."""
+    now = timezone.now()
+    found = UpstreamSession.objects.filter(upstream__enabled=True, upstream__kind=Upstream.Kind.OIDC)
+    found = found.filter(Q(wants_tokens=True) | Q(upstream__recheck_every__gt=0))
+    found = found.filter(sign_in__ended_at=None, sign_in__expires_at__gt=now).exclude(refresh_token="")
+    by_timeout = found.order_by().values_list("sign_in__idle_timeout")
+    seen = by_timeout.annotate(Max("sign_in__last_seen_at"))
+    return any(now < seen_at + timedelta(seconds=timeout) for timeout, seen_at in seen)
 
 
 def _live(upstream: Upstream, now: datetime) -> QuerySet[UpstreamSession]:
@@ -102,13 +116,20 @@ def start() -> None:
 
 
 def _run() -> None:
-    emptied_at = time.monotonic()
+    emptied_at, is_busy, watch = time.monotonic(), True, written.watch_files()
     while True:
         time.sleep(ROUND_EVERY)
+        if not is_busy and connection.vendor == "postgresql":
+            connection.close()
+            watch.wait(LOOKS_EVERY)
+        elif not is_busy:
+            watch.wait(EMPTY_EVERY)
         try:
             close_old_connections()
             stale_connections.close_stale()
-            recheck_due()
+            is_busy = may_become_due()
+            if is_busy:
+                recheck_due()
             if time.monotonic() - emptied_at > EMPTY_EVERY:
                 emptied_at = time.monotonic()
                 empty_ended()

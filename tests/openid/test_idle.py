@@ -1,0 +1,118 @@
+"""A portal that nobody uses hardly asks the database, and notices all the same what it has to send."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from pytest_django.plugin import DjangoDbBlocker
+
+from tests.feed.cluster import Cluster
+from tests.front.serving import Cast, Database, Portal, cast, eventually, migrate
+from tests.openid.logout_receiver import Receiver, listening
+
+WRITES_STATEMENTS = """
+import os, sqlite3, sqlite3.dbapi2
+
+def connect(*arguments, connect=sqlite3.connect, **options):
+    opened = connect(*arguments, **options)
+    log = os.open({path!r}, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+
+    def note(statement):
+        if not statement.startswith(("PRAGMA", "select sqlite_compileoption_used")):
+            os.write(log, statement.replace("\\n", " ").encode() + b"\\n")
+
+    opened.set_trace_callback(note)
+    return opened
+
+sqlite3.connect = sqlite3.dbapi2.connect = connect
+"""
+"""Python runs this when it starts: SQLite has no log of its own. What sets a connection up asks no table."""
+
+OF_POSTGRESQL = re.compile(rb"LOG:  (statement|execute [^:]*): ")
+
+SECONDS = 30.0
+MOST = 40
+"""Statements in that time: readings of the feed in each process for checks, and a round of access reviews.
+A thread that looks twice a second makes 60."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def counted(
+    request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker
+) -> Iterator[tuple[Database, Callable[[], int]]]:
+    """A database of this test's own, and how many statements servers have sent it so far."""
+    with django_db_blocker.unblock():
+        if request.param == "sqlite":
+            log = tmp_path / "statements"
+            (tmp_path / "sitecustomize.py").write_text(WRITES_STATEMENTS.format(path=str(log)))
+            database = Database(f"sqlite:///{tmp_path / 'ikd.sqlite3'}")
+            migrate(database)
+            yield database, lambda: len(log.read_bytes().splitlines())
+            return
+        cluster = Cluster().start(log_statement="all")
+        try:
+            database = cluster.database("counted")
+            migrate(database)
+            yield database, lambda: len(OF_POSTGRESQL.findall((cluster.folder / "log").read_bytes()))
+        finally:
+            cluster.remove()
+
+
+@pytest.fixture
+def people(counted: tuple[Database, Callable[[], int]], django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
+    with django_db_blocker.unblock(), counted[0].connected():
+        yield cast()
+
+
+@pytest.fixture
+def portal(counted: tuple[Database, Callable[[], int]], people: Cast, tmp_path: Path) -> Iterator[Portal]:
+    portal = Portal(tmp_path, counted[0], workers=2, IKD_PAGE_WORKERS="2", PYTHONPATH=str(tmp_path))
+    yield portal.start()
+    portal.stop()
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    with listening() as receiver:
+        yield receiver
+
+
+def tell(receiver: Receiver, sid: str) -> None:
+    """Write by raw SQL what a client is to be told."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "INSERT INTO openid_logoutdelivery "
+            "(uri, audience, subject, sid, allow_private, created_at, due_at, tries, answer) "
+            "VALUES (%s, 'client', 'subject', %s, %s, CURRENT_TIMESTAMP, CURRENT_TIMESTAMP, 0, '')",
+            [receiver.uri, sid, True],
+        )
+
+
+def test_nobody_asks_the_database_while_nobody_asks_the_portal(
+    portal: Portal, counted: tuple[Database, Callable[[], int]], people: Cast, receiver: Receiver
+) -> None:
+    assert portal.ask(people.alice_cookie).status == 200
+    tell(receiver, "first")
+    assert eventually(lambda: len(receiver.tokens) == 1)
+    assert eventually(lambda: is_quiet(counted[1]))
+
+    before = counted[1]()
+    time.sleep(SECONDS)
+    asked = counted[1]() - before
+
+    assert asked <= MOST
+    assert b"asks twice a second" not in portal.log.read_bytes()
+    tell(receiver, "second")
+    assert eventually(lambda: len(receiver.tokens) == 2)
+
+
+def is_quiet(count: Callable[[], int]) -> bool:
+    """Return whether hardly anything is asked for three seconds: what a start or a write brings is over."""
+    before = count()
+    time.sleep(3)
+    return count() - before <= 3
