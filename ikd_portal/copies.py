@@ -28,6 +28,7 @@ from django.utils import timezone
 
 from accounts.models import PortalSession, RememberedDevice, User
 from authgate.journal import triggers as journal
+from authgate.journal.actor import nobody_acting
 from authgate.journal.gaps import note_restored
 from authgate.models import Change, JournalContext, JournalEntry, Lease, SignIn
 from authgate.worker import triggers
@@ -218,8 +219,9 @@ def opened(url: str) -> Iterator[None]:
     config = ConnectionHandler().configure_settings({"default": {}, COPY: settings_of(url)})[COPY]
     connections.settings[COPY] = config
     try:
-        call_command("migrate", database=COPY, interactive=False, verbosity=0)
-        call_command("createcachetable", database=COPY, verbosity=0)
+        with nobody_acting():
+            call_command("migrate", database=COPY, interactive=False, verbosity=0)
+            call_command("createcachetable", database=COPY, verbosity=0)
         yield
     finally:
         connections[COPY].close()

@@ -60,6 +60,16 @@ def acting(name: Callable[[], str]) -> Iterator[None]:
         _acting.reset(token)
 
 
+@contextmanager
+def nobody_acting() -> Iterator[None]:
+    """Name no author in this block, as for migrations that first create the journal."""
+    token = _acting.set(None)
+    try:
+        yield
+    finally:
+        _acting.reset(token)
+
+
 def acting_as_command(arguments: list[str]) -> AbstractContextManager[None]:
     """Name a management command as the author of its changes, but not `migrate`: it creates the journal."""
     if arguments[:1] == ["migrate"]:

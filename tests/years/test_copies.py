@@ -16,6 +16,7 @@ from pytest_django import Settings
 
 from accounts.models import PortalSession, RememberedDevice, Upstream, User
 from authgate.journal import triggers as journal
+from authgate.journal.actor import acting_as_command
 from authgate.journal.gaps import UnknownMoment, require_known
 from authgate.models import Application, AuditEvent, Change, GateSession, JournalEntry, SignIn
 from authgate.worker import loader, triggers
@@ -68,9 +69,15 @@ def filled(people: Cast) -> Cast:
     return people
 
 
+def run(command: str, *arguments: Any, **options: Any) -> None:
+    """Run a command as `manage.py` does, which names it as the author of changes."""
+    with acting_as_command([command]):
+        call_command(command, *arguments, **options)
+
+
 def backup(tmp_path: Path) -> Path:
     path = tmp_path / "backup.sqlite3"
-    call_command("backup", str(path), verbosity=0)
+    run("backup", str(path), verbosity=0)
     return path
 
 
@@ -112,7 +119,7 @@ def test_restored_everything_is_as_it_was(filled: Cast, tmp_path: Path) -> None:
     AuditEvent.objects.all().delete()
     UserFactory(username="later")
 
-    call_command("restore", str(path), "--keep-sessions", verbosity=0)
+    run("restore", str(path), "--keep-sessions", verbosity=0)
 
     with copies.opened(f"sqlite:///{path}"):
         differing = copies.differences("default", copies.COPY)
@@ -129,7 +136,7 @@ def test_restored_the_journal_is_that_of_the_backup(filled: Cast, tmp_path: Path
     later = UserFactory(username="later")
     between = timezone.now()
 
-    call_command("restore", str(path), "--keep-sessions", verbosity=0)
+    run("restore", str(path), "--keep-sessions", verbosity=0)
 
     assert list(JournalEntry.objects.values_list("pk", "key", "after")) == entries
     with pytest.raises(UnknownMoment, match="restored"):
@@ -146,7 +153,7 @@ def test_restored_nobody_is_signed_in(filled: Cast, tmp_path: Path) -> None:
     path = backup(tmp_path)
     SignIn.objects.filter(user=filled.alice).update(ended_at="2026-01-01T00:00:00Z")
 
-    call_command("restore", str(path), verbosity=0)
+    run("restore", str(path), verbosity=0)
 
     assert not SignIn.objects.filter(ended_at=None).exists()
     assert not Grant.objects.filter(ended_at=None).exists()
@@ -169,7 +176,7 @@ def test_a_running_worker_forgets_what_it_held(
     remember(feed, filled.alice_cookie)
     before = len(feed.memory)
 
-    call_command("restore", str(path), *options, verbosity=0)
+    run("restore", str(path), *options, verbosity=0)
     clock.added += FRESH_FOR
     feed.ensure_fresh()
 
@@ -184,7 +191,7 @@ def test_a_restore_that_fails_changes_nothing(
     monkeypatch.setattr(copies, "end_sessions", lambda: 1 / 0)
 
     with pytest.raises(ZeroDivisionError):
-        call_command("restore", str(path), verbosity=0)
+        run("restore", str(path), verbosity=0)
 
     assert User.objects.filter(username="later").exists()
     assert SignIn.objects.filter(ended_at=None).exists()
@@ -197,7 +204,7 @@ def test_what_is_no_backup_is_refused(filled: Cast, tmp_path: Path, content: byt
     path.write_bytes(content)
 
     with pytest.raises(CommandError, match="is no backup of the portal"):
-        call_command("restore", str(path), verbosity=0)
+        run("restore", str(path), verbosity=0)
 
     assert User.objects.filter(username="alice").exists()
 
@@ -216,7 +223,7 @@ def test_moved_to_the_other_database_and_back_every_row_is_the_same(
 ) -> None:
     path, other = backup(tmp_path), elsewhere()
 
-    call_command("move", other.url, verbosity=0)
+    run("move", other.url, verbosity=0)
 
     with other.connected():
         with copies.opened(f"sqlite:///{path}"):
@@ -225,7 +232,7 @@ def test_moved_to_the_other_database_and_back_every_row_is_the_same(
         assert Change.objects.exists()
         assert loader.load_session(remember_digest(filled)) is not None
         UserFactory(username="the next")
-        call_command("move", f"sqlite:///{tmp_path / 'back.sqlite3'}", verbosity=0)
+        run("move", f"sqlite:///{tmp_path / 'back.sqlite3'}", verbosity=0)
     with Database(f"sqlite:///{tmp_path / 'back.sqlite3'}").connected():
         assert User.objects.get(username="the next").pk > filled.bob.pk
         assert Upstream.objects.get().client_secret.reveal() == "a secret"
@@ -238,4 +245,4 @@ def test_moved_to_a_database_in_use_nothing_happens(filled: Cast, tmp_path: Path
         User.objects.using(copies.COPY).create(username="somebody")
 
     with pytest.raises(CommandError, match="has users: choose an empty one"):
-        call_command("move", f"sqlite:///{tmp_path / 'other.sqlite3'}", verbosity=0)
+        run("move", f"sqlite:///{tmp_path / 'other.sqlite3'}", verbosity=0)
