@@ -403,6 +403,37 @@ def test_a_round_sweeps_and_sends(browser: PortalClient, told: RelyingParty, rec
     assert eventually(lambda: rounds.go(is_written=True) > 0 and len(receiver.tokens) == 1)
 
 
+@pytest.mark.parametrize(
+    "limit",
+    [
+        lambda at: Rule.objects.update(expires_at=at),
+        lambda at: SignIn.objects.update(expires_at=at),
+    ],
+    ids=["a rule", "a sign-in"],
+)
+def test_a_sweep_knows_when_time_ends_access(
+    browser: PortalClient, told: RelyingParty, limit: Callable[[Any], object]
+) -> None:
+    cache.clear()
+    told.tokens(browser)
+    limit(timezone.now() + timedelta(seconds=60))
+    sweeps = sweep.Sweeps()
+
+    assert 0 < sweeps.go() <= 60
+    with time_machine.travel(time.time() + 61):
+        sweeps.go()
+
+    assert not Grant.objects.filter(ended_at=None).exists()
+
+
+def test_a_sweep_knows_when_a_membership_ends(browser: PortalClient, told: RelyingParty) -> None:
+    cache.clear()
+    told.tokens(browser)
+    User.groups.through.objects.update(ends_at=timezone.now() + timedelta(seconds=60))
+
+    assert 0 < sweep.Sweeps().go() <= 60  # the database's clock decides then, which no test sets
+
+
 def test_what_is_over_is_deleted(browser: PortalClient, told: RelyingParty) -> None:
     told.tokens(browser)
     browser.post("/accounts/logout/")
