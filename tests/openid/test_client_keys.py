@@ -26,6 +26,7 @@ from openid.models import Client
 from openid.protocol import assertions
 from tests.accounts.conftest import PORTAL, PortalClient
 from tests.openid.relying_party import FORM, RelyingParty, basic, error_of, register
+from tests.own_database import in_tables
 
 KEY = ec.generate_private_key(ec.SECP256R1())
 OTHER = ec.generate_private_key(ec.SECP256R1())
@@ -227,6 +228,7 @@ def published() -> Iterator[Published]:
     published.server.server_close()
 
 
+@in_tables
 def test_keys_are_fetched_once_and_again_for_an_unknown_one(wiki: Application, published: Published) -> None:
     rp = signing(wiki, jwks_uri=published.uri, allow_private=True)
     first = [rp.introspected(rp.assertion()).status_code for _ in range(3)]
