@@ -136,17 +136,21 @@ def load_compiled(which: set[int] | None = None) -> list[Compiled]:
 
 def load_one(id: int) -> Application | None:
     """Return a compiled application; None if it is gone. Two queries."""
-    rule_fields = [f"rules__{field}" for field in RULE_FIELDS]
-    rows = list(
-        models.Application.objects.filter(pk=id)
-        .order_by("rules__path", "rules__pk")
-        .values_list(*APPLICATION_FIELDS, *rule_fields)
-    )
+    rows = _WITH_RULES.rows(id)
     if not rows:
         return None
     columns = len(APPLICATION_FIELDS)
     rules = [row[columns:] for row in rows if row[columns] is not None]
     return _application(rows[0][:columns], rules, _references([id]))
+
+
+def _with_rules(id: int) -> QuerySet[models.Application, Any]:
+    rule_fields = [f"rules__{field}" for field in RULE_FIELDS]
+    found = models.Application.objects.filter(pk=id).order_by("rules__path", "rules__pk")
+    return found.values_list(*APPLICATION_FIELDS, *rule_fields)
+
+
+_WITH_RULES = PreparedLookup(_with_rules, int)
 
 
 def load_everything_compiled() -> list[Compiled]:
@@ -254,6 +258,15 @@ def _references(applications: list[int]) -> References:
 
     Owners are loaded for applications under maintenance alone.
     """
+    is_one = len(applications) == 1
+    rows: Iterable[Row] = _REFERENCES_OF_ONE.rows(*applications) if is_one else _references_of(*applications)
+    found: References = {"group": {}, "user": {}, "named": {}, "owner": {}, "team": {}}
+    for kind, owner, reference in rows:
+        found[kind].setdefault(owner, []).append(reference)
+    return found
+
+
+def _references_of(*applications: int) -> QuerySet[Any, Any]:
     groups: Any = models.Rule.groups.through.objects.all()
     users: Any = models.Rule.users.through.objects.all()
     named: Any = models.Application.named_groups.through.objects.all()
@@ -265,17 +278,19 @@ def _references(applications: list[int]) -> References:
         groups = groups.filter(rule__application__in=applications)
         users = users.filter(rule__application__in=applications)
         named = named.filter(application__in=applications)
-    union = groups.values_list(Value("group"), F("rule_id"), Cast("group_id", CharField())).union(
+    union: QuerySet[Any, Any] = groups.values_list(
+        Value("group"), F("rule_id"), Cast("group_id", CharField())
+    ).union(
         users.values_list(Value("user"), F("rule_id"), Cast("user_id", CharField())),
         named.values_list(Value("named"), F("application_id"), F("group__name")),
         owners.values_list(Value("owner"), F("application_id"), Cast("user_id", CharField())),
         teams.values_list(Value("team"), F("application_id"), Cast("group_id", CharField())),
         all=True,
     )
-    found: References = {"group": {}, "user": {}, "named": {}, "owner": {}, "team": {}}
-    for kind, owner, reference in union:
-        found[kind].setdefault(owner, []).append(reference)
-    return found
+    return union
+
+
+_REFERENCES_OF_ONE = PreparedLookup(_references_of, int)
 
 
 def _application(row: Row, rules: list[Row], references: References, trial: int | None = None) -> Application:

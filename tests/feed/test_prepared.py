@@ -20,7 +20,7 @@ from authgate.sign_ins import sign_in_of
 from authgate.worker import loader
 from openid.client_requests import client_named
 from openid.models import Client
-from tests.factories import ApplicationFactory, UserFactory
+from tests.factories import ApplicationFactory, GroupFactory, RuleFactory, UserFactory
 from tests.front.serving import Cast, Database
 from tests.openid.relying_party import register
 
@@ -129,6 +129,25 @@ def test_a_client_is_read_as_the_orm_reads_it(database: Database) -> None:
     assert len(asked) == 1
     assert client_named(client.client_id.upper()) is None
     assert client_named("example 0 7d1c0f6a") is None
+
+
+def test_an_application_alone_is_compiled_as_among_all(people: Cast) -> None:
+    wiki = ApplicationFactory(name="Pay", origins=["https://pay.example.com"], maintenance=True)
+    later = timezone.now() + timedelta(hours=1)
+    RuleFactory(application=wiki, path="/a", groups=["staff"], users=[people.bob], expires_at=later)
+    RuleFactory(application=wiki, path="/b", groups=["guests"], second_factor=True)
+    wiki.owners.add(people.alice)
+    wiki.owner_groups.add(GroupFactory(name="staff"))
+    wiki.named_groups.add(GroupFactory(name="choir"))
+    everything = {each.id: each for each in loader.load_applications()}
+
+    with CaptureQueriesContext(connection) as asked:
+        assert loader.load_one(wiki.pk) == everything[wiki.pk]
+
+    assert len(asked) == 2
+    assert len(everything) > 1
+    assert loader.load_application("https://pay.example.com") == everything[wiki.pk]
+    assert loader.load_one(wiki.pk + 1000) is None
 
 
 def test_a_user_without_groups_and_one_who_is_gone_have_no_groups(people: Cast) -> None:
