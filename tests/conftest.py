@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
+from django.core.signals import setting_changed
 from django.db import connection
 from django.db.backends.base.operations import BaseDatabaseOperations
+from django.test.client import ClientHandler
 from pytest_django import Settings
 from pytest_django.plugin import DjangoDbBlocker
-from whitenoise.middleware import WhiteNoiseMiddleware
 
 from accounts.branding import brand
 from accounts.models import User
@@ -27,7 +28,7 @@ from authgate.worker import readiness
 from ikd_portal.settings import cache
 from tests.factories import person
 from tests.pattern import fill_from_pattern
-from tests.quick import FOLDERS_OF_SERVERS, is_quick
+from tests.quick import FOLDERS_OF_SERVERS, LONG, is_quick
 
 if TYPE_CHECKING:
     from tests.distribution import LongestFirst
@@ -46,20 +47,22 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Import nothing of what `make quick` leaves out: that takes longer than many tests."""
-    if config.option.markexpr == "quick" and collection_path.name in FOLDERS_OF_SERVERS:
-        return True
-    return None
+    if config.option.markexpr != "quick":
+        return None
+    is_long = collection_path.relative_to(config.rootpath).as_posix() in LONG
+    return True if is_long or collection_path.name in FOLDERS_OF_SERVERS else None
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
-    """Let the garbage collector not search, again and again, what lives until the end."""
+    """Let the garbage collector not search what lives until the end, and seldom the rest."""
     gc.disable()
     try:
         return (yield)
     finally:
         gc.freeze()
         gc.enable()
+        gc.set_threshold(50_000, 20, 100)
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -81,21 +84,30 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 
 @pytest.fixture(scope="session", autouse=True)
-def static_files_found_once() -> Iterator[None]:
-    """Remember static files: every `Client` loads the middleware again, which reads them all."""
-    found: dict[tuple[str, int | None], dict[str, Any]] = {}
-    find = WhiteNoiseMiddleware.add_files_from_finders
+def middleware_loaded_once() -> Iterator[None]:
+    """Share the middleware of all `Client`s: each would find all static files again.
 
-    def find_once(self: WhiteNoiseMiddleware) -> None:
-        key = (self.static_prefix, self.max_age)
-        if key not in found:
-            find(self)
-            found[key] = dict(self.files)
-        self.files.update(found[key])
+    A change of Django's settings loads it again. None of it reads a setting of the portal's own when loaded.
+    """
+    parts = ("_view_middleware", "_template_response_middleware", "_exception_middleware")
+    loaded: dict[str, Any] = {}
+    load = ClientHandler.load_middleware
 
+    def load_once(self: ClientHandler, is_async: bool = False) -> None:
+        if not loaded:
+            load(self, is_async)
+            loaded.update({part: getattr(self, part) for part in (*parts, "_middleware_chain")})
+        vars(self).update(loaded)
+
+    def forget(setting: str, **_: Any) -> None:
+        if not setting.startswith("IKD_"):
+            loaded.clear()
+
+    setting_changed.connect(forget)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(WhiteNoiseMiddleware, "add_files_from_finders", find_once)
+        patch.setattr(ClientHandler, "load_middleware", load_once)
         yield
+    setting_changed.disconnect(forget)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -163,22 +175,14 @@ def nothing_left_behind(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def forget_the_brand() -> None:
-    """What one test called the portal is nothing that the next may remember."""
+def nothing_remembered() -> None:
+    """Forget the brand, spent budgets of events, and that the last write failed: another test did it.
+
+    One fixture for all three: pytest's own work for each is longer than what it does.
+    """
     brand.forget()
-
-
-@pytest.fixture(autouse=True)
-def full_budgets() -> None:
-    """Events that one test caused are no reason to keep none of the next."""
     sample.clear()
-
-
-@pytest.fixture(autouse=True)
-def readiness_unknown(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test hear for five seconds that the database of another one refused a write."""
-    monkeypatch.setattr(readiness._LastWrite, "at", -1e9)
-    monkeypatch.setattr(readiness._LastWrite, "trouble", None)
+    readiness._LastWrite.at, readiness._LastWrite.trouble = -1e9, None
 
 
 @pytest.fixture

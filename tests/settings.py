@@ -44,3 +44,6 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 EMAIL_BACKEND = "django.core.mail.backends.locmem.EmailBackend"
 
 IKD_WRITE_BEHIND = False
+
+# Each handler would warn that there is no such folder.
+STATIC_ROOT.mkdir(parents=True, exist_ok=True)  # noqa: F405
