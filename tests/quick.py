@@ -25,10 +25,11 @@ LONG = frozenset(
         "tests/admin/test_staff_and_superusers.py",
         "tests/fuzzing/test_fuzzing.py",
         "tests/fuzzing/test_heads.py",
+        "tests/openid/test_any_parameters.py",
         "tests/second_factor/test_own_factors.py",
     )
 )
-
+"""Files that are long as a whole. In others, the marker `long` stands at what is."""
 
 MARKS_OF_SERVERS = frozenset(("proxy", "browser", "server"))
 
@@ -37,9 +38,15 @@ def starts_servers(test: pytest.Function) -> bool:
     """Return whether a test starts a portal, a proxy, a browser or a database server."""
     return bool(
         _starts_servers(test.module)
+        or _is_on_postgresql(test)
         or any(mark.name in MARKS_OF_SERVERS for mark in test.iter_markers())
         or FIXTURES_OF_SERVERS.intersection(test.fixturenames)
     )
+
+
+def _is_on_postgresql(test: pytest.Function) -> bool:
+    """Return whether a test is the half on PostgreSQL of one that runs on both databases."""
+    return hasattr(test, "callspec") and test.callspec.params.get("vendor") == "postgresql"
 
 
 @cache
@@ -48,4 +55,5 @@ def _starts_servers(module: ModuleType) -> bool:
 
 
 def is_quick(test: pytest.Function) -> bool:
-    return test.nodeid.partition("::")[0] not in LONG and not starts_servers(test)
+    is_long = test.nodeid.partition("::")[0] in LONG or test.get_closest_marker("long")
+    return not is_long and not starts_servers(test)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -16,10 +17,17 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from tests.accounts.writing import nothing_written_if
 from tests.delegation.attacks import ATTACKS
-from tests.delegation.kinds import KINDS, SUPERUSER, Cast, power
+from tests.delegation.kinds import KINDS, SINGLE, SUPERUSER, Cast, power
 from tests.delegation.url_table import TABLE
 
 pytestmark = pytest.mark.django_db
+
+EACH_KIND = [
+    pytest.param(kind, marks=pytest.mark.long) if kind in SINGLE else kind
+    for kind in KINDS
+    if kind != SUPERUSER
+]
+"""All but superusers. Each permission alone takes a second for every URL, so `make quick` leaves them out."""
 
 
 @pytest.fixture(scope="module")
@@ -39,9 +47,10 @@ def routes(patterns: Any = None, before: str = "") -> Iterator[str]:
             yield route
 
 
-def url_of(route: str, cast: Cast) -> str:
-    """Return a URL of a route, for a superuser's row, the powerful group, or what somebody manages."""
-    keys = {
+@cache
+def keys_of(cast: Cast) -> dict[str, object]:
+    """Return the key for each beginning of a route: of a superuser, the powerful group, what is managed."""
+    return {
         "access/requests/": cast.request.pk,
         "favourites/": cast.wiki.pk,
         "accounts/managed/applications/": cast.wiki.pk,
@@ -77,9 +86,14 @@ def url_of(route: str, cast: Cast) -> str:
         "admin/openid/client/proof/user/": cast.root.pk,
         "admin/openid/client/": cast.client.pk,
     }
+
+
+@cache
+def url_of(route: str, cast: Cast) -> str:
+    """Return a URL of a route, with the key of a row where it names one."""
     if "uidb36" in route:
         return "/accounts/password/reset/key/1-x/"
-    key = next((str(key) for start, key in keys.items() if route.startswith(start)), "x")
+    key = next((str(key) for start, key in keys_of(cast).items() if route.startswith(start)), "x")
     route = route.replace("^(?P<app_label>authgate|accounts|auth|openid)/$", "{}/".format("accounts"))
     return "/" + re.sub(r"<[^>]+>", key, re.sub(r"\^|\$$", "", re.sub(r"\(\?P<\w+>[^)]*\)", "x", route)))
 
@@ -106,7 +120,7 @@ def test_the_table_is_not_small() -> None:
     assert len(KINDS) >= 25
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*EACH_KIND, SUPERUSER])
 def test_each_url_lets_in_whom_the_table_names(cast: Cast, kind: str) -> None:
     wrong = {}
     for route, who in TABLE.items():
@@ -118,7 +132,7 @@ def test_each_url_lets_in_whom_the_table_names(cast: Cast, kind: str) -> None:
     assert wrong == {}
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*EACH_KIND, SUPERUSER])
 def test_a_form_is_as_shut_as_its_page(cast: Cast, kind: str) -> None:
     """A form that is posted to a page which one may not open does nothing."""
     for route, who in TABLE.items():
@@ -129,7 +143,7 @@ def test_a_form_is_as_shut_as_its_page(cast: Cast, kind: str) -> None:
         assert not who or not comes_in(answer) or answer.status_code in (302, 303, 400, 405, 409, 415), route
 
 
-@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != SUPERUSER])
+@pytest.mark.parametrize("kind", EACH_KIND)
 def test_nobody_below_a_superuser_gains_or_takes_power(cast: Cast, kind: str) -> None:
     before, changed = power(), []
     for name, attack in ATTACKS.items():

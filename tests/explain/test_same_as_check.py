@@ -194,6 +194,7 @@ def _without_lot(value: bytes) -> object:
     return before, state._replace(kept=str(len(state.kept)))
 
 
+@pytest.mark.long
 @examples(
     max_examples=60,
     deadline=None,

@@ -26,6 +26,7 @@ def cluster(pytestconfig: pytest.Config, django_db_blocker: DjangoDbBlocker) -> 
 
     Each folder that imports this fixture has one of its own to pytest; all share the cluster.
     """
+    assert pytestconfig.option.markexpr != "quick", "`make quick` starts no server: see tests/quick.py"
     if RUNNING not in pytestconfig.stash:
         with django_db_blocker.unblock():
             pytestconfig.stash[RUNNING] = started = migrated()

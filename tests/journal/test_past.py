@@ -183,6 +183,7 @@ CHANGES: tuple[Callable[[random.Random], None], ...] = (
 )
 
 
+@pytest.mark.long
 def test_the_state_of_each_moment_is_rebuilt_exactly(people: Cast) -> None:
     chance = random.Random(1)
     snapshots: list[tuple[datetime, World_]] = []
