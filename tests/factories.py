@@ -45,7 +45,7 @@ class UserFactory(factory.django.DjangoModelFactory[User]):
         # As `set_password` does, with a hash that the users of a process share.
         user.password, user._password = _hash_of_password(get_hasher()), PASSWORD
         user.save()
-        user.groups.set([GroupFactory(name=name) for name in groups])
+        user.groups.add(*(GroupFactory(name=name) for name in groups))
         if user.email:
             EmailAddress.objects.create(user=user, email=user.email, verified=verified, primary=True)
         return user
@@ -95,8 +95,8 @@ class RuleFactory(factory.django.DjangoModelFactory[Rule]):
     def _create(cls, model_class: type[Rule], *args: Any, **kwargs: Any) -> Rule:
         groups, users = kwargs.pop("groups", []), kwargs.pop("users", [])
         rule = model_class.objects.create(**kwargs)
-        rule.groups.set([GroupFactory(name=name) for name in groups])
-        rule.users.set(users)
+        rule.groups.add(*(GroupFactory(name=name) for name in groups))
+        rule.users.add(*users)
         return rule
 
 
