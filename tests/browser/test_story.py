@@ -14,7 +14,7 @@ from playwright.sync_api import Browser, Page, Playwright, expect
 from tests.browser.chromium import FLAGS, launch, whole_browser
 from tests.factories import PASSWORD
 from tests.proxies.backend import Backend
-from tests.proxies.portal import CHEAPEST_HASHES, Portal, start_portal
+from tests.proxies.portal import Portal, start_portal
 from tests.proxies.proxy import Proxy
 from tests.proxies.registry import STARTERS
 
@@ -40,7 +40,7 @@ def backend() -> Iterator[Backend]:
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     folder = tmp_path_factory.mktemp("portal")
-    portal = start_portal(folder, scheme="http", domains=DOMAINS, **CHEAPEST_HASHES)
+    portal = start_portal(folder, scheme="http", domains=DOMAINS)
     yield portal
     portal.server.stop()
 

@@ -30,7 +30,7 @@ from authgate.worker import stale_connections
 from ikd_portal.settings import database as database_settings
 from tests.factories import ApplicationFactory, UserFactory
 from tests.forks import Process, started
-from tests.pattern import copy_pattern
+from tests.pattern import CHEAPEST_HASHES, copy_pattern
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 WIKI = "https://wiki.example.com"
@@ -204,6 +204,7 @@ class Portal:
             "IKD_PAGE_WORKERS": "1",
             "IKD_EVENTS_AT_ONCE": "1000000",
             "DATABASE_URL": database.url,
+            **CHEAPEST_HASHES,
             **settings,
         }
         self.process: Process | None = None

@@ -99,8 +99,9 @@ def test_weak_parameters_are_a_mistake(name: str, value: int, settings: Any) -> 
 
 @pytest.fixture
 def crowded(database: Database, people: Cast, tmp_path: Path) -> Iterator[Portal]:
-    """A portal at which hardly anybody may wait."""
+    """A portal at which hardly anybody may wait, with hashes of the usual cost."""
     limits = {"IKD_PASSWORD_QUEUE": "0", "IKD_LOGIN_LIMIT_PER_ADDRESS": "999/300"}
+    limits |= {"IKD_ARGON2_MEMORY_COST": "102400", "IKD_ARGON2_PARALLELISM": "8"}
     portal = Portal(tmp_path, database, IKD_METRICS_TOKEN=TOKEN, **limits).start()
     yield portal
     portal.stop()

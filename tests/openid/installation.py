@@ -19,7 +19,7 @@ from tests.factories import PASSWORD, ApplicationFactory, UserFactory
 from tests.front.serving import Database
 from tests.openid.relying_party import RelyingParty, register
 from tests.own_database import url_in
-from tests.proxies.portal import CHEAPEST_HASHES, Portal, start_portal
+from tests.proxies.portal import Portal, start_portal
 
 PATIENCE = 60_000
 """Milliseconds for what a browser waits for: a busy machine takes long to hash a password."""
@@ -35,7 +35,7 @@ class Provider:
 
     @classmethod
     def start(cls, folder: Path, host: str = "localhost") -> Provider:
-        portal = start_portal(folder, scheme="http", without_proxy=True, own_host=host, **CHEAPEST_HASHES)
+        portal = start_portal(folder, scheme="http", without_proxy=True, own_host=host)
         return cls(portal, folder, host)
 
     @property

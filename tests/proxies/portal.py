@@ -12,13 +12,10 @@ from authgate.check.target import origin_of
 from tests.behaviour import PORTAL, SITES
 from tests.forks import printed_by
 from tests.own_database import make_in, url_in
-from tests.pattern import ROOT
+from tests.pattern import CHEAPEST_HASHES, ROOT
 from tests.pattern import portals_environment as _environment
 from tests.proxies.processes import Server, free_port
 from tests.proxies.wire import exchange, request_bytes
-
-CHEAPEST_HASHES = {"IKD_ARGON2_MEMORY_COST": "19456", "IKD_ARGON2_PARALLELISM": "1"}
-"""The least that the portal's own checks accept: a ninth of the default's time for each sign-in."""
 
 
 @dataclass
@@ -75,6 +72,7 @@ def start_portal(
         "IKD_WORKERS": "1",
         "IKD_PAGE_WORKERS": "1",
         "IKD_EVENTS_AT_ONCE": "1000000",
+        **CHEAPEST_HASHES,
         **settings,
     }
     sites = {name: host for name, host in names.items() if name != "portal"} if domains else {}
