@@ -7,7 +7,7 @@ from typing import Any
 from allauth.account.models import EmailAddress
 from django import forms
 from django.contrib import admin
-from django.contrib.admin.widgets import AutocompleteSelectMultiple
+from django.contrib.admin.widgets import AutocompleteSelectMultiple, get_select2_language
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm, UserChangeForm
 from django.contrib.auth.models import Group as DjangoGroup
 from django.contrib.auth.models import Permission
@@ -65,6 +65,18 @@ def free_address(email: str, except_by: int | None = None) -> str:
     return email
 
 
+class Autocomplete(AutocompleteSelectMultiple):
+    """Django's, in the reader's language. The field of a class has Django's in that of the import."""
+
+    @property
+    def i18n_name(self) -> str | None:
+        return get_select2_language()
+
+    @i18n_name.setter
+    def i18n_name(self, name: str | None) -> None:
+        """Ignore the language at the time of the import."""
+
+
 def groups_field() -> forms.ModelMultipleChoiceField[DjangoGroup]:
     """Return the field of a user's groups. Django makes none, because memberships have an end."""
     groups: Any = User._meta.get_field("groups")
@@ -72,7 +84,7 @@ def groups_field() -> forms.ModelMultipleChoiceField[DjangoGroup]:
         DjangoGroup.objects.all(),
         label=groups.verbose_name,
         required=False,
-        widget=AutocompleteSelectMultiple(groups, admin.site),
+        widget=Autocomplete(groups, admin.site),
         help_text=groups.help_text,
     )
 
@@ -165,6 +177,10 @@ class MembershipForm(forms.ModelForm):
         model = Membership
         fields = ("ends_at",)
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        name_fields(self)
+
     def save(self, commit: bool = True) -> Membership:
         """Save the end, unless the membership has ended or was removed meanwhile, also by the same form."""
         membership: Membership = super().save(commit=False)
@@ -222,7 +238,7 @@ def _people(label: Any) -> forms.ModelMultipleChoiceField[User]:
         User.objects.all(),
         label=label,
         required=False,
-        widget=AutocompleteSelectMultiple(SignIn._meta.get_field("user"), admin.site),
+        widget=Autocomplete(SignIn._meta.get_field("user"), admin.site),
     )
 
 
@@ -260,7 +276,7 @@ class GroupForm(RolesFormMixin, forms.ModelForm):
         User.objects.all(),
         label=_("Group managers"),
         required=False,
-        widget=AutocompleteSelectMultiple(SignIn._meta.get_field("user"), admin.site),
+        widget=Autocomplete(SignIn._meta.get_field("user"), admin.site),
         help_text=_(
             "They add and remove members without being staff. This has no effect while the group has "
             "permissions, requires a second factor, or owns an application."

@@ -109,7 +109,8 @@ def test_all_the_way_back_and_forwards_again(database: Database) -> None:
 def test_tables_can_be_written_while_the_feed_is_migrated_away(database: Database, people: Cast) -> None:
     migrate("authgate", "0001")
 
-    people.alice.groups.clear()
+    with connection.cursor() as cursor:  # the model's columns are those of the newest migration
+        cursor.execute("DELETE FROM accounts_user_groups WHERE user_id = %s", [people.alice.pk])
     migrate()
 
     assert Change.objects.filter(kind="user", key=None).exists()

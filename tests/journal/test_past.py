@@ -138,7 +138,8 @@ def change_application(chance: random.Random) -> None:
         origins = {0: ["https://app0.example.com"], 1: ["https://app1.example.com"]}.get(
             number, ["https://*.apps.example.com", "https://app1.example.com:8443"]
         )
-        ApplicationFactory(name=f"App {number}", origins=origins, groups=["staff"])
+        moved = Origin.objects.filter(value__in=origins).values_list("value", flat=True)
+        ApplicationFactory(name=f"App {number}", origins=sorted({*origins} - {*moved}), groups=["staff"])
     elif chance.random() < 0.3:
         found.delete()
     elif chance.random() < 0.5:

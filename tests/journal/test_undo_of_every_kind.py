@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -44,6 +45,7 @@ AFTER_A_DELETION: dict[str, set[str]] = {
 CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "accounts_user": ({"is_active": False}, {"gained"}),
     "account_emailaddress": ({"verified": False}, set()),
+    "accounts_user_groups": ({"ends_at": datetime(2099, 1, 1, tzinfo=UTC)}, set()),
     "auth_group": ({"name": "renamed"}, set()),
     "authgate_application": ({"maintenance": True}, {"reopened"}),
     "authgate_origin": ({"value": "https://other.example.com"}, {"gained", "lost"}),

@@ -29,7 +29,6 @@ from authgate.worker import loader
 from authgate.worker.feed import Feed
 from authgate.worker.memory import OverMemory
 from ikd_portal.tidy.kinds import _end_memberships
-from openid import sweep
 from tests.authgate.asking import facts
 from tests.factories import GroupFactory, UserFactory
 from tests.feed.test_freshness import digest_of, remember
@@ -172,14 +171,6 @@ def test_the_round_deletes_what_has_ended_and_records_it(people: Cast) -> None:
     assert (event.actor, event.subject) == ("", "alice")
     assert event.details == {"group": "staff", "ended": end and end.isoformat()}
     assert set(Membership.everything.values_list("user__username", flat=True)) == {"bob"}
-
-
-def test_the_sweep_of_openid_notices_an_end(people: Cast) -> None:
-    ends(people.alice, timezone.now() + timedelta(seconds=0.5))
-    before = sweep.newest_change()
-    time.sleep(0.6)
-
-    assert sweep.newest_change() != before
 
 
 # ---- Explain ----------------------------------------------------------------------------------------------
