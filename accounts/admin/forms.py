@@ -14,6 +14,7 @@ from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
 from django.forms.models import BaseInlineFormSet
+from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
 from accounts.admin.roles import RolesFormMixin, roles_field
@@ -82,7 +83,7 @@ def groups_field() -> forms.ModelMultipleChoiceField[DjangoGroup]:
     groups: Any = User._meta.get_field("groups")
     return forms.ModelMultipleChoiceField(
         DjangoGroup.objects.all(),
-        label=groups.verbose_name,
+        label=capfirst(groups.verbose_name),
         required=False,
         widget=Autocomplete(groups, admin.site),
         help_text=groups.help_text,
@@ -282,12 +283,12 @@ class GroupForm(RolesFormMixin, forms.ModelForm):
             "permissions, requires a second factor, or owns an application."
         ),
     )
-    add_members = _people(_("add members"))
+    add_members = _people(_("Add members"))
     members_until = EndField(
         label=_("End of their memberships"),
         help_text=_("Also replaces the end of users selected above who are members already."),
     )
-    remove_members = _people(_("remove members"))
+    remove_members = _people(_("Remove members"))
 
     class Meta:
         model = Group

@@ -186,6 +186,13 @@ def effect(page: Page, site: Site) -> None:
     page.locator("input[name=_save]").click()
 
 
+def effect_of_owner(page: Page, site: Site) -> None:
+    """Begin the maintenance of an application as its owner."""
+    managing("applications/{company application}/")(page, site)
+    page.locator("main input[name=maintenance]").check()
+    page.locator("main form:has(input[name=maintenance]) button").first.click()
+
+
 def effect_of_action(page: Page, site: Site) -> None:
     page.goto(f"{site.portal}/admin/accounts/user/?q=jensen")
     for box in page.locator("input.action-select").all()[:4]:
@@ -317,6 +324,7 @@ COMPANY = tuple(
         ("admin-big-group", "carol", of_key("/admin/accounts/group/{managed group}/change/")),
         ("managed", "alice", managing("")),
         ("managed-application", "alice", managing("applications/{company application}/")),
+        ("managed-effect", "alice", effect_of_owner),
         ("managed-people", "alice", managing("applications/{company application}/people/")),
         ("managed-events", "alice", managing("applications/{company application}/events/")),
         ("managed-rule", "alice", managing("rules/{managed rule}/")),
