@@ -12,9 +12,9 @@ import subprocess
 import time
 import urllib.error
 import urllib.request
-import zipfile
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 from urllib.parse import urlencode
 
@@ -30,6 +30,10 @@ ARCHIVE = (
 )
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "keycloak.md"
 REALM, PASSWORD = "campus", "correct horse battery"
+BUILD = ["build", "--db=dev-file"]
+START = ["start", "--optimized", "--cache=local", "--http-enabled=true", "--http-host=127.0.0.1"]
+START += ["--hostname-strict=false"]
+OPTIONS = {"KC_BOOTSTRAP_ADMIN_USERNAME": "admin", "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD}
 PATIENCE = 240
 """Seconds: the first start compiles, which takes a busy machine long."""
 
@@ -58,11 +62,8 @@ def _caches() -> Path:
     return folder
 
 
-def _unpacked() -> Path:
-    """Return the folder of a Keycloak, fetched once. Skip the test if it cannot be; on CI, fail."""
-    folder = _caches() / f"keycloak-{VERSION}"
-    if (folder / "bin" / "kc.sh").exists():
-        return folder
+def _archive() -> Path:
+    """Return Keycloak's archive, fetched once. Skip the test if it cannot be; on CI, fail."""
     archive = _caches() / f"keycloak-{VERSION}.zip"
     if not archive.exists():
         part = archive.with_suffix(".part")
@@ -75,50 +76,77 @@ def _unpacked() -> Path:
             pytest.skip(f"Keycloak cannot be fetched from Maven Central: {error}")
         part.rename(archive)
     assert hashlib.sha256(archive.read_bytes()).hexdigest() == SHA256, f"{archive} is not Keycloak {VERSION}"
-    with zipfile.ZipFile(archive) as packed:
-        packed.extractall(_caches() / "unpacking")
-    (_caches() / "unpacking" / f"keycloak-{VERSION}" / "bin" / "kc.sh").chmod(0o755)
-    (_caches() / "unpacking" / f"keycloak-{VERSION}").rename(folder)
-    return folder
+    return archive
 
 
-def installed() -> Path:
+def kept() -> Path:
     """Return the folder of a Keycloak that is built, with the rows of its first start in data/h2.
 
-    Both take most of a start, so they are kept.
+    Both take most of a start, so they are kept. The folder's name has a hash of what they depend on. The
+    folder appears when it is whole. Nothing writes there afterwards: servers run in one of `_own_folder`.
     """
+    state = hashlib.sha256(json.dumps([SHA256, BUILD, START, OPTIONS]).encode()).hexdigest()[:12]
+    folder = _caches() / f"keycloak-{VERSION}-built-{state}"
     with (_caches() / "keycloak.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        folder = _unpacked()
-        if not (folder / "prepared").exists():
-            shutil.rmtree(folder / "data", ignore_errors=True)
-            build = [str(folder / "bin" / "kc.sh"), "build", "--db=dev-file"]
-            subprocess.run(build, check=True, capture_output=True)
-            _started(folder, folder / "first-start.log", free_port()).stop()
-            (folder / "prepared").touch()
+        if not folder.exists():
+            with TemporaryDirectory(prefix="keycloak-building-", dir=_caches()) as temporary:
+                shutil.unpack_archive(_archive(), temporary)
+                program = Path(temporary) / f"keycloak-{VERSION}"
+                _build(program)
+                _started(program, program / "first-start.log", free_port()).stop()
+                program.rename(folder)
     return folder
 
 
-def _started(program: Path, log: Path, port: int, *options: str, java: str = "") -> Server:
-    """Start a Keycloak that is built, and wait until it answers."""
-    environment = os.environ | {
-        "KC_BOOTSTRAP_ADMIN_USERNAME": "admin",
-        "KC_BOOTSTRAP_ADMIN_PASSWORD": PASSWORD,
-        "JAVA_OPTS_APPEND": f"{FOR_A_SHORT_LIFE} {java}",
-    }
-    plain = ["--http-enabled=true", "--http-host=127.0.0.1", f"--http-port={port}", "--hostname-strict=false"]
-    command = [str(program / "bin" / "kc.sh"), "start", "--optimized", "--cache=local", *plain, *options]
-    server = Server(command, log=log, env=environment)
+def _build(program: Path) -> None:
+    command = [*_script(program), *BUILD]
+    environment = _environment()
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
+
+
+def _own_folder(folder: Path, built: Path) -> Path:
+    """Return a Keycloak below `folder` that writes only there: its parts are links to the kept one's."""
+    own = folder / "program"
+    (own / "bin").mkdir(parents=True)
+    shutil.copy(built / "bin" / "kc.sh", own / "bin")  # its real path is where Keycloak keeps its data
+    for part in ("conf", "lib", "providers", "themes"):
+        (own / part).symlink_to(built / part)
+    (own / "data" / "h2").mkdir(parents=True)
+    shutil.copy(built / "data" / "h2" / "keycloakdb.mv.db", own / "data" / "h2")
+    return own
+
+
+def _script(program: Path) -> list[str]:
+    return ["sh", str(program / "bin" / "kc.sh")]
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment without options for another Keycloak."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("KC_")}
+
+
+def _started(program: Path, log: Path, port: int, java: str = "") -> Server:
+    """Start a Keycloak that is built, and wait until its administrator can sign in."""
+    environment = _environment() | OPTIONS | {"JAVA_OPTS_APPEND": f"{FOR_A_SHORT_LIFE} {java}"}
+    server = Server([*_script(program), *START, f"--http-port={port}"], log=log, env=environment)
     deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline and server.process.poll() is None:
-        with (
-            suppress(OSError),
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/realms/master", timeout=30),
-        ):
+        with suppress(OSError):
+            _administrators_token(f"http://127.0.0.1:{port}")
             return server
         time.sleep(0.2)
     server.stop()
     raise RuntimeError(server.log.read_text()[-4000:])
+
+
+def _administrators_token(url: str) -> str:
+    form = {"grant_type": "password", "client_id": "admin-cli", "username": "admin", "password": PASSWORD}
+    path = "/realms/master/protocol/openid-connect/token"
+    with urllib.request.urlopen(f"{url}{path}", urlencode(form).encode(), timeout=60) as answer:
+        token: str = json.load(answer)["access_token"]
+        return token
 
 
 class Keycloak:
@@ -126,16 +154,16 @@ class Keycloak:
 
     def __init__(self, folder: Path) -> None:
         binary("java", "openjdk-17-jre-headless")
+        self.kept = kept()
         hosts = folder / "hosts"
         hosts.write_text("127.0.0.1 localhost\n127.0.0.2 sso.localhost\n")
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.issuer = f"{self.url}/realms/{REALM}"
-        program = installed()
-        shutil.copy(program / "data" / "h2" / "keycloakdb.mv.db", folder)
-        rows = f"--db-url=jdbc:h2:file:{folder}/keycloakdb;NON_KEYWORDS=VALUE;DB_CLOSE_ON_EXIT=FALSE"
+        program = _own_folder(folder, self.kept)
         java = f"-Djdk.net.hosts.file={hosts}"
-        self.server = _started(program, folder / "keycloak.log", port, rows, java=java)
+        self.begun = time.time()
+        self.server = _started(program, folder / "keycloak.log", port, java)
         self._make_realm()
 
     def stop(self) -> None:
@@ -143,19 +171,15 @@ class Keycloak:
 
     # ---- the administration ----
 
-    def _token(self) -> str:
-        form = {"grant_type": "password", "client_id": "admin-cli", "username": "admin", "password": PASSWORD}
-        url = f"{self.url}/realms/master/protocol/openid-connect/token"
-        with urllib.request.urlopen(url, urlencode(form).encode(), timeout=60) as answer:
-            token: str = json.load(answer)["access_token"]
-            return token
-
     def admin(self, method: str, path: str, value: Any = None) -> Any:
         """Ask the admin API; `path` is below the realm, or all of them."""
         request = urllib.request.Request(
             f"{self.url}/admin/realms{path}",
             None if value is None else json.dumps(value).encode(),
-            {"Authorization": f"Bearer {self._token()}", "Content-Type": "application/json"},
+            {
+                "Authorization": f"Bearer {_administrators_token(self.url)}",
+                "Content-Type": "application/json",
+            },
             method=method,
         )
         try:

@@ -356,3 +356,14 @@ def test_the_page_names_the_portals_own_addresses() -> None:
     assert client["redirectUris"] == ["https://sso.example.com/upstreams/keycloak/callback"]
     for address in (client["attributes"]["backchannel.logout.url"], client["redirectUris"][0]):
         assert PAGE.read_text().count(address) == 1
+
+
+def test_a_running_keycloak_writes_nothing_into_the_kept_one(keycloak: Keycloak, chromium: Browser) -> None:
+    page = chromium.new_page()
+
+    page.goto(f"{keycloak.issuer}/account")  # compresses the theme's files, in a folder of its own
+    expect(page.locator("#kc-login")).to_be_visible()
+
+    page.close()
+    written = [path for path in keycloak.kept.rglob("*") if path.lstat().st_mtime >= keycloak.begun]
+    assert not written
