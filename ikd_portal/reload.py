@@ -42,6 +42,19 @@ def prepare_reload(server: Any) -> None:
     """Let SIGHUP and SIGUSR2 execute the command with which this master was started."""
     server.START_CTX["args"] = [sys.executable, *sys.orig_argv[1:]]
     server.handle_hup = partial(_begin, server)
+    server.wait_for_signals = partial(_next_signal, server)
+
+
+def _next_signal(server: Any, timeout: float = 1.0) -> list[int]:
+    """Return the next signal, or none. The others stay in the queue, where a reload looks for them.
+
+    gunicorn takes all at once. Those after SIGHUP would be lost with the process that a reload replaces.
+    """
+    try:
+        number = server.SIG_QUEUE.get(timeout=timeout)
+    except queue.Empty:
+        return []
+    return [] if number == server.WAKEUP_REQUEST else [number]
 
 
 def _begin(server: Any) -> None:

@@ -25,6 +25,7 @@ class History:
     first: Demo
     exit_code: int
     left_running: dict[int, str]
+    still_listens: bool
     second: Demo
 
 
@@ -35,16 +36,16 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Iterator[History]:
     var = tmp_path_factory.mktemp("demo") / "var"
     first = Demo(var).start()
     exit_code = first.stop(signal.SIGINT)
-    left_running = first.processes()
+    left_running, still_listens = first.processes(), is_open(first.port)
     second = Demo(var, proxy="nginx").start()
-    yield History(first, exit_code, left_running, second)
+    yield History(first, exit_code, left_running, still_listens, second)
     second.stop()
 
 
 def test_ctrl_c_ends_everything_that_was_started(history: History) -> None:
     assert history.exit_code == 0
     assert history.left_running == {}
-    assert not is_open(history.first.port)
+    assert not history.still_listens
 
 
 def test_the_passwords_stay(history: History) -> None:

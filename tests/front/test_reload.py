@@ -140,6 +140,17 @@ def test_a_signal_during_a_reload_waits_for_the_new_master(portal: Portal) -> No
     assert not (portal.folder / "pid").exists()
 
 
+def test_an_end_that_comes_with_a_reload_is_not_lost(portal: Portal) -> None:
+    assert portal.process is not None
+
+    portal.process.send_signal(signal.SIGSTOP)  # so that it finds all signals at once
+    portal.reload()
+    portal.process.terminate()
+    portal.process.send_signal(signal.SIGCONT)
+
+    assert portal.process.wait(60) == 0
+
+
 @pytest.mark.parametrize("slow", [SLOW_TO_TRY, SLOW_TO_LOAD], ids=["while the code is tried", "after that"])
 def test_an_end_during_a_reload_does_not_wait_for_the_new_code(portal: Portal, slow: str) -> None:
     assert portal.process is not None
