@@ -36,11 +36,14 @@ def groups_in(rows: Iterable[tuple[Any, ...]], now: float) -> tuple[Groups, floa
     Both times are Unix time. The end is infinite if no membership has one.
     """
     groups, until = [], math.inf
-    for *_, ends_at, key, name in rows:
+    for row in rows:  # not unpacked: each cold check passes here, and rows are wide
+        ends_at, key = row[-3], row[-2]
         if key is None:
             continue
-        end = math.inf if ends_at is None else ends_at.timestamp()
-        if now < end:
-            groups.append((key, name))
+        if ends_at is not None:
+            end = ends_at.timestamp()
+            if end <= now:
+                continue
             until = min(until, end)
+        groups.append((key, row[-1]))
     return tuple(groups), until
