@@ -9,7 +9,7 @@ from django.contrib.auth.models import Group
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import ManagedGroup, User
+from accounts.models import User
 from authgate.models import Application, AuditEvent, RequestCount
 from tests.accounts.signing_in import sign_in
 from tests.admin.forms import confirm
@@ -29,13 +29,6 @@ def wiki(alice: User, bob: User, carol: User) -> Application:
     UserFactory(username="erin", groups=["guests"])
     UserFactory(username="frank", groups=["partners"])
     return application
-
-
-@pytest.fixture
-def team(alice: User) -> Group:
-    group: Group = GroupFactory(name="team")
-    ManagedGroup.objects.create(group=group).managers.set([alice])
-    return group
 
 
 @pytest.fixture

@@ -19,14 +19,6 @@ pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
-def team(alice: User) -> Group:
-    """A group that alice manages."""
-    group: Group = GroupFactory(name="team")
-    ManagedGroup.objects.create(group=group).managers.set([alice])
-    return group
-
-
-@pytest.fixture
 def manager(client: Client, alice: User, team: Group) -> Client:
     sign_in(client, "alice")
     client.post("/accounts/reauthenticate/", {"password": PASSWORD})
