@@ -31,8 +31,12 @@ def proof_of(minutes: int | None, passkey: bool) -> tuple[str, float] | None:
 
 def proofs_of(second_factor_at: datetime | None, passkey_at: datetime | None) -> dict[str, float]:
     """Return when a sign-in gave each kind of proof last, in Unix time."""
-    given = {ANY_FACTOR: second_factor_at, PASSKEY: passkey_at}
-    return {kind: at.timestamp() for kind, at in given.items() if at is not None}
+    given = {}
+    if second_factor_at is not None:
+        given[ANY_FACTOR] = second_factor_at.timestamp()
+    if passkey_at is not None:
+        given[PASSKEY] = passkey_at.timestamp()
+    return given
 
 
 def step_up_page(decision: Decision) -> str:
@@ -51,8 +55,10 @@ def in_strict_group(user: str) -> Exists:
 
 def is_given(at: datetime | None) -> bool:
     """Return whether a factor given at that moment still counts for a rule that requires one."""
+    if at is None:
+        return False
     lifetime: int = settings.IKD_SECOND_FACTOR_LIFETIME
-    return at is not None and (not lifetime or timezone.now() - at < timedelta(seconds=lifetime))
+    return not lifetime or timezone.now() - at < timedelta(seconds=lifetime)
 
 
 def is_owed(
@@ -64,7 +70,7 @@ def is_owed(
     """
     if at is not None or remembered_device:
         return False
-    return in_strict_group or (settings.IKD_SECOND_FACTOR_FOR_STAFF and (is_staff or is_superuser))
+    return in_strict_group or ((is_staff or is_superuser) and settings.IKD_SECOND_FACTOR_FOR_STAFF)
 
 
 def owes(sign_in: SignIn) -> bool:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cache
-from typing import Any, TypeVar
+from functools import cache, partial
+from typing import Any, NamedTuple, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model, QuerySet
@@ -22,14 +22,25 @@ DIGEST_LENGTH = 32
 Row = TypeVar("Row", bound=Model)
 
 
+class _Conversion(NamedTuple):
+    """What converts the values of a column, and whether it converts NULL too."""
+
+    column: int
+    convert: Callable[[Any], Any]
+    takes_null: bool
+
+
 @dataclass(frozen=True, slots=True)
 class _Compiled:
     sql: str
+    sent: str
+    """What reaches the database: on SQLite, Django writes the places as question marks."""
+
     values: tuple[Any, ...]
     places: tuple[int, ...]
     """Where among `values` the digests stand."""
 
-    converters: tuple[tuple[int, tuple[Callable[..., Any], ...], Any], ...]
+    conversions: tuple[_Conversion, ...]
 
 
 class PreparedQuery:
@@ -163,27 +174,76 @@ def _compile(queryset: QuerySet[Any, Any], connection: Any, varies: Callable[[An
     sql, values = compiler.as_sql()
     places = tuple(place for place, value in enumerate(values) if varies(value))
     converters = compiler.get_converters([expression for expression, *_ in compiler.select])
-    in_order = tuple((place, tuple(found), of) for place, (found, of) in sorted(converters.items()))
-    return _Compiled(sql, tuple(values), places, in_order)
+    conversions = tuple(
+        _conversion(column, partial(_call, converter, expression, connection), converter, connection)
+        for column, (found, expression) in sorted(converters.items())
+        for converter in found
+    )
+    return _Compiled(sql, _sent(sql, connection), tuple(values), places, conversions)
+
+
+def _sent(sql: str, connection: Any) -> str:
+    if connection.vendor != "sqlite":
+        return sql
+    with connection.cursor() as cursor:
+        converted: str = cursor.cursor.convert_query(sql)
+    return converted
+
+
+def _call(converter: Callable[..., Any], expression: Any, connection: Any, value: Any) -> Any:
+    return converter(value, expression, connection)
+
+
+def _conversion(
+    column: int, convert: Callable[[Any], Any], converter: Callable[..., Any], connection: Any
+) -> _Conversion:
+    """Return what converts as Django's converter does, in a fraction of the time where that is possible.
+
+    The converters among the operations of a database leave NULL as it is.
+    """
+    operations = connection.ops
+    is_of_database = getattr(converter, "__self__", None) is operations
+    if is_of_database and connection.vendor == "sqlite":
+        if converter == operations.convert_booleanfield_value:
+            return _Conversion(column, _BOOLEANS.__getitem__, False)
+        if converter == operations.convert_datetimefield_value and connection.timezone is UTC:
+            return _Conversion(column, partial(_in_utc, convert), False)
+    return _Conversion(column, convert, not is_of_database)
+
+
+class _Booleans(dict[Any, Any]):
+    def __missing__(self, value: Any) -> Any:
+        return value
+
+
+_BOOLEANS = _Booleans({0: False, 1: True})
+"""What SQLite's integers stand for. Other values stay as they are."""
+
+
+def _in_utc(convert: Callable[[Any], Any], value: Any) -> Any:
+    """Return what `convert` returns. A moment without a time zone, as SQLite's module reads all, is UTC."""
+    if value.__class__ is datetime and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    return convert(value)
 
 
 def _fetched(compiled: _Compiled, values: list[Any], connection: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
+        if connection.vendor == "sqlite":
+            # Django's own takes longer, each time, than SQLite takes to load a session.
+            cursor.cursor.convert_query = lambda sql, **_: compiled.sent
         cursor.execute(compiled.sql, values)
         found: list[tuple[Any, ...]] = cursor.fetchall()
-    return _converted(found, compiled, connection)
+    return _converted(found, compiled.conversions) if compiled.conversions else found
 
 
-def _converted(rows: list[tuple[Any, ...]], compiled: _Compiled, connection: Any) -> list[tuple[Any, ...]]:
-    if not compiled.converters:
-        return rows
+def _converted(rows: list[tuple[Any, ...]], conversions: tuple[_Conversion, ...]) -> list[tuple[Any, ...]]:
     converted = []
     for found in rows:
         row = list(found)
-        for place, converters, expression in compiled.converters:
-            value = row[place]
-            for converter in converters:
-                value = converter(value, expression, connection)
-            row[place] = value
+        for column, convert, takes_null in conversions:
+            value = row[column]
+            if value is not None or takes_null:
+                row[column] = convert(value)
         converted.append(tuple(row))
     return converted

@@ -9,7 +9,6 @@ import time
 from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -389,9 +388,10 @@ def _sessions_of(digests: list[bytes]) -> QuerySet[models.GateSession, Row]:
         .annotate(
             verified=people().has_verified_address("sign_in__user"),
             in_strict_group=in_strict_group("sign_in__user"),
+            user_uuid=Cast("sign_in__user__uuid", CharField()),
         )
         .order_by("pk")
-        .values_list(*LIFE_FIELDS, "token_digest", *FACTOR_FIELDS, "origin", *SESSION_FIELDS)
+        .values_list(*LIFE_FIELDS, "token_digest", *FACTOR_FIELDS, *SESSION_FIELDS)
     )
 
 
@@ -405,15 +405,13 @@ def load_sessions(digests: list[bytes]) -> dict[bytes, Session]:
     index of all rows that have not.
     """
     now = time.time()
-    living = (row[3:] for row in _SESSIONS.rows(digests) if _lives(*row[:3]))
-    by_token = groupby(living, key=lambda row: bytes(row[0]))
-    found = {digest: list(group) for digest, group in by_token}
+    found: dict[bytes, list[Row]] = {}
+    for row in _SESSIONS.rows(digests):
+        ended_at, sign_in_ended_at, is_active, digest = row[:4]
+        if ended_at is None and sign_in_ended_at is None and is_active is True:
+            found.setdefault(bytes(digest), []).append(row)
     # Without a required second factor a sign-in opens nothing. The portal asks for it before a code.
-    return {digest: _session(group, now) for digest, group in found.items() if not is_owed(*group[0][1:6])}
-
-
-def _lives(ended_at: datetime | None, sign_in_ended_at: datetime | None, is_active: bool) -> bool:
-    return ended_at is None and sign_in_ended_at is None and is_active is True
+    return {digest: _session(rows, now) for digest, rows in found.items() if not is_owed(*rows[0][4:9])}
 
 
 LIFE_FIELDS = ("ended_at", "sign_in__ended_at", "sign_in__user__is_active")
@@ -425,33 +423,32 @@ FACTOR_FIELDS = (
     "in_strict_group",
 )
 SESSION_FIELDS = (
+    "sign_in__passkey_at",
+    "origin",
     "sign_in_id",
     "sign_in__expires_at",
     "sign_in__last_seen_at",
     "sign_in__idle_timeout",
-    "sign_in__passkey_at",
-    "verified",
     "sign_in__user__pk",
-    "sign_in__user__uuid",
+    "user_uuid",
     "sign_in__user__username",
     "sign_in__user__display_name",
     "sign_in__user__email",
+    "verified",
     *(f"sign_in__user__{field}" for field in GROUP_FIELDS),
 )
 
 
-def _session(rows: list[tuple[Any, ...]], now: float) -> Session:
-    _, given, _, _, is_superuser, *_ = rows[0]
-    origin, sign_in, expires, seen, idle, passkey, verified, *person = rows[0][6:]
-    user, uuid, username, name, email, *_ = person
+def _session(rows: list[Row], now: float) -> Session:
+    given, _, _, is_superuser, _, passkey, origin, sign_in, expires, seen, idle, *person = rows[0][4:-3]
+    user, uuid, username, name, email, verified = person
     groups, until = groups_in(rows, now)
-    email = email if verified else ""
     subject = Subject(
         user,
-        str(uuid),
+        dashed(uuid),
         username,
         name,
-        email,
+        email if verified else "",
         groups,
         second_factor=is_given(given),
         proofs=proofs_of(given, passkey),
@@ -459,6 +456,13 @@ def _session(rows: list[tuple[Any, ...]], now: float) -> Session:
         groups_until=until,
     )
     return Session(origin, sign_in, subject, expires.timestamp(), seen.timestamp() + idle + IDLE_SLACK)
+
+
+def dashed(uuid: str) -> str:
+    """Return a UUID as text with dashes. Some databases keep it without."""
+    if len(uuid) != 32:
+        return uuid
+    return f"{uuid[:8]}-{uuid[8:12]}-{uuid[12:16]}-{uuid[16:20]}-{uuid[20:]}"
 
 
 def load_held(keys: list[bytes]) -> dict[bytes, Principal]:

@@ -16,12 +16,12 @@ from accounts.machines import loader as machines
 from accounts.machines.api_tokens import make_token
 from authgate.models import AuditEvent, GateSession, SignIn
 from authgate.prepared import PreparedInsert, PreparedLookup
-from authgate.sign_ins import sign_in_of
+from authgate.sign_ins import open_gate, sign_in_of
 from authgate.worker import loader
 from openid.client_requests import client_named
 from openid.models import Client
 from tests.factories import ApplicationFactory, GroupFactory, RuleFactory, UserFactory
-from tests.front.serving import Cast, Database
+from tests.front.serving import WIKI, Cast, Database, begin
 from tests.openid.relying_party import register
 
 
@@ -159,6 +159,28 @@ def test_a_user_without_groups_and_one_who_is_gone_have_no_groups(people: Cast) 
     lonely.pk = lonely_pk
     gone = loader.subject_of(lonely)
     assert (gone.groups, gone.email) == ((), "")
+
+
+@pytest.mark.parametrize("factor", [None, "second_factor_at", "passkey_at"])
+def test_a_session_has_its_user_as_subject_of_loads_them(factor: str | None, people: Cast) -> None:
+    alice, sign_in = people.alice, begin(people.alice)
+    alice.groups.add(GroupFactory(name="choir"))
+    alice.memberships.filter(group__name="choir").update(ends_at=timezone.now() + timedelta(hours=1))
+    alice.memberships.filter(group__name="staff").update(ends_at=timezone.now() - timedelta(seconds=1))
+    if factor:
+        SignIn.objects.filter(pk=sign_in.pk).update(**{factor: timezone.now()})
+    sign_in.refresh_from_db()
+    digest = hashlib.sha256(open_gate(sign_in, WIKI).encode()).digest()
+
+    session = loader.load_session(digest)
+
+    assert session is not None
+    assert session.subject == loader.subject_of(alice, sign_in)
+    assert session.subject.uuid == str(alice.uuid)
+    assert [name for _, name in session.subject.groups] == ["choir"]
+    assert session.expires_at == sign_in.expires_at.timestamp()
+    idle_after = sign_in.idle_timeout + loader.IDLE_SLACK
+    assert session.idle_at == sign_in.last_seen_at.timestamp() + idle_after
 
 
 def test_a_lookup_whose_value_has_no_place_is_refused(database: Database) -> None:
