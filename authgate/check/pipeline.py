@@ -63,6 +63,17 @@ def read(facts: Facts, memory: Memory) -> Context | Answer | Missing:
     return Context(contract, target, query, application, facts.headers, facts.now)
 
 
+def answer_later(context: Context, now: float, memory: Memory) -> Answer | Missing | None:
+    """Answer a check that was read before, at `now` (Unix time). Return None if it must be read again.
+
+    Only what the request itself says is taken from then: its application is looked up again too.
+    """
+    application = memory.application(context.target.origin)
+    if application is None or application is UNKNOWN:
+        return None
+    return answer(context._replace(application=application, now=now), memory)
+
+
 def answer(context: Context, memory: Memory) -> Answer | Missing:
     """Answer a check that was read: find who asks, decide by the rules, and put that on the wire."""
     contract, target, query, application, headers, now, _, head = context

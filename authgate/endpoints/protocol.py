@@ -15,9 +15,10 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from authgate.check import responses
+from authgate.check.context import Context
 from authgate.check.contracts import BEFORE_A_PATH
 from authgate.check.missing import Missing
-from authgate.check.pipeline import check
+from authgate.check.pipeline import answer, read
 from authgate.check.request import Facts, RequestHeaders, headers_from
 from authgate.check.responses import Answer
 from authgate.doctor import tokens
@@ -46,16 +47,23 @@ HEALTHY = Answer(200, ((b"content-type", b"text/plain; charset=utf-8"), *respons
 UNUSUAL = LEFT_ALONE | ALIASES | {b"connection", b"content-length", tokens.HEADER}
 
 
+class _Unheard:
+    """Stands for an event that nothing waits for."""
+
+    def set(self) -> None:
+        pass
+
+
 class Waiting:
     """A check that waits for the database. Stands where uvicorn keeps the request that it answers."""
 
     lookup: lookups.Lookup | None = None
     response_complete = False
     disconnected = False
+    message_event = _Unheard()
 
     def __init__(self, began: float, *, keep_alive: bool) -> None:
         self.began, self.keep_alive = began, keep_alive
-        self.message_event = asyncio.Event()
 
 
 class Front(HttpToolsProtocol):
@@ -312,10 +320,11 @@ class Front(HttpToolsProtocol):
         is_head = self.parser.get_method() == b"HEAD"
         try:
             is_fresh = worker.may_answer()
-            found = check(facts, worker.memory)
+            context = read(facts, worker.memory)
+            found = answer(context, worker.memory) if isinstance(context, Context) else context
             if not (is_fresh and isinstance(found, Answer)):
                 if not worker.is_without_database():
-                    return self._wait(facts, found, is_head=is_head)
+                    return self._wait(facts, context, found, is_head=is_head)
                 # The view's threads would wait for it, one for each check, until none is left.
                 found = lookups.without_database(worker)
             octets = self._octets(found, is_head=is_head)
@@ -328,13 +337,19 @@ class Front(HttpToolsProtocol):
             self.answered_check, self.was_let_in = facts, found.status == 200
         return True
 
-    def _wait(self, facts: Facts, found: Answer | Missing, *, is_head: bool) -> bool:
-        """Let a check wait for the database with others; return False if it has to go the ordinary way."""
+    def _wait(
+        self, facts: Facts, context: Context | Answer | Missing, found: Answer | Missing, *, is_head: bool
+    ) -> bool:
+        """Let a check wait for the database with others; return False if it has to go the ordinary way.
+
+        `context` is what was read of it, `found` its answer or what that lacks.
+        """
         if lookups.current is None or (isinstance(found, Missing) and not lookups.can_wait_for(found)):
             return False
         waiting = Waiting(self.began, keep_alive=self._keeps_alive())
         deliver = partial(self._answer_late, waiting, facts, is_head=is_head)
-        waiting.lookup = lookups.current.submit(facts, found, deliver)
+        was_read = context if isinstance(context, Context) else None
+        waiting.lookup = lookups.current.submit(facts, found, deliver, was_read)
         self.waiting = self.cycle = waiting  # type: ignore[assignment]
         if waiting.lookup is None:
             deliver(overloaded())
@@ -350,7 +365,11 @@ class Front(HttpToolsProtocol):
         if worker is None or self.transport.is_closing():
             return
         self._write(worker, facts, found, self._octets(found, is_head=is_head), waiting)
-        self.on_response_complete()
+        if self.pipeline or self.transport.is_closing():
+            self.on_response_complete()
+        else:  # the same without a timer: the one for checks watches this connection
+            self.server_state.total_requests += 1
+            self.flow.resume_reading()
 
     def _answer_again(self, worker: feed.Feed, parts: Parts, now: float) -> bool:
         """Answer a check whose head, without its path, reads as one before; return whether that was done.

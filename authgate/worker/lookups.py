@@ -19,10 +19,11 @@ from functools import partial
 from django.db import close_old_connections
 
 from authgate.check import responses
+from authgate.check.context import Context
 from authgate.check.credentials import KEY_LENGTH, TOKEN_KIND
 from authgate.check.memory import Principal
 from authgate.check.missing import Missing, MissingCode, MissingEndpoint, MissingProgram, MissingSession
-from authgate.check.pipeline import check
+from authgate.check.pipeline import answer_later, check
 from authgate.check.request import Facts
 from authgate.check.responses import Answer
 from authgate.check.target import BadTarget
@@ -67,6 +68,7 @@ LOOK_EVERY = 0.5
 class Lookup:
     """A check that waits. `key` is what memory knows its credential by, None if memory only is stale.
 
+    `context` is the check as it was read, if it could be.
     `deliver` is called on the loop with the answer, once; not if `given_up` is set, which the connection
     does when the proxy has closed it.
     """
@@ -77,6 +79,7 @@ class Lookup:
     deliver: Callable[[Answer], None]
     asked_at: float = 0.0
     given_up: bool = False
+    context: Context | None = None
 
 
 def can_wait_for(missing: Missing) -> bool:
@@ -168,6 +171,7 @@ class Lookups:
         self._alone_threads = ThreadPoolExecutor(ALONE_AT_ONCE, "ikd-checks")
         self._lock = threading.Lock()
         self._wanted = threading.Event()
+        self._is_waking = False
         self._thread: threading.Thread | None = None
         self._under_way: list[Lookup] = []
         self._taken_at = 0.0
@@ -193,13 +197,18 @@ class Lookups:
         }
 
     def submit(
-        self, facts: Facts, missing: Missing | Answer, deliver: Callable[[Answer], None]
+        self,
+        facts: Facts,
+        missing: Missing | Answer,
+        deliver: Callable[[Answer], None],
+        context: Context | None = None,
     ) -> Lookup | None:
         """Queue a check for what `missing` names; an answer means that memory only is stale.
 
         Return None if there is no room: the check has to be shed.
         """
-        lookup = Lookup(facts, _key_of(missing), self._client(facts), deliver, self._feed.clock())
+        client = self._client(facts) if context is None else context.target.client
+        lookup = Lookup(facts, _key_of(missing), client, deliver, self._feed.clock(), context=context)
         is_queued = self._put_alone(lookup) if _is_alone(missing) else self._put(lookup)
         if is_queued:
             return lookup
@@ -210,8 +219,15 @@ class Lookups:
     def _put(self, lookup: Lookup) -> bool:
         with self._lock:
             is_queued = self._queue.put(lookup)
-        self._wanted.set()
+        if not self._is_waking:
+            self._is_waking = True
+            self._loop.call_soon(self._wake)
         return is_queued
+
+    def _wake(self) -> None:
+        """Wake the thread, in the loop's next round: checks that came together share a query."""
+        self._is_waking = False
+        self._wanted.set()
 
     def _put_alone(self, lookup: Lookup) -> bool:
         is_queued = self._alone.put(lookup)
@@ -298,7 +314,9 @@ class Lookups:
         if source is Source.DATABASE:
             return None
         try:
-            found = check(lookup.facts._replace(now=now), memory)
+            found = answer_later(lookup.context, now, memory) if lookup.context is not None else None
+            if found is None:
+                found = check(lookup.facts._replace(now=now), memory)
         except Exception:
             return None  # the view meets the same error and logs it
         is_token = lookup.key is not None and lookup.key[:1] == TOKEN_KIND and len(lookup.key) == KEY_LENGTH

@@ -22,6 +22,7 @@ from tests.front.serving import (
     Portal,
     check_bytes,
     eventually,
+    signed_in,
 )
 
 PAGE = b"GET /healthz HTTP/1.1\r\nHost: sso.example.com\r\n\r\n"
@@ -216,6 +217,17 @@ def hasty(database: Database, people: Cast, tmp_path_factory: pytest.TempPathFac
 def test_a_connection_is_closed_once_it_is_idle_for_as_long_as_is_set(hasty: Portal, people: Cast) -> None:
     with hasty.connect() as connection:
         connection.check(people.alice_cookie)
+        began = time.monotonic()
+
+        assert connection.is_closed(4)
+        assert 0.9 < time.monotonic() - began < 2.5
+
+
+def test_a_connection_whose_check_waited_for_the_database_is_closed_as_well(
+    hasty: Portal, people: Cast
+) -> None:
+    with hasty.connect() as connection:
+        assert connection.check(signed_in(people.alice)).status == 200
         began = time.monotonic()
 
         assert connection.is_closed(4)

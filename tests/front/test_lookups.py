@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from authgate.check.context import Context
 from authgate.check.missing import MissingSession
+from authgate.check.pipeline import read
 from authgate.check.request import Facts, RequestHeaders
 from authgate.check.responses import Answer
 from authgate.endpoints.check_view import answer_alone
@@ -21,7 +25,17 @@ from authgate.worker import loader, lookups
 from authgate.worker.feed import Feed
 from authgate.worker.lookups import FairQueue, Lookup, Lookups
 from authgate.worker.memory import WorkerMemory
-from tests.front.serving import PUBLIC, Cast, Connection, Database, Portal, check_bytes, eventually, signed_in
+from tests.front.serving import (
+    PUBLIC,
+    WIKI,
+    Cast,
+    Connection,
+    Database,
+    Portal,
+    check_bytes,
+    eventually,
+    signed_in,
+)
 
 
 def lookup(client: str = "192.0.2.1", key: bytes = b"k", asked_at: float = 0.0) -> Lookup:
@@ -132,6 +146,46 @@ def test_one_query_serves_all_who_wait(waiters: Waiters) -> None:
 
     assert (waiters.lookups.batches, waiters.lookups.looked_up) == (1, 100)
     assert {answer.status for answer in waiters.answers} == {401}
+
+
+def test_checks_that_come_in_one_round_of_the_loop_share_a_query(waiters: Waiters) -> None:
+    def ask_slowly() -> None:
+        waiters.ask("a")
+        time.sleep(0.1)
+        waiters.ask("b", "c")
+
+    waiters.lookups.start()
+    waiters.loop.call_soon(ask_slowly)
+    waiters.run_until(lambda: len(waiters.answers) == 3)
+
+    assert (waiters.lookups.batches, waiters.lookups.looked_up) == (1, 3)
+
+
+def test_an_application_that_changes_while_a_check_waits_decides_as_it_is_then(
+    waiters: Waiters, people: Cast
+) -> None:
+    memory, token = waiters.lookups._feed.memory, people.alice_cookie.partition("=")[2]
+    context = read(facts(token), memory)
+    assert isinstance(context, Context)
+    missing = MissingSession(digest(token))
+    wiki = context.application
+
+    def ask() -> None:
+        waiters.lookups.submit(facts(token), missing, waiters.answers.append, context)
+
+    waiters.lookups.start()
+    ask()
+    waiters.run_until(lambda: len(waiters.answers) == 1)
+    ask()
+    memory.hold_applications([(replace(wiki, enabled=False), (WIKI,))])
+    waiters.run_until(lambda: len(waiters.answers) == 2)
+    ask()
+    memory.forget_application(wiki.id)
+    waiters.run_until(lambda: len(waiters.answers) == 3)
+
+    assert [answer.status for answer in waiters.answers] == [200, 403, 403]
+    reasons = [answer.refusal and answer.refusal.reason for answer in waiters.answers]
+    assert reasons == [None, "application disabled", "unknown origin"]
 
 
 def test_a_check_that_waited_for_fresh_memory_alone_then_waits_for_its_session(waiters: Waiters) -> None:

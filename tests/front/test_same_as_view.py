@@ -20,6 +20,7 @@ from uvicorn.server import ServerState
 
 from accounts.machines.api_tokens import make_token
 from accounts.models import ApiToken
+from authgate.check.context import Context
 from authgate.check.contracts import checks
 from authgate.check.credentials import new_token
 from authgate.check.missing import Missing
@@ -73,9 +74,13 @@ class LoadedAtOnce(Lookups):
     """Loads what checks wait for while they are queued: these tests need no thread."""
 
     def submit(
-        self, facts: Facts, missing: Missing | Answer, deliver: Callable[[Answer], None]
+        self,
+        facts: Facts,
+        missing: Missing | Answer,
+        deliver: Callable[[Answer], None],
+        context: Context | None = None,
     ) -> Lookup | None:
-        lookup = super().submit(facts, missing, deliver)
+        lookup = super().submit(facts, missing, deliver, context)
         batch = self._take()
         self._loop.call_soon(self._deliver, batch, *self._load(batch))
         return lookup
