@@ -11,11 +11,12 @@ import sqlite3
 import threading
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from django.db import OperationalError, connection
+from django.db import DEFAULT_DB_ALIAS, OperationalError, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
 
@@ -71,6 +72,7 @@ def close_stale() -> None:
     Raises Overwritten if another database was written into the open file of SQLite: connections then show
     a mixture of both, and only a restart of the portal helps.
     """
+    connection: Any = connections[DEFAULT_DB_ALIAS]  # its proxy would find it anew for each attribute
     if connection.vendor == "sqlite":
         _look_at_file(connection)
     if connection.connection is None or connection.in_atomic_block:
@@ -92,7 +94,13 @@ def _origin_of(connection: BaseDatabaseWrapper) -> tuple[int, File | None]:
 
 
 def _path(connection: BaseDatabaseWrapper) -> Path:
-    return Path(connection.settings_dict["NAME"])
+    return _path_of(connection.settings_dict["NAME"])
+
+
+@lru_cache(maxsize=8)
+def _path_of(name: str | Path) -> Path:
+    """Return one path each time, for each look-up needs it: to build a Path takes longer than to use it."""
+    return Path(name)
 
 
 def _file(path: Path) -> File | None:
@@ -130,6 +138,7 @@ def _set_log_aside(path: Path) -> None:
         _beside(path, "-shm").unlink()
 
 
+@lru_cache(maxsize=32)
 def _beside(path: Path, ending: str) -> Path:
     return path.with_name(path.name + ending)
 
