@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from itertools import chain
 from typing import Any
 
@@ -83,7 +84,7 @@ def _admit_anew(
     if is_too_long(headers):
         return None
     picked = Picked()
-    tally = _new_tally(context, principal, decision, memory, picked)
+    tally = _new_tally(context, principal, decision, memory, None)
     made = _made(application, principal, headers, tally)
     allowed = memory.public if principal is None else principal.allowed
     if len(allowed) >= ANSWERS_LIMIT:
@@ -103,19 +104,24 @@ def _made(application: Application, principal: Principal | None, headers: Header
 
 
 def _new_tally(
-    context: Context, principal: Principal | None, decision: Decision, memory: Memory, picked: Picked
+    context: Context, principal: Principal | None, decision: Decision, memory: Memory, picked: Picked | None
 ) -> Tally:
-    """Return what counts a kept answer to this request, after it was added to the answer's tallies."""
+    """Return what counts a kept answer to this request, after it was added to the answer's tallies.
+
+    The first one stands in the answer itself: most answers need no other.
+    """
     if memory.tallies is None:
         return NOT_COUNTED
     application, subject = context.application, None if principal is None else principal.subject
     if application.watched:  # such a tally fits no other request, so that each comes here
         return memory.tally(context, subject, decision, ALLOWED)
-    if len(picked) >= PICKED_LIMIT:
-        picked.clear()
     person = NOBODY if subject is None else subject.user_id
     method = context.target.method
     tally = memory.tallies.kept(application.id, person, decision, method)
+    if picked is None:
+        return tally
+    if len(picked) >= PICKED_LIMIT:
+        picked.clear()
     picked[decision.rule, method] = tally
     return tally
 
@@ -155,7 +161,7 @@ def identity_headers(application: Application | None, subject: Subject | None) -
         user = username
         if application is not None and application.user_header == "uuid":
             user = subject.uuid.encode()
-        groups = b",".join(header_value(group, comma=True) for group in told_groups(application, subject))
+        groups = _groups_value(subject.groups, None if application is None else application.named_groups)
     headers = [
         (b"x-auth-request-user", user),
         (b"x-auth-request-email", email),
@@ -204,10 +210,17 @@ def token_headers(application: Application, tokens: Tokens | None) -> Headers:
 
 
 def told_groups(application: Application | None, subject: Subject) -> Iterable[str]:
-    names = sorted(name for _, name in subject.groups)
-    if application is None or application.named_groups is None:
-        return names
-    return [name for name in names if name in application.named_groups]
+    return _told(subject.groups, None if application is None else application.named_groups)
+
+
+def _told(groups: tuple[tuple[int, str], ...], named: frozenset[str] | None) -> list[str]:
+    return sorted([name for _, name in groups if named is None or name in named])
+
+
+@lru_cache(maxsize=512)
+def _groups_value(groups: tuple[tuple[int, str], ...], named: frozenset[str] | None) -> bytes:
+    """Return groups as a header value, the same object for all subjects that are in these groups."""
+    return b",".join([header_value(name, comma=True) for name in _told(groups, named)])
 
 
 def is_too_long(headers: Headers) -> bool:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from functools import lru_cache
 
 from authgate.check.paths import composed, folded, readings
 from authgate.check.target import SHORT_URI, BadTarget, Target, is_within
@@ -184,7 +185,15 @@ class Subject:
     group_ids: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "group_ids", frozenset(id for id, _ in self.groups))
+        groups, ids = _alike(self.groups)
+        object.__setattr__(self, "groups", groups)
+        object.__setattr__(self, "group_ids", ids)
+
+
+@lru_cache(maxsize=1024)
+def _alike(groups: tuple[tuple[int, str], ...]) -> tuple[tuple[tuple[int, str], ...], frozenset[int]]:
+    """Return groups and their ids, the same objects for all subjects that are in these groups."""
+    return groups, frozenset([id for id, _ in groups])
 
 
 @dataclass(frozen=True, slots=True)

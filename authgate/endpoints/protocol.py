@@ -483,13 +483,14 @@ class Front(HttpToolsProtocol):
             return STATUS_LINE[found.status] + _Date.octets + _tail(found, whole=True)
         wire, date = found.wire, _Date.octets
         if not wire:
-            status, rest = STATUS_LINE[found.status], _tail(found) + found.body
-            wire.extend((status, rest, date, status + date + rest))
-        elif wire[2] is not date:  # an answer that is sent again is most likely sent within the same second
-            wire[2], wire[3] = date, wire[0] + date + wire[1]
+            wire.extend((date, STATUS_LINE[found.status] + date + _tail(found) + found.body))
+        elif wire[0] is not date:  # an answer that is sent again is most likely sent within the same second
+            status = STATUS_LINE[found.status]
+            wire[:] = date, status + date + wire[1][len(status) + len(wire[0]) :]
         if found.echo is None:
-            return wire[3]
-        return b"%s%sauthorization: %s\r\n%s" % (wire[0], date, found.echo, wire[1])
+            return wire[1]
+        end = len(STATUS_LINE[found.status]) + len(date)
+        return b"%sauthorization: %s\r\n%s" % (wire[1][:end], found.echo, wire[1][end:])
 
 
 class _Date:

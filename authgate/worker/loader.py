@@ -9,6 +9,7 @@ import time
 from collections.abc import Collection, Container, Iterable
 from dataclasses import dataclass
 from datetime import datetime
+from sys import intern
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings
@@ -455,7 +456,8 @@ def _session(rows: list[Row], now: float) -> Session:
         is_superuser=is_superuser,
         groups_until=until,
     )
-    return Session(origin, sign_in, subject, expires.timestamp(), seen.timestamp() + idle + IDLE_SLACK)
+    idle_at = seen.timestamp() + idle + IDLE_SLACK
+    return Session(intern(origin), sign_in, subject, expires.timestamp(), idle_at)
 
 
 def dashed(uuid: str) -> str:

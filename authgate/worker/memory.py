@@ -27,6 +27,41 @@ REREAD_AFTER = 60.0
 """Seconds after which whatever is held has to be read again, whatever the change feed said."""
 
 
+class Index:
+    """The keys of sessions by user or sign-in. One that is alone stands without a set of its own."""
+
+    def __init__(self) -> None:
+        self._alone: dict[int, bytes] = {}
+        self._several: dict[int, set[bytes]] = {}
+
+    def __len__(self) -> int:
+        return len(self._alone) + sum(map(len, self._several.values()))
+
+    def of(self, id: int) -> Iterable[bytes]:
+        alone = self._alone.get(id)
+        return self._several.get(id, ()) if alone is None else (alone,)
+
+    def add(self, id: int, key: bytes) -> None:
+        several = self._several.get(id)
+        if several is not None:
+            several.add(key)
+            return
+        alone = self._alone.setdefault(id, key)
+        if alone != key:
+            self._several[id] = {self._alone.pop(id), key}
+
+    def discard(self, id: int, key: bytes) -> None:
+        if self._alone.get(id) == key:
+            del self._alone[id]
+        several = self._several.get(id)
+        if several is None:
+            return
+        several.discard(key)
+        if len(several) == 1:
+            del self._several[id]
+            self._alone[id] = several.pop()
+
+
 class OverMemory(Memory):
     """A worker's memory for one request, with what this request itself loaded laid over it."""
 
@@ -84,8 +119,8 @@ class WorkerMemory(Memory):
         self._read_at: OrderedDict[bytes, float] = OrderedDict()
         """When each session was read, on the feed's clock: the one read first comes first."""
         self._absent: OrderedDict[bytes, float] = OrderedDict()
-        self._by_sign_in: dict[int, set[bytes]] = {}
-        self._by_user: dict[int, set[bytes]] = {}
+        self._by_sign_in = Index()
+        self._by_user = Index()
         self._origins_of: dict[int, tuple[str, ...]] = {}
         self._with_port: dict[str, frozenset[str]] = {}
         self._wrong = WrongTries()
@@ -165,10 +200,10 @@ class WorkerMemory(Memory):
             self._absent.pop(digest, None)
             self._held[digest], self._read_at[digest] = session, self._clock()
             if isinstance(session, Session):
-                self._by_sign_in.setdefault(session.sign_in_id, set()).add(digest)
+                self._by_sign_in.add(session.sign_in_id, digest)
             else:
                 self._note_right(digest)
-            self._by_user.setdefault(session.subject.user_id, set()).add(digest)
+            self._by_user.add(session.subject.user_id, digest)
             while len(self._held) > self.limit:
                 self._drop(next(iter(self._held)))
             return True
@@ -224,9 +259,9 @@ class WorkerMemory(Memory):
             self._absent.clear()
             digests: set[bytes] = set(self._held) if everybody else set()
             for sign_in in sign_ins:
-                digests |= self._by_sign_in.get(sign_in, set())
+                digests.update(self._by_sign_in.of(sign_in))
             for user in users:
-                digests |= self._by_user.get(user, set())
+                digests.update(self._by_user.of(user))
             for digest in digests:
                 self._drop(digest)
 
@@ -260,16 +295,8 @@ class WorkerMemory(Memory):
             return
         del self._read_at[digest]
         if isinstance(session, Session):
-            _discard(self._by_sign_in, session.sign_in_id, digest)
-        _discard(self._by_user, session.subject.user_id, digest)
-
-
-def _discard(index: dict[int, set[bytes]], key: int, digest: bytes) -> None:
-    digests = index.get(key)
-    if digests is not None:
-        digests.discard(digest)
-        if not digests:
-            del index[key]
+            self._by_sign_in.discard(session.sign_in_id, digest)
+        self._by_user.discard(session.subject.user_id, digest)
 
 
 def are_several(origin: str, claims: Iterable[str], owner: Callable[[str], int | None]) -> bool:

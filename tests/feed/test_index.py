@@ -1,0 +1,36 @@
+"""Sessions are found by user and sign-in, however many of one are in memory."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from authgate.check.decision import Subject
+from authgate.worker.memory import Index
+
+steps = st.lists(st.tuples(st.booleans(), st.integers(0, 2), st.sampled_from([b"a", b"b", b"c", b"d"])))
+
+
+@given(steps)
+def test_an_index_holds_what_was_added_and_not_discarded(done: list[tuple[bool, int, bytes]]) -> None:
+    index, expected = Index(), set[tuple[int, bytes]]()
+    for is_added, id, key in done:
+        if is_added:
+            index.add(id, key)
+            expected.add((id, key))
+        else:
+            index.discard(id, key)
+            expected.discard((id, key))
+
+    assert {(id, key) for id in range(3) for key in index.of(id)} == expected
+    assert len(index) == len(expected)
+
+
+def test_equal_groups_stand_in_memory_once() -> None:
+    one, other = (
+        Subject(number, "", f"user{number}", groups=((1, "".join(["st", "aff"])),)) for number in range(2)
+    )
+
+    assert one.groups is other.groups
+    assert one.group_ids is other.group_ids
+    assert one.group_ids == {1}
