@@ -12,7 +12,6 @@ from django.core.exceptions import ValidationError
 from django.core.files.uploadedfile import UploadedFile
 from django.db import models
 from django.utils.translation import gettext as _
-from PIL import Image, ImageOps
 
 from authgate.models import new_icon_key
 
@@ -25,6 +24,8 @@ CONTENT_TYPE = "image/webp"
 
 def redrawn(upload: UploadedFile[bytes], box: tuple[int, int]) -> bytes:
     """Return the picture as WebP, no larger than `box`. Raise ValidationError with what to do instead."""
+    from PIL import Image, ImageOps  # 3 MB that only uploads need
+
     if (upload.size or 0) > LARGEST_UPLOAD:
         raise ValidationError(_("The picture is larger than 2 MB. Use a smaller one."))
     try:

@@ -6,8 +6,6 @@ from email.mime.image import MIMEImage
 from functools import lru_cache
 from io import BytesIO
 
-from PIL import Image
-
 from accounts.branding.brand import BrandStyle
 from accounts.models import Brand
 
@@ -34,6 +32,8 @@ def _png(digest: str) -> bytes | None:
     row = Brand.objects.filter(logo_digest=digest).values_list("logo", flat=True).first()
     if not row:
         return None
+    from PIL import Image  # few portals have a logo
+
     content = BytesIO()
     with Image.open(BytesIO(bytes(row)), formats=("WEBP",)) as picture:
         drawn = picture.convert("RGBA")

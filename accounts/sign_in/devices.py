@@ -5,17 +5,18 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from functools import cache, lru_cache
+from typing import TYPE_CHECKING
 
 from django.utils import timezone
 from django.utils.translation import gettext as _
-from ua_parser import Domain, Parser
-from ua_parser.basic import Resolver
-from ua_parser.loaders import load_lazy_builtins
 
 from accounts.models import User
 from authgate.audit import printable
 from authgate.models import SignIn
 from authgate.network_limits import network_of
+
+if TYPE_CHECKING:
+    from ua_parser import Parser
 
 KNOWN_FOR = timedelta(days=90)
 LOOKED_AT = 500
@@ -42,6 +43,8 @@ def browser_named(user_agent: str) -> str:
 @lru_cache(maxsize=2048)
 def _parsed(user_agent: str) -> tuple[str, str]:
     """Return browser and system. For an unknown program, return the name that it gives itself."""
+    from ua_parser import Domain
+
     found = _parser()(user_agent, Domain.USER_AGENT | Domain.OS)
     family = _name(found.user_agent.family) if found.user_agent else ""
     system = _name(found.os.family) if found.os else ""
@@ -56,6 +59,10 @@ def _parsed(user_agent: str) -> tuple[str, str]:
 @cache
 def _parser() -> Parser:
     """Return the parser in pure Python. The optional faster ones may return other names."""
+    from ua_parser import Parser
+    from ua_parser.basic import Resolver
+    from ua_parser.loaders import load_lazy_builtins
+
     return Parser(Resolver(load_lazy_builtins()))
 
 

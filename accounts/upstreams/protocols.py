@@ -13,7 +13,7 @@ from accounts.upstreams.cas.flow import examine_cas, login_url, redeem_ticket
 from accounts.upstreams.findings import Finding
 from accounts.upstreams.linking import Assertion
 from accounts.upstreams.oidc.connection_test import examine_oidc
-from accounts.upstreams.oidc.flow import authorization_url, redeem_code
+from accounts.upstreams.oidc.flow import authorization_url
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,19 @@ class Protocol:
     examine: Callable[[Upstream], Iterator[Finding]]
 
 
+def _redeem_code(
+    request: HttpRequest, upstream: Upstream, attempt: Attempt, own: AttemptSecrets
+) -> Assertion:
+    """Return the provider's assertion for a code. Raise ProviderError.
+
+    Its library for HTTP takes 5 MB. `ikd_portal.shared_memory` imports it where a provider is in use.
+    """
+    from accounts.upstreams.oidc.redemption import redeem_code
+
+    return redeem_code(request, upstream, attempt, own)
+
+
 PROTOCOLS: dict[str, Protocol] = {
-    Upstream.Kind.OIDC: Protocol(authorization_url, redeem_code, examine_oidc),
+    Upstream.Kind.OIDC: Protocol(authorization_url, _redeem_code, examine_oidc),
     Upstream.Kind.CAS: Protocol(login_url, redeem_ticket, examine_cas),
 }

@@ -18,7 +18,7 @@ from ikd_portal.configuration_file.schema import (
     text_of,
     texts_of,
 )
-from ikd_portal.configuration_file.tree import InvalidFile, Items, Mapping, Node, Problem, Scalar, parse
+from ikd_portal.configuration_file.tree import InvalidFile, Items, Mapping, Node, Problem, Scalar
 from openid.models import Client
 
 VERSION = "1"
@@ -76,6 +76,8 @@ class Document:
 
 def read_document(text: str) -> Document:
     """Return what a file asks for. Raise InvalidFile with all problems that need no database to be found."""
+    from ikd_portal.configuration_file.parser import parse  # with the library for YAML
+
     return _Reader().read(parse(text))
 
 

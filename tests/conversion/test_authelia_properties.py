@@ -21,7 +21,7 @@ from authgate.check.target import Target
 from authgate.models import Rule as RuleRow
 from authgate.validation import canonical_networks
 from authgate.worker.rule_compiler import application_of
-from ikd_portal.configuration_file.tree import parse
+from ikd_portal.configuration_file.parser import parse
 from ikd_portal.conversion.authelia import convert
 from ikd_portal.conversion.report import Report
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from ikd_portal.configuration_file.tree import InvalidFile, parse, read_text
+from ikd_portal.configuration_file.parser import parse
+from ikd_portal.configuration_file.tree import InvalidFile, read_text
 from ikd_portal.configuration_file.writer import written
 from ikd_portal.conversion import authelia, oauth2_proxy, people, traefik_forward_auth
 from ikd_portal.conversion.report import NotConverted, Report
