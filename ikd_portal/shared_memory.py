@@ -16,6 +16,7 @@ def load(app: Any) -> None:
     connections, and would lack the thread.
     """
     app.wsgi()
+    import uvicorn.lifespan.off  # noqa: F401, or each worker imports it
     from django.urls import reverse
 
     from authgate.endpoints import check_view, protocol  # noqa: F401
@@ -27,6 +28,7 @@ def load(app: Any) -> None:
     reverse("account_login")  # imports all views
     refused.make_ready()
     framed.make_ready()
+    gc.collect()  # before the first freeze, in `_practise`, which would keep the garbage
     _practise()
     gc.collect()
     gc.freeze()
@@ -47,4 +49,30 @@ def _practise() -> None:
     for _ in range(ADAPTS_WITHIN):
         if feed.Feed(memory).ensure_fresh() is not feed.Source.MEMORY:
             break  # it has logged why, and workers try again
+        if not _asked_as_when_idle():
+            break
     connection.close()
+
+
+def _asked_as_when_idle() -> bool:
+    """Run the queries of an idle portal, which are compiled once. Return whether the database answered."""
+    from django.db import DatabaseError
+
+    from accounts.access_reviews import answers
+    from accounts.models import Upstream
+    from accounts.upstreams.oidc import recheck_worker
+    from authgate.worker import database_timeout, feed, migrations
+    from openid import deliveries, sweep
+
+    try:
+        with database_timeout.limited_to(feed.GIVE_UP_AFTER):
+            recheck_worker.may_become_due()
+            deliveries.next_due()
+            sweep.live_ends()
+            answers.has_open_tasks()
+            migrations.missing()
+            if Upstream.objects.filter(kind=Upstream.Kind.OIDC, enabled=True).exists():
+                from accounts.upstreams.oidc import redemption  # noqa: F401, without providers 5 MB for nothing
+    except DatabaseError:
+        return False  # workers log it
+    return True

@@ -13,16 +13,18 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import Any
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.db import close_old_connections, connection
-from django.db.models import Min, Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from accounts.upstreams.errors import ProviderError
 from accounts.upstreams.http_client import fetch
 from authgate.audit import record
+from authgate.prepared import PreparedLookup
 from authgate.worker import stale_connections, written
 from openid import keys, sweep, triggers
 from openid.models import LogoutDelivery
@@ -59,6 +61,18 @@ def deliver_due() -> int:
     for delivery, (problem, at) in zip(leased, answers, strict=True):
         _note(delivery, problem, at)
     return len(leased)
+
+
+def next_due() -> datetime | None:
+    """Return when the next token is due, which may be over. None if no token is left to send."""
+    return next((due_at for (due_at,) in _NEXT_DUE.rows()), None)
+
+
+def _next_due() -> QuerySet[LogoutDelivery, Any]:
+    return LogoutDelivery.objects.filter(done_at=None).order_by("due_at").values_list("due_at")[:1]
+
+
+_NEXT_DUE = PreparedLookup(_next_due)
 
 
 def _due() -> list[LogoutDelivery]:
@@ -141,7 +155,7 @@ class Rounds:
         return max(ROUND_EVERY, min(self._begin_deliveries(), self._begin_sweep()))
 
     def _begin_deliveries(self) -> float:
-        due_at = LogoutDelivery.objects.filter(done_at=None).aggregate(due_at=Min("due_at"))["due_at"]
+        due_at = next_due()
         if due_at is None:
             return sweep.NEVER
         self._lanes = [each for each in self._lanes if each.is_alive()]

@@ -20,6 +20,7 @@ from authgate.check.decision import Application, Subject, Verdict, decide, witho
 from authgate.check.target import Target
 from authgate.factor_policy import is_given
 from authgate.models import Change, Rule, SignIn
+from authgate.prepared import PreparedLookup
 from authgate.worker import loader
 from openid.models import DeviceCode, Grant, LogoutDelivery, Token
 
@@ -61,7 +62,7 @@ class Sweeps:
 
     def go(self) -> float:
         """End what is over. Return the seconds until time ends something else that is known now."""
-        live = _live_ends()
+        live = live_ends()
         if not live:
             return NEVER
         now, ends = timezone.now(), [at for at in live if at is not None]
@@ -86,15 +87,20 @@ def _next_end_of_access(now: datetime) -> datetime | None:
     return min((at for at in (rules, memberships) if at is not None), default=None)
 
 
-def _live_ends() -> list[datetime | None]:
+def live_ends() -> list[datetime | None]:
     """Return when time ends the next sign-in of each timeout that has a live grant; None for offline ones."""
-    groups = Grant.objects.filter(ended_at=None).order_by().values_list("offline", "sign_in__idle_timeout")
     return [
         None if offline else min(expires_at, seen_at + timedelta(seconds=timeout) + IDLE_SLACK)
-        for offline, timeout, expires_at, seen_at in groups.annotate(
-            Min("sign_in__expires_at"), Min("sign_in__last_seen_at")
-        )
+        for offline, timeout, expires_at, seen_at in _LIVE.rows()
     ]
+
+
+def _live() -> QuerySet[Grant, Any]:
+    groups = Grant.objects.filter(ended_at=None).order_by().values_list("offline", "sign_in__idle_timeout")
+    return groups.annotate(Min("sign_in__expires_at"), Min("sign_in__last_seen_at"))
+
+
+_LIVE = PreparedLookup(_live)
 
 
 def _changes() -> object:

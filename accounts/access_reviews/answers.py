@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Any
 
 from django.contrib.auth.models import Group
 from django.core.exceptions import ObjectDoesNotExist, ValidationError
@@ -18,6 +19,7 @@ from accounts.models import AccessReview, AccessReviewEntry, User
 from authgate.audit import record
 from authgate.explain.access import DIRECT, GROUP, load_directory
 from authgate.models import Application, Rule
+from authgate.prepared import PreparedLookup
 
 TASKS_LIMIT = 2_000
 """Open tasks that one round looks at."""
@@ -100,6 +102,17 @@ def remove_access(
 
 def open_tasks() -> QuerySet[AccessReviewEntry]:
     return AccessReviewEntry.objects.filter(task_open=True).order_by("answered_at", "pk")
+
+
+def has_open_tasks() -> bool:
+    return bool(_AN_OPEN_TASK.rows())
+
+
+def _an_open_task() -> QuerySet[AccessReviewEntry, Any]:
+    return open_tasks().values_list("pk")[:1]
+
+
+_AN_OPEN_TASK = PreparedLookup(_an_open_task)
 
 
 def close_task(entry: AccessReviewEntry, *, by: str = "", address: str | None = None) -> bool:

@@ -31,7 +31,8 @@ def go(holder: str) -> int:
 
     Another process that has the lease does both instead.
     """
-    if not leases.hold(LEASE, holder, LEASE_SECONDS):
+    is_anything_due = answers.has_open_tasks() or reviews.due().exists()
+    if not is_anything_due or not leases.hold(LEASE, holder, LEASE_SECONDS):
         return 0
     answers.close_done_tasks()
     begun = 0

@@ -88,18 +88,24 @@ def _write() -> str | None:
     try:
         if _is_disk_full():
             return "the disk of the database is full"
-        session = import_module(settings.SESSION_ENGINE).SessionStore.get_model_class()
-        row = session(session_key=KEY, session_data=str(os.getpid()), expire_date=timezone.now())
-        session.objects.bulk_create(
-            [row],
-            update_conflicts=True,
-            unique_fields=["session_key"],
-            update_fields=["session_data", "expire_date"],
-        )
+        _write_row()
         caches["codes"].set(KEY, os.getpid(), 60)
     except Exception as error:
         return words_for(error)
     return None
+
+
+def _write_row() -> None:
+    """Write a row of the table of sessions. The ORM's inserts would take 5 MB in a process for checks."""
+    session = import_module(settings.SESSION_ENGINE).SessionStore.get_model_class()
+    now = connection.ops.adapt_datetimefield_value(timezone.now())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {session._meta.db_table} (session_key, session_data, expire_date) "  # noqa: S608
+            "VALUES (%s, %s, %s) ON CONFLICT (session_key) "
+            "DO UPDATE SET session_data = excluded.session_data, expire_date = excluded.expire_date",
+            [KEY, str(os.getpid()), now],
+        )
 
 
 def _is_disk_full() -> bool:

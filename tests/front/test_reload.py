@@ -35,7 +35,7 @@ if "IKD_RELOADED" in os.environ:
     sys.meta_path.insert(0, Slow())
 """
 
-MOST_MEMORY = 150 * 2**20
+MOST_MEMORY = 120_000_000
 """Bytes of an idle portal with two processes for checks and two for pages; docs/sizing.md has the figure."""
 
 

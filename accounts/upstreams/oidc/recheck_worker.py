@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.db import close_old_connections, connection
@@ -21,6 +22,7 @@ from accounts.upstreams.event_limits import may_record
 from accounts.upstreams.logout_requests import end_session
 from accounts.upstreams.oidc.refresh import Outcome, free_of_lease, refresh
 from authgate.audit import record
+from authgate.prepared import PreparedLookup
 from authgate.sign_ins import is_idle
 from authgate.worker import stale_connections, written
 
@@ -65,12 +67,19 @@ def recheck_due() -> int:
 def may_become_due() -> bool:
     """Return whether time can make any sign-in due, without a write to the database. One query."""
     now = timezone.now()
+    return any(now < seen_at + timedelta(seconds=timeout) for timeout, seen_at in _LAST_SEEN.rows(now))
+
+
+def _last_seen(now: datetime) -> QuerySet[UpstreamSession, Any]:
+    """Return the last use of the sign-ins that providers can be asked about, by idle timeout."""
     found = UpstreamSession.objects.filter(upstream__enabled=True, upstream__kind=Upstream.Kind.OIDC)
     found = found.filter(Q(wants_tokens=True) | Q(upstream__recheck_every__gt=0))
     found = found.filter(sign_in__ended_at=None, sign_in__expires_at__gt=now).exclude(refresh_token="")
     by_timeout = found.order_by().values_list("sign_in__idle_timeout")
-    seen = by_timeout.annotate(Max("sign_in__last_seen_at"))
-    return any(now < seen_at + timedelta(seconds=timeout) for timeout, seen_at in seen)
+    return by_timeout.annotate(Max("sign_in__last_seen_at"))
+
+
+_LAST_SEEN = PreparedLookup(_last_seen, datetime)
 
 
 def _live(upstream: Upstream, now: datetime) -> QuerySet[UpstreamSession]:
