@@ -188,10 +188,11 @@ $(VENV)/%.done: %.txt $(VENV)/made
 	  else tail -n 1 $(VENV)/pip.log; fi >&2; exit 1; }
 	@touch $@
 
+# The system's Python first: Debian builds it with profile-guided optimization, pyenv without, an eighth slower.
 $(VENV)/made:
 	@test -w . || { echo "No permission to write to $$PWD." >&2; exit 1; }
 	@echo "Making the virtual environment $(VENV) …"
-	@for python in python3.11 python3 python3.12 python3.13; do \
+	@for python in /usr/bin/python3 python3.11 python3 python3.12 python3.13; do \
 	  if $$python -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then \
 	    $$python -m venv --clear $(VENV) && touch $@ && exit 0; exit 1; fi; done; \
 	echo "$(NEEDS_PYTHON)" >&2; exit 1

@@ -8,13 +8,16 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from pathlib import Path
 
-from tools.go_programs import NotBuilt, helm
 from tools.locks import ROOT
 
 CHART = ROOT / "deploy" / "helm" / "ikd-portal"
 VALUES = ROOT / "deploy" / "helm" / "values"
 FOLDER = ROOT / "deploy" / "kubernetes"
+HELM = Path(sys.executable).with_name("helm")
+"""Helm 3, which requirements-dev.txt installs."""
+
 RELEASE, NAMESPACE = "portal", "ikd"
 
 HEADS = {
@@ -48,16 +51,16 @@ def main() -> int:
     for name in HEADS:
         try:
             (FOLDER / f"{name}.yaml").write_text(manifest(name))
-        except (NotBuilt, subprocess.CalledProcessError) as error:
+        except (OSError, subprocess.CalledProcessError) as error:
             print(f"No manifests: {error}", file=sys.stderr)
             return 1
     return 0
 
 
 def manifest(name: str) -> str:
-    """Return the text of a manifest. Raises NotBuilt or CalledProcessError."""
+    """Return the text of a manifest. Raises OSError without Helm, and CalledProcessError."""
     command = [
-        str(helm()),
+        str(HELM),
         "template",
         RELEASE,
         str(CHART),

@@ -15,7 +15,7 @@ PROGRAMS = {
     "oauth2-proxy": ("github.com/oauth2-proxy/oauth2-proxy/v7", "v7.15.6"),
     "miniflux.app": ("miniflux.app/v2", "v2.3.5"),
 }
-"""Module and version of each program. The first build takes 90 and 25 seconds of a processor."""
+"""Module and version of each program. The first takes 80 seconds of a processor, with optimization 125."""
 
 
 def built(name: str) -> Path:
@@ -35,7 +35,11 @@ def _build(what: str, folder: Path) -> None:
     go = binary("go", "golang-go, of the version that the module's go.mod names")
     environment = os.environ | {"GOBIN": str(folder), "CGO_ENABLED": "0"}
     done = subprocess.run(
-        [go, "install", "-ldflags=-s -w", what], env=environment, capture_output=True, text=True, check=False
+        [go, "install", "-ldflags=-s -w", "-gcflags=all=-N -l", what],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     if done.returncode and os.environ.get("CI") != "true":
         pytest.skip(f"Go cannot build {what}: is the module proxy reachable?")
