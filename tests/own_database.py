@@ -33,6 +33,12 @@ def url_in(folder: Path) -> str:
     return f"sqlite:///{folder / 'ikd.sqlite3'}"
 
 
+def environment_in(folder: Path, portal_url: str) -> dict[str, str]:
+    """Return the environment of programs that share the folder and the database of a server."""
+    own = {"IKD_VAR": str(folder), "DATABASE_URL": url_in(folder), "IKD_PORTAL_URL": portal_url}
+    return pattern.portals_environment() | own
+
+
 def make_in(folder: Path) -> str:
     """Make the migrated database of a folder, and return its URL."""
     url = url_in(folder)

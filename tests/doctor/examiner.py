@@ -7,8 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.own_database import url_in
-from tests.pattern import ROOT, portals_environment
+from tests.own_database import environment_in
+from tests.pattern import ROOT
 from tests.proxies.portal import Portal
 from tests.proxies.proxy import Proxy
 
@@ -20,11 +20,8 @@ class Examiner:
 
     def __init__(self, portal: Portal) -> None:
         self.portal = portal
-        self.environment = portals_environment() | {
-            "IKD_VAR": str(portal.server.log.parent),
-            "DATABASE_URL": url_in(portal.server.log.parent),
-            "IKD_PORTAL_URL": portal.origin("portal"),
-            "IKD_DOCTOR_NETWORKS": NETWORKS,
+        self.environment = environment_in(portal.server.log.parent, portal.origin("portal")) | {
+            "IKD_DOCTOR_NETWORKS": NETWORKS
         }
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.doctor.examining"],

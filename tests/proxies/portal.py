@@ -11,9 +11,8 @@ from authgate.check.cookies import cookie_name
 from authgate.check.target import origin_of
 from tests.behaviour import PORTAL, SITES
 from tests.forks import printed_by
-from tests.own_database import make_in, url_in
+from tests.own_database import environment_in, make_in
 from tests.pattern import CHEAPEST_HASHES, ROOT
-from tests.pattern import portals_environment as _environment
 from tests.proxies.processes import Server, free_port
 from tests.proxies.wire import exchange, request_bytes
 
@@ -62,12 +61,8 @@ def start_portal(
     names = {"portal": PORTAL, **SITES} | (domains or {})
     port, plain_port, own_port = port or free_port(), free_port(), free_port()
     shown = "" if port in (80, 443) else f":{port}"
-    environment = _environment() | {
-        "IKD_VAR": str(folder),
-        "DATABASE_URL": url_in(folder),
-        "IKD_PORTAL_URL": f"http://{own_host}:{own_port}"
-        if without_proxy
-        else f"{scheme}://{names['portal']}{shown}",
+    url = f"http://{own_host}:{own_port}" if without_proxy else f"{scheme}://{names['portal']}{shown}"
+    environment = environment_in(folder, url) | {
         "IKD_BIND": f"127.0.0.1:{own_port}",
         "IKD_WORKERS": "1",
         "IKD_PAGE_WORKERS": "1",

@@ -15,8 +15,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.forks import printed_by
-from tests.own_database import url_in
-from tests.pattern import portals_environment
+from tests.own_database import environment_in
 from tests.proxies.portal import Portal
 from tests.proxies.processes import Server, binary, free_port
 
@@ -33,14 +32,10 @@ def add_upstream(
     """Add a provider by the command that administrators use, and give what it says."""
     file = folder / f"{slug}-secret"
     file.write_text(secret)
-    environment = portals_environment() | {
-        "IKD_VAR": str(folder),
-        "DATABASE_URL": url_in(folder),
-        "IKD_PORTAL_URL": url or url_of(portal),
-    }
     arguments = ["--client-id", "portal", "--client-secret-file", str(file), "--allow-private"]
     return printed_by(
-        ["manage.py", "upstream", "add", "oidc", slug.title(), "--issuer", issuer, *arguments], environment
+        ["manage.py", "upstream", "add", "oidc", slug.title(), "--issuer", issuer, *arguments],
+        environment_in(folder, url or url_of(portal)),
     )
 
 

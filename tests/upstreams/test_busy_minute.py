@@ -11,7 +11,7 @@ from http.server import BaseHTTPRequestHandler
 import pytest
 
 from tests.forks import printed_by
-from tests.pattern import portals_environment
+from tests.own_database import environment_in
 from tests.proxies.portal import Portal, start_portal
 from tests.upstreams.cas_server import CasServer
 from tests.upstreams.provider import Provider
@@ -87,11 +87,10 @@ def portal(
 ) -> Iterator[Portal]:
     folder = tmp_path_factory.mktemp("portal")
     portal = start_portal(folder, scheme="http", without_proxy=True)
-    environment = portals_environment() | {"IKD_VAR": str(folder), "IKD_PORTAL_URL": url_of(portal)}
     script = LAY_OUT.format(
         issuers={"healthy": healthy.issuer, "dripping": dripping.issuer}, cas=cas_server.url
     )
-    printed_by(["manage.py", "shell", "-v0", "-c", script], environment)
+    printed_by(["manage.py", "shell", "-v0", "-c", script], environment_in(folder, url_of(portal)))
     yield portal
     portal.server.stop()
 

@@ -15,7 +15,7 @@ from playwright.sync_api import Page, expect, sync_playwright
 from tests.browser.chromium import launch
 from tests.browser.test_story import DOMAINS, resolver
 from tests.forks import printed_by
-from tests.pattern import portals_environment
+from tests.own_database import environment_in
 from tests.proxies.backend import Backend
 from tests.proxies.nginx import start_nginx
 from tests.proxies.portal import Portal, start_portal
@@ -78,7 +78,7 @@ def portal(cas: RealCas, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
 
 
 def lay_out(folder: Path, portal: Portal, cas: RealCas) -> None:
-    environment = portals_environment() | {"IKD_VAR": str(folder), "IKD_PORTAL_URL": portal.origin("portal")}
+    environment = environment_in(folder, portal.origin("portal"))
     printed_by(["manage.py", "shell", "-v0", "-c", LAY_OUT.format(url=cas.url)], environment)
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from authgate.check.cookies import cookie_name
 from tests.forks import printed_by
-from tests.pattern import portals_environment
+from tests.own_database import environment_in
 from tests.proxies.portal import Portal, start_portal
 from tests.upstreams.cas_server import CasServer
 from tests.upstreams.real import Visitor, url_of
@@ -30,9 +30,8 @@ def folder(tmp_path: Path) -> Path:
 @pytest.fixture
 def portal(folder: Path, server: CasServer) -> Iterator[Portal]:
     portal = start_portal(folder, scheme="http", without_proxy=True)
-    environment = portals_environment() | {"IKD_VAR": str(folder), "IKD_PORTAL_URL": url_of(portal)}
     arguments = ["upstream", "add", "cas", "Campus", "--server", server.url, "--allow-private"]
-    printed_by(["manage.py", *arguments], environment)
+    printed_by(["manage.py", *arguments], environment_in(folder, url_of(portal)))
     yield portal
     portal.server.stop()
 

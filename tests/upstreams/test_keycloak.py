@@ -18,8 +18,7 @@ from tests.behaviour import FETCH
 from tests.browser.chromium import launch
 from tests.browser.test_story import DOMAINS, resolver
 from tests.forks import printed_by
-from tests.own_database import url_in
-from tests.pattern import portals_environment
+from tests.own_database import environment_in
 from tests.proxies.backend import Backend
 from tests.proxies.nginx import start_nginx
 from tests.proxies.portal import Portal, start_portal
@@ -65,12 +64,7 @@ class Installation:
     folder: Path
 
     def manage(self, *arguments: str) -> str:
-        environment = {
-            "IKD_VAR": str(self.folder),
-            "DATABASE_URL": url_in(self.folder),
-            "IKD_PORTAL_URL": self.portal.origin("portal"),
-        }
-        return printed_by([*arguments], portals_environment() | environment)
+        return printed_by([*arguments], environment_in(self.folder, self.portal.origin("portal")))
 
     def app(self, path: str = "/") -> str:
         return f"{self.portal.origin('app')}{path}"
