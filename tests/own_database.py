@@ -13,6 +13,7 @@ from typing import Any
 
 import psycopg
 import pytest
+from psycopg.types.string import TextLoader
 
 from tests import pattern
 
@@ -65,11 +66,12 @@ def sign_ins_wait(url: str) -> Iterator[None]:
 
 
 def rows_in(folder: Path, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    """Run a statement with `?` for each parameter, and return its rows."""
+    """Run a statement with `?` for each parameter, and return its rows: an address is a text on both."""
     url = url_in(folder)
     if url.startswith("sqlite:"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10)) as database, database:
             return database.execute(query, parameters).fetchall()
     with psycopg.connect(url) as connection:
+        connection.adapters.register_loader("inet", TextLoader)
         found = connection.execute(query.replace("?", "%s").encode(), parameters or None)
         return found.fetchall() if found.description else []

@@ -133,4 +133,4 @@ def newest_refusal(folder: Path) -> int:
 def refused_addresses(folder: Path, after: int) -> set[str]:
     """Return the client addresses of the refusals after one."""
     ask = "SELECT address FROM authgate_auditevent WHERE kind = 'refused' AND id > ?"
-    return {str(address) for (address,) in rows_in(folder, ask, after)}
+    return {address for (address,) in rows_in(folder, ask, after)}
