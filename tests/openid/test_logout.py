@@ -28,6 +28,7 @@ from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.front.serving import Database, Portal, eventually
 from tests.openid.logout_receiver import Receiver, listening
 from tests.openid.relying_party import FORM, RelyingParty, register
+from tests.own_database import in_tables
 
 AFTER = "https://wiki.example.com/signed-out"
 
@@ -403,6 +404,7 @@ def test_a_round_sweeps_and_sends(browser: PortalClient, told: RelyingParty, rec
     assert eventually(lambda: rounds.go(is_written=True) > 0 and len(receiver.tokens) == 1)
 
 
+@in_tables
 @pytest.mark.parametrize(
     "limit",
     [
