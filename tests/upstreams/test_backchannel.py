@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 
 import jwt
 import pytest
+from django.core.cache import caches
 from django.db import OperationalError, connection
 
 from accounts.models import Identity, Upstream, UpstreamSession
@@ -22,6 +23,7 @@ from authgate.sign_ins import open_gate
 from tests.accounts.conftest import PortalClient
 from tests.accounts.signing_in import is_signed_in
 from tests.authgate.asking import WIKI, ask, facts
+from tests.cache_entries import entries_of
 from tests.factories import ApplicationFactory, UpstreamFactory
 from tests.upstreams.no_cache import NoCache
 from tests.upstreams.provider import OTHER_RSA_KEY, RSA_KEY, Provider, jwk
@@ -453,6 +455,7 @@ def test_nothing_of_a_token_is_kept(
         for table in tables:
             cursor.execute(f"SELECT * FROM {connection.ops.quote_name(table)}")
             kept += str(cursor.fetchall())
+    kept += str([entries_of(alias) for alias in caches])  # those on Redis are in no table
     assert answers == [200, 400, 400]
     assert "logout-token:" in kept and "used already" in kept
     for secret in ("number-4711", *good.split(".")[1:], *bad.split(".")[1:]):
