@@ -31,7 +31,10 @@ def measure_growth(run: Run, few: Path, applications: Path, sessions: Path) -> d
     """Compare portals on three databases: few of both, many applications, many sessions."""
     warm = prepare(run.folder, "warm", requests.checks(requests.tokens(FEW_SESSIONS)))
     many = run.plan.sessions
-    spread = prepare(run.folder, "spread", requests.checks(requests.tokens(20_000, 9_973, many)))
+    spread, few_spread = (
+        prepare(run.folder, name, requests.checks(requests.tokens(20_000, 9_973, of)))
+        for name, of in (("spread", many), ("few spread", FEW_SESSIONS))
+    )
     with ExitStack() as stack:
 
         def held(name: str, var: Path) -> servers.Server:
@@ -44,7 +47,7 @@ def measure_growth(run: Run, few: Path, applications: Path, sessions: Path) -> d
             Case("few", held("few", few), warm),
             Case("many applications", held("many applications", applications), warm),
             Case("many sessions", held("many sessions", sessions), warm),
-            Case("few, cold", cold("few cold", few), warm),
+            Case("few, cold", cold("few cold", few), few_spread),
             Case("many sessions, cold", cold("many cold", sessions), spread),
         ]
         found = measure_in_turn(run, cases)
