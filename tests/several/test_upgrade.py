@@ -46,7 +46,7 @@ def earlier(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if not archive:
         pytest.skip("this checkout has no history")
     with tarfile.open(fileobj=io.BytesIO(archive)) as files:
-        files.extractall(folder, filter="data")
+        files.extractall(folder)
     return folder
 
 
