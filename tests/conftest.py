@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from _pytest import fixtures
 from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
 from django.core.signals import setting_changed
@@ -28,7 +29,7 @@ from authgate.worker import readiness
 from ikd_portal.settings import cache
 from tests.factories import person
 from tests.pattern import fill_from_pattern
-from tests.quick import FOLDERS_OF_SERVERS, LONG, is_quick
+from tests.quick import FOLDERS_OF_SERVERS, LONG, quick_tests
 
 if TYPE_CHECKING:
     from tests.distribution import LongestFirst
@@ -68,9 +69,21 @@ def pytest_collection() -> Generator[None, object, object]:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
     """Mark what `make quick` runs."""
-    for item in items:
-        if is_quick(item):
-            item.add_marker("quick")
+    for item in quick_tests(items):
+        item.add_marker("quick")
+
+
+def pytest_configure() -> None:
+    """Spare pytest the signature of each `request` that a fixture asks for: 30 a test, all without arguments.
+
+    pytest reserves the name, so no fixture of a test is called so.
+    """
+    find = fixtures.getfuncargnames
+
+    def find_argument_names(function: Any, *, name: str = "", cls: type | None = None) -> tuple[str, ...]:
+        return () if name == "request" else find(function, name=name, cls=cls)
+
+    fixtures.getfuncargnames = find_argument_names
 
 
 @pytest.fixture(scope="session")

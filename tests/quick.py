@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from functools import cache
 from types import ModuleType
 
@@ -23,6 +24,9 @@ LONG = frozenset(
         "tests/accounts/test_bad_input.py",
         "tests/accounts/test_large_accounts.py",
         "tests/admin/test_staff_and_superusers.py",
+        "tests/authgate/test_decision_properties.py",
+        "tests/authgate/test_fuzz.py",
+        "tests/conversion/test_authelia_properties.py",
         "tests/fuzzing/test_fuzzing.py",
         "tests/fuzzing/test_heads.py",
         "tests/openid/test_any_parameters.py",
@@ -30,6 +34,67 @@ LONG = frozenset(
     )
 )
 """Files that are long as a whole. In others, the marker `long` stands at what is."""
+
+FIRST_ROWS = frozenset(
+    (
+        "tests/accounts/test_access_requests.py",
+        "tests/accounts/test_foreign_identifiers.py",
+        "tests/accounts/test_invitations.py",
+        "tests/accounts/test_own_account.py",
+        "tests/accounts/test_sign_in_page.py",
+        "tests/accounts/test_stale_form.py",
+        "tests/admin/test_applications.py",
+        "tests/admin/test_attention.py",
+        "tests/admin/test_deletion.py",
+        "tests/admin/test_explain.py",
+        "tests/admin/test_lists.py",
+        "tests/admin/test_openid_clients.py",
+        "tests/admin/test_roles.py",
+        "tests/admin/test_sessions_and_events.py",
+        "tests/admin/test_users_and_groups.py",
+        "tests/authgate/test_endpoints.py",
+        "tests/authgate/test_hand_over.py",
+        "tests/authgate/test_machines.py",
+        "tests/authgate/test_start.py",
+        "tests/configuration_file/test_drift.py",
+        "tests/delegation/test_access_reviews.py",
+        "tests/delegation/test_effects.py",
+        "tests/delegation/test_every_url.py",
+        "tests/delegation/test_group_managers.py",
+        "tests/delegation/test_owners.py",
+        "tests/effect/test_confirmation.py",
+        "tests/explain/test_same_as_check.py",
+        "tests/glance/test_search.py",
+        "tests/journal/test_pages.py",
+        "tests/journal/test_undo.py",
+        "tests/journal/test_undo_of_every_kind.py",
+        "tests/memberships/test_pages.py",
+        "tests/memberships/test_readers.py",
+        "tests/openid/test_authorize.py",
+        "tests/openid/test_client_attention.py",
+        "tests/openid/test_client_keys.py",
+        "tests/openid/test_costs.py",
+        "tests/openid/test_device.py",
+        "tests/openid/test_instructions.py",
+        "tests/openid/test_tokens.py",
+        "tests/second_factor/test_reauthentication.py",
+        "tests/second_factor/test_signing_in.py",
+        "tests/upstreams/test_administration.py",
+        "tests/upstreams/test_attempts.py",
+        "tests/upstreams/test_backchannel.py",
+        "tests/upstreams/test_cas_logout.py",
+        "tests/upstreams/test_cas_sign_in.py",
+        "tests/upstreams/test_fragments.py",
+        "tests/upstreams/test_groups.py",
+        "tests/upstreams/test_id_tokens.py",
+        "tests/upstreams/test_identities.py",
+        "tests/upstreams/test_machine_tokens.py",
+        "tests/upstreams/test_provider_users.py",
+        "tests/upstreams/test_recheck.py",
+        "tests/usage/test_removals.py",
+    )
+)
+"""Files whose rows take long. Of each table there, `make quick` runs the first row."""
 
 MARKS_OF_SERVERS = frozenset(("proxy", "browser", "server"))
 
@@ -55,5 +120,17 @@ def _starts_servers(module: ModuleType) -> bool:
 
 
 def is_quick(test: pytest.Function) -> bool:
+    """Return whether a test starts no server and is not long. A row of a table may be left out yet."""
     is_long = test.nodeid.partition("::")[0] in LONG or test.get_closest_marker("long")
     return not is_long and not starts_servers(test)
+
+
+def quick_tests(tests: Iterable[pytest.Function]) -> Iterator[pytest.Function]:
+    """Return what `make quick` runs of `tests`, all tests of their files."""
+    begun: set[str] = set()
+    for test in filter(is_quick, tests):
+        table = test.nodeid.partition("[")[0]
+        if table in begun and test.nodeid.partition("::")[0] in FIRST_ROWS:
+            continue
+        begun.add(table)
+        yield test

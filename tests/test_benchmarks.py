@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from benchmarks import growth
 from tests.pattern import copy_pattern
 
 
+@pytest.mark.long
 def test_the_time_to_compile_all_applications_is_measured(tmp_path: Path) -> None:
     copy_pattern(tmp_path / "ikd.sqlite3")
 

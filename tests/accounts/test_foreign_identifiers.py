@@ -211,6 +211,7 @@ def test_who_confirms_anothers_address_gains_nothing(bobs: Client, bob: User, al
     assert not EmailAddress.objects.filter(user=bob, email="second@example.com").exists()
 
 
+@pytest.mark.long
 def test_the_administration_is_shut_for_him_whatever_the_number(
     bobs: Client, alices: Alices, rf: RequestFactory
 ) -> None:

@@ -273,6 +273,7 @@ def test_the_list_of_applications_asks_the_database_the_same_for_many(
         carols.get("/admin/authgate/application/")
 
 
+@pytest.mark.long
 def test_the_form_of_an_application_asks_little_for_each_of_many_rules(
     carols: Client, alice: User, django_assert_max_num_queries: Any
 ) -> None:

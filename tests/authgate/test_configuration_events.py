@@ -35,6 +35,7 @@ def test_a_mistake_is_counted_rather_than_listed() -> None:
     assert [each.count for each in ConfigurationEvent.objects.all()] == [5]
 
 
+@pytest.mark.long
 @pytest.mark.django_db
 def test_there_are_a_thousand_counters_at_most() -> None:
     own = Writer()
@@ -48,6 +49,7 @@ def test_there_are_a_thousand_counters_at_most() -> None:
     assert ConfigurationEvent.objects.count() == COUNTERS_LIMIT
 
 
+@pytest.mark.long
 @pytest.mark.django_db
 def test_counters_that_are_there_go_on_counting_when_all_are_taken() -> None:
     own = Writer()

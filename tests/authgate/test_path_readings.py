@@ -304,6 +304,7 @@ def test_a_malformed_escape_is_read_by_nobody(path: str) -> None:
     assert verdict(application(("/", False, OPEN)), path) is Verdict.REFUSE
 
 
+@pytest.mark.long
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0#"), max_size=12))
 def test_every_text_that_is_encoded_in_full_is_an_honest_path(text: str) -> None:
     assume("%00" not in unicodedata.normalize("NFKC", text))

@@ -102,6 +102,7 @@ def make_world(seed: int) -> None:
             GroupMapping.objects.create(upstream=upstream, claim="on", value="off", group=group)
 
 
+@pytest.mark.long
 @settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(seed=st.integers(0, 2**32))
 def test_an_export_that_is_applied_changes_nothing(database: Database, seed: int) -> None:

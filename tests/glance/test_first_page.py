@@ -237,6 +237,7 @@ def write_events(minutes: int, kinds: tuple[str, ...] = EIGHT) -> None:
             )
 
 
+@pytest.mark.long
 def test_the_first_page_is_quick_with_many_events(carols: Client) -> None:
     """If 200,000 events were read to be counted, both would take as long. A busy machine slows both."""
     write_events(25_000)

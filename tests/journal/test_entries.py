@@ -246,6 +246,7 @@ def test_a_pass_ends_with_its_block(people: Cast) -> None:
 # ---- the beginning, and migrations ------------------------------------------------------------------------
 
 
+@pytest.mark.long
 def test_the_journal_begins_with_the_state_that_it_finds(people: Cast) -> None:
     StrictGroup.objects.create(group=Group.objects.all()[0])
     call_command("migrate", "authgate", "0017", interactive=False, verbosity=0)
@@ -279,6 +280,7 @@ def test_what_changes_without_triggers_is_caught_up_with(database: Database, peo
     assert JournalGap.objects.filter(reason="migration").count() == 1
 
 
+@pytest.mark.long
 def test_migrating_without_changes_leaves_no_gap(database: Database, people: Cast) -> None:
     old = JournalEntry.objects.count()
     call_command("migrate", "accounts", "0016", interactive=False, verbosity=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from django.core.management import call_command
 from django.db import connection
 
@@ -16,6 +17,7 @@ def migrate(*target: str) -> None:
     call_command("migrate", *target, interactive=False, verbosity=0)
 
 
+@pytest.mark.long
 def test_backwards_and_forwards(database: Database, people: Cast) -> None:  # noqa: F811
     migrate("openid", "zero")
     tables = connection.introspection.table_names()

@@ -219,6 +219,7 @@ def test_after_five_wrong_codes_the_right_one_waits_too(client: Client, alice: U
     assert not is_signed_in(client)
 
 
+@pytest.mark.long
 def test_who_tries_codes_elsewhere_does_not_lock_the_person_out(
     client: Client, other_browser: Client, alice: User
 ) -> None:
@@ -243,6 +244,7 @@ def test_who_tries_codes_elsewhere_does_not_lock_the_person_out(
     assert is_signed_in(client)
 
 
+@pytest.mark.long
 def test_nobody_without_the_password_uses_the_tries_of_codes_up(
     client: Client, other_browser: Client, alice: User
 ) -> None:

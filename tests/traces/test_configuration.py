@@ -50,14 +50,17 @@ def loaded(folder: Path, **environment: str) -> str:
     return done.stdout.strip()
 
 
+@pytest.mark.long
 def test_without_a_collector_nothing_of_opentelemetry_is_loaded(tmp_path: Path) -> None:
     assert loaded(tmp_path) == "False False"
 
 
+@pytest.mark.long
 def test_with_a_collector_the_master_loads_it_for_all_workers(tmp_path: Path) -> None:
     assert loaded(tmp_path, OTEL_EXPORTER_OTLP_ENDPOINT=ENDPOINT) == "True True"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "environment",
     [
