@@ -63,5 +63,5 @@ def claims_of(subject: Subject, scopes: Collection[str], application: Applicatio
     if "email" in scopes and subject.email:
         told |= {"email": subject.email, "email_verified": True}
     if "groups" in scopes:
-        told["groups"] = list(told_groups(application, subject))
+        told["groups"] = told_groups(application, subject)
     return told

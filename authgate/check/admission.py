@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
 from functools import lru_cache
 from itertools import chain
 from typing import Any
@@ -83,13 +82,12 @@ def _admit_anew(
         headers += token_headers(application, tokens)
     if is_too_long(headers):
         return None
-    picked = Picked()
     tally = _new_tally(context, principal, decision, memory, None)
     made = _made(application, principal, headers, tally)
     allowed = memory.public if principal is None else principal.allowed
     if len(allowed) >= ANSWERS_LIMIT:
         allowed.clear()
-    allowed[target.origin] = (application, made, good_until, picked)
+    allowed[target.origin] = (application, made, good_until, Picked())
     return made
 
 
@@ -99,8 +97,7 @@ def _made(application: Application, principal: Principal | None, headers: Header
         return Answer(200, headers, tally=tally)
     if principal.is_program and not application.id_token:
         headers += OURS
-    sign_in, token = principal.sign_in_id, principal.token_id
-    return Answer(200, headers, sign_in_id=sign_in, token_id=token, tally=tally)
+    return Answer(200, headers, sign_in_id=principal.sign_in_id, token_id=principal.token_id, tally=tally)
 
 
 def _new_tally(
@@ -116,13 +113,11 @@ def _new_tally(
     if application.watched:  # such a tally fits no other request, so that each comes here
         return memory.tally(context, subject, decision, ALLOWED)
     person = NOBODY if subject is None else subject.user_id
-    method = context.target.method
-    tally = memory.tallies.kept(application.id, person, decision, method)
-    if picked is None:
-        return tally
-    if len(picked) >= PICKED_LIMIT:
-        picked.clear()
-    picked[decision.rule, method] = tally
+    tally = memory.tallies.kept(application.id, person, decision, context.target.method)
+    if picked is not None:
+        if len(picked) >= PICKED_LIMIT:
+            picked.clear()
+        picked[decision.rule, tally.method] = tally
     return tally
 
 
@@ -161,7 +156,7 @@ def identity_headers(application: Application | None, subject: Subject | None) -
         user = username
         if application is not None and application.user_header == "uuid":
             user = subject.uuid.encode()
-        groups = _groups_value(subject.groups, None if application is None else application.named_groups)
+        groups = _groups_value(tuple(told_groups(application, subject)))
     headers = [
         (b"x-auth-request-user", user),
         (b"x-auth-request-email", email),
@@ -189,7 +184,7 @@ def identity_claims(context: Context, principal: Principal, memory: Memory) -> d
         "exp": int(min(context.now + IDENTITY_LIFETIME, principal.expires_at, subject.groups_until)),
         "preferred_username": subject.username,
         "name": subject.display_name,
-        "groups": list(told_groups(context.application, subject)),
+        "groups": told_groups(context.application, subject),
     }
     return claims | ({"email": subject.email} if subject.email else {})
 
@@ -209,18 +204,16 @@ def token_headers(application: Application, tokens: Tokens | None) -> Headers:
     return headers
 
 
-def told_groups(application: Application | None, subject: Subject) -> Iterable[str]:
-    return _told(subject.groups, None if application is None else application.named_groups)
-
-
-def _told(groups: tuple[tuple[int, str], ...], named: frozenset[str] | None) -> list[str]:
-    return sorted([name for _, name in groups if named is None or name in named])
+def told_groups(application: Application | None, subject: Subject) -> list[str]:
+    """Return the names of a subject's groups that an application receives, in order."""
+    named = None if application is None else application.named_groups
+    return sorted([name for _, name in subject.groups if named is None or name in named])
 
 
 @lru_cache(maxsize=512)
-def _groups_value(groups: tuple[tuple[int, str], ...], named: frozenset[str] | None) -> bytes:
-    """Return groups as a header value, the same object for all subjects that are in these groups."""
-    return b",".join([header_value(name, comma=True) for name in _told(groups, named)])
+def _groups_value(names: tuple[str, ...]) -> bytes:
+    """Return groups as a header value, the same object for all who are in these groups."""
+    return b",".join([header_value(name, comma=True) for name in names])
 
 
 def is_too_long(headers: Headers) -> bool:

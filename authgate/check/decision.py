@@ -185,15 +185,13 @@ class Subject:
     group_ids: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
-        groups, ids = _alike(self.groups)
-        object.__setattr__(self, "groups", groups)
-        object.__setattr__(self, "group_ids", ids)
+        object.__setattr__(self, "group_ids", _ids_of(self.groups))
 
 
 @lru_cache(maxsize=1024)
-def _alike(groups: tuple[tuple[int, str], ...]) -> tuple[tuple[tuple[int, str], ...], frozenset[int]]:
-    """Return groups and their ids, the same objects for all subjects that are in these groups."""
-    return groups, frozenset([id for id, _ in groups])
+def _ids_of(groups: tuple[tuple[int, str], ...]) -> frozenset[int]:
+    """Return the ids of groups, the same object for all subjects that are in these groups."""
+    return frozenset([id for id, _ in groups])
 
 
 @dataclass(frozen=True, slots=True)
