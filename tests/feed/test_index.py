@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authgate.check.decision import Subject
+from authgate.memberships import groups_in
 from authgate.worker.memory import Index
 
 steps = st.lists(st.tuples(st.booleans(), st.integers(0, 2), st.sampled_from([b"a", b"b", b"c", b"d"])))
@@ -28,7 +29,8 @@ def test_an_index_holds_what_was_added_and_not_discarded(done: list[tuple[bool, 
 
 def test_equal_groups_stand_in_memory_once() -> None:
     one, other = (
-        Subject(number, "", f"user{number}", groups=((1, "".join(["st", "aff"])),)) for number in range(2)
+        Subject(number, "", f"user{number}", groups=groups_in([(None, 1, "".join(["st", "aff"]))], 0.0)[0])
+        for number in range(2)
     )
 
     assert one.groups is other.groups
