@@ -72,7 +72,7 @@ def _asked_as_when_idle() -> bool:
             answers.has_open_tasks()
             migrations.missing()
             if Upstream.objects.filter(kind=Upstream.Kind.OIDC, enabled=True).exists():
-                from accounts.upstreams.oidc import redemption  # noqa: F401, without providers 5 MB for nothing
+                from accounts.upstreams.oidc import redemption  # noqa: F401, 5 MB that others do not need
     except DatabaseError:
         return False  # workers log it
     return True

@@ -120,7 +120,7 @@ def _starts_servers(module: ModuleType) -> bool:
 
 
 def is_quick(test: pytest.Function) -> bool:
-    """Return whether a test starts no server and is not long. A row of a table may be left out yet."""
+    """Return whether a test starts no server and is not long. `quick_tests` may still leave it out."""
     is_long = test.nodeid.partition("::")[0] in LONG or test.get_closest_marker("long")
     return not is_long and not starts_servers(test)
 

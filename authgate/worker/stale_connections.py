@@ -72,7 +72,7 @@ def close_stale() -> None:
     Raises Overwritten if another database was written into the open file of SQLite: connections then show
     a mixture of both, and only a restart of the portal helps.
     """
-    connection: Any = connections[DEFAULT_DB_ALIAS]  # its proxy would find it anew for each attribute
+    connection: Any = connections[DEFAULT_DB_ALIAS]  # Django's proxy looks it up for each attribute
     if connection.vendor == "sqlite":
         _look_at_file(connection)
     if connection.connection is None or connection.in_atomic_block:
@@ -99,7 +99,7 @@ def _path(connection: BaseDatabaseWrapper) -> Path:
 
 @lru_cache(maxsize=8)
 def _path_of(name: str | Path) -> Path:
-    """Return one path each time, for each look-up needs it: to build a Path takes longer than to use it."""
+    """Return the same Path each time. Each look-up needs it, and to build one takes longer than to use it."""
     return Path(name)
 
 
