@@ -25,6 +25,9 @@ from tests.factories import UpstreamFactory, UserFactory
 from tests.feed.conftest import Clock
 from tests.feed.test_freshness import remember
 from tests.front.serving import WIKI, Cast, Database
+from tests.lazy_states import lazy_states  # noqa: F401
+
+pytestmark = pytest.mark.usefixtures("lazy_states")
 
 
 def migrate(*target: str) -> None:

@@ -19,6 +19,7 @@ from authgate.journal.tables import BY_NAME, TABLES
 from authgate.models import Application, JournalContext, JournalEntry, JournalGap, Origin, Rule
 from tests.factories import ApplicationFactory, UserFactory
 from tests.front.serving import Cast, Database
+from tests.lazy_states import lazy_states  # noqa: F401
 
 
 def entries() -> list[JournalEntry]:
@@ -247,6 +248,7 @@ def test_a_pass_ends_with_its_block(people: Cast) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("lazy_states")
 def test_the_journal_begins_with_the_state_that_it_finds(people: Cast) -> None:
     StrictGroup.objects.create(group=Group.objects.all()[0])
     call_command("migrate", "authgate", "0017", interactive=False, verbosity=0)
@@ -281,6 +283,7 @@ def test_what_changes_without_triggers_is_caught_up_with(database: Database, peo
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("lazy_states")
 def test_migrating_without_changes_leaves_no_gap(database: Database, people: Cast) -> None:
     old = JournalEntry.objects.count()
     call_command("migrate", "accounts", "0016", interactive=False, verbosity=0)

@@ -11,6 +11,7 @@ from authgate.sign_ins import end_sign_ins
 from openid.models import Client
 from tests.feed.conftest import people  # noqa: F401
 from tests.front.serving import Cast, Database
+from tests.lazy_states import lazy_states  # noqa: F401
 
 
 def migrate(*target: str) -> None:
@@ -18,6 +19,7 @@ def migrate(*target: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.usefixtures("lazy_states")
 def test_backwards_and_forwards(database: Database, people: Cast) -> None:  # noqa: F811
     migrate("openid", "zero")
     tables = connection.introspection.table_names()

@@ -29,6 +29,7 @@ from tests.feed.cluster import Cluster
 from tests.feed.conftest import Clock
 from tests.feed.test_freshness import remember
 from tests.front.serving import Cast, Database
+from tests.lazy_states import lazy_states  # noqa: F401
 from tests.years import rows
 
 
@@ -38,7 +39,7 @@ def var(settings: Settings, tmp_path: Path) -> None:
 
 
 @pytest.fixture
-def migrated_from_nothing() -> None:
+def migrated_from_nothing(lazy_states: None) -> None:  # noqa: F811
     """Stand for a copy whose tables are made by its migrations alone."""
 
 
