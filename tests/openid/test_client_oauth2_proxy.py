@@ -23,7 +23,7 @@ from tests.proxies.processes import Server, free_port
 from tests.proxies.proxy import DEPLOY
 from tests.proxies.substitution import substituted
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("built by go")]
 
 FILE = DEPLOY / "openid-clients" / "oauth2-proxy.cfg"
 
