@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from django.contrib.auth import get_user_model
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Q
 
 from authgate import outbox
@@ -51,11 +52,26 @@ def rehearse(change: Callable[[], Result], bounds: Bounds = EVERYTHING) -> tuple
 def measured(change: Callable[[], Result], bounds: Bounds = EVERYTHING) -> tuple[Result, Effect]:
     """Make a change, and return its result with its effect. It stays if the caller's transaction commits.
 
-    With READ COMMITTED, another transaction that commits meanwhile can be part of the effect.
+    Nothing is loaded unless the change writes: a form that is refused writes nothing. With READ COMMITTED,
+    another transaction that commits meanwhile can be part of the effect.
     """
-    before = load_state(bounds)
-    result = change()
+    before: State | None = None
+
+    def look(execute: Callable[..., Any], sql: Any, *arguments: Any) -> Any:
+        nonlocal before
+        if before is None and not (isinstance(sql, str) and _WRITES_NOTHING.match(sql)):
+            before = load_state(bounds)
+        return execute(sql, *arguments)
+
+    with connection.execute_wrapper(look):
+        result = change()
+    if before is None:
+        return result, Effect()
     return result, compare(before, load_state(bounds), time.time())
+
+
+_WRITES_NOTHING = re.compile(r"\(*SELECT |SAVEPOINT |RELEASE SAVEPOINT |ROLLBACK TO SAVEPOINT ")
+"""How Django's statements begin that leave rows as they are. PostgreSQL's unions are in parentheses."""
 
 
 def load_state(bounds: Bounds = EVERYTHING) -> State:
