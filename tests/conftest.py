@@ -16,6 +16,7 @@ from django.core.cache.backends.db import DatabaseCache
 from django.core.signals import setting_changed
 from django.db import connection
 from django.db.backends.base.operations import BaseDatabaseOperations
+from django.template.base import Template
 from django.test.client import ClientHandler
 from pytest_django import Settings
 from pytest_django.plugin import DjangoDbBlocker
@@ -121,6 +122,20 @@ def middleware_loaded_once() -> Iterator[None]:
         patch.setattr(ClientHandler, "load_middleware", load_once)
         yield
     setting_changed.disconnect(forget)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def contexts_of_pages(django_test_environment: None) -> Iterator[None]:
+    """Let `response.context` keep what pages were rendered with. Django keeps it for each widget, too."""
+    render_and_keep = Template._render  # type: ignore[attr-defined]
+
+    def render(self: Any, context: Any) -> Any:
+        is_part = (self.name or "").startswith(("django/forms/", "admin/widgets/"))
+        return self.nodelist.render(context) if is_part else render_and_keep(self, context)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Template, "_render", render)
+        yield
 
 
 @pytest.fixture(scope="session", autouse=True)

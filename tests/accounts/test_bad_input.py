@@ -10,8 +10,9 @@ import re
 import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache, lru_cache
 from typing import Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus, urlencode
 
 import pytest
 from allauth.account.forms import default_token_generator
@@ -19,7 +20,7 @@ from allauth.account.utils import user_pk_to_url_str
 from allauth.mfa.models import Authenticator
 from django.apps import apps
 from django.contrib import admin
-from django.db import models, transaction
+from django.db import connection, models, transaction
 from django.test import Client, RequestFactory
 from django.urls import get_resolver, resolve
 from django.utils import timezone
@@ -338,6 +339,10 @@ def browser(who: str, cast: People) -> Client:
     return client
 
 
+quoted: Any = lru_cache(1_000)(quote_plus)
+"""Takes long for a megabyte, which is posted again and again."""
+
+
 def written(text: bytes, name: str) -> bytes:
     shape = next((shape for pattern, shape in SHAPES if pattern.search(name)), b"%s")
     return shape % text if text else b""
@@ -346,7 +351,7 @@ def written(text: bytes, name: str) -> bytes:
 def post(client: Client, path: str, fields: dict[str, Any]) -> Any:
     """Post a form. Who is refused has written nothing."""
     empty("default")
-    body = urlencode(fields, doseq=True)
+    body = urlencode(fields, doseq=True, quote_via=quoted)
     with nothing_written_if(lambda: is_refusal(answer)):
         answer = client.generic("POST", path, body, "application/x-www-form-urlencoded")
     return answer
@@ -364,21 +369,32 @@ def hides(character: str) -> bool:
 def hidden_in_the_database() -> list[tuple[str, str, str]]:
     """Return saved texts with invisible characters; texts of several lines can have line breaks."""
     found = []
+    with connection.cursor() as cursor:
+        for label, fields, query in texts_in_the_database():
+            for row in cursor.execute(query).fetchall():
+                found += [
+                    (label, name, str(text)[:50])
+                    for (name, kept), text in zip(fields, row, strict=True)
+                    if text and hides_something(str(text), kept)
+                ]
+    return found
+
+
+@cache
+def texts_in_the_database() -> list[tuple[str, list[tuple[str, str]], str]]:
+    """Return each model with texts: its fields, each with what it may hold besides, and a query for them."""
+    found = []
     for model in apps.get_models():
-        if model._meta.app_label == "sessions":
-            continue
-        fields = [
+        columns = [
             field
             for field in model._meta.concrete_fields
             if isinstance(field, models.CharField | models.TextField)
         ]
-        rows = model._default_manager.order_by().values_list(*(field.attname for field in fields))
-        for row in rows if fields else ():
-            found += [
-                (model._meta.label, field.name, str(text)[:50])
-                for field, text in zip(fields, row, strict=True)
-                if hides_something(str(text or ""), "\r\n\t" if isinstance(field, models.TextField) else "")
-            ]
+        if not columns or model._meta.app_label == "sessions":
+            continue
+        fields = [(each.name, "\r\n\t" if isinstance(each, models.TextField) else "") for each in columns]
+        names = ", ".join(connection.ops.quote_name(each.column) for each in columns)
+        found.append((model._meta.label, fields, f"SELECT {names} FROM {model._meta.db_table}"))
     return found
 
 
