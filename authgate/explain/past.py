@@ -42,9 +42,13 @@ class Past:
         self.at: datetime | None = at
         self._at = at
         self._known = min(at, timezone.now())
+        self._read: dict[tuple[object, ...], list[Row]] = {}
 
     def _rows(self, table: str, **about: int) -> list[Row]:
-        return rows_at(self._known, table, **about)
+        key = (table, *about.items())
+        if key not in self._read:
+            self._read[key] = rows_at(self._known, table, **about)
+        return self._read[key]
 
     # ---- applications ----
 
