@@ -73,10 +73,16 @@ def event(kind: str) -> AuditEvent:
 
 
 def request_count(user: User) -> RequestCount:
+    return request_counts([user])[0]
+
+
+def request_counts(users: Sequence[User]) -> list[RequestCount]:
     application, _ = Application.objects.get_or_create(name="wiki")
-    return RequestCount(
-        day=timezone.localdate(), application=application, person=user.pk, rule=1, method="GET", allowed=7
-    )
+    today = timezone.localdate()
+    return [
+        RequestCount(day=today, application=application, person=user.pk, rule=1, method="GET", allowed=7)
+        for user in users
+    ]
 
 
 def trial_count(user: User) -> TrialCount:
@@ -130,11 +136,11 @@ def client(name: str = "wiki") -> Client:
     return found
 
 
-def grant(parent: SignIn, *, offline: bool = False, ended: bool = False) -> Grant:
+def grant(parent: SignIn, *, offline: bool = False, ended: bool = False, to: Client | None = None) -> Grant:
     """Create a grant with its code and tokens; the refresh token is good for a day."""
     now = timezone.now()
     made = Grant.objects.create(
-        client=client(), sign_in=parent, sid=os.urandom(16).hex(), subject=str(parent.user.uuid),
+        client=to or client(), sign_in=parent, sid=os.urandom(16).hex(), subject=str(parent.user.uuid),
         scopes="openid", auth_time=now, acr="1", offline=offline, created_at=now,
         ended_at=now if ended else None,
     )  # fmt: skip

@@ -54,12 +54,13 @@ def a_day(users: list[User], number: int) -> None:
     GateSession.objects.bulk_create(
         rows.gate_session(parent, ended=not index) for parent in sign_ins for index in range(5)
     )
+    client = rows.client()
     for each in sign_ins[:4]:
-        rows.grant(each, offline=each is sign_ins[0], ended=each.ended_at is not None)
+        rows.grant(each, offline=each is sign_ins[0], ended=each.ended_at is not None, to=client)
     rows.save_all([rows.portal_session() for _ in users], [rows.kept_page() for _ in range(4)])
     rows.save_all([rows.event(kind) for kind, count in EVENTS.items() for _ in range(count)])
     rows.save_all([rows.invitation(used=bool(number % 2))], [rows.api_token(users[0])], [rows.delivery()])
-    rows.save_all([rows.remembered_device(users[1])], [rows.request_count(user) for user in users])
+    rows.save_all([rows.remembered_device(users[1])], rows.request_counts(users))
     if number % 28 == 0:
         rows.save_all([rows.configuration_event(f"mistake {number}")])
     for _ in range(10):
