@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 
 import uvloop
 from gunicorn.arbiter import Arbiter
@@ -66,10 +67,22 @@ class PortalServer(Server):
     def __init__(self, config: Config, each_second: Callable[[], None]) -> None:
         super().__init__(config)
         self._each_second = each_second
+        self._told_to_end = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         name_process(PAGES_NAME if self.is_for_pages else CHECKS_NAME)
+
+    async def main_loop(self) -> None:
+        """Tick once a second until told to end. uvicorn's own loop wakes an idle process ten times."""
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._told_to_end.wait(), 1)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Handle a signal that ends the server, in the thread that also runs the loop."""
+        super().handle_exit(sig, frame)
+        self._told_to_end.set()
 
     async def on_tick(self, counter: int) -> bool:
         # uvicorn's own callback goes by the time of day: a clock that was set back would silence it.

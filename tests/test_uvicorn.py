@@ -84,6 +84,8 @@ def test_the_version_is_the_one_that_the_front_was_written_for() -> None:
         (Server, "shutdown", ["self", "sockets"]),
         (Server, "serve", ["self", "sockets"]),
         (Server, "on_tick", ["self", "counter"]),
+        (Server, "main_loop", ["self"]),
+        (Server, "handle_exit", ["self", "sig", "frame"]),
     ],
 )
 def test_a_method_that_is_extended_or_called_has_its_parameters(
@@ -168,12 +170,20 @@ def test_what_the_front_does_not_answer_goes_the_way_it_always_went(
     assert is_closed is (b"HTTP/1.0" in octets)
 
 
-def test_the_server_ticks_ten_times_a_second() -> None:
-    """The worker counts on it when it tells the master that it lives."""
+def test_the_loop_that_the_server_replaces_only_ticks() -> None:
+    """It ticks ten times a second, and only every tenth tick does more than look for the end."""
     source = inspect.getsource(Server.main_loop)
 
+    assert source.count("await ") == source.count("await self.on_tick(counter)") + 1
     assert "await asyncio.sleep(0.1)" in source
-    assert "await self.on_tick(counter)" in source
+    assert "if counter % 10 == 0:" in inspect.getsource(Server.on_tick)
+
+
+def test_only_a_signal_ends_the_loop_between_two_ticks() -> None:
+    source = inspect.getsource(Server)
+
+    assert source.count("self.should_exit = True") == 1
+    assert "self.should_exit = True" in inspect.getsource(Server.handle_exit)
 
 
 def test_the_server_ends_by_the_signal_that_ended_it_after_shutdown() -> None:

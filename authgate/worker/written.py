@@ -66,7 +66,7 @@ class Files:
     """Looks at the files of SQLite's database, which costs no query."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self._paths = [f"{path}{end}" for end in ("", "-wal", "-journal")]
         self._seen: object = None
         self._is_settled = False
 
@@ -86,9 +86,9 @@ class Files:
     def _state(self) -> list[tuple[int, ...]]:
         """Return sizes and times of the files. An empty log counts as none: readers create and remove it."""
         found: list[tuple[int, ...]] = []
-        for each in (self._path, Path(f"{self._path}-wal"), Path(f"{self._path}-journal")):
+        for each in self._paths:
             with suppress(OSError):
-                of_file = each.stat()
+                of_file = os.stat(each)  # noqa: PTH116, an idle portal does little else
                 if of_file.st_size:
                     found.append((of_file.st_mtime_ns, of_file.st_size, of_file.st_ino))
         return found
