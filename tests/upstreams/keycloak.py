@@ -38,7 +38,7 @@ PATIENCE = 240
 """Seconds: the first start compiles, which takes a busy machine long."""
 
 FOR_A_SHORT_LIFE = "-XX:TieredStopAtLevel=1 -XX:+UnlockDiagnosticVMOptions -XX:-BytecodeVerificationRemote"
-"""For a server that lives a minute, Java's second compiler and its verifier cost more than they save."""
+"""For a program that lives a minute, Java's second compiler and its verifier cost more than they save."""
 
 
 def shown_client() -> dict[str, Any]:
@@ -101,7 +101,7 @@ def kept() -> Path:
 
 def _build(program: Path) -> None:
     command = [*_script(program), *BUILD]
-    environment = _environment()
+    environment = _environment() | {"JAVA_OPTS_APPEND": FOR_A_SHORT_LIFE}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
 
