@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, sync_playwright
 
 from tests.behaviour import NAVIGATION
-from tests.browser.chromium import launch_whole
+from tests.browser.chromium import launch
 from tests.browser.test_story import (
     console,  # noqa: F401
     resolver,
@@ -52,7 +52,7 @@ def proxy(
 def page(proxy: Proxy, console: list[str]) -> Iterator[Page]:  # noqa: F811
     proxy.backend.take()
     with sync_playwright() as playwright:
-        browser = launch_whole(playwright, resolver(proxy))
+        browser = launch(playwright, resolver(proxy))
         page = browser.new_context(ignore_https_errors=True).new_page()
         page.on("console", lambda message: console.append(f"{message.text} at {message.location.get('url')}"))
         page.on("pageerror", lambda error: console.append(str(error)))

@@ -5,19 +5,20 @@ from __future__ import annotations
 import re
 
 import pytest
-from playwright.sync_api import expect, sync_playwright
+from playwright.sync_api import Playwright, expect
 
-from tests.browser.chromium import launch_whole
+from tests.browser.chromium import launch
 from tests.browser.test_story import SIGN_IN, resolver, sign_in
 from tests.proxies.proxy import Proxy
 
 pytestmark = [pytest.mark.proxy, pytest.mark.browser]
 
 
-def test_one_sign_in_opens_two_domains_and_one_sign_out_closes_them(proxy: Proxy) -> None:
+def test_one_sign_in_opens_two_domains_and_one_sign_out_closes_them(
+    proxy: Proxy, playwright: Playwright
+) -> None:
     app, wiki = proxy.portal.origin("app"), proxy.portal.origin("wiki")
-    with sync_playwright() as playwright:
-        browser = launch_whole(playwright, resolver(proxy))
+    with launch(playwright, resolver(proxy)) as browser:
         context = browser.new_context(ignore_https_errors=True)
         page = context.new_page()
 
@@ -31,7 +32,6 @@ def test_one_sign_in_opens_two_domains_and_one_sign_out_closes_them(proxy: Proxy
         expect(page).to_have_url(re.compile("/signed-out$"))
         page.goto(f"{wiki}/")
         expect(page).to_have_url(SIGN_IN)
-        browser.close()
 
     assert (signed_in_at, second_at) == (f"{app}/page?x=1#part", f"{wiki}/")
     assert {cookie.get("name") for cookie in cookies} == {f"__Host-ikd_gate_{proxy.portal.port}"}

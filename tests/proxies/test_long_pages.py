@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import Playwright
 
-from tests.browser.chromium import launch_whole
+from tests.browser.chromium import launch
 from tests.browser.test_story import resolver, sign_in
 from tests.proxies.proxy import Proxy
 
@@ -20,11 +20,10 @@ def uri_of(length: int) -> str:
     return (beginning + "a1-b2_c3.d4~" * 700)[:length]
 
 
-def test_long_pages_are_opened_byte_for_byte(proxy: Proxy) -> None:
+def test_long_pages_are_opened_byte_for_byte(proxy: Proxy, playwright: Playwright) -> None:
     app = proxy.portal.origin("app")
     opened = []
-    with sync_playwright() as playwright:
-        browser = launch_whole(playwright, resolver(proxy))
+    with launch(playwright, resolver(proxy)) as browser:
         context = browser.new_context(ignore_https_errors=True)
         page = context.new_page()
         for number, length in enumerate(LENGTHS):
@@ -36,7 +35,6 @@ def test_long_pages_are_opened_byte_for_byte(proxy: Proxy) -> None:
             lines = [received.request_line for received in proxy.backend.take()]
             opened.append((page.url, lines[:1]))
             context.clear_cookies(domain=proxy.portal.names["app"])
-        browser.close()
 
     assert opened == [
         (f"{app}{uri_of(length)}#part-{number}", [f"GET {uri_of(length)} HTTP/1.1"])
