@@ -4,9 +4,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, Playwright, sync_playwright
 
-from tests.browser.chromium import launch_whole
+from tests.browser.chromium import launch, launch_whole
 
 RESOLVER = "--host-resolver-rules=MAP * 127.0.0.1"
 
@@ -19,9 +19,22 @@ def databases_of_our_own(django_db_blocker: Any) -> Iterator[None]:
 
 
 @pytest.fixture(scope="package")
-def chromium() -> Iterator[Browser]:
-    """A Chromium that finds every name on this machine."""
+def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
-        browser = launch_whole(playwright, RESOLVER)
-        yield browser
-        browser.close()
+        yield playwright
+
+
+@pytest.fixture(scope="package")
+def chromium(playwright: Playwright) -> Iterator[Browser]:
+    """A Chromium that finds every name on this machine."""
+    browser = launch(playwright, RESOLVER)
+    yield browser
+    browser.close()
+
+
+@pytest.fixture(scope="package")
+def whole_chromium(playwright: Playwright) -> Iterator[Browser]:
+    """The same with the policy of the whole browser for cookies and requests between sites."""
+    browser = launch_whole(playwright, RESOLVER)
+    yield browser
+    browser.close()

@@ -47,8 +47,8 @@ def sites(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture
-def page(chromium: Browser) -> Iterator[Page]:
-    context = chromium.new_context(ignore_https_errors=True)
+def page(whole_chromium: Browser) -> Iterator[Page]:
+    context = whole_chromium.new_context(ignore_https_errors=True)
     yield context.new_page()
     context.close()
 

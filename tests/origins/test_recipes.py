@@ -64,9 +64,9 @@ def sites(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.fixture(scope="module")
-def cookies(sites: Sites, chromium: Browser) -> Any:
+def cookies(sites: Sites, whole_chromium: Browser) -> Any:
     """The cookies of a browser in which alice is signed in at the application."""
-    with chromium.new_context(ignore_https_errors=True) as context:
+    with whole_chromium.new_context(ignore_https_errors=True) as context:
         page = context.new_page()
         page.goto(f"{sites.app}/")
         sign_in(page)
@@ -75,10 +75,10 @@ def cookies(sites: Sites, chromium: Browser) -> Any:
 
 
 @pytest.fixture
-def page(sites: Sites, cookies: Any, chromium: Browser) -> Iterator[Page]:
+def page(sites: Sites, cookies: Any, whole_chromium: Browser) -> Iterator[Page]:
     """A browser with those cookies, in which the application was opened just now."""
     sites.pages.answers.clear()
-    with chromium.new_context(ignore_https_errors=True, storage_state=cookies) as context:
+    with whole_chromium.new_context(ignore_https_errors=True, storage_state=cookies) as context:
         page = context.new_page()
         page.goto(f"{sites.app}/")
         sites.pages.asked.clear()
