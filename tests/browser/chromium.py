@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
+import playwright as package
 from playwright.sync_api import Browser, Playwright
 
 from tests.proxies.processes import binary, found
@@ -16,6 +19,7 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
+    "--renderer-process-limit=1",  # pages of one site share a process, which has compiled their scripts
 ]
 
 # Playwright keeps an event loop in this thread, which Django would take for asynchronous code of ours.
@@ -33,4 +37,17 @@ def launch(playwright: Playwright, *flags: str) -> Browser:
 
 
 def launch_whole(playwright: Playwright, *flags: str) -> Browser:
-    return playwright.chromium.launch(executable_path=whole_browser(), args=[*FLAGS, *flags])
+    args = [*FLAGS, without_omnibox_popups(), *flags]
+    return playwright.chromium.launch(executable_path=whole_browser(), args=args)
+
+
+def without_omnibox_popups() -> str:
+    """Return the flag against two hidden pages in each window, which cost more than a page of a test.
+
+    Chromium reads only the last list of features, so the list of Playwright stands here, too.
+    """
+    driver = Path(package.__file__).with_name("driver") / "package" / "lib" / "coreBundle.js"
+    own = re.search(r"disabledFeatures = \[(.*?)\]", driver.read_text(), re.DOTALL)
+    assert own, f"{driver} has another form"
+    features = re.findall(r'^\s*"(\w+)"', own[1], re.MULTILINE)
+    return "--disable-features=" + ",".join([*features, "WebUIOmniboxPopup", "WebUIOmniboxAimPopup"])
