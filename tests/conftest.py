@@ -15,15 +15,14 @@ from django.core.cache import caches
 from django.core.cache.backends.db import DatabaseCache
 from django.core.signals import setting_changed
 from django.db import connection
-from django.db.backends.base.operations import BaseDatabaseOperations
 from django.template.base import Template
+from django.test import TransactionTestCase
 from django.test.client import ClientHandler
 from pytest_django import Settings
 from pytest_django.plugin import DjangoDbBlocker
 
 from accounts.branding import brand
 from accounts.models import User
-from authgate.journal import triggers
 from authgate.models import Application, SignIn
 from authgate.sampling import sample
 from authgate.worker import readiness
@@ -33,6 +32,7 @@ from tests.pattern import fill_from_pattern
 from tests.quick import FOLDERS_OF_SERVERS, LONG, quick_tests
 
 if TYPE_CHECKING:
+    from tests.database_copy import DatabaseCopy
     from tests.distribution import LongestFirst
     from tests.upstreams.keycloak import Keycloak
 
@@ -138,19 +138,20 @@ def contexts_of_pages(django_test_environment: None) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="session", autouse=True)
-def journal_can_be_flushed() -> Iterator[None]:
-    """Let Django empty all tables after a test without a transaction. The journal guards its own."""
-    flush = BaseDatabaseOperations.execute_sql_flush
+@pytest.fixture(scope="session")
+def empty_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[DatabaseCopy]:
+    """A copy that brings the empty database back after each test without a transaction.
 
-    def flush_with_pass(self: BaseDatabaseOperations, sql_list: Any) -> None:
-        with triggers.passing(self.connection.alias):
-            # The pass is a row, too, and goes last.
-            flush(self, sorted(sql_list, key=lambda sql: "authgate_journalcontext" in sql))
+    Django would empty a hundred tables, and then send all signals of a migration.
+    """
+    from tests.database_copy import DatabaseCopy
 
+    with django_db_blocker.unblock():
+        copy = DatabaseCopy()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(BaseDatabaseOperations, "execute_sql_flush", flush_with_pass)
-        yield
+        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: copy.restore())
+        yield copy
+    copy.close()
 
 
 @pytest.fixture(scope="session")
@@ -164,21 +165,16 @@ def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
 
 
 @pytest.fixture(autouse=True)
-def empty_cache_tables(request: pytest.FixtureRequest, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Delete what a test without a transaction left in caches: Django empties only the tables of models.
-
-    Redis knows no transactions.
-    """
+def emptied_at_once(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Copy the empty database before the first test without a transaction. Redis knows no transactions."""
+    marker = request.node.get_closest_marker("django_db")
+    has_none = marker is not None and marker.kwargs.get("transaction")
+    if has_none or {"transactional_db", "live_server"}.intersection(request.fixturenames):
+        request.getfixturevalue("empty_database")
     yield
     if "TESTS_REDIS" in os.environ:
         for each in caches.all():
             each.clear()
-        return
-    marker = request.node.get_closest_marker("django_db")
-    if "transactional_db" in request.fixturenames or (marker and marker.kwargs.get("transaction")):
-        with django_db_blocker.unblock():
-            for each in caches.all():
-                each.clear()
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """A Chromium under the policy as shipped, and the portal as a live server. `page` has no scripts.
 
-The browser serves all modules of this folder that a process runs, and so does the empty database.
+The browser serves all modules of this folder that a process runs.
 """
 
 from __future__ import annotations
@@ -9,12 +9,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.test import TransactionTestCase
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
-from pytest_django.plugin import DjangoDbBlocker
 
 from tests.browser.chromium import launch
-from tests.browser.database_copy import DatabaseCopy
 
 
 @pytest.fixture(scope="package")
@@ -28,22 +25,6 @@ def chromium(playwright: Playwright) -> Iterator[Browser]:
     browser = launch(playwright)
     yield browser
     browser.close()
-
-
-@pytest.fixture(scope="package")
-def empty_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[DatabaseCopy]:
-    with django_db_blocker.unblock():
-        copy = DatabaseCopy()
-    yield copy
-    copy.close()
-
-
-@pytest.fixture(scope="package", autouse=True)
-def emptied_at_once(empty_database: DatabaseCopy) -> Iterator[None]:
-    """Bring the empty database back after each test, in place of Django's flush of a hundred tables."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(TransactionTestCase, "_fixture_teardown", lambda _: empty_database.restore())
-        yield
 
 
 def portals_settings(url: str) -> dict[str, Any]:

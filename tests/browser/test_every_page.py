@@ -35,10 +35,10 @@ from authgate.worker.loader import gate_settings, load_trials
 from openid.instructions import APPLICATIONS, WITHOUT_PKCE
 from openid.models import Consent, Grant, LogoutDelivery
 from tests.browser.conftest import portals_settings
-from tests.browser.database_copy import DatabaseCopy
 from tests.browser.signing_in import sign_in
 from tests.browser.visits import PHONE, WIKI, Visit, Visitor, Way, unfit_for_people
 from tests.catalogues import marking, outside_marks
+from tests.database_copy import DatabaseCopy
 from tests.distribution import PAGE_GROUPS
 from tests.factories import PASSWORD, ApplicationFactory, RuleFactory, UserFactory, person
 from tests.openid.relying_party import register

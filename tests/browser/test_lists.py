@@ -9,8 +9,8 @@ from playwright.sync_api import Browser, Page
 from pytest_django.plugin import DjangoDbBlocker
 
 from demo import crowd
-from tests.browser.database_copy import DatabaseCopy
 from tests.browser.signing_in import sign_in_and_wait
+from tests.database_copy import DatabaseCopy
 from tests.factories import person
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]

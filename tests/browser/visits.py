@@ -18,8 +18,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page
 from accounts.branding import brand
 from authgate.models import GateSession, SignIn
 from authgate.sampling import sample
-from tests.browser.database_copy import DatabaseCopy
 from tests.browser.signing_in import sign_in_and_wait
+from tests.database_copy import DatabaseCopy
 
 Way = str | Callable[[Page, str], object]
 """How a browser comes to a page of a portal: a path, or what is done in the browser."""
