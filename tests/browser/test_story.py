@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect
 
-from tests.browser.chromium import FLAGS, launch, whole_browser
+from tests.browser.chromium import FLAGS, launch, whole_browser, without_omnibox_popups
 from tests.factories import PASSWORD
 from tests.proxies.backend import Backend
 from tests.proxies.portal import Portal, start_portal
@@ -214,11 +214,13 @@ class without_cookies:
         preferences.parent.mkdir()
         preferences.write_text(json.dumps({"profile": profile}))
         self.context = playwright.chromium.launch_persistent_context(
-            str(folder), executable_path=whole_browser(), args=[*FLAGS, resolver(proxy)]
+            str(folder),
+            executable_path=whole_browser(),
+            args=[*FLAGS, without_omnibox_popups(), resolver(proxy)],
         )
 
     def __enter__(self) -> Page:
-        return self.context.new_page()
+        return self.context.pages[0]
 
     def __exit__(self, *_: object) -> None:
         self.context.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, Playwright, sync_playwright
 
 from tests.behaviour import NAVIGATION
 from tests.browser.chromium import launch
@@ -48,16 +48,20 @@ def proxy(
         yield proxy
 
 
-@pytest.fixture
-def page(proxy: Proxy, console: list[str]) -> Iterator[Page]:  # noqa: F811
-    proxy.backend.take()
+@pytest.fixture(scope="module")
+def playwright() -> Iterator[Playwright]:
     with sync_playwright() as playwright:
-        browser = launch(playwright, resolver(proxy))
+        yield playwright
+
+
+@pytest.fixture
+def page(proxy: Proxy, playwright: Playwright, console: list[str]) -> Iterator[Page]:  # noqa: F811
+    proxy.backend.take()
+    with launch(playwright, resolver(proxy)) as browser:
         page = browser.new_context(ignore_https_errors=True).new_page()
         page.on("console", lambda message: console.append(f"{message.text} at {message.location.get('url')}"))
         page.on("pageerror", lambda error: console.append(str(error)))
         yield page
-        browser.close()
 
 
 @pytest.mark.parametrize("path", ["/authgate/traefik", "/AuthGate/nginx", "/oauth2/auth"])
