@@ -34,6 +34,15 @@ MODULES = (
     *("ikd_portal.worker", "ikd_portal.page_processes", "ikd_portal.shared_memory"),
     *("authgate.endpoints.check_view", "authgate.endpoints.protocol"),
     *("authgate.pages.framed", "authgate.pages.refused", "authgate.traces.spans"),
+    *("accounts.access_reviews.rounds", "accounts.upstreams.oidc.recheck_worker", "openid.deliveries"),
+    *("ikd_portal.tidy.rounds", "uvicorn.lifespan.off", "django.core.wsgi", "django.views.debug"),
+    *(
+        "django.db.models.sql.compiler",
+        "django.template.loaders.cached",
+        "django.template.loaders.filesystem",
+    ),
+    *("django.template.loaders.app_directories", "django.core.cache.backends.db", "django.templatetags.i18n"),
+    *("django.contrib.admin.templatetags.admin_list", "allauth.account.templatetags.account"),
 )
 """Modules that a portal imports, besides its applications, views and middleware."""
 
