@@ -16,7 +16,8 @@
 #             DATABASE=postgresql: everything on PostgreSQL and Redis; without it a part of it runs there, too
 # make outages   what fails behind two portals, each counted in a table   REPORT=var/outages.md
 
-MAKEFLAGS += --no-print-directory
+# Two jobs: packages of Debian and of Python are installed at the same time, and types are checked beside the rest.
+MAKEFLAGS += --no-print-directory -j2
 SHELL := /bin/sh
 VENV := .venv
 PYTHON := $(VENV)/bin/python
@@ -36,7 +37,7 @@ ON_POSTGRESQL := tests/authgate/test_hand_over.py tests/authgate/test_configurat
 PYTEST := $(PYTHON) -m pytest -n $(WORKERS) --dist loadgroup
 PYTEST_ON_POSTGRESQL := $(PYTHON) -m tests.on_postgresql -n $(WORKERS) --dist loadgroup
 
-.PHONY: outages demo run test image-test kubernetes-test gateway-test manifests quick lint format lock audit release site bench bench-openid storm screenshots programs promtool clean
+.PHONY: outages demo run test image-test kubernetes-test gateway-test manifests quick lint types checks format lock audit release site bench bench-openid storm screenshots programs promtool clean
 
 demo: $(VENV)/requirements-demo.done
 	@exec $(PYTHON) demo/run.py
@@ -46,12 +47,7 @@ run: $(VENV)/requirements.done
 
 # Tests start hundreds of Python processes: each would compile the portal's own modules without a cache.
 test: export PYTHONDONTWRITEBYTECODE :=
-test: programs promtool lint
-	@echo "Checking settings and migrations …"
-	@IKD_VAR=$$(mktemp -d) IKD_PORTAL_URL=https://sso.example.com sh -c '\
-	  trap "rm -rf $$IKD_VAR" EXIT; \
-	  $(PYTHON) manage.py check --deploy --fail-level WARNING && \
-	  $(PYTHON) manage.py makemigrations --check --dry-run'
+test: programs promtool lint checks
 ifeq ($(DATABASE),postgresql)
 	@exec $(PYTEST_ON_POSTGRESQL) $(TESTS)
 else ifneq ($(TESTS),)
@@ -93,11 +89,20 @@ quick: export PYTHONDONTWRITEBYTECODE :=
 quick: $(VENV)/requirements-dev.done
 	@exec $(PYTHON) -m pytest -n $$(nproc) --dist loadgroup -m quick $(TESTS)
 
-lint: $(VENV)/requirements-dev.done
+lint: types
 	@$(PYTHON) -m ruff check .
 	@$(PYTHON) -m ruff format --check .
-	@$(PYTHON) -m mypy
 	@$(VENV)/bin/lint-imports >$(VENV)/imports.log || { cat $(VENV)/imports.log; exit 1; }
+
+types: $(VENV)/requirements-dev.done
+	@$(PYTHON) -m mypy
+
+checks: $(VENV)/requirements-dev.done
+	@echo "Checking settings and migrations …"
+	@IKD_VAR=$$(mktemp -d) IKD_PORTAL_URL=https://sso.example.com sh -c '\
+	  trap "rm -rf $$IKD_VAR" EXIT; \
+	  $(PYTHON) manage.py check --deploy --fail-level WARNING && \
+	  $(PYTHON) manage.py makemigrations --check --dry-run'
 
 format: $(VENV)/requirements-dev.done
 	@$(PYTHON) -m ruff check --fix .
@@ -166,7 +171,8 @@ programs:
 	  || echo "Going on without what could not be installed."
 
 # Not by `programs`: Debian's package prometheus starts a server that listens on all addresses.
-promtool: $(VENV)/made
+# After `programs`, since only one apt-get can run.
+promtool: $(VENV)/made programs
 	@command -v promtool >/dev/null || test -x $(VENV)/bin/promtool || { \
 	  folder=$$(mktemp -d); to=$$(cd $(VENV)/bin && pwd); \
 	  { cd $$folder && { apt-get download prometheus || { apt-get update && apt-get download prometheus; }; } && \
