@@ -21,7 +21,7 @@ FLAGS = ["-ldflags=-s -w", "-gcflags=all=-N -l -dwarf=false -c=1"]
 WHILE_BUILDING = {"CGO_ENABLED": "0", "GOGC": "off", "GOMAXPROCS": "1"}
 """Without optimization, debugging data, and garbage collection in compilers, which end soon.
 
-Building both takes 105 seconds of a processor, with Go's own choices 220.
+Building both takes 105 seconds of a processor, and took 140 without the last two.
 """
 
 
