@@ -8,11 +8,12 @@ from typing import Any
 from allauth.account.auth_backends import AuthenticationBackend
 from allauth.account.models import EmailAddress
 from django.contrib.auth.hashers import make_password
-from django.db.models import Value
+from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 from django.http import HttpRequest
 
 from accounts.models import User
+from authgate.prepared import PreparedLookup, column_names, instance_of
 
 LONGEST_LOGIN = 254
 
@@ -45,11 +46,24 @@ def account_named(login: str) -> User | None:
     return None
 
 
+def _with_key(key: int) -> QuerySet[User, tuple[Any, ...]]:
+    return User.objects.filter(pk=key).values_list(*column_names(User))
+
+
+_WITH_KEY = PreparedLookup(_with_key, int)
+
+
 class PasswordBackend(AuthenticationBackend):
     """Authentication by name and password.
 
     An unknown name, a disabled user, a missing and a wrong password each cost one hash.
     """
+
+    def get_user(self, user_id: int) -> User | None:
+        """Return the user of a session if they can sign in. Every page of a signed-in user asks."""
+        rows = _WITH_KEY.rows(user_id)
+        user = instance_of(User, rows[0]) if rows else None
+        return user if self.user_can_authenticate(user) else None
 
     def authenticate(
         self,
