@@ -9,7 +9,12 @@ from django.test import Client
 
 def form_on(client: Client, url: str) -> dict[str, Any]:
     """Return the fields of the form at `url` with their values."""
-    context = client.get(url).context
+    return fields_on(client.get(url))
+
+
+def fields_on(page: Any) -> dict[str, Any]:
+    """Return the fields of the form on a page with their values."""
+    context = page.context
     fields: dict[str, Any] = {}
     forms = [context["adminform"].form]
     for inline in context["inline_admin_formsets"]:

@@ -9,7 +9,7 @@ from django.contrib.auth.models import Permission
 from django.test import Client
 
 from accounts.models import User
-from tests.admin.forms import form_on
+from tests.admin.forms import fields_on
 from tests.delegation.kinds import Cast
 
 NEW = "an even longer horse"
@@ -20,7 +20,7 @@ def form(browser: Client, url: str, **changes: Any) -> Any:
     """Send the form at a URL with these changes, or these alone if there is none. A warning is confirmed."""
     page = browser.get(url)
     shown = page.context is not None and "adminform" in page.context
-    fields = {**(form_on(browser, url) if shown else {}), **changes}
+    fields = {**(fields_on(page) if shown else {}), **changes}
     sent = {name: value for name, value in fields.items() if value is not None}
     answer = browser.post(url, sent)
     if answer.status_code == 200 and answer.context is not None and "carried" in answer.context:

@@ -37,6 +37,7 @@ from authgate.models import (
     Rule,
     SignIn,
 )
+from openid import keys
 from openid.models import Client as ConnectedClient
 from tests.admin.conftest import PortalClient
 from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, UpstreamFactory, UserFactory
@@ -123,6 +124,7 @@ class Cast:
         )
         self.event: AuditEvent = record("refused", actor="root", application="Wiki")
         self.entry = JournalEntry.objects.filter(table_name="accounts_user").latest("pk")
+        keys.load_or_create()  # else each visit to the key set creates one, which takes long
         self.brand, _ = Brand.objects.get_or_create(pk=1)
         self.people = {kind: self._person(number, kind) for number, kind in enumerate(kinds)}
         self._browsers = {kind: self._browser(person) for kind, person in self.people.items()}
