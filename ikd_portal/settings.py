@@ -335,7 +335,6 @@ CONTENT_SECURITY_POLICY = {
 
 # ---- language, files, mail, logs --------------------------------------------------------------------------
 
-FORM_RENDERER = "ikd_portal.form_renderer.FormRenderer"
 LANGUAGE_CODE = "en"
 LANGUAGES = [("en", "English"), ("zh-hans", "简体中文")]
 FORMAT_MODULE_PATH = "ikd_portal.formats"
