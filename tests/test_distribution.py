@@ -42,3 +42,12 @@ def test_a_unit_that_starts_servers_begins_before_one_that_does_not() -> None:
 @pytest.mark.parametrize("name", [*NOTHING_SHARED, *(unit for unit in SECONDS if unit.endswith(".py"))])
 def test_a_file_with_a_place_in_the_tables_is_there(name: str) -> None:
     assert (ROOT / name).is_file()
+
+
+@pytest.mark.xdist_group("one unit")
+def test_a_group_is_part_of_a_tests_name(request: pytest.FixtureRequest) -> None:
+    """pytest-xdist writes it there with private parts of pytest, which not every version has."""
+    if not request.config.getoption("loadgroup", default=False):
+        pytest.skip("this test runs in no process of `--dist loadgroup`")
+
+    assert request.node.nodeid.endswith("@one unit")
