@@ -116,19 +116,31 @@ def emitters() -> Functions:
     """Return the functions that write events of a kind that they are called with, and where it stands."""
     found = of_any_module(KIND_WRITERS)
     for _ in range(3):  # a function that calls a function that …
-        for path, tree in modules().items():
-            for function in ast.walk(tree):
-                if isinstance(function, ast.FunctionDef) and (None, function.name) not in found:
-                    place = _passes_on(function, path, found)
-                    if place is not None:
-                        found[path, function.name] = place
+        for path, function, called in _functions():
+            if (None, function.name) not in found:
+                place = _passes_on(function, called, path, found)
+                if place is not None:
+                    found[path, function.name] = place
     return found
 
 
-def _passes_on(function: ast.FunctionDef, path: Path, writers: Functions) -> int | None:
+@cache
+def _functions() -> list[tuple[Path, ast.FunctionDef, list[ast.Call]]]:
+    """Return all functions, each with the calls in it."""
+    return [
+        (path, function, [node for node in ast.walk(function) if isinstance(node, ast.Call)])
+        for path, tree in modules().items()
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef)
+    ]
+
+
+def _passes_on(
+    function: ast.FunctionDef, called: list[ast.Call], path: Path, writers: Functions
+) -> int | None:
     parameters = [each.arg for each in function.args.args]
-    for node in ast.walk(function):
-        if isinstance(node, ast.Call) and (place := _place(writers, path, node)) is not None:
+    for node in called:
+        if (place := _place(writers, path, node)) is not None:
             kind = node.args[place] if len(node.args) > place else None
             if isinstance(kind, ast.Name) and kind.id in parameters:
                 return parameters.index(kind.id) - (parameters[0] == "self")
