@@ -18,7 +18,7 @@ from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from authgate.check.credentials import new_token, token_key
+from authgate.check.credentials import token_key
 from authgate.check.decision import Application, Rule, Subject, Who
 from authgate.check.memory import UNKNOWN, Program, Session
 from authgate.endpoints.protocol import Front
@@ -34,7 +34,9 @@ from tests.test_uvicorn import Wire
 
 COOKIE = "__Host-ikd_gate=" + "t" * 43
 STAFF = Subject(1, "uuid", "alice", "Alice", "alice@example.com", ((1, "staff"),))
-TOKEN = new_token()
+TOKEN = f"ikd_{0:043}2CZclj"
+"""The same in all processes: names of tests hold it."""
+
 API = {"Authorization": f"Bearer {TOKEN}"}
 FAR = time.time() + 1e6
 
