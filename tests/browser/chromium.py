@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import playwright as package
-from playwright.sync_api import Browser, Playwright
+from playwright.sync_api import Browser, ConsoleMessage, Page, Playwright
 
 from tests.proxies.processes import binary, found
 
@@ -21,6 +21,9 @@ FLAGS = [
     "--disable-sync",
     "--renderer-process-limit=1",  # pages of one site share a process, which has compiled their scripts
 ]
+
+FOCUSED_ALREADY = "Autofocus processing was blocked because a document already has a focused element"
+"""A field was focused before the browser came to it: by the driver, on a slow machine."""
 
 # Playwright keeps an event loop in this thread, which Django would take for asynchronous code of ours.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
@@ -39,6 +42,17 @@ def launch(playwright: Playwright, *flags: str) -> Browser:
 def launch_whole(playwright: Playwright, *flags: str) -> Browser:
     args = [*FLAGS, without_omnibox_popups(), *flags]
     return playwright.chromium.launch(executable_path=whole_browser(), args=args)
+
+
+def listen_to_console(page: Page, console: list[str]) -> None:
+    """Collect what the browser complains of on a page."""
+
+    def heard(message: ConsoleMessage) -> None:
+        if not message.text.startswith(FOCUSED_ALREADY):
+            console.append(f"{message.text} at {message.location.get('url')}")
+
+    page.on("console", heard)
+    page.on("pageerror", lambda error: console.append(str(error)))
 
 
 def without_omnibox_popups() -> str:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
-from tests.browser.chromium import launch
+from tests.browser.chromium import launch, listen_to_console
 
 
 @pytest.fixture(scope="package")
@@ -62,7 +62,6 @@ def console() -> list[str]:
 def page(chromium: Browser, console: list[str]) -> Iterator[Page]:
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()
-    page.on("console", lambda message: console.append(message.text))
-    page.on("pageerror", lambda error: console.append(str(error)))
+    listen_to_console(page, console)
     yield page
     context.close()

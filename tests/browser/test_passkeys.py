@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page
 
 from accounts.models import User
 from authgate.models import SignIn
+from tests.browser.chromium import listen_to_console
 from tests.browser.signing_in import sign_in
 from tests.factories import PASSWORD
 
@@ -29,8 +30,7 @@ def site(portal: str, settings: Any) -> str:
 def page(chromium: Browser, console: list[str]) -> Iterator[Page]:
     context = chromium.new_context()
     page = context.new_page()
-    page.on("console", lambda message: console.append(message.text))
-    page.on("pageerror", lambda error: console.append(str(error)))
+    listen_to_console(page, console)
     yield page
     context.close()
 

@@ -6,6 +6,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from accounts.models import User
+from tests.browser.chromium import listen_to_console
 from tests.browser.signing_in import sign_in_and_wait
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -29,7 +30,7 @@ def test_a_password_is_called_what_it_is(
     chromium: Browser, portal: str, alice: User, console: list[str], score: int, passwords: list[str]
 ) -> None:
     page = chromium.new_page()
-    page.on("console", lambda message: console.append(message.text))
+    listen_to_console(page, console)
     page.goto(portal)
     sign_in_and_wait(page, "alice")
     page.goto(portal + PAGE)

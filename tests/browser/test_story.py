@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect
 
-from tests.browser.chromium import FLAGS, launch, whole_browser, without_omnibox_popups
+from tests.browser.chromium import FLAGS, launch, listen_to_console, whole_browser, without_omnibox_popups
 from tests.factories import PASSWORD
 from tests.proxies.backend import Backend
 from tests.proxies.portal import Portal, start_portal
@@ -75,8 +75,7 @@ def page(proxy: Proxy, chromium: Browser, console: list[str]) -> Iterator[Page]:
     proxy.backend.take()  # what another proxy's test left behind
     context = chromium.new_context()
     page = context.new_page()
-    page.on("console", lambda message: console.append(f"{message.text} at {message.location.get('url')}"))
-    page.on("pageerror", lambda error: console.append(str(error)))
+    listen_to_console(page, console)
     yield page
     context.close()
 

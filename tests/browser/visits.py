@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page
 from accounts.branding import brand
 from authgate.models import GateSession, SignIn
 from authgate.sampling import sample
+from tests.browser.chromium import FOCUSED_ALREADY
 from tests.browser.signing_in import sign_in_and_wait
 from tests.database_copy import DatabaseCopy
 
@@ -48,9 +49,6 @@ TEXTS = """() => {
 }"""
 
 FAILING_RESPONSE = "Failed to load resource: the server responded with a status of"
-FOCUSED_ALREADY = "Autofocus processing was blocked because a document already has a focused element"
-"""A field was focused before the browser came to it: by the driver, on a slow machine."""
-
 FORGET = "() => { try { localStorage.clear(); sessionStorage.clear() } catch {} }"
 """The browser's own page for a failure has no storage."""
 

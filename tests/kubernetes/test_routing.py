@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Page, Playwright, sync_playwright
 
 from tests.behaviour import NAVIGATION
-from tests.browser.chromium import launch
+from tests.browser.chromium import launch, listen_to_console
 from tests.browser.test_story import (
     console,  # noqa: F401
     resolver,
@@ -59,8 +59,7 @@ def page(proxy: Proxy, playwright: Playwright, console: list[str]) -> Iterator[P
     proxy.backend.take()
     with launch(playwright, resolver(proxy)) as browser:
         page = browser.new_context(ignore_https_errors=True).new_page()
-        page.on("console", lambda message: console.append(f"{message.text} at {message.location.get('url')}"))
-        page.on("pageerror", lambda error: console.append(str(error)))
+        listen_to_console(page, console)
         yield page
 
 
