@@ -185,11 +185,17 @@ clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
+# The many packages of the tests are installed by uv, in a third of the time. It reads no settings of pip, so pip
+# installs what uv could not.
+WITH_UV = $(PIP_INSTALL) -c requirements-release.txt uv && $(PYTHON) -m uv pip install --python $(PYTHON) -r $<
+PIP_INSTALL = $(PYTHON) -m pip install --quiet --no-input --disable-pip-version-check
+
 $(VENV)/requirements-demo.done: requirements.txt
-$(VENV)/requirements-dev.done: requirements.txt requirements-demo.txt requirements-traces.txt
+$(VENV)/requirements-dev.done: requirements.txt requirements-demo.txt requirements-traces.txt requirements-release.txt
+$(VENV)/requirements-dev.done: INSTALL_FIRST = { $(WITH_UV); } >$(VENV)/uv.log 2>&1 ||
 $(VENV)/%.done: %.txt $(VENV)/made
 	@echo "Installing the packages of $< into $(VENV) …"
-	@$(PYTHON) -m pip install --quiet --no-input --disable-pip-version-check -r $< 2>$(VENV)/pip.log || { \
+	@$(INSTALL_FIRST) $(PIP_INSTALL) -r $< 2>$(VENV)/pip.log || { \
 	  if grep -qiE 'connection|resolution|unreachable|timed out' $(VENV)/pip.log; then echo "$(NEEDS_NETWORK)"; \
 	  else tail -n 1 $(VENV)/pip.log; fi >&2; exit 1; }
 	@touch $@
