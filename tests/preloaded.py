@@ -24,9 +24,11 @@ from django.apps import apps
 from django.conf import LazySettings, empty, settings
 from django.db import connections
 from django.urls import get_resolver
+from django.utils import translation
 from django.utils.module_loading import import_string
 
 import ikd_portal
+from ikd_portal import shared_memory
 
 SETTINGS = "ikd_portal.settings"
 MODULES = (
@@ -86,7 +88,10 @@ def preload() -> dict[str, Any]:
             importlib.import_module(name)
         for path in settings.MIDDLEWARE:
             import_string(path)
-        _ = get_resolver().reverse_dict  # imports all views
+        for language, _ in settings.LANGUAGES:
+            with translation.override(language):
+                _ = get_resolver().reverse_dict  # imports all views
+    shared_memory.ADAPTS_WITHIN = 1  # more is only to share memory, which is measured without forks
     forget_settings()
     gc.collect()
     gc.freeze()

@@ -58,6 +58,8 @@ class Place:
     """Whether the certificate is valid for the name. If it is not, the requests are sent all the same."""
 
     _works: str = field(default="", repr=False)
+    _tls: ssl.SSLContext | None = field(default=None, repr=False)
+    """The context of all requests: each would read the system's certificates, which takes longer."""
 
     def ask(self, request: bytes) -> Reply | None:
         """Send a request and return the head of the response, or None if none came. Raise Unreachable."""
@@ -82,15 +84,13 @@ class Place:
         raise Unreachable("refused")
 
     def _encrypted(self, plain: socket.socket) -> socket.socket:
-        context = ssl.create_default_context()
-        if not self.is_certified:
-            context.check_hostname = False
-            context.verify_mode = ssl.CERT_NONE
+        context = self._tls = self._tls or ssl.create_default_context()
         try:
             return context.wrap_socket(plain, server_hostname=self.host.strip("[]"))
         except ssl.SSLCertVerificationError:
             plain.close()
-            self.is_certified = False
+            self.is_certified = context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
             return self._connected()
         except OSError:
             plain.close()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import pkgutil
-from importlib import import_module
+import os
+from inspect import getmodulename
+from pathlib import Path
 
 from django.apps import apps
 from django.db import connection
@@ -22,12 +23,8 @@ def missing() -> list[str]:
 def _shipped() -> list[str]:
     found = []
     for app in apps.get_app_configs():
-        if app.name.partition(".")[0] in OURS and "migrations" in _modules_of(app.name):
-            found += [
-                f"{app.label}.{name}" for name in _modules_of(f"{app.name}.migrations") if name[0].isdigit()
-            ]
+        folder = Path(app.path) / "migrations"
+        if app.name.partition(".")[0] in OURS and folder.is_dir():
+            modules = filter(None, map(getmodulename, os.listdir(folder)))
+            found += [f"{app.label}.{name}" for name in modules if name[0].isdigit()]
     return sorted(found)
-
-
-def _modules_of(package: str) -> list[str]:
-    return [each.name for each in pkgutil.iter_modules(import_module(package).__path__)]
