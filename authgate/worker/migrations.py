@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from inspect import getmodulename
 from pathlib import Path
 
@@ -25,6 +24,6 @@ def _shipped() -> list[str]:
     for app in apps.get_app_configs():
         folder = Path(app.path) / "migrations"
         if app.name.partition(".")[0] in OURS and folder.is_dir():
-            modules = filter(None, map(getmodulename, os.listdir(folder)))
+            modules = filter(None, (getmodulename(each.name) for each in folder.iterdir()))
             found += [f"{app.label}.{name}" for name in modules if name[0].isdigit()]
     return sorted(found)
