@@ -33,23 +33,38 @@ def account_named(login: str) -> User | None:
     if not spelling or len(spelling) > LONGEST_LOGIN or "\0" in spelling:
         return None
     # Both are always looked up, so the response time does not reveal which of them exists.
-    user = User.objects.alias(folded=Lower("username")).filter(folded=Lower(Value(spelling))).first()
-    addresses = EmailAddress.objects.filter(email__in=[spelling, spelling.lower()], verified=True)
-    address = addresses.select_related("user").first()
+    named = _NAMED.rows(spelling)
+    addresses = _WITH_ADDRESS.rows(spelling, spelling.lower())
     # Databases fold letters in different ways. Without this comparison an account could have several
     # names, each with its own count of attempts.
-    if user is not None and name_key(user.username) == name_key(login):
-        return user
-    if address is not None and name_key(address.email) == name_key(login):
-        holder: User = address.user
-        return holder
+    for row in named:
+        user = instance_of(User, row)
+        if name_key(user.username) == name_key(login):
+            return user
+    for email, *columns in addresses:
+        if name_key(email) == name_key(login):
+            return instance_of(User, columns)
     return None
+
+
+def _named(spelling: str) -> QuerySet[User, tuple[Any, ...]]:
+    users = User.objects.alias(folded=Lower("username")).filter(folded=Lower(Value(spelling)))
+    return users.order_by("pk").values_list(*column_names(User))[:1]
+
+
+def _with_address(spelling: str, in_lower_case: str) -> QuerySet[EmailAddress, tuple[Any, ...]]:
+    addresses: QuerySet[EmailAddress] = EmailAddress.objects.filter(
+        email__in=[spelling, in_lower_case], verified=True
+    )
+    return addresses.order_by("pk").values_list("email", *column_names(User, "user__"))[:1]
 
 
 def _with_key(key: int) -> QuerySet[User, tuple[Any, ...]]:
     return User.objects.filter(pk=key).values_list(*column_names(User))
 
 
+_NAMED = PreparedLookup(_named, str)
+_WITH_ADDRESS = PreparedLookup(_with_address, str, str)
 _WITH_KEY = PreparedLookup(_with_key, int)
 
 
