@@ -2,8 +2,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.test import Client
+from allauth.account.internal.flows.login import record_authentication
+from django.conf import settings
+from django.contrib.auth import login
+from django.test import Client, RequestFactory
 
+from accounts.models import User
+from accounts.session_store import SessionStore
 from tests.factories import PASSWORD
 
 PAGE = "/accounts/login/"
@@ -14,6 +19,21 @@ def sign_in(client: Client, login: str, password: str = PASSWORD, *, page: str =
     address = more.pop("address", None)
     headers = {"REMOTE_ADDR": address} if address else {}
     return client.post(page, {"login": login, "password": password, **more}, **headers)
+
+
+def begin_session(client: Client, username: str) -> None:
+    """Begin the session that the sign-in form begins, without the form: for tests of later pages.
+
+    The user has no second factor.
+    """
+    user = User.objects.get(username=username)
+    request = RequestFactory(**client.defaults).get(PAGE)
+    request.session = SessionStore()
+    record_authentication(request, user, method="password", username=username)
+    request.session.set_expiry(0)
+    login(request, user, "accounts.backends.PasswordBackend")
+    request.session.save()
+    client.cookies[settings.SESSION_COOKIE_NAME] = request.session.session_key
 
 
 def is_signed_in(client: Client) -> bool:

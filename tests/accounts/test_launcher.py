@@ -9,7 +9,7 @@ from django.test import Client
 from accounts.models import User
 from authgate.models import Favourite, Icon
 from authgate.pictures import redrawn
-from tests.accounts.signing_in import sign_in
+from tests.accounts.signing_in import begin_session
 from tests.factories import ApplicationFactory, UserFactory
 from tests.uploads import picture
 
@@ -24,7 +24,7 @@ def test_it_lists_what_one_may_open_and_nothing_else(client: Client, alice: User
     wiki = "https://wiki.example.net"
     ApplicationFactory(name="Wiki", description="Notes & plans", origins=[wiki], groups=["staff"])
     ApplicationFactory(name="Payroll", origins=["https://pay.example.net"], groups=["accountants"])
-    sign_in(client, "alice")
+    begin_session(client, "alice")
 
     body = client.get("/").content.decode()
 
@@ -34,7 +34,7 @@ def test_it_lists_what_one_may_open_and_nothing_else(client: Client, alice: User
 
 
 def test_who_may_open_nothing_is_told_what_to_do(client: Client, bob: User) -> None:
-    sign_in(client, "bob")
+    begin_session(client, "bob")
 
     body = client.get("/").content.decode()
 
@@ -45,8 +45,8 @@ def test_who_may_open_nothing_is_told_what_to_do(client: Client, bob: User) -> N
 def test_only_staff_is_shown_the_way_to_the_admin(
     client: Client, other_browser: Client, alice: User, carol: User
 ) -> None:
-    sign_in(client, "alice")
-    sign_in(other_browser, "carol")
+    begin_session(client, "alice")
+    begin_session(other_browser, "carol")
 
     assert "Administration" not in client.get("/").content.decode()
     assert "Administration" in other_browser.get("/").content.decode()
@@ -58,7 +58,7 @@ def test_it_costs_the_same_however_many_applications_there_are(
 ) -> None:
     for number in range(12):
         ApplicationFactory(origins=[f"https://app{number}.example.net"], groups=["staff"])
-    sign_in(client, "alice")
+    begin_session(client, "alice")
 
     # Session, sign-in, user, and six for the applications.
     with django_assert_num_queries(9):
@@ -67,7 +67,7 @@ def test_it_costs_the_same_however_many_applications_there_are(
 
 def test_a_name_is_text_and_not_markup(client: Client, alice: User) -> None:
     ApplicationFactory(name="<b>Wiki</b>", origins=["https://wiki.example.net"], groups=["staff"])
-    sign_in(client, "alice")
+    begin_session(client, "alice")
 
     assert "<b>Wiki" not in client.get("/").content.decode()
 
@@ -85,7 +85,7 @@ def test_applications_stand_under_their_categories_and_those_without_one_last(
     for name, category in (("Zoo", ""), ("Mail", "Office"), ("Bills", "finance"), ("Taxes", "Finance")):
         origin = f"https://{name.lower()}.example.net"
         ApplicationFactory(name=name, category=category, origins=[origin], groups=["staff"])
-    sign_in(client, "alice")
+    begin_session(client, "alice")
 
     body = client.get("/").content.decode()
 
@@ -95,7 +95,7 @@ def test_applications_stand_under_their_categories_and_those_without_one_last(
 def test_a_favourite_stands_first_and_can_be_taken_back(client: Client, alice: User) -> None:
     ApplicationFactory(name="Mail", origins=["https://mail.example.net"], groups=["staff"])
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
-    sign_in(client, "alice")
+    begin_session(client, "alice")
 
     answer = client.post(f"/favourites/{wiki.pk}", {"wanted": "yes"})
     client.post(f"/favourites/{wiki.pk}", {"wanted": "yes"})
@@ -111,8 +111,8 @@ def test_a_favourite_stands_first_and_can_be_taken_back(client: Client, alice: U
 def test_one_persons_favourite_is_nobody_elses(client: Client, other_browser: Client, alice: User) -> None:
     UserFactory(username="eve", groups=["staff"])
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
-    sign_in(client, "alice")
-    sign_in(other_browser, "eve")
+    begin_session(client, "alice")
+    begin_session(other_browser, "eve")
 
     client.post(f"/favourites/{wiki.pk}", {"wanted": "yes"})
 
@@ -121,7 +121,7 @@ def test_one_persons_favourite_is_nobody_elses(client: Client, other_browser: Cl
 
 def test_what_one_may_not_open_can_neither_be_a_favourite_nor_be_guessed(client: Client, alice: User) -> None:
     payroll = ApplicationFactory(name="Payroll", origins=["https://pay.example.net"], groups=["accountants"])
-    sign_in(client, "alice")
+    begin_session(client, "alice")
 
     there = client.post(f"/favourites/{payroll.pk}", {"wanted": "yes"})
     nowhere = client.post(f"/favourites/{payroll.pk + 1}", {"wanted": "yes"})
@@ -132,7 +132,7 @@ def test_what_one_may_not_open_can_neither_be_a_favourite_nor_be_guessed(client:
 
 def test_a_lost_group_takes_a_favourite_out_of_sight(client: Client, alice: User) -> None:
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
-    sign_in(client, "alice")
+    begin_session(client, "alice")
     client.post(f"/favourites/{wiki.pk}", {"wanted": "yes"})
 
     alice.groups.clear()
@@ -142,7 +142,7 @@ def test_a_lost_group_takes_a_favourite_out_of_sight(client: Client, alice: User
 
 def test_a_link_cannot_make_a_favourite(client: Client, alice: User) -> None:
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
-    sign_in(client, "alice")
+    begin_session(client, "alice")
 
     assert client.get(f"/favourites/{wiki.pk}?wanted=yes").status_code == 405
     assert not Favourite.objects.exists()
@@ -157,7 +157,7 @@ def test_an_icon_is_shown_to_who_is_signed_in_and_runs_nothing(
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
     content = redrawn(picture(), (128, 128))
     Icon.objects.create(application=wiki, content=content)
-    sign_in(client, "alice")
+    begin_session(client, "alice")
 
     [path] = re.findall(r'src="(/icons/[^"]+)"', client.get("/").content.decode())
     answer = client.get(path)
@@ -173,7 +173,7 @@ def test_an_icon_is_shown_to_who_is_signed_in_and_runs_nothing(
 def test_few_applications_need_no_search(client: Client, alice: User) -> None:
     for number in range(6):
         ApplicationFactory(origins=[f"https://app{number}.example.net"], groups=["staff"])
-    sign_in(client, "alice")
+    begin_session(client, "alice")
     few = client.get("/").content.decode()
     ApplicationFactory(origins=["https://app6.example.net"], groups=["staff"])
 

@@ -21,7 +21,7 @@ from authgate.network_limits import WrongTries
 from openid import wrong_clients
 from openid.models import Client, ProviderKey
 from tests.accounts.conftest import PortalClient, client, other_browser  # noqa: F401
-from tests.accounts.signing_in import sign_in
+from tests.accounts.signing_in import begin_session
 from tests.browser.chromium import launch
 from tests.factories import ApplicationFactory
 from tests.feed.conftest import cluster, database, vendor  # noqa: F401
@@ -75,7 +75,7 @@ def app(wiki: Application) -> RelyingParty:
 @pytest.fixture
 def browser(client: PortalClient, alice: User, rp: RelyingParty) -> PortalClient:  # noqa: F811
     """A browser in which alice is signed in."""
-    sign_in(client, "alice")
+    begin_session(client, "alice")
     return client
 
 

@@ -17,7 +17,7 @@ from authgate.models import Application, AuditEvent, Rule, SignIn
 from openid import grants
 from openid.models import Client, Code, Consent
 from tests.accounts.conftest import PORTAL, PortalClient
-from tests.accounts.signing_in import sign_in
+from tests.accounts.signing_in import begin_session, sign_in
 from tests.factories import PASSWORD
 from tests.openid.relying_party import CALLBACK, FORM, RelyingParty, parameters_of, register
 from tests.second_factor.factors import add_app, code, sign_in_with_both
@@ -178,7 +178,7 @@ def test_case_40_claims_and_unknown_parameters_are_no_failure(
 def test_who_is_not_admitted_sees_the_refused_page_with_its_decision(
     client: PortalClient, bob: User, rp: RelyingParty
 ) -> None:
-    sign_in(client, "bob")
+    begin_session(client, "bob")
 
     answer = rp.authorize(client)
 
@@ -191,7 +191,7 @@ def test_who_is_not_admitted_sees_the_refused_page_with_its_decision(
 def test_and_the_client_is_told_so_if_the_user_must_see_nothing(
     client: PortalClient, bob: User, rp: RelyingParty
 ) -> None:
-    sign_in(client, "bob")
+    begin_session(client, "bob")
 
     assert parameters_of(rp.authorize(client, prompt="none"))["error"] == "access_denied"
 
@@ -371,7 +371,7 @@ def test_case_39_a_hint_of_somebody_else(
 ) -> None:
     wiki.rules.update(who=Rule.Who.SIGNED_IN)
     own = rp.tokens(browser)["id_token"]
-    sign_in(other_browser, "bob")
+    begin_session(other_browser, "bob")
 
     assert "code" in parameters_of(rp.authorize(browser, prompt="none", id_token_hint=own))
     assert (
@@ -458,7 +458,7 @@ def test_case_42_offline_access_without_consent_is_ignored(
 def test_case_59_a_question_of_another_sign_in_is_worth_nothing(
     browser: PortalClient, other_browser: PortalClient, alice: User, asking: RelyingParty
 ) -> None:
-    sign_in(other_browser, "alice")
+    begin_session(other_browser, "alice")
     sealed = sealed_in(asking.authorize(browser))
 
     answer = other_browser.post("/openid/consent", {"request": sealed, "answer": "allow"})

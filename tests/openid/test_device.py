@@ -232,10 +232,10 @@ def test_the_rules_decide_when_the_code_is_typed_and_when_it_is_answered(
 def test_another_sign_in_does_not_answer(
     browser: PortalClient, other_browser: PortalClient, tv: RelyingParty
 ) -> None:
-    from tests.accounts.signing_in import sign_in
+    from tests.accounts.signing_in import begin_session
 
     question = typed(browser, begin(tv).json())
-    sign_in(other_browser, "alice")
+    begin_session(other_browser, "alice")
 
     assert answered(other_browser, question).status_code == 400
 

@@ -24,7 +24,7 @@ from openid import sweep, triggers
 from openid.deliveries import Rounds, deliver_due
 from openid.models import Client, Grant, LogoutDelivery, Token
 from tests.accounts.conftest import PORTAL, PortalClient
-from tests.accounts.signing_in import is_signed_in, sign_in
+from tests.accounts.signing_in import begin_session, is_signed_in
 from tests.front.serving import Database, Portal, eventually
 from tests.openid.logout_receiver import Receiver, listening
 from tests.openid.relying_party import FORM, RelyingParty, register
@@ -78,7 +78,7 @@ def test_case_54_a_hint_of_another_session_only_asks(
     browser: PortalClient, other_browser: PortalClient, ending: RelyingParty
 ) -> None:
     hint = ending.tokens(browser)["id_token"]
-    sign_in(other_browser, "alice")
+    begin_session(other_browser, "alice")
 
     assert logout(other_browser, id_token_hint=hint).status_code == 200
     assert is_signed_in(other_browser)
@@ -139,7 +139,7 @@ def test_an_answer_to_a_question_of_another_sign_in_ends_nothing(
     browser: PortalClient, other_browser: PortalClient, ending: RelyingParty
 ) -> None:
     sealed = logout(browser).context["sealed"]
-    sign_in(other_browser, "alice")
+    begin_session(other_browser, "alice")
 
     other_browser.post("/openid/logout/confirmed", {"request": sealed})
     other_browser.post("/openid/logout/confirmed", {"request": "x"})
@@ -275,7 +275,7 @@ def test_an_offline_grant_outlives_expiry(browser: PortalClient, told: RelyingPa
 def test_only_the_sign_in_that_ended_is_told_of(
     browser: PortalClient, other_browser: PortalClient, told: RelyingParty
 ) -> None:
-    sign_in(other_browser, "alice")
+    begin_session(other_browser, "alice")
     first = told.verified(told.tokens(browser)["id_token"])["sid"]
     second = told.verified(told.tokens(other_browser)["id_token"])["sid"]
     browser.post("/accounts/logout/")

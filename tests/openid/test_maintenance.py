@@ -73,11 +73,11 @@ def test_the_rules_still_end_grants_meanwhile(
 def test_the_refused_page_has_the_applications_words(
     client: PortalClient, wiki: Application, rp: RelyingParty, bob: User
 ) -> None:
-    from tests.accounts.signing_in import sign_in
+    from tests.accounts.signing_in import begin_session
 
     wiki.refusal_text = "Ask team X"
     wiki.save()
-    sign_in(client, "bob")
+    begin_session(client, "bob")
     answer: Any = client.get(rp.url())
 
     assert (answer.status_code, "Ask team X" in answer.content.decode()) == (403, True)

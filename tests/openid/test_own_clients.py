@@ -12,7 +12,7 @@ from accounts.models import User
 from authgate.models import Application, AuditEvent
 from openid.models import Client, Consent, Grant, LogoutDelivery
 from tests.accounts.conftest import PortalClient
-from tests.accounts.signing_in import is_signed_in, sign_in
+from tests.accounts.signing_in import begin_session, is_signed_in
 from tests.openid.relying_party import RelyingParty, error_of, register
 
 PAGE = "/accounts/applications/"
@@ -66,7 +66,7 @@ def test_nothing_is_shown_of_what_ended_or_is_somebody_elses(
     browser: PortalClient, other_browser: PortalClient, rp: RelyingParty, bob: User
 ) -> None:
     rp.tokens(browser)
-    sign_in(other_browser, "bob")
+    begin_session(other_browser, "bob")
 
     assert b"Wiki" not in other_browser.get(PAGE).content
     Grant.objects.update(ended_at=Grant.objects.get().created_at)
@@ -112,7 +112,7 @@ def test_it_ends_all_sessions_of_the_user_at_this_client_alone(
     browser: PortalClient, other_browser: PortalClient, rp: RelyingParty, wiki: Application
 ) -> None:
     other = register(wiki)
-    sign_in(other_browser, "alice")
+    begin_session(other_browser, "alice")
     for each in (browser, other_browser):
         rp.tokens(each)
     kept = other.tokens(browser)["access_token"]
@@ -127,7 +127,7 @@ def test_nobody_ends_what_is_somebody_elses(
     browser: PortalClient, other_browser: PortalClient, rp: RelyingParty, bob: User
 ) -> None:
     tokens = rp.tokens(browser)
-    sign_in(other_browser, "bob")
+    begin_session(other_browser, "bob")
 
     assert end(other_browser, rp).status_code == 404
     assert rp.userinfo(tokens["access_token"]).status_code == 200
