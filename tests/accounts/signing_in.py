@@ -7,6 +7,7 @@ from django.conf import settings
 from django.contrib.auth import login
 from django.test import Client, RequestFactory
 
+from accounts.factors import has_factor
 from accounts.models import User
 from accounts.session_store import SessionStore
 from tests.factories import PASSWORD
@@ -21,17 +22,20 @@ def sign_in(client: Client, login: str, password: str = PASSWORD, *, page: str =
     return client.post(page, {"login": login, "password": password, **more}, **headers)
 
 
-def begin_session(client: Client, username: str) -> None:
+def begin_session(client: Client, username: str, *, proven: bool = False) -> None:
     """Begin the session that the sign-in form begins, without the form: for tests of later pages.
 
-    The user has no second factor.
+    If `proven`, the user has given the password again.
     """
     user = User.objects.get(username=username)
+    assert not has_factor(user), "the form leads to a second one"
     request = RequestFactory(**client.defaults).get(PAGE)
     request.session = SessionStore()
     record_authentication(request, user, method="password", username=username)
     request.session.set_expiry(0)
     login(request, user, "accounts.backends.PasswordBackend")
+    if proven:
+        record_authentication(request, user, method="password", reauthenticated=True)
     request.session.save()
     client.cookies[settings.SESSION_COOKIE_NAME] = request.session.session_key
 

@@ -23,7 +23,7 @@ from authgate.models import Application, AuditEvent, Rule
 from authgate.pages.refused import render_refused
 from authgate.worker import loader
 from tests.accounts.conftest import PORTAL
-from tests.accounts.signing_in import sign_in
+from tests.accounts.signing_in import begin_session
 from tests.factories import ApplicationFactory, GroupFactory, RuleFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
@@ -58,14 +58,14 @@ def verdict_of(user: User, path: str = "/slips", method: str = "GET") -> Verdict
 
 def asked(client: Client, who: str = "bob", words: str = "month end") -> AccessRequest:
     client.cookies.clear()
-    sign_in(client, who)
+    begin_session(client, who)
     client.post(ASK, {"words": words})
     return AccessRequest.objects.latest("pk")
 
 
 def answer(client: Client, request: AccessRequest, answer: str, who: str = "olga", words: str = "") -> Any:
     client.cookies.clear()
-    sign_in(client, who)
+    begin_session(client, who)
     url = f"/access/requests/{request.pk}/"
     shown = (client.get(url).context or {}).get("shown", "")
     return client.post(url, {"answer": answer, "words": words, "shown": shown})
@@ -77,7 +77,7 @@ def answer(client: Client, request: AccessRequest, answer: str, who: str = "olga
 def test_the_refused_page_leads_to_the_question(client: Client, bob: User, payroll: Application) -> None:
     page = RefusedPage("x", Target(PAYROLL, "GET", "/slips", ""), "Payroll", "bob", "no rule admits")
     (link,) = set(re.findall(rf'href="({PORTAL}/access/ask/[^"]+)"', render_refused(page).decode()))
-    sign_in(client, "bob")
+    begin_session(client, "bob")
 
     shown = client.get(link.removeprefix(PORTAL).replace("&amp;", "&"))
 
@@ -118,7 +118,7 @@ def test_a_second_question_asks_nobody(client: Client, bob: User, payroll: Appli
 def test_there_is_nothing_to_ask_for_elsewhere(
     client: Client, bob: User, payroll: Application, page: str
 ) -> None:
-    sign_in(client, "bob")
+    begin_session(client, "bob")
 
     assert client.post("/access/ask/?" + urlencode({"page": page}), {"words": ""}).status_code == 404
     assert not AccessRequest.objects.exists()
@@ -157,7 +157,7 @@ def test_who_lacks_more_than_the_group_cannot_ask(
     client: Client, bob: User, payroll: Application, change: Any
 ) -> None:
     change(payroll, bob)
-    sign_in(client, "bob")
+    begin_session(client, "bob")
 
     assert client.post(ASK, {"words": ""}).status_code == 404
     assert not AccessRequest.objects.exists()
@@ -299,7 +299,7 @@ def test_a_made_up_answer_is_none(client: Client, bob: User, payroll: Applicatio
 def test_another_sites_form_answers_nothing(client: Client, bob: User, payroll: Application) -> None:
     request = asked(client)
     client.cookies.clear()
-    sign_in(client, "olga")
+    begin_session(client, "olga")
     client.handler.enforce_csrf_checks = True
 
     assert client.post(f"/access/requests/{request.pk}/", {"answer": "day"}).status_code == 403
@@ -309,7 +309,7 @@ def test_another_sites_form_answers_nothing(client: Client, bob: User, payroll: 
 def test_administrators_see_the_list(client: Client, bob: User, carol: User, payroll: Application) -> None:
     request = asked(client)
     client.cookies.clear()
-    sign_in(client, "carol")
+    begin_session(client, "carol")
 
     page = client.get("/admin/accounts/accessrequest/").content.decode()
 
@@ -323,7 +323,7 @@ def test_the_page_shows_what_the_user_gains(client: Client, bob: User, payroll: 
     RuleFactory(application=payroll, path="/slips", who=Rule.Who.CHOSEN, groups=["accountants"])
     request = asked(client)
     client.cookies.clear()
-    sign_in(client, "olga")
+    begin_session(client, "olga")
 
     page = client.get(f"/access/requests/{request.pk}/")
 
@@ -337,7 +337,7 @@ def test_another_effect_than_the_shown_one_is_not_granted(
 ) -> None:
     request = asked(client)
     client.cookies.clear()
-    sign_in(client, "olga")
+    begin_session(client, "olga")
     url = f"/access/requests/{request.pk}/"
     shown = client.get(url).context["shown"]
     bob.groups.add(GroupFactory(name="accountants"))
@@ -379,7 +379,7 @@ def test_an_owner_sees_that_maintenance_turns_the_user_away(
     request = asked(client)
     Application.objects.filter(pk=payroll.pk).update(maintenance=True)
     client.cookies.clear()
-    sign_in(client, "olga")
+    begin_session(client, "olga")
 
     assert "under maintenance" in client.get(f"/access/requests/{request.pk}/").content.decode()
 
@@ -394,6 +394,6 @@ def test_a_request_that_cannot_be_granted_says_so(
     else:
         User.objects.filter(pk=bob.pk).update(is_active=False)
     client.cookies.clear()
-    sign_in(client, "olga")
+    begin_session(client, "olga")
 
     assert "You cannot grant it" in client.get(f"/access/requests/{request.pk}/").content.decode()

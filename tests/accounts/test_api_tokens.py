@@ -19,8 +19,8 @@ from accounts.checks import check_token_limits
 from accounts.machines.api_tokens import TooManyTokens, make_token
 from accounts.models import ApiToken, User
 from authgate.models import Application, AuditEvent
-from tests.accounts.signing_in import sign_in
-from tests.factories import PASSWORD, ApplicationFactory, UpstreamFactory
+from tests.accounts.signing_in import begin_session
+from tests.factories import ApplicationFactory, UpstreamFactory
 
 LIST, NEW = "/accounts/tokens/", "/accounts/tokens/new/"
 DAY = 86_400
@@ -34,8 +34,7 @@ def wiki(db: None) -> Application:
 @pytest.fixture
 def confirmed(client: Client, alice: User) -> Client:
     """Alice's browser, in which she just gave her password once more."""
-    sign_in(client, "alice")
-    client.post("/accounts/reauthenticate/", {"password": PASSWORD, "next": NEW})
+    begin_session(client, "alice", proven=True)
     return client
 
 
@@ -54,7 +53,7 @@ def test_the_pages_need_a_sign_in(client: Client, db: None, url: str) -> None:
 
 
 def test_making_one_needs_the_password_once_more(client: Client, alice: User, wiki: Application) -> None:
-    sign_in(client, "alice")
+    begin_session(client, "alice")
 
     assert client.get(NEW).headers["Location"].startswith("/accounts/reauthenticate/")
     assert make(client, wiki).headers["Location"].startswith("/accounts/reauthenticate/")

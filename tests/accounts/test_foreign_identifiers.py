@@ -34,7 +34,7 @@ from authgate.models import Icon, SignIn
 from openid.models import Client as ConnectedClient
 from openid.models import Consent
 from tests.accounts.conftest import PORTAL
-from tests.accounts.signing_in import is_signed_in, sign_in
+from tests.accounts.signing_in import begin_session, is_signed_in, sign_in
 from tests.accounts.writing import nothing_written_if
 from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, UpstreamFactory
 from tests.second_factor.factors import add_app, add_recovery_codes, code
@@ -96,8 +96,7 @@ def alices(alice: User, carol: User) -> Alices:
 @pytest.fixture
 def bobs(client: Client, bob: User) -> Client:
     """A browser in which bob has just proven that he is bob."""
-    sign_in(client, "bob")
-    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    begin_session(client, "bob", proven=True)
     return client
 
 
@@ -181,8 +180,7 @@ def test_numbers_that_no_row_has_are_no_error(bobs: Client, alices: Alices, name
 
 def test_who_has_these_finds_them_by_the_same_way(client: Client, alice: User, alices: Alices) -> None:
     """Else a 404 above could be everybody's."""
-    sign_in(client, "alice")
-    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    begin_session(client, "alice", proven=True)
     answers = {}
     for name in sorted(HERS, key=lambda name: name == "end_session"):
         url = reverse(name, kwargs=HERS[name](alices))
@@ -308,7 +306,7 @@ def test_the_sign_in_page_leads_on_to_the_second_step(client: Client, alice: Use
 def test_who_owes_a_factor_is_sent_to_give_one_from_every_page(
     client: Client, bob: User, alices: Alices, method: str
 ) -> None:
-    sign_in(client, "bob")
+    begin_session(client, "bob")
     StrictGroup.objects.create(group=GroupFactory(name="guests"))
 
     for name, url in urls(alices):
@@ -326,7 +324,7 @@ def test_who_owes_a_factor_is_sent_to_give_one_from_every_page(
 def test_pages_that_ask_for_the_factor_themselves_tell_nothing_before(
     client: Client, bob: User, alices: Alices, method: str
 ) -> None:
-    sign_in(client, "bob")
+    begin_session(client, "bob")
     StrictGroup.objects.create(group=GroupFactory(name="guests"))
     found = {name: url for name, url in urls(alices) if hasattr(resolve(url).func, "asks_for_factor")}
 
@@ -342,7 +340,7 @@ def test_pages_that_ask_for_the_factor_themselves_tell_nothing_before(
 def test_an_administrator_who_owes_a_factor_administers_nothing(
     client: Client, carol: User, settings: Any
 ) -> None:
-    sign_in(client, "carol")
+    begin_session(client, "carol")
     settings.IKD_SECOND_FACTOR_FOR_STAFF = True
 
     for page in walk(admin.site.get_urls(), "/admin/"):

@@ -19,8 +19,7 @@ from authgate.audit import record
 from authgate.models import AuditEvent, SignIn
 from authgate.sign_ins import open_gate
 from tests.accounts.conftest import PORTAL
-from tests.accounts.signing_in import is_signed_in, sign_in
-from tests.factories import PASSWORD
+from tests.accounts.signing_in import begin_session, is_signed_in
 
 pytestmark = pytest.mark.django_db
 
@@ -38,8 +37,7 @@ def nothing_counted(db: None) -> None:
 @pytest.fixture
 def own(client: Client, alice: User) -> Client:
     client.defaults["HTTP_USER_AGENT"] = FIREFOX
-    sign_in(client, "alice")
-    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    begin_session(client, "alice", proven=True)
     mail.outbox.clear()
     return client
 
@@ -120,7 +118,7 @@ def test_sessions_that_were_idle_for_too_long_take_no_places(own: Client, alice:
 
 
 def test_one_session_is_ended(own: Client, other_browser: Client, alice: User) -> None:
-    sign_in(other_browser, "alice")
+    begin_session(other_browser, "alice")
     other = SignIn.objects.latest("pk")
 
     own.post(f"{SESSIONS}{other.uuid}/end/")
@@ -130,7 +128,7 @@ def test_one_session_is_ended(own: Client, other_browser: Client, alice: User) -
 
 
 def test_all_others_are_ended(own: Client, other_browser: Client, alice: User) -> None:
-    sign_in(other_browser, "alice")
+    begin_session(other_browser, "alice")
 
     own.post(f"{SESSIONS}end-others/")
     own.post(f"{SESSIONS}end-others/")
@@ -149,7 +147,7 @@ def test_ending_this_one_signs_out(own: Client, alice: User) -> None:
 def test_a_session_of_somebody_else_does_not_exist(
     own: Client, other_browser: Client, alice: User, bob: User
 ) -> None:
-    sign_in(other_browser, "bob")
+    begin_session(other_browser, "bob")
     theirs = SignIn.objects.get(user=bob)
 
     answers = [own.post(f"{SESSIONS}{which}/end/").status_code for which in (theirs.uuid, uuid.uuid4())]
@@ -254,7 +252,7 @@ def test_bad_addresses_are_refused(own: Client, alice: User, email: str) -> None
 
 
 def test_an_open_browser_changes_no_address(client: Client, alice: User) -> None:
-    sign_in(client, "alice")
+    begin_session(client, "alice")
 
     assert add(client, "thief@example.com")["Location"].startswith("/accounts/reauthenticate/")
     assert not EmailAddress.objects.filter(email="thief@example.com").exists()

@@ -7,7 +7,7 @@ from django.test import Client
 
 from accounts.models import User
 from authgate.models import AuditEvent, SignIn
-from tests.accounts.signing_in import is_signed_in, session_key, sign_in
+from tests.accounts.signing_in import begin_session, is_signed_in, session_key, sign_in
 from tests.factories import PASSWORD
 
 PAGE = "/accounts/password/change/"
@@ -20,7 +20,7 @@ def change(client: Client, old: str = PASSWORD, new: str = NEW, again: str | Non
 
 @pytest.fixture
 def signed_in(client: Client, alice: User) -> Client:
-    sign_in(client, "alice")
+    begin_session(client, "alice")
     return client
 
 

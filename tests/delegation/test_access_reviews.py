@@ -18,7 +18,7 @@ from accounts.models import AccessReview, AccessReviewEntry, ManagedGroup, User
 from authgate import leases
 from authgate.models import Application, AuditEvent, RequestCount
 from ikd_portal.tidy import rounds as tidy
-from tests.accounts.signing_in import sign_in
+from tests.accounts.signing_in import begin_session
 from tests.admin.test_attention import matters
 from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, RuleFactory, UserFactory
 
@@ -46,8 +46,7 @@ def review(wiki: Application) -> AccessReview:
 
 @pytest.fixture
 def owner(client: Client, alice: User) -> Client:
-    sign_in(client, "alice")
-    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    begin_session(client, "alice", proven=True)
     mail.outbox.clear()
     return client
 

@@ -11,9 +11,9 @@ from django.utils import timezone
 
 from accounts.models import User
 from authgate.models import Application, AuditEvent, RequestCount
-from tests.accounts.signing_in import sign_in
+from tests.accounts.signing_in import begin_session
 from tests.admin.forms import confirm
-from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, RuleFactory, UserFactory
+from tests.factories import ApplicationFactory, GroupFactory, RuleFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
@@ -33,8 +33,7 @@ def wiki(alice: User, bob: User, carol: User) -> Application:
 
 @pytest.fixture
 def owner(client: Client, alice: User, wiki: Application) -> Client:
-    sign_in(client, "alice")
-    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    begin_session(client, "alice", proven=True)
     return client
 
 

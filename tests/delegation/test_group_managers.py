@@ -10,18 +10,17 @@ from django.test import Client
 
 from accounts.models import ManagedGroup, StrictGroup, User
 from authgate.models import AuditEvent
-from tests.accounts.signing_in import sign_in
+from tests.accounts.signing_in import begin_session
 from tests.admin.forms import save
 from tests.delegation.changes import change
-from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, UserFactory
+from tests.factories import ApplicationFactory, GroupFactory, UserFactory
 
 pytestmark = pytest.mark.django_db
 
 
 @pytest.fixture
 def manager(client: Client, alice: User, team: Group) -> Client:
-    sign_in(client, "alice")
-    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    begin_session(client, "alice", proven=True)
     return client
 
 
@@ -146,6 +145,6 @@ def test_superusers_alone_choose_managers(sams: Client, carols: Client, team: Gr
 
 
 def test_who_manages_nothing_reads_so(client: Client, bob: User) -> None:
-    sign_in(client, "bob")
+    begin_session(client, "bob")
 
     assert "You do not manage any application or group." in client.get("/accounts/managed/").content.decode()

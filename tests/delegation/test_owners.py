@@ -14,10 +14,10 @@ from accounts.delegation.applications import owned_by
 from accounts.models import AccessRequest, User
 from authgate.audit import record
 from authgate.models import Application, AuditEvent, Rule
-from tests.accounts.signing_in import sign_in
+from tests.accounts.signing_in import begin_session
 from tests.admin.forms import save
 from tests.delegation.changes import change
-from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, RuleFactory, UserFactory
+from tests.factories import ApplicationFactory, GroupFactory, RuleFactory, UserFactory
 from tests.plans import plan_of
 
 pytestmark = pytest.mark.django_db
@@ -36,8 +36,7 @@ def wiki(alice: User) -> Application:
 
 @pytest.fixture
 def owner(client: Client, alice: User, wiki: Application) -> Client:
-    sign_in(client, "alice")
-    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    begin_session(client, "alice", proven=True)
     return client
 
 
@@ -93,7 +92,7 @@ def test_numbers_of_no_row_are_no_error(owner: Client, what: str, number: int) -
 
 
 def test_changing_anything_needs_a_fresh_proof(client: Client, alice: User, wiki: Application) -> None:
-    sign_in(client, "alice")
+    begin_session(client, "alice")
     User.objects.filter(pk=alice.pk).update(last_login=timezone.now())
     session = client.session
     session["account_authentication_methods"] = []
