@@ -18,7 +18,7 @@ from typing import IO
 
 ROOT = Path(__file__).resolve().parent.parent
 
-ITS_OWN = ("IKD_", "DJANGO_", "DATABASE_URL", "REDIS_URL", "PORT", "OTEL_", "PYTEST_", "TESTS_")
+ITS_OWN = ("IKD_", "DJANGO_", "DATABASE_URL", "REDIS_URL", "PORT", "OTEL_", "PYTEST_", "PYTHONPATH", "TESTS_")
 """What the names of variables begin with that no preloaded module reads when it is imported."""
 
 
@@ -127,7 +127,7 @@ def started(
     is_python = (
         as_fork and command[0] == sys.executable and (command[1] == "-m" or command[1].endswith(".py"))
     )
-    if is_python and cwd == ROOT and env is not None and _differs_by_settings_only(env):
+    if is_python and cwd == ROOT and env is not None and _can_be_a_fork(env):
         with Path(os.devnull).open("rb") as nothing:
             streams = [nothing.fileno(), output.fileno(), (errors or output).fileno()]
             on_postgresql = env.get("DATABASE_URL", "").startswith("postgres")
@@ -149,6 +149,8 @@ def printed_by(arguments: list[str], environment: Mapping[str, str]) -> str:
         return output.read().decode()
 
 
-def _differs_by_settings_only(environment: Mapping[str, str]) -> bool:
+def _can_be_a_fork(environment: Mapping[str, str]) -> bool:
+    """Return whether it differs by settings only, and has no code that Python runs when it starts."""
     kept = {name: value for name, value in environment.items() if not name.startswith(ITS_OWN)}
-    return kept == ENVIRONMENT
+    folders = environment.get("PYTHONPATH", "").split(os.pathsep)
+    return kept == ENVIRONMENT and not any(Path(each, "sitecustomize.py").exists() for each in folders)

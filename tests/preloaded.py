@@ -162,6 +162,7 @@ def run(program: dict[str, Any], noted: dict[str, Any]) -> None:
     """Run a program as `python` would with its arguments."""
     command, environment = program["command"], program["environment"]
     os.chdir(program["folder"])
+    sys.path[1:1] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
     _set(environment)
     are_settings_fit = _are_same(noted)
     _set(environment)

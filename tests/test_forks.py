@@ -104,8 +104,28 @@ def test_a_program_inherits_no_file(tmp_path: Path) -> None:
 
 
 def test_a_program_with_other_variables_is_executed(tmp_path: Path) -> None:
-    process = shell(tmp_path, "print('executed')", PYTHONPATH=os.fspath(tmp_path))
+    process = shell(tmp_path, "print('executed')", PYTHONUTF8="1")
 
     assert process.wait(60) == 0
     assert isinstance(process, subprocess.Popen)
     assert output(tmp_path) == ["executed"]
+
+
+def test_a_program_with_code_for_the_start_of_python_is_executed(tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text("print('first')")
+
+    process = shell(tmp_path, "print('executed')", PYTHONPATH=os.fspath(tmp_path))
+
+    assert process.wait(60) == 0
+    assert isinstance(process, subprocess.Popen)
+    assert output(tmp_path) == ["first", "executed"]
+
+
+def test_a_program_finds_the_modules_of_its_path(tmp_path: Path) -> None:
+    (tmp_path / "beside.py").write_text("print('found')")
+
+    process = shell(tmp_path, "import beside", PYTHONPATH=os.fspath(tmp_path))
+
+    assert process.wait(60) == 0
+    assert isinstance(process, Fork)
+    assert output(tmp_path) == ["found"]
