@@ -8,6 +8,7 @@ from typing import Any
 from allauth.account.auth_backends import AuthenticationBackend
 from allauth.account.models import EmailAddress
 from django.contrib.auth.hashers import make_password
+from django.contrib.auth.models import Permission
 from django.db.models import QuerySet, Value
 from django.db.models.functions import Lower
 from django.http import HttpRequest
@@ -63,9 +64,15 @@ def _with_key(key: int) -> QuerySet[User, tuple[Any, ...]]:
     return User.objects.filter(pk=key).values_list(*column_names(User))
 
 
+def _permissions_of(key: int) -> QuerySet[Permission, tuple[Any, ...]]:
+    names = Permission.objects.order_by().values_list("content_type__app_label", "codename")
+    return names.filter(user=key).union(names.filter(group__user=key))
+
+
 _NAMED = PreparedLookup(_named, str)
 _WITH_ADDRESS = PreparedLookup(_with_address, str, str)
 _WITH_KEY = PreparedLookup(_with_key, int)
+_PERMISSIONS = PreparedLookup(_permissions_of, int)
 
 
 class PasswordBackend(AuthenticationBackend):
@@ -79,6 +86,15 @@ class PasswordBackend(AuthenticationBackend):
         rows = _WITH_KEY.rows(user_id)
         user = instance_of(User, rows[0]) if rows else None
         return user if self.user_can_authenticate(user) else None
+
+    def get_all_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
+        """Return a user's own permissions and those of their groups, by one query."""
+        has_own = user_obj.is_active and not user_obj.is_superuser and obj is None
+        if has_own and not hasattr(user_obj, "_perm_cache"):
+            rows = _PERMISSIONS.rows(user_obj.pk)
+            user_obj._perm_cache = {f"{app}.{name}" for app, name in rows}
+        held: set[str] = super().get_all_permissions(user_obj, obj)
+        return held
 
     def authenticate(
         self,

@@ -6,10 +6,11 @@ import pytest
 from allauth.account.models import EmailAddress
 from django.contrib.auth import authenticate
 from django.contrib.auth.hashers import Argon2PasswordHasher
+from django.contrib.auth.models import Permission
 
 from accounts.backends import PasswordBackend, account_named
 from accounts.models import User
-from tests.factories import PASSWORD, UserFactory
+from tests.factories import PASSWORD, GroupFactory, UserFactory
 
 
 class CountingHasher(Argon2PasswordHasher):
@@ -112,3 +113,29 @@ def test_every_case_costs_one_hash(who: str, counting: type[CountingHasher]) -> 
     authenticate(username=login, password="wrong" if "wrong" in who else PASSWORD)
 
     assert counting.computed == 1
+
+
+def test_a_users_own_permissions_and_their_groups_cost_one_query(
+    alice: User, django_assert_num_queries: Any
+) -> None:
+    staff, others = GroupFactory(name="operators"), GroupFactory(name="others")
+    alice.groups.add(staff)
+    own, both, of_the_group, of_others = Permission.objects.order_by("pk")[:4]
+    alice.user_permissions.set([own, both])
+    staff.permissions.set([both, of_the_group])
+    others.permissions.set([of_others])
+    user = User.objects.get(pk=alice.pk)
+
+    with django_assert_num_queries(1):
+        found = user.get_all_permissions()
+
+    expected = {f"{each.content_type.app_label}.{each.codename}" for each in (own, both, of_the_group)}
+    assert found == expected == user.get_user_permissions() | user.get_group_permissions()
+
+
+@pytest.mark.django_db
+def test_a_disabled_user_has_no_permissions() -> None:
+    dave = UserFactory(username="dave", is_active=False)
+    dave.user_permissions.set(Permission.objects.all())
+
+    assert dave.get_all_permissions() == set()
