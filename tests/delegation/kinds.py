@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from copy import deepcopy
+from functools import cache
 from typing import Any
 
 from allauth.account.models import EmailAddress
 from allauth.mfa.models import Authenticator
 from django.contrib.auth.models import Group, Permission
+from django.db import connection
 from django.db.models import Q
 from django.test import Client
 from django.utils import timezone
@@ -170,46 +172,47 @@ class Cast:
         return browser
 
 
-def power() -> dict[str, Any]:
+def power() -> dict[str, list[Any]]:
     """Return what superusers and users with rights have, and what gives rights, as far as it can be taken."""
+    with connection.cursor() as cursor:
+        return {
+            name: sorted(cursor.execute(sql, values).fetchall(), key=str)
+            for name, (sql, values) in queries_of_power().items()
+        }
+
+
+@cache
+def queries_of_power() -> dict[str, tuple[str, Any]]:
+    """Return the compiled queries: they are run after each attack, and compiling takes far longer."""
+    users, roots = User.objects.all(), User.objects.filter(is_superuser=True)
     rights = Permission.objects.all()
-    users = User.objects.order_by("pk")
-    return {
-        "flags": list(
-            users.filter(Q(is_staff=True) | Q(is_superuser=True)).values_list(
-                "pk", "is_staff", "is_superuser"
-            )
+    queries = {
+        "flags": users.filter(Q(is_staff=True) | Q(is_superuser=True)).values_list(
+            "pk", "is_staff", "is_superuser"
         ),
-        "own": list(users.filter(user_permissions__in=rights).values_list("pk", "user_permissions")),
-        "by group": sorted(users.filter(groups__permissions__isnull=False).values_list("pk", "groups")),
-        "groups": sorted(Group.objects.filter(permissions__isnull=False).values_list("pk", "permissions")),
-        "strict": sorted(StrictGroup.objects.values_list("group_id", flat=True)),
-        "managers": sorted(
-            ManagedGroup.managers.through._default_manager.values_list("managedgroup", "user")
+        "own": users.filter(user_permissions__in=rights).values_list("pk", "user_permissions"),
+        "by group": users.filter(groups__permissions__isnull=False).values_list("pk", "groups"),
+        "groups": Group.objects.filter(permissions__isnull=False).values_list("pk", "permissions"),
+        "strict": StrictGroup.objects.values_list("group_id"),
+        "managers": ManagedGroup.managers.through._default_manager.values_list("managedgroup", "user"),
+        "shareable": Application.shareable_groups.through.objects.values_list("application", "group"),
+        "roots": roots.values_list("pk", "username", "email", "password", "is_active"),
+        "roots' addresses": EmailAddress.objects.filter(user__is_superuser=True).values_list(
+            "email", "verified", "primary"
         ),
-        "shareable": sorted(Application.shareable_groups.through.objects.values_list("application", "group")),
-        "roots": list(
-            users.filter(is_superuser=True).values_list("pk", "username", "email", "password", "is_active")
+        "roots' keys": Authenticator.objects.filter(user__is_superuser=True).values_list("pk"),
+        "roots' identities": Identity.objects.filter(user__is_superuser=True).values_list(
+            "upstream", "subject"
         ),
-        "roots' addresses": list(
-            EmailAddress.objects.filter(user__is_superuser=True).values_list("email", "verified", "primary")
+        "roots' tokens": roots.filter(api_tokens__isnull=False).values_list(
+            "api_tokens", "api_tokens__ended_at"
         ),
-        "roots' keys": list(
-            Authenticator.objects.filter(user__is_superuser=True).values_list("pk", flat=True)
+        "roots' sign-ins": SignIn.objects.filter(user__username="root").values_list("pk", "ended_at"),
+        "tokens of providers": Application.objects.filter(access_token=True).values_list(
+            "pk", "origins__value"
         ),
-        "roots' identities": list(
-            Identity.objects.filter(user__is_superuser=True).values_list("upstream", "subject")
-        ),
-        "roots' tokens": list(
-            users.filter(is_superuser=True, api_tokens__isnull=False).values_list(
-                "api_tokens", "api_tokens__ended_at"
-            )
-        ),
-        "roots' sign-ins": list(SignIn.objects.filter(user__username="root").values_list("pk", "ended_at")),
-        "tokens of providers": list(
-            Application.objects.filter(access_token=True).values_list("pk", "origins__value")
-        ),
-        "providers": list(
-            Upstream.objects.values_list("pk", "issuer", "client_id", "enabled", "group_mappings__group")
+        "providers": Upstream.objects.values_list(
+            "pk", "issuer", "client_id", "enabled", "group_mappings__group"
         ),
     }
+    return {name: query.query.sql_with_params() for name, query in queries.items()}
