@@ -11,7 +11,7 @@ import pytest
 from django.db import connection
 from pytest_django.plugin import DjangoDbBlocker
 
-from tests.feed.cluster import Cluster
+from tests.feed.cluster import migrated
 from tests.front.serving import Cast, Database, Portal, cast, eventually, migrate
 from tests.openid.logout_receiver import Receiver, listening
 
@@ -59,10 +59,9 @@ def counted(
             migrate(database)
             yield database, lambda: len(log.read_bytes().splitlines())
             return
-        cluster = Cluster().start(log_statement="all")
+        cluster = migrated(log_statement="all")
         try:
-            database = cluster.database("counted")
-            migrate(database)
+            database = cluster.database("counted", "pattern")
             yield database, lambda: len(OF_POSTGRESQL.findall((cluster.folder / "log").read_bytes()))
         finally:
             cluster.remove()
