@@ -23,7 +23,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
 from authgate.admin.applications import ApplicationAdmin
-from authgate.admin.audited import ReadableText, ReadOnlyAdmin, record_by
+from authgate.admin.audited import InlineFormSet, ReadableText, ReadOnlyAdmin, record_by
 from openid.client_secrets import LIVE_SECRETS, new_secret
 from openid.models import Client, ClientSecret
 from openid.preview import preview_page
@@ -41,6 +41,7 @@ def _days(text: str) -> int | None:
 
 class ClientInline(ReadableText, admin.StackedInline):  # type: ignore[type-arg]
     model = Client
+    formset = InlineFormSet
     extra = 0
     readonly_fields = ("client_id", "secrets", "pages")
     fieldsets = (

@@ -13,7 +13,6 @@ from django.contrib.auth.models import Group as DjangoGroup
 from django.contrib.auth.models import Permission
 from django.core.exceptions import ValidationError
 from django.db.models import Model, QuerySet
-from django.forms.models import BaseInlineFormSet
 from django.utils.text import capfirst
 from django.utils.translation import gettext_lazy as _
 
@@ -22,7 +21,7 @@ from accounts.email_addresses import is_address_taken
 from accounts.ends import EndField
 from accounts.models import LOOKS_ALIKE, Group, ManagedGroup, Membership, User
 from accounts.privilege import are_the_last_superusers, out_of_reach
-from authgate.admin.audited import name_fields
+from authgate.admin.audited import InlineFormSet, name_fields
 from authgate.models import SignIn
 from authgate.permission_words import permission_in_words
 
@@ -202,7 +201,7 @@ class AddressForm(forms.ModelForm):
         return free_address(email, self.instance.user_id)
 
 
-class AddressFormSet(BaseInlineFormSet):
+class AddressFormSet(InlineFormSet):
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
         name_fields(form)

@@ -28,7 +28,7 @@ from accounts.upstreams.identities import record_link, validate_subject
 from accounts.upstreams.oidc.flow import redirect_uri
 from accounts.upstreams.protocols import PROTOCOLS
 from accounts.upstreams.provider_sign_out import backchannel_url, signed_out_url
-from authgate.admin.audited import AuditedAdmin, ReadableText, record_by
+from authgate.admin.audited import AuditedAdmin, InlineFormSet, ReadableText, record_by
 from authgate.admin.list_columns import cut
 from authgate.admin.list_filters import BoundedRelatedFilter
 from authgate.encryption import Secret
@@ -94,12 +94,16 @@ def without_links(field: Any, db_field: Any, *names: str) -> Any:
 
 class ClaimMappingInline(ReadableText, admin.TabularInline):
     model = ClaimMapping
+    formset = InlineFormSet
     extra = 0
+    fields = ("claim", "field")
 
 
 class GroupMappingInline(ReadableText, admin.TabularInline):
     model = GroupMapping
+    formset = InlineFormSet
     extra = 0
+    fields = ("claim", "value", "group", "mode")
     autocomplete_fields = ("group",)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:

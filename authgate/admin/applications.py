@@ -11,7 +11,6 @@ from django.contrib.admin.widgets import AdminTextareaWidget
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import models
 from django.db.models import Count, QuerySet
-from django.forms.models import BaseInlineFormSet
 from django.http import Http404, HttpRequest, HttpResponse
 from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html
@@ -21,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from authgate.admin import access, doctor, protection, tightening, trials
 from authgate.admin.application_warnings import warnings_about
-from authgate.admin.audited import ReadableText, is_number_of_a_row, name_fields
+from authgate.admin.audited import InlineFormSet, ReadableText, is_number_of_a_row, name_fields
 from authgate.admin.effect import EffectAdmin
 from authgate.admin.explain import explain_page
 from authgate.admin.list_columns import chips
@@ -47,7 +46,7 @@ def kept_forms(formset: Any) -> Iterator[Any]:
             yield form
 
 
-class OriginFormSet(BaseInlineFormSet):
+class OriginFormSet(InlineFormSet):
     def add_fields(self, form: Any, index: int | None) -> None:
         super().add_fields(form, index)
         name_fields(form)
@@ -64,7 +63,7 @@ class OriginFormSet(BaseInlineFormSet):
             seen.add(form.instance.value)
 
 
-class RuleFormSet(BaseInlineFormSet):
+class RuleFormSet(InlineFormSet):
     def _construct_form(self, i: int, **kwargs: Any) -> Any:
         form = super()._construct_form(i, **kwargs)  # type: ignore[misc]
         form.instance.validated_with_siblings = True
@@ -97,6 +96,7 @@ class OriginInline(ReadableText, admin.TabularInline):
     model = Origin
     formset = OriginFormSet
     extra = 0
+    fields = ("value",)
 
     def has_add_permission(self, request: HttpRequest, obj: Application | None = None) -> bool:
         return super().has_add_permission(request, obj) and may_move(request, obj)

@@ -14,8 +14,10 @@ from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.core.exceptions import SuspiciousOperation
 from django.db import IntegrityError, transaction
 from django.db.models import DateTimeField, Model, QuerySet
+from django.forms.models import BaseInlineFormSet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
+from django.utils.functional import cached_property
 from django.utils.translation import gettext as _
 
 from authgate.admin.deleted_rows import DeletedRows
@@ -45,6 +47,14 @@ class ReadableText(admin.options.BaseModelAdmin):
             has_lines = isinstance(field.widget, forms.Textarea)
             field.validators.append(refuse_hidden_in_lines if has_lines else refuse_hidden)
         return field
+
+
+class InlineFormSet(BaseInlineFormSet):
+    """The forms of an inline. The empty one, for new rows, is created once: a page asks for it five times."""
+
+    @cached_property
+    def empty_form(self) -> Any:
+        return super().empty_form
 
 
 class AuditedAdmin(ReadableText, admin.ModelAdmin):
