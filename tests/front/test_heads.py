@@ -8,7 +8,6 @@ import pickle
 import re
 import time
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import pytest
@@ -80,22 +79,17 @@ def fill(memory: WorkerMemory) -> None:
     memory.hold(token_key(digest(TOKEN)), program, memory.generation)
 
 
-@cache
-def configuration() -> Config:
-    async def left_alone(scope: Any, receive: Any, send: Any) -> None:
-        raise AssertionError("nothing runs here")
-
-    found = Config(app=left_alone, http=Front, ws="none", lifespan="off", log_config=None)
-    found.load()
-    return found
-
-
 class Connection:
     """A connection into the front, and what it wrote; what is left to Django is answered by nothing."""
 
     def __init__(self, peer: str = "127.0.0.1", kind: type[Front] = Front) -> None:
+        async def left_alone(scope: Any, receive: Any, send: Any) -> None:
+            raise AssertionError("nothing runs here")
+
         self._loop = asyncio.new_event_loop()
-        self.front = kind(configuration(), ServerState(), {}, self._loop)
+        config = Config(app=left_alone, http=Front, ws="none", lifespan="off", log_config=None)
+        config.load()
+        self.front = kind(config, ServerState(), {}, self._loop)
         self.wire = Wire()
         self.wire.get_extra_info = lambda name, default=None: (  # type: ignore[method-assign]
             (peer, 50_000) if name == "peername" else default
