@@ -27,6 +27,7 @@ from authgate.models import Application, SignIn
 from authgate.sampling import sample
 from authgate.worker import readiness
 from ikd_portal.settings import cache
+from tests.compiling import compile_a_share
 from tests.factories import person
 from tests.pattern import fill_from_pattern
 from tests.quick import FOLDERS_OF_SERVERS, LONG, quick_tests
@@ -51,15 +52,16 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Import nothing of what `make quick` leaves out: that takes longer than many tests."""
     if config.option.markexpr != "quick":
         return None
-    is_long = collection_path.relative_to(config.rootpath).as_posix() in LONG
-    return True if is_long or collection_path.name in FOLDERS_OF_SERVERS else None
+    path = collection_path.relative_to(config.rootpath)
+    return True if path.as_posix() in LONG or FOLDERS_OF_SERVERS.intersection(path.parts) else None
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_collection() -> Generator[None, object, object]:
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
     """Let the garbage collector not search what lives until the end, and seldom the rest."""
     gc.disable()
     try:
+        compile_a_share(session.config, lambda path: bool(pytest_ignore_collect(path, session.config)))
         return (yield)
     finally:
         gc.freeze()

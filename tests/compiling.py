@@ -1,0 +1,31 @@
+"""Compile the modules of tests in all workers at once, each another part.
+
+All workers of pytest-xdist import every module, in the same order. In a new clone, which has no compiled copies,
+each of them would compile the same module at the same time.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def compile_a_share(config: pytest.Config, is_left_out: Callable[[Path], bool]) -> None:
+    """Import this worker's share of the modules that a whole run needs. pytest keeps their compiled copies.
+
+    What fails here fails again where pytest collects the module, and is reported there.
+    """
+    worker, count = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get("PYTEST_XDIST_WORKER_COUNT")
+    if worker is None or count is None or config.args_source is not config.ArgsSource.TESTPATHS:
+        return
+    root = config.rootpath
+    paths = [path for path in sorted((root / "tests").rglob("test_*.py")) if not is_left_out(path)]
+    for path in paths[int(worker.removeprefix("gw")) :: int(count)]:
+        try:
+            importlib.import_module(".".join(path.relative_to(root).with_suffix("").parts))
+        except Exception:
+            continue
