@@ -46,7 +46,7 @@ def schemas() -> Schemas:
 
 def objects_in(text: str) -> list[Manifest]:
     """Return the objects for Kubernetes of a file. A file that is none, or a template, has none."""
-    found = [each for each in yaml.safe_load_all(text) if isinstance(each, dict)]
+    found = [each for each in yaml.load_all(text, yaml.CSafeLoader) if isinstance(each, dict)]
     return [each for each in found if {"apiVersion", "kind"} <= set(each)]
 
 
