@@ -15,6 +15,7 @@ from django.db import transaction
 from django.urls import URLResolver, get_resolver
 from pytest_django.plugin import DjangoDbBlocker
 
+from accounts import reauthentication
 from tests.accounts.writing import nothing_written_if
 from tests.delegation.attacks import ATTACKS
 from tests.delegation.kinds import KINDS, SINGLE, SUPERUSER, Cast, power
@@ -32,8 +33,12 @@ EACH_KIND = [
 
 @pytest.fixture(scope="module")
 def cast(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[Cast]:
-    """One of everybody and everything, for all tests here. Each request's changes are undone."""
-    with django_db_blocker.unblock(), transaction.atomic():
+    """One of everybody and everything, for all tests here. Each request's changes are undone.
+
+    All have proven their identity once, which counts until the module ends, however slow the machine is.
+    """
+    with pytest.MonkeyPatch.context() as patch, django_db_blocker.unblock(), transaction.atomic():
+        patch.setattr(reauthentication, "CONFIRMED_FOR", 86_400)
         yield Cast()
         transaction.set_rollback(True)
 
