@@ -1,7 +1,7 @@
 """Compile the modules of tests in all workers at once, each another part.
 
-All workers of pytest-xdist import every module, in the same order. In a new clone, which has no compiled copies,
-each of them would compile the same module at the same time.
+Each worker of pytest-xdist imports every module, in the same order. In a new clone, all of them would compile
+the same module at the same time.
 """
 
 from __future__ import annotations

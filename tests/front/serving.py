@@ -43,9 +43,6 @@ CACHE_TABLES = ("ikd_cache_default", "ikd_cache_codes")
 PATIENCE = 60.0
 """Seconds for what should take a moment, on a machine that runs many servers at once."""
 
-PAUSE = 0.003
-"""Seconds between requests during a reload: without it, they take the time that new code needs to load."""
-
 
 def program(name: str, package: str, *folders: str) -> str:
     """Return a program's path. Skip the test if Debian's package is missing; on CI, fail."""

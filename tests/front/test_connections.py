@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from tests.front.serving import (
-    PAUSE,
     PUBLIC,
     WAITS_FOR_ITS_BODY,
     Cast,
@@ -334,7 +333,6 @@ def test_a_reload_loses_no_request(database: Database, people: Cast, tmp_path: P
                     connection = portal.connect()
                     if attempt:
                         unanswered.append(error)
-            time.sleep(PAUSE)
         connection.socket.close()
 
     threads = [threading.Thread(target=ask) for _ in range(4)]

@@ -23,7 +23,6 @@ from ikd_portal.asgi import PAGES_OF_A_NETWORK
 from ikd_portal.page_processes import WHOLE, Forwarder
 from ikd_portal.slow_clients import Message
 from tests.front.serving import (
-    PAUSE,
     Cast,
     Connection,
     Database,
@@ -228,7 +227,6 @@ def test_a_reload_loses_no_page(database: Database, people: Cast, tmp_path: Path
             with portal.connect() as connection:
                 connection.send(REQUESTS["a page"].replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n"))
                 statuses.append(connection.reply().status)
-            time.sleep(PAUSE)
 
     asking = threading.Thread(target=ask)
     asking.start()

@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.front.serving import PAUSE, ROOT, Cast, Database, Portal, children, eventually
+from tests.front.serving import ROOT, Cast, Database, Portal, children, eventually
 
 TOKEN = "the token of operators"
 
@@ -81,7 +80,6 @@ def test_new_code_serves_after_each_reload_and_no_request_is_lost(portal: Portal
                     failed.append("another status")
             except OSError as error:
                 failed.append(error)
-            time.sleep(PAUSE)
 
     asking = threading.Thread(target=ask)
     asking.start()
