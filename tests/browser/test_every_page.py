@@ -36,7 +36,7 @@ from openid.instructions import APPLICATIONS, WITHOUT_PKCE
 from openid.models import Consent, Grant, LogoutDelivery
 from tests.browser.conftest import portals_settings
 from tests.browser.signing_in import sign_in
-from tests.browser.visits import PHONE, WIKI, Visit, Visitor, Way, unfit_for_people
+from tests.browser.visits import AXE, PHONE, WIKI, Visit, Visitor, Way, unfit_for_people
 from tests.catalogues import marking, outside_marks
 from tests.database_copy import DatabaseCopy
 from tests.distribution import PAGE_GROUPS
@@ -641,6 +641,7 @@ def test_nothing_of_a_page_is_left_in_english(visit: Visit) -> None:
 
 def test_the_first_administrators_page_is_for_everybody(chromium: Browser, portal: str) -> None:
     page = chromium.new_page()
+    page.add_init_script(AXE)
     page.goto(portal + urlsplit(first_administrator.make_link()).path)
 
     problems = unfit_for_people(page)
