@@ -33,6 +33,9 @@ from tests.pattern import fill_from_pattern
 from tests.quick import FOLDERS_OF_SERVERS, LONG, quick_tests
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Playwright
+
+    from tests.browser.driver import Driver
     from tests.database_copy import DatabaseCopy
     from tests.distribution import LongestFirst
     from tests.upstreams.keycloak import Keycloak
@@ -164,6 +167,21 @@ def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
     started = Keycloak(tmp_path_factory.mktemp("keycloak"))
     yield started
     started.stop()
+
+
+@pytest.fixture(scope="session")
+def driver() -> Iterator[Driver]:
+    from tests.browser.driver import Driver
+
+    started = Driver()
+    yield started
+    started.stop()
+
+
+@pytest.fixture(scope="module")
+def playwright(driver: Driver) -> Iterator[Playwright]:
+    with driver.at_work() as playwright:
+        yield playwright
 
 
 @pytest.fixture(autouse=True)

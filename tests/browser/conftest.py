@@ -9,22 +9,15 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Page, Playwright, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright
 
-from tests.browser.chromium import launch, listen_to_console
-
-
-@pytest.fixture(scope="package")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as playwright:
-        yield playwright
+from tests.browser.chromium import listen_to_console
+from tests.browser.driver import Driver
 
 
-@pytest.fixture(scope="package")
-def chromium(playwright: Playwright) -> Iterator[Browser]:
-    browser = launch(playwright)
-    yield browser
-    browser.close()
+@pytest.fixture(scope="module")
+def chromium(driver: Driver, playwright: Playwright) -> Browser:
+    return driver.browser()
 
 
 def portals_settings(url: str) -> dict[str, Any]:

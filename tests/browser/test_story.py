@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, Playwright, expect
 
-from tests.browser.chromium import FLAGS, launch, listen_to_console, whole_browser, without_omnibox_popups
+from tests.browser.chromium import FLAGS, listen_to_console, whole_browser, without_omnibox_popups
+from tests.browser.driver import Driver
 from tests.factories import PASSWORD
 from tests.proxies.backend import Backend
 from tests.proxies.portal import Portal, start_portal
@@ -59,10 +60,8 @@ def proxy(
 
 
 @pytest.fixture(scope="module")
-def chromium(playwright: Playwright, proxy: Proxy) -> Iterator[Browser]:
-    browser = launch(playwright, resolver(proxy))
-    yield browser
-    browser.close()
+def chromium(driver: Driver, playwright: Playwright, proxy: Proxy) -> Browser:
+    return driver.browser(resolver(proxy))
 
 
 @pytest.fixture

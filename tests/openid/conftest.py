@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 from django.core.cache import cache
 from django.utils import timezone
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright
 from pytest_django.plugin import DjangoDbBlocker
 
 from accounts.models import User
@@ -22,7 +22,7 @@ from openid import wrong_clients
 from openid.models import Client, ProviderKey
 from tests.accounts.conftest import PortalClient, client, other_browser  # noqa: F401
 from tests.accounts.signing_in import begin_session
-from tests.browser.chromium import launch
+from tests.browser.driver import Driver
 from tests.factories import ApplicationFactory
 from tests.feed.conftest import cluster, database, vendor  # noqa: F401
 from tests.front.conftest import pattern  # noqa: F401
@@ -97,11 +97,8 @@ def provider(running_provider: Provider, django_db_blocker: DjangoDbBlocker) -> 
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        started = launch(playwright)
-        yield started
-        started.close()
+def chromium(driver: Driver, playwright: Playwright) -> Browser:
+    return driver.browser()
 
 
 @pytest.fixture

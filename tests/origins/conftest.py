@@ -4,9 +4,10 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Playwright, sync_playwright
+from playwright.sync_api import Browser, Playwright
 
-from tests.browser.chromium import launch, launch_whole
+from tests.browser.chromium import launch_whole
+from tests.browser.driver import Driver
 
 RESOLVER = "--host-resolver-rules=MAP * 127.0.0.1"
 
@@ -18,21 +19,13 @@ def databases_of_our_own(django_db_blocker: Any) -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="package")
-def playwright() -> Iterator[Playwright]:
-    with sync_playwright() as playwright:
-        yield playwright
-
-
-@pytest.fixture(scope="package")
-def chromium(playwright: Playwright) -> Iterator[Browser]:
+@pytest.fixture(scope="module")
+def chromium(driver: Driver, playwright: Playwright) -> Browser:
     """A Chromium that finds every name on this machine."""
-    browser = launch(playwright, RESOLVER)
-    yield browser
-    browser.close()
+    return driver.browser(RESOLVER)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def whole_chromium(playwright: Playwright) -> Iterator[Browser]:
     """The same with the policy of the whole browser for cookies and requests between sites."""
     browser = launch_whole(playwright, RESOLVER)

@@ -7,7 +7,7 @@ import re
 import pytest
 from playwright.sync_api import Playwright, expect
 
-from tests.browser.chromium import launch
+from tests.browser.driver import Driver
 from tests.browser.test_story import SIGN_IN, resolver, sign_in
 from tests.proxies.proxy import Proxy
 
@@ -15,11 +15,10 @@ pytestmark = [pytest.mark.proxy, pytest.mark.browser]
 
 
 def test_one_sign_in_opens_two_domains_and_one_sign_out_closes_them(
-    proxy: Proxy, playwright: Playwright
+    driver: Driver, playwright: Playwright, proxy: Proxy
 ) -> None:
     app, wiki = proxy.portal.origin("app"), proxy.portal.origin("wiki")
-    with launch(playwright, resolver(proxy)) as browser:
-        context = browser.new_context(ignore_https_errors=True)
+    with driver.browser(resolver(proxy)).new_context(ignore_https_errors=True) as context:
         page = context.new_page()
 
         page.goto(f"{app}/page?x=1#part")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from playwright.sync_api import Playwright
 
-from tests.browser.chromium import launch
+from tests.browser.driver import Driver
 from tests.browser.test_story import resolver, sign_in
 from tests.proxies.proxy import Proxy
 
@@ -20,11 +20,10 @@ def uri_of(length: int) -> str:
     return (beginning + "a1-b2_c3.d4~" * 700)[:length]
 
 
-def test_long_pages_are_opened_byte_for_byte(proxy: Proxy, playwright: Playwright) -> None:
+def test_long_pages_are_opened_byte_for_byte(driver: Driver, playwright: Playwright, proxy: Proxy) -> None:
     app = proxy.portal.origin("app")
     opened = []
-    with launch(playwright, resolver(proxy)) as browser:
-        context = browser.new_context(ignore_https_errors=True)
+    with driver.browser(resolver(proxy)).new_context(ignore_https_errors=True) as context:
         page = context.new_page()
         for number, length in enumerate(LENGTHS):
             proxy.backend.take()

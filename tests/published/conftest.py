@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright
 
-from tests.browser.chromium import launch
+from tests.browser.driver import Driver
 from tests.proxies.backend import Backend
 from tests.proxies.nginx import AROUND
 from tests.proxies.portal import Portal, start_portal
@@ -146,11 +146,8 @@ def translated(portal: Portal, backend: Backend) -> dict[str, object]:
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = launch(playwright, "--host-resolver-rules=MAP * 127.0.0.1")
-        yield browser
-        browser.close()
+def chromium(driver: Driver, playwright: Playwright) -> Browser:
+    return driver.browser("--host-resolver-rules=MAP * 127.0.0.1")
 
 
 @pytest.fixture

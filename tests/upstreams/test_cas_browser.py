@@ -10,9 +10,9 @@ from typing import Any
 from urllib.parse import quote
 
 import pytest
-from playwright.sync_api import Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
-from tests.browser.chromium import launch
+from tests.browser.driver import Driver
 from tests.browser.test_story import DOMAINS, resolver
 from tests.forks import printed_by
 from tests.own_database import environment_in
@@ -92,11 +92,8 @@ def nginx(portal: Portal, backend: Backend, tmp_path_factory: pytest.TempPathFac
 
 
 @pytest.fixture(scope="module")
-def browser(nginx: Proxy) -> Iterator[Any]:
-    with sync_playwright() as playwright:
-        started = launch(playwright, resolver(nginx))
-        yield started
-        started.close()
+def browser(driver: Driver, playwright: Playwright, nginx: Proxy) -> Browser:
+    return driver.browser(resolver(nginx))
 
 
 @pytest.fixture

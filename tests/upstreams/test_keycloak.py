@@ -12,10 +12,10 @@ from typing import Any
 
 import jwt
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from tests.behaviour import FETCH
-from tests.browser.chromium import launch
+from tests.browser.driver import Driver
 from tests.browser.test_story import DOMAINS, resolver
 from tests.forks import printed_by
 from tests.own_database import environment_in
@@ -90,11 +90,8 @@ def installation(keycloak: Keycloak, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.fixture(scope="module")
-def chromium(installation: Installation) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = launch(playwright, resolver(installation.proxy, "*.localhost"))
-        yield browser
-        browser.close()
+def chromium(driver: Driver, playwright: Playwright, installation: Installation) -> Browser:
+    return driver.browser(resolver(installation.proxy, "*.localhost"))
 
 
 @pytest.fixture

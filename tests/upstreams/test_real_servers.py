@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect, sync_playwright
+from playwright.sync_api import Browser, Playwright, expect
 
-from tests.browser.chromium import launch
+from tests.browser.driver import Driver
 from tests.proxies.portal import Portal, start_portal
 from tests.upstreams.provider import Provider
 from tests.upstreams.real import Visitor, add_upstream, start_oidc_provider, url_of
@@ -97,11 +97,8 @@ def test_a_provider_that_hangs_hurts_nobody_else(
 
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = launch(playwright)
-        yield browser
-        browser.close()
+def chromium(driver: Driver, playwright: Playwright) -> Browser:
+    return driver.browser()
 
 
 @pytest.fixture(scope="module")

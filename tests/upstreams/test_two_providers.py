@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from tests.behaviour import FETCH
-from tests.browser.chromium import launch
+from tests.browser.driver import Driver
 from tests.browser.test_story import DOMAINS, resolver
 from tests.proxies.backend import Backend
 from tests.proxies.nginx import start_nginx
@@ -53,11 +53,8 @@ def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installat
 
 
 @pytest.fixture(scope="module")
-def chromium(installation: Installation) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        browser = launch(playwright, resolver(installation.proxy, "*.localhost"))
-        yield browser
-        browser.close()
+def chromium(driver: Driver, playwright: Playwright, installation: Installation) -> Browser:
+    return driver.browser(resolver(installation.proxy, "*.localhost"))
 
 
 @pytest.fixture
