@@ -4,7 +4,7 @@ Each operation of a migration changes the state of some models. Django then rend
 related to them: for most operations all there are. An operation itself asks for few.
 
 Forwards, the databases that tests copy are migrated by Django as it is. `tests/years/test_migrations.py` goes
-all the way back like that on SQLite, too.
+all the way back like that, too.
 """
 
 from __future__ import annotations
