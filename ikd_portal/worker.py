@@ -251,7 +251,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
             asyncio.get_running_loop().run_in_executor(None, metrics.publish)
         for each in list(self._server.server_state.connections):
             if isinstance(each, Front):
-                each.look()
+                each.close_if_slow()
         if os.getppid() != self.ppid and not self._server.should_exit:
             self._server.should_exit = True
             signal.alarm(self.cfg.graceful_timeout)  # for threads that hang

@@ -1,4 +1,7 @@
-"""Checks, and the endpoints of protected origins, answered by Django: what memory lacks is loaded here."""
+"""The Django view that answers checks and the endpoints of protected origins.
+
+It loads from the database what the worker's memory lacks.
+"""
 
 from __future__ import annotations
 
@@ -64,7 +67,7 @@ Work = Callable[[Facts, Memory], Answer]
 
 
 def answer_gate_request(request: HttpRequest) -> HttpResponse | None:
-    """Answer a check or an endpoint of a protected origin; None for every other path."""
+    """Return the answer to a check or to an endpoint of a protected origin; None for every other path."""
     oauth2 = settings.IKD_OAUTH2_CONTRACT
     path = request.path_info
     check_url = contracts.check_url(path, oauth2)
@@ -77,7 +80,7 @@ def answer_gate_request(request: HttpRequest) -> HttpResponse | None:
 
 
 def _guarded(request: HttpRequest, path: str, work: Work) -> HttpResponse:
-    """Turn a request into facts, and the answer into a response."""
+    """Read the facts of a request, let `work` answer them, and return the answer as a response."""
     facts = Facts(
         path,
         request.META.get("QUERY_STRING", ""),
@@ -95,7 +98,7 @@ def _guarded(request: HttpRequest, path: str, work: Work) -> HttpResponse:
 
 
 def answer_alone(facts: Facts) -> Answer:
-    """Return the answer to a check that came without a request of Django's, in a thread of its own."""
+    """Return the answer to a check for which Django has no request. Call it in a separate thread."""
     try:
         return _answered(facts, answer_check)
     finally:
@@ -103,7 +106,7 @@ def answer_alone(facts: Facts) -> Answer:
 
 
 def _answered(facts: Facts, work: Work) -> Answer:
-    """Return what `work` answers; whatever goes wrong inside ends in 503, never in a way in."""
+    """Return the answer of `work`. If it raises an error, return 503: an error never grants access."""
     try:
         return work(facts, _memory())
     except Exception as error:
@@ -113,7 +116,7 @@ def _answered(facts: Facts, work: Work) -> Answer:
 
 
 def _page_for(error: Exception, facts: Facts, decision_id: str) -> bytes:
-    """Return what a browser shows while the database or Redis is out of order; empty for other clients."""
+    """Return the page that a browser shows while the database or Redis is down; empty for other clients."""
     mode = facts.headers.values.get(b"sec-fetch-mode", b"navigate")
     if mode != b"navigate" or b"text/html" not in facts.headers.values.get(b"accept", b""):
         return b""
@@ -126,9 +129,9 @@ def _page_for(error: Exception, facts: Facts, decision_id: str) -> bytes:
 
 
 def _memory() -> Memory:
-    """Return the worker's memory if it is fresh, or else what one request loads.
+    """Return the worker's memory if it is fresh, otherwise an empty memory for this request alone.
 
-    Raises DatabaseError while the database cannot be read for longer than IKD_STALE_GRACE.
+    Raises DatabaseError if the database could not be read for longer than IKD_STALE_GRACE.
     """
     stale_connections.close_stale()
     if feed.current is None:
@@ -142,18 +145,18 @@ def _memory() -> Memory:
 
 
 def _load_session(digest: bytes, memory: Memory) -> Session | None:
-    """Load a session for this request, and for the worker unless a change came meanwhile."""
+    """Load a session for this request. The worker keeps it unless a change was read meanwhile."""
     if not isinstance(memory, OverMemory):
         return loader.load_session(digest)
     generation = memory.under.generation
-    stale_connections.close_stale()  # after the generation: what comes from an old connection is not kept
+    stale_connections.close_stale()  # after the generation, so that no row from an old connection is kept
     session = loader.load_session(digest)
     memory.under.hold(digest, session, generation)
     return session
 
 
 def _load_program(missing: MissingProgram, facts: Facts, memory: Memory) -> Program | None:
-    """Load what a program's credential stands for, for this request and for the worker, as a session is."""
+    """Load the program that a credential belongs to. The worker keeps it as it keeps a session."""
     generation = memory.under.generation if isinstance(memory, OverMemory) else 0
     stale_connections.close_stale()
     program, lasts = people().load_credential(missing.key, facts.headers, memory)
@@ -166,17 +169,18 @@ def _load_program(missing: MissingProgram, facts: Facts, memory: Memory) -> Prog
 
 def as_response(found: Answer, is_head: bool = False) -> HttpResponse:
     """Return an answer as a Django response with exactly these headers."""
-    response = HttpResponse(b"" if is_head else found.body, status=found.status)  # one cookie at most
+    # Django's headers hold each name once, so an answer may set one cookie at most.
+    response = HttpResponse(b"" if is_head else found.body, status=found.status)
     del response["Content-Type"]
     for name, value in found.headers:
         response[name.decode("ascii").title()] = value.decode("latin-1")
     response["Content-Length"] = str(len(found.body))
-    response._has_been_logged = True  # type: ignore[attr-defined]  # Django writes a line for each 4xx and 5xx
+    response._has_been_logged = True  # type: ignore[attr-defined]  # or Django logs each 4xx and 5xx
     return response
 
 
 def answer_check(facts: Facts, memory: Memory) -> Answer:
-    """Answer a check, loading what memory lacks: each thing once, three queries at most."""
+    """Return the answer to a check. Load what memory lacks, each thing once, with three queries at most."""
     if (refusal := refuse_probe(CHECK, facts, memory.settings.state_keys)) is not None:
         return refusal
     if not facts.headers.values.keys().isdisjoint(ALIASES):
@@ -186,14 +190,14 @@ def answer_check(facts: Facts, memory: Memory) -> Answer:
         if isinstance(found, Answer):
             return found
         if feed.current is not None and feed.current.is_without_database():
-            raise DatabaseError(feed.current.trouble())  # rather than wait for it with every thread
+            raise DatabaseError(feed.current.trouble())  # otherwise every thread would wait for the database
         answered = _load_missing(found, facts, memory)
         if answered is not None:
             return answered
 
 
 def _load_missing(found: Missing, facts: Facts, memory: Memory) -> Answer | None:
-    """Load what memory lacks. Return an answer where there is nothing to load, but something to do."""
+    """Load what memory lacks and return None. For a code, a long page or an endpoint, return the answer."""
     match found:
         case MissingApplication(origin=origin):
             loader.load_application_into(memory, origin)
@@ -223,9 +227,12 @@ def _load_missing(found: Missing, facts: Facts, memory: Memory) -> Answer | None
 
 
 def _answer_endpoint_in_check(name: str, context: Context, facts: Facts, memory: Memory) -> Answer:
-    """Run the endpoint that the target of a redirect-style check is."""
+    """Return the answer of an endpoint that a redirect-style check has as its target.
+
+    Raises RuntimeError for a 2xx answer: the proxy would let the request through to the application.
+    """
     if name == "userinfo":
-        # A check that says 2xx lets the request through to the application, which has no such page.
+        # After a 2xx the proxy lets the request through to the application, which has no such page.
         body = b'{"error": "route this path to the portal"}'
         return Answer(404, responses.JSON, body)
     query = (context.target.uri or "").partition("?")[2]
@@ -238,7 +245,10 @@ def _answer_endpoint_in_check(name: str, context: Context, facts: Facts, memory:
 def _to_portal(
     context: Context, memory: Memory, uri: str, *, back: str = "", status: int = 302, rounds: int = 0
 ) -> Answer:
-    """Redirect to the portal, and keep a page that is too long for the address."""
+    """Return a redirect to the portal. If the page is too long for the URL, the database keeps it.
+
+    Raises ValueError if even that URL is too long.
+    """
     begin = partial(responses.to_portal, context, memory, uri, back=back, status=status, rounds=rounds)
     begun = begin()
     if begun is None:
@@ -255,7 +265,7 @@ def _to_portal(
 class Visit:
     """A browser's request for an endpoint of a protected origin.
 
-    `in_check` says that it came as a check, where 200 would let it through to the application.
+    `in_check` means that the request came as a check: 200 would let it through to the application.
     """
 
     def __init__(self, context: Context, query: str, facts: Facts, *, in_check: bool = False) -> None:
@@ -269,15 +279,15 @@ class Visit:
 
     @property
     def method(self) -> str:
-        """The browser's method. A proxy that asks for endpoints by GET alone tells it in a header."""
+        """The browser's method. A proxy that always requests endpoints by GET sends it in a header."""
         if self.context.target.method is not None:
             return self.context.target.method
-        told = self.header(b"x-forwarded-method")
-        return told if told and self._own_method == "GET" else self._own_method
+        forwarded = self.header(b"x-forwarded-method")
+        return forwarded if forwarded and self._own_method == "GET" else self._own_method
 
     @property
     def decision_id(self) -> str:
-        """The number of the answer that led here, as the proxy tells it."""
+        """The decision id of the check's answer that led here, as the proxy sends it; empty if malformed."""
         given = self.header(b"x-auth-decision") or ""
         is_id = len(given) == 12 and all(character in "0123456789abcdef" for character in given)
         return given if is_id else ""
@@ -290,7 +300,7 @@ class Visit:
         return credential_in(self._headers, issuers) is not None
 
     def parameter(self, name: str) -> str | None:
-        """Return the value of a parameter that appears once, among any number of others."""
+        """Return the value of a query parameter; None if it is missing or appears more than once."""
         values = [value for key, _, value in map(_parted, self._query.split("&")) if key == name]
         return unquote_plus(values[0], errors="surrogateescape") if len(values) == 1 else None
 
@@ -300,7 +310,7 @@ class Visit:
 
 
 def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory) -> Answer:
-    """Answer an endpoint that the proxy routed here: the same peers are trusted as for checks."""
+    """Return the answer of an endpoint that the proxy routed here. It trusts the same peers as checks do."""
     if (refusal := refuse_probe(name, facts, memory.settings.state_keys)) is not None:
         return refusal
     if not is_trusted_peer(facts.peer):
@@ -324,10 +334,11 @@ def _answer_endpoint(name: str, contract: Contract, facts: Facts, memory: Memory
 
 
 def _with_scheme(contract: Contract, facts: Facts, memory: Memory) -> Facts:
-    """Return the facts with the scheme of the application on this host, if a proxy left X-Scheme out.
+    """Return the facts. If the proxy left X-Scheme out, add the scheme of the application on this host.
 
-    Published locations for `/oauth2/sign_out` do. https is tried first: its cookies never go out over http.
-    Only endpoints are completed so; a check without X-Scheme is refused. Raises BadTarget.
+    Published nginx locations for `/oauth2/sign_out` leave it out. https is tried first, because its cookies
+    never travel over http. Only endpoints get this help; a check without X-Scheme is refused.
+    Raises BadTarget.
     """
     values, doubled = facts.headers
     if contract is not OAUTH2_ENDPOINT["nginx"] or b"x-scheme" in values:
@@ -353,9 +364,9 @@ def _application(origin: str, memory: Memory) -> Application | None:
 
 
 def start(visit: Visit, memory: Memory) -> Answer:
-    """Begin a sign-in: to the portal, and back to the page asked for by way of the callback."""
+    """Begin a sign-in: redirect to the portal, which returns the browser to its page through the callback."""
     if visit.has_credential(memory):
-        # nginx comes here for every 401: a program with a wrong credential is not to sign in.
+        # nginx comes here for every 401. A program with a wrong credential must get the 401, not a sign-in.
         return responses.wrong_credential_of(visit.context, visit.decision_id)
     if not visit.browser.navigates:
         return responses.unauthorized(visit.context)
@@ -370,14 +381,14 @@ def start(visit: Visit, memory: Memory) -> Answer:
 
 
 def sign_in(visit: Visit, memory: Memory) -> Answer:
-    """Begin a sign-in as `start` does, and carry a page that does it where the proxy keeps a 401.
+    """Begin a sign-in as `start` does. The body also redirects, for proxies that keep the status 401.
 
-    Traefik's `errors` middleware passes on headers and body but not the status, and tells no path: the
-    refresh leads to `start`, which finds the page asked for in the Referer.
+    Traefik's `errors` middleware passes on headers and body, but neither our status nor the path. So the body
+    refreshes to `start`, which finds the requested page in the Referer.
     """
     begun = start(visit, memory)
     if visit.context.contract is OAUTH2_ENDPOINT["nginx"]:
-        # nginx comes here by `error_page`, and adds the challenge of the check itself.
+        # nginx comes here by `error_page`, and adds the check's challenge itself.
         begun = replace(
             begun, headers=tuple(pair for pair in begun.headers if pair[0] != b"www-authenticate")
         )
@@ -390,7 +401,10 @@ def sign_in(visit: Visit, memory: Memory) -> Answer:
 
 
 def callback(visit: Visit, memory: Memory) -> Answer:
-    """Take a code, and go on to the page asked for with a gate cookie. Only a page being opened takes one."""
+    """Redeem a code, set a gate cookie, and redirect to the requested page.
+
+    Only a GET that opens a page redeems a code; a prefetch must not use it up.
+    """
     if visit.method != "GET" or visit.browser.prefetches:
         return responses.redirect(visit.origin + _own_uri(visit.context, visit), status=303)
     return _take_code(visit.context, visit.parameter("ikdcode") or "", memory, visit)
@@ -399,7 +413,7 @@ def callback(visit: Visit, memory: Memory) -> Answer:
 def sign_out(visit: Visit, memory: Memory) -> Answer:
     """End the sign-in everywhere, at its provider last.
 
-    Another site's link gets the portal's question first.
+    If another site links here, the portal asks the user first.
     """
     rd = validate_target(visit.parameter("rd"), base=visit.origin, allowed=loader.is_allowed_origin)
     site = visit.header(b"sec-fetch-site")
@@ -420,12 +434,15 @@ def sign_out(visit: Visit, memory: Memory) -> Answer:
 
 
 def userinfo(visit: Visit, memory: Memory) -> Answer:
-    """Return who is signed in here, as oauth2-proxy does, and as butterfly-auth if the application wishes."""
+    """Return the signed-in user as JSON, as oauth2-proxy does.
+
+    If the application has a username header, also send `username` as butterfly-auth does.
+    """
     session = _session_of(visit.context, memory)
     if session is None:
         return responses.unauthorized(visit.context, to_a_program=True)
     subject = session.subject
-    told = {
+    claims = {
         "user": subject.username,
         "email": subject.email,
         "groups": sorted(name for _, name in subject.groups),
@@ -434,11 +451,11 @@ def userinfo(visit: Visit, memory: Memory) -> Answer:
     headers = responses.JSON
     if visit.context.application.username_header:
         headers += ((b"username", header_value(subject.username)),)
-    return Answer(200, headers, json.dumps(told).encode())
+    return Answer(200, headers, json.dumps(claims).encode())
 
 
 def refused(visit: Visit, memory: Memory) -> Answer:
-    """Show why the page was refused. Status style: the proxy knows the status, we know the reason."""
+    """Show why the page was refused. Proxies of the status style come here: they do not know the reason."""
     target = _page_refused(visit)
     session = _session_of(visit.context, memory)
     subject = session.subject if session else None
@@ -478,7 +495,7 @@ ENDPOINTS: dict[str, Endpoint] = {
 
 
 def _page_asked_for(visit: Visit) -> str:
-    """Return the page that the browser requested: validated, and never one of the portal's endpoints."""
+    """Return the validated URL of the page that the browser requested. It is never one of our endpoints."""
     candidates = (
         visit.parameter("rd"),
         in_ascii(visit.header(b"x-auth-request-redirect") or ""),
@@ -511,7 +528,7 @@ def _parted(parameter: str) -> tuple[str, str, str]:
 
 
 def _parts(url: str) -> tuple[str, str]:
-    """Split an absolute URL that was validated into its origin and the rest."""
+    """Split a validated absolute URL into its origin and the rest."""
     scheme, _, rest = url.partition("://")
     authority, slash, path = rest.partition("/")
     return f"{scheme}://{authority}", slash + path
@@ -521,7 +538,7 @@ def _parts(url: str) -> tuple[str, str]:
 
 
 def _take_code(context: Context, code: str, memory: Memory, visit: Visit | None = None) -> Answer:
-    """Take a code and open a gate session, or send the browser round once more."""
+    """Redeem a code and open a gate session, or send the browser to the portal again."""
     origin = context.target.origin
     nonce = _cookie(context, cookie_name(origin, "nonce"))
     taken = handover.redeem(code, origin=origin, nonce=nonce)
@@ -538,14 +555,14 @@ def _take_code(context: Context, code: str, memory: Memory, visit: Visit | None 
 
 
 def _onward(url: str, visit: Visit | None, *more: tuple[bytes, bytes]) -> Answer:
-    """Send the browser on to its page. Proxies with small buffers get a page that does it, not a header."""
+    """Redirect the browser to its page: by a header, or by a page if the URL may exceed a proxy's buffer."""
     if visit is None or visit.in_check or len(url) <= onward.LONGEST_HEADER:
         return responses.redirect(url, *more)
     return onward.answer_at_another_origin(url, visit.browser.languages, *more)
 
 
 def _own_uri(context: Context, visit: Visit | None) -> str:
-    """Return the destination of a request whose code was invalid."""
+    """Return the URI to continue at after an invalid code."""
     if visit is None:
         return without_code(context.target.uri or "/")
     page = validate_target(
@@ -572,7 +589,7 @@ def _gate_cookie(sign_in: SignIn, place: str, token: str) -> tuple[bytes, bytes]
 
 
 def _session_of(context: Context, memory: Memory) -> Session | None:
-    """Return the live gate session of this browser on this exact origin, or in its shared cookie domain."""
+    """Return this browser's live gate session for the origin, or for its shared cookie domain; or None."""
     place = _place(context, memory)
     token = _gate_token(context, place)
     session = loader.load_session(sign_ins.digest(token)) if token else None

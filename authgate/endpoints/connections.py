@@ -1,4 +1,4 @@
-"""Limits of a connection: size and time of a request head, idle time, and connections for each network."""
+"""Limits on connections: size and time of a request head, idle time, and connections per client network."""
 
 from __future__ import annotations
 
@@ -10,13 +10,14 @@ from authgate.network_limits import network_of
 log = logging.getLogger("ikd.gate")
 
 LARGEST_HEAD = 65_536
-"""Bytes of a request head, give or take one read of the socket."""
+"""Bytes that a request head may have. One read from the socket may exceed it."""
 
 HEAD_WITHIN = 10
-"""Seconds in which a head has to arrive. A peer that is no trusted proxy has them for its first byte too."""
+"""Seconds within which a request head must arrive. For a peer that is no trusted proxy, an idle connection
+has the same limit."""
 
-OF_A_NETWORK = 128
-"""Connections that a network may have open unless it is a trusted proxy's."""
+CONNECTIONS_PER_NETWORK = 128
+"""Connections that one client network may have open. Trusted proxies have no such limit."""
 
 TOO_LARGE = (
     b"HTTP/1.1 431 Request Header Fields Too Large\r\ncontent-type: text/plain; charset=utf-8\r\n"
@@ -25,17 +26,17 @@ TOO_LARGE = (
 
 
 class Connections:
-    """Counts the connections of peers that are no trusted proxies. `seconds` is moved by the worker."""
+    """Counts the connections of peers that are not trusted proxies. The worker advances `seconds`."""
 
     def __init__(self) -> None:
         self.limit = 1_000
-        self.seconds = self.refused = self._told = 0
+        self.seconds = self.refused = self._reported = 0
         self._by_network: Counter[str] = Counter()
 
     def admit(self, peer: str) -> bool:
-        """Count a connection. Return False if it has to be closed: its network has too many, or all have."""
+        """Count a connection. Return False if it must be closed, because its network or all have too many."""
         network = network_of(peer)
-        if self._by_network[network] >= OF_A_NETWORK or self._by_network.total() >= self.limit:
+        if self._by_network[network] >= CONNECTIONS_PER_NETWORK or self._by_network.total() >= self.limit:
             self.refused += 1
             log.warning("connections are closed because too many are open, from %s above all", self._most())
             return False
@@ -49,8 +50,8 @@ class Connections:
             del self._by_network[network]
 
     def take_refused(self) -> int:
-        """Return how many were refused since this was asked last."""
-        refused, self._told = self.refused - self._told, self.refused
+        """Return how many connections were refused since the last call."""
+        refused, self._reported = self.refused - self._reported, self.refused
         return refused
 
     def _most(self) -> str:
@@ -58,4 +59,4 @@ class Connections:
 
 
 connections = Connections()
-"""Those of this process."""
+"""The connections of this process."""

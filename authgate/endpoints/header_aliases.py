@@ -1,4 +1,4 @@
-"""Header names that many applications treat as the portal's, and that a proxy should not pass on."""
+"""Header names that many applications confuse with the portal's. A proxy should not pass them on."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALIASES = frozenset(
 
 
 def note_aliases(path: str, peer: str | None) -> None:
-    """Report that header names with underscores or dots pass the proxy, if it is one that is trusted."""
+    """Queue a configuration event: a trusted proxy passes on header names with underscores or dots."""
     if is_trusted_peer(peer):
         contract = checks(settings.IKD_OAUTH2_CONTRACT)[path]
         writer.note_configuration(contract.name, "", "header names with underscores or dots pass the proxy")

@@ -15,19 +15,20 @@ from authgate.sign_ins import forget_revocation, revokes_access
 from authgate.traces import spans
 from authgate.worker import access_log, metrics, readiness, readiness_report, stale_connections
 
-BELIEVED_AFTER = 0.2
-"""Seconds after which the workers know: whoever ended a session finds it ended at the next click."""
+WORKERS_KNOW_AFTER = 0.2
+"""Seconds until every worker has read a revocation. A user who ends a session must find it ended at the
+next click."""
 
 
 class GateMiddleware:
-    """Answers checks and endpoints before any other middleware, at whatever Host they are asked.
+    """Answers checks and endpoints before any other middleware, whatever Host the request has.
 
-    Every other page exists on the portal's own host alone, so that no link, cookie or token of it can be
-    made for another name.
+    All other pages exist only on the portal's own host. So no link, cookie or token is created for another
+    host name.
     """
 
     workers_remember = False
-    """Whether other threads and processes answer checks from memory. The server's worker sets it."""
+    """Whether other threads and processes answer checks from memory. The server's worker sets this."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -37,7 +38,7 @@ class GateMiddleware:
         forget_revocation()
         response = spans.page(request, self._answer)
         if revokes_access() and self.workers_remember:
-            time.sleep(BELIEVED_AFTER)
+            time.sleep(WORKERS_KNOW_AFTER)
         return response
 
     def _answer(self, request: HttpRequest) -> HttpResponse:
@@ -70,12 +71,12 @@ def is_portal_host(host: str) -> bool:
 
 
 def _health(request: HttpRequest) -> HttpResponse:
-    """Answer that this process runs. The version would tell strangers which flaws it has."""
+    """Return 200 while this process runs. Only operators see the version, which reveals known flaws."""
     return _plain(200, f"ok {settings.IKD_VERSION}" if metrics.is_operator(request) else "ok")
 
 
 def _readiness(request: HttpRequest) -> HttpResponse:
-    """Answer whether this process can serve. Operators see each part."""
+    """Return 200 if this process can serve, otherwise 503. Operators also see the state of each part."""
     trouble = readiness.trouble()
     if metrics.is_operator(request):
         return _plain(503 if trouble else 200, f"{trouble or 'ok'}\n{readiness_report.report()}".rstrip())

@@ -1,4 +1,4 @@
-"""The portal's side of the hand-over."""
+"""The portal's pages of the hand-over: they send a signed-in browser back to a protected origin."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def state_in(sealed: str) -> State | None:
 
 
 def with_kept_page(state: State) -> State:
-    """Return the state with the page that was kept for it, if that is still there."""
+    """Return the state with the URI of its kept page, or unchanged if the page is gone."""
     page = kept_pages.kept(state.kept) if state.kept else None
     if page is None or not page.startswith(f"{state.origin}/"):
         return state
@@ -49,7 +49,7 @@ def with_kept_page(state: State) -> State:
 @never_cache
 @require_safe
 def continue_(request: HttpRequest) -> HttpResponse:
-    """Carry the sign-in on to the protected origin that asked for it, if its rules let the person in."""
+    """Redirect to the protected origin with a one-time code, if its rules admit the user."""
     state = state_in(request.GET.get("state", ""))
     if state is None:
         return render(request, "authgate/broken_link.html", status=400)
@@ -78,7 +78,7 @@ def _admitted(
 ) -> SignIn | HttpResponse:
     """Return the browser's sign-in if the rules let its user open a page, otherwise the response to send.
 
-    A user who signs in or gives a second factor comes back by `back_url`, where the rules are asked again.
+    After signing in or giving a second factor, the user returns to `back_url`, which checks the rules again.
     """
     sign_in: SignIn | None = getattr(request, "sign_in", None)
     if sign_in is None:
@@ -96,19 +96,19 @@ def _admitted(
 
 
 ENTRIES_LIMIT = 8
-"""Visits to `enter`, each within ENTRIES_AGE of the last, after which a browser is told that it loops."""
+"""Visits to `enter`, each within ENTRIES_AGE of the last, after which the browser sees that it loops."""
 
 ENTRIES_AGE = 20
-"""Seconds."""
+"""Seconds for which a visit to `enter` counts."""
 
 
 @never_cache
 @require_safe
 def enter(request: HttpRequest) -> HttpResponse:
-    """Set the cookie of a shared domain that the portal is in too, and redirect to `rd`.
+    """Set the gate cookie of a shared domain that includes the portal, and redirect to `rd`.
 
-    For ingress-nginx's auth-signin, where an application has no route to the portal and so no code can be
-    taken there. The page of another origin goes on to the `start` of that origin.
+    It serves ingress-nginx's auth-signin: such an application has no route to the portal, so it cannot redeem
+    a code. If `rd` is outside of that domain, redirect to `start` on its origin.
     """
     page = _page_to_enter(request)
     if page is None:
@@ -130,13 +130,13 @@ def _enter(request: HttpRequest, page: str) -> HttpResponse:
 
 
 LONGEST_PAGE_IN_URL = 1000
-"""Characters of a page that travels in `rd`. A longer one is kept."""
+"""Characters of a page's URL that fit in `rd`. The database keeps a longer URL."""
 
 ENTER_SALT = "ikd enter"
 
 
 def _page_to_enter(request: HttpRequest) -> str | None:
-    """Return the page of another origin that `rd` names, or that was kept for this browser's way."""
+    """Return the validated page of another origin that `rd` or `kept` names; None without one."""
     asked_for = request.GET.getlist("rd")
     page = asked_for[0] if len(asked_for) == 1 else None
     if "kept" in request.GET:
@@ -150,21 +150,21 @@ def _page_to_enter(request: HttpRequest) -> str | None:
 
 
 def _enter_url(request: HttpRequest, page: str) -> str:
-    """Return a short address of `enter` that leads to a page."""
+    """Return a URL of `enter` that leads to a page. It stays short even if the page's URL is long."""
     kept = kept_pages.keep(page, client_address(request)) if len(page) > LONGEST_PAGE_IN_URL else None
     query = {"kept": signing.dumps(kept, salt=ENTER_SALT)} if kept else {"rd": _shortened(page)}
     return f"{reverse('enter')}?{urlencode(query)}"
 
 
 def _shortened(page: str) -> str:
-    """Return a page, or as much of its address as fits into a URL."""
+    """Return a page's URL; without its query, or with the origin only, if it is too long for `rd`."""
     origin = "/".join(page.split("/", 3)[:3])
     shorter = (page, page.partition("?")[0], f"{origin}/")
     return next(each for each in shorter if len(each) <= LONGEST_PAGE_IN_URL or each is shorter[-1])
 
 
 def _entered(request: HttpRequest, sign_in: SignIn, place: str, origin: str, uri: str) -> HttpResponse:
-    """Redirect with a shared cookie, unless the browser came back without it again and again."""
+    """Redirect with a shared cookie. A browser that keeps returning without the cookie gets an error page."""
     name = cookie_name(settings.IKD_PORTAL_ORIGIN, "entries")
     earlier = request.COOKIES.get(name, "")
     entries = int(earlier) if earlier in ENTRIES else 0
@@ -187,7 +187,7 @@ ENTRIES = frozenset(map(str, range(ENTRIES_LIMIT + 1)))
 
 
 def _return_url(state: State, code: str) -> str:
-    """Return where the code is taken. The code leads to the page, and `rd` does if the code is too late."""
+    """Return the URL that redeems the code. If the code has expired, `rd` still leads to the page."""
     if not state.back:
         url = state.origin + handover.with_code(state.uri, code)
         path = state.uri.partition("?")[0]
@@ -203,9 +203,9 @@ def _return_url(state: State, code: str) -> str:
 def refuse(
     request: HttpRequest, target: Target, application: Application | None, decision: Decision, **shown: object
 ) -> HttpResponse:
-    """Return the refused page, and note the refusal. `shown` replaces values of the page's context.
+    """Return the refused page, and record the refusal. `shown` replaces values of the page's context.
 
-    `application` is None if it is gone. Under maintenance, nobody is refused: the page says 503.
+    `application` is None if it was deleted. During maintenance, return 503 and record nothing.
     """
     name, text = (application.name, application.refusal_text) if application else ("", "")
     username = request.user.get_username()

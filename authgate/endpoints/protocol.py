@@ -1,7 +1,7 @@
-"""Answers checks where the request's head is complete, inside the server's protocol, from memory.
+"""The server's HTTP protocol, which answers checks from memory as soon as a request head is complete.
 
-No task, no ASGI cycle, no Django, no database. Whatever memory cannot answer, and whatever is not the
-plainest of requests, goes on as if this subclass of uvicorn's protocol were not there.
+Such an answer needs no task, no ASGI cycle, no Django and no database. All other requests, and checks that
+memory cannot answer, go on to uvicorn unchanged.
 """
 
 from __future__ import annotations
@@ -35,52 +35,55 @@ from authgate.worker.write_behind import writer
 log = logging.getLogger("ikd.gate")
 
 LINGER = 1.0
-"""Seconds for which a connection stays open after the process was told to end."""
+"""Seconds for which a connection stays open after the process was asked to end."""
 
-UNLIKE_IN_A_ROW, LEFT_OUT = 8, 32
-"""After so many heads like none before, so many are not even compared: some proxies number their requests."""
+UNKNOWN_IN_A_ROW, NOT_COMPARED = 8, 32
+"""After the first number of unknown heads in a row, the second number of heads is not compared at all.
+
+Some proxies number their requests, so no head comes twice.
+"""
 
 ENVOY_URL = BEFORE_A_PATH.encode()
-LEFT_ALONE = {b"transfer-encoding", b"expect", b"upgrade"}
+PASSED_ON = {b"transfer-encoding", b"expect", b"upgrade"}
 HEALTH_URL = b"/healthz"
 HEALTHY = Answer(200, ((b"content-type", b"text/plain; charset=utf-8"), *responses.NO_STORE), b"ok\n")
-UNUSUAL = LEFT_ALONE | ALIASES | {b"connection", b"content-length", tokens.HEADER}
+UNUSUAL = PASSED_ON | ALIASES | {b"connection", b"content-length", tokens.HEADER}
 
 
-class _Unheard:
-    """Stands for an event that nothing waits for."""
+class _NullEvent:
+    """An event that nothing waits for."""
 
     def set(self) -> None:
         pass
 
 
 class Waiting:
-    """A check that waits for the database. Stands where uvicorn keeps the request that it answers."""
+    """A check that waits for the database. uvicorn sees it as the request that it is answering."""
 
     lookup: lookups.Lookup | None = None
     response_complete = False
     disconnected = False
-    message_event = _Unheard()
+    message_event = _NullEvent()
 
     def __init__(self, began: float, *, keep_alive: bool) -> None:
         self.began, self.keep_alive = began, keep_alive
 
 
 class Front(HttpToolsProtocol):
-    """uvicorn's HTTP protocol with checks answered at once. Leans on what tests/test_uvicorn.py lists."""
+    """uvicorn's HTTP protocol, which also answers checks. tests/test_uvicorn.py lists what it relies on."""
 
     peer: str | None = None
     is_trusted = False
     answered = False
-    """Whether the message under way was answered here, so that uvicorn must not hear of its end."""
+    """Whether this class answered the current message. uvicorn must then not see the message's end."""
 
     began = answered_at = 0.0
-    """When the parser received the last part of a head, and when a check was answered last, in Unix time."""
+    """Unix times: when the parser received the last part of a head, and when it last answered a check."""
 
     in_head = False
     in_message = False
     head_size = to_count = 0
-    """Bytes of the head under way, and bytes just received that count for the next one."""
+    """Bytes of the current head, and bytes just received that count for the next head."""
 
     quiet_since = 0
     """When the connection was opened or a head began, in seconds of `connections`."""
@@ -89,16 +92,16 @@ class Front(HttpToolsProtocol):
     """Whether `connections` counts it: its peer is no trusted proxy."""
 
     answered_check: Facts | None = None
-    """The check answered last, if nothing came after it, and its head may be remembered."""
+    """The check answered last, if nothing came after it and its head may be remembered."""
 
     was_let_in = False
 
     cut_lines = Lines()
-    """The lines whose values are cut out of this connection's heads, as its proxy spells them."""
+    """The header lines that are left out when heads are compared, as this connection's proxy spells them."""
 
     heads_begun = 0
-    unlike = 0
-    """Heads in a row that were like none before."""
+    unknown = 0
+    """Unknown heads in a row."""
 
     idle_timer: asyncio.TimerHandle | None = None
 
@@ -106,7 +109,7 @@ class Front(HttpToolsProtocol):
     """The check that waits for the database, if any."""
 
     is_ending = False
-    """Whether this process is about to end; the worker sets it for all connections."""
+    """Whether this process is about to end. The worker sets this for all connections."""
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
@@ -130,17 +133,17 @@ class Front(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Answer a head that reads as one before except for its path; let the parser have everything else.
+        """Answer a known head, whatever its path; pass everything else to the parser.
 
-        Only after a check of a trusted peer that was answered here: then the parser stands between two
-        messages that keep the connection, with nothing left from one that would count for the next.
+        A head is compared only after this connection has answered a check of a trusted peer. Then the parser
+        is between two messages of a kept connection, and nothing of the first is left over.
         """
         worker = feed.current
         if self.answered_check is None or worker is None or self.is_ending:
             self._parse(data)
             return
-        if self.unlike >= UNLIKE_IN_A_ROW:
-            self._leave_out()
+        if self.unknown >= UNKNOWN_IN_A_ROW:
+            self._count_skipped()
             self._parse(data)
             return
         now = time.time()
@@ -152,20 +155,21 @@ class Front(HttpToolsProtocol):
             parts = parted(data, lines)
             if parts is not None and self._answer_again(worker, parts, now):
                 return
-        self.unlike += 1
+        self.unknown += 1
         self.heads_begun = 0
         self._parse(data)
         if parts is not None and self.answered_check is not None and self.heads_begun == 1:
             self._remember(worker, parts, self.answered_check)
 
     def _parse(self, data: bytes) -> None:
-        """Let the parser have what came, until a head is too large."""
+        """Pass data to the parser, until a head is too large."""
         if len(data) > LARGEST_HEAD:
             for start in range(0, len(data), LARGEST_HEAD):
                 if not self.transport.is_closing():
                     self._parse(data[start : start + LARGEST_HEAD])
             return
-        # The first head that begins in what came counts all of it; one behind it or behind a body, nothing.
+        # The first head that begins in this data counts all of it. A head after another, or after a body,
+        # counts none of it.
         self.to_count = 0 if self.in_message else len(data)
         self.began = time.time()
         if self.in_head:
@@ -181,7 +185,7 @@ class Front(HttpToolsProtocol):
         self.transport.write(TOO_LARGE)
         self.transport.close()
 
-    def look(self) -> None:
+    def close_if_slow(self) -> None:
         """Close the connection if its head takes too long, or if it is idle and no timer watches it."""
         quiet_for = connections.seconds - self.quiet_since
         if self.in_head:
@@ -193,12 +197,14 @@ class Front(HttpToolsProtocol):
         if quiet_for > (HEAD_WITHIN if self.is_counted else self.timeout_keep_alive):
             self.transport.close()
 
-    def _leave_out(self) -> None:
-        """Count a head that is not even compared; after some the next one is."""
-        self.unlike = self.unlike + 1 if self.unlike < UNLIKE_IN_A_ROW + LEFT_OUT else UNLIKE_IN_A_ROW - 1
+    def _count_skipped(self) -> None:
+        """Count a head that was not compared. After NOT_COMPARED of them, the next head is compared again."""
+        self.unknown = (
+            self.unknown + 1 if self.unknown < UNKNOWN_IN_A_ROW + NOT_COMPARED else UNKNOWN_IN_A_ROW - 1
+        )
 
     def on_message_begin(self) -> None:
-        # The scope is built when it turns out to be needed.
+        # uvicorn builds the scope here. `_pass_on` builds it, only if uvicorn gets the request.
         self.heads_begun += 1
         self.answered_check = None
         self.in_head = True
@@ -217,7 +223,7 @@ class Front(HttpToolsProtocol):
             self.answered = True
             return
         if self.is_ending:
-            self._go_on()
+            self._pass_on()
             self.cycle.keep_alive = False
             return
         worker = feed.current
@@ -231,7 +237,7 @@ class Front(HttpToolsProtocol):
             if name is not None and self._answer(worker, name, query):
                 self.answered = True
                 return
-        self._go_on()
+        self._pass_on()
 
     def on_body(self, body: bytes) -> None:
         if not self.answered:
@@ -245,9 +251,9 @@ class Front(HttpToolsProtocol):
         super().on_message_complete()
 
     def shutdown(self) -> None:
-        """Close the connection after the answer under way, or after one more to a request on its way here.
+        """Close the connection after the current answer. If it is idle, close it after LINGER seconds.
 
-        uvicorn closes an idle connection at once, and with it a request that it has not read yet.
+        uvicorn would close an idle connection at once, and lose a request that it has not read yet.
         """
         if self._is_answering():
             super().shutdown()
@@ -262,7 +268,7 @@ class Front(HttpToolsProtocol):
         return self.cycle is not None and not self.cycle.response_complete
 
     def timeout_keep_alive_handler(self) -> None:
-        """Close the connection, unless the next request began to come while the last was being answered."""
+        """Close the connection, unless the next request began to arrive before the last answer was sent."""
         if self.in_head:
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
@@ -270,8 +276,8 @@ class Front(HttpToolsProtocol):
             return
         super().timeout_keep_alive_handler()
 
-    def _go_on(self) -> None:
-        """Let uvicorn have the request, just as it would have had it."""
+    def _pass_on(self) -> None:
+        """Pass the request to uvicorn, as if this class had not read it."""
         url, headers = self.url, self.headers
         super().on_message_begin()
         self.url = url
@@ -281,9 +287,9 @@ class Front(HttpToolsProtocol):
         super().on_headers_complete()
 
     def _answer_health(self) -> bool:
-        """Say that this process runs, if nothing about the request needs the ordinary way.
+        """Answer `/healthz` if the request is a plain one. Return whether it was answered.
 
-        A request with credentials may ask for the version, which the view returns.
+        A request with credentials goes to the view, which shows operators the version.
         """
         method = self.parser.get_method()
         headers = dict(self.headers)
@@ -299,23 +305,23 @@ class Front(HttpToolsProtocol):
         return True
 
     def _answer(self, worker: feed.Feed, path: str, query: bytes) -> bool:
-        """Answer from memory; tell whether that was done."""
+        """Answer a check from memory, or let it wait for the database. Return whether either was possible."""
         headers = dict(self.headers)
-        # A query with a fragment or bytes outside ASCII is rewritten on its way to the view.
+        # uvicorn rewrites a query with a fragment or with bytes outside ASCII before the view sees it.
         if not self._is_plain() or (query and (not query.isascii() or b"#" in query)):
             return False
         if not headers.keys().isdisjoint(UNUSUAL):
             if not self._is_fit(headers):
                 return False
             if tokens.token_in(headers, worker.memory.settings.state_keys) is not None:
-                return False  # the view notes requests of the doctor
+                return False  # the view records requests of the doctor
             if not headers.keys().isdisjoint(ALIASES):
                 note_aliases(path, self.peer)
         now = time.time()
         has_doubled = len(headers) != len(self.headers)
         named = headers_from(self.headers) if has_doubled else RequestHeaders(headers)
         facts = Facts(path, query.decode("latin-1"), named, self.peer, now)
-        if path == BEFORE_A_PATH:  # only here does the check's own request say what was asked for
+        if path == BEFORE_A_PATH:  # here alone, the check's own method and target are the client's
             facts = facts._replace(method=self.parser.get_method().decode("latin-1"), sent_target=self.url)
         is_head = self.parser.get_method() == b"HEAD"
         try:
@@ -325,11 +331,11 @@ class Front(HttpToolsProtocol):
             if not (is_fresh and isinstance(found, Answer)):
                 if not worker.is_without_database():
                     return self._wait(facts, context, found, is_head=is_head)
-                # The view's threads would wait for it, one for each check, until none is left.
+                # In the view, each check would hold a thread until the database answers, until none is free.
                 found = lookups.without_database(worker)
             octets = self._octets(found, is_head=is_head)
         except Exception:
-            # The view meets the same and says so; if it does not, this is a fault of the front's own.
+            # The view meets the same error and returns 503. If it does not, the error is in this class.
             log.exception("the front could not answer a check")
             return False
         self._write(worker, facts, found, octets)
@@ -340,9 +346,9 @@ class Front(HttpToolsProtocol):
     def _wait(
         self, facts: Facts, context: Context | Answer | Missing, found: Answer | Missing, *, is_head: bool
     ) -> bool:
-        """Let a check wait for the database with others; return False if it has to go the ordinary way.
+        """Let a check wait for the database together with others. Return False if the view must answer it.
 
-        `context` is what was read of it, `found` its answer or what that lacks.
+        `context` is the check as read; `found` is its answer, or what memory lacks for one.
         """
         if lookups.current is None or (isinstance(found, Missing) and not lookups.can_wait_for(found)):
             return False
@@ -358,7 +364,7 @@ class Front(HttpToolsProtocol):
         return True
 
     def _answer_late(self, waiting: Waiting, facts: Facts, found: Answer, *, is_head: bool) -> None:
-        """Answer a check that waited, and let uvicorn go on with what came after it."""
+        """Answer a check that waited, and let uvicorn continue with the requests after it."""
         waiting.response_complete = True
         self.waiting = None
         worker = feed.current
@@ -367,14 +373,14 @@ class Front(HttpToolsProtocol):
         self._write(worker, facts, found, self._octets(found, is_head=is_head), waiting)
         if self.pipeline or self.transport.is_closing():
             self.on_response_complete()
-        else:  # the same without a timer: the one for checks watches this connection
+        else:  # the same without uvicorn's timer: `idle_timer` watches this connection
             self.server_state.total_requests += 1
             self.flow.resume_reading()
 
     def _answer_again(self, worker: feed.Feed, parts: Parts, now: float) -> bool:
-        """Answer a check whose head, without its path, reads as one before; return whether that was done.
+        """Answer a check that has a known head, whatever its path. Return whether it was answered.
 
-        `now` is when it was received, in Unix time.
+        `now` is the Unix time at which the check was received.
         """
         head = worker.heads.get(parts.known_by)
         if head is None or self.flow.write_paused or self.transport.is_closing():
@@ -387,8 +393,8 @@ class Front(HttpToolsProtocol):
         except Exception:
             log.exception("the front could not answer a check")
             return False
-        self.unlike = 0
-        # A head is known only if it keeps the connection.
+        self.unknown = 0
+        # A head becomes known only if it keeps the connection open, so no `connection: close` is needed.
         self.transport.write(octets)
         self.answered_at = now
         if self.idle_timer is None:
@@ -405,7 +411,7 @@ class Front(HttpToolsProtocol):
         return True
 
     def _remember(self, worker: feed.Feed, parts: Parts, facts: Facts) -> None:
-        """Remember how a head reads that was just answered."""
+        """Remember the head of the check that was just answered."""
         if self.parser.get_method() != b"HEAD":
             read = partial(head_of, facts, worker.memory, parts)
             worker.heads.note(parts.known_by, read, was_let_in=self.was_let_in)
@@ -413,7 +419,7 @@ class Front(HttpToolsProtocol):
     def _write(
         self, worker: feed.Feed, facts: Facts, found: Answer, octets: bytes, waiting: Waiting | None = None
     ) -> None:
-        """Write an answer, and note what is to be told of it later."""
+        """Send an answer, count it, and queue its refusal or use for the writer."""
         self._send(octets, keep_alive=self._keeps_alive() if waiting is None else waiting.keep_alive)
         now = facts.now if waiting is None else time.time()
         worker.answered += 1
@@ -423,9 +429,9 @@ class Front(HttpToolsProtocol):
         writer.note_answer(found, now)
 
     def _keeps_alive(self) -> bool:
-        """Return whether the connection outlives the request that the parser read last.
+        """Return whether the connection stays open after the request that the parser read last.
 
-        Without a Connection header only HTTP/1.1 keeps connections (RFC 9112, section 9.3).
+        Without a Connection header, only HTTP/1.1 keeps connections open (RFC 9112, section 9.3).
         """
         return bool(self.parser.should_keep_alive())
 
@@ -443,17 +449,17 @@ class Front(HttpToolsProtocol):
             self._watch_idleness(self.timeout_keep_alive)
 
     def _unsupported_upgrade_warning(self) -> None:
-        """Answer a request that wants to upgrade as any other: checks of WebSockets are such requests."""
+        """Log no warning: a proxy may send the WebSocket's upgrade headers with its check."""
 
     def _is_plain(self) -> bool:
-        """Return whether nothing about this connection needs the ordinary way."""
+        """Return whether this connection is open, without an unfinished answer, pipeline or full buffer."""
         if self.cycle is not None and not self.cycle.response_complete:
             return False
         return not (self.pipeline or self.flow.write_paused or self.transport.is_closing())
 
     def _is_fit(self, headers: dict[bytes, bytes]) -> bool:
-        """Return whether a request with unusual headers can be answered here."""
-        if headers.get(b"content-length", b"0") != b"0" or not headers.keys().isdisjoint(LEFT_ALONE):
+        """Return whether this class can answer a request that has unusual headers."""
+        if headers.get(b"content-length", b"0") != b"0" or not headers.keys().isdisjoint(PASSED_ON):
             return False
         if self.parser.should_upgrade():
             return False
@@ -463,10 +469,10 @@ class Front(HttpToolsProtocol):
         self.idle_timer = self.loop.call_later(seconds, self._close_if_idle)
 
     def _close_if_idle(self) -> None:
-        """Close the connection if the last thing on it was a check long ago. One timer serves many checks."""
+        """Close the connection if its last request was a check long ago. One timer serves many checks."""
         self.idle_timer = None
         if self.timeout_keep_alive_task is not None:
-            return  # uvicorn answered last, and watches
+            return  # uvicorn answered last, so its own timer watches the connection
         left = self.timeout_keep_alive - (time.time() - self.answered_at)
         is_busy = self.in_head or self._is_answering()
         if is_busy or 0 < left <= self.timeout_keep_alive:
@@ -475,7 +481,7 @@ class Front(HttpToolsProtocol):
             self.transport.close()
 
     def _octets(self, found: Answer, *, is_head: bool = False) -> bytes:
-        """Return the answer as bytes. The parts that never differ are built once."""
+        """Return the answer as bytes. The parts that do not change between requests are built once."""
         defaults = self.server_state.default_headers
         if defaults is not _Date.of:
             _Date.of, _Date.octets = defaults, b"".join([b"%s: %s\r\n" % header for header in defaults])
@@ -484,7 +490,7 @@ class Front(HttpToolsProtocol):
         wire, date = found.wire, _Date.octets
         if not wire:
             wire.extend((date, STATUS_LINE[found.status] + date + _tail(found) + found.body))
-        elif wire[0] is not date:  # an answer that is sent again is most likely sent within the same second
+        elif wire[0] is not date:  # a kept answer is mostly sent again within the same second
             status = STATUS_LINE[found.status]
             wire[:] = date, status + date + wire[1][len(status) + len(wire[0]) :]
         if found.echo is None:
@@ -494,14 +500,14 @@ class Front(HttpToolsProtocol):
 
 
 class _Date:
-    """The server's own headers, which change once a second, as octets."""
+    """The server's default headers as bytes. They change once a second."""
 
     of: object = None
     octets = b""
 
 
 def _tail(found: Answer, *, whole: bool = False) -> bytes:
-    """Return the headers of an answer, `whole` with the application's own Authorization."""
+    """Return the headers of an answer as bytes; with `whole`, including the application's Authorization."""
     headers = found.headers if whole or found.echo is None else found.headers[:-1]
     octets = b"".join([b"%s: %s\r\n" % header for header in headers])
     return octets + b"content-length: %d\r\n\r\n" % len(found.body)

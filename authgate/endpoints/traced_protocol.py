@@ -1,4 +1,4 @@
-"""The server's protocol with spans of checks. A worker uses it only while traces are on."""
+"""The server's protocol with a trace span for checks. A worker uses it only if traces are enabled."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _TRACEPARENT = re.compile(rb"\r\ntraceparent:[ \t]*([!-~]{1,256})[ \t]*\r\n", re
 
 
 class _Second:
-    """How many checks this process may still trace in the second that began at `began`."""
+    """The number of checks that this process may still trace in the second that began at `began`."""
 
     began = 0.0
     left = 0
 
 
 def _has_room() -> bool:
-    """Return whether another check may be traced: IKD_TRACE_CHECKS in a second, at most."""
+    """Return whether this second has room for another traced check: at most IKD_TRACE_CHECKS."""
     now = time.monotonic()
     if now - _Second.began >= 1:
         _Second.began, _Second.left = now, settings.IKD_TRACE_CHECKS
@@ -37,10 +37,10 @@ def _has_room() -> bool:
 
 
 class TracedFront(Front):
-    """Notes a span for a sample of the checks that this protocol answers, after each answer was sent."""
+    """Records a span for a sample of the checks that this protocol answers, after sending each answer."""
 
     received = b""
-    """What came last: a known head is not parsed, so its `traceparent` stands only here."""
+    """The data received last. A known head is not parsed, so its `traceparent` is found only here."""
 
     found: Answer | None = None
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from authgate.endpoints.connections import HEAD_WITHIN, LARGEST_HEAD, OF_A_NETWORK, Connections
+from authgate.endpoints.connections import CONNECTIONS_PER_NETWORK, HEAD_WITHIN, LARGEST_HEAD, Connections
 from tests.front.serving import Cast, Connection, Database, Portal, check_bytes
 from tests.front.test_connections import resident
 
@@ -96,11 +96,11 @@ def _send_a_little(connection: Connection, octets: bytes) -> None:
 
 def test_a_network_has_so_many_connections_and_no_more(exposed: Portal) -> None:
     with ExitStack() as stack:
-        opened = [stack.enter_context(exposed.connect()) for _ in range(OF_A_NETWORK + 12)]
+        opened = [stack.enter_context(exposed.connect()) for _ in range(CONNECTIONS_PER_NETWORK + 12)]
         time.sleep(0.5)
         closed = [each.is_closed(0.01) for each in opened]
 
-    assert closed == [False] * OF_A_NETWORK + [True] * 12
+    assert closed == [False] * CONNECTIONS_PER_NETWORK + [True] * 12
     assert "too many are open" in exposed.log.read_text()
     with exposed.connect() as connection:
         assert connection.get("/healthz").status == 200
@@ -108,7 +108,7 @@ def test_a_network_has_so_many_connections_and_no_more(exposed: Portal) -> None:
 
 def test_a_trusted_proxy_has_as_many_as_it_opens(portal: Portal, people: Cast) -> None:
     with ExitStack() as stack:
-        opened = [stack.enter_context(portal.connect()) for _ in range(OF_A_NETWORK + 60)]
+        opened = [stack.enter_context(portal.connect()) for _ in range(CONNECTIONS_PER_NETWORK + 60)]
 
         assert {each.check(people.alice_cookie).status for each in opened} == {200}
 
@@ -128,7 +128,7 @@ def test_all_networks_together_have_a_limit() -> None:
 def test_the_log_says_it_once_however_many_come(exposed: Portal, tmp_path: Path) -> None:
     since = exposed.log.stat().st_size
     with ExitStack() as stack:
-        for _ in range(OF_A_NETWORK + 200):
+        for _ in range(CONNECTIONS_PER_NETWORK + 200):
             try:
                 stack.enter_context(exposed.connect())
             except OSError:
