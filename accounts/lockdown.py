@@ -14,7 +14,7 @@ from django.utils import timezone
 from accounts.machines.api_tokens import end_tokens
 from accounts.models import ApiToken, User
 from authgate.audit import record
-from authgate.check.target import origins_claiming
+from authgate.decision.target import origins_claiming
 from authgate.models import Application, GateSession, Origin, SignIn
 from authgate.sign_ins import end_sign_ins, note_revocation
 

@@ -11,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import DatabaseError
 
 from authgate.check.contracts import OAUTH2_CHECK
-from authgate.check.target import is_on_same_host
+from authgate.decision.target import is_on_same_host
 from authgate.models import Origin
 from authgate.traces import configuration
 from authgate.validation import canonical_cookie_domains

@@ -15,7 +15,7 @@ from django.utils import timezone
 from authgate.models import SignIn
 
 if TYPE_CHECKING:
-    from authgate.check.decision import Decision
+    from authgate.decision.rules import Decision
 
 ANY_FACTOR, PASSKEY = "recent second factor", "passkey"
 """Kinds of proofs that rules ask for. Each is also the reason of the decision that lacks it."""

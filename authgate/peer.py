@@ -8,7 +8,7 @@ from django.conf import settings
 from django.http import HttpRequest
 
 from authgate.check.contracts import FORWARDED, HOST_AND_SCHEME, ORIGINAL, forwarded_client
-from authgate.check.target import BadTarget, client_from, is_within
+from authgate.decision.target import BadTarget, client_from, is_within
 from authgate.network_limits import network_of
 
 SENT_TARGET = "target"

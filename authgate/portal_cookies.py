@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.conf import settings
 from django.http import HttpResponse
 
-from authgate.check.cookies import attributes_of
+from authgate.cookies import attributes_of
 
 
 def set_portal_cookie(

@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable
 from urllib.parse import quote
 
-from authgate.check.target import BadTarget, origin_from
+from authgate.decision.target import BadTarget, origin_from
 
 LONGEST = 4096
 """Characters of a target that goes into an answer's headers."""

@@ -12,7 +12,7 @@ from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 from publicsuffixlist import PublicSuffixList
 
-from authgate.check.target import BadTarget, is_on_same_host, method_from, origin_from
+from authgate.decision.target import BadTarget, is_on_same_host, method_from, origin_from
 
 _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\\]*)(.*)", re.DOTALL)
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)((?::.*)?)", re.DOTALL)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from authgate.check.cookies import cookie_name
-from authgate.check.target import origin_from
+from authgate.cookies import cookie_name
+from authgate.decision.target import origin_from
 from benchmarks.tokens import token_of
 
 PAGES = 1_000

@@ -17,7 +17,7 @@ from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
 from accounts.upstreams.provider_threads import few_at_once
-from authgate.check.target import SCHEMES
+from authgate.decision.target import SCHEMES
 from authgate.peer import (
     ABORT,
     OVERLOADED,

@@ -10,7 +10,7 @@ from csp.constants import NONE, SELF
 from django.core.exceptions import ImproperlyConfigured
 
 from authgate import folders
-from authgate.check.target import BadTarget, origin_of
+from authgate.decision.target import BadTarget, origin_of
 from authgate.logs.configuration import configuration
 from ikd_portal import __version__, installation, secret_file
 from ikd_portal.environment import Environment, database_config, mail_config, redis_config, time_zone

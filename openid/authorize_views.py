@@ -18,8 +18,8 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.models import User
 from authgate.audit import record
-from authgate.check.decision import Verdict
-from authgate.check.target import Target
+from authgate.decision.rules import Verdict
+from authgate.decision.target import Target
 from authgate.endpoints.portal import refuse
 from authgate.factor_policy import owes, step_up_page
 from authgate.models import SignIn

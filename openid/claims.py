@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from authgate.check.admission import told_groups
-from authgate.check.decision import Application, Subject
+from authgate.decision.rules import Application, Subject
 
 ID_TOKEN_LIFETIME = 300
 """Seconds. Clients read an ID token once, when they receive it."""

@@ -28,8 +28,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts import throttle
 from accounts.requests import SignedInRequest, login_required
 from authgate.audit import record
-from authgate.check.decision import Verdict
-from authgate.check.target import Target
+from authgate.decision.rules import Verdict
+from authgate.decision.target import Target
 from authgate.endpoints.portal import refuse
 from authgate.factor_policy import step_up_page
 from authgate.network_limits import network_of

@@ -23,7 +23,7 @@ from accounts.models import User
 from accounts.own_events import record_own
 from accounts.requests import SignedInRequest, login_required
 from authgate.admin.audited import is_number_of_a_row
-from authgate.check.decision import Application, Subject
+from authgate.decision.rules import Application, Subject
 from authgate.sign_ins import note_revocation
 from authgate.worker import loader
 from openid.claims import claims_of

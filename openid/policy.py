@@ -6,9 +6,17 @@ import time
 from dataclasses import dataclass
 
 from accounts.models import User
-from authgate.check import decision as decisions
-from authgate.check.decision import MAINTENANCE, Decision, Maintenance, Subject, Verdict
-from authgate.check.target import Target
+from authgate.decision.evaluation import decide as decide_request
+from authgate.decision.rules import (
+    MAINTENANCE,
+    NO_RULE,
+    Application,
+    Decision,
+    Maintenance,
+    Subject,
+    Verdict,
+)
+from authgate.decision.target import Target
 from authgate.models import SignIn
 from authgate.worker import loader as loading
 from openid import token_feed
@@ -27,7 +35,7 @@ class Ruling:
 
     decision: Decision
     subject: Subject
-    application: decisions.Application | None
+    application: Application | None
     target: Target
 
     @property
@@ -48,12 +56,12 @@ def decide(client: Client, user: User, sign_in: SignIn, address: str | None) -> 
     return ruling_of(application, loading.subject_of(user, sign_in), address)
 
 
-def ruling_of(application: decisions.Application | None, subject: Subject, address: str | None) -> Ruling:
+def ruling_of(application: Application | None, subject: Subject, address: str | None) -> Ruling:
     """Decide by an application's rules for the path `/`; nobody is admitted to one that is gone."""
     target = Target("", "GET", "/", address or "")
     if application is None:
-        return Ruling(Decision(Verdict.REFUSE, decisions.NO_RULE), subject, None, target)
-    return Ruling(decisions.decide(application, target, subject, time.time()), subject, application, target)
+        return Ruling(Decision(Verdict.REFUSE, NO_RULE), subject, None, target)
+    return Ruling(decide_request(application, target, subject, time.time()), subject, application, target)
 
 
 def acr_of(subject: Subject) -> str:

@@ -23,8 +23,8 @@ from django.views.decorators.http import require_http_methods
 
 from authgate.admin.audited import is_number_of_a_row
 from authgate.admin.explain import EXAMPLE_CLIENT, PERMISSION, rule_page
-from authgate.check.decision import Verdict
-from authgate.check.target import BadTarget, client_from
+from authgate.decision.rules import Verdict
+from authgate.decision.target import BadTarget, client_from
 from authgate.event_words import reason_words
 from authgate.explain import words
 from authgate.explain.explanation import Explanation, Outcome

@@ -17,8 +17,8 @@ from typing import Any
 from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.models.functions import Now
 
-from authgate.check.decision import Subject
 from authgate.check.memory import Session
+from authgate.decision.rules import Subject
 from authgate.factor_policy import in_strict_group, is_given, is_owed, proofs_of
 from authgate.memberships import GROUP_FIELDS, Groups, groups_in
 from authgate.people import people

@@ -16,8 +16,9 @@ from django.db.models import Count, Exists, F, Max, Min, OuterRef, Q, QuerySet
 from django.utils import timezone
 
 from accounts.models import Membership, User
-from authgate.check.decision import Application, Subject, Verdict, decide, without_maintenance
-from authgate.check.target import Target
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import Application, Subject, Verdict, without_maintenance
+from authgate.decision.target import Target
 from authgate.factor_policy import is_given
 from authgate.models import Change, Rule, SignIn
 from authgate.prepared import PreparedLookup

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterable
 
-from authgate.check.decision import Application
 from authgate.check.memory import UNKNOWN, Principal
+from authgate.decision.rules import Application
 from authgate.worker import loader
 from authgate.worker.change_readers import Changes
 from authgate.worker.feed import Feed, Source, boottime

@@ -5,8 +5,8 @@ A worker's thread writes the counts in batches, as it does for checks.
 
 from __future__ import annotations
 
-from authgate.check.decision import Verdict
 from authgate.check.tally import ALLOWED, ASKED, REFUSED
+from authgate.decision.rules import Verdict
 from authgate.worker.tallies import OPENID
 from authgate.worker.usage import tallies
 from authgate.worker.write_behind import writer

@@ -86,15 +86,15 @@ def test_every_name_that_contributing_looks_for_in_a_file_is_there() -> None:
 
 def test_paths_are_found() -> None:
     """A reader that finds no path would let every page pass."""
-    named = paths_named("See `authgate/check/decision.py`, docs/decisions/, tests/proxies/<name>.py and a/b.")
+    named = paths_named("See `authgate/decision/rules.py`, docs/decisions/, tests/proxies/<name>.py and a/b.")
 
-    assert named == {"authgate/check/decision.py", "docs/decisions/", "tests/proxies"}
+    assert named == {"authgate/decision/rules.py", "docs/decisions/", "tests/proxies"}
 
 
 def test_contributing_names_the_parts_that_recipes_are_about() -> None:
     named = paths_named(CONTRIBUTING.read_text())
 
-    assert {"authgate/check/contracts.py", "authgate/check/decision.py", "accounts/urls.py"} <= named
+    assert {"authgate/check/contracts.py", "authgate/decision/rules.py", "accounts/urls.py"} <= named
 
 
 def test_the_index_lists_every_decision() -> None:

@@ -11,7 +11,7 @@ from accounts.access_requests import requests
 from accounts.models import AccessRequest, User
 from authgate import outbox
 from authgate.admin.effect_page import needs_a_tick
-from authgate.check.decision import Application, Rule, Scope, Who
+from authgate.decision.rules import Application, Rule, Scope, Who
 from authgate.effect.comparison import Bounds, load_state, measured
 from authgate.effect.differences import compare
 from authgate.effect.values import Effect

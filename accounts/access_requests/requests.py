@@ -15,8 +15,9 @@ from django.utils.translation import gettext_lazy as _
 from accounts import mails
 from accounts.models import AccessRequest, User
 from authgate.audit import record
-from authgate.check.decision import Verdict, decide
-from authgate.check.target import Target
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import Verdict
+from authgate.decision.target import Target
 from authgate.models import Application, Rule, SignIn
 from authgate.worker import loader
 

@@ -14,8 +14,8 @@ from typing import Any
 from django.utils.translation import gettext
 
 from accounts.models import User
-from authgate.check.decision import Application as Compiled
-from authgate.check.decision import Scope
+from authgate.decision.rules import Application as Compiled
+from authgate.decision.rules import Scope
 from authgate.explain import access
 from authgate.explain.access import DIRECT, EVERYONE, SIGNED_IN, Directory, Reason
 from authgate.explain.words import path_words

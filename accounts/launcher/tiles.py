@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from django.db.models import Exists, F, OuterRef
 
 from authgate import models
-from authgate.check.decision import Rule, Subject, Verdict, Who, decide, without_maintenance
-from authgate.check.target import BadTarget, Target, origin_of, uri_from
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import Rule, Subject, Verdict, Who, without_maintenance
+from authgate.decision.target import BadTarget, Target, origin_of, uri_from
 from authgate.worker import loader
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ def applications_for(user: User, client: str = "") -> list[Tile]:
         if verdict in (Verdict.ALLOW, Verdict.STEP_UP):
             host = target.origin.partition("://")[2]
             shown = (row.name, row.description, target.url, host, row.category)
-            closed = application.maintenance is not None and not application.maintenance.is_over_for(subject)
+            closed = application.maintenance is not None and not application.maintenance.exempts(subject)
             tiles.append(Tile(row.pk, *shown, row.icon_key or "", row.is_favourite, closed))
     return tiles
 

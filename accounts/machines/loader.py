@@ -13,8 +13,8 @@ from django.db.models import F, QuerySet
 from accounts.email_addresses import has_verified_address
 from accounts.factors import lacks_factor
 from accounts.models import ApiToken, Upstream
-from authgate.check.decision import Subject
 from authgate.check.memory import Program
+from authgate.decision.rules import Subject
 from authgate.memberships import GROUP_FIELDS, groups_in
 from authgate.prepared import PreparedQuery
 

@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from django.utils import timezone
 
 from accounts.requests import Request
-from authgate.check.cookies import cookies_of
+from authgate.cookies import cookies_of
 from authgate.models import SignIn
 from authgate.peer import raw_headers
 from authgate.sign_ins import end_sign_ins, sign_in_of

@@ -23,7 +23,7 @@ from django.utils.translation import gettext
 
 from authgate.admin.audited import is_number_of_a_row
 from authgate.admin.explain import require_permission, rule_page
-from authgate.check.decision import Application, Rule, Scope
+from authgate.decision.rules import Application, Rule, Scope
 from authgate.explain.access import (
     DIRECT,
     EVERYONE,

@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 from django.utils.translation import gettext
 
-from authgate.check.target import without_port
+from authgate.decision.target import without_port
 from authgate.models import (
     Application,
     Origin,

@@ -17,7 +17,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from authgate.admin.list_columns import cut
-from authgate.check.target import origins_claiming
+from authgate.decision.target import origins_claiming
 from authgate.models import Application, AuditEvent, ConfigurationEvent, Origin
 
 CELL = "cut short"

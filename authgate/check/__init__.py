@@ -1,19 +1,19 @@
-"""The check: one pure function from a request's facts and the memory of a worker to the answer.
+"""The check: a pure function from a request and a worker's memory to an answer.
 
-Nothing here imports anything but the standard library and this folder. Read the files in this order, in
-which a request passes them:
+These modules import only the standard library, `authgate.decision` and `authgate.cookies`. A request passes
+the files in this order:
 
-1. `pipeline`: the check itself, step by step.
-2. `request`: the request as it came in, and how the browser asked.
-3. `query`: the check's own query, parsed once.
-4. `contracts`: which headers a proxy vouches for, read into a target.
-5. `target`: origins, client addresses, methods and URIs in their one canonical form.
-6. `context`: what the steps hand on: contract, target, query, application and headers.
-7. `missing`: what memory may lack.
-8. `memory`: settings, gate sessions and programs.
-9. `credentials` and `cookies`: the credential of a request.
-10. `decision` and `paths`: the rules, and every way in which a path can be read.
-11. `admission`: the answer that lets a request in.
-12. `responses`: every other answer; `state` seals what a redirect to the portal carries.
-13. `tally`: what counts the answers.
+1. `pipeline`: the check, step by step.
+2. `request`: the incoming request, and the hints that a browser sends with it.
+3. `query`: the parsed query of the check's own URL.
+4. `contracts`: the headers that each kind of proxy sets. They name the target of the request.
+5. `context`: the values that one step passes to the next.
+6. `missing`: the data that memory can lack.
+7. `memory`: settings, gate sessions and programs.
+8. `credentials`: the credential of a request.
+9. `admission`: the answer that lets a request in.
+10. `responses`: all other answers. `state` seals the state in a redirect to the portal.
+11. `tally`: the counts of answers.
+
+Between `credentials` and `admission`, `authgate.decision` decides by the rules.
 """

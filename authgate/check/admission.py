@@ -10,11 +10,11 @@ from typing import Any
 
 from authgate.check.context import Context
 from authgate.check.contracts import STATUS, Contract
-from authgate.check.decision import Application, Decision, Subject
 from authgate.check.memory import ANSWERS_LIMIT, Memory, Picked, Principal, Session, Tokens
 from authgate.check.missing import Missing, MissingSigner, MissingTokens
 from authgate.check.responses import LONGEST_HEADERS, Answer, Headers, misconfigured
 from authgate.check.tally import ALLOWED, NOBODY, NOT_COUNTED, Tally
+from authgate.decision.rules import Application, Decision, Subject
 
 IDENTITY_LIFETIME = 120
 """Seconds that a signed identity is good for. One is used for half of them, and then signed again."""

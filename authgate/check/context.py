@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 from authgate.check.contracts import Contract
 from authgate.check.credentials import Credential
-from authgate.check.decision import Application
 from authgate.check.query import Query
 from authgate.check.request import Browser, RequestHeaders, browser_of
-from authgate.check.target import Target
+from authgate.decision.rules import Application
+from authgate.decision.target import Target
 
 _new = tuple.__new__  # half the time of a NamedTuple's own constructor
 

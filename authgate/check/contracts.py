@@ -14,7 +14,7 @@ from typing import NoReturn
 
 from authgate.check.query import NO_QUERY, Query, query_from
 from authgate.check.request import Facts, RequestHeaders
-from authgate.check.target import (
+from authgate.decision.target import (
     USUAL_METHODS,
     BadTarget,
     Target,

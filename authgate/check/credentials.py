@@ -16,8 +16,8 @@ import zlib
 from hashlib import sha256
 from typing import NamedTuple
 
-from authgate.check.cookies import cookie_in, gate_name, place_of
 from authgate.check.request import RequestHeaders
+from authgate.cookies import cookie_in, gate_name, place_of
 
 DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SECRET_LENGTH, CHECKSUM_LENGTH = 43, 6

@@ -9,9 +9,9 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol
 
 from authgate.check.contracts import Contract
-from authgate.check.decision import Application, Decision, Subject
 from authgate.check.tally import NOBODY, NOT_COUNTED, Counts, Tally
-from authgate.check.target import Target
+from authgate.decision.rules import Application, Decision, Subject
+from authgate.decision.target import Target
 
 if TYPE_CHECKING:
     from authgate.check.context import Context

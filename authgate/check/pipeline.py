@@ -10,7 +10,6 @@ from authgate.check.admission import admit, identity_headers, with_authorization
 from authgate.check.context import Context
 from authgate.check.contracts import ENDPOINTS, REDIRECT, Contract, site_named
 from authgate.check.credentials import Credential, credential_in, gate_credential, plain_token_key
-from authgate.check.decision import ALLOW, REFUSE, Decision, decide
 from authgate.check.memory import UNKNOWN, Memory, Principal, Program, Unknown
 from authgate.check.missing import (
     Missing,
@@ -26,7 +25,9 @@ from authgate.check.request import Facts
 from authgate.check.responses import Answer, misconfigured
 from authgate.check.state import is_made_up
 from authgate.check.tally import ASKED, NOBODY, REFUSED
-from authgate.check.target import BadTarget, Target, code_in, is_on_same_host, is_within, without_code
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import ALLOW, REFUSE, Decision
+from authgate.decision.target import BadTarget, Target, code_in, is_on_same_host, is_within, without_code
 
 WRONG = Decision(REFUSE, "wrong credential")
 NO_PRINCIPAL = (Answer, Missing)

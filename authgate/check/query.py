@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import NamedTuple
 from urllib.parse import unquote_plus
 
-from authgate.check.decision import Filters
+from authgate.decision.rules import Filters
 
 FILTER_NAMES = frozenset(("allowed_groups", "allowed_emails", "allowed_email_domains"))
 ALLOW_PORTAL = "allow_portal"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
-from authgate.check.target import BadTarget, in_ascii
+from authgate.decision.target import BadTarget, in_ascii
 
 
 class RequestHeaders(NamedTuple):

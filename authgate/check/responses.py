@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 
 from authgate.check.context import Context
 from authgate.check.contracts import REDIRECT, STATUS, Contract
-from authgate.check.cookies import cookie_name, cookies_of, set_cookie
-from authgate.check.decision import MAINTENANCE, NO_RULE, Decision, Maintenance, Subject
 from authgate.check.memory import GateSettings, Memory, RefusedPage
 from authgate.check.state import State, nonce_hash, seal
 from authgate.check.tally import NOT_COUNTED, Tally
-from authgate.check.target import BadTarget, Target, without_code
+from authgate.cookies import cookie_name, cookies_of, set_cookie
+from authgate.decision.rules import MAINTENANCE, NO_RULE, Decision, Maintenance, Subject
+from authgate.decision.target import BadTarget, Target, without_code
 
 Headers = tuple[tuple[bytes, bytes], ...]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from authgate.check.context import Context
-from authgate.check.decision import Decision, Subject
+from authgate.decision.rules import Decision, Subject
 
 NOBODY = 0
 """Stands for visitors who are not signed in."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from django.conf import settings
 
 from authgate.addresses import is_never_meant, is_public
-from authgate.check.target import client_from, is_within, port_of, without_port
+from authgate.decision.target import client_from, is_within, port_of, without_port
 
 CONNECT_WITHIN = 3.0
 """Seconds for each address."""

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterator
 from django.conf import settings
 
 from authgate.check.contracts import checks
-from authgate.check.decision import Application as Compiled
-from authgate.check.decision import Verdict, decide
-from authgate.check.target import Target, is_within
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import Application as Compiled
+from authgate.decision.rules import Verdict
+from authgate.decision.target import Target, is_within
 from authgate.doctor import arrivals, spoofing, verdicts
 from authgate.doctor.connection import Place, Reply, Unreachable, place_of_backend, place_of_origin
 from authgate.doctor.findings import Finding, Level, passed

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from urllib.parse import quote
 
-from authgate.check.cookies import cookie_name
+from authgate.cookies import cookie_name
 from authgate.doctor.lines import ENDPOINTS
 from authgate.doctor.tokens import HEADER, MARK
 

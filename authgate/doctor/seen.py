@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from authgate.check.contracts import Contract
-from authgate.check.target import BadTarget, Target
+from authgate.decision.target import BadTarget, Target
 from authgate.doctor.arrivals import CHECK, Arrival
 from authgate.doctor.connection import Reply
 from authgate.doctor.findings import Finding, Level

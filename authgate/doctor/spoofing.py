@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from authgate.check.contracts import Contract
-from authgate.check.paths import readings
-from authgate.check.target import BadTarget, Target
+from authgate.decision.paths import variants
+from authgate.decision.target import BadTarget, Target
 from authgate.doctor.findings import Finding, Level, passed
 from authgate.doctor.probes import IDENTITY, SPOOFED_CLIENT, SPOOFED_HOST, SPOOFED_PATH, SPOOFED_USER
 from authgate.doctor.seen import Result, Seen
@@ -130,7 +130,7 @@ def _is_same(contract: Contract, sent: str, seen: str) -> bool:
         return sent == seen
     (path, _, query), (seen_path, _, seen_query) = sent.partition("?"), seen.partition("?")
     try:
-        return query == seen_query and seen_path.lower() in (each.lower() for each in readings(path))
+        return query == seen_query and seen_path.lower() in (each.lower() for each in variants(path))
     except BadTarget:
         return False
 

@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 
 from authgate.check.contracts import STATUS
-from authgate.check.target import BadTarget, client_from, is_within
 from authgate.configuration_words import line_that_cures
+from authgate.decision.target import BadTarget, client_from, is_within
 from authgate.doctor.arrivals import CHECK
 from authgate.doctor.findings import Finding, Level, passed
 from authgate.doctor.lines import ENDPOINTS

@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass, field, fields
 
-from authgate.check.decision import Application, Rule, Scope, Who
-from authgate.check.target import origins_claiming
+from authgate.decision.rules import Application, Rule, Scope, Who
+from authgate.decision.target import origins_claiming
 from authgate.effect.values import EVERY_APPLICATION, Difference, Effect, Person
 from authgate.explain.access import Directory, admitted, can_admit, is_public, scopes_of
 

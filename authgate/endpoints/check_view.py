@@ -25,9 +25,7 @@ from authgate.check import contracts, responses
 from authgate.check.admission import header_value
 from authgate.check.context import Context
 from authgate.check.contracts import OAUTH2_ENDPOINT, Contract
-from authgate.check.cookies import cookie_name, cookies_of, place_of, set_cookie
 from authgate.check.credentials import Credential, credential_in
-from authgate.check.decision import MAINTENANCE, Application, Verdict, decide
 from authgate.check.memory import UNKNOWN, Memory, Program, RefusedPage, Session, Unknown
 from authgate.check.missing import (
     Missing,
@@ -45,7 +43,10 @@ from authgate.check.pipeline import check
 from authgate.check.query import NO_QUERY
 from authgate.check.request import Facts, RequestHeaders, headers_from
 from authgate.check.responses import Answer
-from authgate.check.target import BadTarget, Target, in_ascii, method_from, uri_from, without_code
+from authgate.cookies import cookie_name, cookies_of, place_of, set_cookie
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import MAINTENANCE, Application, Verdict
+from authgate.decision.target import BadTarget, Target, in_ascii, method_from, uri_from, without_code
 from authgate.doctor.arrivals import CHECK, refuse_probe
 from authgate.endpoints.header_aliases import ALIASES, note_aliases
 from authgate.models import SignIn

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 
-from authgate.check.target import BadTarget, origin_from
+from authgate.decision.target import BadTarget, origin_from
 from authgate.endpoints.check_view import answer_gate_request
 from authgate.logs.request_ids import begin_request
 from authgate.pages.outage import Overloaded

@@ -15,12 +15,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from authgate import handover, kept_pages
-from authgate.check.cookies import cookie_name, place_of
-from authgate.check.decision import MAINTENANCE, Application, Decision, Verdict, decide
 from authgate.check.memory import RefusedPage
 from authgate.check.responses import Refusal, new_id
 from authgate.check.state import State, unseal
-from authgate.check.target import Target, without_code
+from authgate.cookies import cookie_name, place_of
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import MAINTENANCE, Application, Decision, Verdict
+from authgate.decision.target import Target, without_code
 from authgate.factor_policy import step_up_page
 from authgate.models import SignIn
 from authgate.pages.framed import unless_framed

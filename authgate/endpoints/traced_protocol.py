@@ -9,7 +9,7 @@ from django.conf import settings
 
 from authgate.check.request import Facts
 from authgate.check.responses import Answer
-from authgate.check.target import BadTarget
+from authgate.decision.target import BadTarget
 from authgate.endpoints.protocol import Front, Waiting
 from authgate.traces import spans
 from authgate.worker import feed

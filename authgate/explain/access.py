@@ -13,8 +13,8 @@ from datetime import datetime
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
 
-from authgate.check.decision import Application, Rule, Scope, Who
-from authgate.check.target import BadTarget, method_from
+from authgate.decision.rules import Application, Rule, Scope, Who
+from authgate.decision.target import BadTarget, method_from
 from authgate.worker import loader
 
 EVERYONE, SIGNED_IN, DIRECT, GROUP = "everyone", "signed in", "direct", "group"

@@ -11,9 +11,7 @@ from typing import Any
 from django.conf import settings
 
 from authgate.check.context import Context
-from authgate.check.cookies import place_of
 from authgate.check.credentials import Credential
-from authgate.check.decision import Application, Decision, Subject, Verdict, decide
 from authgate.check.memory import Memory, Tokens
 from authgate.check.missing import (
     Missing,
@@ -30,7 +28,10 @@ from authgate.check.missing import (
 from authgate.check.pipeline import answer, read
 from authgate.check.request import Facts
 from authgate.check.responses import Answer, status_of_redirect, to_portal
-from authgate.check.target import Target, without_code
+from authgate.cookies import place_of
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import Application, Decision, Subject, Verdict
+from authgate.decision.target import Target, without_code
 from authgate.explain.heads import cookie_for, facts_of, token_for, urls_of_checks
 from authgate.explain.persons import Standing
 from authgate.explain.question import Question

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hashlib import sha256
 
 from authgate.check.contracts import checks
-from authgate.check.cookies import gate_name
 from authgate.check.credentials import new_token, token_key
 from authgate.check.request import Facts, headers_from
+from authgate.cookies import gate_name
 from authgate.explain.question import Question
 
 Pairs = list[tuple[bytes, bytes]]

@@ -17,8 +17,8 @@ from django.contrib.auth import get_user_model
 from django.utils import timezone
 from django.utils.timezone import is_aware, make_aware
 
-from authgate.check.decision import Application, Subject
 from authgate.check.memory import Memory
+from authgate.decision.rules import Application, Subject
 from authgate.explain.access import Directory, directory
 from authgate.explain.persons import DISABLED, FACTOR_OWED, NO_SUCH_USER, Person, Standing, UnknownPerson
 from authgate.explain.worlds import PRESENT, NamedRule, World

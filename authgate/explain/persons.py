@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from django.contrib.auth import get_user_model
 from django.utils import timezone
 
-from authgate.check.decision import Subject
 from authgate.check.memory import Principal, Program, Session
+from authgate.decision.rules import Subject
 from authgate.factor_policy import in_strict_group, is_owed
 from authgate.models import SignIn
 from authgate.people import people

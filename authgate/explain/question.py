@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from urllib.parse import quote
 
-from authgate.check.target import BadTarget, client_from, origin_from, uri_from
+from authgate.decision.target import BadTarget, client_from, origin_from, uri_from
 
 LONGEST_URL = 8000
 LONGEST_METHOD = 32

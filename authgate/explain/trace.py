@@ -9,18 +9,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-from authgate.check.decision import (
-    Application,
-    Rule,
-    Scope,
-    Subject,
-    Verdict,
-    Who,
-    decide,
-    without_maintenance,
-)
-from authgate.check.paths import composed, folded, readings
-from authgate.check.target import BadTarget, Target
+from authgate.decision.evaluation import decide
+from authgate.decision.paths import composed, folded, variants
+from authgate.decision.rules import Application, Rule, Scope, Subject, Verdict, Who, without_maintenance
+from authgate.decision.target import BadTarget, Target
 from authgate.factor_policy import ANY_FACTOR, PASSKEY
 
 Scopes = dict[tuple[str, bool], Scope]
@@ -58,7 +50,7 @@ def readings_of(
         every = _each_scope(application, target, subject, now)
         return tuple(every)
     try:
-        paths = readings(target.path)
+        paths = variants(target.path)
     except BadTarget:
         return ()
     found: dict[tuple[int, Verdict], Reading] = {}
@@ -104,7 +96,9 @@ def _decided(
 def _alone(application: Application, scopes: Scopes) -> Application:
     longest = max([len(path) for path, _ in scopes], default=0)
     open_one = without_maintenance(application)
-    return replace(open_one, enabled=True, scopes=scopes, folded=scopes, longest=longest, heeds_case=False)
+    return replace(
+        open_one, enabled=True, scopes=scopes, folded=scopes, longest=longest, is_case_sensitive=False
+    )
 
 
 def rules_of(

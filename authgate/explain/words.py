@@ -12,9 +12,9 @@ from django.utils.formats import date_format
 from django.utils.timezone import localtime
 from django.utils.translation import gettext as _
 
-from authgate.check.decision import NO_RULE, Scope, Verdict
 from authgate.check.responses import Answer
 from authgate.configuration_words import mistake_words
+from authgate.decision.rules import NO_RULE, Scope, Verdict
 from authgate.event_words import reason_words
 from authgate.explain.explanation import ENDPOINT, ONE_TIME_CODE, Explanation, Outcome
 from authgate.explain.past import PROGRAMS_ARE_OF_TODAY

@@ -17,9 +17,9 @@ from django.utils.translation import get_supported_language_variant
 from django.utils.translation import gettext as _
 from django.utils.translation.trans_real import parse_accept_lang_header
 
-from authgate.check.decision import MAINTENANCE
 from authgate.check.memory import RefusedPage
-from authgate.check.target import Target
+from authgate.decision.rules import MAINTENANCE
+from authgate.decision.target import Target
 
 
 def reason_in_words(reason: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
-from authgate.check.decision import Application, Rule, Scope, Who
+from authgate.decision.rules import Application, Rule, Scope, Who
 from authgate.explain.access import DIRECT, GROUP, Directory, openers, scopes_of
 
 RULE, GROUP_OF_RULE, PEOPLE = "rule", "group", "people"

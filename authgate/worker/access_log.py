@@ -19,7 +19,7 @@ from authgate import counters
 from authgate.check.contracts import Contract
 from authgate.check.request import Facts
 from authgate.check.responses import Answer
-from authgate.check.target import BadTarget
+from authgate.decision.target import BadTarget
 from authgate.worker.answer_classes import class_of
 from authgate.worker.head_cache import Head
 

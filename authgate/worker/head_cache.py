@@ -13,15 +13,15 @@ from enum import Enum
 
 from authgate.check.context import Context, KnownHead
 from authgate.check.contracts import Contract
-from authgate.check.cookies import cookie_name
 from authgate.check.credentials import Credential, credential_in, gate_credential, plain_token_key
 from authgate.check.memory import UNKNOWN, Memory, Unknown
 from authgate.check.pipeline import answer, read
 from authgate.check.query import Query
 from authgate.check.request import Facts, RequestHeaders
 from authgate.check.responses import Answer
-from authgate.check.target import BadTarget, Target, uri_and_plain_path
+from authgate.cookies import cookie_name
 from authgate.counters import known_checks
+from authgate.decision.target import BadTarget, Target, uri_and_plain_path
 from authgate.worker.head_parts import Parts
 
 LIMIT = 4_096

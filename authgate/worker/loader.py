@@ -20,9 +20,9 @@ from django.db.models.functions import Cast
 from authgate import models
 from authgate.check.contracts import checks
 from authgate.check.credentials import KEY_LENGTH, TOKEN_KIND
-from authgate.check.decision import Application, Maintenance, Rule, Subject, Who
 from authgate.check.memory import GateSettings, Memory, Principal, Session
-from authgate.check.target import is_on_same_host, is_within, origins_claiming, without_port
+from authgate.decision.rules import Application, Maintenance, Rule, Subject, Who
+from authgate.decision.target import is_on_same_host, is_within, origins_claiming, without_port
 from authgate.factor_policy import in_strict_group, is_given, is_owed, proof_of, proofs_of
 from authgate.memberships import GROUP_FIELDS, groups_in
 from authgate.pages.framed import render_framed

@@ -26,8 +26,8 @@ from authgate.check.missing import Missing, MissingCode, MissingEndpoint, Missin
 from authgate.check.pipeline import answer_later, check
 from authgate.check.request import Facts
 from authgate.check.responses import Answer
-from authgate.check.target import BadTarget
 from authgate.counters import Numbers
+from authgate.decision.target import BadTarget
 from authgate.network_limits import network_of
 from authgate.traces import spans
 from authgate.worker import loader, metrics, stale_connections

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable
 from itertools import takewhile
 from threading import Lock
 
-from authgate.check.decision import Application
 from authgate.check.memory import (
     UNKNOWN,
     GateSettings,
@@ -17,7 +16,8 @@ from authgate.check.memory import (
     Session,
     Unknown,
 )
-from authgate.check.target import origins_claiming, without_port
+from authgate.decision.rules import Application
+from authgate.decision.target import origins_claiming, without_port
 from authgate.network_limits import WrongTries
 
 ABSENT_LIMIT = 10_000

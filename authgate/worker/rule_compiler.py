@@ -9,9 +9,9 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
 
-from authgate.check.decision import Application, Rule, Scope
-from authgate.check.paths import composed, folded, is_read_alike, readings
-from authgate.check.target import BadTarget
+from authgate.decision.paths import composed, folded, has_one_variant, variants
+from authgate.decision.rules import Application, Rule, Scope
+from authgate.decision.target import BadTarget
 
 
 def application_of(
@@ -35,7 +35,7 @@ def application_of(
     for claim, scope_rules in by_scope.items():
         path, exact = claim
         scope = Scope(path, exact, tuple(scope_rules))
-        if is_read_alike(path):
+        if has_one_variant(path):
             scopes[claim] = by_folded[claim] = scope
             continue
         if by_folded is scopes:
@@ -51,7 +51,7 @@ def application_of(
         scopes=scopes,
         folded=by_folded,
         longest=max([len(path) for path, _ in every], default=0),
-        heeds_case=by_folded is not scopes and scopes.keys() != by_folded.keys(),
+        is_case_sensitive=by_folded is not scopes and scopes.keys() != by_folded.keys(),
         **wishes,
     )
 
@@ -67,10 +67,10 @@ def _spellings(path: str) -> set[str]:
 @lru_cache(maxsize=4096)
 def _paths_claimed(path: str) -> tuple[str, ...]:
     """Return the path that a rule speaks of; several for one that saving would have refused."""
-    if is_read_alike(path):
+    if has_one_variant(path):
         return (path,)
     slashed = composed(path if path.startswith("/") else f"/{path}")
     try:
-        return readings(slashed.rstrip("/") or "/")
+        return variants(slashed.rstrip("/") or "/")
     except BadTarget:
         return (slashed, slashed.partition("#")[0] or "/")

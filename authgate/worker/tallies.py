@@ -12,9 +12,9 @@ from threading import Lock
 from typing import NamedTuple
 
 from authgate.check.context import Context
-from authgate.check.decision import Decision, Filters, Subject
 from authgate.check.tally import ALLOWED, Key, Tally
-from authgate.check.target import Target
+from authgate.decision.rules import Decision, Filters, Subject
+from authgate.decision.target import Target
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE")
 OTHER = "other"

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 
 from django.utils import timezone
 
-from authgate.check.decision import Verdict, decide
 from authgate.check.tally import NOBODY
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import Verdict
 from authgate.models import TrialCount
 from authgate.worker import loader
 from authgate.worker.counter_rows import CounterRows

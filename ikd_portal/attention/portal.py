@@ -16,8 +16,8 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 from accounts.models import ApiToken, Upstream, User
-from authgate.check.cookies import place_of
 from authgate.configuration_words import mistake_words
+from authgate.cookies import place_of
 from authgate.models import Application, AuditEvent, ConfigurationEvent, GateSession, Origin, Rule
 from ikd_portal.attention import clients, configuration_file, doctor, journal, reviews
 from ikd_portal.attention.matter import LATELY, NAMED, SOON, Matter, named

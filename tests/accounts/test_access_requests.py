@@ -16,9 +16,10 @@ from django.utils import timezone
 
 from accounts.access_requests import requests
 from accounts.models import AccessRequest, User
-from authgate.check.decision import Verdict, decide
 from authgate.check.memory import RefusedPage
-from authgate.check.target import Target
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import Verdict
+from authgate.decision.target import Target
 from authgate.models import Application, AuditEvent, Rule
 from authgate.pages.refused import render_refused
 from authgate.worker import loader

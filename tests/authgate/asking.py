@@ -10,10 +10,10 @@ from django.http import HttpResponse
 from django.test import Client
 
 from accounts.models import User
-from authgate.check.cookies import cookie_name
 from authgate.check.memory import Memory
 from authgate.check.request import Facts, headers_from
 from authgate.check.responses import Answer
+from authgate.cookies import cookie_name
 from authgate.endpoints.check_view import answer_check
 from authgate.models import SignIn
 from authgate.peer import SENT_TARGET

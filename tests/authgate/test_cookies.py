@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.sign_in.middleware import cookies_in
-from authgate.check.cookies import attributes_of, set_cookie
+from authgate.cookies import attributes_of, set_cookie
 
 GATE = "__Host-ikd_gate"
 EXACT = {

@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from authgate.check.decision import Application, Decision, Filters, Rule, Subject, Verdict, Who, decide
-from authgate.check.paths import is_read_alike
-from authgate.check.target import Target
+from authgate.decision.evaluation import decide
+from authgate.decision.paths import has_one_variant
+from authgate.decision.rules import Application, Decision, Filters, Rule, Subject, Verdict, Who
+from authgate.decision.target import Target
 from authgate.worker.rule_compiler import application_of
 
 ALLOW, STEP_UP, SIGN_IN, REFUSE = Verdict.ALLOW, Verdict.STEP_UP, Verdict.SIGN_IN, Verdict.REFUSE
@@ -41,7 +42,7 @@ def decided(
     now: float = NOW,
     filters: Filters | None = None,
 ) -> Decision:
-    plain_path = path if path and is_read_alike(path) else None
+    plain_path = path if path and has_one_variant(path) else None
     target = Target("https://a.example", method, path, client, plain_path)
     return decide(application, target, subject, now, filters)
 

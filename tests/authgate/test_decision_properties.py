@@ -8,9 +8,10 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authgate.check.decision import Filters, Rule, Subject, Verdict, Who, decide
-from authgate.check.paths import is_read_alike
-from authgate.check.target import Target
+from authgate.decision.evaluation import decide
+from authgate.decision.paths import has_one_variant
+from authgate.decision.rules import Filters, Rule, Subject, Verdict, Who
+from authgate.decision.target import Target
 from authgate.worker.rule_compiler import application_of
 
 GROUPS = ("staff", "guests", "ops")
@@ -86,7 +87,7 @@ def verdict(
 ) -> Verdict:
     app = application_of(id=1, name="App", rules=rules)
     decided = decide(app, target, subject, 10.0, filters)
-    if target.path is not None and is_read_alike(target.path):
+    if target.path is not None and has_one_variant(target.path):
         assert decide(app, target._replace(plain_path=target.path), subject, 10.0, filters) == decided
     return decided.verdict
 

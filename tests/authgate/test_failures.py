@@ -15,9 +15,10 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import User
-from authgate.check.decision import Verdict, decide
 from authgate.check.responses import Answer
-from authgate.check.target import Target
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import Verdict
+from authgate.decision.target import Target
 from authgate.endpoints import check_view
 from authgate.models import Rule
 from authgate.worker import loader

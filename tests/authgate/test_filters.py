@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from authgate.check.decision import Filters, Rule, Subject, Verdict, Who, decide
 from authgate.check.query import NO_QUERY, query_from
-from authgate.check.target import Target
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import Filters, Rule, Subject, Verdict, Who
+from authgate.decision.target import Target
 from authgate.worker.rule_compiler import application_of
 
 PUBLIC = application_of(id=1, name="App", rules=[("/", False, Rule(1, Who.EVERYONE))])

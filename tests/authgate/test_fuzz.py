@@ -8,7 +8,6 @@ import time
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authgate.check.decision import Rule, Subject, Who
 from authgate.check.memory import Memory, Session
 from authgate.check.missing import (
     Missing,
@@ -21,6 +20,7 @@ from authgate.check.missing import (
 from authgate.check.pipeline import check
 from authgate.check.request import Facts, headers_from
 from authgate.check.responses import Answer
+from authgate.decision.rules import Rule, Subject, Who
 from authgate.worker import loader
 from authgate.worker.rule_compiler import application_of
 from tests.authgate.asking import WIKI

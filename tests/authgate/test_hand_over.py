@@ -15,7 +15,7 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import User
-from authgate.check.target import code_in
+from authgate.decision.target import code_in
 from authgate.models import Application, GateSession, Rule, SignIn
 from authgate.sign_ins import end_sign_ins
 from tests.authgate.asking import WIKI, begin, cookies_set

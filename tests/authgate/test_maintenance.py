@@ -13,8 +13,8 @@ from accounts.launcher.tiles import applications_for
 from accounts.machines.api_tokens import make_token
 from accounts.models import User
 from authgate.check.contracts import checks
-from authgate.check.decision import ALLOW, REFUSE, Decision, Maintenance, Who
 from authgate.check.responses import Answer
+from authgate.decision.rules import ALLOW, REFUSE, Decision, Maintenance, Who
 from authgate.models import Application, AuditEvent
 from authgate.worker.write_behind import writer
 from tests.authgate.asking import NAVIGATION, WIKI, ask, endpoint, facts, header, raw_endpoint, signed_in

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from authgate.check.target import BadTarget, is_within, origin_from, origin_of
+from authgate.decision.target import BadTarget, is_within, origin_from, origin_of
 
 CANONICAL = {
     "as it should be": ("https", "wiki.example.com", "https://wiki.example.com"),

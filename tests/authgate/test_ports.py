@@ -7,10 +7,10 @@ from collections.abc import Callable
 import pytest
 
 from accounts.models import User
-from authgate.check.cookies import cookie_name
 from authgate.check.memory import Memory
 from authgate.check.request import Facts, headers_from
 from authgate.check.responses import Answer
+from authgate.cookies import cookie_name
 from authgate.endpoints.check_view import answer_check
 from authgate.worker import loader
 from authgate.worker.feed import boottime

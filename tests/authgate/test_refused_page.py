@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authgate.check.memory import RefusedPage
-from authgate.check.target import Target
+from authgate.decision.target import Target
 from authgate.pages import refused
 from tests.authgate.asking import WIKI
 

@@ -6,8 +6,9 @@ from urllib.parse import quote
 
 import pytest
 
-from authgate.check.decision import Rule, Verdict, Who, decide
-from authgate.check.target import Target
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import Rule, Verdict, Who
+from authgate.decision.target import Target
 from authgate.worker.rule_compiler import application_of
 
 OPEN = Rule(1, Who.EVERYONE)

@@ -11,8 +11,8 @@ from django.test import Client
 from pytest_django import Settings
 
 from accounts.models import User
-from authgate.check.cookies import place_of
 from authgate.checks import check_settings
+from authgate.cookies import place_of
 from authgate.models import GateSession, Rule, SignIn
 from authgate.sign_ins import end_sign_ins, open_gate
 from tests.authgate.asking import NAVIGATION, ask, begin, cookies_set, endpoint, facts

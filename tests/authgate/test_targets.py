@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from authgate.check.contracts import forwarded_client
-from authgate.check.paths import is_read_alike
-from authgate.check.target import (
+from authgate.decision.paths import has_one_variant
+from authgate.decision.target import (
     BadTarget,
     client_from,
     code_in,
@@ -288,5 +288,5 @@ def test_one_scan_tells_what_two_do(raw: bytes) -> None:
         return
 
     path = uri.partition("?")[0]
-    plain_path = path if raw.isascii() and is_read_alike(path) else None
+    plain_path = path if raw.isascii() and has_one_variant(path) else None
     assert uri_and_plain_path(raw) == (uri, plain_path)

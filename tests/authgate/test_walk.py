@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from authgate.check import pipeline
-from authgate.check.decision import Rule, Subject, Who
 from authgate.check.memory import Session
 from authgate.check.pipeline import check
 from authgate.check.request import Facts
+from authgate.decision.rules import Rule, Subject, Who
 from authgate.worker import loader
 from authgate.worker.memory import WorkerMemory
 from authgate.worker.rule_compiler import application_of

@@ -168,7 +168,7 @@ def row(path: str, model: Any, what: str = "change") -> Callable[[Page, str], ob
 
 
 def an_explanation(page: Page, portal: str) -> None:
-    """Explain a refusal of a path with several readings: the result with all of its parts."""
+    """Explain a refusal of a path with several variants: the result with all of its parts."""
     page.goto(f"{portal}/admin/authgate/application/explain/")
     page.get_by_label("Address:", exact=True).fill(f"{WIKI}/{'a-long-path/' * 12}..%2fadmin")
     page.get_by_label("Username").fill("bob")

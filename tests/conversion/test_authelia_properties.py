@@ -16,8 +16,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authgate.check.decision import Application, Rule, Subject, Verdict, Who, decide
-from authgate.check.target import Target
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import Application, Rule, Subject, Verdict, Who
+from authgate.decision.target import Target
 from authgate.models import Rule as RuleRow
 from authgate.validation import canonical_networks
 from authgate.worker.rule_compiler import application_of

@@ -8,8 +8,9 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from authgate.check.decision import Rule, Subject, Verdict, Who, decide
-from authgate.check.target import Target
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import Rule, Subject, Verdict, Who
+from authgate.decision.target import Target
 from authgate.worker.rule_compiler import application_of
 from ikd_portal.conversion import traefik_forward_auth
 from ikd_portal.conversion.report import Report

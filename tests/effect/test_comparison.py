@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from accounts import mails
 from accounts.models import StrictGroup, User
 from authgate.audit import record
-from authgate.check.decision import Application, Rule, Verdict, decide
-from authgate.check.target import Target
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import Application, Rule, Verdict
+from authgate.decision.target import Target
 from authgate.effect.comparison import Bounds, measured
 from authgate.effect.differences import CONDITIONS, State, compare
 from authgate.effect.values import Difference

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from accounts.models import User
-from authgate.check.decision import Application, Rule, Scope, Subject, Verdict, Who, decide
-from authgate.check.target import Target
+from authgate.decision.evaluation import decide
+from authgate.decision.rules import Application, Rule, Scope, Subject, Verdict, Who
+from authgate.decision.target import Target
 from authgate.explain.access import (
     DIRECT,
     EVERYONE,

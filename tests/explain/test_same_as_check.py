@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from accounts.machines.api_tokens import make_token
 from accounts.models import ApiToken, StrictGroup, User
 from authgate.check.contracts import check_url
-from authgate.check.cookies import gate_name, place_of
-from authgate.check.decision import Verdict
 from authgate.check.memory import Memory
 from authgate.check.request import Facts, headers_from
 from authgate.check.responses import Answer
 from authgate.check.state import new_code, unseal
+from authgate.cookies import gate_name, place_of
+from authgate.decision.rules import Verdict
 from authgate.endpoints.check_view import answer_check
 from authgate.explain.explanation import PROVIDER_TOKENS, Unsigned, contracts, explain, placeholder
 from authgate.explain.persons import Person, standing_of

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from authgate.check.decision import Subject
+from authgate.decision.rules import Subject
 from authgate.memberships import groups_in
 from authgate.worker.memory import Index
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from authgate.check.decision import Application, Rule, Who
+from authgate.decision.rules import Application, Rule, Who
 from authgate.worker import loader
 from authgate.worker.memory import WorkerMemory
 from authgate.worker.rule_compiler import application_of

@@ -19,8 +19,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from authgate.check.credentials import token_key
-from authgate.check.decision import Application, Rule, Subject, Who
 from authgate.check.memory import UNKNOWN, Program, Session
+from authgate.decision.rules import Application, Rule, Subject, Who
 from authgate.endpoints.protocol import Front
 from authgate.worker import feed as feed_module
 from authgate.worker import loader

@@ -22,14 +22,15 @@ from accounts.upstreams import http_client
 from accounts.upstreams.cas import flow as cas
 from accounts.upstreams.errors import ProviderError
 from accounts.upstreams.oidc import metadata, signed_tokens
-from authgate.check import contracts, cookies, state
+from authgate import cookies
+from authgate.check import contracts, state
 from authgate.check.credentials import credential_in
 from authgate.check.missing import Missing, MissingApplication, MissingIssuers, MissingProgram, MissingSession
 from authgate.check.pipeline import check
 from authgate.check.query import query_from
 from authgate.check.request import Facts, headers_from
 from authgate.check.responses import Answer
-from authgate.check.target import BadTarget, origin_from, uri_from
+from authgate.decision.target import BadTarget, origin_from, uri_from
 from authgate.redirect_targets import validate_target
 from openid.protocol import assertions, authorization, client_authentication, logout, signed, token
 from openid.protocol.authorization import ClientFacts, Unredirectable

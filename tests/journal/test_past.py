@@ -19,8 +19,8 @@ from django.utils import timezone
 from pytest_django import Settings
 
 from accounts.models import Membership, StrictGroup, User
-from authgate.check.decision import Application as Compiled
 from authgate.check.memory import Memory
+from authgate.decision.rules import Application as Compiled
 from authgate.explain.access import Directory, openers, scopes_of
 from authgate.explain.explanation import explain
 from authgate.explain.past import Past

@@ -7,8 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from authgate.check.cookies import cookie_name
-from authgate.check.target import origin_of
+from authgate.cookies import cookie_name
+from authgate.decision.target import origin_of
 from tests.behaviour import PORTAL, SITES
 from tests.forks import printed_by
 from tests.own_database import environment_in, make_in

@@ -14,7 +14,7 @@ from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.cas.flow import cache_key, digest
 from accounts.upstreams.cas.single_logout import LARGEST_LOGOUT
 from accounts.upstreams.logout_requests import mark_key
-from authgate.check.cookies import cookie_name
+from authgate.cookies import cookie_name
 from authgate.models import AuditEvent, SignIn
 from authgate.sign_ins import open_gate, revokes_access
 from tests.accounts.signing_in import is_signed_in

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from authgate.check.cookies import cookie_name
+from authgate.cookies import cookie_name
 from tests.forks import printed_by
 from tests.own_database import environment_in
 from tests.proxies.portal import Portal, start_portal

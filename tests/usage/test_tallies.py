@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from authgate.check.decision import ALLOW, REFUSE, Decision
 from authgate.check.tally import ALLOWED, NOBODY, REFUSED
+from authgate.decision.rules import ALLOW, REFUSE, Decision
 from authgate.worker.feed import Feed
 from authgate.worker.tallies import OTHER, Tallies
 from authgate.worker.usage import tallies as of_the_process

@@ -21,11 +21,11 @@ from hypothesis import strategies as st
 from accounts.access_requests import requests as access_requests
 from accounts.delegation import applications as delegated
 from accounts.models import AccessRequest, User
-from authgate.check.cookies import gate_name
-from authgate.check.decision import Filters, Subject
 from authgate.check.memory import Memory, Session
 from authgate.check.pipeline import check
-from authgate.check.target import Target
+from authgate.cookies import gate_name
+from authgate.decision.rules import Filters, Subject
+from authgate.decision.target import Target
 from authgate.models import Application, Rule, TrialCount
 from authgate.usage.trials import results
 from authgate.worker import loader

@@ -12,8 +12,8 @@ from django.db import DatabaseError, connection
 from django.test import Client
 
 from accounts.models import User
-from authgate.check.decision import ALLOW, Decision
 from authgate.check.tally import NOBODY
+from authgate.decision.rules import ALLOW, Decision
 from authgate.models import Application, RequestCount
 from authgate.usage import requests
 from authgate.worker.tallies import Tallies

@@ -163,7 +163,7 @@ def submit(page: Page) -> None:
 
 
 def explained(page: Page, site: Site) -> None:
-    """Explain a refusal of a path with several readings."""
+    """Explain a refusal of a path with several variants."""
     page.goto(f"{site.portal}/admin/authgate/application/explain/")
     path = f"{'a-long-path/' * 9}..%2fadmin"
     page.locator("input[name=url]").fill(f"{site.applications['ops']}/{path}")

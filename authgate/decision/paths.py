@@ -1,4 +1,4 @@
-"""Every way in which a path can be read by some proxy or backend."""
+"""Path variants: every path that some proxy or backend may read instead of the one that was sent."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import unicodedata
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
-from authgate.check.target import BadTarget
+from authgate.decision.target import BadTarget
 
 _PLAIN_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9_.~!$&'()*+,=:@-]+)+|/")
 _PLAIN_LOWER_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[a-z0-9_.~!$&'()*+,=:@-]+)+|/")
@@ -15,28 +15,29 @@ _MALFORMED = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _MALFORMED_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})[^/]{0,2}")
 # ASCII in more bytes than it needs (RFC 3629, section 10), each byte as `surrogateescape` shows it.
 _OVERLONG = re.compile("(?:[\udcc0\udcc1]|(?:\udcf0\udc80|\udce0)[\udc80\udc81])[\udc80-\udcbf]")
-_READ_IN_WAYS = re.compile(r"[/\\;?#%.]")
-# HFS+ skips these when it compares names (git's CVE-2014-9390): joiners, direction and byte order marks.
+_MEANINGFUL = re.compile(r"[/\\;?#%.]")
+# HFS+ ignores joiners, direction marks and byte order marks in names (git's CVE-2014-9390).
 _IGNORED = re.compile("[\u200c-\u200f\u202a-\u202e\u206a-\u206f\ufeff]")
 
-READINGS_LIMIT = 256
-"""More readings than this are nobody's honest path."""
+VARIANTS_LIMIT = 256
+"""No ordinary path has more variants."""
 
 LONGEST_ODD_PATH = 8192
-"""Characters of a path with several readings, as nginx's own limit."""
+"""Characters of a path with several variants. nginx has the same limit."""
 
-LONGEST_READINGS = 4 * LONGEST_ODD_PATH
-"""Characters of all readings of a path together: to find each costs time by its length."""
+LONGEST_VARIANTS = 4 * LONGEST_ODD_PATH
+"""Characters of all variants of a path together. Finding a variant takes time in proportion to its length."""
 
 
-def readings(path: str) -> tuple[str, ...]:
-    """Return every path that some proxy or backend may take this one for, itself first.
+def variants(path: str) -> tuple[str, ...]:
+    """Return all variants of a path, itself first.
 
-    Decoded up to twice, with `\\` for `/`, parameters (`;…`) cut, an encoded `?` or `#` taken for the real
-    one, slashes merged, dot segments resolved and without its trailing slash, in every order
-    (CVE-2020-24660 and CVE-2026-95811 of LemonLDAP::NG are what is missed otherwise). Raises BadTarget for
-    a path with a raw `#`, an encoded NUL, a `%` without two hexadecimal digits (RFC 3986, section 2.1), which
-    servers repair in different ways, and for more or longer readings than any honest path has.
+    Servers decode a path up to twice, read `\\` as `/`, cut parameters (`;…`), read an encoded `?` or `#` as
+    the real one, merge slashes, resolve dot segments and remove the trailing slash, in any order. Without
+    that, an attacker gets around a rule as in CVE-2020-24660 and CVE-2026-95811 of LemonLDAP::NG.
+
+    Raises BadTarget for a raw `#`, an encoded NUL, too many or too long variants, and for a `%` without two
+    hexadecimal digits (RFC 3986, section 2.1), which servers repair in different ways.
     """
     if _PLAIN_PATH.fullmatch(path):
         return (path,)
@@ -46,28 +47,28 @@ def readings(path: str) -> tuple[str, ...]:
     pending = [(path, 0)]
     together = len(path)
     while pending:
-        reading, decoded = pending.pop()
-        for found in _steps(reading, decoded):
+        variant, decoded = pending.pop()
+        for found in _steps(variant, decoded):
             if found in seen:
                 continue
             together += len(found[0])
-            if "\0" in found[0] or len(seen) >= READINGS_LIMIT or together > LONGEST_READINGS:
+            if "\0" in found[0] or len(seen) >= VARIANTS_LIMIT or together > LONGEST_VARIANTS:
                 raise BadTarget("path")
             seen[found] = None
             pending.append(found)
-    return tuple(dict.fromkeys(reading or "/" for reading, _ in seen))
+    return tuple(dict.fromkeys(variant or "/" for variant, _ in seen))
 
 
 @lru_cache(maxsize=4096)
-def is_read_alike(path: str) -> bool:
-    """Return whether every server reads this path the same way, in any letter case."""
+def has_one_variant(path: str) -> bool:
+    """Return whether every server reads this path the same way, even if it ignores letter case."""
     return _PLAIN_LOWER_PATH.fullmatch(path) is not None
 
 
 def _steps(path: str, decoded: int) -> list[tuple[str, int]]:
     steps = []
     if "%" in path and decoded < 2:
-        steps += [(reading, decoded + 1) for reading in _decodings(path)]
+        steps += [(decoding, decoded + 1) for decoding in _decodings(path)]
     if "\\" in path:
         steps.append((path.replace("\\", "/"), decoded))
     if ";" in path:
@@ -84,16 +85,16 @@ def _steps(path: str, decoded: int) -> list[tuple[str, int]]:
         if _OVERLONG.search(path):
             steps.append((_OVERLONG.sub(_shortest, path), decoded))
         compatible = unicodedata.normalize("NFKC", path)
-        # A wide slash or percent sign, or two dots in one character, become the real ones.
-        if _READ_IN_WAYS.findall(compatible) != _READ_IN_WAYS.findall(path):
+        # A wide slash or percent sign becomes the real one, and so do two dots in one character.
+        if _MEANINGFUL.findall(compatible) != _MEANINGFUL.findall(path):
             steps.append((compatible, decoded))
     return steps
 
 
 def _decodings(path: str) -> list[str]:
-    """Return a path percent-decoded; if an escape is malformed, also as servers repair that.
+    """Return a percent-decoded path. If an escape is malformed, also return it as servers repair it.
 
-    Only what was decoded once has such escapes: `/100%25` is honest, and a second decoding meets `/100%`.
+    Only a decoded path can have such escapes: `/100%25` is valid, and becomes `/100%`.
     """
     malformed = _MALFORMED.search(path)
     if malformed is None:
@@ -103,21 +104,21 @@ def _decodings(path: str) -> list[str]:
 
 
 def _shortest(overlong: re.Match[str]) -> str:
-    """Return the character that lenient decoders make of an overlong form; NUL stays as it is."""
+    """Return the character that lenient decoders read in an overlong form. NUL is unchanged."""
     code = (ord(overlong[0][-2]) & 1) << 6 | ord(overlong[0][-1]) & 0x3F
     return chr(code) if code else overlong[0]
 
 
 def composed(path: str) -> str:
-    """Return a path with composed characters (NFC): canonically equivalent paths become the same."""
+    """Return a path with composed characters (NFC). Canonically equivalent paths become equal."""
     return path if path.isascii() else unicodedata.normalize("NFC", path)
 
 
 def folded(path: str) -> str:
-    """Return a path as backends compare it that heed neither letter case nor composition.
+    """Return a path as it is compared by backends that ignore letter case and composition.
 
-    Some also compare compatible characters (NFKC, as ZFS can), or leave out invisible ones (HFS+). Upper case
-    comes first: a dotless i equals an i in Java's `equalsIgnoreCase`.
+    Some also compare compatible characters (NFKC, as ZFS can) or ignore invisible ones (HFS+). The path is
+    converted to upper case first, because Java's `equalsIgnoreCase` treats a dotless i as an i.
     """
     if path.isascii():
         return path.casefold()
@@ -126,8 +127,8 @@ def folded(path: str) -> str:
 
 
 def _decode(path: str) -> str:
-    octets = unquote_to_bytes(path.encode("utf-8", "surrogateescape"))
-    return octets.decode("utf-8", "surrogateescape")
+    decoded = unquote_to_bytes(path.encode("utf-8", "surrogateescape"))
+    return decoded.decode("utf-8", "surrogateescape")
 
 
 def _resolve_dots(path: str) -> str:

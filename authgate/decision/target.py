@@ -1,4 +1,4 @@
-"""What a request asks for: origins, client addresses, methods and URIs, each in one canonical form."""
+"""The target of a request: origin, client address, method and URI in canonical form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _AUTHORITY = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:\[\]]+)(?::([1-9][0-9]{0,4}))?"
 USUAL_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 
 SHORT_URI = 128
-"""Bytes of a URI whose reading is remembered."""
+"""Bytes of the longest URI that is remembered in parsed form."""
 
 _METHOD = re.compile(r"[A-Z][A-Z0-9_-]{0,31}")
 _USUAL_URI = re.compile(rb"/[\x21-\x7e]*")
@@ -38,20 +38,20 @@ _ADDRESS = re.compile(
 
 
 class BadTarget(ValueError):
-    """What was named cannot be read in exactly one way. The text is a reason for an operator."""
+    """A value that is invalid, or that servers read in different ways. The text is a reason for operators."""
 
 
 def host_of(host: str) -> str:
     """Return the canonical name of a host without its port: lower case, no trailing dot, IPv6 compressed.
 
-    Raises BadTarget for whatever is no host name in ASCII (IDNA's A-labels, RFC 5890) nor an address.
+    Raises BadTarget for everything except addresses and host names in ASCII (IDNA's A-labels, RFC 5890).
     """
     if host.startswith("["):
         try:
             return f"[{ipaddress.IPv6Address(host[1:-1]).compressed}]"
         except ValueError:
             raise BadTarget("host") from None
-    # Lower case makes ASCII of the Kelvin sign, so what is not ASCII has to go before.
+    # Refuse other characters first: in lower case, the Kelvin sign becomes an ASCII k.
     host = host.lower().removesuffix(".") if host.isascii() else ""
     if not _LABELS.fullmatch(host):
         raise BadTarget("host")
@@ -61,7 +61,7 @@ def host_of(host: str) -> str:
 def origin_from(scheme: str, authority: str) -> str:
     """Return the canonical origin of a scheme and a `host[:port]` (RFC 6454, section 4).
 
-    A WebSocket's scheme counts as that of its handshake. Raises BadTarget.
+    A WebSocket's scheme becomes that of its handshake. Raises BadTarget.
     """
     canonical_scheme = SCHEMES.get(scheme.lower())
     if canonical_scheme is None:
@@ -78,7 +78,7 @@ def origin_from(scheme: str, authority: str) -> str:
 
 
 def origins_claiming(origin: str) -> list[str]:
-    """Return the origins, as administrators write them, that cover this one, the most specific first."""
+    """Return this origin and the wildcards that cover it, the most specific first."""
     scheme, _, authority = origin.partition("://")
     if authority.startswith("["):
         return [origin]
@@ -87,13 +87,13 @@ def origins_claiming(origin: str) -> list[str]:
 
 
 def without_port(origin: str) -> str:
-    """Return a canonical origin, or a wildcard, with the default port of its scheme."""
+    """Return a canonical origin or wildcard without its port."""
     return _PORT.sub("", origin)
 
 
 @lru_cache(maxsize=8192)
 def is_on_same_host(origin: str, other: str) -> bool:
-    """Return whether two canonical origins have one host, so that browsers send each the other's cookies."""
+    """Return whether two canonical origins have the same host. Browsers send each the other's cookies."""
     return _host_in(origin) == _host_in(other)
 
 
@@ -107,7 +107,7 @@ def port_of(origin: str) -> str:
 
 
 def origin_of(text: str) -> str:
-    """Return the canonical origin in `text`, which has no path. Raise BadTarget."""
+    """Return the canonical origin of a text such as `https://host:port`. Raises BadTarget."""
     scheme, separator, authority = text.partition("://")
     if not separator:
         raise BadTarget("origin")
@@ -115,10 +115,10 @@ def origin_of(text: str) -> str:
 
 
 def client_from(text: str) -> str:
-    """Return the canonical address in `text`, as proxies and load balancers write clients' addresses.
+    """Return the canonical address in a text that a proxy or load balancer wrote.
 
-    Quotes, brackets, a port and a zone are dropped. An IPv4 address mapped into IPv6 counts as itself
-    (RFC 4291, section 2.5.5.2). Raises BadTarget if `text` names no address: "unknown", "_hidden", "unix:".
+    Quotes, brackets, port and zone are removed. An IPv4 address mapped into IPv6 becomes the IPv4 address
+    (RFC 4291, section 2.5.5.2). Raises BadTarget for other texts, such as "unknown", "_hidden" or "unix:".
     """
     if len(text) > 1 and text[0] == text[-1] == '"':
         text = text[1:-1]
@@ -134,9 +134,9 @@ def client_from(text: str) -> str:
 
 @lru_cache(maxsize=65536)
 def is_within(address: str, networks: tuple[str, ...]) -> bool:
-    """Return whether an address is in one of the networks; an IPv4 address mapped into IPv6 counts as IPv4.
+    """Return whether an address is in one of the networks. Compare an IPv4-mapped address as IPv4.
 
-    Raises ValueError where a network is none.
+    Raises ValueError for an invalid network.
     """
     try:
         parsed = ipaddress.ip_address(address)
@@ -149,9 +149,9 @@ def is_within(address: str, networks: tuple[str, ...]) -> bool:
 class Target(NamedTuple):
     """The original request of a check.
 
-    `uri` is path and query as sent, ASCII (other bytes percent-encoded). `method` and `uri` are None
-    where the contract does not tell them; then every path and method has to be meant. `plain_path` is the
-    path where everybody is known to take it for itself, as `is_read_alike` tells.
+    `uri` is path and query as sent, with bytes outside ASCII percent-encoded. `method` and `uri` are None if
+    the contract has no header for them: the rules must then admit every method and path. `plain_path` is the
+    path if `paths.has_one_variant`, otherwise None.
     """
 
     origin: str
@@ -170,9 +170,9 @@ class Target(NamedTuple):
 
 
 def uri_from(raw: bytes) -> str:
-    """Return path and query of a request as ASCII, other bytes percent-encoded (RFC 3987, 3.1).
+    """Return path and query of a request in ASCII, with other bytes percent-encoded (RFC 3987, section 3.1).
 
-    Raises BadTarget unless it starts with a slash and holds no control character and no space.
+    Raises BadTarget if it does not start with a slash, or contains a control character or a space.
     """
     text = raw.decode("latin-1")
     if _USUAL_URI.fullmatch(raw):
@@ -183,9 +183,9 @@ def uri_from(raw: bytes) -> str:
 
 
 def uri_and_plain_path(raw: bytes) -> tuple[str, str | None]:
-    """Return what `uri_from` does, and the path in it if `is_read_alike`. Raise BadTarget.
+    """Return the URI from `uri_from`, and its path if it has only one variant. Raises BadTarget.
 
-    Those of short URIs are remembered: a page's parts are asked for again and again.
+    Results for short URIs are cached, because browsers request the files of a page again and again.
     """
     return _short_uri(raw) if len(raw) <= SHORT_URI else _read_uri(raw)
 
@@ -207,7 +207,7 @@ def in_ascii(header: str) -> str:
 
 
 def method_from(text: str) -> str:
-    """Return a request's method. Raise BadTarget for values that no server accepts as a method."""
+    """Return a request's method. Raises BadTarget for values that no server accepts."""
     if text not in USUAL_METHODS and not _METHOD.fullmatch(text):
         raise BadTarget("method")
     return text

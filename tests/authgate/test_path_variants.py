@@ -15,10 +15,11 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from authgate.check import paths as check_paths
-from authgate.check.decision import Application, Rule, Verdict, Who, decide
-from authgate.check.paths import LONGEST_READINGS, readings
-from authgate.check.target import BadTarget, Target
+from authgate.decision import paths as check_paths
+from authgate.decision.evaluation import decide
+from authgate.decision.paths import LONGEST_VARIANTS, variants
+from authgate.decision.rules import Application, Rule, Verdict, Who
+from authgate.decision.target import BadTarget, Target
 from authgate.worker.rule_compiler import application_of
 
 OPEN = Rule(1, Who.EVERYONE)
@@ -159,7 +160,7 @@ def test_no_spelling_leads_out_of_the_public_part(path: str) -> None:
 
 
 def test_a_plain_path_has_one_reading() -> None:
-    assert readings("/a/b-c_d.e~f!$&'()*+,=:@") == ("/a/b-c_d.e~f!$&'()*+,=:@",)
+    assert variants("/a/b-c_d.e~f!$&'()*+,=:@") == ("/a/b-c_d.e~f!$&'()*+,=:@",)
 
 
 @pytest.mark.parametrize(
@@ -188,17 +189,17 @@ def test_a_long_path_with_many_readings_is_refused_before_they_are_all_made(star
     path = (start + end * 8_000)[:8_000]
 
     with pytest.raises(BadTarget), patch.object(check_paths, "_steps", noting_in(made, check_paths._steps)):
-        readings(path)
+        variants(path)
 
     # Each reading that is kept is looked at in seven ways.
-    assert sum(map(len, made)) <= 7 * (LONGEST_READINGS + len(path))
+    assert sum(map(len, made)) <= 7 * (LONGEST_VARIANTS + len(path))
 
 
 @pytest.mark.parametrize(
     "path", ["/a%20b" + "/c" * 4_000, "/a%2520b" + "/c" * 4_000, "/a//b;c" + "/d" * 4_000]
 )
 def test_a_long_path_with_few_readings_is_read(path: str) -> None:
-    assert 1 < len(readings(path)) <= 4
+    assert 1 < len(variants(path)) <= 4
 
 
 def noting_in(made: list[str], steps: Callable[..., list[tuple[str, int]]]) -> Callable[..., Any]:
@@ -315,7 +316,7 @@ def test_every_text_that_is_encoded_in_full_is_an_honest_path(text: str) -> None
 @given(paths)
 def test_readings_are_complete(path: str) -> None:
     try:
-        found = readings(path)
+        found = variants(path)
     except BadTarget:
         return
 
@@ -330,6 +331,6 @@ def test_readings_are_complete(path: str) -> None:
 @given(st.text(max_size=40).map(lambda text: f"/{text}"))
 def test_any_text_at_all_is_read_or_refused(path: str) -> None:
     try:
-        assert readings(path)[0] == path
+        assert variants(path)[0] == path
     except BadTarget as problem:
         assert str(problem) == "path"

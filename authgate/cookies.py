@@ -1,8 +1,8 @@
-"""The one parser of the Cookie header, for the check, the views and the portal's own session.
+"""The portal's cookies: the only parser of the Cookie header, and the names and attributes of our cookies.
 
-Django's strips every Unicode space from a name, and a sibling host can set `\\u2003__Host-ikd_gate` for
-the whole domain: browsers keep the prefix's promise for the exact name only. So this one strips ASCII
-space and tab alone, compares bytes, and gives nothing for a name that comes twice.
+Django's parser strips every Unicode space from a name. A sibling host can set `\\u2003__Host-ikd_gate` for
+the whole domain, because browsers protect only the exact prefix. This parser strips ASCII spaces and tabs
+only, compares bytes, and returns nothing for a name that appears twice.
 """
 
 from __future__ import annotations
@@ -10,13 +10,13 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-from authgate.check.target import without_port
+from authgate.decision.target import without_port
 
 
 def cookies_of(line: bytes) -> dict[str, str]:
-    """Return the cookies of a Cookie header (RFC 6265, section 4.2.1) without doubled names.
+    """Return the cookies of a Cookie header (RFC 6265, section 4.2.1), without names that appear twice.
 
-    Names and values are latin-1 text, so that every byte is kept.
+    Names and values are decoded as latin-1, which preserves every byte.
     """
     found: dict[str, str] = {}
     doubled: set[str] = set()
@@ -34,9 +34,9 @@ def cookies_of(line: bytes) -> dict[str, str]:
 
 
 def cookie_in(line: bytes, name: bytes) -> bytes | None:
-    """Return the one cookie of that name, as `cookies_of` would; None if it is absent or doubled.
+    """Return one cookie as `cookies_of` does. None if it is missing or appears twice.
 
-    Where the name stands once in the whole line, as browsers write it, nothing else is parsed.
+    If the name appears once in the line, as browsers send it, nothing else is parsed.
     """
     start = line.find(name)
     if start < 0:
@@ -51,9 +51,9 @@ def cookie_in(line: bytes, name: bytes) -> bytes | None:
 
 
 def attributes_of(name: str, is_https: bool, domain: str = "", max_age: int | None = None) -> dict[str, Any]:
-    """Return the attributes of a cookie, for Django's `set_cookie` and ours. `max_age` is in seconds.
+    """Return the attributes of a cookie, as arguments of Django's `set_cookie`. `max_age` is in seconds.
 
-    Raise ValueError if the prefix of the name forbids them (RFC 6265bis, section 4.1.3).
+    Raises ValueError if the prefix of the name forbids them (RFC 6265bis, section 4.1.3).
     """
     is_prefixed = name.startswith(("__Host-", "__Secure-"))
     if is_prefixed and (not is_https or (domain and name.startswith("__Host-"))):
@@ -64,9 +64,9 @@ def attributes_of(name: str, is_https: bool, domain: str = "", max_age: int | No
 
 
 def place_of(origin: str, shared_domains: tuple[str, ...]) -> str:
-    """Return where a gate session opened on `origin` is valid: `.example.com` in a shared cookie domain.
+    """Return where a gate session of an origin is valid: in its shared cookie domain, such as `.example.com`.
 
-    Everywhere else, and without https, on that origin alone. No origin begins with a dot.
+    Outside these domains, and without https, it is valid on that origin only. No origin begins with a dot.
     """
     if shared_domains and origin.startswith("https://"):
         host = "." + origin.removeprefix("https://").partition(":")[0]
@@ -78,11 +78,11 @@ def place_of(origin: str, shared_domains: tuple[str, ...]) -> str:
 
 @lru_cache(maxsize=8192)
 def cookie_name(origin: str, kind: str) -> str:
-    """Return the name of our cookie of that kind: `gate` or `nonce`. Without https no prefix is possible.
+    """Return the name of our cookie of a kind: `gate` or `nonce`. Without https it has no prefix.
 
-    Browsers share cookies among the ports of a host (RFC 6265, section 8.5), so each port has its own names:
-    `__Host-ikd_gate_8443`. A gate cookie's place may be a shared domain (`.example.com`), where `__Host-`
-    would not allow it.
+    Browsers send cookies to all ports of a host (RFC 6265, section 8.5), so each port has its own name:
+    `__Host-ikd_gate_8443`. `origin` can be a shared cookie domain (`.example.com`). Browsers do not allow
+    `__Host-` there.
     """
     if origin.startswith("."):
         return "__Secure-ikd_shared"
@@ -96,7 +96,7 @@ def gate_name(place: str) -> bytes:
 
 
 def set_cookie(origin: str, kind: str, value: str, *, max_age: int | None = None) -> tuple[bytes, bytes]:
-    """Return a Set-Cookie header for one origin alone, or a shared domain (RFC 6265bis, section 4.1.3.2)."""
+    """Return a Set-Cookie header for one origin or shared cookie domain (RFC 6265bis, section 4.1.3.2)."""
     return b"set-cookie", f"{cookie_name(origin, kind)}={value}{_attributes(origin, kind, max_age)}".encode(
         "ascii"
     )
