@@ -27,7 +27,7 @@ class FactorAdapter(DefaultMFAAdapter):
         return Secret.of(text).token
 
     def decrypt(self, encrypted_text: str) -> str:
-        """Return the secret. Raise Undecryptable."""
+        """Return the secret. Raises Undecryptable."""
         return Secret(encrypted_text).reveal()
 
     def get_totp_issuer(self) -> str:
@@ -38,7 +38,7 @@ class FactorAdapter(DefaultMFAAdapter):
         return key_uri(secret, self.get_totp_issuer(), account)
 
     def get_public_key_credential_rp_entity(self) -> dict[str, str]:
-        """Return the portal's name and id for devices, from its configured URL."""
+        """Return the portal as WebAuthn's relying party: its name, and the host of its configured URL."""
         return {"id": urlsplit(settings.IKD_PORTAL_ORIGIN).hostname or "", "name": brand.current().name}
 
     def get_public_key_credential_user_entity(self, user: User) -> dict[str, Any]:

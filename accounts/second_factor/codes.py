@@ -30,7 +30,7 @@ def digits_of(text: str) -> str:
 
 
 def counter_of(secret: str, code: str, after: int = -1) -> int | None:
-    """Return the time step of a code, if it is later than `after`, or None."""
+    """Return the time step (RFC 6238) of a correct code, or None if it is not later than `after`."""
     now = int(time.time()) // app_settings.TOTP_PERIOD
     for counter in range(now - TOLERANCE, now + TOLERANCE + 1):
         expected = format_hotp_value(hotp_value(secret, counter))
@@ -40,7 +40,7 @@ def counter_of(secret: str, code: str, after: int = -1) -> int | None:
 
 
 @transaction.atomic
-def take_code(user: User, text: str) -> Authenticator | None:
+def use_code(user: User, text: str) -> Authenticator | None:
     """Use a code, and return the authenticator that accepted it, or None.
 
     Of several concurrent requests with one code, one succeeds.
@@ -48,7 +48,7 @@ def take_code(user: User, text: str) -> Authenticator | None:
     code = digits_of(text)
     if not code:
         return None
-    # Locked one after the other: a lock on several rows has no fixed order, and could deadlock.
+    # Lock one row after the other: one query would lock both in any order, and could deadlock.
     for kind in (Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODES):
         row = Authenticator.objects.select_for_update().filter(user=user, type=kind).first()
         if row is None:
@@ -70,7 +70,7 @@ def _take_totp(row: Authenticator, code: str) -> bool:
 
 
 def note_first_code(row: Authenticator, secret: str, text: str) -> None:
-    """Mark the code with which an app was set up as used."""
+    """Mark the first code of an app, which the user entered to set it up, as used."""
     counter = counter_of(secret, digits_of(text))
     if counter is not None:
         row.data[LAST_COUNTER] = counter

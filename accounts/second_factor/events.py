@@ -29,7 +29,7 @@ from authgate.sign_ins import end_sign_ins
 
 
 def note_factor(request: HttpRequest, method: str) -> None:
-    """Note on the sign-in of this browser that a factor was given, and change the session key."""
+    """Store in this browser's sign-in that the user proved a factor, and change the session key."""
     sign_in = sign_in_of_request(request)
     if sign_in is None:
         return
@@ -44,7 +44,10 @@ def note_factor(request: HttpRequest, method: str) -> None:
 
 
 def forget_factor(user: User) -> None:
-    """If a user has no factor or no passkey left, no sign-in of theirs counts as having one."""
+    """Clear the proofs of removed factors from the user's live sign-ins.
+
+    Without any factor, clear all proofs. Without a passkey, clear those of passkeys.
+    """
     live = SignIn.objects.filter(user=user, ended_at=None)
     if not has_factor(user):
         live.update(second_factor_at=None, passkey_at=None, remembered_device=False)
@@ -54,9 +57,9 @@ def forget_factor(user: User) -> None:
 
 @transaction.atomic
 def reset_factors(request: HttpRequest, user: User) -> int:
-    """Remove all factors of a user and end their sign-ins. Return how many factors.
+    """Remove all factors of a user, and end their sign-ins. Return the number of factors.
 
-    `request` is that of an administrator.
+    `request` is the administrator's.
     """
     rows = Authenticator.objects.filter(user=user)
     kinds = sorted(rows.values_list("type", flat=True))

@@ -22,7 +22,7 @@ from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
 from accounts.second_factor.adapter import FactorAdapter
-from accounts.second_factor.codes import LONGEST_CODE, counter_of, digits_of, take_code
+from accounts.second_factor.codes import LONGEST_CODE, counter_of, digits_of, use_code
 from accounts.throttle import count_code_attempt, release_attempt
 from authgate.encryption import Secret, Undecryptable
 from authgate.validation import readable
@@ -44,16 +44,16 @@ def _code_field(label: Any) -> forms.CharField:
     return forms.CharField(label=label, max_length=LONGEST_CODE, widget=forms.TextInput(attrs=attrs))
 
 
-def _count_try(user: User) -> list[str]:
+def _count_attempt(user: User) -> list[str]:
     """Count an attempt at a user's codes. Raise ValidationError if a limit is reached."""
-    slots: list[str] = get_account_adapter().counted(count_code_attempt, user)
+    slots: list[str] = get_account_adapter().count_attempt(count_code_attempt, user)
     return slots
 
 
 class CodeFormMixin:
     """A form with a code.
 
-    Its attempts are counted apart from those of passwords, except the limit of an address.
+    Its attempts count apart from those at passwords, but the limit per address is the same.
     """
 
     user: User
@@ -61,8 +61,8 @@ class CodeFormMixin:
     _emit_authentication_failed: Callable[[Authenticator | None], None]
 
     def clean_code(self) -> str:
-        slots = _count_try(self.user)
-        found = take_code(self.user, self.cleaned_data["code"])
+        slots = _count_attempt(self.user)
+        found = use_code(self.user, self.cleaned_data["code"])
         if found is None:
             self._emit_authentication_failed(_main_factor(self.user))
             raise FactorAdapter().validation_error("incorrect_code")
@@ -89,7 +89,7 @@ class ReauthenticateForm(CodeFormMixin, base_forms.ReauthenticateForm):
 
 
 class ActivateTotpForm(totp_forms.ActivateTOTPForm):
-    """The form that sets up an app. Until the first code, the session has the secret, encrypted."""
+    """The form that sets up an app. Until the first code, the session has the encrypted secret."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self.user = kwargs.pop("user")
@@ -98,7 +98,7 @@ class ActivateTotpForm(totp_forms.ActivateTOTPForm):
         self.secret = _pending_secret(new=not self.is_bound)
 
     def clean_code(self) -> str:
-        slots = _count_try(self.user)
+        slots = _count_attempt(self.user)
         code: str = self.cleaned_data["code"]
         if counter_of(self.secret, digits_of(code)) is None:
             raise FactorAdapter().validation_error("incorrect_code")
@@ -119,7 +119,7 @@ def _pending_secret(*, new: bool) -> str:
 
 
 class CredentialField(forms.JSONField):
-    """A passkey's response: a JSON object of limited length, made on a page of this portal."""
+    """A passkey's response: a JSON object of limited length, created on a page of this portal."""
 
     def __init__(self) -> None:
         super().__init__(widget=forms.HiddenInput, max_length=None)
@@ -137,11 +137,11 @@ class CredentialField(forms.JSONField):
 
 
 def _is_ours(credential: Any) -> bool:
-    """Return whether the browser created it on the portal's own origin, and not on a host below it."""
+    """Return whether a browser created the response on the portal's own origin, and not on a subdomain."""
     try:
         text = credential["response"]["clientDataJSON"]
-        told = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
-        return bool(told["origin"] == settings.IKD_PORTAL_ORIGIN) and told.get("crossOrigin") is not True
+        data = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        return bool(data["origin"] == settings.IKD_PORTAL_ORIGIN) and data.get("crossOrigin") is not True
     except (TypeError, KeyError, ValueError, AttributeError, RecursionError):
         return False
 
@@ -149,7 +149,7 @@ def _is_ours(credential: Any) -> bool:
 class CredentialFormMixin:
     """A form with a passkey's response.
 
-    Any error that an attacker's bytes cause in a parser is reported as a wrong passkey.
+    An attacker's bytes can cause any error in a parser. The form reports each as a wrong passkey.
     """
 
     def clean_credential(self) -> Any:
@@ -171,7 +171,7 @@ class AuthenticateWebAuthnForm(CredentialFormMixin, webauthn_forms.AuthenticateW
 class LoginWebAuthnForm(CredentialFormMixin, webauthn_forms.LoginWebAuthnForm):
     """Sign-in by passkey instead of the password.
 
-    allauth refuses a passkey that asked for neither PIN nor fingerprint.
+    allauth refuses the passkey if the device asked for neither PIN nor fingerprint.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:

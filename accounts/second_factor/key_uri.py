@@ -1,7 +1,7 @@
 """The key URI that authenticator apps read from the QR code.
 
-Its format is Google Authenticator's "Key Uri Format": `otpauth://totp/ISSUER:ACCOUNT?secret=…&issuer=ISSUER`,
-both names percent-encoded (RFC 3986), equal in both places, and without a colon of their own.
+Its format is Google Authenticator's "Key Uri Format": `otpauth://totp/ISSUER:ACCOUNT?secret=…&issuer=ISSUER`.
+Both names are percent-encoded (RFC 3986), and contain no colon. Both issuers are equal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ LONGEST_HOST, LONGEST_ISSUER, LONGEST_ACCOUNT = 100, 180, 150
 
 
 def key_uri(secret: str, issuer: str, account: str) -> str:
-    """Return the URI of a secret in base32. `issuer` and `account` are from the functions below."""
+    """Return the URI of a base32 secret. `issuer` and `account` come from the functions below."""
     name = quote(issuer, safe="")
     query = f"secret={secret}&issuer={name}&algorithm=SHA1"
     query += f"&digits={app_settings.TOTP_DIGITS}&period={app_settings.TOTP_PERIOD}"
@@ -25,7 +25,7 @@ def key_uri(secret: str, issuer: str, account: str) -> str:
 
 
 def issuer_of(brand: str, origin: str) -> str:
-    """Return the portal's name for apps: its brand, and its host, which distinguishes two portals."""
+    """Return the name that apps show for the portal: its brand, and its host to distinguish portals."""
     host = _host_in(origin)
     name = _bounded(_plain(brand), LONGEST_ISSUER - len(quote(host, safe="")) - len("%20"))
     return f"{name} {host}".strip()
@@ -36,20 +36,20 @@ def account_of(username: str, fallback: str) -> str:
 
 
 def _host_in(origin: str) -> str:
-    """Return host and port of an origin without a colon. Of a long host, return its registered end."""
+    """Return host and port of an origin, without colons. Of a long host, return only the end."""
     parts = urlsplit(origin)
     host = (parts.hostname or "").replace(":", "-")[-LONGEST_HOST:].lstrip("-.")
     return f"{host} {parts.port}" if parts.port else host
 
 
 def _plain(text: str) -> str:
-    """Return a name without colons of any script, and without invisible characters."""
+    """Return a name without colons, also those of other scripts, and without invisible characters."""
     shown = "".join(letter if letter.isprintable() else " " for letter in text)
     return " ".join(re.sub("[:\ufe55\uff1a\ua789\u2236]", " ", unicodedata.normalize("NFC", shown)).split())
 
 
 def _bounded(text: str, length: int) -> str:
-    """Return the beginning of a text that fits into `length` bytes once encoded."""
+    """Return the beginning of a text, at most `length` bytes long when percent-encoded."""
     used = 0
     for index, letter in enumerate(text):
         used += len(quote(letter, safe=""))

@@ -1,4 +1,4 @@
-"""Redirects for users without a required second factor: only pages to give or set up one are open."""
+"""Redirects for users without a required second factor, to the pages on which they prove or set up one."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class SecondFactorMiddleware:
         match = request.resolver_match
         if match is not None and not match.namespaces and match.url_name in OPEN:
             return None
-        if getattr(view, "asks_for_factor", False):  # in its own words: OpenID Connect's `prompt=none`
+        if getattr(view, "asks_for_factor", False):  # the view asks itself: OpenID Connect's `prompt=none`
             return None
         asked_for = request.get_full_path() if request.method == "GET" else reverse("launcher")
         return HttpResponseRedirect(with_next(reverse("second_factor"), asked_for))

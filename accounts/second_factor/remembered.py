@@ -1,7 +1,7 @@
 """Remembered devices, on which a user needs no second factor.
 
-A browser has one random number for all users who are remembered on it. A row for each user has its digest. A
-change of password or factors invalidates earlier rows, because it changes the fingerprint.
+A browser has one random token for all its remembered users. Each of them has a row with the token's digest. A
+change of password or factors invalidates the user's earlier rows, because it changes the fingerprint.
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from authgate.peer import client_address
 from authgate.portal_cookies import set_portal_cookie
 from authgate.sign_ins import digest
 
-MOST = 20
-"""Devices of one user. Beyond that, the oldest are forgotten."""
+MOST_DEVICES = 20
+"""Remembered devices of one user. If there are more, the portal forgets the oldest."""
 
 
 class AuthenticateStage(TheirAuthenticateStage):
-    """Ask for a factor unless the device is remembered by a row, not by allauth's own cookie."""
+    """allauth's step that asks for a factor, skipped on remembered devices."""
 
     def _should_handle(self, request: HttpRequest) -> bool:
         """Return whether to ask for a factor.
 
-        allauth would trust its own signed cookie, which cannot be revoked.
+        Only a row counts. allauth would trust its own signed cookie, which nobody can revoke.
         """
         user = self.login.user
         if user is None or not has_factor(user) or did_use_passwordless_login(request, user):
@@ -60,17 +60,14 @@ def _row_of(request: HttpRequest, user: User) -> RememberedDevice | None:
     token = request.COOKIES.get(settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME, "")
     if not (token and settings.IKD_REMEMBERED_DEVICE_LIFETIME):
         return None
-    rows = _not_over(user)
+    rows = _live_rows(user)
     row = rows.filter(token_digest=digest(token)).first()
-    is_as_it_was = row is not None and constant_time_compare(row.fingerprint, create_config_fingerprint(user))
-    return row if is_as_it_was else None
+    is_unchanged = row is not None and constant_time_compare(row.fingerprint, create_config_fingerprint(user))
+    return row if is_unchanged else None
 
 
-def _not_over(user: User) -> QuerySet[RememberedDevice]:
-    """Return the rows that still count.
-
-    Shortening the lifetime also applies to existing rows.
-    """
+def _live_rows(user: User) -> QuerySet[RememberedDevice]:
+    """Return the rows that have not expired. A shorter lifetime also applies to older rows."""
     now = timezone.now()
     since = now - timedelta(seconds=settings.IKD_REMEMBERED_DEVICE_LIFETIME)
     return RememberedDevice.objects.filter(user=user, expires_at__gt=now, created_at__gt=since)
@@ -78,11 +75,11 @@ def _not_over(user: User) -> QuerySet[RememberedDevice]:
 
 @transaction.atomic
 def remember(request: HttpRequest, user: User, response: HttpResponse) -> None:
-    """Remember this browser for a user, under a new random number."""
+    """Remember this browser for a user, under a new random token."""
     before = digest(request.COOKIES.get(settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME, ""))
     token, now = secrets.token_urlsafe(32), timezone.now()
     RememberedDevice.objects.filter(user=user, token_digest=before).delete()
-    # Other users stay remembered on this browser. The old number becomes worthless.
+    # Other users stay remembered on this browser. The old token becomes invalid.
     RememberedDevice.objects.filter(token_digest=before).update(token_digest=digest(token))
     RememberedDevice.objects.create(
         user=user,
@@ -93,7 +90,7 @@ def remember(request: HttpRequest, user: User, response: HttpResponse) -> None:
         created_at=now,
         expires_at=now + timedelta(seconds=settings.IKD_REMEMBERED_DEVICE_LIFETIME),
     )
-    kept = _not_over(user).order_by("-created_at")[:MOST]
+    kept = _live_rows(user).order_by("-created_at")[:MOST_DEVICES]
     RememberedDevice.objects.filter(user=user).exclude(pk__in=[row.pk for row in kept]).delete()
     name, age = settings.IKD_REMEMBERED_DEVICE_COOKIE_NAME, settings.IKD_REMEMBERED_DEVICE_LIFETIME
     set_portal_cookie(response, name, token, max_age=age)
@@ -102,7 +99,7 @@ def remember(request: HttpRequest, user: User, response: HttpResponse) -> None:
 
 def remembered_devices(user: User) -> list[RememberedDevice]:
     """Return the devices on which a user is remembered, the newest first."""
-    rows = _not_over(user).filter(fingerprint=create_config_fingerprint(user))
+    rows = _live_rows(user).filter(fingerprint=create_config_fingerprint(user))
     return list(rows.order_by("-created_at"))
 
 
@@ -110,7 +107,7 @@ def remembered_devices(user: User) -> list[RememberedDevice]:
 def forget(request: HttpRequest, user: User, key: int | None = None) -> bool:
     """Forget one remembered device of a user, or all. Return whether there was one.
 
-    A sign-in does not know its device. So every sign-in without a factor has to give one again.
+    A sign-in has no reference to its device. So every sign-in without a factor needs one again.
     """
     rows = RememberedDevice.objects.filter(user=user)
     deleted, _ = (rows if key is None else rows.filter(pk=key)).delete()

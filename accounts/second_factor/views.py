@@ -1,4 +1,4 @@
-"""Pages for second factors: giving one, setting one up, removing one."""
+"""Pages on which users prove, set up and remove second factors."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _with_next(request: HttpRequest, url: str) -> str:
     return with_next(url, destination(request, "next"))
 
 
-# ---- giving one -------------------------------------------------------------------------------------------
+# ---- proving a factor -------------------------------------------------------------------------------------
 
 
 @never_cache
@@ -72,7 +72,7 @@ def passkey_required(request: SignedInRequest) -> HttpResponse:
 
 
 class PasskeyOptionsMixin:
-    """A view whose template gets what the browser has to sign, as JSON."""
+    """A view that passes the options for WebAuthn to its template, as JSON for the browser."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
         context: dict[str, Any] = super().get_context_data(**kwargs)  # type: ignore[misc]  # the view's
@@ -80,7 +80,7 @@ class PasskeyOptionsMixin:
 
 
 class AuthenticateView(PasskeyOptionsMixin, ThrottledFormMixin, base_views.AuthenticateView):
-    """The step between password and sign-in. Until it succeeds, nobody is signed in."""
+    """The step between password and sign-in. Until it succeeds, the user is not signed in."""
 
     http_method_names = METHODS
 
@@ -133,7 +133,7 @@ class ReauthenticateWebAuthnView(PasskeyOptionsMixin, webauthn_views.Reauthentic
 
 @method_decorator(never_cache, name="dispatch")
 class PasskeySignInView(webauthn_views.LoginWebAuthnView):
-    """Sign-in by passkey alone. GET returns what the browser has to sign, as JSON."""
+    """Sign-in by passkey alone. GET returns the options for WebAuthn as JSON."""
 
     http_method_names = METHODS
 
@@ -150,7 +150,7 @@ class PasskeySignInView(webauthn_views.LoginWebAuthnView):
         return HttpResponseRedirect(_with_next(self.request, f"{reverse('account_login')}"))
 
 
-# ---- setting one up, taking one away ----------------------------------------------------------------------
+# ---- setting up and removing factors ----------------------------------------------------------------------
 
 
 @method_decorator([never_cache, login_required], name="dispatch")
@@ -237,5 +237,5 @@ class RecoveryCodesView(recovery_views.ViewRecoveryCodesView):
 
 
 @sensitive
-class MakeRecoveryCodesView(recovery_views.GenerateRecoveryCodesView):
+class CreateRecoveryCodesView(recovery_views.GenerateRecoveryCodesView):
     http_method_names = METHODS

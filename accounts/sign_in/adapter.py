@@ -60,9 +60,9 @@ class AccountAdapter(DefaultAccountAdapter):
         return reverse("launcher")
 
     def authenticate(self, request: HttpRequest, **credentials: Any) -> User | None:
-        """Authenticate within the limits. Raise ValidationError if one is reached."""
+        """Authenticate within the limits. Raises ValidationError if a limit is reached."""
         login = credentials.get("username") or credentials.get("email") or ""
-        slots = self.counted(count_password_attempt, login, account_named(login))
+        slots = self.count_attempt(count_password_attempt, login, account_named(login))
         user = authenticate(request, username=login, password=credentials.get("password"))
         if user is not None:
             release_attempt(slots)
@@ -84,23 +84,27 @@ class AccountAdapter(DefaultAccountAdapter):
             mails.queue(mails.send, "confirm_address", to, facts, path)
 
     def login(self, request: HttpRequest, user: User) -> None:
-        """Sign in after all steps, unless the first step is no longer valid."""
+        """Complete a sign-in. If its first step is no longer valid, redirect to the sign-in page."""
         if not is_still_valid(request, user):
             clear_login(request)
             raise ImmediateHttpResponse(redirect("account_login"))
         super().login(request, user)
 
-    def counted(self, begin: Callable[..., list[str]], *whose: Any) -> list[str]:
-        """Count an attempt by a function of accounts/throttle.py. Raise ValidationError at a limit."""
+    def count_attempt(self, count: Callable[..., list[str]], *holder: Any) -> list[str]:
+        """Count an attempt with `count`, a function of accounts/throttle.py, and return its slots.
+
+        Raises ValidationError if a limit is reached.
+        """
         try:
-            return begin(*whose, client_address(self.request))
+            return count(*holder, client_address(self.request))
         except TooManyAttempts as error:
             raise _too_many(error.wait) from error
 
     def get_reauthentication_methods(self, user: User) -> list[dict[str, Any]]:
         """Return the ways to prove an identity, the preferred one first.
 
-        A user with a second factor must give it. Otherwise the password alone could remove the factor.
+        A user with a second factor must use it. Otherwise an attacker could remove the factor with the
+        password alone.
         """
         methods: list[dict[str, Any]] = super().get_reauthentication_methods(user)
         factors = [method for method in methods if method["id"] != "reauthenticate"]
@@ -115,7 +119,7 @@ class AccountAdapter(DefaultAccountAdapter):
         return is_required and not is_proven_without_allauth(self.request)
 
     def set_password(self, user: User, password: str) -> None:
-        """Set a password. The user's other sign-ins end, this one stays."""
+        """Set a password, and end all sign-ins of the user except this one."""
         sign_in = sign_in_of_request(self.request)
         user.set_password(password)
         user.keep_sign_in(sign_in)

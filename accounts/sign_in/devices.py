@@ -19,14 +19,14 @@ if TYPE_CHECKING:
     from ua_parser import Parser
 
 KNOWN_FOR = timedelta(days=90)
-LOOKED_AT = 500
+RECENT_SIGN_INS = 500
 
 LONGEST_AGENT = 300
-"""Characters of a user agent that are parsed. The library's patterns take time by the length."""
+"""Characters of a user agent that the portal parses. A longer text takes the library's patterns longer."""
 
 LONGEST_NAME = 40
 SAME_BROWSERS = re.compile(r"^Mobile | Mobile$| iOS$| Mobile iOS$| Mobile WebView$| UI/WKWebView$")
-"""Additions of the library to a browser's name that repeat the system's name."""
+"""Parts of the library's browser names that only repeat the name of the system."""
 
 NAMES = {"Mac OS X": "macOS", "IE": "Internet Explorer", "Other": ""}
 UNKNOWN_PROGRAM = re.compile(r"([A-Za-z][\w.+-]{0,30})/v?(\d[\w.]{0,12})")
@@ -42,7 +42,7 @@ def browser_named(user_agent: str) -> str:
 
 @lru_cache(maxsize=2048)
 def _parsed(user_agent: str) -> tuple[str, str]:
-    """Return browser and system. For an unknown program, return the name that it gives itself."""
+    """Return browser and system. For an unknown program, return its own name in place of a browser."""
     from ua_parser import Domain
 
     found = _parser()(user_agent, Domain.USER_AGENT | Domain.OS)
@@ -80,7 +80,7 @@ def is_new_device(user: User, address: str | None, user_agent: str) -> bool:
     The browser's version is ignored.
     """
     earlier = SignIn.objects.filter(user=user, started_at__gt=timezone.now() - KNOWN_FOR)
-    known = earlier.order_by("-started_at").values_list("address", "user_agent")[:LOOKED_AT]
+    known = earlier.order_by("-started_at").values_list("address", "user_agent")[:RECENT_SIGN_INS]
     seen = {(network_of(where), _family(agent)) for where, agent in known}
     here = (network_of(address), _family(printable(user_agent, 300)))
     return bool(seen) and here not in seen

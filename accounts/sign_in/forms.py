@@ -56,7 +56,7 @@ class PasswordChangeForm(allauth_forms.ChangePasswordForm):
         name_new_passwords(self, _("New password"), _("New password again"))
 
     def clean_oldpassword(self) -> str:
-        """Verify the password within the limits of signing in, because it is the same secret."""
+        """Verify the current password. Its attempts count as sign-ins, because it is the same secret."""
         password: str = self.cleaned_data["oldpassword"]
         if not get_adapter().reauthenticate(self.user, password):
             raise get_adapter().validation_error("enter_current_password")

@@ -1,4 +1,4 @@
-"""Middleware that reads cookies strictly, and accepts a session only while its sign-in lives."""
+"""Middleware that parses cookies strictly, and accepts a session only while its sign-in is live."""
 
 from __future__ import annotations
 
@@ -24,14 +24,18 @@ TOUCH_INTERVAL = timedelta(minutes=1)
 
 
 def cookies_in(headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-    """Return the cookies of a raw header list (names in lower case) without doubled names."""
+    """Return the cookies in raw headers, without cookies that have the same name.
+
+    Header names are in lower case.
+    """
     return cookies_of(b"; ".join(value for name, value in headers if name == b"cookie"))
 
 
 class OwnCookiesMiddleware:
     """Parse the Cookie header with the portal's own parser, for every page.
 
-    Django's strips Unicode spaces from names, so a sibling host could plant `\\u2003__Host-ikd_portal`.
+    Django's parser strips Unicode spaces from names. So an attacker on a sibling host could set a cookie
+    `\\u2003__Host-ikd_portal`, which Django would read as the portal's own.
     """
 
     def __init__(self, get_response: GetResponse) -> None:
@@ -43,7 +47,7 @@ class OwnCookiesMiddleware:
 
 
 class SignInMiddleware:
-    """Set `request.sign_in`. A session whose sign-in has ended counts as none."""
+    """Set `request.sign_in`. Sign out a session without a live sign-in."""
 
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -59,7 +63,7 @@ class SignInMiddleware:
 
 
 def _live_sign_in(request: Request) -> SignIn | None:
-    """Return the sign-in of a session with a user, if both name the same user."""
+    """Return the live sign-in of the session, or None. Both must have the same user."""
     digest = request.session.digest
     sign_in = sign_in_of(digest) if digest else None
     if sign_in is None:

@@ -1,6 +1,6 @@
 """Sign-ins between the first step and the second factor.
 
-What was valid at the first step must still be valid at the last.
+Password, identity and user must still be valid at the last step.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ PROOF = "password_given"
 
 
 def note_password(request: HttpRequest, user: User) -> None:
-    """Note which password was given, as the hash that every signed-in session has."""
+    """Store in the session which password the user entered, as the hash that Django's sessions have."""
     request.session[PROOF] = user.get_session_auth_hash()
 
 
 def is_still_valid(request: HttpRequest, user: User) -> bool:
-    """Return whether password, provider and user are the same and still active."""
+    """Return whether the password is unchanged, and user and provider are still active."""
     proof = request.session.pop(PROOF, None)
     if proof is not None and not constant_time_compare(proof, user.get_session_auth_hash()):
         return False

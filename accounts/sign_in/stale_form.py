@@ -1,8 +1,8 @@
-"""The page for a form whose CSRF token is missing or stale: the input, with a button to send it again.
+"""The page for a form with a missing or stale CSRF token: the input, and a button to send it again.
 
-Only forms from the portal's own pages get it. A form that another site has sent gets the plain page, so no
-user can be tricked into sending an attacker's input. The portal sends nothing again by itself: only the
-user's click carries the new token.
+Only forms from the portal's own pages get it. If another site sent the form, the user sees a plain error
+page. So an attacker cannot make users send the attacker's input. The portal sends nothing again by itself:
+only the user's click sends the new token.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ class Field:
     autocomplete: str = "off"
 
 
-# This list denies names; it does not allow them. The admin's forms have hundreds of names that change. A list
-# of allowed names would be out of date unnoticed, and lose the user's input. A missing entry costs little:
-# only the user who has just typed the value, on a page of the portal, gets it back, in a hidden field that no
-# cache stores. Names that only sound secret count as secret, and a test checks every form for password
-# fields.
-TYPED_AGAIN = {
+# This is a list of denied names, not of allowed ones. The admin's forms have hundreds of names, which change.
+# A list of allowed names would become outdated unnoticed, and users would lose their input. A missing entry
+# here does little harm: the value goes back only to the user who has just typed it on a page of the portal,
+# in a hidden field that no cache stores. Names that only sound secret count as secret, and a test checks
+# every form for password fields.
+RETYPED_FIELDS = {
     field.name: field
     for field in (
         Field("password", label=_("Password"), kind="password", autocomplete="current-password"),
@@ -56,20 +56,20 @@ TYPED_AGAIN = {
         Field("picture_file", label=_("Picture"), kind="file"),
     )
 }
-"""Fields that the user must fill in again if they had a value."""
+"""Fields that the user must fill in again, if they had a value."""
 
-NAMES_OF_PEOPLE = {"login": _("Username or e-mail address"), "username": _("Username")}
+USERNAME_FIELDS = {"login": _("Username or e-mail address"), "username": _("Username")}
 """Shown beside an empty password field, so that password managers know the user."""
 
 _SOUNDS_SECRET = re.compile(r"pass|secret|token|code|credential|key|otp|pin\b", re.IGNORECASE)
-NO_SECRETS = frozenset(
+NOT_SECRET = frozenset(
     ("access_token", "id_token", "passkey", "passwordless", "remove_secret", "usable_password")
 )
 """Names that sound secret, but hold only a choice."""
 
 
 class NotRepeatable(Exception):
-    """The form has a field that must not be repeated, and that the user cannot type again here."""
+    """The page must not repeat a field of the form, and the user cannot type it again here."""
 
 
 @sensitive_post_parameters()
@@ -91,7 +91,7 @@ def _page(request: HttpRequest, template: str, context: dict[str, Any]) -> HttpR
     return response
 
 
-def is_of_the_portal(request: HttpRequest) -> bool:
+def is_from_portal(request: HttpRequest) -> bool:
     """Return whether the browser says that a page of the portal's own origin sent the request."""
     site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if origin is not None and origin != settings.IKD_PORTAL_ORIGIN:
@@ -100,11 +100,11 @@ def is_of_the_portal(request: HttpRequest) -> bool:
 
 
 def _fields_of(request: HttpRequest) -> Iterator[Field]:
-    """Return all fields of a form, or none: half a form could be saved with another meaning.
+    """Yield all fields of a form. A part of them could be saved with another meaning.
 
-    Raise NotRepeatable, and what Django raises for a form that it does not accept either.
+    Raises NotRepeatable, and Django's own errors for a form that Django cannot parse either.
     """
-    if request.method != "POST" or request.content_type not in FORM_TYPES or not is_of_the_portal(request):
+    if request.method != "POST" or request.content_type not in FORM_TYPES or not is_from_portal(request):
         raise NotRepeatable
     typed = [(name, value) for name, values in request.POST.lists() for value in values if name != TOKEN]
     files = list(request.FILES)
@@ -113,29 +113,29 @@ def _fields_of(request: HttpRequest) -> Iterator[Field]:
         raise NotRepeatable
     yield from _fields_with_values(typed)
     for name in files:
-        yield _field_to_type_again(name, "file")
+        yield _retyped_field(name, "file")
 
 
 def _fields_with_values(typed: Iterable[tuple[str, str]]) -> Iterator[Field]:
     for name, value in typed:
-        if "\0" in name + value:  # no page could hold it
+        if "\0" in name + value:  # HTML cannot contain it
             raise NotRepeatable
         if value and is_secret(name):
-            yield _field_to_type_again(name, "password", "text")
-        elif name in NAMES_OF_PEOPLE:
-            yield Field(name, value, NAMES_OF_PEOPLE[name], "text", "username")
+            yield _retyped_field(name, "password", "text")
+        elif name in USERNAME_FIELDS:
+            yield Field(name, value, USERNAME_FIELDS[name], "text", "username")
         else:
             yield Field(name, value)
 
 
 def is_secret(name: str) -> bool:
-    if name.rpartition("-")[2] in NO_SECRETS:  # behind the prefix of a row: `rules-0-passkey`
+    if name.rpartition("-")[2] in NOT_SECRET:  # without the prefix of a row, as in `rules-0-passkey`
         return False
-    return name in TYPED_AGAIN or _SOUNDS_SECRET.search(name) is not None
+    return name in RETYPED_FIELDS or _SOUNDS_SECRET.search(name) is not None
 
 
-def _field_to_type_again(name: str, *kinds: str) -> Field:
-    field = TYPED_AGAIN.get(name)
+def _retyped_field(name: str, *kinds: str) -> Field:
+    field = RETYPED_FIELDS.get(name)
     if field is None or field.kind not in kinds:
         raise NotRepeatable
     return field

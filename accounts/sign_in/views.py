@@ -1,4 +1,4 @@
-"""Signing in and out, and the user's password."""
+"""The pages to sign in, to sign out, and to change or prove the user's password."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class SignInView(ThrottledFormMixin, allauth_views.LoginView):
     def get(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         """Show the ways to sign in, or redirect to the default provider.
 
-        No redirect follows a sign-out, or if the query has `local`.
+        After a sign-out, or with `local` in the query, show the ways to sign in.
         """
         self.upstreams = enabled_providers()
         default = next((upstream for upstream in self.upstreams if upstream.is_default), None)
@@ -80,8 +80,8 @@ class SignOutView(allauth_views.LogoutView):
         """Sign out of the portal first, then at the provider."""
         sign_in = request.sign_in
         response: HttpResponse = super().post(request, *args, **kwargs)
-        on = provider_sign_out.sign_out_url(sign_in.pk, self.get_next_url()) if sign_in else None
-        return provider_sign_out.remember_sign_out(redirect(on) if on else response)
+        next_step = provider_sign_out.sign_out_url(sign_in.pk, self.get_next_url()) if sign_in else None
+        return provider_sign_out.remember_sign_out(redirect(next_step) if next_step else response)
 
     def get_next_url(self) -> str | None:
         return destination(self.request, "rd", "next")
@@ -112,7 +112,7 @@ class ReauthenticateView(ThrottledFormMixin, allauth_views.ReauthenticateView):
 @never_cache
 @require_safe
 def signed_out(request: HttpRequest) -> HttpResponse:
-    """Show that the user is signed out, or redirect to the target that the provider brings back."""
+    """Show that the user is signed out, or redirect to the target in the provider's `state`."""
     target = redirect_target(provider_sign_out.target_in(request.GET.get("state", "")))
     if target and not request.user.is_authenticated:
         return provider_sign_out.remember_sign_out(redirect(target))
@@ -129,12 +129,12 @@ def switch_account(request: Request) -> HttpResponse:
     if request.method == "POST":
         before = request.sign_in
         logout(request)
-        on = (
+        next_step = (
             provider_sign_out.sign_out_url(before.pk, f"{settings.IKD_PORTAL_ORIGIN}{sign_in}")
             if before
             else None
         )
-        return provider_sign_out.remember_sign_out(redirect(on or sign_in))
+        return provider_sign_out.remember_sign_out(redirect(next_step or sign_in))
     if not request.user.is_authenticated:
         return redirect(sign_in)
     return render(request, "accounts/switch_account.html", {"target": target})

@@ -12,7 +12,7 @@ from django.test import Client
 
 from accounts.models import ApiToken, User
 from accounts.onboarding import first_administrator, invitations
-from accounts.sign_in.stale_form import LONGEST, MOST_FIELDS, NO_SECRETS, TYPED_AGAIN, is_secret
+from accounts.sign_in.stale_form import LONGEST, MOST_FIELDS, NOT_SECRET, RETYPED_FIELDS, is_secret
 from tests.accounts.conftest import PORTAL
 from tests.accounts.signing_in import is_signed_in, sign_in
 from tests.factories import PASSWORD, ApplicationFactory, UpstreamFactory
@@ -255,7 +255,7 @@ def test_the_page_is_no_way_round_the_token(alices: Client, alice: User) -> None
     "name", ["client_secret", "code", "oldpassword", "password", "password1", "password2"]
 )
 def test_the_secrets_of_the_portals_forms_are_known(name: str) -> None:
-    assert name in TYPED_AGAIN
+    assert name in RETYPED_FIELDS
 
 
 PAGES = [
@@ -290,9 +290,9 @@ def test_every_field_that_hides_what_is_typed_is_known_and_no_choice_is_taken_fo
         if name is None or kind is None or name[1] == "csrfmiddlewaretoken":
             continue
         if kind[1] in ("password", "file") or "one-time-code" in tag:
-            assert name[1] in TYPED_AGAIN
+            assert name[1] in RETYPED_FIELDS
         elif kind[1] in ("checkbox", "radio"):
-            assert not is_secret(name[1]) or name[1] in NO_SECRETS
+            assert not is_secret(name[1]) or name[1] in NOT_SECRET
 
 
 def test_a_new_token_of_a_program_is_made_after_all(strict: Client, alice: User) -> None:

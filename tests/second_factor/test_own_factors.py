@@ -435,6 +435,6 @@ def test_secrets_move_to_a_new_key(alice: User, settings: Any) -> None:
     call_command("reencrypt")
 
     settings.IKD_ENCRYPTION_KEYS = settings.IKD_ENCRYPTION_KEYS[:1]
-    from accounts.second_factor.codes import take_code
+    from accounts.second_factor.codes import use_code
 
-    assert take_code(alice, code(secret)) is not None
+    assert use_code(alice, code(secret)) is not None
