@@ -69,7 +69,7 @@ class BrandAdmin(AuditedAdmin):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Redirect to the one row instead of showing a list of one."""
-        return HttpResponseRedirect(reverse("admin:accounts_brand_change", args=[Brand.THE_ONE]))
+        return HttpResponseRedirect(reverse("admin:accounts_brand_change", args=[Brand.ONLY_ID]))
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Brand | None:
         return super().get_object(request, object_id, from_field) or Brand() if object_id == "1" else None

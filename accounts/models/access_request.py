@@ -9,7 +9,7 @@ from accounts.models.user import User
 
 
 class AccessRequest(models.Model):
-    """A user's request for what a rule gives to others. An owner of the application answers it once."""
+    """A user's request for access that a rule grants to others. One owner of the application answers it."""
 
     class Answer(models.TextChoices):
         GRANTED = "granted", _("granted")

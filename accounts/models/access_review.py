@@ -9,7 +9,7 @@ from accounts.models.user import User
 
 
 class AccessReview(models.Model):
-    """A review of an application. It outlives the application, and names it as it was called then."""
+    """A review of an application. It outlives the application, and keeps its name of that time."""
 
     application = models.ForeignKey(
         "authgate.Application", models.SET_NULL, null=True, related_name="+", verbose_name=_("application")
@@ -42,8 +42,8 @@ class AccessReview(models.Model):
 class AccessReviewEntry(models.Model):
     """A person in a review, with the access when it began, and the answer of an owner.
 
-    `remaining` has the reasons that an owner could not remove. While `task_open`, they are a task for
-    administrators.
+    `remaining` has the reasons for access that an owner could not remove. While `task_open` is true,
+    administrators have to remove them.
     """
 
     class Answer(models.TextChoices):

@@ -10,9 +10,9 @@ from django.utils.translation import gettext_lazy as _
 class Brand(models.Model):
     """The portal's name, accent colour and logo. There is at most one row."""
 
-    THE_ONE = 1
+    ONLY_ID = 1
 
-    id = models.PositiveSmallIntegerField(primary_key=True, default=THE_ONE, editable=False)
+    id = models.PositiveSmallIntegerField(primary_key=True, default=ONLY_ID, editable=False)
     name = models.CharField(
         _("name"), max_length=60, default="ikD Portal", help_text=_("Shown at the top of every page.")
     )

@@ -8,7 +8,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class Group(DjangoGroup):
-    """Django's group, under the heading of the users."""
+    """Django's group, listed in the admin together with the users."""
 
     class Meta:
         proxy = True

@@ -1,4 +1,4 @@
-"""Groups whose members somebody manages who is not staff."""
+"""Groups with managers, who need not be staff."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from accounts.models.user import User
 
 
 class ManagedGroup(models.Model):
-    """A group with managers. They manage its members while the group gives no power (`delegation.groups`)."""
+    """A group with managers. They add and remove members while it is harmless (`delegation.groups`)."""
 
     group = models.OneToOneField(
         DjangoGroup,

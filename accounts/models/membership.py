@@ -1,4 +1,4 @@
-"""Memberships of users in groups. One that has ended counts nowhere, though its row may still be there."""
+"""Memberships of users in groups. An ended membership has no effect, even while its row still exists."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ from django.utils.translation import gettext_lazy as _
 from authgate.audit import record
 
 
-class CountingRel(ManyToOneRel):
+class LiveMembershipRel(ManyToOneRel):
     def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
-        return _counts(self.related_model, alias)
+        return _is_live(self.related_model, alias)
 
 
-class CountingKey(models.ForeignKey[Any, Any]):
+class LiveForeignKey(models.ForeignKey[Any, Any]):
     """A foreign key of memberships. Joins from users or groups leave out memberships that have ended.
 
-    `User.groups` and all paths through it use these joins: ours, those of the admin, and Django's query for
-    permissions. So no reader can forget the end.
+    All queries through `User.groups` use these joins: the portal's, the admin's, and Django's query for
+    permissions. So no query can forget the condition.
     """
 
-    rel_class = CountingRel
+    rel_class = LiveMembershipRel
 
     def get_extra_restriction(self, alias: str | None, related_alias: str | None) -> Any:
-        # Without the other table, this is the rest of a join that Django moved into a subquery (`exclude`).
-        return _counts(self.model, related_alias) if alias is None else None
+        # Without `alias`, Django has moved the other table of the join into a subquery (for `exclude`).
+        return _is_live(self.model, related_alias) if alias is None else None
 
     def deconstruct(self) -> Any:
         name, _path, args, kwargs = super().deconstruct()
         return name, "django.db.models.ForeignKey", args, kwargs
 
 
-def _counts(model: type[models.Model], alias: str | None) -> WhereNode:
-    """Return the condition that a membership of the table `alias` counts now, by the database's clock."""
+def _is_live(model: type[models.Model], alias: str | None) -> WhereNode:
+    """Return the condition that a membership of the table `alias` is live, by the database's clock."""
     field: Any = model._meta.get_field("ends_at")
     end = field.get_col(alias)
     conditions: Any = [IsNull(end, True), GreaterThan(end, Now())]
@@ -53,9 +53,9 @@ def ended() -> models.Q:
 
 class MembershipQuerySet(models.QuerySet["Membership"]):
     def bulk_create(self, objs: Iterable[Membership], *args: Any, **kwargs: Any) -> list[Membership]:
-        """Create memberships, in place of ended ones of the same users and groups.
+        """Create memberships. Delete ended ones of the same users and groups first.
 
-        `user.groups.add` and the like come here.
+        Django also calls this for `user.groups.add` and `user.groups.set`.
         """
         rows = list(objs)
         users, groups = {row.user_id for row in rows}, {row.group_id for row in rows}
@@ -63,21 +63,21 @@ class MembershipQuerySet(models.QuerySet["Membership"]):
         return super().bulk_create(rows, *args, **kwargs)
 
 
-class CountingManager(models.Manager["Membership"]):
+class LiveMembershipManager(models.Manager["Membership"]):
     def get_queryset(self) -> MembershipQuerySet:
         return MembershipQuerySet(self.model, using=self._db).exclude(ended())
 
 
 class Membership(models.Model):
-    """A user in a group. Without `ends_at` it has no end; otherwise it ends at that second."""
+    """A user in a group, until `ends_at`, or without an end if that is None."""
 
-    user = CountingKey("accounts.User", models.CASCADE, related_name="memberships", verbose_name=_("user"))
-    group = CountingKey(DjangoGroup, models.CASCADE, related_name="memberships", verbose_name=_("group"))
+    user = LiveForeignKey("accounts.User", models.CASCADE, related_name="memberships", verbose_name=_("user"))
+    group = LiveForeignKey(DjangoGroup, models.CASCADE, related_name="memberships", verbose_name=_("group"))
     ends_at = models.DateTimeField(_("ends"), null=True, blank=True)
 
-    objects: ClassVar[CountingManager] = CountingManager()
+    objects: ClassVar[LiveMembershipManager] = LiveMembershipManager()
     everything: ClassVar[models.Manager[Membership]] = models.Manager()
-    """With those that have ended and are not cleared yet."""
+    """All rows, also ended memberships that are not deleted yet."""
 
     class Meta:
         db_table = "accounts_user_groups"
@@ -96,7 +96,7 @@ class Membership(models.Model):
 
 
 def clear(rows: models.QuerySet[Membership]) -> int:
-    """Delete memberships that have ended, and record each end. Return how many."""
+    """Delete memberships that have ended, and record each end. Return their number."""
     keys = list(rows.values_list("pk", flat=True))
     if not keys:
         return 0

@@ -10,7 +10,7 @@ from django.utils.translation import gettext_lazy as _
 class PortalSession(AbstractBaseSession):
     """Django's session under SHA-256 of its key, so a reader of the table gains no session."""
 
-    # Longer than Django's own, for a digest in hexadecimal. PostgreSQL enforces the length, SQLite does not.
+    # Longer than Django's field: a digest has 64 hexadecimal digits. Only PostgreSQL enforces the length.
     session_key = models.CharField(_("session key"), max_length=64, primary_key=True)
 
     class Meta:

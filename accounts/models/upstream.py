@@ -1,4 +1,4 @@
-"""Identity providers, the users whom they know, and their sessions."""
+"""Identity providers, their links to users, and their sessions."""
 
 from __future__ import annotations
 
@@ -259,7 +259,7 @@ class Upstream(models.Model):
         return frozenset(clients.values_list("client_id", flat=True))
 
     def _clean_audience(self, errors: dict[str, Any]) -> None:
-        """Refuse an audience of programs that is a client id of the portal. ID tokens have that audience."""
+        """Refuse a client id of the portal as the audience of programs: ID tokens have that audience."""
         taken = self.client_ids_at(self.issuer) | {self.client_id}
         if self.trusted_for_machines and self.machine_audience in taken:
             errors["machine_audience"] = _(
@@ -282,7 +282,7 @@ class Upstream(models.Model):
 
 
 class UpstreamPicture(models.Model):
-    """The picture on a provider's button in place of letters, redrawn from the upload."""
+    """The picture on a provider's button, which replaces the letters. The portal redraws the upload."""
 
     upstream = models.OneToOneField(
         Upstream,
@@ -327,7 +327,7 @@ class ClaimMapping(models.Model):
 
 
 class GroupMapping(models.Model):
-    """The value of a claim that adds users to a group. Without a claim, all users of the provider."""
+    """The value of a claim that adds users to a group. Without a claim, it applies to all users."""
 
     class Mode(models.TextChoices):
         ADD = "add", _("add only")
@@ -362,9 +362,9 @@ class GroupMapping(models.Model):
 
 
 class UpstreamGroup(models.Model):
-    """A group that was created for a value of a provider.
+    """A group that the portal created for a value of a provider's claim.
 
-    Only such groups are filled when a provider's groups are imported.
+    If the portal imports all groups of a provider, it changes members of only these groups.
     """
 
     group = models.OneToOneField(
@@ -422,10 +422,10 @@ class Identity(models.Model):
 
 
 class UpstreamSession(models.Model):
-    """What a provider said of a sign-in. If the row is deleted, the sign-in ends.
+    """A sign-in's session at its provider, with its tokens. If the row is deleted, the sign-in ends.
 
-    `tried_at` is the lease of the process that asks the provider again. `wants_tokens` is true if an
-    application gets the tokens, so they are renewed before they expire.
+    `tried_at` is when a process took the lease to ask the provider again. `wants_tokens` is true if an
+    application receives the tokens. The portal then renews them before they expire.
     """
 
     sign_in = models.OneToOneField(

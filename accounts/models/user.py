@@ -1,4 +1,4 @@
-"""Users, unique by name and address whatever the letter case."""
+"""Users. Names and addresses are unique in any letter case."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PeopleManager(UserManager["User"]):
     def bulk_create(self, objs: Iterable[User], *args: Any, **kwargs: Any) -> list[User]:
         users = list(objs)
         for user in users:
-            user.note_skeleton()
+            user.set_skeleton()
         return super().bulk_create(users, *args, **kwargs)
 
     def _create_user_object(self, username: str, *args: Any, **kwargs: Any) -> User:
@@ -57,7 +57,7 @@ class User(AbstractUser):
     email = models.EmailField(_("e-mail address"), blank=True)
     display_name = models.CharField(_("display name"), max_length=150, blank=True)
 
-    groups = models.ManyToManyField(  # type: ignore[assignment]  # with an end, which Django's own has not
+    groups = models.ManyToManyField(  # type: ignore[assignment]  # Django's own has no end
         DjangoGroup,
         through="accounts.Membership",
         blank=True,
@@ -74,17 +74,17 @@ class User(AbstractUser):
     """The language in which the user last used the portal."""
 
     locked_at = models.DateTimeField(_("locked"), null=True, blank=True, editable=False)
-    """When a link in a mail about the account locked it. Such a user is disabled until a new password."""
+    """When the user locked the account by a link in a mail. It stays disabled until a new password is set."""
 
     unlock_address = models.EmailField(blank=True, editable=False)
-    """The only address that gets a link for that password. If empty, only administrators set one."""
+    """The only address that receives a link for that password. If empty, only administrators can set one."""
 
     locked_down_at = models.DateTimeField(_("locked down"), null=True, blank=True, editable=False)
-    """When an administrator locked the user down. Such a user is disabled until that is undone."""
+    """When an administrator locked the user down. The user stays disabled until that is undone."""
 
     skeleton = models.CharField(max_length=LONGEST_SKELETON, blank=True, editable=False)
     skeleton_copy = models.PositiveIntegerField(default=0, editable=False)
-    """Numbers users whose names looked alike before that was refused. It is 0 for every new name."""
+    """Distinguishes users with similar names from before the portal refused such names. Else it is 0."""
 
     objects: ClassVar[PeopleManager] = PeopleManager()
 
@@ -93,7 +93,8 @@ class User(AbstractUser):
         verbose_name_plural = _("users")
         indexes = [models.Index(fields=["skeleton"], name="users_by_skeleton")]
         constraints = [
-            # A user enabled by raw SQL would keep the mark, and could leave a later disabling by a mail.
+            # Otherwise a user enabled by raw SQL would keep the mark. If an administrator then disabled them
+            # again, they could enable themselves by a mail.
             models.CheckConstraint(
                 condition=models.Q(locked_at=None) | models.Q(is_active=False), name="locked_is_disabled"
             ),
@@ -101,7 +102,8 @@ class User(AbstractUser):
                 condition=models.Q(locked_down_at=None) | models.Q(is_active=False),
                 name="user_locked_down_is_disabled",
             ),
-            # Forms refuse look-alikes with a message. This constraint stops two concurrent ones.
+            # Forms refuse look-alikes with a message. This constraint refuses the second of two concurrent
+            # requests.
             models.UniqueConstraint(
                 fields=["skeleton", "skeleton_copy"],
                 condition=~models.Q(skeleton=""),
@@ -135,7 +137,7 @@ class User(AbstractUser):
 
         A new password also opens a locked account, unless an administrator locked the user down.
         """
-        # Django may replace only the hash after a right password. It then resets `_password`.
+        # After a correct password, Django may only replace its hash. Django then resets `_password` first.
         replaced = getattr(self, "_password", None) is not None or self._password_replaced
         if replaced and self.locked_at and self.has_usable_password():
             self.is_active = self.locked_down_at is None
@@ -147,14 +149,14 @@ class User(AbstractUser):
         if fields is not None and "is_active" in fields:
             kwargs["update_fields"] = fields = _with(fields, *LOCK_FIELDS)
         if fields is None or "username" in fields:
-            self.note_skeleton()
+            self.set_skeleton()
             kwargs["update_fields"] = fields and {*fields, "skeleton", "skeleton_copy"}
         super().save(*args, **kwargs)
         if replaced or not self.is_active:
             self._end_sign_ins()
 
-    def note_skeleton(self) -> None:
-        """Set the skeleton of the name. A user who looked like another before keeps their number."""
+    def set_skeleton(self) -> None:
+        """Set the skeleton of the name. If it did not change, keep `skeleton_copy`."""
         found = skeleton(self.username)
         if found != self.skeleton:
             self.skeleton, self.skeleton_copy = found, 0
@@ -180,5 +182,5 @@ class User(AbstractUser):
 
 
 def _with(fields: Iterable[str] | None, *more: str) -> set[str] | None:
-    """Return the fields of an update with some more; None for a save of all fields."""
+    """Return the fields of an update with `more` added, or None if all fields are saved."""
     return None if fields is None else {*fields, *more}
