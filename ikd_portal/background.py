@@ -29,7 +29,7 @@ LOCK = "background.lock"
 
 def start() -> None:
     """Start the threads. Called once, after the worker has forked."""
-    writer.also.append(client_notes.write_now_and_then)
+    writer.also.append(client_notes.write_if_due)
     writer.start()
     metrics.sources += [password_hasher.numbers, asgi.numbers]
     GateMiddleware.workers_remember = True

@@ -1,4 +1,4 @@
-"""Clients in the admin: in their application's form, and a page for the secrets of each."""
+"""Clients in the admin: an inline in the application's form, and a page for each client's secrets."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LIFETIMES = (90, 180, 365)
 
 
 def _days(text: str) -> int | None:
-    """Return a lifetime that is offered, or None for a secret that does not expire."""
+    """Return an offered lifetime in days, or None for a secret that never expires."""
     return next((days for days in LIFETIMES if text == str(days)), None)
 
 
@@ -79,7 +79,7 @@ class ClientInline(ReadableText, admin.StackedInline):  # type: ignore[type-arg]
 
 
 def links_to_pages(client: Client) -> SafeString:
-    """Return links to what the admin shows of a client. Each page checks permissions itself."""
+    """Return links to the admin pages about a client. Each page checks permissions itself."""
     pages = [
         ("openid_client_setup", gettext("Set up an application")),
         ("openid_client_preview", gettext("What it receives")),
@@ -102,7 +102,7 @@ ApplicationAdmin.inlines = (*ApplicationAdmin.inlines, ClientInline)  # type: ig
 
 @admin.register(Client)
 class ClientAdmin(ReadOnlyAdmin):
-    """All clients, to be looked at: they are changed in their application's form."""
+    """A read-only list of all clients. Administrators change clients in the application's form."""
 
     list_display = (
         "client_id",
@@ -156,7 +156,7 @@ class ClientAdmin(ReadOnlyAdmin):
         return clients.prefetch_related("troubles")
 
     def secrets_page(self, request: HttpRequest, key: int) -> HttpResponse:
-        """Show when secrets were made; create one and show it in this answer alone, or delete one."""
+        """List a client's secrets. A POST creates one, shown only in this response, or deletes one."""
         view = never_cache(require_http_methods(["GET", "HEAD", "POST"])(self._secrets_page))
         return view(request, key)
 

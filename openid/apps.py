@@ -16,5 +16,7 @@ class OpenidConfig(AppConfig):
 
         ending.connect(end_grants, dispatch_uid="end grants")
 
-        pre_migrate.connect(lambda using, plan, **_: triggers.make_way(using, plan), sender=self, weak=False)
+        pre_migrate.connect(
+            lambda using, plan, **_: triggers.drop_before_migration(using, plan), sender=self, weak=False
+        )
         post_migrate.connect(lambda using, **_: triggers.install(using), sender=self, weak=False)

@@ -37,13 +37,13 @@ from openid.protocol.parameters import Parameters, Unreadable
 
 CONSENT_SALT = "openid consent"
 CONSENT_WITHIN = 900
-"""Seconds between the question and its answer."""
+"""Seconds that the user has to answer the question."""
 
 _QUERY = re.compile(rb"[\x21-\x7e]*")
 
 
-class Onward(Exception):
-    """The browser has to go to a page of the portal first, and comes back."""
+class RedirectToPage(Exception):
+    """Send the browser to a page of the portal first. The browser returns here afterwards."""
 
     def __init__(self, page: str, back: str) -> None:
         super().__init__(page)
@@ -52,8 +52,8 @@ class Onward(Exception):
             raise AuthorizationError("invalid_request", "the request is too long")
 
 
-class Shown(Exception):
-    """The user has to see a page."""
+class ShowPage(Exception):
+    """Show the user a page instead of answering the client."""
 
     def __init__(self, response: HttpResponse) -> None:
         super().__init__()
@@ -64,7 +64,10 @@ class Shown(Exception):
 @never_cache
 @require_http_methods(["GET", "POST"])
 def authorize(request: HttpRequest) -> HttpResponse:
-    """Answer an authorization request (Core, section 3.1.2). A POST is asked again as GET, with cookies."""
+    """Answer an authorization request (Core, section 3.1.2).
+
+    A POST from another site carries no cookies. It is redirected to the same request as GET, which does.
+    """
     try:
         if request.method == "POST":
             return _as_get(form_octets(request))
@@ -88,7 +91,7 @@ def _as_get(form: bytes) -> HttpResponse:
 
 
 def _client_and_place(found: Parameters) -> tuple[Client, Place]:
-    """Return who asks and where the answer goes. Raises Unredirectable."""
+    """Return the client and the redirect target. Raises Unredirectable."""
     client = client_named(found.get("client_id"))
     if client is None:
         raise Unredirectable("the application is unknown or disabled")
@@ -120,7 +123,7 @@ REASONS = (
     gettext_noop("the request is incomplete"),
     gettext_noop("the question has expired, or is not from the portal"),
 )
-"""What the page of a broken request may say, for translators."""
+"""All reasons that the page of a broken request can show, listed for translators."""
 
 
 def _broken(request: HttpRequest, reason: str) -> HttpResponse:
@@ -130,7 +133,7 @@ def _broken(request: HttpRequest, reason: str) -> HttpResponse:
 def _answered(
     request: HttpRequest, client: Client, place: Place, found: Parameters, *, consents: bool = False
 ) -> HttpResponse:
-    """Return the redirect to the client, or to a page that stands before it."""
+    """Return the redirect to the client, or to the page that the user has to pass first."""
     issuer = settings.IKD_PORTAL_ORIGIN
     try:
         asked = _parsed(client, place, found)
@@ -138,15 +141,15 @@ def _answered(
         url = authorization.answer_url(place, issuer, code=code)
     except AuthorizationError as error:
         url = authorization.answer_url(place, issuer, error=error.error, error_description=error.description)
-    except Onward as onward:
-        return _redirect(request, onward.url)
-    except Shown as shown:
+    except RedirectToPage as page:
+        return _redirect(request, page.url)
+    except ShowPage as shown:
         return shown.response
     return _redirect(request, url)
 
 
 def _parsed(client: Client, place: Place, found: Parameters) -> AuthorizationRequest:
-    """Return the request. Raises AuthorizationError, and notes for administrators what was wrong."""
+    """Return the request. Raises AuthorizationError, after noting the error for administrators."""
     try:
         return authorization.parse(found, facts_of(client), place)
     except AuthorizationError as error:
@@ -155,7 +158,7 @@ def _parsed(client: Client, place: Place, found: Parameters) -> AuthorizationReq
 
 
 def _redirect(request: HttpRequest, url: str) -> HttpResponse:
-    """Return a redirect that never repeats a form (RFC 9700, section 4.12), to any scheme registered."""
+    """Return a redirect to any registered scheme. It never repeats a form (RFC 9700, section 4.12)."""
     response = HttpResponse(status=303 if request.method == "POST" else 302)
     response["Location"] = url
     response["Referrer-Policy"] = "no-referrer"
@@ -168,20 +171,20 @@ def _redirect(request: HttpRequest, url: str) -> HttpResponse:
 def _code(
     request: HttpRequest, client: Client, asked: AuthorizationRequest, found: Parameters, *, consents: bool
 ) -> str:
-    """Return a code. Raises AuthorizationError, Onward and Shown for whatever stands before it."""
+    """Return a code. Raises AuthorizationError, or RedirectToPage or ShowPage if another page comes first."""
     here = f"{reverse('openid_authorize')}?{urlencode(found.values)}"
     hinted = _hinted_subject(asked)
     sign_in: SignIn | None = getattr(request, "sign_in", None)
     if sign_in is None:
         _require_interaction(asked, "login_required")
-        raise Onward(reverse(settings.LOGIN_URL), proof.ask(request, client, found))
+        raise RedirectToPage(reverse(settings.LOGIN_URL), proof.ask(request, client, found))
     user = cast(User, request.user)
     if hinted not in ("", str(user.uuid)):
         raise AuthorizationError("login_required", "somebody else is signed in")
     _require_fresh_proof(request, client, asked, found)
     if owes(sign_in):
         _require_interaction(asked, "interaction_required")
-        raise Onward(reverse("second_factor"), here)
+        raise RedirectToPage(reverse("second_factor"), here)
     ruling = _require_access(request, client, asked, sign_in, here)
     _require_acr(asked, ruling, here)
     scopes = _require_consent(request, client, asked, found, consents=consents)
@@ -195,7 +198,7 @@ def _require_interaction(asked: AuthorizationRequest, error: str) -> None:
 
 
 def _hinted_subject(asked: AuthorizationRequest) -> str:
-    """Return whom id_token_hint names; "" without one. Raises AuthorizationError."""
+    """Return the subject in id_token_hint; "" without a hint. Raises AuthorizationError."""
     if not asked.id_token_hint:
         return ""
     issuer = settings.IKD_PORTAL_ORIGIN
@@ -214,24 +217,24 @@ def _require_fresh_proof(
     page = proof.page_of(cast(User, request.user))
     if not page:
         raise AuthorizationError("login_required", "the user has no way to prove again who they are")
-    raise Onward(page, proof.ask(request, client, found))
+    raise RedirectToPage(page, proof.ask(request, client, found))
 
 
 def _require_access(
     request: HttpRequest, client: Client, asked: AuthorizationRequest, sign_in: SignIn, here: str
 ) -> Ruling:
-    """Return the decision of the application's rules if it allows."""
+    """Return the rules' decision to allow access. Raises AuthorizationError, RedirectToPage or ShowPage."""
     ruling = policy.decide(client, cast(User, request.user), sign_in, client_address(request))
     if not ruling.is_allowed:
         usage.count(ruling)
     if ruling.decision.verdict is Verdict.STEP_UP:
         _require_interaction(asked, "interaction_required")
-        raise Onward(step_up_page(ruling.decision), here)
+        raise RedirectToPage(step_up_page(ruling.decision), here)
     if not ruling.is_allowed:
         _require_interaction(asked, "temporarily_unavailable" if ruling.maintenance else "access_denied")
         switch = f"{reverse('switch_account')}?{urlencode({'next': here})}"
         target = Target(_origin_of(asked.place), "GET", "/", ruling.target.client)
-        raise Shown(refuse(request, target, ruling.application, ruling.decision, switch_url=switch))
+        raise ShowPage(refuse(request, target, ruling.application, ruling.decision, switch_url=switch))
     return ruling
 
 
@@ -240,13 +243,13 @@ def _origin_of(place: Place) -> str:
 
 
 def _require_acr(asked: AuthorizationRequest, ruling: Ruling, here: str) -> None:
-    """Raise for an essential acr that the sign-in lacks (Core, section 5.5.1.1)."""
+    """Require an essential acr (Core, section 5.5.1.1). Raises AuthorizationError or RedirectToPage."""
     wanted = asked.essential_acr
     if wanted is None or policy.satisfies(policy.acr_of(ruling.subject), wanted):
         return
     if policy.TWO_FACTORS not in wanted or asked.is_silent:
         raise AuthorizationError("unmet_authentication_requirements", "the acr cannot be had")
-    raise Onward(reverse("second_factor"), here)
+    raise RedirectToPage(reverse("second_factor"), here)
 
 
 def _granted(
@@ -295,7 +298,7 @@ def _granted(
 def _require_consent(
     request: HttpRequest, client: Client, asked: AuthorizationRequest, found: Parameters, *, consents: bool
 ) -> tuple[str, ...]:
-    """Return the scopes that the client gets. Raises AuthorizationError, and Shown with the question."""
+    """Return the scopes that the client gets. Raises AuthorizationError, or ShowPage to ask the user."""
     if consents:
         consents_of.keep(request, client, asked.scopes)
         return asked.scopes
@@ -310,7 +313,7 @@ def _require_consent(
     if asked.is_silent and missing == ["offline_access"]:
         return tuple(scope for scope in asked.scopes if scope != "offline_access")
     _require_interaction(asked, "consent_required")
-    raise Shown(_question(request, client, asked, found))
+    raise ShowPage(_question(request, client, asked, found))
 
 
 def _question(
@@ -331,7 +334,7 @@ def _question(
 @never_cache
 @require_POST
 def consent(request: HttpRequest) -> HttpResponse:
-    """Take the answer to the question, and ask everything else again before the client gets a code."""
+    """Handle the user's answer. All other conditions are checked again before the client gets a code."""
     sign_in: SignIn | None = getattr(request, "sign_in", None)
     try:
         sealed = request.POST.get("request", "")

@@ -1,4 +1,4 @@
-"""What a client learns of a user, by the scopes it was granted."""
+"""Claims about a user that a client receives for its granted scopes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ ID_TOKEN_LIFETIME = 300
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """What an ID token says of the sign-in, besides the user. Times are Unix times."""
+    """The claims of an ID token about the sign-in rather than the user. Times are Unix times."""
 
     issuer: str
     client_id: str
@@ -53,15 +53,15 @@ def id_token_claims(
 
 
 def claims_of(subject: Subject, scopes: Collection[str], application: Application | None) -> dict[str, Any]:
-    """Return `sub` and the claims of the scopes (Core, section 5.4). An address is named only if verified.
+    """Return `sub` and the claims of the scopes (Core, section 5.4). An e-mail address has to be verified.
 
-    Groups are those that the application is told by headers, too.
+    The groups are the same that the application receives in headers.
     """
-    told: dict[str, Any] = {"sub": subject.uuid}
+    claims: dict[str, Any] = {"sub": subject.uuid}
     if "profile" in scopes:
-        told |= {"preferred_username": subject.username, "name": subject.display_name or subject.username}
+        claims |= {"preferred_username": subject.username, "name": subject.display_name or subject.username}
     if "email" in scopes and subject.email:
-        told |= {"email": subject.email, "email_verified": True}
+        claims |= {"email": subject.email, "email_verified": True}
     if "groups" in scopes:
-        told["groups"] = told_groups(application, subject)
-    return told
+        claims["groups"] = told_groups(application, subject)
+    return claims

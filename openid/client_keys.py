@@ -21,19 +21,20 @@ from openid.standing import ClientFacts
 log = logging.getLogger("ikd.openid")
 
 KEPT_FOR = 300
-"""Seconds that fetched keys count."""
+"""Seconds for which fetched keys are cached."""
 
-ASKED_AGAIN_AFTER = 30
-"""Seconds between two requests to one client's address, whatever key IDs are sent."""
+REFETCH_AFTER = 30
+"""Seconds between two fetches of one client's keys. Unknown key IDs in requests do not shorten it."""
 
 
 def require_assertion(client: ClientFacts, assertion: str) -> None:
-    """Raise ProtocolError unless a client signed this assertion, which counts once."""
+    """Raise ProtocolError unless the client signed this assertion. An assertion is accepted once."""
     issuer = settings.IKD_PORTAL_ORIGIN
     audiences = (issuer, f"{issuer}{reverse('openid_token')}")
     keys, now = _keys(client, assertions.key_id_in(assertion)), time.time()
     jti, until = assertions.verified_id(assertion, client.client_id, keys, audiences, now)
-    # Written only once the signature is right: strangers fill nothing. If the cache fails, so does the call.
+    # Stored only after the signature is verified, so strangers cannot fill the cache. If the cache fails, the
+    # call fails too.
     seen = hashlib.sha256(json.dumps([client.client_id, jti]).encode()).hexdigest()
     if not caches["codes"].add(f"openid-jti:{seen}", 1, int(until - now) + assertions.LEEWAY + 1):
         raise invalid_client("the client assertion was used before")
@@ -45,7 +46,7 @@ def _keys(client: ClientFacts, key_id: str) -> list[dict[str, Any]]:
     name = f"openid-keys:{client.pk}:{hashlib.sha256(client.jwks_uri.encode()).hexdigest()}"
     kept: list[dict[str, Any]] = cache.get(name) or []
     is_known = bool(kept) and (not key_id or any(key.get("kid") == key_id for key in kept))
-    if is_known or not cache.add(f"{name}:asked", 1, ASKED_AGAIN_AFTER):
+    if is_known or not cache.add(f"{name}:asked", 1, REFETCH_AFTER):
         return kept
     try:
         fetched = _fetched(client)
@@ -57,7 +58,7 @@ def _keys(client: ClientFacts, key_id: str) -> list[dict[str, Any]]:
 
 
 def _fetched(client: ClientFacts) -> list[dict[str, Any]]:
-    """Fetch a client's keys, within the limits for providers' addresses. Raises ProviderError, ValueError."""
+    """Fetch a client's keys within the limits for provider requests. Raises ProviderError and ValueError."""
     found = fetch(client.jwks_uri, allow_private=client.allow_private)
     if found.status != 200:
         raise ValueError(f"status {found.status}")

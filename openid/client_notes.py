@@ -1,7 +1,7 @@
-"""Records of clients' calls: recent errors, and when each secret was last used.
+"""Records about clients: recent errors, and the last use of each secret.
 
-A call only notes it in memory. The thread that writes refusals writes it, so that no call costs a query more,
-and no flood of wrong calls a row more than one for each client and kind.
+Requests only note them in memory. The thread that writes refusals writes them later. So no request costs an
+extra query, and a flood of wrong requests adds one row for each client and kind at most.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from django.utils import timezone
 from authgate.audit import printable
 from openid.models import Client, ClientSecret, ClientTrouble, SecretUse
 
-USED_AGAIN_AFTER = 600.0
-"""Seconds in which a second use of a secret is not noted."""
+NOTE_AGAIN_AFTER = 600.0
+"""Seconds after a noted use during which further uses of the same secret are not noted."""
 
 WRITE_EVERY = 5.0
-"""Seconds."""
+"""Seconds between two writes at least."""
 
 MOST = 10_000
-"""Notes of each sort that a process keeps until they are written."""
+"""Notes of each kind that a process keeps in memory until it writes them."""
 
 _lock = threading.Lock()
 _troubles: dict[tuple[int, str], tuple[str, datetime]] = {}
@@ -32,17 +32,17 @@ _written_at = -WRITE_EVERY
 
 
 def note_trouble(client_pk: int, kind: str, detail: str) -> None:
-    """Note an error of a client's request. `detail` may come from a stranger, and must hold no secret."""
+    """Note an error in a client's request. `detail` may come from a stranger and must contain no secret."""
     with _lock:
         if len(_troubles) < MOST:
             _troubles[client_pk, str(kind)] = (printable(detail, 200), timezone.now())
 
 
 def note_use(digest: bytes) -> None:
-    """Note that a secret was used, by its digest."""
+    """Note that a secret was used. `digest` is its SHA-256."""
     now = time.monotonic()
     with _lock:
-        if now - _noted.get(digest, -USED_AGAIN_AFTER) < USED_AGAIN_AFTER or len(_uses) >= MOST:
+        if now - _noted.get(digest, -NOTE_AGAIN_AFTER) < NOTE_AGAIN_AFTER or len(_uses) >= MOST:
             return
         if len(_noted) >= MOST:
             _noted.clear()
@@ -51,12 +51,12 @@ def note_use(digest: bytes) -> None:
 
 
 def without_query(uri: str) -> str:
-    """Return an address without query and fragment, where secrets may stand."""
+    """Return a URI without its query and fragment, which may contain secrets."""
     return uri.partition("?")[0].partition("#")[0]
 
 
-def write_now_and_then() -> None:
-    """Write what was noted, if the last time is long enough ago."""
+def write_if_due() -> None:
+    """Write the notes if the last write is at least `WRITE_EVERY` seconds ago."""
     global _written_at
     now = time.monotonic()
     if now - _written_at >= WRITE_EVERY:
@@ -65,7 +65,7 @@ def write_now_and_then() -> None:
 
 
 def write() -> None:
-    """Write what was noted: two queries for each note, and none if there is none."""
+    """Write the notes: two queries for each, and no query if there are none."""
     with _lock:
         troubles, uses = dict(_troubles), dict(_uses)
         _troubles.clear()

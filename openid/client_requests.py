@@ -1,4 +1,4 @@
-"""HTTP requests as the protocol reads them: raw octets, never Django's reading of a form."""
+"""HTTP requests as the protocol reads them: raw bytes, never Django's parsed forms."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def form_octets(request: HttpRequest) -> bytes:
 
 
 def form_of(request: HttpRequest) -> Parameters:
-    """Return the form of a request whose query is empty. Raises ProtocolError.
+    """Return the form of a request that has no query. Raises ProtocolError.
 
-    A client's secret in a query would stand in logs (RFC 6749, section 2.3.1).
+    A client secret in a query would end up in logs (RFC 6749, section 2.3.1).
     """
     if request.META.get("QUERY_STRING"):
         raise ProtocolError("invalid_request", "parameters belong in the body")
@@ -82,7 +82,7 @@ def client_named(client_id: str) -> Client | None:
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a client sent, and from where."""
+    """A client's request: its form, its credentials and the address that it came from."""
 
     form: Parameters
     credentials: Credentials
@@ -90,7 +90,7 @@ class Call:
 
 
 def call_of(request: HttpRequest) -> Call:
-    """Return a client's call, before anything is looked up. Raises ProtocolError."""
+    """Return a client's call without any database query. Raises ProtocolError."""
     form, address = form_of(request), client_address(request) or ""
     credentials = credentials_in(authorization_of(request), form)
     wrong_clients.require_room(credentials, address)
@@ -98,10 +98,10 @@ def call_of(request: HttpRequest) -> Call:
 
 
 def authenticated_client(call: Call, known: ClientFacts | None = None) -> ClientFacts:
-    """Return who asks. Raises ProtocolError. One query, or none if `known` is who it says it is.
+    """Return the client that calls. Raises ProtocolError. One query, or none if `known` is that client.
 
-    A confidential client never passes without its secret or key, nor a public one with something in its
-    place. A client with keys has no secret that counts.
+    A confidential client must send its secret or use its key. A public client must send neither. A client
+    with keys cannot authenticate by a secret.
     """
     credentials = call.credentials
     is_known = known is not None and known.client_id == credentials.client_id
@@ -135,17 +135,17 @@ def _authenticate(client: ClientFacts, credentials: Credentials) -> None:
     client_notes.note_use(hashed)
 
 
-def answer(told: Mapping[str, Any], status: int = 200) -> HttpResponse:
-    """Return JSON that no cache keeps (RFC 6749, section 5.1)."""
-    response = HttpResponse(json.dumps(told), status=status, content_type="application/json")
+def answer(body: Mapping[str, Any], status: int = 200) -> HttpResponse:
+    """Return JSON that caches must not store (RFC 6749, section 5.1)."""
+    response = HttpResponse(json.dumps(body), status=status, content_type="application/json")
     response["Cache-Control"] = "no-store"
     response["Pragma"] = "no-cache"
     return response
 
 
 def error_answer(error: ProtocolError) -> HttpResponse:
-    told = {"error": error.error, "error_description": error.description} if error.error else {}
-    response = answer(told, error.status)
+    body = {"error": error.error, "error_description": error.description} if error.error else {}
+    response = answer(body, error.status)
     if error.challenge:
         response["WWW-Authenticate"] = error.challenge
     if error.retry_after:
@@ -157,7 +157,7 @@ View = Callable[[HttpRequest], HttpResponse]
 
 
 def for_clients(*methods: str) -> Callable[[View], View]:
-    """Make an endpoint that clients call, with no cookie: errors are JSON, and nothing is cached."""
+    """Wrap an endpoint that clients call without cookies: errors are JSON, and nothing is cached."""
 
     def decorate(view: View) -> View:
         @wraps(view)

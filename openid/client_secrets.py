@@ -1,4 +1,4 @@
-"""Secrets of confidential clients: 256 random bits, shown once, kept as SHA-256."""
+"""Secrets of confidential clients: 256 random bits, shown once, stored as SHA-256."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from openid.grants import digest
 from openid.models import Client, ClientSecret
 
 LIVE_SECRETS = 2
-"""Secrets of a client at once, so that one is replaced without an outage."""
+"""Valid secrets of one client at most. Two let an administrator replace one without an outage."""
 
 
 def new_secret(client: Client, days: int | None = None) -> str:
-    """Create a secret that lives for so many days and return it; "" if the client has as many as it may.
+    """Create a secret and return it; "" if the client already has the maximum number.
 
-    None is for ever. Secrets that are over are deleted first.
+    The secret expires after `days`, or never if `days` is None. Expired secrets are deleted first.
     """
     now = timezone.now()
     with transaction.atomic():
-        # Locked, so that two administrators at once do not create a third.
+        # The lock keeps two administrators from creating a third secret at the same time.
         Client.objects.select_for_update().get(pk=client.pk)
         ClientSecret.objects.filter(client=client, expires_at__lte=now).delete()
         if ClientSecret.objects.filter(client=client).count() >= LIVE_SECRETS:

@@ -1,4 +1,4 @@
-"""What users agreed that clients learn."""
+"""Consents: which scopes users agreed to share with clients."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Requests of pages in browsers from another origin (the Fetch standard, section 3.2).
+"""Cross-origin requests from pages in browsers (Fetch standard, section 3.2).
 
-Pages of public clients call the token endpoint, userinfo and revocation, from the origins of their redirect
-URIs. No cookie counts there, and no answer allows credentials.
+Pages of public clients call the token, userinfo and revocation endpoints from the origins of their redirect
+URIs. These endpoints ignore cookies, and no answer allows credentials.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from openid.protocol import redirect_uris
 
 _ORIGIN = re.compile(r"https?://[a-z0-9.\[\]:-]{1,262}")
 HEADERS = "Authorization, Content-Type"
-KEPT = "600"
-"""Seconds for which browsers remember what a preflight answered."""
+PREFLIGHT_MAX_AGE = "600"
+"""Seconds for which browsers cache the answer to a preflight."""
 
 View = Callable[[HttpRequest], HttpResponse]
 
 
 def from_clients_pages(view: View) -> View:
-    """Let pages of public clients read the answers of an endpoint. One query if a request has an origin."""
+    """Let pages of public clients read an endpoint's answers. One query if a request has an Origin header."""
 
     @wraps(view)
     def inner(request: HttpRequest) -> HttpResponse:
         origin = request.headers.get("Origin", "")
-        is_allowed = bool(origin) and is_a_public_clients(origin)
+        is_allowed = bool(origin) and is_public_client_origin(origin)
         is_preflight = request.method == "OPTIONS" and bool(origin)
         response = _preflight(is_allowed) if is_preflight else view(request)
         patch_vary_headers(response, ["Origin"])
@@ -43,7 +43,7 @@ def from_clients_pages(view: View) -> View:
 
 
 def from_any_page(view: View) -> View:
-    """Let pages of any origin read what is public."""
+    """Let pages of any origin read a public document."""
 
     @wraps(view)
     def inner(request: HttpRequest) -> HttpResponse:
@@ -60,12 +60,12 @@ def _preflight(is_allowed: bool) -> HttpResponse:
     response = HttpResponse(status=204)
     response["Access-Control-Allow-Methods"] = "GET, POST"
     response["Access-Control-Allow-Headers"] = HEADERS
-    response["Access-Control-Max-Age"] = KEPT
+    response["Access-Control-Max-Age"] = PREFLIGHT_MAX_AGE
     return response
 
 
-def is_a_public_clients(origin: str) -> bool:
-    """Return whether an enabled public client has a redirect URI of an origin. One query."""
+def is_public_client_origin(origin: str) -> bool:
+    """Return whether an enabled public client has a redirect URI at this origin. One query."""
     if not _ORIGIN.fullmatch(origin):
         return False
     clients = Client.objects.filter(

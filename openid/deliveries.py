@@ -1,7 +1,7 @@
 """Notifies clients that a session ended: OpenID Connect Back-Channel Logout 1.0.
 
-Any number of portals share the work: a lease says which of them sends a token. One process of each portal
-asks what is due, when something was written or a moment that it knows has come.
+Several portals can share the work: a lease decides which of them sends a token. In each portal, one process
+queries due tokens when the database reports a write, or when a known due time has come.
 """
 
 from __future__ import annotations
@@ -39,19 +39,19 @@ SWEEP_EVERY = 5.0
 """Seconds between two sweeps at least."""
 
 LANES = 4
-"""Threads that send a batch each: a client that answers slowly delays no other batch."""
+"""Threads that send one batch each, so that a slow client delays only its own batch."""
 
 BATCH = 16
 AT_ONCE = 8
 LEASE = timedelta(seconds=60)
 DELAYS = (2, 10, 60, 300)
-"""Seconds after each try that failed; the first is made at once."""
+"""Seconds to wait after each failed try. The first try is immediate."""
 
 FORM = {"Content-Type": "application/x-www-form-urlencoded"}
 
 
 def deliver_due() -> int:
-    """Send what is due, and return how many clients were asked."""
+    """Send due tokens and return the number of clients notified."""
     leased = [each for each in _due() if _lease(each)]
     if not leased:
         return 0
@@ -64,7 +64,7 @@ def deliver_due() -> int:
 
 
 def next_due() -> datetime | None:
-    """Return when the next token is due, which may be over. None if no token is left to send."""
+    """Return when the next token is due, which may be in the past, or None if no token is left to send."""
     return next((due_at for (due_at,) in _NEXT_DUE.rows()), None)
 
 
@@ -103,7 +103,7 @@ def _token(delivery: LogoutDelivery) -> str:
 
 
 def _send(delivery: LogoutDelivery, token: str) -> tuple[str, datetime]:
-    """Send a token. Return what went wrong, "" if the client took it (section 2.8), and when it answered."""
+    """Send a token. Return when the client answered, and the problem or "" (section 2.8)."""
     problem = _problem_of(delivery, token)
     return problem, timezone.now()
 
@@ -138,7 +138,7 @@ def _note(delivery: LogoutDelivery, problem: str, now: datetime) -> None:
 
 
 class Rounds:
-    """What one process does in the background. Each round begins what is due, and waits for none of it."""
+    """The background work of one process. Each round starts due work and does not wait for it."""
 
     def __init__(self) -> None:
         self._lanes: list[threading.Thread] = []
@@ -148,7 +148,7 @@ class Rounds:
         self._is_written = True
 
     def go(self, is_written: bool) -> float:
-        """Begin what is due, and return the seconds until something else is. `is_written`: since the last."""
+        """Start due work. Return the seconds until the next. `is_written`: rows were written meanwhile."""
         close_old_connections()
         stale_connections.close_stale()
         self._is_written |= is_written
@@ -200,12 +200,12 @@ def _logged(work: Callable[[], None]) -> None:
 
 
 def start() -> None:
-    """Begin to tell clients in the background. Called once, after the worker has forked."""
+    """Start notifying clients in the background. Call it once, after the worker has forked."""
     threading.Thread(target=_run, name="ikd-openid", daemon=True).start()
 
 
 def _wait(watch: written.Written, seconds: float) -> bool:
-    """Wait for a write, and keep no connection to PostgreSQL open meanwhile if none comes soon."""
+    """Wait for a write. If none comes soon, close the connection to PostgreSQL while waiting."""
     if seconds > SWEEP_EVERY and connection.vendor == "postgresql":
         if watch.wait(SWEEP_EVERY):
             return True

@@ -1,7 +1,7 @@
-"""Devices without a browser: they show a code, and a user types it here (8628).
+"""Sign-in of devices without a browser: the device shows a code, and a user types it here (8628).
 
-An attacker may start the flow and send a user the code. So the page names the application and where the
-device is, warns, and asks; a link alone does nothing.
+An attacker may start the flow and send the code to a user. Therefore the page names the application and the
+device's address, warns, and asks for confirmation. Opening a link has no effect.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ from openid.protocol.errors import ProtocolError
 
 CODE_AGE = timedelta(minutes=10)
 INTERVAL = 5
-"""Seconds that a device waits between two polls. Each poll that comes too early adds as many (3.5)."""
+"""Seconds between two polls of a device. Each poll that comes too early adds 5 seconds (section 3.5)."""
 
-WAITING_OF_A_NETWORK = 100
-"""Devices of one network that wait at once, for each client."""
+MAX_WAITING_PER_NETWORK = 100
+"""Waiting devices of one network and client at most."""
 
 SALT = "openid device"
 
 
 @for_clients("POST")
 def device_authorization(request: HttpRequest) -> HttpResponse:
-    """Create a code for a device and one for its user (section 3.1)."""
+    """Create a device code and a user code (section 3.1)."""
     call = call_of(request)
     form, asking = call.form, authenticated_client(call)
     client = Client.objects.get(pk=asking.pk)
@@ -75,11 +75,11 @@ def device_authorization(request: HttpRequest) -> HttpResponse:
 
 
 def _wait(request: HttpRequest, client: Client, scopes: tuple[str, ...]) -> tuple[str, str]:
-    """Return the codes of a device that waits from now on. Raises ProtocolError."""
+    """Store a waiting device and return its two codes. Raises ProtocolError."""
     now, address = timezone.now(), client_address(request)
     network = network_of(address)
     waiting = DeviceCode.objects.filter(client=client, network=network, expires_at__gt=now, grant=None)
-    if waiting.count() >= WAITING_OF_A_NETWORK:
+    if waiting.count() >= MAX_WAITING_PER_NETWORK:
         raise ProtocolError("temporarily_unavailable", "too many devices of this network wait", status=429)
     device_code, user_code = f"odc_{secrets.token_urlsafe(32)}", devices.new_user_code()
     DeviceCode.objects.create(
@@ -97,7 +97,7 @@ def _wait(request: HttpRequest, client: Client, scopes: tuple[str, ...]) -> tupl
 
 
 def _keyed(user_code: str) -> str:
-    """Return what the database keeps of a user code: a plain hash of 34 bits could be inverted."""
+    """Return the keyed hash that is stored for a user code. A plain hash of 34 bits could be inverted."""
     return salted_hmac(SALT, user_code, algorithm="sha256").hexdigest()
 
 
@@ -109,7 +109,7 @@ def _page_with(user_code: str) -> str:
 @never_cache
 @require_safe
 def device_qr(request: HttpRequest) -> HttpResponse:
-    """Draw the QR code of a user code, for devices that have a screen. Whether it waits is not looked up."""
+    """Draw the QR code of a user code, for devices with a screen. It does not check the code."""
     user_code = devices.normalised(request.GET.get("user_code", ""))
     if not user_code:
         return HttpResponse(status=404)
@@ -123,7 +123,7 @@ device_qr.asks_for_factor = True  # type: ignore[attr-defined]
 
 
 def note_poll(device_code: str, client_pk: int) -> ProtocolError:
-    """Return why a device gets no tokens yet, or ever (section 3.5), and note that it asked."""
+    """Record a poll and return why the device gets no tokens yet, or never will (section 3.5)."""
     now = timezone.now()
     found = DeviceCode.objects.filter(digest=grants.digest(device_code), client=client_pk).first()
     if found is None:
@@ -157,7 +157,7 @@ class CodeForm(forms.Form):
 @require_http_methods(["GET", "HEAD", "POST"])
 @login_required
 def device(request: SignedInRequest) -> HttpResponse:
-    """Ask for a code; for one that waits, show which application and device it is, and ask again."""
+    """Ask for a user code. If it is valid, name the application and the device, and ask for confirmation."""
     if request.method != "POST":
         form = CodeForm(initial={"user_code": request.GET.get("user_code", "")[:64]})
         return render(request, "openid/device.html", {"form": form})
@@ -193,7 +193,7 @@ def _ruling(request: SignedInRequest, found: DeviceCode) -> Ruling:
 
 
 def _stopped(request: SignedInRequest, found: DeviceCode) -> HttpResponse | None:
-    """Return the page that stands before an answer: a second factor, or a refusal."""
+    """Return the page that the user has to see first, a second factor or a refusal, or None."""
     ruling = _ruling(request, found)
     if ruling.is_allowed:
         return None
@@ -220,7 +220,7 @@ def _question(request: SignedInRequest, found: DeviceCode) -> HttpResponse:
 @require_POST
 @login_required
 def device_answer(request: SignedInRequest) -> HttpResponse:
-    """Take the answer to the question. The code then waits no more, whatever the answer is."""
+    """Handle the user's answer. The code is used up whatever the answer is."""
     try:
         sealed = request.POST.get("request", "")
         pk, asked_of = signing.loads(sealed, salt=SALT, max_age=CODE_AGE)
@@ -252,7 +252,7 @@ def _refused(request: SignedInRequest, found: DeviceCode) -> HttpResponse:
 
 
 def _allowed(request: SignedInRequest, found: DeviceCode) -> HttpResponse:
-    """Create the grant; of any number of answers that race, one does."""
+    """Create the grant. If several answers race, only one creates it."""
     sign_in, ruling = request.sign_in, _ruling(request, found)
     proven = grants.Authentication(
         proof.proven_at(request, sign_in),

@@ -1,7 +1,7 @@
-"""Grants, codes and tokens: creating them, and accepting each only once.
+"""Grants, codes and tokens: creates them, and accepts each only once.
 
-A grant counts while its sign-in does. Whatever ends the sign-in or disables the user ends the grant in the
-same transaction, since each look-up asks for both (`openid/standing.py`).
+A grant is valid only while its sign-in is. Ending the sign-in or disabling the user ends the grant in the
+same transaction, because each look-up reads both (`openid/standing.py`).
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ from openid.standing import CODE, DEVICE, Standing
 
 CODE_AGE = timedelta(seconds=60)
 
-GRANTS_AN_HOUR = 200
-"""Grants that one sign-in gives one client within an hour."""
+MAX_GRANTS_PER_HOUR = 200
+"""Grants that one client gets from one sign-in within an hour at most."""
 
 RACE = 10
 """Seconds after its first use in which a confidential client may use a refresh token again."""
 
 EARLIER_GRANTS = 1_000
-"""Grants of a sign-in to a client that are looked at when it gets another one."""
+"""Earlier grants that are considered when a client gets another grant from the same sign-in."""
 
 LONGEST_FAMILY = 20_000
-"""Refreshes of one grant: each leaves a row, by which a second use of its token is noticed."""
+"""Refreshes of one grant at most. Each leaves a row, so that a second use of its token is detected."""
 
 _GRANTS, _CODES, _TOKENS = PreparedInsert(Grant), PreparedInsert(Code), PreparedInsert(Token)
 
 
 class TooManyGrants(Exception):
-    """A browser asks for codes without end."""
+    """The client got too many grants from one sign-in within an hour, probably in a redirect loop."""
 
 
 def digest(secret: str) -> bytes:
-    """Return what the database keeps of a code, token or client secret."""
+    """Return the SHA-256 of a code, token or client secret, which the database stores in its place."""
     return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
 
 
 @dataclass(frozen=True, slots=True)
 class Authentication:
-    """How and when the user of a grant proved who they are."""
+    """How and when the user of a grant authenticated. `at` is a Unix time."""
 
     at: float
     amr: list[str]
@@ -69,7 +69,7 @@ def grant_code(
     nonce: str,
     address: str | None,
 ) -> str:
-    """Create a grant and return its code, which is good once, for a minute. Raises TooManyGrants."""
+    """Create a grant and return its code, valid once and for a minute. Raises TooManyGrants."""
     code = secrets.token_urlsafe(32)
     with transaction.atomic():
         grant = new_grant(client, sign_in, scopes, proven, address)
@@ -89,7 +89,7 @@ def grant_code(
 def new_grant(
     client: Client, sign_in: SignIn, scopes: tuple[str, ...], proven: Authentication, address: str | None
 ) -> Grant:
-    """Create a grant, in a transaction of the caller's. Raises TooManyGrants."""
+    """Create a grant in the caller's transaction. Raises TooManyGrants."""
     now = timezone.now()
     earlier = _earlier(client, sign_in, now)
     _supersede(earlier, now)
@@ -117,7 +117,7 @@ class EarlierGrant(NamedTuple):
     sid: str
     created_at: datetime
     is_spent: bool
-    """Whether it is older than an hour, and nothing of it can be used any more."""
+    """Whether the grant is older than an hour, and neither its code nor its tokens can be used any more."""
 
 
 def _earlier_grants(client: int, sign_in: int, now: datetime, hour_ago: datetime) -> QuerySet[Grant, Any]:
@@ -135,17 +135,17 @@ _EARLIER = PreparedLookup(_earlier_grants, int, int, datetime, datetime)
 
 
 def _earlier(client: Client, sign_in: SignIn, now: datetime) -> list[EarlierGrant]:
-    """Return earlier grants, the newest first. One query."""
+    """Return earlier grants, newest first. One query."""
     found = _EARLIER.rows(client.pk, sign_in.pk, now, now - timedelta(hours=1))
     return [EarlierGrant(pk, sid, created_at, bool(spent)) for pk, sid, created_at, spent in found]
 
 
 def _supersede(earlier: list[EarlierGrant], now: datetime) -> None:
-    """Delete grants of which nothing can be used any more. Raises TooManyGrants.
+    """Delete grants that can no longer be used. Raises TooManyGrants.
 
-    Their code stays known for an hour, so that its second use is noticed. The newest stays: it has the sid.
+    Codes stay for an hour, so that a second use is detected. The newest grant stays because it holds the sid.
     """
-    if sum(grant.created_at > now - timedelta(hours=1) for grant in earlier) >= GRANTS_AN_HOUR:
+    if sum(grant.created_at > now - timedelta(hours=1) for grant in earlier) >= MAX_GRANTS_PER_HOUR:
         raise TooManyGrants
     spent = [grant.pk for grant in earlier[1:] if grant.is_spent][:100]
     if spent:
@@ -154,7 +154,7 @@ def _supersede(earlier: list[EarlierGrant], now: datetime) -> None:
 
 
 def revoke(grant_id: int) -> bool:
-    """Revoke a grant with its code and all its tokens; return whether it counted before."""
+    """Revoke a grant with its code and all its tokens. Return whether it was valid before."""
     is_revoked = bool(Grant.objects.filter(pk=grant_id, revoked_at=None).update(revoked_at=timezone.now()))
     if is_revoked:
         note_revocation()
@@ -171,7 +171,7 @@ def revoke_access(token_id: int) -> None:
 
 
 def take(found: Standing) -> bool:
-    """Take a code or a refresh token; of any number that race, one gets True."""
+    """Mark a code or refresh token as used. If several requests race, only one gets True."""
     now = timezone.now()
     if found.kind == CODE:
         return bool(Code.objects.filter(pk=found.pk, taken_at=None, expires_at__gt=now).update(taken_at=now))
@@ -182,17 +182,18 @@ def take(found: Standing) -> bool:
 
 
 def was_taken(found: Standing) -> bool:
-    """Return whether a code or token was used, and has not merely expired."""
+    """Return whether a code or token was used, rather than merely expired."""
     models: dict[str, Any] = {CODE: Code, DEVICE: DeviceCode}
     rows = models.get(found.kind, Token).objects
     return found.is_taken or bool(rows.filter(pk=found.pk).exclude(taken_at=None).exists())
 
 
 def may_race(found: Standing) -> bool:
-    """Return whether a second use of a refresh token is a race of its client's own requests, and no theft.
+    """Return whether a second use of a refresh token is a race between the client's own requests, not theft.
 
-    Servers refresh in each request that finds an old token, often in several at once. They authenticate, so
-    a thief of the token alone gets nothing from it (RFC 9700, section 4.14.2). Public clients never race.
+    Servers refresh in each request that finds an expired token, often in several at once. They authenticate,
+    so a thief gains nothing from the token alone (RFC 9700, section 4.14.2). For public clients, every second
+    use counts as theft.
     """
     if found.kind != Token.Kind.REFRESH or found.client.is_public:
         return False
@@ -201,7 +202,7 @@ def may_race(found: Standing) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Issued:
-    """New tokens. `access_seconds` is the lifetime of the access token; `refresh` is empty where none is."""
+    """New tokens. `access_seconds` is the lifetime of the access token; `refresh` is "" if there is none."""
 
     access: str
     access_seconds: int
@@ -209,9 +210,10 @@ class Issued:
 
 
 def issue(found: Standing, scopes: tuple[str, ...], sequence: int) -> Issued:
-    """Create an access token for `scopes`, and a refresh token for all of the grant's. One query.
+    """Create an access token for `scopes`, and a refresh token for all scopes of the grant. One query.
 
-    Call it before `take`: after a crash in between nobody has these tokens, and the client's own is good.
+    Call it before `take`. After a crash between the two, the client's own token is still valid and nobody has
+    received the new ones.
     """
     now, client = time.time(), found.client
     access_ends = now + client.access_lifetime
@@ -231,15 +233,15 @@ def issue(found: Standing, scopes: tuple[str, ...], sequence: int) -> Issued:
                 kind=kind,
                 digest=digest(text),
                 sequence=sequence,
-                scopes=" ".join(told),
+                scopes=" ".join(granted),
                 expires_at=datetime.fromtimestamp(until, tz=UTC),
             )
-            for kind, text, told, until in rows
+            for kind, text, granted, until in rows
         )
     )
     return Issued(access, int(access_ends - now), refresh)
 
 
 def withdraw(issued: Issued) -> None:
-    """Delete tokens that nobody was told of: another request was faster."""
+    """Delete tokens that were never sent, because another request used the code or token first."""
     Token.objects.filter(digest__in=[digest(issued.access), digest(issued.refresh)]).delete()

@@ -1,7 +1,7 @@
-"""What to enter in applications that people run, as data: the admin shows it, and the docs are made from it.
+"""Settings to enter in widely used applications, as data for an admin page and the docs.
 
 Values are templates: `$issuer`, `$client_id`, `$secret`, `$scopes`, and `$site`, the address of the
-application. No real secret is ever put in.
+application. No real secret is ever filled in.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ EVERYTHING = "openid profile email groups"
 
 @dataclass(frozen=True, slots=True)
 class Instructions:
-    """How an application is set up. `settings` are names and values in its own words.
+    """How to set up an application. `settings` are names and values in the application's own words.
 
-    `tried` is the version that the tests run; "" if none does. `place` says where the settings are entered.
+    `tried` is the version that the tests run, or "" if they run none. `place` is where the application's
+    administrator enters the settings.
     """
 
     slug: str
@@ -46,7 +47,7 @@ class Instructions:
 
 
 def filled(text: str, values: Mapping[str, str]) -> str:
-    """Return a template with its values put in."""
+    """Return a template with its values filled in."""
     return Template(text).safe_substitute(values)
 
 
@@ -279,7 +280,7 @@ APPLICATIONS = (
 )
 
 WITHOUT_PKCE = ("Gitea", "Forgejo", "Mattermost", "Portainer")
-"""Applications whose releases sent no PKCE challenge when this was written. The portal refuses them."""
+"""Applications that sent no PKCE challenge when this list was written. The portal refuses them."""
 
 
 def named(slug: str) -> Instructions | None:

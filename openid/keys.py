@@ -1,4 +1,4 @@
-"""The provider's own keys. A key is published before it signs, and long after it has signed."""
+"""The provider's signing keys. A key is published before it first signs, and long after it last did."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from openid.protocol import signed
 
 log = logging.getLogger("ikd.security")
 
-KEPT_BY_READERS = 300
-"""Seconds for which a client may keep the key set."""
+KEY_SET_MAX_AGE = 300
+"""Seconds for which a client may cache the key set."""
 
-PUBLISHED_BEFORE = timedelta(seconds=2 * KEPT_BY_READERS)
+PUBLISHED_BEFORE = timedelta(seconds=2 * KEY_SET_MAX_AGE)
 PUBLISHED_AFTER = timedelta(days=30)
-"""How long a key is published that no longer signs: hints of a sign-out may be that old."""
+"""How long a key that no longer signs stays published. An id_token_hint at sign-out may be that old."""
 
 Keys = dict[str, tuple[datetime, rsa.RSAPrivateKey]]
 
 
 def load() -> Keys:
-    """Return the keys that can be read, in the order in which they sign. One query."""
+    """Return the readable keys in the order in which they sign. One query."""
     found: Keys = {}
     for row in ProviderKey.objects.all():
         try:
@@ -52,7 +52,7 @@ def _parsed(token: str) -> rsa.RSAPrivateKey:
 
 
 def load_or_create() -> Keys:
-    """Return the keys; create the first one if there is none."""
+    """Return the keys. Create the first one if there is none."""
     found = load()
     if not found:
         create(timezone.now())
@@ -70,9 +70,9 @@ def create(signs_from: datetime) -> ProviderKey:
 
 
 def rotate(*, at_once: bool = False) -> ProviderKey:
-    """Create a key that signs once every client can know it; delete those that signed long ago.
+    """Create a key that signs once every client can have fetched it. Delete keys that retired long ago.
 
-    `at_once` is for a key that somebody else may have: the new key signs now, and no other is published.
+    Use `at_once` if an attacker may have a key: the new key signs immediately, and all others are deleted.
     """
     now = timezone.now()
     with transaction.atomic():
@@ -86,9 +86,9 @@ def rotate(*, at_once: bool = False) -> ProviderKey:
 
 
 def sign(claims: dict[str, Any], typ: str, keys: Keys | None = None) -> str:
-    """Return a signed token of the kind `typ`. The newest key whose time has come signs.
+    """Return a signed token of the type `typ`. The newest key that is due to sign is used.
 
-    `keys` are those that a process has in memory. Without them: one query.
+    `keys` are those that a process holds in memory. Without them: one query.
     """
     now, keys = timezone.now(), keys or load_or_create()
     ready = [kid for kid, (signs_from, _) in keys.items() if signs_from <= now]

@@ -1,4 +1,4 @@
-"""Grants that end by a lockdown, or when everybody is signed out of an application."""
+"""Ends grants at a lockdown, or when an administrator signs all users out of an application."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from openid.models import Grant
 def end_grants(
     sender: Any, *, user: User | None, application: Application | None, kept: SignIn | None, **more: Any
 ) -> int:
-    """End the grants of a user or at an application, and return how many. Triggers tell the clients.
+    """End the grants of a user or at an application, and return their number. Triggers notify the clients.
 
-    A client may have revoked its tokens and still have its session.
+    Grants with revoked tokens are included, because the client's own session may still exist.
     """
     live = Grant.objects.filter(ended_at=None, superseded=False)
     live = live.filter(sign_in__user=user) if user else live.filter(client__application=application)

@@ -1,4 +1,4 @@
-"""RP-initiated logout: a client sends the browser here, and the portal signs it out everywhere."""
+"""RP-initiated logout: a client sends the browser here, and the portal signs the user out everywhere."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from openid.protocol.logout import LogoutRequest
 
 SALT = "openid logout"
 ASKED_FOR = 900
-"""Seconds between the question and its answer."""
+"""Seconds that the user has to answer the question."""
 
 
 @csrf_exempt
 @never_cache
 @require_http_methods(["GET", "POST"])
 def logout(request: HttpRequest) -> HttpResponse:
-    """Sign out at once if the hint is of this very session, otherwise ask first (RPL, section 2)."""
+    """Sign out at once if the hint belongs to this session, otherwise ask first (RPL, section 2)."""
     try:
         octets = form_octets(request) if request.method == "POST" else query_octets(request)
         asked = logout_requests.parse(parameters.parse(octets))
@@ -57,7 +57,7 @@ logout.asks_for_factor = True  # type: ignore[attr-defined]
 @never_cache
 @require_POST
 def logout_confirmed(request: HttpRequest) -> HttpResponse:
-    """Sign out after the question."""
+    """Sign out after the user confirmed."""
     sign_in: SignIn | None = getattr(request, "sign_in", None)
     try:
         then, asked_of = signing.loads(request.POST.get("request", ""), salt=SALT, max_age=ASKED_FOR)
@@ -75,7 +75,7 @@ logout_confirmed.asks_for_factor = True  # type: ignore[attr-defined]
 
 
 def _client_of(asked: LogoutRequest, audience: object) -> Client | None:
-    """Return the client that sent the browser; None if hint and client_id differ, or name none."""
+    """Return the client that sent the browser. None if it is unknown, or if hint and client_id differ."""
     if asked.client_id and audience and asked.client_id != audience:
         return None
     name = asked.client_id or audience
@@ -95,7 +95,7 @@ def _is_of_this_session(client: Client, sid: str, sign_in: SignIn) -> bool:
 
 
 def _sign_out(request: HttpRequest, sign_in: SignIn, then: str) -> HttpResponse:
-    """End the sign-in, and go on by its provider if it came by one."""
+    """End the sign-in. If it came from an upstream provider, sign out there too."""
     end_session(request)
     on = provider_sign_out.sign_out_url(sign_in.pk, redirect_target(then))
     return provider_sign_out.remember_sign_out(_redirect(on) if on else _onward(then))

@@ -1,4 +1,4 @@
-"""What clients read before anything else: the discovery document and the key set."""
+"""Documents that clients read first: the discovery document and the key set."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from openid.protocol.authorization import SCOPES
 @from_any_page
 @require_safe
 def configuration(request: HttpRequest) -> HttpResponse:
-    """Return the provider's metadata (OpenID Connect Discovery, section 3), whatever Host was sent."""
+    """Return the provider's metadata (OpenID Connect Discovery, section 3). It does not depend on Host."""
     secrets = [method for method in client_authentication.METHODS if method != "none"]
-    told: dict[str, Any] = {
+    document: dict[str, Any] = {
         "issuer": settings.IKD_PORTAL_ORIGIN,
         "authorization_endpoint": _url("openid_authorize"),
         "device_authorization_endpoint": _url("openid_device_authorization"),
@@ -52,13 +52,13 @@ def configuration(request: HttpRequest) -> HttpResponse:
         "request_uri_parameter_supported": False,
         "authorization_response_iss_parameter_supported": True,
     }
-    return _public(told, "application/json")
+    return _public(document, "application/json")
 
 
 @from_any_page
 @require_safe
 def key_set(request: HttpRequest) -> HttpResponse:
-    """Publish the public keys of ID tokens and logout tokens."""
+    """Return the public keys for ID tokens and logout tokens."""
     return _public(keys.key_set(), "application/jwk-set+json")
 
 
@@ -66,9 +66,9 @@ def _url(name: str) -> str:
     return f"{settings.IKD_PORTAL_ORIGIN}{reverse(name)}"
 
 
-def _public(told: dict[str, Any], content_type: str) -> HttpResponse:
-    response = HttpResponse(json.dumps(told), content_type=content_type)
-    response["Cache-Control"] = f"public, max-age={keys.KEPT_BY_READERS}"
+def _public(document: dict[str, Any], content_type: str) -> HttpResponse:
+    response = HttpResponse(json.dumps(document), content_type=content_type)
+    response["Cache-Control"] = f"public, max-age={keys.KEY_SET_MAX_AGE}"
     return response
 
 

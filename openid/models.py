@@ -1,7 +1,7 @@
-"""Clients that sign people in through the portal, and what they were granted.
+"""Clients that sign users in through the portal, and the grants that they received.
 
-A grant counts only while its sign-in does: codes and tokens die with the sign-in, in its transaction, without
-a row of theirs being touched. Codes, tokens and client secrets are kept as SHA-256.
+A grant is valid only while its sign-in is. Codes and tokens end in the transaction that ends the sign-in,
+without any write to their rows. Codes, tokens and client secrets are stored as SHA-256.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from openid.protocol.authorization import SCOPES
 MANY_URIS = 20
 LONGEST_URI = redirect_uris.LONGEST
 LONGEST_KEYS = 4000
-"""Characters of a client's JWK set: calls load it."""
+"""Characters of a client's JWK set at most, because each call of the client loads it."""
 
 PROBLEMS = {
     "characters": _("%(uri)s is too long or has characters that are not allowed."),
@@ -50,7 +50,7 @@ def lines_of(text: str) -> tuple[str, ...]:
 
 
 class Client(models.Model):
-    """A program that signs people in by OpenID Connect, under the rules of its application."""
+    """A program that signs users in by OpenID Connect, under the rules of its application."""
 
     class Kind(models.TextChoices):
         CONFIDENTIAL = "confidential", _("confidential: a server that can keep a secret")
@@ -214,7 +214,7 @@ class Client(models.Model):
 
 
 class ClientSecret(models.Model):
-    """A secret of a confidential client. Two may live at once, so that one can be replaced."""
+    """A secret of a confidential client. Two may be valid at once, so that one can be replaced."""
 
     client = models.ForeignKey(Client, models.CASCADE, related_name="secrets")
     digest = models.BinaryField(max_length=32, unique=True, editable=False)
@@ -234,9 +234,9 @@ class ClientSecret(models.Model):
 
 
 class SecretUse(models.Model):
-    """When a secret was used last, to about ten minutes.
+    """When a secret was last used, to about ten minutes.
 
-    It has a table of its own: the change feed watches secrets, and a use changes nothing of them.
+    It has its own table because the change feed watches secrets, and a use is no change.
     """
 
     secret = models.OneToOneField(ClientSecret, models.CASCADE, related_name="use")
@@ -250,7 +250,7 @@ class SecretUse(models.Model):
 
 
 class ClientTrouble(models.Model):
-    """The newest error of a kind that a client's requests had. Anybody can cause one, so none counts much."""
+    """The newest error of one kind in a client's requests. Anybody can cause one, so none proves much."""
 
     class Kind(models.TextChoices):
         AUTHENTICATION = "authentication", _("a wrong secret, key or method of authentication")
@@ -272,17 +272,17 @@ class ClientTrouble(models.Model):
         return f"{self.client_id} {self.kind}"
 
     def words(self) -> str:
-        """Return the error in the reader's language, with what the request said."""
+        """Return the error in the reader's language, with the detail from the request."""
         label = str(self.get_kind_display())
         return f"{label}: {self.detail}" if self.detail else label
 
 
 class Grant(models.Model):
-    """What one authorization gave a client: the family of its code, access tokens and refresh tokens.
+    """What one authorization granted a client: the parent of its code, access tokens and refresh tokens.
 
-    `sid` names the client's session of a sign-in, and is the same for all grants of both. `address` is the
-    browser's, by which rules for networks decide. `revoked_at` ends the tokens; `ended_at` also the
-    client's session. A `superseded` grant is deleted without a word to the client.
+    `sid` names the client's session within a sign-in. All grants of one sign-in to one client share it.
+    `address` is the browser's, for rules about networks. `revoked_at` ends the tokens; `ended_at` also ends
+    the client's session. A `superseded` grant is deleted without notifying the client.
     """
 
     client = models.ForeignKey(Client, models.CASCADE, related_name="grants")
@@ -309,7 +309,7 @@ class Grant(models.Model):
 
 
 class Code(models.Model):
-    """An authorization code. A code that was taken stays, so that its second use is noticed."""
+    """An authorization code. A used code stays, so that a second use is detected."""
 
     grant = models.OneToOneField(Grant, models.CASCADE, related_name="code")
     digest = models.BinaryField(max_length=32, unique=True)
@@ -329,7 +329,7 @@ class Code(models.Model):
 class DeviceCode(models.Model):
     """A device that waits until a user types its code (8628). It has a grant once a user allowed it.
 
-    `user_code` is a keyed hash. `interval` is how many seconds the device has to wait between two polls.
+    `user_code` is a keyed hash. `interval` is the number of seconds between two polls of the device.
     """
 
     client = models.ForeignKey(Client, models.CASCADE, related_name="+")
@@ -377,7 +377,7 @@ class Token(models.Model):
 
 
 class Consent(models.Model):
-    """What a user agreed that a client learns."""
+    """The scopes that a user agreed to share with a client."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
     client = models.ForeignKey(Client, models.CASCADE, related_name="+")
@@ -393,9 +393,9 @@ class Consent(models.Model):
 
 
 class LogoutDelivery(models.Model):
-    """A logout token that a client is to be sent. Database triggers write it when a grant ends.
+    """A logout token to send to a client. Database triggers write it when a grant ends.
 
-    It names its client by value, so that a client that is deleted is told, too.
+    It stores the client's values, so that a deleted client is notified too.
     """
 
     uri = models.CharField(max_length=LONGEST_URI)
@@ -419,4 +419,4 @@ class LogoutDelivery(models.Model):
 
 
 class ProviderKey(KeyRow):
-    """A key that signs ID tokens and logout tokens. X-Ikd-Jwt has keys of its own."""
+    """A key that signs ID tokens and logout tokens. X-Ikd-Jwt has its own keys."""

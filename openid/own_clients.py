@@ -1,4 +1,4 @@
-"""The applications that sign a user in by OpenID Connect, in the user's own account."""
+"""The account page about applications that sign the user in by OpenID Connect."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ from openid.protocol.authorization import SCOPES
 
 PAGE = 20
 GROUPS_SHOWN = 20
-"""Names of groups shown for each application; an ellipsis stands for more."""
+"""Group names shown for each application. An ellipsis replaces the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnClient:
-    """A client as its user sees it. `told` are names and values of claims."""
+    """A client as its user sees it. `told` are names and values of the claims that the client receives."""
 
     client: Client
     scopes: tuple[str, ...]
@@ -48,7 +48,7 @@ class OwnClient:
 
 @dataclass(slots=True)
 class _Access:
-    """What a user's grants and consent at one client add up to."""
+    """The sum of a user's grants and consent at one client."""
 
     scopes: set[str] = field(default_factory=set)
     times: list[datetime] = field(default_factory=list)
@@ -59,7 +59,7 @@ class _Access:
 @login_required
 @require_safe
 def own_clients(request: SignedInRequest) -> HttpResponse:
-    """Show the clients that have a grant or a consent of the user. The same queries for any number."""
+    """Show the clients that have a grant or a consent of the user. The number of queries is constant."""
     page = Paginator(_clients_of(request.user), PAGE).get_page(request.GET.get("page"))
     rows = _rows(request, list(page))
     return render(request, "openid/own_clients.html", {"page": page, "clients": rows})
@@ -69,7 +69,7 @@ def own_clients(request: SignedInRequest) -> HttpResponse:
 @login_required
 @require_POST
 def end_own_client(request: SignedInRequest, pk: int) -> HttpResponse:
-    """End what a client has of the user. A client that has nothing of the user's answers 404."""
+    """End a client's access to the user's data. Answers 404 if the client has no access."""
     mine = _clients_of(request.user).filter(pk=pk) if is_number_of_a_row(str(pk)) else Client.objects.none()
     client = mine.first()
     if client is None:
@@ -84,9 +84,9 @@ def end_own_client(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 def end_client(user: User, client: Client) -> int:
-    """End a user's grants at a client and forget the consent; return how many grants ended.
+    """End a user's grants at a client and delete the consent. Return how many grants ended.
 
-    Call it in a transaction. Tokens end in it, and database triggers write what the client is to be told.
+    Call it in a transaction. The tokens end in it, and database triggers queue the client's logout token.
     """
     note_revocation()
     Consent.objects.filter(user=user, client=client).delete()
@@ -97,14 +97,14 @@ def _live_grants(user: User) -> QuerySet[Grant]:
     return Grant.objects.filter(sign_in__user=user, ended_at=None, superseded=False)
 
 
-def _shown_grants(user: User) -> QuerySet[Grant]:
-    """Return the grants that count. Those of a sign-in that has just expired wait for the sweep."""
+def _valid_grants(user: User) -> QuerySet[Grant]:
+    """Return the valid grants. Grants of an expired sign-in are left out, even before the sweep ends them."""
     is_over = Q(offline=False, sign_in__expires_at__lte=timezone.now())
     return _live_grants(user).filter(sign_in__ended_at=None).exclude(is_over)
 
 
 def _clients_of(user: User) -> QuerySet[Client]:
-    granted = _shown_grants(user).filter(client=OuterRef("pk"))
+    granted = _valid_grants(user).filter(client=OuterRef("pk"))
     agreed = Consent.objects.filter(user=user, client=OuterRef("pk"))
     found = Client.objects.filter(Exists(granted) | Exists(agreed)).select_related("application")
     return found.order_by("application__name", "client_id")
@@ -125,7 +125,7 @@ def _rows(request: SignedInRequest, clients: list[Client]) -> list[OwnClient]:
 def _accesses(user: User, clients: list[Client]) -> dict[int, _Access]:
     """Return what each client has. Two queries."""
     found: dict[int, _Access] = {}
-    grants = _shown_grants(user).filter(client__in=clients).order_by()
+    grants = _valid_grants(user).filter(client__in=clients).order_by()
     times = (Min("created_at"), Max("created_at"), Max("tokens__taken_at"))
     rows: Iterable[Any] = grants.values_list("client__pk", "scopes").annotate(*times)
     for pk, scopes, first, last, taken in rows:

@@ -1,4 +1,4 @@
-"""Whether the rules of a client's application let a user in, asked at every step."""
+"""Whether the rules of a client's application admit a user. Each step of the protocol asks again."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ ONE_FACTOR, TWO_FACTORS = "1fa", "2fa"
 ACR_VALUES = (ONE_FACTOR, TWO_FACTORS)
 
 _AMR = {"password": ("pwd",), "totp": ("otp",), "webauthn": ("hwk",), "recovery_codes": ("otp",)}
-"""Authentication methods (8176) by the portal's names of them."""
+"""Authentication methods (8176) for the portal's own method names."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ruling:
-    """A decision with what it was made from."""
+    """A decision with the facts that it was based on."""
 
     decision: Decision
     subject: Subject
@@ -44,20 +44,20 @@ class Ruling:
 
     @property
     def maintenance(self) -> Maintenance | None:
-        """The maintenance that keeps the subject out, or None."""
+        """The maintenance that keeps the user out, or None."""
         if self.application is None or self.decision.reason != MAINTENANCE:
             return None
         return self.application.maintenance
 
 
 def decide(client: Client, user: User, sign_in: SignIn, address: str | None) -> Ruling:
-    """Decide by the rules for the path `/`; `address` is the client address of rules for networks."""
+    """Decide by the rules for the path `/`. Rules about networks use `address`."""
     application = token_feed.application(client.application_id)
     return ruling_of(application, loading.subject_of(user, sign_in), address)
 
 
 def ruling_of(application: Application | None, subject: Subject, address: str | None) -> Ruling:
-    """Decide by an application's rules for the path `/`; nobody is admitted to one that is gone."""
+    """Decide by an application's rules for the path `/`. If the application is gone, refuse."""
     target = Target("", "GET", "/", address or "")
     if application is None:
         return Ruling(Decision(Verdict.REFUSE, NO_RULE), subject, None, target)
@@ -74,5 +74,5 @@ def amr_of(sign_in: SignIn, subject: Subject) -> list[str]:
 
 
 def satisfies(acr: str, wanted: frozenset[str]) -> bool:
-    """Return whether an acr value is one of those wanted; two factors include one."""
+    """Return whether an acr value satisfies the wanted ones. Two factors satisfy a request for one."""
     return acr in wanted or (acr == TWO_FACTORS and ONE_FACTOR in wanted)

@@ -1,4 +1,4 @@
-"""What a client would get for a user, and whether the rules would let the user in. Nothing is written."""
+"""What a client would receive for a user, and whether the rules would admit the user. It writes nothing."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from openid.protocol.authorization import SCOPES
 
 PERMISSIONS = ("openid.view_client", "accounts.view_user", PERMISSION)
 CONTRACT = "openid"
-"""Stands for the proxy in the explanation of a decision."""
+"""Takes the place of the proxy's name in the explanation of a decision."""
 
 
 class PreviewForm(forms.Form):
@@ -95,7 +95,7 @@ class PreviewForm(forms.Form):
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a client would get. `verdict` is the decision of all that stands before a code."""
+    """What a client would receive. `verdict` covers every condition that comes before a code."""
 
     verdict: Verdict
     sentence: str
@@ -107,14 +107,14 @@ class Preview:
 
     @property
     def wanted(self) -> list[RuleLine]:
-        """What would have to be true, for each rule that counts."""
+        """What each rule that decides would still require."""
         if self.verdict is Verdict.ALLOW:
             return []
         return [line for line in self.lines if line.traced.decides and line.wanted]
 
 
 def preview_of(client: Client, standing: Standing, scopes: tuple[str, ...], address: str) -> Preview:
-    """Return what a client would get for a user who signs in now. Nothing is saved, signed or issued."""
+    """Return what a client would receive for a user who signs in now. It saves, signs and issues nothing."""
     now, user = time.time(), standing.user
     if user is None:
         raise ValueError("a preview is for a user")
@@ -135,14 +135,14 @@ def preview_of(client: Client, standing: Standing, scopes: tuple[str, ...], addr
 
 
 def _sign_in(second_factor: bool) -> SignIn:
-    """Return a sign-in that is never saved: by password, with a code of an app or without."""
+    """Return an unsaved sign-in: by password, with or without a code from an authenticator app."""
     if second_factor:
         return SignIn(methods=["password", "totp"], second_factor_at=timezone.now())
     return SignIn(methods=["password"])
 
 
 def _verdict(client: Client, standing: Standing, ruling: Ruling) -> tuple[Verdict, str]:
-    """Return the decision with its sentence; what no rule can change comes first."""
+    """Return the verdict with its sentence. Conditions that no rule can change come first."""
     if not client.enabled:
         return Verdict.REFUSE, gettext("The client is disabled. Nobody can sign in with it.")
     if standing.note == DISABLED:
@@ -155,7 +155,7 @@ def _verdict(client: Client, standing: Standing, ruling: Ruling) -> tuple[Verdic
 
 
 def _lines(standing: Standing, ruling: Ruling, now: float) -> list[RuleLine]:
-    """Return the rules as Explain shows them. Three queries."""
+    """Return the rules as the Explain page shows them. Three queries."""
     if ruling.application is None:
         return []
     decision = ruling.decision
@@ -179,7 +179,7 @@ def _lines(standing: Standing, ruling: Ruling, now: float) -> list[RuleLine]:
 def _id_token(
     client: Client, sign_in: SignIn, ruling: Ruling, scopes: tuple[str, ...], now: int
 ) -> dict[str, Any]:
-    """Return the claims of an ID token, with words in place of what only a real one has."""
+    """Return the claims of an ID token, with descriptions in place of values that only a real one has."""
     subject = ruling.subject
     authentication = Authentication(
         issuer=settings.IKD_PORTAL_ORIGIN,
@@ -201,7 +201,7 @@ def _id_token(
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def preview_page(request: HttpRequest, key: int) -> HttpResponse:
-    """Show the form, and for a POST the preview."""
+    """Show the form, and after a POST the preview."""
     if not request.user.has_perms(PERMISSIONS):
         raise PermissionDenied
     client = client_or_404(key)
@@ -227,11 +227,11 @@ def preview_page(request: HttpRequest, key: int) -> HttpResponse:
 
 
 def client_or_404(key: int) -> Client:
-    """Return a client with its application. Raises Http404, also for a number that no row can have."""
+    """Return a client with its application. Raises Http404, also for a number too large for a key."""
     rows = Client.objects.select_related("application")
     return get_object_or_404(rows, pk=key if is_number_of_a_row(str(key)) else 0)
 
 
 def _shown(found: Preview) -> list[tuple[str, str]]:
-    told = ((gettext("ID token"), found.id_token), (gettext("Userinfo"), found.userinfo))
-    return [(label, json.dumps(claims, indent=2, ensure_ascii=False)) for label, claims in told]
+    parts = ((gettext("ID token"), found.id_token), (gettext("Userinfo"), found.userinfo))
+    return [(label, json.dumps(claims, indent=2, ensure_ascii=False)) for label, claims in parts]

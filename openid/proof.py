@@ -1,7 +1,8 @@
-"""When the user of a sign-in proved who they are, and whether a client's request wants it proven again.
+"""When the user of a sign-in last authenticated, and whether a client requests it again.
 
-A browser that is sent to prove it comes back with `asked`: signed, when and for which request that was. A
-sign-in also remembers the time for each client, so that a request without `prompt` gets round nothing.
+A browser that is sent to authenticate returns with `asked`, a signed value: the time, and a fingerprint of
+the request. The session also stores the time for each client, so that a client cannot avoid it by repeating
+the request without `prompt`.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ CLIENTS_LIMIT = 20
 
 
 def proven_at(request: HttpRequest, sign_in: SignIn) -> float:
-    """Return when the user proved who they are last, in this sign-in. Unix time."""
+    """Return when the user last authenticated in this sign-in. Unix time."""
     began = sign_in.started_at.timestamp()
     records = get_authentication_records(request, cast(User, request.user))
     return max([began, *(float(each.get("at", 0)) for each in records)])
@@ -44,7 +45,7 @@ def proven_at(request: HttpRequest, sign_in: SignIn) -> float:
 def is_fresh(
     request: HttpRequest, client: Client, asked: AuthorizationRequest, parameters: Parameters
 ) -> bool:
-    """Return whether the proof is as fresh as the request wants, or has been given since it was asked for."""
+    """Return whether the last authentication is as recent as the request demands, or came after we asked."""
     at = proven_at(request, request.sign_in)  # type: ignore[attr-defined]
     pending = request.session.get(PENDING, {}).get(str(client.pk), 0.0)
     if at < pending:
@@ -58,7 +59,7 @@ def is_fresh(
 
 
 def ask(request: HttpRequest, client: Client, parameters: Parameters) -> str:
-    """Note that the proof is asked for now, and return where the browser comes back to."""
+    """Record that the user is asked to authenticate now. Return the URL to return to afterwards."""
     now = time.time()
     if request.user.is_authenticated:
         pending = {**request.session.get(PENDING, {}), str(client.pk): now}
@@ -69,14 +70,14 @@ def ask(request: HttpRequest, client: Client, parameters: Parameters) -> str:
 
 
 def forget(request: HttpRequest, client: Client) -> None:
-    """Forget that the proof was asked for: the client has its answer."""
+    """Delete the record of the question, because the client has its answer."""
     pending = request.session.get(PENDING, {})
     if pending.pop(str(client.pk), None) is not None:
         request.session[PENDING] = pending
 
 
 def page_of(user: User) -> str:
-    """Return the page on which a user proves who they are; "" if there is none for them."""
+    """Return the page on which a user authenticates again; "" if the user has no method for it."""
     if get_reauthentication_flows(user):
         return str(get_adapter().get_reauthentication_methods(user)[0]["url"])
     if Upstream.objects.filter(enabled=True, identities__user=user).exists():
@@ -93,5 +94,5 @@ def _asked_at(parameters: Parameters) -> float | None:
 
 
 def _fingerprint(parameters: Parameters) -> str:
-    told = sorted((name, text) for name, text in parameters.values.items() if name != ASKED)
-    return hashlib.sha256(urlencode(told).encode()).hexdigest()
+    pairs = sorted((name, text) for name, text in parameters.values.items() if name != ASKED)
+    return hashlib.sha256(urlencode(pairs).encode()).hexdigest()

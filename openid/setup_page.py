@@ -1,4 +1,4 @@
-"""The page that shows what to enter in an application for one client. It never shows a secret."""
+"""The page that shows which settings to enter in an application for one client. It never shows a secret."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from openid.preview import client_or_404
 @never_cache
 @require_safe
 def setup_page(request: HttpRequest, key: int) -> HttpResponse:
-    """Show the fields for the application that is chosen, and what the client lacks for it."""
+    """Show the settings for the selected application, and what the client still lacks for it."""
     if not request.user.has_perm("openid.view_client"):
         raise PermissionDenied
     client = client_or_404(key)
@@ -41,7 +41,7 @@ def setup_page(request: HttpRequest, key: int) -> HttpResponse:
 
 
 def fields_for(chosen: Instructions, client: Client) -> dict[str, Any]:
-    """Return what stands on the page: settings to copy, and addresses with whether they are registered."""
+    """Return the page's contents: settings to copy, and URIs with whether they are registered."""
     values = {
         "issuer": settings.IKD_PORTAL_ORIGIN,
         "client_id": client.client_id,
@@ -61,7 +61,7 @@ def fields_for(chosen: Instructions, client: Client) -> dict[str, Any]:
 
 
 def _site_of(client: Client) -> str:
-    """Return the origin of the client's first redirect URI on the web; "" without one."""
+    """Return the origin of the client's first http or https redirect URI; "" without one."""
     for uri in client.redirect_uris.split():
         if uri.startswith(("https://", "http://")):
             return "/".join(uri.split("/", 3)[:3])

@@ -1,4 +1,4 @@
-"""The proof of a sign-out in the admin, for one sign-in and for a user."""
+"""Admin pages that prove a sign-out, for one sign-in and for a user."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from accounts.admin.lockdowns import PROOF_PERMISSIONS
 from accounts.models import User
 from authgate.admin.audited import is_number_of_a_row
 from authgate.models import SignIn
-from openid.sign_out_proof import ClientLine, Proof, Told, proof_of_sign_in, proof_of_user
+from openid.sign_out_proof import ClientLine, Notice, Proof, proof_of_sign_in, proof_of_user
 
 PROBLEMS = {
     "the provider cannot be reached": _("The client cannot be reached."),
@@ -46,13 +46,13 @@ PROBLEMS = {
         "The client compressed its response, which the portal did not request."
     ),
 }
-"""What is said of clients where the requests' own reasons say it of providers."""
+"""Messages about clients in place of the request errors, which speak of providers."""
 
 
 @never_cache
 @require_safe
 def sign_in_proof(request: HttpRequest, key: int) -> HttpResponse:
-    """Show what one sign-in still opens."""
+    """Show what one sign-in still gives access to."""
     _require(request, *PROOF_PERMISSIONS)
     sign_in = get_object_or_404(SignIn.objects.select_related("user"), pk=_key(key))
     back = reverse("admin:authgate_signin_change", args=[sign_in.pk])
@@ -62,7 +62,7 @@ def sign_in_proof(request: HttpRequest, key: int) -> HttpResponse:
 @never_cache
 @require_safe
 def user_proof(request: HttpRequest, key: int) -> HttpResponse:
-    """Show what the sign-ins of a user still open."""
+    """Show what a user's sign-ins still give access to."""
     _require(request, "accounts.view_user", *PROOF_PERMISSIONS)
     user = get_object_or_404(User, pk=_key(key))
     back = reverse("admin:accounts_user_change", args=[user.pk])
@@ -90,7 +90,7 @@ def _page(request: HttpRequest, of: Model, username: str, proof: Proof, back: st
         "at": moment_words(proof.at),
         "gates": [(line, moment_words(line.closed_at) if line.closed_at else "") for line in proof.gates],
         "clients": [
-            (line, moment_words(line.dead_at) if line.dead_at else "", told_words(line))
+            (line, moment_words(line.dead_at) if line.dead_at else "", notice_words(line))
             for line in proof.clients
         ],
     }
@@ -99,19 +99,19 @@ def _page(request: HttpRequest, of: Model, username: str, proof: Proof, back: st
 
 
 def moment_words(moment: Any) -> str:
-    """Return a moment to the second, which the formats of languages leave out."""
+    """Return a date and time to the second, because Django's formats leave out seconds."""
     return date_format(timezone.localtime(moment), gettext("j F Y, H:i:s e"))
 
 
-def told_words(line: ClientLine) -> str:
-    """Return in one or two sentences whether a client knows, and what happens next."""
-    if line.told is Told.LIVE:
+def notice_words(line: ClientLine) -> str:
+    """Return one or two sentences: whether a client was notified, and what happens next."""
+    if line.notice is Notice.LIVE:
         return gettext("Its session has not ended.")
-    if line.told is Told.CONFIRMED:
+    if line.notice is Notice.CONFIRMED:
         return gettext("It confirmed after %(ms)d ms.") % {"ms": line.milliseconds}
-    if line.told is Told.WAITING:
+    if line.notice is Notice.WAITING:
         return gettext("The portal is notifying it now.")
-    if line.told is Told.TRYING and line.delivery is not None:
+    if line.notice is Notice.TRYING and line.delivery is not None:
         text = gettext("Attempt %(tries)d failed. The next one is at %(at)s.")
         text %= {"tries": line.delivery.tries, "at": moment_words(line.delivery.due_at)}
         return f"{problem_words(line.delivery.answer)} {text}"
@@ -124,7 +124,7 @@ def told_words(line: ClientLine) -> str:
 
 
 def problem_words(answer: str) -> str:
-    """Return in one sentence why a client did not confirm. `answer` is that of a LogoutDelivery."""
+    """Return one sentence: why a client did not confirm. `answer` is the field of a LogoutDelivery."""
     if answer in PROBLEMS:
         return str(PROBLEMS[answer])
     return gettext("The client answered with %(answer)s.") % {"answer": answer}

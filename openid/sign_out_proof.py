@@ -1,4 +1,4 @@
-"""What a sign-out reached: for each application and client, what is closed since when, and what is open."""
+"""The effect of a sign-out: for each application and client, what has ended, when, and what has not."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from openid.models import Grant, LogoutDelivery, Token
 from openid.sweep import KEPT_FOR
 
 SHOWN = 200
-"""Origins, and grants, at most."""
+"""Origins at most, and grants at most."""
 
 
-class Told(Enum):
-    """Whether a client knows that its session ended."""
+class Notice(Enum):
+    """Whether a client was notified that its session ended."""
 
     LIVE = "live"
     CONFIRMED = "confirmed"
@@ -34,7 +34,7 @@ class Told(Enum):
 
 @dataclass(frozen=True, slots=True)
 class GateLine:
-    """The gate sessions at one origin. `closed_at` is when the last one ended; None if one is open."""
+    """The gate sessions at one origin. `closed_at` is when the last one ended, or None if one is open."""
 
     application: str
     origin: str
@@ -44,15 +44,15 @@ class GateLine:
 
 @dataclass(frozen=True, slots=True)
 class ClientLine:
-    """A client's session. `dead_at` is when its tokens died; None if one counts.
+    """A client's session. `dead_at` is when its last token ended, or None if one is valid.
 
-    `tokens_end_at` is when its last access token expires; None if all have.
+    `tokens_end_at` is when its last access token expires, or None if all have expired.
     """
 
     application: str
     client_id: str
     dead_at: datetime | None
-    told: Told
+    notice: Notice
     delivery: LogoutDelivery | None
     tokens_end_at: datetime | None = None
 
@@ -66,7 +66,7 @@ class ClientLine:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """Everything that was open, as it stands `at` that moment."""
+    """All sessions of a sign-in or user, in their state at the moment `at`."""
 
     at: datetime
     gates: tuple[GateLine, ...]
@@ -76,22 +76,22 @@ class Proof:
 
     @property
     def is_whole(self) -> bool:
-        """Whether nothing is open, and each client that can be told knows."""
+        """Whether nothing is open, and every client with a logout URI confirmed."""
         gates_closed = all(line.closed_at for line in self.gates)
-        done = (Told.CONFIRMED, Told.NO_ADDRESS)
-        clients_done = all(line.dead_at and line.told in done for line in self.clients)
+        done = (Notice.CONFIRMED, Notice.NO_ADDRESS)
+        clients_done = all(line.dead_at and line.notice in done for line in self.clients)
         return gates_closed and clients_done and not self.live_api_tokens
 
 
 def proof_of_sign_in(sign_in: SignIn) -> Proof:
-    """Return what is left of one sign-in. Four queries."""
+    """Return the sessions of one sign-in. Four queries."""
     now = timezone.now()
     which = SignIn.objects.filter(pk=sign_in.pk)
     return Proof(now, _gates(which, now), _clients(which, now))
 
 
 def proof_of_user(user: User) -> Proof:
-    """Return what is left of the sign-ins of a user that live, or ended within a day. Six queries."""
+    """Return the sessions of a user's sign-ins that are live or ended within a day. Six queries."""
     now = timezone.now()
     since = now - KEPT_FOR
     which = user.sign_ins.filter(Q(ended_at=None, expires_at__gt=since) | Q(ended_at__gt=since))
@@ -104,7 +104,7 @@ def proof_of_user(user: User) -> Proof:
 
 
 def _gates(which: QuerySet[SignIn], now: datetime) -> tuple[GateLine, ...]:
-    """Return the gates by origin. A gate ends with its sign-in, at its expiry at the latest."""
+    """Return gate sessions by origin. They end with their sign-in, when it expires at the latest."""
     ends = Least(
         Coalesce("ended_at", "sign_in__expires_at"), Coalesce("sign_in__ended_at", "sign_in__expires_at")
     )
@@ -122,7 +122,7 @@ def _gates(which: QuerySet[SignIn], now: datetime) -> tuple[GateLine, ...]:
 
 
 def _clients(which: QuerySet[SignIn], now: datetime, subject: str = "") -> tuple[ClientLine, ...]:
-    """Return the sessions of clients; with `subject` also those of clients that were deleted."""
+    """Return clients' sessions. With `subject`, sessions of deleted clients are included."""
     access = Q(tokens__kind=Token.Kind.ACCESS)
     grants = Grant.objects.filter(sign_in__in=which, superseded=False).annotate(
         tokens_end_at=Max("tokens__expires_at", filter=access)
@@ -141,39 +141,39 @@ def _clients(which: QuerySet[SignIn], now: datetime, subject: str = "") -> tuple
         for sid, of_session in groupby(found, key=lambda grant: grant.sid)
     ]
     lines += [_orphan(each) for each in deliveries.values()]
-    return tuple(sorted(lines, key=lambda line: (line.told is Told.CONFIRMED, line.application)))
+    return tuple(sorted(lines, key=lambda line: (line.notice is Notice.CONFIRMED, line.application)))
 
 
 def _client_line(grants: list[Grant], delivery: LogoutDelivery | None, now: datetime) -> ClientLine:
     client = grants[0].client
-    deaths = [_died_at(grant, now) for grant in grants]
+    deaths = [_ended_at(grant, now) for grant in grants]
     dead_at = None if None in deaths else max(each for each in deaths if each)
     ends = [each for grant in grants if (each := grant.tokens_end_at) and each > now]  # type: ignore[attr-defined]
     has_ended = all(grant.ended_at for grant in grants)
-    told = _told(delivery) if has_ended else Told.LIVE
+    notice = _notice_of(delivery) if has_ended else Notice.LIVE
     return ClientLine(
-        client.application.name, client.client_id, dead_at, told, delivery, max(ends, default=None)
+        client.application.name, client.client_id, dead_at, notice, delivery, max(ends, default=None)
     )
 
 
-def _died_at(grant: Grant, now: datetime) -> datetime | None:
-    """Return when the tokens of a grant died, or None if they count."""
+def _ended_at(grant: Grant, now: datetime) -> datetime | None:
+    """Return when a grant's tokens ended, or None if they are valid."""
     ended = [each for each in (grant.revoked_at, grant.ended_at, grant.sign_in.ended_at) if each]
     if not grant.offline and grant.sign_in.expires_at <= now:
         ended.append(grant.sign_in.expires_at)
     return min(ended, default=None)
 
 
-def _told(delivery: LogoutDelivery | None) -> Told:
-    """Return what an ended session's client knows. Without a delivery there was no address."""
+def _notice_of(delivery: LogoutDelivery | None) -> Notice:
+    """Return whether an ended session's client was notified. Without a delivery it had no logout URI."""
     if delivery is None:
-        return Told.NO_ADDRESS
+        return Notice.NO_ADDRESS
     if delivery.done_at is not None:
-        return Told.CONFIRMED if delivery.answer == "taken" else Told.FAILED
-    return Told.TRYING if delivery.tries else Told.WAITING
+        return Notice.CONFIRMED if delivery.answer == "taken" else Notice.FAILED
+    return Notice.TRYING if delivery.tries else Notice.WAITING
 
 
 def _orphan(delivery: LogoutDelivery) -> ClientLine:
-    """Return the line of a client whose grant is deleted: by a client's end, or an earlier clean-up."""
+    """Return the line of a delivery without a grant: the client was deleted, or a clean-up ran."""
     name = delivery.audience
-    return ClientLine(name, name, delivery.created_at, _told(delivery), delivery)
+    return ClientLine(name, name, delivery.created_at, _notice_of(delivery), delivery)

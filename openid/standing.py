@@ -1,7 +1,7 @@
 """Loads a code or token with everything that decides whether it is valid, in one query.
 
-A grant counts while its sign-in does: each look-up reads both, with the client, and the user as rules see
-them.
+A grant is valid only while its sign-in is. Each look-up reads both, with the client and the user's facts that
+rules use.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Row = tuple[Any, ...]
 
 @dataclass(frozen=True, slots=True)
 class ClientFacts:
-    """A client as its calls need it. `secrets` are digests: two, or one twice, or none."""
+    """The facts about a client that its calls need. `secrets` are the digests of at most two secrets."""
 
     pk: int
     client_id: str
@@ -47,7 +47,7 @@ class ClientFacts:
 
     @property
     def has_keys(self) -> bool:
-        """Whether the client authenticates by assertions, and by nothing else."""
+        """Whether the client authenticates only by assertions."""
         return bool(self.jwks or self.jwks_uri)
 
     @property
@@ -73,10 +73,10 @@ CLIENT_FIELDS = (
 
 @dataclass(slots=True, kw_only=True)
 class Standing(Session):
-    """A code or token, its grant, its client and its user. Memory keeps those of access tokens.
+    """A code or token with its grant, client and user. Processes cache those of access tokens.
 
-    `counts_by_rows` is false once a row ended the grant; `is_live` adds the times. `ends_at` is the end of
-    the code or token itself, `taken_at` is when it was used.
+    `counts_by_rows` is false once a row ended the grant; `is_live` also compares times. `ends_at` is when the
+    code or token itself expires, `taken_at` when it was used.
     """
 
     pk: int
@@ -183,7 +183,7 @@ _DEVICES = PreparedQuery(
 
 
 def tokens(digests: list[bytes]) -> dict[bytes, Standing]:
-    """Return what tokens stand for, by their digests, whether they count or not. One query."""
+    """Return tokens by their digests, whether valid or not. One query."""
     return _standings(_TOKENS, digests, _token)
 
 
@@ -192,12 +192,12 @@ def token(digest: bytes) -> Standing | None:
 
 
 def code(digest: bytes) -> Standing | None:
-    """Return what a code stands for, taken or not. One query."""
+    """Return an authorization code, used or not. One query."""
     return _standings(_CODES, [digest], _code).get(digest)
 
 
 def device(digest: bytes) -> Standing | None:
-    """Return what the code of a device stands for that a user allowed. One query."""
+    """Return a device code that a user allowed. One query."""
     return _standings(_DEVICES, [digest], _device).get(digest)
 
 
@@ -241,7 +241,7 @@ def _device(own: Row) -> dict[str, Any]:
 
 
 def _standing(rows: list[Row], own: Callable[[Row], dict[str, Any]], now: float) -> Standing:
-    """Return what the rows of one code or token say: one for each of the user's groups."""
+    """Return the code or token in these rows. There is one row for each of the user's groups."""
     parts = list(rows[0])
 
     def take(count: int) -> list[Any]:

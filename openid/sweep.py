@@ -1,6 +1,7 @@
-"""Ends grants that no trigger ends: the sign-in expired or is idle, or no rule admits the user any more.
+"""Ends grants that no trigger ends: the sign-in expired or is idle, or the rules no longer admit the user.
 
-Their tokens are refused without this. It ends the grants, so that clients are told to end their sessions.
+Their tokens are refused without this. Ending the grants makes the portal notify clients, which then end their
+sessions.
 """
 
 from __future__ import annotations
@@ -27,24 +28,24 @@ from openid.models import DeviceCode, Grant, LogoutDelivery, Token
 
 BATCH = 500
 NEVER = 24 * 3600.0
-"""Seconds until time may end something, where nothing is known that it ends."""
+"""Seconds until the next sweep, if no grant is known to end by time."""
 
-BY_ONE = "openid-sweep"
-"""The key in the cache with which one of several portals sweeps."""
+SWEEP_LOCK = "openid-sweep"
+"""The cache key that lets only one of several portals sweep."""
 
-BY_ONE_FOR = 5
+SWEEP_LOCK_SECONDS = 5
 IDLE_SLACK = timedelta(seconds=60)
-"""How late the last use of a sign-in may be written. An ended grant stays ended, so this ends none early."""
+"""How late the last use of a sign-in may be written. Ended grants stay ended, so the sweep waits."""
 
 KEPT_FOR = timedelta(days=1)
 DEVICES_KEPT_FOR = timedelta(hours=1)
-"""Of a code after its end: a second use of one that was taken is noticed for so long."""
+"""How long a used code stays after it expires, so that a second use is detected."""
 
 DELIVERIES_KEPT_FOR = timedelta(days=7)
 
 
 def end_overdue() -> int:
-    """End the grants of sign-ins that expired or are idle, except offline ones. Return how many."""
+    """End the grants of expired or idle sign-ins, except offline ones. Return their number."""
     now = timezone.now()
     live = Grant.objects.filter(ended_at=None, offline=False)
     over = Q(sign_in__expires_at__lte=now)
@@ -55,22 +56,22 @@ def end_overdue() -> int:
 
 
 class Sweeps:
-    """Looks what time or a change of the rules may have ended, and ends it. Of several portals one does."""
+    """Ends grants that time or a change of the rules has ended. Only one of several portals does the work."""
 
     def __init__(self) -> None:
         self._changes: object = None
         self._access_ends_at: datetime | None = None
 
     def go(self) -> float:
-        """End what is over. Return the seconds until time ends something else that is known now."""
+        """End what is due. Return the seconds until the next known end."""
         live = live_ends()
         if not live:
             return NEVER
         now, ends = timezone.now(), [at for at in live if at is not None]
         changes, over_at = _changes(), self._access_ends_at
         is_changed = changes != self._changes or (over_at is not None and over_at <= now)
-        if (is_changed or min(ends, default=now) < now) and not _is_mine():
-            return BY_ONE_FOR
+        if (is_changed or min(ends, default=now) < now) and not _claim_sweep():
+            return SWEEP_LOCK_SECONDS
         if is_changed:
             self._access_ends_at = _next_end_of_access(now)
             end_unadmitted()
@@ -82,14 +83,14 @@ class Sweeps:
 
 
 def _next_end_of_access(now: datetime) -> datetime | None:
-    """Return when time ends the next rule or membership. No change tells of that."""
+    """Return when the next rule or membership expires, which the change feed does not report."""
     rules = Rule.objects.filter(expires_at__gt=now).aggregate(at=Min("expires_at"))["at"]
     memberships = Membership.everything.filter(ends_at__gt=now).aggregate(at=Min("ends_at"))["at"]
     return min((at for at in (rules, memberships) if at is not None), default=None)
 
 
 def live_ends() -> list[datetime | None]:
-    """Return when time ends the next sign-in of each timeout that has a live grant; None for offline ones."""
+    """Return when the next sign-in with a live grant ends, for each timeout. None for offline grants."""
     return [
         None if offline else min(expires_at, seen_at + timedelta(seconds=timeout) + IDLE_SLACK)
         for offline, timeout, expires_at, seen_at in _LIVE.rows()
@@ -105,24 +106,24 @@ _LIVE = PreparedLookup(_live)
 
 
 def _changes() -> object:
-    """Return what differs after every change of a user, group, application or rule.
+    """Return a value that differs after every change of a user, group, application or rule.
 
-    Not only the newest: on PostgreSQL, rows commit out of order.
+    The newest key is not enough: on PostgreSQL, rows commit out of order.
     """
     found = Change.objects.filter(kind__in=("user", "application"))
     return found.aggregate(newest=Max("pk"), count=Count("pk"))
 
 
-def _is_mine() -> bool:
-    """Return whether this portal sweeps now. If the cache cannot be asked, each does."""
+def _claim_sweep() -> bool:
+    """Return whether this portal sweeps now. If the cache fails, every portal sweeps."""
     try:
-        return cache.add(BY_ONE, 1, BY_ONE_FOR)
+        return cache.add(SWEEP_LOCK, 1, SWEEP_LOCK_SECONDS)
     except Exception:
         return True
 
 
 def end_unadmitted() -> int:
-    """End the grants that the rules refuse now; one that merely lacks a second factor stays."""
+    """End the grants that the rules refuse now. A grant that merely lacks a second factor stays."""
     ended, after, now = 0, 0, timezone.now()
     live = Grant.objects.filter(ended_at=None).select_related("sign_in", "client").order_by("pk")
     while batch := list(live.filter(pk__gt=after)[:BATCH]):
@@ -132,7 +133,7 @@ def end_unadmitted() -> int:
 
 
 def _refused(grants: list[Grant]) -> list[Grant]:
-    """Return those of a batch that no rule admits. The same number of queries for each batch."""
+    """Return the grants of a batch that no rule admits. The number of queries is the same for each batch."""
     wanted = {grant.client.application_id for grant in grants}
     applications = {each.id: each for each, _ in loader.load_compiled(wanted)}
     people = _people({grant.sign_in.user_id for grant in grants})
@@ -146,7 +147,7 @@ def _refused(grants: list[Grant]) -> list[Grant]:
 
 
 def _is_refused(grant: Grant, application: Application | None, person: Subject | None) -> bool:
-    """Return whether the rules refuse a grant. Maintenance ends none: afterwards users go on."""
+    """Return whether the rules refuse a grant. Maintenance is ignored, so that users can go on later."""
     if application is None or person is None:
         return True
     subject = Subject(
@@ -163,7 +164,7 @@ def _is_refused(grant: Grant, application: Application | None, person: Subject |
 
 
 def _people(ids: set[int]) -> dict[int, Subject]:
-    """Return active users as rules see them. Three queries."""
+    """Return active users with the facts that rules use. Three queries."""
     groups: dict[int, list[tuple[int, str]]] = {}
     member = User.groups.through.objects.filter(user_id__in=ids)
     for user, group, name in member.values_list("user_id", "group_id", "group__name"):
@@ -182,7 +183,7 @@ def _end(which: Iterable[int] | QuerySet[Grant, int], now: datetime) -> int:
 
 
 def end_spent() -> int:
-    """End offline grants that nothing can use any more, once their sign-in is over. Return how many."""
+    """End offline grants that can no longer be used after their sign-in ended. Return their number."""
     now = timezone.now()
     usable = Token.objects.filter(grant=OuterRef("pk"), expires_at__gt=now, taken_at=None)
     spent = Grant.objects.filter(ended_at=None, offline=True, created_at__lt=now - timedelta(hours=1))
@@ -193,8 +194,8 @@ def end_spent() -> int:
 def delete_old() -> int:
     """Delete expired tokens and device codes, ended grants after a day, and deliveries after a week.
 
-    Expired refresh tokens stay with their grant, so that a second use is noticed. Return the largest number
-    of these; at most `BATCH` of each.
+    Expired refresh tokens stay with their grant, so that a second use is detected. Deletes at most `BATCH` of
+    each kind and returns the largest number.
     """
     now = timezone.now()
     tokens = Token.objects.filter(kind=Token.Kind.ACCESS, expires_at__lte=now)

@@ -1,6 +1,6 @@
-"""What a process remembers of access tokens, and the change feed that keeps it true within a second.
+"""The access tokens that a process caches, and the change feed that keeps the cache current to a second.
 
-As the gate's memory of sessions, and apart from it: no gate session can be found here, nor a token there.
+It works like the gate's cache of sessions, but is separate: neither can find the other's entries.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from openid.standing import Standing
 
 
 class TokenMemory(WorkerMemory):
-    """Access tokens, the compiled applications by their ids, and the keys that sign."""
+    """Access tokens, compiled applications by their ids, and the signing keys."""
 
     def __init__(self, clock: Callable[[], float] = boottime) -> None:
         super().__init__(loader.gate_settings(), clock=clock)
@@ -41,7 +41,7 @@ class TokenMemory(WorkerMemory):
 
 
 class TokenFeed(Feed):
-    """Reads the change feed for access tokens, while clients call."""
+    """Reads the change feed for access tokens, but only while clients call."""
 
     memory: TokenMemory
     reads_idle_every = None
@@ -50,9 +50,10 @@ class TokenFeed(Feed):
         super().__init__(memory, clock)
 
     def ensure_memory(self) -> bool:
-        """Read the feed unless it was read just now, and return whether memory may be believed.
+        """Read the feed unless it was read just now. Return whether the cache can be trusted.
 
-        A grace without a database does not count: then the database is asked, and the call fails.
+        The grace period during a database outage does not apply here. The caller then queries the database,
+        and the call fails.
         """
         if self.may_answer() and self.is_fresh():
             return True
@@ -71,24 +72,24 @@ class TokenFeed(Feed):
         return {digest: each for digest, each in standing.tokens(keys).items() if each.counts_by_rows}
 
     def _publish(self) -> None:
-        """Publish nothing: the numbers of memory in the metrics are the gate's."""
+        """Publish nothing: the metrics about memory are the gate's."""
 
 
 current: TokenFeed | None = None
-"""The feed of this process; None under `runserver` and in commands, which ask the database each time."""
+"""The feed of this process. None under `runserver` and in commands, which query the database each time."""
 
 
 def start() -> None:
-    """Begin to follow the feed. Called once, after the worker has forked. It reads while clients call."""
+    """Start to follow the feed, which is read only while clients call. Call it once, after the fork."""
     global current
     current = TokenFeed(TokenMemory())
     current.start()
 
 
 def token(digest: bytes) -> Standing | None:
-    """Return what a token stands for. No query for an access token in memory, otherwise one.
+    """Return a code or token. No query for a cached access token, otherwise one.
 
-    None for a token that is unknown, or whose grant has ended.
+    None if the token is unknown or its grant has ended.
     """
     if current is None or not current.ensure_memory():
         return _loaded(digest)
@@ -109,14 +110,14 @@ def _loaded(digest: bytes) -> Standing | None:
 
 
 def application(id: int) -> Application | None:
-    """Return a compiled application: from memory, or by two queries."""
+    """Return a compiled application, from the cache or by two queries."""
     if current is not None and current.ensure_memory():
         return current.memory.application_with(id)
     return loader.load_one(id)
 
 
 def signing_keys() -> keys.Keys:
-    """Return the keys that sign: from memory, or by one query. The first call of all creates a key."""
+    """Return the signing keys, from the cache or by one query. The very first call creates a key."""
     if current is not None and current.ensure_memory() and current.memory.keys:
         return current.memory.keys
     return keys.load_or_create()

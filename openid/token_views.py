@@ -55,7 +55,7 @@ def token(request: HttpRequest) -> HttpResponse:
 
 
 def _named_in(form: Parameters) -> Standing | None:
-    """Return what a request wants to exchange, loaded together with its client. One query."""
+    """Return the code or token that a request wants to exchange, loaded with its client. One query."""
     kind = form.get("grant_type")
     if kind == "authorization_code" and form.get("code"):
         return standing.code(grants.digest(form.get("code")))
@@ -69,8 +69,9 @@ def _named_in(form: Parameters) -> Standing | None:
 def _exchange_code(request: HttpRequest, code: Standing | None, asked: CodeRequest) -> HttpResponse:
     if code is None or code.redirect_uri != asked.redirect_uri:
         raise invalid_grant("the code is unknown")
-    # Before the code counts as used: a reader of logs has no verifier, and could end the user's tokens.
-    if not pkce.is_right(asked.verifier, code.challenge):
+    # Check the verifier before the code counts as used. An attacker who reads logs has no verifier, and could
+    # otherwise end the user's tokens.
+    if not pkce.matches(asked.verifier, code.challenge):
         wrong = "the code verifier is missing or wrong"
         client_notes.note_trouble(code.client.pk, ClientTrouble.Kind.REQUEST, wrong)
         raise invalid_grant(wrong)
@@ -108,7 +109,7 @@ def _refresh(request: HttpRequest, found: Standing | None, asked: RefreshRequest
     is_reused = found.is_taken and not grants.may_race(found)
     if is_reused:
         _note_reuse(request, found, "a refresh token was used twice")
-    # The rules may admit the user again tomorrow: a token that they refuse now is not taken.
+    # The rules may admit the user again tomorrow, so a token that they refuse now is not marked as used.
     ruling = _ruling(request, found)
     if is_reused or ruling is None:
         raise invalid_grant("the sign-in has ended, or the user has no access any more")
@@ -120,7 +121,7 @@ def _refresh(request: HttpRequest, found: Standing | None, asked: RefreshRequest
 def _issued(
     request: HttpRequest, found: Standing, scopes: tuple[str, ...], sequence: int, reason: str
 ) -> Issued:
-    """Return new tokens for a code or refresh token, which is then used. Raises ProtocolError."""
+    """Return new tokens and mark the code or refresh token as used. Raises ProtocolError."""
     issued = grants.issue(found, scopes, sequence)
     if not grants.take(found) and not (grants.may_race(found) and grants.was_taken(found)):
         grants.withdraw(issued)
@@ -130,10 +131,11 @@ def _issued(
 
 
 def _ruling(request: HttpRequest, found: Standing) -> Ruling | None:
-    """Return the decision if a grant counts and the rules let its user in, None otherwise.
+    """Return the decision if the grant is valid and the rules admit its user, otherwise None.
 
-    A public client runs where its user is; a server asks for a user whose address it was at the sign-in.
-    Raises ProtocolError under maintenance: the grant stays, and clients try again.
+    A public client runs on the user's machine, so its own address decides. A server calls for the user, so
+    the user's address at the sign-in decides. Raises ProtocolError under maintenance: the grant stays, and
+    clients try again.
     """
     if not found.counts_by_rows or not found.is_live(time.time()):
         return None
@@ -148,7 +150,10 @@ def _ruling(request: HttpRequest, found: Standing) -> Ruling | None:
 
 
 def _note_reuse(request: HttpRequest, found: Standing, reason: str) -> None:
-    """Revoke the grant of what was used twice (RFC 9700, section 4.14.2): a thief may have one of the two."""
+    """Revoke the grant of a code or token that was used twice (RFC 9700, section 4.14.2).
+
+    A thief may have sent one of the two requests.
+    """
     if grants.was_taken(found) and grants.revoke(found.grant_id):
         record(
             "openid_reuse",
@@ -161,17 +166,18 @@ def _note_reuse(request: HttpRequest, found: Standing, reason: str) -> None:
 
 
 def _token_answer(found: Standing, ruling: Ruling, issued: Issued, scopes: tuple[str, ...]) -> HttpResponse:
-    told: dict[str, Any] = {
+    body: dict[str, Any] = {
         "access_token": issued.access,
         "token_type": "Bearer",
         "expires_in": issued.access_seconds,
         "scope": " ".join(scopes),
     }
     if "openid" in scopes:
-        told["id_token"] = _id_token(found, ruling, issued.access, scopes)
-        # Keycloak as a broker finds the session that a logout token names by this, and not by the ID token.
-        told["session_state"] = found.sid
-    return answer(told | ({"refresh_token": issued.refresh} if issued.refresh else {}))
+        body["id_token"] = _id_token(found, ruling, issued.access, scopes)
+        # As a broker, Keycloak finds the session that a logout token names by this value, not by the ID
+        # token.
+        body["session_state"] = found.sid
+    return answer(body | ({"refresh_token": issued.refresh} if issued.refresh else {}))
 
 
 def _id_token(found: Standing, ruling: Ruling, access: str, scopes: tuple[str, ...]) -> str:
@@ -209,7 +215,7 @@ def userinfo(request: HttpRequest) -> HttpResponse:
 
 @for_clients("POST")
 def introspect(request: HttpRequest) -> HttpResponse:
-    """Say whether a token of the asking client counts (RFC 7662). Of any other token nothing is told."""
+    """Return whether a token of the calling client is valid (RFC 7662). Others' tokens are inactive."""
     call = call_of(request)
     form = call.form
     named = form.get("token")
@@ -220,7 +226,7 @@ def introspect(request: HttpRequest) -> HttpResponse:
     token_requests.token_named(form)
     if found is None or found.is_taken or found.client.pk != client.pk or _ruling(request, found) is None:
         return answer({"active": False})
-    told = {
+    body = {
         "active": True,
         "scope": " ".join(found.scopes),
         "client_id": client.client_id,
@@ -230,15 +236,15 @@ def introspect(request: HttpRequest) -> HttpResponse:
         "iss": settings.IKD_PORTAL_ORIGIN,
         "exp": int(found.ends_at),
     }
-    return answer(told | ({"token_type": "Bearer"} if found.kind == Token.Kind.ACCESS else {}))
+    return answer(body | ({"token_type": "Bearer"} if found.kind == Token.Kind.ACCESS else {}))
 
 
 @from_clients_pages
 @for_clients("POST")
 def revoke(request: HttpRequest) -> HttpResponse:
-    """Revoke a token of the asking client (RFC 7009); a refresh token with all of its grant's tokens.
+    """Revoke a token of the calling client (RFC 7009). A refresh token takes all tokens of its grant with it.
 
-    The answer is the same for a token that is unknown or another client's, of which nothing is revoked.
+    The answer is the same for unknown tokens and for other clients' tokens, which stay valid.
     """
     call = call_of(request)
     form = call.form

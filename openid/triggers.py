@@ -1,9 +1,9 @@
-"""Database triggers that end grants with their sign-ins, and write what clients are to be told.
+"""Database triggers that end grants with their sign-ins and queue notifications to clients.
 
-On PostgreSQL, others notify the process that tells them (`authgate/worker/written.py`).
+On PostgreSQL, other triggers wake the process that sends the notifications (`authgate/worker/written.py`).
 
-Triggers, so that raw SQL, cascades and `QuerySet.update` end grants, too. No look-up relies on them: tokens
-of an ended sign-in are refused without. Only the client's own session is ended by what they write.
+Triggers also run for raw SQL, cascades and `QuerySet.update`. No look-up relies on them: tokens of an ended
+sign-in are refused anyway. The queued notifications only end the client's own session.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ ENDS = "OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL"
 
 @dataclass(frozen=True, slots=True)
 class Trigger:
-    """SQL of a trigger; `{now}` in `action` is the moment. Without `vendor` it is for every database."""
+    """The SQL of a trigger. `{now}` in `action` is the current time. `vendor` is "" for every database."""
 
     name: str
     table: str
@@ -66,7 +66,7 @@ TRIGGERS = (
 
 
 def install(using: str = "default") -> None:
-    """Create every trigger again: SQLite loses those of a table that a migration rebuilds."""
+    """Create every trigger again. SQLite drops the triggers of a table that a migration rebuilds."""
     connection = connections[using]
     with connection.cursor() as cursor:
         if not TABLES.issubset(connection.introspection.table_names(cursor)):
@@ -76,8 +76,8 @@ def install(using: str = "default") -> None:
                 cursor.execute(statement)
 
 
-def make_way(using: str, plan: Sequence[tuple[object, bool]]) -> None:
-    """Drop the triggers before a migration that they would stand in the way of."""
+def drop_before_migration(using: str, plan: Sequence[tuple[object, bool]]) -> None:
+    """Drop the triggers before a migration if they would make it fail."""
     connection = connections[using]
     if not any(backwards or connection.vendor == "sqlite" for _, backwards in plan):
         return

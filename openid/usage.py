@@ -1,4 +1,4 @@
-"""Counts sign-ins by OpenID Connect as requests of a person to the client's application.
+"""Counts sign-ins by OpenID Connect as a user's requests to the client's application.
 
 A worker's thread writes the counts in batches, as it does for checks.
 """
@@ -21,7 +21,7 @@ OUTCOMES = {
 
 
 def count(ruling: Ruling) -> None:
-    """Count an authorization or a refresh, with the rule that decided about it."""
+    """Count an authorization or a refresh, with the rule that decided."""
     if ruling.application is None:
         return
     decision, person = ruling.decision, ruling.subject.user_id

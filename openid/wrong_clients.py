@@ -1,6 +1,7 @@
-"""Limits what clients with wrong credentials cost: beyond a budget of their network, nothing is looked up.
+"""Limits the cost of clients with wrong credentials. Each network has a budget of failed attempts.
 
-A client that proved who it is before passes always, whoever else sends wrong secrets from its network.
+Beyond it, requests are refused without a query. A client that authenticated before always passes, even if
+others in its network send wrong secrets.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ from authgate.network_limits import WrongTries
 from openid.protocol.client_authentication import Credentials
 from openid.protocol.errors import ProtocolError
 
-KEPT = 4_096
-"""Clients of which a process remembers that they proved who they are."""
+MAX_REMEMBERED = 4_096
+"""Clients that a process remembers as authenticated."""
 
 WAIT = 1
-"""Seconds that a refused client is told to wait."""
+"""Seconds in the Retry-After header of a refused client."""
 
 _lock = threading.Lock()
 _wrong = WrongTries()
@@ -26,7 +27,7 @@ _right: OrderedDict[bytes, None] = OrderedDict()
 
 
 def require_room(credentials: Credentials, address: str) -> None:
-    """Raise ProtocolError if an address sent too many wrong credentials lately, and these are not known."""
+    """Raise ProtocolError if an address recently sent too many wrong credentials, unless these are known."""
     with _lock:
         if _key(credentials) in _right or not _wrong.is_full(address, time.time()):
             return
@@ -43,12 +44,12 @@ def note_wrong(address: str) -> None:
 def note_right(credentials: Credentials) -> None:
     with _lock:
         _right[_key(credentials)] = None
-        while len(_right) > KEPT:
+        while len(_right) > MAX_REMEMBERED:
             _right.popitem(last=False)
 
 
 def _key(credentials: Credentials) -> bytes:
-    """Return what a client is known by. Its assertions differ each time, and so do not count."""
+    """Return the key for a client's credentials. Assertions are left out because they differ each time."""
     secret = "" if credentials.method == "private_key_jwt" else credentials.secret
     named = "\0".join((credentials.method, credentials.client_id, secret))
     return hashlib.sha256(named.encode("utf-8", "replace")).digest()

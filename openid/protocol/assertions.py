@@ -1,4 +1,4 @@
-"""Client assertions: a client proves who it is by a JWT that it signed (7523, section 3; Core, section 9)."""
+"""Client assertions: a client authenticates by a JWT that it signed (7523, section 3; Core, section 9)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA")
 LONGEST = 8192
 LONGEST_JTI = 255
 LONGEST_LIFE = 600
-"""Seconds that an assertion may still live: so long its `jti` is remembered."""
+"""Seconds until an assertion may expire at most. Its `jti` has to be remembered for as long."""
 
 LEEWAY = 30
 MOST_KEYS = 10
@@ -29,7 +29,7 @@ def wrong() -> ProtocolError:
 
 
 def client_in(assertion: str) -> str:
-    """Return whom an assertion is of, which nothing proves yet. Raises ProtocolError."""
+    """Return the client that an assertion names. It is not verified yet. Raises ProtocolError."""
     if len(assertion) > LONGEST:
         raise wrong()
     try:
@@ -52,7 +52,7 @@ def key_id_in(assertion: str) -> str:
 
 
 def keys_in(text: str) -> list[dict[str, Any]]:
-    """Return the keys of a JWK set (7517). Raises ValueError with a problem's name."""
+    """Return the keys of a JWK set (7517). Raises ValueError with the name of the problem."""
     try:
         found = json.loads(text)
     except (ValueError, RecursionError):
@@ -72,7 +72,7 @@ def verified_id(
 ) -> tuple[str, float]:
     """Return `jti` and `exp` of a client's valid assertion. Raises ProtocolError.
 
-    The caller has to refuse a `jti` that came before.
+    The caller must refuse a `jti` that was used before.
     """
     try:
         header = jwt.get_unverified_header(assertion)
@@ -86,12 +86,12 @@ def verified_id(
             continue
         claims = _claims(assertion, key, str(algorithm))
         if claims is not None:
-            return _judged(claims, client_id, audiences, now)
+            return _validated(claims, client_id, audiences, now)
     raise wrong()
 
 
 def _claims(assertion: str, key: Mapping[str, Any], algorithm: str) -> dict[str, Any] | None:
-    """Return the claims if this key signed them in time. The key's kind and `alg` have to fit."""
+    """Return the claims if this key signed them and they are current. The key's `use` and `alg` must fit."""
     if key.get("use", "sig") != "sig" or key.get("alg", algorithm) != algorithm:
         return None
     try:
@@ -104,7 +104,7 @@ def _claims(assertion: str, key: Mapping[str, Any], algorithm: str) -> dict[str,
         return None
 
 
-def _judged(
+def _validated(
     claims: Mapping[str, Any], client_id: str, audiences: Collection[str], now: float
 ) -> tuple[str, float]:
     audience = claims["aud"]

@@ -20,7 +20,7 @@ _MAX_AGE = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class ClientFacts:
-    """What an authorization request is validated against. `scopes` are those that the client may have."""
+    """The facts about a client that a request is validated against. `scopes` are those it may have."""
 
     client_id: str
     redirect_uris: tuple[str, ...]
@@ -38,7 +38,7 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class AuthorizationRequest:
-    """A valid request. `max_age` is in seconds; `essential_acr` are the values of which one must be had."""
+    """A valid request. `max_age` is in seconds; one of the values in `essential_acr` is required."""
 
     client_id: str
     place: Place
@@ -52,12 +52,12 @@ class AuthorizationRequest:
 
     @property
     def is_silent(self) -> bool:
-        """Whether the user must not be asked anything."""
+        """Whether the portal must not ask the user anything."""
         return "none" in self.prompts
 
 
 def place_of(parameters: Parameters, client: ClientFacts) -> Place:
-    """Return where a request is answered. Raises Unredirectable (6749, section 3.1.2.4)."""
+    """Return where to send the answer. Raises Unredirectable (6749, section 3.1.2.4)."""
     uri = parameters.get("redirect_uri")
     if not uri:
         raise Unredirectable("the request names no redirect URI, or several")
@@ -68,7 +68,7 @@ def place_of(parameters: Parameters, client: ClientFacts) -> Place:
 
 
 def parse(parameters: Parameters, client: ClientFacts, place: Place) -> AuthorizationRequest:
-    """Return the request. Raises AuthorizationError for all that is wrong with it."""
+    """Return the request. Raises AuthorizationError if any parameter is wrong."""
     _refuse_unsupported(parameters)
     prompts = _prompts(parameters.get("prompt"))
     return AuthorizationRequest(
@@ -104,7 +104,7 @@ def _refuse_unsupported(parameters: Parameters) -> None:
 
 
 def _scopes(text: str, client: ClientFacts) -> tuple[str, ...]:
-    """Return the scopes that are known and that the client may have; others are ignored (Core 3.1.2.1)."""
+    """Return the known scopes that the client may have. Other scopes are ignored (Core, section 3.1.2.1)."""
     asked = text.split(" ") if text else []
     if any(not _SCOPE.fullmatch(each) for each in asked):
         raise AuthorizationError("invalid_scope", "scope cannot be read")
@@ -148,7 +148,7 @@ def _max_age(text: str) -> int | None:
 
 
 def _essential_acr(text: str) -> frozenset[str] | None:
-    """Return the acr values of which the client needs one (Core, section 5.5.1.1); None if it needs none."""
+    """Return the acr values of which the client requires one (Core, section 5.5.1.1), or None."""
     if not text:
         return None
     try:
@@ -166,7 +166,7 @@ def _essential_acr(text: str) -> frozenset[str] | None:
 
 
 def answer_url(place: Place, issuer: str, **parameters: str) -> str:
-    """Return where the browser carries an answer. Every answer names the issuer (9207, section 2)."""
-    told = {name: text for name, text in parameters.items() if text}
-    told |= {"state": place.state} if place.state else {}
-    return redirect_uris.with_parameters(place.redirect_uri, {**told, "iss": issuer})
+    """Return the URL that sends an answer to the client. Every answer names the issuer (9207, section 2)."""
+    answer = {name: text for name, text in parameters.items() if text}
+    answer |= {"state": place.state} if place.state else {}
+    return redirect_uris.with_parameters(place.redirect_uri, {**answer, "iss": issuer})

@@ -1,4 +1,4 @@
-"""Access tokens as requests carry them (6750): in the Authorization header alone."""
+"""Access tokens in requests (6750). Only the Authorization header is accepted."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 
 
 def token_in(authorization: Sequence[str], query: Parameters) -> str:
-    """Return the token of a request. Raises ProtocolError; without any token its error is empty (3.1)."""
+    """Return the token of a request. Raises ProtocolError; its error is "" if there is no token (3.1)."""
     if "access_token" in query.values or "access_token" in query.doubled:
         raise refused("invalid_request", "an access token must not stand in the query", status=400)
     if not authorization:
@@ -33,5 +33,5 @@ def invalid_token() -> ProtocolError:
 
 def refused(error: str, description: str, *, status: int = 401) -> ProtocolError:
     """Return an error with the challenge of section 3."""
-    told = f', error="{error}", error_description="{description}"' if error else ""
-    return ProtocolError(error, description, status=status, challenge=f'Bearer realm="openid"{told}')
+    details = f', error="{error}", error_description="{description}"' if error else ""
+    return ProtocolError(error, description, status=status, challenge=f'Bearer realm="openid"{details}')

@@ -1,4 +1,4 @@
-"""How a client says who it is at the endpoints that only clients use (6749, section 2.3)."""
+"""Credentials by which clients authenticate at the endpoints that only clients use (6749, section 2.3)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ METHODS = ("client_secret_basic", "client_secret_post", "private_key_jwt", "none
 
 @dataclass(frozen=True, slots=True)
 class Credentials:
-    """Who the client says it is. `secret` is a secret or an assertion; it is empty for a public client."""
+    """A client's claimed identity. `secret` is a secret or an assertion, or "" for a public client."""
 
     client_id: str
     secret: str
@@ -25,9 +25,10 @@ class Credentials:
 
 
 def credentials_in(authorization: Sequence[str], parameters: Parameters) -> Credentials:
-    """Return a request's credentials. `authorization` are all its Authorization headers.
+    """Return a request's credentials. `authorization` is the list of its Authorization headers.
 
-    Raises ProtocolError: invalid_request for two ways at once, invalid_client for none that can be read.
+    Raises ProtocolError: invalid_request if the client uses two methods at once, invalid_client if none can
+    be read.
     """
     parameters.require_single()
     if parameters.get("client_assertion") or parameters.get("client_assertion_type"):

@@ -12,19 +12,19 @@ from openid.protocol.parameters import Parameters
 GRANT_TYPE = "urn:ietf:params:oauth:grant-type:device_code"
 
 LETTERS = "BCDFGHJKLMNPQRSTVWXZ"
-"""Consonants without Y, in one case: no words, and no two letters that look alike (section 6.1)."""
+"""Upper-case consonants without Y. They form no words and include no look-alikes (section 6.1)."""
 
 LENGTH = 8
 _TYPED = re.compile(r"[\s\-_.\u2010-\u2015]+")
 
 
 def new_user_code() -> str:
-    """Return eight letters by lot, about 34 bits. The portal bounds the attempts at them."""
+    """Return eight random letters, about 34 bits. The portal limits attempts to guess them."""
     return "".join(secrets.choice(LETTERS) for _ in range(LENGTH))
 
 
 def normalised(typed: str) -> str:
-    """Return a typed user code as it is stored; "" if it can be none. Spaces, dashes and case are ignored."""
+    """Return a typed user code as it is stored; "" if invalid. Spaces, dashes and case are ignored."""
     code = _TYPED.sub("", typed[:64]).upper()
     return code if len(code) == LENGTH and set(code) <= set(LETTERS) else ""
 

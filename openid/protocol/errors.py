@@ -1,10 +1,10 @@
-"""Errors as the RFCs name them, and to whom each is answered."""
+"""Errors as the RFCs name them, grouped by who receives the answer."""
 
 from __future__ import annotations
 
 
 class ProtocolError(Exception):
-    """An error that is answered to the client as JSON (6749, section 5.2).
+    """An error that the client receives as JSON (6749, section 5.2).
 
     `challenge` is the WWW-Authenticate header of a 401, and `retry_after` that of a 429 in seconds.
     """
@@ -18,7 +18,7 @@ class ProtocolError(Exception):
 
 
 class Unredirectable(Exception):
-    """An authorization request whose client or redirect URI is wrong: only the user is told (3.1.2.4)."""
+    """An authorization request with a wrong client or redirect URI. Only the user sees it (3.1.2.4)."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -34,5 +34,5 @@ class AuthorizationError(Exception):
 
 
 def invalid_client(description: str) -> ProtocolError:
-    """Return the refusal of a client that did not prove who it is. The challenge is always Basic (5.2)."""
+    """Return the error for a client that failed to authenticate. The challenge is always Basic (5.2)."""
     return ProtocolError("invalid_client", description, status=401, challenge='Basic realm="openid"')

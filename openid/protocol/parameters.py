@@ -1,4 +1,4 @@
-"""Parameters of a request, parsed once: a doubled parameter is never read."""
+"""Parameters of a request, parsed once. A doubled parameter is never used."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from urllib.parse import parse_qsl
 from openid.protocol.errors import ProtocolError
 
 LONGEST = 16_384
-"""Octets of a query or a body."""
+"""Bytes of a query or a body at most."""
 
 MANY = 40
-"""Parameters of a request."""
+"""Parameters of a request at most."""
 
 
 class Unreadable(ProtocolError):
@@ -24,7 +24,7 @@ class Unreadable(ProtocolError):
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """Parameters by name. `doubled` are the names that came more than once (6749, section 3.1)."""
+    """Parameters by name. `doubled` are the names that occur more than once (6749, section 3.1)."""
 
     values: Mapping[str, str]
     doubled: frozenset[str] = frozenset()
@@ -42,7 +42,7 @@ class Parameters:
 def parse(form: bytes) -> Parameters:
     """Parse a query or a form's body. Raises Unreadable.
 
-    A parameter without a value is no parameter (6749, section 3.1).
+    A parameter without a value counts as missing (6749, section 3.1).
     """
     if len(form) > LONGEST:
         raise Unreadable("the request is too long")

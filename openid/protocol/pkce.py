@@ -1,4 +1,4 @@
-"""Proof Key for Code Exchange (7636). Only S256: `plain` protects nothing that a log reader sees."""
+"""Proof Key for Code Exchange (7636). Only S256, because `plain` puts the verifier into logs."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def is_challenge(text: str) -> bool:
     return _CHALLENGE.fullmatch(text) is not None
 
 
-def is_right(verifier: str, challenge: str) -> bool:
-    """Return whether a verifier is the one of a challenge. Never without a challenge (9700, section 4.8)."""
+def matches(verifier: str, challenge: str) -> bool:
+    """Return whether a verifier matches a challenge. False without a challenge (9700, section 4.8)."""
     if not challenge or not _VERIFIER.fullmatch(verifier):
         return False
     digest = hashlib.sha256(verifier.encode("ascii")).digest()

@@ -1,4 +1,4 @@
-"""Redirect URIs: which may be registered, and which one a request names. Compared byte for byte."""
+"""Redirect URIs: which may be registered, and which requests may use. Compared byte for byte."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from urllib.parse import urlencode, urlsplit
 
 LONGEST = 1000
-"""Characters of a redirect URI."""
+"""Characters of a redirect URI at most."""
 
 _SAFE = re.compile(r"[\x21\x23-\x3b\x3d\x3f-\x5b\x5d\x5f\x61-\x7a\x7e]+")
 """Printable ASCII without quotes, angle brackets, backslash, caret, backtick, braces and bar."""
@@ -21,8 +21,8 @@ _LOCAL_HOSTS = ("127.0.0.1", "::1", "localhost")
 def problem_of(uri: str, *, is_public: bool, without_https: bool = False) -> str:
     """Return why a redirect URI cannot be registered; "" if it can.
 
-    Only https, http on the client's own machine, and an app's private scheme with a dot (8252, section 7.1)
-    are schemes that a browser may be sent to with a code: never `javascript:` or `data:`.
+    The portal sends a browser with a code only to https, to http on the client's own machine, and to an app's
+    private scheme with a dot (8252, section 7.1). It never sends one to `javascript:` or `data:`.
     """
     if not uri or len(uri) > LONGEST or not _SAFE.fullmatch(uri):
         return "characters"
@@ -45,7 +45,7 @@ def problem_of(uri: str, *, is_public: bool, without_https: bool = False) -> str
 
 
 def is_loopback(uri: str) -> bool:
-    """Return whether a registered URI stays on the machine of the browser."""
+    """Return whether a registered URI points to the browser's own machine."""
     return urlsplit(uri).hostname in _LOCAL_HOSTS
 
 
@@ -69,7 +69,7 @@ def _without_loopback_port(uri: str) -> str | None:
 
 
 def with_parameters(uri: str, parameters: dict[str, str]) -> str:
-    """Return a registered URI with parameters added; its own query stays as it is."""
+    """Return a registered URI with parameters added. Its own query stays unchanged."""
     separator = "&" if "?" in uri else "?"
     return f"{uri}{separator}{urlencode(parameters)}"
 

@@ -1,7 +1,7 @@
-"""What the provider signs: ID tokens (Core, section 2) and logout tokens (BCL, section 2.4).
+"""Tokens that the provider signs: ID tokens (Core, section 2) and logout tokens (BCL, section 2.4).
 
-Each kind has a `typ` of its own, so that none passes for another (8725, section 3.11). Access tokens and
-refresh tokens are opaque, and X-Ikd-Jwt is signed by keys of its own.
+Each kind has its own `typ`, so that neither is accepted as the other (8725, section 3.11). Access tokens and
+refresh tokens are opaque. X-Ikd-Jwt is signed by its own keys.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def access_token_hash(token: str) -> str:
 
 
 def claims_of_hint(token: str, public_keys: Mapping[str, Any], issuer: str) -> dict[str, Any] | None:
-    """Return the claims of an ID token that this provider signed, expired or not; None for anything else.
+    """Return the claims of an ID token that this provider signed, even if expired, or None for anything else.
 
-    The algorithm is ours, whatever the header says: `none` and HS256 with the public key are refused.
+    The header cannot choose the algorithm: `none`, and HS256 keyed with the public key, are refused.
     """
     if not token or len(token) > LONGEST_HINT:
         return None

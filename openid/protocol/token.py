@@ -1,4 +1,4 @@
-"""Requests to the token endpoint (6749, sections 4.1.3 and 6), and for one token (7009, 7662)."""
+"""Requests to the token endpoint (6749, sections 4.1.3 and 6), to revoke (7009) and to introspect (7662)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from openid.protocol.parameters import Parameters
 
 @dataclass(frozen=True, slots=True)
 class CodeRequest:
-    """A code to be exchanged for tokens."""
+    """A request to exchange a code for tokens."""
 
     code: str
     redirect_uri: str
@@ -20,7 +20,7 @@ class CodeRequest:
 
 @dataclass(frozen=True, slots=True)
 class RefreshRequest:
-    """A refresh token to be exchanged. `scopes` are None for those that it has."""
+    """A request to exchange a refresh token. `scopes` are None to keep the token's own."""
 
     token: str
     scopes: frozenset[str] | None
@@ -28,13 +28,13 @@ class RefreshRequest:
 
 @dataclass(frozen=True, slots=True)
 class DeviceRequest:
-    """A device code to be exchanged (8628, section 3.4)."""
+    """A request to exchange a device code (8628, section 3.4)."""
 
     device_code: str
 
 
 def parse(parameters: Parameters) -> CodeRequest | RefreshRequest | DeviceRequest:
-    """Return what is to be exchanged. Raises ProtocolError."""
+    """Return the kind of request with its values. Raises ProtocolError."""
     parameters.require_single()
     kind = parameters.get("grant_type")
     if not kind:
@@ -70,7 +70,7 @@ def _device_request(parameters: Parameters) -> DeviceRequest:
 
 
 def narrowed(asked: frozenset[str] | None, granted: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the scopes of a refreshed token. Raises ProtocolError for more than were granted (section 6)."""
+    """Return the scopes of a refreshed token. Raises ProtocolError if they exceed the grant (section 6)."""
     if asked is None:
         return granted
     if not asked <= set(granted):
@@ -79,7 +79,7 @@ def narrowed(asked: frozenset[str] | None, granted: tuple[str, ...]) -> tuple[st
 
 
 def token_named(parameters: Parameters) -> str:
-    """Return the token that a request to revoke or introspect is about. Raises ProtocolError."""
+    """Return the token that a request asks to revoke or introspect. Raises ProtocolError."""
     parameters.require_single()
     token = parameters.get("token")
     if not token:

@@ -504,7 +504,7 @@ def test_the_rules_are_asked_again_after_the_question(
 def test_a_browser_that_asks_without_end_gets_no_more_codes(
     browser: PortalClient, rp: RelyingParty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(grants, "GRANTS_AN_HOUR", 3)
+    monkeypatch.setattr(grants, "MAX_GRANTS_PER_HOUR", 3)
     answers = [parameters_of(rp.authorize(browser)) for _ in range(4)]
 
     assert [answer.get("error") for answer in answers] == [None, None, None, "temporarily_unavailable"]

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from accounts.models import User
 from authgate.models import Application, AuditEvent
-from openid.device_views import WAITING_OF_A_NETWORK
+from openid.device_views import MAX_WAITING_PER_NETWORK
 from openid.models import Client, DeviceCode, Grant
 from openid.protocol.device import GRANT_TYPE, LETTERS, new_user_code, normalised, shown
 from tests.accounts.conftest import PORTAL, PortalClient
@@ -190,7 +190,7 @@ def test_a_client_that_may_not_and_one_without_its_secret(
 def test_devices_of_one_network_are_bounded(tv: RelyingParty) -> None:
     begin(tv)
     waiting = DeviceCode.objects.get()
-    for number in range(WAITING_OF_A_NETWORK - 1):
+    for number in range(MAX_WAITING_PER_NETWORK - 1):
         waiting.pk, waiting.digest, waiting.user_code = None, bytes([number] * 32), str(number)
         waiting.save(force_insert=True)
 

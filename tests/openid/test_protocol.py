@@ -278,7 +278,7 @@ def test_every_answer_names_state_and_issuer_beside_the_uris_own_query() -> None
     ],
 )
 def test_a_verifier_belongs_to_its_challenge_alone(verifier: str, challenge: str, is_right: bool) -> None:
-    assert pkce.is_right(verifier, challenge) is is_right
+    assert pkce.matches(verifier, challenge) is is_right
 
 
 # ---- clients: cases 20 to 23 ----

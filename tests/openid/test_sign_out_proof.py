@@ -18,7 +18,7 @@ from authgate.sign_ins import end_sign_ins, open_gate
 from openid.deliveries import deliver_due
 from openid.models import Client, Grant, LogoutDelivery, Token
 from openid.sign_out_pages import PROBLEMS
-from openid.sign_out_proof import Told, proof_of_sign_in, proof_of_user
+from openid.sign_out_proof import Notice, proof_of_sign_in, proof_of_user
 from tests import event_names
 from tests.accounts.conftest import PortalClient
 from tests.admin.conftest import browser_of, carols, sam  # noqa: F401
@@ -104,7 +104,7 @@ def test_a_live_client_has_tokens_that_count(browser: PortalClient, told: Relyin
     [line] = proof_of_user(alice).clients
 
     assert (line.application, line.client_id) == ("Wiki", told.client.client_id)
-    assert (line.dead_at, line.told) == (None, Told.LIVE)
+    assert (line.dead_at, line.notice) == (None, Notice.LIVE)
 
 
 def test_a_client_that_confirmed_is_shown_with_its_time(
@@ -193,7 +193,7 @@ def test_a_client_without_an_address_cannot_be_told(
     rp.tokens(browser)
     end_sign_ins(alice.sign_ins.all())
     [line] = proof_of_user(alice).clients
-    assert line.told is Told.NO_ADDRESS
+    assert line.notice is Notice.NO_ADDRESS
     assert line.tokens_end_at == Token.objects.get(kind="access").expires_at
 
     Token.objects.all().delete()
@@ -225,7 +225,7 @@ def test_a_client_that_was_deleted_is_still_listed(
 
     [line] = proof_of_user(alice).clients
 
-    assert (line.application, line.told) == (told.client.client_id, Told.WAITING)
+    assert (line.application, line.notice) == (told.client.client_id, Notice.WAITING)
 
 
 # ---- the pages ----

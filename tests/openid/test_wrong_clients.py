@@ -77,7 +77,7 @@ def test_a_public_client_that_came_before_waits_for_no_flood(app: RelyingParty, 
 
 
 def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(wrong_clients, "KEPT", 10)
+    monkeypatch.setattr(wrong_clients, "MAX_REMEMBERED", 10)
     for number in range(30):
         wrong_clients.note_right(Credentials(f"client {number}", "secret", "client_secret_basic"))
 
