@@ -6,7 +6,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any
 
-from authgate.check.admission import told_groups
+from authgate.check.admission import groups_for
 from authgate.decision.rules import Application, Subject
 
 ID_TOKEN_LIFETIME = 300
@@ -63,5 +63,5 @@ def claims_of(subject: Subject, scopes: Collection[str], application: Applicatio
     if "email" in scopes and subject.email:
         claims |= {"email": subject.email, "email_verified": True}
     if "groups" in scopes:
-        claims["groups"] = told_groups(application, subject)
+        claims["groups"] = groups_for(application, subject)
     return claims

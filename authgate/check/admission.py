@@ -1,4 +1,4 @@
-"""The answer that lets a request in: who asks, in headers for the application."""
+"""The answer that lets a request in, with identity headers for the application."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from authgate.check.tally import ALLOWED, NOBODY, NOT_COUNTED, Tally
 from authgate.decision.rules import Application, Decision, Subject
 
 IDENTITY_LIFETIME = 120
-"""Seconds that a signed identity is good for. One is used for half of them, and then signed again."""
+"""Seconds for which a signed identity is valid. After half of them, it is signed again."""
 
 OURS: Headers = (
     (b"x-auth-credential", b"portal"),
     (b"x-envoy-auth-headers-to-remove", b"authorization"),
 )
-"""Tells nginx that Authorization was for the portal, and must not go on. Envoy removes it by itself."""
+"""Make nginx and Envoy remove Authorization, because it was for the portal."""
 
 TOKENS: Headers = ((b"x-auth-authorization", b"tokens"),)
-"""Tells nginx to set Authorization to what the answer has there."""
+"""Makes nginx set Authorization to the value in the answer."""
 
 LONGEST_ECHO = 16_384
 
 PICKED_LIMIT = 32
-"""Tallies that a kept answer has, by rule and method."""
+"""Tallies of a cached answer, by rule and method."""
 
 _UNFIT = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _TO_ENCODE = re.compile(rb"[^\x20-\x7e]|%|\A +| +\Z")
@@ -40,10 +40,10 @@ _TO_ENCODE = re.compile(rb"[^\x20-\x7e]|%|\A +| +\Z")
 def admit(
     context: Context, principal: Principal | None, decision: Decision, memory: Memory
 ) -> Answer | Missing | None:
-    """Return the answer that lets this principal into this application, None if its headers are too long.
+    """Return the answer that lets this principal into this application, or None if its headers are too long.
 
-    It is made once, and kept with the principal, or in memory for visitors who are not signed in. Its tally
-    is that of the decision and the method.
+    It is cached with the principal, or in memory for visitors who are not signed in. Its tally is that of
+    the decision and the method.
     """
     application, target, now = context.application, context.target, context.now
     kept = (memory.public if principal is None else principal.allowed).get(target.origin)
@@ -56,13 +56,13 @@ def admit(
                 again = _new_tally(context, principal, decision, memory, kept[3])
             answer.tally = again
         return answer
-    return _admit_anew(context, principal, decision, memory)
+    return _build(context, principal, decision, memory)
 
 
-def _admit_anew(
+def _build(
     context: Context, principal: Principal | None, decision: Decision, memory: Memory
 ) -> Answer | Missing | None:
-    """Make the answer that lets a principal in, and keep it."""
+    """Return a new answer that lets a principal in, and cache it."""
     application, target, now = context.application, context.target, context.now
     headers, good_until = identity_headers(application, principal.subject if principal else None), math.inf
     if application.identity_jwt:
@@ -103,14 +103,14 @@ def _made(application: Application, principal: Principal | None, headers: Header
 def _new_tally(
     context: Context, principal: Principal | None, decision: Decision, memory: Memory, picked: Picked | None
 ) -> Tally:
-    """Return what counts a kept answer to this request, after it was added to the answer's tallies.
+    """Return the tally of a cached answer to this request, and add it to `picked`.
 
-    The first one stands in the answer itself: most answers need no other.
+    `picked` is None for a new answer, which contains its first tally. Most answers need no other.
     """
     if memory.tallies is None:
         return NOT_COUNTED
     application, subject = context.application, None if principal is None else principal.subject
-    if application.watched:  # such a tally fits no other request, so that each comes here
+    if application.watched:  # this tally fits no other request, so each one gets here
         return memory.tally(context, subject, decision, ALLOWED)
     person = NOBODY if subject is None else subject.user_id
     tally = memory.tallies.kept(application.id, person, decision, context.target.method)
@@ -122,11 +122,11 @@ def _new_tally(
 
 
 def with_authorization(allowed: Answer, contract: Contract, value: bytes, memory: Memory) -> Answer:
-    """Return the answer with the application's own Authorization; refuse if it cannot be given back.
+    """Return the answer with the application's own Authorization, or a refusal if it cannot be returned.
 
-    Proxies that take the header from the answer, as Traefik does, would remove it otherwise. It is left out
-    under the URLs of oauth2-proxy, whose configurations may trust what comes back as the proxy's word, and
-    for nginx if it is long: nginx passes it on by itself.
+    Proxies such as Traefik copy the header from the answer, and would remove it otherwise. At the URLs of
+    oauth2-proxy it is left out, because configurations for oauth2-proxy may trust a returned header. For
+    nginx a long one is left out, because nginx passes it on itself.
     """
     if contract.prefix != "/authgate":
         return allowed
@@ -141,14 +141,14 @@ def with_authorization(allowed: Answer, contract: Contract, value: bytes, memory
 
 
 def header_value(text: str, *, comma: bool = False) -> bytes:
-    """Return text as a header value in printable ASCII. Other bytes, `%` and edge spaces become %XX."""
-    octets = text.encode("utf-8", "surrogatepass")
-    encoded = _TO_ENCODE.sub(lambda match: b"".join(b"%%%02X" % octet for octet in match[0]), octets)
+    """Return text as a header value in printable ASCII. Other bytes, `%` and outer spaces become %XX."""
+    raw = text.encode("utf-8", "surrogatepass")
+    encoded = _TO_ENCODE.sub(lambda match: b"".join(b"%%%02X" % byte for byte in match[0]), raw)
     return encoded.replace(b",", b"%2C") if comma else encoded
 
 
 def identity_headers(application: Application | None, subject: Subject | None) -> Headers:
-    """Return the identity headers of an allowed request. Every name is always there, empty for nobody."""
+    """Return the identity headers of an allowed request. All are present, and empty for visitors."""
     user = username = email = groups = name = b""
     if subject is not None:
         username, email = header_value(subject.username), header_value(subject.email)
@@ -156,7 +156,7 @@ def identity_headers(application: Application | None, subject: Subject | None) -
         user = username
         if application is not None and application.user_header == "uuid":
             user = subject.uuid.encode()
-        groups = _groups_value(tuple(told_groups(application, subject)))
+        groups = _groups_value(tuple(groups_for(application, subject)))
     headers = [
         (b"x-auth-request-user", user),
         (b"x-auth-request-email", email),
@@ -174,7 +174,7 @@ def identity_headers(application: Application | None, subject: Subject | None) -
 
 
 def identity_claims(context: Context, principal: Principal, memory: Memory) -> dict[str, Any]:
-    """Return what X-Ikd-Jwt says of a principal. It is good on one origin, for IDENTITY_LIFETIME."""
+    """Return the claims of X-Ikd-Jwt. The JWT is valid on one origin, for IDENTITY_LIFETIME."""
     subject = principal.subject
     claims: dict[str, Any] = {
         "iss": memory.settings.portal_origin,
@@ -184,15 +184,15 @@ def identity_claims(context: Context, principal: Principal, memory: Memory) -> d
         "exp": int(min(context.now + IDENTITY_LIFETIME, principal.expires_at, subject.groups_until)),
         "preferred_username": subject.username,
         "name": subject.display_name,
-        "groups": told_groups(context.application, subject),
+        "groups": groups_for(context.application, subject),
     }
     return claims | ({"email": subject.email} if subject.email else {})
 
 
 def token_headers(application: Application, tokens: Tokens | None) -> Headers:
-    """Return an upstream's tokens for an application that asks for them.
+    """Return the headers with a provider's tokens, for an application that gets them.
 
-    If there are none, nothing that a client sent in their place goes on.
+    If there are none, the proxy removes a client's own values.
     """
     headers: Headers = ()
     if application.access_token:
@@ -204,15 +204,15 @@ def token_headers(application: Application, tokens: Tokens | None) -> Headers:
     return headers
 
 
-def told_groups(application: Application | None, subject: Subject) -> list[str]:
-    """Return the names of a subject's groups that an application receives, in order."""
+def groups_for(application: Application | None, subject: Subject) -> list[str]:
+    """Return the sorted names of a subject's groups that an application receives."""
     named = None if application is None else application.named_groups
     return sorted([name for _, name in subject.groups if named is None or name in named])
 
 
 @lru_cache(maxsize=512)
 def _groups_value(names: tuple[str, ...]) -> bytes:
-    """Return groups as a header value, the same object for all who are in these groups."""
+    """Return groups as a header value. All users in the same groups share one object."""
     return b",".join([header_value(name, comma=True) for name in names])
 
 

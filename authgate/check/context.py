@@ -1,4 +1,4 @@
-"""What the steps of a check hand on."""
+"""The values that the steps of a check share."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ _new = tuple.__new__  # half the time of a NamedTuple's own constructor
 
 
 class Context(NamedTuple):
-    """A check as it was read, built once. `now` is Unix time.
+    """A check after it was read. `now` is Unix time.
 
-    `hints` are set as soon as an answer needs them. For a known head `headers` are empty, and `head` is what
-    was found in them.
+    `hints` are None until an answer needs them. For a cached request head, `headers` are empty and `head`
+    has what was found in them.
     """
 
     contract: Contract
@@ -34,17 +34,17 @@ class Context(NamedTuple):
     def browser(self) -> Browser:
         if self.hints:
             return self.hints
-        return browser_of(self.headers.values) if self.head is None else self.head.browser_again()
+        return browser_of(self.headers.values) if self.head is None else self.head.current_browser()
 
     def with_hints(self) -> Context:
-        """Return the context with the browser's hints read, which several parts of an answer look at."""
+        """Return the context with the browser's hints, which several parts of an answer read."""
         return self if self.hints else _new(Context, (*self[:6], self.browser, self.head))
 
 
 class KnownHead(NamedTuple):
-    """What was found in a head when it came before: a credential of ours, and how the browser asked.
+    """The values from a cached request head: the portal's credential, and the browser's hints.
 
-    `authorization` is the application's own, and `referer` the one of this request.
+    `authorization` is the value for the application. `referer` is from the present request.
     """
 
     ours: Credential | None
@@ -52,8 +52,8 @@ class KnownHead(NamedTuple):
     authorization: bytes | None = None
     referer: bytes | None = None
 
-    def browser_again(self) -> Browser:
-        """Return how the browser asked this time."""
+    def current_browser(self) -> Browser:
+        """Return the browser's hints with the Referer of the present request."""
         browser, referer = self.browser, self.referer
         if referer is None:
             return browser

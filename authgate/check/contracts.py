@@ -1,7 +1,7 @@
-"""What the kinds of proxies promise: which headers of a check say what the original request was.
+"""Contracts: the headers in which each kind of proxy describes the original request.
 
-A contract is chosen by the check's URL, never guessed from the headers that are present, and reads no
-other header: what one proxy sets, another passes on as the client sent it.
+The check's URL selects the contract. It is never guessed from the headers that are present, and reads no
+others, because one proxy passes on unchanged what another one sets.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from authgate.decision.target import (
 
 
 class Style(Enum):
-    """What a proxy can pass on: the status alone (200, 401, 403), or redirects too."""
+    """What a proxy can pass on to a client: only the status (200, 401, 403), or redirects too."""
 
     STATUS = "status"
     REDIRECT = "redirect"
@@ -36,7 +36,7 @@ class Style(Enum):
 STATUS, REDIRECT = Style
 
 FORWARDED_FOR_LIMIT = 512
-"""Bytes of an X-Forwarded-For; nobody honest sits behind so many proxies."""
+"""Bytes of an X-Forwarded-For. No ordinary client is behind so many proxies."""
 
 
 Read = Callable[[Facts, Query, int], Target]
@@ -46,12 +46,14 @@ Read = Callable[[Facts, Query, int], Target]
 class Contract:
     """What one kind of proxy sends with a check.
 
-    `read` returns the target from the headers that this kind of proxy vouches for, and from no others.
-    `prefix` is the path of its endpoints. `parameters` of the check's own query belong to the contract.
-    `has_filters` tells whether that query is the administrator's at all, `believes_port` whether the proxy
-    vouches for the port of the origin, `reads_forwarded_uri` whether X-Forwarded-Uri is the only thing in a
-    check that says the path. `site` are the headers of the scheme and the host. `shows_503` tells whether
-    browsers see a page with that status: the proxy passes it on, or asks for the page of a refusal.
+    `read` returns the target, from the headers that this kind of proxy sets itself. `prefix` is the path of
+    the endpoints. `parameters` are those in the query of the check's URL that belong to the contract.
+
+    `has_filters`: the query of the check's URL is the administrator's, not the browser's.
+    `believes_port`: the proxy guarantees the port of the origin.
+    `reads_forwarded_uri`: only X-Forwarded-Uri contains the path.
+    `shows_503`: browsers see a page with that status, because the proxy passes it on or requests the page.
+    `site`: the headers with the scheme and the host.
     """
 
     name: str
@@ -66,17 +68,17 @@ class Contract:
     site: tuple[bytes, bytes] = (b"x-forwarded-proto", b"x-forwarded-host")
 
     def query(self, text: str) -> Query:
-        """Return a check's own query, parsed; an empty one if it is the browser's."""
+        """Return the parsed query of a check's URL, or an empty one if the query is the browser's."""
         return query_from(text, self.parameters) if self.has_filters else NO_QUERY
 
 
 @lru_cache(maxsize=16_384)
 def forwarded_client(value: bytes, hops: int) -> str:
-    """Return the client's address in X-Forwarded-For: the last entry, or as many before it as `hops` says.
+    """Return the client's address in X-Forwarded-For: the entry `hops` before the last one.
 
-    Clients write the entries further left. An empty entry counts too: if it were skipped, a proxy without
-    an address for its peer would vouch for the client's own entry. Raises BadTarget if the entry names no
-    address, or the list is longer than FORWARDED_FOR_LIMIT: results are cached, which must not fill memory.
+    Clients can write all entries further left. Empty entries are not skipped: otherwise a proxy that does not
+    know its peer's address would select the client's own entry. Raises BadTarget if the entry is not an
+    address, or the list is longer than FORWARDED_FOR_LIMIT, because cached results must not fill memory.
     """
     entries = value.decode("latin-1").split(",")
     if not 0 <= hops < len(entries) or len(value) > FORWARDED_FOR_LIMIT:
@@ -85,7 +87,7 @@ def forwarded_client(value: bytes, hops: int) -> str:
 
 
 def _address_from(text: str, header: str) -> str:
-    """Return the address that a header names. Raises BadTarget with the header's name."""
+    """Return the address in a header. Raises BadTarget with the header's name."""
     try:
         return client_from(text)
     except BadTarget:
@@ -101,7 +103,7 @@ _METHODS = {method.encode(): method for method in USUAL_METHODS}
 
 
 def _forwarded(facts: Facts, query: Query, hops: int) -> Target:
-    """Read X-Forwarded-{Method,Proto,Host,Uri,For}, which these proxies set whatever the client sent."""
+    """Read X-Forwarded-{Method,Proto,Host,Uri,For}. These proxies overwrite them."""
     headers = facts.headers
     values = headers.values
     if headers.doubled:
@@ -119,24 +121,24 @@ def _forwarded(facts: Facts, query: Query, hops: int) -> Target:
             plain_path,
         )
     except (KeyError, BadTarget):
-        headers.require(FORWARDED)  # says which is missing, where it is that
+        headers.require(FORWARDED)  # if one is missing, names it
         raise
 
 
 def _refuse_rewritten(values: dict[bytes, bytes]) -> NoReturn:
-    """Raise BadTarget with the header by which Traefik's middlewares say that they have changed the path.
+    """Raise BadTarget with the header that one of Traefik's middlewares set when it changed the path.
 
-    Then X-Forwarded-Uri is the rest of it, which other rules may cover. A client that sends one of these
-    itself, through a proxy that passes it on, is refused.
+    X-Forwarded-Uri then has only the changed path, which other rules may cover. If a proxy passes on such a
+    header from a client, the client is refused.
     """
     name = next(name for name in REWRITTEN if name in values)
     raise BadTarget(f"{name.decode()}: the path was rewritten before the check")
 
 
 def _forwarded_raw_host(facts: Facts, query: Query, hops: int) -> Target:
-    """Read X-Forwarded-* where the host is as the client wrote it, with a port of its own choice.
+    """Read X-Forwarded-* of a proxy that passes on the client's Host, with any port in it.
 
-    `port` in the check's own query says which it is.
+    `port` in the query of the check's URL is the port that the proxy serves.
     """
     target = _forwarded(facts, query, hops)
     if query.fault_of_parameter:
@@ -154,17 +156,17 @@ def _host_and_scheme(facts: Facts, query: Query, hops: int) -> Target:
 
 
 def _address(facts: Facts, query: Query, hops: int) -> Target:
-    """Read where an endpoint's request came in; the page asked for is in `x-forwarded-uri`, if anywhere."""
+    """Read the origin and client of a request for an endpoint."""
     values = facts.headers.require(ADDRESS)
     origin = _origin(values[b"x-forwarded-proto"], values[b"x-forwarded-host"])
     return Target(origin, None, None, forwarded_client(values[b"x-forwarded-for"], hops))
 
 
 def _sent(facts: Facts, query: Query, hops: int) -> Target:
-    """Read the check's own Host, method and path: Envoy's ext_authz over HTTP puts a prefix before the path.
+    """Read Host, method and path of the check itself. Envoy's ext_authz over HTTP adds a prefix to the path.
 
-    x-forwarded-proto is Envoy's own, and the last entry of x-forwarded-for. Everything else that the
-    client may have sent arrives too, if the configuration passes it on, and says nothing here.
+    Envoy sets x-forwarded-proto and the last entry of x-forwarded-for. Other headers can be the client's, and
+    are not read.
     """
     values = facts.headers.require(SENT)
     sent = facts.sent_target
@@ -181,12 +183,14 @@ def _sent(facts: Facts, query: Query, hops: int) -> Target:
 
 
 def _original_url(facts: Facts, query: Query, hops: int) -> Target:
-    """Read X-Original-URL, X-Original-Method and X-Real-IP, as ingress-nginx sends them.
+    """Read X-Original-URL, X-Original-Method and X-Real-IP of ingress-nginx.
 
-    The URL's host is `$http_host`, which the client writes and which in an absolute-form request is not
-    the one that is served. `host` in the check's own query is: without the port unless it is written there.
-    ingress-nginx takes X-Forwarded-Proto out of its checks. Traefik, whose provider for the same annotations
-    passes X-Original-URL on as a client sent it, puts it into each: there the client would choose its path.
+    The URL's host is `$http_host`, which the client writes. In a request in absolute form, ingress-nginx
+    serves another host. `host` in the query of the check's URL is the served one, with a port only if the
+    administrator wrote one.
+
+    A check with X-Forwarded-Proto is refused. ingress-nginx removes that header. Traefik supports the same
+    annotations and adds the header, but passes on X-Original-URL from the client, who would choose the path.
     """
     values = facts.headers.require(ORIGINAL)
     if b"x-forwarded-proto" in values:
@@ -209,9 +213,9 @@ def _original_url(facts: Facts, query: Query, hops: int) -> Target:
 
 
 def site_named(contract: Contract, headers: RequestHeaders) -> str:
-    """Return the origin that a check names which cannot be read as a whole, or an empty text.
+    """Return the origin in an invalid check, or an empty text. Without a scheme, https is assumed.
 
-    It tells an administrator where the mistake is, and decides nothing. Without a scheme it is https.
+    It shows administrators where the mistake is, and has no effect on the answer.
     """
     scheme, host = (headers.values.get(name, b"").decode("latin-1") for name in contract.site)
     try:
@@ -278,7 +282,7 @@ ENDPOINTS = ("start", "callback", "sign_out", "userinfo", "refused")
 
 @lru_cache(maxsize=2)
 def checks(oauth2: str) -> dict[str, Contract]:
-    """Return the contract of each check URL; `oauth2` is IKD_OAUTH2_CONTRACT. `check_url` has Envoy's."""
+    """Return the contracts by check URL. `oauth2` is IKD_OAUTH2_CONTRACT. For Envoy see `check_url`."""
     ours = (NGINX, INGRESS_NGINX, TRAEFIK, CADDY, HAPROXY, ENVOY)
     table = {f"/authgate/{contract.name}": contract for contract in ours}
     table["/oauth2/auth"] = OAUTH2_CHECK[oauth2]
@@ -289,7 +293,7 @@ BEFORE_A_PATH = "/authgate/envoy/"
 
 
 def check_url(path: str, oauth2: str) -> str | None:
-    """Return the key of a check URL in `checks`, or None. Any path can follow the URL for Envoy."""
+    """Return the key of a check URL in `checks`, or None. Envoy's URL is a prefix of any path."""
     if path.startswith(BEFORE_A_PATH):
         return BEFORE_A_PATH
     return path if path in checks(oauth2) else None
@@ -297,7 +301,7 @@ def check_url(path: str, oauth2: str) -> str | None:
 
 @lru_cache(maxsize=2)
 def endpoints(oauth2: str) -> dict[str, tuple[str, Contract]]:
-    """Return the name and contract of each endpoint's URL on a protected origin."""
+    """Return the name and contract of each endpoint by its URL on a protected origin."""
     ours = {f"/authgate/{name}": (name, ENDPOINT) for name in ENDPOINTS}
     theirs = {f"/oauth2/{name}": (name, OAUTH2_ENDPOINT[oauth2]) for name in ENDPOINTS}
     return ours | theirs | {"/oauth2/sign_in": ("sign_in", OAUTH2_ENDPOINT[oauth2])}

@@ -1,7 +1,7 @@
-"""Reads Authorization: whether it holds a credential of ours, and which. Standard library only.
+"""Finds the portal's credential in Authorization.
 
-What is ours is recognised liberally, so that no spelling of it passes as the application's own, and
-believed strictly, so that it can be read in one way only; whatever lies between is wrong.
+A credential is recognised in every spelling, so that none is mistaken for the application's own. It is
+accepted only in its exact form. Everything between is a wrong credential.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from authgate.cookies import cookie_in, gate_name, place_of
 
 DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase
 SECRET_LENGTH, CHECKSUM_LENGTH = 43, 6
-"""Base62 digits: of 256 random bits, and of their CRC-32, by which scanners tell a token from look-alikes."""
+"""Base62 digits of 256 random bits, and of their CRC-32, by which secret scanners recognise a token."""
 
 PREFIX = b"ikd_"
 LONGEST = 8192
-"""Bytes of an Authorization that a credential of ours may be in."""
+"""Bytes of an Authorization that can contain the portal's credential."""
 
 TOKEN_KIND, JWT_KIND = b"t", b"j"
 KEY_LENGTH = 33
-"""Octets of what memory knows a credential by: its kind and SHA-256. No cookie is known by as many."""
+"""Bytes of the key of a program's credential: its kind and SHA-256. A cookie's key has 32 bytes."""
 
 _TOKEN = re.compile(rb"ikd_[0-9A-Za-z]{49}")
 _SCHEME = re.compile(rb"([A-Za-z]+)([ \t]+)(.*)", re.DOTALL)
@@ -39,10 +39,10 @@ _TO_BASE64 = bytes.maketrans(b"-_", b"+/")
 
 
 class Credential(NamedTuple):
-    """A credential of ours. `key` is what memory knows it by, empty if it is wrong as it stands.
+    """The portal's credential in a request. `key` is its key in memory, empty for an invalid credential.
 
-    `place` is where the gate session of a cookie has to count, empty for a program's credential. `name` is
-    the user name of Basic, `jwt` what has to be verified.
+    `place` is the origin or shared cookie domain of a gate cookie, empty for a program's credential. `name`
+    is the user name of Basic. `jwt` is a JWT that must be verified.
     """
 
     key: bytes
@@ -59,7 +59,7 @@ NO_ISSUERS: frozenset[str] = frozenset()
 
 
 def new_token() -> str:
-    """Create an API token: 256 random bits, and a checksum."""
+    """Return a new API token: 256 random bits and a checksum."""
     secret = _base62(int.from_bytes(secrets.token_bytes(32)), SECRET_LENGTH)
     return f"ikd_{secret}{_checksum(secret)}"
 
@@ -71,7 +71,7 @@ def token_key(digest: bytes) -> bytes:
 def gate_credential(
     headers: RequestHeaders, origin: str, shared_domains: tuple[str, ...]
 ) -> Credential | None:
-    """Return the gate cookie of an origin, or of its shared cookie domain; None without one."""
+    """Return the gate cookie of an origin or its shared cookie domain, or None."""
     line = headers.values.get(b"cookie")
     if line is None:
         return None
@@ -81,10 +81,10 @@ def gate_credential(
 
 
 def plain_token_key(headers: RequestHeaders) -> bytes | None:
-    """Return what memory knows the token in a plain `Bearer ikd_…` by; None for every other Authorization.
+    """Return the key in memory of the token in a plain `Bearer ikd_…`. None for every other Authorization.
 
-    Its form is not validated here. What memory holds under this key was validated when it was created;
-    for everything else call `credential_in`.
+    The token is not validated. If memory has a program under this key, its token is valid. Otherwise call
+    `credential_in`.
     """
     value = headers.values[b"authorization"]
     if len(value) != PLAIN_LENGTH or not value.startswith(b"Bearer ikd_") or headers.doubled:
@@ -104,7 +104,7 @@ def credential_in(headers: RequestHeaders, issuers: frozenset[str] = NO_ISSUERS)
     if value is None:
         return None
     if b"authorization" in headers.doubled:
-        return WRONG  # which of the two the application would read, nobody can say
+        return WRONG  # nobody knows which of the two the application reads
     value = value.strip(b" \t")
     parts = _SCHEME.fullmatch(value)
     found = _of_scheme(parts[1].lower(), parts[3], issuers) if parts else None
@@ -125,22 +125,22 @@ def _of_scheme(scheme: bytes, rest: bytes, issuers: frozenset[str]) -> Credentia
     return None
 
 
-def _token(octets: bytes, name: str | None = None) -> Credential:
-    if not _TOKEN.fullmatch(octets):
+def _token(token: bytes, name: str | None = None) -> Credential:
+    if not _TOKEN.fullmatch(token):
         return WRONG
-    secret = octets[len(PREFIX) : -CHECKSUM_LENGTH].decode("ascii")
-    if octets[-CHECKSUM_LENGTH:].decode("ascii") != _checksum(secret):
+    secret = token[len(PREFIX) : -CHECKSUM_LENGTH].decode("ascii")
+    if token[-CHECKSUM_LENGTH:].decode("ascii") != _checksum(secret):
         return WRONG
-    return Credential(token_key(sha256(octets).digest()), name=name)
+    return Credential(token_key(sha256(token).digest()), name=name)
 
 
 def _basic(encoded: bytes) -> Credential | None:
-    """Read Basic (RFC 7617) with a token as its password."""
-    octets = _decoded(encoded)
-    name, _, password = octets.partition(b":")
-    if not password.startswith(PREFIX) and not _TOKEN.search(octets):
+    """Return the token in the password of Basic (RFC 7617)."""
+    decoded = _decoded(encoded)
+    name, _, password = decoded.partition(b":")
+    if not password.startswith(PREFIX) and not _TOKEN.search(decoded):
         return None
-    if base64.b64encode(octets) != encoded:
+    if base64.b64encode(decoded) != encoded:
         return WRONG
     try:
         return _token(password, name.decode("utf-8"))
@@ -155,7 +155,7 @@ def _jwt(rest: bytes) -> Credential:
 
 
 def issuer_of(rest: bytes) -> str | None:
-    """Return the issuer that a JWT names, before anything in it is verified."""
+    """Return the issuer in a JWT that is not verified yet."""
     parts = rest.split(b".")
     if len(parts) < 2:
         return None
@@ -168,7 +168,7 @@ def issuer_of(rest: bytes) -> str | None:
 
 
 def _decoded(encoded: bytes) -> bytes:
-    """Decode base64 as the most liberal decoder would: either alphabet, padded or not, with junk in it."""
+    """Decode base64 like the most lenient decoder: either alphabet, with or without padding or junk."""
     digits = encoded.translate(_TO_BASE64, _NOT_BASE64)
     digits = digits[: len(digits) - (len(digits) % 4 == 1)]
     try:

@@ -1,4 +1,4 @@
-"""What a check reads: settings made ready, applications and sessions. Standard library only."""
+"""What a check reads from memory: settings, applications and sessions."""
 
 from __future__ import annotations
 
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from authgate.check.responses import Answer
 
 ANYBODY = frozenset(("", "x-access-token", "x-token-auth", "oauth2", "token"))
-"""User names that programs send where the password is a token, and that name nobody."""
+"""Placeholder user names that programs send when the password is a token."""
 
 ANSWERS_LIMIT = 64
-"""Answers kept ready made for one session: a machine may ask at any number of names below a wildcard."""
+"""Answers cached for one session. Without a limit, a program could request any number of host names below a
+wildcard."""
 
 
 class Unknown(Enum):
-    """Not in memory, so memory cannot say."""
+    """The type of `UNKNOWN`, which means that memory does not have the value."""
 
     UNKNOWN = 0
 
@@ -38,7 +39,7 @@ UNKNOWN = Unknown.UNKNOWN
 class Tokens:
     """A provider's tokens for an application, each empty if there is none.
 
-    Both are good until `good_until`, in Unix time.
+    Both are valid until `good_until`, in Unix time.
     """
 
     access: bytes
@@ -47,15 +48,15 @@ class Tokens:
 
 
 Picked = dict[tuple[int | None, str | None], Tally]
-"""The tallies that a kept answer had, by rule and method."""
+"""The tallies of a cached answer, by rule and method."""
 
 Kept = dict[str, tuple[Application, "Answer", float, Picked]]
-"""Answers ready made: for each origin the application they are for, and until when they may be given."""
+"""Cached answers by origin: the application, the answer, until when it is valid, and its tallies."""
 
 
 @dataclass(slots=True)
 class Session:
-    """A gate session. Times are Unix time. `origin` may be a shared cookie domain: `.example.com`."""
+    """A gate session. Times are Unix time. `origin` can be a shared cookie domain such as `.example.com`."""
 
     is_program: ClassVar[bool] = False
     token_id: ClassVar[int | None] = None
@@ -68,25 +69,25 @@ class Session:
     tokens: Tokens | None = field(default=None, compare=False, kw_only=True)
     allowed: Kept = field(default_factory=dict, compare=False)
     read_again_at: float = field(init=False, compare=False)
-    """From then on only the database can say whether the session is idle, and which groups the user is in."""
+    """From this time on, the session must be loaded again: it may be idle, or a membership may have ended."""
 
     def __post_init__(self) -> None:
         self.read_again_at = min(self.idle_at, self.subject.groups_until)
 
-    def counts(self, credential: Credential, application_id: int, now: float) -> bool:
-        """Return whether a cookie opens this session where it came, and whether the session still lives."""
+    def accepts(self, credential: Credential, application_id: int, now: float) -> bool:
+        """Return whether a cookie is valid for this session at its place, and the session has not ended."""
         return self.origin == credential.place and now < self.expires_at and now < self.idle_at
 
     def is_live(self, now: float) -> bool:
-        """Return whether the session still lives. `counts` says the same, without another call."""
+        """Return whether the session has not ended. `accepts` tests the same without another call."""
         return now < self.expires_at and now < self.idle_at
 
 
 @dataclass(slots=True)
 class Program:
-    """What a program's credential stands for. `applications` are those that it opens, None for all.
+    """A program with an API token or JWT. `applications` are those that it may use, None for all.
 
-    `token_id` is that of an API token.
+    `token_id` is None for a JWT.
     """
 
     is_program: ClassVar[bool] = True
@@ -103,14 +104,14 @@ class Program:
     def __post_init__(self) -> None:
         self.read_again_at = self.subject.groups_until
 
-    def counts(self, credential: Credential, application_id: int, now: float) -> bool:
-        """Return whether a credential opens this application now. No cookie does."""
-        if credential.place or now >= self.expires_at or not self.is_named(credential.name):
+    def accepts(self, credential: Credential, application_id: int, now: float) -> bool:
+        """Return whether a credential is valid for an application now. A cookie never is."""
+        if credential.place or now >= self.expires_at or not self.accepts_name(credential.name):
             return False
         return self.applications is None or application_id in self.applications
 
-    def is_named(self, name: str | None) -> bool:
-        """Return whether Basic may name this user so: a program must not act as one and say another."""
+    def accepts_name(self, name: str | None) -> bool:
+        """Return whether Basic may send this user name: that of the user, or a placeholder."""
         return name is None or name in ANYBODY or name.casefold() == self.subject.username.casefold()
 
 
@@ -118,7 +119,7 @@ Principal = Session | Program
 
 
 class RefusedPage(NamedTuple):
-    """What the refused page shows. `application` is empty for visitors who must not learn its name."""
+    """The content of the refused page. `application` is empty for visitors who may not know its name."""
 
     decision_id: str
     target: Target
@@ -126,11 +127,11 @@ class RefusedPage(NamedTuple):
     username: str = ""
     reason: str = ""
     languages: str = ""
-    """What the browser would like to read, as in Accept-Language (RFC 9110, section 12.5.4)."""
+    """The browser's Accept-Language (RFC 9110, section 12.5.4)."""
     text: str = ""
-    """The application's own words."""
+    """The application's text for refused users, or for its maintenance."""
     prefix: str = ""
-    """Where the origin has its page `start`, if a visitor who is not signed in may be an owner."""
+    """The prefix of the page `start`, if the visitor may be an owner who is not signed in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,14 +143,14 @@ class GateSettings:
     state_keys: tuple[bytes, ...]
     render_refused: Callable[[RefusedPage], bytes]
     render_framed: Callable[[str, str], bytes]
-    """Returns the page for a frame, of the address that its link opens and an Accept-Language."""
+    """Returns the page for a frame. Its arguments are the URL of its link, and an Accept-Language."""
 
     shared_domains: tuple[str, ...] = ()
-    """Domains below which one gate cookie counts for all origins; none lies below another."""
+    """Domains in which one gate cookie is valid for all origins. None is below another."""
 
 
-class Signs(Protocol):
-    """What signs an identity; false where it has no key yet."""
+class Signer(Protocol):
+    """Signs identities. It is false until it has a key."""
 
     def sign(self, claims: dict[str, Any], now: float) -> bytes: ...
 
@@ -157,7 +158,7 @@ class Signs(Protocol):
 
 
 class Memory:
-    """What was loaded for one request: nothing of it is known before."""
+    """The memory of one request. It contains only what was loaded for it."""
 
     def __init__(self, settings: GateSettings, random: Callable[[int], bytes] = os.urandom) -> None:
         self.settings = settings
@@ -166,13 +167,13 @@ class Memory:
         self.sessions: dict[bytes, Principal | None] = {}
         self.at_several_ports: set[str] = set()
         self.issuers: frozenset[str] | Unknown = UNKNOWN
-        self.signer: Signs | None = None
+        self.signer: Signer | None = None
         self.tallies: Counts | None = None
         self.public: Kept = {}
-        """Answers to visitors who are not signed in, ready made."""
+        """Cached answers to visitors who are not signed in."""
 
     def tally(self, context: Context, subject: Subject | None, decision: Decision, outcome: str) -> Tally:
-        """Return what counts an answer that is not kept."""
+        """Return the tally of an answer that is not cached."""
         if self.tallies is None:
             return NOT_COUNTED
         application = context.application
@@ -182,20 +183,20 @@ class Memory:
         return self.tallies.once(application.id, person, decision, context.target.method, outcome)
 
     def is_throttled(self, client: str, key: bytes, now: float) -> bool:
-        """Return whether an address had too many wrong credentials to look up another one now."""
+        """Return whether an address sent too many wrong credentials. Then no other one is looked up now."""
         return False
 
     def note_wrong(self, client: str, now: float) -> None:
-        """Remember that a credential which had to be looked up was wrong."""
+        """Count a wrong credential that had to be looked up."""
 
     def is_at_several_ports(self, origin: str) -> bool:
         """Return whether another port of this origin's host belongs to another application."""
         return origin in self.at_several_ports
 
     def application(self, origin: str) -> Application | Unknown | None:
-        """Return the application that claims an origin, or None."""
+        """Return the application of an origin, or None."""
         return self.applications.get(origin, UNKNOWN)
 
     def session(self, key: bytes, now: float) -> Principal | Unknown | None:
-        """Return what a credential of that key stands for, None if nothing."""
+        """Return the session or program with this key, or None."""
         return self.sessions.get(key, UNKNOWN)

@@ -1,4 +1,4 @@
-"""What a check may lack: a row to load, a code to take, a page to keep, or an endpoint to run."""
+"""What memory can lack for an answer: rows, a one-time code, a stored page or an endpoint's answer."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from authgate.check.memory import Session
 
 
 class Missing:
-    """Stands where an answer would. Its classes say what is missing."""
+    """Returned instead of an answer. Each subclass is for one kind of missing data."""
 
     __slots__ = ()
 
@@ -26,7 +26,7 @@ class MissingSession(Missing):
 
 @dataclass(frozen=True, slots=True)
 class MissingProgram(Missing):
-    """What a program's credential stands for."""
+    """The API token or JWT of a program."""
 
     key: bytes
     context: Context
@@ -49,7 +49,7 @@ class MissingTokens(Missing):
 
 @dataclass(frozen=True, slots=True)
 class MissingCode(Missing):
-    """The sign-in that a one-time code stands for."""
+    """The sign-in of a one-time code."""
 
     code: str
     context: Context
@@ -57,14 +57,14 @@ class MissingCode(Missing):
 
 @dataclass(frozen=True, slots=True)
 class MissingPage(Missing):
-    """A place for a page that is too long for a redirect."""
+    """A page whose address is too long for a redirect. It must be stored first."""
 
     context: Context
 
 
 @dataclass(frozen=True, slots=True)
 class MissingEndpoint(Missing):
-    """The answer of one of our endpoints, which the target of the check is."""
+    """The answer of one of our endpoints: the target of the check is its URL."""
 
     name: str
     context: Context

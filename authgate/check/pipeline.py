@@ -1,6 +1,6 @@
-"""The check: one pure function from a request's facts and what is in memory to the answer.
+"""The check, as a pure function of a request and a worker's memory.
 
-Each step answers, says what is missing, or passes on.
+Each step returns an answer, returns what memory lacks, or continues with the next step.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from authgate.check.missing import (
 )
 from authgate.check.request import Facts
 from authgate.check.responses import Answer, misconfigured
-from authgate.check.state import is_made_up
+from authgate.check.state import is_forged
 from authgate.check.tally import ASKED, NOBODY, REFUSED
 from authgate.decision.evaluation import decide
 from authgate.decision.rules import ALLOW, REFUSE, Decision
@@ -31,17 +31,17 @@ from authgate.decision.target import BadTarget, Target, code_in, is_on_same_host
 
 WRONG = Decision(REFUSE, "wrong credential")
 NO_PRINCIPAL = (Answer, Missing)
-"""As a tuple: to build `Answer | Missing` for each check would take longer than to look at the class."""
+"""For `isinstance`, as a tuple: building `Answer | Missing` in each check takes longer than the test."""
 
 
 def check(facts: Facts, memory: Memory) -> Answer | Missing:
-    """Answer a check, or say what is missing from memory to answer it."""
+    """Return the answer to a check, or what memory lacks to answer it."""
     context = read(facts, memory)
     return answer(context, memory) if isinstance(context, Context) else context
 
 
 def read(facts: Facts, memory: Memory) -> Context | Answer | Missing:
-    """Read a check: who asks, by which contract, for what, and of which application."""
+    """Return the context of a check: its contract, target and application."""
     settings = memory.settings
     contract = settings.checks[facts.path]
     if facts.peer is not None and not is_within(facts.peer, settings.trusted_proxies):
@@ -55,7 +55,7 @@ def read(facts: Facts, memory: Memory) -> Context | Answer | Missing:
     if query.fault:
         return misconfigured(contract, memory, query.fault, origin=origin)
     if is_on_same_host(origin, settings.portal_origin):
-        return _at_the_portal(contract, target, facts, query.allow_portal, memory)
+        return _for_portal(contract, target, facts, query.allow_portal, memory)
     application = memory.application(origin)
     if application is UNKNOWN:
         return MissingApplication(origin)
@@ -65,9 +65,9 @@ def read(facts: Facts, memory: Memory) -> Context | Answer | Missing:
 
 
 def answer_later(context: Context, now: float, memory: Memory) -> Answer | Missing | None:
-    """Answer a check that was read before, at `now` (Unix time). Return None if it must be read again.
+    """Return the answer at `now` (Unix time) to a check that was read earlier. None if it must be read again.
 
-    Only what the request itself says is taken from then: its application is looked up again too.
+    Only values from the request itself are reused. The application is looked up again.
     """
     application = memory.application(context.target.origin)
     if application is None or application is UNKNOWN:
@@ -76,10 +76,10 @@ def answer_later(context: Context, now: float, memory: Memory) -> Answer | Missi
 
 
 def answer(context: Context, memory: Memory) -> Answer | Missing:
-    """Answer a check that was read: find who asks, decide by the rules, and put that on the wire."""
+    """Return the answer to a check that was read: find the user or program, decide, and build the answer."""
     contract, target, query, application, headers, now, _, head = context
     if not (contract.believes_port or query.port) and memory.is_at_several_ports(target.origin):
-        # The client could choose an application by a port that it merely wrote into its Host.
+        # Clients write the port in Host. Otherwise a client could choose the application by it.
         return misconfigured(contract, memory, "host of several applications", origin=target.origin)
     if contract.style is REDIRECT and target.uri is not None:
         if is_endpoint(contract, target.uri):
@@ -97,14 +97,14 @@ def answer(context: Context, memory: Memory) -> Answer | Missing:
         if admitted is not None:
             value = headers.values.get(b"authorization") if head is None else head.authorization
             if value is None or is_program or application.id_token or not isinstance(admitted, Answer):
-                # What a client sent must not stand where an application takes the upstream's word.
+                # An application that gets ID tokens must never read a client's value in their place.
                 return admitted
             return with_authorization(admitted, contract, value, memory)
         reason = responses.TOKENS_TOO_LONG if application.gets_tokens else responses.IDENTITY_TOO_LONG
         decision = Decision(REFUSE, reason)
     context = context.with_hints()
     if is_program or (decision.verdict is REFUSE and not responses.is_shown_at_the_portal(decision, context)):
-        # A program is refused what needs a second factor: no user sits there who could present one.
+        # A program cannot present a second factor, so it is refused.
         refused = responses.refuse(context, memory, subject, decision, to_a_program=is_program)
         refused.tally = memory.tally(context, subject, decision, REFUSED)
         return refused
@@ -116,24 +116,22 @@ def answer(context: Context, memory: Memory) -> Answer | Missing:
 
 
 def _unreadable(contract: Contract, facts: Facts, memory: Memory, reason: str) -> Answer | Missing:
-    """Refuse a check that cannot be read. Only an application's site is named: clients write any host."""
+    """Refuse an invalid check. Report its origin only if an application has it: clients write any host."""
     site = site_named(contract, facts.headers)
     application = memory.application(site) if site else None
     if application is UNKNOWN:
         return MissingApplication(site)
-    # nginx makes 500 of every status but 401 and 403.
+    # nginx turns every status except 401 and 403 into 500.
     status = 400 if contract.style is REDIRECT else 403
     origin = site if application is not None else ""
     return misconfigured(contract, memory, reason, status=status, origin=origin)
 
 
-def _at_the_portal(
-    contract: Contract, target: Target, facts: Facts, is_allowed: bool, memory: Memory
-) -> Answer:
-    """Let the portal's own pages through, which guard themselves, if the check's URL allows that.
+def _for_portal(contract: Contract, target: Target, facts: Facts, is_allowed: bool, memory: Memory) -> Answer:
+    """Admit a request for the portal's own origin, if the check's URL allows that.
 
-    The client writes the name. A proxy that does not serve the portal takes it for one of an application, as
-    nginx's first server, a catch-all router and a wildcard take any: there it would open everything.
+    The portal's pages protect themselves. But clients write the host name: without `allow_portal`, an
+    application behind nginx's first server, a catch-all router or a wildcard would be open to everyone.
     """
     if target.origin != memory.settings.portal_origin:
         return responses.on_the_portals_host(contract, memory, target)
@@ -146,14 +144,14 @@ def _at_the_portal(
 
 
 def is_endpoint(contract: Contract, uri: str) -> bool:
-    """Return whether a redirect-style check is about one of our own endpoints."""
+    """Return whether the target of a check is one of our own endpoints."""
     if not uri.startswith(contract.prefix):
         return False
     return uri.partition("?")[0].removeprefix(f"{contract.prefix}/") in (*ENDPOINTS, "sign_in")
 
 
 def _with_code(context: Context, memory: Memory) -> Answer | Missing:
-    """Never let a code through to the application, and let nobody else use it up."""
+    """Answer a check whose URL contains a one-time code. The application never receives the code."""
     context = context.with_hints()
     target, browser = context.target, context.browser
     uri = target.uri or "/"
@@ -162,7 +160,7 @@ def _with_code(context: Context, memory: Memory) -> Answer | Missing:
         return responses.unauthorized(context, to_a_program=True)
     if target.method == "HEAD" or browser.prefetches:
         return responses.redirect(target.origin + rest)
-    if not is_made_up(code, memory.settings.state_keys):
+    if not is_forged(code, memory.settings.state_keys):
         return MissingCode(code, context)
     found = answer(context._replace(target=target._replace(uri=rest)), memory)
     is_let_in = isinstance(found, Answer) and found.status == 200
@@ -170,9 +168,9 @@ def _with_code(context: Context, memory: Memory) -> Answer | Missing:
 
 
 def _principal(context: Context, memory: Memory) -> Principal | Answer | Missing | None:
-    """Return who asks, None for nobody.
+    """Return the session or program of a request. None for visitors who are not signed in.
 
-    A program's credential counts alone, whatever cookie came with it: if it is wrong, so is the check.
+    If a program's credential is present, cookies are ignored. If it is wrong, the check is refused.
     """
     credential = _credential(context, memory) if context.head is None else context.head.ours
     if credential is None or isinstance(credential, Missing):
@@ -183,19 +181,19 @@ def _principal(context: Context, memory: Memory) -> Principal | Answer | Missing
         return MissingSession(key)
     if found is UNKNOWN and not memory.is_throttled(context.target.client, key, now):
         return MissingProgram(key, context)
-    if found and found is not UNKNOWN and found.counts(credential, context.application.id, now):
+    if found and found is not UNKNOWN and found.accepts(credential, context.application.id, now):
         return found
     if credential.place:
         return None
     wrong = responses.wrong_credential(context.with_hints(), memory)
-    if memory.tallies is not None:  # no sample: no rule could have let it in
+    if memory.tallies is not None:  # not sampled, because no rule can admit it
         application, method = context.application, context.target.method
         wrong.tally = memory.tallies.once(application.id, NOBODY, WRONG, method, REFUSED)
     return wrong
 
 
 def _credential(context: Context, memory: Memory) -> Credential | Missing | None:
-    """Return the credential of ours in a request: a program's, or a gate cookie."""
+    """Return the portal's credential in a request: that of a program, or a gate cookie."""
     headers = context.headers
     if b"authorization" in headers.values:
         key = plain_token_key(headers)

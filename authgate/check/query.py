@@ -1,4 +1,4 @@
-"""The check's own query, which the administrator writes into the proxy's configuration. Parsed once."""
+"""The query of a check's URL, which administrators write in the proxy's configuration."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ _PORT = re.compile("[1-9][0-9]{0,4}")
 
 
 class Query(NamedTuple):
-    """What a check's URL says. `filters` only narrow; `allow_portal` admits checks for the portal's origin.
+    """The parsed query of a check's URL.
 
-    `host` and `port` belong to contracts that name them. If one cannot be read, `fault_of_parameter` says
-    why; `fault` says the same of the rest. A check with either is refused.
+    `filters` only narrow access. `allow_portal` admits requests for the portal's own origin. `host` and
+    `port` are parameters of some contracts. A check with a `fault`, or a `fault_of_parameter` in one of
+    these, is refused.
     """
 
     filters: Filters | None = None
@@ -35,7 +36,7 @@ NO_QUERY = Query()
 
 @lru_cache(maxsize=1024)
 def query_from(text: str, parameters: frozenset[str] = frozenset()) -> Query:
-    """Parse a check's query. `parameters` are those of the contract: `host`, `port`, or none."""
+    """Return a parsed query. `parameters` are those of the contract: `host`, `port`, or none."""
     pairs = [pair.partition("=")[::2] for pair in text.split("&")] if text else []
     named = {name: [value for each, value in pairs if each == name] for name in parameters}
     found = _filters_from([pair for pair in pairs if pair[0] not in parameters])
@@ -52,7 +53,7 @@ def query_from(text: str, parameters: frozenset[str] = frozenset()) -> Query:
 
 
 def _filters_from(pairs: list[tuple[str, str]]) -> Filters | str | None:
-    """Return the filters, None without any, or the fault as text."""
+    """Return the filters, or None without any. For a fault, return its text."""
     found: dict[str, list[str]] = {}
     for name, value in pairs:
         entries = [entry for entry in unquote_plus(value, errors="surrogateescape").split(",") if entry]

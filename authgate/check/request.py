@@ -1,4 +1,4 @@
-"""A check as it came in."""
+"""The incoming request of a check."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from authgate.decision.target import BadTarget, in_ascii
 
 
 class RequestHeaders(NamedTuple):
-    """Headers by lower-case name. Those that came more than once are joined, and named in `doubled`."""
+    """Headers by lower-case name. Values of repeated headers are joined, and `doubled` has their names."""
 
     values: dict[bytes, bytes]
     doubled: frozenset[bytes] = frozenset()
 
     def require(self, names: frozenset[bytes]) -> dict[bytes, bytes]:
-        """Return the headers. Raises BadTarget unless each of `names` came once and is not empty."""
+        """Return the headers. Raises BadTarget if one of `names` is missing, empty or repeated."""
         values = self.values
         if self.doubled:
             for name in sorted(names & self.doubled):
                 raise BadTarget(f"{name.decode()} doubled")
         if not all(map(values.get, names)):
-            lacking = next(name for name in sorted(names) if not values.get(name))
-            raise BadTarget(f"{lacking.decode()} missing")
+            missing = next(name for name in sorted(names) if not values.get(name))
+            raise BadTarget(f"{missing.decode()} missing")
         return values
 
 
 def headers_from(raw: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
-    """Return a raw header list by name. The names are lower case already."""
+    """Return a list of raw headers by name. The names must be in lower case."""
     values: dict[bytes, bytes] = {}
     doubled: set[bytes] = set()
     for name, value in raw:
@@ -39,9 +39,9 @@ def headers_from(raw: Iterable[tuple[bytes, bytes]]) -> RequestHeaders:
 
 
 class Facts(NamedTuple):
-    """A check's own request. `path` is the URL that names its contract, `now` is Unix time.
+    """The HTTP request of a check. Its `path` selects the contract; `now` is Unix time.
 
-    `peer` is None for a Unix socket, `sent_target` if the server cannot tell the request target.
+    `peer` is None for a Unix socket. `sent_target` is None if the server does not provide the request target.
     """
 
     path: str
@@ -54,29 +54,29 @@ class Facts(NamedTuple):
 
 
 class Browser(NamedTuple):
-    """How a browser or a program asked, by hints that decide on no access."""
+    """How a browser or program sent the request. These hints never affect access."""
 
     navigates: bool
     prefetches: bool
     is_browser: bool
-    """Whether a browser asks, for a page or for a script. It gets no challenge for Basic."""
+    """Whether a browser sent it, for a page or a script. Browsers get no challenge for Basic."""
     is_framed: bool
-    """Whether the page is to stand inside another one, where the portal's own pages are never shown."""
+    """Whether the page will be shown in a frame. The portal's own pages never are."""
     is_cross_site: bool
-    """Whether another site's page asks. In a frame of it browsers send and keep no cookie of ours."""
+    """Whether another site's page sent it. In its frames, browsers neither send nor store our cookies."""
     referer: str
     languages: str
 
 
 FRAMES = frozenset((b"iframe", b"frame", b"embed", b"object"))
-"""Values of Sec-Fetch-Dest for a page inside another one."""
+"""Values of Sec-Fetch-Dest for a page in a frame."""
 
 FETCH_METADATA = (b"sec-fetch-mode", b"sec-fetch-dest", b"sec-fetch-site")
 ONLY_BROWSERS_SEND = (*FETCH_METADATA, b"origin", b"sec-websocket-key")
 
 
 def browser_of(hints: dict[bytes, bytes]) -> Browser:
-    """Return how the browser asked. A hint that came twice is joined, and so no hint of a navigation."""
+    """Return the hints in a request. A repeated header is joined, so it never counts as a navigation."""
     get = hints.get
     accepts_html = b"text/html" in get(b"accept", b"").lower()
     return Browser(
@@ -91,9 +91,10 @@ def browser_of(hints: dict[bytes, bytes]) -> Browser:
 
 
 def _navigates(hints: dict[bytes, bytes], accepts_html: bool) -> bool:
-    """Return whether a browser opens a page: by Fetch Metadata, else by Accept and X-Requested-With.
+    """Return whether a browser opens a page.
 
-    Browsers send Fetch Metadata to https only. An Android WebView names its app in X-Requested-With.
+    Without Fetch Metadata, which browsers send over https only, Accept and X-Requested-With decide. An
+    Android WebView sends the name of its app in X-Requested-With.
     """
     if b"sec-websocket-key" in hints:
         return False
@@ -109,7 +110,7 @@ def _is_by_script(hints: dict[bytes, bytes]) -> bool:
 
 
 def _is_browser(hints: dict[bytes, bytes], accepts_html: bool) -> bool:
-    """Return whether a browser may have sent this. All of them begin User-Agent with Mozilla/ by now."""
+    """Return whether a browser may have sent the request. Every browser's User-Agent begins with Mozilla/."""
     if accepts_html or not hints.keys().isdisjoint(ONLY_BROWSERS_SEND) or _is_by_script(hints):
         return True
     return hints.get(b"user-agent", b"").lower().startswith(b"mozilla/")

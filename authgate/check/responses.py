@@ -1,4 +1,4 @@
-"""What a decision looks like on the wire, in each answer style."""
+"""Answers other than admission, for each style of contract."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from authgate.decision.target import BadTarget, Target, without_code
 Headers = tuple[tuple[bytes, bytes], ...]
 
 LONGEST_HEADERS = 4096
-"""Bytes of an answer's headers. The buffers of nginx and HAProxy end not far above."""
+"""Bytes of an answer's headers. The buffers of nginx and HAProxy are not much larger."""
 
 LONGEST_LOCATION = 1536
 """Bytes of the portal's address with the state in it. The address travels on in the portal's own redirects,
@@ -30,7 +30,7 @@ TOKENS_TOO_LONG = "tokens too long for the headers"
 TOO_LONG = (IDENTITY_TOO_LONG, TOKENS_TOO_LONG)
 
 NONCE_AGE = 600
-"""Seconds between leaving for the portal and coming back."""
+"""Seconds between the redirect to the portal and the return."""
 _RESERVED, _FEW_RESERVED = re.compile(r"[^A-Za-z0-9_.~-]"), re.compile(r"[A-Za-z0-9_.~:/?=-]*")
 _NONCE = re.compile(r"[A-Za-z0-9_-]{22}")
 
@@ -38,7 +38,7 @@ NO_STORE: Headers = ((b"cache-control", b"no-store"), (b"referrer-policy", b"no-
 JSON: Headers = ((b"content-type", b"application/json"), *NO_STORE)
 BASIC, BEARER = b'Basic realm="ikD Portal", charset="UTF-8"', b'Bearer realm="ikD Portal"'
 CHALLENGES = {"bearer": BEARER, "basic": BASIC, "both": b"%s, %s" % (BASIC, BEARER)}
-"""By an application's choice. Some clients read only the first challenge, so Basic comes first."""
+"""By the setting of an application. Some clients read only the first challenge, so Basic is first."""
 
 INVALID_TOKEN = b', error="invalid_token"'
 CHALLENGE: Headers = ((b"www-authenticate", BEARER),)
@@ -46,7 +46,7 @@ CHALLENGE: Headers = ((b"www-authenticate", BEARER),)
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What administrators learn of a refused check. `is_configuration` marks a fault of the proxy's setup."""
+    """A refused check, for administrators. `is_configuration` marks a mistake in a proxy's configuration."""
 
     decision_id: str
     contract: str
@@ -63,10 +63,9 @@ class Refusal:
 
 @dataclass(slots=True)
 class Answer:
-    """A complete answer. Header names are lower case; the server adds Content-Length and Date.
+    """A complete answer. Header names are in lower case; the server adds Content-Length and Date.
 
-    Nothing but `wire` and `tally` changes once it is built. It is not frozen, since that would make building
-    it slower.
+    Only `wire` and `tally` change after it is built. It is not frozen, because that would be slower to build.
     """
 
     status: int
@@ -76,22 +75,22 @@ class Answer:
     sign_in_id: int | None = None
     token_id: int | None = None
     echo: bytes | None = None
-    """The application's own Authorization, which is the last of `headers`, and no part of `wire`."""
+    """The application's own Authorization. It is the last of `headers`, and not in `wire`."""
 
     wire: list[bytes] = field(default_factory=list, compare=False, repr=False)
-    """Where the server's protocol keeps the bytes that it made of this answer once."""
+    """The bytes of this answer, cached by the server's protocol."""
 
     tally: Tally = field(default=NOT_COUNTED, compare=False, repr=False)
-    """Counts this answer, each time that it is sent."""
+    """Counts this answer each time it is sent."""
 
 
 # ---- not signed in ----------------------------------------------------------------------------------------
 
 
 def ask_to_sign_in(context: Context, memory: Memory) -> Answer | None:
-    """Return a redirect to the portal if the proxy and the client take one, otherwise 401.
+    """Return a redirect to the portal, or 401 if the proxy or the client does not follow redirects.
 
-    Return None for a page that has to be kept first.
+    Return None for a page that must be stored first.
     """
     target, browser = context.target, context.browser
     if context.contract.style is STATUS or not browser.navigates:
@@ -116,10 +115,10 @@ def to_portal(
     rounds: int = 0,
     kept: str | None = None,
 ) -> Answer | None:
-    """Redirect to the portal with a sealed state, and bind the attempt to this browser by a nonce cookie.
+    """Return a redirect to the portal with a sealed state. A nonce cookie binds the attempt to the browser.
 
-    A page that the state has no room for is at `kept`, or lost if that is empty. Return None if it has to be
-    kept first.
+    `kept` is the key of a stored page that is too long for the state. If `kept` is empty, such a page is
+    lost. If `kept` is None, return None: the page must be stored first.
     """
     origin = context.target.origin
     nonce = cookies_of(context.headers.values.get(b"cookie", b"")).get(cookie_name(origin, "nonce"), "")
@@ -146,7 +145,7 @@ def _continue_url(state: State, memory: Memory) -> bytes:
 def framed_page(
     context: Context, settings: GateSettings, url: str, *, status: int = 401, refusal: Refusal | None = None
 ) -> Answer:
-    """Return a page for a frame, with a link that opens `url` in a tab."""
+    """Return a page for a frame, with a link that opens `url` in a new tab."""
     if len(url) > LONGEST_HEADERS:
         url = f"{context.target.origin}/"
     headers = framed_headers(settings.portal_origin)
@@ -156,7 +155,7 @@ def framed_page(
 
 
 def framed_headers(portal: str) -> Headers:
-    """Return the headers of that page. Any site may frame it, and it can do nothing but open its link."""
+    """Return the headers of a page for a frame. Any site may frame it; it can only open its link."""
     policy = f"default-src 'none'; style-src {portal}; base-uri 'none'; form-action 'none'"
     return (
         (b"content-type", b"text/html; charset=utf-8"),
@@ -167,7 +166,7 @@ def framed_headers(portal: str) -> Headers:
 
 
 def start_url(context: Context) -> str:
-    """Return the address at which a browser begins to sign in here, and comes back to the page it shows."""
+    """Return the URL that starts a sign-in and then returns to the present page."""
     target, browser = context.target, context.browser
     page = f"{target.origin}/"
     if browser.navigates and target.uri:
@@ -183,16 +182,16 @@ def start_url(context: Context) -> str:
 
 
 def _quoted(page: str) -> str:
-    """Return an ASCII address as a value of a query, in the common case in a third of the time."""
+    """Return an ASCII URL quoted for a query. The common case takes a third of the time."""
     if _FEW_RESERVED.fullmatch(page):
         return page.replace(":", "%3A").replace("/", "%2F").replace("?", "%3F").replace("=", "%3D")
     return _RESERVED.sub(lambda match: f"%{ord(match[0]):02X}", page)
 
 
 def challenge(context: Context, error: bytes = b"") -> Headers:
-    """Return WWW-Authenticate with the challenges that an application chose (RFC 9110, section 11.6.1).
+    """Return WWW-Authenticate with the challenges of an application (RFC 9110, section 11.6.1).
 
-    A browser gets Bearer alone: for Basic it would open a window of its own, also for a script or an image.
+    A browser gets only Bearer. For Basic it would open a password dialog, even for a script or an image.
     """
     application = context.application
     chosen = "bearer" if application is None or context.browser.is_browser else application.challenges
@@ -201,7 +200,7 @@ def challenge(context: Context, error: bytes = b"") -> Headers:
 
 
 def unauthorized(context: Context, *, to_a_program: bool = False) -> Answer:
-    """Return 401 with the address at which a user may sign in, for a program as JSON too."""
+    """Return 401 with the URL for signing in. For programs and scripts, the body is JSON."""
     location = start_url(context)
     headers: Headers = ((b"x-auth-location", location.encode("ascii")),)
     if context.browser.navigates and not to_a_program:
@@ -211,7 +210,7 @@ def unauthorized(context: Context, *, to_a_program: bool = False) -> Answer:
 
 
 def wrong_credential(context: Context, memory: Memory) -> Answer:
-    """Refuse a program's credential. The answer neither says what is wrong nor offers a sign-in."""
+    """Return the refusal of a wrong credential. It neither explains the fault nor offers a sign-in."""
     refusal = _refusal(context, memory, "wrong credential")
     return wrong_credential_of(context, refusal.decision_id, refusal)
 
@@ -227,14 +226,14 @@ def wrong_credential_of(context: Context, decision_id: str, refusal: Refusal | N
 
 
 def is_shown_at_the_portal(decision: Decision, context: Context) -> bool:
-    """Return whether the portal shows a maintenance, with the status that this kind of proxy would lose."""
+    """Return whether the portal shows the maintenance page, because this proxy loses the status 503."""
     return decision.reason == MAINTENANCE and not context.contract.shows_503 and context.browser.navigates
 
 
 def refuse(
     context: Context, memory: Memory, subject: Subject | None, decision: Decision, *, to_a_program: bool
 ) -> Answer:
-    """Refuse with a decision id: a page for a user, JSON for a program, the bare status for nginx."""
+    """Return a refusal with a decision id: a page for users, JSON for programs, only the status for nginx."""
     target, reason = context.target, decision.reason
     if reason == MAINTENANCE and context.application.maintenance is not None:
         return closed(context, memory, subject, context.application.maintenance, to_a_program=to_a_program)
@@ -258,9 +257,9 @@ def refuse(
 def closed(
     context: Context, memory: Memory, subject: Subject | None, closed_by: Maintenance, *, to_a_program: bool
 ) -> Answer:
-    """Return 503 for an application under maintenance: its words as a page, or as JSON for a program.
+    """Return 503 for an application under maintenance, as a page or as JSON for a program.
 
-    nginx makes 500 of that status in a check. It gets 403, and asks `refused`, which answers 503.
+    nginx turns a 503 of a check into 500. It gets 403 and requests the endpoint `refused`, which returns 503.
     """
     retry: Headers = ((b"retry-after", b"%d" % closed_by.retry_after), (b"x-auth-maintenance", b"1"))
     browser, target = context.browser, context.target
@@ -305,7 +304,7 @@ def _refusal(
 
 
 def refused_page(page: RefusedPage, settings: GateSettings, refusal: Refusal | None) -> Answer:
-    """Return the refused page as an origin of an application may show it: the portal's style, links alone."""
+    """Return the refused page for an application's origin. It contains the portal's style and links only."""
     portal = settings.portal_origin.encode()
     policy = b"default-src 'none'; style-src %s; img-src %s; frame-ancestors 'none'" % (portal, portal)
     headers: Headers = (
@@ -322,7 +321,7 @@ def refused_page(page: RefusedPage, settings: GateSettings, refusal: Refusal | N
 def misconfigured(
     contract: Contract, memory: Memory, reason: str, *, status: int = 403, origin: str = "", client: str = ""
 ) -> Answer:
-    """Refuse a check whose proxy is set up wrongly. The reason is for administrators alone."""
+    """Return the refusal of a check from a misconfigured proxy. Only administrators see the reason."""
     refusal = Refusal(
         new_id(memory), contract.name, reason, origin=origin, client=client, is_configuration=True
     )
@@ -330,9 +329,9 @@ def misconfigured(
 
 
 def on_the_portals_host(contract: Contract, memory: Memory, target: Target) -> Answer:
-    """Refuse another port or scheme of the portal's host, whatever row claims it.
+    """Return the refusal of another port or scheme of the portal's host, even if an application has it.
 
-    Cookies know no ports (RFC 6265, section 8.5): the application would receive the portal's session cookie.
+    Cookies are sent to all ports (RFC 6265, section 8.5), so it would receive the portal's session cookie.
     """
     reason = "the portal's host at another port or scheme"
     return misconfigured(contract, memory, reason, origin=target.origin, client=target.client)
@@ -351,7 +350,7 @@ def _refused(status: int, refusal: Refusal, *, as_json: bool = False) -> Answer:
 
 
 def redirect(url: str, *more: tuple[bytes, bytes], status: int = 302) -> Answer:
-    """Redirect to an absolute ASCII URL that was validated or sealed before."""
+    """Return a redirect to an absolute ASCII URL, which must be validated or sealed."""
     if any(ord(character) not in range(0x21, 0x7F) for character in url):
         raise BadTarget("location")
     return Answer(status, ((b"location", url.encode("ascii")), *more, *NO_STORE))

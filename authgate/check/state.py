@@ -1,6 +1,6 @@
-"""The sealed state of one attempt to sign in: where it began, and what it must return to; and its code.
+"""The sealed state of an attempt to sign in, and the one-time code at its end.
 
-The state travels in a URL, so it holds no secret: of the browser's nonce only the hash.
+The state is part of a URL, so it contains no secret: only the hash of the browser's nonce.
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ import json
 from typing import NamedTuple
 
 AGE_LIMIT = 24 * 3600
-"""Seconds; a sign-in page left open for longer starts again."""
+"""Seconds. A sign-in page that was open for longer starts again."""
 
 
 class State(NamedTuple):
-    """`back` is the prefix whose callback takes the code, empty where the target's own URL takes it.
+    """Where an attempt to sign in started, and where it returns.
 
-    `issued_at` is Unix time; `rounds` counts attempts that ended without a gate cookie. `kept` is the key of
-    a page that is too long for the state; `uri` is then what is left of it if the page is gone.
+    `back` is the prefix of the callback that gets the code, empty if the target's own URL gets it.
+    `issued_at` is Unix time. `rounds` is the number of attempts that ended without a gate cookie. `kept` is
+    the key of a stored page that is too long for the state. If that page is gone, `uri` is used.
     """
 
     origin: str
@@ -41,16 +42,16 @@ _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
 
 def seal(state: State, key: bytes) -> str:
-    """Return the state as URL-safe text that only a holder of `key` can create."""
+    """Return the state as URL-safe text, authenticated with `key`."""
     origin, uri, nonce, back, kept = map(_quoted, (*state[:4], state.kept))
     payload = f"[{origin},{uri},{nonce},{back},{state.issued_at},{state.rounds},{kept}]".encode()
     return f"{_text(payload)}.{_text(_mac(payload, key))}"
 
 
 def unseal(sealed: str, keys: tuple[bytes, ...], now: float) -> State | None:
-    """Return the state, or None if it was not sealed with one of the keys, or too long ago."""
+    """Return the state, or None if it is too old or was not sealed with one of the keys."""
     try:
-        payload, mac = (_octets(part) for part in sealed.split("."))
+        payload, mac = (_bytes(part) for part in sealed.split("."))
     except ValueError:
         return None
     if not any(hmac.compare_digest(_mac(payload, key), mac) for key in keys):
@@ -60,14 +61,14 @@ def unseal(sealed: str, keys: tuple[bytes, ...], now: float) -> State | None:
 
 
 def new_code(random: bytes, key: bytes) -> str:
-    """Return a one-time code of 24 random bytes, with a tag that tells it from a made-up one."""
+    """Return a one-time code of 24 random bytes and a tag that authenticates it."""
     return _text(random + _tag(random, key))
 
 
-def is_made_up(code: str, keys: tuple[bytes, ...]) -> bool:
-    """Return whether no holder of one of the keys created a code. It costs no look-up to say so."""
-    octets = base64.urlsafe_b64decode(f"{code}=")
-    return not any(hmac.compare_digest(_tag(octets[:24], key), octets[24:]) for key in keys)
+def is_forged(code: str, keys: tuple[bytes, ...]) -> bool:
+    """Return whether a code was not created with one of the keys. Needs no look-up."""
+    decoded = base64.urlsafe_b64decode(f"{code}=")
+    return not any(hmac.compare_digest(_tag(decoded[:24], key), decoded[24:]) for key in keys)
 
 
 def _tag(random: bytes, key: bytes) -> bytes:
@@ -78,10 +79,10 @@ def _mac(payload: bytes, key: bytes) -> bytes:
     return hmac.digest(key, b"ikd state:" + payload, "sha256")
 
 
-def _text(octets: bytes) -> str:
-    encoded = binascii.b2a_base64(octets, newline=False)
+def _text(raw: bytes) -> str:
+    encoded = binascii.b2a_base64(raw, newline=False)
     return encoded.translate(_URL_SAFE, b"=").decode()
 
 
-def _octets(text: str) -> bytes:
+def _bytes(text: str) -> bytes:
     return base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)

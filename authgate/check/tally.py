@@ -1,6 +1,6 @@
-"""What counts answers. A check only picks the tally of its answer, and what sends the answer adds one to it.
+"""Tallies, which count answers. A check selects the tally; the code that sends the answer adds one to it.
 
-So the admin's explanations, which call the same check, count nothing.
+Explanations in the admin call the same check, but send nothing and so count nothing.
 """
 
 from __future__ import annotations
@@ -11,20 +11,20 @@ from authgate.check.context import Context
 from authgate.decision.rules import Decision, Subject
 
 NOBODY = 0
-"""Stands for visitors who are not signed in."""
+"""The user id of visitors who are not signed in."""
 
 ALLOWED, REFUSED, ASKED = OUTCOMES = ("allowed", "refused", "asked")
-"""What came of a request. The last is for a sign-in or a second factor."""
+"""Outcomes of a request. `ASKED` means that a sign-in or a second factor was required."""
 
 Key = tuple[int, int, int, str, str]
-"""Application, person, rule, method and outcome. The rule admitted, or is the first of those that did not."""
+"""Application, user, rule, method and outcome. The rule admitted, or was the first that did not."""
 
 
 class Tally:
     """A count that only grows.
 
-    An answer that is kept fits its tally while `decision` and `method` are those of the request. To retire
-    a tally is to set `decision` to None: then kept answers look for another one.
+    A cached answer uses its tally as long as `decision` and `method` are those of the request. If `decision`
+    is set to None, the tally is retired, and cached answers get another one.
     """
 
     __slots__ = ("collected", "count", "decision", "key", "method")
@@ -37,7 +37,7 @@ class Tally:
 
 
 NOT_COUNTED = Tally(None)
-"""The tally of answers that nobody counts. Its number means nothing."""
+"""The tally of answers that are not counted. Its number has no meaning."""
 
 
 class Counts(Protocol):

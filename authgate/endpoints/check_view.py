@@ -595,4 +595,4 @@ def _session_of(context: Context, memory: Memory) -> Session | None:
     token = _gate_token(context, place)
     session = loader.load_session(sign_ins.digest(token)) if token else None
     credential = Credential(b"", place)
-    return session if session and session.counts(credential, context.application.id, context.now) else None
+    return session if session and session.accepts(credential, context.application.id, context.now) else None

@@ -242,6 +242,6 @@ def _subject(standing: Standing, context: Context) -> Subject | None:
     if principal is None:
         return None
     credential = Credential(b"", "")
-    if principal.is_program and not principal.counts(credential, context.application.id, context.now):
+    if principal.is_program and not principal.accepts(credential, context.application.id, context.now):
         return None
     return principal.subject

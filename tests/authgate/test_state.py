@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pytest_django import Settings
 
-from authgate.check.state import AGE_LIMIT, State, is_made_up, new_code, nonce_hash, seal, unseal
+from authgate.check.state import AGE_LIMIT, State, is_forged, new_code, nonce_hash, seal, unseal
 from authgate.worker import loader
 
 KEY, OTHER = b"k" * 32, b"o" * 32
@@ -105,18 +105,18 @@ def test_only_a_holder_of_a_key_creates_a_code() -> None:
     code = new_code(b"r" * 24, KEY)
 
     assert len(code) == 43
-    assert not is_made_up(code, (KEY,))
-    assert not is_made_up(code, (OTHER, KEY))
-    assert is_made_up(code, (OTHER,))
-    assert is_made_up(code, ())
+    assert not is_forged(code, (KEY,))
+    assert not is_forged(code, (OTHER, KEY))
+    assert is_forged(code, (OTHER,))
+    assert is_forged(code, ())
 
 
 @given(st.binary(min_size=32, max_size=32))
 def test_no_other_code_is_taken_for_one(octets: bytes) -> None:
-    assert is_made_up(base64.urlsafe_b64encode(octets).rstrip(b"=").decode(), (KEY,))
+    assert is_forged(base64.urlsafe_b64encode(octets).rstrip(b"=").decode(), (KEY,))
 
 
 def test_a_code_with_one_character_changed_is_made_up() -> None:
     code = new_code(b"r" * 24, KEY)
 
-    assert all(is_made_up(f"{code[:place]}-{code[place + 1 :]}", (KEY,)) for place in range(42))
+    assert all(is_forged(f"{code[:place]}-{code[place + 1 :]}", (KEY,)) for place in range(42))
