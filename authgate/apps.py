@@ -24,8 +24,8 @@ class AuthgateConfig(AppConfig):
         stale_connections.watch()
         connection_created.connect(actor.watch)
         for each in (triggers, journal_triggers):
-            pre_migrate.connect(_making_way(each.make_way), sender=self, weak=False)
-            post_migrate.connect(_installing(each.install), sender=self, weak=False)
+            pre_migrate.connect(_on_pre_migrate(each.drop_before_migration), sender=self, weak=False)
+            post_migrate.connect(_on_post_migrate(each.install), sender=self, weak=False)
         post_delete.connect(
             lambda instance, **_: requests.forget_person(instance.pk),
             sender=settings.AUTH_USER_MODEL,
@@ -33,9 +33,9 @@ class AuthgateConfig(AppConfig):
         )
 
 
-def _making_way(make_way: Callable[[str, Any], None]) -> Callable[..., None]:
-    return lambda using, plan, **_: make_way(using, plan)
+def _on_pre_migrate(drop_before_migration: Callable[[str, Any], None]) -> Callable[..., None]:
+    return lambda using, plan, **_: drop_before_migration(using, plan)
 
 
-def _installing(install: Callable[[str], None]) -> Callable[..., None]:
+def _on_post_migrate(install: Callable[[str], None]) -> Callable[..., None]:
     return lambda using, **_: install(using)

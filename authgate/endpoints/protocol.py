@@ -28,8 +28,8 @@ from authgate.peer import ABORT, SENT_TARGET, is_trusted_peer, peer_from
 from authgate.worker import feed, lookups
 from authgate.worker.check_counts import ONE_IN, PROTOCOL, WAITED, cell_of, count, measure_known
 from authgate.worker.failures import overloaded
-from authgate.worker.head_cache import check_again, head_of
-from authgate.worker.head_parts import Lines, Parts, lines_in, parted
+from authgate.worker.head_cache import check_known_head, head_of
+from authgate.worker.head_parts import Lines, Parts, lines_in, split_head
 from authgate.worker.write_behind import writer
 
 log = logging.getLogger("ikd.gate")
@@ -147,13 +147,13 @@ class Front(HttpToolsProtocol):
             self._parse(data)
             return
         now = time.time()
-        parts = parted(data, self.cut_lines)
-        if parts is not None and self._answer_again(worker, parts, now):
+        parts = split_head(data, self.cut_lines)
+        if parts is not None and self._answer_known_head(worker, parts, now):
             return
         if (lines := lines_in(data)) != self.cut_lines:
             self.cut_lines = lines
-            parts = parted(data, lines)
-            if parts is not None and self._answer_again(worker, parts, now):
+            parts = split_head(data, lines)
+            if parts is not None and self._answer_known_head(worker, parts, now):
                 return
         self.unknown += 1
         self.heads_begun = 0
@@ -377,7 +377,7 @@ class Front(HttpToolsProtocol):
             self.server_state.total_requests += 1
             self.flow.resume_reading()
 
-    def _answer_again(self, worker: feed.Feed, parts: Parts, now: float) -> bool:
+    def _answer_known_head(self, worker: feed.Feed, parts: Parts, now: float) -> bool:
         """Answer a check that has a known head, whatever its path. Return whether it was answered.
 
         `now` is the Unix time at which the check was received.
@@ -386,7 +386,7 @@ class Front(HttpToolsProtocol):
         if head is None or self.flow.write_paused or self.transport.is_closing():
             return False
         try:
-            found = check_again(head, parts, now, worker.memory) if worker.may_answer() else None
+            found = check_known_head(head, parts, now, worker.memory) if worker.may_answer() else None
             if found is None:
                 return False
             octets = self._octets(found)

@@ -52,9 +52,9 @@ class TracedFront(Front):
         self.found = found
         return super()._octets(found, is_head=is_head)
 
-    def _answer_again(self, worker: feed.Feed, parts: Parts, now: float) -> bool:
+    def _answer_known_head(self, worker: feed.Feed, parts: Parts, now: float) -> bool:
         head = worker.heads.get(parts.known_by)
-        is_answered = super()._answer_again(worker, parts, now)
+        is_answered = super()._answer_known_head(worker, parts, now)
         if is_answered and head is not None and self.found is not None and _has_room():
             match = _TRACEPARENT.search(self.received)
             parent = match[1].decode("ascii") if match else None

@@ -57,7 +57,7 @@ def _has_columns(using: str) -> bool:
     return True
 
 
-def make_way(using: str, plan: Sequence[tuple[object, bool]]) -> None:
+def drop_before_migration(using: str, plan: Sequence[tuple[object, bool]]) -> None:
     """Drop the triggers before a migration that they would stand in the way of, and note the moment."""
     connection = connections[using]
     if not any(backwards or connection.vendor == "sqlite" for _, backwards in plan):

@@ -1,7 +1,8 @@
-"""An access log, if the settings ask for one: a line for each page, and lines of a few checks.
+"""The optional access log: a line for each page, and for a few checks of each second.
 
-A page's line names its route rather than its path, because paths of the portal can end in a secret. A check's
-line has no query, cookie or Authorization. The writer's thread writes it, so that no check waits for the log.
+A page's line contains its route rather than its path, because paths of the portal can end in a secret. A
+check's line contains no query, cookie or Authorization. The writer's thread writes the lines of checks, so
+that no check waits for the log.
 """
 
 from __future__ import annotations
@@ -47,13 +48,13 @@ def note_page(request: HttpRequest, response: HttpResponse, seconds: float) -> N
 
 
 class CheckLines:
-    """Lines of checks that wait for the writer's thread, IKD_ACCESS_LOG_CHECKS of each second at most."""
+    """Lines of checks that wait for the writer's thread: at most IKD_ACCESS_LOG_CHECKS a second."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._lines: list[Callable[[], Fields]] = []
         self.has_room = False
-        """Whether another check of this second may have a line."""
+        """Whether this second has room for another line."""
 
     def add(self, fields: Callable[[], Fields]) -> None:
         with self._lock:
@@ -62,7 +63,7 @@ class CheckLines:
             self.has_room = len(self._lines) < settings.IKD_ACCESS_LOG_CHECKS
 
     def flush(self) -> None:
-        """Write the lines. Called once a second."""
+        """Write the waiting lines. The writer's thread calls this once a second."""
         with self._lock:
             lines, self._lines = self._lines, []
             self.has_room = settings.IKD_ACCESS_LOG_CHECKS > 0
@@ -74,13 +75,13 @@ check_lines = CheckLines()
 
 
 def note_check(contract: Contract, facts: Facts, found: Answer, began: float, ended: float) -> None:
-    """Queue the line of a check, if there is room for it. Times are Unix time."""
+    """Queue the line of a check, if this second has room for it. Times are Unix time."""
     if check_lines.has_room:
         check_lines.add(lambda: _target_fields(contract, facts) | _fields(contract.name, found, began, ended))
 
 
 def note_known_check(head: Head, uri: bytes, found: Answer, began: float, ended: float) -> None:
-    """Queue the line of a check that was answered from a known head, if there is room for it."""
+    """Queue the line of a check that was answered from a known head, if this second has room for it."""
     if check_lines.has_room:
         path = uri.partition(b"?")[0].decode("latin-1")
         where = {"origin": head.origin, "method": head.method or "", "path": path, "client": head.client}

@@ -1,4 +1,4 @@
-"""The kind of an answer to a check, and the class of its reason, as metrics and the access log name them."""
+"""The kind of an answer to a check and the class of its reason, for metrics and the access log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading the change feed, on SQLite and on PostgreSQL."""
+"""Readers of the change feed, for SQLite and for PostgreSQL."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from authgate.worker.triggers import TABLE
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """The changes since the last reading. `everything` if they are no longer known."""
+    """The changes since the last reading. `everything` is set if the feed no longer has them all."""
 
     rows: tuple[tuple[str, int | None], ...] = ()
     everything: bool = False
     place: object = None
-    """Differs in another database, and in this one after its tables or triggers were recreated."""
+    """Identifies the database. It also changes if this database's tables or triggers are recreated."""
 
 
 class SqliteReader:
-    """One writer at a time: ids come in the order of the commits."""
+    """Reads by id. SQLite has one writer at a time, so ids are in the order of the commits."""
 
     def __init__(self) -> None:
         self._last: tuple[Any, ...] | None = None
 
     def mark(self, cursor: Any) -> int | None:
-        """Return the newest row's id; None if the feed is empty."""
+        """Return the id of the newest row; None if the feed is empty."""
         cursor.execute(f"SELECT max(id) FROM {TABLE}")  # noqa: S608
         newest: int | None = cursor.fetchone()[0]
         return newest
 
     def cut(self, cursor: Any, mark: int) -> None:
-        """Delete the rows before a mark, which every worker read long ago."""
+        """Delete the rows before a mark. Every worker has read them long ago."""
         cursor.execute(f"DELETE FROM {TABLE} WHERE id < %s", [mark])  # noqa: S608
 
     def read(self, cursor: Any) -> Changes:
@@ -53,16 +53,19 @@ class SqliteReader:
             return Changes(tuple((kind, key) for _, kind, key, _ in rows[1:]), place=schema)
         if last == ():
             return Changes(tuple((kind, key) for _, kind, key, _ in rows), place=schema)
-        # The row read last is gone, or another: the feed was cut behind us, or the database is another one.
+        # The row read last is gone or differs: unread rows were deleted, or the database was replaced.
         return Changes(everything=True, place=schema)
 
 
 class PostgresqlReader:
-    """Rows commit out of order: each is read for as long as a transaction as old as its own may be open."""
+    """Reads by transaction id, from the oldest transaction that was open at the last reading.
 
-    # What differs in a copy of our database, and in ours after a restore: `pg_dump --clean` creates triggers
-    # with new numbers, `--disable-triggers` writes their rows again, and TRUNCATE starts a new file for a
-    # table even where it fires no trigger.
+    Rows commit out of order, so a row with a lower id may appear later.
+    """
+
+    # These values differ in a copy of our database, and in ours after a restore: `pg_dump --clean` creates
+    # triggers with new numbers, `--disable-triggers` writes their rows again, and TRUNCATE starts a new file
+    # for a table even if it fires no trigger.
     PLACE = """
         SELECT concat_ws(' ',
             pg_postmaster_start_time(),
@@ -85,13 +88,13 @@ class PostgresqlReader:
         self._known: dict[int, int] = {}
 
     def mark(self, cursor: Any) -> int | None:
-        """Return the oldest transaction that may be open now: its rows may still appear."""
+        """Return the id of the oldest transaction that may still be open. Its rows may still appear."""
         cursor.execute("SELECT pg_snapshot_xmin(pg_current_snapshot())::text::bigint")
         oldest: int = cursor.fetchone()[0]
         return oldest
 
     def cut(self, cursor: Any, mark: int) -> None:
-        """Delete the rows committed before a mark, which every worker read long ago."""
+        """Delete the rows committed before a mark. Every worker has read them long ago."""
         cursor.execute(f"DELETE FROM {TABLE} WHERE transaction_id < %s", [mark])  # noqa: S608
 
     def read(self, cursor: Any) -> Changes:

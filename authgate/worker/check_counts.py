@@ -1,4 +1,4 @@
-"""Counts checks by contract, answer and reason, and measures how long their answers take."""
+"""Counts of checks by contract, answer and reason, and the time that their answers take."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from authgate.worker.answer_classes import class_of
 from authgate.worker.head_cache import Head
 
 ONE_IN = 64
-"""Of the checks answered from a known head, one in so many is measured, and counts for as many."""
+"""Of the checks answered from a known head, one in ONE_IN is measured, and counts ONE_IN times."""
 
 PROTOCOL, WAITED, VIEW = "protocol", "waited", "view"
 """How a check was answered: at once, after it waited for the database with others, or by Django."""
 
 
 def cell_of(contract: str, found: Answer) -> list[float]:
-    """Return where checks with such an answer are counted."""
+    """Return the counter's cell for checks of a contract with such an answer."""
     return counters.checks.cell(contract, *class_of(found))
 
 
 def count(contract: Contract, facts: Facts, found: Answer, way: str, began: float) -> None:
-    """Count a check that was answered now and began at `began` (Unix time)."""
+    """Count a check that began at `began` (Unix time) and is answered now, and measure its time."""
     now = time.time()
     counters.checks.add(contract.name, *class_of(found))
     counters.check_seconds.observe(now - began, way)

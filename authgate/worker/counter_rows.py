@@ -1,4 +1,4 @@
-"""Adds numbers to rows of counters, or creates them: a hundred rows in one statement."""
+"""Tables of counters: add numbers to rows or create the rows, a hundred in one statement."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ ROWS_A_STATEMENT = 100
 
 @dataclass(frozen=True, slots=True)
 class CounterRows:
-    """A table of counters. `identity` are the columns that are unique together, the first of them the day."""
+    """A table of counters. `identity` names the columns that are unique together, with the day first."""
 
     model: type[Model]
     identity: tuple[str, ...]
     numbers: tuple[str, ...]
 
     def add(self, rows: Mapping[tuple[date, *tuple[Any, ...]], Sequence[int]]) -> None:
-        """Add numbers to rows, all or none. In order, so that two processes never deadlock."""
+        """Add numbers to rows, all or none. The rows are sorted, so that two processes never deadlock."""
         ordered = sorted(rows.items(), key=lambda row: row[0])
         with transaction.atomic(), connection.cursor() as cursor:
             for start in range(0, len(ordered), ROWS_A_STATEMENT):

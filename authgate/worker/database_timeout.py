@@ -1,4 +1,4 @@
-"""How long a thread waits for one answer of the database. Standard library only."""
+"""The time that a thread waits for one answer from the database. Standard library only."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ class _OfThread(threading.local):
 
 class _OfProcess:
     seconds: float | None = None
-    """None, as in commands: migrations may take long."""
+    """None means no limit. Commands have none, because migrations may take long."""
 
 
 _of_thread = _OfThread()
 
 
 def limit() -> float | None:
-    """Return the seconds that this thread waits at most; None for ever."""
+    """Return the seconds that this thread waits at most; None without a limit."""
     return _of_thread.seconds or _OfProcess.seconds
 
 
 def limit_everywhere(seconds: float) -> None:
-    """Limit all threads of this process."""
+    """Limit the wait in all threads of this process."""
     _OfProcess.seconds = seconds
 
 
 @contextmanager
 def limited_to(seconds: float) -> Iterator[None]:
-    """Limit this thread."""
+    """Limit the wait in this thread, inside the `with` block."""
     before, _of_thread.seconds = _of_thread.seconds, seconds
     try:
         yield

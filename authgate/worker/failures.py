@@ -6,7 +6,7 @@ from authgate.check.responses import NO_STORE, Answer
 
 
 def broken(decision_id: str, page: bytes = b"") -> Answer:
-    """Return 503 for whatever failed inside. `page` is what a browser shows."""
+    """Return 503 for an internal error. `page` is the HTML that a browser shows."""
     headers = ((b"x-auth-decision", decision_id.encode()), (b"retry-after", b"2"), *NO_STORE)
     if page:
         headers += ((b"content-type", b"text/html; charset=utf-8"), (b"x-content-type-options", b"nosniff"))
@@ -14,5 +14,5 @@ def broken(decision_id: str, page: bytes = b"") -> Answer:
 
 
 def overloaded() -> Answer:
-    """Return 503 for a check that is shed, to be asked again in a second."""
+    """Return 503 for a check that is shed. Retry-After asks the client to try again in a second."""
     return Answer(503, ((b"retry-after", b"1"), *NO_STORE))

@@ -1,7 +1,7 @@
-"""Keeps a worker's memory correct: reads the change feed, and decides until when memory may answer.
+"""The reader of the change feed. It keeps a worker's memory correct and decides whether memory may answer.
 
-A change that committed is believed within a second, because memory answers only while a reading began
-less than `FRESH_FOR` ago. A check that finds it older reads first, once for all checks that wait.
+A committed change takes effect within a second: memory answers only if a reading began less than `FRESH_FOR`
+ago. If the last reading is older, a check reads first, once for all checks that wait.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ READ_EVERY = 0.1
 """Seconds between readings while checks come in."""
 
 FAILING_AFTER = 2.0
-"""Seconds that a reading may take before the database counts as one that cannot be read."""
+"""Seconds that a reading may take. After them the database counts as unreadable."""
 
 GIVE_UP_AFTER = 4.0
-"""Seconds that a reading waits for one answer; then its connection is closed and another is opened."""
+"""Seconds that a reading waits for one answer. Then its connection is closed and a new one is opened."""
 
 FORGET_AFTER = 600.0
 CUT_EVERY = 600.0
@@ -49,17 +49,18 @@ APPLICATIONS_A_ROUND = 100
 READINGS_AT_ONCE = 20
 PUBLISH_EVERY = 1.0
 LEAST_A_ROUND, ROUNDS_TO_REREAD = 20, 150
-"""Sessions that are read again in one round: all that are held within 150 rounds, so within 20 seconds."""
+"""The smallest number of sessions to read again in one round, and the rounds in which all sessions are read
+again: 150 rounds take up to 20 seconds."""
 
 LOOK_FOR_DUE_EVERY = 1.0
 
 
 boottime = partial(time.clock_gettime, time.CLOCK_BOOTTIME)
-"""Seconds on a clock that is never set and that runs while the machine is suspended."""
+"""Return seconds on a clock that is never set and that runs while the machine is suspended."""
 
 
 class Source(Enum):
-    """Who may answer a check: memory, each request from the database alone, or nobody."""
+    """The source of an answer: memory, the database for each request, or nobody while neither can be used."""
 
     MEMORY = "memory"
     DATABASE = "database"
@@ -70,7 +71,7 @@ class Feed:
     """Reads the change feed for a worker. Times are on `boottime`."""
 
     reads_idle_every: float | None = 60.0
-    """Seconds between two readings while nobody asks. None: then it reads nothing."""
+    """Seconds between two readings while no checks come in. None disables such readings."""
 
     def __init__(self, memory: WorkerMemory, clock: Callable[[], float] = boottime) -> None:
         self.memory = memory
@@ -104,7 +105,7 @@ class Feed:
     # ---- asked by checks ----------------------------------------------------------------------------------
 
     def may_answer(self) -> bool:
-        """Return whether memory may answer now: it is fresh, or within its grace without a database."""
+        """Return whether memory may answer: it is fresh, or in its grace while the database fails."""
         now = self.last_asked = self.clock()
         if now < self.fresh_until:
             return True
@@ -113,28 +114,28 @@ class Feed:
         return is_in_grace and self._is_believable and self._is_failing()
 
     def is_fresh(self) -> bool:
-        """Return whether the feed was read just now. A grace does not count."""
+        """Return whether memory is fresh. IKD_STALE_GRACE does not count."""
         return self._is_believable and self.clock() < self.fresh_until
 
     def is_without_database(self) -> bool:
-        """Return whether the last reading failed, or hangs. The thread keeps trying."""
+        """Return whether the last reading failed or hangs. The thread continues to try."""
         return self._is_believable and self._is_failing()
 
     def hangs(self) -> bool:
-        """Return whether the database has left a reading unanswered for too long."""
+        """Return whether the current reading has waited for the database longer than FAILING_AFTER."""
         since = self._reading_since
         return since is not None and self.clock() - since > FAILING_AFTER
 
     def ensure_fresh(self) -> Source:
-        """Read the feed unless it was read just now, and return who may answer."""
+        """Read the feed unless memory is fresh, and return the source that may answer."""
         asked = self.clock()
-        # A check that waits this long in vain knows that the reading fails.
+        # After this wait, the reading of the other thread counts as failed.
         if not self._lock.acquire(timeout=0.0 if self.hangs() else FAILING_AFTER + 0.1):
             return self._source()
         try:
             if self.last_read_began < asked and self.clock() >= self.fresh_until:
                 self._read(reread=asked - self._reread_at > REREAD_AFTER)
-                self._wanted.set()  # and the thread reads on while memory counts as fresh
+                self._wanted.set()  # the background thread continues before memory becomes stale
         except Exception:
             log.exception("the change feed cannot be read")
         finally:
@@ -142,7 +143,7 @@ class Feed:
         return self._source()
 
     def trouble(self) -> str:
-        """Return why the database counts as one that cannot be read, in words for the log."""
+        """Return the reason why the database cannot be read, in words for the log."""
         since = self._reading_since
         if since is not None and self.clock() - since > FAILING_AFTER:
             return f"a reading of the change feed has hung for {self.clock() - since:.0f} s"
@@ -167,29 +168,29 @@ class Feed:
         self._compiled.clear()
         try:
             stale_connections.close_stale()
-            if reread:  # before the reading, which loads again what changed meanwhile
+            if reread:  # before the feed is read: that loads again what changes meanwhile
                 self._reread_applications()
             if began - self._swept_at > SWEEP_EVERY:
                 self._swept_at = began
                 self.memory.forget_overdue()
             if began - self.last_read_began > FORGET_AFTER:
                 self._reader = reader_for(connection.vendor)
-            # Applications are loaded by several queries, between which changes may come: they are held when a
-            # reading after them named none. One who changes them without end gets them held all the same.
+            # Changes may commit between the queries that load applications. So memory takes the applications
+            # once a later reading reports no change, or after READINGS_AT_ONCE readings.
             for _ in range(READINGS_AT_ONCE):
                 if not self._read_once(began):
                     break
             self._hold_compiled()
             self._has_failed = False
         except Exception as error:
-            # What was read may not have been applied: begin again with everything forgotten. Only an end
-            # like this one is a failure: were a reading that goes on one too, its grace would let in
-            # whoever was thrown out while this worker was idle.
+            # The changes may not have been applied, so the next reading forgets everything. Only an exception
+            # counts as a failure. If a running reading counted too, its grace would admit users who lost
+            # access while this worker was idle.
             self._has_failed, self._cause = True, cause_of(error)
             self._failing_since = began if self._failing_since is None else self._failing_since
             self._reader = reader_for(connection.vendor)
             if isinstance(error, ProgrammingError | Overwritten):
-                # The feed's table is gone, or the file is a mixture: memory is of another database.
+                # The feed's table is gone, or the file is a mixture: memory belongs to another database.
                 self._place, self._is_believable, self.fresh_until = None, False, 0.0
             raise
         finally:
@@ -199,7 +200,7 @@ class Feed:
         self.fresh_until = began + FRESH_FOR
 
     def _note_recovery(self, began: float) -> None:
-        """Log the end of a failure, and of a reading that hung."""
+        """Log that the feed can be read again, if it failed or if this reading hung."""
         now = self.clock()
         since = began if self._failing_since is None else self._failing_since
         if self._failing_since is not None or now - began > FAILING_AFTER:
@@ -207,30 +208,30 @@ class Feed:
         self._failing_since = None
 
     def _read_once(self, now: float) -> bool:
-        """Read and apply the changes. Return whether applications were loaded again."""
+        """Read and apply the changes. Return whether any application was loaded again."""
         with connection.cursor() as cursor:
             found = self._reader.read(cursor)
         is_elsewhere = found.place != self._place
         if is_elsewhere:
-            self._arrive_at(found.place)
+            self._note_place(found.place)
         if now - self._triggers_seen >= LOOK_FOR_TRIGGERS_EVERY:
-            self._look_for_triggers(now)
-        self._has_failed = False  # the database answers: what is forgotten now can be loaded again
+            self._require_triggers(now)
+        self._has_failed = False  # the database answers, so whatever is forgotten now can be loaded again
         if found.everything or is_elsewhere:
             self.memory.forget(everybody=True)
             self._load_applications(None)
             return True
         return bool(found.rows) and self._apply(found)
 
-    def _arrive_at(self, place: object) -> None:
-        """Note the database that is read now, and have all threads of this process read the same one."""
+    def _note_place(self, place: object) -> None:
+        """Note the identity of the database. If it was replaced, all threads open new connections."""
         if self._place is not None:
             log.warning("the database was restored or replaced: everything is forgotten")
             stale_connections.expire_all()
         self._place, self._triggers_seen = place, -1e9
-        self._marks.clear()  # they count another database's transactions
+        self._marks.clear()  # they are transaction ids of the old database
 
-    def _look_for_triggers(self, now: float) -> None:
+    def _require_triggers(self, now: float) -> None:
         lacking = triggers.missing()
         self._triggers_seen = -1e9 if lacking else now
         self._is_believable = not lacking
@@ -241,7 +242,7 @@ class Feed:
     def _apply(self, found: Changes) -> bool:
         counters.change_seconds.observe(self._longest_unknown())
         keys: dict[str, set[int | None]] = {"sign_in": set(), "user": set(), "application": set()}
-        keys["client"] = set()  # of these only the OpenID provider holds anything
+        keys["client"] = set()  # only the OpenID provider caches data of these
         for kind, key in found.rows:
             keys[kind].add(key)
         everybody = None in keys["user"] or None in keys["sign_in"]
@@ -250,7 +251,7 @@ class Feed:
             users=[key for key in keys["user"] if key is not None],
             everybody=everybody,
         )
-        # Everybody at once is what a group's new name comes as, and applications hold names of groups.
+        # If a group is renamed, the feed reports all users. Applications contain names of groups, too.
         is_about_groups = None in keys["user"]
         if is_about_groups or None in keys["application"]:
             self._load_applications(None)
@@ -259,16 +260,19 @@ class Feed:
         return is_about_groups or bool(keys["application"])
 
     def _longest_unknown(self) -> float:
-        """Return for how many seconds, at most, memory answered without knowing the changes just read.
+        """Return the seconds, at most, for which memory answered without the changes just read.
 
-        They committed after the reading before this one began. Without a reading memory answers for
-        FRESH_FOR. While the database cannot be read, it answers for IKD_STALE_GRACE.
+        They committed after the previous reading began. Without a new reading, memory answers for FRESH_FOR;
+        while the database cannot be read, for IKD_STALE_GRACE.
         """
         answers_for = settings.IKD_STALE_GRACE if self._failing_since is not None else FRESH_FOR
         return min(self.clock() - self.last_read_began, max(answers_for, FRESH_FOR))
 
     def _load_applications(self, which: set[int] | None) -> None:
-        """Load applications to be held when this reading is over; None for all, and for one that is gone."""
+        """Load applications for memory, which takes them at the end of this reading.
+
+        `which` is None for all applications. A deleted application is kept as None.
+        """
         compiled = loader.load_everything_compiled() if which is None else loader.load_compiled(which)
         if which is None:
             self._load_keys()
@@ -277,7 +281,7 @@ class Feed:
         self._compiled.update((each[0].id, each) for each in compiled)
 
     def _load_keys(self) -> None:
-        """Load by what workers sign and verify."""
+        """Load the signing keys of X-Ikd-Jwt, and the issuers whose JWTs are accepted."""
         self.memory.issuers = people().load_issuers()
         self.memory.signer = identity_jwt.load_signer()
 
@@ -293,7 +297,7 @@ class Feed:
     # ---- in the background --------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Begin to read in the background while checks come in. Not before the worker has forked."""
+        """Start the thread that reads the feed while checks come in. Call it after the worker has forked."""
         self._thread = threading.Thread(target=self._run, name="ikd-feed", daemon=True)
         self._thread.start()
 
@@ -314,7 +318,7 @@ class Feed:
         is_asked = True
         if self.clock() - self.last_asked > FRESH_FOR:
             with self._lock:
-                self.fresh_until = 0.0  # nobody reads on: the next check reads first
+                self.fresh_until = 0.0  # this thread pauses, so the next check reads first
             is_asked = self._wanted.wait(timeout=self.reads_idle_every)
         self._wanted.clear()
         with self._lock:
@@ -325,7 +329,7 @@ class Feed:
         time.sleep(READ_EVERY)
 
     def _reread_applications(self) -> None:
-        """Read applications again in small batches: as a last bound, no row is held for over a minute."""
+        """Read applications again in small batches, so that a missed change lasts a minute at most."""
         if not self._due and self.clock() - self._reread_at > REREAD_AFTER * 0.5:
             self._reread_at = self.clock()
             self._due = list(self.memory.known_applications() | loader.application_ids())
@@ -341,7 +345,7 @@ class Feed:
         metrics.publish()
 
     def numbers(self) -> Numbers:
-        """Return what this worker's metrics say of its memory."""
+        """Return this worker's metrics of its memory and of the feed."""
         memory = self.memory
         return {
             "ikd_memory_sessions": len(memory),
@@ -355,7 +359,7 @@ class Feed:
         }
 
     def _reread(self) -> None:
-        """Read again, off the checks' path, sessions held for most of their time: a few in each round."""
+        """Read a few of the oldest sessions again in this thread, so that no check has to."""
         if not self._due_sessions and self.clock() - self._looked_for_due_at > LOOK_FOR_DUE_EVERY:
             self._looked_for_due_at = self.clock()
             self._due_sessions = self.memory.due_for_rereading(REREAD_AFTER * 0.5)
@@ -372,7 +376,7 @@ class Feed:
         return loader.load_held(keys)
 
     def _cut(self) -> None:
-        """Cut the feed at a mark of long ago, by a clock that is never set: unread rows must stay."""
+        """Delete old rows of the feed. Unread rows must stay, so their age is taken from `boottime`."""
         now = self.clock()
         with connection.cursor() as cursor:
             if (mark := self._reader.mark(cursor)) is not None:
@@ -384,11 +388,11 @@ class Feed:
 
 
 current: Feed | None = None
-"""The feed of this worker process; None under `runserver`, in commands and in tests of the view."""
+"""The feed reader of this worker process; None under `runserver`, in commands and in tests of the view."""
 
 
 def start() -> Feed:
-    """Create this process's memory and begin to read the feed. Called once, after the worker has forked."""
+    """Create this process's memory and start to read the feed. Call it once, after the worker has forked."""
     global current
     refused.make_ready()
     framed.make_ready()

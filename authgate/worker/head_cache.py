@@ -1,8 +1,9 @@
-"""What a worker remembers of the heads of checks: how they read, whatever path they ask for.
+"""A cache of parsed request heads, independent of the path.
 
-A browser's requests differ in their path, in Referer and in a few headers that no check reads. To read the
-rest of a head costs more than to decide. So how a head reads is kept under SHA-256 of its bytes without those
-values. No secret is kept, and no decision: session, rules and lifetimes are looked up for each check.
+A browser's requests differ in their path, in Referer and in a few headers that no check reads. Parsing the
+rest of a head takes longer than deciding. So each worker caches the parsed head under the SHA-256 of its
+bytes without those values. The cache holds no secret and no decision: each check looks up session, rules and
+lifetimes again.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from authgate.decision.target import BadTarget, Target, uri_and_plain_path
 from authgate.worker.head_parts import Parts
 
 LIMIT = 4_096
-"""Heads of one generation, of which there are two. Each takes about a kilobyte."""
+"""Heads in one generation. The cache has two generations, and a head takes about a kilobyte."""
 
 _AUTHORIZATION = b"\r\nauthorization: "
 _END = b"\r\n"
@@ -35,10 +36,11 @@ _new = tuple.__new__
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """How a check's head reads without its path.
+    """A check's parsed head without its path.
 
-    If Authorization is the application's own, `authorization` is where its value stands, and `issuers` are
-    those by whose names no JWT of ours was found in it. `let_in` counts the checks that a session let in.
+    If Authorization belongs to the application, `authorization` is the position of its value. `issuers` are
+    the issuers at that time: none of them had issued a JWT in it. `let_in` counts the checks that a session
+    let in.
     """
 
     contract: Contract
@@ -54,10 +56,10 @@ class Head:
 
 
 def head_of(facts: Facts, memory: Memory, parts: Parts) -> Head | None:
-    """Return how the head of an answered check reads; None if it is not to be remembered.
+    """Return the parsed head of an answered check; None if it must not be cached.
 
-    That is a head whose path stands elsewhere, one that is refused whatever it asks for, and one with a
-    program's credential other than a plain API token.
+    Three kinds of heads are not cached: those that carry the path elsewhere, those that are refused for any
+    path, and those with a program's credential other than a plain API token.
     """
     found = read(facts, memory)
     if not isinstance(found, Context) or not found.contract.reads_forwarded_uri:
@@ -96,7 +98,7 @@ def head_of(facts: Facts, memory: Memory, parts: Parts) -> Head | None:
 
 
 def _where(constant: bytes, value: bytes) -> slice | None:
-    """Return where the value of Authorization stands in a head; None if that is not plain."""
+    """Return the position of Authorization's value in a head; None if it cannot be found for certain."""
     lower = constant.lower()
     start = lower.find(_AUTHORIZATION) + len(_AUTHORIZATION)
     end = start + len(value)
@@ -105,11 +107,11 @@ def _where(constant: bytes, value: bytes) -> slice | None:
     return slice(start, end)
 
 
-def check_again(head: Head, parts: Parts, now: float, memory: Memory) -> Answer | None:
-    """Answer a check whose head, without its path, reads as one before; None if `check` has to answer.
+def check_known_head(head: Head, parts: Parts, now: float, memory: Memory) -> Answer | None:
+    """Return the answer to a check that has a cached head, or None if `check` must answer it.
 
-    Nothing is taken from what was answered then: application, session and rules are looked up again. The
-    caller knows that the peer is trusted.
+    Earlier answers are not reused: application, session and rules are looked up again. The caller ensures
+    that the peer is trusted.
     """
     application = memory.application(head.origin)
     if application is None or application is UNKNOWN:
@@ -130,19 +132,19 @@ def check_again(head: Head, parts: Parts, now: float, memory: Memory) -> Answer 
     context = _new(Context, (head.contract, target, head.query, application, _NO_HEADERS, now, None, known))
     found = answer(context, memory)
     if not isinstance(found, Answer) or (head.has_nonce and found.status != 200):
-        return None  # the browser's own nonce goes on, which is not kept here
+        return None  # such an answer continues with the browser's own nonce, which is not cached
     return found
 
 
 class Noted(Enum):
-    """What is remembered of a head that is not read, or cannot be."""
+    """A mark for a head that is not cached: it came once, or it is unfit."""
 
     ONCE = "once"
     UNFIT = "unfit"
 
 
 class Generations:
-    """Heads by what they are known by. Of two generations the older one goes when the newer is full."""
+    """Heads by their key, in two generations. If the newer is full, the older is dropped."""
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -172,7 +174,7 @@ class Generations:
 
 
 class Heads:
-    """The heads that a worker remembers. Those that were turned away push out none that was let in."""
+    """The heads that a worker caches. Refused heads are kept apart, so that they displace no admitted one."""
 
     def __init__(self, limit: int = LIMIT) -> None:
         self._let_in, self._turned_away = Generations(limit), Generations(limit)
@@ -189,9 +191,9 @@ class Heads:
         return found if isinstance(found, Head) else None
 
     def note(self, known_by: bytes, read: Callable[[], Head | None], *, was_let_in: bool = True) -> None:
-        """Remember a head that was just answered: that it came, and how it reads once it came again.
+        """Note a head that was just answered. `read` parses it for the cache when it comes a second time.
 
-        Many come only once, and to keep those costs little.
+        Many heads come only once. To note one of those costs little.
         """
         generations = self._let_in if was_let_in else self._turned_away
         noted = generations.get(known_by)

@@ -1,4 +1,4 @@
-"""Cuts a head into what differs from one request of a page to the next, and the rest that is constant."""
+"""Splits a request head into the values that differ between the requests of a page, and the constant rest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from hashlib import sha256
 from typing import NamedTuple
 
 LONGEST = 8_192
-"""Bytes of a head that is worth remembering."""
+"""Bytes of a head, at most. A longer head is not cached."""
 
 NEVER_READ = (
     "If-None-Match",
@@ -17,7 +17,7 @@ NEVER_READ = (
     "Traceparent",
     "X-Correlation-Id",
 )
-"""Headers that no check reads, and that differ from one request of a page to the next."""
+"""Headers that no check reads, and that differ between the requests of a page."""
 
 _PATH = b"\r\nx-forwarded-uri: "
 _REFERERS = (b"\r\nReferer: ", b"\r\nreferer: ")
@@ -29,9 +29,9 @@ _new = tuple.__new__
 
 
 class Lines(NamedTuple):
-    """How the lines whose values are cut out of a head begin, as its sender spells them.
+    """The beginnings of the lines that lose their values, as the sender of a head spells them.
 
-    `path` is empty where no line names the path.
+    `path` is empty if no line contains the path.
     """
 
     path: bytes = b""
@@ -39,7 +39,7 @@ class Lines(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """A head in parts: what it is known by, what of it is constant, its path, and a Referer cut out of it."""
+    """The parts of a head: its cache key, its constant bytes, its path, and the Referer that was cut out."""
 
     known_by: bytes
     constant: bytes
@@ -48,19 +48,19 @@ class Parts(NamedTuple):
 
 
 def lines_in(octets: bytes) -> Lines:
-    """Return which lines of a head have values to be cut out."""
+    """Return the lines of a head that lose their values."""
     at = octets.lower().find(_PATH)
     if at < 0:
         return Lines()
     return Lines(octets[at : at + len(_PATH)], tuple(name for name in _OTHERS if name in octets))
 
 
-def parted(octets: bytes, lines: Lines) -> Parts | None:
-    """Return the parts of a head, or None for one that is not remembered. `lines` are from `lines_in`.
+def split_head(octets: bytes, lines: Lines) -> Parts | None:
+    """Return the parts of a head, or None if it is not cached. `lines` are from `lines_in`.
 
-    Of each line the value is cut out where it comes first, and the name stays, so that no line joins another.
-    A value is cut out in a plain form alone. What a Referer leaves is marked: nothing else is known by the
-    same key, for no value holds a line's end.
+    Only the first value of each line is cut out, and only if it is plain. The name stays, so that two lines
+    never join. The key is marked if a Referer was cut out. Different heads have different keys, because no
+    value contains a line's end.
     """
     path_line, others = lines
     at = octets.find(path_line)

@@ -1,4 +1,4 @@
-"""Loads rows into memory: applications with compiled rules, sessions with their users."""
+"""The loader of rows into memory: applications with compiled rules, and sessions with their users."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from authgate.people import people
 from authgate.prepared import PreparedLookup, PreparedQuery
 from authgate.redirect_targets import domain_matches
 from authgate.validation import canonical_cookie_domains
-from authgate.worker.memory import are_several
+from authgate.worker.memory import have_several_owners
 from authgate.worker.rule_compiler import application_of
 from authgate.worker.usage import tallies
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 def gate_settings() -> GateSettings:
-    """Return the settings that a check needs."""
+    """Return the settings that a check needs. Raises ValidationError as `shared_domains` does."""
     keys = (settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS)
     return GateSettings(
         portal_origin=settings.IKD_PORTAL_ORIGIN,
@@ -55,7 +55,7 @@ def gate_settings() -> GateSettings:
 
 
 def shared_domains() -> tuple[str, ...]:
-    """Return IKD_SHARED_COOKIE_DOMAINS. Raises ValidationError: with a mistake there no check is answered."""
+    """Return IKD_SHARED_COOKIE_DOMAINS. Raises ValidationError for a mistake: then no check is answered."""
     return canonical_cookie_domains(tuple(settings.IKD_SHARED_COOKIE_DOMAINS))
 
 
@@ -66,14 +66,14 @@ def memory_for_one_request() -> Memory:
 
 
 Compiled = tuple[Application, tuple[str, ...]]
-"""A compiled application, and its origins as written."""
+"""A compiled application, and its origins as administrators wrote them."""
 
 
 # ---- applications -----------------------------------------------------------------------------------------
 
 
 def load_application(origin: str) -> Application | None:
-    """Return the compiled application that claims an origin; None without one. Two queries."""
+    """Return the compiled application that claims an origin, or None. Two queries."""
     return _load_application(origin)[0]
 
 
@@ -85,7 +85,7 @@ def load_application_into(memory: Memory, origin: str) -> None:
 
 
 def _load_application(origin: str) -> tuple[Application | None, bool]:
-    """Return the application that claims an origin, and whether other ports of its host are another's."""
+    """Return the application of an origin, and whether another application has other ports of its host."""
     if is_beside_the_portal(origin):
         return None, False
     plain = origins_claiming(without_port(origin))
@@ -107,7 +107,9 @@ def _load_application(origin: str) -> tuple[Application | None, bool]:
     rules = [row[columns:] for row in own if row[columns] is not None]
     application = own[0][1:columns]
     claims = [claim for claim in owners if without_port(claim) != claim]
-    is_at_several_ports = are_several(origin, claims, lambda each: owners.get(_nearest(each, owners) or ""))
+    is_at_several_ports = have_several_owners(
+        origin, claims, lambda each: owners.get(_nearest(each, owners) or "")
+    )
     return _application(application, rules, _references([application[0]])), is_at_several_ports
 
 
@@ -135,7 +137,7 @@ def load_compiled(which: set[int] | None = None) -> list[Compiled]:
 
 
 def load_one(id: int) -> Application | None:
-    """Return a compiled application; None if it is gone. Two queries."""
+    """Return a compiled application; None if it was deleted. Two queries."""
     rows = _WITH_RULES.rows(id)
     if not rows:
         return None
@@ -156,7 +158,7 @@ _WITH_RULES = PreparedLookup(_with_rules, int)
 def load_everything_compiled() -> list[Compiled]:
     """Return all compiled applications, and exempt them from garbage collection.
 
-    The collector would visit them repeatedly while they are created, and later during checks.
+    Otherwise the collector would visit them repeatedly while they are created, and later during checks.
     """
     gc.disable()
     try:
@@ -169,7 +171,7 @@ def load_everything_compiled() -> list[Compiled]:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """An application without and with one rule that only watches. `version` stands for the rule as it is."""
+    """An application without and with one rule that only watches. `version` identifies the rule's content."""
 
     rule: int
     version: str
@@ -178,7 +180,7 @@ class Trial:
 
 
 def load_trials(which: Collection[int]) -> list[Trial]:
-    """Return the rules of applications that only watch. Three queries."""
+    """Return the trials of applications: one for each rule that only watches. Three queries."""
     rules = models.Rule.objects.filter(application__in=which)
     by_application: dict[int, list[Row]] = {}
     for row in rules.order_by("path", "pk").values_list(*RULE_FIELDS):
@@ -235,18 +237,18 @@ RULE_FIELDS = (
 ONLY_WATCH = RULE_FIELDS.index("only_watch")
 Row = tuple[Any, ...]
 References = dict[str, dict[int, list[str]]]
-"""The groups and users of rules, and the names of groups that applications receive, each by owner."""
+"""Groups and users of rules, and names of groups that applications receive, by rule or application."""
 
 
 def _compiled(applications: QuerySet[models.Application], rules: QuerySet[models.Rule]) -> list[Application]:
-    """Compile applications from their rows and those of their rules: joined, each would come ten times."""
+    """Return compiled applications. Two queries: a join would return each application once for each rule."""
     rule_rows = rules.order_by("path", "pk").values_list(*RULE_FIELDS)
     rows = list(applications.order_by("name").values_list(*APPLICATION_FIELDS))
     return compile_rows(rows, rule_rows, _references([row[0] for row in rows]))
 
 
 def compile_rows(rows: Iterable[Row], rules: Iterable[Row], references: References) -> list[Application]:
-    """Return compiled applications. `rows` are their APPLICATION_FIELDS, `rules` the RULE_FIELDS by path."""
+    """Return compiled applications. `rows` have APPLICATION_FIELDS, `rules` RULE_FIELDS, sorted by path."""
     by_application: dict[int, list[Row]] = {}
     for row in rules:
         by_application.setdefault(row[-1], []).append(row)
@@ -256,7 +258,7 @@ def compile_rows(rows: Iterable[Row], rules: Iterable[Row], references: Referenc
 def _references(applications: list[int]) -> References:
     """Return the users and groups of rules, and the groups that applications receive. One query.
 
-    Owners are loaded for applications under maintenance alone.
+    Owners are loaded only for applications under maintenance.
     """
     is_one = len(applications) == 1
     rows: Iterable[Row] = _REFERENCES_OF_ONE.rows(*applications) if is_one else _references_of(*applications)
@@ -294,9 +296,9 @@ _REFERENCES_OF_ONE = PreparedLookup(_references_of, int)
 
 
 def _application(row: Row, rules: list[Row], references: References, trial: int | None = None) -> Application:
-    """Compile one application; `row` are its APPLICATION_FIELDS, `rules` the RULE_FIELDS of each rule.
+    """Compile one application. `row` has its APPLICATION_FIELDS, each of `rules` has RULE_FIELDS.
 
-    Rules that only watch are left out, but for the one whose id is `trial`.
+    Rules that only watch are left out, except the rule with the id `trial`.
     """
     id, name, enabled, refusal_text, is_closed, text, minutes, *wishes = row
     named = references["named"].get(id)
@@ -316,7 +318,7 @@ def _application(row: Row, rules: list[Row], references: References, trial: int 
 
 
 def _rule(row: Row, references: References) -> Rule:
-    """Compile one rule. An unreadable rule still claims its scope, and admits nobody."""
+    """Compile one rule. An unreadable rule still covers its path scope, and admits nobody."""
     id, _, _, methods, networks_text, who, second_factor, minutes, passkey, expires_at, only_watch, _ = row
     try:
         if not isinstance(only_watch, bool | None):  # a row of the journal may be older than the column
@@ -356,7 +358,7 @@ def _unix(moment: datetime | None) -> float | None:
 
 
 def is_allowed_origin(origin: str) -> bool:
-    """Return whether browsers may be sent to an origin: an application's, a trusted one, the portal's."""
+    """Return whether browsers may be redirected to an origin: an application's, a trusted one or our own."""
     if origin == settings.IKD_PORTAL_ORIGIN or domain_matches(origin, settings.IKD_TRUSTED_DOMAINS):
         return True
     if is_beside_the_portal(origin):
@@ -365,20 +367,21 @@ def is_allowed_origin(origin: str) -> bool:
 
 
 def is_beside_the_portal(origin: str) -> bool:
-    """Return whether an origin has the portal's host, and another port or scheme. No application may."""
+    """Return whether an origin is the portal's host with another port or scheme. No application may."""
     return origin != settings.IKD_PORTAL_ORIGIN and is_on_same_host(origin, settings.IKD_PORTAL_ORIGIN)
 
 
 # ---- sessions ---------------------------------------------------------------------------------------------
 
 IDLE_SLACK = 60
-"""Seconds that last seen, written in batches, may lag: an idle session ends that late, never early."""
+"""Seconds by which "last seen" may lag, because it is written in batches. An idle session may end this much
+late, but never early."""
 
 
 def load_session(digest: bytes) -> Session | None:
-    """Return the gate session of a token's digest with its user and groups; None unless live. One query.
+    """Return the live gate session of a token's digest, with its user and groups, or None. One query.
 
-    Idle and absolute lifetimes are left to `Session.is_live`, which memory asks again and again.
+    `Session.is_live` compares the idle and absolute lifetimes, because memory has to do so for each check.
     """
     return load_sessions([digest]).get(digest)
 
@@ -402,8 +405,8 @@ _SESSIONS = PreparedQuery(_sessions_of)
 def load_sessions(digests: list[bytes]) -> dict[bytes, Session]:
     """Return the live gate sessions of some tokens' digests, as `load_session` does. One query.
 
-    Rows that ended are left out here rather than by the query: for many digests SQLite would go through the
-    index of all rows that have not.
+    This function leaves out the rows that ended, not the query: for many digests SQLite would search the
+    index of all rows that have not ended.
     """
     now = time.time()
     found: dict[bytes, list[Row]] = {}
@@ -411,7 +414,7 @@ def load_sessions(digests: list[bytes]) -> dict[bytes, Session]:
         ended_at, sign_in_ended_at, is_active, digest = row[:4]
         if ended_at is None and sign_in_ended_at is None and is_active is True:
             found.setdefault(bytes(digest), []).append(row)
-    # Without a required second factor a sign-in opens nothing. The portal asks for it before a code.
+    # A sign-in that lacks a required second factor grants nothing. The portal asks for it before a code.
     return {digest: _session(rows, now) for digest, rows in found.items() if not is_owed(*rows[0][4:9])}
 
 
@@ -461,16 +464,16 @@ def _session(rows: list[Row], now: float) -> Session:
 
 
 def dashed(uuid: str) -> str:
-    """Return a UUID as text with dashes. Some databases keep it without."""
+    """Return a UUID as text with dashes. Some databases store it without them."""
     if len(uuid) != 32:
         return uuid
     return f"{uuid[:8]}-{uuid[8:12]}-{uuid[12:16]}-{uuid[16:20]}-{uuid[20:]}"
 
 
 def load_held(keys: list[bytes]) -> dict[bytes, Principal]:
-    """Load again the gate sessions and API tokens that memory holds under some keys.
+    """Load the gate sessions and API tokens again that memory holds under some keys.
 
-    A JWT is not in the database: it is forgotten, and verified again when it is sent again.
+    A JWT is not in the database. Memory forgets it, and it is verified when a client sends it again.
     """
     tokens = {key[1:]: key for key in keys if len(key) == KEY_LENGTH and key[:1] == TOKEN_KIND}
     gates = [key for key in keys if len(key) != KEY_LENGTH]
@@ -490,7 +493,7 @@ _GROUPS_OF = PreparedLookup(_groups_of, int)
 
 
 def subject_of(user: User, sign_in: models.SignIn | None = None) -> Subject:
-    """Return a user as decisions use them, with the second factor of `sign_in`. One query."""
+    """Return a user as the subject of decisions, with the second factor of `sign_in`. One query."""
     now = time.time()
     rows = _GROUPS_OF.rows(user.pk)
     email = rows[0][1] if rows and rows[0][0] else ""

@@ -1,7 +1,8 @@
-"""Checks that memory cannot answer wait here together: one query loads what all of them lack.
+"""The queue of checks that memory cannot answer. One query loads the rows for all of them.
 
-The event loop queues a check and goes on. One thread takes what waits, reads the change feed if memory is
-stale, loads all sessions and API tokens in one go, and returns each check to the loop, which answers it.
+The event loop queues a check and continues. One thread takes the waiting checks, reads the change feed if
+memory is stale, and loads all sessions and API tokens at once. Then it returns each check to the loop, which
+answers it.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ from authgate.worker.write_behind import CHECKS_SHED, writer
 log = logging.getLogger("ikd.gate")
 
 BATCH = 500
-"""Checks that one query serves at most."""
+"""Checks that one query may serve."""
 
 QUEUE = 4_096
 """Checks that may wait in one worker."""
@@ -48,29 +49,28 @@ QUEUE_OF_A_NETWORK = 1_024
 """Checks of one client network that may wait, so that no network fills the queue alone."""
 
 ALONE_AT_ONCE = 2
-"""Checks that are answered one by one at the same time: JWTs to verify, tokens of a provider to fetch."""
+"""Threads for checks that need work of their own: JWTs to verify, tokens of a provider to fetch."""
 
 ALONE_QUEUE, ALONE_OF_A_NETWORK = 512, 64
-"""Such checks that may wait, in all and for each client network."""
+"""Checks that may wait for those threads, in total and for each client network."""
 
 PATIENCE = 3.5
-"""Seconds after which a waiting check is answered with 503, half a second late at most. The shipped files for
+"""Seconds that a check may wait, plus up to LOOK_EVERY. Then it is answered with 503. The shipped files for
 nginx and Caddy wait five seconds for an answer."""
 
 DELIVERED_AT_ONCE = 25
-"""Checks answered in one round of the loop."""
+"""Checks answered in one round of the event loop."""
 
 LOOK_EVERY = 0.5
-"""Seconds between two looks for checks that have waited too long."""
+"""Seconds between two searches for checks that have waited too long."""
 
 
 @dataclass(slots=True, eq=False)
 class Lookup:
-    """A check that waits. `key` is what memory knows its credential by, None if memory only is stale.
+    """A check that waits. `key` is its credential's key in memory; None if memory is merely stale.
 
-    `context` is the check as it was read, if it could be.
-    `deliver` is called on the loop with the answer, once; not if `given_up` is set, which the connection
-    does when the proxy has closed it.
+    `context` is the parsed check, if it could be parsed. The loop calls `deliver` once with the answer. If
+    the proxy closes the connection, `given_up` is set and `deliver` is not called.
     """
 
     facts: Facts
@@ -83,12 +83,12 @@ class Lookup:
 
 
 def can_wait_for(missing: Missing) -> bool:
-    """Return whether a check may wait here. Codes and endpoints are the view's business."""
+    """Return whether a check may wait here. The view answers those with codes, and those for endpoints."""
     return not isinstance(missing, MissingCode | MissingEndpoint)
 
 
 def _key_of(missing: Missing | Answer) -> bytes | None:
-    """Return what the query for many checks has to look for; None if memory only is stale."""
+    """Return the key that the query for many checks must load; None if memory is merely stale."""
     match missing:
         case MissingSession(digest=digest):
             return digest
@@ -98,7 +98,7 @@ def _key_of(missing: Missing | Answer) -> bytes | None:
 
 
 def _is_alone(missing: Missing | Answer) -> bool:
-    """Return whether a check needs more than the query for many checks loads."""
+    """Return whether a check needs more than the query for many checks returns."""
     match missing:
         case MissingSession() | Answer():
             return False
@@ -108,7 +108,7 @@ def _is_alone(missing: Missing | Answer) -> bool:
 
 
 class FairQueue:
-    """Waiting checks by client network. `take` serves the networks in turn."""
+    """Waiting checks by client network. The networks are served in turn."""
 
     def __init__(self, limit: int = QUEUE, of_a_network: int = QUEUE_OF_A_NETWORK) -> None:
         self._limit, self._of_a_network = limit, of_a_network
@@ -119,7 +119,7 @@ class FairQueue:
         return self._length
 
     def put(self, lookup: Lookup) -> bool:
-        """Queue a check. Return False if there is no room for it."""
+        """Queue a check. Return False if the queue, or the part of its network, is full."""
         network = network_of(lookup.client)
         waiting = self._waiting.get(network)
         if self._length >= self._limit or (waiting is not None and len(waiting) >= self._of_a_network):
@@ -131,7 +131,7 @@ class FairQueue:
         return True
 
     def take(self, most: int) -> list[Lookup]:
-        """Remove and return up to `most` checks, one of each network in turn, without those given up."""
+        """Remove and return up to `most` checks, one of each network in turn. Drop those given up."""
         taken: list[Lookup] = []
         while self._waiting and len(taken) < most:
             network, waiting = self._waiting.popitem(last=False)
@@ -144,7 +144,7 @@ class FairQueue:
         return taken
 
     def take_overdue(self, before: float) -> list[Lookup]:
-        """Remove and return the checks that were queued before a moment, and drop those given up."""
+        """Remove and return the checks that were queued before `before`. Drop those given up."""
         overdue: list[Lookup] = []
         for network in list(self._waiting):
             waiting = self._waiting[network]
@@ -163,7 +163,7 @@ class Lookups:
         self, feed: Feed, loop: asyncio.AbstractEventLoop, answer_alone: Callable[[Facts], Answer]
     ) -> None:
         self._answer_alone = answer_alone
-        self.shed_when_full = self.shed_when_late = self.batches = self.looked_up = self._told_shed = 0
+        self.shed_when_full = self.shed_when_late = self.batches = self.looked_up = self._reported_shed = 0
         self._feed, self._loop = feed, loop
         self._queue = FairQueue()
         self._alone = FairQueue(ALONE_QUEUE, ALONE_OF_A_NETWORK)
@@ -177,17 +177,17 @@ class Lookups:
         self._taken_at = 0.0
 
     def start(self) -> None:
-        """Begin to serve. Not before the worker has forked."""
+        """Start the thread. Call this only after the worker has forked."""
         metrics.sources.append(self.numbers)
         self._start_thread()
-        self._loop.call_later(LOOK_EVERY, self._look)
+        self._loop.call_later(LOOK_EVERY, self._shed_overdue)
 
     @property
     def shed(self) -> int:
         return self.shed_when_full + self.shed_when_late
 
     def numbers(self) -> Numbers:
-        """Return what `metrics` publishes of the waiting checks."""
+        """Return the metrics of the waiting checks."""
         return {
             "ikd_checks_waiting": len(self._queue) + len(self._alone),
             "ikd_lookup_batches_total": self.batches,
@@ -203,9 +203,9 @@ class Lookups:
         deliver: Callable[[Answer], None],
         context: Context | None = None,
     ) -> Lookup | None:
-        """Queue a check for what `missing` names; an answer means that memory only is stale.
+        """Queue a check until `missing` is loaded. An answer as `missing` means that memory is merely stale.
 
-        Return None if there is no room: the check has to be shed.
+        Return None if there is no room. The caller must then shed the check.
         """
         client = self._client(facts) if context is None else context.target.client
         lookup = Lookup(facts, _key_of(missing), client, deliver, self._feed.clock(), context=context)
@@ -225,7 +225,7 @@ class Lookups:
         return is_queued
 
     def _wake(self) -> None:
-        """Wake the thread, in the loop's next round: checks that came together share a query."""
+        """Wake the thread in the loop's next round, so that checks which arrive together share a query."""
         self._is_waking = False
         self._wanted.set()
 
@@ -255,7 +255,7 @@ class Lookups:
             while batch := self._take():
                 found = spans.look_up(self._load, batch)
                 if self._thread is not threading.current_thread():
-                    return  # another has taken over, and these checks have their answers
+                    return  # a new thread has replaced this one, and these checks are answered
                 self._under_way = []
                 self._loop.call_soon_threadsafe(self._deliver, batch, *found)
 
@@ -266,7 +266,7 @@ class Lookups:
         return batch
 
     def _load(self, batch: list[Lookup]) -> tuple[Source, dict[bytes, Principal | None]]:
-        """Return who may answer these checks, and what all their keys stand for."""
+        """Return the source that may answer these checks, and the principals of all their keys."""
         try:
             close_old_connections()
             source = Source.MEMORY if self._feed.may_answer() else self._feed.ensure_fresh()
@@ -274,7 +274,7 @@ class Lookups:
                 return source, {}
             memory = self._feed.memory
             generation = memory.generation
-            stale_connections.close_stale()  # after the generation: what an old connection shows is not kept
+            stale_connections.close_stale()  # after the generation, so no row of an old connection is kept
             keys = list({lookup.key for lookup in batch if lookup.key is not None})
             held = loader.load_held(keys) if keys else {}
             for key in keys:
@@ -289,7 +289,7 @@ class Lookups:
     # ---- on the loop --------------------------------------------------------------------------------------
 
     def _deliver(self, batch: list[Lookup], source: Source, loaded: dict[bytes, Principal | None]) -> None:
-        """Answer some checks of a batch, and the rest in the loop's next rounds: others wait as well."""
+        """Answer DELIVERED_AT_ONCE checks of a batch now, and the others in the loop's next rounds."""
         now, batch, rest = time.time(), batch[:DELIVERED_AT_ONCE], batch[DELIVERED_AT_ONCE:]
         memory = OverMemory(self._feed.memory)
         memory.sessions = loaded
@@ -308,7 +308,7 @@ class Lookups:
     def _answer(
         self, lookup: Lookup, source: Source, memory: OverMemory, now: float
     ) -> Answer | Missing | None:
-        """Return the answer to a check or what it lacks now, None if only the database may answer it."""
+        """Return the answer to a check or what memory still lacks; None if the view must answer it."""
         if source is Source.NOBODY:
             return without_database(self._feed)
         if source is Source.DATABASE:
@@ -325,9 +325,9 @@ class Lookups:
         return found
 
     def _queue_again(self, lookup: Lookup, missing: Missing | None) -> bool:
-        """Queue a check for what it lacks now. Return False if shed.
+        """Queue a check until `missing` is loaded. Return False if there is no room.
 
-        It lacks the same key again only if a membership of the user ended since it was loaded.
+        Memory lacks the same key again only if a membership of the user has ended since it was loaded.
         """
         if missing is None or _is_alone(missing):
             return self._put_alone(lookup)
@@ -335,7 +335,7 @@ class Lookups:
         return self._put(lookup)
 
     def _begin_alone(self) -> None:
-        """Answer checks one by one in threads, as the view would, a few at the same time."""
+        """Answer waiting checks in threads, as the view would: up to ALONE_AT_ONCE at the same time."""
         while self._alone_running < ALONE_AT_ONCE and (taken := self._alone.take(1)):
             self._alone_running += 1
             future = self._loop.run_in_executor(self._alone_threads, self._answer_alone, taken[0].facts)
@@ -355,15 +355,15 @@ class Lookups:
         except Exception:
             log.exception("the answer to a check could not be sent")
 
-    def _tell_shed(self) -> None:
-        if self.shed > self._told_shed:
-            writer.note_shed(CHECKS_SHED, self.shed - self._told_shed)
-            self._told_shed = self.shed
+    def _report_shed(self) -> None:
+        if self.shed > self._reported_shed:
+            writer.note_shed(CHECKS_SHED, self.shed - self._reported_shed)
+            self._reported_shed = self.shed
 
-    def _look(self) -> None:
-        """Shed what has waited too long, and replace a thread that the database does not answer."""
-        self._loop.call_later(LOOK_EVERY, self._look)
-        self._tell_shed()
+    def _shed_overdue(self) -> None:
+        """Shed checks that have waited too long, and replace a thread that hangs at the database."""
+        self._loop.call_later(LOOK_EVERY, self._shed_overdue)
+        self._report_shed()
         before = self._feed.clock() - PATIENCE
         with self._lock:
             overdue = self._queue.take_overdue(before)
@@ -378,18 +378,18 @@ class Lookups:
 
 
 def without_database(feed: Feed) -> Answer:
-    """Return the answer to a check that memory cannot answer while the database is away, and log it."""
+    """Return 503 for a check that memory cannot answer while the database cannot be read, and log it."""
     decision_id = responses.new_id(feed.memory)
     log.error("checks that need the database get 503: %s", feed.trouble(), extra={"decision": decision_id})
     return broken(decision_id)
 
 
 current: Lookups | None = None
-"""The waiting checks of this worker process; None where no server runs."""
+"""The waiting checks of this worker process; None if no server runs in it."""
 
 
 def start(feed: Feed, loop: asyncio.AbstractEventLoop, answer_alone: Callable[[Facts], Answer]) -> None:
-    """Let this process's checks wait for the database together.
+    """Create and start the queue of this process's checks.
 
     `answer_alone` answers a check in a thread, as the view does.
     """

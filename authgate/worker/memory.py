@@ -1,4 +1,4 @@
-"""What a worker remembers over many requests: all applications, and the sessions and programs used last."""
+"""A worker's memory between requests: all applications, and the sessions and programs used last."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from authgate.decision.target import origins_claiming, without_port
 from authgate.network_limits import WrongTries
 
 ABSENT_LIMIT = 10_000
-"""Tokens known to open nothing: apart from the sessions, so that a flood of them pushes none out."""
+"""Tokens known to be invalid. They are kept apart, so that a flood of them displaces no session."""
 
 REREAD_AFTER = 60.0
-"""Seconds after which whatever is held has to be read again, whatever the change feed said."""
+"""Seconds after which each entry is read again, even if the change feed reported no change."""
 
 
 class Index:
-    """The keys of sessions by user or sign-in. One that is alone stands without a set of its own."""
+    """The keys of sessions by user or sign-in. A single key is stored without a set, which saves memory."""
 
     def __init__(self) -> None:
         self._alone: dict[int, bytes] = {}
@@ -63,7 +63,7 @@ class Index:
 
 
 class OverMemory(Memory):
-    """A worker's memory for one request, with what this request itself loaded laid over it."""
+    """A worker's memory for one request. What this request loads comes first."""
 
     def __init__(self, under: WorkerMemory) -> None:
         super().__init__(under.settings, under.random)
@@ -94,10 +94,10 @@ class OverMemory(Memory):
 
 
 class WorkerMemory(Memory):
-    """What a worker holds over many requests: all applications, and the sessions used last.
+    """A worker's memory between requests: all applications, and the sessions used last.
 
-    Whoever loads notes `generation` before the first query; what was loaded is thrown away if that moved
-    meanwhile, for then a change may have come between. Only the change feed moves it.
+    A caller that loads rows reads `generation` before the first query. If the change feed moves it meanwhile,
+    the rows may be outdated and are thrown away.
     """
 
     def __init__(
@@ -117,7 +117,7 @@ class WorkerMemory(Memory):
         self._clock = clock
         self._held: OrderedDict[bytes, Principal] = OrderedDict()
         self._read_at: OrderedDict[bytes, float] = OrderedDict()
-        """When each session was read, on the feed's clock: the one read first comes first."""
+        """When each session was read, on the feed's clock. The oldest comes first."""
         self._absent: OrderedDict[bytes, float] = OrderedDict()
         self._by_sign_in = Index()
         self._by_user = Index()
@@ -144,14 +144,14 @@ class WorkerMemory(Memory):
             return False
         claiming = origins_claiming(without_port(origin))
         claims = [claim for each in claiming for claim in self._with_port.get(each, ())]
-        return are_several(origin, claims, self._owner)
+        return have_several_owners(origin, claims, self._owner)
 
     def _owner(self, origin: str) -> int | None:
         found = self.application(origin)
         return found.id if isinstance(found, Application) else None
 
     def session(self, digest: bytes, now: float) -> Principal | Unknown | None:
-        """Return a session, or UNKNOWN, also if the database must decide about it again."""
+        """Return a session, None for an invalid token, or UNKNOWN if the database must be asked."""
         held = self._held.get(digest)
         if held is None:
             if digest in self._absent:
@@ -164,13 +164,13 @@ class WorkerMemory(Memory):
             return UNKNOWN
         try:
             self._held.move_to_end(digest)
-        except KeyError:  # a change took it away just now
+        except KeyError:  # the feed's thread has just removed it
             return UNKNOWN
         self.hits += 1
         return held
 
     def is_throttled(self, client: str, key: bytes, now: float) -> bool:
-        # What was right once is looked up again, whoever else sends junk from the same address.
+        # A credential that was valid once is always looked up, even if its address sends many wrong ones.
         return key not in self._once_right and self._wrong.is_full(client, now)
 
     def note_wrong(self, client: str, now: float) -> None:
@@ -178,7 +178,7 @@ class WorkerMemory(Memory):
             self._wrong.note(client, now)
 
     def forget_overdue(self) -> None:
-        """Forget what was read too long ago, whatever the change feed said. The feed's reader calls it."""
+        """Forget entries older than REREAD_AFTER, even without a change. The feed's reader calls it."""
         before = self._clock() - REREAD_AFTER
         with self.lock:
             for digest in self._read_before(before):
@@ -187,7 +187,7 @@ class WorkerMemory(Memory):
                 del self._absent[digest]
 
     def hold(self, digest: bytes, session: Principal | None, generation: int) -> bool:
-        """Keep what was loaded, unless a change was read since `generation` was noted. Tell whether kept."""
+        """Keep a loaded entry, unless `generation` is outdated. Return whether it was kept."""
         with self.lock:
             if generation != self.generation:
                 return False
@@ -214,7 +214,7 @@ class WorkerMemory(Memory):
             self._once_right.popitem(last=False)
 
     def renew(self, digest: bytes, session: Principal | None, generation: int) -> None:
-        """Put what was read again in the place of what is held, which keeps its turn to be dropped."""
+        """Replace an entry by its new reading. Its turn to be dropped stays the same."""
         with self.lock:
             held = self._held.get(digest)
             if held is None or generation != self.generation:
@@ -228,9 +228,10 @@ class WorkerMemory(Memory):
             self._read_at.move_to_end(digest)
 
     def hold_applications(self, compiled: Iterable[tuple[Application, tuple[str, ...]]]) -> None:
-        """Replace applications and their origins; the change feed's reader alone calls it.
+        """Replace applications and their origins. Only the change feed's reader calls it.
 
-        An origin that moves is claimed again before it is released: no wildcard has it in between.
+        An origin that moves is claimed by its new application before the old one releases it. Otherwise a
+        wildcard would match it in between.
         """
         released: dict[int, set[str]] = {}
         for application, origins in compiled:
@@ -253,7 +254,7 @@ class WorkerMemory(Memory):
     def forget(
         self, *, sign_ins: Iterable[int] = (), users: Iterable[int] = (), everybody: bool = False
     ) -> None:
-        """Forget the sessions of sign-ins or users, and void every load that is under way."""
+        """Forget the sessions of sign-ins or users, and make every current load outdated."""
         with self.lock:
             self.generation += 1
             self._absent.clear()
@@ -266,12 +267,12 @@ class WorkerMemory(Memory):
                 self._drop(digest)
 
     def due_for_rereading(self, age: float) -> list[bytes]:
-        """Return the keys of sessions that were read `age` seconds ago or longer."""
+        """Return the keys of sessions that were read at least `age` seconds ago."""
         with self.lock:
             return self._read_before(self._clock() - age)
 
     def _read_before(self, moment: float) -> list[bytes]:
-        """Return the keys of sessions that were read until a moment, without a look at the others."""
+        """Return the keys of sessions that were read until a moment. Younger ones are not visited."""
         return [digest for digest, _ in takewhile(lambda read: read[1] <= moment, self._read_at.items())]
 
     def _release(self, application_id: int, origins: set[str]) -> None:
@@ -299,10 +300,11 @@ class WorkerMemory(Memory):
         self._by_user.discard(session.subject.user_id, digest)
 
 
-def are_several(origin: str, claims: Iterable[str], owner: Callable[[str], int | None]) -> bool:
+def have_several_owners(origin: str, claims: Iterable[str], owner: Callable[[str], int | None]) -> bool:
     """Return whether the ports of an origin's host belong to several applications.
 
-    `claims` are origins as written that name a port, `owner` gives the id of whoever claims an origin.
+    `claims` are origins with a port, as administrators wrote them. `owner` returns the id of the application
+    that claims an origin.
     """
     ports = {claim[len(without_port(claim)) :] for claim in claims}
     owners = {owner(without_port(origin) + port) for port in ("", *ports)}

@@ -1,7 +1,8 @@
-"""Numbers about the server's processes, for Prometheus (text format 0.0.4).
+"""The metrics of the server's processes, for Prometheus (text format 0.0.4).
 
-Each process writes its numbers to a file of its own. The process that is asked adds them up. Counters of
-ended processes are kept, so that no sum ever falls. No series names a process, so their number does not grow.
+Each process writes its numbers to its own file. The process that receives the request adds them up. Counters
+of ended processes are kept, so that no sum ever falls. No series names a process, so the number of series
+does not grow.
 """
 
 from __future__ import annotations
@@ -74,21 +75,21 @@ HELP = {
 }
 
 GREATEST = {"ikd_build_info", "ikd_memory_applications", "ikd_feed_read_seconds_ago"}
-"""Gauges of which the greatest of all processes is shown rather than the sum."""
+"""Gauges that show the greatest value of all processes rather than the sum."""
 
 ENDED = "ended"
-"""The file with the sums of ended processes' counters."""
+"""The name of the file with the sums of ended processes' counters."""
 
 SILENT_AFTER = 150.0
-"""Seconds after which a process of another container that writes nothing counts as ended. Idle ones write
-once a minute."""
+"""Seconds after which a silent process of another container counts as ended. An idle process writes once a
+minute."""
 
 sources: list[Callable[[], Numbers]] = [counters.numbers]
-"""What this process has numbers about."""
+"""The functions that return this process's numbers."""
 
 
 def publish() -> None:
-    """Write this process's numbers to its file. An error only costs the metrics."""
+    """Write this process's numbers to its file. An error only makes the metrics incomplete."""
     numbers: Numbers = {}
     for source in sources:
         numbers |= source()
@@ -100,7 +101,7 @@ def publish() -> None:
 
 
 def answer_metrics(request: HttpRequest) -> HttpResponse:
-    """Return all processes' numbers to operators. Without IKD_METRICS_TOKEN the page does not exist."""
+    """Return all processes' numbers to operators. If IKD_METRICS_TOKEN is not set, return 404."""
     if not settings.IKD_METRICS_TOKEN:
         return HttpResponse("IKD_METRICS_TOKEN is not set\n", status=404, content_type="text/plain")
     if not is_operator(request):
@@ -112,12 +113,12 @@ def answer_metrics(request: HttpRequest) -> HttpResponse:
 
 
 def is_operator(request: HttpRequest) -> bool:
-    """Return whether a request has IKD_METRICS_TOKEN; nobody has it while it is not set."""
+    """Return whether a request has IKD_METRICS_TOKEN. If that is not set, always return False."""
     return has_token(request.META.get("HTTP_AUTHORIZATION", ""))
 
 
 def has_token(authorization: str) -> bool:
-    """Return whether the value of an Authorization header is that of operators."""
+    """Return whether the value of an Authorization header contains IKD_METRICS_TOKEN."""
     wanted = settings.IKD_METRICS_TOKEN
     given = authorization.removeprefix("Bearer ")
     return bool(wanted) and hmac.compare_digest(given.encode(), wanted.encode())
@@ -127,7 +128,7 @@ def has_token(authorization: str) -> bool:
 
 
 def exposition(numbers: Numbers) -> str:
-    """Return numbers in Prometheus's text format. Names that HELP lacks are left out."""
+    """Return numbers in Prometheus's text format. Names that are not in HELP are left out."""
     lines = []
     for name, (kind, about) in HELP.items():
         own = {name, *(f"{name}_{part}" for part in ("bucket", "sum", "count") if kind == "histogram")}
@@ -141,7 +142,7 @@ def _value(value: float) -> str:
 
 
 def added_up(processes: Iterable[Numbers]) -> Numbers:
-    """Return the sums over processes, and for the gauges in GREATEST the greatest."""
+    """Return the sums over all processes, or the greatest value for the gauges in GREATEST."""
     found: Numbers = {}
     for numbers in processes:
         for each, value in numbers.items():
@@ -158,7 +159,7 @@ def _name(each: str) -> str:
 
 @lru_cache(maxsize=1)
 def _is_counted() -> frozenset[str]:
-    """Return the names of what only grows."""
+    """Return the names of series that only grow."""
     names = {name for name, (kind, _) in HELP.items() if kind == "counter"}
     for name, (kind, _) in HELP.items():
         if kind == "histogram":
@@ -179,7 +180,7 @@ def _build_info() -> Numbers:
 
 
 def _collected() -> list[Numbers]:
-    """Return the numbers of live processes, and those kept of ended ones."""
+    """Return the numbers of live processes, and the kept counters of ended ones."""
     folder = _folder()
     try:
         make_private(folder)
@@ -201,7 +202,7 @@ def _collected() -> list[Numbers]:
 
 
 def _grown(numbers: Numbers) -> Numbers:
-    """Return what only grows of a process's numbers: gauges end with it."""
+    """Return the counters among a process's numbers. Its gauges end with the process."""
     return {each: value for each, value in numbers.items() if _name(each) in _is_counted()}
 
 
@@ -221,7 +222,7 @@ def _write(file: Path, numbers: Numbers) -> None:
 
 @contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Let one process at a time move numbers of ended processes."""
+    """Hold the lock under which one process at a time adds up the numbers of ended processes."""
     with (folder / ".lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -232,7 +233,7 @@ def _own_name() -> str:
 
 
 def _is_running(file: Path) -> bool:
-    """Return whether the process of a file lives. Another container's processes cannot be seen."""
+    """Return whether the process of a file runs. For another container's process, use the file's age."""
     try:
         pid, started, namespace = file.name.split("-")
         if namespace == _namespace():
@@ -243,7 +244,7 @@ def _is_running(file: Path) -> bool:
 
 
 def _started(pid: int) -> str:
-    """Return when a process started, in ticks since the system did; empty for one that is gone."""
+    """Return when a process started, in ticks since the system's start; empty if the process is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except (OSError, IndexError):
@@ -251,7 +252,7 @@ def _started(pid: int) -> str:
 
 
 def _namespace() -> str:
-    """Return the number of this container's process numbers."""
+    """Return the number of this container's PID namespace."""
     try:
         return "".join(filter(str.isdigit, Path("/proc/self/ns/pid").readlink().name))
     except OSError:

@@ -1,4 +1,4 @@
-"""Which of our migrations the database lacks, without an import of any."""
+"""The search for migrations of ours that the database lacks. It imports none of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
 OURS = ("authgate", "accounts", "openid", "ikd_portal")
-"""Packages whose apps' migrations have to be applied."""
+"""The packages of which all migrations must be applied."""
 
 
 def missing() -> list[str]:

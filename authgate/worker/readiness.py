@@ -1,4 +1,4 @@
-"""Whether this worker can serve: the database takes writes, Redis answers, and memory is fresh."""
+"""The readiness of this worker: the database accepts writes, Redis answers, and memory is fresh."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from authgate.worker import database_timeout, feed, migrations, stale_connection
 log = logging.getLogger("ikd.pages")
 
 WRITE_EVERY = 5.0
-"""Seconds between two attempts to write: any client may ask."""
+"""Seconds between two attempts to write, because any client may request `/readyz`."""
 
 DATABASE_TIMEOUT = 2.0
-"""Seconds that the database may take for one answer."""
+"""Seconds that the database may take for one answer here."""
 
 ROOM = 1 << 20
-"""Bytes that have to be free on the disk of SQLite's file. Its log may have room when the disk has none."""
+"""Bytes that must be free on the disk of SQLite's file. Even on a full disk, SQLite's log may have room."""
 
 KEY = "readiness"
-"""No session has this key: theirs are digests."""
+"""The key of the row that is written. No session has this key, because theirs are digests."""
 
 
 class _LastWrite:
@@ -43,7 +43,7 @@ class _Migrated:
 
 
 def trouble() -> str | None:
-    """Return the reason why this worker cannot serve, in English; None if it can."""
+    """Return the reason why this worker cannot serve, in English, or None if it can."""
     try:
         with database_timeout.limited_to(DATABASE_TIMEOUT):
             stale_connections.close_stale()
@@ -53,7 +53,7 @@ def trouble() -> str | None:
 
 
 def stale_memory() -> str | None:
-    """Return why this process's memory cannot answer, or None. Without a memory, ask the database."""
+    """Return why this process's memory cannot answer, or None. A process without memory asks the database."""
     worker = feed.current
     if worker is None:
         with connection.cursor() as cursor:
@@ -64,7 +64,7 @@ def stale_memory() -> str | None:
 
 
 def last_write() -> str | None:
-    """Try to write unless that was tried just now. Other requests get the last attempt's result."""
+    """Try to write, at most every WRITE_EVERY seconds. Return the last attempt's error, or None."""
     if not _LastWrite.lock.acquire(blocking=False):
         return _LastWrite.trouble
     try:
@@ -77,7 +77,7 @@ def last_write() -> str | None:
 
 
 def _missing_migrations() -> str | None:
-    """Return that migrations are missing, or None. Once all are applied, this process does not look again."""
+    """Return a message if migrations are missing, or None. Once all are applied, do not look again."""
     if not _Migrated.completely and migrations.missing():
         return "the database is older than the portal: run migrate"
     _Migrated.completely = True
@@ -96,7 +96,7 @@ def _write() -> str | None:
 
 
 def _write_row() -> None:
-    """Write a row of the table of sessions. The ORM's inserts would take 5 MB in a process for checks."""
+    """Write a row to the table of sessions. The ORM's insert would take 5 MB in a process for checks."""
     session = import_module(settings.SESSION_ENGINE).SessionStore.get_model_class()
     now = connection.ops.adapt_datetimefield_value(timezone.now())
     with connection.cursor() as cursor:
@@ -114,7 +114,7 @@ def _is_disk_full() -> bool:
 
 
 def words_for(error: Exception) -> str:
-    """Return what users may read of an error, and log the error."""
+    """Log an error, and return a text about it that users may read."""
     outage = outage_in(error)
     log.warning("the portal is not ready: %s", error)
     return outage.value if outage is not None else "the database does not answer"

@@ -1,4 +1,4 @@
-"""Why a process is not ready, part by part: for operators, who send IKD_METRICS_TOKEN."""
+"""The state of each part of a process, for operators who send IKD_METRICS_TOKEN to `/readyz`."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ OK = "ok"
 
 
 def report() -> str:
-    """Return a line for each part of this process that `/readyz` is about."""
+    """Return a line for each part of this process on which `/readyz` depends."""
     with database_timeout.limited_to(readiness.DATABASE_TIMEOUT):
         return "".join(f"{name}: {_state_of(part)}\n" for name, part in PARTS.items())
 
@@ -53,7 +53,7 @@ def _migrations() -> str:
 
 
 def _keys() -> str:
-    """Decrypt the newest secret of each kind."""
+    """Decrypt the newest secret of each kind. Return the first that no key fits, or OK."""
     for model in apps.get_models():
         for field in model._meta.get_fields():
             if isinstance(field, EncryptedField):

@@ -1,4 +1,4 @@
-"""Compiles an application for checks: its rules, grouped by path."""
+"""The compiler of an application for checks: it groups the rules by path."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ def application_of(
     enabled: bool = True,
     **wishes: Any,
 ) -> Application:
-    """Compile an application from its rules, each with its path and whether it is exact."""
+    """Compile an application. `rules` have a path, whether only that exact path is meant, and the rule."""
     by_scope: dict[tuple[str, bool], list[Rule]] = {}
     for path, exact, rule in rules:
         paths = _paths_claimed(path)
         for claimed in paths:
-            # Written in a way that reads as several paths, it claims them all and grants none of them.
+            # A path that can be read in several ways claims all readings and grants none.
             claims = rule if len(paths) == 1 else replace(rule, readable=False)
             by_scope.setdefault((claimed, exact), []).append(claims)
     scopes: dict[tuple[str, bool], Scope] = {}
-    by_folded = scopes  # one and the same while all paths read alike, which most do
+    by_folded = scopes  # the same object until a path has several spellings, which is rare
     for claim, scope_rules in by_scope.items():
         path, exact = claim
         scope = Scope(path, exact, tuple(scope_rules))
@@ -57,7 +57,10 @@ def application_of(
 
 
 def _spellings(path: str) -> set[str]:
-    """Return a path as written, and as browsers and stricter programs encode it, composed or decomposed."""
+    """Return all spellings of a path: as written, and as browsers and stricter programs encode it.
+
+    Both the composed and the decomposed Unicode form count.
+    """
     found = {path}
     for form in {path, unicodedata.normalize("NFD", path)}:
         found |= {quote(form, safe="/!$&'()*+,:=@~[]^|"), quote(form, safe="/!$&'()*+,:=@~")}
@@ -66,7 +69,7 @@ def _spellings(path: str) -> set[str]:
 
 @lru_cache(maxsize=4096)
 def _paths_claimed(path: str) -> tuple[str, ...]:
-    """Return the path that a rule speaks of; several for one that saving would have refused."""
+    """Return the path that a rule covers. A path that `full_clean` would refuse may have several readings."""
     if has_one_variant(path):
         return (path,)
     slashed = composed(path if path.startswith("/") else f"/{path}")

@@ -1,7 +1,7 @@
-"""Connections to a database that is no longer the one that is configured.
+"""Detection of connections to a database that has been replaced.
 
-A database can be replaced while the portal runs: an older copy is restored, a file is moved into its place, a
-pooler or a name leads to another server. A connection that was opened before still shows what was there then.
+A database can be replaced while the portal runs: an operator restores an older copy, moves another file into
+its place, or points a pooler or a name to another server. An older connection still shows the old data.
 """
 
 from __future__ import annotations
@@ -29,34 +29,35 @@ class Overwritten(OperationalError):
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """Which file a path names: a file that is moved there has another number."""
+    """The identity of a file: device and inode. A file that is moved into its place has another inode."""
 
     device: int
     number: int
 
 
 class _Seen:
-    """What this process knows of the database. Guarded by `lock`."""
+    """What this process has seen of the database. `lock` guards it."""
 
     lock = threading.Lock()
     epoch = 0
-    """Moves when the change feed's reader finds another database: every connection is then too old."""
+    """Rises when the change feed's reader finds another database. All earlier connections are then stale."""
 
     file: File | None = None
     wal: int | None = None
-    """The number of the write-ahead log that belongs to `file`."""
+    """The inode of the write-ahead log that belongs to `file`."""
 
     written_at = 0
     mark: tuple[int, int] | None = None
-    """What only grows in SQLite's file: the number of its schema, and how many rows were ever inserted."""
+    """Two numbers that only grow in SQLite's file: its schema version, and the rows ever inserted."""
 
 
 _abandoned: list[Any] = []
-"""SQLite's connections to a replaced file. Closing the last would delete the new file's log by its name."""
+"""SQLite connections to a replaced file. They stay open: closing the last one would delete the log of the new
+file, which has the same name."""
 
 
 def watch() -> None:
-    """Record when each connection was opened. Called once, when Django is set up."""
+    """Record the epoch and file of each new connection. Call it once, when Django is set up."""
     connection_created.connect(_note_opened, dispatch_uid="stale_connections")
 
 
@@ -67,10 +68,10 @@ def expire_all() -> None:
 
 
 def close_stale() -> None:
-    """Close this thread's connection if another database has taken the place of its own.
+    """Close this thread's connection if its database has been replaced.
 
-    Raises Overwritten if another database was written into the open file of SQLite: connections then show
-    a mixture of both, and only a restart of the portal helps.
+    Raises Overwritten if another database was written into SQLite's open file. Connections then show a
+    mixture of both, and the portal must be restarted.
     """
     connection: Any = connections[DEFAULT_DB_ALIAS]  # Django's proxy looks it up for each attribute
     if connection.vendor == "sqlite":
@@ -99,7 +100,7 @@ def _path(connection: BaseDatabaseWrapper) -> Path:
 
 @lru_cache(maxsize=8)
 def _path_of(name: str | Path) -> Path:
-    """Return the same Path each time. Each look-up needs it, and to build one takes longer than to use it."""
+    """Return a cached Path. Each look-up needs it, and creating one takes longer than using it."""
     return Path(name)
 
 
@@ -130,7 +131,7 @@ def _look_at_file(connection: BaseDatabaseWrapper) -> None:
 
 
 def _set_log_aside(path: Path) -> None:
-    """Rename the write-ahead log of the file that was there: SQLite would replay it into the new file."""
+    """Rename the write-ahead log of the old file. Otherwise SQLite would replay it into the new file."""
     if _Seen.wal is None or _number(_beside(path, "-wal")) != _Seen.wal:
         return
     with suppress(FileNotFoundError):
@@ -151,7 +152,7 @@ def _number(path: Path) -> int | None:
 
 
 def _compare_marks(path: Path, written_at: int) -> None:
-    """Raise Overwritten if the file itself, without its log, is older than it was."""
+    """Raise Overwritten if the file itself, without its log, is older than when it was last read."""
     mark = _mark(path)
     if mark is None:
         return
@@ -164,7 +165,7 @@ def _compare_marks(path: Path, written_at: int) -> None:
 
 
 def _mark(path: Path) -> tuple[int, int] | None:
-    """Return the file's growing counter, read past SQLite's locks and log; None while half written."""
+    """Return the numbers that only grow in a file, or None if it is half written. Ignore locks and log."""
     try:
         raw = sqlite3.connect(f"file:{quote(str(path))}?immutable=1", uri=True)
     except sqlite3.Error:
@@ -180,7 +181,7 @@ def _mark(path: Path) -> tuple[int, int] | None:
 
 
 def forget() -> None:
-    """Forget which database was seen, and let go of connections to earlier ones."""
+    """Forget which database was seen, and release the connections to earlier ones."""
     with _Seen.lock:
         _Seen.file = _Seen.wal = _Seen.mark = None
         _Seen.written_at = 0

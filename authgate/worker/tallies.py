@@ -1,6 +1,6 @@
-"""The tallies of a process, which count answers by application, person, rule and method.
+"""The tallies of a process: counts of answers by application, person, rule and method.
 
-Checks pick them, and a thread of the worker collects them.
+Checks look up a tally and add to it. A thread of the worker collects the counts.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from authgate.decision.target import Target
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE")
 OTHER = "other"
-"""Stands for every other method: clients may write any."""
+"""The name for all other methods, because clients may send any text."""
 
 OPENID = "openid"
-"""Stands for the method of a sign-in by OpenID Connect."""
+"""The name for the method of a sign-in by OpenID Connect."""
 
 _NAMES: dict[str | None, str] = {None: "", "": "", OPENID: OPENID, **{method: method for method in METHODS}}
 
 NO_RULE_ID = 0
 
 AT_ONCE = 500
-"""Tallies that are collected while a check may have to wait for the lock."""
+"""Tallies collected at once, under the lock for which a check may have to wait."""
 
 
 SAMPLES_LIMIT = 2_000
@@ -45,7 +45,7 @@ class Sample(NamedTuple):
 
 
 class Tallies:
-    """The tallies of a process: of the requests since the last collections, not of all that ever came."""
+    """The tallies of a process. Idle tallies are removed, so their number stays bounded."""
 
     def __init__(self) -> None:
         self._lock, self._collecting = Lock(), Lock()
@@ -60,7 +60,7 @@ class Tallies:
     def once(
         self, application: int, person: int, decision: Decision, method: str | None, outcome: str
     ) -> Tally:
-        """Return the tally of an answer that is sent at once, and not kept."""
+        """Return the tally of an answer that is sent once, and not cached."""
         rule = decision.rule or (decision.failed[0][0] if decision.failed else NO_RULE_ID)
         key = (application, person, rule, _NAMES.get(method, OTHER), outcome)
         found = self._live.get(key)
@@ -70,7 +70,7 @@ class Tallies:
         return found
 
     def kept(self, application: int, person: int, decision: Decision, method: str | None) -> Tally:
-        """Return the tally of an answer that lets in, and that is kept for further requests."""
+        """Return the tally of an answer that grants access and that is cached for further requests."""
         key = (application, person, decision.rule or NO_RULE_ID, _NAMES.get(method, OTHER), ALLOWED)
         with self._lock:
             found = self._live.get(key)
@@ -80,7 +80,7 @@ class Tallies:
             return found
 
     def watch(self, context: Context, subject: Subject | None) -> None:
-        """Keep a sample of a request to an application that has rules which only watch."""
+        """Keep a sample of a request to an application that has a rule which only watches."""
         application, target = context.application, context.target
         sample = Sample(application.id, subject, target._replace(uri=target.path), context.query.filters)
         with self._lock:
@@ -90,16 +90,16 @@ class Tallies:
                 self._beyond[application.id] += 1
 
     def take_samples(self) -> tuple[dict[Sample, int], Counter[int]]:
-        """Return the samples with their numbers, and how many there were beyond the limit, by application."""
+        """Return and forget the samples with their counts, and the number beyond the limit by application."""
         with self._lock:
             taken = self._samples, self._beyond
             self._samples, self._beyond = {}, Counter()
         return taken
 
     def collect(self) -> Counter[Key]:
-        """Return what was counted since the last time. Tallies that counted nothing are retired.
+        """Return the counts since the last call. Retire tallies that counted nothing.
 
-        A retired one is collected once more: an answer may have picked it just before.
+        A retired tally is collected once more, because an answer may have looked it up just before.
         """
         found: Counter[Key] = Counter()
         with self._collecting:
@@ -113,7 +113,7 @@ class Tallies:
                     for tally in idle:
                         self._retire(tally)
                 self._retired += idle
-                time.sleep(0)  # let a check go first
+                time.sleep(0)  # so that a waiting check gets the lock
         return found
 
     def _retire(self, tally: Tally) -> None:
@@ -122,7 +122,7 @@ class Tallies:
             self._live.pop(tally.key, None)
 
     def clear(self) -> None:
-        """Forget everything that is not collected yet."""
+        """Forget all counts and samples that are not collected yet."""
         self.collect()
         self.take_samples()
 

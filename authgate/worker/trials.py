@@ -1,4 +1,4 @@
-"""Compares what rules that only watch would have decided with what was decided. Runs off the check's path."""
+"""The comparison of rules that only watch with the actual decisions. It runs outside of checks."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _CHANGES = {
 }
 COUNTERS = CounterRows(TrialCount, ("day", "rule", "version", "person", "change"), ("count",))
 Counted = Counter[tuple[int, str, int, str]]
-"""Numbers of requests by rule, version, person and change."""
+"""Counts of requests by rule, version, person and change."""
 
 
 def write_trials(source: Tallies) -> None:
-    """Compare the samples taken since the last time, and add the results to the rows of the day.
+    """Compare the samples taken since the last call, and add the results to the rows of the day.
 
-    Samples are lost if the database raises an error: they are a help for administrators, and no record.
+    If the database raises an error, the samples are lost. They help administrators, and are not a record.
     """
     samples, beyond = source.take_samples()
     if not samples:
@@ -49,7 +49,7 @@ def write_trials(source: Tallies) -> None:
 
 
 def compared(trial: Trial, samples: Iterable[tuple[Sample, int]], moment: float) -> Counted:
-    """Return how many requests of each person would have been decided otherwise, or the same.
+    """Return how many requests of each person the trial's rule would have decided differently, or the same.
 
     `moment` is Unix time.
     """

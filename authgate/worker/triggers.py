@@ -1,7 +1,7 @@
 """Database triggers that write the change feed.
 
-They write a row in the transaction that removes or alters access, however that is done: by a model, an
-admin action, `QuerySet.update`, a cascade or raw SQL.
+They write a row in each transaction that removes or changes access, whether a model, an admin action,
+`QuerySet.update`, a cascade or raw SQL does it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ TABLE = "authgate_change"
 class Watched:
     """A table on which access depends: the kind of entry to forget, and its key.
 
-    `key` is SQL with `{row}` for OLD or NEW; NULL means everything of that kind. `columns` limits what
-    an UPDATE must touch to count; `inserts` is off where a new row takes nothing away. `when` is SQL over
-    OLD, and only for tables without `inserts`.
+    `key` is SQL with `{row}` for OLD or NEW; NULL means all entries of that kind. An UPDATE counts only if it
+    sets one of `columns`. `inserts` is False if a new row removes no access. `when` is SQL over OLD, and only
+    for tables without `inserts`.
     """
 
     table: str
@@ -125,7 +125,7 @@ WATCHED = (
 class Ending:
     """A change of another table that ends sign-ins. The triggers of sign-ins then write the feed.
 
-    `which` is SQL that selects their ids.
+    `which` is SQL that selects the ids of those sign-ins.
     """
 
     table: str
@@ -160,7 +160,8 @@ ENDINGS = (
 def install(using: str = "default") -> None:
     """Recreate every trigger, and make every worker forget its memory.
 
-    A table that SQLite rebuilds in a migration loses its triggers, and what changed meanwhile went untold.
+    If SQLite rebuilds a table in a migration, the table loses its triggers, and later changes are not in the
+    feed.
     """
     connection = connections[using]
     with connection.cursor() as cursor:
@@ -185,10 +186,11 @@ def forget_everything(using: str = "default") -> None:
             cursor.execute(f"INSERT INTO {TABLE} (kind, transaction_id) VALUES (%s, {now})", [kind])  # noqa: S608
 
 
-def make_way(using: str, plan: Sequence[tuple[object, bool]]) -> None:
-    """Drop the triggers before a migration that they would stand in the way of.
+def drop_before_migration(using: str, plan: Sequence[tuple[object, bool]]) -> None:
+    """Drop the triggers before a migration that they would block.
 
-    SQLite cannot rename a table that a trigger of another names; backwards, the feed's table goes first.
+    SQLite cannot rename a table that another table's trigger names. A backwards migration drops the feed's
+    table first.
     """
     connection = connections[using]
     if not any(backwards or connection.vendor == "sqlite" for _, backwards in plan):
@@ -206,12 +208,12 @@ def make_way(using: str, plan: Sequence[tuple[object, bool]]) -> None:
 
 
 def _now(connection: BaseDatabaseWrapper) -> str:
-    """Return SQL for `transaction_id`. On SQLite a random number: no other history has the same row."""
+    """Return SQL for `transaction_id`. On SQLite it is random, so that another history has no equal row."""
     return "pg_current_xact_id()::text::bigint" if connection.vendor == "postgresql" else "random()"
 
 
 def missing(using: str = "default") -> set[str]:
-    """Return the names of triggers that the database lacks; empty if the feed can be trusted."""
+    """Return the names of triggers that the database lacks. An empty set means that the feed is complete."""
     vendor = connections[using].vendor
     wanted = {name for watched in WATCHED for name in trigger_names(watched, vendor)}
     wanted |= {ending.name for ending in ENDINGS}
@@ -234,7 +236,7 @@ def _statements(connection: BaseDatabaseWrapper, watched: Watched) -> list[str]:
 
 
 def _events(watched: Watched) -> list[tuple[str, str, tuple[str, ...]]]:
-    """Return for each trigger its event, the SQL for it, and the rows that it reports."""
+    """Return for each trigger its event, the event's SQL, and the rows that it reports (OLD, NEW)."""
     update = f"UPDATE OF {', '.join(watched.columns)}" if watched.columns else "UPDATE"
     events: list[tuple[str, str, tuple[str, ...]]] = [
         ("update", update, ("OLD", "NEW")),

@@ -1,4 +1,4 @@
-"""Writes how often people used applications: one row for each day, person, application, rule and method."""
+"""The writer of usage counts: one row for each day, person, application, rule and method."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from authgate.worker.counter_rows import CounterRows
 from authgate.worker.tallies import Tallies
 
 EVERY = 15.0
-"""Seconds between two writes. A process that is killed loses the counts of that time, at most."""
+"""Seconds between two writes. A killed process loses the counts of this time at most."""
 
 tallies = Tallies()
-"""What this process counted, and has not written yet."""
+"""The counts of this process that are not written yet."""
 
 COUNTERS = CounterRows(RequestCount, ("day", "person", "application_id", "rule", "method"), OUTCOMES)
 Row = tuple[date, int, int, int, str]
 
 
 class UsageWriter:
-    """Adds what tallies counted to the rows of the day."""
+    """Adds the counts of tallies to the rows of the day."""
 
     def __init__(self, source: Tallies) -> None:
         self._source = source
@@ -34,14 +34,14 @@ class UsageWriter:
         self._due_at = 0.0
 
     def is_due(self) -> bool:
-        """Return whether the last time that this was true is `EVERY` seconds ago."""
+        """Return True once every `EVERY` seconds, otherwise False."""
         if time.monotonic() < self._due_at:
             return False
         self._due_at = time.monotonic() + EVERY
         return True
 
     def write(self) -> None:
-        """Write everything counted so far. If the database refuses it, it is written the next time."""
+        """Write everything counted so far. After a database error, the next call writes it."""
         with self._lock:
             self._add(self._source.collect())
             if not self._unwritten:
@@ -51,7 +51,7 @@ class UsageWriter:
             self._unwritten = {}
 
     def clear(self) -> None:
-        """Forget everything that is not written yet."""
+        """Forget all counts that are not written yet."""
         with self._lock:
             self._source.clear()
             self._unwritten = {}

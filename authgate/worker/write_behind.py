@@ -1,4 +1,4 @@
-"""Refusals, last-seen times and counts of checks, written in batches by a thread."""
+"""The writer's thread, which writes refusals, last-seen times and counts of checks in batches."""
 
 from __future__ import annotations
 
@@ -30,26 +30,26 @@ log = logging.getLogger("ikd.refusals")
 REFUSALS_A_FLUSH = 50
 COUNTERS_LIMIT = 1_000
 SEEN_EVERY = 60.0
-"""Seconds between two writes of a sign-in's last seen, at least."""
+"""Seconds, at least, between two writes of a sign-in's last-seen time."""
 
 STEP = 10
 
 SHED_EVERY = 600.0
-"""Seconds between two events that count what the portal shed."""
+"""Seconds between two events that count the requests shed because of overload."""
 
 CHECKS_SHED = "too many checks waited"
 SIGN_INS_SHED = "too many people signed in"
 CONNECTIONS_SHED = "too many connections were open"
 
 NOT_KEPT = "only counted"
-"""The reason of an event that stands for many which were not kept; their number is in its details."""
+"""The reason of an event that represents many discarded events. Its details contain their number."""
 
 
 class Uses:
-    """When rows were used last, by key; written once a minute for each, at most.
+    """The times at which rows were last used, by key. Each row is written at most once a minute.
 
-    The first use is written at once, the last of a minute's others when the minute is over: an idle
-    session must not end early because its last use came soon after one that was written.
+    The first use is written at once. After a minute, the last use of that minute is written. Otherwise an
+    idle session could end early, if its last use came soon after a written one.
     """
 
     def __init__(self, touch: Callable[[list[int], datetime], object]) -> None:
@@ -60,7 +60,7 @@ class Uses:
         self._due: dict[int, float] = {}
 
     def note(self, key: int, now: float) -> bool:
-        """Note that a row was used just now (Unix time). Return whether that has to be written soon."""
+        """Note that a row is used now (Unix time). Return whether that must be written soon."""
         self._used[key] = now
         if key in self._written:
             return False
@@ -70,7 +70,7 @@ class Uses:
         return True
 
     def write(self, now: float) -> None:
-        """Write the due uses. If the database refuses them, they stay due."""
+        """Write the due uses. If the database raises an error, they stay due."""
         with self._lock:
             self._collect(now)
             due, self._due = self._due, {}
@@ -82,7 +82,7 @@ class Uses:
             raise
 
     def end(self) -> None:
-        """Make every use due, before its time too."""
+        """Make every use due, even before its minute is over."""
         with self._lock:
             self._due.update({key: at for key, at in self._used.items() if at > self._written.get(key, 0.0)})
 
@@ -93,12 +93,12 @@ class Uses:
             self._due.clear()
 
     def _collect(self, now: float) -> None:
-        """Make uses due whose last write was a minute ago, and forget unused rows."""
+        """Make uses due if their row was last written a minute ago. Forget rows without a new use."""
         while self._written:
             key, written_at = next(iter(self._written.items()))
             if 0 <= now - written_at < SEEN_EVERY:
                 return
-            # Remove from `_written` first, then look: a use noted meanwhile finds it gone, or is found.
+            # Remove from `_written` before reading `_used`: so a use that is noted meanwhile is never lost.
             del self._written[key]
             used_at = self._used.get(key, 0.0)
             if used_at > written_at:
@@ -108,10 +108,10 @@ class Uses:
                 self._used.pop(key, None)
 
     def _write(self, used: dict[int, float]) -> None:
-        """Write when rows were used, in steps of ten seconds: a few statements, however many they are.
+        """Write the times of use in steps of ten seconds, so that a few statements serve many rows.
 
-        Rounded down, and left out where it stands nearly as late: together less than the minute by which
-        idle sessions end late, so none ends early.
+        Times are rounded down, and `touch` skips rows with nearly the same time. Together this is less than
+        the minute by which idle sessions end late, so none ends early.
         """
         by_step: dict[int, list[int]] = {}
         for key, at in used.items():
@@ -122,7 +122,7 @@ class Uses:
 
 
 class Writer:
-    """Collects in memory and writes once a second. Nothing here can make a check wait or fail."""
+    """Collects in memory and writes once a second. Its errors and delays never affect a check."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -138,17 +138,17 @@ class Writer:
         self._shed_told_at = -SHED_EVERY
         self._thread: threading.Thread | None = None
         self.also: list[Callable[[], None]] = []
-        """What the apps above the gate write in the same thread."""
+        """Functions of the apps above the gate, which write in the same thread."""
 
     def note_shed(self, reason: str, count: int = 1) -> None:
-        """Count requests turned away because of overload."""
+        """Count requests that were shed because of overload."""
         with self._lock:
             self._shed[reason] += count
         self._ensure_thread()
 
     def note_answer(self, found: Answer, now: float) -> None:
         """Count an answer, and queue its refusal or use. `now` is Unix time."""
-        # No other thread runs between the parts of this addition, in CPython.
+        # In CPython, no other thread runs between the parts of this addition.
         found.tally.count += 1
         if found.sign_in_id is not None:
             if self._sign_ins.note(found.sign_in_id, now):
@@ -161,7 +161,7 @@ class Writer:
             self._ensure_thread()
 
     def note_refusal(self, refusal: Refusal) -> None:
-        """Queue a refusal, or count it if a proxy's configuration is at fault."""
+        """Queue a refusal, or count it as a configuration event if a proxy's configuration caused it."""
         with self._lock:
             if len(self._lines) < REFUSALS_A_FLUSH:
                 self._lines.append((time.time(), refusal))
@@ -180,7 +180,7 @@ class Writer:
                 self._dropped += 1
 
     def note_configuration(self, contract: str, origin: str, reason: str) -> None:
-        """Count a proxy's configuration mistake, whether or not the check was refused for it."""
+        """Count a mistake in a proxy's configuration, whether or not it made a check fail."""
         key = (contract, origin, reason)
         with self._lock:
             if key in self._counters or len(self._counters) < COUNTERS_LIMIT:
@@ -188,12 +188,12 @@ class Writer:
         self._ensure_thread()
 
     def note_use(self, sign_in_id: int, now: float) -> None:
-        """Remember that a sign-in was used just now (Unix time)."""
+        """Note that a sign-in is used now (Unix time)."""
         if self._sign_ins.note(sign_in_id, now):
             self._ensure_thread()
 
     def note_token_use(self, token_id: int, now: float) -> None:
-        """Remember that an API token was used just now (Unix time)."""
+        """Note that an API token is used now (Unix time)."""
         if self._tokens.note(token_id, now):
             self._ensure_thread()
 
@@ -209,7 +209,7 @@ class Writer:
         sample.clear()
 
     def flush(self) -> None:
-        """Write the queue. Raises the database's errors; refusals are lost then, uses are not."""
+        """Write the queue. Raises the database's errors. Then queued refusals are lost, but uses are not."""
         self._log_refusals()
         access_log.check_lines.flush()
         now = time.time()
@@ -237,7 +237,7 @@ class Writer:
         write_trials(tallies)
 
     def _write_shed(self, *, at_once: bool = False) -> None:
-        """Write an event for what was shed: at once, then every ten minutes."""
+        """Write an event that counts the shed requests: at once, then every SHED_EVERY seconds."""
         now = time.monotonic()
         with self._lock:
             if not self._shed or (now - self._shed_told_at < SHED_EVERY and not at_once):
@@ -247,7 +247,7 @@ class Writer:
             record("overloaded", reason=reason, details={"count": count})
 
     def _write_summary(self, counts: dict[tuple[str, str], int]) -> None:
-        """Write how many events of strangers were not kept."""
+        """Write an event with the number of discarded events of unknown clients."""
         for (kind, application), count in counts.items():
             AuditEvent.objects.create(
                 at=timezone.now(),
@@ -258,7 +258,7 @@ class Writer:
             )
 
     def _log_refusals(self) -> None:
-        """Log refusals here rather than in checks, which must not wait for a slow reader of the log."""
+        """Log refusals in this thread, because checks must not wait for a slow reader of the log."""
         with self._lock:
             lines, self._lines = self._lines, []
             unlogged, self._unlogged = self._unlogged, 0
@@ -268,7 +268,7 @@ class Writer:
             log.info("more refusals", extra={"event": {"count": unlogged}})
 
     def end(self) -> None:
-        """Write everything before this process ends gracefully, uses that are not due included."""
+        """Write everything, including uses that are not due, before this process ends gracefully."""
         try:
             self._sign_ins.end()
             self._tokens.end()
@@ -280,7 +280,7 @@ class Writer:
             log.exception("refusals or last-seen times could not be written at the end")
 
     def start(self) -> None:
-        """Begin to write in the background. Not before the worker has forked."""
+        """Start to write in the background. Call this only after the worker has forked."""
         self._ensure_thread()
 
     def _ensure_thread(self) -> None:
@@ -309,7 +309,7 @@ def _count(counters: Counter[tuple[str, str, str]]) -> None:
             if known.update(count=F("count") + times, last_at=now):
                 continue
             if ConfigurationEvent.objects.count() >= COUNTERS_LIMIT:
-                # Made-up names come once; a proxy's mistake comes repeatedly.
+                # Clients can invent names, but each of those comes once. A proxy's mistake comes repeatedly.
                 ConfigurationEvent.objects.order_by("count", "last_at")[:1].get().delete()
             ConfigurationEvent.objects.create(
                 contract=contract, origin=origin, reason=reason, count=times, first_at=now, last_at=now

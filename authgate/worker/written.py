@@ -1,6 +1,6 @@
-"""Waits until something is written to the database, so that background threads of an idle portal ask nothing.
+"""Waiting for a write to the database, so that background threads of an idle portal send no queries.
 
-SQLite shows it by the times of its files, PostgreSQL by NOTIFY.
+On SQLite, the times of its files show a write; on PostgreSQL, NOTIFY does.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ log = logging.getLogger("ikd.start")
 CHANNEL = "ikd_written"
 
 POLL_EVERY = 0.5
-"""Seconds between two looks where nothing announces a write."""
+"""Seconds between two polls if nothing announces a write."""
 
 STAT_EVERY = 0.25
-"""Seconds between two looks at SQLite's files."""
+"""Seconds between two reads of the times of SQLite's files."""
 
 SETTLED_AFTER = 2.5
-"""Seconds after which a file's time counts: file systems round it, to two seconds at worst. A second write
-within that time might leave the same one."""
+"""Seconds after which a file's time is reliable. File systems round it, to two seconds at worst, so a second
+write within that time might leave the same time."""
 
 TEST_EVERY = 60.0
 """Seconds between two tests whether notices still arrive."""
@@ -40,19 +40,19 @@ RETRY_EVERY = 5.0
 
 class Written(Protocol):
     def wait(self, seconds: float) -> bool:
-        """Wait for a write, some seconds at most. Return whether there may have been one since last time."""
+        """Wait up to `seconds` for a write. Return whether there may have been one since the last call."""
 
 
 def watch(missing: Callable[[], object]) -> Written:
-    """Return what a thread waits with. On PostgreSQL, triggers send the notices.
+    """Return an object that waits for writes. On PostgreSQL, triggers send the notices.
 
-    `missing` returns those that the database lacks.
+    `missing` returns the triggers that the database lacks.
     """
     return Notices(missing) if connection.vendor == "postgresql" else watch_files()
 
 
 def watch_files() -> Written:
-    """Return what a thread waits with that listens to no notice: on PostgreSQL it only lets time pass."""
+    """Return an object that waits for writes without notices. On PostgreSQL it only sleeps."""
     return Pause() if connection.vendor == "postgresql" else Files(Path(connection.settings_dict["NAME"]))
 
 
@@ -63,7 +63,7 @@ class Pause:
 
 
 class Files:
-    """Looks at the files of SQLite's database, which costs no query."""
+    """Reads the times of SQLite's files, which needs no query."""
 
     def __init__(self, path: Path) -> None:
         self._paths = [f"{path}{end}" for end in ("", "-wal", "-journal")]
@@ -72,7 +72,7 @@ class Files:
 
     def wait(self, seconds: float) -> bool:
         deadline = time.monotonic() + seconds
-        # The first pause is longer: it is the one between two rounds while others write all the time.
+        # The first pause is longer. While other processes write all the time, it is the only one.
         pause = POLL_EVERY
         while True:
             time.sleep(max(0.0, min(pause, deadline - time.monotonic())))
@@ -84,7 +84,7 @@ class Files:
                 return may_be_written
 
     def _state(self) -> list[tuple[int, ...]]:
-        """Return sizes and times of the files. An empty log counts as none: readers create and remove it."""
+        """Return sizes and times of the files. Ignore an empty log, which readers create and remove."""
         found: list[tuple[int, ...]] = []
         for each in self._paths:
             with suppress(OSError):
@@ -95,16 +95,19 @@ class Files:
 
 
 def _is_settled(state: list[tuple[int, ...]]) -> bool:
-    """Return whether any later write will show. A time in the future, by a clock that was set, shows none."""
+    """Return whether any later write will change the state.
+
+    If a clock was set back, a file's time is in the future, and a write may leave it unchanged.
+    """
     return bool(state) and max(state)[0] < time.time_ns() - SETTLED_AFTER * 1e9
 
 
 class Notices:
-    """Listens on a connection of its own.
+    """Listens for PostgreSQL's notices on a separate connection.
 
-    Notices can be lost without an error: PgBouncer in transaction mode takes LISTEN and forgets it, and a
-    connection may lead to a server that others have left. So each minute this thread sends itself one, over
-    the connection by which it asks. Until one arrives again, `wait` returns twice a second.
+    Notices can be lost without an error: PgBouncer in transaction mode accepts LISTEN and forgets it, and the
+    connection may lead to a server that is no longer in use. So each minute this thread sends itself a notice
+    over its ordinary connection. While none arrives, `wait` returns twice a second.
     """
 
     def __init__(self, missing: Callable[[], object]) -> None:
@@ -117,7 +120,7 @@ class Notices:
         try:
             if time.monotonic() >= self._test_at:
                 self._test()
-                return True  # what was written before LISTEN came without a notice
+                return True  # writes before LISTEN sent no notice to this thread
             if self._listening is not None:
                 return bool(self._heard(min(seconds, self._test_at - time.monotonic())))
         except Exception as error:
@@ -127,7 +130,7 @@ class Notices:
         return True
 
     def _test(self) -> None:
-        """Listen, and send a notice over the other connection."""
+        """Listen, send a notice over the ordinary connection, and wait until it arrives."""
         self._test_at = time.monotonic() + TEST_EVERY
         if lacking := self._missing():
             self._stop_listening(f"triggers are missing, run migrate: {lacking}")
@@ -150,7 +153,7 @@ class Notices:
         self._is_told = True
 
     def _heard(self, seconds: float) -> list[str]:
-        """Return the texts of the notices that came; wait for the first, some seconds at most."""
+        """Return the texts of the notices that arrived. Wait up to `seconds` for the first."""
         poll = select.poll()
         poll.register(self._listening.fileno(), select.POLLIN)
         poll.poll(max(0.0, seconds) * 1000)

@@ -26,7 +26,7 @@ from authgate.worker import feed as feed_module
 from authgate.worker import loader
 from authgate.worker.feed import Feed
 from authgate.worker.head_cache import Head, Heads
-from authgate.worker.head_parts import Lines, lines_in, parted
+from authgate.worker.head_parts import Lines, lines_in, split_head
 from authgate.worker.memory import WorkerMemory
 from authgate.worker.rule_compiler import application_of
 from tests.front.serving import WIKI, check_bytes
@@ -534,7 +534,7 @@ pieces = st.lists(st.sampled_from([b"a", MARK, REFERER, b"\r\n", b"/p"]), max_si
 @example(b"a" + MARK + b"/p\r\nb", b"ab" + MARK + b"\r\n")
 @example(MARK + b"/p\r\n" + MARK + b"/q\r\n", MARK + b"/q\r\n" + MARK + b"/q\r\n")
 def test_heads_known_by_the_same_differ_in_path_and_referer_alone(one: bytes, other: bytes) -> None:
-    found = parted(one, LINES_CUT), parted(other, LINES_CUT)
+    found = split_head(one, LINES_CUT), split_head(other, LINES_CUT)
 
     if found[0] is None or found[1] is None or found[0].known_by != found[1].known_by:
         return
@@ -571,7 +571,7 @@ def test_where_a_user_signs_in_follows_the_referer_of_a_known_head(worker: Feed)
 def test_the_header_of_the_path_is_taken_as_the_proxy_spells_it() -> None:
     assert lines_in(b"GET / HTTP/1.1\r\nX-FORWARDED-Uri: /\r\n\r\n") == Lines(b"\r\nX-FORWARDED-Uri: ")
     assert lines_in(b"GET / HTTP/1.1\r\nX-Forwarded-Uri:/\r\n\r\n") == Lines()
-    assert parted(b"GET / HTTP/1.1\r\nX-Forwarded-Uri:/\r\n\r\n", Lines()) is None
+    assert split_head(b"GET / HTTP/1.1\r\nX-Forwarded-Uri:/\r\n\r\n", Lines()) is None
 
 
 def test_heads_are_bounded_and_those_in_use_stay() -> None:
