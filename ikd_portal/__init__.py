@@ -1,4 +1,4 @@
-"""The project: settings, URLs and the server."""
+"""The project package: settings, URLs and the server."""
 
 __version__ = "0.9.0"
-"""Semantic Versioning 2.0.0; CHANGELOG.md says what changed in each version."""
+"""Semantic Versioning 2.0.0. CHANGELOG.md lists the changes of each version."""

@@ -1,4 +1,4 @@
-"""`python -m ikd_portal`, which is the command `ikd-portal`."""
+"""Entry point of `python -m ikd_portal`, which is the command `ikd-portal`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The admin, reached only through the portal's own sign-in."""
+"""The admin site. Users enter it only through the portal's own sign-in."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class WordsOfScripts(JavaScriptCatalog):
 
 
 class PortalAdminSite(AdminSite):
-    """Django's admin for active staff with a live sign-in; its own password form does not exist."""
+    """Django's admin for active staff with a live sign-in. Django's own password form is disabled."""
 
     index_title = gettext_lazy("Administration")
 
@@ -42,7 +42,7 @@ class PortalAdminSite(AdminSite):
         return {**super().each_context(request), **ours}
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
-        """Return the first page: what needs attention, figures and plots, as the permissions allow."""
+        """Return the first page: matters, figures and plots, as far as the user's permissions allow."""
         shown = {
             "matters": matters_for(request),
             "figures": figures_for(request),
@@ -51,7 +51,7 @@ class PortalAdminSite(AdminSite):
         return super().index(request, {**shown, **(extra_context or {})})
 
     def search_page(self, request: HttpRequest) -> TemplateResponse:
-        """Return what a search over everything finds among the rows that the requester may view."""
+        """Return the rows that match a search over everything and that the user may view."""
         form = SearchForm(request.GET or None)
         text = form.cleaned_data["q"] if form.is_valid() else ""
         context = {
@@ -90,7 +90,7 @@ class PortalAdminSite(AdminSite):
     def i18n_javascript(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Return the words of Django's scripts: its own, and ours for those that it lacks."""
+        """Return the translated texts of Django's scripts, with ours for those that Django lacks."""
         return cast(HttpResponse, WordsOfScripts.as_view(packages=["django.contrib.admin"])(request))
 
     def logout(  # type: ignore[override]
@@ -118,7 +118,7 @@ class PortalAdminSite(AdminSite):
         return render(request, "admin/not_staff.html", {"next": target}, status=403)
 
     def _next(self, request: HttpRequest) -> str:
-        """Return the requested page of the admin as a path; the first page for anything else."""
+        """Return the requested page of the admin as a path. Anything else becomes the first page."""
         first_page = reverse("admin:index", current_app=self.name)
         target = within_portal(request.GET.get("next"))
         return target if target is not None and target.startswith(first_page) else first_page

@@ -13,7 +13,7 @@ class PortalConfig(AppConfig):
         from ikd_portal.tidy import sqlite
 
         doctor.register()
-        # Of any sender: Django sends the signal only for apps with models.
+        # Connect to every sender, because Django sends this signal only for apps with models.
         pre_migrate.connect(lambda using, **_: sqlite.choose_vacuum(using), weak=False)
 
 

@@ -1,7 +1,7 @@
-"""Django, as WSGI in two pools of threads, behind the server's own protocol.
+"""The ASGI application: Django over WSGI in two thread pools, behind the server's own protocol.
 
-Requests that wait for a provider have the second pool, so that they keep no other page waiting. Django's
-ASGI handler costs several times as much with the stock middleware.
+Requests that wait for a provider use the second pool, so that they delay no other page. With the stock
+middleware, Django's ASGI handler would cost several times as much.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ from ikd_portal.wsgi import application as django_application
 Scope = MutableMapping[str, Any]
 
 FORMS_WAIT = 15.0
-"""Seconds that a form waits for a thread before its sender is asked to try again."""
+"""Seconds that a form waits for a thread. Then the client is asked to try again."""
 
 
 PAGES_WAIT, PAGES_OF_A_NETWORK = 10.0, 250
-"""Seconds that a page waits for a thread, and how many of one client network may wait at once."""
+"""Seconds that a page waits for a thread, and the number of waiting pages of one client network."""
 
 
 def with_forwarded(environ: Any, start_response: Any) -> Any:
-    """Set the client's address and scheme from a trusted peer's headers, and call Django."""
+    """Set the client's address and scheme from the headers of a trusted peer, and call Django."""
     headers, client = environ["asgi.scope"]["headers"], environ["asgi.scope"].get("client")
     peer = peer_from(client[0]) if client else None
     environ["REMOTE_ADDR"] = client_of(headers, peer) or ""
@@ -53,33 +53,33 @@ def with_forwarded(environ: Any, start_response: Any) -> Any:
     return django_application(environ, start_response)
 
 
-_in_threads = WSGIMiddleware(with_forwarded, workers=settings.IKD_THREADS, send_queue_size=0)  # 0: any number
+_in_threads = WSGIMiddleware(with_forwarded, workers=settings.IKD_THREADS, send_queue_size=0)  # 0: no limit
 _in_provider_threads = WSGIMiddleware(
     few_at_once(with_forwarded), workers=settings.IKD_PROVIDER_THREADS, send_queue_size=0
 )
 _queue = ThreadQueue(settings.IKD_PROVIDER_THREADS)
 _pages = ThreadQueue(settings.IKD_THREADS, wait=PAGES_WAIT, longest_line=PAGES_OF_A_NETWORK)
-# Forms may hash passwords, which takes long when many sign in: half of the threads are left to the others.
+# A form may hash a password. When many users sign in this takes long, so forms get only half of the threads.
 _forms = ThreadQueue(max(1, settings.IKD_THREADS // 2), wait=FORMS_WAIT)
 
 
 def numbers() -> dict[str, float]:
-    """Return what this process's metrics say of its queues."""
+    """Return the metrics of this process's queues."""
     queues = {"pages": _pages, "forms": _forms, "providers": _queue}
     return {f'ikd_pages_waiting{{queue="{name}"}}': each.waiting for name, each in queues.items()}
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
-    """Serve HTTP; a query in other bytes than ASCII is percent-encoded, which WSGI needs."""
+    """Serve HTTP. Percent-encode bytes in the query that are not ASCII, because WSGI needs that."""
     if scope["type"] != "http":
         return
     scope["query_string"] = slow_clients.plain_query(scope["query_string"])
-    async with slow_clients.answering_unfit(send), slow_clients.whole_body(scope, receive) as body:
-        await _answer(scope, slow_clients.given_again(body), send)
+    async with slow_clients.answering_refused(send), slow_clients.whole_body(scope, receive) as body:
+        await _answer(scope, slow_clients.replay(body), send)
 
 
 async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer in a thread. A request that may take long waits for its turn."""
+    """Answer in a thread. A request that may take long waits in a queue."""
     in_time = slow_clients.read_in_time(send, scope["state"][ABORT])
     line, queue, threads = line_of(scope["path"], scope["query_string"]), _queue, _in_provider_threads
     if line is None and scope["method"] == "POST":
@@ -96,9 +96,9 @@ async def _answer(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _answer_page(scope: Scope, receive: Receive, send: Send) -> None:
-    """Answer in a thread, and let the next page have its turn before a slow client has read this one.
+    """Answer in a thread. Free the thread for the next page before a slow client has read the answer.
 
-    Raise Busy if too many wait.
+    Raises Busy if too many requests wait.
     """
     messages: asyncio.Queue[Message | None] = asyncio.Queue()
     sending = asyncio.create_task(_send_all(messages, send))

@@ -1,4 +1,4 @@
-"""What processes that answer pages do in threads of their own."""
+"""Background threads of the processes that answer pages."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from openid import client_notes, deliveries, token_feed
 log = logging.getLogger("ikd.start")
 
 LOCK = "background.lock"
-"""The file in IKD_VAR that the process locks which does what one process of a portal does."""
+"""The file in IKD_VAR for the lock that lets only one process of a portal run the shared background work."""
 
 
 def start() -> None:
-    """Start the threads. Called once, after the worker has forked."""
+    """Start the threads. Call it once, after the worker has forked."""
     writer.also.append(client_notes.write_if_due)
     writer.start()
     metrics.sources += [password_hasher.numbers, asgi.numbers]
@@ -39,16 +39,16 @@ def start() -> None:
 
 
 def _start_alone() -> None:
-    """Start what one process does, once no other does it. The system frees the lock when a process ends."""
+    """Start the shared background work once no other process runs it. The lock ends with its process."""
     try:
         _lock()
-    except OSError as error:  # leases in the database part the work, so that several processes may do it
+    except OSError as error:  # database leases divide the work, so several processes may run it
         log.warning("%s cannot be locked, so each process looks for work: %s", LOCK, error)
     for each in (deliveries, rounds, doctor_rounds, review_rounds):
         each.start()
 
 
 def _lock() -> None:
-    """Wait for the lock. The file stays open until this process ends, and no child inherits it."""
+    """Wait for the lock. The file stays open until this process ends. Child processes do not inherit it."""
     number = os.open(Path(settings.IKD_VAR) / LOCK, os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(number, fcntl.LOCK_EX)

@@ -1,4 +1,4 @@
-"""Checks of how long rows are kept, for `manage.py check`."""
+"""`manage.py check`: how long rows are kept, at least."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FLOORS = {
     "IKD_KEEP_JOURNAL": 90 * DAY,
     "IKD_KEEP_ACCESS_REVIEWS": 90 * DAY,
 }
-"""An intruder who becomes an administrator must not be able to leave no trace by a setting."""
+"""Minimums, so that an attacker who becomes an administrator cannot erase all traces by a setting."""
 
 
 @register()

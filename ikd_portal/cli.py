@@ -24,7 +24,7 @@ COMMANDS = {
     "lockdown": "lock down a user or an application, or undo it",
     "tidy": "delete expired data",
 }
-"""Management commands that have a name of their own here."""
+"""Management commands that are commands of `ikd-portal` too."""
 
 OWN = {
     "run": "create missing keys and folders, and serve the portal",
@@ -37,8 +37,8 @@ LINE = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run the command line. Mistakes end it with status 1 and one line that has the cure."""
-    # Files that commands create hold secrets or data of users.
+    """Run the command line. A mistake ends it with status 1 and one line that says how to fix it."""
+    # Files that commands create contain secrets or users' data.
     os.umask(0o077)
     chosen = _parser().parse_args(sys.argv[1:] if arguments is None else arguments)
     if chosen.env_file:
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _read_variables(file: Path) -> None:
-    """Set the variables of a file that are not set yet. A message never quotes a line: it may be a secret."""
+    """Set the variables of a file that are not set yet. Messages never quote a line: it may be secret."""
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except UnicodeDecodeError:
@@ -105,7 +105,7 @@ def _run() -> None:
 
 
 def _demo() -> None:
-    # As a program of its own: the packages of the portal import nothing of the demo.
+    # Run the demo as another program, because the portal's packages must not import the demo.
     file = str(installation.ROOT / "demo" / "run.py")
     os.execv(sys.executable, [sys.executable, file])  # noqa: S606, the shell would only stand between
 
@@ -121,8 +121,8 @@ def _healthcheck() -> None:
 
 
 def _manage(name: str, arguments: list[str]) -> None:
-    """Run a management command, under the name that its help shows."""
-    if arguments[:1] == ["version"] or arguments == ["--version"]:  # Django would print its own
+    """Run a management command. `name` is the program name in its help."""
+    if arguments[:1] == ["version"] or arguments == ["--version"]:  # Django would print its own version
         _version()
         return
     _require_settings()

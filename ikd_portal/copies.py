@@ -1,9 +1,10 @@
-"""Copies of the whole database: a backup is a SQLite file, whatever the database is.
+"""Copies of the whole database. A backup is a SQLite file, even of a PostgreSQL database.
 
-One function copies every row from one database to another in one transaction. `backup` copies into a new
-file, `restore` copies a file into the portal's database, and `move` copies to another database.
+`copy_rows` copies every row from one database to another in one transaction. `backup` copies into a new file,
+`restore` copies a file into the portal's database, and `move` copies to another database.
 
-The change feed, leases, and codes and limits in tables belong to a place and a moment, so no copy has them.
+Copies leave out the change feed, leases, and the tables of codes and limits, which make sense only in their
+own database and at their time.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ ROWS_AT_ONCE = 500
 
 
 class NotCopied(Exception):
-    """Why a copy was not made, in one line with the cure."""
+    """Why a copy failed, in one line that says how to fix it."""
 
 
 def backup(path: Path) -> None:
     """Write every row to a new SQLite file while the portal runs. Raises NotCopied.
 
-    Only this user can read the file. It is whole or not there.
+    Only the calling user can read the file. After an error there is no partial file.
     """
     if path.exists():
         raise NotCopied(f"{path} exists: choose another name.")
@@ -58,7 +59,7 @@ def backup(path: Path) -> None:
         else:
             with opened(f"sqlite:///{draft}"), _snapshot("default"):
                 copy_rows("default", COPY)
-        _leave_no_second_file(draft)
+        _merge_log(draft)
         draft.rename(path)
     except OSError as error:
         raise NotCopied(f"{error.strerror}: {error.filename}") from None
@@ -73,16 +74,16 @@ def _copy_file(target: Path) -> None:
         connection.connection.backup(copy)
 
 
-def _leave_no_second_file(file: Path) -> None:
-    """End the write-ahead log of a file, so that all of it is in this one."""
+def _merge_log(file: Path) -> None:
+    """Merge a file's write-ahead log into the file."""
     with closing(sqlite3.connect(file)) as copy:
         copy.execute("PRAGMA journal_mode=DELETE")
 
 
 def restore(path: Path, folder: Path, *, keep_sessions: bool) -> None:
-    """Replace every row of the portal's database by those of a backup, in one transaction. Raises NotCopied.
+    """Replace every row of the portal's database by the rows of a backup, in one transaction.
 
-    A backup of an earlier version is brought up to date in `folder` first.
+    A backup of an earlier version is first migrated in `folder`. Raises NotCopied.
     """
     draft = folder / f".restored.{os.getpid()}.sqlite3"
     try:
@@ -115,7 +116,7 @@ def _compare_unless_ended(keep_sessions: bool) -> None:
 
 
 def end_sessions() -> None:
-    """End every sign-in, with its gate sessions and grants, and forget portal sessions and devices.
+    """End every sign-in with its gate sessions and grants. Delete portal sessions and remembered devices.
 
     Users may have signed out, or have been disabled, after the backup was made.
     """
@@ -125,7 +126,7 @@ def end_sessions() -> None:
 
 
 def move(url: str) -> None:
-    """Copy every row to an empty database and compare all of them. Raises NotCopied."""
+    """Copy every row to an empty database and compare all rows. Raises NotCopied."""
     with opened(url):
         if User.objects.using(COPY).exists():
             raise NotCopied("The other database has users: choose an empty one.")
@@ -139,23 +140,24 @@ def move(url: str) -> None:
 
 
 def copied_models() -> list[type[models.Model]]:
-    """Return every model with a table of its own, those between two others included."""
+    """Return every model with its own table, including the tables of many-to-many fields."""
     found = apps.get_models(include_auto_created=True)
     return [each for each in found if each._meta.managed and not each._meta.proxy and each not in LEFT_OUT]
 
 
 def copy_rows(source: str, target: str) -> None:
-    """Replace all rows of `target` by those of `source`. The caller has opened a transaction."""
+    """Replace all rows of `target` by the rows of `source`. The caller must have opened a transaction."""
     to, tables = connections[target], copied_models()
     with journal.passing(target), _unconstrained(to), to.cursor() as cursor:
         for model in tables:
             cursor.execute(f"DELETE FROM {to.ops.quote_name(model._meta.db_table)}")  # noqa: S608
-        # Triggers wrote these on the way: nobody is to be told of the end of rows that come back.
+        # Triggers wrote these during the deletion. No client must be notified of the end of rows that come
+        # back.
         cursor.execute("DELETE FROM openid_logoutdelivery")
         for model in tables:
             if model is not JournalEntry:
                 _copy_table(model, source, to, cursor)
-        # Triggers journaled all of that. The copy has the journal of its source.
+        # Triggers journaled all of this. Replace it by the journal of the source.
         cursor.execute(f"DELETE FROM {JournalEntry._meta.db_table}")  # noqa: S608
         _copy_table(JournalEntry, source, to, cursor)
         for statement in to.ops.sequence_reset_sql(no_style(), tables):
@@ -185,12 +187,12 @@ def rows_of(model: type[models.Model], using: str) -> Iterator[tuple[Any, ...]]:
 
 
 def differences(one: str, other: str) -> list[str]:
-    """Return the tables whose rows differ in any column."""
+    """Return the tables in which any column of any row differs."""
     return [model._meta.db_table for model in copied_models() if _digest(model, one) != _digest(model, other)]
 
 
 def _digest(model: type[models.Model], using: str) -> str:
-    """Return a digest of all rows, in the order in which Python sorts them, as collations differ."""
+    """Return a digest of all rows, sorted by Python, because databases sort differently."""
     fields = model._meta.concrete_fields
     rows = (
         hashlib.sha256(
@@ -202,11 +204,11 @@ def _digest(model: type[models.Model], using: str) -> str:
 
 
 def _plain(field: models.Field[Any, Any], value: Any) -> str:
-    """Return a value as text that is the same for both databases."""
+    """Return a value as text that is equal for both databases."""
     if isinstance(field, models.BinaryField):
         return bytes(value).hex() if value is not None else "None"
     if isinstance(field, models.JSONField):
-        return json.dumps(value, sort_keys=True)  # PostgreSQL keeps no order of names
+        return json.dumps(value, sort_keys=True)  # PostgreSQL does not keep the order of names
     return str(field.get_prep_value(value))
 
 
@@ -215,7 +217,7 @@ def _plain(field: models.Field[Any, Any], value: Any) -> str:
 
 @contextmanager
 def opened(url: str) -> Iterator[None]:
-    """Open another database as the alias `COPY`, with all tables of this version."""
+    """Open another database under the alias `COPY`, migrated to this version."""
     config = ConnectionHandler().configure_settings({"default": {}, COPY: settings_of(url)})[COPY]
     connections.settings[COPY] = config
     try:
@@ -231,7 +233,7 @@ def opened(url: str) -> Iterator[None]:
 
 @contextmanager
 def _snapshot(using: str) -> Iterator[None]:
-    """Read everything as it is at one moment."""
+    """Read all rows from one snapshot."""
     with transaction.atomic(using):
         if connections[using].vendor == "postgresql":
             with connections[using].cursor() as cursor:
@@ -241,7 +243,7 @@ def _snapshot(using: str) -> Iterator[None]:
 
 @contextmanager
 def _unconstrained(to: BaseDatabaseWrapper) -> Iterator[None]:
-    """Check foreign keys at the end, as tables are filled in any order."""
+    """Check foreign keys at the end, so that tables can be filled in any order."""
     with to.cursor() as cursor:
         if to.vendor == "sqlite":
             cursor.execute("PRAGMA defer_foreign_keys = ON")

@@ -1,6 +1,6 @@
-"""Words of Django's that its Chinese catalogue lacks, or translates with other terms than ours.
+"""Texts of Django that its Chinese catalogue lacks, or translates with terms that we do not use.
 
-Nothing calls them here: they stand in Django's own code and templates.
+No code here uses them. Django's own code and templates do.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ VALIDATION = (
     gettext_noop("%(model)s instance with %(field)s %(value)r is not a valid choice."),
 )
 
-# Django's catalogue says 你 for 您, 组 for 用户组 and 帐号 for 账号.
+# Django's catalogue says 你 where we say 您, 组 for 用户组, and 帐号 for 账号.
 OTHER_TERMS = (
     gettext_noop("Are you sure?"),
     gettext_noop(

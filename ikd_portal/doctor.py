@@ -1,4 +1,4 @@
-"""What the doctor tests of the portal itself: its identity providers and its mail server."""
+"""The doctor's tests of the portal itself: its identity providers and its mail server."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ CONSOLE = "django.core.mail.backends.console.EmailBackend"
 
 
 def examine_providers() -> Iterator[Finding]:
-    """Yield what is wrong with each enabled provider, as its connection test says, or that it answers."""
+    """Yield the problems of each enabled provider, from its connection test, or a finding that it passed."""
     for upstream in Upstream.objects.filter(enabled=True).order_by("pk"):
         problems = [
             each
@@ -34,7 +34,7 @@ def examine_providers() -> Iterator[Finding]:
 
 
 def examine_mail() -> Iterator[Finding]:
-    """Yield whether the mail server accepts a connection and the portal's credentials. Nothing is sent."""
+    """Yield whether the mail server accepts a connection and the portal's credentials. It sends nothing."""
     if settings.EMAIL_BACKEND == CONSOLE:
         yield Finding("mail", Level.WARN, "no mail")
         return
@@ -43,13 +43,13 @@ def examine_mail() -> Iterator[Finding]:
         connection.open()
         connection.close()
     except OSError as error:
-        told = refusal_of(error)
-        text = str(told.get("reply") or told.get("reason") or "")
+        refusal = refusal_of(error)
+        text = str(refusal.get("reply") or refusal.get("reason") or "")
         yield Finding("mail", Level.FAIL, "mail server", {"text": text})
         return
     yield passed("mail")
 
 
 def register() -> None:
-    """Let every run of the doctor make these tests."""
+    """Add these tests to every run of the doctor."""
     examinations_of_the_portal[:] = [examine_providers, examine_mail]

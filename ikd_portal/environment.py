@@ -1,4 +1,4 @@
-"""Environment variables. A value that cannot be read stops the portal, and the message names it."""
+"""Reads environment variables. An unreadable value stops the portal with a message that names it."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ DATABASES = ("sqlite", "postgres", "postgresql", "psql", "pgsql")
 MAIL_SERVERS = tuple(environ.Env.EMAIL_SCHEMES)
 SESSION_ATTRIBUTES = "target_session_attrs"
 OF_PRIMARIES = ("primary", "read-write")
-"""A replica lags behind: sessions that ended would be open there."""
+"""Only these, because a replica lags behind: sessions that have ended would still be open there."""
 
 TRUE = frozenset(("1", "true", "yes", "on", "y", "ok"))
 FALSE = frozenset(("", "0", "false", "no", "off", "n"))
 
 
 class Environment(environ.Env):  # type: ignore[misc]  # it has no types
-    """Return variables as they are: `$` at the beginning of a key does not name another variable."""
+    """Reads variables literally. The base class lets a leading `$` refer to another variable."""
 
     def get_value(self, var: str, cast: Any = None, default: Any = None, parse_default: bool = False) -> Any:
         """Return the value, or the default if the variable is not set. Raises ImproperlyConfigured."""
@@ -62,9 +62,9 @@ READERS: dict[type, tuple[Callable[[str], Any], str]] = {
 
 
 def database_config(url: str) -> dict[str, Any]:
-    """Return Django's settings of the database. Raises ImproperlyConfigured, without the URL's password.
+    """Return Django's database settings. Raises ImproperlyConfigured, without the URL's password.
 
-    Of several hosts of PostgreSQL the one is used that takes writes.
+    If the URL names several PostgreSQL hosts, connections go to the one that accepts writes.
     """
     wanted = (
         "DATABASE_URL must be a URL such as postgres://user:password@host/name or sqlite:////path/to/file"
@@ -80,12 +80,12 @@ def database_config(url: str) -> dict[str, Any]:
 
 
 def mail_config(url: str) -> dict[str, Any]:
-    """Return Django's settings of mail. Raises ImproperlyConfigured, without the URL's password."""
+    """Return Django's mail settings. Raises ImproperlyConfigured, without the URL's password."""
     wanted = "IKD_MAIL_URL must be a URL such as smtp+tls://user:password@mail.example.com:587"
     return _read_url(url, MAIL_SERVERS, environ.Env.email_url_config, wanted)
 
 
-# The service's name becomes the host of a URL, where capitals would be lost.
+# The service's name becomes the host of a URL, which would turn capitals into small letters.
 SENTINELS = re.compile(
     r"redis\+sentinel://(?P<credentials>[^@/]*@)?(?P<hosts>[^@/]+)/(?P<service>[a-z0-9_-]+)"
     r"(?:/(?P<number>[0-9]+))?(?P<query>\?.*)?"
@@ -94,10 +94,10 @@ SENTINEL_PORT = 26379
 
 
 def redis_config(url: str) -> tuple[str, dict[str, Any]]:
-    """Return where Redis is, as a URL, and options of django-redis for Sentinel.
+    """Return the URL of Redis, and django-redis's options for Sentinel.
 
-    Sentinels are named as `redis+sentinel://user:password@host,host:port/service/0`. Reads go to the primary,
-    too: a replica may still have a code that was used. Raises ImproperlyConfigured, without the password.
+    A URL of sentinels is `redis+sentinel://user:password@host,host:port/service/0`. Reads go to the primary
+    too, because a replica may still have a used code. Raises ImproperlyConfigured, without the password.
     """
     if not url.startswith("redis+sentinel:"):
         return url, {}
@@ -115,7 +115,7 @@ def redis_config(url: str) -> tuple[str, dict[str, Any]]:
 
 
 def _addresses(hosts: str, port: int) -> list[tuple[str, int]]:
-    """Return the hosts of a list with their ports; nothing if one cannot be read."""
+    """Return the hosts of a list with their ports, or an empty list if one cannot be read."""
     try:
         found = [urlsplit(f"//{host}") for host in hosts.split(",")]
         addresses = [(each.hostname or "", each.port or port) for each in found]
@@ -131,7 +131,7 @@ def _read_url(
         if urlsplit(url).scheme not in schemes:
             raise ImproperlyConfigured(f"{wanted}; it does not begin with the name of a known protocol")
         return read(url)
-    except ValueError:  # it may quote the password
+    except ValueError:  # its text may quote the password
         raise ImproperlyConfigured(f"{wanted}; its host or port cannot be read") from None
 
 

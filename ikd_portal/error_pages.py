@@ -1,7 +1,7 @@
-"""The pages for a failure: 503 if the database or Redis is out of order, 500 for almost everything else.
+"""The pages for failures: 503 if the database or Redis fails, 500 for almost everything else.
 
-Both show the number under which the log has the cause. A request whose session was replaced in the meantime
-is repeated if it only reads.
+Both show a reference number, under which the log has the cause. If a session was replaced during a request
+that only reads, the browser repeats the request.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ from authgate.worker.write_behind import SIGN_INS_SHED, writer
 log = logging.getLogger("ikd.pages")
 
 NO_TEXT = "NUL (0x00)"
-"""What psycopg says of a text that PostgreSQL cannot hold. No form of the portal sends one."""
+"""psycopg's message for a text that PostgreSQL cannot store. No form of the portal sends one."""
 
 BARE = "<!doctype html><html lang=en><title>Something went wrong</title><p>Something went wrong.</p>"
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Return the page for a request that cannot be read, or send the browser to the same address again.
+    """Return the page for an unreadable request, or redirect the browser to the same URL.
 
-    SessionInterrupted means that another tab signed in or out while this request ran. The browser has the new
-    cookie by then, so a GET works at the second attempt. A form may have been saved already, so it is not
-    repeated.
+    Django raises SessionInterrupted if another tab signed in or out while this request ran. By then the
+    browser has the new cookie, so a second GET works. A form is not repeated, because it may have been saved
+    already.
     """
     if not isinstance(exception, SessionInterrupted):
         return defaults.bad_request(request, exception)
@@ -49,9 +49,9 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Return the page for a failure, or a bare one if the templates themselves fail.
+    """Return the page for a failure, or a bare one if the templates fail too.
 
-    Django calls it while it handles the exception.
+    Django calls this while it handles the exception.
     """
     error = sys.exc_info()[1]
     if error is not None and (outage := outage_in(error)) is not None:
@@ -72,7 +72,7 @@ def _unavailable(request: HttpRequest, outage: Outage, error: BaseException) -> 
     log.error("pages get 503: %s (%s)", outage.value.rstrip("."), cause_of(error))
     if outage is Outage.OVERLOADED:
         writer.note_shed(SIGN_INS_SHED)
-    # The failure may have come before the middleware that chooses the language.
+    # The failure may have come before the middleware that sets the language.
     with translation.override(translation.get_language_from_request(request)):
         page = render_outage(outage, current_request.get())
     response = HttpResponse(page, status=503)

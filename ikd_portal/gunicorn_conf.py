@@ -16,7 +16,7 @@ from ikd_portal.reload import load_unless_ended, prepare_reload, take_over  # gu
 
 
 def _give_up(reason: str) -> NoReturn:
-    """End the server with one line, before it listens."""
+    """Log the reason in one line and exit, before the server listens."""
     logging.getLogger("ikd.start").critical("%s", reason)
     sys.exit(1)
 
@@ -40,13 +40,13 @@ bind = os.environ.get("IKD_BIND", "127.0.0.1:8000")
 page_workers = _number("IKD_PAGE_WORKERS", os.environ.get("IKD_PAGE_WORKERS", "2"))
 workers = _number("IKD_WORKERS", os.environ.get("IKD_WORKERS", "2")) + page_workers
 worker_class = "ikd_portal.worker.PortalWorker"
-keepalive = 75  # longer than proxies keep an idle connection, so that they are the ones to close it
+keepalive = 75  # longer than a proxy's idle timeout, so that the proxy closes idle connections first
 timeout = 30
 graceful_timeout = 30
-umask = 0o117  # a Unix socket of mode 0660: only its group may act as the proxy
+umask = 0o117  # mode 0660 for a Unix socket: only its group may connect as the proxy
 control_socket_disable = True
 forwarded_allow_ips = ""
-with suppress(folders.NotWritable):  # on_starting says so; a reload goes on
+with suppress(folders.NotWritable):  # on_starting reports it; a reload continues
     worker_tmp_dir = str(folders.heartbeat_folder(folders.use_temporary_folder(var_folder())))
 
 
@@ -59,24 +59,24 @@ def on_starting(server: Any) -> None:
 
 
 def when_ready(server: Any) -> None:
-    """Take over the workers of the master before a reload."""
+    """After a reload, take over the old workers."""
     take_over(server)
 
 
 _spawned: list[Any] = []
-"""The workers that this master spawned."""
+"""The workers that this master started."""
 
 
 def pre_fork(server: Any, worker: Any) -> None:
-    """Assign a worker to pages until enough page workers live, otherwise to checks."""
+    """Assign a worker to pages until there are enough page workers, and otherwise to checks."""
     living = [each for each in _spawned if each.pid in server.WORKERS]
     for_pages = sum(each.is_for_pages for each in living)
-    worker.pages = page_socket.made_in(var_folder()) if page_workers else None
+    worker.pages = page_socket.open_or_inherit(var_folder()) if page_workers else None
     worker.is_for_pages = for_pages < page_workers
     _spawned[:] = [*living, worker]
 
 
 def on_exit(server: Any) -> None:
-    """Remove the page processes' socket, unless another master has taken over."""
+    """Remove the page processes' socket, unless a new master has taken over."""
     if not server.reexec_pid:
         page_socket.remove()

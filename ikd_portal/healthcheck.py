@@ -1,4 +1,4 @@
-"""`ikd-portal healthcheck`: whether the portal of this machine answers, for a container's runtime."""
+"""`ikd-portal healthcheck`: tests whether the portal on this machine answers, for container runtimes."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ import os
 import socket
 import sys
 
-PATIENCE = 4.0
-"""Seconds, fewer than the five of the image's HEALTHCHECK."""
+TIMEOUT = 4.0
+"""Seconds. Less than the timeout of the image's HEALTHCHECK, which is five."""
 EVERY_ADDRESS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1", "*": "127.0.0.1"}  # noqa: S104
 
 
 class _Connection(http.client.HTTPConnection):
-    """A connection to IKD_BIND, a Unix socket or a port."""
+    """A connection to IKD_BIND, which is a Unix socket or a port."""
 
     def __init__(self, bind: str) -> None:
         host, _, port = bind.rpartition(":")
         host = host.removeprefix("tcp://").strip("[]")
-        super().__init__(EVERY_ADDRESS.get(host, host), int(port) if port.isdigit() else 8000, PATIENCE)
+        super().__init__(EVERY_ADDRESS.get(host, host), int(port) if port.isdigit() else 8000, TIMEOUT)
         self._path = bind.removeprefix("unix:") if bind.startswith("unix:") else ""
 
     def connect(self) -> None:
@@ -26,7 +26,7 @@ class _Connection(http.client.HTTPConnection):
             super().connect()
             return
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(PATIENCE)
+        self.sock.settimeout(TIMEOUT)
         self.sock.connect(self._path)
 
 

@@ -1,4 +1,4 @@
-"""Where the portal's own files are, and its data by default: in a checkout or after `pip install`."""
+"""Paths of the portal's files, and of its data by default, in a checkout or after `pip install`."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEMO_PACKAGES = "pip install " + ("-r requirements-demo.txt" if IS_CHECKOUT else
 
 
 def var_folder() -> Path:
-    """Return IKD_VAR, or the default: the checkout's `var`, root's, or the user's folder for data."""
+    """Return IKD_VAR, or its default: `var` in the checkout, root's folder, or the user's data folder."""
     if named := os.environ.get("IKD_VAR"):
         return Path(named)
     if IS_CHECKOUT:
@@ -27,16 +27,16 @@ def var_folder() -> Path:
 
 
 def demo_folder() -> Path:
-    """Return IKD_VAR, or the demo's default: outside of a checkout, it keeps apart from a real portal."""
+    """Return IKD_VAR, or the demo's default. Outside of a checkout, it is not the portal's own default."""
     folder = var_folder()
     return folder if IS_CHECKOUT or os.environ.get("IKD_VAR") else folder.with_name("ikd-portal-demo")
 
 
 def default_folder(user: int, data_home: str) -> Path:
-    """Return where data are outside of a checkout.
+    """Return the default folder for data outside of a checkout.
 
-    `data_home` counts only if it is absolute (XDG Base Directory Specification 0.8). A user without a home
-    folder gets a folder that cannot be created, and so a message that names IKD_VAR.
+    `data_home` is used only if it is absolute (XDG Base Directory Specification 0.8). A user without a home
+    folder gets a path that cannot be created. The error message then names IKD_VAR.
     """
     if user == 0:
         return Path("/var/lib/ikd-portal")

@@ -1,4 +1,4 @@
-"""One process at a time migrates the database: portals that start together wait for the first."""
+"""A lock for migrations: if several portals start together, one migrates and the others wait."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.backends.utils import CursorWrapper
 
 LOCK = 4_917_263_058
-"""The number of PostgreSQL's advisory lock."""
+"""The number of the PostgreSQL advisory lock."""
 
 PAUSE = 0.5
 """Seconds between two attempts."""
@@ -19,10 +19,10 @@ PAUSE = 0.5
 
 @contextmanager
 def turn_to_migrate(progress: Callable[[str], None]) -> Iterator[None]:
-    """Wait until no other process migrates, then keep others waiting. SQLite has no such lock.
+    """Wait until no other process migrates, and keep others waiting meanwhile. SQLite has no such lock.
 
-    The lock belongs to a transaction on another connection, so PgBouncer may pool transactions. It ends with
-    the process. Raises DatabaseError.
+    A transaction on a separate connection holds the lock, so it also works with PgBouncer's transaction
+    pooling. The lock ends with the process. Raises DatabaseError.
     """
     if connection.vendor != "postgresql":
         yield

@@ -1,4 +1,4 @@
-"""What the configuration file manages."""
+"""Objects that a configuration file manages."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ from django.db import models
 
 
 class ManagedObject(models.Model):
-    """An object that a configuration file set, with the values that the file named.
+    """An object that a configuration file set, with the values in the file.
 
-    `object_key` is the primary key, so that an object renamed by hand is found again.
+    `object_key` is the primary key, which finds an object even after a rename by hand.
     """
 
     kind = models.CharField(max_length=20)

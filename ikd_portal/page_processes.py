@@ -1,8 +1,8 @@
-"""Pages are answered by processes of their own, so that no page and no password hash slows a check.
+"""Separate processes answer pages, so that no page and no password hash slows a check.
 
-A process that answers checks passes every other request on through a Unix socket: one connection for each
-request, the head as it came, the body read in full before. The other side is the same server with `Pages`
-as its protocol.
+A process that answers checks forwards every other request through a Unix socket. Each request has its own
+connection. It forwards the head unchanged, after reading the whole body. The page process is the same server
+with `Pages` as its protocol.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ikd_portal.slow_clients import CHUNK, Receive, Send, plain_query
 Headers = list[tuple[bytes, bytes]]
 
 PEER = b"x-ikd-peer"
-"""The header in which the client's socket address travels, `address port`, empty for a Unix socket."""
+"""The header with the client's socket address, as `address port`. It is empty for a Unix socket."""
 
 NOT_PASSED_ON = frozenset(
     (
@@ -44,24 +44,24 @@ NOT_PASSED_ON = frozenset(
         *(b"transfer-encoding", b"content-length", b"expect"),
     )
 )
-"""Headers of the connection (RFC 9110, section 7.6.1), and headers that are written again."""
+"""Hop-by-hop headers (RFC 9110, section 7.6.1), and headers that the forwarder sets itself."""
 
 READY_PATH = "/readyz"
-"""This process answers this path itself if it is not ready; otherwise the page process answers."""
+"""If this process is not ready, it answers this path itself; otherwise a page process does."""
 
 HEAD_WITHIN = 120.0
-"""Seconds in which a page has to begin; longer than a provider may keep a visitor waiting."""
+"""Seconds in which a page has to begin. Longer than a user may wait for a provider."""
 
 WHOLE = CHUNK
-"""Bytes of a body that are awaited before the head is sent. Proxies ask another portal after a 503 alone."""
+"""Bytes of an answer to read before its head is sent. A proxy asks another portal only after a 503."""
 
 
-class Broken(slow_clients.Unfit):
+class Broken(slow_clients.RefusedRequest):
     status, sentence = 503, "The portal could not answer. Try again in a few seconds.\n"
     retry_after = 5
 
 
-class NotReady(slow_clients.Unfit):
+class NotReady(slow_clients.RefusedRequest):
     status = 503
 
     def __init__(self, trouble: str) -> None:
@@ -73,7 +73,7 @@ class NotReady(slow_clients.Unfit):
 
 
 class Forwarder:
-    """The application of a process that answers checks: it passes requests on to the page processes."""
+    """The application of a process that answers checks. It forwards requests to the page processes."""
 
     def __init__(self, folder: int) -> None:
         self._under_way: Counter[str] = Counter()
@@ -85,7 +85,7 @@ class Forwarder:
         """Serve one request (ASGI)."""
         if scope["type"] != "http":
             return
-        async with slow_clients.answering_unfit(send), slow_clients.whole_body(scope, receive) as body:
+        async with slow_clients.answering_refused(send), slow_clients.whole_body(scope, receive) as body:
             in_time = slow_clients.read_in_time(send, scope["state"][ABORT])
             if (answered := await _answer_check(scope)) is not None:
                 await _send_answer(answered, scope["method"], in_time)
@@ -95,7 +95,7 @@ class Forwarder:
             await self._pass_on(scope, body, in_time)
 
     async def _trouble(self) -> str | None:
-        """Return the reason why this process cannot answer checks. Concurrent requests share it."""
+        """Return why this process cannot answer checks, or None. Concurrent requests share one test."""
         if self._asked is None or self._asked.done():
             self._asked = asyncio.ensure_future(asyncio.to_thread(readiness.trouble))
         return await asyncio.shield(self._asked)
@@ -121,16 +121,16 @@ class Forwarder:
 
 
 async def _report(scope: Any) -> str:
-    """Return what operators see of each part of this process; empty for all others."""
+    """Return the state of each part of this process, for operators only; "" for everyone else."""
     given = [value.decode("latin-1") for name, value in scope["headers"] if name == b"authorization"]
     is_operator = len(given) == 1 and metrics.has_token(given[0])
     return await asyncio.to_thread(readiness_report.report) if is_operator else ""
 
 
 async def _answer_check(scope: Any) -> Answer | None:
-    """Return the answer to a check that the protocol left alone, as one with a body; None for all else.
+    """Return the answer to a check that the protocol did not answer, such as one with a body, or None.
 
-    Only this process may answer it from memory, as it has to while the database is away.
+    Only this process can answer it from memory, which is required while the database is down.
     """
     worker, waiting = feed.current, lookups.current
     url = check_url(scope["path"], settings.IKD_OAUTH2_CONTRACT)
@@ -142,7 +142,7 @@ async def _answer_check(scope: Any) -> Answer | None:
     try:
         found = check(facts, worker.memory)
     except Exception:
-        return None  # the page process meets the same error, and logs it
+        return None  # the page process meets the same error and logs it
     if isinstance(found, Missing) and not lookups.can_wait_for(found):
         return None
     answered: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
@@ -178,7 +178,7 @@ async def _write(stream: asyncio.StreamWriter, scope: Any, body: IO[bytes] | Non
 
 
 def _head(scope: Any, length: int) -> bytes:
-    """Return a request's head for the page process, without the headers of the connection."""
+    """Return a request's head for the page process, without hop-by-hop headers."""
     client = scope.get("client")
     peer = f"{client[0]} {client[1]}".encode() if client else b""
     lines = [b"%s %s HTTP/1.1" % (scope["method"].encode(), scope["state"][SENT_TARGET])]
@@ -188,7 +188,7 @@ def _head(scope: Any, length: int) -> bytes:
 
 
 class _Reply:
-    """The parts of an answer that its parser has found."""
+    """The parts of an answer that its parser has read."""
 
     def __init__(self) -> None:
         self.headers: Headers = []
@@ -211,9 +211,9 @@ class _Reply:
 
 
 async def _relay(reader: asyncio.StreamReader, scope: Any, send: Send) -> None:
-    """Send an answer on: a small one when it is whole, a large one as it comes.
+    """Relay an answer: a small one once it is complete, a large one as it arrives.
 
-    Raise Broken if it ends before anything was sent.
+    Raises Broken if it ends before anything was sent.
     """
     reply = _Reply()
     parser = httptools.HttpResponseParser(reply)
@@ -228,7 +228,7 @@ async def _relay(reader: asyncio.StreamReader, scope: Any, send: Send) -> None:
             await _send_chunks(reply, send)
             parser.feed_data(await _read(reader))
     except (Broken, httptools.HttpParserError):
-        scope["state"][ABORT]()  # the client sees that the answer is not whole
+        scope["state"][ABORT]()  # shows the client that the answer is incomplete
         return
     await _send_chunks(reply, send)
     await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -251,15 +251,15 @@ async def _send_chunks(reply: _Reply, send: Send) -> None:
 
 
 class Pages(Front):
-    """The protocol of a page process: it knows the client's address from the process that passes on."""
+    """The protocol of a page process. It learns the client's address from the forwarding process."""
 
     def on_headers_complete(self) -> None:
-        told = [value.decode("latin-1") for name, value in self.headers if name == PEER]
-        if len(told) != 1:
+        peers = [value.decode("latin-1") for name, value in self.headers if name == PEER]
+        if len(peers) != 1:
             self.transport.abort()
             return
         self.headers = [header for header in self.headers if header[0] != PEER]
-        address, _, port = told[0].partition(" ")
+        address, _, port = peers[0].partition(" ")
         self.client = (address, int(port)) if address else None
         self.peer = peer_from(address) if address else None
         super().on_headers_complete()

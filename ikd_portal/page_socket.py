@@ -1,6 +1,6 @@
-"""The Unix socket on which page processes listen. gunicorn's master makes it, and all workers inherit it.
+"""The Unix socket on which page processes listen. gunicorn's master creates it; workers inherit it.
 
-Standard library only: the master reads this before Django is set up.
+Standard library only, because the master imports this before Django is set up.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from contextlib import suppress
 from pathlib import Path
 
 VARIABLE = "IKD_PAGES_FD"
-"""Where the master keeps the socket over a reload and a change of binary, as `socket:folder`."""
+"""The variable by which the socket survives a reload and a new binary, as `socket:folder`."""
 
 WAITING = 1024
 """Connections that may wait to be accepted."""
 
 
-def made_in(var: Path) -> tuple[int, int]:
-    """Return the file descriptors of the listening socket and of its folder, made if need be.
+def open_or_inherit(var: Path) -> tuple[int, int]:
+    """Return the descriptors of the listening socket and of its folder. Create both if they are missing.
 
-    The folder is in `var`, or among the temporary files if nothing can be written there. The socket is
-    reached by the folder's descriptor: the path of a Unix socket has 107 bytes at most.
+    The folder is in `var`, or in the system's temporary folder if `var` is not writable. Processes reach the
+    socket through the folder's descriptor, because the path of a Unix socket has 107 bytes at most.
     """
     known = _known()
     if known is not None:
@@ -47,19 +47,19 @@ def made_in(var: Path) -> tuple[int, int]:
 
 
 def address(folder: int) -> str:
-    """Return the path of the socket, good in every process that inherited the folder's descriptor."""
+    """Return the path of the socket, valid in every process that inherited the folder's descriptor."""
     return f"/proc/self/fd/{folder}/socket"
 
 
 def remove() -> None:
-    """Remove the socket and its folder, if this process or its master made them."""
+    """Remove the socket and its folder, if this process or its master created them."""
     known = _known()
     if known is not None:
         shutil.rmtree(Path(f"/proc/self/fd/{known[1]}").resolve(), ignore_errors=True)
 
 
 def _known() -> tuple[int, int] | None:
-    """Return the descriptors in VARIABLE; None unless a master of this portal set it."""
+    """Return the descriptors in VARIABLE, or None unless a master of this portal set it."""
     try:
         number, folder = map(int, os.environ.get(VARIABLE, "").split(":"))
         is_ours = Path(address(folder)).is_socket() and stat.S_ISSOCK(os.fstat(number).st_mode)
@@ -69,7 +69,7 @@ def _known() -> tuple[int, int] | None:
 
 
 def _remove_abandoned(var: Path) -> None:
-    """Remove the folders of masters that were killed."""
+    """Remove the folders that killed masters left."""
     for folder in var.glob("pages-*"):
         with suppress(OSError):
             number = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)

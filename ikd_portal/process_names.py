@@ -1,4 +1,4 @@
-"""What `ps` and `top` call the processes: `ikd-starts` until they serve, and then by what they serve."""
+"""Process names in `ps` and `top`: `ikd-starts` until a process serves, then the name of its work."""
 
 from __future__ import annotations
 

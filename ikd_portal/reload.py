@@ -1,8 +1,8 @@
 """A reload by SIGHUP: gunicorn's master executes itself again, as the same process with the new code.
 
 The master loads the portal before it forks, so that its workers share that memory. With gunicorn's own
-reload, they would run the old code for ever. Here the new master inherits the listening sockets and the old
-workers. It starts new workers, and the old ones answer until the new ones serve.
+reload, new workers would always run the old code. Here the new master inherits the listening sockets and the
+old workers. It starts new workers, and the old ones answer until the new ones serve.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from typing import Any
 from ikd_portal.process_names import MASTER_NAME, STARTS_NAME, name_process
 
 VARIABLE = "IKD_RELOADED"
-"""What a master leaves to its successor: its workers with their heartbeat files, and `systemd`."""
+"""JSON for the next master: the workers with their heartbeat files, and `systemd`."""
 
 ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-"""Signals that end the portal. They end a reload, too: its new code takes seconds to load, twice."""
+"""Signals that end the portal, even during a reload. The new code takes seconds to load, twice."""
 
 LOADS_WITHIN = 120.0
-"""Seconds in which the new code has to load. No worker is watched meanwhile."""
+"""Seconds in which the new code has to load. The master does not watch workers during that time."""
 
-LOOKS_EVERY = 0.1
-"""Seconds between two looks meanwhile whether the portal is to end."""
+POLL_EVERY = 0.1
+"""Seconds between two looks for such a signal while the new code loads."""
 
 
 class _Ended(BaseException):
@@ -39,16 +39,16 @@ class _Ended(BaseException):
 
 
 def prepare_reload(server: Any) -> None:
-    """Let SIGHUP and SIGUSR2 execute the command with which this master was started."""
+    """Let SIGHUP and SIGUSR2 execute the command that started this master."""
     server.START_CTX["args"] = [sys.executable, *sys.orig_argv[1:]]
     server.handle_hup = partial(_begin, server)
     server.wait_for_signals = partial(_next_signal, server)
 
 
 def _next_signal(server: Any, timeout: float = 1.0) -> list[int]:
-    """Return the next signal, or none. The others stay in the queue, where a reload looks for them.
+    """Return the next signal in a list, or an empty list. Others stay queued for a reload to find.
 
-    gunicorn takes all at once. Those after SIGHUP would be lost with the process that a reload replaces.
+    gunicorn takes all signals at once. Those after SIGHUP would be lost when a reload replaces the process.
     """
     try:
         number = server.SIG_QUEUE.get(timeout=timeout)
@@ -58,10 +58,10 @@ def _next_signal(server: Any, timeout: float = 1.0) -> list[int]:
 
 
 def _begin(server: Any) -> None:
-    """Replace this process. If the new code does not load, log why and keep everything as it is."""
+    """Replace this process. If the new code does not load, log why and change nothing."""
     server.log.info("Reload: trying whether the new code loads")
-    trouble = _trouble_of_new_code(server)
-    if _is_to_end(server):
+    trouble = _load_error(server)
+    if _must_end(server):
         return
     if trouble:
         server.log.error("The new code does not load, so the old processes serve on: %s", trouble)
@@ -74,9 +74,9 @@ def _begin(server: Any) -> None:
         "GUNICORN_FD": ",".join(str(each.fileno()) for each in server.LISTENERS),
         VARIABLE: json.dumps({"workers": workers, "systemd": server.systemd}),
     }
-    # Until the new master handles them, SIGHUP or SIGUSR1 would end it. They wait.
+    # SIGHUP or SIGUSR1 would end the new master before it handles them, so they are blocked.
     signal.pthread_sigmask(signal.SIG_BLOCK, server.SIGNALS)
-    _send_again(server)
+    _resend_signals(server)
     try:
         os.chdir(server.START_CTX["cwd"])
         os.execve(sys.executable, server.START_CTX["args"], environment)  # noqa: S606, the same program
@@ -85,10 +85,10 @@ def _begin(server: Any) -> None:
         server.log.error("The new master cannot start, so the old processes serve on: %s", error)
 
 
-def _send_again(server: Any) -> None:
-    """Send this process the signals that came meanwhile. Blocked ones stay pending for the new master.
+def _resend_signals(server: Any) -> None:
+    """Send this process the queued signals again. Blocked signals stay pending for the new master.
 
-    Further reloads are done by this one, which loads the code after they came.
+    Further SIGHUPs are dropped, because this reload loads the code after they came.
     """
     with suppress(queue.Empty):
         while True:
@@ -97,8 +97,8 @@ def _send_again(server: Any) -> None:
                 os.kill(os.getpid(), number)
 
 
-def _trouble_of_new_code(server: Any) -> str:
-    """Return the last line that another process writes because it cannot load the new code; or nothing."""
+def _load_error(server: Any) -> str:
+    """Return the last line of a test process's errors if it cannot load the new code, otherwise ""."""
     command = [*server.START_CTX["args"], "--check-config"]
     deadline = time.monotonic() + LOADS_WITHIN
     try:
@@ -110,10 +110,10 @@ def _trouble_of_new_code(server: Any) -> str:
     with tried:
         while True:
             try:
-                _, errors = tried.communicate(timeout=LOOKS_EVERY)
+                _, errors = tried.communicate(timeout=POLL_EVERY)
                 break
             except subprocess.TimeoutExpired:
-                if time.monotonic() > deadline or _is_to_end(server):
+                if time.monotonic() > deadline or _must_end(server):
                     tried.kill()
                     return f"it does not within {LOADS_WITHIN:.0f} seconds"
     if tried.returncode == 0:
@@ -122,8 +122,8 @@ def _trouble_of_new_code(server: Any) -> str:
     return lines[-1] if lines else f"code {tried.returncode}"
 
 
-def _is_to_end(server: Any) -> bool:
-    """Return whether a signal came that ends the portal, and leave all signals that came where they are."""
+def _must_end(server: Any) -> bool:
+    """Return whether a signal that ends the portal is queued. All signals stay in the queue."""
     came = []
     with suppress(queue.Empty):
         while True:
@@ -134,7 +134,10 @@ def _is_to_end(server: Any) -> bool:
 
 
 def load_unless_ended(load: Callable[[], None]) -> None:
-    """Load the portal. After a reload, a signal that ends the portal interrupts this. `take_over` gets it."""
+    """Load the portal. After a reload, a signal that ends the portal stops the loading.
+
+    The signal is sent again, and `take_over` finds it.
+    """
     if VARIABLE not in os.environ:
         load()
         return
@@ -159,7 +162,7 @@ def load_unless_ended(load: Callable[[], None]) -> None:
 
 
 class _Heartbeat:
-    """The file in which an old worker shows that it lives, as gunicorn's WorkerTmp."""
+    """The file in which an old worker shows that it lives, with the interface of gunicorn's WorkerTmp."""
 
     def __init__(self, number: int) -> None:
         os.set_inheritable(number, False)
@@ -177,9 +180,9 @@ class _Heartbeat:
 
 
 class _OldWorker:
-    """A worker of the master before this one, as far as gunicorn's Arbiter needs it to watch and end it."""
+    """A worker of the previous master, with what gunicorn's Arbiter needs to watch and end it."""
 
-    age = 0  # the oldest are ended first, and new workers begin with 1
+    age = 0  # gunicorn ends the oldest first, and new workers begin with 1
     aborted = False
     is_for_pages = False
 
@@ -188,7 +191,7 @@ class _OldWorker:
 
 
 def take_over(server: Any) -> None:
-    """Start new workers if this master came from a reload, and is not to end. gunicorn ends the old ones."""
+    """Start new workers after a reload, unless a signal ends the portal. gunicorn then ends the old ones."""
     left = os.environ.pop(VARIABLE, None)
     if left is not None:
         before = json.loads(left)
@@ -196,9 +199,9 @@ def take_over(server: Any) -> None:
         for pid, heartbeat in before["workers"]:
             server.WORKERS[pid] = _OldWorker(pid, heartbeat)
         if not signal.sigpending() & set(ENDING):
-            name_process(STARTS_NAME)  # their name from the first moment: old workers look for it
+            name_process(STARTS_NAME)  # new workers have this name at once, because old ones look for it
             for _ in range(server.num_workers):
                 server.spawn_worker()
-        server.SIG_QUEUE.put_nowait(signal.SIGCHLD)  # an old one may have ended while nobody listened
+        server.SIG_QUEUE.put_nowait(signal.SIGCHLD)  # an old worker may have ended while no master listened
     name_process(MASTER_NAME)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, server.SIGNALS)  # each worker does so itself

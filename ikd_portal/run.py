@@ -1,4 +1,4 @@
-"""The portal alone, made ready and served (`make run`). The demo makes its portal ready in the same way."""
+"""Prepares the portal and serves it (`make run`). The demo prepares its portal in the same way."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from ikd_portal import installation
 
 
 class NotReady(Exception):
-    """What keeps the portal from starting, in one line with its cure."""
+    """Why the portal cannot start, in one line that says how to fix it."""
 
 
 def main() -> None:
-    # Whatever is made in var/ from here on holds secrets or people's data.
+    # Everything that is created in var/ from here on contains secrets or users' data.
     os.umask(0o077)
     try:
         address = _address()
@@ -30,7 +30,7 @@ def main() -> None:
     except NotReady as problem:
         sys.exit(f"{problem}")
     say(f"The portal is {os.environ['IKD_PORTAL_URL']}, listening on {address}. Press Ctrl-C to stop it.")
-    os.chdir(installation.ROOT)  # which is where gunicorn looks for the packages
+    os.chdir(installation.ROOT)  # gunicorn looks for the packages there
     os.execv(sys.executable, server_command())  # noqa: S606, the shell would only stand between
 
 
@@ -39,7 +39,7 @@ def say(line: str) -> None:
 
 
 def server_command() -> list[str]:
-    """Return the command line of the portal's server, which reads IKD_BIND and IKD_WORKERS itself."""
+    """Return the command line of the portal's server. gunicorn_conf reads IKD_BIND and IKD_WORKERS."""
     settings = str(installation.PACKAGE / "gunicorn_conf.py")
     return [sys.executable, "-m", "gunicorn", "-c", settings, "ikd_portal.asgi:application"]
 
@@ -61,7 +61,7 @@ def require_free(port: int) -> None:
 
 
 def _refusal(host: str, port: int) -> int:
-    """Return the number of the error that a server would get there, or 0."""
+    """Return the error number that a server would get there, or 0."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -72,7 +72,7 @@ def _refusal(host: str, port: int) -> int:
 
 
 def _require_free_address(address: str) -> None:
-    """Raise NotReady if another program listens on the address of IKD_BIND. gunicorn would try for seconds.
+    """Raise NotReady if nothing can listen on the address of IKD_BIND. gunicorn would retry for seconds.
 
     Forms that only gunicorn knows, such as a list or a Unix socket, are left to gunicorn.
     """
@@ -93,7 +93,7 @@ def _require_free_address(address: str) -> None:
 def prepare(var: Path, progress: Callable[[str], None]) -> None:
     """Create the folder, secrets, tables and cache tables that are missing. Raises NotReady.
 
-    Django is set up afterwards.
+    Afterwards, Django is set up.
     """
     try:
         require_writable(var)
@@ -109,7 +109,7 @@ def prepare(var: Path, progress: Callable[[str], None]) -> None:
     from ikd_portal.migration_turn import turn_to_migrate
 
     try:
-        (var / "static").mkdir(exist_ok=True)  # collectstatic's; WhiteNoise warns where it is missing
+        (var / "static").mkdir(exist_ok=True)  # for collectstatic; WhiteNoise warns without it
         django.setup()
         call_command("check", stdout=StringIO())
         progress("Bringing the database up to date …")

@@ -1,4 +1,4 @@
-"""Secrets that an installation creates by itself on first use."""
+"""Secrets that an installation creates on first use."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from authgate.folders import make_private
 
 
 def read_or_create(path: Path) -> str:
-    """Return the secret in the file `path`, created on first use (256 bits, mode 0600).
+    """Return the secret in the file `path`. Create it on first use (256 bits, mode 0600).
 
-    Two processes that start together agree on one secret: the file is written beside its place and
-    linked there, which fails for the second. Raises OSError where the folder cannot be written.
+    If two processes start together, both get the same secret. Each writes a draft beside the file and links
+    it into place, which fails for the second. Raises OSError if the folder is not writable.
     """
     try:
         return path.read_text().strip()

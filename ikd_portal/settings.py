@@ -1,4 +1,4 @@
-"""Every setting, read from the environment; docs/configuration.md lists them."""
+"""All settings, read from the environment. docs/configuration.md lists them."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ IKD_PORTAL_IS_HTTPS = IKD_PORTAL_ORIGIN.startswith("https://")
 DEBUG = env.bool("IKD_DEBUG", default=False)
 SECRET_KEY = env.str("IKD_SECRET_KEY", default="") or secret_file.read_or_create(IKD_VAR / "secret-key")
 SECRET_KEY_FALLBACKS = env.list("IKD_SECRET_KEY_FALLBACKS", default=[])
-# The first encrypts secrets of the database, all decrypt.
+# The first key encrypts secrets in the database. All of them decrypt.
 IKD_ENCRYPTION_KEYS = env.list("IKD_ENCRYPTION_KEYS", default=[]) or [
     secret_file.read_or_create(IKD_VAR / "encryption-key")
 ]
@@ -53,7 +53,7 @@ IKD_MEMORY_SESSIONS = env.int("IKD_MEMORY_SESSIONS", default=100_000)
 IKD_METRICS_TOKEN = env.str("IKD_METRICS_TOKEN", default="")
 IKD_ACCESS_LOG = env.bool("IKD_ACCESS_LOG", default=False)
 IKD_ACCESS_LOG_CHECKS = env.int("IKD_ACCESS_LOG_CHECKS", default=0)
-# OpenTelemetry's own variables; its SDK reads further ones itself.
+# OpenTelemetry's own variables. Its SDK reads more of them.
 IKD_TRACES_ENDPOINT = env.str("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", default="") or env.str(
     "OTEL_EXPORTER_OTLP_ENDPOINT", default=""
 )
@@ -70,8 +70,8 @@ IKD_THREADS = env.int("IKD_THREADS", default=8)
 IKD_PROVIDER_THREADS = env.int("IKD_PROVIDER_THREADS", default=96)
 IKD_EVENTS_AT_ONCE = env.int("IKD_EVENTS_AT_ONCE", default=300)
 IKD_CONFIRM_PEOPLE = env.int("IKD_CONFIRM_PEOPLE", default=20)
-# On: one thread writes refusals and last-seen times once a second, another one sends mails.
-# Off, for tests: refusals and times wait for writer.flush(), and mails are sent within the request.
+# On: one thread writes refusals and last-seen times once a second, and another sends mail.
+# Off, for tests: refusals and times wait for writer.flush(), and mail is sent within the request.
 IKD_WRITE_BEHIND = env.bool("IKD_WRITE_BEHIND", default=True)
 
 # ---- lifetimes, in seconds --------------------------------------------------------------------------------
@@ -81,7 +81,7 @@ IKD_KEEP_SIGNED_IN_LIFETIME = env.int("IKD_KEEP_SIGNED_IN_LIFETIME", default=30 
 IKD_IDLE_TIMEOUT = env.int("IKD_IDLE_TIMEOUT", default=4 * 3600)
 IKD_KEEP_SIGNED_IN_IDLE_TIMEOUT = env.int("IKD_KEEP_SIGNED_IN_IDLE_TIMEOUT", default=14 * 24 * 3600)
 
-# How long a sign-in outlives a provider that cannot be asked about it again.
+# How long a sign-in stays valid if its provider cannot be asked again.
 IKD_RECHECK_GRACE = env.int("IKD_RECHECK_GRACE", default=4 * 3600)
 
 # ---- how long rows are kept after their end, in seconds ---------------------------------------------------
@@ -100,7 +100,7 @@ IKD_KEEP_JOURNAL = env.int("IKD_KEEP_JOURNAL", default=400 * 24 * 3600)
 IKD_KEEP_ACCESS_REVIEWS = env.int("IKD_KEEP_ACCESS_REVIEWS", default=3 * 365 * 24 * 3600)
 IKD_KEEP_CONFIGURATION_EVENTS = env.int("IKD_KEEP_CONFIGURATION_EVENTS", default=30 * 24 * 3600)
 
-# Days after which owners review again who can open their application. 0: never by itself.
+# Days between two access reviews, in which owners confirm who can open their application. 0: no reviews.
 IKD_REVIEW_ACCESS_DAYS = env.int("IKD_REVIEW_ACCESS_DAYS", default=0)
 
 # ---- machines ---------------------------------------------------------------------------------------------
@@ -110,7 +110,7 @@ IKD_API_TOKENS_PER_USER = env.int("IKD_API_TOKENS_PER_USER", default=100)
 
 # ---- Django -----------------------------------------------------------------------------------------------
 
-# Any host may ask for a check; GateMiddleware keeps every other page to the portal's own host.
+# Any host may ask for a check. GateMiddleware restricts all other pages to the portal's own host.
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "ikd_portal.urls"
 WSGI_APPLICATION = "ikd_portal.wsgi.application"
@@ -178,9 +178,11 @@ def database(url: str) -> dict[str, Any]:
         }
     if config["ENGINE"].endswith("postgresql"):
         config["ENGINE"] = "ikd_portal.postgresql"
-        # PgBouncer in transaction mode may fetch from a cursor on another connection than it was opened on.
+        # With PgBouncer in transaction mode, a fetch may run on another connection than the one of its
+        # cursor.
         config["DISABLE_SERVER_SIDE_CURSORS"] = True
-        # A server that went away without a word must not hold a thread for the kernel's two hours.
+        # Without these, a thread would wait up to two hours for a server that vanished silently (kernel
+        # default).
         config["OPTIONS"] = {
             **config.get("OPTIONS", {}),
             "connect_timeout": 3,
@@ -201,13 +203,14 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 def cache(alias: str) -> dict[str, Any]:
     """Return a cache: Redis if REDIS_URL is set, otherwise a table of the database.
 
-    Codes have an alias of their own, so that a flood of other keys can never push one out.
+    Codes have their own alias, so that a flood of other keys can never evict one.
     """
     url, sentinels = redis_config(env.str("REDIS_URL", default=""))
     if url:
         return {
             "BACKEND": "django_redis.cache.RedisCache",
-            # django-redis keeps one connection pool for each URL: the parameter keeps the aliases apart.
+            # django-redis has one connection pool per URL. The parameter keeps the pools of the aliases
+            # apart.
             "LOCATION": f"{url}{'&' if '?' in url else '?'}client_name=ikd-{alias}",
             "KEY_PREFIX": f"ikd-{alias}",
             "OPTIONS": {
@@ -231,7 +234,7 @@ CACHES = {alias: cache(alias) for alias in ("default", "codes")}
 AUTH_USER_MODEL = "accounts.User"
 AUTHENTICATION_BACKENDS = ["accounts.backends.PasswordBackend"]
 PASSWORD_HASHERS = ["accounts.password_hasher.PasswordHasher"]
-# Argon2id (RFC 9106): rounds, memory in KiB, lanes. Django's own values.
+# Argon2id (RFC 9106): rounds, memory in KiB, lanes. The defaults are Django's.
 IKD_ARGON2_TIME_COST = env.int("IKD_ARGON2_TIME_COST", default=2)
 IKD_ARGON2_MEMORY_COST = env.int("IKD_ARGON2_MEMORY_COST", default=102_400)
 IKD_ARGON2_PARALLELISM = env.int("IKD_ARGON2_PARALLELISM", default=8)
@@ -276,9 +279,9 @@ ACCOUNT_FORMS = {
     "reset_password_from_key": "accounts.sign_in.forms.PasswordResetKeyForm",
     "add_email": "accounts.sign_in.forms.AddAddressForm",
 }
-# accounts/throttle.py is the one mechanism: attempts to sign in within seconds.
+# Off, because accounts/throttle.py limits sign-in attempts.
 ACCOUNT_RATE_LIMITS = False
-# No code by mail: a reader of the user's mail could take a factor away. "upstream" is a name of the portal.
+# No code by mail: an attacker who reads the user's mail could remove a factor. "upstream" is our own.
 ACCOUNT_REAUTHENTICATION_METHODS = ["password", "mfa", "upstream"]
 IKD_SECOND_FACTOR_FOR_STAFF = env.bool("IKD_SECOND_FACTOR_FOR_STAFF", default=False)
 IKD_SECOND_FACTOR_LIFETIME = env.int("IKD_SECOND_FACTOR_LIFETIME", default=0)
@@ -288,11 +291,11 @@ MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_RECOVERY_CODE_DIGITS = 10
 MFA_RECOVERY_CODES_SHOW_ONCE = True
-# People's addresses are an administrator's or a provider's word; whether one is verified is another matter.
+# Administrators and providers set users' addresses, so a factor does not require a verified address.
 MFA_ALLOW_UNVERIFIED_EMAIL = True
-# Codes are limited by accounts/throttle.py; a passkey holds nothing to guess, this only spares the sessions.
+# accounts/throttle.py limits codes. A passkey cannot be guessed; this limit only avoids needless sessions.
 MFA_RATE_LIMITS = {"webauthn_login": "120/m/ip"}
-# allauth asks whether to remember; accounts/second_factor/remembered.py does, with rows of its own.
+# allauth asks the user. accounts/second_factor/remembered.py stores the devices in its own table.
 MFA_TRUST_ENABLED = IKD_REMEMBERED_DEVICE_LIFETIME > 0
 MFA_TRUST_COOKIE_AGE = IKD_REMEMBERED_DEVICE_LIFETIME
 IKD_REMEMBERED_DEVICE_COOKIE_NAME = f"{COOKIE_PREFIX}ikd_device"
@@ -319,16 +322,16 @@ IKD_LOGIN_LIMIT_PER_ACCOUNT = env.str("IKD_LOGIN_LIMIT_PER_ACCOUNT", default="30
 
 # ---- headers for browsers ---------------------------------------------------------------------------------
 
-# An HTTPS redirect would answer checks, which proxies send over plain HTTP, with 301.
+# A redirect to HTTPS would answer checks with 301, because proxies send them over plain HTTP.
 SECURE_SSL_REDIRECT = False
-# Nor may the portal bind names below its own, or a browser's preload list: other people's sites are there.
+# HSTS must not cover names below the portal's or enter preload lists: those sites belong to others.
 SILENCED_SYSTEM_CHECKS = ["security.W008", "security.W005", "security.W021"]
 SECURE_HSTS_SECONDS = 31_536_000 if IKD_PORTAL_IS_HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = False
 SECURE_HSTS_PRELOAD = False
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
-# No form-action: it would stop the redirect from the sign-in form to a protected origin.
+# form-action is left out, because it would block the redirect from the sign-in form to a protected origin.
 CONTENT_SECURITY_POLICY = {
     "DIRECTIVES": {"default-src": [SELF], "frame-ancestors": [NONE], "base-uri": [NONE], "object-src": [NONE]}
 }
@@ -359,7 +362,7 @@ DEFAULT_FROM_EMAIL = env.str("IKD_MAIL_FROM", default="") or (
     f"ikD Portal <portal@{urlsplit(IKD_PORTAL_ORIGIN).hostname}>"
 )
 APPEND_SLASH = False
-# IKD_LOG_FORMAT and IKD_LOG_LEVEL are read in authgate/logs, for gunicorn's master too.
+# authgate/logs reads IKD_LOG_FORMAT and IKD_LOG_LEVEL, because gunicorn's master needs them too.
 LOGGING_CONFIG = "authgate.logs.configuration.configure"
 try:
     LOGGING = configuration()

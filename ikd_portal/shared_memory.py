@@ -1,19 +1,19 @@
-"""Loads the portal in gunicorn's master: what is loaded before a fork, all workers share."""
+"""Loads the portal in gunicorn's master before it forks, so that all workers share the memory."""
 
 from __future__ import annotations
 
 import gc
 from typing import Any
 
-ADAPTS_WITHIN = 10
-"""Calls after which Python 3.11 has adapted a function: it begins at the eighth."""
+WARM_UP_CALLS = 10
+"""Calls after which Python 3.11 has specialised a function. It begins at the eighth."""
 
 
 def load(app: Any) -> None:
-    """Load everything that workers need, and keep the garbage collector of workers away from it.
+    """Load everything that workers need, and keep the workers' garbage collector away from it.
 
-    `app` is gunicorn's application. Nothing may stay open here, and no thread may start: workers would share
-    connections, and would lack the thread.
+    `app` is gunicorn's application. No connection may stay open and no thread may start here. Workers would
+    share the connection and lack the thread.
     """
     app.wsgi()
     import uvicorn.lifespan.off  # noqa: F401, or each worker imports it
@@ -28,16 +28,17 @@ def load(app: Any) -> None:
     reverse("account_login")  # imports all views
     refused.make_ready()
     framed.make_ready()
-    gc.collect()  # before the first freeze, in `_practise`, which would keep the garbage
-    _practise()
+    gc.collect()  # before the first freeze in `_warm_up`, which would keep the garbage
+    _warm_up()
     gc.collect()
     gc.freeze()
 
 
-def _practise() -> None:
+def _warm_up() -> None:
     """Read the change feed a few times, as each worker will.
 
-    Python adapts code to its data when it first runs. What is adapted before the fork, no worker has to copy.
+    Python specialises code for its data when it first runs. Workers share pages that were specialised before
+    the fork, and need no copies.
     """
     from django.conf import settings
     from django.db import connection
@@ -46,16 +47,16 @@ def _practise() -> None:
     from authgate.worker.memory import WorkerMemory
 
     memory = WorkerMemory(loader.gate_settings(), limit=settings.IKD_MEMORY_SESSIONS, clock=feed.boottime)
-    for _ in range(ADAPTS_WITHIN):
+    for _ in range(WARM_UP_CALLS):
         if feed.Feed(memory).ensure_fresh() is not feed.Source.MEMORY:
-            break  # it has logged why, and workers try again
-        if not _asked_as_when_idle():
+            break  # the feed has logged why, and workers try again
+        if not _run_idle_queries():
             break
     connection.close()
 
 
-def _asked_as_when_idle() -> bool:
-    """Run the queries of an idle portal, which are compiled once. Return whether the database answered."""
+def _run_idle_queries() -> bool:
+    """Run and compile the queries of an idle portal once. Return whether the database answered."""
     from django.db import DatabaseError
 
     from accounts.access_reviews import answers

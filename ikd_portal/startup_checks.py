@@ -1,4 +1,4 @@
-"""Checks before the server listens: folders can be written, and settings can be read."""
+"""Checks before the server listens: folders must be writable and settings readable."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from ikd_portal.installation import var_folder
 
 
 def mistake() -> str:
-    """Return the mistake that keeps workers from starting, in one line; empty without one."""
+    """Return the first mistake that prevents workers from starting, in one line, or ""."""
     try:
         if not all(map(os.environ.get, ("DATABASE_URL", "IKD_SECRET_KEY", "IKD_ENCRYPTION_KEYS"))):
             require_writable(var_folder())
         temporary_folder(var_folder())
         with suppress(OSError):
-            make_private(var_folder() / "static")  # collectstatic's; WhiteNoise warns where it is missing
+            make_private(var_folder() / "static")  # for collectstatic; WhiteNoise warns without it
         importlib.import_module(os.environ.get("DJANGO_SETTINGS_MODULE") or "ikd_portal.settings")
     except NotWritable as problem:
         return str(problem)
     except OSError as error:
         return f"{error.strerror}: {error.filename}"
-    except Exception as error:  # ImproperlyConfigured above all, which cannot be imported without Django
+    except Exception as error:  # usually ImproperlyConfigured, which cannot be imported without Django
         return str(error) or type(error).__name__
     return ""

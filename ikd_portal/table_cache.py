@@ -1,7 +1,7 @@
-"""Django's cache in a table of the database, with errors that reach the caller.
+"""Django's cache in a database table, except that errors reach the caller.
 
-Django's own reads a database that is locked or full as "the key is taken". Here the limits of sign-ins, the
-one-time codes and the marks of used tokens are kept: each must know whether it was written.
+Django's own cache treats a locked or full database as "the key exists". This cache stores sign-in limits,
+one-time codes and the marks of used tokens. Each of these must know whether its entry was written.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from django.core.cache.backends.db import DatabaseCache
 from django.db import connections, router
 
 EMPTY_EVERY = 60.0
-"""Seconds between two looks for entries that have expired."""
+"""Seconds between two deletions of expired entries."""
 
 
 class TableCache(DatabaseCache):
-    """Each write is one statement; of many who `add` one key at once, one wins."""
+    """Each write is one statement. If several callers `add` a key at once, only one succeeds."""
 
     _table: str
 
@@ -30,7 +30,7 @@ class TableCache(DatabaseCache):
         self._emptied_at = time.monotonic()
 
     def _base_set(self, mode: str, key: str, value: Any, timeout: Any = DEFAULT_TIMEOUT) -> bool:
-        """Write an entry and return whether it was written. Raises the database's errors."""
+        """Write an entry and return whether it was written. Database errors are raised."""
         connection = connections[router.db_for_write(self.cache_model_class)]
         now, expires = (
             connection.ops.adapt_datetimefield_value(moment)
@@ -38,7 +38,7 @@ class TableCache(DatabaseCache):
         )
         table = connection.ops.quote_name(self._table)
         with connection.cursor() as cursor:
-            self._cull_now_and_then(connection.alias, cursor)
+            self._cull_if_due(connection.alias, cursor)
             if mode == "touch":
                 query = f"UPDATE {table} SET expires = %s WHERE cache_key = %s AND expires >= %s"  # noqa: S608
                 cursor.execute(query, [expires, key, now])
@@ -54,7 +54,7 @@ class TableCache(DatabaseCache):
             return bool(cursor.rowcount)
 
     def delete_expired(self, limit: int) -> int:
-        """Delete up to `limit` entries that have expired, and return how many."""
+        """Delete up to `limit` expired entries and return their number."""
         connection = connections[router.db_for_write(self.cache_model_class)]
         now = connection.ops.adapt_datetimefield_value(datetime.now(UTC).replace(microsecond=0))
         table = connection.ops.quote_name(self._table)
@@ -67,8 +67,8 @@ class TableCache(DatabaseCache):
         seconds = self.get_backend_timeout(timeout)
         return datetime.max.replace(microsecond=0, tzinfo=UTC) if seconds is None else _whole(seconds)
 
-    def _cull_now_and_then(self, alias: str, cursor: Any) -> None:
-        """Delete expired entries, and more if the table is too full. Counting a big table takes long."""
+    def _cull_if_due(self, alias: str, cursor: Any) -> None:
+        """Delete expired entries, and others if the table is too full. Rarely, because counting is slow."""
         if time.monotonic() - self._emptied_at < EMPTY_EVERY:
             return
         self._emptied_at = time.monotonic()

@@ -1,8 +1,8 @@
 """A fair queue before a pool of threads.
 
-Requests wait here without a thread, in the order in which they came, in lines: one for each provider, or for
-each client network. A line gets at most as many threads as it leaves free for the others,
-so no number of slow requests in one line takes all.
+Requests wait here without a thread, in order of arrival, in lines: one for each provider or client network. A
+line gets at most as many threads as it leaves free for others, so slow requests in one line cannot take all
+threads.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 WAIT = 30.0
-"""Seconds in the queue after which a request is turned away."""
+"""Seconds in the queue after which a request is refused."""
 
 LONGEST_QUEUE = 2_000
-"""Requests that wait in this process; above it they are turned away at once."""
+"""Requests that may wait in this process. Further ones are refused at once."""
 
-HUNG, HUNG_IN_A_ROW = 5.0, 8
-"""A line hangs if its last `HUNG_IN_A_ROW` requests all took longer than `HUNG` seconds."""
+SLOW_AFTER, MAX_SLOW_IN_A_ROW = 5.0, 8
+"""A line hangs if its last `MAX_SLOW_IN_A_ROW` requests all took longer than `SLOW_AFTER` seconds."""
 
 _BY_SLUG = re.compile(r"/upstreams/([^/]+)/(?:start|callback)|/accounts/providers/link/([^/]+)/")
 _OTHER = frozenset(("/accounts/providers/confirm/", "/signed-out/provider"))
@@ -49,7 +49,7 @@ class _Line:
 
 
 class ThreadQueue:
-    """Runs up to `threads` requests at once. Belongs to one event loop."""
+    """Runs up to `threads` requests at once. It belongs to one event loop."""
 
     def __init__(self, threads: int, *, wait: float = WAIT, longest_line: int = LONGEST_QUEUE) -> None:
         self._threads, self._wait, self._longest_line = threads, wait, longest_line
@@ -58,12 +58,12 @@ class ThreadQueue:
 
     @property
     def waiting(self) -> int:
-        """Return how many requests wait in this process."""
+        """Return the number of requests that wait in this process."""
         return self._waiting
 
     @asynccontextmanager
     async def turn(self, name: str) -> AsyncIterator[bool]:
-        """Wait for a thread. False turns the request away: it must use none of these threads."""
+        """Wait for a thread and yield whether the request may use one. False: refuse the request."""
         line = self._lines.setdefault(name, _Line())
         if not await self._admitted(line):
             self._forget(name)
@@ -75,7 +75,7 @@ class ThreadQueue:
         finally:
             line.running -= 1
             self._running -= 1
-            line.slow_in_a_row = line.slow_in_a_row + 1 if time.monotonic() - began > HUNG else 0
+            line.slow_in_a_row = line.slow_in_a_row + 1 if time.monotonic() - began > SLOW_AFTER else 0
             self._wake()
             self._forget(name)
 
@@ -107,24 +107,24 @@ class ThreadQueue:
         return line.running < self._threads - self._running
 
     def _hangs(self, line: _Line) -> bool:
-        return line.slow_in_a_row >= HUNG_IN_A_ROW
+        return line.slow_in_a_row >= MAX_SLOW_IN_A_ROW
 
     def _begin(self, line: _Line) -> None:
         line.running += 1
         self._running += 1
 
     def _wake(self) -> None:
-        """Admit requests while there is room, one of each line in turn. Turn away lines that hang."""
-        is_anyone_let_in = True
-        while is_anyone_let_in:
-            is_anyone_let_in = False
+        """Admit requests while there is room, one from each line in turn. Refuse all in lines that hang."""
+        has_admitted = True
+        while has_admitted:
+            has_admitted = False
             for line in list(self._lines.values()):
                 while line.waiting and self._hangs(line):
                     line.waiting.popleft().set_result(False)
                 if line.waiting and self._has_room(line):
                     self._begin(line)
                     line.waiting.popleft().set_result(True)
-                    is_anyone_let_in = True
+                    has_admitted = True
 
     def _forget(self, name: str) -> None:
         line = self._lines.get(name)

@@ -1,4 +1,4 @@
-"""The portal's own pages. Checks and the endpoints of protected origins are GateMiddleware's."""
+"""URLs of the portal's own pages. GateMiddleware handles checks and the endpoints of protected origins."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """gunicorn's worker: uvicorn's HTTP protocol without the parts that would weaken a check.
 
-Proxy headers are off: uvicorn would take the client's own X-Forwarded-For for the peer's address.
-WebSockets are off: a proxy's check of a WebSocket is an ordinary request.
+Proxy headers are off, because uvicorn would take the client's own X-Forwarded-For for the peer's address.
+WebSockets are off, because a proxy's check of a WebSocket is an ordinary request.
 """
 
 from __future__ import annotations
@@ -37,55 +37,58 @@ DATABASE_TIMEOUT = 10.0
 TICKS_A_SECOND = 10
 
 PUBLISH_EVERY = 5
-"""Seconds after which a page process publishes its metrics again."""
+"""Seconds between two publications of a page process's metrics."""
 
 SWITCH_INTERVAL = 0.0005
-"""Seconds after which a thread that reads the database lets the thread go on that answers checks."""
+"""Seconds after which a thread that reads the database yields to the thread that answers checks."""
 
 COLLECT_EVERY = (5_000, 2, 100)
-"""Thresholds of the garbage collector, as for `gc.set_threshold`. It visits old objects once in about 1.5
-million new ones: to visit all sessions in memory takes a tenth of a second. Closed connections need it."""
+"""Thresholds of the garbage collector, as for `gc.set_threshold`.
+
+It visits old objects once in about 1.5 million new ones, because visiting all sessions in memory takes a
+tenth of a second. It stays on because closed connections need it.
+"""
 
 MOST_OPEN_FILES = 65_536
-"""Files and connections that a process asks the system for."""
+"""Files and connections that a process may have open, if the system allows it."""
 
 PAGES_END_LATER = 1.5
-"""Seconds that a page process goes on, once told to end, while others still pass requests on to it."""
+"""Seconds that a page process goes on after the signal to end, while check processes still need it."""
 
 HAND_OVER_WITHIN = 20.0
-"""Seconds that a process goes on, once told to end, while others are starting to take its place."""
+"""Seconds that a process goes on after the signal to end, while its replacements are starting."""
 
 NICENESS = 5
-"""How much page processes step back behind those that answer checks, as of nice(2)."""
+"""How much the priority of page processes is below that of check processes (nice(2))."""
 
 
 class PortalServer(Server):
-    """uvicorn's server. After `serve` the process ends by its signal, so shutdown work happens here."""
+    """uvicorn's server. After `serve` the signal kills the process, so shutdown work happens here."""
 
     is_for_pages = False
 
     def __init__(self, config: Config, each_second: Callable[[], None]) -> None:
         super().__init__(config)
         self._each_second = each_second
-        self._told_to_end = asyncio.Event()
+        self._end_requested = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         name_process(PAGES_NAME if self.is_for_pages else CHECKS_NAME)
 
     async def main_loop(self) -> None:
-        """Tick once a second until told to end. uvicorn's own loop wakes an idle process ten times."""
+        """Tick once a second until a signal ends the server. uvicorn's loop would tick ten times a second."""
         while not await self.on_tick(0):
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._told_to_end.wait(), 1)
+                await asyncio.wait_for(self._end_requested.wait(), 1)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """Handle a signal that ends the server, in the thread that also runs the loop."""
+        """Handle a signal that ends the server. It runs in the thread that also runs the loop."""
         super().handle_exit(sig, frame)
-        self._told_to_end.set()
+        self._end_requested.set()
 
     async def on_tick(self, counter: int) -> bool:
-        # uvicorn's own callback goes by the time of day: a clock that was set back would silence it.
+        # uvicorn's own callback uses the system clock. If that is set back, the callback stops.
         if counter % TICKS_A_SECOND == 0:
             self._each_second()
         return await super().on_tick(counter)
@@ -96,28 +99,28 @@ class PortalServer(Server):
         from authgate.worker import metrics
         from authgate.worker.write_behind import writer
 
-        await self._go_on_while(STARTS_NAME, HAND_OVER_WITHIN)
+        await self._serve_while(STARTS_NAME, HAND_OVER_WITHIN)
         if self.is_for_pages:
-            await self._go_on_while(CHECKS_NAME, PAGES_END_LATER)
+            await self._serve_while(CHECKS_NAME, PAGES_END_LATER)
         Front.is_ending = True
         await super().shutdown(sockets)
         metrics.publish()
-        # Not in this thread: a database that hangs must not keep the worker from being told to hurry.
+        # In another thread, because a hanging database must not block the worker from receiving signals.
         await asyncio.get_running_loop().run_in_executor(None, writer.end)
         await asyncio.get_running_loop().run_in_executor(None, spans.end)
         handler.flush()
 
-    async def _go_on_while(self, name: str, seconds: float) -> None:
-        """Serve on while a process of that name lives beside this one, for some seconds at most."""
+    async def _serve_while(self, name: str, seconds: float) -> None:
+        """Serve on while a sibling process has this name, for `seconds` at most."""
         deadline, ticks = time.monotonic() + seconds, 0
-        while time.monotonic() < deadline and name in _names_of_siblings():
+        while time.monotonic() < deadline and name in _sibling_names():
             await asyncio.sleep(1 / TICKS_A_SECOND)
             ticks += 1
             await self.on_tick(ticks)
 
 
-def _names_of_siblings() -> set[str]:
-    """Return the names of all processes that this one's master started."""
+def _sibling_names() -> set[str]:
+    """Return the names of all processes that this process's master started."""
     names = set()
     with suppress(OSError):
         for pid in Path(f"/proc/{os.getppid()}/task/{os.getppid()}/children").read_text().split():
@@ -127,7 +130,7 @@ def _names_of_siblings() -> set[str]:
 
 
 def _raise_open_files() -> int:
-    """Raise this process's limit of open files to its maximum, and return it."""
+    """Raise this process's limit of open files to the maximum and return it."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = max(soft, min(hard, MOST_OPEN_FILES))
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
@@ -146,7 +149,7 @@ def _protocol_of_checks() -> type[asyncio.Protocol]:
 
 
 class PortalWorker(Worker):  # type: ignore[misc]
-    """Answers checks, or pages, or both where there are no processes for pages."""
+    """Answers checks or pages, or both if there are no page processes."""
 
     pages: tuple[int, int] | None = None
     """The page processes' socket and its folder. gunicorn_conf sets both attributes before the fork."""
@@ -162,12 +165,12 @@ class PortalWorker(Worker):  # type: ignore[misc]
             signal.signal(number, signal.SIG_DFL)
         signal.signal(signal.SIGUSR1, self.handle_usr1)
         signal.siginterrupt(signal.SIGUSR1, False)
-        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a master that reloads has them wait until here
+        signal.pthread_sigmask(signal.SIG_SETMASK, ())  # a reloading master blocks signals until here
 
     def run(self) -> None:
         from authgate.traces import spans
 
-        # Django is set up by now, and this process has forked: threads may begin.
+        # Django is set up and this process has forked, so threads may start.
         database_timeout.limit_everywhere(DATABASE_TIMEOUT)
         connections.limit = _raise_open_files() // 2
         spans.start()
@@ -196,7 +199,7 @@ class PortalWorker(Worker):  # type: ignore[misc]
         from authgate.worker import lookups, metrics
 
         metrics.sources.append(self._numbers)
-        server = self._server = PortalServer(self._server_config(), self._show_life)
+        server = self._server = PortalServer(self._server_config(), self._send_heartbeat)
         sockets = self.sockets
         if self.is_for_pages and self.pages is not None:
             for each in self.sockets:
@@ -237,8 +240,8 @@ class PortalWorker(Worker):  # type: ignore[misc]
             "ikd_connections_refused_total": connections.refused,
         }
 
-    def _show_life(self) -> None:
-        """Report to the master that this worker lives. End if the master is gone."""
+    def _send_heartbeat(self) -> None:
+        """Show the master that this worker lives. End if the master is gone."""
         self.notify()
         from authgate.endpoints.protocol import Front
         from authgate.worker import metrics
@@ -254,4 +257,4 @@ class PortalWorker(Worker):  # type: ignore[misc]
                 each.close_if_slow()
         if os.getppid() != self.ppid and not self._server.should_exit:
             self._server.should_exit = True
-            signal.alarm(self.cfg.graceful_timeout)  # for threads that hang
+            signal.alarm(self.cfg.graceful_timeout)  # in case threads hang

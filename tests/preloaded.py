@@ -91,7 +91,7 @@ def preload() -> dict[str, Any]:
         for language, _ in settings.LANGUAGES:
             with translation.override(language):
                 _ = get_resolver().reverse_dict  # imports all views
-    shared_memory.ADAPTS_WITHIN = 1  # more is only to share memory, which is measured without forks
+    shared_memory.WARM_UP_CALLS = 1  # more is only to share memory, which is measured without forks
     forget_settings()
     gc.collect()
     gc.freeze()

@@ -1,1 +1,1 @@
-"""What needs attention on the admin's first page. `portal` collects the matters of all the other modules."""
+"""Matters that need attention, for the admin's first page. `portal` collects those of the other modules."""

@@ -1,4 +1,4 @@
-"""OpenID Connect clients that need attention on the admin's first page: one query each."""
+"""OpenID Connect clients that need attention, for the admin's first page. One query each."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from openid.models import Client, ClientSecret, ClientTrouble, LogoutDelivery
 from openid.protocol import redirect_uris
 
 UNUSED_AFTER = timedelta(days=7)
-LOOKED_AT = 200
-"""Clients with an address in plain http that are looked at one by one."""
+MAX_CHECKED = 200
+"""Clients with a plain http redirect URI that are checked one by one, at most."""
 
 
 def _errors() -> Matter | None:
-    """Return clients whose requests were refused lately. A user whom no rule admits is no error."""
+    """Return clients with recently refused requests. A user whom no rule admits is not an error."""
     lately = ClientTrouble.objects.filter(
         last_at__gte=timezone.now() - LATELY, client__enabled=True, client__application__enabled=True
     )
@@ -69,7 +69,7 @@ def _without_https() -> Matter | None:
     ).select_related("application")
     names = [
         client.application.name
-        for client in candidates[:LOOKED_AT]
+        for client in candidates[:MAX_CHECKED]
         if any(_is_open(uri, client) for uri in client.redirect_uris.split())
     ]
     if not names:
@@ -79,12 +79,12 @@ def _without_https() -> Matter | None:
 
 
 def _is_open(uri: str, client: Client) -> bool:
-    """Return whether a redirect URI goes over a network without TLS."""
+    """Return whether browsers send the code to this redirect URI over a network without TLS."""
     return uri.startswith("http://") and not (client.is_public and redirect_uris.is_loopback(uri))
 
 
-def _not_told() -> Matter | None:
-    """Return clients that do not know of a sign-out yet, or never will. Deliveries name them by value."""
+def _not_notified() -> Matter | None:
+    """Return clients that were not notified of a sign-out. Deliveries name clients by value."""
     now = timezone.now()
     waiting = Q(done_at=None, tries__gt=0)
     failed = Q(done_at__gte=now - LATELY) & ~Q(answer="taken")
@@ -109,13 +109,13 @@ LOOKS: tuple[tuple[str, Callable[[], Matter | None]], ...] = (
     ("openid.view_client", _unused_secrets),
     ("openid.view_client", _expiring_secrets),
     ("openid.view_client", _without_https),
-    ("openid.view_client", _not_told),
+    ("openid.view_client", _not_notified),
 )
-"""The permission needed to see a matter, and the function that looks for it."""
+"""Pairs: the permission to see a matter, and the function that looks for it."""
 
 
 def _owners(secrets: QuerySet[ClientSecret]) -> list[str]:
-    """Return the applications of secrets whose clients are in use."""
+    """Return the names of applications to which secrets of enabled clients belong."""
     enabled = secrets.filter(client__enabled=True, client__application__enabled=True)
     return list(enabled.values_list("client__application__name", flat=True)[: NAMED + 1])
 

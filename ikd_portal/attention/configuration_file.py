@@ -1,4 +1,4 @@
-"""Objects of a configuration file that were changed by hand, on the admin's first page."""
+"""Objects of a configuration file that were changed by hand, for the admin's first page."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from ikd_portal.configuration_file.document import APPLICATION, CLIENT, GROUP, P
 from ikd_portal.configuration_file.managed import drifts
 from ikd_portal.models import ManagedObject
 
-LOOKED_AT = 200
-"""Managed objects of a kind that are compared, those that were applied longest ago first."""
+MAX_CHECKED = 200
+"""Managed objects of each kind that are compared at most, those with the oldest apply first."""
 
 
 def _changed_by_hand(kinds: tuple[str, ...], changelist: str) -> Matter | None:
-    managed = list(ManagedObject.objects.filter(kind__in=kinds).order_by("applied_at", "pk")[:LOOKED_AT])
+    managed = list(ManagedObject.objects.filter(kind__in=kinds).order_by("applied_at", "pk")[:MAX_CHECKED])
     names = sorted(drift.managed.name for drift in drifts(managed))
     if not names:
         return None
@@ -47,4 +47,4 @@ LOOKS: tuple[tuple[str, Callable[[], Matter | None]], ...] = (
     ("accounts.view_group", _groups),
     ("accounts.view_upstream", _providers),
 )
-"""The permission needed to see a matter, and the function that looks for it."""
+"""Pairs: the permission to see a matter, and the function that looks for it."""

@@ -1,4 +1,4 @@
-"""The doctor's last reports on the admin's first page."""
+"""The doctor's last reports, for the admin's first page."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ikd_portal.attention.matter import NAMED, Matter, named
 
 
 def _reports() -> Matter | None:
-    """Report problems of enabled applications and of the portal itself, failed tests first."""
+    """Return problems of enabled applications and of the portal itself, failed tests first."""
     problems = DoctorReport.objects.exclude(level=Level.PASS).filter(
         Q(application=None) | Q(application__enabled=True)
     )
@@ -32,4 +32,4 @@ def _reports() -> Matter | None:
 
 
 LOOKS: tuple[tuple[str, Callable[[], Matter | None]], ...] = (("authgate.run_doctor", _reports),)
-"""The permission needed to see a matter, and the function that looks for it."""
+"""Pairs: the permission to see a matter, and the function that looks for it."""

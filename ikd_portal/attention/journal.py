@@ -1,4 +1,4 @@
-"""The journal among the matters for administrators: whether the database still writes it."""
+"""A warning for administrators if the database no longer writes the journal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ikd_portal.attention.matter import Matter
 
 
 def off() -> Matter | None:
-    """Return the matter "changes are not journaled"; None if all triggers are there. One query."""
+    """Return the matter "changes are not journaled", or None if all triggers exist. One query."""
     if not triggers.missing():
         return None
     return Matter(

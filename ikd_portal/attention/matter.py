@@ -1,4 +1,4 @@
-"""What a matter for administrators is, and how many names it shows."""
+"""Matters for administrators, and how many names each shows."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from datetime import timedelta
 LATELY = timedelta(days=1)
 SOON = timedelta(days=14)
 NAMED = 3
-"""Names shown; an ellipsis stands for more."""
+"""Names shown. An ellipsis replaces the rest."""
 
 
 @dataclass(frozen=True, slots=True)
 class Matter:
-    """A matter for administrators: its title, the advice, and the page."""
+    """A matter for administrators: its title, the advice, and the URL of the page."""
 
     title: str
     advice: str
@@ -22,5 +22,5 @@ class Matter:
 
 
 def named(names: list[str]) -> str:
-    """Return the first names of a list in one text."""
+    """Return the first names of a list as one text."""
     return ", ".join(names[:NAMED]) + (" …" if len(names) > NAMED else "")

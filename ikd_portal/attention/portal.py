@@ -1,4 +1,4 @@
-"""What needs attention on the admin's first page: each entry is one cheap query."""
+"""Matters that need attention, for the admin's first page. Each costs one cheap query."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ PROVIDER_TROUBLES = (
     "upstream_sign_out_failed",
     "backchannel_logout_failed",
 )
-PEOPLES_OWN = ("refused", "stale")
-"""Attempts that ended because of the user, or because of their time."""
+USER_REASONS = ("refused", "stale")
+"""Reasons for which an attempt failed because of the user, or because it expired."""
 
-LOOKED_AT = 50
-"""Applications with a wildcard that are looked at one by one; each may cost a query."""
+MAX_CHECKED = 50
+"""Applications with a wildcard that are checked one by one, at most. Each may cost a query."""
 MOST_COUNTED = 1000
-"""A flood of events must not make the first page slow: beyond this it says "more than"."""
+"""Events that are counted at most, so that a flood cannot slow the first page. Beyond it says "more than"."""
 
 
 def matters_for(request: HttpRequest) -> list[Matter]:
@@ -66,7 +66,7 @@ def _mistakes() -> Matter | None:
 
 
 def _mistake_in(event: ConfigurationEvent) -> str:
-    """Return the mistake in words, without the advice."""
+    """Return the mistake as text, without the advice."""
     words = mistake_words(event.reason) or event.reason
     return words.partition(". ")[0].partition("。")[0].rstrip(".")
 
@@ -113,7 +113,7 @@ def _without_origin() -> Matter | None:
 
 
 def _silent() -> Matter | None:
-    """Return applications that no user entered by the portal: unused, or their proxy never asks."""
+    """Return applications that no user opened through the portal: unused, or their proxy never asks."""
     since = timezone.now() - SILENT_AFTER
     lately = GateSession.objects.filter(Q(created_at__gte=since) | Q(sign_in__last_seen_at__gte=since))
     entered = Origin.objects.filter(
@@ -122,7 +122,7 @@ def _silent() -> Matter | None:
     candidates = (
         Application.objects.filter(~Q(Exists(entered)), enabled=True, created_at__lt=timezone.now() - LATELY)
         .exclude(origins=None)
-        .prefetch_related("origins")[:LOOKED_AT]
+        .prefetch_related("origins")[:MAX_CHECKED]
     )
     names = []
     for application in candidates:
@@ -140,7 +140,7 @@ def _silent() -> Matter | None:
 
 
 def _is_entered(origin: str, lately: QuerySet[GateSession]) -> bool:
-    """Return whether a user entered below a wildcard, or may have by the cookie of a shared domain."""
+    """Return whether a user opened an origin below a wildcard, or may have, by a shared domain's cookie."""
     scheme, _separator, host = origin.partition("://")
     if place_of(origin, tuple(settings.IKD_SHARED_COOKIE_DOMAINS)).startswith("."):
         return True
@@ -167,10 +167,10 @@ def _expiring_tokens() -> Matter | None:
 
 
 def _providers_in_trouble() -> Matter | None:
-    """Return providers that failed lately. A refused user is no failure of the provider."""
+    """Return providers that failed recently. A refused user is not a failure of the provider."""
     lately = AuditEvent.objects.filter(kind__in=PROVIDER_TROUBLES, at__gte=timezone.now() - LATELY)
     events = lately.values_list("details", flat=True)[:MOST_COUNTED]
-    slugs = Counter(event.get("upstream") for event in events if event.get("blame") not in PEOPLES_OWN)
+    slugs = Counter(event.get("upstream") for event in events if event.get("blame") not in USER_REASONS)
     failing = Upstream.objects.filter(enabled=True, slug__in=slugs).order_by("order", "name")
     names = [f"{upstream.name} ({slugs[upstream.slug]})" for upstream in failing[: NAMED + 1]]
     if not names:
@@ -184,7 +184,7 @@ def _providers_in_trouble() -> Matter | None:
 
 
 def _overload() -> Matter | None:
-    """Report that the portal turned requests away lately."""
+    """Return a matter if the portal recently refused requests because of overload."""
     lately = AuditEvent.objects.filter(kind="overloaded", at__gte=timezone.now() - LATELY)
     counts = [event.get("count", 0) for event in lately.values_list("details", flat=True)[:MOST_COUNTED]]
     if not counts:
@@ -241,7 +241,7 @@ LOOKS: tuple[tuple[str, Callable[[], Matter | None]], ...] = (
     ("authgate.view_auditevent", _failed_sign_ins),
     ("authgate.view_auditevent", _refusals),
 )
-"""The permission needed to see a matter, and the function that looks for it."""
+"""Pairs: the permission to see a matter, and the function that looks for it."""
 
 
 def _names_of(condition: Q) -> list[str]:
@@ -250,7 +250,7 @@ def _names_of(condition: Q) -> list[str]:
 
 
 def _how_many(kind: str) -> tuple[int, str]:
-    """Return how many events of a kind there were lately, as a number and in words."""
+    """Return how many events of a kind there were recently, as a number and as text."""
     lately = AuditEvent.objects.filter(kind=kind, at__gte=timezone.now() - LATELY).order_by()
     count = lately[: MOST_COUNTED + 1].count()
     return count, str(count) if count <= MOST_COUNTED else _("More than %d") % MOST_COUNTED

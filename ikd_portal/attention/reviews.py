@@ -1,4 +1,4 @@
-"""Reviews of access on the admin's first page: those without answers, and removals left to administrators."""
+"""Access reviews that need attention: overdue answers, and removals that administrators have to make."""
 
 from __future__ import annotations
 
@@ -48,4 +48,4 @@ LOOKS: tuple[tuple[str, Callable[[], Matter | None]], ...] = (
     ("accounts.view_accessreview", _overdue),
     ("accounts.view_accessreviewentry", _tasks),
 )
-"""The permission needed to see a matter, and the function that looks for it."""
+"""Pairs: the permission to see a matter, and the function that looks for it."""

@@ -1,5 +1,5 @@
 """Groups, applications, providers and OpenID Connect clients in a file: plan, apply and export.
 
-Reading order: `tree` (YAML with lines), `schema` (which keys there are), `document` (the file as values),
-`reconciler` (what has to change, and doing it), `plan` and `managed` (what an earlier apply left), `export`.
+Reading order: `tree` (YAML with lines), `schema` (allowed keys), `document` (the file as values),
+`reconciler` (finds and makes the changes), `plan`, `managed` (what earlier applies set), `export`.
 """

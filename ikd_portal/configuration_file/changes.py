@@ -1,4 +1,4 @@
-"""Changes that a file makes: for the plan, and for audit events such as the administration writes."""
+"""Changes that a file makes, for the plan and for audit events like those of the admin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ACTOR = "manage.py"
 
 @dataclass(frozen=True, slots=True)
 class FieldChange:
-    """A field with its old and new value. Those of a secret are None."""
+    """A field with its old and new value. For a secret, both are None."""
 
     name: str
     label: str
@@ -31,16 +31,16 @@ class FieldChange:
     is_secret: bool = False
 
     def for_event(self) -> dict[str, Any]:
-        """Return the change as an audit event has it."""
-        with override(None):  # the words that translations are looked up by
-            told: dict[str, Any] = {"field": self.name, "label": str(self.label)}
+        """Return the change in the form of an audit event."""
+        with override(None):  # untranslated labels, which are the keys of translations
+            values: dict[str, Any] = {"field": self.name, "label": str(self.label)}
         if self.is_secret:
-            return told
+            return values
         if isinstance(self.before, list) and isinstance(self.after, list):
             added = [each for each in self.after if each not in self.before]
             removed = [each for each in self.before if each not in self.after]
-            return told | {"added": _shortened(added), "removed": _shortened(removed)}
-        return told | {"old": _short(self.before), "new": _short(self.after)}
+            return values | {"added": _shortened(added), "removed": _shortened(removed)}
+        return values | {"old": _short(self.before), "new": _short(self.after)}
 
     def for_plan(self) -> str:
         if self.is_secret:
@@ -50,7 +50,7 @@ class FieldChange:
 
 @dataclass(frozen=True, slots=True)
 class RowChange:
-    """A changed origin, rule or mapping. `values` are those that differ from the defaults."""
+    """An added, changed or deleted origin, rule or mapping. `values` leaves out defaults."""
 
     how: str
     model: type[Model]
@@ -72,7 +72,7 @@ class RowChange:
 
 @dataclass(slots=True)
 class Change:
-    """A changed object of the file."""
+    """An added, changed or deleted object of the file."""
 
     how: str
     kind: str
@@ -102,7 +102,7 @@ class Change:
                 yield f"    {sign} secrets: {count}"
 
     def record(self) -> None:
-        """Write the audit events, as the forms of the administration do."""
+        """Write the audit events that the admin's forms would write."""
         values = [each.for_event() for each in self.fields] + [row.for_event() for row in self.rows]
         details: dict[str, Any] = {"object": _label(self.row), "key": self.key, "changes": self._message()}
         if values and self.how == CHANGED:
@@ -116,7 +116,7 @@ class Change:
             record("openid_secret_deleted", actor=ACTOR, subject=self.name, details=plain)
 
     def _message(self) -> list[dict[str, Any]]:
-        """Return Django's message about a change: names of fields and rows."""
+        """Return the change in the format of Django's log messages: names of fields and rows."""
         if self.how == DELETED:
             return []
         with override(None):
@@ -125,15 +125,15 @@ class Change:
             if fields and self.how == CHANGED:
                 own.append({"changed": {"fields": fields}})
             for row in self.rows:
-                told: dict[str, Any] = {"name": str(row.model._meta.verbose_name), "object": row.text}
+                values: dict[str, Any] = {"name": str(row.model._meta.verbose_name), "object": row.text}
                 if row.how == CHANGED:
-                    told["fields"] = [str(each.label) for each in row.fields]
-                own.append({row.how: told})
+                    values["fields"] = [str(each.label) for each in row.fields]
+                own.append({row.how: values})
         return own
 
 
 def _label(row: Model) -> str:
-    """Return the name of a model as the administration's events have it: it shows a proxy of groups."""
+    """Return a model's label as in the admin's events. For groups, the admin uses a proxy model."""
     label = row._meta.label_lower
     return "accounts.group" if label == "auth.group" else label
 

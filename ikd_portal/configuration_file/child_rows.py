@@ -1,4 +1,4 @@
-"""Rules and mappings of an object: those in the file replace those in the database, the equal ones stay."""
+"""Rules and mappings of an object. The file's rows replace those in the database; equal rows stay."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from authgate.validation import refuse_hidden, refuse_hidden_in_lines
 from ikd_portal.configuration_file.changes import ADDED, CHANGED, DELETED, FieldChange, RowChange
 from ikd_portal.configuration_file.document import Row
 from ikd_portal.configuration_file.names import Names
-from ikd_portal.configuration_file.schema import IS_SEVERAL, Shape, Value, fields_of
+from ikd_portal.configuration_file.schema import MANY_TO_MANY, Shape, Value, fields_of
 from ikd_portal.configuration_file.state import row_values
 
 SAME: dict[type[Model], tuple[str, ...]] = {
@@ -23,7 +23,7 @@ SAME: dict[type[Model], tuple[str, ...]] = {
     ClaimMapping: ("field",),
     GroupMapping: ("claim", "value", "group"),
 }
-"""Fields by which a row of the file is taken for a changed one of the database."""
+"""Fields by which a row of the file is recognised as a changed row of the database."""
 
 Note = Callable[[int, str], None]
 
@@ -43,7 +43,7 @@ class ChildRows:
         self.fields = fields_of(model)
 
     def replace(self, owner: Model, rows: list[Row], existing: list[Any]) -> list[RowChange]:
-        """Make `existing` the rows of the file, and return the changes. Equal rows are not touched."""
+        """Replace `existing` by the rows of the file, and return the changes. Equal rows are not touched."""
         self._find_names(rows)
         left = [(row_values(self.model, each), each) for each in existing]
         wanted = [_Wanted(row, None, dict(row.values)) for row in rows]
@@ -58,17 +58,17 @@ class ChildRows:
         return changes
 
     def _find_names(self, rows: list[Row]) -> None:
-        """Look all names up, also those of rows that stay: a group that is needed is not deleted."""
+        """Look up all names, even those of unchanged rows, so that pruning does not delete a group in use."""
         for row in rows:
             for name, each in self.fields.items():
                 line = row.lines.get(name, row.line)
-                if each.shape in IS_SEVERAL:
+                if each.shape in MANY_TO_MANY:
                     self.names.find(each.shape, row.values[name], line)
                 elif each.shape is Shape.GROUP and row.values[name] is not None:
                     self.names.find(each.shape, [row.values[name]], line)
 
     def _draft(self, owner: Model, wanted: _Wanted) -> Any:
-        """Return an unsaved row in canonical form; None after a problem. Uniqueness is checked later."""
+        """Return an unsaved row in canonical form, or None after a problem. Uniqueness is checked later."""
         draft = self.model(**{self.parent: owner})
         if isinstance(draft, Rule):
             draft.validated_with_siblings = True
@@ -82,7 +82,7 @@ class ChildRows:
                 self.note(line, text)
             return None
         wanted.values |= {
-            name: each.of(draft) for name, each in self.fields.items() if each.shape not in IS_SEVERAL
+            name: each.of(draft) for name, each in self.fields.items() if each.shape not in MANY_TO_MANY
         }
         return draft
 
@@ -91,7 +91,7 @@ class ChildRows:
         is_known = True
         for name, each in self.fields.items():
             value, line = wanted.values[name], wanted.row.lines.get(name, wanted.row.line)
-            if each.shape in IS_SEVERAL:
+            if each.shape in MANY_TO_MANY:
                 is_known = self.names.find(each.shape, value, line) is not None and is_known
             elif each.shape is Shape.GROUP and value is not None:
                 found = self.names.find(each.shape, [value], line)
@@ -142,7 +142,7 @@ class ChildRows:
 
     def _save(self, wanted: _Wanted, row: Any) -> None:
         if isinstance(row, GroupMapping):
-            # Only superusers reach the providers in the administration, or the shell.
+            # In the admin, only superusers can edit providers. They also have the shell.
             row.made_by_superuser = True
         try:
             row.full_clean()
@@ -153,11 +153,11 @@ class ChildRows:
         is_new = row.pk is None
         row.save()
         for name, each in self.fields.items():
-            if each.shape in IS_SEVERAL and (wanted.values[name] or not is_new):
+            if each.shape in MANY_TO_MANY and (wanted.values[name] or not is_new):
                 getattr(row, name).set(self.names.find(each.shape, wanted.values[name], 0) or [])
 
     def _shown(self, values: dict[str, Value]) -> dict[str, Value]:
-        """Return the values that a reader needs to know a row: its key, and what is no default."""
+        """Return the values that identify a row to a reader: its key and what differs from the defaults."""
         return {
             name: values[name]
             for name, each in self.fields.items()
@@ -166,7 +166,7 @@ class ChildRows:
 
 
 def _take(left: list[tuple[dict[str, Value], Any]], values: dict[str, Value]) -> bool:
-    """Remove one row with these values from those that are left. Return whether there was one."""
+    """Remove one row with these values from `left`. Return whether there was one."""
     for index, (old, _row) in enumerate(left):
         if old == values:
             del left[index]
@@ -175,7 +175,7 @@ def _take(left: list[tuple[dict[str, Value], Any]], values: dict[str, Value]) ->
 
 
 def problems_of(error: ValidationError, lines: dict[str, int], line: int) -> Iterator[tuple[int, str]]:
-    """Yield the line and the text of each problem that a model's validation found."""
+    """Yield line and text of each problem that a model's validation found."""
     found = error.message_dict if hasattr(error, "error_dict") else {NON_FIELD_ERRORS: error.messages}
     for name, texts in found.items():
         for text in texts:
@@ -183,7 +183,7 @@ def problems_of(error: ValidationError, lines: dict[str, int], line: int) -> Ite
 
 
 def refuse_hidden_texts(model: type[Model], name: str, value: Value) -> None:
-    """Raise ValidationError for invisible characters, as the administration's forms do."""
+    """Raise ValidationError for invisible characters, as the admin's forms do."""
     refuse = refuse_hidden_in_lines if isinstance(model._meta.get_field(name), TextField) else refuse_hidden
     for text in value if isinstance(value, list) else [value]:
         if isinstance(text, str):

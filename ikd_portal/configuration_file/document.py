@@ -1,4 +1,4 @@
-"""A configuration file as values: what it names of each object, with the line of each key."""
+"""A configuration file as values, with the line of each key."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ GROUP, APPLICATION, CLIENT, PROVIDER = "group", "application", "client", "provid
 
 @dataclass(frozen=True, slots=True)
 class SecretPlace:
-    """Where a secret is: the name of an environment variable, or of a file."""
+    """The location of a secret: the name of an environment variable or of a file."""
 
     line: int
     kind: str
@@ -37,7 +37,7 @@ class SecretPlace:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A rule or a mapping. It has a value for every key: those that the file does not name are defaults."""
+    """A rule or a mapping. It has a value for every key; a key that the file omits has its default."""
 
     line: int
     values: dict[str, Value]
@@ -46,7 +46,7 @@ class Row:
 
 @dataclass(slots=True)
 class Entry:
-    """An object of the file. What `values`, `rows` and `secrets` do not name keeps its value."""
+    """An object of the file. A key that is missing in `values`, `rows` and `secrets` keeps its value."""
 
     kind: str
     name: str
@@ -57,7 +57,7 @@ class Entry:
     rows: dict[str, list[Row]] = field(default_factory=dict)
     secrets: dict[str, list[SecretPlace]] = field(default_factory=dict)
     kept: dict[str, Value] = field(default_factory=dict)
-    """Values that are not applied now, because a lockdown stands against them."""
+    """Values that are not applied now, because a lockdown forbids it."""
 
     def line_of(self, key: str) -> int:
         return self.lines.get(key, self.line)
@@ -75,8 +75,8 @@ class Document:
 
 
 def read_document(text: str) -> Document:
-    """Return what a file asks for. Raise InvalidFile with all problems that need no database to be found."""
-    from ikd_portal.configuration_file.parser import parse  # with the library for YAML
+    """Return the contents of a file. Raises InvalidFile with all problems that need no database to find."""
+    from ikd_portal.configuration_file.parser import parse  # imports PyYAML
 
     return _Reader().read(parse(text))
 
@@ -85,7 +85,7 @@ Taker = Callable[[Entry, str, Node], None]
 
 
 class _Reader:
-    """Reads the tree, and notes problems instead of stopping at the first."""
+    """Reads the tree. It collects problems instead of stopping at the first."""
 
     def __init__(self) -> None:
         self.problems: list[Problem] = []
@@ -238,7 +238,7 @@ class _Reader:
 
 
 def _secret_place(node: Node) -> SecretPlace:
-    """Return where a secret is. A secret in the file is refused, and not quoted."""
+    """Return the location of a secret. Raises WrongValue, without a quote, if the secret itself is there."""
     if isinstance(node, Mapping) and len(node.nodes) == 1:
         [(kind, name)] = node.nodes.items()
         if kind in ("environment", "file"):

@@ -1,6 +1,7 @@
-"""The configuration in the database as a file: the same bytes for the same configuration, without secrets.
+"""Exports the configuration in the database as a file. Equal configurations produce equal bytes.
 
-Users, permissions, pictures, grants that answered requests, and groups that providers created are no part.
+The file leaves out secrets, users, permissions, pictures, grants that answered requests, and groups that
+providers created.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ def values() -> dict[str, Value]:
 
 
 def _in_order(kind: str) -> list[Any]:
-    """Return the objects of a kind by name: databases sort texts differently, Python does not."""
+    """Return the objects of a kind by name. Python sorts them, because databases sort texts differently."""
     rows = queryset_of(kind)
     if rows.model is Group:
         rows = rows.filter(upstream_group=None)
@@ -74,7 +75,7 @@ def _provider(upstream: Upstream) -> dict[str, Value]:
 
 
 def _without_defaults(model: Any, row: dict[str, Value], always: tuple[str, ...]) -> dict[str, Value]:
-    """Return a row without the values that an absent key stands for."""
+    """Return a row without values that equal the default of an absent key."""
     return {
         name: row[name]
         for name, each in fields_of(model).items()

@@ -1,4 +1,4 @@
-"""What earlier applies set: found again after a rename, left behind by a file, or changed by hand since."""
+"""What earlier applies set: finds renamed objects, objects that left the file, and changes by hand."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ class Ledger:
     def __init__(self) -> None:
         self.managed = {(each.kind, each.name): each for each in ManagedObject.objects.all()}
         self.used: dict[tuple[str, str], Any] = {}
-        """The row of each entry that was saved."""
+        """The database row of each saved entry."""
 
     def key_of(self, kind: str, name: str) -> int | None:
         found = self.managed.get((kind, name))
         return found.object_key if found else None
 
     def drop_renamed(self) -> None:
-        """Forget earlier names of objects that the file has under another one."""
+        """Delete the earlier names of objects that the file now has under another name."""
         used = {(kind, row.pk) for (kind, _name), row in self.used.items()}
         for name, each in list(self.managed.items()):
             if name not in self.used and (each.kind, each.object_key) in used:
                 each.delete()
                 del self.managed[name]
 
-    def left_by(self, document: Document) -> list[ManagedObject]:
-        """Return the managed objects that the file does not have."""
+    def missing_from(self, document: Document) -> list[ManagedObject]:
+        """Return the managed objects that the file no longer has."""
         named = {(entry.kind, entry.name) for entry in document.entries()}
         return [each for name, each in sorted(self.managed.items()) if name not in named]
 
     def write(self, document: Document) -> list[str]:
-        """Note what the file set. Return notes about keys that it no longer names."""
+        """Store what the file set. Return notes about keys that it no longer names."""
         notes = []
         states = self._states()
         for entry in document.entries():
@@ -83,11 +83,11 @@ class Drift:
 
     managed: ManagedObject
     keys: dict[str, tuple[Value, Value]]
-    """For each key the value in the file and the value now."""
+    """For each key, the value in the file and the value now."""
 
 
 def drifts(managed: list[ManagedObject]) -> list[Drift]:
-    """Return the drift of some managed objects. A few queries for each kind."""
+    """Return the drift of managed objects. A few queries for each kind."""
     found = []
     for kind in KEYS:
         of_kind = {each.object_key: each for each in managed if each.kind == kind}
@@ -105,7 +105,7 @@ def drifts(managed: list[ManagedObject]) -> list[Drift]:
 def _differences(managed: ManagedObject, row: Any) -> dict[str, tuple[Value, Value]]:
     state = state_of(managed.kind, row)
     if getattr(row, "locked_down_at", None) is not None:
-        del state["enabled"]  # a lockdown is no change of the configuration
+        del state["enabled"]  # a lockdown does not count as a change of the configuration
     found = {
         key: (value, state[key]) for key, value in managed.applied.items() if state.get(key, value) != value
     }

@@ -11,17 +11,17 @@ from ikd_portal.configuration_file.schema import Shape
 
 
 class Names:
-    """The keys of groups and users. A name that nobody has is a problem of its line."""
+    """Looks up the keys of groups and users. An unknown name is a problem of its line."""
 
     def __init__(self, note: Callable[[int, str], None]) -> None:
         self._note = note
         self._groups = {group.name: group for group in Group.objects.all()}
         self._users: dict[str, int | None] = {}
         self.groups_found: dict[str, int] = {}
-        """Groups that the file refers to, with a line of each."""
+        """Groups that the file refers to, each with the first line that names it."""
 
     def find(self, shape: Shape, names: list[str], line: int) -> list[int] | None:
-        """Return the keys of groups or users; None if one is unknown."""
+        """Return the keys of groups or users, or None if one is unknown."""
         found = [self._user(name) if shape is Shape.USERS else self._group(name, line) for name in names]
         for name, key in zip(names, found, strict=True):
             if key is None:

@@ -1,4 +1,4 @@
-"""Origins of an application. Those that leave go first, so that one can move between applications."""
+"""Origins of an application. Removals come first, so that an origin can move between applications."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ikd_portal.configuration_file.document import Entry
 
 
 class OriginRows:
-    """The origins of one application, replaced in two steps."""
+    """Replaces the origins of one application in two steps."""
 
     def __init__(
         self, entry: Entry, application: Application, change: Change, note: Callable[[int, str], None]
@@ -34,7 +34,7 @@ class OriginRows:
                 origin.delete()
 
     def add_missing(self, *, revalidates: bool) -> None:
-        """Add the origins that are missing. `revalidates`: http may have been allowed for the others."""
+        """Add missing origins. `revalidates`: also validate the others, which may have used http."""
         existing = set(Origin.objects.filter(application=self.application).values_list("value", flat=True))
         for value in existing if revalidates else ():
             self._validated(value, (self.wanted or {}).get(value, self.line))

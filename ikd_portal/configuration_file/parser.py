@@ -1,6 +1,6 @@
-"""Parses YAML into a tree of nodes, bounded in depth.
+"""Parses YAML into a tree of nodes of limited depth.
 
-Anchors, aliases and tags are refused: a few lines of them can stand for gigabytes, or for objects. Only
+Anchors, aliases and tags are refused: a few lines of them can expand to gigabytes or create objects. Only
 commands read files, so the portal's processes do not import this module.
 """
 
@@ -13,14 +13,14 @@ import yaml
 from ikd_portal.configuration_file.tree import InvalidFile, Items, Mapping, Node, Problem, Scalar
 
 DEEPEST = 12
-"""Levels. The schema has eight."""
+"""Levels at most. The schema has eight."""
 
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""LibYAML where PyYAML was built with it: ten times as fast."""
+"""LibYAML if PyYAML was built with it. It is ten times as fast."""
 
 
 def parse(text: str) -> Mapping:
-    """Return the mapping that a YAML document consists of. Raise InvalidFile."""
+    """Return the mapping at the root of a YAML document. Raises InvalidFile."""
     builder = _Builder()
     try:
         for event in yaml.parse(text, Loader=_LOADER):
@@ -44,7 +44,7 @@ def _is_readable(line: str) -> bool:
 
 
 def _is_text(text: str) -> bool:
-    """Return whether databases can hold a text: no NUL, and no half of a pair."""
+    """Return whether databases can store a text: no NUL and no lone surrogate."""
     return "\0" not in text and not any("\ud800" <= each <= "\udfff" for each in text)
 
 
@@ -56,7 +56,7 @@ class _Builder:
         self.problems: list[Problem] = []
         self.open: list[Items | Mapping] = []
         self.keys: list[Scalar | None] = []
-        """For each open node the key whose value comes next."""
+        """For each open node, the key that waits for its value."""
 
         self.documents = 0
 

@@ -1,4 +1,4 @@
-"""A plan: what a file would change, found by changing it in a transaction that is rolled back."""
+"""A plan: what a file would change, determined by changing it in a transaction that is rolled back."""
 
 from __future__ import annotations
 
@@ -24,44 +24,44 @@ class Outdated(Exception):
 
 @dataclass(frozen=True, slots=True)
 class ConfigurationFile:
-    """A file as it was read once: the plan and the apply are of the same text."""
+    """A file that is read once, so that plan and apply use the same text."""
 
     path: Path
     text: str
 
     @classmethod
     def read(cls, path: Path) -> ConfigurationFile:
-        """Return the file. Raise InvalidFile."""
+        """Return the file. Raises InvalidFile."""
         return cls(path, read_text(path))
 
     def reconcile(self, *, prunes: bool) -> Outcome:
-        # Read again for each run, which changes what it read.
+        # Parse again for each run, because a run changes the parsed entries.
         return reconcile(read_document(self.text), self.path.parent, prunes=prunes)
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What applying a file changes, and who gains or loses access to what."""
+    """The changes that applying a file makes, and which users gain or lose access."""
 
     changes: list[Change]
     notes: list[str]
     effect: Effect
 
     def is_same(self, changes: list[Change]) -> bool:
-        """Return whether these changes are those of the plan."""
+        """Return whether these changes equal those of the plan."""
         return [*lines_of(self.changes)] == [*lines_of(changes)]
 
 
 def make_plan(file: ConfigurationFile, *, prunes: bool) -> Plan:
-    """Return what applying a file would change. Nothing is changed. Raise InvalidFile or Busy."""
+    """Return the changes that applying a file would make. It changes nothing. Raises InvalidFile or Busy."""
     outcome, effect = rehearse(lambda: file.reconcile(prunes=prunes))
     return Plan(outcome.changes, outcome.notes, effect)
 
 
 def apply_plan(file: ConfigurationFile, plan: Plan, *, prunes: bool) -> None:
-    """Apply a file in one transaction, with its audit events. Raise InvalidFile, Busy or Outdated.
+    """Apply a file in one transaction, with its audit events. Raises InvalidFile, Busy or Outdated.
 
-    Only what the plan says is applied.
+    Raises Outdated if the changes differ from the plan.
     """
     with transaction.atomic():
         changes = file.reconcile(prunes=prunes).changes
@@ -76,11 +76,11 @@ def apply_plan(file: ConfigurationFile, plan: Plan, *, prunes: bool) -> None:
 
 
 MOST_NAMES = 10
-"""People whom a line of the plan names."""
+"""Users that a line of the plan names, at most."""
 
 
 def people_in_words(effect: Effect) -> Iterator[str]:
-    """Yield who gains and loses access, a line for each path of an application."""
+    """Yield who gains and loses access, one line for each path of an application."""
     titles = {
         "gained": "Gains access",
         "lost": "Loses access",

@@ -1,4 +1,4 @@
-"""Deletes what an earlier apply set and the file no longer has."""
+"""Deletes objects that an earlier apply set and that the file no longer has."""
 
 from __future__ import annotations
 
@@ -16,35 +16,35 @@ from ikd_portal.configuration_file.state import MODELS
 from ikd_portal.models import ManagedObject
 
 ORDER = (CLIENT, APPLICATION, PROVIDER, GROUP)
-"""What refers to others comes before them."""
+"""The order of deletion. Objects that refer to others come first."""
 
 
 def prune(left: list[ManagedObject], names: Names, note: Callable[[int, str], None]) -> list[Change]:
-    """Delete objects, and return the changes. A group that is still needed is a problem of the file."""
+    """Delete objects, and return the changes. It reports a group that is still in use as a problem."""
     changes = []
     for managed in sorted(left, key=lambda each: (ORDER.index(each.kind), each.name)):
         row: Any = MODELS[managed.kind]._default_manager.filter(pk=managed.object_key).first()
         managed.delete()
         if row is None:
             continue
-        if managed.kind == GROUP and not _may_go(row, names, note):
+        if managed.kind == GROUP and not _can_delete(row, names, note):
             continue
         change = Change(DELETED, managed.kind, managed.name, row, row.pk)
         if isinstance(row, Upstream):
-            change.fields += _lost_with(row)
+            change.fields += _lost_by_deleting(row)
         row.delete()
         changes.append(change)
     return changes
 
 
-def _may_go(group: Any, names: Names, note: Callable[[int, str], None]) -> bool:
+def _can_delete(group: Any, names: Names, note: Callable[[int, str], None]) -> bool:
     if group.name in names.groups_found:
         note(
             names.groups_found[group.name],
             f"The group {group.name!r} would be deleted, because it is not under `groups`.",
         )
         return False
-    # Without its last group an application would receive all groups of its users.
+    # An application without named groups would receive all groups of its users.
     named = Application.objects.filter(named_groups=group.pk).values("pk")
     alone = Application.objects.annotate(many=Count("named_groups")).filter(pk__in=named, many=1)
     for application in alone:
@@ -52,7 +52,7 @@ def _may_go(group: Any, names: Names, note: Callable[[int, str], None]) -> bool:
     return not alone
 
 
-def _lost_with(upstream: Upstream) -> list[FieldChange]:
+def _lost_by_deleting(upstream: Upstream) -> list[FieldChange]:
     sign_ins = upstream.sessions.filter(sign_in__ended_at=None).count()
     lost = {"links to users": upstream.identities.count(), "open sign-ins": sign_ins}
     return [FieldChange(name, name, count, 0) for name, count in lost.items() if count]

@@ -1,6 +1,6 @@
-"""Brings the database to what a file asks for, in the caller's transaction.
+"""Makes the database match a file, in the caller's transaction.
 
-Every row is validated as by the administration's forms. A plan is the same run, rolled back.
+Every row is validated as in the admin's forms. A plan is the same run, rolled back.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ikd_portal.configuration_file.managed import Ledger
 from ikd_portal.configuration_file.names import Names
 from ikd_portal.configuration_file.origins import OriginRows
 from ikd_portal.configuration_file.pruning import prune
-from ikd_portal.configuration_file.schema import IS_SEVERAL, fields_of
+from ikd_portal.configuration_file.schema import MANY_TO_MANY, fields_of
 from ikd_portal.configuration_file.secret_places import NoSecret, read_secret
 from ikd_portal.configuration_file.state import KEYS, MODELS, queryset_of
 from ikd_portal.configuration_file.tree import InvalidFile, Problem
@@ -36,21 +36,21 @@ LEASE_SECONDS = 600
 
 
 class Busy(Exception):
-    """Another process applies a file, or an administrator saved the same data at the same moment."""
+    """Another process applies a file, or an administrator saved the same data at the same time."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run changed, and what a reader should know besides."""
+    """The changes of a run, and notes for the reader."""
 
     changes: list[Change] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
 def reconcile(document: Document, folder: Path, *, prunes: bool) -> Outcome:
-    """Bring the database to what a file asks for, and return the changes. Raise InvalidFile or Busy.
+    """Make the database match a file, and return the changes. Raises InvalidFile or Busy.
 
-    Call it in a transaction, which the caller rolls back after an exception. No event is written.
+    Call it in a transaction, and roll back after an exception. It writes no audit events.
     """
     holder = secrets.token_hex(16)
     if not leases.hold(LEASE, holder, LEASE_SECONDS):
@@ -71,7 +71,7 @@ class _Reconciler:
         self.ledger = Ledger()
         self.changes: dict[tuple[str, str], Change] = {}
         self.new_secrets: set[str] = set()
-        """Providers whose client secret is replaced."""
+        """Providers with a replaced client secret."""
 
         self.names: Names
 
@@ -80,7 +80,7 @@ class _Reconciler:
         for entry, row in self._found(GROUP, document.groups):
             self._group(entry, row)
         self.names = Names(self._note)
-        # The provider that is no longer the default comes before the one that is.
+        # Only one provider can be the default, so the one that loses it is saved before the one that gets it.
         providers = sorted(document.providers, key=lambda each: bool(each.values.get("is_default")))
         for entry, row in self._found(PROVIDER, providers):
             self._provider(entry, row)
@@ -95,7 +95,7 @@ class _Reconciler:
             raise InvalidFile(self.problems)
         self.outcome.changes = [each for each in self.changes.values() if not each.is_empty]
         self.ledger.drop_renamed()
-        left = self.ledger.left_by(self.document)
+        left = self.ledger.missing_from(self.document)
         if self.prunes:
             self.outcome.changes += prune(left, self.names, self._note)
         elif left:
@@ -133,11 +133,11 @@ class _Reconciler:
                 change.rows += rows.replace(row, entry.rows[key], existing)
 
     def _set_secret(self, entry: Entry, row: Upstream) -> bool:
-        """Set the client secret that the file names a place of. Return whether that was possible."""
+        """Set the client secret from the location in the file. Return whether that was possible."""
         if "client_secret" not in entry.secrets:
             issuer = entry.values.get("issuer", row.issuer)
             if row.client_secret and issuer != row.issuer:
-                # Otherwise the new issuer would receive the secret of the old one.
+                # Otherwise the new issuer would receive the secret for the old one.
                 self._note(entry.line_of("issuer"), "If the issuer changes, name client_secret, too.")
                 return False
             return True
@@ -175,7 +175,7 @@ class _Reconciler:
                 self._refuse_other_case(entry, row)
 
     def _leave_locked_down(self, entry: Entry, row: Application) -> None:
-        """Keep an application locked down: enabling it would undo that."""
+        """Keep the lockdown of an application: enabling it would end the lockdown."""
         if row.locked_down_at is not None and entry.values.get("enabled"):
             entry.kept["enabled"] = entry.values.pop("enabled")
             self.outcome.notes.append(f"application {row.name} is locked down, and stays so.")
@@ -190,14 +190,14 @@ class _Reconciler:
             paths.append(rule.path)
 
     def _validate_clients(self, entry: Entry, row: Application) -> None:
-        """Validate the redirect URIs again that were allowed as long as the application was without https."""
+        """Validate redirect URIs again that were allowed while the application was without https."""
         named = {client.name for client in self.document.clients}
         for client in row.clients.exclude(client_id__in=named):
             self._validate(client, entry.lines | {"": entry.line_of("without_https")}, entry.line)
 
     def _client(self, entry: Entry, row: Any) -> None:
         application = self.ledger.used.get((APPLICATION, entry.parent))
-        if application is None:  # which had problems of its own
+        if application is None:  # its own problems are already reported
             return
         if row.pk is not None and row.application_id != application.pk:
             self._note(entry.line, f"The client {entry.name} belongs to the application “{row.application}”.")
@@ -210,7 +210,7 @@ class _Reconciler:
     # ---- all kinds ----
 
     def _found(self, kind: str, entries: list[Entry]) -> Iterable[tuple[Entry, Any]]:
-        """Yield each entry with its row: one of its name, one that had it, or a new one."""
+        """Yield each entry with its row: the one of this name, the one that had this name, or a new one."""
         if not entries:
             return
         key = KEYS[kind]
@@ -226,13 +226,13 @@ class _Reconciler:
             yield entry, row
 
     def _save(self, entry: Entry, row: Any) -> Change | None:
-        """Set and save the columns that the file names. Return the change so far; None after a problem."""
+        """Set and save the columns that the file names. Return the change so far, or None after a problem."""
         is_new, key = row.pk is None, KEYS[entry.kind]
         fields = {} if entry.kind == GROUP else fields_of(MODELS[entry.kind])
         columns = {
             name: each
             for name, each in fields.items()
-            if name in entry.values and each.shape not in IS_SEVERAL
+            if name in entry.values and each.shape not in MANY_TO_MANY
         }
         before = {name: each.of(row) for name, each in columns.items()} | {key: getattr(row, key)}
         for name, each in columns.items():
@@ -259,7 +259,7 @@ class _Reconciler:
         return change
 
     def _differs(self, name: str, columns: dict[str, Any], before: dict[str, Any], row: Any) -> bool:
-        """Return whether a column has another value than before, now that validation made it canonical."""
+        """Return whether a column's value changed. Compare again, because validation made it canonical."""
         if name in columns:
             return bool(columns[name].of(row) != before[name])
         return name not in before or before[name] != getattr(row, name)
@@ -280,7 +280,7 @@ class _Reconciler:
     def _set_names(self, entry: Entry, row: Any, change: Change) -> None:
         """Set the references to groups and users."""
         for name, each in (fields_of(MODELS[entry.kind]) if entry.kind != GROUP else {}).items():
-            if each.shape not in IS_SEVERAL or name not in entry.values:
+            if each.shape not in MANY_TO_MANY or name not in entry.values:
                 continue
             before = each.of(row) if change.how == CHANGED else []
             keys = self.names.find(each.shape, entry.values[name], entry.line_of(name))

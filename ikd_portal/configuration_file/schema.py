@@ -1,6 +1,6 @@
-"""Which keys a file can have, and the values of each: read from a node, and from a row of the database.
+"""Keys that a file can have, and how to read their values from a node and from a database row.
 
-The keys of a model are its fields as the administration has them, so a new field is in the file at once.
+The keys of a model are its editable fields, so a new field is in the file at once.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ikd_portal.configuration_file.tree import Items, Node, Scalar
 from openid.models import Client
 
 Value = Any
-"""A value as JSON has it. Two files mean the same if their values are equal."""
+"""A value of a type that JSON has. Two files mean the same if their values are equal."""
 
 
 class WrongValue(Exception):
-    """A node that has no value of this shape. The text says what is expected, and never quotes the node."""
+    """A node without a value of the right shape. The text says what is expected and never quotes the node."""
 
 
 class Shape(Enum):
@@ -41,17 +41,17 @@ class Shape(Enum):
     USERS = "a list of usernames"
 
 
-IS_SEVERAL = frozenset((Shape.GROUPS, Shape.USERS))
+MANY_TO_MANY = frozenset((Shape.GROUPS, Shape.USERS))
 
 WORDS = frozenset(
     ("methods", "networks", "scopes", "redirect_uris", "post_logout_uris", "trusted_email_domains")
 )
-"""Texts of words in the database, which are lists in the file."""
+"""Fields that are text in the database and a list in the file."""
 
 BY_LINE = frozenset(("redirect_uris", "post_logout_uris", "trusted_email_domains"))
 LINES = frozenset(("groups_pattern", "second_factor_values"))
 SORTED = frozenset(("methods", "networks", "scopes"))
-"""Lists whose order means nothing, and which saving may reorder."""
+"""Lists whose order has no meaning. Saving may reorder them."""
 
 OMITTED: dict[type[models.Model], tuple[str, ...]] = {
     Application: ("name",),
@@ -61,7 +61,7 @@ OMITTED: dict[type[models.Model], tuple[str, ...]] = {
     GroupMapping: ("upstream",),
     Client: ("application", "client_id"),
 }
-"""Fields that are the key of an object, its parent, or a secret."""
+"""Fields that are an object's key, its parent, or a secret."""
 
 _NUMBER = re.compile(r"-?[0-9]{1,18}")
 
@@ -78,17 +78,17 @@ class Field:
     default: Value
 
     def read(self, node: Node) -> Value:
-        """Return the value that a node has. Raise WrongValue."""
+        """Return the value of a node. Raises WrongValue."""
         if isinstance(node, Scalar) and node.is_null and self.is_nullable:
             return None
         value = _READ[self.shape](node)
         if self.choices and value not in self.choices:
             raise WrongValue(f"Use one of {', '.join(map(str, self.choices))}.")
-        return sorted(value) if self.name in SORTED or self.shape in IS_SEVERAL else value
+        return sorted(value) if self.name in SORTED or self.shape in MANY_TO_MANY else value
 
     def of(self, row: models.Model) -> Value:
-        """Return the value that a row has. Rows must have their many-to-many fields prefetched."""
-        if self.shape in IS_SEVERAL:
+        """Return the value of a row. Its many-to-many fields must be prefetched."""
+        if self.shape in MANY_TO_MANY:
             return sorted(str(each) for each in getattr(row, self.name).all())
         value = getattr(row, self.name)
         if self.shape is Shape.WORDS:
@@ -101,7 +101,7 @@ class Field:
         return str(value) if self.shape is Shape.GROUP else value
 
     def assign(self, row: models.Model, value: Value) -> None:
-        """Set a value that is a column of the row, and no reference to other rows."""
+        """Set the value of a column. References to other rows are set elsewhere."""
         if self.shape is Shape.WORDS:
             value = ("\n" if self.name in BY_LINE else " ").join(value)
         elif self.shape is Shape.LINES:
@@ -129,7 +129,7 @@ def _field(field: Any) -> Field:
 
 
 def _default(field: Any, shape: Shape) -> Value:
-    if shape in IS_SEVERAL:
+    if shape in MANY_TO_MANY:
         return []
     if shape is Shape.GROUP:
         return None
@@ -163,14 +163,14 @@ def _shape(field: Any) -> Shape:
 
 
 def text_of(node: Node) -> str:
-    """Return the text of a node. Raise WrongValue."""
+    """Return the text of a node. Raises WrongValue."""
     if not isinstance(node, Scalar) or node.is_null:
         raise WrongValue(f"Expected {Shape.TEXT.value}.")
     return node.text
 
 
 def flag_of(node: Node) -> bool:
-    """Return the truth value of a node. Raise WrongValue."""
+    """Return the boolean value of a node. Raises WrongValue."""
     if isinstance(node, Scalar) and node.is_plain and node.text in ("true", "false"):
         return node.text == "true"
     raise WrongValue(f"Expected {Shape.FLAG.value}.")
@@ -197,7 +197,7 @@ def _moment(moment: datetime) -> str:
 
 
 def texts_of(node: Node) -> list[str]:
-    """Return the texts of a list. Raise WrongValue."""
+    """Return the texts of a list. Raises WrongValue."""
     if not isinstance(node, Items):
         raise WrongValue(f"Expected {Shape.LINES.value}, such as [one, two].")
     texts = [text_of(each) for each in node.nodes]

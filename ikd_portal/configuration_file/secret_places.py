@@ -1,6 +1,7 @@
-"""Secrets that a file names: from the environment or from files, but none of the portal's own.
+"""Reads secrets that a file refers to, from the environment or from files.
 
-Otherwise a file could send the portal's key to a provider as its client secret.
+The portal's own secrets are excluded. Otherwise a file could send the portal's key to a provider as its
+client secret.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from ikd_portal.configuration_file.document import SecretPlace
 from ikd_portal.configuration_file.tree import Problem
 
 PREFIX = "PORTAL_SECRET_"
-"""What the names of environment variables with secrets begin with."""
+"""Prefix of the environment variables that may hold such a secret."""
 
 LARGEST_SECRET = 4096
 SHARED_FOLDER = Path("/run/secrets")
@@ -22,7 +23,7 @@ SHARED_FOLDER = Path("/run/secrets")
 
 
 class NoSecret(Exception):
-    """A secret that cannot be read, as a problem of the file."""
+    """A secret that cannot be read, reported as a problem of the file."""
 
     def __init__(self, line: int, text: str) -> None:
         self.problem = Problem(line, text)
@@ -30,7 +31,7 @@ class NoSecret(Exception):
 
 
 def read_secret(place: SecretPlace, folder: Path) -> str:
-    """Return a secret. `folder` is that of the configuration file. Raise NoSecret, which never quotes it."""
+    """Return a secret. `folder` is that of the file. Raises NoSecret, which never quotes the secret."""
     if place.kind == "environment":
         return _from_environment(place)
     secret = _from_file(place, folder)

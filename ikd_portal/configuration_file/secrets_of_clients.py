@@ -1,4 +1,4 @@
-"""Secrets of OpenID Connect clients that a file names. The database has only their digests."""
+"""Secrets of OpenID Connect clients that a file refers to. The database stores only their digests."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from openid.grants import digest
 from openid.models import Client, ClientSecret
 
 SHORTEST = 32
-"""Characters. Secrets are kept as SHA-256, so one that a person made up could be found by trying."""
+"""Characters at least. The SHA-256 of a secret that a person invented could be found by guessing."""
 
 
 def replace(
     entry: Entry, client: Client, change: Change, folder: Path, note: Callable[[Problem], None]
 ) -> None:
-    """Make the secrets of the file those of the client."""
+    """Replace the client's secrets by those of the file."""
     line, places = entry.line_of("secrets"), entry.secrets["secrets"]
     if places and (client.is_public or client.jwks or client.jwks_uri):
         note(Problem(line, "A public client, or one with keys, has no secrets."))

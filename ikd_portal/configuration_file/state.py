@@ -1,4 +1,4 @@
-"""What is in the database, as values of the file. Export, plan and drift all compare these."""
+"""The state of the database, as values of the file. Export, plan and drift all compare these."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ MODELS: dict[str, type[Model]] = {
     PROVIDER: Upstream,
 }
 KEYS = {GROUP: "name", APPLICATION: "name", CLIENT: "client_id", PROVIDER: "slug"}
-"""The field of a model that is the object's name in the file."""
+"""The model field that is the object's name in the file."""
 
 State = dict[str, Value]
 
 
 def rows_of_file() -> QuerySet[Rule]:
-    """Return the rules that belong in a file. A grant that answers a request for access does not."""
+    """Return the rules that belong in a file. A grant that answered an access request does not."""
     granted = AccessRequest.objects.filter(grant__isnull=False).values("grant")
     return Rule.objects.exclude(pk__in=granted).prefetch_related("groups", "users")
 
 
 def queryset_of(kind: str) -> QuerySet[Any]:
-    """Return the objects of a kind, with everything that their states need."""
+    """Return the objects of a kind, with everything that `state_of` needs."""
     if kind == GROUP:
         return Group.objects.select_related("strict_group")
     if kind == APPLICATION:
@@ -67,7 +67,7 @@ def row_values(model: type[Model], row: Model) -> State:
 
 
 def in_order(rows: Iterable[State]) -> list[State]:
-    """Return rows in an order that depends on their values only."""
+    """Return rows in an order that depends only on their values."""
     return sorted(rows, key=order_of)
 
 

@@ -1,6 +1,6 @@
-"""A configuration file as a tree of nodes that know their lines, bounded in size.
+"""A configuration file as a tree of nodes with their lines, limited in size.
 
-Types come from the schema and not from YAML's rules, so `no` is a text wherever a text is expected.
+Types come from the schema, not from YAML's rules, so `no` is a text if a text is expected.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 LARGEST_FILE = 4_000_000
-"""Bytes. Ten thousand applications with a few rules each are about as large."""
+"""Bytes. Ten thousand applications with a few rules each need about as many."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -34,7 +34,7 @@ class Scalar:
     line: int
     text: str
     is_plain: bool
-    """Whether it is written without quotes. Only then `true` is a truth value, and nothing is null."""
+    """Whether it is written without quotes. Otherwise `true` is a text, and so is `null`."""
 
     @property
     def is_null(self) -> bool:
@@ -59,7 +59,7 @@ Node = Scalar | Items | Mapping
 
 
 def read_text(path: Path) -> str:
-    """Return the text of a file. Raise InvalidFile if it is too large, not UTF-8 or cannot be read."""
+    """Return the text of a file. Raises InvalidFile if it is too large, not UTF-8 or unreadable."""
     try:
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE + 1)

@@ -1,4 +1,4 @@
-"""Values as YAML: the same bytes for the same values, in a form that every reader of YAML reads alike."""
+"""Writes values as YAML that every parser reads alike. Equal values produce equal bytes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _SHORT = {"\n": "\\n", "\t": "\\t", "\r": "\\r", '"': '\\"', "\\": "\\\\"}
 
 
 class Comment(str):
-    """A line for readers, in the place of a key."""
+    """A comment line in place of a key."""
 
 
 def written(value: dict[str, Value]) -> str:
@@ -64,14 +64,14 @@ def _inline(value: Value) -> str:
 
 
 def scalar(text: str) -> str:
-    """Return a text as a scalar: plain if no reader can take it for anything else, in quotes otherwise."""
+    """Return a text as a scalar: unquoted if every parser reads it as this text, otherwise in quotes."""
     if _PLAIN.fullmatch(text) and _is_text_everywhere(text):
         return text
     return f'"{"".join(map(_escaped, text))}"'
 
 
 def _is_text_everywhere(text: str) -> bool:
-    """Return whether YAML 1.1 takes a plain text for a text, and not for `no`, a date or a number."""
+    """Return whether YAML 1.1 reads an unquoted text as text, and not as a boolean, date or number."""
     return bool(_RESOLVER.resolve(yaml.ScalarNode, text, (True, False)) == "tag:yaml.org,2002:str") and (
         text.lower() not in ("y", "n", "yes", "no", "on", "off", "true", "false", "null", "none")
     )

@@ -1,5 +1,5 @@
-"""Configurations of other portals as a configuration file, with a report of what cannot be carried over.
+"""Converts configurations of other portals to a configuration file, and reports what it left out.
 
-Whatever cannot be expressed exactly is refused rather than granted. `policies` turns ordered rules into rules
-of the portal; each other module reads the files of one program.
+A rule that cannot be expressed exactly is left out, so that it grants nothing. `policies` turns ordered rules
+into rules of the portal. Each other module reads the files of one program.
 """

@@ -1,4 +1,4 @@
-"""Authelia's access control as a configuration file. Its documentation is the source of what rules mean."""
+"""Converts Authelia's access control. The meaning of its rules is taken from its documentation."""
 
 from __future__ import annotations
 
@@ -24,17 +24,15 @@ LEVELS = {
     "deny": Level.DENY,
 }
 CRITERIA = (*("domain", "domain_regex", "policy", "subject", "networks", "resources", "methods", "query"),)
-ELSEWHERE = (
+SKIPPED_SECTIONS = (
     *("server", "log", "theme", "session", "storage", "totp", "webauthn", "ntp", "regulation", "telemetry"),
     *("access_control", "definitions"),
 )
-"""Sections that have no counterpart to carry over: what the portal does there, its own settings say."""
+"""Sections to skip without a report, because the portal's own settings cover them."""
 
 _SUBJECT_DEPENDENT = re.compile(r"^\{(user|group)\}\.?(.*)$")
 _OTHER_DIALECT = re.compile(r"\[\[?:|\(\?P?<(?:User|Group)>|\\[pPCQ]")
-"""What Python reads differently from Go, and groups that stand for the user."""
-
-NOWHERE = Policy(0, Level.DENY)
+"""Syntax that Python reads differently from Go, and groups that stand for the user."""
 
 
 @dataclass(slots=True)
@@ -51,11 +49,11 @@ class _Rule:
 
 
 def convert(root: Mapping, report: Report) -> dict[str, Any]:
-    """Return the values of a configuration file. Raise NotConverted."""
+    """Return the values of a configuration file. Raises NotConverted."""
     section = root.nodes.get("access_control")
     if not isinstance(section, Mapping):
         raise NotConverted("There is no section access_control.")
-    for key in root.nodes.keys() - set(ELSEWHERE):
+    for key in root.nodes.keys() - set(SKIPPED_SECTIONS):
         report.note(root.lines[key], f"The section {key} is not carried over.")
     networks = _named_networks(root, section)
     listed = section.nodes.get("rules")
@@ -92,7 +90,7 @@ def _default(section: Mapping) -> Policy:
 
 
 def _hosts(rules: list[_Rule], report: Report) -> list[str]:
-    """Return the names that rules name, and wildcards. Those of regular expressions alone are not known."""
+    """Return the host names and wildcards in the rules. Names matched only by a regex are unknown."""
     found: dict[str, None] = {}
     for rule in rules:
         for domain in rule.domains:
@@ -112,7 +110,7 @@ def _hosts(rules: list[_Rule], report: Report) -> list[str]:
 
 
 def _for_host(rule: _Rule, host: str, hosts: list[str]) -> Policy | None:
-    """Return a rule as it is for one name or wildcard; None if it never applies there."""
+    """Return a rule's policy for one name or wildcard, or None if the rule never applies there."""
     is_certain = _matches_host(rule, host, hosts)
     if is_certain is None:
         return None
@@ -128,9 +126,9 @@ def _for_host(rule: _Rule, host: str, hosts: list[str]) -> Policy | None:
 
 
 def _matches_host(rule: _Rule, host: str, hosts: list[str]) -> bool | None:
-    """Return whether a rule certainly applies at a host; None if it does not.
+    """Return True if a rule certainly applies at a host, False if it may, None if it does not.
 
-    A name below a wildcard that has no application of its own belongs to the wildcard's.
+    A name below a wildcard belongs to the wildcard's application, unless it has its own.
     """
     if not rule.domains and not rule.regexes:
         return True
@@ -152,7 +150,7 @@ def _matches_host(rule: _Rule, host: str, hosts: list[str]) -> bool | None:
 
 
 def _regex_matches(regex: str, host: str) -> bool | None:
-    """Return whether a regular expression matches a name; None if that is not known."""
+    """Return whether a regular expression matches a name, or None if that is unknown."""
     if host.startswith("*") or _OTHER_DIALECT.search(regex):
         return None
     try:
@@ -165,7 +163,7 @@ def _regex_matches(regex: str, host: str) -> bool | None:
 
 
 def _rule(node: Node, networks: dict[str, tuple[Network, ...]], report: Report) -> _Rule | None:
-    """Return a rule; None if it cannot be read. Without it, no later rule could be trusted."""
+    """Return a rule, or None if it is unreadable. The conversion then fails: later rules depend on it."""
     policy = node.nodes.get("policy") if isinstance(node, Mapping) else None
     if not isinstance(node, Mapping) or not isinstance(policy, Scalar) or policy.text not in LEVELS:
         report.note(node.line, "A rule needs a policy: bypass, one_factor, two_factor or deny.")
@@ -189,7 +187,7 @@ def _rule(node: Node, networks: dict[str, tuple[Network, ...]], report: Report) 
 
 
 def _texts(node: Node | None) -> list[str]:
-    """Return the texts of a node that is one text or a list. Raise ValueError."""
+    """Return the texts of a node that is one text or a list of texts. Raises ValueError."""
     if node is None or (isinstance(node, Scalar) and node.is_null):
         return []
     found = [node] if isinstance(node, Scalar) else node.nodes if isinstance(node, Items) else []
@@ -200,7 +198,7 @@ def _texts(node: Node | None) -> list[str]:
 
 
 def _set_subjects(rule: _Rule, node: Node | None, report: Report) -> None:
-    """Set the subjects of a rule. With a subject that cannot be expressed it applies to unknown people."""
+    """Set the subjects of a rule. A subject that cannot be expressed makes the rule uncertain."""
     choices = _choices(node)
     if choices is None:
         return
@@ -216,7 +214,7 @@ def _set_subjects(rule: _Rule, node: Node | None, report: Report) -> None:
 
 
 def _choices(node: Node | None) -> list[list[str]] | None:
-    """Return the alternatives of a subject, each with what has to hold together."""
+    """Return the alternatives of a subject, each with the conditions that must hold together."""
     if node is None or (isinstance(node, Scalar) and node.is_null):
         return None
     if isinstance(node, Scalar):
@@ -250,7 +248,7 @@ def _named_networks(root: Mapping, section: Mapping) -> dict[str, tuple[Network,
 
 
 def _earlier_networks(node: Node | None) -> Iterator[tuple[str, Node | None]]:
-    """Yield the networks of `access_control`, as versions before 4.39 named them."""
+    """Yield the networks of `access_control`, their place before version 4.39."""
     for each in node.nodes if isinstance(node, Items) else ():
         name = each.nodes.get("name") if isinstance(each, Mapping) else None
         if isinstance(each, Mapping) and isinstance(name, Scalar):

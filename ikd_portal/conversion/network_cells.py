@@ -1,4 +1,4 @@
-"""Parts of the address space in which the same networks of some rules hold."""
+"""Divides the address space into parts in each of which the same rules' networks apply."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Addresses, as networks, with the numbers of the rules whose networks hold there."""
+    """Addresses, as networks, with the numbers of the rules that apply there."""
 
     holds: frozenset[int]
     networks: tuple[str, ...]
 
 
 def cells_of(lists: Sequence[tuple[Network, ...] | None]) -> list[Cell]:
-    """Divide all addresses by lists of networks. None holds everywhere."""
+    """Divide all addresses by lists of networks. A list that is None applies everywhere."""
     everywhere = frozenset(number for number, each in enumerate(lists) if each is None)
     by_lists: dict[frozenset[int], list[str]] = {}
     for family in (ipaddress.IPv4Address, ipaddress.IPv6Address):

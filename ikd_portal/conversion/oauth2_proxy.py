@@ -1,4 +1,4 @@
-"""oauth2-proxy's configuration file, flags or variables as a configuration file."""
+"""Converts oauth2-proxy's configuration file, flags or variables."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PLURAL = {
     "skip-auth-routes": "skip-auth-route",
     "trusted-ips": "trusted-ip",
 }
-"""Names of the configuration file, as flags have them."""
+"""Names in the configuration file, with the names of the same flags."""
 
 RESTRICTIONS = (
     *("allowed-role", "allowed-roles", "github-org", "github-team", "github-repo", "github-user"),
@@ -29,7 +29,7 @@ RESTRICTIONS = (
     *("google-groups", "bitbucket-team", "bitbucket-repository", "azure-tenant", "keycloak-group"),
     *("keycloak-groups", "authenticated-emails-file"),
 )
-"""Who may sign in, in ways that rules cannot express. Each makes the rules admit nobody."""
+"""Restrictions that rules cannot express. If one of them is set, the rules admit nobody."""
 
 CARRIED = frozenset(
     (
@@ -44,16 +44,16 @@ WITHOUT_EFFECT = re.compile(r"(?:cookie|http|https|metrics|tls|templates?)-.*|up
 def convert(
     text: str, origins: list[str], report: Report, emails: list[str]
 ) -> tuple[dict[str, Any], People]:
-    """Return the values of a configuration file, and the users of `emails`. Raise NotConverted.
+    """Return the values of a configuration file, and the users of `emails`. Raises NotConverted.
 
-    `emails` are the addresses of authenticated_emails_file.
+    `emails` are the addresses in authenticated_emails_file.
     """
     options = _options(text)
     if not origins and (url := urlsplit(single(options, "redirect-url"))).netloc:
         origins = [f"{url.scheme}://{url.netloc}"]
-    subjects, level = _who(options, emails, report)
+    subjects, level = _allowed_subjects(options, emails, report)
     default = Policy(0, level, subjects=subjects)
-    policies = _skipped(options, report)
+    policies = _bypasses(options, report)
     rules = converted(policies, default, report, is_ordered=True)
     for name in options.keys() - CARRIED - set(RESTRICTIONS):
         if not WITHOUT_EFFECT.fullmatch(name):
@@ -84,8 +84,8 @@ def _options(text: str) -> Options:
     return options
 
 
-def _who(options: Options, emails: list[str], report: Report) -> tuple[Subjects, Level]:
-    """Return who may sign in. What cannot be expressed admits nobody."""
+def _allowed_subjects(options: Options, emails: list[str], report: Report) -> tuple[Subjects, Level]:
+    """Return who may sign in. A restriction that cannot be expressed admits nobody."""
     level = Level.ONE_FACTOR
     for name in RESTRICTIONS:
         if single(options, name) and not (emails and name == "authenticated-emails-file"):
@@ -109,8 +109,8 @@ def _who(options: Options, emails: list[str], report: Report) -> tuple[Subjects,
     return frozenset(("user", email) for email in emails) or groups or None, level
 
 
-def _skipped(options: Options, report: Report) -> list[Policy]:
-    """Return what needs no sign-in: routes, addresses and preflight requests."""
+def _bypasses(options: Options, report: Report) -> list[Policy]:
+    """Return policies for requests that need no sign-in: routes, addresses and preflights."""
     found = []
     for line, route in options.get("skip-auth-route", ()):
         method, patterns = _route(line, route, report)

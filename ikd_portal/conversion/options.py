@@ -1,4 +1,4 @@
-"""Options of programs: flags, variables and lines of INI files, each with its line."""
+"""Options of programs: flags, variables and lines of INI files, each with its line number."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from collections.abc import Iterator
 
 Options = dict[str, list[tuple[int, str]]]
-"""Values by name, as flags have it. An option can be there several times."""
+"""Values by flag name, each with its line. An option can occur several times."""
 
 _LINE = re.compile(r"(?:-\s+)?[\"']?(?:export\s+)?(--?)?([A-Za-z][\w.-]*)\s*(?:=|:\s|\s|$)\s*(.*)")
 
 
 def options_in(text: str, prefix: str = "") -> Options:
-    """Return the options of a text with one on each line. `prefix` is that of environment variables."""
+    """Return the options in a text with one option per line. `prefix` is that of environment variables."""
     found: Options = {}
     for line, entry in enumerate(text.splitlines(), 1):
         match = _LINE.fullmatch(entry.strip())
@@ -23,7 +23,7 @@ def options_in(text: str, prefix: str = "") -> Options:
 
 
 def name_of(name: str, prefix: str = "") -> str:
-    """Return the name of an option as its flag has it."""
+    """Return the name of an option in the spelling of its flag."""
     if name.isupper() or (prefix and name.startswith(prefix)):
         name = name.removeprefix(prefix).lower()
     return name if name.startswith("rule.") else name.replace("_", "-")
@@ -39,14 +39,14 @@ def _unquoted(text: str, entry: str) -> str:
 
 
 def listed(options: Options, *names: str) -> Iterator[tuple[int, str]]:
-    """Yield the values of options that can be there several times, or have commas."""
+    """Yield the values of options that can be repeated or contain several values with commas."""
     for name in names:
         for line, text in options.get(name, ()):
             yield from ((line, word.strip()) for word in text.split(",") if word.strip())
 
 
 def single(options: Options, name: str, default: str = "") -> str:
-    """Return the value of an option: the last one counts."""
+    """Return the value of an option. If it is repeated, the last one wins."""
     values = options.get(name)
     return values[-1][1] if values else default
 

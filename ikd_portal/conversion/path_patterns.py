@@ -1,7 +1,7 @@
 """Regular expressions of paths, as far as path scopes can express them.
 
-A pattern is asked about a scope: the paths below `path` that no more specific scope claims, or one exact
-path. It is certain to match all of them, certain to match none, or possible.
+A scope is all paths below `path` that no more specific scope claims, or one exact path. A pattern certainly
+matches all paths of a scope, certainly matches none, or possibly matches.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Pattern:
     path: str = ""
 
     def scopes(self) -> set[Scope]:
-        """Return the scopes at whose edges the pattern begins or ends to match."""
+        """Return the scopes at whose edges the pattern starts or stops matching."""
         if self.kind in (Kind.ALL, Kind.UNKNOWN):
             return set()
         if self.kind in (Kind.TREE, Kind.BEGINNING):
@@ -53,7 +53,7 @@ class Pattern:
         return {(self.path, True), (self.path, False)}
 
     def match(self, scope: Scope) -> Match:
-        """Return whether the pattern matches the paths of a scope. The scopes of `scopes` must exist."""
+        """Return whether the pattern matches the paths of a scope. The pattern's own scopes must exist."""
         if self.kind is Kind.ALL:
             return Match.CERTAIN
         return self._of_exact(scope[0]) if scope[1] else self._of_tree(scope[0])
@@ -80,7 +80,7 @@ class Pattern:
         if self.kind is Kind.BEGINNING:
             if path.startswith(self.path):
                 return Match.CERTAIN
-            # /apix is no part of the scope /api, but begins with it.
+            # /apix is not in the scope /api, but begins with it.
             return Match.POSSIBLE if path == "/" or self.path.startswith(f"{path}/") else Match.NONE
         if self.kind in (Kind.EXACT, Kind.EXACT_WITHOUT_QUERY):
             return Match.NONE
@@ -105,7 +105,7 @@ MOST_ALTERNATIVES = 50
 
 
 def patterns_of(regex: str, *, sees_query: bool) -> list[Pattern]:
-    """Return patterns that together match what a regular expression does.
+    """Return patterns that together match what a regular expression matches.
 
     `sees_query`: the program matches it against the path with its query. `$` then excludes queries.
     """
@@ -134,7 +134,7 @@ def _pattern_of(regex: str, sees_query: bool) -> Pattern:
         return known
     if "|" in _outside_groups(tail):
         return Pattern(Kind.UNKNOWN)
-    # The last character may be optional, or repeated.
+    # The quantifier makes the last character optional, or repeats it.
     return Pattern(Kind.UNKNOWN, literal[:-1] if tail[:1] in _QUANTIFIERS else literal)
 
 
@@ -155,7 +155,7 @@ def _known(literal: str, tail: str, sees_query: bool) -> Pattern | None:
 
 
 def _outside_groups(tail: str) -> str:
-    """Return a regular expression without its groups and classes."""
+    """Return a regular expression without its groups and character classes."""
     shorter = re.sub(r"\\.", "", tail)
     shorter = re.sub(r"\[[^\]]*\]", "", shorter)
     while (next_one := re.sub(r"\([^()]*\)", "", shorter)) != shorter:
@@ -164,7 +164,7 @@ def _outside_groups(tail: str) -> str:
 
 
 def _is_scope(path: str) -> bool:
-    """Return whether a rule can have a path as it is written."""
+    """Return whether a rule can have this path exactly as it is written."""
     try:
         return canonical_path(path) == path
     except ValidationError:

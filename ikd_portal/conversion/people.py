@@ -1,4 +1,4 @@
-"""Users of other programs, with the hashes that the portal can verify."""
+"""Users of other programs, with the password hashes that the portal can verify."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ KINDS = {
 
 
 def as_json(people: People) -> str:
-    """Return users as `import_users` reads them."""
+    """Return users in the format that `import_users` reads."""
     return json.dumps({"users": people}, indent=2, ensure_ascii=False) + "\n"
 
 
 def kept_hash(text: str, name: str, line: int, report: Report) -> str:
-    """Return a hash if the portal can verify it, otherwise "", with a note that never quotes it."""
+    """Return a hash if the portal can verify it, otherwise "", and report it without quoting the hash."""
     if is_bearable_hash(text):
         return text
     kind = next((kind for start, kind in KINDS.items() if text.startswith(start)), "unknown")
@@ -56,7 +56,7 @@ def of_htpasswd(text: str, report: Report) -> People:
 
 
 def of_authelia(root: Mapping, report: Report) -> People:
-    """Return the users of Authelia's user file. Raise NotConverted."""
+    """Return the users of Authelia's user file. Raises NotConverted."""
     users = root.nodes.get("users")
     if not isinstance(users, Mapping):
         raise NotConverted("There is no section users.")

@@ -1,7 +1,7 @@
-"""Rules of a program where the first match counts, as rules of the portal, which only grant.
+"""Converts rules of which the first match decides to rules of the portal, which only grant.
 
-A rule grants at the strictest level of itself and of all rules that may apply before it to the same people.
-If one of these denies, it grants nothing. Nobody gets more than before, and what is lost is reported.
+A rule grants at the strictest level of itself and all earlier rules that may apply to the same users. If one
+of these denies, it grants nothing. No user gains access, and lost access is reported.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ METHODS = (
     *("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"),
     *("COPY", "LOCK", "MKCOL", "MOVE", "PROPFIND", "PROPPATCH", "UNLOCK"),
 )
-"""Methods that are listed where a rule holds for all but some."""
+"""Methods to list if a rule applies to all methods except some."""
 
 OTHERS = ""
 """Stands for all methods that no rule names."""
@@ -29,7 +29,7 @@ MOST_CELLS = 500
 
 
 class Level(IntEnum):
-    """What a rule asks for, mildest first."""
+    """What a rule requires, mildest first."""
 
     BYPASS = 0
     ONE_FACTOR = 1
@@ -41,14 +41,15 @@ Subject = tuple[str, str]
 """`user` or `group`, and the name."""
 
 Subjects = frozenset[Subject] | None
-"""Any of some subjects; None for everybody."""
+"""Any of these subjects, or None for everybody."""
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A rule of the other program, for one host. Criteria that are None hold always.
+    """A rule of the other program, for one host. A criterion that is None always holds.
 
-    `is_certain` is false if it has a criterion that rules of the portal do not have: it may apply or not.
+    `is_certain` is false if the rule has a criterion that the portal cannot express. Then it may apply or
+    not.
     """
 
     line: int
@@ -72,7 +73,7 @@ class Grant:
     level: Level
 
     def covers(self, other: Grant) -> bool:
-        """Return whether this grant admits everybody whom another one admits."""
+        """Return whether this grant admits everyone whom the other grant admits."""
         if self.level > other.level:
             return False
         return self.subjects is None or (other.subjects is not None and other.subjects <= self.subjects)
@@ -104,7 +105,7 @@ def converted(
 ) -> list[Values]:
     """Return the rules of one host as values of a configuration file.
 
-    `is_ordered`: the first match counts. Otherwise any of the matching rules may be the one that counts.
+    `is_ordered`: the first matching rule decides. Otherwise any of the matching rules may decide.
     """
     return _Conversion(policies, default, report, is_ordered).rules()
 
@@ -126,7 +127,7 @@ class _Conversion:
             rules = self._rules_of(scope)
             if scope == ROOT or rules != found.get(_parent(scope, found), []):
                 found[scope] = rules
-        # A scope that admits nobody has to claim its paths, or the one around it would decide.
+        # A scope that admits nobody must still claim its paths. Otherwise the surrounding scope would decide.
         return [
             {"path": scope[0], "exact": scope[1], **rule}
             for scope, rules in found.items()
@@ -147,7 +148,7 @@ class _Conversion:
         return sorted(rules, key=repr)
 
     def _blocks(self, cells: dict[tuple[Cell, str], Grants]) -> list[_Block]:
-        """Return where each grant holds, as methods and addresses that are as wide as they can be."""
+        """Return the methods and addresses of each grant, as wide as possible."""
         blocks = []
         for grant in {grant for grants in cells.values() for grant in grants}:
             methods_in = {
@@ -164,7 +165,7 @@ class _Conversion:
         return blocks
 
     def _both(self, get: Grants, head: Grants) -> Grants:
-        """Return the grants of GET that hold for HEAD, too: the portal's GET includes it."""
+        """Return the grants of GET that also hold for HEAD, because the portal's GET includes HEAD."""
         kept = frozenset(grant for grant in get if any(each.covers(grant) for each in head))
         kept |= frozenset(grant for grant in head if any(each.covers(grant) for each in get))
         if get - kept:
@@ -173,7 +174,7 @@ class _Conversion:
         return kept
 
     def _grants(self, scope: Scope, method: str, cell: Cell) -> Grants:
-        """Return who is admitted to a scope with a method from some addresses."""
+        """Return who may access a scope with this method from these addresses."""
         found: list[Grant] = []
         matching = [
             (policy, match)
@@ -191,7 +192,7 @@ class _Conversion:
         )
 
     def _intersection(self, matching: Sequence[tuple[Policy, Match]]) -> Grants:
-        """Return what all rules grant that may decide. Each of them decides for everybody."""
+        """Return what every rule that may decide grants. Each of them decides for everybody."""
         deciding = [policy for policy, _match in matching]
         if all(match is not Match.CERTAIN for _policy, match in matching):
             deciding.append(self.default)
@@ -243,7 +244,7 @@ class _Conversion:
 
 
 def _may_overlap(one: Policy, other: Policy) -> bool:
-    """Return whether a person can be a subject of both rules. Users are members of any groups."""
+    """Return whether a user can be a subject of both rules. A user may be in any groups."""
     if one.subjects is None or other.subjects is None:
         return True
     kinds = {kind for kind, _name in one.subjects | other.subjects}
@@ -251,7 +252,7 @@ def _may_overlap(one: Policy, other: Policy) -> bool:
 
 
 def _parent(scope: Scope, scopes: dict[Scope, list[Values]]) -> Scope:
-    """Return the scope that would decide about these paths if there were no `scope`."""
+    """Return the scope that would decide about these paths if `scope` did not exist."""
     path, is_exact = scope
     if is_exact and (path, False) in scopes:
         return path, False

@@ -1,4 +1,4 @@
-"""What a conversion did not carry over, with its line."""
+"""A report of what a conversion left out, with line numbers."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ from dataclasses import dataclass, field
 
 
 class NotConverted(Exception):
-    """A configuration that cannot be read, in words for its administrator."""
+    """A configuration that cannot be read. The text is for its administrator."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
 class Finding:
-    """Something that is not carried over, or only in part. Line 0 is the whole file."""
+    """Something that is left out, or converted only in part. Line 0 is the whole file."""
 
     line: int
     text: str
@@ -25,7 +25,7 @@ class Report:
         self.findings.add(Finding(line, text))
 
     def lines(self, name: str) -> list[str]:
-        """Return the findings as compilers write them."""
+        """Return the findings in the format of compiler messages."""
         return [
             f"{name}:{each.line}: {each.text}" if each.line else f"{name}: {each.text}"
             for each in sorted(self.findings)

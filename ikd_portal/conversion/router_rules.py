@@ -1,4 +1,4 @@
-"""Rules of Traefik's router as alternatives, each a list of conditions that hold together."""
+"""Rules of Traefik's router as alternatives. The conditions of an alternative must all hold."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _WORD = re.compile(r"`([^`]*)`|\"([^\"]*)\"")
 
 
 class UnreadableRule(Exception):
-    """A rule in another language than that of Traefik 1 and 2."""
+    """A rule that Traefik 1 and 2 could not read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ Alternatives = list[list[Condition]]
 
 
 def alternatives_of(text: str) -> Alternatives:
-    """Return a rule as alternatives. Raise UnreadableRule.
+    """Return a rule as alternatives. Raises UnreadableRule.
 
-    What is negated is a condition of its own kind, which nobody can express.
+    A negation becomes a condition `!`, which no conversion can express.
     """
     parser = _Parser(text)
     found = parser.any_of(0)

@@ -1,4 +1,4 @@
-"""What the importers of proxies share: applications for origins, and the provider that they used."""
+"""Code that the importers of proxies share: applications for origins, and the provider that they used."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ GOOGLE = "https://accounts.google.com"
 
 
 def canonical_origins(origins: Iterable[str]) -> list[str]:
-    """Return origins in canonical form, each once. Raise NotConverted."""
+    """Return origins in canonical form, without repetitions. Raises NotConverted."""
     try:
         found = [canonical_origin(each, without_https=False) for each in origins]
     except ValidationError as error:
@@ -35,7 +35,7 @@ def provider(
     groups: dict[str, str] | None = None,
     claim: str = "",
 ) -> dict[str, Any]:
-    """Return the provider as the configuration file has it. Its secret is named, and never copied."""
+    """Return a provider for the configuration file. It names a place for the secret and never copies it."""
     variable = re.sub(r"\W", "_", name).upper()
     report.note(0, "The redirect URI of the portal differs. Register it at the provider.")
     report.note(0, f"The client secret is not copied. Put it into PORTAL_SECRET_{variable}.")

@@ -1,6 +1,6 @@
-"""The configuration of thomseddon's traefik-forward-auth as a configuration file.
+"""Converts the configuration of thomseddon's traefik-forward-auth.
 
-All its rules have the same priority and no order, so where several match, any of them may decide.
+All its rules have the same priority and no order. If several match, any of them may decide.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class _Rule:
 
 
 def convert(text: str, origins: list[str], report: Report) -> tuple[dict[str, Any], People]:
-    """Return the values of a configuration file, and the users of its whitelists. Raise NotConverted."""
+    """Return the values of a configuration file, and the users of its whitelists. Raises NotConverted."""
     options = options_in(text)
     emails: set[str] = set()
     rules = _rules(options, emails, report)
@@ -48,7 +48,7 @@ def convert(text: str, origins: list[str], report: Report) -> tuple[dict[str, An
             "origins": [origin],
             "rules": converted(policies, default, report, is_ordered=False),
         }
-    _note_the_rest(options, report)
+    _report_unknown(options, report)
     values = {"version": 1, "identity_providers": _providers(options, report), "applications": applications}
     people = [{"username": email, "email": email} for email in sorted(emails)]
     if people:
@@ -56,7 +56,7 @@ def convert(text: str, origins: list[str], report: Report) -> tuple[dict[str, An
     return values, people
 
 
-def _note_the_rest(options: Options, report: Report) -> None:
+def _report_unknown(options: Options, report: Report) -> None:
     for name in options:
         is_known = name.startswith(("rule.", "providers")) or name in WITHOUT_EFFECT or name in CARRIED
         if not is_known:
@@ -96,7 +96,7 @@ def _alternatives(text: str, line: int, report: Report) -> list[list[Condition]]
 def _criteria(
     conditions: list[Condition], line: int, report: Report
 ) -> tuple[frozenset[str] | None, tuple[Pattern, ...], frozenset[str] | None, bool]:
-    """Return hosts, paths and methods of an alternative, and whether these are all its conditions."""
+    """Return hosts, paths and methods of an alternative, and whether it has no other conditions."""
     hosts: frozenset[str] | None = None
     methods: frozenset[str] | None = None
     patterns: tuple[Pattern, ...] = (EVERY,)
@@ -132,7 +132,7 @@ def _pattern(name: str, path: str) -> Pattern:
 def _effect(
     options: Options, prefix: str, action: str, emails: set[str], report: Report
 ) -> tuple[Level, Subjects]:
-    """Return what a rule asks for, and of whom."""
+    """Return the level that a rule requires, and for which subjects."""
     if action == "allow":
         return Level.BYPASS, None
     if action != "auth":

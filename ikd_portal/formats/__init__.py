@@ -1,1 +1,1 @@
-"""Dates and times of all pages, where those of Django lack the time zone or are too long for a table."""
+"""Formats of dates and times, because Django's lack the time zone or are too long for tables."""

@@ -1,1 +1,1 @@
-"""The first page of the administration at a glance: figures, plots, and a search over everything."""
+"""Parts of the admin's first page: figures, plots, and a search over everything."""

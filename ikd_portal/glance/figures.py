@@ -1,4 +1,4 @@
-"""Figures of the first page: live sessions, and the slowest identity provider."""
+"""Figures on the first page: live sessions, and the slowest identity provider."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ from authgate.models import AuditEvent
 from authgate.sign_ins import live_sign_ins, without_idle
 
 MOST_COUNTED = 10_000
-LOOKED_AT = 500
-"""Newest sign-ins that are looked at for the times of providers."""
+MAX_CHECKED = 500
+"""Sign-ins that are read at most, newest first, for the response times of providers."""
 
 LATELY = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure with what it counts, a note, and the page that has more."""
+    """A figure: what it counts, its value, a note, and the URL of a page with more."""
 
     title: str
     value: str
@@ -57,10 +57,10 @@ def _live_sessions() -> Figure:
 
 
 def _slowest_provider() -> Figure | None:
-    """Return the provider whose part of a sign-in takes longest, by the median of the newest ones."""
+    """Return the slowest provider, by the median time of its part in recent sign-ins."""
     recent = AuditEvent.objects.filter(kind="sign_in", at__gte=timezone.now() - LATELY).order_by("-at")
     times: dict[str, list[float]] = defaultdict(list)
-    for details in recent.values_list("details", flat=True)[:LOOKED_AT]:
+    for details in recent.values_list("details", flat=True)[:MAX_CHECKED]:
         slug, took = _time_in(details)
         if slug:
             times[slug].append(took)
@@ -80,7 +80,7 @@ def _slowest_provider() -> Figure | None:
 
 
 def _time_in(details: Any) -> tuple[str, float]:
-    """Return the provider of a sign-in with its time in seconds; no name if there is none."""
+    """Return the provider of a sign-in and its time in seconds. The name is "" without a provider."""
     found = details.get("provider_seconds") if isinstance(details, dict) else None
     slug = details.get("upstream") if isinstance(details, dict) else None
     if not isinstance(found, int | float) or isinstance(found, bool) or not isinstance(slug, str):

@@ -1,4 +1,4 @@
-"""Events of the last days as small plots. The server draws them; assistive technology reads a table."""
+"""Small plots of recent events. The server draws them; screen readers read a table instead."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 
 DAYS = 14
 MOST_COUNTED = 20_000
-"""Events of a kind that are counted for one day. A flood must not make the page slow."""
+"""Events of a kind that are counted for one day at most, so that a flood cannot slow the page."""
 
 BAR, GAP, HEIGHT = 16, 6, 64
-"""Measures of a plot in the units of its view box."""
+"""Sizes in a plot, in units of its view box."""
 
 KINDS: tuple[tuple[str, _StrPromise], ...] = (
     ("sign_in", _("Sign-ins")),
@@ -35,7 +35,7 @@ KINDS: tuple[tuple[str, _StrPromise], ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A day of a plot: how many events, and where the bar stands. `is_capped` means "or more"."""
+    """One day of a plot: the number of events and the bar's position. `is_capped` means "or more"."""
 
     day: date
     count: int
@@ -47,7 +47,7 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class Plot:
-    """The events of one kind by day. `total` is their number; `url` leads to the list of them."""
+    """The events of one kind by day. `total` is their number, `url` the list of them."""
 
     kind: str
     title: _StrPromise
@@ -97,9 +97,9 @@ def _bars(days: Sequence[date], counts: Sequence[int]) -> Iterable[Bar]:
 
 
 def _counts(wanted: Sequence[tuple[str, datetime, datetime]]) -> list[int]:
-    """Return how many events of a kind there were between two moments, for each: at most `MOST_COUNTED` + 1.
+    """Return the number of events for each kind and period, at most `MOST_COUNTED` + 1.
 
-    Each count reads one stretch of the index of kind and time. Grouped by day, all events would be read.
+    Each count reads one range of the index of kind and time. Grouping by day would read all events.
     """
     parts: list[str] = []
     parameters: list[Any] = []

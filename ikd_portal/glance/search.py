@@ -1,4 +1,4 @@
-"""The search over everything: each kind of row that the administrator may view, one query each."""
+"""The search over everything: each kind of row that the administrator may view. One query each."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ LONGEST = 200
 
 
 class SearchForm(forms.Form):
-    """The words to search for. A form refuses what a database cannot compare, such as NUL."""
+    """The search text. The form refuses what a database cannot compare, such as NUL."""
 
     q = forms.CharField(label=_("Search"), max_length=LONGEST)
 
 
 @dataclass(frozen=True, slots=True)
 class Hit:
-    """A row that was found: its name, where its page is, and what tells it from others."""
+    """A row that was found: its name, its URL, and a note that distinguishes it from others."""
 
     name: str
     url: str
@@ -43,7 +43,7 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Hits:
-    """The rows of one kind. `more` is the list that has all of them, or empty."""
+    """The found rows of one kind. `more` is the URL of the full list, or ""."""
 
     title: _StrPromise
     hits: tuple[Hit, ...]
@@ -52,7 +52,7 @@ class Hits:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of rows: the permissions to view them, and how they are found and shown."""
+    """A kind of row: the permissions to view it, and how to find and show its rows."""
 
     title: _StrPromise
     permissions: tuple[str, ...]
@@ -62,7 +62,7 @@ class Kind:
 
 
 def search(request: HttpRequest, text: str) -> list[Hits]:
-    """Return what was found, in the order of `KINDS`. At most one query for each kind."""
+    """Return the found rows in the order of `KINDS`. At most one query for each kind."""
     found = []
     for kind in KINDS:
         if not all(request.user.has_perm(permission) for permission in kind.permissions):
@@ -79,7 +79,7 @@ def _list(kind: Kind, text: str) -> str:
 
 
 def _in(text: str, *fields: str) -> Q:
-    """Return the condition that one of some fields contains a text, in any letter case."""
+    """Return the condition that one of the fields contains the text, in any letter case."""
     found = Q()
     for field in fields:
         found |= Q(**{f"{field}__icontains": text})
@@ -125,7 +125,7 @@ def _clients(text: str) -> QuerySet[Client]:
 
 
 def _decisions(text: str) -> QuerySet[AuditEvent]:
-    """Return the events of a decision id, which has an index. A part of one finds nothing."""
+    """Return the events with a decision id, which is indexed. A partial id finds nothing."""
     return AuditEvent.objects.filter(decision_id=text.lower()).exclude(decision_id="")
 
 
@@ -204,4 +204,4 @@ KINDS: tuple[Kind, ...] = (
         "admin:openid_client_changelist",
     ),
 )
-"""What is searched, in the order of the page."""
+"""The kinds that are searched, in the order of the page."""

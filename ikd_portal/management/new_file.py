@@ -1,4 +1,4 @@
-"""Files that a command creates, and never writes over."""
+"""Creates files for commands. It never overwrites a file."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 
 
 def write_new(path: Path, text: str, mode: int = 0o666) -> None:
-    """Write a new file with these permissions, less the umask. Raise CommandError if it exists."""
+    """Write a new file with these permissions, less the umask. Raises CommandError if it exists."""
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(file, "w", encoding="utf-8", newline="") as written:

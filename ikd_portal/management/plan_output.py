@@ -1,4 +1,4 @@
-"""Plans in words, for the commands that show one."""
+"""Plans as text, for the commands that show one."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ SHOWN_PROBLEMS = 50
 
 
 class PlanCommand(BaseCommand):
-    """A command that begins with a plan."""
+    """A command that shows a plan first."""
 
     def show_plan(self, path: Path, *, prunes: bool) -> tuple[ConfigurationFile, Plan]:
-        """Print the plan of a file, and return both."""
+        """Print the plan of a file, and return the file with its plan."""
         try:
             file = ConfigurationFile.read(path)
             plan = make_plan(file, prunes=prunes)
@@ -31,8 +31,8 @@ class PlanCommand(BaseCommand):
             self.stdout.write(line)
         for note in plan.notes:
             self.stdout.write(f"Note: {note}")
-        told = f"Plan: {described(plan.changes)}." if plan.changes else "Nothing to change."
-        self.stdout.write(told)
+        summary = f"Plan: {described(plan.changes)}." if plan.changes else "Nothing to change."
+        self.stdout.write(summary)
         return file, plan
 
 
@@ -43,7 +43,7 @@ def described(changes: list[Change]) -> str:
 
 
 def in_words(path: Path, invalid: InvalidFile) -> str:
-    """Return the problems of a file, one on a line, as compilers write them."""
+    """Return the problems of a file, one per line, in the format of compiler messages."""
     lines = [
         f"{path}:{each.line}: {each.text}" if each.line else each.text
         for each in invalid.problems[:SHOWN_PROBLEMS]

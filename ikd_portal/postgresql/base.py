@@ -1,7 +1,8 @@
-"""Connections that time out if the server keeps them open but does not answer.
+"""Connections with a timeout for a server that keeps them open but does not answer.
 
-Neither `statement_timeout` nor TCP notices a backend that was stopped: its kernel still acknowledges. A lock
-that is never released, a storage that hangs and a pooler without a free connection look the same.
+Neither `statement_timeout` nor TCP notices a stopped backend, because its kernel still acknowledges packets.
+The same happens with a lock that is never released, with a hung storage, and with a pooler that has no free
+connection.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from ikd_portal.postgresql.operations import OPERATORS, DatabaseOperations
 
 
 class ImpatientConnection(psycopg.Connection[Any]):
-    """Every statement, commit and rollback passes `wait`."""
+    """A connection with a timeout. Every statement, commit and rollback goes through `wait`."""
 
     def wait(self, gen: PQGen[RV], interval: float = 0.1, timeout: float | None = None) -> RV:
         seconds = database_timeout.limit()
@@ -27,7 +28,7 @@ class ImpatientConnection(psycopg.Connection[Any]):
         try:
             return super().wait(gen, interval, seconds)
         except psycopg.errors._WaitTimeout:
-            # The answer may still come, and would be taken for the answer to the next question.
+            # The answer may still arrive. The next query would take it for its own answer.
             self.close()
             raise psycopg.OperationalError(f"the database has not answered for {seconds:g} seconds") from None
 

@@ -1,18 +1,18 @@
-"""Names compared without their letter case: the same way on PostgreSQL as on SQLite."""
+"""Case-insensitive comparison of names, the same on PostgreSQL as on SQLite."""
 
 from __future__ import annotations
 
 from django.db.backends.postgresql import operations
 
 OPERATORS = {"iexact": '= LOWER((%s)::text COLLATE "C")'}
-"""What stands before and around the value of a lookup."""
+"""The SQL operator and the expression around the value of a lookup."""
 
 
 class DatabaseOperations(operations.DatabaseOperations):
-    """`iexact` ignores the case of ASCII letters only, as it does on SQLite.
+    r"""Make `iexact` ignore the case of ASCII letters only, as on SQLite.
 
-    Django compares in capitals, where "m\u0131ke@example.com" is "mike@example.com": the mailbox of one user
-    would be the address of another.
+    Django compares in capitals, where "m\u0131ke@example.com" equals "mike@example.com". Then one user's
+    mailbox would match another user's address.
     """
 
     def lookup_cast(self, lookup_type: str, internal_type: str | None = None) -> str:

@@ -1,6 +1,6 @@
-"""Connections that the threads of a process open one after the other.
+"""A lock that makes the threads of a process open connections one after the other.
 
-Each connection starts a process of the server, whose priority the portal cannot lower. When everybody signs
+For each connection, PostgreSQL starts a process, whose priority the portal cannot lower. When all users sign
 in at once, a dozen of these at the same moment would delay checks on the same machine.
 """
 
@@ -10,14 +10,14 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-PATIENCE = 0.5
-"""Seconds that a thread waits for its turn. After it, it connects beside the others."""
+MAX_WAIT = 0.5
+"""Seconds that a thread waits for its turn. Then it connects anyway."""
 
 _lock: threading.Lock | None = None
 
 
 def take_turns() -> None:
-    """Let the threads of this process take turns from now on."""
+    """Make the threads of this process take turns from now on."""
     global _lock
     _lock = threading.Lock()
 
@@ -25,7 +25,7 @@ def take_turns() -> None:
 @contextmanager
 def turn() -> Iterator[None]:
     """Wait for this thread's turn, if threads take turns."""
-    has_turn = _lock is not None and _lock.acquire(timeout=PATIENCE)
+    has_turn = _lock is not None and _lock.acquire(timeout=MAX_WAIT)
     try:
         yield
     finally:

@@ -1,4 +1,4 @@
-"""On the page of an object: that a configuration file manages it, and how it differs from the file."""
+"""A template tag that shows whether a configuration file manages an object, and how they differ."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ KIND_OF = {"application": APPLICATION, "group": GROUP, "upstream": PROVIDER}
 
 @register.inclusion_tag("admin/managed.html")
 def managed_by_file(original: Model | None) -> dict[str, Any]:
-    """Return what the note above a form shows. Clients are on the page of their application."""
+    """Return the context of the note above a form. An application's page includes its clients."""
     if original is None or original.pk is None:
         return {"managed": []}
     kind = KIND_OF[str(original._meta.model_name)]

@@ -1,1 +1,1 @@
-"""Deletes what has ended, in small batches, in one process at a time, and never in a check."""
+"""Deletes expired rows in small batches, in one process at a time, and never during a check."""

@@ -1,4 +1,4 @@
-"""The kinds of rows that end, and how long each is kept after its end."""
+"""The kinds of rows to delete, and how long each is kept after its end."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ SIGN_IN_EVENTS = (
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of rows. `delete` deletes one batch of those that are over, and returns their number."""
+    """A kind of row. `delete` deletes one batch of expired rows and returns their number."""
 
     name: str
     delete: Callable[[], int]
@@ -70,7 +70,7 @@ def over_sign_ins() -> QuerySet[SignIn]:
 
 
 def _sign_ins() -> Rows:
-    """Return those without a grant that outlives them: its client refreshes tokens by the sign-in's row."""
+    """Return those without a longer-lived grant, whose client needs the sign-in's row to refresh tokens."""
     outlives = Grant.objects.filter(sign_in=OuterRef("pk"), ended_at=None, offline=True)
     return over_sign_ins().filter(~Exists(outlives))
 
@@ -128,7 +128,7 @@ def _people_in_access_reviews() -> Rows:
 
 
 def _access_reviews() -> Rows:
-    """Return those whose entries are deleted: a review can have thousands."""
+    """Return those whose entries are already deleted, because a review can have thousands."""
     return over_reviews(_before("IKD_KEEP_ACCESS_REVIEWS")).filter(entries=None)
 
 
@@ -137,13 +137,13 @@ def _configuration_events() -> Rows:
 
 
 def _by(old: Callable[[], Rows]) -> Callable[[], int]:
-    """Return a function that deletes a batch of the rows that `old` selects at that time."""
+    """Return a function that deletes a batch of the rows that `old` returns at that time."""
 
     def delete() -> int:
         keys = list(old().order_by().values_list("pk", flat=True)[:BATCH])
         if keys:
             with transaction.atomic():
-                # With the condition again: an invitation may have been sent once more since.
+                # Filter again, because an invitation may have been sent again meanwhile.
                 old().filter(pk__in=keys).delete()
         return len(keys)
 
@@ -151,12 +151,12 @@ def _by(old: Callable[[], Rows]) -> Callable[[], int]:
 
 
 def _end_memberships() -> int:
-    """Delete a batch of ended memberships, and record their ends. They counted nowhere since then."""
+    """Delete a batch of ended memberships, which had no effect any more, and record their ends."""
     return clear(Membership.everything.filter(ended()).order_by("ends_at")[:BATCH])
 
 
 def _delete_request_counts() -> int:
-    """Delete a batch of old counts. Nothing hangs on them, so that one statement takes many."""
+    """Delete a batch of old counts. No other rows refer to them, so one statement can delete many."""
     return _delete_old(RequestCount.objects.all())
 
 
@@ -171,7 +171,7 @@ def _delete_old(counts: Rows) -> int:
 
 
 def _delete_cache_entries() -> int:
-    """Delete expired codes and limits, if tables keep them rather than Redis."""
+    """Delete expired codes and limits, if tables rather than Redis store them."""
     tables = [cache for cache in map(caches.__getitem__, settings.CACHES) if isinstance(cache, TableCache)]
     return max((table.delete_expired(BATCH) for table in tables), default=0)
 
@@ -201,4 +201,4 @@ KINDS = (
     Kind("kept pages", lambda: kept_pages.remove_expired(timezone.now()), 500),
     Kind("codes and limits", _delete_cache_entries),
 )
-"""In this order: a sign-in goes after its gate sessions, so that no transaction deletes many of them."""
+"""In this order: gate sessions before their sign-in, so that no transaction deletes many of them."""

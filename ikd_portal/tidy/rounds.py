@@ -1,4 +1,4 @@
-"""Rounds of deletions, in a thread of the processes that answer pages. A lease says whose turn it is."""
+"""Rounds of deletions, in a thread of the page processes. A lease decides which process runs one."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ log = logging.getLogger("ikd.tidy")
 
 LEASE = "tidy"
 LEASE_SECONDS = 60.0
-"""How long a process may take for one batch until another may begin."""
+"""Seconds that a process may take for one batch before another process may begin."""
 
 PAUSE = 0.05
-"""Seconds between two batches, in which others may write."""
+"""Seconds between two batches, so that others can write."""
 
 BATCHES = 50
-"""Batches of each kind in one round: a large backlog is deleted over many rounds."""
+"""Batches of each kind in one round. A large backlog takes several rounds."""
 
 
 class LeaseLost(Exception):
-    """Another process tidies now."""
+    """Another process has the lease."""
 
 
 def go(holder: str, batches: int | None = BATCHES, pause: float = PAUSE) -> Counter[str]:
-    """Delete what is over, and return the number of rows of each kind. `batches` None: all of it.
+    """Delete expired rows and return the number of each kind. `batches` None deletes all.
 
     Raises LeaseLost if another process has the lease.
     """
@@ -43,12 +43,12 @@ def go(holder: str, batches: int | None = BATCHES, pause: float = PAUSE) -> Coun
     turn = _Turn(holder)
     for kind in KINDS:
         done[kind.name] += _delete(kind, batches, pause, turn.hold)
-    sqlite.keep_up()
+    sqlite.maintain()
     return +done
 
 
 class _Turn:
-    """The lease of one round, extended when a third of it is over."""
+    """The lease of one round, extended after a third of its time."""
 
     def __init__(self, holder: str) -> None:
         self._holder = holder
@@ -84,7 +84,7 @@ def new_holder() -> str:
 
 
 def start() -> None:
-    """Start the thread, unless a setting forbids it. Called once, after the worker has forked."""
+    """Start the thread, unless a setting disables it. Call it once, after the worker has forked."""
     if settings.IKD_TIDY_EVERY:
         threading.Thread(target=_run, name="ikd-tidy", daemon=True).start()
 

@@ -1,4 +1,4 @@
-"""SQLite's file: free pages go back to the disk, and the planner's statistics stay current.
+"""Maintenance of SQLite's file: returns free pages to the disk and updates the planner's statistics.
 
 PostgreSQL does both by itself (autovacuum).
 """
@@ -9,14 +9,14 @@ from django.db import connection, connections
 
 INCREMENTAL = 2
 LEAST_FREE_PAGES = 2_000
-"""Free pages that a file keeps for its next rows: 8 MB."""
+"""Free pages that a file keeps for new rows: 8 MB."""
 
 PAGES_AT_ONCE = 500
 """Pages that one transaction returns to the disk."""
 
 
 def choose_vacuum(using: str) -> None:
-    """Let an empty file shrink later (auto_vacuum). A file with tables needs `compact` for that."""
+    """Make a new, empty file able to shrink (auto_vacuum). A file with tables needs `compact` for that."""
     database = connections[using]
     if database.vendor != "sqlite" or database.in_atomic_block:
         return
@@ -27,7 +27,7 @@ def choose_vacuum(using: str) -> None:
 
 
 def compact() -> None:
-    """Write the whole file again without its free pages. Nobody else can write meanwhile."""
+    """Rewrite the whole file without its free pages. Other writes have to wait."""
     if connection.vendor != "sqlite":
         return
     with connection.cursor() as cursor:
@@ -36,8 +36,8 @@ def compact() -> None:
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def keep_up() -> None:
-    """Return free pages to the disk, a few at a time, and renew the planner's statistics."""
+def maintain() -> None:
+    """Return free pages to the disk, a few at a time, and update the planner's statistics."""
     if connection.vendor != "sqlite":
         return
     with connection.cursor() as cursor:

@@ -172,7 +172,7 @@ def test_half_an_answer_reaches_nobody_as_a_whole_one(
 ) -> None:
     """A small page that is cut off becomes a 503, after which the proxies ask another portal."""
     monkeypatch.setenv(page_socket.VARIABLE, "")
-    listening, folder = page_socket.made_in(tmp_path)
+    listening, folder = page_socket.open_or_inherit(tmp_path)
     told: list[int | str] = []
 
     async def half_an_answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -291,7 +291,7 @@ def test_no_network_has_more_than_its_part_of_the_requests_under_way(
 ) -> None:
     """The page processes answer nothing here, so that all requests stay under way."""
     monkeypatch.setenv(page_socket.VARIABLE, "")
-    listening, folder = page_socket.made_in(tmp_path)
+    listening, folder = page_socket.open_or_inherit(tmp_path)
     statuses: dict[str, list[int]] = {"192.0.2.1": [], "192.0.2.2": []}
 
     async def ask(forwarder: Forwarder, client: str) -> None:
@@ -356,9 +356,9 @@ def test_a_variable_that_names_no_socket_is_not_believed(
 ) -> None:
     monkeypatch.setenv(page_socket.VARIABLE, told)
 
-    listening, folder = page_socket.made_in(tmp_path)
+    listening, folder = page_socket.open_or_inherit(tmp_path)
 
-    assert page_socket.made_in(tmp_path) == (listening, folder)
+    assert page_socket.open_or_inherit(tmp_path) == (listening, folder)
     assert [each.name[:6] for each in tmp_path.iterdir()] == ["pages-"]
     page_socket.remove()
     assert list(tmp_path.iterdir()) == []

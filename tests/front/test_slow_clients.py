@@ -125,7 +125,7 @@ def test_a_body_too_slow_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> N
         await asyncio.Event().wait()
         raise AssertionError
 
-    with pytest.raises(slow_clients.Unfit) as refused:
+    with pytest.raises(slow_clients.RefusedRequest) as refused:
         asyncio.run(slow_clients.body_of([(b"content-length", b"9")], receive))
 
     assert refused.value.status == 408
@@ -139,7 +139,7 @@ def test_what_is_refused_leaves_nothing_behind() -> None:
 
     refused = []
     for _ in range(3):
-        with pytest.raises(slow_clients.Unfit) as each:
+        with pytest.raises(slow_clients.RefusedRequest) as each:
             asyncio.run(slow_clients.body_of([(b"content-length", b"99999999")], receive))
         refused.append(each.value)
 

@@ -41,7 +41,7 @@ def most_at_once(threads: int) -> int:
 
 
 def test_one_thread_connects_at_a_time(taking_turns: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(turns, "PATIENCE", 60)
+    monkeypatch.setattr(turns, "MAX_WAIT", 60)
 
     assert most_at_once(8) == 1
 
@@ -55,7 +55,7 @@ def test_threads_that_take_no_turns_connect_at_once(monkeypatch: pytest.MonkeyPa
 def test_a_thread_gives_up_its_turn_if_another_one_hangs(
     taking_turns: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(turns, "PATIENCE", 0.01)
+    monkeypatch.setattr(turns, "MAX_WAIT", 0.01)
 
     with turns.turn():
         assert most_at_once(2) >= 1

@@ -95,7 +95,7 @@ def test_who_waits_too_long_is_turned_away_and_leaves_no_trace() -> None:
 
 
 def test_a_provider_that_hangs_keeps_nobody_in_the_queue(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(thread_queue, "HUNG", 0.0)
+    monkeypatch.setattr(thread_queue, "SLOW_AFTER", 0.0)
 
     async def story() -> list[bool]:
         queue, done = ThreadQueue(16, wait=60), asyncio.Event()

@@ -301,7 +301,7 @@ def test_the_file_of_a_new_portal_can_shrink(people: Cast, monkeypatch: pytest.M
     large = sqlite._number("page_count")
     AuditEvent.objects.all().delete()
 
-    sqlite.keep_up()
+    sqlite.maintain()
 
     assert sqlite._number("auto_vacuum") == sqlite.INCREMENTAL
     assert sqlite._number("page_count") < large / 2
@@ -316,7 +316,7 @@ def test_an_earlier_file_shrinks_once_it_was_compacted(people: Cast, monkeypatch
     AuditEvent.objects.bulk_create(rows.event("refused") for _ in range(20_000))
     AuditEvent.objects.all().delete()
     large = sqlite._number("page_count")
-    sqlite.keep_up()
+    sqlite.maintain()
     unchanged = sqlite._number("page_count")
 
     sqlite.compact()

@@ -81,6 +81,6 @@ class Command(BaseCommand):
         return oauth2_proxy.convert(text, options["origin"], report, [*emails])
 
     def _write(self, path: Path, text: str) -> None:
-        """Write a new file that only this user can read."""
+        """Write a new file that only the calling user can read."""
         write_new(path, text, 0o600)
         self.stdout.write(f"Wrote {path}.")

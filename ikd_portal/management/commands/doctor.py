@@ -15,7 +15,7 @@ from authgate.doctor.words import LEVELS, label_of, text_of
 from authgate.models import Application
 
 WAITS = 30
-"""Seconds for which the command waits for another run to end."""
+"""Seconds that the command waits for another run to end."""
 
 
 class Command(BaseCommand):
@@ -37,7 +37,7 @@ class Command(BaseCommand):
         found = self._examined(applications, options)
         if options["json"]:
             values = {
-                name: [finding.as_values() | _told(finding) for finding in each] for name, each in found
+                name: [finding.as_values() | _texts(finding) for finding in each] for name, each in found
             }
             self.stdout.write(json.dumps(values, indent=2, ensure_ascii=False))
         else:
@@ -57,7 +57,7 @@ class Command(BaseCommand):
     def _examined(
         self, applications: list[Application], options: dict[str, Any]
     ) -> list[tuple[str, list[Finding]]]:
-        """Return the findings by application, "" for the portal. Reports are kept of a plain run only."""
+        """Return the findings by application, "" for the portal. Only runs without options store reports."""
         holder = self._hold()
         if not (options["path"] or options["at"]):
             reports = rounds.run(applications, holder=holder, with_portal=not options["applications"])
@@ -91,5 +91,5 @@ class Command(BaseCommand):
                     self.stdout.write(f"    {finding.line}")
 
 
-def _told(finding: Finding) -> dict[str, str]:
+def _texts(finding: Finding) -> dict[str, str]:
     return {"label": label_of(finding), "text": text_of(finding)}

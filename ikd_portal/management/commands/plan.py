@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 from ikd_portal.management.plan_output import PlanCommand
 
 CHANGES = 2
-"""Exit status if there are changes and the caller asked for it."""
+"""Exit status with --exit-code if there are changes."""
 
 
 class Command(PlanCommand, BaseCommand):
