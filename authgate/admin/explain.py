@@ -243,7 +243,7 @@ def _result(request: HttpRequest, explanation: Explanation) -> dict[str, Any]:
         "lines": [(line, words.rule_state(line)) for line in lines],
         "wanted": [line for line in lines if line.traced.decides and line.wanted],
         "application_page": page,
-        "readings": [(reading, words.scope_words(reading.scope)) for reading in explanation.readings],
+        "variants": [(variant, words.scope_words(variant.scope)) for variant in explanation.variants],
         "answers": [_answer(outcome, explanation.contract) for outcome in explanation.outcomes],
         "oauth2": settings.IKD_OAUTH2_CONTRACT,
     }

@@ -35,7 +35,7 @@ from authgate.decision.target import Target, without_code
 from authgate.explain.heads import cookie_for, facts_of, token_for, urls_of_checks
 from authgate.explain.persons import Standing
 from authgate.explain.question import Question
-from authgate.explain.trace import Reading, TracedRule, readings_of, rules_of
+from authgate.explain.trace import TracedRule, Variant, rules_of, variants_of
 from authgate.explain.worlds import PRESENT, World
 from authgate.worker import loader
 
@@ -74,7 +74,7 @@ class Explanation:
     verdict: Verdict
     reason: str
     decision: Decision | None
-    readings: tuple[Reading, ...]
+    variants: tuple[Variant, ...]
     rules: tuple[TracedRule, ...]
     at: float
     world: World = PRESENT
@@ -194,7 +194,7 @@ def _unread(
         verdict=Verdict.ALLOW if is_let_in else Verdict.REFUSE,
         reason=refusal.reason if refusal else "the portal's own pages",
         decision=None,
-        readings=(),
+        variants=(),
         rules=(),
         at=now,
         world=world,
@@ -229,7 +229,7 @@ def _explained(
         verdict,
         reason,
         decision,
-        readings_of(application, target, subject, now),
+        variants_of(application, target, subject, now),
         rules_of(application, target, subject, now),
         now,
         world,

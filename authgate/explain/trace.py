@@ -1,4 +1,4 @@
-"""How a decision came about: each path reading and each rule, put to `decide` alone.
+"""How a decision is made: the result of `decide` for each path variant and each rule alone.
 
 There is no second implementation of the rules here. `decide` answers about an application that holds
 only the part in question.
@@ -19,7 +19,7 @@ Scopes = dict[tuple[str, bool], Scope]
 
 
 @dataclass(frozen=True, slots=True)
-class Reading:
+class Variant:
     """A way to read a path, the scope that it falls under, and the verdict there. None is "no rule"."""
 
     path: str
@@ -39,10 +39,10 @@ class TracedRule:
     lacking: tuple[str, ...] = ()
 
 
-def readings_of(
+def variants_of(
     application: Application, target: Target, subject: Subject | None, now: float
-) -> tuple[Reading, ...]:
-    """Return each reading of the path, without those that a path before them settles in the same way.
+) -> tuple[Variant, ...]:
+    """Return the variants of the path. Of several with the same scope and verdict, return the first only.
 
     Empty if the path cannot be read safely. If the contract tells no path, each scope counts.
     """
@@ -53,37 +53,37 @@ def readings_of(
         paths = variants(target.path)
     except BadTarget:
         return ()
-    found: dict[tuple[int, Verdict], Reading] = {}
+    found: dict[tuple[int, Verdict], Variant] = {}
     for path in paths:
         for scopes, text in ((application.scopes, composed(path)), (application.folded, folded(path))):
-            reading = _read_as(application, scopes, text, target, subject, now)
-            found.setdefault((id(reading.scope), reading.verdict), reading)
+            variant = _decide_for(application, scopes, text, target, subject, now)
+            found.setdefault((id(variant.scope), variant.verdict), variant)
     return tuple(found.values())
 
 
 def _each_scope(
     application: Application, target: Target, subject: Subject | None, now: float
-) -> list[Reading]:
+) -> list[Variant]:
     found = []
     for scope in dict.fromkeys(map(id, application.scopes.values())):
         one = next(each for each in application.scopes.values() if id(each) == scope)
         verdict = _decided(application, {("/", False): one}, "/", target, subject, now)
-        found.append(Reading(one.path, one, verdict))
+        found.append(Variant(one.path, one, verdict))
     if ("/", False) not in application.scopes:
-        found.append(Reading("/", None, Verdict.REFUSE))
+        found.append(Variant("/", None, Verdict.REFUSE))
     return found
 
 
-def _read_as(
+def _decide_for(
     application: Application, scopes: Scopes, path: str, target: Target, subject: Subject | None, now: float
-) -> Reading:
+) -> Variant:
     """Return what `decide` says of a path that everybody reads in one way."""
     numbered = list(scopes.values())
     markers = {key: Scope(key[0], key[1], (Rule(number, Who.EVERYONE),)) for number, key in enumerate(scopes)}
     alone = _alone(application, markers)
     number = decide(alone, target._replace(uri=path, plain_path=path), None, now).rule
     verdict = _decided(application, scopes, path, target, subject, now)
-    return Reading(path, None if number is None else numbered[number], verdict)
+    return Variant(path, None if number is None else numbered[number], verdict)
 
 
 def _decided(
@@ -105,7 +105,7 @@ def rules_of(
     application: Application, target: Target, subject: Subject | None, now: float
 ) -> tuple[TracedRule, ...]:
     """Return every rule of an application, those of deciding scopes first."""
-    deciding = {id(reading.scope) for reading in readings_of(application, target, subject, now)}
+    deciding = {id(variant.scope) for variant in variants_of(application, target, subject, now)}
     traced: dict[tuple[int, str, bool], TracedRule] = {}
     for scope in (*application.scopes.values(), *application.folded.values()):
         for rule in scope.rules:

@@ -257,14 +257,14 @@ def as_values(explanation: Explanation) -> dict[str, Any]:
             "token": person.token,
             "note": explanation.standing.note,
         },
-        "readings": [
+        "variants": [
             {
-                "path": reading.path,
-                "scope": reading.scope.path if reading.scope else None,
-                "exact": reading.scope.exact if reading.scope else False,
-                "verdict": reading.verdict.name.lower(),
+                "path": variant.path,
+                "scope": variant.scope.path if variant.scope else None,
+                "exact": variant.scope.exact if variant.scope else False,
+                "verdict": variant.verdict.name.lower(),
             }
-            for reading in explanation.readings
+            for variant in explanation.variants
         ],
         "rules": [
             {
@@ -316,11 +316,11 @@ def as_text(explanation: Explanation) -> str:
         place = scope_words(Scope(traced.path, traced.exact, ()))
         lines.append(f"  {traced.rule} {place} ({line.who}): {rule_state(line)}")
         lines += [f"      {sentence}" for sentence in line.wanted if traced.decides]
-    if len(explanation.readings) > 1:
-        lines += ["", f"{_('Path readings')}:"]
+    if len(explanation.variants) > 1:
+        lines += ["", f"{_('Path variants')}:"]
         lines += [
-            f"  {reading.path} -> {scope_words(reading.scope)}: {reading.verdict.name}"
-            for reading in explanation.readings
+            f"  {variant.path} -> {scope_words(variant.scope)}: {variant.verdict.name}"
+            for variant in explanation.variants
         ]
     return "\n".join([line for line in lines[:3] if line] + lines[3:] + _answer_lines(explanation.outcome))
 

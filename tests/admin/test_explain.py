@@ -114,7 +114,7 @@ def test_several_conditions_are_all_named(wiki: Application, bob: User, carols: 
     assert "The sign-in has a second factor." in page
 
 
-def test_path_readings_are_shown(wiki: Application, alice: User, carols: Client) -> None:
+def test_path_variants_are_shown(wiki: Application, alice: User, carols: Client) -> None:
     page = asked(carols, url=f"{WIKI}/public/..%2foffice", person="alice").content.decode()
 
     assert "Servers read this path in several ways." in page
