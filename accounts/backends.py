@@ -1,4 +1,4 @@
-"""Users by their name and password."""
+"""Authentication by name and password, and the look-up of users by name."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LONGEST_LOGIN = 254
 
 
 def name_key(login: str) -> str:
-    """Return the form in which all spellings of a name are equal. Attempts are counted under it."""
+    """Return the form of a name that is equal for all its spellings. Attempts count under this form."""
     return unicodedata.normalize("NFKC", login.strip()).casefold()
 
 
@@ -78,17 +78,18 @@ _PERMISSIONS = PreparedLookup(_permissions_of, int)
 class PasswordBackend(AuthenticationBackend):
     """Authentication by name and password.
 
-    An unknown name, a disabled user, a missing and a wrong password each cost one hash.
+    An unknown name, a disabled user, a missing and a wrong password each cost one hash. So the response time
+    reveals none of them.
     """
 
     def get_user(self, user_id: int) -> User | None:
-        """Return the user of a session if they can sign in. Every page of a signed-in user asks."""
+        """Return the user of a session if they can sign in. Every page of a signed-in user calls this."""
         rows = _WITH_KEY.rows(user_id)
         user = instance_of(User, rows[0]) if rows else None
         return user if self.user_can_authenticate(user) else None
 
     def get_all_permissions(self, user_obj: Any, obj: Any = None) -> set[str]:
-        """Return a user's own permissions and those of their groups, by one query."""
+        """Return a user's own permissions and those of their groups. One query."""
         has_own = user_obj.is_active and not user_obj.is_superuser and obj is None
         if has_own and not hasattr(user_obj, "_perm_cache"):
             rows = _PERMISSIONS.rows(user_obj.pk)

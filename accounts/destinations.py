@@ -19,14 +19,14 @@ _TOKENS = re.compile(r"(?:^|[?&])(?:access_token|id_token|refresh_token|code|tok
 
 
 def redirect_target(text: str | None) -> str | None:
-    """Return the URL to which a browser may be sent, or None. A relative URL is one of the portal's."""
+    """Return the URL if the portal may redirect a browser to it, or None. A relative URL is the portal's."""
     return validate_target(text, base=settings.IKD_PORTAL_ORIGIN, allowed=is_allowed_origin)
 
 
 def with_fragment(url: str | None, fragment: str) -> str | None:
-    """Return an allowed URL with the fragment that the visitor's browser has, if it fits.
+    """Return an allowed URL with the fragment of the visitor's browser, if it is not too long.
 
-    Fragments with tokens of other protocols are left out.
+    Leave out fragments with tokens of other protocols.
     """
     fragment = fragment.removeprefix("#")
     fits = url is not None and len(fragment) <= LONGEST_FRAGMENT and len(url) + len(fragment) < LONGEST

@@ -1,4 +1,4 @@
-"""The gate's directory of users: what `authgate.people` asks, answered from this app's tables."""
+"""The gate's directory of users, which answers the calls of `authgate.people` from this app's tables."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from django.utils.translation import gettext_lazy as _
 
 
 class EndInput(forms.DateTimeInput):
-    """A browser's own field for a moment, to the second."""
+    """The browser's own input for date and time, to the second."""
 
     input_type = "datetime-local"
 
@@ -30,7 +30,7 @@ def _zone() -> str:
 
 
 class EndField(forms.DateTimeField):
-    """The end of a membership, in the portal's time zone. It is in the future, or empty."""
+    """The end of a membership, in the portal's time zone. It must be in the future, or empty."""
 
     def __init__(self, **kwargs: Any) -> None:
         kwargs.setdefault("label", _("End of the membership"))

@@ -28,10 +28,10 @@ def has_passkey(user: User) -> bool:
 
 
 def lacks_factor(user: str) -> Q:
-    """Return the condition for "must have a second factor, and has none".
+    """Return the condition for users who must have a second factor, and have none.
 
-    A factor counts here, or at a provider trusted for it. `user` is the path to the user.
-    The programs of such a user open as little as their sign-ins do.
+    A factor at the portal counts, and one at a provider that is trusted for it. `user` is the path to the
+    user. Programs of such a user have no more access than the user's sign-ins.
     """
     wants = Q(in_strict_group(user))
     if settings.IKD_SECOND_FACTOR_FOR_STAFF:

@@ -20,7 +20,7 @@ from authgate.portal_cookies import set_portal_cookie
 def choose_language(request: HttpRequest) -> HttpResponse:
     """Set the language of this browser, and redirect to the page on which the user chose it.
 
-    The page is taken from Referer: a page that repeated its own URL could repeat a code or a ticket.
+    The page comes from the Referer header. A form with the page's URL could repeat a code or a ticket.
     """
     page = within_portal(request.headers.get("Referer"))
     response = redirect(page if page and page != request.path else "launcher")

@@ -1,4 +1,4 @@
-"""Links in mails about an account, with which its user locks it. They open nothing."""
+"""Links in mails about an account, with which its user can lock it. They give no access."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def new_link(user_id: int, email: str) -> str:
-    """Create a link for a mail to `email`, and return its URL. Expired links of all users are deleted."""
+    """Create a link for a mail to `email`, and return its URL. Delete expired links of all users."""
     token, now = secrets.token_urlsafe(32), timezone.now()
     LockLink.objects.filter(expires_at__lte=now).delete()
     LockLink.objects.create(
@@ -39,8 +39,8 @@ def link_of(token: str) -> LockLink | None:
     return found.select_related("user").first()
 
 
-def take(link: LockLink) -> bool:
-    """Use a link. Of several concurrent requests one gets True."""
+def use(link: LockLink) -> bool:
+    """Use a link. Of several concurrent requests, return True to one."""
     now = timezone.now()
     return bool(LockLink.objects.filter(pk=link.pk, used_at=None, expires_at__gt=now).update(used_at=now))
 

@@ -1,4 +1,4 @@
-"""Lockdowns of users and applications: everything ends at once, nobody enters, and it can be undone."""
+"""Lockdowns of users and applications. They end all access at once, and administrators can undo them."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from authgate.models import Application, GateSession, Origin, SignIn
 from authgate.sign_ins import end_sign_ins, note_revocation
 
 ending = Signal()
-"""Sent before sign-ins end, with `user` or `application`, and `kept`, a sign-in or None.
+"""The signal before sign-ins end, with `user` or `application`, and `kept`: the sign-in to keep, or None.
 
-Receivers end what the database's triggers do not, and return how many grants end.
+Receivers end the grants that no trigger in the database ends, and return their number.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class LastEntry:
-    """The last use of an application by what has ended, as far as the portal knows.
+    """The last use of an application by the sessions that ended, as far as the portal knows.
 
-    `entered_at` is the last hand-over. Requests after `used_at` were none, or refused.
+    `entered_at` is the last hand-over. After `used_at`, there was no request that was not refused.
     """
 
     application: str
@@ -39,7 +39,7 @@ class LastEntry:
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """What ended at a moment. From a second after it at the latest, checks refuse all of it."""
+    """The result of a lockdown: how much ended at `at`. Checks refuse all of it at most a second later."""
 
     at: datetime
     sign_ins: int = 0
@@ -60,9 +60,9 @@ class Ended:
 
 @transaction.atomic
 def lock_down_user(user: User, *, by: str, address: str | None = None) -> Ended:
-    """End all sign-ins, API tokens and grants of a user, and disable the user until this is undone.
+    """End all sign-ins, API tokens and grants of a user, and disable the user until `lift_user`.
 
-    A user who is disabled already stays so afterwards.
+    A user who was disabled before stays disabled afterwards.
     """
     user = User.objects.select_for_update().get(pk=user.pk)
     gates = _live_gates().filter(sign_in__user=user)
@@ -81,9 +81,9 @@ def lock_down_user(user: User, *, by: str, address: str | None = None) -> Ended:
 
 @transaction.atomic
 def lift_user(user: User, *, by: str, address: str | None = None) -> bool:
-    """Undo a lockdown; return False without one. What ended stays ended.
+    """Undo a user's lockdown. Return False if there is none. Ended sign-ins and tokens stay ended.
 
-    A user who also locked the account by a mail still needs a new password.
+    If the user also locked the account by a mail, they still need a new password.
     """
     user = User.objects.select_for_update().get(pk=user.pk)
     if user.locked_down_at is None:
@@ -116,7 +116,7 @@ def lock_down_application(application: Application, *, by: str, address: str | N
 
 @transaction.atomic
 def lift_application(application: Application, *, by: str, address: str | None = None) -> bool:
-    """Undo a lockdown; return False without one. What ended stays ended."""
+    """Undo an application's lockdown. Return False if there is none. Ended sessions stay ended."""
     application = Application.objects.select_for_update().get(pk=application.pk)
     if application.locked_down_at is None:
         return False
@@ -160,7 +160,7 @@ def _record_at(
 def gates_at(application: Application) -> QuerySet[GateSession]:
     """Return the live gate sessions at the origins of an application.
 
-    Sessions of a shared cookie domain belong to several applications, and are not among them.
+    Leave out sessions of a shared cookie domain, because they belong to several applications.
     """
     near = Q(pk__in=[])
     for origin in application.origins.values_list("value", flat=True):
@@ -173,7 +173,7 @@ def gates_at(application: Application) -> QuerySet[GateSession]:
     return found.filter(origin__in=[origin for origin, (pk, _) in owners.items() if pk == application.pk])
 
 
-# ---- what ends --------------------------------------------------------------------------------------------
+# ---- gate sessions and grants -----------------------------------------------------------------------------
 
 
 def _live_gates() -> QuerySet[GateSession]:
@@ -183,12 +183,12 @@ def _live_gates() -> QuerySet[GateSession]:
 def _end_grants(
     *, user: User | None = None, application: Application | None = None, kept: SignIn | None = None
 ) -> int:
-    told = ending.send(sender=None, user=user, application=application, kept=kept)
-    return sum(int(count or 0) for _receiver, count in told)
+    counts = ending.send(sender=None, user=user, application=application, kept=kept)
+    return sum(int(count or 0) for _receiver, count in counts)
 
 
 def _last_entries(gates: QuerySet[GateSession]) -> tuple[LastEntry, ...]:
-    """Return for each application when these sessions were last used, the latest first."""
+    """Return the last use of each application by these sessions, the latest first."""
     rows = gates.values_list("origin").annotate(Max("created_at"), Max("sign_in__last_seen_at"))
     found = list(rows)
     owners = owners_of({origin for origin, *_ in found})
@@ -202,7 +202,7 @@ def _last_entries(gates: QuerySet[GateSession]) -> tuple[LastEntry, ...]:
 
 
 def owners_of(origins: set[str]) -> dict[str, tuple[int, str]]:
-    """Return the application of each origin, with its name. An origin of none stands for itself."""
+    """Return id and name of each origin's application. Without an application, return 0 and the origin."""
     claims = {origin: origins_claiming(origin) for origin in origins}
     rows = Origin.objects.filter(value__in={claim for each in claims.values() for claim in each})
     owners = {

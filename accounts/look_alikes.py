@@ -1,7 +1,7 @@
 """Names that look alike, compared by their skeletons (Unicode Technical Standard 39, section 4).
 
-Two names look alike if their skeletons are equal. ASCII letters stand for themselves: `rn` is not `m`, and
-`1` is not `l`, because a reader can tell both apart, and half of all short names would otherwise be taken.
+Two names look alike if their skeletons are equal. ASCII letters keep their own skeletons: `rn` is not `m`,
+and `1` is not `l`. Readers can distinguish these. Otherwise half of all short names would be taken.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from authgate.validation import NO_INK
 
 LONGEST_SKELETON = 300
 _DIRECTION = str.maketrans("", "", "\u200e\u200f")
-"""Marks that the list puts around letters of right-to-left scripts."""
+"""Marks that the list of look-alikes puts around letters of right-to-left scripts."""
 
 
 def skeleton(name: str) -> str:
-    """Return the form in which all names that look alike are equal."""
+    """Return the form of a name that is equal for all names that look like it."""
     if name.isascii():
         return name.casefold()[:LONGEST_SKELETON]
     letters = unicodedata.normalize("NFD", NO_INK.sub("", unicodedata.normalize("NFKC", name)))
@@ -33,23 +33,24 @@ def skeleton(name: str) -> str:
 
 
 def skeletons(name: str) -> set[str]:
-    """Return the skeletons of a name as typed and in small letters, which can look like different names."""
+    """Return the skeletons of a name as typed and in lower case. Both can look like different names."""
     return {skeleton(name), skeleton(unicodedata.normalize("NFKC", name).casefold())}
 
 
 def is_disguised(name: str) -> bool:
-    """Return whether each letter of a name beyond ASCII looks like a letter of ASCII."""
+    """Return whether a name is not ASCII, but each of its letters looks like one ASCII letter."""
     letters = unicodedata.normalize("NFKC", name)
-    # Letter by letter: a ligature or a sharp s reads as two letters, but does not imitate them.
+    # Compare each letter alone: a ligature or a sharp s has a skeleton of two letters, but imitates neither.
     return not letters.isascii() and all(
         skeleton(each).isascii() and len(skeleton(each)) == 1 for each in letters
     )
 
 
 def refuse_disguised_address(email: str) -> None:
-    """Raise ValidationError for a letter beyond ASCII before the @, such as a dotless i.
+    """Raise ValidationError if an address has a non-ASCII letter before the @, such as a dotless i.
 
-    Django's own check lets four of them in, and programs that fold letters read another user's address.
+    Django's own check accepts four such letters. A program that folds letters would read another user's
+    address.
     """
     if not email.rpartition("@")[0].isascii():
         raise ValidationError(_("Use only ASCII characters before the @."), code="look_alike")
@@ -57,8 +58,8 @@ def refuse_disguised_address(email: str) -> None:
 
 @lru_cache(maxsize=1)
 def _prototypes() -> dict[str, str]:
-    """Return what each letter beyond ASCII looks like, a letter of ASCII if possible."""
-    # Imported late: the list takes megabytes, and only names beyond ASCII need it.
+    """Return the look-alike of each non-ASCII letter, an ASCII letter if possible."""
+    # Imported late: the list takes megabytes, and only non-ASCII names need it.
     from confusable_homoglyphs.confusables import confusables_data
 
     kin: dict[str, set[str]] = defaultdict(set)
@@ -81,5 +82,5 @@ def _prototypes() -> dict[str, str]:
 
 
 def _plainness(text: str) -> tuple[bool, bool, bool, bool, int, str]:
-    """Return a sort key by which the plainest text comes first, such as a small letter of ASCII."""
+    """Return a sort key. The plainest text comes first, such as an ASCII letter in lower case."""
     return (not text.isascii(), len(text) != 1, not text.isalpha(), not text.islower(), len(text), text)

@@ -1,4 +1,4 @@
-"""Mails to users. Every link is built from IKD_PORTAL_URL, whatever the Host header was."""
+"""Mails to users. Every link begins with IKD_PORTAL_URL, never with the request's Host header."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ WAITING_LIMIT = 1000
 
 @dataclass(frozen=True, slots=True)
 class MailKind:
-    """The texts of a mail. `button` labels its link, which leads to `path` unless `send` gets another."""
+    """The texts of a mail. `button` labels its link to `path`, or to the path that `send` receives."""
 
     subject: Any
     sentence: Any
@@ -157,9 +157,9 @@ _room = threading.BoundedSemaphore(WAITING_LIMIT)
 def notify(
     user: User, kind: str, address: str | None = None, *, to: str = "", about: User | None = None
 ) -> None:
-    """Send a user a mail about a change to their account, or to that of `about`, to an administrator.
+    """Send a user a mail about a change to their account. `address` is the network address of the change.
 
-    `address` is the network address of the change.
+    With `about`, `user` is an administrator, and the mail is about the account of `about`.
     """
     if to or user.email:
         facts = {"username": (about or user).username, "address": address or ""}
@@ -175,7 +175,8 @@ def _send_notice(kind: str, user_id: int, to: str, facts: dict[str, Any], path: 
 def queue(act: Callable[..., None], *args: Any, language: str = "") -> None:
     """Call a function after the response is sent, in `language` or the language of the page.
 
-    So the response time does not reveal whether an account exists. A change that is only tried sends none.
+    So the response time does not reveal whether an account exists. A change that the portal only tries, to
+    show its effect, sends no mail.
     """
     language = language or translation.get_language() or settings.LANGUAGE_CODE
     outbox.send(partial(_queue, language, act, *args))
@@ -202,7 +203,7 @@ def _in_thread(request: str, language: str, act: Callable[..., None], *args: Any
 
 
 def _call(language: str, act: Callable[..., None], *args: Any) -> None:
-    """Call a function in a language. An error is only logged."""
+    """Call a function in a language. Log its errors instead of raising them."""
     try:
         with translation.override(language):
             act(*args)
@@ -246,6 +247,6 @@ def _message(kind: str, to: str, facts: dict[str, Any], path: str) -> EmailMulti
     )
     message.attach_alternative(render_to_string("mail/message.html", context), "text/html")
     if logo is not None:
-        message.mixed_subtype = "related"  # type: ignore[attr-defined]  # the HTML shows it; it is no attachment to be listed
+        message.mixed_subtype = "related"  # type: ignore[attr-defined]  # shown in the HTML, not listed as an attachment
         message.attach(logo)
     return message

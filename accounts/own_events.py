@@ -1,4 +1,4 @@
-"""Audit events of what a user does with their own account."""
+"""Audit events about users' changes to their own accounts."""
 
 from __future__ import annotations
 
@@ -12,6 +12,6 @@ from authgate.peer import client_address
 
 
 def record_own(kind: str, request: HttpRequest, user: User, details: dict[str, Any] | None = None) -> None:
-    """Write an audit event of a user about themselves, with the address of the request."""
+    """Write an audit event with the user as actor and subject, and with the request's client address."""
     name = user.username
     record(kind, actor=name, subject=name, address=client_address(request), details=details)

@@ -1,4 +1,4 @@
-"""Argon2 hashes in a thread of their own, one at a time, at the lowest priority.
+"""Argon2 hashing in a thread of its own, one hash at a time, at low priority.
 
 A hash takes about 100 MB and all cores for a moment. Many at once would slow down the machine.
 """
@@ -18,13 +18,13 @@ from django.contrib.auth.hashers import Argon2PasswordHasher
 from authgate.pages.outage import Overloaded
 
 NICENESS = 10
-"""How much lower the priority of hashing is than that of its process, as in nice(2)."""
+"""Added to the nice value of the process for the hashing thread (nice(2))."""
 
 T = TypeVar("T")
 
 
 class _HashQueue:
-    """The hashes of this process. Running and waiting ones are counted together."""
+    """The queue for this process's hashes. `count` includes the running one."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -55,7 +55,7 @@ class _HashQueue:
 
 
 def numbers() -> dict[str, float]:
-    """Return what this process's metrics say of its hashes."""
+    """Return the metrics of this process's hashes."""
     return {
         "ikd_password_hashes_waiting": _hash_queue.count,
         "ikd_password_hashes_total": _hash_queue.done,

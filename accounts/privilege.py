@@ -1,4 +1,4 @@
-"""Users whom only superusers may change, and superusers whom the portal needs."""
+"""Protection of users whom only superusers may change, and of the last superusers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from accounts.models import User
 def privileged(users: QuerySet[User]) -> QuerySet[User]:
     """Return the users with power in the admin.
 
-    They are staff, superusers, and users who have a permission, also by a group.
+    They are staff, superusers, and users with a permission of their own or of a group.
     """
     own = User.user_permissions.through.objects.filter(user=OuterRef("pk"))
     by_group = User.groups.through.objects.filter(
@@ -24,22 +24,22 @@ def privileged(users: QuerySet[User]) -> QuerySet[User]:
     return users.filter(Q(is_staff=True) | Q(is_superuser=True) | Exists(own) | Exists(by_group))
 
 
-def may_touch(requester: User, user: User) -> bool:
+def may_change(requester: User, user: User) -> bool:
     return requester.is_superuser or not privileged(User.objects.filter(pk=user.pk)).exists()
 
 
-def out_of_reach(requester: User, users: QuerySet[User]) -> list[str]:
-    """Return the names of users whom only a superuser may change, unless the requester is one."""
+def protected_names(requester: User, users: QuerySet[User]) -> list[str]:
+    """Return the names of the users whom the requester may not change, because only superusers may."""
     if requester.is_superuser:
         return []
     return [user.username for user in privileged(users).order_by("username")]
 
 
 def are_the_last_superusers(users: QuerySet[User]) -> bool:
-    """Return whether no superuser would be left without `users`.
+    """Return whether no active superuser would remain without `users`.
 
-    In a transaction all superusers are locked first. Of two who disable each other at the same moment, one
-    succeeds.
+    Within a transaction, lock all superusers first. If two of them disable each other at the same moment,
+    only one succeeds.
     """
     able = User.objects.filter(is_active=True, is_staff=True, is_superuser=True).order_by("pk")
     if transaction.get_connection().in_atomic_block:

@@ -26,7 +26,7 @@ R = TypeVar("R", bound=HttpResponseBase)
 
 
 class ProvenRequest(SignedInRequest):
-    """A request of a user whose proof of identity allauth does not know."""
+    """A request with a proof of identity that allauth does not know."""
 
     is_proven_without_allauth: bool
 
@@ -34,7 +34,7 @@ class ProvenRequest(SignedInRequest):
 def reauthentication_required(
     view: Callable[Concatenate[SignedInRequest, P], R],
 ) -> Callable[Concatenate[Request, P], R | HttpResponse]:
-    """Ask for a new proof of identity unless the user gave one lately.
+    """Ask for a new proof of identity unless the user gave one recently.
 
     The proof is a second factor or the password. A user with neither proves their identity at a provider.
     """
@@ -57,15 +57,16 @@ def reauthentication_required(
 
 
 def is_proven_without_allauth(request: HttpRequest) -> bool:
-    """Return whether the user proved their identity by a provider in this request.
+    """Return whether the user of this request proved their identity by a provider.
 
-    Such a user has neither a password nor a factor. allauth knows no other proof, and would refuse them.
+    Such a user has neither a password nor a factor. allauth knows only these proofs, and would refuse the
+    user.
     """
     return getattr(request, "is_proven_without_allauth", False)
 
 
 def _is_fresh(request: SignedInRequest) -> bool:
-    """Return whether a user without a password signed in minutes ago, or was confirmed by their provider."""
+    """Return whether a user without a password signed in recently, or a provider confirmed the user."""
     if is_freshly_confirmed(request):
         return True
     age = time.time() - request.sign_in.started_at.timestamp()

@@ -1,4 +1,4 @@
-"""Requests to the portal's own pages, as `accounts.sign_in.middleware` passes them on."""
+"""The types of requests to the portal's own pages, after `accounts.sign_in.middleware`."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Request(HttpRequest):
     session: SessionStore
     sign_in: SignIn | None
     provider_time: tuple[str, float]
-    """The provider that vouched for the user in this request, and the seconds that it took. Else unset."""
+    """The provider that authenticated the user in this request, and how many seconds it took, or unset."""
 
 
 class SignedInRequest(Request):
@@ -49,7 +49,7 @@ def login_required(
 def sign_in_of_request(request: HttpRequest) -> SignIn | None:
     """Return the live sign-in of a request, or None.
 
-    For requests that may not have passed the middleware, such as those of signals.
+    Also accept requests that did not pass the middleware, such as those of signals.
     """
     sign_in: SignIn | None = getattr(request, "sign_in", None)
     return sign_in

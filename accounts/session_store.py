@@ -1,6 +1,7 @@
 """The portal's session engine: Django's, with the SHA-256 of a session key in place of the key.
 
-A reader of the table gains no session: what it holds is not a key, and is not looked up as one.
+An attacker who reads the table gains no session. A stored digest is not a key, and the store does not accept
+it as one.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _KEY = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 def digest_of(session_key: str) -> str:
-    """Return what the database keeps of a session key."""
+    """Return the digest under which the database stores a session."""
     return hashlib.sha256(session_key.encode()).hexdigest()
 
 
@@ -41,11 +42,11 @@ _LIVE = PreparedLookup(_live, str, datetime)
 
 
 class SessionStore(db.SessionStore):
-    """Sessions whose keys are 256 bits of the system's generator. Only keys of that form are looked up."""
+    """Sessions with keys of 256 bits from the system's generator. The store looks up no other keys."""
 
     @property
     def digest(self) -> str | None:
-        """Return the digest of the current key, by which a sign-in names its portal session."""
+        """Return the digest of the current key. A sign-in stores it as a reference to its session."""
         return digest_of(self.session_key) if self.session_key else None
 
     # ---- Django's hooks ----
@@ -78,9 +79,9 @@ class SessionStore(db.SessionStore):
         return super().exists(digest_of(session_key))
 
     def save(self, must_create: bool = False) -> None:
-        """Save the data. Raise UpdateError if the session has been deleted, and the database's own errors.
+        """Save the data. Raises UpdateError if the session has been deleted, and the database's own errors.
 
-        Django also takes a locked or full database for a deleted session.
+        Django's store would also raise UpdateError if the database is locked or full.
         """
         try:
             super().save(must_create)
@@ -104,7 +105,7 @@ class SessionStore(db.SessionStore):
         super().flush()
 
     def cycle_key(self) -> None:
-        """Change the key, and take the sign-in of this session along."""
+        """Change the key of this session, and the digest that its sign-in stores."""
         before = self.digest
         super().cycle_key()
         if before:
@@ -112,7 +113,7 @@ class SessionStore(db.SessionStore):
 
     # ---- the same for asynchronous callers ----
 
-    # These run the methods above. Those of Django's database store would write the key into the table.
+    # These call the methods above. Those of Django's database store would write the key into the table.
     aexists, aload = SessionBase.aexists, SessionBase.aload
     acreate, asave, adelete = SessionBase.acreate, SessionBase.asave, SessionBase.adelete
 

@@ -1,4 +1,4 @@
-"""Effects of signing in and out: the sign-in's row, the audit trail and mails."""
+"""Receivers of the signals for signing in and out: the sign-in's row, the audit trail and mails."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ from authgate.sign_ins import begin_sign_in, end_sign_ins
 
 @receiver(user_logged_in, dispatch_uid="begin sign-in")
 def begin(sender: Any, request: Request, user: User, **kwargs: Any) -> None:
-    """Begin a sign-in under a new session key. An earlier sign-in of this browser ends."""
+    """Begin a sign-in under a new session key, and end an earlier sign-in of this browser."""
     session = request.session
     ended = end_sign_ins(_sign_ins_of(request))
-    # Django changes the key only when an anonymous session gets a user, and gives a flushed session its
-    # key only with the response. The key that the browser sent may belong to a session that another tab
-    # has replaced meanwhile.
+    # Django changes the key only if the session was anonymous, and creates the key of a flushed session only
+    # with the response. The key that the browser sent may belong to a session that another tab has replaced
+    # meanwhile.
     if ended or session.session_key in (None, request.COOKIES.get(settings.SESSION_COOKIE_NAME)):
         session.cycle_key()
     methods, second_factor = _methods_of(request, user)
@@ -62,8 +62,8 @@ def begin(sender: Any, request: Request, user: User, **kwargs: Any) -> None:
     request.sign_in = sign_in
     details = {"methods": methods, "keep": sign_in.keep, **_provider_of(request)}
     record_own("sign_in", request, user, details)
-    # The user's row comes last. Each sign-in through a provider locks the provider, the identity and the user
-    # in this order, so that two sign-ins of one person never wait for each other.
+    # Change the user's row last. Each sign-in by a provider locks the provider, the identity and the user in
+    # this order, so two sign-ins of one user cannot deadlock.
     store_provider_session(request, user)
     save_language(user)
     if is_new:
@@ -71,7 +71,7 @@ def begin(sender: Any, request: Request, user: User, **kwargs: Any) -> None:
 
 
 def _provider_of(request: Request) -> dict[str, Any]:
-    """Return the provider that vouched for the user, and the seconds that it took, for the audit event."""
+    """Return the provider that authenticated the user, and how many seconds it took, for the audit event."""
     slug, seconds = getattr(request, "provider_time", ("", 0.0))
     return {"upstream": slug, "provider_seconds": round(seconds, 3)} if slug else {}
 
@@ -79,7 +79,7 @@ def _provider_of(request: Request) -> dict[str, Any]:
 def _methods_of(request: HttpRequest, user: User) -> tuple[list[str], bool]:
     """Return the methods of this sign-in, and whether a second factor is among them.
 
-    Records of an earlier sign-in in the same session do not count.
+    Leave out allauth's records of an earlier sign-in in the same session.
     """
     since = time.time() - allauth_settings.LOGIN_TIMEOUT
     records = [entry for entry in get_authentication_records(request, user) if entry.get("at", 0) > since]
@@ -105,7 +105,7 @@ def end(sender: Any, request: Request, user: User | None, **kwargs: Any) -> None
 def record_failure(
     sender: Any, credentials: dict[str, Any], request: HttpRequest | None, **kwargs: Any
 ) -> None:
-    """Record a failed sign-in. An unknown name is left out, because users type passwords there."""
+    """Record a failed sign-in. Leave out an unknown name, because users may type their password there."""
     account = account_named(credentials.get("username") or "")
     reason = "unknown account"
     if account is not None:
@@ -145,7 +145,7 @@ def record_removed_address(sender: Any, request: HttpRequest, user: User, **kwar
 def record_changed_address(
     sender: Any, request: HttpRequest, user: User, from_email_address: Any, **kwargs: Any
 ) -> None:
-    """Notify the previous address, too: its owner may not have made the change."""
+    """Also notify the previous address, because an attacker may have made the change."""
     _record_address(request, user, "address_changed")
     if from_email_address is not None:
         mails.notify(user, "address_changed", client_address(request), to=from_email_address.email)
@@ -157,7 +157,7 @@ def _record_address(request: HttpRequest, user: User, kind: str) -> None:
 
 
 def _sign_ins_of(request: HttpRequest) -> Any:
-    """Return the sign-in of this browser, by its session and by what the middleware found."""
+    """Return the sign-ins of this browser, by its current session and by the one that the middleware saw."""
     digest = getattr(request.session, "digest", None)
     sign_in = sign_in_of_request(request)
     none = Q(pk__in=[])

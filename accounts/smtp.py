@@ -1,4 +1,4 @@
-"""Sending mail by SMTP, under the portal's own name and marked as automatic."""
+"""The backend that sends mail by SMTP, under the portal's own name and marked as automatic."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from django.core.mail.utils import DNS_NAME
 from authgate.logs.lines import cause_of
 
 AUTO_SUBMITTED = {"Auto-Submitted": "auto-generated"}
-"""Prevents replies of out-of-office programs (RFC 3834, section 5)."""
+"""A header that prevents out-of-office replies (RFC 3834, section 5)."""
 
 
 class EmailBackend(smtp.EmailBackend):
@@ -45,7 +45,7 @@ class EmailBackend(smtp.EmailBackend):
 def own_name() -> str:
     """Return the portal's host for EHLO: a name or an address literal (RFC 5321, section 4.1.3).
 
-    Mail servers refuse names without a dot, such as localhost. The machine's own name replaces these.
+    Mail servers refuse names without a dot, such as localhost. In that case, return the machine's own name.
     """
     host = urlsplit(settings.IKD_PORTAL_ORIGIN).hostname or ""
     try:

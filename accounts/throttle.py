@@ -1,11 +1,11 @@
 """Limits for attempts at passwords and codes: per account and address, per address, per account.
 
-Each limit is a number of slots. An attempt takes a slot for the limit's duration before any hash is computed.
-It takes it by the cache's `add`, which only one of several concurrent requests can win, on every backend. A
-slot is free again after that time, or at once if the secret was right.
+Each limit has a number of slots. Before the portal computes any hash, an attempt takes a slot for the limit's
+duration. It calls the cache's `add`, which succeeds for only one of several concurrent requests, on every
+backend. The slot becomes free after that time, or at once if the secret was right.
 
-Attempts count for the account itself, whichever of its names was typed. A name of no account, or of no
-confirmed mailbox, counts under its own spelling. Those keys cannot be equal to keys of accounts.
+All names of an account count together. A name without an account, or without a confirmed mailbox, counts
+under its own spelling. The keys of such names cannot equal keys of accounts.
 """
 
 from __future__ import annotations
@@ -39,11 +39,11 @@ log = logging.getLogger("ikd.security")
 
 FAMILIAR_FOR = timedelta(days=30)
 SIGN_INS, MAILS = "sign_in_limited", "mails_limited"
-"""The kinds of events for reached limits."""
+"""The kinds of audit events that report a reached limit."""
 
 
 class TooManyAttempts(Exception):
-    """A limit is reached. `wait` is in seconds."""
+    """A limit is reached. Another attempt is possible after `wait` seconds."""
 
     def __init__(self, wait: int) -> None:
         super().__init__(wait)
@@ -51,7 +51,7 @@ class TooManyAttempts(Exception):
 
 
 Holder = tuple[str, str]
-"""The owner of an attempt: the kind of the key, which no visitor can choose, and the key."""
+"""The account or name for which an attempt counts: the kind of its key (not a visitor's choice), and the key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Counter:
 
 
 def limit_of(text: str) -> Limit:
-    """Return a limit written as `5/300`: attempts within seconds. Raise ValueError."""
+    """Return the limit in a text such as `5/300`: attempts, then seconds. Raises ValueError for others."""
     match = re.fullmatch(r"([1-9][0-9]{0,2})/([1-9][0-9]{0,5})", text)
     if match is None:
         raise ValueError(text)
@@ -90,21 +90,21 @@ def limit_of(text: str) -> Limit:
 def count_password_attempt(login: str, account: User | None, address: str | None) -> list[str]:
     """Count an attempt at a password, and return its slots, for `release_attempt`.
 
-    `account` is the user with the name `login`, or None. Raise TooManyAttempts, and what the cache raises.
+    `account` is the user with the name `login`, or None. Raises TooManyAttempts, and the cache's own errors.
     """
     return _begin("password", _holder(account, login), account, address)
 
 
 def count_code_attempt(account: User, address: str | None) -> list[str]:
-    """Count an attempt at a second factor's code, apart from passwords.
+    """Count an attempt at a second factor's code, apart from attempts at passwords.
 
-    Return and raise as `count_password_attempt`.
+    Returns and raises the same as `count_password_attempt`.
     """
     return _begin("code", _holder(account), account, address)
 
 
 def count_device_code_attempt(account: User, address: str | None) -> list[str]:
-    """Count an attempt at the code of a device. Return and raise as `count_password_attempt`."""
+    """Count an attempt at a device's code. Returns and raises the same as `count_password_attempt`."""
     return _begin("device code", _holder(account), account, address)
 
 
@@ -115,9 +115,9 @@ def _begin(secret: str, holder: Holder, account: User | None, address: str | Non
 def count_mail(purpose: str, recipient: str, address: str | None, *, is_known: bool = True) -> bool:
     """Count a mail that a visitor requests, and return whether the recipient may get it.
 
-    `is_known` is whether the mail goes to `recipient`. Otherwise no mail is sent, and no mailbox is charged.
-    Visitors cannot see the limit of a recipient. Raise TooManyAttempts if the limit of the visitor's network
-    is reached, and what the cache raises.
+    If `is_known` is false, the caller sends no mail, and the request does not count for the mailbox. Visitors
+    cannot see whether a recipient's limit is reached. Raises TooManyAttempts if the limit of the visitor's
+    network is reached, and the cache's own errors.
     """
     network = network_of(address)
     holder = ("mailbox", mailbox_key(recipient)) if is_known else ("typed", _typed(recipient))
@@ -132,7 +132,7 @@ def count_mail(purpose: str, recipient: str, address: str | None, *, is_known: b
 
 
 def mailbox_key(email: str) -> str:
-    """Return the form in which all spellings of a mailbox are equal: quoted names, and hosts in Unicode."""
+    """Return the form of an address that is equal for all spellings: quoted names, and hosts in Unicode."""
     local, _, domain = email.strip().rpartition("@")
     if len(local) > 1 and local[0] == local[-1] == '"':
         local = re.sub(r"\\(.)", r"\1", local[1:-1])
@@ -163,22 +163,23 @@ def _counters(secret: str, holder: Holder, account: User | None, address: str | 
         _counter(f"{secret} both", settings.IKD_LOGIN_LIMIT_PER_ACCOUNT_AND_ADDRESS, *holder, network),
         _counter("address", settings.IKD_LOGIN_LIMIT_PER_ADDRESS, network),
     ]
-    # Attackers who try an account from many addresses must not lock out its user.
+    # An attacker who tries an account from many addresses must not lock out its user.
     if not _is_familiar(account, network):
         counters.append(_counter(f"{secret} account", settings.IKD_LOGIN_LIMIT_PER_ACCOUNT, *holder))
     return counters
 
 
 def _counter(kind: str, limit: str, *parts: str) -> Counter:
-    # A keyed hash, because users type passwords into the name. JSON, so that no part can pass for two.
+    # A keyed hash, because users sometimes type their password as the name. JSON, so that the boundaries
+    # between parts are unambiguous.
     text = json.dumps([kind, limit, *parts])
     return Counter(f"sign-in:{salted_hmac(__name__, text, algorithm='sha256').hexdigest()}", limit_of(limit))
 
 
 def _is_familiar(account: User | None, network: str) -> bool:
-    """Return whether the account has signed in from this network lately.
+    """Return whether the account has signed in from this network recently.
 
-    An unknown account is also looked up, so that it takes the same time.
+    Also query for an unknown account, so the response time is the same.
     """
     since = timezone.now() - FAMILIAR_FOR
     addresses = (
@@ -214,13 +215,13 @@ def _take(counter: Counter, taken: dict[str, Any]) -> str | None:
 
 
 def _record_once(counter: Counter, address: str | None, event: str) -> None:
-    """Write one event each time a limit is reached, however long the attempts go on."""
+    """Write one event each time a limit is reached, even if the attempts continue."""
     if cache.add(f"{counter.key}:told", 1, counter.limit.seconds):
         record(event, reason="too many attempts", address=address)
 
 
 class ThrottledFormMixin:
-    """A view whose status is 429 if a limit was reached and the password was not tried."""
+    """A view that responds with status 429 if a limit was reached. The portal then checked no password."""
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
         response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]  # the view's, not object's
@@ -236,7 +237,7 @@ class ThrottledFormMixin:
 
 
 def wait_page(request: HttpRequest, wait: int) -> HttpResponse:
-    """Return the page for a limit of the visitor's network, which reveals nothing of any account."""
+    """Return the page for a reached limit of the visitor's network. It reveals nothing about any account."""
     response = render(request, "accounts/wait.html", {"minutes": -(-wait // 60)}, status=429)
     response.headers["Retry-After"] = str(wait)
     return response

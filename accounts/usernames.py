@@ -1,8 +1,8 @@
-"""Usernames that users or providers choose: none may pass for another's.
+"""Rules for usernames that users or providers choose: no name may imitate another user's.
 
-An application may take `admin` for its own administrator. Administrators assign any names, except those that
-look like another user's (accounts/look_alikes.py). Display names are free: two users may have the same, and
-applications do not identify users by it.
+An application may treat a user `admin` as its own administrator. Administrators may assign any name, except
+one that looks like another user's (accounts/look_alikes.py). Display names have no rules: two users may have
+the same one, and applications do not identify users by it.
 """
 
 from __future__ import annotations

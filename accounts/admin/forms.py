@@ -20,7 +20,7 @@ from accounts.admin.roles import RolesFormMixin, roles_field
 from accounts.email_addresses import is_address_taken
 from accounts.ends import EndField
 from accounts.models import LOOKS_ALIKE, Group, ManagedGroup, Membership, User
-from accounts.privilege import are_the_last_superusers, out_of_reach
+from accounts.privilege import are_the_last_superusers, protected_names
 from authgate.admin.audited import InlineFormSet, name_fields
 from authgate.models import SignIn
 from authgate.permission_words import permission_in_words
@@ -308,7 +308,7 @@ class GroupForm(RolesFormMixin, forms.ModelForm):
         return self._within_reach(self.cleaned_data["remove_members"])
 
     def _within_reach(self, users: QuerySet[User]) -> QuerySet[User]:
-        names = out_of_reach(self.requester, users)
+        names = protected_names(self.requester, users)
         if names:
             message = _("Only superusers can change the groups of staff: %(names)s.")
             raise ValidationError(message, code="privilege", params={"names": ", ".join(names)})

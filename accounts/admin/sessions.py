@@ -14,7 +14,7 @@ from django.utils.translation import gettext, ngettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import User
-from accounts.privilege import out_of_reach, requester_of
+from accounts.privilege import protected_names, requester_of
 from accounts.requests import sign_in_of_request
 from accounts.sign_in.devices import browser_named
 from authgate.admin.audited import ReadOnlyAdmin, ask_first, confirmed
@@ -52,7 +52,7 @@ class SessionAdmin(ReadOnlyAdmin):
         return request.user.has_perm("authgate.change_signin")
 
     def is_out_of_reach(self, request: HttpRequest, queryset: QuerySet[Any]) -> bool:
-        names = out_of_reach(requester_of(request), self.users_of(queryset))
+        names = protected_names(requester_of(request), self.users_of(queryset))
         if names:
             message = gettext("Only superusers can do this to staff: %(names)s. Nothing was changed.")
             self.message_user(request, message % {"names": ", ".join(names)}, messages.ERROR)

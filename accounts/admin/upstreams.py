@@ -21,7 +21,7 @@ from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
 from accounts.models import ClaimMapping, GroupMapping, Identity, Upstream, UpstreamPicture, User
-from accounts.privilege import may_touch, privileged, requester_of
+from accounts.privilege import may_change, privileged, requester_of
 from accounts.upstreams.cas.flow import service_address
 from accounts.upstreams.findings import examine
 from accounts.upstreams.identities import record_link, validate_subject
@@ -310,7 +310,7 @@ class IdentityForm(forms.ModelForm):
 
     def clean_user(self) -> User:
         user: User = self.cleaned_data["user"]
-        if not may_touch(self.requester, user):
+        if not may_change(self.requester, user):
             # The program or person linked here acts as this user.
             raise ValidationError(
                 _("Only superusers can link this user, because it has administration rights.")
@@ -362,7 +362,7 @@ class IdentityAdmin(AuditedAdmin):
 
     def has_delete_permission(self, request: HttpRequest, obj: Identity | None = None) -> bool:
         may = super().has_delete_permission(request, obj)
-        return may and (obj is None or may_touch(requester_of(request), obj.user))
+        return may and (obj is None or may_change(requester_of(request), obj.user))
 
     def delete_model(self, request: HttpRequest, obj: Identity) -> None:
         super().delete_model(request, obj)

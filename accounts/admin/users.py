@@ -40,7 +40,7 @@ from accounts.admin.roles import RolesAdminMixin
 from accounts.admin.user_import_page import import_page
 from accounts.lockdown import lift_user, lock_down_user
 from accounts.models import Membership, User
-from accounts.privilege import are_the_last_superusers, may_touch, out_of_reach, requester_of
+from accounts.privilege import are_the_last_superusers, may_change, protected_names, requester_of
 from accounts.second_factor.events import reset_factors
 from authgate.admin.audited import ReadableText, ask_first, atomic_where_it_writes, confirmed
 from authgate.admin.effect import EffectAdmin
@@ -108,7 +108,7 @@ class MembershipInline(ReadableText, admin.TabularInline):
 
 
 def _is_within_reach(request: HttpRequest, user: User | None) -> bool:
-    return user is None or user.pk is None or may_touch(requester_of(request), user)
+    return user is None or user.pk is None or may_change(requester_of(request), user)
 
 
 @admin.register(User)
@@ -353,7 +353,7 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
         return [user.username for user in users], counts, lacking, []
 
     def _is_out_of_reach(self, request: HttpRequest, users: QuerySet[User]) -> bool:
-        names = out_of_reach(requester_of(request), users)
+        names = protected_names(requester_of(request), users)
         if names:
             message = gettext("Only superusers can do this to staff: %(names)s. Nothing was changed.")
             self.message_user(request, message % {"names": ", ".join(names)}, messages.ERROR)

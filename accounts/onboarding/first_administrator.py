@@ -36,8 +36,8 @@ def is_valid(token: str) -> bool:
     return _TOKEN.fullmatch(token) is not None and caches["codes"].get(_key(token)) == 1 and is_wanted()
 
 
-def take(token: str) -> bool:
-    """Use a link. Of several concurrent requests one gets True."""
+def use(token: str) -> bool:
+    """Use a link. Of several concurrent requests, return True to one."""
     return is_valid(token) and bool(caches["codes"].delete(_key(token)))
 
 

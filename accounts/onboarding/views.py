@@ -84,7 +84,7 @@ def make_first_administrator(request: HttpRequest, token: str) -> HttpResponse:
         return render(request, "accounts/first_administrator_too_late.html", status=404)
     if request.method != "POST" or not form.is_valid():
         return render(request, "accounts/first_administrator.html", {"form": form})
-    if not first_administrator.take(token):
+    if not first_administrator.use(token):
         return render(request, "accounts/first_administrator_too_late.html", status=404)
     user = form.save()
     record_own("first_administrator_made", request, user)

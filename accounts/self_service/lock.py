@@ -57,7 +57,7 @@ def lock(link: LockLink, address: str | None) -> bool:
     """
     with transaction.atomic():
         user = User.objects.select_for_update().get(pk=link.user_id)
-        if not lock_links.take(link):
+        if not lock_links.use(link):
             return False
         ended = {
             "sign_ins": end_sign_ins(user.sign_ins.all()),
