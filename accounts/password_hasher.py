@@ -33,7 +33,7 @@ class _HashQueue:
         self.threads = ThreadPoolExecutor(1, "ikd-hash", initializer=_lower_priority)
 
     def run(self, work: Callable[[], T]) -> T:
-        """Return the result of `work`. Raise Overloaded if too many are waiting."""
+        """Return the result of `work`. Raises Overloaded if too many are waiting."""
         with self.lock:
             if self.count > settings.IKD_PASSWORD_QUEUE:
                 self.shed += 1
@@ -81,9 +81,9 @@ class PasswordHasher(Argon2PasswordHasher):
     parallelism = settings.IKD_ARGON2_PARALLELISM
 
     def encode(self, password: str, salt: str) -> str:
-        """Return the hash of a password. Raise Overloaded."""
+        """Return the hash of a password. Raises Overloaded."""
         return _hash_queue.run(lambda: super(PasswordHasher, self).encode(password, salt))
 
     def verify(self, password: str, encoded: str) -> bool:
-        """Return whether a hash is that of the password. Raise Overloaded."""
+        """Return whether a hash is that of the password. Raises Overloaded."""
         return _hash_queue.run(lambda: super(PasswordHasher, self).verify(password, encoded))

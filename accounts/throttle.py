@@ -51,7 +51,7 @@ class TooManyAttempts(Exception):
 
 
 Holder = tuple[str, str]
-"""The account or name for which an attempt counts: the kind of its key (not a visitor's choice), and the key."""
+"""The account or name for which an attempt counts: its key, after a kind that no visitor can choose."""
 
 
 @dataclass(frozen=True, slots=True)

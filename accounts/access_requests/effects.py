@@ -42,7 +42,7 @@ def grant_as_shown(
     shown: str,
     is_sure: bool,
 ) -> None:
-    """Grant a request if the digest of its effect is `shown`. Raise EffectDiffers, and Answered.
+    """Grant a request if the digest of its effect is `shown`. Raises EffectDiffers, and Answered.
 
     If the effect needs a tick, `is_sure` must be true, too.
     """

@@ -40,7 +40,7 @@ class Answered(Exception):
 
 
 def rule_wanted(page: str, sign_in: SignIn, address: str) -> Rule:
-    """Return the rule that would let the user open a page if it named them. Raise CannotAsk.
+    """Return the rule that would let the user open a page if it named them. Raises CannotAsk.
 
     `page` is an allowed URL. Only a user who lacks nothing but the group can ask.
     """
@@ -108,7 +108,7 @@ def may_answer(owner: User, request: AccessRequest) -> bool:
 
 @transaction.atomic
 def grant(request: AccessRequest, owner: User, period: str, words: str, address: str | None) -> Rule:
-    """Grant the user what the rule grants, for a period at most as long as the rule's. Raise Answered.
+    """Grant the user what the rule grants, for a period at most as long as the rule's. Raises Answered.
 
     The rule for the user has every other restriction of the one that it is made from.
     """
@@ -131,7 +131,7 @@ def grant(request: AccessRequest, owner: User, period: str, words: str, address:
 
 @transaction.atomic
 def decline(request: AccessRequest, owner: User, words: str, address: str | None) -> None:
-    """Decline a request. Raise Answered."""
+    """Decline a request. Raises Answered."""
     _take(request, owner, AccessRequest.Answer.DECLINED, words)
     _record("access_declined", request, owner, address)
 

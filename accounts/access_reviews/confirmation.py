@@ -78,7 +78,7 @@ def answer_as_shown(
     shown: str,
     is_sure: bool,
 ) -> tuple[int, int]:
-    """Save answers if the digest of their effect is `shown`. Raise Differs, and as `answers.answer` does.
+    """Save answers if the digest of their effect is `shown`. Raises Differs, and as `answers.answer` does.
 
     If the effect needs a tick, `is_sure` must be true, too.
     """

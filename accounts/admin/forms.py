@@ -58,7 +58,7 @@ def refuse_taken_name(username: str, user_id: int = 0) -> None:
 
 
 def free_address(email: str, except_by: int | None = None) -> str:
-    """Return an address in small letters. Raise ValidationError if another user has it."""
+    """Return an address in small letters. Raises ValidationError if another user has it."""
     email = email.lower()
     if email and is_address_taken(email, except_by=except_by):
         raise ValidationError(ADDRESS_TAKEN, code="unique")

@@ -75,7 +75,7 @@ class ImportPlan:
 
 
 def people_in_csv(text: str) -> list[Person]:
-    """Return the users of a CSV file. Groups are separated by semicolons. Raise UnreadableFile."""
+    """Return the users of a CSV file. Groups are separated by semicolons. Raises UnreadableFile."""
     reader = csv.DictReader(io.StringIO(text.removeprefix("\ufeff"), newline=""), strict=True)
     try:
         _require_columns(reader.fieldnames or (), COLUMNS)
@@ -98,7 +98,7 @@ def _from_row(line: int, row: dict[str, str]) -> Person:
 
 
 def people_in_json(text: str) -> list[Person]:
-    """Return the users of a JSON file, which can have hashes of passwords. Raise UnreadableFile."""
+    """Return the users of a JSON file, which can have hashes of passwords. Raises UnreadableFile."""
     try:
         rows = json.loads(text)["users"]
         people = [_from_object(number, row) for number, row in enumerate(rows, 1)]

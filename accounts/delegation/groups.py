@@ -73,7 +73,7 @@ def set_end(group: Group, key: int, until: datetime | None, *, manager: User, ad
 
 
 def _member(group: Group, key: int) -> User:
-    """Return a member whom group managers may change. Raise ValidationError."""
+    """Return a member whom group managers may change. Raises ValidationError."""
     user = group.user_set.filter(pk=key).first()
     if not isinstance(user, User):
         raise ValidationError(_("The user is not a member."), code="unknown")

@@ -322,7 +322,7 @@ def _change_members(request: SignedInRequest, group: Group, form: NameForm) -> s
 
 
 def _end(request: SignedInRequest) -> datetime | None:
-    """Return the end that was typed. Raise ValidationError."""
+    """Return the end that was typed. Raises ValidationError."""
     form = UntilForm(request.POST)
     if not form.is_valid():
         raise ValidationError([message for found in form.errors.values() for message in found])

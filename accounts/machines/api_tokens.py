@@ -30,7 +30,7 @@ def make_token(
 ) -> tuple[ApiToken, str]:
     """Create a token that lives for some seconds, and return its row and the token.
 
-    The token cannot be read again. Raise TooManyTokens, and ValueError for a lifetime longer than
+    The token cannot be read again. Raises TooManyTokens, and ValueError for a lifetime longer than
     IKD_API_TOKEN_LIFETIME.
     """
     if not 0 < lifetime <= settings.IKD_API_TOKEN_LIFETIME:

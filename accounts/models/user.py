@@ -39,7 +39,7 @@ class PeopleManager(UserManager["User"]):
         return super().bulk_create(users, *args, **kwargs)
 
     def _create_user_object(self, username: str, *args: Any, **kwargs: Any) -> User:
-        """Create a user for `createsuperuser` and `create_user`. Raise ValidationError for a look-alike."""
+        """Create a user for `createsuperuser` and `create_user`. Raises ValidationError for a look-alike."""
         self.refuse_look_alike(username)
         user: User = super()._create_user_object(username, *args, **kwargs)  # type: ignore[misc]  # not in the stubs
         return user

@@ -36,7 +36,7 @@ def invite(*, email: str, groups: Iterable[Group], days: int, inviter: User | No
     """Create an invitation and return it with its link, which cannot be read again.
 
     If there is an `email`, the link is mailed to it. Without an inviter, the invitation is of a user who
-    registers. Raise PermissionError if an inviter without superuser status chooses a group that carries
+    registers. Raises PermissionError if an inviter without superuser status chooses a group that carries
     permissions.
     """
     chosen = list(groups)

@@ -45,7 +45,7 @@ def _code_field(label: Any) -> forms.CharField:
 
 
 def _count_attempt(user: User) -> list[str]:
-    """Count an attempt at a user's codes. Raise ValidationError if a limit is reached."""
+    """Count an attempt at a user's codes. Raises ValidationError if a limit is reached."""
     slots: list[str] = get_account_adapter().count_attempt(count_code_attempt, user)
     return slots
 

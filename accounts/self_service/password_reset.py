@@ -27,7 +27,7 @@ class PasswordResetForm(forms.Form):
     )
 
     def save(self, request: HttpRequest, **kwargs: Any) -> str:
-        """Send the link if a user has the address. Raise TooManyAttempts."""
+        """Send the link if a user has the address. Raises TooManyAttempts."""
         email: str = self.cleaned_data["email"]
         rows = confirmed_rows(email)
         recipient = rows[0].email if rows else email

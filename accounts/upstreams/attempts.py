@@ -159,7 +159,7 @@ def _browser(browser_secret: str) -> str:
 def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt, AttemptSecrets | None]:
     """Return the attempt of a state, and its secrets, or None for them in another browser.
 
-    Raise ProviderError for a state that is not the portal's, is of another provider, or is too old to begin
+    Raises ProviderError for a state that is not the portal's, is of another provider, or is too old to begin
     again.
     """
     try:

@@ -16,7 +16,7 @@ LONGEST_ADDRESS = 2000
 
 
 def identifier(value: Any, name: str, longest: int = LONGEST) -> str:
-    """Return a text that identifies something, unchanged. Raise ProviderError for any other value.
+    """Return a text that identifies something, unchanged. Raises ProviderError for any other value.
 
     A repaired text could be equal to another identifier.
     """
@@ -31,7 +31,7 @@ def is_identifier(text: str, longest: int = LONGEST) -> bool:
 
 
 def optional_identifier(value: Any, name: str, longest: int = LONGEST) -> str:
-    """Return a text that identifies something, "" if the provider sent none. Raise ProviderError."""
+    """Return a text that identifies something, "" if the provider sent none. Raises ProviderError."""
     return "" if value is None or value == "" else identifier(value, name, longest)
 
 
@@ -43,7 +43,7 @@ def readable(value: Any, longest: int) -> str:
 def web_address(value: Any, name: str) -> str:
     """Return a URL to which a request or a browser may be sent.
 
-    Raise ProviderError for any other value.
+    Raises ProviderError for any other value.
     """
     is_text = isinstance(value, str) and value.isascii() and is_identifier(value, LONGEST_ADDRESS)
     if not is_text or not value.startswith(("https://", "http://")) or not {*' "<>\\#'}.isdisjoint(value):

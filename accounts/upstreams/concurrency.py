@@ -27,7 +27,7 @@ class ProviderSlots:
     def hold(self, upstream_id: int) -> Iterator[None]:
         """Wait for a slot, and hold it.
 
-        Raise ProviderError after a second, or at once if the provider hangs.
+        Raises ProviderError after a second, or at once if the provider hangs.
         """
         began = self._begin(upstream_id)
         try:

@@ -48,7 +48,7 @@ class Answer:
         return ErrorPage.UNAVAILABLE if self.status >= 500 else ErrorPage.BROKEN
 
     def json(self) -> dict[str, Any]:
-        """Return the JSON object. Raise ProviderError for any other body."""
+        """Return the JSON object. Raises ProviderError for any other body."""
         try:
             found = json.loads(self.body)
         except (ValueError, RecursionError):
@@ -66,7 +66,7 @@ def fetch(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Return the response, whatever its status. Redirects are not followed. Raise ProviderError."""
+    """Return the response, whatever its status. Redirects are not followed. Raises ProviderError."""
     parts, host, port = _split(url)
     began, result = time.monotonic(), "failed"
     try:
@@ -118,7 +118,7 @@ def _fetched(
 
 
 def _split(url: str) -> tuple[SplitResult, str, int]:
-    """Return the parts of a URL, its host and its port. Raise ProviderError if it is not usable."""
+    """Return the parts of a URL, its host and its port. Raises ProviderError if it is not usable."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
@@ -130,7 +130,7 @@ def _split(url: str) -> tuple[SplitResult, str, int]:
 
 
 def allowed_addresses(host: str, port: int, *, allow_private: bool, encrypted: bool) -> list[str]:
-    """Return the addresses of a host. Raise ProviderError if any of them is not allowed."""
+    """Return the addresses of a host. Raises ProviderError if any of them is not allowed."""
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError):

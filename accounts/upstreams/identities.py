@@ -21,7 +21,7 @@ class Linked(Enum):
 def link_to(
     upstream: Upstream, subject: str, user: User, *, actor: str, address: str | None = None
 ) -> Linked:
-    """Link a subject to a user, with an audit event. Raise ValidationError if another user has it."""
+    """Link a subject to a user, with an audit event. Raises ValidationError if another user has it."""
     validate_subject(subject)
     with transaction.atomic():
         identity, is_new = Identity.objects.get_or_create(

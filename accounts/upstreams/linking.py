@@ -70,7 +70,7 @@ class Assertion:
 def sign_in_by_provider(
     request: HttpRequest, upstream: Upstream, assertion: Assertion, target: str | None
 ) -> HttpResponse:
-    """Sign in the user of an assertion, in the same steps as with a password. Raise ProviderError."""
+    """Sign in the user of an assertion, in the same steps as with a password. Raises ProviderError."""
     user = _user_after_races(upstream, assertion)
     with transaction.atomic():
         request.session.set_expiry(0)
@@ -138,7 +138,7 @@ def is_identity_valid(request: HttpRequest, user: User) -> bool:
 
 
 def store_provider_session(request: HttpRequest, user: User) -> None:
-    """Store what the provider asserted with the sign-in that has just begun. Raise ProviderError."""
+    """Store what the provider asserted with the sign-in that has just begun. Raises ProviderError."""
     sealed = request.session.pop(SEALED_ASSERTION, None)
     sign_in = sign_in_of_request(request)
     if sealed is None or sign_in is None:
@@ -193,7 +193,7 @@ def has_second_factor(upstream: Upstream, assertion: Assertion) -> bool:
 def find_or_create_user(upstream: Upstream, assertion: Assertion) -> User:
     """Return the user of an assertion, linked or created as the provider's settings allow.
 
-    Raise ProviderError.
+    Raises ProviderError.
     """
     known = (
         Identity.objects.select_related("user")
@@ -249,7 +249,7 @@ def verified_address(upstream: Upstream, assertion: Assertion) -> str | None:
 def _linked_by_address(upstream: Upstream, assertion: Assertion) -> User | None:
     """Return the user who has the provider's address, if both sides verified it.
 
-    Raise ProviderError for a user with power in the administration: such accounts are linked by hand.
+    Raises ProviderError for a user with power in the administration: such accounts are linked by hand.
     """
     address = verified_address(upstream, assertion)
     if upstream.linking != Upstream.Linking.VERIFIED_EMAIL or address is None:
@@ -364,7 +364,7 @@ def _update_address(upstream: Upstream, user: User, assertion: Assertion) -> Non
 
 
 def link(request: HttpRequest, upstream: Upstream, assertion: Assertion, user: User) -> None:
-    """Link an identity to the signed-in user. Raise ProviderError if another user has it."""
+    """Link an identity to the signed-in user. Raises ProviderError if another user has it."""
     identity, is_new = Identity.objects.get_or_create(
         upstream=upstream, subject=assertion.subject, defaults={"user": user}
     )

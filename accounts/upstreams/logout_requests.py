@@ -38,7 +38,7 @@ MARKED_FOR = 3600
 
 @sensitive_variables()
 def parameter_of(request: HttpRequest, name: str, *, largest: int, encoding: str) -> str:
-    """Return the value of a form parameter that must occur once. Raise ProviderError.
+    """Return the value of a form parameter that must occur once. Raises ProviderError.
 
     A form of more than `largest` bytes is not read.
     """

@@ -32,7 +32,7 @@ class Protocol:
 def _redeem_code(
     request: HttpRequest, upstream: Upstream, attempt: Attempt, own: AttemptSecrets
 ) -> Assertion:
-    """Return the provider's assertion for a code. Raise ProviderError.
+    """Return the provider's assertion for a code. Raises ProviderError.
 
     Its library for HTTP takes 5 MB. `ikd_portal.shared_memory` imports it where a provider is in use.
     """

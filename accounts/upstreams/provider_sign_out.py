@@ -88,7 +88,7 @@ def take_id_token(session_id: int) -> tuple[Upstream, str] | None:
 
 
 def end_session_url(upstream: Upstream, hint: str, then: str) -> str | None:
-    """Return the provider's page that signs the browser out, or None. Raise ProviderError."""
+    """Return the provider's page that signs the browser out, or None. Raises ProviderError."""
     state = signing.dumps(then, salt=f"{SALT} back") if then else ""
     if not upstream.is_oidc:
         service = f"{signed_out_url()}?{urlencode({'state': state})}" if state else signed_out_url()

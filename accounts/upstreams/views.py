@@ -210,7 +210,7 @@ def _refuse_if_switched_off(upstreams: QuerySet[Upstream], upstream: Upstream) -
 
 
 def _still_signed_in(request: Request, attempt: Attempt) -> SignIn:
-    """Return the sign-in that began the attempt. Raise ProviderError if it has ended meanwhile."""
+    """Return the sign-in that began the attempt. Raises ProviderError if it has ended meanwhile."""
     own = request.sign_in
     if own is None or own.pk != attempt.sign_in:
         raise ProviderError("another sign-in began meanwhile", ErrorPage.STALE)
@@ -223,7 +223,7 @@ def _still_signed_in(request: Request, attempt: Attempt) -> SignIn:
 def _confirm_with(request: Request, upstream: Upstream, assertion: Assertion, user: User) -> None:
     """Record that the user authenticated at the provider again.
 
-    Raise ProviderError if that proves too little.
+    Raises ProviderError if that proves too little.
     """
     if not Identity.objects.filter(upstream=upstream, subject=assertion.subject, user=user).exists():
         raise ProviderError("the person confirmed with another identity", ErrorPage.REFUSED)

@@ -101,7 +101,7 @@ def login_url(upstream: Upstream, state: str, own: AttemptSecrets, purpose: Purp
 def redeem_ticket(
     request: HttpRequest, upstream: Upstream, attempt: Attempt, own: AttemptSecrets
 ) -> Assertion:
-    """Return the server's assertion for the ticket in a request. Raise ProviderError."""
+    """Return the server's assertion for the ticket in a request. Raises ProviderError."""
     if any(len(request.GET.getlist(name)) > 1 for name in ("ticket", "state", "upstream")):
         raise ProviderError("the answer has a parameter twice")
     ticket = parse_ticket(request.GET.get("ticket", ""), upstream.ticket_prefix)
@@ -123,7 +123,7 @@ def cache_key(upstream_id: int, ticket_digest: str) -> str:
 def _use_up(ticket: str, upstream: Upstream) -> None:
     """Mark a ticket as used before the server is asked.
 
-    Raise ProviderError if it was used before, and what the cache raises.
+    Raises ProviderError if it was used before, and what the cache raises.
     """
     found = digest(ticket)
     if UpstreamSession.objects.filter(upstream=upstream, ticket_digest=found).exists():
@@ -161,7 +161,7 @@ def assertion_of(person: Person, ticket: str) -> Assertion:
 
 
 def parse_ticket(ticket: str, prefix: str) -> str:
-    """Return a ticket in the form of a service ticket (section 3.1). Raise ProviderError."""
+    """Return a ticket in the form of a service ticket (section 3.1). Raises ProviderError."""
     if not ticket:
         raise ProviderError("the provider sent the browser back without a ticket", ErrorPage.REFUSED)
     if len(ticket) > LONGEST_TICKET or not _TICKET.fullmatch(ticket):
@@ -174,7 +174,7 @@ def parse_ticket(ticket: str, prefix: str) -> str:
 def validate_ticket(upstream: Upstream, service: str, ticket: str, *, renew: bool = False) -> Person:
     """Return the person to whom the server says a ticket belongs (sections 2.5 and 2.8).
 
-    Raise TicketRefused if the server refuses it, and ProviderError otherwise.
+    Raises TicketRefused if the server refuses it, and ProviderError otherwise.
     """
     path = "p3/serviceValidate" if upstream.cas_version == Upstream.CasVersion.THREE else "serviceValidate"
     parameters = {"service": service, "ticket": ticket, **({"renew": "true"} if renew else {})}
@@ -188,7 +188,7 @@ def validate_ticket(upstream: Upstream, service: str, ticket: str, *, renew: boo
 
 
 def parse_person(body: bytes) -> Person:
-    """Return the person in a validation response. Raise ProviderError, or TicketRefused for a refusal."""
+    """Return the person in a validation response. Raises ProviderError, or TicketRefused for a refusal."""
     root = _parsed(body)
     if root is None or root.tag != f"{_CAS}serviceResponse":
         raise ProviderError("the provider's answer is no CAS answer")

@@ -76,7 +76,7 @@ def backchannel_logout(request: HttpRequest, slug: str) -> HttpResponse:
 
 
 def logout_claims(token: str, upstream: Upstream) -> dict[str, Any]:
-    """Return the claims of a logout token that meets section 2.6. Raise ProviderError."""
+    """Return the claims of a logout token that meets section 2.6. Raises ProviderError."""
     with provider_slots.hold(upstream.pk):
         claims, _ = verify_token(upstream, token, LOGOUT_TOKEN, Source.CLIENT)
     events = claims["events"]

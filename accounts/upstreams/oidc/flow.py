@@ -31,7 +31,7 @@ def redirect_uri(upstream: Upstream) -> str:
 
 
 def authorization_url(upstream: Upstream, state: str, own: AttemptSecrets, purpose: Purpose) -> str:
-    """Return the provider's page on which the user signs in. Raise ProviderError."""
+    """Return the provider's page on which the user signs in. Raises ProviderError."""
     endpoint = metadata_of(upstream).authorization_endpoint
     parameters = {
         "response_type": "code",
@@ -53,7 +53,7 @@ def authorization_url(upstream: Upstream, state: str, own: AttemptSecrets, purpo
 def fetch_userinfo(upstream: Upstream, metadata: Metadata, access_token: str, subject: str) -> dict[str, Any]:
     """Return the claims of the userinfo endpoint (OpenID Connect Core, section 5.3), {} without one.
 
-    Raise ProviderError, also if the claims are of another subject.
+    Raises ProviderError, also if the claims are of another subject.
     """
     if not metadata.userinfo_endpoint:
         return {}
@@ -93,7 +93,7 @@ def merge_claims(id_token: Mapping[str, Any], told: Mapping[str, Any]) -> dict[s
 def request_tokens(upstream: Upstream, metadata: Metadata, form: dict[str, Any]) -> Answer:
     """Send a grant to the token endpoint (RFC 6749, section 3.2), and return the answer.
 
-    Raise ProviderError.
+    Raises ProviderError.
     """
     headers = {"Accept": "application/json", "Content-Type": "application/x-www-form-urlencoded"}
     headers |= client_authentication(upstream, metadata, form)
@@ -107,7 +107,7 @@ def request_tokens(upstream: Upstream, metadata: Metadata, form: dict[str, Any])
 
 
 def bearer_tokens_in(answer: Answer) -> dict[str, Any]:
-    """Return the members of an answer with a bearer token. Raise ProviderError for any other."""
+    """Return the members of an answer with a bearer token. Raises ProviderError for any other."""
     found = answer.json()
     if str(found.get("token_type", "")).lower() != "bearer" or not token_in(found, "access_token"):
         raise ProviderError("the provider sent no bearer token")
@@ -117,7 +117,7 @@ def bearer_tokens_in(answer: Answer) -> dict[str, Any]:
 def client_authentication(upstream: Upstream, metadata: Metadata, form: dict[str, Any]) -> dict[str, str]:
     """Authenticate the portal in a way that the provider supports (OpenID Connect Core, section 9).
 
-    Return headers, or add to the form. Raise ProviderError.
+    Return headers, or add to the form. Raises ProviderError.
     """
     try:
         secret = upstream.client_secret.reveal()

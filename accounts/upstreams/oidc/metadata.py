@@ -119,7 +119,7 @@ def forget_all() -> None:
 
 
 def metadata_of(upstream: Upstream) -> Metadata:
-    """Return a provider's metadata, at most ten minutes old. Raise ProviderError."""
+    """Return a provider's metadata, at most ten minutes old. Raises ProviderError."""
     with _lock:
         document = _documents.setdefault((upstream.issuer, upstream.allow_private), _Document())
     if document.metadata is not None and clock() - document.read_at <= KEPT_FOR:
@@ -129,7 +129,7 @@ def metadata_of(upstream: Upstream) -> Metadata:
 
 
 def _read_document(upstream: Upstream, document: _Document) -> Metadata:
-    """Fetch the discovery document once for all threads that wait for it. Raise ProviderError."""
+    """Fetch the discovery document once for all threads that wait for it. Raises ProviderError."""
     tries = document.tries
     with document.lock:
         if document.metadata is not None and clock() - document.read_at <= KEPT_FOR:
@@ -151,7 +151,7 @@ def verify_token(
 ) -> tuple[dict[str, Any], Header]:
     """Return the claims of a token of this kind that the provider signed, and its header.
 
-    Raise ProviderError. If no known key made the signature, the keys are fetched again first, because
+    Raises ProviderError. If no known key made the signature, the keys are fetched again first, because
     providers replace keys, also under the same key id.
     """
     of_provider = kind in (ID_TOKEN, USERINFO, LOGOUT_TOKEN)
@@ -176,7 +176,7 @@ def _entry(upstream: Upstream) -> _Keys:
 
 
 def _reload_if_old(upstream: Upstream, entry: _Keys, source: Source) -> None:
-    """Fetch missing or old keys. Raise ProviderError if no usable ones are known."""
+    """Fetch missing or old keys. Raises ProviderError if no usable ones are known."""
     if not entry.is_older_than(KEYS_KEPT_FOR):
         return
     if entry.is_older_than(STALE_AT_MOST):
@@ -199,7 +199,7 @@ def _log_details(upstream: Upstream, error: ProviderError) -> dict[str, str]:
 def _reload(upstream: Upstream, entry: _Keys, source: Source, read_at: float) -> bool:
     """Fetch the keys unless that was tried just now. Return whether they are newer than `read_at`.
 
-    Raise ProviderError.
+    Raises ProviderError.
     """
     is_from_client, tries = source is Source.CLIENT, entry.tries
     if is_from_client and not entry.client_slots.acquire(blocking=False):
@@ -228,7 +228,7 @@ def _read(upstream: Upstream, entry: _Keys, source: Source) -> None:
 
 
 def discover(upstream: Upstream) -> tuple[Metadata, Answer]:
-    """Fetch the discovery document (OpenID Connect Discovery, section 4). Raise ProviderError."""
+    """Fetch the discovery document (OpenID Connect Discovery, section 4). Raises ProviderError."""
     url = f"{upstream.issuer.rstrip('/')}/.well-known/openid-configuration"
     answer = fetch(url, allow_private=upstream.allow_private, headers={"Accept": "application/json"})
     if answer.status != 200:
@@ -245,7 +245,7 @@ def discover(upstream: Upstream) -> tuple[Metadata, Answer]:
 
 
 def read_keys(upstream: Upstream, metadata: Metadata) -> Sequence[Mapping[str, Any]]:
-    """Fetch the provider's keys. Raise ProviderError."""
+    """Fetch the provider's keys. Raises ProviderError."""
     answer = fetch(metadata.jwks_uri, allow_private=upstream.allow_private)
     if answer.status != 200:
         raise ProviderError(
@@ -284,7 +284,7 @@ def _address(found: dict[str, Any], name: str) -> str:
 
 
 def _optional_address(found: dict[str, Any], name: str) -> str:
-    """Return an address, or "" if the document has none. Raise ProviderError for an unusable one.
+    """Return an address, or "" if the document has none. Raises ProviderError for an unusable one.
 
     Without userinfo, the groups that it names would count as removed.
     """

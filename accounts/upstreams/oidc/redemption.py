@@ -46,13 +46,13 @@ KNOWN_AUTHORIZATION_ERRORS = frozenset(
 
 
 def redeem_code(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: AttemptSecrets) -> Assertion:
-    """Return the provider's assertion for the code in a request. Raise ProviderError."""
+    """Return the provider's assertion for the code in a request. Raises ProviderError."""
     _validate_answer(request, upstream)
     return Redemption(upstream, attempt, own).redeem(request)
 
 
 def _validate_answer(request: HttpRequest, upstream: Upstream) -> None:
-    """Validate the parameters besides the state (RFC 6749, section 4.1.2; RFC 9207). Raise ProviderError."""
+    """Validate the parameters besides the state (RFC 6749, section 4.1.2; RFC 9207). Raises ProviderError."""
     doubled = [name for name in ("code", "state", "iss", "error") if len(request.GET.getlist(name)) > 1]
     if doubled:
         raise ProviderError(f"the answer has {doubled[0]} twice")
@@ -87,7 +87,7 @@ class Redemption(OIDCAuthenticationBackend):
         return {"OIDC_AUTHENTICATION_CALLBACK_URL": "launcher"}.get(attr, args[0] if args else None)
 
     def redeem(self, request: HttpRequest) -> Assertion:
-        """Return the provider's assertion for the request's code. Raise ProviderError."""
+        """Return the provider's assertion for the request's code. Raises ProviderError."""
         assertion: Assertion | None = self.authenticate(
             request, nonce=self.own.nonce, code_verifier=self.own.verifier
         )
@@ -160,7 +160,7 @@ def _protocol_claims(payload: dict[str, Any]) -> dict[str, Any]:
 
 
 def _context(acr: Any) -> str:
-    """Return acr as text: some providers send their level as a number. Raise ProviderError."""
+    """Return acr as text: some providers send their level as a number. Raises ProviderError."""
     is_number = isinstance(acr, int) and not isinstance(acr, bool)
     return str(acr) if is_number and abs(acr) < 10**9 else optional_identifier(acr, "acr")
 

@@ -107,7 +107,7 @@ def _follow_groups(session: UpstreamSession, access_token: str, id_token: Mappin
 def _asked(session: UpstreamSession) -> tuple[dict[str, Any], dict[str, Any] | None]:
     """Return the row's new values, and the claims of a new ID token or None.
 
-    Raise _SignInEnded, or ProviderError if the provider gives no answer.
+    Raises _SignInEnded, or ProviderError if the provider gives no answer.
     """
     upstream, metadata = session.upstream, metadata_of(session.upstream)
     try:
@@ -146,7 +146,7 @@ def _refusal(answer: Answer) -> Exception:
 def _verified_claims(session: UpstreamSession, token: Any) -> dict[str, Any]:
     """Return the claims of a new ID token (section 12.2).
 
-    Raise ProviderError, or _SignInEnded if it is another subject's.
+    Raises ProviderError, or _SignInEnded if it is another subject's.
     """
     upstream = session.upstream
     claims, _ = verify_token(upstream, token, ID_TOKEN, Source.PROVIDER)

@@ -95,7 +95,7 @@ class Header:
 def header_of(token: Any, algorithms: Iterable[str], kind: TokenKind = ID_TOKEN) -> Header:
     """Return algorithm and key id of a token.
 
-    Raise ProviderError if no key of a provider can have signed it.
+    Raises ProviderError if no key of a provider can have signed it.
     """
     if not isinstance(token, str) or not token or not token.isascii() or len(token) > LONGEST:
         raise ProviderError(f"the provider sent no {kind.name}, or one of an absurd length")
@@ -158,7 +158,7 @@ def verify_claims(
 ) -> dict[str, Any]:
     """Return the claims of a token that this issuer signed for this audience.
 
-    Raise UnknownKey if none of `keys` made the signature, and ProviderError for any other error.
+    Raises UnknownKey if none of `keys` made the signature, and ProviderError for any other error.
     """
     key = matching_key(header, keys)
     if key is None:
@@ -213,7 +213,7 @@ def validate_for_sign_in(
 ) -> None:
     """Validate an ID token as OpenID Connect Core requires, sections 3.1.3.7 and 3.1.3.8.
 
-    `authenticated_since` is the earliest Unix time at which the user may have authenticated. Raise
+    `authenticated_since` is the earliest Unix time at which the user may have authenticated. Raises
     ProviderError.
     """
     said = identifier(claims.get("nonce"), "nonce", LONGEST)
@@ -231,7 +231,7 @@ def validate_for_sign_in(
 def validate_client(claims: Mapping[str, Any], client_id: str) -> None:
     """Validate for which client an ID token was issued (OpenID Connect Core, section 3.1.3.7).
 
-    Raise ProviderError.
+    Raises ProviderError.
     """
     several = isinstance(claims["aud"], list) and len(claims["aud"]) > 1
     if (several or "azp" in claims) and claims.get("azp") != client_id:
@@ -239,10 +239,10 @@ def validate_client(claims: Mapping[str, Any], client_id: str) -> None:
 
 
 def validate_for_program(claims: Mapping[str, Any], client_ids: Iterable[str]) -> None:
-    """Validate an access token that a program sends. `client_ids` are the portal's own.
+    """Validate an access token that a program sends. Raises ProviderError.
 
-    Raise ProviderError. A token for the portal's own client is an ID token, or the access token of a user who
-    signed in. Applications receive both, and must not open other applications with them.
+    `client_ids` are the portal's own. A token for one of them is an ID token, or the access token of a user
+    who signed in. Applications receive both, and must not open other applications with them.
     """
     own = frozenset(client_ids)
     audience = claims["aud"] if isinstance(claims["aud"], list) else [claims["aud"]]
