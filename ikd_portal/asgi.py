@@ -16,7 +16,7 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "ikd_portal.settings")
 from a2wsgi import WSGIMiddleware
 from django.conf import settings
 
-from accounts.upstreams.provider_threads import few_at_once
+from accounts.upstreams.provider_threads import limit_working_threads
 from authgate.decision.target import SCHEMES
 from authgate.peer import (
     ABORT,
@@ -55,7 +55,7 @@ def with_forwarded(environ: Any, start_response: Any) -> Any:
 
 _in_threads = WSGIMiddleware(with_forwarded, workers=settings.IKD_THREADS, send_queue_size=0)  # 0: no limit
 _in_provider_threads = WSGIMiddleware(
-    few_at_once(with_forwarded), workers=settings.IKD_PROVIDER_THREADS, send_queue_size=0
+    limit_working_threads(with_forwarded), workers=settings.IKD_PROVIDER_THREADS, send_queue_size=0
 )
 _queue = ThreadQueue(settings.IKD_PROVIDER_THREADS)
 _pages = ThreadQueue(settings.IKD_THREADS, wait=PAGES_WAIT, longest_line=PAGES_OF_A_NETWORK)

@@ -14,11 +14,11 @@ from accounts.upstreams.oidc.refresh import Outcome, refresh
 from authgate.check.memory import Tokens
 from authgate.encryption import Secret, Undecryptable
 
-NEARLY_OUT = timedelta(seconds=10)
-"""An access token with less time left is renewed before an application gets it."""
+RENEWED_BEFORE = timedelta(seconds=10)
+"""If an access token expires sooner, the portal renews it before an application receives it."""
 
 LOOK_AGAIN = 30.0
-"""Seconds after which missing tokens are looked up again."""
+"""Seconds after which the portal looks up missing tokens again."""
 
 WAIT = 2.0
 """Seconds to wait for another process that is renewing the tokens."""
@@ -29,7 +29,7 @@ _TOKEN = re.compile(r"[\x21-\x7e]+")
 def tokens_of(sign_in_id: int | None) -> Tokens:
     """Return the tokens of a sign-in, renewed if they expire soon. Two queries without renewal.
 
-    From the first call on, a thread renews them before they expire.
+    After the first call, the recheck worker renews them before they expire.
     """
     now = time.time()
     session = _session(sign_in_id)
@@ -37,8 +37,8 @@ def tokens_of(sign_in_id: int | None) -> Tokens:
         return Tokens(b"", b"", now + LOOK_AGAIN)
     if not session.wants_tokens:
         UpstreamSession.objects.filter(pk=session.pk).update(wants_tokens=True)
-    if session.refresh_token and _is_nearly_out(session):
-        session = _renewed(session)
+    if session.refresh_token and _expires_soon(session):
+        session = _renew(session)
     return _tokens(session, now) if session else Tokens(b"", b"", now + LOOK_AGAIN)
 
 
@@ -47,18 +47,18 @@ def _session(sign_in_id: int | None) -> UpstreamSession | None:
     return live.order_by().first()
 
 
-def _is_nearly_out(session: UpstreamSession) -> bool:
-    return session.expires_at is not None and session.expires_at < timezone.now() + NEARLY_OUT
+def _expires_soon(session: UpstreamSession) -> bool:
+    return session.expires_at is not None and session.expires_at < timezone.now() + RENEWED_BEFORE
 
 
-def _renewed(session: UpstreamSession) -> UpstreamSession | None:
-    """Return the session after this process or another one has asked the provider."""
+def _renew(session: UpstreamSession) -> UpstreamSession | None:
+    """Renew the tokens, or wait for another process that does. Return the session, or None if it ended."""
     if refresh(session.pk).outcome is Outcome.BUSY:
         deadline = time.monotonic() + WAIT
         while time.monotonic() < deadline:
             time.sleep(0.1)
             found = _session(session.sign_in_id)
-            if found is None or not _is_nearly_out(found):
+            if found is None or not _expires_soon(found):
                 return found
     return _session(session.sign_in_id)
 

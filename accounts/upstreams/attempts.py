@@ -1,8 +1,8 @@
-"""One attempt to sign in by a provider: its `state`, and the cookie that binds it to a browser.
+"""An attempt to sign in by a provider: its `state`, and the cookie that binds it to a browser.
 
-A browser has one small cookie for all its attempts, in any number of tabs. Tabs that begin at the same moment
-may each set one of SLOTS. The state is signed and travels by the provider. Nonce and PKCE verifier are
-derived from the cookie's secret, which stays in the browser. Nothing is stored unless the page to return to
+A browser has one small cookie for its attempts in all tabs. Tabs that begin at the same moment may each set
+one of SLOTS. The provider receives the signed state, and sends it back. Nonce and PKCE verifier are derived
+from the cookie's secret, which stays in the browser. The portal stores nothing, unless the page to return to
 is long or has a fragment.
 """
 
@@ -30,16 +30,16 @@ from authgate.peer import client_address
 from authgate.portal_cookies import set_portal_cookie
 
 AGE_LIMIT = 600
-"""Seconds from the redirect to the provider to the way back."""
+"""Seconds from the redirect to the provider until the browser comes back."""
 
 RESUMED_WITHIN = 3600
-"""Seconds for which a failed attempt can begin again with its page."""
+"""Seconds for which a new attempt can lead to the page of a failed one."""
 
 TRIES = 3
-"""How often an attempt that lost to another tab begins again without a click."""
+"""How often the portal repeats an attempt without a click, because another tab was faster."""
 
 LONGEST_IN_STATE = 1600
-"""Characters of a page in the state. Longer pages are stored in the database."""
+"""Characters of a page's URL in the state. The database stores longer ones."""
 
 SALT = "ikd upstream attempt"
 COOKIE = "ikd_attempt_"
@@ -55,10 +55,10 @@ class Purpose(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """An attempt, as its state says.
+    """An attempt, as read from its state.
 
-    `sign_in` is the sign-in that links an identity or confirms itself, or 0. `next` is the page to return to,
-    or `kept` the key under which that page is stored. `tries` counts the failed attempts before this one.
+    `sign_in` is the sign-in whose user links an identity or confirms theirs, or 0. `next` is the page to
+    return to. If the page is stored, `kept` is its key. `tries` counts the failed attempts before this one.
     """
 
     id: str
@@ -72,7 +72,7 @@ class Attempt:
     tries: int = 0
 
     @property
-    def is_over(self) -> bool:
+    def is_expired(self) -> bool:
         return not 0 <= time.time() - self.began_at <= AGE_LIMIT
 
 
@@ -126,7 +126,7 @@ def begin(
 
 
 def _shortened(page: str) -> str:
-    """Return the page, or the part of its URL that fits into a state."""
+    """Return the page's URL without its fragment, or the beginning that fits into a state."""
     page = page.partition("#")[0]
     for shorter in (page, page.partition("?")[0]):
         if len(shorter) <= LONGEST_IN_STATE:
@@ -157,14 +157,14 @@ def _browser(browser_secret: str) -> str:
 
 
 def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt, AttemptSecrets | None]:
-    """Return the attempt of a state, and its secrets, or None for them in another browser.
+    """Return the attempt of a state, and its secrets, or None in place of these in another browser.
 
-    Raises ProviderError for a state that is not the portal's, is of another provider, or is too old to begin
-    again.
+    Raises ProviderError if the state is not the portal's, belongs to another provider, or is older than
+    RESUMED_WITHIN.
     """
     try:
-        said: dict[str, Any] = signing.loads(state, salt=SALT, max_age=RESUMED_WITHIN)
-        attempt = Attempt(**{**said, "purpose": Purpose(said["purpose"])})
+        values: dict[str, Any] = signing.loads(state, salt=SALT, max_age=RESUMED_WITHIN)
+        attempt = Attempt(**{**values, "purpose": Purpose(values["purpose"])})
     except (signing.BadSignature, ValueError, TypeError, KeyError):
         raise ProviderError("the state is not of this portal, or too old", ErrorPage.STALE) from None
     if attempt.upstream != upstream.pk:
@@ -178,8 +178,8 @@ def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt,
 def page_of(request: HttpRequest, attempt: Attempt, own: AttemptSecrets | None) -> str:
     """Return the page that an attempt leads to.
 
-    Providers see the state. So another browser learns a stored page only in the network from which the
-    attempt began.
+    Providers see the state, and could pass it on. So another browser receives a stored page only in the
+    network from which the attempt began.
     """
     client = client_address(request) if own is None else None
     found = kept_pages.kept(attempt.kept, only_of=client) if attempt.kept else None
@@ -189,18 +189,18 @@ def page_of(request: HttpRequest, attempt: Attempt, own: AttemptSecrets | None) 
 def use(attempt: Attempt) -> None:
     """Use an attempt. Of several concurrent requests, all but one raise ProviderError.
 
-    Errors of the cache are raised as they are, and lead to the page for an outage.
+    Also raises the cache's own errors, which lead to the page for an outage.
     """
-    if attempt.is_over:
+    if attempt.is_expired:
         raise ProviderError("the state is too old", ErrorPage.STALE, is_retryable=True)
     if not cache.add(f"upstream-attempt:{attempt.id}", 1, AGE_LIMIT + 60):
         raise ProviderError("the attempt was used already", ErrorPage.STALE, is_retryable=True)
 
 
 def may_retry(attempt: Attempt) -> bool:
-    """Return whether another attempt may follow this one without a click, and count it.
+    """Return whether the portal may repeat an attempt without a click, and count the repetition.
 
-    There are two bounds: a provider may repeat one old answer, or refuse every new attempt.
+    This limits how often a provider can repeat one old answer. `Attempt.tries` limits refused new attempts.
     """
     try:
         return any(cache.add(f"upstream-again:{attempt.id}:{n}", 1, RESUMED_WITHIN) for n in range(TRIES))

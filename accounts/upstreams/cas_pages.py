@@ -1,4 +1,4 @@
-"""The portal's CAS pages: where tickets and logout requests arrive, and who is signed in."""
+"""The portal's CAS pages: one for sign-ins and logout requests, and one that returns the signed-in user."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def sso_login(request: Request) -> HttpResponse:
     """Begin a sign-in by CAS, receive the browser with its ticket, or receive a logout request."""
     if request.method == "POST":
         return single_logout(request)
-    upstream = chosen(request.GET.get("upstream", ""))
+    upstream = selected_server(request.GET.get("upstream", ""))
     if "ticket" in request.GET or "state" in request.GET:
         if upstream is None:
             raise Http404
@@ -36,8 +36,8 @@ def sso_login(request: Request) -> HttpResponse:
     return start(request, upstream.slug)
 
 
-def chosen(slug: str) -> Upstream | None:
-    """Return the CAS server with that name. Without a name, return the default or the only one."""
+def selected_server(slug: str) -> Upstream | None:
+    """Return the CAS server with this slug. Without a slug, return the default or the only server."""
     servers = Upstream.objects.filter(kind=Upstream.Kind.CAS, enabled=True)
     if slug:
         return servers.filter(slug=slug).first()
@@ -48,9 +48,9 @@ def chosen(slug: str) -> Upstream | None:
 @never_cache
 @require_safe
 def verification(request: Request) -> HttpResponse:
-    """Return the user who is signed in to a page of the portal's own host, or the sign-in URL.
+    """Return the signed-in user, or the sign-in URL, to a page on the portal's own host.
 
-    No rules are evaluated here: a proxy that protects an application sends a check.
+    This evaluates no rules. To protect an application, a proxy must send a check.
     """
     sign_in = request.sign_in
     if sign_in is None:

@@ -16,9 +16,9 @@ LONGEST_ADDRESS = 2000
 
 
 def identifier(value: Any, name: str, longest: int = LONGEST) -> str:
-    """Return a text that identifies something, unchanged. Raises ProviderError for any other value.
+    """Return a valid identifier unchanged. Raises ProviderError for any other value.
 
-    A repaired text could be equal to another identifier.
+    The portal repairs none, because a repaired text could be equal to another identifier.
     """
     if not isinstance(value, str) or not is_identifier(value, longest):
         raise ProviderError(f"the provider sent no usable text where a name must be ({name})")
@@ -26,22 +26,22 @@ def identifier(value: Any, name: str, longest: int = LONGEST) -> str:
 
 
 def is_identifier(text: str, longest: int = LONGEST) -> bool:
-    # Surrogates, control characters and line separators are not printable.
+    # `isprintable` is false for surrogates, control characters and line separators.
     return 0 < len(text) <= longest and text.isprintable()
 
 
 def optional_identifier(value: Any, name: str, longest: int = LONGEST) -> str:
-    """Return a text that identifies something, "" if the provider sent none. Raises ProviderError."""
+    """Return an identifier, or "" if the provider sent none. Raises ProviderError for an invalid one."""
     return "" if value is None or value == "" else identifier(value, name, longest)
 
 
 def readable(value: Any, longest: int) -> str:
-    """Return a text for display without unprintable characters, "" for any other value."""
+    """Return a text for display without unprintable characters, or "" for any other value."""
     return "".join(filter(str.isprintable, value)).strip()[:longest] if isinstance(value, str) else ""
 
 
 def web_address(value: Any, name: str) -> str:
-    """Return a URL to which a request or a browser may be sent.
+    """Return a URL that the portal may request, or redirect a browser to.
 
     Raises ProviderError for any other value.
     """

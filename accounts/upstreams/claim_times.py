@@ -1,4 +1,4 @@
-"""Times in JWTs: a NumericDate is a number of seconds (RFC 7519, section 2), never a text."""
+"""Times in JWTs. A NumericDate is a number of seconds (RFC 7519, section 2), never a text."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ LATEST = 253_402_300_799
 
 def is_time(value: Any) -> bool:
     """Return whether a claim is a NumericDate. PyJWT would also accept a text with a number."""
-    # JSON parsers accept NaN and infinity, which are in no range.
+    # Python's JSON parser also accepts NaN and infinity. The comparison is false for both.
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= LATEST
 
 
 def stored_time(token: str, claim: str) -> float:
-    """Return a time of a JWT that was verified before it was stored, in Unix time; 0 if it has none."""
+    """Return a time in a stored JWT as Unix time, or 0 without one. The JWT was verified before."""
     try:
         value = jwt.decode(token, options={"verify_signature": False})[claim]
     except (jwt.PyJWTError, KeyError, TypeError, ValueError):

@@ -1,4 +1,4 @@
-"""Limits on how many threads may wait for a provider, so that one that hangs does not block others."""
+"""Limits on how many threads may wait for a provider. So a provider that hangs does not block others."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ WAIT = 1.0
 
 
 class ProviderSlots:
-    """Slots for threads that ask providers: so many for each provider, and so many in all."""
+    """Slots for threads that ask providers: at most `each` for one provider, and `together` for all."""
 
     def __init__(self, each: int, together: int) -> None:
         self._each, self._together = each, together
@@ -25,9 +25,9 @@ class ProviderSlots:
 
     @contextmanager
     def hold(self, upstream_id: int) -> Iterator[None]:
-        """Wait for a slot, and hold it.
+        """Wait for a slot, and hold it within the block.
 
-        Raises ProviderError after a second, or at once if the provider hangs.
+        Raises ProviderError if no slot is free within a second, or at once if the provider hangs.
         """
         began = self._begin(upstream_id)
         try:

@@ -1,4 +1,4 @@
-"""Errors of providers: a reason for administrators, a page for the visitor."""
+"""Errors of providers, each with a reason for administrators and a page for the visitor."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from enum import Enum
 
 
 class ErrorPage(Enum):
-    """The page that a visitor gets, with its status."""
+    """The page that a visitor sees. The value is its HTTP status."""
 
     UNAVAILABLE = 503
     BROKEN = 502
@@ -15,9 +15,9 @@ class ErrorPage(Enum):
 
 
 class ProviderError(Exception):
-    """A sign-in by a provider failed. `reason` is for administrators, and has no secret.
+    """A sign-in by a provider failed. `reason` is for administrators, and contains no secret.
 
-    `is_retryable` is true if another attempt may succeed, because another tab was faster.
+    `is_retryable` is true if the attempt may have failed only because another tab was faster.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Limits on events that repeat, or that an attacker can cause at will."""
+"""Limits on events that repeat, or that an attacker can cause at any time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from django.core.cache import cache
 
 
 def may_record(key: str, seconds: int) -> bool:
-    """Return whether no event with this key was written in the last seconds, and count this one.
+    """Return whether the caller may write an event: none with this key in the last `seconds`. Count it.
 
     If the cache cannot be reached, return False.
     """

@@ -28,7 +28,7 @@ class Finding:
 
 
 def examine(upstream: Upstream, protocols: Mapping[str, Any]) -> list[Finding]:
-    """Return the findings for a provider of any kind, within the limits for sign-ins."""
+    """Test the connection to a provider of any kind, within the limits for sign-ins. Return the findings."""
     protocol = protocols.get(upstream.kind)
     if protocol is None:
         return [Finding(Level.WRONG, _("This kind of provider is not supported yet."))]
@@ -36,9 +36,9 @@ def examine(upstream: Upstream, protocols: Mapping[str, Any]) -> list[Finding]:
         with provider_slots.hold(upstream.pk or 0):
             return list(protocol.examine(upstream))
     except ProviderError as error:
-        return [Finding(Level.WRONG, words_of(error))]
+        return [Finding(Level.WRONG, reason_text(error))]
 
 
-def words_of(error: ProviderError) -> str:
-    """Return what an administrator reads of an error: the words of its audit event."""
+def reason_text(error: ProviderError) -> str:
+    """Return an error's reason as administrators read it in the audit event."""
     return reason_words(error.reason) or error.reason

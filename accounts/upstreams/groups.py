@@ -1,7 +1,7 @@
 """Groups that follow a provider's claims, by mappings or by importing all of a claim's values.
 
-A provider changes only groups that a mapping names or that were created for it. Local groups with the same
-name, in any spelling, are out of its reach.
+A provider changes members only of groups that a mapping names, or that the portal created for the provider.
+It cannot change local groups with the same name, in any spelling.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ LONGEST_NAME = 150
 
 MOST_OF_A_PERSON = 500
 MOST_OF_A_PROVIDER = 5000
-"""Groups that are created for a provider. Further new values are left out, with an event."""
+"""Groups that the portal creates for one provider. It leaves out further new values, with an event."""
 
 
 class _GroupUpdate:
-    """An update of one user's groups from one answer of the provider."""
+    """An update of a user's groups from a provider's claims."""
 
     def __init__(self, upstream: Upstream, user: User, claims: Mapping[str, Any], *, is_all: bool) -> None:
         self.upstream, self.user, self.claims, self.is_all = upstream, user, claims, is_all
@@ -44,13 +44,13 @@ class _GroupUpdate:
         self.powerful = set(Group.permissions.through.objects.values_list("group_id", flat=True).distinct())
 
     def is_unknown(self, claim: str) -> bool:
-        """Return whether a claim's absence says nothing about the groups that depend on it."""
+        """Return whether the provider left a claim out, so that groups that depend on it must stay."""
         if is_withheld(self.claims, claim):
             self.withheld.add(claim)
             return True
         return not self.is_all and _found(self.claims, claim) is None
 
-    def by_mappings(self) -> None:
+    def add_mapped_groups(self) -> None:
         for mapping in self.upstream.group_mappings.all():
             if not mapping.made_by_superuser and mapping.group_id in self.powerful:
                 continue
@@ -61,7 +61,7 @@ class _GroupUpdate:
             elif self.is_unknown(mapping.claim):
                 self.unknown.add(mapping.group_id)
 
-    def by_importing_all(self) -> None:
+    def add_imported_groups(self) -> None:
         claim = self.upstream.groups_claim
         own = UpstreamGroup.objects.filter(upstream=self.upstream)
         held = set(own.filter(group__in=self.held).values_list("group_id", flat=True))
@@ -69,17 +69,17 @@ class _GroupUpdate:
         if self.is_unknown(claim):
             self.unknown |= held
             return
-        values = [value for value in sorted(values_of(self.claims, claim)) if self._is_meant(value)]
+        values = [value for value in sorted(values_of(self.claims, claim)) if self._is_selected(value)]
         known = dict(own.filter(value__in=values[:MOST_OF_A_PERSON]).values_list("value", "group_id"))
         new = [value for value in values[:MOST_OF_A_PERSON] if value not in known]
-        created = _created_for(self.upstream, new) if new else []
+        created = _create_groups(self.upstream, new) if new else []
         self.wanted |= {*known.values(), *created} - self.powerful
         if len(values) > MOST_OF_A_PERSON:
             _record_once(
                 "group_not_taken", self.upstream, self.user.username, "more groups than can be taken"
             )
 
-    def _is_meant(self, value: str) -> bool:
+    def _is_selected(self, value: str) -> bool:
         patterns = self.upstream.groups_pattern.split("\n")
         patterns = [pattern.strip() for pattern in patterns if pattern.strip()]
         is_usable = is_identifier(value, LONGEST_VALUE)
@@ -97,20 +97,20 @@ class _GroupUpdate:
 
 
 def update_groups(upstream: Upstream, user: User, claims: Mapping[str, Any], *, is_all: bool = True) -> None:
-    """Add a user to the groups that the claims name, and remove them from other mirrored groups.
+    """Add a user to the groups that the claims name, and remove the user from other mirrored groups.
 
-    If `is_all` is true, the claims are complete: an absent claim has no value. Otherwise, or if the provider
-    says that it left the claim out, groups that depend on an absent claim stay.
+    If `is_all` is true, the claims are complete, and an absent claim means no groups. Otherwise, or if the
+    provider says that it left a claim out, the groups that depend on the claim stay.
     """
     update = _GroupUpdate(upstream, user, claims, is_all=is_all)
-    update.by_mappings()
+    update.add_mapped_groups()
     if upstream.groups_claim:
-        update.by_importing_all()
+        update.add_imported_groups()
     update.apply()
 
 
 def updates_groups_on_recheck(upstream: Upstream) -> bool:
-    """Return whether groups can be removed, so they are updated at each recheck."""
+    """Return whether a provider can remove users from groups. Each recheck then updates the groups."""
     mirrors = upstream.group_mappings.filter(mode=GroupMapping.Mode.MIRROR)
     return bool(upstream.groups_claim) or mirrors.exists()
 
@@ -118,10 +118,10 @@ def updates_groups_on_recheck(upstream: Upstream) -> bool:
 # ---- groups of a provider ---------------------------------------------------------------------------------
 
 
-def _created_for(upstream: Upstream, values: list[str]) -> list[int]:
+def _create_groups(upstream: Upstream, values: list[str]) -> list[int]:
     """Create the groups for new values, and return their ids.
 
-    A value is left out, with an event, if another group has its name or a name that applications may confuse
+    Leave out a value, with an event, if another group has its name, or a name that applications may confuse
     with it.
     """
     others = Group.objects.exclude(upstream_group__upstream=upstream).values_list("name", flat=True)
@@ -137,12 +137,12 @@ def _created_for(upstream: Upstream, values: list[str]) -> list[int]:
         elif len(created) >= room:
             _record_once("group_not_taken", upstream, "", "the provider has more groups than can be taken")
             break
-        elif (group := _created(upstream, name, value)) is not None:
+        elif (group := _create_group(upstream, name, value)) is not None:
             created.append(group)
     return created
 
 
-def _created(upstream: Upstream, name: str, value: str) -> int | None:
+def _create_group(upstream: Upstream, name: str, value: str) -> int | None:
     try:
         with transaction.atomic():
             group = Group.objects.create(name=name)
@@ -165,7 +165,7 @@ def _record_once(kind: str, upstream: Upstream, username: str, reason: str) -> N
 
 
 def values_of(claims: Mapping[str, Any], path: str) -> set[str]:
-    """Return the texts of a claim, or of a claim inside another (`realm_access.roles`)."""
+    """Return the texts in a claim, or in a claim inside another (`realm_access.roles`)."""
     found = _found(claims, path)
     values: Iterable[Any] = found if isinstance(found, list | tuple) else [found]
     return {value for value in values if isinstance(value, str)}
@@ -174,8 +174,8 @@ def values_of(claims: Mapping[str, Any], path: str) -> set[str]:
 def is_withheld(claims: Mapping[str, Any], path: str) -> bool:
     """Return whether a provider says that it left a claim out, usually because it is too long.
 
-    OpenID Connect Core, section 5.6.2, has `_claim_names` for claims that are elsewhere. Entra ID also sends
-    `hasgroups`, `groups:src1`, and `…/claims/groups.link` for attributes of SAML origin.
+    OpenID Connect Core, section 5.6.2, defines `_claim_names` for claims from other sources. Entra ID also
+    sends `hasgroups`, `groups:src1`, and `…/claims/groups.link` for attributes from SAML.
     """
     if _found(claims, path) not in (None, "", [], {}):
         return False

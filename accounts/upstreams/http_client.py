@@ -1,8 +1,9 @@
 """HTTP requests to providers, limited in target, time and size.
 
-An administrator types the URL of a provider, and the provider itself names more. None may lead the portal to
-services inside the network. So every address of a host is checked, and the connection uses a checked address.
-A host name that changes its address a moment later gains nothing.
+An administrator enters the URL of a provider, and the provider's documents contain more URLs. None may make
+the portal send requests to services inside the network (SSRF). So the portal checks every address of a host,
+and connects to a checked address. An attacker who changes the host's address a moment later gains nothing
+(DNS rebinding).
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from authgate.addresses import is_never_meant, is_public
 from authgate.traces import spans
 
 CONNECT_WITHIN = 3.0
-"""Seconds for each address."""
+"""Seconds for the connection to each address."""
 
 ANSWER_WITHIN = 6.0
 """Seconds from the first connection to the last byte, however slowly a server sends."""
@@ -66,12 +67,15 @@ def fetch(
     body: bytes | None = None,
     headers: Mapping[str, str] | None = None,
 ) -> Answer:
-    """Return the response, whatever its status. Redirects are not followed. Raises ProviderError."""
+    """Send a request, and return the response with any status. Do not follow redirects.
+
+    Raises ProviderError if there is no complete response in time.
+    """
     parts, host, port = _split(url)
     began, result = time.monotonic(), "failed"
     try:
         with spans.span(f"{method} {host}", {"http.request.method": method, "server.address": host}) as added:
-            answer = _fetched(parts, host, port, allow_private, method, body, headers or {})
+            answer = _fetch_in_time(parts, host, port, allow_private, method, body, headers or {})
             added["http.response.status_code"] = answer.status
         result = f"{answer.status // 100}xx"
         return answer
@@ -80,7 +84,7 @@ def fetch(
         counters.provider_seconds.observe(time.monotonic() - began)
 
 
-def _fetched(
+def _fetch_in_time(
     parts: SplitResult,
     host: str,
     port: int,
@@ -103,10 +107,10 @@ def _fetched(
         with waiting(), _ended_after(seconds) as deadline:
             encrypted = parts.scheme == "https"
             addresses = allowed_addresses(host, port, allow_private=allow_private, encrypted=encrypted)
-            sock = _connected(addresses, port, deadline)
+            sock = _connect(addresses, port, deadline)
             if encrypted:
                 sock = ssl.create_default_context().wrap_socket(sock, server_hostname=host)
-            return _asked(sock, parts.netloc.rpartition("@")[2], method, path, body, sent)
+            return _exchange(sock, parts.netloc.rpartition("@")[2], method, path, body, sent)
     except ssl.SSLCertVerificationError:
         raise ProviderError(
             "the provider's certificate is not valid for its name", ErrorPage.UNAVAILABLE
@@ -151,7 +155,7 @@ def allowed_addresses(host: str, port: int, *, allow_private: bool, encrypted: b
 
 
 class _Deadline:
-    """Closes one connection when the time is up. Read timeouts alone do not limit a slow response."""
+    """Closes a connection when its time is over. Read timeouts alone do not limit a slow response."""
 
     def __init__(self, seconds: float) -> None:
         self.at = time.monotonic() + seconds
@@ -160,7 +164,7 @@ class _Deadline:
         self._lock = threading.Lock()
 
     def guard(self, sock: socket.socket) -> None:
-        # A duplicate: if another thread shuts down a TLS socket, its reader continues unencrypted.
+        # Guard a duplicate: if another thread shuts down a TLS socket, its reader continues unencrypted.
         with self._lock:
             self._guarded = socket.socket(fileno=os.dup(sock.fileno()))
 
@@ -180,7 +184,7 @@ class _Deadline:
 
 @contextmanager
 def _ended_after(seconds: float) -> Iterator[_Deadline]:
-    """Raise TimeoutError if the block took longer, whatever else it raised."""
+    """Raise TimeoutError if the block took longer, in place of any other error."""
     deadline = _Deadline(seconds)
     timer = threading.Timer(seconds, deadline.cut)
     timer.daemon = True
@@ -198,7 +202,7 @@ def _ended_after(seconds: float) -> Iterator[_Deadline]:
         raise TimeoutError
 
 
-def _connected(addresses: list[str], port: int, deadline: _Deadline) -> socket.socket:
+def _connect(addresses: list[str], port: int, deadline: _Deadline) -> socket.socket:
     last: OSError = OSError("no address")
     for address in addresses[:4]:
         left = deadline.at - time.monotonic()
@@ -215,7 +219,7 @@ def _connected(addresses: list[str], port: int, deadline: _Deadline) -> socket.s
     raise last
 
 
-def _asked(
+def _exchange(
     sock: socket.socket, host: str, method: str, path: str, body: bytes | None, headers: Mapping[str, str]
 ) -> Answer:
     connection = http.client.HTTPConnection(host)

@@ -21,7 +21,7 @@ class Linked(Enum):
 def link_to(
     upstream: Upstream, subject: str, user: User, *, actor: str, address: str | None = None
 ) -> Linked:
-    """Link a subject to a user, with an audit event. Raises ValidationError if another user has it."""
+    """Link a subject to a user, and write an audit event. Raises ValidationError if another user has it."""
     validate_subject(subject)
     with transaction.atomic():
         identity, is_new = Identity.objects.get_or_create(
@@ -35,7 +35,7 @@ def link_to(
 
 
 def validate_subject(subject: str) -> None:
-    """Raise ValidationError for a subject that no token can have."""
+    """Raise ValidationError if no token can have this subject."""
     if not is_identifier(subject):
         raise ValidationError(_("No token can contain this subject."))
 

@@ -1,7 +1,7 @@
-"""Sign-ins by any provider: finding, linking and creating the user.
+"""Sign-ins by any provider: how the portal finds, links and creates the user.
 
-Users are identified by (upstream, subject) alone. No existing account is opened by a name, or by an address
-that neither the portal nor a trusted provider has verified.
+Only (upstream, subject) identifies a user. A name never opens an existing account. An address does so only if
+both the portal and a trusted provider have verified it.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ from authgate.models import SignIn
 SEALED_ASSERTION = "upstream_arrival"
 LONGEST_USERNAME = 100
 TRIES = 5
-"""After each failure the next try sees what concurrent sign-ins have written."""
+"""Attempts to find or create a user. Each sees what concurrent sign-ins have written before it."""
 
 _NOT_IN_NAMES = re.compile(r"[^\w.+-]")
 
 
 @dataclass(frozen=True, slots=True)
 class Assertion:
-    """What a provider asserts about a user. `methods` and `context` are amr and acr."""
+    """A provider's assertion about a user. `methods` and `context` are the claims amr and acr."""
 
     subject: str
     claims: Mapping[str, Any] = field(default_factory=dict)
@@ -64,32 +64,32 @@ class Assertion:
     context: str = ""
 
 
-# ---- letting in -------------------------------------------------------------------------------------------
+# ---- the sign-in ------------------------------------------------------------------------------------------
 
 
 def sign_in_by_provider(
     request: HttpRequest, upstream: Upstream, assertion: Assertion, target: str | None
 ) -> HttpResponse:
     """Sign in the user of an assertion, in the same steps as with a password. Raises ProviderError."""
-    user = _user_after_races(upstream, assertion)
+    user = _user_with_retries(upstream, assertion)
     with transaction.atomic():
         request.session.set_expiry(0)
-        request.session[SEALED_ASSERTION] = _sealed(upstream, user, assertion)
+        request.session[SEALED_ASSERTION] = _seal(upstream, user, assertion)
         record_authentication(request, user, method="upstream", provider=upstream.slug)
-        # The user keeps their password. Only the method of this sign-in differs.
+        # Django requires a backend. The user can still sign in with a password.
         user.backend = settings.AUTHENTICATION_BACKENDS[0]
         try:
             response: HttpResponse = perform_login(request, Login(user=user, redirect_url=target))
         except ProviderError:
-            # The session's contents must not outlive the failed sign-in.
+            # Delete the contents of the session, because the sign-in failed.
             logout(request)
             raise
     request.session.set_expiry(0)
     return response
 
 
-def _user_after_races(upstream: Upstream, assertion: Assertion) -> User:
-    """Return the user. Try again if a concurrent sign-in takes the subject or the address."""
+def _user_with_retries(upstream: Upstream, assertion: Assertion) -> User:
+    """Find or create the user. Try again if a concurrent sign-in has just taken the subject or address."""
     for _ in range(TRIES):
         try:
             with transaction.atomic():
@@ -99,8 +99,8 @@ def _user_after_races(upstream: Upstream, assertion: Assertion) -> User:
     raise ProviderError("others arrive with the same subject or address all the time", ErrorPage.UNAVAILABLE)
 
 
-def _sealed(upstream: Upstream, user: User, assertion: Assertion) -> str:
-    """Return what the sign-in's row will store, encrypted, while the second factor is pending."""
+def _seal(upstream: Upstream, user: User, assertion: Assertion) -> str:
+    """Return the encrypted values for the provider session, to keep while the second factor is pending."""
     kept = {
         "upstream": upstream.pk,
         "user": user.pk,
@@ -126,7 +126,7 @@ def _unseal(sealed: str) -> dict[str, Any] | None:
 
 
 def is_identity_valid(request: HttpRequest, user: User) -> bool:
-    """Return whether the identity of the first step, if any, is still linked and enabled."""
+    """Return whether the identity of the first step, if any, is still linked, and its provider enabled."""
     sealed = request.session.get(SEALED_ASSERTION)
     if sealed is None:
         return True
@@ -138,7 +138,7 @@ def is_identity_valid(request: HttpRequest, user: User) -> bool:
 
 
 def store_provider_session(request: HttpRequest, user: User) -> None:
-    """Store what the provider asserted with the sign-in that has just begun. Raises ProviderError."""
+    """Store the provider session of the sign-in that has just begun. Raises ProviderError."""
     sealed = request.session.pop(SEALED_ASSERTION, None)
     sign_in = sign_in_of_request(request)
     if sealed is None or sign_in is None:
@@ -153,7 +153,7 @@ def store_provider_session(request: HttpRequest, user: User) -> None:
 
 
 def _create_provider_session(sign_in: SignIn, upstream_id: int, kept: dict[str, Any]) -> None:
-    """Create the row. Provider and identity are locked, so neither can be deleted meanwhile."""
+    """Create the row. Lock provider and identity, so that nobody can delete them meanwhile."""
     locked = Upstream.objects.select_for_update(no_key=True).order_by()
     upstream = locked.filter(pk=upstream_id, enabled=True).first()
     identities = Identity.objects.select_for_update(no_key=True).order_by()
@@ -176,7 +176,7 @@ def _create_provider_session(sign_in: SignIn, upstream_id: int, kept: dict[str, 
 
 
 def _count_as_second_factor(sign_in: SignIn) -> None:
-    """Accept the provider's second factor as one of the portal's, as the administrator configured."""
+    """Accept the provider's second factor as one of the portal's. The administrator configured this."""
     sign_in.methods = [*sign_in.methods, "upstream_second_factor"]
     sign_in.second_factor_at = timezone.now()
     sign_in.save(update_fields=["methods", "second_factor_at"])
@@ -187,13 +187,13 @@ def has_second_factor(upstream: Upstream, assertion: Assertion) -> bool:
     return bool(counted & {*assertion.methods, assertion.context})
 
 
-# ---- who it is --------------------------------------------------------------------------------------------
+# ---- finding and creating the user ------------------------------------------------------------------------
 
 
 def find_or_create_user(upstream: Upstream, assertion: Assertion) -> User:
-    """Return the user of an assertion, linked or created as the provider's settings allow.
+    """Return the user of an assertion. Link or create the user if the provider's settings allow it.
 
-    Raises ProviderError.
+    Raises ProviderError if they do not, or if the user is disabled.
     """
     known = (
         Identity.objects.select_related("user")
@@ -219,12 +219,12 @@ def find_or_create_user(upstream: Upstream, assertion: Assertion) -> User:
 
 
 def verified_address(upstream: Upstream, assertion: Assertion) -> str | None:
-    """Return the address that the provider has verified, if its domain is trusted here.
+    """Return the address that the provider has verified, if the provider is trusted for its domain, or None.
 
-    `email_verified` is about the claim `email` alone (OpenID Connect Core, section 5.1). Users may have typed
-    any other mapped claim themselves. CAS has no such claim, so its trusted domains apply to every claim. If
-    all addresses of a provider are trusted, an address counts unless the provider says that it is not
-    verified.
+    `email_verified` is only about the claim `email` (OpenID Connect Core, section 5.1). If another claim is
+    mapped, users may have typed its value themselves. CAS has no such claim, so its trusted domains apply to
+    any attribute. If all addresses of a provider are trusted, an address counts unless the provider says that
+    it is not verified.
     """
     claim = _claim_for(upstream, ClaimMapping.Field.EMAIL) or "email"
     verified = assertion.claims.get("email_verified")
@@ -233,7 +233,7 @@ def verified_address(upstream: Upstream, assertion: Assertion) -> str | None:
     elif upstream.is_oidc and claim != "email":
         return None
     text = assertion.claims.get(claim)
-    # Validated before folding: the Kelvin sign would become a k, and the address another user's.
+    # Validate before the change to lower case. It turns a Kelvin sign into a k, and so into another address.
     if not isinstance(text, str) or not text.isascii() or not text.isprintable():
         return None
     if verified is not True:
@@ -247,9 +247,10 @@ def verified_address(upstream: Upstream, assertion: Assertion) -> str | None:
 
 
 def _linked_by_address(upstream: Upstream, assertion: Assertion) -> User | None:
-    """Return the user who has the provider's address, if both sides verified it.
+    """Return the user who has the provider's address, if both portal and provider verified it.
 
-    Raises ProviderError for a user with power in the administration: such accounts are linked by hand.
+    Raises ProviderError for a user with power in the administration. Such users link identities only while
+    signed in.
     """
     address = verified_address(upstream, assertion)
     if upstream.linking != Upstream.Linking.VERIFIED_EMAIL or address is None:
@@ -292,8 +293,8 @@ def _create_user(upstream: Upstream, assertion: Assertion) -> User:
 def free_usernames(upstream: Upstream, assertion: Assertion) -> Iterator[str]:
     """Yield free names for a new account, similar to the provider's name for the user.
 
-    They follow the rules for names that users choose. They have no at sign, because such a name could pass
-    for another user's address, and no word of power.
+    They follow the rules for names that users choose. They have no at sign, because such a name could look
+    like another user's address. They do not suggest power, such as `admin`.
     """
     claim = _claim_for(upstream, ClaimMapping.Field.USERNAME)
     claims = [assertion.claims.get(name) for name in ([claim] if claim else ["preferred_username", "email"])]
@@ -332,7 +333,7 @@ def _claim_for(upstream: Upstream, name: str) -> str | None:
 
 
 def _update_fields(upstream: Upstream, user: User, assertion: Assertion, *, is_new: bool) -> None:
-    """Fill the fields of a new account. For an older one, fill mapped fields and a missing address."""
+    """Fill the fields of a new account. For an older one, fill only mapped fields and a missing address."""
     claim = _claim_for(upstream, ClaimMapping.Field.DISPLAY_NAME)
     name = readable(assertion.claims.get(claim or "name"), 150)
     if (claim or is_new) and name and name != user.display_name:
@@ -345,7 +346,7 @@ def _update_fields(upstream: Upstream, user: User, assertion: Assertion, *, is_n
 def _update_address(upstream: Upstream, user: User, assertion: Assertion) -> None:
     """Set a verified address as the user's own, unless another user has it.
 
-    Users with power in the admin keep their address: its owner may set their password.
+    Do not change the address of users with power in the admin, because its owner can reset their password.
     """
     address = verified_address(upstream, assertion)
     if address is None or address == user.email.lower() or is_address_taken(address, except_by=user.pk):

@@ -1,7 +1,7 @@
-"""Logout requests of providers: what OpenID Connect and CAS have in common.
+"""The common parts of providers' logout requests, by OpenID Connect and CAS.
 
-A session can end at the provider while its sign-in is still pending here, for example at the question for a
-second factor. Such a sign-in must end as soon as it begins, so the end of each session is marked for a while.
+A session can end at the provider while its sign-in is still pending here, for example until the user enters a
+second factor. Such a sign-in must end as soon as it begins. So the cache marks each ended session for a time.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ from authgate.sign_ins import end_sign_ins
 log = logging.getLogger("ikd.security")
 
 MARKED_FOR = 3600
-"""Seconds for which the end of a session is marked, longer than any sign-in can be pending."""
+"""Seconds for which the cache marks an ended session, longer than any sign-in can be pending."""
 
 # ---- the request ------------------------------------------------------------------------------------------
 
 
 @sensitive_variables()
 def parameter_of(request: HttpRequest, name: str, *, largest: int, encoding: str) -> str:
-    """Return the value of a form parameter that must occur once. Raises ProviderError.
+    """Return the value of a form parameter that must occur once. Raises ProviderError otherwise.
 
-    A form of more than `largest` bytes is not read.
+    Do not read a form of more than `largest` bytes.
     """
     length = request.META.get("CONTENT_LENGTH") or ""
     if request.content_type != "application/x-www-form-urlencoded" or not length.isdecimal():
@@ -62,14 +62,14 @@ def parameter_of(request: HttpRequest, name: str, *, largest: int, encoding: str
 
 def end_sessions(sessions: QuerySet[UpstreamSession], reason: str, address: str | None) -> None:
     """End the sign-ins of these sessions that are still live, each with an audit event."""
-    # Selected first: a request that ends nothing must not wait for the workers.
+    # Select first: a request that ends nothing must not wait for other processes.
     for session in sessions.filter(sign_in__ended_at=None).select_related("upstream", "sign_in__user"):
         end_session(session, reason, address)
 
 
 @transaction.atomic
 def end_session(session: UpstreamSession, reason: str, address: str | None = None) -> None:
-    """End the sign-in of a session, with an audit event unless it had ended before."""
+    """End the sign-in of a session. Write an audit event, unless the sign-in ended before."""
     if end_sign_ins(SignIn.objects.filter(pk=session.sign_in_id)):
         record(
             "sign_out",
@@ -86,7 +86,7 @@ def end_session(session: UpstreamSession, reason: str, address: str | None = Non
 def mark_ended(upstream_id: int, names: Mapping[str, str], at: float) -> None:
     """Mark sessions as ended, for sign-ins that are pending. `at` is Unix time.
 
-    Keys of `names` are "ticket", "sid", "sub", and "sub-without-sid" for the person's sign-ins without a sid.
+    Keys of `names` are "ticket", "sid", "sub", and "sub-without-sid" for the user's sign-ins without a sid.
     """
     marks = {mark_key(upstream_id, kind, name): at for kind, name in names.items() if name}
     try:
@@ -114,7 +114,7 @@ def _end_if_marked(session: UpstreamSession) -> None:
 
 
 def _is_marked(session: UpstreamSession) -> bool:
-    """Return whether the session ended. If the cache cannot be reached, it counts as ended."""
+    """Return whether the session is marked as ended. If the cache cannot be reached, return True."""
     names = {"ticket": session.ticket_digest, "sid": session.sid}
     by_name = [mark_key(session.upstream_id, kind, name) for kind, name in names.items() if name]
     kinds = ["sub"] if session.sid else ["sub", "sub-without-sid"]
@@ -123,7 +123,7 @@ def _is_marked(session: UpstreamSession) -> bool:
         ended = cache.get_many([*by_name, *by_person])
     except Exception:
         return True  # the user signs in again once the cache is back
-    # A session that ended is never opened again. A person may have signed in again since.
+    # An ended session or ticket stays ended. But the user may have signed in again after the mark of "sub".
     if any(key in ended for key in by_name):
         return True
     return any(_issued_at(session) <= ended[key] for key in by_person if key in ended)

@@ -1,4 +1,4 @@
-"""OpenID Connect and CAS: the steps in which they differ."""
+"""The steps of a sign-in in which OpenID Connect and CAS differ."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from accounts.upstreams.oidc.flow import authorization_url
 class Protocol:
     """The steps of a protocol.
 
-    `sign_in_url` returns the URL at the provider, `redeem` the assertion about the user who came back. Both
-    raise ProviderError. `examine` tests the connection and yields each finding at once.
+    `sign_in_url` returns the provider's URL. `redeem` returns the assertion about the user who came back.
+    Both raise ProviderError. `examine` tests the connection, and yields each finding as soon as it is known.
     """
 
     sign_in_url: Callable[[Upstream, str, AttemptSecrets, Purpose], str]
@@ -34,7 +34,8 @@ def _redeem_code(
 ) -> Assertion:
     """Return the provider's assertion for a code. Raises ProviderError.
 
-    Its library for HTTP takes 5 MB. `ikd_portal.shared_memory` imports it where a provider is in use.
+    The import is late, because the HTTP library takes 5 MB of memory. If a provider is in use,
+    `ikd_portal.shared_memory` imports it early.
     """
     from accounts.upstreams.oidc.redemption import redeem_code
 

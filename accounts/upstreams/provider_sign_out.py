@@ -1,7 +1,7 @@
-"""Signing out at the provider after the portal: OpenID Connect RP-Initiated Logout 1.0, and CAS.
+"""The sign-out at the provider after the portal's: OpenID Connect RP-Initiated Logout 1.0, and CAS.
 
-The portal's own sign-out comes first, and needs no provider. A page of the portal then redirects the browser
-to the provider. So neither an ID token nor a slow provider can delay the sign-out.
+The portal's own sign-out comes first, and needs no provider. Another page of the portal then redirects the
+browser to the provider. So neither a missing ID token nor a slow provider can delay the portal's sign-out.
 """
 
 from __future__ import annotations
@@ -26,30 +26,30 @@ AGE_LIMIT = 60
 """Seconds from the portal's sign-out to the redirect to the provider."""
 
 BACK_WITHIN = 600
-"""Seconds for the way back, including the user's answer to a question of the provider."""
+"""Seconds until the browser comes back, including the user's answer to the provider's question."""
 
 LONGEST_URL = 4000
-"""Characters. Keycloak reads 4096 of a request line; a longer URL is sent without the hint."""
+"""Characters. Keycloak reads 4096 of a request line. The portal sends a longer URL without the hint."""
 
 LONGEST_THEN = 1000
 
 COOKIE = "ikd_signed_out"
 COOKIE_AGE = 300
-"""Seconds for which the sign-in page waits for a choice, even if a provider is the default."""
+"""Seconds for which the sign-in page waits for the user's choice, even with a default provider."""
 
 
 @dataclass(frozen=True, slots=True)
 class ProviderSignOut:
-    """The provider's session to end, and the allowed page to redirect to afterwards, or ""."""
+    """The provider's session to end, and the allowed URL of the page after the sign-out, or ""."""
 
     session: int
     then: str
 
 
 def sign_out_url(sign_in_id: int | None, then: str | None) -> str | None:
-    """Return the portal's page that redirects to the sign-out at the provider, or None.
+    """Return the URL of the portal's page that redirects to the provider's sign-out, or None.
 
-    `then` must be an allowed target. The sign-in must have ended before the page is requested.
+    `then` must be an allowed target. End the sign-in before the browser requests the page.
     """
     session = UpstreamSession.objects.filter(sign_in=sign_in_id, upstream__enabled=True).order_by().first()
     if session is None:
@@ -60,7 +60,7 @@ def sign_out_url(sign_in_id: int | None, then: str | None) -> str | None:
 
 
 def unseal(sealed: str) -> ProviderSignOut | None:
-    """Return what the portal sealed within the last minute, or None."""
+    """Return the content of a sealed query parameter, or None if it is invalid or older than AGE_LIMIT."""
     try:
         session, then = signing.loads(sealed, salt=SALT, max_age=AGE_LIMIT)
     except (signing.BadSignature, ValueError, TypeError):
@@ -71,7 +71,7 @@ def unseal(sealed: str) -> ProviderSignOut | None:
 def take_id_token(session_id: int) -> tuple[Upstream, str] | None:
     """Return the provider and the ID token of an ended sign-in, and delete its tokens.
 
-    Return None if they were deleted before.
+    Return None if they were already deleted.
     """
     ended = UpstreamSession.objects.filter(pk=session_id, sign_in__ended_at__isnull=False)
     session = ended.select_related("upstream").order_by().first()
@@ -88,7 +88,7 @@ def take_id_token(session_id: int) -> tuple[Upstream, str] | None:
 
 
 def end_session_url(upstream: Upstream, hint: str, then: str) -> str | None:
-    """Return the provider's page that signs the browser out, or None. Raises ProviderError."""
+    """Return the URL of the provider's sign-out page, or None if it has none. Raises ProviderError."""
     state = signing.dumps(then, salt=f"{SALT} back") if then else ""
     if not upstream.is_oidc:
         service = f"{signed_out_url()}?{urlencode({'state': state})}" if state else signed_out_url()
@@ -106,7 +106,7 @@ def end_session_url(upstream: Upstream, hint: str, then: str) -> str | None:
 
 
 def signed_out_url() -> str:
-    """Return the URL to register at providers, to which they redirect signed-out users."""
+    """Return the URL to register at providers. They redirect signed-out users to it."""
     return f"{settings.IKD_PORTAL_ORIGIN}{reverse('signed_out')}"
 
 
@@ -116,7 +116,7 @@ def backchannel_url(upstream: Upstream) -> str:
 
 
 def target_in(state: str) -> str | None:
-    """Return the page in the state that a provider brings back, or None."""
+    """Return the URL in the state that a provider sends back, or None."""
     try:
         then = signing.loads(state, salt=f"{SALT} back", max_age=BACK_WITHIN)
     except (signing.BadSignature, ValueError):

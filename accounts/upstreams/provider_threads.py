@@ -1,7 +1,7 @@
-"""Threads that may wait for a provider: many wait, few work at the same time.
+"""Threads that may wait for a provider. Many can wait, but only IKD_THREADS work at the same time.
 
-A waiting thread holds no database connection and no place among the working threads. So a hundred users can
-sign in at one slow provider, with no more connections than IKD_THREADS.
+A waiting thread has no database connection, and no place among the working threads. So a hundred users can
+sign in at one slow provider with few connections.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Application = Callable[[Any, Any], Iterable[bytes]]
 
 
 class _Held(threading.local):
-    """What this thread holds. Threads for other pages hold nothing, and are not limited here."""
+    """The place of this thread, and its waiting times. Threads for other pages have no place and no limit."""
 
     place = False
     waited = 0.0
@@ -33,8 +33,8 @@ _held = _Held()
 _places = threading.BoundedSemaphore(max(1, settings.IKD_THREADS))
 
 
-def few_at_once(application: Application) -> Application:
-    """Return a WSGI application that runs only in threads that hold a place."""
+def limit_working_threads(application: Application) -> Application:
+    """Return a WSGI application that waits for a place before it runs in a thread."""
 
     def answer(environ: Any, start_response: Any) -> Iterable[bytes]:
         with _place():
@@ -50,9 +50,9 @@ def few_at_once(application: Application) -> Application:
 
 @contextmanager
 def waiting() -> Iterator[None]:
-    """Release place and connection while this thread waits for a provider.
+    """Release this thread's place and database connection while it waits for a provider.
 
-    Within the block, no query may be made.
+    Make no query within the block.
     """
     if not _held.place or any(connection.in_atomic_block for connection in connections.all()):
         yield
@@ -68,7 +68,7 @@ def waiting() -> Iterator[None]:
 
 
 def seconds_left(limit: float) -> float:
-    """Return how long the next response may take, at most `limit`."""
+    """Return how many seconds the next response may take, at most `limit`."""
     waited = _held.waited
     if _held.waits_since is not None:
         waited += time.monotonic() - _held.waits_since

@@ -1,4 +1,4 @@
-"""Signing in by a provider, and the page on which users link and unlink identities."""
+"""The pages to sign in by a provider, and the page on which users link and unlink identities."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def enabled_provider(slug: str) -> Upstream:
 
 
 def enabled_providers() -> list[Upstream]:
-    """Return the providers that users may choose, in their order, with the keys of their icons. One query."""
+    """Return the providers that users may choose, with the keys of their icons. One query."""
     found = Upstream.objects.filter(enabled=True, kind__in=list(PROTOCOLS))
     return list(found.annotate(picture_key=F("picture__key")))
 
@@ -63,8 +63,8 @@ def enabled_providers() -> list[Upstream]:
 def start(request: Request, slug: str) -> HttpResponse:
     """Redirect the browser to the provider, or to `next` if the user is signed in.
 
-    `attempt` is the state of a failed attempt: the new one leads to the same page. A POST carries the page's
-    fragment, which stays out of URLs and logs.
+    The parameter `attempt` is the state of a failed attempt. The new attempt leads to the same page. A POST
+    sends the page's fragment, so that it appears in no URL and no log.
     """
     upstream = enabled_provider(slug)
     failed, page = _failed_attempt(request, upstream)
@@ -78,7 +78,7 @@ def start(request: Request, slug: str) -> HttpResponse:
 
 
 def _failed_attempt(request: Request, upstream: Upstream) -> tuple[Attempt | None, str]:
-    """Return the failed attempt to follow, and the page that it leads to."""
+    """Return the failed attempt before this one, or None, and the page that it leads to."""
     try:
         attempt, own = attempts.read(request, upstream, request.GET.get("attempt", ""))
     except ProviderError:
@@ -96,7 +96,7 @@ def redirect_to_provider(
     try:
         _require_turn(request)
         url = PROTOCOLS[upstream.kind].sign_in_url(upstream, state, own, purpose)
-        # Without a fragment in the URL, browsers would send this page's fragment to the provider's page.
+        # Without an empty fragment, browsers would append this page's fragment to the provider's URL.
         url += "#" if request.headers.get("Sec-Fetch-Mode") == "navigate" else ""
         response = HttpResponse(status=302, headers={"Location": url, "Referrer-Policy": "no-referrer"})
     except ProviderError as error:
@@ -115,18 +115,19 @@ def _start_url(upstream: Upstream, state: str) -> str:
 @require_safe
 @sensitive_variables()
 def callback(request: Request, slug: str) -> HttpResponse:
-    """Receive the browser from the provider. HEAD changes nothing."""
+    """Complete the attempt when the browser comes back from the provider. HEAD changes nothing."""
     upstream = enabled_provider(slug)
     if request.method == "HEAD":
         return HttpResponse(status=204)
     try:
         attempt, own = attempts.read(request, upstream, request.GET.get("state", ""))
     except ProviderError as error:
-        return _without_referrer(error_page(request, upstream, error, told=False))
+        return _without_referrer(error_page(request, upstream, error, is_recorded=False))
     target, is_taken = redirect_target(attempts.page_of(request, attempt, own)), False
     try:
         if own is None:
-            # If another tab replaced the cookie, the attempt may begin again. An attacker's link may not.
+            # If another tab has replaced the cookie, the portal may repeat the attempt. Without a cookie, the
+            # link may be an attacker's.
             reason = "the attempt began in another browser, or its cookie is gone"
             raise ProviderError(reason, ErrorPage.STALE, is_retryable=attempts.has_attempt(request))
         _require_turn(request)
@@ -142,7 +143,7 @@ def callback(request: Request, slug: str) -> HttpResponse:
 
 
 def _require_turn(request: Request) -> None:
-    """Raise ProviderError for a request that waited too long for others at the same provider."""
+    """Raise ProviderError if the request waited too long, because others wait for the same provider."""
     if is_turned_away(request):
         raise ProviderError("too many wait for the provider already", ErrorPage.UNAVAILABLE)
 
@@ -161,9 +162,9 @@ def _failure_response(
     *,
     is_taken: bool,
 ) -> HttpResponse:
-    """Return the response to a failed attempt: its page, another attempt, or an error page.
+    """Return the response to a failed attempt: its target, another attempt, or an error page.
 
-    If a browser restores several tabs at once, one of them may have signed in meanwhile.
+    If a browser restores several tabs at once, the user may have signed in by one of them meanwhile.
     """
     again = _start_url(upstream, request.GET["state"])
     if attempt.purpose is not Purpose.SIGN_IN or error.page is ErrorPage.REFUSED:
@@ -180,7 +181,7 @@ def _failure_response(
 
 
 def _let_other_tabs_finish(attempt: Attempt) -> None:
-    """Wait a moment, longer each time, so that tabs do not use each other's tickets."""
+    """Wait a moment, longer at each attempt, so that tabs do not invalidate each other's tickets."""
     with provider_threads.waiting():
         time.sleep(random.uniform(0.2, 0.4) * 2**attempt.tries)  # noqa: S311, no secret
 
@@ -189,11 +190,11 @@ def _complete(
     request: Request, upstream: Upstream, attempt: Attempt, assertion: Assertion, target: str | None
 ) -> HttpResponse:
     if attempt.purpose is Purpose.SIGN_IN:
-        _refuse_if_switched_off(Upstream.objects.all(), upstream)
+        _require_enabled(Upstream.objects.all(), upstream)
         return sign_in_by_provider(request, upstream, assertion, target)
     with transaction.atomic():
-        # Locked, as by a sign-in: neither the provider nor the sign-in may end meanwhile.
-        _refuse_if_switched_off(Upstream.objects.select_for_update(no_key=True), upstream)
+        # Lock both rows, as a sign-in does: neither the provider nor the sign-in may end meanwhile.
+        _require_enabled(Upstream.objects.select_for_update(no_key=True), upstream)
         sign_in = _still_signed_in(request, attempt)
         if attempt.purpose is Purpose.LINK:
             link(request, upstream, assertion, sign_in.user)
@@ -203,14 +204,14 @@ def _complete(
     return HttpResponseRedirect(target or reverse("upstream_identities"))
 
 
-def _refuse_if_switched_off(upstreams: QuerySet[Upstream], upstream: Upstream) -> None:
-    """Raise ProviderError if the provider was disabled while it was asked."""
+def _require_enabled(upstreams: QuerySet[Upstream], upstream: Upstream) -> None:
+    """Raise ProviderError if an administrator disabled the provider meanwhile."""
     if upstreams.order_by().filter(pk=upstream.pk, enabled=True).first() is None:
         raise ProviderError("the provider was switched off meanwhile", ErrorPage.REFUSED)
 
 
 def _still_signed_in(request: Request, attempt: Attempt) -> SignIn:
-    """Return the sign-in that began the attempt. Raises ProviderError if it has ended meanwhile."""
+    """Return the sign-in that began the attempt. Raises ProviderError if it is no longer live."""
     own = request.sign_in
     if own is None or own.pk != attempt.sign_in:
         raise ProviderError("another sign-in began meanwhile", ErrorPage.STALE)
@@ -223,7 +224,7 @@ def _still_signed_in(request: Request, attempt: Attempt) -> SignIn:
 def _confirm_with(request: Request, upstream: Upstream, assertion: Assertion, user: User) -> None:
     """Record that the user authenticated at the provider again.
 
-    Raises ProviderError if that proves too little.
+    Raises ProviderError if the user has another identity, or lacks the second factor.
     """
     if not Identity.objects.filter(upstream=upstream, subject=assertion.subject, user=user).exists():
         raise ProviderError("the person confirmed with another identity", ErrorPage.REFUSED)
@@ -240,18 +241,18 @@ def error_page(
     error: ProviderError,
     target: str | None = None,
     *,
-    told: bool = True,
+    is_recorded: bool = True,
     again: str | None = None,
 ) -> HttpResponse:
     """Return the page for an error, and write an event with the same reference number.
 
-    An attempt that never began here leaves no event. `again` is the URL of the next attempt.
+    Pass `is_recorded=False` for an attempt that never began here. `again` is the URL of the next attempt.
     """
     reference = secrets.token_hex(6)
     log.warning("signing in by %s failed: %s", upstream.slug, error.reason, extra={"decision": reference})
     user = request.user
-    # One in two seconds for each network: an attacker must not fill the audit trail.
-    if told and may_record(f"upstream-failed:{network_of(client_address(request))}", 2):
+    # At most one event in two seconds for each network: an attacker must not fill the audit trail.
+    if is_recorded and may_record(f"upstream-failed:{network_of(client_address(request))}", 2):
         record(
             "upstream_failed",
             subject=user.get_username() if user.is_authenticated else "",
@@ -311,7 +312,7 @@ def _end_session_url(request: Request, way: provider_sign_out.ProviderSignOut) -
 
 
 def redirect_to_reauthentication(request: SignedInRequest) -> HttpResponse:
-    """Redirect to the proof of identity: second factor or password, or the user's provider."""
+    """Redirect to the page for a proof of identity: by second factor or password, or at the provider."""
     target = reverse("upstream_identities")
     if get_reauthentication_flows(request.user):
         return HttpResponseRedirect(with_next(reverse("account_reauthenticate"), target))
@@ -348,7 +349,7 @@ def unlink(request: SignedInRequest, key: int) -> HttpResponse:
     if not is_freshly_confirmed(request):
         return redirect_to_reauthentication(request)
     with transaction.atomic():
-        # Locked, so that one of two identities unlinked at the same moment stays.
+        # Lock the user: of two requests that unlink the last two identities at once, only one may succeed.
         User.objects.select_for_update().get(pk=user.pk)
         identity = get_object_or_404(Identity.objects.select_related("user", "upstream"), pk=key, user=user)
         if is_only_sign_in_method(identity):
@@ -367,7 +368,7 @@ def unlink(request: SignedInRequest, key: int) -> HttpResponse:
 def confirm(request: SignedInRequest) -> HttpResponse:
     """Ask users without a password to prove their identity at one of their providers.
 
-    A user with a second factor must give it, unless the provider's factor counts.
+    A user with a second factor must use it, unless the provider's second factor counts.
     """
     user, target = request.user, destination(request, "next") or reverse("upstream_identities")
     target = with_fragment(target, request.POST.get("fragment", "")) or target
@@ -378,7 +379,7 @@ def confirm(request: SignedInRequest) -> HttpResponse:
             return HttpResponseRedirect(with_next(reverse("account_reauthenticate"), target))
     if request.method == "POST":
         slug = request.POST.get("upstream", "")
-        # PostgreSQL cannot look for every text: one with NUL is an error.
+        # Compare in Python: a text with NUL would be an error in PostgreSQL.
         upstream = next((each for each in own if each.slug == slug), None)
         if upstream is None:
             raise Http404

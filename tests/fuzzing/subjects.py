@@ -285,7 +285,7 @@ def provider_http(data: bytes) -> None:
         theirs.sendall(data[:16_000])
         theirs.shutdown(socket.SHUT_WR)
         try:
-            found = http_client._asked(ours, "provider.example.com", "GET", "/", None, {})
+            found = http_client._exchange(ours, "provider.example.com", "GET", "/", None, {})
             assert len(found.body) <= http_client.LARGEST
         except (ProviderError, OSError, http.client.HTTPException, ValueError):
             pass

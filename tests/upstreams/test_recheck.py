@@ -15,7 +15,7 @@ from django.utils import timezone
 from accounts.models import GroupMapping, Upstream, UpstreamSession, User
 from accounts.upstreams import event_limits
 from accounts.upstreams.oidc import metadata
-from accounts.upstreams.oidc.recheck_worker import empty_ended, may_become_due, recheck_due
+from accounts.upstreams.oidc.recheck_worker import delete_ended_tokens, may_become_due, recheck_due
 from accounts.upstreams.oidc.refresh import LEASE, Outcome, refresh
 from authgate.models import AuditEvent, SignIn
 from authgate.sign_ins import open_gate
@@ -499,14 +499,14 @@ def test_tokens_of_sign_ins_that_are_over_are_emptied(
     there: PortalClient, provider: Provider, field: str
 ) -> None:
     SignIn.objects.update(**{field: timezone.now() - timedelta(minutes=50)})
-    assert empty_ended() == 0
+    assert delete_ended_tokens() == 0
     SignIn.objects.update(**{field: timezone.now() - timedelta(hours=2)})
 
-    assert empty_ended() == 1
+    assert delete_ended_tokens() == 1
 
     kept = session()
     assert not (kept.id_token or kept.access_token or kept.refresh_token)
-    assert empty_ended() == 0
+    assert delete_ended_tokens() == 0
 
 
 def test_without_a_cache_providers_are_asked_all_the_same(

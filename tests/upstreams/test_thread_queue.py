@@ -156,7 +156,7 @@ def test_few_threads_work_while_many_wait(monkeypatch: pytest.MonkeyPatch) -> No
                 everybody.wait(60)  # each waits at the same time as all others
         return [b"done"]
 
-    application = provider_threads.few_at_once(work)
+    application = provider_threads.limit_working_threads(work)
     with ThreadPoolExecutor(12) as pool:
         answers = list(pool.map(lambda _: application({}, None), range(12)))
 
@@ -178,7 +178,7 @@ def test_a_request_waits_for_all_its_answers_together_no_longer_than_the_limit(
         left.append(provider_threads.seconds_left(4.0))
         return []
 
-    provider_threads.few_at_once(work)({}, None)
+    provider_threads.limit_working_threads(work)({}, None)
 
     assert left[0] == 4.0
     assert left[1] < 3.9 and left[2] < 2.7

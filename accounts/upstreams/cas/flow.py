@@ -1,6 +1,6 @@
 """CAS 2 and 3 (Apereo CAS Protocol Specification 3.0.3): service tickets and their validation.
 
-A ticket is accepted once, for the exact service URL it was issued for, and never through a proxy.
+The portal accepts a ticket once, for the exact service URL it was issued for, and never through a CAS proxy.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from accounts.models import Upstream, UpstreamSession
 from accounts.upstreams.attempts import Attempt, AttemptSecrets, Purpose
 from accounts.upstreams.claim_texts import identifier, is_identifier, optional_identifier
 from accounts.upstreams.errors import ErrorPage, ProviderError
-from accounts.upstreams.findings import Finding, Level, words_of
+from accounts.upstreams.findings import Finding, Level, reason_text
 from accounts.upstreams.http_client import fetch
 from accounts.upstreams.linking import Assertion
 
 LONGEST_TICKET = 512
 MOST_VALUES = 1000
-"""The maximum of attribute values of one person."""
+"""Attribute values of one person."""
 
 TICKET_KNOWN_FOR = 3600
-"""Seconds for which a used ticket is refused without a request. Servers forget tickets within minutes."""
+"""Seconds for which the portal itself refuses a used ticket. Servers forget tickets within minutes."""
 
 _CAS = "{http://www.yale.edu/tp/cas}"
 _SAML_PROTOCOL = "{urn:oasis:names:tc:SAML:2.0:protocol}"
@@ -49,32 +49,32 @@ KNOWN_FAILURES = SERVICE_REFUSED | {
     "INVALID_PROXY_CALLBACK",
     "INTERNAL_ERROR",
 }
-"""Of section 2.5.3, and of Apereo's server. Other texts are not repeated: they may contain the ticket."""
+"""Codes of section 2.5.3, and of Apereo's server. Other texts may contain the ticket, so events omit them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """The person to whom a ticket belongs. Each attribute has a list of one or more values."""
+    """The user to whom a ticket belongs. Each attribute has a list of one or more values."""
 
     user: str
     attributes: Mapping[str, list[str]]
 
 
 class TicketRefused(ProviderError):
-    """The server answered as a CAS server does, and refused. `code` is one of KNOWN_FAILURES or ""."""
+    """The CAS server refused the ticket. `code` is one of KNOWN_FAILURES, or ""."""
 
     def __init__(self, code: str) -> None:
         page = ErrorPage.UNAVAILABLE if code == "INTERNAL_ERROR" else ErrorPage.BROKEN
         if code in ("INVALID_TICKET", "INVALID_TICKET_SPEC"):
             page = ErrorPage.STALE
-        # Servers may keep only the newest ticket: of several tabs that come back, one has it.
-        overtaken = code == "INVALID_TICKET"
+        # Servers may store only the newest ticket. If several tabs come back, only one ticket is valid.
+        was_replaced = code == "INVALID_TICKET"
         reason = f"the provider refused the ticket ({code or 'no known reason'})"
-        super().__init__(reason, page, is_retryable=overtaken)
+        super().__init__(reason, page, is_retryable=was_replaced)
         self.code = code
 
 
-# ---- to the server and back -------------------------------------------------------------------------------
+# ---- requests of the browser ------------------------------------------------------------------------------
 
 
 def service_address() -> str:
@@ -83,14 +83,14 @@ def service_address() -> str:
 
 
 def service_url(upstream: Upstream, state: str) -> str:
-    """Return the service for which a ticket is issued. Each attempt has its own."""
+    """Return the service URL for which the server issues a ticket. Each attempt has its own."""
     return f"{service_address()}?{urlencode({'upstream': upstream.slug, 'state': state})}"
 
 
 def login_url(upstream: Upstream, state: str, own: AttemptSecrets, purpose: Purpose) -> str:
-    """Return the server's sign-in page (section 2.1).
+    """Return the URL of the server's sign-in page (section 2.1).
 
-    If the user confirms their identity, the server asks for credentials again.
+    For a confirmation of the user's identity, let the server ask for credentials again.
     """
     parameters = {"service": service_url(upstream, state)}
     if purpose is Purpose.CONFIRM:
@@ -105,14 +105,14 @@ def redeem_ticket(
     if any(len(request.GET.getlist(name)) > 1 for name in ("ticket", "state", "upstream")):
         raise ProviderError("the answer has a parameter twice")
     ticket = parse_ticket(request.GET.get("ticket", ""), upstream.ticket_prefix)
-    _use_up(ticket, upstream)
+    _mark_used(ticket, upstream)
     service = service_url(upstream, request.GET.get("state", ""))
     person = validate_ticket(upstream, service, ticket, renew=attempt.purpose is Purpose.CONFIRM)
     return assertion_of(person, ticket)
 
 
 def digest(ticket: str) -> str:
-    """Return what the database keeps of a ticket. A reader of it cannot end a sign-in."""
+    """Return the digest that the database stores. An attacker who reads it cannot end a sign-in."""
     return hashlib.sha256(ticket.encode()).hexdigest()
 
 
@@ -120,10 +120,10 @@ def cache_key(upstream_id: int, ticket_digest: str) -> str:
     return f"cas-ticket:{upstream_id}:{ticket_digest}"
 
 
-def _use_up(ticket: str, upstream: Upstream) -> None:
-    """Mark a ticket as used before the server is asked.
+def _mark_used(ticket: str, upstream: Upstream) -> None:
+    """Mark a ticket as used, before the portal asks the server.
 
-    Raises ProviderError if it was used before, and what the cache raises.
+    Raises ProviderError if it was used before, and the cache's own errors.
     """
     found = digest(ticket)
     if UpstreamSession.objects.filter(upstream=upstream, ticket_digest=found).exists():
@@ -133,17 +133,17 @@ def _use_up(ticket: str, upstream: Upstream) -> None:
 
 
 def assertion_of(person: Person, ticket: str) -> Assertion:
-    """Return a person as an assertion.
+    """Return the assertion about a person.
 
-    An attribute with one value becomes that text, one with several a list.
+    A claim is a text if the attribute has one value, and a list if it has several.
     """
     found = person.attributes
     claims: dict[str, Any] = {
         name: values[0] if len(values) == 1 else values for name, values in found.items()
     }
     claims.setdefault("preferred_username", person.user)
-    # CAS has no claim for a verified address. The administrator lists the domains that the server verifies.
-    # If a server says that an address is not verified, that counts.
+    # CAS has no attribute for a verified address. The administrator lists the domains that the server
+    # verifies. Only if a server sends another value is the address not verified.
     claims["email_verified"] = found.get("email_verified", ["true"]) in (["true"], ["True"], ["1"])
     return Assertion(
         subject=person.user,
@@ -161,7 +161,7 @@ def assertion_of(person: Person, ticket: str) -> Assertion:
 
 
 def parse_ticket(ticket: str, prefix: str) -> str:
-    """Return a ticket in the form of a service ticket (section 3.1). Raises ProviderError."""
+    """Return a ticket that has the form of a service ticket (section 3.1). Raises ProviderError otherwise."""
     if not ticket:
         raise ProviderError("the provider sent the browser back without a ticket", ErrorPage.REFUSED)
     if len(ticket) > LONGEST_TICKET or not _TICKET.fullmatch(ticket):
@@ -172,9 +172,9 @@ def parse_ticket(ticket: str, prefix: str) -> str:
 
 
 def validate_ticket(upstream: Upstream, service: str, ticket: str, *, renew: bool = False) -> Person:
-    """Return the person to whom the server says a ticket belongs (sections 2.5 and 2.8).
+    """Ask the server about a ticket, and return its person (sections 2.5 and 2.8).
 
-    Raises TicketRefused if the server refuses it, and ProviderError otherwise.
+    Raises TicketRefused if the server refuses the ticket, and ProviderError for any other error.
     """
     path = "p3/serviceValidate" if upstream.cas_version == Upstream.CasVersion.THREE else "serviceValidate"
     parameters = {"service": service, "ticket": ticket, **({"renew": "true"} if renew else {})}
@@ -188,7 +188,7 @@ def validate_ticket(upstream: Upstream, service: str, ticket: str, *, renew: boo
 
 
 def parse_person(body: bytes) -> Person:
-    """Return the person in a validation response. Raises ProviderError, or TicketRefused for a refusal."""
+    """Return the person in a validation response. Raises TicketRefused for a refusal, else ProviderError."""
     root = _parsed(body)
     if root is None or root.tag != f"{_CAS}serviceResponse":
         raise ProviderError("the provider's answer is no CAS answer")
@@ -207,7 +207,7 @@ def parse_person(body: bytes) -> Person:
 
 
 def _user(verdict: Element) -> str:
-    """Return the one `cas:user` directly below the verdict. An attribute may also be named `user`."""
+    """Return the only `cas:user` directly below the verdict. An attribute may also be named `user`."""
     users = verdict.findall(f"{_CAS}user")
     user = (users[0].text or "").strip(_SPACE) if len(users) == 1 and not len(users[0]) else ""
     if not is_identifier(user):
@@ -228,7 +228,7 @@ def _attributes(verdict: Element) -> dict[str, list[str]]:
 
 
 def _parsed(body: bytes) -> Element | None:
-    """Return the root of an XML document, or None. A document type, and so an entity, is refused."""
+    """Return the root of an XML document, or None if it cannot be parsed or has a DTD (and so entities)."""
     try:
         root: Element = ElementTree.fromstring(body, forbid_dtd=True)
     except (ParseError, ValueError, LookupError):
@@ -245,7 +245,7 @@ def _server(upstream: Upstream) -> str:
 
 def ticket_ended_by(logout_request: str) -> str | None:
     """Return the ticket that a server's logout request names (section 2.3.3), or None."""
-    # The text may declare `encoding="UTF-8"`, so it is parsed as bytes in that encoding.
+    # The text may declare `encoding="UTF-8"`, so parse it as bytes in that encoding.
     root = _parsed(logout_request.encode("utf-8", "replace"))
     if root is None or root.tag != f"{_SAML_PROTOCOL}LogoutRequest":
         return None
@@ -254,13 +254,13 @@ def ticket_ended_by(logout_request: str) -> str | None:
     return ticket if 0 < len(ticket) <= LONGEST_TICKET and _TICKET.fullmatch(ticket) else None
 
 
-# ---- trying a provider out --------------------------------------------------------------------------------
+# ---- connection test --------------------------------------------------------------------------------------
 
 
 def examine_cas(upstream: Upstream) -> Iterator[Finding]:
-    """Yield findings about a server, which is asked about a ticket that it never issued."""
+    """Ask a server about a ticket that it never issued, and yield the findings."""
     service = service_url(upstream, secrets.token_urlsafe(32))
-    told = {"uri": service_address()}
+    names = {"uri": service_address()}
     try:
         validate_ticket(upstream, service, f"{upstream.ticket_prefix}trial-of-the-portal")
     except TicketRefused as error:
@@ -269,25 +269,25 @@ def examine_cas(upstream: Upstream) -> Iterator[Finding]:
             text = _(
                 "Service: the server does not accept the portal. Register %(uri)s there, with any query."
             )
-            yield Finding(Level.WRONG, text % told)
+            yield Finding(Level.WRONG, text % names)
     except ProviderError as error:
-        yield Finding(Level.WRONG, _("Validation: %(reason)s") % {"reason": words_of(error)})
+        yield Finding(Level.WRONG, _("Validation: %(reason)s") % {"reason": reason_text(error)})
         return
     else:
         yield Finding(Level.WRONG, _("Validation: the server accepts a ticket that it never issued."))
         return
-    yield _login_page(upstream, told)
+    yield _login_page(upstream, names)
 
 
-def _login_page(upstream: Upstream, told: dict[str, str]) -> Finding:
+def _login_page(upstream: Upstream, names: dict[str, str]) -> Finding:
     try:
         url = login_url(
             upstream, secrets.token_urlsafe(32), AttemptSecrets(secrets.token_urlsafe(32)), Purpose.SIGN_IN
         )
         answer = fetch(url, allow_private=upstream.allow_private)
     except ProviderError as error:
-        return Finding(Level.WRONG, _("Sign-in page: %(reason)s") % {"reason": words_of(error)})
+        return Finding(Level.WRONG, _("Sign-in page: %(reason)s") % {"reason": reason_text(error)})
     if answer.status >= 400:
         text = _("Sign-in page: status %(status)d. Register the service %(uri)s there, with any query.")
-        return Finding(Level.WRONG, text % {**told, "status": answer.status})
-    return Finding(Level.GOOD, _("Sign-in page: the server shows it for %(uri)s.") % told)
+        return Finding(Level.WRONG, text % {**names, "status": answer.status})
+    return Finding(Level.GOOD, _("Sign-in page: the server shows it for %(uri)s.") % names)

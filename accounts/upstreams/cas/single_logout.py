@@ -24,7 +24,7 @@ LARGEST_LOGOUT = 16 * 1024
 
 @sensitive_variables()
 def single_logout(request: HttpRequest) -> HttpResponse:
-    """End the sign-ins that came by the ticket in a logout request (CAS Protocol 3.0.3, section 2.3.3).
+    """End the sign-ins that used the ticket in a logout request (CAS Protocol 3.0.3, section 2.3.3).
 
     The ticket proves that the request comes from the server, because only the server and the portal know it.
     The response is the same for every request.
@@ -45,13 +45,13 @@ def single_logout(request: HttpRequest) -> HttpResponse:
 
 
 def _end(ticket: str, slug: str, address: str | None) -> None:
-    """End what came by a ticket, and mark it if its sign-in is pending.
+    """End the sign-ins that used a ticket, and mark the ticket as ended for a pending sign-in.
 
-    Tickets that no sign-in has used are not marked: an attacker could fill the cache with them.
+    Mark only tickets that a sign-in has used. Otherwise an attacker could fill the cache.
     """
     found = digest(ticket)
     servers = Upstream.objects.filter(kind=Upstream.Kind.CAS).values_list("pk", "slug")
-    # PostgreSQL cannot look for every text: one with NUL is an error.
+    # Compare in Python: a text with NUL would be an error in PostgreSQL.
     ids = [key for key, name in servers if slug in ("", name)]
     for id in ids:
         if _is_used(id, found):
@@ -61,7 +61,7 @@ def _end(ticket: str, slug: str, address: str | None) -> None:
 
 
 def _is_used(upstream_id: int, ticket_digest: str) -> bool:
-    """Return whether a ticket was used lately, and refuse it for as long again."""
+    """Return whether a ticket was used recently. If so, refuse it for TICKET_KNOWN_FOR from now."""
     try:
         return cache.touch(cache_key(upstream_id, ticket_digest), TICKET_KNOWN_FOR)
     except Exception:

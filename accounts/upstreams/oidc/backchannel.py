@@ -39,10 +39,10 @@ LARGEST = LONGEST + 1024
 """Bytes of a request."""
 
 OLDEST = 300
-"""Seconds since a token was issued. Providers send it at once, so older tokens are refused."""
+"""Seconds since a token was issued. Providers send it at once, so the portal refuses older tokens."""
 
 KNOWN_FOR = OLDEST + 2 * LEEWAY + 60
-"""Seconds for which a used token is stored, longer than it is valid."""
+"""Seconds for which the cache stores that a token was used, longer than the token is valid."""
 
 _wrong, _wrong_lock = WrongTries(), threading.Lock()
 
@@ -95,7 +95,7 @@ def logout_claims(token: str, upstream: Upstream) -> dict[str, Any]:
 def _end_once(upstream: Upstream, claims: Mapping[str, Any], address: str | None) -> None:
     """End the sign-ins unless this token was used before.
 
-    If the database fails, the provider may send the token again.
+    If the database fails, forget the use, so that the provider can send the token again.
     """
     used = f"logout-token:{upstream.pk}:{hashlib.sha256(claims['jti'].encode()).hexdigest()}"
     try:
@@ -116,9 +116,9 @@ def _end_once(upstream: Upstream, claims: Mapping[str, Any], address: str | None
 
 
 def _end(upstream: Upstream, sid: str, subject: str, at: float, address: str | None) -> None:
-    """End the sign-ins of a session, or all of a user if `sid` is empty.
+    """End the sign-ins of a provider's session, or all sign-ins of a user if `sid` is empty.
 
-    A sign-in whose session the provider never named may be the one, and ends too.
+    Also end the user's sign-ins without a `sid`, because each of them may belong to that session.
     """
     mark_ended(upstream.pk, {"sid": sid, "sub-without-sid": subject} if sid else {"sub": subject}, at)
     meant = Q(sid=sid) | Q(sid="", subject=subject) if sid else Q(subject=subject)

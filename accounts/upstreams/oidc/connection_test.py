@@ -14,7 +14,7 @@ from accounts.models import Upstream
 from accounts.upstreams.attempts import AttemptSecrets, Purpose
 from accounts.upstreams.claim_texts import readable
 from accounts.upstreams.errors import ProviderError
-from accounts.upstreams.findings import Finding, Level, words_of
+from accounts.upstreams.findings import Finding, Level, reason_text
 from accounts.upstreams.http_client import Answer, fetch
 from accounts.upstreams.oidc.flow import authorization_url, redirect_uri
 from accounts.upstreams.oidc.metadata import Metadata, discover, read_keys
@@ -26,7 +26,7 @@ def examine_oidc(upstream: Upstream) -> Iterator[Finding]:
     try:
         metadata, answer = discover(upstream)
     except ProviderError as error:
-        yield Finding(Level.WRONG, _("Discovery: %(reason)s") % {"reason": words_of(error)})
+        yield Finding(Level.WRONG, _("Discovery: %(reason)s") % {"reason": reason_text(error)})
         return
     yield Finding(Level.GOOD, _("Discovery: the document exists and matches the issuer."))
     yield _clock(answer)
@@ -54,7 +54,7 @@ def _keys(upstream: Upstream, metadata: Metadata) -> Finding:
     try:
         keys = read_keys(upstream, metadata)
     except ProviderError as error:
-        return Finding(Level.WRONG, _("Keys: %(reason)s") % {"reason": words_of(error)})
+        return Finding(Level.WRONG, _("Keys: %(reason)s") % {"reason": reason_text(error)})
     usable = [
         algorithm
         for algorithm in metadata.algorithms
@@ -79,29 +79,30 @@ def _challenge(metadata: Metadata) -> Finding:
 
 
 def _redirect_uri(upstream: Upstream) -> Finding:
-    """Send the request of a browser that is not signed in.
+    """Send the request of a browser that is not signed in, and return what the redirect shows.
 
-    A provider that knows the client redirects it back.
+    A provider that knows the client redirects the browser back with an error.
     """
     own = redirect_uri(upstream)
-    told = {"uri": own}
+    names = {"uri": own}
     try:
-        # As long and random as in a sign-in: some providers refuse a short state first.
+        # As long and random as in a sign-in: some providers refuse a short state before anything else.
         state, own_secret = secrets.token_urlsafe(32), AttemptSecrets(secrets.token_urlsafe(32))
         url = authorization_url(upstream, state, own_secret, Purpose.SIGN_IN)
         answer = fetch(f"{url}&prompt=none", allow_private=upstream.allow_private)
     except ProviderError as error:
-        return Finding(Level.WRONG, _("Redirect URI: %(reason)s") % {"reason": words_of(error)})
+        return Finding(Level.WRONG, _("Redirect URI: %(reason)s") % {"reason": reason_text(error)})
     location = answer.headers.get("location", "")
     if answer.status in (302, 303) and location.startswith(f"{own}?"):
         code = parse_qs(urlsplit(location).query).get("error", [""])[0]
         if code in ("login_required", "interaction_required", "consent_required"):
-            return Finding(Level.GOOD, _("Redirect URI: the provider accepts %(uri)s.") % told)
+            return Finding(Level.GOOD, _("Redirect URI: the provider accepts %(uri)s.") % names)
         text = _("Redirect URI: the provider accepts %(uri)s, but refuses the client (%(error)s).")
-        return Finding(Level.WRONG, text % {**told, "error": readable(code, 60)})
+        return Finding(Level.WRONG, text % {**names, "error": readable(code, 60)})
     if answer.status >= 400:
         text = _("Redirect URI or client ID: the provider refuses them. Register exactly %(uri)s there.")
-        return Finding(Level.WRONG, text % told)
+        return Finding(Level.WRONG, text % names)
     return Finding(
-        Level.DOUBTFUL, _("Redirect URI: could not be checked. Register exactly %(uri)s there.") % told
+        Level.DOUBTFUL,
+        _("Redirect URI: could not be checked. Register exactly %(uri)s there.") % names,
     )

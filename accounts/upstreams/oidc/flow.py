@@ -44,16 +44,16 @@ def authorization_url(upstream: Upstream, state: str, own: AttemptSecrets, purpo
         "code_challenge_method": "S256",
     }
     if purpose is Purpose.CONFIRM:
-        # max_age makes auth_time required. It is never 0: Authelia would ask again and again, also after the
-        # user has authenticated. The same leeway applies to auth_time in the answer.
+        # With max_age, the provider must send auth_time. It is never 0: Authelia would ask again after each
+        # authentication. The check of auth_time in the answer has the same leeway.
         parameters |= {"prompt": "login", "max_age": str(LEEWAY)}
     return f"{endpoint}{'&' if '?' in endpoint else '?'}{urlencode(parameters)}"
 
 
 def fetch_userinfo(upstream: Upstream, metadata: Metadata, access_token: str, subject: str) -> dict[str, Any]:
-    """Return the claims of the userinfo endpoint (OpenID Connect Core, section 5.3), {} without one.
+    """Return the claims of the userinfo endpoint (OpenID Connect Core, section 5.3), or {} without one.
 
-    Raises ProviderError, also if the claims are of another subject.
+    Raises ProviderError if the request fails, or if the claims are about another subject.
     """
     if not metadata.userinfo_endpoint:
         return {}
@@ -75,16 +75,17 @@ def fetch_userinfo(upstream: Upstream, metadata: Metadata, access_token: str, su
     return found
 
 
-def merge_claims(id_token: Mapping[str, Any], told: Mapping[str, Any]) -> dict[str, Any]:
+def merge_claims(id_token: Mapping[str, Any], userinfo: Mapping[str, Any]) -> dict[str, Any]:
     """Return the claims of both. Those of userinfo take precedence.
 
     `email_verified` comes from the same source as the address. Otherwise an address that a user typed at the
     provider would count as verified because an older one was.
     """
-    source = told if "email" in told else id_token
-    found = {**id_token, **told, "email_verified": source.get("email_verified")}
-    # Either may list claims that are elsewhere.
-    named = [each["_claim_names"] for each in (id_token, told) if isinstance(each.get("_claim_names"), dict)]
+    source = userinfo if "email" in userinfo else id_token
+    found = {**id_token, **userinfo, "email_verified": source.get("email_verified")}
+    # Both may name claims that the provider left out.
+    left_out = [each.get("_claim_names") for each in (id_token, userinfo)]
+    named = [names for names in left_out if isinstance(names, dict)]
     if named:
         found["_claim_names"] = {name: where for each in named for name, where in each.items()}
     return found
@@ -107,7 +108,7 @@ def request_tokens(upstream: Upstream, metadata: Metadata, form: dict[str, Any])
 
 
 def bearer_tokens_in(answer: Answer) -> dict[str, Any]:
-    """Return the members of an answer with a bearer token. Raises ProviderError for any other."""
+    """Return the members of an answer with a bearer token. Raises ProviderError for any other answer."""
     found = answer.json()
     if str(found.get("token_type", "")).lower() != "bearer" or not token_in(found, "access_token"):
         raise ProviderError("the provider sent no bearer token")
@@ -115,9 +116,9 @@ def bearer_tokens_in(answer: Answer) -> dict[str, Any]:
 
 
 def client_authentication(upstream: Upstream, metadata: Metadata, form: dict[str, Any]) -> dict[str, str]:
-    """Authenticate the portal in a way that the provider supports (OpenID Connect Core, section 9).
+    """Return the headers that authenticate the portal, or {} after adding parameters to the form.
 
-    Return headers, or add to the form. Raises ProviderError.
+    Choose a method that the provider supports (OpenID Connect Core, section 9). Raises ProviderError.
     """
     try:
         secret = upstream.client_secret.reveal()
@@ -133,14 +134,14 @@ def client_authentication(upstream: Upstream, metadata: Metadata, form: dict[str
 
 
 def token_in(answer: dict[str, Any], name: str) -> str:
-    """Return a token of the provider's response, "" if it has no usable one."""
+    """Return a token of the provider's response, or "" if it has no usable one."""
     token = answer.get(name)
     fits = isinstance(token, str) and token.isascii() and is_identifier(token, LONGEST_TOKEN)
     return token if fits and isinstance(token, str) else ""
 
 
 def expiry_in(seconds: Any) -> datetime | None:
-    """Return the moment that `expires_in` means, or None."""
+    """Return when a token with this `expires_in` expires, or None if that is no valid number of seconds."""
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < 10**9:
         return None
     return timezone.now() + timedelta(seconds=seconds)

@@ -1,8 +1,8 @@
-"""A provider's discovery document and keys, cached for a while.
+"""A provider's discovery document and keys, cached for minutes.
 
-Attackers may send tokens with any key id and any signature. However many come, a provider is asked for its
-keys once in ten seconds for all of them, and few threads wait for the response. Tokens that the portal
-fetched from the provider itself have a limit of their own.
+Attackers may send any number of tokens with any key id and signature. For all these tokens, the portal asks
+the provider for its keys at most once in ten seconds, and few threads wait for the response. Tokens that the
+portal fetched from the provider itself have a limit of their own.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ KEPT_FOR = 600.0
 """Seconds for which a discovery document is cached."""
 
 KEYS_KEPT_FOR = 300.0
-"""Seconds after which keys are fetched again."""
+"""Seconds after which the portal fetches keys again."""
 
 AGAIN_AFTER = 10.0
 """Seconds between two requests for the keys because of an unknown key id or signature."""
 
 STALE_AT_MOST = 3600.0
-"""Seconds for which keys are used while their provider does not answer."""
+"""Seconds for which the portal uses old keys while their provider does not answer."""
 
 MOST_KEYS = 100
 CLIENT_TOKENS_WAITING = 2
@@ -62,7 +62,7 @@ class Source(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """The used parts of a discovery document, each validated."""
+    """The validated parts of a discovery document that the portal uses."""
 
     issuer: str
     authorization_endpoint: str
@@ -73,12 +73,12 @@ class Metadata:
     algorithms: tuple[str, ...]
     token_auth_methods: tuple[str, ...]
     challenge_methods: tuple[str, ...] | None
-    tells_issuer: bool
+    sends_issuer: bool
 
 
 @dataclass(slots=True)
 class _Keys:
-    """The keys of one provider. Times are of `clock`."""
+    """The keys of one provider. All times are values of `clock`."""
 
     keys: Sequence[Mapping[str, Any]] = ()
     read_at: float = float("-inf")
@@ -134,7 +134,7 @@ def _read_document(upstream: Upstream, document: _Document) -> Metadata:
     with document.lock:
         if document.metadata is not None and clock() - document.read_at <= KEPT_FOR:
             return document.metadata
-        if document.tries != tries:  # another thread failed: threads must not fail one after the other
+        if document.tries != tries:  # another thread has just failed: do not wait for a second failure
             raise ProviderError(*document.failure)
         document.tries += 1
         try:
@@ -151,8 +151,8 @@ def verify_token(
 ) -> tuple[dict[str, Any], Header]:
     """Return the claims of a token of this kind that the provider signed, and its header.
 
-    Raises ProviderError. If no known key made the signature, the keys are fetched again first, because
-    providers replace keys, also under the same key id.
+    If the signature is from no known key, fetch the keys again: providers replace keys, sometimes under the
+    same key id. Raises ProviderError.
     """
     of_provider = kind in (ID_TOKEN, USERINFO, LOGOUT_TOKEN)
     algorithms = metadata_of(upstream).algorithms if of_provider else kind.algorithms
@@ -176,13 +176,13 @@ def _entry(upstream: Upstream) -> _Keys:
 
 
 def _reload_if_old(upstream: Upstream, entry: _Keys, source: Source) -> None:
-    """Fetch missing or old keys. Raises ProviderError if no usable ones are known."""
+    """Fetch the keys if there are none, or if they are old. Raises ProviderError if there are still none."""
     if not entry.is_older_than(KEYS_KEPT_FOR):
         return
     if entry.is_older_than(STALE_AT_MOST):
         if not _reload(upstream, entry, source, entry.read_at):
             raise ProviderError("the provider's keys are not known", ErrorPage.UNAVAILABLE)
-    elif entry.lock.acquire(blocking=False):  # Other threads use the keys there are.
+    elif entry.lock.acquire(blocking=False):  # Meanwhile, other threads use the old keys.
         try:
             if entry.is_older_than(KEYS_KEPT_FOR) and not entry.was_tried(source):
                 _read(upstream, entry, source)
@@ -197,7 +197,7 @@ def _log_details(upstream: Upstream, error: ProviderError) -> dict[str, str]:
 
 
 def _reload(upstream: Upstream, entry: _Keys, source: Source, read_at: float) -> bool:
-    """Fetch the keys unless that was tried just now. Return whether they are newer than `read_at`.
+    """Fetch the keys, unless a request has just failed. Return whether they are newer than `read_at`.
 
     Raises ProviderError.
     """
@@ -209,7 +209,7 @@ def _reload(upstream: Upstream, entry: _Keys, source: Source, read_at: float) ->
             if entry.read_at > read_at:
                 return True  # another thread has fetched them meanwhile
             if entry.tries != tries:
-                return False  # another thread failed: threads must not fail one after the other
+                return False  # another thread has just failed: do not wait for a second failure
             has_none = entry.is_older_than(STALE_AT_MOST)
             if entry.was_tried(source) and (is_from_client or not has_none):
                 return False
@@ -273,7 +273,7 @@ def _metadata(found: dict[str, Any]) -> Metadata:
         algorithms=algorithms,
         token_auth_methods=_texts(found, "token_endpoint_auth_methods_supported") or ("client_secret_basic",),
         challenge_methods=challenge_methods or None,
-        tells_issuer=found.get("authorization_response_iss_parameter_supported") is True,
+        sends_issuer=found.get("authorization_response_iss_parameter_supported") is True,
     )
 
 
@@ -284,9 +284,9 @@ def _address(found: dict[str, Any], name: str) -> str:
 
 
 def _optional_address(found: dict[str, Any], name: str) -> str:
-    """Return an address, or "" if the document has none. Raises ProviderError for an unusable one.
+    """Return a URL, or "" if the document has none. Raises ProviderError for an unusable one.
 
-    Without userinfo, the groups that it names would count as removed.
+    If the portal ignored an unusable userinfo endpoint, it would treat all groups named there as removed.
     """
     return _address(found, name) if found.get(name) else ""
 

@@ -1,7 +1,7 @@
-"""Rechecks of sign-ins at their providers, in the background. A user disabled there loses access here.
+"""The thread that rechecks sign-ins at their providers. A user disabled there loses access here.
 
-While any sign-in can become due, a thread of each process looks for due ones every few seconds. The lease of
-a row says which process asks, so processes on any number of machines share the work.
+While any sign-in can become due, a thread of each process queries for due sign-ins every few seconds. Only
+the process with a row's lease asks the provider. So processes on several machines share the work.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ ROUND_EVERY = 5.0
 """Seconds."""
 
 LOOKS_EVERY = 30.0
-"""Seconds between two looks on PostgreSQL whether any sign-in can become due. On SQLite, a write shows."""
+"""Seconds between two queries on PostgreSQL for sign-ins that can become due. On SQLite, a write wakes it."""
 
 BATCH = 50
-"""Sign-ins of one provider in each round."""
+"""Sign-ins of one provider that a round rechecks."""
 
 AHEAD = timedelta(seconds=60)
-"""How long before their expiry the tokens of applications are renewed."""
+"""How long before their expiry the thread renews the tokens of applications."""
 
 USED_WITHIN = timedelta(minutes=15)
-"""Tokens are renewed for sign-ins used this recently. Others are renewed at their next use."""
+"""The thread renews tokens of sign-ins that were used this recently. Others are renewed at their next use."""
 
-EMPTIED_AFTER = timedelta(hours=1)
-EMPTY_EVERY = 600.0
+TOKENS_DELETED_AFTER = timedelta(hours=1)
+DELETES_EVERY = 600.0
 
 
 def recheck_due() -> int:
-    """Ask providers about every due sign-in, and return how many."""
+    """Ask providers about every due sign-in. Return the number of sign-ins."""
     now, asked = timezone.now(), 0
     for upstream in Upstream.objects.filter(enabled=True, kind=Upstream.Kind.OIDC):
         for session in _due(upstream, now)[:BATCH]:
@@ -65,13 +65,13 @@ def recheck_due() -> int:
 
 
 def may_become_due() -> bool:
-    """Return whether time can make any sign-in due, without a write to the database. One query."""
+    """Return whether any sign-in can become due before the next write to the database. One query."""
     now = timezone.now()
     return any(now < seen_at + timedelta(seconds=timeout) for timeout, seen_at in _LAST_SEEN.rows(now))
 
 
 def _last_seen(now: datetime) -> QuerySet[UpstreamSession, Any]:
-    """Return the last use of the sign-ins that providers can be asked about, by idle timeout."""
+    """Return the last use of sign-ins that the portal can recheck, for each idle timeout."""
     found = UpstreamSession.objects.filter(upstream__enabled=True, upstream__kind=Upstream.Kind.OIDC)
     found = found.filter(Q(wants_tokens=True) | Q(upstream__recheck_every__gt=0))
     found = found.filter(sign_in__ended_at=None, sign_in__expires_at__gt=now).exclude(refresh_token="")
@@ -89,14 +89,14 @@ def _live(upstream: Upstream, now: datetime) -> QuerySet[UpstreamSession]:
 
 
 def _due(upstream: Upstream, now: datetime) -> QuerySet[UpstreamSession]:
-    runs_out = Q(wants_tokens=True, expires_at__lt=now + AHEAD, sign_in__last_seen_at__gt=now - USED_WITHIN)
+    is_due = Q(wants_tokens=True, expires_at__lt=now + AHEAD, sign_in__last_seen_at__gt=now - USED_WITHIN)
     if upstream.recheck_every:
-        runs_out |= Q(checked_at__lte=now - timedelta(seconds=upstream.recheck_every))
-    return _live(upstream, now).filter(free_of_lease(now)).filter(runs_out).order_by("checked_at")
+        is_due |= Q(checked_at__lte=now - timedelta(seconds=upstream.recheck_every))
+    return _live(upstream, now).filter(free_of_lease(now)).filter(is_due).order_by("checked_at")
 
 
 def _end_overdue(upstream: Upstream) -> None:
-    """End sign-ins whose provider could not be asked for too long, after it has failed again."""
+    """End sign-ins that the portal could not recheck for too long. Call it after the provider has failed."""
     if not upstream.recheck_every:
         return
     now = timezone.now()
@@ -111,36 +111,36 @@ def _record_failure(upstream: Upstream, reason: str) -> None:
         record("upstream_not_asked", reason=reason, details={"upstream": upstream.slug})
 
 
-def empty_ended() -> int:
-    """Delete the tokens of sign-ins that ended an hour ago, and return how many."""
-    before = timezone.now() - EMPTIED_AFTER
+def delete_ended_tokens() -> int:
+    """Delete the tokens of sign-ins that ended an hour ago. Return the number of sign-ins."""
+    before = timezone.now() - TOKENS_DELETED_AFTER
     over = Q(sign_in__ended_at__lt=before) | Q(sign_in__expires_at__lt=before)
     left = UpstreamSession.objects.filter(over).exclude(id_token="", access_token="", refresh_token="")
     return left.update(id_token="", access_token="", refresh_token="")
 
 
 def start() -> None:
-    """Start the thread. Called once, after the worker has forked."""
+    """Start the thread. A worker calls this once, after its fork."""
     threading.Thread(target=_run, name="ikd-recheck", daemon=True).start()
 
 
 def _run() -> None:
-    emptied_at, is_busy, watch = time.monotonic(), True, written.watch_files()
+    deleted_at, is_busy, watch = time.monotonic(), True, written.watch_files()
     while True:
         time.sleep(ROUND_EVERY)
         if not is_busy and connection.vendor == "postgresql":
             connection.close()
             watch.wait(LOOKS_EVERY)
         elif not is_busy:
-            watch.wait(EMPTY_EVERY)
+            watch.wait(DELETES_EVERY)
         try:
             close_old_connections()
             stale_connections.close_stale()
             is_busy = may_become_due()
             if is_busy:
                 recheck_due()
-            if time.monotonic() - emptied_at > EMPTY_EVERY:
-                emptied_at = time.monotonic()
-                empty_ended()
+            if time.monotonic() - deleted_at > DELETES_EVERY:
+                deleted_at = time.monotonic()
+                delete_ended_tokens()
         except Exception:
             log.exception("asking providers again goes on after an error")

@@ -1,6 +1,7 @@
-"""The exchange of a code for an assertion, with mozilla-django-oidc, whose library for HTTP is large.
+"""The exchange of a code for an assertion, with mozilla-django-oidc.
 
-`protocols` imports this module when the first user comes back from a provider.
+It imports a large HTTP library. So `protocols` imports this module only when the first user comes back from a
+provider.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ KNOWN_AUTHORIZATION_ERRORS = frozenset(
         "unsupported_response_type",
     )
 )
-"""Of RFC 6749, section 4.1.2.1, and OpenID Connect Core, section 3.1.2.6."""
+"""Error codes of RFC 6749, section 4.1.2.1, and OpenID Connect Core, section 3.1.2.6."""
 
 
 def redeem_code(request: HttpRequest, upstream: Upstream, attempt: Attempt, own: AttemptSecrets) -> Assertion:
@@ -57,7 +58,7 @@ def _validate_answer(request: HttpRequest, upstream: Upstream) -> None:
     if doubled:
         raise ProviderError(f"the answer has {doubled[0]} twice")
     issuer = request.GET.get("iss")
-    if (issuer is None and metadata_of(upstream).tells_issuer) or issuer not in (None, upstream.issuer):
+    if (issuer is None and metadata_of(upstream).sends_issuer) or issuer not in (None, upstream.issuer):
         raise ProviderError("the answer comes from another issuer (iss)")
     error = request.GET.get("error")
     if error is not None:
@@ -71,7 +72,7 @@ def _validate_answer(request: HttpRequest, upstream: Upstream) -> None:
 class Redemption(OIDCAuthenticationBackend):
     """The exchange of one code at one provider.
 
-    It is in no list of Django's backends, where Django would also ask it about every password.
+    AUTHENTICATION_BACKENDS does not list it. Otherwise Django would also ask it about every password.
     """
 
     def __init__(self, upstream: Upstream, attempt: Attempt, own: AttemptSecrets) -> None:
@@ -83,7 +84,7 @@ class Redemption(OIDCAuthenticationBackend):
         self._answer: dict[str, Any] = {}
 
     def get_settings(self, attr: str, *args: Any) -> Any:
-        """Return the value of a setting for the base class. None is read from the portal's settings."""
+        """Return the value of a setting for the base class, never one of the portal's settings."""
         return {"OIDC_AUTHENTICATION_CALLBACK_URL": "launcher"}.get(attr, args[0] if args else None)
 
     def redeem(self, request: HttpRequest) -> Assertion:
@@ -95,7 +96,7 @@ class Redemption(OIDCAuthenticationBackend):
             raise ProviderError("the provider sent the browser back without a code")
         return assertion
 
-    # ---- what the base class calls, in this order ----
+    # ---- hooks of the base class, in the order of its calls ----
 
     def get_token(self, payload: dict[str, Any]) -> dict[str, Any]:
         form = {name: payload[name] for name in ("grant_type", "code", "code_verifier")}
@@ -107,7 +108,7 @@ class Redemption(OIDCAuthenticationBackend):
             )
         if answer.status != 200:
             error = _error_named(answer.body)
-            # Servers may keep one code for each user: of several tabs that come back, one has it.
+            # Servers may store one code for each user. If several tabs come back, only one code is valid.
             page = ErrorPage.STALE if error == "invalid_grant" else ErrorPage.BROKEN
             reason = f"the provider refused the code ({error})"
             raise ProviderError(reason, page, is_retryable=error == "invalid_grant")
@@ -128,10 +129,10 @@ class Redemption(OIDCAuthenticationBackend):
         return claims
 
     def store_tokens(self, access_token: str, id_token: str) -> None:
-        """Store no tokens in the session. They go to the sign-in's own row, encrypted."""
+        """Store no tokens in the session. The sign-in's own row stores them, encrypted."""
 
     def get_or_create_user(self, access_token: str, id_token: str, payload: dict[str, Any]) -> Assertion:
-        """Return the assertion. `linking` finds its user, for every kind of provider."""
+        """Return the assertion instead of a user. `linking` finds the user, for every kind of provider."""
         claims = {**self.get_userinfo(access_token, id_token, payload), **_protocol_claims(payload)}
         return Assertion(
             subject=payload["sub"],
@@ -153,14 +154,14 @@ class Redemption(OIDCAuthenticationBackend):
 
 
 def _protocol_claims(payload: dict[str, Any]) -> dict[str, Any]:
-    """Return the signed claims that userinfo must not override."""
+    """Return the claims of the signed ID token that userinfo must not override."""
     return {
         name: payload[name] for name in ("iss", "sub", "aud", "amr", "acr", "auth_time") if name in payload
     }
 
 
 def _context(acr: Any) -> str:
-    """Return acr as text: some providers send their level as a number. Raises ProviderError."""
+    """Return acr as text, because some providers send their level as a number. Raises ProviderError."""
     is_number = isinstance(acr, int) and not isinstance(acr, bool)
     return str(acr) if is_number and abs(acr) < 10**9 else optional_identifier(acr, "acr")
 
@@ -172,7 +173,7 @@ def _list(value: Any) -> list[Any]:
 KNOWN_ERRORS = frozenset(
     ("invalid_request", "invalid_client", "invalid_grant", "unauthorized_client", "unsupported_grant_type")
 )
-"""Of RFC 6749, section 5.2. Other texts are not repeated, because they may contain the code."""
+"""Error codes of RFC 6749, section 5.2. Other texts may contain the code, so events omit them."""
 
 
 def _error_named(body: bytes) -> str:

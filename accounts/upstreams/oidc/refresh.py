@@ -1,7 +1,7 @@
-"""Asking a provider about one sign-in by its refresh token (OpenID Connect Core, section 12).
+"""The renewal of a sign-in's tokens at its provider by the refresh token (OpenID Connect Core, section 12).
 
 A provider may issue a new refresh token each time and revoke the old one. So only the process that has the
-row's lease asks, and it writes the response only while it still has the lease.
+row's lease asks the provider. It writes the response only while it still has the lease.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from accounts.upstreams.oidc.signed_tokens import ID_TOKEN, validate_client
 from authgate.encryption import Undecryptable
 
 LEASE = timedelta(seconds=60)
-"""Longer than a request can take. Meanwhile no process asks again, even after a failure."""
+"""Longer than a request can take. During this time no other process asks, even after a failure."""
 
 
 class Outcome(Enum):
@@ -47,7 +47,7 @@ class Outcome(Enum):
 
 
 class _SignInEnded(Exception):
-    """The provider no longer knows the sign-in. Its text is the reason."""
+    """The provider no longer knows the sign-in. The exception's text is the reason."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,14 +57,14 @@ class Result:
 
 
 def free_of_lease(now: datetime) -> Q:
-    """Return the condition for rows without a lease. A lease in the future is an error of a clock."""
+    """Return the condition for rows without a lease. Ignore a lease in the future: some clock was wrong."""
     return Q(tried_at=None) | Q(tried_at__lt=now - LEASE) | Q(tried_at__gt=now + LEASE)
 
 
 def refresh(session_id: int) -> Result:
     """Ask the provider, and store its response. If the provider no longer knows the sign-in, end it."""
     lease = timezone.now()
-    # Columns of this row alone: PostgreSQL evaluates only these again for the second of two that race.
+    # Only columns of this row: if two processes race, PostgreSQL evaluates only these again for the second.
     if not UpstreamSession.objects.filter(free_of_lease(lease), pk=session_id).update(tried_at=lease):
         return Result(Outcome.BUSY)
     live = UpstreamSession.objects.filter(pk=session_id, sign_in__ended_at=None)
@@ -73,7 +73,7 @@ def refresh(session_id: int) -> Result:
         return Result(Outcome.BUSY)
     try:
         with provider_slots.hold(session.upstream_id):
-            fresh, claims = _asked(session)
+            fresh, claims = _request_renewal(session)
     except _SignInEnded as over:
         end_session(session, str(over))
         return Result(Outcome.ENDED, str(over))
@@ -82,7 +82,7 @@ def refresh(session_id: int) -> Result:
     held = UpstreamSession.objects.filter(pk=session.pk, tried_at=lease).exclude(refresh_token="")
     if not held.update(**fresh, checked_at=timezone.now(), tried_at=None):
         return Result(Outcome.FRESH)
-    # Only now: the provider may have revoked the old refresh token, so the new one is stored first.
+    # Only after the update: the provider may have revoked the old refresh token, so store the new one first.
     return Result(Outcome.FRESH, _follow_groups(session, fresh["access_token"], claims))
 
 
@@ -91,23 +91,23 @@ def _follow_groups(session: UpstreamSession, access_token: str, id_token: Mappin
     upstream = session.upstream
     if not updates_groups_on_recheck(upstream):
         return ""
-    told: dict[str, Any] = {}
+    userinfo: dict[str, Any] = {}
     reason = ""
     try:
         with provider_slots.hold(upstream.pk):
-            told = fetch_userinfo(upstream, metadata_of(upstream), access_token, session.subject)
+            userinfo = fetch_userinfo(upstream, metadata_of(upstream), access_token, session.subject)
     except ProviderError as error:
         reason = error.reason
     with transaction.atomic():
         is_all = id_token is not None and not reason
-        update_groups(upstream, session.sign_in.user, merge_claims(id_token or {}, told), is_all=is_all)
+        update_groups(upstream, session.sign_in.user, merge_claims(id_token or {}, userinfo), is_all=is_all)
     return reason
 
 
-def _asked(session: UpstreamSession) -> tuple[dict[str, Any], dict[str, Any] | None]:
-    """Return the row's new values, and the claims of a new ID token or None.
+def _request_renewal(session: UpstreamSession) -> tuple[dict[str, Any], dict[str, Any] | None]:
+    """Return the row's new values, and the claims of a new ID token, or None without one.
 
-    Raises _SignInEnded, or ProviderError if the provider gives no answer.
+    Raises _SignInEnded if the provider ended the sign-in, and ProviderError for any other failure.
     """
     upstream, metadata = session.upstream, metadata_of(session.upstream)
     try:
@@ -132,7 +132,7 @@ def _asked(session: UpstreamSession) -> tuple[dict[str, Any], dict[str, Any] | N
 
 
 def _refusal(answer: Answer) -> Exception:
-    """Return _SignInEnded for a sign-in that is over, and ProviderError for any other error."""
+    """Return _SignInEnded if the provider ended the sign-in, and ProviderError for any other error."""
     if answer.status in (400, 401):
         try:
             error = answer.json().get("error")
@@ -146,7 +146,7 @@ def _refusal(answer: Answer) -> Exception:
 def _verified_claims(session: UpstreamSession, token: Any) -> dict[str, Any]:
     """Return the claims of a new ID token (section 12.2).
 
-    Raises ProviderError, or _SignInEnded if it is another subject's.
+    Raises ProviderError if the token is invalid, and _SignInEnded if its subject is another one.
     """
     upstream = session.upstream
     claims, _ = verify_token(upstream, token, ID_TOKEN, Source.PROVIDER)

@@ -1,7 +1,8 @@
 """Verification of every token that a provider signs, as pure functions of token, keys and time.
 
-ID tokens, logout tokens, signed userinfo responses and programs' JWTs pass the same function. A `TokenKind`
-has the differences, so no token of one kind passes for another (RFC 8725, sections 3.11 and 3.12).
+The same function verifies ID tokens, logout tokens, signed userinfo responses and programs' JWTs. Their
+differences are in `TokenKind`. So the portal accepts no token of one kind as another (RFC 8725, sections 3.11
+and 3.12).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from accounts.upstreams.claim_times import is_time
 from accounts.upstreams.errors import ProviderError
 
 ALGORITHMS = ("RS256", "PS256", "ES256", "EdDSA")
-"""Signatures of ID tokens, with a key that only the provider has. Not HS*: the portal has that key, too."""
+"""Signature algorithms with a key that only the provider has. Not HS*: the portal has that key, too."""
 
 LEEWAY = 60
 """Seconds by which the provider's clock may differ."""
@@ -67,8 +68,8 @@ PROGRAM_TOKEN = TokenKind(
     "token",
     types=("AT+JWT", "APPLICATION/AT+JWT", "JWT"),
     algorithms=tuple(_KTY),
-    # Claims of logout tokens and other events, of ID tokens, and of tokens bound to a key or certificate
-    # (RFC 8705, RFC 9449), whose possession a bearer token cannot prove.
+    # Claims of logout tokens and other events, of ID tokens, and of tokens that are bound to a key or a
+    # certificate (RFC 8705, RFC 9449). A bearer token cannot prove that its sender has that key.
     forbidden=("events", "nonce", "at_hash", "c_hash", "s_hash", "cnf"),
     leeway=30,
 )
@@ -79,7 +80,7 @@ _NO_ACCESS_TOKENS = frozenset(("id", "id_token", "refresh", "refresh_token", "of
 
 
 class UnknownKey(ProviderError):
-    """No known key made the signature. The provider may have newer keys."""
+    """The signature is from no known key. The provider may have newer keys."""
 
 
 class NotYetValid(ProviderError):
@@ -93,9 +94,9 @@ class Header:
 
 
 def header_of(token: Any, algorithms: Iterable[str], kind: TokenKind = ID_TOKEN) -> Header:
-    """Return algorithm and key id of a token.
+    """Return the algorithm and the key id of a token.
 
-    Raises ProviderError if no key of a provider can have signed it.
+    Raises ProviderError if the provider cannot have signed the token.
     """
     if not isinstance(token, str) or not token or not token.isascii() or len(token) > LONGEST:
         raise ProviderError(f"the provider sent no {kind.name}, or one of an absurd length")
@@ -132,7 +133,7 @@ def _is_rsa(header: Header) -> bool:
 
 
 def _is_for_signatures(key: Mapping[str, Any]) -> bool:
-    """Return whether a published key may verify signatures (RFC 7517, sections 4.2 and 4.3)."""
+    """Return whether a published key is for signatures (RFC 7517, sections 4.2 and 4.3)."""
     operations = key.get("key_ops", ["verify"])
     return key.get("use", "sig") == "sig" and isinstance(operations, list) and "verify" in operations
 
@@ -158,7 +159,7 @@ def verify_claims(
 ) -> dict[str, Any]:
     """Return the claims of a token that this issuer signed for this audience.
 
-    Raises UnknownKey if none of `keys` made the signature, and ProviderError for any other error.
+    Raises UnknownKey if the signature is from none of `keys`, and ProviderError for any other error.
     """
     key = matching_key(header, keys)
     if key is None:
