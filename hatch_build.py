@@ -1,4 +1,4 @@
-"""Dependencies of the wheel: requirements.txt, which alone names them, and those of its extras."""
+"""Adds the dependencies from requirements.txt and the extras' files to the wheel's metadata."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a check costs, beside what it could cost at best and what its peers cost (`make bench`)."""
+"""Measures the cost of a check, and compares it with the minimum and with other systems (`make bench`)."""

@@ -1,6 +1,7 @@
-"""Runs all measurements: `python -m benchmarks`. Figures go to var/bench.json.
+"""Runs all measurements: `python -m benchmarks`. It writes the figures to var/bench.json.
 
-With QUICK=1 in about a minute. With DATABASE=postgresql on its own server, into var/bench-postgresql.json.
+QUICK=1 takes about a minute. DATABASE=postgresql starts a separate PostgreSQL server and writes to
+var/bench-postgresql.json.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ def measure(plan: Plan, folder: Path, kind: str) -> dict[str, Any]:
         f"load on core {machine.LOAD_CORE}, {plan.rounds} rounds of {plan.seconds} s, "
         f"on {databases.NOTES[kind]}"
     )
-    with databases.begun(kind, folder) as make:
+    with databases.started(kind, folder) as make:
         var, tokens, empty = _databases(run, make)
         _measure(run, found, var, tokens)
         report.heading("everybody at once")
@@ -80,7 +81,7 @@ def measure(plan: Plan, folder: Path, kind: str) -> dict[str, Any]:
 
 
 def _measure(run: Run, found: dict[str, Any], var: dict[str, Path], tokens: dict[str, Any]) -> None:
-    """Measure, and show each table as soon as it is known."""
+    """Measure, and print each table as soon as it is complete."""
     found["checks"] = single.measure_checks(run, var["site"], tokens, max(run.plan.held))
     report.show_checks(found["checks"])
     found["pages"] = pages.measure_pages(run, var["site"], tokens)
@@ -96,7 +97,7 @@ def _measure(run: Run, found: dict[str, Any], var: dict[str, Path], tokens: dict
 
 
 def _databases(run: Run, make: databases.Make) -> tuple[dict[str, Path], dict[str, Any], Path]:
-    """Create the portals' databases. Return their folders, the tokens of the first, and an empty one."""
+    """Create the portals' databases. Return their folders, the first one's tokens, and an empty folder."""
     plan, few = run.plan, growth.FEW_SESSIONS
     wanted: dict[str, dict[str, Any]] = {
         "site": {

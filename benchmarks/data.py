@@ -1,6 +1,6 @@
-"""Fills a portal's database for a measurement, run as `python -m benchmarks.data '{…}'`.
+"""Fills a portal's database for a measurement: `python -m benchmarks.data '{…}'`.
 
-Many rows are copies of one that the models made, multiplied inside the database.
+The database copies many of the rows from one row that Django's models created.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ SQL = {
         "digest": f"sha256(convert_to(lpad(({{n}})::text, {len(token_of(0))}, '0'), 'UTF8'))",
     },
 }
-"""A random UUID, a random key of 64 digits, and the digest of the token of a number."""
+"""A random UUID, a random key of 64 digits, and the digest of the token with a number."""
 
 
 def fill(wanted: dict[str, Any]) -> dict[str, Any]:
     """Fill a database with `applications`, `users` with `sessions` on SITE, and sessions on more `origins`.
 
-    `trials` asks for as many more sessions of each of KINDS, each of a user of its own, numbered on from
-    the others; those of the last kind are on applications of their own. `passwords` are people who have one,
-    and the last of them are `administrators`.
-    `issuer` is the URL of a provider whose JWTs are credentials. `redirect_uri` is that of an OpenID client.
+    `trials` adds as many sessions for each of KINDS, each with its own user, numbered after the others. Those
+    of the last kind also have their own applications. `passwords` is the number of users with a password, of
+    whom the last ones are `administrators`. `issuer` is the URL of a provider whose JWTs are accepted as
+    credentials. `redirect_uri` is that of an OpenID Connect client.
     """
     from django.contrib.auth.models import Group
 
@@ -73,7 +73,7 @@ def fill(wanted: dict[str, Any]) -> dict[str, Any]:
 
 
 def _client(redirect_uri: str) -> dict[str, str]:
-    """Make a client at which every user may sign in, and return its ID and secret."""
+    """Create a client at which every user may sign in. Return its ID and secret."""
     from authgate.models import Application, Rule
     from openid.grants import digest
     from openid.models import Client, ClientSecret
@@ -123,7 +123,7 @@ def _trusted_issuer(url: str) -> None:
 
 
 def _multiply(model: type[Model], pk: int, count: int, **columns: str) -> int:
-    """Insert copies of a row; `columns` are SQL in which `n` counts from 0. Give the first copy's key."""
+    """Insert copies of a row and return the first key. `columns` are SQL in which `n` counts from 0."""
     from django.core.management.color import no_style
     from django.db import connection
     from django.db.models import Max
@@ -151,7 +151,7 @@ def _sql(name: str) -> str:
 
 
 def _users(count: int, group: int) -> int:
-    """Make users with a verified address, members of a group. Give the first one's key."""
+    """Create users with a verified address, members of a group. Return the first one's key."""
     from allauth.account.models import EmailAddress
 
     from accounts.models import User
@@ -239,7 +239,7 @@ def _outsider() -> int:
 
 
 def _applications(count: int, group: int, url: str = "https://app{n}.example.net", who: str = "") -> int:
-    """Make applications with RULES rules each, or one that admits `who`. Give the first one's key."""
+    """Create applications with RULES rules each, or one that admits `who`. Return the first one's key."""
     from authgate.models import Application, Origin, Rule
 
     if count < 1:
@@ -281,7 +281,7 @@ def main(arguments: Iterable[str]) -> None:
     with transaction.atomic():
         print(json.dumps(fill(wanted)))
     if connection.vendor == "postgresql":
-        # Else it does so by itself while something is measured.
+        # Otherwise PostgreSQL would start this by itself during a measurement.
         with connection.cursor() as cursor:
             cursor.execute("VACUUM ANALYZE")
 

@@ -1,4 +1,4 @@
-"""The portals' databases: SQLite's files, or those of a PostgreSQL of its own (DATABASE=postgresql)."""
+"""The portals' databases: SQLite files, or those of a separate PostgreSQL server (DATABASE=postgresql)."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ KINDS = tuple(NEEDS)
 NOTES = {"sqlite": "SQLite", "postgresql": "PostgreSQL, whose own CPU time is in no figure"}
 
 Make = Callable[[Path, Path | None], Path]
-"""Makes the folder of a portal and the database that goes with it, both new or copies of another's."""
+"""Creates a portal's folder and database, both empty or copies of another portal's."""
 
 
 @contextmanager
-def begun(kind: str, folder: Path) -> Iterator[Make]:
-    """Have databases of that kind until the block is left."""
+def started(kind: str, folder: Path) -> Iterator[Make]:
+    """Provide databases of that kind while the block runs."""
     if kind == "sqlite":
         yield _make_folder
         return
@@ -62,8 +62,8 @@ def _url(port: int, name: str) -> str:
 
 @contextmanager
 def _postgresql(folder: Path) -> Iterator[servers.Server]:
-    """Run PostgreSQL on the server's core. It refuses to run as root, so it runs as somebody else then."""
-    place, port, user = folder / "postgresql", servers.free_port(), _somebody()
+    """Run PostgreSQL on the server's core. As root it refuses to run, so another user runs it then."""
+    place, port, user = folder / "postgresql", servers.free_port(), _unprivileged_user()
     place.mkdir()
     if user:
         shutil.chown(place, user)
@@ -89,7 +89,7 @@ def _postgresql(folder: Path) -> Iterator[servers.Server]:
         yield server
 
 
-def _somebody() -> str | None:
+def _unprivileged_user() -> str | None:
     if os.geteuid() != 0:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}
@@ -97,7 +97,7 @@ def _somebody() -> str | None:
 
 
 def _wait_for(port: int) -> None:
-    """Wait until it takes clients; it listens a little before."""
+    """Wait until the server accepts clients. It listens slightly earlier."""
     until = time.monotonic() + servers.STARTS_WITHIN
     while True:
         try:
@@ -110,7 +110,7 @@ def _wait_for(port: int) -> None:
 
 
 def fill(var: Path, wanted: str) -> str:
-    """Fill a portal's database in a process of its own, and return what `benchmarks.data` prints."""
+    """Fill a portal's database in another process, and return what `benchmarks.data` prints."""
     command = [sys.executable, "-m", "benchmarks.data", *([wanted] if wanted else [])]
     done = subprocess.run(
         command, env=os.environ | servers.environment(var), cwd=servers.ROOT, capture_output=True, text=True
@@ -121,7 +121,7 @@ def fill(var: Path, wanted: str) -> str:
 
 
 class Database:
-    """A connection to a portal's database, past the portal. SQL names its values as `:name`."""
+    """A direct connection to a portal's database. SQL names its values as `:name`."""
 
     def __init__(self, connection: Any) -> None:
         self._connection = connection
@@ -133,7 +133,7 @@ class Database:
         return found
 
     def change(self, sql: str, values: dict[str, Any]) -> float:
-        """Change something in a transaction, and give the monotonic time just before its commit."""
+        """Change a row in a transaction. Return the monotonic time just before its commit."""
         self._execute("BEGIN IMMEDIATE" if self._is_sqlite else "BEGIN", {})
         self._execute(sql, values)
         committed = time.monotonic()
@@ -148,7 +148,7 @@ class Database:
 
 @contextmanager
 def opened(var: Path) -> Iterator[Database]:
-    """Open a portal's database beside the portal."""
+    """Open a direct connection to a portal's database."""
     url = servers.database_url(var)
     connection: Any
     if url:

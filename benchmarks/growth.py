@@ -1,4 +1,4 @@
-"""Whether a check costs more when there are more applications, or more sessions in the database."""
+"""Measures whether a check costs more with more applications or more sessions in the database."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def measure_growth(run: Run, few: Path, applications: Path, sessions: Path) -> d
 
 
 def compile_seconds(var: Path) -> float:
-    """Load and compile all applications, as a worker does when it cannot tell which one changed."""
+    """Return the seconds to load and compile all applications, as a worker does that must reload all."""
     output = subprocess.run(
         [sys.executable, "-c", COMPILE],
         env=os.environ | servers.environment(var),

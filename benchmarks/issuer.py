@@ -1,4 +1,4 @@
-"""An identity provider that publishes a key, for checks that come with a JWT."""
+"""An identity provider that publishes a key, for checks with a JWT."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ def issuer() -> Iterator[str]:
         server.server_close()
 
 
-def made_up_jwt(url: str, number: int) -> str:
-    """Return a JWT in the issuer's name, with a signature that is wrong only when it is computed."""
+def forged_jwt(url: str, number: int) -> str:
+    """Return a JWT with the issuer's name and a wrong signature, which only a full verification detects."""
     claims = {"iss": url, "aud": AUDIENCE, "sub": f"stranger-{number}", "exp": int(time.time()) + 600}
     parts = [{"alg": "RS256", "kid": KEY, "typ": "JWT"}, claims]
     encoded = [json.dumps(part).encode() for part in parts]

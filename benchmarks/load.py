@@ -1,4 +1,4 @@
-"""The load: wrk on a core of its own, sending requests that differ as a real page's do."""
+"""The load: wrk on its own core, sending requests that differ like those of a real page."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ end
 
 
 class Unexpected(Exception):
-    """A server did not answer as the measurement needs; its figures would mean something else."""
+    """A server's answer differs from what the measurement needs, so its figures would be meaningless."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class Figures:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Requests to send repeatedly, the status that each has to get, and over how many connections."""
+    """Requests to send repeatedly, the expected status, and the number of connections."""
 
     path: Path
     first: bytes
@@ -75,30 +75,30 @@ def wrk(address: tuple[str, int], load: Load, seconds: int) -> list[str]:
 
 
 def measure(server: Server, load: Load, seconds: int, others: Iterable[Server] = ()) -> Figures:
-    """Send the load for some seconds, and give what it cost the server and those that work for it."""
+    """Send the load for some seconds. Return what it cost the server and the servers behind it."""
     expect(server, load)
     pids = [pid for each in (server, *others) for pid in machine.family(each.pid)]
     before = machine.cpu_seconds(pids)
     command = machine.pinned(wrk(server.address, load, seconds), machine.LOAD_CORE)
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     spent = machine.cpu_seconds(pids) - before
-    told = json.loads(output[output.index("{") :])
-    wrong = told["above_399"] if load.status < 400 else told["requests"] - told["above_399"]
-    if wrong or told["broken"] or not told["requests"]:
+    summary = json.loads(output[output.index("{") :])
+    wrong = summary["above_399"] if load.status < 400 else summary["requests"] - summary["above_399"]
+    if wrong or summary["broken"] or not summary["requests"]:
         raise Unexpected(
-            f"{server.name}: {wrong} of {told['requests']} answers were not {load.status}, "
-            f"{told['broken']} connections failed"
+            f"{server.name}: {wrong} of {summary['requests']} answers were not {load.status}, "
+            f"{summary['broken']} connections failed"
         )
     return Figures(
-        cpu_us=spent * 1e6 / told["requests"],
-        per_second=told["requests"] * 1e6 / told["us"],
-        p50_ms=told["p50"] / 1000,
-        p99_ms=told["p99"] / 1000,
+        cpu_us=spent * 1e6 / summary["requests"],
+        per_second=summary["requests"] * 1e6 / summary["us"],
+        p50_ms=summary["p50"] / 1000,
+        p99_ms=summary["p99"] / 1000,
     )
 
 
 def wait_ms(server: Server, load: Load, times: int = 300) -> float:
-    """Return how long one client waits for an answer, p50, while it sends requests one after the other."""
+    """Return the median wait of one client in ms, which sends requests one after the other."""
     waits = []
     with machine.on_core(machine.LOAD_CORE), socket.create_connection(server.address, timeout=10) as client:
         client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -111,7 +111,7 @@ def wait_ms(server: Server, load: Load, times: int = 300) -> float:
 
 
 def _read_answer(client: socket.socket) -> None:
-    """Read an answer whole, which says how long it is. Raises Unexpected if it ends before."""
+    """Read a whole answer with a Content-Length. Raises Unexpected if it ends early."""
     received = b""
     while part := client.recv(65536):
         received += part
@@ -123,14 +123,14 @@ def _read_answer(client: socket.socket) -> None:
 
 
 def expect(server: Server, load: Load) -> None:
-    """Send one of the requests and look at the very answer. Raises Unexpected."""
+    """Send one of the requests and check the status of its answer. Raises Unexpected."""
     status = status_of(server, load.first)
     if status != load.status:
         raise Unexpected(f"{server.name} answered {status} instead of {load.status}")
 
 
 def status_of(server: Server, request: bytes) -> int:
-    """Send a request, octet for octet, and give the status of its answer."""
+    """Send a request byte for byte, and return the status of its answer."""
     connection = http.client.HTTPConnection(*server.address, timeout=10)
     connection.connect()
     connection.sock.sendall(request)

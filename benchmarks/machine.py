@@ -1,4 +1,4 @@
-"""What the kernel says about processes: CPU time and memory; and which cores to use. Linux only."""
+"""Reads CPU time and memory of processes from the kernel, and chooses cores. Linux only."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ TICKS = os.sysconf("SC_CLK_TCK")
 
 _cores = sorted(os.sched_getaffinity(0))
 SERVER_CORE, LOAD_CORE = _cores[0], _cores[-1]
-"""The server has one core and the load another; on a machine with one core they share it."""
+"""The server has one core and the load another. On a machine with one core they share it."""
 
 
 def pinned(command: list[str], core: int) -> list[str]:
@@ -30,12 +30,12 @@ def on_core(core: int) -> Iterator[None]:
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and all its descendants."""
+    """Return the ids of a process and all its descendants."""
     parents: dict[int, list[int]] = {}
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
-        except OSError:  # it has ended
+        except OSError:  # the process has ended
             continue
         parents.setdefault(int(fields[1]), []).append(int(stat.parent.name))
     found = [pid]
@@ -45,7 +45,7 @@ def family(pid: int) -> list[int]:
 
 
 def checkers(pid: int) -> list[int]:
-    """Return the processes of a portal that answer checks."""
+    """Return the portal's processes that answer checks."""
     return [each for each in family(pid) if Path(f"/proc/{each}/comm").read_text().strip() == "ikd-checks"]
 
 
@@ -59,7 +59,7 @@ def cpu_seconds(pids: list[int]) -> float:
 
 
 def memory_mb(pid: int) -> dict[str, float]:
-    """Return the memory of a process, and its private part (`uss`; absent if it cannot be read)."""
+    """Return a process's memory, and its private part (`uss`; absent if it cannot be read)."""
     status = Path(f"/proc/{pid}/status").read_text()
     found = {"rss": _kib(status, "VmRSS")}
     try:
@@ -88,7 +88,7 @@ def sockets_of(pid: int) -> set[str]:
 
 
 def server_socket(server_port: int, client_port: int) -> str | None:
-    """Return the inode of the server's end of a TCP connection over IPv4 on this machine."""
+    """Return the inode of the server's end of an IPv4 connection on this machine."""
     local, remote = f":{server_port:04X}", f":{client_port:04X}"
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()

@@ -1,7 +1,7 @@
-"""An offered load: requests go out at their rate, whether or not the server keeps up.
+"""An offered load: requests are sent at a fixed rate, even if the server cannot keep up.
 
-A closed loop such as wrk's waits for answers, and so hides how long people wait. Here the time counts from
-the moment at which a request was due.
+A closed loop such as wrk's waits for answers, which hides how long users wait. Here the wait is measured from
+the time when a request was due.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 GIVE_UP = 10.0
-"""Seconds after which a request counts as unanswered, as proxies would."""
+"""Seconds after which a request counts as unanswered, as with proxies."""
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of the requests of one kind; times are seconds. `answers` are (due, wait, status)."""
+    """The results of one kind of request. Times are seconds. `answers` are (due, wait, status)."""
 
     answers: list[tuple[float, float, int]] = field(default_factory=list)
     unanswered: int = 0
@@ -27,17 +27,17 @@ class Outcome:
         return dict(Counter(status for _, _, status in self.answers))
 
     def wait_ms(self, share: float, status: int | None = None) -> float:
-        """Return the wait that so large a share of the answers did not exceed, in ms."""
+        """Return the wait in ms that this share of the answers did not exceed."""
         waits = sorted(wait for _, wait, found in self.answers if status in (None, found))
         return round(waits[min(len(waits) - 1, int(len(waits) * share))] * 1000, 1) if waits else float("nan")
 
     def within(self, seconds: float, status: int) -> int:
-        """Return how many answers of a status came within so many seconds of the first request."""
+        """Return how many answers with this status came within `seconds` of the first request."""
         until = min((due for due, _, _ in self.answers), default=0.0) + seconds
         return sum(due + wait <= until and found == status for due, wait, found in self.answers)
 
     def failed(self, wanted: frozenset[int], since: float = 0.0) -> int:
-        """Return how many were not answered as wanted, of those that were due since a moment."""
+        """Return how many requests that were due after `since` did not get a wanted status."""
         wrong = sum(due >= since and status not in wanted for due, _, status in self.answers)
         return wrong + self.unanswered
 
@@ -78,7 +78,7 @@ class _Client(asyncio.Protocol):
 
 
 class Offered:
-    """Requests of one kind, sent at a rate over as many connections as it takes, up to a limit."""
+    """Requests of one kind, sent at a fixed rate over as many connections as needed, up to a limit."""
 
     def __init__(
         self, address: tuple[str, int], make: Callable[[int], bytes], rate: float, connections: int = 200
@@ -137,7 +137,7 @@ class Offered:
             self._free.append(client)
 
     def is_gone(self, client: _Client) -> None:
-        """Replace a connection. Its request is sent again, as proxies do on a connection that was closed."""
+        """Replace a closed connection. Its request is sent again, as proxies do."""
         self._open -= 1
         if client.due is not None:
             self._due.appendleft((client.due, client.octets))

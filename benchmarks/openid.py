@@ -1,9 +1,9 @@
-"""What sign-ins at clients cost: `python -m benchmarks.openid`. Figures go to var/bench-openid.json.
+"""Measures the cost of sign-ins at clients: `python -m benchmarks.openid`. Results: var/bench-openid.json.
 
-The same clients ask the portal, Keycloak and Dex for codes, exchange them, and refresh. Every client
-has a user's sign-in of its own. Keycloak is measured if the tests have fetched it, Dex if it is on PATH.
-QUICK=1 takes about a minute. With DATABASE=postgresql the portal uses PostgreSQL, whose CPU time is in no
-figure.
+The same clients request codes from the portal, Keycloak and Dex, exchange them, and refresh. Each client has
+the sign-in of another user. Keycloak is measured if the tests have fetched it, and Dex if it is on PATH.
+QUICK=1 takes about a minute. With DATABASE=postgresql the portal uses PostgreSQL, whose CPU time is not
+included.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ CALLBACK = "https://wiki.example.com/callback"
 VERIFIER = "v" * 43
 CHALLENGE = base64.urlsafe_b64encode(hashlib.sha256(VERIFIER.encode()).digest()).rstrip(b"=").decode()
 MANY_CODES = 150
-"""For one sign-in: the portal gives 200 an hour."""
+"""Codes for one sign-in at most. The portal allows 200 an hour."""
 
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """Calls of each kind that each client makes, and those before, which are not counted."""
+    """Calls of each kind that each client makes, and uncounted calls before them."""
 
     calls: int
     before: int
@@ -77,12 +77,12 @@ class Client:
         began = time.perf_counter()
         self.connection.request(method, path, body, self.provider.headers | headers)
         answer = self.connection.getresponse()
-        told = answer.read()
+        received = answer.read()
         self.waits.append(time.perf_counter() - began)
-        return answer.status, answer.headers.get("Location", ""), told
+        return answer.status, answer.headers.get("Location", ""), received
 
     def authorize(self) -> None:
-        """Get a code for the user, who is signed in already. Raises Unexpected."""
+        """Get a code for the signed-in user. Raises Unexpected."""
         asked = {
             "client_id": self.provider.client_id(self.number),
             "redirect_uri": CALLBACK,
@@ -117,10 +117,10 @@ class Client:
         pair = f"{self.provider.client_id(self.number)}:{self.provider.secret}".encode()
         headers = {"Content-Type": FORM, "Authorization": f"Basic {base64.b64encode(pair).decode()}"}
         status, _, body = self.ask("POST", self.provider.token, urlencode(form), headers)
-        told = json.loads(body)
-        if status != 200 or "id_token" not in told:
-            raise Unexpected(f"{self.provider.server.name} gave no tokens: {status} {told}")
-        self.refresh_token = told["refresh_token"]
+        tokens = json.loads(body)
+        if status != 200 or "id_token" not in tokens:
+            raise Unexpected(f"{self.provider.server.name} gave no tokens: {status} {tokens}")
+        self.refresh_token = tokens["refresh_token"]
 
 
 STEPS: dict[str, Callable[[Client], None]] = {
@@ -131,7 +131,7 @@ STEPS: dict[str, Callable[[Client], None]] = {
 
 
 def measure(provider: Provider, size: Size) -> dict[str, Cost]:
-    """Return what each kind of call costs a provider. Raises Unexpected."""
+    """Return the cost of each kind of call at a provider. Raises Unexpected."""
     if size.calls + size.before > MANY_CODES:
         raise ValueError("so many codes are more than one sign-in gets")
     clients = [Client(provider, number) for number in range(CLIENTS)]
@@ -156,7 +156,7 @@ def _cost(provider: Provider, clients: list[Client], step: Callable[[Client], No
 
 
 def _all(clients: list[Client], step: Callable[[Client], None], calls: int) -> None:
-    """Let every client take a step so many times, all of them at once."""
+    """Make every client take a step `calls` times, all clients at once."""
 
     def work(client: Client) -> None:
         for _ in range(calls):
@@ -168,8 +168,8 @@ def _all(clients: list[Client], step: Callable[[Client], None], calls: int) -> N
 
 @contextmanager
 def portal(folder: Path, kind: str) -> Iterator[Provider]:
-    """Run the portal with one process for pages, and a client."""
-    with databases.begun(kind, folder) as make:
+    """Run the portal with one page process and a client."""
+    with databases.started(kind, folder) as make:
         var = make(folder / "var", None)
         databases.fill(var, "")
         wanted = {"sessions": 1, "users": 1_000, "passwords": CLIENTS, "redirect_uri": CALLBACK}
@@ -208,13 +208,13 @@ def main() -> None:
         with portal(folder, kind) as provider:
             found["portal"] = measure(provider, size)
         show("portal", found["portal"])
-        if openid_peer.is_there():
+        if openid_peer.is_installed():
             with openid_peer.keycloak(folder, CALLBACK, CLIENTS) as provider:
                 found["keycloak"] = measure(provider, size)
             show("Keycloak", found["keycloak"])
         else:
             print("Keycloak is not there: run tests/upstreams/test_keycloak.py once, which fetches it")
-        if openid_dex.is_there():
+        if openid_dex.is_installed():
             with openid_dex.dex(folder, CALLBACK, CLIENTS) as provider:
                 found["dex"] = measure(provider, size)
             show("Dex", found["dex"])

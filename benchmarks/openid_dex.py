@@ -1,7 +1,7 @@
-"""Dex as a peer: a provider in Go, with PostgreSQL. It is measured if `dex` is on PATH.
+"""Dex for comparison: a provider in Go, with PostgreSQL. It is measured if `dex` is on PATH.
 
-Dex asks a connector at each sign-in. Its `mockCallback` connector answers at once, so what is measured is Dex
-alone. It names one user, so each browser has a client and a connector of its own.
+Dex asks a connector at each sign-in. Its `mockCallback` connector answers at once, so only Dex itself is
+measured. The connector returns one user, so each browser has its own client and connector.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from benchmarks.load import Unexpected
 from benchmarks.openid_peer import SECRET, Provider
 
 REDIRECTS = 5
-"""Dex needs four answers for a code."""
+"""Redirects at most. Dex needs four answers for a code."""
 
 
-def is_there() -> bool:
+def is_installed() -> bool:
     """Return whether Dex and PostgreSQL are installed."""
     return all(servers.program(name) for name in ("dex", "initdb", "postgres"))
 
 
 @contextmanager
 def dex(folder: Path, callback: str, browsers: int) -> Iterator[Provider]:
-    """Run Dex with its defaults on the server's core, and PostgreSQL, whose CPU time is in no figure.
+    """Run Dex with its defaults on the server's core. Its PostgreSQL's CPU time is not included.
 
-    Each refresh takes two connections to the database: with SQLite, or with the five that are the default,
+    Each refresh needs two connections to the database. With SQLite, or with the default of five connections,
     Dex hangs as soon as several clients refresh at once.
     """
     port = servers.free_port()
-    with databases.begun("postgresql", folder) as make:
+    with databases.started("postgresql", folder) as make:
         database = urlsplit(servers.environment(make(folder / "dex", None))["DATABASE_URL"])
         storage = {
             "host": database.hostname,
@@ -60,7 +60,7 @@ def dex(folder: Path, callback: str, browsers: int) -> Iterator[Provider]:
                 for number in range(browsers)
             ],
         }
-        path = folder / "dex.json"  # JSON is YAML
+        path = folder / "dex.json"  # JSON is valid YAML
         path.write_text(json.dumps(configuration))
         command = [servers.program("dex") or "", "serve", str(path)]
         with servers.running("dex", command, port, folder / "dex.log", {}) as server:
@@ -73,14 +73,14 @@ def _client(number: int) -> str:
 
 
 class Browser:
-    """Follows Dex's redirects, on a connection that each thread keeps."""
+    """Follows Dex's redirects. Each thread keeps its own connection."""
 
     def __init__(self, port: int, callback: str) -> None:
         self._port, self._callback = port, callback
         self._kept = threading.local()
 
     def code(self, path: str) -> str:
-        """Return the code that an authorization request ends with. Raises Unexpected."""
+        """Return the code at the end of an authorization request. Raises Unexpected."""
         connector = parse_qs(urlsplit(path).query)["client_id"][0]
         url = path.replace("scope=openid", f"connector_id={connector}&scope=openid+offline_access")
         for _ in range(REDIRECTS):
@@ -96,8 +96,8 @@ class Browser:
         ) or http.client.HTTPConnection("127.0.0.1", self._port, timeout=60)
         connection.request("GET", f"{parts.path}?{parts.query}")
         answer = connection.getresponse()
-        told = answer.read()
+        body = answer.read()
         location = answer.headers.get("Location", "")
         if not location:
-            raise Unexpected(f"Dex does not go on: {answer.status} {told[:300]!r}")
+            raise Unexpected(f"Dex does not go on: {answer.status} {body[:300]!r}")
         return location

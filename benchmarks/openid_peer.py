@@ -1,4 +1,4 @@
-"""Keycloak as a peer: in production mode with its database in memory, a realm, users and a client."""
+"""Keycloak for comparison: in production mode, with its database in memory, a realm, users and a client."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ VERSION = "26.0.8"
 FORM = "application/x-www-form-urlencoded"
 REALM, PASSWORD, SECRET = "bench", "correct horse battery", "only-for-benchmarks"
 STARTS_WITHIN = 300.0
-"""Seconds: the first start compiles."""
+"""Seconds. The first start compiles."""
 
 _ACTION = re.compile(r'<form id="kc-form-login"[^>]* action="([^"]+)"')
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """A provider, and what requests to it have. `client_id` is the client of a browser's number.
+    """A provider and how to call it. `client_id` returns the client for a browser's number.
 
-    `cookies` signs the user of a number in. `code` returns the code for an authorization request, where one
-    request is not enough.
+    `cookies` signs in the user with a number. `code` returns the code for an authorization request that needs
+    more than one request.
     """
 
     server: Server
@@ -52,8 +52,8 @@ def _archive() -> Path:
     return caches / "ikd-tests" / f"keycloak-{VERSION}.zip"
 
 
-def is_there() -> bool:
-    """Return whether the tests have fetched Keycloak, and there is a Java."""
+def is_installed() -> bool:
+    """Return whether the tests have fetched Keycloak and Java is installed."""
     return _archive().exists() and servers.program("java") is not None
 
 
@@ -62,7 +62,7 @@ def keycloak(folder: Path, callback: str, people: int) -> Iterator[Provider]:
     """Run Keycloak on the server's core. It replaces refresh tokens at each use, as the portal does."""
     port = servers.free_port()
     url = f"http://127.0.0.1:{port}"
-    shutil.unpack_archive(_archive(), folder)  # its own, since `start` builds it for this database
+    shutil.unpack_archive(_archive(), folder)  # a separate copy, because `start` builds it for this database
     script = folder / f"keycloak-{VERSION}" / "bin" / "kc.sh"
     command = ["sh", str(script), "start", "--http-enabled=true", f"--http-port={port}", "--db=dev-mem"]
     command += ["--http-host=127.0.0.1", "--cache=local", f"--hostname={url}"]
@@ -87,18 +87,18 @@ def _ask(server: Server, method: str, path: str, body: str | None, headers: dict
     connection = http.client.HTTPConnection(*server.address, timeout=120)
     connection.request(method, path, body, headers)
     answer = connection.getresponse()
-    told = answer.read().decode()
+    body = answer.read().decode()
     connection.close()
-    return answer.status, answer.headers, told
+    return answer.status, answer.headers, body
 
 
 def _fill(server: Server, callback: str, people: int) -> None:
-    status, told = 0, ""
+    status, body = 0, ""
     until = time.monotonic() + STARTS_WITHIN
     form = {"grant_type": "password", "client_id": "admin-cli", "username": "admin", "password": PASSWORD}
     while status != 200 and time.monotonic() < until:  # it listens before it has an administrator
         path = "/realms/master/protocol/openid-connect/token"
-        status, _, told = _ask(server, "POST", path, urlencode(form), {"Content-Type": FORM})
+        status, _, body = _ask(server, "POST", path, urlencode(form), {"Content-Type": FORM})
         time.sleep(0.2)
     credentials = [{"type": "password", "value": PASSWORD}]
     person = {"enabled": True, "emailVerified": True, "firstName": "A", "lastName": "Person"}
@@ -113,11 +113,11 @@ def _fill(server: Server, callback: str, people: int) -> None:
             for n in range(people)
         ],
     }
-    headers = {"Authorization": f"Bearer {json.loads(told)['access_token']}"}
+    headers = {"Authorization": f"Bearer {json.loads(body)['access_token']}"}
     headers |= {"Content-Type": "application/json"}
-    status, _, told = _ask(server, "POST", "/admin/realms", json.dumps(realm), headers)
+    status, _, body = _ask(server, "POST", "/admin/realms", json.dumps(realm), headers)
     if status != 201:
-        raise Unexpected(f"Keycloak took no realm: {status} {told[:500]}")
+        raise Unexpected(f"Keycloak took no realm: {status} {body[:500]}")
 
 
 def _name(number: int) -> str:
@@ -125,7 +125,7 @@ def _name(number: int) -> str:
 
 
 def _signed_in(server: Server, page: str, callback: str, number: int) -> str:
-    """Sign a user in by the form, and return the cookies of the browser."""
+    """Sign a user in by the form, and return the browser's cookies."""
     asked = {"client_id": "wiki", "redirect_uri": callback, "response_type": "code", "scope": "openid"}
     _, headers, text = _ask(server, "GET", f"{page}?{urlencode(asked)}", None, {"Accept": "text/html"})
     action = _ACTION.search(text)

@@ -1,6 +1,6 @@
-"""What protecting a small static page costs, through each proxy that is there, as deploy/ sets it up.
+"""Measures the cost of protecting a small static page, through each installed proxy, set up as in deploy/.
 
-nginx gives the page out itself; the others have it from an nginx behind them.
+nginx serves the page itself. The other proxies get it from an nginx behind them.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from benchmarks.servers import Server
 NAMES = {"nginx": "nginx", "Traefik": "traefik"} | {
     name: program for name, (program, _) in proxies.CONFIGURE.items()
 }
-"""By the name to show, each proxy's program."""
+"""Each proxy's program by the name to show."""
 
 NGINX_FILES, TRAEFIK_FILE = DEPLOY / "nginx" / "ikd", DEPLOY / "traefik" / "minimal.yaml"
 ROUNDS_ALONE = 3
 PAGE = "<!doctype html><title>Small</title>" + "<p>A small static page.</p>" * 30
 PORTS = {name: servers.free_port() for name in ("plain", "tcp", "unix", "constant")}
-"""Known before the database is filled: a site's origin has its port in it."""
+"""Chosen before the database is filled, because a site's origin contains its port."""
 
 
 def origins() -> list[str]:
@@ -38,7 +38,7 @@ def origins() -> list[str]:
 
 
 def measure_pages(run: Run, var: Path, tokens: dict[str, str]) -> dict[str, Any]:
-    """Return CPU times of all processes on a page's one core, and what the check added to them."""
+    """Return the CPU times of all processes for a page, on one core, and what the check added to them."""
     with ExitStack() as stack:
         socket = run.folder / "portal.sock"
         portal = stack.enter_context(servers.portal("portal", var, unix=socket))
@@ -74,7 +74,7 @@ def measure_pages(run: Run, var: Path, tokens: dict[str, str]) -> dict[str, Any]
 
 
 def _refuse_open_pages(cases: list[Case]) -> None:
-    """Ask for each protected page without a session: one that comes is guarded by nothing."""
+    """Request each protected page without a session. Raises Unexpected if the page is not protected."""
     for case in cases:
         if "the portal" in case.name and status_of(case.server, requests.page(HOST)) < 300:
             raise Unexpected(f"{case.name}: whoever is not signed in gets the page too")
@@ -131,7 +131,7 @@ def _nginx_cases(
 
 
 def _site(folder: Path, port: int, asked: str, root: Path) -> str:
-    """Return a site with the shipped files, or without them if no portal is asked."""
+    """Return a site with the shipped files, or without them if `asked` is ""."""
     server = f"listen 127.0.0.1:{port}; server_name {HOST}; root {root}; location / {{ }}"
     if not asked:
         return f"server {{ {server} }}"

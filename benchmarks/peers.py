@@ -1,6 +1,6 @@
-"""Other systems' checks, where their programs are on PATH, each with a real session of its own kind.
+"""Checks of other systems whose programs are on PATH, each with a real session of its own kind.
 
-None of them is asked to reach anything but this machine: what they want to know of a provider leads nowhere.
+None of them contacts another machine: URLs of providers lead nowhere.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ ONE_CORE = {"GOMAXPROCS": "1"}
 
 
 def cases(run: Run, stack: ExitStack) -> list[Case]:
-    """Start the peers that are there, and give the same load with their own sessions."""
+    """Start the installed peers. Return a case for each, with the same load but its own session."""
     begin = (_traefik_forward_auth, _oauth2_proxy, _authelia)
     there = [name for name in NAMES if servers.program(name)]
     for name in there:
@@ -44,7 +44,7 @@ def _start(run: Run, stack: ExitStack, name: str, port: int, options: Iterable[s
 
 
 def _checks(url: str, cookie: str) -> list[bytes]:
-    """Return the same checks that the portal gets, with another address and cookie."""
+    """Return the checks that the portal gets, with another address and cookie."""
     mark = "token-goes-here"
     return [
         check.replace(f"__Host-ikd_gate={mark}".encode(), cookie.encode())
@@ -53,7 +53,7 @@ def _checks(url: str, cookie: str) -> list[bytes]:
 
 
 def _case(run: Run, server: Server, url: str, cookie: str, status: int = 200) -> Case:
-    """Return a peer's case. Raise Unexpected if it also allows requests without the cookie."""
+    """Return a peer's case. Raises Unexpected if it also allows requests without the cookie."""
     nobody = _checks(url, "nobody=here")[0]
     if status_of(server, nobody) < 300:
         raise Unexpected(f"{server.name} lets in who is not signed in: its check is none")
@@ -61,7 +61,7 @@ def _case(run: Run, server: Server, url: str, cookie: str, status: int = 200) ->
 
 
 def _sign_in(server: Server, url: str, kind: str, body: str, headers: dict[str, str] | None = None) -> str:
-    """Send what a peer's own sign-in page sends, and give the cookie that comes back."""
+    """Send what the peer's own sign-in page sends. Return the cookie from the answer."""
     connection = http.client.HTTPConnection(*server.address, timeout=30)
     connection.request("POST", url, body, {"Content-Type": kind, **(headers or {})})
     response = connection.getresponse()
@@ -74,7 +74,7 @@ def _sign_in(server: Server, url: str, kind: str, body: str, headers: dict[str, 
 
 
 def _traefik_forward_auth(run: Run, stack: ExitStack) -> Case:
-    """Its session is a cookie: an HMAC over domain, address and expiry."""
+    """Start it. Its session is a cookie: an HMAC over domain, address and expiry."""
     port = servers.free_port()
     options = [f"--port={port}", f"--secret={SECRET}", "--insecure-cookie"]
     options += ["--providers.google.client-id=none", "--providers.google.client-secret=none"]
@@ -86,7 +86,7 @@ def _traefik_forward_auth(run: Run, stack: ExitStack) -> Case:
 
 
 def _oauth2_proxy(run: Run, stack: ExitStack) -> Case:
-    """Its session is in the cookie that it sets when a user of its password file signs in."""
+    """Start it. Its session is in the cookie that it sets when a user of its password file signs in."""
     port = servers.free_port()
     passwords = run.folder / "htpasswd"
     digest = base64.b64encode(hashlib.sha1(PASSWORD.encode(), usedforsecurity=False).digest()).decode()
@@ -118,7 +118,7 @@ def _oauth2_proxy(run: Run, stack: ExitStack) -> Case:
 
 
 def _authelia(run: Run, stack: ExitStack) -> Case:
-    """Its session is in its own memory, made by its sign-in's API for a user of its file."""
+    """Start it. Its session is in its memory, created by its sign-in API for a user of its file."""
     port, folder = servers.free_port(), run.folder / "authelia"
     folder.mkdir()
     person = {"displayname": "A Person", "email": EMAIL, "groups": ["staff"]}

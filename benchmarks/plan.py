@@ -1,4 +1,4 @@
-"""How much is measured: all of it in under ten minutes, or QUICK in one."""
+"""The amount to measure: everything in under ten minutes, or QUICK in one."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What every measurement is given: how much to do, where to write, and whom to tell how far it is."""
+    """What every measurement needs: the amount, a folder for files, and a function to report progress."""
 
     plan: Plan
     folder: Path
@@ -40,7 +40,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One thing to measure: a server, the load on it, and the servers that work for it."""
+    """One thing to measure: a server, its load, and the servers behind it."""
 
     name: str
     server: Server
@@ -49,7 +49,7 @@ class Case:
 
 
 def measure_in_turn(run: Run, cases: Sequence[Case]) -> dict[str, list[Figures]]:
-    """Measure every case once in each round, so that what disturbs the machine disturbs them alike."""
+    """Measure every case once in each round, so that disturbances of the machine affect all alike."""
     found: dict[str, list[Figures]] = {case.name: [] for case in cases}
     for number in range(run.plan.rounds):
         for case in cases:

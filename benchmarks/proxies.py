@@ -1,6 +1,6 @@
-"""Proxies before one page, which they give out twice: protected as deploy/ says, and on another port bare.
+"""Proxies that serve one page twice: protected as in deploy/, and without protection on another port.
 
-Whatever else is in the shipped files stays as it is; names are theirs, and http is spoken instead of https.
+The shipped files are unchanged except that names are replaced, and http replaces https.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ HOST, PORTAL = "app.example.com", "sso.example.com"
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """The ports of the page protected and bare; the portal and the application as `address:port`."""
+    """The ports of the page with and without protection; the portal and the application as `address:port`."""
 
     protected: int
     bare: int
@@ -32,7 +32,7 @@ class Places:
 
 
 Configure = Callable[[Path, Places], list[str]]
-"""Writes a proxy's configuration into a folder, and gives the command that runs it on one core."""
+"""Writes a proxy's configuration into a folder. Returns the command that runs it on one core."""
 
 
 def caddy(folder: Path, places: Places) -> list[str]:
@@ -118,4 +118,4 @@ CONFIGURE: dict[str, tuple[str, Configure]] = {
     "HAProxy": ("haproxy", haproxy),
     "Envoy": ("envoy", envoy),
 }
-"""By the name to show, each one's program and how it is configured."""
+"""Each proxy's program and configuration by the name to show."""

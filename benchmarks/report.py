@@ -1,4 +1,4 @@
-"""The table on the terminal, the bars, and var/bench.json."""
+"""Prints the tables and limits on the terminal."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ TIMES_THE_FIRST_PEER = {
     "anonymous_redirect": 2.5,
     "refused": 2.0,
 }
-"""What a check may cost at most, times a signed-in check of the first peer in the same run."""
+"""The maximum cost of each check, as a multiple of the first peer's signed-in check in the same run."""
 
 
 def say(line: str) -> None:
-    """Show how far it is: one line that is written over on a terminal, nothing elsewhere."""
+    """Show the progress in one line, which the next one overwrites. Only on a terminal."""
     if sys.stdout.isatty():
         print(f"\r\033[K{time.monotonic() - BEGAN:4.0f} s  {line}"[:110], end="", flush=True)
 
@@ -51,12 +51,12 @@ def show_checks(checks: dict[str, dict[str, float]]) -> None:
             f"{row['p99_ms']:8.2f} {row['ratio_to_empty']:8.2f} {row['ratio_to_nginx']:8.2f}"
         )
     for peer in PEERS:
-        told = (
+        words = (
             f"a signed-in check costs {checks[peer]['signed_in_to_it']:.2f} times its"
             if peer in checks
             else "not on PATH"
         )
-        print(f"  {peer}: {told}")
+        print(f"  {peer}: {words}")
 
 
 def show_pages(pages: dict[str, dict[str, float]]) -> None:
@@ -95,8 +95,8 @@ def show_memory(memory: dict[str, dict[str, float]]) -> None:
 def show_sign_in(sign_in: dict[str, dict[str, float]]) -> None:
     heading("signing in, p50 ms by how many do so at once")
     for kind, row in sign_in.items():
-        told = ", ".join(f"{at_once}: {value:.1f}" for at_once, value in row.items())
-        print(f"{kind:30} {told}")
+        words = ", ".join(f"{at_once}: {value:.1f}" for at_once, value in row.items())
+        print(f"{kind:30} {words}")
 
 
 def show_revocation(revocation: dict[str, dict[str, float]]) -> None:
@@ -106,7 +106,7 @@ def show_revocation(revocation: dict[str, dict[str, float]]) -> None:
 
 
 def bars(found: dict[str, Any]) -> list[tuple[str, float, float]]:
-    """Return each promise with its measured value and its limit."""
+    """Return each limit with its name and measured value."""
     checks, pages, growth = found["checks"], found["pages"], found["growth"]
     signed_in = checks["signed_in"]
     wanted = [
@@ -159,7 +159,7 @@ def _bars_of_the_storm(storm: dict[str, Any]) -> list[tuple[str, float, float]]:
 
 
 def show_bars(found: dict[str, Any]) -> bool:
-    """Show each bar and whether it holds; tell whether all do."""
+    """Show each limit and whether it is kept. Return whether all are."""
     heading("bars")
     holds = True
     for name, value, most in bars(found):

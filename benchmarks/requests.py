@@ -1,4 +1,4 @@
-"""The requests of the load, octet for octet as proxies send them."""
+"""The requests of the load, byte for byte as proxies send them."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from authgate.decision.target import origin_from
 from benchmarks.tokens import token_of
 
 PAGES = 1_000
-"""Different paths, for a real page's differ with each request."""
+"""Different paths, because every request for a real page has another one."""
 
 BROWSER = (
     ("User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"),
@@ -51,7 +51,7 @@ def checks(
     url: str = "/authgate/nginx",
     authorization: str = "",
 ) -> list[bytes]:
-    """Return checks for PAGES different paths, with the tokens in turn."""
+    """Return checks for PAGES different paths, using the tokens in turn."""
     every = list(tokens)
     count = max(PAGES, len(every))
     return [
@@ -60,8 +60,8 @@ def checks(
     ]
 
 
-def unlike_heads(every: list[str], count: int) -> list[bytes]:
-    """Return checks of which no two have the same head, as if each came from another browser."""
+def distinct_heads(every: list[str], count: int) -> list[bytes]:
+    """Return checks that all have different heads, as if each came from another browser."""
     alike = checks(every)
     return [
         alike[n % len(alike)].replace(b"\r\nUser-Agent: ", f"\r\nUser-Agent: {n:032x} ".encode())
@@ -83,7 +83,7 @@ def varying_heads(every: list[str], count: int) -> list[bytes]:
 
 
 def tokens(count: int, step: int = 1, of: int = 0) -> list[str]:
-    """Return `count` tokens out of the first `of`, each `step` after the one before."""
+    """Return `count` tokens of the first `of`, in steps of `step`."""
     return [token_of(n * step % (of or count)) for n in range(count)]
 
 

@@ -1,4 +1,4 @@
-"""How long a check is still allowed after the transaction that took access away has committed."""
+"""Measures how long checks are still allowed after the transaction that removed access has committed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from benchmarks.tokens import digest_of, token_of
 WORKERS = 4
 PROBES_EACH = 2
 PAUSE = 0.001
-"""Seconds between an answer and the next question on the same connection."""
+"""Seconds between an answer and the next check on the same connection."""
 
 GIVE_UP_AFTER = 15.0
 NOW = {"sqlite": "strftime('%Y-%m-%d %H:%M:%f000', 'now')", "postgresql": "now()"}
@@ -37,7 +37,7 @@ CHANGES = {
 
 
 class Probe:
-    """A keep-alive connection on which the same check is asked again and again."""
+    """A keep-alive connection that sends the same check repeatedly."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.socket = socket.create_connection(address, timeout=10)
@@ -57,7 +57,7 @@ class Probe:
         self.waits = True
 
     def hear(self) -> None:
-        """Read what came; note the answer if it is complete. `refused` counts those in a row."""
+        """Read from the socket and record the answer once it is complete. `refused` counts those in a row."""
         self.buffer += self.socket.recv(65536)
         head, separator, body = self.buffer.partition(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
@@ -129,7 +129,7 @@ def _worker_of(probe: Probe, portal: Server, workers: list[int]) -> int | None:
 
 
 def _trial(probes: list[Probe], database: Database, kind: str, session: int) -> float:
-    """Take access away from a session that every worker knows; give the ms until the last one believed it."""
+    """Remove access from a session that all workers know. Return the ms until the last one refuses it."""
     keys = _keys(database, session)
     request = requests.check("/docs/", token_of(session), host=keys["origin"].removeprefix("https://"))
     for probe in probes:
@@ -152,7 +152,7 @@ def _keys(database: Database, session: int) -> dict[str, Any]:
 
 
 def _ask_until(probes: list[Probe], request: bytes, is_done: Any) -> None:
-    """Ask on every connection again and again until each is done. Raises TimeoutError."""
+    """Send the check on every connection repeatedly until each is done. Raises TimeoutError."""
     until = time.monotonic() + GIVE_UP_AFTER
     with selectors.DefaultSelector() as selector:
         for probe in probes:
@@ -170,7 +170,7 @@ def _ask_until(probes: list[Probe], request: bytes, is_done: Any) -> None:
 
 
 def _came_back(probes: list[Probe], database: Database, numbers: range) -> int:
-    """Ask about every session once more: whoever was thrown out must stay out."""
+    """Check every session once more. Return how many are allowed again, which must be none."""
     allowed = 0
     for session in numbers:
         host = _keys(database, session)["origin"].removeprefix("https://")

@@ -1,4 +1,4 @@
-"""Starts and ends the servers that are measured, each on the server's core and on a port of its own."""
+"""Starts and ends the measured servers, each on the server's core and on its own port."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def free_port() -> int:
 
 
 def program(name: str) -> str | None:
-    """Find a program, also where Debian keeps those of root and where pip puts them."""
+    """Return a program's path. Also search root's folders of Debian, and pip's folder."""
     folders = ["/usr/sbin", *POSTGRESQL_FOLDERS, str(Path(sys.executable).parent)]
     path = os.pathsep.join([os.environ.get("PATH", ""), *folders])
     return shutil.which(name, path=path)
@@ -57,7 +57,7 @@ def running(
     user: str | None = None,
     within: float = STARTS_WITHIN,
 ) -> Iterator[Server]:
-    """Run a server until the block is left; it is up when it accepts connections."""
+    """Run a server while the block runs. It counts as started when it accepts connections."""
     with log.open("ab") as output:
         process = subprocess.Popen(
             command if core is None else machine.pinned(command, core),
@@ -103,7 +103,7 @@ def portal(
     core: int | None = machine.SERVER_CORE,
     **env: str,
 ) -> Iterator[Server]:
-    """Run the portal as it is run in earnest, on the data in `var`, perhaps with another worker class."""
+    """Run the portal as in production, on the data in `var`, optionally with another worker class."""
     port = free_port()
     command = [sys.executable, "-m", "gunicorn", "-c", str(ROOT / "ikd_portal" / "gunicorn_conf.py")]
     command += ["--timeout", str(int(2 * STARTS_WITHIN))]
@@ -119,13 +119,13 @@ def portal(
 
 
 def filled(name: str, var: Path, sessions: int) -> AbstractContextManager[Server]:
-    """Run the portal with that many sessions in memory from the start."""
+    """Run the portal with `sessions` sessions in memory from the start."""
     worker_class = "benchmarks.workers.FilledWorker"
     return portal(name, var, worker_class=worker_class, IKD_BENCH_SESSIONS=str(sessions))
 
 
 def _wait_for_workers(server: Server, workers: int) -> None:
-    """Wait until all workers are there and one answers; gunicorn listens long before."""
+    """Wait until all workers exist and one answers. gunicorn listens long before."""
     until = time.monotonic() + STARTS_WITHIN
     while len(machine.checkers(server.pid)) < workers and time.monotonic() < until:
         time.sleep(0.05)
@@ -148,19 +148,19 @@ def environment(var: Path) -> dict[str, str]:
 
 
 def name_database(var: Path, url: str) -> None:
-    """Have every portal on the data in `var` use that database."""
+    """Make every portal on the data in `var` use that database."""
     (var / "database-url").write_text(url)
 
 
 def database_url(var: Path) -> str:
-    """Return the database URL for `var`, or an empty text for SQLite's file there."""
+    """Return the database URL for `var`, or "" for the SQLite file there."""
     named = var / "database-url"
     return named.read_text() if named.exists() else ""
 
 
 @contextmanager
 def nginx(name: str, folder: Path, block: str, port: int) -> Iterator[Server]:
-    """Run nginx with one worker and the given content of its `http` block, out of a folder of its own."""
+    """Run nginx with one worker and the given content of its `http` block, in its own folder."""
     found = program("nginx")
     if found is None:
         raise RuntimeError("nginx is not installed")

@@ -1,4 +1,4 @@
-"""How long a person waits for the sign-in page, and for the answer to a right password."""
+"""Measures how long a user waits for the sign-in page, and for the answer to a correct password."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def username(number: int) -> str:
 
 
 def people(trials: int) -> int:
-    """Return how many users sign in for so many trials. Each signs in once, so no limit is reached."""
+    """Return how many users sign in for `trials`. Each signs in once, so that no limit is reached."""
     return trials * len(AT_ONCE)
 
 
@@ -34,7 +34,7 @@ def measure_sign_in(run: Run, var: Path) -> dict[str, dict[str, float]]:
     """Return p50 in ms of the page and of a password sign-in, by number of concurrent users; one worker."""
     found: dict[str, dict[str, float]] = {"page": {}, "password": {}}
     with servers.portal("sign in", var) as portal:
-        sign_in(portal, people(run.plan.trials))  # the first one pays for what is loaded late
+        sign_in(portal, people(run.plan.trials))  # the first sign-in loads code that later ones share
         for level, at_once in enumerate(AT_ONCE):
             run.say(f"signing in, {at_once} at once")
             numbers = range(level * run.plan.trials, (level + 1) * run.plan.trials)
@@ -46,13 +46,13 @@ def measure_sign_in(run: Run, var: Path) -> dict[str, dict[str, float]]:
 
 
 def sign_in(portal: Server, number: int) -> tuple[float, float]:
-    """Sign somebody in from an address of their own; give the seconds for the page and for the answer."""
+    """Sign a user in from another address. Return the seconds for the page and for the answer."""
     page, answer, _ = _signed_in(portal, number)
     return page, answer
 
 
 def browser_signed_in(portal: Server, number: int) -> str:
-    """Sign somebody in, and return the cookies of the browser."""
+    """Sign a user in, and return the browser's cookies."""
     return _signed_in(portal, number)[2]
 
 

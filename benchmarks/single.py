@@ -1,4 +1,4 @@
-"""The cost of one check of each kind, asked for directly, beside the least it could cost and beside peers."""
+"""The cost of one check of each kind, sent directly, compared with the minimum and with other systems."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _cases(run: Run, stack: ExitStack, var: Path, tokens: dict[str, str], sessio
     empty = stack.enter_context(servers.portal("empty", var, worker_class="benchmarks.workers.EmptyWorker"))
     warm = stack.enter_context(servers.filled("warm", var, PEOPLE))
     portal = stack.enter_context(servers.portal("portal", var))
-    # A memory for one session: every check of another one is cold.
+    # With memory for one session, a check of any other session is cold.
     cold = stack.enter_context(servers.portal("cold", var, IKD_MEMORY_SESSIONS="1"))
     ours, many = requests.tokens(1), requests.tokens(PEOPLE)
     spread = requests.tokens(min(sessions, 20_000), 7, sessions)
@@ -55,7 +55,7 @@ def _cases(run: Run, stack: ExitStack, var: Path, tokens: dict[str, str], sessio
         ("signed_in", portal, requests.checks(ours), 200),
         ("signed_in_1000_people", warm, requests.checks(many), 200),
         ("signed_in_varying_headers", portal, requests.varying_heads(ours, UNLIKE), 200),
-        ("signed_in_no_head_known", portal, requests.unlike_heads(ours, UNLIKE), 200),
+        ("signed_in_no_head_known", portal, requests.distinct_heads(ours, UNLIKE), 200),
         ("anonymous", portal, requests.checks(), 401),
         ("anonymous_redirect", portal, traefik, 302),
         ("public", portal, requests.checks(prefix="/public"), 200),

@@ -1,4 +1,4 @@
-"""What a worker's memory weighs with sessions in it."""
+"""Measures a worker's memory with sessions in it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""Everybody at once: `python -m benchmarks.storm`. Two workers on all cores, and the load beside them.
+"""Scenarios of heavy load: `python -m benchmarks.storm`. Two workers and the load share all cores.
 
-Each figure stands beside its quiet value, measured in the same run. DATABASE=postgresql as for `make bench`.
+Each figure is shown with its value without load from the same run. DATABASE=postgresql works as for `make
+bench`.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from benchmarks import databases, machine, servers
-from benchmarks.issuer import issuer, made_up_jwt
+from benchmarks.issuer import forged_jwt, issuer
 from benchmarks.load import Unexpected, status_of
 from benchmarks.offered import Offered, Outcome
 from benchmarks.requests import check, request
@@ -37,7 +38,7 @@ BROWSERS_NICENESS = 10
 PEOPLE, RATE, FLOOD = 2_000, 500.0, 2_000.0
 KILLED_AFTER = 4.0
 OVERLOADS = (500.0, 1_000.0, 2_000.0, 4_000.0, 8_000.0)
-"""Cold checks a second that one worker is offered: the last ones are more than it can answer."""
+"""Cold checks a second that are sent to one worker. The last rates exceed what it can answer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +82,22 @@ def from_address(octets: bytes, number: int) -> bytes:
 
 
 def floods(issuer: str) -> dict[str, Make]:
-    """Return the strangers' requests by name, each a function of the request's number."""
+    """Return the attackers' requests by name, each a function of the request's number."""
     return {
         "made-up cookies, one address": lambda n: check("/", f"x{n:042x}"),
         "made-up cookies, 10,000 addresses": lambda n: from_address(check("/", f"x{n:042x}"), n % 10_000),
         "made-up API tokens": lambda n: check("/", authorization=f"Bearer ikd_{n:049d}"),
-        "made-up JWTs": lambda n: check("/", authorization=f"Bearer {made_up_jwt(issuer, n)}"),
+        "made-up JWTs": lambda n: check("/", authorization=f"Bearer {forged_jwt(issuer, n)}"),
         "made-up codes": lambda n: check(f"/?ikdcode=x{n:042x}", url="/authgate/traefik"),
         "no cookie": lambda n: check(f"/page-{n}"),
     }
 
 
-def beside(work: Callable[[], T]) -> Callable[[], T]:
-    """Begin some work in a process of its own. Return what waits for its result.
+def in_process(work: Callable[[], T]) -> Callable[[], T]:
+    """Start work in another process. Return a function that waits for its result.
 
-    People's waiting times are measured by a process that does nothing else: what strangers cost to make
-    would count as the portal's otherwise.
+    A separate process measures the users' waiting times. Otherwise the cost of creating attackers' requests
+    would count as the portal's.
     """
     here, there = _FORK.Pipe(duplex=False)
     process = _FORK.Process(target=lambda: there.send(work()), daemon=True)
@@ -112,9 +113,9 @@ def beside(work: Callable[[], T]) -> Callable[[], T]:
 
 
 def offer(*loads: tuple[Server, Make, float], seconds: float) -> list[Outcome]:
-    """Send several loads at once, each from a process of its own."""
-    begun = [beside(partial(_offered, *load, seconds)) for load in loads]
-    return [result() for result in begun]
+    """Send several loads at once, each from another process."""
+    results = [in_process(partial(_offered, *load, seconds)) for load in loads]
+    return [result() for result in results]
 
 
 def _offered(server: Server, make: Make, rate: float, seconds: float) -> Outcome:
@@ -124,16 +125,16 @@ def _offered(server: Server, make: Make, rate: float, seconds: float) -> Outcome
 
 
 def _run_first() -> None:
-    """Let this process run as soon as it has something to do, since people are at machines of their own.
+    """Run this process as soon as it has work, because real users have their own machines.
 
-    What it waits for a processor would count as the portal's.
+    Otherwise its waits for a processor would count as the portal's.
     """
     with suppress(PermissionError):
         os.sched_setscheduler(0, os.SCHED_RR, os.sched_param(1))
 
 
 def row(name: str, people: Outcome, others: str = "") -> dict[str, Any]:
-    """Print and return what people saw: how long they waited, and how many were not let in."""
+    """Print and return the users' results: how long they waited, and how many were refused."""
     found = {
         "name": name,
         "checks": len(people.answers) + people.unanswered,
@@ -147,7 +148,7 @@ def row(name: str, people: Outcome, others: str = "") -> dict[str, Any]:
 
 @dataclass(frozen=True, slots=True)
 class Storm:
-    """A portal under load, and all that its scenarios need."""
+    """A portal under load, with everything that its scenarios need."""
 
     portal: Server
     var: Path
@@ -155,7 +156,7 @@ class Storm:
     size: Size
 
     def measure(self) -> list[dict[str, Any]]:
-        """Run every scenario but the overload."""
+        """Run every scenario except the overload."""
         print(LINE.format("what", "checks", "p50 ms", "p99 ms", "failed", "others"))
         seconds = self.size.seconds
         offer((self.portal, person, RATE), seconds=2 * PEOPLE / RATE)
@@ -170,7 +171,7 @@ class Storm:
         cold, strangers = offer((self.portal, newcomer, 50.0), (self.portal, flood, FLOOD), seconds=seconds)
         found.append(row("flood: newcomers meanwhile", cold, f"strangers {strangers.statuses()}"))
         found.append(self._revocation(flood))
-        # The restart comes last: it leaves processes behind that know fewer people.
+        # The restart comes last, because the processes after it know fewer users.
         return [*found, self._half_heads(), self._signing_in(), self._restart()]
 
     def _revocation(self, flood: Make) -> dict[str, Any]:
@@ -186,11 +187,11 @@ class Storm:
         return row("flood: sessions end meanwhile", people, others) | {"revoked_ms": max(delays)}
 
     def _signing_in(self) -> dict[str, Any]:
-        """Let many sign in at once by password, while an administrator exports who can open what."""
+        """Sign in many users at once by password, while an administrator exports who has access to what."""
         at_once = self.size.at_once
         administrator = browser_signed_in(self.portal, at_once)
-        exporting = beside(partial(_export_for, self.portal, administrator, self.size.seconds))
-        signing_in = beside(partial(_sign_in_at_once, self.portal, at_once))
+        exporting = in_process(partial(_export_for, self.portal, administrator, self.size.seconds))
+        signing_in = in_process(partial(_sign_in_at_once, self.portal, at_once))
         people, health = offer(
             (self.portal, person_kept, RATE), (self.portal, lambda _: HEALTH, 20.0), seconds=self.size.seconds
         )
@@ -241,14 +242,14 @@ def person_kept(number: int) -> bytes:
 
 
 def revoked_after(portal: Server, var: Path, numbers: Iterable[int]) -> list[float]:
-    """End sessions in the database. Return for each the ms until no worker let it in any more."""
+    """End sessions in the database. Return for each the ms until every worker refused it."""
     delays = []
     with databases.opened(var) as database:
         for number in numbers:
             asked = check("/docs/", token_of(number))
             committed = database.change(END.replace("NOW", NOW[database.kind]), {"digest": digest_of(number)})
             last, refused = committed, 0
-            while refused < 8:  # new connections, so that each worker is asked
+            while refused < 8:  # new connections, so that each worker gets a check
                 began = time.monotonic()
                 if status_of(portal, asked) == 200:
                     last, refused = began, 0
@@ -259,7 +260,7 @@ def revoked_after(portal: Server, var: Path, numbers: Iterable[int]) -> list[flo
 
 
 def overload(var: Path, size: Size) -> dict[str, Any]:
-    """Offer one worker more and more cold checks. Return how many it answered with 200 in a second."""
+    """Send more and more cold checks to one worker. Return how many it answered with 200 in a second."""
     found = {}
     with servers.portal("overload", var, IKD_MEMORY_SESSIONS="1") as portal:
         for rate in OVERLOADS:
@@ -278,9 +279,9 @@ def overload(var: Path, size: Size) -> dict[str, Any]:
 
 
 def _sign_in_at_once(portal: Server, count: int) -> int:
-    """Return how many of so many users, all at once, were signed in at the first try.
+    """Return how many of `count` users, all at once, were signed in at the first try.
 
-    Their browsers run on other machines, so here they step back behind everything that is measured.
+    Real users' browsers run on other machines, so here they get a lower priority than the measured processes.
     """
     os.nice(BROWSERS_NICENESS)
     with ThreadPoolExecutor(count) as pool:
@@ -296,7 +297,7 @@ def _signs_in(portal: Server, number: int) -> bool:
 
 
 def _export_for(portal: Server, cookies: str, seconds: float) -> int:
-    """Download the list of who can open what again and again. Return the octets that came."""
+    """Download the list of who has access to what repeatedly. Return the number of bytes."""
     os.nice(BROWSERS_NICENESS)
     until, received = time.monotonic() + seconds, 0
     while time.monotonic() < until:
@@ -332,7 +333,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="ikd-storm-") as name:
         folder = Path(name)
         folder.chmod(0o755)
-        with databases.begun(kind, folder) as make:
+        with databases.started(kind, folder) as make:
             empty = make(folder / "var-empty", None)
             databases.fill(empty, "")
             size = SMALL if os.environ.get("QUICK", "") not in ("", "0") else WHOLE

@@ -1,4 +1,4 @@
-"""Gate tokens that can be made again from a number. Standard library only."""
+"""Gate tokens that can be computed from a number. Standard library only."""
 
 from __future__ import annotations
 

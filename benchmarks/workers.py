@@ -1,4 +1,4 @@
-"""Worker classes for gunicorn that exist to be measured."""
+"""Worker classes for gunicorn that only the measurements use."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ CONSTANT = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 
 
 class Empty(HttpToolsProtocol):
-    """The least that an answer out of this server can cost: constant octets when the head is complete."""
+    """The minimum cost of an answer from this server: constant bytes when the head is complete."""
 
     def on_headers_complete(self) -> None:
         self.transport.write(CONSTANT)
@@ -26,7 +26,7 @@ class Empty(HttpToolsProtocol):
 
 
 class EmptyWorker(PortalWorker):
-    """The portal's own worker, but for what it answers."""
+    """The portal's own worker, except that it sends constant answers."""
 
     def _server_config(self) -> Config:
         config = super()._server_config()
@@ -35,7 +35,7 @@ class EmptyWorker(PortalWorker):
 
 
 class FilledWorker(PortalWorker):
-    """The portal's own worker, with as many sessions in memory as IKD_BENCH_SESSIONS says."""
+    """The portal's own worker, with IKD_BENCH_SESSIONS sessions in memory."""
 
     async def _serve(self) -> None:
         if not self.is_for_pages:

@@ -1,4 +1,4 @@
-"""The service behind the proxy: it shows which identity reached it. It knows nothing of the portal's secrets.
+"""The service behind the proxy, which shows the identity that it receives. It knows no secrets.
 
 `python backend.py PORT PORTAL_URL NAME=URL …`
 """
@@ -135,7 +135,7 @@ class Handler(BaseHTTPRequestHandler):
         return "".join(links)
 
     def cookie_names(self) -> list[str]:
-        """Name the cookies; their values are nobody's business here."""
+        """Return the names of the cookies. Their values are secret."""
         pairs = ";".join(self.headers.get_all("Cookie", [])).split(";")
         return [pair.partition("=")[0].strip() for pair in pairs if pair.strip()]
 

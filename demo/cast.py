@@ -1,4 +1,4 @@
-"""Who and what the demo shows: its people, groups and applications."""
+"""The demo's users, groups and applications."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import secrets
 from dataclasses import dataclass
 
 PORTAL_HOST = "sso.localhost"
-# Without characters that look alike.
+# Without look-alike characters.
 ALPHABET = "abcdefghjkmnpqrstuvwxyz23456789"
 
 
@@ -27,7 +27,7 @@ class Site:
     description: str
     access: str
     groups: tuple[str, ...] = ()
-    """Who may enter; empty: anyone signed in."""
+    """Groups with access. Empty: any signed-in user."""
     public_path: str = ""
 
     def url(self, port: int) -> str:
@@ -68,7 +68,7 @@ def url_of(host: str, port: int) -> str:
 
 
 def new_passwords() -> dict[str, str]:
-    """Draw a password for each person: 12 characters, about 59 bits."""
+    """Return a random password for each person: 12 characters, about 59 bits."""
     return {person.username: _password() for person in PEOPLE}
 
 

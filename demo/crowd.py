@@ -1,6 +1,6 @@
-"""A company of 300 people for pictures of the admin's lists. Django has to be set up before it is imported.
+"""A company of 300 people for pictures of the admin's lists. Set Django up before importing this module.
 
-Every run makes the same rows: pictures of two versions can be compared.
+Every run creates the same rows, so that pictures of two versions can be compared.
 """
 
 from __future__ import annotations
@@ -113,10 +113,10 @@ CONFIGURATION = (
 )
 
 
-def settle() -> None:
-    """Make the people, their groups, applications and all that happened to them."""
+def create() -> None:
+    """Create the people, their groups and applications, and all events."""
     with transaction.atomic():
-        Company(random.Random(11)).settle()
+        Company(random.Random(11)).create()
 
 
 class Company:
@@ -124,7 +124,7 @@ class Company:
         self.dice = dice
         self.now = timezone.now()
 
-    def settle(self) -> None:
+    def create(self) -> None:
         self.groups = [Group.objects.get_or_create(name=name)[0] for name in GROUPS]
         self.people = self._people()
         self.applications = self._applications()

@@ -1,4 +1,4 @@
-"""The demo's rows. Django has to be set up before this module is imported."""
+"""The demo's rows. Set Django up before importing this module."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from authgate.models import Application, Origin, Rule
 from demo.cast import PEOPLE, SITES, Person, Site
 
 
-def is_anybody_there() -> bool:
+def has_users() -> bool:
     return User.objects.exists()
 
 
 def seed(port: int, passwords: dict[str, str]) -> None:
-    """Make people, groups and applications, all of them or none."""
+    """Create people, groups and applications, all of them or none."""
     with transaction.atomic():
         for person in PEOPLE:
             _make_person(person, passwords[person.username])
@@ -25,7 +25,7 @@ def seed(port: int, passwords: dict[str, str]) -> None:
 
 
 def move(old: dict[str, str], port: int) -> None:
-    """Let the applications, whose old addresses are given by name, answer on another port."""
+    """Move the applications to another port. `old` contains their previous URLs by name."""
     with transaction.atomic():
         for site in SITES:
             for origin in Origin.objects.filter(value=old.get(site.name, "")):

@@ -1,6 +1,6 @@
-"""`var/demo.json`: what scripts, and the demo's next run, have to know of it.
+"""`var/demo.json`: facts about the demo for scripts and for the demo's next run.
 
-While the demo starts, the file has another name: whoever waits for it finds everything answering.
+While the demo starts, the file has another name. Once it has its final name, everything answers.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def describe(port: int, passwords: dict[str, str]) -> dict[str, Any]:
 
 
 def read(var: Path) -> dict[str, Any] | None:
-    """Return the notes of the last run, or None before the first. Raise NotReady."""
+    """Return the notes of the last run, or None before the first. Raises NotReady."""
     for name in (STARTING, READY):
         try:
             notes: dict[str, Any] = json.loads((var / name).read_text())
@@ -41,7 +41,7 @@ def read(var: Path) -> dict[str, Any] | None:
 
 
 def write(var: Path, notes: dict[str, Any]) -> None:
-    """Keep the notes, readable to nobody else, under the name that says that the demo starts."""
+    """Write the notes under the name for starting, readable only by this user."""
     draft = var / f"{STARTING}.draft"
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(json.dumps(notes, indent=2) + "\n")
@@ -50,5 +50,5 @@ def write(var: Path, notes: dict[str, Any]) -> None:
 
 
 def publish(var: Path) -> Path:
-    """Rename the notes, so that others find them under their final name."""
+    """Rename the notes to their final name and return the path."""
     return (var / STARTING).replace(var / READY)

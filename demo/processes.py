@@ -1,4 +1,4 @@
-"""The programs that make up the demo: starting, watching and ending them."""
+"""Starts, watches and ends the programs of the demo."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ class Program:
     process: subprocess.Popen[bytes]
     log: Path
 
-    def obituary(self) -> str:
-        """Say how it ended, with the last lines of its log."""
+    def exit_report(self) -> str:
+        """Return how the program ended, with the last lines of its log."""
         code = self.process.returncode
         how = f"exit code {code}" if code >= 0 else f"signal {-code}"
         lines = self.log.read_text(errors="replace").splitlines()[-12:]
@@ -34,7 +34,7 @@ class Program:
 
 
 def start(name: str, command: list[str], *, log: Path, env: dict[str, str], folder: Path) -> Program:
-    """Start a program in a session of its own, so that the terminal's Ctrl-C reaches only us."""
+    """Start a program in its own session, so that Ctrl-C in the terminal reaches only the demo."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -50,7 +50,7 @@ def start(name: str, command: list[str], *, log: Path, env: dict[str, str], fold
 
 
 def end(programs: list[Program]) -> None:
-    """End programs and all that they started: politely, then for certain."""
+    """End programs and their child processes: first with SIGTERM, then with SIGKILL."""
     for program in programs:
         if program.process.poll() is None:
             program.process.terminate()
@@ -58,7 +58,7 @@ def end(programs: list[Program]) -> None:
     for program in programs:
         with suppress(subprocess.TimeoutExpired):
             program.process.wait(max(0.0, deadline - time.monotonic()))
-        # Its workers are in its session's process group, and may outlive it.
+        # Its workers are in its process group and may outlive it.
         try:
             os.killpg(program.process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
@@ -75,5 +75,5 @@ def free_port() -> int:
 
 
 def _end_with_parent() -> None:
-    """Ask Linux to end the program when the demo itself is killed and cannot."""
+    """Make Linux end the program if the demo itself is killed."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""The whole portal to try out: real proxy, three applications, four people. `make demo` runs it."""
+"""The whole portal to try out, with a real proxy, three applications and four users (`make demo`)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))  # run as a file, from any folder
+sys.path.insert(0, str(ROOT))  # this file may be run from any folder
 
 from authgate.folders import NotWritable, require_writable  # noqa: E402
 from demo import notes, proxies  # noqa: E402
@@ -31,12 +31,12 @@ START_LIMIT = 60.0
 
 
 class Stopped(BaseException):
-    """Somebody asked the demo to end: Ctrl-C, SIGTERM or the terminal's hang-up."""
+    """A signal asks the demo to end: SIGINT (Ctrl-C), SIGTERM or SIGHUP."""
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where this demo runs."""
+    """The folder and ports of this demo."""
 
     var: Path
     port: int
@@ -49,10 +49,10 @@ class Place:
 
 
 def main() -> int:
-    os.umask(0o077)  # everything in var/ is for this user only
+    os.umask(0o077)  # only this user may read files in var/
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _stop)
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup's wish
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:  # nohup ignores this signal
         signal.signal(signal.SIGHUP, _stop)
     programs: list[Program] = []
     try:
@@ -66,7 +66,7 @@ def main() -> int:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         if programs:
-            _say_goodbye(programs)
+            _end_all(programs)
 
 
 def _run(programs: list[Program]) -> int:
@@ -74,7 +74,7 @@ def _run(programs: list[Program]) -> int:
     port = port_from(os.environ.get("PORT") or "8000")
     kind = proxies.kind_from(os.environ.get("PROXY") or "traefik")
     require_writable(var)
-    with _alone_in(var):
+    with _locked(var):
         require_free(port)
         place = Place(var, port, free_port(), free_port())
         known = _prepare_data(place)
@@ -86,19 +86,19 @@ def _run(programs: list[Program]) -> int:
 
 
 def _prepare_data(place: Place) -> dict[str, Any]:
-    """Fill the database on the first run, keep it on every other; give the notes."""
+    """Fill the database on the first run, and keep it afterwards. Return the notes."""
     _use_own_environment(place)
     prepare(place.var, say)
     from demo import data
 
     old = notes.read(place.var)
-    if old is None and data.is_anybody_there():
+    if old is None and data.has_users():
         raise NotReady(
             f"{place.var} holds a portal that is not the demo's: choose another folder with IKD_VAR=."
         )
     known = notes.describe(place.port, old["users"] if old else new_passwords())
     notes.write(place.var, known)
-    if not data.is_anybody_there():
+    if not data.has_users():
         say("Creating users, groups and applications …")
         data.seed(place.port, known["users"])
     elif old and old["connect"] != known["connect"]:
@@ -108,7 +108,7 @@ def _prepare_data(place: Place) -> dict[str, Any]:
 
 
 def _use_own_environment(place: Place) -> None:
-    """Leave out what the shell says of another portal: the demo's people belong into no other database."""
+    """Remove settings of another portal, so that the demo's users never go into another database."""
     for name in list(os.environ):
         if name.startswith("IKD_") or name in ("DATABASE_URL", "REDIS_URL"):
             del os.environ[name]
@@ -139,7 +139,7 @@ def _backend_command(place: Place) -> list[str]:
 
 
 def _wait_until_answering(programs: list[Program], place: Place) -> None:
-    """Return once portal and applications answer through the proxy. Raises NotReady."""
+    """Wait until portal and applications answer through the proxy. Raises NotReady."""
     deadline = time.monotonic() + START_LIMIT
     for host in (PORTAL_HOST, *(site.host for site in SITES)):
         while (answer := _answer_of(place.port, host)) not in ("200", "302"):
@@ -162,7 +162,7 @@ def _answer_of(port: int, host: str) -> str:
 
 
 def _watch(programs: list[Program]) -> int:
-    """Wait for Ctrl-C, or for one of the programs to end, which ends the demo."""
+    """Wait for Ctrl-C. Raises NotReady if one of the programs ends."""
     tick = Event()
     while not tick.wait(0.5):
         _require_alive(programs)
@@ -172,7 +172,7 @@ def _watch(programs: list[Program]) -> int:
 def _require_alive(programs: list[Program]) -> None:
     for program in programs:
         if program.process.poll() is not None:
-            raise NotReady(program.obituary())
+            raise NotReady(program.exit_report())
 
 
 def _introduce(place: Place, kind: Kind, passwords: dict[str, str]) -> None:
@@ -186,8 +186,8 @@ def _introduce(place: Place, kind: Kind, passwords: dict[str, str]) -> None:
     say("\n".join(lines))
 
 
-def _alone_in(var: Path) -> Any:
-    """Hold the folder: two demos would pull its applications to two ports. Raises NotReady."""
+def _locked(var: Path) -> Any:
+    """Lock the folder, because two demos would move its applications to two ports. Raises NotReady."""
     lock = (var / "demo.lock").open("w")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -199,7 +199,7 @@ def _alone_in(var: Path) -> Any:
     return lock
 
 
-def _say_goodbye(programs: list[Program]) -> None:
+def _end_all(programs: list[Program]) -> None:
     with suppress(OSError):  # the terminal may be gone
         say("\nEnding everything …")
     end(programs)

@@ -1,4 +1,4 @@
-"""Pack the Helm chart as `helm package` does. The same files make the same archive, byte for byte."""
+"""Packs the Helm chart as `helm package` does. The same files produce the same archive, byte for byte."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tools.manifests import CHART
 
 
 def pack(folder: Path, at: int) -> Path:
-    """Write the chart's archive and return its path. `at` is the time of its files, in seconds."""
+    """Write the chart's archive and return its path. `at` is the Unix time of its files."""
     archive = folder / f"{CHART.name}-{__version__}.tgz"
     with (
         archive.open("wb") as raw,

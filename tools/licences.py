@@ -1,6 +1,7 @@
-"""Write docs/licences.md: the licence of each package that wheel and image bring.
+"""Writes docs/licences.md: the licence of each package in the wheel and the image.
 
-Run `python -m tools.licences`; a test holds the page to its output, and licences to those allowed here.
+Run `python -m tools.licences`. A test compares the page with its output, and the licences with those allowed
+here.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ ALLOWED = {
     *("Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "LGPL-3.0-only", "MIT", "MIT-0", "MIT-CMU", "MPL-2.0"),
     "PSF-2.0",
 }
-"""Licences that a package may have without a decision about it."""
+"""Licences that are allowed without a decision about the package."""
 
 SPDX = {
     "Apache Software License": "Apache-2.0",
@@ -36,7 +37,7 @@ SPDX = {
     "MIT License": "MIT",
     "Python Software Foundation License": "PSF-2.0",
 }
-"""What metadata say in words, as SPDX says it."""
+"""SPDX expressions for licences that metadata state in other words."""
 
 READ = {
     "django-csp": ("BSD License", "BSD-3-Clause"),
@@ -47,14 +48,14 @@ READ = {
     "qrcode": ("BSD License; Other/Proprietary License", "BSD-3-Clause"),
     "sqlparse": ("BSD License", "BSD-3-Clause"),
 }
-"""Packages whose text of the licence was read, with what their metadata said then."""
+"""Packages whose licence text a person has read, with their metadata at that time."""
 
 OTHER_SYSTEMS = {"async-timeout": "Apache-2.0", "colorama": "BSD-3-Clause", "tzdata": "Apache-2.0"}
-"""Packages that only other systems or versions of Python need, which are not installed here to be read."""
+"""Packages for other systems or Python versions. They are not installed, so no metadata are here."""
 
 
 def licence_of(name: str) -> str:
-    """Return a package's licence as an SPDX expression. Raise LookupError if its metadata do not say it."""
+    """Return a package's licence as an SPDX expression. Raises LookupError if its metadata have none."""
     try:
         about = metadata.metadata(name).json
     except metadata.PackageNotFoundError:

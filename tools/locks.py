@@ -1,4 +1,4 @@
-"""Read requirements.txt and its lock file, which names every package that is installed, with hashes."""
+"""Reads requirements.txt and its lock file, which lists every installed package with its hashes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).resolve().parent.parent
 
 LOCKS = {"requirements.txt": "requirements.lock", "requirements-build.txt": "requirements-build.lock"}
-"""Each file of requirements with its lock file."""
+"""The lock file of each requirements file."""
 
 ENTRY = re.compile(r"^(?P<name>[\w.-]+)==(?P<version>[^\s;\\]+)(?: ; (?P<marker>[^\\]+?))?(?: \\)?$", re.M)
 HASH = re.compile(r"^    --hash=sha256:([0-9a-f]{64})", re.M)
@@ -21,7 +21,7 @@ HASH = re.compile(r"^    --hash=sha256:([0-9a-f]{64})", re.M)
 
 @dataclass(frozen=True, slots=True)
 class Locked:
-    """A package of a lock file. Its hashes are those of all its files on the index, SHA-256."""
+    """A package of a lock file. Its hashes are the SHA-256 of all its files on the index."""
 
     name: str
     version: str
@@ -47,9 +47,9 @@ def read_requirements(path: Path) -> list[Requirement]:
 
 
 def needed_by(requirement: Requirement) -> set[str]:
-    """Return the names of what an installed package needs here, with the extras asked for.
+    """Return the names of an installed package's dependencies here, including the requested extras.
 
-    Empty for a package that is not installed.
+    Empty if the package is not installed.
     """
     try:
         lines = metadata.requires(requirement.name) or []

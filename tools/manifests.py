@@ -1,6 +1,6 @@
-"""Write the plain manifests of deploy/kubernetes from the chart: `make manifests`.
+"""Writes the plain manifests of deploy/kubernetes from the chart: `make manifests`.
 
-The chart is the only source. A test renders them again and compares.
+The chart is the only source. A test renders the manifests again and compares.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Write docs/openid-applications.md from the instructions that the administration shows.
+"""Writes docs/openid-applications.md from the instructions that the admin shows.
 
-Run `python -m tools.openid_applications`; a test holds the page to its output.
+Run `python -m tools.openid_applications`. A test compares the page with its output.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ def page() -> str:
 
 
 def _anchor(heading: str) -> str:
-    """Return the anchor that GitHub makes of a heading."""
+    """Return GitHub's anchor for a heading."""
     return re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
 
 

@@ -1,7 +1,7 @@
-"""Build what a release publishes into dist/: wheel, sdist, image, chart, bill of materials, notes, checksums.
+"""Builds the files of a release into dist/: wheel, sdist, image, chart, SBOM, notes and checksums.
 
-Run `make release` in a clean checkout of the commit that becomes the release; see docs/release.md. Nothing is
-published. Two runs on one commit build the same files.
+Run `make release` in a clean checkout of the commit to release; see docs/release.md. It publishes nothing.
+Two runs on one commit build the same files.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def _release(*, is_draft: bool, with_image: bool) -> None:
 
 
 def notes_of(changelog: str, version: str) -> str:
-    """Return the changelog's section of a version without its heading. Raise ReleaseError without one."""
+    """Return the changelog's section of a version without its heading. Raises ReleaseError without one."""
     heading = re.escape(version)
     dated = "" if version == "Unreleased" else r" - \d{4}-\d\d-\d\d"
     found = re.search(rf"^## \[{heading}\]{dated}\n(.*?)(?=^## \[|^\[[^]]+\]: |\Z)", changelog, re.M | re.S)
@@ -72,7 +72,7 @@ def notes_of(changelog: str, version: str) -> str:
 
 
 def checksums(folder: Path) -> str:
-    """Return the lines of SHA256SUMS, as `sha256sum --check` reads them."""
+    """Return the lines of SHA256SUMS in the format of `sha256sum --check`."""
     files = sorted(path for path in folder.iterdir() if path.is_file() and path.name != "SHA256SUMS")
     return "".join(f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.name}\n" for path in files)
 
@@ -95,7 +95,7 @@ def _build_packages(at: int) -> None:
 
 
 def _build_image(at: int) -> Path | None:
-    """Build the image with the first program that works here. Returns its archive; None without a program."""
+    """Build the image with the first program that works here. Return its archive, or None without one."""
     builder = next((name for name in BUILDERS if _works(name)), None)
     if builder is None:
         print("No docker, podman or buildah works here: building no image.", file=sys.stderr)

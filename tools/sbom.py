@@ -1,6 +1,6 @@
 """A software bill of materials of the portal, in CycloneDX 1.6 (JSON).
 
-Two of the same commit are the same bytes: https://cyclonedx.org/docs/1.6/json/.
+Two runs on one commit produce the same bytes: https://cyclonedx.org/docs/1.6/json/.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ FIELD = re.compile(r"^(Package|Version|Architecture): (.*)$", re.MULTILINE)
 
 
 def bill(at: int, image: Path | None = None) -> str:
-    """Return the bill of the wheel, and of an image where its archive is passed.
+    """Return the bill of the wheel, and of an image if its archive is passed.
 
-    `at` is the time of the commit, in seconds. The archive is one of `docker save` or `buildah push`.
+    `at` is the Unix time of the commit. The archive is from `docker save` or `buildah push`.
     """
     locked = read_lock(ROOT / "requirements.lock")
     components = [_python_package(each) for each in locked]
@@ -82,7 +82,7 @@ def _licences(expression: str) -> list[Component]:
 
 
 def _dependencies(locked: list[Locked]) -> list[Component]:
-    """Return which package needs which, as the metadata of the installed ones say it."""
+    """Return the dependencies of each package, from the metadata of the installed packages."""
     references = {each.name: _reference(each) for each in locked}
     asked = {str(canonicalize_name(each.name)): each for each in read_requirements(ROOT / "requirements.txt")}
     needed = {
@@ -98,7 +98,7 @@ def _dependencies(locked: list[Locked]) -> list[Component]:
 
 
 def _debian_packages(image: Path) -> list[Component]:
-    """Return the packages of Debian in an image, whose status the image keeps without dpkg."""
+    """Return the Debian packages in an image, which contains their status files but not dpkg."""
     found = {}
     with tarfile.open(image) as archive:
         [manifest] = json.load(archive.extractfile("manifest.json") or _missing("manifest.json"))

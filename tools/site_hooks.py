@@ -1,4 +1,4 @@
-"""Hooks of MkDocs: links from docs/ to files beside it become text, because the site lacks these files."""
+"""Hooks of MkDocs. Links from docs/ to files outside become text, because the site lacks these files."""
 
 from __future__ import annotations
 

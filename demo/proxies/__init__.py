@@ -1,4 +1,4 @@
-"""The proxies that the demo can stand behind: another one joins by a file like nginx.py and a line here."""
+"""The proxies that the demo supports. To add another, write a file like nginx.py and add a line here."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ KINDS: dict[str, Kind] = {
 
 
 def kind_from(text: str) -> Kind:
-    """Return the proxy that PROXY names. Raise NotReady."""
+    """Return the proxy that PROXY names. Raises NotReady."""
     if text not in KINDS:
         raise NotReady(f"PROXY must be one of {', '.join(KINDS)}, is {text!r}.")
     return KINDS[text]
 
 
 def write_configuration(kind: Kind, var: Path, port: int, portal_port: int, backend_port: int) -> list[str]:
-    """Write the proxy's files below `var` and give its command line. Raises NotReady."""
+    """Write the proxy's files below `var` and return its command line. Raises NotReady."""
     program = kind.find()
     if program is None:
         raise NotReady(f"{kind.name} is missing: {kind.package}, or take another with PROXY=.")

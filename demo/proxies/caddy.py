@@ -6,7 +6,7 @@ from demo.cast import HOSTS, PORTAL_HOST
 from demo.proxies.shipped import DEPLOY, Kind, Place, substitute
 from ikd_portal.installation import DEMO_PACKAGES
 
-# deploy/ shows sites with https on port 443; the demo does without both.
+# deploy/ uses https on port 443; the demo uses neither.
 WITHOUT_TLS = r"(?m)^\ttls .*\n"
 
 
@@ -22,7 +22,7 @@ def write(program: str, place: Place) -> list[str]:
     }
     text = (DEPLOY / "caddy" / "minimal.Caddyfile").read_text()
     file.write_text(substitute(text, values | place.addresses, {WITHOUT_TLS: ""}))
-    # Caddy keeps notes of its own, which otherwise go into the home folder.
+    # Caddy stores data of its own, by default in the home folder.
     own = [f"{name}={place.folder / 'own'}" for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME")]
     return ["/usr/bin/env", *own, program, "run", "--config", str(file), "--adapter", "caddyfile"]
 

@@ -8,7 +8,7 @@ from demo.cast import HOSTS, PORTAL_HOST, url_of
 from demo.proxies.shipped import DEPLOY, Kind, Place, substitute
 from ikd_portal.installation import DEMO_PACKAGES
 
-# deploy/ shows a site with https; the demo does without.
+# deploy/ uses https; the demo does not.
 ENCRYPTION = r"(?ms)^        - transport_socket:\n.*?^          filters:"
 
 
@@ -22,7 +22,7 @@ def write(program: str, place: Place) -> list[str]:
     }
     text = (DEPLOY / "envoy" / "minimal.yaml").read_text()
     file.write_text(substitute(text, replacements, {ENCRYPTION: "        - filters:"}))
-    # Without hot restarts several Envoys may run on one machine.
+    # Without hot restarts several Envoys can run on one machine.
     return [program, "--disable-hot-restart", "--concurrency", "2", "-l", "warn", "-c", str(file)]
 
 
@@ -32,7 +32,7 @@ def _endpoint(address: str) -> str:
 
 
 def _names(port: int, *hosts: str) -> str:
-    """Return hosts as browsers write them, with any port other than http's default."""
+    """Return hosts as browsers send them, with any port other than http's default."""
     return json.dumps([url_of(host, port).removeprefix("http://") for host in hosts])
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from demo.cast import HOSTS, PORTAL_HOST
 from demo.proxies.shipped import DEPLOY, Kind, Place, substitute
 
-# deploy/ shows a site with https on ports 80 and 443, run by root; the demo does without all three.
+# deploy/ uses https, ports 80 and 443, and root; the demo uses none of these.
 WITHOUT_ROOT = r"(?m)^    (?:user|group|chroot) .*\n"
 WITHOUT_PORT_80 = r"(?ms)^frontend plain\n.*?(?=^frontend web)"
 

@@ -8,10 +8,10 @@ import shutil
 from demo.cast import HOSTS, PORTAL_HOST
 from demo.proxies.shipped import DEPLOY, Kind, Place, substitute
 
-# deploy/ shows a site with https on ports 80 and 443; the demo does without both.
+# deploy/ uses https on ports 80 and 443; the demo uses neither.
 WITHOUT_TLS = r"(?m)^ +ssl_\w+ .*\n"
 
-# Relative paths are below the folder that -p names.
+# Relative paths are below the folder of -p.
 MAIN = """\
 daemon off;
 {user}pid nginx.pid;
@@ -43,7 +43,7 @@ def write(program: str, place: Place) -> list[str]:
     }
     text = (DEPLOY / "nginx" / "minimal.conf").read_text()
     (folder / "minimal.conf").write_text(substitute(text, names | dict(site), {WITHOUT_TLS: ""}))
-    # Started by root, nginx would run as a user who may not enter var/.
+    # As root, nginx would switch to a user who may not enter var/.
     user = "user root;\n" if os.geteuid() == 0 else ""
     (folder / "nginx.conf").write_text(MAIN.format(user=user))
     return [program, "-c", str(folder / "nginx.conf"), "-p", str(folder), "-e", "stderr"]

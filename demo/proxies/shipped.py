@@ -1,4 +1,4 @@
-"""What the demo's proxies have in common: they run the files of deploy/, with the demo's values put in."""
+"""Code that the demo's proxies share: they run the files of deploy/ with the demo's values."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 from ikd_portal import installation
 
 DEPLOY = installation.FILES / "deploy"
-# Beside this Python for what pip installs, then where distributions put what only administrators start.
+# Search next to this Python for pip's programs, and finally in the folders for administrators.
 PROGRAM_FOLDERS = os.pathsep.join(
     (str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath), "/usr/sbin", "/usr/local/sbin")
 )
@@ -21,7 +21,7 @@ PROGRAM_FOLDERS = os.pathsep.join(
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a proxy's files go, the port it listens on, and whom it speaks with: HOST:PORT of 127.0.0.1."""
+    """A proxy's folder and port. `portal` and `backend` are HOST:PORT on 127.0.0.1."""
 
     folder: Path
     port: int
@@ -30,22 +30,22 @@ class Place:
 
     @property
     def addresses(self) -> dict[str, str]:
-        """Return the addresses in deploy/ for portal and application, with those of the demo."""
+        """Map the addresses of portal and application in deploy/ to those of the demo."""
         return {"127.0.0.1:8000": self.portal, "127.0.0.1:9001": self.backend}
 
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A proxy that the demo can stand behind.
+    """A proxy that the demo supports.
 
-    `write` gets the program's path and the place, whose folder is there and empty; it writes the proxy's
-    files there and gives its command line. The proxy has to stay in the foreground, in one process group.
+    `write` receives the program's path and a place with an empty folder. It writes the proxy's files there
+    and returns its command line. The proxy must stay in the foreground, in one process group.
     """
 
     name: str
     program: str
     package: str
-    """How to get the program, as a sentence's end: `apt install nginx-light (Debian)`."""
+    """How to get the program, to complete a sentence: `apt install nginx-light (Debian)`."""
     write: Callable[[str, Place], list[str]]
 
     def find(self) -> str | None:
@@ -54,7 +54,7 @@ class Kind:
 
 
 def substitute(text: str, replacements: dict[str, str], patterns: dict[str, str]) -> str:
-    """Replace texts, then patterns. Raises ValueError for one that does not occur: deploy/ has changed."""
+    """Replace texts, then patterns. Raises ValueError if one does not occur, because deploy/ has changed."""
     for old, new in replacements.items():
         if old not in text:
             raise ValueError(f"deploy/ has no {old!r} any more")

@@ -8,7 +8,7 @@ from demo.cast import HOSTS, PORTAL_HOST
 from demo.proxies.shipped import DEPLOY, Kind, Place, substitute
 from ikd_portal.installation import DEMO_PACKAGES
 
-# deploy/ shows a site with https on ports 80 and 443; the demo does without both.
+# deploy/ uses https on ports 80 and 443; the demo uses neither.
 CERTIFICATES = r"(?ms)^tls:\n.*?\n\n"
 REDIRECT = r"(?ms)^  web:\n.*?(?=^  websecure:)"
 

@@ -1,6 +1,6 @@
-"""Collect what the image holds, in two folders: Debian's packages for Python, and the portal.
+"""Collects the image's contents in two folders: Debian's packages for Python, and the portal.
 
-Runs while the image is built, with the Python of the build's base.
+It runs while the image is built, with the Python of the base image.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from py_compile import PycInvalidationMode
 
 WANTED = ("python3", "ca-certificates", "tzdata")
-# Programs that packages need only while they are installed.
+# Programs that packages need only during their installation.
 LEFT_OUT = {"debconf", "dpkg", "install-info", "mailcap", "openssl", "perl", "perl-base"}
 UNUSED = re.compile(
     r"/usr/share/(?:bash-completion|debhelper|info|lintian|locale|man|pixmaps|applications|python3?/)"
@@ -42,14 +42,14 @@ def main() -> None:
 
 def _collect_system(root: Path) -> None:
     packages = _installed()
-    for name in ("bin", "lib", "lib64"):  # as in every Debian: these are links into /usr
+    for name in ("bin", "lib", "lib64"):  # links into /usr, as in every Debian
         (root / "usr" / name).mkdir(parents=True)
         (root / name).symlink_to(f"usr/{name}")
     for name in sorted(_with_dependencies(packages)):
         _copy_package(name, root)
         status = root / "var/lib/dpkg/status.d" / name
         status.parent.mkdir(parents=True, exist_ok=True)
-        status.write_text(packages[name]["text"])  # where scanners look for packages without dpkg
+        status.write_text(packages[name]["text"])  # scanners read this folder if there is no dpkg
     certificates = root / "etc/ssl/certs/ca-certificates.crt"
     certificates.parent.mkdir(parents=True, exist_ok=True)
     shutil.copyfile("/etc/ssl/certs/ca-certificates.crt", certificates)
@@ -65,7 +65,7 @@ def _collect_system(root: Path) -> None:
 
 
 def _installed() -> dict[str, dict[str, str]]:
-    """Return the fields of every installed package, and those of the packages that each provides."""
+    """Return the fields of installed packages by name, and by the names that they provide."""
     found = {}
     for text in Path("/var/lib/dpkg/status").read_text().split("\n\n"):
         fields = dict(FIELD.findall(text)) | {"text": text.strip() + "\n"}
@@ -116,11 +116,11 @@ def _collect_portal(root: Path) -> None:
     _compile(target)
     data = root / "data"
     data.mkdir()
-    data.chmod(0o770)  # group 0: the group of every user that has none of its own
+    data.chmod(0o770)  # group 0 is the group of every user without another one
 
 
 def _compile(folder: Path) -> None:
-    """Compile all modules: the file system is read-only, so no start could keep what it compiled."""
+    """Compile all modules, because the file system is read-only and no start could store the result."""
     compileall.compile_dir(
         folder,
         quiet=2,

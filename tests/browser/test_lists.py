@@ -54,7 +54,7 @@ def company(empty_database: DatabaseCopy, django_db_blocker: DjangoDbBlocker) ->
     """Carol and a real company's rows: to create them takes longer than to look at a list."""
     with django_db_blocker.unblock():
         person("carol")
-        crowd.settle()
+        crowd.create()
         copy = DatabaseCopy()
         empty_database.restore()
     yield copy

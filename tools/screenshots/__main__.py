@@ -1,8 +1,8 @@
-"""Take pictures of every page: light, dark, and on a phone, in English and Chinese.
+"""Takes pictures of every page: light, dark, and on a phone, in English and Chinese.
 
-`make screenshots` runs it; with DOCS=1 it also replaces the pictures of the docs. ONLY="admin sign-in" takes
-the pages whose names begin so, VIEWS="light chinese-dark" those views. It starts a demo of its own in a
-temporary folder and drives Debian's Chromium.
+`make screenshots` runs it. With DOCS=1 it also replaces the pictures of the docs. ONLY="admin sign-in"
+selects pages by the beginnings of their names, VIEWS="light chinese-dark" selects views. It starts a demo in
+a temporary folder and controls Debian's Chromium.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ PATIENCE = 120.0
 """Seconds that the demo has to start."""
 
 STEP_LIMIT = 15_000.0
-"""Milliseconds that a step on the way to a page may take."""
+"""Milliseconds that each step to a page may take."""
 
 
 def main() -> int:
@@ -53,7 +53,7 @@ def main() -> int:
                 executable_path=chromium, args=["--no-sandbox", "--disable-gpu", *arguments]
             )
             take_all(browser, site, (*SHOTS, *EMPTY), wanted)
-            company.settle(site.keys)
+            company.create(site.keys)
             site.links.update(furniture.links())
             take_all(browser, site, (*LISTS, *COMPANY), wanted)
             browser.close()
@@ -73,7 +73,7 @@ def options() -> Namespace:
 
 @contextmanager
 def running_demo(var: Path) -> Iterator[dict[str, Any]]:
-    """Run a demo for as long as the block lasts, and yield its notes."""
+    """Run a demo while the block runs, and yield its notes."""
     environment = {**os.environ, "IKD_VAR": str(var), "PORT": str(free_port())}
     command = [sys.executable, str(ROOT / "demo" / "run.py")]
     demo = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
@@ -91,7 +91,7 @@ def running_demo(var: Path) -> Iterator[dict[str, Any]]:
 
 
 def take_all(browser: Browser, site: Site, shots: Iterable[Shot], wanted: Namespace) -> None:
-    """Take those pages in those views that are wanted."""
+    """Take the selected pages in the selected views."""
     chosen = [shot for shot in shots if shot.name.startswith(tuple(wanted.only))]
     for view in VIEWS:
         if view.name in wanted.views:
@@ -131,7 +131,7 @@ def take(browser: Browser, view: View, site: Site, shots: Iterable[Shot]) -> Non
 
 
 def copy_into_docs() -> None:
-    """Keep the README's pictures small: 128 colours are enough for flat pages."""
+    """Copy the pictures for the docs. 128 colours are enough for flat pages and keep the files small."""
     DOCS.mkdir(parents=True, exist_ok=True)
     for shot in (*SHOTS, *COMPANY):
         if shot.in_docs:

@@ -1,4 +1,4 @@
-"""A year of the company of `demo.crowd`: usage, requests, reviews, proxy tests, clients and lockdowns."""
+"""A year in the company of `demo.crowd`: usage, requests, reviews, proxy tests, clients and lockdowns."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ if TYPE_CHECKING:
     from authgate.models import Application
 
 APPLICATION = "Artifact registry for the northern region 7"
-"""The application of the pages about one. Its owner is alice."""
+"""The application on pages about a single application. Its owner is alice."""
 
 DAYS = 45
 
 
-def settle(keys: dict[str, int]) -> None:
-    """Make the crowd and its year, and add the rows of the pages about one object to `keys`."""
+def create(keys: dict[str, int]) -> None:
+    """Create the crowd and its year. Add to `keys` the rows of pages about a single object."""
     from django.db import connection, transaction
 
     from authgate.journal.actor import acting
     from demo import crowd
 
-    crowd.settle()
+    crowd.create()
     with acting(lambda: "carol"), transaction.atomic():
-        Year(random.Random(5), keys).pass_by()
+        Year(random.Random(5), keys).create()
     connection.close()
 
 
@@ -42,7 +42,7 @@ class Year:
         self.people: list[User] = list(User.objects.filter(is_active=True).order_by("pk"))
         self.application: Application = Application.objects.get(name=APPLICATION)
 
-    def pass_by(self) -> None:
+    def create(self) -> None:
         self._delegation()
         self._requests_for_access()
         self._usage()

@@ -1,4 +1,4 @@
-"""The demo filled with users, groups and applications, so that pages are as full as in real life."""
+"""Fills the demo with users, groups and applications, so that pages look as in real use."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ FURNITURE = (
     ("Dashboards", "How the machines are.", "Engineering", "#b5476c"),
     ("Tickets", "What is broken, and who repairs it.", "Engineering", ""),
 )
-"""More applications than the demo has: name, description, category, and the colour of an icon."""
+"""Applications in addition to the demo's: name, description, category, and an icon's colour."""
 
 
 def furnish(var: Path, facts: dict[str, Any]) -> Site:
-    """Add users, groups and applications to the demo, so that pages are as full as in real life."""
+    """Add users, groups and applications to the demo, and return the site."""
     os.environ |= {
         "DJANGO_SETTINGS_MODULE": "ikd_portal.settings",
         "IKD_VAR": str(var),
@@ -61,7 +61,7 @@ def furnish(var: Path, facts: dict[str, Any]) -> Site:
             if colour:
                 give_icon(made, colour)
         Application.objects.create(name="Archive", description="Old documents.")
-        # So that a user has no application: the demo's rule admits any signed-in user.
+        # Otherwise the demo's rule would admit any signed-in user, and no user would have an empty launcher.
         company_only = Rule.objects.filter(application__name__in=("App", "Wiki"), path="/")
         for rule in company_only:
             rule.groups.set([everyone, *Group.objects.filter(name__in=("guests", "staff"))])
@@ -104,7 +104,7 @@ def furnish(var: Path, facts: dict[str, Any]) -> Site:
 
 
 def forget_attempts() -> None:
-    """Reset the limits on passwords: every view shows wrong ones and ends with a right one."""
+    """Reset the limits on passwords, because every view sends wrong passwords before a correct one."""
     from django.core.cache import cache
     from django.db import connection
 
@@ -126,7 +126,7 @@ def give_icon(application: Any, colour: str) -> None:
 
 
 def link_without_cookies(origin: str) -> str:
-    """Return the address of a browser that was redirected too often without a cookie."""
+    """Return the URL of a browser that was redirected too often without a cookie."""
     from authgate.check.state import State, seal
     from authgate.handover import ROUNDS_LIMIT
     from authgate.worker.loader import gate_settings
@@ -136,7 +136,7 @@ def link_without_cookies(origin: str) -> str:
 
 
 def links() -> dict[str, str]:
-    """Return the addresses that belong to rows of the company: a client's, a device's and one of a mail."""
+    """Return URLs and values for rows of the company: a consent, a device's client and an e-mail's link."""
     from django.db import connection
 
     from accounts.lock_links import new_link

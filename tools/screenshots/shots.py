@@ -1,4 +1,4 @@
-"""The pages that are taken, and how the browser comes to them."""
+"""The pages to take, and how the browser opens them."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def signing_out(page: Page, site: Site) -> None:
 
 
 def confirmed(path: str) -> Callable[[Page, Site], object]:
-    """Come as alice to a page that asks for the password once more."""
+    """Open, as alice, a page that asks for the password again."""
 
     def come(page: Page, site: Site) -> None:
         page.goto(f"{site.portal}/accounts/reauthenticate/?next={path}")
@@ -149,12 +149,12 @@ LISTS = tuple(
 
 
 def of_key(path: str) -> Callable[[Page, Site], object]:
-    """Come to a page whose address names rows of the company, such as `{change}`."""
+    """Open a page with keys of the company's rows in its path, such as `{change}`."""
     return lambda page, site: page.goto(site.portal + path.format_map(site.keys))
 
 
 def managing(path: str) -> Callable[[Page, Site], object]:
-    """Come to a page of alice as an owner, who has proven her identity."""
+    """Open a page for owners as alice, who has just confirmed her password."""
     return lambda page, site: confirmed(f"/accounts/managed/{path}".format_map(site.keys))(page, site)
 
 
@@ -276,7 +276,7 @@ EMPTY = tuple(
         ("connected-applications", "bob", at("/accounts/applications/")),
     )
 )
-"""Pages with nothing on them yet."""
+"""Pages without content yet."""
 
 COMPANY = tuple(
     Shot(name, who, way, in_docs=name == "admin-explained")

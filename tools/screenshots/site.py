@@ -1,4 +1,4 @@
-"""What a picture is of: the running demo, a view of a browser, and a page with the way to it."""
+"""The subjects of a picture: the running demo, a browser's view, and a page with how to open it."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ VIEWS = tuple(
 
 @dataclass(frozen=True, slots=True)
 class Shot:
-    """A page: who looks at it, and how they come there."""
+    """A page: which user looks at it, and how to open it."""
 
     name: str
     who: str
