@@ -14,7 +14,7 @@ from functools import lru_cache
 from django.core.exceptions import ValidationError
 from django.utils.translation import gettext_lazy as _
 
-from authgate.validation import NO_INK
+from authgate.validation import INVISIBLE
 
 LONGEST_SKELETON = 300
 _DIRECTION = str.maketrans("", "", "\u200e\u200f")
@@ -25,7 +25,7 @@ def skeleton(name: str) -> str:
     """Return the form of a name that is equal for all names that look like it."""
     if name.isascii():
         return name.casefold()[:LONGEST_SKELETON]
-    letters = unicodedata.normalize("NFD", NO_INK.sub("", unicodedata.normalize("NFKC", name)))
+    letters = unicodedata.normalize("NFD", INVISIBLE.sub("", unicodedata.normalize("NFKC", name)))
     prototypes = _prototypes()
     folded = "".join(prototypes.get(letter, letter) for letter in letters).casefold()
     # An i or j already has its dot.

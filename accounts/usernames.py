@@ -12,7 +12,7 @@ import unicodedata
 
 from accounts.backends import name_key
 from accounts.look_alikes import is_disguised, skeleton
-from authgate.validation import NO_INK
+from authgate.validation import INVISIBLE
 
 OF_POWER = frozenset(
     (
@@ -35,7 +35,7 @@ def is_misleading(username: str) -> bool:
     return (
         "@" in unicodedata.normalize("NFKC", username)
         or not username.strip(".-+_")
-        or NO_INK.search(username) is not None
+        or INVISIBLE.search(username) is not None
         or not OF_POWER.isdisjoint(
             _NO_LETTERS.sub("", each) for each in (name_key(username), skeleton(username))
         )

@@ -1,4 +1,4 @@
-"""Which addresses the portal itself may connect to: administrators type names, and the DNS answers."""
+"""Limits on the addresses to which the portal itself connects. The DNS resolves names of administrators."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 def is_public(text: str) -> bool:
-    """Return whether an address is public, in every way in which it can be read."""
-    return all(address.is_global and not address.is_multicast for address in _meanings(text))
+    """Return whether an address is public, and also each IPv4 address to which a gateway may translate it."""
+    return all(address.is_global and not address.is_multicast for address in _readings(text))
 
 
-def is_never_meant(text: str) -> bool:
+def is_never_allowed(text: str) -> bool:
     """Return whether an address is link-local, multicast or unspecified.
 
-    Clouds serve the credentials of machines at link-local addresses.
+    The portal never connects to these. Clouds serve the credentials of machines at link-local addresses.
     """
     return any(
-        address.is_link_local or address.is_multicast or address.is_unspecified for address in _meanings(text)
+        address.is_link_local or address.is_multicast or address.is_unspecified for address in _readings(text)
     )
 
 
-def _meanings(text: str) -> Iterator[Address]:
+def _readings(text: str) -> Iterator[Address]:
     """Yield an address, and the IPv4 address to which a gateway may translate it."""
     address = ipaddress.ip_address(text)
     if not isinstance(address, ipaddress.IPv6Address) or address.ipv4_mapped is None:

@@ -1,4 +1,4 @@
-"""What happened: audit events for administrators, and the queue that keeps writing off the check's path."""
+"""Audit events: what happened in the portal, for administrators."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from authgate.sampling import sample
 log = logging.getLogger("ikd.security")
 _EVENTS = PreparedInsert(AuditEvent)
 
-OF_STRANGERS = frozenset(
+ANONYMOUS_EVENTS = frozenset(
     (
         *("sign_in_failed", "sign_in_limited", "mails_limited"),
         *("upstream_failed", "upstream_sign_out_failed", "backchannel_logout_failed"),
     )
 )
-"""Events that anybody can cause who reaches the portal, if they name no user."""
+"""Kinds of events that any client can cause. An event counts as a stranger's if it names no user."""
 
 
 def record(
@@ -36,9 +36,9 @@ def record(
     decision_id: str = "",
     details: dict[str, Any] | None = None,
 ) -> AuditEvent:
-    """Write an audit event and its log line. Nothing given here may hold a secret.
+    """Write an audit event and its log line. No argument may contain a secret.
 
-    An event that a stranger causes is only counted and logged if there are too many (`sampling`).
+    If strangers cause too many events, an event is only counted and logged (`sampling`).
     """
     event = AuditEvent(
         at=timezone.now(),
@@ -52,7 +52,7 @@ def record(
         details=details or {},
     )
     counters.note_event(kind, event.details.get("methods"))
-    is_strangers = kind in OF_STRANGERS and not (actor or subject)
+    is_strangers = kind in ANONYMOUS_EVENTS and not (actor or subject)
     if not is_strangers or sample.keeps(kind, event.application):
         _EVENTS.insert(event)
     outbox.send(partial(log.info, event.kind, extra={"decision": decision_id, "event": _line(event)}))
@@ -60,12 +60,12 @@ def record(
 
 
 def printable(text: str, length: int) -> str:
-    """Return a client's text, cut to a length and without control characters."""
+    """Return a client's text without control characters, with at most `length` characters."""
     return "".join(filter(str.isprintable, text))[:length]
 
 
 def _line(event: AuditEvent) -> dict[str, Any]:
-    """Return an event for the log. A change has the names of its fields, not their values."""
+    """Return an event for the log. Of a change, the log gets the names of fields, not their values."""
     fields = ("actor", "subject", "application", "reason", "address")
     told = {name: getattr(event, name) for name in fields if getattr(event, name)}
     details = {name: value for name, value in event.details.items() if name != "values"}

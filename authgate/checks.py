@@ -1,4 +1,4 @@
-"""Settings mistakes of the gate, told by `manage.py check`."""
+"""System checks of the gate's settings, for `manage.py check`."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from authgate.validation import canonical_cookie_domains
 
 @register()
 def check_settings(**kwargs: Any) -> list[CheckMessage]:
-    """Return an error for each setting that would break checks."""
+    """Return an error for each setting that would make auth checks fail."""
     found: list[CheckMessage] = [
         Error(
             f"IKD_TRUSTED_PROXIES must be networks such as 10.0.0.0/8 or 192.0.2.7, one is {network!r}",
@@ -61,7 +61,10 @@ def check_settings(**kwargs: Any) -> list[CheckMessage]:
 
 @register()
 def check_origins(**kwargs: Any) -> list[CheckMessage]:
-    """Return an error for each origin that IKD_PORTAL_URL was moved beside, and that received its cookies."""
+    """Return an error for each origin on the host of IKD_PORTAL_URL: it receives the portal's cookies.
+
+    Such an origin exists only if IKD_PORTAL_URL was changed later.
+    """
     portal = settings.IKD_PORTAL_ORIGIN
     try:
         found = [
@@ -70,7 +73,7 @@ def check_origins(**kwargs: Any) -> list[CheckMessage]:
             if is_on_same_host(origin, portal)
         ]
     except DatabaseError:
-        return []  # no tables yet, or no database: other commands say so
+        return []  # there are no tables yet, or no database: other commands report that
     return [
         Error(
             f"IKD_PORTAL_URL is on the host of the application {application!r} ({origin}): "

@@ -1,4 +1,4 @@
-"""Configuration events in the reader's language: a proxy's mistake, and the line that fixes it."""
+"""Texts of configuration events in the reader's language: a proxy's mistake, and the line that fixes it."""
 
 from __future__ import annotations
 
@@ -193,7 +193,7 @@ HEADERS_OF_VALUES = {
     "unknown parameter in the check's URL": ("query",),
     "request target": ("request target",),
 }
-"""What a reason is about: the first of these for which a contract has a line."""
+"""The subjects of each reason. The first one for which a contract has a line provides the line."""
 
 LINES_FOR_ALL = {
     "peer is no trusted proxy": "IKD_TRUSTED_PROXIES=127.0.0.0/8,::1,192.0.2.10",
@@ -204,9 +204,9 @@ LINES_FOR_ALL = {
 }
 
 
-def line_that_cures(contract: str, reason: str) -> str:
-    """Return the line of a proxy's configuration that cures a mistake, "" if no line does."""
-    name, parts = mistake_words.parted(reason)
+def fixing_line(contract: str, reason: str) -> str:
+    """Return the line of a proxy's configuration that fixes a mistake; empty if there is no such line."""
+    name, parts = mistake_words.template_and_parts(reason)
     if name in LINES_FOR_ALL:
         return LINES_FOR_ALL[name]
     topics = HEADERS_OF_VALUES.get(name, (name, *parts[:1]))

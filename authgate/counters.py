@@ -1,6 +1,6 @@
-"""Counters and histograms of this process, which /metrics publishes. Their number of series is bounded.
+"""Counters and histograms of this process for /metrics. The number of series is limited.
 
-A label is never a text of a client: it is one of a fixed list, or a name that administrators chose.
+A label never contains a client's text. Its value is from a fixed list, or a name that administrators chose.
 """
 
 from __future__ import annotations
@@ -9,10 +9,10 @@ import threading
 from bisect import bisect_left
 
 Numbers = dict[str, float]
-"""By series: `name` or `name{label="value"}`."""
+"""Numbers by series. A series is `name` or `name{label="value"}`."""
 
 MOST_SERIES = 100
-"""Series of one counter. Further ones are counted under OTHER."""
+"""Series that one counter may have. Further series are counted under OTHER."""
 
 OTHER = "other"
 
@@ -32,7 +32,7 @@ class LabelledCounter:
         self._lock = threading.Lock()
 
     def cell(self, *values: str) -> list[float]:
-        """Return the list whose only item is a series' count. One thread may add to it without a lock."""
+        """Return a list with one item, the count of a series. One thread may add to it without a lock."""
         found = self._cells.get(values)
         if found is None:
             with self._lock:
@@ -42,7 +42,7 @@ class LabelledCounter:
         return found
 
     def add(self, *values: str, amount: float = 1) -> None:
-        """Add to the series with these values of the labels. Any thread may call it."""
+        """Add `amount` to the series with these label values. Any thread may call it."""
         cell = self.cell(*values)
         with self._lock:
             cell[0] += amount
@@ -61,7 +61,7 @@ class LabelledCounter:
 
 
 class Histogram:
-    """Durations in seconds, counted in BUCKETS, with one label at most."""
+    """A histogram of durations in seconds, with BUCKETS and at most one label."""
 
     def __init__(self, name: str, label: str = "") -> None:
         self._name, self._label = name, label
@@ -70,7 +70,7 @@ class Histogram:
         self._lock = threading.Lock()
 
     def observe(self, seconds: float, value: str = "", weight: int = 1) -> None:
-        """Count a duration, `weight` times. A clock that was set back makes it 0."""
+        """Count a duration `weight` times. A negative duration counts as 0: a clock may be set back."""
         seconds = max(0.0, seconds)
         at = bisect_left(BUCKETS, seconds)
         with self._lock:
@@ -81,7 +81,7 @@ class Histogram:
             self._sums[value] = self._sums.get(value, 0.0) + seconds * weight
 
     def numbers(self) -> Numbers:
-        """Return the buckets, which are cumulative in Prometheus, the sum and the count."""
+        """Return the sum, the count and the buckets, which are cumulative as Prometheus expects."""
         found: Numbers = {}
         with self._lock:
             counted = [(value, list(counts), self._sums[value]) for value, counts in self._counts.items()]
@@ -112,11 +112,12 @@ def _escaped(value: str) -> str:
 # ---- what is counted --------------------------------------------------------------------------------------
 
 SESSION = ("allowed", "session")
-"""Answer and reason of a check that a session let in."""
+"""Answer and reason of a check that a session admitted."""
 
 checks = LabelledCounter("ikd_checks_total", "contract", "answer", "reason", most=200)
 known_checks = LabelledCounter("ikd_checks_total", "contract")
-"""Checks that a session let in, answered from a known head: a part of `checks`, which costs them less."""
+"""Checks that a session admitted, answered from a cached head. They belong to `checks`; a separate counter is
+faster."""
 
 check_seconds = Histogram("ikd_check_seconds", "way")
 page_seconds = Histogram("ikd_page_seconds", "status")
@@ -141,7 +142,7 @@ FAILED_SIGN_INS = {
 
 
 def note_event(kind: str, methods: object = None) -> None:
-    """Count an audit event. `methods` are those of a sign-in, in its details."""
+    """Count an audit event. `methods` are the methods of a sign-in, from the event's details."""
     events.add(kind)
     if kind in FAILED_SIGN_INS:
         sign_ins.add(*FAILED_SIGN_INS[kind])
@@ -151,7 +152,7 @@ def note_event(kind: str, methods: object = None) -> None:
 
 
 def numbers() -> Numbers:
-    """Return what this process counted."""
+    """Return all numbers that this process counted."""
     found: Numbers = {}
     for each in ALL:
         found |= each.numbers()

@@ -1,4 +1,4 @@
-"""Which triggers a database has."""
+"""The search for triggers that a database has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Secrets at rest: encrypted in the database, and useless without the installation's key."""
+"""Encryption of secrets in the database. They are useless without the installation's key."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from django.db.models.query_utils import DeferredAttribute
 
 
 class Undecryptable(Exception):
-    """No key of this installation opens a secret."""
+    """No key of this installation decrypts a secret."""
 
     def __init__(self) -> None:
         super().__init__(
@@ -32,7 +32,7 @@ def _key(text: str) -> bytes:
 
 
 class Secret:
-    """A secret as the database keeps it. Only `reveal` gives it; pages and logs show dots."""
+    """A secret as the database stores it. Only `reveal` returns the plain text; pages and logs show dots."""
 
     __slots__ = ("_token",)
 
@@ -44,7 +44,7 @@ class Secret:
         return cls(fernet().encrypt(plain.encode()).decode() if plain else "")
 
     def reveal(self) -> str:
-        """Return the secret, "" if there is none. Raises Undecryptable."""
+        """Return the plain text, or "" if there is no secret. Raises Undecryptable."""
         if not self._token:
             return ""
         try:
@@ -76,14 +76,14 @@ class Secret:
 
 
 class _SecretAttribute(DeferredAttribute):
-    """Whatever is assigned becomes a `Secret` at once: no plain text waits in an object for its saving."""
+    """A model attribute that turns assigned text into a `Secret` at once, so it never holds plain text."""
 
     def __set__(self, instance: models.Model, value: Any) -> None:
         instance.__dict__[self.field.attname] = self.field.to_python(value)
 
 
 class EncryptedField(models.TextField):  # type: ignore[type-arg]
-    """A secret. Text is encrypted when it is saved; reading returns a `Secret`, never the text."""
+    """A field with a secret. Assigned text is encrypted at once; reading returns a `Secret`."""
 
     descriptor_class = _SecretAttribute
 

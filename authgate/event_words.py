@@ -1,4 +1,4 @@
-"""Audit events in the reader's language. Rows keep machine names, so that old rows have words, too."""
+"""Texts of audit events in the reader's language. Rows contain machine names, so old rows have texts too."""
 
 from __future__ import annotations
 
@@ -504,7 +504,7 @@ REASONS: dict[str, _StrPromise] = {
 
 
 class Phrases:
-    """Machine names with their words. `{}` in a name is a part that varies: the words show it for `%s`."""
+    """Texts for machine names. `{}` in a name stands for a part that varies; the text shows it for `%s`."""
 
     def __init__(self, words: Mapping[str, _StrPromise]) -> None:
         self.words = words
@@ -513,12 +513,12 @@ class Phrases:
         self._found = lru_cache(maxsize=1024)(self._find)
 
     def __call__(self, name: str) -> str:
-        """Return the words for a machine name, or an empty text where there are none."""
-        template, parts = self.parted(name)
+        """Return the text for a machine name, or an empty string if there is none."""
+        template, parts = self.template_and_parts(name)
         return str(self.words[template]) % parts if parts else str(self.words.get(template, ""))
 
-    def parted(self, name: str) -> tuple[str, tuple[str, ...]]:
-        """Return the name in the table, and the parts that vary. An unknown name is returned as it is."""
+    def template_and_parts(self, name: str) -> tuple[str, tuple[str, ...]]:
+        """Return the name in the table and the parts that vary. Return an unknown name unchanged."""
         return self._found(name)
 
     def _find(self, name: str) -> tuple[str, tuple[str, ...]]:
@@ -538,7 +538,7 @@ reason_words = Phrases(REASONS)
 
 
 def label_of(kind: str) -> str:
-    """Return the name of a kind of event, or its machine name without words."""
+    """Return the label of a kind of event, or its machine name if it has no label."""
     return str(EVENTS[kind].label) if kind in EVENTS else kind
 
 

@@ -1,4 +1,4 @@
-"""Whether a sign-in has the second factor that a rule, a group or the installation requires."""
+"""The policy for second factors: whether a sign-in has what a rule, a group or the installation requires."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from authgate.decision.rules import Decision
 
 ANY_FACTOR, PASSKEY = "recent second factor", "passkey"
-"""Kinds of proofs that rules ask for. Each is also the reason of the decision that lacks it."""
+"""Kinds of proofs that rules require. Each is also the reason of a decision that lacks this proof."""
 
 
 def proof_of(minutes: int | None, passkey: bool) -> tuple[str, float] | None:
-    """Return the proof that a rule asks for, and for how many seconds it counts; None without one."""
+    """Return the proof that a rule requires and the seconds for which it counts; None if it requires none."""
     if minutes is None and not passkey:
         return None
     longest = settings.IKD_SECOND_FACTOR_LIFETIME or math.inf
@@ -30,7 +30,7 @@ def proof_of(minutes: int | None, passkey: bool) -> tuple[str, float] | None:
 
 
 def proofs_of(second_factor_at: datetime | None, passkey_at: datetime | None) -> dict[str, float]:
-    """Return when a sign-in gave each kind of proof last, in Unix time."""
+    """Return the Unix time at which a sign-in last gave each kind of proof."""
     given = {}
     if second_factor_at is not None:
         given[ANY_FACTOR] = second_factor_at.timestamp()
@@ -40,12 +40,12 @@ def proofs_of(second_factor_at: datetime | None, passkey_at: datetime | None) ->
 
 
 def step_up_page(decision: Decision) -> str:
-    """Return the page that asks for what a decision lacks."""
+    """Return the path of the page that asks for the proof that a decision lacks."""
     return reverse("passkey_required" if decision.reason == PASSKEY else "second_factor")
 
 
 def in_strict_group(user: str) -> Exists:
-    """Return the condition "is in a group that requires a second factor"; `user` is the path to the user."""
+    """Return the condition "is in a group that requires a second factor". `user` is the path to the user."""
     return Exists(
         get_user_model().groups.through.objects.filter(
             user_id=OuterRef(user), group__strict_group__isnull=False
@@ -54,29 +54,30 @@ def in_strict_group(user: str) -> Exists:
 
 
 def is_given(at: datetime | None) -> bool:
-    """Return whether a factor given at that moment still counts for a rule that requires one."""
+    """Return whether a factor given at `at` still counts for a rule that requires a second factor."""
     if at is None:
         return False
     lifetime: int = settings.IKD_SECOND_FACTOR_LIFETIME
     return not lifetime or timezone.now() - at < timedelta(seconds=lifetime)
 
 
-def is_owed(
+def is_factor_missing(
     at: datetime | None, remembered_device: bool, is_staff: bool, is_superuser: bool, in_strict_group: bool
 ) -> bool:
-    """Return whether a sign-in opens nothing yet because its user must have a second factor.
+    """Return whether a sign-in grants no access yet because its user must give a second factor.
 
-    A remembered device is enough here, but not for a rule that requires a second factor.
+    `at` is when the sign-in gave a factor. A remembered device is enough here, but not for a rule that
+    requires a second factor.
     """
     if at is not None or remembered_device:
         return False
     return in_strict_group or ((is_staff or is_superuser) and settings.IKD_SECOND_FACTOR_FOR_STAFF)
 
 
-def owes(sign_in: SignIn) -> bool:
-    """Return `is_owed` for a page's sign-in, as `sign_in_of` returns it."""
+def lacks_factor(sign_in: SignIn) -> bool:
+    """Return `is_factor_missing` for a page's sign-in. The sign-in must come from `sign_in_of`."""
     user = sign_in.user
     strict: bool = getattr(sign_in, "in_strict_group")  # noqa: B009  (an annotation)
-    return is_owed(
+    return is_factor_missing(
         sign_in.second_factor_at, sign_in.remembered_device, user.is_staff, user.is_superuser, strict
     )

@@ -1,4 +1,4 @@
-"""The folder IKD_VAR, and the one for temporary files. gunicorn's master uses this, so no Django here."""
+"""The folder IKD_VAR and the folder for temporary files. Without Django: gunicorn's master imports this."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-MEMORY = Path("/dev/shm")  # noqa: S108  # files there have no name after an instant
+MEMORY = Path("/dev/shm")  # noqa: S108  # gunicorn unlinks its files there at once
 SYSTEM = (Path("/tmp"), Path("/var/tmp"))  # noqa: S108
 
 
 class NotWritable(Exception):
-    """A folder that the portal needs and cannot write to, in one line with the cure."""
+    """The portal needs a folder and cannot write to it. The message is one line that includes the fix."""
 
 
 def make_private(folder: Path) -> None:
-    """Create a folder, and its parents, that only this user may enter. Raises OSError.
+    """Create a folder that only this user may enter, and its parents. Raises OSError.
 
-    The mode is set afterwards: the workers' umask would take away the right to enter the folder.
+    The mode is set after creation, because the workers' umask would remove the right to enter the folder.
     """
     for each in reversed([folder, *folder.parents]):
         if not each.is_dir():
@@ -28,7 +28,7 @@ def make_private(folder: Path) -> None:
 
 
 def require_writable(folder: Path) -> None:
-    """Create the folder if need be. Raises NotWritable unless files can be created in it."""
+    """Create the folder if it is missing. Raises NotWritable if no file can be created in it."""
     try:
         make_private(folder)
     except OSError as error:
@@ -40,7 +40,7 @@ def require_writable(folder: Path) -> None:
 
 
 def temporary_folder(var: Path) -> Path:
-    """Return TMPDIR, `tmp` in IKD_VAR, or the system's: the first that takes files. Raises NotWritable."""
+    """Return the first writable folder of TMPDIR, `tmp` in IKD_VAR, and SYSTEM. Raises NotWritable."""
     named, own = os.environ.get("TMPDIR"), var / "tmp"
     if not (named and _takes_files(Path(named))):
         with suppress(OSError):
@@ -62,7 +62,7 @@ def use_temporary_folder(var: Path) -> Path:
 
 
 def heartbeat_folder(temporary: Path) -> Path:
-    """Return where workers show gunicorn's master that they live: memory, so that no disk delays them."""
+    """Return the folder for gunicorn's heartbeat files: in memory if possible, so no disk delays them."""
     return _first_that_takes_files([MEMORY, temporary]) or temporary
 
 

@@ -1,6 +1,7 @@
-"""One-time codes: they carry a sign-in from the portal to a protected origin, once, within a minute.
+"""One-time codes of the hand-over. A code carries a sign-in from the portal to a protected origin.
 
-A code is bound to the origin, to the browser's nonce and to the sign-in. It is stored under its hash.
+A code works once, within a minute. It is bound to the origin, the browser's nonce and the sign-in, and is
+stored under its hash.
 """
 
 from __future__ import annotations
@@ -18,22 +19,22 @@ from authgate.models import SignIn
 from authgate.sign_ins import is_idle, live_sign_ins
 
 CODE_AGE = 60
-"""Seconds that a code is good for."""
+"""Seconds for which a code is valid."""
 
 ROUNDS_LIMIT = 3
-"""Attempts without a cookie after which the browser is told so rather than sent round again."""
+"""Attempts without a cookie. After them the browser gets an error page rather than another redirect."""
 
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A code that opened nothing. `uri` and `rounds` are those of its own attempt, if it was a real one."""
+    """The result for an invalid code. If the code was ours, `uri` and `rounds` are from its attempt."""
 
     uri: str | None = None
     rounds: int = 0
 
 
 def mint(sign_in: SignIn, state: State, key: bytes) -> str:
-    """Create a code that carries `sign_in` to the state's origin, tagged with `key`, and return it."""
+    """Create and return a code that carries `sign_in` to the state's origin, tagged with `key`."""
     code = new_code(secrets.token_bytes(24), key)
     record = {
         "origin": state.origin,
@@ -48,9 +49,9 @@ def mint(sign_in: SignIn, state: State, key: bytes) -> str:
 
 
 def redeem(code: str, *, origin: str, nonce: str) -> tuple[SignIn, str] | Failure:
-    """Redeem a code, and return its sign-in and the URI to continue at. One request alone can redeem it.
+    """Redeem a code. Return its sign-in and the URI to continue at. Only one request can redeem a code.
 
-    Origin and nonce are compared before the code is taken, so that no foreign hand can use it up.
+    Origin and nonce are compared before the code is deleted, so that no attacker can use it up.
     """
     record = caches["codes"].get(_key(code))
     if record is None or record["origin"] != origin or time.time() - record["issued_at"] > CODE_AGE:
@@ -66,7 +67,7 @@ def redeem(code: str, *, origin: str, nonce: str) -> tuple[SignIn, str] | Failur
 
 
 def with_code(uri: str, code: str) -> str:
-    """Return the URI with the code added, so that `without_code` returns the same bytes again."""
+    """Return the URI with the code appended. `without_code` reverses this to the same bytes."""
     return f"{uri}{'&' if '?' in uri else '?'}ikdcode={code}"
 
 

@@ -1,6 +1,7 @@
-"""X-Ikd-Jwt and its keys: the user, signed, so that an application need not trust its network.
+"""The header X-Ikd-Jwt and its keys. The portal signs the user, so applications need not trust their network.
 
-A key is published before it signs and after it has signed: applications keep the key set for minutes.
+A key is published before it signs and after it last signed, because applications cache the key set for
+minutes.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from authgate.models import SigningKey
 log = logging.getLogger("ikd.security")
 
 ALGORITHM = "ES256"
-KEPT_BY_READERS = 300
+KEY_SET_MAX_AGE = 300
 """Seconds for which applications may cache the key set."""
 
-PUBLISHED_BEFORE = timedelta(seconds=2 * KEPT_BY_READERS)
+PUBLISHED_BEFORE = timedelta(seconds=2 * KEY_SET_MAX_AGE)
 PUBLISHED_AFTER = timedelta(hours=1)
 
 
@@ -41,7 +42,7 @@ class Key:
 
 
 class Signer:
-    """Signs with the newest key whose time has come. Without a key it is false."""
+    """Signs with the newest key that may sign already. A signer without keys is false."""
 
     def __init__(self, keys: list[Key]) -> None:
         self.keys = sorted(keys, key=lambda key: key.signs_from)
@@ -65,7 +66,7 @@ def _public(key: Key) -> dict[str, Any]:
 
 
 def load_signer() -> Signer:
-    """Return the signer, with every key that can be decrypted. One query."""
+    """Return a signer with all keys that can be decrypted. One query."""
     keys = []
     for row in SigningKey.objects.all():
         try:
@@ -74,7 +75,7 @@ def load_signer() -> Signer:
             Undecryptable,
             ValueError,
             TypeError,
-        ):  # the feed must be read on
+        ):  # one bad key must not stop the change feed's reader
             log.error("the signing key %s cannot be read", row.kid)
             continue
         if isinstance(private, ec.EllipticCurvePrivateKey):
@@ -83,7 +84,7 @@ def load_signer() -> Signer:
 
 
 def signer_with_a_key() -> Signer:
-    """Return the signer. Create the first key if there is none."""
+    """Return a signer. If there is no key, create the first one."""
     signer = load_signer()
     if not signer:
         make_key(timezone.now())
@@ -101,9 +102,10 @@ def make_key(signs_from: datetime) -> SigningKey:
 
 
 def rotate(*, at_once: bool = False) -> SigningKey:
-    """Create a key that signs as soon as no cached key set lacks it, and delete keys that signed long ago.
+    """Create a key, and delete keys that stopped signing long ago.
 
-    `at_once` is for a stolen key: the new key signs at once, and no other key is published.
+    The new key signs once every cached key set contains it. `at_once` is for a stolen key: the new key signs
+    at once, and no other key is published.
     """
     now = timezone.now()
     with transaction.atomic():
@@ -118,7 +120,7 @@ def rotate(*, at_once: bool = False) -> SigningKey:
 
 @require_safe
 def key_set(request: HttpRequest) -> HttpResponse:
-    """Publish the public keys. Nobody has to sign in for them."""
+    """Return the public keys as a JWK set, without a sign-in."""
     response = HttpResponse(json.dumps(load_signer().key_set()), content_type="application/jwk-set+json")
-    response["Cache-Control"] = f"public, max-age={KEPT_BY_READERS}"
+    response["Cache-Control"] = f"public, max-age={KEY_SET_MAX_AGE}"
     return response

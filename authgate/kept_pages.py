@@ -1,7 +1,7 @@
-"""Addresses that a sign-in needs and that fit into no URL, kept in the database for an hour.
+"""Addresses that a sign-in needs and that are too long for a URL. The database keeps them for an hour.
 
-Only a signed state names one, so its key is no secret. Both limits
-protect against a flood of long addresses.
+Only a signed state names such an address, so its key is no secret. The two limits protect against a flood of
+long addresses.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from authgate.network_limits import network_of
 log = logging.getLogger("ikd.gate")
 
 LONGEST = 11_264
-"""Characters of an address: 8 KiB of page, 2 KiB of fragment, and the origin before them."""
+"""Characters of an address: 8 KiB for the page, 2 KiB for the fragment, and the rest for the origin."""
 
 KEPT_FOR = timedelta(hours=1)
 
 PER_NETWORK = 500
 IN_ALL = 10_000
-"""Addresses kept at once, of one client network and together: about 150 MB at their longest."""
+"""Addresses kept at the same time, per client network and in total. The longest ones take about 150 MB."""
 
 
 def keep(address: str, client: str | None) -> str | None:
-    """Return the key under which an address is kept, or None if it cannot be.
+    """Keep an address and return its key, or None if it is too long or a limit is reached.
 
-    The same address of the same network is kept once, however often it is asked for.
+    The same address from the same network is stored only once.
     """
     if len(address) > LONGEST or not address.isascii():
         return None
@@ -58,7 +58,7 @@ def keep(address: str, client: str | None) -> str | None:
 
 
 def kept(key: str, *, only_of: str | None = None) -> str | None:
-    """Return the address kept under a key; None after its hour, or if it is not of `only_of`'s network."""
+    """Return the address kept under a key; None if it has expired or is not from the network of `only_of`."""
     found = KeptPage.objects.filter(key=key, expires_at__gt=timezone.now()).first()
     if found is not None and only_of is not None and found.network != network_of(only_of):
         return None
@@ -69,9 +69,9 @@ def kept(key: str, *, only_of: str | None = None) -> str | None:
 
 
 def remove_expired(now: datetime) -> int:
-    """Delete up to 500 expired addresses, and return how many.
+    """Delete up to 500 expired addresses, and return their number.
 
-    Skip rows that another transaction deletes now.
+    Skip rows that another transaction is deleting.
     """
     with transaction.atomic():
         over = KeptPage.objects.select_for_update(skip_locked=True).filter(expires_at__lte=now)

@@ -1,4 +1,4 @@
-"""Leases in the database: a job that one process at a time should do."""
+"""Leases in the database, for jobs that only one process should do at a time."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from authgate.models import Lease
 
 
 def hold(name: str, holder: str, seconds: float) -> bool:
-    """Take or extend a lease. Return whether `holder` has it now.
+    """Take or extend a lease for `seconds`. Return whether `holder` has it now.
 
-    A lease that ends later than any clock here would set it was set by a wrong clock, and is free.
+    A lease that ends too far in the future comes from a wrong clock, and counts as free.
     """
     now = timezone.now()
     until = now + timedelta(seconds=seconds)

@@ -1,7 +1,7 @@
-"""A user's groups from rows of the database, with the moment from which they must be read again.
+"""A user's groups from database rows, and the time at which they must be read again.
 
-Queries leave out memberships that have ended: the foreign keys of `accounts.models.membership` do that. They
-go by the database's clock, and this module by the worker's. A membership ends by whichever is first.
+The foreign keys of `accounts.models.membership` leave out ended memberships by the database's clock. This
+module does so by the worker's clock. So a membership ends by the clock that is ahead.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from django.utils.formats import date_format
 from django.utils.translation import gettext
 
 GROUP_FIELDS = ("memberships__ends_at", "groups__pk", "groups__name")
-"""Paths from a user, for the last columns of rows: one row for each group, or one with NULL."""
+"""Paths from a user, for the last columns of a query: one row for each group, or one row with NULL."""
 
 Groups = tuple[tuple[int, str], ...]
 
 
 def with_end(name: str, ends_at: datetime | None) -> str:
-    """Return a name with the end of a membership, such as "staff (until 3 Mar 2027, 09:00 UTC)"."""
+    """Return a name and the end of its membership, such as "staff (until 3 Mar 2027, 09:00 UTC)"."""
     return f"{name} ({until_words(ends_at)})" if ends_at is not None else name
 
 
@@ -32,12 +32,12 @@ def until_words(ends_at: datetime) -> str:
 
 
 def groups_in(rows: Iterable[tuple[Any, ...]], now: float) -> tuple[Groups, float]:
-    """Return the groups, as (id, name), of rows that end in GROUP_FIELDS, and the first end of one.
+    """Return the groups of rows that end in GROUP_FIELDS, as (id, name), and the first end of a membership.
 
-    Both times are Unix time. The end is infinite if no membership has one.
+    Times are Unix time. The end is infinite if no membership ends.
     """
     groups, until = [], math.inf
-    for row in rows:  # not unpacked: each cold check passes here, and rows are wide
+    for row in rows:  # indexed, not unpacked: rows are wide, and each check with a new session runs this
         ends_at, key = row[-3], row[-2]
         if key is None:
             continue
@@ -47,10 +47,10 @@ def groups_in(rows: Iterable[tuple[Any, ...]], now: float) -> tuple[Groups, floa
                 continue
             until = min(until, end)
         groups.append((key, row[-1]))
-    return _alike(tuple(groups)), until
+    return _interned(tuple(groups)), until
 
 
 @lru_cache(maxsize=1024)
-def _alike(groups: Groups) -> Groups:
-    """Return these groups as the object that everybody in them shares."""
+def _interned(groups: Groups) -> Groups:
+    """Return an equal tuple, shared by all users with the same groups, which saves memory."""
     return groups

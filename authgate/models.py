@@ -25,14 +25,14 @@ from authgate.validation import (
 )
 
 LONGEST_TEXT = 500
-"""Characters of an application's own words: every refused page loads them."""
+"""Characters of an application's own texts, because every refused page loads them."""
 
 LONGEST_MAINTENANCE = 1440
-"""Minutes after which clients are asked to try again at the latest: a day."""
+"""Minutes after which clients may be asked to try again: a day."""
 
 
 class Application(models.Model):
-    """What an administrator protects."""
+    """An application that an administrator protects."""
 
     class UserHeader(models.TextChoices):
         USERNAME = "username", _("username")
@@ -54,7 +54,7 @@ class Application(models.Model):
         ),
     )
     locked_down_at = models.DateTimeField(_("locked down"), null=True, blank=True, editable=False)
-    """When an administrator locked it down. It is disabled until that is undone."""
+    """When an administrator locked it down. Until that is undone, the application is disabled."""
 
     refusal_text = models.TextField(
         _("text on the refused page"),
@@ -226,12 +226,12 @@ def new_icon_key() -> str:
 
 
 class Icon(models.Model):
-    """An application's icon, drawn again from the upload."""
+    """An application's icon, re-encoded from the upload."""
 
     application = models.OneToOneField(
         Application, models.CASCADE, primary_key=True, related_name="icon", verbose_name=_("application")
     )
-    # Drawn by lot and no digest: who has a picture could otherwise ask whether anything here shows it.
+    # Random rather than a digest: otherwise a client with a picture could find out whether it is used here.
     key = models.CharField(max_length=32, unique=True, editable=False, default=new_icon_key)
     content = models.BinaryField(editable=False)
 
@@ -243,7 +243,7 @@ class Icon(models.Model):
 
 
 class Favourite(models.Model):
-    """An application that a user wants first in the launcher."""
+    """An application that a user's launcher shows first."""
 
     user = models.ForeignKey(settings.AUTH_USER_MODEL, models.CASCADE, related_name="+")
     application = models.ForeignKey(Application, models.CASCADE, related_name="+")
@@ -312,7 +312,7 @@ class Origin(models.Model):
 
 
 LONGEST_PROOF = 43_200
-"""Minutes within which a rule can want a second factor: 30 days."""
+"""The longest time, in minutes, that a rule can set for a second factor: 30 days."""
 
 
 class Rule(models.Model):
@@ -388,7 +388,7 @@ class Rule(models.Model):
         return f"{self.path} → {self.get_who_display()}"
 
     validated_with_siblings = False
-    """Set if all rules of the application are saved together and validated as a whole."""
+    """Whether all rules of the application are validated together, because a form saves them together."""
 
     def clean(self) -> None:
         errors = {}
@@ -408,7 +408,7 @@ class Rule(models.Model):
             self.refuse_other_case(siblings.values_list("path", flat=True))
 
     def refuse_other_case(self, paths: Iterable[str]) -> None:
-        """Raise ValidationError if one of `paths` is this one in other letter case."""
+        """Raise ValidationError if one of `paths` equals this rule's path in other letter case."""
         for path in paths:
             if path != self.path and path.casefold() == self.path.casefold():
                 message = _(
@@ -419,7 +419,7 @@ class Rule(models.Model):
 
 
 class SignIn(models.Model):
-    """One portal session of one user in one browser. Its gate sessions end with it."""
+    """A user's portal session in one browser. Its gate sessions end with it."""
 
     uuid = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
     user = models.ForeignKey(
@@ -449,7 +449,7 @@ class SignIn(models.Model):
 
 
 class GateSession(models.Model):
-    """A browser's session on one protected origin, child of a sign-in."""
+    """A browser's session on one protected origin. It belongs to a sign-in."""
 
     sign_in = models.ForeignKey(
         SignIn, models.CASCADE, related_name="gate_sessions", verbose_name=_("sign-in")
@@ -475,7 +475,7 @@ class GateSession(models.Model):
 
 
 class AuditEvent(models.Model):
-    """An event that an administrator may have to account for. Append-only."""
+    """An event for which an administrator may be accountable. Append-only."""
 
     at = models.DateTimeField(_("time"), db_index=True)
     kind = models.CharField(_("event"), max_length=40)
@@ -526,7 +526,7 @@ class ConfigurationEvent(models.Model):
 
 
 class KeyRow(models.Model):
-    """A private key that signs from a moment on. Each kind of signature has a table of its own."""
+    """A private key that signs from a certain time on. Each kind of signature has its own table."""
 
     kid = models.CharField(max_length=40, unique=True)
     private_key = EncryptedField(editable=False)
@@ -543,11 +543,11 @@ class KeyRow(models.Model):
 
 
 class SigningKey(KeyRow):
-    """A key of the portal's own, which signs X-Ikd-Jwt."""
+    """A private key that signs X-Ikd-Jwt."""
 
 
 class Change(models.Model):
-    """A row of the change feed, which makes workers forget. Database triggers write it."""
+    """A row of the change feed. Database triggers write it, and workers then forget what they hold."""
 
     kind = models.CharField(max_length=16)
     key = models.BigIntegerField(null=True)
@@ -561,10 +561,10 @@ class Change(models.Model):
 
 
 class JournalEntry(models.Model):
-    """A change of a row that access depends on. Append-only: database triggers write it and guard it.
+    """A change of a row that access depends on. Append-only: database triggers write and protect it.
 
-    `change` is the same for the rows that one transaction changed together; None if that is not known.
-    `person`, `team` and `application` are keys of a user, a group and an application that it is about.
+    `change` is the same for all rows that one transaction changed; None if that is not known. `person`,
+    `team` and `application` are the keys of the user, group and application that the change concerns.
     """
 
     at = models.DateTimeField(_("time"), db_index=True)
@@ -578,7 +578,7 @@ class JournalEntry(models.Model):
     team = models.BigIntegerField(null=True)
     application = models.BigIntegerField(null=True)
     is_baseline = models.BooleanField(default=False)
-    """Whether it is a row as the journal found it when it began."""
+    """Whether this entry is a row's content at the time when the journal began."""
 
     class Meta:
         verbose_name = pgettext_lazy("journal", "change")
@@ -602,7 +602,7 @@ class JournalEntry(models.Model):
 
 
 class JournalContext(models.Model):
-    """What SQLite's triggers of the journal need to know of a transaction. Outside of one it is empty."""
+    """Data of the current transaction for the journal's triggers on SQLite. Empty outside of transactions."""
 
     id = models.PositiveSmallIntegerField(primary_key=True)
     actor = models.CharField(max_length=150)
@@ -616,7 +616,7 @@ class JournalContext(models.Model):
 
 
 class JournalGap(models.Model):
-    """A time of which the journal does not know every change. Its end is None while that goes on."""
+    """A period in which the journal lacks changes. Its end is None while the period continues."""
 
     BEGINNING, RETENTION, RESTORED, MIGRATION = "beginning", "retention", "restored", "migration"
 
@@ -632,7 +632,7 @@ class JournalGap(models.Model):
 
 
 class Lease(models.Model):
-    """The right of one process to do a job that no two processes should do at once."""
+    """The right of one process to do a job that only one process should do at a time."""
 
     name = models.CharField(primary_key=True, max_length=40)
     holder = models.CharField(max_length=40)
@@ -646,7 +646,7 @@ class Lease(models.Model):
 
 
 class DoctorReport(models.Model):
-    """The findings of the last configuration test of an application; without one, of the portal itself."""
+    """The findings of an application's last configuration test; without an application, of the portal's."""
 
     application = models.OneToOneField(
         Application, models.CASCADE, null=True, related_name="doctor_report", verbose_name=_("application")
@@ -663,7 +663,7 @@ class DoctorReport(models.Model):
 
 
 class KeptPage(models.Model):
-    """An address on its way through a sign-in that is too long for a URL, or has a fragment.
+    """An address that a sign-in returns to, and that is too long for a URL or has a fragment.
 
     The signed state of the attempt names it by `key`.
     """
@@ -682,11 +682,11 @@ class KeptPage(models.Model):
 
 
 class RequestCount(models.Model):
-    """How many requests of a person an application's rule decided about on a day, by method.
+    """A day's number of requests from a person that an application's rule decided, by method.
 
-    `person` is a user's id, 0 for visitors who are not signed in. `rule` is the one that admitted, or the
-    first of those that did not; 0 if no rule covers the path. No foreign keys: workers write in batches, and
-    a row that was deleted meanwhile must not make a batch fail.
+    `person` is a user's id; 0 for visitors who are not signed in. `rule` is the rule that admitted, or the
+    first rule that did not; 0 if no rule covers the path. There are no foreign keys: workers write in
+    batches, and a row that was deleted meanwhile must not make a batch fail.
     """
 
     day = models.DateField(db_index=True)
@@ -714,10 +714,10 @@ class RequestCount(models.Model):
 
 
 class TrialCount(models.Model):
-    """How a rule that only watches would have decided a day's requests of a person.
+    """The decisions that a rule which only watches would have made on a person's requests of a day.
 
-    `version` stands for the rule as it was then, and `person` is a user's id, 0 for visitors. `change` is
-    what the rule would have changed. No foreign key to the rule: see `RequestCount`.
+    `version` identifies the rule's content at that time. `person` is a user's id; 0 for visitors. `change` is
+    what the rule would have changed. There is no foreign key to the rule: see `RequestCount`.
     """
 
     class Change(models.TextChoices):

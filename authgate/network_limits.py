@@ -7,10 +7,10 @@ from ipaddress import IPv6Address
 
 
 class WrongTries:
-    """Wrong credentials by client address: a bucket for each that runs out at a steady rate.
+    """Limits wrong credentials per client network, with a leaky bucket for each.
 
-    It bounds what junk costs the database, nothing else: 256 random bits are not guessed. Whatever
-    memory holds still opens.
+    It only limits the database load of wrong credentials. Nobody can guess 256 random bits. Credentials that
+    memory holds are still accepted.
     """
 
     BUCKET, A_SECOND, ADDRESSES = 30.0, 2.0, 4096
@@ -34,7 +34,7 @@ class WrongTries:
 
 
 def network_of(client: str | None) -> str:
-    """Return the network that a client address counts for: itself, or the /64 of an IPv6 address."""
+    """Return the network of a client address: an IPv4 address itself, or the /64 of an IPv6 address."""
     if client is None:
         return "unknown"
     if ":" not in client:

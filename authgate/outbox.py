@@ -1,4 +1,4 @@
-"""Log lines and mails about a change, held back until it is known whether the change stays."""
+"""The outbox: log lines and mails about a change wait in it until the change is final."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _held: ContextVar[list[Act] | None] = ContextVar("held", default=None)
 
 
 def send(act: Act) -> None:
-    """Call a function now, or hold it back inside `hold`."""
+    """Call a function now; inside `hold`, hold it back."""
     held = _held.get()
     if held is None:
         act()
@@ -22,7 +22,7 @@ def send(act: Act) -> None:
 
 @contextmanager
 def hold() -> Iterator[list[Act]]:
-    """Hold back what is sent inside, and yield it as a list. The caller releases or drops it."""
+    """Hold back all calls inside the `with` block, and yield their list. The caller releases or drops it."""
     held: list[Act] = []
     token = _held.set(held)
     try:
@@ -32,6 +32,6 @@ def hold() -> Iterator[list[Act]]:
 
 
 def release(held: list[Act]) -> None:
-    """Send what `hold` held back, in order. Inside another `hold`, that one holds it back."""
+    """Make the calls that `hold` held back, in order. Inside another `hold`, that one holds them back."""
     for act in held:
         send(act)

@@ -1,4 +1,4 @@
-"""What the server knows of a request: its raw headers, and who sent it through which proxies."""
+"""The sender of a request: its raw headers, the peer of the socket, and the client behind the proxies."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ from authgate.decision.target import BadTarget, client_from, is_within
 from authgate.network_limits import network_of
 
 SENT_TARGET = "target"
-"""Where the front keeps the request target in the scope's state."""
+"""The key of the request target in the ASGI scope's state."""
 
 ABORT = "abort"
-"""The key of the function that ends the connection at once, with or without data left to send."""
+"""The key of the function that closes the connection at once and drops unsent data."""
 
 TURNED_AWAY = "turned away"
-"""Where it says that too many wait for the provider that this request would ask."""
+"""The key of the flag that too many requests wait for the provider of this request."""
 
 OVERLOADED = "overloaded"
-"""Where it says that too many forms wait."""
+"""The key of the flag that too many forms wait."""
 
 NEVER_A_LIST = (FORWARDED | HOST_AND_SCHEME | ORIGINAL) - {b"x-forwarded-for"}
 
 
 def raw_headers(request: HttpRequest) -> list[tuple[bytes, bytes]]:
-    """Return a request's headers as sent, names in lower case, repeated ones repeated.
+    """Return a request's headers as sent, with names in lower case. Repeated headers stay repeated.
 
-    Our server hands them through; under `runserver` they are rebuilt from META, where doubled ones are
-    joined with a comma, which contracts refuse.
+    Our server passes them on unchanged. Under `runserver` they are rebuilt from META, where repeated headers
+    are joined with a comma. Headers that are never lists are split again, so that contracts refuse them.
     """
     scope = request.META.get("asgi.scope")
     if scope is not None:
@@ -46,9 +46,9 @@ def raw_headers(request: HttpRequest) -> list[tuple[bytes, bytes]]:
 
 
 def peer_from(address: str) -> str:
-    """Return the canonical address of a socket's other end: a socket on `[::]` shows IPv4 mapped into IPv6.
+    """Return the canonical address of a socket's peer. A socket on `[::]` shows IPv4 mapped into IPv6.
 
-    A text that is no address is returned as it is, and is no trusted peer.
+    A text that is not an address is returned unchanged, and is never a trusted peer.
     """
     try:
         return client_from(address)
@@ -57,7 +57,7 @@ def peer_from(address: str) -> str:
 
 
 def peer_address(request: HttpRequest) -> str | None:
-    """Return the address of the socket's other end; None for a Unix socket."""
+    """Return the address of the socket's peer; None for a Unix socket."""
     scope = request.META.get("asgi.scope")
     if scope is not None:
         return peer_from(scope["client"][0]) if scope.get("client") else None
@@ -66,25 +66,25 @@ def peer_address(request: HttpRequest) -> str | None:
 
 
 def sent_target(request: HttpRequest) -> bytes | None:
-    """Return the request target as sent (RFC 9112, section 3.2); None if only a decoded form is left."""
+    """Return the request target as sent (RFC 9112, section 3.2); None if only its decoded form is known."""
     scope = request.META.get("asgi.scope")
     return None if scope is None else scope["state"].get(SENT_TARGET)
 
 
 def is_turned_away(request: HttpRequest) -> bool:
-    """Return whether a request must not ask a provider: it had waited for its turn too long."""
+    """Return whether a request must not contact a provider, because it has waited too long for its turn."""
     scope = request.META.get("asgi.scope")
     return scope is not None and scope["state"].get(TURNED_AWAY, False)
 
 
 def is_overloaded(request: HttpRequest) -> bool:
-    """Return whether a form had waited for its turn too long, so that it must not be worked on."""
+    """Return whether a form must not be processed, because it has waited too long for its turn."""
     scope = request.META.get("asgi.scope")
     return scope is not None and scope["state"].get(OVERLOADED, False)
 
 
 def is_trusted_peer(peer: str | None) -> bool:
-    """Return whether a peer may describe the original request. A Unix socket is guarded by its mode."""
+    """Return whether a peer may describe the original request. The file mode protects a Unix socket."""
     return peer is None or is_within(peer, tuple(settings.IKD_TRUSTED_PROXIES))
 
 
@@ -100,7 +100,7 @@ def client_of(headers: list[tuple[bytes, bytes]], peer: str | None) -> str | Non
 
 
 def client_network(scope: Any) -> str:
-    """Return the network of the client of an ASGI scope: requests of one network wait in one line."""
+    """Return the network of an ASGI scope's client. Requests of one network wait in the same queue."""
     peer = peer_from(scope["client"][0]) if scope.get("client") else None
     return network_of(client_of(scope["headers"], peer) or "")
 

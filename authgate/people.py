@@ -1,4 +1,4 @@
-"""What the gate asks of the app that keeps users, their credentials and their providers.
+"""The interface between the gate and the app that stores users, their credentials and their providers.
 
 That app implements `People` and registers itself when Django starts. The gate never imports it.
 """
@@ -18,23 +18,23 @@ if TYPE_CHECKING:
 
 
 class People(Protocol):
-    """Users' addresses, their credentials for programs, and the providers that they sign in with."""
+    """The gate's access to e-mail addresses, credentials for programs, and sign-in providers of users."""
 
     def has_verified_address(self, user: str) -> Exists:
-        """Return the condition "the user's address is verified".
+        """Return the condition "the user's e-mail address is verified".
 
         `user` is the path to the user, or "pk" in a query for users.
         """
 
     def load_tokens(self, digests: list[bytes]) -> dict[bytes, Program]:
-        """Return what API tokens stand for, by their digests. Two queries.
+        """Return the programs of API tokens, by the tokens' digests. Two queries.
 
-        A token is left out if it has ended, or if its user is disabled or lacks a required second factor.
-        Its end in time is left to `Program.counts`.
+        A token is left out if it was ended, or if its user is disabled or lacks a required second factor.
+        `Program.counts` compares its expiry.
         """
 
     def token_named(self, user_id: int, name: str) -> bytes | None:
-        """Return the digest of a user's API token by its name, a live one before ended ones. One query."""
+        """Return the digest of a user's API token with a name. A live token is preferred. One query."""
 
     def load_issuers(self) -> frozenset[str]:
         """Return the issuers whose JWTs are credentials for programs. One query."""
@@ -42,18 +42,18 @@ class People(Protocol):
     def load_credential(
         self, key: bytes, headers: RequestHeaders, memory: Memory
     ) -> tuple[Program | None, bool]:
-        """Return what a program's credential stands for, and whether memory may keep the answer."""
+        """Return the program of a credential, or None, and whether memory may keep this answer."""
 
     def touch_tokens(self, tokens: list[int], at: datetime) -> None:
-        """Note that API tokens were used at a moment, unless a use shortly before it is noted."""
+        """Record that API tokens were used at `at`, unless a use shortly before is recorded."""
 
     def provider_tokens(self, sign_in_id: int | None) -> Tokens:
-        """Return the provider's tokens of a sign-in for applications, renewed if they expire soon."""
+        """Return a sign-in's provider tokens for applications. Tokens that expire soon are refreshed."""
 
     def provider_sign_out(self, sign_in_id: int | None, then: str | None) -> str | None:
-        """Return the portal's page that leads to the sign-out at the provider of a sign-in.
+        """Return the URL of the portal's page that leads to the sign-out at a sign-in's provider.
 
-        None if the sign-in came without a provider. `then` is a validated URL to continue at. The sign-in
+        Return None if the sign-in used no provider. `then` is a validated URL to continue at. The sign-in
         must have ended before a browser requests the page.
         """
 
@@ -67,5 +67,5 @@ def register(implementation: People) -> None:
 
 
 def people() -> People:
-    """Return the registered implementation. Raise IndexError before Django is set up."""
+    """Return the registered implementation. Raises IndexError before Django is set up."""
     return _registered[0]

@@ -1,4 +1,4 @@
-"""Permissions in the reader's language. The database has Django's English names."""
+"""Names of permissions in the reader's language. The database contains Django's English names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploaded pictures, drawn again: nothing else that a file carries is stored or served."""
+"""Uploaded pictures. The portal re-encodes them, so that nothing else in a file is stored or served."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from authgate.models import new_icon_key
 
 LARGEST_UPLOAD = 2_000_000
 MOST_PIXELS = 16_000_000
-"""A file of a few kilobytes may claim to be a picture that fills the machine's memory."""
+"""Pixels of a picture, at most. A file of a few kilobytes can declare a picture that fills the memory."""
 FORMATS = ("PNG", "JPEG", "WEBP")
 CONTENT_TYPE = "image/webp"
 
 
-def redrawn(upload: UploadedFile[bytes], box: tuple[int, int]) -> bytes:
-    """Return the picture as WebP, no larger than `box`. Raise ValidationError with what to do instead."""
-    from PIL import Image, ImageOps  # 3 MB that only uploads need
+def reencoded(upload: UploadedFile[bytes], box: tuple[int, int]) -> bytes:
+    """Return the picture as WebP, at most as large as `box`. Raises ValidationError with the fix."""
+    from PIL import Image, ImageOps  # imported here, because only uploads need its 3 MB
 
     if (upload.size or 0) > LARGEST_UPLOAD:
         raise ValidationError(_("The picture is larger than 2 MB. Use a smaller one."))
@@ -46,9 +46,9 @@ def redrawn(upload: UploadedFile[bytes], box: tuple[int, int]) -> bytes:
 
 
 class PictureField(forms.FileField):
-    """An upload that may be left empty. Its value is the picture as `redrawn` returns it, or None.
+    """An optional upload. Its value is the picture as `reencoded` returns it, or None.
 
-    In a form it is named `<name>_file`, beside a box `remove_<name>`.
+    A form names it `<name>_file`, and has a checkbox `remove_<name>`.
     """
 
     def __init__(self, label: Any, help_text: Any, *, box: tuple[int, int]) -> None:
@@ -58,12 +58,12 @@ class PictureField(forms.FileField):
 
     def clean(self, data: Any, initial: Any = None) -> bytes | None:
         upload = super().clean(data, initial)
-        return redrawn(upload, self.box) if upload else None
+        return reencoded(upload, self.box) if upload else None
 
 
 @dataclass(frozen=True, slots=True)
 class PictureChange:
-    """What a form says of a picture: another one, or none."""
+    """A change that a form makes to a picture: a new picture, or its removal."""
 
     content: bytes | None
 
@@ -73,13 +73,13 @@ class PictureChange:
 
 
 def picture_change(form: forms.BaseForm, name: str) -> PictureChange | None:
-    """Return what to do with the picture, or None to leave it as it is."""
+    """Return a form's change of the picture, or None if the form leaves it unchanged."""
     content: bytes | None = form.cleaned_data.get(f"{name}_file")
     return PictureChange(content) if content or form.cleaned_data.get(f"remove_{name}") else None
 
 
 def save_picture(rows: models.Manager[Any], form: forms.BaseForm, name: str, **owner: Any) -> None:
-    """Replace or remove the one picture of an owner. A new picture has a new key, so a new address."""
+    """Replace or remove an owner's picture. A new picture has a new key, and therefore a new URL."""
     change = picture_change(form, name)
     if change is None:
         return

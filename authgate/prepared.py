@@ -1,6 +1,6 @@
-"""Queries that the ORM compiles once and that then run with other values.
+"""Prepared queries: the ORM compiles them once, and they run many times with other values.
 
-Compiling a query for sessions takes the ORM longer than SQLite takes to run it for 64 of them.
+The ORM needs more time to compile the query for sessions than SQLite needs to run it for 64 sessions.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from django.db import DEFAULT_DB_ALIAS, connections
 from django.db.models import Model, QuerySet
 
 SIZES = (1, 4, 16, 64, 128, 256, 512)
-"""Numbers of digests that a query is compiled for. A shorter list is filled up with its last digest."""
+"""Numbers of digests for which a query is compiled. A shorter list is filled up with its last digest."""
 
 DIGEST_LENGTH = 32
 
@@ -23,7 +23,7 @@ Row = TypeVar("Row", bound=Model)
 
 
 class _Conversion(NamedTuple):
-    """What converts the values of a column, and whether it converts NULL too."""
+    """The function that converts the values of a column, and whether it converts NULL too."""
 
     column: int
     convert: Callable[[Any], Any]
@@ -34,11 +34,11 @@ class _Conversion(NamedTuple):
 class _Compiled:
     sql: str
     sent: str
-    """What reaches the database: on SQLite, Django writes the places as question marks."""
+    """The SQL that the database receives. On SQLite, Django writes placeholders as question marks."""
 
     values: tuple[Any, ...]
     places: tuple[int, ...]
-    """Where among `values` the digests stand."""
+    """The positions of the digests among `values`."""
 
     conversions: tuple[_Conversion, ...]
 
@@ -78,10 +78,10 @@ Value = int | str | datetime
 
 
 class PreparedLookup:
-    """A query with a few values that vary. `build` gets examples of them and returns a `values_list`.
+    """A query with a few values that vary. `build` receives examples of them and returns a `values_list`.
 
-    The examples tell the types of the values, and which places of the query they take. Nothing in the query
-    itself may equal one of them.
+    The examples show the types of the values and their positions in the query. No constant of the query may
+    equal an example.
     """
 
     def __init__(self, build: Callable[..., QuerySet[Any, Any]], *types: type[Value]) -> None:
@@ -103,7 +103,7 @@ class PreparedLookup:
         return _fetched(compiled, filled, connection)
 
     def _compile(self, connection: Any) -> tuple[_Compiled, tuple[int, ...]]:
-        """Return the compiled query, and for each of its places the number of the value."""
+        """Return the compiled query, and the index of the value for each of its positions."""
         examples = [_adapted(example, connection) for example in self._examples]
         compiled = _compile(self._build(*self._examples), connection, lambda value: value in examples)
         which = tuple(examples.index(compiled.values[place]) for place in compiled.places)
@@ -113,14 +113,14 @@ class PreparedLookup:
 
 
 class PreparedInsert:
-    """An INSERT of a few rows of a model, made once for each number of rows. It sends no signals."""
+    """An INSERT of a few rows of a model, compiled once for each number of rows. It sends no signals."""
 
     def __init__(self, model: type[Model]) -> None:
         self._model = model
         self._compiled: dict[tuple[str, int], str] = {}
 
     def insert(self, *rows: Model) -> None:
-        """Insert the rows by one query. A single row gets its key."""
+        """Insert the rows with one query. A single row gets its primary key."""
         connection: Any = connections[DEFAULT_DB_ALIAS]
         fields = [field for field in self._model._meta.concrete_fields if not field.primary_key]
         sql = self._compiled.get((connection.vendor, len(rows)))
@@ -146,12 +146,12 @@ class PreparedInsert:
 
 @cache
 def column_names(model: type[Model], path: str = "") -> tuple[str, ...]:
-    """Return the names for `values_list` of all columns of a model, which stands at a path in the query."""
+    """Return the names of all columns of a model for `values_list`. `path` leads from the query to it."""
     return tuple(f"{path}{field.attname}" for field in model._meta.concrete_fields)
 
 
 def instance_of(model: type[Row], values: Iterable[Any]) -> Row:
-    """Return an instance of a model from the values of its columns, as a queryset would."""
+    """Return a model instance from the values of its columns, as a queryset would."""
     return model.from_db(DEFAULT_DB_ALIAS, column_names(model), list(values))
 
 
@@ -197,9 +197,9 @@ def _call(converter: Callable[..., Any], expression: Any, connection: Any, value
 def _conversion(
     column: int, convert: Callable[[Any], Any], converter: Callable[..., Any], connection: Any
 ) -> _Conversion:
-    """Return what converts as Django's converter does, in a fraction of the time where that is possible.
+    """Return a function that converts like Django's converter, but faster if possible.
 
-    The converters among the operations of a database leave NULL as it is.
+    Converters of `DatabaseOperations` leave NULL unchanged.
     """
     operations = connection.ops
     is_of_database = getattr(converter, "__self__", None) is operations
@@ -217,11 +217,11 @@ class _Booleans(dict[Any, Any]):
 
 
 _BOOLEANS = _Booleans({0: False, 1: True})
-"""What SQLite's integers stand for. Other values stay as they are."""
+"""The booleans of SQLite's integers. Other values stay unchanged."""
 
 
 def _in_utc(convert: Callable[[Any], Any], value: Any) -> Any:
-    """Return what `convert` returns. A moment without a time zone, as SQLite's module reads all, is UTC."""
+    """Return a datetime without time zone in UTC; convert other values. SQLite's module reads no zones."""
     if value.__class__ is datetime and value.tzinfo is None:
         return value.replace(tzinfo=UTC)
     return convert(value)
@@ -230,7 +230,7 @@ def _in_utc(convert: Callable[[Any], Any], value: Any) -> Any:
 def _fetched(compiled: _Compiled, values: list[Any], connection: Any) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         if connection.vendor == "sqlite":
-            # Django's own takes longer, each time, than SQLite takes to load a session.
+            # Django's own conversion takes longer, each time, than SQLite needs to load a session.
             cursor.cursor.convert_query = lambda sql, **_: compiled.sent
         cursor.execute(compiled.sql, values)
         found: list[tuple[Any, ...]] = cursor.fetchall()

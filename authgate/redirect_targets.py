@@ -7,10 +7,10 @@ from urllib.parse import quote
 from authgate.decision.target import BadTarget, origin_from
 
 LONGEST = 4096
-"""Characters of a target that goes into an answer's headers."""
+"""Characters of a target in an answer's headers, at most."""
 
 LONGEST_PAGE = 8_704
-"""Characters of a page that is kept, or shown in an answer's body: 8 KiB at any origin."""
+"""Characters, at most, of a page's URL that is kept or shown in a body: 8 KiB after any origin."""
 
 _FORBIDDEN = re.compile(r"[\x00-\x20\x7f\\]")
 _ABSOLUTE = re.compile(r"(https?)://([^/?#]*)([/?#].*)?", re.IGNORECASE | re.DOTALL)
@@ -21,9 +21,9 @@ def validate_target(
 ) -> str | None:
     """Return the absolute URL of `target` in ASCII, or None if no browser may be redirected there.
 
-    `target` is a path on the origin `base` or an absolute URL of an origin that is `allowed`. Refused
-    before any parsing is whatever browsers and `urlsplit` read differently: backslashes, white space,
-    control characters, user info, a second slash in front.
+    `target` is a path on the origin `base`, or an absolute URL of an `allowed` origin. Texts that browsers
+    and `urlsplit` read differently are refused before parsing: backslashes, white space, control characters,
+    user info, a second slash at the start.
     """
     if not target or len(target) > longest or _FORBIDDEN.search(target):
         return None
@@ -45,9 +45,10 @@ def validate_target(
 
 
 def domain_matches(origin: str, domains: Iterable[str]) -> bool:
-    """Return whether an https origin is one of `domains`: `example.com`, or `.example.com` with all below it.
+    """Return whether an https origin matches one of `domains`.
 
-    A domain may name a port; without one only the default port is meant.
+    `example.com` matches this host only; `.example.com` also matches all hosts below it. A domain may have a
+    port; without one, only the default port matches.
     """
     scheme, _, authority = origin.partition("://")
     if scheme != "https":

@@ -1,6 +1,6 @@
 """Limits on recorded events of unknown clients, so that no flood fills the audit events.
 
-The rest is counted, and every hour one row says how many there were.
+Further events are counted, and every hour one row records their number.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections.abc import Callable
 from django.conf import settings
 
 EVERY = 60.0
-"""Seconds after which one more event is kept: with IKD_EVENTS_AT_ONCE some 1,700 a day in each process."""
+"""Seconds until the budget allows one more event. With IKD_EVENTS_AT_ONCE, each process keeps about 1,700
+a day."""
 
 PART_OF_A_USER = 5
-"""Each signed-in user may have so large a part of that, and no stranger's events push it out."""
+"""The divisor for the budget of a signed-in user: a fifth of it. Strangers' events do not use it up."""
 
 USERS = 4_096
 SUMMARY_EVERY = 3_600.0
@@ -24,14 +25,14 @@ SUMMARY_EVERY = 3_600.0
 
 
 class Bucket:
-    """A budget that fills again at a steady rate. Times are seconds of any one clock."""
+    """A token bucket: a budget that refills at a steady rate. Times are seconds of the caller's clock."""
 
     def __init__(self, size: float, every: float, now: float) -> None:
         self._size, self._every = size, every
         self._left, self._at = size, now
 
     def take(self, now: float) -> bool:
-        """Return whether there was something left."""
+        """Take one from the budget. Return False if it is empty."""
         self._left = min(self._size, self._left + max(0.0, now - self._at) / self._every)
         self._at = now
         if self._left < 1.0:
@@ -41,7 +42,7 @@ class Bucket:
 
 
 class Sample:
-    """The budgets of one process, and how many events of each kind they did not allow."""
+    """The budgets of one process, and the number of events beyond them, by kind and application."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
@@ -49,33 +50,33 @@ class Sample:
         self._strangers: Bucket | None = None
         self._users: OrderedDict[str, Bucket] = OrderedDict()
         self._left_out: Counter[tuple[str, str]] = Counter()
-        self._told_at: float | None = None
+        self._counting_since: float | None = None
 
     def keeps(self, kind: str, application: str = "", username: str = "") -> bool:
-        """Return whether an event is to be kept; count it otherwise. `username` is empty for a stranger."""
+        """Return whether to keep an event. Otherwise count it. `username` is empty for a stranger."""
         now = self._clock()
         with self._lock:
             if self._bucket(username, now).take(now):
                 return True
             self._left_out[kind, application] += 1
-            if self._told_at is None:
-                self._told_at = now
+            if self._counting_since is None:
+                self._counting_since = now
             return False
 
     def clear(self) -> None:
-        """Begin again with full budgets."""
+        """Reset to full budgets and no counts."""
         with self._lock:
-            self._strangers, self._told_at = None, None
+            self._strangers, self._counting_since = None, None
             self._users.clear()
             self._left_out.clear()
 
     def due(self, *, at_once: bool = False) -> dict[tuple[str, str], int]:
-        """Return and forget the counts by kind and application, once an hour."""
+        """Return and forget the counts by kind and application, once an hour; otherwise an empty dict."""
         now = self._clock()
         with self._lock:
-            if self._told_at is None or (now - self._told_at < SUMMARY_EVERY and not at_once):
+            if self._counting_since is None or (now - self._counting_since < SUMMARY_EVERY and not at_once):
                 return {}
-            counts, self._left_out, self._told_at = dict(self._left_out), Counter(), None
+            counts, self._left_out, self._counting_since = dict(self._left_out), Counter(), None
             return counts
 
     def _bucket(self, username: str, now: float) -> Bucket:

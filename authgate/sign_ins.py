@@ -1,4 +1,4 @@
-"""Create, find and end sign-ins and gate sessions. The database is the only authority."""
+"""Sign-ins and gate sessions: create, find and end them. The database is the only authority."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def digest(token: str) -> bytes:
-    """Return the digest of a token. The database keeps this alone, so its readers gain no session."""
+    """Return the digest of a token. The database stores only digests, so its readers gain no session."""
     return hashlib.sha256(token.encode("latin-1", "replace")).digest()
 
 
@@ -39,7 +39,10 @@ def begin_sign_in(
     second_factor: bool = False,
     remembered_device: bool = False,
 ) -> SignIn:
-    """Record that `user` signed in with the portal session of that digest; `keep` is "keep me signed in"."""
+    """Record that `user` signed in, and return the sign-in. `keep` is "keep me signed in".
+
+    `session_digest` identifies the portal session.
+    """
     now = timezone.now()
     lifetime = settings.IKD_KEEP_SIGNED_IN_LIFETIME if keep else settings.IKD_SIGN_IN_LIFETIME
     idle = settings.IKD_KEEP_SIGNED_IN_IDLE_TIMEOUT if keep else settings.IKD_IDLE_TIMEOUT
@@ -61,12 +64,12 @@ def begin_sign_in(
 
 
 def live_sign_ins() -> QuerySet[SignIn]:
-    """Return the live sign-ins. `is_idle` decides on the idle timeout."""
+    """Return the live sign-ins, including idle ones: see `without_idle` and `is_idle`."""
     return SignIn.objects.filter(ended_at=None, expires_at__gt=timezone.now(), user__is_active=True)
 
 
 def without_idle(sign_ins: QuerySet[SignIn]) -> QuerySet[SignIn]:
-    """Exclude idle sign-ins. One query more, for the timeouts that the settings have had."""
+    """Exclude idle sign-ins. One more query loads the idle timeouts that past settings had."""
     now = timezone.now()
     busy = Q(pk__in=[])
     for timeout in sign_ins.order_by().values_list("idle_timeout", flat=True).distinct():
@@ -91,7 +94,7 @@ _LIVE_OF_SESSION = PreparedLookup(_live_of_session, str, datetime)
 
 
 def sign_in_of(session_digest: str) -> SignIn | None:
-    """Return the live sign-in of a portal session, with its user; None if it has ended in any way."""
+    """Return the live sign-in of a portal session, with its user; None if it has ended or is idle."""
     rows = _LIVE_OF_SESSION.rows(session_digest, timezone.now())
     if not rows:
         return None
@@ -113,30 +116,30 @@ _request = _Request()
 
 
 def note_revocation() -> None:
-    """Note that this request takes access away: its answer waits until every worker knows."""
+    """Note that this request removes access. Its answer then waits until every worker knows."""
     _request.revokes_access = True
 
 
 def revokes_access() -> bool:
-    """Return whether the request that this thread answers has taken access away."""
+    """Return whether the current request of this thread removed access."""
     return _request.revokes_access
 
 
 def forget_revocation() -> None:
-    """Begin another request in this thread."""
+    """Reset this thread for the next request."""
     _request.revokes_access = False
 
 
 def end_sign_ins(which: QuerySet[SignIn]) -> int:
-    """End sign-ins, each with its portal session and gate sessions. Return their number."""
+    """End sign-ins with their portal and gate sessions. Return the number of sign-ins."""
     note_revocation()
     return which.filter(ended_at=None).update(ended_at=timezone.now(), session_digest=None)
 
 
 def touch(sign_in_ids: Iterable[int], at: datetime | None = None) -> None:
-    """Note that sign-ins were used now, or at `at`, at most once a minute.
+    """Record that sign-ins were used now, or at `at`; at most once a minute for each.
 
-    One that ended stays ended (CVE-2022-37186 of LemonLDAP::NG).
+    An ended sign-in stays ended (compare CVE-2022-37186 of LemonLDAP::NG).
     """
     at = at or timezone.now()
     earlier = at - timedelta(seconds=50)
@@ -146,9 +149,9 @@ def touch(sign_in_ids: Iterable[int], at: datetime | None = None) -> None:
 def open_gate(sign_in: SignIn, origin: str, *, instead_of: str = "") -> str:
     """Open a gate session and return its token, which is not stored.
 
-    `origin` is a concrete one, or a shared cookie domain: `.example.com`.
+    `origin` is a concrete origin, or a shared cookie domain such as `.example.com`.
 
-    `instead_of` is the token that the browser had there before; that session ends.
+    `instead_of` is the token that the browser had there before. Its session ends.
     """
     now = timezone.now()
     if instead_of:

@@ -18,19 +18,19 @@ _ORIGIN = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://([^/?#\\]*)(.*)", re.DOTALL)
 _HOST_AND_PORT = re.compile(r"(\[[^\]]*\]|[^:\[\]]*)((?::.*)?)", re.DOTALL)
 _NUMERIC_LABEL = re.compile(r"[0-9]+|0[xX][0-9A-Fa-f]*")
 PRIVATE_ZONES = frozenset(
-    # RFC 6762 with its appendix G, RFC 8375, RFC 6761; .internal is ICANN's, .localdomain a habit.
+    # From RFC 6762 with appendix G, RFC 8375 and RFC 6761. ICANN reserves .internal; .localdomain is common.
     (
         *("local", "intranet", "internal", "private", "corp", "home", "lan"),
         *("home.arpa", "test", "localdomain"),
     )
 )
-"""Zones without a registry: the operator of a network assigns every name in them."""
+"""Private zones. They have no registry; the operator of a network assigns every name in them."""
 
-# Letters and marks that leave no ink, though Python calls them printable (Unicode: default ignorable).
-NO_INK = re.compile(
+# Letters and marks that are invisible, although Python calls them printable (Unicode: default ignorable).
+INVISIBLE = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-# Control characters, those of format (such as what turns the direction), halves of pairs, odd line ends.
+# Unicode categories: control, format (such as direction marks), surrogates, line and paragraph separators.
 _HIDING = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
 _PARTING = str.maketrans("\r\n\t", "   ")
 _SPELLED_TWO_WAYS = re.compile(r"[\\;?#%*]")
@@ -40,19 +40,19 @@ _SPELLED_TWO_WAYS = re.compile(r"[\\;?#%*]")
 
 
 def readable(name: str) -> str:
-    """Return a name without invisible characters and those that change the direction of text."""
+    """Return a name without invisible characters and without characters that change the text's direction."""
     return "".join(filter(str.isprintable, name)).strip()
 
 
 def refuse_hidden(text: str) -> None:
-    """Raise ValidationError for invisible characters and those that change the direction of text."""
-    # None of these is printable, and Python answers that a hundred times as fast.
+    """Raise ValidationError for invisible characters, and for those that change the text's direction."""
+    # No such character is printable, and `isprintable` is a hundred times as fast.
     if not text.isprintable() and any(unicodedata.category(character) in _HIDING for character in text):
         raise ValidationError(_("It contains an invisible character. Type it again."), code="hidden")
 
 
 def refuse_hidden_in_lines(text: str) -> None:
-    """Refuse the same in a text of several lines. Raises ValidationError."""
+    """Raise ValidationError as `refuse_hidden` does, but allow line ends."""
     refuse_hidden(text.translate(_PARTING))
 
 
@@ -88,7 +88,10 @@ def canonical_origin(text: str, *, without_https: bool) -> str:
 
 
 def _refuse_the_portals_host(origin: str) -> None:
-    """Refuse another port or scheme of the portal's host: its server would receive the portal's cookies."""
+    """Raise ValidationError for another port or scheme of the portal's host.
+
+    The server there would receive the portal's cookies.
+    """
     if not is_on_same_host(origin, settings.IKD_PORTAL_ORIGIN):
         return
     host = urlsplit(settings.IKD_PORTAL_ORIGIN).hostname or ""
@@ -103,11 +106,11 @@ def _refuse_the_portals_host(origin: str) -> None:
 
 
 def _name_beside(host: str) -> str:
-    """Return a name that an application beside a portal on `host` could have."""
+    """Return an example of a host name for an application of a portal on `host`."""
     if _is_address(host):
         return "app.localhost" if ipaddress.ip_address(host).is_loopback else "app.example.com"
     parent = host.partition(".")[2]
-    is_own = parent == "localhost" or _is_private_zone(parent) or not _is_shared_by_strangers(parent)
+    is_own = parent == "localhost" or _is_private_zone(parent) or not _is_public_suffix(parent)
     return f"app.{parent if parent and is_own else host}"
 
 
@@ -143,7 +146,7 @@ def canonical_authority(text: str) -> str:
 
 
 def _parts(authority: str) -> tuple[bool, str, str]:
-    """Return whether it is a wildcard, its host (below the wildcard) in ASCII, and its port with colon."""
+    """Return whether `authority` is a wildcard, its host below the `*.` in ASCII, and its port with colon."""
     match = _HOST_AND_PORT.fullmatch(authority)
     if match is None:
         raise _no_host()
@@ -170,7 +173,7 @@ def _origin_from(scheme: str, host: str, port: str) -> str:
         origin = origin_from(scheme, host + port)
     except BadTarget:
         raise _no_host() from None
-    # Browsers take such a name for an IPv4 address (WHATWG URL), so it would never be asked for as written.
+    # Browsers read such a name as an IPv4 address (WHATWG URL), so they would never request it as written.
     if _NUMERIC_LABEL.fullmatch(host.rstrip(".").rpartition(".")[2]) and not _is_address(host):
         raise ValidationError(
             _("This is neither a name nor an address. Enter an IPv4 address as in https://192.0.2.1."),
@@ -202,7 +205,7 @@ def _refuse_too_wide(wildcard: str) -> None:
         raise ValidationError(
             _("An IP address has no names below it. Enter it without the *."), code="origin"
         )
-    if not _is_private_zone(host) and _is_shared_by_strangers(host):
+    if not _is_private_zone(host) and _is_public_suffix(host):
         raise ValidationError(
             _(
                 "Names below %(host)s belong to other people too. Add your own name after the *, as in "
@@ -231,11 +234,11 @@ def canonical_cookie_domains(domains: tuple[str, ...]) -> tuple[str, ...]:
         ):
             raise ValidationError(_("is not a domain such as apps.example.com"))
         if _is_private_zone(host):
-            # Browsers take it for a public suffix: it is in their list (home.arpa) or a single label.
+            # Browsers treat it as a public suffix: it is in their list (home.arpa) or a single label.
             raise ValidationError(
                 _("is a whole zone, for which browsers accept no cookies; use a domain below it")
             )
-        if _is_shared_by_strangers(host):
+        if _is_public_suffix(host):
             raise ValidationError(_("is a domain below which other people own names"))
         found.append(host)
     if any(f".{one}".endswith(f".{other}") for one in found for other in found if one is not other):
@@ -246,13 +249,13 @@ def canonical_cookie_domains(domains: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _is_private_zone(host: str) -> bool:
-    """Return whether `host` is a private zone. A top-level domain that a registry took over is none."""
+    """Return whether `host` is a private zone. A top-level domain with a registry is not private."""
     if host not in PRIVATE_ZONES:
         return False
     return host == "home.arpa" or _public_suffixes().publicsuffix(host, accept_unknown=False) is None
 
 
-def _is_shared_by_strangers(host: str) -> bool:
+def _is_public_suffix(host: str) -> bool:
     return host.rpartition(".")[2] == "localhost" or _public_suffixes().is_public(host)
 
 
@@ -262,7 +265,7 @@ def _public_suffixes() -> PublicSuffixList:
 
 
 def _has_hidden(text: str) -> bool:
-    return not text.isprintable() or NO_INK.search(text) is not None
+    return not text.isprintable() or INVISIBLE.search(text) is not None
 
 
 # ---- rules ------------------------------------------------------------------------------------------------

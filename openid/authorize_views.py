@@ -21,7 +21,7 @@ from authgate.audit import record
 from authgate.decision.rules import Verdict
 from authgate.decision.target import Target
 from authgate.endpoints.portal import refuse
-from authgate.factor_policy import owes, step_up_page
+from authgate.factor_policy import lacks_factor, step_up_page
 from authgate.models import SignIn
 from authgate.peer import client_address
 from authgate.redirect_targets import LONGEST
@@ -182,7 +182,7 @@ def _code(
     if hinted not in ("", str(user.uuid)):
         raise AuthorizationError("login_required", "somebody else is signed in")
     _require_fresh_proof(request, client, asked, found)
-    if owes(sign_in):
+    if lacks_factor(sign_in):
         _require_interaction(asked, "interaction_required")
         raise RedirectToPage(reverse("second_factor"), here)
     ruling = _require_access(request, client, asked, sign_in, here)

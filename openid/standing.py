@@ -19,7 +19,7 @@ from django.db.models.functions import Now
 
 from authgate.check.memory import Session
 from authgate.decision.rules import Subject
-from authgate.factor_policy import in_strict_group, is_given, is_owed, proofs_of
+from authgate.factor_policy import in_strict_group, is_factor_missing, is_given, proofs_of
 from authgate.memberships import GROUP_FIELDS, Groups, groups_in
 from authgate.people import people
 from authgate.prepared import PreparedLookup, PreparedQuery
@@ -255,7 +255,7 @@ def _standing(rows: list[Row], own: Callable[[Row], dict[str, Any]], now: float)
     passkey, given, remembered, is_staff, is_superuser, sign_in_id, sign_in_ends, seen, idle = take(
         len(SIGN_IN_FIELDS)
     )
-    owes = is_owed(given, remembered, is_staff, is_superuser, take(1)[0])
+    lacks_factor = is_factor_missing(given, remembered, is_staff, is_superuser, take(1)[0])
     client = _client(tuple(take(len(CLIENT_FIELDS) + 2)))
     life = (revoked, ended, sign_in_ended)
     counts = life == (None, None, None) and is_active is True and not is_superseded and client.is_enabled
@@ -281,7 +281,7 @@ def _standing(rows: list[Row], own: Callable[[Row], dict[str, Any]], now: float)
         is_offline=grant["offline"],
         granted_at=_unix(grant["created_at"]),
         sign_in_ends_at=sign_in_ends_at,
-        counts_by_rows=counts and not owes,
+        counts_by_rows=counts and not lacks_factor,
         client=client,
     )
 

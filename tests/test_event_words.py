@@ -9,7 +9,7 @@ import pytest
 from django.utils import translation
 
 from authgate.check import contracts
-from authgate.configuration_words import LINES, LINES_FOR_ALL, MISTAKES, line_that_cures, mistake_words
+from authgate.configuration_words import LINES, LINES_FOR_ALL, MISTAKES, fixing_line, mistake_words
 from authgate.event_words import EVENTS, REASONS, Phrases, label_of, reason_words, sentence_of
 from authgate.models import AuditEvent, ConfigurationEvent
 from tests import event_names
@@ -123,13 +123,13 @@ def test_every_contract_has_its_lines() -> None:
 @pytest.mark.parametrize("contract", HEADERS)
 @pytest.mark.parametrize("fault", ["missing", "doubled"])
 def test_each_header_that_a_contract_reads_has_a_line(contract: str, fault: str) -> None:
-    lines = {name: line_that_cures(contract, f"{name.decode()} {fault}") for name in HEADERS[contract]}
+    lines = {name: fixing_line(contract, f"{name.decode()} {fault}") for name in HEADERS[contract]}
 
     assert {name for name, line in lines.items() if not line} == set()
 
 
 def test_a_header_is_cured_by_the_line_that_sets_it() -> None:
-    line = line_that_cures("nginx", "x-forwarded-uri missing")
+    line = fixing_line("nginx", "x-forwarded-uri missing")
 
     assert line == "proxy_set_header X-Forwarded-Uri $request_uri;"
 
@@ -149,7 +149,7 @@ def test_every_mistake_has_a_line_for_some_proxy() -> None:
     lacking = {
         name
         for name in MISTAKES
-        if not any(line_that_cures(contract, name.replace("{}", "x-forwarded-uri")) for contract in LINES)
+        if not any(fixing_line(contract, name.replace("{}", "x-forwarded-uri")) for contract in LINES)
     }
 
     assert lacking == WITHOUT_A_LINE

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from accounts.destinations import with_next
 from accounts.requests import Request
-from authgate.factor_policy import owes
+from authgate.factor_policy import lacks_factor
 
 GetResponse = Callable[[Request], HttpResponse]
 
@@ -55,7 +55,7 @@ class SecondFactorMiddleware:
         self, request: Request, view: Any, args: Any, kwargs: Any
     ) -> HttpResponseRedirect | None:
         sign_in = request.sign_in
-        if sign_in is None or not owes(sign_in):
+        if sign_in is None or not lacks_factor(sign_in):
             return None
         match = request.resolver_match
         if match is not None and not match.namespaces and match.url_name in OPEN:

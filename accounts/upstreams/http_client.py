@@ -24,7 +24,7 @@ from urllib.parse import SplitResult, urlsplit
 from accounts.upstreams.errors import ErrorPage, ProviderError
 from accounts.upstreams.provider_threads import seconds_left, waiting
 from authgate import counters
-from authgate.addresses import is_never_meant, is_public
+from authgate.addresses import is_never_allowed, is_public
 from authgate.traces import spans
 
 CONNECT_WITHIN = 3.0
@@ -145,7 +145,7 @@ def allowed_addresses(host: str, port: int, *, allow_private: bool, encrypted: b
         raise ProviderError(
             "the provider's name leads inside the network: allow that for it (--allow-private)"
         )
-    if any(is_never_meant(address) for address in addresses):
+    if any(is_never_allowed(address) for address in addresses):
         raise ProviderError("the provider's name leads to an address that is nobody's service")
     if not encrypted and (not allow_private or any(public)):
         raise ProviderError(

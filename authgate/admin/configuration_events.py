@@ -17,7 +17,7 @@ from authgate.admin.audited import ReadOnlyAdmin
 from authgate.admin.event_links import SiteLinks
 from authgate.admin.list_columns import machine_name
 from authgate.admin.list_filters import MistakeFilter
-from authgate.configuration_words import line_that_cures, mistake_words
+from authgate.configuration_words import fixing_line, mistake_words
 from authgate.models import (
     ConfigurationEvent,
 )
@@ -65,7 +65,7 @@ class ConfigurationEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("configuration line that fixes it"))
     def cure(self, event: ConfigurationEvent) -> SafeString | str:
-        line = line_that_cures(event.contract, event.reason)
+        line = fixing_line(event.contract, event.reason)
         if not line:
             return gettext("No single configuration line fixes this. See the problem.")
         return format_html("<pre>{}</pre>", line)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from django.conf import settings
 
-from authgate.addresses import is_never_meant, is_public
+from authgate.addresses import is_never_allowed, is_public
 from authgate.decision.target import client_from, is_within, port_of, without_port
 
 CONNECT_WITHIN = 3.0
@@ -118,7 +118,7 @@ def _allowed(host: str, port: int) -> list[str]:
         raise Unreachable("unknown name") from None
     addresses = list(dict.fromkeys(str(entry[4][0]).partition("%")[0] for entry in found))
     networks = tuple(settings.IKD_DOCTOR_NETWORKS)
-    if any(is_never_meant(address) for address in addresses):
+    if any(is_never_allowed(address) for address in addresses):
         raise Unreachable("nobody's address")
     if not all(is_public(address) or is_within(address, networks) for address in addresses):
         raise Unreachable("private address")

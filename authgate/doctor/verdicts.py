@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from email.utils import parsedate_to_datetime
 
 from authgate.check.contracts import STATUS
-from authgate.configuration_words import line_that_cures
+from authgate.configuration_words import fixing_line
 from authgate.decision.target import BadTarget, client_from, is_within
 from authgate.doctor.arrivals import CHECK
 from authgate.doctor.findings import Finding, Level, passed
@@ -96,7 +96,7 @@ def readable(seen: Seen) -> Iterator[Finding]:
         try:
             seen.target(result.check)
         except BadTarget as problem:
-            line = line_that_cures(contract.name, str(problem))
+            line = fixing_line(contract.name, str(problem))
             values = {"reason": str(problem), "contract": contract.name, "path": result.probe.path}
             yield Finding("check", Level.FAIL, "unreadable", values, line, seen.origin)
             return

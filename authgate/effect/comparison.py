@@ -16,7 +16,7 @@ from authgate import outbox
 from authgate.effect.differences import State, compare
 from authgate.effect.values import Effect
 from authgate.explain.access import FEW, load_directory
-from authgate.factor_policy import in_strict_group, is_owed
+from authgate.factor_policy import in_strict_group, is_factor_missing
 from authgate.models import Origin
 from authgate.worker import loader
 
@@ -92,7 +92,7 @@ def _superusers_and_owing(only: Collection[int] | None) -> tuple[set[int], set[i
         users = users.filter(pk__in=only)
     found = users.filter(Q(strict=True) | Q(is_staff=True) | Q(is_superuser=True))
     rows = list(found.values_list("pk", "is_staff", "is_superuser", "strict"))
-    owing = {key for key, *flags in rows if is_owed(None, False, *flags)}
+    owing = {key for key, *flags in rows if is_factor_missing(None, False, *flags)}
     return {key for key, _is_staff, is_superuser, _strict in rows if is_superuser}, owing
 
 

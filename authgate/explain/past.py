@@ -22,7 +22,7 @@ from authgate.decision.rules import Application, Subject
 from authgate.explain.access import Directory, directory
 from authgate.explain.persons import DISABLED, FACTOR_OWED, NO_SUCH_USER, Person, Standing, UnknownPerson
 from authgate.explain.worlds import PRESENT, NamedRule, World
-from authgate.factor_policy import is_owed, proofs_of
+from authgate.factor_policy import is_factor_missing, proofs_of
 from authgate.journal.gaps import require_known
 from authgate.journal.states import Row, rows_at
 from authgate.memberships import with_end
@@ -189,8 +189,8 @@ class Past:
         strict = {row["group_id"] for row in self._rows("accounts_strictgroup")}
         given = self._at if subject.second_factor else None
         is_strict = bool(subject.group_ids & strict)
-        owes = is_owed(given, False, user["is_staff"], user["is_superuser"], is_strict)
-        return FACTOR_OWED if owes else ""
+        lacks_factor = is_factor_missing(given, False, user["is_staff"], user["is_superuser"], is_strict)
+        return FACTOR_OWED if lacks_factor else ""
 
     def groups_of(self, standing: Standing) -> list[str]:
         if standing.past is None:

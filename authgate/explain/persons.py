@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from authgate.check.memory import Principal, Program, Session
 from authgate.decision.rules import Subject
-from authgate.factor_policy import in_strict_group, is_owed
+from authgate.factor_policy import in_strict_group, is_factor_missing
 from authgate.models import SignIn
 from authgate.people import people
 from authgate.worker import loader
@@ -92,7 +92,7 @@ def _note_on(user: User, has_factor: bool) -> str:
         return DISABLED
     strict: bool = getattr(user, "strict")  # noqa: B009  (an annotation)
     given = timezone.now() if has_factor else None
-    return FACTOR_OWED if is_owed(given, False, user.is_staff, user.is_superuser, strict) else ""
+    return FACTOR_OWED if is_factor_missing(given, False, user.is_staff, user.is_superuser, strict) else ""
 
 
 def _program_of(person: Person, user: User) -> Standing:

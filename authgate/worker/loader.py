@@ -23,7 +23,7 @@ from authgate.check.credentials import KEY_LENGTH, TOKEN_KIND
 from authgate.check.memory import GateSettings, Memory, Principal, Session
 from authgate.decision.rules import Application, Maintenance, Rule, Subject, Who
 from authgate.decision.target import is_on_same_host, is_within, origins_claiming, without_port
-from authgate.factor_policy import in_strict_group, is_given, is_owed, proof_of, proofs_of
+from authgate.factor_policy import in_strict_group, is_factor_missing, is_given, proof_of, proofs_of
 from authgate.memberships import GROUP_FIELDS, groups_in
 from authgate.pages.framed import render_framed
 from authgate.pages.refused import render_refused
@@ -415,7 +415,9 @@ def load_sessions(digests: list[bytes]) -> dict[bytes, Session]:
         if ended_at is None and sign_in_ended_at is None and is_active is True:
             found.setdefault(bytes(digest), []).append(row)
     # A sign-in that lacks a required second factor grants nothing. The portal asks for it before a code.
-    return {digest: _session(rows, now) for digest, rows in found.items() if not is_owed(*rows[0][4:9])}
+    return {
+        digest: _session(rows, now) for digest, rows in found.items() if not is_factor_missing(*rows[0][4:9])
+    }
 
 
 LIFE_FIELDS = ("ended_at", "sign_in__ended_at", "sign_in__user__is_active")

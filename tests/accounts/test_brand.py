@@ -10,7 +10,7 @@ from django.test import Client
 
 from accounts.branding import brand
 from accounts.models import Brand, User
-from authgate.pictures import PictureChange, redrawn
+from authgate.pictures import PictureChange, reencoded
 from tests.accounts.signing_in import sign_in
 from tests.uploads import picture
 
@@ -76,7 +76,7 @@ def test_only_what_cannot_change_is_kept_for_good(
 
 def test_a_logo_runs_and_loads_nothing_even_by_itself(client: Client, db: None) -> None:
     own = client.get(LOGO)
-    content = redrawn(picture(), (400, 80))
+    content = reencoded(picture(), (400, 80))
     make_brand(logo=content, logo_digest=PictureChange(content).digest)
     uploaded = client.get(LOGO)
 

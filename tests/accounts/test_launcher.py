@@ -8,7 +8,7 @@ from django.test import Client
 
 from accounts.models import User
 from authgate.models import Favourite, Icon
-from authgate.pictures import redrawn
+from authgate.pictures import reencoded
 from tests.accounts.signing_in import begin_session
 from tests.factories import ApplicationFactory, UserFactory
 from tests.uploads import picture
@@ -155,7 +155,7 @@ def test_an_icon_is_shown_to_who_is_signed_in_and_runs_nothing(
     client: Client, other_browser: Client, alice: User
 ) -> None:
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
-    content = redrawn(picture(), (128, 128))
+    content = reencoded(picture(), (128, 128))
     Icon.objects.create(application=wiki, content=content)
     begin_session(client, "alice")
 

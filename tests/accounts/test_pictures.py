@@ -9,7 +9,7 @@ import pytest
 from django.core.exceptions import ValidationError
 from PIL import Image
 
-from authgate.pictures import LARGEST_UPLOAD, redrawn
+from authgate.pictures import LARGEST_UPLOAD, reencoded
 from tests.uploads import SECRET, SVG, file, picture
 
 BOX = (128, 128)
@@ -23,7 +23,7 @@ def claiming(width: int, height: int) -> bytes:
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP"])
 def test_a_picture_becomes_a_small_webp_of_the_same_shape(kind: str) -> None:
-    content = redrawn(picture(kind), BOX)
+    content = reencoded(picture(kind), BOX)
 
     drawn = Image.open(BytesIO(content))
     assert (drawn.format, drawn.size) == ("WEBP", (128, 85))
@@ -31,11 +31,11 @@ def test_a_picture_becomes_a_small_webp_of_the_same_shape(kind: str) -> None:
 
 def test_nothing_is_kept_but_what_one_sees() -> None:
     assert SECRET.encode() in picture().read()
-    assert SECRET.encode() not in redrawn(picture(), BOX)
+    assert SECRET.encode() not in reencoded(picture(), BOX)
 
 
 def test_what_stands_behind_a_picture_in_its_file_is_gone() -> None:
-    content = redrawn(file(picture().read() + b"<script>alert(1)</script>"), BOX)
+    content = reencoded(file(picture().read() + b"<script>alert(1)</script>"), BOX)
 
     assert b"script" not in content
 
@@ -56,4 +56,4 @@ def test_what_stands_behind_a_picture_in_its_file_is_gone() -> None:
 )
 def test_what_is_no_harmless_picture_is_refused_with_advice(content: bytes, advice: str) -> None:
     with pytest.raises(ValidationError, match=advice):
-        redrawn(file(content), BOX)
+        reencoded(file(content), BOX)
