@@ -1,22 +1,22 @@
-# make demo   the whole portal to try out, behind a real proxy   PORT=8000 IKD_VAR=var PROXY=traefik|nginx|caddy|haproxy|envoy
-# make run    the portal alone                                   PORT=8000, and all of docs/configuration.md
-# make bench  what a check costs, beside nginx, peers and an empty answer   QUICK=1: in about a minute   DATABASE=postgresql
-# make bench-openid   what sign-ins at OpenID clients cost, beside peers   QUICK=1   DATABASE=postgresql
-# make storm  what happens when everybody comes at once             DATABASE=postgresql
-# make screenshots   pictures of every page in var/screenshots   DOCS=1: those in docs/ too   ONLY="admin sign-in" VIEWS="light dark"
-# make quick  the tests that start no server   TESTS=tests/authgate
+# make demo   runs the whole portal behind a real proxy, to try it out   PORT=8000 IKD_VAR=var PROXY=traefik|nginx|caddy|haproxy|envoy
+# make run    runs the portal alone                              PORT=8000, and all of docs/configuration.md
+# make bench  measures the cost of a check, compared with nginx, peers and an empty answer   QUICK=1: in about a minute   DATABASE=postgresql
+# make bench-openid   measures the cost of sign-ins at OpenID clients, compared with peers   QUICK=1   DATABASE=postgresql
+# make storm  measures checks under heavy load                       DATABASE=postgresql
+# make screenshots   takes pictures of every page into var/screenshots   DOCS=1: those in docs/ too   ONLY="admin sign-in" VIEWS="light dark"
+# make quick  runs the tests that start no server   TESTS=tests/authgate
 # make lock   writes the lock files and docs/licences.md after a change of requirements; make audit   looks for known vulnerabilities
 # make release   builds what a release publishes into dist/   DRAFT=1: of any commit, whatever the changelog says
 # make site   builds the documentation's site into site/, and fails at a broken link
 # make image-test   builds the container image, and runs it: root on Debian
 # make manifests   writes the plain manifests of deploy/kubernetes from the Helm chart
-# make kubernetes-test   the chart and the routes on Kubernetes' real API server, which it builds once
+# make kubernetes-test   tests the chart and the routes on Kubernetes' real API server, which it builds once
 # make gateway-test   builds Envoy Gateway, and runs the generated objects in it
 # make test   installs what the tests need, and runs everything  TESTS=tests/demo, CI=true: a missing program fails
-#             DATABASE=postgresql: everything on PostgreSQL and Redis; without it a part of it runs there, too
-# make outages   what fails behind two portals, each counted in a table   REPORT=var/outages.md
+#             DATABASE=postgresql: everything on PostgreSQL and Redis; without it only a part also runs there
+# make outages   counts what fails behind two portals, in a table for each outage   REPORT=var/outages.md
 
-# Two jobs: packages of Debian and of Python are installed at the same time, and types are checked beside the rest.
+# Two jobs: packages of Debian and of Python are installed at the same time, and type checks run beside the rest.
 MAKEFLAGS += --no-print-directory -j2
 SHELL := /bin/sh
 VENV := .venv
@@ -30,7 +30,7 @@ PROGRAMS += apache2:apache2 go:golang-go /usr/lib/apache2/modules/mod_auth_openi
 # Half of a test's time is waiting for servers, so each processor has work for two workers.
 WORKERS := $(shell expr 2 \* $$(nproc))
 
-# What `make test` runs on PostgreSQL and Redis after all on SQLite.
+# After all tests on SQLite, `make test` runs these on PostgreSQL and Redis.
 ON_POSTGRESQL := tests/authgate/test_hand_over.py tests/authgate/test_configuration_events.py tests/accounts/test_throttle.py \
 	tests/accounts/test_look_alikes.py tests/accounts/test_sign_ins.py tests/accounts/test_password_reset.py \
 	tests/accounts/test_error_pages.py tests/openid/test_tokens.py tests/delegation/test_owners.py tests/glance
@@ -45,7 +45,7 @@ demo: $(VENV)/requirements-demo.done
 run: $(VENV)/requirements.done
 	@exec $(PYTHON) -m ikd_portal.run
 
-# Tests start hundreds of Python processes: each would compile the portal's own modules without a cache.
+# Tests start hundreds of Python processes. Without a cache, each would compile the portal's modules.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: programs promtool lint checks
 ifeq ($(DATABASE),postgresql)
@@ -58,7 +58,7 @@ else
 	@exec $(PYTEST_ON_POSTGRESQL) $(ON_POSTGRESQL)
 endif
 
-# Minutes, in which most of the time is waiting: what must be noticed takes seconds each.
+# Takes minutes, mostly waiting, because the portals and proxies notice each outage only after seconds.
 outages: export IKD_OUTAGES := $(or $(REPORT),var/outages.md)
 outages: programs $(VENV)/requirements-dev.done
 	@mkdir -p $(dir $(IKD_OUTAGES)) && rm -f $(IKD_OUTAGES)
@@ -108,7 +108,7 @@ format: $(VENV)/requirements-dev.done
 	@$(PYTHON) -m ruff check --fix .
 	@$(PYTHON) -m ruff format .
 
-# The lock files hold for Python 3.11 and newer, on every system.
+# The lock files are for Python 3.11 and newer, on every system.
 UV_COMPILE := $(VENV)/release/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--custom-compile-command 'make lock'
 lock: $(VENV)/requirements-dev.done $(VENV)/release/made
@@ -140,16 +140,17 @@ $(VENV)/release/made: requirements-release.txt $(VENV)/made
 	@$(PYTHON) -m venv --clear $(VENV)/release
 	@$(VENV)/release/bin/pip install --quiet --disable-pip-version-check -r requirements-release.txt && touch $@
 
-# Tables of what checks and protected pages cost, and var/bench.json. Wants an idle machine. QUICK=1 takes about a minute;
-# DATABASE=postgresql runs a PostgreSQL of its own. Peers are measured where their programs are on PATH.
+# Prints the cost of checks and protected pages, and writes var/bench.json. The machine should be idle. QUICK=1 takes about
+# a minute; DATABASE=postgresql starts a separate PostgreSQL. Peers are measured if their programs are on PATH.
 bench: programs $(VENV)/requirements-dev.done
 	@exec $(PYTHON) -m benchmarks
 
-# What people wait while strangers flood the portal, hundreds sign in, or all workers are killed. QUICK=1: in two minutes.
+# Measures how long users wait while attackers flood the portal, hundreds sign in, or all workers are killed. QUICK=1: in
+# two minutes.
 storm: programs $(VENV)/requirements-dev.done
 	@exec $(PYTHON) -m benchmarks.storm
 
-# What codes, exchanges and refreshes of OpenID clients cost, beside Keycloak and Dex where they are installed.
+# Measures the cost of codes, exchanges and refreshes of OpenID clients, compared with Keycloak and Dex if installed.
 bench-openid: programs $(VENV)/requirements-dev.done
 	@exec $(PYTHON) -m benchmarks.openid
 
@@ -158,7 +159,7 @@ screenshots: PROGRAMS += /usr/share/fonts/truetype/wqy/wqy-microhei.ttc:fonts-wq
 screenshots: programs $(VENV)/requirements-dev.done
 	@exec $(PYTHON) -m tools.screenshots $(if $(DOCS),--docs) $(if $(ONLY),--only $(ONLY)) $(if $(VIEWS),--views $(VIEWS))
 
-# What the tests need besides Python. They skip what is missing, and fail under CI=true.
+# Installs the programs that the tests need besides Python. If one is missing, its tests are skipped, or fail under CI=true.
 programs:
 	@missing=$$(PATH="$$PATH:/usr/sbin:$$(ls -d /usr/lib/postgresql/*/bin 2>/dev/null | tail -1)"; \
 	  for each in $(PROGRAMS); do command -v $${each%%:*} >/dev/null || test -f $${each%%:*} || echo $${each##*:}; done); \
@@ -170,8 +171,8 @@ programs:
 	{ apt-get update && apt-get install -y --no-install-recommends $$missing; } </dev/null >/dev/null \
 	  || echo "Going on without what could not be installed."
 
-# Not by `programs`: Debian's package prometheus starts a server that listens on all addresses.
-# After `programs`, since only one apt-get can run.
+# Unpacks promtool only, because Debian's package prometheus starts a server that listens on all addresses. It runs after
+# `programs`, because only one apt-get can run at a time.
 promtool: $(VENV)/made programs
 	@command -v promtool >/dev/null || test -x $(VENV)/bin/promtool || { \
 	  folder=$$(mktemp -d); to=$$(cd $(VENV)/bin && pwd); \
@@ -180,13 +181,13 @@ promtool: $(VENV)/made programs
 	    || echo "Going on without promtool."; \
 	  rm -rf $$folder; }
 
-# The data in var/ stay.
+# Keeps the data in var/.
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # uv installs the many packages of the tests in a quarter of the time. It reads no settings of pip,
-# so pip installs what uv could not.
+# so if it fails, pip installs them.
 PIP_INSTALL = $(PYTHON) -m pip install --quiet --no-input --disable-pip-version-check
 WITH_UV = $(PIP_INSTALL) -c requirements-release.txt uv && $(PYTHON) -m uv pip install --python $(PYTHON) -r $<
 
@@ -200,7 +201,7 @@ $(VENV)/%.done: %.txt $(VENV)/made
 	  else tail -n 1 $(VENV)/pip.log; fi >&2; exit 1; }
 	@touch $@
 
-# The system's Python first: Debian builds it with profile-guided optimization, pyenv without, an eighth slower.
+# Prefer the system's Python: Debian builds it with profile-guided optimization. Without it, pyenv's is an eighth slower.
 $(VENV)/made:
 	@test -w . || { echo "No permission to write to $$PWD." >&2; exit 1; }
 	@echo "Making the virtual environment $(VENV) …"

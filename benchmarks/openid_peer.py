@@ -87,9 +87,9 @@ def _ask(server: Server, method: str, path: str, body: str | None, headers: dict
     connection = http.client.HTTPConnection(*server.address, timeout=120)
     connection.request(method, path, body, headers)
     answer = connection.getresponse()
-    body = answer.read().decode()
+    received = answer.read().decode()
     connection.close()
-    return answer.status, answer.headers, body
+    return answer.status, answer.headers, received
 
 
 def _fill(server: Server, callback: str, people: int) -> None:

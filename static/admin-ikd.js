@@ -1,4 +1,4 @@
-// Names what Django's own widgets leave without a name that a screen reader could say.
+// Adds names for screen readers to Django's own widgets that lack one.
 "use strict";
 
 const wordsFor = (field) => field.closest(".fieldBox, .form-row, td")?.querySelector("label, legend")?.textContent.trim();
@@ -24,7 +24,7 @@ document.addEventListener("DOMContentLoaded", () => {
   new MutationObserver(nameThem).observe(document.body, { childList: true, subtree: true });
 });
 
-// Filters: a search within long lists, and menus that close as menus do.
+// Filters: a search within long lists, and menus that close on a click elsewhere or Escape.
 const LONG = 9;
 
 const addSearch = (list) => {
@@ -55,7 +55,7 @@ document.addEventListener("keydown", (event) => {
   menu.querySelector("summary").focus();
 });
 
-// Lists: each cell knows the heading of its column, for screens on which a row is a card.
+// Lists: each cell gets its column's heading as a label, for narrow screens that show each row as a card.
 document.addEventListener("DOMContentLoaded", () => {
   const headings = [...document.querySelectorAll("#result_list thead th")].map((heading) => heading.querySelector(".text")?.textContent.trim());
   for (const row of document.querySelectorAll("#result_list tbody tr")) {

@@ -1,5 +1,5 @@
-// Takes the fragment of the page asked for along, where redirects alone would lose it: to the portal by a form
-// on the way to a provider, which never sees it, and to the next page of the portal by its link.
+// Preserves the fragment of the requested page where redirects would lose it. On the way to a provider, a form sends it
+// to the portal, so the provider never sees it. On the way to the portal's next page, the link carries it.
 "use strict";
 
 const fragment = location.hash.slice(1);

@@ -1,4 +1,4 @@
-// Searches the launcher's tiles while one types. Without it the list is simply whole.
+// Filters the launcher's tiles while the user types. Without scripts, the search field stays hidden.
 "use strict";
 
 const search = document.getElementById("search");

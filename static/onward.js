@@ -1,4 +1,4 @@
-// Follows the link of a page that stands in for a redirect, and carries the fragment along as a redirect does.
+// Follows the link of a page that replaces a redirect, and keeps the fragment as a redirect would.
 "use strict";
 
 const link = document.querySelector("a[data-onward]");

@@ -1,5 +1,5 @@
-// Passkeys, the one thing of the portal that needs a script. A form says in data-passkey what it is for:
-// "create" makes one, "get" asks for one; what the browser shall sign is in data-options, or at data-from.
+// Passkeys, the only part of the portal that needs a script. A form's data-passkey is "create" or "get". The options for
+// the browser are in data-options, or at the URL in data-from.
 "use strict";
 
 for (const form of document.querySelectorAll("form[data-passkey]")) {
@@ -11,7 +11,7 @@ for (const form of document.querySelectorAll("form[data-passkey]")) {
     continue;
   }
   form.hidden = false;
-  // With the fragment of the page that was asked for, which a redirect then keeps.
+  // Keep the fragment of the requested page: the redirect after the form preserves it.
   if (form.dataset.from) form.action = form.dataset.from + location.hash;
   form.addEventListener("submit", async (event) => {
     event.preventDefault();

@@ -1,4 +1,4 @@
-// Says how strong a new password is while one types. It stays in the page; the server judges by itself.
+// Shows the strength of a new password while the user types. It is never sent for this; the server checks separately.
 "use strict";
 
 const ROWS = ["qwertyuiop", "asdfghjkl", "zxcvbnm", "qwertzuiop", "azertyuiop", "1234567890"];
@@ -20,14 +20,14 @@ for (const meter of document.querySelectorAll("[data-strength-of]")) {
   });
 }
 
-// From 0 for what is too short to 4.
+// Returns 0 (too short) to 4.
 function strength(password, names) {
   if ([...password].length < 8) return 0;
   const bits = guesses(withoutWords(password, names));
   return bits < WEAK ? 1 : bits < FAIR ? 2 : bits < GOOD ? 3 : 4;
 }
 
-// What everybody tries first counts as one character: common words, years, one's own name.
+// Attackers first try common words, years and the user's name, so each of these counts as one character.
 function withoutWords(password, names) {
   let left = password.replace(COMMON, "\u0001");
   const own = names.join(" ").toLowerCase().split(/[\s@._-]+/).filter((part) => part.length > 2);
@@ -44,7 +44,7 @@ function guesses(text) {
   if (/[ -\/:-@[-`{-~]/.test(text)) pool += 33;
   if (/[^\u0000-\u007f]/.test(text)) pool += 1000;
   characters.forEach((each, at) => { surprises += at && follows(characters[at - 1], each) ? 0.25 : 1; });
-  // A few characters over and over are no more than those few.
+  // Repeating a few characters adds little strength.
   return Math.min(surprises, 2 * new Set(characters).size) * Math.log2(pool || 1);
 }
 
