@@ -1,4 +1,4 @@
-"""Requests for access in the admin: a list, whose links lead to the page of the answer."""
+"""Requests for access in the admin: a list with links to the page on which owners answer."""
 
 from __future__ import annotations
 

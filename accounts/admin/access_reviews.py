@@ -1,4 +1,4 @@
-"""Reviews of access in the admin: who was asked, who answered, what is open; as CSV, too."""
+"""Reviews of access in the admin: who was asked, who answered, and what is open. Also as CSV."""
 
 from __future__ import annotations
 
@@ -91,8 +91,8 @@ def _cells(review: AccessReview, entry: AccessReviewEntry) -> tuple[str, ...]:
     used, answered, closed = (moment.isoformat() if moment else "" for moment in moments)
     why, left = ("; ".join(current.in_words(each)) for each in (entry.reasons, entry.remaining))
     began = review.began_at.isoformat()
-    told = (review.name, began, entry.username, why, used, entry.answer, answered, entry.answered_by)
-    return (*told, left, closed, entry.task_closed_by)
+    cells = (review.name, began, entry.username, why, used, entry.answer, answered, entry.answered_by)
+    return (*cells, left, closed, entry.task_closed_by)
 
 
 def _line(cells: tuple[str, ...]) -> str:
@@ -126,13 +126,13 @@ class AccessReviewEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("answered"), ordering="answered_at")
     def answered(self, entry: AccessReviewEntry) -> SafeString | str:
-        """Return when and by whom the question was answered."""
+        """Return when an owner answered, and which one."""
         at = moment(entry.answered_at)
         return format_html("{} {}", at, entry.answered_by) if at else "-"
 
     @admin.display(description=_("remaining access"))
     def remaining_access(self, entry: AccessReviewEntry) -> SafeString | str:
-        """Return the reasons that an owner could not remove, each with a link to the rule's application."""
+        """Return the reasons for access that remain, each with a link to the rule's application."""
         words, application = current.in_words(entry.remaining), entry.review.application_id
         if application is None or not words:
             return "; ".join(words) or "-"
@@ -141,7 +141,7 @@ class AccessReviewEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("task for administrators"), ordering="task_open")
     def task(self, entry: AccessReviewEntry) -> SafeString | str:
-        """Return whether the task is open, or when and by whom it was closed."""
+        """Return that the task is open, or when it was closed and by whom."""
         if entry.task_open:
             return gettext("open")
         closed = moment(entry.task_closed_at)

@@ -21,7 +21,7 @@ from authgate.admin.list_filters import BoundedRelatedFilter
 
 @admin.register(ApiToken)
 class ApiTokenAdmin(SessionAdmin):
-    """API tokens, to be viewed and ended.
+    """The page to view and end API tokens.
 
     Users create their own tokens. Administrators create tokens for others with `manage.py api_token`.
     """

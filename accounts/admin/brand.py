@@ -1,4 +1,4 @@
-"""The one brand in the admin."""
+"""The brand in the admin."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ class BrandAdmin(AuditedAdmin):
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Redirect to the one row instead of showing a list of one."""
+        """Redirect to the only row, instead of showing a list of it."""
         return HttpResponseRedirect(reverse("admin:accounts_brand_change", args=[Brand.ONLY_ID]))
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Brand | None:

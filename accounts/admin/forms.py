@@ -1,4 +1,4 @@
-"""The admin's forms for users and groups, with the rules that staff must keep."""
+"""The admin's forms for users and groups, with the restrictions for staff."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ NEVER_SHOWN = ("admin", "contenttypes", "mfa", "sessions")
 def with_permissions_in_words(field: Any) -> Any:
     """Return a field for permissions that names them in the reader's language.
 
-    The database has Django's English names. Permissions on tables without a page in the admin are left out.
+    The database has Django's English names. Leave out permissions for tables without a page in the admin.
     """
     queryset = getattr(field, "queryset", None)
     if queryset is not None and queryset.model is Permission:
@@ -45,11 +45,11 @@ def with_permissions_in_words(field: Any) -> Any:
 
 
 def refuse_taken_name(username: str, user_id: int = 0) -> None:
-    """Raise ValidationError for another user's name or address, and for a name that looks like another's."""
+    """Raise ValidationError if a name is another user's name or address, or looks like another's name."""
     others = User.objects.exclude(pk=user_id)
     if others.filter(username__iexact=username).exists():
         raise ValidationError(NAME_TAKEN, code="unique")
-    # Users whose names looked alike before that was refused keep them.
+    # Users may keep names from before the portal refused similar ones.
     is_kept = User.objects.filter(pk=user_id, username=username).exists()
     if not is_kept and User.objects.look_alikes(username).exclude(pk=user_id).exists():
         raise ValidationError(LOOKS_ALIKE, code="look_alike")
@@ -58,7 +58,7 @@ def refuse_taken_name(username: str, user_id: int = 0) -> None:
 
 
 def free_address(email: str, except_by: int | None = None) -> str:
-    """Return an address in small letters. Raises ValidationError if another user has it."""
+    """Return an address in lower case. Raises ValidationError if another user has it."""
     email = email.lower()
     if email and is_address_taken(email, except_by=except_by):
         raise ValidationError(ADDRESS_TAKEN, code="unique")
@@ -66,7 +66,7 @@ def free_address(email: str, except_by: int | None = None) -> str:
 
 
 class Autocomplete(AutocompleteSelectMultiple):
-    """Django's, in the reader's language. The field of a class has Django's in that of the import."""
+    """Django's widget in the reader's language. Django's own has the language at the time of the import."""
 
     @property
     def i18n_name(self) -> str | None:
@@ -74,11 +74,11 @@ class Autocomplete(AutocompleteSelectMultiple):
 
     @i18n_name.setter
     def i18n_name(self, name: str | None) -> None:
-        """Ignore the language at the time of the import."""
+        """Ignore the language that Django sets at the import."""
 
 
 def groups_field() -> forms.ModelMultipleChoiceField[DjangoGroup]:
-    """Return the field of a user's groups. Django makes none, because memberships have an end."""
+    """Return the field of a user's groups. Django creates none for a `through` model."""
     groups: Any = User._meta.get_field("groups")
     return forms.ModelMultipleChoiceField(
         DjangoGroup.objects.all(),
@@ -94,14 +94,14 @@ def until_field() -> EndField:
 
 
 class GroupsFormMixin:
-    """A form with a user's groups. The admin sets `requester` on the class that it makes for each request."""
+    """A form with a user's groups. The admin creates a class for each request, with the `requester`."""
 
     requester: User
     cleaned_data: dict[str, Any]
     instance: Model
 
     def _save_m2m(self) -> None:
-        # First, with their end: what Django adds afterwards is there already.
+        # Save the groups with their end first. Django then finds nothing to add.
         until = {"ends_at": self.cleaned_data["groups_until"]}
         user: User = self.instance  # type: ignore[assignment]  # the form's, not object's
         user.groups.set(self.cleaned_data["groups"], through_defaults=until)
@@ -182,7 +182,7 @@ class MembershipForm(forms.ModelForm):
         name_fields(self)
 
     def save(self, commit: bool = True) -> Membership:
-        """Save the end, unless the membership has ended or was removed meanwhile, also by the same form."""
+        """Save the end, unless the membership has ended, or somebody or this form has removed it."""
         membership: Membership = super().save(commit=False)
         Membership.objects.filter(pk=membership.pk).update(ends_at=membership.ends_at)
         return membership
@@ -245,7 +245,7 @@ def _people(label: Any) -> forms.ModelMultipleChoiceField[User]:
 class NewPasswordForm(AdminPasswordChangeForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        # Django translates its own text before the reader's language is known, so it stays English.
+        # Django translates its own text before it knows the reader's language, so the text stays English.
         if "usable_password" in self.fields:
             self.fields["usable_password"].help_text = _(
                 "If disabled, the user can sign in only with an identity provider. The current password is "
@@ -263,7 +263,7 @@ def managers_of(group: Model) -> QuerySet[Any, int]:
 
 
 class GroupForm(RolesFormMixin, forms.ModelForm):
-    """The form of a group. Members are added and removed by name, so a group of thousands stays usable."""
+    """The form of a group. Staff add and remove members by name, so it works with thousands of members."""
 
     permissions_field = "permissions"
     roles = roles_field()
@@ -297,7 +297,7 @@ class GroupForm(RolesFormMixin, forms.ModelForm):
         super().__init__(*args, **kwargs)
         self.fields["second_factor"].initial = hasattr(self.instance, "strict_group")
         self.fields["second_factor"].disabled = not self.requester.is_superuser
-        # Read now: what changed is asked after the new managers were saved.
+        # Read them now: Django asks for the changed fields after it has saved the new managers.
         self.fields["managers"].initial = list(managers_of(self.instance))
         self.fields["managers"].disabled = not self.requester.is_superuser
 

@@ -1,4 +1,4 @@
-"""Groups in the admin. Only superusers may change those that carry permissions."""
+"""Groups in the admin. Only superusers may change groups with permissions."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ admin.site.unregister(DjangoGroup)
 
 
 class Counted(TypedDict):
-    """What `GroupAdmin.get_queryset` adds to a group."""
+    """The annotations of `GroupAdmin.get_queryset`."""
 
     how_many: int
     is_powerful: bool
@@ -93,7 +93,7 @@ class GroupAdmin(RolesAdminMixin, EffectAdmin):
     def formfield_for_manytomany(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name == "permissions":
             everything = db_field.remote_field.model.objects.select_related("content_type")
-            kwargs.setdefault("queryset", everything)  # else a query for each permission's name
+            kwargs.setdefault("queryset", everything)  # otherwise each permission's name needs a query
         return with_permissions_in_words(super().formfield_for_manytomany(db_field, request, **kwargs))
 
     def get_form(self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any) -> Any:
@@ -112,7 +112,7 @@ class GroupAdmin(RolesAdminMixin, EffectAdmin):
     def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         if not super().has_delete_permission(request, obj) or not self._is_harmless(request, obj):
             return False
-        # Deleting a group changes the groups of its members.
+        # Deleting a group also changes its members.
         return (
             obj is None
             or requester_of(request).is_superuser
@@ -157,7 +157,7 @@ class GroupAdmin(RolesAdminMixin, EffectAdmin):
 
 @admin.register(DjangoGroup)
 class GroupLookup(ReadOnlyAdmin):
-    """Autocompletion for fields that refer to Django's own group. It has no pages."""
+    """Autocompletion for fields that refer to Django's own group. This class has no pages."""
 
     search_fields = ("name",)
     ordering = ("name",)

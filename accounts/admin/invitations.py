@@ -42,7 +42,7 @@ class InvitationForm(forms.ModelForm):
 
 @admin.register(Invitation)
 class InvitationAdmin(AuditedAdmin):
-    """Invitations, to be created and withdrawn. Their link is shown once."""
+    """The page to create and withdraw invitations. It shows each link once."""
 
     form = InvitationForm
     list_display = ("__str__", "made_by", "created_at", "expires_at", "used_at", "used_by")

@@ -1,4 +1,4 @@
-"""Lockdowns in the admin: actions on users and applications, and what their messages say."""
+"""Lockdowns in the admin: actions for users and applications, and their messages."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from authgate.peer import client_address
 
 SHOWN = 20
 PROOF_PERMISSIONS = ("authgate.view_signin", "openid.view_client")
-"""Needed to see the proof of a sign-out."""
+"""The permissions to see the proof of a sign-out."""
 
 
 def end_each(
@@ -35,9 +35,9 @@ def end_each(
     act: Callable[..., lockdown.Ended],
     proof_page: str = "",
 ) -> None:
-    """Call a function of `accounts.lockdown` for each row, and say what has ended.
+    """Call a function of `accounts.lockdown` for each row, and show a message about what has ended.
 
-    `proof_page` names the URL of the page that proves it for a row, if there is one.
+    `proof_page` is the name of the URL that shows the proof for a row, if there is one.
     """
     by, address = request.user.get_username(), client_address(request)
     for row in rows:

@@ -28,7 +28,7 @@ def roles_of(holder: Model, permissions_field: str) -> list[Role]:
 class RolesFormMixin:
     """A form of a user or group with checkboxes for roles above the list of permissions.
 
-    Only superusers get either. `requester` is the user who fills in the form.
+    Only superusers see the checkboxes and the list. `requester` is the user who fills in the form.
     """
 
     permissions_field: str
@@ -59,9 +59,9 @@ class RolesFormMixin:
         return cleaned
 
     def _with_roles(self, permissions: Iterable[Permission], chosen: set[str]) -> QuerySet[Permission]:
-        """Return the permissions with those of newly checked roles, and without those of unchecked ones.
+        """Return the permissions with those of newly checked roles, without those of newly unchecked ones.
 
-        A permission stays if another checked role needs it.
+        Keep a permission of an unchecked role if another checked role has it.
         """
         kept = {each.pk for each in permissions}
         added = set(permissions_of(chosen - self.held_before).values_list("pk", flat=True))
@@ -81,7 +81,7 @@ def roles_field() -> forms.MultipleChoiceField:
 
 
 class RolesAdminMixin(admin.ModelAdmin):
-    """An admin page of users or groups. Its `fieldsets` are those for superusers."""
+    """An admin page of users or groups. Its `fieldsets` are for superusers."""
 
     permissions_field: str
 

@@ -1,4 +1,4 @@
-"""Sign-ins and gate sessions in the admin. Only superusers end those of staff."""
+"""Sign-ins and gate sessions in the admin. Only superusers may end those of staff."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class GateSessionInline(admin.TabularInline):
 
 
 class SessionAdmin(ReadOnlyAdmin):
-    """Sign-ins, to be viewed and ended. Only superusers end those of staff."""
+    """An admin page to view and end sign-ins or tokens. Only superusers may end those of staff."""
 
     def users_of(self, queryset: QuerySet[Any]) -> QuerySet[User]:
         raise NotImplementedError

@@ -1,4 +1,4 @@
-"""What taking back a change of a user must not do: give two users the same name or address."""
+"""Checks before the undo of a change of a user: two users must not have the same name or address."""
 
 from __future__ import annotations
 

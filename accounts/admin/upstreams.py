@@ -1,6 +1,6 @@
 """Providers in the admin.
 
-Only superusers change them: with a provider comes control over all its users.
+Only superusers may change them, because a provider controls all its users.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ class UpstreamForm(forms.ModelForm):
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.initial["client_secret"] = ""
-        # Otherwise browsers take it for a username, and the secret for its password.
+        # Otherwise browsers treat it as a username, and the secret as its password.
         if "client_id" in self.fields:
             self.fields["client_id"].widget.attrs["autocomplete"] = "off"
 
@@ -76,7 +76,7 @@ class UpstreamForm(forms.ModelForm):
         cleaned = super().clean() or {}
         typed, kept = cleaned.get("client_secret"), self.instance.client_secret
         if kept and not typed and not cleaned.get("remove_secret") and "issuer" in self.changed_data:
-            # Otherwise the new issuer would receive the secret of the old one.
+            # Otherwise the portal would send the old issuer's secret to the new issuer.
             raise ValidationError({"client_secret": _("If you change the issuer, enter the secret again.")})
         if cleaned.get("remove_secret"):
             cleaned["client_secret"] = Secret()
@@ -86,7 +86,7 @@ class UpstreamForm(forms.ModelForm):
 
 
 def without_links(field: Any, db_field: Any, *names: str) -> Any:
-    """Return a form field, without links to pages of the related object if its name is among these."""
+    """Return a form field. If its name is one of `names`, remove the links to the related object's pages."""
     for power in ("add", "change", "delete", "view") if db_field.name in names else ():
         setattr(field.widget, f"can_{power}_related", False)
     return field
@@ -107,7 +107,7 @@ class GroupMappingInline(ReadableText, admin.TabularInline):
     autocomplete_fields = ("group",)
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
-        """Return the field without links to pages of Django's own group, which has none."""
+        """Return the field without links to pages of Django's own group, because there are none."""
         return without_links(super().formfield_for_dbfield(db_field, request, **kwargs), db_field, "group")
 
 
@@ -123,7 +123,7 @@ class SuperusersOnly(AuditedAdmin):
 
 
 class Counted(TypedDict):
-    """What `UpstreamAdmin.get_queryset` adds to a provider."""
+    """The annotations of `UpstreamAdmin.get_queryset`."""
 
     how_many: int
 
@@ -231,7 +231,7 @@ class UpstreamAdmin(SuperusersOnly):
         return upstreams
 
     def get_fieldsets(self, request: HttpRequest, obj: Any = None) -> Any:
-        """Return the fieldsets, for viewers without secrets and uploads."""
+        """Return the fieldsets. Users who may only view see no secrets and uploads."""
         if self.has_change_permission(request, obj):
             return self.fieldsets
         return tuple(
@@ -271,7 +271,7 @@ class UpstreamAdmin(SuperusersOnly):
         )
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Note who created a group mapping. Only superusers grant power."""
+        """Store whether a superuser created a group mapping. Only such mappings grant power."""
         if formset.model is GroupMapping:
             for row in formset.forms:
                 if row.has_changed():
@@ -311,7 +311,7 @@ class IdentityForm(forms.ModelForm):
     def clean_user(self) -> User:
         user: User = self.cleaned_data["user"]
         if not may_change(self.requester, user):
-            # The program or person linked here acts as this user.
+            # The linked program or person could act as this user.
             raise ValidationError(
                 _("Only superusers can link this user, because it has administration rights.")
             )
@@ -320,9 +320,9 @@ class IdentityForm(forms.ModelForm):
 
 @admin.register(Identity)
 class IdentityAdmin(AuditedAdmin):
-    """Links of users to people and programs of providers.
+    """The page of links between users and subjects: people and programs of providers.
 
-    Deleting a link ends the sign-ins that used it.
+    Deleting a link also ends the sign-ins that used it.
     """
 
     form = IdentityForm
@@ -369,7 +369,7 @@ class IdentityAdmin(AuditedAdmin):
         note_revocation()
 
     def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Identity]) -> None:
-        """Delete links, except those of users whom only superusers may change."""
+        """Delete links, but not those of users that only superusers may change."""
         if not requester_of(request).is_superuser:
             queryset = queryset.exclude(user__in=privileged(User.objects.all()))
         super().delete_queryset(request, queryset)

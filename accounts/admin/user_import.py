@@ -1,6 +1,6 @@
-"""Users from a file: checked as by the form for one user, shown first, and created all or not at all.
+"""The import of users from a file. It checks each user as the admin's form does, and creates all or none.
 
-An import never changes a user who exists, links nobody by address, and gives no administration rights.
+An import never changes an existing user, never links users by address, and grants no administration rights.
 """
 
 from __future__ import annotations
@@ -33,16 +33,16 @@ LARGEST_FILE = 2_000_000
 
 POWER = ("staff", "superuser", "permission", "role", "admin")
 MOST_MEMORY, MOST_ROUNDS, MOST_LANES = 262_144, 10, 16
-"""KiB, rounds and lanes of a hash. Each sign-in computes it again, so a file must not make that dear."""
+"""KiB, rounds and lanes of a hash. Each sign-in computes it again, so it must not be expensive."""
 
 
 class UnreadableFile(Exception):
-    """A file of users that cannot be read, in the reader's language."""
+    """The import cannot read a file. The message is in the reader's language."""
 
 
 @dataclass(slots=True)
 class Person:
-    """A user as a file has it. `line` is the line, or in JSON the number, where the user begins."""
+    """A user in a file. `line` is the user's first line in CSV, or their number in JSON."""
 
     line: int
     username: str
@@ -57,7 +57,7 @@ class Person:
 
 @dataclass(slots=True)
 class ImportPlan:
-    """What an import would do. Users with `exists` are left as they are."""
+    """The effect of an import. It does not change users with `exists`."""
 
     people: list[Person]
     new_groups: list[str]
@@ -85,7 +85,7 @@ def people_in_csv(text: str) -> list[Person]:
                 message = _("Line %(line)d has more or fewer fields than the first line.")
                 raise UnreadableFile(message % {"line": reader.line_num})
             people.append(_from_row(reader.line_num, row))
-            _require_few(people)
+            _refuse_too_many(people)
     except csv.Error:
         raise UnreadableFile(_("Line %(line)d is not CSV.") % {"line": reader.line_num}) from None
     return people
@@ -98,13 +98,13 @@ def _from_row(line: int, row: dict[str, str]) -> Person:
 
 
 def people_in_json(text: str) -> list[Person]:
-    """Return the users of a JSON file, which can have hashes of passwords. Raises UnreadableFile."""
+    """Return the users of a JSON file, which may contain hashes of passwords. Raises UnreadableFile."""
     try:
         rows = json.loads(text)["users"]
         people = [_from_object(number, row) for number, row in enumerate(rows, 1)]
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         raise UnreadableFile(_("The file is not a list of users in JSON.")) from None
-    _require_few(people)
+    _refuse_too_many(people)
     return people
 
 
@@ -137,7 +137,7 @@ def _require_columns(names: Sequence[str], known: Iterable[str]) -> None:
             raise UnreadableFile(_("Unknown column “%(name)s”. Known are %(known)s.") % words)
 
 
-def _require_few(people: list[Person]) -> None:
+def _refuse_too_many(people: list[Person]) -> None:
     if len(people) > MOST_USERS:
         raise UnreadableFile(_("The file has more than %d users. Split it.") % MOST_USERS)
 
@@ -146,7 +146,7 @@ def _require_few(people: list[Person]) -> None:
 
 
 class _PersonForm(forms.ModelForm):
-    """Checks a new user as the administration's form does."""
+    """The checks of the admin's form, for a new user."""
 
     class Meta:
         model = User
@@ -166,8 +166,8 @@ class _PersonForm(forms.ModelForm):
         return free_address(self.cleaned_data["email"])
 
 
-def check(people: list[Person], *, is_superuser: bool, makes_groups: bool) -> ImportPlan:
-    """Return what an import would do, with the problems of each user."""
+def check(people: list[Person], *, is_superuser: bool, creates_groups: bool) -> ImportPlan:
+    """Return the effect of an import, with the problems of each user."""
     groups = {group.name: group for group in Group.objects.all()}
     powerful = set(Group.objects.filter(permissions__isnull=False).values_list("name", flat=True))
     of_providers = set(Group.objects.filter(upstream_group__isnull=False).values_list("name", flat=True))
@@ -179,7 +179,7 @@ def check(people: list[Person], *, is_superuser: bool, makes_groups: bool) -> Im
         _check_groups(person, powerful if not is_superuser else set(), of_providers)
         unknown = [name for name in person.groups if name not in groups]
         missing |= dict.fromkeys(unknown)
-        if unknown and not makes_groups:
+        if unknown and not creates_groups:
             person.problems.append(_("There is no group %s.") % ", ".join(unknown)[:200])
         person.exists = person.username.casefold() in known
         if not person.exists:
@@ -191,9 +191,9 @@ def check(people: list[Person], *, is_superuser: bool, makes_groups: bool) -> Im
             person.problems.append(str(LOOKS_ALIKE))
         seen |= names
         shapes |= skeletons(person.username)
-    for name in missing if makes_groups else ():
+    for name in missing if creates_groups else ():
         _check_group_name(name, people)
-    return ImportPlan(people, list(missing) if makes_groups else [])
+    return ImportPlan(people, list(missing) if creates_groups else [])
 
 
 def _check_groups(person: Person, powerful: set[str], of_providers: set[str]) -> None:
@@ -209,7 +209,7 @@ def _check_fields(person: Person) -> None:
     fields = {"username": person.username, "display_name": person.display_name, "email": person.email}
     form = _PersonForm(fields)
     person.problems += [f"{name}: {text}" for name, texts in form.errors.items() for text in texts]
-    if person.password_hash and not is_bearable_hash(person.password_hash):
+    if person.password_hash and not is_acceptable_hash(person.password_hash):
         person.problems.append(_("The hash of the password is of a kind that the portal does not verify."))
 
 
@@ -223,8 +223,8 @@ def _check_group_name(name: str, people: list[Person]) -> None:
                 person.problems.append(f"{name[:60]}: {' '.join(error.messages)}")
 
 
-def is_bearable_hash(text: str) -> bool:
-    """Return whether a hash is Argon2id, as the portal's own, and not too dear to verify."""
+def is_acceptable_hash(text: str) -> bool:
+    """Return whether a hash is Argon2id, as the portal's own, and not too expensive to verify."""
     try:
         found = argon2.extract_parameters(text)
     except (argon2.exceptions.InvalidHash, ValueError):
@@ -234,7 +234,7 @@ def is_bearable_hash(text: str) -> bool:
         and found.time_cost <= MOST_ROUNDS
         and found.parallelism <= MOST_LANES
     )
-    # A short hash or salt would be a password that is easier to find than the user's.
+    # An attacker can find a match of a short hash more easily than the user's password.
     is_long = found.hash_len in range(16, 65) and found.salt_len in range(8, 65)
     return found.type is argon2.Type.ID and found.version == 19 and is_cheap and is_long
 
@@ -244,7 +244,7 @@ def is_bearable_hash(text: str) -> bool:
 
 @transaction.atomic
 def perform(plan: ImportPlan) -> list[User]:
-    """Create the users of a plan without problems, and return them. The caller writes the events."""
+    """Create the users of a plan without problems. Return them, so that the caller can write the events."""
     groups = {group.name: group for group in Group.objects.all()}
     for name in plan.new_groups:
         groups[name] = Group.objects.create(name=name)

@@ -1,4 +1,4 @@
-"""Users from CSV in the administration: a form, what would be created, and the creation."""
+"""The admin's page that imports users from CSV: a form, the effect of the import, and its result."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from accounts.privilege import requester_of
 from authgate.admin.audited import AuditedAdmin, record_by
 
 MOST_AT_ONCE = 500
-"""Users in one file: they are created while the browser waits. The command has no such limit."""
+"""Users in one file, because the browser waits for the import. The command has no such limit."""
 
 LONGEST_TEXT = 200_000
 
@@ -67,7 +67,7 @@ class ImportForm(forms.Form):
 
 
 def import_page(model_admin: AuditedAdmin, request: HttpRequest) -> HttpResponse:
-    """Show the form, what a file would create, or create it after the confirmation."""
+    """Show the form, or the effect of a file. After the confirmation, create the users."""
     if request.method not in ("GET", "HEAD", "POST"):
         return HttpResponseNotAllowed(["GET", "HEAD", "POST"])
     if not request.user.has_perms(("accounts.add_user", "accounts.change_user")):
@@ -93,7 +93,7 @@ def import_page(model_admin: AuditedAdmin, request: HttpRequest) -> HttpResponse
 def _plan(request: HttpRequest, form: ImportForm) -> ImportPlan:
     cleaned = form.cleaned_data
     is_superuser = requester_of(request).is_superuser
-    return check(cleaned["people"], is_superuser=is_superuser, makes_groups=cleaned["create_groups"])
+    return check(cleaned["people"], is_superuser=is_superuser, creates_groups=cleaned["create_groups"])
 
 
 def _create(model_admin: AuditedAdmin, request: HttpRequest, plan: ImportPlan) -> HttpResponse:

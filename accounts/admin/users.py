@@ -1,6 +1,6 @@
 """Users in the admin.
 
-Only superusers create staff and superusers, or change users with power in the admin.
+Only superusers may create staff and superusers, or change users with power in the admin.
 """
 
 from __future__ import annotations
@@ -55,11 +55,11 @@ from authgate.sign_ins import end_sign_ins
 
 NEWEST = 20
 
-# allauth's pages change the addresses of any user, and list the keys that confirm them.
+# allauth's pages would let staff change the addresses of any user, and see the keys that confirm them.
 admin.site.unregister(EmailAddress)
 if admin.site.is_registered(EmailConfirmation):
     admin.site.unregister(EmailConfirmation)
-admin.site.unregister(Authenticator)  # its page shows secrets, and lets staff replace them
+admin.site.unregister(Authenticator)  # its page would show secrets, and let staff replace them
 
 
 class AddressInline(ReadableText, admin.TabularInline):
@@ -81,7 +81,7 @@ class AddressInline(ReadableText, admin.TabularInline):
 
 
 class MembershipInline(ReadableText, admin.TabularInline):
-    """The ends of a user's memberships. The field above adds and removes them."""
+    """The ends of a user's memberships. The field for groups adds and removes memberships."""
 
     model = Membership
     form = MembershipForm
@@ -200,7 +200,7 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
 
     @admin.display(description=_("second factor"))
     def factors(self, user: User) -> str:
-        """Return the kinds of the user's factors. Their contents are never shown."""
+        """Return the kinds of the user's factors. The admin never shows their secrets."""
         kinds = Authenticator.objects.filter(user=user).order_by("pk").values_list("type", flat=True)
         labels = dict(Authenticator.Type.choices)
         return ", ".join(str(labels.get(kind, kind)) for kind in kinds) or "-"
@@ -243,10 +243,10 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
         return [path("import/", guarded(self.import_page), name="accounts_user_import"), *super().get_urls()]
 
     def import_page(self, request: HttpRequest) -> HttpResponse:
-        """Import users from a file."""
+        """Show the page that imports users from a file."""
         return import_page(self, request)
 
-    # ---- who may do what ----
+    # ---- permissions ----
 
     def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
         return super().has_change_permission(request, obj) and _is_within_reach(request, obj)
@@ -271,7 +271,7 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
         return self.inlines if obj else ()
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
-        """Return the fieldsets with the groups. Django's check of the class lets none name them."""
+        """Return the fieldsets with the groups. Django's check of the class does not allow them there."""
         fieldsets = super().get_fieldsets(request, obj)
         if obj is None:
             return fieldsets
@@ -302,9 +302,9 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
             EmailAddress.objects.create(user=obj, email=obj.email.lower(), primary=True, verified=False)
 
     def save_formset(self, request: HttpRequest, form: Any, formset: Any, change: bool) -> None:
-        """Save addresses with none primary first, then the chosen one.
+        """Save all addresses as not primary first, then the chosen one as primary.
 
-        So the database never has two.
+        So the database never has two primary addresses.
         """
         if not isinstance(formset, AddressFormSet) or not formset.has_changed():
             super().save_formset(request, form, formset, change)
@@ -332,18 +332,18 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
         user = self.get_object(request, object_id)
         with atomic_where_it_writes(request):
             may_delete = user is not None and self.has_delete_permission(request, user)
-            if user and may_delete and self._refuses_to_lose(request, User.objects.filter(pk=user.pk)):
+            if user and may_delete and self._would_lock_out(request, User.objects.filter(pk=user.pk)):
                 return HttpResponseRedirect(reverse("admin:accounts_user_change", args=[user.pk]))
             return super().delete_view(request, object_id, extra_context)
 
     @admin.action(permissions=["delete"], description=_("Delete selected users"))
     def delete_selected(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
-        if self._is_out_of_reach(request, queryset) or self._refuses_to_lose(request, queryset):
+        if self._is_out_of_reach(request, queryset) or self._would_lock_out(request, queryset):
             return None
         return delete_selected(self, request, queryset)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Return the users to be deleted. Of their rows, only sign-ins are counted."""
+        """Return the users to delete. Of their rows in other tables, count only sign-ins."""
         users = list(objs)
         counts = {
             str(self.opts.verbose_name_plural): len(users),
@@ -359,8 +359,8 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
             self.message_user(request, message % {"names": ", ".join(names)}, messages.ERROR)
         return bool(names)
 
-    def _refuses_to_lose(self, request: HttpRequest, users: QuerySet[User]) -> bool:
-        """Return whether the requester or the last superuser is among the users, with a message."""
+    def _would_lock_out(self, request: HttpRequest, users: QuerySet[User]) -> bool:
+        """Return whether the requester or the last superuser is among the users. If so, show a message."""
         message = ""
         if users.filter(pk=requester_of(request).pk).exists():
             message = gettext("You selected yourself. Ask another administrator. Nothing was changed.")
@@ -377,7 +377,7 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
 
     @admin.action(permissions=["change"], description=_("Lock down the selected users"))
     def lock_down(self, request: HttpRequest, queryset: QuerySet[User]) -> HttpResponse | None:
-        if self._is_out_of_reach(request, queryset) or self._refuses_to_lose(request, queryset):
+        if self._is_out_of_reach(request, queryset) or self._would_lock_out(request, queryset):
             return None
         question = gettext(
             "Lock down these users? All their sign-ins, API tokens and grants end, and they cannot sign in "
@@ -442,10 +442,10 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
     @confirmed(
         _("Disable these users and end their sign-ins?"),
         _("Disable"),
-        unless=(_is_out_of_reach, _refuses_to_lose),
+        unless=(_is_out_of_reach, _would_lock_out),
     )
     def disable(self, request: HttpRequest, queryset: QuerySet[User]) -> None:
-        # Afterwards neither a mail nor an undone lockdown opens the account.
+        # Afterwards, neither a mail nor an undone lockdown can enable the account.
         marked = Q(locked_at__isnull=False) | Q(locked_down_at__isnull=False)
         self._set_active(request, queryset.filter(Q(is_active=True) | marked), False)
 
@@ -459,7 +459,7 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
         for user in changed:
             user.is_active = is_active
             user.locked_at, user.unlock_address, user.locked_down_at = None, "", None
-            user.save(update_fields=["is_active"])  # ends their sign-ins, so that none comes back later
+            user.save(update_fields=["is_active"])  # ends their sign-ins, so that none becomes live again
             self.log_change(request, user, [{"changed": {"fields": ["Active"]}}])
         text = ngettext("%d user was changed.", "%d users were changed.", len(changed))
         self.message_user(request, text % len(changed), messages.SUCCESS)

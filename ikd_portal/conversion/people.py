@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from accounts.admin.user_import import is_bearable_hash
+from accounts.admin.user_import import is_acceptable_hash
 from ikd_portal.configuration_file.tree import Items, Mapping, Node, Scalar
 from ikd_portal.conversion.report import NotConverted, Report
 
@@ -27,7 +27,7 @@ def as_json(people: People) -> str:
 
 def kept_hash(text: str, name: str, line: int, report: Report) -> str:
     """Return a hash if the portal can verify it, otherwise "", and report it without quoting the hash."""
-    if is_bearable_hash(text):
+    if is_acceptable_hash(text):
         return text
     kind = next((kind for start, kind in KINDS.items() if text.startswith(start)), "unknown")
     if text.startswith("$pbkdf2"):

@@ -13,7 +13,7 @@ from django.contrib.auth.models import Group, Permission
 from django.core.management import call_command
 from django.core.management.base import CommandError
 
-from accounts.admin.user_import import UnreadableFile, is_bearable_hash, people_in_csv, people_in_json
+from accounts.admin.user_import import UnreadableFile, is_acceptable_hash, people_in_csv, people_in_json
 from accounts.models import UpstreamGroup, User
 from authgate.models import AuditEvent
 from tests.factories import GroupFactory, UpstreamFactory
@@ -158,7 +158,7 @@ def hashed(**parameters: int) -> str:
     ids=["good", "rounds", "memory", "i", "d", "short", "version", "bcrypt", "plain", "empty"],
 )
 def test_only_hashes_are_kept_that_the_portal_can_bear(text: str, is_kept: bool) -> None:
-    assert is_bearable_hash(text) is is_kept
+    assert is_acceptable_hash(text) is is_kept
 
 
 @pytest.mark.django_db

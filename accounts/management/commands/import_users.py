@@ -25,7 +25,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         people = self._people(options["file"])
-        plan = user_import.check(people, is_superuser=True, makes_groups=options["create_groups"])
+        plan = user_import.check(people, is_superuser=True, creates_groups=options["create_groups"])
         for person in plan.people:
             for problem in person.problems:
                 self.stderr.write(f"{options['file']}:{person.line}: {person.username}: {problem}")
@@ -35,8 +35,8 @@ class Command(BaseCommand):
             self.stdout.write(f"+ group {name}")
         for person in plan.people:
             groups = f" ({', '.join(person.groups)})" if person.groups else ""
-            told = "= exists, not changed:" if person.exists else "+ user"
-            self.stdout.write(f"{told} {person.username}{groups}")
+            mark = "= exists, not changed:" if person.exists else "+ user"
+            self.stdout.write(f"{mark} {person.username}{groups}")
         if not options["yes"]:
             raise CommandError("Nothing was created. To create these users, repeat with --yes.")
         self._create(plan)

@@ -42,26 +42,26 @@ class Command(BaseCommand):
 
     def _user(self, user: User, *, is_undone: bool) -> None:
         if is_undone:
-            self._lifted(user.username, lockdown.lift_user(user, by=BY))
+            self._print_lifted(user.username, lockdown.lift_user(user, by=BY))
             return
         if are_the_last_superusers(User.objects.filter(pk=user.pk)):
             self.stderr.write("No superuser can sign in now. Undo this with --undo.")
-        self._tell(lockdown.lock_down_user(user, by=BY))
+        self._print_ended(lockdown.lock_down_user(user, by=BY))
 
     def _application(self, application: Application, options: dict[str, Any]) -> None:
         if options["undo"]:
-            self._lifted(application.name, lockdown.lift_application(application, by=BY))
+            self._print_lifted(application.name, lockdown.lift_application(application, by=BY))
         elif options["sign_out"]:
-            self._tell(lockdown.sign_out_of(application, by=BY))
+            self._print_ended(lockdown.sign_out_of(application, by=BY))
         else:
-            self._tell(lockdown.lock_down_application(application, by=BY))
+            self._print_ended(lockdown.lock_down_application(application, by=BY))
 
-    def _lifted(self, name: str, was_locked_down: bool) -> None:
+    def _print_lifted(self, name: str, was_locked_down: bool) -> None:
         if not was_locked_down:
             raise CommandError(f"{name} is not locked down. Nothing was changed.")
         self.stdout.write(f"{name} is no longer locked down. Ended sessions and tokens stay ended.")
 
-    def _tell(self, ended: lockdown.Ended) -> None:
+    def _print_ended(self, ended: lockdown.Ended) -> None:
         self.stdout.write(
             f"Ended: sign-ins {ended.sign_ins}, gate sessions {ended.gate_sessions}, API tokens "
             f"{ended.api_tokens}, grants {ended.grants}."

@@ -21,7 +21,7 @@ class Command(BaseCommand):
         self._reencrypt_factors()
 
     def _reencrypt_factors(self) -> None:
-        """Encrypt the secrets in allauth's JSON again, through the portal's adapter."""
+        """Encrypt the secrets in allauth's JSON again, with the portal's adapter."""
         done = lost = 0
         for key in Authenticator.objects.values_list("pk", flat=True):
             with transaction.atomic():

@@ -126,7 +126,7 @@ class Command(BaseCommand):
         if not changed:
             raise CommandError("Nothing to change: name at least one setting.")
         if secret and upstream.issuer != issuer and "client_secret" not in changed:
-            # Otherwise the new issuer would receive the secret of the old one.
+            # Otherwise the portal would send the old issuer's secret to the new issuer.
             raise CommandError(
                 "If you change the issuer, enter the client secret again (--client-secret-file)."
             )
@@ -140,13 +140,13 @@ class Command(BaseCommand):
         upstream = self._named(options)
         links = upstream.identities.count()
         sign_ins = upstream.sessions.filter(sign_in__ended_at=None).count()
-        told = f"{links} links to users and {sign_ins} open sign-ins"
+        lost = f"{links} links to users and {sign_ins} open sign-ins"
         if not options["yes"]:
-            raise CommandError(f"{upstream.slug} would be removed, and with it {told}. Repeat with --yes.")
+            raise CommandError(f"{upstream.slug} would be removed, and with it {lost}. Repeat with --yes.")
         with transaction.atomic():
             self._record("deleted", upstream, {})
             upstream.delete()
-        self.stdout.write(f"{options['slug']} was removed, and with it {told}.")
+        self.stdout.write(f"{options['slug']} was removed, and with it {lost}.")
 
     def _list(self, options: dict[str, Any]) -> None:
         for upstream in Upstream.objects.all():
@@ -234,7 +234,7 @@ class Command(BaseCommand):
         record(kind, actor="manage.py", subject=upstream.name, details=details)
 
     def _validate(self, upstream: Upstream) -> None:
-        """Validate a provider as its form in the admin does. Disabling one needs no validation."""
+        """Validate a provider as the admin's form does. Disabling a provider needs no validation."""
         try:
             upstream.full_clean()
         except ValidationError as error:
@@ -242,7 +242,7 @@ class Command(BaseCommand):
             raise CommandError("\n".join(lines)) from None
 
     def _print_findings(self, upstream: Upstream) -> bool:
-        """Print the findings of a connection test, and return whether none is wrong."""
+        """Print the findings of a connection test. Return whether none is wrong."""
         findings = examine(upstream, PROTOCOLS)
         for finding in findings:
             self.stdout.write(f"{finding.level:>8}  {finding.text}")
@@ -310,7 +310,7 @@ def _names_secret(options: dict[str, Any]) -> bool:
 def _secret(options: dict[str, Any]) -> str:
     """Return the client secret.
 
-    It is never an argument, because other users of the machine can see those.
+    It is never an argument, because other users of the machine can see arguments.
     """
     if options.get("remove_client_secret"):
         return ""
