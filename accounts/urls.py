@@ -18,7 +18,7 @@ from accounts.delegation.views import (
 )
 from accounts.language import choose_language
 from accounts.launcher.views import favourite, launcher
-from accounts.onboarding.views import invitation, make_first_administrator, register
+from accounts.onboarding.views import create_first_administrator, invitation, register
 from accounts.second_factor.views import (
     ActivateTotpView,
     AddPasskeyView,
@@ -185,5 +185,5 @@ urlpatterns = [
     path("signed-out", signed_out, name="signed_out"),
     path("signed-out/provider", sign_out_at_provider, name="sign_out_at_provider"),
     path("switch-account", switch_account, name="switch_account"),
-    path("first-administrator/<str:token>", make_first_administrator, name="first_administrator"),
+    path("first-administrator/<str:token>", create_first_administrator, name="first_administrator"),
 ]

@@ -138,11 +138,11 @@ def _address() -> str:
 def _offer_first_administrator(var: Path) -> None:
     from django.core.management import call_command
 
-    from accounts.onboarding.first_administrator import is_wanted
+    from accounts.onboarding.first_administrator import is_needed
 
     if (var / "demo.json").exists():
         say("Warning: this folder contains the demo's users and passwords. To use an empty one, set IKD_VAR.")
-    if is_wanted():
+    if is_needed():
         say("There is no administrator yet. Open this link within an hour to become the first one:")
         call_command("first_admin_link")
 

@@ -1,1 +1,1 @@
-"""Asking for access to an application, and the answers of its owners."""
+"""Users' requests for access to an application, and the answers of its owners."""

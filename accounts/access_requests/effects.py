@@ -1,4 +1,4 @@
-"""What granting a request for access changes, shown to the owner before the grant."""
+"""The effect of granting a request for access, which the owner sees before the grant."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from authgate.effect.values import Effect
 
 
 class EffectDiffers(Exception):
-    """The effect is not the one that the owner saw, or not confirmed. Nothing was granted."""
+    """The owner did not confirm the effect, or saw another one. Nothing was granted."""
 
 
 def effect_of_grant(request: AccessRequest) -> Effect | None:
-    """Return whom a grant would affect; None if the request can no longer be granted. Writes nothing."""
+    """Return the effect of a grant, or None if nobody can grant the request any more. Write nothing."""
     before = load_state(_bounds_of(request))
     application = before.applications.get(request.application_id)
     granted = _with_grant(application, request) if application and request.user.is_active else None
@@ -42,9 +42,9 @@ def grant_as_shown(
     shown: str,
     is_sure: bool,
 ) -> None:
-    """Grant a request if the digest of its effect is `shown`. Raises EffectDiffers, and Answered.
+    """Grant a request if the digest of its effect is `shown`, the one on the owner's page.
 
-    If the effect needs a tick, `is_sure` must be true, too.
+    If the effect needs a ticked box, `is_sure` must be true. Raises EffectDiffers and Answered.
     """
     with outbox.hold() as held, transaction.atomic():
         _rule, effect = measured(
@@ -65,7 +65,7 @@ def _bounds_of(request: AccessRequest) -> Bounds:
 
 
 def _with_grant(application: Application, request: AccessRequest) -> Application | None:
-    """Return an application with a rule for the user as well, made from the one of the request."""
+    """Return the application with an additional rule for the user, copied from the request's rule."""
     for scope in application.scopes.values():
         for rule in scope.rules:
             if rule.id == request.rule_id:

@@ -1,4 +1,4 @@
-"""Requests for access and their answers. A grant is a rule for one user, with an end."""
+"""Requests for access and their answers. A grant is a rule for one user."""
 
 from __future__ import annotations
 
@@ -28,21 +28,21 @@ PERIODS = {
     "forever": (_("permanently"), None),
 }
 OPEN_LIMIT = 10
-"""Open requests of one user."""
+"""Requests of one user that can be open at the same time."""
 
 
 class CannotAsk(Exception):
-    """There is nothing to ask for, or nobody to ask."""
+    """The user cannot ask for access: no rule would grant it, or no owner could answer."""
 
 
 class Answered(Exception):
-    """Another owner has answered the request, or its rule has gone."""
+    """Another owner has answered the request, or an administrator deleted its rule."""
 
 
-def rule_wanted(page: str, sign_in: SignIn, address: str) -> Rule:
-    """Return the rule that would let the user open a page if it named them. Raises CannotAsk.
+def rule_to_request(page: str, sign_in: SignIn, address: str) -> Rule:
+    """Return the rule by which the user could open a page if it named them.
 
-    `page` is an allowed URL. Only a user who lacks nothing but the group can ask.
+    `page` is an allowed URL. Raises CannotAsk if the user lacks more than the group.
     """
     parts = urlsplit(page)
     origin = f"{parts.scheme}://{parts.netloc}"
@@ -68,7 +68,10 @@ def owners_of(application: Application) -> QuerySet[User]:
 
 
 def ask(rule: Rule, user: User, *, page: str, words: str, address: str | None) -> bool:
-    """Create a request and tell the owners. Return False if one is open, or too many are."""
+    """Create a request, and notify the owners.
+
+    Return False if the user already has an open request for the application, or too many for others.
+    """
     if AccessRequest.objects.filter(user=user, answered_at=None).count() >= OPEN_LIMIT:
         return False
     application = rule.application
@@ -100,7 +103,7 @@ def ask(rule: Rule, user: User, *, page: str, words: str, address: str | None) -
 
 
 def may_answer(owner: User, request: AccessRequest) -> bool:
-    """Return whether a user may answer a request: superusers and owners may, and nobody their own."""
+    """Return whether a user may answer a request. Superusers and owners may, but not their own request."""
     if owner.pk == request.user_id:
         return False
     return owner.is_superuser or owners_of(request.application).filter(pk=owner.pk).exists()
@@ -108,12 +111,12 @@ def may_answer(owner: User, request: AccessRequest) -> bool:
 
 @transaction.atomic
 def grant(request: AccessRequest, owner: User, period: str, words: str, address: str | None) -> Rule:
-    """Grant the user what the rule grants, for a period at most as long as the rule's. Raises Answered.
+    """Grant the user the access of the request's rule, for a period, but not longer than that rule.
 
-    The rule for the user has every other restriction of the one that it is made from.
+    The user's own rule is a copy with all other restrictions. Raises Answered.
     """
     _take(request, owner, AccessRequest.Answer.GRANTED, words)
-    # A rule that only watches grants nothing, and neither would a copy of it.
+    # A rule that only watches grants nothing. Its copy would grant nothing either.
     rule = Rule.objects.select_for_update().filter(pk=request.rule_id or 0, only_watch=False).first()
     if rule is None or not request.user.is_active:
         raise Answered
@@ -136,8 +139,8 @@ def decline(request: AccessRequest, owner: User, words: str, address: str | None
     _record("access_declined", request, owner, address)
 
 
-def tell(request: AccessRequest) -> None:
-    """Send the user the answer."""
+def notify_user(request: AccessRequest) -> None:
+    """Send the user a mail with the answer."""
     request.refresh_from_db()
     kind = f"access_{request.answer}"
     facts = {
@@ -151,7 +154,7 @@ def tell(request: AccessRequest) -> None:
 
 
 def _take(request: AccessRequest, owner: User, answer: str, words: str) -> None:
-    """Answer a request once. Of several owners at the same moment, all but one raise Answered."""
+    """Save the answer to a request. Raises Answered if another owner was faster, even by a moment."""
     open_one = AccessRequest.objects.filter(pk=request.pk, answered_at=None)
     facts = {"answer": answer, "answered_by": owner.username, "answer_words": words}
     if not open_one.update(answered_at=timezone.now(), **facts):

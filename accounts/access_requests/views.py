@@ -46,12 +46,12 @@ class AnswerForm(forms.Form):
 @login_required
 @require_http_methods(METHODS)
 def ask_for_access(request: SignedInRequest) -> HttpResponse:
-    """Ask the owners of an application for access to the page in `page`."""
+    """Ask the owners of an application for access to the page in the parameter `page`."""
     page, address = destination(request, "page"), client_address(request)
     try:
         if page is None:
             raise requests.CannotAsk
-        rule = requests.rule_wanted(page, request.sign_in, address or "")
+        rule = requests.rule_to_request(page, request.sign_in, address or "")
     except requests.CannotAsk:
         return render(request, "accounts/access_not_asked.html", status=404)
     form = AskForm(request.POST or None)
@@ -73,7 +73,7 @@ def ask_for_access(request: SignedInRequest) -> HttpResponse:
 @login_required
 @require_http_methods(METHODS)
 def access_request(request: SignedInRequest, pk: int) -> HttpResponse:
-    """Answer a request for access. It does not exist for those who may not."""
+    """Show a request for access, and save an owner's answer. For other users it does not exist (404)."""
     if pk >= 2**63:
         raise Http404
     found = get_object_or_404(AccessRequest.objects.select_related("application", "user", "rule"), pk=pk)
@@ -92,13 +92,13 @@ def access_request(request: SignedInRequest, pk: int) -> HttpResponse:
             request, gettext("Nothing was granted. Check what the user gains, and answer again.")
         )
         return _page(request, found, form)
-    requests.tell(found)
+    requests.notify_user(found)
     messages.success(request, gettext("The user will receive an e-mail with your answer."))
     return redirect("access_request", pk=pk)
 
 
 def _page(request: SignedInRequest, found: AccessRequest, form: AnswerForm) -> HttpResponse:
-    """Show a request. While it is open, show what a grant changes, too."""
+    """Show a request. While it is open, also show the effect of a grant."""
     effect = None if found.answered_at else effect_of_grant(found)
     context = {
         "form": form,

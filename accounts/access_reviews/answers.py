@@ -1,4 +1,4 @@
-"""Answers in a review. "Remove" does what an owner may do; what remains is a task for administrators."""
+"""Answers in a review. "Remove" removes what an owner can remove. The rest is a task for administrators."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ from authgate.models import Application, Rule
 from authgate.prepared import PreparedLookup
 
 TASKS_LIMIT = 2_000
-"""Open tasks that one round looks at."""
+"""Open tasks that one round checks."""
 
 
 def answerable(review: AccessReview, owner: User) -> QuerySet[AccessReviewEntry]:
-    """Return the entries that a user may answer. Nobody answers about themselves."""
+    """Return the entries that a user may answer. Users may not answer about themselves."""
     return review.entries.exclude(user=owner.pk)
 
 
@@ -34,10 +34,10 @@ def answerable(review: AccessReview, owner: User) -> QuerySet[AccessReviewEntry]
 def answer(
     review: AccessReview, answers: Mapping[int, str], *, owner: User, address: str | None
 ) -> tuple[int, int]:
-    """Save answers by number of the entry. Return how many were saved, and how many became tasks.
+    """Save answers by id of the entry. Return how many were saved, and how many became tasks.
 
-    The first answer counts: an entry that was answered is left out. Raises Application.DoesNotExist if the
-    user may no longer answer, and AccessReviewEntry.DoesNotExist if an entry is not theirs to answer.
+    Leave out entries that already have an answer. Raises Application.DoesNotExist if the user may no longer
+    answer, and AccessReviewEntry.DoesNotExist if the user may not answer one of the entries.
     """
     application = Application.objects.select_for_update().get(pk=review.application_id or 0)
     if not may_answer(owner, application):
@@ -59,7 +59,7 @@ def answer(
 def _carry_out(
     application: Application, entry: AccessReviewEntry, chosen: str, owner: User, address: str | None
 ) -> bool:
-    """Do what was answered, and record it. Return whether a task remains."""
+    """Keep or remove the access, and record the answer. Return whether a task remains."""
     details: dict[str, object] = {"review": entry.review_id}
     remaining: list[current.Values] = []
     if chosen == AccessReviewEntry.Answer.REMOVE and entry.user is not None:
@@ -82,7 +82,7 @@ def remove_access(
 ) -> list[current.Values]:
     """Remove a user from rules that name them, and from groups that the owner manages.
 
-    Returns the reasons that remain.
+    Return the reasons for access that remain.
     """
     people = current.directory_of(user)
     found = current.reasons_of(current.compiled(application.pk), people).get(user.pk, [])
@@ -108,15 +108,15 @@ def has_open_tasks() -> bool:
     return bool(_AN_OPEN_TASK.rows())
 
 
-def _an_open_task() -> QuerySet[AccessReviewEntry, Any]:
+def _first_open_task() -> QuerySet[AccessReviewEntry, Any]:
     return open_tasks().values_list("pk")[:1]
 
 
-_AN_OPEN_TASK = PreparedLookup(_an_open_task)
+_AN_OPEN_TASK = PreparedLookup(_first_open_task)
 
 
 def close_task(entry: AccessReviewEntry, *, by: str = "", address: str | None = None) -> bool:
-    """Close a task. Return False if it is closed. `by` is empty if the access has ended."""
+    """Close a task. Return False if it was already closed. `by` is empty if the access has ended."""
     with transaction.atomic():
         closed = AccessReviewEntry.objects.filter(pk=entry.pk, task_open=True).update(
             task_open=False, task_closed_at=timezone.now(), task_closed_by=by
@@ -134,7 +134,7 @@ def close_task(entry: AccessReviewEntry, *, by: str = "", address: str | None = 
 
 
 def close_done_tasks() -> int:
-    """Close the tasks whose user can no longer open the application. Return how many."""
+    """Close the tasks of users who can no longer open the application. Return their number."""
     by_application: dict[int | None, list[AccessReviewEntry]] = {}
     for entry in open_tasks().select_related("review", "user")[:TASKS_LIMIT]:
         by_application.setdefault(entry.review.application_id, []).append(entry)
@@ -144,7 +144,7 @@ def close_done_tasks() -> int:
 def _close_done_of(key: int | None, entries: list[AccessReviewEntry]) -> int:
     people = load_directory({entry.user_id for entry in entries if entry.user_id})
     found = {} if key is None else current.reasons_of(current.compiled(key), people)
-    # A disabled user would have the access again once enabled, so their task stays.
+    # A disabled user would have the access again when enabled, so their task stays open.
     done = [
         entry
         for entry in entries

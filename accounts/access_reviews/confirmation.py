@@ -1,4 +1,4 @@
-"""What answers in a review would change, shown to the owner before they are saved."""
+"""The effect of answers in a review, which the owner sees before saving them."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ REMOVE = AccessReviewEntry.Answer.REMOVE
 
 
 class Differs(Exception):
-    """The effect is not the one that the owner saw, or not confirmed. Nothing was saved."""
+    """The owner did not confirm the effect, or saw another one. Nothing was saved."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A person with the answer. `loses` are paths of the application, `elsewhere` counts other ones."""
+    """A person with the answer. `loses` has paths of this application, `elsewhere` counts other ones."""
 
     key: int
     username: str
@@ -40,7 +40,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Confirmation:
-    """What answers change. `real` are requests to the application of the review."""
+    """The effect of answers. `real` counts the affected recent requests to the application."""
 
     lines: tuple[Line, ...]
     shown: str
@@ -57,7 +57,7 @@ class Confirmation:
 
 
 def confirmation_of(review: AccessReview, chosen: Mapping[int, str], *, owner: User) -> Confirmation:
-    """Return what answers would change. Raises as `answers.answer` does."""
+    """Return the effect of answers. Raises the same as `answers.answer`."""
     entries = list(
         answers.answerable(review, owner).filter(pk__in=chosen, answer="").order_by("username", "pk")
     )
@@ -78,9 +78,10 @@ def answer_as_shown(
     shown: str,
     is_sure: bool,
 ) -> tuple[int, int]:
-    """Save answers if the digest of their effect is `shown`. Raises Differs, and as `answers.answer` does.
+    """Save answers if the digest of their effect is `shown`, the one on the owner's page.
 
-    If the effect needs a tick, `is_sure` must be true, too.
+    If the effect needs a ticked box, `is_sure` must be true. Raises Differs, and the errors of
+    `answers.answer`.
     """
     entries = list(answers.answerable(review, owner).filter(pk__in=chosen))
     with outbox.hold() as held, transaction.atomic():

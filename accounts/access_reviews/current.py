@@ -1,6 +1,6 @@
-"""Why people can open an application: as stored values, and in words.
+"""The reasons why people can open an application, as stored values and as texts.
 
-An application that is disabled counts as enabled: access would come back with it.
+A disabled application counts as enabled, because people would have the access again when it is enabled.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from authgate.memberships import with_end
 from authgate.worker import loader
 
 REASONS_KEPT = 20
-"""Reasons of one person that are stored."""
+"""Stored reasons of one person."""
 
 Values = dict[str, Any]
 
 
 def compiled(key: int) -> Compiled | None:
-    """Return an application as if it were enabled; None if it is gone. Two queries."""
+    """Return an application as if it were enabled, or None if it was deleted. Two queries."""
     found = loader.load_one(key)
     return found and replace(found, enabled=True)
 
 
 def reasons_of(application: Compiled | None, people: Directory) -> dict[int, list[tuple[Scope, Reason]]]:
-    """Return the users of a directory who can open an application, each with every reason."""
+    """Return the users of a directory who can open an application, each with all reasons."""
     found: dict[int, list[tuple[Scope, Reason]]] = {}
     if application is None:
         return found
@@ -47,7 +47,7 @@ def reasons_of(application: Compiled | None, people: Directory) -> dict[int, lis
 
 
 def directory_of(user: User) -> Directory:
-    """Return a directory with one user, active or not. A user who is enabled again has the access again."""
+    """Return a directory with one user. Include a disabled user, who has the access again when enabled."""
     rows = list(user.memberships.values_list("group_id", "group__name", "ends_at"))
     groups = {group: name for group, name, _ends_at in rows}
     memberships = ((user.pk, group, ends_at) for group, _name, ends_at in rows)
@@ -55,7 +55,7 @@ def directory_of(user: User) -> Directory:
 
 
 def as_values(reasons: list[tuple[Scope, Reason]], people: Directory) -> list[Values]:
-    """Return reasons as they are stored, with the names of groups. Reasons beyond a limit are counted."""
+    """Return reasons as the database stores them, with names of groups. Only count those beyond the limit."""
     found: list[Values] = [
         {
             "path": scope.path,

@@ -1,4 +1,4 @@
-"""Reviews: when one begins, who is in it, and who may answer."""
+"""Reviews: when they begin, whom they include, and who may answer."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from authgate.models import Application
 from authgate.usage.requests import last_uses
 
 PEOPLE_LIMIT = 2_000
-"""People in one review. Others are counted."""
+"""People in one review. The review only counts further people."""
 
 ROWS_AT_ONCE = 200
 
 
 def due() -> QuerySet[Application]:
-    """Return the enabled applications whose last review, or creation, is too long ago.
+    """Return the enabled applications that need a review, because the last one or their creation is long ago.
 
     An application with an open review is not due.
     """
@@ -40,24 +40,27 @@ def due() -> QuerySet[Application]:
 
 
 def begin(application: Application, *, by: str = "", address: str | None = None) -> AccessReview | None:
-    """Begin a review and tell the owners. Return None if one is open. `by` is an administrator, if any."""
+    """Begin a review, and notify the owners. Return None if one is open.
+
+    `by` is the administrator who began it, or empty.
+    """
     entries = _entries(application.pk)
     review = _create(application, entries, by=by, address=address)
     if review is not None:
-        _tell_owners(review, application)
+        _notify_owners(review, application)
     return review
 
 
 def may_answer(user: User, application: Application) -> bool:
-    """Return whether a user may answer now: superusers and owners may."""
+    """Return whether a user may answer now. Superusers and owners may."""
     is_superuser = User.objects.filter(pk=user.pk, is_active=True, is_superuser=True).exists()
     return is_superuser or owners_of(application).filter(pk=user.pk).exists()
 
 
-def over_reviews(before: datetime) -> QuerySet[AccessReview]:
-    """Return the reviews that were completed, or lost their application, before a moment.
+def finished_reviews(before: datetime) -> QuerySet[AccessReview]:
+    """Return the reviews to delete: completed before a moment, or older and without an application.
 
-    A review with an open task stays, and so does one that says when the next is due.
+    Leave out reviews with an open task, and recent reviews, which say when the next one is due.
     """
     last = timezone.now() - timedelta(days=settings.IKD_REVIEW_ACCESS_DAYS)
     ended = Q(closed_at__lt=before) | Q(application=None, began_at__lt=before)
@@ -111,7 +114,7 @@ def _create(
     return review
 
 
-def _tell_owners(review: AccessReview, application: Application) -> None:
+def _notify_owners(review: AccessReview, application: Application) -> None:
     if review.closed_at is not None:
         return
     path = reverse("access_review", args=[review.pk])

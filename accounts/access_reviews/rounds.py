@@ -1,4 +1,4 @@
-"""Rounds of reviews, in a thread of the processes that answer pages. A lease says whose turn it is."""
+"""The thread that begins due reviews, in each process that answers pages. A lease lets only one work."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ log = logging.getLogger("ikd.reviews")
 
 LEASE = "access reviews"
 LEASE_SECONDS = 300.0
-"""How long one application may take until another process may begin."""
+"""How long one application may take. After this time, another process can take the lease."""
 
 FIRST_AFTER = 30.0
 """Seconds between the start of a process and its first round."""
@@ -27,9 +27,9 @@ LOOKS_EVERY = 600.0
 
 
 def go(holder: str) -> int:
-    """Close tasks that are done, and begin the reviews that are due. Return how many began.
+    """Close tasks that are done, and begin the reviews that are due. Return the number of new reviews.
 
-    Another process that has the lease does both instead.
+    Do nothing if another process has the lease.
     """
     is_anything_due = answers.has_open_tasks() or reviews.due().exists()
     if not is_anything_due or not leases.hold(LEASE, holder, LEASE_SECONDS):
@@ -47,7 +47,7 @@ def go(holder: str) -> int:
 
 
 def start() -> None:
-    """Start the thread. Called once, after the worker has forked."""
+    """Start the thread. A worker calls this once, after its fork."""
     threading.Thread(target=_run, name="ikd-reviews", daemon=True).start()
 
 

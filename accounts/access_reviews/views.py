@@ -1,4 +1,4 @@
-"""The page on which owners answer a review. A review of others does not exist here (404)."""
+"""The page on which owners answer a review. For other users the review does not exist (404)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ METHODS = ["GET", "HEAD", "POST"]
 PAGE = 50
 PREFIX = "answer-"
 ALL_SHOWN = "keep-shown"
-"""The button that keeps the access of everyone on the page who has no answer yet."""
+"""The button that keeps the access of all people on the page without an answer."""
 
 
 @never_cache
@@ -39,7 +39,7 @@ def access_review(request: SignedInRequest, pk: int) -> HttpResponse:
     try:
         if "confirmed" in request.POST:
             return _save(request, review, _answers(request))
-        return _question(request, review, _selected(request))
+        return _confirmation_page(request, review, _selected(request))
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
         return redirect("access_review", pk=pk)
@@ -68,10 +68,13 @@ def _page(request: SignedInRequest, review: AccessReview) -> HttpResponse:
     return render(request, "accounts/access_review.html", context)
 
 
-def _question(
+def _confirmation_page(
     request: SignedInRequest, review: AccessReview, chosen: dict[int, str], shown: str | None = None
 ) -> HttpResponse:
-    """Ask once for all answers, with what they change. `shown` is what an unconfirmed page showed."""
+    """Ask the owner to confirm all answers, and show their effect.
+
+    `shown` is the digest of the effect on an earlier page that the owner did not confirm.
+    """
     asked, problem = confirmation_of(review, chosen, owner=request.user), ""
     if shown is not None and asked.shown == shown:
         problem = gettext("Nothing was saved. Tick the box to confirm.")
@@ -103,7 +106,7 @@ def _save(request: SignedInRequest, review: AccessReview, chosen: dict[int, str]
             review, chosen, owner=request.user, address=address, shown=shown, is_sure=is_sure
         )
     except Differs:
-        return _question(request, review, chosen, shown)
+        return _confirmation_page(request, review, chosen, shown)
     text = ngettext("%d answer was saved.", "%d answers were saved.", saved) % saved
     messages.success(request, text)
     if tasks:
@@ -115,7 +118,7 @@ def _save(request: SignedInRequest, review: AccessReview, chosen: dict[int, str]
 
 
 def _selected(request: SignedInRequest) -> dict[int, str]:
-    """Return the answers that a button means, by number of the entry. Raises ValidationError."""
+    """Return the answers that the clicked button gives, by id of the entry. Raises ValidationError."""
     button = request.POST.get("answer", "")
     if button == ALL_SHOWN:
         return dict.fromkeys(_keys(request.POST.getlist("shown")), AccessReviewEntry.Answer.KEEP)
@@ -123,7 +126,7 @@ def _selected(request: SignedInRequest) -> dict[int, str]:
 
 
 def _answers(request: SignedInRequest) -> dict[int, str]:
-    """Return the answers of the confirmation, by number of the entry. Raises ValidationError."""
+    """Return the answers on the confirmation page, by id of the entry. Raises ValidationError."""
     names = [name for name in request.POST if name.startswith(PREFIX)]
     keys = _keys([name.removeprefix(PREFIX) for name in names])
     return {key: _checked(request.POST[f"{PREFIX}{key}"]) for key in keys}

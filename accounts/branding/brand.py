@@ -1,4 +1,4 @@
-"""The portal's name, accent colour and logo, as every page needs them."""
+"""The portal's name, accent colour and logo, cached for every page."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ OWN = (
 """The portal's own accent in light and in dark, as in static/colours.css."""
 
 REMEMBERED_FOR = 5.0
-"""Seconds for which pages use the same brand without a query."""
+"""Seconds for which a process uses the same brand without a query."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +45,14 @@ _remembered: tuple[float, BrandStyle] = (0.0, BrandStyle())
 def current() -> BrandStyle:
     """Return the brand, at most 5 seconds old.
 
-    While the database does not answer, return the last known one.
+    If the database cannot be reached, return the last known brand.
     """
     global _remembered
     read_at, look = _remembered
     now = time.monotonic()
     if read_at and now - read_at < REMEMBERED_FOR:
         return look
-    # Set before the query: while the database is down, one page in five seconds waits for it, not all.
+    # Set before the query. While the database is down, only one page in five seconds waits for it.
     _remembered = (now, look)
     look = _read(look)
     _remembered = (now, look)

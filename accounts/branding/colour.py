@@ -1,6 +1,7 @@
-"""An accent colour that is readable, as text and as the background of a button's label.
+"""Readable shades of an accent colour, for text and for the background of a button's label.
 
-Contrast is WCAG 2.2's (success criterion 1.4.3: 4.5 to 1). The surfaces are those of static/colours.css.
+The minimum contrast is 4.5 to 1 (WCAG 2.2, success criterion 1.4.3). The surfaces are those of
+static/colours.css.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ STEP = 0.005
 LIGHT_SURFACES = ("#ffffff", "#f4f2ec")
 DARK_SURFACES = ("#1a2220", "#111715")
 TINT = 0.12
-"""The share of the accent in the tint, which is also a background for text in the accent."""
+"""The share of the accent in the tint. The tint is also a background for text in the accent."""
 
 RGB = tuple[float, float, float]
 

@@ -16,7 +16,7 @@ from authgate.models import Icon
 from authgate.pictures import CONTENT_TYPE
 
 NOTHING_ELSE = "default-src 'none'; sandbox"
-"""The policy for a picture opened by itself: its contents run and load nothing."""
+"""The Content-Security-Policy of a picture that a browser opens as a page: it runs and loads nothing."""
 A_YEAR = 365 * 24 * 3600
 
 
@@ -44,7 +44,7 @@ def logo(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_safe
 def icon(request: HttpRequest, key: str) -> HttpResponse:
-    """Return an application's icon. Only users whose launcher shows it learn its key."""
+    """Return an application's icon. Only users who see it in their launcher know its key."""
     return _by_key(Icon.objects.filter(key=key), private=True)
 
 
@@ -55,7 +55,7 @@ def provider_icon(request: HttpRequest, key: str) -> HttpResponse:
 
 
 def _by_key(found: QuerySet[Any], **may_keep: bool) -> HttpResponse:
-    """Return the picture with this key. Its key changes with its content, so browsers cache it for a year."""
+    """Return the picture with this key. The key changes with the content, so browsers cache it for a year."""
     content = found.values_list("content", flat=True).first()
     if content is None:
         raise Http404
@@ -70,12 +70,12 @@ def _picture(content: bytes, content_type: str) -> HttpResponse:
 
 
 def _keep(request: HttpRequest, response: HttpResponse) -> HttpResponse:
-    """Allow browsers to cache a response: for a year under its version, for a minute without one."""
+    """Allow browsers to cache a response: for a year with a version in the URL, for a minute without."""
     asked = request.GET.get("v")
     if asked == brand.current().version:
         patch_cache_control(response, public=True, max_age=A_YEAR, immutable=True)
     elif asked:
-        # Another worker has a newer brand, which this one will read within seconds.
+        # Another worker has a newer brand. This worker will read it within seconds.
         patch_cache_control(response, no_cache=True)
     else:
         patch_cache_control(response, public=True, max_age=60)

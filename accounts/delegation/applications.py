@@ -1,8 +1,9 @@
-"""Owners: which applications they manage, and what they may change.
+"""The applications that owners manage, and the changes that owners may make.
 
 An owner may close the application for maintenance, write its texts, and remove groups and users from its
-rules. An owner may add to a rule only groups that a superuser made shareable, and members of these. Nothing
-here creates or deletes a rule, or changes its path: a rule that goes would let a shorter path decide.
+rules. An owner may add to a rule only groups that a superuser made shareable, and members of these groups.
+Owners cannot create or delete a rule, or change its path: without the rule, the one for a shorter path would
+decide.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from authgate.models import Application, Rule
 from authgate.sign_ins import note_revocation
 
 TEXT_FIELDS = ("maintenance", "maintenance_text", "maintenance_minutes", "refusal_text")
-"""What owners change of an application itself."""
+"""The fields of an application that owners may change."""
 
 
 def owned_by(owner: User) -> QuerySet[Application]:
-    """Return the applications that a user owns, alone or by a group, by name."""
+    """Return the applications that a user owns, directly or by a group, ordered by name."""
     by_group = Application.owner_groups.through.objects.filter(group__user=owner).values("application")
     named = Application.owners.through.objects.filter(user=owner).values("application")
     return Application.objects.filter(Q(pk__in=named) | Q(pk__in=by_group)).order_by("name")
@@ -36,9 +37,9 @@ def owned_by(owner: User) -> QuerySet[Application]:
 def change_texts(
     application: Application, values: Mapping[str, Any], *, owner: User, address: str | None
 ) -> bool:
-    """Save the texts and the switch of maintenance; return whether anything changed.
+    """Save the texts and the maintenance switch. Return whether anything changed.
 
-    Raises Application.DoesNotExist if the user no longer owns it.
+    Raises Application.DoesNotExist if the user no longer owns the application.
     """
     application = _locked(application, owner)
     before = {name: getattr(application, name) for name in TEXT_FIELDS}
@@ -50,16 +51,16 @@ def change_texts(
     if "maintenance" in changed:
         note_revocation()
     application.save(update_fields=changed)
-    told = {
+    changes = {
         "before": {name: before[name] for name in changed},
         "after": {name: values[name] for name in changed},
     }
-    _record("application_changed", application, owner, address, told)
+    _record("application_changed", application, owner, address, changes)
     return True
 
 
 def may_be_shared(rule: Rule) -> bool:
-    """Return whether owners may add groups and users to a rule. A granted request stays one user's."""
+    """Return whether owners may add groups and users to a rule. A granted request is for one user."""
     return rule.who == Rule.Who.CHOSEN and not hasattr(rule, "access_request")
 
 
@@ -67,7 +68,8 @@ def may_be_shared(rule: Rule) -> bool:
 def add_group(rule: Rule, key: int, *, owner: User, address: str | None) -> Group:
     """Add a shareable group to a rule.
 
-    Raises ValidationError, and DoesNotExist if the rule is no longer the owner's.
+    Raises ValidationError if owners may not add the group, and DoesNotExist if the user does not own the
+    rule.
     """
     application, rule = _locked_rule(rule, owner)
     group = application.shareable_groups.filter(pk=key).first()
@@ -80,7 +82,7 @@ def add_group(rule: Rule, key: int, *, owner: User, address: str | None) -> Grou
 
 @transaction.atomic
 def add_user(rule: Rule, name: str, *, owner: User, address: str | None) -> User:
-    """Add a member of a shareable group to a rule, by username. Raises as `add_group` does."""
+    """Add a member of a shareable group to a rule, by username. Raises the same as `add_group`."""
     application, rule = _locked_rule(rule, owner)
     within = User.objects.filter(groups__in=application.shareable_groups.all(), is_active=True).distinct()
     user = within.filter(username__iexact=name).first()
@@ -95,7 +97,10 @@ def add_user(rule: Rule, name: str, *, owner: User, address: str | None) -> User
 
 @transaction.atomic
 def remove(rule: Rule, kind: str, key: int, *, owner: User, address: str | None) -> str:
-    """Remove a group or a user from a rule, and return the name. Raises as `add_group` does."""
+    """Remove a group or a user from a rule, and return the name.
+
+    Raises ValidationError if the rule does not have it, and DoesNotExist if the user does not own the rule.
+    """
     _application, rule = _locked_rule(rule, owner)
     rows: QuerySet[Any] = rule.groups.all() if kind == "group" else rule.users.all()
     found = rows.filter(pk=key).first()
@@ -110,9 +115,9 @@ def remove(rule: Rule, kind: str, key: int, *, owner: User, address: str | None)
 
 
 def _locked(application: Application, owner: User) -> Application:
-    """Return the application if the user still owns it, and let nobody change it meanwhile.
+    """Lock and return the application, if the user still owns it.
 
-    Superusers may do what owners may: they answer reviews of access instead of them.
+    Superusers may do the same as owners, because they can answer reviews in their place.
     """
     locked = Application.objects.select_for_update().get(pk=application.pk)
     if not User.objects.filter(pk=owner.pk, is_active=True, is_superuser=True).exists():

@@ -1,6 +1,6 @@
-"""Changes of owners and group managers, saved only after their effect on access was confirmed.
+"""Changes by owners and group managers. The portal saves them after they confirmed the effect on access.
 
-The page is that of the administration, without names of applications that the user does not own.
+The page shows the same as the admin's, but without names of applications that the user does not own.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ View = Callable[Concatenate[SignedInRequest, P], HttpResponse]
 
 
 def confirmable(view: View[P]) -> View[P]:
-    """Restore the form that was carried over the page of its effect, before a view."""
+    """Before a view, restore the form that the page of its effect carried."""
 
     @wraps(view)
     def restored(request: SignedInRequest, /, *arguments: P.args, **named: P.kwargs) -> HttpResponse:
@@ -55,18 +55,18 @@ def confirmable(view: View[P]) -> View[P]:
 
 
 def answer_to(request: SignedInRequest) -> Answer:
-    """Return what the user answered on the page of an effect."""
+    """Return the user's answer on the page of an effect."""
     answer: Answer = getattr(request, "effect_answer", Answer())
     return answer
 
 
-def asked_first(
+def confirm_first(
     request: SignedInRequest, act: Callable[[], str], bounds: Bounds, *, is_form: bool = False
 ) -> HttpResponse | None:
-    """Make a change that affects nobody, or that was confirmed. Otherwise return the page that asks.
+    """Make a change if it affects nobody or the user confirmed it. Otherwise return the page that asks.
 
-    `act` returns what was done, in words for a message. Raises what `act` raises. From the page of a form
-    (`is_form`), the user can go back to the form.
+    `act` makes the change, and returns a message for the user. Raises the errors of `act`. If the change is
+    from a form (`is_form`), the page has a link back to the form.
     """
     answer = answer_to(request)
     with outbox.hold() as held, transaction.atomic():
@@ -85,7 +85,7 @@ def asked_first(
 
 def _page(request: SignedInRequest, effect: Effect, answer: Answer, is_form: bool) -> HttpResponse:
     own = set(applications.owned_by(request.user).values_list("pk", flat=True))
-    seen = _only(effect, own)
+    seen = _restricted_to(effect, own)
     if answer.wants_csv:
         return as_csv(seen)
     context = {
@@ -104,8 +104,8 @@ def _page(request: SignedInRequest, effect: Effect, answer: Answer, is_form: boo
     return render(request, "accounts/effect.html", context)
 
 
-def _only(effect: Effect, own: set[int]) -> Effect:
-    """Return the part of an effect that is about some applications."""
+def _restricted_to(effect: Effect, own: set[int]) -> Effect:
+    """Return the part of an effect that is about the user's own applications."""
     parts = {each.name: getattr(effect, each.name) for each in fields(Effect)}
     return Effect(
         **{name: tuple(each for each in part if each.application in own) for name, part in parts.items()}

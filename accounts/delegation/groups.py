@@ -1,4 +1,4 @@
-"""Group managers: which groups they manage, and how they add and remove members."""
+"""The groups that group managers manage, and how they add and remove members."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from authgate.sign_ins import note_revocation
 
 
 def harmless_groups() -> QuerySet[Group]:
-    """Return the groups whose members may be managed by users who are not staff.
+    """Return the groups that users who are not staff may manage.
 
-    They have no permission, require no second factor, and own no application.
+    These groups have no permission, require no second factor, and own no application.
     """
     own = Group.permissions.through.objects.filter(group=OuterRef("pk"))
     owning = Application.owner_groups.through.objects.filter(group=OuterRef("pk"))
@@ -29,7 +29,7 @@ def harmless_groups() -> QuerySet[Group]:
 
 
 def managed_by(manager: User) -> QuerySet[Group]:
-    """Return the groups that a user manages now, by name."""
+    """Return the groups that a user manages now, ordered by name."""
     return harmless_groups().filter(managed_group__managers=manager).order_by("name")
 
 
@@ -37,7 +37,7 @@ def managed_by(manager: User) -> QuerySet[Group]:
 def add_member(
     group: Group, name: str, *, until: datetime | None = None, manager: User, address: str | None
 ) -> User:
-    """Add the active user of a username to a group. Raises ValidationError, and Group.DoesNotExist."""
+    """Add the active user with a username to a group. Raises ValidationError and Group.DoesNotExist."""
     group = _locked(group, manager)
     user = User.objects.filter(username__iexact=name, is_active=True).first()
     if user is None:
@@ -52,7 +52,7 @@ def add_member(
 
 @transaction.atomic
 def remove_member(group: Group, key: int, *, manager: User, address: str | None) -> User:
-    """Remove a member from a group. Raises ValidationError, and Group.DoesNotExist."""
+    """Remove a member from a group. Raises ValidationError and Group.DoesNotExist."""
     group = _locked(group, manager)
     user = _member(group, key)
     note_revocation()
@@ -63,7 +63,7 @@ def remove_member(group: Group, key: int, *, manager: User, address: str | None)
 
 @transaction.atomic
 def set_end(group: Group, key: int, until: datetime | None, *, manager: User, address: str | None) -> User:
-    """Set the end of a membership, or remove it. Raises ValidationError, and Group.DoesNotExist."""
+    """Set or remove the end of a membership. Raises ValidationError and Group.DoesNotExist."""
     group = _locked(group, manager)
     user = _member(group, key)
     note_revocation()
@@ -73,7 +73,7 @@ def set_end(group: Group, key: int, until: datetime | None, *, manager: User, ad
 
 
 def _member(group: Group, key: int) -> User:
-    """Return a member whom group managers may change. Raises ValidationError."""
+    """Return a member. Raises ValidationError if group managers may not change the user."""
     user = group.user_set.filter(pk=key).first()
     if not isinstance(user, User):
         raise ValidationError(_("The user is not a member."), code="unknown")
@@ -82,7 +82,7 @@ def _member(group: Group, key: int) -> User:
 
 
 def _locked(group: Group, manager: User) -> Group:
-    """Return the group if the user still manages it, and let nobody change it meanwhile."""
+    """Lock and return the group, if the user still manages it."""
     locked = Group.objects.select_for_update().get(pk=group.pk)
     managed_by(manager).get(pk=locked.pk)
     return locked

@@ -1,4 +1,4 @@
-"""The pages of owners and group managers. An application or group of others does not exist here (404)."""
+"""The pages of owners and group managers. Applications and groups of others do not exist here (404)."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_safe
 
 from accounts.delegation import applications, groups
-from accounts.delegation.effects import answer_to, asked_first, confirmable
+from accounts.delegation.effects import answer_to, confirm_first, confirmable
 from accounts.ends import EndField
 from accounts.models import AccessRequest, AccessReview, Membership, User
 from accounts.reauthentication import reauthentication_required
@@ -61,7 +61,7 @@ EVENT_KINDS = (
 
 
 class TextsForm(forms.ModelForm):
-    """What owners change of an application itself."""
+    """The fields of an application that owners may change."""
 
     class Meta:
         model = Application
@@ -100,7 +100,7 @@ class UntilForm(forms.Form):
 
 
 def _key(text: str) -> int:
-    """Return the number of a row, or 0 for a text that is none."""
+    """Return the id in a text, or 0 if the text is no id."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 19 else 0
 
 
@@ -110,7 +110,7 @@ def _owned(request: SignedInRequest, pk: int) -> Application:
     return get_object_or_404(applications.owned_by(request.user), pk=pk)
 
 
-# ---- what one manages -------------------------------------------------------------------------------------
+# ---- the list of applications and groups ------------------------------------------------------------------
 
 
 @never_cache
@@ -135,7 +135,7 @@ def managed(request: SignedInRequest) -> HttpResponse:
 def managed_application(request: SignedInRequest, pk: int) -> HttpResponse:
     """Show an application with its rules and requests, and change its texts after a confirmation."""
     application = _owned(request, pk)
-    # The form writes into its own copy: the page's heading must not show what was refused.
+    # The form writes into its own copy, because the page's heading must not show refused values.
     form = TextsForm(request.POST or None, instance=_owned(request, pk))
     if request.method == "POST" and form.is_valid():
         if not answer_to(request).edits_again:
@@ -164,9 +164,9 @@ def _change_texts(request: SignedInRequest, application: Application, form: Text
 def _carry_out(
     request: SignedInRequest, change: Callable[[], str], bounds: Bounds, *, is_form: bool = False
 ) -> HttpResponse | None:
-    """Make a change, or return the page that asks first. What cannot be done is said in a message."""
+    """Make a change, or return the page that asks first. If it is impossible, show a message."""
     try:
-        return asked_first(request, change, bounds, is_form=is_form)
+        return confirm_first(request, change, bounds, is_form=is_form)
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))
     except ObjectDoesNotExist:
@@ -187,7 +187,7 @@ class Opener:
 @login_required
 @require_safe
 def managed_people(request: SignedInRequest, pk: int) -> HttpResponse:
-    """Show who can open an application. Disabled users are left out."""
+    """Show who can open an application, without disabled users."""
     application = _owned(request, pk)
     page = Paginator(_openers(application.pk), PAGE).get_page(request.GET.get("page"))
     return render(request, "accounts/managed_people.html", {"application": application, "page": page})
@@ -213,7 +213,7 @@ def _openers(key: int) -> list[Opener]:
 def managed_events(request: SignedInRequest, pk: int) -> HttpResponse:
     """Show the newest events of an application.
 
-    Events before it was created belong to an earlier application of the name.
+    Leave out events from before its creation. They belong to an earlier application with the same name.
     """
     application = _owned(request, pk)
     events = AuditEvent.objects.filter(
@@ -231,7 +231,7 @@ def managed_events(request: SignedInRequest, pk: int) -> HttpResponse:
 @require_http_methods(METHODS)
 @confirmable
 def managed_rule(request: SignedInRequest, pk: int) -> HttpResponse:
-    """Show a rule's groups and users; add some within the bound, or remove one, after a confirmation."""
+    """Show a rule's groups and users. Add shareable ones, or remove one, after a confirmation."""
     if pk >= LARGEST_KEY:
         raise Http404
     rules = Rule.objects.filter(application__in=applications.owned_by(request.user), only_watch=False)
@@ -256,7 +256,7 @@ def managed_rule(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 def _change_rule(request: SignedInRequest, rule: Rule, form: NameForm) -> str:
-    """Do what a button asked for, and return what was done in words."""
+    """Make the change of the clicked button, and return a message about it."""
     post, by = request.POST, {"owner": request.user, "address": client_address(request)}
     if "name" in post:
         user = applications.add_user(rule, form.cleaned_data["name"], **by)  # type: ignore[arg-type]
@@ -279,14 +279,14 @@ def _change_rule(request: SignedInRequest, rule: Rule, form: NameForm) -> str:
 @require_http_methods(METHODS)
 @confirmable
 def managed_group(request: SignedInRequest, pk: int) -> HttpResponse:
-    """Show the members of a group; add or remove one after a confirmation, or set the end of a membership."""
+    """Show the members of a group. Add or remove one, or set a membership's end, after a confirmation."""
     if pk >= LARGEST_KEY:
         raise Http404
     group = get_object_or_404(groups.managed_by(request.user), pk=pk)
     form = MemberForm(request.POST if "name" in request.POST else None)
     if request.method == "POST" and (not form.is_bound or form.is_valid()):
         change = partial(_change_members, request, group, form)
-        asks = _carry_out(request, change, Bounds(users=_meant(request, form)))
+        asks = _carry_out(request, change, Bounds(users=_affected_users(request, form)))
         return asks or redirect("managed_group", pk=pk)
     members = Membership.objects.filter(group=group).select_related("user").order_by("user__username")
     if text := request.GET.get("q", "").replace("\0", "")[:150]:
@@ -296,8 +296,8 @@ def managed_group(request: SignedInRequest, pk: int) -> HttpResponse:
     return render(request, "accounts/managed_group.html", context)
 
 
-def _meant(request: SignedInRequest, form: NameForm) -> set[int]:
-    """Return the user whose membership a button changes."""
+def _affected_users(request: SignedInRequest, form: NameForm) -> set[int]:
+    """Return the id of the user whose membership the clicked button changes."""
     if "name" in request.POST:
         named = User.objects.filter(username__iexact=form.cleaned_data["name"])
         return set(named.values_list("pk", flat=True))
@@ -322,7 +322,7 @@ def _change_members(request: SignedInRequest, group: Group, form: NameForm) -> s
 
 
 def _end(request: SignedInRequest) -> datetime | None:
-    """Return the end that was typed. Raises ValidationError."""
+    """Return the end that the user typed. Raises ValidationError."""
     form = UntilForm(request.POST)
     if not form.is_valid():
         raise ValidationError([message for found in form.errors.values() for message in found])

@@ -1,4 +1,4 @@
-"""The launcher's contents: the applications that the user may open, and no others."""
+"""The launcher's tiles: one for each application that the user may open."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ class Tile:
 
     @property
     def hue(self) -> int:
-        """Return the number of one of the style sheet's six backgrounds, for a tile without an icon."""
+        """Return the number of a background for a tile without an icon. The style sheet has six."""
         return sum(self.name.encode()) % 6
 
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """Tiles under one heading: the favourites, or a category, which may have no name."""
+    """Tiles under one heading: the favourites, or a category. The category may be ""."""
 
     category: str
     tiles: list[Tile]
@@ -49,7 +49,7 @@ class Shelf:
 
 
 def applications_for(user: User, client: str = "") -> list[Tile]:
-    """Return the applications whose start page `user` may open from the address `client`. Seven queries."""
+    """Return a tile for each start page that `user` may open from the address `client`. Seven queries."""
     subject, now = loader.subject_of(user), time.time()
     compiled = {application.id: application for application in loader.load_applications()}
     chosen = models.Favourite.objects.filter(user=user, application=OuterRef("pk"))
@@ -74,7 +74,7 @@ def applications_for(user: User, client: str = "") -> list[Tile]:
 
 
 def applications_open_to(user: User) -> set[int]:
-    """Return the ids of applications with a rule for `user`, at any path, method or network."""
+    """Return the ids of applications with a rule for `user`, for any path, method or network."""
     subject, now = loader.subject_of(user), time.time()
     return {
         application.id
@@ -85,7 +85,7 @@ def applications_open_to(user: User) -> set[int]:
 
 
 def _is_for(rule: Rule, subject: Subject, now: float) -> bool:
-    """Return whether the rule would admit a user, with the right method, from the right network."""
+    """Return whether the rule admits a user if method, network and other conditions are right."""
     if not rule.readable or (rule.expires_at is not None and now >= rule.expires_at):
         return False
     is_chosen = subject.user_id in rule.users or not rule.groups.isdisjoint(subject.group_ids)
@@ -93,7 +93,7 @@ def _is_for(rule: Rule, subject: Subject, now: float) -> bool:
 
 
 def shelves_of(tiles: list[Tile]) -> list[Shelf]:
-    """Return the tiles as the launcher orders them: favourites, categories, then those without one."""
+    """Return the tiles in the launcher's order: favourites, categories, then tiles without a category."""
     favourites = [tile for tile in tiles if tile.favourite]
     others = [tile for tile in tiles if not tile.favourite]
     others.sort(key=lambda tile: (not tile.category, tile.category.casefold(), tile.name.casefold()))
@@ -105,7 +105,7 @@ def shelves_of(tiles: list[Tile]) -> list[Shelf]:
 
 
 def set_favourite(user: User, application: int, wanted: bool) -> None:
-    """Add an application to a user's favourites, or remove it. Repeating it is no error."""
+    """Add an application to a user's favourites, or remove it. A repeated call changes nothing."""
     if wanted:
         models.Favourite.objects.get_or_create(user=user, application_id=application)
     else:

@@ -1,4 +1,4 @@
-"""The launcher and its favourites."""
+"""The launcher's page, and the button for favourites."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from accounts.requests import SignedInRequest, login_required
 from authgate.peer import client_address
 
 FEW_TILES = 6
-"""Up to this many tiles the launcher has no search field."""
+"""With more tiles, the launcher has a search field."""
 
 
 @never_cache

@@ -1,4 +1,4 @@
-"""Creating and ending API tokens."""
+"""Functions that create and end API tokens."""
 
 from __future__ import annotations
 
@@ -28,16 +28,16 @@ def live_tokens(user: User) -> QuerySet[ApiToken]:
 def make_token(
     user: User, name: str, applications: Iterable[Application], lifetime: float
 ) -> tuple[ApiToken, str]:
-    """Create a token that lives for some seconds, and return its row and the token.
+    """Create a token, and return its row and the token. `lifetime` is in seconds.
 
-    The token cannot be read again. Raises TooManyTokens, and ValueError for a lifetime longer than
+    The portal can show the token only now. Raises TooManyTokens, and ValueError for a lifetime longer than
     IKD_API_TOKEN_LIFETIME.
     """
     if not 0 < lifetime <= settings.IKD_API_TOKEN_LIFETIME:
         raise ValueError(lifetime)
     token, now = new_token(), timezone.now()
     with transaction.atomic():
-        # Locked, so that two requests do not both create the last token.
+        # Lock the user, so that two concurrent requests cannot both create the last allowed token.
         User.objects.select_for_update().get(pk=user.pk)
         if live_tokens(user).count() >= settings.IKD_API_TOKENS_PER_USER:
             raise TooManyTokens
@@ -53,12 +53,12 @@ def make_token(
 
 
 def end_tokens(which: QuerySet[ApiToken]) -> int:
-    """End tokens, and return how many."""
+    """End tokens. Return their number."""
     note_revocation()
     return which.filter(ended_at=None).update(ended_at=timezone.now())
 
 
 def touch(tokens: list[int], at: datetime) -> None:
-    """Note that tokens were used at a moment, unless a use within 50 seconds before it is noted."""
+    """Store that tokens were used at a moment, unless a use in the 50 seconds before it is stored."""
     earlier = Q(last_used_at=None) | Q(last_used_at__lt=at - timedelta(seconds=50))
     ApiToken.objects.filter(earlier, pk__in=tokens).update(last_used_at=at)

@@ -1,4 +1,4 @@
-"""Programs' credentials that are not in memory, looked up in the database."""
+"""The look-up of programs' credentials that are not in memory, in the database."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from authgate.worker.loader import subject_of
 
 
 def load_program(key: bytes, headers: RequestHeaders, memory: Memory) -> tuple[Program | None, bool]:
-    """Return what a credential stands for, and whether memory may keep the answer."""
+    """Return the program of a credential, or None, and whether memory may keep this answer."""
     if key[:1] == TOKEN_KIND:
         return loader.load_tokens([key[1:]]).get(key[1:]), True
     issuers = loader.load_issuers() if isinstance(memory.issuers, Unknown) else memory.issuers
@@ -28,10 +28,10 @@ def load_program(key: bytes, headers: RequestHeaders, memory: Memory) -> tuple[P
 
 
 def _of_jwt(token: bytes) -> tuple[Program | None, bool]:
-    """Return the user to whom the subject of a trusted provider's JWT is linked.
+    """Return the program of a trusted provider's JWT, or None, and whether memory may keep this answer.
 
-    The flag says whether the answer lasts. A token that is not valid yet, or whose key is unknown, may be
-    accepted a moment later.
+    Memory may not keep the refusal of a token that is not valid yet, or that has an unknown key. The portal
+    may accept such a token a moment later.
     """
     lasts = True
     for upstream in loader.trusted_upstreams().filter(issuer=issuer_of(token) or ""):
@@ -47,9 +47,9 @@ def _of_jwt(token: bytes) -> tuple[Program | None, bool]:
 
 
 def _of_subject(upstream: Upstream, claims: dict[str, Any]) -> Program | None:
-    """Return the user linked to a subject, unless a required second factor is missing.
+    """Return the program of the user linked to a subject, unless the user lacks a required second factor.
 
-    Users are never found by name or address, and none is created.
+    Never find users by name or address, and never create one.
     """
     subject = claims["sub"]
     identity = (

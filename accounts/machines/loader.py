@@ -33,10 +33,10 @@ TOKEN_FIELDS = (
 
 
 def load_tokens(digests: list[bytes]) -> dict[bytes, Program]:
-    """Return what API tokens stand for, by their digests, as `People.load_tokens` describes. Two queries.
+    """Return the programs of API tokens by digest, as `People.load_tokens` describes. Two queries.
 
-    Ended tokens are left out here, not by the query. For many digests SQLite would go through the
-    index of all rows that have not ended.
+    This function leaves out ended tokens, not the query. For many digests, SQLite would read the whole index
+    of live rows.
     """
     now = time.time()
     found = _prepared(settings.IKD_SECOND_FACTOR_FOR_STAFF).rows(digests)
@@ -61,12 +61,12 @@ def _tokens_of(digests: list[bytes]) -> QuerySet[ApiToken, Any]:
 
 @cache
 def _prepared(for_staff: bool) -> PreparedQuery:
-    """Return the query for tokens. Its condition on second factors depends on the setting for staff."""
+    """Return the query for tokens. `for_staff` is IKD_SECOND_FACTOR_FOR_STAFF, on which it depends."""
     return PreparedQuery(_tokens_of)
 
 
 def token_named(user_id: int, name: str) -> bytes | None:
-    """Return the digest of a user's API token by its name, as `People.token_named` describes. One query."""
+    """Return the digest of a user's API token with a name, as `People.token_named` describes. One query."""
     named = ApiToken.objects.filter(user_id=user_id, name=name)
     newest = named.order_by(F("ended_at").desc(nulls_first=True), "-expires_at", "-pk")
     digest = newest.values_list("token_digest", flat=True).first()

@@ -19,21 +19,21 @@ LIFETIME = 3600
 _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
-def is_wanted() -> bool:
-    """Return whether no superuser can sign in. One with a locked account still can, with a new password."""
+def is_needed() -> bool:
+    """Return whether no superuser can sign in. A superuser with a locked account can set a new password."""
     able = Q(is_active=True) | Q(locked_at__isnull=False)
     return not User.objects.filter(able, is_superuser=True).exists()
 
 
 def make_link() -> str:
-    """Return a link that creates one administrator. Only a digest of its token is stored."""
+    """Return a link that creates one administrator. Store only a digest of its token."""
     token = secrets.token_urlsafe(32)
     caches["codes"].set(_key(token), 1, LIFETIME)
     return f"{settings.IKD_PORTAL_URL}{reverse('first_administrator', args=[token])}"
 
 
 def is_valid(token: str) -> bool:
-    return _TOKEN.fullmatch(token) is not None and caches["codes"].get(_key(token)) == 1 and is_wanted()
+    return _TOKEN.fullmatch(token) is not None and caches["codes"].get(_key(token)) == 1 and is_needed()
 
 
 def use(token: str) -> bool:

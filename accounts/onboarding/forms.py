@@ -1,4 +1,4 @@
-"""Forms in which accounts are created."""
+"""The forms that create accounts."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class AcceptForm(DisplayNameMixin, BaseUserCreationForm):
         self.fields["display_name"].help_text = _("Optional. The name that other people see.")
 
     def clean_username(self) -> str:
-        """Refuse a taken name, and a name with an at sign, which looks like an address."""
+        """Refuse a taken name, and a name with an at sign, because it looks like an address."""
         username: str = self.cleaned_data["username"]
         if "@" in username:
             raise ValidationError(

@@ -1,6 +1,7 @@
-"""Invitations: a link that creates one account, in groups chosen beforehand.
+"""Invitations: links that each create one account, in groups that the inviter chose.
 
-Only SHA-256 of its token is stored. Users who register, where it is allowed, invite themselves by mail.
+The database stores only SHA-256 of a link's token. If registration is allowed, users who register send
+themselves an invitation by mail.
 """
 
 from __future__ import annotations
@@ -29,15 +30,14 @@ _TOKEN = re.compile(r"[A-Za-z0-9_-]{43}")
 
 
 class InvitationUsed(Exception):
-    """The invitation was used, was withdrawn or has expired."""
+    """The invitation was used or withdrawn, or has expired."""
 
 
 def invite(*, email: str, groups: Iterable[Group], days: int, inviter: User | None) -> tuple[Invitation, str]:
-    """Create an invitation and return it with its link, which cannot be read again.
+    """Create an invitation, and return it with its link. The portal can show the link only now.
 
-    If there is an `email`, the link is mailed to it. Without an inviter, the invitation is of a user who
-    registers. Raises PermissionError if an inviter without superuser status chooses a group that carries
-    permissions.
+    If there is an `email`, send the link to it. Without an inviter, the user is registering. Raises
+    PermissionError if an inviter who is no superuser chooses a group with permissions.
     """
     chosen = list(groups)
     if not (inviter and inviter.is_superuser) and any(group.permissions.exists() for group in chosen):
@@ -75,7 +75,7 @@ def invitation_of(token: str) -> Invitation | None:
 
 @transaction.atomic
 def accept(invitation: Invitation, user: User, address: str | None) -> User:
-    """Create the account. Of several concurrent requests with one link, all but one raise InvitationUsed."""
+    """Create the account. Raises InvitationUsed, also if a concurrent request uses the same link."""
     now = timezone.now()
     live = Invitation.objects.filter(pk=invitation.pk, used_at=None, expires_at__gt=now)
     if not live.update(used_at=now):
@@ -83,7 +83,7 @@ def accept(invitation: Invitation, user: User, address: str | None) -> User:
     if not invitation.is_by_oneself:
         _refuse_lost_inviter(invitation)
     user.is_active = not (invitation.is_by_oneself and settings.IKD_REGISTRATION == "approval")
-    # A user with the link has read the mail. But another user may have the address by now.
+    # The user has read the mail, so the address is verified. But another user may have taken it meanwhile.
     is_free = bool(invitation.email) and not is_address_taken(invitation.email)
     user.email = invitation.email if is_free else ""
     user.save()
@@ -108,9 +108,9 @@ def _refuse_lost_inviter(invitation: Invitation) -> None:
 
 
 def _groups_of(invitation: Invitation) -> list[Group]:
-    """Return the groups.
+    """Return the groups for the new account.
 
-    A group that carries permissions is left out unless the inviter is a superuser and was one before.
+    Leave out groups with permissions, unless the inviter was a superuser and still is one.
     """
     groups = invitation.groups.all()
     may_grant = invitation.by_superuser and invitation.made_by is not None and invitation.made_by.is_superuser
@@ -118,13 +118,13 @@ def _groups_of(invitation: Invitation) -> list[Group]:
 
 
 def may_register(email: str) -> bool:
-    """Return whether an address is of a domain that may register. Without a setting, any may."""
+    """Return whether an address belongs to a domain that may register. Without the setting, all may."""
     domains = [domain.lower().lstrip("@") for domain in settings.IKD_REGISTRATION_DOMAINS]
     return not domains or email.lower().rpartition("@")[2] in domains
 
 
 def send_own_invitation(email: str) -> None:
-    """Send a link that creates an account. To users with an account, send one for a new password."""
+    """Send a link that creates an account. If the address has an account, send a link for a new password."""
     if is_address_taken(email):
         send_link(email)
         return

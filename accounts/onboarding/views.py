@@ -1,4 +1,4 @@
-"""Accepting an invitation, registration, and the first administrator."""
+"""The pages to accept an invitation, to register, and to create the first administrator."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ from authgate.peer import client_address
 @sensitive_post_parameters("password1", "password2")
 @require_http_methods(["GET", "HEAD", "POST"])
 def invitation(request: HttpRequest, token: str) -> HttpResponse:
-    """Create an account by a link. Opening the link does not use it up, because mail scanners open links."""
+    """Create an account by a link. Only the form uses the link, because mail scanners open links."""
     found = invitations.invitation_of(token)
     if found is None:
         return _used(request)
-    # With the user's future address, because the password must not resemble it.
+    # The form needs the user's future address, because the password must not resemble it.
     form = AcceptForm(request.POST or None, instance=User(email=found.email))
     if request.method != "POST" or not form.is_valid():
         return render(request, "accounts/invitation.html", {"form": form, "email": found.email})
@@ -78,7 +78,7 @@ def register(request: HttpRequest) -> HttpResponse:
 @never_cache
 @sensitive_post_parameters("password1", "password2")
 @require_http_methods(["GET", "HEAD", "POST"])
-def make_first_administrator(request: HttpRequest, token: str) -> HttpResponse:
+def create_first_administrator(request: HttpRequest, token: str) -> HttpResponse:
     form = FirstAdministratorForm(request.POST or None)
     if not first_administrator.is_valid(token):
         return render(request, "accounts/first_administrator_too_late.html", status=404)

@@ -1,4 +1,4 @@
-"""Locking an account by the link in a mail about it. The link needs no sign-in, and opens nothing."""
+"""The lock of an account by the link in a mail about it. The link needs no sign-in, and gives no access."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from authgate.peer import client_address
 from authgate.sign_ins import end_sign_ins
 
 RECENT = timedelta(days=7)
-"""A way into the account that is younger may be the attacker's. An administrator then has to look."""
+"""If a way into the account is newer, an attacker may have added it, and an administrator has to check."""
 
 
 @never_cache
 @require_http_methods(["GET", "HEAD", "POST"])
 def lock_account(request: HttpRequest, token: str) -> HttpResponse:
-    """Lock an account by a link. Opening the link locks nothing, because mail scanners open links."""
+    """Lock an account by a link. Only the form locks it, because mail scanners open links."""
     link = lock_links.link_of(token)
     if link is None:
         response = render(request, "accounts/lock_spent.html", status=404)
@@ -38,7 +38,8 @@ def lock_account(request: HttpRequest, token: str) -> HttpResponse:
         response = redirect("account_locked")
     else:
         response = render(request, "accounts/lock_spent.html", status=404)
-    # Style sheets must not get the token as Referer. With "no-referrer", the form would lack its origin.
+    # Requests for style sheets must not send the token as Referer. With "no-referrer", browsers would send
+    # the form without an origin, and the portal would refuse it.
     response["Referrer-Policy"] = "strict-origin"
     return response
 
@@ -50,10 +51,10 @@ def account_locked(request: HttpRequest) -> HttpResponse:
 
 
 def lock(link: LockLink, address: str | None) -> bool:
-    """Use a link: end the user's sign-ins and API tokens, and disable the user until a new password.
+    """Use a link: end the user's sign-ins and API tokens, and disable the user until a new password is set.
 
-    Return False if another request used the link. A user whom an administrator disabled stays so: no mail
-    opens that account. The last superuser is locked, too.
+    Return False if another request used the link. If an administrator disabled the user, no mail can enable
+    the account again. Also lock the last superuser.
     """
     with transaction.atomic():
         user = User.objects.select_for_update().get(pk=link.user_id)
@@ -67,12 +68,12 @@ def lock(link: LockLink, address: str | None) -> bool:
         if user.is_active or user.locked_at or user.locked_down_at:
             _disable(user, link)
         record("account_locked", subject=user.username, address=address, details=ended)
-    _tell(user, link, address)
+    _notify(user, link, address)
     return True
 
 
 def _disable(user: User, link: LockLink) -> None:
-    """Disable a user. Links for a new password that were sent before no longer work."""
+    """Disable a user. Earlier links for a new password no longer work."""
     is_other = user.locked_at is not None and user.unlock_address != link.email
     needs_administrator = is_other or not user.has_usable_password() or has_new_way_in(user, link)
     user.unlock_address = "" if needs_administrator else link.email
@@ -81,9 +82,10 @@ def _disable(user: User, link: LockLink) -> None:
 
 
 def has_new_way_in(user: User, link: LockLink) -> bool:
-    """Return whether a factor, a provider or an address is so new that the attacker may have added it.
+    """Return whether a factor, a provider or an address is so new that an attacker may have added it.
 
-    Each would outlive a new password. The same applies if the mail went to an address that has gone.
+    Each of them would still open the account after a new password. Also return True if the user no longer has
+    the address that the mail was sent to.
     """
     since = link.created_at - RECENT
     addresses = AuditEvent.objects.filter(
@@ -97,7 +99,7 @@ def has_new_way_in(user: User, link: LockLink) -> bool:
     )
 
 
-def _tell(user: User, link: LockLink, address: str | None) -> None:
+def _notify(user: User, link: LockLink, address: str | None) -> None:
     """Send mails to the user and to the administrators."""
     mails.notify(user, "account_locked", address, to=link.email)
     if user.email and user.email != link.email:

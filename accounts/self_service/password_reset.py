@@ -49,9 +49,9 @@ def confirmed_rows(email: str) -> list[EmailAddress]:
 
 
 def send_link(email: str) -> None:
-    """Send the link to confirmed addresses only, so no user can name another's address as theirs.
+    """Send the link only to confirmed addresses, because users can add any address to their account.
 
-    Users without a password get no mail: they reset it at their provider.
+    Send none to users without a password, who sign in at their provider.
     """
     for row in confirmed_rows(email):
         if not row.user.has_usable_password():

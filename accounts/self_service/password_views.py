@@ -1,4 +1,4 @@
-"""The pages of a forgotten password."""
+"""The pages to reset a forgotten password."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ class PasswordResetDoneView(allauth_views.PasswordResetDoneView):
 class PasswordResetFromKeyView(allauth_views.PasswordResetFromKeyView):
     """The page of the mail's link. Its key moves from the URL into the session at once."""
 
-    # Not "no-referrer": with it, browsers send forms without an origin, which are refused.
+    # Not "no-referrer": with it, browsers send forms without an origin, and the portal refuses them.
     http_method_names = ["get", "head", "post"]
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        """Add the user whose password is reset, so password managers save it under their name."""
+        """Add the user who resets the password, so that password managers save it under the right name."""
         context: dict[str, Any] = super().get_context_data(**kwargs)
         person = getattr(self, "reset_user", None)
         return {**context, "person": person}

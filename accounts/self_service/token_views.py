@@ -1,4 +1,4 @@
-"""A user's own API tokens: a list, a form to create one, and a button to end one."""
+"""The pages of a user's own API tokens: a list, a form to create one, and a button to end one."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PAGE = 50
 
 class ChosenApplications(forms.ModelMultipleChoiceField):
     def clean(self, value: Any) -> Any:
-        """Refuse a number that no row can have, which would be an error in the database."""
+        """Refuse a number that no id can have, because it would be an error in the database."""
         if not all(is_number_of_a_row(str(key)) for key in value or ()):
             raise ValidationError(self.error_messages["required"], code="required")
         return super().clean(value)
@@ -94,7 +94,7 @@ def tokens(request: SignedInRequest) -> HttpResponse:
 def new_token(request: SignedInRequest) -> HttpResponse:
     """Create a token and show it once.
 
-    A recent proof of identity is required, because the browser may have been left open.
+    Require a recent proof of identity, because the user may have left the browser open.
     """
     if settings.IKD_API_TOKEN_LIFETIME <= 0:
         return redirect("tokens")

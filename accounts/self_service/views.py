@@ -1,4 +1,4 @@
-"""The user's own account: name, addresses, sessions and recent events."""
+"""The pages of the user's own account: name, addresses, sessions and recent events."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ OWN_KINDS = (
 """The kinds of events that users see about themselves."""
 
 OWN_REASONS = frozenset(("by a link in a mail", "wrong password", "wrong code"))
-"""Reasons that users see. Other reasons are about what only administrators can change."""
+"""Reasons that users see. Only administrators can act on other reasons."""
 
 
 class ProfileForm(DisplayNameMixin, forms.ModelForm):
@@ -113,7 +113,7 @@ def _own(request: SignedInRequest) -> QuerySet[SignIn]:
 @login_required
 @require_safe
 def sessions(request: SignedInRequest) -> HttpResponse:
-    """Show the live sessions: this one first, then the newest first. Five queries for any number."""
+    """Show the live sessions: this one first, then the newest first. Five queries for any number of them."""
     this = request.sign_in.pk
     this_first = Case(When(pk=this, then=0), default=1)
     rows_in_order = without_idle(_own(request)).order_by(this_first, "-started_at", "-pk")
@@ -169,7 +169,7 @@ def _end(request: SignedInRequest, which: QuerySet[SignIn]) -> None:
 def events(request: SignedInRequest) -> HttpResponse:
     """Show the newest events about the user.
 
-    Events before the account was created belong to an earlier user of the name.
+    Leave out events from before the account's creation. They belong to an earlier user with the same name.
     """
     user = request.user
     found = AuditEvent.objects.filter(subject=user.username, kind__in=OWN_KINDS, at__gte=user.date_joined)
@@ -188,7 +188,8 @@ def _own_reason(event: AuditEvent) -> str:
 class AddressesView(allauth_views.EmailView):
     """The user's e-mail addresses.
 
-    An address can sign in and receive links for a new password, so a recent proof of identity is required.
+    Users can sign in with an address, and receive links for a new password at it. So the page requires a
+    recent proof of identity.
     """
 
     http_method_names = ["get", "head", "post"]
@@ -197,7 +198,7 @@ class AddressesView(allauth_views.EmailView):
 
 @method_decorator(never_cache, name="dispatch")
 class ConfirmAddressView(allauth_views.ConfirmEmailView):
-    """The page of the mail's link. Only its button confirms, because mail scanners open links."""
+    """The page of the mail's link. Only its button confirms the address, because mail scanners open links."""
 
     http_method_names = ["get", "head", "post"]
     template_name = "accounts/confirm_address.html"

@@ -15,7 +15,7 @@ register = template.Library()
 
 @register.filter
 def moment(at: datetime | None) -> SafeString | str:
-    """Return a moment in one line with the full form as its title, or a dash."""
+    """Return a date and time in one line, with the full form as its title, or a dash."""
     return list_columns.moment(at) or "-"
 
 

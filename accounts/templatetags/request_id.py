@@ -10,5 +10,5 @@ register = template.Library()
 # A tag and no context: the error page (500) is rendered without a request.
 @register.simple_tag
 def request_id() -> str:
-    """Return the id of this request in the log: `{% request_id as reference %}`."""
+    """Return this request's id, which its log lines have: `{% request_id as reference %}`."""
     return current_request.get()

@@ -55,8 +55,8 @@ def verification(request: Request) -> HttpResponse:
     sign_in = request.sign_in
     if sign_in is None:
         location = service_address()
-        told = {"error": "sign_in_required", "location": location, "targetURL": location}
+        body = {"error": "sign_in_required", "location": location, "targetURL": location}
         headers = {name.decode().title(): value.decode() for name, value in CHALLENGE}
-        return JsonResponse(told, status=401, headers={**headers, "targetURL": location})
+        return JsonResponse(body, status=401, headers={**headers, "targetURL": location})
     username = sign_in.user.username
     return JsonResponse({"username": username}, headers={"username": header_value(username).decode("ascii")})

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 from django.utils import timezone
 
-from accounts.access_reviews.reviews import over_reviews
+from accounts.access_reviews.reviews import finished_reviews
 from accounts.models import (
     AccessReviewEntry,
     ApiToken,
@@ -123,13 +123,13 @@ def _changes_in_the_admin() -> Rows:
 
 
 def _people_in_access_reviews() -> Rows:
-    over = over_reviews(_before("IKD_KEEP_ACCESS_REVIEWS"))
+    over = finished_reviews(_before("IKD_KEEP_ACCESS_REVIEWS"))
     return AccessReviewEntry.objects.filter(review__in=over.order_by())
 
 
 def _access_reviews() -> Rows:
     """Return those whose entries are already deleted, because a review can have thousands."""
-    return over_reviews(_before("IKD_KEEP_ACCESS_REVIEWS")).filter(entries=None)
+    return finished_reviews(_before("IKD_KEEP_ACCESS_REVIEWS")).filter(entries=None)
 
 
 def _configuration_events() -> Rows:

@@ -407,7 +407,7 @@ def test_the_last_superuser_is_locked_too_and_opens_it_by_mail(client: Client, c
     client.post(link_to_lock(carol))
 
     assert is_locked(carol)
-    assert not first_administrator.is_wanted()
+    assert not first_administrator.is_needed()
     client.post(RESET, {"email": "carol@example.com"})
     choose(client, reset_paths()[-1])
     sign_in(client, "carol", NEW)
