@@ -26,8 +26,8 @@ def load(app: Any) -> None:
 
     spans.load()
     reverse("account_login")  # imports all views
-    refused.make_ready()
-    framed.make_ready()
+    refused.warm_up()
+    framed.warm_up()
     gc.collect()  # before the first freeze in `_warm_up`, which would keep the garbage
     _warm_up()
     gc.collect()

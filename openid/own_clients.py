@@ -22,7 +22,7 @@ from django.views.decorators.http import require_POST, require_safe
 from accounts.models import User
 from accounts.own_events import record_own
 from accounts.requests import SignedInRequest, login_required
-from authgate.admin.audited import is_number_of_a_row
+from authgate.admin.audited import is_row_id
 from authgate.decision.rules import Application, Subject
 from authgate.sign_ins import note_revocation
 from authgate.worker import loader
@@ -70,7 +70,7 @@ def own_clients(request: SignedInRequest) -> HttpResponse:
 @require_POST
 def end_own_client(request: SignedInRequest, pk: int) -> HttpResponse:
     """End a client's access to the user's data. Answers 404 if the client has no access."""
-    mine = _clients_of(request.user).filter(pk=pk) if is_number_of_a_row(str(pk)) else Client.objects.none()
+    mine = _clients_of(request.user).filter(pk=pk) if is_row_id(str(pk)) else Client.objects.none()
     client = mine.first()
     if client is None:
         raise Http404

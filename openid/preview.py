@@ -21,7 +21,7 @@ from django.utils.translation import gettext_lazy as _
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods
 
-from authgate.admin.audited import is_number_of_a_row
+from authgate.admin.audited import is_row_id
 from authgate.admin.explain import EXAMPLE_CLIENT, PERMISSION, rule_page
 from authgate.decision.rules import Verdict
 from authgate.decision.target import BadTarget, client_from
@@ -229,7 +229,7 @@ def preview_page(request: HttpRequest, key: int) -> HttpResponse:
 def client_or_404(key: int) -> Client:
     """Return a client with its application. Raises Http404, also for a number too large for a key."""
     rows = Client.objects.select_related("application")
-    return get_object_or_404(rows, pk=key if is_number_of_a_row(str(key)) else 0)
+    return get_object_or_404(rows, pk=key if is_row_id(str(key)) else 0)
 
 
 def _shown(found: Preview) -> list[tuple[str, str]]:

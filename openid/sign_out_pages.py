@@ -20,7 +20,7 @@ from django.views.decorators.http import require_safe
 
 from accounts.admin.lockdowns import PROOF_PERMISSIONS
 from accounts.models import User
-from authgate.admin.audited import is_number_of_a_row
+from authgate.admin.audited import is_row_id
 from authgate.models import SignIn
 from openid.sign_out_proof import ClientLine, Notice, Proof, proof_of_sign_in, proof_of_user
 
@@ -75,7 +75,7 @@ def _require(request: HttpRequest, *permissions: str) -> None:
 
 
 def _key(key: int) -> int:
-    return key if is_number_of_a_row(str(key)) else 0
+    return key if is_row_id(str(key)) else 0
 
 
 def _page(request: HttpRequest, of: Model, username: str, proof: Proof, back: str) -> HttpResponse:

@@ -21,7 +21,7 @@ from accounts.access_reviews import answers, current, reviews
 from accounts.models import AccessReview, AccessReviewEntry
 from authgate.admin.access import safe_cell
 from authgate.admin.applications import ApplicationAdmin
-from authgate.admin.audited import ReadOnlyAdmin, confirmed, is_number_of_a_row
+from authgate.admin.audited import ReadOnlyAdmin, confirmed, is_row_id
 from authgate.admin.list_columns import moment
 from authgate.models import Application
 from authgate.peer import client_address
@@ -52,7 +52,7 @@ class AccessReviewAdmin(ReadOnlyAdmin):
         """Send the people of a review with the answers as CSV (RFC 4180)."""
         if not self.has_view_permission(request):
             raise PermissionDenied
-        found = AccessReview.objects.filter(pk=key).first() if is_number_of_a_row(str(key)) else None
+        found = AccessReview.objects.filter(pk=key).first() if is_row_id(str(key)) else None
         if found is None:
             raise Http404
         response = StreamingHttpResponse(_lines(found), content_type="text/csv; charset=utf-8")

@@ -42,7 +42,7 @@ from accounts.lockdown import lift_user, lock_down_user
 from accounts.models import Membership, User
 from accounts.privilege import are_the_last_superusers, may_change, protected_names, requester_of
 from accounts.second_factor.events import reset_factors
-from authgate.admin.audited import ReadableText, ask_first, atomic_where_it_writes, confirmed
+from authgate.admin.audited import ReadableText, ask_first, atomic_on_post, confirmed
 from authgate.admin.effect import EffectAdmin
 from authgate.admin.list_columns import chips, cut
 from authgate.admin.list_filters import BoundedRelatedFilter
@@ -287,7 +287,7 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         if id == str(request.user.pk):
             return HttpResponseRedirect(reverse("account_change_password"))
-        with atomic_where_it_writes(request):
+        with atomic_on_post(request):
             response: HttpResponse = super().user_change_password(request, id, form_url)
         person = self.get_object(request, id) if response.status_code == 302 else None
         if request.method == "POST" and person is not None:
@@ -330,7 +330,7 @@ class UserAdmin(RolesAdminMixin, EffectAdmin, DjangoUserAdmin):
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         user = self.get_object(request, object_id)
-        with atomic_where_it_writes(request):
+        with atomic_on_post(request):
             may_delete = user is not None and self.has_delete_permission(request, user)
             if user and may_delete and self._would_lock_out(request, User.objects.filter(pk=user.pk)):
                 return HttpResponseRedirect(reverse("admin:accounts_user_change", args=[user.pk]))

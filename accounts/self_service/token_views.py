@@ -24,7 +24,7 @@ from accounts.models import ApiToken, User
 from accounts.own_events import record_own
 from accounts.reauthentication import reauthentication_required
 from accounts.requests import SignedInRequest, login_required
-from authgate.admin.audited import is_number_of_a_row
+from authgate.admin.audited import is_row_id
 from authgate.models import Application
 from authgate.validation import readable
 
@@ -36,7 +36,7 @@ PAGE = 50
 class ChosenApplications(forms.ModelMultipleChoiceField):
     def clean(self, value: Any) -> Any:
         """Refuse a number that no id can have, because it would be an error in the database."""
-        if not all(is_number_of_a_row(str(key)) for key in value or ()):
+        if not all(is_row_id(str(key)) for key in value or ()):
             raise ValidationError(self.error_messages["required"], code="required")
         return super().clean(value)
 

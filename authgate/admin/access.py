@@ -1,4 +1,4 @@
-"""Who can open an application, and what a person can open: lists with a filter, and as CSV."""
+"""The access lists: who can open an application and what a person can open, with a filter, and as CSV."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils.translation import gettext
 
-from authgate.admin.audited import is_number_of_a_row
+from authgate.admin.audited import is_row_id
 from authgate.admin.explain import require_permission, rule_page
 from authgate.decision.rules import Application, Rule, Scope
 from authgate.explain.access import (
@@ -60,7 +60,7 @@ class Opening:
     scope: Scope
     said: str
     last: date | None = None
-    """The last day on which a rule of the scope let the person in."""
+    """The last day on which a rule of the scope admitted the person."""
 
     @property
     def path(self) -> str:
@@ -73,7 +73,7 @@ class Opening:
 
 
 class Wording:
-    """Says why people can open scopes. Many people have the same reasons, which are put into words once."""
+    """Texts for the reasons why people can open scopes. They are cached: many people share reasons."""
 
     def __init__(self, people: Directory, uses: LastUses) -> None:
         self._people, self._uses = people, uses
@@ -106,7 +106,7 @@ def _words(reason: Reason, rule: Rule, people: Directory) -> str:
 
 
 def _limits(rule: Rule) -> list[str]:
-    """Return under which conditions a rule admits."""
+    """Return the conditions under which a rule admits, in words."""
     found = []
     if rule.methods is not None:
         found.append(" ".join(sorted(rule.methods)))
@@ -123,8 +123,8 @@ def _limits(rule: Rule) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
-class AskedMoment:
-    """The state that a list is asked of. A text that is no known moment asks of the present, with a fault."""
+class RequestedMoment:
+    """The time for which a list is requested. If `text` is no known time: the present, and a `fault`."""
 
     world: World
     text: str = ""
@@ -136,29 +136,29 @@ class AskedMoment:
 
     @property
     def context(self) -> dict[str, Any]:
-        """Return what the template shows of the moment."""
+        """Return the template's variables for the time."""
         return {"at": self.world.at, "at_text": self.text, "at_fault": self.fault}
 
 
-def asked_moment(request: HttpRequest) -> AskedMoment:
+def requested_moment(request: HttpRequest) -> RequestedMoment:
     text = request.GET.get("at", "").strip()[:40]
     if not text:
-        return AskedMoment(PRESENT)
+        return RequestedMoment(PRESENT)
     try:
-        return AskedMoment(Past(moment_from(text)), text)
+        return RequestedMoment(Past(moment_from(text)), text)
     except UnknownMoment as problem:
-        return AskedMoment(PRESENT, text, unknown_moment_words(problem))
+        return RequestedMoment(PRESENT, text, unknown_moment_words(problem))
     except (ValueError, OverflowError):
-        return AskedMoment(PRESENT, text, gettext("Enter a moment such as 2026-03-03 09:00."))
+        return RequestedMoment(PRESENT, text, gettext("Enter a moment such as 2026-03-03 09:00."))
 
 
 # ---- pages ------------------------------------------------------------------------------------------------
 
 
 def application_page(request: HttpRequest, key: int) -> HttpResponseBase:
-    """List who can open an application, by path."""
+    """List the people who can open an application, by path."""
     require_permission(request)
-    asked = asked_moment(request)
+    asked = requested_moment(request)
     application = _application(key, asked.world)
     people, now = asked.world.directory(), asked.unix
     wording = Wording(people, {} if asked.world.at else last_uses(application=key))
@@ -185,12 +185,12 @@ def application_page(request: HttpRequest, key: int) -> HttpResponseBase:
 
 
 def user_page(request: HttpRequest, key: int) -> HttpResponseBase:
-    """List what a person can open, by application and path."""
+    """List the paths that a person can open, by application."""
     require_permission(request)
-    asked = asked_moment(request)
+    asked = requested_moment(request)
     users = get_user_model()._default_manager
-    person = users.filter(pk=key).first() if is_number_of_a_row(str(key)) else None
-    name = asked.world.username_of(key) if is_number_of_a_row(str(key)) else None
+    person = users.filter(pk=key).first() if is_row_id(str(key)) else None
+    name = asked.world.username_of(key) if is_row_id(str(key)) else None
     if name is None:
         raise Http404
     people = asked.world.directory()
@@ -209,9 +209,9 @@ def user_page(request: HttpRequest, key: int) -> HttpResponseBase:
 
 
 def everything(request: HttpRequest) -> HttpResponseBase:
-    """Send who can open what as CSV: all applications and users."""
+    """Send a CSV file with the access of all users to all applications."""
     require_permission(request)
-    asked = asked_moment(request)
+    asked = requested_moment(request)
     if asked.fault:
         return HttpResponseBadRequest(asked.fault, content_type="text/plain; charset=utf-8")
     people = asked.world.directory()
@@ -225,19 +225,19 @@ def everything(request: HttpRequest) -> HttpResponseBase:
 
 
 def _application(key: int, world: World) -> Application:
-    compiled = world.applications({key}) if is_number_of_a_row(str(key)) else []
+    compiled = world.applications({key}) if is_row_id(str(key)) else []
     if not compiled:
         raise Http404
     return compiled[0][0]
 
 
 def _by_name(found: dict[int, list[Reason]], people: Directory) -> Iterator[tuple[int, list[Reason]]]:
-    """Yield users in the order of the directory, which is by name."""
+    """Yield users by name, which is the directory's order."""
     return ((user, found[user]) for user in people.users if user in found)
 
 
 def _list(request: HttpRequest, found: list[Opening], context: dict[str, Any], name: str) -> HttpResponseBase:
-    if context["at_fault"]:  # never the present in place of a moment that is not known
+    if context["at_fault"]:  # do not show the present for a time that is not known
         found, context["scopes"] = [], []
     words = request.GET.get("q", "")[:200].casefold().split()
     is_unused = request.GET.get("unused") == "1"
@@ -272,12 +272,12 @@ def _unused(found: list[Opening]) -> list[Opening]:
 # ---- CSV --------------------------------------------------------------------------------------------------
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff0b", "\uff0d", "\uff20")
-"""How a cell begins that a spreadsheet may take for a formula (OWASP, CSV injection)."""
+"""Characters at a cell's start that can make a spreadsheet read it as a formula (OWASP, CSV injection)."""
 
 
 @lru_cache(maxsize=65_536)
 def safe_cell(text: str) -> str:
-    """Return a text as a cell that no spreadsheet takes for a formula."""
+    """Return a text as a cell that no spreadsheet reads as a formula."""
     return f"'{text}" if text.lstrip(" \u00a0").startswith(FORMULA) else text
 
 
@@ -285,7 +285,7 @@ ROWS_AT_ONCE = 500
 
 
 def as_csv(found: Iterable[Opening], name: str) -> StreamingHttpResponse:
-    """Return a list as CSV (RFC 4180). Names that begin as formulas do get an apostrophe."""
+    """Return a list as CSV (RFC 4180). Names that begin like formulas get an apostrophe."""
     response = StreamingHttpResponse(_parts(iter(found)), content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = f'attachment; filename="{name}"'
     return response

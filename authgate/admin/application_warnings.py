@@ -1,4 +1,4 @@
-"""Warnings about applications that can be saved, but hardly work as meant."""
+"""Warnings about valid settings of applications that probably do not work as intended."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from authgate.models import (
 
 
 def warnings_about(application: Application) -> list[str]:
-    """Return warnings about settings that can be saved, but hardly work as meant."""
+    """Return warnings about valid settings that probably do not work as intended."""
     warnings = list(_warnings_about_shared_hosts(application))
     rules = list(application.rules.prefetch_related("groups", "users"))
     if all(rule.only_watch for rule in rules):
@@ -26,7 +26,7 @@ def warnings_about(application: Application) -> list[str]:
 
 
 def _warnings_about_shared_hosts(application: Application) -> Iterator[str]:
-    """Warn about other applications on the same host: browsers send each the other's cookies."""
+    """Yield warnings about other applications on the same host, because browsers share cookies among them."""
     for origin in application.origins.all():
         host = without_port(origin.value).partition("://")[2]
         on_host = Q()

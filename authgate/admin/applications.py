@@ -1,4 +1,4 @@
-"""Applications with their origins and rules in the admin."""
+"""The admin's pages of applications with their origins and rules."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from django.utils.translation import gettext_lazy as _
 
 from authgate.admin import access, doctor, protection, tightening, trials
 from authgate.admin.application_warnings import warnings_about
-from authgate.admin.audited import InlineFormSet, ReadableText, is_number_of_a_row, name_fields
+from authgate.admin.audited import InlineFormSet, ReadableText, is_row_id, name_fields
 from authgate.admin.effect import EffectAdmin
 from authgate.admin.explain import explain_page
 from authgate.admin.list_columns import chips
@@ -70,7 +70,7 @@ class RuleFormSet(InlineFormSet):
         return form
 
     def clean(self) -> None:
-        """Refuse two scopes that differ in letter case only, among the rules as they will be."""
+        """Refuse two scopes that differ in letter case only. Compare the rules as they will be saved."""
         super().clean()
         paths: list[str] = []
         for form in kept_forms(self):
@@ -84,8 +84,8 @@ class RuleFormSet(InlineFormSet):
 def may_move(request: HttpRequest, application: Application | None) -> bool:
     """Return whether the requester may change the origins of an application.
 
-    An application that receives providers' tokens receives those of every user who opens it, superusers
-    included. An administrator who moved it to another server would receive them there.
+    If an application receives providers' tokens, it receives those of every user who opens it, also of
+    superusers. An administrator could move it to another server and steal the tokens there.
     """
     if application is None or request.user.is_superuser:
         return True
@@ -146,7 +146,7 @@ class RuleInline(ReadableText, admin.StackedInline):
 
     @admin.display(description=_("Result of the trial"))
     def trial(self, rule: Rule) -> SafeString | str:
-        """Return what a saved rule that only watches would have done."""
+        """Return a summary of what a saved rule that only watches would have done."""
         if rule.pk is None or not rule.only_watch:
             return "-"
         if self._trials is None:
@@ -155,7 +155,7 @@ class RuleInline(ReadableText, admin.StackedInline):
         return "-" if found is None else trials.summary(found, rule.application_id, rule.pk)
 
     _trials: dict[int, Result] | None = None
-    """Of the one application that a request shows."""
+    """Results by rule, of the one application that a request shows."""
 
 
 ICON_BOX = (128, 128)
@@ -223,7 +223,7 @@ class ApplicationAdmin(EffectAdmin):
             return self.readonly_fields
         bound: tuple[str, ...] = ("access_token", "id_token", "shareable_groups")
         if not request.user.has_perms(RULE_PERMISSIONS):
-            # Owners change rules within the bound: nobody becomes one to gain a permission.
+            # Owners can change rules within the bound. Nobody may become an owner to gain permissions.
             bound += ("owners", "owner_groups")
         return (*self.readonly_fields, *bound)
 
@@ -248,8 +248,8 @@ class ApplicationAdmin(EffectAdmin):
         ]
 
     def proxy_page(self, request: HttpRequest, key: int) -> HttpResponse:
-        """Show the configuration of a proxy to everyone who may view the application."""
-        found = self.get_object(request, str(key)) if is_number_of_a_row(str(key)) else None
+        """Show the configuration of a proxy. All administrators who may view the application may see it."""
+        found = self.get_object(request, str(key)) if is_row_id(str(key)) else None
         if not self.has_view_permission(request, found):
             raise PermissionDenied
         if found is None:

@@ -1,4 +1,4 @@
-"""What all pages of the admin share: changes leave audit events, logs are read-only, actions ask first."""
+"""Base classes of the admin's pages: changes write audit events, logs are read-only, actions ask first."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ if TYPE_CHECKING:
 SHOWN_BEFORE_AN_ACTION = 50
 
 
-def is_number_of_a_row(text: str) -> bool:
-    """Return whether a row can have this number: it must fit into 64 bits."""
+def is_row_id(text: str) -> bool:
+    """Return whether a text can be a row's primary key: a number that fits into 64 bits."""
     return text.isdecimal() and len(text) < 19
 
 
 class ReadableText(admin.options.BaseModelAdmin):
-    """Texts without characters that hide: none may pass for another, or turn the line it stands in."""
+    """Refuses invisible characters in texts: they can imitate another text or reverse a line's direction."""
 
     def formfield_for_dbfield(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
         field = super().formfield_for_dbfield(db_field, request, **kwargs)
@@ -50,7 +50,7 @@ class ReadableText(admin.options.BaseModelAdmin):
 
 
 class InlineFormSet(BaseInlineFormSet):
-    """The forms of an inline. The empty one, for new rows, is created once: a page asks for it five times."""
+    """The forms of an inline. The empty form is created once, because a page requests it five times."""
 
     @cached_property
     def empty_form(self) -> Any:
@@ -58,20 +58,20 @@ class InlineFormSet(BaseInlineFormSet):
 
 
 class AuditedAdmin(ReadableText, admin.ModelAdmin):
-    """A model's admin whose every change is an audit event in the same transaction."""
+    """A model's admin that writes an audit event for each change, in the same transaction."""
 
     secret_fields: tuple[str, ...] = ()
-    """Fields that no list may be filtered by: the answers would tell them letter by letter."""
+    """Fields that no list may filter by. Filters would reveal the values letter by letter."""
 
     chosen_by_name: tuple[str, ...] = ()
-    """Fields of the form, besides the model's, in which rows are chosen."""
+    """Fields of the form that choose rows, besides the model's own fields."""
 
     list_per_page = 50
     show_facets = admin.ShowFacets.NEVER
-    """Counts beside each choice of a filter cost a pass over the table for each."""
+    """Off, because the count of each choice of a filter reads the whole table."""
 
     def get_list_display(self, request: HttpRequest) -> list[Any]:
-        """Return the columns of the list; those of dates and times fit into one line."""
+        """Return the columns of the list. Dates and times fit into one line."""
         return [self._column(column) for column in super().get_list_display(request)]
 
     def _column(self, column: Any) -> Any:
@@ -92,13 +92,13 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Save, or show the form again if another administrator saved the same name or origin meanwhile."""
-        self._refuse_what_is_no_row(request)
+        """Save the form. If another request has just saved the same name or origin, show the form again."""
+        self._refuse_invalid_ids(request)
         save = partial(super().changeform_view, request, object_id, form_url, extra_context)
         try:
             return self.carry_out(request, save, object_id)
         except IntegrityError:
-            # Rolled back. Validation now sees the other row, and names the field.
+            # The change was rolled back. Validation now finds the other row and names the field.
             return self._changeform_again(request, save, object_id)
 
     def carry_out(
@@ -109,7 +109,7 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):
         *,
         is_list: bool = False,
     ) -> HttpResponse:
-        """Call what shows or saves a form, or the list (`is_list`) with its actions."""
+        """Call `act`, which shows or saves a form, or the list (`is_list`) with its actions."""
         return act()
 
     def _changeform_again(
@@ -124,34 +124,32 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):
             self.message_user(request, message, messages.ERROR)
             return HttpResponseRedirect(request.get_full_path())
 
-    def _refuse_what_is_no_row(self, request: HttpRequest) -> None:
-        """Refuse numbers that no row can have. Shown again they would be looked up, and a database chokes."""
+    def _refuse_invalid_ids(self, request: HttpRequest) -> None:
+        """Refuse numbers that no row can have, because a query with them fails in the database."""
         inlines = (name for inline in self.inlines for name in inline.autocomplete_fields)
         choosing = {*self.autocomplete_fields, *self.filter_horizontal, *self.chosen_by_name, *inlines}
         for name, values in request.POST.lists():
-            if name.rpartition("-")[2] in choosing and not all(
-                is_number_of_a_row(text) for text in values if text
-            ):
+            if name.rpartition("-")[2] in choosing and not all(is_row_id(text) for text in values if text):
                 raise SuspiciousOperation("what was chosen is no row")
 
     def changelist_view(
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        if not all(map(is_number_of_a_row, request.POST.getlist(ACTION_CHECKBOX_NAME))):
+        if not all(map(is_row_id, request.POST.getlist(ACTION_CHECKBOX_NAME))):
             raise SuspiciousOperation("an action was asked for on what is no row")
         show = partial(super().changelist_view, request, extra_context)
-        with atomic_where_it_writes(request):
+        with atomic_on_post(request):
             return self.carry_out(request, show, is_list=True)
 
     def get_deleted_objects(self, objs: Any, request: HttpRequest) -> Any:
-        """Return the rows of a deletion, their numbers, what the requester lacks, and what prevents it."""
+        """Return the rows of a deletion, their counts, the missing permissions, and what prevents it."""
         rows = DeletedRows(objs, self.admin_site, _is_record)
         return rows.listed(), rows.counts(), rows.lacking(request), rows.protecting()
 
     def construct_change_message(
         self, request: HttpRequest, form: Any, formsets: Any, add: bool = False
     ) -> list[dict[str, Any]]:
-        """Return Django's message, which names fields, and keep their values for the audit event."""
+        """Return Django's message, which names the fields. Store their values for the audit event."""
         values = [] if add else changes_of(form, formsets or (), self.secret_fields)
         request.field_changes = values  # type: ignore[attr-defined]
         return super().construct_change_message(request, form, formsets, add)
@@ -176,19 +174,19 @@ def _is_record(model: type[Model]) -> bool:
 
 
 def name_fields(form: Any) -> None:
-    """Label the fields of a table's row: a column's heading is no label for assistive technology."""
+    """Label the fields in a row of an inline table. Assistive technology does not read a column's heading."""
     for field in form.fields.values():
         if field.label:
             field.widget.attrs["aria-label"] = str(field.label)
 
 
-def atomic_where_it_writes(request: HttpRequest) -> AbstractContextManager[Any]:
-    """Return a transaction for a POST. A GET must not take SQLite's only write lock."""
+def atomic_on_post(request: HttpRequest) -> AbstractContextManager[Any]:
+    """Return a transaction for a POST. A GET gets none, because it must not take SQLite's only write lock."""
     return transaction.atomic() if request.method == "POST" else nullcontext()
 
 
 class ReadOnlyAdmin(AuditedAdmin):
-    """A model's admin where rows are looked at, and at most ended by an action."""
+    """A model's admin with read-only rows. Actions may end them."""
 
     show_full_result_count = False
 
@@ -205,7 +203,7 @@ class ReadOnlyAdmin(AuditedAdmin):
 def record_by(
     request: HttpRequest, kind: str, obj: Model, changes: Any, values: list[dict[str, Any]] | None = None
 ) -> None:
-    """Write the audit event of an administrator's change: names of fields, and values that are not secret."""
+    """Write the audit event of an administrator's change, with field names and values that are not secret."""
     details = {"object": obj._meta.label_lower, "key": obj.pk, "changes": json.loads(json.dumps(changes))}
     if values:
         details["values"] = values
@@ -227,7 +225,7 @@ def ask_first(
     question: str,
     button: str,
 ) -> HttpResponse | None:
-    """Return the page that asks to confirm an action; None after the confirmation."""
+    """Return the page that asks to confirm an action, or None after the confirmation."""
     if request.POST.get("confirmed"):
         return None
     across = request.POST.get("select_across") == "1"
@@ -256,7 +254,7 @@ Action = Callable[[Any, HttpRequest, QuerySet[Any]], HttpResponse | None]
 def confirmed(
     question: _StrPromise, button: _StrPromise, *, unless: tuple[Refuses, ...]
 ) -> Callable[[Act], Action]:
-    """Run an action of the list after a confirmation, and not at all if one of `unless` refuses."""
+    """Return a decorator: a list's action runs after a confirmation, unless one of `unless` refuses it."""
 
     def decorate(act: Act) -> Action:
         @wraps(act)

@@ -1,4 +1,4 @@
-"""A form carried over the page that shows its effect: sealed, for one user and one address of the admin."""
+"""A form that the effect page carries, sealed for one user and one URL of the admin."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ LONGEST = 3600
 
 
 class NoLongerCarried(Exception):
-    """The sealed form is too old, altered, or belongs to another user or address."""
+    """The sealed form is too old, was altered, or belongs to another user or URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What the requester answered on the page. `shown` is the digest of the effect that it showed."""
+    """The requester's answer on the effect page. `shown` is the digest of the effect that the page showed."""
 
     shown: str = ""
     is_sure: bool = False
@@ -33,9 +33,9 @@ class Answer:
 
 
 def seal(request: HttpRequest, digest: str) -> str:
-    """Return the fields of a form with the digest of the effect that is shown.
+    """Return the sealed fields of a form, with the digest of the shown effect.
 
-    Fields whose names speak of secrets are encrypted. Files are left out.
+    Fields with names of secrets are encrypted. Files are left out.
     """
     fields: dict[str, list[Any]] = {}
     secret: dict[str, list[Any]] = {}
@@ -49,7 +49,7 @@ def seal(request: HttpRequest, digest: str) -> str:
 
 
 def restore(request: HttpRequest) -> Answer:
-    """Put a carried form into `request.POST`, and return the answer. A form that is not carried has none."""
+    """Put a carried form into `request.POST`, and return the answer. Without a carried form, it is empty."""
     if FIELD not in request.POST:
         return Answer()
     posted = request.POST

@@ -1,4 +1,4 @@
-"""Mistakes of proxies in the admin."""
+"""The admin's list of configuration events: mistakes in the configuration of proxies."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class SiteList(ChangeList):
 
 @admin.register(ConfigurationEvent)
 class ConfigurationEventAdmin(ReadOnlyAdmin):
-    """Deleting an event acknowledges it: when the mistake is still made, it comes back."""
+    """The page of configuration events. If the mistake is made again, a deleted event comes back."""
 
     list_display = ("what", "site", "contract", "count", "last_at")
     list_filter = ("contract", MistakeFilter)

@@ -1,4 +1,4 @@
-"""The rows that go with rows an administrator deletes: which are listed, counted, and asked about."""
+"""The rows that are deleted together with others: which are listed, counted, and need permissions."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from django.utils.text import capfirst
 
 
 class DeletedRows(NestedObjects):
-    """Rows and what is deleted together with them.
+    """Rows, and the rows that are deleted together with them.
 
-    `is_record` says of a model whether its rows are kept only as records, such as access requests. Records
-    go with what they belong to, even if no page deletes them. They are counted and not listed. Rows of models
-    without a page or an inline form, such as counters, are neither.
+    `is_record` returns whether a model's rows are only records, such as access requests. Records are deleted
+    with their owner, even if no page can delete them. They are counted but not listed. Rows of models without
+    a page or an inline form, such as counters, are neither counted nor listed.
     """
 
     def __init__(self, rows: Iterable[Model], site: AdminSite, is_record: Callable[[type[Model]], bool]):
@@ -31,12 +31,12 @@ class DeletedRows(NestedObjects):
         self._chosen = {type(row) for row in found}
         self._site, self._is_record = site, is_record
         inlines = (form for page in site._registry.values() for form in page.inlines)
-        # A group of thousands has as many memberships.
+        # Memberships are not listed: a group can have thousands.
         self._inline = {form.model for form in inlines if getattr(form, "is_listed_with_deleted", True)}
         self.collect(found)
 
     def can_fast_delete(self, objs: Any, from_field: Any = None) -> bool:
-        """Return whether rows need not be loaded, because they are not listed."""
+        """Return whether rows can be deleted without loading them, because they are not listed."""
         model: Any = objs if isinstance(objs, type) else getattr(objs, "model", None)
         is_related = from_field is not None and model is not None
         return is_related and not self._is_listed(model) and Collector.can_fast_delete(self, objs, from_field)
@@ -46,7 +46,7 @@ class DeletedRows(NestedObjects):
             super().add_edge(source, target)
 
     def listed(self) -> list[Any]:
-        """Return the rows with links to their pages, nested as the template of the admin wants it."""
+        """Return the rows with links to their pages, nested as the admin's template expects."""
         return self.nested(self._words)
 
     def counts(self) -> dict[str, int]:
@@ -71,7 +71,7 @@ class DeletedRows(NestedObjects):
         }
 
     def protecting(self) -> list[SafeString | str]:
-        """Return the rows that must not lose what would be deleted."""
+        """Return the rows that prevent the deletion, because they need a deleted row."""
         return [self._words(row) for row in self.protected]
 
     def _loaded(self) -> dict[type[Model], set[Any]]:

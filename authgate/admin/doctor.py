@@ -1,4 +1,4 @@
-"""The doctor in the admin: the last report of an application or of all, and a button for a new run."""
+"""The admin's pages of the doctor: the last report of one or all applications, and a button for a new run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.urls import reverse
 from django.utils.translation import gettext
 
 from authgate import audit, leases
-from authgate.admin.audited import is_number_of_a_row
+from authgate.admin.audited import is_row_id
 from authgate.doctor import rounds
 from authgate.doctor.findings import Finding, Level
 from authgate.doctor.words import LEVELS, label_of, text_of
@@ -26,7 +26,7 @@ CSS_CLASSES = {Level.PASS: "success", Level.WARN: "warning", Level.FAIL: "error"
 def application_page(request: HttpRequest, key: int) -> HttpResponse:
     """Show the last report of an application. A POST runs the doctor first."""
     _require_permissions(request)
-    found = Application.objects.filter(pk=key).first() if is_number_of_a_row(str(key)) else None
+    found = Application.objects.filter(pk=key).first() if is_row_id(str(key)) else None
     if found is None:
         raise Http404
     if request.method == "POST":
@@ -39,7 +39,7 @@ def application_page(request: HttpRequest, key: int) -> HttpResponse:
 
 
 def page_of_all(request: HttpRequest) -> HttpResponse:
-    """Show the last reports of all applications and the portal. A POST starts a run of all."""
+    """Show the last reports of all applications and of the portal. A POST starts a run for all."""
     _require_permissions(request)
     if request.method == "POST":
         if (holder := _begun(request, None)) is not None:
@@ -57,7 +57,7 @@ def _require_permissions(request: HttpRequest) -> None:
 
 
 def _begun(request: HttpRequest, application: Application | None) -> str | None:
-    """Take the right to run and record it. Return its holder, or None if a run must wait."""
+    """Take the lease for a run and record the run. Return the lease's holder, or None if a run must wait."""
     holder = rounds.new_holder()
     try:
         rounds.refuse_haste()
@@ -95,7 +95,7 @@ def _page(
 
 
 def _shown(report: DoctorReport) -> dict[str, Any]:
-    """Return a report as the template shows it: problems one by one, passed tests together."""
+    """Return a report for the template: problems one by one, passed tests together."""
     findings = rounds.findings_of(report)
     application = report.application
     return {
@@ -104,12 +104,12 @@ def _shown(report: DoctorReport) -> dict[str, Any]:
         "at": report.at,
         "level": report.level,
         "level_words": LEVELS[Level(report.level)] if report.level in LEVELS else report.level,
-        "problems": [_told(finding) for finding in findings if finding.level is not Level.PASS],
-        "passed": [_told(finding) for finding in findings if finding.level is Level.PASS],
+        "problems": [_finding_shown(finding) for finding in findings if finding.level is not Level.PASS],
+        "passed": [_finding_shown(finding) for finding in findings if finding.level is Level.PASS],
     }
 
 
-def _told(finding: Finding) -> dict[str, Any]:
+def _finding_shown(finding: Finding) -> dict[str, Any]:
     return {
         "css_class": CSS_CLASSES[finding.level],
         "level": LEVELS[finding.level],

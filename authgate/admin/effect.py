@@ -16,7 +16,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, QueryDi
 from django.utils.translation import gettext as _
 
 from authgate import outbox
-from authgate.admin.audited import AuditedAdmin, is_number_of_a_row
+from authgate.admin.audited import AuditedAdmin, is_row_id
 from authgate.admin.carried_form import Answer, NoLongerCarried, restore
 from authgate.admin.effect_page import (
     Question,
@@ -36,13 +36,13 @@ NO_QUESTION = Question()
 
 
 class EffectAdmin(AuditedAdmin):
-    """A model's admin that saves a change which affects access only after its effect was confirmed."""
+    """A model's admin that saves a change of access only after the administrator has confirmed its effect."""
 
     actions_with_effect: tuple[str, ...] = ()
-    """Actions of the list that can alter who has access."""
+    """Actions of the list that can change who has access."""
 
     def bounds_of(self, keys: set[int] | None) -> Bounds:
-        """Return what a change of some rows can alter at most. `keys` is None for a new row, or all rows."""
+        """Return the limits of a change's effect. `keys` are the changed rows; None for a new row or all."""
         return EVERYTHING
 
     # ---- Django's views ----
@@ -59,7 +59,7 @@ class EffectAdmin(AuditedAdmin):
     def delete_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        """Ask whether to delete a row, with the effect of that on the same page."""
+        """Ask whether to delete a row, and show the effect on the same page."""
 
         def delete(request: HttpRequest) -> HttpResponse:
             view = super(EffectAdmin, self).delete_view
@@ -74,7 +74,7 @@ class EffectAdmin(AuditedAdmin):
         return self._answered(request, super().changelist_view, extra_context)
 
     def _answered(self, request: HttpRequest, view: View, *arguments: Any) -> HttpResponse:
-        """Call a view with the form that was carried over the page of its effect."""
+        """Call a view. If the request confirms an effect page, restore the form that the page carried."""
         if request.method == "POST":
             try:
                 request.effect_answer = restore(request)  # type: ignore[attr-defined]
@@ -94,7 +94,7 @@ class EffectAdmin(AuditedAdmin):
         *,
         is_list: bool = False,
     ) -> HttpResponse:
-        """Save a change that affects nobody, or that was confirmed. Otherwise show whom it affects."""
+        """Save a change if it affects nobody or was confirmed. Otherwise show its effect."""
         if request.method != "POST":
             return act()
         if is_list:
@@ -115,18 +115,18 @@ def _answer_to(request: HttpRequest) -> Answer:
 
 
 def _keys_of(object_id: str | None) -> set[int] | None:
-    return {int(object_id)} if object_id is not None and is_number_of_a_row(object_id) else None
+    return {int(object_id)} if object_id is not None and is_row_id(object_id) else None
 
 
 def _chosen(request: HttpRequest) -> set[int] | None:
-    """Return the rows that are chosen in a list; None for all. The caller has refused what is no number."""
+    """Return the ids of the rows chosen in a list; None for all rows. The caller has refused non-numbers."""
     if request.POST.get("select_across") == "1":
         return None
     return set(map(int, request.POST.getlist(ACTION_CHECKBOX_NAME)))
 
 
 class EditedAgain:
-    """A form that is shown again with the requester's values, and not saved."""
+    """A form that is shown again with the posted values, and not saved."""
 
     def clean(self) -> None:
         super().clean()  # type: ignore[misc]  # the form's
@@ -134,7 +134,7 @@ class EditedAgain:
 
 
 class Trial:
-    """One request that changes rows. The change stays if it affects nobody, or was confirmed as shown."""
+    """A request that changes rows. The change stays if it affects nobody, or if its effect was confirmed."""
 
     def __init__(
         self,
@@ -152,14 +152,14 @@ class Trial:
         self._answer = _answer_to(request)
 
     def run(self, act: Act) -> HttpResponse:
-        """Make the change, and return its answer, or the page that shows its effect."""
+        """Make the change. Return the response of `act`, or the page that shows the effect."""
         response, effect, stays = self._try(act, keeps=True)
         if stays:
-            return self._asked_at_once(act, response)
+            return self._question_with_effect(act, response)
         return self._page(effect)
 
     def ask(self, act: Act, question: Question) -> HttpResponse:
-        """Make a change if that affects nobody, or was confirmed. Otherwise ask, together with the effect.
+        """Make a change if it affects nobody or was confirmed. Otherwise ask and show the effect.
 
         A GET always asks.
         """
@@ -167,9 +167,9 @@ class Trial:
         return response if stays else self._page(effect, question)
 
     def delete(self, view: Act) -> HttpResponse:
-        """Delete a row if that affects nobody, or was confirmed. Otherwise ask, together with the effect.
+        """Delete a row if that affects nobody or was confirmed. Otherwise ask and show the effect.
 
-        `view` is Django's: without posted fields it asks, with fields it deletes.
+        `view` is Django's view: without posted fields it asks, with fields it deletes.
         """
         request = self._request
         if request.method == "POST":
@@ -188,7 +188,7 @@ class Trial:
         return self._page(effect, question) if effect else response
 
     def _try(self, act: Act, *, keeps: bool) -> tuple[HttpResponse, Effect, bool]:
-        """Make the change, and undo it unless it may stay. Nothing leaves a change that is undone."""
+        """Make the change, and roll it back unless it may stay. Then it sends no mail and no log line."""
         with outbox.hold() as held, kept_messages(self._request) as forget, transaction.atomic():
             response, effect = measured(act, self._bounds)
             stays = keeps and is_confirmed(effect, self._answer)
@@ -199,8 +199,8 @@ class Trial:
         outbox.release(held)
         return response, effect, stays
 
-    def _asked_at_once(self, act: Act, response: HttpResponse) -> HttpResponse:
-        """Return the question of an action together with its effect, so that nobody is asked twice."""
+    def _question_with_effect(self, act: Act, response: HttpResponse) -> HttpResponse:
+        """Return the question of an action together with its effect, so that the requester is asked once."""
         posted, question = self._request.POST, question_of(response)
         if question is None or not self._is_list or posted.get("confirmed") or posted.get("post"):
             return response
@@ -234,7 +234,7 @@ def _confirmation(request: HttpRequest) -> QueryDict:
 
 @contextmanager
 def kept_messages(request: HttpRequest) -> Iterator[Callable[[], None]]:
-    """Yield a function that drops the messages which were added inside."""
-    queued = getattr(messages.get_messages(request), "_queued_messages", [])  # no public way removes one
+    """Yield a function that drops the messages added inside the `with` block."""
+    queued = getattr(messages.get_messages(request), "_queued_messages", [])  # no public method removes one
     count = len(queued)
     yield lambda: queued.__delitem__(slice(count, None))

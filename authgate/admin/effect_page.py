@@ -1,4 +1,4 @@
-"""The page that shows the effect of a change before it is saved, and the same as CSV."""
+"""The page that shows the effect of a change on access before it is saved, also as CSV."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ NAMES_OF_FIELDS = {
 }
 
 NAMES = 12
-"""People who are named in a line of the page. The CSV file has all."""
+"""People named in a line of the page. The CSV file contains all."""
 
 LINES = 100
 """Lines of the page in each of its parts."""
@@ -46,13 +46,13 @@ def may_see_people(request: HttpRequest) -> bool:
 
 
 def needs_a_tick(effect: Effect) -> bool:
-    """Return whether a click alone does not confirm: many people, or an application that becomes public."""
+    """Return whether confirming needs a checkbox: many people, or an application that becomes public."""
     opens = any(each.visitors for each in effect.gained)
     return opens or effect.people >= settings.IKD_CONFIRM_PEOPLE
 
 
 def is_confirmed(effect: Effect, answer: Answer) -> bool:
-    """Return whether a change may stay: it affects nobody, or the requester confirmed what it does."""
+    """Return whether a change may stay: it affects nobody, or the requester confirmed this very effect."""
     if not effect:
         return True
     if answer.shown != effect.digest or answer.wants_csv:
@@ -61,7 +61,7 @@ def is_confirmed(effect: Effect, answer: Answer) -> bool:
 
 
 def problem_of(effect: Effect, answer: Answer) -> str:
-    """Return why a page is shown again, or an empty text."""
+    """Return the reason why a page is shown again, or an empty string."""
     if answer.shown and answer.shown != effect.digest:
         return _("The effect is different from the one that you saw. Check it again.")
     if answer.shown and not answer.wants_csv:
@@ -107,7 +107,7 @@ class Part:
 
     @property
     def applications(self) -> int:
-        """The number of applications, 0 if all are concerned."""
+        """The number of applications; 0 if all are affected."""
         return len({each.application for each in self.differences} - {EVERY_APPLICATION})
 
     @property
@@ -120,7 +120,7 @@ class Part:
 
 
 def parts_of(effect: Effect) -> list[Part]:
-    """Return what a page shows of an effect, with its titles."""
+    """Return the parts of a page about an effect, with their titles."""
     parts = (
         Part(_("Lose access"), effect.lost),
         Part(_("Gain access"), effect.gained),
@@ -135,12 +135,12 @@ def parts_of(effect: Effect) -> list[Part]:
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """What a page asks besides showing an effect: a title, and the rows that the change is about.
+    """The question of a page that also shows an effect: a title, and the rows that the change concerns.
 
-    `rows` may be nested, and `counts` are numbers of rows by kind. `more` rows are not in the list. `cancel`
-    is the page without the change; empty for the one that asks. `lead` is a sentence before the effect, and
-    `notes` are warnings. `template` and `context` are those of a page
-    of its own.
+    `rows` may be nested, and `counts` are numbers of rows by kind. `more` is the number of rows that are not
+    listed. `cancel` is the page to return to without the change; if empty, the page that asks. `lead` is a
+    sentence before the effect, and `notes` are warnings. `template` and `context` are set if the page has its
+    own template.
     """
 
     title: str = ""
@@ -157,9 +157,9 @@ class Question:
 
 
 def question_of(response: HttpResponse) -> Question | None:
-    """Return what a page of the admin asks, so that another can ask it together with the effect.
+    """Return the question of an admin page, so that the effect page can ask it too.
 
-    None if it asks nothing, or says that the change is not allowed.
+    Return None if the page asks nothing, or if it forbids the change.
     """
     context = getattr(response, "context_data", None)
     if not isinstance(response, TemplateResponse) or context is None:
@@ -194,7 +194,7 @@ def effect_page(
 ) -> HttpResponse:
     """Return the page that shows an effect, with the form that confirms it.
 
-    A change that was made by a form (`is_form`) can go back to it.
+    If a form made the change (`is_form`), the page has a button back to that form.
     """
     parts, names_people = parts_of(effect), may_see_people(request)
     context: dict[str, Any] = {
@@ -221,7 +221,7 @@ def effect_page(
 
 
 def as_csv(effect: Effect) -> HttpResponse:
-    """Return an effect as CSV (RFC 4180), a line for each person and path."""
+    """Return an effect as CSV (RFC 4180), with a line for each person and path."""
     response = HttpResponse(content_type="text/csv; charset=utf-8")
     response["Content-Disposition"] = 'attachment; filename="effect.csv"'
     writer = csv.writer(response)

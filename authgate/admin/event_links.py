@@ -1,4 +1,4 @@
-"""Links from events to the admin's pages, looked up for all rows of a page at once."""
+"""Links from events to the admin's pages, loaded for all rows of a page at once."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ User = get_user_model()
 
 
 class EventLinks:
-    """Links to users, applications and changed rows: where the row still exists and the reader may see it."""
+    """Links to users, applications and changed rows, if the row still exists and the reader may see it."""
 
     def __init__(self, request: HttpRequest, events: Iterable[AuditEvent]) -> None:
         self._request = request
@@ -38,7 +38,7 @@ class EventLinks:
         return self._person(event.actor, event.at)
 
     def subject(self, event: AuditEvent) -> SafeString:
-        """Return the link to an event's subject: the changed row, or else the user of that name."""
+        """Return the link to an event's subject: the changed row, otherwise the user with that name."""
         changed = _object_of(event)
         if changed is None:
             return self._person(event.subject, event.at)
@@ -49,7 +49,7 @@ class EventLinks:
         return _link(_page_of(Application, key) if key else "", event.application)
 
     def _person(self, name: str, at: datetime) -> SafeString:
-        """Link to the user of a name, unless that user joined after the event."""
+        """Return the link to the user with a name, unless that user joined after the event."""
         key, joined = self._users.get(name, (None, at))
         return _link(_page_of(User, key) if key and joined <= at else "", name)
 
@@ -65,7 +65,7 @@ class EventLinks:
         return dict(Application.objects.filter(name__in=names - {""}).values_list("name", "pk"))
 
     def _existing(self, objects: Iterable[tuple[type[Model], int]]) -> set[tuple[type[Model], int]]:
-        """Return those that exist: one query for each model that the reader may see."""
+        """Return the objects that exist. One query for each model that the reader may see."""
         keys: dict[type[Model], set[int]] = defaultdict(set)
         for model, key in objects:
             keys[model].add(key)
@@ -101,7 +101,7 @@ def _object_of(event: AuditEvent) -> tuple[type[Model], int] | None:
     try:
         model = apps.get_model(label)
     except (LookupError, ValueError):
-        return None  # of a version that had another model
+        return None  # the event is from a version with another model
     return (model, key) if admin.site.is_registered(model) else None
 
 

@@ -1,4 +1,4 @@
-"""Audit events in the admin."""
+"""The admin's pages of audit events."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
         )
 
     def _second_line(self, event: AuditEvent) -> SafeString | str:
-        """Return why it happened with the number of the decision, or which fields were changed."""
+        """Return the event's reason with the decision id, or the changed fields."""
         if event.reason:
             number = machine_name(event.decision_id) if event.decision_id else ""
             words = words_of_reason(event)
@@ -119,7 +119,7 @@ class AuditEventAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("rules that did not match"))
     def failed_rules(self, event: AuditEvent) -> SafeString:
-        """Return the criterion that failed first in each rule of the path."""
+        """Return the first failed criterion of each rule for the path."""
         failed = [pair for pair in event.details.get("failed") or () if len(pair) == 2]
         rules = Rule.objects.filter(pk__in=[key for key, _criterion in failed]).in_bulk()
         lines = [

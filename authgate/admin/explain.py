@@ -1,4 +1,4 @@
-"""Explain in the admin: a form, and what the check would answer to the request that it describes."""
+"""The admin's Explain page: a form that describes a request, and the check's answer to it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils.translation import gettext
 from django.utils.translation import gettext_lazy as _
 
-from authgate.admin.audited import is_number_of_a_row
+from authgate.admin.audited import is_row_id
 from authgate.explain import words
 from authgate.explain.decisions import described, event_of
 from authgate.explain.explanation import Explanation, contracts, explain
@@ -39,7 +39,7 @@ def require_permission(request: HttpRequest) -> None:
 
 
 class How:
-    """How a person asks."""
+    """The ways in which a person sends a request."""
 
     PAGE, FACTOR, SCRIPT, PROGRAM = "page", "factor", "script", "program"
 
@@ -149,7 +149,7 @@ class DecisionForm(forms.Form):
 
 
 def explain_page(request: HttpRequest) -> HttpResponse:
-    """Show the form, and for a POST the explanation. Nothing is written."""
+    """Show the form, and for a POST the explanation. Nothing is saved."""
     require_permission(request)
     if request.method == "POST":
         form = ExplainForm(request.POST)
@@ -166,22 +166,22 @@ def _explained(form: ExplainForm) -> Explanation:
 
 
 def _initial(request: HttpRequest) -> tuple[dict[str, Any], str, AuditEvent | None]:
-    """Return what the form begins with: an application's origin, a user's name, or an event's request."""
+    """Return the form's initial values: an application's origin, a user's name, or an event's request."""
     decision = request.GET.get("decision", "").strip().lower()
     if decision:
         return _of_decision(request, decision)
     initial: dict[str, Any] = {}
     application, user = request.GET.get("application", ""), request.GET.get("user", "")
-    if is_number_of_a_row(application):
+    if is_row_id(application):
         initial["url"] = _first_address(int(application))
-    if is_number_of_a_row(user):
+    if is_row_id(user):
         found = get_user_model()._default_manager.filter(pk=int(user)).first()
         initial["person"] = found.get_username() if found else ""
     return initial, "", None
 
 
 def _first_address(application: int) -> str:
-    """Return the first origin of an application, with a name in place of a wildcard's asterisk."""
+    """Return the first origin of an application. A name replaces the asterisk of a wildcard."""
     found = Application.objects.filter(pk=application).prefetch_related("origins").first()
     origins = [origin.value for origin in found.origins.all()] if found else []
     plain = [origin for origin in origins if "*" not in origin] or [
@@ -250,7 +250,7 @@ def _result(request: HttpRequest, explanation: Explanation) -> dict[str, Any]:
 
 
 def rule_page(request: HttpRequest, application: int) -> str:
-    """Return the page of an application with its rules, "" for a reader who may not see rules."""
+    """Return the URL of an application's page with its rules; empty if the reader may not see rules."""
     may_see = [request.user.has_perm(f"authgate.view_{name}") for name in ("rule", "application")]
     return reverse("admin:authgate_application_change", args=[application]) if all(may_see) else ""
 

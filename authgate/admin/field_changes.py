@@ -18,7 +18,7 @@ from authgate.models import AuditEvent
 
 LONGEST_VALUE = 200
 MOST_NAMES = 30
-"""Names that an event keeps for one field: a group of thousands must not fill the table."""
+"""Names that an event keeps for one field. Otherwise a group of thousands would fill the table."""
 
 SECRET_WIDGETS = (forms.PasswordInput, forms.FileInput)
 SECRET_WORDS = ("password", "secret", "token_digest")
@@ -27,7 +27,7 @@ Change = dict[str, Any]
 
 
 def changes_of(form: Any, formsets: Iterable[Any], secret_fields: Collection[str] = ()) -> list[Change]:
-    """Return each field that a form changed, then each row of the tables in it."""
+    """Return each field that a form changed, then each changed row of its inlines."""
     return [*_changed_fields(form, secret_fields), *(row for formset in formsets for row in _rows(formset))]
 
 
@@ -46,7 +46,7 @@ def _rows(formset: Any) -> list[Change]:
 
 
 def _changed_fields(form: Any, secret_fields: Collection[str]) -> list[Change]:
-    with override(None):  # the words that translations are looked up by
+    with override(None):  # event rows contain the untranslated texts
         return [_change(form, name, secret_fields) for name in form.changed_data if name in form.fields]
 
 
@@ -64,7 +64,7 @@ def _change(form: Any, name: str, secret_fields: Collection[str]) -> Change:
 
 
 def _is_secret(form: Any, name: str, secret_fields: Collection[str]) -> bool:
-    """Return whether a value must not be kept. A value encrypted in the database is secret by its type."""
+    """Return whether the event must not keep a value. Values of encrypted fields are always secret."""
     values = (form.initial.get(name), form.cleaned_data.get(name), getattr(form.instance, name, None))
     return (
         name in secret_fields
@@ -99,13 +99,13 @@ def _value(value: Any) -> bool | int | float | str | None:
 
 
 def label_of_change(change: Change) -> str:
-    """Return a field's label, or its machine name without one."""
+    """Return a field's label, or its machine name if it has no label."""
     label = str(change.get("label") or "")
     return _(label) if label else str(change.get("field", ""))
 
 
 def values_of(event: AuditEvent) -> list[Change]:
-    """Return an event's old and new values. Events of earlier versions have none."""
+    """Return an event's old and new values. Events from earlier versions have none."""
     values = event.details.get("values") if isinstance(event.details, dict) else None
     return [change for change in values or () if isinstance(change, dict)]
 
@@ -126,7 +126,7 @@ def model_named(label: object) -> type[Model] | None:
 
 
 def shown_change(model: type[Model] | None, change: Change) -> Change:
-    """Return a change as the template shows it, in the reader's language."""
+    """Return a change for the template, in the reader's language."""
     if "row" in change:
         of = model_named(change.get("model"))
         fields = [shown_change(of, field) for field in change.get("fields") or ()]
@@ -138,7 +138,7 @@ def shown_change(model: type[Model] | None, change: Change) -> Change:
 
 
 def _in_words(model: type[Model] | None, change: Change, which: str) -> str:
-    """Return a value as the reader knows it from the form."""
+    """Return a value as the form shows it."""
     value = change.get(which)
     if isinstance(value, bool):
         return _("Yes") if value else _("No")

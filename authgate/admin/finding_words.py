@@ -1,4 +1,4 @@
-"""Findings of unused access in words, and the period that a page is asked about."""
+"""Texts for findings of unused access, and the period for which a page lists them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ DAYS = (30, 60, 90)
 
 
 def period_of(request: HttpRequest) -> tuple[int, date]:
-    """Return for how many days the list is asked, and its first day."""
+    """Return the list's period in days, and its first day."""
     given = request.GET.get("days", "")
     days = next((days for days in DAYS if str(days) == given), DAYS[-1])
     return days, max(timezone.localdate() - timedelta(days=days), first_kept_day())

@@ -1,4 +1,4 @@
-"""The journal of changes in the admin: a list, the page of a change, and taking a change back."""
+"""The admin's pages of the journal: the list, the page of a change, and its undo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext, pgettext_lazy
 from django.utils.translation import gettext_lazy as _
 
-from authgate.admin.audited import ReadOnlyAdmin, is_number_of_a_row
+from authgate.admin.audited import ReadOnlyAdmin, is_row_id
 from authgate.admin.effect import EffectAdmin, Trial
 from authgate.admin.effect_page import Question
 from authgate.admin.list_columns import cut
@@ -41,14 +41,14 @@ from authgate.models import Application, JournalEntry
 from authgate.peer import client_address
 
 MOST_SHOWN = 100
-"""Rows of one change that its page shows."""
+"""Rows of a change that its page shows at most."""
 
 MOST_FOUND = 500
-"""Objects whose changes one search finds."""
+"""Objects, at most, for which one search finds changes."""
 
 
 class TableFilter(admin.SimpleListFilter):
-    """What was changed, in words."""
+    """A filter by the kind of object that was changed."""
 
     title = _("object")
     parameter_name = "table_name__exact"
@@ -61,7 +61,7 @@ class TableFilter(admin.SimpleListFilter):
 
 
 class JournalList(ChangeList):
-    """A page of the journal with the names of what its rows are about."""
+    """A page of the journal with the names of the objects in its rows."""
 
     def get_results(self, request: HttpRequest) -> None:
         super().get_results(request)
@@ -110,7 +110,7 @@ class JournalAdmin(ReadOnlyAdmin, EffectAdmin):
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        """Find changes by their author, and by the name of what they are about, also of what is gone."""
+        """Find changes by their author and by the name of their object, even if it was deleted."""
         term = search_term.strip()
         if not term or "\0" in term:
             return queryset, False
@@ -128,7 +128,7 @@ class JournalAdmin(ReadOnlyAdmin, EffectAdmin):
             found |= Q(**{f"{column}__in": keys})
         return queryset.filter(found), False
 
-    # ---- the page of a change, and taking it back ----
+    # ---- the page of a change, and its undo ----
 
     def get_urls(self) -> list[URLPattern]:
         guarded, name = self.admin_site.admin_view, "authgate_journalentry"
@@ -138,7 +138,7 @@ class JournalAdmin(ReadOnlyAdmin, EffectAdmin):
         ]
 
     def _entry(self, request: HttpRequest, key: str) -> JournalEntry:
-        found = self.get_object(request, key) if is_number_of_a_row(key) else None
+        found = self.get_object(request, key) if is_row_id(key) else None
         if not self.has_view_permission(request, found):
             raise PermissionDenied
         if found is None:
@@ -153,7 +153,7 @@ class JournalAdmin(ReadOnlyAdmin, EffectAdmin):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        """Show a change with all its rows, and whether the reader can take it back."""
+        """Show a change with all its rows, and whether the reader can undo it."""
         entry = self._entry(request, object_id)
         if request.method not in ("GET", "HEAD"):
             raise PermissionDenied
@@ -176,7 +176,7 @@ class JournalAdmin(ReadOnlyAdmin, EffectAdmin):
         return self._page(request, "admin/journal_change.html", context)
 
     def undo_page(self, request: HttpRequest, key: int) -> HttpResponse:
-        """Show what taking a change back writes, and whom that affects. Write it after a confirmation."""
+        """Show what an undo writes and who is affected. Write it after a confirmation."""
         entry = self._entry(request, str(key))
         entries = change_of(entry)
         steps, problems, _later = self._planned(request, entries)
@@ -209,7 +209,7 @@ class JournalAdmin(ReadOnlyAdmin, EffectAdmin):
     def _planned(
         self, request: HttpRequest, entries: list[JournalEntry]
     ) -> tuple[list[Step], list[str], JournalEntry | None]:
-        """Return the steps of an undo, why it cannot be done, and the later change that stands on it."""
+        """Return the steps of an undo, the reasons against it, and the later change that depends on it."""
         try:
             steps = with_allowed_rights(request, steps_for(entries))
         except CannotUndo as problem:
@@ -228,7 +228,7 @@ class JournalAdmin(ReadOnlyAdmin, EffectAdmin):
         return HttpResponseRedirect(page)
 
     def _write(self, request: HttpRequest, entry: JournalEntry, page: str) -> HttpResponse:
-        """Take the change back. Everything is decided again once the rows are locked."""
+        """Undo the change. Lock the rows first, and decide everything again."""
         with transaction.atomic():
             entries = change_of(entry)
             lock(steps_for(entries))
@@ -249,7 +249,7 @@ class JournalAdmin(ReadOnlyAdmin, EffectAdmin):
 
 
 def undo_problem(problem: CannotUndo) -> str:
-    """Return why a change cannot be taken back, in the reader's language."""
+    """Return the reason why a change cannot be undone, in the reader's language."""
     sentences = {
         undo.LATER: gettext("A later change depends on it. Take that one back first."),
         undo.BASELINE: gettext("The journal began with this row. There is no earlier state."),

@@ -1,4 +1,4 @@
-"""Cells of the admin's lists: moments, names as chips, and texts that are cut. The whole stands on hover."""
+"""Cells of the admin's lists: times, names as chips, and shortened texts. Hovering shows the full text."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from django.utils.translation import gettext as _
 from django.utils.translation import ngettext
 
 ROOM = 26
-"""Columns of text that the chips of one cell may take: a Chinese character takes two."""
+"""Width of the chips in one cell, in Latin characters. A Chinese character counts as two."""
 
 MOST_CHIPS = 3
 MOST_HIDDEN = 200
-"""Names in the list behind "+4". A list of thousands would be a page of its own."""
+"""Names, at most, in the list behind "+4". A list of thousands would be too long for it."""
 
 
 def moment(at: datetime | None) -> SafeString | None:
-    """Return a moment in one unbroken line, or None. The time of day is left out for earlier years."""
+    """Return a date and time as one unbroken line, or None. Earlier years have no time of day."""
     if at is None:
         return None
     local, now = timezone.localtime(at), timezone.localtime()
@@ -37,7 +37,7 @@ def moment(at: datetime | None) -> SafeString | None:
 
 
 def moment_column(field: DateTimeField[Any, Any]) -> Callable[[Model], SafeString | None]:
-    """Return the column of a list that shows a model's field as `moment` does."""
+    """Return a column of a list that shows a model's field as `moment` does."""
 
     @admin.display(description=field.verbose_name, ordering=field.name)
     def column(row: Model) -> SafeString | None:
@@ -48,18 +48,18 @@ def moment_column(field: DateTimeField[Any, Any]) -> Callable[[Model], SafeStrin
 
 
 NOTHING = mark_safe("-")
-"""What stands for an empty value, in lists and on pages alike."""
+"""The text for an empty value, in lists and on pages."""
 
 
 def cut(text: str, css_class: str = "cut") -> SafeString:
-    """Return a text that the style sheet cuts to the width of its column."""
+    """Return a text that the style sheet shortens to the width of its column."""
     if not text:
         return NOTHING
     return format_html('<bdi class="{}" title="{}">{}</bdi>', css_class, text, text)
 
 
 def chips(names: Iterable[str]) -> SafeString:
-    """Return names as chips: as many as fit into one line, the others behind "+4"."""
+    """Return names as chips. As many as fit into one line are shown, the others are behind "+4"."""
     all_names = list(names)
     if not all_names:
         return NOTHING
@@ -99,5 +99,5 @@ def _as_chips(names: list[str]) -> SafeString:
 
 
 def machine_name(name: str) -> SafeString:
-    """Return the machine name beside the words: logs and searches use it."""
+    """Return the machine name to show beside the text, because logs and searches use it."""
     return format_html('<code class="machine">{}</code>', name)

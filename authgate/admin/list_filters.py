@@ -1,4 +1,4 @@
-"""Filters of the admin's lists that stay small however many rows there are."""
+"""Filters of the admin's lists that stay small even if there are many rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_CHOICES = 500
 
 
 class BoundedRelatedFilter(admin.RelatedFieldListFilter):
-    """A filter by related rows that lists the first 500 by name; the page's script searches among them."""
+    """A filter by related rows. It lists the first 500 by name, and the page's script searches among them."""
 
     def field_choices(
         self, field: Field[Any, Any], request: HttpRequest, model_admin: Any
@@ -27,7 +27,7 @@ class BoundedRelatedFilter(admin.RelatedFieldListFilter):
 
 
 class KindFilter(admin.SimpleListFilter):
-    """Kinds of audit events in words, from the code: the table itself would have to be read through."""
+    """A filter by kind of audit event. The kinds come from the code, because the table is too large."""
 
     title = _("event")
     parameter_name = "kind__exact"
@@ -40,7 +40,7 @@ class KindFilter(admin.SimpleListFilter):
 
 
 class MistakeFilter(admin.SimpleListFilter):
-    """Reasons of the configuration events that there are, in words. There are a thousand rows at most."""
+    """A filter by reason of configuration events. The reasons come from the table: at most 1,000 rows."""
 
     title = _("reason")
     parameter_name = "reason__exact"

@@ -1,4 +1,4 @@
-"""How an application is protected, in a few badges: who its rules let in, and with which factor."""
+"""Badges that summarise an application's protection: who its rules admit, and with which factor."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from django.utils.functional import _StrPromise
 
 Badge = tuple[str, "_StrPromise"]
-"""The style sheet's class of a badge, and its text."""
+"""A badge's CSS class and text."""
 
 NOTABLE, SERIOUS, PLAIN, STRONG = "notable", "serious", "plain", "strong"
 
@@ -30,7 +30,7 @@ def badges_of(application: Application) -> list[Badge]:
 
 
 def shown(badges: Iterable[Badge]) -> SafeString:
-    """Return badges as HTML. They differ in their texts, too, not only in colour."""
+    """Return badges as HTML. They differ in text, not only in colour."""
     return format_html(
         '<span class="badges">{}</span>',
         format_html_join("", '<span class="badge {}">{}</span>', ((kind, text) for kind, text in badges)),

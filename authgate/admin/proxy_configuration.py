@@ -1,4 +1,4 @@
-"""The configuration of a proxy for an application: a form, and the finished files to copy or download."""
+"""The admin's page with a proxy's configuration for an application: a form, and files to copy or download."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from authgate.proxy_configuration.proxies import KINDS
 from authgate.proxy_configuration.shipped import File
 
 EVERYTHING = "all"
-"""The name under which all files are downloaded as one archive. No file has it."""
+"""The name that downloads all files as one archive. No file has this name."""
 
 
 class ProxyForm(forms.Form):
@@ -70,7 +70,7 @@ class ProxyForm(forms.Form):
 
 
 def configuration_page(request: HttpRequest, application: Application) -> HttpResponse:
-    """Show the form, the files if it was sent, or one file as a download. Nothing is written."""
+    """Show the form; if it was sent, show the files or return a download. Nothing is saved."""
     form = ProxyForm(application, request.GET) if "proxy" in request.GET else ProxyForm(application)
     found = form.found if form.is_bound and form.is_valid() else None
     if "file" in request.GET and found is not None:

@@ -1,4 +1,4 @@
-"""The page that removes access which nobody used. It shows who is affected, and asks first."""
+"""The page that removes access which nobody used. It shows the affected people and asks first."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import reverse
 from django.utils.translation import gettext, ngettext
 
-from authgate.admin.audited import is_number_of_a_row, record_by
+from authgate.admin.audited import is_row_id, record_by
 from authgate.admin.effect import EffectAdmin, Trial
 from authgate.admin.effect_page import Question
 from authgate.admin.explain import require_permission
@@ -29,15 +29,15 @@ NEEDED = {
     GROUP_OF_RULE: ("authgate.change_application", "authgate.change_rule"),
     PEOPLE: ("authgate.change_application", "authgate.change_rule", "accounts.change_user"),
 }
-"""Permissions for removing each kind of finding: those for the same change by hand."""
+"""Permissions for removing each kind of finding. The same change by hand needs the same permissions."""
 
 ROWS_SHOWN = 200
 NAMES = 5
-"""Groups and users of a rule that are named, each."""
+"""Groups, and users, of a rule that the page names at most."""
 
 
 def may_remove(request: HttpRequest, kind: str) -> bool:
-    """Return whether the requester may remove some finding of a kind."""
+    """Return whether the requester may remove findings of a kind at all."""
     return request.user.has_perms(NEEDED[kind])
 
 
@@ -47,13 +47,13 @@ def removal_url(finding: Finding, days: int) -> str:
 
 
 class RemovalPage:
-    """One request for the page: a finding of an application, as it is now."""
+    """A request for the page, with an application's finding as it is now."""
 
     def __init__(self, model_admin: EffectAdmin, request: HttpRequest, key: int) -> None:
         require_permission(request)
         self._admin, self._request = model_admin, request
         kind = request.GET.get("kind", PEOPLE)
-        row = model_admin.get_object(request, str(key)) if is_number_of_a_row(str(key)) else None
+        row = model_admin.get_object(request, str(key)) if is_row_id(str(key)) else None
         if kind not in NEEDED or row is None:
             raise Http404
         if not may_remove(request, kind) or not model_admin.has_change_permission(request, row):
@@ -62,7 +62,7 @@ class RemovalPage:
         self._kind = kind
 
     def answer(self) -> HttpResponse:
-        """Show what would be removed and whom that affects, or remove it as it was shown."""
+        """Show what would be removed and who is affected, or remove exactly what was shown."""
         request = self._request
         days, since = period_of(request)
         back = f"{reverse('admin:authgate_application_unused')}?days={days}"
@@ -94,7 +94,7 @@ class RemovalPage:
 
     def _number(self, name: str) -> int:
         text = self._request.GET.get(name, "") or "0"
-        if not is_number_of_a_row(text):
+        if not is_row_id(text):
             raise Http404
         return int(text)
 
@@ -136,7 +136,7 @@ class RemovalPage:
 
 
 def _doubts(since: date) -> list[str]:
-    """Return a warning if the portal has not counted for as long as the page asks about."""
+    """Return a warning if the portal's counts do not cover the whole period."""
     begun = counted_since()
     if begun is not None and begun <= since:
         return []
@@ -148,7 +148,7 @@ def _short(rows: list[str]) -> str:
 
 
 def _lines(removal: Removal, people: Directory) -> list[str]:
-    """Return what is removed, a line for each row."""
+    """Return a line for each row that is removed."""
     keys = {removal.rule} | {rule for rule, _other in (*removal.groups, *removal.users)}
     rules: dict[int, Any] = Rule.objects.in_bulk(keys - {0})
     if removal.rule:
@@ -171,7 +171,7 @@ def _lines(removal: Removal, people: Directory) -> list[str]:
 
 
 def _rule_words(rule: Rule) -> str:
-    """Return a rule with the first of those whom it names."""
+    """Return a rule in words, with the first of its groups and users."""
     groups, users = rule.groups.order_by("name")[:NAMES], rule.users.order_by("username")[:NAMES]
     named = ", ".join(map(str, (*groups, *users))) if rule.who == Rule.Who.CHOSEN else ""
     return gettext("Rule %(rule)s") % {"rule": f"{rule.path} → {named or rule.get_who_display()}"}

@@ -1,4 +1,4 @@
-"""Access that nobody used, in the admin: a list with a link to each change, and as CSV."""
+"""The admin's list of access that nobody used, with a link to each change, and as CSV."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ PER_PAGE = 50
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A finding in words, with the page where it can be changed."""
+    """A finding in words, with the page where an administrator can change it."""
 
     kind: str
     application: str
@@ -47,7 +47,7 @@ class Line:
 
 
 def tightening_page(request: HttpRequest) -> HttpResponseBase:
-    """List rules, groups and people that used nothing of what they may."""
+    """List rules, groups and people with access that was not used."""
     require_permission(request)
     days, since = period_of(request)
     people = load_directory()
@@ -102,7 +102,7 @@ HEAD = ("kind", "application", "path", "rule", "group", "people", "finding")
 
 
 def _csv(lines: list[Line]) -> StreamingHttpResponse:
-    """Return the list as CSV (RFC 4180). No cell is a formula."""
+    """Return the list as CSV (RFC 4180). No spreadsheet reads a cell as a formula."""
     response = StreamingHttpResponse(_rows(lines), content_type="text/csv; charset=utf-8")
     name = f"unused-access-{timezone.localdate():%Y-%m-%d}.csv"
     response["Content-Disposition"] = f'attachment; filename="{name}"'

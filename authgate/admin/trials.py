@@ -1,4 +1,4 @@
-"""What rules that only watch would have done to real requests: a page for each application."""
+"""A page for each application that shows what its rules that only watch would have done to real requests."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext, ngettext
 
-from authgate.admin.audited import is_number_of_a_row
+from authgate.admin.audited import is_row_id
 from authgate.admin.explain import require_permission, rule_page
 from authgate.models import Application, Rule, TrialCount
 from authgate.usage.trials import DIFFERENT, People, Result, results
 
 SHOWN = 100
-"""People that are named for each change; the rest is counted."""
+"""People named for each change. The others are counted."""
 
 
 def trials_page(request: HttpRequest, key: int) -> HttpResponse:
     """Show what each rule of an application that only watches would have changed."""
     require_permission(request)
-    application = Application.objects.filter(pk=key).first() if is_number_of_a_row(str(key)) else None
+    application = Application.objects.filter(pk=key).first() if is_row_id(str(key)) else None
     if application is None:
         raise Http404
     found = results(application.pk)
@@ -44,7 +44,7 @@ def trials_page(request: HttpRequest, key: int) -> HttpResponse:
 
 
 def summary(result: Result, application: int, rule: int) -> SafeString:
-    """Return how many requests a rule would have changed, as a link to the page."""
+    """Return the number of requests that a rule would have changed, as a link to the page."""
     said = ngettext(
         "%(different)d of %(all)d request would be decided differently",
         "%(different)d of %(all)d requests would be decided differently",

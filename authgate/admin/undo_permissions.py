@@ -1,4 +1,4 @@
-"""Who may take a change back: only who could make the same change by hand."""
+"""Permissions to undo a change. Only administrators who could make the same change by hand may undo it."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ OF_SUPERUSERS = {
     USERS: ("is_staff", "is_superuser"),
     APPLICATIONS: ("access_token", "id_token"),
 }
-"""What only superusers change by hand: these columns of a table, or all of it."""
+"""Columns of each table that only superusers change by hand, or the whole table."""
 
 FIXED = ("uuid", "date_joined", "created_at")
 """Columns that no form changes."""
 
 
 def with_allowed_rights(request: HttpRequest, steps: Iterable[Step]) -> list[Step]:
-    """Return the steps with users who come back disabled, unless the requester may enable users."""
+    """Return the steps. Users who come back are disabled, unless the requester may enable users."""
     may_enable = _may(request, USERS, "change")
     return [
         replace(step, then={**step.then, "is_active": False})
@@ -44,12 +44,12 @@ def with_allowed_rights(request: HttpRequest, steps: Iterable[Step]) -> list[Ste
 
 
 def refusals(request: HttpRequest, steps: list[Step]) -> list[str]:
-    """Return why the requester may not write the steps, in sentences. Empty if the requester may."""
-    judge = _Judge(request, steps)
+    """Return the reasons why the requester may not write the steps, as sentences; empty if allowed."""
+    judge = _Permissions(request, steps)
     return list(dict.fromkeys(said for step in steps if (said := judge.refusal(step))))
 
 
-class _Judge:
+class _Permissions:
     def __init__(self, request: HttpRequest, steps: list[Step]) -> None:
         self._request = request
         self._created = {(step.table.name, step.key): step for step in steps if step.now is None}
@@ -69,7 +69,7 @@ class _Judge:
 
     def _is_for_superusers(self, step: Step) -> bool:
         if step.table.name == "accounts_user_groups":
-            # Adding to a group with permissions gives them. Who leaves one has been privileged.
+            # A new member of a group with permissions gains them. A user who leaves one was privileged.
             groups = [step.then["group_id"]] if step.then else []
             return Group.objects.filter(pk__in=groups, permissions__isnull=False).exists()
         if step.table.name not in OF_SUPERUSERS:
@@ -93,11 +93,11 @@ class _Judge:
         if changes_address and not self._request.user.has_perm("account.change_emailaddress"):
             return False
         if name in (USERS, GROUPS, APPLICATIONS):
-            # A row that comes back is asked about as a new one.
+            # A row that comes back needs the permission to add it.
             return self._may_object(name, act, step.key)
         if name == "accounts_user_groups":
             may = self._may_object(USERS, "change", row["user_id"])
-            # An end is changed on the user's page, but only by those who may change the group.
+            # The user's page changes the end, but only for administrators who may change the group.
             return may and (act != "change" or self._may_object(GROUPS, "change", row["group_id"]))
         if name == "account_emailaddress":
             may = self._request.user.has_perm(f"account.{act}_emailaddress")
@@ -113,7 +113,7 @@ class _Judge:
         return self._is_superuser
 
     def _may_object(self, table: str, act: str, key: int) -> bool:
-        if (table, key) in self._created:  # comes back with this change, so it has no row to ask about
+        if (table, key) in self._created:  # it comes back with this undo, so it has no row yet
             return _may(self._request, table, "add")
         row = _model(table)._base_manager.filter(pk=key).first()
         return row is not None and _may(self._request, table, act, row)
@@ -149,7 +149,7 @@ def _model(table: str) -> Any:
 
 
 def _may(request: HttpRequest, table: str, act: str, row: Any = None) -> bool:
-    """Ask the page of the admin on which the object is changed by hand."""
+    """Return whether the admin page of the object allows the requester to change it by hand."""
     pages = admin.site._registry.items()
     page = next(
         page for model, page in pages if model._meta.db_table == table and not isinstance(page, ReadOnlyAdmin)

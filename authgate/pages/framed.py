@@ -1,6 +1,6 @@
-"""The page inside another page's frame, where nobody can sign in: a link that opens a tab.
+"""The page for frames of other sites, where users cannot sign in. It has a link that opens a tab.
 
-Any site may frame it, so it holds nothing that a click could do but open the page that the frame asked for.
+Any site may frame it, so a click on it can do nothing except open the requested page.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from authgate.pages.refused import preferred_language
 
 
 def render_framed(url: str, languages: str) -> bytes:
-    """Return the page as HTML. It works on any origin: its style is the portal's."""
+    """Return the page as HTML. It works on any origin, because it loads its style from the portal."""
     portal = settings.IKD_PORTAL_ORIGIN
     context = {
         "url": url,
@@ -31,15 +31,16 @@ def render_framed(url: str, languages: str) -> bytes:
         return render_to_string("authgate/framed.html", context).encode()
 
 
-def make_ready() -> None:
-    """Read the template, so that the first page in a frame keeps no check waiting."""
+def warm_up() -> None:
+    """Load the template, so that the first page in a frame delays no check."""
     render_framed(settings.IKD_PORTAL_ORIGIN, "")
 
 
 def unless_framed(request: HttpRequest, response: HttpResponse, url: str) -> HttpResponse:
-    """Return the response, or in a frame the page with a link to `url`: browsers show no other of ours there.
+    """Return the response; in a frame, return the page with a link to `url` instead.
 
-    A redirect to another origin goes on, for a frame of the same site can be signed in silently.
+    Browsers show no other page of ours in a frame. A redirect to another origin stays, because a frame of the
+    same site can sign in silently.
     """
     if request.headers.get("Sec-Fetch-Dest", "").encode("latin-1", "replace") not in FRAMES:
         return response

@@ -1,6 +1,6 @@
-"""The page that sends a browser on to an address which is too long for a redirect's header.
+"""The page that redirects a browser to a URL which is too long for a header.
 
-Proxies read an answer's headers into a buffer of 4 KiB unless they are told otherwise; a body may be longer.
+By default, proxies read an answer's headers into a buffer of 4 KiB. A body may be longer.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from authgate.check.responses import NO_STORE, Answer, Headers
 from authgate.pages.refused import preferred_language
 
 LONGEST_HEADER = 3072
-"""Bytes of an address in a redirect."""
+"""Bytes of a URL in a redirect's header, at most."""
 
 KEPT_HEADERS = ("Cache-Control", "Expires", "Referrer-Policy", "Vary")
 
 
 class LongRedirectMiddleware:
-    """Replaces a redirect of the portal if its address is too long for a header."""
+    """Replaces a redirect of the portal by the page if its URL is too long for a header."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -42,7 +42,7 @@ class LongRedirectMiddleware:
 
 
 def answer_at_another_origin(url: str, languages: str, *more: tuple[bytes, bytes]) -> Answer:
-    """Return the page as an origin of an application may show it: its style and script are the portal's."""
+    """Return the page for an application's origin. It loads style and script from the portal."""
     portal = settings.IKD_PORTAL_ORIGIN
     policy = f"default-src 'none'; style-src {portal}; script-src {portal}; frame-ancestors 'none'"
     headers: Headers = (

@@ -1,4 +1,4 @@
-"""Outages of the database and Redis: which of them failed, and the page that names it (503)."""
+"""Outages of the database and Redis: the search for their cause, and the page that names it (503)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from django.utils.translation import gettext as _
 from django.utils.translation import gettext_noop
 
 RETRY_AFTER = 5
-"""Seconds."""
+"""Seconds after which clients may try again."""
 
 
 class Outage(Enum):
-    """The cause, in words for everybody."""
+    """The causes of an outage, in words for all visitors."""
 
     BUSY = gettext_noop("The portal's database is busy: another program is writing to it.")
     FULL = gettext_noop("The portal's disk is full, so nothing can be saved.")
@@ -35,17 +35,17 @@ SQLITE = {
     "is full": Outage.FULL,
     "readonly database": Outage.READ_ONLY,
 }
-"""What SQLite says of it."""
+"""Parts of SQLite's error messages, and the outages that they mean."""
 
-FAULTS_OF_OURS = ("no such", "syntax error", "too many", "has no column", "misuse")
-"""What SQLite says where the portal's own query is wrong: that is no outage."""
+QUERY_FAULTS = ("no such", "syntax error", "too many", "has no column", "misuse")
+"""Parts of SQLite's error messages about a wrong query of the portal, which is not an outage."""
 
 SQLSTATES = {"53100": Outage.FULL, "25006": Outage.READ_ONLY, "55P03": Outage.BUSY}
-"""PostgreSQL: disk full, a transaction that may only read, a lock not available (its manual, appendix A)."""
+"""PostgreSQL's codes for disk full, read-only transaction and lock not available (its manual, appendix A)."""
 
 
 def outage_in(error: BaseException | None) -> Outage | None:
-    """Return the outage that caused an exception; None if the portal's own code did."""
+    """Return the outage that caused an exception, or None if the portal's own code caused it."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -58,7 +58,7 @@ def outage_in(error: BaseException | None) -> Outage | None:
 def _outage_of(error: BaseException) -> Outage | None:
     if isinstance(error, Overloaded):
         return Outage.OVERLOADED
-    # By name: these libraries are loaded only where REDIS_URL is set.
+    # Compare names, because these libraries are imported only if REDIS_URL is set.
     if type(error).__module__.partition(".")[0] in ("redis", "django_redis"):
         return Outage.REDIS_AWAY
     if not isinstance(error, DatabaseError | InterfaceError):
@@ -67,16 +67,16 @@ def _outage_of(error: BaseException) -> Outage | None:
     if state in SQLSTATES:
         return SQLSTATES[state]
     text = str(error)
-    is_fault_of_ours = any(each in text for each in FAULTS_OF_OURS)
+    is_fault_of_ours = any(each in text for each in QUERY_FAULTS)
     if is_fault_of_ours or not isinstance(error, OperationalError | InterfaceError):
         return None
     return next((outage for said, outage in SQLITE.items() if said in text), Outage.AWAY)
 
 
 def render_outage(outage: Outage, reference: str, portal: str = "") -> str:
-    """Return the page in the current language. It asks the database nothing.
+    """Return the page in the current language. Makes no query.
 
-    `portal` is the portal's origin where the page stands on another.
+    `portal` is the portal's origin if another origin shows the page.
     """
     context = {
         "reason": _(outage.value),

@@ -1,4 +1,4 @@
-"""The refused page: the refused address, the user, and what the user can do."""
+"""The refused page: it shows the refused URL, the user, and what the user can do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from authgate.decision.target import Target
 
 
 def reason_in_words(reason: str) -> str:
-    """Return a decision's reason in words for the user. Rules and groups are not named."""
+    """Return a decision's reason in words for the user, without names of rules and groups."""
     sentences = {
         "no rule admits": _("You are not in a group that has access."),
         "allowed_groups": _("You are not in a group that has access."),
@@ -40,7 +40,7 @@ def reason_in_words(reason: str) -> str:
 
 
 def context_of(page: RefusedPage, portal: str = "") -> dict[str, object]:
-    """Return the template's context. `portal` is the portal's origin if the page is shown on another."""
+    """Return the template's context. `portal` is the portal's origin if another origin shows the page."""
     switch = f"{reverse('switch_account')}?{urlencode({'next': page.target.url})}"
     return {
         "page": page,
@@ -66,10 +66,10 @@ def template_of(page: RefusedPage) -> str:
 
 
 def render_refused(page: RefusedPage) -> bytes:
-    """Return the refused page as HTML. It works on any origin: all its addresses are the portal's.
+    """Return the refused page as HTML. It works on any origin, because all its URLs lead to the portal.
 
-    No cookie of the portal comes there, so the language is the one that the browser asks for. The page is
-    rendered once for all paths; path and decision id are put in.
+    Other origins receive no cookie of the portal, so the language is the browser's. The page is rendered once
+    for all paths; then path and decision id are filled in.
     """
     target = page.target
     pieces = _pieces(
@@ -90,12 +90,12 @@ def render_refused(page: RefusedPage) -> bytes:
 
 
 _ID, _PATH = secrets.token_hex(16), secrets.token_hex(16)
-"""Stand for the decision id and the path in a page that is kept. No outsider knows them."""
+"""Random placeholders for the decision id and the path in a cached page. No attacker can guess them."""
 
 
 @lru_cache(maxsize=512)
 def _pieces(language: str, _settings: tuple[str, str], page: RefusedPage) -> tuple[str, ...]:
-    """Return a rendered page in pieces: the places for the decision id and the path, and what is between."""
+    """Return a rendered page, split at the placeholders for the decision id and the path."""
     return tuple(re.split(f"({_ID}|/{_PATH}|%2F{_PATH})", _rendered(page, language)))
 
 
@@ -105,7 +105,7 @@ def _rendered(page: RefusedPage, language: str) -> str:
 
 
 def preferred_language(accepted: str) -> str:
-    """Return the portal's language that an Accept-Language prefers."""
+    """Return the portal's language that an Accept-Language header prefers."""
     for wanted, _quality in parse_accept_lang_header(accepted):
         try:
             return get_supported_language_variant(wanted)
@@ -114,7 +114,7 @@ def preferred_language(accepted: str) -> str:
     return settings.LANGUAGE_CODE
 
 
-def make_ready() -> None:
-    """Read template and languages, so that the first page refused in a worker keeps no check waiting."""
+def warm_up() -> None:
+    """Load template and languages, so that a worker's first refused page delays no check."""
     for language, _name in settings.LANGUAGES:
         render_refused(RefusedPage("", Target("", None, None, ""), languages=language))

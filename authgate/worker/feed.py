@@ -394,8 +394,8 @@ current: Feed | None = None
 def start() -> Feed:
     """Create this process's memory and start to read the feed. Call it once, after the worker has forked."""
     global current
-    refused.make_ready()
-    framed.make_ready()
+    refused.warm_up()
+    framed.warm_up()
     memory = WorkerMemory(loader.gate_settings(), limit=settings.IKD_MEMORY_SESSIONS, clock=boottime)
     memory.tallies = tallies
     current = Feed(memory)
