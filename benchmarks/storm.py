@@ -67,12 +67,12 @@ _FORK = multiprocessing.get_context("fork")
 
 
 def person(number: int) -> bytes:
-    """Return the check of a user whom the workers know after a while."""
+    """Return the check of a user in the workers' memory, after a warm-up."""
     return check(f"/docs/{number}.html", token_of(number % PEOPLE))
 
 
 def newcomer(number: int) -> bytes:
-    """Return the check of a user whom no worker knows yet."""
+    """Return the check of a user who is in no worker's memory yet."""
     return check("/docs/", token_of(PEOPLE + number))
 
 

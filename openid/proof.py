@@ -45,7 +45,7 @@ def proven_at(request: HttpRequest, sign_in: SignIn) -> float:
 def is_fresh(
     request: HttpRequest, client: Client, asked: AuthorizationRequest, parameters: Parameters
 ) -> bool:
-    """Return whether the last authentication is as recent as the request demands, or came after we asked."""
+    """Return whether the last authentication is recent enough for the request, or came after the question."""
     at = proven_at(request, request.sign_in)  # type: ignore[attr-defined]
     pending = request.session.get(PENDING, {}).get(str(client.pk), 0.0)
     if at < pending:

@@ -21,7 +21,7 @@ MAX_CHECKED = 200
 
 
 def _errors() -> Matter | None:
-    """Return clients with recently refused requests. A user whom no rule admits is not an error."""
+    """Return clients with recently refused requests. A user without access is not an error."""
     lately = ClientTrouble.objects.filter(
         last_at__gte=timezone.now() - LATELY, client__enabled=True, client__application__enabled=True
     )

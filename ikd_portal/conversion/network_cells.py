@@ -1,4 +1,4 @@
-"""Divides the address space into parts in each of which the same rules' networks apply."""
+"""Divides the address space into cells. Within a cell, the networks of the same rules apply."""
 
 from __future__ import annotations
 

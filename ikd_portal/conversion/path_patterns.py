@@ -43,7 +43,7 @@ class Pattern:
     path: str = ""
 
     def scopes(self) -> set[Scope]:
-        """Return the scopes at whose edges the pattern starts or stops matching."""
+        """Return the scopes that separate matching paths from others."""
         if self.kind in (Kind.ALL, Kind.UNKNOWN):
             return set()
         if self.kind in (Kind.TREE, Kind.BEGINNING):

@@ -1,4 +1,4 @@
-"""Converts rules of which the first match decides to rules of the portal, which only grant.
+"""Converts ordered rules, where the first match decides, to rules of the portal, which only grant.
 
 A rule grants at the strictest level of itself and all earlier rules that may apply to the same users. If one
 of these denies, it grants nothing. No user gains access, and lost access is reported.
@@ -73,7 +73,7 @@ class Grant:
     level: Level
 
     def covers(self, other: Grant) -> bool:
-        """Return whether this grant admits everyone whom the other grant admits."""
+        """Return whether this grant admits all users of the other grant."""
         if self.level > other.level:
             return False
         return self.subjects is None or (other.subjects is not None and other.subjects <= self.subjects)

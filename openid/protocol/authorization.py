@@ -148,7 +148,7 @@ def _max_age(text: str) -> int | None:
 
 
 def _essential_acr(text: str) -> frozenset[str] | None:
-    """Return the acr values of which the client requires one (Core, section 5.5.1.1), or None."""
+    """Return acr values, one of which the client requires (Core, section 5.5.1.1), or None."""
     if not text:
         return None
     try:
