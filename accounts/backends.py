@@ -27,8 +27,8 @@ def name_key(login: str) -> str:
 def account_named(login: str) -> User | None:
     """Return the user with a username or a verified e-mail address, in any letter case.
 
-    Usernames take precedence: administrators assign them, while a user can add any address whose mail they
-    can read. Unverified addresses do not count, because a user could claim another user's address.
+    Usernames take precedence, because administrators assign them. Users can add any address if they can read
+    its mail. Unverified addresses do not count, because a user could claim another user's address.
     """
     spelling = unicodedata.normalize("NFKC", login.strip())
     if not spelling or len(spelling) > LONGEST_LOGIN or "\0" in spelling:

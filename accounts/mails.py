@@ -41,19 +41,19 @@ class MailKind:
     path: str = ""
 
 
-NOT_YOU = "/accounts/sessions/"
+SESSIONS_PATH = "/accounts/sessions/"
 KINDS = {
     "new_device": MailKind(
         _("New sign-in to your account"),
         _("Someone signed in to your account from a new browser or network."),
         _("See your sessions"),
-        NOT_YOU,
+        SESSIONS_PATH,
     ),
     "password_changed": MailKind(
         _("Your password was changed"),
         _("The password of your account was changed."),
         _("See your sessions"),
-        NOT_YOU,
+        SESSIONS_PATH,
     ),
     "factor_added": MailKind(
         _("A second factor was added"),

@@ -1,4 +1,4 @@
-"""Protection of users whom only superusers may change, and of the last superusers."""
+"""Protection of users that only superusers may change, and of the last superusers."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def may_change(requester: User, user: User) -> bool:
 
 
 def protected_names(requester: User, users: QuerySet[User]) -> list[str]:
-    """Return the names of the users whom the requester may not change, because only superusers may."""
+    """Return the names of the users that the requester may not change, because only superusers may."""
     if requester.is_superuser:
         return []
     return [user.username for user in privileged(users).order_by("username")]

@@ -62,8 +62,8 @@ def begin(sender: Any, request: Request, user: User, **kwargs: Any) -> None:
     request.sign_in = sign_in
     details = {"methods": methods, "keep": sign_in.keep, **_provider_of(request)}
     record_own("sign_in", request, user, details)
-    # Change the user's row last. Each sign-in by a provider locks the provider, the identity and the user in
-    # this order, so two sign-ins of one user cannot deadlock.
+    # Change the user's row last. Each sign-in by a provider locks first the provider, then the identity, then
+    # the user. So two sign-ins of one user cannot deadlock.
     store_provider_session(request, user)
     save_language(user)
     if is_new:

@@ -14,7 +14,7 @@ from accounts.backends import name_key
 from accounts.look_alikes import is_disguised, skeleton
 from authgate.validation import INVISIBLE
 
-OF_POWER = frozenset(
+POWERFUL_NAMES = frozenset(
     (
         "abuse", "admin", "administrator", "administration", "anonymous", "anonymoususer", "daemon",
         "everybody", "everyone", "helpdesk", "hostmaster", "ikd", "ikdportal", "mailerdaemon", "moderator",
@@ -26,7 +26,7 @@ OF_POWER = frozenset(
 
 _NO_LETTERS = re.compile(r"[\W\d_]+")
 _LOOK_ALIKE = frozenset(("LATIN", "CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE"))
-"""Scripts whose letters look alike. A name may have letters of only one of them."""
+"""Scripts with letters that look alike. A name may have letters of only one of them."""
 
 
 def is_misleading(username: str) -> bool:
@@ -36,7 +36,7 @@ def is_misleading(username: str) -> bool:
         "@" in unicodedata.normalize("NFKC", username)
         or not username.strip(".-+_")
         or INVISIBLE.search(username) is not None
-        or not OF_POWER.isdisjoint(
+        or not POWERFUL_NAMES.isdisjoint(
             _NO_LETTERS.sub("", each) for each in (name_key(username), skeleton(username))
         )
         or is_disguised(username)

@@ -37,7 +37,7 @@ def answer(
     """Save answers by id of the entry. Return how many were saved, and how many became tasks.
 
     Leave out entries that already have an answer. Raises Application.DoesNotExist if the user may no longer
-    answer, and AccessReviewEntry.DoesNotExist if the user may not answer one of the entries.
+    answer. Raises AccessReviewEntry.DoesNotExist if the user may not answer one of the entries.
     """
     application = Application.objects.select_for_update().get(pk=review.application_id or 0)
     if not may_answer(owner, application):
@@ -105,14 +105,14 @@ def open_tasks() -> QuerySet[AccessReviewEntry]:
 
 
 def has_open_tasks() -> bool:
-    return bool(_AN_OPEN_TASK.rows())
+    return bool(_FIRST_OPEN_TASK.rows())
 
 
 def _first_open_task() -> QuerySet[AccessReviewEntry, Any]:
     return open_tasks().values_list("pk")[:1]
 
 
-_AN_OPEN_TASK = PreparedLookup(_first_open_task)
+_FIRST_OPEN_TASK = PreparedLookup(_first_open_task)
 
 
 def close_task(entry: AccessReviewEntry, *, by: str = "", address: str | None = None) -> bool:

@@ -1,4 +1,4 @@
-"""Reviews: when they begin, whom they include, and who may answer."""
+"""Reviews: when they begin, which people they include, and who may answer."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def due() -> QuerySet[Application]:
         return Application.objects.none()
     since = timezone.now() - timedelta(days=days)
     reviews = AccessReview.objects.filter(Q(began_at__gte=since) | Q(closed_at=None))
-    lately = Exists(reviews.filter(application=OuterRef("pk")))
-    return Application.objects.filter(~lately, enabled=True, created_at__lt=since).order_by("pk")
+    has_recent = Exists(reviews.filter(application=OuterRef("pk")))
+    return Application.objects.filter(~has_recent, enabled=True, created_at__lt=since).order_by("pk")
 
 
 def begin(application: Application, *, by: str = "", address: str | None = None) -> AccessReview | None:

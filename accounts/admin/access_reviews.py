@@ -141,7 +141,7 @@ class AccessReviewEntryAdmin(ReadOnlyAdmin):
 
     @admin.display(description=_("task for administrators"), ordering="task_open")
     def task(self, entry: AccessReviewEntry) -> SafeString | str:
-        """Return that the task is open, or when it was closed and by whom."""
+        """Return "open" for an open task, or when it was closed and by which user."""
         if entry.task_open:
             return gettext("open")
         closed = moment(entry.task_closed_at)

@@ -182,7 +182,7 @@ class MembershipForm(forms.ModelForm):
         name_fields(self)
 
     def save(self, commit: bool = True) -> Membership:
-        """Save the end, unless the membership has ended, or somebody or this form has removed it."""
+        """Save the end, unless the membership has ended or was removed meanwhile, perhaps by this form."""
         membership: Membership = super().save(commit=False)
         Membership.objects.filter(pk=membership.pk).update(ends_at=membership.ends_at)
         return membership

@@ -23,7 +23,7 @@ from authgate.admin.audited import AuditedAdmin, confirmed
 from authgate.models import Application
 from authgate.peer import client_address
 
-SHOWN = 20
+MOST_ENTRIES_SHOWN = 20
 PROOF_PERMISSIONS = ("authgate.view_signin", "openid.view_client")
 """The permissions to see the proof of a sign-out."""
 
@@ -51,7 +51,7 @@ def end_each(
                 gettext("Proof of sign-out"),
             )
         model_admin.message_user(request, text, messages.SUCCESS)
-        for entry in ended.entries[:SHOWN]:
+        for entry in ended.entries[:MOST_ENTRIES_SHOWN]:
             model_admin.message_user(request, _proof(entry, ended), messages.INFO)
 
 

@@ -12,7 +12,7 @@ from django.db import DatabaseError
 from accounts.branding.colour import Shades, dark_shades, light_shades
 from accounts.models import Brand
 
-OWN = (
+DEFAULT_SHADES = (
     Shades("#14594f", "#0d453d", "#e4f0ea", "#ffffff"),
     Shades("#7fd3bb", "#a2e4d0", "#1d332d", "#0b221d"),
 )
@@ -36,7 +36,7 @@ class BrandStyle:
     @property
     def shades(self) -> tuple[Shades, Shades]:
         """Return the accent for the light and for the dark scheme."""
-        return (light_shades(self.accent), dark_shades(self.accent)) if self.accent else OWN
+        return (light_shades(self.accent), dark_shades(self.accent)) if self.accent else DEFAULT_SHADES
 
 
 _remembered: tuple[float, BrandStyle] = (0.0, BrandStyle())

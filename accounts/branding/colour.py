@@ -9,7 +9,7 @@ from __future__ import annotations
 import colorsys
 from dataclasses import dataclass
 
-ENOUGH = 4.5
+MINIMUM_CONTRAST = 4.5
 STEP = 0.005
 LIGHT_SURFACES = ("#ffffff", "#f4f2ec")
 DARK_SURFACES = ("#1a2220", "#111715")
@@ -57,7 +57,7 @@ def _until_readable(accent: str, surfaces: tuple[str, ...], step: float) -> str:
 
 def _is_readable(accent: str, surfaces: tuple[str, ...]) -> bool:
     tint = _mix(surfaces[0], accent, TINT)
-    return all(contrast(accent, surface) >= ENOUGH for surface in (*surfaces, tint))
+    return all(contrast(accent, surface) >= MINIMUM_CONTRAST for surface in (*surfaces, tint))
 
 
 def _luminance(colour: str) -> float:

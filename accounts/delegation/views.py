@@ -297,7 +297,7 @@ def managed_group(request: SignedInRequest, pk: int) -> HttpResponse:
 
 
 def _affected_users(request: SignedInRequest, form: NameForm) -> set[int]:
-    """Return the id of the user whose membership the clicked button changes."""
+    """Return the id of the user in the membership that the clicked button changes."""
     if "name" in request.POST:
         named = User.objects.filter(username__iexact=form.cleaned_data["name"])
         return set(named.values_list("pk", flat=True))

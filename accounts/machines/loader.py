@@ -1,4 +1,4 @@
-"""Programs' credentials from the database: API tokens, and the providers whose JWTs are trusted."""
+"""The data of programs' credentials: API tokens, and the providers that issue trusted JWTs."""
 
 from __future__ import annotations
 
@@ -89,12 +89,12 @@ def _program(rows: list[tuple[Any, ...]], applications: dict[int, set[int]], now
 
 
 def trusted_upstreams() -> QuerySet[Upstream]:
-    """Return the providers whose JWTs are credentials for programs."""
+    """Return the providers that issue JWTs as credentials for programs."""
     trusted = Upstream.objects.filter(enabled=True, kind=Upstream.Kind.OIDC, trusted_for_machines=True)
     usable = trusted.exclude(issuer="").exclude(machine_audience="")
     return usable.exclude(machine_audience=F("client_id")).order_by("pk")
 
 
 def load_issuers() -> frozenset[str]:
-    """Return the issuers whose JWTs are credentials for programs. One query."""
+    """Return the issuers of JWTs that are credentials for programs. One query."""
     return frozenset(trusted_upstreams().values_list("issuer", flat=True))

@@ -17,7 +17,7 @@ class Group(DjangoGroup):
 
 
 class StrictGroup(models.Model):
-    """A group whose members need a second factor for every application."""
+    """A group. Its members need a second factor for every application."""
 
     group = models.OneToOneField(
         DjangoGroup,

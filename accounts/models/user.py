@@ -24,7 +24,7 @@ LOOKS_ALIKE = _("Another user has a name that looks the same. Choose a different
 
 class PeopleManager(UserManager["User"]):
     def look_alikes(self, username: str) -> QuerySet[User]:
-        """Return the users whose name looks like this one."""
+        """Return the users with a name that looks like this one."""
         return self.filter(skeleton__in=skeletons(username))
 
     def refuse_look_alike(self, username: str) -> None:

@@ -14,7 +14,7 @@ from authgate.factor_policy import lacks_factor
 
 GetResponse = Callable[[Request], HttpResponse]
 
-OPEN = frozenset(
+OPEN_PAGES = frozenset(
     (
         "second_factor",
         "passkey_required",
@@ -58,7 +58,7 @@ class SecondFactorMiddleware:
         if sign_in is None or not lacks_factor(sign_in):
             return None
         match = request.resolver_match
-        if match is not None and not match.namespaces and match.url_name in OPEN:
+        if match is not None and not match.namespaces and match.url_name in OPEN_PAGES:
             return None
         if getattr(view, "asks_for_factor", False):  # the view asks itself: OpenID Connect's `prompt=none`
             return None

@@ -39,7 +39,7 @@ class PasswordResetForm(forms.Form):
 def confirmed_rows(email: str) -> list[EmailAddress]:
     """Return the confirmed addresses that match `email`, of active users.
 
-    A locked account has at most one: that of the mail whose link locked it.
+    A locked account has at most one: the address that received the mail with the used link.
     """
     locked = Q(user__locked_at__isnull=False, user__locked_down_at=None)
     locked &= Q(email__iexact=F("user__unlock_address"))

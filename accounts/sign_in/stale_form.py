@@ -39,9 +39,9 @@ class Field:
 
 # This is a list of denied names, not of allowed ones. The admin's forms have hundreds of names, which change.
 # A list of allowed names would become outdated unnoticed, and users would lose their input. A missing entry
-# here does little harm: the value goes back only to the user who has just typed it on a page of the portal,
-# in a hidden field that no cache stores. Names that only sound secret count as secret, and a test checks
-# every form for password fields.
+# here does little harm. The page shows the value only to the user who has just typed it on a page of the
+# portal, in a hidden field, and no cache stores it. Names that only sound secret count as secret, and a test
+# checks every form for password fields.
 RETYPED_FIELDS = {
     field.name: field
     for field in (

@@ -42,7 +42,7 @@ class SignInView(ThrottledFormMixin, allauth_views.LoginView):
         return self._to_provider(request, default)
 
     def _to_provider(self, request: HttpRequest, upstream: Upstream) -> HttpResponse:
-        """Redirect to the provider. Browsers get a page whose script keeps the fragment."""
+        """Redirect to the provider. Browsers get a page with a script that keeps the fragment."""
         start_url = f"{reverse('upstream_start', args=[upstream.slug])}{self._then()}"
         if "text/html" not in request.headers.get("Accept", ""):
             return redirect(start_url)

@@ -57,7 +57,7 @@ class Purpose(StrEnum):
 class Attempt:
     """An attempt, as read from its state.
 
-    `sign_in` is the sign-in whose user links an identity or confirms theirs, or 0. `next` is the page to
+    `sign_in` is the sign-in in which the user links or confirms an identity, or 0. `next` is the page to
     return to. If the page is stored, `kept` is its key. `tries` counts the failed attempts before this one.
     """
 
@@ -157,7 +157,7 @@ def _browser(browser_secret: str) -> str:
 
 
 def read(request: HttpRequest, upstream: Upstream, state: str) -> tuple[Attempt, AttemptSecrets | None]:
-    """Return the attempt of a state, and its secrets, or None in place of these in another browser.
+    """Return the attempt of a state, and its secrets. In another browser, return None for the secrets.
 
     Raises ProviderError if the state is not the portal's, belongs to another provider, or is older than
     RESUMED_WITHIN.

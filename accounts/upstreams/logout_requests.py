@@ -1,7 +1,7 @@
 """The common parts of providers' logout requests, by OpenID Connect and CAS.
 
-A session can end at the provider while its sign-in is still pending here, for example until the user enters a
-second factor. Such a sign-in must end as soon as it begins. So the cache marks each ended session for a time.
+A session can end at the provider while its sign-in is still pending here, for example before the second
+factor. Such a sign-in must end as soon as it begins. So the cache marks each ended session for an hour.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ def mark_key(upstream_id: int, kind: str, name: str) -> str:
 
 @receiver(post_save, sender=UpstreamSession, dispatch_uid="end what the provider ended before it began")
 def end_pending_sign_in(instance: UpstreamSession, created: bool, **kwargs: Any) -> None:
-    """End a sign-in whose session ended at the provider while it was pending."""
+    """End a new sign-in if its session ended at the provider while the sign-in was pending."""
     if created and (instance.id_token or instance.ticket_digest):
         transaction.on_commit(lambda: _end_if_marked(instance))
 

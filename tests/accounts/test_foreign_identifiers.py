@@ -29,7 +29,7 @@ from accounts.models import (
     User,
 )
 from accounts.onboarding import first_administrator, invitations
-from accounts.second_factor.middleware import OPEN
+from accounts.second_factor.middleware import OPEN_PAGES
 from authgate.models import Icon, SignIn
 from openid.models import Client as ConnectedClient
 from openid.models import Consent
@@ -323,7 +323,7 @@ def test_who_owes_a_factor_is_sent_to_give_one_from_every_page(
     StrictGroup.objects.create(group=GroupFactory(name="guests"))
 
     for name, url in urls(alices):
-        if name in OPEN or name in ASKS_ITSELF:
+        if name in OPEN_PAGES or name in ASKS_ITSELF:
             continue
         with nothing_written_if(lambda: True):
             answer = getattr(client, method)(url)

@@ -197,6 +197,6 @@ def test_the_portals_own_accent_is_that_of_its_pages() -> None:
     colours = Path(ROOT / "static" / "colours.css").read_text()
 
     for light, dark in zip(
-        *[[each.accent, each.strong, each.on_accent, each.tint] for each in brand.OWN], strict=True
+        *[[each.accent, each.strong, each.on_accent, each.tint] for each in brand.DEFAULT_SHADES], strict=True
     ):
         assert f"light-dark({light}, {dark})" in colours

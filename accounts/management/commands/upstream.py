@@ -54,7 +54,7 @@ SWITCHES = {
     "trusts_every_address": "trust its addresses in all domains",
 }
 NAMED = {"server_url": "--server", "is_default": "--default", "trusts_every_address": "--trust-every-address"}
-"""Options whose names differ from their fields."""
+"""Options that have other names than their fields."""
 
 
 def option(field: str) -> str:

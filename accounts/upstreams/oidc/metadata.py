@@ -1,7 +1,7 @@
 """A provider's discovery document and keys, cached for minutes.
 
-Attackers may send any number of tokens with any key id and signature. For all these tokens, the portal asks
-the provider for its keys at most once in ten seconds, and few threads wait for the response. Tokens that the
+Attackers may send any number of tokens with any key id and signature. Because of all these tokens, the portal
+fetches the provider's keys at most once in ten seconds. Few threads wait for the response. Tokens that the
 portal fetched from the provider itself have a limit of their own.
 """
 
