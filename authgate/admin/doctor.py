@@ -60,7 +60,7 @@ def _begun(request: HttpRequest, application: Application | None) -> str | None:
     """Take the lease for a run and record the run. Return the lease's holder, or None if a run must wait."""
     holder = rounds.new_holder()
     try:
-        rounds.refuse_haste()
+        rounds.require_pause()
         rounds.hold(holder)
     except rounds.Busy:
         messages.warning(request, gettext("A test is running or has just ended. Try again in ten seconds."))

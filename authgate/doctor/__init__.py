@@ -1,7 +1,12 @@
-"""The doctor: requests through an application's public address, and what they show of its proxy.
+"""The doctor: it tests an application's proxy with requests to the application's public address.
 
-In the order in which a run passes them: `probes` (the requests), `connection` (sends them, to checked
-addresses only), `tokens` and `arrivals` (how a check recognises them, and what it notes), `examination`
-(sends them all), `seen`, `verdicts` and `spoofing` (findings), `lines` and `words` (the line that fixes a
-mistake, and the text), `rounds` (who may run when, and the reports that are kept).
+In the order of a run:
+
+* `probes`: the requests.
+* `connection`: sends a request, to checked addresses only.
+* `tokens` and `arrivals`: a check recognises the requests, and notes them.
+* `examination`: sends all requests.
+* `seen`, `verdicts` and `spoofing`: the findings.
+* `lines` and `words`: the line that fixes a mistake, and the text.
+* `rounds`: starts runs, one at a time, and keeps the reports.
 """

@@ -1,7 +1,7 @@
-"""What the portal notes when a request of the doctor arrives, and its answer: always a refusal.
+"""Notes about the doctor's requests that arrive at the portal. The answer is always a refusal.
 
-A token counts only while its run waits for it. The notes are in the cache of one-time codes, which all
-processes share, for a minute at most.
+A token is valid only while its run waits for it. The notes are in the cache of one-time codes, which all
+processes share. They stay for a minute at most.
 """
 
 from __future__ import annotations
@@ -17,35 +17,35 @@ from authgate.check.responses import NO_STORE, Answer
 from authgate.doctor.tokens import token_in
 
 LASTS = 60
-"""Seconds for which a token is expected, and an arrival is kept."""
+"""Seconds for which a token is valid and an arrival is kept."""
 
 MOST = 6
-"""Arrivals of one token that are noted: a check, and the pages that a proxy shows after it."""
+"""Arrivals of one token that are noted, at most: a check, and the pages that a proxy shows after it."""
 
 LARGEST = 16_384
-"""Bytes of headers that are noted of one arrival."""
+"""Bytes of headers that are noted for one arrival, at most."""
 
 CHECK = "check"
-"""The place of an arrival that was a check. Otherwise it is the name of an endpoint."""
+"""The `place` of an arrival that was a check. Other places are names of endpoints."""
 
 REFUSAL = b"This request was a test by the administrator.\n"
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A request of the doctor as it reached the portal."""
+    """A request of the doctor as the portal received it."""
 
     place: str
     facts: Facts
 
 
 def expect(token: str, run: str) -> None:
-    """Let a token count for the next minute, for one run."""
+    """Make a token valid for one run, for LASTS seconds."""
     caches["codes"].set(_key(token), {"run": run}, LASTS)
 
 
 def forget(token: str) -> None:
-    """Let a token count no longer, and delete what was noted for it."""
+    """Make a token invalid, and delete its notes."""
     caches["codes"].delete_many([_key(token), *_places(token)])
 
 
@@ -63,7 +63,7 @@ def refuse_probe(place: str, facts: Facts, keys: tuple[bytes, ...]) -> Answer | 
 
 
 def arrivals_of(token: str) -> list[Arrival]:
-    """Return where a token arrived, in the order of arrival."""
+    """Return the arrivals of a token in their order."""
     found = caches["codes"].get_many(list(_places(token)))
     return [_from_note(found[key]) for key in _places(token) if key in found]
 

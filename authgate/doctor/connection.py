@@ -1,7 +1,7 @@
-"""Sends the doctor's requests: to checked addresses, with limits of time and size, and without redirects.
+"""Connections for the doctor's requests: to checked addresses, with time and size limits, without redirects.
 
-An administrator types the origins, and DNS answers for them. An address inside the network is used only if
-IKD_DOCTOR_NETWORKS allows it. The connection uses the address that was checked.
+Administrators enter the origins, and the DNS resolves them. An internal address is used only if
+IKD_DOCTOR_NETWORKS allows it. The connection uses the very address that was checked.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from authgate.addresses import is_never_allowed, is_public
 from authgate.decision.target import client_from, is_within, port_of, without_port
 
 CONNECT_WITHIN = 3.0
-"""Seconds for each address."""
+"""Seconds to connect to each address."""
 
 ANSWER_WITHIN = 6.0
 """Seconds from the first byte sent to the end of the response's head."""
 
 LARGEST_HEAD = 65_536
-"""Bytes of a response's head. Its body is not read."""
+"""Bytes of a response's head, at most. Its body is not read."""
 
 
 class Unreachable(Exception):
-    """No request can be sent there. The text is a key of `words`."""
+    """The place accepts no request. The message is a key of `words`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The head of a response, the two ends of its connection as addresses, and when it came (Unix time)."""
+    """The head of a response, both addresses of its connection, and its time of arrival (Unix time)."""
 
     status: int
     headers: tuple[tuple[str, str], ...]
@@ -42,27 +42,27 @@ class Reply:
     at: float
 
     def header(self, name: str) -> str:
-        """Return the first value of a header, or an empty text."""
+        """Return the first value of a header, or an empty string."""
         return next((value for each, value in self.headers if each == name), "")
 
 
 @dataclass(slots=True)
 class Place:
-    """Where an origin is served: its checked addresses."""
+    """The server of an origin, with its checked addresses."""
 
     host: str
     port: int
     encrypted: bool
     addresses: list[str]
     is_certified: bool = True
-    """Whether the certificate is valid for the name. If it is not, the requests are sent all the same."""
+    """Whether the certificate is valid for the name. If it is not, the requests are sent nevertheless."""
 
     _works: str = field(default="", repr=False)
     _tls: ssl.SSLContext | None = field(default=None, repr=False)
-    """The context of all requests: each would read the system's certificates, which takes longer."""
+    """The TLS context of all requests. Creating one for each request would read the system's certificates."""
 
     def ask(self, request: bytes) -> Reply | None:
-        """Send a request and return the head of the response, or None if none came. Raise Unreachable."""
+        """Send a request. Return the head of the response, or None without one. Raises Unreachable."""
         connection = self._connected()
         try:
             own, proxy = (client_from(end()[0]) for end in (connection.getsockname, connection.getpeername))
@@ -78,7 +78,7 @@ class Place:
             except OSError:
                 continue
             self._works = address
-            # Otherwise the request waits until the proxy acknowledges the end of the TLS handshake.
+            # Without this, the request waits until the proxy acknowledges the end of the TLS handshake.
             plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             return self._encrypted(plain) if self.encrypted else plain
         raise Unreachable("refused")
@@ -98,7 +98,7 @@ class Place:
 
 
 def place_of_origin(origin: str, at: str = "") -> Place:
-    """Return where an origin is served. `at` is an address in place of what DNS says. Raise Unreachable."""
+    """Return the server of an origin. `at` is an address to use instead of the DNS. Raises Unreachable."""
     host = without_port(origin).partition("://")[2]
     encrypted = origin.startswith("https:")
     port = int(port_of(origin))
@@ -106,7 +106,7 @@ def place_of_origin(origin: str, at: str = "") -> Place:
 
 
 def place_of_backend(authority: str) -> Place:
-    """Return where `host:port` is served without encryption. Raise Unreachable."""
+    """Return the server of `host:port`, without encryption. Raises Unreachable."""
     host, _, port = authority.rpartition(":")
     return Place(host, int(port), False, _allowed(host.strip("[]"), int(port)), True)
 
@@ -132,7 +132,7 @@ def _exchange(connection: socket.socket, request: bytes) -> bytes | None:
     try:
         connection.settimeout(ANSWER_WITHIN)
         with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLError):
-            connection.sendall(request)  # it may have answered early: read on
+            connection.sendall(request)  # if this fails, the server may have answered already, so read
         while b"\r\n\r\n" not in head and len(head) < LARGEST_HEAD:
             left = deadline - time.monotonic()
             if left <= 0:

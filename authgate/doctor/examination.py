@@ -1,4 +1,4 @@
-"""Sends the doctor's requests to an application, and returns the findings."""
+"""The examination of an application: it sends the doctor's requests and returns the findings."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from authgate.doctor.tokens import new_token
 from authgate.models import Application
 from authgate.worker import loader
 
-TAKES = 45.0
-"""Seconds for all requests to an application. What is not sent by then is not tested."""
+TIME_LIMIT = 45.0
+"""Seconds for all requests to an application. Requests that are not sent by then are not tested."""
 
-SILENT = 2
-"""Requests without a response after which a proxy gets no more."""
+UNANSWERED_LIMIT = 2
+"""Requests without a response. After them, the proxy gets no more requests."""
 
 MOST_PATHS = 10
 """Paths of rules that are tested besides the first page."""
@@ -39,10 +39,10 @@ Test = Callable[[Seen], Iterator[Finding]]
 def examine(application: Application, *, paths: tuple[str, ...] = (), at: str = "") -> list[Finding]:
     """Return the findings about every origin of an application.
 
-    `paths` are tested besides those of its rules. `at` is an address in place of what DNS says.
+    `paths` are tested besides the paths of its rules. `at` is an address to use instead of the DNS.
     """
     found: list[Finding] = []
-    until = time.monotonic() + TAKES
+    until = time.monotonic() + TIME_LIMIT
     origins = [origin.value for origin in application.origins.order_by("pk")]
     named = [path for path in application.rules.order_by("pk").values_list("path", flat=True) if path != "/"]
     for origin in origins:
@@ -60,7 +60,7 @@ def examine(application: Application, *, paths: tuple[str, ...] = (), at: str = 
 def examine_origin(
     origin: str, paths: tuple[str, ...] = (), at: str = "", until: float = math.inf
 ) -> list[Finding]:
-    """Return the findings about one origin. `until` is on the monotonic clock."""
+    """Return the findings about one origin. `until` is a time of the monotonic clock."""
     try:
         place = place_of_origin(origin, at)
         results = _results(place, origin, paths, until)
@@ -84,7 +84,7 @@ def examine_origin(
 
 
 def _tests() -> tuple[Test, ...]:
-    """Return the tests, in the order in which their findings are shown."""
+    """Return the tests, in the order of the report."""
     return (
         verdicts.asked,
         verdicts.protected,
@@ -108,11 +108,11 @@ def _tests() -> tuple[Test, ...]:
 
 
 def _results(place: Place, origin: str, paths: tuple[str, ...], until: float) -> list[Result]:
-    """Send the requests one after another, until time is up or the proxy says nothing."""
+    """Send the requests one after another, until the time is over or the proxy no longer responds."""
     key, run = loader.gate_settings().state_keys[0], secrets.token_hex(8)
     results: list[Result] = []
     for probe in probes_for(origin, paths):
-        is_silent = len(results) >= SILENT and not any(result.reply for result in results)
+        is_silent = len(results) >= UNANSWERED_LIMIT and not any(result.reply for result in results)
         if is_silent or time.monotonic() > until:
             results.append(Result(probe, None))
             continue
@@ -121,7 +121,7 @@ def _results(place: Place, origin: str, paths: tuple[str, ...], until: float) ->
 
 
 def _result(place: Place, probe: Probe, token: str, run: str) -> Result:
-    """Send one request. Its token is forgotten as soon as the response is there."""
+    """Send one request. After the response, its token is no longer valid."""
     arrivals.expect(token, run)
     try:
         reply = place.ask(probe.octets(token))
@@ -150,7 +150,7 @@ def _public(origin: str, results: list[Result]) -> frozenset[str]:
 
 
 def _backend(application: Application) -> Iterator[Finding]:
-    """Report an application that answers requests that pass no proxy."""
+    """Report an application that answers requests which bypass the proxy."""
     if not application.backend:
         return
     values = {"backend": application.backend}

@@ -1,4 +1,4 @@
-"""Findings of a run: what was tested, how serious the result is, and the line that fixes it."""
+"""Findings of a run: the test, the seriousness of the result, and the line that fixes it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ORDER = (Level.PASS, Level.WARN, Level.FAIL)
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The result of one test. `reason` and `values` become words in `words`; `line` is a proxy's."""
+    """The result of one test. `words` has the text for `reason` and `values`; `line` is for the proxy."""
 
     test: str
     level: Level
@@ -29,7 +29,7 @@ class Finding:
     origin: str = ""
 
     def as_values(self) -> dict[str, Any]:
-        """Return the finding for JSON."""
+        """Return the finding as values for JSON."""
         return {
             "test": self.test,
             "level": self.level.value,
@@ -45,7 +45,7 @@ def passed(test: str, reason: str = "", **values: str) -> Finding:
 
 
 def finding_from(values: dict[str, Any]) -> Finding:
-    """Return a finding from JSON."""
+    """Return a finding from its JSON values."""
     level = Level(values["level"])
     return Finding(
         values["test"], level, values["reason"], values["values"], values["line"], values["origin"]

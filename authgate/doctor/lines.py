@@ -1,4 +1,4 @@
-"""The line of a proxy's configuration that fixes what the doctor found."""
+"""Lines of proxy configurations that fix the doctor's findings."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ ASKED = '"cookie", "authorization", "accept", "accept-language", "user-agent", "
 ASKED_FETCH = '"sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-purpose", "sec-websocket-key",'
 
 ENDPOINTS = ("start", "callback", "sign_out", "userinfo")
-"""Pages of the portal on an application's origin that are tested."""
+"""The portal's endpoints on an application's origin that are tested."""
 
 OF_ENDPOINTS = {
     "nginx": (
@@ -21,7 +21,7 @@ OF_ENDPOINTS = {
         "backend: {{service: {{name: ikd-portal, port: {{number: 8000}}}}}}}}"
     ),
 }
-"""Lines that a proxy needs once for each of these pages."""
+"""Lines that a proxy needs once for each of these endpoints."""
 
 LINES: dict[str, dict[str, str]] = {
     "nginx": {
@@ -108,7 +108,7 @@ LINES: dict[str, dict[str, str]] = {
         "any host": "- host: app.example.com",
     },
 }
-"""By contract and subject. Subjects that are headers of a check are in `configuration_words`, too."""
+"""Lines by contract and subject. `configuration_words` has more, with a check's headers as subjects."""
 
 for contract, line in OF_ENDPOINTS.items():
     LINES[contract] |= {f"endpoint {name}": line.format(name, name) for name in ENDPOINTS}
@@ -122,7 +122,7 @@ ALIKE = {"oauth2 nginx": "nginx", "oauth2 traefik": "traefik"}
 
 
 def line_for(contract: str, *subjects: str) -> str:
-    """Return the first line for one of the subjects, or an empty text."""
+    """Return the line for the first subject that has one, or an empty string."""
     tables = (LINES.get(ALIKE.get(contract, contract), {}), LINES_OF_CHECKS.get(contract, {}), FOR_ALL)
     found = (table[subject] for subject in subjects for table in tables if subject in table)
     return next(found, "")

@@ -1,4 +1,4 @@
-"""The requests of the doctor. Each has a token of its own, and a path that no application has by chance."""
+"""The requests of the doctor. Each has its own token, and a path that no application uses by chance."""
 
 from __future__ import annotations
 
@@ -41,16 +41,16 @@ IDENTITY = (
     "X-Ikd-Jwt",
 )
 ODD_PATHS = ("a%2Fb", "a//b", "a/./b", "a/x/../b", "%61/b;c=d", "a/x/%2e%2e/b")
-"""Ends of paths that servers read in several ways."""
+"""Endings of paths that servers read in different ways."""
 
 PUBLISHED = ("nginx", "traefik", "caddy", "haproxy", "ingress-nginx", "envoy/page")
 
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """A request. `path` is path and query, `target` the request target if it is another, `host` the Host.
+    """A request. `path` includes the query; `target` is the request target if it differs; `host` is the Host.
 
-    The token is in the header `spelled`; without a `spelled` there is none.
+    The header `spelled` contains the token. If `spelled` is empty, the request has no token.
     """
 
     name: str
@@ -75,7 +75,7 @@ class Probe:
 
 
 def probes_for(origin: str, paths: tuple[str, ...]) -> Iterator[Probe]:
-    """Yield the requests for an origin, the plain one first. `paths` are more paths to be tested."""
+    """Yield the requests for an origin, starting with a plain one. `paths` are further paths to test."""
     host = origin.partition("://")[2]
     base = f"/ikd-doctor-{secrets.token_hex(8)}"
     secure = origin.startswith("https:")
@@ -105,7 +105,7 @@ def probes_for(origin: str, paths: tuple[str, ...]) -> Iterator[Probe]:
 
 
 def _spoofed(secure: bool) -> Lines:
-    """Return every header in which some proxy says what was requested, with values of a client's choice."""
+    """Return all headers that describe the original request for some proxy, with forged values."""
     return (
         ("X-Forwarded-Proto", "http" if secure else "https"),
         ("X-Forwarded-Host", SPOOFED_HOST),
@@ -121,12 +121,12 @@ def _spoofed(secure: bool) -> Lines:
 
 
 def _identity() -> Lines:
-    """Return every identity header, with a user of the client's choice."""
+    """Return all identity headers with a forged user."""
     return tuple((name, SPOOFED_USER) for name in IDENTITY)
 
 
 def _identity_thrice() -> Lines:
-    """Return each identity header three times, in other letters, the first one empty."""
+    """Return each identity header three times, in different letter case. The first one is empty."""
     return tuple(
         line
         for name in IDENTITY
@@ -135,9 +135,9 @@ def _identity_thrice() -> Lines:
 
 
 def _aliases() -> Lines:
-    """Return names with underscores and dots that applications read like names with dashes.
+    """Return headers with underscores or dots that applications read like names with dashes.
 
-    Some proxies pass a fixed list of headers: one of these has the start of a listed name.
+    Some proxies pass on a fixed list of headers, so one name begins like a listed name.
     """
     names = (
         "X_Forwarded_Host",

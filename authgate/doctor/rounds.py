@@ -1,4 +1,4 @@
-"""Runs of the doctor: one at a time, each with a report that is kept; and the thread that runs it."""
+"""Runs of the doctor, one at a time, with stored reports; and the thread that starts them."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ log = logging.getLogger("ikd.doctor")
 
 LEASE = "doctor"
 LEASE_SECONDS = 180.0
-"""How long one application may take until another run may begin."""
+"""Seconds that one application may take. After them, another run may begin."""
 
 PAUSE = 10
-"""Seconds between two runs that a person starts."""
+"""Seconds between two runs that administrators start."""
 
 LOOKS_EVERY = 300.0
-"""Seconds after which the thread looks whether a run is due."""
+"""Seconds between two times at which the thread tests whether a run is due."""
 
 Examine = Callable[[], Iterable[Finding]]
 examinations_of_the_portal: list[Examine] = []
@@ -38,13 +38,13 @@ examinations_of_the_portal: list[Examine] = []
 
 
 class Busy(Exception):
-    """Another run is under way, or ended a moment ago."""
+    """Another run has not ended, or ended only seconds ago."""
 
 
 def run(
     applications: Iterable[Application], *, holder: str = "", with_portal: bool = True
 ) -> list[DoctorReport]:
-    """Examine applications, and the portal itself; keep and return the reports. Raises Busy."""
+    """Examine applications and the portal itself. Store and return the reports. Raises Busy."""
     holder = holder or new_holder()
     reports = []
     try:
@@ -65,19 +65,19 @@ def examine_portal() -> list[Finding]:
 
 
 def hold(holder: str) -> None:
-    """Take or keep the right to run. Raises Busy."""
+    """Take or extend the lease for a run. Raises Busy."""
     if not leases.hold(LEASE, holder, LEASE_SECONDS):
         raise Busy
 
 
-def refuse_haste() -> None:
+def require_pause() -> None:
     """Raise Busy if a report is only seconds old."""
     if DoctorReport.objects.filter(at__gte=timezone.now() - timedelta(seconds=PAUSE)).exists():
         raise Busy
 
 
 def start_run(applications: list[Application], holder: str) -> None:
-    """Run in a thread, once what the caller wrote is committed. The caller holds the lease."""
+    """Start a run in a thread after the caller's transaction commits. The caller holds the lease."""
     thread = threading.Thread(
         target=_run_alone, args=(applications, holder), name="ikd-doctor-run", daemon=True
     )
@@ -85,7 +85,7 @@ def start_run(applications: list[Application], holder: str) -> None:
 
 
 def findings_of(report: DoctorReport) -> list[Finding]:
-    """Return the findings of a report, serious ones first. Those of another version are left out."""
+    """Return the findings of a report, serious ones first. Findings from another version are left out."""
     found = []
     for values in report.findings:
         with suppress(KeyError, ValueError, TypeError):
@@ -98,7 +98,7 @@ def new_holder() -> str:
 
 
 def _examined(application: Application) -> list[Finding]:
-    """Return the findings about an application. An error in its test must not end the run of all."""
+    """Return the findings about an application. An error in its tests does not end the run."""
     try:
         return examine(application)
     except Exception:
@@ -124,7 +124,7 @@ def _keep(application: Application | None, findings: list[Finding]) -> DoctorRep
 
 
 def start() -> None:
-    """Start the thread, if a setting asks for it. Called once, after the worker has forked."""
+    """Start the thread if the settings ask for it. Call this once, after the worker has forked."""
     if settings.IKD_DOCTOR_EVERY:
         threading.Thread(target=_run_when_due, name="ikd-doctor", daemon=True).start()
 
@@ -146,7 +146,7 @@ def _run_when_due() -> None:
 
 
 def is_due() -> bool:
-    """Return whether the last report about the portal itself, with which a run ends, is old enough."""
+    """Return whether the last run is old enough. Each run ends with a report about the portal itself."""
     since = timezone.now() - timedelta(seconds=settings.IKD_DOCTOR_EVERY)
     return not DoctorReport.objects.filter(application=None, at__gte=since).exists()
 

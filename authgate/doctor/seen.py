@@ -1,4 +1,4 @@
-"""What was sent, what came back, and what arrived at the portal: the material of the verdicts."""
+"""The data for verdicts: requests that were sent, their responses, and their arrivals at the portal."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ class Result:
 
     @property
     def check(self) -> Arrival | None:
-        """The first arrival that was a check."""
+        """The first arrival that was a check, or None."""
         return next((arrival for arrival in self.arrivals if arrival.place == CHECK), None)
 
     @property
     def status(self) -> int:
-        """The status of the response, 0 without one."""
+        """The status of the response; 0 without a response."""
         return self.reply.status if self.reply else 0
 
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """All results for an origin, with the settings by which the portal reads checks."""
+    """All results for an origin, with the settings that the portal uses to read checks."""
 
     origin: str
     portal: str
@@ -56,7 +56,7 @@ class Seen:
         return next((self.checks[arrival.facts.path] for arrival in found if arrival), None)
 
     def target(self, arrival: Arrival) -> Target:
-        """Return how the portal reads a check. Raise BadTarget."""
+        """Return the target that the portal reads from a check. Raises BadTarget."""
         contract = self.checks[arrival.facts.path]
         query = contract.query(arrival.facts.query)
         if query.fault or query.fault_of_parameter:
@@ -64,7 +64,7 @@ class Seen:
         return contract.read(arrival.facts, query, self.hops)
 
     def readable(self, result: Result) -> Target | None:
-        """Return how the portal reads the check of a probe, or None."""
+        """Return the target that the portal reads from a probe's check, or None."""
         if result.check is None:
             return None
         try:
@@ -73,7 +73,7 @@ class Seen:
             return None
 
     def problem(self, level: Level, test: str, reason: str, *subjects: str, **values: str) -> Finding:
-        """Return a finding with the line for the first subject that has one."""
+        """Return a finding. It contains the configuration line of the first subject that has one."""
         contract = self.contract.name if self.contract else self._guessed
         return Finding(test, level, reason, values, line_for(contract, *subjects), self.origin)
 
@@ -85,7 +85,7 @@ class Seen:
 
     @property
     def _guessed(self) -> str:
-        """The kind of proxy by its Server header, where no check arrived. It selects lines, nothing else."""
+        """The proxy's kind by its Server header, if no check arrived. It only selects configuration lines."""
         for result in self.results:
             server = result.reply.header("server").lower() if result.reply else ""
             for name in ("nginx", "caddy", "envoy"):

@@ -1,4 +1,4 @@
-"""Findings about requests by which a client could deceive the check or the application."""
+"""Findings about requests with which a client could deceive the check or the application."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from authgate.doctor.probes import IDENTITY, SPOOFED_CLIENT, SPOOFED_HOST, SPOOF
 from authgate.doctor.seen import Result, Seen
 
 PASS_BYTES = frozenset(("nginx", "caddy", "haproxy", "ingress-nginx"))
-"""Contracts of proxies that can say the path byte for byte. The others change it before the check."""
+"""Contracts of proxies that can send the path byte for byte. Other proxies change it before the check."""
 
 CLEAN_FIRST = frozenset(("traefik", "oauth2 traefik", "caddy", "haproxy", "envoy"))
-"""Contracts of proxies whose shipped configuration removes identity headers before the check."""
+"""Contracts of proxies with a shipped configuration that removes identity headers before the check."""
 
 PASS_CHOSEN = frozenset(("haproxy", "envoy"))
-"""Contracts of proxies whose checks have chosen headers alone: others may still reach the application."""
+"""Contracts of proxies that send only listed headers with a check. Others may still reach the application."""
 
 Subjects = tuple[str, ...]
 PARTS: tuple[tuple[str, Subjects], ...] = (
@@ -30,7 +30,7 @@ PARTS: tuple[tuple[str, Subjects], ...] = (
 
 
 def forwarded(seen: Seen) -> Iterator[Finding]:
-    """Report headers of a client that the proxy lets stand for what was requested."""
+    """Report headers of a client that the check takes for the proxy's description of the request."""
     [plain] = seen.named("plain")
     if plain.check is None:
         return
@@ -49,7 +49,7 @@ def _believed(seen: Seen, result: Result, origin: str) -> Iterator[Finding]:
         target = seen.target(result.check)
     except BadTarget as problem:
         if "doubled" not in str(problem):
-            return  # it is unreadable without the client's headers, too
+            return  # the check is also unreadable without the client's headers
         header = str(problem).partition(" ")[0]
         yield seen.fail("forged headers", "mixed", "mixed", "spoofed", header, header=header)
         return
@@ -73,7 +73,7 @@ def _is_believed(part: str, target: Target, origin: str, result: Result) -> bool
 
 
 def identity(seen: Seen) -> Iterator[Finding]:
-    """Report identity headers of a client that are still there when the proxy asks the portal."""
+    """Report identity headers of a client that the proxy does not remove before the check."""
     found = [result.check.facts.headers.values for result in seen.named("identity") if result.check]
     if not found or seen.contract is None or seen.contract.name not in CLEAN_FIRST:
         return
@@ -103,7 +103,7 @@ def aliases(seen: Seen) -> Iterator[Finding]:
 
 
 def paths(seen: Seen) -> Iterator[Finding]:
-    """Report paths that the check reads otherwise than they were sent."""
+    """Report paths that the check reads differently than they were sent."""
     problems = [
         problem
         for result in (*seen.named("plain"), *seen.named("path"), *seen.named("odd path"))
@@ -136,7 +136,7 @@ def _is_same(contract: Contract, sent: str, seen: str) -> bool:
 
 
 def hosts(seen: Seen) -> Iterator[Finding]:
-    """Report other hosts, ports and request targets by which the application is reached."""
+    """Report other hosts, ports and request targets that reach the application."""
     found = False
     for name in ("other host", "other port", "absolute"):
         for result in seen.named(name):
@@ -166,7 +166,7 @@ def _other_host(seen: Seen, result: Result) -> Finding | None:
 
 
 def published(seen: Seen) -> Iterator[Finding]:
-    """Report a check's URL that visitors can request: they choose what is checked."""
+    """Report a check URL that visitors can request. They could then choose what is checked."""
     if seen.contract is None or any(finding.test == "forged headers" for finding in _problems(seen)):
         return
     for result in seen.named("published check"):

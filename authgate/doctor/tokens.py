@@ -1,7 +1,7 @@
-"""Tokens by which a check recognises the doctor's requests.
+"""Tokens that identify the doctor's requests to a check.
 
-A token is in Sec-Purpose, which every shipped configuration passes to the check, and which no page's script
-can set. It opens nothing: a check with a valid one is always refused.
+A token is in Sec-Purpose. Every shipped configuration passes this header to the check, and no page's script
+can set it. A token grants nothing: a check with a valid token is always refused.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ LENGTH = 43
 
 
 def new_token(key: bytes) -> str:
-    """Return a token. Its tag tells it from a made-up one without a look-up."""
+    """Return a new token. Its tag shows without a look-up that it was not forged."""
     random = secrets.token_bytes(24)
     return base64.urlsafe_b64encode(random + _tag(random, key)).rstrip(b"=").decode()
 
 
 def token_in(headers: dict[bytes, bytes], keys: tuple[bytes, ...]) -> str | None:
-    """Return the token of a request, or None if there is none that a holder of the keys created."""
+    """Return the valid token of a request, or None."""
     value = headers.get(HEADER, b"")
     text = value.removeprefix(MARK)
     if text == value or len(text) != LENGTH or not text.isascii():

@@ -1,4 +1,4 @@
-"""Findings about ordinary requests: whether they are checked, and what the check learns of them."""
+"""Findings about ordinary requests: whether they are checked, and whether the check sees them correctly."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from authgate.doctor.probes import AUTHORIZATION, COOKIE
 from authgate.doctor.seen import Result, Seen
 
 REFUSED = 403
-"""The status of the portal's answer to every probe."""
+"""The status of the portal's answer to each probe."""
 
 SKEW_DOUBTFUL, SKEW_WRONG = 30, 300
-"""Seconds between the proxy's clock and the portal's."""
+"""Seconds of difference between the proxy's clock and the portal's: for a warning, and for a failure."""
 
 
 def protected(seen: Seen) -> Iterator[Finding]:
-    """Report requests that were not checked, and answers of the portal that the proxy ignored."""
+    """Report unchecked requests, and requests for which the proxy ignored the portal's answer."""
     problems = [problem for result in seen.results if (problem := _unprotected(seen, result))]
-    yield from _each_once(problems)
+    yield from _first_of_each_kind(problems)
     if not problems:
         yield passed("protected")
 
@@ -44,7 +44,7 @@ def _unprotected(seen: Seen, result: Result) -> Finding | None:
 
 
 def asked(seen: Seen) -> Iterator[Finding]:
-    """Report that no check with the token arrived, although the proxy may ask the portal."""
+    """Report that no check with the token arrived, although the proxy may send checks."""
     [plain] = seen.named("plain")
     if plain.check is not None:
         return
@@ -57,7 +57,7 @@ def asked(seen: Seen) -> Iterator[Finding]:
 
 
 def _is_of_the_portal(seen: Seen, result: Result) -> bool:
-    """Return whether a response shows that the portal was asked."""
+    """Return whether a response shows that the portal received a check."""
     if result.reply is None:
         return False
     location = result.reply.header("location")
@@ -68,7 +68,7 @@ def _is_of_the_portal(seen: Seen, result: Result) -> bool:
 
 
 def visitor(seen: Seen) -> Iterator[Finding]:
-    """Report what a visitor who is not signed in gets."""
+    """Report the response to a visitor who is not signed in."""
     [result] = seen.named("visitor")
     path = result.probe.path
     if path in seen.public or result.status == 0:
@@ -87,7 +87,7 @@ def visitor(seen: Seen) -> Iterator[Finding]:
 
 
 def readable(seen: Seen) -> Iterator[Finding]:
-    """Report checks that the portal refuses, because of what the proxy sends."""
+    """Report checks that the portal refuses because of the proxy's headers."""
     [plain] = seen.named("plain")
     for result in (plain, *seen.named("path")):
         if result.check is None:
@@ -105,7 +105,7 @@ def readable(seen: Seen) -> Iterator[Finding]:
 
 
 def trusted(networks: tuple[str, ...]) -> Callable[[Seen], Iterator[Finding]]:
-    """Return the test whether the proxy's address is one of IKD_TRUSTED_PROXIES."""
+    """Return the test that the proxy's address is in IKD_TRUSTED_PROXIES."""
 
     def verdict(seen: Seen) -> Iterator[Finding]:
         [plain] = seen.named("plain")
@@ -119,7 +119,7 @@ def trusted(networks: tuple[str, ...]) -> Callable[[Seen], Iterator[Finding]]:
 
 
 def origin(seen: Seen) -> Iterator[Finding]:
-    """Report a scheme, host or port other than that of the request."""
+    """Report a scheme, host or port that differs from the request's."""
     [plain] = seen.named("plain")
     target = seen.readable(plain)
     if target is None:
@@ -134,7 +134,7 @@ def origin(seen: Seen) -> Iterator[Finding]:
 
 
 def method(seen: Seen) -> Iterator[Finding]:
-    """Report a method other than that of the request."""
+    """Report a method that differs from the request's."""
     [result] = seen.named("method")
     target = seen.readable(result)
     if target is None or target.method is None:
@@ -147,7 +147,7 @@ def method(seen: Seen) -> Iterator[Finding]:
 
 
 def client(seen: Seen) -> Iterator[Finding]:
-    """Report a client address that is the proxy's, or another than this portal's own."""
+    """Report a client address that is the proxy's, or that is not this portal's own."""
     [plain] = seen.named("plain")
     target = seen.readable(plain)
     if target is None or plain.reply is None or plain.check is None:
@@ -165,7 +165,7 @@ def client(seen: Seen) -> Iterator[Finding]:
 
 
 def credentials(seen: Seen) -> Iterator[Finding]:
-    """Report cookies, Authorization and hints of browsers that the check does not receive."""
+    """Report cookies, Authorization and browser hints that do not reach the check."""
     [plain] = seen.named("plain")
     if plain.check is None:
         return
@@ -185,7 +185,7 @@ def credentials(seen: Seen) -> Iterator[Finding]:
 
 
 def websocket(seen: Seen) -> Iterator[Finding]:
-    """Report that a WebSocket was checked. `protected` reports the opposite."""
+    """Report that a WebSocket was checked. If it was not, `protected` reports that."""
     [result] = seen.named("websocket")
     if result.check is not None and result.status == REFUSED:
         yield passed("WebSocket")
@@ -194,7 +194,7 @@ def websocket(seen: Seen) -> Iterator[Finding]:
 
 
 def endpoints(seen: Seen) -> Iterator[Finding]:
-    """Report pages of the portal on the application's origin that lead elsewhere."""
+    """Report endpoints on the application's origin that do not reach the portal."""
     if seen.contract is None:
         return
     for name in ENDPOINTS:
@@ -231,14 +231,14 @@ def clock(seen: Seen) -> Iterator[Finding]:
 
 
 def _with_own_date(seen: Seen) -> Iterator[Result]:
-    """Yield results that may have the proxy's own Date: some proxies pass on the one of the portal."""
+    """Yield results that may have the proxy's own Date. Some proxies pass on the portal's Date."""
     yield from seen.named("plain")
     for name in ("other host", "published check"):
         yield from (result for result in seen.named(name) if not result.arrivals)
 
 
 def _skew(result: Result) -> int | None:
-    """Return the seconds by which the Date of a response is ahead, None without one."""
+    """Return the seconds by which a response's Date is ahead, or None if it has no Date."""
     if result.reply is None:
         return None
     try:
@@ -248,6 +248,6 @@ def _skew(result: Result) -> int | None:
     return round(there - result.reply.at)
 
 
-def _each_once(problems: list[Finding]) -> Iterator[Finding]:
-    """Yield one finding of each kind, for the first path that shows it."""
+def _first_of_each_kind(problems: list[Finding]) -> Iterator[Finding]:
+    """Yield one finding of each kind: the first one."""
     yield from {(problem.test, problem.reason): problem for problem in reversed(problems)}.values()

@@ -1,4 +1,4 @@
-"""Findings in the reader's language. Reports keep machine names, so that old reports have words, too."""
+"""Texts of findings in the reader's language. Reports store machine names, so old reports have texts too."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ TESTS: dict[str, tuple[_StrPromise, _StrPromise]] = {
     "provider": (_("Identity provider"), _("The identity provider answers.")),
     "mail": (_("E-mail"), _("The mail server accepts connections.")),
 }
-"""By test: its name, and the sentence if it passed."""
+"""The name of each test, and the sentence to show if it passed."""
 
 REASONS: dict[str, _StrPromise] = {
     "wildcard": _("%(origin)s has a *, so there is no address to test."),
@@ -130,7 +130,7 @@ REASONS: dict[str, _StrPromise] = {
     "mail server": _("The mail server did not accept the connection: %(text)s"),
     "no mail": _("No mail server is configured. E-mails are written to the log."),
 }
-"""By reason. Values come from the portal, the proxy or the doctor's own requests."""
+"""The text for each reason. Values come from the portal, the proxy or the doctor's own requests."""
 
 PASSED: dict[str, _StrPromise] = {
     "refused": _("A visitor who is not signed in is refused."),
@@ -146,7 +146,7 @@ def label_of(finding: Finding) -> str:
 
 
 def text_of(finding: Finding) -> str:
-    """Return what was found, in a sentence or two."""
+    """Return the text of a finding: one or two sentences."""
     if finding.reason == "unreadable":
         reason = finding.values.get("reason", "")
         return mistake_words(reason) or reason
@@ -157,4 +157,4 @@ def text_of(finding: Finding) -> str:
     try:
         return str(words) % finding.values
     except (KeyError, ValueError):
-        return str(words)  # a report of another version
+        return str(words)  # the report is from another version

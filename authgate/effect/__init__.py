@@ -1,5 +1,5 @@
-"""What a change does to access: who gains and who loses it.
+"""The effect of a change on access: who gains access and who loses it.
 
-`values` has the result, `differences` compares two states as pure functions, and `comparison` loads the
-states around a change and undoes it.
+`values` contains the result. `differences` compares two states with pure functions. `comparison` makes a
+change and loads the states before and after it.
 """

@@ -1,4 +1,4 @@
-"""Makes a change, looks at who can open what before and after, and undoes it."""
+"""The effect of a change: make the change, and compare who can open what before and after."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a change can alter at most: users and applications by id. None means all."""
+    """The users and applications, by id, that a change can affect. None means all."""
 
     users: Collection[int] | None = None
     applications: Collection[int] | None = None
@@ -35,11 +35,11 @@ EVERYTHING = Bounds()
 
 
 def rehearse(change: Callable[[], Result], bounds: Bounds = EVERYTHING) -> tuple[Result, Effect]:
-    """Make a change, undo it, and return its result with its effect.
+    """Make a change, roll it back, and return its result and its effect.
 
-    The change runs in a transaction, or in a savepoint of the caller's, that is always rolled back. Its log
-    lines and mails are dropped, and so is what waits for a commit. Errors of the change are raised. People
-    are compared after it: SQLite has one lock for all that write.
+    The change runs in a transaction, or in a savepoint of the caller's transaction, that is always rolled
+    back. Its log lines, its mails and its `on_commit` functions are dropped. Errors of the change are raised.
+    States are compared after the rollback, because SQLite has one lock for all writers.
     """
     before = load_state(bounds)
     with outbox.hold(), transaction.atomic():
@@ -50,20 +50,20 @@ def rehearse(change: Callable[[], Result], bounds: Bounds = EVERYTHING) -> tuple
 
 
 def measured(change: Callable[[], Result], bounds: Bounds = EVERYTHING) -> tuple[Result, Effect]:
-    """Make a change, and return its result with its effect. It stays if the caller's transaction commits.
+    """Make a change, and return its result and its effect. It stays if the caller's transaction commits.
 
-    Nothing is loaded unless the change writes: a form that is refused writes nothing. With READ COMMITTED,
-    another transaction that commits meanwhile can be part of the effect.
+    States are loaded only if the change writes: a refused form writes nothing. With READ COMMITTED, the
+    effect may include another transaction that commits meanwhile.
     """
     before: State | None = None
 
-    def look(execute: Callable[..., Any], sql: Any, *arguments: Any) -> Any:
+    def load_before_write(execute: Callable[..., Any], sql: Any, *arguments: Any) -> Any:
         nonlocal before
         if before is None and not (isinstance(sql, str) and _WRITES_NOTHING.match(sql)):
             before = load_state(bounds)
         return execute(sql, *arguments)
 
-    with connection.execute_wrapper(look):
+    with connection.execute_wrapper(load_before_write):
         result = change()
     if before is None:
         return result, Effect()
@@ -71,11 +71,11 @@ def measured(change: Callable[[], Result], bounds: Bounds = EVERYTHING) -> tuple
 
 
 _WRITES_NOTHING = re.compile(r"\(*SELECT |SAVEPOINT |RELEASE SAVEPOINT |ROLLBACK TO SAVEPOINT ")
-"""How Django's statements begin that leave rows as they are. PostgreSQL's unions are in parentheses."""
+"""The beginnings of Django's statements that change no rows. PostgreSQL's unions are in parentheses."""
 
 
 def load_state(bounds: Bounds = EVERYTHING) -> State:
-    """Load who can open what: at most nine queries."""
+    """Return the current state of access. At most nine queries."""
     origins = dict(Origin.objects.values_list("value", "application_id"))
     which = None
     if bounds.applications is not None:
@@ -97,5 +97,5 @@ def _superusers_and_owing(only: Collection[int] | None) -> tuple[set[int], set[i
 
 
 def _wildcards_of(origins: dict[str, int]) -> set[int]:
-    """Return the applications with wildcards: they answer at an origin that another one loses."""
+    """Return the applications with wildcards. They may answer at an origin that another application loses."""
     return {application for origin, application in origins.items() if "://*." in origin}

@@ -1,4 +1,4 @@
-"""Compares who can open what in two states. Works on sets of people, so large groups stay quick."""
+"""The comparison of access in two states. It works on sets of people, so large groups stay fast."""
 
 from __future__ import annotations
 
@@ -30,13 +30,13 @@ class State:
     owing: Set[int] = NOBODY
 
     def owner_of(self, origin: str) -> int | None:
-        """Return the application that answers at an origin, which may be a wildcard."""
+        """Return the id of the application that answers at an origin, or None. `origin` may be a wildcard."""
         return next((self.origins[each] for each in origins_claiming(origin) if each in self.origins), None)
 
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Who can open a scope under which conditions, and whether visitors can who are not signed in."""
+    """The people who can open a scope, by conditions, and whether visitors without a sign-in can open it."""
 
     by_conditions: dict[Conditions, Set[int]] = field(default_factory=dict)
     visitors: bool = False
@@ -48,7 +48,7 @@ class Access:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """Where access differs: a path scope of an application, at all origins or one."""
+    """The place of a difference: a path scope of an application, at all origins or at one."""
 
     application: Application
     scope: ScopeKey
@@ -74,9 +74,9 @@ class _Found:
 def compare(before: State, after: State, now: float) -> Effect:
     """Return the effect of a change between two states. `now` is Unix time."""
     found = _Found(before, after, now)
-    turned = _Turned.between(before.people, after.people)
+    change = _DirectoryChange.between(before.people, after.people)
     for key in _by_name(before, after):
-        _compare_application(found, key, turned)
+        _compare_application(found, key, change)
         _compare_maintenance(found, key)
     _compare_origins(found)
     _compare_factors(found)
@@ -93,20 +93,20 @@ def _by_name(before: State, after: State) -> list[int]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Turned:
+class _DirectoryChange:
     """Users who are active in one state only, and groups whose members differ."""
 
     users: Set[int]
     groups: Set[int]
 
     @classmethod
-    def between(cls, before: Directory, after: Directory) -> _Turned:
+    def between(cls, before: Directory, after: Directory) -> _DirectoryChange:
         groups = {*before.members, *after.members}
         differing = {key for key in groups if before.members.get(key) != after.members.get(key)}
         return cls(before.users.keys() ^ after.users.keys(), differing)
 
     def concerns(self, scope: Scope | None) -> bool:
-        """Return whether a scope with the same rules can open for others than before."""
+        """Return whether a scope with unchanged rules may be open to other people than before."""
         return scope is not None and any(self._concerns(rule) for rule in scope.rules)
 
     def _concerns(self, rule: Rule) -> bool:
@@ -118,7 +118,7 @@ class _Turned:
 # ---- scopes -----------------------------------------------------------------------------------------------
 
 
-def _compare_application(found: _Found, key: int, turned: _Turned) -> None:
+def _compare_application(found: _Found, key: int, change: _DirectoryChange) -> None:
     old, new = found.before.applications.get(key), found.after.applications.get(key)
     is_enabled = (old is not None and old.enabled, new is not None and new.enabled)
     if not any(is_enabled):
@@ -127,7 +127,7 @@ def _compare_application(found: _Found, key: int, turned: _Turned) -> None:
     parts = Counter(id(covering(old, *scope_key)) for scope_key in keys)
     for scope_key in keys:
         was, will = covering(old, *scope_key), covering(new, *scope_key)
-        if was == will and is_enabled[0] == is_enabled[1] and not turned.concerns(was):
+        if was == will and is_enabled[0] == is_enabled[1] and not change.concerns(was):
             continue
         accesses = (
             access_to(old, was, found.before.people, found.now),
@@ -139,7 +139,7 @@ def _compare_application(found: _Found, key: int, turned: _Turned) -> None:
 
 
 def _rules_before(application: Application | None, scope: Scope | None) -> tuple[int, ...]:
-    """Return the rules under which requests were counted. A disabled application has none."""
+    """Return the rules that decided requests before the change. A disabled application has none."""
     if application is None:
         return ()
     if scope is None or not application.enabled:
@@ -152,9 +152,9 @@ def _scope_keys(application: Application | None) -> set[ScopeKey]:
 
 
 def covering(application: Application | None, path: str, exact: bool) -> Scope | None:
-    """Return the scope that decides about a path, or if it is not exact, about what is below it.
+    """Return the scope that decides about a path, or, if it is not exact, about the paths below it.
 
-    What is below it and in another scope has a comparison of its own.
+    Paths below it that are in another scope are compared separately.
     """
     if application is None:
         return None
@@ -169,7 +169,7 @@ def covering(application: Application | None, path: str, exact: bool) -> Scope |
 
 
 def access_to(application: Application | None, scope: Scope | None, people: Directory, now: float) -> Access:
-    """Return who can open a scope, by the functions that list who can open it."""
+    """Return the access to a scope. It uses the functions of the access lists, so both agree."""
     if application is None or scope is None or not application.enabled:
         return Access()
     by_conditions: dict[Conditions, Set[int]] = {}
@@ -182,7 +182,7 @@ def access_to(application: Application | None, scope: Scope | None, people: Dire
 
 WHO_IT_IS_FOR = ("id", "who", "groups", "users", "readable")
 CONDITIONS = tuple(each.name for each in fields(Rule) if each.compare and each.name not in WHO_IT_IS_FOR)
-"""Fields of a rule that limit its requests. A criterion that is added to rules is among them."""
+"""Fields of a rule that limit its requests. A criterion that is added to `Rule` is included automatically."""
 
 
 def _conditions_of(rule: Rule) -> Conditions:
@@ -197,11 +197,14 @@ def _note(found: _Found, place: _Place, was: Access, will: Access) -> None:
     visitors = will.visitors - was.visitors
     _add(found.gained, place, found.after.people, new - old, visitors > 0)
     _add(found.lost, place, found.before.people, old - new, visitors < 0)
-    _add(found.changed, place, found.after.people, _rebound(was, will) & old & new, False)
+    _add(found.changed, place, found.after.people, _with_other_conditions(was, will) & old & new, False)
 
 
-def _rebound(was: Access, will: Access) -> Set[int]:
-    """Return the people whose conditions differ. A rule without conditions makes the others' irrelevant."""
+def _with_other_conditions(was: Access, will: Access) -> Set[int]:
+    """Return the people with different conditions.
+
+    For people whom a rule without conditions admits, before and after, other conditions are irrelevant.
+    """
     old, new = was.by_conditions, will.by_conditions
     differing: set[int] = set()
     for key in old.keys() | new.keys():
@@ -235,41 +238,41 @@ def _persons(people: Directory, who: Set[int]) -> Iterator[Person]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Barred:
-    """Who could open an application, and whom of them its maintenance turns away. None are visitors."""
+class _ShutOut:
+    """The people who could open an application, and those whom its maintenance shuts out. None: visitors."""
 
     able: Set[int | None] = frozenset()
-    barred: Set[int | None] = frozenset()
+    shut_out: Set[int | None] = frozenset()
 
 
 def _compare_maintenance(found: _Found, key: int) -> None:
     old, new = found.before.applications.get(key), found.after.applications.get(key)
     if not any(each is not None and each.maintenance for each in (old, new)):
         return
-    was, will = _barred(old, found.before, found.now), _barred(new, found.after, found.now)
+    was, will = _shut_out(old, found.before, found.now), _shut_out(new, found.after, found.now)
     rules = tuple(rule.id for scope in scopes_of(old) for rule in scope.rules) if old else ()
     place = _Place(new or old, ("/", False), rules, is_whole=True)  # type: ignore[arg-type]  # one exists
-    closed, reopened = will.barred - was.barred, (was.barred - will.barred) & will.able
+    closed, reopened = will.shut_out - was.shut_out, (was.shut_out - will.shut_out) & will.able
     for into, who in ((found.closed, closed), (found.reopened, reopened)):
         _add(into, place, found.after.people, {each for each in who if each is not None}, None in who)
 
 
-def _barred(application: Application | None, state: State, now: float) -> _Barred:
+def _shut_out(application: Application | None, state: State, now: float) -> _ShutOut:
     if application is None:
-        return _Barred()
+        return _ShutOut()
     accesses = [access_to(application, scope, state.people, now) for scope in scopes_of(application)]
     able: set[int | None] = set().union(*(access.people for access in accesses))
     if any(access.visitors for access in accesses):
         able.add(None)
     maintenance = application.maintenance
     if maintenance is None:
-        return _Barred(able)
+        return _ShutOut(able)
     by_group = (state.people.members.get(group, NOBODY) for group in maintenance.owner_groups)
-    return _Barred(able, able - maintenance.owners.union(state.superusers, *by_group))
+    return _ShutOut(able, able - maintenance.owners.union(state.superusers, *by_group))
 
 
 def _compare_factors(found: _Found) -> None:
-    """Compare who needs a second factor for every application, among those who are users before and after."""
+    """Compare which users need a second factor for every application. Only users in both states count."""
     both = found.before.people.users.keys() & found.after.people.users.keys()
     old, new = found.before.owing & both, found.after.owing & both
     for into, who in ((found.stricter, new - old), (found.looser, old - new)):
@@ -294,7 +297,7 @@ def _compare_origins(found: _Found) -> None:
 def _at_origin(found: _Found, into: list[Difference], state: State, owner: int | None, origin: str) -> None:
     is_old = owner in found.before.applications and owner in found.after.applications
     application = state.applications.get(owner) if owner is not None and is_old else None
-    if application is None:  # one that is new or gone has its differences already, whatever the origin
+    if application is None:  # a new or deleted application is compared as a whole
         return
     known = {(each.path, each.exact): each for each in into if each.application == owner and not each.origin}
     for scope in scopes_of(application):

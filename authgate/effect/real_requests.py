@@ -1,4 +1,4 @@
-"""What a change would have done to the real requests of the last days."""
+"""The real requests of the last days that a change would have decided differently."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from authgate.effect.values import Difference, Effect, people_of
 from authgate.usage.requests import NOBODY, Count, counted_since, counts
 
 DAYS = 7
-"""Days before today whose requests are looked at, besides those of today."""
+"""Days before today with requests that count. Today's requests count too."""
 
 FEW = 20
-"""Applications that are asked about one by one."""
+"""Applications, at most, that a query names one by one."""
 
 Wanted = dict[tuple[int, int], set[int]]
-"""The people whose requests count, by application and rule."""
+"""The people with requests that count, by application and rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class RealRequests:
-    """Requests since a day: those that a change would have refused, and those refused that it would admit.
+    """Requests since a day: admitted ones that a change would refuse, and refused ones that it would admit.
 
-    Visitors who are not signed in are no people, and their requests count. Counts have no paths: unless
-    `is_exact`, fewer requests than `refused` may be affected.
+    Visitors who are not signed in do not count as people, but their requests count. Counts have no paths. So
+    unless `is_exact`, the change may affect fewer requests than `refused`.
     """
 
     since: date
@@ -38,7 +38,7 @@ class RealRequests:
 
 
 def real_requests(effect: Effect) -> RealRequests | None:
-    """Return the real requests that a change affects. None if none were counted yet."""
+    """Return the real requests that a change affects, or None if nothing was counted yet."""
     first = counted_since()
     if first is None:
         return None

@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A user; one that a change creates has an id that may differ when the change is made again."""
+    """A user. If the change creates the user, the id may differ when the change is made again."""
 
     id: int
     username: str
@@ -20,10 +20,11 @@ class Person:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """People whose access to one path scope of an application differs. `people` are in the order of names.
+    """A path scope of an application, and the people with different access to it, sorted by name.
 
-    With an `origin`, only requests to that origin differ. `visitors` are those who are not signed in.
-    `rules` decided about the path before, 0 if none did. If `is_whole`, they decided about nothing else.
+    With an `origin`, only requests to that origin differ. `visitors` means that visitors who are not signed
+    in are affected. `rules` decided about the path before; 0 stands for no rule. If `is_whole`, they decided
+    about no other path.
     """
 
     application: int
@@ -37,23 +38,23 @@ class Difference:
     is_whole: bool = False
 
     def identity(self) -> list[Any]:
-        """Return the difference for a digest: by names, because ids of new rows are not kept."""
+        """Return the difference for a digest. It contains names, because ids of new rows may differ later."""
         people = sorted(person.username for person in self.people)
         return [self.name, self.path, self.exact, self.origin, self.visitors, people]
 
 
 EVERY_APPLICATION = 0
-"""Stands for the application of a difference that concerns all of them, whose name is empty."""
+"""The id of the application, with an empty name, in a difference that affects all applications."""
 
 
 @dataclass(frozen=True, slots=True)
 class Effect:
-    """Who gains access by a change, who loses it, and who keeps it under other conditions.
+    """The people who gain access by a change, who lose it, or who keep it under other conditions.
 
-    Conditions are methods, networks, a second factor and an expiry. `closed` are those whom an application in
-    maintenance turns away, and `reopened` those whom it lets in again. `stricter` are those who need a second
-    factor for every application from then on, and `looser` those who no longer do. The effect is false if
-    there is none.
+    Conditions are methods, networks, a second factor and an expiry. `closed` are people who are shut out by
+    an application's maintenance; `reopened` are people who get in again. `stricter` are people who then need
+    a second factor for every application; `looser` are people who no longer need one. An empty effect is
+    false.
     """
 
     gained: tuple[Difference, ...] = ()
@@ -73,16 +74,16 @@ class Effect:
 
     @property
     def people(self) -> int:
-        """The number of different people who are affected in any way."""
+        """The number of people who are affected in any way. Each counts once."""
         return len(people_of(each for part in self._parts for each in part))
 
     @property
     def digest(self) -> str:
-        """A digest that differs if anything in the effect differs."""
+        """A digest that changes with anything in the effect."""
         parts = [[each.identity() for each in part] for part in self._parts]
         return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
 
 
 def people_of(differences: Iterable[Difference]) -> set[int]:
-    """Return the ids of different people."""
+    """Return the ids of all people, each once."""
     return {person.id for each in differences for person in each.people}

@@ -1,6 +1,10 @@
-"""Explain: which answer the check would give to a person's request, and why. Nothing here writes.
+"""Explain: the check's answer to a person's request, and its reasons. Nothing here writes.
 
-`question` reads the request, `heads` writes it down as each proxy does, `persons` loads who asks,
-`trace` asks `decide` about each path variant and rule, `explanation` runs the check itself, `words` says
-the result. `access` lists who can open an application.
+* `question` reads the request.
+* `heads` creates the check that each kind of proxy sends for it.
+* `persons` loads the person.
+* `trace` calls `decide` for each path variant and each rule.
+* `explanation` runs the check itself.
+* `words` has the texts of the result.
+* `access` lists who can open an application.
 """

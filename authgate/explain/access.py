@@ -1,7 +1,7 @@
-"""Who can open an application, and what a person can open: by sets of groups, not by requests.
+"""Access lists: who can open an application, and what a person can open. Computed from sets, not requests.
 
-A person can open a path scope if a rule of it would admit the person with some method, from some network,
-and with a second factor where the rule asks for one. A property test holds this equal to `decide`.
+A person can open a path scope if one of its rules would admit the person with some method, from some network,
+and with a second factor if the rule requires one. A property test compares this with `decide`.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ EVERYONE, SIGNED_IN, DIRECT, GROUP = "everyone", "signed in", "direct", "group"
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a person can open a scope: by which rule, and in it as whom. `group` is an id for GROUP.
+    """Why a person can open a scope: the rule, and the way in which it names the person.
 
-    `until` is the end of the membership, if it has one.
+    `group` is an id for GROUP. `until` is the end of the membership, if it has one.
     """
 
     rule: int
@@ -37,7 +37,7 @@ class Reason:
 class Directory:
     """Active users by id, and the active members of each group.
 
-    `ends` has the ends of memberships that have one, by group and user.
+    `ends` contains the ends of memberships, by group and user.
     """
 
     users: Mapping[int, str]
@@ -51,11 +51,11 @@ class Directory:
 
 
 FEW = 500
-"""Users of whom a query can name each."""
+"""Users, at most, that a query names one by one."""
 
 
 def load_directory(only: Collection[int] | None = None) -> Directory:
-    """Load active users, groups and memberships: all, or at least those of `only`. Three queries."""
+    """Return active users, groups and memberships: all, or at least those of `only`. Three queries."""
     users = get_user_model()
     rows = users._default_manager.filter(is_active=True).values_list("pk", "username", "display_name")
     memberships = users.groups.through._default_manager.values_list("user_id", "group_id", "ends_at")
@@ -88,13 +88,13 @@ def directory(
 
 
 def scopes_of(application: Application) -> list[Scope]:
-    """Return the scopes of an application as written, by path."""
+    """Return the scopes of an application as administrators wrote them, by path."""
     found = {(scope.path, scope.exact): scope for scope in application.scopes.values()}
     return [found[key] for key in sorted(found)]
 
 
 def openers(application: Application, scope: Scope, people: Directory, now: float) -> dict[int, list[Reason]]:
-    """Return the users who can open a scope, each with every reason. `now` is Unix time."""
+    """Return the users who can open a scope, with all reasons for each. `now` is Unix time."""
     found: dict[int, list[Reason]] = {}
     for rule in scope.rules if application.enabled else ():
         if can_admit(rule, now):
@@ -115,14 +115,14 @@ def needs_factor(rule: Rule) -> bool:
 
 
 def can_admit(rule: Rule, now: float) -> bool:
-    """Return whether a rule admits anyone at all now: with some method, from some network."""
+    """Return whether a rule can admit any request now, with some method and from some network."""
     if not rule.readable or (rule.expires_at is not None and now >= rule.expires_at):
         return False
-    return rule.networks != () and (rule.methods is None or any(map(is_asked_by, rule.methods)))
+    return rule.networks != () and (rule.methods is None or any(map(is_possible_method, rule.methods)))
 
 
-def is_asked_by(method: str) -> bool:
-    """Return whether a request can have a method. The check compares HEAD as GET."""
+def is_possible_method(method: str) -> bool:
+    """Return whether a request can have a method. HEAD cannot occur, because the check reads it as GET."""
     try:
         return method_from(method) != "HEAD"
     except BadTarget:
@@ -130,7 +130,7 @@ def is_asked_by(method: str) -> bool:
 
 
 def admitted(rule: Rule, people: Directory) -> Set[int]:
-    """Return the users whom a rule names, alone or by a group. `can_admit` has the rest of it."""
+    """Return the users that a rule names, directly or by a group. `can_admit` tests its other criteria."""
     if rule.who is not Who.CHOSEN:
         return people.users.keys()
     by_group = (people.members.get(group, frozenset()) for group in rule.groups)
@@ -154,7 +154,7 @@ def _admitted(rule: Rule, people: Directory) -> Iterator[tuple[int, Reason]]:
 def openings(
     user: int, people: Directory, now: float, applications: Iterable[Application] | None = None
 ) -> list[tuple[Application, Scope, list[Reason]]]:
-    """Return each scope that a user can open, with the reasons. Three queries without `applications`."""
+    """Return all scopes that a user can open, with the reasons. Three queries without `applications`."""
     alone = Directory(
         {user: people.users[user]} if user in people.users else {},
         people.names,
@@ -173,7 +173,7 @@ def openings(
 def everybody(
     applications: Iterable[Application], people: Directory, now: float
 ) -> Iterator[tuple[Application, Scope, int, list[Reason]]]:
-    """Yield each pair of a scope and a user who can open it."""
+    """Yield each scope with each user who can open it, and the reasons."""
     for application in applications:
         for scope in scopes_of(application):
             for user, reasons in openers(application, scope, people, now).items():

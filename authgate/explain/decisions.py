@@ -1,4 +1,4 @@
-"""What is kept of a decision, by the id on a refused page, in a log line or in `X-Auth-Decision`."""
+"""Stored decisions by their id, which is on a refused page, in a log line or in `X-Auth-Decision`."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def event_of(decision_id: str) -> AuditEvent | None:
     """Return the audit event of a refusal, or None. One query.
 
     Allowed requests, requests to sign in, configuration mistakes, and refusals beyond the sampling limits
-    leave no event.
+    have no event.
     """
     if not is_decision_id(decision_id):
         return None
@@ -25,7 +25,7 @@ def event_of(decision_id: str) -> AuditEvent | None:
 
 
 def described(event: AuditEvent) -> dict[str, str]:
-    """Return the request of an event as fields of the question."""
+    """Return the request of an event as fields of a question."""
     details = event.details if isinstance(event.details, dict) else {}
     texts = {name: str(details.get(name) or "") for name in ("url", "method", "contract")}
     return {

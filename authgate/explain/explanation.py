@@ -1,4 +1,4 @@
-"""Run the check for a described request, and collect why it answers so."""
+"""The explanation of a described request: run the check, and collect the reasons for its answer."""
 
 from __future__ import annotations
 
@@ -43,15 +43,15 @@ ONE_TIME_CODE = "one-time code"
 ENDPOINT = "endpoint"
 
 KEPT = "A" * 43
-"""Stands for the key of a page that the check would keep."""
+"""The placeholder for the key of a page that the check would keep."""
 
 PROVIDER_TOKENS = Tokens(b"(access token)", b"(ID token)", math.inf)
-"""Stands for a provider's tokens. Their length is not known here."""
+"""The placeholder for a provider's tokens. Their length is not known here."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What the check answers to one kind of proxy. `answer` is None if it would do what `step` says."""
+    """The check's answer to one kind of proxy. If the check would do `step` instead, `answer` is None."""
 
     contract: str
     answer: Answer | None
@@ -60,9 +60,9 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """The answer to a question, and why. `decision` is None if the check never asked the rules.
+    """The answer to a question, and its reasons. `decision` is None if the check did not reach the rules.
 
-    `reason` is the machine name of what decided. `target` is None if the request cannot be read.
+    `reason` is the machine name of the deciding reason. `target` is None if the request cannot be read.
     """
 
     question: Question
@@ -85,7 +85,7 @@ class Explanation:
 
 
 class Unsigned:
-    """Stands for the portal's key. An identity that it signs opens nothing."""
+    """The placeholder for the portal's key. No application accepts an identity that it signs."""
 
     def __bool__(self) -> bool:
         return True
@@ -97,21 +97,21 @@ class Unsigned:
 
 
 def placeholder(length: int) -> bytes:
-    """Return zeros in place of random bytes: a decision id or nonce of these is nobody's."""
+    """Return zeros in place of random bytes. No real decision id or nonce consists of them."""
     return bytes(length)
 
 
 def contracts() -> tuple[str, ...]:
-    """Return the names of the contracts that this portal answers."""
+    """Return the names of the contracts that this portal serves."""
     return tuple(urls_of_checks(settings.IKD_OAUTH2_CONTRACT))
 
 
 def explain(
     question: Question, standing: Standing, contract: str, now: float, world: World = PRESENT
 ) -> Explanation:
-    """Return what the check would answer to a person's request at `now`, in Unix time. Nothing is written.
+    """Return the check's answer to a person's request at `now` (Unix time). Nothing is written.
 
-    `world` has the applications and persons, of the present or of a moment in the past.
+    `world` contains the applications and persons of the present or of another moment.
     """
     memory = Memory(loader.gate_settings(), placeholder)
     urls = urls_of_checks(settings.IKD_OAUTH2_CONTRACT)
@@ -137,7 +137,7 @@ def _facts(
 
 
 def _outcome(contract: str, facts: Facts, memory: Memory, world: World) -> Outcome:
-    """Return what the check answers, loading what it lacks as `check_view` does, but nothing that writes."""
+    """Return the check's answer. Load what memory lacks as `check_view` does, but write nothing."""
     while True:
         context = read(facts, memory)
         found = answer(context, memory) if isinstance(context, Context) else context
@@ -180,7 +180,7 @@ def _unread(
     now: float,
     world: World,
 ) -> Explanation:
-    """Return the explanation of a check that ends before its application is known."""
+    """Return the explanation of a check that ends before the application is known."""
     found = outcome.answer
     is_let_in = found is not None and found.status == 200
     refusal = found.refusal if found is not None else None
@@ -237,7 +237,7 @@ def _explained(
 
 
 def _subject(standing: Standing, context: Context) -> Subject | None:
-    """Return who the rules see: nobody, unless the credential counts for this application."""
+    """Return the subject for the rules, or None if the credential does not count for this application."""
     principal = standing.principal("") if standing.has_credential else None
     if principal is None:
         return None

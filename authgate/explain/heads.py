@@ -1,4 +1,4 @@
-"""A request as each kind of proxy describes it to the check."""
+"""The checks that each kind of proxy sends for a request."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ PAGE = [(b"accept", b"text/html"), (b"sec-fetch-mode", b"navigate"), (b"sec-fetc
 SCRIPT = [(b"accept", b"*/*")]
 
 COOKIE = b"explained"
-"""Stands for a gate cookie. No real one has this value."""
+"""The placeholder for a gate cookie. No real cookie has this value."""
 
 TOKEN = new_token().encode("ascii")
-"""Stands for an API token. It is created when this module is loaded and stored nowhere."""
+"""The placeholder for an API token. It is created when this module is imported, and is stored nowhere."""
 
 
 def urls_of_checks(oauth2: str) -> dict[str, str]:
-    """Return the URL of the check by the name of its contract; `oauth2` is IKD_OAUTH2_CONTRACT."""
+    """Return the check URL of each contract, by name. `oauth2` is IKD_OAUTH2_CONTRACT."""
     named = {contract.name: path for path, contract in checks(oauth2).items() if not path.endswith("/")}
     return named | {"envoy": "/authgate/envoy/"}
 
 
 def cookie_for(place: str) -> tuple[bytes, Pairs]:
-    """Return the key of a session at an origin or shared domain, and the header that names it."""
+    """Return the key of a session at an origin or shared domain, and the Cookie header for it."""
     return sha256(COOKIE).digest(), [(b"cookie", gate_name(place) + b"=" + COOKIE)]
 
 
 def token_for() -> tuple[bytes, Pairs]:
-    """Return the key of a program, and the header that names it."""
+    """Return the key of a program, and the Authorization header for it."""
     return token_key(sha256(TOKEN).digest()), [(b"authorization", b"Bearer " + TOKEN)]
 
 

@@ -1,9 +1,8 @@
-"""A moment in the past or future: what Explain reads, rebuilt from the journal.
+"""The data that Explain reads for a moment in the past or future, rebuilt from the journal.
 
-In the future, rows are those of the present, and memberships and rules that end until then have ended.
+For a moment in the future, the rows are today's. Memberships and rules that end before it have ended.
 
-Settings are those of today: the portal's address, which users must have a second factor, and for how long
-one counts.
+Settings are always today's: the portal's address, the users who must have a second factor, and its lifetime.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ PROGRAMS_ARE_OF_TODAY = "programs are of today"
 
 
 class Past:
-    """The state at a moment. Each table is read once. Raise UnknownMoment if the journal does not know it."""
+    """The state at a moment. Reads each table once. Raises UnknownMoment if the journal does not know it."""
 
     def __init__(self, at: datetime) -> None:
         require_known(at)
@@ -86,7 +85,7 @@ class Past:
     def _references(self, about: dict[str, int]) -> References:
         found: References = {"group": {}, "user": {}, "named": {}, "owner": {}, "team": {}}
         for kind in ("group", "user"):
-            # All of them: a rule that moved to another application took its groups along.
+            # Read all rows, because a rule that moved to another application took its groups along.
             for row in self._rows(f"authgate_rule_{kind}s"):
                 found[kind].setdefault(row["rule_id"], []).append(str(row[f"{kind}_id"]))
         for row in self._rows("authgate_application_named_groups", **about):
@@ -131,7 +130,7 @@ class Past:
         return self._usernames.get(user)
 
     def _memberships(self, **about: int) -> list[Row]:
-        """Return the memberships that counted at the moment."""
+        """Return the memberships that were valid at the moment."""
         rows = self._rows("accounts_user_groups", **about)
         return [row for row in rows if row["ends_at"] is None or self._at < row["ends_at"]]
 
@@ -145,7 +144,10 @@ class Past:
         return directory(usernames, names, dict(self._group_names), memberships)
 
     def standing_of(self, person: Person) -> Standing:
-        """Load a person. Raise UnknownPerson, also for a program: API tokens are not in the journal."""
+        """Load a person's credential. Raises UnknownPerson.
+
+        Raises it for programs too, because API tokens are not in the journal.
+        """
         if not person.username:
             return Standing(person)
         if person.token:
@@ -205,14 +207,14 @@ def _fields(row: Row, names: tuple[str, ...]) -> tuple[Any, ...]:
 
 
 def world_at(at: datetime | None) -> World:
-    """Return the state at a moment, of the present for None. Raise UnknownMoment."""
+    """Return the state at a moment; the present for None. Raises UnknownMoment."""
     return PRESENT if at is None else Past(at)
 
 
 def moment_from(text: str) -> datetime:
-    """Return a moment written as in ISO 8601, such as 2026-03-03 09:00. Raise ValueError.
+    """Return a moment from ISO 8601 text, such as 2026-03-03 09:00. Raises ValueError.
 
-    Without an offset it is in the portal's time zone.
+    Without an offset, the text is in the portal's time zone.
     """
     found = datetime.fromisoformat(text.strip())
     return found if is_aware(found) else make_aware(found)

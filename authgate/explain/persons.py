@@ -1,4 +1,4 @@
-"""Who asks: nobody, a user in a browser, or a program with a user's API token. Everything is read only."""
+"""The sender of a request: a visitor, a user in a browser, or a program with an API token. Reads only."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ TOKEN_OPENS_NOTHING = "token opens nothing"  # noqa: S105 (no password)
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who asks. Without a username it is a visitor who is not signed in.
+    """The sender of a request. Without a username, it is a visitor who is not signed in.
 
-    `second_factor` tells whether the sign-in has just had one, no passkey. With `token`, the name of an API
-    token, a program asks.
+    `second_factor` means that the sign-in has just given a second factor other than a passkey. `token` is the
+    name of an API token; then the sender is a program.
     """
 
     username: str = ""
@@ -41,26 +41,26 @@ class Person:
 
 
 class UnknownPerson(ValueError):
-    """The text is NO_SUCH_USER or NO_SUCH_TOKEN."""
+    """There is no such user or token. The message is NO_SUCH_USER or NO_SUCH_TOKEN."""
 
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What the check finds for a person's credential. `note` says why it finds nothing."""
+    """The result of looking up a person's credential. `note` is the reason if it does not count."""
 
     person: Person
     program: Program | None = None
     user: User | None = None
     note: str = ""
     past: Subject | None = None
-    """Who the person was at a moment in the past, as decisions use it. None for the present."""
+    """The subject of decisions at a moment in the past. None for the present."""
 
     @property
     def has_credential(self) -> bool:
         return bool(self.person.username)
 
     def principal(self, place: str) -> Principal | None:
-        """Return what memory would hold for the person's credential at an origin or shared domain."""
+        """Return the principal that memory would hold for the credential at an origin or shared domain."""
         if self.person.token:
             return self.program
         if self.user is None or self.note:
@@ -73,10 +73,10 @@ class Standing:
 
 
 def standing_of(person: Person) -> Standing:
-    """Load a person as of now. Raise UnknownPerson."""
+    """Load a person's present credential. Raises UnknownPerson."""
     if not person.username:
         return Standing(person)
-    if "\0" in person.username:  # which PostgreSQL refuses to look for
+    if "\0" in person.username:  # PostgreSQL refuses to search for it
         raise UnknownPerson(NO_SUCH_USER)
     users = get_user_model()._default_manager.annotate(strict=in_strict_group("pk"))
     user = users.filter(username__iexact=person.username).first()

@@ -14,8 +14,8 @@ LONGEST_METHOD = 32
 class Question(NamedTuple):
     """A request to an application. `scheme`, `authority` and `uri` are as a browser sends them.
 
-    `method` is as typed: methods are case-sensitive (RFC 9110, section 9.1). `query` is that of the check's
-    own URL in the proxy's configuration. `navigates` tells whether a browser opens a page.
+    `method` is as typed, because methods are case-sensitive (RFC 9110, section 9.1). `query` is the query of
+    the check URL in the proxy's configuration. `navigates` means that a browser opens a page.
     """
 
     scheme: str
@@ -36,7 +36,7 @@ class Question(NamedTuple):
 
 
 class BadQuestion(ValueError):
-    """A description that is no request. `field` and `fault` say what is wrong with it."""
+    """The description is not a valid request. `field` and `fault` name the mistake."""
 
     def __init__(self, field: str, fault: str) -> None:
         super().__init__(f"{field}: {fault}")
@@ -46,9 +46,9 @@ class BadQuestion(ValueError):
 def question_from(
     url: str, *, method: str = "GET", client: str = "192.0.2.1", query: str = "", navigates: bool = True
 ) -> Question:
-    """Return the request that a browser sends for a typed address. Raise BadQuestion.
+    """Return the request that a browser sends for a typed URL. Raises BadQuestion.
 
-    Without a scheme it is https. The fragment is cut, and characters outside ASCII are percent-encoded.
+    Without a scheme, it is https. The fragment is removed, and characters outside ASCII are percent-encoded.
     """
     scheme, authority, uri = _parts(url.strip())
     if not method or len(method) > LONGEST_METHOD or not method.isascii() or not method.isprintable():
@@ -84,4 +84,4 @@ def _parts(url: str) -> tuple[str, str, str]:
 
 
 _ASCII = "".join(map(chr, range(0x80)))
-"""Left as typed: what a proxy reads in several ways must be explained as it was sent."""
+"""Characters that stay as typed, because proxies may read their encoded form differently."""

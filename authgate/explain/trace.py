@@ -1,7 +1,6 @@
-"""How a decision is made: the result of `decide` for each path variant and each rule alone.
+"""The trace of a decision: the result of `decide` for each path variant and for each rule alone.
 
-There is no second implementation of the rules here. `decide` answers about an application that holds
-only the part in question.
+The rules are not implemented a second time here. `decide` gets an application with only the part in question.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ Scopes = dict[tuple[str, bool], Scope]
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """A way to read a path, the scope that it falls under, and the verdict there. None is "no rule"."""
+    """A path variant, the scope that covers it, and the verdict there. A scope of None means "no rule"."""
 
     path: str
     scope: Scope | None
@@ -29,7 +28,7 @@ class Variant:
 
 @dataclass(frozen=True, slots=True)
 class TracedRule:
-    """A rule, whether its scope decides, and what it lacks to admit, in the order of the check."""
+    """A rule, whether its scope decides, and the criteria that fail, in the order of the check."""
 
     rule: int
     path: str
@@ -42,9 +41,9 @@ class TracedRule:
 def variants_of(
     application: Application, target: Target, subject: Subject | None, now: float
 ) -> tuple[Variant, ...]:
-    """Return the variants of the path. Of several with the same scope and verdict, return the first only.
+    """Return the path variants. If several have the same scope and verdict, return only the first.
 
-    Empty if the path cannot be read safely. If the contract tells no path, each scope counts.
+    Return none if the path cannot be read safely. If the contract sends no path, return each scope.
     """
     if target.path is None:
         every = _each_scope(application, target, subject, now)
@@ -104,7 +103,7 @@ def _alone(application: Application, scopes: Scopes) -> Application:
 def rules_of(
     application: Application, target: Target, subject: Subject | None, now: float
 ) -> tuple[TracedRule, ...]:
-    """Return every rule of an application, those of deciding scopes first."""
+    """Return all rules of an application. Rules of deciding scopes come first."""
     deciding = {id(variant.scope) for variant in variants_of(application, target, subject, now)}
     traced: dict[tuple[int, str, bool], TracedRule] = {}
     for scope in (*application.scopes.values(), *application.folded.values()):
@@ -131,7 +130,7 @@ RELAXED: dict[str, dict[str, Any]] = {
 def _lacking(
     application: Application, rule: Rule, target: Target, subject: Subject | None, now: float
 ) -> tuple[Verdict, tuple[str, ...]]:
-    """Return the verdict of a rule that stands alone, and each criterion that fails, the first one first."""
+    """Return the verdict of a single rule, and the criteria that fail, in the order of the check."""
     first: Verdict | None = None
     lacking: list[str] = []
     while True:

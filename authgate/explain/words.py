@@ -1,4 +1,4 @@
-"""An explanation in the reader's language, and as values for JSON."""
+"""Texts of an explanation in the reader's language, and its values for JSON."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ from authgate.models import JournalGap, Rule
 User = get_user_model()
 
 NAMED = 20
-"""Names of groups and users in one sentence; an ellipsis stands for more."""
+"""Names of groups and users in one sentence, at most. An ellipsis replaces the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuleLine:
-    """A rule on the result page: `wanted` are sentences about what would have to be true."""
+    """A rule on the result page. `wanted` contains sentences about the criteria that must be met."""
 
     traced: TracedRule
     who: str
@@ -88,7 +88,7 @@ STEPS = (ONE_TIME_CODE, ENDPOINT, "the portal's own pages")
 
 
 def person_words(explanation: Explanation) -> str:
-    """Return who asks."""
+    """Return a description of the person who sends the request."""
     person = explanation.standing.person
     if not person.username:
         return _("a visitor who is not signed in")
@@ -103,7 +103,7 @@ def person_words(explanation: Explanation) -> str:
 
 
 def note_words(note: str) -> str:
-    """Return why a person's credential counts for nothing, "" if it counts."""
+    """Return why a person's credential does not count; empty if it counts."""
     return {
         DISABLED: _(
             "The user is disabled. The user's sessions are invalid, so the portal treats the user as a "
@@ -121,7 +121,7 @@ def note_words(note: str) -> str:
 
 
 def fault_words(problem: BadQuestion) -> str:
-    """Return what is wrong with a field of the question."""
+    """Return the text about a mistake in a field of the question."""
     return {
         "userinfo": _("Remove the part before @. Browsers do not send it."),
         "scheme": _("Enter an address that begins with https:// or http://."),
@@ -144,7 +144,7 @@ def unknown_person_words(problem: str) -> str:
 
 
 def unknown_moment_words(problem: UnknownMoment) -> str:
-    """Return why the journal cannot say what was at a moment."""
+    """Return the reason why the journal does not know the state at a moment."""
     sentences = {
         "future": _("This moment is too far in the future."),
         JournalGap.BEGINNING: _("The journal did not exist yet."),
@@ -162,7 +162,7 @@ def unknown_moment_words(problem: UnknownMoment) -> str:
 
 
 def lines_of(explanation: Explanation) -> list[RuleLine]:
-    """Return each rule with what would have to be true for it to admit. Three queries."""
+    """Return all rules with the criteria that must be met. Three queries."""
     rows = explanation.world.rules({traced.rule for traced in explanation.rules})
     return [_line(traced, rows[traced.rule]) for traced in explanation.rules if traced.rule in rows]
 
@@ -174,7 +174,7 @@ def _line(traced: TracedRule, named: NamedRule) -> RuleLine:
 
 
 def who_words(named: NamedRule) -> str:
-    """Return for whom a rule is, with the names of its groups and users."""
+    """Return the people that a rule admits, with the names of its groups and users."""
     if named.row.who != Rule.Who.CHOSEN:
         return str(named.row.get_who_display())
     return _named([*named.groups, *named.users]) or str(_("no group and no user"))
@@ -218,7 +218,7 @@ def path_words(path: str, exact: bool) -> str:
 
 
 def body_kind(found: Answer) -> str:
-    """Return the media type of an answer's body, "" for an empty one."""
+    """Return the media type of an answer's body; empty without a body."""
     if not found.body:
         return ""
     return dict(found.headers).get(b"content-type", b"").partition(b";")[0].decode("ascii")
@@ -229,7 +229,7 @@ def header_pairs(found: Answer) -> list[tuple[str, str]]:
 
 
 def group_names(explanation: Explanation) -> list[str]:
-    """Return the user's groups by name, each with the end of the membership. One query."""
+    """Return the names of the user's groups, with the ends of the memberships. One query."""
     return sorted(explanation.world.groups_of(explanation.standing))
 
 
@@ -326,7 +326,7 @@ def as_text(explanation: Explanation) -> str:
 
 
 def rule_state(line: RuleLine) -> str:
-    """Return what became of a rule."""
+    """Return the result of a rule: whether it admits, or does not apply."""
     if not line.traced.decides:
         return _("Another path decides.")
     return line.first or _("Admits the request.")

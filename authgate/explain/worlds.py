@@ -1,4 +1,4 @@
-"""What Explain reads: the present from the database, or another moment from the journal."""
+"""The data that Explain reads: the present from the database, or another moment from the journal."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class NamedRule:
 
 
 class World(Protocol):
-    """Applications, rules and persons as they are or were. `at` is None for the present."""
+    """Applications, rules and persons at a moment. `at` is None for the present."""
 
     at: datetime | None
 
@@ -42,20 +42,20 @@ class World(Protocol):
         """Return active users, groups and memberships."""
 
     def standing_of(self, person: Person) -> Standing:
-        """Load a person. Raise UnknownPerson."""
+        """Load a person's credential. Raises UnknownPerson."""
 
     def username_of(self, user: int) -> str | None:
-        """Return a user's name, also if the user is disabled; None without such a user."""
+        """Return a user's name, even if the user is disabled; None if there is no such user."""
 
     def rules(self, ids: Collection[int]) -> dict[int, NamedRule]:
         """Return rules by their ids, with the names of their groups and users."""
 
     def groups_of(self, standing: Standing) -> list[str]:
-        """Return the names of a person's groups, each with the end of the membership."""
+        """Return the names of a person's groups, with the ends of the memberships."""
 
 
 class Present:
-    """The present. Each method asks the database."""
+    """The present. Each method queries the database."""
 
     at: datetime | None = None
 

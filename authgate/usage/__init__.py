@@ -1,7 +1,7 @@
-"""What real requests say about rules: how often they are used, by whom, and what another rule would change.
+"""The use of rules by real requests: how often, by whom, and what another rule would change.
 
 * `requests`: the counts that workers write, by application, rule, method, person and day.
 * `tightening`: access that nobody used.
-* `removals`: removes just that access.
-* `trials`: what rules that only watch would have done.
+* `removals`: the removal of that access.
+* `trials`: the decisions that rules which only watch would have made.
 """

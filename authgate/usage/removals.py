@@ -1,6 +1,6 @@
-"""Removes access that nobody used: exactly what one finding of `tightening` names.
+"""The removal of access that nobody used: exactly the access that one finding of `tightening` names.
 
-Who may do that, and whom it affects, is not decided here.
+The caller tests permissions and shows who is affected.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from authgate.usage.tightening import GROUP_OF_RULE, PEOPLE, RULE, Finding, find
 from authgate.worker import loader
 
 ROWS_LIMIT = MOST_ENTRIES
-"""Rows that one removal deletes at most, so that the journal can take it back as one change."""
+"""Rows that one removal deletes at most, so that the journal can undo it as one change."""
 
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What is removed for a finding: a rule, groups of rules, users of rules, and memberships.
+    """The rows to remove for a finding: a rule, groups of rules, users of rules, and memberships.
 
-    Each is a pair of ids: rule and group, rule and user, group and user. `left` counts people for whom there
-    was no room, `kept` those whom the requester may not change.
+    Each is a pair of ids: rule and group, rule and user, group and user. `left` counts people beyond
+    ROWS_LIMIT. `kept` counts people that the requester may not change.
     """
 
     finding: Finding
@@ -50,7 +50,7 @@ class Removal:
 
 
 def find(application: int, kind: str, rule: int, group: int, since: date) -> tuple[Finding, Directory] | None:
-    """Return a finding as it is now, with all people; None if the access was used meanwhile."""
+    """Return the present state of a finding, with all people; None if the access was used meanwhile."""
     compiled = loader.load_one(application)
     if compiled is None:
         return None
@@ -64,14 +64,14 @@ def find(application: int, kind: str, rule: int, group: int, since: date) -> tup
 
 
 def removal_of(finding: Finding, people: Directory, may_change: Callable[[int], bool]) -> Removal:
-    """Return what is removed for a finding. Users for whom `may_change` is false keep what they have."""
+    """Return the rows to remove for a finding. A user keeps access if `may_change` is false for the user."""
     if finding.kind == RULE:
         return Removal(finding, rule=finding.rule)
     if finding.kind == GROUP_OF_RULE:
         return Removal(finding, groups=((finding.rule, finding.group),))
     users: list[tuple[int, int]] = []
     memberships: list[tuple[int, int]] = []
-    ways = _ways_in(finding, people)
+    ways = _grants_by_user(finding, people)
     left = kept = 0
     for person in sorted(finding.people, key=lambda key: people.users[key]):
         direct, by_group = ways.get(person, (set(), set()))
@@ -85,8 +85,8 @@ def removal_of(finding: Finding, people: Directory, may_change: Callable[[int], 
     return Removal(finding, users=tuple(users), memberships=tuple(memberships), left=left, kept=kept)
 
 
-def _ways_in(finding: Finding, people: Directory) -> dict[int, tuple[set[int], set[int]]]:
-    """Return by user the rules that name them, and their groups in rules."""
+def _grants_by_user(finding: Finding, people: Directory) -> dict[int, tuple[set[int], set[int]]]:
+    """Return the rules that name each user, and each user's groups in rules, by user."""
     found: dict[int, tuple[set[int], set[int]]] = {}
     for scope in scopes_of(finding.application):
         for user, reasons in openers(finding.application, scope, people, time.time()).items():
@@ -97,7 +97,7 @@ def _ways_in(finding: Finding, people: Directory) -> dict[int, tuple[set[int], s
 
 
 def remove(removal: Removal) -> None:
-    """Delete the rows. The caller has a transaction, and the permissions."""
+    """Delete the rows. The caller must be in a transaction, and must have tested the permissions."""
     note_revocation()
     Application.objects.select_for_update().get(pk=removal.finding.application.id)
     if removal.rule:

@@ -1,6 +1,6 @@
-"""The counts of real requests, for whatever asks how an application is used.
+"""The counts of real requests, for all pages about the use of applications.
 
-Workers write them every 15 seconds (`authgate/worker/usage.py`). A day is one of the portal's time zone.
+Workers write them every 15 seconds (`authgate/worker/usage.py`). Days are in the portal's time zone.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ __all__ = ["NOBODY", "NO_RULE_ID", "Count", "counts", "last_use", "last_uses", "
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many requests were allowed, refused, or asked for a sign-in or a second factor.
+    """The numbers of requests that were allowed, refused, or asked for a sign-in or a second factor.
 
-    `person` is a user's id, or NOBODY. `rule` is the one that admitted, or the first of those that did not;
+    `person` is a user's id, or NOBODY. `rule` is the rule that admitted, or the first rule that did not;
     NO_RULE_ID if no rule covers the path.
     """
 
@@ -39,17 +39,17 @@ class Count:
 
 
 def kept_days() -> int:
-    """Return for how many days counts are kept."""
+    """Return the number of days for which counts are kept."""
     return int(settings.IKD_KEEP_REQUEST_COUNTS // 86_400)
 
 
 def first_kept_day() -> date:
-    """Return the first day whose counts are kept. Earlier ones are deleted."""
+    """Return the first day for which counts are kept. Earlier counts are deleted."""
     return timezone.localdate() - timedelta(days=kept_days())
 
 
 def counted_since() -> date | None:
-    """Return the first day with a count, None if nothing was counted yet. One query."""
+    """Return the first day with a count, or None if nothing was counted yet. One query."""
     found: date | None = RequestCount.objects.aggregate(first=Min("day"))["first"]
     return found
 
@@ -62,7 +62,7 @@ def counts(
     person: int | None = None,
     rules: Collection[int] | None = None,
 ) -> Iterator[Count]:
-    """Yield the counts of a period, both days included. One query, read as it comes."""
+    """Yield the counts of a period, including both days. One query, streamed."""
     found = _counts(since, until, application, person, rules)
     fields = ("application_id", "person", "rule", "method", "day", "allowed", "refused", "asked")
     for row in found.values_list(*fields).iterator():
@@ -72,7 +72,7 @@ def counts(
 def totals_by_rule(
     since: date, until: date | None = None, *, application: int | None = None, person: int | None = None
 ) -> dict[int, tuple[int, int, int]]:
-    """Return by rule how many requests were allowed, refused and asked. One query."""
+    """Return the numbers of requests that were allowed, refused and asked, by rule. One query."""
     found = _counts(since, until, application, person, None).order_by().values("rule")
     summed = found.annotate(Sum("allowed"), Sum("refused"), Sum("asked"))
     fields = ("rule", "allowed__sum", "refused__sum", "asked__sum")
@@ -82,7 +82,7 @@ def totals_by_rule(
 def last_uses(
     *, application: int | None = None, person: int | None = None, since: date | None = None
 ) -> dict[tuple[int, int, int], date]:
-    """Return by (application, person, rule) the last day on which the rule let the person in. One query.
+    """Return the last day on which a rule admitted a person, by (application, person, rule). One query.
 
     Visitors who are not signed in are left out.
     """
@@ -93,14 +93,14 @@ def last_uses(
 
 
 def last_use(person: int, application: int) -> date | None:
-    """Return the last day on which a person was let into an application, or None. One query."""
+    """Return the last day on which an application admitted a person, or None. One query."""
     found = RequestCount.objects.filter(person=person, application=application, allowed__gt=0)
     last: date | None = found.aggregate(last=Max("day"))["last"]
     return last
 
 
 def forget_person(person: int) -> None:
-    """Delete the counts of a user who is deleted."""
+    """Delete the counts of a deleted user."""
     RequestCount.objects.filter(person=person).delete()
     TrialCount.objects.filter(person=person).delete()
 

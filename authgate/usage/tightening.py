@@ -1,4 +1,4 @@
-"""Access that real requests did not use: rules, groups and people that rules could do without."""
+"""Access that no real request used: rules, groups and people that administrators could remove."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from authgate.explain.access import DIRECT, GROUP, Directory, openers, scopes_of
 RULE, GROUP_OF_RULE, PEOPLE = "rule", "group", "people"
 
 LastUses = Mapping[tuple[int, int, int], date]
-"""The last day by application, person and rule. See `requests.last_uses`."""
+"""The last day of use, by application, person and rule. See `requests.last_uses`."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
     """Access that nobody used.
 
-    RULE: a rule let nobody in. GROUP_OF_RULE: no member of a group used the path of a rule that names the
-    group. PEOPLE: some people whom rules name, or their groups, never opened the application.
+    RULE: a rule admitted nobody. GROUP_OF_RULE: a rule names a group, and no member of it used the rule's
+    path. PEOPLE: rules name people, directly or by groups, who never opened the application.
     """
 
     kind: str
@@ -38,7 +38,7 @@ def findings(
     uses: LastUses,
     now: float,
 ) -> Iterator[Finding]:
-    """Yield what could be tightened. `allowed` are allowed requests by rule, `now` is Unix time.
+    """Yield all unused access. `allowed` counts allowed requests by rule. `now` is Unix time.
 
     Disabled applications are left out.
     """
@@ -82,7 +82,7 @@ def _in_application(
 def _groups(
     application: Application, scope: Scope, rule: Rule, people: Directory, users: set[int]
 ) -> Iterator[Finding]:
-    """Yield the groups of a rule that have members, none of whom used the path."""
+    """Yield the groups of a rule that have members, if no member used the path."""
     for group in sorted(rule.groups) if rule.who is Who.CHOSEN else ():
         members = people.members.get(group, frozenset())
         if members and not members & users:

@@ -1,4 +1,4 @@
-"""What rules that only watch would have done to real requests."""
+"""The decisions that rules which only watch would have made about real requests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DIFFERENT = (Change.REFUSED, Change.ASKED, Change.ADMITTED)
 
 @dataclass(slots=True)
 class People:
-    """How many requests of each person a rule would have changed in one way, and of visitors."""
+    """The numbers of requests, by person and for visitors, that a rule would have changed in one way."""
 
     requests: dict[int, int] = field(default_factory=dict)
     of_visitors: int = 0
@@ -27,7 +27,7 @@ class People:
 
 @dataclass(slots=True)
 class Result:
-    """What a rule would have done since it was saved as it is. `since` is None without any request."""
+    """The results of a rule since it was last changed. `since` is None if there was no request."""
 
     since: date | None = None
     changes: dict[str, People] = field(default_factory=lambda: {each.value: People() for each in Change})
@@ -49,12 +49,12 @@ class Result:
 
     @property
     def people(self) -> int:
-        """Return how many people sent the compared requests."""
+        """Return the number of people who sent the compared requests."""
         return len({person for each in (Change.NONE, *DIFFERENT) for person in self.of(each).requests})
 
 
 def results(application: int) -> dict[int, Result]:
-    """Return by rule what the rules of an application that only watch would have done. Four queries."""
+    """Return the results of an application's rules that only watch, by rule. Four queries."""
     versions = {trial.rule: trial.version for trial in loader.load_trials([application])}
     found = {rule: Result() for rule in versions}
     rows = TrialCount.objects.filter(rule__in=versions).order_by("day")
