@@ -87,7 +87,18 @@ def close_stale() -> None:
 
 
 def _note_opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    connection.opened_at = _origin_of(connection)  # type: ignore[attr-defined]
+    """Record what a new connection belongs to, and the write-ahead log that it uses.
+
+    Its first read creates the log if there is none. If the next look recorded the log instead, the file could
+    be replaced before it, and SQLite would replay the log into the new file.
+    """
+    origin = _origin_of(connection)
+    connection.opened_at = origin  # type: ignore[attr-defined]
+    if connection.vendor == "sqlite":
+        connection.connection.execute("PRAGMA schema_version").fetchone()
+        with _Seen.lock:
+            if _Seen.file == origin[1]:
+                _Seen.wal = _number(_beside(_path(connection), "-wal"))
 
 
 def _origin_of(connection: BaseDatabaseWrapper) -> tuple[int, File | None]:

@@ -136,6 +136,10 @@ def path_of_database() -> Path:
     return Path(connection.settings_dict["NAME"])
 
 
+def log_of_database() -> Path:
+    return path_of_database().with_name(f"{path_of_database().name}-wal")
+
+
 def moved(backup: Path) -> None:
     backup.replace(path_of_database())
 
@@ -182,6 +186,23 @@ def test_what_is_written_after_a_file_was_moved_in_is_in_that_file(
         assert other.execute("PRAGMA integrity_check").fetchone() == ("ok",)
     assert digest_of(cookie) in digests
     assert len(digests) == 3
+
+
+@on_sqlite
+def test_a_log_that_began_after_the_last_look_is_not_replayed(people: Cast, backup: Path) -> None:
+    connection.close()
+    stale_connections.close_stale()
+    assert not log_of_database().exists()
+    cookie = signed_in(people.alice)
+    assert log_of_database().stat().st_size
+    moved(backup)
+
+    stale_connections.close_stale()
+
+    assert loader.load_session(digest_of(cookie)) is None
+    assert loader.load_session(digest_of(people.alice_cookie)) is not None
+    with connection.cursor() as cursor:
+        assert cursor.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
 @on_sqlite
