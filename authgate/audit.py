@@ -67,6 +67,6 @@ def printable(text: str, length: int) -> str:
 def _line(event: AuditEvent) -> dict[str, Any]:
     """Return an event for the log. Of a change, the log gets the names of fields, not their values."""
     fields = ("actor", "subject", "application", "reason", "address")
-    told = {name: getattr(event, name) for name in fields if getattr(event, name)}
+    shown = {name: getattr(event, name) for name in fields if getattr(event, name)}
     details = {name: value for name, value in event.details.items() if name != "values"}
-    return {"at": event.at.isoformat(), **told, **details}
+    return {"at": event.at.isoformat(), **shown, **details}

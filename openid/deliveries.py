@@ -25,7 +25,7 @@ from accounts.upstreams.errors import ProviderError
 from accounts.upstreams.http_client import fetch
 from authgate.audit import record
 from authgate.prepared import PreparedLookup
-from authgate.worker import stale_connections, written
+from authgate.worker import stale_connections, write_watch
 from openid import keys, sweep, triggers
 from openid.models import LogoutDelivery
 from openid.protocol import signed
@@ -204,7 +204,7 @@ def start() -> None:
     threading.Thread(target=_run, name="ikd-openid", daemon=True).start()
 
 
-def _wait(watch: written.Written, seconds: float) -> bool:
+def _wait(watch: write_watch.WriteWatch, seconds: float) -> bool:
     """Wait for a write. If none comes soon, close the connection to PostgreSQL while waiting."""
     if seconds > SWEEP_EVERY and connection.vendor == "postgresql":
         if watch.wait(SWEEP_EVERY):
@@ -215,7 +215,7 @@ def _wait(watch: written.Written, seconds: float) -> bool:
 
 
 def _run() -> None:
-    rounds, watch, pause = Rounds(), written.watch(triggers.missing), ROUND_EVERY
+    rounds, watch, pause = Rounds(), write_watch.watch(triggers.missing), ROUND_EVERY
     while True:
         is_written = _wait(watch, pause)
         try:

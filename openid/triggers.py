@@ -1,6 +1,6 @@
 """Database triggers that end grants with their sign-ins and queue notifications to clients.
 
-On PostgreSQL, other triggers wake the process that sends the notifications (`authgate/worker/written.py`).
+On PostgreSQL, other triggers wake the process that sends notifications (`authgate/worker/write_watch.py`).
 
 Triggers also run for raw SQL, cascades and `QuerySet.update`. No look-up relies on them: tokens of an ended
 sign-in are refused anyway. The queued notifications only end the client's own session.
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from django.db import connections
 
 from authgate.database_triggers import installed
-from authgate.worker.written import CHANNEL
+from authgate.worker.write_watch import CHANNEL
 
 TABLES = {"authgate_signin", "authgate_change", "openid_grant", "openid_client", "openid_logoutdelivery"}
 ENDS = "OLD.ended_at IS NULL AND NEW.ended_at IS NOT NULL"

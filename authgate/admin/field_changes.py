@@ -52,15 +52,15 @@ def _changed_fields(form: Any, secret_fields: Collection[str]) -> list[Change]:
 
 def _change(form: Any, name: str, secret_fields: Collection[str]) -> Change:
     field = form.fields[name]
-    told: Change = {"field": name, "label": str(field.label or "")}
+    entry: Change = {"field": name, "label": str(field.label or "")}
     if _is_secret(form, name, secret_fields):
-        return told
+        return entry
     old, new = form.initial.get(name, field.initial), form.cleaned_data.get(name)
     if isinstance(field, forms.ModelMultipleChoiceField):
-        return told | _difference(field, old, new)
+        return entry | _difference(field, old, new)
     if isinstance(field, forms.ModelChoiceField) and field.queryset is not None and old:
         old = field.queryset.filter(pk=getattr(old, "pk", old)).first()
-    return told | {"old": _value(old), "new": _value(new)}
+    return entry | {"old": _value(old), "new": _value(new)}
 
 
 def _is_secret(form: Any, name: str, secret_fields: Collection[str]) -> bool:

@@ -94,7 +94,7 @@ def _by_name(before: State, after: State) -> list[int]:
 
 @dataclass(frozen=True, slots=True)
 class _DirectoryChange:
-    """Users who are active in one state only, and groups whose members differ."""
+    """Users who are active in one state only, and groups with different members."""
 
     users: Set[int]
     groups: Set[int]

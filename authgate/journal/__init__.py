@@ -1,5 +1,5 @@
-"""The journal: every change of what access depends on, as the rows before and after it.
+"""The journal: all changes of rows that access depends on, with the rows before and after each.
 
-`tables` says which columns it has, `triggers` writes it, `actor` names the author of a change, `states`
-reads it at a moment, and `undo` takes a change back.
+`tables` lists its columns, `triggers` writes it, `actor` names the author of a change, `states` returns the
+rows at a moment, and `undo` undoes a change.
 """

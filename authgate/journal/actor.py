@@ -1,8 +1,8 @@
-"""Who makes a change, for the journal. The database learns it just before a statement that writes.
+"""The author of a change, for the journal. The database receives it just before each writing statement.
 
-PostgreSQL keeps it in a setting of the transaction, SQLite in a row that goes again after the statement. So
-neither can pass it on to the changes of others. On SQLite, an INSERT outside of a transaction has no author,
-as its rows may still be on their way when the row has to go.
+PostgreSQL stores the author in a setting of the transaction. SQLite stores it in a row that is deleted after
+the statement. So a change never gets the author of another. On SQLite, an INSERT outside of a transaction has
+no author, because its result may still be open when that row must be deleted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from django.http import HttpRequest, HttpResponse
 from authgate.journal.tables import CONTEXT, TABLES
 
 THE_PORTAL = "the portal"
-"""The author where no user is signed in. No username has a space."""
+"""The author if no user is signed in. No username contains a space."""
 
 _WRITES = re.compile(
     rf"\s*(?:INSERT\s+(?:OR\s+\w+\s+)?INTO|UPDATE|DELETE\s+FROM)\s+"
@@ -36,7 +36,7 @@ _JOURNALS_NOTHING = re.compile(
         for table, columns in _LEFT_OUT.items()
     )
 )
-"""A change of columns that the journal leaves out, such as the last sign-in of a user."""
+"""Matches a change of columns that are not in the journal, such as a user's last sign-in."""
 
 _INSERTS = re.compile(r"\s*INSERT", re.IGNORECASE)
 
@@ -52,7 +52,7 @@ _acting: ContextVar[_Acting | None] = ContextVar("journal_actor", default=None)
 
 @contextmanager
 def acting(name: Callable[[], str]) -> Iterator[None]:
-    """Name the author of all changes in this block. `name` is called when a change is made."""
+    """Set the author of all changes in the `with` block. `name` is called when a change is made."""
     token = _acting.set(_Acting(name))
     try:
         yield
@@ -62,7 +62,7 @@ def acting(name: Callable[[], str]) -> Iterator[None]:
 
 @contextmanager
 def nobody_acting() -> Iterator[None]:
-    """Name no author in this block, as for migrations that first create the journal."""
+    """Set no author in the `with` block. Migrations need this before they have created the journal."""
     token = _acting.set(None)
     try:
         yield
@@ -71,14 +71,14 @@ def nobody_acting() -> Iterator[None]:
 
 
 def acting_as_command(arguments: list[str]) -> AbstractContextManager[None]:
-    """Name a management command as the author of its changes, but not `migrate`: it creates the journal."""
+    """Set a management command as the author of its changes. `migrate` has none: it creates the journal."""
     if arguments[:1] == ["migrate"]:
         return nullcontext()
     return acting(lambda: " ".join(["manage.py", *arguments[:1]]))
 
 
 class JournalMiddleware:
-    """Name the signed-in user as the author of a request's changes."""
+    """Sets the signed-in user as the author of a request's changes."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponse]) -> None:
         self.get_response = get_response
@@ -89,12 +89,14 @@ class JournalMiddleware:
 
 
 def watch(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    """Send the author of each change to the database of a connection. For the signal `connection_created`."""
-    if _tell not in connection.execute_wrappers:
-        connection.execute_wrappers.append(_tell)
+    """Send the author of each change to a connection's database. Receives the signal `connection_created`."""
+    if _send_author not in connection.execute_wrappers:
+        connection.execute_wrappers.append(_send_author)
 
 
-def _tell(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]) -> Any:
+def _send_author(
+    execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: dict[str, Any]
+) -> Any:
     acts = _acting.get()
     if acts is None or not isinstance(sql, str) or not _WRITES.match(sql) or _JOURNALS_NOTHING.match(sql):
         return execute(sql, params, many, context)

@@ -1,4 +1,4 @@
-"""The state from which the journal begins, and changes that were made while triggers were missing."""
+"""The first entries of the journal, and entries for changes that were made while triggers were missing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from authgate.models import JournalEntry, JournalGap
 
 
 def open_gap(using: str) -> None:
-    """Note that triggers are missing from now on, until `catch_up` runs."""
+    """Open a gap: triggers are missing from now on, until `catch_up` runs."""
     if JournalEntry.objects.using(using).exists():
         JournalGap.objects.using(using).get_or_create(
             reason=JournalGap.MIGRATION, until=None, defaults={"since": timezone.now()}
@@ -23,9 +23,9 @@ def open_gap(using: str) -> None:
 
 
 def catch_up(using: str, *, were_triggers_missing: bool) -> None:
-    """Write an entry for each row that is not as the journal has it last.
+    """Write an entry for each row that differs from its last entry in the journal.
 
-    Moments while triggers were missing become unknown if rows differ.
+    If rows differ and triggers were missing, the state in that period is not known.
     """
     entries, gaps = JournalEntry.objects.using(using), JournalGap.objects.using(using)
     with transaction.atomic(using):
@@ -41,7 +41,7 @@ def catch_up(using: str, *, were_triggers_missing: bool) -> None:
 
 
 def _catch_up_table(using: str, table: Table, *, is_first: bool) -> int:
-    """Return the number of entries written for a table."""
+    """Write the entries for a table, and return their number."""
     vendor = connections[using].vendor
     is_sqlite = vendor == "sqlite"
     row = (row_on_sqlite if is_sqlite else row_on_postgresql)(table, "t")
@@ -74,9 +74,9 @@ def _catch_up_table(using: str, table: Table, *, is_first: bool) -> int:
 
 
 def _differs(table: Table, row: str, is_sqlite: bool) -> str:
-    """Return SQL for "the journal's last row `l` is not the row `t`".
+    """Return SQL for "the journal's last row `l` differs from the row `t`".
 
-    A column that the entry lacks had its default.
+    If the entry lacks a column, its value was the default.
     """
     defaults = json.dumps(defaults_of(table.name)).replace("'", "''")
     if not is_sqlite:

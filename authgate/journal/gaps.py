@@ -1,4 +1,4 @@
-"""Times of which the journal does not know every change."""
+"""Gaps: periods in which the journal lacks changes."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from django.utils import timezone
 from authgate.models import AuditEvent, JournalEntry, JournalGap
 
 LAST_YEAR = 9998
-"""Dates end with the next one, and with it some time zones."""
+"""The last year of a known moment. Dates end with the next year, and time zones shift them."""
 
 
 class UnknownMoment(ValueError):
     """The journal does not know the state at a moment.
 
-    `reason` is one of JournalGap's reasons, or "future" if no calendar has it. `until` is when it knows the
-    state again, or None.
+    `reason` is one of JournalGap's reasons, or "future" for a moment beyond LAST_YEAR. `until` is the time
+    from which the journal knows the state again, or None.
     """
 
     def __init__(self, reason: str, until: datetime | None) -> None:
@@ -28,7 +28,7 @@ class UnknownMoment(ValueError):
 def require_known(at: datetime) -> None:
     """Raise UnknownMoment unless the journal knows every change until a moment.
 
-    Nobody knows the changes to come, so a moment in the future is as known as the present.
+    For a moment in the future, it must know every change until the present.
     """
     if at.year > LAST_YEAR:
         raise UnknownMoment("future", None)
@@ -43,7 +43,7 @@ def require_known(at: datetime) -> None:
 
 
 def note_restored() -> None:
-    """Note that the state since the newest row of the backup until now is not known."""
+    """Record a gap from the newest entry of a restored backup until now."""
     moments = [model.objects.aggregate(newest=Max("at"))["newest"] for model in (JournalEntry, AuditEvent)]
     newest = max(filter(None, moments), default=None)
     JournalGap.objects.create(since=newest, until=timezone.now(), reason=JournalGap.RESTORED)

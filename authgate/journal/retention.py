@@ -1,4 +1,4 @@
-"""Deletes old entries of the journal, without what later moments are rebuilt from."""
+"""The deletion of old entries of the journal, except those from which later moments are rebuilt."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from authgate.models import JournalEntry, JournalGap
 
 
 def delete(before: datetime, batch: int) -> int:
-    """Delete entries that no moment since `before` needs, at most `batch`. Return their number.
+    """Delete at most `batch` entries that no moment since `before` needs. Return their number.
 
-    The newest entry of each row stays, however old it is, unless it says that the row was deleted. Older
-    entries of a row go first, so that none of them becomes its newest.
+    The newest entry of each row stays at any age, unless it is a deletion. Older entries of a row are deleted
+    first, so that none of them becomes the row's newest.
     """
     newer = JournalEntry.objects.filter(
         table_name=OuterRef("table_name"), key=OuterRef("key"), pk__gt=OuterRef("pk"), at__lt=before

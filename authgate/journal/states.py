@@ -1,4 +1,4 @@
-"""Rows as they were at a moment, rebuilt from the journal."""
+"""The rows of tables at a moment, rebuilt from the journal."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ TICK = timedelta(microseconds=1)
 
 
 def rows_at(at: datetime, table: str, **about: int) -> list[Row]:
-    """Return the rows of a table at a moment, by column. Two queries in one.
+    """Return the rows of a table at a moment, as dicts by column. One query, combined from two.
 
-    `about` limits them to rows that ever were about a person, a team or an application.
+    `about` limits them to rows that at any time concerned a person, a team or an application.
     """
     entries = JournalEntry.objects.order_by().filter(table_name=table)
     known = entries.filter(at__lt=at + TICK)
@@ -34,9 +34,9 @@ def rows_at(at: datetime, table: str, **about: int) -> list[Row]:
 
 
 def typed(table: Table, row: Row) -> Row:
-    """Return a row of the journal with the values that models have.
+    """Return a row of the journal with the types of values that models use.
 
-    It lacks the columns that the table did not have yet.
+    Columns that the table did not have yet are missing.
     """
     return {column: value_of(kind, row[column]) for column, kind in table.columns.items() if column in row}
 
@@ -50,7 +50,7 @@ def model_of(table: str) -> type[Model]:
 
 @cache
 def defaults_of(table: str) -> Row:
-    """Return what the columns of a table had in rows that are older than the column."""
+    """Return the defaults of a table's columns, for rows that are older than the column."""
     fields = {str(field.column): field for field in model_of(table)._meta.concrete_fields}
     return {
         column: fields[column].get_default()

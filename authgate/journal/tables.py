@@ -1,7 +1,7 @@
-"""The tables that the journal has, and of each the columns.
+"""The tables in the journal, and their columns.
 
-Columns are named one by one, so that no secret enters the journal with a new column. A test compares them
-with the models.
+Each column is named, so that no secret enters the journal with a new column. A test compares the names with
+the models.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ GAPS = "authgate_journalgap"
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table in the journal: its columns with their kinds, and whom or what its rows are about.
+    """A table in the journal: its columns with their kinds, and the objects that its rows concern.
 
-    `person`, `group` and `application` are SQL with `{row}` for OLD or NEW; NULL where there is none.
-    `left_out` are columns that the journal must not have, or need not.
+    `person`, `group` and `application` are SQL with `{row}` for OLD or NEW, or NULL. `left_out` contains
+    columns that the journal must not or need not contain.
     """
 
     name: str
@@ -96,7 +96,7 @@ TABLES = (
             "forwarded_user_header": TRUTH,
             "identity_jwt": TRUTH,
             "username_header": TRUTH,
-            "access_token": TRUTH,  # whether it is sent
+            "access_token": TRUTH,  # whether the application receives it
             "id_token": TRUTH,
             "challenges": TEXT,
             "refusal_text": TEXT,
@@ -106,7 +106,7 @@ TABLES = (
             "backend": TEXT,
         },
         application="{row}.id",
-        left_out=frozenset(("backend",)),  # only the doctor reads it
+        left_out=frozenset(("backend",)),  # only the doctor reads this column
     ),
     _pair(
         "authgate_application_named_groups",
@@ -152,6 +152,6 @@ TABLES = (
     _pair("authgate_rule_groups", "rule_id", "group_id", application=_OF_RULE, group=_GROUP),
     _pair("authgate_rule_users", "rule_id", "user_id", application=_OF_RULE, person=_PERSON),
 )
-"""In an order in which rows can be created: each after those that it refers to."""
+"""The tables in an order for creating rows: each table comes after those to which it refers."""
 
 BY_NAME = {table.name: table for table in TABLES}

@@ -1,6 +1,6 @@
-"""Database triggers that write the journal, in the transaction of each change and whoever makes it.
+"""Database triggers that write the journal in the transaction of each change, for every author.
 
-Other triggers refuse to alter the journal, and to delete from it without the pass that `passing` gives.
+Other triggers refuse to change the journal. They also refuse to delete from it outside of `passing`.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from authgate.journal.triggers_of_vendors import GUARDS, NOTE, for_postgresql, f
 
 EVENTS = ("insert", "update", "delete")
 PASS = 2
-"""The row of the context that allows to delete, on SQLite."""
+"""The id of the context row that permits deletions, on SQLite."""
 
 
 def install(using: str = "default") -> None:
-    """Create every trigger again. If some were missing, journal what changed without them.
+    """Recreate every trigger. If some were missing, write entries for the changes made without them.
 
-    The first time that is every row: the state from which the journal begins.
+    The first call writes an entry for every row: the state from which the journal begins.
     """
     connection = connections[using]
     with connection.cursor() as cursor:
@@ -47,7 +47,7 @@ def install(using: str = "default") -> None:
 
 
 def _has_columns(using: str) -> bool:
-    """Return whether the tables have all columns. While migrations go backwards, they may not."""
+    """Return whether the tables have all columns. During backwards migrations, columns may be missing."""
     connection = connections[using]
     with connection.cursor() as cursor:
         for table in TABLES:
@@ -58,7 +58,7 @@ def _has_columns(using: str) -> bool:
 
 
 def drop_before_migration(using: str, plan: Sequence[tuple[object, bool]]) -> None:
-    """Drop the triggers before a migration that they would stand in the way of, and note the moment."""
+    """Drop the triggers before a migration that they would block, and open a gap in the journal."""
     connection = connections[using]
     if not any(backwards or connection.vendor == "sqlite" for _, backwards in plan):
         return
@@ -75,7 +75,7 @@ def drop_before_migration(using: str, plan: Sequence[tuple[object, bool]]) -> No
 
 
 def trigger_names(table: Table | None, vendor: str) -> list[str]:
-    """Return the triggers of a table; those that guard the journal for None."""
+    """Return the names of a table's triggers; for None, of the triggers that protect the journal."""
     if table is None:
         return ["journal_never_changes", "journal_only_grows"] + ["journal_stays"] * (vendor == "postgresql")
     events = (*EVENTS, "truncate") if vendor == "postgresql" else EVENTS
@@ -91,7 +91,7 @@ def missing(using: str = "default") -> set[str]:
 
 @contextmanager
 def passing(using: str = "default") -> Iterator[None]:
-    """Let this transaction delete from the journal. Only retention and copies of databases may."""
+    """Allow deletions from the journal in the `with` block. Only for retention and copies of databases."""
     connection = connections[using]
     is_sqlite = connection.vendor == "sqlite"
     with transaction.atomic(using), connection.cursor() as cursor:

@@ -1,6 +1,6 @@
-"""The SQL of the journal's triggers. Both databases write the same JSON, so that either can read the other's.
+"""The SQL of the journal's triggers. Both databases write the same JSON, so each can read the other's.
 
-Moments and UUIDs are written as Django stores them in SQLite.
+Times and UUIDs are written as Django stores them in SQLite.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ BEGIN
     );
 END $ikd$
 """  # noqa: S608
-"""A function of PostgreSQL that writes an entry. The changes of a transaction get one random number."""
+"""A PostgreSQL function that writes an entry. All changes of a transaction get the same random number."""
 
 
 def row_on_sqlite(table: Table, row: str) -> str:

@@ -1,6 +1,6 @@
-"""Takes a change back: writes the rows as they were before it, if nothing later stands on it.
+"""The undo of a change: write the rows as they were before it, if no later change depends on it.
 
-Who may do that is not decided here.
+The caller tests the permissions.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from authgate.models import JournalEntry
 
 MOST_ENTRIES = 500
 LOCKS = ("locked_at", "locked_down_at")
-"""Columns that only a lockdown or a lock sets. Each has an undo of its own, with its own rules."""
+"""Columns that only a lockdown or a lock sets. Each has its own undo, with its own rules."""
 
 LATER = "later"
 BASELINE = "baseline"
@@ -32,11 +32,11 @@ LOCKED = "locked"
 NO_SUPERUSER = "no superuser"
 REFUSED = "refused"
 LOCK_OF_UNDO = 0x6A6F75726E616C
-"""The number of PostgreSQL's advisory lock, so that no two changes are taken back at once."""
+"""The number of the PostgreSQL advisory lock that allows only one undo at a time."""
 
 
 class CannotUndo(Exception):
-    """Why a change cannot be taken back. `later` is the change that stands on it; `said` a sentence."""
+    """A change cannot be undone. `later` is the change that depends on it; `said` is a sentence for users."""
 
     def __init__(self, reason: str, later: JournalEntry | None = None, said: str = "") -> None:
         super().__init__(reason)
@@ -45,7 +45,7 @@ class CannotUndo(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """A row to be written: `now` is what it is, `then` what it becomes; None where there is no row."""
+    """A row to write. `now` is its present content, `then` its new content; None means no row."""
 
     table: Table
     key: int
@@ -65,15 +65,15 @@ _checks: dict[str, Check] = {}
 
 
 def register_check(table: str, check: Check) -> None:
-    """Register what raises ValidationError for a row that a form would refuse."""
+    """Register a function that raises ValidationError for a row that a form would refuse."""
     _checks[table] = check
 
 
-# ---- what has to be written -------------------------------------------------------------------------------
+# ---- the steps --------------------------------------------------------------------------------------------
 
 
 def change_of(entry: JournalEntry) -> list[JournalEntry]:
-    """Return all entries of the change that an entry is part of, oldest first."""
+    """Return all entries of the change to which an entry belongs, oldest first."""
     if entry.change is None:
         return [entry]
     found = JournalEntry.objects.filter(change=entry.change, is_baseline=False).order_by("pk")
@@ -81,7 +81,7 @@ def change_of(entry: JournalEntry) -> list[JournalEntry]:
 
 
 def steps_for(entries: list[JournalEntry]) -> list[Step]:
-    """Return what takes a change back, in the order of writing. Raise CannotUndo."""
+    """Return the steps that undo a change, in the order of writing. Raises CannotUndo."""
     if any(entry.is_baseline for entry in entries):
         raise CannotUndo(BASELINE)
     if len(entries) > MOST_ENTRIES:
@@ -115,7 +115,10 @@ def _entries_of(table: str, key: int) -> Any:
 
 
 def _order(step: Step) -> tuple[int, int]:
-    """Delete rows that others do not refer to, then update, then delete the others, then create."""
+    """Return the sort key of a step.
+
+    First, delete rows to which no others refer. Then update, then delete the other rows, then create.
+    """
     place = TABLES.index(step.table)
     if step.now is not None and step.then is not None:
         return 1, place
@@ -124,11 +127,11 @@ def _order(step: Step) -> tuple[int, int]:
     return 3, place
 
 
-# ---- what stands on it ------------------------------------------------------------------------------------
+# ---- dependencies -----------------------------------------------------------------------------------------
 
 
 def references(table: str) -> list[tuple[str, str]]:
-    """Return the columns of a table that refer to others, each with the other table."""
+    """Return the columns of a table that refer to other tables, each with that table."""
     fields = model_of(table)._meta.concrete_fields
     found = ((str(field.column), field) for field in fields if isinstance(field, ForeignKey))
     return [
@@ -143,7 +146,7 @@ def _is_parent(table: str) -> bool:
 
 
 def _require_independence(step: Step, steps: Iterable[Step]) -> None:
-    """Raise CannotUndo if a row needs one that is gone, or one that stays needs it."""
+    """Raise CannotUndo if a step's row needs a missing row, or if a remaining row needs a deleted row."""
     if step.then is not None:
         for column, other in references(step.table.name):
             _require_row(other, step.then[column], steps)
@@ -174,7 +177,7 @@ def _require_row(table: str, key: int | None, steps: Iterable[Step]) -> None:
 
 
 def lock(steps: Iterable[Step]) -> None:
-    """Let no other change of these rows happen until the end of the transaction."""
+    """Lock the rows, so that no other transaction can change them until this one ends."""
     if connection.vendor == "postgresql":
         with connection.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s)", [LOCK_OF_UNDO])
@@ -184,9 +187,9 @@ def lock(steps: Iterable[Step]) -> None:
 
 
 def take_back(steps: list[Step]) -> None:
-    """Write the rows of a change as they were. The caller has locked them in a transaction.
+    """Write the rows as they were before a change. The caller has locked them in a transaction.
 
-    Raise CannotUndo. A user who comes back has no password; whether the user is active is up to the step.
+    Raises CannotUndo. A restored user has no password. The step decides whether the user is active.
     """
     able = _superusers()
     for step in steps:
@@ -207,7 +210,7 @@ def _superusers() -> list[int]:
 
 
 def _require(step: Step, wanted: Row | None) -> None:
-    """Raise CannotUndo unless the row is as wanted, to the byte."""
+    """Raise CannotUndo unless the row's values equal `wanted` exactly, including letter case."""
     rows = model_of(step.table.name)._base_manager.filter(pk=step.key)
     name = _attribute(step)
     found = next(iter(rows.values(*map(name, step.table.columns))), None)
@@ -235,12 +238,12 @@ def _write(step: Step) -> None:
         row = model._base_manager.get(pk=step.key)
         for attribute, value in changed.items():
             setattr(row, attribute, value)
-        # Its own columns alone, but as the model saves them: a user's new name has a new skeleton.
+        # Write only the changed columns, but through the model: a user's new name also changes the skeleton.
         row.save(update_fields=list(changed))
 
 
 def _validate(steps: Iterable[Step]) -> None:
-    """Raise CannotUndo for a row that a form would refuse by now, such as a name that is taken."""
+    """Raise CannotUndo for a row that a form would refuse now, for example because its name is taken."""
     for step in steps:
         if step.then is None or model_of(step.table.name)._meta.auto_created:
             continue

@@ -1,4 +1,4 @@
-"""Entries of the journal in the reader's language, with the names of what they are about."""
+"""Texts of journal entries in the reader's language, with the names of their objects."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ LABELS: dict[str, _StrPromise] = {
     "authgate_rule_groups": _("group of a rule"),
     "authgate_rule_users": _("user of a rule"),
 }
-"""What a row of each table is."""
+"""The kind of object that a row of each table is."""
 
 NAMES = {
     "accounts_user": "username",
@@ -49,7 +49,7 @@ NAMES = {
     "authgate_origin": "value",
     "authgate_rule": "path",
 }
-"""The column that names a row."""
+"""The column that contains the name of a row, by table."""
 
 LONGEST = 200
 
@@ -68,7 +68,7 @@ def actor_words(actor: str) -> str:
 
 
 class Names:
-    """Names of the rows that some others are about, also of deleted ones. A few queries for all of them."""
+    """Names of the objects to which rows refer, including deleted objects. A few queries load them all."""
 
     def __init__(self, rows: Iterable[tuple[str, Row]]) -> None:
         self._names: dict[tuple[str, int], str] = {}
@@ -92,7 +92,7 @@ class Names:
             self._names[table, entry.key] = str(name)
 
     def of(self, table: str, row: Row) -> str:
-        """Return the name of a row, or of the rows between which it stands."""
+        """Return the name of a row, or of the rows that it connects."""
         if table in NAMES:
             return str(row.get(NAMES[table], ""))[:LONGEST]
         parts = [self.name(other, row.get(column)) for column, other in references(table)]
@@ -107,7 +107,7 @@ def names_for(entries: Iterable[JournalEntry]) -> Names:
 
 
 def label_of_column(table: str, column: str) -> str:
-    """Return the label of a column. Django names the columns of an automatic table in English only."""
+    """Return the label of a column. For the columns of automatic tables, Django has English labels only."""
     model = model_of(table)
     field = next(field for field in model._meta.concrete_fields if field.column == column)
     if model._meta.auto_created and field.related_model is not None:
@@ -116,7 +116,7 @@ def label_of_column(table: str, column: str) -> str:
 
 
 def value_words(table: str, column: str, value: Any, names: Names) -> str:
-    """Return a value as the reader knows it from forms."""
+    """Return a value as forms show it."""
     if value is None or value == "":
         return gettext("empty")
     kind = BY_NAME[table].columns[column]
@@ -132,7 +132,7 @@ def value_words(table: str, column: str, value: Any, names: Names) -> str:
 
 
 def columns_of(table: str, before: Row | None, after: Row | None, names: Names) -> list[tuple[str, str, str]]:
-    """Return the label of each column that differs, with both values; "" where there is no row."""
+    """Return the label of each column that differs, with both values. A missing row has empty values."""
     described = BY_NAME[table]
     step = Step(described, 0, typed(described, before or {}), typed(described, after or {}))
     return [

@@ -1,4 +1,4 @@
-"""Configuration of the loggers, and of exceptions that no code caught."""
+"""The configuration of the loggers and of uncaught exceptions."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ LEVELS = ("debug", "info", "warning", "error", "critical")
 def configuration() -> dict[str, Any]:
     """Return the configuration of all loggers for `dictConfig`. Raises ValueError for a bad variable."""
     lines, level = _format_wanted(), _level_wanted()
-    # Debug lines of libraries hold addresses with codes, and SQL with its values.
+    # Debug lines of libraries contain URLs with codes, and SQL with its values.
     of_libraries = max(level, logging.INFO)
     levels = {
         "ikd": level,
         "django": of_libraries,
         "django.db.backends": max(level, logging.WARNING),
-        "django.request": max(level, logging.ERROR),  # each 404 is a line in the proxy's access log
+        "django.request": max(level, logging.ERROR),  # the proxy's access log already has each 404
         "django.server": of_libraries,
         "gunicorn.access": of_libraries,
         "gunicorn.error": of_libraries,
@@ -44,35 +44,35 @@ def configuration() -> dict[str, Any]:
 
 
 def configure(wanted: dict[str, Any]) -> None:
-    """Set up logging and the warnings of Python. Django calls this with its setting LOGGING."""
+    """Configure logging and Python's warnings. Django calls this with its setting LOGGING."""
     dictConfig(wanted)
     logging.captureWarnings(True)
 
 
 def watch_uncaught_exceptions() -> None:
-    """Write exceptions that nothing caught, in threads too, as log lines. For servers, not for commands."""
+    """Write uncaught exceptions as log lines, also those of threads. For servers, not for commands."""
     log = logging.getLogger("ikd.uncaught")
 
-    def of_process(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    def log_uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         if issubclass(kind, Exception):
             log.critical("an exception ends this process", exc_info=(kind, error, trace))
         else:
             sys.__excepthook__(kind, error, trace)
 
-    def of_thread(args: threading.ExceptHookArgs) -> None:
+    def log_uncaught_in_thread(args: threading.ExceptHookArgs) -> None:
         if args.exc_value is not None and isinstance(args.exc_value, Exception):
             name = args.thread.name if args.thread else "?"
-            told = (args.exc_type, args.exc_value, args.exc_traceback)
-            log.error("an exception ends the thread %s", name, exc_info=told)
+            exc_info = (args.exc_type, args.exc_value, args.exc_traceback)
+            log.error("an exception ends the thread %s", name, exc_info=exc_info)
 
-    def of_nobody(args: Any) -> None:
+    def log_unraisable(args: Any) -> None:
         if args.exc_value is not None:
-            told = (args.exc_type, args.exc_value, args.exc_traceback)
-            log.error("%s", args.err_msg or "an exception was ignored", exc_info=told)
+            exc_info = (args.exc_type, args.exc_value, args.exc_traceback)
+            log.error("%s", args.err_msg or "an exception was ignored", exc_info=exc_info)
 
-    sys.excepthook = of_process
-    threading.excepthook = of_thread
-    sys.unraisablehook = of_nobody
+    sys.excepthook = log_uncaught
+    threading.excepthook = log_uncaught_in_thread
+    sys.unraisablehook = log_unraisable
 
 
 def _format_wanted() -> str:
@@ -92,5 +92,5 @@ def _level_wanted() -> int:
 def _is_terminal() -> bool:
     try:
         return sys.stderr.isatty()
-    except (AttributeError, ValueError):  # closed
+    except (AttributeError, ValueError):  # standard error is closed
         return False

@@ -1,4 +1,4 @@
-"""Writes lines to standard error: each error once, and then the number of its repetitions."""
+"""The handler that writes log lines to standard error: each error once, then the number of repetitions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COUNT_EVERY = 5.0
 """Seconds between two lines that count an error's repetitions."""
 
 REMEMBERED_FOR = 60.0
-"""Seconds without an error after which its next occurrence is written in full again."""
+"""Seconds for which an error is remembered. Later, its next occurrence is written in full again."""
 
 ERRORS_AT_ONCE, IDS_PER_LINE = 200, 200
 NEVER_FOLDED = ("gunicorn",)
@@ -29,7 +29,7 @@ Key = tuple[object, ...]
 
 @dataclass
 class Fold:
-    """A repeated error: its text, and how often it came since that was last written."""
+    """A repeated error: its text, and its number of repetitions since the last written line."""
 
     seen_at: float
     count: int = 0
@@ -46,10 +46,10 @@ _handlers: weakref.WeakSet[StandardError] = weakref.WeakSet()
 
 
 class StandardError(logging.Handler):
-    """Writes lines to standard error: an error once, its repetitions as a count every few seconds.
+    """Writes lines to standard error. An error is written once; its repetitions are counted.
 
-    Errors are told apart by the place in the code that wrote or raised them, never by what a client sent.
-    Events, which carry the attribute `event`, are all written.
+    Two errors are the same if the same place in the code logged or raised them. Texts from clients do not
+    count. Events, which have the attribute `event`, are always written.
     """
 
     def __init__(self) -> None:
@@ -66,7 +66,7 @@ class StandardError(logging.Handler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Write that a line is missing. Python's own way prints the arguments."""
+        """Write that a line is missing. Python's own method would print the arguments."""
         with suppress(Exception):
             said = {"level": "error", "logger": "ikd.logs", "message": "a log line could not be written"}
             self._write(json.dumps(said | {"from": f"{record.name} {record.lineno}"}))
@@ -87,14 +87,14 @@ class StandardError(logging.Handler):
         super().close()
 
     def forget(self) -> None:
-        """Begin again in a process that was forked: the parent counts its own."""
+        """Reset all counts in a forked process. The parent continues to count its own errors."""
         self._folds.clear()
         self._timer = None
 
     def _write(self, line: str) -> None:
         stream = sys.stderr
         if stream is not None:
-            with suppress(OSError, ValueError):  # a full disk or a reader that left must stop nobody
+            with suppress(OSError, ValueError):  # a full disk or a closed pipe must not stop the caller
                 stream.write(line + "\n")
                 stream.flush()
 
@@ -136,7 +136,7 @@ class StandardError(logging.Handler):
         self._timer.daemon = True
         try:
             self._timer.start()
-        except RuntimeError:  # Python is about to end: `close` writes the count
+        except RuntimeError:  # Python is about to exit, and `close` writes the count
             self._timer = None
 
     def _count_is_due(self) -> None:
@@ -169,14 +169,14 @@ class StandardError(logging.Handler):
 
 
 def _key_of(record: logging.LogRecord) -> Key:
-    """Return the parts of an error that all its repetitions share and that no client chooses."""
+    """Return the parts of an error that are the same in all repetitions and that no client can choose."""
     trace = record.exc_info[2] if record.exc_info else None
     frames = []
     while trace is not None:
         frames.append((trace.tb_frame.f_code.co_filename, trace.tb_lineno))
         trace = trace.tb_next
     kind = record.exc_info[0] if record.exc_info else None
-    template = record.msg if record.args else ""  # without arguments the text itself may be a client's
+    template = record.msg if record.args else ""  # without arguments, the text itself may come from a client
     return (record.name, record.levelno, record.pathname, record.lineno, template, kind, tuple(frames[-30:]))
 
 
@@ -189,6 +189,6 @@ os.register_at_fork(after_in_child=_forget_in_child)
 
 
 def flush() -> None:
-    """Write the counts that are due later. For processes that end without Python's own way out."""
+    """Write all remaining counts. For processes that end without Python's normal exit."""
     for handler in list(_handlers):
         handler.flush()

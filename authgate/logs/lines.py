@@ -1,4 +1,4 @@
-"""A log record as one line: bounded, without secrets, and with everything escaped that could forge a line."""
+"""The formats of log lines: limited in length, without secrets, and escaped so that no text forges a line."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from authgate.logs.masking import masked
 from authgate.logs.request_ids import current_request
 
 LONGEST_MESSAGE, LONGEST_VALUE, LONGEST_EXCEPTION = 2_000, 500, 16_000
-"""Characters."""
+"""Characters, at most."""
 
 
 def fields_of(record: logging.LogRecord) -> dict[str, Any]:
-    """Return a line's text: cut to a length, without secrets, not escaped yet."""
+    """Return the fields of a log line: limited in length and without secrets, but not escaped yet."""
     fields: dict[str, Any] = {
         "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
         "level": record.levelname.lower(),
@@ -51,7 +51,7 @@ class TextLines(logging.Formatter):
         event = fields.pop("event", {})
         said = [f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in (event | fields).items()]
         lines = [begin + printable(" ".join([message, *said]))]
-        # No line but the first begins at the margin: an exception's text cannot pass for a line of its own.
+        # Only the first line begins at the margin, so an exception's text cannot imitate another log line.
         lines += [
             f"    | {printable(line)}" for line in re.split(r"[\r\n]+", exception.rstrip()) if exception
         ]
@@ -59,14 +59,14 @@ class TextLines(logging.Formatter):
 
 
 def printable(text: str) -> str:
-    """Return the text with everything escaped that a terminal would obey or hide."""
+    """Return the text with all characters escaped that a terminal would execute or hide."""
     return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def message_of(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # its arguments do not fit, and may hold anything
+    except Exception:  # the arguments do not fit the template, and may contain secrets
         return str(record.msg)
 
 
@@ -81,14 +81,14 @@ def _presentable(value: Any) -> Any:
 
 
 def _shortened(text: str, length: int) -> str:
-    """Return the beginning and the end of a text that is too long."""
+    """Return the text. If it is too long, return only its beginning and end."""
     if len(text) <= length:
         return text
     return f"{text[: length // 4]} … {text[-(length - length // 4) :]}"
 
 
 def _explained(error: BaseException) -> Iterator[str]:
-    """Yield the traceback of an exception and of those behind it. Values of variables are in none."""
+    """Yield the tracebacks of an exception and of its causes. They contain no values of variables."""
     if isinstance(error, BaseExceptionGroup):
         yield masked("".join(traceback.format_exception(error)))
         return
@@ -107,6 +107,6 @@ def _explained(error: BaseException) -> Iterator[str]:
 
 
 def cause_of(error: BaseException) -> str:
-    """Return an exception in one line."""
+    """Return a description of an exception in one line."""
     said = masked(_shortened(" ".join(str(error).split()), LONGEST_VALUE))
     return f"{type(error).__name__}: {said}" if said else type(error).__name__

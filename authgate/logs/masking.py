@@ -1,4 +1,4 @@
-"""Masks secrets in log lines, by their position and by their form."""
+"""Masking of secrets in log lines. A secret is recognised by its position or its form."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ SECRET_PATHS = (
 
 _NAMES = r"pass(?:word|wd)?|secret|token|ticket|nonce|assertion|cookie|authorization|csrf|session"
 _RULES = (
-    # user:password@ of an address
+    # user:password@ in a URL
     (re.compile(r"(://)[^/\s@]+@"), rf"\1{MASK}@"),
-    # every value of a query
+    # all values of a query
     (re.compile(r"([?&;][\w.~%\[\]-]{1,100}=)[^&\s\"'<>]+"), rf"\1{MASK}"),
     (re.compile(rf"({'|'.join(map(re.escape, SECRET_PATHS))})[^/\s\"'?]+"), rf"\1{MASK}"),
     # headers
     (re.compile(r"(?i)\b((?:authorization|cookie)[\"']?\s*:\s*[\"']?)[^\r\n\"']+"), rf"\1{MASK}"),
     (re.compile(r"(?i)\b((?:bearer|basic)\s+)[\w.~+/=-]{8,}"), rf"\1{MASK}"),
-    # assignments and members whose name sounds secret; not the names of exceptions
+    # assignments and JSON members with a secret's name, but not names of exceptions
     (
         re.compile(
             rf"(?i)\b(\w{{0,40}}(?:{_NAMES})\w{{0,40}}(?:[\"']?\s*=|[\"']\s*:)\s*[\"']?)[^\s\"'&,;)]+"
@@ -35,14 +35,14 @@ _RULES = (
     (re.compile(r"(?i)\b((?:code|ikdcode|state|key)[\"']?=[\"']?)[^\s\"'&,;)]+"), rf"\1{MASK}"),
     # CAS tickets
     (re.compile(r"\b((?:ST|PT|PGT|PGTIOU|TGT|TGC)-)[\w.-]+"), rf"\1{MASK}"),
-    # PostgreSQL quotes rows and values there
+    # in these lines PostgreSQL quotes rows and values
     (re.compile(r"(?m)^(DETAIL|CONTEXT|QUERY|STATEMENT|LINE \d+):.*$"), rf"\1: {MASK}"),
 )
 _OPAQUE = re.compile(r"[A-Za-z0-9_-]{32,}")
 
 
 def masked(text: str) -> str:
-    """Return the text without anything that is, or looks like, a secret."""
+    """Return the text with a mask in place of everything that is, or looks like, a secret."""
     for rule, instead in _RULES:
         text = rule.sub(instead, text)
     return _OPAQUE.sub(lambda match: MASK if _looks_random(match[0]) else match[0], text)

@@ -1,4 +1,4 @@
-"""The configuration of one proxy for one application, from what an administrator entered."""
+"""The configuration of a proxy for an application, from an administrator's input."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from authgate.proxy_configuration.shipped import File
 
 @dataclass(frozen=True, slots=True)
 class Configuration:
-    """The files for a proxy, the main one first, and the origins that they lack."""
+    """The files for a proxy, the main one first, and the application's origins that are not in them."""
 
     files: tuple[File, ...]
     left_out: tuple[str, ...]
@@ -32,7 +32,7 @@ class Configuration:
 def configuration(
     proxy: str, origins: Iterable[str], backend: str, portal_at: str, api: str
 ) -> Configuration:
-    """Return the files for a proxy in `KINDS`. Raises BadFact for a value that does not go into them."""
+    """Return the files for a proxy in `KINDS`. Raises BadFact for a value that they cannot contain."""
     portal, port = portal_from(settings.IKD_PORTAL_ORIGIN)
     hosts, left_out = hosts_from(origins, portal, port)
     if not hosts:
@@ -49,7 +49,7 @@ def configuration(
 
 
 def fault_words(problem: BadFact, proxy: str) -> str:
-    """Return what is wrong with a value, and what to enter instead."""
+    """Return the text about a wrong value, and what to enter instead."""
     example = KINDS[proxy].examples[problem.field == "portal_at"]
     words = {
         Fault.ADDRESS: _("Enter a host and a port, such as %(example)s."),

@@ -1,4 +1,4 @@
-"""What goes into a configuration. Every value is validated here, so none can end a string or begin a line."""
+"""The values in a configuration. All are validated here, so none can end a string or begin a line."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/")
 
 
 class Fault(Enum):
-    """Why a value does not go into a configuration."""
+    """The reasons why a configuration cannot contain a value."""
 
     ADDRESS = "address"
     IP_ADDRESS = "IP address"
@@ -32,7 +32,7 @@ class Fault(Enum):
 
 
 class BadFact(ValueError):
-    """A value that does not go into a configuration. `field` is its name in `Facts`."""
+    """A configuration cannot contain a value. `field` is its name in `Facts`."""
 
     def __init__(self, field: str, fault: Fault) -> None:
         super().__init__(f"{field}: {fault.value}")
@@ -57,7 +57,7 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class Service:
-    """A Service of Kubernetes."""
+    """A Kubernetes Service."""
 
     name: str
     namespace: str
@@ -66,7 +66,7 @@ class Service:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """An application and the portal. `port` is the port of all their origins, and `api` is "" or a path."""
+    """An application and the portal. `port` is the port of all their origins. `api` is a path, or empty."""
 
     portal: str
     hosts: tuple[str, ...]
@@ -77,12 +77,12 @@ class Facts:
 
     @property
     def shown_port(self) -> str:
-        """The port as an origin has it."""
+        """The port with a colon, as origins contain it; empty for the default port."""
         return "" if self.port == 443 else f":{self.port}"
 
 
 def host_and_port(origin: str) -> tuple[str, int] | None:
-    """Return the host and port of an https origin, or None for any other text, such as a wildcard."""
+    """Return the host and port of an https origin; None for any other text, such as a wildcard."""
     match = _ORIGIN.fullmatch(origin)
     if match is None or not _is_name(match[1]):
         return None
@@ -99,7 +99,7 @@ def portal_from(origin: str) -> tuple[str, int]:
 
 
 def hosts_from(origins: Iterable[str], portal: str, port: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Return the hosts on the portal's port, and the origins that no configuration here can have."""
+    """Return the hosts on the portal's port, and the origins that no configuration can contain."""
     hosts, left_out = [], []
     for origin in origins:
         found = host_and_port(origin)
@@ -111,7 +111,7 @@ def hosts_from(origins: Iterable[str], portal: str, port: int) -> tuple[tuple[st
 
 
 def address_from(text: str, field: str) -> Address:
-    """Return an address such as 127.0.0.1:9001, app:80 or [::1]:9001. Raises BadFact."""
+    """Return the address in a text such as 127.0.0.1:9001, app:80 or [::1]:9001. Raises BadFact."""
     match = _ADDRESS.fullmatch(text.strip().lower()) if len(text) <= LONGEST_ADDRESS else None
     if match is None or int(match[2]) > 65_535 or not _is_host(match[1]):
         raise BadFact(field, Fault.ADDRESS)
@@ -119,7 +119,7 @@ def address_from(text: str, field: str) -> Address:
 
 
 def service_of(address: Address, field: str) -> Service:
-    """Return the Service of `name.namespace:port`, also with `.svc.cluster.local`. Raises BadFact."""
+    """Return the Service for `name.namespace:port`, also with `.svc.cluster.local`. Raises BadFact."""
     match = _SERVICE.fullmatch(address.host.removesuffix(".svc.cluster.local").removesuffix(".svc"))
     if match is None or _WORDS_OF_YAML & {match[1], match[2]}:
         raise BadFact(field, Fault.SERVICE)
@@ -127,7 +127,7 @@ def service_of(address: Address, field: str) -> Service:
 
 
 def api_path_from(text: str) -> str:
-    """Return a path that begins and ends with a slash, or "". Raises BadFact."""
+    """Return an API's path, which begins and ends with a slash, or "". Raises BadFact."""
     path = text.strip()
     if not path:
         return ""
@@ -144,14 +144,14 @@ def _is_host(host: str) -> bool:
         except ValueError:
             return False
         return True
-    # Programs read a name whose last part is a number as an IPv4 address, some in other forms than ours.
+    # If the last label is a number, programs read the name as an IPv4 address, some in more forms than ours.
     if host.rpartition(".")[2].isdigit():
         return _is_ipv4(host)
     return _is_name(host)
 
 
 def _is_name(text: str) -> bool:
-    """Return whether a text is a name that YAML reads as a text, too."""
+    """Return whether a text is a name that YAML also reads as text."""
     return len(text) <= 253 and _NAME.fullmatch(text) is not None and text not in _WORDS_OF_YAML
 
 

@@ -1,4 +1,4 @@
-"""Manifests of the Kubernetes Gateway API, with its ExternalAuth filter or Envoy Gateway's policies."""
+"""Manifests for the Kubernetes Gateway API, with its ExternalAuth filter or Envoy Gateway's policies."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ from authgate.proxy_configuration.facts import BadFact, Facts, Fault, Service, s
 from authgate.proxy_configuration.shipped import END, File, between, changed, shipped
 
 MOST_HOSTS = 16
-"""The most hostnames of an HTTPRoute."""
+"""Hostnames that an HTTPRoute may have."""
 
 _LABEL = "[a-z0-9](?:[a-z0-9-]*[a-z0-9])?"
 _HOSTNAME = re.compile(rf"(?:{_LABEL}\.)*[a-z](?:[a-z0-9-]*[a-z0-9])?")
-"""A name for the API. Its last part begins with a letter, so it is no IP address and no number."""
+"""A host name for the Gateway API. Its last label begins with a letter, so it is no IP address or number."""
 
 _FILTER = "kubernetes/gateway-api.yaml"
 _POLICY = "kubernetes/envoy-gateway.yaml"
@@ -27,7 +27,7 @@ _COMMENT = re.compile(r"(?m)^ +#.*\n")
 
 
 def _services(facts: Facts) -> tuple[Service, Service]:
-    """Return the Services of the portal and the application. Raises BadFact, also for hosts."""
+    """Return the Services of the portal and the application. Raises BadFact, also for unsuitable hosts."""
     portal, app = service_of(facts.portal_at, "portal_at"), service_of(facts.backend, "backend")
     if not _HOSTNAME.fullmatch(facts.portal):
         raise BadFact("portal", Fault.HOSTNAMES)
@@ -36,7 +36,7 @@ def _services(facts: Facts) -> tuple[Service, Service]:
     return portal, app
 
 
-def _of_both(facts: Facts, portal: Service, app: Service) -> dict[str, str]:
+def _shared_changes(facts: Facts, portal: Service, app: Service) -> dict[str, str]:
     """Return the changes that both files need."""
     return {
         "https://sso.example.com": f"https://{facts.portal}{facts.shown_port}",
@@ -52,12 +52,12 @@ def _of_both(facts: Facts, portal: Service, app: Service) -> dict[str, str]:
 
 
 def _quoted(host: str) -> str:
-    """Return a host that YAML reads as a text. It can read one that begins with a digit as a number."""
+    """Return a host that YAML reads as text. YAML may read a host that begins with a digit as a number."""
     return f'"{host}"' if host[0].isdigit() else host
 
 
-def _of_the_grant(portal: Service, app: Service) -> dict[str, str]:
-    """Return the changes of a ReferenceGrant, which has the application's namespace in its name."""
+def _grant_changes(portal: Service, app: Service) -> dict[str, str]:
+    """Return the changes to a ReferenceGrant. Its name contains the application's namespace."""
     return {
         "name: from-apps": f"name: from-{app.namespace}",
         "namespace: ikd": f"namespace: {portal.namespace}",
@@ -78,10 +78,10 @@ def _matches(path: str) -> str:
 
 
 def gateway_api(facts: Facts) -> tuple[File, ...]:
-    """Return HTTPRoutes with the API's own filter. Raises BadFact unless both addresses are Services."""
+    """Return HTTPRoutes with the ExternalAuth filter. Raises BadFact unless both addresses are Services."""
     portal, app = _services(facts)
     text = shipped(_FILTER)
-    changes = _of_both(facts, portal, app) | _of_the_grant(portal, app)
+    changes = _shared_changes(facts, portal, app) | _grant_changes(portal, app)
     changes["{name: portal, namespace: ikd, port: 8000}"] = _in_namespace(portal)
     if facts.api:
         rule = between(text, "    - filters:\n", "---\n")
@@ -95,7 +95,7 @@ def _within(text: str, changes: dict[str, str]) -> dict[str, str]:
 
 
 def _rule_of_the_api(rule: str, path: str, changes: dict[str, str]) -> str:
-    """Return the rule for a path below which the portal redirects no client."""
+    """Return the rule for an API's path, below which the portal redirects no client."""
     rule = _COMMENT.sub("", rule)
     narrowed = {
         "    - filters:\n": f"{_matches(path)}filters:\n",
@@ -116,7 +116,7 @@ def envoy_gateway(facts: Facts) -> tuple[File, ...]:
     listener = between(text, "    # Every route that attaches", "---\n")
     parent = "{name: ikd, namespace: ikd, sectionName: protected.example.com}"
     sections = _sections(facts.hosts)
-    changes = _of_both(facts, portal, app) | {
+    changes = _shared_changes(facts, portal, app) | {
         "hostname: sso.example.com": f"hostname: {_quoted(facts.portal)}",
         "port: 443": f"port: {facts.port}",
         listener: "".join(_listener(listener, name, host, facts) for name, host in sections.items()),
@@ -130,9 +130,9 @@ def envoy_gateway(facts: Facts) -> tuple[File, ...]:
 
 
 def _sections(hosts: tuple[str, ...]) -> dict[str, str]:
-    """Return the listeners for hosts by name: one for each parent domain, and one for a name without one.
+    """Return the listeners by name: one for each parent domain, and one for each host without one.
 
-    The names are those of the domains, so that files for several applications have the same names.
+    Listeners are named after the domains, so that the files for several applications use the same names.
     """
     sections = {}
     for host in hosts:
@@ -154,7 +154,7 @@ def _listener(text: str, name: str, host: str, facts: Facts) -> str:
 
 
 def _api(text: str, path: str, changes: dict[str, str], portal: Service, app: Service) -> str:
-    """Return a route with a policy of its own, which replaces the listener's, and the grant that it needs."""
+    """Return a route with its own policy, which replaces the listener's, and the ReferenceGrant for it."""
     site = between(text + END, "# A site. It only needs", END)
     route = site[site.index("apiVersion:") :]
     of_route = _within(route, changes) | {
@@ -162,7 +162,7 @@ def _api(text: str, path: str, changes: dict[str, str], portal: Service, app: Se
         "    - backendRefs": f"{_matches(path)}backendRefs",
     }
     grant = between(shipped(_FILTER), "apiVersion: gateway.networking.k8s.io/v1beta1", "---\n")
-    of_grant = _of_the_grant(portal, app) | {
+    of_grant = _grant_changes(portal, app) | {
         "{group: gateway.networking.k8s.io, kind: HTTPRoute,": (
             "{group: gateway.envoyproxy.io, kind: SecurityPolicy,"
         )

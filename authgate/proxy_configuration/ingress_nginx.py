@@ -11,7 +11,7 @@ _RULE = re.compile(r"    - host: app\.example\.com\n(?:      .*\n)+")
 
 
 def ingress_nginx(facts: Facts) -> tuple[File, ...]:
-    """Return manifests. Raises BadFact unless both addresses are Services."""
+    """Return manifests for ingress-nginx. Raises BadFact unless both addresses are Services."""
     portal, app = service_of(facts.portal_at, "portal_at"), service_of(facts.backend, "backend")
     text = shipped("ingress-nginx/minimal.yaml")
     if facts.api:
@@ -52,7 +52,7 @@ def _api(path: str) -> str:
 
 
 def _for_each_host(text: str, hosts: tuple[str, ...]) -> str:
-    """Repeat each rule of the example for every host of the application. Raises ShippedFileChanged."""
+    """Repeat each rule of the example for all hosts of the application. Raises ShippedFileChanged."""
     text, count = _RULE.subn(
         lambda match: "".join(match[0].replace("app.example.com", host) for host in hosts), text
     )

@@ -1,4 +1,4 @@
-"""The proxies that a configuration can be for."""
+"""The kinds of proxies for which the portal can write a configuration."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _CLUSTER = ("app.apps:80", "portal.ikd:8000")
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A proxy: its name, its page in docs/, and example addresses of an application and the portal."""
+    """A kind of proxy: its name, its page in docs/, and example addresses of application and portal."""
 
     name: str
     page: str
     examples: tuple[str, str]
     files: Callable[[Facts], tuple[File, ...]]
-    """Return the files, the main one first. Raises BadFact, ShippedFileChanged."""
+    """Returns the files, the main one first. Raises BadFact and ShippedFileChanged."""
 
 
 KINDS = {

@@ -1,4 +1,4 @@
-"""Configurations of proxies that run on a server: nginx, Caddy, HAProxy and Envoy."""
+"""Configurations for proxies on a server: nginx, Caddy, HAProxy and Envoy."""
 
 from __future__ import annotations
 
@@ -89,9 +89,9 @@ def haproxy(facts: Facts) -> tuple[File, ...]:
         "127.0.0.1:9001": str(facts.backend),
     }
     if port:
-        told = "set-var-fmt(txn.ikd_host) %[var(txn.ikd_name)]"
+        named = "set-var-fmt(txn.ikd_host) %[var(txn.ikd_name)]"
         redirected = "location https://%[var(txn.ikd_name)]"
-        changes |= {told: told + port, redirected: redirected + port}
+        changes |= {named: named + port, redirected: redirected + port}
     if facts.api:
         opened = "    http-request set-var(txn.ikd_open) bool(true) if is_portal || is_userinfo\n"
         changes[opened] = _haproxy_api(facts) + opened
@@ -136,7 +136,7 @@ def _envoy_host(address: Address) -> str:
 
 
 def _envoy_api(facts: Facts) -> dict[str, str]:
-    """Return the changes for an API: its route before the last one, and the anchors that the route needs."""
+    """Return the changes for an API: its route before the last route, and the YAML anchors that it needs."""
     indent = " " * 24
     block = between(
         shipped("envoy/complete.yaml"), f"{indent}# An API: the answer", f"{indent}# Public, without"

@@ -1,4 +1,4 @@
-"""The files of deploy/, which the tests run, and the changes that make a configuration of them."""
+"""The files of deploy/, which the tests run, and functions that turn them into a configuration."""
 
 from __future__ import annotations
 
@@ -11,36 +11,42 @@ from pathlib import Path
 from django.conf import settings
 
 END = "\0"
-"""The end of a file, which contains no such byte."""
+"""The marker for the end of a file. No file contains this byte."""
 
 
 @dataclass(frozen=True, slots=True)
 class File:
-    """A file of a configuration, with its path below the proxy's folder."""
+    """A file of a configuration, with its path in the proxy's folder."""
 
     name: str
     text: str
 
 
 class ShippedFileChanged(LookupError):
-    """A text that a configuration is made of is no longer in its file of deploy/."""
+    """A file of deploy/ no longer contains a text that a configuration needs."""
 
 
 @lru_cache(maxsize=64)
 def shipped(name: str) -> str:
-    """Return a file of deploy/. Raises OSError."""
+    """Return the text of a file in deploy/. Raises OSError."""
     return (Path(settings.BASE_DIR) / "deploy" / name).read_text(encoding="utf-8")
 
 
 def between(text: str, start: str, end: str) -> str:
-    """Return the part of a text from `start` up to `end`, which it has once. Raises ShippedFileChanged."""
+    """Return the part of a text from `start` up to `end`.
+
+    Raises ShippedFileChanged unless `start` is there exactly once, with `end` after it.
+    """
     if text.count(start) != 1 or end not in text.partition(start)[2]:
         raise ShippedFileChanged(start)
     return start + text.partition(start)[2].partition(end)[0]
 
 
 def changed(text: str, changes: Mapping[str, str]) -> str:
-    """Replace each key by its value, in one pass, the longest key first. Raises ShippedFileChanged."""
+    """Replace each key by its value, in one pass, longest keys first.
+
+    Raises ShippedFileChanged if a key is missing.
+    """
     for key in changes:
         if key not in text:
             raise ShippedFileChanged(key)

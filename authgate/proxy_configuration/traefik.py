@@ -1,4 +1,4 @@
-"""Configurations of Traefik: its file provider, labels of a container, and custom resources of Kubernetes."""
+"""Configurations for Traefik: its file provider, container labels, and Kubernetes custom resources."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ SITE = "Host(`app.example.com`)"
 
 
 def matched(facts: Facts) -> str:
-    """Return the rule for all hosts of an application."""
+    """Return Traefik's rule that matches all hosts of an application."""
     each = [f"Host(`{host}`)" for host in facts.hosts]
     return each[0] if len(each) == 1 else f"({' || '.join(each)})"
 
@@ -20,7 +20,7 @@ def matched(facts: Facts) -> str:
 def traefik(facts: Facts) -> tuple[File, ...]:
     text = shipped("traefik/minimal.yaml")
     routers = _router_of_the_api(facts) if facts.api else ""
-    changes = _of_both(facts) | {
+    changes = _shared_changes(facts) | {
         SITE: matched(facts),
         "127.0.0.1:9001": str(facts.backend),
         "\n  services:\n": f"{routers}\n  services:\n",
@@ -28,7 +28,7 @@ def traefik(facts: Facts) -> tuple[File, ...]:
     return File("dynamic.yaml", changed(text, changes)), _static(facts)
 
 
-def _of_both(facts: Facts) -> dict[str, str]:
+def _shared_changes(facts: Facts) -> dict[str, str]:
     """Return the changes to the middlewares and to the portal's router and service."""
     changes = {"sso.example.com": facts.portal, "127.0.0.1:8000": str(facts.portal_at)}
     if not facts.api:
@@ -61,11 +61,11 @@ def _static(facts: Facts, docker: bool = False) -> File:
 
 
 def labels(facts: Facts) -> tuple[File, ...]:
-    """Return the labels of an application's container, and the files with the portal and the middlewares."""
+    """Return the labels for an application's container, and the files with the portal and the middlewares."""
     shared, text = shipped("traefik/minimal.yaml"), shipped("traefik/labels.yaml")
     routers = between(shared, "    # /authgate/userinfo returns the user", "\n  services:\n")
     service = between(shared + END, "    app:\n      loadBalancer:\n", END)
-    dynamic = changed(shared, _of_both(facts) | {routers: "", service: ""})
+    dynamic = changed(shared, _shared_changes(facts) | {routers: "", service: ""})
     changes = {SITE: matched(facts), '"9001"': f'"{facts.backend.port}"'}
     api = between(text, "      # An API:", "      traefik.http.services.")
     if facts.api:

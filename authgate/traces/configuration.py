@@ -1,4 +1,4 @@
-"""Whether traces are wanted, and what keeps them from being sent. Imports nothing of OpenTelemetry."""
+"""The configuration of traces: whether they are enabled and can be sent. Imports nothing of OpenTelemetry."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ PROTOCOL = "http/protobuf"
 
 
 def is_on() -> bool:
-    """Return whether traces are wanted and can be sent."""
+    """Return whether traces are enabled and can be sent."""
     return is_wanted() and not what_is_missing()
 
 
 def is_wanted() -> bool:
-    """Return whether OpenTelemetry's own variables name a collector, and none of them turns traces off."""
+    """Return whether OpenTelemetry's environment variables name a collector and do not disable traces."""
     return bool(settings.IKD_TRACES_ENDPOINT) and not settings.IKD_TRACES_OFF
 
 
 def what_is_missing() -> str:
-    """Return what keeps wanted traces from being sent, with its cure; empty if nothing does."""
+    """Return why enabled traces cannot be sent, and the fix; empty if they can be sent."""
     if settings.IKD_TRACES_PROTOCOL != PROTOCOL:
         return f"OTEL_EXPORTER_OTLP_PROTOCOL must be {PROTOCOL}, is {settings.IKD_TRACES_PROTOCOL!r}"
     if not all(map(_is_installed, PACKAGES)):
@@ -32,5 +32,5 @@ def what_is_missing() -> str:
 def _is_installed(name: str) -> bool:
     try:
         return find_spec(name) is not None
-    except ModuleNotFoundError:  # a parent of it
+    except ModuleNotFoundError:  # a parent package is missing
         return False

@@ -1,7 +1,7 @@
-"""Makes spans with OpenTelemetry's SDK, and sends them to the collector in a thread of its own.
+"""Creation of spans with OpenTelemetry's SDK. A separate thread sends them to the collector.
 
-The queue is bounded (OTEL_BSP_MAX_QUEUE_SIZE). If the collector is slow or away, spans that find no room are
-dropped and counted; nothing waits for it.
+The queue is limited (OTEL_BSP_MAX_QUEUE_SIZE). If the collector is slow or down, further spans are dropped
+and counted. Nothing waits for the collector.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 from authgate import counters
 
 END_WITHIN = 2_000
-"""Milliseconds for which the end of a process waits for the collector."""
+"""Milliseconds that a process waits for the collector before it ends."""
 
 LONGEST_PARENT = 256
-"""Characters of a `traceparent`. Version 00 has 55, and later versions may have more."""
+"""Characters of a `traceparent`, at most. Version 00 has 55; later versions may have more."""
 
 Attributes = Mapping[str, str | int]
 
@@ -33,7 +33,7 @@ _propagator = TraceContextTextMapPropagator()
 
 
 class CountingExporter(SpanExporter):
-    """Sends batches with the real exporter, and counts what arrived."""
+    """Sends batches with the real exporter, and counts the spans that arrived."""
 
     def __init__(self, exporter: SpanExporter) -> None:
         self._exporter = exporter
@@ -52,7 +52,7 @@ class CountingExporter(SpanExporter):
 
 
 class CountingProcessor(BatchSpanProcessor):
-    """Queues ended spans. One that finds no room is dropped and counted: OpenTelemetry's own logs a line."""
+    """Queues ended spans. If the queue is full, drops and counts them, where OpenTelemetry would log them."""
 
     def on_end(self, span: ReadableSpan) -> None:
         queue = self._batch_processor._queue
@@ -66,7 +66,7 @@ class CountingProcessor(BatchSpanProcessor):
 
 
 class Exporting:
-    """The spans of this process."""
+    """The creation and sending of spans in this process."""
 
     def __init__(self) -> None:
         self._processor = CountingProcessor(CountingExporter(OTLPSpanExporter()))
@@ -77,11 +77,11 @@ class Exporting:
             counters.spans.cell(result)
 
     def end(self) -> None:
-        """Send what waits, for END_WITHIN at most."""
+        """Send the waiting spans. Takes END_WITHIN at most."""
         self._processor.end()
 
     def is_tracing(self) -> bool:
-        """Return whether this thread works for a span that is sent."""
+        """Return whether this thread's current span will be sent."""
         return get_current_span().is_recording()
 
     @contextmanager
@@ -94,11 +94,11 @@ class Exporting:
         is_server: bool = False,
         is_client: bool = False,
     ) -> Iterator[Span]:
-        """Trace what happens within, under `parent` or else under the span of this thread."""
+        """Trace the `with` block, under `parent` or under this thread's current span."""
         kind = SpanKind.SERVER if is_server else SpanKind.CLIENT if is_client else SpanKind.INTERNAL
         context = _context_of(parent) if is_server else None
         span = self._tracer.start_span(name, context, kind, attributes)
-        # OpenTelemetry would record the error's words and the whole traceback.
+        # By default, OpenTelemetry records the error's message and the whole traceback.
         with use_span(span, end_on_exit=True, record_exception=False, set_status_on_exception=False):
             try:
                 yield span
@@ -109,7 +109,7 @@ class Exporting:
     def ended_span(
         self, name: str, attributes: Attributes, *, parent: str | None, began: float, ended: float
     ) -> None:
-        """Note what a server did between two moments (Unix time)."""
+        """Record a server span between two moments (Unix time)."""
         began_at, ended_at = int(began * 1e9), int(max(began, ended) * 1e9)
         context = _context_of(parent)
         span = self._tracer.start_span(name, context, SpanKind.SERVER, attributes, start_time=began_at)
@@ -121,14 +121,17 @@ class Exporting:
 
 
 def _context_of(parent: str | None) -> Context:
-    """Return the context of a `traceparent`, or of a new trace if there is none that can be read."""
+    """Return the context of a `traceparent`, or of a new trace if it is missing or invalid."""
     if parent is None or len(parent) > LONGEST_PARENT:
         return Context()
     return _propagator.extract({"traceparent": parent}, Context())
 
 
 def _resource() -> Resource:
-    """Return what spans say of this process. OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES come first."""
+    """Return the attributes of this process for all spans.
+
+    OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES take precedence.
+    """
     named = "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "")
     own: dict[str, str | int] = {SERVICE_VERSION: settings.IKD_VERSION, "process.pid": os.getpid()}
     if not named:

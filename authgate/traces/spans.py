@@ -1,4 +1,4 @@
-"""Spans of pages, queries, look-ups and calls to providers. While traces are off, these do nothing."""
+"""Trace spans of pages, queries, look-ups and calls to providers. If traces are off, these do nothing."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 exporting: Exporting | None = None
-"""What makes and sends spans in this process; None while traces are off."""
+"""The object that creates and sends spans in this process; None if traces are off."""
 
 TRACEPARENT = b"traceparent"
 
@@ -31,13 +31,13 @@ _STATEMENT = re.compile(r'\s*(\w+)(?:.*?\b(?:FROM|INTO|UPDATE)\s+"?(\w+))?', re.
 
 
 def load() -> None:
-    """Load OpenTelemetry's SDK if the settings ask for traces, so that workers share it."""
+    """Import OpenTelemetry's SDK if traces are on. Call it before forking, so workers share its memory."""
     if configuration.is_on():
         from authgate.traces import export  # noqa: F401
 
 
 def start() -> None:
-    """Begin to send this process's spans, if the settings ask for traces. Not before a worker has forked."""
+    """Start to send this process's spans, if traces are on. Call this only after the worker has forked."""
     global exporting
     if configuration.is_on():
         from authgate.traces.export import Exporting
@@ -47,14 +47,14 @@ def start() -> None:
 
 
 def end() -> None:
-    """Send what waits, for two seconds at most."""
+    """Send the waiting spans. Takes two seconds at most."""
     if exporting is not None:
         exporting.end()
 
 
 @contextmanager
 def span(name: str, attributes: Attributes) -> Iterator[dict[str, str | int]]:
-    """Trace what happens within. Attributes that are put into the yielded dictionary are added at its end."""
+    """Trace the `with` block. Attributes in the yielded dictionary are added at its end."""
     added: dict[str, str | int] = {}
     if exporting is None:
         yield added
@@ -67,7 +67,7 @@ def span(name: str, attributes: Attributes) -> Iterator[dict[str, str | int]]:
 
 
 def look_up(load: Callable[[list[T]], Any], batch: list[T]) -> Any:
-    """Return what `load` returns for checks that waited for the database together, and trace it."""
+    """Call `load` for checks that waited for the database together, trace the call, and return its result."""
     if exporting is None:
         return load(batch)
     with exporting.span("look-up", {"ikd.checks": len(batch)}):
@@ -75,7 +75,7 @@ def look_up(load: Callable[[list[T]], Any], batch: list[T]) -> Any:
 
 
 def page(request: HttpRequest, answer: Callable[[HttpRequest], HttpResponse]) -> HttpResponse:
-    """Return the answer to a page, and trace it under the proxy's span if the proxy is trusted."""
+    """Return the response to a page, and trace it. If the proxy is trusted, its span is the parent."""
     if exporting is None:
         return answer(request)
     parent = parent_in(raw_headers(request)) if is_trusted_peer(peer_address(request)) else None
@@ -93,20 +93,20 @@ def page(request: HttpRequest, answer: Callable[[HttpRequest], HttpResponse]) ->
 
 
 def check(attributes: Attributes, parent: str | None, began: float) -> None:
-    """Note a check that was answered now and began at a moment (Unix time)."""
+    """Record the span of a check that ends now and began at `began` (Unix time)."""
     if exporting is not None:
         name = f"check {attributes['ikd.contract']}"
         exporting.ended_span(name, attributes, parent=parent, began=began, ended=time.time())
 
 
 def parent_in(headers: list[tuple[bytes, bytes]]) -> str | None:
-    """Return the value of a request's only `traceparent` (W3C Trace Context); None without, or with two."""
+    """Return the value of a request's `traceparent` (W3C Trace Context); None if it has none, or several."""
     found = [value for name, value in headers if name == TRACEPARENT]
     return found[0].decode("latin-1") if len(found) == 1 else None
 
 
 def _method(request: HttpRequest) -> str:
-    """Return the method if it is a known one: others are texts of the client."""
+    """Return the method if it is a known one, because clients can send any text."""
     known = {"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"}
     return request.method if request.method in known else "_OTHER"
 
@@ -117,7 +117,7 @@ def _watch_queries(connection: Any, **_: object) -> None:
 
 
 def _trace_query(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
-    """Run a query, and trace it within a page or a look-up, by its verb and table."""
+    """Run a query. Within a page or a look-up, trace it by its verb and table."""
     if exporting is None or not exporting.is_tracing():
         return execute(sql, params, many, context)
     match = _STATEMENT.match(str(sql)[:2_000])

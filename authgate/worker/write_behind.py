@@ -135,7 +135,7 @@ class Writer:
             Uses(lambda tokens, at: people().touch_tokens(tokens, at)),
         )
         self._shed: Counter[str] = Counter()
-        self._shed_told_at = -SHED_EVERY
+        self._shed_reported_at = -SHED_EVERY
         self._thread: threading.Thread | None = None
         self.also: list[Callable[[], None]] = []
         """Functions of the apps above the gate, which write in the same thread."""
@@ -240,9 +240,9 @@ class Writer:
         """Write an event that counts the shed requests: at once, then every SHED_EVERY seconds."""
         now = time.monotonic()
         with self._lock:
-            if not self._shed or (now - self._shed_told_at < SHED_EVERY and not at_once):
+            if not self._shed or (now - self._shed_reported_at < SHED_EVERY and not at_once):
                 return
-            shed, self._shed, self._shed_told_at = self._shed, Counter(), now
+            shed, self._shed, self._shed_reported_at = self._shed, Counter(), now
         for reason, count in shed.items():
             record("overloaded", reason=reason, details={"count": count})
 
@@ -336,8 +336,8 @@ def _event(refusal: Refusal) -> AuditEvent:
 
 def _line(at: float, refusal: Refusal) -> dict[str, Any]:
     fields = ("contract", "reason", "origin", "method", "path", "client", "username", "application")
-    told = {name: str(getattr(refusal, name)) for name in fields if getattr(refusal, name)}
-    event = {"at": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"), **told}
+    shown = {name: str(getattr(refusal, name)) for name in fields if getattr(refusal, name)}
+    event = {"at": datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds"), **shown}
     return {"decision": refusal.decision_id, "event": event}
 
 

@@ -24,7 +24,7 @@ from accounts.upstreams.oidc.refresh import Outcome, free_of_lease, refresh
 from authgate.audit import record
 from authgate.prepared import PreparedLookup
 from authgate.sign_ins import is_idle
-from authgate.worker import stale_connections, written
+from authgate.worker import stale_connections, write_watch
 
 log = logging.getLogger("ikd.upstreams")
 
@@ -125,7 +125,7 @@ def start() -> None:
 
 
 def _run() -> None:
-    deleted_at, is_busy, watch = time.monotonic(), True, written.watch_files()
+    deleted_at, is_busy, watch = time.monotonic(), True, write_watch.watch_files()
     while True:
         time.sleep(ROUND_EVERY)
         if not is_busy and connection.vendor == "postgresql":

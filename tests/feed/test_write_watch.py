@@ -12,9 +12,9 @@ import pytest
 from django.db import connection
 from pytest_django.plugin import DjangoDbBlocker
 
-from authgate.worker import written
+from authgate.worker import write_watch
 from authgate.worker.feed import Feed
-from authgate.worker.written import Files, Notices
+from authgate.worker.write_watch import Files, Notices
 from openid import triggers
 from tests.factories import UserFactory
 from tests.feed.bouncer import Bouncer
@@ -134,7 +134,7 @@ def test_a_sign_in_that_is_used_sends_no_notice(notices: Notices, feed: Feed, pe
 def test_a_connection_that_ends_is_noticed_and_opened_again(
     notices: Notices, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(written, "RETRY_EVERY", 0.0)
+    monkeypatch.setattr(write_watch, "RETRY_EVERY", 0.0)
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(%s)", [notices._listening.info.backend_pid])
 
@@ -148,7 +148,7 @@ def test_a_connection_that_ends_is_noticed_and_opened_again(
 def test_a_listener_that_hears_nothing_any_more_is_noticed(
     notices: Notices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(written, "TEST_WITHIN", 0.2)
+    monkeypatch.setattr(write_watch, "TEST_WITHIN", 0.2)
     notices._listening.execute("UNLISTEN *")
     notices._test_at = time.monotonic()
 
@@ -175,7 +175,7 @@ def test_a_pooler_that_forgets_listen_is_noticed(
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    monkeypatch.setattr(written, "TEST_WITHIN", 0.5)
+    monkeypatch.setattr(write_watch, "TEST_WITHIN", 0.5)
     cluster.database("forgets_listen", "pattern")
     bouncer = Bouncer(cluster, "forgets_listen", size=2)
     try:

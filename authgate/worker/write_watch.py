@@ -38,12 +38,12 @@ TEST_WITHIN = 2.0
 RETRY_EVERY = 5.0
 
 
-class Written(Protocol):
+class WriteWatch(Protocol):
     def wait(self, seconds: float) -> bool:
         """Wait up to `seconds` for a write. Return whether there may have been one since the last call."""
 
 
-def watch(missing: Callable[[], object]) -> Written:
+def watch(missing: Callable[[], object]) -> WriteWatch:
     """Return an object that waits for writes. On PostgreSQL, triggers send the notices.
 
     `missing` returns the triggers that the database lacks.
@@ -51,7 +51,7 @@ def watch(missing: Callable[[], object]) -> Written:
     return Notices(missing) if connection.vendor == "postgresql" else watch_files()
 
 
-def watch_files() -> Written:
+def watch_files() -> WriteWatch:
     """Return an object that waits for writes without notices. On PostgreSQL it only sleeps."""
     return Pause() if connection.vendor == "postgresql" else Files(Path(connection.settings_dict["NAME"]))
 
@@ -114,7 +114,7 @@ class Notices:
         self._missing = missing
         self._listening: Any = None
         self._test_at = 0.0
-        self._is_told = True
+        self._arrives = True
 
     def wait(self, seconds: float) -> bool:
         try:
@@ -148,9 +148,9 @@ class Notices:
             if time.monotonic() >= deadline:
                 self._stop_listening("a notice did not arrive")
                 return
-        if not self._is_told:
+        if not self._arrives:
             log.warning("notices of PostgreSQL arrive again")
-        self._is_told = True
+        self._arrives = True
 
     def _heard(self, seconds: float) -> list[str]:
         """Return the texts of the notices that arrived. Wait up to `seconds` for the first."""
@@ -168,6 +168,6 @@ class Notices:
             with suppress(Exception):
                 self._listening.close()
         self._listening = None
-        if self._is_told:
+        if self._arrives:
             log.warning("PostgreSQL sends no notices, so the portal asks twice a second: %s", why)
-        self._is_told = False
+        self._arrives = False
