@@ -37,7 +37,7 @@ class People(Protocol):
         """Return the digest of a user's API token with a name. A live token is preferred. One query."""
 
     def load_issuers(self) -> frozenset[str]:
-        """Return the issuers whose JWTs are credentials for programs. One query."""
+        """Return the issuers of JWTs that are credentials for programs. One query."""
 
     def load_credential(
         self, key: bytes, headers: RequestHeaders, memory: Memory

@@ -218,7 +218,7 @@ def _reaches_the_portal(seen: Seen, result: Result, name: str) -> bool:
 
 
 def clock(seen: Seen) -> Iterator[Finding]:
-    """Report a proxy whose clock differs from the portal's."""
+    """Report a difference between the clocks of the proxy and the portal."""
     skews = [skew for result in _with_own_date(seen) if (skew := _skew(result)) is not None]
     if not skews:
         return

@@ -203,7 +203,7 @@ def _note(found: _Found, place: _Place, was: Access, will: Access) -> None:
 def _with_other_conditions(was: Access, will: Access) -> Set[int]:
     """Return the people with different conditions.
 
-    For people whom a rule without conditions admits, before and after, other conditions are irrelevant.
+    If a rule without conditions admits a person before and after, other conditions are irrelevant.
     """
     old, new = was.by_conditions, will.by_conditions
     differing: set[int] = set()
@@ -239,7 +239,7 @@ def _persons(people: Directory, who: Set[int]) -> Iterator[Person]:
 
 @dataclass(frozen=True, slots=True)
 class _ShutOut:
-    """The people who could open an application, and those whom its maintenance shuts out. None: visitors."""
+    """The people who could open an application, and those that its maintenance shuts out. None: visitors."""
 
     able: Set[int | None] = frozenset()
     shut_out: Set[int | None] = frozenset()

@@ -1,7 +1,7 @@
 """Access lists: who can open an application, and what a person can open. Computed from sets, not requests.
 
-A person can open a path scope if one of its rules would admit the person with some method, from some network,
-and with a second factor if the rule requires one. A property test compares this with `decide`.
+A person can open a path scope if one of its rules can admit the person with some method, from some network.
+A required second factor counts as given. A property test compares this with `decide`.
 """
 
 from __future__ import annotations

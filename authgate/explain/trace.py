@@ -76,7 +76,7 @@ def _each_scope(
 def _decide_for(
     application: Application, scopes: Scopes, path: str, target: Target, subject: Subject | None, now: float
 ) -> Variant:
-    """Return what `decide` says of a path that everybody reads in one way."""
+    """Return the result of `decide` for a path that has only one reading."""
     numbered = list(scopes.values())
     markers = {key: Scope(key[0], key[1], (Rule(number, Who.EVERYONE),)) for number, key in enumerate(scopes)}
     alone = _alone(application, markers)

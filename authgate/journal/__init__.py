@@ -1,5 +1,8 @@
 """The journal: all changes of rows that access depends on, with the rows before and after each.
 
-`tables` lists its columns, `triggers` writes it, `actor` names the author of a change, `states` returns the
-rows at a moment, and `undo` undoes a change.
+* `tables` lists its tables and columns.
+* `triggers` writes it.
+* `actor` names the author of a change.
+* `states` returns the rows at a moment.
+* `undo` undoes a change.
 """

@@ -105,7 +105,7 @@ def custom_resources(facts: Facts) -> tuple[File, ...]:
 
 
 def _with_api(text: str, path: str) -> str:
-    """Add a middleware whose check never redirects, and a route for the API."""
+    """Add a route for the API, and a middleware for it. Its check never redirects."""
     start = "apiVersion: traefik.io/v1alpha1\nkind: Middleware\nmetadata: {name: ikd-check,"
     check = between(text, start, "---\n")
     api = changed(check, {"name: ikd-check,": "name: ikd-check-api,", "/authgate/traefik": "/authgate/nginx"})

@@ -1,4 +1,4 @@
-"""The use of rules by real requests: how often, by whom, and what another rule would change.
+"""The use of rules by real requests: how often, by which people, and what another rule would change.
 
 * `requests`: the counts that workers write, by application, rule, method, person and day.
 * `tightening`: access that nobody used.

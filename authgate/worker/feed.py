@@ -49,8 +49,8 @@ APPLICATIONS_A_ROUND = 100
 READINGS_AT_ONCE = 20
 PUBLISH_EVERY = 1.0
 LEAST_A_ROUND, ROUNDS_TO_REREAD = 20, 150
-"""The smallest number of sessions to read again in one round, and the rounds in which all sessions are read
-again: 150 rounds take up to 20 seconds."""
+"""The smallest number of sessions to read again in one round, and the rounds after which all were read again.
+150 rounds take up to 20 seconds."""
 
 LOOK_FOR_DUE_EVERY = 1.0
 
@@ -102,7 +102,7 @@ class Feed:
         self._marks: list[tuple[float, int]] = []
         self._thread: threading.Thread | None = None
 
-    # ---- asked by checks ----------------------------------------------------------------------------------
+    # ---- called by checks ---------------------------------------------------------------------------------
 
     def may_answer(self) -> bool:
         """Return whether memory may answer: it is fresh, or in its grace while the database fails."""
@@ -281,7 +281,7 @@ class Feed:
         self._compiled.update((each[0].id, each) for each in compiled)
 
     def _load_keys(self) -> None:
-        """Load the signing keys of X-Ikd-Jwt, and the issuers whose JWTs are accepted."""
+        """Load the signing keys of X-Ikd-Jwt, and the issuers of accepted JWTs."""
         self.memory.issuers = people().load_issuers()
         self.memory.signer = identity_jwt.load_signer()
 

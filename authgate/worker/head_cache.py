@@ -58,8 +58,8 @@ class Head:
 def head_of(facts: Facts, memory: Memory, parts: Parts) -> Head | None:
     """Return the parsed head of an answered check; None if it must not be cached.
 
-    Three kinds of heads are not cached: those that carry the path elsewhere, those that are refused for any
-    path, and those with a program's credential other than a plain API token.
+    A head is not cached if it does not contain the path in X-Forwarded-Uri, or if it is refused for any path.
+    Of programs' credentials, only plain API tokens are cached.
     """
     found = read(facts, memory)
     if not isinstance(found, Context) or not found.contract.reads_forwarded_uri:

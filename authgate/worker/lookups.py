@@ -1,8 +1,7 @@
 """The queue of checks that memory cannot answer. One query loads the rows for all of them.
 
-The event loop queues a check and continues. One thread takes the waiting checks, reads the change feed if
-memory is stale, and loads all sessions and API tokens at once. Then it returns each check to the loop, which
-answers it.
+The event loop queues a check and continues. One thread takes the waiting checks. It reads the change feed if
+memory is stale, and loads all sessions and API tokens at once. The loop then answers the checks.
 """
 
 from __future__ import annotations
@@ -49,7 +48,7 @@ QUEUE_OF_A_NETWORK = 1_024
 """Checks of one client network that may wait, so that no network fills the queue alone."""
 
 ALONE_AT_ONCE = 2
-"""Threads for checks that need work of their own: JWTs to verify, tokens of a provider to fetch."""
+"""Threads for checks that cannot share a query: JWTs to verify, a provider's tokens to fetch."""
 
 ALONE_QUEUE, ALONE_OF_A_NETWORK = 512, 64
 """Checks that may wait for those threads, in total and for each client network."""

@@ -1,4 +1,4 @@
-"""The search for migrations of ours that the database lacks. It imports none of them."""
+"""The search for the portal's migrations that the database lacks. It imports none of them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.migrations.recorder import MigrationRecorder
 
 OURS = ("authgate", "accounts", "openid", "ikd_portal")
-"""The packages of which all migrations must be applied."""
+"""The packages with migrations that must be applied."""
 
 
 def missing() -> list[str]:

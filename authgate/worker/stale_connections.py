@@ -87,10 +87,10 @@ def close_stale() -> None:
 
 
 def _note_opened(connection: BaseDatabaseWrapper, **_: Any) -> None:
-    """Record what a new connection belongs to, and the write-ahead log that it uses.
+    """Record the epoch and file of a new connection, and the write-ahead log that it uses.
 
-    Its first read creates the log if there is none. If the next look recorded the log instead, the file could
-    be replaced before it, and SQLite would replay the log into the new file.
+    The connection's first read creates the log if there is none. It must be recorded at once: if the file is
+    replaced first, SQLite replays the log into the new file.
     """
     origin = _origin_of(connection)
     connection.opened_at = origin  # type: ignore[attr-defined]

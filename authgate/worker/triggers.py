@@ -1,7 +1,7 @@
 """Database triggers that write the change feed.
 
-They write a row in each transaction that removes or changes access, whether a model, an admin action,
-`QuerySet.update`, a cascade or raw SQL does it.
+They write a row in each transaction that removes or changes access. They also run for `QuerySet.update`,
+cascades and raw SQL.
 """
 
 from __future__ import annotations

@@ -105,9 +105,9 @@ def _is_settled(state: list[tuple[int, ...]]) -> bool:
 class Notices:
     """Listens for PostgreSQL's notices on a separate connection.
 
-    Notices can be lost without an error: PgBouncer in transaction mode accepts LISTEN and forgets it, and the
-    connection may lead to a server that is no longer in use. So each minute this thread sends itself a notice
-    over its ordinary connection. While none arrives, `wait` returns twice a second.
+    Notices can be lost without an error. PgBouncer in transaction mode accepts LISTEN and forgets it. The
+    connection may also lead to a server that is no longer in use. So each minute this thread sends itself a
+    notice over its ordinary connection. While none arrives, `wait` returns twice a second.
     """
 
     def __init__(self, missing: Callable[[], object]) -> None:
