@@ -61,13 +61,17 @@ def people(database: Database) -> Cast:
 
 
 class Clock:
-    """A clock that goes on by itself, and by whatever a test adds."""
+    """A clock that goes on by itself unless it is stopped, and by the seconds that a test adds."""
 
     def __init__(self) -> None:
         self.added = 0.0
+        self._stopped_at: float | None = None
+
+    def stop(self) -> None:
+        self._stopped_at = boottime()
 
     def __call__(self) -> float:
-        return boottime() + self.added
+        return (self._stopped_at or boottime()) + self.added
 
 
 @pytest.fixture

@@ -140,6 +140,7 @@ def test_a_database_that_hangs_counts_as_unreadable_after_a_while(feed: Feed, cl
 
 
 def test_memory_answers_ten_seconds_longer_when_the_feed_cannot_be_read(feed: Feed, clock: Clock) -> None:
+    clock.stop()
     feed.ensure_fresh()
     clock.added += 9.5
     with statements_go_through(refuse):
