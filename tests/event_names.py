@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from functools import cache
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -202,9 +203,9 @@ def _texts_assigned(name: str) -> set[str]:
 @cache
 def decisions() -> set[str]:
     """Return every reason of a decision, and every criterion of a rule that can fail."""
-    tree = modules()[ROOT / "authgate" / "check" / "decision.py"]
+    folder = ROOT / "authgate" / "decision"
     found = constants()["IDENTITY_TOO_LONG"] | constants()["TOKENS_TOO_LONG"]
-    for node in ast.walk(tree):
+    for node in chain.from_iterable(ast.walk(modules()[path]) for path in folder.glob("*.py")):
         if isinstance(node, ast.Call) and _called(node) == "Decision" and len(node.args) > 1:
             found |= texts_of(node.args[1])
         if isinstance(node, ast.Return) and isinstance(node.value, ast.Tuple):
