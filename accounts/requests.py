@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeGuard, TypeVar, cast
 
 from django.contrib.auth import decorators
 from django.http import HttpRequest, HttpResponseBase
@@ -53,3 +53,8 @@ def sign_in_of_request(request: HttpRequest) -> SignIn | None:
     """
     sign_in: SignIn | None = getattr(request, "sign_in", None)
     return sign_in
+
+
+def is_signed_in(request: HttpRequest) -> TypeGuard[SignedInRequest]:
+    """Return whether the request has a live sign-in, and therefore a user."""
+    return sign_in_of_request(request) is not None

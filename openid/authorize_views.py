@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import cast
 from urllib.parse import urlencode
 
 from django.conf import settings
 from django.core import signing
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils.translation import gettext, gettext_noop
@@ -16,13 +15,13 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST
 
-from accounts.models import User
+from accounts.requests import Request, SignedInRequest, is_signed_in
+from accounts.second_factor.middleware import asks_for_factor
 from authgate.audit import record
 from authgate.decision.rules import Verdict
 from authgate.decision.target import Target
 from authgate.endpoints.portal import refuse
 from authgate.factor_policy import lacks_factor, step_up_page
-from authgate.models import SignIn
 from authgate.peer import client_address
 from authgate.redirect_targets import LONGEST
 from openid import client_notes, grants, keys, policy, proof, usage
@@ -60,10 +59,11 @@ class ShowPage(Exception):
         self.response = response
 
 
+@asks_for_factor
 @csrf_exempt
 @never_cache
 @require_http_methods(["GET", "POST"])
-def authorize(request: HttpRequest) -> HttpResponse:
+def authorize(request: Request) -> HttpResponse:
     """Answer an authorization request (Core, section 3.1.2).
 
     A POST from another site carries no cookies. It is redirected to the same request as GET, which does.
@@ -78,9 +78,6 @@ def authorize(request: HttpRequest) -> HttpResponse:
     except Unredirectable as error:
         return _broken(request, error.reason)
     return _answered(request, client, place, found)
-
-
-authorize.asks_for_factor = True  # type: ignore[attr-defined]
 
 
 def _as_get(form: bytes) -> HttpResponse:
@@ -126,12 +123,12 @@ REASONS = (
 """All reasons that the page of a broken request can show, listed for translators."""
 
 
-def _broken(request: HttpRequest, reason: str) -> HttpResponse:
+def _broken(request: Request, reason: str) -> HttpResponse:
     return render(request, "openid/broken.html", {"reason": gettext(reason)}, status=400)
 
 
 def _answered(
-    request: HttpRequest, client: Client, place: Place, found: Parameters, *, consents: bool = False
+    request: Request, client: Client, place: Place, found: Parameters, *, consents: bool = False
 ) -> HttpResponse:
     """Return the redirect to the client, or to the page that the user has to pass first."""
     issuer = settings.IKD_PORTAL_ORIGIN
@@ -157,7 +154,7 @@ def _parsed(client: Client, place: Place, found: Parameters) -> AuthorizationReq
         raise
 
 
-def _redirect(request: HttpRequest, url: str) -> HttpResponse:
+def _redirect(request: Request, url: str) -> HttpResponse:
     """Return a redirect to any registered scheme. It never repeats a form (RFC 9700, section 4.12)."""
     response = HttpResponse(status=303 if request.method == "POST" else 302)
     response["Location"] = url
@@ -169,23 +166,21 @@ def _redirect(request: HttpRequest, url: str) -> HttpResponse:
 
 
 def _code(
-    request: HttpRequest, client: Client, asked: AuthorizationRequest, found: Parameters, *, consents: bool
+    request: Request, client: Client, asked: AuthorizationRequest, found: Parameters, *, consents: bool
 ) -> str:
     """Return a code. Raises AuthorizationError, or RedirectToPage or ShowPage if another page comes first."""
     here = f"{reverse('openid_authorize')}?{urlencode(found.values)}"
     hinted = _hinted_subject(asked)
-    sign_in: SignIn | None = getattr(request, "sign_in", None)
-    if sign_in is None:
+    if not is_signed_in(request):
         _require_interaction(asked, "login_required")
         raise RedirectToPage(reverse(settings.LOGIN_URL), proof.ask(request, client, found))
-    user = cast(User, request.user)
-    if hinted not in ("", str(user.uuid)):
+    if hinted not in ("", str(request.user.uuid)):
         raise AuthorizationError("login_required", "somebody else is signed in")
     _require_fresh_proof(request, client, asked, found)
-    if lacks_factor(sign_in):
+    if lacks_factor(request.sign_in):
         _require_interaction(asked, "interaction_required")
         raise RedirectToPage(reverse("second_factor"), here)
-    ruling = _require_access(request, client, asked, sign_in, here)
+    ruling = _require_access(request, client, asked, here)
     _require_acr(asked, ruling, here)
     scopes = _require_consent(request, client, asked, found, consents=consents)
     return _granted(request, client, asked, scopes, ruling)
@@ -209,22 +204,22 @@ def _hinted_subject(asked: AuthorizationRequest) -> str:
 
 
 def _require_fresh_proof(
-    request: HttpRequest, client: Client, asked: AuthorizationRequest, found: Parameters
+    request: SignedInRequest, client: Client, asked: AuthorizationRequest, found: Parameters
 ) -> None:
     if proof.is_fresh(request, client, asked, found):
         return
     _require_interaction(asked, "login_required")
-    page = proof.page_of(cast(User, request.user))
+    page = proof.page_of(request.user)
     if not page:
         raise AuthorizationError("login_required", "the user has no way to prove again who they are")
     raise RedirectToPage(page, proof.ask(request, client, found))
 
 
 def _require_access(
-    request: HttpRequest, client: Client, asked: AuthorizationRequest, sign_in: SignIn, here: str
+    request: SignedInRequest, client: Client, asked: AuthorizationRequest, here: str
 ) -> Ruling:
     """Return the rules' decision to allow access. Raises AuthorizationError, RedirectToPage or ShowPage."""
-    ruling = policy.decide(client, cast(User, request.user), sign_in, client_address(request))
+    ruling = policy.decide(client, request.user, request.sign_in, client_address(request))
     if not ruling.is_allowed:
         usage.count(ruling)
     if ruling.decision.verdict is Verdict.STEP_UP:
@@ -253,16 +248,15 @@ def _require_acr(asked: AuthorizationRequest, ruling: Ruling, here: str) -> None
 
 
 def _granted(
-    request: HttpRequest,
+    request: SignedInRequest,
     client: Client,
     asked: AuthorizationRequest,
     scopes: tuple[str, ...],
     ruling: Ruling,
 ) -> str:
-    sign_in: SignIn = request.sign_in  # type: ignore[attr-defined]
-    address = client_address(request)
+    sign_in, address = request.sign_in, client_address(request)
     proven = grants.Authentication(
-        proof.proven_at(request, sign_in),
+        proof.proven_at(request),
         policy.amr_of(sign_in, ruling.subject),
         policy.acr_of(ruling.subject),
     )
@@ -296,7 +290,12 @@ def _granted(
 
 
 def _require_consent(
-    request: HttpRequest, client: Client, asked: AuthorizationRequest, found: Parameters, *, consents: bool
+    request: SignedInRequest,
+    client: Client,
+    asked: AuthorizationRequest,
+    found: Parameters,
+    *,
+    consents: bool,
 ) -> tuple[str, ...]:
     """Return the scopes that the client gets. Raises AuthorizationError, or ShowPage to ask the user."""
     if consents:
@@ -305,7 +304,7 @@ def _require_consent(
     is_asked_to = bool(asked.prompts & {"consent", "select_account"})
     if not client.asks_consent and not is_asked_to:
         return asked.scopes
-    given = Consent.objects.filter(user=cast(User, request.user), client=client).first()
+    given = Consent.objects.filter(user=request.user, client=client).first()
     allowed = set(given.scopes.split()) if given else set()
     missing = [scope for scope in asked.scopes if scope not in allowed]
     if not missing and not is_asked_to:
@@ -317,15 +316,15 @@ def _require_consent(
 
 
 def _question(
-    request: HttpRequest, client: Client, asked: AuthorizationRequest, found: Parameters
+    request: SignedInRequest, client: Client, asked: AuthorizationRequest, found: Parameters
 ) -> HttpResponse:
     here = f"{reverse('openid_authorize')}?{urlencode(found.values)}"
-    sign_in: SignIn = request.sign_in  # type: ignore[attr-defined]
+    sealed = [urlencode(found.values), request.sign_in.pk]
     context = {
         "application": client.application.name,
         "place": _origin_of(asked.place),
         "scopes": asked.scopes,
-        "sealed": signing.dumps([urlencode(found.values), sign_in.pk], salt=CONSENT_SALT, compress=True),
+        "sealed": signing.dumps(sealed, salt=CONSENT_SALT, compress=True),
         "switch_url": f"{reverse('switch_account')}?{urlencode({'next': here})}",
     }
     return render(request, "openid/consent.html", context)
@@ -333,9 +332,8 @@ def _question(
 
 @never_cache
 @require_POST
-def consent(request: HttpRequest) -> HttpResponse:
+def consent(request: Request) -> HttpResponse:
     """Handle the user's answer. All other conditions are checked again before the client gets a code."""
-    sign_in: SignIn | None = getattr(request, "sign_in", None)
     try:
         sealed = request.POST.get("request", "")
         query, asked_of = signing.loads(sealed, salt=CONSENT_SALT, max_age=CONSENT_WITHIN)
@@ -343,7 +341,7 @@ def consent(request: HttpRequest) -> HttpResponse:
         client, place = _client_and_place(found)
     except (signing.BadSignature, ValueError, TypeError, Unreadable, Unredirectable):
         return _broken(request, "the question has expired, or is not from the portal")
-    if sign_in is None or sign_in.pk != asked_of:
+    if not is_signed_in(request) or request.sign_in.pk != asked_of:
         return _redirect(request, f"{reverse('openid_authorize')}?{query}")
     if request.POST.get("answer") != "allow":
         url = authorization.answer_url(place, settings.IKD_PORTAL_ORIGIN, error="access_denied")

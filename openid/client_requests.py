@@ -15,6 +15,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.debug import sensitive_variables
 from django.views.decorators.http import require_http_methods
 
+from accounts.second_factor.middleware import asks_for_factor
 from authgate.models import Application
 from authgate.peer import client_address, raw_headers
 from authgate.prepared import PreparedLookup, column_names, instance_of
@@ -168,7 +169,6 @@ def for_clients(*methods: str) -> Callable[[View], View]:
                 return error_answer(error)
 
         made: View = csrf_exempt(never_cache(require_http_methods(methods)(sensitive_variables()(inner))))
-        made.asks_for_factor = True  # type: ignore[attr-defined]
-        return made
+        return asks_for_factor(made)
 
     return decorate

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from typing import cast
-
-from django.http import HttpRequest
 from django.utils import timezone
 
-from accounts.models import User
+from accounts.requests import SignedInRequest
 from authgate.audit import record
 from authgate.peer import client_address
 from openid.models import Client, Consent
 from openid.protocol.authorization import SCOPES
 
 
-def keep(request: HttpRequest, client: Client, wanted: tuple[str, ...]) -> None:
+def keep(request: SignedInRequest, client: Client, wanted: tuple[str, ...]) -> None:
     """Add scopes to a user's consent."""
-    user = cast(User, request.user)
+    user = request.user
     given = Consent.objects.filter(user=user, client=client).first()
     scopes = {*wanted, *(given.scopes.split() if given else [])}
     kept = " ".join(scope for scope in SCOPES if scope in scopes)

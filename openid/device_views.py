@@ -27,6 +27,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from accounts import throttle
 from accounts.requests import SignedInRequest, login_required
+from accounts.second_factor.middleware import asks_for_factor
 from authgate.audit import record
 from authgate.decision.rules import Verdict
 from authgate.decision.target import Target
@@ -106,6 +107,7 @@ def _page_with(user_code: str) -> str:
     return f"{settings.IKD_PORTAL_ORIGIN}{reverse('openid_device')}?{query}"
 
 
+@asks_for_factor
 @never_cache
 @require_safe
 def device_qr(request: HttpRequest) -> HttpResponse:
@@ -114,9 +116,6 @@ def device_qr(request: HttpRequest) -> HttpResponse:
     if not user_code:
         return HttpResponse(status=404)
     return HttpResponse(get_adapter().build_totp_svg(_page_with(user_code)), content_type="image/svg+xml")
-
-
-device_qr.asks_for_factor = True  # type: ignore[attr-defined]
 
 
 # ---- the device polls -------------------------------------------------------------------------------------
@@ -255,7 +254,7 @@ def _allowed(request: SignedInRequest, found: DeviceCode) -> HttpResponse:
     """Create the grant. If several answers race, only one creates it."""
     sign_in, ruling = request.sign_in, _ruling(request, found)
     proven = grants.Authentication(
-        proof.proven_at(request, sign_in),
+        proof.proven_at(request),
         policy.amr_of(sign_in, ruling.subject),
         policy.acr_of(ruling.subject),
     )

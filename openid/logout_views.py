@@ -13,6 +13,8 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_http_methods, require_POST
 
 from accounts.destinations import redirect_target
+from accounts.requests import sign_in_of_request
+from accounts.second_factor.middleware import asks_for_factor
 from accounts.upstreams import provider_sign_out
 from authgate.models import SignIn
 from openid import keys
@@ -28,6 +30,7 @@ ASKED_FOR = 900
 """Seconds that the user has to answer the question."""
 
 
+@asks_for_factor
 @csrf_exempt
 @never_cache
 @require_http_methods(["GET", "POST"])
@@ -41,7 +44,7 @@ def logout(request: HttpRequest) -> HttpResponse:
     claims = signed.claims_of_hint(asked.id_token_hint, keys.public_keys(), settings.IKD_PORTAL_ORIGIN)
     client = _client_of(asked, claims["aud"] if claims else "")
     then = _target(asked, client)
-    sign_in: SignIn | None = getattr(request, "sign_in", None)
+    sign_in = sign_in_of_request(request)
     if sign_in is None:
         return _onward(then)
     if claims and client and _is_of_this_session(client, claims["sid"], sign_in):
@@ -51,14 +54,12 @@ def logout(request: HttpRequest) -> HttpResponse:
     return render(request, "openid/logout.html", context)
 
 
-logout.asks_for_factor = True  # type: ignore[attr-defined]
-
-
+@asks_for_factor
 @never_cache
 @require_POST
 def logout_confirmed(request: HttpRequest) -> HttpResponse:
     """Sign out after the user confirmed."""
-    sign_in: SignIn | None = getattr(request, "sign_in", None)
+    sign_in = sign_in_of_request(request)
     try:
         then, asked_of = signing.loads(request.POST.get("request", ""), salt=SALT, max_age=ASKED_FOR)
     except (signing.BadSignature, ValueError, TypeError):
@@ -69,9 +70,6 @@ def logout_confirmed(request: HttpRequest) -> HttpResponse:
     if sign_in.pk != asked_of:
         return _redirect(f"{settings.IKD_PORTAL_ORIGIN}{reverse('account_logout')}")
     return _sign_out(request, sign_in, then)
-
-
-logout_confirmed.asks_for_factor = True  # type: ignore[attr-defined]
 
 
 def _client_of(asked: LogoutRequest, audience: object) -> Client | None:

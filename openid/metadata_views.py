@@ -10,12 +10,14 @@ from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
+from accounts.second_factor.middleware import asks_for_factor
 from openid import keys, policy
 from openid.cross_origin import from_any_page
 from openid.protocol import assertions, client_authentication, device, signed
 from openid.protocol.authorization import SCOPES
 
 
+@asks_for_factor
 @from_any_page
 @require_safe
 def configuration(request: HttpRequest) -> HttpResponse:
@@ -55,6 +57,7 @@ def configuration(request: HttpRequest) -> HttpResponse:
     return _public(document, "application/json")
 
 
+@asks_for_factor
 @from_any_page
 @require_safe
 def key_set(request: HttpRequest) -> HttpResponse:
@@ -70,7 +73,3 @@ def _public(document: dict[str, Any], content_type: str) -> HttpResponse:
     response = HttpResponse(json.dumps(document), content_type=content_type)
     response["Cache-Control"] = f"public, max-age={keys.KEY_SET_MAX_AGE}"
     return response
-
-
-configuration.asks_for_factor = True  # type: ignore[attr-defined]
-key_set.asks_for_factor = True  # type: ignore[attr-defined]

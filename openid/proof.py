@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from typing import cast
 from urllib.parse import urlencode
 
 from allauth.account.adapter import get_adapter
 from allauth.account.authentication import get_authentication_records
 from allauth.account.internal.flows.reauthentication import get_reauthentication_flows
 from django.core import signing
-from django.http import HttpRequest
 from django.urls import reverse
 
 from accounts.models import User
 from accounts.models.upstream import Upstream
-from authgate.models import SignIn
+from accounts.requests import Request, SignedInRequest
 from openid.models import Client
 from openid.protocol.authorization import AuthorizationRequest
 from openid.protocol.parameters import Parameters
@@ -35,18 +33,18 @@ PENDING = "openid_proof_asked"
 CLIENTS_LIMIT = 20
 
 
-def proven_at(request: HttpRequest, sign_in: SignIn) -> float:
+def proven_at(request: SignedInRequest) -> float:
     """Return when the user last authenticated in this sign-in. Unix time."""
-    began = sign_in.started_at.timestamp()
-    records = get_authentication_records(request, cast(User, request.user))
+    began = request.sign_in.started_at.timestamp()
+    records = get_authentication_records(request, request.user)
     return max([began, *(float(each.get("at", 0)) for each in records)])
 
 
 def is_fresh(
-    request: HttpRequest, client: Client, asked: AuthorizationRequest, parameters: Parameters
+    request: SignedInRequest, client: Client, asked: AuthorizationRequest, parameters: Parameters
 ) -> bool:
     """Return whether the last authentication is recent enough for the request, or came after the question."""
-    at = proven_at(request, request.sign_in)  # type: ignore[attr-defined]
+    at = proven_at(request)
     pending = request.session.get(PENDING, {}).get(str(client.pk), 0.0)
     if at < pending:
         return False
@@ -58,7 +56,7 @@ def is_fresh(
     return asked.max_age is None or time.time() - at < asked.max_age
 
 
-def ask(request: HttpRequest, client: Client, parameters: Parameters) -> str:
+def ask(request: Request, client: Client, parameters: Parameters) -> str:
     """Record that the user is asked to authenticate now. Return the URL to return to afterwards."""
     now = time.time()
     if request.user.is_authenticated:
@@ -69,7 +67,7 @@ def ask(request: HttpRequest, client: Client, parameters: Parameters) -> str:
     return f"{reverse('openid_authorize')}?{urlencode(values)}"
 
 
-def forget(request: HttpRequest, client: Client) -> None:
+def forget(request: SignedInRequest, client: Client) -> None:
     """Delete the record of the question, because the client has its answer."""
     pending = request.session.get(PENDING, {})
     if pending.pop(str(client.pk), None) is not None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import Enum
 from itertools import groupby
+from typing import TYPE_CHECKING, TypedDict
 
 from django.db.models import Count, Max, Q, QuerySet
 from django.db.models.functions import Coalesce, Least
@@ -16,6 +17,9 @@ from accounts.models import ApiToken, User
 from authgate.models import GateSession, SignIn
 from openid.models import Grant, LogoutDelivery, Token
 from openid.sweep import KEPT_FOR
+
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
 
 SHOWN = 200
 """Origins at most, and grants at most."""
@@ -144,11 +148,19 @@ def _clients(which: QuerySet[SignIn], now: datetime, subject: str = "") -> tuple
     return tuple(sorted(lines, key=lambda line: (line.notice is Notice.CONFIRMED, line.application)))
 
 
-def _client_line(grants: list[Grant], delivery: LogoutDelivery | None, now: datetime) -> ClientLine:
+class Ending(TypedDict):
+    """The annotation of `_clients`."""
+
+    tokens_end_at: datetime | None
+
+
+def _client_line(
+    grants: list[WithAnnotations[Grant, Ending]], delivery: LogoutDelivery | None, now: datetime
+) -> ClientLine:
     client = grants[0].client
     deaths = [_ended_at(grant, now) for grant in grants]
     dead_at = None if None in deaths else max(each for each in deaths if each)
-    ends = [each for grant in grants if (each := grant.tokens_end_at) and each > now]  # type: ignore[attr-defined]
+    ends = [each for grant in grants if (each := grant.tokens_end_at) and each > now]
     has_ended = all(grant.ended_at for grant in grants)
     notice = _notice_of(delivery) if has_ended else Notice.LIVE
     return ClientLine(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
-from django.http import HttpResponse, HttpResponseRedirect
+from django.http import HttpResponse, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
 
 from accounts.destinations import with_next
@@ -13,6 +13,7 @@ from accounts.requests import Request
 from authgate.factor_policy import lacks_factor
 
 GetResponse = Callable[[Request], HttpResponse]
+View = TypeVar("View", bound=Callable[..., HttpResponseBase])
 
 OPEN_PAGES = frozenset(
     (
@@ -44,6 +45,12 @@ OPEN_PAGES = frozenset(
 """Pages without personal data, and those that lead to a second factor."""
 
 
+def asks_for_factor(view: View) -> View:
+    """Let a view ask for the second factor itself, as OpenID Connect's `prompt=none` needs."""
+    view.__dict__["asks_for_factor"] = True
+    return view
+
+
 class SecondFactorMiddleware:
     def __init__(self, get_response: GetResponse) -> None:
         self.get_response = get_response
@@ -60,7 +67,7 @@ class SecondFactorMiddleware:
         match = request.resolver_match
         if match is not None and not match.namespaces and match.url_name in OPEN_PAGES:
             return None
-        if getattr(view, "asks_for_factor", False):  # the view asks itself: OpenID Connect's `prompt=none`
+        if getattr(view, "asks_for_factor", False):
             return None
         asked_for = request.get_full_path() if request.method == "GET" else reverse("launcher")
         return HttpResponseRedirect(with_next(reverse("second_factor"), asked_for))
