@@ -9,7 +9,7 @@ PORTAL = "https://sso.example.com"
 
 
 class PortalClient(Client):
-    """A browser at the portal's own address, over https."""
+    """A browser that opens the portal's pages at the portal's address, over https."""
 
     def generic(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["secure"] = True

@@ -1,4 +1,4 @@
-"""A real SMTP server of the tests' own: keeps what it gets, and refuses what it is told to refuse."""
+"""A real SMTP server for tests. It keeps accepted mails and refuses certain recipients."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ REFUSED = b"550-5.1.1 <%s>: Recipient address rejected\r\n550 5.1.1 User unknown
 
 @dataclass
 class MailServer:
-    """Refuses recipients whose address begins with `refused`. `hellos` has what clients called themselves."""
+    """A server that refuses addresses beginning with `refused`. `hellos` lists the names of its clients."""
 
     port: int = 0
     hellos: list[str] = field(default_factory=list)

@@ -16,16 +16,16 @@ PAGE = "/accounts/login/"
 
 
 def sign_in(client: Client, login: str, password: str = PASSWORD, *, page: str = PAGE, **more: Any) -> Any:
-    """Post the sign-in form; `address` is the client's, `remember` as the box sends it."""
+    """Post the sign-in form from the client address `address`. `remember` is "on" if the box is ticked."""
     address = more.pop("address", None)
     headers = {"REMOTE_ADDR": address} if address else {}
     return client.post(page, {"login": login, "password": password, **more}, **headers)
 
 
 def begin_session(client: Client, username: str, *, proven: bool = False) -> None:
-    """Begin the session that the sign-in form begins, without the form: for tests of later pages.
+    """Create the same session as the sign-in form does, without posting the form.
 
-    If `proven`, the user has given the password again.
+    If `proven`, the user has just confirmed the password.
     """
     user = User.objects.get(username=username)
     assert not has_factor(user), "the form leads to a second one"

@@ -1,4 +1,4 @@
-"""Asking for access: who may ask, who answers, what is granted, and when it ends."""
+"""Access requests: who may ask, who may answer, what a grant contains, and when it ends."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def answer(client: Client, request: AccessRequest, answer: str, who: str = "olga
 # ---- asking ----
 
 
-def test_the_refused_page_leads_to_the_question(client: Client, bob: User, payroll: Application) -> None:
+def test_the_refused_page_links_to_the_request_form(client: Client, bob: User, payroll: Application) -> None:
     page = RefusedPage("x", Target(PAYROLL, "GET", "/slips", ""), "Payroll", "bob", "no rule admits")
     (link,) = set(re.findall(rf'href="({PORTAL}/access/ask/[^"]+)"', render_refused(page).decode()))
     begin_session(client, "bob")
@@ -86,13 +86,13 @@ def test_the_refused_page_leads_to_the_question(client: Client, bob: User, payro
 
 
 @pytest.mark.parametrize(("username", "reason"), [("", "no rule admits"), ("bob", "application disabled")])
-def test_it_does_so_for_nobody_else(username: str, reason: str) -> None:
+def test_the_refused_page_has_no_link_if_a_request_cannot_help(username: str, reason: str) -> None:
     page = RefusedPage("x", Target(PAYROLL, "GET", "/slips", ""), "Payroll", username, reason)
 
     assert b"/access/ask/" not in render_refused(page)
 
 
-def test_the_owners_get_a_mail_that_leads_to_the_answer(
+def test_the_owners_get_a_mail_with_a_link_to_the_request(
     client: Client, bob: User, payroll: Application
 ) -> None:
     payroll.owner_groups.set([GroupFactory(name="heads")])
@@ -107,7 +107,7 @@ def test_the_owners_get_a_mail_that_leads_to_the_answer(
     assert AuditEvent.objects.get(kind="access_requested").actor == "bob"
 
 
-def test_a_second_question_asks_nobody(client: Client, bob: User, payroll: Application) -> None:
+def test_a_second_request_sends_no_mail(client: Client, bob: User, payroll: Application) -> None:
     asked(client)
     client.post(ASK, {"words": "again"})
 
@@ -116,7 +116,7 @@ def test_a_second_question_asks_nobody(client: Client, bob: User, payroll: Appli
 
 
 @pytest.mark.parametrize("page", ["", "x", "https://evil.example/", f"{PAYROLL}.evil.example/", PORTAL])
-def test_there_is_nothing_to_ask_for_elsewhere(
+def test_access_to_a_page_of_no_application_cannot_be_requested(
     client: Client, bob: User, payroll: Application, page: str
 ) -> None:
     begin_session(client, "bob")
@@ -154,7 +154,7 @@ def expired(application: Application, bob: User) -> None:
     [nobody_owns, bob_alone_owns, bob_has_access, switched_off, another_network, expired],
     ids=lambda each: each.__name__,
 )
-def test_who_lacks_more_than_the_group_cannot_ask(
+def test_a_user_cannot_ask_where_group_membership_would_not_help(
     client: Client, bob: User, payroll: Application, change: Any
 ) -> None:
     change(payroll, bob)
@@ -188,7 +188,7 @@ def test_granted_access_ends_at_its_time(
     assert (event.actor, event.subject, event.application) == ("olga", "bob", "Payroll")
 
 
-def test_access_for_good_has_no_end_and_is_marked(client: Client, bob: User, payroll: Application) -> None:
+def test_permanent_access_has_no_end_and_is_marked(client: Client, bob: User, payroll: Application) -> None:
     request = asked(client)
 
     answer(client, request, "forever", words="Welcome")
@@ -200,7 +200,7 @@ def test_access_for_good_has_no_end_and_is_marked(client: Client, bob: User, pay
     assert mail.outbox[-1].to == ["bob@example.com"] and "Welcome" in str(mail.outbox[-1].body)
 
 
-def test_it_is_for_the_user_and_the_rules_own_scope_and_limits(
+def test_a_grant_copies_path_and_conditions_of_the_rule_for_this_user_alone(
     client: Client, alice: User, bob: User, payroll: Application
 ) -> None:
     ends = timezone.now() + timedelta(minutes=5)
@@ -225,7 +225,9 @@ def test_it_is_for_the_user_and_the_rules_own_scope_and_limits(
     assert verdict_of(alice) is Verdict.REFUSE
 
 
-def test_who_is_declined_hears_why_and_may_ask_again(client: Client, bob: User, payroll: Application) -> None:
+def test_a_declined_user_reads_the_reason_and_may_ask_again(
+    client: Client, bob: User, payroll: Application
+) -> None:
     answer(client, asked(client), "no", words="Ask me in May.")
 
     assert verdict_of(bob) is Verdict.REFUSE
@@ -236,7 +238,9 @@ def test_who_is_declined_hears_why_and_may_ask_again(client: Client, bob: User, 
 
 
 @pytest.mark.parametrize("who", ["bob", "alice", "sam"])
-def test_nobody_else_answers(client: Client, alice: User, bob: User, payroll: Application, who: str) -> None:
+def test_only_owners_and_superusers_can_answer(
+    client: Client, alice: User, bob: User, payroll: Application, who: str
+) -> None:
     UserFactory(username="sam", is_staff=True)
     request = asked(client)
 
@@ -246,7 +250,7 @@ def test_nobody_else_answers(client: Client, alice: User, bob: User, payroll: Ap
 
 
 @pytest.mark.parametrize("is_superuser", [True, False])
-def test_nobody_grants_themselves_anything(
+def test_nobody_can_grant_their_own_request(
     client: Client, bob: User, payroll: Application, is_superuser: bool
 ) -> None:
     payroll.owners.add(bob)
@@ -257,16 +261,14 @@ def test_nobody_grants_themselves_anything(
     assert verdict_of(bob) is Verdict.REFUSE
 
 
-def test_an_owner_who_is_none_any_more_answers_nothing(
-    client: Client, bob: User, payroll: Application
-) -> None:
+def test_a_former_owner_cannot_answer(client: Client, bob: User, payroll: Application) -> None:
     request = asked(client)
     payroll.owners.clear()
 
     assert answer(client, request, "day").status_code == 404
 
 
-def test_of_two_answers_the_first_counts(client: Client, bob: User, olga: User, payroll: Application) -> None:
+def test_the_first_of_two_answers_counts(client: Client, bob: User, olga: User, payroll: Application) -> None:
     first = asked(client)
     second = AccessRequest.objects.get(pk=first.pk)
     requests.decline(first, olga, "", None)
@@ -278,7 +280,7 @@ def test_of_two_answers_the_first_counts(client: Client, bob: User, olga: User, 
     assert verdict_of(bob) is Verdict.REFUSE
 
 
-def test_what_has_gone_meanwhile_is_not_granted(client: Client, bob: User, payroll: Application) -> None:
+def test_a_rule_deleted_meanwhile_is_not_granted(client: Client, bob: User, payroll: Application) -> None:
     request = asked(client)
     payroll.rules.all().delete()
 
@@ -289,7 +291,7 @@ def test_what_has_gone_meanwhile_is_not_granted(client: Client, bob: User, payro
 
 
 @pytest.mark.parametrize("given", ["", "year", "999", "granted"])
-def test_a_made_up_answer_is_none(client: Client, bob: User, payroll: Application, given: str) -> None:
+def test_an_unknown_answer_is_refused(client: Client, bob: User, payroll: Application, given: str) -> None:
     request = asked(client)
 
     assert answer(client, request, given).status_code == 200
@@ -297,7 +299,7 @@ def test_a_made_up_answer_is_none(client: Client, bob: User, payroll: Applicatio
     assert request.answered_at is None
 
 
-def test_another_sites_form_answers_nothing(client: Client, bob: User, payroll: Application) -> None:
+def test_a_form_on_another_site_cannot_answer(client: Client, bob: User, payroll: Application) -> None:
     request = asked(client)
     client.cookies.clear()
     begin_session(client, "olga")
@@ -307,7 +309,9 @@ def test_another_sites_form_answers_nothing(client: Client, bob: User, payroll: 
     assert verdict_of(bob) is Verdict.REFUSE
 
 
-def test_administrators_see_the_list(client: Client, bob: User, carol: User, payroll: Application) -> None:
+def test_administrators_see_the_list_of_requests(
+    client: Client, bob: User, carol: User, payroll: Application
+) -> None:
     request = asked(client)
     client.cookies.clear()
     begin_session(client, "carol")
@@ -333,7 +337,7 @@ def test_the_page_shows_what_the_user_gains(client: Client, bob: User, payroll: 
 
 
 @pytest.mark.parametrize("period", ["hour", "forever"])
-def test_another_effect_than_the_shown_one_is_not_granted(
+def test_a_grant_is_not_saved_if_its_effect_has_changed(
     client: Client, bob: User, payroll: Application, period: str
 ) -> None:
     request = asked(client)
@@ -386,7 +390,7 @@ def test_an_owner_sees_that_maintenance_turns_the_user_away(
 
 
 @pytest.mark.parametrize("why", ["rule", "user"])
-def test_a_request_that_cannot_be_granted_says_so(
+def test_a_request_that_can_no_longer_be_granted_says_so(
     client: Client, bob: User, payroll: Application, why: str
 ) -> None:
     request = asked(client)

@@ -1,4 +1,4 @@
-"""A person's own API tokens: the page, making one, ending one; and the command that makes one for others."""
+"""A user's own API tokens: list, create and revoke; and the command that creates a token for any user."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def wiki(db: None) -> Application:
 
 @pytest.fixture
 def confirmed(client: Client, alice: User) -> Client:
-    """Alice's browser, in which she just gave her password once more."""
+    """Alice's browser, in which she has just confirmed her password."""
     begin_session(client, "alice", proven=True)
     return client
 
@@ -52,7 +52,7 @@ def test_the_pages_need_a_sign_in(client: Client, db: None, url: str) -> None:
     assert client.get(url).headers["Location"] == f"/accounts/login/?next={url}"
 
 
-def test_making_one_needs_the_password_once_more(client: Client, alice: User, wiki: Application) -> None:
+def test_creating_a_token_needs_the_password_again(client: Client, alice: User, wiki: Application) -> None:
     begin_session(client, "alice")
 
     assert client.get(NEW).headers["Location"].startswith("/accounts/reauthenticate/")
@@ -60,13 +60,13 @@ def test_making_one_needs_the_password_once_more(client: Client, alice: User, wi
     assert not ApiToken.objects.exists()
 
 
-def test_the_password_counts_for_minutes_only(confirmed: Client, wiki: Application) -> None:
+def test_the_confirmed_password_counts_for_minutes_only(confirmed: Client, wiki: Application) -> None:
     with time_machine.travel(timezone.now() + timedelta(minutes=6)):
         assert make(confirmed, wiki).status_code == 302
     assert not ApiToken.objects.exists()
 
 
-def test_who_has_no_password_makes_one_within_minutes_of_signing_in(
+def test_a_user_without_a_password_creates_a_token_within_minutes_of_signing_in(
     client: Client, alice: User, wiki: Application
 ) -> None:
     alice.set_unusable_password()
@@ -79,7 +79,7 @@ def test_who_has_no_password_makes_one_within_minutes_of_signing_in(
     assert not ApiToken.objects.exists()
 
 
-def test_who_has_a_provider_instead_of_a_password_is_sent_there(client: Client, alice: User) -> None:
+def test_a_user_without_a_password_is_sent_to_their_provider(client: Client, alice: User) -> None:
     alice.set_unusable_password()
     alice.save()
     alice.identities.create(upstream=UpstreamFactory(), subject="s-1")
@@ -89,7 +89,7 @@ def test_who_has_a_provider_instead_of_a_password_is_sent_there(client: Client, 
         assert client.get(NEW).headers["Location"].startswith("/accounts/providers/confirm/")
 
 
-def test_a_token_is_shown_once_and_kept_by_nobody(confirmed: Client, wiki: Application) -> None:
+def test_a_token_is_shown_once_and_stored_as_a_digest_alone(confirmed: Client, wiki: Application) -> None:
     page = make(confirmed, wiki)
 
     token, row = token_in(page), ApiToken.objects.get()
@@ -107,14 +107,12 @@ def test_a_token_is_shown_once_and_kept_by_nobody(confirmed: Client, wiki: Appli
     [{"name": ""}, {"name": "x" * 101}, {"applications": []}, {"days": "366"}, {"days": "0"}, {"days": "x"}],
     ids=["no name", "long name", "no application", "too long", "no time", "no number"],
 )
-def test_what_is_not_right_makes_nothing(
-    confirmed: Client, wiki: Application, changes: dict[str, Any]
-) -> None:
+def test_a_wrong_form_creates_no_token(confirmed: Client, wiki: Application, changes: dict[str, Any]) -> None:
     assert token_in(make(confirmed, wiki, **changes)) == ""
     assert not ApiToken.objects.exists()
 
 
-def test_only_applications_that_one_may_open_are_offered(confirmed: Client, wiki: Application) -> None:
+def test_only_applications_that_the_user_may_open_are_offered(confirmed: Client, wiki: Application) -> None:
     hidden = ApplicationFactory(name="Hidden", origins=["https://hidden.example.com"], groups=["board"])
 
     page = confirmed.get(NEW).content.decode()
@@ -124,7 +122,9 @@ def test_only_applications_that_one_may_open_are_offered(confirmed: Client, wiki
     assert token_in(answer) == "" and b"Hidden" not in answer.content
 
 
-def test_a_maximum_lifetime_holds(confirmed: Client, wiki: Application, settings: Settings) -> None:
+def test_a_token_cannot_exceed_the_maximum_lifetime(
+    confirmed: Client, wiki: Application, settings: Settings
+) -> None:
     settings.IKD_API_TOKEN_LIFETIME = 10 * DAY
 
     assert token_in(make(confirmed, wiki)) == ""
@@ -138,7 +138,9 @@ def test_tokens_can_be_switched_off(confirmed: Client, wiki: Application, settin
     assert "Create a token" not in confirmed.get(LIST).content.decode()
 
 
-def test_a_person_has_only_so_many(confirmed: Client, wiki: Application, settings: Settings) -> None:
+def test_a_user_cannot_exceed_the_maximum_number_of_tokens(
+    confirmed: Client, wiki: Application, settings: Settings
+) -> None:
     settings.IKD_API_TOKENS_PER_USER = 1
     make(confirmed, wiki)
 
@@ -148,7 +150,7 @@ def test_a_person_has_only_so_many(confirmed: Client, wiki: Application, setting
     assert ApiToken.objects.count() == 1
 
 
-def test_ending_one_ends_it_and_is_recorded(confirmed: Client, wiki: Application) -> None:
+def test_a_revoked_token_is_refused_and_recorded(confirmed: Client, wiki: Application) -> None:
     make(confirmed, wiki)
     row = ApiToken.objects.get()
 
@@ -160,13 +162,15 @@ def test_ending_one_ends_it_and_is_recorded(confirmed: Client, wiki: Application
     assert b"End " not in confirmed.get(LIST).content
 
 
-def test_a_link_ends_nothing(confirmed: Client, wiki: Application) -> None:
+def test_a_get_request_revokes_no_token(confirmed: Client, wiki: Application) -> None:
     make(confirmed, wiki)
 
     assert confirmed.get(f"{LIST}{ApiToken.objects.get().pk}/end/").status_code == 405
 
 
-def test_nobody_ends_or_sees_anothers(confirmed: Client, bob: User, wiki: Application) -> None:
+def test_nobody_sees_or_revokes_tokens_of_other_users(
+    confirmed: Client, bob: User, wiki: Application
+) -> None:
     row, _ = make_token(bob, "bob's own", [wiki], DAY)
 
     assert confirmed.post(f"{LIST}{row.pk}/end/").status_code == 404
@@ -175,7 +179,7 @@ def test_nobody_ends_or_sees_anothers(confirmed: Client, bob: User, wiki: Applic
     assert row.ended_at is None
 
 
-def test_the_list_costs_the_same_however_many_there_are(
+def test_the_list_needs_the_same_queries_for_many_tokens(
     confirmed: Client, alice: User, wiki: Application, django_assert_max_num_queries: DjangoAssertNumQueries
 ) -> None:
     now = timezone.now()
@@ -190,7 +194,9 @@ def test_the_list_costs_the_same_however_many_there_are(
     assert page.content.count(b"<tr>") == 51
 
 
-def test_nobody_has_too_many_by_asking_twice(alice: User, wiki: Application, settings: Settings) -> None:
+def test_the_maximum_is_checked_again_when_a_token_is_created(
+    alice: User, wiki: Application, settings: Settings
+) -> None:
     settings.IKD_API_TOKENS_PER_USER = 0
 
     with pytest.raises(TooManyTokens):
@@ -198,7 +204,7 @@ def test_nobody_has_too_many_by_asking_twice(alice: User, wiki: Application, set
 
 
 @pytest.mark.parametrize("name", ["IKD_API_TOKEN_LIFETIME", "IKD_API_TOKENS_PER_USER"])
-def test_a_mistake_in_the_settings_is_told(settings: Settings, name: str) -> None:
+def test_a_mistake_in_the_settings_is_reported(settings: Settings, name: str) -> None:
     assert check_token_limits() == []
     setattr(settings, name, -1)
 
@@ -214,7 +220,7 @@ def command(*arguments: str) -> str:
     return out.getvalue()
 
 
-def test_the_command_makes_one_for_anybody(alice: User, wiki: Application) -> None:
+def test_the_command_creates_a_token_for_any_user(alice: User, wiki: Application) -> None:
     token = command("ALICE", "--name", "robot", "--application", "Wiki", "--days", "1").strip()
 
     assert re.fullmatch(r"ikd_[0-9A-Za-z]{49}", token)
@@ -233,7 +239,7 @@ def test_the_command_makes_one_for_anybody(alice: User, wiki: Application) -> No
     ],
     ids=["user", "application", "too long", "negative", "no number"],
 )
-def test_the_command_says_what_is_wrong(
+def test_the_command_names_the_mistake_in_its_arguments(
     alice: User, wiki: Application, arguments: list[str], told: str
 ) -> None:
     with pytest.raises(CommandError, match=told):

@@ -24,7 +24,7 @@ def make_brand(**fields: Any) -> None:
     brand.forget()
 
 
-def test_without_a_brand_the_portal_is_itself(client: Client, db: None) -> None:
+def test_without_a_brand_the_portal_has_its_own_name_and_colours(client: Client, db: None) -> None:
     body = client.get(PAGE).content.decode()
 
     assert "<title>Sign in · ikD Portal</title>" in body
@@ -32,7 +32,7 @@ def test_without_a_brand_the_portal_is_itself(client: Client, db: None) -> None:
     assert client.get(ACCENT).content == b"/* The portal's own colours. */\n"
 
 
-def test_its_name_stands_on_every_page_as_text(client: Client, carol: User) -> None:
+def test_the_brands_name_is_on_every_page_as_text(client: Client, carol: User) -> None:
     make_brand(name="Acme <b>& Sons")
     sign_in(client, "carol")
 
@@ -42,7 +42,7 @@ def test_its_name_stands_on_every_page_as_text(client: Client, carol: User) -> N
         assert "ikD Portal" not in body
 
 
-def test_its_accent_reaches_pages_by_a_style_sheet_of_its_own(client: Client, db: None) -> None:
+def test_the_accent_colour_is_in_a_separate_style_sheet(client: Client, db: None) -> None:
     make_brand(accent="#9c2b1f")
 
     body, sheet = client.get(PAGE).content.decode(), client.get(ACCENT)
@@ -53,7 +53,7 @@ def test_its_accent_reaches_pages_by_a_style_sheet_of_its_own(client: Client, db
 
 
 @pytest.mark.parametrize("path", [ACCENT, LOGO])
-def test_a_browser_is_told_that_it_has_the_newest(client: Client, db: None, path: str) -> None:
+def test_a_browser_with_the_newest_version_gets_304(client: Client, db: None, path: str) -> None:
     etag = client.get(path).headers["ETag"]
 
     assert client.get(path, HTTP_IF_NONE_MATCH=etag).status_code == 304
@@ -66,7 +66,7 @@ def test_a_browser_is_told_that_it_has_the_newest(client: Client, db: None, path
     [("?v=now", "immutable"), ("", "max-age=60"), ("?v=another", "no-cache")],
     ids=["this version", "no version", "another version"],
 )
-def test_only_what_cannot_change_is_kept_for_good(
+def test_only_a_url_with_the_current_version_is_cached_permanently(
     client: Client, db: None, query: str, expected: str
 ) -> None:
     query = query.replace("now", brand.current().version)
@@ -74,7 +74,7 @@ def test_only_what_cannot_change_is_kept_for_good(
     assert expected in client.get(f"{LOGO}{query}").headers["Cache-Control"]
 
 
-def test_a_logo_runs_and_loads_nothing_even_by_itself(client: Client, db: None) -> None:
+def test_a_logo_opened_directly_runs_no_script_and_loads_nothing(client: Client, db: None) -> None:
     own = client.get(LOGO)
     content = reencoded(picture(), (400, 80))
     make_brand(logo=content, logo_digest=PictureChange(content).digest)
@@ -87,30 +87,30 @@ def test_a_logo_runs_and_loads_nothing_even_by_itself(client: Client, db: None) 
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
 
 
-def test_the_portals_own_logo_takes_the_accent(client: Client, db: None) -> None:
+def test_the_default_logo_has_the_accent_colour(client: Client, db: None) -> None:
     make_brand(accent="#9c2b1f")
 
     assert b"#9c2b1f" in client.get(LOGO).content
     assert b"#14594f" not in client.get(LOGO).content
 
 
-def test_there_is_no_second_brand(db: None) -> None:
+def test_the_database_refuses_a_second_brand(db: None) -> None:
     from django.db import IntegrityError
 
     with pytest.raises(IntegrityError):
         Brand.objects.create(id=2)
 
 
-def test_a_database_that_is_away_leaves_the_last_brand_known(
+def test_the_last_brand_stays_in_use_while_the_database_is_away(
     db: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_brand(name="Acme")
     brand.current()
     monkeypatch.setattr(brand, "REMEMBERED_FOR", 0.0)
 
-    with connection.execute_wrapper(away):
+    with connection.execute_wrapper(raise_database_error):
         assert brand.current().name == "Acme"
 
 
-def away(*_: Any) -> None:
+def raise_database_error(*_: Any) -> None:
     raise DatabaseError

@@ -35,8 +35,8 @@ def test_an_error_page_says_what_to_do_next(
     assert "ikd.css" in answer.content.decode()
 
 
-def test_a_text_with_nul_is_a_bad_request_and_no_failure(client: Client, db: None) -> None:
-    """SQLite finds no provider of such a name. PostgreSQL cannot look for one."""
+def test_a_nul_character_is_not_a_server_error(client: Client, db: None) -> None:
+    """SQLite finds no provider with this name. PostgreSQL refuses the query."""
     client.raise_request_exception = False
 
     answer = client.get("/auth/ssologin", {"upstream": "a\0b"})
@@ -44,7 +44,7 @@ def test_a_text_with_nul_is_a_bad_request_and_no_failure(client: Client, db: Non
     assert answer.status_code == (302 if connection.vendor == "sqlite" else 400)
 
 
-def test_a_page_that_is_not_there_keeps_who_is_signed_in(client: Client, alice: User) -> None:
+def test_a_missing_page_still_shows_who_is_signed_in(client: Client, alice: User) -> None:
     sign_in(client, "alice")
 
     answer = client.get("/no-such-page")
@@ -65,14 +65,14 @@ def replaced(client: Client, alice: User, settings: Any, monkeypatch: pytest.Mon
     monkeypatch.setattr(SessionStore, "save", save)
 
 
-def test_a_page_whose_session_was_replaced_is_opened_again(client: Client, replaced: None) -> None:
+def test_a_get_request_is_repeated_if_its_session_was_replaced(client: Client, replaced: None) -> None:
     answer = client.get("/accounts/?tab=1")
 
     assert (answer.status_code, answer["Location"]) == (302, "/accounts/?tab=1")
     assert answer["Cache-Control"] == "no-store"
 
 
-def test_a_form_whose_session_was_replaced_is_not_sent_again(client: Client, replaced: None) -> None:
+def test_a_form_is_not_sent_again_if_its_session_was_replaced(client: Client, replaced: None) -> None:
     answer = client.post("/language/", {"language": "en"})
 
     assert answer.status_code == 409
@@ -83,12 +83,12 @@ def test_a_form_whose_session_was_replaced_is_not_sent_again(client: Client, rep
 @pytest.mark.parametrize(
     "path", ["/%00", "/%FF%FE", "/accounts/login/%0d%0aX:y", "/accounts/login", "/..%2f"]
 )
-def test_odd_paths_are_no_page(client: Client, db: None, path: str) -> None:
+def test_odd_paths_are_not_found(client: Client, db: None, path: str) -> None:
     assert client.get(path).status_code == 404
 
 
 @pytest.mark.parametrize("name", checks.LIMITS)
-def test_a_limit_that_cannot_be_read_is_a_settings_mistake(settings: Any, name: str) -> None:
+def test_an_unreadable_limit_is_a_settings_error(settings: Any, name: str) -> None:
     setattr(settings, name, "five a minute")
 
     [message] = checks.check_limits()
@@ -98,5 +98,5 @@ def test_a_limit_that_cannot_be_read_is_a_settings_mistake(settings: Any, name: 
     assert "'five a minute'" in message.msg
 
 
-def test_the_limits_as_they_are_shipped_can_be_read() -> None:
+def test_the_default_limits_are_valid() -> None:
     assert checks.check_limits() == []

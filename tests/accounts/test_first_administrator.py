@@ -34,11 +34,11 @@ def fill_in(client: Client, page: str, **other: str) -> Any:
     return client.post(page, {**form, "password1": PASSWORD, "password2": PASSWORD, **other})
 
 
-def test_the_link_is_the_portals() -> None:
+def test_the_link_leads_to_the_portal() -> None:
     assert make_link().startswith("https://sso.example.com/first-administrator/")
 
 
-def test_the_link_makes_an_administrator_and_signs_them_in(client: Client, page: str) -> None:
+def test_the_link_creates_an_administrator_and_signs_them_in(client: Client, page: str) -> None:
     assert client.get(page).status_code == 200
 
     answer = fill_in(client, page)
@@ -62,7 +62,7 @@ def test_the_link_works_once(client: Client, other_browser: Client, page: str) -
     assert User.objects.count() == 1
 
 
-def test_looking_at_the_page_does_not_use_it_up(client: Client, page: str) -> None:
+def test_opening_the_page_does_not_use_up_the_link(client: Client, page: str) -> None:
     client.get(page)
     client.head(page)
 
@@ -70,7 +70,7 @@ def test_looking_at_the_page_does_not_use_it_up(client: Client, page: str) -> No
 
 
 @in_tables
-def test_the_link_is_good_for_an_hour(client: Client) -> None:
+def test_the_link_is_valid_for_an_hour(client: Client) -> None:
     with time_machine.travel("2026-05-01T12:00:00Z", tick=False) as traveller:
         page = make_link().removeprefix("https://sso.example.com")
         traveller.shift(3602)
@@ -79,30 +79,30 @@ def test_the_link_is_good_for_an_hour(client: Client) -> None:
         assert fill_in(client, page).status_code == 404
 
 
-def test_the_link_is_worthless_once_there_is_an_administrator(client: Client, page: str, carol: User) -> None:
+def test_the_link_is_invalid_once_there_is_an_administrator(client: Client, page: str, carol: User) -> None:
     assert client.get(page).status_code == 404
     assert fill_in(client, page).status_code == 404
 
 
-def test_with_an_administrator_there_is_no_link(carol: User) -> None:
+def test_no_link_is_created_if_there_is_an_administrator(carol: User) -> None:
     with pytest.raises(CommandError, match="An administrator already exists"):
         make_link()
 
 
-def test_a_disabled_administrator_is_none(carol: User) -> None:
+def test_a_link_is_created_if_the_only_administrator_is_disabled(carol: User) -> None:
     User.objects.update(is_active=False)
 
     assert make_link()
 
 
 @pytest.mark.parametrize("token", ["x", "a" * 43, "a" * 500, "%00", "..%2F..", "a" * 42 + "%0A"])
-def test_invented_links_lead_nowhere(client: Client, token: str) -> None:
+def test_forged_links_are_not_found(client: Client, token: str) -> None:
     make_link()
 
     assert client.get(f"/first-administrator/{token}").status_code == 404
 
 
-def test_the_token_is_not_what_is_kept(page: str) -> None:
+def test_the_cache_does_not_hold_the_token(page: str) -> None:
     token = page.rpartition("/")[2]
 
     assert caches["codes"].get(f"first-administrator:{token}") is None
@@ -119,9 +119,7 @@ def test_the_token_is_not_what_is_kept(page: str) -> None:
     ],
     ids=repr,
 )
-def test_a_form_that_is_not_right_leaves_the_link_good(
-    client: Client, page: str, other: dict[str, str]
-) -> None:
+def test_a_wrong_form_does_not_use_up_the_link(client: Client, page: str, other: dict[str, str]) -> None:
     answer = fill_in(client, page, **other)
 
     assert answer.status_code == 200

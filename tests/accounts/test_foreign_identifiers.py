@@ -1,4 +1,4 @@
-"""Other people's identifiers, half a sign-in, and steps out of order: at every page, none leads round."""
+"""Other users' identifiers, half a sign-in, and skipped steps bypass no check on any page."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def nothing_counted(db: None) -> None:
     cache.clear()
 
 
-class Alices:
-    """One of everything that has an identifier, and is alice's."""
+class RowsOfAlice:
+    """One row of alice's for each kind of row that has an identifier."""
 
     def __init__(self, alice: User, carol: User) -> None:
         now = timezone.now()
@@ -98,18 +98,18 @@ class Alices:
 
 
 @pytest.fixture
-def alices(alice: User, carol: User) -> Alices:
-    return Alices(alice, carol)
+def alices_rows(alice: User, carol: User) -> RowsOfAlice:
+    return RowsOfAlice(alice, carol)
 
 
 @pytest.fixture
 def bobs(client: Client, bob: User) -> Client:
-    """A browser in which bob has just proven that he is bob."""
+    """A browser in which bob has just confirmed his password."""
     begin_session(client, "bob", proven=True)
     return client
 
 
-HERS = {
+ONLY_FOR_ALICE = {
     "end_session": lambda a: {"uuid": a.sign_in.uuid},
     "end_token": lambda a: {"pk": a.token.pk},
     "upstream_unlink": lambda a: {"key": a.identity.pk},
@@ -126,22 +126,22 @@ HERS = {
     "managed_rule": lambda a: {"pk": a.rule.pk},
     "managed_group": lambda a: {"pk": a.team.pk},
 }
-"""What is hers alone, or nothing of bob's."""
+"""Pages that alice may open with these identifiers and bob may not."""
 
 READ_ONLY = ("managed_people", "managed_events")
-"""Pages of these that take no form."""
+"""The pages among them that have no form."""
 
-NOBODYS = {
-    # Whoever has the link is meant: it is a secret, and says nothing of who is signed in.
+FOR_ANYBODY = {
+    # Anyone with the link may use it. Its token is secret and independent of the signed-in user.
     "invitation": lambda a: {"token": a.invitation_token},
     "first_administrator": lambda a: {"token": "x" * 43},
     "account_confirm_email": lambda a: {"key": EmailConfirmationHMAC(a.address).key},
     "lock_account": lambda a: {"token": "x" * 43},
     "account_reset_password_from_key": lambda a: {"uidb36": a.uid, "key": "set-password"},
-    # A picture, by a key that is drawn by lot.
+    # Pictures with random keys.
     "icon": lambda a: {"key": a.icon.key},
     "provider_icon": lambda a: {"key": a.picture.key},
-    # Providers are everybody's.
+    # All users may see providers.
     "upstream_link": lambda a: {"slug": "id"},
     "upstream_start": lambda a: {"slug": "id"},
     "upstream_callback": lambda a: {"slug": "id"},
@@ -150,25 +150,27 @@ NOBODYS = {
 
 
 def pages() -> Iterator[URLPattern]:
-    """Return every page of users."""
+    """Return every page outside the administration."""
     for resolver in get_resolver().url_patterns:
         if isinstance(resolver, URLResolver) and resolver.app_name != "admin":
             yield from resolver.url_patterns  # type: ignore[misc]
 
 
-def takes_something(pattern: URLPattern) -> bool:
+def has_identifier(pattern: URLPattern) -> bool:
     return bool(pattern.pattern.converters or pattern.pattern.regex.groups)  # type: ignore[attr-defined]
 
 
 def test_every_page_with_an_identifier_is_in_a_table() -> None:
-    """A new one fails here until it is said whose its identifier is."""
-    assert {page.name for page in pages() if takes_something(page)} == set(HERS) | set(NOBODYS)
+    """A new page fails here until it is added to one of the tables."""
+    assert {page.name for page in pages() if has_identifier(page)} == set(ONLY_FOR_ALICE) | set(FOR_ANYBODY)
 
 
 @pytest.mark.parametrize("method", ["get", "head", "post"])
-@pytest.mark.parametrize("name", HERS)
-def test_what_is_somebody_elses_does_not_exist(bobs: Client, alices: Alices, name: str, method: str) -> None:
-    url = reverse(name, kwargs=HERS[name](alices))
+@pytest.mark.parametrize("name", ONLY_FOR_ALICE)
+def test_rows_of_another_user_are_not_found(
+    bobs: Client, alices_rows: RowsOfAlice, name: str, method: str
+) -> None:
+    url = reverse(name, kwargs=ONLY_FOR_ALICE[name](alices_rows))
 
     with nothing_written_if(lambda: True):
         answer = getattr(bobs, method)(url, {"name": "bob's", "wanted": "yes"})
@@ -176,9 +178,9 @@ def test_what_is_somebody_elses_does_not_exist(bobs: Client, alices: Alices, nam
     assert answer.status_code in ((404,) if method == "post" and name not in READ_ONLY else (404, 405))
 
 
-@pytest.mark.parametrize("name", HERS)
-def test_numbers_that_no_row_has_are_no_error(bobs: Client, alices: Alices, name: str) -> None:
-    kwargs = HERS[name](alices)
+@pytest.mark.parametrize("name", ONLY_FOR_ALICE)
+def test_unknown_numbers_are_not_found(bobs: Client, alices_rows: RowsOfAlice, name: str) -> None:
+    kwargs = ONLY_FOR_ALICE[name](alices_rows)
     if "uuid" in kwargs:
         return
     for number in (0, 10**20, 2**63 - 1, 2**63):
@@ -187,14 +189,16 @@ def test_numbers_that_no_row_has_are_no_error(bobs: Client, alices: Alices, name
         assert ask(url, {"name": "x", "wanted": "yes"}).status_code == 404
 
 
-def test_who_has_these_finds_them_by_the_same_way(client: Client, alice: User, alices: Alices) -> None:
-    """Else a 404 above could be everybody's."""
+def test_the_owner_of_the_rows_can_open_the_same_urls(
+    client: Client, alice: User, alices_rows: RowsOfAlice
+) -> None:
+    """This proves that the 404 responses above are for bob only."""
     secret = add_app(alice)
     sign_in_with_both(client, alice, secret)
     give(client, code(secret), CONFIRM)
     answers = {}
-    for name in sorted(HERS, key=lambda name: name == "end_session"):
-        url = reverse(name, kwargs=HERS[name](alices))
+    for name in sorted(ONLY_FOR_ALICE, key=lambda name: name == "end_session"):
+        url = reverse(name, kwargs=ONLY_FOR_ALICE[name](alices_rows))
         ask = client.get if name in READ_ONLY else client.post
         answer = ask(url, {"name": "x", "wanted": "yes"})
         is_found = answer.status_code in (302, 200)
@@ -204,32 +208,38 @@ def test_who_has_these_finds_them_by_the_same_way(client: Client, alice: User, a
 
 
 @pytest.mark.parametrize("action", ["action_remove", "action_primary", "action_send"])
-def test_another_ones_address_is_out_of_reach(bobs: Client, alices: Alices, action: str) -> None:
+def test_nobody_can_change_the_address_of_another_user(
+    bobs: Client, alices_rows: RowsOfAlice, action: str
+) -> None:
     with nothing_written_if(lambda: True):
         bobs.post("/accounts/addresses/", {action: "", "email": "second@example.com"})
 
 
-def test_the_history_is_ones_own_whatever_is_asked_for(bobs: Client, alice: User, alices: Alices) -> None:
+def test_no_parameter_shows_the_history_of_another_user(
+    bobs: Client, alice: User, alices_rows: RowsOfAlice
+) -> None:
     body = bobs.get("/accounts/events/", {"user": alice.pk, "subject": "alice", "page": "2"}).content
 
     assert b"alice" not in body
 
 
-def test_who_confirms_anothers_address_gains_nothing(bobs: Client, bob: User, alices: Alices) -> None:
-    bobs.post(reverse("account_confirm_email", args=[EmailConfirmationHMAC(alices.address).key]))
+def test_confirming_the_address_of_another_user_does_not_take_it_over(
+    bobs: Client, bob: User, alices_rows: RowsOfAlice
+) -> None:
+    bobs.post(reverse("account_confirm_email", args=[EmailConfirmationHMAC(alices_rows.address).key]))
 
-    assert EmailAddress.objects.get(pk=alices.address.pk).user_id == alices.id
+    assert EmailAddress.objects.get(pk=alices_rows.address.pk).user_id == alices_rows.id
     assert not EmailAddress.objects.filter(user=bob, email="second@example.com").exists()
 
 
 @pytest.mark.long
-def test_the_administration_is_shut_for_him_whatever_the_number(
-    bobs: Client, alices: Alices, rf: RequestFactory
+def test_the_administration_refuses_an_ordinary_user_on_every_page(
+    bobs: Client, alices_rows: RowsOfAlice, rf: RequestFactory
 ) -> None:
     for pattern in walk(admin.site.get_urls(), "/admin/"):
         for method in ("get", "post"):
             with nothing_written_if(lambda: True):
-                answer = getattr(bobs, method)(re.sub(r"<[^>]+>", str(alices.id), pattern))
+                answer = getattr(bobs, method)(re.sub(r"<[^>]+>", str(alices_rows.id), pattern))
             assert answer.status_code in (302, 403, 404), pattern
             if answer.status_code == 302:
                 assert not answer["Location"].startswith("/admin/accounts"), pattern
@@ -246,7 +256,7 @@ def walk(patterns: Any, before: str) -> Iterator[str]:
 
 # ---- half a sign-in ----
 
-FOR_EVERYBODY = frozenset(
+OPEN_BETWEEN_STEPS = frozenset(
     (
         *("account_login", "account_inactive", "mfa_login_webauthn", "register", "choose_language"),
         "provider_icon",
@@ -259,12 +269,12 @@ FOR_EVERYBODY = frozenset(
         *("mfa_authenticate", "mfa_trust"),
     )
 )
-"""Pages that know nothing of who asks, or that are the next step."""
+"""Pages that are independent of the user, or that are the next step of the sign-in."""
 
 
-def urls(alices: Alices) -> Iterator[tuple[str, str]]:
+def urls(alices_rows: RowsOfAlice) -> Iterator[tuple[str, str]]:
     for page in pages():
-        kwargs = {**HERS, **NOBODYS}.get(str(page.name), lambda a: {})(alices)
+        kwargs = {**ONLY_FOR_ALICE, **FOR_ANYBODY}.get(str(page.name), lambda a: {})(alices_rows)
         yield str(page.name), reverse(str(page.name), kwargs=kwargs)
 
 
@@ -272,25 +282,27 @@ OF_CLIENTS = {
     *("openid_configuration", "openid_keys", "openid_token", "openid_userinfo", "openid_introspect"),
     *("openid_revoke", "openid_device_authorization", "openid_device_qr"),
 }
-"""What servers ask for, without a cookie."""
+"""Pages that servers request without a cookie."""
 
 ASKS_ITSELF = OF_CLIENTS | {"openid_authorize", "openid_logout", "openid_logout_confirmed"}
 """Pages that the second factor's middleware leaves alone."""
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_the_password_alone_opens_no_page(client: Client, alice: User, alices: Alices, method: str) -> None:
-    """Between the steps one is nobody: sent to sign in, where the second step waits."""
+def test_the_password_alone_opens_no_page(
+    client: Client, alice: User, alices_rows: RowsOfAlice, method: str
+) -> None:
+    """Between the steps the user is not signed in. Every page redirects to the second step."""
     add_app(alice)
     assert sign_in(client, "alice")["Location"].startswith(f"{FACTORS}/sign-in/")
 
-    for name, url in urls(alices):
-        if name in FOR_EVERYBODY or name in OF_CLIENTS:
+    for name, url in urls(alices_rows):
+        if name in OPEN_BETWEEN_STEPS or name in OF_CLIENTS:
             continue
         with nothing_written_if(lambda: True):
             answer = getattr(client, method)(url)
         if name.startswith("openid_") and answer.status_code in (303, 400):
-            continue  # a request without a client, and a sign-out of nobody
+            continue  # a request without a client, and a sign-out without a session
         assert answer.status_code in (302, 405), name
         if answer.status_code == 302:
             assert answer["Location"].startswith(("/accounts/login/", f"{FACTORS}/sign-in/")), name
@@ -298,7 +310,7 @@ def test_the_password_alone_opens_no_page(client: Client, alice: User, alices: A
     assert SignIn.objects.filter(user=alice).count() == 1
 
 
-def test_the_administration_is_shut_between_the_steps(client: Client, carol: User) -> None:
+def test_the_administration_is_closed_between_the_steps(client: Client, carol: User) -> None:
     add_app(carol)
     sign_in(client, "carol")
 
@@ -316,13 +328,13 @@ def test_the_sign_in_page_leads_on_to_the_second_step(client: Client, alice: Use
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_who_owes_a_factor_is_sent_to_give_one_from_every_page(
-    client: Client, bob: User, alices: Alices, method: str
+def test_every_page_sends_a_user_without_the_required_factor_to_set_one_up(
+    client: Client, bob: User, alices_rows: RowsOfAlice, method: str
 ) -> None:
     begin_session(client, "bob")
     StrictGroup.objects.create(group=GroupFactory(name="guests"))
 
-    for name, url in urls(alices):
+    for name, url in urls(alices_rows):
         if name in OPEN_PAGES or name in ASKS_ITSELF:
             continue
         with nothing_written_if(lambda: True):
@@ -334,15 +346,15 @@ def test_who_owes_a_factor_is_sent_to_give_one_from_every_page(
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_pages_that_ask_for_the_factor_themselves_tell_nothing_before(
-    client: Client, bob: User, alices: Alices, method: str
+def test_pages_with_their_own_factor_check_reveal_nothing_before_it(
+    client: Client, bob: User, alices_rows: RowsOfAlice, method: str
 ) -> None:
     begin_session(client, "bob")
     StrictGroup.objects.create(group=GroupFactory(name="guests"))
-    found = {name: url for name, url in urls(alices) if hasattr(resolve(url).func, "asks_for_factor")}
+    found = {name: url for name, url in urls(alices_rows) if hasattr(resolve(url).func, "asks_for_factor")}
 
     assert set(found) == ASKS_ITSELF
-    client.get(found["openid_keys"])  # the first reader makes the first key
+    client.get(found["openid_keys"])  # the first request creates the first key
     for name, url in found.items():
         with nothing_written_if(lambda: True):
             answer = getattr(client, method)(url)
@@ -350,7 +362,7 @@ def test_pages_that_ask_for_the_factor_themselves_tell_nothing_before(
         assert b"bob@example.com" not in answer.content and str(bob.uuid).encode() not in answer.content, name
 
 
-def test_an_administrator_who_owes_a_factor_administers_nothing(
+def test_an_administrator_without_the_required_factor_cannot_administer(
     client: Client, carol: User, settings: Any
 ) -> None:
     begin_session(client, "carol")
@@ -384,13 +396,13 @@ OUT_OF_ORDER = {
 
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize(("url", "fields"), OUT_OF_ORDER.values(), ids=OUT_OF_ORDER)
-def test_a_stranger_skips_no_step(
-    client: Client, alice: User, alices: Alices, url: str, fields: dict[str, str], method: str
+def test_a_visitor_cannot_skip_a_step(
+    client: Client, alice: User, alices_rows: RowsOfAlice, url: str, fields: dict[str, str], method: str
 ) -> None:
     add_app(alice)
 
     with nothing_written_if(lambda: True):
-        answer = getattr(client, method)(url.format(uid=alices.uid), fields)
+        answer = getattr(client, method)(url.format(uid=alices_rows.uid), fields)
 
     assert answer.status_code < 500
     assert not is_signed_in(client)
@@ -415,7 +427,9 @@ OUT_OF_ORDER_INSIDE = {
 
 @pytest.mark.parametrize("method", ["get", "post"])
 @pytest.mark.parametrize(("url", "fields"), OUT_OF_ORDER_INSIDE.values(), ids=OUT_OF_ORDER_INSIDE)
-def test_nobody_inside_skips_a_step(bobs: Client, bob: User, url: str, fields: Any, method: str) -> None:
+def test_a_signed_in_user_cannot_skip_a_step(
+    bobs: Client, bob: User, url: str, fields: Any, method: str
+) -> None:
     with nothing_written_if(lambda: True):
         answer = getattr(bobs, method)(url, fields)
 
@@ -425,7 +439,7 @@ def test_nobody_inside_skips_a_step(bobs: Client, bob: User, url: str, fields: A
 
 
 @pytest.mark.parametrize("step", [f"{FACTORS}/device/", f"{FACTORS}/codes/", "/"])
-def test_the_code_is_not_skipped_by_the_step_after_it(
+def test_posting_the_last_step_does_not_skip_the_code(
     client: Client, alice: User, settings: Any, step: str
 ) -> None:
     settings.MFA_TRUST_ENABLED, settings.IKD_REMEMBERED_DEVICE_LIFETIME = True, 3600
@@ -440,7 +454,7 @@ def test_the_code_is_not_skipped_by_the_step_after_it(
     assert not RememberedDevice.objects.exists()
 
 
-def test_a_code_is_of_whose_password_was_given(client: Client, alice: User, bob: User) -> None:
+def test_only_a_code_of_the_user_with_this_password_counts(client: Client, alice: User, bob: User) -> None:
     hers, his = add_app(alice), add_app(bob)
     codes = add_recovery_codes(alice)
     sign_in(client, "bob")
@@ -454,7 +468,7 @@ def test_a_code_is_of_whose_password_was_given(client: Client, alice: User, bob:
     assert SignIn.objects.get().user == bob
 
 
-def test_a_link_that_was_used_makes_nothing_more(client: Client, carol: User) -> None:
+def test_a_used_invitation_creates_no_second_account(client: Client, carol: User) -> None:
     _, link = invitations.invite(email="", groups=[], days=1, inviter=carol)
     path = link.removeprefix(PORTAL)
     fields = {"username": "one", "password1": NEW, "password2": NEW}
@@ -467,7 +481,7 @@ def test_a_link_that_was_used_makes_nothing_more(client: Client, carol: User) ->
     assert Invitation.objects.get().used_by == User.objects.get(username="one")
 
 
-def test_the_link_for_the_first_administrator_is_worth_nothing_once_there_is_one(
+def test_the_link_for_the_first_administrator_is_invalid_once_there_is_one(
     client: Client, carol: User
 ) -> None:
     path = first_administrator.make_link().removeprefix(PORTAL)

@@ -1,4 +1,4 @@
-"""Invitations and registering: a link makes one account, in the groups that its maker may give."""
+"""Invitations and registration: a link creates one account, in groups that the inviter may assign."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def accept(client: Client, url: str, name: str = "frank", **more: str) -> Any:
     return client.post(url, {"username": name, "password1": PASSWORD, "password2": PASSWORD, **more})
 
 
-def test_an_invitation_makes_an_account_in_its_groups(client: Client, carol: User) -> None:
+def test_an_invitation_creates_an_account_in_its_groups(client: Client, carol: User) -> None:
     url = link(carol, GroupFactory(name="guests"), email="Frank@example.com")
 
     accept(client, url)
@@ -52,7 +52,7 @@ def test_an_invitation_makes_an_account_in_its_groups(client: Client, carol: Use
     assert not (frank.is_staff or frank.is_superuser)
 
 
-def test_it_works_once(client: Client, carol: User) -> None:
+def test_an_invitation_works_once(client: Client, carol: User) -> None:
     url = link(carol)
     accept(client, url)
 
@@ -62,7 +62,7 @@ def test_it_works_once(client: Client, carol: User) -> None:
     assert not User.objects.filter(username="grace").exists()
 
 
-def test_of_two_who_opened_the_form_one_gets_it(client: Client, carol: User) -> None:
+def test_only_the_first_of_two_open_forms_creates_an_account(client: Client, carol: User) -> None:
     row, _ = invitations.invite(email="", groups=[], days=1, inviter=carol)
     invitations.accept(row, User(username="frank"), None)
 
@@ -70,7 +70,7 @@ def test_of_two_who_opened_the_form_one_gets_it(client: Client, carol: User) -> 
         invitations.accept(row, User(username="grace"), None)
 
 
-def test_opening_it_uses_nothing_up(client: Client, carol: User) -> None:
+def test_opening_the_form_does_not_use_up_the_invitation(client: Client, carol: User) -> None:
     url = link(carol)
 
     answers = [client.get(url).status_code for _ in range(3)]
@@ -80,7 +80,7 @@ def test_opening_it_uses_nothing_up(client: Client, carol: User) -> None:
 
 
 @pytest.mark.parametrize("how", ["expired", "withdrawn", "inviter disabled", "inviter deleted", "made up"])
-def test_others_open_nothing(client: Client, carol: User, how: str) -> None:
+def test_invalid_invitations_are_not_found(client: Client, carol: User, how: str) -> None:
     url = link(carol)
     if how == "expired":
         Invitation.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
@@ -97,7 +97,7 @@ def test_others_open_nothing(client: Client, carol: User, how: str) -> None:
     assert not User.objects.filter(username="frank").exists()
 
 
-def test_what_is_kept_opens_nothing(client: Client, carol: User) -> None:
+def test_the_stored_digest_does_not_work_as_a_link(client: Client, carol: User) -> None:
     url = link(carol)
 
     stored = bytes(Invitation.objects.get().token_digest)
@@ -123,7 +123,7 @@ def test_what_is_kept_opens_nothing(client: Client, carol: User) -> None:
         pytest.param("..", id="dots"),
     ],
 )
-def test_bad_names_are_refused_and_leave_the_link(client: Client, carol: User, name: str) -> None:
+def test_bad_names_are_refused_and_the_link_stays_valid(client: Client, carol: User, name: str) -> None:
     url = link(carol)
 
     answer = accept(client, url, name)
@@ -133,14 +133,16 @@ def test_bad_names_are_refused_and_leave_the_link(client: Client, carol: User, n
     assert client.get(url).status_code == 200
 
 
-def test_no_field_of_the_form_gives_power(client: Client, carol: User) -> None:
+def test_no_extra_form_field_makes_an_administrator(client: Client, carol: User) -> None:
     accept(client, link(carol), is_staff="on", is_superuser="on", groups="1", email="carol@example.com")
 
     frank = User.objects.get(username="frank")
     assert (frank.is_staff, frank.is_superuser, frank.email) == (False, False, "")
 
 
-def test_an_address_that_became_anothers_is_not_taken(client: Client, carol: User, alice: User) -> None:
+def test_an_address_that_another_user_has_confirmed_since_is_not_assigned(
+    client: Client, carol: User, alice: User
+) -> None:
     url = link(carol, email="new@example.com")
     EmailAddress.objects.create(user=alice, email="new@example.com", verified=True)
 
@@ -149,7 +151,7 @@ def test_an_address_that_became_anothers_is_not_taken(client: Client, carol: Use
     assert User.objects.get(username="frank").email == ""
 
 
-# ---- who may give what ----
+# ---- which groups an inviter may assign ----
 
 
 @pytest.fixture
@@ -167,7 +169,7 @@ def erin(db: None) -> User:
     return erin
 
 
-def test_an_administrator_invites_by_mail_and_sees_the_link_once(client: Client, carol: User) -> None:
+def test_an_administrator_invites_by_mail_and_sees_the_link_only_once(client: Client, carol: User) -> None:
     sign_in(client, "carol")
 
     page = client.post(ADD, {"email": "frank@example.com", "days": "7"}, follow=True).content.decode()
@@ -180,7 +182,7 @@ def test_an_administrator_invites_by_mail_and_sees_the_link_once(client: Client,
     assert Invitation.objects.count() == 1
 
 
-def test_only_superusers_invite_into_a_group_that_gives_power(
+def test_only_superusers_invite_into_a_group_with_permissions(
     client: Client, erin: User, powerful: Any
 ) -> None:
     sign_in(client, "erin")
@@ -192,7 +194,7 @@ def test_only_superusers_invite_into_a_group_that_gives_power(
         invitations.invite(email="", groups=[powerful], days=1, inviter=erin)
 
 
-def test_others_invite_into_other_groups(client: Client, erin: User) -> None:
+def test_staff_invite_into_groups_without_permissions(client: Client, erin: User) -> None:
     sign_in(client, "erin")
 
     client.post(ADD, {"groups": [GroupFactory(name="guests").pk], "days": "7"})
@@ -200,7 +202,7 @@ def test_others_invite_into_other_groups(client: Client, erin: User) -> None:
     assert [group.name for group in Invitation.objects.get().groups.all()] == ["guests"]
 
 
-def test_a_group_that_came_to_power_since_is_not_given(client: Client, erin: User) -> None:
+def test_a_group_that_has_gained_permissions_since_is_not_assigned(client: Client, erin: User) -> None:
     group = GroupFactory(name="guests")
     url = link(erin, group)
     group.permissions.set(Permission.objects.filter(codename="view_user"))
@@ -211,7 +213,7 @@ def test_a_group_that_came_to_power_since_is_not_given(client: Client, erin: Use
 
 
 @pytest.mark.parametrize("days", ["", "0", "31", "-1", "x", "9" * 400])
-def test_no_invitation_works_forever(client: Client, carol: User, days: str) -> None:
+def test_every_invitation_expires(client: Client, carol: User, days: str) -> None:
     sign_in(client, "carol")
 
     client.post(ADD, {"days": days})
@@ -219,14 +221,14 @@ def test_no_invitation_works_forever(client: Client, carol: User, days: str) -> 
     assert not Invitation.objects.exists()
 
 
-# ---- registering ----
+# ---- registration ----
 
 
 def register(client: Client, email: str = "frank@example.com") -> Any:
     return client.post("/register/", {"email": email})
 
 
-def test_nobody_registers_unless_it_is_switched_on(client: Client, db: None) -> None:
+def test_registration_is_off_by_default(client: Client, db: None) -> None:
     assert [client.get("/register/").status_code, register(client).status_code] == [404, 404]
     assert mail.outbox == []
 
@@ -239,7 +241,7 @@ def registered(client: Client) -> User:
     return User.objects.get(username="frank")
 
 
-def test_whoever_confirms_an_address_makes_an_account_without_groups(client: Client, settings: Any) -> None:
+def test_confirming_an_address_creates_an_account_without_groups(client: Client, settings: Any) -> None:
     settings.IKD_REGISTRATION = "open"
 
     frank = registered(client)
@@ -247,7 +249,7 @@ def test_whoever_confirms_an_address_makes_an_account_without_groups(client: Cli
     assert (frank.is_active, frank.email, frank.groups.count()) == (True, "frank@example.com", 0)
 
 
-def test_one_is_held_for_approval(client: Client, settings: Any) -> None:
+def test_a_new_account_waits_for_approval(client: Client, settings: Any) -> None:
     settings.IKD_REGISTRATION = "approval"
 
     frank = registered(client)
@@ -267,7 +269,9 @@ def test_one_is_held_for_approval(client: Client, settings: Any) -> None:
         ("\u0131nfo@example.com", 0),
     ],
 )
-def test_only_domains_that_are_named_register(client: Client, settings: Any, email: str, mails: int) -> None:
+def test_only_addresses_in_listed_domains_can_register(
+    client: Client, settings: Any, email: str, mails: int
+) -> None:
     settings.IKD_REGISTRATION, settings.IKD_REGISTRATION_DOMAINS = "open", ["example.com"]
 
     register(client, email)
@@ -275,11 +279,13 @@ def test_only_domains_that_are_named_register(client: Client, settings: Any, ema
     assert len(mail.outbox) == mails
 
 
-def test_the_page_tells_nobody_who_has_an_account(client: Client, settings: Any, alice: User) -> None:
+def test_registration_does_not_reveal_which_accounts_exist(
+    client: Client, settings: Any, alice: User
+) -> None:
     settings.IKD_REGISTRATION = "open"
 
     pages = [register(client, email).content for email in ("alice@example.com", "nobody@example.com")]
 
-    # But for what is drawn by lot for each page, against forms of other sites.
+    # Except the CSRF token, which is random for each page.
     assert len({re.sub(rb'(csrfmiddlewaretoken" value=)"\w{64}"', rb"\1", page) for page in pages}) == 1
     assert [message.subject for message in mail.outbox] == ["Choose a new password", "You are invited"]

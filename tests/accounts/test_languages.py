@@ -1,4 +1,4 @@
-"""In which language people are told: by their browser, by their choice, and by mail when no page is open."""
+"""The language of pages and mails: from the browser, from the user's choice, or the one used last."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def choose(client: Client, language: str, page: str = "https://sso.example.com/"
     return client.post(PAGE, {"language": language}, headers={"referer": page} if page else {})
 
 
-def test_a_choice_is_kept_in_a_cookie_of_the_portals_alone(client: Client, db: None) -> None:
+def test_a_choice_is_kept_in_a_host_only_cookie_of_the_portal(client: Client, db: None) -> None:
     answer = choose(client, "zh-hans", "https://sso.example.com/accounts/login/?next=/x")
 
     assert answer["Location"] == "/accounts/login/?next=/x"
@@ -40,7 +40,7 @@ def test_a_choice_is_kept_in_a_cookie_of_the_portals_alone(client: Client, db: N
 
 
 @pytest.mark.parametrize("language", ["", "de", "zh", "xx", "../..", "zh-hans\x00", "é" * 1000])
-def test_what_is_no_language_of_ours_changes_nothing(client: Client, db: None, language: str) -> None:
+def test_an_unknown_language_changes_nothing(client: Client, db: None, language: str) -> None:
     answer = choose(client, language)
 
     assert answer.status_code == 302 and COOKIE not in answer.cookies
@@ -61,13 +61,13 @@ def test_what_is_no_language_of_ours_changes_nothing(client: Client, db: None, l
         WIKI,
     ],
 )
-def test_a_choice_leads_nowhere_but_to_the_portal(client: Client, db: None, target: str) -> None:
+def test_a_choice_redirects_only_to_the_portal(client: Client, db: None, target: str) -> None:
     ApplicationFactory(name="Wiki", origins=[WIKI], groups=["staff"])
 
     assert choose(client, "en", target)["Location"] == "/"
 
 
-def test_only_a_form_of_the_portal_chooses(client: Client, db: None) -> None:
+def test_only_a_form_of_the_portal_can_change_the_language(client: Client, db: None) -> None:
     client.handler.enforce_csrf_checks = True
 
     assert client.get(PAGE).status_code == 405
@@ -88,11 +88,11 @@ def test_only_a_form_of_the_portal_chooses(client: Client, db: None) -> None:
         ("zh," * 5000, "zh-hans"),
     ],
 )
-def test_a_browser_gets_the_language_of_ours_that_it_wants_most(accepted: str, language: str) -> None:
+def test_a_browser_gets_its_most_preferred_available_language(accepted: str, language: str) -> None:
     assert preferred_language(accepted) == language
 
 
-def test_the_refused_page_of_an_application_speaks_the_browsers_language(alice: User) -> None:
+def test_the_refused_page_of_an_application_is_in_the_browsers_language(alice: User) -> None:
     ApplicationFactory(name="Payroll", origins=[WIKI], groups=[])
 
     english = ask(facts(f"{WIKI}/", NAVIGATION))
@@ -102,7 +102,7 @@ def test_the_refused_page_of_an_application_speaks_the_browsers_language(alice: 
     assert "无权访问" in chinese.body.decode() and "No access" in english.body.decode()
 
 
-def test_a_mail_that_nobody_waits_for_is_in_the_language_used_last(client: Client, alice: User) -> None:
+def test_a_mail_without_a_request_is_in_the_language_used_last(client: Client, alice: User) -> None:
     cache.clear()
     client.defaults["HTTP_ACCEPT_LANGUAGE"] = "zh-CN"
     sign_in(client, "alice")
@@ -113,7 +113,7 @@ def test_a_mail_that_nobody_waits_for_is_in_the_language_used_last(client: Clien
     assert mail.outbox[0].subject == "您的两步验证已重置"
 
 
-def test_choosing_while_signed_in_is_kept_for_mails(client: Client, alice: User, settings: Any) -> None:
+def test_a_signed_in_users_choice_also_applies_to_mails(client: Client, alice: User, settings: Any) -> None:
     cache.clear()
     sign_in(client, "alice")
     choose(client, "zh-hans")

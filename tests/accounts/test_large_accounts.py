@@ -1,4 +1,4 @@
-"""An account with ten thousand sessions and ten thousand API tokens: its pages stay as they are."""
+"""Pages stay fast for an account with ten thousand sessions and ten thousand API tokens."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ PAGES = {
     "/accounts/applications/": 15,
     "/accounts/applications/?page=3": 15,
 }
-"""And the queries that each may make at most."""
+"""The maximum number of queries for each page."""
 
 
 @pytest.fixture(scope="module")
 def cookies(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[SimpleCookie]:
-    """The cookies of a browser of alice's, whose sign-in is the oldest of all, as is her one live token.
+    """The cookies of alice's browser. Its sign-in is her oldest one, and so is her only live token.
 
-    All rows are made once, in a transaction around those of the tests: that takes longer than the tests.
+    All rows are created once, in a transaction around those of the tests: creating them takes longest.
     """
     with django_db_blocker.unblock(), transaction.atomic():
         person("bob")
@@ -107,7 +107,7 @@ def crowd(client: Client, alice: User, wiki: Application) -> None:
 
 
 def connect_sixty(alice: User, wiki: Application) -> None:
-    """Let sixty OpenID Connect clients have grants of alice's first sign-in, some by consent."""
+    """Create sixty OpenID Connect clients with grants from alice's first sign-in, some by consent."""
     sign_in, now = SignIn.objects.order_by("pk").first(), timezone.now()
     clients = OpenidClient.objects.bulk_create(
         OpenidClient(application=wiki, client_id=f"client-{n}", redirect_uris="https://wiki.example.com/")
@@ -133,7 +133,7 @@ def connect_sixty(alice: User, wiki: Application) -> None:
     )
 
 
-def test_each_page_asks_little_and_shows_a_page_full(
+def test_each_page_needs_few_queries_and_shows_fifty_rows_at_most(
     crowded: Client, django_assert_max_num_queries: Any
 ) -> None:
     for page, most in PAGES.items():
@@ -145,7 +145,7 @@ def test_each_page_asks_little_and_shows_a_page_full(
         assert len(answer.content) < 60_000, page
 
 
-def test_what_one_looks_for_stands_on_the_first_page(crowded: Client) -> None:
+def test_the_current_session_and_live_tokens_are_on_the_first_page(crowded: Client) -> None:
     sessions = crowded.get("/accounts/sessions/").content.decode()
     tokens = crowded.get("/accounts/tokens/").content.decode()
 
@@ -153,7 +153,7 @@ def test_what_one_looks_for_stands_on_the_first_page(crowded: Client) -> None:
     assert ">token 0<" in tokens
 
 
-def test_all_others_are_ended_at_once(
+def test_all_other_sessions_are_ended_at_once(
     crowded: Client, other_browser: Client, django_assert_max_num_queries: Any
 ) -> None:
     sign_in(other_browser, "bob")
@@ -167,7 +167,7 @@ def test_all_others_are_ended_at_once(
     assert AuditEvent.objects.get(kind="session_ended").details == {"sign_ins": MANY}
 
 
-def test_signing_in_once_more_asks_little(
+def test_another_sign_in_needs_few_queries(
     crowded: Client, other_browser: Client, django_assert_max_num_queries: Any
 ) -> None:
     with django_assert_max_num_queries(60):
@@ -176,7 +176,7 @@ def test_signing_in_once_more_asks_little(
     assert is_signed_in(other_browser)
 
 
-def test_one_more_token_is_made_and_ended(crowded: Client) -> None:
+def test_another_token_can_be_created_and_revoked(crowded: Client) -> None:
     wiki = Application.objects.get()
     typed = {"name": "one more", "applications": str(wiki.pk), "days": "30"}
     crowded.post("/accounts/tokens/new/", typed)

@@ -14,13 +14,13 @@ from tests.factories import ApplicationFactory, UserFactory
 from tests.uploads import picture
 
 
-def test_it_needs_a_sign_in(client: Client, db: None) -> None:
+def test_the_launcher_needs_a_sign_in(client: Client, db: None) -> None:
     answer = client.get("/")
 
     assert (answer.status_code, answer.headers["Location"]) == (302, "/accounts/login/?next=/")
 
 
-def test_it_lists_what_one_may_open_and_nothing_else(client: Client, alice: User) -> None:
+def test_the_launcher_lists_only_what_the_user_may_open(client: Client, alice: User) -> None:
     wiki = "https://wiki.example.net"
     ApplicationFactory(name="Wiki", description="Notes & plans", origins=[wiki], groups=["staff"])
     ApplicationFactory(name="Payroll", origins=["https://pay.example.net"], groups=["accountants"])
@@ -33,7 +33,7 @@ def test_it_lists_what_one_may_open_and_nothing_else(client: Client, alice: User
     assert "Payroll" not in body
 
 
-def test_who_may_open_nothing_is_told_what_to_do(client: Client, bob: User) -> None:
+def test_a_user_without_applications_reads_what_to_do(client: Client, bob: User) -> None:
     begin_session(client, "bob")
 
     body = client.get("/").content.decode()
@@ -42,7 +42,7 @@ def test_who_may_open_nothing_is_told_what_to_do(client: Client, bob: User) -> N
     assert "<code>bob</code>" in body
 
 
-def test_only_staff_is_shown_the_way_to_the_admin(
+def test_only_staff_see_the_link_to_the_administration(
     client: Client, other_browser: Client, alice: User, carol: User
 ) -> None:
     begin_session(client, "alice")
@@ -53,7 +53,7 @@ def test_only_staff_is_shown_the_way_to_the_admin(
 
 
 @pytest.mark.usefixtures("known_brand")
-def test_it_costs_the_same_however_many_applications_there_are(
+def test_the_launcher_needs_the_same_queries_for_many_applications(
     client: Client, alice: User, django_assert_num_queries: Any
 ) -> None:
     for number in range(12):
@@ -79,9 +79,7 @@ def headings(body: str) -> list[str]:
     return re.findall(r"<h[23][^>]*>(?:<a [^>]*>)?([^<]+)", body)
 
 
-def test_applications_stand_under_their_categories_and_those_without_one_last(
-    client: Client, alice: User
-) -> None:
+def test_applications_are_listed_by_category_and_those_without_one_last(client: Client, alice: User) -> None:
     for name, category in (("Zoo", ""), ("Mail", "Office"), ("Bills", "finance"), ("Taxes", "Finance")):
         origin = f"https://{name.lower()}.example.net"
         ApplicationFactory(name=name, category=category, origins=[origin], groups=["staff"])
@@ -92,7 +90,7 @@ def test_applications_stand_under_their_categories_and_those_without_one_last(
     assert headings(body) == ["finance", "Bills", "Taxes", "Office", "Mail", "Others", "Zoo"]
 
 
-def test_a_favourite_stands_first_and_can_be_taken_back(client: Client, alice: User) -> None:
+def test_a_favourite_is_listed_first_and_can_be_removed(client: Client, alice: User) -> None:
     ApplicationFactory(name="Mail", origins=["https://mail.example.net"], groups=["staff"])
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
     begin_session(client, "alice")
@@ -108,7 +106,7 @@ def test_a_favourite_stands_first_and_can_be_taken_back(client: Client, alice: U
     assert without_it == ["Applications", "Mail", "Wiki"]
 
 
-def test_one_persons_favourite_is_nobody_elses(client: Client, other_browser: Client, alice: User) -> None:
+def test_a_favourite_is_one_users_alone(client: Client, other_browser: Client, alice: User) -> None:
     UserFactory(username="eve", groups=["staff"])
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
     begin_session(client, "alice")
@@ -119,7 +117,9 @@ def test_one_persons_favourite_is_nobody_elses(client: Client, other_browser: Cl
     assert "Favourites" not in other_browser.get("/").content.decode()
 
 
-def test_what_one_may_not_open_can_neither_be_a_favourite_nor_be_guessed(client: Client, alice: User) -> None:
+def test_an_application_that_the_user_may_not_open_cannot_be_a_favourite_nor_be_guessed(
+    client: Client, alice: User
+) -> None:
     payroll = ApplicationFactory(name="Payroll", origins=["https://pay.example.net"], groups=["accountants"])
     begin_session(client, "alice")
 
@@ -130,7 +130,7 @@ def test_what_one_may_not_open_can_neither_be_a_favourite_nor_be_guessed(client:
     assert not Favourite.objects.exists()
 
 
-def test_a_lost_group_takes_a_favourite_out_of_sight(client: Client, alice: User) -> None:
+def test_a_favourite_disappears_when_the_user_loses_access(client: Client, alice: User) -> None:
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
     begin_session(client, "alice")
     client.post(f"/favourites/{wiki.pk}", {"wanted": "yes"})
@@ -140,7 +140,7 @@ def test_a_lost_group_takes_a_favourite_out_of_sight(client: Client, alice: User
     assert "Wiki" not in client.get("/").content.decode()
 
 
-def test_a_link_cannot_make_a_favourite(client: Client, alice: User) -> None:
+def test_a_get_request_cannot_add_a_favourite(client: Client, alice: User) -> None:
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
     begin_session(client, "alice")
 
@@ -151,7 +151,7 @@ def test_a_link_cannot_make_a_favourite(client: Client, alice: User) -> None:
 # ---- icons ------------------------------------------------------------------------------------------------
 
 
-def test_an_icon_is_shown_to_who_is_signed_in_and_runs_nothing(
+def test_an_icon_is_for_signed_in_users_and_runs_no_script(
     client: Client, other_browser: Client, alice: User
 ) -> None:
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])

@@ -1,4 +1,4 @@
-"""The link "this was not me": it locks an account without a sign-in, and opens nothing."""
+"""The link "this was not me" locks an account without a sign-in, and gives no access."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def is_locked(user: User) -> bool:
     return user.locked_at is not None and not user.is_active
 
 
-# ---- which mails have it ----
+# ---- which mails have the link ----
 
 
 @pytest.mark.parametrize("kind", sorted(set(mails.KINDS) - set(mails.WITHOUT_LOCK)))
@@ -81,7 +81,7 @@ def test_a_mail_about_a_change_has_a_link(alice: User, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", mails.WITHOUT_LOCK)
-def test_a_mail_that_was_asked_for_has_none(alice: User, kind: str) -> None:
+def test_a_mail_that_the_user_asked_for_has_no_link(alice: User, kind: str) -> None:
     mails.notify(alice, kind)
 
     assert "/accounts/lock/" not in str(mail.outbox[0].body)
@@ -98,7 +98,7 @@ def test_a_new_sign_in_sends_a_link_that_works(client: Client, other_browser: Cl
     assert is_locked(alice)
 
 
-# ---- what it does ----
+# ---- what the link does ----
 
 
 def test_opening_the_link_changes_nothing(client: Client, alice: User) -> None:
@@ -110,7 +110,7 @@ def test_opening_the_link_changes_nothing(client: Client, alice: User) -> None:
     assert not is_locked(alice)
 
 
-def test_it_ends_sign_ins_tokens_grants_and_remembered_devices(
+def test_the_link_ends_sign_ins_tokens_grants_and_remembered_devices(
     client: Client, other_browser: Client, alice: User
 ) -> None:
     sign_in(other_browser, "alice")
@@ -145,7 +145,7 @@ def give_grant(user: User, application: Any) -> Grant:
     )
 
 
-def test_nobody_signs_in_until_there_is_a_new_password(client: Client, alice: User) -> None:
+def test_a_locked_user_cannot_sign_in_until_there_is_a_new_password(client: Client, alice: User) -> None:
     client.post(link_to_lock(alice))
 
     sign_in(client, "alice")
@@ -153,7 +153,7 @@ def test_nobody_signs_in_until_there_is_a_new_password(client: Client, alice: Us
     assert not is_signed_in(client)
 
 
-def test_the_event_and_the_mails_say_so(client: Client, alice: User, carol: User) -> None:
+def test_a_lock_leaves_an_event_and_sends_mails(client: Client, alice: User, carol: User) -> None:
     path = link_to_lock(alice)
     mail.outbox.clear()
 
@@ -168,7 +168,9 @@ def test_the_event_and_the_mails_say_so(client: Client, alice: User, carol: User
     assert "Account: alice" in str(to_carol.body)
 
 
-def test_administrators_see_it_on_their_first_page(client: Client, alice: User, carol: User) -> None:
+def test_administrators_see_locked_accounts_on_their_first_page(
+    client: Client, alice: User, carol: User
+) -> None:
     client.post(link_to_lock(alice))
     sign_in(client, "carol")
 
@@ -181,7 +183,7 @@ def test_administrators_see_it_on_their_first_page(client: Client, alice: User, 
 # ---- once, for a day, for one user ----
 
 
-def test_it_works_once(client: Client, alice: User) -> None:
+def test_the_link_works_once(client: Client, alice: User) -> None:
     path = link_to_lock(alice)
     client.post(path)
     User.objects.filter(pk=alice.pk).update(is_active=True, locked_at=None)
@@ -192,7 +194,7 @@ def test_it_works_once(client: Client, alice: User) -> None:
     assert not is_locked(alice)
 
 
-def test_it_works_for_a_day(client: Client, alice: User) -> None:
+def test_the_link_works_for_a_day(client: Client, alice: User) -> None:
     path = link_to_lock(alice)
     with time_machine.travel(timezone.now() + timedelta(days=1, seconds=1), tick=False):
         late = client.post(path)
@@ -205,11 +207,11 @@ def test_it_works_for_a_day(client: Client, alice: User) -> None:
 
 @pytest.mark.parametrize("token", ["x", "x" * 43, "x" * 300, "%00" * 43, "\u017f" * 43])
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_a_made_up_link_is_none(client: Client, alice: User, token: str, method: str) -> None:
+def test_a_forged_link_is_not_found(client: Client, alice: User, token: str, method: str) -> None:
     assert getattr(client, method)(f"/accounts/lock/{token}/").status_code == 404
 
 
-def test_it_locks_its_own_user_whoever_opens_it(client: Client, alice: User, bob: User) -> None:
+def test_the_link_locks_its_user_whichever_user_opens_it(client: Client, alice: User, bob: User) -> None:
     sign_in(client, "bob")
 
     client.post(link_to_lock(alice), {"user": bob.pk, "username": "bob"})
@@ -219,14 +221,14 @@ def test_it_locks_its_own_user_whoever_opens_it(client: Client, alice: User, bob
     assert is_signed_in(client)
 
 
-def test_it_opens_nothing(client: Client, alice: User) -> None:
+def test_the_link_signs_nobody_in(client: Client, alice: User) -> None:
     client.post(link_to_lock(alice))
 
     assert not is_signed_in(client)
     assert not alice.sign_ins.exists()
 
 
-def test_another_sites_form_locks_nobody(alice: User) -> None:
+def test_a_form_on_another_site_locks_nobody(alice: User) -> None:
     strict = PortalClient(HTTP_HOST="sso.example.com", enforce_csrf_checks=True)
 
     answer = strict.post(link_to_lock(alice))
@@ -235,7 +237,7 @@ def test_another_sites_form_locks_nobody(alice: User) -> None:
     assert not is_locked(alice)
 
 
-def test_of_two_requests_at_once_one_counts(alice: User) -> None:
+def test_one_of_two_simultaneous_requests_counts(alice: User) -> None:
     token = link_to_lock(alice).split("/")[-2]
     links = [lock_links.link_of(token) for _ in range(2)]
 
@@ -259,10 +261,10 @@ def test_the_token_is_in_no_log_line_row_or_referer(client: Client, alice: User)
     assert not any(token in str(event.__dict__) for event in AuditEvent.objects.all())
 
 
-# ---- how it opens again ----
+# ---- how an account is unlocked ----
 
 
-def test_a_new_password_by_mail_opens_it(client: Client, alice: User) -> None:
+def test_a_new_password_by_mail_unlocks_the_account(client: Client, alice: User) -> None:
     client.post(link_to_lock(alice))
     client.post(RESET, {"email": "alice@example.com"})
 
@@ -274,7 +276,9 @@ def test_a_new_password_by_mail_opens_it(client: Client, alice: User) -> None:
     assert (alice.locked_at, alice.unlock_address) == (None, "")
 
 
-def test_an_administrators_new_password_opens_it(client: Client, alice: User, carol: User) -> None:
+def test_a_new_password_from_an_administrator_unlocks_the_account(
+    client: Client, alice: User, carol: User
+) -> None:
     client.post(link_to_lock(alice))
     sign_in(client, "carol")
 
@@ -285,7 +289,9 @@ def test_an_administrators_new_password_opens_it(client: Client, alice: User, ca
     assert alice.is_active and alice.check_password(NEW)
 
 
-def test_so_does_one_from_the_command_line(client: Client, alice: User, monkeypatch: Any) -> None:
+def test_a_new_password_from_the_command_line_unlocks_the_account(
+    client: Client, alice: User, monkeypatch: Any
+) -> None:
     from django.contrib.auth.management.commands import changepassword
 
     client.post(link_to_lock(alice))
@@ -296,7 +302,7 @@ def test_so_does_one_from_the_command_line(client: Client, alice: User, monkeypa
     assert not is_locked(alice)
 
 
-def test_a_link_for_a_password_from_before_is_worth_nothing(client: Client, alice: User) -> None:
+def test_a_password_link_sent_before_the_lock_is_invalid(client: Client, alice: User) -> None:
     client.post(RESET, {"email": "alice@example.com"})
     (earlier,) = reset_paths()
     client.post(link_to_lock(alice))
@@ -329,7 +335,7 @@ def lose_password(user: User) -> None:
     user.save(update_fields=["password"])
 
 
-def test_another_address_of_the_account_gets_no_link(client: Client, alice: User) -> None:
+def test_another_address_of_the_account_gets_no_password_link(client: Client, alice: User) -> None:
     add_address(alice)
     client.post(link_to_lock(alice))
 
@@ -342,7 +348,7 @@ def test_another_address_of_the_account_gets_no_link(client: Client, alice: User
     "attack", [add_new_address, add_passkey, take_address, lose_password], ids=lambda each: each.__name__
 )
 @pytest.mark.parametrize("email", ["alice@example.com", "evil@example.com"])
-def test_what_an_attacker_added_is_for_an_administrator_to_find(
+def test_an_account_that_an_attacker_changed_is_not_unlocked_by_mail(
     client: Client, alice: User, attack: Any, email: str
 ) -> None:
     attack(alice)
@@ -354,7 +360,7 @@ def test_what_an_attacker_added_is_for_an_administrator_to_find(
     assert reset_paths() == []
 
 
-def test_two_mails_to_different_addresses_leave_it_to_an_administrator(client: Client, alice: User) -> None:
+def test_two_locks_from_different_addresses_need_an_administrator(client: Client, alice: User) -> None:
     add_address(alice)
     paths = [link_to_lock(alice, to="evil@example.com"), link_to_lock(alice)]
     for path in paths:
@@ -366,7 +372,7 @@ def test_two_mails_to_different_addresses_leave_it_to_an_administrator(client: C
     assert reset_paths() == []
 
 
-def test_a_disabled_user_is_not_opened_by_a_mail(client: Client, dave: User) -> None:
+def test_a_disabled_user_is_not_enabled_by_a_mail(client: Client, dave: User) -> None:
     client.post(link_to_lock(dave))
     client.post(RESET, {"email": "dave@example.com"})
 
@@ -378,7 +384,7 @@ def test_a_disabled_user_is_not_opened_by_a_mail(client: Client, dave: User) -> 
     assert reset_paths() == []
 
 
-def test_an_administrator_who_disables_a_locked_user_has_the_last_word(
+def test_a_locked_user_whom_an_administrator_disables_stays_disabled(
     client: Client, alice: User, carol: User
 ) -> None:
     client.post(link_to_lock(alice))
@@ -403,7 +409,7 @@ def test_no_row_is_enabled_and_locked(client: Client, alice: User) -> None:
 # ---- superusers ----
 
 
-def test_the_last_superuser_is_locked_too_and_opens_it_by_mail(client: Client, carol: User) -> None:
+def test_the_last_superuser_is_locked_too_and_unlocked_by_mail(client: Client, carol: User) -> None:
     client.post(link_to_lock(carol))
 
     assert is_locked(carol)

@@ -43,7 +43,7 @@ def click(portal: Portal, path: str) -> int:
         return one.reply().status
 
 
-def test_of_many_clicks_at_once_one_counts_and_no_log_has_the_token(portal: Portal) -> None:
+def test_one_of_many_simultaneous_clicks_counts_and_no_log_has_the_token(portal: Portal) -> None:
     user = UserFactory(username="alice", email="alice@example.com", verified=True)
     path = urlsplit(new_link(user.pk, user.email)).path
 

@@ -1,4 +1,4 @@
-"""A name that looks like another user's is refused, whichever way an account is made."""
+"""A name that looks like another user's is refused in every way to create an account."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ pytestmark = pytest.mark.django_db
 ALICES = [
     "\u0430lice",  # Cyrillic a
     "al\u0131ce",  # dotless i
-    "\u03b1l\u0456\u0441\u0435",  # Greek and Cyrillic, not one letter of ASCII but the l
+    "\u03b1l\u0456\u0441\u0435",  # Greek and Cyrillic, with the l as the only ASCII letter
     "\uff41\uff4c\uff49\uff43\uff45",  # full width
     "\U0001d5ee\U0001d5f9\U0001d5f6\U0001d5f0\U0001d5f2",  # mathematical bold
     "al\u0130ce",  # a capital I with a dot
-    "alice\u3164",  # a letter that leaves no ink
+    "alice\u3164",  # an invisible letter
 ]
 OTHERS = ["al1ce", "a1ice", "alica", "\u00e1lice", "\u7231\u4e3d\u4e1d", "\u0430\u043b\u0438\u0441\u0430"]
 LOOKS_ALIKE = "looks the same"
@@ -45,12 +45,12 @@ def carols(client: Client, carol: User) -> Client:
 
 
 @pytest.mark.parametrize("name", ALICES)
-def test_a_look_alike_reads_as_the_name(name: str) -> None:
+def test_a_look_alike_has_the_skeleton_of_the_name(name: str) -> None:
     assert "alice" in skeletons(name)
 
 
 @pytest.mark.parametrize("name", OTHERS)
-def test_another_name_does_not(name: str) -> None:
+def test_another_name_has_another_skeleton(name: str) -> None:
     assert "alice" not in skeletons(name)
 
 
@@ -60,17 +60,17 @@ def test_capitals_look_like_capitals() -> None:
 
 
 @given(st.text(string.ascii_letters + string.digits + "@.+-_"))
-def test_ascii_letters_stand_for_themselves(name: str) -> None:
+def test_an_ascii_name_is_its_own_skeleton(name: str) -> None:
     assert skeletons(name) == {name.lower()}
 
 
 @given(st.text(max_size=150))
-def test_any_text_has_a_skeleton_that_fits(name: str) -> None:
+def test_the_skeleton_of_any_text_fits_into_its_column(name: str) -> None:
     assert all(len(reading) <= LONGEST_SKELETON for reading in skeletons(name))
 
 
-def test_the_list_of_letters_is_the_one_that_the_rows_were_noted_with() -> None:
-    """A new list needs a migration that notes all skeletons again, as 0012 does; then change this digest."""
+def test_the_list_of_letters_is_the_one_that_stored_skeletons_were_made_with() -> None:
+    """A new list needs a migration that stores all skeletons again, as 0012 does. Then change this digest."""
     table = "\n".join(f"{letter}\t{to}" for letter, to in sorted(_prototypes().items()))
 
     assert (
@@ -83,29 +83,31 @@ def test_the_list_of_letters_is_the_one_that_the_rows_were_noted_with() -> None:
     "name",
     ["\u0131nfo", "\u0441\u043e\u0440\u043e\u0441", "\u0455\u0443\u0455\u043e\u0440", "bob\u3164", "\u0661"],
 )
-def test_nobody_chooses_a_name_that_is_ascii_in_disguise(name: str) -> None:
+def test_a_name_that_imitates_ascii_letters_is_refused(name: str) -> None:
     assert is_misleading(name)
 
 
 @pytest.mark.parametrize(
     "name", ["info", "wei\u00df", "k\u00e6r", "\u7231\u4e3d\u4e1d", "\u0430\u043b\u0438\u0441\u0430"]
 )
-def test_names_in_any_script_are_welcome(name: str) -> None:
+def test_names_in_any_script_are_allowed(name: str) -> None:
     assert not is_misleading(name)
 
 
-# ---- each way to an account ----
+# ---- each way to create an account ----
 
 
 @pytest.mark.parametrize("name", ALICES[1:3])
-def test_an_administrator_adds_none(carols: Client, alice: User, name: str) -> None:
+def test_an_administrator_cannot_add_a_look_alike(carols: Client, alice: User, name: str) -> None:
     response = carols.post("/admin/accounts/user/add/", {"username": name, **NEW})
 
     assert LOOKS_ALIKE in errors_in(response)
     assert not User.objects.filter(username=name).exists()
 
 
-def test_an_administrator_renames_nobody_so(carols: Client, alice: User, bob: User) -> None:
+def test_an_administrator_cannot_rename_a_user_to_a_look_alike(
+    carols: Client, alice: User, bob: User
+) -> None:
     response = save(carols, f"/admin/accounts/user/{bob.pk}/change/", username=ALICES[1])
 
     bob.refresh_from_db()
@@ -113,7 +115,7 @@ def test_an_administrator_renames_nobody_so(carols: Client, alice: User, bob: Us
     assert bob.username == "bob"
 
 
-def test_a_guest_accepts_no_invitation_so(client: Client, alice: User) -> None:
+def test_an_invited_person_cannot_choose_a_look_alike(client: Client, alice: User) -> None:
     User.objects.filter(pk=alice.pk).update(skeleton=skeleton("\u0430\u043b\u0438\u0441\u0430"))
 
     accept(client, link(None), "\u0430\u043b\u0438\u0441\u0430")
@@ -121,7 +123,7 @@ def test_a_guest_accepts_no_invitation_so(client: Client, alice: User) -> None:
     assert not User.objects.filter(username="\u0430\u043b\u0438\u0441\u0430").exists()
 
 
-def test_of_two_guests_at_the_same_moment_the_later_chooses_again(client: Client, carol: User) -> None:
+def test_the_later_of_two_simultaneous_look_alikes_must_choose_again(client: Client, carol: User) -> None:
     def be_faster(instance: User, **kwargs: object) -> None:
         if instance.username == "frank":
             User.objects.bulk_create([User(username="fr\u0430nk")])
@@ -139,7 +141,7 @@ def test_of_two_guests_at_the_same_moment_the_later_chooses_again(client: Client
     assert accept(client, page, "grace").status_code == 302
 
 
-def test_the_first_administrator_is_none(client: Client, alice: User) -> None:
+def test_the_first_administrator_cannot_be_a_look_alike(client: Client, alice: User) -> None:
     page = first_administrator.make_link().removeprefix("https://sso.example.com")
 
     answer = client.post(page, {"username": ALICES[1], **NEW})
@@ -148,7 +150,7 @@ def test_the_first_administrator_is_none(client: Client, alice: User) -> None:
     assert not User.objects.filter(is_superuser=True).exists()
 
 
-def test_the_command_makes_none(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_command_creates_no_look_alike(alice: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DJANGO_SUPERUSER_PASSWORD", "an even longer horse")
 
     with pytest.raises(CommandError, match=LOOKS_ALIKE):
@@ -157,7 +159,7 @@ def test_the_command_makes_none(alice: User, monkeypatch: pytest.MonkeyPatch) ->
     assert not User.objects.filter(is_superuser=True).exists()
 
 
-def test_of_two_at_the_same_moment_the_database_takes_one(alice: User) -> None:
+def test_the_database_accepts_one_of_two_simultaneous_look_alikes(alice: User) -> None:
     with pytest.raises(IntegrityError), transaction.atomic():
         UserFactory(username=ALICES[1])
     with pytest.raises(IntegrityError), transaction.atomic():
@@ -175,7 +177,7 @@ def double(alice: User) -> User:
     return double
 
 
-def test_they_are_saved_as_before(carols: Client, alice: User, double: User) -> None:
+def test_existing_look_alikes_can_still_be_saved(carols: Client, alice: User, double: User) -> None:
     for user in (alice, double):
         response = save(carols, f"/admin/accounts/user/{user.pk}/change/", display_name="A new name")
 
@@ -185,13 +187,13 @@ def test_they_are_saved_as_before(carols: Client, alice: User, double: User) -> 
         user.save()
 
 
-def test_a_newcomer_looks_like_neither(alice: User, double: User) -> None:
+def test_a_new_name_is_compared_with_every_existing_look_alike(alice: User, double: User) -> None:
     alice.delete()
 
     assert User.objects.look_alikes("alice").get() == double
 
 
-def test_one_who_takes_another_name_frees_the_name(alice: User) -> None:
+def test_renaming_a_user_frees_the_old_name(alice: User) -> None:
     alice.username = "alicia"
     alice.save(update_fields=["username"])
 
@@ -199,7 +201,7 @@ def test_one_who_takes_another_name_frees_the_name(alice: User) -> None:
     assert User.objects.look_alikes("al\u0131cia").get() == alice
 
 
-def test_signing_in_asks_for_no_skeleton(client: Client, double: User) -> None:
+def test_existing_look_alikes_can_sign_in(client: Client, double: User) -> None:
     answer: Any = client.post(
         "/accounts/login/", {"login": double.username, "password": "correct horse battery"}
     )

@@ -1,4 +1,4 @@
-"""Mails as a mail server gets them, and what the log says of one that it refuses."""
+"""Mails as a mail server receives them, and the log line for a refused mail."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ FACTS = {"username": "alice", "address": "203.0.113.7"}
 
 @pytest.fixture
 def server(settings: Any) -> Iterator[MailServer]:
-    """A mail server to which this process sends, by the backend that IKD_MAIL_URL chooses."""
+    """A mail server that receives mails of this process, by the backend that IKD_MAIL_URL selects."""
     with mail_server() as server:
         settings.EMAIL_BACKEND = "accounts.smtp.EmailBackend"
         settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", server.port
@@ -105,7 +105,7 @@ def test_a_refused_mail_is_logged_with_the_servers_reply(portal: tuple[Portal, M
     assert "refused@example.com" not in running.log.read_text()
 
 
-def test_mails_of_django_itself_are_marked_too(server: MailServer) -> None:
+def test_mails_sent_by_django_are_marked_too(server: MailServer) -> None:
     send_mail("s", "b", None, ["alice@example.com"])
     send_mail("s", "b", None, ["alice@example.com"])
 
@@ -121,13 +121,13 @@ def test_mails_of_django_itself_are_marked_too(server: MailServer) -> None:
         ("https://[2001:db8::7]", "[IPv6:2001:db8::7]"),
     ],
 )
-def test_ehlo_names_the_portals_host(origin: str, name: str, settings: Any) -> None:
+def test_ehlo_sends_the_portals_host(origin: str, name: str, settings: Any) -> None:
     settings.IKD_PORTAL_ORIGIN = origin
 
     assert own_name() == name
 
 
-def test_ehlo_never_says_localhost_because_the_portal_is_tried_there(settings: Any) -> None:
+def test_ehlo_does_not_send_localhost_if_the_portal_runs_there(settings: Any) -> None:
     from django.core.mail.utils import DNS_NAME
 
     settings.IKD_PORTAL_ORIGIN = "http://localhost:8000"
@@ -136,7 +136,9 @@ def test_ehlo_never_says_localhost_because_the_portal_is_tried_there(settings: A
 
 
 @pytest.mark.django_db
-def test_no_mail_server_is_one_line_without_a_secret(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_an_unreachable_mail_server_is_logged_in_one_line_without_a_secret(
+    settings: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     settings.EMAIL_BACKEND = "accounts.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_TIMEOUT = "127.0.0.1", 1, 2
 
@@ -153,7 +155,7 @@ def test_no_mail_server_is_one_line_without_a_secret(settings: Any, caplog: pyte
 @pytest.mark.django_db
 @pytest.mark.parametrize("language", ["en", "zh-hans"])
 @pytest.mark.parametrize("kind", mails.KINDS)
-def test_every_mail_has_brand_button_and_both_schemes(
+def test_every_mail_has_the_brand_a_button_and_both_colour_schemes(
     kind: str, language: str, mailoutbox: list[Any]
 ) -> None:
     Brand.objects.create(name="Acme <Sign-on>", accent="#7a1fa2")
@@ -193,7 +195,7 @@ def test_an_uploaded_logo_comes_with_the_mail_as_png(server: MailServer) -> None
         assert (picture.format, picture.size) == ("PNG", (216, 72))
 
 
-def test_the_portals_own_accent_is_that_of_its_pages() -> None:
+def test_mails_have_the_same_default_accent_as_pages() -> None:
     colours = Path(ROOT / "static" / "colours.css").read_text()
 
     for light, dark in zip(

@@ -1,4 +1,4 @@
-"""What a new password may not be like, and what password managers are told beside it."""
+"""New passwords must not resemble the user's name or address. Forms name the user for password managers."""
 
 from __future__ import annotations
 
@@ -58,21 +58,25 @@ def choose(client: Client, path: str, password: str, **more: str) -> Any:
 
 
 @pytest.mark.parametrize("password", [LIKE_THE_NAME, LIKE_THE_ADDRESS, "newcomer-99"])
-def test_an_invited_person_takes_none_like_themselves(client: Client, invited: str, password: str) -> None:
+def test_an_invited_person_cannot_choose_a_password_like_their_name_or_address(
+    client: Client, invited: str, password: str
+) -> None:
     answer = choose(client, invited, password, username="newcomer", display_name=WANDA)
 
     assert "too similar" in answer.content.decode()
     assert not User.objects.filter(username="newcomer").exists()
 
 
-def test_an_invited_person_takes_another(client: Client, invited: str) -> None:
+def test_an_invited_person_can_choose_another_password(client: Client, invited: str) -> None:
     choose(client, invited, GOOD, username="newcomer", display_name=WANDA)
 
     assert User.objects.get(username="newcomer").email == "quinquireme@example.com"
 
 
 @pytest.mark.parametrize("password", [LIKE_THE_NAME, LIKE_THE_ADDRESS])
-def test_nor_does_the_first_administrator(client: Client, administrators: str, password: str) -> None:
+def test_the_first_administrator_cannot_choose_a_password_like_their_name_or_address(
+    client: Client, administrators: str, password: str
+) -> None:
     answer = choose(
         client,
         administrators,
@@ -86,7 +90,9 @@ def test_nor_does_the_first_administrator(client: Client, administrators: str, p
     assert not User.objects.exists()
 
 
-def test_nor_who_chooses_it_anew(client: Client, reset: str, alice: User) -> None:
+def test_a_password_reset_refuses_a_password_like_the_users_name(
+    client: Client, reset: str, alice: User
+) -> None:
     answer = choose(client, reset, LIKE_THE_NAME)
 
     alice.refresh_from_db()
@@ -94,7 +100,7 @@ def test_nor_who_chooses_it_anew(client: Client, reset: str, alice: User) -> Non
     assert alice.check_password(PASSWORD)
 
 
-def test_nor_who_changes_it(client: Client, alice: User) -> None:
+def test_a_password_change_refuses_a_password_like_the_users_name(client: Client, alice: User) -> None:
     User.objects.filter(pk=alice.pk).update(display_name=WANDA)
     sign_in(client, "alice")
 
@@ -103,7 +109,7 @@ def test_nor_who_changes_it(client: Client, alice: User) -> None:
     assert "too similar" in answer.content.decode()
 
 
-def test_password_managers_learn_whose_the_new_password_is(client: Client, reset: str) -> None:
+def test_the_form_names_the_user_for_password_managers(client: Client, reset: str) -> None:
     [hint] = USERNAME_HINT.findall(client.get(reset).content.decode())
 
     assert 'value="alice"' in hint
@@ -111,7 +117,7 @@ def test_password_managers_learn_whose_the_new_password_is(client: Client, reset
     assert "name=" not in hint
 
 
-def test_a_link_that_no_longer_works_names_nobody(client: Client, alice: User) -> None:
+def test_an_invalid_link_names_no_user(client: Client, alice: User) -> None:
     body = client.get(f"/accounts/password/reset/key/{user_pk_to_url_str(alice)}-abc-def/").content.decode()
 
     assert "no longer works" in body
@@ -119,7 +125,7 @@ def test_a_link_that_no_longer_works_names_nobody(client: Client, alice: User) -
 
 
 @pytest.mark.parametrize("form", ["invited", "administrators"])
-def test_password_managers_know_the_new_username(
+def test_the_username_field_is_marked_for_password_managers(
     client: Client, form: str, request: pytest.FixtureRequest
 ) -> None:
     [hint] = USERNAME_HINT.findall(client.get(request.getfixturevalue(form)).content.decode())
@@ -128,8 +134,8 @@ def test_password_managers_know_the_new_username(
     assert 'autocapitalize="none"' in hint
 
 
-def test_a_username_is_saved_in_one_spelling(client: Client, invited: str) -> None:
-    """Full-width letters would be another name for the database, and the same for people."""
+def test_a_username_is_saved_in_normalised_form(client: Client, invited: str) -> None:
+    """To the database, full-width letters are another name. To readers, they are the same."""
     choose(client, invited, GOOD, username="\N{FULLWIDTH LATIN SMALL LETTER N}ewcomer")
 
     assert User.objects.get(email="quinquireme@example.com").username == "newcomer"

@@ -1,4 +1,4 @@
-"""My account: one's own name, addresses, sessions and events, and nobody else's."""
+"""My account: the user's own name, addresses, sessions and events, and nobody else's."""
 
 from __future__ import annotations
 
@@ -43,12 +43,12 @@ def own(client: Client, alice: User) -> Client:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_strangers_are_sent_to_sign_in(client: Client, db: None, page: str) -> None:
+def test_visitors_are_sent_to_sign_in(client: Client, db: None, page: str) -> None:
     assert client.get(f"/accounts/{page}")["Location"].startswith("/accounts/login/")
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_each_page_opens_and_is_kept_by_no_cache(own: Client, page: str) -> None:
+def test_each_page_opens_and_is_not_cached(own: Client, page: str) -> None:
     answer = own.get(f"/accounts/{page}")
 
     assert answer.status_code == 200
@@ -63,7 +63,9 @@ def test_each_page_opens_and_is_kept_by_no_cache(own: Client, page: str) -> None
     [("Alice 🦊", "Alice 🦊"), ("\u202eevil", "evil"), ("a\x07b", "ab"), ("", ""), ("  x  ", "x")],
     ids=["emoji", "bidi", "bell", "empty", "spaces"],
 )
-def test_a_name_is_kept_as_it_can_be_read(own: Client, alice: User, name: str, kept: str) -> None:
+def test_a_name_is_stored_without_invisible_characters(
+    own: Client, alice: User, name: str, kept: str
+) -> None:
     own.post("/accounts/profile/", {"display_name": name})
 
     alice.refresh_from_db()
@@ -71,14 +73,14 @@ def test_a_name_is_kept_as_it_can_be_read(own: Client, alice: User, name: str, k
 
 
 @pytest.mark.parametrize("name", ["x" * 151, "a\x00b"], ids=["long", "nul"])
-def test_other_names_are_refused(own: Client, alice: User, name: str) -> None:
+def test_long_names_and_nul_are_refused(own: Client, alice: User, name: str) -> None:
     answer = own.post("/accounts/profile/", {"display_name": name})
 
     alice.refresh_from_db()
     assert (answer.status_code, alice.display_name) == (200, "Alice")
 
 
-def test_nothing_else_of_oneself_is_changed_by_that_form(own: Client, alice: User) -> None:
+def test_the_profile_form_changes_nothing_but_the_display_name(own: Client, alice: User) -> None:
     own.post(
         "/accounts/profile/",
         {"display_name": "A", "is_superuser": "on", "username": "root", "email": "x@y.zz"},
@@ -102,8 +104,8 @@ def test_a_session_says_which_browser_from_where_and_for_what(own: Client, alice
     assert "current session" in body
 
 
-def test_sessions_that_were_idle_for_too_long_take_no_places(own: Client, alice: User) -> None:
-    """A page full of them would be an empty one, and hide those after them."""
+def test_expired_sessions_do_not_fill_the_list(own: Client, alice: User) -> None:
+    """A page of expired sessions would be shown empty and hide the live ones after it."""
     now = timezone.now()
     facts = {"user": alice, "expires_at": now + timedelta(hours=1), "idle_timeout": 60}
     for age, address in ((0, "192.0.2.7"), *((61, "192.0.2.8") for _ in range(30))):
@@ -117,7 +119,7 @@ def test_sessions_that_were_idle_for_too_long_take_no_places(own: Client, alice:
     assert "?page=" not in body
 
 
-def test_one_session_is_ended(own: Client, other_browser: Client, alice: User) -> None:
+def test_a_user_ends_one_session(own: Client, other_browser: Client, alice: User) -> None:
     begin_session(other_browser, "alice")
     other = SignIn.objects.latest("pk")
 
@@ -127,7 +129,7 @@ def test_one_session_is_ended(own: Client, other_browser: Client, alice: User) -
     assert is_signed_in(own)
 
 
-def test_all_others_are_ended(own: Client, other_browser: Client, alice: User) -> None:
+def test_a_user_ends_all_other_sessions(own: Client, other_browser: Client, alice: User) -> None:
     begin_session(other_browser, "alice")
 
     own.post(f"{SESSIONS}end-others/")
@@ -138,13 +140,13 @@ def test_all_others_are_ended(own: Client, other_browser: Client, alice: User) -
     assert AuditEvent.objects.filter(kind="session_ended", subject="alice").count() == 1
 
 
-def test_ending_this_one_signs_out(own: Client, alice: User) -> None:
+def test_ending_the_current_session_signs_out(own: Client, alice: User) -> None:
     own.post(f"{SESSIONS}{SignIn.objects.get().uuid}/end/")
 
     assert not is_signed_in(own)
 
 
-def test_a_session_of_somebody_else_does_not_exist(
+def test_the_session_of_another_user_is_not_found(
     own: Client, other_browser: Client, alice: User, bob: User
 ) -> None:
     begin_session(other_browser, "bob")
@@ -157,14 +159,14 @@ def test_a_session_of_somebody_else_does_not_exist(
 
 
 @pytest.mark.parametrize("page", ["end-others/", f"{uuid.UUID(int=7)}/end/"])
-def test_a_link_ends_nothing(own: Client, page: str) -> None:
+def test_a_get_request_ends_no_session(own: Client, page: str) -> None:
     assert own.get(f"{SESSIONS}{page}").status_code == 405
 
 
 # ---- events ----
 
 
-def test_events_are_ones_own(own: Client, alice: User, bob: User) -> None:
+def test_a_user_sees_only_their_own_events(own: Client, alice: User, bob: User) -> None:
     record("factors_reset", actor="carol", subject="alice", address="192.0.2.44")
     record("factors_reset", actor="carol", subject="bob", address="192.0.2.55")
 
@@ -175,7 +177,7 @@ def test_events_are_ones_own(own: Client, alice: User, bob: User) -> None:
     assert "192.0.2.55" not in body
 
 
-def test_what_happened_to_an_earlier_holder_of_the_name_is_not_told(own: Client, alice: User) -> None:
+def test_events_of_an_earlier_user_with_the_same_name_are_not_shown(own: Client, alice: User) -> None:
     record("factors_reset", subject="alice", address="192.0.2.66")
     AuditEvent.objects.filter(address="192.0.2.66").update(at=alice.date_joined - timedelta(days=1))
 
@@ -189,7 +191,7 @@ def add(client: Client, email: str) -> Any:
     return client.post(ADDRESSES, {"action_add": "1", "email": email})
 
 
-def test_an_address_counts_when_it_is_confirmed(own: Client, alice: User) -> None:
+def test_an_address_counts_once_it_is_confirmed(own: Client, alice: User) -> None:
     add(own, "second@example.com")
     message = next(each for each in mail.outbox if each.to == ["second@example.com"])
     link = re.search(rf"{PORTAL}(/\S+)", message.body)
@@ -203,7 +205,7 @@ def test_an_address_counts_when_it_is_confirmed(own: Client, alice: User) -> Non
     assert EmailAddress.objects.get(email="second@example.com").verified
 
 
-def test_the_address_of_before_is_told_of_the_new_one(own: Client, alice: User) -> None:
+def test_the_old_address_gets_a_mail_about_the_new_one(own: Client, alice: User) -> None:
     EmailAddress.objects.create(user=alice, email="second@example.com", verified=True)
 
     own.post(ADDRESSES, {"action_primary": "1", "email": "second@example.com"})
@@ -213,7 +215,7 @@ def test_the_address_of_before_is_told_of_the_new_one(own: Client, alice: User) 
     assert ["alice@example.com"] in [message.to for message in mail.outbox]
 
 
-def test_an_address_that_another_confirmed_is_never_ones_own(own: Client, alice: User, bob: User) -> None:
+def test_an_address_confirmed_by_another_user_cannot_be_claimed(own: Client, alice: User, bob: User) -> None:
     add(own, "bob@example.com")
     for message in mail.outbox:
         if message.to == ["bob@example.com"]:
@@ -223,7 +225,7 @@ def test_an_address_that_another_confirmed_is_never_ones_own(own: Client, alice:
 
 
 @pytest.mark.parametrize("action", ["action_remove", "action_primary", "action_send"])
-def test_addresses_of_others_are_out_of_reach(own: Client, alice: User, bob: User, action: str) -> None:
+def test_addresses_of_other_users_cannot_be_changed(own: Client, alice: User, bob: User, action: str) -> None:
     own.post(ADDRESSES, {action: "1", "email": "bob@example.com"})
 
     row = EmailAddress.objects.get(email="bob@example.com")
@@ -251,7 +253,7 @@ def test_bad_addresses_are_refused(own: Client, alice: User, email: str) -> None
     assert EmailAddress.objects.filter(user=alice).count() == 1
 
 
-def test_an_open_browser_changes_no_address(client: Client, alice: User) -> None:
+def test_changing_an_address_needs_a_confirmed_password(client: Client, alice: User) -> None:
     begin_session(client, "alice")
 
     assert add(client, "thief@example.com")["Location"].startswith("/accounts/reauthenticate/")

@@ -10,7 +10,7 @@ NAME = "__Host-ikd_portal"
 
 
 def ask_with(client: Client, cookie: str) -> int:
-    """Ask for the launcher with this Cookie header, as a server hands its bytes on."""
+    """Request the launcher with this Cookie header, as bytes in latin-1, which is how servers pass it on."""
     client.cookies.clear()
     return client.get("/", HTTP_COOKIE=cookie.encode().decode("latin-1")).status_code
 
@@ -46,18 +46,18 @@ def test_the_session_cookie_counts(client: Client, key: str, cookie: str) -> Non
     ],
     ids=repr,
 )
-def test_what_only_looks_like_the_session_cookie_is_none(client: Client, key: str, cookie: str) -> None:
+def test_a_cookie_that_resembles_the_session_cookie_is_ignored(client: Client, key: str, cookie: str) -> None:
     assert ask_with(client, cookie.format(name=NAME, key=key)) == 302
 
 
-def test_a_planted_session_cookie_does_not_stand_in_for_the_real_one(client: Client, key: str) -> None:
+def test_a_planted_session_cookie_does_not_replace_the_real_one(client: Client, key: str) -> None:
     planted = "\u2003__Host-ikd_portal=" + "a" * 43
 
     assert ask_with(client, f"{planted}; {NAME}={key}") == 200
     assert ask_with(client, f"{NAME}={key}; {planted}") == 200
 
 
-def test_a_planted_csrf_cookie_is_not_read(alice: User, client: Client) -> None:
+def test_a_planted_csrf_cookie_is_ignored(alice: User, client: Client) -> None:
     token = "a" * 32
     client.handler.enforce_csrf_checks = True
 

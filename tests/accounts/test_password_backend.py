@@ -14,7 +14,7 @@ from tests.factories import PASSWORD, GroupFactory, UserFactory
 
 
 class CountingHasher(Argon2PasswordHasher):
-    """Argon2 that counts: the clock would tell the same, but not reliably."""
+    """An Argon2 hasher that counts its hashes. Measuring the time instead would be unreliable."""
 
     time_cost, memory_cost, parallelism = 1, 8, 1
     computed = 0
@@ -39,7 +39,7 @@ def counting(settings: Any) -> type[CountingHasher]:
     ["alice", "ALICE", " alice ", "aLiCe", "alice@example.com", "Alice@EXAMPLE.com", "\uff41lice"],
     ids=repr,
 )
-def test_a_name_or_address_counts_in_any_letter_case(alice: User, login: str) -> None:
+def test_a_name_or_address_is_found_in_any_letter_case(alice: User, login: str) -> None:
     assert authenticate(username=login, password=PASSWORD) == alice
 
 
@@ -48,7 +48,7 @@ def test_a_name_or_address_counts_in_any_letter_case(alice: User, login: str) ->
     ["", " ", "alic", "alice@", "alice@example.org", "a%", "al_ce", "\0alice", "alice" * 100],
     ids=repr,
 )
-def test_other_names_are_nobodys(alice: User, login: str) -> None:
+def test_other_names_find_no_user(alice: User, login: str) -> None:
     assert authenticate(username=login, password=PASSWORD) is None
 
 
@@ -62,19 +62,19 @@ def test_a_disabled_user_is_refused(dave: User) -> None:
     assert PasswordBackend().get_user(dave.pk) is None
 
 
-def test_an_address_that_is_not_verified_is_no_name(db: None) -> None:
+def test_an_unverified_address_finds_no_user(db: None) -> None:
     UserFactory(username="eve", email="eve@example.com", verified=False)
 
     assert authenticate(username="eve@example.com", password=PASSWORD) is None
 
 
-def test_a_claim_of_anothers_address_does_not_shadow_it(alice: User, bob: User) -> None:
+def test_an_unverified_copy_of_an_address_does_not_hide_its_owner(alice: User, bob: User) -> None:
     EmailAddress.objects.create(user=bob, email="alice@example.com", verified=False)
 
     assert account_named("alice@example.com") == alice
 
 
-def test_letters_beyond_ascii_are_letters(db: None) -> None:
+def test_letters_outside_ascii_are_compared_in_normalised_form(db: None) -> None:
     jaeger = UserFactory(username="J\u00e4ger")
 
     assert account_named("J\u00e4GER") == jaeger
@@ -83,14 +83,14 @@ def test_letters_beyond_ascii_are_letters(db: None) -> None:
 
 
 @pytest.mark.parametrize("login", ["alice", "alice@example.com", "nobody", "nobody@example.com", "dave"])
-def test_looking_for_anybody_costs_the_same(
+def test_every_look_up_needs_the_same_queries(
     alice: User, dave: User, login: str, django_assert_num_queries: Any
 ) -> None:
     with django_assert_num_queries(2):
         account_named(login)
 
 
-def test_an_address_does_not_shadow_a_username(alice: User, db: None) -> None:
+def test_an_address_does_not_hide_a_username(alice: User, db: None) -> None:
     named = UserFactory(username="sam@example.com")
     EmailAddress.objects.create(user=alice, email="sam@example.com", verified=True)
 

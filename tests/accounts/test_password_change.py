@@ -24,11 +24,11 @@ def signed_in(client: Client, alice: User) -> Client:
     return client
 
 
-def test_it_needs_a_sign_in(client: Client, db: None) -> None:
+def test_the_page_needs_a_sign_in(client: Client, db: None) -> None:
     assert client.get(PAGE).headers["Location"] == f"/accounts/login/?next={PAGE}"
 
 
-def test_the_new_password_counts_and_the_old_one_does_not(signed_in: Client, other_browser: Client) -> None:
+def test_only_the_new_password_works_afterwards(signed_in: Client, other_browser: Client) -> None:
     answer = change(signed_in)
 
     assert (answer.status_code, answer.headers["Location"]) == (302, "/")
@@ -37,7 +37,7 @@ def test_the_new_password_counts_and_the_old_one_does_not(signed_in: Client, oth
     assert AuditEvent.objects.filter(kind="password_changed", subject="alice").exists()
 
 
-def test_one_stays_signed_in_and_every_other_browser_does_not(
+def test_the_user_stays_signed_in_and_every_other_browser_is_signed_out(
     signed_in: Client, other_browser: Client
 ) -> None:
     sign_in(other_browser, "alice")
@@ -64,7 +64,7 @@ def test_one_stays_signed_in_and_every_other_browser_does_not(
     ],
     ids=["wrong old", "not the same", "short", "common", "like the user", "huge", "empty"],
 )
-def test_what_is_not_right_changes_nothing(signed_in: Client, old: str, new: str, again: str) -> None:
+def test_a_wrong_form_changes_nothing(signed_in: Client, old: str, new: str, again: str) -> None:
     answer = change(signed_in, old, new, again)
 
     assert answer.status_code == 200
@@ -78,7 +78,7 @@ def test_guessing_the_current_password_is_limited_like_signing_in(signed_in: Cli
     assert answers == [200] * 5 + [429]
 
 
-def test_who_has_no_password_is_told_so(client: Client, alice: User) -> None:
+def test_a_user_without_a_password_reads_so(client: Client, alice: User) -> None:
     alice.set_unusable_password()
     alice.save()
     client.force_login(alice)
@@ -87,7 +87,7 @@ def test_who_has_no_password_is_told_so(client: Client, alice: User) -> None:
     assert "Your account has no password" in change(client).content.decode()
 
 
-def test_confirming_that_it_is_you_asks_for_the_password(signed_in: Client) -> None:
+def test_confirming_the_identity_asks_for_the_password(signed_in: Client) -> None:
     page = "/accounts/reauthenticate/"
 
     assert "Confirm that it is you" in signed_in.get(page).content.decode()

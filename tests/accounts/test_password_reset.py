@@ -1,4 +1,4 @@
-"""A forgotten password: the link comes by mail, and nobody learns who has an account."""
+"""A forgotten password: the portal mails a link, and does not reveal which accounts exist."""
 
 from __future__ import annotations
 
@@ -72,13 +72,13 @@ def test_the_link_works_once(client: Client, alice: User) -> None:
 
 
 @pytest.mark.parametrize("link", ["1-x", "zzzz-c1-abc", "0-set-password", "1-set-password"])
-def test_a_made_up_link_does_not(client: Client, alice: User, link: str) -> None:
+def test_a_forged_link_does_not_work(client: Client, alice: User, link: str) -> None:
     page = client.get(f"{PAGE}key/{link}/")
 
     assert "no longer works" in page.content.decode()
 
 
-def test_the_link_is_the_portals_whatever_host_was_sent(client: Client, alice: User) -> None:
+def test_the_link_leads_to_the_portal_whatever_host_was_sent(client: Client, alice: User) -> None:
     ask(client, "alice@example.com", HTTP_X_FORWARDED_HOST="evil.example", HTTP_HOST="sso.example.com:443")
 
     message = mail.outbox[0]
@@ -94,10 +94,10 @@ def test_the_answer_is_the_same_for_everybody(client: Client, alice: User, dave:
     assert (answer.status_code, answer["Location"]) == (302, f"{PAGE}sent/")
 
 
-def test_and_takes_the_same_work(client: Client, alice: User, settings: Any) -> None:
+def test_the_answer_needs_the_same_queries_for_everybody(client: Client, alice: User, settings: Any) -> None:
     settings.IKD_WRITE_BEHIND = True
     open_up = threading.Event()
-    mails._waiting.submit(open_up.wait, 20)  # holds back what comes after the answer
+    mails._waiting.submit(open_up.wait, 20)  # delays the work that follows the response
     work = []
     for email in ("alice@example.com", "nobody@example.com"):
         with CaptureQueriesContext(
@@ -112,7 +112,7 @@ def test_and_takes_the_same_work(client: Client, alice: User, settings: Any) -> 
 
 
 @pytest.mark.parametrize("who", ["nobody", "disabled", "unconfirmed", "no password"])
-def test_nobody_else_gets_a_mail(client: Client, alice: User, who: str) -> None:
+def test_users_who_cannot_reset_their_password_get_no_mail(client: Client, alice: User, who: str) -> None:
     if who == "disabled":
         User.objects.update(is_active=False)
     if who == "unconfirmed":
@@ -129,21 +129,23 @@ def test_nobody_else_gets_a_mail(client: Client, alice: User, who: str) -> None:
 @pytest.mark.parametrize(
     "email", ["", "x", "a@b" * 200, "a\x00@example.com", "a\nbcc: b@example.com", "\u202ea@example.com", "🔑"]
 )
-def test_bad_addresses_are_told_or_answered_alike(client: Client, alice: User, email: str) -> None:
+def test_bad_addresses_send_no_mail(client: Client, alice: User, email: str) -> None:
     answer = ask(client, email)
 
     assert answer.status_code in (200, 302)
     assert mail.outbox == []
 
 
-def test_an_address_gets_three_mails_an_hour_and_nobody_sees_it(client: Client, alice: User) -> None:
+def test_an_address_gets_three_mails_an_hour_and_the_page_does_not_show_the_limit(
+    client: Client, alice: User
+) -> None:
     answers = [ask(client, "alice@example.com", REMOTE_ADDR=f"192.0.2.{n}") for n in range(5)]
 
     assert len(mail.outbox) == 3
     assert {answer["Location"] for answer in answers} == {f"{PAGE}sent/"}
 
 
-def test_a_network_asks_twenty_times_an_hour(client: Client, alice: User) -> None:
+def test_a_network_can_ask_twenty_times_an_hour(client: Client, alice: User) -> None:
     answers = [ask(client, f"user-{n}@example.com").status_code for n in range(21)]
 
     assert answers == [302] * 20 + [429]
@@ -158,7 +160,7 @@ def test_common_passwords_are_refused(client: Client, alice: User) -> None:
     assert "too common" in page.content.decode()
 
 
-def test_the_person_is_told_and_so_is_the_trail(client: Client, alice: User) -> None:
+def test_a_changed_password_sends_a_mail_and_leaves_an_event(client: Client, alice: User) -> None:
     ask(client, "alice@example.com")
 
     choose(client, link_in(mail.outbox[0]))
@@ -168,14 +170,16 @@ def test_the_person_is_told_and_so_is_the_trail(client: Client, alice: User) -> 
     assert (event.subject, event.reason) == ("alice", "by a link in a mail")
 
 
-def test_a_mail_server_that_is_away_stops_nobody(client: Client, alice: User, settings: Any) -> None:
+def test_the_page_works_while_the_mail_server_is_away(client: Client, alice: User, settings: Any) -> None:
     settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
 
     assert ask(client, "alice@example.com").status_code == 302
 
 
-def test_a_browser_new_to_an_account_is_told(client: Client, other_browser: Client, alice: User) -> None:
+def test_a_sign_in_from_a_new_browser_sends_a_mail(
+    client: Client, other_browser: Client, alice: User
+) -> None:
     sign_in(client, "alice", address="192.0.2.1")
     sign_in(client, "alice", address="192.0.2.1")
     assert mail.outbox == []
@@ -187,7 +191,7 @@ def test_a_browser_new_to_an_account_is_told(client: Client, other_browser: Clie
     assert SignIn.objects.count() >= 2
 
 
-def test_a_person_is_told_when_an_administrator_sets_their_password(
+def test_a_user_gets_a_mail_when_an_administrator_sets_their_password(
     client: Client, carol: User, alice: User
 ) -> None:
     sign_in(client, "carol")
@@ -200,7 +204,7 @@ def test_a_person_is_told_when_an_administrator_sets_their_password(
     ]
 
 
-def test_and_not_when_it_was_refused(client: Client, carol: User, alice: User) -> None:
+def test_a_refused_password_sends_no_mail(client: Client, carol: User, alice: User) -> None:
     sign_in(client, "carol")
 
     form = {"usable_password": "true", "password1": NEW, "password2": "another"}
@@ -209,8 +213,8 @@ def test_and_not_when_it_was_refused(client: Client, carol: User, alice: User) -
     assert mail.outbox == []
 
 
-def test_a_spelling_that_brings_no_mail_uses_none_up(client: Client, db: None) -> None:
-    """The long s reads as an s, but is no letter of susan's address."""
+def test_a_spelling_without_an_account_does_not_use_up_the_users_mails(client: Client, db: None) -> None:
+    """The long s resembles an s, but is not in susan's address."""
     UserFactory(username="susan", email="susan@example.com", verified=True)
     for number in range(4):
         ask(client, "\u017fusan@example.com", REMOTE_ADDR=f"127.0.1.{number}")
@@ -220,7 +224,7 @@ def test_a_spelling_that_brings_no_mail_uses_none_up(client: Client, db: None) -
     assert [message.to for message in mail.outbox] == [["susan@example.com"]]
 
 
-def test_capitals_bring_no_more_mails(client: Client, alice: User) -> None:
+def test_capital_letters_do_not_raise_the_limit_of_mails(client: Client, alice: User) -> None:
     for number, email in enumerate(["alice@example.com", "Alice@example.com", "ALICE@EXAMPLE.COM"] * 2):
         ask(client, email, REMOTE_ADDR=f"127.0.1.{number}")
 

@@ -1,4 +1,4 @@
-"""Uploaded pictures are drawn anew, or refused."""
+"""Uploaded pictures are encoded again, or refused."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ def test_a_picture_becomes_a_small_webp_of_the_same_shape(kind: str) -> None:
     assert (drawn.format, drawn.size) == ("WEBP", (128, 85))
 
 
-def test_nothing_is_kept_but_what_one_sees() -> None:
+def test_only_the_visible_pixels_are_kept() -> None:
     assert SECRET.encode() in picture().read()
     assert SECRET.encode() not in reencoded(picture(), BOX)
 
 
-def test_what_stands_behind_a_picture_in_its_file_is_gone() -> None:
+def test_bytes_after_the_picture_in_its_file_are_dropped() -> None:
     content = reencoded(file(picture().read() + b"<script>alert(1)</script>"), BOX)
 
     assert b"script" not in content
@@ -54,6 +54,6 @@ def test_what_stands_behind_a_picture_in_its_file_is_gone() -> None:
     ],
     ids=["SVG", "HTML", "GIF", "empty", "cut off", "bomb", "many pixels", "many octets"],
 )
-def test_what_is_no_harmless_picture_is_refused_with_advice(content: bytes, advice: str) -> None:
+def test_a_dangerous_or_broken_picture_is_refused_with_advice(content: bytes, advice: str) -> None:
     with pytest.raises(ValidationError, match=advice):
         reencoded(file(content), BOX)

@@ -50,8 +50,8 @@ async def _saved_and_moved() -> SessionStore:
     return store
 
 
-def test_the_table_holds_the_digest_for_asynchronous_callers_too() -> None:
-    """Django's own methods for them would write the key itself."""
+def test_asynchronous_callers_store_the_digest_too() -> None:
+    """Django's own asynchronous methods would store the key itself."""
     store = async_to_sync(_saved_and_moved)()
 
     assert PortalSession.objects.get().session_key == digest_of(store.session_key)
@@ -72,7 +72,7 @@ def test_a_session_flushed_by_an_asynchronous_caller_ends_its_sign_in(alice: Use
 @pytest.mark.parametrize(
     "trouble", [OperationalError("locked"), DataError("too long")], ids=["locked", "long"]
 )
-def test_a_database_that_fails_is_no_deleted_session(trouble: DatabaseError) -> None:
+def test_a_database_error_does_not_count_as_a_deleted_session(trouble: DatabaseError) -> None:
     store = saved(colour="green")
 
     def fail(*args: Any) -> None:
@@ -82,7 +82,7 @@ def test_a_database_that_fails_is_no_deleted_session(trouble: DatabaseError) -> 
         store.save()
 
 
-def test_what_the_table_holds_is_no_key() -> None:
+def test_the_stored_digest_does_not_work_as_a_key() -> None:
     store = saved(colour="green")
 
     replayed = SessionStore(store.digest)
@@ -106,26 +106,26 @@ def test_what_the_table_holds_is_no_key() -> None:
     ],
     ids=repr,
 )
-def test_a_key_of_another_form_is_not_looked_up(key: str | None, django_assert_num_queries: object) -> None:
+def test_a_malformed_key_is_not_looked_up(key: str | None, django_assert_num_queries: object) -> None:
     with django_assert_num_queries(0):  # type: ignore[operator]
         assert SessionStore(key).get("colour") is None
 
 
-def test_a_key_that_nobody_gave_out_makes_no_session() -> None:
+def test_an_unknown_key_creates_no_session() -> None:
     invented = SessionStore("a" * 43)
 
     assert invented.get("colour") is None
     assert invented.session_key is None
 
 
-def test_keys_are_256_bits_and_all_different() -> None:
+def test_keys_have_256_bits_and_are_all_different() -> None:
     keys = {saved().session_key for _ in range(50)}
 
     assert len(keys) == 50
     assert all(key is not None and len(key) == 43 for key in keys)
 
 
-def test_an_expired_session_is_none() -> None:
+def test_an_expired_session_is_empty() -> None:
     store = saved(colour="green")
     PortalSession.objects.update(expire_date=timezone.now() - timedelta(seconds=1))
 
@@ -144,7 +144,7 @@ def test_expired_sessions_are_cleared_and_others_stay() -> None:
     assert SessionStore().exists(new.session_key)
 
 
-def test_a_changed_key_leaves_the_old_one_worthless() -> None:
+def test_a_replaced_key_no_longer_works() -> None:
     store = saved(colour="green")
     before = store.session_key
 
@@ -155,7 +155,7 @@ def test_a_changed_key_leaves_the_old_one_worthless() -> None:
     assert SessionStore(store.session_key)["colour"] == "green"
 
 
-def test_a_session_deleted_meanwhile_is_not_made_again_by_saving() -> None:
+def test_saving_does_not_recreate_a_session_deleted_meanwhile() -> None:
     store = saved(colour="green")
     SessionStore().delete(store.session_key)
 
@@ -166,7 +166,7 @@ def test_a_session_deleted_meanwhile_is_not_made_again_by_saving() -> None:
     assert not PortalSession.objects.exists()
 
 
-def test_a_flushed_session_is_gone() -> None:
+def test_a_flushed_session_is_deleted() -> None:
     store = saved(colour="green")
 
     store.flush()
@@ -175,7 +175,7 @@ def test_a_flushed_session_is_gone() -> None:
 
 
 def test_a_digest_fits_into_its_column() -> None:
-    """SQLite stored what was too long; on PostgreSQL nobody could sign in."""
+    """SQLite stored longer digests. On PostgreSQL, nobody could sign in."""
     column = PortalSession._meta.get_field("session_key")
 
     assert column.max_length == len(digest_of("any key"))

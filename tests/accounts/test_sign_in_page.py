@@ -23,7 +23,7 @@ def without_names_and_tokens(answer: Any, *names: str) -> str:
 
 
 @pytest.mark.usefixtures("known_brand")
-def test_the_page_says_where_one_is_and_asks_the_database_for_providers_alone(
+def test_the_page_has_its_title_and_needs_one_query_for_providers(
     client: Client, db: None, django_assert_num_queries: Any
 ) -> None:
     with django_assert_num_queries(1):
@@ -126,7 +126,7 @@ def test_the_password_is_not_sent_back(client: Client, alice: User) -> None:
     ],
     ids=repr,
 )
-def test_next_leads_only_where_anyone_may_be_sent(
+def test_next_redirects_only_to_the_portal_and_its_applications(
     client: Client, alice: User, target: str, location: str
 ) -> None:
     ApplicationFactory(origins=["https://wiki.example.net"])
@@ -136,7 +136,7 @@ def test_next_leads_only_where_anyone_may_be_sent(
     assert from_the_form.headers["Location"] == location
 
 
-def test_next_of_the_query_counts_as_well(client: Client, alice: User) -> None:
+def test_next_in_the_query_is_validated_too(client: Client, alice: User) -> None:
     assert (
         sign_in(client, "alice", page=f"{PAGE}?next=/signed-out").headers["Location"].endswith("/signed-out")
     )
@@ -144,7 +144,7 @@ def test_next_of_the_query_counts_as_well(client: Client, alice: User) -> None:
     assert sign_in(client, "alice", page=f"{PAGE}?next=//evil.example").headers["Location"] == "/"
 
 
-def test_who_is_signed_in_already_is_sent_on(client: Client, alice: User) -> None:
+def test_a_signed_in_user_is_redirected_at_once(client: Client, alice: User) -> None:
     sign_in(client, "alice")
 
     assert client.get(f"{PAGE}?next=/signed-out").headers["Location"].endswith("/signed-out")
@@ -178,14 +178,14 @@ def test_odd_input_is_refused_in_plain_words(client: Client, alice: User, form: 
     assert not is_signed_in(client)
 
 
-def test_a_body_that_is_no_form_signs_nobody_in(client: Client, alice: User) -> None:
+def test_a_body_that_is_not_a_form_signs_nobody_in(client: Client, alice: User) -> None:
     answer = client.post(PAGE, b"\xff\xfe\x00" * 100, content_type="multipart/form-data; boundary=x")
 
     assert answer.status_code == 200
     assert not is_signed_in(client)
 
 
-def test_a_form_beyond_all_measure_is_refused(client: Client, alice: User) -> None:
+def test_an_oversized_form_is_refused(client: Client, alice: User) -> None:
     huge = client.post(PAGE, {"login": "alice", "password": "x" * 3_000_000})
     many = client.post(PAGE, {f"field{number}": "x" for number in range(1500)})
 
@@ -193,13 +193,13 @@ def test_a_form_beyond_all_measure_is_refused(client: Client, alice: User) -> No
     assert not is_signed_in(client)
 
 
-def test_json_is_not_asked_for_by_a_header(client: Client, db: None) -> None:
+def test_no_header_turns_the_answer_into_json(client: Client, db: None) -> None:
     answer = client.get(PAGE, HTTP_X_REQUESTED_WITH="XMLHttpRequest")
 
     assert answer.headers["Content-Type"].startswith("text/html")
 
 
-def test_posting_twice_is_one_sign_in(client: Client, alice: User) -> None:
+def test_posting_the_form_twice_creates_one_sign_in(client: Client, alice: User) -> None:
     sign_in(client, "alice")
     again = sign_in(client, "alice")
 
@@ -241,7 +241,7 @@ def test_other_methods_do_not_sign_out(client: Client, alice: User, page: str, m
         "3rdparty/",
     ],
 )
-def test_pages_of_allauth_that_are_not_meant_to_exist_do_not(client: Client, db: None, path: str) -> None:
+def test_unused_pages_of_allauth_do_not_exist(client: Client, db: None, path: str) -> None:
     assert client.get(f"/accounts/{path}").status_code == 404
 
 
@@ -250,7 +250,7 @@ def test_the_page_exists_on_the_portals_own_host_only(client: Client, db: None, 
     assert client.get(PAGE, HTTP_HOST=host).status_code == 404
 
 
-def test_the_application_that_one_signs_in_for_is_named(client: Client, db: None) -> None:
+def test_the_page_names_the_application_that_the_user_wants_to_open(client: Client, db: None) -> None:
     ApplicationFactory(name="Team <Wiki>", origins=["https://wiki.example.net"])
     sealed = sealed_state_for("https://wiki.example.net")
 
@@ -264,7 +264,7 @@ def test_the_application_that_one_signs_in_for_is_named(client: Client, db: None
 @pytest.mark.parametrize(
     "target", ["http://[::", "/continue", "/continue?state=%00", "/continue?state=a.b.c.d"]
 )
-def test_a_next_that_names_no_application_is_no_error(client: Client, db: None, target: str) -> None:
+def test_an_unknown_application_in_next_is_not_an_error(client: Client, db: None, target: str) -> None:
     assert client.get(PAGE, {"next": target}).status_code == 200
 
 

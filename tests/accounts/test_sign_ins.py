@@ -1,4 +1,4 @@
-"""A portal session counts only while its sign-in lives."""
+"""A portal session is valid only while its sign-in is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from authgate.worker.write_behind import writer
 from tests.accounts.signing_in import is_signed_in, session_key, sign_in, use_session
 
 
-def test_signing_in_begins_a_sign_in_under_the_digest_of_the_final_key(client: Client, alice: User) -> None:
+def test_a_sign_in_is_stored_under_the_digest_of_the_final_session_key(client: Client, alice: User) -> None:
     sign_in(client, "alice", address="127.0.0.9")
 
     begun = SignIn.objects.get()
@@ -27,7 +27,7 @@ def test_signing_in_begins_a_sign_in_under_the_digest_of_the_final_key(client: C
     assert begun.address == "127.0.0.9"
 
 
-def test_a_key_known_before_signing_in_is_worthless_after(
+def test_a_session_key_from_before_the_sign_in_no_longer_works(
     client: Client, other_browser: Client, alice: User
 ) -> None:
     planted = SessionStore()
@@ -43,7 +43,9 @@ def test_a_key_known_before_signing_in_is_worthless_after(
     assert not is_signed_in(other_browser)
 
 
-def test_a_digest_from_the_database_is_no_cookie(client: Client, other_browser: Client, alice: User) -> None:
+def test_a_digest_from_the_database_does_not_work_as_a_cookie(
+    client: Client, other_browser: Client, alice: User
+) -> None:
     sign_in(client, "alice")
 
     use_session(other_browser, PortalSession.objects.get().session_key)
@@ -51,7 +53,7 @@ def test_a_digest_from_the_database_is_no_cookie(client: Client, other_browser: 
     assert not is_signed_in(other_browser)
 
 
-def test_an_ended_sign_in_leaves_the_cookie_worthless(client: Client, alice: User) -> None:
+def test_the_cookie_of_an_ended_sign_in_no_longer_works(client: Client, alice: User) -> None:
     sign_in(client, "alice")
     assert is_signed_in(client)
 
@@ -61,7 +63,7 @@ def test_an_ended_sign_in_leaves_the_cookie_worthless(client: Client, alice: Use
     assert not PortalSession.objects.exists()
 
 
-def test_a_sign_in_that_ran_out_ends_the_session(client: Client, alice: User) -> None:
+def test_an_expired_sign_in_ends_the_session(client: Client, alice: User) -> None:
     sign_in(client, "alice")
 
     SignIn.objects.update(expires_at=timezone.now())
@@ -78,7 +80,7 @@ def test_an_idle_sign_in_ends_the_session(client: Client, alice: User) -> None:
     assert not is_signed_in(client)
 
 
-def test_a_session_without_any_sign_in_is_nobodys(client: Client, alice: User) -> None:
+def test_a_session_without_a_sign_in_is_not_signed_in(client: Client, alice: User) -> None:
     sign_in(client, "alice")
 
     SignIn.objects.all().delete()
@@ -86,7 +88,7 @@ def test_a_session_without_any_sign_in_is_nobodys(client: Client, alice: User) -
     assert not is_signed_in(client)
 
 
-def test_a_sign_in_of_somebody_else_does_not_count_for_the_session(
+def test_the_sign_in_of_another_user_does_not_count_for_the_session(
     client: Client, alice: User, bob: User
 ) -> None:
     sign_in(client, "alice")
@@ -97,7 +99,7 @@ def test_a_sign_in_of_somebody_else_does_not_count_for_the_session(
     assert SignIn.objects.get().ended_at is not None
 
 
-def test_a_user_disabled_meanwhile_is_out_at_once(client: Client, alice: User) -> None:
+def test_a_user_who_is_disabled_meanwhile_is_signed_out_at_once(client: Client, alice: User) -> None:
     sign_in(client, "alice")
 
     User.objects.filter(pk=alice.pk).update(is_active=False)
@@ -130,7 +132,7 @@ def test_a_new_password_ends_every_sign_in(client: Client, alice: User, unusable
     assert not is_signed_in(client)
 
 
-def test_a_password_replaced_behind_the_models_back_ends_the_session_and_its_sign_in(
+def test_a_password_changed_directly_in_the_database_ends_the_session_and_its_sign_in(
     client: Client, alice: User
 ) -> None:
     sign_in(client, "alice")
@@ -173,7 +175,7 @@ def test_another_user_signing_in_ends_the_earlier_sign_in(client: Client, alice:
     assert live.session_digest == digest_of(session_key(client))
 
 
-def test_two_browsers_are_two_sign_ins(client: Client, other_browser: Client, alice: User) -> None:
+def test_two_browsers_have_two_sign_ins(client: Client, other_browser: Client, alice: User) -> None:
     sign_in(client, "alice")
     sign_in(other_browser, "alice")
 
@@ -183,7 +185,7 @@ def test_two_browsers_are_two_sign_ins(client: Client, other_browser: Client, al
     assert is_signed_in(other_browser)
 
 
-def test_being_seen_is_noted_at_most_once_a_minute(client: Client, alice: User) -> None:
+def test_the_last_use_is_stored_at_most_once_a_minute(client: Client, alice: User) -> None:
     writer.clear()
     sign_in(client, "alice")
     begun = SignIn.objects.get()
@@ -200,7 +202,7 @@ def test_being_seen_is_noted_at_most_once_a_minute(client: Client, alice: User) 
 
 
 @pytest.mark.parametrize(("remember", "lifetime"), [("", 12 * 3600), ("on", 30 * 24 * 3600)])
-def test_keep_me_signed_in_decides_on_the_lifetime(
+def test_keep_me_signed_in_sets_the_lifetime(
     client: Client, alice: User, remember: str, lifetime: int
 ) -> None:
     sign_in(client, "alice", remember=remember)
@@ -221,7 +223,7 @@ def test_the_cookie_is_host_only_secure_and_hidden_from_scripts(client: Client, 
     assert (cookie["domain"], cookie["path"]) == ("", "/")
 
 
-def test_signing_in_and_out_leaves_a_trail(client: Client, alice: User) -> None:
+def test_signing_in_and_out_leaves_events(client: Client, alice: User) -> None:
     sign_in(client, "alice")
     client.post("/accounts/logout/")
 
@@ -230,7 +232,7 @@ def test_signing_in_and_out_leaves_a_trail(client: Client, alice: User) -> None:
     assert list(trail) == [("sign_in", "alice", "127.0.0.1"), ("sign_out", "alice", "127.0.0.1")]
 
 
-def test_a_failure_leaves_a_trail_without_the_password_or_a_name_that_is_nobodys(
+def test_a_failure_leaves_an_event_without_the_password_or_an_unknown_name(
     client: Client, alice: User
 ) -> None:
     sign_in(client, "alice", "hunter2-wrong")

@@ -11,7 +11,7 @@ from tests.factories import ApplicationFactory
 PAGE = "/accounts/logout/"
 
 
-def test_asking_for_the_page_changes_nothing(client: Client, alice: User) -> None:
+def test_opening_the_page_changes_nothing(client: Client, alice: User) -> None:
     sign_in(client, "alice")
 
     answer = client.get(PAGE)
@@ -32,7 +32,7 @@ def test_posting_ends_the_sign_in_and_the_session(client: Client, alice: User) -
     assert not is_signed_in(client)
 
 
-def test_a_post_from_another_site_signs_nobody_out(client: Client, alice: User) -> None:
+def test_a_form_on_another_site_signs_nobody_out(client: Client, alice: User) -> None:
     sign_in(client, "alice")
     client.handler.enforce_csrf_checks = True
 
@@ -42,7 +42,7 @@ def test_a_post_from_another_site_signs_nobody_out(client: Client, alice: User) 
     assert is_signed_in(client)
 
 
-def test_who_is_not_signed_in_is_led_on(client: Client, db: None) -> None:
+def test_a_visitor_is_redirected_to_the_signed_out_page(client: Client, db: None) -> None:
     assert client.get(PAGE).headers["Location"] == "/signed-out"
     assert client.post(PAGE).headers["Location"] == "/signed-out"
 
@@ -60,7 +60,9 @@ def test_who_is_not_signed_in_is_led_on(client: Client, db: None) -> None:
         ("https://wiki.example.net\t.evil.example", "/signed-out"),
     ],
 )
-def test_the_way_on_is_judged(client: Client, alice: User, name: str, target: str, location: str) -> None:
+def test_the_redirect_after_sign_out_is_validated(
+    client: Client, alice: User, name: str, target: str, location: str
+) -> None:
     ApplicationFactory(origins=["https://wiki.example.net"])
     sign_in(client, "alice")
 
@@ -70,7 +72,7 @@ def test_the_way_on_is_judged(client: Client, alice: User, name: str, target: st
     assert not is_signed_in(client)
 
 
-def test_a_second_post_is_no_error(client: Client, alice: User) -> None:
+def test_a_second_post_is_not_an_error(client: Client, alice: User) -> None:
     sign_in(client, "alice")
 
     client.post(PAGE)
@@ -82,13 +84,13 @@ def test_the_signed_out_page_says_so(client: Client, db: None) -> None:
     assert "You are signed out" in client.get("/signed-out").content.decode()
 
 
-def test_the_signed_out_page_does_not_say_so_to_who_is_signed_in(client: Client, alice: User) -> None:
+def test_a_signed_in_user_does_not_see_the_signed_out_page(client: Client, alice: User) -> None:
     sign_in(client, "alice")
 
     assert "This browser is signed in as Alice" in client.get("/signed-out").content.decode()
 
 
-def test_switching_asks_first(client: Client, alice: User) -> None:
+def test_switching_accounts_asks_first(client: Client, alice: User) -> None:
     sign_in(client, "alice")
 
     answer = client.get("/switch-account?next=/signed-out")
@@ -97,9 +99,7 @@ def test_switching_asks_first(client: Client, alice: User) -> None:
     assert is_signed_in(client)
 
 
-def test_switching_signs_out_and_leads_to_the_sign_in_page_with_the_same_next(
-    client: Client, alice: User
-) -> None:
+def test_switching_accounts_signs_out_and_keeps_next_on_the_sign_in_page(client: Client, alice: User) -> None:
     sign_in(client, "alice")
 
     answer = client.post("/switch-account?next=/continue%3Fstate%3Da.b")
@@ -110,11 +110,11 @@ def test_switching_signs_out_and_leads_to_the_sign_in_page_with_the_same_next(
 
 
 @pytest.mark.parametrize("target", ["//evil.example", "https://evil.example/", "/\\evil.example", ""])
-def test_switching_drops_a_next_that_leads_astray(client: Client, alice: User, target: str) -> None:
+def test_switching_accounts_drops_a_next_to_a_foreign_site(client: Client, alice: User, target: str) -> None:
     sign_in(client, "alice")
 
     assert client.post("/switch-account", {"next": target}).headers["Location"] == "/accounts/login/"
 
 
-def test_switching_without_being_signed_in_is_signing_in(client: Client, db: None) -> None:
+def test_switching_accounts_without_a_session_leads_to_the_sign_in_page(client: Client, db: None) -> None:
     assert client.get("/switch-account").headers["Location"] == "/accounts/login/"

@@ -1,4 +1,4 @@
-"""A form with a stale CSRF token: nothing typed is lost, no secret is repeated, no other site gains by it."""
+"""A form with a stale CSRF token: nothing typed is lost, no secret is repeated, no other site can use it."""
 
 from __future__ import annotations
 
@@ -47,12 +47,12 @@ def inputs(answer: Any) -> dict[str, tuple[str, str]]:
 
 
 def send_again(client: Client, path: str, answer: Any, **typed: str) -> Any:
-    """Press the button, with what was asked for once more filled in."""
+    """Press the button after filling in the fields that the page asks for again."""
     fields = {name: value for name, (_, value) in inputs(answer).items()}
     return client.post(path, {**fields, **typed}, **OWN)
 
 
-def test_what_was_typed_is_sent_again_by_the_button(alices: Client, alice: User) -> None:
+def test_the_button_sends_the_typed_values_again(alices: Client, alice: User) -> None:
     stale = alices.post(PROFILE, {"display_name": '"><b>\n🦊', "csrfmiddlewaretoken": "x" * 64}, **OWN)
 
     assert stale.status_code == 403
@@ -72,7 +72,7 @@ def test_all_values_of_a_field_are_kept(alices: Client) -> None:
     assert inputs(stale)["name"] == ("hidden", "backup")
 
 
-def test_one_signs_in_by_typing_the_password_once_more(strict: Client, alice: User) -> None:
+def test_a_user_signs_in_by_typing_only_the_password_again(strict: Client, alice: User) -> None:
     stale = strict.post("/accounts/login/", {"login": "alice", "password": PASSWORD, "remember": "on"}, **OWN)
 
     assert PASSWORD not in stale.content.decode()
@@ -83,7 +83,7 @@ def test_one_signs_in_by_typing_the_password_once_more(strict: Client, alice: Us
     assert is_signed_in(strict)
 
 
-def test_an_invitation_is_accepted_after_all(strict: Client, carol: User) -> None:
+def test_an_invitation_is_accepted_by_sending_the_form_again(strict: Client, carol: User) -> None:
     _, link = invitations.invite(email="", groups=[], days=1, inviter=carol)
     path = link.removeprefix(PORTAL)
     new = {"password1": "an even longer horse", "password2": "an even longer horse"}
@@ -95,7 +95,7 @@ def test_an_invitation_is_accepted_after_all(strict: Client, carol: User) -> Non
     assert User.objects.get(username="newcomer").display_name == TYPED
 
 
-def test_the_first_administrator_is_made_after_all(strict: Client) -> None:
+def test_the_first_administrator_is_created_by_sending_the_form_again(strict: Client) -> None:
     path = first_administrator.make_link().removeprefix(PORTAL)
     new = {"password1": "an even longer horse", "password2": "an even longer horse"}
 
@@ -105,7 +105,7 @@ def test_the_first_administrator_is_made_after_all(strict: Client) -> None:
     assert User.objects.get(username="root").is_superuser
 
 
-def test_a_form_of_the_admin_with_a_secret_is_kept_without_it(strict: Client, carol: User) -> None:
+def test_a_form_of_the_administration_is_repeated_without_its_secret(strict: Client, carol: User) -> None:
     strict.force_login(carol, backend="accounts.backends.PasswordBackend")
     page = f"/admin/accounts/upstream/{UpstreamFactory().pk}/change/"
     typed = {"name": TYPED, "client_secret": "hunter2 hunter2", "claim_mappings-0-claim": "mail"}
@@ -118,7 +118,7 @@ def test_a_form_of_the_admin_with_a_secret_is_kept_without_it(strict: Client, ca
     assert inputs(stale)["remove_secret"] == ("hidden", "on")
 
 
-def test_a_file_is_chosen_once_more(strict: Client, carol: User) -> None:
+def test_a_file_must_be_chosen_again(strict: Client, carol: User) -> None:
     strict.force_login(carol, backend="accounts.backends.PasswordBackend")
     picture = SimpleUploadedFile("logo.png", b"\x89PNG content of a file")
 
@@ -129,7 +129,7 @@ def test_a_file_is_chosen_once_more(strict: Client, carol: User) -> None:
     assert inputs(stale)["logo_file"] == ("file", "")
 
 
-def test_the_page_is_for_this_browser_alone(alices: Client) -> None:
+def test_the_page_is_not_cached_framed_or_scripted(alices: Client) -> None:
     stale = alices.post(PROFILE, {"display_name": TYPED}, **OWN)
 
     assert "no-store" in stale["Cache-Control"]
@@ -139,7 +139,7 @@ def test_the_page_is_for_this_browser_alone(alices: Client) -> None:
     assert "<script" not in stale.content.decode()
 
 
-def test_the_page_speaks_chinese(alices: Client) -> None:
+def test_the_page_is_in_chinese(alices: Client) -> None:
     stale = alices.post(PROFILE, {"display_name": TYPED}, HTTP_ACCEPT_LANGUAGE="zh-CN", **OWN)
 
     assert "重新提交" in stale.content.decode()
@@ -163,7 +163,9 @@ def test_the_page_speaks_chinese(alices: Client) -> None:
         {"HTTP_REFERER": f"{PORTAL}{PROFILE}"},
     ],
 )
-def test_what_another_site_may_have_sent_is_not_repeated(alices: Client, headers: dict[str, str]) -> None:
+def test_values_that_another_site_may_have_sent_are_not_repeated(
+    alices: Client, headers: dict[str, str]
+) -> None:
     answer = alices.post(PROFILE, {"display_name": TYPED}, **headers)
 
     assert answer.status_code == 403
@@ -173,7 +175,7 @@ def test_what_another_site_may_have_sent_is_not_repeated(alices: Client, headers
 
 
 @pytest.mark.parametrize("headers", [OWN, {"HTTP_ORIGIN": PORTAL}, {"HTTP_SEC_FETCH_SITE": "same-origin"}])
-def test_what_the_portals_own_pages_sent_is_repeated(alices: Client, headers: dict[str, str]) -> None:
+def test_values_sent_by_the_portals_own_pages_are_repeated(alices: Client, headers: dict[str, str]) -> None:
     answer = alices.post(PROFILE, {"display_name": TYPED}, **headers)
 
     assert inputs(answer)["display_name"] == ("hidden", TYPED)
@@ -206,7 +208,7 @@ def test_what_the_portals_own_pages_sent_is_repeated(alices: Client, headers: di
         "unknown file",
     ],
 )
-def test_of_a_form_that_may_not_be_repeated_nothing_is(
+def test_a_form_over_the_limits_is_not_repeated(
     alices: Client, settings: Any, fields: dict[str, Any]
 ) -> None:
     settings.DATA_UPLOAD_MAX_NUMBER_FIELDS = 10 * MOST_FIELDS
@@ -227,20 +229,20 @@ def test_of_a_form_that_may_not_be_repeated_nothing_is(
         (b"broken", "multipart/form-data"),
     ],
 )
-def test_what_is_no_form_is_not_repeated(alices: Client, body: bytes, content_type: str) -> None:
+def test_a_body_that_is_not_a_form_is_not_repeated(alices: Client, body: bytes, content_type: str) -> None:
     answer = alices.generic("POST", PROFILE, body, content_type, **OWN)
 
     assert answer.status_code in (400, 403)
     assert TYPED not in answer.content.decode()
 
 
-def test_another_method_than_post_is_not_repeated(alices: Client) -> None:
+def test_methods_other_than_post_are_not_repeated(alices: Client) -> None:
     answer = alices.put(PROFILE, f"display_name={TYPED}", "application/x-www-form-urlencoded", **OWN)
 
     assert (answer.status_code, TYPED in answer.content.decode()) == (403, False)
 
 
-def test_the_page_is_no_way_round_the_token(alices: Client, alice: User) -> None:
+def test_another_site_cannot_use_the_page_to_bypass_the_token(alices: Client, alice: User) -> None:
     stale = alices.post(PROFILE, {"display_name": TYPED}, **OWN)
 
     evil = {name: value for name, (_, value) in inputs(stale).items()}
@@ -254,7 +256,7 @@ def test_the_page_is_no_way_round_the_token(alices: Client, alice: User) -> None
 @pytest.mark.parametrize(
     "name", ["client_secret", "code", "oldpassword", "password", "password1", "password2"]
 )
-def test_the_secrets_of_the_portals_forms_are_known(name: str) -> None:
+def test_the_secret_fields_of_the_portals_forms_are_listed(name: str) -> None:
     assert name in RETYPED_FIELDS
 
 
@@ -276,7 +278,7 @@ PAGES = [
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_every_field_that_hides_what_is_typed_is_known_and_no_choice_is_taken_for_one(
+def test_every_password_field_counts_as_secret_and_no_choice_does(
     client: Client, carol: User, alice: User, page: str
 ) -> None:
     if page != "/accounts/login/":
@@ -295,7 +297,7 @@ def test_every_field_that_hides_what_is_typed_is_known_and_no_choice_is_taken_fo
             assert not is_secret(name[1]) or name[1] in NOT_SECRET
 
 
-def test_a_new_token_of_a_program_is_made_after_all(strict: Client, alice: User) -> None:
+def test_a_new_api_token_is_created_by_sending_the_form_again(strict: Client, alice: User) -> None:
     wiki = ApplicationFactory(origins=["https://wiki.example.com"], groups=["staff"])
     strict.handler.enforce_csrf_checks = False
     sign_in(strict, "alice")

@@ -44,11 +44,11 @@ def fail(client: Client, login: str, times: int, address: str = HOME) -> list[in
 
 
 @pytest.mark.parametrize("login", ["alice", "nobody"])
-def test_the_sixth_wrong_password_is_not_tried(client: Client, alice: User, login: str) -> None:
+def test_the_sixth_wrong_password_is_not_checked(client: Client, alice: User, login: str) -> None:
     assert fail(client, login, 7) == [200] * 5 + [429] * 2
 
 
-def test_even_the_right_password_waits_then(client: Client, alice: User) -> None:
+def test_the_right_password_is_refused_too_until_the_limit_ends(client: Client, alice: User) -> None:
     fail(client, "alice", 5)
 
     answer = sign_in(client, "alice")
@@ -60,7 +60,7 @@ def test_even_the_right_password_waits_then(client: Client, alice: User) -> None
 
 
 @in_tables
-def test_the_limit_is_over_after_its_time(client: Client, alice: User) -> None:
+def test_the_limit_ends_after_its_time(client: Client, alice: User) -> None:
     with time_machine.travel("2026-05-01T12:00:00Z", tick=False) as traveller:
         fail(client, "alice", 5)
         traveller.shift(302)
@@ -79,7 +79,7 @@ def test_spellings_of_a_name_are_counted_together(client: Client, alice: User) -
 NAMES = ["alice", "ALICE ", "\uff21lice", "alice@example.com", "Alice@Example.com", "second@example.org"]
 
 
-def test_all_names_of_an_account_share_its_tries(client: Client, alice: User) -> None:
+def test_all_names_of_an_account_share_one_limit(client: Client, alice: User) -> None:
     EmailAddress.objects.create(user=alice, email="second@example.org", verified=True)
 
     tried = [fail(client, name, 1)[0] for name in NAMES]
@@ -88,7 +88,7 @@ def test_all_names_of_an_account_share_its_tries(client: Client, alice: User) ->
     assert [sign_in(client, name).status_code for name in NAMES] == [429] * 6
 
 
-def test_they_share_those_from_many_addresses_too(client: Client, alice: User, settings: Any) -> None:
+def test_all_names_share_the_limit_for_many_addresses_too(client: Client, alice: User, settings: Any) -> None:
     settings.IKD_LOGIN_LIMIT_PER_ACCOUNT = "3/3600"
 
     tried = [fail(client, name, 1, f"127.0.1.{n}")[0] for n, name in enumerate(NAMES[1:5])]
@@ -96,7 +96,7 @@ def test_they_share_those_from_many_addresses_too(client: Client, alice: User, s
     assert tried == [200, 200, 200, 429]
 
 
-def test_a_new_name_brings_no_new_tries(client: Client, alice: User) -> None:
+def test_a_renamed_account_gets_no_new_attempts(client: Client, alice: User) -> None:
     fail(client, "alice", 5)
     User.objects.filter(pk=alice.pk).update(username="alicia")
 
@@ -104,7 +104,9 @@ def test_a_new_name_brings_no_new_tries(client: Client, alice: User) -> None:
     assert fail(client, "alice", 1) == [200]
 
 
-def test_an_address_that_is_not_confirmed_counts_for_nobody(client: Client, alice: User, bob: User) -> None:
+def test_an_unconfirmed_address_does_not_count_for_its_account(
+    client: Client, alice: User, bob: User
+) -> None:
     EmailAddress.objects.create(user=bob, email="second@example.org", verified=False)
 
     fail(client, "second@example.org", 6)
@@ -112,7 +114,7 @@ def test_an_address_that_is_not_confirmed_counts_for_nobody(client: Client, alic
     assert sign_in(client, "bob").status_code == 302
 
 
-def test_a_longer_name_is_no_other_name(db: None) -> None:
+def test_names_that_differ_beyond_the_longest_length_are_counted_together(db: None) -> None:
     begun = {tuple(count_password_attempt("x" * length, None, None)) for length in (254, 255, 9999)}
 
     assert {slot.rpartition(":")[0] for slots in begun for slot in slots[:1]} == {
@@ -122,7 +124,7 @@ def test_a_longer_name_is_no_other_name(db: None) -> None:
 
 @settings_of_hypothesis(max_examples=50, deadline=None)
 @given(st.text(max_size=40) | st.sampled_from(["second factor 7", "account", "7", "account\0007", '","7']))
-def test_nothing_typed_counts_for_an_account(text: str) -> None:
+def test_no_typed_text_has_the_counter_of_an_account(text: str) -> None:
     def keys(account: User | None, login: str = "") -> set[str]:
         holder = _holder(account, login)
         kinds = [f"{secret} {kind}" for secret in ("password", "code") for kind in ("both", "account")]
@@ -144,7 +146,7 @@ def test_another_account_is_counted_apart(client: Client, alice: User, bob: User
     assert sign_in(client, "bob").status_code == 302
 
 
-def test_right_passwords_use_nothing_up(client: Client, alice: User) -> None:
+def test_right_passwords_do_not_count(client: Client, alice: User) -> None:
     for _ in range(8):
         assert sign_in(client, "alice").status_code == 302
         client.post("/accounts/logout/")
@@ -166,7 +168,7 @@ def test_an_address_that_tries_many_accounts_is_stopped(client: Client, db: None
     assert answers == [200, 200, 200, 429]
 
 
-def test_an_account_tried_from_many_addresses_is_closed_to_strangers(
+def test_an_account_attacked_from_many_addresses_refuses_unknown_addresses(
     client: Client, alice: User, settings: Any
 ) -> None:
     settings.IKD_LOGIN_LIMIT_PER_ACCOUNT = "3/3600"
@@ -176,7 +178,7 @@ def test_an_account_tried_from_many_addresses_is_closed_to_strangers(
     assert answers == [200, 200, 200, 429]
 
 
-def test_but_not_to_whoever_has_signed_in_from_there_before(
+def test_an_attacked_account_accepts_an_address_that_its_user_has_used_before(
     client: Client, other_browser: Client, alice: User, settings: Any
 ) -> None:
     settings.IKD_LOGIN_LIMIT_PER_ACCOUNT = "3/3600"
@@ -189,7 +191,9 @@ def test_but_not_to_whoever_has_signed_in_from_there_before(
     assert sign_in(client, "alice", address=HOME).status_code == 302
 
 
-def test_a_visit_long_ago_makes_no_address_familiar(client: Client, alice: User, settings: Any) -> None:
+def test_a_sign_in_long_ago_does_not_make_an_address_known(
+    client: Client, alice: User, settings: Any
+) -> None:
     settings.IKD_LOGIN_LIMIT_PER_ACCOUNT = "3/3600"
     sign_in(client, "alice", address=HOME)
     client.post("/accounts/logout/")
@@ -232,12 +236,12 @@ def test_a_limit_is_attempts_and_seconds(text: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "5", "5/", "/300", "0/300", "5/0", "5/5m", "-1/300", "1000/1", "5/300\n"]
 )
-def test_anything_else_is_no_limit(text: str) -> None:
+def test_a_malformed_limit_is_an_error(text: str) -> None:
     with pytest.raises(ValueError):
         limit_of(text)
 
 
-def test_a_limit_leaves_one_event_however_long_somebody_goes_on(client: Client, alice: User) -> None:
+def test_a_limit_leaves_one_event_for_any_number_of_attempts(client: Client, alice: User) -> None:
     fail(client, "alice", 12)
 
     assert AuditEvent.objects.filter(kind="sign_in_limited").count() == 1
@@ -254,7 +258,7 @@ def test_no_hash_is_computed_beyond_the_limit(client: Client, alice: User) -> No
 
 
 @in_tables
-def test_without_the_counters_nobody_signs_in(client: Client, alice: User) -> None:
+def test_nobody_signs_in_while_the_counters_are_missing(client: Client, alice: User) -> None:
     client.raise_request_exception = False
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE ikd_cache_default RENAME TO ikd_cache_gone")
@@ -272,7 +276,7 @@ def test_without_the_counters_nobody_signs_in(client: Client, alice: User) -> No
         ("the server closed the connection", "does not answer"),
     ],
 )
-def test_counters_that_cannot_be_written_are_not_taken_for_too_many_attempts(
+def test_counters_that_cannot_be_written_do_not_count_as_too_many_attempts(
     client: Client, alice: User, error: str, reason: str
 ) -> None:
     client.raise_request_exception = False
@@ -303,7 +307,7 @@ def attempt(_: int) -> bool:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_many_who_race_exactly_as_many_get_through_as_the_limit_says(settings: Any) -> None:
+def test_the_limit_is_exact_for_simultaneous_attempts(settings: Any) -> None:
     settings.CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 
     with ThreadPoolExecutor(8) as pool:
@@ -319,26 +323,26 @@ def test_of_many_who_race_exactly_as_many_get_through_as_the_limit_says(settings
     "spelling",
     ["Frank@Example.com", '"frank"@example.com', '"fr\\ank"@EXAMPLE.COM', "frank@example\u3002com"],
 )
-def test_spellings_of_a_mailbox_share_its_mails(db: None, spelling: str) -> None:
+def test_spellings_of_a_mailbox_share_one_limit_of_mails(db: None, spelling: str) -> None:
     got = [count_mail("register", each, f"192.0.2.{n}") for n, each in enumerate(["frank@example.com"] * 3)]
 
     assert got == [True] * 3
     assert not count_mail("register", spelling, "192.0.2.9")
 
 
-def test_a_host_in_unicode_is_the_one_in_ascii() -> None:
+def test_a_unicode_host_counts_as_its_ascii_form() -> None:
     assert mailbox_key("a@B\u00fccher.example") == mailbox_key("a@xn--bcher-kva.example")
     assert mailbox_key("a+b@example.com") != mailbox_key("a@example.com")
 
 
 @pytest.mark.parametrize("email", ["", "@", "a@", "a@\udcff", "a@" + "x" * 70, '"@example.com', "\0@a"])
-def test_any_text_has_a_key(email: str) -> None:
+def test_any_text_has_a_mailbox_key(email: str) -> None:
     assert isinstance(mailbox_key(email), str)
 
 
 @pytest.fixture
 def redis(tmp_path: Path, settings: Any) -> Iterator[subprocess.Popen[bytes]]:
-    """A Redis of our own behind a Unix socket, as the default cache."""
+    """A separate Redis at a Unix socket, as the default cache."""
     program = shutil.which("redis-server")
     if program is None:
         pytest.skip("no redis-server here")
@@ -359,12 +363,14 @@ def redis(tmp_path: Path, settings: Any) -> Iterator[subprocess.Popen[bytes]]:
     server.wait()
 
 
-def test_redis_counts_alike(client: Client, alice: User, redis: Any) -> None:
+def test_redis_counts_in_the_same_way(client: Client, alice: User, redis: Any) -> None:
     assert fail(client, "alice", 6) == [200] * 5 + [429]
     assert sign_in(client, "alice", address=ELSEWHERE).status_code == 302
 
 
-def test_without_redis_nobody_signs_in_and_nothing_breaks(client: Client, alice: User, redis: Any) -> None:
+def test_nobody_signs_in_while_redis_is_away_and_the_page_explains(
+    client: Client, alice: User, redis: Any
+) -> None:
     client.raise_request_exception = False
     redis.kill()
     redis.wait()

@@ -1,4 +1,4 @@
-"""Users from files: nobody gains rights by them, nobody is linked, and all or none are created."""
+"""Users from files: the import grants no rights, links no users, and creates all users or none."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def run(tmp_path: Path, text: str, *options: str, name: str = "users.csv") -> tu
 
 
 @pytest.mark.django_db
-def test_users_are_created_with_their_groups_and_without_a_password(tmp_path: Path) -> None:
+def test_users_are_created_in_their_groups_and_without_a_password(tmp_path: Path) -> None:
     said, problems = run(tmp_path, GOOD, "--yes", "--create-groups")
 
     assert problems == ""
@@ -57,7 +57,7 @@ def test_without_yes_nothing_is_created(tmp_path: Path) -> None:
 
 
 @pytest.mark.django_db
-def test_users_who_exist_are_left_as_they_are(tmp_path: Path, alice: User) -> None:
+def test_existing_users_are_not_changed(tmp_path: Path, alice: User) -> None:
     before = User.objects.values().get(pk=alice.pk)
 
     said, _problems = run(
@@ -87,7 +87,7 @@ PROBLEMS = {
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", PROBLEMS)
-def test_one_problem_keeps_all_from_being_created(tmp_path: Path, alice: User, name: str) -> None:
+def test_one_problem_prevents_all_from_being_created(tmp_path: Path, alice: User, name: str) -> None:
     UpstreamGroup.objects.create(group=GroupFactory(name="campus"), upstream=UpstreamFactory(), value="x")
     rows, words = PROBLEMS[name]
 
@@ -116,7 +116,7 @@ UNREADABLE = {
 
 
 @pytest.mark.parametrize("name", UNREADABLE)
-def test_a_file_that_is_none_is_refused(name: str) -> None:
+def test_an_unreadable_file_is_refused(name: str) -> None:
     with pytest.raises(UnreadableFile) as refused:
         people_in_csv(UNREADABLE[name])
     assert "secret" not in str(refused.value)
@@ -125,7 +125,7 @@ def test_a_file_that_is_none_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", '{"users": 1}', '{"users": [{"username": 1}]}', '{"users": [[]]}', "[" * 100_000]
 )
-def test_json_that_is_no_list_of_users_is_refused(text: str) -> None:
+def test_json_that_is_not_a_list_of_users_is_refused(text: str) -> None:
     with pytest.raises(UnreadableFile):
         people_in_json(text)
 
@@ -157,7 +157,7 @@ def hashed(**parameters: int) -> str:
     ],
     ids=["good", "rounds", "memory", "i", "d", "short", "version", "bcrypt", "plain", "empty"],
 )
-def test_only_hashes_are_kept_that_the_portal_can_bear(text: str, is_kept: bool) -> None:
+def test_only_safe_password_hashes_are_accepted(text: str, is_kept: bool) -> None:
     assert is_acceptable_hash(text) is is_kept
 
 

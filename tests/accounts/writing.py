@@ -1,4 +1,4 @@
-"""What a request writes to the database."""
+"""The database writes of a request."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from django.db import connection
 MAY_BE_WRITTEN = re.compile(
     "ikd_cache|accounts_portalsession|authgate_(signin|auditevent|refusal|change)|django_admin_log"
 )
-"""What is written of everybody who comes, whatever they send."""
+"""Tables that any request may write to, whatever it contains."""
 
 
 @contextmanager
 def nothing_written_if(is_refused: Callable[[], bool]) -> Iterator[None]:
-    """See to it that whoever is refused has written nothing, but for sessions, counters and events."""
+    """Assert that a refused request writes nothing except sessions, counters and events."""
     written_to = []
 
     def look(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
