@@ -1,4 +1,4 @@
-"""Browsers at the admin: `carols` is a superuser's, `sams` that of staff with every permission there is."""
+"""Browsers in the administration: `carols` of a superuser, `sams` of a staff user with every permission."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.factories import UserFactory
 
 
 class PortalClient(Client):
-    """A browser at the portal's own address, over https."""
+    """A browser that opens the portal's pages at the portal's address, over https."""
 
     def generic(self, *args: Any, **kwargs: Any) -> Any:
         kwargs["secure"] = True
@@ -49,6 +49,6 @@ def sams(sam: User, browser_of: Callable[[User], Client]) -> Client:
 
 
 def permission_keys(count: int = 1) -> list[str]:
-    """Return the primary keys of some permissions; a database that was flushed numbers them differently."""
+    """Return the primary keys of some permissions. They differ after a database was flushed."""
     keys = Permission.objects.order_by("pk").values_list("pk", flat=True)[:count]
     return [str(key) for key in keys]

@@ -1,4 +1,4 @@
-"""What a browser would send of an admin page: its form as it stands, with what a test changes."""
+"""Forms of admin pages, filled in as a browser would send them, with the changes of a test."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def fields_on(page: Any) -> dict[str, Any]:
 
 
 def save(client: Client, url: str, **changes: Any) -> Any:
-    """Send the form at `url` with these changes, and confirm its effect; None leaves a field out."""
+    """Send the form at `url` with these changes, and confirm its effect. None omits a field."""
     return confirm(client, send(client, url, **changes))
 
 
 def send(client: Client, url: str, **changes: Any) -> Any:
-    """Send the form at `url` with these changes; None leaves a field out."""
+    """Send the form at `url` with these changes. None omits a field."""
     fields = {**form_on(client, url), **changes}
     return client.post(url, {name: value for name, value in fields.items() if value is not None})
 
 
 def confirm(client: Client, response: Any, **answer: str) -> Any:
-    """Confirm the effect of a change if the response shows one; return that response otherwise."""
+    """Confirm the effect of a change if the response shows one. Otherwise return the response."""
     if response.context is None or "carried" not in response.context:
         return response
     fields = {"_carried": response.context["carried"], "_sure": "yes", **answer}
@@ -50,7 +50,7 @@ def confirm(client: Client, response: Any, **answer: str) -> Any:
 
 
 def errors_in(response: Any) -> str:
-    """Return all errors of a repeated form; empty if it was saved."""
+    """Return all errors of a form that is shown again, or an empty text if it was saved."""
     if response.context is None or "errors" not in response.context:
         return ""
     lists = response.context["errors"]

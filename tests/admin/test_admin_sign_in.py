@@ -21,7 +21,7 @@ def stranger(db: None) -> Client:
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_whoever_is_not_signed_in_is_sent_to_the_portals_sign_in_page(stranger: Client, page: str) -> None:
+def test_a_visitor_is_sent_to_the_portals_sign_in_page(stranger: Client, page: str) -> None:
     response = stranger.get(page)
 
     assert (response.status_code, response["Location"]) == (302, f"/accounts/login/?next={page}")
@@ -42,14 +42,14 @@ NEXT = {
 
 
 @pytest.mark.parametrize(("asked", "kept"), NEXT.values(), ids=NEXT)
-def test_the_admins_own_sign_in_page_leads_to_the_portals(stranger: Client, asked: str, kept: str) -> None:
+def test_the_admins_sign_in_page_redirects_to_the_portals(stranger: Client, asked: str, kept: str) -> None:
     response = stranger.get("/admin/login/", {"next": asked})
 
     assert response["Location"] == f"/accounts/login/?next={kept}"
 
 
 @pytest.mark.parametrize(("asked", "kept"), NEXT.values(), ids=NEXT)
-def test_staff_who_are_signed_in_go_where_they_wanted(carols: Client, asked: str, kept: str) -> None:
+def test_signed_in_staff_reach_the_requested_page(carols: Client, asked: str, kept: str) -> None:
     response = carols.get("/admin/login/", {"next": asked})
 
     assert response["Location"] == kept.replace("%3F", "?").replace("%3D", "=")
@@ -62,18 +62,18 @@ def test_a_password_sent_to_the_admins_sign_in_page_signs_nobody_in(stranger: Cl
     assert not SignIn.objects.exists()
 
 
-def test_staff_with_a_live_sign_in_enter(carols: Client) -> None:
+def test_staff_with_a_live_sign_in_are_let_in(carols: Client) -> None:
     assert carols.get("/admin/").status_code == 200
 
 
-def test_an_ended_sign_in_no_longer_enters(carols: Client) -> None:
+def test_staff_with_an_ended_sign_in_are_not_let_in(carols: Client) -> None:
     SignIn.objects.update(ended_at="2020-01-01T00:00Z")
 
     assert carols.get("/admin/").status_code == 302
 
 
 @pytest.mark.parametrize("page", [*PAGES, "/admin/login/?next=/admin/"])
-def test_whoever_is_not_staff_reads_why_instead_of_going_in_circles(
+def test_a_user_who_is_not_staff_reads_why_and_is_not_redirected_forever(
     alice: User, browser_of: Callable[[User], Client], page: str
 ) -> None:
     response = browser_of(alice).get(page)
@@ -83,7 +83,7 @@ def test_whoever_is_not_staff_reads_why_instead_of_going_in_circles(
     assert b"/switch-account?next=" in response.content
 
 
-def test_whoever_is_not_staff_reads_nothing_of_what_is_administered(
+def test_a_user_who_is_not_staff_sees_no_link_of_the_administration(
     alice: User, browser_of: Callable[[User], Client]
 ) -> None:
     response = browser_of(alice).get("/admin/accounts/user/")
@@ -92,21 +92,21 @@ def test_whoever_is_not_staff_reads_nothing_of_what_is_administered(
 
 
 @pytest.mark.parametrize("page", ["/admin/logout", "/admin/logout/"])
-def test_signing_out_is_the_portals(carols: Client, page: str) -> None:
+def test_signing_out_redirects_to_the_portal(carols: Client, page: str) -> None:
     assert carols.get(page)["Location"] == "/accounts/logout/"
 
 
-def test_changing_ones_password_is_the_portals(carols: Client, carol: User) -> None:
+def test_changing_the_own_password_redirects_to_the_portal(carols: Client, carol: User) -> None:
     for page in ("/admin/password_change/", f"/admin/accounts/user/{carol.pk}/password/"):
         assert carols.get(page)["Location"] == "/accounts/password/change/"
 
 
-def test_no_page_of_the_admin_is_kept_by_a_browser(carols: Client) -> None:
+def test_no_page_of_the_admin_is_cached(carols: Client) -> None:
     for page in ("/admin/", "/admin/jsi18n/", "/admin/login/"):
         assert "no-store" in carols.get(page)["Cache-Control"]
 
 
-def test_only_what_is_meant_to_be_administered_is(db: None) -> None:
+def test_only_these_models_are_in_the_admin(db: None) -> None:
     registered = {model._meta.label for model in admin.site._registry}
 
     assert registered == {
@@ -134,11 +134,11 @@ def test_only_what_is_meant_to_be_administered_is(db: None) -> None:
 @pytest.mark.parametrize(
     "page", ["/admin/auth/group/", "/admin/auth/group/add/", "/admin/account/emailaddress/"]
 )
-def test_pages_that_would_go_round_the_rules_do_not_exist(carols: Client, page: str) -> None:
+def test_pages_that_would_bypass_the_rules_do_not_exist(carols: Client, page: str) -> None:
     assert carols.get(page).status_code == 404
 
 
-def test_every_page_of_a_superuser_opens(carols: Client, carol: User) -> None:
+def test_a_superuser_can_open_every_page(carols: Client, carol: User) -> None:
     def status(page: str) -> Any:
         return carols.get(page).status_code
 
@@ -151,7 +151,7 @@ def test_every_page_of_a_superuser_opens(carols: Client, carol: User) -> None:
     assert status(f"/admin/accounts/user/{carol.pk}/change/") == 200
 
 
-def test_a_user_without_a_sign_in_has_no_permission_whoever_vouches_for_them(carol: User) -> None:
+def test_a_user_without_a_sign_in_has_no_permission(carol: User) -> None:
     request = RequestFactory().get("/admin/")
     request.user = carol
 

@@ -24,7 +24,7 @@ def row(alice: User, wiki: Application) -> ApiToken:
     return make_token(alice, "backup", [wiki], 3600)[0]
 
 
-def test_ending_one_asks_first(carols: Client, row: ApiToken) -> None:
+def test_revoking_a_token_asks_first(carols: Client, row: ApiToken) -> None:
     response = end(carols, TOKENS, row.pk, confirmed="")
 
     row.refresh_from_db()
@@ -32,7 +32,7 @@ def test_ending_one_asks_first(carols: Client, row: ApiToken) -> None:
     assert row.ended_at is None
 
 
-def test_ending_one_is_recorded(sams: Client, row: ApiToken) -> None:
+def test_revoking_a_token_is_recorded(sams: Client, row: ApiToken) -> None:
     end(sams, TOKENS, row.pk)
 
     row.refresh_from_db()
@@ -41,7 +41,7 @@ def test_ending_one_is_recorded(sams: Client, row: ApiToken) -> None:
     assert (event.actor, event.subject, event.details["changes"]) == ("sam", "backup", {"user": "alice"})
 
 
-def test_only_superusers_end_those_of_staff(sams: Client, carol: User, wiki: Application) -> None:
+def test_only_superusers_revoke_tokens_of_staff(sams: Client, carol: User, wiki: Application) -> None:
     row, _ = make_token(carol, "hers", [wiki], 3600)
 
     end(sams, TOKENS, row.pk)
@@ -50,7 +50,7 @@ def test_only_superusers_end_those_of_staff(sams: Client, carol: User, wiki: App
     assert row.ended_at is None
 
 
-def test_who_may_only_look_ends_nothing(sams: Client, sam: User, row: ApiToken) -> None:
+def test_staff_with_the_view_permission_cannot_revoke_a_token(sams: Client, sam: User, row: ApiToken) -> None:
     sam.user_permissions.set(Permission.objects.filter(codename="view_apitoken"))
 
     end(sams, TOKENS, row.pk)
@@ -60,18 +60,18 @@ def test_who_may_only_look_ends_nothing(sams: Client, sam: User, row: ApiToken) 
 
 
 @pytest.mark.parametrize("what", ["add/", "1/delete/"])
-def test_nobody_makes_or_deletes_one_here(carols: Client, row: ApiToken, what: str) -> None:
+def test_the_admin_can_neither_create_nor_delete_tokens(carols: Client, row: ApiToken, what: str) -> None:
     assert carols.get(f"{TOKENS}{what.replace('1', str(row.pk))}").status_code == 403
 
 
-def test_no_digest_is_shown_or_searched(carols: Client, row: ApiToken) -> None:
+def test_no_digest_is_shown_or_searchable(carols: Client, row: ApiToken) -> None:
     page = carols.get(f"{TOKENS}{row.pk}/change/").content.decode()
 
     assert bytes(row.token_digest).hex() not in page and "token_digest" not in page
     assert carols.get(f"{TOKENS}?token_digest__startswith=a").status_code == 400
 
 
-def test_the_list_costs_the_same_however_many_there_are(
+def test_the_list_needs_the_same_queries_for_many_tokens(
     carols: Client, row: ApiToken, alice: User, wiki: Application,
     django_assert_max_num_queries: DjangoAssertNumQueries,
 ) -> None:  # fmt: skip

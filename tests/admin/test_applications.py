@@ -23,7 +23,7 @@ def change(application: Application) -> str:
 
 
 def rows(prefix: str, name: str, *values: str, before: int = 0, **more: Any) -> dict[str, Any]:
-    """Return an inline's fields for new rows, after `before` existing ones."""
+    """Return the fields of an inline form for new rows, after `before` existing rows."""
     fields: dict[str, Any] = {f"{prefix}-TOTAL_FORMS": before + len(values)}
     for number, value in enumerate(values, start=before):
         fields[f"{prefix}-{number}-{name}"] = value
@@ -39,7 +39,7 @@ def rules(*paths: str, before: int = 0, who: str = "signed_in", **more: Any) -> 
     return rows("rules", "path", *paths, before=before, who=who, **more)
 
 
-def test_an_application_is_made_with_its_origins_and_rules(carols: Client, alice: User) -> None:
+def test_an_application_is_created_with_its_origins_and_rules(carols: Client, alice: User) -> None:
     staff = GroupFactory(name="staff")
 
     response = save(
@@ -61,7 +61,9 @@ def test_an_application_is_made_with_its_origins_and_rules(carols: Client, alice
 
 
 @pytest.mark.parametrize("staff", ["sams", "carols"])
-def test_staff_with_permission_may_do_it_too(request: pytest.FixtureRequest, staff: str) -> None:
+def test_staff_with_the_permission_create_applications_too(
+    request: pytest.FixtureRequest, staff: str
+) -> None:
     save(
         request.getfixturevalue(staff), ADD, name="Wiki", **origins("https://wiki.example.com"), **rules("/")
     )
@@ -91,9 +93,7 @@ REFUSED = {
 
 
 @pytest.mark.parametrize(("fields", "words"), REFUSED.values(), ids=REFUSED)
-def test_what_cannot_be_saved_is_refused_with_the_cure(
-    carols: Client, fields: dict[str, Any], words: str
-) -> None:
+def test_invalid_values_are_refused_with_the_fix(carols: Client, fields: dict[str, Any], words: str) -> None:
     ApplicationFactory(name="Other", origins=["https://taken.example.com"])
 
     response = save(carols, ADD, **{"name": "Wiki", **fields})
@@ -103,7 +103,7 @@ def test_what_cannot_be_saved_is_refused_with_the_cure(
 
 
 @pytest.mark.parametrize("first", ["", "on"], ids=["both prefixes", "one exact"])
-def test_letter_case_counts_between_prefix_and_exact_too(carols: Client, first: str) -> None:
+def test_paths_of_prefix_and_exact_rules_must_agree_in_letter_case(carols: Client, first: str) -> None:
     fields = {**rules("/admin", "/Admin"), "rules-0-exact": first or None}
 
     response = save(carols, ADD, name="Wiki", **fields)
@@ -111,7 +111,7 @@ def test_letter_case_counts_between_prefix_and_exact_too(carols: Client, first: 
     assert "also a rule for /admin," in errors_in(response)
 
 
-def test_one_scope_may_have_several_rules_and_be_prefix_and_exact(carols: Client) -> None:
+def test_one_path_may_have_several_rules_both_prefix_and_exact(carols: Client) -> None:
     response = save(
         carols, ADD, name="Wiki", **rules("/admin", "/admin", "/admin"), **{"rules-1-exact": "on"}
     )
@@ -128,7 +128,7 @@ def test_a_new_rule_may_not_differ_from_a_saved_one_in_letter_case_only(carols: 
     assert "also a rule for /Admin," in errors_in(response)
 
 
-def test_all_rules_of_a_scope_may_change_their_letter_case_at_once(carols: Client) -> None:
+def test_all_rules_of_a_path_may_change_their_letter_case_at_once(carols: Client) -> None:
     wiki = ApplicationFactory()
     RuleFactory.create_batch(2, application=wiki, path="/Admin")
 
@@ -148,7 +148,7 @@ def test_a_rule_may_replace_one_in_other_letter_case(carols: Client) -> None:
     assert [rule.path for rule in wiki.rules.all()] == ["/admin"]
 
 
-def test_plain_http_is_allowed_and_taken_back_with_the_applications_mark(carols: Client) -> None:
+def test_plain_http_needs_the_applications_check_box(carols: Client) -> None:
     made = save(carols, ADD, name="Demo", without_https="on", **origins("http://app.localhost"))
 
     taken_back = save(carols, change(Application.objects.get()), without_https=None)
@@ -157,7 +157,7 @@ def test_plain_http_is_allowed_and_taken_back_with_the_applications_mark(carols:
     assert "allow use without https" in errors_in(taken_back)
 
 
-def test_the_mark_can_be_taken_back_along_with_the_http_origin(carols: Client) -> None:
+def test_the_check_box_can_be_cleared_along_with_the_http_origin(carols: Client) -> None:
     demo = ApplicationFactory(without_https=True, origins=["http://app.localhost"])
 
     response = save(carols, change(demo), without_https=None, **{"origins-0-DELETE": "on"})
@@ -179,7 +179,7 @@ WARNED = {
 @pytest.mark.parametrize(
     "taken", ["https://nas.example.com", "https://nas.example.com:9443", "http://nas.example.com:80"]
 )
-def test_another_application_on_the_same_host_is_warned_of(carols: Client, taken: str) -> None:
+def test_another_application_on_the_same_host_causes_a_warning(carols: Client, taken: str) -> None:
     ApplicationFactory(name="Photos", origins=[taken], who="signed_in")
     ApplicationFactory(name="Near", origins=["https://nas.example.com.org:1"], who="signed_in")
 
@@ -188,7 +188,7 @@ def test_another_application_on_the_same_host_is_warned_of(carols: Client, taken
     assert "is on the same host as the application “Photos”" in messages_in(carols)
 
 
-def test_the_ports_of_one_application_are_not_warned_of(carols: Client) -> None:
+def test_several_ports_of_one_application_cause_no_warning(carols: Client) -> None:
     own = origins("https://nas.example.com", "https://nas.example.com:8443")
     save(carols, ADD, name="Files", **own, **rules("/", who="signed_in"))
 
@@ -196,9 +196,7 @@ def test_the_ports_of_one_application_are_not_warned_of(carols: Client) -> None:
 
 
 @pytest.mark.parametrize(("fields", "words"), WARNED.values(), ids=WARNED)
-def test_what_is_hardly_meant_is_saved_with_a_warning(
-    carols: Client, fields: dict[str, Any], words: str
-) -> None:
+def test_likely_mistakes_are_saved_with_a_warning(carols: Client, fields: dict[str, Any], words: str) -> None:
     staff = GroupFactory(name="staff")
     fields = {key: [staff.pk] if value == ["{staff}"] else value for key, value in fields.items()}
 
@@ -208,7 +206,7 @@ def test_what_is_hardly_meant_is_saved_with_a_warning(
     assert Application.objects.filter(name="Wiki").exists()
 
 
-def test_what_is_meant_is_saved_without_a_warning(carols: Client) -> None:
+def test_a_rule_that_expires_later_causes_no_warning(carols: Client) -> None:
     tomorrow = timezone.now() + timedelta(days=1)
 
     save(carols, ADD, name="Wiki", **rules("/", expires_at_0=f"{tomorrow:%Y-%m-%d}", expires_at_1="00:00"))
@@ -263,7 +261,7 @@ def test_the_list_shows_origins_and_counts_rules(carols: Client) -> None:
 
 
 @pytest.mark.usefixtures("known_brand")
-def test_the_list_of_applications_asks_the_database_the_same_for_many(
+def test_the_list_of_applications_needs_the_same_queries_for_many(
     carols: Client, django_assert_num_queries: Any
 ) -> None:
     for number in range(50):
@@ -274,7 +272,7 @@ def test_the_list_of_applications_asks_the_database_the_same_for_many(
 
 
 @pytest.mark.long
-def test_the_form_of_an_application_asks_little_for_each_of_many_rules(
+def test_the_form_of_an_application_needs_few_queries_for_each_rule(
     carols: Client, alice: User, django_assert_max_num_queries: Any
 ) -> None:
     wiki = ApplicationFactory(origins=["https://wiki.example.com"])
@@ -285,7 +283,7 @@ def test_the_form_of_an_application_asks_little_for_each_of_many_rules(
         carols.get(change(wiki))
 
 
-def test_somebody_who_saves_the_same_origin_at_the_same_moment_reads_so(carols: Client) -> None:
+def test_the_later_of_two_who_save_the_same_origin_reads_so(carols: Client) -> None:
     other = ApplicationFactory(name="Other")
 
     def be_faster(sender: Any, instance: Origin, **kwargs: Any) -> None:
@@ -302,7 +300,7 @@ def test_somebody_who_saves_the_same_origin_at_the_same_moment_reads_so(carols: 
     assert not Application.objects.filter(name="Wiki").exists()
 
 
-def test_a_rule_outlives_a_group_it_named_and_admits_nobody_by_it(carols: Client) -> None:
+def test_a_rule_stays_after_its_group_is_deleted_and_admits_nobody(carols: Client) -> None:
     staff = GroupFactory(name="staff")
     rule = RuleFactory(application=ApplicationFactory(), who=Rule.Who.CHOSEN, groups=["staff"])
 
@@ -312,8 +310,8 @@ def test_a_rule_outlives_a_group_it_named_and_admits_nobody_by_it(carols: Client
     assert (rule.who, rule.groups.count()) == (Rule.Who.CHOSEN, 0)
 
 
-def test_a_second_of_two_savers_sees_the_form_again_and_can_save(carols: Client) -> None:
-    """What the database refused is validated anew; here the other one has given up meanwhile."""
+def test_the_second_of_two_who_save_sees_the_form_again_and_can_save(carols: Client) -> None:
+    """After the database refuses a row, the form is validated again. Here the conflict is gone by then."""
     refusals = [IntegrityError("taken")]
 
     def refuse_once(sender: Any, **kwargs: Any) -> None:
@@ -332,7 +330,7 @@ def test_a_second_of_two_savers_sees_the_form_again_and_can_save(carols: Client)
 # ---- icons ------------------------------------------------------------------------------------------------
 
 
-def test_an_icon_is_drawn_anew_replaced_and_removed(carols: Client) -> None:
+def test_an_icon_is_encoded_again_replaced_and_removed(carols: Client) -> None:
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
     page = f"/admin/authgate/application/{wiki.pk}/change/"
 
@@ -356,7 +354,7 @@ def test_an_icon_that_may_carry_scripts_is_refused(carols: Client) -> None:
     assert not Icon.objects.exists()
 
 
-def test_what_goes_with_an_application_is_named_without_mere_joins(carols: Client) -> None:
+def test_the_deletion_page_lists_related_rows_without_join_tables(carols: Client) -> None:
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.org"], groups=["staff"])
 
     page = carols.get(f"/admin/authgate/application/{wiki.pk}/delete/").content.decode()

@@ -33,14 +33,14 @@ def make_mistake(**fields: Any) -> None:
     ConfigurationEvent.objects.create(**{**values, "first_at": now, "last_at": now, **fields})
 
 
-def test_where_all_is_well_it_says_so(carols: Client) -> None:
+def test_the_page_says_so_if_nothing_needs_attention(carols: Client) -> None:
     ApplicationFactory(name="Wiki", origins=[WIKI], groups=["staff"])
 
     assert matters(carols) == {}
     assert "Nothing at the moment." in carols.get("/admin/").content.decode()
 
 
-def test_an_application_that_nobody_can_enter_is_named(carols: Client) -> None:
+def test_an_application_that_nobody_can_open_is_named(carols: Client) -> None:
     ApplicationFactory(name="Bare", origins=[WIKI])
     late = ApplicationFactory(name="Late", origins=["https://late.example.net"])
     RuleFactory(application=late, who=Rule.Who.SIGNED_IN, expires_at=timezone.now() - timedelta(hours=1))
@@ -66,7 +66,7 @@ def test_an_application_open_to_everyone_is_named_but_a_public_path_is_not(carol
     assert "Docs" not in advice
 
 
-def test_a_proxys_mistake_is_told_for_a_day_and_comes_first(carols: Client) -> None:
+def test_a_configuration_error_is_listed_first_for_a_day(carols: Client) -> None:
     record("refused", subject="bob")
     make_mistake()
     make_mistake(reason="peer not trusted", last_at=timezone.now() - timedelta(days=2))
@@ -91,14 +91,14 @@ def test_failed_sign_ins_and_refusals_of_the_last_day_are_counted(carols: Client
     ).keys()
 
 
-def test_of_many_only_three_are_named(carols: Client) -> None:
+def test_at_most_three_applications_are_named(carols: Client) -> None:
     for name in "ABCDE":
         ApplicationFactory(name=name, origins=[f"https://{name.lower()}.example.net"])
 
     assert "A, B, C …" in matters(carols)["Applications without a rule"]
 
 
-def test_nobody_is_told_of_what_they_may_not_see(db: None, browser_of: Callable[..., Client]) -> None:
+def test_staff_see_only_entries_that_they_may_view(db: None, browser_of: Callable[..., Client]) -> None:
     ApplicationFactory(name="Bare", origins=[WIKI])
     record("refused", subject="bob")
     pat = UserFactory(username="pat", is_staff=True)
@@ -108,7 +108,9 @@ def test_nobody_is_told_of_what_they_may_not_see(db: None, browser_of: Callable[
 
 
 @pytest.mark.usefixtures("known_brand")
-def test_it_asks_the_database_the_same_for_many(carols: Client, django_assert_num_queries: Any) -> None:
+def test_the_page_needs_the_same_queries_for_many_applications(
+    carols: Client, django_assert_num_queries: Any
+) -> None:
     for number in range(20):
         ApplicationFactory(origins=[f"https://app{number}.example.net"])
         make_mistake(origin=f"https://wrong{number}.example.net")
@@ -116,13 +118,13 @@ def test_it_asks_the_database_the_same_for_many(carols: Client, django_assert_nu
     Application.objects.update(created_at=timezone.now() - timedelta(days=60))
     carols.get("/admin/")
 
-    # Session, sign-in, user, twenty-two matters, origins of what looks silent, and Django's recent actions;
+    # Session, sign-in, user, twenty-two entries, origins of silent applications, and Django's recent actions;
     # one for the plots, two for the live sessions, one for the times of providers.
     with django_assert_num_queries(32):
         carols.get("/admin/")
 
 
-def test_a_portal_that_was_overloaded_is_named_with_how_many_it_turned_away(carols: Client) -> None:
+def test_an_overload_is_listed_with_the_number_of_refused_requests(carols: Client) -> None:
     for count in (5, 37):
         record("overloaded", reason="too many checks waited", details={"count": count})
 
@@ -135,8 +137,8 @@ def test_a_portal_that_was_overloaded_is_named_with_how_many_it_turned_away(caro
 # ---- silent applications ----------------------------------------------------------------------------------
 
 
-def entered(origin: str, *, days_ago: int = 1) -> None:
-    """Let somebody have come in at an origin."""
+def create_gate_session(origin: str, *, days_ago: int = 1) -> None:
+    """Create a user with a gate session at an origin."""
     at = timezone.now() - timedelta(days=days_ago)
     sign_in = begin(UserFactory())
     SignIn.objects.filter(pk=sign_in.pk).update(last_seen_at=at)
@@ -149,32 +151,32 @@ def old_application(name: str, *origins: str, **fields: Any) -> None:
     ApplicationFactory(name=name, origins=list(origins), groups=["staff"], created_at=made, **fields)
 
 
-def test_an_application_that_nobody_comes_into_is_silent(carols: Client) -> None:
+def test_an_application_without_sign_ins_is_silent(carols: Client) -> None:
     old_application("Used", WIKI)
     old_application("Unused", "https://unused.example.net")
     old_application("Long ago", "https://long.example.net")
     old_application("Off", "https://off.example.net", enabled=False)
     ApplicationFactory(name="New", origins=["https://new.example.net"], groups=["staff"])
-    entered(WIKI)
-    entered("https://long.example.net", days_ago=31)
+    create_gate_session(WIKI)
+    create_gate_session("https://long.example.net", days_ago=31)
 
     assert "30 days: Long ago, Unused." in matters(carols)["Silent applications"]
 
 
-def test_who_comes_in_below_a_wildcard_is_heard(carols: Client, settings: Any) -> None:
+def test_a_sign_in_at_a_subdomain_counts_for_a_wildcard(carols: Client, settings: Any) -> None:
     old_application("Apps", "https://*.apps.example.net")
     old_application("Others", "https://*.others.example.net")
     old_application("Shared", "https://wiki.shared.example.net")
     settings.IKD_SHARED_COOKIE_DOMAINS = ["shared.example.net"]
-    entered("https://a.b.apps.example.net")
-    entered("http://x.others.example.net")
+    create_gate_session("https://a.b.apps.example.net")
+    create_gate_session("http://x.others.example.net")
 
     assert "30 days: Others." in matters(carols)["Silent applications"]
 
 
-def test_whoever_stays_signed_in_keeps_an_application_from_being_silent(carols: Client) -> None:
+def test_a_user_who_stays_signed_in_counts_as_use_of_the_application(carols: Client) -> None:
     old_application("Wiki", WIKI)
-    entered(WIKI, days_ago=50)
+    create_gate_session(WIKI, days_ago=50)
     SignIn.objects.update(last_seen_at=timezone.now())
 
     assert "Silent applications" not in matters(carols)
@@ -194,7 +196,7 @@ def test_tokens_that_end_soon_are_named_with_their_owners(carols: Client, alice:
 
 
 @pytest.mark.parametrize(
-    ("kind", "blame", "is_told"),
+    ("kind", "blame", "is_listed"),
     [
         ("upstream_failed", "unavailable", True),
         ("upstream_failed", "broken", True),
@@ -205,8 +207,8 @@ def test_tokens_that_end_soon_are_named_with_their_owners(carols: Client, alice:
         ("backchannel_logout_failed", None, True),
     ],
 )
-def test_a_provider_that_fails_is_told_but_not_a_person_who_was_refused(
-    carols: Client, kind: str, blame: str | None, is_told: bool
+def test_a_failing_provider_is_listed_but_not_a_refused_user(
+    carols: Client, kind: str, blame: str | None, is_listed: bool
 ) -> None:
     Upstream.objects.create(
         name="Corporate", slug="corporate", kind="cas", server_url="https://cas.example.net"
@@ -214,10 +216,10 @@ def test_a_provider_that_fails_is_told_but_not_a_person_who_was_refused(
     details = {"upstream": "corporate"} | ({"blame": blame} if blame else {})
     record(kind, reason="it does not answer", details=details)
 
-    assert (matters(carols).get("Providers with errors", "").find("Corporate (1)") > 0) is is_told
+    assert (matters(carols).get("Providers with errors", "").find("Corporate (1)") > 0) is is_listed
 
 
-def test_a_provider_that_is_off_or_was_in_trouble_yesterday_is_not_told(carols: Client) -> None:
+def test_a_disabled_provider_and_old_failures_are_not_listed(carols: Client) -> None:
     server = "https://cas.example.net"
     Upstream.objects.create(name="Off", slug="off", kind="cas", server_url=server, enabled=False)
     Upstream.objects.create(name="Mended", slug="mended", kind="cas", server_url=server)

@@ -19,7 +19,7 @@ PAGE = "/admin/accounts/brand/1/change/"
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_new_name_and_colour_count_at_once_and_leave_an_event(carols: Client) -> None:
+def test_a_new_name_and_colour_apply_at_once_and_leave_an_event(carols: Client) -> None:
     carols.get("/")
     save(carols, PAGE, name="Acme", accent="#9C2B1F")
 
@@ -27,7 +27,7 @@ def test_a_new_name_and_colour_count_at_once_and_leave_an_event(carols: Client) 
     assert AuditEvent.objects.get(kind="changed").details["object"] == "accounts.brand"
 
 
-def test_a_pale_colour_is_taken_and_said_to_be_shown_darker(carols: Client) -> None:
+def test_a_pale_colour_is_saved_with_the_note_that_it_is_shown_darker(carols: Client) -> None:
     save(carols, PAGE, name="Acme", accent="#ffe680")
 
     assert "too pale to read on white" in messages_in(carols)
@@ -35,14 +35,14 @@ def test_a_pale_colour_is_taken_and_said_to_be_shown_darker(carols: Client) -> N
 
 
 @pytest.mark.parametrize("accent", ["red", "#fff", "#14594f}", "14594f", "#14594g", "#14594f\n;x"])
-def test_what_is_no_colour_never_reaches_a_style_sheet(carols: Client, accent: str) -> None:
+def test_an_invalid_colour_is_not_saved(carols: Client, accent: str) -> None:
     answer = save(carols, PAGE, name="Acme", accent=accent)
 
     assert "six hexadecimal digits" in errors_in(answer) or "7 characters" in errors_in(answer)
     assert not Brand.objects.exists()
 
 
-def test_a_logo_is_drawn_anew_and_can_be_removed(carols: Client) -> None:
+def test_a_logo_is_encoded_again_and_can_be_removed(carols: Client) -> None:
     save(carols, PAGE, logo_file=picture(size=(800, 200)))
     kept = Brand.objects.get()
     save(carols, PAGE, remove_logo="on")
@@ -58,13 +58,13 @@ def test_an_svg_is_refused_with_advice(carols: Client) -> None:
     assert "Export it as PNG" in errors_in(answer)
 
 
-def test_the_list_leads_to_the_one_brand(carols: Client) -> None:
+def test_the_list_redirects_to_the_only_brand(carols: Client) -> None:
     assert carols.get("/admin/accounts/brand/").headers["Location"] == PAGE
     assert carols.get("/admin/accounts/brand/2/change/").status_code == 302
     assert carols.get("/admin/accounts/brand/add/").status_code == 403
 
 
-def test_only_who_may_change_the_brand_does(db: None, browser_of: Callable[..., Client]) -> None:
+def test_changing_the_brand_needs_its_permission(db: None, browser_of: Callable[..., Client]) -> None:
     pat = UserFactory(username="pat", is_staff=True)
     pat.user_permissions.set(Permission.objects.filter(codename="view_brand"))
     pats = browser_of(pat)

@@ -1,4 +1,4 @@
-"""Whatever an administrator may delete goes, with its records: tested on the admin's own pages."""
+"""Every row that an administrator may delete can be deleted with its records, on the admin's own pages."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ KINDS = ("application", "group", "user", "upstream", "identity", "invitation", "
 
 @pytest.fixture
 def cast(database: None) -> Cast:  # noqa: F811
-    """Return rows of every kind, with whatever can refer to them."""
+    """Return rows of every kind, and rows that refer to them."""
     cast = Cast(kinds=())
     now, today = timezone.now(), timezone.localdate()
     grant = RuleFactory(application=cast.wiki, who=Rule.Who.CHOSEN, users=[cast.victim])
@@ -60,7 +60,7 @@ def row_of(cast: Cast, kind: str) -> Any:
     }[kind]
 
 
-def folder(row: Any) -> str:
+def list_url(row: Any) -> str:
     label = "accounts" if isinstance(row, Group) else row._meta.app_label
     return f"/admin/{label}/{row._meta.model_name}/"
 
@@ -70,15 +70,15 @@ def is_gone(row: Any) -> bool:
 
 
 def deleted_on_its_page(browser: Client, row: Any) -> Any:
-    """Return the answer to a deletion, after each page that asks was confirmed."""
-    url = f"{folder(row)}{row.pk}/delete/"
+    """Return the response to a deletion after confirming each page that asks."""
+    url = f"{list_url(row)}{row.pk}/delete/"
     asked = browser.get(url)
     answer = confirm(browser, asked)
     return browser.post(url, {"post": "yes"}) if answer is asked else answer
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_superuser_deletes_it_on_its_page(
+def test_a_superuser_deletes_a_row_on_its_page(
     cast: Cast, browser_of: Callable[[User], Client], kind: str
 ) -> None:
     row, browser = row_of(cast, kind), browser_of(cast.other_root)
@@ -90,23 +90,23 @@ def test_a_superuser_deletes_it_on_its_page(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_superuser_deletes_it_in_the_list(
+def test_a_superuser_deletes_a_row_in_the_list(
     cast: Cast, browser_of: Callable[[User], Client], kind: str
 ) -> None:
     row, browser = row_of(cast, kind), browser_of(cast.other_root)
     fields = {"_selected_action": row.pk, "action": "delete_selected"}
 
-    asked = browser.post(folder(row), fields)
+    asked = browser.post(list_url(row), fields)
     answer = confirm(browser, asked)
     if answer is asked:
-        answer = browser.post(folder(row), {**fields, "post": "yes"})
+        answer = browser.post(list_url(row), {**fields, "post": "yes"})
 
     assert answer.status_code == 302
     assert is_gone(row)
 
 
 @pytest.mark.parametrize("kind", ["application", "group", "invitation", "configurationevent"])
-def test_staff_with_the_permission_deletes_it(
+def test_staff_with_the_permission_delete_a_row(
     cast: Cast, sam: User, browser_of: Callable[[User], Client], kind: str
 ) -> None:
     row, browser = row_of(cast, kind), browser_of(sam)
@@ -117,9 +117,7 @@ def test_staff_with_the_permission_deletes_it(
     assert is_gone(row)
 
 
-def test_what_belongs_to_an_application_goes_with_it(
-    cast: Cast, browser_of: Callable[[User], Client]
-) -> None:
+def test_rows_of_an_application_are_deleted_with_it(cast: Cast, browser_of: Callable[[User], Client]) -> None:
     browser = browser_of(cast.other_root)
 
     asked = browser.get(f"/admin/authgate/application/{cast.wiki.pk}/delete/")
@@ -134,7 +132,7 @@ def test_what_belongs_to_an_application_goes_with_it(
     assert AuditEvent.objects.filter(kind="deleted", subject="Wiki").count() == 1
 
 
-def test_rows_that_only_a_superuser_may_delete_hold_a_provider(
+def test_staff_cannot_delete_a_privileged_identity_nor_its_provider(
     cast: Cast, sam: User, browser_of: Callable[[User], Client]
 ) -> None:
     browser, url = browser_of(sam), f"/admin/accounts/identity/{cast.identity.pk}/delete/"

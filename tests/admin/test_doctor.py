@@ -1,4 +1,4 @@
-"""The doctor's pages: who may see and run it, what they show, and when a run has to wait."""
+"""The doctor's pages: who may open and run it, what the pages show, and when a run has to wait."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def report(application: Application | None, *findings: dict[str, Any], ago: int 
     return DoctorReport.objects.create(application=application, at=at, level=level, findings=list(findings))
 
 
-def test_it_needs_its_own_permission(
+def test_running_the_doctor_needs_its_own_permission(
     wiki: Application, pat: User, browser_of: Callable[[User], Client]
 ) -> None:
     client = browser_of(pat)
@@ -83,7 +83,7 @@ def test_the_permission_alone_shows_no_application(
     assert browser_of(pat).post(ALL).status_code == 403
 
 
-def test_an_application_that_is_not_there_is_not_found(carols: Client, wiki: Application) -> None:
+def test_an_unknown_application_is_not_found(carols: Client, wiki: Application) -> None:
     for number in (wiki.pk + 1, 10**18, 10**30):
         assert carols.get(f"/admin/authgate/application/{number}/doctor/").status_code == 404
 
@@ -103,7 +103,7 @@ def test_other_methods_run_nothing(method: str, carols: Client, wiki: Applicatio
     assert not DoctorReport.objects.exists()
 
 
-def test_the_button_runs_it_and_is_recorded(carols: Client, wiki: Application) -> None:
+def test_the_button_runs_the_doctor_and_leaves_an_event(carols: Client, wiki: Application) -> None:
     answer = carols.post(page_of(wiki), follow=True)
 
     assert "refused or timed out" in answer.content.decode()
@@ -125,7 +125,7 @@ def test_a_second_run_has_to_wait(carols: Client, wiki: Application) -> None:
     assert not AuditEvent.objects.filter(kind="doctor_run").exists()
 
 
-def test_a_run_of_all_begins_when_the_page_is_there(
+def test_a_run_of_all_begins_after_the_page_is_sent(
     carols: Client, wiki: Application, django_capture_on_commit_callbacks: Any
 ) -> None:
     with django_capture_on_commit_callbacks() as callbacks:
@@ -178,7 +178,7 @@ def test_many_reports_need_no_more_queries(carols: Client, django_assert_max_num
     ("typed", "kept"),
     [("10.0.0.5:8080", "10.0.0.5:8080"), (" App:80 ", "app:80"), ("[::1]:9001", "[::1]:9001")],
 )
-def test_an_address_behind_the_proxy_is_kept_in_one_form(typed: str, kept: str) -> None:
+def test_an_address_behind_the_proxy_is_saved_in_canonical_form(typed: str, kept: str) -> None:
     application = ApplicationFactory(name="Wiki")
     application.backend = typed
     application.full_clean()
@@ -190,7 +190,7 @@ def test_an_address_behind_the_proxy_is_kept_in_one_form(typed: str, kept: str) 
     "typed",
     ["app", "app:", ":80", "http://app:80", "app:0", "app:70000", "a b:80", "app:80/x", "u@app:80", "::1"],
 )
-def test_what_is_no_address_is_refused(typed: str) -> None:
+def test_an_invalid_address_is_refused(typed: str) -> None:
     application = ApplicationFactory(name="Wiki")
     application.backend = typed
 

@@ -1,4 +1,4 @@
-"""Audit and configuration events as administrators read them: words, links, old and new values."""
+"""Audit and configuration events on the administration's pages: words, links, old and new values."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def changed() -> AuditEvent:
 # ---- words ------------------------------------------------------------------------------------------------
 
 
-def test_an_event_stands_in_words_with_its_machine_name(carols: Client) -> None:
+def test_an_event_is_shown_in_words_with_its_machine_name(carols: Client) -> None:
     event = audit.record("sign_in_limited", reason="too many attempts")
 
     list_page, page = carols.get(EVENTS).content.decode(), page_of(carols, event)
@@ -60,7 +60,7 @@ def test_an_event_stands_in_words_with_its_machine_name(carols: Client) -> None:
     assert ">too many attempts</code>" in page
 
 
-def test_an_event_stands_in_the_readers_language(carols: Client) -> None:
+def test_an_event_is_shown_in_the_readers_language(carols: Client) -> None:
     event = audit.record("refused", reason="no rule admits", details={"failed": [[7, "network"]]})
 
     page = page_of(carols, event, **CHINESE)
@@ -70,7 +70,7 @@ def test_an_event_stands_in_the_readers_language(carols: Client) -> None:
     assert ">no rule admits</code>" in page and ">network</code>" in page
 
 
-def test_an_event_of_another_version_is_shown_as_it_is(carols: Client) -> None:
+def test_an_event_of_an_unknown_kind_is_shown_and_escaped(carols: Client) -> None:
     event = audit.record("<b>new</b>", reason="<i>why</i>", details={"failed": [[1]], "changes": "x"})
 
     page = page_of(carols, event)
@@ -79,7 +79,7 @@ def test_an_event_of_another_version_is_shown_as_it_is(carols: Client) -> None:
     assert "<b>new" not in page and "<i>why" not in page
 
 
-def test_kinds_are_filtered_in_words(carols: Client) -> None:
+def test_the_filter_names_kinds_in_words(carols: Client) -> None:
     audit.record("factors_reset")
     audit.record("refused")
 
@@ -89,7 +89,9 @@ def test_kinds_are_filtered_in_words(carols: Client) -> None:
     assert "Event: <strong>An administrator reset the second factors</strong>" in page.content.decode()
 
 
-def test_a_person_reads_the_same_words(alice: User, browser_of: Callable[[User], Client]) -> None:
+def test_users_read_the_same_words_on_their_own_page(
+    alice: User, browser_of: Callable[[User], Client]
+) -> None:
     audit.record("password_changed", subject="alice", reason="by a link in a mail")
     audit.record("sign_out", subject="alice", reason="https://secret-host.example")
 
@@ -102,7 +104,7 @@ def test_a_person_reads_the_same_words(alice: User, browser_of: Callable[[User],
 # ---- links ------------------------------------------------------------------------------------------------
 
 
-def test_an_event_links_to_those_it_names(carols: Client, alice: User, carol: User) -> None:
+def test_an_event_links_to_the_rows_that_it_names(carols: Client, alice: User, carol: User) -> None:
     wiki = ApplicationFactory(name="Wiki")
     event = audit.record("refused", actor="carol", subject="alice", application="Wiki")
 
@@ -112,7 +114,7 @@ def test_an_event_links_to_those_it_names(carols: Client, alice: User, carol: Us
         assert f'href="/admin/authgate/application/{wiki.pk}/change/"' in page
 
 
-def test_a_changed_row_is_linked_by_its_key(carols: Client) -> None:
+def test_an_event_links_to_the_changed_row_by_its_key(carols: Client) -> None:
     wiki = ApplicationFactory(name="Wiki")
     about = {"object": "authgate.application", "key": wiki.pk}
     audit.record("changed", actor="carol", subject="Its former name", details=about)
@@ -132,7 +134,7 @@ def test_a_changed_row_is_linked_by_its_key(carols: Client) -> None:
         [],
     ],
 )
-def test_what_is_gone_is_named_without_a_link(carols: Client, about: Any) -> None:
+def test_a_deleted_row_is_named_without_a_link(carols: Client, about: Any) -> None:
     event = audit.record("deleted", actor="carol", subject="Wiki", details=about)
 
     page = page_of(carols, event)
@@ -141,7 +143,7 @@ def test_what_is_gone_is_named_without_a_link(carols: Client, about: Any) -> Non
     assert ">Wiki</bdi></a>" not in page
 
 
-def test_who_joined_later_under_the_same_name_is_another(carols: Client) -> None:
+def test_a_later_user_with_the_same_name_is_not_linked(carols: Client) -> None:
     event = audit.record("sign_in", subject="newcomer")
     AuditEvent.objects.filter(pk=event.pk).update(at=timezone.now() - timedelta(days=1))
     UserFactory(username="newcomer")
@@ -149,7 +151,7 @@ def test_who_joined_later_under_the_same_name_is_another(carols: Client) -> None
     assert ">newcomer</bdi></a>" not in carols.get(EVENTS).content.decode()
 
 
-def test_no_link_leads_where_the_reader_may_not_look(
+def test_no_event_links_to_a_page_that_the_reader_may_not_open(
     alice: User, bob: User, browser_of: Callable[[User], Client]
 ) -> None:
     ApplicationFactory(name="Wiki")
@@ -168,7 +170,7 @@ def test_no_link_leads_where_the_reader_may_not_look(
 # ---- old and new values -----------------------------------------------------------------------------------
 
 
-def test_a_change_tells_old_and_new(carols: Client, alice: User) -> None:
+def test_a_change_shows_old_and_new_values(carols: Client, alice: User) -> None:
     ops, guests = GroupFactory(name="ops"), GroupFactory(name="guests")
     alice.groups.set([guests])
     url = f"/admin/accounts/user/{alice.pk}/change/"
@@ -181,7 +183,7 @@ def test_a_change_tells_old_and_new(carols: Client, alice: User) -> None:
     assert re.search(r"Display name</strong>: <bdi>[^<]*</bdi> → <bdi>Alice P. Liddell</bdi>", page)
 
 
-def test_a_change_is_told_in_the_readers_language(carols: Client) -> None:
+def test_a_change_is_shown_in_the_readers_language(carols: Client) -> None:
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.com"])
 
     response = save(
@@ -194,7 +196,7 @@ def test_a_change_is_told_in_the_readers_language(carols: Client) -> None:
     assert "<bdi>uuid</bdi>" not in page  # the words of the form stand for it
 
 
-def test_rows_of_a_table_are_told(carols: Client) -> None:
+def test_changed_rows_of_an_inline_table_are_shown(carols: Client) -> None:
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.com"])
     url = f"/admin/authgate/application/{wiki.pk}/change/"
 
@@ -204,7 +206,7 @@ def test_rows_of_a_table_are_told(carols: Client) -> None:
     assert "<bdi>https://wiki.example.com</bdi> → <bdi>https://kb.example.com</bdi>" in page
 
 
-def test_no_secret_is_told(carols: Client, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_secret_is_shown(carols: Client, caplog: pytest.LogCaptureFixture) -> None:
     provider = Upstream.objects.create(
         kind=Upstream.Kind.OIDC, name="Campus", slug="campus", issuer="https://id.example.com", client_id="x"
     )
@@ -234,7 +236,7 @@ def test_long_values_are_cut(carols: Client) -> None:
     assert 200 < len(json.dumps(changed().details)) < 1_000
 
 
-def test_an_event_of_before_names_its_fields(carols: Client) -> None:
+def test_an_event_in_the_old_format_names_its_fields(carols: Client) -> None:
     changes = [{"changed": {"fields": ["Groups", "Display name"]}}]
     event = audit.record("changed", details={"object": "accounts.user", "key": 1, "changes": changes})
 
@@ -252,7 +254,7 @@ def test_markup_in_values_is_text(carols: Client, alice: User) -> None:
 # ---- configuration events ---------------------------------------------------------------------------------
 
 
-def test_a_mistake_says_what_where_and_which_line_cures_it(carols: Client) -> None:
+def test_a_mistake_says_what_is_wrong_where_and_which_line_fixes_it(carols: Client) -> None:
     wiki = ApplicationFactory(name="Wiki", origins=["https://*.example.com"])
     event = mistake(origin="https://wiki.example.com", reason="x-forwarded-uri missing")
 
@@ -265,14 +267,14 @@ def test_a_mistake_says_what_where_and_which_line_cures_it(carols: Client) -> No
     assert "<pre>proxy_set_header X-Forwarded-Uri $request_uri;</pre>" in page
 
 
-def test_a_mistake_stands_in_chinese(carols: Client) -> None:
+def test_a_mistake_is_shown_in_chinese(carols: Client) -> None:
     page = page_of(carols, mistake(contract="traefik", reason="peer is no trusted proxy"), **CHINESE)
 
     assert "非受信任代理的程序请求了检查。" in page
     assert "IKD_TRUSTED_PROXIES=" in page
 
 
-def test_a_mistake_without_words_is_shown_as_it_is(carols: Client) -> None:
+def test_a_mistake_of_an_unknown_kind_is_shown_and_escaped(carols: Client) -> None:
     event = mistake(contract="<b>", origin="not an origin", reason="<script>alert(1)</script>")
 
     page = page_of(carols, event)

@@ -1,4 +1,4 @@
-"""Explain and the lists of access in the admin: who may see them, what they show, and what they refuse."""
+"""Explain and the access lists in the administration: who may open them, what they show and refuse."""
 
 from __future__ import annotations
 
@@ -100,7 +100,9 @@ def test_rules_are_linked_for_readers_who_may_see_rules(wiki: Application, pats:
     assert link in asked(client, person="alice").content.decode()
 
 
-def test_a_refusal_says_what_would_have_to_be_true(wiki: Application, bob: User, carols: Client) -> None:
+def test_a_refusal_names_the_conditions_that_are_not_met(
+    wiki: Application, bob: User, carols: Client
+) -> None:
     page = asked(carols, person="bob").content.decode()
 
     assert "The request is refused." in page
@@ -120,7 +122,7 @@ def test_path_variants_are_shown(wiki: Application, alice: User, carols: Client)
     assert "Servers read this path in several ways." in page
 
 
-def test_a_program_with_a_token(wiki: Application, alice: User, carols: Client) -> None:
+def test_a_request_with_an_api_token_is_explained(wiki: Application, alice: User, carols: Client) -> None:
     make_token(alice, "backup", [wiki], 3600)
 
     def asked_by_program() -> str:
@@ -176,7 +178,7 @@ BAD = {
 
 
 @pytest.mark.parametrize(("fields", "words"), BAD.values(), ids=BAD)
-def test_what_is_no_request_is_refused_in_words(
+def test_invalid_requests_are_refused_in_words(
     fields: dict[str, str], words: str, wiki: Application, carols: Client
 ) -> None:
     answer = asked(carols, **fields)
@@ -209,7 +211,7 @@ def test_odd_requests_are_explained(
     assert words in asked(carols, **fields).content.decode()
 
 
-def test_a_real_code_is_not_taken(wiki: Application, carols: Client) -> None:
+def test_explain_does_not_use_up_a_real_code(wiki: Application, carols: Client) -> None:
     code = new_code(bytes(24), loader.gate_settings().state_keys[0])
 
     page = asked(carols, url=f"{WIKI}/?ikdcode={code}", proxy="traefik").content.decode()
@@ -226,7 +228,9 @@ def test_markup_in_names_and_paths_is_text(carols: Client) -> None:
     assert not any(tag in page for tag in ("<b>Wiki", "<i>staff", "<u>eve", "<s>x", "<script>alert"))
 
 
-def test_a_page_and_the_first_page_write_nothing(wiki: Application, alice: User, carols: Client) -> None:
+def test_explain_the_lists_and_the_first_page_write_nothing(
+    wiki: Application, alice: User, carols: Client
+) -> None:
     carols.get("/admin/")
     with CaptureQueriesContext(connection) as captured:
         asked(carols, person="alice")
@@ -254,7 +258,7 @@ def refusal(bob: User) -> AuditEvent:
     )
 
 
-def test_a_kept_refusal_fills_the_form(wiki: Application, refusal: AuditEvent, carols: Client) -> None:
+def test_a_recorded_refusal_fills_the_form(wiki: Application, refusal: AuditEvent, carols: Client) -> None:
     page = carols.get(EXPLAIN, {"decision": " 0123456789AB "}).content.decode()
 
     for value in (f"{WIKI}/office", "bob", "10.1.2.3", "POST"):
@@ -264,13 +268,15 @@ def test_a_kept_refusal_fills_the_form(wiki: Application, refusal: AuditEvent, c
 
 
 @pytest.mark.parametrize("text", ["ffffffffffff", "x", "'", "%", "0" * 5000])
-def test_an_id_that_is_not_kept_is_said_plainly(text: str, refusal: AuditEvent, carols: Client) -> None:
+def test_an_unknown_decision_id_is_reported(text: str, refusal: AuditEvent, carols: Client) -> None:
     answer = carols.get(EXPLAIN, {"decision": text})
 
     assert answer.status_code == 200 and "No refusal with this id is stored." in answer.content.decode()
 
 
-def test_decisions_are_for_readers_of_events(refusal: AuditEvent, pats: tuple[User, Client]) -> None:
+def test_recorded_decisions_need_the_permission_to_view_events(
+    refusal: AuditEvent, pats: tuple[User, Client]
+) -> None:
     pat, client = pats
     grant(pat, "explain_access")
 
@@ -287,7 +293,7 @@ def lines(answer: Any) -> list[dict[str, str]]:
     return list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
 
 
-def test_the_lists_say_the_same(
+def test_the_lists_by_application_and_by_user_agree(
     wiki: Application, alice: User, bob: User, dave: User, carols: Client
 ) -> None:
     below = "/admin/authgate/application"
@@ -315,7 +321,7 @@ def test_a_list_is_filtered(wiki: Application, alice: User, bob: User, carols: C
 
 
 @pytest.mark.parametrize("number", ["0", "999999999999999999999", "12345"])
-def test_numbers_of_no_row_are_not_found(number: str, carols: Client) -> None:
+def test_unknown_numbers_are_not_found(number: str, carols: Client) -> None:
     for url in (f"{number}/access/", f"opened-by/{number}/"):
         assert carols.get(f"/admin/authgate/application/{url}").status_code == 404
     for name in ("application", "user"):
@@ -323,11 +329,11 @@ def test_numbers_of_no_row_are_not_found(number: str, carols: Client) -> None:
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@x", " =1", "\t=1", "\uff1d1"])
-def test_a_name_is_no_formula(name: str) -> None:
+def test_a_name_is_not_a_formula_in_the_csv_file(name: str) -> None:
     assert safe_cell(name) == f"'{name}"
 
 
-def test_a_hostile_group_and_user_are_no_formulas(carols: Client) -> None:
+def test_hostile_names_of_groups_and_users_are_not_formulas(carols: Client) -> None:
     ApplicationFactory(name="=HYPERLINK(1)", origins=[WIKI], groups=["@group"])
     UserFactory(username="@eve", display_name="=cmd|' /C calc'!A0", groups=["@group"])
 
@@ -337,7 +343,7 @@ def test_a_hostile_group_and_user_are_no_formulas(carols: Client) -> None:
     assert all(cell.startswith("'") or cell.startswith("group ") for cell in cells)
 
 
-def test_a_list_asks_the_database_the_same_for_many(wiki: Application, carols: Client) -> None:
+def test_a_list_needs_the_same_queries_for_many_rows(wiki: Application, carols: Client) -> None:
     url = f"/admin/authgate/application/{wiki.pk}/access/"
 
     def queries() -> int:

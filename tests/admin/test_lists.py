@@ -1,4 +1,4 @@
-"""Cells and filters of the admin's lists, as the pages have them."""
+"""Cells and filters of the administration's lists."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ HOSTILE = "<img src=x onerror=alert(1)>\u202egnp"
     ],
 )
 @time_machine.travel(datetime(2026, 11, 28, tzinfo=UTC), tick=False)
-def test_a_moment_is_short_and_whole_on_hover(language: str, at: datetime, short: str) -> None:
+def test_a_time_is_short_and_shown_in_full_on_hover(language: str, at: datetime, short: str) -> None:
     with translation.override(language):
         cell = str(moment(at))
 
@@ -47,7 +47,7 @@ def test_a_moment_is_short_and_whole_on_hover(language: str, at: datetime, short
     assert f"{at:%H:%M}:00 UTC" in cell
 
 
-def test_no_list_of_the_admin_shows_a_plain_date(rf: Any, carol: User) -> None:
+def test_every_list_of_the_admin_shortens_its_dates(rf: Any, carol: User) -> None:
     request = rf.get("/")
     request.user = carol
     plain = [
@@ -73,7 +73,7 @@ def test_no_list_of_the_admin_shows_a_plain_date(rf: Any, carol: User) -> None:
         ([f"group-{n}" for n in range(5_000)], 2, 4_998),
     ],
 )
-def test_chips_fit_into_a_line(names: list[str], shown: int, hidden: int) -> None:
+def test_a_line_of_chips_is_limited_and_counts_the_rest(names: list[str], shown: int, hidden: int) -> None:
     cell = str(chips(names) or "")
 
     before, _, behind = cell.partition("<details")
@@ -83,7 +83,7 @@ def test_chips_fit_into_a_line(names: list[str], shown: int, hidden: int) -> Non
 
 
 @pytest.mark.parametrize("cell", [chips, cut], ids=["chips", "cut"])
-def test_what_a_cell_shows_is_text(cell: Any) -> None:
+def test_hostile_values_are_escaped_in_cells(cell: Any) -> None:
     shown = str(cell([HOSTILE] * 9 if cell is chips else HOSTILE))
 
     assert "<img" not in shown
@@ -122,11 +122,11 @@ def test_what_a_cell_shows_is_text(cell: Any) -> None:
         ("", "unknown"),
     ],
 )
-def test_a_browser_has_a_name(agent: str, name: str) -> None:
+def test_a_user_agent_is_shown_as_a_browsers_name(agent: str, name: str) -> None:
     assert browser_named(agent) == name
 
 
-def test_a_browser_has_a_name_in_chinese() -> None:
+def test_a_browsers_name_is_shown_in_chinese() -> None:
     with translation.override("zh-hans"):
         assert browser_named(CHROME) == "Chrome 156\N{FULLWIDTH COMMA}Linux"
 
@@ -135,7 +135,7 @@ def test_a_browser_has_a_name_in_chinese() -> None:
     "piece", ["a", "1.", "; ", "(", "Mozilla/5.0 ", "iPhone OS ", "Bot", " spider", "Linux"]
 )
 def test_a_long_user_agent_costs_hardly_more_than_a_short_one(piece: str) -> None:
-    """Only a bounded head is parsed, and the kept names stay bounded, too."""
+    """Only the beginning is parsed, and the cached names are short, too."""
     _parsed.cache_clear()
 
     names = {browser_named(piece * n + "x" * 4_096) for n in (400, 500, 600)}
@@ -171,7 +171,7 @@ def menus(page: str) -> list[str]:
     return re.findall(r'<details class="filter".*?</details>', page, re.S)
 
 
-def test_each_filter_is_a_menu_that_says_what_is_chosen(carols: Client, alice: User) -> None:
+def test_each_filter_is_a_menu_that_shows_its_selected_value(carols: Client, alice: User) -> None:
     group = GroupFactory(name="night shift")
     alice.groups.add(group)
 
@@ -184,7 +184,7 @@ def test_each_filter_is_a_menu_that_says_what_is_chosen(carols: Client, alice: U
 
 
 @pytest.mark.usefixtures("db")
-def test_a_filter_by_groups_lists_a_bounded_number(carols: Client) -> None:
+def test_the_filter_by_groups_lists_a_limited_number(carols: Client) -> None:
     from django.contrib.auth.models import Group
 
     Group.objects.bulk_create(Group(name=f"group-{number}") for number in range(MOST_CHOICES + 50))
@@ -194,7 +194,7 @@ def test_a_filter_by_groups_lists_a_bounded_number(carols: Client) -> None:
     assert menu.count(">group-") == MOST_CHOICES
 
 
-def test_a_filter_by_nonsense_is_no_error(carols: Client) -> None:
+def test_a_malformed_filter_is_not_a_server_error(carols: Client) -> None:
     assert carols.get(USERS, {"groups__id__exact": "x'--"}).status_code < 500
 
 
@@ -210,7 +210,7 @@ QUERIES = {
 
 @pytest.mark.usefixtures("known_brand")
 @pytest.mark.parametrize(("url", "queries"), QUERIES.items(), ids=[url.split("/")[-2] for url in QUERIES])
-def test_lists_ask_the_database_the_same_for_many(
+def test_lists_need_the_same_queries_for_many_rows(
     carols: Client, url: str, queries: int, django_assert_num_queries: Any
 ) -> None:
     from accounts.machines.api_tokens import make_token

@@ -1,4 +1,4 @@
-"""Lockdowns of users and applications: what ends, who may, the undo, and the same from a terminal."""
+"""Lockdowns of users and applications: what they end, who may use them, the undo, and the command."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def live_gates() -> set[str]:
 # ---- users ----
 
 
-def test_a_user_loses_everything_and_the_message_counts_it(
+def test_a_lockdown_ends_all_access_of_a_user_and_counts_it_in_the_message(
     carols: Client, alice: User, wiki: Application
 ) -> None:
     row = sign_in(alice)
@@ -99,7 +99,7 @@ def test_a_user_loses_everything_and_the_message_counts_it(
     assert LogoutDelivery.objects.count() == 1
 
 
-def test_it_asks_first(carols: Client, alice: User) -> None:
+def test_a_lockdown_asks_first(carols: Client, alice: User) -> None:
     answer = act(carols, USERS, "lock_down", alice, confirmed="")
 
     assert b"Lock down these users?" in answer.content
@@ -107,7 +107,7 @@ def test_it_asks_first(carols: Client, alice: User) -> None:
     assert alice.is_active
 
 
-def test_undo_lets_the_user_in_again_and_brings_nothing_back(
+def test_undo_enables_the_user_but_restores_no_sign_in(
     carols: Client, alice: User, wiki: Application
 ) -> None:
     row = sign_in(alice)
@@ -128,7 +128,7 @@ def test_undo_lets_the_user_in_again_and_brings_nothing_back(
     ]
 
 
-def test_undo_enables_nobody_who_was_disabled_before(carols: Client, dave: User) -> None:
+def test_undo_does_not_enable_a_user_who_was_disabled_before(carols: Client, dave: User) -> None:
     act(carols, USERS, "lock_down", dave)
 
     answer = act(carols, USERS, "lift_lockdown", dave)
@@ -138,7 +138,7 @@ def test_undo_enables_nobody_who_was_disabled_before(carols: Client, dave: User)
     assert said(answer) == ["dave is not locked down. Nothing was changed."]
 
 
-def test_disabling_a_user_who_is_locked_down_is_for_good(carols: Client, alice: User) -> None:
+def test_disabling_a_locked_down_user_ends_the_undo(carols: Client, alice: User) -> None:
     act(carols, USERS, "lock_down", alice)
     act(carols, USERS, "disable", alice)
 
@@ -148,7 +148,7 @@ def test_disabling_a_user_who_is_locked_down_is_for_good(carols: Client, alice: 
     assert not alice.is_active
 
 
-def test_no_new_password_opens_a_lockdown(carols: Client, alice: User) -> None:
+def test_a_new_password_does_not_end_a_lockdown(carols: Client, alice: User) -> None:
     User.objects.filter(pk=alice.pk).update(
         is_active=False, locked_at=timezone.now(), unlock_address="alice@example.com"
     )
@@ -163,7 +163,7 @@ def test_no_new_password_opens_a_lockdown(carols: Client, alice: User) -> None:
     assert not alice.is_active
 
 
-def test_undo_leaves_an_account_that_its_user_locked(carols: Client, alice: User) -> None:
+def test_undo_does_not_unlock_an_account_that_its_user_locked(carols: Client, alice: User) -> None:
     User.objects.filter(pk=alice.pk).update(is_active=False, locked_at=timezone.now())
     act(carols, USERS, "lock_down", alice)
 
@@ -191,7 +191,7 @@ def test_the_page_has_the_button_and_then_its_undo(carols: Client, alice: User) 
 
 
 @pytest.mark.parametrize("action", ["lock_down", "lift_lockdown"])
-def test_staff_lock_no_superuser_and_free_none(sams: Client, carol: User, action: str) -> None:
+def test_staff_cannot_lock_down_a_superuser_nor_undo_it(sams: Client, carol: User, action: str) -> None:
     is_locked = action == "lift_lockdown"
     if is_locked:
         lockdown.lock_down_user(carol, by="x")
@@ -202,14 +202,14 @@ def test_staff_lock_no_superuser_and_free_none(sams: Client, carol: User, action
     assert carol.is_active is not is_locked
 
 
-def test_staff_lock_others(sams: Client, alice: User) -> None:
+def test_staff_lock_down_ordinary_users(sams: Client, alice: User) -> None:
     act(sams, USERS, "lock_down", alice)
 
     alice.refresh_from_db()
     assert alice.locked_down_at is not None
 
 
-def test_nobody_locks_themselves_or_the_last_superuser(carols: Client, carol: User) -> None:
+def test_nobody_can_lock_down_themselves_or_the_last_superuser(carols: Client, carol: User) -> None:
     act(carols, USERS, "lock_down", carol)
 
     carol.refresh_from_db()
@@ -219,7 +219,7 @@ def test_nobody_locks_themselves_or_the_last_superuser(carols: Client, carol: Us
 # ---- applications ----
 
 
-def test_an_application_is_shut_and_opened_again(
+def test_an_application_is_locked_down_and_enabled_again(
     carols: Client, alice: User, bob: User, wiki: Application, other: Application
 ) -> None:
     alices, bobs = sign_in(alice), sign_in(bob, "b" * 64)
@@ -245,7 +245,9 @@ def test_an_application_is_shut_and_opened_again(
     assert list(both.applications.all()) == [other]
 
 
-def test_undo_enables_no_application_that_was_disabled_before(carols: Client, wiki: Application) -> None:
+def test_undo_does_not_enable_an_application_that_was_disabled_before(
+    carols: Client, wiki: Application
+) -> None:
     Application.objects.update(enabled=False)
     act(carols, APPLICATIONS, "lock_down_applications", wiki)
 
@@ -255,7 +257,9 @@ def test_undo_enables_no_application_that_was_disabled_before(carols: Client, wi
     assert not wiki.enabled
 
 
-def test_everybody_but_me_is_signed_out(carols: Client, carol: User, alice: User, wiki: Application) -> None:
+def test_all_other_users_of_an_application_are_signed_out(
+    carols: Client, carol: User, alice: User, wiki: Application
+) -> None:
     mine = SignIn.objects.get(user=carol)
     open_gate(mine, WIKI)
     grants = [grant(wiki, mine), grant(wiki, sign_in(alice))]
@@ -274,7 +278,7 @@ def test_everybody_but_me_is_signed_out(carols: Client, carol: User, alice: User
     assert AuditEvent.objects.filter(kind="signed_out_of_application", application="Wiki").count() == 2
 
 
-def test_all_sign_ins_but_mine_end(carols: Client, carol: User, alice: User) -> None:
+def test_all_selected_sign_ins_except_the_own_one_are_ended(carols: Client, carol: User, alice: User) -> None:
     hers = sign_in(alice)
     keys = [hers.pk, SignIn.objects.get(user=carol).pk]
     data = {"_selected_action": keys, "action": "end_others", "confirmed": "yes"}
@@ -286,7 +290,9 @@ def test_all_sign_ins_but_mine_end(carols: Client, carol: User, alice: User) -> 
     assert carols.get("/").status_code == 200
 
 
-def test_the_proof_tells_the_last_use(alice: User, wiki: Application, other: Application) -> None:
+def test_a_lockdown_reports_the_last_use_of_each_application(
+    alice: User, wiki: Application, other: Application
+) -> None:
     first, second = sign_in(alice), sign_in(alice, "e" * 64)
     for row, origin in ((first, WIKI), (second, TEAM), (second, "https://unknown.example.net")):
         open_gate(row, origin)
@@ -301,7 +307,7 @@ def test_the_proof_tells_the_last_use(alice: User, wiki: Application, other: App
     assert event.details["last_used"]["Wiki"] == used.isoformat(timespec="seconds")
 
 
-# ---- from a terminal ----
+# ---- the command ----
 
 
 def run(*arguments: str) -> str:
@@ -326,7 +332,7 @@ def test_the_command_locks_a_user_down_and_undoes_it(alice: User) -> None:
     assert AuditEvent.objects.get(kind="lockdown_lifted").actor == "manage.py"
 
 
-def test_it_locks_the_last_superuser_down_and_says_so(carol: User) -> None:
+def test_the_command_locks_the_last_superuser_down_with_a_warning(carol: User) -> None:
     assert "No superuser can sign in now." in run("carol")
 
     carol.refresh_from_db()
@@ -366,7 +372,7 @@ def test_the_command_signs_everybody_out(alice: User, wiki: Application) -> None
     ],
     ids=" ".join,
 )
-def test_a_wrong_call_changes_nothing(alice: User, wiki: Application, arguments: tuple[str, ...]) -> None:
+def test_wrong_arguments_change_nothing(alice: User, wiki: Application, arguments: tuple[str, ...]) -> None:
     with pytest.raises(CommandError):
         run(*arguments)
 

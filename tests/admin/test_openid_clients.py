@@ -1,4 +1,4 @@
-"""OpenID Connect clients in the admin: made with their application, and their secrets shown once."""
+"""OpenID Connect clients in the administration: created with their application, secrets shown once."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def create(browser: Browser, client: Client) -> str:
     return found[1].decode() if found else ""
 
 
-def test_a_client_is_made_in_its_applications_form(made: Client, wiki: Application) -> None:
+def test_a_client_is_created_in_its_applications_form(made: Client, wiki: Application) -> None:
     assert (made.application, made.redirect_uris, made.scopes) == (wiki, CALLBACK, "openid email")
     assert re.fullmatch("[0-9a-f]{20}", made.client_id)
 
@@ -66,7 +66,7 @@ def test_a_client_is_made_in_its_applications_form(made: Client, wiki: Applicati
         (clients(CALLBACK, backchannel_logout_uri="http://a.example/"), "must begin with https"),
     ],
 )
-def test_case_63_what_cannot_be_is_refused(
+def test_invalid_clients_are_refused(
     carols: Browser, wiki: Application, fields: dict[str, Any], words: str
 ) -> None:
     response = save(carols, change(wiki), **fields)
@@ -75,14 +75,16 @@ def test_case_63_what_cannot_be_is_refused(
     assert not Client.objects.exists()
 
 
-def test_http_inside_the_network_is_for_who_says_so(carols: Browser, wiki: Application) -> None:
+def test_a_logout_uri_over_http_needs_the_check_box_for_private_addresses(
+    carols: Browser, wiki: Application
+) -> None:
     uri = "http://wiki.internal/logout"
     save(carols, change(wiki), **clients(CALLBACK, backchannel_logout_uri=uri, allow_private="on"))
 
     assert Client.objects.get().backchannel_logout_uri == uri
 
 
-def test_a_secret_is_shown_once_and_kept_as_a_digest(carols: Browser, made: Client) -> None:
+def test_a_secret_is_shown_once_and_stored_as_a_digest(carols: Browser, made: Client) -> None:
     secret = create(carols, made)
 
     assert ClientSecret.objects.filter(client=made, digest=digest(secret)).exists()
@@ -91,11 +93,11 @@ def test_a_secret_is_shown_once_and_kept_as_a_digest(carols: Browser, made: Clie
     assert AuditEvent.objects.filter(kind="openid_secret_made", actor="carol").count() == 1
 
 
-def test_no_cache_keeps_it(carols: Browser, made: Client) -> None:
+def test_the_page_with_the_secret_is_not_cached(carols: Browser, made: Client) -> None:
     assert "no-store" in carols.post(secrets_page(made))["Cache-Control"]
 
 
-def test_there_are_two_at_most_and_one_can_be_deleted(carols: Browser, made: Client) -> None:
+def test_a_client_has_at_most_two_secrets_and_one_can_be_deleted(carols: Browser, made: Client) -> None:
     first, second, third = (create(carols, made) for _ in range(3))
     carols.post(secrets_page(made), {"delete": ClientSecret.objects.first().pk})  # type: ignore[union-attr]
 
@@ -105,14 +107,16 @@ def test_there_are_two_at_most_and_one_can_be_deleted(carols: Browser, made: Cli
 
 
 @pytest.mark.parametrize("key", ["0", "x", "9" * 30, "-1", ""])
-def test_a_secret_that_is_none_is_not_deleted(carols: Browser, made: Client, key: str) -> None:
+def test_deleting_an_unknown_secret_changes_nothing(carols: Browser, made: Client, key: str) -> None:
     create(carols, made)
     carols.post(secrets_page(made), {"delete": key})
 
     assert ClientSecret.objects.count() == 1
 
 
-def test_another_clients_secret_is_out_of_reach(carols: Browser, made: Client, wiki: Application) -> None:
+def test_the_secret_of_another_client_cannot_be_deleted(
+    carols: Browser, made: Client, wiki: Application
+) -> None:
     other = Client.objects.create(application=wiki, redirect_uris=CALLBACK)
     create(carols, other)
     carols.post(secrets_page(made), {"delete": ClientSecret.objects.get().pk})
@@ -120,14 +124,16 @@ def test_another_clients_secret_is_out_of_reach(carols: Browser, made: Client, w
     assert ClientSecret.objects.count() == 1
 
 
-def test_a_public_client_has_none(carols: Browser, made: Client) -> None:
+def test_a_public_client_has_no_secret(carols: Browser, made: Client) -> None:
     Client.objects.update(kind="public")
 
     assert carols.post(secrets_page(made)).status_code == 302
     assert not ClientSecret.objects.exists()
 
 
-def test_who_may_not_change_clients_makes_no_secret(made: Client, alice: User, browser_of: Any) -> None:
+def test_creating_a_secret_needs_the_permission_to_change_clients(
+    made: Client, alice: User, browser_of: Any
+) -> None:
     User.objects.filter(pk=alice.pk).update(is_staff=True)
     alice.refresh_from_db()
 
@@ -142,7 +148,7 @@ def test_the_list_names_clients_with_their_applications(carols: Browser, made: C
     assert made.client_id in body and "Wiki" in body
 
 
-def test_a_change_of_a_client_is_an_event(carols: Browser, made: Client, wiki: Application) -> None:
+def test_a_change_of_a_client_leaves_an_event(carols: Browser, made: Client, wiki: Application) -> None:
     save(carols, change(wiki), **{"clients-0-redirect_uris": f"{CALLBACK}2"})
 
     event = AuditEvent.objects.filter(kind="changed").latest("pk")

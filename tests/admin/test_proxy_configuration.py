@@ -1,4 +1,4 @@
-"""The page with a proxy's configuration: who may see it, what it shows and sends, and what it refuses."""
+"""The page with the proxy configuration: who may open it, which files it shows, and what it refuses."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ def page_of(application: Application) -> str:
     return f"/admin/authgate/application/{application.pk}/proxy/"
 
 
-def test_it_is_for_those_who_may_view_the_application(wiki: Application, pats: tuple[User, Client]) -> None:
+def test_the_page_needs_the_permission_to_view_the_application(
+    wiki: Application, pats: tuple[User, Client]
+) -> None:
     pat, client = pats
     refused = [client.get(page_of(wiki), sent).status_code for sent in ({}, SENT, SENT | {"file": "all"})]
     pat.user_permissions.add(Permission.objects.get(codename="view_application"))
@@ -52,13 +54,13 @@ def test_it_is_for_those_who_may_view_the_application(wiki: Application, pats: t
     assert link in client.get(f"/admin/authgate/application/{wiki.pk}/change/").content.decode()
 
 
-def test_an_application_that_is_not_there_is_not_found(carols: Client, wiki: Application) -> None:
+def test_an_unknown_application_is_not_found(carols: Client, wiki: Application) -> None:
     for number in (wiki.pk + 1, 10**18, 10**30):
         assert carols.get(f"/admin/authgate/application/{number}/proxy/").status_code == 404
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_shows_the_files(carols: Client, wiki: Application, kind: str) -> None:
+def test_the_page_shows_the_files(carols: Client, wiki: Application, kind: str) -> None:
     backend, portal_at = KINDS[kind].examples
     sent = {"proxy": kind, "backend": backend, "portal_at": portal_at, "api": "/api/"}
     shown = html.unescape(carols.get(page_of(wiki), sent).content.decode())
@@ -69,7 +71,7 @@ def test_it_shows_the_files(carols: Client, wiki: Application, kind: str) -> Non
     assert "https://*.wiki.example.com" in shown
 
 
-def test_a_file_and_all_files_are_downloads(carols: Client, wiki: Application) -> None:
+def test_one_file_or_all_files_can_be_downloaded(carols: Client, wiki: Application) -> None:
     one = carols.get(page_of(wiki), SENT | {"file": "ikd/ask.conf"})
     archive = carols.get(page_of(wiki), SENT | {"file": "all"})
     none = carols.get(page_of(wiki), SENT | {"file": "../ask.conf"})
@@ -93,7 +95,7 @@ def test_a_file_and_all_files_are_downloads(carols: Client, wiki: Application) -
         ("proxy", "apache"),
     ],
 )
-def test_odd_values_are_refused_and_kept_in_the_form(
+def test_odd_values_are_refused_and_stay_in_the_form(
     carols: Client, wiki: Application, name: str, value: str
 ) -> None:
     for file in ({}, {"file": "all"}):
@@ -111,7 +113,9 @@ def test_an_application_without_a_fitting_origin_says_so(carols: Client, wiki: A
     assert "<textarea" not in shown
 
 
-def test_it_warns_of_the_header_that_the_files_lack(carols: Client, wiki: Application) -> None:
+def test_the_page_warns_about_a_header_that_the_files_do_not_remove(
+    carols: Client, wiki: Application
+) -> None:
     before = carols.get(page_of(wiki), SENT).content.decode()
     Application.objects.update(username_header=True)
 

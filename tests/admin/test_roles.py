@@ -1,4 +1,4 @@
-"""Roles: named sets of permissions that superusers tick, and what each of them opens."""
+"""Roles: named sets of permissions that superusers select, and the pages that each role opens."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_every_permission_of_a_role_exists(key: str) -> None:
     assert permissions_of([key]).count() == len(names_in(key))
 
 
-# ---- giving them ----
+# ---- assigning roles ----
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -67,7 +67,7 @@ def test_a_superuser_ticks_roles_of_a_group(carols: Client, guests: Group) -> No
 
 
 @pytest.mark.parametrize("kind", ["user", "group"])
-def test_unticking_a_role_takes_what_no_other_role_needs(
+def test_unticking_a_role_removes_permissions_that_no_other_role_needs(
     carols: Client, alice: User, guests: Group, kind: str
 ) -> None:
     holder = alice if kind == "user" else guests
@@ -79,7 +79,7 @@ def test_unticking_a_role_takes_what_no_other_role_needs(
     assert "accounts.view_user" in names_of(holder)
 
 
-def test_a_single_permission_stays_beside_the_roles(carols: Client, alice: User) -> None:
+def test_a_single_permission_is_kept_beside_the_roles(carols: Client, alice: User) -> None:
     brand = Permission.objects.get(codename="change_brand")
     save(carols, change(alice), user_permissions=[brand.pk], roles=["audit"])
 
@@ -88,7 +88,7 @@ def test_a_single_permission_stays_beside_the_roles(carols: Client, alice: User)
     assert names_of(alice) == {"accounts.change_brand"}
 
 
-def test_a_role_that_is_held_in_part_is_neither_ticked_nor_lost(carols: Client, alice: User) -> None:
+def test_a_partly_held_role_is_not_ticked_and_its_permissions_are_kept(carols: Client, alice: User) -> None:
     alice.user_permissions.set(Permission.objects.filter(codename="view_auditevent"))
     assert form_on(carols, change(alice)).get("roles") == []
 
@@ -97,7 +97,7 @@ def test_a_role_that_is_held_in_part_is_neither_ticked_nor_lost(carols: Client, 
     assert names_of(alice) == {"authgate.view_auditevent"}
 
 
-def test_a_permission_taken_from_the_raw_list_unticks_its_role(carols: Client, alice: User) -> None:
+def test_removing_a_permission_from_the_raw_list_unticks_its_role(carols: Client, alice: User) -> None:
     save(carols, change(alice), roles=["audit"])
     kept = Permission.objects.get(codename="view_auditevent")
 
@@ -107,20 +107,20 @@ def test_a_permission_taken_from_the_raw_list_unticks_its_role(carols: Client, a
     assert form_on(carols, change(alice))["roles"] == []
 
 
-def test_a_new_group_is_made_with_a_role(carols: Client) -> None:
+def test_a_new_group_is_created_with_a_role(carols: Client) -> None:
     carols.post("/admin/accounts/group/add/", {"name": "auditors", "roles": ["audit"]})
 
     assert names_of(Group.objects.get(name="auditors")) == names_in("audit")
 
 
-def test_there_is_no_other_role(carols: Client, alice: User) -> None:
+def test_an_unknown_role_is_refused(carols: Client, alice: User) -> None:
     response = save(carols, change(alice), roles=["superuser"])
 
     assert errors_in(response)
     assert names_of(alice) == set()
 
 
-def test_the_raw_list_is_folded_away(carols: Client, alice: User, guests: Group) -> None:
+def test_the_raw_list_of_permissions_is_collapsed(carols: Client, alice: User, guests: Group) -> None:
     for holder in (alice, guests):
         page = carols.get(change(holder)).content.decode()
         folded = page[page.index("<details>") :]
@@ -131,7 +131,7 @@ def test_the_raw_list_is_folded_away(carols: Client, alice: User, guests: Group)
 # ---- staff ----
 
 
-def test_staff_see_roles_in_words_and_no_list(sams: Client, alice: User, guests: Group) -> None:
+def test_staff_see_roles_as_text_and_no_list_of_permissions(sams: Client, alice: User, guests: Group) -> None:
     for holder in (alice, guests):
         page = sams.get(change(holder)).content.decode()
         assert 'name="roles"' not in page
@@ -139,14 +139,14 @@ def test_staff_see_roles_in_words_and_no_list(sams: Client, alice: User, guests:
         assert "<details>" not in page
 
 
-def test_staff_read_the_roles_of_whoever_has_some(sams: Client, alice: User) -> None:
+def test_staff_can_read_the_roles_of_a_user(sams: Client, alice: User) -> None:
     alice.user_permissions.set(permissions_of(["audit", "people"]))
 
     assert "People, Audit" in sams.get(change(alice)).content.decode()
 
 
-def crafted() -> dict[str, Any]:
-    """Return fields that no form of staff has."""
+def forbidden_fields() -> dict[str, Any]:
+    """Return fields that the forms of staff do not have."""
     keys = permission_keys()
     return {
         "roles": KEYS,
@@ -158,18 +158,18 @@ def crafted() -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("page", ["user", "new user", "group", "new group"])
-def test_staff_give_no_role_not_even_one_they_hold(
+def test_staff_cannot_assign_any_role_not_even_their_own(
     sams: Client, alice: User, guests: Group, page: str
 ) -> None:
     new = {"usable_password": "true", "password1": "a new secret 123", "password2": "a new secret 123"}
     if page == "user":
-        assert save(sams, change(alice), **crafted()).status_code == 302
+        assert save(sams, change(alice), **forbidden_fields()).status_code == 302
     elif page == "group":
-        assert save(sams, change(guests), **crafted()).status_code == 302
+        assert save(sams, change(guests), **forbidden_fields()).status_code == 302
     elif page == "new user":
-        sams.post("/admin/accounts/user/add/", {"username": "mallory", **new, **crafted()})
+        sams.post("/admin/accounts/user/add/", {"username": "mallory", **new, **forbidden_fields()})
     else:
-        sams.post("/admin/accounts/group/add/", {"name": "new", **crafted()})
+        sams.post("/admin/accounts/group/add/", {"name": "new", **forbidden_fields()})
 
     assert not User.objects.filter(user_permissions__isnull=False).exclude(username="sam").exists()
     assert not Group.objects.filter(permissions__isnull=False).exists()
@@ -177,13 +177,13 @@ def test_staff_give_no_role_not_even_one_they_hold(
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_staff_touch_nobody_with_a_role(sams: Client, alice: User, key: str) -> None:
+def test_staff_cannot_change_a_user_with_a_role(sams: Client, alice: User, key: str) -> None:
     alice.user_permissions.set(permissions_of([key]))
 
     assert sams.post(change(alice), {"username": "mallory"}).status_code == 403
 
 
-# ---- what they open ----
+# ---- what a role opens ----
 
 PAGES = {
     "accounts/user/": {"people", "applications"},
@@ -208,7 +208,7 @@ PAGES = {
 @pytest.fixture
 def staff_with(browser_of: Callable[[User], Client]) -> Callable[[str], Client]:
     def browser(key: str) -> Client:
-        """Return a browser of staff who hold the role by a group."""
+        """Return a browser of a staff user who has the role by a group."""
         group = GroupFactory(name=f"holders of {key}")
         group.permissions.set(permissions_of([key]))
         return browser_of(UserFactory(username=f"staff-{key}", is_staff=True, groups=[group.name]))
@@ -227,7 +227,9 @@ def test_a_role_opens_its_pages_and_no_others(
     assert found == {page: 200 if key in keys else 403 for page, keys in PAGES.items()}
 
 
-def test_people_adds_and_changes_users(staff_with: Callable[[str], Client], alice: User, carol: User) -> None:
+def test_the_role_people_adds_and_changes_users(
+    staff_with: Callable[[str], Client], alice: User, carol: User
+) -> None:
     browser = staff_with("people")
     new = {"usable_password": "true", "password1": "a new secret 123", "password2": "a new secret 123"}
 
@@ -240,7 +242,7 @@ def test_people_adds_and_changes_users(staff_with: Callable[[str], Client], alic
     assert browser.post(change(carol), {"username": "mallory"}).status_code == 403
 
 
-def test_applications_changes_an_application_with_its_origins(
+def test_the_role_applications_changes_an_application_with_its_origins(
     staff_with: Callable[[str], Client], db: None
 ) -> None:
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.org"])
@@ -258,7 +260,7 @@ def test_applications_changes_an_application_with_its_origins(
     assert [origin.value for origin in wiki.origins.all()] == ["https://wiki2.example.org"]
 
 
-def test_sessions_ends_a_sign_in(
+def test_the_role_sessions_ends_a_sign_in(
     staff_with: Callable[[str], Client], alice: User, browser_of: Callable[[User], Client]
 ) -> None:
     browser_of(alice)

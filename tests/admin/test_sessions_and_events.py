@@ -55,7 +55,7 @@ def test_ending_a_sign_in_signs_the_browser_out_and_is_recorded(
     assert (event.actor, event.subject) == ("sam", "alice")
 
 
-def test_an_ended_sign_in_keeps_the_moment_of_its_end(carols: Client, alice: User) -> None:
+def test_an_ended_sign_in_keeps_its_end_time(carols: Client, alice: User) -> None:
     found = sign_in(alice)
     SignIn.objects.filter(pk=found.pk).update(ended_at="2020-01-01T00:00Z")
 
@@ -66,7 +66,7 @@ def test_an_ended_sign_in_keeps_the_moment_of_its_end(carols: Client, alice: Use
     assert not AuditEvent.objects.filter(kind="session_ended").exists()
 
 
-def test_the_page_of_a_sign_in_offers_to_end_it_while_it_lasts(carols: Client, alice: User) -> None:
+def test_the_page_of_a_live_sign_in_has_a_button_to_end_it(carols: Client, alice: User) -> None:
     found = sign_in(alice)
     page = f"{SIGN_INS}{found.pk}/change/"
 
@@ -90,7 +90,7 @@ def test_a_sign_in_is_shown_as_live(carols: Client, alice: User) -> None:
 
 
 @pytest.mark.parametrize("change", OVER.values(), ids=OVER)
-def test_a_sign_in_that_is_over_is_not_shown_as_live(
+def test_an_ended_or_expired_sign_in_is_not_shown_as_live(
     carols: Client, alice: User, change: dict[str, Any]
 ) -> None:
     found = sign_in(alice)
@@ -121,7 +121,7 @@ def test_ending_a_gate_session_leaves_the_others_and_is_recorded(carols: Client,
 
 
 @pytest.mark.parametrize("url", [SIGN_INS, GATES])
-def test_ending_needs_its_permission(
+def test_ending_a_session_needs_its_permission(
     alice: User, bob: User, browser_of: Callable[[User], Client], url: str
 ) -> None:
     User.objects.filter(pk=alice.pk).update(is_staff=True)
@@ -167,7 +167,7 @@ def test_no_digest_is_shown_anywhere(carols: Client, alice: User) -> None:
         f"{SIGN_INS}?user__password__startswith=m",
     ],
 )
-def test_lists_answer_no_questions_about_secrets(carols: Client, url: str) -> None:
+def test_lists_cannot_be_filtered_by_secrets(carols: Client, url: str) -> None:
     assert carols.get(url).status_code == 400
 
 
@@ -258,7 +258,7 @@ def test_audit_events_are_found(carols: Client, term: str) -> None:
     assert [event.subject for event in found] == ["alice"]
 
 
-def test_what_an_attacker_put_into_an_event_is_shown_as_text(carols: Client) -> None:
+def test_hostile_values_in_an_event_are_escaped(carols: Client) -> None:
     event = audit.record("refused", subject="<script>alert(1)</script>", details={"path": "<img src=x>"})
 
     list_page = carols.get("/admin/authgate/auditevent/").content
@@ -278,7 +278,7 @@ QUERIES = {
 
 @pytest.mark.usefixtures("known_brand")
 @pytest.mark.parametrize(("url", "queries"), QUERIES.items(), ids=[url.split("/")[-2] for url in QUERIES])
-def test_lists_ask_the_database_the_same_for_many(
+def test_lists_need_the_same_queries_for_many_rows(
     carols: Client, url: str, queries: int, django_assert_num_queries: Any
 ) -> None:
     now = timezone.now()

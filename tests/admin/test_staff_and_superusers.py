@@ -1,4 +1,4 @@
-"""Staff with every permission there is gain no power over staff, superusers or powerful groups."""
+"""Staff with every permission gain no power over staff, superusers or groups with permissions."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from tests.factories import PASSWORD, ApplicationFactory, GroupFactory, UserFact
 
 @pytest.fixture
 def operators(db: None) -> Group:
-    """A group that carries permissions."""
+    """A group with permissions."""
     group: Group = GroupFactory(name="operators")
     group.permissions.add(Permission.objects.first())
     return group
 
 
 @pytest.fixture
-def with_power(carol: User, sam: User, operators: Group) -> dict[str, User]:
+def privileged(carol: User, sam: User, operators: Group) -> dict[str, User]:
     by_group: User = UserFactory(username="gus")
     by_group.groups.add(operators)
     own: User = UserFactory(username="pat")
@@ -44,10 +44,10 @@ def change(user: User) -> str:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_staff_may_look_at_but_not_change_who_has_power(
-    sams: Client, with_power: dict[str, User], kind: str
+def test_staff_may_view_but_not_change_privileged_users(
+    sams: Client, privileged: dict[str, User], kind: str
 ) -> None:
-    user = with_power[kind]
+    user = privileged[kind]
 
     looked = sams.get(change(user))
     sent = sams.post(change(user), {"username": "mallory", "email": "m@example.com", "is_active": ""})
@@ -58,10 +58,10 @@ def test_staff_may_look_at_but_not_change_who_has_power(
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_staff_may_not_change_addresses_of_who_has_power(
-    sams: Client, with_power: dict[str, User], kind: str
+def test_staff_may_not_change_addresses_of_privileged_users(
+    sams: Client, privileged: dict[str, User], kind: str
 ) -> None:
-    user = with_power[kind]
+    user = privileged[kind]
     inline = {
         "emailaddress_set-TOTAL_FORMS": 1,
         "emailaddress_set-INITIAL_FORMS": 0,
@@ -77,10 +77,10 @@ def test_staff_may_not_change_addresses_of_who_has_power(
 
 
 @pytest.mark.parametrize("kind", ["a superuser", "by a group", "by permission"])
-def test_staff_may_not_set_the_password_of_who_has_power(
-    sams: Client, with_power: dict[str, User], kind: str
+def test_staff_may_not_set_the_password_of_privileged_users(
+    sams: Client, privileged: dict[str, User], kind: str
 ) -> None:
-    user = with_power[kind]
+    user = privileged[kind]
     url = f"/admin/accounts/user/{user.pk}/password/"
 
     opened = sams.get(url)
@@ -94,7 +94,7 @@ def test_staff_may_not_set_the_password_of_who_has_power(
 
 
 @pytest.mark.parametrize("name", ["{}", " {}", "{} ", "0{}", "+{}"])
-def test_ones_own_number_in_another_spelling_sets_no_password_either(
+def test_staff_cannot_set_their_own_password_by_another_spelling_of_their_number(
     sams: Client, sam: User, name: str
 ) -> None:
     url = f"/admin/accounts/user/{name.format(sam.pk)}/password/"
@@ -108,7 +108,7 @@ def test_ones_own_number_in_another_spelling_sets_no_password_either(
 
 
 @pytest.mark.parametrize("is_strict", [True, False])
-def test_staff_neither_ask_for_a_second_factor_nor_forgo_one(sams: Client, is_strict: bool) -> None:
+def test_staff_cannot_change_whether_a_group_requires_a_second_factor(sams: Client, is_strict: bool) -> None:
     guests = GroupFactory(name="guests")
     if is_strict:
         StrictGroup.objects.create(group=guests)
@@ -125,7 +125,7 @@ def test_staff_neither_ask_for_a_second_factor_nor_forgo_one(sams: Client, is_st
     assert StrictGroup.objects.exists() is is_strict
 
 
-def test_staff_hand_no_tokens_of_providers_out(sams: Client, carols: Client) -> None:
+def test_staff_cannot_give_tokens_of_providers_to_an_application(sams: Client, carols: Client) -> None:
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.org"])
     url = f"/admin/authgate/application/{wiki.pk}/change/"
 
@@ -140,7 +140,9 @@ def test_staff_hand_no_tokens_of_providers_out(sams: Client, carols: Client) -> 
 
 
 @pytest.mark.parametrize("wish", ["access_token", "id_token"])
-def test_nor_move_an_application_that_gets_them(sams: Client, carols: Client, wish: str) -> None:
+def test_staff_cannot_move_an_application_that_gets_tokens_of_providers(
+    sams: Client, carols: Client, wish: str
+) -> None:
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.org"])
     url = f"/admin/authgate/application/{wiki.pk}/change/"
     before = form_on(sams, url)
@@ -157,8 +159,8 @@ def test_nor_move_an_application_that_gets_them(sams: Client, carols: Client, wi
 
 
 @pytest.mark.parametrize("kind", ["a superuser", "by a group", "by permission"])
-def test_staff_may_not_delete_who_has_power(sams: Client, with_power: dict[str, User], kind: str) -> None:
-    user = with_power[kind]
+def test_staff_may_not_delete_privileged_users(sams: Client, privileged: dict[str, User], kind: str) -> None:
+    user = privileged[kind]
 
     response = sams.post(f"/admin/accounts/user/{user.pk}/delete/", {"post": "yes"})
 
@@ -168,15 +170,15 @@ def test_staff_may_not_delete_who_has_power(sams: Client, with_power: dict[str, 
 
 @pytest.mark.parametrize("action", ["disable", "enable", "end_sign_ins", "delete_selected"])
 @pytest.mark.parametrize("kind", ["a superuser", "by a group", "by permission"])
-def test_no_action_of_staff_reaches_who_has_power(
+def test_no_action_of_staff_affects_privileged_users(
     sams: Client,
     browser_of: Callable[[User], Client],
-    with_power: dict[str, User],
+    privileged: dict[str, User],
     alice: User,
     kind: str,
     action: str,
 ) -> None:
-    user = with_power[kind]
+    user = privileged[kind]
     browser_of(user)
     browser_of(alice)
 
@@ -247,7 +249,7 @@ def test_saving_an_existing_user_as_a_new_one_gives_no_power(sams: Client, alice
     assert not User.objects.filter(username="mallory", is_staff=True).exists()
 
 
-def test_staff_may_not_put_anybody_into_a_group_that_carries_permissions(
+def test_staff_may_not_add_anybody_to_a_group_with_permissions(
     sams: Client, alice: User, operators: Group
 ) -> None:
     response = save(sams, change(alice), groups=[operators.pk])
@@ -256,7 +258,7 @@ def test_staff_may_not_put_anybody_into_a_group_that_carries_permissions(
     assert not alice.groups.filter(pk=operators.pk).exists()
 
 
-def test_staff_may_put_ordinary_users_into_ordinary_groups(sams: Client, alice: User) -> None:
+def test_staff_may_add_ordinary_users_to_ordinary_groups(sams: Client, alice: User) -> None:
     guests = GroupFactory(name="guests")
 
     save(sams, change(alice), groups=[guests.pk])
@@ -264,9 +266,7 @@ def test_staff_may_put_ordinary_users_into_ordinary_groups(sams: Client, alice: 
     assert list(alice.groups.all()) == [guests]
 
 
-def test_staff_may_not_change_a_group_that_carries_permissions(
-    sams: Client, alice: User, operators: Group
-) -> None:
+def test_staff_may_not_change_a_group_with_permissions(sams: Client, alice: User, operators: Group) -> None:
     url = f"/admin/accounts/group/{operators.pk}/change/"
 
     changed = sams.post(url, {"name": "x", "permissions": [], "add_members": [alice.pk]})
@@ -288,10 +288,10 @@ def test_staff_may_not_give_permissions_to_a_group_they_are_in(sams: Client, sam
 
 @pytest.mark.parametrize("field", ["add_members", "remove_members"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_staff_may_not_change_the_groups_of_who_has_power(
-    sams: Client, with_power: dict[str, User], kind: str, field: str
+def test_staff_may_not_change_the_groups_of_privileged_users(
+    sams: Client, privileged: dict[str, User], kind: str, field: str
 ) -> None:
-    user = with_power[kind]
+    user = privileged[kind]
     guests = GroupFactory(name="guests")
     if field == "remove_members":
         user.groups.add(guests)
@@ -304,9 +304,7 @@ def test_staff_may_not_change_the_groups_of_who_has_power(
 
 
 @pytest.mark.parametrize("by", ["page", "action"])
-def test_staff_may_not_delete_a_group_that_somebody_with_power_is_in(
-    sams: Client, carol: User, by: str
-) -> None:
+def test_staff_may_not_delete_a_group_of_a_privileged_user(sams: Client, carol: User, by: str) -> None:
     guests = GroupFactory(name="guests")
     carol.groups.add(guests)
 
@@ -321,7 +319,7 @@ def test_staff_may_not_delete_a_group_that_somebody_with_power_is_in(
 
 @pytest.mark.parametrize("verified", [True, False])
 @pytest.mark.parametrize("email", ["Carol@Example.com", "Carol@Example.org"], ids=["primary", "another"])
-def test_nobody_can_be_given_the_address_of_somebody_else(
+def test_no_user_can_be_given_the_address_of_another_user(
     sams: Client, alice: User, carol: User, email: str, verified: bool
 ) -> None:
     EmailAddress.objects.create(user=carol, email="carol@example.org")
@@ -341,7 +339,7 @@ def test_nobody_can_be_given_the_address_of_somebody_else(
 
 
 @pytest.mark.parametrize("email", ["Carol@Example.com", "Carol@Example.org"], ids=["primary", "another"])
-def test_nobody_can_be_named_as_somebody_elses_address(
+def test_no_username_can_be_the_address_of_another_user(
     sams: Client, alice: User, carol: User, email: str
 ) -> None:
     EmailAddress.objects.create(user=carol, email="carol@example.org")
@@ -353,7 +351,7 @@ def test_nobody_can_be_named_as_somebody_elses_address(
     assert not User.objects.filter(username__iexact=email).exists()
 
 
-def test_an_inline_cannot_reach_a_row_of_somebody_else(sams: Client, alice: User, carol: User) -> None:
+def test_an_inline_form_cannot_change_a_row_of_another_user(sams: Client, alice: User, carol: User) -> None:
     hers = carol.emailaddress_set.get()
 
     save(
@@ -366,7 +364,7 @@ def test_an_inline_cannot_reach_a_row_of_somebody_else(sams: Client, alice: User
     assert (hers.email, hers.user) == ("carol@example.com", carol)
 
 
-def test_the_history_of_a_superuser_tells_no_values(sams: Client, carols: Client) -> None:
+def test_staff_see_no_values_in_the_history_of_a_superuser(sams: Client, carols: Client) -> None:
     cleo = UserFactory(username="cleo", is_superuser=True)
     save(carols, change(cleo), display_name="A new name")
 
@@ -376,7 +374,7 @@ def test_the_history_of_a_superuser_tells_no_values(sams: Client, carols: Client
     assert b"A new name" not in response.content
 
 
-def test_superusers_make_staff_and_superusers(carols: Client, alice: User) -> None:
+def test_superusers_can_create_staff_and_superusers(carols: Client, alice: User) -> None:
     response = save(
         carols, change(alice), is_staff="on", is_superuser="on", user_permissions=permission_keys()
     )
@@ -405,7 +403,7 @@ LOSING: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("changes", LOSING.values(), ids=LOSING)
-def test_the_last_superuser_stays_one(carols: Client, carol: User, changes: dict[str, Any]) -> None:
+def test_the_last_superuser_cannot_be_demoted(carols: Client, carol: User, changes: dict[str, Any]) -> None:
     response = save(carols, change(carol), **changes)
 
     carol.refresh_from_db()
@@ -414,7 +412,7 @@ def test_the_last_superuser_stays_one(carols: Client, carol: User, changes: dict
 
 
 @pytest.mark.parametrize("changes", list(LOSING.values())[1:], ids=list(LOSING)[1:])
-def test_one_of_two_superusers_may_step_down(carols: Client, carol: User, changes: dict[str, Any]) -> None:
+def test_one_of_two_superusers_can_be_demoted(carols: Client, carol: User, changes: dict[str, Any]) -> None:
     UserFactory(username="cleo", is_staff=True, is_superuser=True)
 
     response = save(carols, change(carol), **changes)
@@ -422,7 +420,7 @@ def test_one_of_two_superusers_may_step_down(carols: Client, carol: User, change
     assert response.status_code == 302
 
 
-def test_nobody_disables_oneself(carols: Client, carol: User) -> None:
+def test_nobody_can_disable_themselves(carols: Client, carol: User) -> None:
     UserFactory(username="cleo", is_staff=True, is_superuser=True)
 
     response = save(carols, change(carol), is_active=None)
@@ -439,7 +437,9 @@ def test_a_disabled_superuser_does_not_count_as_another_one(carols: Client, caro
 
 
 @pytest.mark.parametrize("action", ["disable", "delete_selected"])
-def test_no_action_disables_or_deletes_oneself(carols: Client, carol: User, action: str) -> None:
+def test_no_action_disables_or_deletes_the_administrator_who_runs_it(
+    carols: Client, carol: User, action: str
+) -> None:
     UserFactory(username="cleo", is_staff=True, is_superuser=True)
 
     chosen = {"_selected_action": carol.pk, "action": action, "confirmed": "yes", "post": "yes"}
@@ -450,7 +450,7 @@ def test_no_action_disables_or_deletes_oneself(carols: Client, carol: User, acti
     assert carol.is_active
 
 
-def test_deleting_oneself_is_refused_with_words(carols: Client, carol: User) -> None:
+def test_nobody_can_delete_themselves(carols: Client, carol: User) -> None:
     UserFactory(username="cleo", is_staff=True, is_superuser=True)
 
     response = carols.post(f"/admin/accounts/user/{carol.pk}/delete/", {"post": "yes"})
@@ -460,7 +460,7 @@ def test_deleting_oneself_is_refused_with_words(carols: Client, carol: User) -> 
     assert User.objects.filter(pk=carol.pk).exists()
 
 
-def test_all_superusers_who_can_enter_cannot_be_disabled_together(carols: Client, carol: User) -> None:
+def test_a_superuser_disables_another_and_stays_active(carols: Client, carol: User) -> None:
     cleo = UserFactory(username="cleo", is_staff=True, is_superuser=True)
     User.objects.filter(pk=carol.pk).update(is_staff=True)
 
@@ -472,8 +472,8 @@ def test_all_superusers_who_can_enter_cannot_be_disabled_together(carols: Client
     assert form_on(carols, change(carol))["is_active"]
 
 
-def test_merely_looking_locks_nobody_out_of_the_database(carols: Client, alice: User) -> None:
-    """The page that asks before a deletion is no mere look: it tries the deletion, to show its effect."""
+def test_pages_that_are_only_read_take_no_database_lock(carols: Client, alice: User) -> None:
+    """The page that asks before a deletion is not among them: it tries the deletion to show its effect."""
     pages = ["", f"{alice.pk}/change/", f"{alice.pk}/password/"]
 
     with CaptureQueriesContext(connection) as queries:

@@ -1,4 +1,4 @@
-"""The page that imports users: who may, what it shows, and what it creates."""
+"""The page that imports users: who may use it, what it shows, and what it creates."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_a_confirmation_is_checked_again(carols: Client) -> None:
     ],
     ids=["nothing", "rights", "passwords", "many", "markup"],
 )
-def test_what_is_refused_is_said(carols: Client, text: str, words: str) -> None:
+def test_problems_of_a_file_are_shown(carols: Client, text: str, words: str) -> None:
     before = User.objects.count()
 
     shown = page(carols, text, confirmed="yes")
@@ -96,7 +96,7 @@ def test_a_file_that_cannot_be_read_is_refused(carols: Client, content: bytes) -
         (("view_user",), 403),
     ],
 )
-def test_only_who_may_add_and_change_users_may_import(
+def test_an_import_needs_the_permissions_to_add_and_change_users(
     browser_of: Callable[[User], Client], permissions: tuple[str, ...], status: int
 ) -> None:
     browser = browser_of(with_permissions(*permissions))
@@ -108,7 +108,7 @@ def test_only_who_may_add_and_change_users_may_import(
     assert User.objects.filter(username="erin").exists() is (status == 200)
 
 
-def test_staff_add_nobody_to_a_group_with_permissions(sams: Client) -> None:
+def test_staff_cannot_add_users_to_a_group_with_permissions(sams: Client) -> None:
     group = GroupFactory(name="crew")
     group.permissions.set(Permission.objects.all()[:1])
 
@@ -118,7 +118,7 @@ def test_staff_add_nobody_to_a_group_with_permissions(sams: Client) -> None:
     assert not User.objects.filter(username="erin").exists()
 
 
-def test_who_may_not_add_groups_creates_none(browser_of: Callable[[User], Client]) -> None:
+def test_creating_groups_needs_the_permission_to_add_groups(browser_of: Callable[[User], Client]) -> None:
     browser = browser_of(with_permissions("add_user", "change_user"))
 
     shown = page(browser, GOOD, create_groups="on", confirmed="yes")
@@ -134,11 +134,11 @@ def test_other_methods_are_refused(carols: Client, method: str) -> None:
     assert answer.status_code == 405
 
 
-def test_the_list_of_users_leads_to_it(carols: Client) -> None:
+def test_the_list_of_users_links_to_the_import(carols: Client) -> None:
     assert URL in carols.get("/admin/accounts/user/").content.decode()
 
 
-def test_many_users_cost_few_queries_each(carols: Client, django_assert_max_num_queries: Any) -> None:
+def test_each_imported_user_needs_few_queries(carols: Client, django_assert_max_num_queries: Any) -> None:
     text = "username\n" + "".join(f"user{number:03}\n" for number in range(20, 60))
 
     with django_assert_max_num_queries(40 * 10 + 20):

@@ -27,7 +27,7 @@ def act(client: Client, action: str, *users: User, **more: Any) -> Any:
     return client.post(USERS, {"_selected_action": chosen, "action": action, "confirmed": "yes", **more})
 
 
-def test_a_user_is_added_with_an_address_still_to_be_verified(carols: Client) -> None:
+def test_a_user_is_added_with_an_unverified_address(carols: Client) -> None:
     carols.post(f"{USERS}add/", {"username": "erin", "email": "Erin@Example.com", **PASSWORDS})
 
     address = EmailAddress.objects.get(user__username="erin")
@@ -62,7 +62,7 @@ def test_an_address_taken_in_other_letter_case_is_refused_with_words(carols: Cli
 
 
 def addresses(user: User, *rows: tuple[str, str, str]) -> dict[str, Any]:
-    """Return an inline's fields: rows of (email, verified, primary), the existing address first."""
+    """Return the fields of an inline form: rows of (email, verified, primary), the existing address first."""
     fields: dict[str, Any] = {"emailaddress_set-TOTAL_FORMS": len(rows)}
     for number, (email, verified, primary) in enumerate(rows):
         fields |= {
@@ -74,7 +74,7 @@ def addresses(user: User, *rows: tuple[str, str, str]) -> dict[str, Any]:
     return fields
 
 
-def test_making_another_address_the_primary_one_makes_it_the_users_own(carols: Client, alice: User) -> None:
+def test_the_primary_address_becomes_the_users_address(carols: Client, alice: User) -> None:
     rows = addresses(alice, ("alice@example.com", "on", ""), ("alice@example.org", "on", "on"))
 
     response = save(carols, change(alice), **rows)
@@ -85,7 +85,7 @@ def test_making_another_address_the_primary_one_makes_it_the_users_own(carols: C
     assert EmailAddress.objects.get(user=alice, primary=True).email == "alice@example.org"
 
 
-def test_the_primary_address_may_be_a_row_before_the_old_one(carols: Client, alice: User) -> None:
+def test_the_new_primary_address_may_be_listed_before_the_old_one(carols: Client, alice: User) -> None:
     first = alice.emailaddress_set.get()
     EmailAddress.objects.filter(pk=first.pk).update(primary=False)
     EmailAddress.objects.create(user=alice, email="alice@example.org", primary=True, verified=True)
@@ -109,14 +109,14 @@ def test_an_unchanged_primary_address_stays_primary_when_another_is_added(
     assert EmailAddress.objects.get(user=alice, primary=True).email == "alice@example.com"
 
 
-def test_a_user_whose_last_address_is_deleted_has_none(carols: Client, alice: User) -> None:
+def test_a_user_has_no_address_after_the_last_one_is_deleted(carols: Client, alice: User) -> None:
     save(carols, change(alice), **{"emailaddress_set-0-DELETE": "on"})
 
     alice.refresh_from_db()
     assert (alice.email, alice.emailaddress_set.count()) == ("", 0)
 
 
-def test_an_address_known_to_the_user_only_survives_another_change(carols: Client, alice: User) -> None:
+def test_an_address_without_a_row_of_its_own_survives_another_change(carols: Client, alice: User) -> None:
     alice.emailaddress_set.all().delete()
 
     save(carols, change(alice), display_name="Alice B.")
@@ -134,7 +134,7 @@ def test_an_address_known_to_the_user_only_survives_another_change(carols: Clien
     ],
     ids=["two primary", "twice", "none"],
 )
-def test_addresses_that_cannot_be_are_refused_with_words(
+def test_invalid_addresses_are_refused_with_words(
     carols: Client, alice: User, second: tuple[str, str, str], words: str
 ) -> None:
     response = save(carols, change(alice), **addresses(alice, ("alice@example.com", "on", "on"), second))
@@ -162,14 +162,14 @@ def test_a_new_password_ends_the_users_sign_ins_and_not_the_administrators(
     assert carols.get("/admin/").status_code == 200
 
 
-def test_nothing_of_a_password_is_shown(carols: Client, alice: User) -> None:
+def test_no_part_of_a_password_hash_is_shown(carols: Client, alice: User) -> None:
     page = carols.get(change(alice)).content.decode()
 
     assert not any(part in page for part in alice.password.split("$")[1:])
 
 
 @pytest.mark.parametrize("lookup", ["password__startswith=a", "sign_ins__session_digest__startswith=a"])
-def test_lists_answer_no_questions_about_secrets(carols: Client, lookup: str) -> None:
+def test_lists_cannot_be_filtered_by_secrets(carols: Client, lookup: str) -> None:
     assert carols.get(f"{USERS}?{lookup}").status_code in (302, 400)
 
 
@@ -198,13 +198,13 @@ def test_ending_all_sign_ins_of_users_ends_them_and_is_recorded(
     assert (event.actor, event.subject, event.details) == ("carol", "alice", {"sign_ins": 2})
 
 
-def test_all_users_of_a_list_can_be_chosen_beyond_its_page(carols: Client, alice: User, bob: User) -> None:
+def test_all_users_of_a_list_can_be_selected_across_pages(carols: Client, alice: User, bob: User) -> None:
     asked = act(carols, "enable", alice, confirmed="", select_across="1")
 
     assert b'name="select_across" value="1"' in asked.content
 
 
-def test_disabling_ends_sign_ins_and_enabling_brings_none_back(
+def test_disabling_ends_sign_ins_and_enabling_restores_none(
     carols: Client, alice: User, browser_of: Callable[[User], Client]
 ) -> None:
     alices = browser_of(alice)
@@ -234,13 +234,13 @@ def test_actions_need_their_permission(
 
 
 @pytest.mark.parametrize("key", ["x", "", "-1", "1 OR 1=1", "9" * 30, "\0"])
-def test_an_action_on_what_is_no_row_is_refused(carols: Client, key: str) -> None:
+def test_an_action_with_a_malformed_key_is_refused(carols: Client, key: str) -> None:
     response = carols.post(USERS, {"_selected_action": key, "action": "disable", "confirmed": "yes"})
 
     assert response.status_code == 400
 
 
-def test_deleting_users_takes_their_sign_ins_along_and_is_recorded(
+def test_deleting_users_deletes_their_sign_ins_and_is_recorded(
     carols: Client, alice: User, bob: User, browser_of: Callable[[User], Client]
 ) -> None:
     browser_of(alice)
@@ -263,7 +263,7 @@ def test_staff_may_delete_ordinary_users(
     assert not User.objects.filter(pk=alice.pk).exists()
 
 
-def test_only_the_newest_sign_ins_are_shown_at_a_user(
+def test_the_page_of_a_user_shows_only_the_newest_sign_ins(
     carols: Client, alice: User, browser_of: Callable[[User], Client]
 ) -> None:
     browser_of(alice)
@@ -282,7 +282,7 @@ def test_only_the_newest_sign_ins_are_shown_at_a_user(
     )
 
 
-def test_a_change_is_recorded_with_its_values_which_no_log_line_has(
+def test_a_change_is_recorded_with_its_values_and_logged_without_them(
     carols: Client, alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level("INFO", "ikd.security"):
@@ -309,7 +309,7 @@ def test_a_password_change_is_recorded_without_the_password(carols: Client, alic
     assert event.details["changes"] == [{"changed": {"fields": ["password"]}}]
 
 
-def test_members_come_and_go_by_name_and_are_recorded(carols: Client, alice: User, bob: User) -> None:
+def test_members_are_added_and_removed_and_recorded(carols: Client, alice: User, bob: User) -> None:
     guests = Group.objects.get(name="guests")
 
     response = save(
@@ -343,7 +343,7 @@ SEARCHED = [
 
 
 @pytest.mark.parametrize(("app", "model", "field", "term", "found"), SEARCHED)
-def test_fields_complete_names_of_groups_and_users(
+def test_autocomplete_finds_groups_and_users(
     sams: Client, alice: User, bob: User, app: str, model: str, field: str, term: str, found: list[str]
 ) -> None:
     query = {"app_label": app, "model_name": model, "field_name": field, "term": term}
@@ -353,9 +353,7 @@ def test_fields_complete_names_of_groups_and_users(
     assert [row["text"] for row in answer["results"]] == found
 
 
-def test_names_are_completed_only_for_who_may_see_them(
-    alice: User, browser_of: Callable[[User], Client]
-) -> None:
+def test_autocomplete_needs_the_permission_to_view(alice: User, browser_of: Callable[[User], Client]) -> None:
     User.objects.filter(pk=alice.pk).update(is_staff=True)
     query = {"app_label": "accounts", "model_name": "user", "field_name": "groups", "term": "a"}
 
@@ -372,7 +370,7 @@ def test_users_are_found_by_any_of_their_addresses(carols: Client, alice: User, 
 
 
 @pytest.mark.usefixtures("known_brand")
-def test_the_list_of_users_asks_the_database_the_same_for_many(
+def test_the_list_of_users_needs_the_same_queries_for_many(
     carols: Client, django_assert_num_queries: Any
 ) -> None:
     for number in range(50):
@@ -383,7 +381,7 @@ def test_the_list_of_users_asks_the_database_the_same_for_many(
 
 
 @pytest.mark.usefixtures("known_brand")
-def test_the_list_of_groups_asks_the_database_the_same_for_many(
+def test_the_list_of_groups_needs_the_same_queries_for_many(
     carols: Client, alice: User, django_assert_num_queries: Any
 ) -> None:
     GroupFactory.create_batch(50)
@@ -392,7 +390,7 @@ def test_the_list_of_groups_asks_the_database_the_same_for_many(
         carols.get("/admin/accounts/group/")
 
 
-def test_somebody_who_saves_the_same_name_at_the_same_moment_reads_so(carols: Client, alice: User) -> None:
+def test_the_later_of_two_who_save_the_same_name_reads_so(carols: Client, alice: User) -> None:
     from django.db.models.signals import pre_save
 
     def be_faster(sender: Any, instance: User, **kwargs: Any) -> None:
