@@ -19,6 +19,9 @@ from tests.proxies.wire import Reply, exchange, request_bytes
 LOOPBACK = "127.0.0.5"
 """Where proxies with a mistake listen."""
 
+WRITTEN_EVERY = 0.2
+"""Seconds between two looks into the database, to which the portal writes once a second."""
+
 KEPT = "127.0.0.12"
 """Where a proxy with a mistake listens that serves several tests."""
 
@@ -91,12 +94,12 @@ class Events:
 
     def tell(self, event: str, origin: str | None = None) -> bool:
         """Return whether a mistake was counted, `<contract>: <reason>`, optionally for one origin."""
-        return eventually(lambda: self.has_counted(event, origin))
+        return eventually(lambda: self.has_counted(event, origin), every=WRITTEN_EVERY)
 
     def name_a_refused_client(self, address: str) -> bool:
         """Return whether the portal recorded a refusal for exactly this client address."""
         ask = "SELECT DISTINCT address FROM authgate_auditevent WHERE kind = 'refused' AND id > ?"
-        return eventually(lambda: self._ask(ask, self._refused_before) == [(address,)])
+        return eventually(lambda: self._ask(ask, self._refused_before) == [(address,)], every=WRITTEN_EVERY)
 
     def has_counted(self, event: str, origin: str | None = None) -> bool:
         """As `tell`, of what is written down already."""
@@ -124,7 +127,9 @@ class Events:
             tls_name=None,
         )
         assert reply is not None and reply.status == 403
-        assert eventually(lambda: any(at == f"https://{host}" for _, at, _ in self._counters()))
+        assert eventually(
+            lambda: any(at == f"https://{host}" for _, at, _ in self._counters()), every=WRITTEN_EVERY
+        )
 
     def _counters(self) -> dict[tuple[str, str, str], int]:
         rows = self._ask("SELECT contract, origin, reason, count FROM authgate_configurationevent")
