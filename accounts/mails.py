@@ -221,7 +221,13 @@ def send(kind: str, to: str, facts: dict[str, Any], path: str = "") -> None:
         log.error("mail_not_sent", extra={"event": {"mail": kind, "server": server, **refusal_of(error)}})
 
 
-def _message(kind: str, to: str, facts: dict[str, Any], path: str) -> EmailMultiAlternatives:
+class Message(EmailMultiAlternatives):
+    """A mail. Its HTML shows the attached logo, so mail programs do not list an attachment."""
+
+    mixed_subtype = "related"
+
+
+def _message(kind: str, to: str, facts: dict[str, Any], path: str) -> Message:
     words, look = KINDS[kind], brand.current()
     light, dark = look.shades
     logo = logo_part(look)
@@ -239,7 +245,7 @@ def _message(kind: str, to: str, facts: dict[str, Any], path: str) -> EmailMulti
         "dark": dark,
         "has_logo": logo is not None,
     }
-    message = EmailMultiAlternatives(
+    message = Message(
         str(words.subject),
         render_to_string("mail/message.txt", context),
         to=[to],
@@ -247,6 +253,5 @@ def _message(kind: str, to: str, facts: dict[str, Any], path: str) -> EmailMulti
     )
     message.attach_alternative(render_to_string("mail/message.html", context), "text/html")
     if logo is not None:
-        message.mixed_subtype = "related"  # type: ignore[attr-defined]  # shown in the HTML, not listed as an attachment
         message.attach(logo)
     return message

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import idna
 from django import forms
@@ -28,12 +28,18 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.utils.crypto import salted_hmac
+from django.views.generic.edit import FormMixin
 
 from accounts.backends import LONGEST_LOGIN, name_key
 from accounts.models import User
 from authgate.audit import record
 from authgate.models import SignIn
 from authgate.network_limits import network_of
+
+if TYPE_CHECKING:
+    FormView = FormMixin[forms.Form]
+else:
+    FormView = FormMixin  # without type parameters at run time
 
 log = logging.getLogger("ikd.security")
 
@@ -220,20 +226,21 @@ def _record_once(counter: Counter, address: str | None, event: str) -> None:
         record(event, reason="too many attempts", address=address)
 
 
-class ThrottledFormMixin:
-    """A view that responds with status 429 if a limit was reached. The portal then checked no password."""
+def with_status(response: HttpResponse, form: forms.Form) -> HttpResponse:
+    """Set status 429 if the form reached a limit. The portal then checked no password."""
+    for errors in form.errors.as_data().values():
+        for error in errors:
+            if error.code == "too_many_attempts":
+                response.status_code = 429
+                response.headers["Retry-After"] = str((error.params or {}).get("wait", 60))
+    return response
+
+
+class ThrottledFormMixin(FormView):
+    """A view that responds with status 429 if a limit was reached."""
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
-        response: HttpResponse = super().form_invalid(form)  # type: ignore[misc]  # the view's, not object's
-        return self.with_status(response, form)
-
-    def with_status(self, response: HttpResponse, form: forms.Form) -> HttpResponse:
-        for errors in form.errors.as_data().values():
-            for error in errors:
-                if error.code == "too_many_attempts":
-                    response.status_code = 429
-                    response.headers["Retry-After"] = str((error.params or {}).get("wait", 60))
-        return response
+        return with_status(super().form_invalid(form), form)
 
 
 def wait_page(request: HttpRequest, wait: int) -> HttpResponse:

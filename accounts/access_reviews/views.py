@@ -63,7 +63,7 @@ def _page(request: SignedInRequest, review: AccessReview) -> HttpResponse:
         "page": page,
         "rows": rows,
         "open": review.entries.filter(answer="").count(),
-        "can_answer": any(not row["is_own"] and not row["entry"].answer for row in rows),  # type: ignore[attr-defined]  # an entry
+        "can_answer": any(entry.user_id != request.user.pk and not entry.answer for entry in page),
     }
     return render(request, "accounts/access_review.html", context)
 

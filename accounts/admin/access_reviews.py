@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -26,8 +26,17 @@ from authgate.admin.list_columns import moment
 from authgate.models import Application
 from authgate.peer import client_address
 
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
 HEAD = ("application", "began", "username", "access by", "last used", "answer", "answered", "answered by")
 TASK_HEAD = ("remaining access", "task closed", "task closed by")
+
+
+class Counted(TypedDict):
+    """The annotation of `AccessReviewAdmin.get_queryset`."""
+
+    answered: int
 
 
 @admin.register(AccessReview)
@@ -64,9 +73,9 @@ class AccessReviewAdmin(ReadOnlyAdmin):
         return ", ".join(review.asked) or "-"
 
     @admin.display(description=_("answers"))
-    def answers(self, review: AccessReview) -> str:
+    def answers(self, review: WithAnnotations[AccessReview, Counted]) -> str:
         words = gettext("%(answered)d of %(people)d")
-        return words % {"answered": review.answered, "people": review.people}  # type: ignore[attr-defined]  # annotated
+        return words % {"answered": review.answered, "people": review.people}
 
     @admin.display(description=_("people in access reviews"))
     def links(self, review: AccessReview) -> SafeString:

@@ -93,19 +93,17 @@ def until_field() -> EndField:
     return EndField(label=_("End of new memberships"))
 
 
-class GroupsFormMixin:
+class GroupsFormMixin(forms.BaseModelForm):
     """A form with a user's groups. The admin creates a class for each request, with the `requester`."""
 
     requester: User
-    cleaned_data: dict[str, Any]
-    instance: Model
+    instance: User
 
     def _save_m2m(self) -> None:
         # Save the groups with their end first. Django then finds nothing to add.
         until = {"ends_at": self.cleaned_data["groups_until"]}
-        user: User = self.instance  # type: ignore[assignment]  # the form's, not object's
-        user.groups.set(self.cleaned_data["groups"], through_defaults=until)
-        super()._save_m2m()  # type: ignore[misc]  # the form's, not object's
+        self.instance.groups.set(self.cleaned_data["groups"], through_defaults=until)
+        super()._save_m2m()  # type: ignore[misc]  # private, so the stubs lack it
 
     def clean_groups(self) -> QuerySet[DjangoGroup]:
         groups: QuerySet[DjangoGroup] = self.cleaned_data["groups"]

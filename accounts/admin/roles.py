@@ -25,7 +25,7 @@ def roles_of(holder: Model, permissions_field: str) -> list[Role]:
     return held_roles(getattr(holder, permissions_field).select_related("content_type"))
 
 
-class RolesFormMixin:
+class RolesFormMixin(forms.BaseModelForm):
     """A form of a user or group with checkboxes for roles above the list of permissions.
 
     Only superusers see the checkboxes and the list. `requester` is the user who fills in the form.
@@ -33,9 +33,6 @@ class RolesFormMixin:
 
     permissions_field: str
     requester: User
-    instance: Model
-    fields: dict[str, forms.Field]
-    cleaned_data: dict[str, Any]
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -51,7 +48,7 @@ class RolesFormMixin:
         field.initial = sorted(self.held_before)
 
     def clean(self) -> dict[str, Any]:
-        cleaned: dict[str, Any] = super().clean() or self.cleaned_data  # type: ignore[misc]  # the form's, not object's
+        cleaned: dict[str, Any] = super().clean() or self.cleaned_data
         if "roles" in cleaned and self.permissions_field in cleaned:
             cleaned[self.permissions_field] = self._with_roles(
                 cleaned[self.permissions_field], set(cleaned["roles"])

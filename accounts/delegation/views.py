@@ -257,16 +257,16 @@ def managed_rule(request: SignedInRequest, pk: int) -> HttpResponse:
 
 def _change_rule(request: SignedInRequest, rule: Rule, form: NameForm) -> str:
     """Make the change of the clicked button, and return a message about it."""
-    post, by = request.POST, {"owner": request.user, "address": client_address(request)}
+    post, owner, address = request.POST, request.user, client_address(request)
     if "name" in post:
-        user = applications.add_user(rule, form.cleaned_data["name"], **by)  # type: ignore[arg-type]
+        user = applications.add_user(rule, form.cleaned_data["name"], owner=owner, address=address)
         return gettext("%s can now open it.") % user.username
     if "add_group" in post:
-        group = applications.add_group(rule, _key(post["add_group"]), **by)  # type: ignore[arg-type]
+        group = applications.add_group(rule, _key(post["add_group"]), owner=owner, address=address)
         return gettext("%s can now open it.") % group.name
     for kind in ("group", "user"):
         if f"remove_{kind}" in post:
-            name = applications.remove(rule, kind, _key(post[f"remove_{kind}"]), **by)  # type: ignore[arg-type]
+            name = applications.remove(rule, kind, _key(post[f"remove_{kind}"]), owner=owner, address=address)
             return gettext("%s was removed.") % name
     raise ValidationError(gettext("Choose what to add or remove."))
 

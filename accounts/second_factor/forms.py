@@ -146,7 +146,7 @@ def _is_ours(credential: Any) -> bool:
         return False
 
 
-class CredentialFormMixin:
+class CredentialFormMixin(webauthn_forms.AuthenticateWebAuthnForm):
     """A form with a passkey's response.
 
     An attacker's bytes can cause any error in a parser. The form reports each as a wrong passkey.
@@ -154,7 +154,7 @@ class CredentialFormMixin:
 
     def clean_credential(self) -> Any:
         try:
-            return super().clean_credential()  # type: ignore[misc]  # the form's, not object's
+            return super().clean_credential()
         except ValidationError:
             raise FactorAdapter().validation_error("incorrect_passkey") from None
         except Exception:

@@ -21,6 +21,7 @@ from django.utils.decorators import method_decorator
 from django.utils.translation import gettext
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_POST, require_safe
+from django.views.generic.base import ContextMixin
 
 from accounts.destinations import destination, with_next
 from accounts.factors import has_factor, has_passkey
@@ -31,7 +32,7 @@ from accounts.second_factor.codes import note_first_code
 from accounts.second_factor.forms import PENDING, ActivateTotpForm
 from accounts.second_factor.remembered import forget, remember, remembered_devices
 from accounts.sign_in.devices import browser_named
-from accounts.throttle import ThrottledFormMixin
+from accounts.throttle import ThrottledFormMixin, with_status
 
 METHODS = ["get", "head", "post"]
 sensitive = method_decorator([never_cache, reauthentication_required], name="dispatch")
@@ -71,22 +72,21 @@ def passkey_required(request: SignedInRequest) -> HttpResponse:
     return render(request, "mfa/passkey_required.html", context)
 
 
-class PasskeyOptionsMixin:
+class PasskeyOptionsMixin(ContextMixin):
     """A view that passes the options for WebAuthn to its template, as JSON for the browser."""
 
     def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
-        context: dict[str, Any] = super().get_context_data(**kwargs)  # type: ignore[misc]  # the view's
+        context = super().get_context_data(**kwargs)
         return {**context, "passkey_options": json.dumps(context.get("js_data"))}
 
 
-class AuthenticateView(PasskeyOptionsMixin, ThrottledFormMixin, base_views.AuthenticateView):
+class AuthenticateView(PasskeyOptionsMixin, base_views.AuthenticateView):
     """The step between password and sign-in. Until it succeeds, the user is not signed in."""
 
     http_method_names = METHODS
 
     def form_invalid(self, form: forms.Form) -> HttpResponse:
-        response: HttpResponse = super(ThrottledFormMixin, self).form_invalid(form)
-        return self.with_status(response, form)
+        return with_status(super().form_invalid(form), form)
 
 
 @method_decorator(never_cache, name="dispatch")
@@ -172,8 +172,11 @@ class FactorsView(base_views.IndexView):
 
 
 @sensitive
-class ActivateTotpView(ThrottledFormMixin, totp_views.ActivateTOTPView):
+class ActivateTotpView(totp_views.ActivateTOTPView):
     http_method_names = METHODS
+
+    def form_invalid(self, form: forms.Form) -> HttpResponse:
+        return with_status(super().form_invalid(form), form)
 
     def form_valid(self, form: ActivateTotpForm) -> HttpResponse:
         response: HttpResponse = super().form_valid(form)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django import forms
 from django.contrib import admin, messages
@@ -35,6 +35,9 @@ from authgate.models import (
 )
 from authgate.pictures import PictureField, save_picture
 from authgate.usage.trials import Result, results
+
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
 
 
 def kept_forms(formset: Any) -> Iterator[Any]:
@@ -171,6 +174,12 @@ class ApplicationForm(forms.ModelForm):
     remove_icon = forms.BooleanField(label=_("Remove the icon"), required=False)
 
 
+class Counted(TypedDict):
+    """The annotation of `ApplicationAdmin.get_queryset`."""
+
+    how_many_rules: int
+
+
 @admin.register(Application)
 class ApplicationAdmin(EffectAdmin):
     form = ApplicationForm
@@ -269,8 +278,8 @@ class ApplicationAdmin(EffectAdmin):
         return "-" if application.pk is None else protection.shown(protection.badges_of(application))
 
     @admin.display(description=_("rules"), ordering="how_many_rules")
-    def rule_count(self, application: Application) -> int:
-        return int(application.how_many_rules)  # type: ignore[attr-defined]
+    def rule_count(self, application: WithAnnotations[Application, Counted]) -> int:
+        return application.how_many_rules
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Application]:
         applications: QuerySet[Application] = super().get_queryset(request)

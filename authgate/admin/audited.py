@@ -80,10 +80,10 @@ class AuditedAdmin(ReadableText, admin.ModelAdmin):
         field = next((field for field in self.opts.concrete_fields if field.name == column), None)
         return moment_column(field) if isinstance(field, DateTimeField) else column
 
-    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest | None = None) -> bool:
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
         if lookup.partition("__")[0] in self.secret_fields:
             return False
-        return super().lookup_allowed(lookup, value, request)  # type: ignore[arg-type]
+        return super().lookup_allowed(lookup, value, request)
 
     def changeform_view(
         self,

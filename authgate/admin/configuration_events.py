@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
@@ -22,6 +22,9 @@ from authgate.models import (
     ConfigurationEvent,
 )
 
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
 
 class SiteList(ChangeList):
     """A page of configuration events with the links to the applications of their sites."""
@@ -32,6 +35,12 @@ class SiteList(ChangeList):
         links = SiteLinks(request, self.result_list)
         for event in self.result_list:
             event.links = links
+
+
+class Linked(TypedDict):
+    """What `SiteList` sets on each row."""
+
+    links: SiteLinks
 
 
 @admin.register(ConfigurationEvent)
@@ -54,9 +63,8 @@ class ConfigurationEventAdmin(ReadOnlyAdmin):
         )
 
     @admin.display(description=_("site"), ordering="origin")
-    def site(self, event: ConfigurationEvent) -> SafeString:
-        links: SiteLinks = event.links  # type: ignore[attr-defined]
-        return links.site(event)
+    def site(self, event: WithAnnotations[ConfigurationEvent, Linked]) -> SafeString:
+        return event.links.site(event)
 
     @admin.display(description=_("problem"))
     def mistake(self, event: ConfigurationEvent) -> SafeString:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
+from django import forms
 from django.contrib import messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IS_POPUP_VAR, TO_FIELD_VAR
@@ -125,11 +126,11 @@ def _chosen(request: HttpRequest) -> set[int] | None:
     return set(map(int, request.POST.getlist(ACTION_CHECKBOX_NAME)))
 
 
-class EditedAgain:
+class EditedAgain(forms.BaseForm):
     """A form that is shown again with the posted values, and not saved."""
 
     def clean(self) -> None:
-        super().clean()  # type: ignore[misc]  # the form's
+        super().clean()
         raise ValidationError(_("Nothing was saved yet. Change the form, and save it again."))
 
 

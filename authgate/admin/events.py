@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
@@ -27,6 +27,9 @@ from authgate.models import (
     Rule,
 )
 
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
 
 class EventList(ChangeList):
     """A page of audit events with the links of all its rows."""
@@ -37,6 +40,12 @@ class EventList(ChangeList):
         links = EventLinks(request, self.result_list)
         for event in self.result_list:
             event.links = links
+
+
+class Linked(TypedDict):
+    """What `EventList` sets on each row."""
+
+    links: EventLinks
 
 
 @admin.register(AuditEvent)
@@ -87,16 +96,16 @@ class AuditEventAdmin(ReadOnlyAdmin):
         return format_html('<span class="why">{}</span>', changed) if changed else ""
 
     @admin.display(description=_("actor"), ordering="actor")
-    def actor_column(self, event: AuditEvent) -> SafeString:
-        return links_of(event).actor(event)
+    def actor_column(self, event: WithAnnotations[AuditEvent, Linked]) -> SafeString:
+        return event.links.actor(event)
 
     @admin.display(description=_("affected user"), ordering="subject")
-    def subject_column(self, event: AuditEvent) -> SafeString:
-        return links_of(event).subject(event)
+    def subject_column(self, event: WithAnnotations[AuditEvent, Linked]) -> SafeString:
+        return event.links.subject(event)
 
     @admin.display(description=_("application"), ordering="application")
-    def application_column(self, event: AuditEvent) -> SafeString:
-        return links_of(event).application(event)
+    def application_column(self, event: WithAnnotations[AuditEvent, Linked]) -> SafeString:
+        return event.links.application(event)
 
     @admin.display(description=_("address"), ordering="address")
     def address_column(self, event: AuditEvent) -> SafeString:
@@ -162,11 +171,6 @@ class AuditEventAdmin(ReadOnlyAdmin):
         if event is not None:
             event.links = EventLinks(request, [event])
         return event
-
-
-def links_of(event: AuditEvent) -> EventLinks:
-    links: EventLinks = event.links  # type: ignore[attr-defined]
-    return links
 
 
 def words_of_reason(event: AuditEvent) -> str:

@@ -79,7 +79,9 @@ class ExplainForm(forms.Form):
         required=False,
         help_text=_("Rules for client networks use this address."),
     )
-    proxy = forms.ChoiceField(label=_("Proxy"), required=False)
+    proxy = forms.ChoiceField(
+        label=_("Proxy"), required=False, choices=lambda: [(name, name) for name in contracts()]
+    )
     query = forms.CharField(
         label=_("Query of the check's URL"),
         max_length=1000,
@@ -99,7 +101,6 @@ class ExplainForm(forms.Form):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.fields["proxy"].choices = [(name, name) for name in contracts()]  # type: ignore[attr-defined]
         for name, field in self.fields.items():
             if isinstance(field, forms.CharField):
                 field.widget.attrs |= {"autocomplete": "off", "spellcheck": "false"}

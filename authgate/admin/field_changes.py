@@ -149,6 +149,7 @@ def _in_words(model: type[Model] | None, change: Change, which: str) -> str:
 
 def _model_field(model: type[Model] | None, name: str) -> Field[Any, Any] | None:
     try:
-        return model._meta.get_field(name) if model else None  # type: ignore[return-value]
+        field = model._meta.get_field(name) if model else None
     except FieldDoesNotExist:
         return None
+    return field if isinstance(field, Field) else None

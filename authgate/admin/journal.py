@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from django.contrib import admin, messages
 from django.contrib.admin.views.main import ChangeList
@@ -40,6 +40,9 @@ from authgate.journal.words import (
 from authgate.models import Application, JournalEntry
 from authgate.peer import client_address
 
+if TYPE_CHECKING:
+    from django_stubs_ext import WithAnnotations
+
 MOST_SHOWN = 100
 """Rows of a change that its page shows at most."""
 
@@ -71,6 +74,12 @@ class JournalList(ChangeList):
             entry.names = names
 
 
+class Named(TypedDict):
+    """What `JournalList` sets on each row."""
+
+    names: Names
+
+
 @admin.register(JournalEntry)
 class JournalAdmin(ReadOnlyAdmin, EffectAdmin):
     list_display = ("at", "what", "object_column", "fields_column", "actor_column")
@@ -86,9 +95,8 @@ class JournalAdmin(ReadOnlyAdmin, EffectAdmin):
         return f"{LABELS[entry.table_name]}: {verb_of(entry.before, entry.after)}"
 
     @admin.display(description=_("object"))
-    def object_column(self, entry: JournalEntry) -> SafeString:
-        names: Names = entry.names  # type: ignore[attr-defined]  # JournalList sets it
-        return cut(names.of(entry.table_name, entry.after or entry.before or {}))
+    def object_column(self, entry: WithAnnotations[JournalEntry, Named]) -> SafeString:
+        return cut(entry.names.of(entry.table_name, entry.after or entry.before or {}))
 
     @admin.display(description=_("fields"))
     def fields_column(self, entry: JournalEntry) -> SafeString | str:

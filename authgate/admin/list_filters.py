@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.utils import get_model_from_relation
 from django.db.models import Field, QuerySet
 from django.http import HttpRequest
 from django.utils.translation import gettext_lazy as _
@@ -22,7 +23,7 @@ class BoundedRelatedFilter(admin.RelatedFieldListFilter):
     def field_choices(
         self, field: Field[Any, Any], request: HttpRequest, model_admin: Any
     ) -> list[tuple[str, Any]]:
-        related = field.remote_field.model._default_manager  # type: ignore[union-attr]
+        related = get_model_from_relation(field)._default_manager
         return [(str(row.pk), str(row)) for row in related.order_by("name")[:MOST_CHOICES]]
 
 

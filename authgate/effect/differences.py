@@ -120,8 +120,9 @@ class _DirectoryChange:
 
 def _compare_application(found: _Found, key: int, change: _DirectoryChange) -> None:
     old, new = found.before.applications.get(key), found.after.applications.get(key)
+    application = new or old
     is_enabled = (old is not None and old.enabled, new is not None and new.enabled)
-    if not any(is_enabled):
+    if application is None or not any(is_enabled):
         return
     keys = _scope_keys(old) | _scope_keys(new)
     parts = Counter(id(covering(old, *scope_key)) for scope_key in keys)
@@ -134,7 +135,7 @@ def _compare_application(found: _Found, key: int, change: _DirectoryChange) -> N
             access_to(new, will, found.after.people, found.now),
         )
         rules = _rules_before(old, was)
-        place = _Place(new or old, scope_key, rules, is_whole=parts[id(was)] == 1 and 0 not in rules)  # type: ignore[arg-type]  # one exists
+        place = _Place(application, scope_key, rules, is_whole=parts[id(was)] == 1 and 0 not in rules)
         _note(found, place, *accesses)
 
 
@@ -247,11 +248,12 @@ class _ShutOut:
 
 def _compare_maintenance(found: _Found, key: int) -> None:
     old, new = found.before.applications.get(key), found.after.applications.get(key)
-    if not any(each is not None and each.maintenance for each in (old, new)):
+    application = new or old
+    if application is None or not any(each is not None and each.maintenance for each in (old, new)):
         return
     was, will = _shut_out(old, found.before, found.now), _shut_out(new, found.after, found.now)
     rules = tuple(rule.id for scope in scopes_of(old) for rule in scope.rules) if old else ()
-    place = _Place(new or old, ("/", False), rules, is_whole=True)  # type: ignore[arg-type]  # one exists
+    place = _Place(application, ("/", False), rules, is_whole=True)
     closed, reopened = will.shut_out - was.shut_out, (was.shut_out - will.shut_out) & will.able
     for into, who in ((found.closed, closed), (found.reopened, reopened)):
         _add(into, place, found.after.people, {each for each in who if each is not None}, None in who)

@@ -7,6 +7,7 @@ from typing import Any
 from django import template
 from django.db.models import Model
 
+from authgate.models import Application
 from ikd_portal.configuration_file.document import APPLICATION, CLIENT, GROUP, PROVIDER
 from ikd_portal.configuration_file.managed import Drift, drifts
 from ikd_portal.models import ManagedObject
@@ -23,8 +24,8 @@ def managed_by_file(original: Model | None) -> dict[str, Any]:
         return {"managed": []}
     kind = KIND_OF[str(original._meta.model_name)]
     managed = list(ManagedObject.objects.filter(kind=kind, object_key=original.pk))
-    if kind == APPLICATION:
-        clients = original.clients.values_list("pk", flat=True)  # type: ignore[attr-defined]  # of an application
+    if isinstance(original, Application):
+        clients = original.clients.values_list("pk", flat=True)
         managed += ManagedObject.objects.filter(kind=CLIENT, object_key__in=list(clients))
     return {"managed": managed, "drifts": [_shown(drift) for drift in drifts(managed)]}
 
