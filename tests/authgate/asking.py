@@ -1,4 +1,4 @@
-"""Asks the check as a proxy would, without one: raw headers in, an answer out."""
+"""Requests to the check as a proxy would send them: raw headers in, an answer out."""
 
 from __future__ import annotations
 
@@ -69,11 +69,11 @@ def header(answer: Answer, name: bytes) -> bytes | None:
 
 
 _CLIENT = Client()
-"""One for all, since making one loads the middleware. What it remembers does not count beside a scope."""
+"""One client for all: creating it loads the middleware. Its cookies do not affect requests with a scope."""
 
 
 def cookies_set(answer: Answer | HttpResponse) -> dict[str, str]:
-    """Return the cookies of an answer by name; the value is the whole rest of the line."""
+    """Return the cookies of an answer by name. Each value is the rest of the header line."""
     if isinstance(answer, Answer):
         lines = [value.decode() for name, value in answer.headers if name == b"set-cookie"]
     else:
@@ -91,7 +91,7 @@ def endpoint(
     forwarded_uri: str = "",
     forwarded_method: str = "GET",
 ) -> HttpResponse:
-    """Ask for an endpoint as nginx does when the browser is at `origin`."""
+    """Request an endpoint as nginx does when the browser is at `origin`."""
     scheme, _, host = origin.partition("://")
     path, _, query = path.partition("?")
     headers = [
@@ -130,7 +130,7 @@ def scope_of(path: str, query: str, headers: Headers, peer: str | None) -> dict[
 
 
 def begin(user: User, *, keep: bool = False) -> SignIn:
-    """Sign somebody in; a portal session is not made."""
+    """Create a sign-in of a user, without a portal session."""
     return begin_sign_in(
         user,
         session_digest=secrets.token_hex(32),
@@ -142,5 +142,5 @@ def begin(user: User, *, keep: bool = False) -> SignIn:
 
 
 def signed_in(user: User, origin: str = WIKI) -> str:
-    """Sign somebody in on an origin and give their browser's Cookie header."""
+    """Sign a user in on an origin, and return the Cookie header of the browser."""
     return f"{cookie_name(origin, 'gate')}={open_gate(begin(user), origin)}"

@@ -62,7 +62,7 @@ class Browser:
         )
 
     def follow(self, url: str, *, until: str = "", limit: int = 20) -> HttpResponse:
-        """Follow redirects; stop before the first address that holds `until`, which `trail` ends with."""
+        """Follow redirects. Stop before the first address that contains `until`: `trail` ends with it."""
         for _ in range(limit):
             response = self.ask(url)
             if not 300 <= response.status_code < 400:
@@ -74,6 +74,6 @@ class Browser:
         raise AssertionError(f"a loop: {self.trail}")
 
     def code_url(self, url: str) -> str:
-        """Go as far as the address that carries a code, and give it without visiting it."""
+        """Follow redirects up to the address with a code, and return it without visiting it."""
         self.follow(url, until="ikdcode=")
         return self.trail[-1]

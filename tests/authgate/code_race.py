@@ -1,6 +1,6 @@
-"""A process of its own in which a thousand requests race with one code; it prints how many won.
+"""A process that uses one code in a thousand simultaneous requests and prints how many succeed.
 
-The caches and the migrated database are those of an installation: DATABASE_URL and REDIS_URL say which.
+The caches and the migrated database are those of an installation, given in DATABASE_URL and REDIS_URL.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from authgate.worker.write_behind import writer
 from tests.authgate.asking import WIKI
 from tests.factories import ApplicationFactory
 
-# A fixture of a property's test, such as an application, stands for all its examples.
+# All examples of a property test share its fixtures, such as an application.
 _SHARED = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 hypothesis_settings.register_profile(
     "quick", max_examples=60, deadline=None, database=None, suppress_health_check=_SHARED
@@ -24,7 +24,7 @@ hypothesis_settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "quick"))
 
 @pytest.fixture(autouse=True)
 def nothing_to_write() -> None:
-    """Let no test find what another's checks left behind."""
+    """Discard the writes that checks of an earlier test have left in the queue."""
     writer.clear()
 
 

@@ -1,4 +1,4 @@
-"""What a 401 asks a program for, as its application chose, and what no browser is ever asked for."""
+"""The WWW-Authenticate header of a 401: chosen by the application, never Basic for browsers."""
 
 from __future__ import annotations
 
@@ -46,20 +46,20 @@ def basic(password: str) -> Headers:
 
 
 @pytest.mark.parametrize("check", ["/authgate/nginx", "/authgate/traefik"])
-def test_a_program_is_asked_for_what_its_application_chose(chosen: str, check: str) -> None:
+def test_a_program_gets_the_challenges_of_its_application(chosen: str, check: str) -> None:
     answer = ask(facts(f"{GIT}/project.git/info/refs", PROGRAM, check=check))
 
     assert (answer.status, header(answer, b"www-authenticate")) == (401, CHOSEN[chosen])
 
 
 @pytest.mark.parametrize("name", ["start", "userinfo"])
-def test_so_it_is_where_nginx_shows_its_401(chosen: str, name: str) -> None:
+def test_the_sign_in_endpoint_of_nginx_sends_the_same_challenges(chosen: str, name: str) -> None:
     response = endpoint(f"/authgate/{name}", GIT, PROGRAM)
 
     assert (response.status_code, response["WWW-Authenticate"].encode()) == (401, CHOSEN[chosen])
 
 
-def test_a_wrong_password_is_asked_for_again(chosen: str) -> None:
+def test_a_wrong_password_gets_the_challenges_again(chosen: str) -> None:
     sent = [*PROGRAM, *basic(new_token())]
 
     answer = ask(facts(f"{GIT}/", sent))
@@ -71,7 +71,7 @@ def test_a_wrong_password_is_asked_for_again(chosen: str) -> None:
 
 @pytest.mark.parametrize("headers", BROWSERS.values(), ids=BROWSERS)
 @pytest.mark.parametrize("wrong", [False, True])
-def test_a_browser_never_opens_a_window_for_a_password(wrong: bool, headers: Headers) -> None:
+def test_a_browser_never_gets_a_basic_challenge(wrong: bool, headers: Headers) -> None:
     ApplicationFactory(name="Git", origins=[GIT], who=Rule.Who.SIGNED_IN, challenges="both")
     sent = [*headers, *(basic(new_token()) if wrong else [])]
 
@@ -82,11 +82,11 @@ def test_a_browser_never_opens_a_window_for_a_password(wrong: bool, headers: Hea
         assert "basic" not in endpoint(f"/authgate/{name}", GIT, sent).get("WWW-Authenticate", "").lower()
 
 
-def test_an_application_asks_for_bearer_unless_it_chose(alice: User) -> None:
+def test_the_default_challenge_is_bearer(alice: User) -> None:
     assert Application.objects.create(name="Wiki").challenges == "bearer"
 
 
-def test_a_choice_that_nobody_can_read_asks_for_bearer() -> None:
+def test_an_unknown_choice_counts_as_bearer() -> None:
     ApplicationFactory(name="Git", origins=[GIT], who=Rule.Who.SIGNED_IN, challenges="digest")
 
     assert header(ask(facts(f"{GIT}/", PROGRAM)), b"www-authenticate") == BEARER

@@ -1,4 +1,4 @@
-"""What the check answers, from raw headers, with the database behind it."""
+"""The check's answers to raw headers, with rules from the database."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.factories import ApplicationFactory, RuleFactory
 
 
 @pytest.mark.usefixtures("wiki")
-def test_somebody_of_the_right_group_is_allowed_with_identity_headers(alice: User) -> None:
+def test_a_member_of_the_right_group_is_allowed_with_identity_headers(alice: User) -> None:
     answer = ask(facts(f"{WIKI}/page", NAVIGATION, cookie=signed_in(alice)))
 
     assert answer.status == 200
@@ -40,7 +40,7 @@ def test_an_anonymous_check_takes_two_queries(django_assert_num_queries: DjangoA
 
 
 @pytest.mark.usefixtures("wiki")
-def test_a_navigation_is_sent_to_the_portal() -> None:
+def test_a_visitor_who_opens_a_page_is_sent_to_the_portal() -> None:
     answer = ask(facts(f"{WIKI}/page?a=1", NAVIGATION))
 
     assert answer.status == 302
@@ -49,7 +49,7 @@ def test_a_navigation_is_sent_to_the_portal() -> None:
 
 
 @pytest.mark.usefixtures("wiki")
-def test_somebody_else_is_refused_with_a_decision_id(bob: User) -> None:
+def test_another_user_is_refused_with_a_decision_id(bob: User) -> None:
     answer = ask(facts(f"{WIKI}/page", check="/authgate/nginx", cookie=signed_in(bob)))
 
     assert answer.status == 403
@@ -65,7 +65,7 @@ def test_a_wildcard_covers_names_at_any_depth_and_the_nearest_origin_wins(alice:
 
 
 @pytest.mark.usefixtures("wiki")
-def test_the_nearest_scope_decides(alice: User) -> None:
+def test_the_rules_of_the_most_specific_path_decide(alice: User) -> None:
     RuleFactory(application=Application.objects.get(name="Wiki"), path="/public", who="everyone")
 
     assert ask(facts(f"{WIKI}/public/x")).status == 200

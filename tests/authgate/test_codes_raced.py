@@ -1,4 +1,4 @@
-"""Of a thousand requests that race with one code one wins, and of the wrong browser's none."""
+"""One of a thousand simultaneous requests with one code succeeds, and none from another browser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def race(tmp_path: Path, **more: str) -> str:
     apart = {"IKD_VAR": str(tmp_path), "DATABASE_URL": make_in(tmp_path), "REDIS_URL": ""}
-    # The settings of tests would take the run's own database and Redis in their place.
+    # The test settings would use the test database and Redis instead.
     environment = {**os.environ, RUN_ON: "", "TESTS_REDIS": "", **apart, **more}
     command = [sys.executable, "-m", "tests.authgate.code_race"]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
@@ -73,14 +73,14 @@ def _wait_for(port: int) -> None:
     raise AssertionError("redis-server does not answer")
 
 
-def test_one_wins_with_the_database_alone(tmp_path: Path) -> None:
+def test_one_request_succeeds_with_the_database_alone(tmp_path: Path) -> None:
     assert race(tmp_path) == "0 1 1 1 1"
 
 
-def test_one_wins_with_redis(tmp_path: Path, redis: str) -> None:
+def test_one_request_succeeds_with_redis(tmp_path: Path, redis: str) -> None:
     assert race(tmp_path, REDIS_URL=redis) == "0 1 1 1 1"
 
 
-def test_redis_being_away_is_an_error_and_no_way_in(tmp_path: Path) -> None:
+def test_nobody_gets_in_while_redis_is_away(tmp_path: Path) -> None:
     with pytest.raises(AssertionError, match="Connection"):
         race(tmp_path, REDIS_URL="redis://127.0.0.1:1/0")

@@ -1,4 +1,4 @@
-"""What checks leave behind: counters and refusals, bounded, and nothing that outsiders could grow."""
+"""Rows that checks write: counters and refusals, in limited number: visitors cannot fill the database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def refusal(number: int = 0) -> Refusal:
 
 
 @pytest.mark.django_db
-def test_a_mistake_is_counted_rather_than_listed() -> None:
+def test_a_repeated_mistake_is_one_row_with_a_count() -> None:
     own = Writer()
     for _ in range(3):
         own.note_refusal(event())
@@ -37,7 +37,7 @@ def test_a_mistake_is_counted_rather_than_listed() -> None:
 
 @pytest.mark.long
 @pytest.mark.django_db
-def test_there_are_a_thousand_counters_at_most() -> None:
+def test_at_most_a_thousand_mistakes_are_stored() -> None:
     own = Writer()
     for number in range(COUNTERS_LIMIT + 50):
         own.note_refusal(event(number))
@@ -51,7 +51,7 @@ def test_there_are_a_thousand_counters_at_most() -> None:
 
 @pytest.mark.long
 @pytest.mark.django_db
-def test_counters_that_are_there_go_on_counting_when_all_are_taken() -> None:
+def test_existing_counters_still_count_when_the_maximum_is_reached() -> None:
     own = Writer()
     for number in range(COUNTERS_LIMIT):
         own.note_refusal(event(number))
@@ -63,7 +63,7 @@ def test_counters_that_are_there_go_on_counting_when_all_are_taken() -> None:
 
 
 @pytest.mark.django_db
-def test_of_a_flood_of_refusals_some_are_kept_and_the_rest_is_counted(
+def test_some_of_very_many_refusals_are_stored_and_the_rest_is_counted(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     own = Writer()
@@ -77,7 +77,7 @@ def test_of_a_flood_of_refusals_some_are_kept_and_the_rest_is_counted(
 
 
 @pytest.mark.django_db
-def test_a_refusal_can_be_found_by_its_decision() -> None:
+def test_a_refusal_can_be_found_by_its_decision_id() -> None:
     own = Writer()
     own.note_refusal(refusal(5))
     own.flush()
@@ -93,12 +93,12 @@ def test_a_refusal_can_be_found_by_its_decision() -> None:
 
 
 def rows_of_caches() -> list[int]:
-    """Return how many rows the tables of codes and limits have; earlier tests may have left some."""
+    """Return the number of rows in the tables of codes and limits. Earlier tests may have left some."""
     return [len(entries_of(alias)) for alias in ("codes", "default")]
 
 
 @pytest.mark.parametrize("check", ["/authgate/nginx", "/authgate/traefik"])
-def test_who_only_has_to_sign_in_leaves_no_trace(check: str, wiki: None) -> None:
+def test_a_visitor_who_is_sent_to_sign_in_writes_nothing(check: str, wiki: None) -> None:
     before = rows_of_caches()
     for headers in (NAVIGATION, []):
         for path in (
@@ -128,7 +128,7 @@ def test_who_only_has_to_sign_in_leaves_no_trace(check: str, wiki: None) -> None
 # ---- last seen --------------------------------------------------------------------------------------------
 
 
-def test_a_use_is_written_once_a_minute_at_most(alice: User) -> None:
+def test_the_last_use_is_stored_at_most_once_a_minute(alice: User) -> None:
     sign_in, own = begin(alice), Writer()
     own.note_use(sign_in.pk, time.time())
     own.flush()
@@ -137,7 +137,7 @@ def test_a_use_is_written_once_a_minute_at_most(alice: User) -> None:
     assert not own._sign_ins._due
 
 
-def test_a_late_use_revives_no_session_that_ended(alice: User, wiki: None) -> None:
+def test_a_late_use_does_not_revive_an_ended_session(alice: User, wiki: None) -> None:
     """CVE-2022-37186 of LemonLDAP::NG."""
     cookie = signed_in(alice)
     assert ask(facts(f"{WIKI}/", cookie=cookie)).status == 200
@@ -150,7 +150,7 @@ def test_a_late_use_revives_no_session_that_ended(alice: User, wiki: None) -> No
     assert ask(facts(f"{WIKI}/", cookie=cookie)).status == 401
 
 
-def test_a_late_use_makes_no_row_of_a_deleted_sign_in(alice: User) -> None:
+def test_a_late_use_does_not_recreate_a_deleted_sign_in(alice: User) -> None:
     sign_in, own = begin(alice), Writer()
     own.note_use(sign_in.pk, time.time())
     SignIn.objects.all().delete()

@@ -1,4 +1,4 @@
-"""What a proxy promised to say: each header once, readable, from a trusted peer; else 403 and an event."""
+"""The proxy contracts: each header once, readable, from a trusted peer. Otherwise 403 and an event."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ BAD_VALUES = {
 def raw(
     check: str, headers: Headers, cookie: str = "", query: str = "", peer: str | None = "127.0.0.1"
 ) -> HttpResponse:
-    """Ask through the whole middleware, as the server hands a request over."""
+    """Send a request through the whole middleware, as the server does."""
     return raw_endpoint(check, headers, query, cookie, peer=peer)
 
 
@@ -76,8 +76,8 @@ def test_a_missing_header_refuses(check: str, name: bytes, alice: User) -> None:
     assert events() == [(check.rpartition("/")[2], site, f"{name.decode()} missing", 1)]
 
 
-def test_a_host_of_no_application_is_not_told(alice: User) -> None:
-    """A client could fill the events with hosts that it makes up."""
+def test_an_event_does_not_contain_an_unknown_host(alice: User) -> None:
+    """Otherwise a client could fill the events with invented hosts."""
     headers = [pair for pair in forwarded("https://made-up.example.net/") if pair[0] != b"x-forwarded-uri"]
 
     raw("/authgate/nginx", headers, signed_in(alice))
@@ -95,7 +95,7 @@ def test_an_empty_header_refuses(check: str, name: bytes, alice: User) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("check", CHECKS)
-def test_a_doubled_header_refuses_even_if_both_are_alike(check: str, name: bytes, alice: User) -> None:
+def test_a_doubled_header_refuses_even_if_both_values_are_equal(check: str, name: bytes, alice: User) -> None:
     headers = forwarded(f"{WIKI}/")
 
     response = raw(check, [*headers, (name, dict(headers)[name])], signed_in(alice))
@@ -106,7 +106,7 @@ def test_a_doubled_header_refuses_even_if_both_are_alike(check: str, name: bytes
 
 @pytest.mark.parametrize(("name", "value"), BAD_VALUES.values(), ids=BAD_VALUES)
 @pytest.mark.parametrize("check", CHECKS)
-def test_a_value_that_cannot_be_read_refuses(check: str, name: bytes, value: bytes, alice: User) -> None:
+def test_an_unreadable_value_refuses(check: str, name: bytes, value: bytes, alice: User) -> None:
     headers = [(key, value if key == name else old) for key, old in forwarded(f"{WIKI}/")]
 
     response = raw(check, headers, signed_in(alice))
@@ -119,7 +119,7 @@ def test_a_value_that_cannot_be_read_refuses(check: str, name: bytes, value: byt
 @pytest.mark.parametrize("header", [b"x-forwarded-prefix", b"x-replaced-path"])
 @pytest.mark.parametrize("value", [b"/grafana", b"", b"/"])
 @pytest.mark.parametrize("check", CHECKS)
-def test_a_path_that_was_rewritten_before_the_check_refuses(
+def test_a_path_that_the_proxy_rewrote_before_the_check_refuses(
     check: str, value: bytes, header: bytes, alice: User
 ) -> None:
     response = raw(check, [*forwarded(f"{WIKI}/"), (header, value)], signed_in(alice))
@@ -130,20 +130,20 @@ def test_a_path_that_was_rewritten_before_the_check_refuses(
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_an_underscore_is_another_header(name: bytes, alice: User) -> None:
+def test_a_header_name_with_an_underscore_is_another_header(name: bytes, alice: User) -> None:
     sly = (name.replace(b"-", b"_"), b"evil")
 
     assert raw("/authgate/nginx", [*forwarded(f"{WIKI}/"), sly], signed_in(alice)).status_code == 200
 
 
 @pytest.mark.parametrize("name", [b"x_forwarded_uri", b"x.auth.request.user", b"remote_user"])
-def test_a_proxy_that_passes_aliases_on_is_told_of(name: bytes, alice: User) -> None:
+def test_a_proxy_that_passes_on_aliases_of_headers_leaves_an_event(name: bytes, alice: User) -> None:
     raw("/authgate/traefik", [*forwarded(f"{WIKI}/"), (name, b"evil")], signed_in(alice))
 
     assert events() == [("traefik", "", "header names with underscores or dots pass the proxy", 1)]
 
 
-def test_an_alias_of_a_strangers_tells_nothing_of_the_proxy(alice: User) -> None:
+def test_an_alias_from_an_untrusted_peer_is_not_blamed_on_the_proxy(alice: User) -> None:
     raw("/authgate/traefik", [*forwarded(f"{WIKI}/"), (b"x_forwarded_uri", b"x")], peer="192.0.2.66")
 
     assert [reason for _, _, reason, _ in events()] == ["peer is no trusted proxy"]
@@ -171,7 +171,9 @@ def test_an_alias_of_a_strangers_tells_nothing_of_the_proxy(alice: User) -> None
     ids=lambda pair: pair[0].decode(),
 )
 @pytest.mark.parametrize("check", CHECKS)
-def test_another_contracts_header_says_nothing(check: str, foreign: tuple[bytes, bytes], alice: User) -> None:
+def test_headers_of_another_contract_are_ignored(
+    check: str, foreign: tuple[bytes, bytes], alice: User
+) -> None:
     cookie = signed_in(alice)
     before = raw(check, forwarded(f"{WIKI}/"), cookie)
 
@@ -182,7 +184,7 @@ def test_another_contracts_header_says_nothing(check: str, foreign: tuple[bytes,
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_another_contracts_headers_are_no_substitute(check: str) -> None:
+def test_headers_of_another_contract_do_not_replace_missing_ones(check: str) -> None:
     headers = [(b"host", b"wiki.example.com"), (b"x-scheme", b"https"), (b"x-real-ip", b"192.0.2.1")]
 
     assert raw(check, headers).status_code == CHECKS[check]
@@ -196,14 +198,14 @@ def test_oauth2_auth_for_nginx_reads_no_forwarded_header(headers: Headers, alice
 @pytest.mark.parametrize(
     "client", [b"10.0.0.1, 192.0.2.1", b"", b"junk", b"unix:"], ids=["two", "none", "junk", "a Unix socket"]
 )
-def test_oauth2_auth_wants_one_address(client: bytes, alice: User) -> None:
+def test_oauth2_auth_needs_exactly_one_address(client: bytes, alice: User) -> None:
     headers = [(b"host", b"wiki.example.com"), (b"x-scheme", b"https"), (b"x-real-ip", client)]
 
     assert raw("/oauth2/auth", headers, signed_in(alice)).status_code == 403
 
 
 @pytest.mark.parametrize("client", [b"192.0.2.1:41234", b"[2001:db8::7]:80", b"fe80::1%eth0"])
-def test_oauth2_auth_drops_what_surrounds_an_address(client: bytes, alice: User) -> None:
+def test_oauth2_auth_removes_brackets_port_and_zone_of_an_address(client: bytes, alice: User) -> None:
     headers = [(b"host", b"wiki.example.com"), (b"x-scheme", b"https"), (b"x-real-ip", client)]
 
     assert raw("/oauth2/auth", headers, signed_in(alice)).status_code == 200
@@ -218,7 +220,7 @@ AROUND_AN_ADDRESS = {
 
 
 @pytest.mark.parametrize(("sent", "address"), AROUND_AN_ADDRESS.items(), ids=AROUND_AN_ADDRESS.values())
-def test_a_network_admits_an_address_and_the_log_names_it_without_what_surrounded_it(
+def test_a_network_admits_an_address_and_the_log_has_it_in_canonical_form(
     sent: bytes, address: str, alice: User
 ) -> None:
     headers = list((dict(forwarded(f"{WIKI}/")) | {b"x-forwarded-for": sent}).items())
@@ -243,7 +245,7 @@ def test_oauth2_auth_for_traefik_redirects(settings: Settings) -> None:
 
 @pytest.mark.parametrize("check", [*CHECKS, "/oauth2/auth"])
 @pytest.mark.parametrize("peer", ["192.0.2.66", "2001:db8::66", "::ffff:192.0.2.66", "junk", ""])
-def test_a_peer_that_is_no_trusted_proxy_is_told_nothing(check: str, peer: str, alice: User) -> None:
+def test_an_untrusted_peer_is_refused_without_details(check: str, peer: str, alice: User) -> None:
     answer = ask(facts(f"{WIKI}/", check=check, cookie=signed_in(alice), peer=peer))
 
     assert answer.status == 403
@@ -257,7 +259,7 @@ def test_a_trusted_peer_may_ask(peer: str | None, alice: User) -> None:
 
 
 @pytest.mark.parametrize("name", ["start", "callback", "sign_out", "userinfo", "refused"])
-def test_an_endpoint_wants_a_trusted_peer_too(name: str, alice: User) -> None:
+def test_an_endpoint_needs_a_trusted_peer_too(name: str, alice: User) -> None:
     response = endpoint(f"/authgate/{name}", cookie=signed_in(alice), peer="192.0.2.66")
 
     assert response.status_code == 403
@@ -278,27 +280,27 @@ def meta(**more: str) -> dict[str, str]:
     return {f"HTTP_{name}": value for name, value in (names | more).items()}
 
 
-def test_under_runserver_a_check_is_answered_too(alice: User) -> None:
+def test_runserver_answers_checks_too(alice: User) -> None:
     response = Client().get("/authgate/nginx", **meta(COOKIE=signed_in(alice)))
 
     assert response.status_code == 200
 
 
 @pytest.mark.parametrize("name", ["METHOD", "PROTO", "HOST", "URI"])
-def test_under_runserver_a_comma_refuses(name: str, alice: User) -> None:
+def test_a_comma_in_a_header_refuses_under_runserver(name: str, alice: User) -> None:
     told = meta(COOKIE=signed_in(alice))
     told[f"HTTP_X_FORWARDED_{name}"] += ",x"
 
     assert Client().get("/authgate/nginx", **told).status_code == 403
 
 
-def test_under_runserver_a_comma_among_addresses_is_none(alice: User) -> None:
+def test_a_comma_between_addresses_is_allowed_under_runserver(alice: User) -> None:
     told = meta(COOKIE=signed_in(alice), X_FORWARDED_FOR="10.0.0.1,192.0.2.1")
 
     assert Client().get("/authgate/nginx", **told).status_code == 200
 
 
-# ---- targets that are canonical after all -----------------------------------------------------------------
+# ---- targets with a canonical form ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -332,19 +334,19 @@ def test_another_scheme_or_port_is_another_origin(check: str, url: str, alice: U
 
 
 @pytest.mark.parametrize("check", ["/authgate/nginx/", "/authgate/traefik/", "/oauth2/auth/"])
-def test_a_slash_behind_is_the_same_check_and_no_redirect(check: str) -> None:
+def test_a_trailing_slash_is_the_same_check_without_a_redirect(check: str) -> None:
     assert raw(check, forwarded(f"{WIKI}/")).status_code in (401, 403)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "MKACTIVITY"])
 @pytest.mark.parametrize("check", CHECKS)
-def test_a_check_may_come_by_any_method(check: str, method: str, alice: User) -> None:
+def test_a_check_may_use_any_method(check: str, method: str, alice: User) -> None:
     response = raw_endpoint(check, forwarded(f"{WIKI}/"), cookie=signed_in(alice), method=method)
 
     assert (response.status_code, response.content) == (200, b"")
 
 
-def test_identity_headers_are_plain_ascii_and_always_there(alice: User) -> None:
+def test_identity_headers_are_plain_ascii_and_always_present(alice: User) -> None:
     User.objects.filter(pk=alice.pk).update(username="ali%,\u4e2d\r\nX: y ", email=" \u00e9@x")
     app = Application.objects.get()
     Application.objects.filter(pk=app.pk).update(remote_headers=True, forwarded_user_header=True)
@@ -358,7 +360,7 @@ def test_identity_headers_are_plain_ascii_and_always_there(alice: User) -> None:
 
 
 @pytest.mark.parametrize("wished", [True, False], ids=["wished", "not wished"])
-def test_the_username_header_is_for_the_application_that_wishes_it(wished: bool, alice: User) -> None:
+def test_the_username_header_is_only_for_applications_that_ask_for_it(wished: bool, alice: User) -> None:
     User.objects.filter(pk=alice.pk).update(username="mé%bill")
     Application.objects.update(username_header=wished, user_header="uuid")
 
@@ -367,7 +369,7 @@ def test_the_username_header_is_for_the_application_that_wishes_it(wished: bool,
     assert response.headers.get("username") == ("m%C3%A9%25bill" if wished else None)
 
 
-def test_a_comma_in_a_groups_name_makes_no_second_group(alice: User) -> None:
+def test_a_comma_in_a_groups_name_does_not_add_a_group(alice: User) -> None:
     alice.groups.create(name="a,root")
 
     response = raw("/authgate/nginx", forwarded(f"{WIKI}/"), signed_in(alice))
@@ -375,7 +377,7 @@ def test_a_comma_in_a_groups_name_makes_no_second_group(alice: User) -> None:
     assert response["X-Auth-Request-Groups"] == "a%2Croot,staff"
 
 
-def test_more_groups_than_headers_hold_refuse_with_an_event(alice: User) -> None:
+def test_more_groups_than_fit_into_headers_are_refused_with_an_event(alice: User) -> None:
     for number in range(60):
         alice.groups.create(name=f"{number} {'g' * 100}")
 
@@ -389,7 +391,9 @@ def test_more_groups_than_headers_hold_refuse_with_an_event(alice: User) -> None
     "path", ["/", "/page?x=1", f"/x?ikdcode={'C' * 43}", "/authgate/userinfo", "/%00", "/#"]
 )
 @pytest.mark.parametrize("check", CHECKS)
-def test_the_portal_behind_its_own_check_guards_itself(check: str, path: str, alice: User) -> None:
+def test_the_portal_behind_its_own_check_is_let_through_without_identity(
+    check: str, path: str, alice: User
+) -> None:
     headers = [*forwarded(f"https://sso.example.com{path}"), *NAVIGATION]
 
     response = raw(check, headers, signed_in(alice), "allow_portal=true")
@@ -398,7 +402,7 @@ def test_the_portal_behind_its_own_check_guards_itself(check: str, path: str, al
     assert response["X-Auth-Request-User"] == ""
 
 
-def test_a_long_target_is_handed_over_without_its_query() -> None:
+def test_a_redirect_for_a_long_target_omits_its_query() -> None:
     for path in ("/page?" + "a&" * 1001, "/page?" + "x" * 10_000, "/" + "p" * 10_000):
         response = raw("/authgate/traefik", [*forwarded(f"{WIKI}{path}"), *NAVIGATION])
 
@@ -407,7 +411,7 @@ def test_a_long_target_is_handed_over_without_its_query() -> None:
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_a_long_target_in_a_401_stays_short_too(check: str) -> None:
+def test_a_401_for_a_long_target_is_short_too(check: str) -> None:
     response = raw(check, forwarded(f"{WIKI}/page?" + "%zz" * 5_000))
 
     assert response.status_code == 401
@@ -428,7 +432,7 @@ def test_a_malformed_escape_refuses_without_a_sign_in(check: str, path: str, ali
 
 
 @pytest.mark.parametrize("check", CHECKS)
-def test_a_malformed_escape_in_the_query_is_the_applications_own(check: str, alice: User) -> None:
+def test_a_malformed_escape_in_the_query_is_allowed(check: str, alice: User) -> None:
     assert raw(check, forwarded(f"{WIKI}/page?a=%&b=%zz"), signed_in(alice)).status_code == 200
 
 
@@ -439,7 +443,7 @@ def test_a_disabled_application_keeps_its_origins(alice: User) -> None:
     assert raw("/authgate/nginx", forwarded(f"{WIKI}/"), signed_in(alice)).status_code == 403
 
 
-def test_an_origin_that_nobody_claims_is_refused_without_a_redirect() -> None:
+def test_an_origin_of_no_application_is_refused_without_a_redirect() -> None:
     answer = ask(facts("https://evil.example/", NAVIGATION))
 
     assert answer.status == 403

@@ -1,4 +1,4 @@
-"""The Cookie header: byte-exact names, nothing for a name that comes twice."""
+"""The Cookie header: names must match byte for byte, and a name that occurs twice is ignored."""
 
 from __future__ import annotations
 
@@ -63,36 +63,36 @@ def gate(*lines: bytes) -> str | None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 @pytest.mark.parametrize("line", EXACT.values(), ids=EXACT)
-def test_the_exact_name_counts(line: str, encoding: str) -> None:
+def test_a_cookie_with_the_exact_name_is_read(line: str, encoding: str) -> None:
     assert gate(line.encode(encoding, "replace")) == "v"
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
 @pytest.mark.parametrize("line", NONE.values(), ids=NONE)
-def test_no_other_name_does(line: str, encoding: str) -> None:
+def test_a_cookie_with_another_name_is_ignored(line: str, encoding: str) -> None:
     assert gate(line.encode(encoding, "replace")) is None
 
 
-def test_a_name_in_two_headers_is_doubled() -> None:
+def test_a_name_in_two_headers_occurs_twice() -> None:
     assert gate(b"__Host-ikd_gate=v", b"a=b; __Host-ikd_gate=w") is None
 
 
-def test_crumbs_of_http_2_are_one_header() -> None:
+def test_split_cookie_headers_of_http_2_are_read_as_one() -> None:
     assert gate(b"a=b", b"__Host-ikd_gate=v") == "v"
 
 
-def test_no_other_header_holds_cookies() -> None:
+def test_other_headers_are_not_read_for_cookies() -> None:
     assert cookies_in([(b"cookie2", b"a=b"), (b"set-cookie", b"a=b"), (b"x-cookie", b"a=b")]) == {}
 
 
-def test_a_value_keeps_every_byte() -> None:
+def test_a_value_is_read_byte_for_byte() -> None:
     value = bytes(set(range(256)) - set(b"; \t"))
 
     assert cookies_in([(b"cookie", b"a=" + value)])["a"].encode("latin-1") == value
 
 
 @given(st.lists(st.binary(max_size=40), max_size=4))
-def test_any_bytes_at_all_are_read(lines: list[bytes]) -> None:
+def test_any_bytes_are_read_without_an_error(lines: list[bytes]) -> None:
     found = cookies_in([(b"cookie", line) for line in lines])
 
     pairs = [pair.partition(b"=") for line in lines for pair in line.split(b";")]
@@ -109,8 +109,10 @@ def test_any_bytes_at_all_are_read(lines: list[bytes]) -> None:
     ],
     ids=["of one host, with a domain", "of one host, without https", "secure, without https"],
 )
-def test_no_cookie_is_set_whose_prefix_would_not_hold(name: str, is_https: bool, domain: str) -> None:
-    """A browser would drop it without a word."""
+def test_no_cookie_is_set_with_a_prefix_that_its_attributes_break(
+    name: str, is_https: bool, domain: str
+) -> None:
+    """A browser would drop such a cookie without a message."""
     with pytest.raises(ValueError, match=name):
         attributes_of(name, is_https=is_https, domain=domain)
 

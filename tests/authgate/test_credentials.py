@@ -1,4 +1,4 @@
-"""Reading Authorization: what is ours is believed in one spelling only, and missed in none."""
+"""The Authorization header: the portal accepts its tokens in one spelling only, and detects them in all."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def read(value: str | bytes, issuers: frozenset[str] = frozenset((ISSUER,))) -> 
     return credential_in(RequestHeaders({b"authorization": octets}), issuers)
 
 
-def test_a_token_has_its_form_and_no_two_are_alike() -> None:
+def test_tokens_have_the_documented_form_and_are_all_different() -> None:
     made = {new_token() for _ in range(500)}
 
     assert len(made) == 500
@@ -60,7 +60,7 @@ OURS = {
 
 
 @pytest.mark.parametrize(("value", "name"), OURS.values(), ids=OURS)
-def test_reads_a_token(value: str, name: str | None) -> None:
+def test_a_token_is_read_in_each_accepted_form(value: str, name: str | None) -> None:
     assert read(value) == Credential(KEY, name=name)
 
 
@@ -106,7 +106,7 @@ MISTAKEN = {
 
 
 @pytest.mark.parametrize("value", MISTAKEN.values(), ids=MISTAKEN)
-def test_what_is_ours_and_mistaken_is_wrong_and_not_the_applications_own(value: str) -> None:
+def test_a_malformed_credential_of_the_portal_is_wrong(value: str) -> None:
     assert read(value) == WRONG
 
 
@@ -137,16 +137,16 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("value", FOREIGN.values(), ids=FOREIGN)
-def test_anything_else_is_the_applications_own(value: str) -> None:
+def test_any_other_credential_belongs_to_the_application(value: str) -> None:
     assert read(value) is None
 
 
-def test_no_header_is_none() -> None:
+def test_a_request_without_the_header_has_no_credential() -> None:
     assert credential_in(RequestHeaders({})) is None
 
 
 @pytest.mark.parametrize("other", ["Basic eDp5", f"Bearer {TOKEN}", ""], ids=["basic", "token", "nothing"])
-def test_a_doubled_header_is_wrong_whatever_is_in_it(other: str) -> None:
+def test_a_doubled_header_is_wrong_whatever_it_contains(other: str) -> None:
     joined = f"{other}, Digest x".encode()
 
     found = credential_in(RequestHeaders({b"authorization": joined}, frozenset((b"authorization",))))
@@ -154,7 +154,7 @@ def test_a_doubled_header_is_wrong_whatever_is_in_it(other: str) -> None:
     assert found == WRONG
 
 
-def test_a_jwt_of_a_trusted_issuer_is_ours() -> None:
+def test_a_jwt_of_a_trusted_issuer_is_for_the_portal() -> None:
     token = jwt({"iss": ISSUER})
 
     found = read(f"Bearer {token}")
@@ -163,7 +163,7 @@ def test_a_jwt_of_a_trusted_issuer_is_ours() -> None:
     assert (found.jwt, found.key[:1], len(found.key)) == (token.encode(), b"j", 33)
 
 
-def test_no_jwt_is_ours_without_issuers() -> None:
+def test_a_jwt_belongs_to_the_application_if_no_issuer_is_trusted() -> None:
     assert read(f"Bearer {jwt({'iss': ISSUER})}", frozenset()) is None
 
 
@@ -193,7 +193,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES, max_size=6).map("".join))
-def test_whatever_holds_a_token_is_believed_in_its_one_spelling_or_wrong(value: str) -> None:
+def test_a_header_with_a_token_is_accepted_in_one_spelling_and_otherwise_wrong(value: str) -> None:
     found = read(value)
 
     spelled = re.fullmatch(r" *(?:bearer|Bearer) +(ikd_[0-9A-Za-z]{49}) *", value)
@@ -204,7 +204,7 @@ def test_whatever_holds_a_token_is_believed_in_its_one_spelling_or_wrong(value: 
 
 
 @given(st.binary(max_size=40), st.binary(max_size=8))
-def test_basic_is_ours_exactly_where_the_password_begins_as_a_token_does(name: bytes, more: bytes) -> None:
+def test_basic_is_for_the_portal_only_if_the_password_begins_like_a_token(name: bytes, more: bytes) -> None:
     octets = name + b":ikd_" + more
     password = octets.partition(b":")[2]
 
@@ -214,7 +214,7 @@ def test_basic_is_ours_exactly_where_the_password_begins_as_a_token_does(name: b
 
 
 @given(st.text("ABCDEFabcdef0123456789+/-_= \t\xff", max_size=60))
-def test_nothing_made_up_is_ever_believed(text: str) -> None:
+def test_random_text_is_never_accepted(text: str) -> None:
     for scheme in ("Bearer", "Basic"):
         found = read(f"{scheme} {text}")
         assert found is None or found == WRONG
@@ -223,7 +223,7 @@ def test_nothing_made_up_is_ever_believed(text: str) -> None:
 @given(
     st.one_of(st.binary(max_size=70), st.builds(lambda text: b"Bearer ikd_" + text, st.binary(max_size=60)))
 )
-def test_the_short_way_knows_a_token_by_the_same_key_or_not_at_all(octets: bytes) -> None:
+def test_the_fast_path_finds_the_same_key_or_none(octets: bytes) -> None:
     for value in (octets, f"Bearer {new_token()}".encode(), f"bearer {new_token()}".encode()):
         headers = RequestHeaders({b"authorization": value})
         read, key = credential_in(headers), plain_token_key(headers)

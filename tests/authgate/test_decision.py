@@ -1,4 +1,4 @@
-"""Who may do what: rules, each criterion by itself and together."""
+"""The decision: each criterion of a rule alone, and several together."""
 
 from __future__ import annotations
 
@@ -76,15 +76,17 @@ PEOPLE = {
 
 
 @pytest.mark.parametrize(("only", "nobody", "alice", "bob"), PEOPLE.values(), ids=PEOPLE)
-def test_who(only: Rule, nobody: Verdict, alice: Verdict, bob: Verdict) -> None:
+def test_each_choice_of_people_admits_exactly_those(
+    only: Rule, nobody: Verdict, alice: Verdict, bob: Verdict
+) -> None:
     assert [verdict(app(only), who) for who in (None, ALICE, BOB)] == [nobody, alice, bob]
 
 
-def test_no_rule_no_access() -> None:
+def test_an_application_without_a_rule_admits_nobody() -> None:
     assert decided(app(), ALICE) == Decision(REFUSE, "no rule covers the path")
 
 
-def test_a_disabled_application_lets_nobody_in() -> None:
+def test_a_disabled_application_admits_nobody() -> None:
     assert decided(app(rule(Who.EVERYONE), enabled=False), ALICE) == Decision(REFUSE, "application disabled")
 
 
@@ -92,7 +94,7 @@ def test_a_disabled_application_lets_nobody_in() -> None:
 
 
 @pytest.mark.parametrize(("now", "expected"), [(NOW - 0.001, ALLOW), (NOW, REFUSE), (NOW + 0.001, REFUSE)])
-def test_a_rule_expires_to_the_moment(now: float, expected: Verdict) -> None:
+def test_a_rule_ends_exactly_at_its_expiry_time(now: float, expected: Verdict) -> None:
     assert verdict(app(rule(expires_at=NOW)), ALICE, now=now) is expected
 
 
@@ -109,7 +111,7 @@ def test_a_rule_expires_to_the_moment(now: float, expected: Verdict) -> None:
         ("junk", REFUSE),
     ],
 )
-def test_a_rule_for_networks(client: str, expected: Verdict) -> None:
+def test_a_rule_for_networks_admits_only_addresses_in_them(client: str, expected: Verdict) -> None:
     assert verdict(app(rule(networks=("10.0.0.0/8", "2001:db8::/32"))), ALICE, client=client) is expected
 
 
@@ -138,7 +140,7 @@ def test_a_rule_for_post_covers_post_alone() -> None:
     ]
 
 
-def test_nobody_is_asked_to_sign_in_where_that_could_not_help() -> None:
+def test_a_visitor_is_refused_at_once_if_a_sign_in_would_not_help() -> None:
     for hopeless in (rule(expires_at=NOW), rule(networks=("10.0.0.0/8",)), rule(methods=frozenset({"POST"}))):
         assert verdict(app(hopeless)) is REFUSE
 
@@ -148,7 +150,7 @@ def test_nobody_is_asked_to_sign_in_where_that_could_not_help() -> None:
 SECOND = rule(CHOSEN, groups=frozenset({STAFF}), second_factor=True)
 
 
-def test_a_second_factor_is_asked_of_those_alone_whom_it_lets_in() -> None:
+def test_only_users_whom_the_rule_names_are_asked_for_a_second_factor() -> None:
     assert [verdict(app(SECOND), who) for who in (None, ALICE, ALICE_TWICE, BOB)] == [
         SIGN_IN,
         STEP_UP,
@@ -157,7 +159,7 @@ def test_a_second_factor_is_asked_of_those_alone_whom_it_lets_in() -> None:
     ]
 
 
-def test_a_second_factor_for_everyone_needs_somebody() -> None:
+def test_a_rule_for_everyone_with_a_second_factor_needs_a_sign_in() -> None:
     everyone = app(rule(Who.EVERYONE, second_factor=True))
 
     assert [verdict(everyone, who) for who in (None, ALICE, ALICE_TWICE)] == [SIGN_IN, STEP_UP, ALLOW]
@@ -169,18 +171,18 @@ def test_no_second_factor_is_asked_for_when_the_rule_has_expired() -> None:
     assert verdict(app(expired), ALICE) is REFUSE
 
 
-def test_who_may_enter_by_another_rule_is_not_asked_for_a_second_factor() -> None:
+def test_a_user_admitted_by_another_rule_is_not_asked_for_a_second_factor() -> None:
     assert verdict(app(SECOND, rule(id=2)), ALICE) is ALLOW
 
 
-def test_who_is_filtered_out_is_not_asked_for_a_second_factor() -> None:
+def test_a_user_whom_a_filter_excludes_is_not_asked_for_a_second_factor() -> None:
     assert verdict(app(SECOND), ALICE, filters=Filters(groups=frozenset({"ops"}))) is REFUSE
 
 
 # ---- scopes -----------------------------------------------------------------------------------------------
 
 
-def test_the_most_specific_scope_decides_and_no_other() -> None:
+def test_only_the_most_specific_scope_decides() -> None:
     nested = app(("/", rule(Who.EVERYONE)), ("/a", rule(CHOSEN, groups=frozenset({99}))), ("/a/b", rule()))
 
     assert [verdict(nested, ALICE, path=path) for path in ("/", "/a", "/a/c", "/a/b", "/a/b/c", "/ab")] == [
@@ -193,7 +195,7 @@ def test_the_most_specific_scope_decides_and_no_other() -> None:
     ]
 
 
-def test_a_rule_that_cannot_be_read_still_claims_its_scope() -> None:
+def test_an_unreadable_rule_still_claims_its_scope() -> None:
     broken = app(("/", rule(Who.EVERYONE)), ("/admin", rule(Who.EVERYONE, readable=False)))
 
     assert [verdict(broken, ALICE, path=path) for path in ("/", "/admin", "/admin/x")] == [
@@ -203,13 +205,13 @@ def test_a_rule_that_cannot_be_read_still_claims_its_scope() -> None:
     ]
 
 
-def test_a_rule_that_expired_still_claims_its_scope() -> None:
+def test_an_expired_rule_still_claims_its_scope() -> None:
     expired = app(("/", rule(Who.EVERYONE)), ("/admin", rule(expires_at=NOW)))
 
     assert verdict(expired, ALICE, path="/admin") is REFUSE
 
 
-def test_an_exact_scope_covers_its_path_alone() -> None:
+def test_an_exact_scope_covers_only_its_path() -> None:
     exact = application_of(
         id=1, name="App", rules=[("/", False, rule()), ("/login", True, rule(Who.EVERYONE))]
     )
@@ -222,7 +224,7 @@ def test_an_exact_scope_covers_its_path_alone() -> None:
     ]
 
 
-def test_an_exact_scope_guards_its_path_however_it_is_spelled() -> None:
+def test_an_exact_scope_protects_every_spelling_of_its_path() -> None:
     exact = application_of(
         id=1,
         name="App",
@@ -234,7 +236,7 @@ def test_an_exact_scope_guards_its_path_however_it_is_spelled() -> None:
     assert verdict(exact, ALICE, path="/admin/x") is ALLOW
 
 
-def test_the_query_never_takes_part() -> None:
+def test_the_query_does_not_affect_the_decision() -> None:
     nested = app(("/", rule(CHOSEN, groups=frozenset({99}))), ("/public", rule(Who.EVERYONE)))
 
     assert verdict(nested, ALICE, path="/x?/public") is REFUSE
@@ -252,13 +254,13 @@ UNKNOWN_PATH = {
 
 
 @pytest.mark.parametrize(("rules", "expected"), UNKNOWN_PATH.values(), ids=UNKNOWN_PATH)
-def test_where_no_path_is_told_every_scope_must_admit(
+def test_every_scope_must_admit_if_the_path_is_unknown(
     rules: list[tuple[str, Rule]], expected: Verdict
 ) -> None:
     assert verdict(app(*rules), ALICE, path=None, method=None) is expected
 
 
-def test_where_no_path_is_told_an_exact_scope_counts_too() -> None:
+def test_an_exact_scope_must_admit_too_if_the_path_is_unknown() -> None:
     exact = application_of(
         id=1, name="App", rules=[("/", False, rule()), ("/admin", True, rule(CHOSEN, users=frozenset({99})))]
     )
@@ -266,7 +268,7 @@ def test_where_no_path_is_told_an_exact_scope_counts_too() -> None:
     assert verdict(exact, ALICE, path=None, method=None) is REFUSE
 
 
-def test_where_no_path_is_told_an_exact_scope_for_the_root_is_not_the_whole_site() -> None:
+def test_an_exact_scope_for_the_root_is_not_enough_if_the_path_is_unknown() -> None:
     exact = application_of(id=1, name="App", rules=[("/", True, rule(Who.EVERYONE))])
 
     assert verdict(exact, ALICE, path=None, method=None) is REFUSE
@@ -275,13 +277,13 @@ def test_where_no_path_is_told_an_exact_scope_for_the_root_is_not_the_whole_site
 # ---- reasons ----------------------------------------------------------------------------------------------
 
 
-def test_an_allowance_names_its_rule() -> None:
+def test_an_allowed_decision_names_its_rule() -> None:
     decision = decided(app(rule(CHOSEN, id=7, groups=frozenset({99})), rule(id=8)), ALICE)
 
     assert (decision.reason, decision.rule) == ("admitted", 8)
 
 
-def test_a_refusal_names_for_each_rule_what_failed_first() -> None:
+def test_a_refusal_names_the_first_failed_criterion_of_each_rule() -> None:
     decision = decided(
         app(
             rule(id=1, readable=False),
@@ -327,7 +329,7 @@ def with_proofs(**proofs: float) -> Subject:
         (("recent second factor", 0.0), {"factor": NOW}, STEP_UP),
     ],
 )
-def test_a_proof_is_as_recent_as_the_rule_wants(
+def test_a_proof_must_be_as_recent_as_the_rule_requires(
     proof: tuple[str, float], proofs: dict[str, float], verdict: Verdict
 ) -> None:
     decision = decided(app(rule(proof=proof)), with_proofs(**proofs))
@@ -336,14 +338,14 @@ def test_a_proof_is_as_recent_as_the_rule_wants(
     assert decision.reason == ("admitted" if verdict is ALLOW else proof[0])
 
 
-def test_a_proof_for_everyone_needs_somebody() -> None:
+def test_a_rule_for_everyone_with_a_proof_needs_a_sign_in() -> None:
     everyone = app(rule(Who.EVERYONE, proof=RECENT))
 
     assert decided(everyone).verdict is SIGN_IN
     assert decided(everyone, with_proofs(factor=NOW)).verdict is ALLOW
 
 
-def test_a_proof_is_asked_of_those_alone_whom_it_lets_in() -> None:
+def test_only_users_whom_the_rule_names_are_asked_for_a_proof() -> None:
     members = app(rule(CHOSEN, groups=frozenset({STAFF}), proof=RECENT))
 
     assert decided(members, BOB).verdict is REFUSE

@@ -1,4 +1,4 @@
-"""What holds for every application, person and path: rules only grant, filters only narrow."""
+"""Properties of every application, user and path: rules only grant, filters only restrict."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def verdict(
 
 
 @given(scoped, targets, st.one_of(st.none(), subjects), filters)
-def test_filters_never_widen(
+def test_filters_never_grant_access(
     rules: Scoped, target: Target, subject: Subject | None, filters: Filters
 ) -> None:
     without, narrowed = verdict(rules, target, subject), verdict(rules, target, subject, filters)
@@ -104,15 +104,13 @@ def test_filters_never_widen(
 
 
 @given(scoped, targets, subjects)
-def test_whatever_nobody_in_particular_may_everybody_may(
-    rules: Scoped, target: Target, subject: Subject
-) -> None:
+def test_a_user_may_open_whatever_a_visitor_may_open(rules: Scoped, target: Target, subject: Subject) -> None:
     if verdict(rules, target, None) is Verdict.ALLOW:
         assert verdict(rules, target, subject) is Verdict.ALLOW
 
 
 @given(scoped, targets, subjects)
-def test_who_is_refused_unasked_would_not_get_in_signed_in(
+def test_a_visitor_is_refused_at_once_only_if_every_user_would_be(
     rules: Scoped, target: Target, subject: Subject
 ) -> None:
     if verdict(rules, target, None) is Verdict.REFUSE:
@@ -130,7 +128,7 @@ def test_a_rule_for_another_scope_changes_nothing(
 
 
 @given(scoped, targets, st.one_of(st.none(), subjects), st.integers(0, 5), rules)
-def test_a_rule_more_for_the_same_scope_only_grants(
+def test_another_rule_for_the_same_scope_only_grants(
     rules: Scoped, target: Target, subject: Subject | None, which: int, added: Rule
 ) -> None:
     if rules:
@@ -143,7 +141,7 @@ def test_a_rule_more_for_the_same_scope_only_grants(
 
 
 @given(scoped, targets, st.one_of(st.none(), subjects))
-def test_a_rule_that_becomes_unreadable_never_widens(
+def test_a_rule_that_becomes_unreadable_grants_nothing(
     rules: Scoped, target: Target, subject: Subject | None
 ) -> None:
     broken = [(path, exact, Rule(rule.id, Who.EVERYONE, readable=False)) for path, exact, rule in rules]
@@ -162,7 +160,7 @@ def test_the_order_of_rules_does_not_matter(
 
 
 @given(scoped, targets, subjects)
-def test_without_a_path_nothing_is_allowed_that_some_path_refuses(
+def test_an_unknown_path_is_allowed_only_if_every_path_is(
     rules: Scoped, target: Target, subject: Subject
 ) -> None:
     if verdict(rules, Target(target.origin, None, None, target.client), subject) is Verdict.ALLOW:
@@ -170,7 +168,7 @@ def test_without_a_path_nothing_is_allowed_that_some_path_refuses(
 
 
 @given(scoped, targets, subjects)
-def test_a_later_proof_never_takes_access_away(rules: Scoped, target: Target, subject: Subject) -> None:
+def test_a_later_proof_never_removes_access(rules: Scoped, target: Target, subject: Subject) -> None:
     earlier = verdict(rules, target, subject)
     now = replace(subject, proofs=dict.fromkeys(KINDS, 10.0))
 
@@ -178,8 +176,8 @@ def test_a_later_proof_never_takes_access_away(rules: Scoped, target: Target, su
 
 
 @given(scoped, targets, subjects)
-def test_who_is_let_in_gave_what_some_rule_asks_for(rules: Scoped, target: Target, subject: Subject) -> None:
-    """Without their proofs, the rules that ask for one let nobody in."""
+def test_a_user_admitted_by_a_proof_has_a_recent_one(rules: Scoped, target: Target, subject: Subject) -> None:
+    """Rules that require a proof admit nobody without it."""
     without = replace(subject, proofs={})
     asked = [(path, exact, rule) for path, exact, rule in rules if rule.proof is None]
     if len(asked) == len(rules) or verdict(rules, target, subject) is not Verdict.ALLOW:
@@ -190,7 +188,7 @@ def test_who_is_let_in_gave_what_some_rule_asks_for(rules: Scoped, target: Targe
 
 
 @given(subjects, st.sampled_from(KINDS), st.sampled_from([1.0, 5.0, math.inf]))
-def test_a_proof_counts_for_its_seconds_alone(subject: Subject, kind: str, seconds: float) -> None:
+def test_a_proof_counts_only_for_its_seconds(subject: Subject, kind: str, seconds: float) -> None:
     one = Rule(1, Who.SIGNED_IN, proof=(kind, seconds))
     target = Target("https://a.example", "GET", "/", "192.0.2.1", None)
 

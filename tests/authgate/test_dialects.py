@@ -1,4 +1,4 @@
-"""What ingress-nginx and Envoy tell in ways of their own: read in one way, or refused."""
+"""The headers of ingress-nginx and Envoy have one meaning, or the check refuses them."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def ingress(query: str, alice: User, **changed: str) -> HttpResponse:
         "encoded": ("?host=wiki%2Eexample.com", "host"),
     }.values(),
 )
-def test_ingress_nginx_must_name_the_host_that_is_served(query: str, reason: str, alice: User) -> None:
+def test_ingress_nginx_must_name_the_requested_host(query: str, reason: str, alice: User) -> None:
     response = ingress(query, alice)
 
     assert response.status_code == 403
@@ -71,7 +71,7 @@ def test_ingress_nginx_must_name_the_host_that_is_served(query: str, reason: str
         "",
     ],
 )
-def test_an_original_url_of_elsewhere_refuses(url: str, alice: User) -> None:
+def test_an_original_url_with_another_host_refuses(url: str, alice: User) -> None:
     assert ingress("?host=wiki.example.com", alice, x_original_url=url).status_code == 403
 
 
@@ -85,16 +85,16 @@ def test_an_original_url_of_elsewhere_refuses(url: str, alice: User) -> None:
         ("?allowed_groups=staff&host=wiki.example.com", "https://wiki.example.com/page"),
     ],
 )
-def test_the_host_that_is_served_lets_in(query: str, url: str, alice: User) -> None:
+def test_the_requested_host_is_accepted(query: str, url: str, alice: User) -> None:
     assert ingress(query, alice, x_original_url=url).status_code == 200
 
 
 @pytest.mark.parametrize("query", ["?host=wiki.example.com&allowed_groups=", "?host=wiki.example.com&rd=/"])
-def test_the_host_excuses_no_other_mistake_of_the_query(query: str, alice: User) -> None:
+def test_the_host_parameter_does_not_excuse_other_mistakes_in_the_query(query: str, alice: User) -> None:
     assert ingress(query, alice).status_code == 403
 
 
-def test_the_host_is_no_parameter_of_other_contracts(alice: User) -> None:
+def test_other_contracts_have_no_host_parameter(alice: User) -> None:
     sent = told("/authgate/nginx", f"{WIKI}/", query="host=wiki.example.com")
 
     assert ask(sent.target, sent.headers, alice).status_code == 403
@@ -116,12 +116,12 @@ def envoy(target: str, alice: User, method: str = "GET") -> HttpResponse:
 @pytest.mark.parametrize(
     "query", ["?allowed_groups=nobody", "?allowed_groups=", "?rd=https://evil.example", "?"]
 )
-def test_the_browsers_query_is_no_filter(query: str, alice: User) -> None:
+def test_the_browsers_query_is_not_read_as_a_filter(query: str, alice: User) -> None:
     assert envoy(f"{ENVOY}/page{query}", alice).status_code == 200
 
 
 @pytest.mark.parametrize("target", [ENVOY, f"{ENVOY}?/page"])
-def test_envoy_must_put_the_path_behind_the_prefix(target: str, alice: User) -> None:
+def test_envoy_must_send_the_path_after_the_prefix(target: str, alice: User) -> None:
     response = envoy(target, alice)
 
     assert response.status_code == 400
@@ -129,11 +129,11 @@ def test_envoy_must_put_the_path_behind_the_prefix(target: str, alice: User) -> 
 
 
 @pytest.mark.parametrize("target", [f"{ENVOY}/%00", f"{ENVOY}/a#b", f"{ENVOY}/%2500"])
-def test_a_path_that_nobody_can_read_is_refused_behind_the_prefix(target: str, alice: User) -> None:
+def test_an_unreadable_path_after_the_prefix_is_refused(target: str, alice: User) -> None:
     assert envoy(target, alice).status_code == 403
 
 
-def test_envoys_checks_need_a_server_that_tells_the_target_as_it_was_sent(alice: User) -> None:
+def test_envoys_contract_needs_a_server_that_passes_on_the_raw_target(alice: User) -> None:
     headers = {
         f"HTTP_{name.decode().upper().replace('-', '_')}": value.decode()
         for name, value in told(ENVOY, f"{WIKI}/").headers
@@ -143,11 +143,11 @@ def test_envoys_checks_need_a_server_that_tells_the_target_as_it_was_sent(alice:
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "DELETE", "OPTIONS", "MKACTIVITY"])
-def test_envoys_method_is_the_checks_own(method: str, alice: User) -> None:
+def test_the_method_of_envoys_check_is_the_clients_method(method: str, alice: User) -> None:
     assert envoy(f"{ENVOY}/page", alice, method).status_code == 200
 
 
-def test_envoy_may_send_what_other_contracts_read(alice: User) -> None:
+def test_envoy_may_send_headers_of_other_contracts(alice: User) -> None:
     sent = told(ENVOY, f"{WIKI}/page")
     foreign: Headers = [
         (b"x-forwarded-host", b"evil.example"),
@@ -161,7 +161,7 @@ def test_envoy_may_send_what_other_contracts_read(alice: User) -> None:
 
 @pytest.mark.parametrize("name", [b"host", b"x-forwarded-proto", b"x-forwarded-for"])
 @pytest.mark.parametrize("fault", ["missing", "empty", "doubled"])
-def test_each_header_of_envoys_comes_once(name: bytes, fault: str, alice: User) -> None:
+def test_each_header_of_envoy_must_occur_once(name: bytes, fault: str, alice: User) -> None:
     headers = told(ENVOY, f"{WIKI}/page").headers
     kept = [pair for pair in headers if pair[0] != name]
     faulty = {

@@ -62,7 +62,7 @@ def test_signing_out_ends_the_sign_in_on_every_origin_and_at_the_portal(alice: U
     assert browser.get("/", secure=True).status_code == 302
 
 
-def test_signing_out_leaves_other_sign_ins_and_people_alone(alice: User, bob: User) -> None:
+def test_signing_out_does_not_end_other_sign_ins_or_users(alice: User, bob: User) -> None:
     begin(alice), begin(bob)
 
     endpoint("/authgate/sign_out", WIKI, SAME, cookie=signed_in(alice))
@@ -90,7 +90,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("hints", FOREIGN.values(), ids=FOREIGN)
-def test_nobody_else_signs_anybody_out_unasked(hints: Headers, alice: User) -> None:
+def test_a_request_from_another_site_asks_before_signing_out(hints: Headers, alice: User) -> None:
     response = endpoint("/authgate/sign_out?rd=/bye", WIKI, NAVIGATION, hints, cookie=signed_in(alice))
 
     assert response["Location"].startswith(QUESTION)
@@ -98,7 +98,7 @@ def test_nobody_else_signs_anybody_out_unasked(hints: Headers, alice: User) -> N
     assert live() == 1
 
 
-def test_the_head_of_sign_out_signs_nobody_out(alice: User) -> None:
+def test_a_head_request_signs_nobody_out(alice: User) -> None:
     endpoint("/authgate/sign_out", WIKI, SAME, cookie=signed_in(alice), forwarded_method="HEAD")
 
     assert live() == 1
@@ -112,14 +112,16 @@ MEANT = {
 
 
 @pytest.mark.parametrize("hints", MEANT.values(), ids=MEANT)
-def test_whoever_means_it_is_signed_out_at_once(hints: Headers, alice: User) -> None:
+def test_a_request_from_the_same_site_or_a_typed_address_signs_out_at_once(
+    hints: Headers, alice: User
+) -> None:
     endpoint("/authgate/sign_out", WIKI, [(b"accept", b"text/html")], hints, cookie=signed_in(alice))
 
     assert live() == 0
 
 
 @pytest.mark.parametrize("rd", EVIL.values(), ids=EVIL)
-def test_signing_out_leads_nowhere_else(rd: str, alice: User) -> None:
+def test_signing_out_does_not_redirect_to_foreign_sites(rd: str, alice: User) -> None:
     quoted = quote(rd, safe="", errors="surrogateescape")
 
     response = endpoint(f"/authgate/sign_out?rd={quoted}", WIKI, SAME, cookie=signed_in(alice))
@@ -135,14 +137,14 @@ def test_signing_out_leads_nowhere_else(rd: str, alice: User) -> None:
         ("https://sso.example.com/", "https://sso.example.com/"),
     ],
 )
-def test_signing_out_leads_where_one_may_go(rd: str, url: str, alice: User) -> None:
+def test_signing_out_redirects_to_allowed_pages(rd: str, url: str, alice: User) -> None:
     response = endpoint(f"/authgate/sign_out?rd={quote(rd, safe='')}", WIKI, SAME, cookie=signed_in(alice))
 
     assert response["Location"] == url
 
 
 @pytest.mark.parametrize("rd", EVIL.values(), ids=EVIL)
-def test_the_question_is_told_of_no_place_elsewhere(rd: str) -> None:
+def test_the_question_drops_a_foreign_redirect_target(rd: str) -> None:
     quoted = quote(rd, safe="", errors="surrogateescape")
 
     assert endpoint(f"/authgate/sign_out?rd={quoted}", WIKI, NAVIGATION)["Location"] == QUESTION
@@ -157,7 +159,7 @@ def test_a_cookie_of_another_origin_signs_nobody_out(alice: User) -> None:
 # ---- userinfo ---------------------------------------------------------------------------------------------
 
 
-def test_userinfo_tells_who_is_signed_in_here(alice: User) -> None:
+def test_userinfo_names_the_signed_in_user(alice: User) -> None:
     response = endpoint("/authgate/userinfo", cookie=signed_in(alice))
 
     assert json.loads(response.content) == {
@@ -170,14 +172,14 @@ def test_userinfo_tells_who_is_signed_in_here(alice: User) -> None:
 
 
 @pytest.mark.parametrize("origin", ["", BLOG])
-def test_userinfo_tells_nobody_else_anything(origin: str, alice: User) -> None:
+def test_userinfo_reveals_nothing_without_a_sign_in_on_this_origin(origin: str, alice: User) -> None:
     response = endpoint("/authgate/userinfo", cookie=signed_in(alice, origin) if origin else "")
 
     assert response.status_code == 401
     assert b"alice" not in response.content
 
 
-def test_userinfo_under_the_check_is_never_let_through(alice: User) -> None:
+def test_the_check_never_lets_userinfo_through(alice: User) -> None:
     assert ask(facts(f"{WIKI}/authgate/userinfo", cookie=signed_in(alice))).status == 404
 
 
@@ -191,7 +193,7 @@ def refused(cookie: str = "", *more: Headers, uri: str = "/page") -> tuple[int, 
     return response.status_code, response.content.decode()
 
 
-def test_the_refused_page_says_what_and_to_whom(bob: User) -> None:
+def test_the_refused_page_names_application_and_user(bob: User) -> None:
     status, page = refused(signed_in(bob), [(b"x-auth-decision", b"0123456789ab")])
 
     assert status == 403
@@ -207,7 +209,7 @@ def test_the_refused_page_says_what_and_to_whom(bob: User) -> None:
     assert "<script" not in page
 
 
-def test_the_refused_page_tells_a_stranger_no_name() -> None:
+def test_the_refused_page_names_no_user_to_a_visitor() -> None:
     status, page = refused()
 
     assert status == 403
@@ -225,7 +227,7 @@ def test_the_refused_page_tells_a_stranger_no_name() -> None:
         b"",
     ],
 )
-def test_a_decision_that_is_none_is_not_shown(given: bytes, bob: User) -> None:
+def test_a_malformed_decision_id_is_not_shown(given: bytes, bob: User) -> None:
     _, page = refused(signed_in(bob), [(b"x-auth-decision", given)])
 
     assert "<dt>Decision</dt>" not in page
@@ -244,7 +246,7 @@ def test_a_decision_that_is_none_is_not_shown(given: bytes, bob: User) -> None:
         "/" + "x" * 9_000,
     ],
 )
-def test_nothing_of_the_address_becomes_markup(uri: str, bob: User) -> None:
+def test_no_part_of_the_address_becomes_markup(uri: str, bob: User) -> None:
     status, page = refused(signed_in(bob), uri=uri)
 
     assert status == 403
@@ -252,7 +254,7 @@ def test_nothing_of_the_address_becomes_markup(uri: str, bob: User) -> None:
     assert "<img src=x" not in page
 
 
-def test_nothing_of_a_name_becomes_markup(bob: User) -> None:
+def test_no_part_of_a_name_becomes_markup(bob: User) -> None:
     cookie = signed_in(bob)
     Application.objects.update(name="<script>alert(1)</script>")
     User.objects.filter(pk=bob.pk).update(username="<b>bob</b>")
@@ -263,11 +265,11 @@ def test_nothing_of_a_name_becomes_markup(bob: User) -> None:
     assert "<b>" not in page
 
 
-def test_the_refused_page_is_refused_under_the_check_too(alice: User) -> None:
+def test_the_check_refuses_the_refused_page_too(alice: User) -> None:
     assert ask(facts(f"{WIKI}/authgate/refused", NAVIGATION, cookie=signed_in(alice))).status == 403
 
 
-# ---- an endpoint whose proxy tells no scheme, as published for oauth2-proxy -------------------------------
+# ---- an endpoint without a scheme header, as in configurations for oauth2-proxy ---------------------------
 
 SECRET = "http://wiki.example.com"
 BY_HOST: Headers = [
@@ -278,7 +280,7 @@ BY_HOST: Headers = [
 
 
 @pytest.mark.parametrize("origin", [WIKI, SECRET])
-def test_the_only_scheme_of_a_host_is_taken(origin: str, alice: User) -> None:
+def test_the_only_scheme_of_a_host_is_used(origin: str, alice: User) -> None:
     Origin.objects.filter(value=WIKI).update(value=origin)
 
     response = raw_endpoint("/oauth2/sign_out", [*BY_HOST, *SAME], cookie=signed_in(alice, origin))
@@ -287,7 +289,7 @@ def test_the_only_scheme_of_a_host_is_taken(origin: str, alice: User) -> None:
     assert live() == 0
 
 
-def test_of_two_schemes_the_encrypted_one_is_taken(alice: User) -> None:
+def test_https_is_used_if_a_host_has_both_schemes(alice: User) -> None:
     ApplicationFactory(name="Plain", origins=[SECRET], who="signed_in", without_https=True)
     both = "; ".join(signed_in(user, origin) for user, origin in ((alice, WIKI), (alice, SECRET)))
 
@@ -297,7 +299,7 @@ def test_of_two_schemes_the_encrypted_one_is_taken(alice: User) -> None:
     assert live() == 1
 
 
-def test_a_host_of_nobodys_is_refused_without_a_scheme_too() -> None:
+def test_an_unknown_host_is_refused_without_a_scheme_too() -> None:
     headers = [(name, b"evil.example" if name == b"host" else value) for name, value in BY_HOST]
 
     for name in ("start", "sign_in", "callback", "sign_out", "userinfo", "refused"):
@@ -310,7 +312,7 @@ def test_a_host_of_nobodys_is_refused_without_a_scheme_too() -> None:
 @pytest.mark.parametrize(
     "scheme", [[(b"x-scheme", b"")], [(b"x-scheme", b"https")] * 2, [(b"x-scheme", b"x")]]
 )
-def test_a_scheme_that_cannot_be_read_is_not_guessed(scheme: Headers, alice: User) -> None:
+def test_an_unreadable_scheme_is_not_guessed(scheme: Headers, alice: User) -> None:
     response = raw_endpoint("/oauth2/sign_out", [*BY_HOST, *scheme, *SAME], cookie=signed_in(alice))
 
     assert response.status_code == 400
@@ -322,7 +324,7 @@ def test_a_check_without_a_scheme_is_refused(alice: User) -> None:
 
 
 @pytest.mark.parametrize("wished", [True, False])
-def test_userinfo_names_the_user_in_a_header_for_an_application_that_wishes_it(
+def test_userinfo_has_the_username_header_only_for_applications_that_ask_for_it(
     wished: bool, alice: User
 ) -> None:
     User.objects.filter(pk=alice.pk).update(username="mé%bill")

@@ -1,4 +1,4 @@
-"""Whatever fails inside: 503 with a decision id, never a way in, and no secret in the log."""
+"""Internal failures answer 503 with a decision id, admit nobody, and log no secret."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ ASKED: dict[str, Ask] = {
 
 @contextmanager
 def failing_from(query: int) -> Iterator[list[int]]:
-    """Let the database fail from the query of that number on."""
+    """Let every query after the first `query` ones fail."""
     asked = [0]
 
     def fail(execute: Any, sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -72,9 +72,7 @@ def failing_from(query: int) -> Iterator[list[int]]:
 
 
 @pytest.mark.parametrize("ask", ASKED.values(), ids=ASKED)
-def test_a_database_that_fails_at_any_query_lets_nobody_in(
-    ask: Ask, alice: User, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_nobody_gets_in_if_any_query_fails(ask: Ask, alice: User, caplog: pytest.LogCaptureFixture) -> None:
     cookie = signed_in(alice)
     token = cookie.partition("=")[2]
     for query in range(10):
@@ -95,7 +93,7 @@ def test_a_database_that_fails_at_any_query_lets_nobody_in(
 
 @pytest.mark.parametrize("name", ["a code", "callback"])
 @pytest.mark.parametrize("method", ["get", "delete"])
-def test_codes_that_cannot_be_read_let_nobody_in(
+def test_nobody_gets_in_if_codes_cannot_be_read(
     name: str, method: str, alice: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     browser = Browser(style="redirect" if name == "a code" else "status")
@@ -112,13 +110,13 @@ def test_codes_that_cannot_be_read_let_nobody_in(
     assert "Set-Cookie" not in response
 
 
-def test_a_check_of_somebody_signed_in_asks_no_cache(alice: User, settings: Settings) -> None:
+def test_the_check_of_a_signed_in_user_needs_no_cache(alice: User, settings: Settings) -> None:
     settings.CACHES = {alias: {"BACKEND": "no.such.Cache"} for alias in ("default", "codes")}
 
     assert ASKED["nginx"](signed_in(alice)).status_code == 200
 
 
-def test_a_trusted_network_that_is_none_trusts_nobody(alice: User, settings: Settings) -> None:
+def test_an_invalid_trusted_network_trusts_nobody(alice: User, settings: Settings) -> None:
     cookie = signed_in(alice)
     settings.IKD_TRUSTED_PROXIES = ["not a network"]
 
@@ -126,9 +124,7 @@ def test_a_trusted_network_that_is_none_trusts_nobody(alice: User, settings: Set
 
 
 @pytest.mark.parametrize("path", ["start", "sign_in", "callback", "sign_out", "refused"])
-def test_an_endpoint_that_answers_a_check_never_lets_it_through(
-    path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_check_of_an_endpoint_is_never_let_through(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(check_view.ENDPOINTS, path, lambda visit, memory: Answer(200))
 
     assert check("/authgate/traefik", f"{WIKI}/authgate/{path}")("").status_code == 503
@@ -136,11 +132,11 @@ def test_an_endpoint_that_answers_a_check_never_lets_it_through(
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])
 @pytest.mark.parametrize("host", ["sso.example.com", "10.0.0.1:8000", "evil.example", ""])
-def test_whether_it_lives_is_told_at_any_name(path: str, host: str) -> None:
+def test_health_and_readiness_pages_answer_under_any_host(path: str, host: str) -> None:
     assert Client(HTTP_HOST=host).get(path).status_code == 200
 
 
-def test_it_is_not_ready_without_a_database() -> None:
+def test_the_portal_is_not_ready_without_a_database() -> None:
     with failing_from(0):
         assert Client().get("/readyz").status_code == 503
         assert Client().get("/healthz").status_code == 200
@@ -164,7 +160,7 @@ def test_it_is_not_ready_without_a_database() -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/", "/accounts/login/", "/continue", "/admin/", "/signed-out", "/nothing"])
-def test_on_another_name_there_are_no_pages(path: str, host: str) -> None:
+def test_the_portals_pages_do_not_exist_under_another_host(path: str, host: str) -> None:
     response = Client(HTTP_HOST=host).get(path, secure=True, headers={"X-Forwarded-Host": "sso.example.com"})
 
     assert response.status_code == 404
@@ -176,7 +172,7 @@ def test_on_another_name_there_are_no_pages(path: str, host: str) -> None:
 @pytest.mark.parametrize(
     "host", ["sso.example.com", "SSO.Example.COM", "sso.example.com.", "sso.example.com:443"]
 )
-def test_the_portals_own_name_counts_however_it_is_spelled(host: str) -> None:
+def test_the_portals_host_counts_in_every_spelling(host: str) -> None:
     assert Client(HTTP_HOST=host).get("/accounts/login/", secure=True).status_code == 200
 
 
@@ -192,7 +188,7 @@ def test_the_portals_own_name_counts_however_it_is_spelled(host: str) -> None:
         "/AUTHGATE/nginx",
     ],
 )
-def test_what_is_no_check_is_no_way_in(path: str, alice: User) -> None:
+def test_unknown_paths_beside_the_check_are_not_found(path: str, alice: User) -> None:
     response = raw_endpoint(
         path, [*forwarded(f"{WIKI}/"), (b"host", b"wiki.example.com")], cookie=signed_in(alice)
     )
@@ -200,7 +196,7 @@ def test_what_is_no_check_is_no_way_in(path: str, alice: User) -> None:
     assert response.status_code == 404
 
 
-def test_an_application_for_the_portals_own_origin_makes_no_difference(alice: User) -> None:
+def test_an_application_with_the_portals_origin_changes_nothing(alice: User) -> None:
     ApplicationFactory(name="Portal", origins=["https://sso.example.com"], groups=["nobody"])
 
     headers, cookie = forwarded("https://sso.example.com/"), signed_in(alice)
@@ -213,8 +209,8 @@ def test_an_application_for_the_portals_own_origin_makes_no_difference(alice: Us
 
 
 @pytest.mark.parametrize("text", [" ", ",", " , "])
-def test_networks_that_name_none_admit_nobody(text: str) -> None:
-    """Validation lets no such text in; raw SQL might."""
+def test_a_rule_with_malformed_networks_admits_nobody(text: str) -> None:
+    """Validation refuses such text, but raw SQL can store it."""
     Rule.objects.update(who="everyone", networks=text)
 
     for found in (loader.load_application(WIKI), *loader.load_applications()):

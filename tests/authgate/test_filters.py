@@ -1,4 +1,4 @@
-"""A check's own query: what it narrows, and what is no filter at all."""
+"""The query of a check: filters that restrict access, and faults."""
 
 from __future__ import annotations
 
@@ -49,12 +49,12 @@ NO_FILTER = {
 
 
 @pytest.mark.parametrize(("query", "filters"), READ.values(), ids=READ)
-def test_reads(query: str, filters: Filters) -> None:
+def test_each_filter_is_read(query: str, filters: Filters) -> None:
     assert query_from(query) == NO_QUERY._replace(filters=filters)
 
 
 @pytest.mark.parametrize("query", NO_FILTER.values(), ids=NO_FILTER)
-def test_whatever_else_stands_there_is_a_fault(query: str) -> None:
+def test_any_other_parameter_is_a_fault(query: str) -> None:
     fault = query_from(query).fault
 
     assert 0 < len(fault) <= 60
@@ -92,13 +92,13 @@ def test_domains_are_compared_as_oauth2_proxy_does(email: str, domain: str, pass
     assert decision.verdict is (Verdict.ALLOW if passes else Verdict.REFUSE)
 
 
-def test_no_list_holds_the_empty_address_of_somebody_unverified() -> None:
+def test_an_empty_item_does_not_match_users_without_a_verified_address() -> None:
     filters = query_from("allowed_emails=,a@b.c,").filters
 
     assert filters is not None and filters.emails == {"a@b.c"}
 
 
-def test_a_filter_asks_for_a_sign_in_where_all_is_public() -> None:
+def test_a_filter_needs_a_sign_in_even_where_everything_is_public() -> None:
     decision = decide(
         PUBLIC, Target("https://a", "GET", "/", ""), None, 0.0, Filters(groups=frozenset({"staff"}))
     )

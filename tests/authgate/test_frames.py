@@ -1,4 +1,4 @@
-"""What a frame of another page gets: a link that opens a tab, and nothing else to click on."""
+"""A visitor in a frame gets a link that opens a new tab, and nothing else to click on."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def framed(*more: Headers, dest: bytes = b"iframe") -> Headers:
 
 
 @pytest.mark.parametrize("dest", sorted(FRAMES))
-def test_another_sites_frame_gets_a_link_to_the_page(dest: bytes) -> None:
+def test_a_frame_on_another_site_gets_a_link_to_the_page(dest: bytes) -> None:
     answer = ask(facts(f"{WIKI}/page?a=1&b=%22", framed(CROSS_SITE, dest=dest)))
 
     assert (answer.status, header(answer, b"set-cookie"), header(answer, b"location")) == (401, None, None)
@@ -29,7 +29,7 @@ def test_another_sites_frame_gets_a_link_to_the_page(dest: bytes) -> None:
     assert answer.body.count(b"<a ") == 1 and b"<form" not in answer.body and b"<script" not in answer.body
 
 
-def test_so_it_is_where_nginx_shows_its_401() -> None:
+def test_the_sign_in_endpoint_of_nginx_shows_the_same_link() -> None:
     response = endpoint("/authgate/start", WIKI, framed(CROSS_SITE), forwarded_uri="/page?a=1")
 
     assert response.status_code == 401
@@ -48,16 +48,16 @@ def test_so_it_is_where_nginx_shows_its_401() -> None:
     ],
     ids=["a frame of the same site", "a link", "a link that says so"],
 )
-def test_everything_else_goes_to_the_portal(headers: Headers) -> None:
+def test_all_other_navigations_are_sent_to_the_portal(headers: Headers) -> None:
     assert ask(facts(f"{WIKI}/page", headers)).status == 302
     assert endpoint("/authgate/start", WIKI, headers).status_code == 302
 
 
-def test_who_is_signed_in_is_let_in_inside_a_frame(alice: User) -> None:
+def test_a_signed_in_user_is_let_in_inside_a_frame(alice: User) -> None:
     assert ask(facts(f"{WIKI}/page", framed(SAME_SITE), cookie=signed_in(alice))).status == 200
 
 
-def test_a_refusal_in_a_frame_keeps_its_number(bob: User) -> None:
+def test_a_refusal_in_a_frame_has_its_decision_id(bob: User) -> None:
     cookie = signed_in(bob)
 
     answer = ask(facts(f"{WIKI}/page", framed(SAME_SITE), cookie=cookie))
@@ -68,7 +68,7 @@ def test_a_refusal_in_a_frame_keeps_its_number(bob: User) -> None:
     assert LINK.findall(answer.body) == LINK.findall(at_nginx.content) == [f"{WIKI}/page".encode()]
 
 
-def test_the_portal_gives_the_link_where_nobody_is_signed_in() -> None:
+def test_the_portal_shows_a_visitor_in_a_frame_the_link() -> None:
     begun = ask(facts(f"{WIKI}/page?a=1", framed(SAME_SITE)))
     url = (header(begun, b"location") or b"").decode().removeprefix("https://sso.example.com")
 
@@ -81,7 +81,7 @@ def test_the_portal_gives_the_link_where_nobody_is_signed_in() -> None:
     assert "frame-ancestors" not in in_a_frame["Content-Security-Policy"]
 
 
-def test_the_portal_hands_a_sign_in_over_inside_a_frame(alice: User) -> None:
+def test_the_portal_hands_over_a_sign_in_inside_a_frame(alice: User) -> None:
     begun = ask(facts(f"{WIKI}/page", framed(SAME_SITE)))
     client = Client(HTTP_HOST="sso.example.com")
     client.force_login(alice)
@@ -100,7 +100,7 @@ def test_no_other_page_of_the_portal_can_be_framed(path: str, db: None) -> None:
     assert response["X-Frame-Options"] == "DENY"
 
 
-def test_an_address_that_is_too_long_for_a_page_is_left_out() -> None:
+def test_a_query_that_is_too_long_for_the_link_is_omitted() -> None:
     answer = ask(facts(f"{WIKI}/page?{'a=%22&' * 1500}", framed(CROSS_SITE)))
 
     assert LINK.findall(answer.body) == [f"{WIKI}/".encode()]

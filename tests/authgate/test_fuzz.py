@@ -1,4 +1,4 @@
-"""Any bytes at all, in any header: an answer comes of it, and no way in without a rule that lets in."""
+"""Any bytes in any header get an answer, and only a rule that admits the request lets it in."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ ALICE = Subject(1, "uuid", "alice", "Alice", "a@example.com", ((1, "staff"),))
 
 
 def memory() -> Memory:
-    """Return a memory with two applications, in which only `TOKEN` is signed in."""
+    """Return a memory with two applications, where only `TOKEN` is signed in."""
     known = Memory(loader.gate_settings())
     known.applications = {WIKI: STAFF_ONLY, OPEN: PUBLIC}
     known.sessions = {hashlib.sha256(TOKEN.encode()).digest(): Session(WIKI, 1, ALICE, 2e10, 2e10)}
@@ -102,7 +102,7 @@ def memory() -> Memory:
 
 
 def answered(facts: Facts) -> Answer | Missing:
-    """Ask as a view does whose database holds nothing else."""
+    """Ask as the view does, with a database that has no other rows."""
     known = memory()
     while True:
         found = check(facts, known)
@@ -127,7 +127,7 @@ NAMING_HOST = {
 
 @many
 @given(paths, queries, headers, peers, targets)
-def test_any_headers_are_answered(
+def test_any_headers_get_an_answer(
     path: str, query: str, headers: list[tuple[bytes, bytes]], peer: str | None, target: bytes | None
 ) -> None:
     found = answered(Facts(path, query, headers_from(headers), peer, time.time(), "GET", target))
@@ -154,7 +154,7 @@ full = st.fixed_dictionaries(dict.fromkeys(NAMES[:5], values))
 
 @many
 @given(full, st.lists(st.tuples(st.sampled_from(NAMES[8:]), values), max_size=4))
-def test_nobody_is_named_without_the_token(
+def test_a_user_is_named_only_for_their_own_token(
     named: dict[bytes, bytes], more: list[tuple[bytes, bytes]]
 ) -> None:
     headers = [*named.items(), *more]

@@ -1,4 +1,4 @@
-"""What counts as a gate cookie: its own token on its own origin, and nothing else that the portal emits."""
+"""Only a gate token on its own origin counts as a gate cookie, and no other token of the portal."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_a_token_opens_its_origin(alice: User) -> None:
     assert status(signed_in(alice)) == 200
 
 
-def test_the_digest_of_a_token_opens_nothing(alice: User) -> None:
+def test_the_digest_of_a_token_gives_no_access(alice: User) -> None:
     signed_in(alice)
     digest = bytes(GateSession.objects.get().token_digest)
 
@@ -46,7 +46,7 @@ def test_the_digest_of_a_token_opens_nothing(alice: User) -> None:
         assert status(f"{GATE}={text}") == 401
 
 
-def test_no_other_token_of_ours_opens_anything(alice: User) -> None:
+def test_no_other_token_of_the_portal_gives_access(alice: User) -> None:
     """CVE-2026-19349 and CVE-2019-12046 of LemonLDAP::NG."""
     browser = Client(HTTP_HOST="sso.example.com")
     browser.force_login(alice)
@@ -68,7 +68,7 @@ def test_no_other_token_of_ours_opens_anything(alice: User) -> None:
         assert status(f"{GATE}={token}", f"{ANYBODY}/") == 401
 
 
-def test_a_gate_token_is_no_portal_session(alice: User) -> None:
+def test_a_gate_token_does_not_work_as_a_portal_session(alice: User) -> None:
     token = open_gate(begin(alice), ANYBODY)
     browser = Client(HTTP_HOST="sso.example.com")
     browser.cookies[settings.SESSION_COOKIE_NAME] = token
@@ -87,43 +87,43 @@ def test_a_gate_token_is_no_portal_session(alice: User) -> None:
         "__host-ikd_gate",
     ],
 )
-def test_another_cookie_with_the_right_token_opens_nothing(name: str, alice: User) -> None:
+def test_a_cookie_of_another_name_with_the_right_token_gives_no_access(name: str, alice: User) -> None:
     token = signed_in(alice).partition("=")[2]
 
     assert status(f"{name}={token}") == 401
 
 
-def test_an_em_space_before_the_name_opens_nothing(alice: User) -> None:
+def test_a_cookie_with_an_em_space_before_its_name_gives_no_access(alice: User) -> None:
     token = signed_in(alice).partition("=")[2]
 
     assert status(f"\u2003{GATE}={token}".encode().decode("latin-1")) == 401
 
 
-def test_a_planted_cookie_does_not_lock_out(alice: User) -> None:
+def test_a_planted_cookie_does_not_hide_the_real_one(alice: User) -> None:
     good = signed_in(alice)
 
     assert status(f"\u2003{GATE}=evil".encode().decode("latin-1") + f"; {good}") == 200
 
 
-def test_a_doubled_cookie_counts_as_none(alice: User, bob: User) -> None:
+def test_a_doubled_cookie_is_ignored(alice: User, bob: User) -> None:
     assert status(f"{signed_in(alice)}; {signed_in(bob)}") == 401
 
 
 @pytest.mark.parametrize("mangle", ["{}x", "x{}", " {}x", '"{}"', "{}\x00", "%20{}", "{}=", "{}{}"])
-def test_a_token_with_more_around_it_opens_nothing(mangle: str, alice: User) -> None:
+def test_a_token_with_extra_characters_gives_no_access(mangle: str, alice: User) -> None:
     token = signed_in(alice).partition("=")[2]
 
     assert status(f"{GATE}={mangle.format(token, token)}") == 401
 
 
-def test_a_token_cut_short_opens_nothing(alice: User) -> None:
+def test_a_truncated_token_gives_no_access(alice: User) -> None:
     assert status(signed_in(alice)[:-1]) == 401
 
 
 # ---- origins ----------------------------------------------------------------------------------------------
 
 
-def test_a_token_of_another_origin_opens_nothing(alice: User) -> None:
+def test_a_token_of_another_origin_gives_no_access(alice: User) -> None:
     assert status(signed_in(alice, ANYBODY)) == 401
 
 
@@ -136,14 +136,16 @@ def test_a_token_of_another_origin_opens_nothing(alice: User) -> None:
         "https://*.apps.example.net",
     ],
 )
-def test_a_token_of_a_sibling_under_the_same_wildcard_opens_nothing(elsewhere: str, alice: User) -> None:
+def test_a_token_of_another_subdomain_under_the_same_wildcard_gives_no_access(
+    elsewhere: str, alice: User
+) -> None:
     ApplicationFactory(name="Apps", origins=["https://*.apps.example.net"], who=Rule.Who.SIGNED_IN)
     cookie = signed_in(alice, elsewhere)
 
     assert status(cookie, "https://a.apps.example.net/") == 401
 
 
-def test_a_token_of_the_https_site_opens_nothing_without_https(alice: User) -> None:
+def test_a_token_of_the_https_origin_gives_no_access_over_http(alice: User) -> None:
     app = ApplicationFactory(name="Plain", origins=["http://plain.example.com"], who=Rule.Who.SIGNED_IN)
     Origin.objects.create(application=app, value="https://plain.example.com")
     token = open_gate(begin(alice), "https://plain.example.com")
@@ -152,7 +154,7 @@ def test_a_token_of_the_https_site_opens_nothing_without_https(alice: User) -> N
     assert status(f"ikd_gate={token}; {GATE}={token}", "https://plain.example.com/") == 200
 
 
-# ---- what takes access away, from the very next check on --------------------------------------------------
+# ---- what ends access, as of the next check ---------------------------------------------------------------
 
 
 def end_gate_session(alice: User) -> None:
@@ -233,7 +235,7 @@ REFUSALS = [
 
 
 @pytest.mark.parametrize("ending", ENDINGS, ids=lambda ending: ending.__name__)
-def test_a_sign_in_that_is_over_opens_nothing(ending: object, alice: User) -> None:
+def test_an_ended_sign_in_gives_no_access(ending: object, alice: User) -> None:
     cookie = signed_in(alice)
     assert status(cookie) == 200
     ending(alice)  # type: ignore[operator]
@@ -243,7 +245,7 @@ def test_a_sign_in_that_is_over_opens_nothing(ending: object, alice: User) -> No
 
 
 @pytest.mark.parametrize("refusal", REFUSALS, ids=lambda refusal: refusal.__name__)
-def test_rights_that_are_gone_are_gone_from_the_next_check_on(refusal: object, alice: User) -> None:
+def test_lost_rights_count_as_of_the_next_check(refusal: object, alice: User) -> None:
     cookie = signed_in(alice)
     assert status(cookie) == 200
     refusal(alice)  # type: ignore[operator]
@@ -251,13 +253,13 @@ def test_rights_that_are_gone_are_gone_from_the_next_check_on(refusal: object, a
     assert status(cookie) == 403
 
 
-def test_a_disabled_user_comes_in_by_no_cookie(dave: User) -> None:
+def test_a_disabled_user_is_refused_with_any_cookie(dave: User) -> None:
     dave.groups.add(Group.objects.get_or_create(name="staff")[0])
 
     assert status(signed_in(dave)) == 401
 
 
-def test_the_lifetime_holds_to_the_second(alice: User) -> None:
+def test_the_lifetime_is_exact_to_the_second(alice: User) -> None:
     with time_machine.travel("2030-01-01T00:00:00Z", tick=False) as clock:
         cookie = signed_in(alice)
         SignIn.objects.update(idle_timeout=10 * settings.IKD_SIGN_IN_LIFETIME)
@@ -276,7 +278,7 @@ def test_the_idle_time_never_ends_early_and_at_most_a_minute_late(alice: User) -
         assert status(cookie) == 401
 
 
-def test_a_change_of_name_is_told_from_the_next_check_on(alice: User) -> None:
+def test_a_changed_username_is_sent_as_of_the_next_check(alice: User) -> None:
     cookie = signed_in(alice)
     User.objects.filter(pk=alice.pk).update(username="alicia", email="new@example.com")
 
@@ -286,7 +288,7 @@ def test_a_change_of_name_is_told_from_the_next_check_on(alice: User) -> None:
     assert headers[b"x-auth-request-email"] == b""
 
 
-def test_an_address_that_nobody_verified_is_not_told(bob: User) -> None:
+def test_an_unverified_address_is_not_sent(bob: User) -> None:
     User.objects.filter(pk=bob.pk).update(email="boss@example.com")
     ApplicationFactory(name="Open", origins=["https://open.example.com"], who=Rule.Who.SIGNED_IN)
     cookie = signed_in(bob, "https://open.example.com")

@@ -1,4 +1,4 @@
-"""Handing a sign-in over by a one-time code: each test is named after the threat that it stands against."""
+"""The hand-over of a sign-in by a one-time code. The comments name the threat that each test covers."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def code_of(url: str) -> str:
     return parse_qs(urlsplit(url).query)["ikdcode"][0]
 
 
-# ---- the way that it should go ----------------------------------------------------------------------------
+# ---- the intended sequence --------------------------------------------------------------------------------
 
 
-def test_a_browser_lands_on_the_page_asked_for(browser: Browser) -> None:
+def test_a_browser_reaches_the_requested_page(browser: Browser) -> None:
     page = f"{WIKI}/x?a&b=&c=%20+x&d=%zz&e=%ff&f=1;2&f=3&%61=1&g=a/b:c"
 
     response = browser.follow(page)
@@ -69,7 +69,7 @@ def test_a_second_origin_needs_no_second_sign_in(browser: Browser) -> None:
     assert not any("/accounts/" in url for url in browser.trail)
 
 
-def test_who_is_not_signed_in_comes_to_the_sign_in_page_and_back(browser: Browser, alice: User) -> None:
+def test_a_visitor_signs_in_at_the_portal_and_returns_to_the_page(browser: Browser, alice: User) -> None:
     visitor = stranger(browser)
 
     assert visitor.follow(f"{WIKI}/page?a=1").status_code == 200
@@ -85,7 +85,7 @@ def test_who_is_not_signed_in_comes_to_the_sign_in_page_and_back(browser: Browse
 # ---- 1: leak through Referer, 27: caching -----------------------------------------------------------------
 
 
-def test_no_answer_on_the_way_is_kept_or_tells_where_it_came_from(browser: Browser) -> None:
+def test_no_redirect_on_the_way_is_cached_or_sends_a_referer(browser: Browser) -> None:
     url = f"{WIKI}/"
     for _ in range(4):
         response = browser.ask(url)
@@ -102,7 +102,7 @@ def test_no_answer_on_the_way_is_kept_or_tells_where_it_came_from(browser: Brows
 # ---- 2: leak through logs and stores ----------------------------------------------------------------------
 
 
-def test_a_reader_of_logs_and_of_the_store_gains_nothing(
+def test_logs_and_stored_rows_contain_no_usable_code(
     browser: Browser, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
@@ -115,7 +115,7 @@ def test_a_reader_of_logs_and_of_the_store_gains_nothing(
     assert not any(secret in str(stored) or secret in caplog.text for secret in secrets)
 
 
-def test_a_code_that_was_overheard_opens_nothing_elsewhere(browser: Browser) -> None:
+def test_a_leaked_code_gives_no_access_in_another_browser(browser: Browser) -> None:
     url = browser.code_url(f"{WIKI}/")
     thief = stranger(browser)
 
@@ -128,7 +128,7 @@ def test_a_code_that_was_overheard_opens_nothing_elsewhere(browser: Browser) -> 
 # ---- 3: replay --------------------------------------------------------------------------------------------
 
 
-def test_a_code_is_taken_once(browser: Browser) -> None:
+def test_a_code_works_once(browser: Browser) -> None:
     url = browser.code_url(f"{WIKI}/")
     browser.ask(url)
     del browser.jars[WIKI]["__Host-ikd_gate"]
@@ -152,7 +152,7 @@ def test_a_victim_is_not_signed_in_as_the_attacker(browser: Browser) -> None:
     assert not is_signed_in(victim)
 
 
-def test_the_wrong_browser_uses_no_code_up(browser: Browser) -> None:
+def test_another_browser_does_not_use_up_a_code(browser: Browser) -> None:
     url = browser.code_url(f"{WIKI}/")
     for other in (stranger(browser), stranger(browser)):
         other.ask(url)
@@ -164,7 +164,7 @@ def test_the_wrong_browser_uses_no_code_up(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("nonce", ["", "x", "A" * 22, "\xff" * 22])
-def test_no_nonce_that_is_made_up_fits(browser: Browser, nonce: str) -> None:
+def test_an_invented_nonce_does_not_match(browser: Browser, nonce: str) -> None:
     url = browser.code_url(f"{WIKI}/")
     thief = stranger(browser)
     thief.jars[WIKI] = {"__Host-ikd_nonce": nonce}
@@ -174,7 +174,7 @@ def test_no_nonce_that_is_made_up_fits(browser: Browser, nonce: str) -> None:
     assert not is_signed_in(thief)
 
 
-def test_the_hash_that_the_state_tells_is_no_nonce(browser: Browser) -> None:
+def test_the_hash_in_the_state_does_not_work_as_a_nonce(browser: Browser) -> None:
     browser.follow(f"{WIKI}/", until="/continue?")
     payload = parse_qs(urlsplit(browser.trail[-1]).query)["state"][0].partition(".")[0]
     told = json.loads(b64decode(payload + "=" * (-len(payload) % 4), altchars=b"-_"))
@@ -190,7 +190,7 @@ def test_the_hash_that_the_state_tells_is_no_nonce(browser: Browser) -> None:
 # ---- 5, 6: another origin ---------------------------------------------------------------------------------
 
 
-def test_a_code_for_another_origin_opens_nothing_and_stays_good(browser: Browser) -> None:
+def test_a_code_gives_no_access_on_another_origin_and_is_not_used_up(browser: Browser) -> None:
     url = browser.code_url(f"{WIKI}/")
     elsewhere = url.replace(WIKI, BLOG)
     browser.jars[BLOG] = dict(browser.jars[WIKI])
@@ -202,7 +202,7 @@ def test_a_code_for_another_origin_opens_nothing_and_stays_good(browser: Browser
     assert is_signed_in(browser, WIKI)
 
 
-def test_a_code_is_for_one_sibling_under_a_wildcard(browser: Browser) -> None:
+def test_a_code_is_for_one_subdomain_under_a_wildcard(browser: Browser) -> None:
     ApplicationFactory(name="Apps", origins=["https://*.apps.example.net"], who=Rule.Who.SIGNED_IN)
     url = browser.code_url("https://a.apps.example.net/")
     browser.jars["https://b.apps.example.net"] = dict(browser.jars["https://a.apps.example.net"])
@@ -212,7 +212,7 @@ def test_a_code_is_for_one_sibling_under_a_wildcard(browser: Browser) -> None:
     assert not is_signed_in(browser, "https://b.apps.example.net")
 
 
-def test_who_may_not_enter_gets_no_code(browser: Browser) -> None:
+def test_a_user_without_access_gets_no_code(browser: Browser) -> None:
     ApplicationFactory(name="Ops", origins=["https://ops.example.com"], groups=["operators"])
 
     response = browser.follow("https://ops.example.com/x")
@@ -222,7 +222,7 @@ def test_who_may_not_enter_gets_no_code(browser: Browser) -> None:
     assert entries_of("codes") == []
 
 
-def test_an_origin_that_is_no_longer_an_applications_gets_no_code(browser: Browser) -> None:
+def test_an_origin_that_was_removed_gets_no_code(browser: Browser) -> None:
     browser.follow(f"{WIKI}/", until="/continue?")
     Application.objects.filter(name="Wiki").delete()
 
@@ -233,7 +233,7 @@ def test_an_origin_that_is_no_longer_an_applications_gets_no_code(browser: Brows
 # ---- 9: http and https ------------------------------------------------------------------------------------
 
 
-def test_a_code_for_https_opens_nothing_over_http(browser: Browser) -> None:
+def test_a_code_for_https_gives_no_access_over_http(browser: Browser) -> None:
     ApplicationFactory(
         name="Plain", origins=[WIKI.replace("https", "http")], who=Rule.Who.SIGNED_IN, without_https=True
     )
@@ -256,7 +256,7 @@ def test_cookies_over_http_have_no_prefix_and_are_not_secure(browser: Browser) -
     assert set(browser.jars["http://plain.example.com"]) == {"ikd_nonce", "ikd_gate"}
 
 
-def test_cookies_over_https_belong_to_one_host_alone(browser: Browser) -> None:
+def test_cookies_over_https_are_for_one_host_only(browser: Browser) -> None:
     asked = browser.ask(f"{WIKI}/")
     taken = browser.ask(browser.code_url(f"{WIKI}/"))
 
@@ -277,7 +277,7 @@ PREFETCHES = [
 
 
 @pytest.mark.parametrize("hint", PREFETCHES, ids=["prefetch", "prerender", "older"])
-def test_a_prefetch_uses_no_code_up(browser: Browser, hint: list[tuple[bytes, bytes]]) -> None:
+def test_a_prefetch_does_not_use_up_a_code(browser: Browser, hint: list[tuple[bytes, bytes]]) -> None:
     url = browser.code_url(f"{WIKI}/page?a")
 
     response = browser.ask(url, hints=[*browser.hints, *hint])
@@ -289,7 +289,7 @@ def test_a_prefetch_uses_no_code_up(browser: Browser, hint: list[tuple[bytes, by
     assert is_signed_in(browser)
 
 
-def test_head_uses_no_code_up(browser: Browser) -> None:
+def test_a_head_request_does_not_use_up_a_code(browser: Browser) -> None:
     url = browser.code_url(f"{WIKI}/page?a")
 
     response = browser.ask(url, "HEAD")
@@ -302,7 +302,7 @@ def test_head_uses_no_code_up(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "OPTIONS", "DELETE", "QUERY"])
-def test_a_form_uses_no_code_up(browser: Browser, method: str) -> None:
+def test_a_posted_form_does_not_use_up_a_code(browser: Browser, method: str) -> None:
     url = browser.code_url(f"{WIKI}/page?a")
 
     response = browser.ask(url, method)
@@ -319,7 +319,7 @@ def test_a_form_uses_no_code_up(browser: Browser, method: str) -> None:
     [FETCH, [(b"accept", b"*/*")], [], [(b"sec-fetch-mode", b"navigate"), (b"sec-websocket-key", b"x")]],
     ids=["fetch", "a program", "no hint", "WebSocket"],
 )
-def test_a_program_uses_no_code_up_where_the_page_itself_takes_it(
+def test_a_program_does_not_use_up_a_code_on_the_requested_page(
     hints: list[tuple[bytes, bytes]], alice: User
 ) -> None:
     browser = Browser()
@@ -356,7 +356,7 @@ def test_an_application_never_sees_a_code_on_a_public_path(alice: User) -> None:
 @pytest.mark.parametrize(
     "name", ["ikdcode=short", "xikdcode=" + "C" * 43, "ikdcode=" + "C" * 44, "IKDCODE=" + "C" * 43]
 )
-def test_an_applications_own_parameter_is_left_alone(browser: Browser, name: str) -> None:
+def test_similar_parameters_of_an_application_are_not_changed(browser: Browser, name: str) -> None:
     page = f"{WIKI}/page?{name}"
 
     assert browser.follow(page).status_code == 200
@@ -366,7 +366,7 @@ def test_an_applications_own_parameter_is_left_alone(browser: Browser, name: str
 # ---- 19: several tabs, 20: back and reload ----------------------------------------------------------------
 
 
-def test_several_tabs_at_once_all_arrive(browser: Browser) -> None:
+def test_several_tabs_at_once_all_reach_their_page(browser: Browser) -> None:
     tabs = [browser.code_url(f"{WIKI}/{name}") for name in "abc"]
 
     for name, url in reversed(list(zip("abc", tabs, strict=True))):
@@ -374,14 +374,14 @@ def test_several_tabs_at_once_all_arrive(browser: Browser) -> None:
         assert browser.trail[-1] == f"{WIKI}/{name}"
 
 
-def test_tabs_share_the_nonce(browser: Browser) -> None:
+def test_tabs_share_one_nonce(browser: Browser) -> None:
     nonces = {cookies_set(browser.ask(f"{WIKI}/{name}"))["__Host-ikd_nonce"] for name in "abc"}
 
     assert len(nonces) == 1
     assert "; Max-Age=600" in nonces.pop()
 
 
-def test_a_nonce_of_another_form_is_replaced(browser: Browser) -> None:
+def test_a_malformed_nonce_is_replaced(browser: Browser) -> None:
     browser.jars[WIKI] = {"__Host-ikd_nonce": "set by somebody; Domain=example.com"}
 
     browser.ask(f"{WIKI}/")
@@ -389,7 +389,7 @@ def test_a_nonce_of_another_form_is_replaced(browser: Browser) -> None:
     assert len(browser.jars[WIKI]["__Host-ikd_nonce"]) == 22
 
 
-def test_going_back_to_a_code_asks_for_no_sign_in(browser: Browser) -> None:
+def test_going_back_to_a_used_code_needs_no_sign_in(browser: Browser) -> None:
     url = browser.code_url(f"{WIKI}/page")
     browser.follow(url)
     browser.portal.logout()
@@ -398,7 +398,7 @@ def test_going_back_to_a_code_asks_for_no_sign_in(browser: Browser) -> None:
     assert browser.ask(url)["Location"] == f"{WIKI}/page"
 
 
-def test_taking_a_code_ends_the_session_that_the_browser_had_there(browser: Browser) -> None:
+def test_using_a_code_ends_the_browsers_earlier_session_on_the_origin(browser: Browser) -> None:
     first = browser.code_url(f"{WIKI}/a")
     second = browser.code_url(f"{WIKI}/b")
     browser.follow(first)
@@ -410,7 +410,7 @@ def test_taking_a_code_ends_the_session_that_the_browser_had_there(browser: Brow
 # ---- 21: loops --------------------------------------------------------------------------------------------
 
 
-def test_a_browser_without_cookies_comes_to_a_page_that_says_so(browser: Browser) -> None:
+def test_a_browser_without_cookies_reaches_a_page_that_explains_it(browser: Browser) -> None:
     browser.keeps_cookies = False
 
     response = browser.follow(f"{WIKI}/page", limit=15)
@@ -427,7 +427,7 @@ def answer_of(response: HttpResponse) -> tuple[int, str]:
     return response.status_code, response.get("Location", "").partition("?")[0]
 
 
-def test_unknown_used_and_late_codes_are_answered_alike(browser: Browser) -> None:
+def test_unknown_used_and_expired_codes_get_the_same_answer(browser: Browser) -> None:
     used, late = browser.code_url(f"{WIKI}/"), browser.code_url(f"{WIKI}/")
     browser.ask(used)
     del browser.jars[WIKI]["__Host-ikd_gate"]
@@ -440,7 +440,7 @@ def test_unknown_used_and_late_codes_are_answered_alike(browser: Browser) -> Non
     assert answers == {(302, f"{PORTAL}/continue")}
 
 
-def test_a_code_lives_a_minute_to_the_second(browser: Browser, alice: User) -> None:
+def test_a_code_is_valid_for_exactly_one_minute(browser: Browser, alice: User) -> None:
     with time_machine.travel("2030-01-01T00:00:00Z", tick=False) as clock:
         browser.sign_in(alice)
         first, second = browser.code_url(f"{WIKI}/"), browser.code_url(f"{WIKI}/")
@@ -455,7 +455,7 @@ def test_a_code_lives_a_minute_to_the_second(browser: Browser, alice: User) -> N
     assert not is_signed_in(browser)
 
 
-def test_codes_are_long_and_never_alike(browser: Browser) -> None:
+def test_codes_are_long_and_all_different(browser: Browser) -> None:
     codes = {code_of(browser.code_url(f"{WIKI}/")) for _ in range(20)}
 
     assert len(codes) == 20
@@ -466,7 +466,7 @@ def test_codes_are_long_and_never_alike(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("what", ["ended", "expired", "idle", "disabled"])
-def test_a_code_of_a_sign_in_that_is_over_opens_nothing(browser: Browser, what: str) -> None:
+def test_a_code_of_an_ended_sign_in_gives_no_access(browser: Browser, what: str) -> None:
     url = browser.code_url(f"{WIKI}/")
     if what == "ended":
         end_sign_ins(SignIn.objects.all())
@@ -482,7 +482,7 @@ def test_a_code_of_a_sign_in_that_is_over_opens_nothing(browser: Browser, what: 
     assert not is_signed_in(browser)
 
 
-def test_the_gate_cookie_of_a_kept_sign_in_outlives_the_browser(browser: Browser, alice: User) -> None:
+def test_the_gate_cookie_of_a_remembered_sign_in_outlives_the_browser(browser: Browser, alice: User) -> None:
     plain = cookies_set(browser.ask(browser.code_url(f"{WIKI}/")))["__Host-ikd_gate"]
     SignIn.objects.update(keep=True)
     kept = cookies_set(browser.ask(browser.code_url(f"{BLOG}/")))["__Host-ikd_gate"]
@@ -495,11 +495,11 @@ def test_the_gate_cookie_of_a_kept_sign_in_outlives_the_browser(browser: Browser
 
 
 @pytest.mark.parametrize("state", ["", "x", "a.b", "a.b.c", "é.é", "x" * 5_000, "AAAA.AAAA", "%00"])
-def test_a_state_that_we_did_not_seal_leads_to_a_page_that_says_so(browser: Browser, state: str) -> None:
+def test_a_forged_state_is_a_bad_request(browser: Browser, state: str) -> None:
     assert browser.ask(f"{PORTAL}/continue?state={state}").status_code == 400
 
 
-def test_a_state_is_worth_nothing_at_another_portal(browser: Browser, settings: Settings) -> None:
+def test_another_portal_refuses_the_state(browser: Browser, settings: Settings) -> None:
     browser.follow(f"{WIKI}/", until="/continue?")
     settings.SECRET_KEY = "another portal's"
 
@@ -507,7 +507,7 @@ def test_a_state_is_worth_nothing_at_another_portal(browser: Browser, settings: 
     assert entries_of("codes") == []
 
 
-def test_the_portal_takes_no_address_from_a_parameter(browser: Browser) -> None:
+def test_the_portal_does_not_read_an_address_from_a_parameter(browser: Browser) -> None:
     for name in ("rd", "next", "redirect", "origin", "url"):
         response = browser.ask(f"{PORTAL}/continue?{name}=https://evil.example/")
         assert response.status_code == 400
@@ -515,7 +515,7 @@ def test_the_portal_takes_no_address_from_a_parameter(browser: Browser) -> None:
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE"])
-def test_a_state_is_carried_on_by_opening_a_page_alone(browser: Browser, method: str) -> None:
+def test_a_state_is_accepted_by_get_only(browser: Browser, method: str) -> None:
     browser.follow(f"{WIKI}/", until="/continue?")
 
     assert browser.ask(browser.trail[-1], method).status_code in (403, 405)
@@ -527,7 +527,7 @@ LONG += ["/page?" + "x" * length for length in (2_500, 2_600, 2_700, 2_800, 3_00
 
 
 @pytest.mark.parametrize("uri", LONG, ids=lambda uri: f"{uri[:8]}{len(uri)}")
-def test_however_long_the_address_each_step_fits_a_proxys_buffers(browser: Browser, uri: str) -> None:
+def test_each_step_fits_into_a_proxys_buffers_for_any_length_of_address(browser: Browser, uri: str) -> None:
     url = f"{WIKI}{uri}".encode().decode("latin-1")
     for _ in range(4):
         response = browser.ask(url)
@@ -543,9 +543,7 @@ def test_however_long_the_address_each_step_fits_a_proxys_buffers(browser: Brows
 
 
 @pytest.mark.parametrize("uri", LONG, ids=lambda uri: f"{uri[:8]}{len(uri)}")
-def test_nobody_signed_in_with_a_long_address_still_reaches_the_sign_in_page(
-    browser: Browser, uri: str
-) -> None:
+def test_a_visitor_with_a_long_address_reaches_the_sign_in_page(browser: Browser, uri: str) -> None:
     visitor = stranger(browser)
     url = f"{WIKI}{uri}".encode().decode("latin-1")
     for _ in range(2):
@@ -556,14 +554,14 @@ def test_nobody_signed_in_with_a_long_address_still_reaches_the_sign_in_page(
     assert visitor.ask(PORTAL + url).status_code == 200
 
 
-def test_a_code_is_never_asked_for_twice_in_one_address(browser: Browser) -> None:
+def test_an_address_never_contains_two_codes(browser: Browser) -> None:
     url = browser.code_url(f"{WIKI}/?ikdcode={'C' * 43}")
 
     assert code_in(url.partition(WIKI)[2]) != "C" * 43
     assert url.count("C" * 43) == 0
 
 
-def test_the_sign_in_of_a_code_is_its_own(browser: Browser, bob: User) -> None:
+def test_a_code_gives_the_sign_in_that_it_was_issued_for(browser: Browser, bob: User) -> None:
     begin(bob)
     response = browser.follow(f"{WIKI}/")
 

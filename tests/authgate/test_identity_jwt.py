@@ -1,4 +1,4 @@
-"""X-Ikd-Jwt: what an application can verify by itself, with PyJWT as its own library would."""
+"""X-Ikd-Jwt: an application can verify it, here with PyJWT as its library."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def token_of(answer: Answer) -> str:
 
 
 def verified(token: str, origin: str = WIKI) -> dict[str, Any]:
-    """Verify as an application does: by the published keys, for its own origin."""
+    """Return the claims, verified as by an application: with the published keys, for its own origin."""
     keys = jwt.PyJWKSet.from_dict(published()[0])
     key = keys[jwt.get_unverified_header(token)["kid"]]
     required = {"require": ["iss", "aud", "sub", "iat", "exp"]}
@@ -67,7 +67,7 @@ def verified(token: str, origin: str = WIKI) -> dict[str, Any]:
     )
 
 
-def test_an_application_can_verify_who_asks(alice: User, wiki: Application) -> None:
+def test_an_application_can_verify_the_user_of_a_request(alice: User, wiki: Application) -> None:
     claims = verified(token_of(ask(facts(WIKI, cookie=signed_in(alice)))))
 
     assert claims["sub"] == str(alice.uuid)
@@ -76,7 +76,7 @@ def test_an_application_can_verify_who_asks(alice: User, wiki: Application) -> N
     assert claims["exp"] - claims["iat"] == 120
 
 
-def test_it_names_the_owner_of_an_api_token(alice: User, wiki: Application) -> None:
+def test_the_jwt_names_the_owner_of_an_api_token(alice: User, wiki: Application) -> None:
     _, token = make_token(alice, "robot", [wiki], 3600)
 
     answer = ask(facts(WIKI, [(b"authorization", f"Bearer {token}".encode())]))
@@ -84,26 +84,26 @@ def test_it_names_the_owner_of_an_api_token(alice: User, wiki: Application) -> N
     assert verified(token_of(answer))["sub"] == str(alice.uuid)
 
 
-def test_another_origin_does_not_accept_it(alice: User, wiki: Application) -> None:
+def test_another_origin_does_not_accept_the_jwt(alice: User, wiki: Application) -> None:
     token = token_of(ask(facts(WIKI, cookie=signed_in(alice))))
 
     with pytest.raises(jwt.InvalidAudienceError):
         verified(token, "https://other.example.com")
 
 
-def test_it_is_empty_where_nobody_is_signed_in(wiki: Application) -> None:
+def test_the_header_is_empty_if_nobody_is_signed_in(wiki: Application) -> None:
     RuleFactory(application=wiki, path="/open", who="everyone")
 
     assert header(ask(facts(f"{WIKI}/open")), b"x-ikd-jwt") == b""
 
 
-def test_only_who_wishes_it_gets_it(alice: User, wiki: Application) -> None:
+def test_only_applications_that_ask_for_the_jwt_get_it(alice: User, wiki: Application) -> None:
     Application.objects.update(identity_jwt=False)
 
     assert header(ask(facts(WIKI, cookie=signed_in(alice))), b"x-ikd-jwt") is None
 
 
-def test_an_unverified_address_and_foreign_groups_are_not_in_it(wiki: Application, alice: User) -> None:
+def test_the_jwt_has_no_unverified_address_and_no_unrelated_groups(wiki: Application, alice: User) -> None:
     alice.emailaddress_set.update(verified=False)
     wiki.named_groups.create(name="others")
 
@@ -113,7 +113,7 @@ def test_an_unverified_address_and_foreign_groups_are_not_in_it(wiki: Applicatio
     assert claims["groups"] == []
 
 
-def test_it_is_signed_once_in_half_of_its_life(
+def test_the_jwt_is_reused_for_half_of_its_lifetime(
     alice: User, worker: Feed, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     with time_machine.travel(NOW, tick=False) as clock:
@@ -130,7 +130,7 @@ def test_it_is_signed_once_in_half_of_its_life(
         assert verified(token_of(second))["exp"] == verified(token_of(first))["exp"] + 61
 
 
-def test_reading_a_session_again_does_not_sign_again(alice: User, worker: Feed) -> None:
+def test_loading_a_session_again_does_not_sign_again(alice: User, worker: Feed) -> None:
     cookie = signed_in(alice)
     first = ask(facts(WIKI, cookie=cookie), _memory())
     [key] = worker.memory._held
@@ -139,7 +139,7 @@ def test_reading_a_session_again_does_not_sign_again(alice: User, worker: Feed) 
     assert ask(facts(WIKI, cookie=cookie), _memory()) is first
 
 
-def test_it_is_not_good_beyond_the_sign_in(alice: User, wiki: Application) -> None:
+def test_the_jwt_expires_with_the_sign_in(alice: User, wiki: Application) -> None:
     cookie = signed_in(alice)
     alice.sign_ins.update(expires_at=datetime.now(UTC) + timedelta(seconds=30))
 
@@ -172,7 +172,7 @@ def test_the_key_set_is_public_can_be_cached_and_has_no_private_part(wiki: Appli
     assert cached == "public, max-age=300"
 
 
-def test_a_new_key_is_published_before_it_signs_and_the_old_one_after_it_signed(
+def test_a_new_key_is_published_before_it_signs_and_the_old_one_stays_published(
     alice: User, wiki: Application
 ) -> None:
     with time_machine.travel(NOW, tick=False) as clock:
@@ -187,7 +187,7 @@ def test_a_new_key_is_published_before_it_signs_and_the_old_one_after_it_signed(
         assert {key["kid"] for key in published()[0]["keys"]} == {second, third}
 
 
-def test_a_key_that_somebody_else_has_is_out_at_once(alice: User, worker: Feed) -> None:
+def test_a_stolen_key_can_be_replaced_at_once(alice: User, worker: Feed) -> None:
     cookie = signed_in(alice)
     old = token_of(ask(facts(WIKI, cookie=cookie), _memory()))
     new = rotate("--at-once")
@@ -208,7 +208,7 @@ def test_rotation_is_recorded_and_the_database_holds_no_readable_key(wiki: Appli
     assert "PRIVATE KEY" not in str(SigningKey.objects.values().get())
 
 
-def test_a_key_that_is_none_stops_nobody(alice: User, worker: Feed) -> None:
+def test_a_malformed_key_is_replaced_and_checks_continue(alice: User, worker: Feed) -> None:
     SigningKey.objects.update(private_key="no key")
     worker.fresh_until = 0.0
 
@@ -216,7 +216,7 @@ def test_a_key_that_is_none_stops_nobody(alice: User, worker: Feed) -> None:
     assert SigningKey.objects.count() == 2
 
 
-def test_a_key_that_cannot_be_read_is_replaced(alice: User, wiki: Application, settings: Any) -> None:
+def test_a_key_that_cannot_be_decrypted_is_replaced(alice: User, wiki: Application, settings: Any) -> None:
     old = rotate()
     settings.IKD_ENCRYPTION_KEYS = ["another installation's key"]
 

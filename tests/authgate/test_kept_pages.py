@@ -1,4 +1,4 @@
-"""Pages too long for the state: kept for an hour, within bounds, and never an error."""
+"""Pages that are too long for the state are kept for an hour, in limited number, and never cause an error."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def state_in(location: str) -> State:
 
 
 def asked_for(uri: str, *, client: str = "198.51.100.7") -> State:
-    """Ask the check for a page without a cookie; return the state that the browser is sent away with."""
+    """Request a page without a cookie, and return the state in the redirect to the portal."""
     asked = facts(f"{WIKI}{uri}", NAVIGATION)
     asked = asked._replace(
         headers=type(asked.headers)({**asked.headers.values, b"x-forwarded-for": client.encode()})
@@ -63,7 +63,7 @@ def test_the_page_is_opened_byte_for_byte(uri: str, style: str) -> None:
 
 
 def end_of(browser: Browser, uri: str) -> str:
-    """Return the address on which a browser ends that asked for a page."""
+    """Return the address on which a browser ends after requesting a page."""
     response = browser.follow(f"{WIKI}{uri}")
     assert response.status_code == 200
     if b"data-onward" in response.content:
@@ -86,7 +86,7 @@ def test_an_ordinary_page_is_answered_from_memory_and_writes_nothing(django_asse
     assert found.status == 302
 
 
-def test_a_long_page_is_asked_to_be_kept_first() -> None:
+def test_the_check_first_asks_to_keep_a_long_page() -> None:
     memory = loader.memory_for_one_request()
     loader.load_application_into(memory, WIKI)
 
@@ -95,7 +95,7 @@ def test_a_long_page_is_asked_to_be_kept_first() -> None:
     assert isinstance(found, MissingPage)
 
 
-def test_a_program_keeps_nothing() -> None:
+def test_a_request_of_a_program_keeps_no_page() -> None:
     assert ask(facts(f"{WIKI}{LONG}")).status == 401
     assert not KeptPage.objects.exists()
 
@@ -117,7 +117,7 @@ def test_what_is_kept_cannot_be_read_in_the_database() -> None:
         assert "long" not in str(cursor.fetchall())
 
 
-def test_one_network_keeps_a_bounded_number_and_loses_only_its_queries(
+def test_one_network_keeps_a_limited_number_and_then_loses_only_queries(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(kept_pages, "PER_NETWORK", 3)
@@ -129,21 +129,21 @@ def test_one_network_keeps_a_bounded_number_and_loses_only_its_queries(
     assert asked_for(LONG, client="203.0.113.9").kept
 
 
-def test_an_ipv6_network_counts_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_ipv6_network_counts_as_one_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_pages, "PER_NETWORK", 1)
     asked_for(f"/1{LONG}", client="2001:db8::1")
 
     assert not asked_for(f"/2{LONG}", client="2001:db8::2").kept
 
 
-def test_all_networks_together_keep_a_bounded_number(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_networks_together_keep_a_limited_number(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_pages, "IN_ALL", 3)
     kept = [asked_for(LONG, client=f"203.0.113.{number}").kept for number in range(5)]
 
     assert [bool(key) for key in kept] == [True, True, True, False, False]
 
 
-def test_after_an_hour_the_page_is_forgotten_and_makes_room(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_page_is_deleted_after_an_hour_and_frees_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kept_pages, "PER_NETWORK", 1)
     first = asked_for(f"/1{LONG}")
 
@@ -165,7 +165,7 @@ def test_a_sign_in_after_the_hour_leads_to_the_page_without_its_query() -> None:
     assert browser.trail[-1] == f"{WIKI}/page"
 
 
-def test_a_database_that_cannot_be_written_costs_the_query_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_database_that_cannot_be_written_loses_only_the_query(monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*args: Any, **kwargs: Any) -> Any:
         raise DatabaseError("database or disk is full")
 
@@ -174,13 +174,13 @@ def test_a_database_that_cannot_be_written_costs_the_query_alone(monkeypatch: py
     assert asked_for(LONG).uri == "/page"
 
 
-def test_a_page_that_no_server_would_take_is_not_kept() -> None:
+def test_a_page_that_is_too_long_for_servers_is_not_kept() -> None:
     state = asked_for("/page?" + "x" * 12_000)
 
     assert (state.kept, state.uri) == ("", "/page")
 
 
-def test_a_page_of_another_origin_is_never_put_in_its_place() -> None:
+def test_a_kept_page_of_another_origin_is_not_used() -> None:
     other = kept_pages.keep(f"https://other.example.com{LONG}", "198.51.100.7")
     browser = Browser()
     browser.sign_in(UserFactory())
@@ -191,17 +191,17 @@ def test_a_page_of_another_origin_is_never_put_in_its_place() -> None:
     assert response["Location"].startswith(f"{WIKI}/page?ikdcode=")
 
 
-def test_a_long_rd_is_kept_too() -> None:
+def test_a_long_rd_parameter_is_kept_too() -> None:
     response = endpoint(f"/authgate/start?rd={quote(LONG, safe='')}", WIKI, NAVIGATION)
 
     assert kept_pages.kept(state_in(response["Location"]).kept) == f"{WIKI}{LONG}"
 
 
-def test_a_state_without_a_kept_page_reads_as_before(client: Client) -> None:
+def test_a_short_page_is_not_kept(client: Client) -> None:
     assert asked_for("/short").kept == ""
 
 
-def test_the_page_that_leads_on_holds_nothing_a_client_could_break_out_with() -> None:
+def test_the_page_that_continues_to_the_application_escapes_the_address() -> None:
     browser = Browser("status")
     browser.sign_in(UserFactory())
     uri = "/page?" + "a=\"'<script>&" * 300
@@ -214,7 +214,7 @@ def test_the_page_that_leads_on_holds_nothing_a_client_could_break_out_with() ->
     assert response.status_code == 200 and "default-src 'none'" in response["Content-Security-Policy"]
 
 
-def test_a_redirect_of_the_portal_fits_into_a_proxys_buffer_however_long_its_address(client: Client) -> None:
+def test_a_redirect_of_the_portal_fits_into_a_proxys_buffer_for_long_addresses(client: Client) -> None:
     response = client.get("/accounts/?" + "a=b&" * 1_500, headers={"host": "sso.example.com"})
 
     assert sum(len(name) + len(value) + 4 for name, value in response.items()) <= 4096

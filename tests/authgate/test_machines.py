@@ -1,4 +1,4 @@
-"""What programs get with a credential in Authorization, with the database behind the check."""
+"""The check's answers to programs that send a credential in Authorization."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def basic(name: str, password: str) -> Headers:
     return [(b"authorization", b"Basic " + base64.b64encode(f"{name}:{password}".encode()))]
 
 
-def is_told_of_a_wrong_credential(answer: Answer) -> bool:
+def reports_a_wrong_credential(answer: Answer) -> bool:
     told = json.loads(answer.body)
     return (
         answer.status == 401
@@ -60,7 +60,7 @@ def token(alice: User, wiki: Application) -> str:
 
 
 @pytest.mark.parametrize("check", ["/authgate/nginx", "/authgate/traefik"])
-def test_a_token_opens_its_application_under_its_owners_name(token: str, check: str) -> None:
+def test_a_token_opens_its_application_as_its_owner(token: str, check: str) -> None:
     answer = ask(facts(f"{WIKI}/page", bearer(token), check=check))
 
     assert answer.status == 200
@@ -73,13 +73,13 @@ def test_a_token_opens_its_application_under_its_owners_name(token: str, check: 
 
 
 @pytest.mark.parametrize("name", ["", "alice", "Alice", "x-access-token"])
-def test_basic_takes_a_token_under_its_owners_name_or_none(token: str, name: str) -> None:
+def test_basic_accepts_a_token_with_its_owners_name_or_without_a_name(token: str, name: str) -> None:
     assert ask(facts(WIKI, basic(name, token))).status == 200
 
 
 @pytest.mark.parametrize("name", ["bob", "alice ", "root", "alice@example.com"])
-def test_basic_refuses_a_token_under_another_name(token: str, bob: User, name: str) -> None:
-    assert is_told_of_a_wrong_credential(ask(facts(WIKI, basic(name, token))))
+def test_basic_refuses_a_token_with_another_name(token: str, bob: User, name: str) -> None:
+    assert reports_a_wrong_credential(ask(facts(WIKI, basic(name, token))))
 
 
 def end(token: ApiToken) -> None:
@@ -99,31 +99,33 @@ WRONG: dict[str, Any] = {
 @pytest.mark.parametrize("headers", [[], NAVIGATION], ids=["program", "page"])
 @pytest.mark.parametrize("check", ["/authgate/nginx", "/authgate/traefik"])
 @pytest.mark.parametrize("spoil", WRONG.values(), ids=WRONG)
-def test_a_token_is_wrong(token: str, spoil: Any, check: str, headers: Headers) -> None:
+def test_an_unusable_token_is_wrong(token: str, spoil: Any, check: str, headers: Headers) -> None:
     spoil(ApiToken.objects.get())
 
-    assert is_told_of_a_wrong_credential(ask(facts(WIKI, bearer(token), headers, check=check)))
+    assert reports_a_wrong_credential(ask(facts(WIKI, bearer(token), headers, check=check)))
 
 
-def test_a_wrong_token_is_wrong_beside_a_right_cookie_too(alice: User, wiki: Application) -> None:
+def test_a_wrong_token_is_refused_even_with_a_valid_cookie(alice: User, wiki: Application) -> None:
     asked = facts(WIKI, bearer(new_token()), cookie=signed_in(alice))
 
-    assert is_told_of_a_wrong_credential(ask(asked))
+    assert reports_a_wrong_credential(ask(asked))
 
 
-def test_a_token_counts_beside_a_cookie_of_somebody_else(token: str, bob: User) -> None:
+def test_a_token_counts_before_the_cookie_of_another_user(token: str, bob: User) -> None:
     answer = ask(facts(WIKI, bearer(token), cookie=signed_in(bob)))
 
     assert header(answer, b"x-auth-request-user") == b"alice"
 
 
-def test_a_wrong_token_is_wrong_on_a_public_path_too(wiki: Application) -> None:
+def test_a_wrong_token_is_refused_on_a_public_path_too(wiki: Application) -> None:
     RuleFactory(application=wiki, path="/open", who="everyone")
 
-    assert is_told_of_a_wrong_credential(ask(facts(f"{WIKI}/open", bearer(new_token()))))
+    assert reports_a_wrong_credential(ask(facts(f"{WIKI}/open", bearer(new_token()))))
 
 
-def test_a_token_is_no_cookie_and_a_cookie_is_no_token(token: str, alice: User, wiki: Application) -> None:
+def test_a_token_does_not_work_as_a_cookie_nor_a_cookie_as_a_token(
+    token: str, alice: User, wiki: Application
+) -> None:
     gate = signed_in(alice).partition("=")[2]
 
     assert ask(facts(WIKI, cookie=f"__Host-ikd_gate={token}")).status == 401
@@ -143,7 +145,7 @@ def test_filters_apply_to_a_token(token: str) -> None:
     assert ask(facts(WIKI, bearer(token), query="allowed_groups=staff")).status == 200
 
 
-def test_a_token_is_no_second_factor_and_is_not_asked_for_one(token: str, wiki: Application) -> None:
+def test_a_token_does_not_count_as_a_second_factor_and_is_refused(token: str, wiki: Application) -> None:
     RuleFactory(application=wiki, path="/safe", second_factor=True)
 
     answer = ask(facts(f"{WIKI}/safe", bearer(token), NAVIGATION))
@@ -152,30 +154,34 @@ def test_a_token_is_no_second_factor_and_is_not_asked_for_one(token: str, wiki: 
     assert header(answer, b"location") is None
 
 
-# ---- whoever must have a second factor --------------------------------------------------------------------
+# ---- users who must have a second factor ------------------------------------------------------------------
 
 
 def make_strict(alice: User) -> None:
     StrictGroup.objects.create(group=alice.groups.get(name="staff"))
 
 
-def test_a_token_of_who_owes_a_second_factor_opens_nothing(token: str, alice: User) -> None:
+def test_a_token_of_a_user_without_the_required_second_factor_is_wrong(token: str, alice: User) -> None:
     make_strict(alice)
 
-    assert is_told_of_a_wrong_credential(ask(facts(WIKI, bearer(token)), _memory()))
+    assert reports_a_wrong_credential(ask(facts(WIKI, bearer(token)), _memory()))
 
 
-def test_nor_one_of_staff_where_staff_must_have_one(token: str, alice: User, settings: Settings) -> None:
+def test_a_token_of_staff_without_the_required_second_factor_is_wrong(
+    token: str, alice: User, settings: Settings
+) -> None:
     User.objects.filter(pk=alice.pk).update(is_staff=True)
     assert ask(facts(WIKI, bearer(token)), _memory()).status == 200
 
     settings.IKD_SECOND_FACTOR_FOR_STAFF = True
 
-    assert is_told_of_a_wrong_credential(ask(facts(WIKI, bearer(token)), _memory()))
+    assert reports_a_wrong_credential(ask(facts(WIKI, bearer(token)), _memory()))
 
 
 @pytest.mark.parametrize(("kind", "status"), [("totp", 200), ("webauthn", 200), ("recovery_codes", 401)])
-def test_it_opens_again_with_a_factor_set_up(token: str, alice: User, kind: str, status: int) -> None:
+def test_the_token_works_again_once_a_factor_is_set_up(
+    token: str, alice: User, kind: str, status: int
+) -> None:
     make_strict(alice)
     Authenticator.objects.create(user=alice, type=kind, data={})
 
@@ -185,7 +191,7 @@ def test_it_opens_again_with_a_factor_set_up(token: str, alice: User, kind: str,
 @pytest.mark.parametrize(
     ("values", "enabled", "status"), [("mfa", True, 200), ("", True, 401), ("mfa", False, 401)]
 )
-def test_a_provider_that_is_trusted_for_it_is_one(
+def test_a_provider_trusted_for_second_factors_counts_as_one(
     token: str, alice: User, values: str, enabled: bool, status: int
 ) -> None:
     make_strict(alice)
@@ -195,7 +201,9 @@ def test_a_provider_that_is_trusted_for_it_is_one(
     assert ask(facts(WIKI, bearer(token)), _memory()).status == status
 
 
-def test_a_warm_token_ends_with_the_factor(token: str, alice: User, worker: Feed) -> None:
+def test_a_cached_token_becomes_wrong_when_the_factor_is_removed(
+    token: str, alice: User, worker: Feed
+) -> None:
     make_strict(alice)
     Authenticator.objects.create(user=alice, type="totp", data={})
     assert ask(facts(WIKI, bearer(token)), _memory()).status == 200
@@ -206,14 +214,14 @@ def test_a_warm_token_ends_with_the_factor(token: str, alice: User, worker: Feed
     assert ask(facts(WIKI, bearer(token)), _memory()).status == 401
 
 
-# ---- what else ---------------------------------------------------------------------------------------------
+# ---- codes and nginx --------------------------------------------------------------------------------------
 
 
 def test_a_code_in_the_url_is_never_let_through_with_a_token(token: str) -> None:
     assert ask(facts(f"{WIKI}/?ikdcode={'A' * 43}", bearer(token))).status == 401
 
 
-def test_nginx_asks_for_a_sign_in_page_and_a_wrong_token_gets_401(wiki: Application) -> None:
+def test_the_sign_in_endpoint_of_nginx_answers_401_to_a_wrong_token(wiki: Application) -> None:
     told = [(b"x-auth-decision", b"0123456789ab")]
 
     response = endpoint("/authgate/start", WIKI, bearer(new_token()), NAVIGATION, told)
@@ -223,7 +231,7 @@ def test_nginx_asks_for_a_sign_in_page_and_a_wrong_token_gets_401(wiki: Applicat
     assert json.loads(response.content) == {"error": "invalid_token", "decision": "0123456789ab"}
 
 
-# ---- the application's own --------------------------------------------------------------------------------
+# ---- credentials of the application -----------------------------------------------------------------------
 
 OWN = {
     "basic": b"Basic eDp5",
@@ -235,7 +243,7 @@ OWN = {
 
 @pytest.mark.parametrize("check", ["/authgate/nginx", "/authgate/traefik"])
 @pytest.mark.parametrize("own", OWN.values(), ids=OWN)
-def test_the_applications_own_is_ignored_and_given_back(
+def test_a_credential_of_the_application_is_ignored_and_returned(
     alice: User, wiki: Application, own: bytes, check: str
 ) -> None:
     answer = ask(facts(WIKI, [(b"authorization", own)], cookie=signed_in(alice), check=check))
@@ -246,10 +254,10 @@ def test_the_applications_own_is_ignored_and_given_back(
     assert ask(facts(WIKI, [(b"authorization", own)], NAVIGATION, check=check)).status in (302, 401)
 
 
-def test_the_applications_own_is_not_given_back_under_the_urls_of_oauth2_proxy(
+def test_a_credential_of_the_application_is_not_returned_at_the_urls_of_oauth2_proxy(
     alice: User, settings: Any
 ) -> None:
-    """There a configuration may take the answer's Authorization for the proxy's word."""
+    """Configurations for oauth2-proxy may take Authorization in the answer for a header set by the proxy."""
     settings.IKD_OAUTH2_CONTRACT = "traefik"
     ApplicationFactory(name="Wiki", origins=[WIKI], who="signed_in")
     asked = facts(WIKI, [(b"authorization", b"Basic eDp5")], cookie=signed_in(alice), check="/oauth2/auth")
@@ -259,7 +267,9 @@ def test_the_applications_own_is_not_given_back_under_the_urls_of_oauth2_proxy(
     assert (answer.status, header(answer, b"authorization")) == (200, None)
 
 
-def test_one_session_never_gets_what_another_request_of_it_sent(alice: User, wiki: Application) -> None:
+def test_a_credential_is_never_returned_to_a_later_request_of_the_session(
+    alice: User, wiki: Application
+) -> None:
     memory, cookie = loader.memory_for_one_request(), signed_in(alice)
     first = ask(facts(WIKI, [(b"authorization", b"Basic eDp5")], cookie=cookie), memory)
 
@@ -269,7 +279,7 @@ def test_one_session_never_gets_what_another_request_of_it_sent(alice: User, wik
     assert header(second, b"authorization") is None
 
 
-def test_nginx_gets_no_answer_longer_than_its_buffer(alice: User, wiki: Application) -> None:
+def test_a_credential_too_long_for_nginxs_buffer_is_not_returned(alice: User, wiki: Application) -> None:
     long = [(b"authorization", b"Negotiate " + b"Y" * 5000)]
 
     answer = ask(facts(WIKI, long, cookie=signed_in(alice), check="/authgate/nginx"))
@@ -282,7 +292,7 @@ def test_nginx_gets_no_answer_longer_than_its_buffer(alice: User, wiki: Applicat
     [b"Negotiate " + b"Y" * 20_000, b"Basic x\r\nX-Auth-Request-User: root", b"Basic x\ny", b"Basic \0"],
     ids=["too long", "a line's end", "half of one", "zero"],
 )
-def test_what_cannot_be_given_back_refuses(alice: User, wiki: Application, own: bytes) -> None:
+def test_a_credential_that_cannot_be_returned_is_refused(alice: User, wiki: Application, own: bytes) -> None:
     answer = ask(facts(WIKI, [(b"authorization", own)], cookie=signed_in(alice)))
 
     assert answer.status == 403
@@ -308,7 +318,7 @@ def test_no_token_is_in_a_log_an_event_or_an_answer(
         assert token not in text and token[4:20] not in text
 
 
-def test_last_use_is_written_once_a_minute_at_most(token: str) -> None:
+def test_the_last_use_is_stored_at_most_once_a_minute(token: str) -> None:
     writer.note_token_use(ApiToken.objects.get().pk, timezone.now().timestamp())
     writer.flush()
     first = ApiToken.objects.get().last_used_at
@@ -332,7 +342,7 @@ def worker(db: None) -> Iterator[Feed]:
     feed_module.current = None
 
 
-def test_a_cold_token_takes_two_queries_and_a_warm_one_none(
+def test_a_new_token_takes_two_queries_and_a_cached_one_none(
     token: str, worker: Feed, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     worker.fresh_until = float("inf")
@@ -344,12 +354,12 @@ def test_a_cold_token_takes_two_queries_and_a_warm_one_none(
     assert first is second
 
 
-def test_junk_from_an_address_does_not_lock_out_what_is_held_or_was_right_once(
+def test_wrong_tokens_from_an_address_do_not_block_its_cached_or_valid_tokens(
     token: str, worker: Feed, django_assert_num_queries: DjangoAssertNumQueries
 ) -> None:
     worker.fresh_until = float("inf")
     assert ask(facts(WIKI, bearer(token)), _memory()).status == 200
-    with time_machine.travel(time.time(), tick=False):  # the bucket runs out while the machine is slow
+    with time_machine.travel(time.time(), tick=False):  # otherwise the bucket would refill on a slow machine
         for _ in range(40):
             ask(facts(WIKI, bearer(new_token())), _memory())
 
@@ -360,7 +370,7 @@ def test_junk_from_an_address_does_not_lock_out_what_is_held_or_was_right_once(
     assert ask(facts(WIKI, bearer(token)), _memory()).status == 200
 
 
-def test_wrong_tries_run_out_and_are_bounded() -> None:
+def test_wrong_attempts_are_limited_and_need_little_memory() -> None:
     tries = WrongTries()
     for _ in range(40):
         tries.note("192.0.2.1", 1000.0)

@@ -1,4 +1,4 @@
-"""An application under maintenance: 503 with its own words for all but its owners and superusers."""
+"""An application under maintenance: 503 with its own text, except for its owners and superusers."""
 
 from __future__ import annotations
 
@@ -50,7 +50,9 @@ def decided(application: Any, subject: Any) -> Decision:
         (Maintenance(owner_groups=ALICE.group_ids), BOB, True),
     ],
 )
-def test_owners_alone_get_past_it(maintenance: Maintenance, subject: Any, is_refused: bool) -> None:
+def test_only_owners_and_superusers_are_let_in(
+    maintenance: Maintenance, subject: Any, is_refused: bool
+) -> None:
     decision = decided(under(maintenance), subject)
 
     assert (decision.verdict, decision.reason) == (
@@ -58,7 +60,7 @@ def test_owners_alone_get_past_it(maintenance: Maintenance, subject: Any, is_ref
     )
 
 
-def test_it_closes_what_is_open_to_everyone_too() -> None:
+def test_maintenance_closes_public_paths_too() -> None:
     public = replace(app(rule(Who.EVERYONE)), maintenance=NOBODY)
 
     assert decided(public, None) == Decision(REFUSE, "maintenance")
@@ -70,13 +72,13 @@ def test_a_disabled_application_is_disabled_for_its_owners_too() -> None:
     assert decided(owned, ALICE).reason == "application disabled"
 
 
-def test_an_owner_whom_no_rule_admits_stays_outside() -> None:
+def test_an_owner_whom_no_rule_admits_is_refused() -> None:
     owned = replace(app(rule(Who.CHOSEN)), maintenance=Maintenance(owners=frozenset((BOB.user_id,))))
 
     assert decided(owned, BOB).reason == "no rule admits"
 
 
-# ---- on the wire ------------------------------------------------------------------------------------------
+# ---- HTTP answers -----------------------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -91,7 +93,7 @@ REDIRECTING = ["/authgate/traefik", "/authgate/caddy", "/authgate/haproxy"]
 
 @pytest.mark.parametrize("check", REDIRECTING)
 @pytest.mark.parametrize("who", ["", "alice"])
-def test_a_page_has_the_words_and_the_time(closed: Application, alice: User, check: str, who: str) -> None:
+def test_a_page_has_the_text_and_the_time(closed: Application, alice: User, check: str, who: str) -> None:
     cookie = signed_in(alice) if who else ""
     found = ask(facts(f"{WIKI}/a", NAVIGATION, check=check, cookie=cookie))
 
@@ -103,7 +105,7 @@ def test_a_page_has_the_words_and_the_time(closed: Application, alice: User, che
 
 
 @pytest.mark.parametrize("check", REDIRECTING)
-def test_a_script_reads_json(closed: Application, alice: User, check: str) -> None:
+def test_a_script_gets_json(closed: Application, alice: User, check: str) -> None:
     found = ask(facts(f"{WIKI}/a", SCRIPT, check=check, cookie=signed_in(alice)))
 
     assert (found.status, header(found, b"retry-after")) == (503, b"300")
@@ -111,7 +113,7 @@ def test_a_script_reads_json(closed: Application, alice: User, check: str) -> No
 
 
 @pytest.mark.parametrize("how", [NAVIGATION, SCRIPT])
-def test_nginx_gets_403_and_the_page_of_refusals_says_503(closed: Application, alice: User, how: Any) -> None:
+def test_nginx_gets_403_and_its_refused_page_answers_503(closed: Application, alice: User, how: Any) -> None:
     cookie = signed_in(alice)
     found = ask(facts(f"{WIKI}/a", how, check="/authgate/nginx", cookie=cookie))
     shown = endpoint("/authgate/refused", WIKI, how, cookie=cookie, forwarded_uri="/a")
@@ -121,7 +123,7 @@ def test_nginx_gets_403_and_the_page_of_refusals_says_503(closed: Application, a
     assert b"Back at" in shown.content
 
 
-def test_proxies_that_lose_the_words_send_pages_to_the_portal(closed: Application, alice: User) -> None:
+def test_proxies_that_drop_the_text_redirect_to_the_portal(closed: Application, alice: User) -> None:
     headers = [
         (b"x-original-url", f"{WIKI}/a".encode()),
         (b"x-original-method", b"GET"),
@@ -135,13 +137,13 @@ def test_proxies_that_lose_the_words_send_pages_to_the_portal(closed: Applicatio
 
 
 @pytest.mark.parametrize("contract", sorted({each.name for each in checks("traefik").values()}))
-def test_every_contract_says_how_the_words_arrive(contract: str) -> None:
+def test_every_contract_defines_how_the_text_is_sent(contract: str) -> None:
     shows = {each.name: each.shows_503 for each in checks("traefik").values()}
 
     assert shows[contract] is (contract not in ("envoy", "ingress-nginx"))
 
 
-def test_nothing_is_counted_as_a_refusal(closed: Application, alice: User) -> None:
+def test_maintenance_is_not_counted_as_a_refusal(closed: Application, alice: User) -> None:
     ask(facts(f"{WIKI}/a", NAVIGATION, cookie=signed_in(alice)))
     writer.flush()
 
@@ -149,7 +151,7 @@ def test_nothing_is_counted_as_a_refusal(closed: Application, alice: User) -> No
 
 
 @pytest.mark.parametrize("as_owner", ["owner", "owner by group", "superuser"])
-def test_owners_and_superusers_are_let_in(closed: Application, alice: User, as_owner: str) -> None:
+def test_owners_and_superusers_pass_the_check(closed: Application, alice: User, as_owner: str) -> None:
     if as_owner == "owner":
         closed.owners.add(alice)
     elif as_owner == "owner by group":
@@ -162,7 +164,9 @@ def test_owners_and_superusers_are_let_in(closed: Application, alice: User, as_o
 
 
 @pytest.mark.parametrize("is_superuser", [True, False])
-def test_an_api_token_opens_what_its_user_may(closed: Application, alice: User, is_superuser: bool) -> None:
+def test_an_api_token_opens_what_its_user_may_open(
+    closed: Application, alice: User, is_superuser: bool
+) -> None:
     _row, secret = make_token(alice, "backup", [closed], 3600)
     User.objects.filter(pk=alice.pk).update(is_superuser=is_superuser)
     found: Answer = ask(facts(f"{WIKI}/a", [(b"authorization", f"Bearer {secret}".encode())]))
@@ -181,7 +185,7 @@ def at_the_portal(browser: Client) -> Any:
 
 
 @pytest.mark.parametrize("is_owner", [True, False])
-def test_the_hand_over_is_for_owners_alone(
+def test_only_owners_are_handed_over(
     client: Client, closed: Application, alice: User, is_owner: bool
 ) -> None:
     if is_owner:
@@ -196,7 +200,9 @@ def test_the_hand_over_is_for_owners_alone(
         assert "Back at &lt;noon&gt;" in answer.content.decode()
 
 
-def test_the_launcher_still_shows_it_and_says_so(closed: Application, alice: User, bob: User) -> None:
+def test_the_launcher_shows_the_application_as_under_maintenance(
+    closed: Application, alice: User, bob: User
+) -> None:
     [tile] = applications_for(alice)
     assert tile.is_under_maintenance
     assert applications_for(bob) == []
@@ -217,7 +223,7 @@ def worded(wiki: Application) -> Application:
     return wiki
 
 
-def test_the_refused_page_has_the_applications_own_words(worded: Application, bob: User) -> None:
+def test_the_refused_page_has_the_text_of_the_application(worded: Application, bob: User) -> None:
     cookie = signed_in(bob)
     pages = [
         ask(facts(f"{WIKI}/a", NAVIGATION, cookie=cookie)).body,
@@ -227,13 +233,13 @@ def test_the_refused_page_has_the_applications_own_words(worded: Application, bo
     assert all(b"Ask &lt;team&gt; X<br>in room 7" in page for page in pages)
 
 
-def test_strangers_read_no_words_of_an_application(worded: Application) -> None:
+def test_visitors_do_not_read_the_text_of_an_application(worded: Application) -> None:
     worded.rules.all().delete()
 
     assert b"team" not in ask(facts(f"{WIKI}/a", NAVIGATION)).body
 
 
-def test_the_portals_own_refused_page_has_them(client: Client, worded: Application, bob: User) -> None:
+def test_the_portals_refused_page_has_the_text_too(client: Client, worded: Application, bob: User) -> None:
     client.force_login(bob)
     answer = at_the_portal(client)
 

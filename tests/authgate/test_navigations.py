@@ -1,4 +1,4 @@
-"""Which requests count as a page being opened, by the headers that real clients send."""
+"""Requests that count as opening a page, by the headers that real clients send."""
 
 from __future__ import annotations
 
@@ -68,5 +68,5 @@ def test_a_browser_that_opens_a_page_is_sent_to_the_portal(headers: dict[str, st
 
 
 @pytest.mark.parametrize("headers", PROGRAMS.values(), ids=PROGRAMS)
-def test_a_program_is_told_401(headers: dict[str, str]) -> None:
+def test_a_program_gets_401(headers: dict[str, str]) -> None:
     assert status(headers) == 401

@@ -1,4 +1,4 @@
-"""Which origin a scheme and a host name: one spelling, or none."""
+"""The origin of a scheme and a host: exactly one spelling, or none."""
 
 from __future__ import annotations
 
@@ -79,17 +79,17 @@ NO_ORIGIN = {
 
 
 @pytest.mark.parametrize(("scheme", "authority", "origin"), CANONICAL.values(), ids=CANONICAL)
-def test_has_one_spelling(scheme: str, authority: str, origin: str) -> None:
+def test_an_origin_has_one_canonical_spelling(scheme: str, authority: str, origin: str) -> None:
     assert origin_from(scheme, authority) == origin
 
 
 @pytest.mark.parametrize(("scheme", "authority", "origin"), CANONICAL.values(), ids=CANONICAL)
-def test_is_its_own_spelling(scheme: str, authority: str, origin: str) -> None:
+def test_a_canonical_origin_is_not_changed(scheme: str, authority: str, origin: str) -> None:
     assert origin_of(origin) == origin
 
 
 @pytest.mark.parametrize(("scheme", "authority"), NO_ORIGIN.values(), ids=NO_ORIGIN)
-def test_is_none(scheme: str, authority: str) -> None:
+def test_an_invalid_origin_is_refused(scheme: str, authority: str) -> None:
     with pytest.raises(BadTarget):
         origin_from(scheme, authority)
 
@@ -97,7 +97,7 @@ def test_is_none(scheme: str, authority: str) -> None:
 @pytest.mark.parametrize(
     "text", ["", "wiki.example.com", "//wiki.example.com", "https:wiki", "https://a/", "https://"]
 )
-def test_takes_no_other_text_for_an_origin(text: str) -> None:
+def test_any_other_text_is_not_an_origin(text: str) -> None:
     with pytest.raises(BadTarget):
         origin_of(text)
 
@@ -119,10 +119,10 @@ def test_takes_no_other_text_for_an_origin(text: str) -> None:
         ("localhost", "0.0.0.0/0", False),
     ],
 )
-def test_tells_whether_an_address_is_in_a_network(address: str, network: str, expected: bool) -> None:
+def test_an_address_is_compared_with_networks(address: str, network: str, expected: bool) -> None:
     assert is_within(address, (network,)) is expected
 
 
-def test_a_network_that_is_none_is_an_error() -> None:
+def test_an_invalid_network_is_an_error() -> None:
     with pytest.raises(ValueError, match="host bits"):
         is_within("10.1.2.3", ("10.0.0.1/8",))

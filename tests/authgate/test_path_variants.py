@@ -1,4 +1,4 @@
-"""A path that proxy and backend read in two ways is judged as both (CVE-2020-24660, CVE-2026-95811)."""
+"""A path with several readings needs access to each of them (CVE-2020-24660, CVE-2026-95811)."""
 
 from __future__ import annotations
 
@@ -138,28 +138,28 @@ PUBLIC_BUT_ADMIN = application(("/", False, OPEN), ("/admin", False, STAFF))
 
 
 @pytest.mark.parametrize("path", LEAD_TO_ADMIN.values(), ids=LEAD_TO_ADMIN)
-def test_no_spelling_leads_past_the_rule(path: str) -> None:
+def test_no_spelling_of_the_path_bypasses_the_rule(path: str) -> None:
     assert verdict(PUBLIC_BUT_ADMIN, path) is Verdict.SIGN_IN
 
 
 @pytest.mark.parametrize("path", NEAR_MISSES.values(), ids=NEAR_MISSES)
-def test_a_near_miss_is_another_path(path: str) -> None:
+def test_a_similar_path_is_not_covered_by_the_rule(path: str) -> None:
     assert verdict(PUBLIC_BUT_ADMIN, path) is Verdict.ALLOW
 
 
 @pytest.mark.parametrize("path", UNREADABLE.values(), ids=UNREADABLE)
-def test_a_path_that_cannot_be_read_is_refused_even_where_all_is_public(path: str) -> None:
+def test_an_unreadable_path_is_refused_even_where_everything_is_public(path: str) -> None:
     assert verdict(application(("/", False, OPEN)), path) is Verdict.REFUSE
 
 
 @pytest.mark.parametrize("path", LEAD_TO_ADMIN.values(), ids=LEAD_TO_ADMIN)
-def test_no_spelling_leads_out_of_the_public_part(path: str) -> None:
+def test_no_spelling_of_a_public_path_leads_to_a_protected_one(path: str) -> None:
     only_public = application(("/", False, STAFF), ("/public", False, OPEN))
 
     assert verdict(only_public, path) is Verdict.SIGN_IN
 
 
-def test_a_plain_path_has_one_reading() -> None:
+def test_a_plain_path_has_one_variant() -> None:
     assert variants("/a/b-c_d.e~f!$&'()*+,=:@") == ("/a/b-c_d.e~f!$&'()*+,=:@",)
 
 
@@ -174,7 +174,7 @@ def test_a_plain_path_has_one_reading() -> None:
         "/a" + "%CC%81%CC%A3" * 680,
     ],
 )
-def test_reading_and_deciding_take_no_long_time(path: str) -> None:
+def test_hostile_paths_are_decided_quickly(path: str) -> None:
     began = time.process_time()
 
     verdict(PUBLIC_BUT_ADMIN, path)
@@ -184,25 +184,28 @@ def test_reading_and_deciding_take_no_long_time(path: str) -> None:
 
 @pytest.mark.parametrize("end", ["/a;", "/a/..", "/%252e", "//", "\\a", "/;"])
 @pytest.mark.parametrize("start", ["/a;x/%2e%2e//%5c%3fb/%252f/./", "/%2f%5c;a//%253b/%23/..;/x%255c?/"])
-def test_a_long_path_with_many_readings_is_refused_before_they_are_all_made(start: str, end: str) -> None:
+def test_a_long_path_with_many_variants_is_refused_before_all_are_computed(start: str, end: str) -> None:
     made: list[str] = []
     path = (start + end * 8_000)[:8_000]
 
-    with pytest.raises(BadTarget), patch.object(check_paths, "_steps", noting_in(made, check_paths._steps)):
+    with (
+        pytest.raises(BadTarget),
+        patch.object(check_paths, "_steps", recording_in(made, check_paths._steps)),
+    ):
         variants(path)
 
-    # Each reading that is kept is looked at in seven ways.
+    # Seven steps are applied to each stored variant.
     assert sum(map(len, made)) <= 7 * (LONGEST_VARIANTS + len(path))
 
 
 @pytest.mark.parametrize(
     "path", ["/a%20b" + "/c" * 4_000, "/a%2520b" + "/c" * 4_000, "/a//b;c" + "/d" * 4_000]
 )
-def test_a_long_path_with_few_readings_is_read(path: str) -> None:
+def test_a_long_path_with_few_variants_is_accepted(path: str) -> None:
     assert 1 < len(variants(path)) <= 4
 
 
-def noting_in(made: list[str], steps: Callable[..., list[tuple[str, int]]]) -> Callable[..., Any]:
+def recording_in(made: list[str], steps: Callable[..., list[tuple[str, int]]]) -> Callable[..., Any]:
     def noting(path: str, decoded: int) -> list[tuple[str, int]]:
         found = steps(path, decoded)
         made.extend(text for text, _ in found)
@@ -211,7 +214,7 @@ def noting_in(made: list[str], steps: Callable[..., list[tuple[str, int]]]) -> C
     return noting
 
 
-# ---- properties: an independent and simple model of what servers do ---------------------------------------
+# ---- properties: an independent and simple model of servers -----------------------------------------------
 
 PIECES = [
     "/",
@@ -245,11 +248,11 @@ REPAIRS: tuple[Callable[[str], str], ...] = (
     lambda text: re.sub("%(?![0-9a-fA-F]{2})[^/]{0,2}", "", text),
     lambda text: re.split("%(?![0-9a-fA-F]{2})", text)[0],
 )
-"""What servers do with a percent sign that is no escape's."""
+"""Ways in which servers treat a percent sign that begins no escape."""
 
 
 def servers(path: str) -> Iterator[str]:
-    """Return what servers make of a path that do each of these things or not, in this order."""
+    """Yield the path as each server would read it: servers apply any of these steps, in this order."""
     ways = product(range(3), REPAIRS, ("", "NFC", "NFD"), *[(False, True)] * 4)
     for decoded, repair, form, backslash, cut, parameter, merged in ways:
         seen = path
@@ -290,7 +293,7 @@ def is_open_to_a_server(open_paths: frozenset[str], all_paths: frozenset[str], p
 
 
 @given(st.frozensets(rule_paths, max_size=4), st.frozensets(rule_paths, max_size=4), paths)
-def test_whatever_a_server_makes_of_an_allowed_path_is_open(
+def test_an_allowed_path_is_open_in_every_reading_of_a_server(
     opened: frozenset[str], closed: frozenset[str], path: str
 ) -> None:
     opened -= closed
@@ -301,20 +304,20 @@ def test_whatever_a_server_makes_of_an_allowed_path_is_open(
 
 
 @given(paths.filter(lambda path: re.search("%(?![0-9a-f]{2})", path, re.IGNORECASE)))
-def test_a_malformed_escape_is_read_by_nobody(path: str) -> None:
+def test_a_malformed_escape_is_refused(path: str) -> None:
     assert verdict(application(("/", False, OPEN)), path) is Verdict.REFUSE
 
 
 @pytest.mark.long
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0#"), max_size=12))
-def test_every_text_that_is_encoded_in_full_is_an_honest_path(text: str) -> None:
+def test_any_fully_encoded_text_is_an_allowed_path(text: str) -> None:
     assume("%00" not in unicodedata.normalize("NFKC", text))
 
     assert verdict(application(("/", False, OPEN)), "/" + quote(text, safe="")) is Verdict.ALLOW
 
 
 @given(paths)
-def test_readings_are_complete(path: str) -> None:
+def test_variants_of_variants_are_included(path: str) -> None:
     try:
         found = variants(path)
     except BadTarget:
@@ -329,7 +332,7 @@ def test_readings_are_complete(path: str) -> None:
 
 
 @given(st.text(max_size=40).map(lambda text: f"/{text}"))
-def test_any_text_at_all_is_read_or_refused(path: str) -> None:
+def test_any_text_is_accepted_or_refused_without_an_error(path: str) -> None:
     try:
         assert variants(path)[0] == path
     except BadTarget as problem:

@@ -1,4 +1,4 @@
-"""The portal's host at another port or scheme, where browsers send the portal's session cookie too."""
+"""The portal's host on another port or scheme. Browsers send the portal's session cookie there, too."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ CHECKS = ["/authgate/nginx", "/authgate/traefik", "/authgate/caddy", "/authgate/
 
 
 @pytest.mark.parametrize("origin", BESIDE)
-def test_is_refused_when_saved(origin: str) -> None:
+def test_an_origin_on_the_portals_host_cannot_be_saved(origin: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         canonical_origin(origin, without_https=True)
 
@@ -56,7 +56,9 @@ def test_is_refused_when_saved(origin: str) -> None:
         ("https://sso.lan", "https://sso.lan:8443", "app.lan"),
     ],
 )
-def test_the_message_names_a_name_that_works(portal: str, origin: str, name: str, settings: Settings) -> None:
+def test_the_message_suggests_a_host_that_can_be_saved(
+    portal: str, origin: str, name: str, settings: Settings
+) -> None:
     settings.IKD_PORTAL_ORIGIN = portal
 
     with pytest.raises(ValidationError, match=f"such as {name}"):
@@ -73,7 +75,7 @@ def test_other_hosts_and_wildcards_can_be_saved(origin: str) -> None:
 @both_memories
 @pytest.mark.parametrize("check", CHECKS)
 @pytest.mark.parametrize("claimed", COVERING.values(), ids=COVERING)
-def test_a_row_that_claims_it_all_the_same_lets_nobody_in(
+def test_an_existing_row_for_the_portals_host_admits_nobody(
     claimed: str, check: str, memory: Callable[[], Memory]
 ) -> None:
     ApplicationFactory(origins=[claimed], who=Rule.Who.EVERYONE)
@@ -85,7 +87,7 @@ def test_a_row_that_claims_it_all_the_same_lets_nobody_in(
     assert answer.refusal.reason == "the portal's host at another port or scheme"
 
 
-def test_a_wildcard_still_opens_the_names_beside_the_portal() -> None:
+def test_a_wildcard_still_opens_other_hosts_of_the_domain() -> None:
     ApplicationFactory(origins=["https://*.example.com:8443"], who=Rule.Who.EVERYONE)
 
     assert (
@@ -94,13 +96,13 @@ def test_a_wildcard_still_opens_the_names_beside_the_portal() -> None:
 
 
 @pytest.mark.parametrize("name", ["start", "callback", "sign_out", "userinfo", "refused"])
-def test_no_endpoint_answers_there(name: str) -> None:
+def test_no_endpoint_answers_on_the_portals_host(name: str) -> None:
     ApplicationFactory(origins=["https://sso.example.com:8443"], who=Rule.Who.EVERYONE)
 
     assert endpoint(f"/authgate/{name}", "https://sso.example.com:8443", NAVIGATION).status_code == 403
 
 
-def test_no_code_is_made_for_it_and_nobody_is_sent_there(alice: User) -> None:
+def test_no_code_and_no_redirect_leads_to_the_portals_host(alice: User) -> None:
     origin = "https://sso.example.com:8443"
     ApplicationFactory(origins=[origin], who=Rule.Who.EVERYONE)
     client = Client(HTTP_HOST="sso.example.com")
@@ -114,7 +116,9 @@ def test_no_code_is_made_for_it_and_nobody_is_sent_there(alice: User) -> None:
 @pytest.mark.parametrize(
     "origin", ["https://wiki.example.com:8443", "http://wiki.example.com", "https://wiki.example.com"]
 )
-def test_moving_the_portal_beside_an_application_fails_the_check(origin: str, settings: Settings) -> None:
+def test_moving_the_portal_to_the_host_of_an_application_fails_the_system_check(
+    origin: str, settings: Settings
+) -> None:
     ApplicationFactory(name="Wiki", origins=[origin])
     assert check_origins() == []
 
@@ -125,7 +129,7 @@ def test_moving_the_portal_beside_an_application_fails_the_check(origin: str, se
     assert f"'Wiki' ({origin})" in str(failure.value)
 
 
-def test_the_check_says_nothing_while_there_are_no_tables() -> None:
+def test_the_system_check_reports_nothing_before_the_tables_exist() -> None:
     def fail(*args: object) -> object:
         raise DatabaseError("no such table: authgate_origin")
 

@@ -1,4 +1,4 @@
-"""One host, several applications by port: a port that a client merely wrote chooses none of them."""
+"""One host with several applications by port: a port sent by the client does not select one of them."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def one_request() -> Memory:
     return loader.memory_for_one_request()
 
 
-def a_workers() -> Memory:
+def memory_of_a_worker() -> Memory:
     worker = WorkerMemory(loader.gate_settings(), clock=boottime)
     worker.hold_applications(loader.load_compiled())
     return OverMemory(worker)
@@ -52,7 +52,7 @@ def ask(check: str, url: str, memory: Memory, query: str = "") -> Answer:
 
 
 both_memories = pytest.mark.parametrize(
-    "memory", [one_request, a_workers], ids=["one request's", "a worker's"]
+    "memory", [one_request, memory_of_a_worker], ids=["one request's", "a worker's"]
 )
 
 
@@ -60,7 +60,7 @@ both_memories = pytest.mark.parametrize(
 @pytest.mark.parametrize("port", ["", ":8443"])
 @pytest.mark.parametrize("check", BY_PORT)
 @pytest.mark.usefixtures("nas")
-def test_a_port_that_the_client_wrote_chooses_no_application(
+def test_a_port_sent_by_the_client_selects_no_application(
     check: str, port: str, memory: Callable[[], Memory]
 ) -> None:
     answer = ask(check, f"https://nas.example.com{port}/", memory())
@@ -72,7 +72,7 @@ def test_a_port_that_the_client_wrote_chooses_no_application(
 @both_memories
 @pytest.mark.parametrize("check", BY_PORT[:3])
 @pytest.mark.usefixtures("nas")
-def test_the_port_in_the_checks_url_chooses(check: str, memory: Callable[[], Memory]) -> None:
+def test_the_port_in_the_checks_url_selects_the_application(check: str, memory: Callable[[], Memory]) -> None:
     photos = ask(check, "https://nas.example.com:8443/", memory(), "port=8443")
     files = ask(check, "https://nas.example.com/", memory(), "port=443")
 
@@ -82,7 +82,7 @@ def test_the_port_in_the_checks_url_chooses(check: str, memory: Callable[[], Mem
 @both_memories
 @pytest.mark.parametrize("query", ["port=8443", "port=443", "port=x", "port=1&port=2"])
 @pytest.mark.usefixtures("nas")
-def test_a_browsers_query_names_no_port(query: str, memory: Callable[[], Memory]) -> None:
+def test_the_browsers_query_cannot_set_the_port(query: str, memory: Callable[[], Memory]) -> None:
     answer = ask("/authgate/envoy", f"https://nas.example.com:8443/?{query}", memory())
 
     assert answer.status == 403
@@ -92,18 +92,20 @@ def test_a_browsers_query_names_no_port(query: str, memory: Callable[[], Memory]
 @pytest.mark.parametrize("query", ["port=8443", "port=", "port=443&port=443", "port=0443", "port=x", "port"])
 @pytest.mark.parametrize("check", BY_PORT[:3])
 @pytest.mark.usefixtures("nas")
-def test_another_port_than_the_checks_refuses(check: str, query: str) -> None:
+def test_a_port_that_differs_from_the_checks_refuses(check: str, query: str) -> None:
     assert ask(check, "https://nas.example.com/", one_request(), query).status == 400
 
 
 @both_memories
 @pytest.mark.usefixtures("nas")
-def test_a_proxy_that_vouches_for_the_port_needs_none_in_the_url(memory: Callable[[], Memory]) -> None:
+def test_a_contract_with_a_trustworthy_port_needs_none_in_the_url(memory: Callable[[], Memory]) -> None:
     assert ask("/authgate/nginx", "https://nas.example.com:8443/", memory()).status == 200
 
 
 @both_memories
-def test_a_wildcard_is_another_application_too(memory: Callable[[], Memory], db: None) -> None:
+def test_an_application_with_a_wildcard_counts_as_another_application(
+    memory: Callable[[], Memory], db: None
+) -> None:
     ApplicationFactory(name="All", origins=["https://*.example.com"], groups=["staff"])
     ApplicationFactory(name="Photos", origins=["https://nas.example.com:8443"], who="everyone")
 
@@ -122,7 +124,7 @@ def test_a_wildcard_is_another_application_too(memory: Callable[[], Memory], db:
     ],
     ids=["all ports are one application", "only one port is anybody's", "wildcards at one port"],
 )
-def test_nobody_else_is_asked_for_the_port(
+def test_a_host_of_one_application_needs_no_port(
     origins: list[str], memory: Callable[[], Memory], db: None
 ) -> None:
     ApplicationFactory(name="Photos", origins=origins, who="everyone")
@@ -141,13 +143,13 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("origin", "names"), NAMES.items(), ids=NAMES)
-def test_each_port_has_cookies_of_its_own(origin: str, names: tuple[str, str]) -> None:
+def test_each_port_has_its_own_cookies(origin: str, names: tuple[str, str]) -> None:
     assert (cookie_name(origin, "gate"), cookie_name(origin, "nonce")) == names
 
 
 @both_memories
 @pytest.mark.usefixtures("nas")
-def test_a_browser_that_sends_the_cookies_of_both_ports_is_known_at_each(
+def test_a_browser_that_sends_the_cookies_of_both_ports_is_signed_in_at_each(
     alice: User, memory: Callable[[], Memory]
 ) -> None:
     ApplicationFactory(name="Notes", origins=["https://nas.example.com:9443"], groups=["staff"])
@@ -164,7 +166,7 @@ def test_a_browser_that_sends_the_cookies_of_both_ports_is_known_at_each(
 
 @both_memories
 @pytest.mark.usefixtures("nas")
-def test_the_session_of_one_port_opens_no_other_under_any_name(
+def test_the_session_of_one_port_gives_no_access_to_another_under_any_cookie_name(
     alice: User, memory: Callable[[], Memory]
 ) -> None:
     ApplicationFactory(name="Notes", origins=["https://nas.example.com:9443"], groups=["staff"])
@@ -176,7 +178,7 @@ def test_the_session_of_one_port_opens_no_other_under_any_name(
     assert answer_check(asked, memory()).status == 401
 
 
-def test_a_port_that_is_given_up_no_longer_counts(nas: None) -> None:
+def test_a_removed_port_no_longer_counts(nas: None) -> None:
     worker = WorkerMemory(loader.gate_settings(), clock=boottime)
     worker.hold_applications(loader.load_compiled())
     files, photos = sorted(worker.known_applications())

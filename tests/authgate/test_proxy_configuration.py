@@ -1,4 +1,4 @@
-"""Generated configurations: the shipped files with other names, and nothing that an attacker could write."""
+"""Generated configurations equal the shipped files with other names, and accept no injected text."""
 
 from __future__ import annotations
 
@@ -60,16 +60,16 @@ def settings_of(text: str) -> str:
 
 
 @pytest.mark.parametrize("kind", SMALLEST)
-def test_with_the_shipped_names_it_is_the_shipped_file(kind: str) -> None:
+def test_the_shipped_names_produce_the_shipped_file(kind: str) -> None:
     assert text_of(kind) == shipped(SMALLEST[kind])
 
 
-def test_with_the_shipped_names_the_labels_are_the_shipped_file() -> None:
+def test_the_shipped_names_produce_the_shipped_labels() -> None:
     assert text_of("traefik-docker", api="/api/") == shipped("traefik/labels.yaml")
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_other_files_are_shipped_files(kind: str) -> None:
+def test_additional_files_equal_the_shipped_ones(kind: str) -> None:
     _, *others = KINDS[kind].files(facts_of(kind))
 
     for file in others:
@@ -78,7 +78,7 @@ def test_other_files_are_shipped_files(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_no_name_of_the_examples_is_left(kind: str) -> None:
+def test_no_name_from_the_examples_is_left(kind: str) -> None:
     app, portal = (("web.shop", "gate.auth"), ("192.0.2.7", "192.0.2.8"))[
         KINDS[kind].examples[0][0].isdigit()
     ]
@@ -97,7 +97,7 @@ def test_no_name_of_the_examples_is_left(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_file_says_which_versions_are_tested_and_unsafe(kind: str) -> None:
+def test_a_file_names_tested_and_unsafe_versions(kind: str) -> None:
     head = " ".join(line.lstrip("# ") for line in text_of(kind).split("\n\n")[0].splitlines())
 
     assert re.search("[Tt]ested (in|with|against) ", head) and "Unsafe before " in head
@@ -105,12 +105,12 @@ def test_a_file_says_which_versions_are_tested_and_unsafe(kind: str) -> None:
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("nginx", "caddy", "haproxy")])
 @pytest.mark.parametrize("api", ["", "/v1/"])
-def test_yaml_can_be_read(kind: str, api: str) -> None:
+def test_generated_yaml_is_valid(kind: str, api: str) -> None:
     for file in KINDS[kind].files(facts_of(kind, api=api, hosts=("a.example.net", "b.example.net"))):
         assert [document for document in yaml.safe_load_all(file.text) if document]
 
 
-def test_custom_resources_check_an_api_as_everything_else() -> None:
+def test_custom_resources_check_an_api_like_other_paths() -> None:
     documents = list(yaml.safe_load_all(text_of("traefik-kubernetes", api="/v1/")))
     specs = {each["metadata"]["name"]: each["spec"] for each in documents if each["kind"] == "Middleware"}
     [route] = [each for each in documents if each["metadata"]["name"] == "app"]
@@ -128,8 +128,8 @@ def test_custom_resources_check_an_api_as_everything_else() -> None:
 
 
 @pytest.mark.parametrize("kind", ["traefik-kubernetes", "ingress-nginx"])
-def test_manifests_of_two_applications_share_no_object_that_differs(kind: str) -> None:
-    """`kubectl apply` of the second would take away the first one's route."""
+def test_manifests_of_two_applications_do_not_overwrite_each_others_objects(kind: str) -> None:
+    """Otherwise `kubectl apply` of the second manifest would remove the route of the first."""
     first = yaml.safe_load_all(text_of(kind, api="/v1/"))
     others = {"backend": Address("wiki.apps", 80), "hosts": ("wiki.example.org",), "api": "/v1/"}
     second = yaml.safe_load_all(text_of(kind, **others))
@@ -166,7 +166,7 @@ def test_objects_of_an_application_are_named_after_its_service_and_namespace(kin
 
 
 @pytest.mark.parametrize("kind", GATEWAYS)
-def test_hosts_are_texts_and_no_part_of_one_is_changed(kind: str) -> None:
+def test_hosts_are_quoted_strings_and_never_changed_in_part(kind: str) -> None:
     hosts = ("a.example.net", "1.e3", "x.sso.example.com", "app.example.com.example.net")
     route = objects_of(kind, hosts=hosts, portal="0.e1")["HTTPRoute", "app"]
 
@@ -188,7 +188,7 @@ def test_hosts_are_texts_and_no_part_of_one_is_changed(kind: str) -> None:
         ({"portal_at": Address("127.0.0.1", 8000)}, "portal_at"),
     ],
 )
-def test_what_the_gateway_api_does_not_take_is_refused(kind: str, others: Any, field: str) -> None:
+def test_values_that_the_gateway_api_does_not_accept_are_refused(kind: str, others: Any, field: str) -> None:
     with pytest.raises(BadFact) as raised:
         text_of(kind, **others)
 
@@ -215,7 +215,7 @@ def test_every_listener_for_hosts_has_the_policy_and_the_route() -> None:
         assert [each["sectionName"] for each in parents] == names
 
 
-def test_a_policy_of_an_api_asks_as_the_policy_of_the_listener_but_for_two_headers() -> None:
+def test_the_policy_of_an_api_differs_from_the_listeners_in_two_headers_only() -> None:
     objects = objects_of("envoy-gateway", api="/v1/")
     route, policy = objects["HTTPRoute", "app-api"], objects["SecurityPolicy", "app-api"]
     [grant] = objects["ReferenceGrant", "from-apps"]["spec"]["from"]
@@ -232,7 +232,7 @@ def test_a_policy_of_an_api_asks_as_the_policy_of_the_listener_but_for_two_heade
     assert api == check | {"headersToExtAuth": api["headersToExtAuth"], "http": in_namespace}
 
 
-def test_a_rule_of_an_api_checks_as_the_other_rule_but_for_two_headers() -> None:
+def test_the_rule_of_an_api_differs_from_the_other_rule_in_two_headers_only() -> None:
     api, page = objects_of("gateway-api", api="/v1/")["HTTPRoute", "app"]["spec"]["rules"]
     assert api.pop("matches") == [{"path": {"type": "PathPrefix", "value": "/v1"}}]
     of_api, of_page = (each["filters"][1]["externalAuth"]["http"] for each in (api, page))
@@ -243,7 +243,7 @@ def test_a_rule_of_an_api_checks_as_the_other_rule_but_for_two_headers() -> None
 
 
 @pytest.mark.parametrize("without", [set(), {"sec-fetch-mode", "sec-fetch-dest", "sec-fetch-site"}])
-def test_without_the_two_headers_no_client_is_a_browser_that_opens_a_page(without: set[str]) -> None:
+def test_no_client_counts_as_a_navigating_browser_without_the_two_headers(without: set[str]) -> None:
     objects = objects_of("envoy-gateway", api="/v1/")
     sent = {name.lower(): value for name, value in NAVIGATION.items() if name.lower() not in without}
     navigates = {}
@@ -258,7 +258,7 @@ def test_without_the_two_headers_no_client_is_a_browser_that_opens_a_page(withou
 # ---- labels and names -------------------------------------------------------------------------------------
 
 
-def test_labels_have_the_routers_of_the_file() -> None:
+def test_the_labels_define_the_same_routers_as_the_file() -> None:
     [service] = yaml.safe_load(text_of("traefik-docker"))["services"].values()
     file = yaml.safe_load(shipped("traefik/minimal.yaml"))["http"]["routers"]
     for name in ("app", "app-userinfo"):
@@ -272,14 +272,14 @@ def test_labels_have_the_routers_of_the_file() -> None:
         assert [told["middlewares"]] == [f"{each}@file" for each in file[name]["middlewares"]]
 
 
-def test_a_name_as_address_is_looked_up_by_envoy() -> None:
+def test_envoy_resolves_a_host_name_by_dns() -> None:
     text = text_of("envoy", backend=Address("app", 80))
 
     [app] = [each for each in yaml.safe_load(text)["static_resources"]["clusters"] if each["name"] == "app"]
     assert app["type"] == "STRICT_DNS"
 
 
-def test_a_shipped_file_that_changed_is_noticed() -> None:
+def test_a_changed_shipped_file_is_detected() -> None:
     with pytest.raises(ShippedFileChanged):
         changed("one", {"two": "three"})
     for text in ("no", "a b a b"):
@@ -287,13 +287,13 @@ def test_a_shipped_file_that_changed_is_noticed() -> None:
             between(text, "a", "b")
 
 
-# ---- what goes in -----------------------------------------------------------------------------------------
+# ---- input ------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     "text", ["127.0.0.1:9001", "app:80", "app_1.internal:65535", "[::1]:9001", " App:80 "]
 )
-def test_an_address_is_taken(text: str) -> None:
+def test_a_valid_address_is_accepted(text: str) -> None:
     assert str(address_from(text, "backend")) == text.strip().lower()
 
 
@@ -315,20 +315,20 @@ def test_an_odd_address_is_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["app:80", "a.b.c:80", "app.1:80", "app.on:80", "a_b.c:80", "192.0.2.1:80"])
-def test_only_a_service_goes_into_manifests(text: str) -> None:
+def test_manifests_accept_only_service_names(text: str) -> None:
     with pytest.raises(BadFact):
         service_of(address_from(text, "backend"), "backend")
 
 
 @pytest.mark.parametrize("text", ["app.apps:80", "app.apps.svc:80", "app.apps.svc.cluster.local:80"])
-def test_a_service_is_taken(text: str) -> None:
+def test_a_service_name_is_accepted(text: str) -> None:
     service = service_of(address_from(text, "backend"), "backend")
 
     assert (service.name, service.namespace, service.port) == ("app", "apps", 80)
 
 
 @pytest.mark.parametrize(("text", "path"), [("", ""), ("/api", "/api/"), ("/v1/api_x/", "/v1/api_x/")])
-def test_a_path_is_taken(text: str, path: str) -> None:
+def test_a_valid_path_is_accepted(text: str, path: str) -> None:
     assert api_path_from(text) == path
 
 
@@ -350,7 +350,7 @@ def test_an_odd_path_is_refused(text: str) -> None:
         "https://app.example.com\n",
     ],
 )
-def test_an_odd_origin_is_left_out(origin: str) -> None:
+def test_an_odd_origin_is_omitted(origin: str) -> None:
     assert hosts_from([origin, "https://x.example.com"], "sso.example.com", 443) == (
         ("x.example.com",),
         (origin,),
@@ -363,7 +363,7 @@ def test_a_portal_without_https_or_name_has_no_configuration(origin: str) -> Non
         portal_from(origin)
 
 
-def test_haproxy_takes_no_name_for_the_portal(settings: Any) -> None:
+def test_haproxy_needs_an_ip_address_for_the_portal(settings: Any) -> None:
     settings.IKD_PORTAL_ORIGIN = "https://sso.example.com"
     with pytest.raises(BadFact) as raised:
         configuration("haproxy", ["https://app.example.com"], "app:80", "portal:8000", "")
@@ -389,7 +389,7 @@ def test_the_command_prints_a_configuration(wiki: None, capsys: pytest.CaptureFi
     assert "Not in the files: https://*.wiki.example.com" in output.err
 
 
-def test_the_command_writes_files_and_overwrites_none(wiki: None, tmp_path: Path) -> None:
+def test_the_command_writes_files_and_does_not_overwrite_any(wiki: None, tmp_path: Path) -> None:
     call_command("proxy_configuration", "Wiki", "nginx", folder=tmp_path)
 
     assert (tmp_path / "ikd" / "ask.conf").read_text() == shipped("nginx/ikd/ask.conf")
@@ -407,6 +407,8 @@ def test_the_command_writes_files_and_overwrites_none(wiki: None, tmp_path: Path
         (["Wiki", "haproxy", "--portal", "portal:80"], "portal_at: HAProxy needs an IP address"),
     ],
 )
-def test_the_command_says_what_to_enter(wiki: None, arguments: list[str], message: str) -> None:
+def test_the_command_names_the_missing_or_wrong_argument(
+    wiki: None, arguments: list[str], message: str
+) -> None:
     with pytest.raises(CommandError, match=message):
         call_command("proxy_configuration", *arguments)

@@ -1,4 +1,4 @@
-"""Where anyone may be sent: every trick of the open redirect lists, and what it must come to."""
+"""Redirect targets: tricks from public lists of open redirects, and the expected result of each."""
 
 from __future__ import annotations
 
@@ -145,16 +145,16 @@ def verdict(target: str | None) -> str | None:
 
 
 @pytest.mark.parametrize(("target", "url"), GOOD.values(), ids=GOOD)
-def test_sends_where_one_may_go(target: str, url: str) -> None:
+def test_an_allowed_target_is_accepted(target: str, url: str) -> None:
     assert verdict(target) == url
 
 
 @pytest.mark.parametrize("target", EVIL.values(), ids=EVIL)
-def test_sends_nowhere_else(target: str) -> None:
+def test_any_other_target_is_refused(target: str) -> None:
     assert verdict(target) is None
 
 
-def test_no_target_is_none() -> None:
+def test_a_missing_target_is_refused() -> None:
     assert verdict(None) is None
 
 
@@ -215,7 +215,7 @@ nasty = st.lists(st.sampled_from(NASTY), max_size=10).map("".join)
 
 
 def origin_as_browsers_read(url: str) -> str:
-    """Read the origin of an absolute URL as the URL standard says (WHATWG), as far as it is ASCII."""
+    """Return the origin of an ASCII absolute URL as browsers read it (WHATWG URL standard)."""
     text = re.sub(r"[\t\n\r]", "", url.strip("".join(map(chr, range(33)))))
     match = re.match(r"([a-z][a-z0-9+.-]*):[/\\]*([^/\\?#]*)", text, re.IGNORECASE)
     assert match is not None
@@ -230,7 +230,7 @@ def origin_as_browsers_read(url: str) -> str:
         nasty.map(lambda text: f"/{text}"),
     )
 )
-def test_whatever_passes_stays_where_one_may_go(target: str) -> None:
+def test_an_accepted_url_leads_to_an_allowed_origin_in_browsers(target: str) -> None:
     url = verdict(target)
 
     if url is not None:
@@ -244,7 +244,7 @@ def test_whatever_passes_stays_where_one_may_go(target: str) -> None:
 
 
 @given(st.one_of(nasty, nasty.map(lambda text: f"{APP}/{text}")))
-def test_what_was_judged_is_judged_alike_again(target: str) -> None:
+def test_an_accepted_url_is_accepted_again_unchanged(target: str) -> None:
     url = verdict(target)
 
     if url is not None:
@@ -270,7 +270,7 @@ def test_what_was_judged_is_judged_alike_again(target: str) -> None:
         ("https://a", False),
     ],
 )
-def test_trusted_domains(origin: str, expected: bool) -> None:
+def test_trusted_domains_match_as_in_oauth2_proxy(origin: str, expected: bool) -> None:
     domains = [
         "exact.example.org",
         ".below.example.net",
@@ -284,7 +284,7 @@ def test_trusted_domains(origin: str, expected: bool) -> None:
     assert domain_matches(origin, domains) is expected
 
 
-def test_only_a_page_that_is_kept_may_be_longer_than_a_header() -> None:
+def test_only_a_kept_page_may_be_longer_than_a_header() -> None:
     page = "/" + "a" * 5_000
 
     assert validate_target(page, base="https://sso.example.com", allowed=lambda origin: False) is None

@@ -1,4 +1,4 @@
-"""A refused page that is kept reads as one that is rendered for each request."""
+"""A cached refused page equals one that is rendered for the request."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ uris = st.none() | st.text("/.?&'\"<>%2F;=+~", max_size=200).map(lambda rest: f"
 
 
 @given(texts, texts, uris, st.sampled_from(["", "0123456789ab"]), st.sampled_from(["", "zh-Hans", "de"]))
-def test_a_kept_page_is_the_rendered_one(
+def test_a_cached_page_equals_a_rendered_one(
     application: str, username: str, uri: str | None, decision_id: str, languages: str
 ) -> None:
     target = Target(WIKI, "GET", uri, "198.51.100.7")
@@ -28,7 +28,7 @@ def test_a_kept_page_is_the_rendered_one(
 
 
 @pytest.mark.parametrize("origin", [WIKI, "https://other.example.com"])
-def test_a_kept_page_is_of_its_own_origin_and_user(origin: str) -> None:
+def test_a_cached_page_is_for_one_origin_and_user(origin: str) -> None:
     pages = [
         RefusedPage("0" * 12, Target(origin, "GET", "/a", ""), "Wiki", name) for name in ("alice", "bob")
     ]

@@ -1,4 +1,4 @@
-"""No stranger fills the log of events, and no user's events are lost to one."""
+"""Visitors cannot fill the event log, and no user's events are lost because of another's."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     return now
 
 
-def test_a_bucket_fills_again_at_its_rate() -> None:
+def test_a_bucket_refills_at_its_rate() -> None:
     bucket = Bucket(2.0, 10.0, 0.0)
 
     taken = [bucket.take(now) for now in (0.0, 0.0, 0.0, 9.0, 11.0, 11.0, 1000.0, 1000.0, 1000.0)]
@@ -39,13 +39,13 @@ def test_a_bucket_fills_again_at_its_rate() -> None:
     assert taken == [True, True, False, False, True, False, True, True, False]
 
 
-def test_a_clock_that_is_set_back_gives_nothing_away() -> None:
+def test_a_clock_that_is_set_back_does_not_refill_the_bucket() -> None:
     bucket = Bucket(1.0, 10.0, 100.0)
 
     assert [bucket.take(now) for now in (100.0, 50.0, 55.0)] == [True, False, False]
 
 
-def test_a_day_of_floods_is_a_few_thousand_rows() -> None:
+def test_a_day_of_constant_refusals_stores_fewer_than_two_thousand_rows() -> None:
     seconds = iter(range(DAY + 10))
     sample = Sample(lambda: float(next(seconds)))
 
@@ -55,7 +55,7 @@ def test_a_day_of_floods_is_a_few_thousand_rows() -> None:
     assert sample.due() == {("refused", "Wiki"): DAY - kept}
 
 
-def test_a_flood_of_strangers_takes_nothing_from_users_nor_one_user_from_another() -> None:
+def test_many_refusals_of_visitors_or_one_user_do_not_displace_another_users() -> None:
     sample = Sample()
     for _ in range(5_000):
         sample.keeps("refused", "Wiki")
@@ -65,7 +65,7 @@ def test_a_flood_of_strangers_takes_nothing_from_users_nor_one_user_from_another
 
 
 @pytest.mark.django_db
-def test_what_is_not_kept_is_counted_once_an_hour(clock: list[float]) -> None:
+def test_omitted_events_are_counted_once_an_hour(clock: list[float]) -> None:
     own = Writer()
     for number in range(1_000):
         own.note_refusal(refusal(number))
@@ -84,7 +84,7 @@ def test_what_is_not_kept_is_counted_once_an_hour(clock: list[float]) -> None:
 
 
 @pytest.mark.django_db
-def test_a_process_that_ends_leaves_its_count() -> None:
+def test_a_process_stores_its_counts_when_it_ends() -> None:
     own = Writer()
     for number in range(310):
         own.note_refusal(refusal(number))
@@ -96,7 +96,7 @@ def test_a_process_that_ends_leaves_its_count() -> None:
 
 
 @pytest.mark.django_db
-def test_sign_ins_that_fail_under_made_up_names_are_counted_those_of_users_are_kept() -> None:
+def test_failed_sign_ins_of_unknown_names_are_counted_and_those_of_users_stored() -> None:
     for _ in range(BURST + 50):
         audit.record("sign_in_failed", reason="unknown account")
     for _ in range(3):
@@ -107,7 +107,7 @@ def test_sign_ins_that_fail_under_made_up_names_are_counted_those_of_users_are_k
 
 
 @pytest.mark.django_db
-def test_what_the_portal_shed_is_an_event_at_once_and_then_every_ten_minutes(
+def test_dropped_requests_leave_an_event_at_once_and_then_every_ten_minutes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = [1000.0]

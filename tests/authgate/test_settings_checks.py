@@ -14,7 +14,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize(("name", "value", "id"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_in_the_settings_is_told_with_its_cure(
+def test_a_mistake_in_the_settings_is_reported_with_its_fix(
     name: str, value: object, id: str, settings: Settings
 ) -> None:
     setattr(settings, name, value)
@@ -22,5 +22,5 @@ def test_a_mistake_in_the_settings_is_told_with_its_cure(
     assert [message.id for message in check_settings()] == [id]
 
 
-def test_settings_as_they_come_are_in_order() -> None:
+def test_the_default_settings_are_valid() -> None:
     assert check_settings() == []

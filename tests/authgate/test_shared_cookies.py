@@ -1,4 +1,4 @@
-"""One gate cookie for a domain that somebody chose, and everywhere else one for each origin."""
+"""One gate cookie for each configured shared domain, and for all other origins one each."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def enter(client: Client, page: str, **more: str) -> HttpResponse:
     return response
 
 
-def test_a_long_page_is_entered_byte_for_byte_and_fits_each_header(alice: User) -> None:
+def test_a_long_page_is_opened_byte_for_byte_and_fits_into_each_header(alice: User) -> None:
     page = f"{APP}/page?{'q=%2Flong+page&x=&' * 400}"
     client = Client(HTTP_HOST="sso.example.com")
 
@@ -75,7 +75,7 @@ def test_a_long_page_is_entered_byte_for_byte_and_fits_each_header(alice: User) 
 
 
 @pytest.mark.parametrize("kept", ["", "x", "a:b:c", "é"])
-def test_an_invented_page_is_not_entered(at_the_portal: Client, kept: str) -> None:
+def test_a_forged_page_is_not_opened(at_the_portal: Client, kept: str) -> None:
     assert at_the_portal.get("/enter", {"kept": kept}, secure=True).status_code == 400
 
 
@@ -88,40 +88,40 @@ def test_one_cookie_opens_every_origin_of_its_domain(origin: str, token: str) ->
 
 
 @pytest.mark.parametrize("name", [SHARED, "__Host-ikd_gate"])
-def test_it_opens_no_origin_of_another_domain(name: str, token: str) -> None:
+def test_the_cookie_opens_no_origin_of_another_domain(name: str, token: str) -> None:
     assert status(ELSEWHERE, f"{name}={token}") == 401
 
 
-def test_under_the_name_of_one_origins_cookie_it_opens_nothing(token: str) -> None:
+def test_the_shared_token_gives_no_access_under_the_name_of_an_origins_cookie(token: str) -> None:
     assert status(APP, f"__Host-ikd_gate={token}") == 401
 
 
 @pytest.mark.parametrize("opened_on", [APP, OTHER, ELSEWHERE, ".example.org"])
-def test_a_cookie_of_one_origin_opens_nothing_under_the_shared_name(opened_on: str, alice: User) -> None:
+def test_the_token_of_one_origin_gives_no_access_under_the_shared_name(opened_on: str, alice: User) -> None:
     assert status(APP, f"{SHARED}={open_gate(begin(alice), opened_on)}") == 401
 
 
-def test_it_opens_nothing_when_the_domain_is_taken_out_again(token: str, settings: Settings) -> None:
+def test_the_cookie_gives_no_access_once_the_domain_is_removed(token: str, settings: Settings) -> None:
     settings.IKD_SHARED_COOKIE_DOMAINS = []
 
     assert [status(APP, f"{name}={token}") for name in (SHARED, "__Host-ikd_gate")] == [401, 401]
 
 
-def test_a_sibling_that_sets_the_name_again_opens_nothing(token: str) -> None:
+def test_a_second_cookie_set_by_a_subdomain_gives_no_access(token: str) -> None:
     assert status(APP, f"{SHARED}={token}; {SHARED}=planted") == 401
 
 
-def test_it_ends_with_the_sign_in(token: str) -> None:
+def test_the_cookie_ends_with_the_sign_in(token: str) -> None:
     end_sign_ins(SignIn.objects.all())
 
     assert status(APP, f"{SHARED}={token}") == 401
 
 
-def test_rules_count_for_each_origin(token: str) -> None:
+def test_each_origin_still_applies_its_own_rules(token: str) -> None:
     assert status("https://ops.example.com", f"{SHARED}={token}") == 403
 
 
-def test_it_is_no_session_at_the_portal(token: str) -> None:
+def test_the_cookie_is_not_a_session_of_the_portal(token: str) -> None:
     response = Client(HTTP_HOST="sso.example.com").get(
         "/", secure=True, HTTP_COOKIE=f"{SHARED}={token}; __Host-ikd_portal={token}"
     )
@@ -142,7 +142,7 @@ def test_it_is_no_session_at_the_portal(token: str) -> None:
     }.values(),
     ids=lambda value: value,
 )
-def test_origins_are_told_apart(origin: str, place: str) -> None:
+def test_each_origin_is_matched_with_its_shared_domain(origin: str, place: str) -> None:
     assert place_of(origin, ("example.com", "apps.example.org")) == place
 
 
@@ -150,7 +150,7 @@ def test_origins_are_told_apart(origin: str, place: str) -> None:
 
 
 @pytest.mark.parametrize("style", ["redirect", "status"])
-def test_a_code_gives_the_shared_cookie(style: str, alice: User) -> None:
+def test_using_a_code_sets_the_shared_cookie(style: str, alice: User) -> None:
     browser = Browser(style=style)
     browser.sign_in(alice)
 
@@ -171,7 +171,7 @@ def test_a_code_is_still_bound_to_the_origin_that_it_was_issued_for(alice: User)
     assert not GateSession.objects.exists()
 
 
-def test_signing_out_takes_the_cookie_from_the_domain(token: str) -> None:
+def test_signing_out_deletes_the_cookie_of_the_domain(token: str) -> None:
     own = [(b"sec-fetch-site", b"same-origin"), *NAVIGATION]
 
     response = endpoint("/authgate/sign_out", APP, own, cookie=f"{SHARED}={token}")
@@ -184,7 +184,7 @@ def test_signing_out_takes_the_cookie_from_the_domain(token: str) -> None:
 # ---- at the portal, for origins without a route to it -----------------------------------------------------
 
 
-def test_the_portal_gives_the_cookie_and_leads_back(at_the_portal: Client) -> None:
+def test_the_portal_sets_the_cookie_and_redirects_back(at_the_portal: Client) -> None:
     response = enter(at_the_portal, f"{APP}/x%20y?a=1&b=%23&ikdcode={'A' * 43}")
 
     cookie = response.cookies[SHARED]
@@ -198,14 +198,14 @@ def test_the_portal_gives_the_cookie_and_leads_back(at_the_portal: Client) -> No
     assert status(APP, f"{SHARED}={cookie.value}") == 200
 
 
-def test_who_is_not_signed_in_is_asked_to(db: None) -> None:
+def test_a_visitor_is_asked_to_sign_in(db: None) -> None:
     response = enter(Client(HTTP_HOST="sso.example.com"), f"{APP}/")
 
     assert response["Location"].startswith("/accounts/login/?next=%2Fenter")
     assert SHARED not in response.cookies
 
 
-def test_who_may_not_enter_gets_no_cookie(at_the_portal: Client) -> None:
+def test_a_user_without_access_gets_no_cookie(at_the_portal: Client) -> None:
     response = enter(at_the_portal, "https://ops.example.com/")
 
     assert (response.status_code, SHARED in response.cookies) == (403, False)
@@ -223,13 +223,13 @@ def test_who_may_not_enter_gets_no_cookie(at_the_portal: Client) -> None:
         "",
     ],
 )
-def test_nobody_is_sent_elsewhere(at_the_portal: Client, page: str) -> None:
+def test_a_foreign_redirect_target_is_a_bad_request(at_the_portal: Client, page: str) -> None:
     response = enter(at_the_portal, page)
 
     assert (response.status_code, SHARED in response.cookies) == (400, False)
 
 
-def test_an_origin_outside_goes_by_its_own_start(at_the_portal: Client) -> None:
+def test_an_origin_outside_the_domain_starts_its_own_sign_in(at_the_portal: Client) -> None:
     response = enter(at_the_portal, f"{ELSEWHERE}/page")
 
     assert response["Location"].startswith(f"{ELSEWHERE}/authgate/start?rd=")
@@ -251,8 +251,8 @@ def test_a_head_request_opens_no_session(at_the_portal: Client) -> None:
     assert not GateSession.objects.exists()
 
 
-def test_a_browser_that_loses_the_cookie_is_told_rather_than_sent_round(at_the_portal: Client) -> None:
-    """So is one to which a sibling site gave a second cookie of that name."""
+def test_a_browser_that_loses_the_cookie_gets_an_error_and_no_redirect_loop(at_the_portal: Client) -> None:
+    """The same applies to a browser with a second cookie of that name, set by another site of the domain."""
     statuses = []
     for _ in range(10):
         statuses.append(enter(at_the_portal, f"{APP}/").status_code)
@@ -262,7 +262,7 @@ def test_a_browser_that_loses_the_cookie_is_told_rather_than_sent_round(at_the_p
 
 
 @pytest.mark.parametrize("planted", ["-1", "²", "9", "1e9", " 1"])
-def test_a_planted_count_of_rounds_breaks_nothing(at_the_portal: Client, planted: str) -> None:
+def test_a_planted_counter_cookie_causes_no_error(at_the_portal: Client, planted: str) -> None:
     at_the_portal.cookies["__Host-ikd_entries"] = planted
 
     assert enter(at_the_portal, f"{APP}/").status_code == 302
@@ -292,7 +292,7 @@ def test_a_planted_count_of_rounds_breaks_nothing(at_the_portal: Client, planted
     ],
     ids=" ".join,
 )
-def test_a_domain_that_is_not_ones_own_is_refused(domains: list[str], settings: Settings, token: str) -> None:
+def test_an_invalid_shared_domain_is_refused(domains: list[str], settings: Settings, token: str) -> None:
     settings.IKD_SHARED_COOKIE_DOMAINS = domains
 
     assert [message.id for message in check_settings()] == ["authgate.E004"]

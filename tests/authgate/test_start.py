@@ -1,4 +1,4 @@
-"""Beginning a sign-in on a protected origin: which page it comes back to, and who may ask."""
+"""The start of a sign-in on a protected origin: the page to return to, and who may start it."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ PAGES = {
 
 
 @pytest.mark.parametrize(("rd", "uri"), PAGES.values(), ids=PAGES)
-def test_it_comes_back_to_the_page_asked_for(rd: str, uri: str) -> None:
+def test_the_sign_in_returns_to_the_requested_page(rd: str, uri: str) -> None:
     begun = state(start(rd))
 
     assert (begun.origin, begun.uri, begun.back) == (WIKI, uri, "/authgate")
 
 
 @pytest.mark.parametrize("rd", EVIL.values(), ids=EVIL)
-def test_it_comes_back_to_no_page_elsewhere(rd: str) -> None:
+def test_the_sign_in_does_not_return_to_a_foreign_page(rd: str) -> None:
     begun = state(start(rd))
 
     assert (begun.origin, begun.uri) == (WIKI, "/")
@@ -76,7 +76,7 @@ def test_it_comes_back_to_no_page_elsewhere(rd: str) -> None:
 
 @pytest.mark.parametrize("name", [b"x-auth-request-redirect", b"x-forwarded-uri"])
 @pytest.mark.parametrize("target", EVIL.values(), ids=EVIL)
-def test_no_header_leads_elsewhere(name: bytes, target: str) -> None:
+def test_no_header_can_redirect_to_a_foreign_page(name: bytes, target: str) -> None:
     headers = [
         (b"x-forwarded-proto", b"https"),
         (b"x-forwarded-host", b"wiki.example.com"),
@@ -103,15 +103,15 @@ def test_no_header_leads_elsewhere(name: bytes, target: str) -> None:
         "",
     ],
 )
-def test_a_referer_of_elsewhere_leads_to_the_first_page(referer: str) -> None:
+def test_a_foreign_referer_leads_to_the_first_page(referer: str) -> None:
     assert state(start(None, [(b"referer", referer.encode())])).uri == "/"
 
 
-def test_a_referer_of_this_origin_is_the_page_asked_for() -> None:
+def test_a_referer_of_this_origin_is_the_requested_page() -> None:
     assert state(start(None, [(b"referer", f"{WIKI}/page?é".encode())])).uri == "/page?%C3%A9"
 
 
-def test_rd_counts_before_the_header_and_that_before_the_uri() -> None:
+def test_rd_counts_before_the_header_and_the_header_before_the_uri() -> None:
     redirect = [(b"x-auth-request-redirect", b"/header")]
 
     assert state(start("/rd", redirect, forwarded_uri="/uri")).uri == "/rd"
@@ -119,7 +119,7 @@ def test_rd_counts_before_the_header_and_that_before_the_uri() -> None:
     assert state(start(None, forwarded_uri="/uri")).uri == "/uri"
 
 
-def test_two_rd_are_none() -> None:
+def test_two_rd_parameters_are_ignored() -> None:
     response = endpoint("/authgate/start?rd=/a&rd=/b", WIKI, NAVIGATION, forwarded_uri="/c")
 
     assert state(response).uri == "/c"
@@ -131,20 +131,20 @@ def test_raw_utf_8_in_the_uri_stays_the_same_bytes() -> None:
     assert state(response).uri == "/caf%C3%A9?%E4%B8%AD"
 
 
-def test_another_application_is_gone_to_without_a_detour() -> None:
+def test_a_page_of_another_application_is_redirected_to_directly() -> None:
     ApplicationFactory(name="Blog", origins=["https://blog.example.org"], who="everyone")
 
     assert start("https://blog.example.org/x")["Location"] == "https://blog.example.org/x"
 
 
 @pytest.mark.parametrize("rd", [f"/x?{'a&' * 1001}", "/" + "x" * 3_000, "/?" + "%zz" * 1_000])
-def test_the_answer_stays_short(rd: str) -> None:
+def test_the_answer_is_short_for_any_rd(rd: str) -> None:
     response = start(rd)
 
     assert sum(len(name) + len(value) + 4 for name, value in response.items()) <= 4096
 
 
-def test_a_thousand_parameters_beside_rd_do_no_harm() -> None:
+def test_a_thousand_parameters_beside_rd_cause_no_error() -> None:
     response = endpoint(f"/authgate/start?{'a&' * 1001}rd=/page", WIKI, NAVIGATION)
 
     assert state(response).uri == "/page"
@@ -170,7 +170,7 @@ def test_an_endpoint_of_an_unknown_origin_is_refused(name: str, origin: str) -> 
 
 @pytest.mark.parametrize("missing", [b"x-forwarded-proto", b"x-forwarded-host", b"x-forwarded-for"])
 @pytest.mark.parametrize("name", ["start", "callback", "sign_out", "userinfo", "refused"])
-def test_an_endpoint_wants_its_contract_too(name: str, missing: bytes) -> None:
+def test_an_endpoint_needs_all_headers_of_its_contract_too(name: str, missing: bytes) -> None:
     headers = [
         (b"x-forwarded-proto", b"https"),
         (b"x-forwarded-host", b"wiki.example.com"),
@@ -182,7 +182,7 @@ def test_an_endpoint_wants_its_contract_too(name: str, missing: bytes) -> None:
     )
 
 
-def test_an_endpoint_takes_no_host_of_its_own_request() -> None:
+def test_an_endpoint_ignores_the_host_of_its_own_request() -> None:
     headers = [(b"host", b"wiki.example.com"), (b"x-forwarded-proto", b"https"), (b"x-forwarded-for", b"::1")]
 
     assert raw_endpoint("/authgate/start", headers).status_code == 400
@@ -207,20 +207,20 @@ def test_a_check_for_an_endpoint_is_never_let_through(
     assert answer.status >= 300
 
 
-def test_a_thousand_parameters_for_an_endpoint_are_no_fault_of_ours() -> None:
+def test_a_thousand_parameters_for_an_endpoint_cause_no_error() -> None:
     answer = ask(facts(f"{WIKI}/authgate/start?{'a&' * 1001}", NAVIGATION))
 
     assert answer.status == 302
 
 
-def test_a_program_is_not_sent_to_the_portal_by_start() -> None:
+def test_start_does_not_send_a_program_to_the_portal() -> None:
     response = endpoint("/authgate/start", WIKI, [(b"sec-fetch-mode", b"cors")])
 
     assert response.status_code == 401
     assert "Location" not in response
 
 
-# ---- the page of the other name ---------------------------------------------------------------------------
+# ---- /oauth2/sign_in --------------------------------------------------------------------------------------
 
 
 def sign_in_page(settings: Settings, *more: Headers) -> HttpResponse:
@@ -234,7 +234,7 @@ def sign_in_page(settings: Settings, *more: Headers) -> HttpResponse:
     return raw_endpoint("/oauth2/sign_in", [*headers, *(pair for group in more for pair in group)])
 
 
-def test_oauth2_sign_in_redirects_and_carries_a_page_that_does_too(settings: Settings) -> None:
+def test_oauth2_sign_in_redirects_and_its_page_does_too(settings: Settings) -> None:
     response = sign_in_page(settings, [(b"x-auth-request-redirect", b"/page")])
 
     assert state(response).uri == "/page"
@@ -243,14 +243,14 @@ def test_oauth2_sign_in_redirects_and_carries_a_page_that_does_too(settings: Set
     assert response["Referrer-Policy"] == "same-origin"
 
 
-def test_nothing_that_a_browser_sends_is_in_that_page(settings: Settings) -> None:
+def test_the_page_of_oauth2_sign_in_has_no_text_from_the_browser(settings: Settings) -> None:
     plain = sign_in_page(settings)
     crafted = sign_in_page(settings, [(b"x-auth-request-redirect", b'/"><script>alert(1)</script>')])
 
     assert plain.content == crafted.content
 
 
-def test_the_first_answer_to_a_program_holds_an_address_in_ascii() -> None:
+def test_the_first_answer_to_a_program_has_an_ascii_address() -> None:
     answer = ask(facts(f"{WIKI}/api", [(b"referer", f"{WIKI}/café?é".encode())]))
 
     assert answer.status == 401

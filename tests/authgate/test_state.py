@@ -1,4 +1,4 @@
-"""The sealed state: nobody but the portal makes one, and none is taken a day later."""
+"""The sealed state: only the portal can create it, and it expires after a day."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ NOW = 1_800_000_000
 STATE = State("https://wiki.example.com", "/page?a=b", nonce_hash("nonce"), "/authgate", NOW, 1)
 
 
-def test_a_state_comes_back_as_it_was() -> None:
+def test_a_state_is_unsealed_unchanged() -> None:
     assert unseal(seal(STATE, KEY), (KEY,), NOW) == STATE
 
 
-def test_a_state_travels_in_a_url_as_it_is() -> None:
+def test_a_sealed_state_needs_no_escaping_in_a_url() -> None:
     assert set(seal(STATE, KEY)) <= set("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_.")
 
 
-def test_a_state_holds_no_secret() -> None:
+def test_a_state_contains_no_secret() -> None:
     payload = seal(STATE, KEY).partition(".")[0]
 
     assert "nonce" not in base64.urlsafe_b64decode(payload + "===").decode().replace(STATE.nonce_hash, "")
@@ -39,12 +39,12 @@ def test_a_state_lasts_for_a_day(age: int, good: bool) -> None:
     assert (unseal(seal(STATE, KEY), (KEY,), NOW + age) is not None) is good
 
 
-def test_another_key_opens_no_state() -> None:
+def test_another_key_does_not_unseal_a_state() -> None:
     assert unseal(seal(STATE, KEY), (OTHER,), NOW) is None
     assert unseal(seal(STATE, KEY), (), NOW) is None
 
 
-def test_an_earlier_key_still_opens_one() -> None:
+def test_an_earlier_key_still_unseals_a_state() -> None:
     assert unseal(seal(STATE, KEY), (OTHER, KEY), NOW) == STATE
 
 
@@ -59,7 +59,7 @@ def test_the_fallbacks_of_the_secret_key_are_earlier_keys(settings: Settings) ->
     assert unseal(sealed, later, NOW) is None
 
 
-def test_what_another_part_signed_with_the_secret_key_is_no_state(settings: Settings) -> None:
+def test_another_value_signed_with_the_secret_key_is_not_a_state(settings: Settings) -> None:
     from django.core.signing import Signer
 
     signed = Signer(sep=".").sign(seal(STATE, settings.SECRET_KEY.encode()).partition(".")[0])
@@ -72,12 +72,12 @@ def test_what_another_part_signed_with_the_secret_key_is_no_state(settings: Sett
     "sealed",
     ["", ".", "..", "a", "a.b", "a.b.c", "é.é", "\x00.\x00", "=.=", "A" * 10_000, "W10.W10", "null.null"],
 )
-def test_what_is_no_state_is_none(sealed: str) -> None:
+def test_a_malformed_state_is_refused(sealed: str) -> None:
     assert unseal(sealed, (KEY,), NOW) is None
 
 
 @given(st.integers(0, 300), st.integers(1, 255))
-def test_no_octet_can_be_changed(where: int, by: int) -> None:
+def test_a_state_with_a_changed_byte_is_refused(where: int, by: int) -> None:
     payload, mac = (base64.urlsafe_b64decode(f"{part}===") for part in seal(STATE, KEY).split("."))
     octets = bytearray(payload + mac)
     octets[where % len(octets)] ^= by
@@ -88,7 +88,7 @@ def test_no_octet_can_be_changed(where: int, by: int) -> None:
 
 
 @pytest.mark.parametrize("origin", ["https://evil.example", "https://wiki.example.com:8443"])
-def test_no_other_origin_can_be_put_in(origin: str) -> None:
+def test_a_state_with_another_origin_is_refused(origin: str) -> None:
     mac = seal(STATE, KEY).partition(".")[2]
     payload = json.dumps([origin, "/", STATE.nonce_hash, "", NOW, 0], separators=(",", ":")).encode()
     forged = f"{base64.urlsafe_b64encode(payload).decode().rstrip('=')}.{mac}"
@@ -97,7 +97,7 @@ def test_no_other_origin_can_be_put_in(origin: str) -> None:
 
 
 @given(st.text(max_size=200))
-def test_any_text_at_all_is_none(text: str) -> None:
+def test_random_text_is_not_a_state(text: str) -> None:
     assert unseal(text, (KEY,), NOW) is None
 
 
@@ -112,11 +112,11 @@ def test_only_a_holder_of_a_key_creates_a_code() -> None:
 
 
 @given(st.binary(min_size=32, max_size=32))
-def test_no_other_code_is_taken_for_one(octets: bytes) -> None:
+def test_a_random_code_counts_as_forged(octets: bytes) -> None:
     assert is_forged(base64.urlsafe_b64encode(octets).rstrip(b"=").decode(), (KEY,))
 
 
-def test_a_code_with_one_character_changed_is_made_up() -> None:
+def test_a_code_with_a_changed_character_counts_as_forged() -> None:
     code = new_code(b"r" * 24, KEY)
 
     assert all(is_forged(f"{code[:place]}-{code[place + 1 :]}", (KEY,)) for place in range(42))

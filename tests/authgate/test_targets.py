@@ -1,4 +1,4 @@
-"""What a request's path and query, method and client may be."""
+"""Accepted values for the path, query, method and client address of a request."""
 
 from __future__ import annotations
 
@@ -61,20 +61,20 @@ def test_a_uri_is_kept_byte_for_byte(raw: bytes, uri: str) -> None:
 
 
 @pytest.mark.parametrize("raw", NO_URI.values(), ids=NO_URI)
-def test_what_is_no_uri_is_refused(raw: bytes) -> None:
+def test_an_invalid_uri_is_refused(raw: bytes) -> None:
     with pytest.raises(BadTarget):
         uri_from(raw)
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "M-SEARCH", "VERSION-CONTROL", "X_1", "A" * 32])
-def test_any_method_of_the_right_form_is_one(method: str) -> None:
+def test_any_well_formed_method_is_accepted(method: str) -> None:
     assert method_from(method) == method
 
 
 @pytest.mark.parametrize(
     "method", ["", "get", "Get", "GET,POST", "GET ", "G\u00c9T", "1GET", "-", "A" * 33, "GET\n", "\x00"]
 )
-def test_what_is_no_method_is_refused(method: str) -> None:
+def test_an_invalid_method_is_refused(method: str) -> None:
     with pytest.raises(BadTarget):
         method_from(method)
 
@@ -152,12 +152,12 @@ NO_CLIENT = {
 
 
 @pytest.mark.parametrize(("value", "hops", "client"), CLIENTS.values(), ids=CLIENTS)
-def test_the_client_is_who_the_nearest_proxy_saw(value: bytes, hops: int, client: str) -> None:
+def test_the_client_is_the_address_that_the_nearest_proxy_saw(value: bytes, hops: int, client: str) -> None:
     assert forwarded_client(value, hops) == client
 
 
 @pytest.mark.parametrize(("value", "hops"), NO_CLIENT.values(), ids=NO_CLIENT)
-def test_what_is_no_address_is_refused(value: bytes, hops: int) -> None:
+def test_an_invalid_address_is_refused(value: bytes, hops: int) -> None:
     with pytest.raises(BadTarget):
         forwarded_client(value, hops)
 
@@ -167,7 +167,7 @@ ports = st.integers(0, 65_535).map(lambda port: f":{port}")
 
 
 @given(addresses, ports)
-def test_an_address_is_the_same_whatever_surrounds_it(address: Address, port: str) -> None:
+def test_an_address_is_read_without_quotes_brackets_and_port(address: Address, port: str) -> None:
     bare = client_from(str(address))
     bracketed = f"[{address}]" if address.version == 6 else str(address)
 
@@ -177,7 +177,7 @@ def test_an_address_is_the_same_whatever_surrounds_it(address: Address, port: st
 
 
 @given(st.text(st.sampled_from('0123456789abcdef.:[]%"_ ,xg'), max_size=30))
-def test_any_text_is_an_address_or_refused(text: str) -> None:
+def test_any_text_is_an_address_or_refused_without_an_error(text: str) -> None:
     try:
         found = client_from(text)
     except BadTarget:
@@ -224,13 +224,13 @@ WITHOUT_A_CODE = {
 
 
 @pytest.mark.parametrize(("uri", "clean"), WITH_A_CODE.values(), ids=WITH_A_CODE)
-def test_a_code_is_found_and_cut_out(uri: str, clean: str) -> None:
+def test_a_code_is_found_and_removed(uri: str, clean: str) -> None:
     assert code_in(uri) == CODE
     assert without_code(uri) == clean
 
 
 @pytest.mark.parametrize("uri", WITHOUT_A_CODE.values(), ids=WITHOUT_A_CODE)
-def test_what_is_no_code_stays_the_applications_own(uri: str) -> None:
+def test_other_parameters_of_the_application_stay_unchanged(uri: str) -> None:
     assert code_in(uri) is None
     assert without_code(uri) == uri
 
@@ -238,7 +238,7 @@ def test_what_is_no_code_stays_the_applications_own(uri: str) -> None:
 @pytest.mark.parametrize(
     "uri", ["/", "/?", "/a?b", "/a?b&", "/a?&", "/a??", "/?a=1&a=1", *WITHOUT_A_CODE.values()]
 )
-def test_a_code_added_and_cut_out_changes_nothing(uri: str) -> None:
+def test_adding_and_removing_a_code_changes_nothing(uri: str) -> None:
     assert code_in(with_code(uri, CODE)) == CODE
     assert without_code(with_code(uri, CODE)) == uri
 
@@ -263,14 +263,14 @@ uris = st.lists(st.sampled_from(PIECES), max_size=12).map(lambda pieces: "/" + "
 
 
 @given(st.one_of(uris, st.text(max_size=60).map(lambda text: f"/{text}")))
-def test_every_address_gets_a_code_and_loses_it_again(uri: str) -> None:
+def test_a_code_can_be_added_to_and_removed_from_every_address(uri: str) -> None:
     if code_in(uri) is None:
         assert code_in(with_code(uri, CODE)) == CODE
         assert without_code(with_code(uri, CODE)) == uri
 
 
 @given(st.lists(st.sampled_from([*PIECES, f"ikdcode={CODE}", f"&ikdcode={CODE}&"]), max_size=12))
-def test_no_code_of_the_right_form_is_left(pieces: list[str]) -> None:
+def test_no_well_formed_code_is_left(pieces: list[str]) -> None:
     clean = without_code("/" + "".join(pieces))
 
     assert code_in(clean) is None
@@ -278,7 +278,7 @@ def test_no_code_of_the_right_form_is_left(pieces: list[str]) -> None:
 
 
 @given(st.one_of(st.binary(max_size=40), st.text("/.a%A;?#~\\", max_size=12).map(str.encode)))
-def test_one_scan_tells_what_two_do(raw: bytes) -> None:
+def test_the_single_scan_finds_the_same_as_two_scans(raw: bytes) -> None:
     raw = b"/" + raw
     try:
         uri = uri_from(raw)

@@ -1,4 +1,4 @@
-"""A check enters each file of its folder once or twice, so that it can be read from top to bottom."""
+"""A check enters each file of its folder once or twice, so that readers can follow it from top to bottom."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.authgate.asking import NAVIGATION, WIKI, Headers, facts
 
 FOLDER = Path(pipeline.__file__).parent
 VALUES = frozenset(("context", "target", "memory", "request"))
-"""Files of the values that steps look into; the others are steps."""
+"""Files that define the values of the steps. The other files are steps."""
 
 COOKIE = "__Host-ikd_gate=" + "t" * 43
 OWN: Headers = [(b"authorization", b"Basic eDp5")]
@@ -54,7 +54,7 @@ def memory() -> WorkerMemory:
 @pytest.mark.parametrize("asked", WALKS.values(), ids=WALKS)
 def test_each_step_is_entered_once_or_twice(asked: Facts) -> None:
     known = memory()
-    check(asked, known)  # makes the answer that is kept with the session
+    check(asked, known)  # creates the answer that is cached with the session
     entered: list[str] = []
 
     def note(frame: FrameType, event: str, _: Any) -> None:
