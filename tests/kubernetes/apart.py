@@ -1,7 +1,7 @@
-"""Run the tests of the cluster in a network of their own: `make kubernetes-test`.
+"""Run the cluster's tests in a separate network: `make kubernetes-test`.
 
-What they need is built first, while there is a network. Then the process enters new namespaces. No port of
-the machine is used, pods and Services have addresses as in k3s, and /etc/hosts is the cluster's DNS.
+Programs are built first, while there is a network. Then the process enters new namespaces. No port of the
+machine is used, pods and Services have addresses as in k3s, and /etc/hosts is the cluster's DNS.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from tools.go_programs import helm, kube_apiserver, resource_definitions
 
 APART = "IKD_CLUSTER_TESTS"
 PROXY, PORTAL, APPLICATIONS = "10.42.0.2", "10.42.0.10", "10.42.0.20"
-"""Addresses of pods: of Traefik, the portal, and the applications."""
+"""The pods' addresses: of Traefik, the portal and the applications."""
 
 PODS, SERVICES = "10.42.0.0/16", "10.43.0.0/24"
 
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def serve(address: str, name: str) -> None:
-    """Make a Service's address and name known, as kube-proxy and the cluster's DNS do."""
+    """Publish a Service's address and name, as kube-proxy and the cluster's DNS do."""
     ip("address", "replace", f"{address}/32", "dev", "lo")
     # Otherwise a connection to it would come from the same address, instead of from the proxy's pod.
     ip("route", "replace", "local", address, "dev", "lo", "table", "local", "src", PROXY)

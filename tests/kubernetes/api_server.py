@@ -1,4 +1,4 @@
-"""A real etcd and Kubernetes' real API server, and the requests that tests send to it."""
+"""A real etcd and Kubernetes' real API server, and the tests' requests to it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ADDRESS = ("127.0.0.1", 6443)
 
 
 class Refused(Exception):
-    """What the API server says of an object that it does not take."""
+    """The API server refused an object."""
 
 
 class ApiServer:
@@ -55,7 +55,7 @@ class ApiServer:
     # ---- objects ----
 
     def apply(self, manifest: Manifest, *, dry_run: bool = False) -> Manifest:
-        """Apply an object on the server's side. An unknown, doubled or wrong field raises Refused."""
+        """Apply an object with server-side apply. Raises Refused for an unknown, duplicate or wrong field."""
         query = "?fieldManager=tests&force=true&fieldValidation=Strict" + ("&dryRun=All" if dry_run else "")
         return self._request(
             "PATCH", self.path_of(manifest) + query, manifest, "application/apply-patch+yaml"
@@ -76,7 +76,7 @@ class ApiServer:
         return f"{_root(version)}{within}/{plural}/{quote(metadata['name'])}"
 
     def define(self) -> None:
-        """Install the custom resource definitions, and wait until the server knows them."""
+        """Install the custom resource definitions, and wait until the server serves them."""
         definitions = [
             each
             for file in sorted(resource_definitions().glob("*.yaml"))
@@ -129,7 +129,7 @@ class ApiServer:
             "etcd-servers": "http://127.0.0.1:2379",
             "bind-address": ADDRESS[0],
             "secure-port": ADDRESS[1],
-            "advertise-address": PROXY,  # there is no route from which it could take one
+            "advertise-address": PROXY,  # without a route, it cannot choose an address itself
             "tls-cert-file": self.certificate,
             "tls-private-key-file": self.folder / "api.key",
             "token-auth-file": self.folder / "tokens.csv",
@@ -138,7 +138,7 @@ class ApiServer:
             "service-account-key-file": self.folder / "api.key",
             "service-account-signing-key-file": self.folder / "api.key",
             "service-cluster-ip-range": SERVICES,
-            # No controller creates the accounts and endpoints that these would wait for.
+            # No controller runs that would create the accounts and endpoints for which these would wait.
             "endpoint-reconciler-type": "none",
             "disable-admission-plugins": "ServiceAccount",
         }

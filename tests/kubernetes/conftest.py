@@ -1,4 +1,4 @@
-"""A cluster, a portal and applications, once for all tests; only in `make kubernetes-test`."""
+"""A cluster, a portal and applications, started once. They run only in `make kubernetes-test`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.proxies.portal import Portal
 collect_ignore = (
     [] if APART in os.environ else ["test_admission.py", "test_refused_routes.py", "test_routing.py"]
 )
-"""What needs the API server."""
+"""Test files that use the API server."""
 
 NAMESPACES = ("ikd", "apps", "shop", "auth", "kube-system", "ingress-nginx", "monitoring")
 

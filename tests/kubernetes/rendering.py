@@ -17,14 +17,14 @@ from tools.manifests import CHART, HELM
 Manifest = dict[str, Any]
 
 CUSTOM = ("traefik.io/", "gateway.networking.k8s.io/", "monitoring.coreos.com/")
-"""Groups of custom resources, of which the published schemas know nothing."""
+"""API groups of custom resources, which the published schemas lack."""
 
 LEAST = {
     "url": "https://sso.example.com",
     "trustedProxies": ["10.42.0.0/16"],
     "image": {"repository": "registry.example.com/ikd-portal"},
 }
-"""The values that a user has to enter."""
+"""The values that a user must enter."""
 
 SECRETS = {
     "DATABASE_URL": "postgres://ikd@db/ikd",
@@ -55,11 +55,11 @@ EVERYTHING: dict[str, Any] = {
     "ingressNginx": {"enabled": True, "applicationNamespaces": ["apps"]},
     "gatewayApi": {"enabled": True, "parentRefs": [{"name": "gateway"}], "applicationNamespaces": ["apps"]},
 }
-"""Values with which the chart renders each kind of object."""
+"""Values with which the chart renders every kind of object."""
 
 
 def program(path: Callable[[], Path]) -> Path:
-    """Return the path of a program. Skip the test if it cannot be built; on CI, fail."""
+    """Return the path of a program. Skip the test if it cannot be built; fail it on CI."""
     try:
         return path()
     except NotBuilt as reason:
@@ -69,7 +69,7 @@ def program(path: Callable[[], Path]) -> Path:
 
 
 def render(values: dict[str, Any], folder: Path, *, name: str = "portal") -> list[Manifest]:
-    """Return the objects that the chart renders with `values` besides LEAST. Raises CalledProcessError."""
+    """Return the objects that the chart renders with LEAST and `values`. Raises CalledProcessError."""
     file = folder / "values.yaml"
     file.write_text(yaml.safe_dump(LEAST | values))
     command = [str(HELM), "template", name, str(CHART), "-n", "ikd", "-f", str(file)]
@@ -78,7 +78,7 @@ def render(values: dict[str, Any], folder: Path, *, name: str = "portal") -> lis
 
 
 def found(objects: list[Manifest], kind: str, name: str = "portal", namespace: str = "") -> Manifest:
-    """Return the only object of a kind and a name."""
+    """Return the only object with a kind and a name."""
     [only] = [
         each
         for each in objects

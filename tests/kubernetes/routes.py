@@ -1,4 +1,4 @@
-"""The objects with which Traefik finds the portal and the three sites, for each way to write them."""
+"""The objects with which Traefik finds the portal and the three sites, in each form of writing them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MIDDLEWARES = "traefik.ingress.kubernetes.io/router.middlewares"
 
 
 def generated(folder: Path) -> list[Manifest]:
-    """Return what the administration writes for each application."""
+    """Return the objects that the administration generates for each application."""
     objects: list[Manifest] = []
     for site, host in SITES.items():
         facts = Facts(PORTAL, (host,), 443, Address(f"{site}.{APPS}", 80), PORTAL_AT, "")
@@ -32,7 +32,7 @@ def generated(folder: Path) -> list[Manifest]:
 
 
 def shared(folder: Path) -> list[Manifest]:
-    """Return routes that use the middleware of the portal's namespace, which the chart puts there."""
+    """Return routes that use the middleware in the portal's namespace, which the chart installs."""
     made = _chart(folder, traefik={"enabled": True, "applicationNamespaces": [IKD]})
     return [*made, *(ingress_route(site, {"name": "ikd", "namespace": IKD}) for site in SITES)]
 
@@ -49,7 +49,7 @@ def plain_ingress(folder: Path) -> list[Manifest]:
 
 
 def shared_ingress(folder: Path) -> list[Manifest]:
-    """Return plain Ingresses whose annotation names the middleware of the portal's namespace."""
+    """Return plain Ingresses that name the middleware in the portal's namespace in their annotation."""
     made = _chart(folder, traefik={"enabled": True, "applicationNamespaces": [IKD]})
     return [*made, *_ingresses(f"{IKD}_ikd@kubernetescrd")]
 
@@ -76,7 +76,7 @@ def gateway(folder: Path) -> list[Manifest]:
 
 @dataclass(frozen=True, slots=True)
 class Way:
-    """How routes are written, and Traefik's options for it: `allowCrossNamespace` and `safeNaming`."""
+    """A form of routes, and Traefik's options for it: `allowCrossNamespace` and `safeNaming`."""
 
     objects: Callable[[Path], list[Manifest]]
     crosses: bool = False
@@ -111,7 +111,7 @@ def ingress_route(site: str, *middlewares: Manifest) -> Manifest:
 
 
 def _for_site(shipped: Manifest, site: str) -> Manifest:
-    """Return an object of a shipped file for the application `app` with the names of another site."""
+    """Return an object of a shipped file for the application `app`, with the names of another site."""
     text = yaml.safe_dump(shipped).replace(SITES["app"], SITES[site])
     each: Any = yaml.safe_load(
         text.replace("name: app\n", f"name: {site}\n").replace("app-tls", f"{site}-tls")
@@ -129,7 +129,7 @@ def _chart(folder: Path, **values: Any) -> list[Manifest]:
 
 
 def application(site: str, address: str) -> list[Manifest]:
-    """Return the Service of an application and the address of its pod, as a controller writes it."""
+    """Return the Service of an application and its pod's address, as a controller writes them."""
     host, _, port = address.rpartition(":")
     service = {
         "apiVersion": "v1",

@@ -1,4 +1,4 @@
-"""The portal and three applications as pods of the cluster, and Traefik before them."""
+"""The portal and three applications as pods of the cluster, behind Traefik."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ METRICS_TOKEN = "the token of the tests"
 
 
 def start_pod(api_server: ApiServer, folder: Path) -> Portal:
-    """Install the chart, and start the portal with the variables of its Deployment at a pod's address."""
+    """Install the chart, and start the portal at a pod's address with its Deployment's variables."""
     objects = render({"networkPolicy": {"enabled": False}}, folder)
     for each in objects:
         api_server.apply(each)
@@ -79,7 +79,7 @@ def routed(
 
 
 def wait_for_sites(proxy: Proxy) -> None:
-    """Wait until Traefik has the portal's route; it reads all objects at once."""
+    """Wait until Traefik has the portal's route. It reads all objects at once."""
     deadline = time.monotonic() + PATIENCE
     while not _leads_to_the_portal(proxy):
         if time.monotonic() > deadline:

@@ -1,4 +1,4 @@
-"""The API server takes every manifest: of deploy/, of the chart, and those that the administration writes."""
+"""The API server accepts every manifest: of deploy/, of the chart, and those of the administration."""
 
 from __future__ import annotations
 
@@ -28,29 +28,31 @@ def documents(text: str) -> list[Manifest]:
     return [each for each in yaml.safe_load_all(text) if each]
 
 
-def takes_all(api_server: ApiServer, objects: list[Manifest]) -> None:
+def accepts_all(api_server: ApiServer, objects: list[Manifest]) -> None:
     assert objects
     for each in objects:
         api_server.apply(each, dry_run=True)
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_takes_the_shipped_files(path: Path, api_server: ApiServer) -> None:
-    takes_all(api_server, documents(path.read_text()))
+def test_the_api_server_accepts_the_shipped_files(path: Path, api_server: ApiServer) -> None:
+    accepts_all(api_server, documents(path.read_text()))
 
 
 @pytest.mark.parametrize(("kind", "api"), GENERATED, ids=[f"{kind} {api}".strip() for kind, api in GENERATED])
-def test_takes_what_the_administration_writes(kind: str, api: str, api_server: ApiServer) -> None:
+def test_the_api_server_accepts_generated_objects(kind: str, api: str, api_server: ApiServer) -> None:
     app, portal = Address("web.shop", 7001), Address("gate.auth", 7002)
     port = 443 if kind == "ingress-nginx" else 8443
     [file] = KINDS[kind].files(Facts("login.example.net", HOSTS, port, app, portal, api))
 
-    takes_all(api_server, documents(file.text))
+    accepts_all(api_server, documents(file.text))
 
 
 @pytest.mark.parametrize("values", [{}, EVERYTHING], ids=["least", "everything"])
-def test_takes_what_the_chart_renders(values: Manifest, api_server: ApiServer, tmp_path: Path) -> None:
-    takes_all(api_server, render(values, tmp_path))
+def test_the_api_server_accepts_rendered_objects(
+    values: Manifest, api_server: ApiServer, tmp_path: Path
+) -> None:
+    accepts_all(api_server, render(values, tmp_path))
 
 
 MISSPELLED = {
@@ -104,7 +106,7 @@ def test_a_pod_with_more_rights_would_be_refused(api_server: ApiServer, tmp_path
 
 
 def test_helm_installs_upgrades_and_removes_the_chart(api_server: ApiServer, tmp_path: Path) -> None:
-    """From SQLite to PostgreSQL and back: no change of a field that Kubernetes never changes."""
+    """From SQLite to PostgreSQL and back. Neither changes a field that Kubernetes makes immutable."""
     small, large = tmp_path / "small.yaml", tmp_path / "large.yaml"
     small.write_text(yaml.safe_dump(LEAST))
     large.write_text(yaml.safe_dump(LEAST | EVERYTHING))

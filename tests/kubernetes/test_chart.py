@@ -1,4 +1,4 @@
-"""The Helm chart: what it renders, what it refuses, and that it agrees with the files of deploy/."""
+"""The Helm chart: what it renders, what it refuses, and that it matches the files of deploy/."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_kubernetes_knows_every_field(values: str, version: str, request: pytest
             kubernetes_validate.validate(each, version, strict=True)
 
 
-def test_its_version_is_the_portals() -> None:
+def test_the_charts_version_is_the_portals() -> None:
     described = yaml.safe_load((CHART / "Chart.yaml").read_text())
 
     assert (described["version"], described["appVersion"]) == (__version__, __version__)
@@ -92,7 +92,7 @@ def test_the_schema_knows_exactly_the_documented_values() -> None:
 
 
 def paths_of_schema(schema: Any, before: str = "") -> set[str]:
-    """Return the names of all values that the schema describes by name."""
+    """Return the names of all values that the schema lists by name."""
     if "properties" not in schema:
         return {before.rstrip(".")}
     return {
@@ -150,7 +150,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize(("values", "words"), WRONG.values(), ids=WRONG)
-def test_refuses(values: dict[str, Any], words: str, tmp_path: Path) -> None:
+def test_the_chart_refuses_wrong_values(values: dict[str, Any], words: str, tmp_path: Path) -> None:
     with pytest.raises(subprocess.CalledProcessError) as refused:
         render(values, tmp_path)
 
@@ -181,7 +181,7 @@ def test_several_pods_have_no_volume_and_cannot_start_without_the_shared_keys(tm
     assert "Secret" not in {each["kind"] for each in objects}
 
 
-def test_an_autoscaler_alone_decides_about_the_number_of_pods(everything: list[Manifest]) -> None:
+def test_with_an_autoscaler_the_chart_sets_no_number_of_pods(everything: list[Manifest]) -> None:
     assert "replicas" not in found(everything, "Deployment")["spec"]
     assert found(everything, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]["name"] == "portal"
 
@@ -217,7 +217,7 @@ def test_a_changed_secret_restarts_the_pods(everything: list[Manifest], tmp_path
     assert checksum(everything) != checksum(render(POSTGRESQL, tmp_path))
 
 
-def test_no_secret_stands_in_a_pod(everything: list[Manifest]) -> None:
+def test_no_secret_is_written_in_a_pod(everything: list[Manifest]) -> None:
     for each in everything:
         if each["kind"] != "Secret":
             assert all(value not in json.dumps(each) for value in SECRETS.values())
@@ -246,7 +246,7 @@ def test_only_the_proxy_and_prometheus_reach_the_pods(everything: list[Manifest]
     ]
 
 
-# ---- the same words as the other files --------------------------------------------------------------------
+# ---- consistency with other files -------------------------------------------------------------------------
 
 
 def without_labels(each: Manifest) -> Manifest:
@@ -263,7 +263,7 @@ def test_the_objects_for_traefik_are_those_of_the_shipped_file(everything: list[
     assert {each["metadata"]["name"] for each in made if each not in written} == {"ikd-api", "ikd-check-api"}
 
 
-def test_the_check_of_an_api_differs_in_its_url_alone(everything: list[Manifest]) -> None:
+def test_the_check_of_an_api_differs_only_in_its_url(everything: list[Manifest]) -> None:
     api = found(everything, "Middleware", "ikd-check-api")["spec"]["forwardAuth"]
     page = found(everything, "Middleware", "ikd-check")["spec"]["forwardAuth"]
 
@@ -285,7 +285,7 @@ def test_the_objects_for_ingress_nginx_are_those_of_the_shipped_file(everything:
 
 
 def lowered(each: Manifest) -> Manifest:
-    """Return an object with the names of headers in small letters."""
+    """Return an object with header names in lower case."""
     return each if "data" not in each else each | {"data": {name.lower(): "" for name in each["data"]}}
 
 

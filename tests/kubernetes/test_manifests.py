@@ -1,4 +1,4 @@
-"""The manifests of deploy/: Kubernetes' own are held to its schemas, Traefik's run in a real Traefik."""
+"""The manifests of deploy/. Kubernetes' own match its schemas, and Traefik's run in a real Traefik."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ OF_KUBERNETES = [
 
 
 @pytest.mark.parametrize("manifest", OF_KUBERNETES)
-def test_is_what_kubernetes_takes(manifest: Manifest) -> None:
+def test_kubernetes_accepts_the_manifest(manifest: Manifest) -> None:
     kubernetes_validate.validate(manifest, "1.30", strict=True)
 
 
@@ -55,7 +55,7 @@ def test_a_misspelled_field_would_be_found() -> None:
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_nothing_is_named_across_namespaces(path: Path) -> None:
+def test_routes_name_middlewares_of_their_own_namespace(path: Path) -> None:
     found = manifests(path)
     middlewares = [one["metadata"] for one in found if one["kind"] == "Middleware"]
 
@@ -66,7 +66,7 @@ def test_nothing_is_named_across_namespaces(path: Path) -> None:
             assert {"name": named["name"], "namespace": namespace} in middlewares
 
 
-def test_an_ingress_names_a_middleware_that_is_there() -> None:
+def test_an_ingress_names_an_existing_middleware() -> None:
     [ingress] = manifests(DEPLOY / "kubernetes" / "traefik-ingress.yaml")
     named = ingress["metadata"]["annotations"]["traefik.ingress.kubernetes.io/router.middlewares"]
     there = {
@@ -79,7 +79,7 @@ def test_an_ingress_names_a_middleware_that_is_there() -> None:
 
 
 def as_file_provider() -> dict[str, Any]:
-    """Write the custom resources as Traefik's own file provider has them: the specs are the same."""
+    """Convert the custom resources to Traefik's file provider. Both have the same specs."""
     found = manifests(DEPLOY / "kubernetes" / "traefik.yaml")
     middlewares = {one["metadata"]["name"]: one["spec"] for one in found if one["kind"] == "Middleware"}
     middlewares["ikd"]["chain"]["middlewares"] = [
@@ -131,7 +131,7 @@ def test_the_custom_resources_protect_in_a_real_traefik(traefik: Proxy) -> None:
 
 
 def test_the_annotations_are_for_ingress_nginx_alone() -> None:
-    """Traefik's provider for them sends X-Forwarded-*: its check is another."""
+    """Traefik's provider for these annotations sends X-Forwarded-*, which another check reads."""
     text = (DEPLOY / "ingress-nginx" / "complete.yaml").read_text()
 
     assert set(re.findall(r"/authgate/([a-z-]+)\?", text)) == {"ingress-nginx"}

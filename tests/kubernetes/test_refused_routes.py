@@ -1,4 +1,4 @@
-"""Routes that Traefik does not take are not served, and no namespace replaces the check of another."""
+"""A route with a missing check is not served, and no namespace can replace another's check."""
 
 from __future__ import annotations
 
@@ -27,9 +27,7 @@ def traefik(api_server: ApiServer, portal: Portal, backend: Backend, tmp_path: P
     return partial(routed, api_server, portal, backend, tmp_path)
 
 
-def test_middlewares_of_another_namespace_or_of_no_name_close_the_route(
-    traefik: Routed, tmp_path: Path
-) -> None:
+def test_a_route_with_a_foreign_or_missing_middleware_is_not_served(traefik: Routed, tmp_path: Path) -> None:
     objects = [each for each in shared(tmp_path) if each["metadata"]["name"] not in ("wiki", "ops")]
     objects.append(ingress_route("wiki", {"name": "misspelled"}))
     objects.append(ingress_route("ops", {"name": "ikd_ikd@kubernetescrd"}))
@@ -49,7 +47,7 @@ def test_middlewares_of_another_namespace_or_of_no_name_close_the_route(
     assert "apps_misspelled@kubernetescrd" in log and "does not exist" in log
 
 
-def test_an_ingress_and_an_httproute_are_closed_while_their_middleware_is_missing(
+def test_an_ingress_or_httproute_without_its_middleware_is_not_served(
     traefik: Routed, tmp_path: Path
 ) -> None:
     gateway = [each for each in WAYS["HTTPRoute"].objects(tmp_path) if each["metadata"]["name"] != "wiki"]
@@ -68,7 +66,7 @@ def test_an_ingress_and_an_httproute_are_closed_while_their_middleware_is_missin
 
 
 def test_another_namespace_does_not_replace_the_check(traefik: Routed, tmp_path: Path) -> None:
-    """With the names that Traefik has by default, `apps-ikd` and `check` are `apps` and `ikd-check`."""
+    """With Traefik's default names, `apps-ikd` and `check` would collide with `apps` and `ikd-check`."""
     namespace = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": "apps-ikd"}}
     harmless = {
         "apiVersion": "traefik.io/v1alpha1",

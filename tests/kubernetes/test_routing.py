@@ -1,4 +1,4 @@
-"""Traefik reads the shipped and generated objects from a real API server, and asks a real portal."""
+"""Traefik reads shipped and generated objects from a real API server, and asks a real portal."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def proxy(
     backend: Backend,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Proxy]:
-    """Return Traefik with each way to write routes in turn."""
+    """Return Traefik with each form of routes in turn."""
     way, folder = WAYS[request.param], tmp_path_factory.mktemp("traefik")
     objects = way.objects(folder)
     with routed(
@@ -70,7 +70,7 @@ def test_visitors_cannot_reach_checks(proxy: Proxy, path: str) -> None:
     assert reply is not None and reply.status in (404, 500)
 
 
-# ---- what Kubernetes and Prometheus ask -------------------------------------------------------------------
+# ---- requests of Kubernetes and Prometheus ----------------------------------------------------------------
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz"])

@@ -17,7 +17,7 @@ from tests.proxies.proxy import DEPLOY, Proxy
 def start_traefik(
     api_server: ApiServer, portal: Portal, backend: Backend, folder: Path, *, crosses: bool, is_safe: bool
 ) -> Proxy:
-    """Start Traefik with the entry points of deploy/traefik/traefik.yaml and all providers of Kubernetes."""
+    """Start Traefik with the entry points of deploy/traefik/traefik.yaml and its Kubernetes providers."""
     static = yaml.safe_load((DEPLOY / "traefik" / "traefik.yaml").read_text())
     for point, port in (("web", 80), ("websecure", 443)):
         static["entryPoints"][point]["address"] = f"{PROXY}:{port}"

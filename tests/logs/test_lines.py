@@ -1,4 +1,4 @@
-"""What a log line says: one line whatever is in it, no secret, no more than it may take."""
+"""Log lines: each entry is one line with bounded length and without secrets, whatever is in it."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def caught(error: BaseException) -> Any:
 
 @pytest.mark.parametrize("formatter", [JsonLines(), TextLines()], ids=["json", "text"])
 @pytest.mark.parametrize("where", ["message", "argument", "event", "key of an event"])
-def test_nothing_that_a_client_sends_breaks_a_line_or_moves_a_terminal(
+def test_a_clients_text_breaks_no_line_and_controls_no_terminal(
     formatter: logging.Formatter, where: str
 ) -> None:
     made = {
@@ -96,14 +96,14 @@ def test_nothing_that_a_client_sends_breaks_a_line_or_moves_a_terminal(
     assert "b" in line and "j" in line
 
 
-def test_a_line_of_json_says_again_what_was_sent() -> None:
+def test_a_json_line_contains_the_original_text() -> None:
     line = JsonLines().format(record("for %s", NASTY))
 
     assert line.isascii()
     assert json.loads(line)["message"] == f"for {NASTY}"
 
 
-def test_an_exceptions_text_begins_no_line_of_its_own() -> None:
+def test_the_text_of_an_exception_starts_no_new_line() -> None:
     forged = "no\n2026-01-01T00:00:00.000Z INFO ikd.security: sign_in actor=carol"
     made = record("broken", exc_info=caught(ValueError(forged)))
 
@@ -195,11 +195,11 @@ def test_a_secret_is_masked(text: str) -> None:
         "triggers of the change feed are missing, run migrate: ['ikd_change_accounts_user_groups']",
     ],
 )
-def test_what_is_no_secret_stays(text: str) -> None:
+def test_other_text_is_not_masked(text: str) -> None:
     assert masked(text) == text
 
 
-def test_a_traceback_names_places_and_no_values() -> None:
+def test_a_traceback_names_functions_and_no_values() -> None:
     def open_session(token: str) -> None:
         raise IntegrityError(f"duplicate key\nDETAIL:  Key (token)=({token}) already exists.")
 
@@ -212,7 +212,7 @@ def test_a_traceback_names_places_and_no_values() -> None:
 
 
 def test_every_page_with_a_secret_in_its_path_is_known() -> None:
-    """A new page with a text in its path has to be added to SECRET_PATHS, or here."""
+    """If a new page has a text in its path, add it to SECRET_PATHS or here."""
     harmless = {"icon", "provider_icon", "upstream_start", "upstream_callback", "backchannel_logout"}
     harmless |= {"upstream_link"}
     secret = set()
@@ -252,7 +252,7 @@ def test_an_error_is_written_once_and_then_counted(
     assert len(count["decisions"]) == 200
 
 
-def test_a_request_that_failed_like_the_one_before_is_found_under_its_number(
+def test_repeated_failures_are_listed_with_their_request_numbers(
     log: logging.Logger, handler: StandardError, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     numbers = []
@@ -269,7 +269,7 @@ def test_a_request_that_failed_like_the_one_before_is_found_under_its_number(
     assert "Traceback" in first["exception"]
 
 
-def test_an_error_that_comes_again_much_later_is_written_in_full(
+def test_an_error_that_repeats_much_later_is_written_in_full(
     log: logging.Logger, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for _ in range(2):
@@ -279,7 +279,7 @@ def test_an_error_that_comes_again_much_later_is_written_in_full(
     assert [line["message"] for line in written(capsys)] == ["failed", "failed"]
 
 
-def test_a_client_cannot_make_each_of_its_errors_a_new_one(
+def test_errors_with_changing_text_from_clients_are_counted_together(
     log: logging.Logger, handler: StandardError, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(500):
@@ -289,7 +289,7 @@ def test_a_client_cannot_make_each_of_its_errors_a_new_one(
     assert len(written(capsys)) == 2
 
 
-def test_errors_of_many_places_are_bounded_too(
+def test_the_number_of_different_errors_is_bounded(
     log: logging.Logger, handler: StandardError, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(10 * ERRORS_AT_ONCE):
@@ -299,7 +299,7 @@ def test_errors_of_many_places_are_bounded_too(
     assert len(written(capsys)) <= ERRORS_AT_ONCE + 2
 
 
-def test_events_are_never_folded(
+def test_events_are_never_combined(
     log: logging.Logger, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(5):
@@ -308,7 +308,7 @@ def test_events_are_never_folded(
     assert [line["event"]["actor"] for line in written(capsys)] == [0, 1, 2, 3, 4]
 
 
-def test_a_line_whose_arguments_do_not_fit_is_a_line_all_the_same(
+def test_a_message_with_wrong_arguments_is_still_written(
     handler: StandardError, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     handler.handle(record("%d of %d", "the password"))
@@ -316,7 +316,7 @@ def test_a_line_whose_arguments_do_not_fit_is_a_line_all_the_same(
     assert [line["message"] for line in written(capsys)] == ["%d of %d"]
 
 
-def test_a_line_that_cannot_be_made_says_only_where_it_was(
+def test_an_entry_that_cannot_be_formatted_leaves_a_line(
     log: logging.Logger, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     class Broken:
@@ -363,7 +363,7 @@ def test_no_level_lets_libraries_write_sql_or_addresses(monkeypatch: pytest.Monk
     assert levels["django.db.backends"] == logging.WARNING
 
 
-def test_a_command_speaks_plainly_and_its_log_lines_are_readable(tmp_path: Path) -> None:
+def test_a_commands_output_and_log_lines_are_readable_text(tmp_path: Path) -> None:
     import os
 
     environment = os.environ | {"IKD_VAR": str(tmp_path), "IKD_LOG_LEVEL": "loud"}
@@ -394,7 +394,7 @@ raise ValueError("in the process")
 """
 
 
-def test_exceptions_that_nothing_caught_are_lines_too() -> None:
+def test_uncaught_exceptions_are_log_lines_too() -> None:
     done = subprocess.run([sys.executable, "-c", UNCAUGHT], cwd=ROOT, capture_output=True, text=True)
 
     said = [json.loads(line) for line in done.stderr.splitlines()]

@@ -1,4 +1,4 @@
-"""What the running server writes to its standard error."""
+"""What the running server writes to standard error."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from authgate.logs.request_ids import begin_request, current_request
 from ikd_portal.error_pages import server_error
 from tests.feed.cluster import Cluster
 from tests.front.serving import Cast, Database, Portal, cast, check_bytes, eventually, signed_in
-from tests.own_database import make_in
+from tests.own_database import create_database_in
 
 TOKEN = "Zx81hPq0dF7wKLmN2tRvB5yJcGsA3eQuT9oXiWbD6nE"
 UPGRADE = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec_WebSocket_Version": "13"}
@@ -38,7 +38,7 @@ def page(portal: Portal, path: str, **headers: str) -> Any:
 
 @pytest.fixture
 def broken_table(database: Database) -> Iterator[None]:
-    """The page of an invitation fails; the rest of the portal does not notice."""
+    """Break the page of an invitation. The rest of the portal works."""
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE accounts_invitation RENAME TO gone")
     yield
@@ -46,7 +46,7 @@ def broken_table(database: Database) -> Iterator[None]:
         cursor.execute("ALTER TABLE gone RENAME TO accounts_invitation")
 
 
-def test_master_and_workers_write_nothing_but_lines_of_json(portal: Portal) -> None:
+def test_master_and_workers_write_only_json_lines(portal: Portal) -> None:
     assert eventually(lambda: any("Booting worker" in line["message"] for line in lines(portal)))
 
     said = lines(portal)
@@ -65,14 +65,14 @@ def test_the_page_of_a_failure_shows_the_number_of_its_traceback(portal: Portal,
     missing = "no such table" if connection.vendor == "sqlite" else "does not exist"
     assert [line for line in found if missing in line.get("exception", "")]
     assert all("onboarding/views.py" in line["exception"] for line in found if "exception" in line)
-    # The others failed like the first: a count names them.
+    # The other failures equal the first, so a count lists them.
     assert eventually(lambda: shown[1][0] in str(lines(portal)) and shown[2][0] in str(lines(portal)))
     (count,) = [line for line in lines(portal) if shown[1][0] in line.get("requests", ())]
     assert (count["repeated"], missing in count["exception"]) == (2, True)
     assert TOKEN not in portal.log.read_text()
 
 
-def test_templates_that_fail_leave_a_bare_page_with_the_number(settings: Any) -> None:
+def test_if_templates_fail_a_bare_page_shows_the_number(settings: Any) -> None:
     settings.TEMPLATES = [settings.TEMPLATES[0] | {"DIRS": [], "APP_DIRS": False}]
     begin_request()
 
@@ -96,7 +96,7 @@ def test_a_refusal_is_a_line_with_the_number_that_the_proxy_got(portal: Portal, 
     assert "SECRET" not in portal.log.read_text()
 
 
-def test_an_event_of_security_is_a_line(portal: Portal, people: Cast) -> None:
+def test_a_security_event_is_a_line(portal: Portal, people: Cast) -> None:
     way_out = "/authgate/sign_out"
     with portal.connect() as one:
         more = {"path": way_out, "check": way_out, "Sec_Fetch_Site": "same-origin"}
@@ -107,7 +107,7 @@ def test_an_event_of_security_is_a_line(portal: Portal, people: Cast) -> None:
 
 
 def sent(start: str, *headers: str, body: bytes = b"") -> bytes:
-    """Return a request of a page, in Latin-1."""
+    """Return the bytes of a request for a page, in Latin-1."""
     wanted = [f"{start} HTTP/1.1", "Host: sso.example.com", "X-Forwarded-Proto: https", *headers]
     return "\r\n".join([*wanted, "", ""]).encode("latin-1") + body
 
@@ -148,7 +148,7 @@ def test_no_client_forges_or_multiplies_a_line(octets: bytes, portal: Portal) ->
     text = portal.log.read_text()[before:]
     assert all(isinstance(json.loads(line)["process"], int) for line in text.splitlines())
     assert text.replace("\n", "").isprintable() and text.isascii()
-    # Attempts to sign in are events, within their limits; counts of other errors may come meanwhile.
+    # Attempts to sign in are events, within their limits. Counts of other errors may be written meanwhile.
     assert len([line for line in text.splitlines() if '"event"' not in line]) <= 8
     assert len(text.splitlines()) <= 15
     assert "SECRET" not in text
@@ -162,7 +162,7 @@ def test_requests_that_upgrade_write_nothing(portal: Portal, people: Cast) -> No
             assert one.reply().status == 200
     page(portal, "/accounts/login/", **UPGRADE)
 
-    said = [line for line in lines(portal, before) if "repeated" not in line]  # of what came before
+    said = [line for line in lines(portal, before) if "repeated" not in line]  # counts of earlier errors
     assert [line for line in said if line["logger"] != "ikd.security"] == []
 
 
@@ -181,7 +181,7 @@ def on_postgresql(
 
 
 @pytest.mark.parametrize("how", ["hangs", "is gone"])
-def test_a_flood_of_checks_without_a_database_is_a_handful_of_lines(
+def test_a_flood_of_checks_without_a_database_writes_few_lines(
     how: str, on_postgresql: tuple[Portal, Cast], cluster: Cluster
 ) -> None:
     portal, people = on_postgresql
@@ -212,8 +212,8 @@ def test_a_flood_of_checks_without_a_database_is_a_handful_of_lines(
     assert any("can be read again" in line["message"] for line in said)
 
 
-def test_text_for_terminals_is_as_hard_to_forge(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> None:
-    database = Database(make_in(tmp_path))
+def test_a_client_cannot_forge_text_lines_either(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> None:
+    database = Database(create_database_in(tmp_path))
     with django_db_blocker.unblock(), database.connected(), connection.cursor() as cursor:
         cursor.execute("ALTER TABLE accounts_invitation RENAME TO gone")
     portal = Portal(tmp_path, database, IKD_LOG_FORMAT="text").start()

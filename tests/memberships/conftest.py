@@ -1,4 +1,4 @@
-"""Databases of both kinds with the cast in them, and browsers at the admin."""
+"""Databases of both kinds with the cast, and browsers for the admin."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of a membership in the portal's memory, the journal, Explain, the tidy round and identities."""
+"""The end of a membership in memory, the journal, Explain, deletions in the background, and identities."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def groups(user: User) -> list[str]:
 # ---- memory -----------------------------------------------------------------------------------------------
 
 
-def test_memory_knows_the_moment_and_asks_again_then(feed: Feed, people: Cast) -> None:
+def test_memory_loads_a_session_again_when_a_membership_ends(feed: Feed, people: Cast) -> None:
     end = timezone.now().replace(microsecond=0) + HOUR
     ends(people.alice, end)
     digest = remember(feed, people.alice_cookie)
@@ -64,7 +64,7 @@ def test_memory_knows_the_moment_and_asks_again_then(feed: Feed, people: Cast) -
     assert feed.memory.session(digest, end.timestamp()) is UNKNOWN
 
 
-def test_what_was_loaded_for_waiting_checks_is_loaded_again_after_the_end(feed: Feed, people: Cast) -> None:
+def test_a_session_loaded_for_waiting_checks_is_loaded_again_after_the_end(feed: Feed, people: Cast) -> None:
     end = timezone.now().replace(microsecond=0) + HOUR
     ends(people.alice, end)
     digest = digest_of(people.alice_cookie)
@@ -82,8 +82,8 @@ def test_a_session_without_an_end_is_read_again_only_when_idle(feed: Feed, peopl
     assert (session.subject.groups_until, session.read_again_at) == (math.inf, session.idle_at)
 
 
-def test_the_workers_clock_ends_a_membership_too(feed: Feed, people: Cast) -> None:
-    """A worker whose clock is ahead of the database's must not load the same session again and again."""
+def test_a_membership_also_ends_by_the_workers_clock(feed: Feed, people: Cast) -> None:
+    """If a worker's clock is ahead of the database's, it must not load the same session repeatedly."""
     end = timezone.now().replace(microsecond=0) + HOUR
     ends(people.alice, end)
     with time_machine.travel(end, tick=False):
@@ -93,7 +93,7 @@ def test_the_workers_clock_ends_a_membership_too(feed: Feed, people: Cast) -> No
     assert (session.subject.groups, session.subject.groups_until) == ((), math.inf)
 
 
-def test_a_new_end_is_told_by_the_feed(people: Cast) -> None:
+def test_the_feed_reports_a_new_end(people: Cast) -> None:
     newest = Change.objects.order_by("-pk").first()
 
     ends(people.alice, timezone.now() + HOUR)
@@ -118,7 +118,7 @@ def test_a_signed_identity_expires_with_the_membership(people: Cast) -> None:
 # ---- adding and removing ----------------------------------------------------------------------------------
 
 
-def test_who_is_added_again_after_the_end_is_a_member_without_one(people: Cast) -> None:
+def test_a_user_added_again_after_the_end_is_a_member_without_end(people: Cast) -> None:
     ended(people.alice)
     staff = Group.objects.get(name="staff")
 
@@ -129,7 +129,7 @@ def test_who_is_added_again_after_the_end_is_a_member_without_one(people: Cast) 
     assert AuditEvent.objects.filter(kind="group_membership_ended", subject="alice").count() == 1
 
 
-def test_who_is_added_again_before_the_end_keeps_it(people: Cast) -> None:
+def test_a_user_added_again_before_the_end_keeps_the_end(people: Cast) -> None:
     end = timezone.now() + HOUR
     ends(people.alice, end)
 
@@ -157,10 +157,10 @@ def test_users_and_groups_are_deleted_with_their_ended_memberships(people: Cast)
     assert not Membership.everything.filter(group__name__in=("staff", "guests")).exists()
 
 
-# ---- the tidy round ---------------------------------------------------------------------------------------
+# ---- deletions in the background --------------------------------------------------------------------------
 
 
-def test_the_round_deletes_what_has_ended_and_records_it(people: Cast) -> None:
+def test_ended_memberships_are_deleted_and_recorded(people: Cast) -> None:
     ended(people.alice)
     end = Membership.everything.get(user=people.alice).ends_at
     ends(people.bob, timezone.now() + HOUR)
@@ -184,9 +184,9 @@ def opened_by(at: datetime) -> dict[str, list[Reason]]:
     return {people.users[user]: reasons for user, reasons in found.items()}
 
 
-def test_the_past_and_the_future_know_the_end(people: Cast) -> None:
+def test_explain_uses_the_end_at_past_and_future_moments(people: Cast) -> None:
     before = timezone.now()
-    time.sleep(0.003)  # SQLite's journal counts milliseconds
+    time.sleep(0.003)  # SQLite's journal stores milliseconds
     end = before + HOUR
     ends(people.alice, end)
 
@@ -197,7 +197,7 @@ def test_the_past_and_the_future_know_the_end(people: Cast) -> None:
     assert Past(end).standing_of(Person("alice")).principal("").subject.groups == ()  # type: ignore[union-attr]
 
 
-def test_the_past_knows_an_end_whose_row_is_gone(people: Cast) -> None:
+def test_explain_uses_the_end_of_a_deleted_membership_in_the_past(people: Cast) -> None:
     end = timezone.now() + timedelta(seconds=0.5)
     ends(people.alice, end)
     between = end - timedelta(microseconds=1)
@@ -209,7 +209,7 @@ def test_the_past_knows_an_end_whose_row_is_gone(people: Cast) -> None:
     assert "alice" not in opened_by(after)
 
 
-def test_lists_name_the_end(people: Cast) -> None:
+def test_lists_show_the_end(people: Cast) -> None:
     end = timezone.now().replace(microsecond=0) + HOUR
     ends(people.alice, end)
     [wiki] = [each for each in loader.load_applications() if each.name == "Wiki"]
@@ -236,7 +236,7 @@ def newest_entry() -> JournalEntry:
 
 
 @pytest.mark.parametrize("later", [None, 2 * HOUR], ids=["removed", "prolonged"])
-def test_a_changed_end_is_taken_back(people: Cast, later: timedelta | None) -> None:
+def test_a_changed_end_is_undone(people: Cast, later: timedelta | None) -> None:
     end = timezone.now() + HOUR
     ends(people.alice, end)
     ends(people.alice, later and timezone.now() + later)
@@ -247,7 +247,7 @@ def test_a_changed_end_is_taken_back(people: Cast, later: timedelta | None) -> N
 
 
 @pytest.mark.parametrize(("may", "expected"), [(("user",), False), (("user", "group"), True)])
-def test_who_may_not_change_groups_does_not_take_an_end_back(
+def test_a_user_who_may_not_change_groups_does_not_undo_an_end(
     people: Cast, rf: RequestFactory, may: tuple[str, ...], expected: bool
 ) -> None:
     ends(people.alice, timezone.now() + HOUR)
@@ -262,7 +262,7 @@ def test_who_may_not_change_groups_does_not_take_an_end_back(
     assert (refusals(request, steps_for(change_of(newest_entry()))) == []) is expected
 
 
-def test_a_removed_membership_comes_back_with_its_end(people: Cast) -> None:
+def test_undoing_a_removal_restores_the_membership_with_its_end(people: Cast) -> None:
     end = timezone.now() + HOUR
     ends(people.alice, end)
     people.alice.groups.clear()
@@ -272,7 +272,7 @@ def test_a_removed_membership_comes_back_with_its_end(people: Cast) -> None:
     assert people.alice.memberships.get().ends_at == end
 
 
-def test_a_row_that_the_round_deleted_comes_back_ended(people: Cast) -> None:
+def test_an_ended_membership_that_is_restored_stays_ended(people: Cast) -> None:
     ended(people.alice)
     _end_memberships()
 

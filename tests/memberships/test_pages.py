@@ -1,4 +1,4 @@
-"""Where an end is set: on the pages of users and groups, and on that of a group's managers."""
+"""The pages that set a membership's end: those of users, of groups, and of a group's managers."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_wrong_end_is_refused(carols: Client, alice: User, typed: str) -> None
     assert ends(alice) == {"staff": None}
 
 
-def test_a_removed_membership_does_not_come_back_with_its_end(carols: Client, alice: User) -> None:
+def test_a_removed_membership_is_not_restored_by_its_end(carols: Client, alice: User) -> None:
     save(carols, page(alice), groups=None, **{"memberships-0-ends_at": TYPED})
 
     assert not Membership.everything.filter(user=alice).exists()
@@ -103,7 +103,7 @@ def test_the_change_is_audited_with_both_values(carols: Client, alice: User) -> 
 
 
 @pytest.mark.parametrize(("may", "expected"), [(("user",), None), (("user", "group"), LATER)])
-def test_only_who_may_change_groups_changes_ends(
+def test_only_users_who_may_change_groups_change_ends(
     browser_of: Callable[[User], Client], alice: User, may: tuple[str, ...], expected: datetime | None
 ) -> None:
     before = timezone.now().replace(microsecond=0) + timedelta(hours=1)
@@ -121,7 +121,7 @@ def test_only_who_may_change_groups_changes_ends(
     assert (alice.display_name, ends(alice)) == ("Alice P.", {"staff": expected or before})
 
 
-def test_staff_do_not_change_ends_of_who_has_power(sams: Client, alice: User) -> None:
+def test_staff_do_not_change_ends_of_privileged_users(sams: Client, alice: User) -> None:
     Group.objects.get(name="staff").permissions.add(Permission.objects.get(codename="view_user"))
     end = timezone.now() + timedelta(hours=1)
     alice.memberships.update(ends_at=end)
@@ -156,7 +156,7 @@ def test_members_are_added_to_a_group_with_an_end(carols: Client, alice: User, b
     assert f"alice ({SHOWN})" in carols.get(url).content.decode()
 
 
-def test_members_are_added_again_without_an_end_and_keep_theirs(carols: Client, alice: User) -> None:
+def test_members_added_again_without_an_end_keep_theirs(carols: Client, alice: User) -> None:
     alice.memberships.update(ends_at=LATER)
     url = f"/admin/accounts/group/{Group.objects.get(name='staff').pk}/change/"
 
@@ -235,7 +235,7 @@ def test_a_manager_enters_a_wrong_end(manager: Client, team: Group, bob: User, t
     assert team.user_set.count() == 1
 
 
-def test_a_manager_does_not_prolong_what_has_ended(manager: Client, team: Group, bob: User) -> None:
+def test_a_manager_does_not_prolong_an_ended_membership(manager: Client, team: Group, bob: User) -> None:
     url = f"/accounts/managed/groups/{team.pk}/"
     bob.groups.add(team)
     Membership.objects.filter(group=team).update(ends_at=timezone.now() - timedelta(seconds=1))

@@ -1,4 +1,4 @@
-"""A membership that has ended counts for no reader, though its row is still there."""
+"""No code counts an ended membership, although its row may still exist."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ READERS: dict[str, Callable[[User, Group], Any]] = {
 
 
 @pytest.mark.parametrize("name", READERS)
-def test_an_ended_membership_counts_for_no_reader(name: str, eve: User, team: Group) -> None:
+def test_an_ended_membership_does_not_count(name: str, eve: User, team: Group) -> None:
     reads = READERS[name]
     before = reads(eve, team)
     Membership.objects.filter(user=eve).update(ends_at=timezone.now() + timedelta(hours=1))
@@ -126,7 +126,7 @@ KNOWN = {
     "ikd_portal/tidy/kinds.py",
     "openid/sweep.py",
 }
-"""What names the table or reads ended memberships: the model, triggers, the journal, and what clears them."""
+"""Code that may name the table or read ended memberships: model, triggers, journal, and deletion."""
 
 
 def sources() -> list[Path]:
@@ -138,15 +138,15 @@ def sources() -> list[Path]:
     return [path for path in found if "migrations" not in path.parts]
 
 
-def test_nothing_else_reads_the_rows_of_ended_memberships() -> None:
+def test_no_other_code_reads_ended_memberships() -> None:
     texts = {str(path.relative_to(ROOT)): path.read_text() for path in sources()}
 
     assert {name for name, text in texts.items() if TABLE in text or "Membership.everything" in text} == KNOWN
     assert not [name for name, text in texts.items() if "Membership._base_manager" in text]
 
 
-def test_no_query_reads_memberships_by_another_key() -> None:
-    """Only the two keys of `Membership` leave out what has ended."""
+def test_no_query_reads_memberships_by_another_relation() -> None:
+    """Only the two relations of `Membership` leave out ended memberships."""
     leading = {
         field.name for field in Membership._meta.get_fields() if field.is_relation and not field.auto_created
     }
@@ -160,7 +160,7 @@ ends = st.one_of(st.none(), st.integers(0, 40))
 
 
 @given(st.lists(ends, max_size=6), st.integers(0, 40))
-def test_groups_are_those_that_have_not_ended_until_the_next_end(moments: list[int | None], now: int) -> None:
+def test_current_groups_are_returned_with_their_next_end(moments: list[int | None], now: int) -> None:
     begin = timezone.now().replace(microsecond=0)
     rows = [
         (None if after is None else begin + timedelta(seconds=after), number, str(number))

@@ -31,7 +31,7 @@ Include {folder}/site.conf
 
 
 def start_apache(folder: Path, address: str, issuer: str, client: RelyingParty, backend: str) -> Server:
-    """Start Apache at an address with the shipped file: names and addresses replaced, without TLS."""
+    """Start Apache at an address with the shipped file. Names and addresses are replaced, and TLS is off."""
     program = binary("apache2", "apache2")
     if not (MODULES / "mod_auth_openidc.so").exists():
         pytest.skip("mod_auth_openidc is missing: install libapache2-mod-auth-openidc")

@@ -1,4 +1,4 @@
-"""A wiki that signs its users in by OpenID Connect, on SQLite and on PostgreSQL."""
+"""A wiki with OpenID Connect for its sign-ins, on SQLite and on PostgreSQL."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ from tests.openid.relying_party import CALLBACK, RelyingParty, register
 
 @pytest.fixture
 def db(database: Database) -> None:  # noqa: F811
-    """Stand for pytest-django's database: each test runs on both."""
+    """Replace pytest-django's database: each test runs on both."""
 
 
 @cache_of_one_result
 def signing_key() -> Secret:
-    """Return a key for all databases: to generate and to parse one takes longer than most tests."""
+    """Return one key for all databases. Generating and parsing a key takes longer than most tests."""
     private = rsa.generate_private_key(65537, 2048)
     pem = private.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -47,8 +47,8 @@ def signing_key() -> Secret:
 
 
 @pytest.fixture(autouse=True)
-def no_wrong_clients(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let no test use up the wrong requests that another one may send."""
+def reset_wrong_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reset the limit of wrong requests, so that no test uses it up for another."""
     monkeypatch.setattr(wrong_clients, "_wrong", WrongTries())
     monkeypatch.setattr(wrong_clients, "_right", OrderedDict())
 
@@ -68,18 +68,18 @@ def rp(wiki: Application) -> RelyingParty:
 
 @pytest.fixture
 def app(wiki: Application) -> RelyingParty:
-    """The wiki's app for phones: a public client."""
+    """The wiki's app for phones, a public client."""
     return register(wiki, kind=Client.Kind.PUBLIC, redirect_uris=f"{CALLBACK}\nhttp://127.0.0.1/callback")
 
 
 @pytest.fixture
 def browser(client: PortalClient, alice: User, rp: RelyingParty) -> PortalClient:  # noqa: F811
-    """A browser in which alice is signed in."""
+    """A browser with alice signed in."""
     begin_session(client, "alice")
     return client
 
 
-# ---- clients that others wrote, in a real browser ---------------------------------------------------------
+# ---- other projects' clients, in a real browser -----------------------------------------------------------
 
 
 @pytest.fixture(scope="session")
@@ -91,7 +91,7 @@ def running_provider(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Provi
 
 @pytest.fixture
 def provider(running_provider: Provider, django_db_blocker: DjangoDbBlocker) -> Iterator[Provider]:
-    """The portal of all these tests. Models read and write its database meanwhile."""
+    """The portal of all these tests. In `rows`, models read and write its database."""
     with django_db_blocker.unblock(), running_provider.rows():
         yield running_provider
 

@@ -1,4 +1,4 @@
-"""Programs of the Go module proxy, built once and kept in the cache of the user."""
+"""Programs from the Go module proxy, built once and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ PROGRAMS = {
     "oauth2-proxy": ("github.com/oauth2-proxy/oauth2-proxy/v7", "v7.15.6"),
     "miniflux.app": ("miniflux.app/v2", "v2.3.5"),
 }
-"""Module and version of each program. The tests of both are one unit: what both import is compiled once."""
+"""Module and version of each program. The tests of both are one unit, so that shared imports compile once."""
 
 FLAGS = ["-ldflags=-s -w", "-gcflags=all=-N -l -dwarf=false -c=1"]
 WHILE_BUILDING = {"CGO_ENABLED": "0", "GOGC": "off", "GOMAXPROCS": "1"}
-"""Without optimization, debugging data, and garbage collection in compilers, which end soon.
+"""No optimization, no debugging data, and no garbage collection in compilers, which run shortly.
 
-Building both takes 105 seconds of a processor, and took 140 without the last two.
+Building both takes 105 seconds of a processor. It took 140 without the last two.
 """
 
 
 def built(name: str) -> Path:
-    """Return a program. Skip the test if it cannot be built; on CI, fail."""
+    """Return a program. Skip the test if it cannot be built; fail it on CI."""
     module, version = PROGRAMS[name]
     caches = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
     folder = caches / "ikd-portal-tests" / f"{name}-{version}"

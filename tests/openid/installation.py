@@ -1,4 +1,4 @@
-"""A real portal as the provider of clients that others wrote, and users who sign in at them by a browser."""
+"""A real portal as the provider of other projects' clients. Users sign in at the clients with a browser."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from tests.own_database import url_in
 from tests.proxies.portal import Portal, start_portal
 
 PATIENCE = 60_000
-"""Milliseconds for what a browser waits for: a busy machine takes long to hash a password."""
+"""Milliseconds to wait in a browser. Hashing a password takes long on a busy machine."""
 
 
 @dataclass
 class Provider:
-    """A running portal. Its database is open to models inside `rows` only."""
+    """A running portal. Models can use its database inside `rows` only."""
 
     portal: Portal
     folder: Path
@@ -44,7 +44,7 @@ class Provider:
 
     @contextmanager
     def rows(self) -> Iterator[None]:
-        """Make the portal's database the one that models read and write."""
+        """Make models read and write the portal's database."""
         with Database(url_in(self.folder)).connected():
             for cache in caches.all():
                 cache.clear()
@@ -55,18 +55,18 @@ class Provider:
 
 
 def register_client(name: str, **fields: Any) -> RelyingParty:
-    """Add an application for the group staff, over plain http, and its client."""
+    """Add an application for the group staff over plain http, and its client."""
     application = ApplicationFactory(
         name=f"{name} {uuid.uuid4().hex[:6]}", groups=["staff"], without_https=True
     )
     return register(application, **{"allow_private": True, **fields})
 
 
-def new_person(*groups: str) -> User:
-    """Add a user whom no other test knows."""
+def new_user(*groups: str) -> User:
+    """Add a new user, whom no other test uses."""
     name = f"robin{uuid.uuid4().hex[:8]}"
     person: User = UserFactory(username=name, email=f"{name}@example.com", verified=True, groups=list(groups))
-    # Hashed by the portal: the tests' own process hashes in a way that it refuses.
+    # The portal hashes it: it refuses the cheap hash of the tests' own process.
     person.password = User.objects.get(username="alice").password
     person.save(update_fields=["password"])
     return person

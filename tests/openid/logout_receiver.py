@@ -1,4 +1,4 @@
-"""A real server at which an application hears of sign-outs."""
+"""A real server at which an application receives sign-outs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from urllib.parse import parse_qs
 
 
 class Receiver:
-    """What came, and what is answered: each of `statuses` once, then 200."""
+    """The received requests, and the answers: each of `statuses` once, then 200."""
 
     def __init__(self, port: int) -> None:
         self.uri = f"http://127.0.0.1:{port}/logout"

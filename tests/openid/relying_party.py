@@ -1,4 +1,4 @@
-"""An application that speaks OpenID Connect, as tests use it: what it sends, and how it reads the answers."""
+"""An application with OpenID Connect for tests: what it sends, and how it reads the answers."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def basic(name: str, secret: str) -> str:
 
 
 def parameters_of(answer: Any) -> dict[str, str]:
-    """Return what a redirect carries to the application."""
+    """Return the parameters that a redirect carries to the application."""
     assert answer.status_code in (302, 303), answer.content
     assert answer["Location"].startswith(("https://wiki.example.com/", "http://127.0.0.1")), answer[
         "Location"
@@ -59,7 +59,7 @@ class RelyingParty:
         return base64.urlsafe_b64encode(hashed).rstrip(b"=").decode()
 
     def request(self, **change: str) -> dict[str, str]:
-        """Return an authorization request; an empty value leaves a parameter out."""
+        """Return an authorization request. An empty value omits a parameter."""
         asked = {
             "client_id": self.client.client_id,
             "redirect_uri": CALLBACK,
@@ -82,14 +82,14 @@ class RelyingParty:
     def code(self, browser: Browser, **change: str) -> str:
         return parameters_of(self.authorize(browser, **change))["code"]
 
-    # ---- what its server sends ----
+    # ---- requests of its server ----
 
     @property
     def backend(self) -> PortalClient:
         return PortalClient(HTTP_HOST="sso.example.com", REMOTE_ADDR="192.0.2.80")
 
     def post(self, path: str, fields: dict[str, str], **headers: str) -> Any:
-        """Post a form as this client; a header replaces its own credentials."""
+        """Post a form as this client. A given header replaces its own credentials."""
         if not self.secret:
             fields = {"client_id": self.client.client_id, **fields}
         elif "HTTP_AUTHORIZATION" not in headers:
@@ -127,7 +127,7 @@ class RelyingParty:
         return self.post("/openid/revoke", {"token": token})
 
     def verified(self, id_token: str, typ: str = "JWT") -> dict[str, Any]:
-        """Verify a token by the published keys, as a library of the application's would."""
+        """Verify a token with the published keys, as an application's library does."""
         published = json.loads(self.backend.get("/openid/keys.json").content)
         header = jwt.get_unverified_header(id_token)
         assert header["typ"] == typ

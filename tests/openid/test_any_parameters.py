@@ -1,4 +1,4 @@
-"""Any parameters from a client or a stranger: a request that reads in one way, or an error of an RFC."""
+"""Any parameters from any client: each request has one meaning, or gets an error of an RFC."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ values = st.sampled_from(ODD) | st.binary(max_size=20)
 
 @st.composite
 def forms(draw: st.DrawFn, base: dict[str, str]) -> bytes:
-    """Return a form close to `base`: parameters missing, doubled, empty, huge, odd, in any order."""
+    """Return a form close to `base`: parameters missing, repeated, empty, huge or odd, in any order."""
     pairs = [(name.encode(), text.encode()) for name, text in base.items() if draw(st.integers(0, 7))]
     for _ in range(draw(st.integers(0, 4))):
         name = draw(
@@ -90,14 +90,14 @@ def has_plain_words(error: ProtocolError | AuthorizationError) -> bool:
 @settings(max_examples=1500, deadline=None)
 @given(forms(ASKED), st.sampled_from([CLIENT, PUBLIC]))
 @example(b"client_id=wiki&redirect_uri=https%3A%2F%2Fevil.example%2F&response_type=code", CLIENT)
-def test_an_authorization_request_is_read_in_one_way_or_refused(
+def test_an_authorization_request_has_one_meaning_or_is_refused(
     octets: bytes, client: authorization.ClientFacts
 ) -> None:
     try:
         found = parameters.parse(octets)
         place = authorization.place_of(found, client)
     except (ProtocolError, Unredirectable):
-        return  # only the user is told
+        return  # only the user sees this error
     assert place.redirect_uri in client.redirect_uris or urlsplit(place.redirect_uri).hostname == "127.0.0.1"
     try:
         asked = authorization.parse(found, client, place)
@@ -111,7 +111,7 @@ def test_an_authorization_request_is_read_in_one_way_or_refused(
 
 @settings(max_examples=1500, deadline=None)
 @given(forms(TOKEN), st.lists(st.text(max_size=30) | st.just("Basic d2lraTpz"), max_size=2))
-def test_a_token_request_is_read_in_one_way_or_refused(octets: bytes, authorizations: list[str]) -> None:
+def test_a_token_request_has_one_meaning_or_is_refused(octets: bytes, authorizations: list[str]) -> None:
     for read in (
         lambda found: client_authentication.credentials_in(authorizations, found),
         token.parse,

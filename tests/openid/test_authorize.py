@@ -1,4 +1,4 @@
-"""The authorization endpoint: who gets a code, who is asked first, and where errors go."""
+"""The authorization endpoint: which users get a code, who is asked first, and where errors go."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ LOGIN, AGAIN = "/accounts/login/", "/accounts/reauthenticate/"
 
 
 def page_of(answer: Any) -> tuple[str, str]:
-    """Return the page of the portal that a redirect leads to, and where that leads back."""
+    """Return the portal's page to which a redirect leads, and the page to return to."""
     assert answer.status_code == 302, answer.content
     parts = urlsplit(answer["Location"])
     assert not parts.netloc
@@ -34,13 +34,13 @@ def page_of(answer: Any) -> tuple[str, str]:
 
 
 def without(url: str, *names: str) -> str:
-    """Return an address without some parameters, as its user may edit it."""
+    """Return an address without some parameters, as a user may edit it."""
     parts = urlsplit(url)
     kept = {name: text for name, (text, *_) in parse_qs(parts.query).items() if name not in names}
     return f"{parts.path}?{urlencode(kept)}"
 
 
-def prove_again(browser: PortalClient) -> None:
+def sign_in_again(browser: PortalClient) -> None:
     assert browser.post(AGAIN, {"password": PASSWORD}).status_code == 302
 
 
@@ -61,7 +61,7 @@ def test_the_code_is_kept_as_a_digest(browser: PortalClient, rp: RelyingParty) -
     assert given.encode() not in bytes(Code.objects.get().digest)
 
 
-def test_the_answer_tells_no_referrer_and_is_kept_by_no_cache(
+def test_the_answer_is_sent_without_referrer_and_is_not_cached(
     browser: PortalClient, rp: RelyingParty
 ) -> None:
     answer = rp.authorize(browser)
@@ -70,7 +70,7 @@ def test_the_answer_tells_no_referrer_and_is_kept_by_no_cache(
     assert "no-store" in answer["Cache-Control"]
 
 
-def test_case_8_a_posted_request_is_asked_again_as_get(browser: PortalClient, rp: RelyingParty) -> None:
+def test_case_8_a_posted_request_is_redirected_to_get(browser: PortalClient, rp: RelyingParty) -> None:
     answer = browser.generic("POST", "/openid/authorize", urlencode(rp.request()), FORM)
 
     assert answer.status_code == 303
@@ -80,7 +80,7 @@ def test_case_8_a_posted_request_is_asked_again_as_get(browser: PortalClient, rp
 @pytest.mark.parametrize(
     "body", [b"a=\xff", b"a b", b"x" * 20_000, b"a=%00"], ids=["octets", "space", "long", "NUL"]
 )
-def test_a_posted_request_that_cannot_be_read(browser: PortalClient, body: bytes) -> None:
+def test_an_unreadable_posted_request_is_refused(browser: PortalClient, body: bytes) -> None:
     answer = browser.generic("POST", "/openid/authorize", body, FORM)
     if answer.status_code == 303:
         answer = browser.get(answer["Location"])
@@ -88,7 +88,9 @@ def test_a_posted_request_that_cannot_be_read(browser: PortalClient, body: bytes
     assert answer.status_code == 400
 
 
-def test_who_is_not_signed_in_signs_in_first(client: PortalClient, alice: User, rp: RelyingParty) -> None:
+def test_a_user_who_is_not_signed_in_signs_in_first(
+    client: PortalClient, alice: User, rp: RelyingParty
+) -> None:
     page, back = page_of(rp.authorize(client))
     answer = sign_in(client, "alice", page=f"{page}?{urlencode({'next': back})}", next=back)
 
@@ -96,7 +98,7 @@ def test_who_is_not_signed_in_signs_in_first(client: PortalClient, alice: User, 
     assert "code" in parameters_of(client.get(answer["Location"]))
 
 
-# ---- cases 1 to 3: who is not sent anywhere ----
+# ---- cases 1 to 3: users who are not redirected ----
 
 
 @pytest.mark.parametrize(
@@ -112,7 +114,7 @@ def test_who_is_not_signed_in_signs_in_first(client: PortalClient, alice: User, 
     ],
     ids=str,
 )
-def test_cases_1_to_3_a_wrong_client_or_redirect_uri_is_shown_to_the_user_alone(
+def test_cases_1_to_3_a_wrong_client_or_redirect_uri_is_shown_only_to_the_user(
     browser: PortalClient, rp: RelyingParty, change: dict[str, str]
 ) -> None:
     answer = rp.authorize(browser, **change)
@@ -124,7 +126,7 @@ def test_cases_1_to_3_a_wrong_client_or_redirect_uri_is_shown_to_the_user_alone(
 
 
 @pytest.mark.parametrize("switched_off", ["client", "application"])
-def test_a_client_that_is_switched_off_is_unknown(
+def test_a_disabled_client_counts_as_unknown(
     browser: PortalClient, rp: RelyingParty, switched_off: str
 ) -> None:
     model = Client if switched_off == "client" else Application
@@ -160,13 +162,11 @@ def test_cases_6_to_11_an_error_goes_to_the_client_with_state_and_issuer(
     assert "code" not in found
 
 
-def test_case_5_a_doubled_parameter_is_an_error(browser: PortalClient, rp: RelyingParty) -> None:
+def test_case_5_a_repeated_parameter_is_an_error(browser: PortalClient, rp: RelyingParty) -> None:
     assert parameters_of(browser.get(f"{rp.url()}&scope=openid"))["error"] == "invalid_request"
 
 
-def test_case_40_claims_and_unknown_parameters_are_no_failure(
-    browser: PortalClient, rp: RelyingParty
-) -> None:
+def test_case_40_claims_and_unknown_parameters_are_ignored(browser: PortalClient, rp: RelyingParty) -> None:
     found = rp.authorize(browser, claims='{"userinfo":{"email":null}}', unknown="x", display="popup")
 
     assert "code" in parameters_of(found)
@@ -175,7 +175,7 @@ def test_case_40_claims_and_unknown_parameters_are_no_failure(
 # ---- rules ----
 
 
-def test_who_is_not_admitted_sees_the_refused_page_with_its_decision(
+def test_a_refused_user_sees_the_page_with_its_decision(
     client: PortalClient, bob: User, rp: RelyingParty
 ) -> None:
     begin_session(client, "bob")
@@ -188,7 +188,7 @@ def test_who_is_not_admitted_sees_the_refused_page_with_its_decision(
     assert not Code.objects.exists()
 
 
-def test_and_the_client_is_told_so_if_the_user_must_see_nothing(
+def test_with_prompt_none_the_client_is_told_access_denied(
     client: PortalClient, bob: User, rp: RelyingParty
 ) -> None:
     begin_session(client, "bob")
@@ -196,7 +196,7 @@ def test_and_the_client_is_told_so_if_the_user_must_see_nothing(
     assert parameters_of(rp.authorize(client, prompt="none"))["error"] == "access_denied"
 
 
-def test_a_rule_for_networks_asks_for_the_browsers_address(
+def test_a_rule_for_networks_uses_the_browsers_address(
     browser: PortalClient, rp: RelyingParty, wiki: Application
 ) -> None:
     wiki.rules.update(networks="10.0.0.0/8")
@@ -208,7 +208,7 @@ def test_a_rule_for_networks_asks_for_the_browsers_address(
     assert "code" in parameters_of(rp.authorize(inside))
 
 
-def test_an_application_without_rules_lets_nobody_in(
+def test_an_application_without_rules_refuses_everyone(
     browser: PortalClient, rp: RelyingParty, wiki: Application
 ) -> None:
     wiki.rules.all().delete()
@@ -219,7 +219,7 @@ def test_an_application_without_rules_lets_nobody_in(
 # ---- second factors ----
 
 
-def test_a_rule_that_wants_a_second_factor_leads_to_its_page_and_back(
+def test_a_rule_that_requires_a_second_factor_leads_to_its_page_and_back(
     client: PortalClient, alice: User, rp: RelyingParty, wiki: Application
 ) -> None:
     wiki.rules.update(second_factor=True)
@@ -237,7 +237,7 @@ def test_a_rule_that_wants_a_second_factor_leads_to_its_page_and_back(
     assert "code" in parameters_of(client.get(confirmed["Location"]))
 
 
-def test_a_rule_that_wants_a_passkey_leads_to_its_own_page(
+def test_a_rule_that_requires_a_passkey_leads_to_its_own_page(
     client: PortalClient, alice: User, rp: RelyingParty, wiki: Application
 ) -> None:
     wiki.rules.update(passkey=True, factor_minutes=5)
@@ -252,7 +252,7 @@ def test_a_rule_that_wants_a_passkey_leads_to_its_own_page(
     assert "code" in parameters_of(rp.authorize(client))
 
 
-def test_case_33_a_second_factor_that_is_owed(
+def test_case_33_a_required_second_factor_is_asked_for(
     browser: PortalClient, alice: User, rp: RelyingParty, settings: Any
 ) -> None:
     settings.IKD_SECOND_FACTOR_FOR_STAFF = True
@@ -268,13 +268,13 @@ def test_case_33_a_second_factor_that_is_owed(
 ESSENTIAL = '{"id_token":{"acr":{"essential":true,"values":["%s"]}}}'
 
 
-def test_case_38_an_essential_acr_that_nobody_can_have(browser: PortalClient, rp: RelyingParty) -> None:
+def test_case_38_an_unknown_essential_acr_is_an_error(browser: PortalClient, rp: RelyingParty) -> None:
     found = parameters_of(rp.authorize(browser, claims=ESSENTIAL % "urn:unknown"))
 
     assert found["error"] == "unmet_authentication_requirements"
 
 
-def test_case_38_one_that_the_user_has_to_be_asked_for(browser: PortalClient, rp: RelyingParty) -> None:
+def test_case_38_an_essential_acr_leads_to_the_second_factor(browser: PortalClient, rp: RelyingParty) -> None:
     page, _ = page_of(rp.authorize(browser, claims=ESSENTIAL % "2fa"))
     silent = parameters_of(rp.authorize(browser, claims=ESSENTIAL % "2fa", prompt="none"))
 
@@ -286,23 +286,25 @@ def test_case_38_one_that_the_user_has_to_be_asked_for(browser: PortalClient, rp
 # ---- prompt and max_age ----
 
 
-def test_case_31_nobody_is_signed_in(client: PortalClient, rp: RelyingParty) -> None:
+def test_case_31_prompt_none_without_a_sign_in_is_login_required(
+    client: PortalClient, rp: RelyingParty
+) -> None:
     assert parameters_of(rp.authorize(client, prompt="none"))["error"] == "login_required"
 
 
-def test_prompt_none_gives_a_code_to_who_needs_not_be_asked(browser: PortalClient, rp: RelyingParty) -> None:
+def test_prompt_none_gives_a_code_if_no_question_is_needed(browser: PortalClient, rp: RelyingParty) -> None:
     assert "code" in parameters_of(rp.authorize(browser, prompt="none"))
 
 
 @pytest.mark.parametrize("change", [{"prompt": "login"}, {"max_age": "0"}, {"max_age": "1"}], ids=str)
-def test_cases_35_and_36_the_user_proves_again_who_they_are(
+def test_cases_35_and_36_the_user_must_sign_in_again(
     browser: PortalClient, rp: RelyingParty, change: dict[str, str]
 ) -> None:
     with time_machine.travel(time.time() + 5, tick=True):
         began = int(time.time())
         page, back = page_of(rp.authorize(browser, **change))
         again, _ = page_of(browser.get(back))
-        prove_again(browser)
+        sign_in_again(browser)
         answer = rp.exchange(parameters_of(browser.get(back))["code"])
         claims = rp.verified(answer.json()["id_token"])
 
@@ -311,7 +313,7 @@ def test_cases_35_and_36_the_user_proves_again_who_they_are(
 
 
 @pytest.mark.parametrize("dropped", [("prompt",), ("prompt", "ikd_asked"), ("ikd_asked",)], ids=str)
-def test_case_35_a_prompt_that_is_dropped_by_hand_is_asked_all_the_same(
+def test_case_35_removing_the_prompt_by_hand_has_no_effect(
     browser: PortalClient, rp: RelyingParty, dropped: tuple[str, ...]
 ) -> None:
     _, back = page_of(rp.authorize(browser, prompt="login"))
@@ -321,19 +323,19 @@ def test_case_35_a_prompt_that_is_dropped_by_hand_is_asked_all_the_same(
     assert page == AGAIN
 
 
-def test_one_proof_is_not_asked_for_twice(browser: PortalClient, rp: RelyingParty) -> None:
+def test_a_user_who_signed_in_again_is_not_asked_twice(browser: PortalClient, rp: RelyingParty) -> None:
     _, back = page_of(rp.authorize(browser, prompt="login"))
-    prove_again(browser)
+    sign_in_again(browser)
     browser.get(back)
 
     assert "code" in parameters_of(rp.authorize(browser))
 
 
-def test_the_mark_of_a_proof_is_of_one_request_and_of_this_portal(
+def test_the_mark_of_a_new_sign_in_is_valid_for_one_request_only(
     browser: PortalClient, rp: RelyingParty
 ) -> None:
     _, back = page_of(rp.authorize(browser, prompt="login"))
-    prove_again(browser)
+    sign_in_again(browser)
     mark = parse_qs(urlsplit(back).query)["ikd_asked"][0]
 
     for forged in (
@@ -343,7 +345,7 @@ def test_the_mark_of_a_proof_is_of_one_request_and_of_this_portal(
         assert page_of(browser.get(forged))[0] == AGAIN
 
 
-def test_who_signs_in_after_prompt_login_is_not_asked_a_second_time(
+def test_a_user_who_signs_in_after_prompt_login_is_not_asked_again(
     client: PortalClient, alice: User, rp: RelyingParty
 ) -> None:
     page, back = page_of(rp.authorize(client, prompt="login"))
@@ -353,20 +355,20 @@ def test_who_signs_in_after_prompt_login_is_not_asked_a_second_time(
 
 
 @pytest.mark.parametrize("change", [{"max_age": "0"}], ids=str)
-def test_a_proof_that_is_too_old_is_login_required_where_nobody_may_be_asked(
+def test_with_prompt_none_an_old_sign_in_is_login_required(
     browser: PortalClient, rp: RelyingParty, change: dict[str, str]
 ) -> None:
     assert parameters_of(rp.authorize(browser, prompt="none", **change))["error"] == "login_required"
 
 
-def test_a_proof_that_is_young_enough_is_enough(browser: PortalClient, rp: RelyingParty) -> None:
+def test_a_sign_in_within_max_age_is_enough(browser: PortalClient, rp: RelyingParty) -> None:
     assert "code" in parameters_of(rp.authorize(browser, max_age="600"))
 
 
 # ---- hints ----
 
 
-def test_case_39_a_hint_of_somebody_else(
+def test_case_39_a_hint_of_another_user_is_refused(
     browser: PortalClient, other_browser: PortalClient, bob: User, rp: RelyingParty, wiki: Application
 ) -> None:
     wiki.rules.update(who=Rule.Who.SIGNED_IN)
@@ -409,7 +411,7 @@ def page_asks(answer: Any) -> bool:
     return answer.status_code == 200 and b'name="request"' in answer.content
 
 
-def test_case_32_consent_to_another_client_is_none(
+def test_case_32_consent_to_another_client_does_not_count(
     browser: PortalClient, asking: RelyingParty, wiki: Application, alice: User
 ) -> None:
     other = register(wiki, asks_consent=True)
@@ -426,9 +428,7 @@ def test_more_scopes_are_asked_for_again(browser: PortalClient, asking: RelyingP
     assert page_asks(asking.authorize(browser, scope="openid profile email"))
 
 
-def test_a_consent_holds_no_scope_that_the_question_did_not_name(
-    browser: PortalClient, asking: RelyingParty
-) -> None:
+def test_a_consent_contains_only_scopes_of_the_question(browser: PortalClient, asking: RelyingParty) -> None:
     Client.objects.update(scopes="openid profile")
     question = asking.authorize(browser, scope="openid profile groups")
     browser.post("/openid/consent", {"request": sealed_in(question), "answer": "allow"})
@@ -436,7 +436,7 @@ def test_a_consent_holds_no_scope_that_the_question_did_not_name(
     assert Consent.objects.get().scopes == "openid profile"
 
 
-def test_who_refuses_is_sent_back_with_an_error(browser: PortalClient, asking: RelyingParty) -> None:
+def test_a_user_who_refuses_is_sent_back_with_an_error(browser: PortalClient, asking: RelyingParty) -> None:
     question = asking.authorize(browser)
     answer = browser.post("/openid/consent", {"request": sealed_in(question), "answer": "refuse"})
 
@@ -455,7 +455,7 @@ def test_case_42_offline_access_without_consent_is_ignored(
     assert "offline_access" not in tokens["scope"]
 
 
-def test_case_59_a_question_of_another_sign_in_is_worth_nothing(
+def test_case_59_a_question_of_another_sign_in_cannot_be_answered(
     browser: PortalClient, other_browser: PortalClient, alice: User, asking: RelyingParty
 ) -> None:
     begin_session(other_browser, "alice")
@@ -479,14 +479,14 @@ def test_case_59_a_forged_answer_is_refused(browser: PortalClient, asking: Relyi
     assert not Consent.objects.exists()
 
 
-def test_case_59_the_question_is_never_framed(browser: PortalClient, asking: RelyingParty) -> None:
+def test_case_59_the_question_cannot_be_framed(browser: PortalClient, asking: RelyingParty) -> None:
     question = asking.authorize(browser)
 
     assert question["X-Frame-Options"] == "DENY"
     assert "frame-ancestors 'none'" in question["Content-Security-Policy"]
 
 
-def test_the_rules_are_asked_again_after_the_question(
+def test_the_rules_are_evaluated_again_after_the_question(
     browser: PortalClient, asking: RelyingParty, alice: User
 ) -> None:
     sealed = sealed_in(asking.authorize(browser))
@@ -498,10 +498,10 @@ def test_the_rules_are_asked_again_after_the_question(
     assert not Code.objects.exists()
 
 
-# ---- what strangers leave behind ----
+# ---- rows that strangers can create ----
 
 
-def test_a_browser_that_asks_without_end_gets_no_more_codes(
+def test_the_number_of_codes_of_a_browser_is_limited(
     browser: PortalClient, rp: RelyingParty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(grants, "MAX_GRANTS_PER_HOUR", 3)
@@ -511,7 +511,7 @@ def test_a_browser_that_asks_without_end_gets_no_more_codes(
     assert Code.objects.count() == 3
 
 
-def test_a_stranger_leaves_no_row(client: PortalClient, rp: RelyingParty) -> None:
+def test_a_request_without_a_sign_in_creates_no_row(client: PortalClient, rp: RelyingParty) -> None:
     cache.clear()
     before = SignIn.objects.count(), AuditEvent.objects.count(), Code.objects.count()
 
@@ -522,7 +522,9 @@ def test_a_stranger_leaves_no_row(client: PortalClient, rp: RelyingParty) -> Non
     assert "__Host-ikd_portal" not in client.cookies
 
 
-def test_a_request_that_is_too_long_to_come_back_is_an_error(client: PortalClient, rp: RelyingParty) -> None:
+def test_a_request_too_long_to_resume_after_sign_in_is_an_error(
+    client: PortalClient, rp: RelyingParty
+) -> None:
     claims = json.dumps({"unknown": "x" * 3_900})
 
     assert parameters_of(rp.authorize(client, claims=claims))["error"] == "invalid_request"

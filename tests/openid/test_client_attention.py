@@ -1,4 +1,4 @@
-"""What administrators learn of clients: their errors, secrets, addresses, and who was not told."""
+"""What administrators see of clients: errors, secrets, addresses, and undelivered sign-outs."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ LONG_AGO = timezone.now() - timedelta(days=8)
 
 
 @pytest.fixture(autouse=True)
-def nothing_noted(db: None) -> None:
+def no_errors_noted(db: None) -> None:
     client_notes._troubles.clear()
     client_notes._uses.clear()
     client_notes._noted.clear()
 
 
-def told(browser: Browser) -> dict[str, str]:
+def shown_matters(browser: Browser) -> dict[str, str]:
     client_notes.write()
     return matters(browser)
 
@@ -46,51 +46,51 @@ def told(browser: Browser) -> dict[str, str]:
 # ---- errors ----
 
 
-def test_a_client_without_errors_is_no_matter(
+def test_a_client_without_errors_needs_no_attention(
     browser: PortalClient,
     rp: RelyingParty,
     carols: Browser,  # noqa: F811
 ) -> None:
     rp.tokens(browser)
-    assert not {ERRORS, NOT_TOLD, UNUSED, EXPIRING, PLAIN} & told(carols).keys()
+    assert not {ERRORS, NOT_TOLD, UNUSED, EXPIRING, PLAIN} & shown_matters(carols).keys()
 
 
-def test_a_wrong_secret_is_told(browser: PortalClient, rp: RelyingParty, carols: Browser) -> None:  # noqa: F811
+def test_a_wrong_secret_is_shown(browser: PortalClient, rp: RelyingParty, carols: Browser) -> None:  # noqa: F811
     wrong = basic(rp.client.client_id, "not the secret")
     rp.post("/openid/introspect", {"token": "x"}, HTTP_AUTHORIZATION=wrong)
 
-    advice = told(carols)[ERRORS]
+    advice = shown_matters(carols)[ERRORS]
 
     assert "Wiki (a wrong secret, key or method of authentication" in advice
     assert "not the secret" not in str(list(ClientTrouble.objects.values()))
 
 
-def test_a_wrong_redirect_uri_is_told_without_its_query(
+def test_a_wrong_redirect_uri_is_shown_without_its_query(
     browser: PortalClient,
     rp: RelyingParty,
     carols: Browser,  # noqa: F811
 ) -> None:
     rp.authorize(browser, redirect_uri="https://wiki.example.com/other?token=secret")
 
-    advice = told(carols)[ERRORS]
+    advice = shown_matters(carols)[ERRORS]
 
     assert "a redirect URI that is not registered: https://wiki.example.com/other)" in advice
     assert "token=secret" not in str(list(ClientTrouble.objects.values()))
 
 
-def test_a_client_without_pkce_is_told(browser: PortalClient, rp: RelyingParty, carols: Browser) -> None:  # noqa: F811
+def test_a_client_without_pkce_is_shown(browser: PortalClient, rp: RelyingParty, carols: Browser) -> None:  # noqa: F811
     rp.authorize(browser, code_challenge="", code_challenge_method="")
 
-    assert "code_challenge is missing" in told(carols)[ERRORS]
+    assert "code_challenge is missing" in shown_matters(carols)[ERRORS]
 
 
-def test_a_wrong_verifier_is_told(browser: PortalClient, rp: RelyingParty, carols: Browser) -> None:  # noqa: F811
+def test_a_wrong_verifier_is_shown(browser: PortalClient, rp: RelyingParty, carols: Browser) -> None:  # noqa: F811
     assert error_of(rp.exchange(rp.code(browser), code_verifier="w" * 43)) == "invalid_grant"
 
-    assert "the code verifier is missing or wrong" in told(carols)[ERRORS]
+    assert "the code verifier is missing or wrong" in shown_matters(carols)[ERRORS]
 
 
-def test_a_user_without_access_is_no_error_of_the_client(
+def test_a_refused_user_is_not_an_error_of_the_client(
     other_browser: PortalClient,
     rp: RelyingParty,
     bob: User,
@@ -99,10 +99,10 @@ def test_a_user_without_access_is_no_error_of_the_client(
     rp.authorize(other_browser)
     rp.authorize(other_browser, prompt="none")
 
-    assert ERRORS not in told(carols)
+    assert ERRORS not in shown_matters(carols)
 
 
-def test_a_flood_leaves_one_row_and_costs_its_requests_no_write(
+def test_a_flood_of_errors_writes_one_row_outside_requests(
     browser: PortalClient, rp: RelyingParty, django_assert_num_queries: Any
 ) -> None:
     for number in range(30):
@@ -130,7 +130,7 @@ def test_the_newest_error_replaces_the_one_before(browser: PortalClient, rp: Rel
     assert row.first_at < row.last_at
 
 
-def test_an_old_error_and_one_of_a_disabled_client_are_not_told(
+def test_old_errors_and_those_of_disabled_clients_are_not_shown(
     browser: PortalClient,
     rp: RelyingParty,
     carols: Browser,  # noqa: F811
@@ -138,10 +138,10 @@ def test_an_old_error_and_one_of_a_disabled_client_are_not_told(
     rp.authorize(browser, redirect_uri="https://wiki.example.com/other")
     client_notes.write()
     Client.objects.update(enabled=False)
-    assert ERRORS not in told(carols)
+    assert ERRORS not in shown_matters(carols)
     Client.objects.update(enabled=True)
     ClientTrouble.objects.update(last_at=LONG_AGO)
-    assert ERRORS not in told(carols)
+    assert ERRORS not in shown_matters(carols)
 
 
 def test_a_client_that_was_deleted_meanwhile_is_forgotten(browser: PortalClient, rp: RelyingParty) -> None:
@@ -167,21 +167,21 @@ def test_the_list_of_clients_shows_the_error(
 # ---- secrets ----
 
 
-def test_a_secret_that_is_old_and_unused_is_told(
+def test_an_old_unused_secret_is_shown(
     browser: PortalClient,
     rp: RelyingParty,
     carols: Browser,  # noqa: F811
 ) -> None:
     ClientSecret.objects.update(created_at=LONG_AGO)
-    assert "7 days: Wiki." in told(carols)[UNUSED]
+    assert "7 days: Wiki." in shown_matters(carols)[UNUSED]
 
     rp.tokens(browser)
 
-    assert UNUSED not in told(carols)
+    assert UNUSED not in shown_matters(carols)
     assert SecretUse.objects.get().secret.client == rp.client
 
 
-def test_a_use_is_noted_once_in_a_while(browser: PortalClient, rp: RelyingParty) -> None:
+def test_a_use_of_a_secret_is_written_only_sometimes(browser: PortalClient, rp: RelyingParty) -> None:
     rp.tokens(browser)
     client_notes.write()
     at = SecretUse.objects.get().at
@@ -191,7 +191,7 @@ def test_a_use_is_noted_once_in_a_while(browser: PortalClient, rp: RelyingParty)
     assert SecretUse.objects.get().at == at
 
 
-def test_a_secret_that_is_over_does_not_count(browser: PortalClient, rp: RelyingParty) -> None:
+def test_an_expired_secret_is_refused(browser: PortalClient, rp: RelyingParty) -> None:
     code = rp.code(browser)
     ClientSecret.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
 
@@ -202,12 +202,12 @@ def test_a_secret_that_is_over_does_not_count(browser: PortalClient, rp: Relying
     assert rp.exchange(code).status_code == 200
 
 
-def test_a_secret_that_expires_soon_is_told(rp: RelyingParty, carols: Browser) -> None:  # noqa: F811
+def test_a_secret_that_expires_soon_is_shown(rp: RelyingParty, carols: Browser) -> None:  # noqa: F811
     ClientSecret.objects.update(expires_at=timezone.now() + timedelta(days=13))
-    assert "another secret: Wiki." in told(carols)[EXPIRING]
+    assert "another secret: Wiki." in shown_matters(carols)[EXPIRING]
 
     ClientSecret.objects.update(expires_at=timezone.now() + timedelta(days=15))
-    assert EXPIRING not in told(carols)
+    assert EXPIRING not in shown_matters(carols)
 
 
 @pytest.mark.parametrize(("days", "kept"), [("90", 90), ("", None), ("7", None), ("x", None)])
@@ -226,7 +226,7 @@ def test_an_administrator_chooses_how_long_a_secret_lives(
     assert (round(lives / timedelta(days=1)) if lives else None) == kept
 
 
-def test_one_that_is_over_makes_room(rp: RelyingParty) -> None:
+def test_an_expired_secret_makes_room_for_a_new_one(rp: RelyingParty) -> None:
     assert new_secret(rp.client) and not new_secret(rp.client)
     ClientSecret.objects.filter(pk=ClientSecret.objects.latest("pk").pk).update(expires_at=timezone.now())
 
@@ -234,7 +234,7 @@ def test_one_that_is_over_makes_room(rp: RelyingParty) -> None:
     assert ClientSecret.objects.count() == 2
 
 
-# ---- addresses, and who was not told ----
+# ---- addresses, and undelivered sign-outs ----
 
 
 @pytest.mark.parametrize(
@@ -249,7 +249,7 @@ def test_one_that_is_over_makes_room(rp: RelyingParty) -> None:
         ("public", "com.example.app:/callback", False),
     ],
 )
-def test_a_redirect_uri_in_plain_http_is_told(
+def test_a_redirect_uri_in_plain_http_is_shown(
     wiki: Application,
     carols: Browser,  # noqa: F811
     kind: str,
@@ -258,7 +258,7 @@ def test_a_redirect_uri_in_plain_http_is_told(
 ) -> None:
     Client.objects.create(application=wiki, kind=kind, redirect_uris=f"https://a.example/\n{uri}")
 
-    assert (PLAIN in told(carols)) is is_told
+    assert (PLAIN in shown_matters(carols)) is is_told
 
 
 @pytest.mark.parametrize(
@@ -272,7 +272,7 @@ def test_a_redirect_uri_in_plain_http_is_told(
     ],
     ids=["not tried", "failing", "failed", "failed long ago", "told"],
 )
-def test_a_client_that_was_not_told_of_a_sign_out_is_told_of(
+def test_a_client_with_an_undelivered_sign_out_is_shown(
     rp: RelyingParty,
     carols: Browser,  # noqa: F811
     fields: dict[str, Any],
@@ -287,10 +287,10 @@ def test_a_client_that_was_not_told_of_a_sign_out_is_told_of(
     }
     LogoutDelivery.objects.create(**{**values, "created_at": now, "due_at": now, **fields})
 
-    assert ("Wiki" in told(carols).get(NOT_TOLD, "")) is is_told
+    assert ("Wiki" in shown_matters(carols).get(NOT_TOLD, "")) is is_told
 
 
-def test_who_may_not_see_clients_is_told_nothing(
+def test_users_who_may_not_view_clients_see_nothing(
     browser: PortalClient,
     rp: RelyingParty,
     sam: User,  # noqa: F811
@@ -299,18 +299,18 @@ def test_who_may_not_see_clients_is_told_nothing(
     rp.authorize(browser, redirect_uri="https://wiki.example.com/other")
     sam.user_permissions.set(Permission.objects.filter(codename="view_auditevent"))
 
-    assert ERRORS not in told(browser_of(sam))
+    assert ERRORS not in shown_matters(browser_of(sam))
 
 
-def test_each_matter_costs_the_same_for_many_clients(wiki: Application, carols: Browser) -> None:  # noqa: F811
+def test_many_clients_need_no_more_queries(wiki: Application, carols: Browser) -> None:  # noqa: F811
     def queries_with(clients: int) -> int:
         for _ in range(clients):
             rp = register(wiki)
             client_notes.note_trouble(rp.client.pk, "request", "x")
             ClientSecret.objects.update(created_at=LONG_AGO, expires_at=timezone.now() + timedelta(days=1))
-        told(carols)
+        shown_matters(carols)
         with CaptureQueriesContext(connection) as asked:
-            assert {ERRORS, UNUSED, EXPIRING} <= matters(carols).keys()
+            assert {ERRORS, UNUSED, EXPIRING} <= shown_matters(carols).keys()
         return len(asked)
 
     few = queries_with(1)

@@ -15,7 +15,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from accounts.models import User
 from tests.front.serving import eventually
-from tests.openid.installation import Provider, new_person, register_client, sign_in, sign_out_at
+from tests.openid.installation import Provider, new_user, register_client, sign_in, sign_out_at
 from tests.proxies.processes import Server, binary, free_port
 from tests.proxies.proxy import DEPLOY
 from tests.proxies.substitution import substituted
@@ -68,23 +68,23 @@ def is_signed_in(page: Page, site: Site) -> bool:
 
 
 def enter(page: Page, site: Site) -> User:
-    """Sign a new person in at the application."""
-    person = new_person("staff")
+    """Sign a new user in at the application."""
+    person = new_user("staff")
     page.goto(site.url)
     sign_in(page, person)
     expect(page).to_have_url(f"{site.url}/")
     return person
 
 
-def test_a_person_signs_in(provider: Provider, site: Site, page: Page) -> None:
+def test_a_user_signs_in(provider: Provider, site: Site, page: Page) -> None:
     person = enter(page, site)
 
     assert json.loads(page.inner_text("body")) == {"name": person.username, "groups": ["staff"]}
 
 
-def test_a_person_whom_no_rule_admits_stays_outside(provider: Provider, site: Site, page: Page) -> None:
+def test_a_user_without_access_is_refused(provider: Provider, site: Site, page: Page) -> None:
     page.goto(site.url)
-    sign_in(page, new_person("guests"))
+    sign_in(page, new_user("guests"))
 
     expect(page.locator("h1")).to_contain_text("Express")
     assert not is_signed_in(page, site)
@@ -109,7 +109,7 @@ def test_signing_out_at_the_application_signs_out_at_the_portal(
 
     page.goto(f"{site.url}/logout")
 
-    # The application sends the browser to the portal again, where nobody is signed in.
+    # The application sends the browser to the portal again, where no user is signed in now.
     expect(page).to_have_url(re.compile("/accounts/login/"))
     assert not is_signed_in(page, site)
 

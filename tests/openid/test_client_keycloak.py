@@ -1,4 +1,4 @@
-"""Keycloak as a broker: its users sign in by the portal, as docs/openid-clients.md describes it."""
+"""Keycloak as a broker: its users sign in with the portal, as docs/openid-clients.md describes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from accounts.models import User
 from tests.front.serving import eventually
-from tests.openid.installation import Provider, new_person, register_client, sign_in, sign_out_at
+from tests.openid.installation import Provider, new_user, register_client, sign_in, sign_out_at
 from tests.upstreams.keycloak import Keycloak
 
 pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("keycloak")]
@@ -43,12 +43,12 @@ class Broker:
 
     @property
     def sign_in_url(self) -> str:
-        """Return where a site of the realm sends browsers; they come back to the realm's own address."""
+        """Return the address for sign-ins at a site. Browsers return to an address of the realm."""
         asked = f"client_id=site&response_type=code&scope=openid&redirect_uri={self.realm}"
         return f"{self.realm}/protocol/openid-connect/auth?{asked}"
 
     def sessions(self, person: User) -> list[Any]:
-        """Return the sessions that a user has in the realm."""
+        """Return the user's sessions in the realm."""
         users = self.keycloak.admin("GET", f"/{REALM}/users?username={person.username}&exact=true")
         return [
             session
@@ -81,8 +81,8 @@ def broker(
 
 
 def enter(page: Page, broker: Broker) -> User:
-    """Sign a new person in at the realm's site by the portal."""
-    person = new_person("staff")
+    """Sign a new user in at the realm's site with the portal."""
+    person = new_user("staff")
     person.display_name = "Robin Smith"
     person.save(update_fields=["display_name"])
     page.goto(broker.sign_in_url)
@@ -92,7 +92,7 @@ def enter(page: Page, broker: Broker) -> User:
     return person
 
 
-def test_a_person_signs_in_by_the_portal(provider: Provider, broker: Broker, page: Page) -> None:
+def test_a_user_signs_in_with_the_portal(provider: Provider, broker: Broker, page: Page) -> None:
     person = enter(page, broker)
 
     [user] = broker.keycloak.admin("GET", f"/{REALM}/users?username={person.username}&exact=true")
@@ -112,7 +112,7 @@ def test_signing_out_at_the_portal_ends_the_session_in_keycloak(
     assert eventually(lambda: broker.sessions(person) == [], every=0.5)
 
 
-def test_a_disabled_person_is_out_of_keycloak(provider: Provider, broker: Broker, page: Page) -> None:
+def test_a_disabled_user_is_signed_out_of_keycloak(provider: Provider, broker: Broker, page: Page) -> None:
     person = enter(page, broker)
 
     User.objects.filter(pk=person.pk).update(is_active=False)

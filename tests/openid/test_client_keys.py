@@ -1,4 +1,4 @@
-"""Clients that authenticate by JWTs which they sign: private_key_jwt."""
+"""Clients that authenticate with JWTs that they sign: private_key_jwt."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def key_set(*keys: dict[str, Any]) -> str:
 
 @dataclass
 class Signing(RelyingParty):
-    """A client that signs an assertion for each call; `change` and `headers` alter it."""
+    """A client that signs an assertion for each call. `change` and `headers` alter it."""
 
     key: Any = KEY
     algorithm: str = "ES256"
@@ -80,7 +80,9 @@ def signs(wiki: Application) -> Signing:
     return signing(wiki, jwks=key_set(public(KEY)))
 
 
-def test_it_signs_in_refreshes_introspects_and_revokes(browser: PortalClient, signs: Signing) -> None:
+def test_a_client_with_keys_signs_in_refreshes_introspects_and_revokes(
+    browser: PortalClient, signs: Signing
+) -> None:
     tokens = signs.tokens(browser)
     refreshed = signs.refresh(tokens["refresh_token"]).json()
 
@@ -90,12 +92,12 @@ def test_it_signs_in_refreshes_introspects_and_revokes(browser: PortalClient, si
 
 
 @pytest.mark.parametrize("audience", [PORTAL, TOKEN, [TOKEN]], ids=["issuer", "endpoint", "list of one"])
-def test_it_is_for_this_issuer_or_its_token_endpoint(signs: Signing, audience: Any) -> None:
+def test_the_audience_is_the_issuer_or_its_token_endpoint(signs: Signing, audience: Any) -> None:
     assert signs.introspected(signs.assertion(aud=audience)).json() == {"active": False}
 
 
 @pytest.mark.parametrize("key_and_algorithm", [(RSA, "RS256"), (RSA, "PS256")], ids=["RS256", "PS256"])
-def test_rsa_keys(wiki: Application, key_and_algorithm: Any) -> None:
+def test_rsa_keys_are_accepted(wiki: Application, key_and_algorithm: Any) -> None:
     rp = signing(wiki, jwks=key_set(public(RSA)))
     rp.key, rp.algorithm = key_and_algorithm
 
@@ -103,7 +105,7 @@ def test_rsa_keys(wiki: Application, key_and_algorithm: Any) -> None:
 
 
 def by_hmac(assertion: str) -> str:
-    """Sign again, by HMAC with the public key: a library that trusts the header would take it."""
+    """Sign again with HMAC and the public key as secret. A library that trusts the header would accept it."""
     claims = assertion.split(".")[1]
     header = base64.urlsafe_b64encode(b'{"alg": "HS256", "kid": "a"}').rstrip(b"=").decode()
     pem = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
@@ -149,7 +151,7 @@ WRONG: dict[str, Callable[[Signing], str]] = {
 
 
 @pytest.mark.parametrize("wrong", WRONG.values(), ids=WRONG)
-def test_a_wrong_assertion_proves_nothing(wiki: Application, wrong: Callable[[Signing], str]) -> None:
+def test_a_wrong_assertion_is_refused(wiki: Application, wrong: Callable[[Signing], str]) -> None:
     rp = signing(wiki, jwks=key_set(public(KEY), public(SHORT, "short")))
     answer = rp.introspected(wrong(rp))
 
@@ -157,7 +159,7 @@ def test_a_wrong_assertion_proves_nothing(wiki: Application, wrong: Callable[[Si
     assert rp.introspected(rp.assertion()).status_code == 200
 
 
-def test_an_assertion_counts_once(signs: Signing, wiki: Application) -> None:
+def test_an_assertion_is_accepted_once(signs: Signing, wiki: Application) -> None:
     assertion = signs.assertion()
     answers = [signs.introspected(assertion).status_code for _ in range(2)]
 
@@ -166,16 +168,14 @@ def test_an_assertion_counts_once(signs: Signing, wiki: Application) -> None:
         assert signs.introspected(assertion).status_code == 401
 
 
-def test_the_same_jti_of_another_client_counts(signs: Signing, wiki: Application) -> None:
+def test_another_client_may_use_the_same_jti(signs: Signing, wiki: Application) -> None:
     other = signing(wiki, jwks=key_set(public(KEY)))
 
     assert signs.introspected(signs.assertion(jti="1")).status_code == 200
     assert other.introspected(other.assertion(jti="1")).status_code == 200
 
 
-def test_a_client_with_keys_has_no_secret_and_one_without_no_assertion(
-    rp: RelyingParty, wiki: Application
-) -> None:
+def test_a_client_has_either_keys_or_a_secret(rp: RelyingParty, wiki: Application) -> None:
     signer = Signing(rp.client, "")
     refused = signer.introspected(signer.assertion())
     Client.objects.update(jwks=key_set(public(KEY)))
@@ -184,7 +184,7 @@ def test_a_client_with_keys_has_no_secret_and_one_without_no_assertion(
     assert error_of(rp.post("/openid/introspect", {"token": "x"})) == "invalid_client"
 
 
-def test_two_ways_at_once(signs: Signing) -> None:
+def test_two_ways_to_authenticate_at_once_are_refused(signs: Signing) -> None:
     header = basic(signs.client.client_id, "x")
     twice = signs.post("/openid/introspect", {"token": "x"}, HTTP_AUTHORIZATION=header)
     named = signs.introspected(signs.assertion(), client_id="somebody")
@@ -194,11 +194,11 @@ def test_two_ways_at_once(signs: Signing) -> None:
     assert error_of(typed) == "invalid_client"
 
 
-# ---- keys that are fetched ----
+# ---- fetched keys ----
 
 
 class Published:
-    """A real server that publishes keys, and counts who asks."""
+    """A real server that publishes keys, and counts requests."""
 
     def __init__(self) -> None:
         self.body, self.asked = key_set(public(KEY)), 0
@@ -256,14 +256,14 @@ def test_keys_inside_the_network_are_fetched_only_if_allowed(wiki: Application, 
 @pytest.mark.parametrize(
     "body", ["", "[]", '{"keys": []}', '{"keys": [{"kty": "oct", "k": "AAAA"}]}', "{" * 5000]
 )
-def test_what_is_no_key_set_admits_nobody(wiki: Application, published: Published, body: str) -> None:
+def test_an_answer_without_a_key_set_is_refused(wiki: Application, published: Published, body: str) -> None:
     published.body = body
     rp = signing(wiki, jwks_uri=published.uri, allow_private=True)
 
     assert rp.introspected(rp.assertion()).status_code == 401
 
 
-# ---- what an administrator enters ----
+# ---- values in the admin ----
 
 
 @pytest.mark.parametrize(
@@ -280,6 +280,8 @@ def test_what_is_no_key_set_admits_nobody(wiki: Application, published: Publishe
         ({"jwks_uri": "javascript:alert(1)"}, "must begin with https://"),
     ],
 )
-def test_what_cannot_be_entered(wiki: Application, fields: dict[str, Any], message: str) -> None:
+def test_an_administrator_cannot_enter_wrong_keys(
+    wiki: Application, fields: dict[str, Any], message: str
+) -> None:
     with pytest.raises(ValidationError, match=message):
         register(wiki, **fields)

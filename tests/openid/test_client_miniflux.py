@@ -10,7 +10,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from tests.feed.cluster import Cluster
 from tests.openid.go import PROGRAMS, built
-from tests.openid.installation import Provider, new_person, register_client, sign_in
+from tests.openid.installation import Provider, new_user, register_client, sign_in
 from tests.proxies.processes import Server, free_port
 from tests.proxies.proxy import DEPLOY
 from tests.proxies.substitution import substituted
@@ -27,7 +27,7 @@ def feeds(
     django_db_blocker: DjangoDbBlocker,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[str]:
-    """Return where Miniflux answers."""
+    """Return the address of Miniflux."""
     program = built("miniflux.app")
     host, port = "127.0.0.10", free_port()
     url = f"http://{host}:{port}"
@@ -51,8 +51,8 @@ def feeds(
     server.stop()
 
 
-def test_a_person_signs_in_and_has_an_account(provider: Provider, feeds: str, page: Page) -> None:
-    person = new_person("staff")
+def test_a_user_signs_in_and_has_an_account(provider: Provider, feeds: str, page: Page) -> None:
+    person = new_user("staff")
     page.goto(feeds)
     page.get_by_role("link", name="Sign in with Portal").click()
     sign_in(page, person)
@@ -61,10 +61,10 @@ def test_a_person_signs_in_and_has_an_account(provider: Provider, feeds: str, pa
     expect(page.get_by_title(f"Logged in as {person.username}")).to_have_count(1)
 
 
-def test_a_person_whom_no_rule_admits_has_none(provider: Provider, feeds: str, page: Page) -> None:
+def test_a_user_without_access_has_no_account(provider: Provider, feeds: str, page: Page) -> None:
     page.goto(feeds)
     page.get_by_role("link", name="Sign in with Portal").click()
-    sign_in(page, new_person("guests"))
+    sign_in(page, new_user("guests"))
 
     expect(page.locator("h1")).to_contain_text("Miniflux")
     page.goto(f"{feeds}/unread")

@@ -18,7 +18,7 @@ from tests.openid.installation import (
     Provider,
     ask_at_once,
     have_raced,
-    new_person,
+    new_user,
     register_client,
     sign_in,
     sign_out_at,
@@ -62,23 +62,23 @@ def site(
 
 
 def is_signed_in(page: Page, site: Site) -> bool:
-    """Ask as a script of the application does: it is let in, or redirected to the portal."""
+    """Send a request as a script of the application. Return whether it is let in rather than redirected."""
     return page.request.get(f"{site.url}/data", max_redirects=0).status == 200
 
 
 def enter(page: Page, site: Site) -> User:
-    """Sign a new person in at the application."""
-    person = new_person("staff")
+    """Sign a new user in at the application."""
+    person = new_user("staff")
     page.goto(site.url)
     sign_in(page, person)
     expect(page).to_have_url(f"{site.url}/")
     return person
 
 
-def test_a_person_signs_in_and_the_application_receives_the_claims(
+def test_a_user_signs_in_and_the_application_receives_the_claims(
     provider: Provider, site: Site, page: Page
 ) -> None:
-    person = new_person("staff")
+    person = new_user("staff")
 
     page.set_extra_http_headers({"OIDC_CLAIM_groups": "admins", "OIDC-CLAIM-email": "root@example.com"})
     page.goto(f"{site.url}/page?x=1")
@@ -92,9 +92,11 @@ def test_a_person_signs_in_and_the_application_receives_the_claims(
     assert received.all("OIDC-CLAIM-email") == received.all("OIDC_access_token") == []
 
 
-def test_a_person_whom_no_rule_admits_never_reaches_it(provider: Provider, site: Site, page: Page) -> None:
+def test_a_user_without_access_never_reaches_the_application(
+    provider: Provider, site: Site, page: Page
+) -> None:
     page.goto(site.url)
-    sign_in(page, new_person("guests"))
+    sign_in(page, new_user("guests"))
 
     expect(page.locator("h1")).to_contain_text("Apache")
     assert page.url.startswith(provider.url)
@@ -114,7 +116,7 @@ def test_signing_out_at_the_portal_ends_the_session_at_apache(
     assert eventually(lambda: not is_signed_in(page, site))
 
 
-def test_the_end_of_one_browsers_sign_in_leaves_the_others(
+def test_signing_out_in_one_browser_keeps_the_others_signed_in(
     provider: Provider, site: Site, page: Page, chromium: Browser
 ) -> None:
     person = enter(page, site)
@@ -129,7 +131,7 @@ def test_the_end_of_one_browsers_sign_in_leaves_the_others(
     assert is_signed_in(page, site)
 
 
-def test_a_disabled_person_is_out(provider: Provider, site: Site, page: Page) -> None:
+def test_a_disabled_user_is_signed_out(provider: Provider, site: Site, page: Page) -> None:
     person = enter(page, site)
 
     User.objects.filter(pk=person.pk).update(is_active=False)
@@ -150,8 +152,8 @@ def test_signing_out_at_the_application_signs_out_at_the_portal(
     expect(page).to_have_url(re.compile("/accounts/login/"))
 
 
-def test_requests_that_refresh_at_once_keep_the_session(provider: Provider, site: Site, page: Page) -> None:
-    """Apache refreshes a minute before the end of an access token, in each request that comes then."""
+def test_simultaneous_refreshes_keep_the_session(provider: Provider, site: Site, page: Page) -> None:
+    """Apache refreshes a minute before an access token ends, in each request that arrives then."""
     Client.objects.filter(pk=site.client).update(access_lifetime=60)
     person, statuses = enter(page, site), []
 

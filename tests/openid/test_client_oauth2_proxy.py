@@ -16,7 +16,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from accounts.models import User
 from tests.front.serving import eventually
 from tests.openid.go import PROGRAMS, built
-from tests.openid.installation import Provider, ask_at_once, have_raced, new_person, register_client, sign_in
+from tests.openid.installation import Provider, ask_at_once, have_raced, new_user, register_client, sign_in
 from tests.openid.relying_party import RelyingParty
 from tests.proxies.backend import Backend
 from tests.proxies.processes import Server, free_port
@@ -38,7 +38,7 @@ class Site:
 def configuration(
     folder: Path, address: str, provider: Provider, client: RelyingParty, backend: Backend
 ) -> Path:
-    """Write the shipped file, for plain http and with a refresh each second."""
+    """Write the shipped file for plain http, with a refresh each second."""
     (folder / "client-secret").write_text(client.secret)
     (folder / "cookie-secret").write_bytes(base64.urlsafe_b64encode(os.urandom(32)))
     text = substituted(
@@ -87,15 +87,15 @@ def is_signed_in(page: Page, site: Site) -> bool:
 
 
 def enter(page: Page, site: Site) -> User:
-    """Sign a new person in at the application."""
-    person = new_person("staff")
+    """Sign a new user in at the application."""
+    person = new_user("staff")
     page.goto(f"{site.url}/page?x=1")
     sign_in(page, person)
     expect(page).to_have_url(f"{site.url}/page?x=1")
     return person
 
 
-def test_a_person_signs_in_and_the_application_receives_the_claims(
+def test_a_user_signs_in_and_the_application_receives_the_claims(
     provider: Provider, site: Site, page: Page
 ) -> None:
     page.set_extra_http_headers({"X-Forwarded-Groups": "admins", "X_Forwarded_Email": "root@example.com"})
@@ -110,19 +110,19 @@ def test_a_person_signs_in_and_the_application_receives_the_claims(
     assert received.all("X_Forwarded_Email") == []
 
 
-def test_a_person_whom_no_rule_admits_never_reaches_it(provider: Provider, site: Site, page: Page) -> None:
+def test_a_user_without_access_never_reaches_the_application(
+    provider: Provider, site: Site, page: Page
+) -> None:
     site.backend.take()
     page.goto(site.url)
-    sign_in(page, new_person("guests"))
+    sign_in(page, new_user("guests"))
 
     expect(page.locator("h1")).to_contain_text("Proxied")
     assert site.backend.take() == []
     assert not is_signed_in(page, site)
 
 
-def test_it_refreshes_and_its_racing_requests_keep_the_session(
-    provider: Provider, site: Site, page: Page
-) -> None:
+def test_simultaneous_refreshes_keep_the_session(provider: Provider, site: Site, page: Page) -> None:
     person, statuses = enter(page, site), []
 
     def race() -> bool:
@@ -134,7 +134,7 @@ def test_it_refreshes_and_its_racing_requests_keep_the_session(
     assert is_signed_in(page, site)
 
 
-def test_a_person_who_leaves_the_group_is_out_at_the_next_refresh(
+def test_a_user_who_leaves_the_group_is_signed_out_at_the_next_refresh(
     provider: Provider, site: Site, page: Page
 ) -> None:
     person = enter(page, site)
@@ -148,7 +148,7 @@ def test_a_person_who_leaves_the_group_is_out_at_the_next_refresh(
     expect(page.locator("h1")).to_contain_text("Proxied")
 
 
-def test_signing_out_leads_by_the_portal_which_asks(provider: Provider, site: Site, page: Page) -> None:
+def test_signing_out_leads_to_the_portal_which_asks(provider: Provider, site: Site, page: Page) -> None:
     enter(page, site)
     logout = f"{provider.url}/openid/logout?client_id={site.client.client.client_id}"
 
@@ -159,10 +159,10 @@ def test_signing_out_leads_by_the_portal_which_asks(provider: Provider, site: Si
     assert not is_signed_in(page, site)
 
 
-def test_a_person_without_a_verified_address_is_refused_by_oauth2_proxy(
+def test_a_user_without_a_verified_address_is_refused_by_oauth2_proxy(
     provider: Provider, site: Site, page: Page
 ) -> None:
-    person = new_person("staff")
+    person = new_user("staff")
     EmailAddress.objects.filter(user=person).update(verified=False)
     page.goto(site.url)
     with page.expect_response(lambda answer: "/oauth2/callback" in answer.url) as answer:

@@ -15,7 +15,7 @@ from pytest_django.plugin import DjangoDbBlocker
 
 from accounts.models import User
 from openid.models import Client, Grant
-from tests.openid.installation import Provider, new_person, register_client, sign_in
+from tests.openid.installation import Provider, new_user, register_client, sign_in
 from tests.openid.relying_party import RelyingParty
 from tests.proxies.proxy import DEPLOY
 from tests.proxies.substitution import substituted
@@ -88,8 +88,8 @@ def site(running_provider: Provider, django_db_blocker: DjangoDbBlocker) -> Iter
 
 
 def enter(page: Page, site: Site) -> User:
-    """Sign a new person in at the page."""
-    person = new_person("staff")
+    """Sign a new user in on the page."""
+    person = new_user("staff")
     page.goto(site.url)
     expect(page.locator("output")).to_have_text("nobody")
     page.evaluate("() => void manager.signinRedirect()")
@@ -108,7 +108,7 @@ def test_a_page_signs_in_and_reads_userinfo(provider: Provider, site: Site, page
     assert page.url == f"{site.url}/"
 
 
-def test_it_refreshes_revokes_and_signs_out(provider: Provider, site: Site, page: Page) -> None:
+def test_a_page_refreshes_revokes_and_signs_out(provider: Provider, site: Site, page: Page) -> None:
     person = enter(page, site)
     before = page.evaluate("async () => (await manager.getUser()).access_token")
 

@@ -1,4 +1,4 @@
-"""Another portal as a client: its users sign in by this one, as its identity provider."""
+"""Another portal as a client: its users sign in with this one as their identity provider."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_django.plugin import DjangoDbBlocker
 from accounts.models import User
 from openid.models import Client, LogoutDelivery
 from tests.front.serving import eventually
-from tests.openid.installation import Provider, new_person, register_client, sign_in, sign_out_at
+from tests.openid.installation import Provider, new_user, register_client, sign_in, sign_out_at
 from tests.upstreams.real import add_upstream
 
 pytestmark = pytest.mark.browser
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.browser
 def other(
     running_provider: Provider, django_db_blocker: DjangoDbBlocker, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Provider]:
-    """The other portal, under a name of its own: cookies know no ports."""
+    """The other portal, on another host name: cookies are shared by all ports of a host."""
     folder = tmp_path_factory.mktemp("other")
     other = Provider.start(folder, host="127.0.0.1")
     pages = f"{other.url}/upstreams/campus"
@@ -45,8 +45,8 @@ def is_signed_in(page: Page, portal: Provider) -> bool:
 
 
 def enter(page: Page, other: Provider) -> User:
-    """Sign a new person in at the other portal."""
-    person = new_person("staff")
+    """Sign a new user in at the other portal."""
+    person = new_user("staff")
     page.goto(f"{other.url}/accounts/login/")
     page.get_by_role("link", name="Sign in with Campus").click()
     sign_in(page, person)
@@ -56,7 +56,7 @@ def enter(page: Page, other: Provider) -> User:
 
 
 def was_told(person: User) -> bool:
-    """Return whether the other portal took the word that a user's session ended."""
+    """Return whether the other portal accepted the message that a user's session ended."""
     return LogoutDelivery.objects.filter(subject=str(person.uuid), answer="taken").exists()
 
 
@@ -71,7 +71,7 @@ def test_signing_out_here_ends_the_session_there(provider: Provider, other: Prov
     assert not is_signed_in(page, other)
 
 
-def test_a_person_disabled_here_is_out_there_when_its_answer_is_in(
+def test_a_user_disabled_here_is_signed_out_there_after_the_recheck(
     provider: Provider, other: Provider, page: Page
 ) -> None:
     person = enter(page, other)
@@ -92,12 +92,10 @@ def test_signing_out_there_signs_out_here(provider: Provider, other: Provider, p
     expect(page).to_have_url(re.compile("/accounts/login/"))
 
 
-def test_a_person_whom_no_rule_admits_is_refused_here(
-    provider: Provider, other: Provider, page: Page
-) -> None:
+def test_a_user_without_access_is_refused_here(provider: Provider, other: Provider, page: Page) -> None:
     page.goto(f"{other.url}/accounts/login/")
     page.get_by_role("link", name="Sign in with Campus").click()
-    sign_in(page, new_person("guests"))
+    sign_in(page, new_user("guests"))
 
     expect(page.locator("h1")).to_contain_text("Other portal")
     assert (

@@ -1,4 +1,4 @@
-"""What calls of clients cost, and that memory believes whatever ends a token."""
+"""The queries that clients' calls make, and that memory knows each way in which a token ends."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ MORE_ENDS: dict[str, Callable[[User], object]] = {
 
 @pytest.fixture
 def feed(rp: RelyingParty) -> Iterator[TokenFeed]:
-    """A process that has read the feed, without the thread that reads on."""
+    """A process that has read the feed, without the reading thread."""
     keys.load_or_create()
     feed = token_feed.current = TokenFeed(TokenMemory())
     feed.ensure_memory()
@@ -42,7 +42,7 @@ def feed(rp: RelyingParty) -> Iterator[TokenFeed]:
 
 
 def pass_time(feed: TokenFeed) -> None:
-    """Let what memory has read be too old to count."""
+    """Make the last reading of the feed too old to count."""
     feed.fresh_until = 0.0
 
 
@@ -53,7 +53,7 @@ def asked(call: Callable[[], Any]) -> tuple[Any, int]:
     return answer, sum(not query["sql"].startswith("PRAGMA") for query in queries)
 
 
-def test_a_token_call_asks_the_database_at_most_four_times(
+def test_a_token_call_makes_at_most_four_queries(
     browser: PortalClient, rp: RelyingParty, feed: TokenFeed
 ) -> None:
     rp.tokens(browser)
@@ -67,7 +67,7 @@ def test_a_token_call_asks_the_database_at_most_four_times(
     assert max(of_exchange, of_refresh) <= 4
 
 
-def test_a_process_that_reads_the_feed_asks_three_times(
+def test_a_process_that_reads_the_feed_makes_three_queries(
     browser: PortalClient, rp: RelyingParty, feed: TokenFeed, django_assert_num_queries: Any
 ) -> None:
     tokens = rp.tokens(browser)
@@ -83,7 +83,7 @@ def test_a_process_that_reads_the_feed_asks_three_times(
         rp.introspect(tokens["access_token"])
 
 
-def test_without_memory_a_token_call_asks_a_few_times_more(
+def test_without_memory_a_token_call_makes_a_few_more_queries(
     browser: PortalClient, rp: RelyingParty, django_assert_max_num_queries: Any
 ) -> None:
     rp.tokens(browser)
@@ -96,7 +96,7 @@ def test_without_memory_a_token_call_asks_a_few_times_more(
         rp.userinfo(tokens["access_token"])
 
 
-def test_userinfo_asks_once_and_then_never(
+def test_userinfo_makes_one_query_and_then_none(
     browser: PortalClient, rp: RelyingParty, feed: TokenFeed, django_assert_num_queries: Any
 ) -> None:
     tokens = rp.tokens(browser)
@@ -114,7 +114,7 @@ def test_userinfo_asks_once_and_then_never(
 
 
 @pytest.mark.parametrize("end", [*ENDS.values(), *MORE_ENDS.values()], ids=[*ENDS, *MORE_ENDS])
-def test_memory_believes_whatever_ends_a_token(
+def test_memory_knows_each_way_in_which_a_token_ends(
     browser: PortalClient, rp: RelyingParty, feed: TokenFeed, alice: User, end: Callable[[User], object]
 ) -> None:
     token = rp.tokens(browser)["access_token"]
@@ -127,9 +127,7 @@ def test_memory_believes_whatever_ends_a_token(
     assert rp.userinfo(token).status_code == 401
 
 
-def test_memory_of_tokens_opens_no_gate_and_a_refresh_token_is_never_held(
-    browser: PortalClient, rp: RelyingParty, feed: TokenFeed
-) -> None:
+def test_memory_contains_no_refresh_token(browser: PortalClient, rp: RelyingParty, feed: TokenFeed) -> None:
     tokens = rp.tokens(browser)
     rp.userinfo(tokens["access_token"])
     rp.introspect(tokens["refresh_token"])
@@ -149,7 +147,7 @@ def test_memory_signs_with_the_keys_that_are_published(
     assert kid(rp.tokens(browser)["id_token"]) == new.kid
 
 
-def test_a_secret_that_was_replaced_counts_at_once(
+def test_a_deleted_secret_is_refused_at_once(
     browser: PortalClient, rp: RelyingParty, feed: TokenFeed
 ) -> None:
     tokens = rp.tokens(browser)

@@ -1,4 +1,4 @@
-"""Which pages in browsers may read what the provider answers."""
+"""Which web pages may read the provider's answers in a browser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PUBLIC = ("/.well-known/openid-configuration", "/openid/keys.json")
 
 @pytest.fixture
 def page(wiki: Application) -> RelyingParty:
-    """A page in the browser that signs users in by itself."""
+    """A page that signs users in as a public client."""
     uris = f"{PAGE}/callback\nhttp://127.0.0.1/callback\ncom.example.app:/callback"
     return register(wiki, kind=Client.Kind.PUBLIC, redirect_uris=uris)
 
@@ -106,7 +106,7 @@ def test_no_page_reads_anything_else(page: RelyingParty, path: str) -> None:
     assert not browser.get(path, HTTP_ORIGIN=PAGE).has_header(TOLD)  # type: ignore[arg-type]
 
 
-def test_a_request_without_an_origin_costs_no_query_more(
+def test_a_request_without_an_origin_makes_no_additional_query(
     page: RelyingParty, django_assert_num_queries: Any
 ) -> None:
     fields = {"grant_type": "refresh_token", "refresh_token": "x", "client_id": page.client.client_id}

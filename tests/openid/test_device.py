@@ -1,4 +1,4 @@
-"""The device authorization grant: cases 51 to 53, and what else RFC 8628 asks of a provider."""
+"""The device authorization grant: cases 51 to 53, and other requirements of RFC 8628."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PAGE, ANSWER = "/openid/device", "/openid/device/answer"
 
 @pytest.fixture
 def tv(wiki: Application) -> RelyingParty:
-    """The wiki's app for television sets: a public client without a redirect URI."""
+    """The wiki's app for televisions, a public client without a redirect URI."""
     return register(wiki, kind=Client.Kind.PUBLIC, redirect_uris="", allows_devices=True)
 
 
@@ -73,7 +73,7 @@ def test_a_device_signs_in(browser: PortalClient, tv: RelyingParty, alice: User)
 def test_case_51_fast_polling_is_slowed_down(browser: PortalClient, tv: RelyingParty) -> None:
     begun = begin(tv).json()
     errors = [error_of(poll(tv, begun)) for _ in range(3)]
-    with time_machine.travel(time.time() + 10):  # two polls were early: fifteen seconds are asked for now
+    with time_machine.travel(time.time() + 10):  # two early polls: it must wait fifteen seconds now
         errors.append(error_of(poll(tv, begun)))
     with time_machine.travel(time.time() + 40):
         errors.append(error_of(poll(tv, begun)))
@@ -93,7 +93,7 @@ def test_case_52_guesses_at_user_codes_are_limited(browser: PortalClient, tv: Re
     assert typed(browser, begun).status_code == 429
 
 
-def test_case_53_a_link_does_nothing_and_the_page_warns_names_and_asks(
+def test_case_53_a_link_changes_nothing_and_its_page_warns_and_asks(
     browser: PortalClient, tv: RelyingParty
 ) -> None:
     begun = begin(tv).json()
@@ -115,7 +115,7 @@ def test_the_codes_are_kept_as_hashes(tv: RelyingParty) -> None:
     assert len(kept.user_code) == 64
 
 
-def test_a_user_who_refuses(browser: PortalClient, tv: RelyingParty) -> None:
+def test_a_user_who_refuses_ends_the_request(browser: PortalClient, tv: RelyingParty) -> None:
     begun = begin(tv).json()
     question = typed(browser, begun)
     answered(browser, question, "refuse")
@@ -126,7 +126,7 @@ def test_a_user_who_refuses(browser: PortalClient, tv: RelyingParty) -> None:
     assert AuditEvent.objects.filter(kind="openid_device_refused", subject="alice").count() == 1
 
 
-def test_an_expired_code(browser: PortalClient, tv: RelyingParty) -> None:
+def test_an_expired_code_is_refused(browser: PortalClient, tv: RelyingParty) -> None:
     begun = begin(tv).json()
     question = typed(browser, begun)
 
@@ -136,7 +136,7 @@ def test_an_expired_code(browser: PortalClient, tv: RelyingParty) -> None:
         assert answered(browser, question).status_code == 400
 
 
-def test_a_device_code_twice_ends_its_tokens(browser: PortalClient, tv: RelyingParty) -> None:
+def test_using_a_device_code_twice_ends_its_tokens(browser: PortalClient, tv: RelyingParty) -> None:
     begun = allow(browser, tv)
     tokens = poll(tv, begun).json()
 
@@ -155,7 +155,7 @@ def test_a_user_code_is_answered_once(browser: PortalClient, tv: RelyingParty) -
     assert Grant.objects.count() == 1
 
 
-def test_of_many_polls_that_race_one_wins(browser: PortalClient, tv: RelyingParty) -> None:
+def test_one_of_many_simultaneous_polls_gets_the_tokens(browser: PortalClient, tv: RelyingParty) -> None:
     begun = allow(browser, tv)
 
     def race(_: int) -> int:
@@ -170,7 +170,9 @@ def test_of_many_polls_that_race_one_wins(browser: PortalClient, tv: RelyingPart
     assert statuses == [200, *[400] * 9]
 
 
-def test_the_code_of_another_client(browser: PortalClient, tv: RelyingParty, wiki: Application) -> None:
+def test_the_code_of_another_client_is_refused(
+    browser: PortalClient, tv: RelyingParty, wiki: Application
+) -> None:
     begun = allow(browser, tv)
     other = register(wiki, kind=Client.Kind.PUBLIC, redirect_uris="", allows_devices=True)
 
@@ -178,7 +180,7 @@ def test_the_code_of_another_client(browser: PortalClient, tv: RelyingParty, wik
     assert poll(tv, begun).status_code == 200
 
 
-def test_a_client_that_may_not_and_one_without_its_secret(
+def test_a_client_without_permission_or_without_its_secret_is_refused(
     browser: PortalClient, rp: RelyingParty, tv: RelyingParty
 ) -> None:
     assert error_of(begin(rp)) == "unauthorized_client"
@@ -187,7 +189,7 @@ def test_a_client_that_may_not_and_one_without_its_secret(
     assert error_of(begin(tv, scope="profile")) == "invalid_scope"
 
 
-def test_devices_of_one_network_are_bounded(tv: RelyingParty) -> None:
+def test_each_network_has_a_limited_number_of_waiting_devices(tv: RelyingParty) -> None:
     begin(tv)
     waiting = DeviceCode.objects.get()
     for number in range(MAX_WAITING_PER_NETWORK - 1):
@@ -205,7 +207,7 @@ def test_a_stranger_is_sent_to_sign_in(other_browser: PortalClient, tv: RelyingP
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_what_ends_a_sign_in_ends_a_device_that_was_allowed(
+def test_an_ended_sign_in_ends_its_devices(
     browser: PortalClient, tv: RelyingParty, alice: User, end: Any
 ) -> None:
     begun = allow(browser, tv)
@@ -215,7 +217,7 @@ def test_what_ends_a_sign_in_ends_a_device_that_was_allowed(
     assert error_of(poll(tv, begun)) in ("invalid_grant", "invalid_client")
 
 
-def test_the_rules_decide_when_the_code_is_typed_and_when_it_is_answered(
+def test_the_rules_are_evaluated_at_the_code_and_at_the_answer(
     browser: PortalClient, tv: RelyingParty, alice: User, wiki: Application
 ) -> None:
     first, second = begin(tv).json(), begin(tv).json()
@@ -229,7 +231,7 @@ def test_the_rules_decide_when_the_code_is_typed_and_when_it_is_answered(
     assert Grant.objects.count() == 0
 
 
-def test_another_sign_in_does_not_answer(
+def test_another_sign_in_cannot_answer(
     browser: PortalClient, other_browser: PortalClient, tv: RelyingParty
 ) -> None:
     from tests.accounts.signing_in import begin_session
@@ -240,7 +242,7 @@ def test_another_sign_in_does_not_answer(
     assert answered(other_browser, question).status_code == 400
 
 
-def test_consent_is_remembered_where_the_client_wants_it(browser: PortalClient, tv: RelyingParty) -> None:
+def test_consent_is_remembered_if_the_client_asks_for_it(browser: PortalClient, tv: RelyingParty) -> None:
     Client.objects.update(asks_consent=True)
     allow(browser, tv)
 
@@ -257,7 +259,7 @@ def test_typed_codes_are_normalised(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "BCDF-GHJ", "BCDF-GHJKL", "BCDF-GHJA", "BCDF-GHJ0", "x" * 10_000])
-def test_other_texts_are_no_code(text: str) -> None:
+def test_other_texts_are_not_a_code(text: str) -> None:
     assert normalised(text) == ""
 
 

@@ -1,4 +1,4 @@
-"""A portal that nobody uses hardly wakes or asks the database, and yet notices what it has to send."""
+"""An unused portal rarely wakes or queries the database, and still notices sign-outs to send."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def connect(*arguments, connect=sqlite3.connect, **options):
 
 sqlite3.connect = sqlite3.dbapi2.connect = connect
 """
-"""Python runs this when it starts: SQLite has no log of its own. What sets a connection up asks no table."""
+"""Python runs this at its start, because SQLite has no log. Statements of new connections do not count."""
 
 OF_POSTGRESQL = re.compile(rb"LOG:  (statement|execute [^:]*): ")
 
@@ -39,18 +39,20 @@ WAITS = re.compile(r"^voluntary_ctxt_switches:\s+(\d+)$", re.MULTILINE)
 
 SECONDS = 30.0
 MOST = 40
-"""Statements in that time: readings of the feed in each process for checks, and a round of access reviews.
-A thread that looks twice a second makes 60."""
+"""The most statements in that time. A thread that polls twice a second makes 60.
+
+The portal reads the feed in each process for checks, and does a round of access reviews.
+"""
 
 WAKES_A_SECOND = 35
-"""Times that the four processes go on after a pause: 22 were measured. Ten ticks a second make 58."""
+"""The most wake-ups of the four processes. 22 were measured; ten ticks a second make 58."""
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def counted(
     request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[tuple[Database, Callable[[], int]]]:
-    """A database of this test's own, and how many statements servers have sent it so far."""
+    """Return a database for this test alone, and a function that counts the servers' statements so far."""
     with django_db_blocker.unblock():
         if request.param == "sqlite":
             log = tmp_path / "statements"
@@ -87,7 +89,7 @@ def receiver() -> Iterator[Receiver]:
 
 
 def tell(receiver: Receiver, sid: str) -> None:
-    """Write by raw SQL what a client is to be told."""
+    """Write a sign-out to be delivered to a client, with raw SQL."""
     with connection.cursor() as cursor:
         cursor.execute(
             "INSERT INTO openid_logoutdelivery "
@@ -97,7 +99,7 @@ def tell(receiver: Receiver, sid: str) -> None:
         )
 
 
-def test_nobody_asks_the_database_while_nobody_asks_the_portal(
+def test_without_requests_the_portal_makes_almost_no_queries(
     portal: Portal, counted: tuple[Database, Callable[[], int]], people: Cast, receiver: Receiver
 ) -> None:
     assert portal.ask(people.alice_cookie).status == 200
@@ -117,14 +119,14 @@ def test_nobody_asks_the_database_while_nobody_asks_the_portal(
 
 
 def wakes(portal: Portal) -> int:
-    """Return how many times the threads of a portal's processes have waited for something."""
+    """Return how often the threads of a portal's processes have waited for something."""
     processes = [*portal.workers(), *portal.page_workers()]
     told = [file.read_text() for pid in processes for file in Path(f"/proc/{pid}/task").glob("*/status")]
     return sum(int(number) for text in told for number in WAITS.findall(text))
 
 
 def is_quiet(count: Callable[[], int]) -> bool:
-    """Return whether hardly anything is asked for three seconds: what a start or a write brings is over."""
+    """Return whether three seconds pass with few queries: work after a start or a write is done."""
     before = count()
     time.sleep(3)
     return count() - before <= 3

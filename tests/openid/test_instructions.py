@@ -1,4 +1,4 @@
-"""What to enter in applications: the admin's page, the docs made of the same data, and which were tried."""
+"""The instructions for applications: the admin's page, the docs from the same data, and which are tested."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ TRIED = {
     "mod-auth-openidc": ("mod_auth_openidc.conf", "test_client_mod_auth_openidc.py"),
     "miniflux": ("miniflux.conf", "test_client_miniflux.py"),
 }
-"""The file that a test runs, and the test."""
+"""The shipped file that a test runs, and the test."""
 
 each_application = pytest.mark.parametrize("of", APPLICATIONS, ids=lambda of: of.slug)
 
@@ -35,7 +35,7 @@ def setup(rp: RelyingParty, slug: str = "") -> str:
     return f"/admin/openid/client/{rp.client.pk}/setup/" + (f"?for={slug}" if slug else "")
 
 
-def test_the_docs_are_made_of_the_same_data() -> None:
+def test_the_docs_have_the_same_data() -> None:
     assert PAGE.read_text() == page()
 
 
@@ -43,12 +43,12 @@ def test_at_least_ten_applications_are_described_each_once() -> None:
     assert len({each.slug for each in APPLICATIONS}) == len(APPLICATIONS) >= 10
 
 
-def test_only_what_a_test_runs_is_called_tried() -> None:
+def test_only_tested_applications_are_called_tried() -> None:
     assert {each.slug for each in APPLICATIONS if each.tried} == set(TRIED)
 
 
 @pytest.mark.parametrize("slug", TRIED)
-def test_a_tried_one_has_the_version_and_settings_of_the_file_that_is_run(slug: str) -> None:
+def test_a_tried_application_has_the_version_and_settings_of_the_tested_file(slug: str) -> None:
     file, test = TRIED[slug]
     text, of = (DEPLOY / "openid-clients" / file).read_text(), named(slug)
     assert of is not None
@@ -88,7 +88,7 @@ def test_a_page_fills_in_the_clients_values_and_no_secret(
     assert ("Not tested." in body) is not bool(of.tried)
 
 
-def test_it_says_what_the_client_lacks(rp: RelyingParty, carols: Browser) -> None:  # noqa: F811
+def test_the_page_names_what_the_client_lacks(rp: RelyingParty, carols: Browser) -> None:  # noqa: F811
     Client.objects.update(redirect_uris="https://wiki.example.com/oidc/callback", scopes="openid")
 
     fields = carols.get(setup(rp, "bookstack")).context["fields"]
@@ -99,7 +99,7 @@ def test_it_says_what_the_client_lacks(rp: RelyingParty, carols: Browser) -> Non
     assert fields["redirect_uris"] == [("https://wiki.example.com/login/generic_oauth", False)]
 
 
-def test_a_public_client_is_told_that_it_does_not_fit(rp: RelyingParty, carols: Browser) -> None:  # noqa: F811
+def test_the_page_says_that_a_public_client_does_not_fit(rp: RelyingParty, carols: Browser) -> None:  # noqa: F811
     Client.objects.update(kind="public", redirect_uris="com.example.app:/callback")
 
     answer = carols.get(setup(rp, "grafana"))
@@ -109,7 +109,7 @@ def test_a_public_client_is_told_that_it_does_not_fit(rp: RelyingParty, carols: 
 
 
 @pytest.mark.parametrize("slug", ["", "nothing", "%00", "../admin", "x" * 5000])
-def test_what_is_not_described_shows_the_choice_alone(
+def test_an_unknown_application_shows_only_the_choice(
     rp: RelyingParty,
     carols: Browser,  # noqa: F811
     slug: str,
@@ -119,7 +119,7 @@ def test_what_is_not_described_shows_the_choice_alone(
     assert (answer.status_code, answer.context["chosen"]) == (200, None)
 
 
-def test_who_may_not_see_clients_sees_nothing(
+def test_users_who_may_not_view_clients_see_nothing(
     rp: RelyingParty,
     sam: User,  # noqa: F811
     browser_of: Any,  # noqa: F811

@@ -1,4 +1,4 @@
-"""What the OpenID provider imports: its protocol is pure, and no lower app knows of it."""
+"""The imports of the OpenID provider: its protocol is pure, and no lower app imports it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ ALLOWED = sys.stdlib_module_names | {"jwt"}
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "openid/protocol").glob("*.py")), ids=lambda path: path.stem)
-def test_the_protocol_imports_the_standard_library_and_pyjwt_alone(path: Path) -> None:
+def test_the_protocol_imports_only_the_standard_library_and_pyjwt(path: Path) -> None:
     foreign = {name for name in imports(path) if name.partition(".")[0] not in ALLOWED}
 
     assert {name for name in foreign if not name.startswith("openid.protocol")} == set()

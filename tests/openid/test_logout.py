@@ -1,4 +1,4 @@
-"""Signing out: a client sends the browser to the portal, and the portal tells clients that sessions ended."""
+"""Signing out: a client sends the browser to the portal, and the portal notifies clients."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def logout(browser: PortalClient, method: str = "GET", **fields: str) -> Any:
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_the_hint_of_this_very_session_signs_out_at_once(
+def test_a_hint_of_the_current_session_signs_out_at_once(
     browser: PortalClient, ending: RelyingParty, method: str
 ) -> None:
     hint = ending.tokens(browser)["id_token"]
@@ -74,7 +74,7 @@ def test_case_54_without_a_hint_the_user_is_asked(browser: PortalClient, ending:
     assert not is_signed_in(browser)
 
 
-def test_case_54_a_hint_of_another_session_only_asks(
+def test_case_54_with_a_hint_of_another_session_the_user_is_asked(
     browser: PortalClient, other_browser: PortalClient, ending: RelyingParty
 ) -> None:
     hint = ending.tokens(browser)["id_token"]
@@ -98,7 +98,7 @@ def test_case_55_a_uri_that_is_not_registered_is_not_followed(
     assert not is_signed_in(browser)
 
 
-def test_case_55_nor_one_of_another_client(
+def test_case_55_a_uri_of_another_client_is_not_followed(
     browser: PortalClient, ending: RelyingParty, wiki: Application
 ) -> None:
     other = register(wiki)
@@ -125,9 +125,7 @@ def test_case_56_an_expired_hint_is_accepted(browser: PortalClient, ending: Rely
     assert answer["Location"] == AFTER
 
 
-def test_case_46_a_hint_that_is_no_id_token_of_ours_only_asks(
-    browser: PortalClient, ending: RelyingParty
-) -> None:
+def test_case_46_with_a_forged_hint_the_user_is_asked(browser: PortalClient, ending: RelyingParty) -> None:
     claims = jwt.decode(ending.tokens(browser)["id_token"], options={"verify_signature": False})
 
     for hint in (jwt.encode(claims, "", "none"), jwt.encode(claims, "x" * 32, "HS256"), "x"):
@@ -135,7 +133,7 @@ def test_case_46_a_hint_that_is_no_id_token_of_ours_only_asks(
     assert is_signed_in(browser)
 
 
-def test_an_answer_to_a_question_of_another_sign_in_ends_nothing(
+def test_answering_the_question_of_another_sign_in_ends_nothing(
     browser: PortalClient, other_browser: PortalClient, ending: RelyingParty
 ) -> None:
     sealed = logout(browser).context["sealed"]
@@ -157,12 +155,12 @@ def test_a_forged_answer_ends_nothing(browser: PortalClient, ending: RelyingPart
     assert is_signed_in(browser)
 
 
-def test_what_cannot_be_read_is_an_error(client: PortalClient, rp: RelyingParty) -> None:
+def test_an_unreadable_request_is_an_error(client: PortalClient, rp: RelyingParty) -> None:
     assert client.get("/openid/logout?state=a&state=b").status_code == 400
     assert client.generic("POST", "/openid/logout", b"\xff=%00", FORM).status_code == 400
 
 
-# ---- clients are told: case 57 ----
+# ---- clients are notified: case 57 ----
 
 
 @pytest.fixture
@@ -172,8 +170,8 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def told(rp: RelyingParty, receiver: Receiver) -> RelyingParty:
-    """A client that wants to be told, on the same machine."""
+def notified(rp: RelyingParty, receiver: Receiver) -> RelyingParty:
+    """A client that receives sign-outs, on the same machine."""
     Client.objects.filter(pk=rp.client.pk).update(backchannel_logout_uri=receiver.uri, allow_private=True)
     return rp
 
@@ -223,17 +221,21 @@ ENDS: dict[str, Callable[[User], object]] = {
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_case_57_whatever_ends_a_session_tells_its_client(
-    browser: PortalClient, told: RelyingParty, receiver: Receiver, alice: User, end: Callable[[User], object]
+def test_case_57_each_end_of_a_session_notifies_its_client(
+    browser: PortalClient,
+    notified: RelyingParty,
+    receiver: Receiver,
+    alice: User,
+    end: Callable[[User], object],
 ) -> None:
-    id_token = told.verified(told.tokens(browser)["id_token"])
-    told.tokens(browser)
+    id_token = notified.verified(notified.tokens(browser)["id_token"])
+    notified.tokens(browser)
 
     end(alice)
     deliver_due()
 
     assert len(receiver.tokens) == 1
-    claims = told.verified(receiver.tokens[0], typ="logout+jwt")
+    claims = notified.verified(receiver.tokens[0], typ="logout+jwt")
     assert set(claims) == {"iss", "aud", "sub", "iat", "exp", "jti", "sid", "events"}
     assert (claims["sid"], claims["sub"]) == (id_token["sid"], id_token["sub"])
     assert claims["events"] == {"http://schemas.openid.net/event/backchannel-logout": {}}
@@ -253,18 +255,20 @@ SPARED: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("change", SPARED.values(), ids=SPARED)
-def test_what_ends_no_session_tells_nobody(
-    browser: PortalClient, told: RelyingParty, receiver: Receiver, change: Callable[[], object]
+def test_other_changes_notify_no_client(
+    browser: PortalClient, notified: RelyingParty, receiver: Receiver, change: Callable[[], object]
 ) -> None:
-    told.tokens(browser)
+    notified.tokens(browser)
 
     swept(change)(User())
 
     assert not LogoutDelivery.objects.exists()
 
 
-def test_an_offline_grant_outlives_expiry(browser: PortalClient, told: RelyingParty) -> None:
-    told.tokens(browser, scope="openid offline_access")
+def test_an_offline_grant_survives_the_expiry_of_its_sign_in(
+    browser: PortalClient, notified: RelyingParty
+) -> None:
+    notified.tokens(browser, scope="openid offline_access")
 
     swept(lambda: SignIn.objects.update(expires_at=timezone.now()))(User())
     assert not LogoutDelivery.objects.exists()
@@ -272,44 +276,44 @@ def test_an_offline_grant_outlives_expiry(browser: PortalClient, told: RelyingPa
     assert LogoutDelivery.objects.count() == 1
 
 
-def test_only_the_sign_in_that_ended_is_told_of(
-    browser: PortalClient, other_browser: PortalClient, told: RelyingParty
+def test_the_client_is_notified_only_of_the_ended_sign_in(
+    browser: PortalClient, other_browser: PortalClient, notified: RelyingParty
 ) -> None:
     begin_session(other_browser, "alice")
-    first = told.verified(told.tokens(browser)["id_token"])["sid"]
-    second = told.verified(told.tokens(other_browser)["id_token"])["sid"]
+    first = notified.verified(notified.tokens(browser)["id_token"])["sid"]
+    second = notified.verified(notified.tokens(other_browser)["id_token"])["sid"]
     browser.post("/accounts/logout/")
 
     assert [each.sid for each in LogoutDelivery.objects.all()] == [first]
     assert first != second
 
 
-def test_a_client_that_was_told_gets_a_new_session_from_the_same_sign_in(
-    browser: PortalClient, told: RelyingParty, alice: User
+def test_after_a_notification_the_same_sign_in_gets_a_new_session(
+    browser: PortalClient, notified: RelyingParty, alice: User
 ) -> None:
-    group, first = alice.groups.get(), told.verified(told.tokens(browser)["id_token"])["sid"]
+    group, first = alice.groups.get(), notified.verified(notified.tokens(browser)["id_token"])["sid"]
     swept(alice.groups.clear)(alice)
     alice.groups.add(group)
-    second = told.verified(told.tokens(browser)["id_token"])["sid"]
+    second = notified.verified(notified.tokens(browser)["id_token"])["sid"]
     browser.post("/accounts/logout/")
 
     assert first != second
     assert {each.sid for each in LogoutDelivery.objects.all()} == {first, second}
 
 
-def test_a_client_without_an_address_is_not_told(browser: PortalClient, rp: RelyingParty) -> None:
+def test_a_client_without_an_address_is_not_notified(browser: PortalClient, rp: RelyingParty) -> None:
     rp.tokens(browser)
     browser.post("/accounts/logout/")
 
     assert not LogoutDelivery.objects.exists()
 
 
-def test_enabling_a_disabled_user_brings_no_sign_in_back(browser: PortalClient, told: RelyingParty) -> None:
-    token = told.tokens(browser)["access_token"]
+def test_enabling_a_disabled_user_restores_no_sign_in(browser: PortalClient, notified: RelyingParty) -> None:
+    token = notified.tokens(browser)["access_token"]
     raw("UPDATE accounts_user SET is_active = false")
     raw("UPDATE accounts_user SET is_active = true")
 
-    assert told.userinfo(token).status_code == 401
+    assert notified.userinfo(token).status_code == 401
     assert not is_signed_in(browser)
 
 
@@ -317,7 +321,7 @@ def test_enabling_a_disabled_user_brings_no_sign_in_back(browser: PortalClient, 
 
 
 def fail_all(delivery: LogoutDelivery) -> list[float]:
-    """Try until it is over; return how long each wait was."""
+    """Try to deliver until the portal gives up. Return the length of each wait."""
     waits = []
     while deliver_due():
         delivery.refresh_from_db()
@@ -329,10 +333,10 @@ def fail_all(delivery: LogoutDelivery) -> list[float]:
 
 
 def test_case_58_a_client_that_is_down_is_tried_again(
-    browser: PortalClient, told: RelyingParty, receiver: Receiver
+    browser: PortalClient, notified: RelyingParty, receiver: Receiver
 ) -> None:
     receiver.statuses = [503, 500]
-    told.tokens(browser)
+    notified.tokens(browser)
     browser.post("/accounts/logout/")
     delivery = LogoutDelivery.objects.get()
 
@@ -345,9 +349,9 @@ def test_case_58_a_client_that_is_down_is_tried_again(
     )
 
 
-def test_case_58_after_five_tries_an_event_says_so(browser: PortalClient, told: RelyingParty) -> None:
+def test_case_58_after_five_tries_an_event_says_so(browser: PortalClient, notified: RelyingParty) -> None:
     Client.objects.update(backchannel_logout_uri="http://127.0.0.1:1/logout")
-    told.tokens(browser)
+    notified.tokens(browser)
     browser.post("/accounts/logout/")
 
     waits = fail_all(LogoutDelivery.objects.get())
@@ -359,10 +363,10 @@ def test_case_58_after_five_tries_an_event_says_so(browser: PortalClient, told: 
 
 
 def test_case_58_a_redirect_is_not_followed(
-    browser: PortalClient, told: RelyingParty, receiver: Receiver
+    browser: PortalClient, notified: RelyingParty, receiver: Receiver
 ) -> None:
     receiver.statuses = [302]
-    told.tokens(browser)
+    notified.tokens(browser)
     browser.post("/accounts/logout/")
     deliver_due()
 
@@ -371,10 +375,10 @@ def test_case_58_a_redirect_is_not_followed(
 
 
 def test_case_58_a_private_address_is_refused_unless_allowed(
-    browser: PortalClient, told: RelyingParty, receiver: Receiver
+    browser: PortalClient, notified: RelyingParty, receiver: Receiver
 ) -> None:
     Client.objects.update(allow_private=False)
-    told.tokens(browser)
+    notified.tokens(browser)
     browser.post("/accounts/logout/")
     deliver_due()
 
@@ -382,10 +386,8 @@ def test_case_58_a_private_address_is_refused_unless_allowed(
     assert "inside the network" in LogoutDelivery.objects.get().answer
 
 
-def test_a_delivery_that_another_process_sends_is_left_to_it(
-    browser: PortalClient, told: RelyingParty
-) -> None:
-    told.tokens(browser)
+def test_a_delivery_is_sent_by_one_process(browser: PortalClient, notified: RelyingParty) -> None:
+    notified.tokens(browser)
     browser.post("/accounts/logout/")
     LogoutDelivery.objects.update(leased_until=timezone.now() + timedelta(seconds=30))
 
@@ -394,9 +396,9 @@ def test_a_delivery_that_another_process_sends_is_left_to_it(
         assert deliver_due() == 1
 
 
-def test_a_round_sweeps_and_sends(browser: PortalClient, told: RelyingParty, receiver: Receiver) -> None:
+def test_a_round_sweeps_and_sends(browser: PortalClient, notified: RelyingParty, receiver: Receiver) -> None:
     cache.clear()
-    told.tokens(browser)
+    notified.tokens(browser)
     Rule.objects.all().delete()
 
     rounds = Rounds()
@@ -413,11 +415,11 @@ def test_a_round_sweeps_and_sends(browser: PortalClient, told: RelyingParty, rec
     ],
     ids=["a rule", "a sign-in"],
 )
-def test_a_sweep_knows_when_time_ends_access(
-    browser: PortalClient, told: RelyingParty, limit: Callable[[Any], object]
+def test_a_sweep_ends_access_that_expired(
+    browser: PortalClient, notified: RelyingParty, limit: Callable[[Any], object]
 ) -> None:
     cache.clear()
-    told.tokens(browser)
+    notified.tokens(browser)
     limit(timezone.now() + timedelta(seconds=60))
     sweeps = sweep.Sweeps()
 
@@ -428,10 +430,10 @@ def test_a_sweep_knows_when_time_ends_access(
     assert not Grant.objects.filter(ended_at=None).exists()
 
 
-def test_a_sweep_knows_when_a_membership_ends(browser: PortalClient, told: RelyingParty) -> None:
-    """The database's clock decides, which no test sets."""
+def test_a_sweep_ends_access_with_a_membership(browser: PortalClient, notified: RelyingParty) -> None:
+    """The test cannot set the database's clock, which decides this."""
     cache.clear()
-    told.tokens(browser)
+    notified.tokens(browser)
     sweeps = sweep.Sweeps()
     User.groups.through.objects.update(ends_at=timezone.now() + timedelta(seconds=60))
     assert 0 < sweeps.go() <= 60
@@ -441,13 +443,13 @@ def test_a_sweep_knows_when_a_membership_ends(browser: PortalClient, told: Relyi
     sweeps.go()
     time.sleep(0.6)
     cache.clear()
-    sweeps.go()  # no change tells of the end
+    sweeps.go()  # the end of a membership is not in the feed
 
     assert not Grant.objects.filter(ended_at=None).exists()
 
 
-def test_what_is_over_is_deleted(browser: PortalClient, told: RelyingParty) -> None:
-    told.tokens(browser)
+def test_old_deliveries_are_deleted(browser: PortalClient, notified: RelyingParty) -> None:
+    notified.tokens(browser)
     browser.post("/accounts/logout/")
     deliver_due()
 
@@ -457,7 +459,7 @@ def test_what_is_over_is_deleted(browser: PortalClient, told: RelyingParty) -> N
     assert not (Grant.objects.exists() or Token.objects.exists() or LogoutDelivery.objects.exists())
 
 
-def test_grants_by_the_hundred_are_decided_in_few_queries(
+def test_hundreds_of_grants_are_decided_in_few_queries(
     browser: PortalClient, rp: RelyingParty, django_assert_num_queries: Any
 ) -> None:
     rp.tokens(browser)
@@ -465,18 +467,18 @@ def test_grants_by_the_hundred_are_decided_in_few_queries(
     assert row is not None
     Grant.objects.bulk_create(Grant(**{**row, "id": None, "sid": f"sid{number}"}) for number in range(600))
 
-    with django_assert_num_queries(17):  # two batches and a look for a third
+    with django_assert_num_queries(17):  # two batches, and a query for a third
         assert sweep.end_unadmitted() == 0
 
 
-def test_every_trigger_is_there(database: Database) -> None:
+def test_every_trigger_exists(database: Database) -> None:
     assert triggers.missing() == set()
 
 
-def test_the_real_server_tells_a_client_by_itself(
-    browser: PortalClient, told: RelyingParty, receiver: Receiver, database: Database, tmp_path: Path
+def test_the_real_server_notifies_a_client_by_itself(
+    browser: PortalClient, notified: RelyingParty, receiver: Receiver, database: Database, tmp_path: Path
 ) -> None:
-    told.tokens(browser)
+    notified.tokens(browser)
     portal = Portal(tmp_path, database).start()
     try:
         sign_ins.end_sign_ins(SignIn.objects.all())
@@ -488,10 +490,10 @@ def test_the_real_server_tells_a_client_by_itself(
     assert LogoutDelivery.objects.get().tries == 1
 
 
-def test_a_client_that_revoked_its_tokens_is_told_when_everybody_is_signed_out_of_it(
-    browser: PortalClient, told: RelyingParty, receiver: Receiver, wiki: Application
+def test_a_client_with_revoked_tokens_is_notified_when_all_users_are_signed_out(
+    browser: PortalClient, notified: RelyingParty, receiver: Receiver, wiki: Application
 ) -> None:
-    told.revoke(told.tokens(browser)["refresh_token"])
+    notified.revoke(notified.tokens(browser)["refresh_token"])
 
     lockdown.sign_out_of(wiki, by="carol")
     deliver_due()

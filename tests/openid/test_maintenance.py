@@ -1,4 +1,4 @@
-"""OpenID Connect while the client's application is under maintenance: clients try again, and nothing ends."""
+"""OpenID Connect while an application is under maintenance: clients try again, and nothing ends."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def close(wiki: Application) -> None:
     wiki.save()
 
 
-def test_the_authorization_endpoint_shows_the_words(
+def test_the_authorization_endpoint_shows_the_maintenance_text(
     browser: PortalClient, wiki: Application, rp: RelyingParty
 ) -> None:
     close(wiki)
@@ -29,7 +29,7 @@ def test_the_authorization_endpoint_shows_the_words(
     assert "Back at &lt;noon&gt;" in answer.content.decode()
 
 
-def test_a_silent_request_is_told_to_come_again(
+def test_a_silent_request_gets_temporarily_unavailable(
     browser: PortalClient, wiki: Application, rp: RelyingParty
 ) -> None:
     close(wiki)
@@ -70,7 +70,7 @@ def test_the_rules_still_end_grants_meanwhile(
     assert end_unadmitted() == 1
 
 
-def test_the_refused_page_has_the_applications_words(
+def test_the_refused_page_has_the_applications_text(
     client: PortalClient, wiki: Application, rp: RelyingParty, bob: User
 ) -> None:
     from tests.accounts.signing_in import begin_session

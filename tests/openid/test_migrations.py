@@ -1,4 +1,4 @@
-"""The provider's tables go back and come again, on both databases."""
+"""The provider's migrations run backwards and forwards again, on both databases."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def migrate(*target: str) -> None:
 
 @pytest.mark.long
 @pytest.mark.usefixtures("lazy_states")
-def test_backwards_and_forwards(database: Database, people: Cast) -> None:  # noqa: F811
+def test_migrations_run_backwards_and_forwards(database: Database, people: Cast) -> None:  # noqa: F811
     migrate("openid", "zero")
     tables = connection.introspection.table_names()
     ended = end_sign_ins(SignIn.objects.filter(user=people.alice))

@@ -1,4 +1,4 @@
-"""A relying party that others wrote: openid-client of npm, against the real server."""
+"""Another project's relying party: openid-client of npm, against the real server."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Script:
 @pytest.fixture
 def script(rp: RelyingParty, database: Database, tmp_path: Path, settings: Any) -> Iterator[Script]:
     Client.objects.update(post_logout_uris=AFTER)
-    # The server signs; this process, in which the browser is, verifies the hint.
+    # The server signs. This process, in which the browser runs, verifies the hint.
     portal = Portal(tmp_path, database, IKD_ENCRYPTION_KEYS=settings.IKD_ENCRYPTION_KEYS[0]).start()
     script = Script(portal, rp)
     yield script
@@ -69,7 +69,9 @@ def path_of(url: str) -> str:
     return f"{parts.path}?{parts.query}"
 
 
-def test_it_signs_in_refreshes_and_signs_out(browser: PortalClient, script: Script, alice: User) -> None:
+def test_the_client_signs_in_refreshes_and_signs_out(
+    browser: PortalClient, script: Script, alice: User
+) -> None:
     begun = script.step("begin", scope="openid profile email groups")
     claims = script.step("callback", url=browser.get(path_of(begun["url"]))["Location"])
     userinfo = script.step("userinfo")
@@ -86,7 +88,7 @@ def test_it_signs_in_refreshes_and_signs_out(browser: PortalClient, script: Scri
     assert not is_signed_in(browser)
 
 
-def test_it_refuses_an_answer_of_another_issuer(browser: PortalClient, script: Script) -> None:
+def test_the_client_refuses_an_answer_of_another_issuer(browser: PortalClient, script: Script) -> None:
     begun = script.step("begin", scope="openid")
     answer = browser.get(path_of(begun["url"]))["Location"]
     forged = answer.replace("iss=https%3A%2F%2Fsso.example.com", "iss=https%3A%2F%2Fevil.example")

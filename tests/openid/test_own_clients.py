@@ -1,4 +1,4 @@
-"""The applications that users see in their account, and the button that ends one."""
+"""The applications that users see in their account, and the button that ends access."""
 
 from __future__ import annotations
 
@@ -27,7 +27,9 @@ def end(browser: PortalClient, rp: RelyingParty) -> Any:
     return browser.post(f"{PAGE}{rp.client.pk}/end/")
 
 
-def test_an_application_is_shown_with_what_it_learns(browser: PortalClient, rp: RelyingParty) -> None:
+def test_an_application_is_shown_with_the_data_that_it_receives(
+    browser: PortalClient, rp: RelyingParty
+) -> None:
     rp.tokens(browser)
 
     body = browser.get(PAGE).content.decode()
@@ -52,7 +54,7 @@ def test_only_what_was_granted_is_shown(browser: PortalClient, rp: RelyingParty)
     assert "<code>email</code>" not in body
 
 
-def test_a_refresh_is_a_use(browser: PortalClient, rp: RelyingParty) -> None:
+def test_a_refresh_counts_as_use(browser: PortalClient, rp: RelyingParty) -> None:
     tokens = rp.tokens(browser)
     before = browser.get(PAGE).context["clients"][0].used
     rp.refresh(tokens["refresh_token"])
@@ -62,7 +64,7 @@ def test_a_refresh_is_a_use(browser: PortalClient, rp: RelyingParty) -> None:
     assert row.since <= before < row.used
 
 
-def test_nothing_is_shown_of_what_ended_or_is_somebody_elses(
+def test_ended_access_and_that_of_other_users_is_not_shown(
     browser: PortalClient, other_browser: PortalClient, rp: RelyingParty, bob: User
 ) -> None:
     rp.tokens(browser)
@@ -73,7 +75,9 @@ def test_nothing_is_shown_of_what_ended_or_is_somebody_elses(
     assert b"No application signs you in" in browser.get(PAGE).content
 
 
-def test_the_button_ends_tokens_at_once_and_tells_the_client(browser: PortalClient, rp: RelyingParty) -> None:
+def test_the_button_ends_tokens_at_once_and_notifies_the_client(
+    browser: PortalClient, rp: RelyingParty
+) -> None:
     Client.objects.update(backchannel_logout_uri="https://wiki.example.com/logout")
     tokens = rp.tokens(browser)
 
@@ -86,7 +90,7 @@ def test_the_button_ends_tokens_at_once_and_tells_the_client(browser: PortalClie
     assert is_signed_in(browser)
 
 
-def test_it_forgets_the_consent(browser: PortalClient, wiki: Application) -> None:
+def test_the_button_deletes_the_consent(browser: PortalClient, wiki: Application) -> None:
     asking = register(wiki, asks_consent=True)
     question = asking.authorize(browser)
     browser.post("/openid/consent", {"request": question.context["sealed"], "answer": "allow"})
@@ -97,7 +101,9 @@ def test_it_forgets_the_consent(browser: PortalClient, wiki: Application) -> Non
     assert b"Continue to Wiki?" in asking.authorize(browser).content
 
 
-def test_a_consent_alone_is_shown_and_ended(browser: PortalClient, rp: RelyingParty, alice: User) -> None:
+def test_a_consent_without_tokens_is_shown_and_ended(
+    browser: PortalClient, rp: RelyingParty, alice: User
+) -> None:
     rp.tokens(browser)
     given_at = Grant.objects.get().created_at
     Grant.objects.all().delete()
@@ -108,7 +114,7 @@ def test_a_consent_alone_is_shown_and_ended(browser: PortalClient, rp: RelyingPa
     assert not Consent.objects.exists()
 
 
-def test_it_ends_all_sessions_of_the_user_at_this_client_alone(
+def test_the_button_ends_all_sessions_of_the_user_at_this_client_only(
     browser: PortalClient, other_browser: PortalClient, rp: RelyingParty, wiki: Application
 ) -> None:
     other = register(wiki)
@@ -123,7 +129,7 @@ def test_it_ends_all_sessions_of_the_user_at_this_client_alone(
     assert other.userinfo(kept).status_code == 200
 
 
-def test_nobody_ends_what_is_somebody_elses(
+def test_a_user_cannot_end_the_access_of_another_user(
     browser: PortalClient, other_browser: PortalClient, rp: RelyingParty, bob: User
 ) -> None:
     tokens = rp.tokens(browser)
@@ -153,7 +159,7 @@ def test_the_event_is_the_users_own(browser: PortalClient, rp: RelyingParty) -> 
     assert b"The access of an application was ended" in browser.get("/accounts/events/").content
 
 
-def test_a_code_that_was_not_exchanged_ends_too(browser: PortalClient, rp: RelyingParty) -> None:
+def test_an_unused_code_ends_too(browser: PortalClient, rp: RelyingParty) -> None:
     code = rp.code(browser)
     end(browser, rp)
 

@@ -1,4 +1,4 @@
-"""What a client would get: a preview in the admin, which issues nothing."""
+"""The preview of a client's claims in the admin, which issues no token."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def ask(browser: Browser, rp: RelyingParty, person: str = "alice", **fields: Any
     return browser.post(page(rp), {**asked, **fields})
 
 
-def test_the_claims_are_those_that_the_client_gets(
+def test_the_previewed_claims_are_those_of_the_client(
     browser: PortalClient,
     rp: RelyingParty,
     carols: Browser,  # noqa: F811
@@ -52,7 +52,7 @@ def test_only_the_chosen_scopes_count(rp: RelyingParty, alice: User, carols: Bro
     assert preview.userinfo == {"sub": str(alice.uuid), "email": "alice@example.com", "email_verified": True}
 
 
-def test_a_scope_that_the_client_may_not_have_is_refused(
+def test_a_scope_that_the_client_lacks_is_refused(
     rp: RelyingParty,
     alice: User,
     carols: Browser,  # noqa: F811
@@ -94,7 +94,7 @@ def test_a_disabled_user_and_a_disabled_client_are_refused(
     assert b"The client is disabled." in ask(carols, rp).content
 
 
-def test_a_second_factor_is_asked_for_where_the_rule_wants_one(
+def test_the_preview_names_a_required_second_factor(
     rp: RelyingParty,
     alice: User,
     carols: Browser,  # noqa: F811
@@ -116,7 +116,7 @@ def test_the_client_address_counts(rp: RelyingParty, alice: User, carols: Browse
 
 
 @pytest.mark.parametrize("person", ["nobody", "", "a\x00b", "x" * 151, "\u202ealice"])
-def test_a_person_that_is_none_is_an_error_of_the_form(
+def test_an_unknown_user_is_an_error_of_the_form(
     rp: RelyingParty,
     carols: Browser,  # noqa: F811
     person: str,
@@ -158,16 +158,20 @@ def test_staff_who_lack_one_permission_see_nothing(
         assert b"alice" not in response.content
 
 
-def test_staff_with_all_three_see_it(rp: RelyingParty, alice: User, sams: Browser) -> None:  # noqa: F811
+def test_staff_with_all_three_permissions_see_the_preview(
+    rp: RelyingParty,
+    alice: User,
+    sams: Browser,  # noqa: F811
+) -> None:
     assert ask(sams, rp).context["preview"].verdict.name == "ALLOW"
 
 
 @pytest.mark.parametrize("key", ["0", "9" * 30, str(2**63)])
-def test_a_client_that_is_none_does_not_exist(carols: Browser, rp: RelyingParty, key: str) -> None:  # noqa: F811
+def test_an_unknown_client_is_not_found(carols: Browser, rp: RelyingParty, key: str) -> None:  # noqa: F811
     assert carols.get(f"/admin/openid/client/{key}/preview/").status_code == 404
 
 
-def test_no_cache_keeps_it_and_few_queries_make_it(
+def test_the_preview_is_not_cached_and_makes_few_queries(
     rp: RelyingParty,
     alice: User,
     carols: Browser,  # noqa: F811

@@ -1,4 +1,4 @@
-"""Requests as the RFCs and OpenID Connect want them read. Cases have the numbers of the provider's table."""
+"""Reading requests as the RFCs and OpenID Connect require. Cases have the numbers of the provider's table."""
 
 from __future__ import annotations
 
@@ -76,12 +76,12 @@ def form(**fields: str) -> parameters.Parameters:
     ],
     ids=["NUL", "no UTF-8", "raw octets", "two lines", "many", "long"],
 )
-def test_what_cannot_be_read_is_refused(text: bytes) -> None:
+def test_unreadable_parameters_are_refused(text: bytes) -> None:
     with pytest.raises(parameters.Unreadable):
         parameters.parse(text)
 
 
-def test_an_empty_parameter_is_none() -> None:
+def test_an_empty_parameter_counts_as_missing() -> None:
     assert parameters.parse(b"state=&code=x").values == {"code": "x"}
 
 
@@ -107,7 +107,7 @@ def test_an_empty_parameter_is_none() -> None:
         "",
     ],
 )
-def test_a_redirect_uri_that_differs_in_an_octet_is_shown_to_the_user_alone(uri: str) -> None:
+def test_a_redirect_uri_that_differs_in_one_byte_is_not_followed(uri: str) -> None:
     with pytest.raises(Unredirectable):
         read({**ASKED, "redirect_uri": uri})
 
@@ -125,7 +125,7 @@ def test_a_native_app_chooses_the_port_of_its_loopback_address(uri: str) -> None
         "http://127.0.0.1:5x/callback",
     ],
 )
-def test_and_nothing_else_of_it(uri: str) -> None:
+def test_a_native_app_cannot_change_another_part_of_its_redirect_uri(uri: str) -> None:
     with pytest.raises(Unredirectable):
         read({**ASKED, "redirect_uri": uri}, PUBLIC)
 
@@ -156,26 +156,26 @@ def test_and_nothing_else_of_it(uri: str) -> None:
         ("https://app.example.com:x/", "unreadable"),
     ],
 )
-def test_which_redirect_uris_may_be_registered(uri: str, problem: str) -> None:
+def test_only_valid_redirect_uris_may_be_registered(uri: str, problem: str) -> None:
     assert redirect_uris.problem_of(uri, is_public=False) == problem
 
 
 @pytest.mark.parametrize(
     "uri", ["javascript:alert(1)", "vbscript:x", "data:text/html,x", "app:/cb", "a.b://host"]
 )
-def test_an_app_may_have_a_private_scheme_with_a_dot_and_no_other(uri: str) -> None:
+def test_an_app_may_use_a_private_scheme_only_with_a_dot(uri: str) -> None:
     assert redirect_uris.problem_of("com.example.app:/cb", is_public=True) == ""
     assert redirect_uris.problem_of(uri, is_public=True) == "scheme"
 
 
-def test_http_is_taken_where_the_application_may_do_without_https() -> None:
+def test_http_is_accepted_if_the_application_allows_plain_http() -> None:
     assert redirect_uris.problem_of("http://app.example.com/", is_public=False, without_https=True) == ""
 
 
 # ---- authorization requests: cases 5 to 11, 34, 37, 40, 41 ----
 
 
-def test_a_request_as_clients_send_it_is_read() -> None:
+def test_a_usual_request_is_read() -> None:
     request = read({**ASKED, "max_age": "60", "prompt": "login consent", "unknown": "x"})
 
     assert request.scopes == ("openid", "profile", "email")
@@ -212,23 +212,23 @@ def test_a_request_as_clients_send_it_is_read() -> None:
     ],
     ids=str,
 )
-def test_a_request_that_is_wrong_is_answered_to_its_client(
+def test_a_wrong_request_is_reported_to_its_client(
     change: dict[str, str], error: str, client: ClientFacts
 ) -> None:
     assert error_of({**ASKED, **change}, client) == error
 
 
 @pytest.mark.parametrize("name", [name for name in ASKED if name not in ("client_id", "redirect_uri")])
-def test_a_parameter_that_comes_twice_is_refused(name: str) -> None:
+def test_a_repeated_parameter_is_refused(name: str) -> None:
     assert error_of([*ASKED.items(), (name, ASKED[name])]) == "invalid_request"
 
 
-def test_a_redirect_uri_that_comes_twice_is_not_followed() -> None:
+def test_a_repeated_redirect_uri_is_not_followed() -> None:
     with pytest.raises(Unredirectable):
         read([*ASKED.items(), ("redirect_uri", CALLBACK)])
 
 
-def test_scopes_that_are_unknown_or_not_the_clients_are_ignored() -> None:
+def test_unknown_scopes_and_those_that_the_client_lacks_are_ignored() -> None:
     client = ClientFacts("wiki", (CALLBACK,), False, frozenset(("openid", "email")))
 
     assert read({**ASKED, "scope": "openid email groups phone"}, client).scopes == ("openid", "email")
@@ -245,7 +245,7 @@ def test_scopes_that_are_unknown_or_not_the_clients_are_ignored() -> None:
         ([], None),
     ],
 )
-def test_claims_are_no_failure_and_an_essential_acr_is_known(claims: Any, acr: set[str] | None) -> None:
+def test_claims_are_ignored_except_for_an_essential_acr(claims: Any, acr: set[str] | None) -> None:
     assert read({**ASKED, "claims": json.dumps(claims)}).essential_acr == acr
 
 
@@ -277,7 +277,7 @@ def test_every_answer_names_state_and_issuer_beside_the_uris_own_query() -> None
         (CHALLENGE, CHALLENGE, False),
     ],
 )
-def test_a_verifier_belongs_to_its_challenge_alone(verifier: str, challenge: str, is_right: bool) -> None:
+def test_a_verifier_matches_only_its_challenge(verifier: str, challenge: str, is_right: bool) -> None:
     assert pkce.matches(verifier, challenge) is is_right
 
 
@@ -298,7 +298,7 @@ def basic(text: str) -> str:
         ([], {"client_id": "phone"}, ("phone", "", "none")),
     ],
 )
-def test_how_a_client_says_who_it_is(
+def test_each_way_of_client_authentication_is_read(
     header: list[str], fields: dict[str, str], found: tuple[str, str, str]
 ) -> None:
     credentials = client_authentication.credentials_in(header, form(**fields))
@@ -323,7 +323,9 @@ def test_how_a_client_says_who_it_is(
         ([basic("wiki:%ff")], {}, "invalid_client", 401),
     ],
 )
-def test_who_a_client_cannot_be(header: list[str], fields: dict[str, str], error: str, status: int) -> None:
+def test_wrong_client_authentication_is_refused(
+    header: list[str], fields: dict[str, str], error: str, status: int
+) -> None:
     with pytest.raises(ProtocolError) as raised:
         client_authentication.credentials_in(header, form(**fields))
 
@@ -345,7 +347,7 @@ def test_who_a_client_cannot_be(header: list[str], fields: dict[str, str], error
         ({"grant_type": "refresh_token"}, "invalid_request"),
     ],
 )
-def test_a_token_request_that_is_wrong(fields: dict[str, str], error: str) -> None:
+def test_a_wrong_token_request_is_refused(fields: dict[str, str], error: str) -> None:
     with pytest.raises(ProtocolError) as raised:
         token.parse(form(**fields))
 
@@ -353,7 +355,7 @@ def test_a_token_request_that_is_wrong(fields: dict[str, str], error: str) -> No
 
 
 @pytest.mark.parametrize("name", ["grant_type", "code", "code_verifier"])
-def test_a_doubled_parameter_of_a_token_request_is_refused(name: str) -> None:
+def test_a_repeated_parameter_of_a_token_request_is_refused(name: str) -> None:
     fields = {
         "grant_type": "authorization_code",
         "code": "x",
@@ -388,7 +390,7 @@ def test_a_refresh_narrows_scopes_and_never_widens_them() -> None:
         (["Bearer a"], b"access_token=a&access_token=b", "invalid_request", 400),
     ],
 )
-def test_which_access_tokens_are_none(header: list[str], query: bytes, error: str, status: int) -> None:
+def test_a_wrong_access_token_is_refused(header: list[str], query: bytes, error: str, status: int) -> None:
     with pytest.raises(ProtocolError) as raised:
         bearer.token_in(header, parameters.parse(query))
 
@@ -465,17 +467,17 @@ def forged(algorithm: str, key: Any) -> str:
         "long",
     ],
 )
-def test_a_hint_that_is_no_id_token_of_ours_is_none(text: str) -> None:
+def test_a_hint_that_is_not_our_id_token_is_ignored(text: str) -> None:
     assert claims_of(text) is None
 
 
-def test_a_logout_token_has_what_clients_want_and_no_nonce() -> None:
+def test_a_logout_token_has_the_required_claims_and_no_nonce() -> None:
     claims = signed.logout_claims(ISSUER, "wiki", "u", "s", "j", 1000)
 
     assert set(claims) == {"iss", "aud", "sub", "sid", "iat", "exp", "jti", "events"}
     assert claims["events"] == {"http://schemas.openid.net/event/backchannel-logout": {}}
 
 
-def test_a_doubled_parameter_of_a_logout_is_refused() -> None:
+def test_a_repeated_parameter_of_a_logout_is_refused() -> None:
     with pytest.raises(ProtocolError, match="invalid_request"):
         logout.parse(parameters.parse(b"state=a&state=b"))

@@ -1,4 +1,4 @@
-"""The provider in the real server: a whole sign-in at a client, and many that race for one code or token."""
+"""The provider in the real server: a whole sign-in, and simultaneous uses of one code or token."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def userinfo(portal: Portal, token: str) -> int:
     return int(send(portal, "GET", "/openid/userinfo", Authorization=f"Bearer {token}")[0])
 
 
-def test_case_15_of_many_that_race_for_a_code_one_wins(
+def test_case_15_one_of_many_simultaneous_exchanges_gets_the_tokens(
     browser: PortalClient, rp: RelyingParty, portal: Portal
 ) -> None:
     answers = raced(portal, rp, code_fields(rp, rp.code(browser)))
@@ -77,7 +77,7 @@ def test_case_15_of_many_that_race_for_a_code_one_wins(
     assert Grant.objects.exclude(revoked_at=None).count() == 1
 
 
-def test_of_many_apps_that_race_for_a_refresh_one_wins_and_none_goes_on(
+def test_simultaneous_refreshes_of_a_public_client_end_its_tokens(
     browser: PortalClient, app: RelyingParty, portal: Portal
 ) -> None:
     _, first = exchange(portal, app, code_fields(app, app.code(browser)))
@@ -91,7 +91,7 @@ def test_of_many_apps_that_race_for_a_refresh_one_wins_and_none_goes_on(
     assert exchange(portal, app, {**fields, "refresh_token": won[0]["refresh_token"]})[0] == 400
 
 
-def test_of_many_requests_of_a_server_that_race_for_a_refresh_all_go_on(
+def test_simultaneous_refreshes_of_a_confidential_client_all_work(
     browser: PortalClient, rp: RelyingParty, portal: Portal
 ) -> None:
     _, first = exchange(portal, rp, code_fields(rp, rp.code(browser)))
@@ -124,7 +124,7 @@ def test_tokens_end_with_the_transaction_that_ends_the_sign_in(
     assert exchange(portal, rp, {"grant_type": "refresh_token", "refresh_token": refresh})[0] == 400
 
 
-def test_userinfo_in_memory_believes_the_end_of_a_sign_in_within_a_second(
+def test_userinfo_in_memory_knows_the_end_of_a_sign_in_within_a_second(
     browser: PortalClient, rp: RelyingParty, portal: Portal
 ) -> None:
     _, tokens = exchange(portal, rp, code_fields(rp, rp.code(browser)))
@@ -132,7 +132,7 @@ def test_userinfo_in_memory_believes_the_end_of_a_sign_in_within_a_second(
     before = [userinfo(portal, access) for _ in range(5)]
 
     end_sign_ins(SignIn.objects.all())
-    time.sleep(FRESH_FOR)  # no memory that was read earlier counts any longer
+    time.sleep(FRESH_FOR)  # earlier readings of memory are too old by now
 
     assert before == [200] * 5
     assert userinfo(portal, access) == 401
@@ -150,7 +150,7 @@ def test_a_client_that_revokes_finds_its_token_revoked(
     assert not is_active(portal, rp, tokens["access_token"])
 
 
-def test_what_clients_read_first_is_there(rp: RelyingParty, portal: Portal) -> None:
+def test_clients_can_read_metadata_and_keys(rp: RelyingParty, portal: Portal) -> None:
     status, told = send(portal, "GET", "/.well-known/openid-configuration")
     _, published = send(portal, "GET", "/openid/keys.json")
 
@@ -158,7 +158,7 @@ def test_what_clients_read_first_is_there(rp: RelyingParty, portal: Portal) -> N
     assert [key["alg"] for key in published["keys"]] == ["RS256"]
 
 
-def test_no_secret_stands_in_the_servers_log(browser: PortalClient, rp: RelyingParty, portal: Portal) -> None:
+def test_the_servers_log_contains_no_secret(browser: PortalClient, rp: RelyingParty, portal: Portal) -> None:
     code = rp.code(browser)
     _, tokens = exchange(portal, rp, code_fields(rp, code))
     exchange(portal, rp, code_fields(rp, code))

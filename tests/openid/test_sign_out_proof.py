@@ -1,4 +1,4 @@
-"""The proof of a sign-out in the admin: what is closed since when, who was told, and what is still open."""
+"""The proof of a sign-out in the admin: closed sessions, notified clients, and what is still open."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from tests.admin.conftest import browser_of, carols, sam  # noqa: F401
 from tests.admin.forms import confirm
 from tests.openid.logout_receiver import Receiver, listening
 from tests.openid.relying_party import RelyingParty, register
-from tests.openid.test_logout import receiver, told  # noqa: F401
+from tests.openid.test_logout import notified, receiver  # noqa: F401
 
 
 def sign_in_of(user: User) -> SignIn:
@@ -47,7 +47,7 @@ def words(browser: Browser, user: User) -> list[str]:
 # ---- gates ----
 
 
-def test_gates_are_open_and_then_closed_since_the_end(
+def test_a_gate_is_open_and_closes_with_its_sign_in(
     browser: PortalClient,
     alice: User,
     wiki: Application,
@@ -65,7 +65,7 @@ def test_gates_are_open_and_then_closed_since_the_end(
     assert proof.is_whole
 
 
-def test_a_gate_that_ended_before_its_sign_in_closed_then(browser: PortalClient, alice: User) -> None:
+def test_a_gate_that_ended_earlier_has_its_own_time(browser: PortalClient, alice: User) -> None:
     open_gate(sign_in_of(alice), "https://wiki.example.com")
     earlier = timezone.now() - timedelta(minutes=5)
     GateSession.objects.update(ended_at=earlier)
@@ -76,7 +76,7 @@ def test_a_gate_that_ended_before_its_sign_in_closed_then(browser: PortalClient,
     assert gate.closed_at == earlier
 
 
-def test_one_open_session_of_many_keeps_the_origin_open(browser: PortalClient, alice: User) -> None:
+def test_an_origin_is_open_while_one_session_is_open(browser: PortalClient, alice: User) -> None:
     for _ in range(3):
         open_gate(sign_in_of(alice), "https://wiki.example.com")
     GateSession.objects.filter(pk__lt=GateSession.objects.latest("pk").pk).update(ended_at=timezone.now())
@@ -98,22 +98,26 @@ def test_an_expired_sign_in_has_no_open_gate(browser: PortalClient, alice: User)
 # ---- clients ----
 
 
-def test_a_live_client_has_tokens_that_count(browser: PortalClient, told: RelyingParty, alice: User) -> None:  # noqa: F811
-    told.tokens(browser)
+def test_a_client_with_valid_tokens_is_open(
+    browser: PortalClient,
+    notified: RelyingParty,  # noqa: F811
+    alice: User,
+) -> None:
+    notified.tokens(browser)
 
     [line] = proof_of_user(alice).clients
 
-    assert (line.application, line.client_id) == ("Wiki", told.client.client_id)
+    assert (line.application, line.client_id) == ("Wiki", notified.client.client_id)
     assert (line.dead_at, line.notice) == (None, Notice.LIVE)
 
 
 def test_a_client_that_confirmed_is_shown_with_its_time(
     browser: PortalClient,
-    told: RelyingParty,  # noqa: F811
+    notified: RelyingParty,  # noqa: F811
     alice: User,
     carols: Browser,  # noqa: F811
 ) -> None:
-    told.tokens(browser)
+    notified.tokens(browser)
     end_sign_ins(alice.sign_ins.all())
     assert words(carols, alice) == ["The portal is notifying it now."]
     deliver_due()
@@ -128,33 +132,33 @@ def test_a_client_that_confirmed_is_shown_with_its_time(
     assert proof.is_whole
 
 
-def test_the_time_is_that_of_the_answer_and_not_of_the_slowest_of_a_batch(
+def test_the_time_is_that_of_the_clients_answer(
     browser: PortalClient,
-    told: RelyingParty,  # noqa: F811
+    notified: RelyingParty,  # noqa: F811
     wiki: Application,
     alice: User,
 ) -> None:
     with listening() as slow:
         slow.delay = 1.0
         other = register(wiki, backchannel_logout_uri=slow.uri, allow_private=True)
-        for each in (told, other):
+        for each in (notified, other):
             each.tokens(browser)
         end_sign_ins(alice.sign_ins.all())
         deliver_due()
 
     first, last = LogoutDelivery.objects.order_by("done_at")
-    assert (first.audience, last.audience) == (told.client.client_id, other.client.client_id)
+    assert (first.audience, last.audience) == (notified.client.client_id, other.client.client_id)
 
 
 def test_a_client_that_is_tried_again_is_shown_with_the_next_attempt(
     browser: PortalClient,
-    told: RelyingParty,  # noqa: F811
+    notified: RelyingParty,  # noqa: F811
     alice: User,
     receiver: Receiver,  # noqa: F811
     carols: Browser,  # noqa: F811
 ) -> None:
     receiver.statuses = [503]
-    told.tokens(browser)
+    notified.tokens(browser)
     end_sign_ins(alice.sign_ins.all())
     deliver_due()
 
@@ -166,13 +170,13 @@ def test_a_client_that_is_tried_again_is_shown_with_the_next_attempt(
     assert not proof_of_user(alice).is_whole
 
 
-def test_a_client_that_could_not_be_told_ends_with_its_access_token(
+def test_an_unnotified_client_is_closed_when_its_access_token_expires(
     browser: PortalClient,
-    told: RelyingParty,  # noqa: F811
+    notified: RelyingParty,  # noqa: F811
     alice: User,
     carols: Browser,  # noqa: F811
 ) -> None:
-    told.tokens(browser)
+    notified.tokens(browser)
     end_sign_ins(alice.sign_ins.all())
     LogoutDelivery.objects.update(tries=5, answer="status 500", done_at=timezone.now())
 
@@ -184,7 +188,7 @@ def test_a_client_that_could_not_be_told_ends_with_its_access_token(
     assert re.match(r"\d+ \w+ \d{4}, ", moment)
 
 
-def test_a_client_without_an_address_cannot_be_told(
+def test_a_client_without_an_address_cannot_be_notified(
     browser: PortalClient,
     rp: RelyingParty,
     alice: User,
@@ -201,13 +205,13 @@ def test_a_client_without_an_address_cannot_be_told(
     assert words(carols, alice)[0].endswith("All its access tokens have expired.")
 
 
-def test_several_grants_of_a_session_are_one_line_and_die_with_the_last(
+def test_several_grants_of_a_session_are_one_line_until_the_last_ends(
     browser: PortalClient,
-    told: RelyingParty,  # noqa: F811
+    notified: RelyingParty,  # noqa: F811
     alice: User,
 ) -> None:
-    told.tokens(browser)
-    told.tokens(browser)
+    notified.tokens(browser)
+    notified.tokens(browser)
     Grant.objects.filter(pk=Grant.objects.latest("pk").pk).update(revoked_at=timezone.now())
 
     [line] = proof_of_user(alice).clients
@@ -217,29 +221,29 @@ def test_several_grants_of_a_session_are_one_line_and_die_with_the_last(
 
 def test_a_client_that_was_deleted_is_still_listed(
     browser: PortalClient,
-    told: RelyingParty,  # noqa: F811
+    notified: RelyingParty,  # noqa: F811
     alice: User,
 ) -> None:
-    told.tokens(browser)
+    notified.tokens(browser)
     Client.objects.all().delete()
 
     [line] = proof_of_user(alice).clients
 
-    assert (line.application, line.notice) == (told.client.client_id, Notice.WAITING)
+    assert (line.application, line.notice) == (notified.client.client_id, Notice.WAITING)
 
 
 # ---- the pages ----
 
 
-def test_a_lockdown_links_to_the_proof_and_nothing_is_left_open(
+def test_a_lockdown_links_to_a_complete_proof(
     browser: PortalClient,
-    told: RelyingParty,  # noqa: F811
+    notified: RelyingParty,  # noqa: F811
     alice: User,
     carols: Browser,  # noqa: F811
 ) -> None:
-    told.tokens(browser)
+    notified.tokens(browser)
     open_gate(sign_in_of(alice), "https://wiki.example.com")
-    make_token(alice, "backup", [told.client.application], 3600)
+    make_token(alice, "backup", [notified.client.application], 3600)
     fields = {"action": "lock_down", "_selected_action": alice.pk, "confirmed": "1"}
 
     answer = confirm(carols, carols.post("/admin/accounts/user/", fields))
@@ -252,7 +256,7 @@ def test_a_lockdown_links_to_the_proof_and_nothing_is_left_open(
     assert (proof.live_api_tokens, proof.ended_api_tokens) == (0, 1)
 
 
-def test_a_users_and_a_sign_ins_page_link_to_it(
+def test_the_pages_of_a_user_and_a_sign_in_link_to_the_proof(
     browser: PortalClient,
     alice: User,
     carols: Browser,  # noqa: F811
@@ -288,7 +292,7 @@ def test_what_does_not_exist_has_no_proof(db: None, carols: Browser, kind: str) 
         assert carols.get(f"/admin/openid/client/proof/{kind}/{key}/").status_code == 404
 
 
-def test_few_queries_make_it_for_many_applications(
+def test_the_proof_makes_few_queries_for_many_applications(
     browser: PortalClient, wiki: Application, alice: User, django_assert_max_num_queries: Any
 ) -> None:
     for number in range(20):

@@ -71,21 +71,19 @@ def test_tokens_and_secrets_are_kept_as_digests(browser: PortalClient, rp: Relyi
         assert secret.encode() not in kept
 
 
-def test_scopes_say_what_is_told(browser: PortalClient, rp: RelyingParty) -> None:
+def test_claims_follow_the_scopes(browser: PortalClient, rp: RelyingParty) -> None:
     claims = rp.verified(rp.tokens(browser, scope="openid")["id_token"])
 
     assert not claims.keys() & {"name", "preferred_username", "email", "groups"}
 
 
-def test_an_address_that_is_not_verified_is_not_told(
-    browser: PortalClient, rp: RelyingParty, alice: User
-) -> None:
+def test_an_unverified_address_is_not_a_claim(browser: PortalClient, rp: RelyingParty, alice: User) -> None:
     alice.emailaddress_set.update(verified=False)
 
     assert "email" not in rp.verified(rp.tokens(browser)["id_token"])
 
 
-def test_only_the_groups_that_the_application_is_told_are_named(
+def test_only_the_groups_for_the_application_are_claims(
     browser: PortalClient, rp: RelyingParty, alice: User, wiki: Application
 ) -> None:
     alice.groups.add(GroupFactory(name="choir"))
@@ -97,14 +95,14 @@ def test_only_the_groups_that_the_application_is_told_are_named(
 
 
 @pytest.mark.parametrize("verifier", ["", "x" * 43, "v" * 42], ids=["missing", "wrong", "short"])
-def test_case_13_a_wrong_verifier(browser: PortalClient, rp: RelyingParty, verifier: str) -> None:
+def test_case_13_a_wrong_verifier_is_refused(browser: PortalClient, rp: RelyingParty, verifier: str) -> None:
     code = rp.code(browser)
 
     assert error_of(rp.exchange(code, code_verifier=verifier)) == "invalid_grant"
-    assert rp.exchange(code).status_code == 200  # a reader of logs has used nothing up
+    assert rp.exchange(code).status_code == 200  # an attacker who reads logs cannot use the code up
 
 
-def test_case_14_a_code_twice_ends_its_tokens(browser: PortalClient, rp: RelyingParty) -> None:
+def test_case_14_using_a_code_twice_ends_its_tokens(browser: PortalClient, rp: RelyingParty) -> None:
     code = rp.code(browser)
     tokens = rp.exchange(code).json()
 
@@ -114,7 +112,7 @@ def test_case_14_a_code_twice_ends_its_tokens(browser: PortalClient, rp: Relying
     assert AuditEvent.objects.filter(kind="openid_reuse", subject="alice").count() == 1
 
 
-def test_case_14_but_those_of_no_other_code(browser: PortalClient, rp: RelyingParty) -> None:
+def test_case_14_tokens_of_another_code_stay_valid(browser: PortalClient, rp: RelyingParty) -> None:
     other, code = rp.tokens(browser), rp.code(browser)
     rp.exchange(code)
     rp.exchange(code)
@@ -122,20 +120,22 @@ def test_case_14_but_those_of_no_other_code(browser: PortalClient, rp: RelyingPa
     assert rp.userinfo(other["access_token"]).status_code == 200
 
 
-def test_case_16_a_code_of_another_client(browser: PortalClient, rp: RelyingParty, wiki: Application) -> None:
+def test_case_16_a_code_of_another_client_is_refused(
+    browser: PortalClient, rp: RelyingParty, wiki: Application
+) -> None:
     code = rp.code(browser)
 
     assert error_of(register(wiki).exchange(code)) == "invalid_grant"
     assert rp.exchange(code).status_code == 200
 
 
-def test_case_17_another_redirect_uri(browser: PortalClient, rp: RelyingParty) -> None:
+def test_case_17_another_redirect_uri_is_refused(browser: PortalClient, rp: RelyingParty) -> None:
     Client.objects.update(redirect_uris=f"{CALLBACK}\n{CALLBACK}2")
 
     assert error_of(rp.exchange(rp.code(browser), redirect_uri=f"{CALLBACK}2")) == "invalid_grant"
 
 
-def test_case_18_a_code_that_expired(browser: PortalClient, rp: RelyingParty) -> None:
+def test_case_18_an_expired_code_is_refused(browser: PortalClient, rp: RelyingParty) -> None:
     code = rp.code(browser)
 
     with time_machine.travel(time.time() + 61):
@@ -143,7 +143,7 @@ def test_case_18_a_code_that_expired(browser: PortalClient, rp: RelyingParty) ->
     assert not AuditEvent.objects.filter(kind="openid_reuse").exists()
 
 
-# ---- who asks: cases 20 to 24 ----
+# ---- client authentication: cases 20 to 24 ----
 
 
 def token_request(rp: RelyingParty, code: str) -> dict[str, str]:
@@ -155,20 +155,22 @@ def token_request(rp: RelyingParty, code: str) -> dict[str, str]:
     }
 
 
-def test_case_20_a_secret_in_the_query(browser: PortalClient, rp: RelyingParty) -> None:
+def test_case_20_a_secret_in_the_query_is_refused(browser: PortalClient, rp: RelyingParty) -> None:
     query = f"?client_id={rp.client.client_id}&client_secret={rp.secret}"
     answer = rp.post(f"/openid/token{query}", token_request(rp, rp.code(browser)))
 
     assert error_of(answer) == "invalid_request"
 
 
-def test_case_21_two_ways_at_once(browser: PortalClient, rp: RelyingParty) -> None:
+def test_case_21_two_ways_to_authenticate_at_once_are_refused(
+    browser: PortalClient, rp: RelyingParty
+) -> None:
     fields = {"client_id": rp.client.client_id, "client_secret": rp.secret}
 
     assert error_of(rp.exchange(rp.code(browser), **fields)) == "invalid_request"
 
 
-def test_the_secret_may_stand_in_the_form(browser: PortalClient, rp: RelyingParty) -> None:
+def test_the_secret_may_be_in_the_form(browser: PortalClient, rp: RelyingParty) -> None:
     fields = {**token_request(rp, rp.code(browser)), "client_id": rp.client.client_id}
     answer = rp.backend.post("/openid/token", {**fields, "client_secret": rp.secret}, content_type=FORM)
     body = "&".join(f"{name}={text}" for name, text in {**fields, "client_secret": rp.secret}.items())
@@ -178,7 +180,7 @@ def test_the_secret_may_stand_in_the_form(browser: PortalClient, rp: RelyingPart
 
 
 @pytest.mark.parametrize("secret", ["wrong", ""], ids=["wrong", "none"])
-def test_case_22_a_wrong_secret(browser: PortalClient, rp: RelyingParty, secret: str) -> None:
+def test_case_22_a_wrong_secret_is_refused(browser: PortalClient, rp: RelyingParty, secret: str) -> None:
     answer = rp.post(
         "/openid/token",
         token_request(rp, rp.code(browser)),
@@ -189,15 +191,13 @@ def test_case_22_a_wrong_secret(browser: PortalClient, rp: RelyingParty, secret:
     assert answer["WWW-Authenticate"].startswith("Basic ")
 
 
-def test_a_confidential_client_does_not_pass_without_its_secret(
-    browser: PortalClient, rp: RelyingParty
-) -> None:
+def test_a_confidential_client_without_its_secret_is_refused(browser: PortalClient, rp: RelyingParty) -> None:
     rp.secret, code = "", rp.code(browser)
 
     assert error_of(rp.exchange(code)) == "invalid_client"
 
 
-def test_a_public_client_passes_with_its_verifier_alone(browser: PortalClient, app: RelyingParty) -> None:
+def test_a_public_client_needs_only_its_verifier(browser: PortalClient, app: RelyingParty) -> None:
     code = app.code(browser)
 
     assert error_of(app.exchange(code, code_verifier="")) == "invalid_grant"
@@ -205,14 +205,14 @@ def test_a_public_client_passes_with_its_verifier_alone(browser: PortalClient, a
     assert app.exchange(code).status_code == 200
 
 
-def test_case_4_a_native_app_at_a_port_of_its_own(browser: PortalClient, app: RelyingParty) -> None:
+def test_case_4_a_native_app_may_use_any_port(browser: PortalClient, app: RelyingParty) -> None:
     there = "http://127.0.0.1:50123/callback"
     code = app.code(browser, redirect_uri=there)
 
     assert app.exchange(code, redirect_uri=there).status_code == 200
 
 
-def test_two_secrets_live_at_once(browser: PortalClient, rp: RelyingParty) -> None:
+def test_two_secrets_are_valid_at_once(browser: PortalClient, rp: RelyingParty) -> None:
     from openid.grants import digest
 
     ClientSecret.objects.create(client=rp.client, digest=digest("the new one"))
@@ -223,14 +223,16 @@ def test_two_secrets_live_at_once(browser: PortalClient, rp: RelyingParty) -> No
     assert answers == [200, 200]
 
 
-def test_another_clients_secret_is_none(browser: PortalClient, rp: RelyingParty, wiki: Application) -> None:
+def test_another_clients_secret_is_refused(
+    browser: PortalClient, rp: RelyingParty, wiki: Application
+) -> None:
     rp.secret, code = register(wiki).secret, rp.code(browser)
 
     assert error_of(rp.exchange(code)) == "invalid_client"
 
 
 @pytest.mark.parametrize("path", ["/openid/token", "/openid/introspect", "/openid/revoke"])
-def test_case_24_only_post(rp: RelyingParty, path: str) -> None:
+def test_case_24_only_post_is_accepted(rp: RelyingParty, path: str) -> None:
     assert rp.backend.get(path).status_code == 405
 
 
@@ -246,7 +248,7 @@ def test_case_24_only_post(rp: RelyingParty, path: str) -> None:
     ],
 )
 @pytest.mark.parametrize("path", ["/openid/token", "/openid/introspect", "/openid/revoke"])
-def test_what_is_no_form_is_an_error_and_no_failure(
+def test_a_body_that_is_not_a_form_is_a_client_error(
     rp: RelyingParty, path: str, body: bytes, content_type: str
 ) -> None:
     answer = rp.backend.generic("POST", path, body, content_type)
@@ -310,7 +312,7 @@ ENDS: dict[str, Callable[[User], object]] = {
 }
 
 
-def test_a_token_counts_while_the_proof_that_its_rule_wants_does(
+def test_a_token_is_valid_while_its_required_second_factor_is_recent(
     browser: PortalClient, rp: RelyingParty
 ) -> None:
     Rule.objects.update(passkey=True, factor_minutes=5)
@@ -327,7 +329,7 @@ TIME = {"idle": idle, "expired": expired}
 
 
 @pytest.mark.parametrize("end", [*ENDS.values(), *TIME.values()], ids=[*ENDS, *TIME])
-def test_cases_19_and_29_codes_and_tokens_end_with_what_they_hang_on(
+def test_cases_19_and_29_codes_and_tokens_end_with_their_access(
     browser: PortalClient, rp: RelyingParty, alice: User, end: Callable[[User], object]
 ) -> None:
     tokens, code = rp.tokens(browser), rp.code(browser)
@@ -343,7 +345,7 @@ def test_cases_19_and_29_codes_and_tokens_end_with_what_they_hang_on(
 
 
 @pytest.mark.parametrize("end", TIME.values(), ids=TIME)
-def test_an_offline_grant_outlives_expiry_and_idleness(
+def test_an_offline_grant_survives_expiry_and_idleness(
     browser: PortalClient, rp: RelyingParty, alice: User, end: Callable[[User], object]
 ) -> None:
     tokens = rp.tokens(browser, scope=OFFLINE)
@@ -355,7 +357,7 @@ def test_an_offline_grant_outlives_expiry_and_idleness(
 
 
 @pytest.mark.parametrize("end", ENDS.values(), ids=ENDS)
-def test_and_nothing_else(
+def test_an_offline_grant_ends_with_its_access(
     browser: PortalClient, rp: RelyingParty, alice: User, end: Callable[[User], object]
 ) -> None:
     tokens = rp.tokens(browser, scope=OFFLINE)
@@ -366,17 +368,17 @@ def test_and_nothing_else(
     assert rp.userinfo(tokens["access_token"]).status_code == 401
 
 
-def test_a_server_asks_for_a_user_from_where_the_user_was(
+def test_a_refresh_by_a_server_uses_the_users_last_address(
     browser: PortalClient, rp: RelyingParty, app: RelyingParty, wiki: Application
 ) -> None:
     wiki.rules.update(networks="127.0.0.0/8")
     confidential, code = rp.tokens(browser), app.code(browser)
 
     assert rp.refresh(confidential["refresh_token"]).status_code == 200
-    assert error_of(app.exchange(code)) == "invalid_grant"  # the app itself asks, from elsewhere
+    assert error_of(app.exchange(code)) == "invalid_grant"  # the app's own address counts here
 
 
-def test_a_rule_that_admits_again_finds_the_refresh_token_unused(
+def test_a_refused_refresh_does_not_use_the_token_up(
     browser: PortalClient, rp: RelyingParty, alice: User
 ) -> None:
     tokens, group = rp.tokens(browser), alice.groups.get()
@@ -390,7 +392,7 @@ def test_a_rule_that_admits_again_finds_the_refresh_token_unused(
 # ---- refresh: cases 26 to 30 ----
 
 
-def test_case_30_a_refreshed_id_token_is_of_the_same_sign_in(browser: PortalClient, rp: RelyingParty) -> None:
+def test_case_30_a_refreshed_id_token_has_the_same_sign_in(browser: PortalClient, rp: RelyingParty) -> None:
     first = rp.tokens(browser)
     with time_machine.travel(time.time() + 100):
         answer = rp.refresh(first["refresh_token"])
@@ -403,7 +405,7 @@ def test_case_30_a_refreshed_id_token_is_of_the_same_sign_in(browser: PortalClie
     assert answer.json()["refresh_token"] != first["refresh_token"]
 
 
-def test_the_answer_names_the_session_as_keycloak_wants_it(browser: PortalClient, rp: RelyingParty) -> None:
+def test_the_answer_has_session_state_as_keycloak_requires(browser: PortalClient, rp: RelyingParty) -> None:
     first = rp.tokens(browser)
     narrowed = rp.refresh(first["refresh_token"], scope="profile").json()
 
@@ -433,7 +435,7 @@ def test_case_26_an_old_refresh_token_of_a_public_client_ends_the_family_at_once
     assert AuditEvent.objects.filter(kind="openid_reuse").count() == 1
 
 
-def test_a_server_whose_requests_refresh_at_once_goes_on_with_any_of_the_answers(
+def test_a_confidential_client_may_use_any_answer_of_simultaneous_refreshes(
     browser: PortalClient, rp: RelyingParty
 ) -> None:
     first = rp.tokens(browser)["refresh_token"]
@@ -445,7 +447,7 @@ def test_a_server_whose_requests_refresh_at_once_goes_on_with_any_of_the_answers
     assert not rp.introspect(first)["active"]
 
 
-def test_a_refresh_token_that_was_revoked_or_is_anothers_does_not_race(
+def test_a_revoked_or_foreign_refresh_token_has_no_grace(
     browser: PortalClient, rp: RelyingParty, wiki: Application
 ) -> None:
     first = rp.tokens(browser)["refresh_token"]
@@ -456,7 +458,7 @@ def test_a_refresh_token_that_was_revoked_or_is_anothers_does_not_race(
     assert error_of(rp.refresh(first)) == "invalid_grant"
 
 
-def test_case_27_a_refresh_token_of_another_client(
+def test_case_27_a_refresh_token_of_another_client_is_refused(
     browser: PortalClient, rp: RelyingParty, wiki: Application
 ) -> None:
     token = rp.tokens(browser)["refresh_token"]
@@ -465,7 +467,9 @@ def test_case_27_a_refresh_token_of_another_client(
     assert rp.refresh(token).status_code == 200
 
 
-def test_case_28_scopes_narrow_and_never_widen(browser: PortalClient, rp: RelyingParty) -> None:
+def test_case_28_a_refresh_narrows_scopes_and_never_widens_them(
+    browser: PortalClient, rp: RelyingParty
+) -> None:
     token = rp.tokens(browser, scope="openid profile")["refresh_token"]
 
     assert error_of(rp.refresh(token, scope="openid email")) == "invalid_scope"
@@ -475,14 +479,16 @@ def test_case_28_scopes_narrow_and_never_widen(browser: PortalClient, rp: Relyin
     assert rp.refresh(narrowed["refresh_token"]).json()["scope"] == "openid profile"
 
 
-def test_without_openid_a_refresh_brings_no_id_token(browser: PortalClient, rp: RelyingParty) -> None:
+def test_without_the_scope_openid_a_refresh_returns_no_id_token(
+    browser: PortalClient, rp: RelyingParty
+) -> None:
     told = rp.refresh(rp.tokens(browser)["refresh_token"], scope="profile").json()
 
     assert "id_token" not in told
     assert rp.userinfo(told["access_token"]).status_code == 403
 
 
-def test_refresh_tokens_end_at_their_time(browser: PortalClient, rp: RelyingParty) -> None:
+def test_refresh_tokens_expire(browser: PortalClient, rp: RelyingParty) -> None:
     Client.objects.update(refresh_lifetime=3600)
     tokens = rp.tokens(browser, scope=OFFLINE)
 
@@ -490,21 +496,21 @@ def test_refresh_tokens_end_at_their_time(browser: PortalClient, rp: RelyingPart
         assert error_of(rp.refresh(tokens["refresh_token"])) == "invalid_grant"
 
 
-def test_a_family_of_refreshes_ends(browser: PortalClient, rp: RelyingParty) -> None:
+def test_a_chain_of_refresh_tokens_expires(browser: PortalClient, rp: RelyingParty) -> None:
     token = rp.tokens(browser)["refresh_token"]
     Token.objects.update(sequence=grants.LONGEST_FAMILY)
 
     assert error_of(rp.refresh(token)) == "invalid_grant"
 
 
-def test_a_client_may_do_without_refresh_tokens(browser: PortalClient, rp: RelyingParty) -> None:
+def test_a_client_may_have_no_refresh_tokens(browser: PortalClient, rp: RelyingParty) -> None:
     Client.objects.update(refresh_lifetime=0)
 
     assert "refresh_token" not in rp.tokens(browser)
 
 
 @pytest.mark.parametrize("kind", ["access_token", "id_token"])
-def test_no_other_token_refreshes(browser: PortalClient, rp: RelyingParty, kind: str) -> None:
+def test_other_tokens_do_not_refresh(browser: PortalClient, rp: RelyingParty, kind: str) -> None:
     assert error_of(rp.refresh(rp.tokens(browser)[kind])) == "invalid_grant"
 
 
@@ -524,20 +530,20 @@ def test_case_43_userinfo_names_the_same_subject(
     assert answer.json() == {name: claims[name] for name in answer.json()}
 
 
-def test_case_44_an_access_token_in_the_query(browser: PortalClient, rp: RelyingParty) -> None:
+def test_case_44_an_access_token_in_the_query_is_refused(browser: PortalClient, rp: RelyingParty) -> None:
     token = rp.tokens(browser)["access_token"]
     answer = rp.backend.get(f"/openid/userinfo?access_token={token}")
 
     assert (answer.status_code, error_of(answer)) == (400, "invalid_request")
 
 
-def test_no_token_is_asked_for_without_an_error(rp: RelyingParty) -> None:
+def test_a_request_without_a_token_gets_401_without_an_error_code(rp: RelyingParty) -> None:
     answer = rp.backend.get("/openid/userinfo")
 
     assert (answer.status_code, answer["WWW-Authenticate"]) == (401, 'Bearer realm="openid"')
 
 
-def test_case_45_no_other_token_is_an_access_token(
+def test_case_45_other_tokens_are_refused_as_access_tokens(
     browser: PortalClient, rp: RelyingParty, wiki: Application
 ) -> None:
     tokens = rp.tokens(browser)
@@ -549,7 +555,9 @@ def test_case_45_no_other_token_is_an_access_token(
 
 
 @pytest.mark.parametrize("kind", ["access_token", "refresh_token", "id_token"])
-def test_case_45_and_the_gate_takes_none_of_them(browser: PortalClient, rp: RelyingParty, kind: str) -> None:
+def test_case_45_a_check_refuses_all_of_these_tokens(
+    browser: PortalClient, rp: RelyingParty, kind: str
+) -> None:
     token = rp.tokens(browser)[kind]
     credentials = [f"Bearer {token}", basic("alice", token)]
 
@@ -560,14 +568,14 @@ def test_case_45_and_the_gate_takes_none_of_them(browser: PortalClient, rp: Rely
     assert [answer.status for answer in answers] == [401, 401]
 
 
-def test_an_expired_access_token_is_none(browser: PortalClient, rp: RelyingParty) -> None:
+def test_an_expired_access_token_is_refused(browser: PortalClient, rp: RelyingParty) -> None:
     token = rp.tokens(browser)["access_token"]
 
     with time_machine.travel(time.time() + 301):
         assert rp.userinfo(token).status_code == 401
 
 
-def test_userinfo_tells_what_is_so_now(browser: PortalClient, rp: RelyingParty, alice: User) -> None:
+def test_userinfo_returns_current_values(browser: PortalClient, rp: RelyingParty, alice: User) -> None:
     token = rp.tokens(browser)["access_token"]
     alice.groups.add(GroupFactory(name="choir"))
 
@@ -606,11 +614,11 @@ def test_case_47_another_clients_token_is_not_revoked(
     assert rp.refresh(tokens["refresh_token"]).status_code == 200
 
 
-def test_case_49_junk_is_revoked_already(rp: RelyingParty) -> None:
+def test_case_49_revoking_an_unknown_token_succeeds(rp: RelyingParty) -> None:
     assert rp.revoke("junk").status_code == 200
 
 
-def test_case_50_introspection(
+def test_case_50_introspection_returns_the_state_of_a_token(
     browser: PortalClient, rp: RelyingParty, app: RelyingParty, wiki: Application, alice: User
 ) -> None:
     tokens = rp.tokens(browser)
@@ -625,7 +633,7 @@ def test_case_50_introspection(
     assert app.post("/openid/introspect", {"token": "x"}).status_code == 403
 
 
-def test_a_refresh_token_that_was_used_is_not_active(browser: PortalClient, rp: RelyingParty) -> None:
+def test_a_used_refresh_token_is_not_active(browser: PortalClient, rp: RelyingParty) -> None:
     token = rp.tokens(browser)["refresh_token"]
     rp.refresh(token)
 
@@ -648,7 +656,7 @@ def test_case_62_a_forged_host_changes_no_issuer(rp: RelyingParty) -> None:
     assert elsewhere.status_code == 404
 
 
-def test_every_endpoint_that_is_named_is_there(rp: RelyingParty) -> None:
+def test_every_endpoint_in_the_metadata_exists(rp: RelyingParty) -> None:
     told = json.loads(rp.backend.get("/.well-known/openid-configuration").content)
 
     for name, url in told.items():
@@ -682,7 +690,7 @@ def test_a_key_that_signed_long_ago_is_deleted(rp: RelyingParty) -> None:
     assert ProviderKey.objects.count() == 2
 
 
-def test_a_key_that_somebody_else_may_have_is_gone_at_once(browser: PortalClient, rp: RelyingParty) -> None:
+def test_a_leaked_key_can_be_removed_at_once(browser: PortalClient, rp: RelyingParty) -> None:
     before = rp.tokens(browser)["id_token"]
     new = keys.rotate(at_once=True)
 
@@ -698,7 +706,7 @@ def test_an_administrator_rotates_by_a_command(rp: RelyingParty) -> None:
     assert AuditEvent.objects.filter(kind="openid_key_made").count() == 2
 
 
-def test_the_key_set_has_public_keys_alone(rp: RelyingParty) -> None:
+def test_the_key_set_has_only_public_keys(rp: RelyingParty) -> None:
     for key in json.loads(rp.backend.get("/openid/keys.json").content)["keys"]:
         assert key.keys() == {"kty", "n", "e", "kid", "use", "alg"}
 
@@ -720,7 +728,7 @@ def test_one_session_of_a_client_has_one_sid(
     assert sids[0] == sids[1] != other.verified(other.tokens(browser)["id_token"])["sid"]
 
 
-def test_grants_of_which_nothing_can_be_used_are_deleted(browser: PortalClient, rp: RelyingParty) -> None:
+def test_grants_without_usable_tokens_are_deleted(browser: PortalClient, rp: RelyingParty) -> None:
     Client.objects.update(refresh_lifetime=0)
     for _ in range(3):
         rp.tokens(browser)
@@ -734,7 +742,7 @@ def test_grants_of_which_nothing_can_be_used_are_deleted(browser: PortalClient, 
     assert Grant.objects.count() == 2
 
 
-def test_the_user_who_signs_in_next_has_no_part_in_it(
+def test_tokens_do_not_pass_to_the_next_user_of_the_browser(
     browser: PortalClient, rp: RelyingParty, bob: User, wiki: Application
 ) -> None:
     tokens = rp.tokens(browser)

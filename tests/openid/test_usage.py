@@ -36,7 +36,7 @@ def _counted_from_here(db: None) -> Iterator[None]:
 
 
 def written() -> list[Row]:
-    """Write what was counted, and return person, rule, method, and allowed, refused and asked requests."""
+    """Write the counts, and return person, rule, method, and allowed, refused and asked requests."""
     usage.write()
     rows = RequestCount.objects.order_by("pk")
     return list(rows.values_list("person", "rule", "method", "allowed", "refused", "asked"))
@@ -70,7 +70,7 @@ def test_a_refresh_that_fails_counts_nothing(browser: PortalClient, rp: RelyingP
     assert written() == before
 
 
-def test_a_refusal_and_a_second_factor_count_as_such(
+def test_refusals_and_second_factors_are_counted(
     browser: PortalClient, rp: RelyingParty, wiki: Application, alice: User
 ) -> None:
     rule = wiki.rules.get()
@@ -82,15 +82,13 @@ def test_a_refusal_and_a_second_factor_count_as_such(
     assert written() == [(alice.pk, rule.pk, "openid", 0, 1, 1)]
 
 
-def test_counting_asks_the_database_nothing(
-    browser: PortalClient, rp: RelyingParty, wiki: Application
-) -> None:
+def test_counting_makes_no_query(browser: PortalClient, rp: RelyingParty, wiki: Application) -> None:
     rp.tokens(browser)
 
     assert not RequestCount.objects.exists()
 
 
-def test_who_signs_in_by_openid_is_no_finding_and_a_review_knows_the_day(
+def test_a_sign_in_by_openid_connect_counts_for_findings_and_reviews(
     browser: PortalClient, rp: RelyingParty, wiki: Application, alice: User
 ) -> None:
     idle = UserFactory(username="idle", groups=["staff"])
@@ -109,7 +107,7 @@ def test_who_signs_in_by_openid_is_no_finding_and_a_review_knows_the_day(
     }
 
 
-def test_a_path_that_openid_cannot_ask_for_stays_unused(
+def test_a_rule_for_another_path_stays_unused(
     browser: PortalClient, rp: RelyingParty, wiki: Application
 ) -> None:
     RuleFactory(application=wiki, path="/admin", who="chosen", groups=["staff"])
@@ -120,7 +118,7 @@ def test_a_path_that_openid_cannot_ask_for_stays_unused(
     assert set(RequestCount.objects.values_list("rule", flat=True)) == {wiki.rules.get(path="/").pk}
 
 
-def test_the_running_server_writes_them(
+def test_the_running_server_writes_the_counts(
     rp: RelyingParty,
     wiki: Application,
     alice: User,
@@ -141,5 +139,5 @@ def test_the_running_server_writes_them(
     finally:
         portal.stop()
 
-    # The authorization itself was asked of this process.
+    # The authorization itself was sent to this process.
     assert list(RequestCount.objects.values_list("person", "method", "allowed")) == [(alice.pk, "openid", 1)]

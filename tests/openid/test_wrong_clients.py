@@ -1,4 +1,4 @@
-"""Floods of wrong client credentials: what they cost, and whom they keep out."""
+"""Floods of wrong client credentials: their cost, and which clients they delay."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ELSEWHERE = "203.0.113.9"
 
 @pytest.fixture(autouse=True)
 def no_time_passes(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A flood fills its bucket, however slow the machine sends it."""
+    """Stop the clock, so that a flood fills its bucket however slow the machine is."""
     monkeypatch.setattr(WrongTries, "A_SECOND", 0.0)
 
 
@@ -52,7 +52,7 @@ def test_a_flood_of_unknown_clients_is_told_to_wait(rp: RelyingParty) -> None:
     assert statuses[-1] == 429
 
 
-def test_a_flood_keeps_no_client_out_that_proved_who_it_is_before(rp: RelyingParty) -> None:
+def test_a_flood_does_not_delay_a_client_that_authenticated_before(rp: RelyingParty) -> None:
     before = rp.refresh("x")
     statuses = flood(rp)
 
@@ -62,21 +62,21 @@ def test_a_flood_keeps_no_client_out_that_proved_who_it_is_before(rp: RelyingPar
     assert error_of(before) == error_of(after) == "invalid_grant"
 
 
-def test_a_flood_keeps_nobody_of_another_network_out(rp: RelyingParty, monkeypatch: Any) -> None:
+def test_a_flood_does_not_delay_other_networks(rp: RelyingParty, monkeypatch: Any) -> None:
     flood(rp)
     monkeypatch.setattr("openid.client_requests.client_address", lambda request: ELSEWHERE)
 
     assert error_of(rp.refresh("x")) == "invalid_grant"
 
 
-def test_a_public_client_that_came_before_waits_for_no_flood(app: RelyingParty, rp: RelyingParty) -> None:
+def test_a_flood_does_not_delay_a_known_public_client(app: RelyingParty, rp: RelyingParty) -> None:
     before = app.refresh("x")
     flood(rp)
 
     assert error_of(before) == error_of(app.refresh("x")) == "invalid_grant"
 
 
-def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_remembered_clients_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(wrong_clients, "MAX_REMEMBERED", 10)
     for number in range(30):
         wrong_clients.note_right(Credentials(f"client {number}", "secret", "client_secret_basic"))

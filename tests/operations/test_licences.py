@@ -1,4 +1,4 @@
-"""Licences of what is shipped are known and allowed, and docs/licences.md lists them."""
+"""Licences of shipped packages are known and allowed, and docs/licences.md lists them."""
 
 from __future__ import annotations
 

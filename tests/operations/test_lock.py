@@ -1,4 +1,4 @@
-"""The lock files hold what requirements name and all that these need, each with hashes. Without a network."""
+"""The lock files contain the requirements and their dependencies, with hashes. No network is needed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from tools.locks import LOCKS, ROOT, Locked, needed_by, read_lock, read_requirem
 LOCK = read_lock(ROOT / "requirements.lock")
 LOCKED = {each.name: each for each in LOCK}
 OTHER_SYSTEMS = {"async-timeout", "colorama", "tzdata"}
-"""What only Windows or Python before 3.11.3 needs."""
+"""Packages that only Windows or Python before 3.11.3 needs."""
 
 
 def needed() -> set[str]:
-    """Return the names of the requirements and of all that they need here, as their metadata say."""
+    """Return the names of the requirements and of their dependencies here, from their metadata."""
     left = read_requirements(ROOT / "requirements.txt")
     found: set[str] = set()
     while left:

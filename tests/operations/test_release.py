@@ -1,4 +1,4 @@
-"""What `make release` builds, and that the workflows run the commands of this repository."""
+"""The output of `make release`, and that the workflows run existing commands."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_the_bill_names_every_package_of_the_lock_with_licence_and_hashes(bill: 
     assert bill["metadata"]["component"]["version"] == __version__
 
 
-def test_the_bill_says_who_needs_whom(bill: dict[str, Any]) -> None:
+def test_the_bill_contains_dependencies(bill: dict[str, Any]) -> None:
     references = {each["bom-ref"] for each in bill["components"]}
     needs = {each["ref"].partition("@")[0]: each["dependsOn"] for each in bill["dependencies"]}
 

@@ -1,4 +1,4 @@
-"""The site of the documentation: its navigation has every page. `make site` checks the links."""
+"""The documentation's site: its navigation has every page. `make site` checks the links."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ def test_a_broken_link_ends_the_build() -> None:
     assert "make site" in (ROOT / ".ci" / "run").read_text()
 
 
-def test_the_site_asks_no_other_server() -> None:
+def test_the_site_loads_nothing_from_other_servers() -> None:
     assert "  font: false" in CONFIGURATION
     assert "http" not in CONFIGURATION
 
 
-def test_links_that_leave_the_documentation_become_text() -> None:
+def test_links_out_of_the_documentation_become_text() -> None:
     page = SimpleNamespace(file=SimpleNamespace(src_uri="a.md"))
     below = SimpleNamespace(file=SimpleNamespace(src_uri="decisions/a.md"))
 

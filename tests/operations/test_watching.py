@@ -1,4 +1,4 @@
-"""A running portal seen from outside: metrics, dashboard, alerts, access log, and why it is not ready."""
+"""Monitoring a running portal: metrics, dashboard, alerts, access log, and why it is not ready."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ QUERIES = {
     **{panel["title"]: target["expr"] for panel in DASHBOARD["panels"] for target in panel["targets"]},
 }
 MOST_SERIES = 250
-"""Series of a portal that did a little of everything: a histogram has 21 for each label."""
+"""The most series of a portal after each kind of request. A histogram has 21 for each label."""
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +86,7 @@ def test_the_number_of_series_is_small(portal: Portal) -> None:
 
 
 @pytest.mark.parametrize(("title", "query"), QUERIES.items(), ids=QUERIES)
-def test_a_query_asks_for_metrics_that_a_running_portal_shows(portal: Portal, title: str, query: str) -> None:
+def test_queries_use_metrics_that_a_running_portal_shows(portal: Portal, title: str, query: str) -> None:
     text = ask(portal, "/metrics")
     shown = set(re.findall(r"(?m)^# TYPE (\w+) ", text))
     types = dict(re.findall(r"(?m)^# TYPE (\w+) (\w+)$", text))
@@ -119,7 +119,7 @@ def test_the_dashboards_panels_do_not_overlap() -> None:
     assert len({panel["id"] for panel in DASHBOARD["panels"]}) == len(DASHBOARD["panels"])
 
 
-def test_promtool_reads_rules_queries_and_configuration(tmp_path: Path) -> None:
+def test_promtool_accepts_rules_queries_and_configuration(tmp_path: Path) -> None:
     groups = [
         {"name": "panels", "rules": [{"record": f"a:{n}", "expr": q} for n, q in enumerate(QUERIES.values())]}
     ]
@@ -177,7 +177,7 @@ def test_some_checks_have_a_line_without_query_or_cookie(portal: Portal, people:
 # ---- why it is not ready ----------------------------------------------------------------------------------
 
 
-def test_operators_see_each_part(portal: Portal) -> None:
+def test_operators_see_the_state_of_each_part(portal: Portal) -> None:
     lines = ask(portal, "/readyz").splitlines()
 
     assert lines[0] == "ok"
@@ -203,7 +203,7 @@ def test_missing_migrations_make_it_unready_and_only_operators_see_which(
 
 
 @pytest.mark.django_db
-def test_a_missing_key_is_named(settings: Settings) -> None:
+def test_a_missing_encryption_key_is_reported(settings: Settings) -> None:
     from accounts.models import Upstream
 
     settings.IKD_METRICS_TOKEN = TOKEN
@@ -217,14 +217,14 @@ def test_a_missing_key_is_named(settings: Settings) -> None:
     assert "keys: accounts.upstream.client_secret: a secret in the database was encrypted with a key" in text
 
 
-def test_all_migrations_of_ours_are_looked_for() -> None:
+def test_the_migrations_of_all_our_apps_are_checked() -> None:
     shipped = set(migrations._shipped())
 
     assert {"authgate.0001_initial", "accounts.0001_initial"} <= shipped
     assert {name.partition(".")[0] for name in shipped} >= {"authgate", "accounts", "openid"}
 
 
-def test_help_covers_what_is_counted() -> None:
+def test_every_counter_has_a_help_text() -> None:
     from authgate import counters
 
     names = {each._name for each in counters.ALL}

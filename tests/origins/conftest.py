@@ -13,8 +13,8 @@ RESOLVER = "--host-resolver-rules=MAP * 127.0.0.1"
 
 
 @pytest.fixture(scope="package", autouse=True)
-def databases_of_our_own(django_db_blocker: Any) -> Iterator[None]:
-    """What stands here writes to databases that servers read too, so no test's transaction may hide it."""
+def databases_of_servers(django_db_blocker: Any) -> Iterator[None]:
+    """Use no transaction: these tests write to databases that servers read too."""
     with django_db_blocker.unblock():
         yield
 
@@ -27,7 +27,7 @@ def chromium(driver: Driver, playwright: Playwright) -> Browser:
 
 @pytest.fixture(scope="module")
 def whole_chromium(playwright: Playwright) -> Iterator[Browser]:
-    """The same with the policy of the whole browser for cookies and requests between sites."""
+    """The same, with the full browser's policy for cookies and requests between sites."""
     browser = launch_whole(playwright, RESOLVER)
     yield browser
     browser.close()

@@ -1,4 +1,4 @@
-"""Applications that answer with pages of a test's own, and keep what they were asked."""
+"""Applications with the pages of a test. They record the requests."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Pages(ThreadingHTTPServer):
-    """`answers` are by method and path; `asked` holds method, path, user and body of each request."""
+    """`answers` are by method and path. `asked` has method, path, user and body of each request."""
 
     daemon_threads = True
 

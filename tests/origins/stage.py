@@ -15,7 +15,7 @@ from django.contrib.auth.hashers import Argon2PasswordHasher, make_password
 from accounts.models import User
 from tests.factories import PASSWORD, UserFactory
 from tests.front.serving import Database, Portal, eventually
-from tests.own_database import make_in
+from tests.own_database import create_database_in
 from tests.proxies.processes import Server, binary, free_port
 from tests.proxies.proxy import DEPLOY, Certificate, make_certificate
 from tests.proxies.wire import exchange, request_bytes
@@ -25,7 +25,7 @@ PORTAL_HOST = "sso.example.com"
 
 @dataclass(frozen=True)
 class Site:
-    """A protected site. `backend` is the address of its application; `more` are further lines for nginx."""
+    """A protected site. `backend` is the address of its application. `more` are further lines for nginx."""
 
     host: str
     port: int
@@ -35,7 +35,7 @@ class Site:
 
 @dataclass(frozen=True)
 class Stage:
-    """What runs: portal and proxy on 127.0.0.1, every site at its own port."""
+    """Portal and proxy on 127.0.0.1, with each site at its own port."""
 
     scheme: str
     portal_port: int
@@ -54,11 +54,11 @@ class Stage:
 def staged(
     proxy: str, sites: list[Site], folder: Path, fill: Callable[[], None], *, scheme: str = "https"
 ) -> Iterator[Stage]:
-    """Run a portal and a proxy for `sites`. `fill` makes the rows, beside the user alice."""
-    portal_port, database = free_port(), Database(make_in(folder))
+    """Run a portal and a proxy for `sites`. `fill` creates the rows besides the user alice."""
+    portal_port, database = free_port(), Database(create_database_in(folder))
     with database.connected():
         alice = UserFactory(username="alice", email="alice@example.com", verified=True, groups=["staff"])
-        # The server knows no cheap hash of the tests.
+        # The server does not know the tests' cheap hash.
         User.objects.filter(pk=alice.pk).update(
             password=make_password(PASSWORD, hasher=Argon2PasswordHasher())
         )
@@ -81,7 +81,7 @@ def staged(
 
 
 def _has_routes(scheme: str, portal_port: int) -> bool:
-    """Return whether the portal answers: Traefik listens before it has read its routes."""
+    """Return whether the portal answers. Traefik listens before it has read its routes."""
     request = request_bytes("GET", "/healthz", f"{PORTAL_HOST}:{portal_port}")
     name = PORTAL_HOST if scheme == "https" else None
     reply = exchange(("127.0.0.1", portal_port), request, tls_name=name)

@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.proxy]
 
 @dataclass(frozen=True)
 class Sites:
-    """`board` is of the same site as app and portal, `elsewhere` of another."""
+    """`board` is on the same site as app and portal, `elsewhere` on another."""
 
     stage: Stage
     app: str
@@ -54,7 +54,7 @@ def page(whole_chromium: Browser) -> Iterator[Page]:
 
 
 def framed(page: Page, around: str, inside: str) -> FrameLocator:
-    """Open a page that shows another one in a frame."""
+    """Open a page with another one in a frame."""
     page.goto(f"{around}/")
     page.evaluate(
         "source => { const frame = document.createElement('iframe'); frame.src = source;"
@@ -83,8 +83,8 @@ def test_another_sites_frame_shows_a_link_that_opens_a_tab(sites: Sites, page: P
     assert tab.evaluate("window.opener") is None
 
 
-def test_so_does_a_frame_in_which_somebody_goes_on(sites: Sites, page: Page) -> None:
-    """A link inside the frame comes from the same origin, but the browser still sends no cookie."""
+def test_following_a_link_in_another_sites_frame_shows_such_a_link(sites: Sites, page: Page) -> None:
+    """The link has the same origin as the frame, but the browser still sends no cookie."""
     frame = framed(page, sites.elsewhere, f"{sites.app}/report")
     expect(frame.locator("h1")).to_have_text("Open in a new tab")
 
@@ -126,7 +126,7 @@ def test_a_refusal_in_a_frame_opens_a_tab_that_says_why(sites: Sites, page: Page
 
 
 @pytest.mark.parametrize("path", ["/accounts/login/", "/", "/continue?state=forged"])
-def test_no_page_with_a_form_or_a_name_is_shown_in_a_frame(sites: Sites, page: Page, path: str) -> None:
+def test_the_portals_own_pages_are_not_shown_in_a_frame(sites: Sites, page: Page, path: str) -> None:
     frame = framed(page, sites.board, f"{sites.stage.portal_origin}{path}")
 
     page.wait_for_function("frames.length == 1")

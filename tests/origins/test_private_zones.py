@@ -1,4 +1,4 @@
-"""For which domains Chromium takes a cookie: what IKD_SHARED_COOKIE_DOMAINS may name."""
+"""The domains for which Chromium accepts a cookie: what IKD_SHARED_COOKIE_DOMAINS may name."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def page(chromium: Browser) -> Iterator[Page]:
         yield context.new_page()
 
 
-def takes_a_cookie(page: Page, pages: Pages, domain: str) -> bool:
-    """Return whether a browser at a name below `domain` keeps a cookie for all of it."""
+def accepts_a_cookie(page: Page, pages: Pages, domain: str) -> bool:
+    """Return whether a browser at a host below `domain` keeps a cookie for the whole domain."""
     pages.answers["GET", "/set"] = (200, {"Set-Cookie": f"shared=1; Path=/; Domain={domain}"}, "set")
     page.goto(f"http://wiki.{domain}:{pages.server_address[1]}/set")
     return page.evaluate("document.cookie") == "shared=1"
@@ -40,18 +40,18 @@ def takes_a_cookie(page: Page, pages: Pages, domain: str) -> bool:
 
 @pytest.mark.parametrize("domain", TAKEN)
 def test_a_domain_in_a_private_zone_can_share_a_cookie(page: Page, pages: Pages, domain: str) -> None:
-    assert takes_a_cookie(page, pages, domain)
+    assert accepts_a_cookie(page, pages, domain)
     assert canonical_cookie_domains((domain,)) == (domain,)
 
 
 @pytest.mark.parametrize("domain", REFUSED)
-def test_a_whole_zone_cannot(page: Page, pages: Pages, domain: str) -> None:
-    assert not takes_a_cookie(page, pages, domain)
+def test_a_whole_private_zone_cannot_share_a_cookie(page: Page, pages: Pages, domain: str) -> None:
+    assert not accepts_a_cookie(page, pages, domain)
     with pytest.raises(ValidationError):
         canonical_cookie_domains((domain,))
 
 
 @pytest.mark.parametrize("zone", ["lan", "internal", "home.arpa", "local"])
-def test_the_message_for_a_zone_says_what_to_name(zone: str) -> None:
+def test_the_message_for_a_private_zone_names_the_cure(zone: str) -> None:
     with pytest.raises(ValidationError, match="use a domain below it"):
         canonical_cookie_domains((zone,))

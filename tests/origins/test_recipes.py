@@ -1,4 +1,4 @@
-"""The recipes of docs/recipes.md in a real browser, each beside what happens without it."""
+"""The recipes of docs/recipes.md in a real browser, and the result without each recipe."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ CORS = {
 
 @dataclass(frozen=True)
 class Sites:
-    """`board` is another origin of the same site, `elsewhere` one of another site."""
+    """`board` is another origin of the same site, `elsewhere` an origin of another site."""
 
     stage: Stage
     pages: Pages
@@ -65,7 +65,7 @@ def sites(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module")
 def cookies(sites: Sites, whole_chromium: Browser) -> Any:
-    """The cookies of a browser in which alice is signed in at the application."""
+    """The cookies of a browser in which alice has signed in and opened the application."""
     with whole_chromium.new_context(ignore_https_errors=True) as context:
         page = context.new_page()
         page.goto(f"{sites.app}/")
@@ -76,7 +76,7 @@ def cookies(sites: Sites, whole_chromium: Browser) -> Any:
 
 @pytest.fixture
 def page(sites: Sites, cookies: Any, whole_chromium: Browser) -> Iterator[Page]:
-    """A browser with those cookies, in which the application was opened just now."""
+    """A browser with those cookies, which has just opened the application."""
     sites.pages.answers.clear()
     with whole_chromium.new_context(ignore_https_errors=True, storage_state=cookies) as context:
         page = context.new_page()
@@ -86,7 +86,7 @@ def page(sites: Sites, cookies: Any, whole_chromium: Browser) -> Iterator[Page]:
 
 
 def post_from_elsewhere(sites: Sites, page: Page, path: str) -> None:
-    """Send a form from another site, as an identity provider and a payment service do."""
+    """Send a form from another site, as identity providers and payment services do."""
     page.goto(f"{sites.elsewhere}/")
     sites.pages.asked.clear()
     page.set_content(f"<form method=post action='{sites.app}{path}'><input name=SAMLResponse value=x></form>")
@@ -95,7 +95,7 @@ def post_from_elsewhere(sites: Sites, page: Page, path: str) -> None:
     page.wait_for_load_state()
 
 
-def test_a_form_of_another_site_reaches_the_path_that_is_open_to_it(sites: Sites, page: Page) -> None:
+def test_a_form_of_another_site_reaches_an_open_path(sites: Sites, page: Page) -> None:
     sites.pages.answers["POST", "/saml/acs"] = (303, {"Location": "/home"}, "")
 
     post_from_elsewhere(sites, page, "/saml/acs")
@@ -152,7 +152,7 @@ def allow(sites: Sites, path: str, origin: str) -> None:
     sites.pages.answers["PUT", path] = (200, headers, "saved")
 
 
-def test_a_script_of_another_origin_asks_first_and_then_writes(sites: Sites, page: Page) -> None:
+def test_a_script_of_another_origin_sends_a_preflight_and_then_writes(sites: Sites, page: Page) -> None:
     allow(sites, "/api/items", sites.board)
     page.goto(f"{sites.board}/")
     sites.pages.asked.clear()
@@ -164,7 +164,7 @@ def test_a_script_of_another_origin_asks_first_and_then_writes(sites: Sites, pag
     assert asked == [("OPTIONS", ""), ("PUT", "alice")]
 
 
-def test_without_the_rule_the_browser_stops_at_the_question(sites: Sites, page: Page) -> None:
+def test_without_the_rule_the_browser_stops_after_the_preflight(sites: Sites, page: Page) -> None:
     allow(sites, "/other/items", sites.board)
     page.goto(f"{sites.board}/")
     sites.pages.asked.clear()

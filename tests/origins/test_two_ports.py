@@ -1,4 +1,4 @@
-"""Two applications on one host, told apart by their ports, in a real browser that sends cookies to both."""
+"""Two applications on one host with different ports, in a real browser, which sends cookies to both."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def page(host: Host, chromium: Browser) -> Iterator[Page]:
     context.close()
 
 
-def test_each_keeps_its_session_while_the_other_is_open(host: Host, page: Page) -> None:
+def test_each_application_keeps_its_session_while_the_other_is_open(host: Host, page: Page) -> None:
     first = page.context.new_page()
     first.goto(f"{host.stage.origin(host.files)}/list")
     page.reload()
@@ -75,7 +75,7 @@ def test_each_keeps_its_session_while_the_other_is_open(host: Host, page: Page) 
     assert names == {f"__Host-ikd_gate_{site.port}" for site in (host.files, host.photos)}
 
 
-def test_a_form_stays_a_post_after_the_other_was_opened(host: Host, page: Page) -> None:
+def test_a_form_is_still_posted_after_the_other_application_was_opened(host: Host, page: Page) -> None:
     first = page.context.new_page()
     first.goto(f"{host.stage.origin(host.files)}/")
     first.set_content("<form method=post action=/save><input name=title value=Holidays></form>")
@@ -89,15 +89,15 @@ def test_a_form_stays_a_post_after_the_other_was_opened(host: Host, page: Page) 
     assert received.application == "files" and received.body_length == len("title=Holidays")
 
 
-def test_signing_out_at_one_closes_both(host: Host, page: Page) -> None:
+def test_signing_out_at_one_application_closes_both(host: Host, page: Page) -> None:
     page.goto(f"{host.stage.origin(host.files)}/authgate/sign_out")
     page.goto(f"{host.stage.origin(host.photos)}/")
 
     assert page.url.startswith(f"{host.stage.portal_origin}/accounts/login/")
 
 
-def test_only_a_proxy_that_cuts_cookies_keeps_those_of_the_other_port(host: Host, page: Page) -> None:
-    """Why docs/traefik.md wants a name of its own for each application."""
+def test_only_a_proxy_that_removes_cookies_hides_those_of_the_other_port(host: Host, page: Page) -> None:
+    """This is why docs/traefik.md requires a separate host for each application."""
     page.goto(f"{host.stage.origin(host.files)}/list")
 
     cookies = "".join(host.backend.take()[-1].all("Cookie"))
