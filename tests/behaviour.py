@@ -1,7 +1,7 @@
-"""What the check must do, one row for each case. It runs against the view and against each real proxy.
+"""The behaviour table: one row for each case of a check. It runs against the view and behind each real proxy.
 
-A row says what is asked and what must come of it; how an outcome looks is told for each answer style in
-tests/test_behaviour.py, and behind a real proxy in tests/proxies/test_behaviour.py.
+A row has a request and its outcome. tests/test_behaviour.py says how each answer style shows an outcome.
+tests/proxies/test_behaviour.py says what clients get from a real proxy.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from tests.factories import ApplicationFactory, RuleFactory, UserFactory
 PORTAL = "sso.example.com"
 SITES = {"app": "app.example.com", "wiki": "wiki.example.org", "ops": "ops.example.com"}
 CODE = "A" * 43
-"""Of the form of a one-time code, and nobody's."""
+"""A code with the form of a one-time code that the portal never issued."""
 
 RECENT = 600
-"""Minutes within which some rules want a second factor: frank and grace gave one when they signed in."""
+"""Minutes within which some rules require a second factor. frank and grace used one at their sign-in."""
 
 NAVIGATION = {
     "Sec-Fetch-Site": "none",
@@ -71,7 +71,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """`query` is the check's own, from a proxy's configuration; `status` an outcome of status style alone."""
+    """A request and its outcome. `query` is the check's own; `status` is the outcome in the status style."""
 
     name: str
     outcome: Outcome
@@ -83,7 +83,7 @@ class Row:
     query: str = ""
     status: Outcome | None = None
     authorization: str = ""
-    """Of a program: `{token}` stands for one of alice at the app, `{basic}` for it as nameless Basic."""
+    """A program's header. `{token}` is replaced by a token of alice for the app, `{basic}` by it as Basic."""
 
 
 O = Outcome  # noqa: E741
@@ -170,7 +170,7 @@ ROWS = (
     Row("a guest in a group's scope, by dots", O.REFUSED, "/x/../staff/rota", "bob"),
     Row("a guest in a group's scope, by a parameter", O.REFUSED, "/x;/../staff;v=1/rota", "bob"),
     Row("a form where a rule grants GET", O.REFUSED, "/read/it", "alice", "POST"),
-    # ---- nobody could be allowed: at once ----
+    # ---- refused at once, because no user could be allowed ----
     Row("a rule that expired, nobody signed in", O.REFUSED, "/old"),
     Row("a rule that expired", O.REFUSED, "/old", "alice"),
     Row("a network that is not the client's", O.REFUSED, "/office"),
@@ -337,8 +337,8 @@ ROWS = (
 )
 
 
-def lay_out(port: str = "") -> None:
-    """Make the people and the applications that the rows speak of; `port` is `:8443` or nothing."""
+def create_people_and_sites(port: str = "") -> None:
+    """Create the users and applications of the rows. `port` is `:8443` or empty."""
     UserFactory(username="alice", email="alice@example.com", verified=True, groups=["staff"])
     UserFactory(username="bob", email="bob@example.com", verified=True, groups=["guests"])
     UserFactory(username="erin", email="erin@example.com")
@@ -368,7 +368,7 @@ def lay_out(port: str = "") -> None:
 
 
 def token_for(username: str, origin: str) -> str:
-    """Sign somebody in and give the gate token of their browser on an origin."""
+    """Sign a user in, and return the gate token of their browser on an origin."""
     sign_in = begin_sign_in(
         User.objects.get(username=username),
         session_digest=f"{username} {origin}",
@@ -385,7 +385,7 @@ def token_for(username: str, origin: str) -> str:
 
 
 def api_tokens() -> dict[str, str]:
-    """Make the API tokens that rows speak of, by the names that stand for them."""
+    """Create the API tokens of the rows, and return each by its placeholder."""
     app = Application.objects.get(name="App")
     made = {
         name: make_token(User.objects.get(username=who), name, [app], 3600)[1]

@@ -1,4 +1,4 @@
-"""What caches hold, in tables as in Redis."""
+"""Read and empty caches, whether they are tables or in Redis."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from django.db import connection
 
 
 def entries_of(alias: str) -> list[tuple[str, Any]]:
-    """Return the keys and values of a cache, those that have expired too."""
+    """Return the keys and values of a cache, including expired ones."""
     cache: Any = caches[alias]
     if not isinstance(cache, DatabaseCache):
         return [(key, cache.get(key)) for key in cache.keys("*")]
@@ -21,7 +21,7 @@ def entries_of(alias: str) -> list[tuple[str, Any]]:
 
 
 def empty(alias: str) -> None:
-    """Delete what a cache holds. On Redis, `clear` would delete all caches: they share a database."""
+    """Delete the entries of a cache. On Redis, `clear` would delete all caches: they share a database."""
     cache: Any = caches[alias]
     if isinstance(cache, DatabaseCache):
         cache.clear()

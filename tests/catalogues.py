@@ -1,4 +1,4 @@
-"""Translations as the tests look at them: what there is to translate, and a catalogue that marks what was."""
+"""Translations for tests: the messages in the sources, and a catalogue that marks each translated text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ Key = str | tuple[str, int]
 
 
 def catalogue(compiled: Path) -> dict[Key, str]:
-    """Return a compiled catalogue by message; plural forms by message and number."""
+    """Return the messages of a compiled catalogue. Plural forms are found by message and number."""
     with compiled.open("rb") as file:
         found: dict[Key, str] = dict(gettext.GNUTranslations(file)._catalog)  # type: ignore[attr-defined]
     found.pop("", None)
@@ -34,13 +34,13 @@ def catalogue(compiled: Path) -> dict[Key, str]:
 
 
 def compiled(source: Path, into: Path) -> dict[Key, str]:
-    """Compile a catalogue, its formats checked. Raises CalledProcessError with msgfmt's words."""
+    """Compile a catalogue and check its formats. Raises CalledProcessError with msgfmt's output."""
     subprocess.run(["msgfmt", "--check", "-o", into, source], check=True, capture_output=True, text=True)
     return catalogue(into)
 
 
 def to_translate(folder: Path) -> set[Key]:
-    """Return every message in the sources, as makemessages finds them in a copy of the tree."""
+    """Return every message that makemessages finds in a copy of the sources."""
     for name in SOURCES:
         source = ROOT / name
         if source.is_dir():
@@ -58,7 +58,7 @@ def to_translate(folder: Path) -> set[Key]:
 
 
 def marking(folder: Path) -> Path:
-    """Make a catalogue of every Chinese translation there is, each between marks; give its locale folder."""
+    """Write a catalogue with marks around every Chinese translation, and return its locale folder."""
     every: dict[Key, str] = {}
     for source in (*THEIRS, CHINESE / "django.mo"):
         every |= catalogue(source)

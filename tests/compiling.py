@@ -1,4 +1,4 @@
-"""Compile the modules of tests in all workers at once, each another part.
+"""Compile the tests' modules in all workers at once: each worker compiles a different part.
 
 Each worker of pytest-xdist imports every module, in the same order. In a new clone, all of them would compile
 the same module at the same time.
@@ -15,9 +15,9 @@ import pytest
 
 
 def compile_a_share(config: pytest.Config, is_left_out: Callable[[Path], bool]) -> None:
-    """Import this worker's share of the modules that a whole run needs. pytest keeps their compiled copies.
+    """Import this worker's share of the modules of a whole run. pytest keeps the compiled modules.
 
-    What fails here fails again where pytest collects the module, and is reported there.
+    An import that fails here fails again when pytest collects the module, which reports it.
     """
     worker, count = os.environ.get("PYTEST_XDIST_WORKER"), os.environ.get("PYTEST_XDIST_WORKER_COUNT")
     if worker is None or count is None or config.args_source is not config.ArgsSource.TESTPATHS:

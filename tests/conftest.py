@@ -52,7 +52,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> LongestFirst
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Import nothing of what `make quick` leaves out: that takes longer than many tests."""
+    """Skip the import of files that `make quick` leaves out: importing them takes longer than many tests."""
     if config.option.markexpr != "quick":
         return None
     path = collection_path.relative_to(config.rootpath)
@@ -61,7 +61,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
-    """Let the garbage collector not search what lives until the end, and seldom the rest."""
+    """Exclude objects that live until the end from garbage collection, and collect the others less often."""
     gc.disable()
     try:
         compile_a_share(session.config, lambda path: bool(pytest_ignore_collect(path, session.config)))
@@ -80,9 +80,9 @@ def pytest_collection_modifyitems(items: list[pytest.Function]) -> None:
 
 
 def pytest_configure() -> None:
-    """Spare pytest the signature of each `request` that a fixture asks for: 30 a test, all without arguments.
+    """Return no arguments for pytest's own `request`, rather than inspect it 30 times for each test.
 
-    pytest reserves the name, so no fixture of a test is called so.
+    pytest reserves the name, so no other fixture has it.
     """
     find = fixtures.getfuncargnames
 
@@ -104,9 +104,9 @@ def django_db_modify_db_settings(django_db_modify_db_settings_parallel_suffix: N
 
 @pytest.fixture(scope="session", autouse=True)
 def middleware_loaded_once() -> Iterator[None]:
-    """Share the middleware of all `Client`s: each would find all static files again.
+    """Share the loaded middleware among all `Client`s. Each would search for all static files again.
 
-    A change of Django's settings loads it again. None of it reads a setting of the portal's own when loaded.
+    A change of Django's settings loads it again. Loading it reads none of the portal's own settings.
     """
     parts = ("_view_middleware", "_template_response_middleware", "_exception_middleware")
     loaded: dict[str, Any] = {}
@@ -131,7 +131,7 @@ def middleware_loaded_once() -> Iterator[None]:
 
 @pytest.fixture(scope="session", autouse=True)
 def contexts_of_pages(django_test_environment: None) -> Iterator[None]:
-    """Let `response.context` keep what pages were rendered with. Django keeps it for each widget, too."""
+    """Record in `response.context` the contexts of pages only. Django also records one for each widget."""
     render_and_keep = Template._render  # type: ignore[attr-defined]
 
     def render(self: Any, context: Any) -> Any:
@@ -145,7 +145,7 @@ def contexts_of_pages(django_test_environment: None) -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def empty_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[DatabaseCopy]:
-    """A copy that brings the empty database back after each test without a transaction.
+    """Return a copy of the empty database, which is restored after each test without a transaction.
 
     Django would empty a hundred tables, and then send all signals of a migration.
     """
@@ -161,7 +161,7 @@ def empty_database(django_db_setup: None, django_db_blocker: DjangoDbBlocker) ->
 
 @pytest.fixture(scope="session")
 def keycloak(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keycloak]:
-    """A Keycloak of all tests of the group keycloak: starting one takes long."""
+    """Run one Keycloak for all tests of the group keycloak, because its start takes long."""
     from tests.upstreams.keycloak import Keycloak
 
     started = Keycloak(tmp_path_factory.mktemp("keycloak"))
@@ -186,7 +186,7 @@ def playwright(driver: Driver) -> Iterator[Playwright]:
 
 @pytest.fixture(autouse=True)
 def emptied_at_once(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Copy the empty database before the first test without a transaction. Redis knows no transactions."""
+    """Copy the empty database before the first test without a transaction. Redis has no transactions."""
     marker = request.node.get_closest_marker("django_db")
     has_none = marker is not None and marker.kwargs.get("transaction")
     if has_none or {"transactional_db", "live_server"}.intersection(request.fixturenames):
@@ -199,14 +199,14 @@ def emptied_at_once(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def caches_in_tables(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Keep codes and limits in tables of the database, even if the tests run on Redis."""
+    """Keep codes and limits in database tables, even if the tests run on Redis."""
     monkeypatch.delenv("REDIS_URL", raising=False)
     settings.CACHES = {alias: cache(alias) for alias in settings.CACHES}
 
 
 @pytest.fixture(autouse=True, scope="module")
-def nothing_left_behind(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """Fail in the module that leaves rows in the process's own database, not in one that finds them."""
+def no_rows_left_behind(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Fail in the module that leaves rows in the process's own database, not in a later one."""
     yield
     if not str(connection.settings_dict["NAME"]).startswith(("file:memorydb", "tests")):
         return
@@ -219,10 +219,10 @@ def nothing_left_behind(django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def nothing_remembered() -> None:
-    """Forget the brand, spent budgets of events, and that the last write failed: another test did it.
+def forget_earlier_tests() -> None:
+    """Forget what an earlier test left: the brand, spent budgets of events, and a failed write.
 
-    One fixture for all three: pytest's own work for each is longer than what it does.
+    One fixture does all three, because pytest's own work for a fixture takes longer than this.
     """
     brand.forget()
     sample.clear()
@@ -231,7 +231,7 @@ def nothing_remembered() -> None:
 
 @pytest.fixture
 def known_brand(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A worker that knows the brand, as it does for all but one page in five seconds."""
+    """Keep the brand in memory, as a worker does for all but one page in five seconds."""
     monkeypatch.setattr(brand, "REMEMBERED_FOR", 600.0)
     brand.current()
 

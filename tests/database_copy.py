@@ -1,4 +1,4 @@
-"""A copy of the process's own database, which brings it back faster than emptying every table."""
+"""A copy of the process's own database. Restoring it is faster than emptying every table."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from tests.kept_rows import KeptRows
 
 
 class DatabaseCopy:
-    """What the database and the caches hold at a moment.
+    """The contents of the database and the caches at one moment.
 
-    `restore` brings all of it back, with the counters of its keys.
+    `restore` restores all of them, and the counters of its keys.
     """
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ def _postgresql_rows() -> KeptRows:
 
 
 class _RedisEntries:
-    """All caches of the process: they share a database of Redis."""
+    """All caches of the process. They share one database of Redis."""
 
     def __init__(self) -> None:
         default: Any = caches["default"]

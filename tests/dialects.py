@@ -1,4 +1,4 @@
-"""How each kind of proxy tells the portal of a request: method, target and headers of its check."""
+"""How each kind of proxy sends the portal a check: method, target and headers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Headers = list[tuple[bytes, bytes]]
 
 
 class Told(NamedTuple):
-    """A check as it goes over the wire, cookies and hints of the browser aside."""
+    """A check as a proxy sends it, without the browser's cookies and hints."""
 
     method: str
     target: str

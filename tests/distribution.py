@@ -17,7 +17,7 @@ from tests.quick import FOLDERS_OF_SERVERS
 OF_ONE_PROXY = re.compile(rf"tests/proxies/.*\[({'|'.join(STARTERS)})[-\]]")
 
 NOTHING_SHARED = ("tests/accounts/test_bad_input.py",)
-"""Long files whose tests share nothing worth keeping: each test is a unit."""
+"""Long files with nothing to share among their tests: each test is a unit."""
 
 PAGE_GROUPS = 4
 """Units into which the visits of tests/browser/test_every_page.py are divided."""
@@ -104,13 +104,13 @@ SECONDS = {
     "tests/authgate/test_contracts.py": 9,
     "tests/authgate/test_start.py": 7,
 }
-"""Units that take longer than their number of tests suggests, in seconds; their order counts."""
+"""Seconds of the units that take longer than their number of tests suggests. The order matters."""
 
 SECONDS_A_TEST = 0.1
 SECONDS_OF_A_START = 8
-"""What a unit takes whose folder starts servers, besides its tests."""
+"""Additional seconds for a unit in a folder that starts servers."""
 SECONDS_OF_A_FORM = 32
-"""What a test of NOTHING_SHARED takes at most."""
+"""The longest time of a test of NOTHING_SHARED."""
 
 
 def unit_of(test: str) -> str:

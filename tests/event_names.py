@@ -1,6 +1,6 @@
-"""The machine names of events and reasons that the code writes, found by reading the code.
+"""The machine names of events and reasons that the code can write, found by reading the code.
 
-What is put together at run time stands as a template: `{}` for each part that is not known here.
+A name that is composed at run time is a template, with `{}` for each part that is unknown here.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDERS = ("accounts", "authgate", "openid", "ikd_portal")
 
 KIND_WRITERS = {"record": 0, "record_own": 0, "record_by": 1}
-"""Functions that write audit events, and which argument is the kind. Functions that pass one on are found."""
+"""Functions that write audit events, with the argument for the kind. Functions that pass it on are found."""
 
 REASONS_OF_PROVIDERS = {
     "ProviderError": 0,
@@ -25,7 +25,7 @@ REASONS_OF_PROVIDERS = {
     "_record_once": 3,
 }
 REASONS_OF_TOKENS = "the {} {}"
-"""How the verifier of tokens puts a token's name and its fault together."""
+"""How the verifier of tokens composes a reason from a token's name and its fault."""
 
 REASONS_OF_CONFIGURATION = {"BadTarget": 0, "misconfigured": 2, "note_configuration": 2}
 
@@ -38,7 +38,7 @@ def modules() -> dict[Path, ast.Module]:
 
 @cache
 def constants() -> dict[str, set[str]]:
-    """Return the texts that each name stands for at the top of some module."""
+    """Return the texts that each name has at the top level of any module."""
     found: dict[str, set[str]] = {}
     for tree in modules().values():
         for node in tree.body:
@@ -60,7 +60,7 @@ def _pairs(node: ast.Assign) -> Iterator[tuple[str, ast.expr]]:
 
 
 def texts_of(node: ast.expr | None) -> set[str]:
-    """Return what an expression may be, as far as it is text that the code itself holds."""
+    """Return the possible values of an expression, as far as they are literal text in the code."""
     if isinstance(node, ast.Constant):
         return {node.value} if isinstance(node.value, str) and node.value else set()
     if isinstance(node, ast.JoinedStr):
@@ -78,11 +78,11 @@ def texts_of(node: ast.expr | None) -> set[str]:
 
 
 Functions = dict[tuple[Path | None, str], int]
-"""Which argument of a function counts, by module and name; a function of any module stands under None."""
+"""The position of the argument in each function, by module and name. None stands for any module."""
 
 
 def calls(functions: Functions) -> Iterator[tuple[ast.Call, ast.expr | None]]:
-    """Yield each call of these functions with the argument that counts."""
+    """Yield each call of these functions with the argument at that position."""
     for path, nodes in _calls().items():
         for node in nodes:
             if (place := _place(functions, path, node)) is not None:
@@ -114,9 +114,9 @@ def of_any_module(places: dict[str, int]) -> Functions:
 
 @cache
 def emitters() -> Functions:
-    """Return the functions that write events of a kind that they are called with, and where it stands."""
+    """Return the functions that receive a kind of event as an argument, and its position."""
     found = of_any_module(KIND_WRITERS)
-    for _ in range(3):  # a function that calls a function that …
+    for _ in range(3):  # a function may call another such function, so this repeats
         for path, function, called in _functions():
             if (None, function.name) not in found:
                 place = _passes_on(function, called, path, found)
@@ -151,16 +151,16 @@ def _passes_on(
 @cache
 def kinds() -> set[str]:
     """Return the kind of every audit event that the code can write."""
-    found = {"refused"}  # rows of refusals are made in bulk
+    found = {"refused"}  # refusals are written as rows in bulk
     for _call, kind in calls(emitters()):
         found |= {text for text in texts_of(kind) if text.replace("_", "").isalpha() and text.islower()}
-    found |= constants()["SIGN_INS"] | constants()["MAILS"]  # defaults of a parameter
+    found |= constants()["SIGN_INS"] | constants()["MAILS"]  # default values of a parameter
     return found
 
 
 @cache
 def audit_reasons() -> set[str]:
-    """Return every reason that an audit event can have, the decisions' excepted."""
+    """Return every reason that an audit event can have, except the reasons of decisions."""
     found: set[str] = set()
     for _call, reason in calls(of_any_module(REASONS_OF_PROVIDERS)):
         found |= texts_of(reason)
@@ -173,13 +173,13 @@ def audit_reasons() -> set[str]:
 
 
 def reasons_of_requests() -> set[str]:
-    """Return why a request to another server can fail, whoever it was sent to."""
+    """Return every reason for which a request to another server can fail."""
     path = ROOT / "accounts" / "upstreams" / "http_client.py"
     return set().union(*(texts_of(reason) for _call, reason in calls({(path, "ProviderError"): 0})))
 
 
 def _faults_of_tokens() -> set[str]:
-    """Return what the verifier of tokens says of each exception, such as "has expired"."""
+    """Return the text of the token verifier for each exception, such as "has expired"."""
     tables = (
         node.value.values
         for tree in modules().values()
@@ -217,7 +217,7 @@ def decisions() -> set[str]:
 
 @cache
 def configuration_reasons() -> set[str]:
-    """Return every reason of a configuration event, as a template where a part is put in."""
+    """Return every reason of a configuration event. It is a template if a part is filled in."""
     found: set[str] = (
         constants()["IDENTITY_TOO_LONG"] | constants()["TOKENS_TOO_LONG"] | constants()["NO_RULE"]
     )

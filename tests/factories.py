@@ -18,7 +18,7 @@ PASSWORD = "correct horse battery"
 
 @cache
 def _hash_of_password(hasher: BasePasswordHasher) -> str:
-    """Return the hash of PASSWORD. The portal's own hasher takes a quarter of a second for it."""
+    """Return the hash of PASSWORD with a cheap hasher. The portal's own takes a quarter of a second."""
     return hasher.encode(PASSWORD, hasher.salt())
 
 
@@ -64,7 +64,7 @@ CAST: dict[str, dict[str, Any]] = {
 
 
 def person(name: str) -> User:
-    """Return a new user of the cast."""
+    """Create a user of the cast."""
     return UserFactory(username=name, email=f"{name}@example.com", verified=True, **CAST[name])
 
 

@@ -1,4 +1,4 @@
-"""Start Python programs of this checkout without their imports: as forks of `tests/preloaded.py`."""
+"""Start Python programs of this checkout without importing everything: as forks of tests/preloaded.py."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from typing import IO
 ROOT = Path(__file__).resolve().parent.parent
 
 ITS_OWN = ("IKD_", "DJANGO_", "DATABASE_URL", "REDIS_URL", "PORT", "OTEL_", "PYTEST_", "PYTHONPATH", "TESTS_")
-"""What the names of variables begin with that no preloaded module reads when it is imported."""
+"""Prefixes of variables that no preloaded module reads during its import."""
 
 
 class Fork:
-    """A program that was started as a fork. It answers as subprocess.Popen does."""
+    """A program that was started as a fork, with the interface of subprocess.Popen."""
 
     def __init__(self, args: Sequence[str], answers: socket.socket) -> None:
         self.args, self._answers = args, answers
@@ -79,10 +79,10 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.sta
 
 
 class _Preloaded:
-    """The process that forks for this one. It ends when this one does."""
+    """The process that forks for this one. It ends when this process ends."""
 
     def __init__(self, database: str) -> None:
-        """`database` is any URL with the backend of the programs: Django asks it when it imports models."""
+        """`database` is any URL with the programs' backend: Django reads it when it imports models."""
         self._requests, its_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with its_end:
             self._process = subprocess.Popen(
@@ -119,10 +119,10 @@ def started(
     env: Mapping[str, str] | None,
     as_fork: bool = True,
 ) -> Process:
-    """Start a program that writes into `output`, its errors too if `errors` is None. It may read nothing.
+    """Start a program that writes to `output`, and its errors too if `errors` is None. It has no input.
 
-    If it is a Python program of this checkout, and its environment differs from that of this process only by
-    settings, it is a fork. Any other is executed.
+    A Python program of this checkout is a fork if only settings differ from this process's environment. Any
+    other program is executed.
     """
     is_python = (
         as_fork and command[0] == sys.executable and (command[1] == "-m" or command[1].endswith(".py"))
@@ -138,7 +138,7 @@ def started(
 
 
 def printed_by(arguments: list[str], environment: Mapping[str, str]) -> str:
-    """Return what a Python program prints. Raises RuntimeError if it fails."""
+    """Return the output of a Python program. Raises RuntimeError if it fails."""
     command = [sys.executable, *arguments]
     with TemporaryFile() as output, TemporaryFile() as errors:
         code = started(command, output=output, errors=errors, cwd=ROOT, env=environment).wait()
@@ -150,7 +150,7 @@ def printed_by(arguments: list[str], environment: Mapping[str, str]) -> str:
 
 
 def _can_be_a_fork(environment: Mapping[str, str]) -> bool:
-    """Return whether it differs by settings only, and has no code that Python runs when it starts."""
+    """Return whether its environment differs only by settings, and no code runs when Python starts."""
     kept = {name: value for name, value in environment.items() if not name.startswith(ITS_OWN)}
     folders = environment.get("PYTHONPATH", "").split(os.pathsep)
     return kept == ENVIRONMENT and not any(Path(each, "sitecustomize.py").exists() for each in folders)

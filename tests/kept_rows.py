@@ -1,4 +1,4 @@
-"""The rows of a PostgreSQL database at a moment, which come back faster than by emptying or copying it."""
+"""The rows of a PostgreSQL database at one moment. Restoring them is faster than emptying or copying it."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ HAS_OTHER_ROWS = (
 class KeptRows:
     """Copies of the tables that have rows, in a schema of the same database.
 
-    `restore` finds by comparison what was written since. It sets sequences back, too. The connection commits
-    each statement, and no trigger answers to it.
+    `restore` compares tables with their copies to find what was written since. It restores sequences, too.
+    The connection commits each statement, and fires no triggers.
     """
 
     def __init__(self, url: str, schema: str = "kept", patience: str = "30s") -> None:
@@ -54,7 +54,7 @@ class KeptRows:
         self.connection.close()
 
     def _those(self, conditions: dict[str, str]) -> list[str]:
-        """Return the tables whose condition holds, by one query."""
+        """Return the tables that meet a condition, with one query."""
         cases = [
             self._about(f"CASE WHEN {condition} THEN {{name}} END", table)
             for table, condition in conditions.items()

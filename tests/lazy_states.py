@@ -1,10 +1,10 @@
-"""Django's migrations without rendering models that nobody asks for, which is four fifths of their time.
+"""Django's migrations without rendering unused models, which takes four fifths of their time.
 
-Each operation of a migration changes the state of some models. Django then renders all models again that are
-related to them: for most operations all there are. An operation itself asks for few.
+Each operation of a migration changes the state of some models. Django then renders all related models again:
+for most operations, that is all of them. An operation itself uses few models.
 
-Forwards, the databases that tests copy are migrated by Django as it is. `tests/years/test_migrations.py` goes
-all the way back like that, too.
+Django itself migrates the databases that tests copy, without this module. `tests/years/test_migrations.py`
+also runs all migrations backwards without it.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Key = tuple[str, str]
 
 
 class LazyApps(StateApps):
-    """The models of one state. Each is rendered when it is asked for, with those that it refers to."""
+    """The models of one state. A model and those that it refers to are rendered on first use."""
 
     def __init__(self, real_apps: Any, states: dict[Key, ModelState]) -> None:
         self._waiting: dict[Key, ModelState] = {}
@@ -35,7 +35,7 @@ class LazyApps(StateApps):
         return self.get_registered_model(app_label, model_name)
 
     def get_models(self, *arguments: Any, **options: Any) -> Any:
-        """Return all models: Django asks for them to find what refers to a model."""
+        """Return all models. Django calls this to find what refers to a model."""
         self.render_all()
         return super().get_models(*arguments, **options)
 
@@ -72,7 +72,7 @@ def _named_by(state: ModelState) -> Iterator[str]:
 
 @pytest.fixture
 def lazy_states(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Render models for migrations when they are asked for. States that are equal share what they render."""
+    """Render a migration's models on first use. Equal states share rendered models."""
     remove_model = ProjectState.remove_model
 
     def apps(state: ProjectState) -> Any:
@@ -98,7 +98,7 @@ def lazy_states(monkeypatch: pytest.MonkeyPatch) -> None:
         "reload_model": forget,
         "reload_models": forget,
         "remove_model": forget_and_remove,
-        # Code of a migration follows relations: Django calls this before it.
+        # Django calls this before code of a migration, which follows relations.
         "clear_delayed_apps_cache": lambda state: state.apps.render_all(),
     }.items():
         monkeypatch.setattr(ProjectState, name, replaced)

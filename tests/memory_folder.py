@@ -1,4 +1,4 @@
-"""Where tests write: into memory if this machine has room, because they make a thousand databases."""
+"""The folder for the tests' files: in memory if this machine has room, because they create many databases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ROOM = 3 * 2**30
 
 
 def memory_folder() -> str | None:
-    """Return the folder in memory, or None if it lacks room, or if no program may run there."""
+    """Return the folder in memory. Returns None if it lacks room, or if programs cannot run there."""
     try:
         found = os.statvfs(IN_MEMORY)
     except OSError:
@@ -21,6 +21,6 @@ def memory_folder() -> str | None:
 
 
 def use_memory_folder() -> None:
-    """Make temporary files there, in child processes too. A TMPDIR that is set already stays."""
+    """Create temporary files there, in child processes too. A TMPDIR that is already set stays."""
     os.environ.setdefault("TMPDIR", memory_folder() or tempfile.gettempdir())
     tempfile.tempdir = os.environ["TMPDIR"]

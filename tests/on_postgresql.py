@@ -19,12 +19,12 @@ from tests.front.serving import free_port, program  # noqa: E402
 from tests.own_database import RUN_ON  # noqa: E402
 
 CONNECTIONS = 200
-"""Each worker of pytest-xdist has its own connections, and those of its servers."""
+"""Each worker of pytest-xdist and its servers have their own connections."""
 
 
 @contextmanager
 def postgresql() -> Iterator[str]:
-    """Run a cluster with the migrated database, and return its URL without a database."""
+    """Run a cluster with the migrated database, and yield its URL without a database."""
     cluster = migrated(max_connections=CONNECTIONS)
     try:
         yield f"postgres://ikd@127.0.0.1:{cluster.port}"
@@ -34,7 +34,7 @@ def postgresql() -> Iterator[str]:
 
 @contextmanager
 def redis() -> Iterator[str]:
-    """Run a Redis, and return its URL without the number of a database."""
+    """Run a Redis, and yield its URL without the number of a database."""
     port = free_port()
     command = [program("redis-server", "redis-server"), "--port", str(port), "--bind", "127.0.0.1"]
     server = subprocess.Popen([*command, "--save", "", "--databases", "256"], stdout=subprocess.DEVNULL)

@@ -1,4 +1,4 @@
-"""The databases of the tests' own servers: files of SQLite, or databases of the run's PostgreSQL."""
+"""The databases of the tests' own servers: SQLite files, or databases on the run's PostgreSQL."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from psycopg.types.string import TextLoader
 from tests import pattern
 
 RUN_ON = "TESTS_ON_POSTGRESQL"
-"""The variable with the URL of the run's PostgreSQL, without a database. Not set: the run is on SQLite."""
+"""The variable with the URL of the run's PostgreSQL, without a database. If it is not set, SQLite is used."""
 
 in_tables = pytest.mark.usefixtures("caches_in_tables")
-"""Marks a test that looks into tables of codes and limits, or sets a clock: Redis has its own."""
+"""Marks tests that read the tables of codes and limits, or set the clock. On Redis, neither is possible."""
 
 TEMPLATE = "pattern"
-"""The migrated database there."""
+"""The name of the migrated database on PostgreSQL."""
 
 
 def url_in(folder: Path) -> str:
@@ -40,8 +40,8 @@ def environment_in(folder: Path, portal_url: str) -> dict[str, str]:
     return pattern.portals_environment() | own
 
 
-def make_in(folder: Path) -> str:
-    """Make the migrated database of a folder, and return its URL."""
+def create_database_in(folder: Path) -> str:
+    """Create the migrated database of a folder, and return its URL."""
     url = url_in(folder)
     if url.startswith("sqlite:"):
         shutil.copy(pattern.pattern(), url.removeprefix("sqlite:///"))
@@ -53,8 +53,8 @@ def make_in(folder: Path) -> str:
 
 
 @contextmanager
-def sign_ins_wait(url: str) -> Iterator[None]:
-    """Hold a lock for which every sign-in waits: on SQLite that of writers, on PostgreSQL that of users."""
+def sign_ins_blocked(url: str) -> Iterator[None]:
+    """Hold a lock that blocks sign-ins: the write lock of SQLite, or the table of users on PostgreSQL."""
     if url.startswith("sqlite:"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as database:
             database.execute("BEGIN IMMEDIATE")
@@ -66,7 +66,7 @@ def sign_ins_wait(url: str) -> Iterator[None]:
 
 
 def rows_in(folder: Path, query: str, *parameters: Any) -> list[tuple[Any, ...]]:
-    """Run a statement with `?` for each parameter, and return its rows: an address is a text on both."""
+    """Run a statement with `?` for each parameter, and return its rows. Addresses are texts."""
     url = url_in(folder)
     if url.startswith("sqlite:"):
         with closing(sqlite3.connect(url.removeprefix("sqlite:///"), timeout=10)) as database, database:

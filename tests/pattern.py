@@ -1,4 +1,4 @@
-"""One migrated SQLite file for all processes of a test run, to be copied: migrating takes seconds each time.
+"""One migrated SQLite file that all processes of a test run copy, because migrating takes seconds.
 
 Run as a program, it migrates the database of its environment.
 """
@@ -22,12 +22,12 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def pattern() -> Path:
-    """Return the migrated file. The first process of a run makes it; copy it, and never write to it."""
-    return made_once("pattern", lambda: _migrated(Path(os.environ["TESTS_OF_ONE_RUN"]) / "made"))
+    """Return the migrated file, which the first process of a run creates. Copy it; never write to it."""
+    return created_once("pattern", lambda: _migrated(Path(os.environ["TESTS_OF_ONE_RUN"]) / "made"))
 
 
-def made_once(name: str, make: Callable[[], Path]) -> Path:
-    """Return the path that the first process of a run makes for all of them."""
+def created_once(name: str, make: Callable[[], Path]) -> Path:
+    """Return a path that the first process of a run creates for all of them."""
     link = Path(os.environ["TESTS_OF_ONE_RUN"]) / name
     with link.with_suffix(".lock").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
@@ -37,12 +37,12 @@ def made_once(name: str, make: Callable[[], Path]) -> Path:
 
 
 def copy_pattern(path: Path) -> None:
-    """Make a migrated database at `path`, as a portal that starts for the first time does."""
+    """Create a migrated database at `path`, as a portal does at its first start."""
     shutil.copy(pattern(), path)
 
 
 def fill_from_pattern(uri: str) -> sqlite3.Connection:
-    """Copy the pattern into a database in memory. It lives as long as the connection that is returned."""
+    """Copy the pattern into a database in memory. It lives as long as the returned connection."""
     target = sqlite3.connect(uri, uri=True, check_same_thread=False)
     with closing(sqlite3.connect(pattern())) as source:
         source.backup(target)
@@ -50,11 +50,11 @@ def fill_from_pattern(uri: str) -> sqlite3.Connection:
 
 
 CHEAPEST_HASHES = {"IKD_ARGON2_MEMORY_COST": "19456", "IKD_ARGON2_PARALLELISM": "1"}
-"""The least that the portal's own checks accept: a ninth of the default's time for each sign-in."""
+"""The weakest parameters that the portal accepts. A sign-in takes a ninth of the default's time."""
 
 
 def portals_environment() -> dict[str, str]:
-    """Return this process's environment without settings of the tests' own portal."""
+    """Return this process's environment without the settings of the tests' own portal."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("IKD_", "DJANGO_"))}
     return kept | {"DJANGO_SETTINGS_MODULE": "ikd_portal.settings"}
 
@@ -62,7 +62,7 @@ def portals_environment() -> dict[str, str]:
 def _migrated(var: Path) -> Path:
     """Migrate a database in the folder `var` and return its path. Raises RuntimeError."""
     environment = portals_environment() | {"IKD_VAR": str(var), "IKD_PORTAL_URL": "https://sso.example.com"}
-    for name in ("DATABASE_URL", "REDIS_URL"):  # with Redis it would lack the tables of caches
+    for name in ("DATABASE_URL", "REDIS_URL"):  # with Redis, the tables of caches would be missing
         environment.pop(name, None)
     var.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "tests.pattern"]

@@ -1,4 +1,4 @@
-"""How the database reads rows."""
+"""Query plans of the database."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.test.utils import CaptureQueriesContext
 
 
 def plan_of(ask: Callable[[], object], model: type[Model]) -> str:
-    """Return the plan of the one query that `ask` makes.
+    """Return the plan of the only query of `ask`.
 
-    PostgreSQL plans by what it knows of a table, which is by chance what autovacuum saw of earlier tests. So
-    the table is analyzed first: a test that names an index writes the rows for which no other one is better.
+    PostgreSQL plans with statistics, which depend on whether autovacuum ran after earlier tests. So the table
+    is analyzed first. A test that names an index must write enough rows for that index to be the best.
     """
     with CaptureQueriesContext(connection) as asked:
         ask()

@@ -1,7 +1,7 @@
-"""Run Python programs as forks of a process that has already imported what a portal imports.
+"""Run Python programs as forks of a process that has already imported a portal's modules.
 
-`tests/forks.py` starts it with a socket, on which each message names a program. Some modules read settings
-when they are imported. If a program has other values for these, it is executed instead.
+`tests/forks.py` starts it with a socket. Each message on it names a program. Some modules read settings when
+they are imported. If a program has other values for these, it is executed instead.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ MISSING = object()
 
 @contextmanager
 def noted_settings() -> Iterator[dict[str, Any]]:
-    """Note the settings that are read meanwhile, with their values. Django reads each in this way once."""
+    """Record each setting that is read in this block, with its value. Django looks each up like this once."""
     noted: dict[str, Any] = {}
     read = LazySettings.__getattr__
 
@@ -80,7 +80,7 @@ def noted_settings() -> Iterator[dict[str, Any]]:
 
 
 def preload() -> dict[str, Any]:
-    """Import what a portal imports. Return the settings that were read."""
+    """Import a portal's modules. Return the settings that were read."""
     os.environ.update(ANY_PORTAL)
     with noted_settings() as noted:
         apps.populate(settings.INSTALLED_APPS)
@@ -91,7 +91,7 @@ def preload() -> dict[str, Any]:
         for language, _ in settings.LANGUAGES:
             with translation.override(language):
                 _ = get_resolver().reverse_dict  # imports all views
-    shared_memory.WARM_UP_CALLS = 1  # more is only to share memory, which is measured without forks
+    shared_memory.WARM_UP_CALLS = 1  # importing more only saves memory, which tests measure without forks
     forget_settings()
     gc.collect()
     gc.freeze()
@@ -99,7 +99,7 @@ def preload() -> dict[str, Any]:
 
 
 def forget_settings() -> None:
-    """Let Django read the settings again when it needs them."""
+    """Make Django read the settings again on next use."""
     settings.__dict__.clear()
     settings._wrapped = empty
     sys.modules.pop(SETTINGS, None)
@@ -115,7 +115,7 @@ def forget_settings() -> None:
 
 
 def next_program(requests: socket.socket) -> dict[str, Any] | None:
-    """Fork for each request. Return the program in the fork; or None here, when there are no more."""
+    """Fork for each request. Return the program in the fork, or None in this process at the end."""
     answers: dict[int, tuple[int, int]] = {}
     events = select.poll()
     events.register(requests, select.POLLIN)
@@ -151,7 +151,7 @@ def _tell_end(pid: int, answer: int) -> None:
 
 
 def _tell(answer: int, number: int) -> None:
-    with suppress(BrokenPipeError):  # nobody waits for it
+    with suppress(BrokenPipeError):  # no process waits for the answer
         os.write(answer, b"%d\n" % number)
 
 
@@ -167,7 +167,7 @@ def run(program: dict[str, Any], noted: dict[str, Any]) -> None:
     are_settings_fit = _are_same(noted)
     _set(environment)
     for number, stream in enumerate(program["streams"]):
-        os.dup2(stream, number)  # all three are open already, so that a stream has a higher number
+        os.dup2(stream, number)  # all three are open already, so a new stream has a higher number
         os.close(stream)
     if not are_settings_fit:
         os.execv(command[0], command)
@@ -188,11 +188,11 @@ def _set(environment: dict[str, str]) -> None:
 
 
 def _are_same(noted: dict[str, Any]) -> bool:
-    """Return whether the settings that were read are the same now. Models only ask for the engine."""
+    """Return whether the settings that were read are the same now. Models only use the engine."""
     try:
         found = {name: getattr(settings, name, MISSING) for name in noted}
     except Exception:
-        return False  # the program says what is wrong with them
+        return False  # the program reports the mistake itself
     finally:
         forget_settings()
     both = [values | {"DATABASES": values["DATABASES"]["default"]["ENGINE"]} for values in (noted, found)]

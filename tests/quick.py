@@ -1,4 +1,4 @@
-"""Which tests `make quick` leaves out: those that start servers, and those that take long."""
+"""Which tests `make quick` leaves out: tests that start servers, and tests that take long."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FOLDERS_OF_SERVERS = frozenset(
     )
 )
 STARTS_SERVERS = frozenset(("Cluster", "Demo", "Portal", "Proxy", "start_portal", "sync_playwright"))
-"""A module that has one of these names starts what they stand for."""
+"""Names that start servers. A module with one of them counts as starting servers."""
 
 FIXTURES_OF_SERVERS = frozenset(("cluster", "redis"))
 
@@ -33,7 +33,7 @@ LONG = frozenset(
         "tests/second_factor/test_own_factors.py",
     )
 )
-"""Files that are long as a whole. In others, the marker `long` stands at what is."""
+"""Files in which every test takes long. In other files, tests that take long have the marker `long`."""
 
 FIRST_ROWS = frozenset(
     (
@@ -94,7 +94,7 @@ FIRST_ROWS = frozenset(
         "tests/usage/test_removals.py",
     )
 )
-"""Files whose rows take long. Of each table there, `make quick` runs the first row."""
+"""Files with long tables. `make quick` runs the first row of each table."""
 
 MARKS_OF_SERVERS = frozenset(("proxy", "browser", "server"))
 
@@ -110,7 +110,7 @@ def starts_servers(test: pytest.Function) -> bool:
 
 
 def _is_on_postgresql(test: pytest.Function) -> bool:
-    """Return whether a test is the half on PostgreSQL of one that runs on both databases."""
+    """Return whether a test runs on both databases, and this is its run on PostgreSQL."""
     return hasattr(test, "callspec") and test.callspec.params.get("vendor") == "postgresql"
 
 
@@ -126,7 +126,7 @@ def is_quick(test: pytest.Function) -> bool:
 
 
 def quick_tests(tests: Iterable[pytest.Function]) -> Iterator[pytest.Function]:
-    """Return what `make quick` runs of `tests`, all tests of their files."""
+    """Yield the tests that `make quick` runs. `tests` must have all tests of each of its files."""
     begun: set[str] = set()
     for test in filter(is_quick, tests):
         table = test.nodeid.partition("[")[0]

@@ -1,4 +1,4 @@
-"""The behaviour table against the view, in each contract: what a proxy gets to see."""
+"""The behaviour table against the view, in each contract: what a proxy receives."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.behaviour import (
     Outcome,
     Row,
     api_tokens,
-    lay_out,
+    create_people_and_sites,
     token_for,
 )
 from tests.dialects import Headers, told
@@ -44,7 +44,7 @@ STYLES = {
     "/oauth2/auth": "redirect",
 }
 WITH_FILTERS = [check for check in STYLES if check != "/authgate/envoy"]
-"""Envoy's checks carry the browser's own query, so no filter can stand in it."""
+"""Contracts with filters. Envoy's checks carry the browser's own query, so they cannot have any."""
 
 MISTAKES = {
     "an empty filter": "allowed_groups=",
@@ -63,17 +63,17 @@ MISTAKES = {
 
 
 gate_tokens: dict[tuple[str, str], str] = {}
-"""By the user and the site."""
+"""By user and site."""
 
 tokens_of_programs: dict[str, str] = {}
 
 
 @pytest.fixture(scope="module")
-def people_and_applications(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
-    """The table's rows of the database, once: what a test adds is rolled back to them."""
+def database_with_rows(django_db_setup: None, django_db_blocker: DjangoDbBlocker) -> Iterator[None]:
+    """Create the table's rows in the database once. Each test's changes are rolled back."""
     users = {row.who for row in ROWS if row.who}
     with django_db_blocker.unblock(), transaction.atomic():
-        lay_out()
+        create_people_and_sites()
         tokens_of_programs.update(api_tokens())
         gate_tokens.update(
             ((who, site), token_for(who, f"https://{host}")) for who in users for site, host in SITES.items()
@@ -83,12 +83,12 @@ def people_and_applications(django_db_setup: None, django_db_blocker: DjangoDbBl
 
 
 @pytest.fixture(autouse=True)
-def laid_out(people_and_applications: None, db: None, settings: Settings) -> None:
+def laid_out(database_with_rows: None, db: None, settings: Settings) -> None:
     settings.IKD_OAUTH2_CONTRACT = "traefik"
 
 
 def ask(check: str, row: Row) -> HttpResponse:
-    """Ask as a proxy of that contract does, with raw headers."""
+    """Send a check as a proxy of that contract does, with raw headers."""
     site = SITES.get(row.site, row.site)
     sent = told(check, f"https://{site}{row.path}", method=row.method, client="127.0.0.1", query=row.query)
     hints = {name: value for name, value in row.headers.items() if name not in ("Upgrade", "Connection")}
@@ -115,7 +115,7 @@ def ask_raw(target: str, raw: Headers, method: str = "GET") -> HttpResponse:
     [(check, row) for check in STYLES for row in ROWS if check in WITH_FILTERS or not row.query],
     ids=lambda value: value if isinstance(value, str) else value.name,
 )
-def test_answers_as_the_table_says(check: str, row: Row) -> None:
+def test_check_has_the_outcome_of_the_table(check: str, row: Row) -> None:
     style = STYLES[check]
     outcome = (row.status or row.outcome) if style == "status" else row.outcome
 
@@ -127,7 +127,7 @@ def test_answers_as_the_table_says(check: str, row: Row) -> None:
 @pytest.mark.parametrize("who", ["", "alice"])
 @pytest.mark.parametrize("query", MISTAKES.values(), ids=MISTAKES)
 @pytest.mark.parametrize("check", WITH_FILTERS)
-def test_a_mistaken_query_refuses(check: str, query: str, who: str) -> None:
+def test_a_wrong_query_is_refused(check: str, query: str, who: str) -> None:
     response = ask(check, Row("", Outcome.REFUSED, "/open", who=who, query=query))
 
     assert response.status_code == 403
@@ -149,8 +149,8 @@ PORTAL_PATHS = ("/", "/accounts/login/", f"/x?ikdcode={'A' * 43}")
 @pytest.mark.parametrize("path", PORTAL_PATHS)
 @pytest.mark.parametrize("who", ["", "alice"])
 @pytest.mark.parametrize("check", STYLES)
-def test_the_portals_name_opens_nothing(check: str, who: str, path: str) -> None:
-    """Whoever asks writes the name, and many a proxy serves an application under any."""
+def test_a_check_for_the_portals_own_host_is_refused(check: str, who: str, path: str) -> None:
+    """The client chooses this name, and many proxies serve an application under any name."""
     cookie = {"Cookie": f"__Host-ikd_gate={gate_tokens[who, 'app']}"} if who else {}
     for query in ("", "?", "?x=allow_portal=true"):
         response = ask(
@@ -167,7 +167,7 @@ def test_the_portals_name_opens_nothing(check: str, who: str, path: str) -> None
 
 @pytest.mark.parametrize("path", PORTAL_PATHS)
 @pytest.mark.parametrize("check", WITH_FILTERS)
-def test_the_portal_guards_itself_where_the_checks_url_says_so(check: str, path: str) -> None:
+def test_the_portals_own_site_is_open_if_the_checks_url_allows_it(check: str, path: str) -> None:
     response = ask(check, Row("", Outcome.OPEN, path, site=PORTAL, query="allow_portal=true"))
 
     assert (response.status_code, response.content) == (200, b"")
@@ -175,7 +175,7 @@ def test_the_portal_guards_itself_where_the_checks_url_says_so(check: str, path:
 
 
 @pytest.mark.parametrize("check", WITH_FILTERS)
-def test_allowing_the_portal_opens_nothing_else(check: str) -> None:
+def test_allowing_the_portals_site_opens_no_other_site(check: str) -> None:
     row = Row("", Outcome.TOLD, "/data", headers=FETCH, query="allow_portal=true")
     assert ask(check, row).status_code == 401
 
@@ -184,7 +184,7 @@ def test_allowing_the_portal_opens_nothing_else(check: str) -> None:
 
 
 @pytest.mark.parametrize("query", ["allow_portal=true", "/?allow_portal=true"])
-def test_no_browser_allows_the_portal(query: str) -> None:
+def test_a_browser_cannot_set_allow_portal(query: str) -> None:
     response = ask("/authgate/envoy", Row("", Outcome.REFUSED, f"/x?{query}", site=PORTAL))
 
     assert response.status_code == 403
@@ -195,7 +195,7 @@ def test_no_browser_allows_the_portal(query: str) -> None:
 )
 @pytest.mark.parametrize("headers", [NAVIGATION, FETCH], ids=["page", "fetch"])
 @pytest.mark.parametrize("check", STYLES)
-def test_an_unknown_origin_refuses(check: str, headers: dict[str, str], site: str) -> None:
+def test_an_unknown_origin_is_refused(check: str, headers: dict[str, str], site: str) -> None:
     response = ask(check, Row("", Outcome.REFUSED, "/", site=site, headers=headers))
 
     assert response.status_code == 403
@@ -203,7 +203,7 @@ def test_an_unknown_origin_refuses(check: str, headers: dict[str, str], site: st
 
 
 @pytest.mark.parametrize("query", ["", "?allowed_groups=staff"])
-def test_without_a_path_every_scope_must_admit(settings: Settings, query: str) -> None:
+def test_without_a_path_an_application_with_several_scopes_is_refused(settings: Settings, query: str) -> None:
     settings.IKD_OAUTH2_CONTRACT = "nginx"
     token = gate_tokens["alice", "app"]
     headers = [(b"host", b"app.example.com"), (b"x-scheme", b"https"), (b"x-real-ip", b"127.0.0.1")]
@@ -214,7 +214,9 @@ def test_without_a_path_every_scope_must_admit(settings: Settings, query: str) -
 
 
 @pytest.mark.parametrize(("who", "status"), [("alice", 200), ("bob", 403), ("", 401)])
-def test_without_a_path_a_site_of_one_scope_is_opened(settings: Settings, who: str, status: int) -> None:
+def test_without_a_path_an_application_with_one_scope_is_decided(
+    settings: Settings, who: str, status: int
+) -> None:
     settings.IKD_OAUTH2_CONTRACT = "nginx"
     headers = [(b"host", b"ops.example.com"), (b"x-scheme", b"https"), (b"x-real-ip", b"127.0.0.1")]
     if who:
@@ -227,7 +229,7 @@ def test_without_a_path_a_site_of_one_scope_is_opened(settings: Settings, who: s
     assert response.get("X-Auth-Request-User", "") == (who if status == 200 else "")
 
 
-# ---- what an outcome looks like ---------------------------------------------------------------------------
+# ---- how an outcome looks ---------------------------------------------------------------------------------
 
 
 def is_open(style: str, row: Row, response: HttpResponse) -> None:
@@ -243,12 +245,12 @@ def is_open_by_credential(style: str, row: Row, response: HttpResponse) -> None:
     assert response["X-Auth-Credential"] == "portal"
 
 
-def passes_the_applications_own_on(style: str, row: Row, response: HttpResponse) -> None:
+def passes_on_the_applications_own(style: str, row: Row, response: HttpResponse) -> None:
     is_open(style, row, response)
     assert "X-Auth-Credential" not in response
 
 
-def tells_a_program_of_a_wrong_credential(style: str, row: Row, response: HttpResponse) -> None:
+def answers_a_wrong_credential_with_401(style: str, row: Row, response: HttpResponse) -> None:
     assert response.status_code == 401
     assert "invalid_token" in response["WWW-Authenticate"]
     assert set(json.loads(response.content)) == {"error", "decision"}
@@ -283,7 +285,7 @@ def shows_a_link(style: str, row: Row, response: HttpResponse) -> None:
         assert f'href="https://{SITES[row.site]}{row.path}" target="_blank"' in response.content.decode()
 
 
-def tells_a_program(style: str, row: Row, response: HttpResponse) -> None:
+def answers_a_program_with_401(style: str, row: Row, response: HttpResponse) -> None:
     told = json.loads(response.content)
     assert response.status_code == 401
     assert response["WWW-Authenticate"] == 'Bearer realm="ikD Portal"'
@@ -305,7 +307,7 @@ def refuses(style: str, row: Row, response: HttpResponse) -> None:
         assert response["Content-Security-Policy"].startswith("default-src 'none'; style-src https://sso.")
 
 
-def tells_a_program_of_a_refusal(style: str, row: Row, response: HttpResponse) -> None:
+def answers_a_program_with_403(style: str, row: Row, response: HttpResponse) -> None:
     assert response.status_code == 403
     assert response["X-Auth-Decision"]
     if style == "redirect":
@@ -324,12 +326,12 @@ EXPECTED = {
     Outcome.SIGN_IN: asks_to_sign_in,
     Outcome.SIGN_IN_AFTER_FORM: asks_to_sign_in_after_a_form,
     Outcome.FRAMED: shows_a_link,
-    Outcome.TOLD: tells_a_program,
+    Outcome.TOLD: answers_a_program_with_401,
     Outcome.ASKED_FOR_BASIC: asks_a_program_for_basic,
     Outcome.REFUSED: refuses,
-    Outcome.TOLD_REFUSED: tells_a_program_of_a_refusal,
+    Outcome.TOLD_REFUSED: answers_a_program_with_403,
     Outcome.WITHOUT_CODE: leads_to_the_clean_url,
     Outcome.BY_CREDENTIAL: is_open_by_credential,
-    Outcome.PASSED_ON: passes_the_applications_own_on,
-    Outcome.WRONG_CREDENTIAL: tells_a_program_of_a_wrong_credential,
+    Outcome.PASSED_ON: passes_on_the_applications_own,
+    Outcome.WRONG_CREDENTIAL: answers_a_wrong_credential_with_401,
 }

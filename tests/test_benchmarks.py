@@ -1,4 +1,4 @@
-"""What the benchmarks run as text, which no linter reads."""
+"""The benchmarks' code that runs as text, which no linter reads."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGES = ("ikd_portal", "accounts", "authgate", "openid", "demo")
 READERS = {"env", "os.environ", "environ"}
 NAMES_A_READER = re.compile(r"\benv\b|environ\b")
-# What belongs to Django, to a shell or to a server rather than to the portal.
+# Variables of Django, a shell or a server, not of the portal.
 FOREIGN = {"CREDENTIALS_DIRECTORY", "DJANGO_SETTINGS_MODULE", "PATH", "XDG_DATA_HOME"}
 ROW = re.compile(r"^\| `([A-Z0-9_]+)` \| (.+?) \| .+ \|$", re.MULTILINE)
 UNKNOWN = object()
@@ -21,12 +21,12 @@ UNKNOWN = object()
 
 @cache
 def _calls() -> list[tuple[str, object]]:
-    """Return name and default of every variable that is read; UNKNOWN if the default is computed."""
+    """Return name and default of every variable that the code reads; UNKNOWN if the default is computed."""
     found = []
     for package in PACKAGES:
         for path in sorted((ROOT / package).rglob("*.py")):
             text = path.read_text()
-            # To parse the others would take a second of each process that collects tests.
+            # Parsing the others would take a second in each process that collects tests.
             for node in ast.walk(ast.parse(text)) if NAMES_A_READER.search(text) else ():
                 found += _read_by(node)
     return found
@@ -68,14 +68,14 @@ def test_every_variable_that_the_code_reads_is_documented() -> None:
     ("name", "default"),
     sorted({(name, _spelled(value)) for name, value in _calls() if value not in (UNKNOWN, None, "", [])}),
 )
-def test_a_default_is_documented_as_the_code_has_it(name: str, default: str) -> None:
+def test_documented_defaults_are_those_of_the_code(name: str, default: str) -> None:
     if name in FOREIGN:
         return
 
     assert _documented()[name] == default
 
 
-def test_no_default_is_documented_where_there_is_none() -> None:
+def test_variables_without_a_default_are_documented_without_one() -> None:
     without = {name for name, value in _calls() if value in ("", [])} - FOREIGN
 
     assert [name for name in without if _documented()[name].startswith("`")] == []

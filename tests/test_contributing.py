@@ -1,4 +1,4 @@
-"""What CONTRIBUTING.md and the decisions name is there: paths, make targets and links."""
+"""The paths, make targets and links in CONTRIBUTING.md and the decisions exist."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PLACEHOLDER = re.compile(r"<\w+>")
 
 
 def paths_named(text: str) -> set[str]:
-    """Return the paths of this repository that a text names, those with a placeholder as their folder."""
+    """Return this repository's paths that a text names. A path with a placeholder counts as its folder."""
     words = re.findall(r"(?<![\w./<-])[\w.<-][\w./<>-]*", re.sub(r"https?://\S+", "", text))
     found = set()
     for word in words:
@@ -43,7 +43,7 @@ def test_every_link_leads_to_a_file(page: Path) -> None:
 
 
 def anchors_of(page: Path) -> set[str]:
-    """Return the anchors of a page's headings, as GitHub and GitLab make them."""
+    """Return the anchors of a page's headings, as GitHub and GitLab create them."""
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in headings}
@@ -68,7 +68,7 @@ def test_every_make_target_that_a_page_names_exists(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", EVERY_PAGE, ids=lambda page: page.stem)
-def test_every_command_of_a_block_has_a_line_of_its_own(page: Path) -> None:
+def test_every_command_in_a_block_is_on_its_own_line(page: Path) -> None:
     blocks = re.findall(r"^ *```(?:sh|shell)?\n(.*?)^ *```", page.read_text(), re.MULTILINE | re.DOTALL)
 
     assert not [
@@ -76,7 +76,7 @@ def test_every_command_of_a_block_has_a_line_of_its_own(page: Path) -> None:
     ]
 
 
-def test_every_name_that_contributing_looks_for_in_a_file_is_there() -> None:
+def test_names_that_contributing_finds_in_files_exist() -> None:
     pairs = re.findall(r"`(\w+)`(?:,? (?:and|or) `(\w+)`)? in\s`([\w./-]+\.py)`", CONTRIBUTING.read_text())
     looked_for = {(name, path) for *names, path in pairs for name in names if name}
 
@@ -85,13 +85,13 @@ def test_every_name_that_contributing_looks_for_in_a_file_is_there() -> None:
 
 
 def test_paths_are_found() -> None:
-    """A reader that finds no path would let every page pass."""
+    """If the search found no path, every page would pass."""
     named = paths_named("See `authgate/decision/rules.py`, docs/decisions/, tests/proxies/<name>.py and a/b.")
 
     assert named == {"authgate/decision/rules.py", "docs/decisions/", "tests/proxies"}
 
 
-def test_contributing_names_the_parts_that_recipes_are_about() -> None:
+def test_contributing_names_the_subject_of_each_recipe() -> None:
     named = paths_named(CONTRIBUTING.read_text())
 
     assert {"authgate/check/contracts.py", "authgate/decision/rules.py", "accounts/urls.py"} <= named

@@ -1,4 +1,4 @@
-"""No proxy, database or row of a table goes missing: what pytest collects is counted."""
+"""No proxy, database or table row goes missing: this counts the tests that pytest collects."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.proxies.registry import CUT_COOKIES, PUBLISH_NO_CHECK, SPEAK_HTTP2, S
 from tests.test_behaviour import STYLES, WITH_FILTERS
 
 ROOT = Path(__file__).resolve().parent.parent
-pytestmark = pytest.mark.server  # it takes as long as one
+pytestmark = pytest.mark.server  # collecting takes as long as a server's start
 
 COLLECTED = ("tests/proxies", "tests/feed", "tests/test_behaviour.py", "tests/browser/test_every_page.py")
 OF_A_PROXY = re.compile(rf"tests/proxies/(\w+)\.py::(\w+)\[({'|'.join(STARTERS)})[-\]]")
@@ -44,7 +44,7 @@ EVERY_PROXY = {
     "test_minimal test_who_may_not_is_refused": 1,
     "test_warm test_checks_are_answered_from_memory": 2,
 }
-"""Rows of a table that runs behind every proxy, at least."""
+"""The least number of rows of each table that runs behind every proxy."""
 
 SOME_PROXIES = {
     "test_spoofing test_the_portals_cookies_stay_out_of_applications": (CUT_COOKIES, 40),
@@ -56,7 +56,7 @@ Rows = Counter[tuple[str, str]]
 
 PAGES_AT_LEAST = 127
 EVERY_PAGE = ("test_a_page_is_for_everybody", "test_nothing_of_a_page_is_left_in_english")
-"""Tests of each page of the portal in a browser."""
+"""Tests that visit each page of the portal in a browser."""
 
 BOTH_DATABASES = {
     "test_changes": 64,
@@ -66,12 +66,12 @@ BOTH_DATABASES = {
     "test_first_sign_ins": 3,
     "test_revocation": 9,
 }
-"""Tests of the change feed on each database, at least."""
+"""The least number of tests of the change feed on each database."""
 
 
 @pytest.fixture(scope="module")
 def collected() -> list[str]:
-    """The ids of all tests that a run of the tables' folders collects."""
+    """Return the ids of all tests in the tables' folders."""
     command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:cacheprovider", *COLLECTED]
     outside = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
     done = subprocess.run(command, cwd=ROOT, env=outside, capture_output=True, text=True, check=True)
@@ -80,7 +80,7 @@ def collected() -> list[str]:
 
 @pytest.fixture(scope="module")
 def of_proxies(collected: list[str]) -> Rows:
-    """The number of rows of each test behind each proxy."""
+    """Return the number of rows of each test behind each proxy."""
     found = [found for test in collected if (found := OF_A_PROXY.match(test))]
     return Counter((f"{match[1]} {match[2]}", match[3]) for match in found)
 
@@ -108,7 +108,8 @@ def test_each_row_of_the_behaviour_table_runs_against_the_view(collected: list[s
 
     assert rows >= 769
     assert (
-        sum("tests/test_behaviour.py::test_answers_as_the_table_says[" in test for test in collected) == rows
+        sum("tests/test_behaviour.py::test_check_has_the_outcome_of_the_table[" in test for test in collected)
+        == rows
     )
 
 
@@ -118,7 +119,7 @@ def test_runs_behind_every_proxy(test: str, of_proxies: Rows) -> None:
 
 
 @pytest.mark.parametrize("test", SOME_PROXIES)
-def test_runs_behind_each_proxy_that_can(test: str, of_proxies: Rows) -> None:
+def test_runs_behind_each_proxy_that_supports_it(test: str, of_proxies: Rows) -> None:
     proxies, rows = SOME_PROXIES[test]
 
     assert [proxy for proxy in proxies if of_proxies[test, proxy] < rows] == []

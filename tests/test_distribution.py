@@ -24,29 +24,29 @@ ROOT = Path(__file__).resolve().parent.parent
         ("tests/accounts/test_bad_input.py::test_a[x]", "tests/accounts/test_bad_input.py::test_a[x]"),
     ],
 )
-def test_a_test_belongs_to(test: str, unit: str) -> None:
+def test_a_test_belongs_to_its_unit(test: str, unit: str) -> None:
     assert unit_of(test) == unit
 
 
-def test_a_unit_of_known_length_counts_as_that_long() -> None:
+def test_a_unit_with_known_seconds_counts_with_them() -> None:
     unit, seconds = next(iter(SECONDS.items()))
 
     assert seconds_of(unit, 1) == seconds
     assert seconds_of("tests/test_x.py", 10) < seconds_of("tests/test_x.py", 20)
 
 
-def test_a_unit_that_starts_servers_begins_before_one_that_does_not() -> None:
+def test_units_that_start_servers_begin_first() -> None:
     assert seconds_of("tests/front/test_x.py", 10) > seconds_of("tests/accounts/test_x.py", 20)
 
 
 @pytest.mark.parametrize("name", [*NOTHING_SHARED, *(unit for unit in SECONDS if unit.endswith(".py"))])
-def test_a_file_with_a_place_in_the_tables_is_there(name: str) -> None:
+def test_a_file_in_the_tables_exists(name: str) -> None:
     assert (ROOT / name).is_file()
 
 
 @pytest.mark.xdist_group("one unit")
 def test_a_group_is_part_of_a_tests_name(request: pytest.FixtureRequest) -> None:
-    """pytest-xdist writes it there with private parts of pytest, which not every version has."""
+    """pytest-xdist uses private parts of pytest for this, which may change between versions."""
     if not request.config.getoption("loadgroup", default=False):
         pytest.skip("this test runs in no process of `--dist loadgroup`")
 

@@ -1,4 +1,4 @@
-"""Values of variables that cannot be read stop the portal; data have a place without a checkout."""
+"""Unreadable values of variables stop the portal. Without a checkout, data have a folder, too."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def test_a_switch_is_read(text: str, value: bool, monkeypatch: pytest.MonkeyPatc
         (env.float, "1,5"),
     ],
 )
-def test_a_value_that_cannot_be_read_is_named(
+def test_an_unreadable_value_is_reported_with_its_variable(
     reader: object, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("IKD_X", text)
@@ -62,7 +62,7 @@ def test_a_key_may_begin_with_a_dollar(monkeypatch: pytest.MonkeyPatch) -> None:
         "postgres://[u:hunter2@host/name",
     ],
 )
-def test_a_database_that_cannot_be_read_hides_its_password(
+def test_an_unreadable_database_url_is_reported_without_its_password(
     url: str, recwarn: pytest.WarningsRecorder
 ) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"^DATABASE_URL must be a URL such as") as raised:
@@ -89,7 +89,7 @@ def test_of_several_hosts_the_primary_is_used(url: str, host: str, port: str) ->
 
 
 @pytest.mark.parametrize("attributes", ["any", "standby", "prefer-standby", "read-only"])
-def test_replicas_are_no_database_of_a_portal(attributes: str) -> None:
+def test_a_database_url_that_accepts_replicas_is_refused(attributes: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"must be primary or read-write, is ") as raised:
         database_config(f"postgres://u:hunter2@db1,db2/name?target_session_attrs={attributes}")
 
@@ -129,7 +129,7 @@ def test_redis_is_found_by_its_url(url: str, location: str, sentinels: list[tupl
         "one/m/x",
     ],
 )
-def test_sentinels_that_cannot_be_read_hide_their_password(place: str) -> None:
+def test_unreadable_sentinels_are_reported_without_their_password(place: str) -> None:
     with pytest.raises(
         ImproperlyConfigured, match=r"^REDIS_URL with Sentinel must be a URL such as"
     ) as raised:
@@ -139,7 +139,7 @@ def test_sentinels_that_cannot_be_read_hide_their_password(place: str) -> None:
 
 
 @pytest.mark.parametrize("url", ["hunter2", "http://u:hunter2@host", "smtp://u:hunter2@host:port"])
-def test_a_mail_server_that_cannot_be_read_hides_its_password(url: str) -> None:
+def test_an_unreadable_mail_server_is_reported_without_its_password(url: str) -> None:
     with pytest.raises(ImproperlyConfigured, match=r"^IKD_MAIL_URL must be a URL such as") as raised:
         mail_config(url)
 
@@ -152,7 +152,7 @@ def test_an_unknown_time_zone_is_refused(name: str) -> None:
         time_zone(name)
 
 
-def test_a_known_time_zone_is_taken() -> None:
+def test_a_known_time_zone_is_accepted() -> None:
     assert time_zone("Asia/Shanghai") == "Asia/Shanghai"
 
 
@@ -166,7 +166,7 @@ def test_a_known_time_zone_is_taken() -> None:
         (1000, "data", "/home/alice/.local/share/ikd-portal"),
     ],
 )
-def test_without_a_checkout_data_are_in(
+def test_data_without_a_checkout_are_in(
     user: int, data_home: str, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("HOME", "/home/alice")

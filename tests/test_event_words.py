@@ -1,4 +1,4 @@
-"""Every event and reason that the code can write has words, and every mistake of a proxy its cure."""
+"""Every event and reason of the code has words, and every proxy mistake has its cure."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_kind_of_event_has_words() -> None:
     assert event_names.kinds() - set(EVENTS) == set()
 
 
-def test_no_kind_of_event_is_left_over() -> None:
+def test_words_exist_only_for_kinds_that_the_code_writes() -> None:
     assert set(EVENTS) - event_names.kinds() == set()
 
 
@@ -68,7 +68,7 @@ def test_every_reason_of_a_configuration_event_has_words() -> None:
 
 
 def test_names_are_found_in_the_code() -> None:
-    """A reader of code that finds nothing would let everything pass."""
+    """If the search of the code found nothing, every test would pass."""
     assert {"sign_in_limited", "refused", "factors_reset"} <= event_names.kinds()
     assert {"no rule admits", "group", "network"} <= event_names.decisions()
     assert {"the answer has {} twice", "wrong password"} <= event_names.audit_reasons()
@@ -103,7 +103,7 @@ def test_chinese_words_are_chinese() -> None:
 
 
 @pytest.mark.parametrize("name", ["", "made up by nobody", "the", "{}", "the  cannot be read", "%s"])
-def test_what_nobody_knows_has_no_words(name: str) -> None:
+def test_an_unknown_name_has_no_words(name: str) -> None:
     assert reason_words(name) == ""
     assert mistake_words(name) == ""
     assert label_of(name) == name
@@ -128,7 +128,7 @@ def test_each_header_that_a_contract_reads_has_a_line(contract: str, fault: str)
     assert {name for name, line in lines.items() if not line} == set()
 
 
-def test_a_header_is_cured_by_the_line_that_sets_it() -> None:
+def test_the_cure_for_a_header_is_the_line_that_sets_it() -> None:
     line = fixing_line("nginx", "x-forwarded-uri missing")
 
     assert line == "proxy_set_header X-Forwarded-Uri $request_uri;"
@@ -142,7 +142,7 @@ WITHOUT_A_LINE = {
     "no rule covers the path",
     "the portal's host at another port or scheme",
 }
-"""No line of a proxy cures these: their words say where else to look."""
+"""Mistakes that no line of a proxy cures. Their words say where else to look."""
 
 
 def test_every_mistake_has_a_line_for_some_proxy() -> None:

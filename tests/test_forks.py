@@ -1,4 +1,4 @@
-"""Programs that start as forks do what they would do if they were executed."""
+"""Programs that start as forks behave as if they were executed."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_a_wrong_setting_is_reported_once(tmp_path: Path) -> None:
     assert "".join(output(tmp_path)).count("IKD_PORTAL_URL must be an origin") == 1
 
 
-def test_an_exit_code_and_an_exception_arrive(tmp_path: Path) -> None:
+def test_the_exit_code_and_an_exception_are_reported(tmp_path: Path) -> None:
     exits = shell(tmp_path, "import sys; sys.exit(7)")
     assert exits.wait(60) == exits.returncode == exits.poll() == 7
 
@@ -100,7 +100,7 @@ def test_a_program_inherits_no_file(tmp_path: Path) -> None:
     other.kill()
 
     assert code == 0
-    assert output(tmp_path) == ["['0', '1', '2'] 4"]  # the last is that of the folder
+    assert output(tmp_path) == ["['0', '1', '2'] 4"]  # the last descriptor is that of the folder
 
 
 def test_a_program_with_other_variables_is_executed(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_program_with_code_for_the_start_of_python_is_executed(tmp_path: Path)
     assert output(tmp_path) == ["first", "executed"]
 
 
-def test_a_program_finds_the_modules_of_its_path(tmp_path: Path) -> None:
+def test_a_program_imports_from_its_own_path(tmp_path: Path) -> None:
     (tmp_path / "beside.py").write_text("print('found')")
 
     process = shell(tmp_path, "import beside", PYTHONPATH=os.fspath(tmp_path))

@@ -1,4 +1,4 @@
-"""What /metrics shows: sums over processes that never fall, to operators alone."""
+"""The numbers at /metrics: sums over all processes that never fall, shown to operators only."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_counters_of_an_ended_process_stay_and_its_gauges_go(folder: Path) -> No
         assert 'ikd_check_seconds_bucket{way="view",le="1"} 4' in lines
 
 
-def test_a_process_with_the_number_of_an_ended_one_is_another(folder: Path) -> None:
+def test_a_new_process_with_the_pid_of_an_ended_one_is_counted_apart(folder: Path) -> None:
     folder.mkdir()
     (folder / f"{os.getpid()}-1-{metrics._namespace()}").write_text('{"ikd_memory_hits_total": 1}')
     publish({"ikd_memory_hits_total": 41})
@@ -88,7 +88,7 @@ def test_a_process_with_the_number_of_an_ended_one_is_another(folder: Path) -> N
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '"x"'])
-def test_a_file_that_cannot_be_read_costs_only_its_numbers(text: str, folder: Path) -> None:
+def test_an_unreadable_file_hides_only_its_own_numbers(text: str, folder: Path) -> None:
     publish({"ikd_memory_hits_total": 41})
     (folder / metrics.ENDED).write_text(text)
     (folder / "77").write_text(text)
@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_read_costs_only_its_numbers(text: str, folder: Pa
 
 
 @pytest.mark.parametrize("given", ["", "Bearer ", "Bearer the token of Prometheus2", "Bearer \xe9"])
-def test_nobody_else_sees_them(given: str) -> None:
+def test_others_do_not_see_the_numbers(given: str) -> None:
     assert Client().get("/metrics", headers={"authorization": given}).status_code == 401
 
 
@@ -107,7 +107,7 @@ def test_without_a_token_there_is_no_such_page(settings: Settings) -> None:
     assert Client().get("/metrics", headers={"authorization": "Bearer "}).status_code == 404
 
 
-def test_a_folder_that_cannot_be_written_costs_nothing_else(settings: Settings, tmp_path: Path) -> None:
+def test_an_unwritable_folder_breaks_nothing_else(settings: Settings, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     settings.IKD_VAR = tmp_path / "file"
 
@@ -132,7 +132,7 @@ def test_a_label_cannot_end_its_line() -> None:
     assert counters.series("a", {"b": 'c"} 1\nd\\'}) == 'a{b="c\\"} 1\\nd\\\\"}'
 
 
-def test_a_histogram_counts_from_below() -> None:
+def test_buckets_of_a_histogram_are_cumulative() -> None:
     histogram = Histogram("ikd_x_seconds", "way")
     for seconds in (0.0004, 0.0005, 20.0, -1.0):
         histogram.observe(seconds, "a", 2)

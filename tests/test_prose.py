@@ -1,4 +1,4 @@
-"""What people read is plain: short sentences, today's words, and an actor in each."""
+"""Texts for users and readers are plain: short sentences with today's words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ STILTED = re.compile(
     re.IGNORECASE,
 )
 LONGEST = 30
-"""Words in a sentence of the documentation."""
+"""The most words in a sentence of the documentation."""
 
 DOCS = [
     *sorted((ROOT / "docs").glob("*.md")),
@@ -70,7 +70,7 @@ def test_messages_have_no_stilted_words() -> None:
 
 
 def test_words_are_found() -> None:
-    """A search that finds nothing would let everything pass."""
+    """If the search found nothing, every text would pass."""
     assert STILTED.findall("Whoever hangs on it signs in anew, but for you.") == [
         "Whoever",
         "hangs on",

@@ -1,4 +1,4 @@
-"""What the check may import, and how much code it passes through. `.importlinter` holds the rest."""
+"""What the check may import, and the size of its code. `.importlinter` has the other rules."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ LINES_OF_THE_CHECK, LINES_OF_A_FUNCTION = 2_000, 40
 
 
 def file_of(module: str) -> Path:
-    """Return the file of a module of authgate, named from there."""
+    """Return the file of a module, which is named relative to authgate."""
     return ROOT / "authgate" / f"{module.replace('.', '/')}.py"
 
 
 def imports(path: Path) -> set[str]:
-    """Return the modules that a file imports anywhere, except those for type checkers only."""
+    """Return the modules that a file imports anywhere, except for type checkers."""
     tree = ast.parse(path.read_text())
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
@@ -69,7 +69,7 @@ def test_the_pure_part_imports_no_package_beside_the_standard_library(module: st
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "authgate").rglob("*.py")), ids=lambda path: path.stem)
-def test_the_gate_knows_no_server(path: Path) -> None:
+def test_the_gate_imports_no_server(path: Path) -> None:
     if path != file_of("endpoints.protocol"):
         assert not {
             name for name in imports(path) if name.partition(".")[0] in ("uvicorn", "gunicorn", "a2wsgi")

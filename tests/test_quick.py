@@ -1,4 +1,4 @@
-"""What `make quick` leaves out is chosen by names of files: each is there, and keeps a row of each table."""
+"""The files in the lists of tests/quick.py exist, and each table keeps a row in `make quick`."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ TABLE = min(FIRST_ROWS)
 
 
 class Row:
-    """As much of a test as the choice reads."""
+    """The parts of a pytest test that the choice reads."""
 
     module = sys.modules[__name__]
     fixturenames: tuple[str, ...] = ()
@@ -36,7 +36,7 @@ def chosen(*rows: Row) -> list[str]:
 
 
 @pytest.mark.parametrize("file", sorted(FIRST_ROWS | LONG))
-def test_a_file_that_is_named_is_there(file: str) -> None:
+def test_a_listed_file_exists(file: str) -> None:
     assert (ROOT / file).is_file()
 
 

@@ -1,4 +1,4 @@
-"""What the README promises is there: its commands, and the files that it sends people to."""
+"""The commands and files that the README names exist."""
 
 from __future__ import annotations
 

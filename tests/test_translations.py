@@ -1,4 +1,4 @@
-"""Simplified Chinese is whole: nothing is left out, and what is compiled is what is written."""
+"""The Simplified Chinese translation is complete, and the compiled catalogue equals its source."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def test_every_message_is_translated(messages: set[Key]) -> None:
     assert {key for key in messages if not isinstance(key, tuple) or key[1] == 0} - set(translated) == set()
 
 
-def test_no_translation_is_left_over(messages: set[Key]) -> None:
+def test_every_translation_has_a_message(messages: set[Key]) -> None:
     assert set(catalogue(CHINESE / "django.mo")) - messages == set()
 
 
-def test_what_is_compiled_is_what_is_written(tmp_path: Path) -> None:
+def test_the_compiled_catalogue_equals_its_source(tmp_path: Path) -> None:
     program("msgfmt", "gettext")
 
     assert compiled(CHINESE / "django.po", tmp_path / "django.mo") == catalogue(CHINESE / "django.mo")
@@ -42,14 +42,14 @@ def test_the_words_of_the_admins_scripts_are_compiled_too(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("folder", ["accounts", "authgate", "openid", "ikd_portal"])
-def test_translating_functions_have_names_that_are_looked_for(folder: str) -> None:
-    """makemessages finds no string in a function of another name."""
+def test_translating_functions_have_names_that_makemessages_finds(folder: str) -> None:
+    """makemessages finds no message in the call of a function with another name."""
     alias = re.compile(r"import n?p?gettext(?:_lazy)? as (?!_\b)")
 
     assert [path for path in (ROOT / folder).rglob("*.py") if alias.search(path.read_text())] == []
 
 
-def test_no_translation_is_a_guess() -> None:
+def test_no_translation_is_fuzzy() -> None:
     assert "#, fuzzy" not in (CHINESE / "django.po").read_text()
 
 
@@ -62,7 +62,7 @@ def test_punctuation_between_chinese_characters_is_full_width(mark: str) -> None
 
 @pytest.mark.django_db
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_mail_is_all_in_one_language(
+def test_a_mail_is_in_one_language(
     kind: str, settings: object, mailoutbox: list[object], tmp_path: Path
 ) -> None:
     from django.utils import translation
@@ -108,22 +108,22 @@ TERMS = {
     "封锁": "紧急锁定",
     "解释": "分析",
 }
-"""Words that the catalogue does not use, each with the term that it has instead."""
+"""Words that the catalogue avoids, each with the term to use instead."""
 
 
 @pytest.mark.parametrize("variant", TERMS)
-def test_one_thing_has_one_chinese_name(variant: str) -> None:
+def test_each_thing_has_one_chinese_name(variant: str) -> None:
     found = [text for text in catalogue(CHINESE / "django.mo").values() if re.search(variant, text)]
 
     assert found == [], TERMS[variant]
 
 
 CODE = re.compile(r"(?s)```.*?```|`[^`]*`|\]\([^)]*\)")
-"""What Markdown has in another language: code, and addresses of links."""
+"""Parts of Markdown in another language: code, and addresses of links."""
 
 
 @pytest.mark.parametrize("page", sorted((ROOT / "docs" / "zh").glob("*.md")), ids=lambda page: page.name)
-def test_the_chinese_docs_have_the_terms_of_the_pages(page: Path) -> None:
+def test_the_chinese_docs_use_the_terms_of_the_interface(page: Path) -> None:
     text = CODE.sub("", page.read_text(encoding="utf-8"))
 
     assert {variant: term for variant, term in TERMS.items() if re.search(variant, text)} == {}
@@ -133,7 +133,7 @@ PLACEHOLDER = re.compile(r"%\(\w+\)[sd]|%[sd]|\{\w+\}")
 DATES = {"j F Y, H:i:s e", "j M Y", "j M, H:i"}
 
 
-def test_chinese_is_set_apart_from_latin_letters_and_digits() -> None:
+def test_spaces_separate_chinese_from_latin_letters_and_digits() -> None:
     joined = re.compile(r"[\u4e00-\u9fff][A-Za-z0-9]|[A-Za-z0-9][\u4e00-\u9fff]")
 
     assert {
@@ -149,7 +149,7 @@ def test_punctuation_beside_chinese_is_full_width() -> None:
     assert [text for text in catalogue(CHINESE / "django.mo").values() if halves.search(text)] == []
 
 
-def test_a_sentence_ends_as_one_in_both_languages() -> None:
+def test_a_translation_ends_with_punctuation_exactly_if_the_message_does() -> None:
     assert {
         key
         for key, text in catalogue(CHINESE / "django.mo").items()

@@ -1,4 +1,4 @@
-"""What the protocol and the worker need of uvicorn. A version that changes it fails here."""
+"""The parts of uvicorn that the protocol and the worker use. A version that changes them fails here."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 class Wire(asyncio.Transport):
-    """The other end of a connection: keeps what is written."""
+    """The other end of a connection. It records what is written."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ def protocol(
     return made, wire
 
 
-def test_the_version_is_the_one_that_the_front_was_written_for() -> None:
+def test_the_installed_version_is_the_one_that_the_front_supports() -> None:
     assert f"uvicorn=={version('uvicorn')} " in (ROOT / "requirements.txt").read_text()
     assert uvicorn.__version__ == "0.54.0", (
         "compare uvicorn's httptools_impl.py with authgate/endpoints/protocol.py"
@@ -95,7 +95,7 @@ def test_a_method_that_is_extended_or_called_has_its_parameters(
 
 
 def test_no_callback_of_the_parser_is_left_out_by_the_front() -> None:
-    """One that a new version adds would not know that the front answered the message."""
+    """A callback that a new version adds would not know that the front answered the message."""
     callbacks = {name for name in vars(HttpToolsProtocol) if name.startswith("on_")}
 
     assert callbacks == {
@@ -126,7 +126,7 @@ def test_a_connection_has_what_the_front_reads() -> None:
     assert STATUS_LINE[200] == b"HTTP/1.1 200 OK\r\n" and 503 in STATUS_LINE
 
 
-def test_a_cycle_tells_when_its_answer_is_complete() -> None:
+def test_a_cycle_reports_that_its_answer_is_complete() -> None:
     assert "response_complete" in inspect.getsource(RequestResponseCycle.__init__)
     assert "response_complete" in inspect.getsource(HttpToolsProtocol.shutdown)
 
@@ -153,7 +153,7 @@ def test_data_that_comes_in_ends_the_keep_alive_timer() -> None:
     ],
     ids=["plain", "chunked", "HTTP/1.0", "pipelined"],
 )
-def test_what_the_front_does_not_answer_goes_the_way_it_always_went(
+def test_requests_that_the_front_leaves_are_handled_by_uvicorn(
     kind: type[HttpToolsProtocol], octets: bytes
 ) -> None:
     async def answered() -> tuple[Any, bytes, bool]:
@@ -171,7 +171,7 @@ def test_what_the_front_does_not_answer_goes_the_way_it_always_went(
 
 
 def test_the_loop_that_the_server_replaces_only_ticks() -> None:
-    """It ticks ten times a second, and only every tenth tick does more than look for the end."""
+    """Upstream's loop ticks ten times a second. Only every tenth tick does more than look for the end."""
     source = inspect.getsource(Server.main_loop)
 
     assert source.count("await ") == source.count("await self.on_tick(counter)") + 1
@@ -187,7 +187,7 @@ def test_only_a_signal_ends_the_loop_between_two_ticks() -> None:
 
 
 def test_the_server_ends_by_the_signal_that_ended_it_after_shutdown() -> None:
-    """Why the worker writes what is pending in `shutdown`: after `serve` nothing runs any more."""
+    """This is why the worker writes pending data in `shutdown`: no code runs after `serve`."""
     source = inspect.getsource(Server.serve) + inspect.getsource(Server.capture_signals)
 
     assert "with self.capture_signals():" in source

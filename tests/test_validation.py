@@ -1,4 +1,4 @@
-"""What saving makes of origins, paths, methods and networks; near misses beside what is right."""
+"""How origins, paths, methods and networks are stored when saved, and which near misses are refused."""
 
 from __future__ import annotations
 
@@ -122,14 +122,14 @@ NO_ORIGINS = {
 
 
 @pytest.mark.parametrize(("text", "cure"), NO_ORIGINS.values(), ids=NO_ORIGINS)
-def test_what_is_no_origin_is_refused_with_the_cure(text: str, cure: str) -> None:
+def test_an_invalid_origin_is_refused_with_the_cure(text: str, cure: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         canonical_origin(text, without_https=False)
 
     assert cure in " ".join(refusal.value.messages)
 
 
-def test_an_application_may_be_used_without_https_when_it_says_so() -> None:
+def test_an_application_may_allow_plain_http() -> None:
     assert canonical_origin("http://App.localhost:80", without_https=True) == "http://app.localhost"
 
 
@@ -179,7 +179,7 @@ NO_PATHS = {
 
 
 @pytest.mark.parametrize(("text", "cure"), NO_PATHS.values(), ids=NO_PATHS)
-def test_a_path_that_can_be_read_in_two_ways_is_refused(text: str, cure: str) -> None:
+def test_an_ambiguous_path_is_refused(text: str, cure: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         canonical_path(text)
 
@@ -202,7 +202,7 @@ def test_methods_are_stored_in_one_spelling(text: str, canonical: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["GET/POST", "G\u00cbT", "GET;", "HEAD", "*", "GE\0T", "A" * 33])
-def test_what_is_no_method_or_never_asked_for_is_refused(text: str) -> None:
+def test_invalid_methods_and_methods_without_checks_are_refused(text: str) -> None:
     with pytest.raises(ValidationError):
         canonical_methods(text)
 
@@ -233,7 +233,7 @@ NO_NETWORKS = {
 
 
 @pytest.mark.parametrize(("text", "cure"), NO_NETWORKS.values(), ids=NO_NETWORKS)
-def test_what_is_no_network_is_refused_with_the_cure(text: str, cure: str) -> None:
+def test_an_invalid_network_is_refused_with_the_cure(text: str, cure: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         canonical_networks(text)
 
@@ -248,7 +248,7 @@ def test_two_applications_cannot_have_one_origin_however_it_is_written(db: None,
         Origin(application=ApplicationFactory(), value=text).full_clean()
 
 
-def test_an_origin_stays_its_own_when_it_is_saved_again(db: None) -> None:
+def test_an_application_keeps_its_origin_when_it_is_saved_again(db: None) -> None:
     origin = ApplicationFactory(origins=["https://wiki.example.com"]).origins.get()
 
     origin.full_clean()
@@ -256,7 +256,7 @@ def test_an_origin_stays_its_own_when_it_is_saved_again(db: None) -> None:
     assert origin.value == "https://wiki.example.com"
 
 
-def test_a_name_may_be_its_own_application_below_a_wildcard(db: None) -> None:
+def test_a_host_below_a_wildcard_may_be_another_application(db: None) -> None:
     ApplicationFactory(origins=["https://*.example.com"])
 
     Origin(application=ApplicationFactory(), value="https://wiki.example.com").full_clean()
@@ -279,13 +279,13 @@ def test_scopes_that_differ_in_more_than_letter_case_are_saved(db: None, path: s
     Rule(application=application, path=path).full_clean()
 
 
-def test_other_applications_may_write_a_path_in_other_letter_case(db: None) -> None:
+def test_another_application_may_have_the_path_in_other_letter_case(db: None) -> None:
     Rule.objects.create(application=ApplicationFactory(), path="/Admin")
 
     Rule(application=ApplicationFactory(), path="/admin").full_clean()
 
 
-def test_a_rule_tells_all_its_mistakes_at_once(db: None) -> None:
+def test_a_rule_reports_all_its_mistakes_at_once(db: None) -> None:
     rule = Rule(application=ApplicationFactory(), path="x", methods="?", networks="?")
 
     with pytest.raises(ValidationError) as refusal:
@@ -318,7 +318,7 @@ def test_a_name_that_hides_something_is_refused_or_made_readable(text: str) -> N
 
 
 @pytest.mark.parametrize("text", HIDING, ids=ascii)
-def test_several_lines_may_hide_nothing_but_what_parts_them(text: str) -> None:
+def test_a_text_of_several_lines_has_no_hidden_characters_except_line_breaks(text: str) -> None:
     refuse_hidden_in_lines("one\r\n\ttwo")
 
     with pytest.raises(ValidationError, match="invisible"):
@@ -326,5 +326,5 @@ def test_several_lines_may_hide_nothing_but_what_parts_them(text: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["Zoë", "王　小明", "a🦊b", "نام", "a\u00a0b"], ids=ascii)
-def test_names_that_people_have_are_taken(text: str) -> None:
+def test_real_names_of_people_are_accepted(text: str) -> None:
     refuse_hidden(text)

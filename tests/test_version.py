@@ -1,4 +1,4 @@
-"""One version, said where operators look for it and nowhere else."""
+"""The version is defined once, and shown only where operators look for it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from pytest_django import Settings
 
 from ikd_portal import __version__
 from tests.front.serving import Database, Portal
-from tests.own_database import make_in
+from tests.own_database import create_database_in
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKEN = "the token of the operators"
@@ -26,7 +26,7 @@ TOKEN = "the token of the operators"
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     """A running portal with an operators' token."""
     folder = tmp_path_factory.mktemp("portal")
-    portal = Portal(folder, Database(make_in(folder)), IKD_METRICS_TOKEN=TOKEN).start()
+    portal = Portal(folder, Database(create_database_in(folder)), IKD_METRICS_TOKEN=TOKEN).start()
     yield portal
     portal.stop()
 
@@ -44,7 +44,7 @@ def test_the_command_prints_the_version_and_creates_nothing(command: str, tmp_pa
     assert not (tmp_path / "var").exists()
 
 
-def test_the_packages_metadata_have_no_version_of_their_own() -> None:
+def test_the_packages_metadata_use_the_same_version() -> None:
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
 
     assert "version" not in pyproject["project"]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.own_database import RUN_ON, make_in
+from tests.own_database import RUN_ON, create_database_in
 
 pytestmark = pytest.mark.server
 
@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def race(tmp_path: Path, **more: str) -> str:
-    apart = {"IKD_VAR": str(tmp_path), "DATABASE_URL": make_in(tmp_path), "REDIS_URL": ""}
+    apart = {"IKD_VAR": str(tmp_path), "DATABASE_URL": create_database_in(tmp_path), "REDIS_URL": ""}
     # The test settings would use the test database and Redis instead.
     environment = {**os.environ, RUN_ON: "", "TESTS_REDIS": "", **apart, **more}
     command = [sys.executable, "-m", "tests.authgate.code_race"]

@@ -1,4 +1,4 @@
-"""A browser of few words at a real portal: cookies, the sign-in form, and what a proxy in front adds."""
+"""A small HTTP browser at a real portal: cookies, the sign-in form, and the headers that a proxy adds."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Browser:
         self._portal, self._host = portal, host
         self._cookies: dict[str, str] = {}
         self.cookie_of_site = ""
-        """What the site keeps while the browser is at the portal."""
+        """Cookies of the site, which stay while the browser is at the portal."""
 
     def at(self, portal: Portal) -> Browser:
-        """Go on at another portal that has the same host, as a proxy before both may decide."""
+        """Continue at another portal with the same host, as a proxy in front of both may decide."""
         self._portal = portal
         return self
 

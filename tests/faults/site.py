@@ -1,4 +1,4 @@
-"""A protected site: a real nginx that asks the portal, and load that keeps account of every answer."""
+"""A protected site: a real nginx that asks the portal, and load that records every answer."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ http {{
 
 
 class Site:
-    """nginx in front of the page that the wiki has, and the portal behind it."""
+    """nginx in front of the wiki's page, and the portal behind it."""
 
     def __init__(self, folder: Path, portal: Portal) -> None:
         nginx = program("nginx", "nginx-light")
@@ -54,7 +54,7 @@ class Site:
         assert eventually(lambda: self.ask("") > 0)
 
     def ask(self, cookie: str) -> int:
-        """Open the page and give the status; 0 where nobody answers."""
+        """Request the page, and return the status. Returns 0 if no server answers."""
         try:
             with Connection(self.address, timeout=8) as connection:
                 return connection.get("/", Cookie=cookie or "a=b", Connection="close").status
@@ -67,7 +67,7 @@ class Site:
 
 
 class Load:
-    """Asks again and again with some cookies, and keeps when which status came to whom."""
+    """Requests in a loop with some cookies. It records the status, user and times of each answer."""
 
     def __init__(self, site: Site, cookies: dict[str, str]) -> None:
         self._site, self._cookies = site, cookies

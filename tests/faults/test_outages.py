@@ -1,4 +1,4 @@
-"""A database that is busy or full, and Redis that is gone: 503, the true reason, and all comes back alone."""
+"""The database is busy or full, or Redis is down: pages say 503 and the true reason, and all recovers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.factories import PASSWORD
 from tests.faults.browser import Browser
 from tests.feed.cluster import Cluster
 from tests.front.serving import WIKI, Database, Portal, Reply, cast, eventually, free_port, program, signed_in
-from tests.own_database import make_in
+from tests.own_database import create_database_in
 
 SIGNED_IN = 302
 
@@ -32,7 +32,7 @@ def started(
 ) -> Iterator[Portal]:
     """Run a portal with the cast. Codes and limits are in the database, unless settings name a Redis."""
     hashers = override_settings(PASSWORD_HASHERS=own_settings.PASSWORD_HASHERS)
-    with blocker.unblock(), database.connected(), hashers:  # the server's, not the tests' cheap ones
+    with blocker.unblock(), database.connected(), hashers:  # the server's hasher, not the tests' cheap one
         cast()
     portal = Portal(folder, database, workers=workers, **{"REDIS_URL": "", **settings}).start()
     try:
@@ -43,7 +43,7 @@ def started(
 
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of few megabytes; the ordinary one where this user may mount nothing."""
+    """A file system of its own with a few megabytes, or an ordinary folder if this user cannot mount one."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=6m", "none", folder], capture_output=True)
@@ -74,14 +74,14 @@ def locked(file: Path) -> Iterator[None]:
         holder.close()
 
 
-def says(reply: Reply, reason: str) -> bool:
+def names_reason(reply: Reply, reason: str) -> bool:
     """Return whether a page names the true reason, when and how to try again, and nothing else."""
     page = reply.body.decode()
     is_right = reason in page and ">Try again</a>" in page and "Reference:" in page
     return reply.status == 503 and is_right and reply.header("retry-after") != "" and "many" not in page
 
 
-def test_a_database_that_another_program_locks(portal: Portal, disk: Path) -> None:
+def test_while_another_program_locks_the_database_pages_say_so(portal: Portal, disk: Path) -> None:
     alice, bob = Browser(portal), Browser(portal)
     assert alice.sign_in("alice", PASSWORD).status == SIGNED_IN
     way = alice.continue_to(WIKI)
@@ -94,16 +94,16 @@ def test_a_database_that_another_program_locks(portal: Portal, disk: Path) -> No
     took = time.monotonic() - began
 
     assert reading.status == 200
-    assert says(signing_in, "another program is writing to it")
-    assert says(handing_over, "another program is writing to it")
+    assert names_reason(signing_in, "another program is writing to it")
+    assert names_reason(handing_over, "another program is writing to it")
     assert (readiness.status, b"another program" in readiness.body) == (503, True)
-    assert took < 25  # three waits of five seconds, where the first alone took so long
+    assert took < 25  # three waits of five seconds; the first one alone took that long before
     assert bob.sign_in("bob", PASSWORD).status == SIGNED_IN
     assert "ikdcode=" in alice.get(way).header("location")
     assert eventually(lambda: bob.get("/readyz").status == 200)
 
 
-def test_a_disk_that_is_full(portal: Portal, disk: Path) -> None:
+def test_while_the_disk_is_full_pages_say_so(portal: Portal, disk: Path) -> None:
     if not disk.is_mount():
         pytest.skip("a small file system can be mounted by root alone")
     alice = Browser(portal)
@@ -117,8 +117,8 @@ def test_a_disk_that_is_full(portal: Portal, disk: Path) -> None:
     signing_in = Browser(portal).sign_in("bob", PASSWORD)
     handing_over = alice.get(way)
 
-    assert says(signing_in, "disk is full")
-    assert says(handing_over, "disk is full")
+    assert names_reason(signing_in, "disk is full")
+    assert names_reason(handing_over, "disk is full")
     assert eventually(lambda: b"full" in alice.get("/readyz").body)
     assert alice.get("/").status == 200
     filler.unlink()
@@ -126,10 +126,10 @@ def test_a_disk_that_is_full(portal: Portal, disk: Path) -> None:
     assert "ikdcode=" in alice.get(way).header("location")
 
 
-def test_postgresql_that_takes_no_writes(
+def test_while_postgresql_is_read_only_pages_say_so(
     cluster: Cluster, tmp_path: Path, django_db_blocker: DjangoDbBlocker
 ) -> None:
-    """As after a failover to a standby, or with a full disk that an administrator has just noticed."""
+    """This happens after a failover to a standby, or when an administrator makes the database read-only."""
     name = f"r{uuid.uuid4().hex}"
     database = cluster.database(name, "pattern")
     with started(database, tmp_path, django_db_blocker) as portal:
@@ -142,8 +142,8 @@ def test_postgresql_that_takes_no_writes(
 
         handing_over, signing_in = alice.get(way), Browser(portal).sign_in("bob", PASSWORD)
 
-        assert says(handing_over, "read-only")
-        assert says(signing_in, "read-only")
+        assert names_reason(handing_over, "read-only")
+        assert names_reason(signing_in, "read-only")
         assert eventually(lambda: b"read-only" in alice.get("/readyz").body)
         cluster.execute(f"ALTER DATABASE {name} RESET default_transaction_read_only", cut_off)
         assert eventually(lambda: Browser(portal).sign_in("bob", PASSWORD).status == SIGNED_IN)
@@ -152,7 +152,7 @@ def test_postgresql_that_takes_no_writes(
 def test_a_file_moved_over_the_database_is_used_within_a_second(
     pattern: Path, tmp_path: Path, django_db_blocker: DjangoDbBlocker
 ) -> None:
-    """Whoever signed in since the backup is nobody, in both workers and from then on."""
+    """Users who signed in after the backup are signed out in both workers, and stay signed out."""
     shutil.copy(pattern, tmp_path / "ikd.sqlite3")
     database = Database(f"sqlite:///{tmp_path / 'ikd.sqlite3'}")
     with started(database, tmp_path, django_db_blocker, workers=2) as portal:
@@ -172,8 +172,8 @@ def test_a_file_moved_over_the_database_is_used_within_a_second(
             assert live.execute("SELECT count(*) FROM authgate_signin").fetchone() == (3,)
 
 
-def test_redis_that_is_gone(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> None:
-    database = Database(make_in(tmp_path))
+def test_while_redis_is_down_pages_say_so(tmp_path: Path, django_db_blocker: DjangoDbBlocker) -> None:
+    database = Database(create_database_in(tmp_path))
     port = free_port()
     command = [program("redis-server", "redis-server"), "--port", str(port), "--bind", "127.0.0.1"]
     server = subprocess.Popen([*command, "--save", ""], stdout=subprocess.DEVNULL, cwd=tmp_path)
@@ -194,9 +194,9 @@ def test_redis_that_is_gone(tmp_path: Path, django_db_blocker: DjangoDbBlocker) 
                     path=code, check="/authgate/traefik", Sec_Fetch_Mode="navigate", Accept="text/html"
                 )
 
-            assert says(handing_over, "(Redis) does not answer")
-            assert says(signing_in, "(Redis) does not answer")
-            assert says(taking, "(Redis) does not answer")
+            assert names_reason(handing_over, "(Redis) does not answer")
+            assert names_reason(signing_in, "(Redis) does not answer")
+            assert names_reason(taking, "(Redis) does not answer")
             assert alice.get("/").status == 200
             assert eventually(lambda: b"Redis" in alice.get("/readyz").body)
             assert eventually(lambda: "pages get 503" in portal.log.read_text())

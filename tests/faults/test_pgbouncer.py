@@ -1,4 +1,4 @@
-"""A PgBouncer in transaction mode with two connections, behind threads that make pages at once."""
+"""PgBouncer in transaction mode with two connections, behind threads that render pages at once."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def sign_in() -> Client:
 
 
 def administration() -> list[str]:
-    """Return the addresses of every list, and of one object of each."""
+    """Return the addresses of every list, and of one object in each."""
     found = []
     for model, page in admin.site._registry.items():
         if not page.get_urls():

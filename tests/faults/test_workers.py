@@ -1,4 +1,4 @@
-"""Workers whose clock is set back, and workers whose master died."""
+"""Workers after their clock is set back, and workers after their master died."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 
 from tests.front.serving import Database, Portal, eventually
-from tests.own_database import make_in
+from tests.own_database import create_database_in
 
 TIMEOUT = 3
-"""Seconds after which the master kills a worker that says nothing."""
+"""Seconds without a sign of life after which the master kills a worker."""
 
 
 @pytest.fixture
 def database(tmp_path: Path) -> Database:
-    return Database(make_in(tmp_path))
+    return Database(create_database_in(tmp_path))
 
 
 STEPPED = """
@@ -27,7 +27,7 @@ import pathlib, time
 of_the_machine, offset = time.time, pathlib.Path({offset!r})
 time.time = lambda: of_the_machine() + float(offset.read_text())
 """
-"""Python runs it as it starts: the clock of the day is off by what a file says."""
+"""Python runs this at its start. It shifts the wall clock by the seconds in a file."""
 
 
 def test_a_clock_that_is_set_back_kills_no_worker(database: Database, tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_a_clock_that_is_set_back_kills_no_worker(database: Database, tmp_path: 
             answer = connection.get("/healthz")
 
         assert answer.status == 200
-        assert answer.header("date")[:11] != before[:11]  # the clock was really stepped
+        assert answer.header("date")[:11] != before[:11]  # proof that the clock was really stepped
         assert portal.workers() == workers
     finally:
         portal.stop()

@@ -1,4 +1,4 @@
-"""A PgBouncer of the tests' own, in transaction mode with a small pool."""
+"""A PgBouncer for the tests, in transaction mode with a small pool."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ logfile = {folder}/log
 
 
 class Bouncer:
-    """PgBouncer on a free port. It refuses to run as root, so it runs as `nobody` then."""
+    """PgBouncer on a free port. It refuses to run as root. If the tests do, it runs as `nobody`."""
 
     def __init__(self, cluster: Cluster, name: str, *, size: int) -> None:
         self._program = program("pgbouncer", "pgbouncer")
@@ -55,7 +55,7 @@ class Bouncer:
         return Database(f"postgres://ikd@127.0.0.1:{self.port}/portal")
 
     def lead_to(self, name: str) -> None:
-        """Lead to another database of the cluster, as an administrator does: new settings, and a reload."""
+        """Lead to another database of the cluster, as an administrator does: new settings, then a reload."""
         self._write(name)
         self._process.send_signal(signal.SIGHUP)
 

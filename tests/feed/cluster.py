@@ -1,4 +1,4 @@
-"""A temporary PostgreSQL cluster, started without Debian's service and ended with the tests."""
+"""A temporary PostgreSQL cluster. It starts without Debian's service, and ends with the tests."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ import psycopg
 
 from tests.front.serving import Database, children, eventually, free_port, migrate, program
 from tests.memory_folder import memory_folder
-from tests.pattern import made_once
+from tests.pattern import created_once
 
 FOLDERS = [str(folder) for folder in sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)]
 
 
 class Cluster:
-    """PostgreSQL on a free port of 127.0.0.1. It refuses to run as root, so it runs as somebody else then.
+    """PostgreSQL on a free port of 127.0.0.1. It refuses to run as root, so it uses another user then.
 
-    `data` is the folder of a cluster that has ended, to begin with a copy of it.
+    `data` is the folder of a cluster that has ended. The new cluster starts with a copy of it.
     """
 
     def __init__(self, data: Path | None = None) -> None:
         initdb = program("initdb", "postgresql", *FOLDERS)
         self._postgres = str(Path(initdb).with_name("postgres"))
-        self._user = _somebody() if os.geteuid() == 0 else None
+        self._user = _other_user() if os.geteuid() == 0 else None
         self.folder = Path(tempfile.mkdtemp(prefix="ikd-tests-postgresql-", dir=memory_folder() or "/tmp"))
         if self._user:
             shutil.chown(self.folder, self._user)
@@ -47,7 +47,7 @@ class Cluster:
         self._run([initdb, *options, "--locale=C.UTF-8"])
 
     def start(self, **more: object) -> Cluster:
-        """Start it; `more` are settings of PostgreSQL."""
+        """Start the server; `more` are settings of PostgreSQL."""
         settings: dict[str, object] = {
             "listen_addresses": "127.0.0.1",
             "port": self.port,
@@ -70,7 +70,7 @@ class Cluster:
         return self
 
     def stop(self, number: int = signal.SIGINT) -> None:
-        """End it: SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one."""
+        """Stop the server. SIGINT is PostgreSQL's fast shutdown, SIGQUIT its immediate one."""
         if self.process is not None and self.process.poll() is None:
             self.resume()
             self.process.send_signal(number)
@@ -81,7 +81,7 @@ class Cluster:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def suspend(self) -> None:
-        """Stop every process of it where it stands: connections stay open, and nobody answers."""
+        """Stop every process of the server with SIGSTOP: connections stay open, and no answer comes."""
         self._signal(signal.SIGSTOP)
 
     def resume(self) -> None:
@@ -97,16 +97,17 @@ class Cluster:
             return connection.execute(query.encode()).fetchall()
 
     def database(self, name: str, pattern: str | None = None) -> Database:
-        """Make a database, as a copy of another where that is named."""
-        # Files are copied, as before version 15. This costs a quarter and ends with a checkpoint: without one
-        # a crash would set the copy's sequences back to where the pattern's stood.
+        """Create a database, as a copy of another if one is named."""
+        # The copy clones files, as before version 15. It takes a quarter of the time, and ends with a
+        # checkpoint. Without a checkpoint, a crash would set the copy's sequences back to those of the
+        # pattern.
         copied = f" TEMPLATE {pattern or 'template1'}{' STRATEGY FILE_COPY' if self._version >= 15 else ''}"
         self.drop(name)
         self.execute(f"CREATE DATABASE {name}{copied}")
         return Database(f"postgres://ikd@127.0.0.1:{self.port}/{name}")
 
     def drop(self, name: str) -> None:
-        """Remove a database with its thousand files, if it is there."""
+        """Remove a database with its thousand files, if it exists."""
         self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
 
     def _signal(self, number: int) -> None:
@@ -131,7 +132,7 @@ class Cluster:
 
 
 class Replica(Cluster):
-    """A streaming replica of another cluster, which answers reads."""
+    """A streaming replica of another cluster. It answers reads."""
 
     def __init__(self, primary: Cluster) -> None:
         self._primary = primary
@@ -144,7 +145,7 @@ class Replica(Cluster):
         self._run([copies, *source, *how])
 
     def has_all_of(self, primary: Cluster) -> bool:
-        """Return whether everything that the other one has committed is here."""
+        """Return whether everything that the primary has committed has arrived here."""
         position = primary.rows("SELECT pg_current_wal_flush_lsn()")[0][0]
         return bool(self.rows(f"SELECT pg_last_wal_replay_lsn() >= '{position}'")[0][0])
 
@@ -153,9 +154,9 @@ class Replica(Cluster):
 
 
 def migrated(**settings: object) -> Cluster:
-    """Start a cluster with a migrated database `pattern`. The first process of a run makes it for all."""
-    # It stays in its own folder: that of the run is root's, and closed to the user of the cluster.
-    return Cluster(made_once("cluster", _migrated) / "data").start(**settings)
+    """Start a cluster with a migrated database `pattern`. The first process of a run creates its folder."""
+    # It stays in its own folder: that of the run belongs to root, and the cluster's user cannot enter it.
+    return Cluster(created_once("cluster", _migrated) / "data").start(**settings)
 
 
 def _migrated() -> Path:
@@ -165,6 +166,6 @@ def _migrated() -> Path:
     return first.folder
 
 
-def _somebody() -> str:
+def _other_user() -> str:
     names = {entry.pw_name for entry in pwd.getpwall()}
     return next(name for name in ("postgres", "nobody") if name in names)

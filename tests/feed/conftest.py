@@ -1,4 +1,4 @@
-"""The change feed's databases: SQLite and PostgreSQL, each a migrated copy with the cast in it."""
+"""The databases of the change feed's tests: SQLite and PostgreSQL, each a migrated copy with the cast."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ RUNNING = pytest.StashKey[Cluster]()
 def cluster(pytestconfig: pytest.Config, django_db_blocker: DjangoDbBlocker) -> Cluster:
     """The PostgreSQL cluster of this process, with a migrated database `pattern`.
 
-    Each folder that imports this fixture has one of its own to pytest; all share the cluster.
+    For pytest, each folder that imports this fixture has its own. All of them share the cluster.
     """
     assert pytestconfig.option.markexpr != "quick", "`make quick` starts no server: see tests/quick.py"
     if RUNNING not in pytestconfig.stash:
@@ -43,11 +43,11 @@ def vendor(request: pytest.FixtureRequest) -> str:
 def database(
     vendor: str, request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Database]:
-    """A database of this test's own, which models read and write."""
+    """A database for this test alone, which models read and write."""
     if vendor == "postgresql":
         copies = copies_of(request.getfixturevalue("cluster"))
-        with copies.lent() as lent, django_db_blocker.unblock(), lent.connected():
-            yield lent
+        with copies.borrowed() as borrowed, django_db_blocker.unblock(), borrowed.connected():
+            yield borrowed
         return
     shutil.copy(request.getfixturevalue("pattern"), tmp_path / "ikd.sqlite3")
     found = Database(f"sqlite:///{tmp_path / 'ikd.sqlite3'}")
@@ -61,7 +61,7 @@ def people(database: Database) -> Cast:
 
 
 class Clock:
-    """A clock that goes on by itself unless it is stopped, and by the seconds that a test adds."""
+    """A clock that runs by itself unless it is stopped, plus the seconds that a test adds."""
 
     def __init__(self) -> None:
         self.added = 0.0
@@ -81,5 +81,5 @@ def clock() -> Clock:
 
 @pytest.fixture
 def feed(database: Database, clock: Clock) -> Feed:
-    """A worker's feed and memory, without the thread that reads: tests read when they want to."""
+    """A worker's feed and memory, without the reading thread. Tests read when they choose."""
     return Feed(WorkerMemory(loader.gate_settings(), clock=clock), clock)

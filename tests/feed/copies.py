@@ -1,7 +1,8 @@
-"""PostgreSQL databases that tests use one after another, each time as empty as a new copy of the pattern.
+"""PostgreSQL databases that tests use in turn, each time as empty as a new copy of the pattern.
 
-Copying and removing a thousand files takes longer than most tests. What a test wrote is found by comparison.
-A database whose tables, triggers or settings were changed is not used again.
+Copying and removing a thousand files takes longer than most tests. So each database is compared with the
+pattern after a test, and its new rows are removed. If a test changed tables, triggers or settings, its
+database is not used again.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Copies:
         self._free: list[Copy] = []
 
     @contextmanager
-    def lent(self) -> Iterator[Database]:
+    def borrowed(self) -> Iterator[Database]:
         copy = self._emptied()
         yield copy.database
         self._free.append(copy)
@@ -57,7 +58,7 @@ class Copies:
 
 
 class Copy:
-    """A database, and a connection of its own that empties it."""
+    """A database, and a separate connection that empties it."""
 
     def __init__(self, cluster: Cluster) -> None:
         self.name = f"t{uuid.uuid4().hex}"
@@ -66,7 +67,7 @@ class Copy:
         self._schema = self._rows.read(SCHEMA)
 
     def is_emptied(self) -> bool:
-        """Remove what a test wrote. Return False if something else has changed, or somebody is connected."""
+        """Remove what a test wrote. Returns False if something else has changed, or a client is connected."""
         with suppress(psycopg.Error):
             if not eventually(lambda: not self._rows.read(OTHERS), 1, 0.002):
                 return False

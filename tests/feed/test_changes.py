@@ -1,4 +1,4 @@
-"""Whatever takes access away or alters it is told by the database itself, however it was changed."""
+"""The database itself reports each change that takes access away or alters it, however the change is made."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from authgate.worker.triggers import TABLE
 from tests.factories import GroupFactory, RuleFactory
 from tests.front.serving import Cast, Database, begin
 
-Told = set[tuple[str, int | None]]
-Way = Callable[[Cast], Told]
+Changes = set[tuple[str, int | None]]
+Way = Callable[[Cast], Changes]
 
 
-def told_by(change: Callable[[], object]) -> Told:
+def changes_reported_by(change: Callable[[], object]) -> Changes:
     newest = Change.objects.latest("pk").pk
     change()
     return set(Change.objects.filter(pk__gt=newest).values_list("kind", "key"))
@@ -46,7 +46,7 @@ def save(instance: Application | Group | Rule | User, **fields: object) -> None:
 
 
 def through_the_admin(user: User) -> None:
-    """Run the admin's own action on a selection of users: Django's "delete selected"."""
+    """Run Django's own action "delete selected" on a selection of users."""
     from django.contrib.admin import ModelAdmin
     from django.contrib.admin.sites import AdminSite
 
@@ -83,27 +83,31 @@ USER: dict[str, Callable[[User], object]] = {
 
 
 @pytest.mark.parametrize("way", USER)
-def test_a_change_of_a_user_is_told(way: str, people: Cast) -> None:
+def test_a_change_of_a_user_is_reported(way: str, people: Cast) -> None:
     key = people.alice.pk
 
-    told = told_by(lambda: USER[way](people.alice))
+    told = changes_reported_by(lambda: USER[way](people.alice))
 
     assert ("user", key) in told
 
 
-def test_a_second_factor_that_comes_or_goes_is_told(people: Cast) -> None:
+def test_adding_or_removing_a_second_factor_is_reported(people: Cast) -> None:
     key = people.alice.pk
 
-    made = told_by(lambda: Authenticator.objects.create(user=people.alice, type="totp", data={}))
+    made = changes_reported_by(lambda: Authenticator.objects.create(user=people.alice, type="totp", data={}))
 
     assert ("user", key) in made
-    assert ("user", key) in told_by(lambda: Authenticator.objects.filter(user=people.alice).delete())
+    assert ("user", key) in changes_reported_by(
+        lambda: Authenticator.objects.filter(user=people.alice).delete()
+    )
 
 
-def test_a_second_factor_that_is_used_alters_nothing(people: Cast) -> None:
+def test_using_a_second_factor_reports_nothing(people: Cast) -> None:
     Authenticator.objects.create(user=people.alice, type="totp", data={})
 
-    told = told_by(lambda: Authenticator.objects.update(last_used_at=timezone.now(), data={"counter": 1}))
+    told = changes_reported_by(
+        lambda: Authenticator.objects.update(last_used_at=timezone.now(), data={"counter": 1})
+    )
 
     assert not told
 
@@ -120,12 +124,12 @@ GROUP: dict[str, Callable[[], object]] = {
 
 
 @pytest.mark.parametrize("way", GROUP)
-def test_a_group_that_changes_is_told_about_everybody(way: str, people: Cast) -> None:
-    assert ("user", None) in told_by(GROUP[way])
+def test_a_change_of_a_group_is_reported_for_all_users(way: str, people: Cast) -> None:
+    assert ("user", None) in changes_reported_by(GROUP[way])
 
 
-def test_a_deleted_group_is_told_about_each_member_and_each_application(people: Cast) -> None:
-    told = told_by(lambda: Group.objects.get(name="staff").delete())
+def test_deleting_a_group_is_reported_for_each_member_and_application(people: Cast) -> None:
+    told = changes_reported_by(lambda: Group.objects.get(name="staff").delete())
 
     assert {("user", people.alice.pk), ("application", wiki().pk)} <= told
 
@@ -152,11 +156,11 @@ SIGN_IN: dict[str, Callable[[SignIn], object]] = {
 
 
 @pytest.mark.parametrize("way", SIGN_IN)
-def test_a_change_of_a_sign_in_is_told(way: str, people: Cast) -> None:
+def test_a_change_of_a_sign_in_is_reported(way: str, people: Cast) -> None:
     sign_in = SignIn.objects.get(user=people.alice)
     key = sign_in.pk
 
-    assert ("sign_in", key) in told_by(lambda: SIGN_IN[way](sign_in))
+    assert ("sign_in", key) in changes_reported_by(lambda: SIGN_IN[way](sign_in))
 
 
 APPLICATION: dict[str, Callable[[Cast], object]] = {
@@ -181,22 +185,22 @@ APPLICATION: dict[str, Callable[[Cast], object]] = {
 
 
 @pytest.mark.parametrize("way", APPLICATION)
-def test_a_change_of_an_application_is_told(way: str, people: Cast) -> None:
+def test_a_change_of_an_application_is_reported(way: str, people: Cast) -> None:
     key = wiki().pk
 
-    assert ("application", key) in told_by(lambda: APPLICATION[way](people))
+    assert ("application", key) in changes_reported_by(lambda: APPLICATION[way](people))
 
 
-def test_a_users_place_in_a_rule_is_told_when_the_user_is_deleted(people: Cast) -> None:
+def test_deleting_a_user_is_reported_for_the_rules_that_name_them(people: Cast) -> None:
     wiki().rules.get().users.add(people.bob)
 
-    assert ("application", wiki().pk) in told_by(people.bob.delete)
+    assert ("application", wiki().pk) in changes_reported_by(people.bob.delete)
 
 
-def test_an_origin_that_moves_is_told_about_both_applications(people: Cast) -> None:
+def test_moving_an_origin_is_reported_for_both_applications(people: Cast) -> None:
     public = Application.objects.get(name="Public")
 
-    told = told_by(lambda: Origin.objects.filter(application=wiki()).update(application=public))
+    told = changes_reported_by(lambda: Origin.objects.filter(application=wiki()).update(application=public))
 
     assert {("application", wiki().pk), ("application", public.pk)} <= told
 
@@ -214,8 +218,8 @@ def test_an_origin_that_moves_is_told_about_both_applications(people: Cast) -> N
         ("accounts_user", {("user", None), ("sign_in", None)}),
     ],
 )
-def test_a_truncated_table_is_told(table: str, kinds: Told, people: Cast) -> None:
-    assert kinds <= told_by(lambda: raw(f"TRUNCATE {table} CASCADE"))
+def test_truncating_a_table_is_reported(table: str, kinds: Changes, people: Cast) -> None:
+    assert kinds <= changes_reported_by(lambda: raw(f"TRUNCATE {table} CASCADE"))
 
 
 SILENT: dict[str, Callable[[Cast], object]] = {
@@ -236,20 +240,20 @@ def save_last_login(user: User) -> None:
 
 
 @pytest.mark.parametrize("what", SILENT)
-def test_what_happens_all_the_time_and_takes_nothing_away_is_not_told(what: str, people: Cast) -> None:
-    assert told_by(lambda: SILENT[what](people)) == set()
+def test_frequent_writes_that_take_no_access_away_are_not_reported(what: str, people: Cast) -> None:
+    assert changes_reported_by(lambda: SILENT[what](people)) == set()
 
 
-def test_a_change_that_is_rolled_back_is_not_told(people: Cast) -> None:
+def test_a_change_that_is_rolled_back_is_not_reported(people: Cast) -> None:
     def change() -> None:
         with transaction.atomic():
             people.alice.groups.clear()
             transaction.set_rollback(True)
 
-    assert told_by(change) == set()
+    assert changes_reported_by(change) == set()
 
 
-def test_a_change_is_told_by_the_transaction_that_makes_it(database: Database, people: Cast) -> None:
+def test_a_change_is_reported_in_its_own_transaction(database: Database, people: Cast) -> None:
     with transaction.atomic():
         people.alice.groups.clear()
         raw(f"SELECT max(id) FROM {TABLE}")

@@ -1,4 +1,4 @@
-"""Sign-ins that came by a provider end with it, on both databases, and the feed tells of it."""
+"""Sign-ins by a provider end with the provider's rows on both databases, and the feed reports it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ENDS: dict[str, Callable[[Upstream], object]] = {
 
 
 @pytest.mark.parametrize("change", ENDS.values(), ids=ENDS)
-def test_a_sign_in_ends_and_is_told(
+def test_a_sign_in_ends_and_the_feed_reports_it(
     database: Database, people: Cast, change: Callable[[Upstream], object]
 ) -> None:
     sign_in = SignIn.objects.filter(user=people.alice).latest("pk")

@@ -1,4 +1,4 @@
-"""Newcomers who arrive from a provider at the same moment, on both databases: each gets in, as themselves."""
+"""New users who arrive from a provider at the same moment, on both databases. Each gets their own account."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def provider(database: Database) -> Iterator[Provider]:
 
 
 @contextmanager
-def all_choosing_before_one_is_made() -> Iterator[None]:
-    """Hold each first account back until everybody has chosen a name. SQLite lets one choose at a time."""
+def names_chosen_before_any_account_is_saved() -> Iterator[None]:
+    """Hold the first accounts back until all have chosen a name. On SQLite, they choose in turn."""
     all_chose = threading.Event()
     everybody = threading.Barrier(AT_ONCE, action=all_chose.set)
 
     def wait(instance: User, **kwargs: object) -> None:
-        # The losers choose again, and no winner comes back to wait with them.
+        # Those that lose choose again, and must not wait for the barrier a second time.
         if instance.pk is None and connection.vendor == "postgresql" and not all_chose.is_set():
             everybody.wait(60)
 
@@ -54,7 +54,7 @@ def all_choosing_before_one_is_made() -> Iterator[None]:
 
 
 def arrive_at_once(provider: Provider, person: Callable[[int], dict[str, Any]]) -> list[PortalClient]:
-    """Let so many browsers come back from the provider at once; give them."""
+    """Let several browsers return from the provider at once, and return them."""
     browsers = [PortalClient(HTTP_HOST="sso.example.com") for _ in range(AT_ONCE)]
     left = [browser.get("/upstreams/campus/start")["Location"] for browser in browsers]
     paths = [provider.sign_in(location, person(number)) for number, location in enumerate(left)]
@@ -65,14 +65,14 @@ def arrive_at_once(provider: Provider, person: Callable[[int], dict[str, Any]]) 
         finally:
             connection.close()
 
-    with all_choosing_before_one_is_made(), ThreadPoolExecutor(AT_ONCE) as pool:
+    with names_chosen_before_any_account_is_saved(), ThreadPoolExecutor(AT_ONCE) as pool:
         statuses = list(pool.map(come_back, range(AT_ONCE)))
     assert statuses == [302] * AT_ONCE
     assert all(is_signed_in(browser) for browser in browsers)
     return browsers
 
 
-def test_people_of_one_name_each_get_an_account_of_their_own(people: Cast, provider: Provider) -> None:
+def test_users_with_the_same_name_get_separate_accounts(people: Cast, provider: Provider) -> None:
     arrive_at_once(provider, lambda number: {"sub": str(number), "preferred_username": "alice"})
 
     made = dict(Identity.objects.values_list("subject", "user__username"))
@@ -80,7 +80,7 @@ def test_people_of_one_name_each_get_an_account_of_their_own(people: Cast, provi
     assert not Identity.objects.filter(user=people.alice).exists()
 
 
-def test_people_of_one_address_are_not_joined_by_it(provider: Provider) -> None:
+def test_users_with_the_same_address_get_separate_accounts(provider: Provider) -> None:
     Upstream.objects.update(linking=Upstream.Linking.NEVER)
     shared = {"email": "erin@example.com", "email_verified": True}
 
@@ -92,7 +92,7 @@ def test_people_of_one_address_are_not_joined_by_it(provider: Provider) -> None:
     assert User.objects.filter(email="erin@example.com").count() == 1
 
 
-def test_one_person_with_many_browsers_gets_one_account(provider: Provider) -> None:
+def test_one_user_with_many_browsers_gets_one_account(provider: Provider) -> None:
     arrive_at_once(provider, lambda number: {"sub": "7", "preferred_username": "erin", "name": "Erin"})
 
     assert Identity.objects.get().user == User.objects.get(username="erin")
@@ -100,7 +100,7 @@ def test_one_person_with_many_browsers_gets_one_account(provider: Provider) -> N
 
 
 def test_a_sign_in_locks_its_provider_before_its_user(provider: Provider) -> None:
-    # In another order, two sign-ins of one person could wait for each other, and PostgreSQL would end one.
+    # In another order, two sign-ins of one user could wait for each other. PostgreSQL would abort one.
     browser = PortalClient(HTTP_HOST="sso.example.com")
     location = browser.get("/upstreams/campus/start")["Location"]
     path = provider.sign_in(location, {"sub": "7", "preferred_username": "erin"})

@@ -1,4 +1,4 @@
-"""When memory may answer: after a reading of the feed just now, and else hardly ever."""
+"""When a worker may answer from memory: shortly after it read the feed, and otherwise almost never."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def digest_of(cookie: str) -> bytes:
 
 
 def remember(feed: Feed, cookie: str) -> bytes:
-    """Read the feed and load a session, as a check does whose session memory lacks."""
-    # A machine may be so busy that what was read is no longer fresh.
+    """Read the feed and load a session, as a check does if memory lacks the session."""
+    # On a busy machine, the reading may already be too old again.
     assert eventually(lambda: feed.ensure_fresh() is Source.MEMORY)
     digest = digest_of(cookie)
     assert feed.memory.hold(digest, loader.load_session(digest), feed.memory.generation)
@@ -54,7 +54,7 @@ def refuse(*_: Any) -> None:
 
 
 class Pause:
-    """Holds up the first statement of a thread until a test lets it go on."""
+    """Blocks the first statement of a thread until the test releases it."""
 
     def __init__(self) -> None:
         self.reached, self.go_on = threading.Event(), threading.Event()
@@ -92,7 +92,9 @@ def test_memory_answers_for_a_moment_after_each_reading(feed: Feed, clock: Clock
     assert not feed.may_answer()
 
 
-def test_an_idle_workers_first_check_reads_the_feed_first(feed: Feed, clock: Clock, people: Cast) -> None:
+def test_the_first_check_of_an_idle_worker_reads_the_feed_first(
+    feed: Feed, clock: Clock, people: Cast
+) -> None:
     digest = remember(feed, people.alice_cookie)
     clock.added += 5
     SignIn.objects.filter(user=people.alice).update(ended_at="2026-01-01T00:00Z")
@@ -103,7 +105,7 @@ def test_an_idle_workers_first_check_reads_the_feed_first(feed: Feed, clock: Clo
     assert feed.memory.session(digest, 0) is UNKNOWN
 
 
-def test_nobody_is_answered_from_old_memory_while_another_reads(
+def test_no_check_is_answered_from_old_memory_while_another_thread_reads(
     feed: Feed, clock: Clock, people: Cast
 ) -> None:
     remember(feed, people.alice_cookie)
@@ -116,7 +118,7 @@ def test_nobody_is_answered_from_old_memory_while_another_reads(
     assert feed.may_answer()
 
 
-def test_who_asks_while_another_reads_waits_for_that_reading(feed: Feed, clock: Clock) -> None:
+def test_a_check_waits_for_the_reading_of_another_thread(feed: Feed, clock: Clock) -> None:
     pause = Pause()
     with _reading(feed, pause):
         threading.Timer(0.3, pause.go_on.set).start()
@@ -126,7 +128,7 @@ def test_who_asks_while_another_reads_waits_for_that_reading(feed: Feed, clock: 
     assert source is Source.MEMORY
 
 
-def test_a_database_that_hangs_counts_as_unreadable_after_a_while(feed: Feed, clock: Clock) -> None:
+def test_a_hanging_database_counts_as_unreadable_after_a_while(feed: Feed, clock: Clock) -> None:
     feed.ensure_fresh()
     clock.added += FRESH_FOR
     with _reading(feed, Pause()):
@@ -152,13 +154,13 @@ def test_memory_answers_ten_seconds_longer_when_the_feed_cannot_be_read(feed: Fe
     assert feed.ensure_fresh() is Source.MEMORY
 
 
-def test_a_feed_that_was_never_read_lets_nobody_answer(feed: Feed) -> None:
+def test_no_check_is_answered_before_the_feed_was_read(feed: Feed) -> None:
     with statements_go_through(refuse):
         assert feed.ensure_fresh() is Source.NOBODY
     assert not feed.may_answer()
 
 
-def test_memory_is_not_believed_from_the_moment_that_a_trigger_is_missing(
+def test_memory_is_not_used_as_soon_as_a_trigger_is_missing(
     feed: Feed, clock: Clock, people: Cast, vendor: str
 ) -> None:
     remember(feed, people.alice_cookie)
@@ -173,7 +175,7 @@ def test_memory_is_not_believed_from_the_moment_that_a_trigger_is_missing(
     assert not feed.may_answer()
 
 
-def test_memory_is_believed_again_once_the_triggers_are_back(feed: Feed, clock: Clock) -> None:
+def test_memory_is_used_again_once_the_triggers_are_back(feed: Feed, clock: Clock) -> None:
     feed.ensure_fresh()
     with connection.cursor() as cursor:
         on = " ON authgate_rule" if connection.vendor == "postgresql" else ""
@@ -212,9 +214,7 @@ def test_a_load_that_began_before_a_change_and_ended_after_it_is_not_kept(feed: 
     assert feed.memory.session(digest, 0) is UNKNOWN
 
 
-def test_a_rereading_that_began_before_a_change_does_not_bring_the_session_back(
-    feed: Feed, people: Cast
-) -> None:
+def test_reading_a_session_again_does_not_undo_a_later_change(feed: Feed, people: Cast) -> None:
     digest = remember(feed, people.alice_cookie)
     generation, loaded = feed.memory.generation, loader.load_session(digest)
     SignIn.objects.filter(user=people.alice).update(ended_at="2026-01-01T00:00Z")
@@ -226,9 +226,7 @@ def test_a_rereading_that_began_before_a_change_does_not_bring_the_session_back(
     assert feed.memory.session(digest, 0) is UNKNOWN
 
 
-def test_sessions_are_read_again_a_few_in_each_round_and_all_before_they_are_too_old(
-    feed: Feed, clock: Clock, people: Cast
-) -> None:
+def test_each_round_reads_some_sessions_again_and_all_in_time(feed: Feed, clock: Clock, people: Cast) -> None:
     feed.ensure_fresh()
     digest = digest_of(people.alice_cookie)
     session = loader.load_session(digest)
@@ -251,7 +249,7 @@ def test_sessions_are_read_again_a_few_in_each_round_and_all_before_they_are_too
 
 @pytest.mark.parametrize("vendor", ["sqlite"], indirect=True)
 def test_many_sessions_are_looked_up_by_their_digests(feed: Feed, people: Cast) -> None:
-    """SQLite goes through the index of all rows that have not ended, if a query for many asks for that."""
+    """SQLite would scan the index of all live sessions if the query had their condition, too."""
     with CaptureQueriesContext(connection) as queries:
         loader.load_sessions([number.to_bytes(32) for number in range(200)])
 
@@ -261,10 +259,10 @@ def test_many_sessions_are_looked_up_by_their_digests(feed: Feed, people: Cast) 
     assert plan[0].startswith("SEARCH authgate_gatesession USING INDEX") and "token_digest=?" in plan[0]
 
 
-def test_applications_that_change_while_they_are_loaded_are_held_only_as_they_are_after_it(
+def test_an_application_that_changes_while_it_is_loaded_is_kept_only_in_its_new_state(
     feed: Feed, people: Cast
 ) -> None:
-    """Else a rule's old path could stand in memory with its new groups for a moment, and open both."""
+    """Otherwise, memory could briefly have a rule's old path with its new groups, and open both."""
     application = Application.objects.get(name="Wiki")
     has_changed = []
     feed.memory.applications = watched = Watched()
@@ -287,14 +285,14 @@ def test_applications_that_change_while_they_are_loaded_are_held_only_as_they_ar
     assert {id(each) for each in seen if each is not None} == {id(held)}
 
 
-def test_a_feed_cut_behind_a_reader_makes_it_forget_everything(feed: Feed, people: Cast) -> None:
+def test_a_reader_that_missed_deleted_changes_forgets_everything(feed: Feed, people: Cast) -> None:
     digest = remember(feed, people.alice_cookie)
     SignIn.objects.filter(user=people.alice).update(ended_at="2026-01-01T00:00Z")
     Change.objects.all().delete()
     feed.fresh_until = 0.0
     if connection.vendor == "postgresql":
         feed.last_read_began -= (
-            FORGET_AFTER  # nobody cuts what is younger: rows carry the age of transactions
+            FORGET_AFTER  # younger rows are never removed: each has the age of its transaction
         )
 
     feed.ensure_fresh()
@@ -332,9 +330,7 @@ def test_a_replaced_database_is_noticed_even_when_its_feed_has_grown_as_long(
     assert feed.memory.session(digest, 0) is UNKNOWN
 
 
-def test_a_clock_that_is_suspended_with_the_machine_makes_the_worker_read_first(
-    feed: Feed, clock: Clock
-) -> None:
+def test_after_the_machine_was_suspended_the_worker_reads_first(feed: Feed, clock: Clock) -> None:
     feed.ensure_fresh()
     clock.added += FORGET_AFTER * 3
 
@@ -343,7 +339,7 @@ def test_a_clock_that_is_suspended_with_the_machine_makes_the_worker_read_first(
 
 
 @pytest.mark.parametrize("step", [-86_400, 86_400], ids=["back", "on"])
-def test_a_clock_that_is_stepped_hides_no_change(feed: Feed, people: Cast, step: int) -> None:
+def test_stepping_the_clock_hides_no_change(feed: Feed, people: Cast, step: int) -> None:
     digest = remember(feed, people.alice_cookie)
     with time_machine.travel(time.time() + step):
         assert feed.memory.session(digest, 0) is not UNKNOWN
@@ -355,7 +351,7 @@ def test_a_clock_that_is_stepped_hides_no_change(feed: Feed, people: Cast, step:
     assert feed.memory.session(digest, 0) is UNKNOWN
 
 
-def test_without_the_thread_that_reads_every_check_reads_for_itself(
+def test_without_the_reading_thread_every_check_reads_the_feed(
     feed: Feed, clock: Clock, people: Cast
 ) -> None:
     digest = remember(feed, people.alice_cookie)
@@ -382,7 +378,7 @@ def test_nothing_is_held_longer_than_a_minute_without_being_read_again(
     assert feed.memory.session(digest, 0) is UNKNOWN
 
 
-def test_a_renamed_group_is_told_by_its_new_name_alone(feed: Feed, people: Cast) -> None:
+def test_applications_receive_only_the_new_name_of_a_renamed_group(feed: Feed, people: Cast) -> None:
     staff = GroupFactory(name="staff")
     application = Application.objects.get(name="Wiki")
     application.named_groups.set([staff])

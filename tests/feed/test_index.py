@@ -1,4 +1,4 @@
-"""Sessions are found by user and sign-in, however many of one are in memory."""
+"""Sessions are found by user and sign-in, however many sessions of one user are in memory."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_an_index_holds_what_was_added_and_not_discarded(done: list[tuple[bool, 
     assert len(index) == len(expected)
 
 
-def test_equal_groups_stand_in_memory_once() -> None:
+def test_equal_groups_are_stored_once() -> None:
     one, other = (
         Subject(number, "", f"user{number}", groups=groups_in([(None, 1, "".join(["st", "aff"]))], 0.0)[0])
         for number in range(2)

@@ -1,4 +1,4 @@
-"""Long pages kept by many threads at the same moment, on both databases: none is lost."""
+"""Many threads keep long pages at the same moment, on both databases. No page is lost."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_the_same_page_asked_for_at_once_is_kept_once(database: Database) -> Non
 
 
 def at_once(pages_of: Callable[[int], list[str]]) -> set[str]:
-    """Keep pages in several threads; return those that can be read again under their keys."""
+    """Keep pages in several threads. Return those that can be read again under their keys."""
 
     def work(number: int) -> list[tuple[str, str | None]]:
         try:

@@ -1,4 +1,4 @@
-"""How long a session lives: the absolute lifetime to the second, the idle one never less than promised."""
+"""How long a session lives: the absolute lifetime to the second, and the idle timeout never early."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def test_a_session_used_through_another_worker_is_not_idle_here(feed: Feed, peop
         [("a", 9), ("b", 58), ("b", 100), ("a", 117)],
     ],
 )
-def test_no_use_is_lost_however_workers_share_them(uses: list[tuple[str, int]], people: Cast) -> None:
+def test_no_use_is_lost_among_several_workers(uses: list[tuple[str, int]], people: Cast) -> None:
     sign_in = seen_at(people, NOON - timedelta(hours=1))
     writers = {"a": Writer(), "b": Writer()}
     for second in range(300):
@@ -141,7 +141,7 @@ def test_a_use_that_could_not_be_written_is_written_later(people: Cast) -> None:
     assert last_seen(people) == NOON + timedelta(hours=1)
 
 
-def test_what_is_not_due_yet_is_written_at_a_graceful_end(people: Cast) -> None:
+def test_a_graceful_end_writes_pending_uses_early(people: Cast) -> None:
     sign_in = seen_at(people, NOON)
     writer = Writer()
     with time_machine.travel(NOON + timedelta(hours=1), tick=False):

@@ -1,4 +1,4 @@
-"""Triggers outlive migrations: forwards, backwards, and tables that SQLite makes anew."""
+"""Triggers survive migrations: forwards, backwards, and tables that SQLite creates again."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def migrate(*target: str) -> None:
 
 
 @contextmanager
-def table_made_anew() -> Iterator[None]:
-    """Alter a watched table as a later release's migration would; SQLite makes the table anew for that."""
+def table_created_again() -> Iterator[None]:
+    """Alter a watched table, as a migration of a later release would. For that, SQLite creates it again."""
     state = MigrationExecutor(connection).loader.project_state()
     before: ProjectState = state.clone()
     operation = migrations.AddField("gatesession", "later", models.CharField(max_length=9, default="x"))
@@ -59,7 +59,7 @@ def test_after_backwards_and_forwards_the_triggers_are_there(database: Database)
     assert triggers.missing() == set()
 
 
-def test_the_pictures_of_providers_go_back_and_forwards(database: Database) -> None:
+def test_pictures_of_providers_survive_a_migration_back_and_forwards(database: Database) -> None:
     picture = UpstreamPicture.objects.create(upstream=UpstreamFactory(), content=b"picture")
 
     migrate("accounts", "0010")
@@ -84,8 +84,8 @@ def test_users_who_looked_alike_before_are_kept(database: Database, people: Cast
     assert triggers.missing() == set()
 
 
-def test_no_membership_outlives_its_end_backwards(database: Database, people: Cast) -> None:
-    """Without the column a membership would have no end."""
+def test_migrating_backwards_deletes_ended_memberships(database: Database, people: Cast) -> None:
+    """Without the column, a membership would never end."""
     people.alice.memberships.update(ends_at=timezone.now() + timedelta(hours=1))
     migrate("accounts", "0019")
     columns_between = table_columns("accounts_user_groups")
@@ -112,16 +112,14 @@ def test_all_the_way_back_and_forwards_again(database: Database) -> None:
 def test_tables_can_be_written_while_the_feed_is_migrated_away(database: Database, people: Cast) -> None:
     migrate("authgate", "0001")
 
-    with connection.cursor() as cursor:  # the model's columns are those of the newest migration
+    with connection.cursor() as cursor:  # the model has the columns of the newest migration
         cursor.execute("DELETE FROM accounts_user_groups WHERE user_id = %s", [people.alice.pk])
     migrate()
 
     assert Change.objects.filter(kind="user", key=None).exists()
 
 
-def test_a_migration_tells_every_worker_to_forget_what_it_holds(
-    feed: Feed, clock: Clock, people: Cast
-) -> None:
+def test_after_a_migration_every_worker_forgets_everything(feed: Feed, clock: Clock, people: Cast) -> None:
     digest = remember(feed, people.alice_cookie)
 
     migrate()
@@ -133,12 +131,12 @@ def test_a_migration_tells_every_worker_to_forget_what_it_holds(
 
 
 @pytest.mark.parametrize("vendor", ["sqlite"], indirect=True)
-def test_a_table_made_anew_without_its_triggers_is_noticed_at_once(
+def test_a_table_created_again_without_triggers_is_noticed_at_once(
     feed: Feed, clock: Clock, people: Cast
 ) -> None:
     remember(feed, people.alice_cookie)
 
-    with table_made_anew():
+    with table_created_again():
         clock.added += FRESH_FOR
         lacking = triggers.missing()
         source = feed.ensure_fresh()
@@ -147,7 +145,7 @@ def test_a_table_made_anew_without_its_triggers_is_noticed_at_once(
     assert source is (Source.DATABASE if lacking else Source.MEMORY)
 
 
-def test_without_triggers_a_worker_answers_rightly_from_the_database(
+def test_without_triggers_a_worker_answers_correctly_from_the_database(
     feed: Feed, clock: Clock, people: Cast, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed_module, "current", feed)

@@ -1,4 +1,4 @@
-"""An origin that goes from one application to another is never in between a wildcard's."""
+"""An origin that moves between applications never belongs to a wildcard in between."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def application(id: int, who: Who) -> Application:
 
 
 class Watched(dict[str, Any]):
-    """Calls somebody after each change of it."""
+    """A dictionary that calls a function after each change."""
 
     told: Callable[[], None] = staticmethod(lambda: None)
 
@@ -35,7 +35,7 @@ class Watched(dict[str, Any]):
 
 
 @pytest.mark.parametrize("order", [(1, 2), (2, 1)], ids=["loser first", "winner first"])
-def test_an_origin_that_moves_is_no_wildcards_in_between(order: tuple[int, int]) -> None:
+def test_a_moving_origin_never_falls_under_a_wildcard(order: tuple[int, int]) -> None:
     memory = WorkerMemory(loader.gate_settings(), clock=lambda: 0.0)
     watched = Watched()
     memory.applications = watched

@@ -1,4 +1,4 @@
-"""A prepared query loads what its queryset loads."""
+"""A prepared query loads the same as its queryset."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tests.openid.relying_party import register
 
 @pytest.fixture
 def digests(database: Database, people: Cast) -> list[bytes]:
-    """The digests of 600 gate sessions, and of one that nobody has."""
+    """The digests of 600 gate sessions, and one that belongs to no session."""
     sign_in = SignIn.objects.filter(user__username="alice").first()
     assert sign_in is not None
     found = [number.to_bytes(32, "big") for number in range(1, 601)]
@@ -60,7 +60,7 @@ def _plain(row: tuple[object, ...]) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("for_staff", [True, False])
 def test_it_loads_the_api_tokens_of_its_queryset(for_staff: bool, people: Cast, settings: Settings) -> None:
-    """alice is no member of staff, carol is and has no second factor."""
+    """alice is not a member of staff. carol is, and has no second factor."""
     settings.IKD_SECOND_FACTOR_FOR_STAFF = for_staff
     carol = UserFactory(username="carol", is_staff=True)
     digests = [
@@ -131,7 +131,7 @@ def test_a_client_is_read_as_the_orm_reads_it(database: Database) -> None:
     assert client_named("example 0 7d1c0f6a") is None
 
 
-def test_an_application_alone_is_compiled_as_among_all(people: Cast) -> None:
+def test_compiling_one_application_equals_compiling_all(people: Cast) -> None:
     wiki = ApplicationFactory(name="Pay", origins=["https://pay.example.com"], maintenance=True)
     later = timezone.now() + timedelta(hours=1)
     RuleFactory(application=wiki, path="/a", groups=["staff"], users=[people.bob], expires_at=later)
@@ -150,7 +150,7 @@ def test_an_application_alone_is_compiled_as_among_all(people: Cast) -> None:
     assert loader.load_one(wiki.pk + 1000) is None
 
 
-def test_a_user_without_groups_and_one_who_is_gone_have_no_groups(people: Cast) -> None:
+def test_a_user_without_groups_and_a_deleted_user_have_no_groups(people: Cast) -> None:
     lonely = UserFactory(username="lonely", email="lonely@example.com")
 
     assert loader.subject_of(lonely).groups == ()
@@ -162,7 +162,7 @@ def test_a_user_without_groups_and_one_who_is_gone_have_no_groups(people: Cast) 
 
 
 @pytest.mark.parametrize("factor", [None, "second_factor_at", "passkey_at"])
-def test_a_session_has_its_user_as_subject_of_loads_them(factor: str | None, people: Cast) -> None:
+def test_the_user_of_a_session_equals_what_subject_of_loads(factor: str | None, people: Cast) -> None:
     alice, sign_in = people.alice, begin(people.alice)
     alice.groups.add(GroupFactory(name="choir"))
     alice.memberships.filter(group__name="choir").update(ends_at=timezone.now() + timedelta(hours=1))
@@ -183,7 +183,7 @@ def test_a_session_has_its_user_as_subject_of_loads_them(factor: str | None, peo
     assert session.idle_at == sign_in.last_seen_at.timestamp() + idle_after
 
 
-def test_a_lookup_whose_value_has_no_place_is_refused(database: Database) -> None:
+def test_a_lookup_that_ignores_a_value_is_refused(database: Database) -> None:
     def ignores_its_second(pk: int, now: datetime) -> object:
         return SignIn.objects.filter(pk=pk).values_list("pk")
 
@@ -191,7 +191,7 @@ def test_a_lookup_whose_value_has_no_place_is_refused(database: Database) -> Non
         PreparedLookup(ignores_its_second, int, datetime).rows(1, timezone.now())  # type: ignore[arg-type]
 
 
-def test_inserted_rows_are_those_that_the_orm_would_insert(database: Database) -> None:
+def test_inserted_rows_equal_those_of_the_orm(database: Database) -> None:
     moment = timezone.now()
     prepared = PreparedInsert(AuditEvent)
     columns = {"at": moment, "kind": "sign_in", "address": "2001:db8::1", "details": {"a": [1, "é"]}}

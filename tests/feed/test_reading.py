@@ -1,4 +1,4 @@
-"""Reading the feed: nothing is missed, in whatever order transactions commit."""
+"""Reading the feed misses no change, in whatever order transactions commit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ on_postgresql = pytest.mark.parametrize("vendor", ["postgresql"], indirect=True)
 
 @pytest.fixture
 def reader(database: Database) -> SqliteReader | PostgresqlReader:
-    """A reader that has read once, and so knows where the feed stands."""
+    """A reader that has read once, so it knows its position in the feed."""
     reader = reader_for(connection.vendor)
     read(reader)
     return reader
@@ -32,7 +32,7 @@ def read(reader: SqliteReader | PostgresqlReader) -> list[tuple[str, int | None]
 
 
 class Elsewhere:
-    """A transaction on a connection of its own, in a thread of its own."""
+    """A transaction in a separate thread with a separate connection."""
 
     def __init__(self, key: int) -> None:
         self._key = key
@@ -75,11 +75,11 @@ def write(key: int) -> None:
         )
 
 
-def test_the_first_reading_tells_to_load_everything(database: Database) -> None:
+def test_the_first_reading_reports_everything_as_changed(database: Database) -> None:
     assert read(reader_for(connection.vendor)) is None
 
 
-def test_each_change_is_told_once(reader: SqliteReader | PostgresqlReader) -> None:
+def test_each_change_is_reported_once(reader: SqliteReader | PostgresqlReader) -> None:
     write(1)
     write(2)
 
@@ -88,7 +88,7 @@ def test_each_change_is_told_once(reader: SqliteReader | PostgresqlReader) -> No
 
 
 @on_postgresql
-def test_a_change_that_commits_after_a_later_one_was_read_is_told(reader: PostgresqlReader) -> None:
+def test_a_change_that_commits_after_a_later_one_was_read_is_reported(reader: PostgresqlReader) -> None:
     with elsewhere(1) as early:
         write(2)
         first = read(reader)
@@ -100,7 +100,7 @@ def test_a_change_that_commits_after_a_later_one_was_read_is_told(reader: Postgr
 
 
 @on_postgresql
-def test_a_change_is_told_however_long_its_transaction_stayed_open(reader: PostgresqlReader) -> None:
+def test_a_change_is_reported_however_long_its_transaction_stayed_open(reader: PostgresqlReader) -> None:
     with elsewhere(1) as early:
         for key in range(2, 60):
             write(key)
@@ -111,7 +111,7 @@ def test_a_change_is_told_however_long_its_transaction_stayed_open(reader: Postg
 
 
 @on_postgresql
-def test_what_a_long_transaction_wrote_is_not_cut_before_anybody_read_it(reader: PostgresqlReader) -> None:
+def test_changes_of_a_long_transaction_are_not_deleted_unread(reader: PostgresqlReader) -> None:
     with elsewhere(1) as early:
         write(2)
         with connection.cursor() as cursor:
@@ -125,14 +125,14 @@ def test_what_a_long_transaction_wrote_is_not_cut_before_anybody_read_it(reader:
 
 
 @on_postgresql
-def test_a_server_whose_transactions_are_younger_than_ours_is_another_one(reader: PostgresqlReader) -> None:
+def test_older_transaction_numbers_mean_another_server(reader: PostgresqlReader) -> None:
     reader._oldest = 2**40
 
     assert read(reader) is None
 
 
 @pytest.mark.parametrize("vendor", ["sqlite"], indirect=True)
-def test_a_reader_that_slept_while_the_feed_was_cut_is_told_everything(reader: SqliteReader) -> None:
+def test_a_reader_that_missed_deleted_changes_reads_everything(reader: SqliteReader) -> None:
     write(1)
     with connection.cursor() as cursor:
         mark = reader.mark(cursor)
@@ -142,7 +142,7 @@ def test_a_reader_that_slept_while_the_feed_was_cut_is_told_everything(reader: S
     assert read(reader) is None
 
 
-def test_an_emptied_feed_is_told_as_everything_and_then_goes_on(
+def test_an_emptied_feed_counts_as_everything_changed_once(
     reader: SqliteReader | PostgresqlReader, people: Cast, vendor: str
 ) -> None:
     read(reader)

@@ -1,4 +1,4 @@
-"""Many who ask a provider about one sign-in at once, on both databases: no newer refresh token is lost."""
+"""Many threads refresh one sign-in at once, on both databases. No newer refresh token is lost."""
 
 from __future__ import annotations
 
@@ -44,7 +44,9 @@ def session(database: Database, people: Cast, provider: Provider) -> UpstreamSes
     )
 
 
-def test_of_many_who_ask_at_once_one_does(session: UpstreamSession, provider: Provider) -> None:
+def test_one_of_many_simultaneous_refreshes_asks_the_provider(
+    session: UpstreamSession, provider: Provider
+) -> None:
     def one(_: int) -> Outcome:
         try:
             return refresh(session.pk).outcome
@@ -67,10 +69,10 @@ def test_of_many_who_ask_at_once_one_does(session: UpstreamSession, provider: Pr
     assert session.sign_in.ended_at is None
 
 
-def test_whose_lease_is_over_does_not_write_over_what_is_newer(
+def test_a_refresh_with_an_expired_lease_keeps_the_newer_token(
     session: UpstreamSession, provider: Provider
 ) -> None:
-    """The provider takes longer than the lease, and another is told a newer token meanwhile."""
+    """The provider takes longer than the lease. Meanwhile, another process stores a newer token."""
     slow = provider._refreshed
 
     def overtaken(token: str) -> Any:

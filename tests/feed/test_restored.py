@@ -1,4 +1,4 @@
-"""A database that is restored or replaced while the portal runs: what memory holds is forgotten at once."""
+"""When a database is restored or replaced while the portal runs, memory is forgotten at once."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ on_sqlite = pytest.mark.parametrize("vendor", ["sqlite"], indirect=True)
 
 
 @pytest.fixture(autouse=True)
-def unseen() -> Iterator[None]:
-    """No test knows the database file of another."""
+def forget_database_files() -> Iterator[None]:
+    """Forget the database file that another test used."""
     stale_connections.forget()
     yield
     stale_connections.forget()
@@ -78,10 +78,10 @@ def test_a_session_that_an_older_dump_lacks_is_forgotten_by_the_next_reading(
 
 
 @on_postgresql
-def test_a_restore_that_dropped_the_tables_first_leaves_nothing_to_believe(
+def test_after_a_restore_that_drops_the_tables_first_memory_is_not_used(
     feed: Feed, clock: Clock, database: Database, people: Cast
 ) -> None:
-    """Not even for IKD_STALE_GRACE: this is not a database that cannot be read."""
+    """Not even for IKD_STALE_GRACE: this database can be read, so the grace does not apply."""
     remember(feed, people.alice_cookie)
     run_sql(database, b"DROP TABLE authgate_change")
     clock.added += 1
@@ -123,7 +123,7 @@ def test_a_pooler_that_leads_to_an_older_copy_is_noticed(
 
 @pytest.fixture
 def backup(database: Database, people: Cast, tmp_path: Path) -> Path:
-    """An older copy of a database with a write-ahead log, as the portal's own has it."""
+    """An older copy of a database with a write-ahead log, like the portal's own."""
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA journal_mode=WAL")
     backup = tmp_path / "backup.sqlite3"
@@ -151,7 +151,7 @@ def restored_by_sqlite(backup: Path) -> None:
 
 @on_sqlite
 @pytest.mark.parametrize("put_back", [moved, restored_by_sqlite])
-def test_an_older_file_put_back_is_read_from_then_on(
+def test_an_older_file_moved_into_place_is_read_from_then_on(
     put_back: Callable[[Path], None], feed: Feed, clock: Clock, people: Cast, backup: Path
 ) -> None:
     digest = remember(feed, signed_in(people.alice))
@@ -168,10 +168,10 @@ def test_an_older_file_put_back_is_read_from_then_on(
 
 
 @on_sqlite
-def test_what_is_written_after_a_file_was_moved_in_is_in_that_file(
+def test_writes_after_a_file_was_moved_into_place_go_to_that_file(
     feed: Feed, people: Cast, backup: Path
 ) -> None:
-    """The log of the file that was there is not replayed, and its end does not take the new log away."""
+    """The log of the earlier file is not replayed, and closing that file does not remove the new log."""
     signed_in(people.alice)
     feed.ensure_fresh()
     moved(backup)
@@ -189,7 +189,7 @@ def test_what_is_written_after_a_file_was_moved_in_is_in_that_file(
 
 
 @on_sqlite
-def test_a_log_that_began_after_the_last_look_is_not_replayed(people: Cast, backup: Path) -> None:
+def test_a_log_that_began_after_the_last_check_is_not_replayed(people: Cast, backup: Path) -> None:
     connection.close()
     stale_connections.close_stale()
     assert not log_of_database().exists()
@@ -206,10 +206,10 @@ def test_a_log_that_began_after_the_last_look_is_not_replayed(people: Cast, back
 
 
 @on_sqlite
-def test_a_file_that_is_written_over_while_it_is_open_admits_nobody(
+def test_a_file_overwritten_while_it_is_open_admits_no_user(
     feed: Feed, clock: Clock, people: Cast, backup: Path
 ) -> None:
-    """SQLite shows a mixture of both then, and only a restart of the portal helps."""
+    """SQLite then reads a mixture of both files. Only a restart of the portal helps."""
     remember(feed, signed_in(people.alice))
     with connection.cursor() as cursor:
         cursor.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -226,7 +226,7 @@ def test_a_file_that_is_written_over_while_it_is_open_admits_nobody(
 
 
 @on_sqlite
-def test_checkpoints_are_no_other_database(
+def test_a_checkpoint_does_not_look_like_another_database(
     feed: Feed, clock: Clock, people: Cast, backup: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     for _ in range(3):

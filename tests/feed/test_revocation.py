@@ -1,4 +1,4 @@
-"""Revocation through a real server of two workers under load: no 200 a second after the commit."""
+"""Revocation at a real server with two workers under load: no 200 later than a second after the commit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Revoke = Callable[["Admitted"], object]
 
 
 class Admitted:
-    """A user of their own, in a group of their own, admitted to an application of their own."""
+    """A user of the test, in a group and admitted to an application that no other test uses."""
 
     def __init__(self, number: int) -> None:
         self.origin = f"https://site-{number}.example.com"
@@ -98,7 +98,7 @@ def _execute(statement: str) -> None:
 
 
 class Load:
-    """Asks as one session on connections kept alive, again and again, until it is ended."""
+    """Checks in a loop with one session, on connections that are kept alive."""
 
     def __init__(self, portal: Portal, who: Admitted, *, by_token: bool = False) -> None:
         self._portal, self._who = portal, who
@@ -164,7 +164,7 @@ def who(database: Database) -> Admitted:
 
 
 @pytest.mark.parametrize("by_token", [False, True], ids=["session", "token"])
-def test_nobody_is_let_in_a_second_after_being_thrown_out(
+def test_a_revoked_session_is_refused_after_a_second(
     portal: Portal, database: Database, by_token: bool
 ) -> None:
     kinds = TOKEN_KINDS if by_token else KINDS
@@ -189,14 +189,14 @@ def test_nobody_is_let_in_a_second_after_being_thrown_out(
 def test_a_membership_ends_to_the_second_in_warm_memory(
     portal: Portal, who: Admitted, by_token: bool
 ) -> None:
-    """No row changes at the end, and no background job runs: each worker knows the moment."""
+    """No row changes at that moment, and no background job runs: each worker knows the time."""
     with Load(portal, who, by_token=by_token) as load:
         assert eventually(lambda: load.allowed > 20)
         end = int(time.time()) + 4
         who.user.memberships.update(ends_at=datetime.fromtimestamp(end, UTC))
         ended = time.monotonic() + end - time.time()
         assert eventually(lambda: time.monotonic() > ended)
-        before = load.refused  # those before the application was known, too
+        before = load.refused  # including those from before the application was known
         assert eventually(lambda: load.refused > before + 20)
 
     assert load.last_allowed < ended
@@ -204,7 +204,7 @@ def test_a_membership_ends_to_the_second_in_warm_memory(
     assert Membership.everything.filter(user=who.user).exists()
 
 
-def test_a_renamed_group_is_told_by_its_new_name_a_second_later(portal: Portal, who: Admitted) -> None:
+def test_applications_receive_a_groups_new_name_after_a_second(portal: Portal, who: Admitted) -> None:
     with Load(portal, who) as load:
         assert eventually(lambda: load.allowed > 20)
         Group.objects.filter(name=who.group).update(name=f"{who.group} renamed")
@@ -216,7 +216,7 @@ def test_a_renamed_group_is_told_by_its_new_name_a_second_later(portal: Portal, 
 
 
 def asked_at_once(connections: list[Connection], who: Admitted) -> list[int]:
-    """Ask on all connections at the same time, and give the statuses."""
+    """Ask on all connections at the same time, and return the statuses."""
     with ThreadPoolExecutor(len(connections)) as pool:
         replies = pool.map(lambda one: one.check(who.cookie, origin=who.origin), connections)
         return [reply.status for reply in replies]
@@ -224,25 +224,25 @@ def asked_at_once(connections: list[Connection], who: Admitted) -> list[int]:
 
 @pytest.fixture
 def connections(portal: Portal, who: Admitted) -> Iterator[list[Connection]]:
-    """Connections to both workers, whose memory admits."""
+    """Connections to both workers. Each has the session in memory."""
     opened = [portal.connect() for _ in range(8)]
-    time.sleep(1)  # a new application too counts within a second
+    time.sleep(1)  # a new application also takes up to a second
     assert asked_at_once(opened, who) == [200] * len(opened)
     yield opened
     for one in opened:
         one.socket.close()
 
 
-def test_an_idle_worker_does_not_let_in_whoever_was_thrown_out_meanwhile(
+def test_an_idle_worker_refuses_a_session_that_ended_meanwhile(
     connections: list[Connection], who: Admitted
 ) -> None:
-    time.sleep(2.5)  # readings go on for 0.8 s, and each holds for as long
+    time.sleep(2.5)  # the reading thread continues for 0.8 s, and each reading is valid for as long
     who.user.groups.clear()
 
     assert asked_at_once(connections, who) == [403] * len(connections)
 
 
-def test_a_stopped_worker_does_not_let_in_whoever_was_thrown_out_meanwhile(
+def test_a_stopped_worker_refuses_a_session_that_ended_meanwhile(
     portal: Portal, connections: list[Connection], who: Admitted
 ) -> None:
     for worker in portal.workers():
@@ -256,10 +256,10 @@ def test_a_stopped_worker_does_not_let_in_whoever_was_thrown_out_meanwhile(
 
 
 @pytest.mark.parametrize("pause", [0.0, 0.3, 0.6, 0.9, 1.2])
-def test_the_click_after_signing_out_finds_every_worker_knowing(
+def test_every_worker_knows_a_sign_out_at_the_next_click(
     connections: list[Connection], who: Admitted, pause: float
 ) -> None:
-    """However long the workers have had nothing to do by then."""
+    """This holds even if the workers had nothing to do for a while."""
     assert asked_at_once(connections, who) == [200] * len(connections)
     time.sleep(pause)
 

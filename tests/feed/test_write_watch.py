@@ -1,4 +1,4 @@
-"""Background threads wait until something is written: SQLite's files show it, and PostgreSQL's notices."""
+"""Background threads wait for a write, which SQLite's files or PostgreSQL's notifications show."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ on_postgresql = pytest.mark.parametrize("vendor", ["postgresql"], indirect=True)
 on_sqlite = pytest.mark.parametrize("vendor", ["sqlite"], indirect=True)
 
 LONG = 300.0
-"""Seconds for which a thread would wait. The tests below end earlier, or not within pytest's time limit."""
+"""Seconds for which a thread would wait. A test that waits that long fails by pytest's time limit."""
 
 
 def change_a_user() -> None:
@@ -52,7 +52,7 @@ def path(database: Database) -> Path:
 
 @pytest.fixture
 def settled(path: Path) -> Files:
-    """Wait with a database that was written long ago."""
+    """Wait with a database that was not written for a while."""
     age(path)
     files = Files(path)
     assert files.wait(0)
@@ -74,7 +74,7 @@ def test_a_write_to_the_file_ends_the_wait(settled: Files, write: Callable[[], N
 
 
 @on_sqlite
-def test_a_reader_of_the_file_does_not(settled: Files, path: Path) -> None:
+def test_reading_the_file_does_not_end_the_wait(settled: Files, path: Path) -> None:
     with connection.cursor() as cursor:
         cursor.execute("SELECT count(*) FROM accounts_user")
     connection.close()
@@ -87,11 +87,11 @@ def test_a_second_write_in_the_same_instant_is_not_missed(settled: Files, path: 
     change_a_user()
     assert settled.wait(LONG)
 
-    assert settled.wait(0)  # nothing shows, but another write might have left the same times
+    assert settled.wait(0)  # nothing shows yet, but another write might leave the same times
 
 
 @on_sqlite
-def test_a_file_that_takes_its_place_ends_the_wait(settled: Files, path: Path, tmp_path: Path) -> None:
+def test_replacing_the_file_ends_the_wait(settled: Files, path: Path, tmp_path: Path) -> None:
     copy = Path(shutil.copy(path, tmp_path / "copy"))
     os.utime(copy, (1, 1))
     copy.replace(path)
@@ -121,7 +121,7 @@ def test_a_notice_ends_the_wait(notices: Notices, write: Callable[[], None]) -> 
 
 
 @on_postgresql
-def test_a_sign_in_that_is_used_sends_no_notice(notices: Notices, feed: Feed, people: object) -> None:
+def test_using_a_sign_in_sends_no_notice(notices: Notices, feed: Feed, people: object) -> None:
     notices.wait(1)
 
     with connection.cursor() as cursor:
@@ -131,7 +131,7 @@ def test_a_sign_in_that_is_used_sends_no_notice(notices: Notices, feed: Feed, pe
 
 
 @on_postgresql
-def test_a_connection_that_ends_is_noticed_and_opened_again(
+def test_a_lost_connection_is_opened_again(
     notices: Notices, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(write_watch, "RETRY_EVERY", 0.0)
@@ -145,16 +145,14 @@ def test_a_connection_that_ends_is_noticed_and_opened_again(
 
 
 @on_postgresql
-def test_a_listener_that_hears_nothing_any_more_is_noticed(
-    notices: Notices, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_silent_listener_is_noticed(notices: Notices, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(write_watch, "TEST_WITHIN", 0.2)
     notices._listening.execute("UNLISTEN *")
     notices._test_at = time.monotonic()
 
     assert notices.wait(LONG)
     assert notices._listening is None
-    assert notices.wait(LONG)  # half a second: it asks without notices
+    assert notices.wait(LONG)  # half a second, because without notifications it polls
 
 
 @on_postgresql

@@ -1,4 +1,4 @@
-"""One migrated database as a pattern, and for each module a portal of its own with the cast in it."""
+"""One migrated database as a pattern, and a portal with the cast for each module."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from pytest_django.plugin import DjangoDbBlocker
 
 from tests.front.serving import Cast, Database, Portal, cast
-from tests.own_database import make_in
+from tests.own_database import create_database_in
 from tests.pattern import pattern as migrated_pattern
 
 
@@ -23,8 +23,8 @@ def pattern() -> Path:
 def database(
     tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker
 ) -> Iterator[Database]:
-    """A database which models and servers share."""
-    database = Database(make_in(tmp_path_factory.mktemp("database")))
+    """A database that models and servers share."""
+    database = Database(create_database_in(tmp_path_factory.mktemp("database")))
     with django_db_blocker.unblock(), database.connected():
         yield database
 

@@ -1,4 +1,4 @@
-"""A real portal of the tests' own: gunicorn with the portal's worker, and a database that tests can write."""
+"""A real portal for tests: gunicorn with the portal's worker, and a database that tests can write."""
 
 from __future__ import annotations
 
@@ -38,14 +38,14 @@ PUBLIC = "https://public.example.com"
 
 SECRET_KEY = "a key of the tests' own server, which no installation has: 0123456789"
 CACHE_TABLES = ("ikd_cache_default", "ikd_cache_codes")
-"""Made even if the tests run on Redis: a server of a test may not."""
+"""Created even if the tests run on Redis, because a test's server may not use Redis."""
 
 PATIENCE = 60.0
-"""Seconds for what should take a moment, on a machine that runs many servers at once."""
+"""Seconds to wait for things that take a moment, on a machine that runs many servers at once."""
 
 
 def program(name: str, package: str, *folders: str) -> str:
-    """Return a program's path. Skip the test if Debian's package is missing; on CI, fail."""
+    """Return a program's path. Skip the test if Debian's package is missing; fail it on CI."""
     found = shutil.which(name, path=os.pathsep.join((os.environ["PATH"], "/usr/sbin", *folders)))
     if found is None and os.environ.get("CI") == "true":
         pytest.fail(f"{name} is missing: apt install {package}")
@@ -61,7 +61,7 @@ def free_port() -> int:
 
 
 def eventually(is_so: Callable[[], bool], within: float = PATIENCE, every: float = 0.05) -> bool:
-    """Wait until something holds; tell whether it came to that in time."""
+    """Wait until a condition holds. Return whether it held in time."""
     deadline = time.monotonic() + within
     while time.monotonic() < deadline:
         with suppress(OSError):
@@ -76,18 +76,18 @@ def eventually(is_so: Callable[[], bool], within: float = PATIENCE, every: float
 
 @dataclass(frozen=True)
 class Database:
-    """A database apart from the one that pytest-django makes: servers of the tests read it too."""
+    """A database besides that of pytest-django, which the tests' servers can read too."""
 
     url: str
 
     @contextmanager
     def connected(self) -> Iterator[None]:
-        """Make it the one that models read and write meanwhile, each statement its own transaction."""
+        """Make models read and write this database in the block. Each statement is its own transaction."""
         config = database_settings(self.url)
         if config["ENGINE"].endswith("sqlite3"):
             config["OPTIONS"] = {"timeout": 20, "transaction_mode": "IMMEDIATE"}
         made_ready = ConnectionHandler().configure_settings({"default": config})["default"]
-        # A file of another test may have had the number that this one's has now.
+        # Another test's file may have had the number of this one.
         stale_connections.forget()
         before, settings_before = connections["default"], connections.settings["default"]
         _forget_the_database()
@@ -103,10 +103,11 @@ class Database:
 
 
 def _forget_the_database() -> None:
-    """Forget what belongs to one database: the ids of its content types, and connections below a loop.
+    """Forget values of one database: ids of content types, and connections below a loop.
 
-    While a thread runs a loop, Django keeps its connections in context variables. Playwright runs a loop in
-    the thread of the tests, so what a test of a browser opened was found by every later loop.
+    While a thread runs an event loop, Django keeps its connections in context variables. Playwright runs a
+    loop in the thread of the tests. Without this, every later loop would find the connections of a browser
+    test.
     """
     ContentType.objects.clear_cache()
     thread_storage = connections._connections._storage
@@ -115,7 +116,7 @@ def _forget_the_database() -> None:
 
 
 def migrate(database: Database) -> None:
-    """Make all tables, triggers and cache tables. A new SQLite file is a copy of the pattern."""
+    """Create all tables, triggers and cache tables. A new SQLite file is a copy of the pattern."""
     path = Path(database.url.removeprefix("sqlite:///"))
     if database.url.startswith("sqlite:") and not path.exists():
         copy_pattern(path)
@@ -126,12 +127,12 @@ def migrate(database: Database) -> None:
 
 
 def signed_in(user: User, origin: str = WIKI) -> str:
-    """Begin a sign-in and open a gate session; give the gate cookie."""
+    """Begin a sign-in and open a gate session. Return the gate cookie."""
     return f"__Host-ikd_gate={open_gate(begin(user), origin)}"
 
 
 def unused_code() -> str:
-    """Return a one-time code that the tests' own server has to look up: one that it might have created."""
+    """Return a one-time code that the tests' own server must look up, because it could have issued it."""
     key = hmac.digest(SECRET_KEY.encode(), b"ikd sealed state", "sha256")
     return new_code(os.urandom(24), key)
 
@@ -149,7 +150,7 @@ def begin(user: User) -> SignIn:
 
 @dataclass(frozen=True)
 class Cast:
-    """alice in staff, bob in guests, and their gate cookies at the wiki, which staff may open."""
+    """alice in staff, bob in guests, and their gate cookies for the wiki, which is open to staff."""
 
     alice: User
     bob: User
@@ -171,8 +172,9 @@ def cast() -> Cast:
 class Portal:
     """gunicorn with the portal's own configuration. `address` is (host, port) or the path of a socket.
 
-    `run_by` is a command that runs the server, such as `ip netns exec`; `code` is the checkout that runs.
-    `as_fork` is False if the memory of its processes counts: forks share some with the tests' other programs.
+    `run_by` is a command that runs the server, such as `ip netns exec`. `code` is the folder of the checkout.
+    Use `as_fork=False` to measure the memory of its processes, because forks share memory with the tests'
+    other programs.
     """
 
     def __init__(
@@ -271,7 +273,7 @@ class Portal:
         return Connection(self.address)
 
     def ask(self, cookie: str = "", *, origin: str = WIKI, path: str = "/") -> Reply:
-        """Ask one check on a connection of its own."""
+        """Send one check on a new connection."""
         with self.connect() as connection:
             return connection.check(cookie, origin=origin, path=path)
 
@@ -315,7 +317,7 @@ def check_bytes(
     body: bytes = b"",
     **more: str,
 ) -> bytes:
-    """Return a check as a proxy sends it, as bytes. Names of `more` have `_` for `-`."""
+    """Return a check as the bytes that a proxy sends. Names in `more` have `_` for `-`."""
     scheme, _, host = origin.partition("://")
     headers = {
         "Host": "portal",
@@ -337,7 +339,7 @@ WAITS_FOR_ITS_BODY = (
     b"Origin: https://sso.example.com\r\nCookie: __Host-ikd_csrf=" + b"a" * 32 + b"\r\n"
     b"Content-Type: application/x-www-form-urlencoded\r\n"
 )
-"""A request that is answered (403: no token in the form) after its whole body; its length is to be added."""
+"""A request that is answered (403: no token in the form) after its whole body. The caller adds its length."""
 
 
 def sign_in_bytes(login: bytes) -> bytes:
@@ -347,7 +349,7 @@ def sign_in_bytes(login: bytes) -> bytes:
 
 
 class Connection:
-    """A connection to a server, kept alive; answers are read one by one, by the book and no further."""
+    """A persistent connection to a server. It reads answers one by one, strictly by their length."""
 
     def __init__(self, address: tuple[str, int] | str, timeout: float = PATIENCE) -> None:
         family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
@@ -379,7 +381,7 @@ class Connection:
         return self.reply()
 
     def reply(self, *, is_head: bool = False) -> Reply:
-        """Read the next answer, interim ones (1xx) passed over. Raises ConnectionError where none comes."""
+        """Read the next answer, without interim ones (1xx). Raises ConnectionError if there is none."""
         status_line, *lines = self._until(b"\r\n\r\n").decode("latin-1").split("\r\n")
         status = int(status_line.split(" ")[1])
         if status < 200:
@@ -405,7 +407,7 @@ class Connection:
             return True
 
     def says_nothing(self, seconds: float) -> bool:
-        """Return whether neither an answer nor an end arrives for some seconds."""
+        """Return whether neither an answer nor a close arrives for some seconds."""
         self.socket.settimeout(seconds)
         try:
             self._more()

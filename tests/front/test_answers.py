@@ -15,7 +15,7 @@ from tests.front.serving import PUBLIC, WIKI, Cast, Portal, check_bytes
 
 @pytest.fixture
 def no_pages(portal: Portal) -> Iterator[None]:
-    """No process makes pages."""
+    """Stop the processes for pages."""
     for pid in portal.page_workers():
         os.kill(pid, signal.SIGSTOP)
     yield
@@ -28,7 +28,9 @@ def warm(portal: Portal, people: Cast) -> None:
         portal.ask(cookie)
 
 
-def test_a_check_needs_no_page_process(portal: Portal, people: Cast, request: pytest.FixtureRequest) -> None:
+def test_a_check_is_answered_without_page_processes(
+    portal: Portal, people: Cast, request: pytest.FixtureRequest
+) -> None:
     warm(portal, people)
     request.getfixturevalue("no_pages")
 
@@ -70,7 +72,7 @@ UNUSUAL: dict[str, dict[str, Any]] = {
 
 @pytest.mark.parametrize("kind", UNUSUAL)
 @pytest.mark.usefixtures("no_pages")
-def test_a_check_in_an_unusual_request_needs_no_page_process(kind: str, portal: Portal, people: Cast) -> None:
+def test_an_unusual_check_is_answered_without_page_processes(kind: str, portal: Portal, people: Cast) -> None:
     replies = []
     for cookie in (people.alice_cookie, people.bob_cookie, ""):
         with portal.connect() as connection:
@@ -81,7 +83,7 @@ def test_a_check_in_an_unusual_request_needs_no_page_process(kind: str, portal: 
 
 
 @pytest.mark.parametrize("kind", ["closing", "of HTTP/1.0"])
-def test_a_connection_that_is_to_close_is_closed(kind: str, portal: Portal, people: Cast) -> None:
+def test_a_connection_closes_if_the_client_asks_for_it(kind: str, portal: Portal, people: Cast) -> None:
     for cookie in (people.alice_cookie, "__Host-ikd_gate=nobody-knows-this"):
         with portal.connect() as connection:
             reply = connection.check(cookie, **UNUSUAL[kind])
@@ -100,7 +102,7 @@ def test_head_is_answered_without_a_body(portal: Portal, people: Cast) -> None:
     assert head.header("content-length") == get.header("content-length") == str(len(get.body))
 
 
-def test_an_allowed_answer_says_who_it_is_and_nothing_else(portal: Portal, people: Cast) -> None:
+def test_an_allowed_answer_names_the_user_and_nothing_else(portal: Portal, people: Cast) -> None:
     warm(portal, people)
 
     reply = portal.ask(people.alice_cookie)
@@ -116,7 +118,7 @@ def test_an_allowed_answer_says_who_it_is_and_nothing_else(portal: Portal, peopl
     }
 
 
-def test_a_cookie_is_worth_nothing_on_another_origin_nor_is_its_digest(portal: Portal, people: Cast) -> None:
+def test_a_cookie_or_its_digest_opens_no_other_origin(portal: Portal, people: Cast) -> None:
     token = people.alice_cookie.partition("=")[2]
 
     assert portal.ask(people.alice_cookie, origin="https://other.example.com").status == 403

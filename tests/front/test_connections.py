@@ -1,4 +1,4 @@
-"""Connections to a real server: order, keep-alive, back-pressure, shutdown and reload, Unix sockets."""
+"""Connections to a real server: order, keep-alive, back-pressure, shutdown, reload and Unix sockets."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PAGE = b"GET /healthz HTTP/1.1\r\nHost: sso.example.com\r\n\r\n"
 
 @pytest.fixture
 def connection(portal: Portal, people: Cast) -> Iterator[Connection]:
-    """A connection to a server whose memory knows alice, bob and nobody."""
+    """A connection to a server with alice, bob and an unknown session in memory."""
     for cookie in (people.alice_cookie, people.bob_cookie, ""):
         portal.ask(cookie)
     with portal.connect() as connection:
@@ -38,7 +38,7 @@ def connection(portal: Portal, people: Cast) -> Iterator[Connection]:
 
 
 def kinds(people: Cast) -> dict[str, tuple[bytes, int]]:
-    """Return requests of every kind on a connection, each with the status of its answer."""
+    """Return requests of every kind on one connection, each with the status of its answer."""
     alice, bob = people.alice_cookie, people.bob_cookie
     return {
         "allowed": (check_bytes(alice), 200),
@@ -74,7 +74,7 @@ def kinds(people: Cast) -> dict[str, tuple[bytes, int]]:
 
 
 @pytest.mark.parametrize("seed", range(12))
-def test_any_mixture_gets_every_answer_in_its_order(seed: int, connection: Connection, people: Cast) -> None:
+def test_mixed_requests_are_answered_in_order(seed: int, connection: Connection, people: Cast) -> None:
     chance = random.Random(seed)
     requests = kinds(people)
     asked = [chance.choice(list(requests)) for _ in range(40)]
@@ -107,9 +107,7 @@ def test_a_check_sent_byte_by_byte_is_answered(connection: Connection, people: C
     assert [connection.reply().status for _ in range(2)] == [200, 200]
 
 
-def test_a_check_never_overtakes_a_page_that_is_still_being_answered(
-    connection: Connection, people: Cast
-) -> None:
+def test_a_check_waits_for_the_answer_to_the_page_before_it(connection: Connection, people: Cast) -> None:
     connection.send(
         WAITS_FOR_ITS_BODY + b"Content-Length: 3\r\n\r\na=b" + check_bytes(people.alice_cookie) * 3 + PAGE
     )
@@ -120,9 +118,7 @@ def test_a_check_never_overtakes_a_page_that_is_still_being_answered(
     assert [reply.header("x-auth-request-user") for reply in replies] == ["", "alice", "alice", "alice", ""]
 
 
-def test_an_upgrade_is_an_ordinary_request_and_the_connection_goes_on(
-    connection: Connection, people: Cast
-) -> None:
+def test_an_upgrade_is_answered_as_an_ordinary_request(connection: Connection, people: Cast) -> None:
     upgraded = connection.check(people.alice_cookie, Connection="Upgrade", Upgrade="websocket")
     after = connection.check(people.bob_cookie)
 
@@ -132,7 +128,7 @@ def test_an_upgrade_is_an_ordinary_request_and_the_connection_goes_on(
 @pytest.mark.parametrize(
     "more", [{"version": "1.0"}, {"Connection": "close"}, {"version": "1.0", "Connection": "keep-alive"}]
 )
-def test_a_client_that_does_not_keep_its_connection_is_answered_and_let_go(
+def test_a_client_without_keep_alive_is_answered_and_disconnected(
     more: dict[str, str], connection: Connection, people: Cast
 ) -> None:
     assert connection.check(people.alice_cookie, **more).status == 200
@@ -150,7 +146,7 @@ def test_a_client_that_does_not_keep_its_connection_is_answered_and_let_go(
     ],
     ids=["two lengths", "length and chunked", "space in a name", "NUL in the path", "TLS"],
 )
-def test_what_is_no_request_gets_400_after_the_answers_before_it(
+def test_an_invalid_request_gets_400_after_earlier_answers(
     octets: bytes, connection: Connection, people: Cast
 ) -> None:
     connection.send(check_bytes(people.alice_cookie) + octets + check_bytes(people.alice_cookie))
@@ -167,7 +163,7 @@ def test_a_check_hidden_in_a_body_is_never_answered(connection: Connection, peop
     assert connection.says_nothing(0.2)
 
 
-def test_whoever_sends_and_never_reads_is_not_buffered_without_end(portal: Portal, people: Cast) -> None:
+def test_answers_for_a_client_that_never_reads_are_bounded(portal: Portal, people: Cast) -> None:
     portal.ask(people.alice_cookie)
     with portal.connect() as connection:
         connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -182,7 +178,7 @@ def test_whoever_sends_and_never_reads_is_not_buffered_without_end(portal: Porta
         assert portal.ask(people.alice_cookie).status == 200
 
 
-def test_whoever_reads_late_gets_every_answer(portal: Portal, people: Cast) -> None:
+def test_a_client_that_reads_late_gets_every_answer(portal: Portal, people: Cast) -> None:
     portal.ask(people.alice_cookie)
     with portal.connect() as connection:
         count = 20_000
@@ -214,7 +210,7 @@ def hasty(database: Database, people: Cast, tmp_path_factory: pytest.TempPathFac
     portal.stop()
 
 
-def test_a_connection_is_closed_once_it_is_idle_for_as_long_as_is_set(hasty: Portal, people: Cast) -> None:
+def test_an_idle_connection_is_closed_after_the_configured_time(hasty: Portal, people: Cast) -> None:
     with hasty.connect() as connection:
         connection.check(people.alice_cookie)
         began = time.monotonic()
@@ -242,7 +238,7 @@ def test_a_connection_that_is_used_stays_open(hasty: Portal, people: Cast) -> No
             assert reply.status == 200
 
 
-def test_a_request_under_way_outlives_the_timer_of_the_check_before_it(hasty: Portal, people: Cast) -> None:
+def test_the_keep_alive_timer_does_not_end_a_request_in_progress(hasty: Portal, people: Cast) -> None:
     with hasty.connect() as connection:
         connection.send(
             check_bytes(people.alice_cookie) * 2 + WAITS_FOR_ITS_BODY + b"Content-Length: 3\r\n\r\na"
@@ -254,7 +250,7 @@ def test_a_request_under_way_outlives_the_timer_of_the_check_before_it(hasty: Po
         assert [*statuses, connection.reply().status] == [200, 200, 403]
 
 
-def test_a_head_half_sent_outlives_the_timer_of_the_check_before_it(hasty: Portal, people: Cast) -> None:
+def test_the_keep_alive_timer_does_not_end_a_half_sent_head(hasty: Portal, people: Cast) -> None:
     octets = check_bytes(people.alice_cookie)
     with hasty.connect() as connection:
         connection.send(octets + octets[:40])
@@ -265,9 +261,7 @@ def test_a_head_half_sent_outlives_the_timer_of_the_check_before_it(hasty: Porta
         assert (first, connection.reply().status) == (200, 200)
 
 
-def test_a_unix_socket_is_for_its_owner_and_group_and_its_peer_needs_no_address(
-    hasty: Portal, people: Cast
-) -> None:
+def test_a_unix_socket_is_open_to_owner_and_group_and_has_trusted_peers(hasty: Portal, people: Cast) -> None:
     assert isinstance(hasty.address, str)
     mode = stat.S_IMODE(Path(hasty.address).stat().st_mode)
 
@@ -278,7 +272,7 @@ def test_a_unix_socket_is_for_its_owner_and_group_and_its_peer_needs_no_address(
 # ---- shutdown and reload ----------------------------------------------------------------------------------
 
 
-def test_a_graceful_end_answers_what_is_under_way_and_takes_no_more(
+def test_a_graceful_end_answers_requests_in_progress_and_accepts_no_more(
     database: Database, people: Cast, tmp_path: Path
 ) -> None:
     portal = Portal(tmp_path, database).start()
@@ -296,7 +290,9 @@ def test_a_graceful_end_answers_what_is_under_way_and_takes_no_more(
         assert portal.process.wait(10) == 0
 
 
-def test_a_kept_connection_is_told_that_it_ends(database: Database, people: Cast, tmp_path: Path) -> None:
+def test_at_shutdown_a_persistent_connection_gets_connection_close(
+    database: Database, people: Cast, tmp_path: Path
+) -> None:
     portal = Portal(tmp_path, database).start()
     assert portal.process is not None
     replies = []
@@ -321,7 +317,7 @@ def test_a_reload_loses_no_request(database: Database, people: Cast, tmp_path: P
     ended = threading.Event()
 
     def ask() -> None:
-        """Ask as proxies do: again on a new connection if one kept alive was closed before any answer."""
+        """Send a request as proxies do: once more if a persistent connection closed before any answer."""
         connection = portal.connect()
         while not ended.is_set():
             for attempt in range(2):
@@ -360,10 +356,10 @@ STARTS_FOR = 5.0
 LOGIN = b"GET /accounts/login/ HTTP/1.1\r\nHost: sso.example.com\r\nX-Forwarded-Proto: https\r\n\r\n"
 
 
-def test_a_reload_leaves_nobody_waiting_for_the_new_processes(
+def test_no_request_waits_for_the_new_processes_of_a_reload(
     database: Database, people: Cast, tmp_path: Path
 ) -> None:
-    """The new processes take seconds to start: until then the old ones answer checks and pages."""
+    """The new processes take seconds to start. Until then, the old ones answer checks and pages."""
     seconds = tmp_path / "seconds"
     seconds.write_text("0")
     (tmp_path / "slow_settings.py").write_text(SLOW_SETTINGS.format(seconds=str(seconds)))

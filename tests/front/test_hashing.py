@@ -1,4 +1,4 @@
-"""Password hashes wait for each other, and neither checks nor other pages wait for them."""
+"""Password hashes are computed in turn. Neither checks nor other pages wait for them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def hasher(settings: Any) -> PasswordHasher:
     return PasswordHasher()
 
 
-def test_a_password_is_known_by_its_hash(hasher: PasswordHasher) -> None:
+def test_the_right_password_matches_its_hash(hasher: PasswordHasher) -> None:
     encoded = make_password("correct horse")
 
     assert encoded.startswith("argon2$argon2id$v=19$m=102400,t=2,p=8$")
@@ -51,7 +51,7 @@ def test_a_hash_with_other_parameters_counts_and_is_renewed(
     assert identify_hasher(encoded).must_update(encoded)
 
 
-def test_hashes_are_made_one_at_a_time_by_a_thread_that_steps_back(hasher: PasswordHasher) -> None:
+def test_hashes_are_computed_one_at_a_time_at_low_priority(hasher: PasswordHasher) -> None:
     seen: list[tuple[int, int]] = []
 
     def note() -> None:
@@ -65,7 +65,7 @@ def test_hashes_are_made_one_at_a_time_by_a_thread_that_steps_back(hasher: Passw
     assert seen[0][1] > os.getpriority(os.PRIO_PROCESS, 0)
 
 
-def test_above_its_queue_a_process_hashes_nothing(hasher: PasswordHasher, settings: Any) -> None:
+def test_a_process_with_a_full_queue_computes_no_hash(hasher: PasswordHasher, settings: Any) -> None:
     settings.IKD_PASSWORD_QUEUE = 2
     may_end = threading.Event()
 
@@ -85,7 +85,7 @@ def test_above_its_queue_a_process_hashes_nothing(hasher: PasswordHasher, settin
     ("name", "value"),
     [("IKD_ARGON2_TIME_COST", 1), ("IKD_ARGON2_MEMORY_COST", 8192), ("IKD_ARGON2_PARALLELISM", 0)],
 )
-def test_weak_parameters_are_a_mistake(name: str, value: int, settings: Any) -> None:
+def test_weak_parameters_are_refused(name: str, value: int, settings: Any) -> None:
     assert check_argon2() == []
     setattr(settings, name, value)
 
@@ -99,7 +99,7 @@ def test_weak_parameters_are_a_mistake(name: str, value: int, settings: Any) -> 
 
 @pytest.fixture
 def crowded(database: Database, people: Cast, tmp_path: Path) -> Iterator[Portal]:
-    """A portal at which hardly anybody may wait, with hashes of the usual cost."""
+    """A portal with a very short queue, and hashes at their usual cost."""
     limits = {"IKD_PASSWORD_QUEUE": "0", "IKD_LOGIN_LIMIT_PER_ADDRESS": "999/300"}
     limits |= {"IKD_ARGON2_MEMORY_COST": "102400", "IKD_ARGON2_PARALLELISM": "8"}
     portal = Portal(tmp_path, database, IKD_METRICS_TOKEN=TOKEN, **limits).start()
@@ -115,7 +115,7 @@ def sign_in(portal: Portal, number: int) -> tuple[int, str, bytes]:
     return reply.status, reply.header("retry-after"), reply.body
 
 
-def test_many_who_sign_in_at_once_keep_no_check_and_no_page_waiting(crowded: Portal, people: Cast) -> None:
+def test_many_simultaneous_sign_ins_delay_no_check_and_no_page(crowded: Portal, people: Cast) -> None:
     crowded.ask(people.alice_cookie)
 
     with ThreadPoolExecutor(32) as pool:

@@ -1,4 +1,4 @@
-"""Heads that are remembered: what comes after them is answered as on a connection that knows none."""
+"""Remembered request heads: a connection that knows some answers exactly like one that knows none."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from tests.test_uvicorn import Wire
 COOKIE = "__Host-ikd_gate=" + "t" * 43
 STAFF = Subject(1, "uuid", "alice", "Alice", "alice@example.com", ((1, "staff"),))
 TOKEN = f"ikd_{0:043}2CZclj"
-"""The same in all processes: names of tests hold it."""
+"""A fixed token, the same in all processes, because the names of tests contain it."""
 
 API = {"Authorization": f"Bearer {TOKEN}"}
 FAR = time.time() + 1e6
@@ -58,7 +58,7 @@ def wiki(staff: int = 1, **wishes: Any) -> Application:
 
 @pytest.fixture
 def worker() -> Iterator[Feed]:
-    """A worker that holds one application, one session and one program's token, whatever a database says."""
+    """A worker with one application, one session and one program's token in memory. It needs no database."""
     memory = WorkerMemory(
         loader.gate_settings(), clock=feed_module.boottime, random=lambda length: bytes(range(length))
     )
@@ -80,14 +80,14 @@ def fill(memory: WorkerMemory) -> None:
 
 
 class Connection:
-    """A connection into the front, and what it wrote; what is left to Django is answered by nothing."""
+    """A connection into the front, with what it wrote. Requests left to Django get no answer."""
 
     def __init__(self, peer: str = "127.0.0.1", kind: type[Front] = Front) -> None:
-        async def left_alone(scope: Any, receive: Any, send: Any) -> None:
+        async def no_answer(scope: Any, receive: Any, send: Any) -> None:
             raise AssertionError("nothing runs here")
 
         self._loop = asyncio.new_event_loop()
-        config = Config(app=left_alone, http=Front, ws="none", lifespan="off", log_config=None)
+        config = Config(app=no_answer, http=Front, ws="none", lifespan="off", log_config=None)
         config.load()
         self.front = kind(config, ServerState(), {}, self._loop)
         self.wire = Wire()
@@ -115,7 +115,7 @@ class Connection:
         self._loop.close()
 
 
-def knowing(octets: bytes, kind: type[Front] = Front) -> Connection:
+def connection_with_known_head(octets: bytes, kind: type[Front] = Front) -> Connection:
     """Return a connection on which this head was allowed often enough to be remembered."""
     connection = Connection(kind=kind)
     for _ in range(4):
@@ -165,9 +165,7 @@ def knowing(octets: bytes, kind: type[Front] = Front) -> Connection:
         ),
     ],
 )
-def test_a_head_is_remembered_once_it_came_again_and_was_let_in(
-    octets: bytes, is_remembered: bool, worker: Feed
-) -> None:
+def test_a_head_that_is_allowed_again_is_remembered(octets: bytes, is_remembered: bool, worker: Feed) -> None:
     connection = Connection()
 
     found = [connection.ask(octets) for _ in range(5)]
@@ -177,7 +175,7 @@ def test_a_head_is_remembered_once_it_came_again_and_was_let_in(
     assert [left_out for _, left_out in found] == [False] * 3 + [is_remembered] * 2
 
 
-# ---- as a connection anew would answer --------------------------------------------------------------------
+# ---- as a new connection would answer ---------------------------------------------------------------------
 
 PATHS = ["/", "/public", "/public/x", "/public/../x", "/Public", "/capital", "/Capital/x", "/read", "/near"]
 PATHS += ["/a?b=c", "/authgate/start", "/authgate/refused?x", "/?ikdcode=" + "c" * 43, "/%2e%2e/", "//x"]
@@ -255,7 +253,7 @@ REFERERS = [
 
 @st.composite
 def changed(draw: st.DrawFn, base: bytes) -> bytes:
-    """Return a head similar to `base`: with another path, line, or other bytes, or more after it."""
+    """Return a head similar to `base`, with another path, line or bytes, or with more data after it."""
     octets = base
     if draw(st.booleans()):
         path = draw(st.sampled_from(PATHS) | st.text("/.%2eE;\\#?aP ", max_size=12))
@@ -287,7 +285,7 @@ def changed(draw: st.DrawFn, base: bytes) -> bytes:
 
 
 def another_world(memory: WorkerMemory, what: str) -> None:
-    """Change what memory holds as the change feed's reader would."""
+    """Change memory as the reader of the change feed would."""
     if what == "session ended":
         memory.forget(sign_ins=[1], users=[1])
     elif what == "session over":
@@ -330,14 +328,14 @@ ISSUERS = ["other issuers", "issuers unknown"]
 
 
 class Forgetful(Front):
-    """The front without a memory for heads."""
+    """The front without its memory for heads."""
 
     data_received = HttpToolsProtocol.data_received
 
 
 @st.composite
 def talks(draw: st.DrawFn) -> tuple[list[bytes], str, list[bytes]]:
-    """Return the data of a connection before and after memory changes, much of it repeated."""
+    """Return the data of a connection before and after memory changes. Much of it repeats."""
     base = draw(st.sampled_from(BASES))
     odd = [base, *(draw(changed(base)) for _ in range(draw(st.integers(0, 3))))]
     before = [base] * draw(st.integers(0, 4))
@@ -349,7 +347,7 @@ def talks(draw: st.DrawFn) -> tuple[list[bytes], str, list[bytes]]:
 
 @settings(max_examples=800, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(talk=talks())
-def test_a_connection_with_known_heads_says_what_one_without_says(
+def test_connections_with_and_without_known_heads_answer_alike(
     talk: tuple[list[bytes], str, list[bytes]], worker: Feed
 ) -> None:
     before, what, after = talk
@@ -370,10 +368,10 @@ def test_a_connection_with_known_heads_says_what_one_without_says(
 
 @pytest.mark.parametrize("number", range(len(BASES)))
 @pytest.mark.parametrize("path", PATHS)
-def test_any_path_after_a_known_head_is_answered_as_without(number: int, path: str, worker: Feed) -> None:
+def test_any_path_in_a_known_head_is_answered_as_without_memory(number: int, path: str, worker: Feed) -> None:
     base = BASES[number]
     octets = base.replace(b"X-Forwarded-Uri: /", b"X-Forwarded-Uri: " + path.encode(), 1)
-    found = [knowing(base, kind=kind) for kind in (Front, Forgetful)]
+    found = [connection_with_known_head(base, kind=kind) for kind in (Front, Forgetful)]
 
     told = [without_date(connection.ask(octets)[0]) for connection in found]
 
@@ -384,13 +382,15 @@ def test_any_path_after_a_known_head_is_answered_as_without(number: int, path: s
 
 @pytest.mark.parametrize("number", range(len(BASES)))
 @pytest.mark.parametrize("line", LINES)
-def test_a_line_more_is_never_part_of_a_known_head(number: int, line: bytes, worker: Feed) -> None:
-    """Neither where the head without it is known, nor where it came often itself."""
+def test_a_head_with_another_line_is_not_taken_for_a_known_head(
+    number: int, line: bytes, worker: Feed
+) -> None:
+    """This holds if the head without the line is known, and if the longer head came often itself."""
     lines = BASES[number].split(b"\r\n")
     for at in range(1, len(lines) - 1):
         octets = b"\r\n".join([*lines[:at], line.removesuffix(b"\r\n"), *lines[at:]])
         elsewhere = octets.replace(b"X-Forwarded-Uri: /", b"X-Forwarded-Uri: /capital", 1)
-        found = [knowing(BASES[number], kind=kind) for kind in (Front, Forgetful)]
+        found = [connection_with_known_head(BASES[number], kind=kind) for kind in (Front, Forgetful)]
 
         told = [
             [without_date(connection.ask(each)[0]) for each in [*[octets] * 4, elsewhere]]
@@ -403,9 +403,9 @@ def test_a_line_more_is_never_part_of_a_known_head(number: int, line: bytes, wor
 
 
 @pytest.mark.parametrize("more", [b"\r\n", b"\r", b"G", b"\r\nGET / HTTP/1.1\r\n\r\n", None])
-def test_what_follows_a_head_in_one_piece_is_answered_too(more: bytes | None, worker: Feed) -> None:
+def test_data_after_a_known_head_in_the_same_read_is_answered(more: bytes | None, worker: Feed) -> None:
     octets = BASES[0] * 2 if more is None else BASES[0] + more
-    found = [knowing(BASES[0], kind=kind) for kind in (Front, Forgetful)]
+    found = [connection_with_known_head(BASES[0], kind=kind) for kind in (Front, Forgetful)]
 
     told = [[without_date(connection.ask(octets)[0]) for _ in range(5)] for connection in found]
 
@@ -414,12 +414,12 @@ def test_what_follows_a_head_in_one_piece_is_answered_too(more: bytes | None, wo
     assert told[0] == told[1]
 
 
-def test_an_application_at_the_portals_own_origin_learns_of_nobody(worker: Feed) -> None:
+def test_an_application_at_the_portals_own_origin_receives_no_user(worker: Feed) -> None:
     portal = "https://sso.example.com"
     worker.memory.hold_applications([(wiki(), (portal,))])
     worker.memory.hold(digest("t" * 43), Session(portal, 1, STAFF, FAR, FAR), worker.memory.generation)
     octets = check_bytes(COOKIE, origin=portal, check="/authgate/nginx?allow_portal=true")
-    connection = knowing(octets)
+    connection = connection_with_known_head(octets)
 
     written, _ = connection.ask(octets)
 
@@ -446,8 +446,8 @@ def without_date(written: bytes) -> list[bytes]:
         (BASES[2], "renamed group"),
     ],
 )
-def test_what_changed_counts_for_a_head_that_is_known(base: bytes, what: str, worker: Feed) -> None:
-    connection = knowing(base)
+def test_changes_apply_to_a_known_head(base: bytes, what: str, worker: Feed) -> None:
+    connection = connection_with_known_head(base)
     before, was_left_out = connection.ask(base)
     another_world(worker.memory, what)
 
@@ -458,8 +458,8 @@ def test_what_changed_counts_for_a_head_that_is_known(base: bytes, what: str, wo
     assert not after.startswith(b"HTTP/1.1 200 ")
 
 
-def test_memory_that_is_not_fresh_answers_no_known_head(worker: Feed) -> None:
-    connection = knowing(BASES[0])
+def test_a_known_head_is_not_answered_from_old_memory(worker: Feed) -> None:
+    connection = connection_with_known_head(BASES[0])
     worker.fresh_until = 0.0
 
     written, _ = connection.ask(BASES[0])
@@ -468,8 +468,8 @@ def test_memory_that_is_not_fresh_answers_no_known_head(worker: Feed) -> None:
     assert not written
 
 
-def test_a_head_that_is_known_opens_no_path_that_it_could_not(worker: Feed) -> None:
-    connection = knowing(BASES[0])
+def test_a_known_head_opens_no_forbidden_path(worker: Feed) -> None:
+    connection = connection_with_known_head(BASES[0])
 
     found = {path: connection.ask(check_bytes(COOKIE, path=path))[0][9:12] for path in ("/x", "/capital/x")}
 
@@ -477,8 +477,8 @@ def test_a_head_that_is_known_opens_no_path_that_it_could_not(worker: Feed) -> N
     assert found == {"/x": b"200", "/capital/x": b"403"}
 
 
-def test_a_head_of_one_peer_is_none_of_another(worker: Feed) -> None:
-    known = knowing(BASES[0])
+def test_a_head_known_for_one_peer_is_unknown_for_another(worker: Feed) -> None:
+    known = connection_with_known_head(BASES[0])
     stranger = Connection("192.0.2.66")
 
     found = [stranger.ask(BASES[0]) for _ in range(4)]
@@ -489,7 +489,7 @@ def test_a_head_of_one_peer_is_none_of_another(worker: Feed) -> None:
 
 
 def test_half_a_head_after_a_known_one_waits_for_the_rest(worker: Feed) -> None:
-    connection = knowing(BASES[0])
+    connection = connection_with_known_head(BASES[0])
 
     first, _ = connection.ask(BASES[0][:100])
     second, _ = connection.ask(BASES[0][100:])
@@ -498,8 +498,8 @@ def test_half_a_head_after_a_known_one_waits_for_the_rest(worker: Feed) -> None:
     assert (first, second[9:12]) == (b"", b"200")
 
 
-def test_what_is_known_at_the_end_of_a_process_is_answered_by_uvicorn(worker: Feed) -> None:
-    connection = knowing(BASES[0])
+def test_while_a_process_ends_uvicorn_answers_known_heads(worker: Feed) -> None:
+    connection = connection_with_known_head(BASES[0])
     Front.is_ending = True
     try:
         _, left_out = connection.ask(BASES[0])
@@ -510,9 +510,9 @@ def test_what_is_known_at_the_end_of_a_process_is_answered_by_uvicorn(worker: Fe
     assert not left_out
 
 
-def test_no_secret_is_kept(worker: Feed) -> None:
+def test_remembered_heads_contain_no_secret(worker: Feed) -> None:
     for base in BASES:
-        knowing(base).close()
+        connection_with_known_head(base).close()
 
     kept = pickle.dumps((worker.heads._let_in.__dict__, worker.heads._turned_away.__dict__))
 
@@ -520,7 +520,7 @@ def test_no_secret_is_kept(worker: Feed) -> None:
     assert not [each for each in ("t" * 43, "n" * 22, TOKEN, "eDp5", "theirs") if each.encode() in kept]
 
 
-# ---- by what a head is known ------------------------------------------------------------------------------
+# ---- the key of a head ------------------------------------------------------------------------------------
 
 
 MARK = b"\r\nX-Forwarded-Uri: "
@@ -533,7 +533,7 @@ pieces = st.lists(st.sampled_from([b"a", MARK, REFERER, b"\r\n", b"/p"]), max_si
 @given(pieces, pieces)
 @example(b"a" + MARK + b"/p\r\nb", b"ab" + MARK + b"\r\n")
 @example(MARK + b"/p\r\n" + MARK + b"/q\r\n", MARK + b"/q\r\n" + MARK + b"/q\r\n")
-def test_heads_known_by_the_same_differ_in_path_and_referer_alone(one: bytes, other: bytes) -> None:
+def test_heads_with_the_same_key_differ_only_in_path_and_referer(one: bytes, other: bytes) -> None:
     found = split_head(one, LINES_CUT), split_head(other, LINES_CUT)
 
     if found[0] is None or found[1] is None or found[0].known_by != found[1].known_by:
@@ -549,7 +549,7 @@ def test_heads_known_by_the_same_differ_in_path_and_referer_alone(one: bytes, ot
 
 def test_a_head_with_another_referer_is_known(worker: Feed) -> None:
     base = check_bytes(COOKIE, Referer=f"{WIKI}/a")
-    connection = knowing(base)
+    connection = connection_with_known_head(base)
 
     found = connection.ask(base.replace(b"/a\r\n", b"/b?c\r\n"))
 
@@ -557,9 +557,9 @@ def test_a_head_with_another_referer_is_known(worker: Feed) -> None:
     assert found[0][9:12] == b"200" and found[1]
 
 
-def test_where_a_user_signs_in_follows_the_referer_of_a_known_head(worker: Feed) -> None:
+def test_the_way_to_sign_in_follows_the_referer_of_a_known_head(worker: Feed) -> None:
     base = check_bytes(Accept="*/*", Referer=f"{WIKI}/a")
-    connection = knowing(base)
+    connection = connection_with_known_head(base)
 
     written, left_out = connection.ask(base.replace(b"/a\r\n", b"/b?c\r\n"))
 
@@ -568,13 +568,13 @@ def test_where_a_user_signs_in_follows_the_referer_of_a_known_head(worker: Feed)
     assert b"/authgate/start?rd=https%3A%2F%2Fwiki.example.com%2Fb%3Fc\r\n" in written
 
 
-def test_the_header_of_the_path_is_taken_as_the_proxy_spells_it() -> None:
+def test_the_path_header_is_found_as_the_proxy_spells_it() -> None:
     assert lines_in(b"GET / HTTP/1.1\r\nX-FORWARDED-Uri: /\r\n\r\n") == Lines(b"\r\nX-FORWARDED-Uri: ")
     assert lines_in(b"GET / HTTP/1.1\r\nX-Forwarded-Uri:/\r\n\r\n") == Lines()
     assert split_head(b"GET / HTTP/1.1\r\nX-Forwarded-Uri:/\r\n\r\n", Lines()) is None
 
 
-def test_heads_are_bounded_and_those_in_use_stay() -> None:
+def test_the_number_of_heads_is_bounded_and_used_ones_stay() -> None:
     heads, head = Heads(limit=10), Head(*[None] * 8)  # type: ignore[arg-type]
     for _ in range(2):
         heads.note(b"in use", lambda: head)
@@ -586,7 +586,7 @@ def test_heads_are_bounded_and_those_in_use_stay() -> None:
     assert len(heads) <= 20
 
 
-def test_a_head_that_cannot_be_read_is_not_read_again() -> None:
+def test_an_unreadable_head_is_not_read_again() -> None:
     heads, readings = Heads(), []
     for _ in range(5):
         heads.note(b"unfit", lambda: readings.append(1))
@@ -594,7 +594,7 @@ def test_a_head_that_cannot_be_read_is_not_read_again() -> None:
     assert len(readings) == 1 and heads.get(b"unfit") is None
 
 
-def test_a_head_that_differs_in_what_no_check_reads_is_known(worker: Feed) -> None:
+def test_a_head_that_differs_only_in_unread_headers_is_known(worker: Feed) -> None:
     connection = Connection()
 
     def ask(number: int) -> tuple[bytes, bool]:
@@ -619,7 +619,7 @@ def test_a_head_that_differs_in_what_no_check_reads_is_known(worker: Feed) -> No
     assert plain[-1][1]
 
 
-def test_where_every_head_is_new_few_are_compared_and_one_that_comes_again_is_found(worker: Feed) -> None:
+def test_among_many_new_heads_few_are_compared_and_a_repeated_one_is_found(worker: Feed) -> None:
     connection = Connection()
     for number in range(200):
         connection.ask(check_bytes(COOKIE, X_Unknown=str(number)))

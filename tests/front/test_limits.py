@@ -1,4 +1,4 @@
-"""What a connection may cost: heads that are large or slow, and connections without end."""
+"""Limits of a connection: large heads, slow heads, and too many connections."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ PAGE = b"GET /healthz HTTP/1.1\r\nHost: sso.example.com\r\n"
 
 @pytest.fixture(scope="module")
 def exposed(database: Database, people: Cast, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    """A portal that anybody reaches directly."""
+    """A portal that clients reach without a proxy."""
     portal = Portal(tmp_path_factory.mktemp("exposed"), database, IKD_TRUSTED_PROXIES="198.51.100.9").start()
     yield portal
     portal.stop()
@@ -27,7 +27,7 @@ def exposed(database: Database, people: Cast, tmp_path_factory: pytest.TempPathF
 @pytest.mark.parametrize(
     "filler", [b"X-A: " + b"a" * 9_000 + b"\r\n", b"a" * 9_000], ids=["lines", "one line"]
 )
-def test_a_head_without_end_is_refused(filler: bytes, portal: Portal) -> None:
+def test_an_endless_head_is_refused(filler: bytes, portal: Portal) -> None:
     before = resident(portal)
     with portal.connect() as connection:
         connection.send(PAGE + b"X-B: ")
@@ -42,7 +42,7 @@ def test_a_head_without_end_is_refused(filler: bytes, portal: Portal) -> None:
     assert resident(portal) - before < 20_000_000
 
 
-def test_a_client_that_waits_for_the_answer_is_told(portal: Portal) -> None:
+def test_a_client_with_a_large_head_gets_431(portal: Portal) -> None:
     with portal.connect() as connection:
         connection.send(PAGE + b"X-A: " + b"a" * (LARGEST_HEAD + 1))
         reply = connection.reply()
@@ -53,14 +53,14 @@ def test_a_client_that_waits_for_the_answer_is_told(portal: Portal) -> None:
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/accounts/login/"])
-def test_a_head_below_the_limit_is_taken(path: str, portal: Portal) -> None:
+def test_a_head_below_the_limit_is_accepted(path: str, portal: Portal) -> None:
     with portal.connect() as connection:
         connection.send(PAGE.replace(b"/healthz", path.encode()) + b"X-A: " + b"a" * 60_000 + b"\r\n\r\n")
 
         assert connection.reply().status == 200
 
 
-def test_many_requests_in_one_read_are_no_large_head(portal: Portal, people: Cast) -> None:
+def test_many_requests_in_one_read_do_not_count_as_a_large_head(portal: Portal, people: Cast) -> None:
     octets = check_bytes(people.alice_cookie)
     portal.ask(people.alice_cookie)
     with portal.connect() as connection:
@@ -69,7 +69,9 @@ def test_many_requests_in_one_read_are_no_large_head(portal: Portal, people: Cas
         assert {connection.reply().status for _ in range(1_000)} == {200}
 
 
-def test_what_does_not_arrive_is_not_waited_for(exposed: Portal, portal: Portal, people: Cast) -> None:
+def test_a_connection_without_a_complete_head_is_closed(
+    exposed: Portal, portal: Portal, people: Cast
+) -> None:
     octets = check_bytes(people.alice_cookie)
     with ExitStack() as stack:
         half, nothing, slow, empty_lines = (stack.enter_context(exposed.connect()) for _ in range(4))
@@ -94,7 +96,7 @@ def _send_a_little(connection: Connection, octets: bytes) -> None:
         return
 
 
-def test_a_network_has_so_many_connections_and_no_more(exposed: Portal) -> None:
+def test_each_network_has_a_limited_number_of_connections(exposed: Portal) -> None:
     with ExitStack() as stack:
         opened = [stack.enter_context(exposed.connect()) for _ in range(CONNECTIONS_PER_NETWORK + 12)]
         time.sleep(0.5)
@@ -106,7 +108,7 @@ def test_a_network_has_so_many_connections_and_no_more(exposed: Portal) -> None:
         assert connection.get("/healthz").status == 200
 
 
-def test_a_trusted_proxy_has_as_many_as_it_opens(portal: Portal, people: Cast) -> None:
+def test_a_trusted_proxy_has_no_limit_of_connections(portal: Portal, people: Cast) -> None:
     with ExitStack() as stack:
         opened = [stack.enter_context(portal.connect()) for _ in range(CONNECTIONS_PER_NETWORK + 60)]
 
@@ -125,7 +127,7 @@ def test_all_networks_together_have_a_limit() -> None:
     assert connections.refused == 2
 
 
-def test_the_log_says_it_once_however_many_come(exposed: Portal, tmp_path: Path) -> None:
+def test_the_log_reports_refused_connections_once(exposed: Portal, tmp_path: Path) -> None:
     since = exposed.log.stat().st_size
     with ExitStack() as stack:
         for _ in range(CONNECTIONS_PER_NETWORK + 200):

@@ -1,4 +1,4 @@
-"""Checks that memory cannot answer wait together, in turn by network, and never without an end."""
+"""Checks that memory cannot answer wait in one queue: in turn by network, and never forever."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_queue_is_bounded_however_many_networks_ask() -> None:
     assert sum(queue.put(lookup(f"192.0.2.{number}")) for number in range(50)) == 10
 
 
-def test_what_the_proxy_gave_up_is_not_looked_up() -> None:
+def test_a_check_that_the_proxy_gave_up_is_not_looked_up() -> None:
     queue = FairQueue()
     kept, left = lookup(), lookup()
     queue.put(left)
@@ -81,7 +81,7 @@ def test_what_the_proxy_gave_up_is_not_looked_up() -> None:
     assert queue.take(10) == [kept]
 
 
-def test_what_waited_too_long_leaves_the_queue() -> None:
+def test_a_check_that_waited_too_long_leaves_the_queue() -> None:
     queue = FairQueue()
     old, new = lookup(asked_at=1.0), lookup(asked_at=9.0)
     queue.put(old)
@@ -95,7 +95,7 @@ def test_what_waited_too_long_leaves_the_queue() -> None:
 
 
 class Waiters:
-    """A worker's lookups on a loop of their own, and what they deliver."""
+    """A worker's lookups on their own loop, with their results."""
 
     def __init__(self, worker: Feed) -> None:
         self.loop = asyncio.new_event_loop()
@@ -138,7 +138,7 @@ def waiters(database: Database, people: Cast) -> Iterator[Waiters]:
     waiters.loop.close()
 
 
-def test_one_query_serves_all_who_wait(waiters: Waiters) -> None:
+def test_one_query_serves_all_waiting_checks(waiters: Waiters) -> None:
     waiters.ask(*map(str, range(100)))
 
     waiters.lookups.start()
@@ -161,7 +161,7 @@ def test_checks_that_come_in_one_round_of_the_loop_share_a_query(waiters: Waiter
     assert (waiters.lookups.batches, waiters.lookups.looked_up) == (1, 3)
 
 
-def test_an_application_that_changes_while_a_check_waits_decides_as_it_is_then(
+def test_a_waiting_check_is_decided_by_the_newest_state_of_its_application(
     waiters: Waiters, people: Cast
 ) -> None:
     memory, token = waiters.lookups._feed.memory, people.alice_cookie.partition("=")[2]
@@ -197,7 +197,7 @@ def test_a_check_that_waited_for_fresh_memory_alone_then_waits_for_its_session(w
     assert (waiters.answers[0].status, waiters.lookups.batches) == (401, 2)
 
 
-def test_what_opens_nothing_is_not_looked_up_again(waiters: Waiters) -> None:
+def test_an_unknown_cookie_is_not_looked_up_again(waiters: Waiters) -> None:
     waiters.lookups.start()
     waiters.ask("n")
     waiters.run_until(lambda: bool(waiters.answers))
@@ -205,7 +205,7 @@ def test_what_opens_nothing_is_not_looked_up_again(waiters: Waiters) -> None:
     assert waiters.lookups._feed.memory.session(digest("n"), 0.0) is None
 
 
-def test_more_than_the_queue_holds_is_shed(waiters: Waiters, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_checks_beyond_the_queue_get_503(waiters: Waiters, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(waiters.lookups, "_queue", FairQueue(limit=3))
 
     queued = waiters.ask(*map(str, range(5)))
@@ -217,7 +217,7 @@ def test_more_than_the_queue_holds_is_shed(waiters: Waiters, monkeypatch: pytest
 def test_a_database_that_does_not_answer_holds_no_check_for_long(
     waiters: Waiters, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The thread hangs. Its checks get 503, and another thread serves those that come later."""
+    """The thread hangs. Its checks get 503, and another thread handles later ones."""
     hangs = threading.Event()
     load = loader.load_held
 
@@ -241,7 +241,7 @@ def test_a_database_that_does_not_answer_holds_no_check_for_long(
     assert dict(waiters.answers[0].headers)[b"retry-after"] == b"1"
 
 
-def test_a_query_that_fails_lets_nobody_in(waiters: Waiters, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_query_admits_no_user(waiters: Waiters, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(keys: list[bytes]) -> Any:
         raise RuntimeError("no")
 
@@ -264,7 +264,7 @@ def cold(database: Database, people: Cast, tmp_path: Path) -> Iterator[Portal]:
     portal.stop()
 
 
-def test_everybody_at_once_is_let_in_by_a_cold_worker(cold: Portal, database: Database, people: Cast) -> None:
+def test_a_cold_worker_admits_all_users_at_once(cold: Portal, database: Database, people: Cast) -> None:
     cookies = [signed_in(people.alice) for _ in range(120)]
 
     with ThreadPoolExecutor(40) as pool:
@@ -273,7 +273,7 @@ def test_everybody_at_once_is_let_in_by_a_cold_worker(cold: Portal, database: Da
     assert {(reply.status, reply.header("x-auth-request-user")) for reply in replies} == {(200, "alice")}
 
 
-def test_cookies_made_up_by_a_stranger_get_401(cold: Portal) -> None:
+def test_forged_cookies_get_401(cold: Portal) -> None:
     with cold.connect() as connection:
         statuses = [connection.check(f"__Host-ikd_gate=made-up-{number}").status for number in range(50)]
 
@@ -292,7 +292,7 @@ def test_requests_behind_a_check_that_waits_keep_their_order(cold: Portal, peopl
         assert [connection.reply().status for _ in range(4)] == [200, 403, 200, 200]
 
 
-def test_a_proxy_that_leaves_while_its_check_waits_leaves_nothing_behind(
+def test_a_proxy_that_disconnects_leaves_no_waiting_check(
     cold: Portal, database: Database, people: Cast
 ) -> None:
     for number in range(20):

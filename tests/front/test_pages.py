@@ -1,4 +1,4 @@
-"""Pages come from processes of their own: nothing of a request or an answer changes on the way there."""
+"""Pages come from separate processes, which receive each request and send each answer unchanged."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.front.serving import (
     eventually,
     sign_in_bytes,
 )
-from tests.own_database import sign_ins_wait
+from tests.own_database import sign_ins_blocked
 
 REQUESTS = {
     "a page": b"GET /accounts/login/?next=/a%20b HTTP/1.1\r\nHost: sso.example.com\r\n\r\n",
@@ -63,7 +63,7 @@ BY_CHANCE = ("date", "set-cookie", "expires", "x-auth-decision")
 
 @pytest.fixture(scope="module")
 def alone(database: Database, people: Cast, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
-    """A portal that answers pages in the process that answers checks."""
+    """A portal with one process for pages and checks."""
     portal = Portal(tmp_path_factory.mktemp("alone"), database, IKD_PAGE_WORKERS="0").start()
     yield portal
     portal.stop()
@@ -75,8 +75,8 @@ def answer_of(portal: Portal, octets: bytes) -> Reply:
         return connection.reply(is_head=octets.startswith(b"HEAD"))
 
 
-def without_chance(reply: Reply) -> tuple[int, list[tuple[str, str]], int]:
-    """Return what is the same each time; forms hold a token, so only the length of a body is."""
+def constant_parts(reply: Reply) -> tuple[int, list[tuple[str, str]], int]:
+    """Return the constant parts of an answer. Forms contain a token, so of bodies only the length is."""
     headers = [
         (name, "; ".join(sorted(value.split("; ")))) for name, value in reply.headers if name not in BY_CHANCE
     ]
@@ -87,7 +87,7 @@ def without_chance(reply: Reply) -> tuple[int, list[tuple[str, str]], int]:
 def test_an_answer_is_the_same_from_a_process_of_its_own(kind: str, portal: Portal, alone: Portal) -> None:
     here, there = answer_of(alone, REQUESTS[kind]), answer_of(portal, REQUESTS[kind])
 
-    assert without_chance(there) == without_chance(here)
+    assert constant_parts(there) == constant_parts(here)
 
 
 def test_pages_come_from_their_own_process(portal: Portal, alone: Portal) -> None:
@@ -111,14 +111,14 @@ def test_a_page_knows_the_clients_address(portal: Portal) -> None:
 
 @pytest.fixture
 def mistrustful(database: Database, people: Cast, tmp_path: Path) -> Iterator[Portal]:
-    """A portal that trusts no proxy at the address from which the tests ask."""
+    """A portal that trusts no proxy at the tests' address."""
     portal = Portal(tmp_path, database, IKD_TRUSTED_PROXIES="198.51.100.9").start()
     yield portal
     portal.stop()
 
 
 @pytest.mark.parametrize("told", ["", "X-Ikd-Peer: 198.51.100.9 1\r\n", "X-Ikd-Peer: \r\n"])
-def test_no_client_names_its_own_address(told: str, mistrustful: Portal) -> None:
+def test_a_client_cannot_choose_its_own_address(told: str, mistrustful: Portal) -> None:
     octets = REQUESTS["an endpoint"].replace(b"Host: a\r\n", b"Host: a\r\n" + told.encode())
 
     assert answer_of(mistrustful, octets).status == 403
@@ -142,12 +142,12 @@ def test_checks_go_on_while_a_page_process_is_replaced(
     assert len(after) == 1 and after != [before]
 
 
-def test_a_page_process_that_dies_while_it_answers_is_answered_for(
+def test_if_a_page_process_dies_its_request_is_still_answered(
     database: Database, people: Cast, tmp_path: Path
 ) -> None:
     portal = Portal(tmp_path, database).start()
     (pages,) = portal.page_workers()
-    with sign_ins_wait(database.url), portal.connect() as asks:
+    with sign_ins_blocked(database.url), portal.connect() as asks:
         asks.send(sign_in_bytes(b"nobody"))
         time.sleep(0.5)
         os.kill(pages, signal.SIGKILL)
@@ -167,10 +167,10 @@ def test_a_page_process_that_dies_while_it_answers_is_answered_for(
     ],
     ids=["only the head", "a part of a small page", "a part of a large page"],
 )
-def test_half_an_answer_reaches_nobody_as_a_whole_one(
+def test_an_incomplete_answer_never_looks_complete(
     body: bytes, sent: list[int | str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A small page that is cut off becomes a 503, after which the proxies ask another portal."""
+    """If a small page is cut off, it becomes a 503, and the proxies ask another portal."""
     monkeypatch.setenv(page_socket.VARIABLE, "")
     listening, folder = page_socket.open_or_inherit(tmp_path)
     told: list[int | str] = []
@@ -200,7 +200,7 @@ def test_half_an_answer_reaches_nobody_as_a_whole_one(
     assert told == sent
 
 
-def test_a_page_that_waits_outlives_the_process_that_had_not_taken_it(
+def test_a_waiting_request_survives_the_end_of_a_page_process(
     database: Database, people: Cast, tmp_path: Path
 ) -> None:
     portal = Portal(tmp_path, database).start()
@@ -267,10 +267,10 @@ def test_health_needs_no_page_process(database: Database, people: Cast, tmp_path
     assert status == 200
 
 
-def test_readiness_is_that_of_the_process_that_answers_checks_too(
+def test_readiness_includes_the_process_that_answers_checks(
     database: Database, people: Cast, tmp_path: Path
 ) -> None:
-    """The page process could read the database: only the feed of the other one is stopped."""
+    """The page process can read the database. Only the feed of the checking process is stopped."""
     portal = Portal(tmp_path, database).start()
     before = answer_of(portal, READY).status
     with connection.cursor() as cursor:
@@ -286,10 +286,10 @@ def test_readiness_is_that_of_the_process_that_answers_checks_too(
     assert (before, told, page) == (200, True, 200)
 
 
-def test_no_network_has_more_than_its_part_of_the_requests_under_way(
+def test_each_network_has_a_limited_share_of_requests_in_progress(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The page processes answer nothing here, so that all requests stay under way."""
+    """The page processes answer nothing here, so all requests stay in progress."""
     monkeypatch.setenv(page_socket.VARIABLE, "")
     listening, folder = page_socket.open_or_inherit(tmp_path)
     statuses: dict[str, list[int]] = {"192.0.2.1": [], "192.0.2.2": []}
@@ -324,8 +324,8 @@ def test_no_network_has_more_than_its_part_of_the_requests_under_way(
     assert statuses == {"192.0.2.1": [503] * 3, "192.0.2.2": []}
 
 
-def test_a_flood_of_pages_from_one_network_is_shed(portal: Portal) -> None:
-    """More wait than one network may have in the queue, and another network has its turn beside them."""
+def test_a_flood_of_pages_from_one_network_gets_503(portal: Portal) -> None:
+    """More requests wait than one network may have in the queue. Another network gets its turn among them."""
     for pid in portal.page_workers():
         os.kill(pid, signal.SIGSTOP)
     with ExitStack() as open_ones:
@@ -351,7 +351,7 @@ def page_for(client: str) -> bytes:
 
 
 @pytest.mark.parametrize("told", ["99:98", "0:0", "x", "1"])
-def test_a_variable_that_names_no_socket_is_not_believed(
+def test_a_variable_without_a_valid_socket_is_ignored(
     told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(page_socket.VARIABLE, told)

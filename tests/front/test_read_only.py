@@ -1,4 +1,4 @@
-"""The server where nothing can be written but IKD_VAR, and where not even that can be."""
+"""The server when only IKD_VAR is writable, and when nothing is."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ PRIVATE_FOLDER = next(
     ),
     "",
 )
-"""The folder above Python that other users may not enter, if there is one: someone's home."""
+"""The folder above Python that other users cannot enter, if there is one, such as a home folder."""
 
 ALL_READ_ONLY = """
 mount --make-rprivate / || exit 77
@@ -58,7 +58,7 @@ BODY = b"x" * 1_000_000
 
 
 class Server:
-    """gunicorn with no environment but what is given here; everything that it says is in `log`."""
+    """gunicorn with only the given environment. Its whole output is in `log`."""
 
     def __init__(self, folder: Path, command: list[str], **more: str) -> None:
         self.port, self.log = free_port(), folder / "said.txt"
@@ -81,7 +81,7 @@ class Server:
             )
 
     def answers(self) -> bool:
-        """Wait until it answers or ends; return whether it answers."""
+        """Wait until the server answers or ends. Return whether it answers."""
 
         def is_up() -> bool:
             with Connection(("127.0.0.1", self.port)) as one:
@@ -90,7 +90,7 @@ class Server:
         return eventually(lambda: self.process.poll() is not None or is_up()) and self.process.poll() is None
 
     def takes_uploads(self) -> bool:
-        """Send a form that is larger than what is kept in memory; return whether a page read it whole."""
+        """Send a form that is too large for memory. Return whether a page read all of it."""
         head = (
             "POST /accounts/login/ HTTP/1.1\r\nHost: sso.example.com\r\nX-Forwarded-Proto: https\r\n"
             "Origin: https://sso.example.com\r\nContent-Type: multipart/form-data; boundary=b\r\n"
@@ -98,11 +98,11 @@ class Server:
         )
         form = b'--b\r\nContent-Disposition: form-data; name="csrfmiddlewaretoken"\r\n\r\n' + b"a" * 32
         form += b'\r\n--b\r\nContent-Disposition: form-data; name="icon_file"; filename="i.png"\r\n\r\n'
-        # Django keeps 2.5 MB in memory and writes a file above that.
+        # Django keeps 2.5 MB in memory, and writes the rest to a file.
         form += BODY * 4 + b"\r\n--b--\r\n"
         with Connection(("127.0.0.1", self.port)) as one:
             one.send(head.encode() + f"Content-Length: {len(form)}\r\n\r\n".encode() + form)
-            return one.reply().status == 200  # the page, with what is missing in the form
+            return one.reply().status == 200  # the page, with the form's missing fields
 
     def stop(self) -> str:
         with suppress(ProcessLookupError):
@@ -117,7 +117,7 @@ class Server:
 
 @pytest.fixture
 def var(pattern: Path) -> Iterator[Path]:
-    """A folder that other users can reach, which pytest's own is not."""
+    """A folder that other users can reach, unlike pytest's own."""
     with TemporaryDirectory(prefix="ikd-") as outer:
         Path(outer).chmod(0o755)
         folder = Path(outer) / "var"
@@ -127,7 +127,7 @@ def var(pattern: Path) -> Iterator[Path]:
 
 
 @pytest.mark.parametrize("named", ["/nowhere/at/all", "/proc/self"], ids=["is missing", "takes no files"])
-def test_a_temporary_folder_that_cannot_be_used_is_not_used(named: str, var: Path, tmp_path: Path) -> None:
+def test_an_unusable_temporary_folder_is_not_used(named: str, var: Path, tmp_path: Path) -> None:
     server = Server(tmp_path, SERVER, IKD_VAR=str(var), TMPDIR=named)
     try:
         assert server.answers()
@@ -140,7 +140,7 @@ def test_a_temporary_folder_that_cannot_be_used_is_not_used(named: str, var: Pat
 
 
 def read_only(var: Path, become: str) -> list[str]:
-    """Return a command prefix under which only IKD_VAR is writable."""
+    """Return a command prefix that makes everything but IKD_VAR read-only."""
     if os.geteuid() or not shutil.which("unshare") or not shutil.which("setpriv"):
         pytest.skip("root alone can make file systems read-only")
     command = ["unshare", "-m", "sh", "-c", f'{ALL_READ_ONLY} exec setpriv {become} "$@"', "sh"]
@@ -162,7 +162,7 @@ def as_a_stranger(var: Path) -> list[str]:
 
 @pytest.fixture
 def without_rights(var: Path) -> list[str]:
-    """As root, whose Python it may be, without the right to pass modes by."""
+    """Run as root, which may own Python, but without the right to bypass file modes."""
     return read_only(var, "--bounding-set=-all --inh-caps=-all")
 
 
@@ -182,7 +182,7 @@ def test_ikd_var_alone_is_enough_for_a_user_without_a_name(
     assert [line for line in said.splitlines() if json.loads(line)["level"] != "info"] == []
 
 
-def test_the_first_start_makes_all_it_needs_in_ikd_var(
+def test_the_first_start_creates_all_files_in_ikd_var(
     without_rights: list[str], var: Path, tmp_path: Path
 ) -> None:
     (var / "ikd.sqlite3").unlink()
@@ -201,7 +201,7 @@ def test_the_first_start_makes_all_it_needs_in_ikd_var(
 @pytest.mark.parametrize(
     "command", [SERVER, [sys.executable, "-m", "ikd_portal.run"]], ids=["gunicorn", "run"]
 )
-def test_where_nothing_can_be_written_one_line_says_so(
+def test_without_a_writable_folder_one_line_says_so(
     command: list[str], as_a_stranger: list[str], var: Path, tmp_path: Path
 ) -> None:
     subprocess.run(["chown", "-R", "0:0", var], check=True)
@@ -229,7 +229,7 @@ def test_where_nothing_can_be_written_one_line_says_so(
         ("IKD_WORKERS", "many", "IKD_WORKERS must be a number, is 'many'"),
     ],
 )
-def test_a_mistake_in_a_setting_is_one_line_before_the_server_listens(
+def test_a_wrong_setting_is_reported_in_one_line_before_the_server_listens(
     variable: str, value: str, line: str, var: Path, tmp_path: Path
 ) -> None:
     server = Server(tmp_path, SERVER, **{"IKD_VAR": str(var), variable: value})

@@ -1,4 +1,4 @@
-"""SIGHUP loads new code into a master that loads the portal before it forks; workers share its memory."""
+"""SIGHUP starts new code. The master loads the portal before it forks, so workers share memory."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ if "IKD_RELOADED" in os.environ:
 """
 
 MOST_MEMORY = 120_000_000
-"""Bytes of an idle portal with two processes for checks and two for pages; docs/sizing.md has the figure."""
+"""The most bytes of an idle portal with two processes each for checks and pages. See docs/sizing.md."""
 
 
 @pytest.fixture
 def portal(database: Database, people: Cast, tmp_path: Path) -> Iterator[Portal]:
-    """A portal whose code a file changes, as an upgrade would."""
+    """A portal with code in a file that changes, as in an upgrade."""
     portal = Portal(tmp_path, database, IKD_METRICS_TOKEN=TOKEN, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
     yield portal.start("--timeout", "4", "--pid", str(tmp_path / "pid"))
     portal.stop()
 
 
 def change_code(portal: Portal, code: str) -> None:
-    """Python runs this file whenever it starts."""
+    """Write the file that Python runs whenever it starts."""
     (portal.folder / "sitecustomize.py").write_text(code)
 
 
@@ -98,7 +98,7 @@ def test_new_code_serves_after_each_reload_and_no_request_is_lost(portal: Portal
     assert not (portal.folder / "pid.2").exists()
 
 
-def test_code_that_does_not_load_leaves_the_old_processes(portal: Portal) -> None:
+def test_if_the_new_code_does_not_load_the_old_processes_stay(portal: Portal) -> None:
     before = everyone(portal)
 
     change_code(portal, BROKEN)
@@ -140,7 +140,7 @@ def test_a_signal_during_a_reload_waits_for_the_new_master(portal: Portal) -> No
     assert not (portal.folder / "pid").exists()
 
 
-def test_an_end_that_comes_with_a_reload_is_not_lost(portal: Portal) -> None:
+def test_a_stop_signal_together_with_a_reload_is_not_lost(portal: Portal) -> None:
     assert portal.process is not None
 
     portal.process.send_signal(signal.SIGSTOP)  # so that it finds all signals at once
@@ -152,7 +152,7 @@ def test_an_end_that_comes_with_a_reload_is_not_lost(portal: Portal) -> None:
 
 
 @pytest.mark.parametrize("slow", [SLOW_TO_TRY, SLOW_TO_LOAD], ids=["while the code is tried", "after that"])
-def test_an_end_during_a_reload_does_not_wait_for_the_new_code(portal: Portal, slow: str) -> None:
+def test_a_stop_during_a_reload_does_not_wait_for_the_new_code(portal: Portal, slow: str) -> None:
     assert portal.process is not None
     waits = portal.folder / "waits"
     change_code(portal, slow.format(waits=str(waits)))

@@ -1,4 +1,4 @@
-"""For any request and any memory the front writes exactly what the view answers, or leaves it to the view."""
+"""For any request and any memory, the front writes exactly the view's answer, or leaves it to the view."""
 
 from __future__ import annotations
 
@@ -42,13 +42,13 @@ from tests.front.serving import PUBLIC, WIKI, Cast, Database, check_bytes, signe
 from tests.test_uvicorn import Wire
 
 NO_REQUEST = b"HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain"
-"""What uvicorn says to bytes that are no request."""
+"""uvicorn's answer to bytes that are not a request."""
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 
 
 class PeerAt(Wire):
-    """A connection from an address; none is a Unix socket's."""
+    """A connection from an address. None means a Unix socket."""
 
     def __init__(self, peer: str | None) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class PeerAt(Wire):
 
 
 class Left:
-    """Stands where Django does: keeps what the front left alone."""
+    """In the place of Django, it records the requests that the front leaves."""
 
     def __init__(self) -> None:
         self.scope: Any = None
@@ -71,7 +71,7 @@ class Left:
 
 
 class LoadedAtOnce(Lookups):
-    """Loads what checks wait for while they are queued: these tests need no thread."""
+    """Loads what checks wait for as soon as they are queued, so these tests need no thread."""
 
     def submit(
         self,
@@ -87,7 +87,7 @@ class LoadedAtOnce(Lookups):
 
 
 def through_the_front(octets: bytes, peer: str | None) -> tuple[bytes, Any]:
-    """Return what the front wrote, and the scope of the request if it left that to Django."""
+    """Return what the front wrote, and the request's scope if the front left it to Django."""
 
     async def run() -> tuple[bytes, Any]:
         left = Left()
@@ -97,7 +97,7 @@ def through_the_front(octets: bytes, peer: str | None) -> tuple[bytes, Any]:
         front, wire = Front(config, ServerState(), {}, asyncio.get_running_loop()), PeerAt(peer)
         front.connection_made(wire)
         front.data_received(octets)
-        # What needs more than a query is answered by a thread.
+        # A thread answers requests that need more than one query.
         deadline = time.monotonic() + 10
         while not wire.written and left.scope is None and time.monotonic() < deadline:
             await asyncio.sleep(0)
@@ -136,18 +136,18 @@ def parsed(written: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
 
 @pytest.fixture(autouse=True, scope="module")
 def loads_on_the_loop() -> Iterator[None]:
-    """Django refuses queries in a thread that runs a loop, which `LoadedAtOnce` makes on purpose."""
+    """Allow queries in a thread with a running loop. Django refuses them, but `LoadedAtOnce` needs them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
         yield
 
 
-# ---- the world --------------------------------------------------------------------------------------------
+# ---- the state of memory ----------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
 def cookies(database: Database, people: Cast) -> list[str]:
-    """Sessions that live, that ended, that are idle, over, of another origin or of nobody."""
+    """Session cookies: live, ended, idle, expired, for another origin, or unknown."""
     with time_machine.travel(NOW, tick=False):
         live = [signed_in(people.alice), signed_in(people.bob), signed_in(people.bob, PUBLIC)]
         ended, idle, over, gone = (signed_in(people.alice) for _ in range(4))
@@ -169,7 +169,7 @@ def cookies(database: Database, people: Cast) -> list[str]:
 
 @pytest.fixture(scope="module")
 def authorizations(people: Cast, cookies: list[str]) -> list[str]:
-    """Tokens that live, that ended, or are nobody's, in several spellings; and what is not ours."""
+    """Tokens that are live, ended or unknown, in several spellings, and headers without our tokens."""
     applications = list(Application.objects.all())
     with time_machine.travel(NOW, tick=False):
         alices, bobs, ended = (
@@ -191,7 +191,7 @@ def authorizations(people: Cast, cookies: list[str]) -> list[str]:
 
 @pytest.fixture
 def worker(database: Database, cookies: list[str]) -> Iterator[Feed]:
-    """A worker's memory whose ids and nonces are always the same ones."""
+    """A worker's memory with constant ids and nonces."""
     memory = WorkerMemory(
         loader.gate_settings(), clock=feed_module.boottime, random=lambda length: bytes(range(length))
     )
@@ -379,7 +379,7 @@ def in_any_order(
 
 
 def through_the_view_if_it_is_a_request(octets: bytes, peer: str | None) -> None:
-    """Let the view load what it needs, so that memory has it."""
+    """Let the view load what it needs into memory."""
     feed_module.current, worker = None, feed_module.current
     _, left = through_the_front(octets, peer)
     feed_module.current = worker
@@ -387,8 +387,8 @@ def through_the_view_if_it_is_a_request(octets: bytes, peer: str | None) -> None
         through_the_view(octets, peer)
 
 
-def test_the_comparison_compares_something(worker: Feed, cookies: list[str]) -> None:
-    """The property above would hold of a front that leaves everything to the view."""
+def test_the_front_answers_some_of_the_compared_requests(worker: Feed, cookies: list[str]) -> None:
+    """The test above would also pass if the front left everything to the view."""
     with time_machine.travel(NOW, tick=False):
         for octets in (check_bytes(cookies[0]), check_bytes(cookies[1]), check_bytes()):
             through_the_view(octets, "127.0.0.1")
@@ -399,7 +399,7 @@ def test_the_comparison_compares_something(worker: Feed, cookies: list[str]) -> 
 
 
 @pytest.mark.parametrize("query", QUERIES)
-def test_every_query_of_a_check_is_read_alike(query: str, worker: Feed, cookies: list[str]) -> None:
+def test_the_front_and_django_read_every_query_alike(query: str, worker: Feed, cookies: list[str]) -> None:
     octets = check_bytes(cookies[0]).replace(b"/authgate/nginx", f"/authgate/nginx{query}".encode())
     with time_machine.travel(NOW, tick=False):
         through_the_view(check_bytes(cookies[0]), "127.0.0.1")
@@ -424,7 +424,7 @@ def test_an_alias_of_a_header_is_reported(name: str, worker: Feed) -> None:
 
 @pytest.mark.parametrize("is_known", [True, False], ids=["warm", "cold"])
 @pytest.mark.parametrize("number", range(12))
-def test_a_check_needs_nothing_of_django(
+def test_a_warm_check_calls_nothing_of_django(
     number: int, is_known: bool, worker: Feed, cookies: list[str]
 ) -> None:
     octets = check_bytes(cookies[number])

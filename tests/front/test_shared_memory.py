@@ -1,4 +1,4 @@
-"""What the processes share is what most portals need: libraries for a few come when they are used."""
+"""Shared memory has the libraries that most portals need. Other libraries are loaded on first use."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.factories import UpstreamFactory
 from tests.front.serving import ROOT, Cast, Database, Portal
 
 FOR_FEW = {"PIL", "requests", "ua_parser", "yaml"}
-"""Libraries for uploaded pictures, providers, names of browsers, and files of commands."""
+"""Libraries for uploaded pictures, providers, names of browsers, and command files."""
 
 LOAD = """
 import sys
@@ -66,7 +66,7 @@ def test_processes_share_the_library_of_providers_in_use(
 
 
 def test_the_server_starts_without_a_table(database: Database, people: Cast, tmp_path: Path) -> None:
-    """As on a database that is older than the portal: it listens, and says that it is not ready."""
+    """This happens if the database is older than the portal: it listens, and reports that it is not ready."""
     with connection.cursor() as cursor:
         cursor.execute("DROP TABLE openid_logoutdelivery")
 

@@ -1,4 +1,4 @@
-"""Clients that send or read slowly take no thread from those who do not."""
+"""Clients that send or read slowly take no thread from other clients."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ikd_portal.slow_clients import Message
 from tests.front.serving import WAITS_FOR_ITS_BODY, Connection, Portal, eventually, sign_in_bytes
 
 THREADS = 8
-"""Of a process, unless IKD_THREADS says otherwise."""
+"""The threads of a process with the default IKD_THREADS."""
 
 LARGE_FILE = b"GET /static/admin/js/vendor/jquery/jquery.js HTTP/1.1\r\nHost: sso.example.com\r\n\r\n"
 PAGE = b"GET /accounts/login/ HTTP/1.1\r\nHost: sso.example.com\r\n\r\n"
@@ -38,7 +38,7 @@ def is_served(portal: Portal) -> bool:
             return False
 
 
-def test_bodies_that_do_not_come_take_no_thread(portal: Portal, connections: list[Connection]) -> None:
+def test_a_missing_body_takes_no_thread(portal: Portal, connections: list[Connection]) -> None:
     for connection in connections:
         connection.send(WAITS_FOR_ITS_BODY + b"Content-Length: 99\r\n\r\na")
     time.sleep(0.3)
@@ -49,7 +49,7 @@ def test_bodies_that_do_not_come_take_no_thread(portal: Portal, connections: lis
     assert connections[0].reply().status == 403
 
 
-def test_a_body_without_an_end_takes_no_thread(portal: Portal, connections: list[Connection]) -> None:
+def test_an_endless_body_takes_no_thread(portal: Portal, connections: list[Connection]) -> None:
     for connection in connections:
         connection.send(WAITS_FOR_ITS_BODY + b"Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
     time.sleep(0.3)
@@ -57,7 +57,7 @@ def test_a_body_without_an_end_takes_no_thread(portal: Portal, connections: list
     assert is_served(portal)
 
 
-def test_answers_that_nobody_reads_take_no_thread(portal: Portal) -> None:
+def test_unread_answers_take_no_thread(portal: Portal) -> None:
     with ExitStack() as stack:
         for _ in range(THREADS + 1):
             reader = stack.enter_context(socket.socket())
@@ -70,7 +70,7 @@ def test_answers_that_nobody_reads_take_no_thread(portal: Portal) -> None:
 
 
 def test_a_body_in_pieces_arrives_whole(portal: Portal) -> None:
-    """A form of several hundred kilobytes waits in a file. Without its last field it would be 403."""
+    """A form of several hundred kilobytes goes into a file. Without its last field, it would get 403."""
     octets = sign_in_bytes(b"x" * 400_000)
     with portal.connect() as connection:
         for start in range(0, len(octets), 100_000):
@@ -82,7 +82,7 @@ def test_a_body_in_pieces_arrives_whole(portal: Portal) -> None:
 
 
 @pytest.mark.parametrize("length", [b"10485761", b"999999999999"])
-def test_a_body_that_says_it_is_too_large_is_not_waited_for(portal: Portal, length: bytes) -> None:
+def test_a_body_announced_as_too_large_is_refused_at_once(portal: Portal, length: bytes) -> None:
     with portal.connect() as connection:
         connection.send(WAITS_FOR_ITS_BODY + b"Content-Length: " + length + b"\r\n\r\n")
         reply = connection.reply()
@@ -100,11 +100,11 @@ def test_a_body_that_grows_too_large_is_refused(portal: Portal) -> None:
             for _ in range(170):
                 connection.send(chunk)
         except OSError:
-            return  # closed before all was sent
+            return  # closed before all bytes were sent
         assert connection.reply().status == 413
 
 
-def test_whoever_leaves_in_the_middle_leaves_nothing_behind(portal: Portal) -> None:
+def test_a_client_that_disconnects_in_its_body_leaves_nothing_behind(portal: Portal) -> None:
     before = portal.log.stat().st_size
     for _ in range(20):
         with portal.connect() as connection:
@@ -115,7 +115,7 @@ def test_whoever_leaves_in_the_middle_leaves_nothing_behind(portal: Portal) -> N
     assert portal.log.stat().st_size == before
 
 
-def test_a_body_too_slow_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_body_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slow_clients, "BODY_WITHIN", 0.05)
     begun = [{"type": "http.request", "body": b"a", "more_body": True}]
 
@@ -131,8 +131,8 @@ def test_a_body_too_slow_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> N
     assert refused.value.status == 408
 
 
-def test_what_is_refused_leaves_nothing_behind() -> None:
-    """An exception raised again and again keeps the frames of each time, and the bodies in them."""
+def test_each_refusal_is_a_new_exception() -> None:
+    """An exception object that is raised repeatedly keeps all its frames, and the bodies in them."""
 
     async def receive() -> Message:
         raise AssertionError
@@ -146,7 +146,7 @@ def test_what_is_refused_leaves_nothing_behind() -> None:
     assert len({id(each) for each in refused}) == 3
 
 
-def test_whoever_reads_nothing_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_client_that_reads_nothing_is_disconnected(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(slow_clients, "READ_WITHIN", 0.05)
     ended = []
 

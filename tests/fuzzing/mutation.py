@@ -1,4 +1,4 @@
-"""Changes bytes at random, as a fuzzer does: the same seed makes the same changes."""
+"""Random changes of bytes, as a fuzzer makes them. The same seed makes the same changes."""
 
 from __future__ import annotations
 

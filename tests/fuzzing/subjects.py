@@ -1,4 +1,4 @@
-"""What is fuzzed: each function takes bytes, and raises if the product did anything that it must not do."""
+"""What is fuzzed: each function takes bytes, and raises if the product did something forbidden."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PROTOCOL_ERRORS = (AuthorizationError, ProtocolError, Unreadable, Unredirectable
 
 
 def answered(facts: Facts) -> Answer | Missing:
-    """Ask as a view does whose database holds nothing but two applications and one session."""
+    """Answer a check as a view, with a database that has only two applications and one session."""
     known = memory()
     for _ in range(6):
         match found := check(facts, known):
@@ -65,7 +65,7 @@ def answered(facts: Facts) -> Answer | Missing:
 
 
 def contract(data: bytes) -> None:
-    """A check as lines: its URL, and its headers. No 2xx without the session or a public application."""
+    """Read a check from lines: URL and headers. Only the session or a public application may give a 2xx."""
     first, *lines = data.split(b"\n")
     path, _, query = first.decode("latin-1").partition("?")
     url = contracts.check_url(path, "nginx") or "/authgate/nginx"
@@ -87,7 +87,7 @@ def contract(data: bytes) -> None:
 
 
 def cookie(data: bytes) -> None:
-    """A name and a Cookie line: both readers find the same cookie."""
+    """Read a name and a Cookie line. Both readers must find the same cookie."""
     name, _, line = data.partition(b"\n")
     if not name or not name.isascii() or any(each in b"=; \t" for each in name):
         return
@@ -97,7 +97,7 @@ def cookie(data: bytes) -> None:
 
 
 def query(data: bytes) -> None:
-    """A check's own query: what has a fault, or filters, never reads as none."""
+    """Read a check's query. A query with a fault or with filters must never count as empty."""
     text = data.decode("latin-1")
     found = query_from(text, frozenset(("host", "port")))
 
@@ -108,7 +108,7 @@ def query(data: bytes) -> None:
 
 
 def target(data: bytes) -> None:
-    """A host and an address: nothing but BadTarget is raised, and an origin stays itself."""
+    """Read a host and a path. Only BadTarget may be raised, and an origin must stay the same."""
     host, _, uri = data.partition(b"\n")
     try:
         origin = origin_from("https", host.decode("latin-1"))
@@ -124,7 +124,7 @@ def target(data: bytes) -> None:
 
 
 def redirect(data: bytes) -> None:
-    """A page to return to stays on the portal, or on an allowed origin, for browsers too."""
+    """Read a page to return to. It must be on the portal or an allowed origin, for browsers too."""
     found = validate_target(data.decode("utf-8", "replace"), base=HOST, allowed=lambda origin: origin == OPEN)
 
     if found is not None:
@@ -134,7 +134,7 @@ def redirect(data: bytes) -> None:
 
 
 def sealed_state(data: bytes) -> None:
-    """Only what the portal sealed is opened."""
+    """Open a state. Only what the portal sealed may open."""
     text = data.decode("latin-1")
     found = state.unseal(text, (STATE_KEY,), time.time())
 
@@ -142,7 +142,7 @@ def sealed_state(data: bytes) -> None:
 
 
 def credential(data: bytes) -> None:
-    """Authorization lines: an API token counts only with its checksum."""
+    """Read Authorization lines. An API token may count only with its checksum."""
     lines = [(b"authorization", line) for line in data.split(b"\n")]
     credential_in(headers_from(lines), frozenset((ISSUER,)))
     credential_in(headers_from(lines[:1]), frozenset((ISSUER,)))
@@ -167,7 +167,7 @@ def _encoded(octets: bytes) -> bytes:
 
 
 def signed_token(data: bytes) -> str:
-    """Return a token whose header and claims are two lines of any bytes, rightly signed."""
+    """Return a correctly signed token with two lines of any bytes as header and claims."""
     now = int(time.time())
     data = data.replace(b"NOW", str(now).encode()).replace(b"LATER", str(now + 60).encode())
     header, _, claims = data.partition(b"\n")
@@ -194,7 +194,7 @@ def id_token(data: bytes) -> None:
 
 
 def raw_token(data: bytes) -> None:
-    """A token as text: no change of it verifies."""
+    """Verify a token as text. No changed token may verify."""
     text = data.decode("latin-1")
     try:
         header = signed_tokens.header_of(text, signed_tokens.ALGORITHMS)
@@ -229,7 +229,7 @@ def client_assertion(data: bytes) -> None:
 
 
 def openid_request(data: bytes) -> None:
-    """Authorization headers in the first line, a form in the rest: errors of the protocol, and no others."""
+    """Read a client's request: Authorization headers, then a form. Only protocol errors may be raised."""
     line, _, form = data.partition(b"\n")
     client = ClientFacts("client", (REDIRECT_URI,), False, frozenset(("openid", "email")))
     try:
@@ -270,14 +270,14 @@ def provider_xml(data: bytes) -> None:
 def provider_json(data: bytes) -> None:
     try:
         found = http_client.Answer(200, {}, data).json()
-        if found.get("issuer") == ISSUER:  # `discover` reads no other document
+        if found.get("issuer") == ISSUER:  # `discover` reads only this document
             metadata._metadata(found)
     except ProviderError:
         pass
 
 
 def provider_http(data: bytes) -> None:
-    """Bytes on a connection to a provider: an answer, or one of the errors that `fetch` turns into words."""
+    """Send bytes as a provider. `fetch` must return an answer or raise one of its own errors."""
     ours, theirs = socket.socketpair()
     with ours, theirs:
         theirs.settimeout(2)

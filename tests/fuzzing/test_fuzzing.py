@@ -1,4 +1,4 @@
-"""Fuzzing for a bounded time: each file of the corpus first, and then random changes of it.
+"""Fuzzing for a limited time: each file of the corpus first, and then random changes of it.
 
 A failure is a 2xx without a session, an exception, or two readings of the same bytes. It prints the bytes.
 Fix the fault, and put them into corpus/<subject>/. `IKD_FUZZ_SECONDS=600` runs for longer, and
@@ -19,7 +19,7 @@ from tests.fuzzing.subjects import SUBJECTS, digest
 
 CORPUS = Path(__file__).parent / "corpus"
 SECONDS = float(os.environ.get("IKD_FUZZ_SECONDS", "22"))
-"""For all subjects together."""
+"""Seconds for all subjects together."""
 
 SEED = os.environ.get("IKD_FUZZ_SEED") or os.urandom(4).hex()
 
@@ -38,7 +38,7 @@ def fed(subject: str, data: bytes) -> None:
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
-def test_the_corpus_does_no_harm(subject: str) -> None:
+def test_the_corpus_finds_no_fault(subject: str) -> None:
     seeds = seeds_of(subject)
 
     assert len(seeds) >= 2
@@ -47,7 +47,7 @@ def test_the_corpus_does_no_harm(subject: str) -> None:
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
-def test_random_bytes_do_no_harm(subject: str) -> None:
+def test_random_bytes_find_no_fault(subject: str) -> None:
     source, seeds = random.Random(f"{SEED} {subject}"), seeds_of(subject)
     until, count = time.monotonic() + SECONDS / len(SUBJECTS), 0
     while time.monotonic() < until:

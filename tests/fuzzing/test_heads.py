@@ -1,4 +1,4 @@
-"""Heads as bytes on a connection: the server's protocol and Django's view read them alike."""
+"""Heads as bytes on a connection. The server's protocol and Django's view must read them alike."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The first page at a glance: figures, plots with their tables, and badges of applications."""
+"""The overview on the first page: figures, plots with their tables, and badges of applications."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def shown(client: Client) -> dict[str, str]:
     return {figure.title: figure.value for figure in client.get("/admin/").context["figures"]}
 
 
-def test_live_sessions_are_those_that_can_still_be_used(carols: Client, alice: Any, dave: Any) -> None:
+def test_live_sessions_count_only_usable_sessions(carols: Client, alice: Any, dave: Any) -> None:
     now = timezone.now()
     before = int(shown(carols)["Live sessions"])
     sign_in_of(alice)
@@ -112,13 +112,13 @@ def test_the_slowest_provider_is_by_the_median(carols: Client) -> None:
 @pytest.mark.parametrize(
     "details", [[], "x", {"upstream": 3, "provider_seconds": 1}, {"provider_seconds": True}]
 )
-def test_details_of_another_form_are_no_error(carols: Client, details: Any) -> None:
+def test_unexpected_details_cause_no_error(carols: Client, details: Any) -> None:
     AuditEvent.objects.create(kind="sign_in", at=timezone.now(), details=details)
 
     assert list(shown(carols)) == ["Live sessions"]
 
 
-def test_a_provider_that_is_gone_is_not_named(carols: Client) -> None:
+def test_a_deleted_provider_is_not_named(carols: Client) -> None:
     happened("sign_in", upstream="gone", provider_seconds=2.0)
 
     assert list(shown(carols)) == ["Live sessions"]
@@ -189,7 +189,7 @@ def test_an_expired_rule_gives_no_badge() -> None:
     assert badges({"who": EVERYONE, "expires_at": timezone.now() - timedelta(hours=1)}) == ["no active rule"]
 
 
-def test_a_disabled_and_a_locked_application_say_so() -> None:
+def test_disabled_and_locked_applications_have_a_badge() -> None:
     assert badges({"who": SIGNED_IN}, enabled=False)[0] == "disabled"
     application = Application.objects.get()
     application.locked_down_at = timezone.now()
@@ -215,10 +215,10 @@ MINUTES_AT_ONCE = 100
 
 
 def write_events(minutes: int, kinds: tuple[str, ...] = EIGHT) -> None:
-    """Write an event of each kind for every minute until midnight, many by a statement.
+    """Write an event of each kind for every minute until midnight, many in one statement.
 
-    Objects of the model would take most of the time. A pipeline of single rows, as by `executemany`, holds
-    back megabytes that PostgreSQL is to read: on a busy machine the connection was given up.
+    Model objects would take most of the time. A pipeline of single rows, as `executemany` uses, buffers
+    megabytes for PostgreSQL. On a busy machine, the connection failed.
     """
     column, until = AuditEvent._meta.get_field("at"), timezone.localtime() + timedelta(days=1)
     until = until.replace(hour=0, minute=0, second=0)
@@ -239,7 +239,7 @@ def write_events(minutes: int, kinds: tuple[str, ...] = EIGHT) -> None:
 
 @pytest.mark.long
 def test_the_first_page_is_quick_with_many_events(carols: Client) -> None:
-    """If 200,000 events were read to be counted, both would take as long. A busy machine slows both."""
+    """If the page read 200,000 events, it would take as long as writing them. A busy machine slows both."""
     write_events(25_000)
     events = AuditEvent.objects.order_by().values_list("kind", "at")
 
@@ -256,8 +256,8 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.monotonic() - began
 
 
-def test_each_count_reads_a_stretch_of_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Beside a flood of another kind: to read all events of a day would be to read the flood."""
+def test_each_count_reads_only_its_range_of_the_index(monkeypatch: pytest.MonkeyPatch) -> None:
+    """There are many events of another kind. Reading all events of the day would read those too."""
     write_events(plots.DAYS * 24 * 60, ("refused",))
     for days_ago in range(plots.DAYS):
         happened("sign_in", days_ago)

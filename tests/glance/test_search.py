@@ -1,4 +1,4 @@
-"""The search over everything: what it finds, and that it shows only what the reader may view."""
+"""The search over everything: what it finds, and that it shows only what the user may view."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ID = "0123456789ab"
 
 @pytest.fixture
 def one_of_each(db: None) -> None:
-    """A row of each kind that `needle` finds, and a decision."""
+    """A row of each kind that contains `needle`, and a decision."""
     UserFactory(username="needle", display_name="N. Eedle")
     GroupFactory(name="needles")
     application = ApplicationFactory(name="Needlework", origins=["https://needle.example.net"])
@@ -88,14 +88,14 @@ def test_without_a_permission_nothing_is_found(browser_of: Callable[..., Client]
 
 
 @pytest.mark.parametrize("text", ["", " ", "\0", "x" * 201, "%_", "'\"--", "\ud83e", "<b>", "🦊", "a\u202eb"])
-def test_odd_texts_are_no_error(carols: Client, text: str) -> None:
+def test_odd_texts_cause_no_error(carols: Client, text: str) -> None:
     page = carols.get("/admin/search/", {"q": text.encode("utf-8", "surrogatepass")})
 
     assert page.status_code == 200
     assert page.context["found"] == []
 
 
-def test_wildcards_of_sql_are_letters(carols: Client) -> None:
+def test_sql_wildcards_are_plain_characters(carols: Client) -> None:
     GroupFactory(name="a_b")
     GroupFactory(name="axb")
 
@@ -111,16 +111,16 @@ def test_many_hits_lead_to_the_list(carols: Client) -> None:
     assert carols.get(kind.more).context["cl"].result_count == SHOWN + 1
 
 
-def test_it_changes_nothing_and_takes_no_other_method(carols: Client, client: Client, alice: Any) -> None:
+def test_the_search_accepts_only_get_and_writes_nothing(carols: Client, client: Client, alice: Any) -> None:
     assert carols.post("/admin/search/", {"q": "x"}).status_code == 405
     assert client.get("/admin/search/", {"q": "x"}, HTTP_HOST="sso.example.com").status_code == 302
 
 
 @pytest.mark.usefixtures("one_of_each", "known_brand")
-def test_it_asks_one_query_for_each_kind(carols: Client, django_assert_num_queries: Any) -> None:
+def test_the_search_makes_one_query_for_each_kind(carols: Client, django_assert_num_queries: Any) -> None:
     AuditEvent.objects.create(kind="refused", at=timezone.now(), decision_id="ffffffffffff")
     carols.get("/admin/search/")
 
-    # Session, sign-in and user, and one for each of the eight kinds.
+    # One each for session, sign-in and user, and one for each of the eight kinds.
     with django_assert_num_queries(3 + len(KINDS)):
         carols.get("/admin/search/", {"q": "needle"})

@@ -1,4 +1,4 @@
-"""The image, built by buildah and run by podman, with their storage in a folder of the tests."""
+"""The image, built by buildah and run by podman. Their storage is in a folder of the tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FOLDER = Path("~/.cache/ikd-portal-tests/containers").expanduser()
 CERTIFICATES = "/etc/ssl/certs/ca-certificates.crt"
 IN_BUILD = "/certificates-of-the-index.crt"
 IMAGE = "localhost/ikd-portal"
-# The tests' machine may be a container itself: without systemd, and with limits that it cannot raise.
+# The tests' machine may be a container itself: without systemd, and with limits that cannot be raised.
 FLAGS = (
     *("--runtime", "runc", "--cgroups", "no-conmon", "--network", "host"),
     *("--ulimit", "nofile=1024:1024", "--ulimit", "nproc=4096:4096"),
@@ -56,7 +56,7 @@ class Engine:
         self.driver = "overlay"
         done = self._call("podman", "info", check=False)
         if done.returncode and "not supported" in done.stderr:
-            self.driver = "vfs"  # copies every layer: several times as slow
+            self.driver = "vfs"  # copies every layer, which takes several times as long
             done = self._call("podman", "info", check=False)
         assert done.returncode == 0, done.stderr
 
@@ -74,11 +74,11 @@ class Engine:
         )
 
     def podman(self, *arguments: str, check: bool = True) -> str:
-        """Return what podman prints."""
+        """Return podman's output."""
         return self._call("podman", *arguments, check=check).stdout.strip()
 
     def base(self) -> str:
-        """Return the name of a small Debian, made by mmdebstrap on first use."""
+        """Return the name of a small Debian image, made by mmdebstrap on first use."""
         name = f"localhost/ikd-portal-tests-{SUITE}"
         if not self.podman("images", "-q", name):
             archive = FOLDER / f"{SUITE}.tar"
@@ -94,8 +94,8 @@ class Engine:
     def build(self, tag: str, certificates: str = IN_BUILD) -> str:
         """Build the image with a tag. Returns its name.
 
-        The build sees this machine's certificates, which its package index may need. Another spelling of
-        their path makes every step after Debian's packages run again, rather than come from a cache.
+        The build gets this machine's certificates, which its package index may need. A change of their path
+        invalidates the cache of every step after Debian's packages.
         """
         name = f"{IMAGE}:{tag}"
         options = ["--isolation", "chroot", "--format", "docker", "--layers", "--timestamp", "0"]
@@ -119,7 +119,7 @@ class Engine:
         return name
 
     def run(self, image: str, *options: str, command: tuple[str, ...] = ()) -> tuple[int, str]:
-        """Run a command of the image to its end. Returns the exit code and what it said."""
+        """Run a command in the image to its end. Returns the exit code and the output."""
         done = self._call(
             "podman", "run", "--rm", *FLAGS, "--read-only", *options, image, *command, check=False
         )
@@ -129,7 +129,7 @@ class Engine:
     def execute(
         self, container: str, *command: str, variables: dict[str, str] | None = None
     ) -> tuple[int, str]:
-        """Run a command in a container that runs. Returns the exit code and what it said."""
+        """Run a command in a running container. Returns the exit code and the output."""
         given = [each for name, value in (variables or {}).items() for each in ("-e", f"{name}={value}")]
         done = self._call("podman", "exec", *given, container, *command, check=False)
         return done.returncode, done.stdout + done.stderr
@@ -139,14 +139,14 @@ class Engine:
         self.containers.remove(container)
 
     def clean(self) -> None:
-        """Remove containers, volumes and images without a name."""
+        """Remove containers, volumes and untagged images."""
         for container in [*self.containers]:
             self.stop(container)
         self.podman("volume", "rm", "--all", "--force", check=False)
 
 
 def memory_of(pid: int) -> int:
-    """Return the memory (PSS, in bytes) of a process and of those below it."""
+    """Return the memory (PSS, in bytes) of a process and its descendants."""
     children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     rows = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     own = next(int(row.split()[1]) * 1024 for row in rows if row.startswith("Pss:"))

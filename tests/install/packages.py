@@ -12,11 +12,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 AT = "1700000000"
-"""The second in which every file of the packages was written (SOURCE_DATE_EPOCH)."""
+"""The modification time of every file in the packages (SOURCE_DATE_EPOCH)."""
 
 
 def build(source: Path, folder: Path, *options: str) -> None:
-    """Build the packages of a source tree into a folder. The build's backend is that of `pyproject.toml`."""
+    """Build the packages of a source tree into a folder, with the build backend of `pyproject.toml`."""
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-d", str(folder), *options],
         cwd=source,
@@ -27,7 +27,7 @@ def build(source: Path, folder: Path, *options: str) -> None:
 
 
 def copy_of_checkout(folder: Path) -> Path:
-    """Copy what git knows into a folder. Returns the folder."""
+    """Copy the files that git tracks into a folder. Returns the folder."""
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True)
     for name in filter(None, listed.stdout.split("\0")):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,7 @@ class Installation:
         return str(self.folder / "bin" / "ikd-portal")
 
     def environment(self, **more: str) -> dict[str, str]:
-        """Return a small environment. Its PATH has the proxies that requirements-demo.txt brings."""
+        """Return a small environment. Its PATH has the proxies that requirements-demo.txt installs."""
         path = os.pathsep.join((str(Path(sys.executable).parent), os.environ["PATH"]))
         return {"PATH": path, "HOME": str(self.folder), "PYTHONDONTWRITEBYTECODE": "1", **more}
 

@@ -1,4 +1,4 @@
-"""A portal that was started without a checkout, as tests ask it over HTTP."""
+"""A portal without a checkout, which tests ask over HTTP."""
 
 from __future__ import annotations
 

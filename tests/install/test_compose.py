@@ -23,7 +23,7 @@ FIELDS = {
     *("image", "network_mode", "networks", "ports", "environment", "volumes", "read_only", "cap_drop"),
     *("security_opt", "restart", "depends_on", "command", "healthcheck"),
 }
-"""What these files use of the Compose specification's services."""
+"""The fields of the Compose specification's services that these files use."""
 
 DOCUMENTED = set(
     re.findall(r"^\| `([A-Z0-9_]+)` \|", (ROOT / "docs" / "configuration.md").read_text(), re.MULTILINE)
@@ -56,7 +56,7 @@ def test_only_known_fields_networks_and_volumes_are_used(path: Path) -> None:
 
 
 @every_file
-def test_every_mounted_file_is_there(path: Path) -> None:
+def test_every_mounted_file_exists(path: Path) -> None:
     mounts = [volume for each in services_of(path).values() for volume in each.get("volumes", [])]
     files = [mount.partition(":")[0] for mount in mounts if mount.startswith("../")]
 
@@ -67,7 +67,7 @@ def test_every_mounted_file_is_there(path: Path) -> None:
 
 @every_file
 def test_only_the_proxy_shares_the_portals_network(path: Path) -> None:
-    """A program there could forge checks: it would be one of IKD_TRUSTED_PROXIES."""
+    """Otherwise, a program there could forge checks: it would be one of IKD_TRUSTED_PROXIES."""
     services = services_of(path)
     inside = {name for name, each in services.items() if each.get("network_mode") == "service:gate"}
 
@@ -89,7 +89,7 @@ def test_portals_have_few_rights_and_a_volume_each(path: Path) -> None:
 
 
 @every_file
-def test_the_proxys_files_ask_the_portals_where_they_listen(path: Path) -> None:
+def test_the_proxys_files_have_the_portals_addresses(path: Path) -> None:
     services = services_of(path)
     bound = {services[name]["environment"]["IKD_BIND"] for name in PORTALS[path.name]}
     mounted = [volume.split(":")[0] for volume in services[PROXIES[path.name]]["volumes"]]

@@ -1,7 +1,7 @@
 """The image of deploy/docker, built and run: `make image-test`.
 
-Not a part of `make test`: where nothing is cached, it downloads a Debian and every package again, which takes
-minutes. Storage in ~/.cache/ikd-portal-tests makes later runs quick.
+It is not a part of `make test`. Without a cache, it downloads a Debian and every package, which takes
+minutes. The storage in ~/.cache/ikd-portal-tests makes later runs quick.
 """
 
 from __future__ import annotations
@@ -93,11 +93,11 @@ def own_url(port: int) -> tuple[str, str]:
 # ---- what is in it -----------------------------------------------------------------------------------------
 
 
-def test_it_is_small(containers: Engine, image: str) -> None:
+def test_the_image_is_small(containers: Engine, image: str) -> None:
     assert containers.inspect(image)["Size"] < 200 * MEGABYTE
 
 
-def test_it_has_no_shell_package_manager_or_compiler(files: dict[str, int]) -> None:
+def test_the_image_has_no_shell_package_manager_or_compiler(files: dict[str, int]) -> None:
     programs = {Path(path).name for path, mode in files.items() if not stat.S_ISDIR(mode) and mode & 0o111}
 
     assert programs & (SHELLS | MANAGERS | COMPILERS) == set()
@@ -114,7 +114,7 @@ def test_only_the_folders_for_data_can_be_written(files: dict[str, int]) -> None
     assert writable == {"data", "tmp"}
 
 
-def test_it_holds_no_key_and_no_data(containers: Engine, image: str, files: dict[str, int]) -> None:
+def test_the_image_has_no_key_and_no_data(containers: Engine, image: str, files: dict[str, int]) -> None:
     variables = containers.inspect(image)["Config"]["Env"]
 
     assert [name for name in variables if re.search("KEY|SECRET|PASSWORD|TOKEN|DATABASE", name)] == []
@@ -124,7 +124,7 @@ def test_it_holds_no_key_and_no_data(containers: Engine, image: str, files: dict
     assert [path for path in files if path.startswith("data/")] == []
 
 
-def test_it_names_a_user_without_rights_and_a_health_check(containers: Engine, image: str) -> None:
+def test_the_image_has_an_unprivileged_user_and_a_health_check(containers: Engine, image: str) -> None:
     config = containers.inspect(image)["Config"]
 
     assert config["User"] == "10001:0"
@@ -133,7 +133,7 @@ def test_it_names_a_user_without_rights_and_a_health_check(containers: Engine, i
 
 
 def test_every_module_is_compiled(files: dict[str, int]) -> None:
-    """A start on a read-only file system would compile them every time."""
+    """Otherwise, a start on a read-only file system would compile them every time."""
     modules = {path for path in files if path.endswith(".py") and "/site-packages/" in path}
     compiled = {path for path in files if path.endswith(".pyc")}
     names = {re.sub(r"__pycache__/([^/]+)\.cpython-\d+\.pyc$", r"\1.py", path) for path in compiled}
@@ -181,7 +181,7 @@ def test_styles_chinese_and_time_zones_are_there(containers: Engine, image: str,
     assert containers.run(image, *zone, command=("check",)) == (0, NO_ISSUES)
 
 
-def test_the_health_check_knows_whether_it_answers(containers: Engine, running: Container) -> None:
+def test_the_health_check_reports_whether_the_portal_answers(containers: Engine, running: Container) -> None:
     elsewhere = {"IKD_BIND": f"127.0.0.1:{free_port()}"}
 
     assert eventually(lambda: containers.execute(running.name, "ikd-portal", "healthcheck")[0] == 0)
@@ -205,14 +205,14 @@ def test_any_user_that_may_write_to_the_volume_works(
     containers.stop(name)
 
 
-def test_a_user_that_may_not_write_is_told_so(containers: Engine, image: str) -> None:
+def test_a_user_without_write_access_gets_a_message(containers: Engine, image: str) -> None:
     code, said = containers.run(image, "--user", "54321:54321")
 
     assert code == 1
     assert said == "No permission to write to /data: choose another folder with IKD_VAR=."
 
 
-def test_another_container_goes_on_with_the_same_volume(
+def test_another_container_continues_with_the_same_volume(
     containers: Engine, image: str, tmp_path: Path
 ) -> None:
     keys = []
@@ -228,10 +228,10 @@ def test_another_container_goes_on_with_the_same_volume(
     assert keys[0][0] == 0
 
 
-def test_an_idle_portal_needs_little(
+def test_an_idle_portal_needs_little_memory_and_processor_time(
     containers: Engine, image: str, running: Container, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The memory of a container that nobody asks, and of one that answered the other tests."""
+    """Measures a container without requests, and one that answered the other tests."""
     port = free_port()
     name = containers.start(image, "-e", f"IKD_BIND=127.0.0.1:{port}", *own_url(port))
     pid = _pid_of(containers, name)
@@ -265,7 +265,7 @@ def _children_of(pid: int) -> list[str]:
 
 
 def _seconds_of(pid: int) -> float:
-    """Return the processor seconds of a process and of those below it."""
+    """Return the CPU seconds of a process and its descendants."""
     fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK") + sum(
         _seconds_of(int(child)) for child in _children_of(pid)

@@ -56,7 +56,7 @@ def test_the_first_start_leads_to_an_administrator(running: Started) -> None:
     assert f"{running.url}/first-administrator/" in running.said
 
 
-def test_its_data_are_in_the_folder_for_them_and_nowhere_else(running: Started) -> None:
+def test_data_are_only_in_the_data_folder(running: Started) -> None:
     keys = [running.var / name for name in ("secret-key", "encryption-key")]
 
     assert [stat.S_IMODE(key.stat().st_mode) for key in keys] == [0o600, 0o600]
@@ -117,7 +117,7 @@ def test_healthcheck_asks_the_address_that_the_portal_listens_on(
     assert (done.returncode, done.stderr == "") == (0, True) if there else (1, False)
 
 
-def test_a_backup_and_its_way_back(installed: Installation, running: Started, tmp_path: Path) -> None:
+def test_a_backup_is_restored(installed: Installation, running: Started, tmp_path: Path) -> None:
     there, apart = {"IKD_VAR": str(running.var)}, {"IKD_VAR": str(tmp_path / "var")}
     backup = installed.run("backup", "copy.sqlite3", cwd=tmp_path, **there)
     migrated = installed.run("manage", "migrate", cwd=tmp_path, **apart)
@@ -201,7 +201,7 @@ MISTAKES: dict[str, tuple[list[str], dict[str, str], str]] = {
 
 
 @pytest.mark.parametrize(("arguments", "variables", "words"), MISTAKES.values(), ids=MISTAKES)
-def test_a_mistake_is_one_line_with_its_cure(
+def test_a_mistake_is_reported_in_one_line_with_its_cure(
     arguments: list[str], variables: dict[str, str], words: str, installed: Installation, tmp_path: Path
 ) -> None:
     done = installed.run(*arguments, cwd=tmp_path, **{"IKD_VAR": str(tmp_path / "var")} | variables)
@@ -211,7 +211,9 @@ def test_a_mistake_is_one_line_with_its_cure(
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_a_taken_address_is_said_at_once(installed: Installation, running: Started, tmp_path: Path) -> None:
+def test_an_address_in_use_is_reported_at_once(
+    installed: Installation, running: Started, tmp_path: Path
+) -> None:
     address = f"127.0.0.1:{running.port}"
     done = installed.run("run", cwd=tmp_path, IKD_VAR=str(tmp_path / "var"), IKD_BIND=address)
 
@@ -219,7 +221,7 @@ def test_a_taken_address_is_said_at_once(installed: Installation, running: Start
     assert done.stderr == f"IKD_BIND={address}: another program listens there. Choose another port.\n"
 
 
-def test_a_folder_that_cannot_be_made_is_said(installed: Installation, tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created_is_reported(installed: Installation, tmp_path: Path) -> None:
     (tmp_path / "var").write_text("")
     done = installed.run("run", cwd=tmp_path, IKD_VAR=str(tmp_path / "var" / "below"))
 

@@ -1,4 +1,4 @@
-"""What wheel and sdist hold, and that everyone who builds them gets the same bytes."""
+"""What the wheel and the sdist contain, and that every build has the same bytes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PRIVATE = re.compile(
 
 @pytest.fixture(scope="module")
 def littered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Packages of a checkout that was used: it holds data, secrets and caches."""
+    """Packages of a used checkout, which has data, secrets and caches."""
     checkout = copy_of_checkout(tmp_path_factory.mktemp("checkout"))
     for name in (
         "var/secret-key",
@@ -82,7 +82,7 @@ def test_no_test_data_or_secret_is_inside(ending: str, littered: Path) -> None:
 
 
 def test_private_names_are_found() -> None:
-    """A pattern that finds nothing would let everything pass."""
+    """If the pattern found nothing, everything would pass."""
     names = ["var/x", "tests/a.py", "accounts/__pycache__/a.pyc", "x/ikd.sqlite3", ".env", "deploy/tls.key"]
 
     assert [name for name in names if not PRIVATE.search(name)] == []

@@ -1,4 +1,4 @@
-"""The units of deploy/systemd: what systemd says of them, and what a portal says to their restrictions."""
+"""The units of deploy/systemd: what systemd reports of them, and that a portal runs with them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.install.running import PASSWORD, Running
 UNITS = ROOT / "deploy" / "systemd"
 SERVICE = UNITS / "ikd-portal.service"
 EXPOSURE = 20
-"""Tenths: systemd calls 2.0 OK, and a unit without restrictions 9.6 UNSAFE."""
+"""Tenths of systemd's score: it calls 2.0 OK, and 9.6 (a unit without restrictions) UNSAFE."""
 
 DENIES_WRITABLE_CODE = """
 import ctypes, os, sys
@@ -37,7 +37,7 @@ def analyze() -> None:
         pytest.skip("systemd-analyze is missing: apt install systemd")
 
 
-def test_systemd_reads_the_service_without_a_word(tmp_path: Path) -> None:
+def test_systemd_reads_the_service_without_a_warning(tmp_path: Path) -> None:
     unit = tmp_path / SERVICE.name
     unit.write_text(SERVICE.read_text().replace("/opt/ikd-portal/bin/ikd-portal", "/bin/true"))
     done = subprocess.run(
@@ -57,14 +57,14 @@ def test_a_misspelled_line_would_be_found(tmp_path: Path) -> None:
     assert "ProtectHomes" in done.stderr
 
 
-def test_the_service_is_exposed_to_little() -> None:
+def test_the_service_has_a_low_exposure() -> None:
     command = ["systemd-analyze", "security", "--offline=true", "--no-pager", f"--threshold={EXPOSURE}"]
     done = subprocess.run([*command, str(SERVICE)], capture_output=True, text=True)
 
     assert done.returncode == 0, done.stdout[-500:]
 
 
-def test_systemd_makes_the_user(tmp_path: Path) -> None:
+def test_systemd_creates_the_user(tmp_path: Path) -> None:
     if shutil.which("systemd-sysusers") is None or os.geteuid() != 0:
         pytest.skip("needs root and systemd-sysusers")
     (tmp_path / "etc").mkdir()
@@ -80,7 +80,7 @@ def test_systemd_makes_the_user(tmp_path: Path) -> None:
     )
 
 
-def test_the_portal_takes_the_variables(installed: Installation, tmp_path: Path) -> None:
+def test_the_portal_reads_the_variables_of_the_unit(installed: Installation, tmp_path: Path) -> None:
     file = tmp_path / "portal.env"
     lines = (UNITS / "portal.env").read_text().splitlines()
     file.write_text(
@@ -93,7 +93,7 @@ def test_the_portal_takes_the_variables(installed: Installation, tmp_path: Path)
 
 @pytest.fixture
 def restricted(installed: Installation, tmp_path: Path) -> Iterator[Running]:
-    """A portal whose memory can never be both writable and executable."""
+    """A portal that can have no memory which is both writable and executable."""
     running = Running(free_port())
     variables = installed.environment(PORT=str(running.port), IKD_VAR=str(tmp_path / "var"))
     command = [str(installed.python), "-c", DENIES_WRITABLE_CODE, installed.command, "run"]
@@ -108,7 +108,7 @@ def restricted(installed: Installation, tmp_path: Path) -> Iterator[Running]:
         process.wait(END_LIMIT)
 
 
-def test_a_user_signs_in_where_memory_is_never_writable_and_executable(
+def test_a_user_signs_in_without_writable_and_executable_memory(
     installed: Installation, restricted: Running, tmp_path: Path
 ) -> None:
     made = installed.run(

@@ -1,4 +1,4 @@
-"""Databases of both kinds with the cast in them."""
+"""Databases of both kinds with the cast."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is journaled: every change, however it is made, and by whom; never a secret."""
+"""The journal records every change, however it is made, and its author; but never a secret."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_the_author_of_a_change_is_not_that_of_the_next(people: Cast) -> None:
     assert first.change != second.change
 
 
-def test_a_change_that_the_journal_leaves_out_costs_no_more_queries(people: Cast) -> None:
+def test_an_unjournaled_change_makes_no_more_queries(people: Cast) -> None:
     alice = people.alice
     with CaptureQueriesContext(connection) as asked, acting(lambda: "alice"):
         alice.save(update_fields=["last_login"])
@@ -233,7 +233,7 @@ def test_the_journal_cannot_be_truncated(people: Cast) -> None:
     assert JournalEntry.objects.exists()
 
 
-def test_a_pass_ends_with_its_block(people: Cast) -> None:
+def test_permission_to_delete_entries_ends_with_its_block(people: Cast) -> None:
     with transaction.atomic():
         with triggers.passing():
             sql("DELETE FROM authgate_journalentry")
@@ -249,7 +249,7 @@ def test_a_pass_ends_with_its_block(people: Cast) -> None:
 
 @pytest.mark.long
 @pytest.mark.usefixtures("lazy_states")
-def test_the_journal_begins_with_the_state_that_it_finds(people: Cast) -> None:
+def test_the_journal_begins_with_the_existing_state(people: Cast) -> None:
     StrictGroup.objects.create(group=Group.objects.all()[0])
     call_command("migrate", "authgate", "0017", interactive=False, verbosity=0)
     call_command("migrate", interactive=False, verbosity=0)
@@ -263,7 +263,7 @@ def test_the_journal_begins_with_the_state_that_it_finds(people: Cast) -> None:
     assert [gap.reason for gap in JournalGap.objects.all()] == ["beginning"]
 
 
-def test_what_changes_without_triggers_is_caught_up_with(database: Database, people: Cast) -> None:
+def test_changes_without_triggers_are_journaled_afterwards(database: Database, people: Cast) -> None:
     bob = UserFactory(username="bobby")
     table = BY_NAME["accounts_user"]
     old = len(entries())
@@ -294,7 +294,7 @@ def test_migrating_without_changes_leaves_no_gap(database: Database, people: Cas
 
 
 @pytest.mark.parametrize(("backend", "written"), [("", 0), ("http://127.0.0.1:8000", 1)])
-def test_a_column_that_is_new_is_journaled_only_where_it_differs(
+def test_a_new_column_is_journaled_only_if_it_differs_from_its_default(
     people: Cast, backend: str, written: int
 ) -> None:
     application = ApplicationFactory(name="Old", backend=backend)

@@ -1,4 +1,4 @@
-"""An empty database is migrated by the command, which has no journal to name itself in yet."""
+"""The migrate command works on an empty database, which has no journal yet."""
 
 from __future__ import annotations
 

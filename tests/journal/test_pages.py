@@ -44,7 +44,7 @@ def lists(pay: Application, bob: User) -> tuple[str, str]:
     return f"{BASE}/{pay.pk}/access/", f"{BASE}/opened-by/{bob.pk}/"
 
 
-def test_lists_are_as_of_a_moment(carols: Client, pay: Application, bob: User) -> None:
+def test_lists_show_access_at_a_past_moment(carols: Client, pay: Application, bob: User) -> None:
     urls, before = lists(pay, bob), moment().isoformat()
     Rule.objects.filter(application=pay).delete()
 
@@ -56,7 +56,7 @@ def test_lists_are_as_of_a_moment(carols: Client, pay: Application, bob: User) -
         assert "bob" in b"".join(carols.get(url, {"at": before, "format": "csv"})).decode()
 
 
-def test_lists_are_of_what_is_gone_since(carols: Client, pay: Application, bob: User) -> None:
+def test_lists_show_users_and_applications_deleted_since(carols: Client, pay: Application, bob: User) -> None:
     urls, before = lists(pay, bob), moment().isoformat()
     pay.delete()
     bob.delete()
@@ -69,7 +69,7 @@ def test_lists_are_of_what_is_gone_since(carols: Client, pay: Application, bob: 
 
 
 @pytest.mark.parametrize("at", ODD)
-def test_a_moment_that_is_not_known_never_shows_the_present(
+def test_an_unreadable_moment_never_shows_the_present(
     carols: Client, pay: Application, bob: User, at: str
 ) -> None:
     for url in lists(pay, bob):
@@ -81,7 +81,7 @@ def test_a_moment_that_is_not_known_never_shows_the_present(
     assert carols.get(f"{BASE}/access/", {"at": at}).status_code == 400
 
 
-def test_a_request_is_explained_as_of_a_moment(carols: Client, pay: Application) -> None:
+def test_a_request_is_explained_for_a_past_moment(carols: Client, pay: Application) -> None:
     before = timezone.localtime(moment()).strftime("%Y-%m-%dT%H:%M:%S.%f")
     asked = {"url": "https://pay.example.com/payroll", "person": "bob", "how": "page"}
     Rule.objects.filter(application=pay).delete()
@@ -112,7 +112,7 @@ def test_changes_of_one_object_are_listed(carols: Client, pay: Application, bob:
         assert carols.get("/admin/authgate/journalentry/", {"person": odd}).status_code in (200, 302, 400)
 
 
-def test_the_list_asks_the_same_for_many_changes(carols: Client, pay: Application) -> None:
+def test_the_list_makes_no_more_queries_for_many_changes(carols: Client, pay: Application) -> None:
     def queries() -> int:
         with CaptureQueriesContext(connection) as found:
             assert carols.get("/admin/authgate/journalentry/").status_code == 200
@@ -127,7 +127,7 @@ def test_the_list_asks_the_same_for_many_changes(carols: Client, pay: Applicatio
     assert JournalEntry.objects.count() > 60
 
 
-def test_missing_triggers_are_a_matter_for_administrators(carols: Client) -> None:
+def test_missing_triggers_are_shown_to_administrators(carols: Client) -> None:
     def titles() -> list[str]:
         return [matter.title for matter in carols.get("/admin/").context["matters"]]
 

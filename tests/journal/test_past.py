@@ -1,4 +1,4 @@
-"""A moment in the past: the state that the journal rebuilds is the one that was, and so are the answers."""
+"""A past moment: the state rebuilt from the journal equals the real one, and gives the same answers."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def answer_of(world: World, url: str, query: str, standing: Standing | str, now:
 
 
 class ReadOnce(Present):
-    """The present of one moment. What 36 questions ask for is read once: nothing changes between them."""
+    """The present at one moment. It reads the rows of 36 questions once: nothing changes in between."""
 
     def __init__(self) -> None:
         self._memory = loader.memory_for_one_request()
@@ -244,7 +244,7 @@ def verdict(at: datetime, name: str, url: str) -> str:
     return found.verdict.name
 
 
-def test_could_bob_open_it_then(people: Cast) -> None:
+def test_a_past_decision_about_bob_is_rebuilt(people: Cast) -> None:
     application = ApplicationFactory(name="Pay", origins=["https://pay.example.com"])
     rule = RuleFactory(application=application, path="/payroll", who="chosen", users=[people.bob])
     could = moment()
@@ -257,7 +257,7 @@ def test_could_bob_open_it_then(people: Cast) -> None:
     assert [verdict(at, "bob", url) for at in (could, could_not, gone)] == ["ALLOW", "REFUSE", "REFUSE"]
 
 
-def test_a_rule_that_has_expired_since_admitted_then(people: Cast) -> None:
+def test_a_rule_that_expired_later_still_admits_in_the_past(people: Cast) -> None:
     application = ApplicationFactory(name="Pay", origins=["https://pay.example.com"])
     end = timezone.now() + timedelta(seconds=0.2)
     RuleFactory(application=application, path="/", who="chosen", users=[people.bob], expires_at=end)
@@ -269,7 +269,7 @@ def test_a_rule_that_has_expired_since_admitted_then(people: Cast) -> None:
     assert verdict(after, "bob", "https://pay.example.com/") == "REFUSE"
 
 
-def test_a_deleted_user_is_found_at_a_moment_before(people: Cast) -> None:
+def test_a_deleted_user_is_found_at_an_earlier_moment(people: Cast) -> None:
     eve = UserFactory(username="eve", groups=["staff"])
     before, key = moment(), eve.pk
     eve.delete()
@@ -283,7 +283,7 @@ def test_a_deleted_user_is_found_at_a_moment_before(people: Cast) -> None:
     assert Past(moment()).username_of(key) is None
 
 
-def test_moments_before_the_journal_and_beyond_the_calendar_are_refused(people: Cast) -> None:
+def test_moments_outside_the_journal_or_the_calendar_are_refused(people: Cast) -> None:
     for at, reason in (
         (timezone.now() - timedelta(days=900), "beginning"),
         (timezone.now().replace(year=9999), "future"),
@@ -298,7 +298,7 @@ def test_programs_are_not_explained_for_the_past(people: Cast) -> None:
         Past(moment()).standing_of(Person("bob", token="backup"))
 
 
-def test_the_command_takes_a_moment(people: Cast, settings: Settings) -> None:
+def test_the_command_accepts_a_moment(people: Cast, settings: Settings) -> None:
     rule = Rule.objects.get(application__name="Wiki")
     before = moment()
     rule.delete()

@@ -1,4 +1,4 @@
-"""Old entries go; what later moments are rebuilt from stays."""
+"""Old entries are deleted, except those from which later moments are rebuilt."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_newest_entry_of_each_row_stays(people: Cast) -> None:
     assert JournalGap.objects.get().reason == "retention"
 
 
-def test_a_deleted_row_goes_whole_and_never_comes_back(people: Cast) -> None:
+def test_entries_of_a_deleted_row_are_all_deleted(people: Cast) -> None:
     group = Group.objects.create(name="one")
     renamed(group, "two")
     key = group.pk
@@ -59,7 +59,7 @@ def test_a_deleted_row_goes_whole_and_never_comes_back(people: Cast) -> None:
     assert not JournalEntry.objects.filter(table_name="auth_group", key=key).exists()
 
 
-def test_young_entries_stay(people: Cast) -> None:
+def test_recent_entries_stay(people: Cast) -> None:
     group = Group.objects.create(name="one")
     renamed(group, "two")
 

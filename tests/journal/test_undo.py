@@ -1,4 +1,4 @@
-"""Taking changes back: byte for byte, by nobody who could not make the change by hand."""
+"""Undoing changes restores every byte. Only users who could make the change by hand may undo it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from authgate.models import Application, AuditEvent, JournalEntry, Origin, Rule
 from tests.factories import ApplicationFactory, GroupFactory, RuleFactory, UserFactory
 from tests.front.serving import Cast
 
-# PostgreSQL tells changes apart by their transaction, so a test must not be one.
+# PostgreSQL tells changes apart by their transaction, so a test must not be one transaction.
 pytestmark = pytest.mark.django_db(transaction=connections["default"].vendor == "postgresql")
 
 
@@ -36,8 +36,8 @@ def page(entry: JournalEntry, act: str = "change") -> str:
     return f"/admin/authgate/journalentry/{entry.pk}/{act}/"
 
 
-def take_back(client: Client, entry: JournalEntry) -> Any:
-    """Confirm an undo, and the page of its effect if there is one."""
+def undo_change(client: Client, entry: JournalEntry) -> Any:
+    """Confirm an undo, and the page with its effect if there is one."""
     answer = client.post(page(entry, "undo"))
     while answer.status_code == 200 and "carried" in (answer.context or {}):
         sent = {"_carried": answer.context["carried"], "_sure": "yes"}
@@ -112,14 +112,14 @@ CHANGES = (delete_rule, delete_application, delete_group, move_origin, rename_us
 
 
 @pytest.mark.parametrize("change", CHANGES, ids=lambda change: change.__name__)
-def test_a_change_is_taken_back_byte_for_byte(
+def test_undoing_a_change_restores_every_byte(
     carols: Client, wiki: Application, change: Callable[[], None]
 ) -> None:
     before = state()
     entry = in_one_change(change)
     assert state() != before
 
-    answer = take_back(carols, entry)
+    answer = undo_change(carols, entry)
 
     assert answer.status_code == 302
     assert state() == before
@@ -127,17 +127,17 @@ def test_a_change_is_taken_back_byte_for_byte(
     assert newest(entry.table_name).actor == "carol"
 
 
-def test_an_undo_is_taken_back_itself(carols: Client, wiki: Application) -> None:
+def test_an_undo_can_be_undone(carols: Client, wiki: Application) -> None:
     entry = in_one_change(delete_rule)
     after = state()
-    take_back(carols, entry)
+    undo_change(carols, entry)
 
-    take_back(carols, JournalEntry.objects.order_by("-pk")[0])
+    undo_change(carols, JournalEntry.objects.order_by("-pk")[0])
 
     assert state() == after
 
 
-def test_a_later_change_stands_on_it(carols: Client, wiki: Application) -> None:
+def test_a_change_with_a_later_change_is_not_undone(carols: Client, wiki: Application) -> None:
     first = in_one_change(lambda: Rule.objects.filter(path="/few").update(note="one"))
     second = in_one_change(lambda: Rule.objects.filter(path="/few").update(note="two"))
 
@@ -149,14 +149,14 @@ def test_a_later_change_stands_on_it(carols: Client, wiki: Application) -> None:
     assert Rule.objects.get(path="/few").note == "two"
 
 
-def test_a_group_that_a_rule_uses_since_is_not_removed(carols: Client, wiki: Application) -> None:
+def test_creating_a_group_is_not_undone_if_a_rule_uses_it_now(carols: Client, wiki: Application) -> None:
     made = in_one_change(lambda: Group.objects.create(name="new"))
     Rule.objects.get(path="/few").groups.add(Group.objects.get(name="new"))
 
     assert carols.get(page(made)).context["later"].table_name == "authgate_rule_groups"
 
 
-def test_a_membership_of_a_deleted_group_does_not_come_back(carols: Client, wiki: Application) -> None:
+def test_a_membership_in_a_deleted_group_is_not_restored(carols: Client, wiki: Application) -> None:
     bob = User.objects.get(username="bob")
     bob.groups.add(Group.objects.get(name="staff"))
     left = in_one_change(bob.groups.clear)
@@ -165,7 +165,7 @@ def test_a_membership_of_a_deleted_group_does_not_come_back(carols: Client, wiki
     assert carols.get(page(left)).context["later"].after is None
 
 
-def test_what_would_be_written_is_shown_first(carols: Client, wiki: Application) -> None:
+def test_the_changes_of_an_undo_are_shown_first(carols: Client, wiki: Application) -> None:
     entry = in_one_change(delete_rule)
 
     answer = carols.get(page(entry, "undo"))
@@ -174,7 +174,7 @@ def test_what_would_be_written_is_shown_first(carols: Client, wiki: Application)
     assert not Rule.objects.filter(path="/few").exists()
 
 
-def test_who_gains_access_is_shown_before_it_is_written(carols: Client, wiki: Application) -> None:
+def test_users_who_gain_access_are_shown_first(carols: Client, wiki: Application) -> None:
     entry = in_one_change(delete_rule)
 
     answer = carols.post(page(entry, "undo"))
@@ -183,9 +183,7 @@ def test_who_gains_access_is_shown_before_it_is_written(carols: Client, wiki: Ap
     assert not Rule.objects.filter(path="/few").exists()
 
 
-def test_a_row_that_is_older_than_a_column_comes_back_with_its_default(
-    carols: Client, wiki: Application
-) -> None:
+def test_a_restored_row_has_the_default_in_a_newer_column(carols: Client, wiki: Application) -> None:
     rule = Rule.objects.get(path="/few")
     in_one_change(delete_rule)
     gone = newest("authgate_rule", key=rule.pk)
@@ -194,7 +192,7 @@ def test_a_row_that_is_older_than_a_column_comes_back_with_its_default(
         at=gone.at, table_name=gone.table_name, key=gone.key, before=older, application=wiki.pk
     )
 
-    take_back(carols, entry)
+    undo_change(carols, entry)
 
     assert Rule.objects.get(pk=rule.pk).passkey is False
 
@@ -211,10 +209,10 @@ def deleted(**fields: Any) -> tuple[int, JournalEntry]:
     return key, newest("accounts_user", key=key)
 
 
-def test_a_deleted_user_comes_back_without_credentials(carols: Client) -> None:
+def test_a_deleted_user_is_restored_without_credentials(carols: Client) -> None:
     key, entry = deleted(groups=["staff"])
 
-    take_back(carols, entry)
+    undo_change(carols, entry)
 
     eve = User.objects.get(pk=key)
     assert (eve.username, eve.is_active, eve.has_usable_password()) == ("eve", True, False)
@@ -222,19 +220,19 @@ def test_a_deleted_user_comes_back_without_credentials(carols: Client) -> None:
     assert EmailAddress.objects.filter(user=eve, verified=True).exists()
 
 
-def test_a_user_who_was_disabled_comes_back_disabled(carols: Client) -> None:
+def test_a_disabled_user_is_restored_disabled(carols: Client) -> None:
     key, entry = deleted(is_active=False)
 
-    take_back(carols, entry)
+    undo_change(carols, entry)
 
     assert not User.objects.get(pk=key).is_active
 
 
-def test_staff_who_may_not_enable_users_get_a_disabled_one(sams: Client, sam: User) -> None:
+def test_staff_who_may_not_enable_users_restore_them_disabled(sams: Client, sam: User) -> None:
     sam.user_permissions.remove(Permission.objects.get(codename="change_user"))
     key, entry = deleted()
 
-    take_back(sams, entry)
+    undo_change(sams, entry)
 
     assert not User.objects.get(pk=key).is_active
 
@@ -253,7 +251,7 @@ def refused(client: Client, entry: JournalEntry) -> bool:
     return answer.status_code in (302, 403) and state() == before
 
 
-def test_staff_with_only_the_journals_permission_take_nothing_back(
+def test_staff_with_only_the_journals_permission_undo_nothing(
     browser_of: Callable[[User], Client], wiki: Application
 ) -> None:
     reader = UserFactory(username="reader", is_staff=True)
@@ -276,27 +274,27 @@ def test_staff_without_the_permission_see_nothing(browser_of: Callable[[User], C
 
 
 @pytest.mark.parametrize("flag", ["is_staff", "is_superuser"])
-def test_staff_do_not_take_back_rights(sams: Client, flag: str) -> None:
+def test_staff_do_not_undo_changes_of_rights(sams: Client, flag: str) -> None:
     UserFactory(username="eve", **{flag: True})
     entry = privilege("eve", **{flag: False})
 
     assert refused(sams, entry)
 
 
-def test_staff_do_not_take_back_their_own_demotion(sams: Client, sam: User) -> None:
+def test_staff_do_not_undo_their_own_demotion(sams: Client, sam: User) -> None:
     User.objects.filter(pk=sam.pk).update(is_superuser=True)
     entry = privilege("sam", is_superuser=False)
 
     assert refused(sams, entry)
 
 
-def test_staff_do_not_touch_a_privileged_user(sams: Client, carol: User) -> None:
+def test_staff_do_not_undo_changes_of_a_privileged_user(sams: Client, carol: User) -> None:
     entry = privilege("carol", display_name="Carol the Great")
 
     assert refused(sams, entry)
 
 
-def test_staff_do_not_put_users_into_a_group_with_permissions(sams: Client) -> None:
+def test_staff_do_not_restore_a_membership_with_permissions(sams: Client) -> None:
     eve, group = UserFactory(username="eve"), GroupFactory(name="helpers")
     eve.groups.add(group)
     entry = in_one_change(eve.groups.clear)
@@ -305,37 +303,39 @@ def test_staff_do_not_put_users_into_a_group_with_permissions(sams: Client) -> N
     assert refused(sams, entry)
 
 
-def test_staff_bring_no_superuser_back(sams: Client) -> None:
+def test_staff_do_not_restore_a_superuser(sams: Client) -> None:
     key, entry = deleted(is_superuser=True, is_staff=True)
 
     assert refused(sams, entry)
     assert not User.objects.filter(pk=key).exists()
 
 
-def test_staff_do_not_move_an_application_that_receives_tokens(sams: Client, wiki: Application) -> None:
+def test_staff_do_not_restore_the_origin_of_an_application_with_tokens(
+    sams: Client, wiki: Application
+) -> None:
     Application.objects.filter(pk=wiki.pk).update(access_token=True)
     entry = in_one_change(lambda: Origin.objects.update(value="https://new.example.com"))
 
     assert refused(sams, entry)
 
 
-def test_staff_take_back_what_they_could_do_by_hand(sams: Client, wiki: Application) -> None:
+def test_staff_undo_what_they_could_do_by_hand(sams: Client, wiki: Application) -> None:
     before = state()
     entry = in_one_change(delete_rule)
 
-    take_back(sams, entry)
+    undo_change(sams, entry)
 
     assert state() == before
 
 
-def test_nobody_takes_a_change_of_their_own_rights_back(carols: Client, carol: User) -> None:
+def test_users_do_not_undo_changes_of_their_own_rights(carols: Client, carol: User) -> None:
     User.objects.filter(pk=carol.pk).update(is_active=False)
     entry = privilege("carol", is_active=True)
 
     assert refused(carols, entry)
 
 
-def test_a_name_that_another_user_has_by_now_does_not_come_back(carols: Client, wiki: Application) -> None:
+def test_a_name_that_another_user_has_now_is_not_restored(carols: Client, wiki: Application) -> None:
     entry = in_one_change(rename_user)
     UserFactory(username="zoe", email="bob@example.org", verified=True)
     User.objects.filter(username="zoe").update(username="Bob")
@@ -344,13 +344,13 @@ def test_a_name_that_another_user_has_by_now_does_not_come_back(carols: Client, 
 
 
 @pytest.mark.parametrize("key", ["0", "99999999999999999999", "-1", "x", "1%00"])
-def test_odd_numbers_of_changes(carols: Client, key: str) -> None:
+def test_an_odd_number_of_a_change_is_not_found(carols: Client, key: str) -> None:
     for act in ("change", "undo"):
         assert carols.get(f"/admin/authgate/journalentry/{key}/{act}/").status_code in (302, 404)
         assert carols.post(f"/admin/authgate/journalentry/{key}/{act}/").status_code in (302, 403, 404)
 
 
-def test_the_beginning_is_no_change(carols: Client, wiki: Application) -> None:
+def test_the_journals_beginning_cannot_be_undone(carols: Client, wiki: Application) -> None:
     entry = newest("authgate_rule")
     before = state()
     baseline = JournalEntry.objects.create(
@@ -403,7 +403,7 @@ def change(people: Cast) -> Iterator[JournalEntry]:
     yield in_one_change(delete_rule)
 
 
-def test_of_two_undos_at_once_one_writes(change: JournalEntry) -> None:
+def test_one_of_two_simultaneous_undos_writes(change: JournalEntry) -> None:
     barrier = threading.Barrier(2)
 
     def one(_number: int) -> str:

@@ -1,4 +1,4 @@
-"""A change of any table in the journal is taken back from its page, which shows whom that affects."""
+"""A change of any table in the journal can be undone on its page, which shows whom that affects."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ AFTER_A_DELETION: dict[str, set[str]] = {
     "authgate_rule_groups": GAINS,
     "authgate_rule_users": GAINS,
 }
-"""Of each table, the parts of the effect when a deleted row comes back."""
+"""The parts of the effect when a deleted row of each table is restored."""
 
 CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "accounts_user": ({"is_active": False}, {"gained"}),
@@ -51,12 +51,12 @@ CHANGES: dict[str, tuple[dict[str, Any], set[str]]] = {
     "authgate_origin": ({"value": "https://other.example.com"}, {"gained", "lost"}),
     "authgate_rule": ({"second_factor": True}, {"changed"}),
 }
-"""Of each table whose rows can change: a change, and the effect of taking it back."""
+"""A change of each table with changeable rows, and the effect of undoing it."""
 
 
 @pytest.fixture
 def carols(database: None, browser_of: Callable[[User], Client]) -> Client:  # noqa: F811
-    """Return a superuser's browser, beside a row in every table of the journal."""
+    """Return a superuser's browser. Every table of the journal has a row."""
     group = Group.objects.create(name="crew")
     group.permissions.add(Permission.objects.all()[0])
     StrictGroup.objects.create(group=group)
@@ -71,7 +71,7 @@ def carols(database: None, browser_of: Callable[[User], Client]) -> Client:  # n
 
 
 def row_in(table: str) -> Any:
-    """Return the row of the fixture in a table."""
+    """Return the fixture's row in a table."""
     model, names = model_of(table), {"username": "dora", "name__in": ("crew", "Site")}
     for name, value in names.items():
         if name.partition("__")[0] in {field.name for field in model._meta.fields}:
@@ -92,7 +92,7 @@ def row_in(table: str) -> Any:
 
 
 def asked(client: Client, entry: JournalEntry, parts: set[str]) -> Any:
-    """Return the page that asks, which must show these parts of an effect."""
+    """Return the page of the confirmation, which must show these parts of an effect."""
     answer = client.get(page(entry, "undo"))
     assert answer.status_code == 200, client.get(page(entry)).context["problems"]
     effect = answer.context["effect"]
@@ -107,7 +107,7 @@ def confirmed(client: Client, entry: JournalEntry, answer: Any) -> None:
     assert client.post(page(entry, "undo"), sent).status_code == 302
 
 
-def test_every_table_is_in_the_tables_here() -> None:
+def test_every_journaled_table_is_tested() -> None:
     changeable = {name for name, table in BY_NAME.items() if not model_of(name)._meta.auto_created}
 
     assert AFTER_A_DELETION.keys() == BY_NAME.keys()
@@ -115,7 +115,7 @@ def test_every_table_is_in_the_tables_here() -> None:
 
 
 @pytest.mark.parametrize("table", BY_NAME)
-def test_a_deleted_row_comes_back_and_goes_again(carols: Client, table: str) -> None:
+def test_a_deletion_is_undone_and_done_again(carols: Client, table: str) -> None:
     before = state()
     entry = in_one_change(row_in(table).delete)
     after = state()
@@ -131,7 +131,7 @@ def test_a_deleted_row_comes_back_and_goes_again(carols: Client, table: str) -> 
 
 
 @pytest.mark.parametrize("table", CHANGES)
-def test_a_changed_row_becomes_what_it_was(carols: Client, table: str) -> None:
+def test_a_change_is_undone(carols: Client, table: str) -> None:
     values, parts = CHANGES[table]
     before = state()
     row = row_in(table)

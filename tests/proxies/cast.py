@@ -13,11 +13,11 @@ import django
 django.setup()
 
 from authgate.models import Application, Origin  # noqa: E402
-from tests.behaviour import SITES, api_tokens, lay_out, token_for  # noqa: E402
+from tests.behaviour import SITES, api_tokens, create_people_and_sites, token_for  # noqa: E402
 
 
 def main(port: str, domains: dict[str, str]) -> None:
-    lay_out(port)
+    create_people_and_sites(port)
     if domains:
         _without_https(domains)
     origins = {

@@ -11,7 +11,7 @@ from authgate.cookies import cookie_name
 from authgate.decision.target import origin_of
 from tests.behaviour import PORTAL, SITES
 from tests.forks import printed_by
-from tests.own_database import environment_in, make_in
+from tests.own_database import create_database_in, environment_in
 from tests.pattern import CHEAPEST_HASHES, ROOT
 from tests.proxies.processes import Server, free_port
 from tests.proxies.wire import exchange, request_bytes
@@ -71,7 +71,7 @@ def start_portal(
         **settings,
     }
     sites = {name: host for name, host in names.items() if name != "portal"} if domains else {}
-    make_in(folder)
+    create_database_in(folder)
     tokens = json.loads(printed_by(["-m", "tests.proxies.cast", shown, json.dumps(sites)], environment))
     server = Server(
         [

@@ -314,7 +314,7 @@ def two_portals(
     """
     port, plain_port = free_port(), free_port()
     origin = f"https://{SITES['app']}:{port}"
-    behaviour.lay_out(f":{port}")
+    behaviour.create_people_and_sites(f":{port}")
     assert Origin.objects.filter(value=origin).exists()
     alice, bob = (User.objects.get(username=name) for name in ("alice", "bob"))
     tokens = [open_gate(begin(user), origin) for user in [alice] * SESSIONS + [bob]]

@@ -72,12 +72,12 @@ def cas(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealCas]:
 def portal(cas: RealCas, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
     folder = tmp_path_factory.mktemp("portal")
     portal = start_portal(folder, scheme="http", domains=DOMAINS)
-    lay_out(folder, portal, cas)
+    create_people_and_sites(folder, portal, cas)
     yield portal
     portal.server.stop()
 
 
-def lay_out(folder: Path, portal: Portal, cas: RealCas) -> None:
+def create_people_and_sites(folder: Path, portal: Portal, cas: RealCas) -> None:
     environment = environment_in(folder, portal.origin("portal"))
     printed_by(["manage.py", "shell", "-v0", "-c", LAY_OUT.format(url=cas.url)], environment)
 
