@@ -55,7 +55,7 @@ SOME_PROXIES = {
 Rows = Counter[tuple[str, str]]
 
 PAGES_AT_LEAST = 127
-EVERY_PAGE = ("test_a_page_is_for_everybody", "test_nothing_of_a_page_is_left_in_english")
+EVERY_PAGE = ("test_a_page_is_accessible_and_fits_every_screen", "test_a_page_is_fully_translated")
 """Tests that visit each page of the portal in a browser."""
 
 BOTH_DATABASES = {

@@ -1,4 +1,4 @@
-"""Browsers in tests. An expectation fails after half a minute: the machine may run many servers at once."""
+"""Tests in browsers. An expectation fails after half a minute: the machine may run many servers at once."""
 
 from playwright.sync_api import expect
 

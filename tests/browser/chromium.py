@@ -1,4 +1,4 @@
-"""Chromium without a window: a build of Debian that takes a third less time for a page, or the browser."""
+"""Chromium without a window: Debian's build, which loads a page in a third less time, or the full browser."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update",
     "--disable-sync",
-    "--renderer-process-limit=1",  # pages of one site share a process, which has compiled their scripts
+    "--renderer-process-limit=1",  # pages of one site share a process and its compiled scripts
 ]
 
 FOCUSED_ALREADY = "Autofocus processing was blocked because a document already has a focused element"
-"""A field was focused before the browser came to it: by the driver, on a slow machine."""
+"""On a slow machine, the driver can focus a field before the browser does."""
 
-# Playwright keeps an event loop in this thread, which Django would take for asynchronous code of ours.
+# Playwright keeps an event loop in this thread. Django would take it for asynchronous code of the portal.
 os.environ.setdefault("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
 
 
 def whole_browser() -> str:
-    """Return the path of the browser that people use: with profiles, their settings and its own policies."""
+    """Return the path of the full browser, which has profiles, settings and policies."""
     return binary("chromium", "chromium")
 
 
@@ -45,7 +45,7 @@ def launch_whole(playwright: Playwright, *flags: str) -> Browser:
 
 
 def listen_to_console(page: Page, console: list[str]) -> None:
-    """Collect what the browser complains of on a page."""
+    """Collect the warnings and errors in the browser's console for a page."""
 
     def heard(message: ConsoleMessage) -> None:
         if not message.text.startswith(FOCUSED_ALREADY):
@@ -56,9 +56,9 @@ def listen_to_console(page: Page, console: list[str]) -> None:
 
 
 def without_omnibox_popups() -> str:
-    """Return the flag against two hidden pages in each window, which cost more than a page of a test.
+    """Return the flag that prevents two hidden pages per window: they cost more time than a test's page.
 
-    Chromium reads only the last list of features, so the list of Playwright stands here, too.
+    Chromium reads only the last list of features, so this one includes Playwright's list.
     """
     driver = Path(package.__file__).with_name("driver") / "package" / "lib" / "coreBundle.js"
     own = re.search(r"disabledFeatures = \[(.*?)\]", driver.read_text(), re.DOTALL)

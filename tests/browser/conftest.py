@@ -1,6 +1,6 @@
 """A Chromium under the policy as shipped, and the portal as a live server. `page` has no scripts.
 
-The browser serves all modules of this folder that a process runs.
+All modules of this folder in one process share the browser.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Playwright's driver and its browsers, started once for all modules that a process runs."""
+"""Playwright's driver and its browsers, started once per process for all modules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.browser.chromium import launch
 
 
 class Driver:
-    """A driver with an event loop in this thread. Others can run theirs while it is not at work."""
+    """A driver with an event loop in this thread. Other code can run event loops while it is not at work."""
 
     def __init__(self) -> None:
         self._playwright = sync_playwright().start()
@@ -29,7 +29,7 @@ class Driver:
             asyncio._set_running_loop(None)
 
     def browser(self, *flags: str) -> Browser:
-        """Return the browser with these flags, while the driver is at work. Callers close their contexts."""
+        """Return the browser with these flags, with the driver at work. Callers must close their contexts."""
         if flags not in self._browsers:
             self._browsers[flags] = launch(self._playwright, *flags)
         return self._browsers[flags]

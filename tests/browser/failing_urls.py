@@ -1,4 +1,4 @@
-"""The portal's pages, and three that fail as a page may fail."""
+"""The portal's pages, and three pages that fail in different ways."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every page, as a browser judges it: readable in light and dark, on a phone, in Chinese, and light."""
+"""Every page in a browser: readable in light and dark mode, on a phone and in Chinese, and small to load."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ from openid.instructions import APPLICATIONS, WITHOUT_PKCE
 from openid.models import Consent, Grant, LogoutDelivery
 from tests.browser.conftest import portals_settings
 from tests.browser.signing_in import sign_in
-from tests.browser.visits import AXE, PHONE, WIKI, Visit, Visitor, Way, unfit_for_people
+from tests.browser.visits import AXE, PHONE, WIKI, Visit, Visitor, Way, accessibility_problems
 from tests.catalogues import marking, outside_marks
 from tests.database_copy import DatabaseCopy
 from tests.distribution import PAGE_GROUPS
@@ -50,7 +50,7 @@ pytestmark = [
 
 PAYROLL = "https://pay.example.net"
 HEAVIEST = 60_000
-"""Octets of a page with all that it loads, unpacked."""
+"""Maximum bytes of a page with everything that it loads, uncompressed."""
 
 PRODUCTS = "|".join(re.escape(name) for name in (*(each.name for each in APPLICATIONS), *WITHOUT_PKCE))
 DATA = re.compile(
@@ -66,9 +66,9 @@ DATA = re.compile(
     | \b(?:refused|sign_in|password|unknown\sorigin|no\srule\sadmits)\b | \b(?:True|False|UTC)\b""",
     re.VERBOSE,
 )
-"""What people and tests wrote, names, and what events are called in logs, docs and database alike.
+"""Texts of users and tests, names, and machine names of events, which are not translated.
 
-Django says True and False in English where a screen reader comes to its icons.
+Django's icons have the alternative texts True and False in English.
 """
 
 
@@ -111,7 +111,7 @@ def a_wrong_new_password(page: Page, portal: str) -> None:
 
 
 def confirmed(path: str) -> Callable[[Page, str], object]:
-    """Come to a page that asks for the password once more."""
+    """Return a way to a page that first asks for the password again."""
 
     def way(page: Page, portal: str) -> None:
         page.goto(f"{portal}/accounts/reauthenticate/?next={path}")
@@ -155,7 +155,7 @@ def a_question_before_an_action(page: Page, portal: str) -> None:
 
 
 def an_effect(page: Page, portal: str) -> None:
-    """Open an application to everyone: the page with people, visitors and a tick."""
+    """Open an application to everyone: the page shows people, visitors and a check box."""
     wiki = Application.objects.get(name="Wiki")
     page.goto(f"{portal}/admin/authgate/application/{wiki.pk}/change/")
     page.get_by_label("Access for:").first.select_option("everyone")
@@ -168,7 +168,7 @@ def row(path: str, model: Any, what: str = "change") -> Callable[[Page, str], ob
 
 
 def an_explanation(page: Page, portal: str) -> None:
-    """Explain a refusal of a path with several variants: the result with all of its parts."""
+    """Explain a refusal of a path with several variants, so that the page has all of its parts."""
     page.goto(f"{portal}/admin/authgate/application/explain/")
     page.get_by_label("Address:", exact=True).fill(f"{WIKI}/{'a-long-path/' * 12}..%2fadmin")
     page.get_by_label("Username").fill("bob")
@@ -177,7 +177,7 @@ def an_explanation(page: Page, portal: str) -> None:
 
 
 def a_proxy_test(page: Page, portal: str) -> None:
-    """Show a report with all that one can contain."""
+    """Show a report with every kind of finding."""
     wiki = Application.objects.get(name="Wiki")
     line = "location = /authgate/callback { auth_request off; include ikd/ask.conf; }"
     told = {"values": {"path": "/", "status": "200", "seconds": "40"}, "origin": WIKI, "line": line}
@@ -243,7 +243,7 @@ def a_setup(page: Page, portal: str) -> None:
 
 
 def a_proof(page: Page, portal: str) -> None:
-    """Show a user with an open gate, a client that is tried again, and one that cannot be told."""
+    """Show a user with a gate session, a client that is notified again, and one that cannot be notified."""
     now, carol = timezone.now(), User.objects.get(username="carol")
     one, other = (register(Application.objects.get(name=name)).client for name in ("Wiki", "Tool 1"))
     for client in (one, other):
@@ -279,7 +279,7 @@ def a_consent(page: Page, portal: str) -> None:
 
 
 def connected_applications(page: Page, portal: str) -> None:
-    """Show two applications: one with a grant of this sign-in, one with a consent alone."""
+    """Show two applications: one with a grant of this sign-in, one with only a consent."""
     now, alice = timezone.now(), User.objects.get(username="alice")
     one, other = (register(Application.objects.get(name=name)).client for name in ("Wiki", "Tool 1"))
     Grant.objects.create(
@@ -315,7 +315,7 @@ def a_request_for_access() -> str:
 
 
 def managed(what: str) -> Callable[[Page, str], None]:
-    """Come to a page of an owner and group manager, who has proven her identity."""
+    """Return a way to a page of an owner and group manager with a confirmed identity."""
 
     def way(page: Page, portal: str) -> None:
         alice, wiki = User.objects.get(username="alice"), Application.objects.get(name="Wiki")
@@ -334,7 +334,7 @@ def managed(what: str) -> Callable[[Page, str], None]:
 
 
 def maintenance_to_confirm(page: Page, portal: str) -> None:
-    """Begin maintenance as an owner, and come to the page that says whom it turns away."""
+    """Begin maintenance as an owner, up to the page with the users whom it refuses."""
     Rule.objects.get(application__name="Wiki").users.set([User.objects.get(username="bob")])
     managed("applications/{application}/")(page, portal)
     page.locator("#id_maintenance").check()
@@ -343,7 +343,7 @@ def maintenance_to_confirm(page: Page, portal: str) -> None:
 
 
 def a_review(where: str) -> Callable[[Page, str], None]:
-    """Come to a page about a review with an open entry, an answered one, and a task."""
+    """Return a way to a page about a review with an open entry, an answered one, and a task."""
 
     def way(page: Page, portal: str) -> None:
         alice, wiki = User.objects.get(username="alice"), Application.objects.get(name="Wiki")
@@ -362,7 +362,7 @@ def a_review(where: str) -> Callable[[Page, str], None]:
 
 
 def an_answer_to_confirm(page: Page, portal: str) -> None:
-    """Select a person in a review, and come to the page that asks."""
+    """Select a person in a review, up to the page that asks for confirmation."""
     Rule.objects.get(application__name="Wiki").users.set([User.objects.get(username="bob")])
     a_review("/accounts/managed/reviews/{key}/")(page, portal)
     page.get_by_label("Select bob").check()
@@ -371,7 +371,7 @@ def an_answer_to_confirm(page: Page, portal: str) -> None:
 
 
 def a_deletion(page: Page, portal: str) -> None:
-    """Come to the page that lists what a deletion takes, and whom it affects."""
+    """Open the page that lists which rows a deletion removes, and which users it affects."""
     page.goto(f"{portal}/admin/authgate/application/{Application.objects.get(name='Wiki').pk}/delete/")
     page.get_by_role("heading", name="What is deleted").wait_for()
 
@@ -571,7 +571,7 @@ def visitor(
     django_db_blocker: DjangoDbBlocker,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Visitor]:
-    """A browser for all pages. Translations stand between marks: what stands outside was not translated."""
+    """A browser for all pages. Marks enclose translations: text outside them was not translated."""
     url = live_server.url
     settings = portals_settings(url) | {
         "ALLOWED_HOSTS": [live_server.thread.host],
@@ -585,7 +585,7 @@ def visitor(
 
 
 def furnish() -> None:
-    """Create rows for every list. Erin is who mistypes."""
+    """Create rows for every list. Erin's sign-ins fail."""
     for name in ("alice", "bob", "carol"):
         person(name)
     for number in range(8):
@@ -607,7 +607,7 @@ def furnish() -> None:
 
 
 def in_groups(names: list[str]) -> list[Any]:
-    """Return the names as parameters, neighbours in one group."""
+    """Return the names as parameters. Neighbours are in one group."""
     groups = (f"pages {number * PAGE_GROUPS // len(names)}" for number in range(len(names)))
     return [
         pytest.param(name, marks=pytest.mark.xdist_group(group))
@@ -617,11 +617,11 @@ def in_groups(names: list[str]) -> list[Any]:
 
 @pytest.fixture(scope="module", params=in_groups(list(PAGES)))
 def visit(request: pytest.FixtureRequest, visitor: Visitor) -> Visit:
-    """What was seen of a page: one visit serves all tests."""
+    """The record of one visit to a page, which all tests share."""
     return visitor.visit(*PAGES[request.param])
 
 
-def test_a_page_is_for_everybody(visit: Visit, request: pytest.FixtureRequest) -> None:
+def test_a_page_is_accessible_and_fits_every_screen(visit: Visit, request: pytest.FixtureRequest) -> None:
     is_of_staff = request.node.callspec.params["visit"].startswith("admin")
 
     assert visit.problems == []
@@ -632,19 +632,19 @@ def test_a_page_is_for_everybody(visit: Visit, request: pytest.FixtureRequest) -
     assert is_of_staff or 1_000 < visit.weight < HEAVIEST
 
 
-def test_nothing_of_a_page_is_left_in_english(visit: Visit) -> None:
+def test_a_page_is_fully_translated(visit: Visit) -> None:
     left = [DATA.sub("", outside_marks(text)) for text in visit.texts]
 
     assert visit.language == "zh-hans"
     assert [words for text in left for words in re.findall(r"[A-Za-z][A-Za-z' ]+[A-Za-z]", text)] == []
 
 
-def test_the_first_administrators_page_is_for_everybody(chromium: Browser, portal: str) -> None:
+def test_the_first_administrators_page_is_accessible(chromium: Browser, portal: str) -> None:
     page = chromium.new_page()
     page.add_init_script(AXE)
     page.goto(portal + urlsplit(first_administrator.make_link()).path)
 
-    problems = unfit_for_people(page)
+    problems = accessibility_problems(page)
     page.close()
 
     assert problems == []
@@ -655,7 +655,7 @@ BROKEN = """cells => cells.filter(cell => {
     text.selectNodeContents(cell.firstChild);
     return new Set([...text.getClientRects()].map(line => Math.round(line.top))).size > 1;
 }).map(cell => cell.textContent.trim())"""
-"""The cells and buttons whose first text takes more than one line."""
+"""Find the cells and buttons with a first text on more than one line."""
 
 
 def test_headings_buttons_and_addresses_of_tables_stay_on_one_line(visitor: Visitor) -> None:

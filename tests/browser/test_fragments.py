@@ -1,4 +1,4 @@
-"""The fragment of the page asked for survives every way to sign in, and no provider sees it."""
+"""The fragment of the requested page survives every way to sign in, and no provider sees it."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ASKING = """<!doctype html><title>The provider</title><p id="seen"></p>
 
 
 class Interactive(Provider):
-    """A provider whose own page stands in between, and writes down the fragment that it sees."""
+    """A provider that shows a page before it answers. The page displays the fragment that it sees."""
 
     portal = ""
 
@@ -78,7 +78,7 @@ def sign_in_there(tab: Page) -> None:
     tab.click("#on")
 
 
-def test_by_a_password(portal: str, tab: Page) -> None:
+def test_the_fragment_survives_a_sign_in_by_password(portal: str, tab: Page) -> None:
     UserFactory(username="alice")
 
     tab.goto(f"{portal}{LOGIN}{FRAGMENT}")
@@ -89,7 +89,7 @@ def test_by_a_password(portal: str, tab: Page) -> None:
     expect(tab).to_have_url(f"{portal}{PAGE}{FRAGMENT}")
 
 
-def test_by_the_button_of_a_provider(portal: str, tab: Page, provider: Interactive) -> None:
+def test_the_fragment_survives_a_sign_in_by_a_provider(portal: str, tab: Page, provider: Interactive) -> None:
     tab.goto(f"{portal}{LOGIN}{FRAGMENT}")
     tab.get_by_role("link", name="Sign in with Campus").click()
     sign_in_there(tab)
@@ -98,7 +98,9 @@ def test_by_the_button_of_a_provider(portal: str, tab: Page, provider: Interacti
     assert KeptPage.objects.count() == 1
 
 
-def test_by_the_provider_that_is_the_default(portal: str, tab: Page, provider: Interactive) -> None:
+def test_the_fragment_survives_a_sign_in_by_the_default_provider(
+    portal: str, tab: Page, provider: Interactive
+) -> None:
     Upstream.objects.update(is_default=True)
 
     tab.goto(f"{portal}{LOGIN}{FRAGMENT}")
@@ -109,7 +111,7 @@ def test_by_the_provider_that_is_the_default(portal: str, tab: Page, provider: I
     expect(tab).not_to_have_url(f"{portal}{LOGIN}{FRAGMENT}")
 
 
-def test_by_cas(portal: str, tab: Page, settings: Any) -> None:
+def test_the_fragment_survives_a_sign_in_by_cas(portal: str, tab: Page, settings: Any) -> None:
     settings.COOKIE_PREFIX = ""
     server = InteractiveCas()
     UpstreamFactory(
@@ -130,7 +132,9 @@ def test_by_cas(portal: str, tab: Page, settings: Any) -> None:
     server.stop()
 
 
-def test_after_a_failure_and_another_try(portal: str, tab: Page, provider: Interactive) -> None:
+def test_the_fragment_survives_a_failure_and_another_attempt(
+    portal: str, tab: Page, provider: Interactive
+) -> None:
     provider.answers["/token"] = (500, {}, b"")
     tab.goto(f"{portal}{LOGIN}{FRAGMENT}")
     tab.get_by_role("link", name="Sign in with Campus").click()
@@ -144,7 +148,9 @@ def test_after_a_failure_and_another_try(portal: str, tab: Page, provider: Inter
     expect(tab).to_have_url(f"{portal}{PAGE}{FRAGMENT}")
 
 
-def test_the_other_ways_after_a_failure_keep_it(portal: str, tab: Page, provider: Interactive) -> None:
+def test_the_fragment_survives_a_change_to_another_way_after_a_failure(
+    portal: str, tab: Page, provider: Interactive
+) -> None:
     UserFactory(username="bob")
     provider.answers["/token"] = (500, {}, b"")
     tab.goto(f"{portal}{LOGIN}{FRAGMENT}")
@@ -159,7 +165,7 @@ def test_the_other_ways_after_a_failure_keep_it(portal: str, tab: Page, provider
     expect(tab).to_have_url(f"{portal}{PAGE}{FRAGMENT}")
 
 
-def test_without_a_fragment_nothing_is_kept(portal: str, tab: Page, provider: Interactive) -> None:
+def test_nothing_is_stored_without_a_fragment(portal: str, tab: Page, provider: Interactive) -> None:
     Upstream.objects.update(is_default=True)
 
     tab.goto(f"{portal}{LOGIN}")
@@ -169,7 +175,7 @@ def test_without_a_fragment_nothing_is_kept(portal: str, tab: Page, provider: In
     assert not KeptPage.objects.exists()
 
 
-def test_without_scripts_the_default_provider_is_reached(
+def test_the_default_provider_is_reached_without_scripts(
     portal: str, page: Page, provider: Interactive
 ) -> None:
     Upstream.objects.update(is_default=True)

@@ -16,7 +16,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture
 def chinese(chromium: Browser) -> Iterator[Page]:
-    """A browser that would like to read Chinese."""
+    """A browser that prefers Chinese."""
     context = chromium.new_context(locale="zh-CN")
     yield context.new_page()
     context.close()
@@ -36,7 +36,7 @@ def test_a_chinese_browser_signs_in_in_chinese(chinese: Page, portal: str, alice
     assert User.objects.get(username="alice").language == "zh-hans"
 
 
-def test_a_language_that_was_chosen_stays_over_signing_in(page: Page, portal: str, alice: User) -> None:
+def test_a_chosen_language_is_kept_after_signing_in(page: Page, portal: str, alice: User) -> None:
     page.goto(f"{portal}/accounts/login/?next=/accounts/")
     page.get_by_role("button", name="简体中文").click()
     expect(page.get_by_label("用户名或电子邮箱")).to_be_visible()
@@ -50,7 +50,7 @@ def test_a_language_that_was_chosen_stays_over_signing_in(page: Page, portal: st
     assert User.objects.get(username="alice").language == "en"
 
 
-def test_the_administration_is_switched_too(page: Page, portal: str, carol: User) -> None:
+def test_the_language_of_the_administration_can_be_switched_too(page: Page, portal: str, carol: User) -> None:
     page.goto(f"{portal}/admin/")
     page.get_by_label("Username or e-mail address").fill("carol")
     page.get_by_label("Password").fill(PASSWORD)
@@ -61,7 +61,7 @@ def test_the_administration_is_switched_too(page: Page, portal: str, carol: User
     assert page.url == f"{portal}/admin/"
 
 
-def test_signing_in_by_script_free_english_is_as_before(page: Page, portal: str, alice: User) -> None:
+def test_an_english_browser_without_scripts_signs_in_in_english(page: Page, portal: str, alice: User) -> None:
     page.goto(portal)
     sign_in_and_wait(page, "alice")
 

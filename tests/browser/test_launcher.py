@@ -1,4 +1,4 @@
-"""The launcher in Chromium: searching while one types, favourites with and without scripts."""
+"""The launcher in Chromium: search while typing, favourites with and without scripts."""
 
 from __future__ import annotations
 
@@ -53,9 +53,9 @@ def shown(page: Page) -> list[str]:
     ],
     ids=["part of a name", "without accents", "category", "two parts", "address", "nothing"],
 )
-def test_what_one_types_leaves_what_fits(launcher: Page, typed: str, expected: list[str]) -> None:
+def test_typing_shows_only_matching_applications(launcher: Page, typed: str, expected: list[str]) -> None:
     search = launcher.get_by_label("Search your applications")
-    search.click()  # waits until the script has brought it; typing alone does not
+    search.click()  # waits until the script has added the field: typing alone does not
     search.press_sequentially(typed)
 
     expect(launcher.get_by_role("status")).to_have_text(f"{len(expected)} found")
@@ -63,14 +63,14 @@ def test_what_one_types_leaves_what_fits(launcher: Page, typed: str, expected: l
     assert launcher.get_by_text("No application matches").is_visible() is not bool(expected)
 
 
-def test_escape_brings_all_back(launcher: Page) -> None:
+def test_escape_shows_all_applications_again(launcher: Page) -> None:
     launcher.get_by_label("Search your applications").fill("wiki")
     launcher.keyboard.press("Escape")
 
     assert sorted(shown(launcher)) == sorted(NAMES)
 
 
-def test_enter_opens_the_first_that_is_found(launcher: Page) -> None:
+def test_enter_opens_the_first_match(launcher: Page) -> None:
     launcher.route("https://wiki.example.net/", lambda route: route.fulfill(body="the wiki"))
     launcher.get_by_label("Search your applications").fill("wiki")
     launcher.keyboard.press("Enter")
@@ -78,14 +78,14 @@ def test_enter_opens_the_first_that_is_found(launcher: Page) -> None:
     expect(launcher).to_have_url("https://wiki.example.net/")
 
 
-def test_a_favourite_is_pressed_and_stands_first(launcher: Page) -> None:
+def test_a_new_favourite_is_pressed_and_listed_first(launcher: Page) -> None:
     launcher.get_by_role("button", name="Wiki is a favourite").click()
 
     expect(launcher.get_by_role("button", name="Wiki is a favourite", pressed=True)).to_be_visible()
     expect(launcher.get_by_role("region", name="Favourites")).to_contain_text("Wiki")
 
 
-def test_without_scripts_the_list_is_whole_and_favourites_work(
+def test_the_list_is_complete_and_favourites_work_without_scripts(
     page: Page, portal: str, applications: None
 ) -> None:
     page.goto(portal)

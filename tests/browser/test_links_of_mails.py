@@ -1,4 +1,4 @@
-"""The forms that links of mails lead to, sent by a real browser, which says of which origin they are."""
+"""Forms behind links in mails, sent by a real browser, which adds the Origin header."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LANGUAGES = ["en-GB", "zh-CN"]
 
 @pytest.fixture
 def guest(chromium: Browser) -> Iterator[Callable[[str], Page]]:
-    """Browsers without scripts, whose people read a language."""
+    """Browsers without scripts, each with a preferred language."""
     contexts = []
 
     def open_one(language: str) -> Page:
@@ -43,7 +43,7 @@ def fill_in_twice(page: Page, password: str) -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_forgotten_password_is_chosen_anew(
+def test_a_forgotten_password_is_replaced(
     guest: Callable[[str], Page], page: Page, portal: str, alice: User, language: str
 ) -> None:
     stranger = guest(language)
@@ -74,7 +74,7 @@ def test_an_invitation_is_accepted(
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_a_language_chosen_on_the_page_of_an_invitation_leads_back_to_it(
+def test_a_language_choice_on_the_page_of_an_invitation_returns_to_it(
     guest: Callable[[str], Page], portal: str, carol: User, language: str
 ) -> None:
     _, link = invitations.invite(email="", groups=[], days=1, inviter=carol)
@@ -85,10 +85,10 @@ def test_a_language_chosen_on_the_page_of_an_invitation_leads_back_to_it(
     newcomer.wait_for_url(link)
 
 
-def test_what_these_pages_load_from_elsewhere_learns_no_link(
+def test_these_pages_send_no_referer_to_other_origins(
     guest: Callable[[str], Page], portal: str, carol: User
 ) -> None:
-    """The policy is the portal's own: another origin gets no Referer at all."""
+    """These pages have the portal's policy: other origins get no Referer at all."""
     _, link = invitations.invite(email="", groups=[], days=1, inviter=carol)
     newcomer = guest("en-GB")
     answer = newcomer.goto(link)

@@ -32,7 +32,7 @@ LISTS = {
 WIDTHS = (1280, 1440)
 PHONE = 390
 TALLEST = 110
-"""Points of one row: a name, an address or a group in two or three lines, not half a screen."""
+"""Maximum height of a row in pixels: two or three lines of text, not half a screen."""
 
 MEASURES = """() => {
   const table = document.querySelector(".results");
@@ -51,7 +51,7 @@ MEASURES = """() => {
 
 @pytest.fixture(scope="module")
 def company(empty_database: DatabaseCopy, django_db_blocker: DjangoDbBlocker) -> Iterator[DatabaseCopy]:
-    """Carol and a real company's rows: to create them takes longer than to look at a list."""
+    """Carol and a real company's rows. They are shared because creating them takes longer than a test."""
     with django_db_blocker.unblock():
         person("carol")
         crowd.create()
@@ -93,7 +93,7 @@ def test_every_list_fits_its_screen(chromium: Browser, portal: str, crowded: Non
     assert {place: wrong for place, wrong in found.items() if wrong} == {}
 
 
-def test_a_long_filter_is_searched(chromium: Browser, portal: str, crowded: None) -> None:
+def test_a_long_filter_can_be_searched(chromium: Browser, portal: str, crowded: None) -> None:
     page = chromium.new_page()
     page.goto(portal)
     sign_in_and_wait(page, "carol")
@@ -112,7 +112,7 @@ def test_a_long_filter_is_searched(chromium: Browser, portal: str, crowded: None
     assert 0 < rows < 50
 
 
-def test_the_groups_behind_a_number_open_without_a_script(page: Page, portal: str, crowded: None) -> None:
+def test_hidden_groups_can_be_shown_without_scripts(page: Page, portal: str, crowded: None) -> None:
     page.goto(portal)
     sign_in_and_wait(page, "carol")
     page.goto(f"{portal}/admin/accounts/user/")

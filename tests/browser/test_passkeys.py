@@ -20,7 +20,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
 @pytest.fixture
 def site(portal: str, settings: Any) -> str:
-    """The portal under a name: browsers make no passkeys for an address."""
+    """The portal under a host name, because browsers create no passkeys for an IP address."""
     url = portal.replace("127.0.0.1", "localhost")
     settings.IKD_PORTAL_URL = settings.IKD_PORTAL_ORIGIN = url
     return url
@@ -67,7 +67,7 @@ def sign_out(page: Page, site: str) -> None:
     page.get_by_role("heading", name="You are signed out").wait_for()
 
 
-def test_one_adds_a_passkey(page: Page, site: str, alice: User, console: list[str]) -> None:
+def test_a_user_adds_a_passkey(page: Page, site: str, alice: User, console: list[str]) -> None:
     plug_in(page)
 
     add_passkey(page, site)
@@ -77,7 +77,9 @@ def test_one_adds_a_passkey(page: Page, site: str, alice: User, console: list[st
     assert console == []
 
 
-def test_it_is_the_second_step(page: Page, site: str, alice: User, console: list[str]) -> None:
+def test_a_passkey_is_the_second_step_of_the_sign_in(
+    page: Page, site: str, alice: User, console: list[str]
+) -> None:
     plug_in(page)
     add_passkey(page, site)
     sign_out(page, site)
@@ -90,7 +92,7 @@ def test_it_is_the_second_step(page: Page, site: str, alice: User, console: list
     assert console == []
 
 
-def test_it_signs_in_alone_and_the_fragment_survives(
+def test_a_passkey_alone_signs_in_and_the_fragment_survives(
     page: Page, site: str, alice: User, console: list[str]
 ) -> None:
     plug_in(page)
@@ -106,7 +108,7 @@ def test_it_signs_in_alone_and_the_fragment_survives(
     assert console == []
 
 
-def test_a_disabled_person_does_not_come_in_by_it(page: Page, site: str, alice: User) -> None:
+def test_a_disabled_user_cannot_sign_in_by_passkey(page: Page, site: str, alice: User) -> None:
     plug_in(page)
     add_passkey(page, site)
     sign_out(page, site)
@@ -118,7 +120,7 @@ def test_a_disabled_person_does_not_come_in_by_it(page: Page, site: str, alice: 
     assert not SignIn.objects.filter(ended_at=None).exists()
 
 
-def test_one_made_for_another_name_is_refused(page: Page, site: str, alice: User, settings: Any) -> None:
+def test_a_passkey_for_another_host_is_refused(page: Page, site: str, alice: User, settings: Any) -> None:
     plug_in(page)
     add_passkey(page, site)
     sign_out(page, site)
@@ -130,7 +132,7 @@ def test_one_made_for_another_name_is_refused(page: Page, site: str, alice: User
     assert not SignIn.objects.filter(ended_at=None).exists()
 
 
-def test_it_proves_who_one_is(page: Page, site: str, alice: User) -> None:
+def test_a_passkey_confirms_the_users_identity(page: Page, site: str, alice: User) -> None:
     plug_in(page)
     add_passkey(page, site)
     sign_out(page, site)

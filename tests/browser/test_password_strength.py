@@ -1,4 +1,4 @@
-"""How strong a new password is, told while one types it; without scripts nothing is missing."""
+"""The strength of a new password, shown while typing. The form is complete without scripts."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ WORDS = ["Too short", "Weak: easily guessed", "Fair: longer is better", "Good", 
         (4, ["correct horse battery staple", "k7Qx!wPz9#mVt2", "三月的风吹过山谷和河流"]),
     ],
 )
-def test_a_password_is_called_what_it_is(
+def test_the_strength_of_a_password_is_shown(
     chromium: Browser, portal: str, alice: User, console: list[str], score: int, passwords: list[str]
 ) -> None:
     page = chromium.new_page()
@@ -46,7 +46,7 @@ def test_a_password_is_called_what_it_is(
     assert console == []
 
 
-def test_an_empty_field_is_called_nothing(chromium: Browser, portal: str, alice: User) -> None:
+def test_no_strength_is_shown_for_an_empty_field(chromium: Browser, portal: str, alice: User) -> None:
     page = chromium.new_page()
     page.goto(portal)
     sign_in_and_wait(page, "alice")
@@ -60,7 +60,7 @@ def test_an_empty_field_is_called_nothing(chromium: Browser, portal: str, alice:
     page.context.close()
 
 
-def test_without_scripts_no_empty_meter_is_shown(page: Page, portal: str, alice: User) -> None:
+def test_no_empty_meter_is_shown_without_scripts(page: Page, portal: str, alice: User) -> None:
     page.goto(portal)
     sign_in_and_wait(page, "alice")
     page.goto(portal + PAGE)

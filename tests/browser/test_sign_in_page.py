@@ -17,7 +17,7 @@ def session_cookie(page: Page) -> Any:
     return next((cookie for cookie in page.context.cookies() if cookie["name"] == "ikd_portal"), None)
 
 
-def test_one_signs_in_without_scripts_and_reaches_the_launcher(
+def test_a_user_signs_in_without_scripts_and_reaches_the_launcher(
     page: Page, portal: str, alice: User, console: list[str]
 ) -> None:
     page.goto(portal)
@@ -35,7 +35,7 @@ def test_the_fragment_survives_signing_in(page: Page, portal: str, alice: User) 
     assert page.url == f"{portal}/?x=1#chapter-2"
 
 
-def test_a_wrong_password_is_told_and_the_name_kept(
+def test_a_wrong_password_shows_an_error_and_keeps_the_name(
     page: Page, portal: str, alice: User, console: list[str]
 ) -> None:
     page.goto(portal)
@@ -49,7 +49,7 @@ def test_a_wrong_password_is_told_and_the_name_kept(
 
 
 @pytest.mark.parametrize("keep", [True, False], ids=["kept", "not kept"])
-def test_the_cookie_outlives_the_browser_only_if_one_is_kept_signed_in(
+def test_the_cookie_outlives_the_browser_only_with_stay_signed_in(
     page: Page, portal: str, alice: User, keep: bool
 ) -> None:
     page.goto(portal)
@@ -58,7 +58,7 @@ def test_the_cookie_outlives_the_browser_only_if_one_is_kept_signed_in(
     assert (session_cookie(page)["expires"] > 0) is keep
 
 
-def test_the_keyboard_goes_through_the_form_in_order(chromium: Browser, portal: str, alice: User) -> None:
+def test_the_tab_key_visits_the_form_in_order(chromium: Browser, portal: str, alice: User) -> None:
     page = chromium.new_page()
     page.goto(f"{portal}/accounts/login/")
     focused = "document.activeElement.name || document.activeElement.type"
@@ -72,7 +72,7 @@ def test_the_keyboard_goes_through_the_form_in_order(chromium: Browser, portal: 
     assert order == ["login", "password", "remember", "submit"]
 
 
-def test_the_first_tab_from_the_top_offers_to_skip_the_header(
+def test_the_first_tab_stop_is_the_link_to_skip_the_header(
     chromium: Browser, portal: str, alice: User
 ) -> None:
     page = chromium.new_page()
@@ -85,7 +85,7 @@ def test_the_first_tab_from_the_top_offers_to_skip_the_header(
     assert skipped_to == "#main"
 
 
-def test_one_signs_out_without_scripts(page: Page, portal: str, alice: User, console: list[str]) -> None:
+def test_a_user_signs_out_without_scripts(page: Page, portal: str, alice: User, console: list[str]) -> None:
     page.goto(portal)
     sign_in(page)
     page.get_by_role("link", name="Sign out").click()
@@ -96,7 +96,7 @@ def test_one_signs_out_without_scripts(page: Page, portal: str, alice: User, con
     assert console == []
 
 
-def test_nothing_is_wider_than_a_small_phone(chromium: Browser, portal: str, alice: User) -> None:
+def test_the_page_fits_a_small_phone(chromium: Browser, portal: str, alice: User) -> None:
     page = chromium.new_page(viewport={"width": 320, "height": 600})
     page.goto(portal)
     sign_in(page)

@@ -1,4 +1,4 @@
-"""A form that a sign-in in another tab has made stale, sent by a real browser under the policy as shipped."""
+"""A form that became stale by a sign-in in another tab, sent by a real browser under the shipped policy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def sign_in_in_another_tab(page: Page, portal: str, who: str) -> None:
     tab.close()
 
 
-def test_what_was_typed_outlives_a_sign_in_in_another_tab(
+def test_typed_text_survives_a_sign_in_in_another_tab(
     page: Page, portal: str, alice: User, console: list[str]
 ) -> None:
     page.goto(f"{portal}/accounts/profile/")
@@ -40,7 +40,7 @@ def test_what_was_typed_outlives_a_sign_in_in_another_tab(
     assert [line for line in console if "403" not in line] == []
 
 
-def test_the_password_alone_is_typed_once_more(page: Page, portal: str, alice: User) -> None:
+def test_only_the_password_must_be_typed_again(page: Page, portal: str, alice: User) -> None:
     page.goto(f"{portal}/accounts/profile/#chapter")
     page.context.clear_cookies()
     sign_in(page)

@@ -1,4 +1,4 @@
-"""The whole way in a browser, through each real proxy, on plain http as in the demo."""
+"""Complete sign-ins and sign-outs in a browser, through each real proxy, over plain http as in the demo."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Portal]:
 
 
 BY_HTTP = [name for name in STARTERS if name != "ingress_nginx"]
-"""ingress-nginx sends everybody to https: its story is in tests/proxies/test_https_in_a_browser.py."""
+"""ingress-nginx redirects to https: see tests/proxies/test_https_in_a_browser.py."""
 
 
 @pytest.fixture(scope="module", params=BY_HTTP)
@@ -71,7 +71,7 @@ def console() -> list[str]:
 
 @pytest.fixture
 def page(proxy: Proxy, chromium: Browser, console: list[str]) -> Iterator[Page]:
-    proxy.backend.take()  # what another proxy's test left behind
+    proxy.backend.take()  # discard the requests of another proxy's tests
     context = chromium.new_context()
     page = context.new_page()
     listen_to_console(page, console)
@@ -112,7 +112,7 @@ def test_one_sign_in_opens_unrelated_sites_and_one_sign_out_closes_them(
     assert [line for line in console if "/machines" not in line and "/continue" not in line] == []
 
 
-def test_who_loses_a_group_is_told_so_at_the_site_itself(proxy: Proxy, page: Page) -> None:
+def test_users_who_lose_a_group_are_refused_on_the_site(proxy: Proxy, page: Page) -> None:
     page.goto(f"{proxy.portal.origin('app')}/")
     sign_in(page, "bob")
 
@@ -149,10 +149,10 @@ def test_tabs_do_not_disturb_each_other(proxy: Proxy, page: Page) -> None:
     assert other.url == f"{proxy.portal.origin('app')}/second?n=2"
 
 
-def test_without_cookies_a_page_explains_and_nothing_loops(
+def test_a_page_explains_blocked_cookies_and_there_is_no_redirect_loop(
     proxy: Proxy, playwright: Playwright, tmp_path: Path
 ) -> None:
-    """Cookies of the application's origin are blocked, the portal's are not."""
+    """Only cookies of the application's origin are blocked."""
     blocked = {"exceptions": {"cookies": {f"{DOMAINS['app']},*": {"setting": 2}}}}
     with without_cookies(playwright, proxy, tmp_path, {"content_settings": blocked}) as page:
         requests = watched(page)
@@ -163,7 +163,7 @@ def test_without_cookies_a_page_explains_and_nothing_loops(
         assert len(requests) < 40
 
 
-def test_without_any_cookies_the_sign_in_page_explains(
+def test_the_sign_in_page_explains_that_all_cookies_are_blocked(
     proxy: Proxy, playwright: Playwright, tmp_path: Path
 ) -> None:
     with without_cookies(
@@ -187,14 +187,14 @@ def sign_in(page: Page, username: str, *, expected: re.Pattern[str] | None = Non
 
 
 def sign_in_or_on(page: Page, username: str) -> None:
-    """Go on in a tab whose sign-in page was overtaken by another tab's sign-in."""
+    """Continue in a tab with a sign-in page after the user has signed in in another tab."""
     page.reload()
     if page.locator("[name=login]").count():
         sign_in(page, username)
 
 
 def resolver(proxy: Proxy, names: str = "*") -> str:
-    """Return the flag with which Chromium resolves these names, or all, to the proxy."""
+    """Return the flag that makes Chromium resolve these names, or all names, to the proxy."""
     return f"--host-resolver-rules=MAP {names} {proxy.address[0]}"
 
 
@@ -205,7 +205,7 @@ def watched(page: Page) -> list[str]:
 
 
 class without_cookies:
-    """A browser whose profile blocks cookies."""
+    """A browser with a profile that blocks cookies."""
 
     def __init__(self, playwright: Playwright, proxy: Proxy, folder: Path, profile: dict[str, Any]) -> None:
         preferences = folder / "Default" / "Preferences"

@@ -1,7 +1,7 @@
-"""Visits to pages: a browser opens each page once, and tests judge what was seen of it.
+"""Visits to pages: a browser opens each page once, and tests check the recorded visit.
 
-A visit sees a page in English in light, in dark and on a phone, and in Chinese. All visits of a process share
-a browser's context, the portal's rows, and a sign-in of each person: copies of the database bring those back.
+A visit shows a page in English in light mode, dark mode and on a phone, and in Chinese. All visits of a
+process share the browser's context. Copies of the database restore the portal's rows and each user's sign-in.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from tests.browser.signing_in import sign_in_and_wait
 from tests.database_copy import DatabaseCopy
 
 Way = str | Callable[[Page, str], object]
-"""How a browser comes to a page of a portal: a path, or what is done in the browser."""
+"""A way to open a page of the portal: a path, or a function that uses the browser."""
 
 WIKI = "https://wiki.example.net"
 DESK = {"width": 1280, "height": 720}
 PHONE = {"width": 360, "height": 740}
 NARROW_CELLS = "cells => cells.filter(e => e.offsetWidth && e.offsetWidth < 200).map(e => e.textContent)"
-"""On a phone a row of a table takes the whole width, or its words break into single letters."""
+"""On a phone, the row of a table must take the whole width. Otherwise words break into single letters."""
 
 WEIGHT = """[...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")]
   .reduce((sum, each) => sum + each.decodedBodySize, 0)"""
@@ -50,10 +50,10 @@ TEXTS = """() => {
 
 FAILING_RESPONSE = "Failed to load resource: the server responded with a status of"
 FORGET = "() => { try { localStorage.clear(); sessionStorage.clear() } catch {} }"
-"""The browser's own page for a failure has no storage."""
+"""The browser's own error page has no storage."""
 
 AXE = f"window.loadAxe = () => {{ {AXE_SCRIPT}; axe.configure({{noHtml: true}}) }}"
-"""A script for all pages of a browser, which compiles it once. `noHtml` copies no source of elements."""
+"""A script for all pages of a browser, compiled once. `noHtml` omits the source of elements."""
 
 AXE_FINDINGS = """() => {
   "axe" in window || loadAxe();
@@ -64,12 +64,12 @@ AXE_FINDINGS = """() => {
     .flatMap(each => each.nodes.slice(0, 3).map(
       ({element, failureSummary}) => `${each.id}: ${element.outerHTML.slice(0, 300)} ${failureSummary}`)));
 }"""
-"""A finding has the impact of its rule, so rules of a slight impact find nothing here."""
+"""A finding has the impact of its rule, so rules with a minor impact are skipped."""
 
 
 @dataclass(frozen=True)
 class Visit:
-    """What was seen of a page. `weight` is in bytes, unpacked, `width` in points on a phone."""
+    """The record of a visit. `weight` is in uncompressed bytes, `width` in CSS pixels on a phone."""
 
     weight: int
     complaints: list[str]
@@ -83,14 +83,14 @@ class Visit:
 
 @dataclass(frozen=True)
 class SignedIn:
-    """The database after a person has signed in, and the cookies that their browser then has."""
+    """The database and the browser's cookies after a person has signed in."""
 
     rows: DatabaseCopy
     cookies: list[Any]
 
 
 class Visitor:
-    """A browser that visits pages of a portal. `empty` is the database without any row of a test."""
+    """A browser that visits pages of a portal. `empty` is the database without rows of tests."""
 
     def __init__(
         self, chromium: Browser, portal: str, empty: DatabaseCopy, furnish: Callable[[], object]
@@ -111,7 +111,7 @@ class Visitor:
 
     @contextmanager
     def at(self, who: str, way: Way) -> Iterator[Page]:
-        """Open a page as a person, or as nobody. Its database ends with the block."""
+        """Open a page as a user or as a visitor. The database is reset at the end of the block."""
         try:
             self._become(who)
             if isinstance(way, str):
@@ -126,9 +126,9 @@ class Visitor:
     def visit(self, who: str, way: Way) -> Visit:
         with self.at(who, way) as page:
             weight, complaints = int(page.evaluate(WEIGHT)), list(self.console)
-            problems = unfit_for_people(page)
+            problems = accessibility_problems(page)
             page.emulate_media(color_scheme="dark")
-            in_the_dark = unfit_for_people(page)
+            in_the_dark = accessibility_problems(page)
             page.set_viewport_size(PHONE)
             width = page.evaluate("document.documentElement.scrollWidth")
             squeezed = page.eval_on_selector_all("main .rows :is(th, td)", NARROW_CELLS)
@@ -166,7 +166,7 @@ class Visitor:
         return SignedIn(DatabaseCopy(), self.page.context.cookies())
 
     def _leave(self) -> None:
-        """Leave no page, cookie, stored word or row behind."""
+        """Remove the page, cookies, browser storage and rows."""
         self.page.evaluate(FORGET)
         self.page.goto("about:blank")
         self.page.set_viewport_size(DESK)
@@ -176,7 +176,7 @@ class Visitor:
 
 
 def listen(page: Page, console: list[str]) -> None:
-    """Collect what the browser complains of; that a page itself answers with an error is meant."""
+    """Collect the browser's warnings and errors, except for error responses of the page itself."""
     documents: set[str] = set()
     page.on("request", lambda request: request.is_navigation_request() and documents.add(request.url))
 
@@ -190,7 +190,7 @@ def listen(page: Page, console: list[str]) -> None:
     page.on("pageerror", lambda error: console.append(str(error)))
 
 
-def unfit_for_people(page: Page) -> list[str]:
+def accessibility_problems(page: Page) -> list[str]:
     """Return the serious and critical findings of axe-core for a page opened with the script AXE."""
     findings: list[str] = page.evaluate(AXE_FINDINGS)
     return findings

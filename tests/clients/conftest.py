@@ -8,6 +8,6 @@ import pytest
 
 @pytest.fixture(scope="package", autouse=True)
 def databases_of_servers(django_db_blocker: Any) -> Iterator[None]:
-    """What stands here writes to databases that servers read too, so no test's transaction may hide it."""
+    """Allow writes outside a test's transaction, because servers must see the rows."""
     with django_db_blocker.unblock():
         yield

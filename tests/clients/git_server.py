@@ -1,4 +1,4 @@
-"""git's own server (git http-backend) behind a small HTTP server: a CGI program wants one."""
+"""git's own server (the CGI program git http-backend) behind a small HTTP server."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class GitServer(ThreadingHTTPServer):
-    """Serves `project.git` in a folder, which anybody who reaches it may push to."""
+    """A server for `project.git` in a folder. It accepts pushes from any client."""
 
     chunked = False
 

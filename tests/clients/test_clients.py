@@ -1,4 +1,4 @@
-"""Programs as people use them, with an API token as password, through real proxies to real servers."""
+"""Common programs with an API token as password, through real proxies to real servers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ http: {{addr: {address}, relativeurls: true, secret: of the tests}}
 
 @dataclass(frozen=True)
 class Servers:
-    """What the clients speak with: origins behind the proxy, and alice's token."""
+    """The origins behind the proxy, and alice's token."""
 
     stage: Stage
     registry: str
@@ -100,7 +100,7 @@ def servers(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def run(*command: str, home: Path, expect: int = 0, input: str = "", **more: str) -> str:
-    """Return what a client wrote that has a home of its own. Raises AssertionError if it ends otherwise."""
+    """Run a client in its own home directory, and return its output. Asserts the expected exit status."""
     environment: Mapping[str, str] = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
@@ -131,7 +131,7 @@ def skopeo(servers: Servers, *arguments: str, home: Path, expect: int = 0) -> st
     return run(program("skopeo", "skopeo"), "--insecure-policy", *arguments, home=home, expect=expect)
 
 
-def test_an_image_is_pushed_and_read_again(servers: Servers, tmp_path: Path) -> None:
+def test_skopeo_pushes_and_reads_an_image(servers: Servers, tmp_path: Path) -> None:
     make_image(tmp_path / "image", 3_000_000)
     creds, target = f"alice:{servers.token}", f"docker://{servers.registry}/team/app:1"
 
@@ -152,7 +152,7 @@ def test_an_image_is_pushed_and_read_again(servers: Servers, tmp_path: Path) -> 
     assert "application/vnd.oci.image.manifest.v1+json" in found
 
 
-def test_docker_login_takes_a_token_as_password(servers: Servers, tmp_path: Path) -> None:
+def test_docker_login_accepts_a_token_as_password(servers: Servers, tmp_path: Path) -> None:
     login = ("login", "--tls-verify=false", "--authfile", str(tmp_path / "auth.json"), "-u", "alice", "-p")
 
     said = skopeo(servers, *login, servers.token, servers.registry, home=tmp_path)
@@ -175,7 +175,7 @@ def git(*arguments: str, home: Path, expect: int = 0, **more: str) -> str:
     return run(program("git", "git"), *arguments, home=home, expect=expect, **person, **more)
 
 
-def test_git_pushes_and_clones_with_a_name_in_the_address(servers: Servers, tmp_path: Path) -> None:
+def test_git_pushes_and_clones_with_the_username_in_the_url(servers: Servers, tmp_path: Path) -> None:
     ask = tmp_path / "password"
     ask.write_text(f"#!/bin/sh\necho {servers.token}\n")
     ask.chmod(0o700)
@@ -201,7 +201,7 @@ def test_git_is_refused_without_a_token(servers: Servers, tmp_path: Path) -> Non
 # ---- WebDAV and plain HTTP --------------------------------------------------------------------------------
 
 
-def test_cadaver_keeps_files(servers: Servers, tmp_path: Path) -> None:
+def test_cadaver_stores_and_reads_files(servers: Servers, tmp_path: Path) -> None:
     netrc = tmp_path / ".netrc"
     netrc.write_text(f"machine 127.0.0.1 login alice password {servers.token}\n")
     netrc.chmod(0o600)
@@ -235,7 +235,7 @@ def test_rclone_copies_large_files_and_streams(servers: Servers, tmp_path: Path)
     assert (servers.folder / "files" / "streamed").stat().st_size == 300_000
 
 
-def test_wget_and_curl_load_a_file_when_asked_for_a_password(servers: Servers, tmp_path: Path) -> None:
+def test_wget_and_curl_send_the_token_when_asked_for_a_password(servers: Servers, tmp_path: Path) -> None:
     url = f"http://{servers.files}/page"
 
     by_wget = run(
@@ -248,8 +248,8 @@ def test_wget_and_curl_load_a_file_when_asked_for_a_password(servers: Servers, t
     assert by_wget == by_curl == "a page for programs"
 
 
-def test_a_browser_is_asked_for_no_password(servers: Servers, tmp_path: Path) -> None:
-    """curl says what a browser would: Basic opens a window, for a page as for an image or a script."""
+def test_a_browser_is_not_asked_for_a_password(servers: Servers, tmp_path: Path) -> None:
+    """curl sends a browser's headers. A Basic challenge would open a window, even for an image."""
     browser = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
     for headers in (["Accept: text/html"], ["Accept: image/avif,*/*"], ["Accept: */*"]):
         sent = [part for header in headers for part in ("-H", header)]

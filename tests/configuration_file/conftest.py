@@ -1,4 +1,4 @@
-"""Files that are applied, and what the commands say of them."""
+"""Configuration files to apply, and the output of the commands."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def file(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def apply(file: Path) -> Apply:
-    """Apply a text, and return what the command says. `version` is added."""
+    """Return a function that applies a text with a `version` line added, and returns the command's output."""
 
     def run(text: str, *options: str, command: str = "apply") -> str:
         file.write_text(f"version: 1\n{text}")

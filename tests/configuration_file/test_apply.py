@@ -1,4 +1,4 @@
-"""Files that are applied: all or nothing, validated as by the forms, and twice the same as once."""
+"""Applying a file: all or nothing, validated like the forms, and without changes when repeated."""
 
 from __future__ import annotations
 
@@ -50,11 +50,11 @@ def refused(apply: Apply, text: str, *options: str) -> str:
     return str(error.value)
 
 
-def test_a_file_is_applied_and_the_second_time_changes_nothing(apply: Apply, alice: User) -> None:
+def test_a_file_is_applied_and_changes_nothing_the_second_time(apply: Apply, alice: User) -> None:
     said = apply(WIKI)
     events = AuditEvent.objects.count()
 
-    assert "Applied: 2 added, 1 changed." in said  # alice's group was there
+    assert "Applied: 2 added, 1 changed." in said  # alice's group existed
     wiki = Application.objects.get()
     assert [origin.value for origin in wiki.origins.all()] == ["https://wiki.example.net"]
     assert [(rule.path, rule.methods) for rule in wiki.rules.all()] == [("/", ""), ("/public", "GET POST")]
@@ -63,7 +63,7 @@ def test_a_file_is_applied_and_the_second_time_changes_nothing(apply: Apply, ali
     assert AuditEvent.objects.count() == events
 
 
-def test_the_plan_names_the_people_and_changes_nothing(apply: Apply, alice: User, bob: User) -> None:
+def test_a_plan_names_the_affected_people_and_changes_nothing(apply: Apply, alice: User, bob: User) -> None:
     said = apply(WIKI, command="plan")
 
     assert "+ application Wiki" in said
@@ -75,7 +75,7 @@ def test_the_plan_names_the_people_and_changes_nothing(apply: Apply, alice: User
     assert not ManagedObject.objects.exists()
 
 
-def test_without_yes_and_without_a_terminal_nothing_is_applied(file: Path) -> None:
+def test_nothing_is_applied_without_yes_or_a_terminal(file: Path) -> None:
     file.write_text(f"version: 1\n{WIKI}")
 
     with pytest.raises(CommandError, match="repeat with --yes"):
@@ -84,7 +84,7 @@ def test_without_yes_and_without_a_terminal_nothing_is_applied(file: Path) -> No
     assert not Application.objects.exists()
 
 
-def test_one_problem_keeps_everything_from_being_applied(apply: Apply) -> None:
+def test_one_problem_prevents_everything_from_being_applied(apply: Apply) -> None:
     told = refused(apply, f"{WIKI}  Shop:\n    origins: [https://shop.example.net/path]\n")
 
     assert "portal.yaml:14: https://shop.example.net/path: An origin ends after the name and port" in told
@@ -153,7 +153,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_mistake_is_told_with_its_line(apply: Apply, name: str) -> None:
+def test_a_mistake_is_reported_with_its_line(apply: Apply, name: str) -> None:
     text, line, words = WRONG[name]
 
     told = refused(apply, text.lstrip())
@@ -163,7 +163,7 @@ def test_a_mistake_is_told_with_its_line(apply: Apply, name: str) -> None:
     assert not Application.objects.exists()
 
 
-def test_what_the_file_does_not_name_is_left_alone(apply: Apply) -> None:
+def test_objects_and_fields_outside_the_file_are_not_changed(apply: Apply) -> None:
     ApplicationFactory(name="Wiki", category="Old", origins=["https://old.example.net"], groups=["staff"])
     ApplicationFactory(name="Other", origins=["https://other.example.net"])
 
@@ -175,7 +175,7 @@ def test_what_the_file_does_not_name_is_left_alone(apply: Apply) -> None:
     assert Application.objects.filter(name="Other").exists()
 
 
-def test_rules_that_stay_keep_their_rows(apply: Apply) -> None:
+def test_unchanged_rules_keep_their_rows(apply: Apply) -> None:
     apply(WIKI)
     before = {rule.path: rule.pk for rule in Rule.objects.all()}
 
@@ -185,7 +185,7 @@ def test_rules_that_stay_keep_their_rows(apply: Apply) -> None:
     assert {rule.path: rule.pk for rule in Rule.objects.all()} == before
 
 
-def test_an_origin_moves_between_applications(apply: Apply) -> None:
+def test_an_origin_can_move_between_applications(apply: Apply) -> None:
     apply(WIKI)
 
     apply("applications:\n  Docs: {origins: [https://wiki.example.net]}\n  Wiki: {origins: []}\n")
@@ -193,7 +193,7 @@ def test_an_origin_moves_between_applications(apply: Apply) -> None:
     assert Origin.objects.get().application.name == "Docs"
 
 
-def test_the_default_provider_changes_in_one_apply(apply: Apply) -> None:
+def test_the_default_provider_can_change_in_one_apply(apply: Apply) -> None:
     UpstreamFactory(slug="old", is_default=True)
 
     apply(CAMPUS + "    is_default: true\n  old: {is_default: false}\n")
@@ -201,7 +201,7 @@ def test_the_default_provider_changes_in_one_apply(apply: Apply) -> None:
     assert Upstream.objects.get(is_default=True).slug == "campus"
 
 
-def test_prune_deletes_only_what_an_apply_set(apply: Apply) -> None:
+def test_prune_deletes_only_objects_of_an_earlier_apply(apply: Apply) -> None:
     ApplicationFactory(name="By hand", groups=["by hand"])
     apply(WIKI + CAMPUS)
 
@@ -215,14 +215,14 @@ def test_prune_deletes_only_what_an_apply_set(apply: Apply) -> None:
     assert not Upstream.objects.exists()
 
 
-def test_prune_tells_what_goes_with_a_provider(apply: Apply, alice: User) -> None:
+def test_prune_lists_the_links_that_are_deleted_with_a_provider(apply: Apply, alice: User) -> None:
     apply(CAMPUS)
     Identity.objects.create(upstream=Upstream.objects.get(), subject="a", user=alice)
 
     assert "links to users: 1 → 0" in apply("", "--prune", command="plan")
 
 
-def test_a_group_that_a_rule_still_names_is_not_pruned(apply: Apply) -> None:
+def test_a_group_in_a_remaining_rule_is_not_pruned(apply: Apply) -> None:
     apply(WIKI)
 
     told = refused(apply, "applications:\n  Wiki:\n    rules:\n      - groups: [staff]\n", "--prune")
@@ -240,7 +240,7 @@ def test_the_last_group_that_an_application_receives_is_not_pruned(apply: Apply)
     assert "Other receives only the group 'guests'" in told
 
 
-def test_an_application_that_was_renamed_by_hand_gets_its_name_back(apply: Apply) -> None:
+def test_an_application_renamed_by_hand_is_renamed_back(apply: Apply) -> None:
     apply(WIKI)
     key = Application.objects.get().pk
     Application.objects.update(name="Renamed")
@@ -259,7 +259,7 @@ def test_a_renamed_object_is_not_pruned_under_its_old_name(apply: Apply) -> None
     assert Application.objects.get().name == "Renamed"
 
 
-def test_an_application_that_is_locked_down_stays_so(apply: Apply) -> None:
+def test_a_locked_down_application_stays_locked_down(apply: Apply) -> None:
     text = "applications:\n  Wiki: {enabled: true, category: New}\n"
     apply(text)
     Application.objects.update(enabled=False, locked_down_at=timezone.now())
@@ -272,7 +272,7 @@ def test_an_application_that_is_locked_down_stays_so(apply: Apply) -> None:
     assert wiki.locked_down_at is not None
 
 
-def test_a_grant_that_answered_a_request_is_left_alone(apply: Apply, alice: User) -> None:
+def test_a_grant_of_an_access_request_is_not_changed(apply: Apply, alice: User) -> None:
     apply(WIKI)
     wiki = Application.objects.get()
     grant = Rule.objects.create(application=wiki, path="/", note="alice: granted by carol")
@@ -283,7 +283,7 @@ def test_a_grant_that_answered_a_request_is_left_alone(apply: Apply, alice: User
     assert Rule.objects.filter(pk=grant.pk).exists()
 
 
-def test_a_change_after_the_plan_keeps_it_from_being_applied(apply: Apply, file: Path) -> None:
+def test_a_plan_is_not_applied_after_another_change(apply: Apply, file: Path) -> None:
     apply(WIKI)
     file.write_text("version: 1\n" + WIKI.replace("The wiki", "Our wiki"))
     read = ConfigurationFile.read(file)
@@ -295,7 +295,7 @@ def test_a_change_after_the_plan_keeps_it_from_being_applied(apply: Apply, file:
     assert Application.objects.get().description == "Meanwhile"
 
 
-def test_two_at_once_do_not_apply(apply: Apply) -> None:
+def test_only_one_process_can_apply_a_file_at_a_time(apply: Apply) -> None:
     leases.hold(LEASE, "another process", 60)
 
     assert "Another process is applying a file" in refused(apply, WIKI)
@@ -315,7 +315,7 @@ applications:
 """
 
 
-def test_secrets_come_from_their_places_and_are_nowhere_else(
+def test_secrets_come_from_variables_and_files_and_appear_nowhere_else(
     apply: Apply, file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("PORTAL_SECRET_WIKI", SECRET)
@@ -331,7 +331,9 @@ def test_secrets_come_from_their_places_and_are_nowhere_else(
     assert "Nothing to change." in apply(CLIENT + CAMPUS + "    client_secret: {file: campus}\n")
 
 
-def test_a_secret_is_replaced_and_the_old_one_ends(apply: Apply, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_secret_is_replaced_and_the_old_one_stops_working(
+    apply: Apply, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("PORTAL_SECRET_WIKI", SECRET)
     apply(CLIENT)
     monkeypatch.setenv("PORTAL_SECRET_WIKI", SECRET[::-1])
@@ -361,13 +363,13 @@ def test_wrong_secrets_of_clients_are_refused(
     assert not Client.objects.exists()
 
 
-def test_a_new_issuer_does_not_get_the_secret_of_the_old_one(apply: Apply) -> None:
+def test_a_new_issuer_does_not_receive_the_secret_of_the_old_one(apply: Apply) -> None:
     UpstreamFactory(slug="campus", issuer="https://old.example.com")
 
     assert "name client_secret, too" in refused(apply, CAMPUS)
 
 
-def test_a_link_does_not_lead_out_of_the_folder(apply: Apply, file: Path) -> None:
+def test_a_symbolic_link_cannot_leave_the_folder_of_secrets(apply: Apply, file: Path) -> None:
     (file.parent / "link").symlink_to("/etc/hostname")
 
     assert "secrets must be in" in refused(apply, CAMPUS + "    client_secret: {file: link}\n")
@@ -376,7 +378,7 @@ def test_a_link_does_not_lead_out_of_the_folder(apply: Apply, file: Path) -> Non
 # ---- what is left behind ----------------------------------------------------------------------------------
 
 
-def test_events_are_those_of_the_administration(apply: Apply) -> None:
+def test_an_apply_leaves_the_same_events_as_the_administration(apply: Apply) -> None:
     apply(WIKI)
     apply(WIKI.replace("The wiki", "Our wiki").replace("groups: [staff]", "who: signed_in"))
 
@@ -389,7 +391,7 @@ def test_events_are_those_of_the_administration(apply: Apply) -> None:
     assert AuditEvent.objects.filter(kind="added", details__object="accounts.group").count() == 2
 
 
-def test_a_mapping_of_a_file_is_one_of_a_superuser(apply: Apply) -> None:
+def test_a_group_mapping_in_a_file_counts_as_made_by_a_superuser(apply: Apply) -> None:
     GroupFactory(name="staff")
 
     apply(CAMPUS + "    group_mappings:\n    - {claim: groups, value: s, group: staff}\n")
@@ -406,7 +408,7 @@ def test_a_client_of_another_application_is_not_taken_over(apply: Apply) -> None
     assert "belongs to the application “Owner”" in told
 
 
-def test_https_again_refuses_the_origins_that_are_left(apply: Apply) -> None:
+def test_https_cannot_be_required_while_http_origins_are_left(apply: Apply) -> None:
     apply("applications:\n  W: {without_https: true, origins: [http://a.example.net]}\n")
 
     assert "Use https://" in refused(apply, "applications:\n  W:\n    without_https: false\n")

@@ -1,4 +1,4 @@
-"""Objects of a file that were changed by hand, as the administration shows them."""
+"""Objects of a file that were changed by hand, as shown in the administration."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def matters(browser: Browser) -> list[str]:
     return [matter.advice for matter in found if matter.title == "Changed by hand"]
 
 
-def test_where_nothing_was_changed_nothing_is_said(apply: Apply, carols: Browser) -> None:  # noqa: F811
+def test_unchanged_objects_are_not_listed(apply: Apply, carols: Browser) -> None:  # noqa: F811
     apply(EVERYTHING)
     key = Application.objects.get().pk
 
@@ -91,14 +91,14 @@ def test_a_deleted_object_is_named(apply: Apply, carols: Browser) -> None:  # no
     assert "Wiki" in matters(carols)[0]
 
 
-def test_a_lockdown_is_no_change_of_the_configuration(apply: Apply, carols: Browser) -> None:  # noqa: F811
+def test_a_lockdown_does_not_count_as_a_change_by_hand(apply: Apply, carols: Browser) -> None:  # noqa: F811
     apply("applications:\n  Wiki: {enabled: true}\n")
     Application.objects.update(enabled=False, locked_down_at=timezone.now())
 
     assert matters(carols) == []
 
 
-def test_an_object_that_no_file_has_has_no_note(carols: Browser) -> None:  # noqa: F811
+def test_an_object_outside_every_file_has_no_note(carols: Browser) -> None:  # noqa: F811
     key = ApplicationFactory().pk
 
     assert (
@@ -106,7 +106,7 @@ def test_an_object_that_no_file_has_has_no_note(carols: Browser) -> None:  # noq
     )
 
 
-def test_who_may_not_see_providers_is_told_of_none(
+def test_providers_are_listed_only_for_staff_who_may_view_them(
     apply: Apply,
     browser_of: Callable[[User], Browser],  # noqa: F811
 ) -> None:

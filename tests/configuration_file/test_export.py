@@ -1,4 +1,4 @@
-"""An export is what is there: applied again it changes nothing, whatever is there and in which database."""
+"""Applying an export changes nothing, for any rows and in each database."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ NAMES = [
 TEXTS = [*NAMES, "", " ", "a\nb", "\u2028x\u00a0", "true", "{}", "<<", "0x1f", "1:30", "=", "x" * 60]
 
 
-def some(chance: random.Random, field: Field, longest: int | None) -> Any:
-    """Return a value that a column can have, also one that forms would refuse."""
+def random_value(chance: random.Random, field: Field, longest: int | None) -> Any:
+    """Return a random value that a column can hold, including values that forms refuse."""
     if field.choices:
         return chance.choice(field.choices)
     if field.is_nullable and chance.random() < 0.5:
@@ -71,12 +71,12 @@ def fill(chance: random.Random, row: Any) -> Any:
     for field in fields_of(type(row)).values():
         if field.shape not in (Shape.GROUP, Shape.GROUPS, Shape.USERS):
             longest = row._meta.get_field(field.name).max_length
-            field.assign(row, some(chance, field, longest))
+            field.assign(row, random_value(chance, field, longest))
     return row
 
 
 def make_world(seed: int) -> None:
-    """Fill the database by lot, with texts that YAML could take for something else."""
+    """Fill the database with random rows, including texts that YAML could read as another type."""
     chance = random.Random(seed)
     groups = [Group.objects.create(name=name) for name in chance.sample(NAMES, 4)]
     StrictGroup.objects.create(group=groups[0])
@@ -120,13 +120,13 @@ def test_an_export_that_is_applied_changes_nothing(database: Database, seed: int
 
 
 @given(text=st.text(st.characters(exclude_categories=["Cs"]), max_size=12))
-def test_every_text_is_read_as_it_was_written_by_any_reader(text: str) -> None:
+def test_any_yaml_reader_reads_every_text_as_written(text: str) -> None:
     assert yaml.safe_load(f"a: {scalar(text)}\n") == {"a": text}
     assert yaml.safe_load(f"{scalar(text)}: a\n") == {text: "a"}
 
 
 @pytest.mark.django_db
-def test_an_export_builds_the_same_in_an_empty_database(apply: Apply) -> None:
+def test_an_export_creates_the_same_rows_in_an_empty_database(apply: Apply) -> None:
     ApplicationFactory(name="Wiki", origins=["https://wiki.example.net"], groups=["staff"])
     upstream = UpstreamFactory(slug="campus", name="Campus")
     GroupMapping.objects.create(upstream=upstream, group=GroupFactory(name="staff"))
@@ -163,7 +163,7 @@ def test_an_export_does_not_replace_a_file(db: None, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MODELS if kind != GROUP])
-def test_every_field_of_the_administrations_forms_is_in_the_file(kind: str) -> None:
+def test_every_field_of_the_administrations_forms_is_exported(kind: str) -> None:
     model = MODELS[kind]
 
     editable = {field.name for field in (*model._meta.fields, *model._meta.many_to_many) if field.editable}
@@ -172,7 +172,9 @@ def test_every_field_of_the_administrations_forms_is_in_the_file(kind: str) -> N
 
 
 @pytest.mark.django_db
-def test_the_example_of_the_documentation_is_applied(apply: Apply, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_example_in_the_documentation_can_be_applied(
+    apply: Apply, monkeypatch: pytest.MonkeyPatch
+) -> None:
     page = (ROOT / "docs" / "configuration-file.md").read_text()
     [example] = re.findall(r"```yaml\nversion: 1\n(.*?)```", page, re.DOTALL)
     monkeypatch.setenv("PORTAL_SECRET_CAMPUS", "x")

@@ -1,4 +1,4 @@
-"""What a configuration file may not be, each refused with its line before anything is looked up."""
+"""Malformed configuration files: each is refused with its line before any query."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ def test_a_wrong_file_is_refused_with_its_line(name: str) -> None:
     assert "hunter2" not in str(refused.value)
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(InvalidFile) as refused:
         read_document("version: 1\ngroups:\n  a: {x: 1}\n  b: {second_factor: 7}\n")
 
     assert [each.line for each in refused.value.problems] == [3, 4]
 
 
-def test_a_word_is_a_text_where_a_text_is_expected() -> None:
+def test_words_and_numbers_are_read_as_text_where_text_is_expected() -> None:
     document = read_document("version: 1\napplications:\n  no:\n    description: 010\n    category: on\n")
 
     assert document.applications[0].name == "no"
@@ -109,7 +109,7 @@ def test_a_huge_file_is_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "words"), [(b"version: 1\n\xff", "line 2: This is not UTF-8"), (None, "cannot be read")]
 )
-def test_what_is_no_text_is_refused(tmp_path: Path, content: bytes | None, words: str) -> None:
+def test_a_file_that_is_not_text_is_refused(tmp_path: Path, content: bytes | None, words: str) -> None:
     path = tmp_path / "file.yaml"
     if content is not None:
         path.write_bytes(content)

@@ -1,4 +1,4 @@
-"""Whatever Authelia's rules are, a converted file admits nobody whom Authelia refuses.
+"""For any rules of Authelia, the converted file admits nobody whom Authelia refuses.
 
 The model below was written from Authelia's documentation: rules in order, the first match counts.
 """
@@ -104,7 +104,7 @@ class Request:
 
 
 def asked(chance: random.Random) -> Iterator[Request]:
-    """Yield requests to every path and host, by persons, with methods and from addresses of chance."""
+    """Yield requests to every path and host, with random users, methods and addresses."""
     for host in HOSTS:
         for path in PATHS:
             for factors in (0, 1, 2):
@@ -170,7 +170,7 @@ def _is_domain(rule: dict[str, Any], request: Request) -> bool:
 
 
 def _is_subject(choices: list[Any] | None, request: Request) -> bool:
-    if not choices or request.factors == 0:  # of a visitor it is not known yet
+    if not choices or request.factors == 0:  # a visitor may still sign in as this subject
         return True
     own = {f"user:{request.user}", *(f"group:{name}" for name in request.groups)}
     return any(own.issuperset([choice] if isinstance(choice, str) else choice) for choice in choices)
@@ -249,8 +249,8 @@ def test_the_portal_admits_nobody_whom_authelia_refuses(configuration: dict[str,
     assert wrong == []
 
 
-def test_what_can_be_expressed_is_carried_over_exactly() -> None:
-    """A conversion that refuses everything would pass the property, too."""
+def test_rules_that_can_be_expressed_are_converted_exactly() -> None:
+    """Otherwise a conversion that refuses everything would pass."""
     configuration: dict[str, Any] = {
         "default_policy": "deny",
         "networks": [{"name": "home", "networks": ["10.0.0.0/8"]}],

@@ -1,4 +1,4 @@
-"""Realistic configurations of other portals: what is carried over, and what is reported with its line."""
+"""Realistic configurations of other portals: converted parts, and parts reported with their line."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ users:
 
 
 def convert(tmp_path: Path, program: str, text: str, *options: str) -> tuple[dict[str, Any], str]:
-    """Return what is written, and what the command says."""
+    """Return the written files and the command's output."""
     source, output = tmp_path / "source", tmp_path / "portal.yaml"
     source.write_text(text)
     said = StringIO()
@@ -79,7 +79,7 @@ def convert(tmp_path: Path, program: str, text: str, *options: str) -> tuple[dic
     return yaml.safe_load(output.read_text()) if output.exists() else {}, said.getvalue()
 
 
-def test_authelias_rules_and_what_they_lose(tmp_path: Path) -> None:
+def test_authelias_rules_are_converted_and_losses_reported(tmp_path: Path) -> None:
     values, said = convert(tmp_path, "authelia", AUTHELIA)
 
     applications = values["applications"]
@@ -134,9 +134,7 @@ def test_users_of_authelia_sign_in_with_their_old_password(tmp_path: Path, setti
         ("[a]", "needs a policy"),
     ],
 )
-def test_a_rule_of_authelia_that_cannot_be_read_stops_the_conversion(
-    tmp_path: Path, rules: str, words: str
-) -> None:
+def test_an_unreadable_rule_of_authelia_stops_the_conversion(tmp_path: Path, rules: str, words: str) -> None:
     with pytest.raises(CommandError, match=words):
         convert(tmp_path, "authelia", f"access_control:\n  rules: {rules}\n")
     assert not (tmp_path / "portal.yaml").exists()
@@ -181,7 +179,7 @@ pass_access_token = true
 """
 
 
-def test_oauth2_proxys_file(tmp_path: Path) -> None:
+def test_a_file_of_oauth2_proxy_is_converted(tmp_path: Path) -> None:
     values, said = convert(tmp_path, "oauth2-proxy", OAUTH2_PROXY)
 
     [(name, application)] = values["applications"].items()
@@ -253,7 +251,7 @@ rule.jane.whitelist = Jane@example.com
 """
 
 
-def test_traefik_forward_auths_file(tmp_path: Path) -> None:
+def test_a_file_of_traefik_forward_auth_is_converted(tmp_path: Path) -> None:
     values, said = convert(tmp_path, "traefik-forward-auth", TRAEFIK)
 
     app, jane = values["applications"]["app.example.com"], values["applications"]["jane.example.com"]
@@ -281,7 +279,9 @@ def test_traefik_forward_auths_file(tmp_path: Path) -> None:
     ],
     ids=["not", "host", "nonsense", "template", "domain", "overlap", "everything", "default"],
 )
-def test_what_traefik_forward_auth_may_refuse_is_not_granted(text: str, paths: set[str] | None) -> None:
+def test_a_request_that_traefik_forward_auth_may_refuse_is_not_granted(
+    text: str, paths: set[str] | None
+) -> None:
     values, _people = traefik_forward_auth.convert(text, ["https://a.example.com"], Report())
 
     rules = values["applications"]["a.example.com"]["rules"]
@@ -290,7 +290,7 @@ def test_what_traefik_forward_auth_may_refuse_is_not_granted(text: str, paths: s
     assert any(rule.get("who") == "signed_in" for rule in rules) is (paths is not None and paths != {"/"})
 
 
-def test_without_an_origin_nothing_is_converted() -> None:
+def test_nothing_is_converted_without_an_origin() -> None:
     with pytest.raises(NotConverted, match="--origin"):
         traefik_forward_auth.convert("secret=x", [], Report())
 
@@ -312,12 +312,12 @@ def test_options_are_read_as_flags_variables_and_lines(entry: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["", "Path(`/a`", "Path(`/a`) &&", "(" * 200, "Path(/a)", "a && b"])
-def test_a_rule_that_is_no_rule_is_refused(text: str) -> None:
+def test_a_malformed_rule_is_refused(text: str) -> None:
     with pytest.raises(UnreadableRule):
         alternatives_of(text)
 
 
-def test_files_are_not_replaced(tmp_path: Path) -> None:
+def test_existing_files_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "portal.yaml").write_text("mine")
 
     with pytest.raises(CommandError, match="exists"):

@@ -31,7 +31,7 @@ MATCHERS = {
     "!PathPrefix(`/api`)": lambda path, method: not path.startswith("/api"),
     "Headers(`X`, `y`)": lambda path, method: True,
 }
-"""What each rule matches at most: a request can have any headers."""
+"""Each rule matches at most these requests, because a request can have any headers."""
 
 rules = st.tuples(
     st.sampled_from(list(MATCHERS)),

@@ -1,4 +1,4 @@
-"""The demo as `make demo` runs it, in a folder of its own."""
+"""The demo as `make demo` runs it, in a separate folder."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ END_LIMIT = 60.0
 
 @dataclass
 class Demo:
-    """One run of the demo; `var` may hold what an earlier run left.
+    """One run of the demo. The folder `var` may contain files of an earlier run.
 
-    `migrates` a database of its own on its first run; otherwise it finds the migrated one of all tests.
+    If `migrates`, the first run migrates a new database. Otherwise it gets a copy of the tests' migrated one.
     """
 
     var: Path
@@ -37,7 +37,7 @@ class Demo:
     notes: dict[str, Any] = field(default_factory=dict)
 
     def start(self) -> Demo:
-        """Start it and wait until it says that everything answers."""
+        """Start the demo, and wait until it reports that everything answers."""
         if not self.migrates and not self.var.exists():
             self.var.mkdir()
             copy_pattern(self.var / "ikd.sqlite3")
@@ -60,13 +60,13 @@ class Demo:
         return self.output.read_text()
 
     def stop(self, number: int = signal.SIGINT) -> int:
-        """Send the demo a signal and give its exit code."""
+        """Send the demo a signal, and return its exit code."""
         if self.process.poll() is None:
             self.process.send_signal(number)
         return self.process.wait(END_LIMIT)
 
     def get(self, url: str, **headers: str) -> tuple[int, http.client.HTTPMessage, bytes]:
-        """Ask the demo's proxy for a URL, whatever names this machine can resolve."""
+        """Request a URL from the demo's proxy, without resolving its host name."""
         host, _, path = url.removeprefix("http://").partition("/")
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         connection.request("GET", f"/{path}", headers={"Host": host} | headers)

@@ -1,4 +1,4 @@
-"""`make demo` on a fresh machine: what runs, what is written, what somebody without a sign-in sees."""
+"""`make demo` on a fresh machine: running programs, written files, and pages for visitors."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.demo.visitor import Visitor
 pytestmark = pytest.mark.proxy
 
 
-def test_a_page_sends_somebody_who_is_not_signed_in_to_the_portal(demo: Demo) -> None:
+def test_a_page_sends_a_visitor_to_the_portal(demo: Demo) -> None:
     status, headers, _ = demo.get(demo.url("app", "/page?x=1"), Accept="text/html")
 
     assert status == 302
@@ -39,7 +39,7 @@ def test_the_public_path_is_open_to_everyone(demo: Demo) -> None:
     assert json.loads(body)["identity"]["X-Auth-Request-User"] == ""
 
 
-def test_an_identity_that_a_client_claims_never_arrives(demo: Demo) -> None:
+def test_identity_headers_of_a_client_never_reach_the_application(demo: Demo) -> None:
     claim = {"X-Auth-Request-User": "carol", "X_Auth_Request_User": "carol"}
 
     _, _, body = demo.get(demo.url("wiki", "/public"), Accept="application/json", **claim)
@@ -49,7 +49,7 @@ def test_an_identity_that_a_client_claims_never_arrives(demo: Demo) -> None:
 
 @pytest.mark.parametrize("username", ["carol", "alice", "bob", "dave"])
 @pytest.mark.parametrize("application", ["app", "wiki", "ops"])
-def test_exactly_those_get_in_of_whom_the_notes_say_so(demo: Demo, application: str, username: str) -> None:
+def test_exactly_the_users_in_the_notes_are_let_in(demo: Demo, application: str, username: str) -> None:
     visitor = Visitor(demo.port)
 
     page = visitor.open_signing_in(demo.url(application), username, demo.notes["users"][username])
@@ -58,7 +58,7 @@ def test_exactly_those_get_in_of_whom_the_notes_say_so(demo: Demo, application: 
     assert (f"Hello {username}" in page) == allowed
 
 
-def test_signing_in_once_opens_the_unrelated_domain_too(demo: Demo) -> None:
+def test_one_sign_in_opens_the_unrelated_domain_too(demo: Demo) -> None:
     visitor = Visitor(demo.port)
     visitor.open_signing_in(demo.url("app"), "alice", demo.notes["users"]["alice"])
 
@@ -67,7 +67,7 @@ def test_signing_in_once_opens_the_unrelated_domain_too(demo: Demo) -> None:
     assert "Hello alice" in page
 
 
-def test_the_notes_are_for_scripts(demo: Demo) -> None:
+def test_scripts_can_read_addresses_and_users_from_the_notes(demo: Demo) -> None:
     assert demo.notes["connect"] == f"127.0.0.1:{demo.port}"
     assert demo.notes["portal"] == f"http://sso.localhost:{demo.port}"
     assert demo.notes["applications"]["ops"]["who"] == ["alice"]
@@ -81,7 +81,7 @@ def test_the_addresses_and_passwords_are_printed(demo: Demo) -> None:
     assert all(password in said for password in demo.notes["users"].values())
 
 
-def test_nobody_else_can_read_what_is_in_the_folder(demo: Demo) -> None:
+def test_other_users_of_the_machine_cannot_read_the_folder(demo: Demo) -> None:
     open_files = [
         path for path in (demo.var, *demo.var.rglob("*")) if stat.S_IMODE(path.stat().st_mode) & 0o077
     ]
@@ -95,7 +95,7 @@ def test_no_password_is_in_a_log(demo: Demo) -> None:
     assert [name for name, password in demo.notes["users"].items() if password in logs] == []
 
 
-def test_manage_py_beside_it_reaches_its_database(demo: Demo) -> None:
+def test_manage_py_uses_the_demos_database(demo: Demo) -> None:
     ask = "from accounts.models import User; print(*User.objects.values_list('username', flat=True))"
 
     told = subprocess.run(
@@ -109,13 +109,13 @@ def test_manage_py_beside_it_reaches_its_database(demo: Demo) -> None:
     assert "alice" in told.stdout
 
 
-def test_a_second_demo_in_the_same_folder_says_so_in_one_line(demo: Demo) -> None:
+def test_a_second_demo_in_the_same_folder_is_refused_in_one_line(demo: Demo) -> None:
     assert _refusal(IKD_VAR=str(demo.var)) == (
         f"A demo runs in {demo.var} already: end it, or choose another folder with IKD_VAR=."
     )
 
 
-def test_a_taken_port_is_said_in_one_line(demo: Demo) -> None:
+def test_a_taken_port_is_reported_in_one_line(demo: Demo) -> None:
     elsewhere = str(demo.var.with_name("elsewhere"))
 
     assert _refusal(IKD_VAR=elsewhere, PORT=str(demo.port)) == (
@@ -134,11 +134,11 @@ def test_a_taken_port_is_said_in_one_line(demo: Demo) -> None:
     ],
     ids=["port-word", "port-range", "proxy", "no-permission", "no-folder"],
 )
-def test_a_mistake_is_said_in_one_line(variables: dict[str, str], words: str) -> None:
+def test_a_mistake_is_reported_in_one_line(variables: dict[str, str], words: str) -> None:
     assert words in _refusal(**variables)
 
 
-def test_the_folder_of_another_portal_is_left_alone(demo: Demo, tmp_path: Path) -> None:
+def test_a_demo_in_the_folder_of_another_portal_is_refused(demo: Demo, tmp_path: Path) -> None:
     original, copy = (sqlite3.connect(folder / "ikd.sqlite3") for folder in (demo.var, tmp_path))
     with closing(original), closing(copy):
         original.backup(copy)
@@ -149,7 +149,7 @@ def test_the_folder_of_another_portal_is_left_alone(demo: Demo, tmp_path: Path) 
 
 
 def _refusal(**variables: str) -> str:
-    """Run the demo, which cannot start, and give the one line that it says besides its progress."""
+    """Run the demo with settings that prevent its start, and return its only line beside the progress."""
     done = subprocess.run(
         run_command(),
         env=environment(PORT=str(free_port())) | variables,

@@ -1,4 +1,4 @@
-"""What Ctrl-C leaves behind, and what a later run of the demo keeps."""
+"""Ctrl-C ends every program of the demo, and a later run keeps the passwords."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.proxy
 
 @dataclass
 class History:
-    """A first run behind Traefik, ended by Ctrl-C, and a second behind nginx on another port."""
+    """A first run behind Traefik, ended by Ctrl-C, and a second run behind nginx on another port."""
 
     first: Demo
     exit_code: int
@@ -48,7 +48,7 @@ def test_ctrl_c_ends_everything_that_was_started(history: History) -> None:
     assert not history.still_listens
 
 
-def test_the_passwords_stay(history: History) -> None:
+def test_a_later_run_keeps_the_passwords(history: History) -> None:
     assert history.second.notes["users"] == history.first.notes["users"]
 
 
@@ -61,7 +61,7 @@ def test_the_applications_move_to_the_new_port(history: History) -> None:
     assert "Hello bob" in page
 
 
-def test_a_program_that_dies_ends_the_demo_which_says_why(history: History) -> None:
+def test_the_demo_ends_with_a_reason_if_a_program_dies(history: History) -> None:
     demo = history.second
     [backend] = [pid for pid, command in demo.processes().items() if "backend.py" in command]
 
@@ -73,7 +73,7 @@ def test_a_program_that_dies_ends_the_demo_which_says_why(history: History) -> N
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=["SIGTERM", "SIGHUP"])
-def test_a_kill_or_a_closed_terminal_ends_it_in_good_order(tmp_path: Path, number: signal.Signals) -> None:
+def test_a_signal_or_a_closed_terminal_ends_the_demo_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     demo = Demo(tmp_path / "var").start()
 
     exit_code = demo.stop(number)
@@ -81,15 +81,15 @@ def test_a_kill_or_a_closed_terminal_ends_it_in_good_order(tmp_path: Path, numbe
     assert (exit_code, demo.processes()) == (0, {})
 
 
-def test_even_a_kill_that_nobody_can_catch_leaves_nothing_running(tmp_path: Path) -> None:
+def test_no_program_keeps_running_after_sigkill(tmp_path: Path) -> None:
     demo = Demo(tmp_path / "var").start()
 
     demo.stop(signal.SIGKILL)
 
-    assert _nothing_stays(demo)
+    assert _all_end(demo)
 
 
-def _nothing_stays(demo: Demo) -> bool:
+def _all_end(demo: Demo) -> bool:
     deadline = time.monotonic() + END_LIMIT
     while demo.processes() and time.monotonic() < deadline:
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""`make run`: the portal without a demo around it."""
+"""`make run`: the portal without the demo."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ COMMAND = [sys.executable, "-m", "ikd_portal.run"]
 
 @pytest.fixture(scope="module")
 def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
-    """A portal on its first day: its address, and the file with what it says, beside its folder `var`."""
+    """A new portal: its address, and the file with its output, beside its folder `var`."""
     folder = tmp_path_factory.mktemp("alone")
     port, said = free_port(), folder / "said.txt"
     variables = environment(PORT=str(port), IKD_VAR=str(folder / "var"))
@@ -29,7 +29,7 @@ def portal(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path
     process.wait(END_LIMIT)
 
 
-def test_without_an_administrator_it_prints_the_link_that_makes_one(portal: tuple[str, Path]) -> None:
+def test_a_portal_without_an_administrator_prints_the_link_to_create_one(portal: tuple[str, Path]) -> None:
     address, said = portal
 
     _wait_for(address)
@@ -37,7 +37,7 @@ def test_without_an_administrator_it_prints_the_link_that_makes_one(portal: tupl
     assert f"{address}/first-administrator/" in said.read_text()
 
 
-def test_a_taken_port_is_said_in_one_line(portal: tuple[str, Path]) -> None:
+def test_a_taken_port_is_reported_in_one_line(portal: tuple[str, Path]) -> None:
     address, said = portal
     _wait_for(address)
     port = address.rpartition(":")[2]
@@ -55,7 +55,7 @@ def test_a_taken_port_is_said_in_one_line(portal: tuple[str, Path]) -> None:
     assert done.stderr == f"Port {port} is taken: choose another with PORT={int(port) + 1}.\n"
 
 
-def test_a_mistake_in_a_setting_is_said_in_one_line(tmp_path: Path) -> None:
+def test_a_mistake_in_a_setting_is_reported_in_one_line(tmp_path: Path) -> None:
     variables = environment(PORT=str(free_port()), IKD_VAR=str(tmp_path / "var"), IKD_PORTAL_URL="sso")
 
     done = subprocess.run(COMMAND, cwd=ROOT, env=variables, capture_output=True, text=True, timeout=30)
@@ -65,7 +65,7 @@ def test_a_mistake_in_a_setting_is_said_in_one_line(tmp_path: Path) -> None:
 
 
 def _wait_for(address: str) -> None:
-    """Return once the portal answers, by its own name, as the first visitor would ask."""
+    """Wait until the portal is ready."""
     ready = address.replace("localhost", "127.0.0.1") + "/readyz"
     for _ in range(600):
         try:

@@ -1,4 +1,4 @@
-"""`make demo PROXY=…`: the same demo behind each proxy. Traefik and nginx carry the other tests here."""
+"""`make demo PROXY=…`: the same demo behind each proxy. The other tests here use Traefik and nginx."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OTHERS = [name for name in KINDS if name not in ("traefik", "nginx")]
 
 @pytest.fixture(scope="module")
 def var(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """One folder for all of them: only the first run makes its people and applications."""
+    """One folder for all proxies, because only the first run creates users and applications."""
     return tmp_path_factory.mktemp("demo") / "var"
 
 
@@ -37,7 +37,7 @@ def demo(request: pytest.FixtureRequest, var: Path) -> Iterator[Demo]:
     assert running.processes() == {}
 
 
-def test_a_sign_in_opens_all_that_one_may_open(demo: Demo) -> None:
+def test_one_sign_in_opens_every_allowed_application(demo: Demo) -> None:
     visitor = Visitor(demo.port)
 
     pages = [visitor.open_signing_in(demo.url("app"), "alice", demo.notes["users"]["alice"])]
@@ -46,7 +46,7 @@ def test_a_sign_in_opens_all_that_one_may_open(demo: Demo) -> None:
     assert ["Hello alice" in page for page in pages] == [True, True, True]
 
 
-def test_who_may_not_enter_is_refused(demo: Demo) -> None:
+def test_a_user_without_access_is_refused(demo: Demo) -> None:
     visitor = Visitor(demo.port)
 
     page = visitor.open_signing_in(demo.url("ops"), "bob", demo.notes["users"]["bob"])
@@ -62,7 +62,7 @@ def test_a_script_gets_a_plain_401(demo: Demo) -> None:
     assert "error" in json.loads(body)
 
 
-def test_an_identity_that_a_client_claims_never_arrives(demo: Demo) -> None:
+def test_identity_headers_of_a_client_never_reach_the_application(demo: Demo) -> None:
     claim = {"X-Auth-Request-User": "carol", "X_Auth_Request_User": "carol"}
 
     _, _, body = demo.get(demo.url("wiki", "/public"), Accept="application/json", **claim)
@@ -71,7 +71,7 @@ def test_an_identity_that_a_client_claims_never_arrives(demo: Demo) -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_one_that_is_not_installed_is_named_with_its_package(tmp_path: Path, name: str) -> None:
+def test_a_missing_proxy_is_named_with_its_package(tmp_path: Path, name: str) -> None:
     kind = dataclasses.replace(KINDS[name], program="installed-nowhere")
 
     with pytest.raises(NotReady) as caught:

@@ -1,4 +1,4 @@
-"""A browser without a window: it follows redirects and keeps cookies, host by host."""
+"""A minimal HTTP client that follows redirects and keeps cookies for each host."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Visitor:
         self.url = ""
 
     def open(self, url: str, data: bytes | None = None, accept: str = "text/html") -> str:
-        """Open a page, follow its redirects, and give its text, whatever its status."""
+        """Open a page, follow its redirects, and return its text for any status."""
         request = urllib.request.Request(url, data, {"Accept": accept, "Sec-Fetch-Mode": "navigate"})
         try:
             answer = self._opener.open(request, timeout=60)
@@ -34,7 +34,7 @@ class Visitor:
             return str(answer.read().decode())
 
     def open_signing_in(self, url: str, username: str, password: str) -> str:
-        """Open a page and fill in the sign-in form that stands before it."""
+        """Open a page, and fill in the sign-in form that the portal shows first."""
         form = dict(_hidden_fields(self.open(url)))
         form |= {"login": username, "password": password}
         return self.open(self.url, urllib.parse.urlencode(form).encode())

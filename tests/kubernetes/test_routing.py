@@ -14,7 +14,7 @@ from tests.browser.test_story import (
     resolver,
     test_a_link_signs_out_at_once_and_a_foreign_one_asks_first,  # noqa: F401
     test_one_sign_in_opens_unrelated_sites_and_one_sign_out_closes_them,  # noqa: F401
-    test_who_loses_a_group_is_told_so_at_the_site_itself,  # noqa: F401
+    test_users_who_lose_a_group_are_refused_on_the_site,  # noqa: F401
 )
 from tests.kubernetes.apart import PORTAL
 from tests.kubernetes.api_server import ApiServer
