@@ -34,7 +34,7 @@ ASK = "/access/ask/?" + urlencode({"page": f"{PAYROLL}/slips"})
 
 
 @pytest.fixture(autouse=True)
-def nothing_counted(db: None) -> None:
+def empty_cache(db: None) -> None:
     cache.clear()
 
 

@@ -26,7 +26,7 @@ ADD = "/admin/accounts/invitation/add/"
 
 
 @pytest.fixture(autouse=True)
-def nothing_counted(db: None) -> None:
+def empty_cache(db: None) -> None:
     cache.clear()
 
 

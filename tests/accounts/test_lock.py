@@ -37,7 +37,7 @@ RESET = "/accounts/password/reset/"
 
 
 @pytest.fixture(autouse=True)
-def nothing_counted(db: None) -> None:
+def empty_cache(db: None) -> None:
     cache.clear()
 
 

@@ -27,7 +27,7 @@ USERNAME_HINT = re.compile(r"<input [^>]*autocomplete=\"username\"[^>]*>")
 
 
 @pytest.fixture(autouse=True)
-def nothing_counted(db: None) -> None:
+def empty_cache(db: None) -> None:
     cache.clear()
 
 

@@ -28,7 +28,7 @@ NEW = "an even longer horse"
 
 
 @pytest.fixture(autouse=True)
-def nothing_counted(db: None) -> None:
+def empty_cache(db: None) -> None:
     cache.clear()
 
 

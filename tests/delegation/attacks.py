@@ -1,4 +1,4 @@
-"""Ways to a superuser's power, as requests: pages, inlines, actions, undoing, requests and links."""
+"""Attacks to gain a superuser's power: requests to pages, inline forms, actions, undo and links."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Attack = Callable[[Cast, Client, User | None], Any]
 
 
 def form(browser: Client, url: str, **changes: Any) -> Any:
-    """Send the form at a URL with these changes, or these alone if there is none. A warning is confirmed."""
+    """Send the form at a URL with these changes, or only them if there is no form. Confirm warnings."""
     page = browser.get(url)
     shown = page.context is not None and "adminform" in page.context
     fields = {**(fields_on(page) if shown else {}), **changes}
@@ -33,7 +33,7 @@ def user_page(user: User, what: str = "change") -> str:
 
 
 def run(browser: Client, model: str, name: str, *rows: Any) -> Any:
-    """Run an action of a list on some rows, confirmed."""
+    """Run an action of a list on some rows, and confirm it."""
     keys = [row.pk for row in rows]
     return browser.post(
         f"/admin/{model}/",
@@ -114,7 +114,7 @@ def delete_operators(cast: Cast, browser: Client, who: User | None) -> Any:
     return browser.post(f"/admin/accounts/group/{cast.powerful.pk}/delete/", {"post": "yes"})
 
 
-def acts_on_root(name: str) -> Attack:
+def action_on_root(name: str) -> Attack:
     return lambda cast, browser, who: run(browser, "accounts/user", name, cast.other_root)
 
 
@@ -154,7 +154,7 @@ def appoint_a_manager(cast: Cast, browser: Client, who: User | None) -> Any:
     return form(browser, f"/admin/accounts/group/{cast.bound.pk}/change/", managers=[cast.victim.pk])
 
 
-def be_strict(cast: Cast, browser: Client, who: User | None) -> Any:
+def require_a_second_factor(cast: Cast, browser: Client, who: User | None) -> Any:
     return form(browser, f"/admin/accounts/group/{cast.team.pk}/change/", second_factor="on")
 
 
@@ -190,7 +190,7 @@ ATTACKS: dict[str, Attack] = {
     "delete a superuser": delete_root,
     "delete a powerful group": delete_operators,
     **{
-        f"action on a superuser: {name}": acts_on_root(name)
+        f"action on a superuser: {name}": action_on_root(name)
         for name in ("disable", "lock_down", "delete_selected")
     },
     "undo a superuser's lockdown": undo_a_lockdown_of_root,
@@ -200,7 +200,7 @@ ATTACKS: dict[str, Attack] = {
     "move an application with tokens": move_an_application_with_tokens,
     "widen what owners may share": widen_the_bound,
     "appoint a group manager": appoint_a_manager,
-    "require a second factor": be_strict,
+    "require a second factor": require_a_second_factor,
     "move a provider": move_the_provider,
     "map a claim to a powerful group": map_a_claim_to_operators,
 }

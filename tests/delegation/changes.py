@@ -1,4 +1,4 @@
-"""Changes on the pages of owners and group managers, confirmed where the page shows an effect."""
+"""Changes on the pages of owners and group managers, with their confirmation."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ __all__ = ["browser_of", "carols", "client", "other_browser", "sam", "sams"]
 
 
 @pytest.fixture(autouse=True)
-def nothing_counted(request: pytest.FixtureRequest) -> None:
+def empty_cache(request: pytest.FixtureRequest) -> None:
     if "db" in request.fixturenames:
         request.getfixturevalue("db")
         cache.clear()

@@ -1,4 +1,4 @@
-"""The kinds of people who walk through every URL, and the rows that the URLs name."""
+"""The kinds of users who open every URL, and the rows that the URLs name."""
 
 from __future__ import annotations
 
@@ -67,13 +67,13 @@ SINGLE = (
     *("authgate.change_signin", "authgate.view_auditevent", "authgate.explain_access"),
     *("openid.view_client", "openid.change_client"),
 )
-"""Permissions that staff walk with alone."""
+"""Each of these permissions has a staff user with no other permission."""
 
 KINDS = (ANONYMOUS, USER, OWNER, MANAGER, *SINGLE, ALL, SUPERUSER)
 
 
 class Cast:
-    """Somebody of each kind with their browser, and one of everything that a URL can name."""
+    """A user of each kind with a browser, and one row of every kind that a URL can name."""
 
     def __init__(self, kinds: Iterable[str] = KINDS) -> None:
         now = timezone.now()
@@ -126,14 +126,14 @@ class Cast:
         )
         self.event: AuditEvent = record("refused", actor="root", application="Wiki")
         self.entry = JournalEntry.objects.filter(table_name="accounts_user").latest("pk")
-        keys.load_or_create()  # else each visit to the key set creates one, which takes long
+        keys.load_or_create()  # otherwise each request for the key set creates one, which is slow
         self.brand, _ = Brand.objects.get_or_create(pk=1)
         self.people = {kind: self._person(number, kind) for number, kind in enumerate(kinds)}
         self._browsers = {kind: self._browser(person) for kind, person in self.people.items()}
         self._cookies = {kind: deepcopy(browser.cookies) for kind, browser in self._browsers.items()}
 
     def browser(self, kind: str) -> Client:
-        """Return the browser of a kind of person, signed in as at first: requests are undone here."""
+        """Return the browser of a kind of user, with its original cookies: tests undo each request."""
         browser = self._browsers[kind]
         browser.cookies = deepcopy(self._cookies[kind])
         return browser
@@ -173,7 +173,7 @@ class Cast:
 
 
 def power() -> dict[str, list[Any]]:
-    """Return what superusers and users with rights have, and what gives rights, as far as it can be taken."""
+    """Return the rows that give power: accounts of superusers, permissions, and rows that grant them."""
     with connection.cursor() as cursor:
         return {
             name: sorted(cursor.execute(sql, values).fetchall(), key=str)
@@ -183,7 +183,7 @@ def power() -> dict[str, list[Any]]:
 
 @cache
 def queries_of_power() -> dict[str, tuple[str, Any]]:
-    """Return the compiled queries: they are run after each attack, and compiling takes far longer."""
+    """Return the compiled queries. They run after each attack, and compiling takes far longer than that."""
     users, roots = User.objects.all(), User.objects.filter(is_superuser=True)
     rights = Permission.objects.all()
     queries = {

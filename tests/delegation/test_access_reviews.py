@@ -1,4 +1,4 @@
-"""Reviews of access: owners confirm or remove each person, and what they cannot remove is not lost."""
+"""Access reviews: owners confirm or remove each person, and get a task for access that they cannot remove."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ OVERDUE, TO_REMOVE = "Access reviews that are overdue", "Access to remove"
 
 @pytest.fixture
 def wiki(alice: User, bob: User) -> Application:
-    """A wiki of alice, who is in staff; a rule names bob."""
+    """A wiki that alice owns. The group staff, with alice, and bob can open parts of it."""
     application: Application = ApplicationFactory(name="Wiki", origins=["https://wiki.example.com"])
     RuleFactory(application=application, who="chosen", groups=["staff"])
     RuleFactory(application=application, path="/a", who="chosen", users=[bob])
@@ -51,7 +51,7 @@ def owner(client: Client, alice: User) -> Client:
     return client
 
 
-def proven(browser: Client) -> Client:
+def with_confirmed_identity(browser: Client) -> Client:
     browser.post("/accounts/reauthenticate/", {"password": PASSWORD})
     return browser
 
@@ -90,14 +90,14 @@ def can_open(application: Application, user: User) -> bool:
     return user.pk in current.reasons_of(compiled, current.directory_of(user))
 
 
-def settled(wiki: Application, days: int) -> None:
+def set_age(wiki: Application, days: int) -> None:
     Application.objects.filter(pk=wiki.pk).update(created_at=timezone.now() - timedelta(days=days))
 
 
-# ---- the beginning ----------------------------------------------------------------------------------------
+# ---- the start --------------------------------------------------------------------------------------------
 
 
-def test_the_people_are_those_who_can_open_it_with_reason_and_last_use(
+def test_a_review_lists_everyone_with_access_with_reason_and_last_use(
     wiki: Application, bob: User, owner: Client
 ) -> None:
     UserFactory(username="dave", groups=["staff"], is_active=False)
@@ -128,12 +128,12 @@ def test_owners_get_a_mail_with_a_link_that_needs_a_sign_in(
     assert owner.get(page(review))["Location"].startswith("/accounts/login/")
 
 
-def test_only_one_review_is_open(wiki: Application, review: AccessReview) -> None:
+def test_an_application_has_only_one_open_review(wiki: Application, review: AccessReview) -> None:
     assert reviews.begin(wiki) is None
     assert AccessReview.objects.count() == 1
 
 
-def test_beyond_the_limit_people_are_counted(
+def test_people_beyond_the_limit_are_only_counted(
     wiki: Application, owner: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reviews, "PEOPLE_LIMIT", 1)
@@ -155,11 +155,11 @@ def test_beyond_the_limit_people_are_counted(
         (365, 900, 366, True, True),
     ],
 )
-def test_a_review_begins_when_the_last_is_too_long_ago(
+def test_a_review_begins_when_the_last_one_is_too_old(
     wiki: Application, settings: Any, days: int, created: int, last: int | None, enabled: bool, begins: bool
 ) -> None:
     settings.IKD_REVIEW_ACCESS_DAYS = days
-    settled(wiki, created)
+    set_age(wiki, created)
     Application.objects.update(enabled=enabled)
     if last:
         at = timezone.now() - timedelta(days=last)
@@ -170,7 +170,7 @@ def test_a_review_begins_when_the_last_is_too_long_ago(
 
 def test_one_process_at_a_time_begins_reviews(wiki: Application, settings: Any) -> None:
     settings.IKD_REVIEW_ACCESS_DAYS = 365
-    settled(wiki, 900)
+    set_age(wiki, 900)
     leases.hold(rounds.LEASE, "another", 60)
 
     assert rounds.go("this one") == 0
@@ -187,7 +187,7 @@ def test_a_wrong_number_of_days_is_an_error(settings: Any, days: int) -> None:
 # ---- answers ----------------------------------------------------------------------------------------------
 
 
-def test_keep_changes_nothing_and_is_recorded(
+def test_keeping_access_changes_nothing_and_is_recorded(
     owner: Client, wiki: Application, review: AccessReview, bob: User
 ) -> None:
     answer(owner, review, bob="keep")
@@ -210,7 +210,7 @@ def test_a_user_named_in_a_rule_is_removed_at_once(
     assert AuditEvent.objects.get(kind="rule_shared").details["removed"] == "user bob"
 
 
-def test_a_member_of_a_group_that_the_owner_manages_is_removed_from_it(
+def test_a_member_of_a_group_that_the_owner_manages_is_removed_from_the_group(
     owner: Client, wiki: Application, alice: User, bob: User
 ) -> None:
     team = GroupFactory(name="team")
@@ -226,7 +226,7 @@ def test_a_member_of_a_group_that_the_owner_manages_is_removed_from_it(
 
 
 @pytest.mark.parametrize("how", ["group", "signed_in", "everyone", "managed, but staff"])
-def test_what_the_owner_cannot_remove_is_a_task(
+def test_access_that_the_owner_cannot_remove_becomes_a_task(
     owner: Client, carols: Client, wiki: Application, alice: User, bob: User, how: str
 ) -> None:
     team = GroupFactory(name="team")
@@ -252,7 +252,7 @@ def test_what_the_owner_cannot_remove_is_a_task(
 
 
 @pytest.mark.parametrize("what", ["disabled application", "disabled user"])
-def test_access_that_would_come_back_is_removed_too(
+def test_access_suspended_by_a_disabled_user_or_application_is_removed_too(
     owner: Client, wiki: Application, review: AccessReview, bob: User, what: str
 ) -> None:
     if what == "disabled application":
@@ -264,7 +264,7 @@ def test_access_that_would_come_back_is_removed_too(
     assert not wiki.rules.get(path="/a").users.exists()
 
 
-def test_a_task_ends_with_the_access_and_not_before(
+def test_a_task_ends_only_when_the_access_does(
     owner: Client, wiki: Application, review: AccessReview, bob: User
 ) -> None:
     bob.groups.add(GroupFactory(name="staff"))
@@ -282,20 +282,20 @@ def test_a_task_ends_with_the_access_and_not_before(
 
 def test_the_first_answer_counts(owner: Client, carols: Client, review: AccessReview, bob: User) -> None:
     answer(owner, review, bob="keep")
-    answer(proven(carols), review, bob="remove")
+    answer(with_confirmed_identity(carols), review, bob="remove")
 
     assert (entry_of(review, "bob").answer, entry_of(review, "bob").answered_by) == ("keep", "alice")
 
 
-def test_nobody_answers_about_themselves(owner: Client, review: AccessReview) -> None:
+def test_nobody_can_answer_about_themselves(owner: Client, review: AccessReview) -> None:
     assert answer(owner, review, alice="keep", bob="keep").status_code == 404
     assert not review.entries.exclude(answer="").exists()
 
 
-def test_a_superuser_answers_instead_and_completes_it(
+def test_a_superuser_can_answer_and_complete_a_review(
     owner: Client, carols: Client, wiki: Application, review: AccessReview, bob: User
 ) -> None:
-    assert "Wiki" in proven(carols).get(page(review)).content.decode()
+    assert "Wiki" in with_confirmed_identity(carols).get(page(review)).content.decode()
     answer(carols, review, bob="remove")
     assert not can_open(wiki, bob)
     answer(carols, review, alice="keep")
@@ -304,19 +304,19 @@ def test_a_superuser_answers_instead_and_completes_it(
     assert review.closed_at is not None
 
 
-def test_staff_and_others_see_and_answer_nothing(
+def test_other_users_and_staff_can_neither_see_nor_answer_a_review(
     sams: Client, browser_of: Any, review: AccessReview, bob: User
 ) -> None:
     for browser in (sams, browser_of(bob)):
-        assert proven(browser).get(page(review)).status_code == 404
+        assert with_confirmed_identity(browser).get(page(review)).status_code == 404
         assert answer(browser, review, bob="keep").status_code == 404
     assert not review.entries.exclude(answer="").exists()
 
 
-def test_an_owner_who_is_one_no_longer_answers_nothing(
+def test_a_former_owner_cannot_answer(
     owner: Client, wiki: Application, review: AccessReview, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also if a superuser removes the owner between the page's look-up and the answer."""
+    """A superuser removes the owner between the page's query and the answer."""
     given = views.answer_as_shown
     monkeypatch.setattr(views, "answer_as_shown", lambda *a, **k: (wiki.owners.clear(), given(*a, **k))[1])
     assert answer(owner, review, bob="remove").status_code == 404
@@ -351,7 +351,7 @@ def test_odd_answers_change_nothing(
 
 
 @pytest.mark.usefixtures("known_brand")
-def test_the_page_asks_the_same_for_many(
+def test_the_page_needs_the_same_queries_for_many_people(
     owner: Client, wiki: Application, django_assert_max_num_queries: Any
 ) -> None:
     for number in range(60):
@@ -367,7 +367,7 @@ def test_the_page_asks_the_same_for_many(
 
 
 def people(wiki: Application, alice: User) -> None:
-    """Add a group that alice manages, which also opens another application; una and vera are in it."""
+    """Add a group that alice manages, with una and vera. It can also open another application."""
     team = GroupFactory(name="team")
     for name in ("una", "vera"):
         UserFactory(username=name, groups=["team"])
@@ -376,7 +376,7 @@ def people(wiki: Application, alice: User) -> None:
     ApplicationFactory(name="Secret project", origins=["https://x.example.com"], groups=["team"])
 
 
-def test_the_selected_are_removed_after_one_question(
+def test_selected_people_are_removed_after_one_confirmation(
     owner: Client, wiki: Application, alice: User, bob: User
 ) -> None:
     people(wiki, alice)
@@ -395,7 +395,7 @@ def test_the_selected_are_removed_after_one_question(
     assert can_open(wiki, User.objects.get(username="vera"))
 
 
-def test_all_shown_are_kept_except_oneself_and_who_has_an_answer(
+def test_all_shown_people_are_kept_except_the_owner_and_answered_entries(
     owner: Client, wiki: Application, alice: User
 ) -> None:
     people(wiki, alice)
@@ -413,7 +413,7 @@ def test_all_shown_are_kept_except_oneself_and_who_has_an_answer(
     assert AuditEvent.objects.filter(kind="access_kept", actor="alice").count() == 2
 
 
-def test_an_effect_that_is_another_by_now_is_asked_about_again(
+def test_a_changed_effect_is_shown_again(
     owner: Client, wiki: Application, review: AccessReview, bob: User
 ) -> None:
     asked = select(owner, review, "remove", "bob")
@@ -428,7 +428,7 @@ def test_an_effect_that_is_another_by_now_is_asked_about_again(
     assert not can_open(wiki, bob)
 
 
-def test_who_was_answered_meanwhile_is_left_out_of_the_question(
+def test_a_person_answered_meanwhile_is_not_in_the_confirmation(
     owner: Client, review: AccessReview, bob: User
 ) -> None:
     answer(owner, review, bob="keep")
@@ -437,12 +437,14 @@ def test_who_was_answered_meanwhile_is_left_out_of_the_question(
 
 
 @pytest.mark.parametrize("button", ["", "grant", "keep", "keep-shown"])
-def test_a_button_without_people_saves_nothing(owner: Client, review: AccessReview, button: str) -> None:
+def test_a_button_without_selected_people_saves_nothing(
+    owner: Client, review: AccessReview, button: str
+) -> None:
     assert owner.post(page(review), {"answer": button}).status_code == 302
     assert not review.entries.exclude(answer="").exists()
 
 
-def test_a_question_about_oneself_or_another_review_is_not_found(
+def test_entries_of_the_owner_or_of_another_review_are_not_found(
     owner: Client, review: AccessReview, carol: User
 ) -> None:
     other = AccessReview.objects.create(name="Other", began_at=timezone.now())
@@ -455,7 +457,7 @@ def test_a_question_about_oneself_or_another_review_is_not_found(
 # ---- the administration -----------------------------------------------------------------------------------
 
 
-def test_an_administrator_begins_a_review(carols: Client, wiki: Application) -> None:
+def test_an_administrator_can_begin_a_review(carols: Client, wiki: Application) -> None:
     fields = {"action": "begin_reviews", "_selected_action": wiki.pk}
     carols.post("/admin/authgate/application/", fields)
     assert not AccessReview.objects.exists()
@@ -475,7 +477,7 @@ def test_a_review_without_answers_or_owners_needs_attention(
     assert "Wiki." in matters(carols)[OVERDUE]
 
 
-def test_an_administrator_closes_tasks_except_about_themselves(
+def test_an_administrator_can_close_tasks_except_about_themselves(
     carols: Client, review: AccessReview, bob: User, carol: User
 ) -> None:
     review.entries.create(user=carol, username="carol", answer="remove", task_open=True)
@@ -488,7 +490,7 @@ def test_an_administrator_closes_tasks_except_about_themselves(
     assert entry_of(review, "bob").task_closed_by == "carol"
 
 
-def test_a_review_as_csv(owner: Client, carols: Client, review: AccessReview) -> None:
+def test_a_review_can_be_downloaded_as_csv(owner: Client, carols: Client, review: AccessReview) -> None:
     answer(owner, review, bob="remove")
     url = f"/admin/accounts/accessreview/{review.pk}/csv/"
     text = carols.get(url).getvalue().decode()
@@ -499,7 +501,7 @@ def test_a_review_as_csv(owner: Client, carols: Client, review: AccessReview) ->
 
 
 @pytest.mark.parametrize("what", ["accessreview/", "accessreviewentry/", "accessreview/{key}/csv/"])
-def test_reviews_need_a_permission_and_are_read_only(
+def test_reviews_need_a_permission_and_are_read_only_in_the_administration(
     browser_of: Any, carols: Client, review: AccessReview, what: str
 ) -> None:
     pat = browser_of(UserFactory(username="pat", is_staff=True))
@@ -510,7 +512,7 @@ def test_reviews_need_a_permission_and_are_read_only(
     assert carols.post(f"/admin/accounts/accessreview/{review.pk}/change/", {"name": "x"}).status_code == 403
 
 
-def test_a_review_outlives_its_application_and_users(
+def test_a_review_is_kept_after_its_application_and_users_are_deleted(
     review: AccessReview, wiki: Application, bob: User
 ) -> None:
     bob.delete()
@@ -520,7 +522,7 @@ def test_a_review_outlives_its_application_and_users(
     assert (review.name, entry_of(review, "bob").user) == ("Wiki", None)
 
 
-def test_old_reviews_go_unless_a_task_is_open(review: AccessReview, settings: Any) -> None:
+def test_old_reviews_are_deleted_unless_a_task_is_open(review: AccessReview, settings: Any) -> None:
     long_ago = timezone.now() - timedelta(seconds=settings.IKD_KEEP_ACCESS_REVIEWS + 60)
     AccessReview.objects.update(began_at=long_ago, closed_at=long_ago)
     review.entries.update(task_open=True)
@@ -532,7 +534,7 @@ def test_old_reviews_go_unless_a_task_is_open(review: AccessReview, settings: An
     assert not AccessReview.objects.exists()
 
 
-def test_answers_that_affect_many_need_a_tick_and_show_real_requests(
+def test_answers_that_affect_many_need_a_ticked_box_and_show_counted_requests(
     owner: Client, wiki: Application, bob: User, review: AccessReview, settings: Any
 ) -> None:
     settings.IKD_CONFIRM_PEOPLE = 1

@@ -22,7 +22,7 @@ TEXTS = {"maintenance": "on", "maintenance_text": "", "maintenance_minutes": "5"
 
 @pytest.fixture
 def wiki(alice: User, bob: User, carol: User) -> Application:
-    """A wiki of alice's, which bob and erin can open, and carol because she is a superuser."""
+    """A wiki of alice's. Bob and erin can open it, and so can carol, who is a superuser."""
     application: Application = ApplicationFactory(name="Wiki", groups=["staff", "guests"])
     application.owners.set([alice])
     application.shareable_groups.set([GroupFactory(name="partners")])
@@ -50,7 +50,7 @@ def group_page(group: Group) -> str:
 
 
 def shown(response: Any) -> dict[str, list[str]]:
-    """Return the parts of the page with the people who are named there."""
+    """Return the headings of the page with the users under each."""
     return {
         part.title: sorted({person.username for line in part.lines for person in line.names})
         for part in response.context["detailed"]
@@ -69,7 +69,7 @@ def text_of(response: Any) -> str:
 # ---- maintenance ------------------------------------------------------------------------------------------
 
 
-def test_an_owner_sees_whom_maintenance_turns_away_before_it_begins(
+def test_an_owner_sees_whom_maintenance_refuses_before_it_begins(
     owner: Client, wiki: Application, bob: User
 ) -> None:
     rule = wiki.rules.get()
@@ -93,7 +93,7 @@ def test_an_owner_sees_whom_maintenance_turns_away_before_it_begins(
     assert AuditEvent.objects.get(kind="application_changed").actor == "alice"
 
 
-def test_the_end_of_maintenance_is_shown_too(owner: Client, wiki: Application) -> None:
+def test_the_effect_of_ending_maintenance_is_shown_too(owner: Client, wiki: Application) -> None:
     Application.objects.filter(pk=wiki.pk).update(maintenance=True)
 
     asked = owner.post(application_page(wiki), TEXTS | {"maintenance": ""})
@@ -104,14 +104,14 @@ def test_the_end_of_maintenance_is_shown_too(owner: Client, wiki: Application) -
     assert not wiki.maintenance
 
 
-def test_texts_alone_are_saved_at_once(owner: Client, wiki: Application) -> None:
+def test_a_change_of_texts_only_is_saved_at_once(owner: Client, wiki: Application) -> None:
     saved = owner.post(application_page(wiki), TEXTS | {"maintenance": "", "refusal_text": "Ask team X"})
     wiki.refresh_from_db()
 
     assert (saved.status_code, wiki.refusal_text) == (302, "Ask team X")
 
 
-def test_an_owner_goes_back_to_the_form_with_its_values(owner: Client, wiki: Application) -> None:
+def test_an_owner_can_go_back_to_the_form_with_its_values(owner: Client, wiki: Application) -> None:
     asked = owner.post(application_page(wiki), TEXTS | {"maintenance_text": "Back at noon"})
 
     form = owner.post(application_page(wiki), {"_carried": asked.context["carried"], "_edit_again": "yes"})
@@ -125,7 +125,7 @@ def test_an_owner_goes_back_to_the_form_with_its_values(owner: Client, wiki: App
 # ---- the confirmation -------------------------------------------------------------------------------------
 
 
-def test_many_people_need_a_tick(owner: Client, wiki: Application, settings: Any) -> None:
+def test_many_affected_people_need_a_ticked_box(owner: Client, wiki: Application, settings: Any) -> None:
     settings.IKD_CONFIRM_PEOPLE = 2
     asked = owner.post(application_page(wiki), TEXTS)
     assert b'name="_sure"' in asked.content
@@ -140,7 +140,7 @@ def test_many_people_need_a_tick(owner: Client, wiki: Application, settings: Any
     assert wiki.maintenance
 
 
-def test_few_people_need_none(owner: Client, wiki: Application) -> None:
+def test_few_affected_people_need_no_ticked_box(owner: Client, wiki: Application) -> None:
     asked = owner.post(application_page(wiki), TEXTS)
     assert b'name="_sure"' not in asked.content
 
@@ -149,7 +149,7 @@ def test_few_people_need_none(owner: Client, wiki: Application) -> None:
     assert wiki.maintenance
 
 
-def test_another_effect_is_shown_again(owner: Client, wiki: Application) -> None:
+def test_a_changed_effect_is_shown_again(owner: Client, wiki: Application) -> None:
     asked = owner.post(application_page(wiki), TEXTS)
     UserFactory(username="grace", groups=["guests"])
     again = confirm(owner, asked)
@@ -161,7 +161,7 @@ def test_another_effect_is_shown_again(owner: Client, wiki: Application) -> None
 
 
 @pytest.mark.parametrize("carried", ["", "x", "a:b:c", "\0", "x" * 5000])
-def test_a_made_up_page_saves_nothing(owner: Client, wiki: Application, carried: str) -> None:
+def test_a_forged_confirmation_saves_nothing(owner: Client, wiki: Application, carried: str) -> None:
     answer = owner.post(application_page(wiki), TEXTS | {"_carried": carried, "_sure": "yes"}, follow=True)
     wiki.refresh_from_db()
 
@@ -169,7 +169,9 @@ def test_a_made_up_page_saves_nothing(owner: Client, wiki: Application, carried:
     assert not wiki.maintenance
 
 
-def test_a_page_of_another_application_saves_nothing(owner: Client, wiki: Application, alice: User) -> None:
+def test_a_confirmation_for_another_application_saves_nothing(
+    owner: Client, wiki: Application, alice: User
+) -> None:
     other = ApplicationFactory(name="Other", groups=["guests"])
     other.owners.set([alice])
     asked = owner.post(application_page(wiki), TEXTS)
@@ -179,7 +181,7 @@ def test_a_page_of_another_application_saves_nothing(owner: Client, wiki: Applic
     assert not Application.objects.filter(maintenance=True).exists()
 
 
-def test_a_page_of_an_owner_who_is_one_no_longer_saves_nothing(owner: Client, wiki: Application) -> None:
+def test_a_confirmation_of_a_former_owner_saves_nothing(owner: Client, wiki: Application) -> None:
     asked = owner.post(application_page(wiki), TEXTS)
     wiki.owners.clear()
 
@@ -188,7 +190,7 @@ def test_a_page_of_an_owner_who_is_one_no_longer_saves_nothing(owner: Client, wi
     assert not wiki.maintenance
 
 
-def test_the_file_has_the_people_of_own_applications(owner: Client, wiki: Application) -> None:
+def test_the_csv_file_lists_the_affected_people_of_own_applications(owner: Client, wiki: Application) -> None:
     asked = owner.post(application_page(wiki), TEXTS)
     file = owner.post(application_page(wiki), {"_carried": asked.context["carried"], "_as_csv": "yes"})
 
@@ -279,7 +281,7 @@ def test_a_member_is_removed_after_a_confirmation(owner: Client, wiki: Applicati
     assert not team.user_set.exists()
 
 
-def test_the_requests_of_applications_of_others_are_not_told(
+def test_requests_to_applications_of_other_owners_are_not_shown(
     owner: Client, wiki: Application, team: Group
 ) -> None:
     frank = User.objects.get(username="frank")

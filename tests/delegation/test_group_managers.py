@@ -1,4 +1,4 @@
-"""Group managers add and remove members of one group, unless that would give or take power."""
+"""Group managers add and remove members of one group, unless this would give or take power."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def make_owner(group: Group) -> None:
 
 
 @pytest.mark.parametrize("empower", [make_powerful, make_strict, make_owner])
-def test_a_group_that_gives_power_is_out_of_reach(
+def test_a_manager_cannot_open_a_group_that_gives_power(
     manager: Client, team: Group, bob: User, empower: Any
 ) -> None:
     assert manager.get(page(team)).status_code == 200
@@ -71,7 +71,7 @@ def test_a_group_that_gives_power_is_out_of_reach(
 
 
 @pytest.mark.parametrize("empower", [make_powerful, make_strict, make_owner])
-def test_a_group_that_gains_power_meanwhile_is_out_of_reach(
+def test_a_manager_cannot_change_a_group_that_gains_power_meanwhile(
     manager: Client, team: Group, bob: User, empower: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from accounts.delegation import groups
@@ -96,7 +96,7 @@ def test_users_with_administration_rights_are_neither_added_nor_removed(
     assert members(team) == [who]
 
 
-def test_another_group_does_not_exist(manager: Client, bob: User) -> None:
+def test_an_unmanaged_group_is_not_found(manager: Client, bob: User) -> None:
     other = GroupFactory(name="other")
     ManagedGroup.objects.create(group=other).managers.set([bob])
 
@@ -134,7 +134,7 @@ def test_the_list_is_filtered_and_has_pages(
     assert "person-59" in filtered and "person-00" not in filtered
 
 
-def test_superusers_alone_choose_managers(sams: Client, carols: Client, team: Group, bob: User) -> None:
+def test_only_superusers_choose_managers(sams: Client, carols: Client, team: Group, bob: User) -> None:
     url = f"/admin/accounts/group/{team.pk}/change/"
     save(sams, url, managers=[bob.pk])
     assert [user.username for user in team.managed_group.managers.all()] == ["alice"]
@@ -144,7 +144,7 @@ def test_superusers_alone_choose_managers(sams: Client, carols: Client, team: Gr
     assert "bob" in str(AuditEvent.objects.filter(kind="changed").latest("pk").details)
 
 
-def test_who_manages_nothing_reads_so(client: Client, bob: User) -> None:
+def test_a_user_who_manages_nothing_reads_so(client: Client, bob: User) -> None:
     begin_session(client, "bob")
 
     assert "You do not manage any application or group." in client.get("/accounts/managed/").content.decode()

@@ -1,4 +1,4 @@
-"""Owners manage their application on pages of their account: what they may change, and what they may not."""
+"""Owners manage their application on pages of their account: permitted and refused changes."""
 
 from __future__ import annotations
 
@@ -60,7 +60,9 @@ def events(kind: str) -> list[AuditEvent]:
 # ---- which applications -----------------------------------------------------------------------------------
 
 
-def test_one_owns_by_name_and_by_group_and_nothing_else(alice: User, bob: User, wiki: Application) -> None:
+def test_a_user_owns_applications_by_name_and_by_group_only(
+    alice: User, bob: User, wiki: Application
+) -> None:
     by_group = ApplicationFactory(name="Blog")
     by_group.owner_groups.set([GroupFactory(name="staff")])
     ApplicationFactory(name="Other")
@@ -70,14 +72,14 @@ def test_one_owns_by_name_and_by_group_and_nothing_else(alice: User, bob: User, 
 
 
 @pytest.mark.parametrize("what", ["", "people/", "events/"])
-def test_another_ones_application_does_not_exist(owner: Client, what: str) -> None:
+def test_an_application_of_another_owner_is_not_found(owner: Client, what: str) -> None:
     other = ApplicationFactory(name="Other")
 
     assert owner.get(f"{page(other)}{what}").status_code == 404
     assert change(owner, page(other), {"maintenance": "on"}).status_code == 404
 
 
-def test_a_rule_of_another_application_does_not_exist(owner: Client, bob: User) -> None:
+def test_a_rule_of_another_application_is_not_found(owner: Client, bob: User) -> None:
     rule = RuleFactory(application=ApplicationFactory(), who="chosen", users=[bob])
 
     for fields in ({}, {"remove_user": bob.pk}, {"name": "bob"}, {"add_group": 1}):
@@ -87,11 +89,13 @@ def test_a_rule_of_another_application_does_not_exist(owner: Client, bob: User) 
 
 @pytest.mark.parametrize("what", ["applications", "rules", "groups"])
 @pytest.mark.parametrize("number", [0, 2**63 - 1, 2**63, 10**30])
-def test_numbers_of_no_row_are_no_error(owner: Client, what: str, number: int) -> None:
+def test_unknown_numbers_are_not_found(owner: Client, what: str, number: int) -> None:
     assert owner.get(f"/accounts/managed/{what}/{number}/").status_code == 404
 
 
-def test_changing_anything_needs_a_fresh_proof(client: Client, alice: User, wiki: Application) -> None:
+def test_every_change_needs_a_recently_confirmed_identity(
+    client: Client, alice: User, wiki: Application
+) -> None:
     begin_session(client, "alice")
     User.objects.filter(pk=alice.pk).update(last_login=timezone.now())
     session = client.session
@@ -130,7 +134,7 @@ def test_an_owner_closes_the_application_and_writes_its_texts(owner: Client, wik
         *[("owners", "1"), ("shareable_groups", "1"), ("user_header", "uuid")],
     ],
 )
-def test_an_owner_changes_nothing_else_of_it(
+def test_an_owner_can_change_no_other_field_of_the_application(
     owner: Client, wiki: Application, field: str, value: str
 ) -> None:
     before = Application.objects.filter(pk=wiki.pk).values().get()
@@ -171,7 +175,9 @@ def test_a_disabled_application_stays_disabled(owner: Client, wiki: Application)
 # ---- rules ------------------------------------------------------------------------------------------------
 
 
-def test_an_owner_adds_a_shareable_group_and_its_members(owner: Client, wiki: Application, bob: User) -> None:
+def test_an_owner_can_add_a_shareable_group_and_its_members(
+    owner: Client, wiki: Application, bob: User
+) -> None:
     rule = wiki.rules.get()
     guests = wiki.shareable_groups.get()
     change(owner, rule_page(rule), {"add_group": guests.pk})
@@ -182,7 +188,9 @@ def test_an_owner_adds_a_shareable_group_and_its_members(owner: Client, wiki: Ap
 
 
 @pytest.mark.parametrize("name", ["erin", "carol", "nobody", "dave"])
-def test_nobody_beyond_the_bound_is_added(owner: Client, wiki: Application, carol: User, name: str) -> None:
+def test_only_members_of_shareable_groups_can_be_added(
+    owner: Client, wiki: Application, carol: User, name: str
+) -> None:
     UserFactory(username="erin", groups=["accountants"])
     UserFactory(username="dave", groups=["guests"], is_active=False)
     rule = wiki.rules.get()
@@ -192,7 +200,7 @@ def test_nobody_beyond_the_bound_is_added(owner: Client, wiki: Application, caro
     assert events("rule_shared") == []
 
 
-def test_no_group_beyond_the_bound_is_added(owner: Client, wiki: Application) -> None:
+def test_only_shareable_groups_can_be_added(owner: Client, wiki: Application) -> None:
     rule = wiki.rules.get()
     for key in (GroupFactory(name="accountants").pk, 0, "x", "9" * 30):
         change(owner, rule_page(rule), {"add_group": key})
@@ -201,7 +209,7 @@ def test_no_group_beyond_the_bound_is_added(owner: Client, wiki: Application) ->
 
 
 @pytest.mark.parametrize("who", ["everyone", "signed_in"])
-def test_only_a_rule_for_selected_people_is_shared(
+def test_only_a_rule_for_selected_people_can_be_shared(
     owner: Client, wiki: Application, bob: User, who: str
 ) -> None:
     rule = RuleFactory(application=wiki, path="/a", who=who)
@@ -211,7 +219,9 @@ def test_only_a_rule_for_selected_people_is_shared(
     assert names_in(rule) == set()
 
 
-def test_a_granted_request_stays_one_users(owner: Client, wiki: Application, bob: User, carol: User) -> None:
+def test_the_rule_of_a_granted_request_stays_for_one_user(
+    owner: Client, wiki: Application, bob: User, carol: User
+) -> None:
     rule = RuleFactory(application=wiki, who="chosen", users=[carol])
     AccessRequest.objects.create(application=wiki, user=carol, path="/", asked_at=timezone.now(), grant=rule)
     change(owner, rule_page(rule), {"name": "bob"})
@@ -221,8 +231,8 @@ def test_a_granted_request_stays_one_users(owner: Client, wiki: Application, bob
     assert names_in(rule) == set()
 
 
-def test_a_rule_that_loses_everybody_stays_and_lets_nobody_in(owner: Client, wiki: Application) -> None:
-    """Were it deleted, a shorter path would decide, and let more people in."""
+def test_a_rule_without_people_is_kept_and_admits_nobody(owner: Client, wiki: Application) -> None:
+    """If it were deleted, the rule of a shorter path would decide and could admit more people."""
     RuleFactory(application=wiki, path="/a", who="everyone")
     rule = wiki.rules.get(path="/")
     change(owner, rule_page(rule), {"remove_group": rule.groups.get().pk})
@@ -232,17 +242,19 @@ def test_a_rule_that_loses_everybody_stays_and_lets_nobody_in(owner: Client, wik
 
 
 @pytest.mark.parametrize("fields", [{}, {"remove_user": "1"}, {"remove_group": "0"}, {"remove_user": "x"}])
-def test_what_is_not_there_is_not_removed(owner: Client, wiki: Application, fields: dict[str, str]) -> None:
+def test_removing_an_unknown_user_or_group_changes_nothing(
+    owner: Client, wiki: Application, fields: dict[str, str]
+) -> None:
     answer = change(owner, rule_page(wiki.rules.get()), fields, follow=True)
 
     assert answer.status_code == 200
     assert names_in(wiki.rules.get()) == {"staff"}
 
 
-def test_an_owner_who_is_one_no_longer_changes_nothing(
+def test_a_former_owner_changes_nothing(
     owner: Client, wiki: Application, bob: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Between the page's own look-up and the change, a superuser removes the owner."""
+    """A superuser removes the owner between the page's query and the change."""
     from accounts.delegation import applications
 
     locked = applications._locked
@@ -254,19 +266,17 @@ def test_an_owner_who_is_one_no_longer_changes_nothing(
     assert names_in(wiki.rules.get()) == {"staff"}
 
 
-# ---- what owners read -------------------------------------------------------------------------------------
+# ---- read-only pages --------------------------------------------------------------------------------------
 
 
-def test_who_can_open_it_is_listed(owner: Client, wiki: Application, bob: User) -> None:
+def test_owners_see_who_can_open_the_application(owner: Client, wiki: Application, bob: User) -> None:
     RuleFactory(application=wiki, path="/guests", who="chosen", groups=["guests"])
     text = owner.get(f"{page(wiki)}people/").content.decode()
 
     assert "alice" in text and "bob" in text and "/guests" in text
 
 
-def test_the_events_are_those_of_this_application_since_it_was_created(
-    owner: Client, wiki: Application
-) -> None:
+def test_owners_see_events_of_this_application_since_its_creation(owner: Client, wiki: Application) -> None:
     record("refused", actor="bob", application="Wiki", reason="no rule admits", address="192.0.2.77")
     record("refused", actor="erin", application="Other")
     record("changed", actor="carol", application="Wiki")
@@ -279,7 +289,7 @@ def test_the_events_are_those_of_this_application_since_it_was_created(
     assert not any(each in text for each in ("erin", "carol", "frank", "192.0.2.77"))
 
 
-def test_the_newest_events_of_an_application_come_from_an_index(wiki: Application) -> None:
+def test_the_query_for_the_newest_events_uses_an_index(wiki: Application) -> None:
     AuditEvent.objects.bulk_create(
         AuditEvent(at=timezone.now(), kind="refused", application=f"Other {number % 50}")
         for number in range(5_000)
@@ -291,14 +301,14 @@ def test_the_newest_events_of_an_application_come_from_an_index(wiki: Applicatio
     assert "events_of_an_application" in plan, plan
 
 
-def test_requests_lead_to_their_page(owner: Client, wiki: Application, bob: User) -> None:
+def test_the_page_links_to_access_requests(owner: Client, wiki: Application, bob: User) -> None:
     found = AccessRequest.objects.create(application=wiki, user=bob, path="/", asked_at=timezone.now())
 
     assert f"/access/requests/{found.pk}/" in owner.get(page(wiki)).content.decode()
 
 
 @pytest.mark.usefixtures("known_brand")
-def test_the_pages_ask_the_same_for_many(
+def test_the_pages_need_the_same_queries_for_many_rows(
     owner: Client, wiki: Application, django_assert_max_num_queries: Any
 ) -> None:
     for number in range(40):
@@ -310,10 +320,10 @@ def test_the_pages_ask_the_same_for_many(
             assert owner.get(f"{page(wiki)}{url}").status_code == 200
 
 
-# ---- who sets the bound -----------------------------------------------------------------------------------
+# ---- choosing owners and shareable groups -----------------------------------------------------------------
 
 
-def test_superusers_alone_set_the_bound(sams: Client, carols: Client, wiki: Application) -> None:
+def test_only_superusers_choose_shareable_groups(sams: Client, carols: Client, wiki: Application) -> None:
     url = f"/admin/authgate/application/{wiki.pk}/change/"
     more = GroupFactory(name="accountants")
     save(sams, url, shareable_groups=[more.pk])
@@ -323,7 +333,7 @@ def test_superusers_alone_set_the_bound(sams: Client, carols: Client, wiki: Appl
     assert {group.name for group in wiki.shareable_groups.all()} == {"accountants"}
 
 
-def test_staff_who_may_change_no_rule_make_nobody_an_owner(
+def test_choosing_owners_needs_the_permission_to_change_rules(
     browser_of: Any, wiki: Application, bob: User
 ) -> None:
     pat = UserFactory(username="pat", is_staff=True)

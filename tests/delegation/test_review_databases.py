@@ -1,4 +1,4 @@
-"""A review from its beginning to its deletion, in both databases."""
+"""A review from its start to its deletion, in both databases."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def a_due_wiki() -> tuple[Application, User, User]:
     return wiki, olga, bob
 
 
-def test_a_review_from_beginning_to_end(
+def test_a_review_is_begun_answered_and_deleted(
     settings: Any,
 ) -> None:
     settings.IKD_REVIEW_ACCESS_DAYS = 365

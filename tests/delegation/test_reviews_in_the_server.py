@@ -1,4 +1,4 @@
-"""The running server begins reviews that are due, mails the owners, and closes tasks that are done."""
+"""The running server begins due reviews, mails the owners, and closes finished tasks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ PATIENCE = 10 * FIRST_AFTER
 
 
 def wait_for(is_so: Callable[[], bool]) -> None:
-    """Wait until something is so. A machine may be five times as slow."""
+    """Wait until a condition holds. The limit allows for a machine that is five times slower."""
     end = time.monotonic() + PATIENCE
     while not is_so():
         assert time.monotonic() < end

@@ -1,4 +1,4 @@
-"""Who may open each URL. A route that is in no row here fails the test beside this file."""
+"""The users who may open each URL. A route without a row here fails test_every_url.py."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ SUPER = frozenset((SUPERUSER,))
 ANSWERS = frozenset((OWNER, SUPERUSER))
 OWNS, MANAGES = frozenset((OWNER,)), frozenset((MANAGER,))
 NOBODY: frozenset[str] = frozenset()
-"""What needs a secret of a link, another method with a client's credential, or a row of one's own."""
+"""For URLs that need a link's secret, a client's credential and another method, or a row of the user."""
 
 
 def any_of(*permissions: str) -> frozenset[str]:
-    """Return staff with one of some permissions. Those that nobody holds alone leave who holds all."""
+    """Return the kinds of staff with one of these permissions, including all permissions and superusers."""
     return frozenset(permissions) & STAFF | {ALL, SUPERUSER}
 
 
 def of_model(app: str, model: str, **changed: frozenset[str]) -> dict[str, frozenset[str]]:
-    """Return the rows of a model's pages in the admin; `changed` are those unlike Django's."""
+    """Return the rows of a model's admin pages. `changed` replaces rows that differ from Django's."""
     view = any_of(f"{app}.view_{model}", f"{app}.change_{model}")
     rows = {
         "": view,
@@ -49,7 +49,7 @@ MODELS = {
     **of_model("accounts", "accessreviewentry", add=NOBODY, delete=NOBODY),
     **of_model("accounts", "apitoken", add=NOBODY, delete=NOBODY),
     **of_model("accounts", "brand", list=STAFF, add=NOBODY, delete=NOBODY),
-    # Groups and users with power are deleted by superusers alone, and so are their identities.
+    # Only superusers delete privileged groups and users, and their identities.
     **of_model("accounts", "group", delete=SUPER),
     **of_model("accounts", "invitation"),
     **of_model("accounts", "upstream", add=SUPER, delete=SUPER),
@@ -57,7 +57,7 @@ MODELS = {
     **of_model("accounts", "user", add=frozenset((ALL, SUPERUSER)), delete=SUPER),
     **of_model("openid", "client", add=NOBODY, delete=NOBODY),
 }
-"""The pages of models, for rows of a superuser, and a group with every permission."""
+"""The admin pages of models, for rows of a superuser and a group with every permission."""
 
 EXPLAINS = any_of("authgate.explain_access")
 VIEWS_CLIENT = any_of("openid.view_client")
@@ -70,7 +70,7 @@ ADMIN = {
     "admin/logout/": STAFF,
     "admin/password_change/": STAFF,
     "admin/password_change/done/": STAFF,
-    "admin/autocomplete/": NOBODY,  # without the field that it completes
+    "admin/autocomplete/": NOBODY,  # without a field to complete
     "admin/jsi18n/": STAFF,
     "admin/r/<path:content_type_id>/<path:object_id>/": NOBODY,
     r"admin/^(?P<app_label>authgate|accounts|auth|openid)/$": frozenset(
@@ -92,7 +92,7 @@ ADMIN = {
     "admin/authgate/application/<int:key>/proxy/": any_of(
         "authgate.view_application", "authgate.change_application"
     ),
-    "admin/accounts/upstream/<int:key>/test/": STAFF,  # by POST, and superusers alone
+    "admin/accounts/upstream/<int:key>/test/": STAFF,  # by POST, and only superusers
     "admin/accounts/user/<id>/password/": SUPER,
     "admin/openid/client/<int:key>/secrets/": any_of("openid.change_client"),
     "admin/openid/client/proof/sign-in/<int:key>/": frozenset((ALL, SUPERUSER)),
@@ -100,7 +100,7 @@ ADMIN = {
     "admin/openid/client/<int:key>/setup/": VIEWS_CLIENT,
     "admin/openid/client/<int:key>/preview/": frozenset((ALL, SUPERUSER)),
 }
-EVERYBODYS = (
+FOR_EVERYONE = (
     "^accounts/password/reset/key/(?P<uidb36>[0-9A-Za-z]{1,13})-(?P<key>[0-9A-Za-z-]{1,100})/$",
     *("brand/accent.css", "brand/logo", "accounts/login/", "accounts/logout/", "accounts/inactive/"),
     *("accounts/password/reset/", "accounts/password/reset/sent/", "accounts/password/reset/changed/"),
@@ -112,13 +112,13 @@ EVERYBODYS = (
     *("openid/device/answer", "openid/token", "openid/introspect", "openid/logout"),
     *("openid/logout/confirmed", "openid/revoke"),
 )
-NOBODYS = (
-    # A key that is drawn by lot, or the secret of a link.
+FOR_NOBODY = (
+    # URLs with a random key, or the secret of a link.
     *("icons/<str:key>", "icons/providers/<str:key>", "accounts/lock/<str:token>/"),
     *("invitation/<str:token>/", "first-administrator/<str:token>", "openid/device/qr.svg"),
-    # Closed by a setting, a page that leads to the sign-in, and one for a bearer's token.
+    # Disabled by a setting, redirects to the sign-in, or needs a bearer token.
     *("register/", "auth/ssologin", "openid/userinfo"),
-    # What a user here lacks: a page to ask for, a code or key to remove, codes to show.
+    # Users here lack a page to ask for, a code or key to remove, or codes to show.
     *("access/ask/", "accounts/second-factor/app/remove/", "accounts/second-factor/codes/"),
     *("accounts/second-factor/passkeys/<int:pk>/rename/", "accounts/second-factor/passkeys/<int:pk>/remove/"),
 )
@@ -147,8 +147,8 @@ DELEGATED = {
 }
 
 TABLE = {
-    **dict.fromkeys(EVERYBODYS, EVERYONE),
-    **dict.fromkeys(NOBODYS, NOBODY),
+    **dict.fromkeys(FOR_EVERYONE, EVERYONE),
+    **dict.fromkeys(FOR_NOBODY, NOBODY),
     **dict.fromkeys(EACH_SIGNED_IN, SIGNED_IN),
     **DELEGATED,
     **ADMIN,

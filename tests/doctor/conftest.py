@@ -1,4 +1,4 @@
-"""One portal, one set of applications and one doctor for all proxies."""
+"""One portal, one set of applications and one doctor, shared by the tests of all proxies."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The doctor beside a running portal, as a process that examines one proxy after another."""
+"""The doctor beside a running portal: a process that examines one proxy after another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NETWORKS = "127.0.0.0/8"
 
 
 class Examiner:
-    """A process that has the portal's environment."""
+    """A process with the portal's environment."""
 
     def __init__(self, portal: Portal) -> None:
         self.portal = portal

@@ -1,4 +1,4 @@
-"""Examines sites: reads a line of JSON for each, and prints a line with the findings.
+"""A program that reads a line of JSON for each site, and prints a line with the findings.
 
 Run as a program beside a portal, with its environment: `python -m tests.doctor.examining`.
 """

@@ -1,4 +1,4 @@
-"""An application that other machines can ask without the proxy. It is in a network of its own."""
+"""An application that other machines can reach without the proxy, in a separate network."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def status(
     network: Network | None,  # noqa: F811
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[int]:
-    """The status with which an application answers everybody."""
+    """The status of an application's answers to every client."""
     if network is None:
         pytest.skip("only root can make a network")
     command = ["ip", "netns", "exec", network.name, sys.executable, "-c", ANSWERS]
@@ -56,7 +56,9 @@ def application(network: Network, settings: Any) -> Application:  # noqa: F811
     )
 
 
-def test_an_application_that_anybody_can_ask_is_named(status: int, application: Application) -> None:
+def test_an_application_that_answers_without_the_proxy_is_reported(
+    status: int, application: Application
+) -> None:
     [finding] = [each for each in examine(application) if each.test == "application behind the proxy"]
 
     is_open = status in (200, 302)
@@ -66,7 +68,7 @@ def test_an_application_that_anybody_can_ask_is_named(status: int, application: 
     assert finding.values["backend"] == application.backend
 
 
-def test_an_application_in_a_private_network_is_not_asked(settings: Any) -> None:
+def test_an_application_in_a_private_network_is_not_connected_to(settings: Any) -> None:
     settings.IKD_DOCTOR_NETWORKS = ["127.0.0.0/8"]
     application = ApplicationFactory(
         name="Payroll", origins=[f"https://localhost:{free_port()}"], backend="10.0.0.1:80"

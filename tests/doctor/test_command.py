@@ -42,7 +42,7 @@ def run(*arguments: str) -> tuple[str, int]:
     return out.getvalue(), 0
 
 
-def test_it_says_what_failed_and_exits_with_1(closed: Application) -> None:
+def test_the_command_prints_what_failed_and_exits_with_1(closed: Application) -> None:
     printed, status = run("Closed")
 
     assert status == 1
@@ -50,7 +50,9 @@ def test_it_says_what_failed_and_exits_with_1(closed: Application) -> None:
     assert DoctorReport.objects.get().level == "fail"
 
 
-def test_without_names_it_tests_everything_and_the_portal(closed: Application, settings: Any) -> None:
+def test_the_command_without_names_tests_every_application_and_the_portal(
+    closed: Application, settings: Any
+) -> None:
     UpstreamFactory(name="Broken", issuer="https://name.invalid")
     UpstreamFactory(name="Off", issuer="https://name.invalid", enabled=False)
     printed, status = run("--json")
@@ -75,7 +77,7 @@ def test_a_private_address_is_refused_with_the_setting_that_allows_it(
     assert "IKD_DOCTOR_NETWORKS=" in printed
 
 
-def test_a_mail_server_that_is_not_there_is_reported(settings: Any) -> None:
+def test_an_unreachable_mail_server_is_reported(settings: Any) -> None:
     settings.EMAIL_BACKEND = "accounts.smtp.EmailBackend"
     settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 1
     printed, status = run()
@@ -97,12 +99,12 @@ def test_an_application_without_an_address_is_a_warning(settings: Any) -> None:
     ("arguments", "words"),
     [(["Nobody's"], "No application is named"), (["--path", "x"], "A path begins with /")],
 )
-def test_a_mistake_is_named(arguments: list[str], words: str) -> None:
+def test_a_wrong_argument_is_named(arguments: list[str], words: str) -> None:
     with pytest.raises(CommandError, match=words):
         run(*arguments)
 
 
-def test_two_runs_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_second_run_is_refused_while_another_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command, "WAITS", 0)
     leases.hold(rounds.LEASE, "another", 60)
 
@@ -110,7 +112,7 @@ def test_two_runs_do_not_mix(monkeypatch: pytest.MonkeyPatch) -> None:
         run()
 
 
-def test_an_application_behind_the_proxy_that_does_not_listen_passes(closed: Application) -> None:
+def test_an_unreachable_application_behind_the_proxy_passes(closed: Application) -> None:
     closed.backend = "127.0.0.1:1"
     closed.full_clean()
     closed.save()
@@ -129,7 +131,7 @@ def test_an_error_in_one_test_does_not_end_the_run(closed: Application) -> None:
     assert DoctorReport.objects.count() == 2
 
 
-def test_a_run_is_due_if_the_last_one_is_old(settings: Any) -> None:
+def test_a_run_is_due_when_the_last_one_is_old(settings: Any) -> None:
     settings.IKD_DOCTOR_EVERY = 3600
     assert rounds.is_due()
     DoctorReport.objects.create(at=timezone.now(), level="pass")
@@ -138,7 +140,7 @@ def test_a_run_is_due_if_the_last_one_is_old(settings: Any) -> None:
     assert rounds.is_due()
 
 
-def test_a_report_of_another_version_is_read_as_far_as_it_can_be() -> None:
+def test_readable_findings_of_another_versions_report_are_shown() -> None:
     good = {"test": "gone", "level": "fail", "reason": "gone %(x)s", "values": {}, "line": "", "origin": ""}
     report = DoctorReport(at=timezone.now(), level="fail", findings=[{}, None, {"level": "odd"}, good])
 
@@ -147,7 +149,7 @@ def test_a_report_of_another_version_is_read_as_far_as_it_can_be() -> None:
     assert finding.level is Level.FAIL
 
 
-def test_every_line_is_for_a_known_proxy_and_every_text_has_words() -> None:
+def test_every_fix_is_for_a_known_proxy_and_every_text_has_words() -> None:
     assert set(LINES) == {"nginx", "traefik", "caddy", "haproxy", "envoy", "ingress-nginx"}
     assert all(str(text) for text in REASONS.values())
     assert all(str(name) and str(sentence) for name, sentence in TESTS.values())

@@ -1,4 +1,4 @@
-"""The doctor connects to allowed addresses only, for a limited time, and reads a limited head."""
+"""The doctor connects only to allowed addresses, for a limited time, and reads a limited response head."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ REQUEST = b"GET / HTTP/1.1\r\nHost: app.example.com\r\n\r\n"
 
 @pytest.fixture
 def answering() -> Iterator[Callable[[bytes], int]]:
-    """A server that sends some bytes to each client; returns its port."""
+    """Return a function that starts a server, which answers with some bytes, and returns its port."""
     listeners: list[socket.socket] = []
 
     def serve(octets: bytes) -> int:
@@ -56,14 +56,16 @@ def answering() -> Iterator[Callable[[bytes], int]]:
         ("https://name.invalid", ["0.0.0.0/0"], "unknown name"),
     ],
 )
-def test_an_address_inside_is_not_used(origin: str, networks: list[str], reason: str, settings: Any) -> None:
+def test_a_private_address_is_not_connected_to(
+    origin: str, networks: list[str], reason: str, settings: Any
+) -> None:
     settings.IKD_DOCTOR_NETWORKS = networks
 
     with pytest.raises(Unreachable, match=reason):
         place_of_origin(origin)
 
 
-def test_an_address_that_is_named_instead_is_checked_too(settings: Any) -> None:
+def test_an_address_given_with_at_is_checked_too(settings: Any) -> None:
     settings.IKD_DOCTOR_NETWORKS = []
 
     with pytest.raises(Unreachable, match="private address"):
@@ -85,13 +87,15 @@ def test_a_redirect_is_not_followed(answering: Callable[[bytes], int], settings:
     [b"", b"\r\n\r\n", b"HTTP/1.1 200 OK\r\n", b"SSH-2.0-x\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", b"x" * 200_000],
     ids=["nothing", "empty", "half a head", "another protocol", "no status", "endless head"],
 )
-def test_what_is_no_response_is_none(octets: bytes, answering: Callable[[bytes], int], settings: Any) -> None:
+def test_a_malformed_response_counts_as_none(
+    octets: bytes, answering: Callable[[bytes], int], settings: Any
+) -> None:
     settings.IKD_DOCTOR_NETWORKS = ["127.0.0.0/8"]
 
     assert place_of_backend(f"127.0.0.1:{answering(octets)}").ask(REQUEST) is None
 
 
-def test_a_server_that_sends_slowly_does_not_hold_a_run(
+def test_a_slow_server_does_not_delay_a_run_beyond_the_limit(
     settings: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settings.IKD_DOCTOR_NETWORKS = ["127.0.0.0/8"]

@@ -1,4 +1,4 @@
-"""The doctor in front of real proxies: it names each mistake of the table, and none where there is none."""
+"""The doctor tests real proxies: it names each mistake of the table, and none in shipped configurations."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_a_shipped_configuration_passes(
 
 
 @pytest.mark.parametrize(("proxy", "name"), CASES, ids=[f"{proxy}: {name}" for proxy, name in CASES])
-def test_a_mistake_is_named_with_the_line_that_fixes_it(
+def test_a_mistake_is_reported_with_the_line_that_fixes_it(
     proxy: str,
     name: str,
     portal: Portal,
@@ -64,7 +64,7 @@ def test_a_mistake_is_named_with_the_line_that_fixes_it(
 
 
 @pytest.mark.parametrize("proxy", TABLE)
-def test_at_least_eight_mistakes_of_each_proxy_are_named(proxy: str) -> None:
+def test_the_table_has_at_least_eight_mistakes_of_each_proxy(proxy: str) -> None:
     assert len(TABLE[proxy]) >= 8
     assert len({(mistake.test, mistake.reason) for mistake in TABLE[proxy].values()}) >= 8
 

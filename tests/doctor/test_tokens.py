@@ -1,4 +1,4 @@
-"""A token of the doctor opens nothing, and nobody else can use or make one."""
+"""A token of the doctor gives no access, and nobody else can use or create one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def alice(db: None) -> User:
 
 @pytest.fixture
 def token(db: None) -> str:
-    """A token that a run waits for."""
+    """A token of a run in progress."""
     token = tokens.new_token(loader.gate_settings().state_keys[0])
     arrivals.expect(token, "run")
     return token
@@ -58,7 +58,7 @@ def test_a_public_page_is_refused_with_a_token(wiki: Application, token: str) ->
     assert ask(facts(WIKI, NAVIGATION, marked(token))).status == 403
 
 
-def test_an_arrival_tells_what_the_check_received(wiki: Application, token: str) -> None:
+def test_a_recorded_request_contains_what_the_check_received(wiki: Application, token: str) -> None:
     asked = facts(f"{WIKI}/page?x=1", NAVIGATION, marked(token), [(b"x-a", b"1"), (b"x-a", b"\xe4")])
     ask(asked)
 
@@ -67,7 +67,7 @@ def test_an_arrival_tells_what_the_check_received(wiki: Application, token: str)
     assert arrival.facts == asked
 
 
-def test_a_check_that_the_portal_does_not_understand_arrives_too(token: str) -> None:
+def test_a_refused_check_is_recorded_too(token: str) -> None:
     refused = Facts("/authgate/nginx", "", headers_from(marked(token)), "192.0.2.77", time.time())
 
     assert ask(refused).status == 403
@@ -75,34 +75,34 @@ def test_a_check_that_the_portal_does_not_understand_arrives_too(token: str) -> 
     assert not AuditEvent.objects.exists()
 
 
-def test_a_token_counts_no_longer_once_its_run_is_over(wiki: Application, alice: User, token: str) -> None:
+def test_a_token_stops_working_when_its_run_ends(wiki: Application, alice: User, token: str) -> None:
     arrivals.forget(token)
 
     assert ask(facts(WIKI, NAVIGATION, marked(token), cookie=signed_in(alice))).status == 200
     assert arrivals.arrivals_of(token) == []
 
 
-def test_only_some_arrivals_of_a_token_are_noted(wiki: Application, token: str) -> None:
+def test_a_limited_number_of_requests_with_a_token_is_recorded(wiki: Application, token: str) -> None:
     for _ in range(arrivals.MOST + 5):
         ask(facts(WIKI, marked(token)))
 
     assert len(arrivals.arrivals_of(token)) == arrivals.MOST
 
 
-def test_a_large_head_is_noted_in_part(wiki: Application, token: str) -> None:
+def test_a_large_request_head_is_recorded_in_part(wiki: Application, token: str) -> None:
     ask(facts(WIKI, marked(token), [(b"x-a", b"a" * 10_000), (b"x-b", b"b" * 10_000)]))
 
     [arrival] = arrivals.arrivals_of(token)
     assert sum(len(value) for value in arrival.facts.headers.values.values()) < arrivals.LARGEST
 
 
-def made_up() -> list[str]:
+def forged_tokens() -> list[str]:
     other = base64.urlsafe_b64encode(b"\0" * 32).rstrip(b"=").decode()
     return ["", "x", "A" * 43, other, "A" * 42 + "=", "A" * 44, "\xe4" * 43, "%00" * 14 + "A", "!" * 43]
 
 
-@pytest.mark.parametrize("text", made_up())
-def test_a_made_up_token_is_an_ordinary_request_and_costs_no_query(
+@pytest.mark.parametrize("text", forged_tokens())
+def test_a_forged_token_is_an_ordinary_request_and_needs_no_query(
     text: str, wiki: Application, alice: User, django_assert_num_queries: Any
 ) -> None:
     asked, memory = facts(WIKI, NAVIGATION, marked(text)), loader.memory_for_one_request()
@@ -112,7 +112,7 @@ def test_a_made_up_token_is_an_ordinary_request_and_costs_no_query(
         assert ask(asked, memory).status == 302
 
 
-def test_a_token_of_another_key_is_no_token() -> None:
+def test_a_token_of_another_key_is_ignored() -> None:
     token = tokens.new_token(b"another key")
 
     assert tokens.token_in(dict(marked(token)), loader.gate_settings().state_keys) is None
@@ -131,7 +131,7 @@ def test_a_token_signs_no_user_out(wiki: Application, alice: User, token: str) -
     assert {arrival.place for arrival in arrivals.arrivals_of(token)} == {"sign_out", "userinfo", "callback"}
 
 
-def test_the_cache_holds_no_token(wiki: Application, token: str) -> None:
+def test_the_cache_does_not_contain_the_token(wiki: Application, token: str) -> None:
     ask(facts(WIKI, NAVIGATION, marked(token)))
 
     assert caches["codes"].get(f"doctor:{token}") is None

@@ -1,4 +1,4 @@
-"""The effect of a change that is made and undone."""
+"""The effect of a change that is carried out and undone."""
 
 from __future__ import annotations
 

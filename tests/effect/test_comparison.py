@@ -1,4 +1,4 @@
-"""Who gains and who loses access by a change, which leaves nothing behind."""
+"""Users who gain or lose access by a change. The comparison itself changes no rows."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ PATHS = ("/zz", "/a", "/a/zz", "/a/b", "/a/b/zz", "/admin", "/admin/zz")
 
 
 def admitted(app: Application, people: Directory) -> set[tuple[str, int | None]]:
-    """Return each path with each user, or None for visitors, whom some request admits there."""
+    """Return the pairs of a path and a user, or None for visitors, that some request admits."""
     targets = [
         Target("https://a.example", method, path, client, path)
         for path in PATHS
@@ -66,7 +66,7 @@ def admitted(app: Application, people: Directory) -> set[tuple[str, int | None]]
 
 
 def region(path: str, keys: set[tuple[str, bool]]) -> tuple[str, bool]:
-    """Return the difference that speaks of a path, of those that two applications can have."""
+    """Return the scope among `keys` that decides about a path, and whether it is exact."""
     if (path, True) in keys:
         return path, True
     while path and (path, False) not in keys:
@@ -104,7 +104,9 @@ def test_differences_are_those_of_the_check(
 # ---- changes of rows --------------------------------------------------------------------------------------
 
 
-def test_a_new_rule_below_takes_the_path_from_others(wiki: ApplicationRow, alice: User, bob: User) -> None:
+def test_a_new_rule_for_a_longer_path_removes_access_of_others(
+    wiki: ApplicationRow, alice: User, bob: User
+) -> None:
     effect = effect_of(lambda: RuleFactory(application=wiki, path="/admin", who="chosen", users=[bob]))
 
     assert said(effect.gained) == [("Wiki", "/admin", ["bob"])]
@@ -112,7 +114,9 @@ def test_a_new_rule_below_takes_the_path_from_others(wiki: ApplicationRow, alice
     assert not RuleRow.objects.filter(path="/admin").exists()
 
 
-def test_a_deeper_path_had_the_nearest_rule_above(wiki: ApplicationRow, alice: User, bob: User) -> None:
+def test_a_rule_for_a_longer_path_is_compared_with_the_nearest_shorter_one(
+    wiki: ApplicationRow, alice: User, bob: User
+) -> None:
     RuleFactory(application=wiki, path="/admin", who="chosen", users=[bob])
 
     effect = effect_of(lambda: RuleFactory(application=wiki, path="/admin/logs", who="signed_in"))
@@ -120,7 +124,7 @@ def test_a_deeper_path_had_the_nearest_rule_above(wiki: ApplicationRow, alice: U
     assert said(effect.gained) == [("Wiki", "/admin/logs", ["alice"])]
 
 
-def test_a_member_gains_what_the_group_opens(wiki: ApplicationRow, bob: User) -> None:
+def test_a_new_member_gains_what_the_group_can_open(wiki: ApplicationRow, bob: User) -> None:
     group = Group.objects.get(name="staff")
 
     effect = effect_of(lambda: bob.groups.add(group), Bounds(users={bob.pk}))
@@ -137,7 +141,7 @@ def test_a_disabled_user_loses_everything(wiki: ApplicationRow, alice: User) -> 
     assert said(effect.lost) == [("Wiki", "/", ["alice"]), ("Wiki", "/all", ["alice"])]
 
 
-def test_visitors_count_even_if_every_user_could_enter(wiki: ApplicationRow) -> None:
+def test_visitors_gain_access_even_if_every_user_had_it(wiki: ApplicationRow) -> None:
     rule = RuleFactory(application=wiki, path="/all", who="signed_in")
 
     effect = effect_of(lambda: RuleRow.objects.filter(pk=rule.pk).update(who="everyone"))
@@ -145,7 +149,7 @@ def test_visitors_count_even_if_every_user_could_enter(wiki: ApplicationRow) -> 
     assert [(each.path, each.visitors, each.people) for each in effect.gained] == [("/all", True, ())]
 
 
-def test_a_network_changes_the_conditions_of_those_who_stay(wiki: ApplicationRow) -> None:
+def test_a_network_changes_the_conditions_of_users_who_keep_access(wiki: ApplicationRow) -> None:
     effect = effect_of(lambda: wiki.rules.update(networks="10.0.0.0/8"))
 
     assert (effect.gained, effect.lost) == ((), ())
@@ -156,7 +160,7 @@ def test_every_criterion_of_a_rule_is_compared() -> None:
     assert CONDITIONS == ("methods", "networks", "second_factor", "proof", "expires_at")
 
 
-def test_conditions_do_not_count_beside_a_rule_without_any(wiki: ApplicationRow) -> None:
+def test_conditions_do_not_count_beside_a_rule_without_conditions(wiki: ApplicationRow) -> None:
     rule = RuleFactory(application=wiki, who="signed_in", methods="GET")
 
     effect = effect_of(lambda: RuleRow.objects.filter(pk=rule.pk).update(methods="POST"))
@@ -164,7 +168,7 @@ def test_conditions_do_not_count_beside_a_rule_without_any(wiki: ApplicationRow)
     assert said(effect.changed) == [("Wiki", "/", ["bob"])]
 
 
-def test_an_origin_that_moves_takes_access_from_one_and_gives_it_to_others(
+def test_a_moved_origin_removes_access_of_some_users_and_gives_it_to_others(
     wiki: ApplicationRow, alice: User, bob: User
 ) -> None:
     other = ApplicationFactory(name="Other", origins=["https://*.example.com"], users=[bob])
@@ -206,11 +210,11 @@ def test_the_digest_is_the_same_if_the_change_is_made_again(wiki: ApplicationRow
     assert effect_of(wiki.delete).digest != first.digest
 
 
-# ---- what stays -------------------------------------------------------------------------------------------
+# ---- side effects -----------------------------------------------------------------------------------------
 
 
 @pytest.mark.django_db(transaction=True)
-def test_nothing_leaves_a_change_that_is_only_tried(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_rehearsed_change_has_no_side_effects(caplog: pytest.LogCaptureFixture) -> None:
     alice = UserFactory(username="alice", email="alice@example.com", groups=["staff"])
     ApplicationFactory(name="Wiki", groups=["staff"])
     committed: list[int] = []
@@ -245,11 +249,11 @@ def test_an_error_of_the_change_is_raised_and_undone(wiki: ApplicationRow) -> No
         effect_of(change)
 
     assert ApplicationRow.objects.filter(name="Wiki").exists()
-    record("changed", actor="carol")  # is not held back any more
+    record("changed", actor="carol")  # events are no longer held back
     assert AuditEvent.objects.count() == 1
 
 
-def test_a_measured_change_stays(wiki: ApplicationRow) -> None:
+def test_a_measured_change_is_kept(wiki: ApplicationRow) -> None:
     (deleted, _rows), effect = measured(lambda: wiki.rules.all().delete())
 
     assert deleted and said(effect.lost) == [("Wiki", "/", ["alice"])]
@@ -263,7 +267,7 @@ def close(application: ApplicationRow, is_closed: bool = True) -> None:
     ApplicationRow.objects.filter(pk=application.pk).update(maintenance=is_closed)
 
 
-def test_maintenance_turns_all_away_but_owners_and_superusers(
+def test_maintenance_refuses_everyone_except_owners_and_superusers(
     wiki: ApplicationRow, alice: User, carol: User
 ) -> None:
     for user in (UserFactory(username="owner"), UserFactory(username="of-owners", groups=["owners"]), carol):
@@ -279,7 +283,7 @@ def test_maintenance_turns_all_away_but_owners_and_superusers(
     assert said(effect_of(lambda: close(wiki, False)).reopened) == [("Wiki", "/", ["alice"])]
 
 
-def test_maintenance_names_visitors(wiki: ApplicationRow) -> None:
+def test_maintenance_lists_visitors_too(wiki: ApplicationRow) -> None:
     RuleFactory(application=wiki, path="/open", who=RuleRow.Who.EVERYONE)
 
     (closed,) = effect_of(lambda: close(wiki)).closed
@@ -287,7 +291,9 @@ def test_maintenance_names_visitors(wiki: ApplicationRow) -> None:
     assert closed.visitors
 
 
-def test_access_during_maintenance_is_gained_and_closed(wiki: ApplicationRow, bob: User) -> None:
+def test_access_gained_during_maintenance_is_listed_as_gained_and_closed(
+    wiki: ApplicationRow, bob: User
+) -> None:
     close(wiki)
 
     effect = effect_of(lambda: bob.groups.add(Group.objects.get(name="staff")))
@@ -296,7 +302,7 @@ def test_access_during_maintenance_is_gained_and_closed(wiki: ApplicationRow, bo
     assert said(effect.closed) == [("Wiki", "/", ["bob"])]
 
 
-def test_who_loses_access_does_not_get_in_again(wiki: ApplicationRow, alice: User) -> None:
+def test_a_user_who_loses_access_is_not_listed_as_let_in_again(wiki: ApplicationRow, alice: User) -> None:
     close(wiki)
 
     effect = effect_of(lambda: (close(wiki, False), alice.groups.clear()))
@@ -305,7 +311,7 @@ def test_who_loses_access_does_not_get_in_again(wiki: ApplicationRow, alice: Use
     assert not effect.reopened
 
 
-def test_an_application_that_is_disabled_too_is_not_open_again(wiki: ApplicationRow) -> None:
+def test_an_application_that_is_also_disabled_does_not_open_again(wiki: ApplicationRow) -> None:
     close(wiki)
 
     effect = effect_of(
@@ -316,7 +322,9 @@ def test_an_application_that_is_disabled_too_is_not_open_again(wiki: Application
     assert not effect.reopened
 
 
-def test_a_group_that_requires_a_second_factor(wiki: ApplicationRow, alice: User, bob: User) -> None:
+def test_members_of_a_group_that_requires_a_second_factor_are_listed(
+    wiki: ApplicationRow, alice: User, bob: User
+) -> None:
     group = Group.objects.get(name="staff")
 
     effect = effect_of(lambda: StrictGroup.objects.create(group=group))
@@ -328,7 +336,7 @@ def test_a_group_that_requires_a_second_factor(wiki: ApplicationRow, alice: User
     assert said(joins.stricter) == [("", "/", ["bob"])]
 
 
-def test_who_is_in_two_such_groups_still_needs_one(wiki: ApplicationRow, alice: User) -> None:
+def test_a_member_of_two_such_groups_still_needs_a_second_factor(wiki: ApplicationRow, alice: User) -> None:
     for name in ("staff", "careful"):
         group, _ = Group.objects.get_or_create(name=name)
         StrictGroup.objects.create(group=group)
@@ -337,7 +345,7 @@ def test_who_is_in_two_such_groups_still_needs_one(wiki: ApplicationRow, alice: 
     assert not effect_of(lambda: StrictGroup.objects.filter(group__name="staff").delete())
 
 
-def test_staff_need_a_second_factor_by_a_setting(alice: User, settings: Any) -> None:
+def test_new_staff_are_listed_if_staff_need_a_second_factor(alice: User, settings: Any) -> None:
     def promote() -> None:
         User.objects.filter(pk=alice.pk).update(is_staff=True)
 

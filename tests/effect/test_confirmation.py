@@ -1,4 +1,4 @@
-"""A change in the admin that affects access is shown first, and saved only as it was shown."""
+"""If a change in the administration affects access, its effect is shown first and saved only as shown."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ def is_shown(response: Any) -> bool:
 
 
 def shown(response: Any) -> dict[str, list[str]]:
-    """Return the parts of the page, each with its people."""
+    """Return the headings of the page, each with its users."""
     return {
         part.title: sorted({person.username for each in part.differences for person in each.people})
         for part in response.context["parts"]
     }
 
 
-# ---- what is asked about ----------------------------------------------------------------------------------
+# ---- changes with a confirmation --------------------------------------------------------------------------
 
 
 def test_a_rule_is_saved_after_its_effect_was_confirmed(carols: Client, wiki: Application, bob: User) -> None:
@@ -69,7 +69,7 @@ def test_a_rule_is_saved_after_its_effect_was_confirmed(carols: Client, wiki: Ap
     assert "was changed successfully" in messages_in(carols)
 
 
-def test_members_of_a_group(carols: Client, wiki: Application, alice: User, bob: User) -> None:
+def test_a_change_of_members_is_confirmed(carols: Client, wiki: Application, alice: User, bob: User) -> None:
     group = Group.objects.get(name="staff")
 
     asked = send(carols, of_group(group), add_members=[bob.pk], remove_members=[alice.pk])
@@ -79,7 +79,7 @@ def test_members_of_a_group(carols: Client, wiki: Application, alice: User, bob:
     assert list(group.user_set.all()) == [bob]
 
 
-def test_groups_of_a_user(carols: Client, wiki: Application, alice: User) -> None:
+def test_a_change_of_a_users_groups_is_confirmed(carols: Client, wiki: Application, alice: User) -> None:
     asked = send(carols, page(alice), groups=None)
 
     assert shown(asked) == {"Lose access": ["alice"]}
@@ -87,7 +87,9 @@ def test_groups_of_a_user(carols: Client, wiki: Application, alice: User) -> Non
     assert not alice.groups.exists()
 
 
-def test_a_disabled_user_application_and_origin(carols: Client, wiki: Application, alice: User) -> None:
+def test_disabling_a_user_an_application_and_an_origin_is_confirmed(
+    carols: Client, wiki: Application, alice: User
+) -> None:
     for url, changes in (
         (page(alice), {"is_active": None}),
         (page(wiki), {"enabled": None}),
@@ -97,7 +99,7 @@ def test_a_disabled_user_application_and_origin(carols: Client, wiki: Applicatio
         assert shown(send(carols, url, **changes))["Lose access"] == ["alice"], changes
 
 
-def test_maintenance_of_an_application(carols: Client, wiki: Application, alice: User) -> None:
+def test_maintenance_of_an_application_is_confirmed(carols: Client, wiki: Application, alice: User) -> None:
     asked = send(carols, page(wiki), maintenance="on")
 
     assert shown(asked) == {"See the maintenance page": ["alice"]}
@@ -105,7 +107,9 @@ def test_maintenance_of_an_application(carols: Client, wiki: Application, alice:
     assert shown(send(carols, page(wiki), maintenance=None)) == {"Get in again after maintenance": ["alice"]}
 
 
-def test_a_group_that_requires_a_second_factor(carols: Client, wiki: Application, alice: User) -> None:
+def test_requiring_a_second_factor_of_a_group_is_confirmed(
+    carols: Client, wiki: Application, alice: User
+) -> None:
     group = Group.objects.get(name="staff")
 
     asked = send(carols, of_group(group), second_factor="on")
@@ -128,7 +132,9 @@ def test_an_action_asks_once_and_shows_its_effect(
     assert not User.objects.filter(pk=alice.pk, is_active=True).exists()
 
 
-def test_an_action_without_effect_asks_as_ever(carols: Client, wiki: Application, bob: User) -> None:
+def test_an_action_without_an_effect_has_its_usual_question(
+    carols: Client, wiki: Application, bob: User
+) -> None:
     asked = carols.post(USERS, {"_selected_action": bob.pk, "action": "disable"})
 
     assert b"Disable these users and end their sign-ins?" in asked.content
@@ -137,7 +143,7 @@ def test_an_action_without_effect_asks_as_ever(carols: Client, wiki: Application
 
 
 @pytest.mark.parametrize("of", ["user", "group", "application"])
-def test_a_deletion(carols: Client, wiki: Application, alice: User, of: str) -> None:
+def test_a_deletion_is_confirmed(carols: Client, wiki: Application, alice: User, of: str) -> None:
     row: Any = {"user": alice, "group": Group.objects.get(name="staff"), "application": wiki}[of]
     url = (of_group(row) if of == "group" else page(row)).replace("/change/", "/delete/")
 
@@ -153,7 +159,7 @@ def test_a_deletion(carols: Client, wiki: Application, alice: User, of: str) -> 
 
 
 @pytest.mark.parametrize("of", ["user", "group", "application"])
-def test_a_deletion_that_was_not_shown_is_asked_about(
+def test_a_deletion_is_confirmed_even_if_its_page_was_skipped(
     carols: Client, wiki: Application, alice: User, of: str
 ) -> None:
     row: Any = {"user": alice, "group": Group.objects.get(name="staff"), "application": wiki}[of]
@@ -166,7 +172,9 @@ def test_a_deletion_that_was_not_shown_is_asked_about(
     assert not type(row).objects.filter(pk=row.pk).exists()
 
 
-def test_a_deletion_without_effect_asks_as_ever(carols: Client, wiki: Application, bob: User) -> None:
+def test_a_deletion_without_an_effect_has_its_usual_question(
+    carols: Client, wiki: Application, bob: User
+) -> None:
     url = page(bob).replace("/change/", "/delete/")
 
     asked = carols.get(url)
@@ -177,7 +185,7 @@ def test_a_deletion_without_effect_asks_as_ever(carols: Client, wiki: Applicatio
     assert not User.objects.filter(pk=bob.pk).exists()
 
 
-def test_a_deletion_that_is_only_looked_at_leaves_nothing(
+def test_opening_the_deletion_page_changes_nothing(
     carols: Client, wiki: Application, alice: User, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "ikd.security")
@@ -191,7 +199,7 @@ def test_a_deletion_that_is_only_looked_at_leaves_nothing(
     assert messages_in(carols) == ""
 
 
-def test_an_action_that_deletes_lists_what_goes(carols: Client, wiki: Application) -> None:
+def test_an_action_that_deletes_lists_the_deleted_rows(carols: Client, wiki: Application) -> None:
     asked = carols.post(APPLICATIONS, {"_selected_action": wiki.pk, "action": "delete_selected"})
 
     assert shown(asked) == {"Lose access": ["alice"]}
@@ -205,7 +213,9 @@ def test_an_action_lists_its_rows(carols: Client, wiki: Application, alice: User
     assert "<li>alice</li>" in asked.content.decode()
 
 
-def test_what_affects_nobody_is_saved_at_once(carols: Client, wiki: Application, alice: User) -> None:
+def test_a_change_that_affects_nobody_is_saved_at_once(
+    carols: Client, wiki: Application, alice: User
+) -> None:
     assert send(carols, page(wiki), description="All we know").status_code == 302
     assert send(carols, page(alice), display_name="Alice Liddell").status_code == 302
     assert send(carols, f"{GROUPS}add/", name="new").status_code == 302
@@ -232,10 +242,10 @@ def test_nothing_is_sent_before_the_confirmation(
     assert [record.message for record in caplog.records] == ["changed"]
 
 
-# ---- what confirms ----------------------------------------------------------------------------------------
+# ---- confirmations ----------------------------------------------------------------------------------------
 
 
-def test_another_effect_is_shown_again(carols: Client, wiki: Application, alice: User) -> None:
+def test_a_changed_effect_is_shown_again(carols: Client, wiki: Application, alice: User) -> None:
     asked = send(carols, page(wiki), enabled=None)
     UserFactory(username="eve", groups=["staff"])
 
@@ -248,7 +258,7 @@ def test_another_effect_is_shown_again(carols: Client, wiki: Application, alice:
     assert not Application.objects.get(pk=wiki.pk).enabled
 
 
-def test_many_people_need_a_tick(carols: Client, wiki: Application, settings: Any) -> None:
+def test_many_affected_people_need_a_ticked_box(carols: Client, wiki: Application, settings: Any) -> None:
     settings.IKD_CONFIRM_PEOPLE = 1
     asked = send(carols, page(wiki), enabled=None)
 
@@ -261,14 +271,14 @@ def test_many_people_need_a_tick(carols: Client, wiki: Application, settings: An
     assert confirm(carols, again).status_code == 302
 
 
-def test_few_people_need_a_click(carols: Client, wiki: Application) -> None:
+def test_few_affected_people_need_only_a_click(carols: Client, wiki: Application) -> None:
     asked = send(carols, page(wiki), enabled=None)
 
     assert b'name="_sure"' not in asked.content
     assert confirm(carols, asked, _sure="").status_code == 302
 
 
-def test_opening_to_visitors_needs_a_tick(carols: Client, wiki: Application) -> None:
+def test_opening_to_visitors_needs_a_ticked_box(carols: Client, wiki: Application) -> None:
     asked = send(carols, page(wiki), **{"rules-0-who": "everyone"})
 
     assert b"visitors who are not signed in" in asked.content
@@ -281,7 +291,7 @@ def refused(client: Client, url: str, carried: str) -> bool:
     return answer.status_code == 302 and "Nothing was saved" in messages_in(client)
 
 
-def test_a_confirmation_counts_for_one_form_user_and_time(
+def test_a_confirmation_is_valid_for_one_form_one_user_and_a_limited_time(
     carols: Client, browser_of: Callable[[User], Client], wiki: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     other = ApplicationFactory(name="Other", groups=["staff"])
@@ -297,7 +307,7 @@ def test_a_confirmation_counts_for_one_form_user_and_time(
     assert Application.objects.filter(enabled=True).count() == 2
 
 
-def test_all_users_of_a_list_are_those_of_the_filter_that_was_shown(
+def test_an_action_on_all_users_of_a_list_keeps_the_shown_filter(
     carols: Client, wiki: Application, alice: User, bob: User
 ) -> None:
     fields = {"_selected_action": alice.pk, "action": "disable", "select_across": "1"}
@@ -309,7 +319,7 @@ def test_all_users_of_a_list_are_those_of_the_filter_that_was_shown(
     assert list(User.objects.filter(is_active=False)) == [alice]
 
 
-def test_a_confirmation_gives_no_permission(
+def test_a_confirmation_does_not_replace_a_permission(
     carols: Client, sam: User, browser_of: Callable[[User], Client], wiki: Application
 ) -> None:
     sams = browser_of(sam)
@@ -336,7 +346,7 @@ def test_a_confirmation_from_another_site_is_refused(carol: User, wiki: Applicat
     assert not alice.groups.exists()
 
 
-# ---- what the page shows ----------------------------------------------------------------------------------
+# ---- the page ---------------------------------------------------------------------------------------------
 
 
 def test_people_are_named_only_to_those_who_may_see_them(
@@ -355,7 +365,7 @@ def test_people_are_named_only_to_those_who_may_see_them(
     assert b"alice" not in as_csv.content
 
 
-def test_the_csv_has_everyone_and_no_formula(carols: Client, wiki: Application) -> None:
+def test_the_csv_file_lists_everyone_and_contains_no_formula(carols: Client, wiki: Application) -> None:
     UserFactory(username="=cmd", groups=["staff"])
     asked = send(carols, page(wiki), enabled=None)
 
@@ -380,7 +390,7 @@ def test_the_form_can_be_changed_again(carols: Client, wiki: Application) -> Non
     assert Application.objects.get(pk=wiki.pk).enabled
 
 
-def test_a_file_is_asked_for_again(carols: Client, wiki: Application) -> None:
+def test_the_page_asks_for_an_uploaded_file_again(carols: Client, wiki: Application) -> None:
     asked = send(carols, page(wiki), enabled=None, icon_file=picture())
 
     assert b'type="file" name="icon_file"' in asked.content
@@ -394,7 +404,7 @@ def new_user(**changes: Any) -> dict[str, Any]:
     return {"username": "zoe", **password, "usable_password": "true", **changes}
 
 
-def test_a_new_user_with_groups(carols: Client, wiki: Application) -> None:
+def test_a_new_user_with_groups_is_confirmed(carols: Client, wiki: Application) -> None:
     RuleFactory(application=wiki, path="/all", who=Rule.Who.SIGNED_IN)
     group = Group.objects.get(name="staff")
 
@@ -414,7 +424,7 @@ def test_a_new_user_whom_no_rule_admits_is_saved_at_once(carols: Client, wiki: A
     assert User.objects.filter(username="zoe").exists()
 
 
-def test_a_password_is_carried_encrypted(carols: Client, wiki: Application) -> None:
+def test_the_page_contains_the_password_only_encrypted(carols: Client, wiki: Application) -> None:
     asked = carols.post(f"{USERS}add/", new_user(groups=[Group.objects.get(name="staff").pk]))
 
     carried = carried_form.signing.loads(asked.context["carried"], salt=carried_form.SALT)
@@ -422,7 +432,7 @@ def test_a_password_is_carried_encrypted(carols: Client, wiki: Application) -> N
     assert "correct horse" not in str(carried) + asked.content.decode()
 
 
-def test_a_password_of_another_installation_is_not_opened(
+def test_a_password_encrypted_by_another_installation_is_refused(
     carols: Client, wiki: Application, settings: Any
 ) -> None:
     asked = carols.post(f"{USERS}add/", new_user(groups=[Group.objects.get(name="staff").pk]))
@@ -432,7 +442,9 @@ def test_a_password_of_another_installation_is_not_opened(
     assert not User.objects.filter(username="zoe").exists()
 
 
-def test_staff_give_a_new_user_no_group_with_permissions(sams: Client, sam: User, wiki: Application) -> None:
+def test_staff_cannot_add_a_new_user_to_a_group_with_permissions(
+    sams: Client, sam: User, wiki: Application
+) -> None:
     group = Group.objects.create(name="powerful")
     group.permissions.add(Permission.objects.all()[0])
 
@@ -442,7 +454,7 @@ def test_staff_give_a_new_user_no_group_with_permissions(sams: Client, sam: User
     assert not User.objects.filter(username="zoe").exists()
 
 
-def test_buttons_beside_save_are_kept(carols: Client, wiki: Application) -> None:
+def test_other_save_buttons_keep_their_meaning(carols: Client, wiki: Application) -> None:
     asked = send(carols, page(wiki), enabled=None, _continue="Save and continue editing")
 
     assert confirm(carols, asked)["Location"] == page(wiki)

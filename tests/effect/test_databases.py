@@ -1,4 +1,4 @@
-"""Changes are undone and confirmed on SQLite and PostgreSQL alike."""
+"""Changes are undone and confirmed in the same way on SQLite and PostgreSQL."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a change would have done to the requests that were counted."""
+"""The effect that a change would have had on counted requests."""
 
 from __future__ import annotations
 
@@ -35,17 +35,19 @@ def count(application: Application, rule: int, user: User | None, days_ago: int 
     )
 
 
-def of(change: Any) -> RealRequests:
+def requests_of(change: Any) -> RealRequests:
     found = real_requests(effect_of(change))
     assert found is not None
     return found
 
 
-def test_nothing_is_said_before_anything_was_counted(wiki: Application) -> None:
+def test_nothing_is_shown_before_requests_are_counted(wiki: Application) -> None:
     assert real_requests(effect_of(wiki.delete)) is None
 
 
-def test_requests_of_those_who_lose_a_rule(wiki: Application, alice: User, bob: User) -> None:
+def test_requests_of_users_who_lose_access_by_a_rule_are_counted(
+    wiki: Application, alice: User, bob: User
+) -> None:
     rule = wiki.rules.get()
     other = ApplicationFactory(name="Other", groups=["staff"])
     count(wiki, rule.pk, alice, allowed=41)
@@ -53,48 +55,50 @@ def test_requests_of_those_who_lose_a_rule(wiki: Application, alice: User, bob: 
     count(wiki, rule.pk, bob, refused=5)
     count(other, other.rules.get().pk, alice, allowed=7)
 
-    found = of(rule.delete)
+    found = requests_of(rule.delete)
 
     assert (found.refused, found.refused_people, found.is_exact) == (41, 1, True)
     assert (found.admitted, found.admitted_people) == (0, 0)
 
 
-def test_a_rule_below_affects_at_most_what_the_rule_above_let_in(
+def test_a_rule_for_a_longer_path_affects_at_most_what_the_shorter_one_admitted(
     wiki: Application, alice: User, bob: User
 ) -> None:
     count(wiki, wiki.rules.get().pk, alice, allowed=41)
     count(wiki, wiki.rules.get().pk, bob, refused=3)
 
-    found = of(lambda: RuleFactory(application=wiki, path="/admin", who="chosen", users=[bob]))
+    found = requests_of(lambda: RuleFactory(application=wiki, path="/admin", who="chosen", users=[bob]))
 
     assert (found.refused, found.is_exact) == (41, False)
     assert (found.admitted, found.admitted_people) == (3, 1)
 
 
-def test_who_was_refused_without_a_rule_and_by_a_disabled_application(wiki: Application, bob: User) -> None:
+def test_refusals_without_a_rule_and_by_a_disabled_application_count_as_admitted(
+    wiki: Application, bob: User
+) -> None:
     count(wiki, 0, bob, refused=2)
     rule = wiki.rules.get()
     rule.delete()
 
-    assert of(lambda: RuleFactory(application=wiki, who="signed_in")).admitted == 2
+    assert requests_of(lambda: RuleFactory(application=wiki, who="signed_in")).admitted == 2
     RuleFactory(application=wiki, who="signed_in")
     Application.objects.update(enabled=False)
-    assert of(lambda: Application.objects.update(enabled=True)).admitted == 2
+    assert requests_of(lambda: Application.objects.update(enabled=True)).admitted == 2
 
 
-def test_visitors_are_no_people_and_their_requests_count(wiki: Application) -> None:
+def test_requests_of_visitors_count_and_visitors_are_not_counted_as_people(wiki: Application) -> None:
     rule = RuleFactory(application=wiki, path="/all", who="everyone")
     count(wiki, rule.pk, None, allowed=9, asked=1)
 
-    found = of(lambda: Rule.objects.filter(pk=rule.pk).update(who="signed_in"))
+    found = requests_of(lambda: Rule.objects.filter(pk=rule.pk).update(who="signed_in"))
     Rule.objects.filter(pk=rule.pk).update(who="signed_in")
-    opened = of(lambda: Rule.objects.filter(pk=rule.pk).update(who="everyone"))
+    opened = requests_of(lambda: Rule.objects.filter(pk=rule.pk).update(who="everyone"))
 
     assert (found.refused, found.refused_people) == (9, 0)
     assert (opened.admitted, opened.admitted_people) == (1, 0)
 
 
-def test_many_applications_are_asked_about_in_one_query(
+def test_many_applications_need_only_one_query(
     wiki: Application, alice: User, bob: User, django_assert_max_num_queries: Any
 ) -> None:
     for n in range(30):
@@ -109,7 +113,9 @@ def test_many_applications_are_asked_about_in_one_query(
     assert (found.refused, found.refused_people, found.is_exact) == (30, 2, True)
 
 
-def test_the_page_says_it(carols: Client, wiki: Application, alice: User) -> None:
+def test_the_confirmation_page_shows_the_number_of_requests(
+    carols: Client, wiki: Application, alice: User
+) -> None:
     count(wiki, wiki.rules.get().pk, alice, allowed=41)
 
     body = send(carols, f"/admin/authgate/application/{wiki.pk}/change/", enabled=None).content.decode()

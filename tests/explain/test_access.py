@@ -1,4 +1,4 @@
-"""Who can open what, held equal to `decide` for every method, network and factor that a request can have."""
+"""Access lists equal `decide` for every method, network and factor that a request can have."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def targets(scope: Scope) -> list[Target]:
 
 
 @given(scoped, directories, st.booleans())
-def test_who_can_open_is_who_some_request_admits(
+def test_the_list_has_exactly_the_users_whom_some_request_admits(
     found: list[tuple[str, bool, Rule]], people: Directory, enabled: bool
 ) -> None:
     app = application_of(id=1, name="App", rules=found, enabled=enabled)
@@ -90,7 +90,7 @@ def test_who_can_open_is_who_some_request_admits(
 
 
 @given(scoped, directories)
-def test_each_reason_admits_alone(found: list[tuple[str, bool, Rule]], people: Directory) -> None:
+def test_each_listed_reason_admits_by_itself(found: list[tuple[str, bool, Rule]], people: Directory) -> None:
     app = application_of(id=1, name="App", rules=found)
 
     for scope in scopes_of(app):
@@ -108,7 +108,7 @@ def test_each_reason_admits_alone(found: list[tuple[str, bool, Rule]], people: D
 
 
 @pytest.mark.django_db
-def test_both_lists_agree_and_leave_out_disabled_users(alice: User, bob: User, dave: User) -> None:
+def test_both_lists_agree_and_omit_disabled_users(alice: User, bob: User, dave: User) -> None:
     wiki = ApplicationFactory(name="Wiki", origins=["https://wiki.example.com"], groups=["staff"])
     RuleFactory(application=wiki, path="/all", who="signed_in")
     RuleFactory(application=wiki, path="/few", who="chosen", users=[bob, dave])
@@ -124,7 +124,7 @@ def test_both_lists_agree_and_leave_out_disabled_users(alice: User, bob: User, d
 
 
 @pytest.mark.django_db
-def test_the_number_of_queries_is_the_same_for_many(alice: User) -> None:
+def test_the_number_of_queries_is_the_same_for_many_users(alice: User) -> None:
     def queries() -> int:
         with CaptureQueriesContext(
             connection,
@@ -145,7 +145,7 @@ def test_the_number_of_queries_is_the_same_for_many(alice: User) -> None:
 
 
 def crowd(users: int) -> tuple[Directory, list[Application]]:
-    """Return users in groups of ten each, and applications that each admit a tenth of the groups."""
+    """Return users in groups of ten, and applications that each admit a tenth of the groups."""
     groups = {number: f"group-{number}" for number in range(users // 10)}
     members = {number: frozenset(range(number * 10, number * 10 + 10)) for number in groups}
     names = {number: f"user-{number}" for number in range(users)}
@@ -157,8 +157,8 @@ def crowd(users: int) -> tuple[Directory, list[Application]]:
     return Directory(names, names, groups, members), found
 
 
-def test_the_work_grows_with_what_is_listed() -> None:
-    """Ten times as many people take about ten times as long: no person is asked about one by one."""
+def test_the_time_is_proportional_to_the_number_of_users() -> None:
+    """Ten times as many users take about ten times as long, because no step compares all pairs."""
 
     def seconds(users: int) -> float:
         people, applications = crowd(users)

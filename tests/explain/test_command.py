@@ -35,7 +35,7 @@ def values(*arguments: str) -> Any:
     return json.loads(said(*arguments, "--json"))
 
 
-def test_a_refusal_on_a_terminal() -> None:
+def test_a_refusal_is_explained_on_a_terminal() -> None:
     text = said(f"{WIKI}/a", "--user", "bob")
 
     assert text.startswith("The request is refused.")
@@ -43,7 +43,7 @@ def test_a_refusal_on_a_terminal() -> None:
     assert "x-auth-decision: 000000000000" in text
 
 
-def test_an_admission_as_json() -> None:
+def test_an_allowed_request_is_explained_as_json() -> None:
     found = values(f"{WIKI}/a", "--user", "alice", "--proxy", "traefik")
 
     assert (found["verdict"], found["reason"], found["application"]) == ("allow", "admitted", "Wiki")
@@ -52,7 +52,7 @@ def test_an_admission_as_json() -> None:
     assert ["x-auth-request-user", "alice"] in answers["traefik"]["headers"]
 
 
-def test_each_rule_as_json() -> None:
+def test_each_rule_is_explained_as_json() -> None:
     found = values(f"{WIKI}/a", "--user", "bob", "--method", "POST", "--client", "10.0.0.1")
 
     first, second = found["rules"]
@@ -60,7 +60,7 @@ def test_each_rule_as_json() -> None:
     assert (second["path"], second["covers"], second["failed"]) == ("/public", False, [])
 
 
-def test_a_decision_is_explained() -> None:
+def test_a_recorded_decision_is_explained() -> None:
     details = {"contract": "caddy", "method": "POST", "url": f"{WIKI}/a"}
     AuditEvent.objects.create(
         at=timezone.now(), kind="refused", actor="bob", decision_id="0123456789ab", details=details
@@ -86,6 +86,6 @@ def test_a_decision_is_explained() -> None:
     ],
     ids=lambda value: " ".join(value) if isinstance(value, list) else "",
 )
-def test_what_cannot_be_explained_is_said(arguments: list[str], words: str) -> None:
+def test_wrong_arguments_are_named(arguments: list[str], words: str) -> None:
     with pytest.raises(CommandError, match=words):
         said(*arguments)

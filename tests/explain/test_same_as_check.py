@@ -1,4 +1,4 @@
-"""For any world, person and request, Explain shows the bytes that the check answers."""
+"""For any rules, user and request, Explain shows the bytes of the check's answer."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def build(world: World, found: list[dict[str, object]]) -> None:
 
 
 def credential(world: World, person: Person, origin: str) -> list[tuple[bytes, bytes]]:
-    """Return the real credential of a person who really signed in."""
+    """Return the credential of a person, after creating a real sign-in or token."""
     if person.token:
         return [(b"authorization", f"Bearer {world.tokens[person.username]}".encode())]
     if not person.username:
@@ -159,7 +159,7 @@ def credential(world: World, person: Person, origin: str) -> list[tuple[bytes, b
 def real_answer(
     contract: str, url: str, method: str, client: str, query: str, more: list[tuple[bytes, bytes]]
 ) -> Answer | None:
-    """Return what the check itself answers, None where an endpoint or a code would be run."""
+    """Return the check's own answer, or None if an endpoint or a code would be run."""
     if contract.startswith("oauth2 nginx"):
         scheme, _, rest = url.partition("://")
         host = rest.partition("/")[0]
@@ -177,12 +177,12 @@ def real_answer(
     return answer_check(facts, memory)
 
 
-def bytes_of(found: Answer) -> tuple[int, object, bytes]:
-    """Return an answer without what is drawn by lot: the token sent, and the key of a page that was kept."""
-    return found.status, [(name, _without_lot(value)) for name, value in found.headers], found.body
+def comparable(found: Answer) -> tuple[int, object, bytes]:
+    """Return an answer without its random parts: the sent token, and the key of a kept page."""
+    return found.status, [(name, _without_random_parts(value)) for name, value in found.headers], found.body
 
 
-def _without_lot(value: bytes) -> object:
+def _without_random_parts(value: bytes) -> object:
     value = TOKEN.sub(b"token", value)
     if value == PROVIDER_TOKENS.access:  # ann signed in without a provider, which Explain cannot know
         return b""
@@ -210,7 +210,7 @@ def _without_lot(value: bytes) -> object:
     query=st.sampled_from(QUERIES),
     navigates=st.booleans(),
 )
-def test_explain_answers_as_the_check_does(
+def test_explain_shows_the_same_answer_as_the_check(
     world: World,
     found: list[dict[str, object]],
     person: Person,
@@ -237,7 +237,7 @@ def test_explain_answers_as_the_check_does(
             answered = real_answer(outcome.contract, origin + path, method, client, query, more)
 
             assert outcome.answer is not None and answered is not None
-            assert bytes_of(outcome.answer) == bytes_of(answered), outcome.contract
+            assert comparable(outcome.answer) == comparable(answered), outcome.contract
             event(f"{answered.status}")
         status = explained.outcome.answer.status  # type: ignore[union-attr]
         assert (status == 200) == (explained.verdict is Verdict.ALLOW)
@@ -272,7 +272,7 @@ def test_no_secret_is_shown(world: World) -> None:
     assert headers[b"x-auth-request-user"] == b"ann"
 
 
-def test_one_time_codes_and_endpoints_are_not_run(world: World) -> None:
+def test_explain_uses_no_one_time_codes_and_runs_no_endpoints(world: World) -> None:
     code = new_code(bytes(24), loader.gate_settings().state_keys[0])
     steps = []
     for path in (f"/?ikdcode={code}", "/authgate/sign_out"):
@@ -282,7 +282,7 @@ def test_one_time_codes_and_endpoints_are_not_run(world: World) -> None:
     assert steps == ["one-time code", "endpoint"]
 
 
-def test_a_providers_tokens_are_not_asked_for(world: World) -> None:
+def test_explain_does_not_request_tokens_of_a_provider(world: World) -> None:
     RuleFactory(application=Application.objects.get(name="Plain"), who="signed_in")
     question = question_from("http://plain.example.com/")
 
